@@ -1,0 +1,58 @@
+// Command wordcount counts the words of text files. Words are separated by white space; case is kept.
+//
+//	go run ./examples/wordcount 'FILES-OR-GLOBS'...      prints the 20 most frequent words
+//	go run ./examples/wordcount -out DIR 'FILES'...      writes all counts to DIR as word<TAB>count
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/textio"
+)
+
+// Params are what one run depends on.
+type Params struct {
+	Files []string // paths, directories or globs
+	Out   string   // directory for all counts; empty for none
+}
+
+type count = mapreduce.KV[string, int64]
+
+var wordCount = mapreduce.Define("wordcount", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[count] {
+	lines := mapreduce.Read(p, textio.Lines(in.Files...))
+	words := mapreduce.FlatMap(lines, strings.FieldsSeq)
+	counts := mapreduce.CountBy(words, func(w string) string { return w })
+	if in.Out != "" {
+		counts.WriteTo(textio.WriteAs(in.Out, func(dst []byte, c count) []byte {
+			return strconv.AppendInt(append(append(dst, c.Key...), '\t'), c.Value, 10)
+		}))
+	}
+	return mapreduce.Top(counts, 20, func(c count) float64 { return float64(c.Value) })
+})
+
+func main() {
+	mapreduce.Main()
+	log.SetFlags(0)
+	target := mapreduce.Flags(flag.CommandLine)
+	out := flag.String("out", "", "write all counts to `DIR`")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		log.Fatal("wordcount: name the files to read, such as 'logs/**/*.txt'")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	for c, err := range wordCount.Run(ctx, *target, Params{flag.Args(), *out}) {
+		if err != nil {
+			log.Fatal("wordcount: ", err)
+		}
+		fmt.Printf("%s\t%d\n", c.Key, c.Value)
+	}
+}

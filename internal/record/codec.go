@@ -1,0 +1,564 @@
+// Package record turns typed values into bytes and back, and packs records into blocks and frames.
+//
+// A Codec encodes values compactly; a KeyCodec encodes keys so that bytes.Compare on the encodings orders as the values do.
+// Both are compiled once per type by reflection; afterwards fields are reached by offset, without reflection and, strings
+// aside, without allocation. Decoded strings and byte slices alias the input, so the input must never be written again.
+package record
+
+import (
+	"encoding"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// TypeError says that a type cannot be encoded, and where in it the trouble lies.
+type TypeError struct {
+	Root reflect.Type // the type asked for
+	Path string       // the field path from the root, such as .Items[].Done; empty for the root itself
+	Type reflect.Type // the type at that path
+	Why  string
+}
+
+func (e *TypeError) Error() string {
+	return fmt.Sprintf("type %v cannot be encoded: %v%s is %v: %s", e.Root, e.Root, e.Path, e.Type, e.Why)
+}
+
+type kind uint8
+
+const (
+	kBool kind = iota
+	kInt
+	kUint
+	kFloat64
+	kFloat32
+	kString
+	kBytes
+	kFixed // n bytes as they are
+	kOther // enc and dec
+)
+
+// op encodes the value at one offset.
+type op struct {
+	kind kind
+	size uint8 // of an int, uint or bool
+	off  uintptr
+	n    int // bytes of a kFixed
+	enc  func(dst []byte, p unsafe.Pointer) []byte
+	dec  func(src []byte, p unsafe.Pointer) ([]byte, error)
+}
+
+type program struct {
+	ops []op
+}
+
+// Codec encodes and decodes values of type T. It is safe for concurrent use.
+type Codec[T any] struct {
+	prog *program
+}
+
+// For compiles the codec of T. It returns a *TypeError when T holds channels, functions, interfaces or unsafe pointers.
+func For[T any]() (*Codec[T], error) {
+	t := reflect.TypeFor[T]()
+	p, err := compiled(t, t, "")
+	if err != nil {
+		return nil, err
+	}
+	return &Codec[T]{p}, nil
+}
+
+// Append appends the encoding of v to dst.
+func (c *Codec[T]) Append(dst []byte, v *T) []byte {
+	return c.prog.append(dst, unsafe.Pointer(v))
+}
+
+// Decode decodes one value from the front of src into v and returns the rest. Fields keep no trace of what v held before.
+// Strings and byte slices in v alias src. It returns an error that wraps ErrCorrupt when src is not an encoding.
+func (c *Codec[T]) Decode(src []byte, v *T) ([]byte, error) {
+	return c.prog.decode(src, unsafe.Pointer(v))
+}
+
+func (pr *program) append(dst []byte, base unsafe.Pointer) []byte {
+	for i := range pr.ops {
+		o := &pr.ops[i]
+		p := unsafe.Add(base, o.off)
+		switch o.kind {
+		case kBool:
+			dst = append(dst, *(*byte)(p))
+		case kInt:
+			dst = binary.AppendVarint(dst, loadInt(p, o.size))
+		case kUint:
+			dst = binary.AppendUvarint(dst, loadUint(p, o.size))
+		case kFloat64:
+			dst = binary.LittleEndian.AppendUint64(dst, *(*uint64)(p))
+		case kFloat32:
+			dst = binary.LittleEndian.AppendUint32(dst, *(*uint32)(p))
+		case kString:
+			s := *(*string)(p)
+			dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+		case kBytes:
+			b := *(*[]byte)(p)
+			if b == nil {
+				dst = append(dst, 0)
+				break
+			}
+			dst = append(binary.AppendUvarint(dst, uint64(len(b))+1), b...)
+		case kFixed:
+			dst = append(dst, unsafe.Slice((*byte)(p), o.n)...)
+		default:
+			dst = o.enc(dst, p)
+		}
+	}
+	return dst
+}
+
+func (pr *program) decode(src []byte, base unsafe.Pointer) ([]byte, error) {
+	for i := range pr.ops {
+		o := &pr.ops[i]
+		p := unsafe.Add(base, o.off)
+		switch o.kind {
+		case kBool:
+			if len(src) < 1 || src[0] > 1 {
+				return nil, corrupt("bool")
+			}
+			*(*byte)(p) = src[0]
+			src = src[1:]
+		case kInt:
+			v, n := binary.Varint(src)
+			if n <= 0 || !storeInt(p, o.size, v) {
+				return nil, corrupt("integer")
+			}
+			src = src[n:]
+		case kUint:
+			v, n := binary.Uvarint(src)
+			if n <= 0 || !storeUint(p, o.size, v) {
+				return nil, corrupt("unsigned integer")
+			}
+			src = src[n:]
+		case kFloat64:
+			if len(src) < 8 {
+				return nil, corrupt("float64")
+			}
+			*(*uint64)(p) = binary.LittleEndian.Uint64(src)
+			src = src[8:]
+		case kFloat32:
+			if len(src) < 4 {
+				return nil, corrupt("float32")
+			}
+			*(*uint32)(p) = binary.LittleEndian.Uint32(src)
+			src = src[4:]
+		case kString:
+			n, w := binary.Uvarint(src)
+			if w <= 0 || n > uint64(len(src)-w) {
+				return nil, corrupt("string")
+			}
+			*(*string)(p) = unsafe.String(unsafe.SliceData(src[w:]), n)
+			src = src[w+int(n):]
+		case kBytes:
+			n, w := binary.Uvarint(src)
+			if w <= 0 || n > uint64(len(src)-w)+1 {
+				return nil, corrupt("bytes")
+			}
+			if n == 0 {
+				*(*[]byte)(p) = nil
+				src = src[w:]
+				break
+			}
+			end := w + int(n) - 1
+			*(*[]byte)(p) = src[w:end:end]
+			src = src[end:]
+		case kFixed:
+			if len(src) < o.n {
+				return nil, corrupt("array")
+			}
+			copy(unsafe.Slice((*byte)(p), o.n), src)
+			src = src[o.n:]
+		default:
+			var err error
+			if src, err = o.dec(src, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return src, nil
+}
+
+func corrupt(what string) error { return fmt.Errorf("%s: %w", what, ErrCorrupt) }
+
+func loadInt(p unsafe.Pointer, size uint8) int64 {
+	switch size {
+	case 8:
+		return *(*int64)(p)
+	case 4:
+		return int64(*(*int32)(p))
+	case 2:
+		return int64(*(*int16)(p))
+	}
+	return int64(*(*int8)(p))
+}
+
+func loadUint(p unsafe.Pointer, size uint8) uint64 {
+	switch size {
+	case 8:
+		return *(*uint64)(p)
+	case 4:
+		return uint64(*(*uint32)(p))
+	case 2:
+		return uint64(*(*uint16)(p))
+	}
+	return uint64(*(*uint8)(p))
+}
+
+func storeInt(p unsafe.Pointer, size uint8, v int64) bool {
+	switch size {
+	case 8:
+		*(*int64)(p) = v
+	case 4:
+		*(*int32)(p) = int32(v)
+		return int64(int32(v)) == v
+	case 2:
+		*(*int16)(p) = int16(v)
+		return int64(int16(v)) == v
+	default:
+		*(*int8)(p) = int8(v)
+		return int64(int8(v)) == v
+	}
+	return true
+}
+
+func storeUint(p unsafe.Pointer, size uint8, v uint64) bool {
+	switch size {
+	case 8:
+		*(*uint64)(p) = v
+	case 4:
+		*(*uint32)(p) = uint32(v)
+		return uint64(uint32(v)) == v
+	case 2:
+		*(*uint16)(p) = uint16(v)
+		return uint64(uint16(v)) == v
+	default:
+		*(*uint8)(p) = uint8(v)
+		return uint64(uint8(v)) == v
+	}
+	return true
+}
+
+var (
+	programs sync.Map // reflect.Type -> *program
+
+	typeTime     = reflect.TypeFor[time.Time]()
+	typeAppender = reflect.TypeFor[encoding.BinaryAppender]()
+	typeMarshal  = reflect.TypeFor[encoding.BinaryMarshaler]()
+	typeUnmarsh  = reflect.TypeFor[encoding.BinaryUnmarshaler]()
+)
+
+func compiled(root, t reflect.Type, path string) (*program, error) {
+	if p, ok := programs.Load(t); ok {
+		return p.(*program), nil
+	}
+	c := &compiler{root: root, open: map[reflect.Type]*program{}}
+	p, err := c.program(t, path)
+	if err != nil {
+		return nil, err
+	}
+	programs.Store(t, p)
+	return p, nil
+}
+
+// compiler compiles one root type. Types that contain themselves through a pointer, slice or map find their unfinished program in open.
+type compiler struct {
+	root reflect.Type
+	open map[reflect.Type]*program
+}
+
+func (c *compiler) program(t reflect.Type, path string) (*program, error) {
+	if p, ok := c.open[t]; ok {
+		return p, nil
+	}
+	p := &program{}
+	c.open[t] = p
+	ops, err := c.ops(nil, t, 0, path)
+	if err != nil {
+		return nil, err
+	}
+	p.ops = ops
+	return p, nil
+}
+
+func (c *compiler) refuse(t reflect.Type, path, why string) error {
+	return &TypeError{Root: c.root, Path: path, Type: t, Why: why}
+}
+
+// ops appends the operations for a value of type t at offset off.
+func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op, error) {
+	if o, ok := marshalled(t); ok {
+		o.off = off
+		return append(ops, o), nil
+	}
+	o := op{off: off, size: uint8(min(t.Size(), 8))}
+	switch t.Kind() {
+	case reflect.Bool:
+		o.kind = kBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		o.kind = kInt
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		o.kind = kUint
+	case reflect.Float64:
+		o.kind = kFloat64
+	case reflect.Float32:
+		o.kind = kFloat32
+	case reflect.Complex64, reflect.Complex128:
+		o.kind, o.n = kFixed, int(t.Size())
+	case reflect.String:
+		o.kind = kString
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if f.Name == "_" {
+				continue
+			}
+			var err error
+			if ops, err = c.ops(ops, f.Type, off+f.Offset, path+"."+f.Name); err != nil {
+				return nil, err
+			}
+		}
+		return ops, nil
+	case reflect.Array:
+		e := t.Elem()
+		if e.Kind() == reflect.Uint8 {
+			o.kind, o.n = kFixed, t.Len()
+			break
+		}
+		ep, err := c.program(e, path+"[]")
+		if err != nil {
+			return nil, err
+		}
+		o.kind = kOther
+		o.enc, o.dec = array(ep, t.Len(), e.Size())
+	case reflect.Slice:
+		e := t.Elem()
+		if e.Kind() == reflect.Uint8 {
+			o.kind = kBytes
+			break
+		}
+		ep, err := c.program(e, path+"[]")
+		if err != nil {
+			return nil, err
+		}
+		o.kind = kOther
+		o.enc, o.dec = slice(ep, t)
+	case reflect.Pointer:
+		ep, err := c.program(t.Elem(), path)
+		if err != nil {
+			return nil, err
+		}
+		o.kind = kOther
+		o.enc, o.dec = pointer(ep, t.Elem())
+	case reflect.Map:
+		kp, err := c.program(t.Key(), path+"[key]")
+		if err != nil {
+			return nil, err
+		}
+		ep, err := c.program(t.Elem(), path+"[]")
+		if err != nil {
+			return nil, err
+		}
+		o.kind = kOther
+		o.enc, o.dec = mapping(kp, ep, t)
+	case reflect.Interface:
+		return nil, c.refuse(t, path, "an interface does not say what to decode; use a concrete type")
+	default:
+		return nil, c.refuse(t, path, "a "+t.Kind().String()+" has no meaning in another process; leave it out of the record")
+	}
+	return append(ops, o), nil
+}
+
+func array(ep *program, n int, size uintptr) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+	return func(dst []byte, p unsafe.Pointer) []byte {
+			for i := range n {
+				dst = ep.append(dst, unsafe.Add(p, uintptr(i)*size))
+			}
+			return dst
+		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
+			var err error
+			for i := range n {
+				if src, err = ep.decode(src, unsafe.Add(p, uintptr(i)*size)); err != nil {
+					return nil, err
+				}
+			}
+			return src, nil
+		}
+}
+
+func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+	size := t.Elem().Size()
+	return func(dst []byte, p unsafe.Pointer) []byte {
+			h := *(*[]byte)(p) // the header alone: pointer, length, capacity
+			if h == nil {
+				return append(dst, 0)
+			}
+			dst = binary.AppendUvarint(dst, uint64(len(h))+1)
+			data := unsafe.Pointer(unsafe.SliceData(h))
+			for i := range len(h) {
+				dst = ep.append(dst, unsafe.Add(data, uintptr(i)*size))
+			}
+			return dst
+		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
+			n, src, err := count(src, size)
+			if err != nil {
+				return nil, err
+			}
+			v := reflect.NewAt(t, p).Elem()
+			if n < 0 {
+				v.SetZero()
+				return src, nil
+			}
+			s := reflect.MakeSlice(t, n, n)
+			data := s.UnsafePointer()
+			for i := range n {
+				if src, err = ep.decode(src, unsafe.Add(data, uintptr(i)*size)); err != nil {
+					return nil, err
+				}
+			}
+			v.Set(s)
+			return src, nil
+		}
+}
+
+// count reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold,
+// so hostile bytes cannot make us allocate without bound.
+func count(src []byte, size uintptr) (int, []byte, error) {
+	n, w := binary.Uvarint(src)
+	if w <= 0 {
+		return 0, nil, corrupt("length")
+	}
+	src = src[w:]
+	if n == 0 {
+		return -1, src, nil
+	}
+	n--
+	if n > uint64(len(src)) && (size != 0 || n > math.MaxInt32) {
+		return 0, nil, corrupt("length")
+	}
+	return int(n), src, nil
+}
+
+func pointer(ep *program, e reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+	return func(dst []byte, p unsafe.Pointer) []byte {
+			q := *(*unsafe.Pointer)(p)
+			if q == nil {
+				return append(dst, 0)
+			}
+			return ep.append(append(dst, 1), q)
+		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
+			if len(src) == 0 || src[0] > 1 {
+				return nil, corrupt("pointer")
+			}
+			if src[0] == 0 {
+				*(*unsafe.Pointer)(p) = nil
+				return src[1:], nil
+			}
+			q := reflect.New(e).UnsafePointer()
+			src, err := ep.decode(src[1:], q)
+			if err != nil {
+				return nil, err
+			}
+			*(*unsafe.Pointer)(p) = q
+			return src, nil
+		}
+}
+
+// mapping writes entries in the order of their encoded keys, so equal maps have equal encodings.
+func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+	return func(dst []byte, p unsafe.Pointer) []byte {
+			m := reflect.NewAt(t, p).Elem()
+			if m.IsNil() {
+				return append(dst, 0)
+			}
+			dst = binary.AppendUvarint(dst, uint64(m.Len())+1)
+			type entry struct{ enc []byte }
+			var all []entry
+			k, e := reflect.New(t.Key()), reflect.New(t.Elem())
+			for it := m.MapRange(); it.Next(); {
+				k.Elem().SetIterKey(it)
+				e.Elem().SetIterValue(it)
+				all = append(all, entry{ep.append(kp.append(nil, k.UnsafePointer()), e.UnsafePointer())})
+			}
+			slices.SortFunc(all, func(a, b entry) int { return slices.Compare(a.enc, b.enc) })
+			for _, x := range all {
+				dst = append(dst, x.enc...)
+			}
+			return dst
+		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
+			n, src, err := count(src, 1)
+			if err != nil {
+				return nil, err
+			}
+			v := reflect.NewAt(t, p).Elem()
+			if n < 0 {
+				v.SetZero()
+				return src, nil
+			}
+			m := reflect.MakeMapWithSize(t, min(n, 1<<16))
+			for range n {
+				k, e := reflect.New(t.Key()), reflect.New(t.Elem())
+				if src, err = kp.decode(src, k.UnsafePointer()); err != nil {
+					return nil, err
+				}
+				if src, err = ep.decode(src, e.UnsafePointer()); err != nil {
+					return nil, err
+				}
+				m.SetMapIndex(k.Elem(), e.Elem())
+			}
+			v.Set(m)
+			return src, nil
+		}
+}
+
+// marshalled returns an op for types that encode themselves: AppendBinary or MarshalBinary with UnmarshalBinary.
+func marshalled(t reflect.Type) (op, bool) {
+	pt := reflect.PointerTo(t)
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || !pt.Implements(typeUnmarsh) {
+		return op{}, false
+	}
+	var enc func(dst []byte, v any) ([]byte, error)
+	switch {
+	case pt.Implements(typeAppender):
+		enc = func(dst []byte, v any) ([]byte, error) { return v.(encoding.BinaryAppender).AppendBinary(dst) }
+	case pt.Implements(typeMarshal):
+		enc = func(dst []byte, v any) ([]byte, error) {
+			b, err := v.(encoding.BinaryMarshaler).MarshalBinary()
+			return append(dst, b...), err
+		}
+	default:
+		return op{}, false
+	}
+	return op{kind: kOther,
+		enc: func(dst []byte, p unsafe.Pointer) []byte {
+			at := len(dst)
+			dst = append(dst, 0, 0, 0, 0)
+			out, err := enc(dst, reflect.NewAt(t, p).Interface())
+			if err != nil {
+				panic(fmt.Errorf("encode %v: %w", t, err)) // becomes the attempt's failure
+			}
+			binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-4))
+			return out
+		},
+		dec: func(src []byte, p unsafe.Pointer) ([]byte, error) {
+			if len(src) < 4 || uint64(binary.LittleEndian.Uint32(src)) > uint64(len(src)-4) {
+				return nil, corrupt(t.String())
+			}
+			n := 4 + int(binary.LittleEndian.Uint32(src))
+			v := reflect.NewAt(t, p)
+			v.Elem().SetZero()
+			if err := v.Interface().(encoding.BinaryUnmarshaler).UnmarshalBinary(src[4:n:n]); err != nil {
+				return nil, fmt.Errorf("%v: %w: %w", t, err, ErrCorrupt)
+			}
+			return src[n:], nil
+		}}, true
+}

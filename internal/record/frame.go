@@ -1,0 +1,166 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// A frame is a payload with a header of 13 bytes, all integers little endian:
+//
+//	0  uint32  stored: bytes that follow the header
+//	4  uint32  raw: bytes of the payload; never less than stored
+//	8  uint8   codec: a Compression
+//	9  uint32  CRC32C of bytes 0 to 8 and of the stored bytes
+const frameHeader = 13
+
+// FrameOverhead is how many bytes a frame takes beside its stored payload.
+const FrameOverhead = frameHeader
+
+// MaxFrame is the largest payload of a frame, in bytes.
+const MaxFrame = 16 << 20
+
+// ErrCorrupt means that bytes read back are not the bytes that were written. Errors that wrap it name the offset.
+var ErrCorrupt = errors.New("corrupt data")
+
+// Compression says how the payload of a frame is stored.
+type Compression uint8
+
+const (
+	None Compression = iota // as it is
+	S2                      // compressed by s2, unless that would make it longer
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendFrame appends payload as one frame to dst. It allocates only to grow dst, which with S2 has to hold
+// len(payload)*7/6 bytes more at times. A payload longer than MaxFrame is a mistake of the caller and panics.
+func AppendFrame(dst, payload []byte, c Compression) []byte {
+	if len(payload) > MaxFrame {
+		panic(fmt.Sprintf("record: payload of %d bytes exceeds MaxFrame (%d)", len(payload), MaxFrame))
+	}
+	at := len(dst)
+	body := at + frameHeader
+	if c == S2 {
+		dst = slices.Grow(dst, frameHeader+s2.MaxEncodedLen(len(payload)))
+		if n := len(s2.Encode(dst[body:cap(dst)], payload)); n < len(payload) {
+			dst = dst[:body+n]
+		} else {
+			c = None
+		}
+	}
+	if c == None {
+		dst = slices.Grow(dst, frameHeader+len(payload))[:body]
+		dst = append(dst, payload...)
+	}
+	h := dst[at:body]
+	binary.LittleEndian.PutUint32(h, uint32(len(dst)-body))
+	binary.LittleEndian.PutUint32(h[4:], uint32(len(payload)))
+	h[8] = byte(c)
+	binary.LittleEndian.PutUint32(h[9:], checksum(h, dst[body:]))
+	return dst
+}
+
+func checksum(header, stored []byte) uint32 {
+	return crc32.Update(crc32.Checksum(header[:9], castagnoli), castagnoli, stored)
+}
+
+// parseHeader returns the lengths of the frame that starts with h, which has at least frameHeader bytes.
+func parseHeader(h []byte) (stored, raw int, err error) {
+	s, r := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
+	if r > MaxFrame || s > r || h[8] > byte(S2) || h[8] == byte(None) && s != r {
+		return 0, 0, fmt.Errorf("%w: header %x makes no sense", ErrCorrupt, h[:frameHeader])
+	}
+	return int(s), int(r), nil
+}
+
+// open verifies the frame of header h and stored bytes, and returns its payload, which aliases stored when it is not compressed.
+func open(h, stored []byte, raw int) (payload []byte, err error) {
+	if checksum(h, stored) != binary.LittleEndian.Uint32(h[9:]) {
+		return nil, fmt.Errorf("%w: checksum does not match", ErrCorrupt)
+	}
+	if h[8] == byte(None) {
+		return stored[:raw:raw], nil
+	}
+	if n, err := s2.DecodedLen(stored); err != nil || n != raw {
+		return nil, fmt.Errorf("%w: compressed length does not match", ErrCorrupt)
+	}
+	if payload, err = s2.Decode(Uninitialized(raw), stored); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return payload, nil
+}
+
+// DecodeFrame reads the frame that b starts with and returns the bytes behind it. An uncompressed payload aliases b,
+// others are fresh memory. It returns io.EOF when b is empty and an error that wraps ErrCorrupt on any damage.
+func DecodeFrame(b []byte) (payload, rest []byte, err error) {
+	if len(b) == 0 {
+		return nil, nil, io.EOF
+	}
+	if len(b) < frameHeader {
+		return nil, nil, fmt.Errorf("%w: %d bytes are no header", ErrCorrupt, len(b))
+	}
+	stored, raw, err := parseHeader(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(b)-frameHeader < stored {
+		return nil, nil, fmt.Errorf("%w: %d of %d bytes", ErrCorrupt, len(b)-frameHeader, stored)
+	}
+	rest = b[frameHeader+stored:]
+	payload, err = open(b[:frameHeader], b[frameHeader:frameHeader+stored], raw)
+	return payload, rest, err
+}
+
+// ReadFrame reads the frame at off and returns where the next one starts. The payload is fresh memory that is never
+// reused. It returns io.EOF when r ends at off, an error that wraps ErrCorrupt on any damage, and r's own error when
+// reading failed. To read many frames in a row, FrameReader needs fewer calls of r.
+func ReadFrame(r io.ReaderAt, off int64) (payload []byte, next int64, err error) {
+	var h [frameHeader]byte
+	if n, err := r.ReadAt(h[:], off); n < len(h) {
+		return nil, 0, shortRead(n, off, err)
+	}
+	stored, raw, err := parseHeader(h[:])
+	if err != nil {
+		return nil, 0, atOffset(off, err)
+	}
+	b := Uninitialized(stored)
+	if n, err := r.ReadAt(b, off+frameHeader); n < stored {
+		return nil, 0, shortRead(frameHeader+n, off, err)
+	}
+	if payload, err = open(h[:], b, raw); err != nil {
+		return nil, 0, atOffset(off, err)
+	}
+	return payload, off + frameHeader + int64(stored), nil
+}
+
+// shortRead explains why only n bytes of the frame at off could be read.
+func shortRead(n int, off int64, err error) error {
+	switch {
+	case err != nil && err != io.EOF:
+		return fmt.Errorf("frame at offset %d: %w", off, err)
+	case n == 0:
+		return io.EOF
+	}
+	return atOffset(off, fmt.Errorf("%w: cut after %d bytes", ErrCorrupt, n))
+}
+
+func atOffset(off int64, err error) error { return fmt.Errorf("frame at offset %d: %w", off, err) }
+
+// Uninitialized returns n bytes of fresh memory whose content is arbitrary: make([]byte, n) without the time to zero it.
+func Uninitialized(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	var b strings.Builder // the one type of the standard library whose growth is not zeroed
+	b.Grow(n)
+	b.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(b.String()), n)
+}

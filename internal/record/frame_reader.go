@@ -1,0 +1,85 @@
+package record
+
+import (
+	"fmt"
+	"io"
+)
+
+// ReadAhead is how many bytes a FrameReader reads at once unless told otherwise.
+const ReadAhead = 256 << 10
+
+// FrameReader reads the frames between two offsets, one after the other, with one call of ReadAt for many small
+// frames. It is used by one goroutine.
+type FrameReader struct {
+	r        io.ReaderAt
+	off, end int64  // of r that is not read yet
+	ahead    int    // bytes to read at once
+	buf      []byte // read, not yet returned
+	chunk    []byte // the memory that buf is in
+	aliased  bool   // a payload that was returned lies in chunk
+}
+
+// NewFrameReader returns a reader of the frames in [off, end) of r. It reads at most ahead bytes at once, save
+// for a single longer frame; zero means ReadAhead.
+func NewFrameReader(r io.ReaderAt, off, end int64, ahead int) *FrameReader {
+	if ahead <= 0 {
+		ahead = ReadAhead
+	}
+	return &FrameReader{r: r, off: off, end: max(off, end), ahead: ahead}
+}
+
+// Next returns the payload of the next frame, in memory that is never reused. It returns io.EOF at the end of the
+// range, an error that wraps ErrCorrupt on any damage (also when a frame crosses the end of the range or r ends
+// before it), and the error of ReadAt when reading failed.
+func (f *FrameReader) Next() ([]byte, error) {
+	at := f.off - int64(len(f.buf))
+	if at == f.end {
+		return nil, io.EOF
+	}
+	if err := f.fill(frameHeader); err != nil {
+		return nil, atOffset(at, err)
+	}
+	stored, raw, err := parseHeader(f.buf)
+	if err != nil {
+		return nil, atOffset(at, err)
+	}
+	n := frameHeader + stored
+	if err := f.fill(n); err != nil {
+		return nil, atOffset(at, err)
+	}
+	payload, err := open(f.buf[:frameHeader], f.buf[frameHeader:n], raw)
+	if err != nil {
+		return nil, atOffset(at, err)
+	}
+	if f.buf[8] == byte(None) {
+		f.aliased = true
+	}
+	f.buf = f.buf[n:]
+	return payload, nil
+}
+
+// fill makes sure that buf holds at least n bytes.
+func (f *FrameReader) fill(n int) error {
+	if len(f.buf) >= n {
+		return nil
+	}
+	if left := int64(len(f.buf)) + f.end - f.off; int64(n) > left {
+		return fmt.Errorf("%w: needs %d bytes of the last %d", ErrCorrupt, n, left)
+	}
+	size := int(min(int64(max(n, f.ahead)), int64(len(f.buf))+f.end-f.off))
+	if f.aliased || cap(f.chunk) < size {
+		f.chunk, f.aliased = Uninitialized(size), false
+	}
+	b := f.chunk[:size]
+	have := copy(b, f.buf)
+	got, err := f.r.ReadAt(b[have:], f.off)
+	f.off += int64(got)
+	f.buf = b[:have+got]
+	if len(f.buf) >= n {
+		return nil // an error beyond n comes back when those bytes are needed
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	return fmt.Errorf("%w: cut after %d of %d bytes", ErrCorrupt, len(f.buf), n)
+}

@@ -1,0 +1,63 @@
+package spill
+
+import "github.com/layshaft/layshaft/internal/record"
+
+// BlockSize is the size at which a block of records is handed on, in bytes before compression.
+const BlockSize = 64 << 10
+
+// Append takes one block of whole records of partition part of run number run. first is the key of the first record.
+// block and first may be reused after the call. It is job.Output.Append for one port.
+type Append func(run, part int, block []byte, records int, first []byte) error
+
+// packer collects records into blocks.
+type packer struct {
+	to    Append
+	run   int
+	part  int
+	n     int
+	buf   []byte
+	first []byte
+}
+
+func (p *packer) add(key, value []byte) error {
+	if p.n == 0 {
+		p.first = append(p.first[:0], key...)
+	}
+	p.buf = record.AppendRecord(p.buf, key, value)
+	p.n++
+	if len(p.buf) >= BlockSize {
+		return p.flush()
+	}
+	return nil
+}
+
+func (p *packer) flush() error {
+	if p.n == 0 {
+		return nil
+	}
+	err := p.to(p.run, p.part, p.buf, p.n, p.first)
+	p.buf, p.n = p.buf[:0], 0
+	return err
+}
+
+// at moves on to another partition of the same run.
+func (p *packer) at(part int) error {
+	if part == p.part {
+		return nil
+	}
+	err := p.flush()
+	p.part = part
+	return err
+}
+
+// Packer packs records that need no sorting into blocks of one partition, in the order given.
+type Packer struct{ p packer }
+
+// NewPacker returns a Packer of run 0, partition part.
+func NewPacker(to Append, part int) *Packer { return &Packer{packer{to: to, part: part}} }
+
+// Add adds one record.
+func (p *Packer) Add(key, value []byte) error { return p.p.add(key, value) }
+
+// Flush hands on what is left.
+func (p *Packer) Flush() error { return p.p.flush() }

@@ -1,0 +1,139 @@
+package spill
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+)
+
+// entry stands for one record while it is sorted: eight bytes of its key, big endian and padded with zeros, and where it is.
+// Refs grow in the order of arrival, so equal keys keep it.
+type entry struct {
+	prefix, ref uint64
+}
+
+// few is how many entries are sorted by comparison.
+const few = 48
+
+// sortEntries sorts e by key, then by ref. The prefixes hold the first eight bytes of the keys; key returns a whole one.
+// It is a most-significant-digit radix sort that reloads the prefixes with the next eight bytes where long beginnings are shared.
+// aux is scratch of at least the same length. Source: Bentley and McIlroy, "Engineering radix sort" (1993); the cached
+// prefixes are from Ng and Kakehi, "Cache efficient radix sort for string sorting" (2007).
+func sortEntries(e, aux []entry, key func(ref uint64) []byte) {
+	s := sorter{key: key}
+	s.radix(e, aux[:len(e)], 56, 0)
+}
+
+type sorter struct {
+	key func(ref uint64) []byte
+}
+
+// radix sorts e by the bytes of the prefixes from shift down to 0, then by the key bytes from depth+8 on.
+func (s *sorter) radix(e, aux []entry, shift int, depth int) {
+	for {
+		if len(e) <= few {
+			s.compare(e, depth)
+			return
+		}
+		if shift < 0 {
+			if e = s.deeper(e, aux, depth); len(e) == 0 {
+				return
+			}
+			aux = aux[:len(e)]
+			depth += 8
+			shift = 56
+			continue
+		}
+		var count [257]uint32
+		for i := range e {
+			count[int(byte(e[i].prefix>>shift))+1]++
+		}
+		if count[int(byte(e[0].prefix>>shift))+1] == uint32(len(e)) { // all share this byte
+			shift -= 8
+			continue
+		}
+		for b := range 256 {
+			count[b+1] += count[b]
+		}
+		starts := count
+		for i := range e {
+			b := byte(e[i].prefix >> shift)
+			aux[starts[b]] = e[i]
+			starts[b]++
+		}
+		copy(e, aux)
+		for b := range 256 {
+			lo, hi := count[b], count[b+1]
+			if hi-lo > 1 {
+				s.radix(e[lo:hi], aux[lo:hi], shift-8, depth)
+			}
+		}
+		return
+	}
+}
+
+// deeper puts the keys that end within the bytes sorted so far first, shortest first, and loads the next eight bytes of the rest, which it returns.
+// All entries of e share their first depth+8 bytes, zeros behind the end of a short key included.
+func (s *sorter) deeper(e, aux []entry, depth int) []entry {
+	end := depth + 8
+	short, long := 0, 0
+	for _, x := range e {
+		k := s.key(x.ref)
+		if len(k) <= end {
+			e[short] = x
+			short++
+			continue
+		}
+		x.prefix = prefix(k[end:])
+		aux[long] = x
+		long++
+	}
+	copy(e[short:], aux[:long])
+	if short > 1 {
+		slices.SortFunc(e[:short], func(a, b entry) int {
+			if c := len(s.key(a.ref)) - len(s.key(b.ref)); c != 0 {
+				return c
+			}
+			return byRef(a, b)
+		})
+	}
+	return e[short:]
+}
+
+func (s *sorter) compare(e []entry, depth int) {
+	if len(e) < 2 {
+		return
+	}
+	slices.SortFunc(e, func(a, b entry) int {
+		if a.prefix != b.prefix {
+			if a.prefix < b.prefix {
+				return -1
+			}
+			return 1
+		}
+		ka, kb := s.key(a.ref), s.key(b.ref)
+		if c := bytes.Compare(ka[min(depth, len(ka)):], kb[min(depth, len(kb)):]); c != 0 {
+			return c
+		}
+		return byRef(a, b)
+	})
+}
+
+func byRef(a, b entry) int {
+	if a.ref < b.ref {
+		return -1
+	}
+	return 1
+}
+
+// prefix returns the first eight bytes of k as a big-endian number, padded with zeros.
+func prefix(k []byte) uint64 {
+	if len(k) >= 8 {
+		return binary.BigEndian.Uint64(k)
+	}
+	var p uint64
+	for i, b := range k {
+		p |= uint64(b) << (56 - 8*i)
+	}
+	return p
+}

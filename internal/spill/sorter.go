@@ -1,0 +1,191 @@
+package spill
+
+import (
+	"encoding/binary"
+	"iter"
+	"unsafe"
+)
+
+// byPart yields the entries of each partition in turn, in the order of arrival. The partition stands in ref above shift.
+func byPart(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] {
+	return func(yield func(int, []entry) bool) {
+		if parts == 1 {
+			yield(0, e)
+			return
+		}
+		ends := make([]int, parts+1)
+		for i := range e {
+			ends[e[i].ref>>shift+1]++
+		}
+		for p := range parts {
+			ends[p+1] += ends[p]
+		}
+		starts := append([]int(nil), ends...)
+		for i := range e {
+			p := e[i].ref >> shift
+			aux[starts[p]] = e[i]
+			starts[p]++
+		}
+		copy(e, aux)
+		for p := range parts {
+			if lo, hi := ends[p], ends[p+1]; lo < hi && !yield(p, e[lo:hi]) {
+				return
+			}
+		}
+	}
+}
+
+// chunkSize is the largest size of the Sorter's pieces of memory, minChunk the smallest, in bytes.
+const (
+	chunkSize = 4 << 20
+	minChunk  = 64 << 10
+)
+
+const (
+	chunkBits   = 22
+	refPart     = 48 // a ref of the Sorter is partition << 48 | chunk << 22 | offset in the chunk
+	headerBytes = 8  // key length and value length before each record in a chunk
+)
+
+// MaxParts is the largest number of partitions of a Sorter.
+const MaxParts = 1 << 16
+
+// Sorter sorts encoded records by partition and key, in memory up to a limit; then it writes a run and starts afresh.
+// Records with equal keys keep their order. It is used by one goroutine.
+type Sorter struct {
+	cfg     SorterConfig
+	size    int // of a chunk
+	chunks  [][]byte
+	cur     []byte // free rest of the last chunk
+	base    uint64 // ref of the last chunk's first byte
+	curLen  int
+	entries []entry
+	mem     []byte // behind entries
+	used    int64
+	runs    int
+}
+
+// SorterConfig says what a Sorter does.
+type SorterConfig struct {
+	Parts  int    // number of partitions, at most MaxParts
+	Limit  int64  // bytes in memory before a run is written
+	Output Append // takes the runs
+}
+
+// NewSorter returns an empty Sorter.
+func NewSorter(cfg SorterConfig) *Sorter {
+	size := chunkSize
+	for size > minChunk && int64(size) > cfg.Limit/4 {
+		size /= 2
+	}
+	return &Sorter{cfg: cfg, size: size}
+}
+
+// Begin returns an empty slice to which the caller appends the key and then the value of the next record, for End.
+func (s *Sorter) Begin() []byte {
+	if len(s.cur) < 1<<10 {
+		s.chunk(s.size)
+	}
+	return s.cur[headerBytes:headerBytes:len(s.cur)]
+}
+
+func (s *Sorter) chunk(n int) {
+	b, _ := region(n)
+	if n > s.size {
+		b = b[:n] // a record too large to share: no other may begin behind it
+	}
+	s.base = uint64(len(s.chunks)) << chunkBits
+	s.chunks = append(s.chunks, b)
+	s.cur, s.curLen = b, len(b)
+	s.used += int64(len(b))
+}
+
+// End adds the record in b, which came from Begin: keyLen bytes of key, then the value.
+func (s *Sorter) End(part int, b []byte, keyLen int) error {
+	if headerBytes+len(b) > len(s.cur) || unsafe.SliceData(b) != &s.cur[headerBytes] { // append had to move it
+		s.chunk(max(s.size, (headerBytes+len(b)+7)&^7))
+		copy(s.cur[headerBytes:], b)
+	}
+	binary.LittleEndian.PutUint32(s.cur, uint32(keyLen))
+	binary.LittleEndian.PutUint32(s.cur[4:], uint32(len(b)-keyLen))
+	if len(s.entries) == cap(s.entries) {
+		s.growEntries()
+	}
+	ref := uint64(part)<<refPart | s.base | uint64(s.curLen-len(s.cur))
+	s.entries = append(s.entries, entry{prefix(b[:keyLen]), ref})
+	s.cur = s.cur[min(len(s.cur), (headerBytes+len(b)+7)&^7):]
+	if len(s.cur) < 1<<10 && s.Bytes() >= s.cfg.Limit {
+		return s.writeRun()
+	}
+	return nil
+}
+
+// Bytes returns the memory in use, the sort's scratch included.
+func (s *Sorter) Bytes() int64 { return s.used + 2*int64(len(s.mem)) }
+
+func (s *Sorter) growEntries() {
+	n := max(1<<12, 2*cap(s.entries))
+	mem, _ := region(n * 16)
+	grown := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), n)[:len(s.entries)]
+	copy(grown, s.entries)
+	giveBack(s.mem)
+	s.entries, s.mem = grown, mem
+}
+
+// record returns the key and value at ref.
+func (s *Sorter) record(ref uint64) (key, value []byte) {
+	ref &= 1<<refPart - 1
+	c := s.chunks[ref>>chunkBits][ref&(1<<chunkBits-1):]
+	k := binary.LittleEndian.Uint32(c)
+	v := binary.LittleEndian.Uint32(c[4:])
+	c = c[headerBytes:]
+	return c[:k:k], c[k : k+v : k+v]
+}
+
+// Flush writes what is left as the last run and frees the memory. The Sorter must not be used afterwards.
+func (s *Sorter) Flush() error {
+	err := s.writeRun()
+	s.Close()
+	return err
+}
+
+// Close frees the memory without writing.
+func (s *Sorter) Close() {
+	for _, c := range s.chunks {
+		giveBack(c)
+	}
+	giveBack(s.mem)
+	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs}
+}
+
+// Runs returns how many runs were written.
+func (s *Sorter) Runs() int { return s.runs }
+
+func (s *Sorter) writeRun() error {
+	if len(s.entries) == 0 {
+		return nil
+	}
+	mem, _ := region(len(s.entries) * 16)
+	defer giveBack(mem)
+	aux := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), len(s.entries))
+	p := packer{to: s.cfg.Output, run: s.runs}
+	s.runs++
+	keyOf := func(ref uint64) []byte { k, _ := s.record(ref); return k }
+	for part, e := range byPart(s.entries, aux, s.cfg.Parts, refPart) {
+		sortEntries(e, aux, keyOf)
+		if err := p.at(part); err != nil {
+			return err
+		}
+		for _, x := range e {
+			k, v := s.record(x.ref)
+			if err := p.add(k, v); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range s.chunks {
+		giveBack(c)
+	}
+	s.chunks, s.cur, s.used, s.entries = nil, nil, 0, s.entries[:0]
+	return p.flush()
+}

@@ -1,0 +1,172 @@
+package spill
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+)
+
+// inline is the longest key that a slot holds itself, in bytes.
+const inline = 16
+
+const (
+	mix0 = 0xa0761d6478bd642f
+	mix1 = 0xe7037ed1a0b428db
+)
+
+// token is a key made ready for a look-up. Up to 16 bytes stand in k0 and k1, little endian, padded with zeros; of a longer key
+// k0 is the hash.
+type token struct {
+	k0, k1 uint64
+	hash   uint64
+	key    unsafe.Pointer // the bytes, for keys longer than inline
+	size   uint32         // length of the key plus one
+}
+
+func tokenOf(p unsafe.Pointer, n int) token {
+	t := token{size: uint32(n) + 1}
+	switch {
+	case n > inline:
+		t.hash = xxh3.HashString(unsafe.String((*byte)(p), n))
+		t.k0, t.key = t.hash, p
+		return t
+	case n >= 8:
+		t.k0 = *(*uint64)(p)
+		t.k1 = *(*uint64)(unsafe.Add(p, n-8)) >> (uint(16-n) * 8)
+	case n >= 4:
+		t.k0 = uint64(*(*uint32)(p)) | uint64(*(*uint32)(unsafe.Add(p, n-4)))<<(uint(n-4)*8)
+	case n > 0:
+		t.k0 = uint64(*(*byte)(p))
+		if n > 1 {
+			t.k0 |= uint64(*(*byte)(unsafe.Add(p, 1)))<<8 | uint64(*(*byte)(unsafe.Add(p, n-1)))<<(uint(n-1)*8)
+		}
+	}
+	t.hash = mixed(t.k0, t.k1)
+	return t
+}
+
+func mixed(k0, k1 uint64) uint64 {
+	h, l := bits.Mul64(k0^mix0, k1^mix1)
+	return h ^ l
+}
+
+// Hash returns the hash of a key that decides its partition. It is the same in every process.
+func Hash(key []byte) uint64 { return tokenOf(unsafe.Pointer(unsafe.SliceData(key)), len(key)).hash }
+
+// Partition returns the partition, from 0 to n-1, of a key with the given hash.
+func Partition(hash uint64, n int) int {
+	// The upper bits: a table uses the lower ones, so the keys of one partition still spread over a table.
+	hi, _ := bits.Mul64(hash*mix1, uint64(n))
+	return int(hi)
+}
+
+// slot is one place of a table. size zero means free. k0 and k1 are the key's bytes as they stand in memory, or for a long key
+// its hash and its offset in the table's key bytes.
+type slot[X any] struct {
+	k0, k1 uint64
+	size   uint32
+	x      X
+}
+
+// core is an open-addressing hash table from byte keys to X, which must not hold pointers. It is never more than half full.
+type core[X any] struct {
+	slots []slot[X]
+	mem   []byte
+	mask  uint64
+	n     int
+	long  []byte // keys longer than inline
+}
+
+func (c *core[X]) slotSize() int { return int(unsafe.Sizeof(slot[X]{})) }
+
+func (c *core[X]) init(n int) {
+	b, fresh := region(n * c.slotSize())
+	if !fresh {
+		clear(b[:n*c.slotSize()])
+	}
+	c.mem = b
+	c.slots = unsafe.Slice((*slot[X])(unsafe.Pointer(unsafe.SliceData(b))), n)
+	c.mask = uint64(n - 1)
+}
+
+func (c *core[X]) bytes() int64 { return int64(len(c.mem) + cap(c.long)) }
+
+func (c *core[X]) key(i uint64) []byte {
+	s := &c.slots[i]
+	n := int(s.size) - 1
+	if n <= inline {
+		return unsafe.Slice((*byte)(unsafe.Pointer(&s.k0)), n)
+	}
+	return c.long[s.k1 : s.k1+uint64(n)]
+}
+
+func (c *core[X]) hash(s *slot[X]) uint64 {
+	if s.size > inline+1 {
+		return s.k0
+	}
+	return mixed(s.k0, s.k1)
+}
+
+// find returns the place for t's key and whether the key is new; then its X is the zero value.
+// The pointer is good until the next call.
+func (c *core[X]) find(t *token) (x *X, isNew bool) {
+	for h := t.hash; ; h++ {
+		s := &c.slots[h&c.mask]
+		if s.size == t.size && s.k0 == t.k0 {
+			if t.size <= inline+1 {
+				if s.k1 == t.k1 {
+					return &s.x, false
+				}
+			} else if unsafe.String(&c.long[s.k1], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
+				return &s.x, false
+			}
+		}
+		if s.size == 0 {
+			if c.n*2 >= len(c.slots) {
+				c.grow()
+				return c.find(t)
+			}
+			c.n++
+			s.k0, s.k1, s.size = t.k0, t.k1, t.size
+			if t.size > inline+1 {
+				s.k1 = uint64(len(c.long))
+				c.long = append(c.long, unsafe.String((*byte)(t.key), t.size-1)...)
+			}
+			return &s.x, true
+		}
+	}
+}
+
+func (c *core[X]) grow() {
+	old, mem := c.slots, c.mem
+	factor := 2
+	if len(old) < 1<<16 {
+		factor = 4
+	}
+	c.init(len(old) * factor)
+	for i := range old {
+		s := &old[i]
+		if s.size == 0 {
+			continue
+		}
+		h := c.hash(s)
+		for c.slots[h&c.mask].size != 0 {
+			h++
+		}
+		c.slots[h&c.mask] = *s
+	}
+	giveBack(mem)
+}
+
+// reset empties the table and keeps its memory.
+func (c *core[X]) reset() {
+	clear(c.slots)
+	c.n = 0
+	c.long = c.long[:0]
+}
+
+func (c *core[X]) free() {
+	giveBack(c.mem)
+	*c = core[X]{}
+}

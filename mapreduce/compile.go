@@ -1,0 +1,422 @@
+package mapreduce
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// A plan is cut into stages at its shuffles. Each source and each wide operator is the head of one stage; the narrow
+// operators behind a head run in the head's stage, fused into one function, up to the next wide operator or output.
+
+// stage is one stage of a compiled plan.
+type stage struct {
+	number int
+	head   *node
+	label  string
+	ends   []*end // its outputs; the end's port is its index. One more port takes the quarantine
+	edges  []job.Edge
+	sides  map[int]int // input number of each broadcast join in it, by node
+	inputs int         // how many inputs it reads
+	opts   options
+	sinks  int
+}
+
+// end is where records leave a stage.
+type end struct {
+	n     *node // the operator that reads them, with its input number
+	input int
+	side  bool
+	out   *out
+	sink  int // which of the stage's sinks
+}
+
+type reader struct {
+	n     *node
+	input int
+}
+
+// compiled is a plan cut into stages. It belongs to one slot.
+type compiled struct {
+	plan    *Plan
+	stages  []*stage
+	readers map[*node][]reader
+	outs    map[*node][]*out
+}
+
+func compile(p *Plan) (*compiled, error) {
+	if len(p.errs) > 0 {
+		return nil, errors.Join(p.errs...)
+	}
+	c := &compiled{plan: p, readers: map[*node][]reader{}, outs: map[*node][]*out{}}
+	wanted := make([]bool, len(p.nodes))
+	var want func(n *node)
+	want = func(n *node) {
+		if wanted[n.id] {
+			return
+		}
+		wanted[n.id] = true
+		for _, i := range n.in {
+			want(i)
+		}
+	}
+	for _, o := range p.outs {
+		want(o.n)
+		c.outs[o.n] = append(c.outs[o.n], o)
+	}
+	for _, n := range p.nodes {
+		if !wanted[n.id] {
+			continue
+		}
+		for i, in := range n.in {
+			c.readers[in] = append(c.readers[in], reader{n, i})
+		}
+		if n.read != nil || n.wide != nil {
+			c.stages = append(c.stages, &stage{head: n, sides: map[int]int{}})
+		}
+	}
+	for _, s := range c.stages {
+		s.opts = p.opts
+		labels := c.walk(s, s.head, nil)
+		s.label = strings.Join(slices.Compact(labels), " > ")
+	}
+	if err := c.order(); err != nil {
+		return nil, err
+	}
+	c.connect()
+	return c, nil
+}
+
+// walk finds the ends of stage s behind node n.
+func (c *compiled) walk(s *stage, n *node, labels []string) []string {
+	labels = append(labels, n.label())
+	s.opts.retry = max(s.opts.retry, n.opts.retry)
+	if t := n.opts.timeout; t > 0 && (s.opts.timeout == 0 || t < s.opts.timeout) {
+		s.opts.timeout = t
+	}
+	c.plan.opts.maxBad = max(c.plan.opts.maxBad, n.opts.maxBad)
+	c.plan.opts.maxShare = max(c.plan.opts.maxShare, n.opts.maxShare)
+	if n.side != nil {
+		s.sides[n.id] = 0
+	}
+	for _, r := range c.readers[n] {
+		switch {
+		case r.n.wide != nil:
+			s.ends = append(s.ends, &end{n: r.n, input: r.input})
+		case r.n.side != nil && r.input == 1:
+			s.ends = append(s.ends, &end{n: r.n, side: true})
+		default:
+			labels = c.walk(s, r.n, labels)
+		}
+	}
+	for _, o := range c.outs[n] {
+		x := &end{out: o}
+		if o.sink != nil {
+			x.sink = s.sinks
+			s.sinks++
+		}
+		s.ends = append(s.ends, x)
+	}
+	return labels
+}
+
+// order numbers the stages so that each comes after those it reads.
+func (c *compiled) order() error {
+	var ordered []*stage
+	for left := c.stages; len(left) > 0; {
+		var wait []*stage
+		for _, s := range left {
+			if slices.ContainsFunc(left, func(o *stage) bool { return s.reads(o) }) {
+				wait = append(wait, s)
+				continue
+			}
+			s.number = len(ordered)
+			ordered = append(ordered, s)
+		}
+		if len(wait) == len(left) {
+			n := left[0].head
+			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("its records are joined with a small side that is made from the same read; Read the source a second time for the small side")}
+		}
+		left = wait
+	}
+	c.stages = ordered
+	return nil
+}
+
+// reads reports whether s reads an output of o.
+func (s *stage) reads(o *stage) bool {
+	return slices.ContainsFunc(o.ends, func(x *end) bool {
+		_, side := 0, false
+		if x.n != nil && x.side {
+			_, side = s.sides[x.n.id]
+		}
+		return x.n != nil && (x.n == s.head && !x.side || side)
+	})
+}
+
+// connect makes the edges.
+func (c *compiled) connect() {
+	for _, s := range c.stages {
+		if s.head.wide != nil {
+			s.inputs = len(s.head.in)
+		}
+		for _, n := range c.plan.nodes {
+			if _, ok := s.sides[n.id]; ok {
+				s.sides[n.id] = s.inputs
+				s.inputs++
+			}
+		}
+		for _, o := range c.stages {
+			for port, x := range o.ends {
+				switch {
+				case x.n == nil:
+				case x.side:
+					if input, ok := s.sides[x.n.id]; ok {
+						s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: input, Mode: job.Broadcast})
+					}
+				case x.n == s.head:
+					mode := job.Shuffle
+					if s.head.wide.ranged {
+						mode = job.Range
+					}
+					s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: x.input, Mode: mode})
+				}
+			}
+		}
+	}
+}
+
+// fingerprint hashes all that makes one plan differ from another.
+func (c *compiled) fingerprint() string {
+	h := sha256.New()
+	for _, n := range c.plan.nodes {
+		fmt.Fprintf(h, "%s\n", n.describe())
+	}
+	for _, o := range c.plan.outs {
+		fmt.Fprintf(h, "out %s %d %v\n", o.name, o.n.id, o.sink != nil)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (n *node) describe() string {
+	var in []int
+	for _, i := range n.in {
+		in = append(in, i.id)
+	}
+	return fmt.Sprintf("%d %s %s %v %v %q %q %d %v", n.id, n.op, n.at, n.typ, in, n.note, n.opts.name, n.opts.parallel, n.opts.desc)
+}
+
+// difference returns an error naming the first operator in which two builds of a plan differ, nil when they are the same.
+func (c *compiled) difference(o *compiled) error {
+	for i, n := range c.plan.nodes {
+		if i >= len(o.plan.nodes) || n.describe() != o.plan.nodes[i].describe() {
+			was := "nothing"
+			if i < len(o.plan.nodes) {
+				was = o.plan.nodes[i].describe()
+			}
+			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("Define's function built another plan the second time (%s, then %s); it must depend on its parameters alone", n.describe(), was)}
+		}
+	}
+	if c.fingerprint() != o.fingerprint() {
+		return fmt.Errorf("plan %s: Define's function built another plan the second time; it must depend on its parameters alone", c.plan.name)
+	}
+	return nil
+}
+
+// partitions returns the number of tasks of the stage with head n.
+func (c *compiled) partitions(n *node, spec *job.Spec) int {
+	for _, s := range c.stages {
+		if s.head == n {
+			return spec.Stages[s.number].Tasks
+		}
+	}
+	return 1
+}
+
+// build returns the function that takes the records of n in stage s: a func(*T) as any.
+func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
+	var nexts []any
+	for _, r := range c.readers[n] {
+		switch {
+		case r.n.wide != nil || r.n.side != nil && r.input == 1:
+		case r.n.union:
+			nexts = append(nexts, c.build(e, s, r.n, ports))
+		default:
+			nexts = append(nexts, r.n.fuse(e, c.build(e, s, r.n, ports)))
+		}
+	}
+	// The ends of this very node: a reader may occur twice, as in a join of a dataset with itself.
+	for _, r := range c.readers[n] {
+		for _, x := range s.ends {
+			if x.n == r.n && (x.side && r.input == 1 || !x.side && r.n.wide != nil && x.input == r.input) && !e.taken[x] {
+				e.taken[x] = true
+				nexts = append(nexts, ports[x])
+				break
+			}
+		}
+	}
+	for _, o := range c.outs[n] {
+		for _, x := range s.ends {
+			if x.out == o && !e.taken[x] {
+				e.taken[x] = true
+				nexts = append(nexts, ports[x])
+				break
+			}
+		}
+	}
+	if len(nexts) == 1 {
+		return nexts[0]
+	}
+	return n.tee(nexts)
+}
+
+// attempt runs one attempt of stage s.
+func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *shared, run *job.Run) (err error) {
+	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}}
+	stop := context.AfterFunc(ctx, func() { e.stopped.Store(true) })
+	defer stop()
+	defer func() {
+		for _, f := range e.closers {
+			f()
+		}
+	}()
+	for _, n := range c.plan.counters {
+		n.n = 0
+	}
+	holders := 0
+	for _, x := range s.ends {
+		if x.n != nil && !x.side {
+			holders++
+		}
+	}
+	e.memory = run.Memory / 2 / int64(max(1, holders))
+	e.quarantine = &bursts{to: &port{e: e, number: len(s.ends)}}
+	run.Sink = make([][]byte, s.sinks)
+
+	ports := map[*end]any{}
+	var flushes []func() error
+	for number, x := range s.ends {
+		p := &port{e: e, number: number, parts: 1}
+		var push any
+		var flush func() error
+		switch {
+		case x.side:
+			push, flush = x.n.side.write(e, p)
+		case x.n != nil:
+			if p.keys = x.n.wide.ranged; !p.keys {
+				p.parts = c.partitions(x.n, spec)
+			}
+			push, flush = x.n.wide.write(e, x.input, p)
+		case x.out.sink != nil:
+			if push, flush, err = x.out.sink.open(e, c.sinkTask(x, spec, run), func(part []byte) { run.Sink[x.sink] = part }); err != nil {
+				return err
+			}
+		default:
+			push, flush = x.out.gather(e, p)
+		}
+		ports[x] = push
+		flushes = append(flushes, flush)
+	}
+	push := c.build(e, s, s.head, ports)
+	if e.err == nil {
+		if s.head.read != nil {
+			err = s.head.read.run(e, push)
+		} else {
+			err = s.head.wide.read(e, push)
+		}
+		e.fail(err)
+	}
+	if e.err == nil && ctx.Err() != nil {
+		e.err = context.Cause(ctx)
+	}
+	flushes = append(flushes, e.quarantine.flush)
+	for _, f := range flushes {
+		if e.err == nil {
+			e.fail(f())
+		}
+	}
+	for _, n := range c.plan.counters {
+		run.Counters[n.name] += n.n
+	}
+	if e.bad > 0 {
+		run.Counters[badCounter] = e.bad
+	}
+	if s.head.read != nil {
+		run.Counters[readCounter] = run.Progress.Records.Load()
+	}
+	var fatal *fatalError
+	if errors.As(e.err, &fatal) {
+		f := &job.Failure{Kind: job.Fatal, Message: e.err.Error()}
+		return f
+	}
+	return e.err
+}
+
+// The engine's own counters: records that were set aside, and records read from sources.
+const (
+	badCounter  = ".bad"
+	readCounter = ".read"
+)
+
+// sinkTask numbers the tasks that write to the sink of x over all stages that do.
+func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
+	t := SinkTask{Job: string(spec.ID), Attempt: run.Attempt.N}
+	for _, s := range c.stages {
+		for _, o := range s.ends {
+			if o.out != x.out {
+				continue
+			}
+			if o == x {
+				t.Index = t.Of + run.Attempt.Task.Index
+			}
+			t.Of += spec.Stages[s.number].Tasks
+		}
+	}
+	return t
+}
+
+// program returns the stages as functions for the worker.
+func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
+	p := &job.Program{}
+	for _, s := range c.stages {
+		p.Stages = append(p.Stages, func(ctx context.Context, run *job.Run) error {
+			return c.attempt(ctx, s, spec, sh, run)
+		})
+	}
+	return p
+}
+
+// spec returns the job as data, given its splits by stage number and how many slots will work.
+func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, slots int) *job.Spec {
+	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params}
+	var input int64
+	for _, l := range splits {
+		for i := range l {
+			input += l[i].Bytes
+		}
+	}
+	for _, s := range c.stages {
+		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout}
+		switch {
+		case s.head.read != nil:
+			st.Splits = splits[s.number]
+			st.Tasks = len(st.Splits)
+		case s.head.wide.parts > 0:
+			st.Tasks = s.head.wide.parts
+		case s.head.opts.parallel > 0:
+			st.Tasks = s.head.opts.parallel
+		case s.head.wide.ranged:
+			st.Tasks = int(min(max(int64(2*slots), input/(128<<20)), 4096))
+		default:
+			st.Tasks = int(min(max(int64(slots), input/(512<<20)), 4096))
+		}
+		sp.Stages = append(sp.Stages, st)
+	}
+	return sp
+}

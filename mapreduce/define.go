@@ -1,0 +1,119 @@
+package mapreduce
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"regexp"
+)
+
+// Definition is a pipeline with a name: parameters of type P in, rows of type T out.
+type Definition[P, T any] struct {
+	name  string
+	build func(*Plan, P) Dataset[T]
+	opts  []Option
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// Define names a pipeline. build describes it with the operators of this package and returns the dataset whose records are the
+// rows of a run, or Nothing. Parameters must survive encoding/json, which carries them to other processes. Options hold for the whole plan.
+// Nothing is checked before the first run.
+func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...Option) *Definition[P, T] {
+	return &Definition[P, T]{name, build, opts}
+}
+
+// plan builds and compiles the plan. main says whether the rows are gathered.
+func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Dataset[T])) (*compiled, error) {
+	p := &Plan{name: d.name, ctx: ctx}
+	if !nameForm.MatchString(d.name) {
+		return nil, fmt.Errorf("plan name %q: use up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit", d.name)
+	}
+	for _, o := range d.opts {
+		o(&p.opts)
+	}
+	var in P
+	if err := json.Unmarshal(params, &in); err != nil {
+		return nil, fmt.Errorf("plan %s: parameters of type %T do not come back from JSON: %w", d.name, in, err)
+	}
+	ds := d.build(p, in)
+	if len(p.errs) == 0 {
+		if ds.n == nil || ds.n.plan != p {
+			return nil, fmt.Errorf("plan %s: Define's function must return a dataset of its own plan, or mapreduce.Nothing(p)", d.name)
+		}
+		if _, none := any(ds).(Dataset[None]); !none {
+			also(ds)
+		}
+	}
+	return compile(p)
+}
+
+// Run runs the pipeline and yields its rows in a fixed order: by partition, within it as the last operator orders them. It blocks
+// until the rows are there; an error ends the sequence. Breaking out of the loop cancels the job.
+func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		j, err := d.Start(ctx, t, params)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		defer j.Close()
+		for row, err := range Rows[T](j, "") {
+			if !yield(row, err) {
+				return
+			}
+		}
+		if err := j.Wait(); err != nil {
+			yield(zero, err)
+		}
+	}
+}
+
+// Collect runs the pipeline and returns all its rows.
+func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T, error) {
+	var all []T
+	for row, err := range d.Run(ctx, t, params) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
+}
+
+// WriteTo runs the pipeline and sends its rows to a sink.
+func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
+	j, err := d.start(ctx, t, params, func(ds Dataset[T]) { WriteTo(ds, s) })
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	return j.Wait()
+}
+
+// Start starts the pipeline and returns at once. The caller must Close the job.
+func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job, error) {
+	return d.start(ctx, t, params, func(ds Dataset[T]) { gather(ds.n.plan, "", ds) })
+}
+
+func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also func(Dataset[T])) (*Job, error) {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
+	}
+	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
+	c, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	again, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.difference(again); err != nil {
+		return nil, err
+	}
+	return startEmbedded(ctx, t, d.name, raw, c, build)
+}

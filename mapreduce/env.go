@@ -1,0 +1,212 @@
+package mapreduce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/spill"
+)
+
+// env is what the operators of one attempt share. It belongs to the attempt's goroutine; stopped alone is for all.
+type env struct {
+	ctx        context.Context
+	run        *job.Run
+	stage      *stage
+	shared     *shared
+	plan       *Plan
+	taken      map[*end]bool // ends that have their writer
+	closers    []func()      // free what an attempt holds, whatever its end
+	memory     int64         // for each of the operators that hold records
+	stopped    atomic.Bool
+	err        error
+	where      func() (path string, offset, line int64) // position of the record at hand; nil in a reduce
+	bad        int64
+	quarantine *bursts
+}
+
+// fail ends the attempt with err; the first one counts.
+func (e *env) fail(err error) {
+	if e.err == nil && err != nil {
+		e.err = err
+		e.stopped.Store(true)
+	}
+}
+
+// port is one output of a stage.
+type port struct {
+	e      *env
+	number int
+	parts  int
+	keys   bool // first keys are wanted, for reading by range
+}
+
+func (p *port) append(run, part int, block []byte, records int, first []byte) error {
+	if !p.keys {
+		first = nil
+	}
+	return p.e.run.Output.Append(p.number, run, part, block, records, first)
+}
+
+// bursts packs records that need no sorting. Blocks of one run must be given to an output together, so it holds back
+// about a megabyte and writes that as one run; reading the runs one after the other gives the records in order.
+type bursts struct {
+	to  *port
+	run int
+	buf []byte
+	n   int
+	at  []int // ends of blocks in buf
+	num []int // records in each
+}
+
+func (b *bursts) add(key, value []byte) error {
+	b.buf = record.AppendRecord(b.buf, key, value)
+	b.n++
+	if len(b.buf)-b.last() < spill.BlockSize {
+		return nil
+	}
+	b.cut()
+	if len(b.buf) < 1<<20 {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *bursts) last() int {
+	if len(b.at) == 0 {
+		return 0
+	}
+	return b.at[len(b.at)-1]
+}
+
+func (b *bursts) cut() {
+	if b.n > 0 {
+		b.at, b.num, b.n = append(b.at, len(b.buf)), append(b.num, b.n), 0
+	}
+}
+
+func (b *bursts) flush() error {
+	b.cut()
+	start := 0
+	for i, end := range b.at {
+		if err := b.to.append(b.run, 0, b.buf[start:end], b.num[i], nil); err != nil {
+			return err
+		}
+		start = end
+	}
+	if len(b.at) > 0 {
+		b.run++
+	}
+	b.buf, b.at, b.num = b.buf[:0], b.at[:0], b.num[:0]
+	return nil
+}
+
+type skipError struct{ err error }
+
+func (e *skipError) Error() string { return e.err.Error() }
+func (e *skipError) Unwrap() error { return e.err }
+
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+// Skip marks err so that the record is set aside in quarantine and the attempt goes on, within MaxBad. Skip(nil) is nil.
+func Skip(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &skipError{err}
+}
+
+// Fatal marks err so that the job ends at once: trying again cannot help. Fatal(nil) is nil.
+func Fatal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fatalError{err}
+}
+
+// userError treats an error that an operator's function returned for record.
+func userError[T any](e *env, n *node, err error, record *T) {
+	var skip *skipError
+	if errors.As(err, &skip) {
+		e.fail(e.setAside(n.label()+" at "+n.at, skip.err, fmt.Sprintf("%+v", *record), ""))
+		return
+	}
+	e.fail(fmt.Errorf("%s at %s: %w", n.label(), n.at, err))
+}
+
+// Quarantined is one record that was set aside, as it stands in the quarantine file, one JSON object per line.
+type Quarantined struct {
+	Source   string `json:"source,omitempty"` // file or source it came from
+	Offset   int64  `json:"offset"`           // bytes from the start of the (decompressed) file
+	Line     int64  `json:"line,omitempty"`   // from 1, when known
+	Operator string `json:"operator"`
+	Error    string `json:"error"`
+	Stack    string `json:"stack,omitempty"`
+	Record   string `json:"record"` // at most 4 KiB of it
+}
+
+// setAside puts a record into quarantine. It returns an error when there are too many.
+func (e *env) setAside(operator string, cause error, record, stack string) error {
+	q := Quarantined{Operator: operator, Error: cause.Error(), Stack: stack}
+	if e.where != nil {
+		q.Source, q.Offset, q.Line = e.where()
+	}
+	e.bad++
+	limit := e.plan.opts.maxBad
+	if limit == 0 && e.plan.opts.maxShare == 0 {
+		return Fatal(fmt.Errorf("%w; mapreduce.MaxBad lets a job go on with bad records", located(q, cause)))
+	}
+	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
+		return Fatal(fmt.Errorf("%w; this is bad record %d of one task, MaxBad is %d", located(q, cause), e.bad, limit))
+	}
+	q.Record = record[:min(len(record), 4<<10)]
+	line, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	return e.quarantine.add(nil, line)
+}
+
+func located(q Quarantined, cause error) error {
+	switch {
+	case q.Source == "":
+		return fmt.Errorf("%s: %w", q.Operator, cause)
+	case q.Line > 0:
+		return fmt.Errorf("%s:%d: %s: %w", q.Source, q.Line, q.Operator, cause)
+	}
+	return fmt.Errorf("%s at byte %d: %s: %w", q.Source, q.Offset, q.Operator, cause)
+}
+
+// readSplit runs a source over the attempt's split.
+func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
+	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
+	e.where = func() (string, int64, int64) { return r.Path, r.Offset, r.Line }
+	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
+	if known := e.shared.poisoned(); known != nil {
+		r.Emit = func(t *T) {
+			if p := known[position{r.Path, r.Offset}]; p != nil {
+				e.fail(e.setAside("panic", p.err, fmt.Sprintf("%+v", *t), p.stack))
+				return
+			}
+			push(t)
+		}
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			stack := string(debug.Stack())
+			if e.plan.opts.maxBad > 0 || e.plan.opts.maxShare > 0 {
+				e.shared.markPoison(position{r.Path, r.Offset}, fmt.Errorf("panic: %v", v), stack)
+			}
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: fmt.Sprintf("%s at byte %d", r.Path, r.Offset)}
+		}
+	}()
+	return s.Read(e.ctx, *e.run.Split, r)
+}

@@ -1,0 +1,74 @@
+package files
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// bigFile writes a temporary file of text lines of about 60 bytes.
+func bigFile(b *testing.B, size int) string {
+	b.Helper()
+	var data []byte
+	for i := 0; len(data) < size; i++ {
+		data = fmt.Appendf(data, "%d the quick brown fox jumps over the lazy dog %d\n", i, i*7)
+	}
+	path := filepath.Join(b.TempDir(), "big.txt")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// BenchmarkChunks reads a file in the page cache by two goroutines. It decides chunkSize.
+func BenchmarkChunks(b *testing.B) {
+	const size = 256 << 20
+	path := bigFile(b, size)
+	fs, err := Expand([]string{path})
+	if err != nil {
+		b.Fatal(err)
+	}
+	splits, err := Splits(fs, 32<<20, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, chunk := range []int{64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 4 << 20} {
+		for _, live := range []int{0, 64 << 20} {
+			b.Run(fmt.Sprintf("chunk=%dK/live=%dM", chunk>>10, live>>20), func(b *testing.B) {
+				ballast := make([]byte, live)
+				b.SetBytes(size)
+				for b.Loop() {
+					todo := make(chan int, len(splits))
+					for i := range splits {
+						todo <- i
+					}
+					close(todo)
+					var wg sync.WaitGroup
+					for range 2 {
+						wg.Go(func() {
+							n := 0
+							for i := range todo {
+								err := eachSlice(context.Background(), splits[i], func(s Slice) error {
+									return chunks(context.Background(), s, byteDelim('\n'), chunk, func(c Chunk) error {
+										n += len(c.Data)
+										return nil
+									})
+								})
+								if err != nil {
+									b.Error(err)
+								}
+							}
+						})
+					}
+					wg.Wait()
+				}
+				if len(ballast) > 0 {
+					ballast[0] = 1
+				}
+			})
+		}
+	}
+}

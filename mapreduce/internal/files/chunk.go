@@ -1,0 +1,375 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unsafe"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// Padding is how many bytes behind the end of a chunk may be read, so that scanners may load whole words.
+const Padding = 32
+
+// MaxRecord is the longest record that is read, in bytes. A longer one is an error that names its place.
+const MaxRecord = 64 << 20
+
+// chunkSize is the bytes of one chunk: large enough that system calls cost nothing (BenchmarkChunks is flat from 128 KiB to 4 MiB),
+// small enough to stay in the cache until it is parsed, and to be kept alive by one string.
+const chunkSize = 256 << 10
+
+// overhang is how far the first read beyond the end of a slice goes, to complete its last record.
+const overhang = 8 << 10
+
+// Chunk is a run of whole records of one file.
+type Chunk struct {
+	Path   string
+	Codec  Codec
+	Offset int64 // of Data[0] in the decompressed file
+	First  bool  // the first record of the file is in it; Offset is 0, or 3 behind a byte order mark
+	// Data is fresh memory that is never written again, so strings may alias it for ever. Padding bytes behind its
+	// end may be read (cap(Data) >= len(Data)+Padding); what they hold is not said.
+	Data []byte
+}
+
+// Stop is what yield returns to end Chunks or Blocks early and without an error.
+var Stop = errors.New("stop")
+
+// Chunks hands the records of a split to yield, several at a time and in order. A record ends behind delim; the last of a
+// file may lack it. A record belongs to the slice in which its first byte lies, so slices of one file give each record once.
+// Errors name the file: it changed since it was cut, it is damaged, or a record is longer than MaxRecord.
+func Chunks(ctx context.Context, s job.Split, delim byte, yield func(c Chunk) error) error {
+	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, byteDelim(delim), chunkSize, yield) })
+}
+
+// Words is Chunks for text of which only the words matter: it cuts behind any ASCII white space, so lines may be of any length.
+func Words(ctx context.Context, s job.Split, yield func(c Chunk) error) error {
+	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, spaceDelim, chunkSize, yield) })
+}
+
+// delimiter finds the first and the last delimiter in data, -1 when there is none.
+type delimiter struct {
+	first, last func(data []byte) int
+	name        string
+}
+
+func byteDelim(b byte) delimiter {
+	return delimiter{
+		func(data []byte) int { return bytes.IndexByte(data, b) },
+		func(data []byte) int { return bytes.LastIndexByte(data, b) },
+		fmt.Sprintf("%q", b),
+	}
+}
+
+var spaceDelim = delimiter{
+	func(data []byte) int { return bytes.IndexAny(data, asciiSpace) },
+	func(data []byte) int { return bytes.LastIndexAny(data, asciiSpace) },
+	"white space",
+}
+
+const asciiSpace = " \t\n\v\f\r"
+
+// eachSlice opens the slices of a split in turn and ends early on Stop.
+func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
+	slices, err := SlicesOf(s)
+	if err != nil {
+		return err
+	}
+	for _, sl := range slices {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := read(sl); err != nil {
+			if errors.Is(err, Stop) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// chunks reads one slice.
+func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(c Chunk) error) (err error) {
+	from, last := s.Offset, int64(1<<62)
+	skip := s.Offset > 0 // through the end of a record that the slice before owns
+	if skip && s.Codec == Plain {
+		from-- // a delimiter in front of the slice means that a record starts with it
+	}
+	if s.Length >= 0 {
+		// last is the last place where a record of this slice may start. A compressed slice cannot look at the byte in front of it, so
+		// a record that starts exactly at its end is its own, and the next slice skips that.
+		if last = s.Offset + s.Length; s.Codec == Plain {
+			last--
+		}
+	}
+	r, err := s.open(from)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := r.close(); err == nil {
+			err = cerr
+		}
+	}()
+
+	var carry []byte // the start of a record that the last chunk did not complete
+	base := from     // offset of carry[0] in the file
+	want := size     // bytes of the next buffer
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		// Do not read far beyond what is ours, nor allocate much for a small file.
+		at := base + int64(len(carry))
+		room := max(last+1-at, int64(len(carry))) + overhang
+		if s.Codec == Plain {
+			room = min(room, s.Size-at+1)
+		}
+		if n := len(carry) + int(min(room, 1<<30)); n < want {
+			want = n
+		}
+		buf := fresh(want)
+		n := copy(buf, carry)
+		m, rerr := io.ReadFull(r, buf[n:])
+		eof := rerr == io.EOF || rerr == io.ErrUnexpectedEOF
+		if rerr != nil && !eof {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, at+int64(m), rerr)
+		}
+		data := buf[:n+m]
+		if skip {
+			i := delim.first(data)
+			if i < 0 {
+				if base += int64(len(data)); eof || base > last {
+					return nil
+				}
+				carry, want = nil, size
+				continue
+			}
+			data, base, skip = data[i+1:], base+int64(i)+1, false
+			if base > last {
+				return nil
+			}
+		}
+		first := base == 0
+		if first && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
+			data, base = data[3:], 3
+		}
+		// Our last record ends with the first delimiter at or behind last.
+		end, done := 0, false
+		if k := last - base; k < int64(len(data)) {
+			k = max(k, 0)
+			if i := delim.first(data[k:]); i >= 0 {
+				end, done = int(k)+i+1, true
+			}
+		}
+		if !done && eof {
+			end, done = len(data), true
+		}
+		if !done {
+			end = delim.last(data) + 1
+		}
+		if end > 0 {
+			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data[:end]}); err != nil {
+				return err
+			}
+		}
+		if done {
+			return nil
+		}
+		carry, base = data[end:], base+int64(end)
+		if len(carry) > MaxRecord {
+			return fmt.Errorf("%s: the record at byte %d is longer than %d bytes; is the delimiter %s the right one?", s.Path, base, MaxRecord, delim.name)
+		}
+		want = max(size, 2*len(carry))
+	}
+}
+
+// Blocks hands the fixed-size records of a split to yield, several at a time and in order; len(Data) is a multiple of size. Like
+// Chunks, it gives each record to the slice in which its first byte lies. A file that ends within a record is an error.
+func Blocks(ctx context.Context, s job.Split, size int, yield func(c Chunk) error) error {
+	return eachSlice(ctx, s, func(sl Slice) error { return blocks(ctx, sl, size, yield) })
+}
+
+func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (err error) {
+	z := int64(size)
+	pos, end := (s.Offset+z-1)/z*z, int64(1<<62)
+	if s.Length >= 0 {
+		end = (s.Offset + s.Length + z - 1) / z * z
+	}
+	if pos >= end {
+		return nil
+	}
+	from := pos
+	if s.Codec != Plain {
+		from = s.Offset
+	}
+	r, err := s.open(from)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := r.close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := io.CopyN(io.Discard, r, pos-from); err != nil && err != io.EOF {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	step := max(chunkSize/z, 1) * z
+	for pos < end {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		n := min(step, end-pos)
+		if s.Codec == Plain {
+			n = min(n, s.Size-pos)
+		}
+		buf := fresh(int(n))
+		m, rerr := io.ReadFull(r, buf)
+		eof := rerr == io.EOF || rerr == io.ErrUnexpectedEOF
+		if rerr != nil && !eof {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, pos+int64(m), rerr)
+		}
+		if m%size != 0 {
+			return Ragged(s.Path, pos+int64(m), size)
+		}
+		if m > 0 {
+			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: pos, First: pos == 0, Data: buf[:m]}); err != nil {
+				return err
+			}
+		}
+		if pos += int64(m); eof || m == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Ragged returns the error for a file that ends within a record of fixed size.
+func Ragged(path string, bytes int64, size int) error {
+	return fmt.Errorf("%s: its %d bytes are no multiple of the record size %d (%d are left over); check the size, or that the file is complete",
+		path, bytes, size, bytes%int64(size))
+}
+
+// fresh returns n bytes of memory of its own, with Padding behind them, not set to zero: clearing what the file is about to
+// fill costs more than reading it.
+func fresh(n int) []byte {
+	var b strings.Builder
+	b.Grow(n + Padding)
+	b.WriteByte(0) // so that the string has an address
+	return unsafe.Slice(unsafe.StringData(b.String()), n+Padding)[:n]
+}
+
+// stream is an open slice.
+type stream struct {
+	io.Reader
+	file  *os.File
+	slice Slice
+	free  func()
+}
+
+// open opens the slice and stands at offset from, which is Offset unless the file is plain.
+func (s Slice) open(from int64) (*stream, error) {
+	f, err := os.Open(s.Path)
+	if err != nil {
+		return nil, explain(s.Path, err)
+	}
+	st := &stream{Reader: f, file: f, slice: s, free: func() {}}
+	if err := st.unchanged(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	at := from
+	if s.Codec != Plain {
+		at = s.Frame
+	}
+	if _, err := f.Seek(at, io.SeekStart); err != nil {
+		f.Close()
+		return nil, explain(s.Path, err)
+	}
+	if s.Size == 0 {
+		return st, nil
+	}
+	if st.Reader, st.free, err = decompress(f, s.Codec); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	return st, nil
+}
+
+// decompress returns a reader of the content of r, and what gives its memory back.
+func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
+	switch c {
+	case Gzip:
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, nil, fmt.Errorf("gzip: %w", err)
+		}
+		return z, func() { z.Close() }, nil
+	case Zstd:
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, nil, fmt.Errorf("zstd: %w", err)
+		}
+		return z, z.Close, nil
+	}
+	return r, func() {}, nil
+}
+
+// close closes the slice. It returns an error when the file changed meanwhile.
+func (s *stream) close() error {
+	s.free()
+	err := s.unchanged()
+	s.file.Close()
+	return err
+}
+
+// unchanged compares the file with what it was when it was cut.
+func (s *stream) unchanged() error {
+	fi, err := s.file.Stat()
+	if err != nil {
+		return explain(s.slice.Path, err)
+	}
+	if fi.Size() != s.slice.Size || fi.ModTime().UnixNano() != s.slice.ModTime {
+		return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", s.slice.Path,
+			s.slice.Size, stamp(s.slice.ModTime), fi.Size(), stamp(fi.ModTime().UnixNano()))
+	}
+	return nil
+}
+
+// LineOf returns the number, from 1, of the line that holds the byte at offset of the decompressed file. It reads the
+// file up to there, so it is for error messages.
+func LineOf(path string, c Codec, offset int64) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, explain(path, err)
+	}
+	defer f.Close()
+	r, free, err := decompress(f, c)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	defer free()
+	line, buf := int64(1), make([]byte, 64<<10)
+	for offset > 0 {
+		n, err := r.Read(buf[:min(offset, int64(len(buf)))])
+		line += int64(bytes.Count(buf[:n], []byte{'\n'}))
+		offset -= int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return line, nil
+}

@@ -1,0 +1,118 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// SplitsAt is Splits for formats in which not every delimiter ends a record: cuts gives, for each file, the offsets at which
+// it is cut, ascending and without 0. Small files are packed together. Compressed files must have no cuts.
+func SplitsAt(fs []File, target int64, cuts [][]int64) ([]job.Split, error) {
+	if target <= 0 {
+		target = defaultTarget
+	}
+	p := packer{target: target}
+	for i, f := range fs {
+		s, err := Whole(f)
+		if err != nil {
+			return nil, err
+		}
+		note, at := "", []cut{{}}
+		if f.Codec != Plain && f.Raw > target+target/8 {
+			note = f.Codec.String() + ": cannot be cut"
+		}
+		for _, offset := range cuts[i] {
+			at = append(at, cut{offset: offset})
+		}
+		if err := p.add(f, s, at, note); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.flush(); err != nil {
+		return nil, err
+	}
+	return p.out, nil
+}
+
+// Whole returns the slice that is all of a file.
+func Whole(f File) (Slice, error) {
+	abs, err := filepath.Abs(f.Path)
+	if err != nil {
+		return Slice{}, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return Slice{Path: abs, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano()}, nil
+}
+
+// exactSize is the bytes that Exact reads at once: they stay in the processor's cache while yield works on them.
+const exactSize = 256 << 10
+
+// Exact reads a slice that starts and ends exactly with a record, in chunks that may end anywhere. yield returns how many bytes of
+// c.Data it has done with; the others come again, with more behind them, so that a chunk always starts with a record. It must take
+// all when last is set, and may end early by returning Stop.
+//
+// Unlike with Chunks, c.Data is overwritten after yield returns: a format that keeps little of a record is faster when it
+// copies that much than when all it reads is fresh memory.
+func Exact(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, error)) error {
+	return exact(ctx, s, exactSize, yield)
+}
+
+func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool) (int, error)) (err error) {
+	st, err := s.open(s.Offset)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := st.close(); err == nil {
+			err = cerr
+		}
+	}()
+	left := int64(1 << 62) // bytes of the slice not read yet, as far as known
+	switch {
+	case s.Length >= 0:
+		left = s.Length
+	case s.Codec == Plain:
+		left = s.Size - s.Offset
+	}
+	buf := fresh(int(min(int64(size), left)))
+	base, n := s.Offset, 0 // buf[:n], at offset base, is what yield did not take
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		m, rerr := io.ReadFull(st, buf[n:n+int(min(left, int64(len(buf)-n)))])
+		n += m
+		left -= int64(m)
+		last := left == 0 || rerr == io.EOF || rerr == io.ErrUnexpectedEOF
+		if rerr != nil && !last {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, base+int64(n), rerr)
+		}
+		data, first := buf[:n], base == 0
+		if first && len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" {
+			data, base = data[3:], 3
+		}
+		took := 0
+		if len(data) > 0 {
+			took, err = yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data}, last)
+			if errors.Is(err, Stop) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if last {
+			return nil
+		}
+		rest := data[took:]
+		base += int64(took)
+		if 2*len(rest) > len(buf) {
+			buf = fresh(2 * len(buf))
+		}
+		n = copy(buf, rest)
+	}
+}

@@ -1,0 +1,273 @@
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// tree writes files below a new directory, which becomes the working directory.
+func tree(t *testing.T, content map[string]string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for path, text := range content {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func paths(fs []File) []string {
+	var out []string
+	for _, f := range fs {
+		out = append(out, filepath.ToSlash(f.Path))
+	}
+	return out
+}
+
+func TestExpand(t *testing.T) {
+	tree(t, map[string]string{
+		"a.txt": "a", "b.txt": "b", "x[1].txt": "x", "d/c.txt": "c", "d/e/f.txt": "f", "d/e/g.csv": "g", "empty/.keep": "",
+		"d/.hidden": "", "d/_logs": "", "d/.git/h.txt": "", "_old/i.txt": "i",
+		"out/part-00000.txt": "o", "out/manifest.json": manifestHead + `1, "complete": true}`,
+		"half/part-00000.txt": "o", "half/manifest.json": manifestHead + `1, "job": "j7", "complete": false}`,
+		"other/manifest.json": `{"name": "theirs"}`,
+	})
+	for _, c := range []struct{ in, want, wrong string }{
+		{in: "a.txt", want: "a.txt"},
+		{in: "./a.txt b.txt a.txt", want: "a.txt b.txt"},
+		{in: "*.txt", want: "a.txt b.txt x[1].txt"},
+		{in: "x[1].txt", want: "x[1].txt"},
+		{in: "{b,a}.txt", want: "a.txt b.txt"},
+		{in: "d", want: "d/c.txt d/e/f.txt d/e/g.csv"},
+		{in: "d d/c.txt d/**/*.csv", want: "d/c.txt d/e/f.txt d/e/g.csv"},
+		{in: "d/**", want: "d/c.txt d/e/f.txt d/e/g.csv"},
+		{in: "**/*.txt", want: "a.txt b.txt d/c.txt d/e/f.txt half/part-00000.txt out/part-00000.txt x[1].txt"},
+		{in: "d/*", want: "d/c.txt d/e/f.txt d/e/g.csv"},
+		{in: "d/.h*", want: "d/.hidden"},
+		{in: "_old", want: "_old/i.txt"},
+		{in: "_o*/*.txt", want: "_old/i.txt"},
+		{in: "out", want: "out/part-00000.txt"},
+		{in: "out/*", want: "out/part-00000.txt"},
+		{in: "other", want: "other/manifest.json"},
+		{in: "", wrong: "give at least one"},
+		{in: "gone.txt", wrong: "gone.txt: no such file or directory; the path counts from "},
+		{in: "/gone/x.txt", wrong: "/gone/x.txt: no such file or directory; check the path"},
+		{in: "*.json", wrong: "*.json: no file found there"},
+		{in: "empty", wrong: "empty: no file found there"},
+		{in: "a[", wrong: "a[: syntax error"},
+		{in: "half", wrong: "half holds a mixture of files, as job j7"},
+	} {
+		fs, err := Expand(strings.Fields(c.in))
+		switch {
+		case c.wrong == "" && err != nil:
+			t.Errorf("Expand(%q): %v", c.in, err)
+		case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)):
+			t.Errorf("Expand(%q) = %v, %v; want an error with %q", c.in, paths(fs), err, c.wrong)
+		case c.wrong == "" && !slices.Equal(paths(fs), strings.Fields(c.want)):
+			t.Errorf("Expand(%q) = %v, want %v", c.in, paths(fs), c.want)
+		}
+	}
+}
+
+func TestExpandLinks(t *testing.T) {
+	tree(t, map[string]string{"data/a.txt": "a", "far/b.txt": "b"})
+	for link, to := range map[string]string{"data/b.txt": "../far/b.txt", "data/loop": ".", "data/dead": "nowhere"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Skip(err)
+		}
+	}
+	fs, err := Expand([]string{"data"})
+	if want := []string{"data/a.txt", "data/b.txt"}; err != nil || !slices.Equal(paths(fs), want) {
+		t.Errorf("Expand = %v, %v; want %v", paths(fs), err, want)
+	}
+}
+
+func TestExpandPermission(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	tree(t, map[string]string{"d/a.txt": "a", "e/b.txt": "b"})
+	if err := os.Chmod("d/a.txt", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("e", 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod("e", 0o777) })
+	for _, p := range []string{"d", "d/*", "d/a.txt", "e", "e/**"} {
+		if fs, err := Expand([]string{p}); err == nil || !strings.Contains(err.Error(), "change its mode") {
+			t.Errorf("Expand(%q) = %v, %v; want an error about its mode", p, paths(fs), err)
+		}
+	}
+}
+
+func gz(s string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(s))
+	w.Close()
+	return b.String()
+}
+
+// zst returns s as zstd frames of n bytes each that state their sizes.
+func zst(s string, n int) string {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		panic(err)
+	}
+	var out []byte
+	for len(s) > n {
+		out = w.EncodeAll([]byte(s[:n]), out)
+		s = s[n:]
+	}
+	return string(w.EncodeAll([]byte(s), out))
+}
+
+// seekable appends a seek table to zstd frames, by the format's own description.
+func seekable(s string, n int, checksums bool) string {
+	le32 := func(v int) []byte { return []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)} }
+	var out, table []byte
+	frames := 0
+	for ; len(s) > 0; frames++ {
+		k := min(n, len(s))
+		f := zst(s[:k], k)
+		out, s = append(out, f...), s[k:]
+		table = append(append(table, le32(len(f))...), le32(k)...)
+		if checksums {
+			table = append(table, 1, 2, 3, 4)
+		}
+	}
+	flags := byte(0)
+	if checksums {
+		flags = 0x80
+	}
+	out = append(append(out, le32(seekableFrame)...), le32(len(table)+9)...)
+	out = append(append(append(out, table...), le32(frames)...), flags)
+	return string(append(out, 0xb1, 0xea, 0x92, 0x8f))
+}
+
+// streamed returns s as one zstd frame that does not state its size.
+func streamed(s string) string {
+	var b strings.Builder
+	w, err := zstd.NewWriter(&b)
+	if err != nil {
+		panic(err)
+	}
+	w.Write([]byte(s[:len(s)/2]))
+	w.Flush()
+	w.Write([]byte(s[len(s)/2:]))
+	w.Close()
+	return b.String()
+}
+
+func TestCodecs(t *testing.T) {
+	text := strings.Repeat("some text\n", 100)
+	tree(t, map[string]string{
+		"a": text, "b": gz(text), "c": zst(text, 1000), "d": seekable(text, 300, true), "e.gz": text, "f.zst": "", "g.ZST": streamed(text),
+	})
+	for path, want := range map[string]File{
+		"a": {Codec: Plain, Raw: 1000}, "b": {Codec: Gzip, Raw: 1000}, "c": {Codec: Zstd, Raw: 1000}, "d": {Codec: Zstd, Raw: 1000},
+		"e.gz": {Codec: Gzip}, "f.zst": {Codec: Plain}, "g.ZST": {Codec: Zstd},
+	} {
+		fs, err := Expand([]string{path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := fs[0]; f.Codec != want.Codec || want.Raw != 0 && f.Raw != want.Raw {
+			t.Errorf("%s is %v with %d bytes, want %v with %d", path, f.Codec, f.Raw, want.Codec, want.Raw)
+		}
+	}
+}
+
+func TestSplits(t *testing.T) {
+	text := strings.Repeat("0123456789", 100)
+	tree(t, map[string]string{
+		"a": text, "b": text[:10], "c": text[:20], "d": text[:90], "e.gz": gz(text), "f": "", "g": zst(text, 100), "h": seekable(text, 99, false),
+		"i": streamed(text), "j": zst(text, 1000), "k.gz": gz(text[:30]),
+	})
+	for _, c := range []struct {
+		in     string
+		target int64
+		whole  bool
+		want   string
+	}{
+		{in: "a", target: 250, want: "a[0:250] 250|a[250:500] 250|a[500:750] 250|a[750:1000] 250"},
+		{in: "a", target: 950, want: "a 1000"},
+		{in: "a", target: 0, want: "a 1000"},
+		{in: "a", target: 400, want: "a[0:333] 333|a[333:666] 333|a[666:1000] 334"},
+		{in: "a b", target: 400, whole: true, want: "a 1000 (the format cannot be cut)|b 10"},
+		{in: "b c d f", target: 100, want: "2 files, b … c 30|2 files, d … f 90"},
+		{in: "b c d", target: 1000, want: "3 files, b … d 120"},
+		{in: "b e.gz f", target: 100, want: "b 10|e.gz 1000 (gzip: cannot be cut)|f 0"},
+		{in: "b k.gz", target: 1000, want: "2 files, b … k.gz 40"},
+		{in: "g", target: 300, want: "g[0:300] 300|g[300:600] 300|g[600:1000] 400"},
+		{in: "h", target: 300, want: "h[0:396] 396|h[396:792] 396|h[792:1000] 208"},
+		{in: "i", target: 10, want: "i 76 (zstd: cannot be cut: its frames do not state their sizes)"},
+		{in: "j", target: 300, want: "j 1000 (zstd: one frame, cannot be cut)"},
+	} {
+		fs, err := Expand(strings.Fields(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		splits, err := Splits(fs, c.target, c.whole)
+		if err != nil {
+			t.Errorf("%s: %v", c.in, err)
+		}
+		var got []string
+		for _, s := range splits {
+			text := s.Label
+			if c.in != "i" || s.Bytes == 4*fs[0].Size {
+				text += " " + itoa(s.Bytes)
+			}
+			if s.Note != "" {
+				text += " (" + s.Note + ")"
+			}
+			got = append(got, text)
+		}
+		if c.in == "i" {
+			c.want = strings.Replace(c.want, "76", itoa(4*fs[0].Size), 1)
+		}
+		if g := strings.Join(got, "|"); g != c.want {
+			t.Errorf("Splits(%s, %d, %v)\n got %s\nwant %s", c.in, c.target, c.whole, g, c.want)
+		}
+	}
+}
+
+func TestSplitsOfManyFiles(t *testing.T) {
+	var fs []File
+	for range maxFiles + 10 {
+		fs = append(fs, File{Path: "x", Size: 1, Raw: 1, ModTime: time.Unix(5, 0)})
+	}
+	splits, err := Splits(fs, 1<<20, false)
+	if err != nil || len(splits) != 2 || splits[0].Bytes != maxFiles {
+		t.Errorf("%d splits, %v", len(splits), err)
+	}
+}
+
+// A damaged file must be refused or taken as one piece, never crash the one who cuts it.
+func FuzzZstdFrames(f *testing.F) {
+	text := strings.Repeat("hello ", 50)
+	f.Add([]byte(zst(text, 40)))
+	f.Add([]byte(seekable(text, 40, true)))
+	f.Add([]byte(streamed(text)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := strings.NewReader(string(data))
+		table, ok, err := seekTable(r, r.Size())
+		if err == nil && ok && len(table) > 0 && table[len(table)-1].at > r.Size() {
+			t.Errorf("a frame at %d of %d bytes", table[len(table)-1].at, r.Size())
+		}
+		if frames, err := scanFrames(r, r.Size()); err == nil && len(frames) > len(data)/4 {
+			t.Errorf("%d frames in %d bytes", len(frames), len(data))
+		}
+	})
+}

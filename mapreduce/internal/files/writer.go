@@ -1,0 +1,222 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
+)
+
+// Task says for which attempt an output file is made. It has the fields of mapreduce.SinkTask and converts from it.
+type Task struct {
+	Job     string // job ID, safe in file names
+	Index   int    // task number, from 0
+	Of      int    // number of tasks
+	Attempt int    // attempt number, from 1
+}
+
+// Output is a place for output files: a *Dir or a *One. Check, Finish and Abandon are what mapreduce.Sink asks for.
+type Output interface {
+	String() string
+	// With returns a copy that compresses with c.
+	With(c Codec) Output
+	// Check returns an error that names the place and the way out when it cannot take output.
+	Check(ctx context.Context) error
+	// Create starts the file of one attempt.
+	Create(ctx context.Context, t Task) (*Writer, error)
+	// Finish makes the files of the committed attempts visible; parts are what Close returned, in task order. It may be
+	// killed anywhere and called again.
+	Finish(ctx context.Context, job string, parts [][]byte) error
+	// Abandon removes every temporary file of the job.
+	Abandon(ctx context.Context, job string) error
+}
+
+// Part describes the file of one committed attempt.
+type Part struct {
+	Name    string `json:"name"`           // final name: part-00003.txt
+	Temp    string `json:"temp,omitempty"` // name until Finish: part-00003.attempt-2.txt
+	Bytes   int64  `json:"bytes"`          // on disk
+	Records int64  `json:"records"`
+	XXH3    string `json:"xxh3"` // of the bytes on disk, 64 bits, hex
+}
+
+const (
+	bufferSize = 256 << 10 // bytes gathered before a write
+	writeBack  = 8 << 20   // bytes between two requests to start writing to disk
+)
+
+// Writer writes the file of one attempt. It is used by one goroutine.
+type Writer struct {
+	// Records is counted by the format, for the manifest.
+	Records int64
+
+	dest   *disk
+	zip    io.WriteCloser // compresses into dest; nil when plain
+	buf    []byte
+	part   Part
+	noSync bool
+}
+
+// Write adds p.
+func (w *Writer) Write(p []byte) (int, error) {
+	if len(w.buf)+len(p) > cap(w.buf) {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+		if len(p) >= cap(w.buf) {
+			return len(p), w.emit(p)
+		}
+	}
+	w.buf = append(w.buf, p...)
+	return len(p), nil
+}
+
+func (w *Writer) flush() error {
+	err := w.emit(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+func (w *Writer) emit(p []byte) (err error) {
+	if w.zip != nil {
+		_, err = w.zip.Write(p)
+	} else {
+		_, err = w.dest.Write(p)
+	}
+	return err
+}
+
+// Close flushes and syncs the file and returns its Part as JSON. After an error call Abort.
+func (w *Writer) Close() (part []byte, err error) {
+	if err := w.flush(); err != nil {
+		return nil, err
+	}
+	if w.zip != nil {
+		if err := w.zip.Close(); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.dest.f.Name(), err)
+		}
+	}
+	if !w.noSync {
+		if err := w.dest.f.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.dest.f.Close(); err != nil {
+		return nil, err
+	}
+	w.part.Bytes, w.part.Records, w.part.XXH3 = w.dest.n, w.Records, fmt.Sprintf("%016x", w.dest.hash.Sum64())
+	return json.Marshal(w.part)
+}
+
+// Abort removes the file. It is called instead of Close, or after Close failed.
+func (w *Writer) Abort() {
+	w.dest.f.Close()
+	os.Remove(w.dest.f.Name())
+}
+
+// disk counts and hashes what goes to a file, and has the kernel write it to disk early, so that the sync at the end is short.
+type disk struct {
+	f       *os.File
+	n, done int64
+	hash    *xxh3.Hasher
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	n, err := d.f.Write(p)
+	d.n += int64(n)
+	d.hash.Write(p[:n])
+	if d.n-d.done >= writeBack {
+		startWriteBack(d.f, d.done, d.n-d.done)
+		d.done = d.n
+	}
+	return n, err
+}
+
+// newWriter creates the file path.
+func newWriter(path string, c Codec, part Part, noSync bool) (*Writer, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{dest: &disk{f: f, hash: xxh3.New()}, buf: make([]byte, 0, bufferSize), part: part, noSync: noSync}
+	switch c {
+	case Gzip:
+		w.zip, err = gzip.NewWriterLevel(w.dest, gzip.BestSpeed)
+	case Zstd:
+		w.zip, err = zstd.NewWriter(w.dest, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	}
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Appender writes records of type T through a function that appends the encoded record to dst. It is a mapreduce.SinkWriter[T].
+type Appender[T any] struct {
+	w      *Writer
+	append func(dst []byte, r *T) ([]byte, error)
+	buf    []byte
+}
+
+// NewAppender starts the file of one attempt. head, which may be nil, is written first, such as a row of column names.
+func NewAppender[T any](ctx context.Context, out Output, t Task, head []byte, app func(dst []byte, r *T) ([]byte, error)) (*Appender[T], error) {
+	w, err := out.Create(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &Appender[T]{w, app, append(make([]byte, 0, bufferSize+bufferSize/8), head...)}, nil
+}
+
+// Write adds one record.
+func (a *Appender[T]) Write(r *T) error {
+	buf, err := a.append(a.buf, r)
+	if err != nil {
+		return err
+	}
+	a.buf = buf
+	a.w.Records++
+	if len(buf) < bufferSize {
+		return nil
+	}
+	return a.flush()
+}
+
+func (a *Appender[T]) flush() error {
+	_, err := a.w.Write(a.buf)
+	a.buf = a.buf[:0]
+	return err
+}
+
+// Close flushes and syncs, and describes the file.
+func (a *Appender[T]) Close() ([]byte, error) {
+	if err := a.flush(); err != nil {
+		return nil, err
+	}
+	return a.w.Close()
+}
+
+// Abort removes the file.
+func (a *Appender[T]) Abort() { a.w.Abort() }
+
+// stamp formats a modification time.
+func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339Nano) }
+
+// parse decodes what Close returned.
+func parse(parts [][]byte) ([]Part, error) {
+	out := make([]Part, len(parts))
+	for i, p := range parts {
+		d := json.NewDecoder(bytes.NewReader(p))
+		if err := d.Decode(&out[i]); err != nil {
+			return nil, fmt.Errorf("output part %d: its description cannot be read: %w", i, err)
+		}
+	}
+	return out, nil
+}

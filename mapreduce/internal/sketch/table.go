@@ -1,0 +1,365 @@
+package sketch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"unsafe"
+)
+
+// table is an open-addressing hash set of byte strings, in slots, or of uint64s, in nums; never of both. Few keys, or
+// keys that were decoded only to be merged into another table, are a plain list; see indexed.
+type table struct {
+	keys  *keyPlan
+	slots []slot
+	arena []byte   // keys that do not fit a slot, each after its length as a uvarint
+	nums  []uint64 // zero is free; the key 0 is kept in zero
+	n     int
+	// indexed says that slots or nums are to be searched by hash. A table starts as a plain list of keys.
+	indexed bool
+	zero    bool
+}
+
+// smallTable is how many keys are searched one by one before they are hashed.
+const smallTable = 8
+
+// slot holds a key of up to 15 bytes in place: its bytes in order from the lowest of lo, zeros behind them, and its
+// length plus one in the highest byte of hi. For a longer key lo is where it lies in the arena, and hi 56 bits of its hash
+// below a byte of ones. hi of a free slot is zero.
+type slot struct{ lo, hi uint64 }
+
+const (
+	inlineMax = 15
+	longKey   = 0xff << 56
+)
+
+// seed keeps whoever chooses the keys from choosing collisions. Nothing that leaves the process depends on it.
+var (
+	seed  = maphash.MakeSeed()
+	seed0 = maphash.String(seed, "0")
+	seed1 = maphash.String(seed, "1")
+)
+
+// pack returns the slot of a key of up to 15 bytes.
+func pack(s string) slot {
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	n := len(b)
+	k := slot{hi: uint64(n+1) << 56}
+	// The loads overlap where the length is not a power of two; they agree there.
+	switch {
+	case n >= 8:
+		k.lo = binary.LittleEndian.Uint64(b)
+		k.hi |= binary.LittleEndian.Uint64(b[n-8:]) >> (8 * (16 - n))
+	case n >= 4:
+		k.lo = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*(n-4))
+	case n > 0:
+		k.lo = uint64(b[0]) | uint64(b[n/2])<<(8*(n/2)) | uint64(b[n-1])<<(8*(n-1))
+	}
+	return k
+}
+
+// slotOf returns the slot of a key, without lo if the key is long, and its hash.
+func slotOf(s string) (slot, uint64) {
+	if len(s) <= inlineMax {
+		k := pack(s)
+		return k, k.hash()
+	}
+	h := maphash.String(seed, s)
+	return slot{hi: longKey | h>>8}, h
+}
+
+// hash returns the hash of a key that lies in k.
+func (k slot) hash() uint64 {
+	hi, lo := bits.Mul64(k.lo^seed0, k.hi^seed1)
+	return hi ^ lo
+}
+
+func hashNum(x uint64) uint64 {
+	hi, lo := bits.Mul64(x^seed0, 0x9e3779b97f4a7c15)
+	return hi ^ lo
+}
+
+// size returns the bytes held.
+func (t *table) size() int {
+	return int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*cap(t.slots) + 8*cap(t.nums)
+}
+
+// lookup reports whether the set holds the K that k points to, and adds it if told to.
+func (t *table) lookup(k unsafe.Pointer, add bool) bool {
+	switch t.keys.class {
+	case classString:
+		return t.lookupString(*(*string)(k), add)
+	case classNum:
+		return t.lookupNum(t.keys.fields[0].load(k), add)
+	default:
+		var buf [64]byte
+		b := t.keys.append(buf[:0], k)
+		return t.lookupString(unsafe.String(unsafe.SliceData(b), len(b)), add)
+	}
+}
+
+func (t *table) lookupString(s string, add bool) bool {
+	if len(s) > inlineMax {
+		k, h := slotOf(s)
+		return t.lookupSlot(k, h, s, add)
+	}
+	k := pack(s)
+	h := k.hash()
+	if t.indexed { // by far the most common case: a short key, and it is there
+		mask := uint64(len(t.slots) - 1)
+		for i := h & mask; t.slots[i].hi != 0; i = (i + 1) & mask {
+			if t.slots[i] == k {
+				return true
+			}
+		}
+	}
+	return t.lookupSlot(k, h, "", add)
+}
+
+// lookupSlot looks up the key k with hash h; long is the key itself if it does not fit a slot, else empty.
+func (t *table) lookupSlot(k slot, h uint64, long string, add bool) bool {
+	if !t.indexed && t.n > smallTable {
+		t.index()
+	}
+	var i uint64
+	if !t.indexed {
+		for i := range t.slots {
+			if t.slots[i].hi == k.hi && t.same(t.slots[i], k, long) {
+				return true
+			}
+		}
+	} else {
+		mask := uint64(len(t.slots) - 1)
+		for i = h & mask; t.slots[i].hi != 0; i = (i + 1) & mask {
+			if t.slots[i].hi == k.hi && t.same(t.slots[i], k, long) {
+				return true
+			}
+		}
+	}
+	if !add {
+		return false
+	}
+	if long != "" {
+		k.lo = t.appendLong(unsafe.Slice(unsafe.StringData(long), len(long)))
+	}
+	t.n++
+	if !t.indexed {
+		t.slots = append(t.slots, k)
+		return false
+	}
+	t.slots[i] = k
+	if t.n*4 > len(t.slots)*3 {
+		t.index()
+	}
+	return false
+}
+
+// appendLong puts a key in the arena and returns where.
+func (t *table) appendLong(s []byte) uint64 {
+	at := len(t.arena)
+	t.arena = binary.AppendUvarint(t.arena, uint64(len(s)))
+	t.arena = append(t.arena, s...)
+	return uint64(at)
+}
+
+// same reports whether have and k, which agree in hi, are the same key.
+func (t *table) same(have, k slot, long string) bool {
+	if long == "" {
+		return have.lo == k.lo
+	}
+	return string(t.long(have)) == long
+}
+
+// long returns the key of a slot that points to the arena.
+func (t *table) long(k slot) []byte {
+	n, w := binary.Uvarint(t.arena[k.lo:])
+	return t.arena[k.lo+uint64(w):][:n]
+}
+
+// slotsFor returns the smallest power of two that n keys fill by three quarters at most.
+func slotsFor(n int) int { return 1 << bits.Len(uint((n*4-1)/3)) }
+
+// index makes slots to be searched by hash, with room for one more key at least.
+func (t *table) index() {
+	old := t.slots
+	t.slots = make([]slot, slotsFor(max(t.n, smallTable)+1))
+	t.indexed = true
+	mask := uint64(len(t.slots) - 1)
+	for _, k := range old {
+		if k.hi == 0 {
+			continue
+		}
+		i := k.hash() & mask
+		if k.hi >= longKey {
+			i = maphash.Bytes(seed, t.long(k)) & mask
+		}
+		for t.slots[i].hi != 0 {
+			i = (i + 1) & mask
+		}
+		t.slots[i] = k
+	}
+}
+
+func (t *table) lookupNum(x uint64, add bool) bool {
+	if x == 0 {
+		found := t.zero
+		if add && !found {
+			t.zero = true
+			t.n++
+		}
+		return found
+	}
+	if !t.indexed && len(t.nums) > smallTable {
+		t.indexNums()
+	}
+	var i uint64
+	if !t.indexed {
+		if slices.Contains(t.nums, x) {
+			return true
+		}
+	} else {
+		mask := uint64(len(t.nums) - 1)
+		for i = hashNum(x) & mask; t.nums[i] != 0; i = (i + 1) & mask {
+			if t.nums[i] == x {
+				return true
+			}
+		}
+	}
+	if !add {
+		return false
+	}
+	t.n++
+	if !t.indexed {
+		t.nums = append(t.nums, x)
+		return false
+	}
+	t.nums[i] = x
+	if t.n*4 > len(t.nums)*3 {
+		t.indexNums()
+	}
+	return false
+}
+
+// indexNums makes nums to be searched by hash, with room for one more key at least.
+func (t *table) indexNums() {
+	old := t.nums
+	t.nums = make([]uint64, slotsFor(max(t.n, smallTable)+1))
+	t.indexed = true
+	mask := uint64(len(t.nums) - 1)
+	for _, x := range old {
+		if x == 0 {
+			continue
+		}
+		i := hashNum(x) & mask
+		for t.nums[i] != 0 {
+			i = (i + 1) & mask
+		}
+		t.nums[i] = x
+	}
+}
+
+// merge adds all of b, a table of the same kind, and may take over its memory. It takes time linear in the smaller of
+// the two, and in the larger one if that is not indexed yet.
+func (t *table) merge(b *table) {
+	if b.n > t.n {
+		*t, *b = *b, *t
+	}
+	if b.zero {
+		t.lookupNum(0, true)
+	}
+	for _, x := range b.nums {
+		if x != 0 {
+			t.lookupNum(x, true)
+		}
+	}
+	for _, k := range b.slots {
+		switch {
+		case k.hi >= longKey:
+			s := b.long(k)
+			t.lookupString(unsafe.String(unsafe.SliceData(s), len(s)), true)
+		case k.hi != 0:
+			t.lookupSlot(k, k.hash(), "", true)
+		}
+	}
+}
+
+// ordered returns the uint64s in ascending order.
+func (t *table) ordered() []uint64 {
+	xs := make([]uint64, 0, t.n)
+	if t.zero {
+		xs = append(xs, 0)
+	}
+	for _, x := range t.nums {
+		if x != 0 {
+			xs = append(xs, x)
+		}
+	}
+	slices.Sort(xs)
+	return xs
+}
+
+// appendStrings appends the byte strings in ascending order, each after its length as a uvarint.
+func (t *table) appendStrings(dst []byte) []byte {
+	// Big-endian, a slot orders like the key in it: the length comes last, and decides only when one key is the other and
+	// zeros behind it. So a and b, the first 15 bytes and the length, decide all but long keys with a common beginning.
+	type ref struct{ a, b, lo uint64 }
+	refs := make([]ref, 0, t.n)
+	for _, k := range t.slots {
+		switch {
+		case k.hi >= longKey:
+			s := t.long(k)
+			refs = append(refs, ref{binary.BigEndian.Uint64(s), binary.BigEndian.Uint64(s[8:]) | 0xff, k.lo})
+		case k.hi != 0:
+			refs = append(refs, ref{a: bits.ReverseBytes64(k.lo), b: bits.ReverseBytes64(k.hi)})
+		}
+	}
+	slices.SortFunc(refs, func(x, y ref) int {
+		switch {
+		case x.a < y.a || x.a == y.a && x.b < y.b:
+			return -1
+		case x.a > y.a || x.b > y.b:
+			return 1
+		case x.b&0xff != 0xff:
+			return 0
+		}
+		return bytes.Compare(t.long(slot{lo: x.lo}), t.long(slot{lo: y.lo}))
+	})
+	dst = slices.Grow(dst, len(t.arena)+len(refs)*(1+inlineMax))
+	for _, r := range refs {
+		if r.b&0xff == 0xff {
+			s := t.long(slot{lo: r.lo})
+			dst = binary.AppendUvarint(dst, uint64(len(s)))
+			dst = append(dst, s...)
+			continue
+		}
+		n := int(r.b&0xff) - 1
+		dst = append(dst, byte(n))
+		dst = binary.BigEndian.AppendUint64(dst, r.a)
+		dst = binary.BigEndian.AppendUint64(dst, r.b)
+		dst = dst[:len(dst)-16+n]
+	}
+	return dst
+}
+
+// cutString cuts one string off what appendStrings wrote. It returns ok = false when that is damaged.
+func cutString(b []byte) (s, rest []byte, ok bool) {
+	n, w := uvarint(b)
+	if w == 0 || n > uint64(len(b)-w) {
+		return nil, nil, false
+	}
+	return b[w:][:n:n], b[w:][n:], true
+}
+
+// uvarint reads the uvarint that b begins with. It returns n = 0 when b is cut, or when fewer bytes would have done.
+func uvarint(b []byte) (x uint64, n int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	x, n = binary.Uvarint(b)
+	if n <= 0 || b[n-1] == 0 {
+		return 0, 0
+	}
+	return x, n
+}

@@ -1,0 +1,223 @@
+package mapreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+// Job is one run of a pipeline.
+type Job struct {
+	name     string
+	c        *compiled
+	spec     *job.Spec
+	target   Target
+	engine   *engine
+	done     chan struct{}
+	err      error
+	counters map[string]int64
+}
+
+// ID returns the job's ID. The same pipeline with the same parameters, input and program has the same ID.
+func (j *Job) ID() string { return string(j.spec.ID) }
+
+// Wait blocks until the job has ended, its sinks included, and returns why it failed, nil when it did not.
+func (j *Job) Wait() error {
+	<-j.done
+	return j.err
+}
+
+// Counters returns the sums over all committed attempts, once the job has ended; nil before.
+func (j *Job) Counters() map[string]int64 {
+	select {
+	case <-j.done:
+		return maps.Clone(j.counters)
+	default:
+		return nil
+	}
+}
+
+// Close ends the job if it still runs, and frees what it holds; its rows can no longer be read. It blocks until all
+// attempts have ended. Close after Close does nothing.
+func (j *Job) Close() error { return j.engine.close(j) }
+
+// Rows yields the records of the output with the given name, "" for the plan's own rows, in partition order. It may be
+// called while the job runs and blocks for what is not there yet. An error ends the sequence; why the job failed is told by Wait.
+func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		codec, err := record.For[T]()
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		found := false
+		for _, s := range j.c.stages {
+			for port, x := range s.ends {
+				if x.out == nil || x.out.sink != nil || x.out.name != name {
+					continue
+				}
+				if found = true; x.out.n.typ != reflect.TypeFor[T]() {
+					yield(zero, fmt.Errorf("output %q holds %v, not %T", name, x.out.n.typ, zero))
+					return
+				}
+				for task := range j.spec.Stages[s.number].Tasks {
+					more, err := j.engine.rows(j, s.number, task, port, func(value []byte) (bool, error) {
+						var row T
+						if _, err := codec.Decode(value, &row); err != nil {
+							return false, err
+						}
+						return yield(row, nil), nil
+					})
+					if errors.Is(err, errEnded) {
+						return // Wait says why
+					}
+					if err != nil {
+						yield(zero, err)
+						return
+					}
+					if !more {
+						return
+					}
+				}
+			}
+		}
+		if _, none := any(zero).(None); !found && !none {
+			yield(zero, fmt.Errorf("plan %s has no output %q; it has %s", j.name, name, j.outputs()))
+		}
+	}
+}
+
+func (j *Job) outputs() string {
+	var names []string
+	for _, o := range j.c.plan.outs {
+		if o.sink == nil {
+			names = append(names, fmt.Sprintf("%q", o.name))
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// errEnded means that the job ended without the rows asked for.
+var errEnded = errors.New("the job ended")
+
+// values hands every value of a gathered run to each until it returns false.
+func values(r job.RunReader, each func(value []byte) (bool, error)) (bool, error) {
+	defer r.Close()
+	for {
+		b, err := r.Next()
+		if err == io.EOF {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		for len(b) > 0 {
+			var v []byte
+			if _, v, b, err = record.Cut(b); err != nil {
+				return false, err
+			}
+			if more, err := each(v); err != nil || !more {
+				return false, err
+			}
+		}
+	}
+}
+
+// finish runs when all tasks are committed: bad records, sinks, counters.
+func (j *Job) finish(ctx context.Context) error {
+	j.counters = map[string]int64{}
+	var manifests []*job.Manifest
+	for s := range j.spec.Stages {
+		for _, p := range j.engine.commits(j, s) {
+			m, err := j.engine.manifest(p)
+			if err != nil {
+				return err
+			}
+			manifests = append(manifests, m)
+			for k, n := range m.Counters {
+				j.counters[k] += n
+			}
+		}
+	}
+	if err := j.quarantine(manifests); err != nil {
+		return err
+	}
+	for _, o := range j.c.plan.outs {
+		if o.sink == nil {
+			continue
+		}
+		var parts [][]byte
+		for _, s := range j.c.stages {
+			for _, x := range s.ends {
+				if x.out != o {
+					continue
+				}
+				for _, m := range manifests {
+					if m.Attempt.Task.Stage == s.number {
+						parts = append(parts, m.Sink[x.sink])
+					}
+				}
+			}
+		}
+		if err := o.sink.finish(ctx, j.ID(), parts); err != nil {
+			return fmt.Errorf("%s: %w", o.sink.name, err)
+		}
+	}
+	return nil
+}
+
+// quarantine checks the limits on bad records and writes the quarantine file.
+func (j *Job) quarantine(manifests []*job.Manifest) error {
+	bad, opts := j.counters[badCounter], j.c.plan.opts
+	if bad == 0 {
+		return nil
+	}
+	tmp := j.target.Quarantine + ".tmp"
+	f, err := os.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	defer os.Remove(tmp)
+	defer f.Close()
+	for _, m := range manifests {
+		if m.Counters[badCounter] == 0 {
+			continue
+		}
+		runs, err := j.engine.open(m, len(j.c.stages[m.Attempt.Task.Stage].ends))
+		if err != nil {
+			return err
+		}
+		for _, r := range runs {
+			if _, err := values(r, func(v []byte) (bool, error) {
+				_, err := f.Write(append(v[:len(v):len(v)], '\n'))
+				return true, err
+			}); err != nil {
+				return fmt.Errorf("quarantine: %w", err)
+			}
+		}
+	}
+	if err := errors.Join(f.Sync(), f.Close(), os.Rename(tmp, j.target.Quarantine)); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	read := j.counters[readCounter]
+	switch {
+	case opts.maxBad > 0 && bad <= opts.maxBad, opts.maxShare > 0 && float64(bad) <= opts.maxShare*float64(read):
+		return nil
+	case opts.maxShare > 0:
+		return fmt.Errorf("%d of %d records are bad, more than the share of %g that MaxBadShare allows; they are in %s", bad, read, opts.maxShare, j.target.Quarantine)
+	}
+	return fmt.Errorf("%d records are bad, more than the %d that MaxBad allows; they are in %s", bad, opts.maxBad, j.target.Quarantine)
+}

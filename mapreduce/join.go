@@ -1,0 +1,228 @@
+package mapreduce
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/layshaft/layshaft/internal/spill"
+)
+
+// Join pairs every left record with every right record of the same key. It holds the left records of one key (in memory, then on
+// disk) while the right ones stream past, so put the side with fewer records per key on the left. Keys come sorted within each partition.
+// Where one side fits in memory, BroadcastJoin does not shuffle the other.
+func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "Join", opts, left.n, right.n)
+	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
+		u := new(U)
+		return func(_ *K, ls *side[L], rs iter.Seq[R]) error {
+			if ls.spool.Len() == 0 {
+				return nil
+			}
+			for r := range rs {
+				for l := range ls.all {
+					*u = f(l, r)
+					push(u)
+				}
+				if e.stopped.Load() {
+					break
+				}
+			}
+			return ls.err
+		}
+	})
+	return Dataset[U]{n}
+}
+
+// LeftJoin is Join that keeps left records without a match: f then receives nil.
+func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "LeftJoin", opts, left.n, right.n)
+	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
+		u := new(U)
+		return func(_ *K, ls *side[L], rs iter.Seq[R]) error {
+			if ls.spool.Len() == 0 {
+				return nil
+			}
+			matched := false
+			for r := range rs {
+				matched = true
+				for l := range ls.all {
+					*u = f(l, &r)
+					push(u)
+				}
+				if e.stopped.Load() {
+					break
+				}
+			}
+			if !matched {
+				for l := range ls.all {
+					*u = f(l, nil)
+					push(u)
+				}
+			}
+			return ls.err
+		}
+	})
+	return Dataset[U]{n}
+}
+
+// CoGroup hands the left and the right records of each key to f. lefts may be ranged over any number of times, rights once. A key that only one side has comes
+// with an empty other side. Errors are treated as by TryMap.
+func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(ctx context.Context, key K, lefts iter.Seq[L], rights iter.Seq[R], emit func(U)) error, opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "CoGroup", opts, left.n, right.n)
+	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
+		u := new(U)
+		emit := func(x U) { *u = x; push(u) }
+		return func(k *K, ls *side[L], rs iter.Seq[R]) error {
+			if err := f(e.ctx, *k, ls.all, rs, emit); err != nil {
+				userError(e, n, err, k)
+			}
+			if e.err != nil {
+				return e.err
+			}
+			return ls.err
+		}
+	})
+	return Dataset[U]{n}
+}
+
+// side is the left records of one key.
+type side[L any] struct {
+	spool *spill.Spool
+	all   iter.Seq[L]
+	err   error
+}
+
+func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, each func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error) {
+	kc, lc, rc := keyCodec[K](n), valueCodec[L](n), valueCodec[R](n)
+	if len(n.plan.errs) > 0 {
+		return
+	}
+	n.wide = &wideRole{
+		write: func(e *env, input int, w *port) (any, func() error) {
+			part := partitioner(n, e, kc, w.parts)
+			k := new(K)
+			if input == 0 {
+				return sorting(e, w, func(b []byte, l *L) ([]byte, int, int) {
+					*k = leftKey(*l)
+					b = kc.Append(b, k)
+					kl := len(b)
+					p := part(b, spill.Hash(b))
+					return lc.Append(b, l), p, kl
+				})
+			}
+			return sorting(e, w, func(b []byte, r *R) ([]byte, int, int) {
+				*k = rightKey(*r)
+				b = kc.Append(b, k)
+				kl := len(b)
+				p := part(b, spill.Hash(b))
+				return rc.Append(b, r), p, kl
+			})
+		},
+		read: func(e *env, next any) error {
+			handle := each(e, next.(func(*U)))
+			m, err := merge(e, 2)
+			if err != nil {
+				return err
+			}
+			k, r := new(K), new(R)
+			ls := &side[L]{spool: spill.NewSpool(int(min(e.memory, 64<<20)), e.run.Temp)}
+			ls.all = func(yield func(L) bool) {
+				l := new(L)
+				if err := ls.spool.All(func(v []byte) bool {
+					if _, ls.err = lc.Decode(v, l); ls.err != nil {
+						return false
+					}
+					return yield(*l)
+				}); err != nil {
+					ls.err = err
+				}
+			}
+			key, value, input, err := m.next()
+			for err == nil {
+				first := key
+				if err := kc.Decode(key, k); err != nil {
+					return err
+				}
+				ls.spool.Reset()
+				for input == 0 {
+					if err := ls.spool.Add(value); err != nil {
+						return err
+					}
+					if key, value, input, err = m.next(); err != nil || !bytes.Equal(key, first) {
+						break
+					}
+				}
+				same := err == nil && bytes.Equal(key, first)
+				var failed error
+				advance := func() {
+					key, value, input, err = m.next()
+					same = err == nil && bytes.Equal(key, first)
+				}
+				userErr := handle(k, ls, func(yield func(R) bool) {
+					for same && failed == nil {
+						if _, failed = rc.Decode(value, r); failed != nil {
+							return
+						}
+						advance()
+						if !yield(*r) {
+							return
+						}
+					}
+				})
+				if failed != nil {
+					return failed
+				}
+				if userErr != nil {
+					return userErr
+				}
+				for same {
+					advance()
+				}
+			}
+			if err == io.EOF {
+				err = nil
+			}
+			return err
+		},
+	}
+}
+
+// BroadcastJoin looks every left record up in a small right side that every process holds in memory; the left side is not
+// shuffled. f receives nil when there is no match. Of several right records with one key the last one read counts.
+func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "BroadcastJoin", opts, left.n, small.n)
+	kc, vc := keyCodec[K](n), valueCodec[R](n)
+	if len(n.plan.errs) > 0 {
+		return Dataset[U]{n}
+	}
+	n.side = &sideRole{write: func(e *env, w *port) (any, func() error) {
+		out := &bursts{to: w}
+		var buf []byte
+		return func(r *R) {
+			buf = vc.Append(buf[:0], r)
+			if err := out.add(nil, buf); err != nil {
+				e.fail(err)
+			}
+		}, out.flush
+	}}
+	n.fuse = func(e *env, next any) any {
+		push, u := next.(func(*U)), new(U)
+		table, err := sideTable(e, n, func() (*lookup[R], error) { return loadSide(e, n, kc.Append, vc.Decode, smallKey) })
+		if err != nil {
+			e.fail(fmt.Errorf("%s at %s: small side: %w", n.label(), n.at, err))
+			return func(*L) {}
+		}
+		k := new(K)
+		var buf []byte
+		return func(l *L) {
+			*k = leftKey(*l)
+			buf = kc.Append(buf[:0], k)
+			*u = f(*l, table.get(buf))
+			push(u)
+		}
+	}
+	return Dataset[U]{n}
+}

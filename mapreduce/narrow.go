@@ -1,0 +1,152 @@
+package mapreduce
+
+import (
+	"context"
+	"iter"
+)
+
+// Map turns every record into one record.
+func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
+	n := newNode[U](d.n.plan, "Map", opts, d.n)
+	n.fuse = func(_ *env, next any) any {
+		push, u := next.(func(*U)), new(U)
+		return func(t *T) {
+			*u = f(*t)
+			push(u)
+		}
+	}
+	return Dataset[U]{n}
+}
+
+// TryMap is Map for functions that take a context and may fail. An error made by Skip sets the record aside, one
+// made by Fatal ends the job, any other fails the attempt, which is tried again.
+func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts ...Option) Dataset[U] {
+	n := newNode[U](d.n.plan, "TryMap", opts, d.n)
+	n.fuse = func(e *env, next any) any {
+		push, u := next.(func(*U)), new(U)
+		return func(t *T) {
+			r, err := f(e.ctx, *t)
+			if err != nil {
+				userError(e, n, err, t)
+				return
+			}
+			*u = r
+			push(u)
+		}
+	}
+	return Dataset[U]{n}
+}
+
+// Filter keeps the records for which f is true.
+func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
+	n := newNode[T](d.n.plan, "Filter", opts, d.n)
+	n.fuse = func(_ *env, next any) any {
+		push := next.(func(*T))
+		return func(t *T) {
+			if f(*t) {
+				push(t)
+			}
+		}
+	}
+	return Dataset[T]{n}
+}
+
+// Filter keeps the records for which f is true.
+func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return Filter(d, f, opts...) }
+
+// TryFilter is Filter for functions that take a context and may fail; errors are treated as by TryMap.
+func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
+	n := newNode[T](d.n.plan, "TryFilter", opts, d.n)
+	n.fuse = func(e *env, next any) any {
+		push := next.(func(*T))
+		return func(t *T) {
+			ok, err := f(e.ctx, *t)
+			if err != nil {
+				userError(e, n, err, t)
+			} else if ok {
+				push(t)
+			}
+		}
+	}
+	return Dataset[T]{n}
+}
+
+// FlatMap turns every record into any number of records. f may be a function such as strings.FieldsSeq.
+func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Dataset[U] {
+	n := newNode[U](d.n.plan, "FlatMap", opts, d.n)
+	n.fuse = func(e *env, next any) any {
+		push, cur := next.(func(*U)), new(U)
+		return func(t *T) {
+			for u := range f(*t) {
+				*cur = u
+				push(cur)
+				if e.stopped.Load() {
+					return
+				}
+			}
+		}
+	}
+	return Dataset[U]{n}
+}
+
+// FlatMapEmit is FlatMap in the form that costs least: f hands each record to emit.
+func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Option) Dataset[U] {
+	n := newNode[U](d.n.plan, "FlatMapEmit", opts, d.n)
+	n.fuse = func(_ *env, next any) any {
+		push, cur := next.(func(*U)), new(U)
+		emit := func(u U) {
+			*cur = u
+			push(cur)
+		}
+		return func(t *T) { f(*t, emit) }
+	}
+	return Dataset[U]{n}
+}
+
+// TryFlatMap is FlatMapEmit for functions that take a context and may fail; errors are treated as by TryMap. Records that were
+// emitted before f returned Skip stay.
+func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit func(U)) error, opts ...Option) Dataset[U] {
+	n := newNode[U](d.n.plan, "TryFlatMap", opts, d.n)
+	n.fuse = func(e *env, next any) any {
+		push, cur := next.(func(*U)), new(U)
+		emit := func(u U) {
+			*cur = u
+			push(cur)
+		}
+		return func(t *T) {
+			if err := f(e.ctx, *t, emit); err != nil {
+				userError(e, n, err, t)
+			}
+		}
+	}
+	return Dataset[U]{n}
+}
+
+// KeyBy puts every record under a key.
+func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, T]] {
+	n := newNode[KV[K, T]](d.n.plan, "KeyBy", opts, d.n)
+	n.fuse = func(_ *env, next any) any {
+		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
+		return func(t *T) {
+			kv.Key, kv.Value = key(*t), *t
+			push(kv)
+		}
+	}
+	return Dataset[KV[K, T]]{n}
+}
+
+// Values drops the keys.
+func Values[K, V any](d Dataset[KV[K, V]], opts ...Option) Dataset[V] {
+	return Map(d, func(kv KV[K, V]) V { return kv.Value }, opts...)
+}
+
+// Union joins datasets of one type into one. Equal records stay.
+func Union[T any](first Dataset[T], others ...Dataset[T]) Dataset[T] {
+	in := []*node{first.n}
+	for _, d := range others {
+		in = append(in, d.n)
+	}
+	n := newNode[T](first.n.plan, "Union", nil, in...)
+	n.union = true
+	return Dataset[T]{n}
+}

@@ -1,0 +1,139 @@
+package mapreduce
+
+import (
+	"io"
+	"math/rand/v2"
+)
+
+// SortBy sorts all records by key, over all partitions: the output read in partition order is in total order. Records with equal keys
+// keep the order in which they were read. The key ranges of the partitions are chosen from the sorted runs themselves, so they are
+// even whatever the keys look like.
+func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[T] {
+	n := newNode[T](d.n.plan, "SortBy", opts, d.n)
+	kc, vc := keyCodec[K](n), valueCodec[T](n)
+	if len(n.plan.errs) > 0 {
+		return Dataset[T]{n}
+	}
+	desc := n.opts.desc
+	n.wide = &wideRole{
+		ranged: true,
+		write: func(e *env, _ int, w *port) (any, func() error) {
+			k := new(K)
+			return sorting(e, w, func(b []byte, t *T) ([]byte, int, int) {
+				*k = key(*t)
+				if desc {
+					b = invert(kc.AppendPart(b, k))
+				} else {
+					b = kc.Append(b, k)
+				}
+				kl := len(b)
+				return vc.Append(b, t), 0, kl
+			})
+		},
+		read: func(e *env, next any) error {
+			push, t := next.(func(*T)), new(T)
+			return inOrder(e, func(_, value []byte) error {
+				if _, err := vc.Decode(value, t); err != nil {
+					return err
+				}
+				push(t)
+				return nil
+			})
+		},
+	}
+	return Dataset[T]{n}
+}
+
+// Sort sorts all records, as SortBy does with the record itself as the key; it moves half as many bytes. T must be usable as a key.
+func Sort[T any](d Dataset[T], opts ...Option) Dataset[T] {
+	n := newNode[T](d.n.plan, "Sort", opts, d.n)
+	kc := keyCodec[T](n)
+	if len(n.plan.errs) > 0 {
+		return Dataset[T]{n}
+	}
+	desc := n.opts.desc
+	n.wide = &wideRole{
+		ranged: true,
+		write: func(e *env, _ int, w *port) (any, func() error) {
+			return sorting(e, w, func(b []byte, t *T) ([]byte, int, int) {
+				if desc {
+					b = invert(kc.AppendPart(b, t))
+				} else {
+					b = kc.Append(b, t)
+				}
+				return b, 0, len(b)
+			})
+		},
+		read: func(e *env, next any) error {
+			push, t := next.(func(*T)), new(T)
+			return inOrder(e, func(key, _ []byte) error {
+				if !desc {
+					if err := kc.Decode(key, t); err != nil {
+						return err
+					}
+				} else if _, err := kc.DecodePart(invert(append([]byte(nil), key...)), t); err != nil {
+					return err
+				}
+				push(t)
+				return nil
+			})
+		},
+	}
+	return Dataset[T]{n}
+}
+
+func invert(b []byte) []byte {
+	for i := range b {
+		b[i] = ^b[i]
+	}
+	return b
+}
+
+func inOrder(e *env, each func(key, value []byte) error) error {
+	m, err := merge(e, 1)
+	if err != nil {
+		return err
+	}
+	for {
+		key, value, _, err := m.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := each(key, value); err != nil {
+			return err
+		}
+	}
+}
+
+// Top keeps the n records with the highest score, highest first. Each task keeps its own n, so little is moved.
+func Top[T any](d Dataset[T], n int, score func(T) float64, opts ...Option) Dataset[T] {
+	best := Aggregate(d, TopK(n, score), opts...)
+	best.n.op = "Top"
+	return FlatMapEmit(best, func(all []T, emit func(T)) {
+		for _, t := range all {
+			emit(t)
+		}
+	})
+}
+
+// Sample keeps n records, each set of n with equal chance. The choice depends on seed and on how the input is split, on nothing else.
+func Sample[T any](d Dataset[T], n int, seed uint64, opts ...Option) Dataset[T] {
+	type drawn struct {
+		Rank  float64
+		Value T
+	}
+	ranked := newNode[drawn](d.n.plan, "Sample", opts, d.n)
+	ranked.fuse = func(e *env, next any) any {
+		push, r := next.(func(*drawn)), new(drawn)
+		a := e.run.Attempt.Task
+		random := rand.New(rand.NewPCG(seed, uint64(a.Stage)<<32|uint64(a.Index)))
+		return func(t *T) {
+			r.Rank, r.Value = random.Float64(), *t
+			push(r)
+		}
+	}
+	return Map(Top(Dataset[drawn]{ranked}, n, func(x drawn) float64 { return x.Rank }), func(x drawn) T { return x.Value })
+}

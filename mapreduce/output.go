@@ -1,0 +1,101 @@
+package mapreduce
+
+import (
+	"context"
+	"fmt"
+)
+
+// None is the type of a plan without rows of its own: all that it makes goes to sinks and named outputs.
+type None struct{}
+
+// Nothing is the result of a plan that only writes to sinks and named outputs.
+func Nothing(p *Plan) Dataset[None] {
+	n := newNode[None](p, "Nothing", nil)
+	n.union = true // of no datasets
+	return Dataset[None]{n}
+}
+
+// Output makes a dataset readable under a name, by Rows, beside the plan's own rows.
+func Output[T any](p *Plan, name string, d Dataset[T]) {
+	for _, o := range p.outs {
+		if o.name == name && o.sink == nil {
+			d.n.refuse(fmt.Errorf("two outputs are named %q; give each its own name", name))
+		}
+	}
+	gather(p, name, d)
+}
+
+func gather[T any](p *Plan, name string, d Dataset[T]) {
+	vc := valueCodec[T](d.n)
+	p.outs = append(p.outs, &out{name: name, n: d.n, at: caller(),
+		gather: func(e *env, w *port) (any, func() error) {
+			b := &bursts{to: w}
+			var buf []byte
+			return func(t *T) {
+				buf = vc.Append(buf[:0], t)
+				if err := b.add(nil, buf); err != nil {
+					e.fail(err)
+				}
+			}, b.flush
+		}})
+}
+
+// sinkRole is a sink with its type erased.
+type sinkRole struct {
+	name    string
+	check   func(ctx context.Context) error
+	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
+	finish  func(ctx context.Context, job string, parts [][]byte) error
+	abandon func(ctx context.Context, job string) error
+}
+
+// WriteTo sends all records to a sink. What it writes becomes visible when the whole job is done.
+func WriteTo[T any](d Dataset[T], s Sink[T]) {
+	p := d.n.plan
+	if s == nil {
+		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
+		return
+	}
+	for _, o := range p.outs {
+		if o.sink != nil && o.sink.name == s.String() {
+			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
+		}
+	}
+	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{
+		name:  s.String(),
+		check: s.Check,
+		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
+			w, err := s.Open(e.ctx, t)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", s, err)
+			}
+			closed := false
+			e.closers = append(e.closers, func() {
+				if !closed {
+					w.Abort()
+				}
+			})
+			return func(r *T) {
+					if e.err != nil {
+						return
+					}
+					if err := w.Write(r); err != nil {
+						e.fail(fmt.Errorf("%s: %w", s, err))
+					}
+				}, func() error {
+					part, err := w.Close()
+					if err != nil {
+						return fmt.Errorf("%s: %w", s, err)
+					}
+					closed = true
+					done(part)
+					return nil
+				}, nil
+		},
+		finish:  s.Finish,
+		abandon: s.Abandon,
+	}})
+}
+
+// WriteTo sends all records to a sink. What it writes becomes visible when the whole job is done.
+func (d Dataset[T]) WriteTo(s Sink[T]) { WriteTo(d, s) }

@@ -1,0 +1,249 @@
+package mapreduce
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// KV is a value under a key.
+type KV[K, V any] struct {
+	Key   K
+	Value V
+}
+
+// Dataset is a handle on records of type T in a plan: a step, not data. Operators take datasets and return new ones;
+// nothing runs until the plan does. A Dataset may be used by any number of operators; the steps before it run once.
+type Dataset[T any] struct {
+	n *node
+}
+
+// Plan is a pipeline being described. Define's function receives one. The function is called several times (once
+// per slot and once more to see that it always builds the same plan), so it should only describe: state that it captures is private to
+// one slot, and files, clocks and random numbers belong into operators.
+type Plan struct {
+	name     string
+	nodes    []*node
+	outs     []*out
+	counters []*Counter
+	opts     options
+	errs     []error
+	ctx      context.Context // for listing sources in the client
+}
+
+// PlanError says which operator of a plan cannot work, where it was written, and why.
+type PlanError struct {
+	Plan string // the name given to Define
+	Op   string // the operator, such as GroupBy
+	At   string // file:line
+	Err  error
+}
+
+func (e *PlanError) Error() string {
+	return fmt.Sprintf("plan %s: %s: %s: %v", e.Plan, e.At, e.Op, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *PlanError) Unwrap() error { return e.Err }
+
+// node is one operator. Exactly one of read, fuse, wide and union says what it does.
+type node struct {
+	plan *Plan
+	id   int
+	op   string
+	at   string
+	typ  reflect.Type
+	in   []*node
+	opts options
+	note string // parameters that change the meaning, for the fingerprint
+
+	read  *readRole
+	fuse  func(e *env, next any) any // next is func(*Out); the result is func(*In)
+	wide  *wideRole
+	side  *sideRole // a broadcast input of a fuse node: its input number 1
+	union bool
+
+	tee func(nexts []any) any // joins several func(*T) into one
+}
+
+// readRole is a source with its type erased.
+type readRole struct {
+	source interface {
+		String() string
+	}
+	splits func(target int64) ([]Split, error)
+	run    func(e *env, next any) error
+}
+
+// wideRole is an operator that needs its input shuffled.
+type wideRole struct {
+	ranged bool // reads key ranges of sorted runs instead of partitions
+	parts  int  // number of partitions when it cannot be chosen, else 0
+	// write returns func(*T), which takes records of input number input, and what to call behind the last.
+	write func(e *env, input int, w *port) (push any, flush func() error)
+	// read merges the runs of one partition, by input number, and pushes results to next, a func(*R).
+	read func(e *env, next any) error
+}
+
+// sideRole is a dataset that every task of a stage reads whole.
+type sideRole struct {
+	write func(e *env, w *port) (push any, flush func() error)
+}
+
+// out is one result of a plan: gathered records, or a sink.
+type out struct {
+	name   string
+	n      *node
+	at     string
+	gather func(e *env, w *port) (push any, flush func() error) // nil for a sink
+	sink   *sinkRole
+}
+
+func newNode[T any](p *Plan, op string, opts []Option, in ...*node) *node {
+	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
+	for _, o := range opts {
+		o(&n.opts)
+	}
+	n.tee = func(nexts []any) any {
+		fs := make([]func(*T), len(nexts))
+		for i, x := range nexts {
+			fs[i] = x.(func(*T))
+		}
+		if len(fs) == 2 {
+			a, b := fs[0], fs[1]
+			return func(t *T) { a(t); b(t) }
+		}
+		return func(t *T) {
+			for _, f := range fs {
+				f(t)
+			}
+		}
+	}
+	for _, i := range in {
+		if i == nil || i.plan != p {
+			n.refuse(fmt.Errorf("its input belongs to another plan; operators may only join datasets of one call of Define's function"))
+		}
+	}
+	p.nodes = append(p.nodes, n)
+	return n
+}
+
+func (n *node) refuse(err error) {
+	n.plan.errs = append(n.plan.errs, &PlanError{n.plan.name, n.op, n.at, err})
+}
+
+func (n *node) label() string {
+	if n.opts.name != "" {
+		return n.opts.name
+	}
+	return strings.ToLower(n.op)
+}
+
+// caller returns file:line of the first caller outside this package.
+func caller() string {
+	var pcs [24]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "github.com/layshaft/layshaft/mapreduce.") || strings.HasSuffix(f.File, "_test.go") {
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return "unknown"
+		}
+	}
+}
+
+// Option changes how one operator runs, or, given to Define, all of a plan.
+type Option func(*options)
+
+type options struct {
+	name      string
+	parallel  int
+	retry     int
+	timeout   time.Duration
+	maxBad    int64
+	maxShare  float64
+	partition any // func(K, int) int
+	desc      bool
+	sortBy    any // valueOrder[T]
+}
+
+// Named names an operator in progress, plans and errors. The default is the operator's own name.
+func Named(name string) Option { return func(o *options) { o.name = name } }
+
+// Parallel sets the number of partitions of a shuffling operator. The default is chosen from the input's size.
+func Parallel(partitions int) Option { return func(o *options) { o.parallel = partitions } }
+
+// Retry sets how many attempts a task may have before the job fails. The default is 4; the largest of a stage's operators counts.
+func Retry(attempts int) Option { return func(o *options) { o.retry = attempts } }
+
+// Timeout limits how long one attempt may run. The default is no limit; the smallest of a stage's operators counts.
+func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// MaxBad lets a job go on with up to n bad records: malformed rows, records for which Skip was returned, and records
+// whose function panicked twice. They are set aside in the quarantine file. The default is 0: the first one ends the job.
+// Given to Define it holds for the plan.
+func MaxBad(n int64) Option { return func(o *options) { o.maxBad = n } }
+
+// MaxBadShare lets a job go on while at most the given share of the records read, from 0 to 1, is bad. It is compared when the job is about to end.
+// Given to Define it holds for the plan.
+func MaxBadShare(share float64) Option { return func(o *options) { o.maxShare = share } }
+
+// Descending turns the order of SortBy or Sort around.
+func Descending() Option { return func(o *options) { o.desc = true } }
+
+// PartitionBy replaces the hash that decides which of n partitions a key belongs to. f must return 0 to n-1 and always
+// the same for the same key.
+func PartitionBy[K any](f func(key K, n int) int) Option { return func(o *options) { o.partition = f } }
+
+// Counter is a count that user code keeps. It is exact: only committed attempts count, whatever was retried.
+// It may be used inside operator functions of the plan it was made in, not from goroutines they start.
+type Counter struct {
+	name string
+	n    int64
+}
+
+// NewCounter returns the counter of the plan with the given name. It is shown by -counters and Result.Counters.
+func NewCounter(p *Plan, name string) *Counter {
+	for _, c := range p.counters {
+		if c.name == name {
+			return c
+		}
+	}
+	c := &Counter{name: name}
+	if name == "" || name[0] == '.' {
+		p.errs = append(p.errs, &PlanError{p.name, "NewCounter", caller(), fmt.Errorf("counter name %q is empty or begins with a dot, which marks the engine's own; choose another", name)})
+	}
+	p.counters = append(p.counters, c)
+	return c
+}
+
+// Add adds n.
+func (c *Counter) Add(n int64) { c.n += n }
+
+// Read reads a source.
+func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
+	n := newNode[T](p, "Read", opts)
+	if s == nil {
+		n.refuse(fmt.Errorf("the source is nil"))
+		return Dataset[T]{n}
+	}
+	n.note = s.String()
+	n.read = &readRole{source: s,
+		splits: func(target int64) ([]Split, error) { return s.Splits(p.context(), target) },
+		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
+	}
+	return Dataset[T]{n}
+}
+
+func (p *Plan) context() context.Context {
+	if p.ctx == nil {
+		return context.Background()
+	}
+	return p.ctx
+}

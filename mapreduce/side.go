@@ -1,0 +1,182 @@
+package mapreduce
+
+import (
+	"bytes"
+	"io"
+	"sync"
+
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/spill"
+)
+
+// shared is what the attempts of one job in one process have in common, over all slots.
+type shared struct {
+	// mu guards the fields below.
+	mu     sync.Mutex
+	sides  map[int]*sideEntry
+	poison map[position]*poisoned
+}
+
+type sideEntry struct {
+	once  sync.Once
+	table any
+	err   error
+}
+
+type position struct {
+	path   string
+	offset int64
+}
+
+type poisoned struct {
+	times int
+	err   error
+	stack string
+}
+
+// markPoison counts a panic at a position of the input.
+func (s *shared) markPoison(at position, err error, stack string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poison == nil {
+		s.poison = map[position]*poisoned{}
+	}
+	p := s.poison[at]
+	if p == nil {
+		p = &poisoned{}
+		s.poison[at] = p
+	}
+	p.times++
+	p.err, p.stack = err, stack
+}
+
+// poisoned returns the positions at which a record's function panicked twice, nil when there are none.
+func (s *shared) poisoned() map[position]*poisoned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var twice map[position]*poisoned
+	for at, p := range s.poison {
+		if p.times >= 2 {
+			if twice == nil {
+				twice = map[position]*poisoned{}
+			}
+			c := *p
+			twice[at] = &c
+		}
+	}
+	return twice
+}
+
+// sideTable returns the table of a broadcast join, made once per process. A failed attempt to make it is not remembered.
+func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup[R], error) {
+	e.shared.mu.Lock()
+	if e.shared.sides == nil {
+		e.shared.sides = map[int]*sideEntry{}
+	}
+	s := e.shared.sides[n.id]
+	if s == nil {
+		s = &sideEntry{}
+		e.shared.sides[n.id] = s
+	}
+	e.shared.mu.Unlock()
+	s.once.Do(func() { s.table, s.err = load() })
+	if s.err != nil {
+		e.shared.mu.Lock()
+		if e.shared.sides[n.id] == s {
+			delete(e.shared.sides, n.id)
+		}
+		e.shared.mu.Unlock()
+		return nil, s.err
+	}
+	return s.table.(*lookup[R]), nil
+}
+
+// lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash and the number of its
+// entry plus one, so a look-up that misses touches one cache line and compares no key.
+type lookup[R any] struct {
+	slots  []uint64
+	mask   uint64
+	keys   []byte
+	ends   []uint32 // of each entry's key in keys
+	values []R
+}
+
+// get returns the value under key, nil when there is none.
+func (l *lookup[R]) get(key []byte) *R {
+	h := spill.Hash(key)
+	for i := h & l.mask; ; i = (i + 1) & l.mask {
+		s := l.slots[i]
+		if s == 0 {
+			return nil
+		}
+		if s>>32 == h>>32 {
+			n := uint32(s) - 1
+			start := uint32(0)
+			if n > 0 {
+				start = l.ends[n-1]
+			}
+			if string(l.keys[start:l.ends[n]]) == string(key) {
+				return &l.values[n]
+			}
+		}
+	}
+}
+
+func (l *lookup[R]) put(key []byte, n uint32) {
+	h := spill.Hash(key)
+	i := h & l.mask
+	for l.slots[i] != 0 {
+		i = (i + 1) & l.mask
+	}
+	l.slots[i] = h>>32<<32 | uint64(n+1)
+}
+
+// loadSide reads the whole small side of a broadcast join.
+func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, decode func([]byte, *R) ([]byte, error), key func(R) K) (*lookup[R], error) {
+	l := &lookup[R]{}
+	k := new(K)
+	var buf []byte
+	for _, run := range e.run.Inputs[e.stage.sides[n.id]] {
+		for {
+			b, err := run.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			b = bytes.Clone(b) // values alias it, for the whole job
+			for len(b) > 0 {
+				var v []byte
+				if _, v, b, err = record.Cut(b); err != nil {
+					return nil, err
+				}
+				var r R
+				if _, err := decode(v, &r); err != nil {
+					return nil, err
+				}
+				*k = key(r)
+				buf = appendKey(buf[:0], k)
+				l.keys = append(l.keys, buf...)
+				l.ends = append(l.ends, uint32(len(l.keys)))
+				l.values = append(l.values, r)
+			}
+		}
+	}
+	size := 64
+	for size < 3*len(l.values) {
+		size *= 2
+	}
+	l.slots, l.mask = make([]uint64, size), uint64(size-1)
+	start := uint32(0)
+	for i, end := range l.ends {
+		key := l.keys[start:end]
+		if old := l.get(key); old != nil {
+			*old = l.values[i] // the last one read counts
+		} else {
+			l.put(key, uint32(i))
+		}
+		start = end
+	}
+	return l, nil
+}

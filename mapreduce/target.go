@@ -1,0 +1,183 @@
+package mapreduce
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// Target says where and how a pipeline runs. The zero value runs it inside this process, in a temporary directory that is
+// removed afterwards, on all processors.
+type Target struct {
+	// State is a directory for journal and intermediate data. A killed run goes on when it is started again with the same
+	// State, and does not repeat what was done. Empty means a temporary directory, removed at the end.
+	State string
+	// Workers is the number of workers, each with a block store of its own. Zero means 1.
+	Workers int
+	// Slots is the number of attempts that run at the same time, over all workers. Zero means GOMAXPROCS.
+	Slots int
+	// Memory is how many bytes all attempts together may hold before they spill. Zero means 60 % of what the machine or its cgroup gives.
+	Memory int64
+	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line now and then) or none. Empty means none.
+	Progress string
+	// Explain prints stages, splits, partitions and estimated bytes instead of running.
+	Explain bool
+	// Verify runs every task a second time, in another order, and fails when the outputs differ.
+	Verify bool
+	// Counters prints the counters at the end.
+	Counters bool
+	// Quarantine is the file for bad records. Empty means quarantine.jsonl in State, or NAME-quarantine.jsonl in the working directory.
+	Quarantine string
+	// Out takes what Explain prints, Err progress and counters. Nil means standard output and standard error.
+	Out, Err io.Writer
+	// Log takes what the engine has to say. Nil means silence.
+	Log *slog.Logger
+}
+
+// Flags registers the flags of a Target, and returns the Target that they fill when fs is parsed. Each flag's default
+// comes from the environment variable LAYSHAFT_NAME where that is set.
+func Flags(fs *flag.FlagSet) *Target {
+	t := &Target{Progress: "auto"}
+	env := func(name, def string) string {
+		if v, ok := os.LookupEnv("LAYSHAFT_" + strings.ToUpper(name)); ok {
+			return v
+		}
+		return def
+	}
+	number := func(name string) int { n, _ := strconv.Atoi(env(name, "0")); return n }
+	on := func(name string) bool { b, _ := strconv.ParseBool(env(name, "false")); return b }
+	fs.StringVar(&t.State, "state", env("state", ""), "keep journal and intermediate data in `DIR`, so that a killed run goes on (LAYSHAFT_STATE; default a temporary directory)")
+	fs.IntVar(&t.Workers, "workers", number("workers"), "number of workers (LAYSHAFT_WORKERS; default 1)")
+	fs.IntVar(&t.Slots, "slots", number("slots"), "attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
+	memory := byteFlag{&t.Memory}
+	if v := env("memory", ""); v != "" {
+		if err := memory.Set(v); err != nil {
+			t.Memory = -1
+		}
+	}
+	fs.Var(memory, "memory", "`BYTES` that attempts may hold before they spill, such as 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
+	fs.StringVar(&t.Progress, "progress", env("progress", "auto"), "auto, plain or none (LAYSHAFT_PROGRESS)")
+	fs.BoolVar(&t.Explain, "explain", on("explain"), "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
+	fs.BoolVar(&t.Verify, "verify", on("verify"), "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
+	fs.BoolVar(&t.Counters, "counters", on("counters"), "print counters at the end (LAYSHAFT_COUNTERS)")
+	fs.StringVar(&t.Quarantine, "quarantine", env("quarantine", ""), "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory)")
+	return t
+}
+
+type byteFlag struct{ n *int64 }
+
+func (b byteFlag) String() string {
+	if b.n == nil || *b.n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(*b.n, 10)
+}
+
+// Set takes a number with an optional unit: KB, MB, GB (powers of 1,000) or KiB, MiB, GiB (powers of 1,024).
+func (b byteFlag) Set(s string) error {
+	n, err := parseBytes(s)
+	if err == nil {
+		*b.n = n
+	}
+	return err
+}
+
+func parseBytes(s string) (int64, error) {
+	units := []struct {
+		suffix string
+		size   float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		num, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || f < 0 || f*u.size > 1<<60 {
+			break
+		}
+		return int64(f * u.size), nil
+	}
+	return 0, fmt.Errorf("%q is not a size; write a number with a unit, such as 256MiB or 2GB", s)
+}
+
+// minMemory is the least memory that a slot can work with: a run each for a few inputs and outputs.
+const minMemory = 8 << 20
+
+// withDefaults returns a checked copy with every default filled in.
+func (t Target) withDefaults(plan string) (Target, error) {
+	if t.Workers == 0 {
+		t.Workers = 1
+	}
+	if t.Slots == 0 {
+		t.Slots = max(runtime.GOMAXPROCS(0), t.Workers)
+	}
+	if t.Memory == 0 {
+		t.Memory = machineMemory() / 10 * 6
+	}
+	if t.Out == nil {
+		t.Out = os.Stdout
+	}
+	if t.Err == nil {
+		t.Err = os.Stderr
+	}
+	if t.Progress == "" {
+		t.Progress = "none"
+	}
+	switch {
+	case t.Workers < 0 || t.Workers > 1024:
+		return t, fmt.Errorf("Workers %d: use 1 to 1024", t.Workers)
+	case t.Slots < t.Workers || t.Slots > 4096:
+		return t, fmt.Errorf("Slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
+	case t.Memory < int64(t.Slots)*minMemory:
+		return t, fmt.Errorf("Memory %d: %d slots need at least %d bytes (%d MiB each); give more memory or fewer slots", t.Memory, t.Slots, int64(t.Slots)*minMemory, minMemory>>20)
+	}
+	switch t.Progress {
+	case "auto", "plain", "none":
+	default:
+		return t, fmt.Errorf("Progress %q: use auto, plain or none", t.Progress)
+	}
+	if t.Quarantine == "" {
+		t.Quarantine = plan + "-quarantine.jsonl"
+		if t.State != "" {
+			t.Quarantine = filepath.Join(t.State, "quarantine.jsonl")
+		}
+	}
+	return t, nil
+}
+
+// machineMemory returns the bytes that this process may use: the machine's memory or its cgroup's limit, whichever is less.
+func machineMemory() int64 {
+	least := int64(4 << 30) // where nothing can be read
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kb int64
+		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kb); err == nil {
+			least = kb << 10
+		}
+	}
+	for _, p := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 && n < least {
+			least = n
+		}
+	}
+	return least
+}
+
+// ErrExplained is returned by Start when Target.Explain is set: the plan was printed and nothing ran. Run, Collect and WriteTo
+// return without rows and without error instead.
+var ErrExplained = errors.New("explained, not run")
+
+// Main must be the first line of main in a program that defines pipelines. In a child process that a worker starts to run the program's
+// code it takes over and does not return; elsewhere it returns at once.
+func Main() {}

@@ -1,0 +1,107 @@
+package textio
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// fields emits the words of a chunk, and reports how many, and whether the reader wants more.
+//
+// It works on 64 bytes at a time: arithmetic on eight bytes at once makes a bit per byte that says white space or not,
+// and the words are the gaps between the bits. So the processor does not have to guess where each word ends, which
+// is what a loop over bytes spends its time on.
+func fields(c files.Chunk, r *mapreduce.Reader[string]) (n int64, ok bool) {
+	word := new(string)
+	data := unsafe.Pointer(unsafe.SliceData(c.Data))
+	start := 0           // of the word at hand
+	before := ^uint64(0) // the bits of the block before
+	wide := false        // whether the word at hand may hold bytes outside ASCII
+	for base := 0; ; base += 64 {
+		var space, high uint64
+		switch rest := len(c.Data) - base; {
+		case rest >= 64:
+			space, high = classify((*[64]byte)(c.Data[base:]))
+		case rest > 0:
+			var tail [64]byte
+			copy(tail[:], c.Data[base:])
+			space, high = classify(&tail)
+			space |= ^uint64(0) << rest // behind the end, all is space
+		default:
+			space = ^uint64(0)
+		}
+		shifted := space<<1 | before>>63
+		starts, ends := shifted&^space, space&^shifted
+		if before>>63 != 0 {
+			start = base + bits.TrailingZeros64(starts)
+			starts &= starts - 1
+			wide = false
+		}
+		wide = wide || high != 0
+		for ; ends != 0; ends &= ends - 1 {
+			*word = unsafe.String((*byte)(unsafe.Add(data, start)), base+bits.TrailingZeros64(ends)-start)
+			r.Offset = c.Offset + int64(start)
+			if !wide {
+				r.Emit(word)
+				n++
+			} else {
+				n += wideFields(word, r)
+			}
+			start = base + bits.TrailingZeros64(starts)
+			starts &= starts - 1
+		}
+		if r.Stopped() {
+			return n, false
+		}
+		if base >= len(c.Data) {
+			return n, true
+		}
+		before = space
+	}
+}
+
+// classify returns a bit for each byte of a block that is ASCII white space, and, not zero, when any byte is outside ASCII.
+func classify(b *[64]byte) (space, high uint64) {
+	le := binary.LittleEndian
+	w0, w1, w2, w3 := le.Uint64(b[0:]), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])
+	w4, w5, w6, w7 := le.Uint64(b[32:]), le.Uint64(b[40:]), le.Uint64(b[48:]), le.Uint64(b[56:])
+	space = spaces(w0) | spaces(w1)<<8 | spaces(w2)<<16 | spaces(w3)<<24 |
+		spaces(w4)<<32 | spaces(w5)<<40 | spaces(w6)<<48 | spaces(w7)<<56
+	return space, (w0 | w1 | w2 | w3 | w4 | w5 | w6 | w7) & highs
+}
+
+const ones, highs = 0x0101010101010101, 0x8080808080808080
+
+// spaces returns a bit for each of eight bytes that is ASCII white space.
+func spaces(w uint64) uint64 {
+	a := w &^ highs
+	other := (a ^ ones*' ') + ones*0x7f                      // high bit: not ' '
+	ctrl := (a + ones*(0x80-'\t')) &^ (a + ones*(0x7f-'\r')) // high bit: '\t' to '\r'
+	return ((ctrl | ^other) & highs &^ w >> 7) * 0x0102040810204080 >> 56
+}
+
+// wideFields emits the parts of a word that lie between white space outside ASCII, and returns how many.
+func wideFields(word *string, r *mapreduce.Reader[string]) (n int64) {
+	whole, offset, start := *word, r.Offset, -1
+	for i, c := range whole {
+		switch space := c >= 0x80 && unicode.IsSpace(c); {
+		case !space && start < 0:
+			start = i
+		case space && start >= 0:
+			*word, r.Offset = whole[start:i], offset+int64(start)
+			r.Emit(word)
+			n++
+			start = -1
+		}
+	}
+	if start >= 0 {
+		*word, r.Offset = whole[start:], offset+int64(start)
+		r.Emit(word)
+		n++
+	}
+	return n
+}

@@ -1,0 +1,69 @@
+package textio
+
+import (
+	"context"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// Sink writes records of type T as text. It is a mapreduce.Sink[T].
+type Sink[T any] struct {
+	name   string
+	out    files.Output
+	append func(dst []byte, v *T) ([]byte, error)
+}
+
+// Write writes one record per line to dir/part-00000.txt and so on, one file per task, and dir/manifest.json last. A record that holds
+// line feeds becomes several lines. The directory must be new, empty, or the output of an earlier run, which is replaced.
+func Write(dir string) Sink[string] {
+	return Sink[string]{call("Write", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, appendLine}
+}
+
+// WriteFile writes one record per line to a single file, in task order. A path that ends in .gz or .zst is compressed.
+// An earlier file is replaced when the job is done.
+func WriteFile(path string) Sink[string] {
+	return Sink[string]{call("WriteFile", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, appendLine}
+}
+
+// WriteAs is Write for records of any type: line appends v, without a line end, to dst and returns it, as in
+// func(dst []byte, v KV) []byte { return strconv.AppendInt(append(append(dst, v.Key...), '\t'), v.Value, 10) }.
+func WriteAs[T any](dir string, line func(dst []byte, v T) []byte) Sink[T] {
+	return Sink[T]{call("WriteAs", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, withLineEnd(line)}
+}
+
+// WriteFileAs is WriteFile for records of any type; see WriteAs.
+func WriteFileAs[T any](path string, line func(dst []byte, v T) []byte) Sink[T] {
+	return Sink[T]{call("WriteFileAs", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, withLineEnd(line)}
+}
+
+func appendLine(dst []byte, v *string) ([]byte, error) { return append(append(dst, *v...), '\n'), nil }
+
+func withLineEnd[T any](line func(dst []byte, v T) []byte) func([]byte, *T) ([]byte, error) {
+	return func(dst []byte, v *T) ([]byte, error) { return append(line(dst, *v), '\n'), nil }
+}
+
+// Gzip returns a sink whose files are compressed with gzip.
+func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip), s.append} }
+
+// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd), s.append} }
+
+// String returns textio.Write("out").
+func (s Sink[T]) String() string { return s.name }
+
+// Check makes the directory, and refuses one that holds other files.
+func (s Sink[T]) Check(ctx context.Context) error { return s.out.Check(ctx) }
+
+// Open starts the file of one attempt.
+func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+	return files.NewAppender(ctx, s.out, files.Task(t), nil, s.append)
+}
+
+// Finish moves the files of the committed attempts into place.
+func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
+	return s.out.Finish(ctx, job, parts)
+}
+
+// Abandon removes the temporary files of the job.
+func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }

@@ -1,0 +1,299 @@
+package mapreduce
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"reflect"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/spill"
+)
+
+// keyed encodes the keys that a function takes from records. It belongs to one attempt.
+type keyed[T, K any] struct {
+	codec *record.KeyCodec[K]
+	of    func(T) K
+	k     *K
+	buf   []byte
+}
+
+func newKeyed[T, K any](codec *record.KeyCodec[K], of func(T) K) *keyed[T, K] {
+	return &keyed[T, K]{codec: codec, of: of, k: new(K)}
+}
+
+// partitioner returns how keys of n are spread over parts. Keys come encoded whole.
+func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) func(key []byte, hash uint64) int {
+	if n.opts.partition == nil {
+		return func(_ []byte, hash uint64) int { return spill.Partition(hash, parts) }
+	}
+	f, k := n.opts.partition.(func(K, int) int), new(K)
+	return func(key []byte, _ uint64) int {
+		if err := codec.Decode(key, k); err != nil {
+			e.fail(err)
+			return 0
+		}
+		p := f(*k, parts)
+		if p < 0 || p >= parts {
+			e.fail(Fatal(fmt.Errorf("%s at %s: PartitionBy returned %d for key %v; it must be from 0 to %d", n.label(), n.at, p, *k, parts-1)))
+			return 0
+		}
+		return p
+	}
+}
+
+// keyCodec and valueCodec compile codecs when the plan is built, so that types that cannot travel are refused there.
+func keyCodec[K any](n *node) *record.KeyCodec[K] {
+	c, err := record.ForKey[K]()
+	if err != nil {
+		n.refuse(err)
+	}
+	if n.opts.partition != nil {
+		if _, ok := n.opts.partition.(func(K, int) int); !ok {
+			var k K
+			n.refuse(fmt.Errorf("PartitionBy was given a %T; its keys are %T, so it needs a func(%T, int) int", n.opts.partition, k, k))
+		}
+	}
+	return c
+}
+
+func valueCodec[T any](n *node) *record.Codec[T] {
+	c, err := record.For[T]()
+	if err != nil {
+		n.refuse(err)
+	}
+	return c
+}
+
+// merged is a merge of the runs of several inputs. Equal keys come in the order of inputs, then of producers, then of runs.
+type merged struct {
+	*spill.Merge
+	input []int // of each run
+	e     *env
+	count int64
+	size  int64
+}
+
+// merge merges the runs of the given inputs of the attempt.
+func merge(e *env, inputs int) (*merged, error) {
+	m := &merged{e: e}
+	var runs []spill.Run
+	for i := range inputs {
+		rs := make([]spill.Run, len(e.run.Inputs[i]))
+		for j, r := range e.run.Inputs[i] {
+			rs[j] = r
+		}
+		// Every run that is open holds about a read-ahead of blocks, so no more are open than memory allows.
+		fan := int(max(8, e.run.Memory/2/int64(inputs)/openRun))
+		rs, err := spill.Narrow(rs, fan, e.run.Temp)
+		if err != nil {
+			return nil, err
+		}
+		for range rs {
+			m.input = append(m.input, i)
+		}
+		runs = append(runs, rs...)
+	}
+	m.Merge = spill.NewMerge(runs)
+	return m, nil
+}
+
+// openRun is the memory that an open run takes, in bytes: what is read ahead and a block or two.
+const openRun = 384 << 10
+
+// next returns the next record and its input. It ends with io.EOF, and early when the attempt does.
+func (m *merged) next() (key, value []byte, input int, err error) {
+	key, value, run, err := m.Next()
+	if err != nil {
+		m.report()
+		return nil, nil, 0, err
+	}
+	m.count++
+	m.size += int64(len(key) + len(value))
+	if m.count&1023 == 0 {
+		m.report()
+		if m.e.stopped.Load() {
+			return nil, nil, 0, io.EOF
+		}
+	}
+	return key, value, m.input[run], nil
+}
+
+func (m *merged) report() {
+	m.e.run.Progress.Records.Add(m.count)
+	m.e.run.Progress.Bytes.Add(m.size)
+	m.count, m.size = 0, 0
+}
+
+// AggregateBy folds the records of each key into one result. It is the operator of choice wherever the fold is mergeable:
+// values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
+// which spill when they are too many. Results come sorted by key within each partition.
+func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...Option) Dataset[KV[K, R]] {
+	n := newNode[KV[K, R]](d.n.plan, "AggregateBy", opts, d.n)
+	aggregate(n, key, agg, func(push func(*KV[K, R])) func(*K, R) {
+		kv := new(KV[K, R])
+		return func(k *K, r R) {
+			kv.Key, kv.Value = *k, r
+			push(kv)
+		}
+	}, false)
+	return Dataset[KV[K, R]]{n}
+}
+
+// Aggregate folds all records into one result. With no records it gives the result of an empty accumulator.
+func Aggregate[T, A, R any](d Dataset[T], agg Agg[T, A, R], opts ...Option) Dataset[R] {
+	n := newNode[R](d.n.plan, "Aggregate", opts, d.n)
+	aggregate(n, func(T) struct{} { return struct{}{} }, agg, func(push func(*R)) func(*struct{}, R) {
+		return func(_ *struct{}, r R) { push(&r) }
+	}, true)
+	return Dataset[R]{n}
+}
+
+// aggregate makes n fold by key. emit turns n's push into one that takes a key and its result. With single there is one key, the empty one,
+// and it has a result even when there are no records.
+func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
+	kc, ac := keyCodec[K](n), valueCodec[A](n)
+	if agg.Add == nil || agg.Merge == nil || agg.Result == nil {
+		n.refuse(fmt.Errorf("an Agg needs the functions Add, Merge and Result"))
+	}
+	if len(n.plan.errs) > 0 {
+		return
+	}
+	n.wide = &wideRole{}
+	if single {
+		n.wide.parts = 1
+	}
+	n.wide.write = func(e *env, _ int, w *port) (any, func() error) {
+		size := agg.Size
+		if size == nil && spill.HasPointers(reflect.TypeFor[A]()) {
+			var scratch []byte
+			size = func(a *A) int { scratch = ac.Append(scratch[:0], a); return 2 * len(scratch) }
+		}
+		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
+			Add: agg.Add, Size: size, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
+			Parts: w.parts, Limit: e.memory, Output: w.append,
+		})
+		e.closers = append(e.closers, c.Close)
+		if kc.IsString {
+			k := new(K)
+			return func(t *T) {
+				*k = key(*t)
+				if err := c.AddString(*(*string)(unsafe.Pointer(k)), t); err != nil {
+					e.fail(err)
+				}
+			}, c.Flush
+		}
+		kd := newKeyed(kc, key)
+		return func(t *T) {
+			*kd.k = kd.of(*t)
+			kd.buf = kc.Append(kd.buf[:0], kd.k)
+			if err := c.AddBytes(kd.buf, t); err != nil {
+				e.fail(err)
+			}
+		}, c.Flush
+	}
+	n.wide.read = func(e *env, next any) error {
+		push := emit(next.(func(*O)))
+		m, err := merge(e, 1)
+		if err != nil {
+			return err
+		}
+		k := new(K)
+		key, value, _, err := m.next()
+		if single && err == io.EOF {
+			push(k, agg.Result(new(A)))
+		}
+		for err == nil {
+			a, b := new(A), new(A) // a Result may keep a
+			if _, err := ac.Decode(value, a); err != nil {
+				return err
+			}
+			if err := kc.Decode(key, k); err != nil {
+				return err
+			}
+			first := key
+			for {
+				if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
+					break
+				}
+				if _, err := ac.Decode(value, b); err != nil {
+					return err
+				}
+				agg.Merge(a, b)
+			}
+			push(k, agg.Result(a))
+		}
+		if err == io.EOF {
+			err = nil
+		}
+		return err
+	}
+}
+
+// ReduceByKey merges the values of each key two by two. f must be associative; values meet in a fixed order.
+func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option) Dataset[KV[K, V]] {
+	type acc struct {
+		Some  bool
+		Value V
+	}
+	n := newNode[KV[K, V]](d.n.plan, "ReduceByKey", opts, d.n)
+	aggregate(n, func(kv KV[K, V]) K { return kv.Key }, Agg[KV[K, V], acc, V]{
+		Add: func(a *acc, kv KV[K, V]) {
+			if a.Some {
+				a.Value = f(a.Value, kv.Value)
+			} else {
+				*a = acc{true, kv.Value}
+			}
+		},
+		Merge: func(a, b *acc) {
+			if a.Some && b.Some {
+				a.Value = f(a.Value, b.Value)
+			} else if b.Some {
+				*a = *b
+			}
+		},
+		Result: func(a *acc) V { return a.Value },
+	}, func(push func(*KV[K, V])) func(*K, V) {
+		kv := new(KV[K, V])
+		return func(k *K, v V) {
+			kv.Key, kv.Value = *k, v
+			push(kv)
+		}
+	}, false)
+	return Dataset[KV[K, V]]{n}
+}
+
+// Distinct keeps one of each set of equal records. T must be usable as a key.
+func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
+	type none struct{}
+	n := newNode[T](d.n.plan, "Distinct", opts, d.n)
+	aggregate(n, func(t T) T { return t }, Agg[T, none, none]{
+		Add:    func(*none, T) {},
+		Merge:  func(*none, *none) {},
+		Result: func(*none) none { return none{} },
+	}, func(push func(*T)) func(*T, none) {
+		return func(t *T, _ none) { push(t) }
+	}, false)
+	return Dataset[T]{n}
+}
+
+// CountBy counts the records of each key.
+func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, int64]] {
+	return AggregateBy(d, key, Count[T](), opts...)
+}
+
+// sorting writes records, encoded and sorted by partition and key, for operators that need every record of a key together.
+func sorting[T any](e *env, w *port, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
+	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: w.append})
+	e.closers = append(e.closers, s.Close)
+	return func(t *T) {
+		b, part, keyLen := encode(s.Begin(), t)
+		if err := s.End(part, b, keyLen); err != nil {
+			e.fail(err)
+		}
+	}, s.Flush
+}
+
+// sortRun is the most memory for one sorted run, in bytes: longer runs would merge in fewer ways, but sort out of cache.
+const sortRun = 256 << 20
