@@ -166,7 +166,7 @@ func (t *TopN[T, S]) Merge(n int, b *TopN[T, S]) {
 		return
 	}
 	x, y := t.Items, b.Items
-	t.Items = make([]Scored[T, S], 0, min(n, len(x)+len(y)))
+	t.Items = make([]Scored[T, S], 0, max(0, min(n, len(x)+len(y))))
 	t.Held += b.Held
 	for len(x)+len(y) > 0 {
 		from := &x

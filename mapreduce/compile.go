@@ -350,6 +350,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	if s.head.read != nil {
 		run.Counters[readCounter] = run.Progress.Records.Load()
 	}
+	run.Counters[consumedCounter], run.Counters[consumedBytes] = run.Progress.Records.Load(), run.Progress.Bytes.Load()
 	var fatal *fatalError
 	if errors.As(e.err, &fatal) {
 		f := &job.Failure{Kind: job.Fatal, Message: e.err.Error()}
@@ -358,10 +359,13 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	return e.err
 }
 
-// The engine's own counters: records that were set aside, and records read from sources.
+// The engine's own counters.
 const (
-	badCounter  = ".bad"
-	readCounter = ".read"
+	badCounter      = ".bad"      // records that were set aside
+	readCounter     = ".read"     // records read from sources
+	consumedCounter = ".records"  // records that came into a stage
+	consumedBytes   = ".bytes"    // and their bytes
+	shuffledCounter = ".shuffled" // bytes written for later stages
 )
 
 // sinkTask numbers the tasks that write to the sink of x over all stages that do.

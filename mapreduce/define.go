@@ -3,6 +3,7 @@ package mapreduce
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"regexp"
@@ -55,6 +56,9 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	return func(yield func(T, error) bool) {
 		var zero T
 		j, err := d.Start(ctx, t, params)
+		if errors.Is(err, ErrExplained) {
+			return
+		}
 		if err != nil {
 			yield(zero, err)
 			return
@@ -86,6 +90,9 @@ func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T
 // WriteTo runs the pipeline and sends its rows to a sink.
 func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
 	j, err := d.start(ctx, t, params, func(ds Dataset[T]) { WriteTo(ds, s) })
+	if errors.Is(err, ErrExplained) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

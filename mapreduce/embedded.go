@@ -1,180 +1,376 @@
 package mapreduce
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
+	"time"
 
+	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/worker"
 )
 
-type memOut struct {
-	mu    sync.Mutex
-	runs  map[[3]int][][]byte // port, run, part
-	max   map[int]int
-	first map[[3]int][][]byte
-}
-
-func (m *memOut) Append(port, run, part int, block []byte, records int, first []byte) error {
-	k := [3]int{port, run, part}
-	m.runs[k] = append(m.runs[k], bytes.Clone(block))
-	m.max[port] = max(m.max[port], run+1)
-	return nil
-}
-
-type memRun struct{ b [][]byte }
-
-func (r *memRun) Next() ([]byte, error) {
-	if len(r.b) == 0 {
-		return nil, io.EOF
-	}
-	b := r.b[0]
-	r.b = r.b[1:]
-	return b, nil
-}
-func (r *memRun) Records() int64 { return 0 }
-func (r *memRun) Bytes() int64   { return 0 }
-func (r *memRun) Close() error   { return nil }
-
+// engine is a coordinator and its workers inside this process: the same cores, block store, codec and journal as on a cluster,
+// joined by direct calls.
 type engine struct {
-	outs map[job.Task]*memOut
-	mans map[job.Task]*job.Manifest
-	end  map[job.Task]chan struct{}
+	coord   *coordinator.Coordinator
+	journal io.Closer // nil without State
+	workers []*worker.Worker
+	temp    string // directory to remove at the end; empty with State
+	cancel  context.CancelCauseFunc
+	group   *errgroup.Group
+	spec    *job.Spec
+
+	once sync.Once
+	err  error
 }
 
-type scratchFile struct{ *os.File }
-
-func (s scratchFile) Close() error { s.File.Close(); return os.Remove(s.Name()) }
-
-func startEmbedded(ctx context.Context, t Target, name string, raw []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
+// startEmbedded starts a job inside this process. build makes a further instance of the plan.
+func startEmbedded(ctx context.Context, t Target, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
 	t, err := t.withDefaults(name)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", name, err)
+	}
+	for _, o := range c.plan.outs {
+		if o.sink != nil {
+			if err := o.sink.check(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	spec, err := c.prepare(name, params, t.Slots)
 	if err != nil {
 		return nil, err
 	}
-	splits := map[int][]Split{}
-	var total int64
-	for _, s := range c.stages {
-		if s.head.read != nil {
-			sp, err := s.head.read.splits(1 << 60)
-			if err != nil {
-				return nil, err
-			}
-			for _, x := range sp {
-				total += x.Bytes
-			}
-		}
-	}
-	target := min(max(total/int64(4*t.Slots), 4<<20), 128<<20)
-	for _, s := range c.stages {
-		if s.head.read != nil {
-			if splits[s.number], err = s.head.read.splits(target); err != nil {
-				return nil, err
-			}
-		}
-	}
-	spec := c.spec(name, "0123456789abcdef", raw, splits, t.Slots)
-	j := &Job{name: name, c: c, spec: spec, target: t, done: make(chan struct{}), counters: map[string]int64{}}
-	e := &engine{outs: map[job.Task]*memOut{}, mans: map[job.Task]*job.Manifest{}}
-	j.engine = e
-	sh := &shared{}
-	var progs []*job.Program
-	for range t.Slots {
-		c, err := build(ctx)
-		if err != nil {
+	if t.Explain {
+		if err := explain(t.Out, c, spec, t); err != nil {
 			return nil, err
 		}
-		progs = append(progs, c.program(spec, sh))
+		return nil, ErrExplained
 	}
-	var mu sync.Mutex
-	defer close(j.done)
-	for si := range spec.Stages {
-		st := &spec.Stages[si]
-		next := make(chan int)
-		var wg sync.WaitGroup
-		for _, p := range progs {
-			wg.Go(func() {
-				for i := range next {
-					run := &job.Run{Attempt: job.Attempt{Job: spec.ID, Task: job.Task{Stage: si, Index: i}, N: 1}, Tasks: st.Tasks, Memory: t.Memory / int64(t.Slots),
-						Counters: map[string]int64{}, Progress: &job.Progress{}, Temp: func() job.Scratch {
-							f, _ := os.CreateTemp("", "scratch")
-							return scratchFile{f}
-						}}
-					if st.Splits != nil {
-						run.Split = &st.Splits[i]
-					}
-					run.Inputs = make([][]job.RunReader, c.stages[si].inputs)
-					for _, ed := range st.Inputs {
-						for k := range spec.Stages[ed.From].Tasks {
-							mu.Lock()
-							o := e.outs[job.Task{Stage: ed.From, Index: k}]
-							mu.Unlock()
-							for r := range o.max[ed.Port] {
-								part := i
-								if ed.Mode == job.Broadcast {
-									part = 0
-								}
-								if ed.Mode == job.Range {
-									part = 0
-									if i != 0 {
-										continue
-									}
-								}
-								run.Inputs[ed.Input] = append(run.Inputs[ed.Input], &memRun{o.runs[[3]int{ed.Port, r, part}]})
-							}
-						}
-					}
-					o := &memOut{runs: map[[3]int][][]byte{}, max: map[int]int{}}
-					run.Output = o
-					err := p.Stages[si](ctx, run)
-					mu.Lock()
-					if err != nil && j.err == nil {
-						j.err = err
-					}
-					e.outs[run.Attempt.Task] = o
-					e.mans[run.Attempt.Task] = &job.Manifest{Attempt: run.Attempt, Counters: run.Counters, Sink: run.Sink}
-					mu.Unlock()
-				}
-			})
-		}
-		for i := range st.Tasks {
-			next <- i
-		}
-		close(next)
-		wg.Wait()
-		if j.err != nil {
-			return j, nil
-		}
+	e := &engine{spec: spec}
+	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
+	if err := e.start(ctx, t, build); err != nil {
+		return nil, errors.Join(err, e.stop())
 	}
-	j.err = j.finish(ctx)
+	if err := e.submit(ctx, t); err != nil {
+		return nil, errors.Join(err, e.stop())
+	}
+	e.group.Go(func() error {
+		j.watch(ctx)
+		return nil
+	})
 	return j, nil
 }
 
-func (e *engine) close(*Job) error { return nil }
-func (e *engine) commits(j *Job, s int) (ps []job.Producer) {
-	for i := range j.spec.Stages[s].Tasks {
-		ps = append(ps, job.Producer{Attempt: job.Attempt{Task: job.Task{Stage: s, Index: i}}})
+// prepare lists the input, cuts it, and makes the job's data.
+func (c *compiled) prepare(name string, params []byte, slots int) (*job.Spec, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
+	var input int64
+	whole := map[int][]Split{}
+	for _, s := range c.stages {
+		if s.head.read == nil {
+			continue
+		}
+		splits, err := s.head.read.splits(1 << 62)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
+		}
+		whole[s.number] = splits
+		for i := range splits {
+			input += splits[i].Bytes
+		}
+		if err := json.NewEncoder(h).Encode(splits); err != nil {
+			return nil, err
+		}
 	}
-	return
+	// Splits of equal size, a few for each slot: few enough that partial aggregates stay small, and many enough that all slots end at the same time.
+	target := min(max(input/int64(4*slots), 1<<20), 128<<20)
+	for _, s := range c.stages {
+		if s.head.read == nil {
+			continue
+		}
+		splits, err := s.head.read.splits(target)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
+		}
+		whole[s.number] = splits
+	}
+	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, slots), nil
 }
-func (e *engine) manifest(p job.Producer) (*job.Manifest, error) { return e.mans[p.Attempt.Task], nil }
-func (e *engine) open(m *job.Manifest, port int) (rs []job.RunReader, err error) {
-	o := e.outs[m.Attempt.Task]
-	for r := range o.max[port] {
-		rs = append(rs, &memRun{o.runs[[3]int{port, r, 0}]})
+
+// executable returns a hash of this program, so that a changed program does not go on with another's state.
+var executable = sync.OnceValue(func() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
 	}
-	return
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	h := xxh3.New()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20)); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+})
+
+func (e *engine) start(ctx context.Context, t Target, build func(context.Context) (*compiled, error)) error {
+	log := t.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	dir := t.State
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "layshaft-"); err != nil {
+			return fmt.Errorf("temporary directory: %w; set TMPDIR or -state to a place that can be written", err)
+		}
+		e.temp = dir
+	}
+	cfg := coordinator.Config{Log: log, Policy: coordinator.Policy{
+		LeaseTTL:     -1, // the workers live and die with this process
+		LocalityWait: -1,
+		BlockAfter:   -1,
+		Settle:       time.Minute, // it ends when the workers have joined, a moment after the start
+	}}
+	if t.Workers == 1 {
+		cfg.StragglerRatio = -1
+	}
+	if t.State != "" {
+		j, err := coordinator.OpenJournal(filepath.Join(dir, "journal"), log)
+		if err != nil {
+			return fmt.Errorf("state %s: %w", t.State, err)
+		}
+		cfg.Journal, e.journal = j, j
+	}
+	var err error
+	if e.coord, err = coordinator.New(cfg); err != nil {
+		return err
+	}
+	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	e.cancel = cancel
+	e.group, run = errgroup.WithContext(run)
+	e.group.Go(func() error { return e.coord.Run(run) })
+	sh := &shared{}
+	for i := range t.Workers {
+		slots := t.Slots / t.Workers
+		if i < t.Slots%t.Workers {
+			slots++
+		}
+		w, err := worker.New(worker.Config{
+			Name:   fmt.Sprintf("worker-%d", i+1),
+			Dir:    filepath.Join(dir, fmt.Sprintf("worker-%d", i+1)),
+			Slots:  slots,
+			Memory: t.Memory / int64(t.Slots) * int64(slots),
+			Sync:   t.State != "",
+			Spec:   func(job.ID) (*job.Spec, error) { return e.spec, nil },
+			Program: func(job.ID, int) (*job.Program, error) {
+				c, err := build(ctx)
+				if err != nil {
+					return nil, err
+				}
+				return c.program(e.spec, sh), nil
+			},
+			Reporter: e.coord,
+			Peer:     e.peer,
+			Log:      log,
+		})
+		if err != nil {
+			return fmt.Errorf("state %s: %w", dir, err)
+		}
+		e.workers = append(e.workers, w)
+		e.group.Go(func() error { return w.Run(run) })
+	}
+	return nil
 }
-func (e *engine) rows(j *Job, stage, task, port int, each func([]byte) (bool, error)) (bool, error) {
-	if j.err != nil {
-		return false, errEnded
+
+func (e *engine) peer(name string) worker.Outputs {
+	for i, w := range e.workers {
+		if name == fmt.Sprintf("worker-%d", i+1) {
+			return w.Outputs()
+		}
 	}
-	rs, _ := e.open(e.mans[job.Task{Stage: stage, Index: task}], port)
-	for _, r := range rs {
+	return nil
+}
+
+// submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
+func (e *engine) submit(ctx context.Context, t Target) error {
+	if t.State != "" {
+		if err := e.coord.Drop(ctx, "none"); err != nil { // answered when the journal has been replayed
+			return err
+		}
+		for _, id := range e.coord.Jobs() {
+			st, _ := e.coord.Status(id)
+			if id == e.spec.ID && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
+				continue
+			}
+			if id != e.spec.ID {
+				fmt.Fprintf(t.Err, "layshaft: state %s holds job %s of another program, plan, input or parameters; it is dropped\n", t.State, id)
+			}
+			if err := e.drop(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	if err := e.coord.Submit(ctx, *e.spec); err != nil {
+		return err
+	}
+	// A job that was found goes on with the tasks it was cut into, whatever the number of slots now.
+	st, _ := e.coord.Status(e.spec.ID)
+	for i := range st.Stages {
+		e.spec.Stages[i].Tasks = st.Stages[i].Tasks
+	}
+	for i, w := range e.workers {
+		slots := t.Slots / t.Workers
+		if i < t.Slots%t.Workers {
+			slots++
+		}
+		if err := e.coord.Join(fmt.Sprintf("worker-%d", i+1), slots, "", w.Held(e.spec.ID), w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *engine) drop(ctx context.Context, id job.ID) error {
+	if err := e.coord.Drop(ctx, id); err != nil {
+		return err
+	}
+	for _, w := range e.workers {
+		if err := w.DropJob(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch waits for the end of the job and finishes it.
+func (j *Job) watch(ctx context.Context) {
+	defer close(j.done)
+	stopProgress := j.progress()
+	err := j.engine.coord.Wait(ctx, j.spec.ID)
+	if err == nil && j.target.Verify {
+		err = j.verify(ctx)
+	}
+	if err == nil {
+		err = j.finish(ctx)
+	}
+	stopProgress(err)
+	if err == nil && j.target.Counters {
+		j.printCounters()
+	}
+	// An interrupted run with State goes on later, so its temporary files stay.
+	if err != nil && (ctx.Err() == nil || j.target.State == "") {
+		for _, o := range j.c.plan.outs {
+			if o.sink != nil {
+				err = errors.Join(err, o.sink.abandon(context.WithoutCancel(ctx), j.ID()))
+			}
+		}
+	}
+	j.err = err
+}
+
+func (e *engine) commits(j *Job, stage int) []job.Producer {
+	return e.coord.Commits(j.spec.ID, stage)
+}
+
+func (e *engine) manifest(p job.Producer) (*job.Manifest, error) { return e.workers[0].Manifest(p) }
+
+func (e *engine) open(p job.Producer, port int) ([]job.RunReader, error) {
+	return e.workers[0].Open(p, port)
+}
+
+// rows hands the values of one task's output to each, as soon as it is committed. An output that is lost while it is read is made again.
+func (e *engine) rows(j *Job, stage, task, port int, each func(value []byte) (bool, error)) (bool, error) {
+	seen := 0
+	for {
+		changed := e.coord.Watch(j.spec.ID)
+		var p job.Producer
+		if ps := e.commits(j, stage); task < len(ps) {
+			p = ps[task]
+		}
+		if p.Worker == "" {
+			if st, ok := e.coord.Status(j.spec.ID); !ok || st.Outcome != coordinator.JobRunning {
+				return false, errEnded
+			}
+			select {
+			case <-changed:
+				continue
+			case <-j.done:
+				return false, errEnded
+			}
+		}
+		n := 0
+		more, err := e.read(p, port, func(v []byte) (bool, error) {
+			if n++; n <= seen {
+				return true, nil
+			}
+			seen++
+			return each(v)
+		})
+		var lost *job.Failure
+		if errors.As(err, &lost) && lost.Kind == job.InputLost {
+			if st, ok := e.coord.Status(j.spec.ID); ok && st.Outcome == coordinator.JobRunning {
+				e.coord.OutputLost(p.Attempt)
+				<-changed
+				continue
+			}
+		}
+		return more, err
+	}
+}
+
+func (e *engine) read(p job.Producer, port int, each func(value []byte) (bool, error)) (bool, error) {
+	runs, err := e.open(p, port)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range runs {
 		if more, err := values(r, each); err != nil || !more {
 			return more, err
 		}
 	}
 	return true, nil
+}
+
+// close ends the job and frees all that it holds.
+func (e *engine) close(*Job) error { return e.stop() }
+
+func (e *engine) stop() error {
+	e.once.Do(func() {
+		if e.group != nil {
+			e.cancel(errors.New("the job was closed"))
+			if err := e.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+				e.err = err
+			}
+		}
+		for _, w := range e.workers {
+			e.err = errors.Join(e.err, w.Close())
+		}
+		if e.journal != nil {
+			e.err = errors.Join(e.err, e.journal.Close())
+		}
+		if e.temp != "" {
+			e.err = errors.Join(e.err, os.RemoveAll(e.temp))
+		}
+		spill.Trim()
+	})
+	return e.err
 }

@@ -140,19 +140,21 @@ func values(r job.RunReader, each func(value []byte) (bool, error)) (bool, error
 func (j *Job) finish(ctx context.Context) error {
 	j.counters = map[string]int64{}
 	var manifests []*job.Manifest
+	var producers []job.Producer
 	for s := range j.spec.Stages {
 		for _, p := range j.engine.commits(j, s) {
 			m, err := j.engine.manifest(p)
 			if err != nil {
 				return err
 			}
-			manifests = append(manifests, m)
+			manifests, producers = append(manifests, m), append(producers, p)
+			j.counters[shuffledCounter] += m.Bytes()
 			for k, n := range m.Counters {
 				j.counters[k] += n
 			}
 		}
 	}
-	if err := j.quarantine(manifests); err != nil {
+	if err := j.quarantine(manifests, producers); err != nil {
 		return err
 	}
 	for _, o := range j.c.plan.outs {
@@ -180,7 +182,7 @@ func (j *Job) finish(ctx context.Context) error {
 }
 
 // quarantine checks the limits on bad records and writes the quarantine file.
-func (j *Job) quarantine(manifests []*job.Manifest) error {
+func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) error {
 	bad, opts := j.counters[badCounter], j.c.plan.opts
 	if bad == 0 {
 		return nil
@@ -192,11 +194,11 @@ func (j *Job) quarantine(manifests []*job.Manifest) error {
 	}
 	defer os.Remove(tmp)
 	defer f.Close()
-	for _, m := range manifests {
+	for i, m := range manifests {
 		if m.Counters[badCounter] == 0 {
 			continue
 		}
-		runs, err := j.engine.open(m, len(j.c.stages[m.Attempt.Task.Stage].ends))
+		runs, err := j.engine.open(producers[i], len(j.c.stages[m.Attempt.Task.Stage].ends))
 		if err != nil {
 			return err
 		}

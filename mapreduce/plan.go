@@ -81,8 +81,9 @@ type readRole struct {
 
 // wideRole is an operator that needs its input shuffled.
 type wideRole struct {
-	ranged bool // reads key ranges of sorted runs instead of partitions
-	parts  int  // number of partitions when it cannot be chosen, else 0
+	ranged   bool // reads key ranges of sorted runs instead of partitions
+	combines bool // folds records before they are moved
+	parts    int  // number of partitions when it cannot be chosen, else 0
 	// write returns func(*T), which takes records of input number input, and what to call behind the last.
 	write func(e *env, input int, w *port) (push any, flush func() error)
 	// read merges the runs of one partition, by input number, and pushes results to next, a func(*R).

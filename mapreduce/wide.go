@@ -160,7 +160,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	if len(n.plan.errs) > 0 {
 		return
 	}
-	n.wide = &wideRole{}
+	n.wide = &wideRole{combines: true}
 	if single {
 		n.wide.parts = 1
 	}

@@ -13,11 +13,8 @@ import (
 
 // noise returns n bytes that do not compress.
 func noise(n int) []byte {
-	rng := rand.New(rand.NewPCG(uint64(n), 1))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rng.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b)
 	return b
 }
 
@@ -40,9 +37,10 @@ func payloads() [][]byte {
 }
 
 func TestFrameRoundTrip(t *testing.T) {
+	payloads := payloads()
 	for _, c := range []Compression{None, S2} {
 		var stream []byte
-		for _, p := range payloads() {
+		for _, p := range payloads {
 			stream = AppendFrame(stream, p, c)
 		}
 		rest, off := stream, int64(0)
@@ -52,7 +50,7 @@ func TestFrameRoundTrip(t *testing.T) {
 			NewFrameReader(bytes.NewReader(stream), 0, int64(len(stream)), 1<<30),
 		}
 		var kept [][]byte // payloads must never change after they were returned
-		for i, want := range payloads() {
+		for i, want := range payloads {
 			var got []byte
 			var err error
 			if got, rest, err = DecodeFrame(rest); err != nil || !bytes.Equal(got, want) {
@@ -69,7 +67,7 @@ func TestFrameRoundTrip(t *testing.T) {
 			}
 		}
 		for i, got := range kept {
-			if !bytes.Equal(got, payloads()[i/len(readers)]) {
+			if !bytes.Equal(got, payloads[i/len(readers)]) {
 				t.Errorf("compression %d: payload %d changed after it was returned", c, i/len(readers))
 			}
 		}
@@ -159,10 +157,9 @@ func TestAdaptive(t *testing.T) {
 	compressed := func(b []byte) bool { return b[8] == byte(S2) }
 	var a Adaptive
 	tries := 0
+	bad := append(noise(7000), make([]byte, 1000)...) // it shrinks, but by too little
 	for range 600 {
-		// Half of it is noise: it shrinks, but by too little.
-		p := append(noise(7000), make([]byte, 1000)...)
-		if compressed(a.AppendFrame(nil, p)) {
+		if compressed(a.AppendFrame(nil, bad)) {
 			tries++
 		}
 	}
@@ -170,8 +167,9 @@ func TestAdaptive(t *testing.T) {
 		t.Errorf("600 frames that hardly shrink were tried %d times, want a handful", tries)
 	}
 	streak := 0
+	p := text(8000)
 	for range 600 {
-		if compressed(a.AppendFrame(nil, text(8000))) {
+		if compressed(a.AppendFrame(nil, p)) {
 			streak++
 		} else {
 			streak = 0

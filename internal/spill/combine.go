@@ -29,6 +29,7 @@ type Combiner[T, A any] struct {
 	index  core[uint32] // else numbers of accumulators
 	accs   []A
 	inSlot bool
+	direct bool // the table is small: no batches
 
 	queued  int
 	tokens  [batch]token
@@ -54,7 +55,7 @@ type CombinerConfig[T, A any] struct {
 
 // NewCombiner returns an empty Combiner.
 func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
-	c := &Combiner[T, A]{cfg: cfg}
+	c := &Combiner[T, A]{cfg: cfg, direct: true}
 	c.measure = c.pace()
 	t := reflect.TypeFor[A]()
 	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
@@ -67,69 +68,74 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 
 // AddString folds v under a key whose bytes never change.
 func (c *Combiner[T, A]) AddString(key string, v *T) error {
-	return c.add(tokenOf(unsafe.Pointer(unsafe.StringData(key)), len(key)), v)
+	t := &c.tokens[c.queued]
+	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
+	if c.direct {
+		return c.addNow(t, v)
+	}
+	c.values[c.queued] = *v
+	if c.queued++; c.queued == batch {
+		return c.drain()
+	}
+	return nil
 }
 
 // AddBytes folds v under a key that may change after the call.
 func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
-	p := unsafe.Pointer(unsafe.SliceData(key))
 	if len(key) > inline {
 		at := len(c.scratch)
 		c.scratch = append(c.scratch, key...) // a grown copy leaves the old one to the tokens that point to it
-		p = unsafe.Pointer(&c.scratch[at])
+		key = c.scratch[at:]
 	}
-	return c.add(tokenOf(p, len(key)), v)
+	return c.AddString(unsafe.String(unsafe.SliceData(key), len(key)), v)
 }
 
-func (c *Combiner[T, A]) add(t token, v *T) error {
-	if c.tableBytes() <= small && c.queued == 0 {
-		a, _ := c.find(&t)
-		c.cfg.Add(a, *v)
-		c.scratch = c.scratch[:0]
-		c.folded++
-		if c.folded >= c.measure {
-			return c.check()
-		}
-		return nil
-	}
-	c.tokens[c.queued] = t
-	c.values[c.queued] = *v
-	c.queued++
-	if c.queued == batch {
-		return c.drain()
+// addNow folds a value at once.
+func (c *Combiner[T, A]) addNow(t *token, v *T) error {
+	c.cfg.Add(c.find(t), *v)
+	c.scratch = c.scratch[:0]
+	c.direct = c.tableBytes() <= small
+	if c.folded++; c.folded >= c.measure {
+		return c.check()
 	}
 	return nil
 }
 
 func (c *Combiner[T, A]) tableBytes() int { return len(c.flat.mem) + len(c.index.mem) }
 
-func (c *Combiner[T, A]) find(t *token) (*A, bool) {
+// find returns the accumulator of a key. The pointer is good until the next call.
+func (c *Combiner[T, A]) find(t *token) *A {
 	if c.inSlot {
 		return c.flat.find(t)
 	}
-	i, isNew := c.index.find(t)
-	if isNew {
+	i := c.index.find(t)
+	if *i == 0 { // new: numbers count from 1
 		var zero A
-		*i = uint32(len(c.accs))
 		c.accs = append(c.accs, zero)
+		*i = uint32(len(c.accs))
 	}
-	return &c.accs[*i], isNew
+	return &c.accs[*i-1]
 }
 
 // drain looks up all waiting values: first it touches every slot, so that the cache misses overlap, then it folds.
 func (c *Combiner[T, A]) drain() error {
 	n := c.queued
+	add := c.cfg.Add
 	if c.inSlot {
 		touch(&c.flat, c.tokens[:n])
 		for i := range n {
-			a, _ := c.flat.find(&c.tokens[i])
-			c.cfg.Add(a, c.values[i])
+			t := &c.tokens[i]
+			s := &c.flat.slots[t.hash&c.flat.mask]
+			if s.k0 == t.k0 && s.k1 == t.k1 && s.size == t.size && t.size <= inline+1 { // at the first place, as nearly always
+				add(&s.x, c.values[i])
+				continue
+			}
+			add(c.flat.find(t), c.values[i])
 		}
 	} else {
 		touch(&c.index, c.tokens[:n])
 		for i := range n {
-			a, _ := c.find(&c.tokens[i])
-			c.cfg.Add(a, c.values[i])
+			add(c.find(&c.tokens[i]), c.values[i])
 		}
 	}
 	c.queued = 0
@@ -206,7 +212,7 @@ func (c *Combiner[T, A]) writeRun() error {
 	if c.inSlot {
 		err = writeTable(c, &c.flat, func(a *A) *A { return a })
 	} else {
-		err = writeTable(c, &c.index, func(i *uint32) *A { return &c.accs[*i] })
+		err = writeTable(c, &c.index, func(i *uint32) *A { return &c.accs[*i-1] })
 		clear(c.accs)
 		c.accs = c.accs[:0]
 	}

@@ -24,26 +24,28 @@ type token struct {
 	size   uint32         // length of the key plus one
 }
 
-func tokenOf(p unsafe.Pointer, n int) token {
-	t := token{size: uint32(n) + 1}
+// set makes the n bytes at p ready for a look-up.
+func (t *token) set(p unsafe.Pointer, n int) {
+	t.size = uint32(n) + 1
+	var k0, k1 uint64
 	switch {
 	case n > inline:
 		t.hash = xxh3.HashString(unsafe.String((*byte)(p), n))
-		t.k0, t.key = t.hash, p
-		return t
+		t.k0, t.k1, t.key = t.hash, 0, p
+		return
 	case n >= 8:
-		t.k0 = *(*uint64)(p)
-		t.k1 = *(*uint64)(unsafe.Add(p, n-8)) >> (uint(16-n) * 8)
+		k0 = *(*uint64)(p)
+		k1 = *(*uint64)(unsafe.Add(p, n-8)) >> (uint(16-n) * 8)
 	case n >= 4:
-		t.k0 = uint64(*(*uint32)(p)) | uint64(*(*uint32)(unsafe.Add(p, n-4)))<<(uint(n-4)*8)
+		k0 = uint64(*(*uint32)(p)) | uint64(*(*uint32)(unsafe.Add(p, n-4)))<<(uint(n-4)*8)
 	case n > 0:
-		t.k0 = uint64(*(*byte)(p))
+		k0 = uint64(*(*byte)(p))
 		if n > 1 {
-			t.k0 |= uint64(*(*byte)(unsafe.Add(p, 1)))<<8 | uint64(*(*byte)(unsafe.Add(p, n-1)))<<(uint(n-1)*8)
+			k0 |= uint64(*(*byte)(unsafe.Add(p, 1)))<<8 | uint64(*(*byte)(unsafe.Add(p, n-1)))<<(uint(n-1)*8)
 		}
 	}
-	t.hash = mixed(t.k0, t.k1)
-	return t
+	t.k0, t.k1 = k0, k1
+	t.hash = mixed(k0, k1)
 }
 
 func mixed(k0, k1 uint64) uint64 {
@@ -52,7 +54,11 @@ func mixed(k0, k1 uint64) uint64 {
 }
 
 // Hash returns the hash of a key that decides its partition. It is the same in every process.
-func Hash(key []byte) uint64 { return tokenOf(unsafe.Pointer(unsafe.SliceData(key)), len(key)).hash }
+func Hash(key []byte) uint64 {
+	var t token
+	t.set(unsafe.Pointer(unsafe.SliceData(key)), len(key))
+	return t.hash
+}
 
 // Partition returns the partition, from 0 to n-1, of a key with the given hash.
 func Partition(hash uint64, n int) int {
@@ -108,18 +114,17 @@ func (c *core[X]) hash(s *slot[X]) uint64 {
 	return mixed(s.k0, s.k1)
 }
 
-// find returns the place for t's key and whether the key is new; then its X is the zero value.
-// The pointer is good until the next call.
-func (c *core[X]) find(t *token) (x *X, isNew bool) {
+// find returns the place for t's key; if the key is new its X is the zero value. The pointer is good until the next call.
+func (c *core[X]) find(t *token) *X {
 	for h := t.hash; ; h++ {
 		s := &c.slots[h&c.mask]
 		if s.size == t.size && s.k0 == t.k0 {
 			if t.size <= inline+1 {
 				if s.k1 == t.k1 {
-					return &s.x, false
+					return &s.x
 				}
 			} else if unsafe.String(&c.long[s.k1], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
-				return &s.x, false
+				return &s.x
 			}
 		}
 		if s.size == 0 {
@@ -133,7 +138,7 @@ func (c *core[X]) find(t *token) (x *X, isNew bool) {
 				s.k1 = uint64(len(c.long))
 				c.long = append(c.long, unsafe.String((*byte)(t.key), t.size-1)...)
 			}
-			return &s.x, true
+			return &s.x
 		}
 	}
 }

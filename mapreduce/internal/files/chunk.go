@@ -124,6 +124,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 	var carry []byte // the start of a record that the last chunk did not complete
 	base := from     // offset of carry[0] in the file
 	want := size     // bytes of the next buffer
+	first := s.Offset == 0
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -139,10 +140,9 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 		}
 		buf := fresh(want)
 		n := copy(buf, carry)
-		m, rerr := io.ReadFull(r, buf[n:])
-		eof := rerr == io.EOF || rerr == io.ErrUnexpectedEOF
-		if rerr != nil && !eof {
-			return fmt.Errorf("%s: byte %d: %w", s.Path, at+int64(m), rerr)
+		m, eof, err := r.fill(buf[n:])
+		if err != nil {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, at+int64(m), err)
 		}
 		data := buf[:n+m]
 		if skip {
@@ -159,8 +159,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 				return nil
 			}
 		}
-		first := base == 0
-		if first && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
+		if base == 0 && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
 			data, base = data[3:], 3
 		}
 		// Our last record ends with the first delimiter at or behind last.
@@ -181,6 +180,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data[:end]}); err != nil {
 				return err
 			}
+			first = false
 		}
 		if done {
 			return nil
@@ -189,7 +189,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 		if len(carry) > MaxRecord {
 			return fmt.Errorf("%s: the record at byte %d is longer than %d bytes; is the delimiter %s the right one?", s.Path, base, MaxRecord, delim.name)
 		}
-		want = max(size, 2*len(carry))
+		want = max(size, min(2*len(carry), MaxRecord+1))
 	}
 }
 
@@ -234,10 +234,9 @@ func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (
 			n = min(n, s.Size-pos)
 		}
 		buf := fresh(int(n))
-		m, rerr := io.ReadFull(r, buf)
-		eof := rerr == io.EOF || rerr == io.ErrUnexpectedEOF
-		if rerr != nil && !eof {
-			return fmt.Errorf("%s: byte %d: %w", s.Path, pos+int64(m), rerr)
+		m, eof, err := r.fill(buf)
+		if err != nil {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, pos+int64(m), err)
 		}
 		if m%size != 0 {
 			return Ragged(s.Path, pos+int64(m), size)
@@ -299,11 +298,25 @@ func (s Slice) open(from int64) (*stream, error) {
 	if s.Size == 0 {
 		return st, nil
 	}
-	if st.Reader, st.free, err = decompress(f, s.Codec); err != nil {
+	// What is appended meanwhile is not ours.
+	if st.Reader, st.free, err = decompress(io.LimitReader(f, s.Size-at), s.Codec); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", s.Path, err)
 	}
 	return st, nil
+}
+
+// fill reads until buf is full or the file ends. It is not io.ReadFull, which hides that compressed data was cut short.
+func (s *stream) fill(buf []byte) (n int, eof bool, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = s.Read(buf[n:])
+		n += m
+	}
+	if err == io.EOF {
+		return n, true, nil
+	}
+	return n, false, err
 }
 
 // decompress returns a reader of the content of r, and what gives its memory back.

@@ -25,6 +25,9 @@ type manifest struct {
 	Parts    []Part `json:"parts"`
 }
 
+// step is called before each change that Finish makes, so that a test can kill it there.
+var step = func(string) {}
+
 // Dir is a directory that holds one output file per task, part-00000.EXT and so on, and manifest.json.
 type Dir struct {
 	Path     string
@@ -135,6 +138,7 @@ func (d *Dir) Finish(_ context.Context, job string, parts [][]byte) error {
 		}
 	}
 	for _, name := range stale {
+		step("remove stale part")
 		if err := os.Remove(filepath.Join(d.Path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -142,11 +146,13 @@ func (d *Dir) Finish(_ context.Context, job string, parts [][]byte) error {
 	if err := d.writeManifest(final); err != nil {
 		return err
 	}
+	step("remove temporary directory")
 	return d.Abandon(nil, job)
 }
 
 // moveIn renames from to to, unless an earlier Finish did.
 func moveIn(from, to string, p Part) error {
+	step("rename part")
 	err := os.Rename(from, to)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -170,6 +176,7 @@ func (d *Dir) writeManifest(m manifest) error {
 	if err := os.MkdirAll(d.temp(m.Job), 0o777); err != nil {
 		return err
 	}
+	step("write manifest")
 	temp := filepath.Join(d.temp(m.Job), manifestName)
 	f, err := os.Create(temp)
 	if err != nil {
@@ -185,6 +192,7 @@ func (d *Dir) writeManifest(m manifest) error {
 	if err != nil {
 		return err
 	}
+	step("rename manifest")
 	if err := os.Rename(temp, filepath.Join(d.Path, manifestName)); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -78,19 +77,19 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 	case s.Codec == Plain:
 		left = s.Size - s.Offset
 	}
-	buf := fresh(int(min(int64(size), left)))
+	buf := fresh(int(max(min(int64(size), left), 3))) // a byte order mark must fit
 	base, n := s.Offset, 0 // buf[:n], at offset base, is what yield did not take
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		m, rerr := io.ReadFull(st, buf[n:n+int(min(left, int64(len(buf)-n)))])
+		m, eof, err := st.fill(buf[n : n+int(min(left, int64(len(buf)-n)))])
 		n += m
 		left -= int64(m)
-		last := left == 0 || rerr == io.EOF || rerr == io.ErrUnexpectedEOF
-		if rerr != nil && !last {
-			return fmt.Errorf("%s: byte %d: %w", s.Path, base+int64(n), rerr)
+		if err != nil {
+			return fmt.Errorf("%s: byte %d: %w", s.Path, base+int64(n), err)
 		}
+		last := left == 0 || eof
 		data, first := buf[:n], base == 0
 		if first && len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" {
 			data, base = data[3:], 3
@@ -110,6 +109,9 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 		}
 		rest := data[took:]
 		base += int64(took)
+		if len(rest) > MaxRecord {
+			return fmt.Errorf("%s: the record at byte %d is longer than %d bytes", s.Path, base, MaxRecord)
+		}
 		if 2*len(rest) > len(buf) {
 			buf = fresh(2 * len(buf))
 		}

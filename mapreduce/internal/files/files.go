@@ -228,7 +228,7 @@ func probe(path string) (File, error) {
 		return File{}, fmt.Errorf("%s: not a regular file; write its content to a file first", path)
 	}
 	out := File{Path: path, Size: fi.Size(), ModTime: fi.ModTime(), Raw: fi.Size()}
-	var head [18]byte // the longest zstd frame header
+	var head [4]byte
 	n, err := f.ReadAt(head[:], 0)
 	if n == 0 {
 		if out.Size > 0 {
@@ -239,7 +239,7 @@ func probe(path string) (File, error) {
 	if out.Codec = byMagic(head[:n]); out.Codec == Plain {
 		out.Codec = BySuffix(path)
 	}
-	out.Raw = estimate(f, out, head[:n])
+	out.Raw = estimate(f, out)
 	return out, nil
 }
 

@@ -74,10 +74,12 @@ func (o *One) Finish(_ context.Context, job string, parts [][]byte) error {
 	if err := os.MkdirAll(temp, 0o777); err != nil {
 		return err
 	}
+	step("join parts")
 	whole := filepath.Join(temp, "whole")
 	if err := o.join(whole, temp, list); err != nil {
 		return err
 	}
+	step("rename result")
 	if err := os.Rename(whole, o.Path); err != nil {
 		return err
 	}
@@ -85,10 +87,12 @@ func (o *One) Finish(_ context.Context, job string, parts [][]byte) error {
 		return err
 	}
 	// Removing takes several steps; renaming first makes it one.
+	step("rename temporary directory")
 	done := temp + ".done"
 	if err := errors.Join(os.RemoveAll(done), os.Rename(temp, done)); err != nil {
 		return err
 	}
+	step("remove temporary directory")
 	return os.RemoveAll(done)
 }
 

@@ -11,25 +11,21 @@ import (
 )
 
 // estimate returns the bytes of the file after decompression, as well as its ends tell.
-func estimate(r io.ReaderAt, f File, head []byte) int64 {
+func estimate(r io.ReaderAt, f File) int64 {
 	switch f.Codec {
 	case Gzip:
 		// The last four bytes are the length of the last member modulo 4 GiB.
 		var b [4]byte
 		if _, err := r.ReadAt(b[:], f.Size-4); err == nil {
-			if n := int64(binary.LittleEndian.Uint32(b[:])); n >= f.Size && n < 1000*f.Size {
+			if n := int64(binary.LittleEndian.Uint32(b[:])); n+64 >= f.Size && n < 1000*f.Size+64 {
 				return n
 			}
 		}
 		return 4 * f.Size
 	case Zstd:
-		if frames, _, err := seekTable(r, f.Size); err == nil && len(frames) > 0 {
+		if frames, err := frames(r, f.Size); err == nil && len(frames) > 0 {
 			last := frames[len(frames)-1]
 			return last.raw + last.rawSize
-		}
-		var h zstd.Header
-		if h.Decode(head) == nil && h.HasFCS && h.FrameContentSize < 1000*uint64(f.Size) {
-			return max(int64(h.FrameContentSize), f.Size)
 		}
 		return 4 * f.Size
 	}
@@ -46,10 +42,7 @@ func zstdCuts(f File, target int64) ([]cut, string, error) {
 		return nil, "", explain(f.Path, err)
 	}
 	defer r.Close()
-	frames, ok, err := seekTable(r, f.Size)
-	if err == nil && !ok {
-		frames, err = scanFrames(r, f.Size)
-	}
+	frames, err := frames(r, f.Size)
 	if err != nil {
 		return []cut{{}}, "zstd: cannot be cut: " + err.Error(), nil
 	}
@@ -68,6 +61,14 @@ func zstdCuts(f File, target int64) ([]cut, string, error) {
 		cuts = cuts[:n-1]
 	}
 	return cuts, "", nil
+}
+
+// frames returns the frames of a zstd file.
+func frames(r io.ReaderAt, size int64) ([]frame, error) {
+	if table, ok, err := seekTable(r, size); err != nil || ok {
+		return table, err
+	}
+	return scanFrames(r, size)
 }
 
 // The seekable format ends with a skippable frame: entries of compressed and decompressed size, then a footer.

@@ -16,10 +16,16 @@ var numbers = rapid.OneOf(
 	rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1, 2, -1, 64, 1e-300, 1e300, 5e-324, -1e-310, math.MaxFloat64, math.Inf(1), math.Inf(-1)}),
 )
 
+// drawNumbers draws the length by itself: rapid alone seldom draws long slices.
+func drawNumbers(t *rapid.T) []float64 {
+	n := rapid.SampledFrom([]int{0, 1, 7, quantilesExact - 1, quantilesExact, quantilesExact + 1, 200}).Draw(t, "n")
+	return rapid.SliceOfN(numbers, n, n).Draw(t, "xs")
+}
+
 // TestQuantiles compares quantiles with those of the sorted numbers.
 func TestQuantiles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		xs := rapid.SliceOfN(numbers, 0, 300).Draw(t, "xs")
+		xs := drawNumbers(t)
 		var q Quantiles
 		q.Add(math.NaN())
 		for _, x := range xs {
@@ -60,7 +66,7 @@ func checkQuantiles(t *rapid.T, q *Quantiles, xs []float64) {
 // TestQuantilesMerge splits one stream in any way, with moves through the encoding: the result must be the same bytes.
 func TestQuantilesMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		xs := rapid.SliceOfN(numbers, 0, 200).Draw(t, "xs")
+		xs := drawNumbers(t)
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		var whole Quantiles
 		parts := make([]Quantiles, 4)

@@ -1,0 +1,175 @@
+// Command pipelines runs the benchmark workloads as ordinary pipelines of the public API.
+//
+//	pipelines [FLAGS] w1 OUT FILES...             count words
+//	pipelines [FLAGS] w2 OUT FILES...             catalogue report by category
+//	pipelines [FLAGS] w3 OUT FILES...             sort lines
+//	pipelines [FLAGS] w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+package main
+
+import (
+	"context"
+	"flag"
+	"log"
+	"os"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/csvio"
+	"github.com/layshaft/layshaft/mapreduce/jsonio"
+	"github.com/layshaft/layshaft/mapreduce/textio"
+)
+
+// Params are the places of one run.
+type Params struct {
+	Out, Overrides string
+	Files          []string
+}
+
+type count = mapreduce.KV[string, int64]
+
+var w1 = mapreduce.Define("w1", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
+	lines := mapreduce.Read(p, textio.Lines(in.Files...))
+	words := mapreduce.FlatMap(lines, strings.FieldsSeq)
+	mapreduce.CountBy(words, func(w string) string { return w }).
+		WriteTo(textio.WriteAs(in.Out, func(dst []byte, c count) []byte {
+			return strconv.AppendInt(append(append(dst, c.Key...), '\t'), c.Value, 10)
+		}))
+	return mapreduce.Nothing(p)
+})
+
+// Product is the part of a catalogue row that the report needs.
+type Product struct {
+	Category string `json:"category"`
+	Brand    string `json:"brand"`
+	Price    int64  `json:"price" decimal:"2"` // cents
+	Stock    int64  `json:"stock"`
+	Rating   int64  `json:"rating" decimal:"1"` // tenths
+}
+
+type report struct {
+	N, Value, Rating, Max int64
+	Brands                mapreduce.Set[string]
+}
+
+var byCategory = mapreduce.Agg[Product, report, report]{
+	Add: func(r *report, p Product) {
+		r.N++
+		r.Value += p.Price * p.Stock
+		r.Rating += p.Rating
+		r.Max = max(r.Max, p.Price)
+		r.Brands.Add(p.Brand)
+	},
+	Merge: func(a, b *report) {
+		a.N += b.N
+		a.Value += b.Value
+		a.Rating += b.Rating
+		a.Max = max(a.Max, b.Max)
+		a.Brands.Merge(&b.Brands)
+	},
+	Result: func(r *report) report { return *r },
+	Size:   func(r *report) int { return r.Brands.Size() },
+}
+
+var w2 = mapreduce.Define("w2", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
+	products := mapreduce.Read(p, jsonio.Rows[Product](in.Files...))
+	mapreduce.AggregateBy(products, func(p Product) string { return p.Category }, byCategory).
+		WriteTo(textio.WriteAs(in.Out, func(dst []byte, c mapreduce.KV[string, report]) []byte {
+			r := &c.Value
+			return columns(append(dst, c.Key...), r.N, r.Value, r.Rating, r.Max, int64(r.Brands.Len()))
+		}))
+	return mapreduce.Nothing(p)
+})
+
+func columns(dst []byte, values ...int64) []byte {
+	for _, v := range values {
+		dst = strconv.AppendInt(append(dst, '\t'), v, 10)
+	}
+	return dst
+}
+
+var w3 = mapreduce.Define("w3", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
+	mapreduce.Sort(mapreduce.Read(p, textio.Lines(in.Files...))).WriteTo(textio.Write(in.Out))
+	return mapreduce.Nothing(p)
+})
+
+// Item is the part of a catalogue row that the join needs.
+type Item struct {
+	SKU   string `json:"sku"`
+	Brand string `json:"brand"`
+	Price int64  `json:"price" decimal:"2"` // cents
+	Stock int64  `json:"stock"`
+	Over  bool   `json:"-"` // the price was overridden
+}
+
+// Override is one row of the price-override file.
+type Override struct {
+	SKU   string `csv:"sku"`
+	Price int64  `csv:"price" decimal:"2"`
+}
+
+type brandSum struct{ N, Value, Overridden int64 }
+
+var byBrand = mapreduce.Agg[Item, brandSum, brandSum]{
+	Add: func(s *brandSum, i Item) {
+		s.N++
+		s.Value += i.Price * i.Stock
+		if i.Over {
+			s.Overridden++
+		}
+	},
+	Merge:  func(a, b *brandSum) { a.N += b.N; a.Value += b.Value; a.Overridden += b.Overridden },
+	Result: func(s *brandSum) brandSum { return *s },
+}
+
+var w5 = mapreduce.Define("w5", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
+	items := mapreduce.Read(p, jsonio.Rows[Item](in.Files...))
+	overrides := mapreduce.Read(p, csvio.Rows[Override](in.Overrides))
+	priced := mapreduce.BroadcastJoin(items, overrides,
+		func(i Item) string { return i.SKU }, func(o Override) string { return o.SKU },
+		func(i Item, o *Override) Item {
+			if o != nil {
+				i.Price, i.Over = o.Price, true
+			}
+			return i
+		})
+	mapreduce.AggregateBy(priced, func(i Item) string { return i.Brand }, byBrand).
+		WriteTo(textio.WriteAs(in.Out, func(dst []byte, c mapreduce.KV[string, brandSum]) []byte {
+			return columns(append(dst, c.Key...), c.Value.N, c.Value.Value, c.Value.Overridden)
+		}))
+	return mapreduce.Nothing(p)
+})
+
+func main() {
+	mapreduce.Main()
+	log.SetFlags(0)
+	target := mapreduce.Flags(flag.CommandLine)
+	profile := flag.String("cpuprofile", "", "write a CPU profile to `FILE`")
+	flag.Parse()
+	if flag.NArg() < 3 {
+		log.Fatal("pipelines: usage: pipelines [FLAGS] w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+	}
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			log.Fatal("pipelines: ", err)
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			log.Fatal("pipelines: ", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	in := Params{Out: flag.Arg(1), Files: flag.Args()[2:]}
+	work := map[string]*mapreduce.Definition[Params, mapreduce.None]{"w1": w1, "w2": w2, "w3": w3, "w5": w5}[flag.Arg(0)]
+	if work == nil {
+		log.Fatalf("pipelines: unknown work %q: w1, w2, w3 or w5", flag.Arg(0))
+	}
+	if work == w5 {
+		in.Overrides, in.Files = in.Files[0], in.Files[1:]
+	}
+	if _, err := work.Collect(context.Background(), *target, in); err != nil {
+		pprof.StopCPUProfile()
+		log.Fatalf("pipelines: %s: %v", flag.Arg(0), err)
+	}
+}

@@ -1,0 +1,205 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// JobStatus is how a job stands.
+type JobStatus = sched.Status
+
+// StageStatus is how a stage stands.
+type StageStatus = sched.StageStatus
+
+// Outcome is how a job ended, if it did.
+type Outcome = sched.Outcome
+
+// The outcomes of a job.
+const (
+	JobRunning   = sched.Running
+	JobDone      = sched.Done
+	JobFailed    = sched.Failed
+	JobCancelled = sched.Aborted
+)
+
+// JobError says that a job ended without a result.
+type JobError struct {
+	ID      job.ID
+	Outcome Outcome // JobFailed or JobCancelled
+	Failure job.Failure
+}
+
+func (e *JobError) Error() string {
+	s := fmt.Sprintf("job %s %s: %s", e.ID, e.Outcome, e.Failure.Error())
+	if e.Failure.Detail != "" {
+		s += "\n" + e.Failure.Detail
+	}
+	return s
+}
+
+func (e *JobError) Unwrap() error { return &e.Failure }
+
+// Submit accepts a job. When it returns nil the job is in the journal. A spec with the ID and Hash of a known job changes
+// nothing, whether that job runs or has ended: Drop it first to run it again. The same ID with another Hash is an error.
+// An error that wraps journal.ErrDiskFull means that nothing was accepted. spec must not be changed afterwards.
+func (c *Coordinator) Submit(ctx context.Context, spec job.Spec) error {
+	if err := sched.Check(&spec); err != nil {
+		return fmt.Errorf("submit: %w", err)
+	}
+	if err := c.ask(ctx, sched.Submitted{Spec: spec}); err != nil {
+		return fmt.Errorf("submit job %s: %w", spec.ID, err)
+	}
+	return nil
+}
+
+// Cancel ends a job. When it returns nil that is in the journal. A job that has ended stays as it is.
+func (c *Coordinator) Cancel(ctx context.Context, id job.ID, why string) error {
+	if err := c.ask(ctx, sched.Cancelled{Job: id, Why: why}); err != nil {
+		return fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	if _, ok := c.Status(id); !ok {
+		return fmt.Errorf("cancel job %s: %w", id, ErrUnknownJob)
+	}
+	return nil
+}
+
+// Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
+func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
+	if err := c.ask(ctx, sched.JobDropped{Job: id}); err != nil {
+		return fmt.Errorf("drop job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Wait blocks until a job has ended. It returns nil when it is done, a *JobError when it failed or was cancelled, and an
+// error that wraps ErrUnknownJob, ErrStopped or the cause of ctx.
+func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
+	c.mu.Lock()
+	w := c.watches[id]
+	c.mu.Unlock()
+	if w == nil {
+		return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+	}
+	select {
+	case <-w.done:
+		return w.end
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.stopped:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.stopError()
+	}
+}
+
+// Watch returns a channel that is closed when the next attempt of the job commits or when the job ends. Call it before Commits
+// or Status, look, wait, and call it again. For a job that is unknown or has ended the channel is closed already.
+func (c *Coordinator) Watch(id job.ID) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.watches[id]; w != nil {
+		return w.changed
+	}
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}
+
+// Status returns how a job stands; ok is false when it is not known.
+func (c *Coordinator) Status(id job.ID) (status JobStatus, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Status(id)
+}
+
+// Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
+// Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
+// keeps all of it until Drop, one that failed or was cancelled none.
+func (c *Coordinator) Commits(id job.ID, stage int) []job.Producer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Commits(id, stage)
+}
+
+// Jobs returns the IDs of all known jobs, in order of submission.
+func (c *Coordinator) Jobs() []job.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Jobs()
+}
+
+// Audit returns what breaks a promise of the scheduler, in plain words; nothing when all is well. It looks at every task.
+func (c *Coordinator) Audit() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Audit()
+}
+
+// admit writes a submitted job to the journal, before the core sees it, because it can still be refused.
+func (c *Coordinator) admit(ctx context.Context, ev sched.Submitted) error {
+	c.mu.Lock()
+	hash, known := c.core.Hash(ev.Spec.ID)
+	c.mu.Unlock()
+	if known && hash != ev.Spec.Hash {
+		return fmt.Errorf("a job with this ID and hash %s is known, not %s: its plan, parameters or input changed; drop it, or use another ID", hash, ev.Spec.Hash)
+	}
+	if known {
+		return nil
+	}
+	if err := c.append(ctx, []sched.Record{ev}); err != nil {
+		return err
+	}
+	c.cfg.Log.Info("job submitted", "job", ev.Spec.ID, "name", ev.Spec.Name, "stages", len(ev.Spec.Stages), "tasks", ev.Spec.Tasks())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watches[ev.Spec.ID] = newWatch()
+	return nil
+}
+
+func newWatch() *watch { return &watch{done: make(chan struct{}), changed: make(chan struct{})} }
+
+// finish lets go of those who wait.
+func (w *watch) finish(id job.ID, outcome Outcome, f *job.Failure) {
+	if f != nil {
+		w.end = &JobError{ID: id, Outcome: outcome, Failure: *f}
+	}
+	close(w.done)
+	close(w.changed)
+}
+
+func (c *Coordinator) forget(id job.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.watches, id)
+}
+
+// changed tells those who watch a job.
+func (c *Coordinator) changed(id job.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.watches[id]; w != nil {
+		select {
+		case <-w.done:
+		default:
+			close(w.changed)
+			w.changed = make(chan struct{})
+		}
+	}
+}
+
+// ended tells those who wait for a job.
+func (c *Coordinator) ended(e sched.JobEnded) {
+	if e.Failure != nil {
+		c.cfg.Log.Info("job ended", "job", e.Job, "outcome", e.Outcome, "err", e.Failure.Error())
+	} else {
+		c.cfg.Log.Info("job ended", "job", e.Job, "outcome", e.Outcome)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.watches[e.Job]; w != nil {
+		w.finish(e.Job, e.Outcome, e.Failure)
+	}
+}

@@ -1,0 +1,136 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// outcomes is the table of how jobs end, by their Go value.
+var outcomes = []layshaftv1.Outcome{
+	sched.Done:    layshaftv1.Outcome_OUTCOME_DONE,
+	sched.Failed:  layshaftv1.Outcome_OUTCOME_FAILED,
+	sched.Aborted: layshaftv1.Outcome_OUTCOME_CANCELLED,
+}
+
+// encode makes the journal's event of a record. A job that could not be read back is an error, for the client that
+// submitted it.
+func encode(rec sched.Record) ([]byte, error) {
+	var p layshaftv1.Event
+	switch rec := rec.(type) {
+	case sched.Submitted:
+		spec := wire.SpecToProto(&rec.Spec)
+		if _, err := wire.SpecFromProto(spec); err != nil {
+			return nil, err
+		}
+		p.Event = &layshaftv1.Event_Submitted{Submitted: &layshaftv1.Submitted{Spec: spec}}
+	case sched.Committed:
+		p.Event = &layshaftv1.Event_Committed{Committed: &layshaftv1.Committed{
+			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: encodeSummary(rec.Summary)}}
+	case sched.OutputLost:
+		p.Event = &layshaftv1.Event_OutputLost{OutputLost: &layshaftv1.OutputLost{Attempt: wire.AttemptToProto(rec.Attempt)}}
+	case sched.Ended:
+		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task)}
+		if rec.Failure != nil {
+			e.Failure = wire.FailureToProto(rec.Failure)
+		}
+		for _, x := range rec.Stages {
+			e.Stages = append(e.Stages, &layshaftv1.Totals{Done: int64(x.Done), Failed: int64(x.Failed), Cancelled: int64(x.Cancelled), Sum: encodeSummary(x.Sum)})
+		}
+		p.Event = &layshaftv1.Event_Ended{Ended: e}
+	case sched.JobDropped:
+		p.Event = &layshaftv1.Event_JobDropped{JobDropped: &layshaftv1.JobDropped{Job: string(rec.Job)}}
+	case sched.Epoch:
+		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
+	default:
+		return nil, fmt.Errorf("encode %T: unknown record", rec)
+	}
+	b, err := proto.Marshal(&p)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", rec, err)
+	}
+	return b, nil
+}
+
+// decode reads the record of one of the journal's events.
+func decode(b []byte) (sched.Record, error) {
+	var p layshaftv1.Event
+	if err := proto.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("decode event: %w", err)
+	}
+	var rec sched.Record
+	var err error
+	switch e := p.Event.(type) {
+	case *layshaftv1.Event_Submitted:
+		rec, err = decodeSubmitted(e.Submitted)
+	case *layshaftv1.Event_Committed:
+		rec, err = decodeCommitted(e.Committed)
+	case *layshaftv1.Event_OutputLost:
+		var lost sched.OutputLost
+		lost.Attempt, err = wire.AttemptFromProto(e.OutputLost.GetAttempt())
+		rec = lost
+	case *layshaftv1.Event_Ended:
+		rec, err = decodeEnded(e.Ended)
+	case *layshaftv1.Event_JobDropped:
+		return sched.JobDropped{Job: job.ID(e.JobDropped.GetJob())}, nil
+	case *layshaftv1.Event_Epoch:
+		rec = sched.Epoch{N: int(e.Epoch.GetN())}
+		if e.Epoch.GetN() < 1 {
+			err = fmt.Errorf("epoch %d is below 1", e.Epoch.GetN())
+		}
+	default:
+		err = errors.New("unknown kind of event: a newer version wrote it; start that version")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode event: %w", err)
+	}
+	return rec, nil
+}
+
+func decodeSubmitted(p *layshaftv1.Submitted) (sched.Submitted, error) {
+	spec, err := wire.SpecFromProto(p.GetSpec())
+	if err != nil {
+		return sched.Submitted{}, err
+	}
+	return sched.Submitted{Spec: *spec}, nil
+}
+
+func decodeCommitted(p *layshaftv1.Committed) (sched.Committed, error) {
+	a, err := wire.AttemptFromProto(p.GetAttempt())
+	if err == nil && a.N < 1 {
+		err = fmt.Errorf("attempt %s: numbers start at 1", a)
+	}
+	return sched.Committed{Attempt: a, Worker: p.GetWorker(), Summary: decodeSummary(p.GetSummary())}, err
+}
+
+func encodeSummary(s sched.Summary) *layshaftv1.Summary {
+	return &layshaftv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
+}
+
+func decodeSummary(p *layshaftv1.Summary) sched.Summary {
+	return sched.Summary{Bytes: p.GetBytes(), Records: p.GetRecords(), Counters: p.GetCounters()}
+}
+
+func decodeEnded(p *layshaftv1.Ended) (sched.Ended, error) {
+	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome()))}
+	if p.GetOutcome() == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || e.Outcome < 0 {
+		return e, fmt.Errorf("outcome %v of job %s is unknown", p.GetOutcome(), e.Job)
+	}
+	for _, x := range p.GetStages() {
+		e.Stages = append(e.Stages, sched.Totals{Done: int(x.GetDone()), Failed: int(x.GetFailed()), Cancelled: int(x.GetCancelled()), Sum: decodeSummary(x.GetSum())})
+	}
+	var err error
+	if e.Task, err = wire.TaskFromProto(p.GetTask()); err != nil || p.GetFailure() == nil {
+		return e, err
+	}
+	e.Failure, err = wire.FailureFromProto(p.GetFailure())
+	return e, err
+}

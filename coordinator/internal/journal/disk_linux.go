@@ -1,0 +1,26 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// freeBytes returns how much this process can still write to the disk of dir.
+func freeBytes(dir string) (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0, os.NewSyscallError("statfs "+dir, err)
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}
+
+// allocate makes a file of size bytes that has its place on the disk.
+func allocate(path string, size int64) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = os.NewSyscallError("fallocate", syscall.Fallocate(int(file.Fd()), 0, 0, size))
+	return errors.Join(err, file.Close())
+}

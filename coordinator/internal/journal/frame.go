@@ -1,0 +1,116 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/zeebo/xxh3"
+)
+
+// A frame is what one transaction writes: events that were appended together. Its key and value are
+//
+//	key    'f' | generation 4 | first event 8 | part 4 | last event 8      big endian, so that key order is event order
+//	value  CRC32C 4 | length 4 | flags 1 | hash of the frame before 16 | events, each after its length as a uvarint
+//
+// The checksum covers the key and all of the value after itself. An event too long for a frame is cut into
+// parts: a frame that begins within an event has a part above zero; one that ends within an event has flagPart and
+// holds nothing else.
+const (
+	keySize    = 1 + 4 + 8 + 4 + 8
+	headerSize = 4 + 4 + 1 + 16
+	lengthSize = binary.MaxVarintLen32
+	frameLimit = 512 << 10 // of a value; well below Badger's value threshold and its limit for a transaction
+
+	flagMore = 1 // the Append call goes on in the next frame: without that, it does not count
+	flagPart = 2 // so does the event
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type hash [16]byte
+
+// frame is one frame in memory: key and value in one buffer.
+type frame struct {
+	gen         uint32
+	first, last uint64
+	part        uint32
+	buf         []byte
+}
+
+// begin empties f for events at c.
+func (f *frame) begin(gen uint32, c cursor) {
+	*f = frame{gen: gen, first: c.next, last: c.next - 1, part: c.part, buf: append(f.buf[:0], make([]byte, keySize+headerSize)...)}
+}
+
+func (f *frame) add(event []byte) {
+	f.buf = append(binary.AppendUvarint(f.buf, uint64(len(event))), event...)
+	f.last++
+}
+
+// room returns how many bytes of events fit into f, each with its length.
+func (f *frame) room() int { return frameLimit - len(f.buf[keySize:]) }
+
+// seal fills in key and header.
+func (f *frame) seal(flags byte, prev hash) {
+	f.buf[0] = 'f'
+	binary.BigEndian.PutUint32(f.buf[1:], f.gen)
+	binary.BigEndian.PutUint64(f.buf[5:], f.first)
+	binary.BigEndian.PutUint32(f.buf[13:], f.part)
+	binary.BigEndian.PutUint64(f.buf[17:], f.last)
+	v := f.value()
+	binary.LittleEndian.PutUint32(v[4:], uint32(len(v)))
+	v[8] = flags
+	copy(v[9:], prev[:])
+	binary.LittleEndian.PutUint32(v, f.sum())
+}
+
+func (f *frame) key() []byte   { return f.buf[:keySize:keySize] }
+func (f *frame) value() []byte { return f.buf[keySize:] }
+func (f *frame) flags() byte   { return f.buf[keySize+8] }
+func (f *frame) prev() hash    { return hash(f.buf[keySize+9:]) }
+func (f *frame) hash() hash    { return xxh3.Hash128(f.buf).Bytes() }
+func (f *frame) sum() uint32 {
+	return crc32.Update(crc32.Checksum(f.key(), castagnoli), castagnoli, f.value()[4:])
+}
+
+// readKey sets what the key says.
+func (f *frame) readKey(key []byte) error {
+	if len(key) != keySize || key[0] != 'f' {
+		return errors.New("a key is not one of the journal's")
+	}
+	f.gen = binary.BigEndian.Uint32(key[1:])
+	f.first = binary.BigEndian.Uint64(key[5:])
+	f.part = binary.BigEndian.Uint32(key[13:])
+	f.last = binary.BigEndian.Uint64(key[17:])
+	return nil
+}
+
+// readValue takes a copy of the value that belongs to key, and verifies both.
+func (f *frame) readValue(key, value []byte) error {
+	if len(value) < headerSize || uint32(len(value)) != binary.LittleEndian.Uint32(value[4:]) {
+		return errors.New("the length does not match")
+	}
+	f.buf = append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	if f.sum() != binary.LittleEndian.Uint32(value) {
+		return errors.New("the checksum does not match")
+	}
+	return nil
+}
+
+// events calls fn for each event of f, or part of one. The bytes are not used again.
+func (f *frame) events(fn func(seq uint64, ev []byte) error) error {
+	rest := f.buf[keySize+headerSize:]
+	for seq := f.first; seq <= f.last; seq++ {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 || n > uint64(len(rest)-size) {
+			return errors.New("the events do not fill the frame")
+		}
+		end := size + int(n)
+		if err := fn(seq, rest[size:end:end]); err != nil {
+			return err
+		}
+		rest = rest[end:]
+	}
+	return nil
+}

@@ -1,0 +1,38 @@
+//go:build linux || darwin || freebsd || openbsd || netbsd || dragonfly
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// lockDir locks dir for this process until the file is closed. The file holds the process ID, for people.
+func lockDir(dir string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		pid, _ := io.ReadAll(io.LimitReader(file, 20))
+		err = fmt.Errorf("%w, process %s; stop it, or give this one a directory of its own", ErrLocked, strings.TrimSpace(string(pid)))
+	case err != nil:
+		err = os.NewSyscallError("flock", err)
+	default:
+		if err = file.Truncate(0); err == nil {
+			_, err = file.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+		}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}

@@ -1,0 +1,200 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// load finds the end of the chain, verifies all before it, and removes what a killed process left behind it.
+func (j *Journal) load() error {
+	var err error
+	if j.snapshot, _, err = readSnapshot(j.dir); err != nil {
+		return err
+	}
+	if err := j.loadGenerations(); err != nil {
+		return fmt.Errorf("journal %s: %w", j.dir, err)
+	}
+	h, headErr := openHead(j.dir)
+	switch {
+	case headErr == nil && h.file == nil && j.snapshot == 0 && j.generation().last == 0: // a new journal
+		if headErr = h.create(j.dir); headErr != nil {
+			return fmt.Errorf("journal %s: %w", j.dir, headErr)
+		}
+	case headErr == nil && h.file == nil:
+		headErr = errors.New("the file head is missing")
+	case headErr == nil && h.seq < j.snapshot:
+		headErr = fmt.Errorf("the file head ends at event %d, before the snapshot at %d", h.seq, j.snapshot)
+		h.seq = 0
+	}
+	j.head = h
+	damage := &DamageError{}
+	j.end, err = j.scan(h, math.MaxUint64, func(*frame) error { return nil })
+	if err == nil && headErr != nil {
+		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so nobody knows whether this event was acknowledged"}
+	}
+	if errors.As(err, &damage) && j.opt.AcceptLoss {
+		j.log.Error("journal damaged, events dropped", "dir", j.dir, "from", j.end.next, "acknowledged", h.seq, "err", err)
+		j.head.seq, j.head.hash = j.end.next-1, j.end.prev
+		err = j.head.create(j.dir)
+	}
+	if err != nil {
+		return err
+	}
+	j.acked.Store(j.end.next - 1)
+	if err := j.removeAfter(j.end.next); err != nil {
+		return err
+	}
+	if err := j.head.write(j.end.next-1, j.end.prev); err != nil {
+		return err
+	}
+	return j.drop(j.snapshot)
+}
+
+// loadGenerations finds the generations by their keys.
+func (j *Journal) loadGenerations() error {
+	j.gens = []generation{{n: 1}}
+	return j.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			var f frame
+			if err := f.readKey(it.Item().Key()); err != nil {
+				return err
+			}
+			if g := j.generation(); g.n == f.gen || g.last == 0 {
+				*g = generation{f.gen, f.last}
+			} else {
+				j.gens = append(j.gens, generation{f.gen, f.last})
+			}
+		}
+		return nil
+	})
+}
+
+// scan verifies the frames that hold events after the snapshot and up to limit, against each other and against h, and
+// calls fn for each. It returns the place behind the last frame that ended an Append call, also with a *DamageError.
+func (j *Journal) scan(h head, limit uint64, fn func(f *frame) error) (whole cursor, err error) {
+	c := cursor{next: j.snapshot + 1}
+	known := h.seq == j.snapshot // whether c.prev is known
+	if known {
+		c.prev = h.hash
+	}
+	whole = c
+	begun := false
+	damage := func(seq uint64, format string, a ...any) error {
+		return &DamageError{j.dir, seq, fmt.Sprintf(format, a...)}
+	}
+	err = j.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: true, PrefetchSize: 4})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			var f frame
+			item := it.Item()
+			if err := f.readKey(item.Key()); err != nil {
+				return err
+			}
+			if f.last <= j.snapshot {
+				continue
+			}
+			if f.first > limit {
+				break
+			}
+			if !begun && f.first < c.next {
+				c, known = cursor{next: f.first, part: f.part}, false // the snapshot was taken within this frame
+			}
+			begun = true
+			if f.first != c.next || f.part != c.part {
+				return damage(c.next, "missing; the journal goes on with event %d, part %d", f.first, f.part)
+			}
+			err := item.Value(func(value []byte) error { return f.readValue(item.Key(), value) })
+			if err != nil {
+				return damage(c.next, "%v", err)
+			}
+			if known && f.prev() != c.prev {
+				return damage(c.next, "does not follow the event before it")
+			}
+			c.pass(&f)
+			known = true
+			if f.last == h.seq && f.flags() == 0 && c.prev != h.hash {
+				return damage(f.first, "is not the one that was acknowledged")
+			}
+			if err := fn(&f); err != nil {
+				return err
+			}
+			if f.flags() == 0 {
+				whole = c
+			}
+		}
+		if whole.next <= min(h.seq, limit) {
+			return damage(whole.next, "missing; events up to %d were acknowledged", h.seq)
+		}
+		return nil
+	})
+	return whole, err
+}
+
+// removeAfter removes all frames that begin with event first or later, the last ones first.
+func (j *Journal) removeAfter(first uint64) error {
+	var keys [][]byte
+	err := j.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Reverse: true})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			key := it.Item().KeyCopy(nil)
+			if binary.BigEndian.Uint64(key[5:]) < first {
+				break
+			}
+			keys = append(keys, key)
+		}
+		return nil
+	})
+	for chunk := range slices.Chunk(keys, 1000) {
+		if err != nil {
+			break
+		}
+		err = j.db.Update(func(txn *badger.Txn) error {
+			for _, key := range chunk {
+				if err := txn.Delete(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return err
+}
+
+// Replay calls fn for each acknowledged event after the last snapshot, in order, and verifies them on the way. fn may keep ev.
+// It returns fn's error as it is, and a *DamageError when an event is missing or changed. Events that are appended while
+// it runs are not replayed.
+func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
+	j.snapshots.Lock()
+	j.writing.Lock()
+	h := j.head
+	j.writing.Unlock()
+	snapshot := j.snapshot
+	j.snapshots.Unlock()
+	var parts []byte // of an event that goes on
+	_, err := j.scan(h, h.seq, func(f *frame) error {
+		return f.events(func(seq uint64, ev []byte) error {
+			if f.part > 0 && seq == f.first {
+				ev = append(parts, ev...)
+			}
+			parts = nil
+			if f.flags()&flagPart != 0 {
+				parts = ev
+				return nil
+			}
+			if seq <= snapshot {
+				return nil
+			}
+			return fn(seq, ev)
+		})
+	})
+	return err
+}

@@ -1,0 +1,52 @@
+package sched
+
+import "slices"
+
+// A worker's lease ends LeaseTTL after it joined or sent its last heartbeat. Its attempts may still be running somewhere; whatever they
+// report after that is refused.
+
+func (s *Scheduler) renew(w *worker) {
+	w.seen = s.now
+	s.leases.MoveToBack(w.lease)
+}
+
+func (s *Scheduler) expireLeases() {
+	if s.cfg.LeaseTTL < 0 {
+		return
+	}
+	for e := s.leases.Front(); e != nil; e = s.leases.Front() {
+		w := e.Value.(*worker)
+		if s.now.Before(w.seen.Add(s.cfg.LeaseTTL)) {
+			return
+		}
+		s.lose(w)
+		s.emit(WorkerGone{w.id})
+	}
+}
+
+func (s *Scheduler) heartbeat(ev Heartbeat) {
+	w := s.workers[ev.Worker]
+	if w == nil {
+		return
+	}
+	s.renew(w)
+	if ev.Running == nil {
+		return
+	}
+	for _, a := range ev.Running {
+		if w.find(a) == nil {
+			s.adopt(w, a)
+		}
+	}
+	for _, a := range slices.Clone(w.running) {
+		if s.cfg.LeaseTTL > 0 && s.now.Sub(a.since) > s.cfg.LeaseTTL && !slices.Contains(ev.Running, a.id) {
+			s.remove(w, a) // the launch never arrived, or the report of the end was lost
+			if s.detach(a) {
+				s.enqueue(a.ref)
+			}
+		}
+	}
+}
+
+// Joined says whether a worker has a lease.
+func (s *Scheduler) Joined(worker string) bool { return s.workers[worker] != nil }

@@ -1,0 +1,129 @@
+package sched
+
+import (
+	"iter"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
+// Submitted, OutputLost and JobDropped are events as well.
+type Record interface{ record() }
+
+// Committed says that the output of an attempt is its task's output.
+type Committed struct {
+	Attempt job.Attempt
+	Worker  string // that sealed it, for people: after a restart the worker that holds it says so itself
+	Summary Summary
+}
+
+// Ended says that a job is over.
+type Ended struct {
+	Job     job.ID
+	Outcome Outcome
+	Failure *job.Failure // nil when done
+	Task    job.Task     // that failed the job, when it failed
+	Stages  []Totals     // only from Records, for the stages whose tasks are forgotten
+}
+
+// Totals is what is left of a stage of an ended job.
+type Totals struct {
+	Done, Failed, Cancelled int
+	Sum                     Summary
+}
+
+// Epoch begins the life of a coordinator after the first.
+type Epoch struct{ N int }
+
+func (Submitted) record()  {}
+func (OutputLost) record() {}
+func (JobDropped) record() {}
+func (Committed) record()  {}
+func (Ended) record()      {}
+func (Epoch) record()      {}
+
+// Restore puts back a record that Step wrote in an earlier life. After the last one, Step wants Restarted.
+// Records about things that are not known are skipped.
+func (s *Scheduler) Restore(rec Record) {
+	switch rec := rec.(type) {
+	case Epoch:
+		s.epoch = rec.N
+	case Submitted:
+		if s.jobs[rec.Spec.ID] == nil && Check(&rec.Spec) == nil {
+			s.addJob(rec.Spec)
+		}
+	case Committed:
+		if r, ok := s.find(rec.Attempt); ok && r.j.outcome == Running {
+			t, st := r.task(), r.stage()
+			t.kept = rec.Attempt.N
+			st.add(t, rec.Summary)
+			s.move(r, gone) // until a worker claims it
+			st.lost = append(st.lost, int32(r.t.Index))
+		}
+	case OutputLost:
+		if r, ok := s.find(rec.Attempt); ok && r.task().kept == rec.Attempt.N {
+			r.task().kept, r.task().floor = 0, rec.Attempt.N
+		}
+	case Ended:
+		if j := s.jobs[rec.Job]; j != nil && j.outcome == Running {
+			s.close(j, rec)
+			for k, st := range j.stages {
+				if rec.Outcome != Done {
+					s.release(j, k)
+				}
+				if st.tasks == nil && k < len(rec.Stages) {
+					x := rec.Stages[k]
+					st.count[done], st.failedTasks, st.cancelledTasks, st.sum = x.Done, x.Failed, x.Cancelled, x.Sum
+				}
+			}
+		}
+	case JobDropped:
+		if j := s.jobs[rec.Job]; j != nil {
+			if j.outcome == Running { // its Ended record was lost with the end of the journal
+				s.close(j, Ended{Job: rec.Job, Outcome: Aborted})
+			}
+			s.forget(j)
+		}
+	}
+}
+
+// Records yields the shortest list of records that rebuilds what Restore has rebuilt or Step has written, to replace
+// a long journal.
+func (s *Scheduler) Records() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		if s.epoch > 0 && !yield(Epoch{s.epoch}) {
+			return
+		}
+		for _, j := range s.order {
+			if !j.records(yield) {
+				return
+			}
+		}
+	}
+}
+
+func (j *jobState) records(yield func(Record) bool) bool {
+	if !yield(Submitted{j.spec}) {
+		return false
+	}
+	end := Ended{Job: j.spec.ID, Outcome: j.outcome, Failure: j.failure}
+	for k, st := range j.stages {
+		end.Stages = append(end.Stages, Totals{st.count[done] + st.count[gone], st.failedTasks, st.cancelledTasks, st.sum})
+		sum := st.sum // with the first commit; only the sum over the stage is known
+		for i := range st.tasks {
+			t, r := &st.tasks[i], j.ref(k, i)
+			if !t.seen {
+				continue
+			}
+			c := Committed{Attempt: r.attempt(max(t.kept, t.floor)), Summary: sum}
+			if t.at != nil {
+				c.Worker = t.at.id
+			}
+			sum = Summary{}
+			if !yield(c) || t.kept == 0 && !yield(OutputLost{c.Attempt}) {
+				return false
+			}
+		}
+	}
+	return j.outcome == Running || yield(end)
+}

@@ -1,0 +1,40 @@
+package sched
+
+// After a restart the core knows which attempts were committed, but not who holds their outputs nor what is being run.
+// Workers say so when they join. Until every needed output is claimed, or Settle is over, nothing is launched and
+// no unclaimed output counts as lost.
+
+func (s *Scheduler) restart() {
+	s.epoch++
+	s.emit(Write{Epoch{s.epoch}})
+	s.settling, s.settleUntil = true, s.now.Add(s.cfg.Settle)
+	for _, j := range s.active {
+		s.touch(j)
+		for _, st := range j.stages {
+			st.readyAt = s.now
+		}
+	}
+}
+
+func (s *Scheduler) endSettling() {
+	if !s.settling || s.unclaimed() && s.now.Before(s.settleUntil) {
+		return
+	}
+	s.settling, s.full = false, true
+	for _, j := range s.active {
+		s.touch(j)
+	}
+	s.reviewTouched()
+}
+
+// unclaimed says whether a committed output that somebody still needs has no holder.
+func (s *Scheduler) unclaimed() bool {
+	for _, j := range s.active {
+		for _, st := range j.stages {
+			if st.count[gone] > 0 && st.needed() {
+				return true
+			}
+		}
+	}
+	return false
+}

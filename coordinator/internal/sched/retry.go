@@ -1,0 +1,43 @@
+package sched
+
+import (
+	"container/heap"
+	"time"
+)
+
+// A task that failed waits before it is tried again, longer each time, so that a passing trouble does not use up its attempts.
+
+type retry struct {
+	at time.Time
+	n  int // attempt that failed; when the task has a newer one, the retry is out of date
+	ref
+}
+
+// retries is a heap by time, then by task.
+type retries []retry
+
+func (q retries) Len() int      { return len(q) }
+func (q retries) Swap(a, b int) { q[a], q[b] = q[b], q[a] }
+func (q *retries) Push(x any)   { *q = append(*q, x.(retry)) }
+func (q *retries) Pop() any {
+	x := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return x
+}
+func (q retries) Less(a, b int) bool { return q[a].at.Before(q[b].at) }
+
+func (s *Scheduler) delay(r ref) {
+	t := r.task()
+	wait := s.cfg.RetryDelay << min(t.failed-1, 10)
+	s.move(r, delayed)
+	heap.Push(&s.delayed, retry{at: s.now.Add(wait), n: t.n, ref: r})
+}
+
+func (s *Scheduler) wakeRetries() {
+	for len(s.delayed) > 0 && !s.now.Before(s.delayed[0].at) {
+		r := heap.Pop(&s.delayed).(retry)
+		if r.j.outcome == Running && r.task().state == delayed && r.task().n == r.n {
+			s.enqueue(r.ref)
+		}
+	}
+}

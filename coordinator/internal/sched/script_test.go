@@ -1,0 +1,259 @@
+package sched
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+var update = flag.Bool("update", false, "rewrite the answers in testdata")
+
+// TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
+// core's answers. Blocks are separated by empty lines.
+//
+//	config KEY=VALUE ...                  lease, settle, retry, locality, speculate, block, attempts, input-lost:
+//	                                      before anything else
+//	job ID NAME:TASKS[@HOST,HOST] ...     stages; NAME:TASKS<0,1 reads stages 0 and 1
+//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A]
+//	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
+//	done A on WORKER · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
+//	cancel ID WHY · drop ID · advance DURATION · status ID · restart
+//
+// An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
+func TestScripts(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	if len(files) == 0 {
+		t.Fatal("no scripts in testdata")
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &player{now: time.Unix(0, 0)}
+			var out []string
+			for block := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n\n") {
+				in, _, _ := strings.Cut(block+"\n", "----\n")
+				answers := p.play(t, in)
+				if answers != "" || strings.Contains(block, "----") {
+					answers = "----\n" + answers
+				}
+				out = append(out, strings.TrimSpace(in)+"\n"+answers)
+			}
+			got := strings.Join(out, "\n")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(b) {
+				t.Errorf("answers differ; run with -update and review the diff. Got:\n%s", got)
+			}
+		})
+	}
+}
+
+type player struct {
+	cfg     Config
+	core    *Scheduler
+	now     time.Time
+	records []Record
+	job     job.ID
+	out     strings.Builder
+}
+
+func (p *player) play(t *testing.T, in string) string {
+	p.out.Reset()
+	for line := range strings.SplitSeq(in, "\n") {
+		if f := strings.Fields(line); len(f) > 0 && !strings.HasPrefix(line, "#") {
+			p.line(t, f)
+		}
+	}
+	return p.out.String()
+}
+
+func (p *player) line(t *testing.T, f []string) {
+	if f[0] == "config" {
+		for _, kv := range f[1:] {
+			k, v, _ := strings.Cut(kv, "=")
+			if n := map[string]*int{"attempts": &p.cfg.MaxAttempts, "input-lost": &p.cfg.MaxInputLost}[k]; n != nil {
+				*n, _ = strconv.Atoi(v)
+				continue
+			}
+			d, err := time.ParseDuration(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*map[string]*time.Duration{"lease": &p.cfg.LeaseTTL, "settle": &p.cfg.Settle, "retry": &p.cfg.RetryDelay,
+				"locality": &p.cfg.LocalityWait, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
+		}
+		return
+	}
+	if p.core == nil {
+		p.core = New(p.cfg)
+	}
+	opt := func(name string) []job.Attempt {
+		for _, x := range f {
+			if v, ok := strings.CutPrefix(x, name+"="); ok {
+				return p.attempts(strings.Split(v, ",")...)
+			}
+		}
+		return nil
+	}
+	switch f[0] {
+	case "job":
+		p.job = job.ID(f[1])
+		spec := job.Spec{ID: p.job}
+		for _, x := range f[2:] {
+			spec.Stages = append(spec.Stages, parseStage(x))
+		}
+		p.step(t, Submitted{spec})
+	case "join":
+		slots, _ := strconv.Atoi(f[2])
+		zone := ""
+		for _, x := range f {
+			if z, ok := strings.CutPrefix(x, "zone="); ok {
+				zone = z
+			}
+		}
+		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: zone, Held: opt("held"), Running: opt("running")})
+	case "leave":
+		p.step(t, WorkerLost{f[1]})
+	case "beat":
+		hb := Heartbeat{Worker: f[1]}
+		if len(f) > 2 {
+			hb.Running = []job.Attempt{}
+			if f[2] != "-" {
+				hb.Running = p.attempts(f[2:]...)
+			}
+		}
+		p.step(t, hb)
+	case "done":
+		p.step(t, AttemptDone{Worker: f[3], Attempt: p.attempts(f[1])[0]})
+	case "fail":
+		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled}
+		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost")}})
+	case "gone":
+		p.step(t, OutputLost{p.attempts(f[1])[0]})
+	case "cancel":
+		p.step(t, Cancelled{job.ID(f[1]), strings.Join(f[2:], " ")})
+	case "drop":
+		p.step(t, JobDropped{job.ID(f[1])})
+	case "restart":
+		p.core = New(p.cfg)
+		for _, r := range p.records {
+			p.core.Restore(r)
+		}
+		p.step(t, Restarted{})
+	case "advance":
+		d, err := time.ParseDuration(f[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := p.now.Add(d)
+		for next := p.core.Next(); !next.IsZero() && !next.After(end); next = p.core.Next() {
+			if next.After(p.now) {
+				p.now = next
+			}
+			p.step(t, Tick{})
+		}
+		p.now = end
+	case "status":
+		st, _ := p.core.Status(job.ID(f[1]))
+		fmt.Fprintf(&p.out, "%s %s\n", st.ID, st.Outcome)
+		for k, x := range st.Stages {
+			fmt.Fprintf(&p.out, "  %d %s: %d tasks = %d waiting + %d running + %d done + %d failed + %d cancelled; attempts: %d running, %d failed\n",
+				k, x.Name, x.Tasks, x.Waiting, x.Running, x.Done, x.Failed, x.Cancelled, x.Attempts, x.FailedAttempts)
+		}
+	default:
+		t.Fatalf("unknown word %q", f[0])
+	}
+}
+
+func parseStage(x string) job.Stage {
+	x, reads, _ := strings.Cut(x, "<")
+	x, hosts, _ := strings.Cut(x, "@")
+	name, tasks, _ := strings.Cut(x, ":")
+	st := job.Stage{Name: name}
+	st.Tasks, _ = strconv.Atoi(tasks)
+	if hosts != "" {
+		for i := range st.Tasks {
+			all := strings.Split(hosts, ";")
+			st.Splits = append(st.Splits, job.Split{Label: strconv.Itoa(i), Hosts: strings.Split(all[i%len(all)], ",")})
+		}
+	}
+	for r := range strings.SplitSeq(reads, ",") {
+		if from, err := strconv.Atoi(r); err == nil {
+			st.Inputs = append(st.Inputs, job.Edge{From: from})
+		}
+	}
+	return st
+}
+
+func (p *player) attempts(words ...string) []job.Attempt {
+	var as []job.Attempt
+	for _, w := range words {
+		a := job.Attempt{Job: p.job}
+		if id, rest, ok := strings.Cut(w, ":"); ok {
+			a.Job, w = job.ID(id), rest
+		}
+		if _, err := fmt.Sscanf(w, "%d/%d#%d", &a.Task.Stage, &a.Task.Index, &a.N); err == nil {
+			as = append(as, a)
+		}
+	}
+	return as
+}
+
+func (p *player) step(t *testing.T, ev Event) {
+	for _, c := range p.core.Step(p.now, ev) {
+		if w, ok := c.(Write); ok {
+			p.records = append(p.records, w.Record)
+			continue
+		}
+		fmt.Fprintln(&p.out, describe(c))
+	}
+	for _, bad := range p.core.Audit() {
+		t.Errorf("after %T: %s", ev, bad)
+	}
+}
+
+func describe(c Command) string {
+	name := func(a job.Attempt) string { return string(a.Job) + ":" + a.String() }
+	switch c := c.(type) {
+	case Launch:
+		s := fmt.Sprintf("launch %s on %s", name(c.Launch.Attempt), c.Worker)
+		for _, edge := range c.Launch.Producers {
+			s += " reading"
+			for _, p := range edge {
+				s += fmt.Sprintf(" %s@%s", p.Attempt, p.Worker)
+			}
+		}
+		if c.Speculative {
+			s += " speculative"
+		}
+		return s
+	case CancelAttempt:
+		return fmt.Sprintf("cancel %s on %s", name(c.Attempt), c.Worker)
+	case Commit:
+		return fmt.Sprintf("commit %s on %s", name(c.Attempt), c.Worker)
+	case Refuse:
+		return fmt.Sprintf("refuse %s on %s", name(c.Attempt), c.Worker)
+	case WorkerGone:
+		return "lost " + c.Worker
+	case JobEnded:
+		if c.Failure != nil {
+			return fmt.Sprintf("ended %s %s: %s", c.Job, c.Outcome, c.Failure.Message)
+		}
+		return fmt.Sprintf("ended %s %s", c.Job, c.Outcome)
+	case Release:
+		return fmt.Sprintf("release %s stage %d: %d outputs", c.Job, c.Stage, len(c.Outputs))
+	}
+	return fmt.Sprintf("%T", c)
+}

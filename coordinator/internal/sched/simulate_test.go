@@ -1,0 +1,498 @@
+package sched
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// TestSimulate runs seeded clusters with faults of every kind. A failing seed comes back with
+// go test -run 'Simulate/seed=417'.
+func TestSimulate(t *testing.T) {
+	seeds := uint64(1500)
+	if testing.Short() {
+		seeds = 200
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { simulate(t, seed) })
+	}
+}
+
+// world is the cluster around the core: workers, messages on their way, and what the journal holds.
+type world struct {
+	*testing.T
+	rng     *rand.Rand
+	start   time.Time
+	now     time.Time
+	core    *Scheduler
+	cfg     Config
+	records []Record
+	mail    mailbox
+	seq     int
+	workers map[string]*simWorker
+	names   []string // of all workers that ever were, in order
+	faults  bool     // until the world is left in peace
+
+	specs     map[job.ID]job.Spec
+	ended     map[job.ID]JobEnded
+	cancelled map[job.ID]bool
+	launched  map[job.Attempt]bool
+	commits   map[taskOf]*simCommit
+	beats     map[string]time.Time // last join or heartbeat that the core got
+}
+
+type taskOf struct {
+	job  job.ID
+	task job.Task
+}
+
+type simCommit struct {
+	attempt job.Attempt
+	worker  string
+	valid   bool // the core has no reason to think it lost
+}
+
+type simWorker struct {
+	name    string
+	slots   int
+	alive   bool
+	silent  time.Time // until when its messages are not delivered
+	running map[job.Attempt]job.Launch
+	store   map[job.Attempt]uint64
+}
+
+type message struct {
+	at  time.Time
+	seq int
+	do  func()
+}
+
+type mailbox []message
+
+func (m mailbox) Len() int      { return len(m) }
+func (m mailbox) Swap(a, b int) { m[a], m[b] = m[b], m[a] }
+func (m *mailbox) Push(x any)   { *m = append(*m, x.(message)) }
+func (m *mailbox) Pop() any {
+	x := (*m)[len(*m)-1]
+	*m = (*m)[:len(*m)-1]
+	return x
+}
+func (m mailbox) Less(a, b int) bool {
+	return m[a].at.Before(m[b].at) || m[a].at.Equal(m[b].at) && m[a].seq < m[b].seq
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.mail, message{w.now.Add(d), w.seq, do})
+}
+
+func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
+func (w *world) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.rng.Int64N(int64(d)))
+}
+
+func simulate(t *testing.T, seed uint64) {
+	w := &world{T: t, rng: rand.New(rand.NewPCG(seed, 0)), start: time.Unix(0, 0), now: time.Unix(0, 0),
+		cfg:     Config{LeaseTTL: 10 * time.Second, Settle: 8 * time.Second, SpeculateAfter: 2 * time.Second, BlockFor: 5 * time.Second},
+		workers: map[string]*simWorker{}, specs: map[job.ID]job.Spec{}, ended: map[job.ID]JobEnded{}, cancelled: map[job.ID]bool{},
+		launched: map[job.Attempt]bool{}, commits: map[taskOf]*simCommit{}, beats: map[string]time.Time{}, faults: true}
+	w.core = New(w.cfg)
+	for range 1 + w.rng.IntN(4) {
+		w.addWorker()
+	}
+	for n := range 1 + w.rng.IntN(3) {
+		w.after(w.upTo(20*time.Second), func() { w.submit(n) })
+	}
+	w.after(w.upTo(time.Second), w.misfortune)
+	w.after(90*time.Second, func() { w.faults = false })
+
+	for steps := 0; !w.over(); steps++ {
+		if steps > 30000 || w.now.Sub(w.start) > time.Hour {
+			t.Fatalf("no end after %d steps and %v: %v", steps, w.now.Sub(w.start), w.statuses())
+		}
+		next := w.core.Next()
+		switch {
+		case len(w.mail) > 0 && (next.IsZero() || !w.mail[0].at.After(next)):
+			m := heap.Pop(&w.mail).(message)
+			w.now = m.at
+			m.do()
+		case !next.IsZero():
+			if next.After(w.now) {
+				w.now = next
+			}
+			w.step(Tick{})
+		default:
+			t.Fatalf("nothing will ever happen: %v", w.statuses())
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	w.checkResults()
+}
+
+func (w *world) over() bool { return !w.faults && len(w.ended) == len(w.specs) }
+
+func (w *world) statuses() (out []Status) {
+	for _, id := range w.core.Jobs() {
+		st, _ := w.core.Status(id)
+		out = append(out, st)
+	}
+	return out
+}
+
+// step gives the core an event and checks every answer. Now and then the coordinator dies before it has written the
+// records, or before it has acted on the commands.
+func (w *world) step(ev Event) {
+	cmds := slices.Clone(w.core.Step(w.now, ev))
+	for _, bad := range w.core.Audit() {
+		w.Errorf("%v after %T %+v: %s", w.now.Sub(w.start), ev, ev, bad)
+	}
+	if next := w.core.Next(); !next.IsZero() && !next.After(w.now) {
+		w.Errorf("%v after %T: the core wants to be woken at %v", w.now.Sub(w.start), ev, next.Sub(w.start))
+	}
+	crash := w.faults && w.rng.IntN(300) == 0
+	if crash && w.chance(50) {
+		w.restart()
+		return
+	}
+	for _, c := range cmds {
+		if c, ok := c.(Write); ok {
+			w.records = append(w.records, c.Record)
+			w.recorded(c.Record)
+		}
+	}
+	if crash {
+		w.restart()
+		return
+	}
+	for _, c := range cmds {
+		w.act(c)
+	}
+}
+
+func (w *world) recorded(rec Record) {
+	switch rec := rec.(type) {
+	case Committed:
+		key := taskOf{rec.Attempt.Job, rec.Attempt.Task}
+		if c := w.commits[key]; c != nil && c.valid {
+			w.Errorf("%v: %s of job %s commits, but %s on %s counts and is not lost", w.now.Sub(w.start), rec.Attempt, rec.Attempt.Job, c.attempt, c.worker)
+		}
+		w.commits[key] = &simCommit{attempt: rec.Attempt, worker: rec.Worker}
+	case OutputLost:
+		if c := w.commits[taskOf{rec.Attempt.Job, rec.Attempt.Task}]; c != nil && c.attempt == rec.Attempt {
+			c.valid = false
+		}
+	case Ended:
+		if _, twice := w.ended[rec.Job]; twice {
+			w.Errorf("job %s ended twice", rec.Job)
+		}
+		w.ended[rec.Job] = JobEnded{rec.Job, rec.Outcome, rec.Failure}
+	}
+}
+
+func (w *world) act(c Command) {
+	switch c := c.(type) {
+	case Launch:
+		a := c.Launch.Attempt
+		if w.launched[a] {
+			w.Errorf("attempt %s of job %s was launched before", a, a.Job)
+		}
+		w.launched[a] = true
+		if _, over := w.ended[a.Job]; over {
+			w.Errorf("attempt %s of job %s launched after its end", a, a.Job)
+		}
+		if silent := w.now.Sub(w.beats[c.Worker]); silent >= w.cfg.LeaseTTL || !w.core.Joined(c.Worker) {
+			w.Errorf("launch on %s, silent for %v", c.Worker, silent)
+		}
+		if c := w.commits[taskOf{a.Job, a.Task}]; c != nil && c.valid {
+			w.Errorf("attempt %s of job %s launched, but %s counts", a, a.Job, c.attempt)
+		}
+		w.toWorker(c.Worker, func(x *simWorker) { w.run(x, c.Launch) })
+	case CancelAttempt:
+		w.toWorker(c.Worker, func(x *simWorker) {
+			if _, ok := x.running[c.Attempt]; ok {
+				delete(x.running, c.Attempt)
+				w.report(x, AttemptFailed{x.name, c.Attempt, job.Failure{Kind: job.Cancelled}})
+			}
+		})
+	case Commit:
+		w.commits[taskOf{c.Attempt.Job, c.Attempt.Task}] = &simCommit{c.Attempt, c.Worker, true}
+	case Refuse:
+		w.toWorker(c.Worker, func(x *simWorker) { delete(x.store, c.Attempt) })
+	case Release:
+		for _, p := range c.Outputs {
+			w.toWorker(p.Worker, func(x *simWorker) { delete(x.store, p.Attempt) })
+		}
+	case WorkerGone:
+		w.forget(c.Worker)
+	}
+}
+
+// forget notes that outputs on a worker may be made again.
+func (w *world) forget(worker string) {
+	for _, c := range w.commits {
+		if c.worker == worker {
+			c.valid = false
+		}
+	}
+}
+
+// restart replaces the coordinator. Messages to it that are on their way are lost; workers notice and join again.
+func (w *world) restart() {
+	w.core = New(w.cfg)
+	for _, r := range w.records {
+		w.core.Restore(r)
+	}
+	if w.chance(50) { // the journal is replaced by a snapshot
+		before := fmt.Sprintf("%+v", w.statuses())
+		w.records = slices.Collect(w.core.Records())
+		w.core = New(w.cfg)
+		for _, r := range w.records {
+			w.core.Restore(r)
+		}
+		if after := fmt.Sprintf("%+v", w.statuses()); after != before {
+			w.Errorf("a snapshot changes the status from %s to %s", before, after)
+		}
+	}
+	for _, c := range w.commits {
+		c.valid = false
+	}
+	clear(w.beats)
+	w.step(Restarted{})
+}
+
+func (w *world) addWorker() {
+	x := &simWorker{name: fmt.Sprintf("w%d", len(w.names)), slots: 1 + w.rng.IntN(3), alive: true,
+		running: map[job.Attempt]job.Launch{}, store: map[job.Attempt]uint64{}}
+	w.names = append(w.names, x.name)
+	w.workers[x.name] = x
+	w.beat(x)
+}
+
+// beat sends heartbeats for ever, and joins whenever the core does not know the worker.
+func (w *world) beat(x *simWorker) {
+	if !x.alive {
+		return
+	}
+	w.report(x, Heartbeat{Worker: x.name, Running: sortedAttempts(x.running)})
+	w.after(2*time.Second+w.upTo(time.Second), func() { w.beat(x) })
+}
+
+// report delivers an event from a worker a moment later. A worker that finds itself unknown joins.
+func (w *world) report(x *simWorker, ev Event) {
+	core := w.core
+	d := 100 * time.Millisecond // the same for all, so a worker's messages stay in order
+	if x.silent.After(w.now) {
+		d += x.silent.Sub(w.now)
+	}
+	w.after(d, func() {
+		if !x.alive || core != w.core && w.chance(50) {
+			return
+		}
+		if !w.core.Joined(x.name) {
+			w.forget(x.name)
+			w.beats[x.name] = w.now
+			w.step(WorkerJoined{Worker: x.name, Slots: x.slots, Zone: fmt.Sprint("z", x.slots%2), Held: sortedAttempts(x.store), Running: sortedAttempts(x.running)})
+		}
+		if _, beat := ev.(Heartbeat); beat {
+			ev = Heartbeat{Worker: x.name, Running: sortedAttempts(x.running)}
+			w.beats[x.name] = w.now
+		}
+		w.step(ev)
+		if _, done := ev.(AttemptDone); done && w.faults && w.chance(10) { // told twice, late
+			w.after(w.upTo(20*time.Second), func() { w.step(ev) })
+		}
+	})
+}
+
+func sortedAttempts[V any](m map[job.Attempt]V) []job.Attempt {
+	return slices.AppendSeq([]job.Attempt{}, slices.Values(slices.SortedFunc(maps.Keys(m), func(a, b job.Attempt) int {
+		return slices.Compare([]int{int(a.Job[0]), int(a.Job[1]), a.Task.Stage, a.Task.Index, a.N}, []int{int(b.Job[0]), int(b.Job[1]), b.Task.Stage, b.Task.Index, b.N})
+	})))
+}
+
+func (w *world) toWorker(name string, do func(*simWorker)) {
+	x := w.workers[name]
+	w.after(50*time.Millisecond, func() {
+		if x != nil && x.alive {
+			do(x)
+		}
+	})
+}
+
+// run plays one attempt: it reads its inputs when it ends, and its output is a hash of them.
+func (w *world) run(x *simWorker, l job.Launch) {
+	x.running[l.Attempt] = l
+	took := 200*time.Millisecond + w.upTo(2*time.Second)
+	if w.chance(5) {
+		took *= 10
+	}
+	w.after(took, func() {
+		if _, ok := x.running[l.Attempt]; !ok || !x.alive {
+			return
+		}
+		delete(x.running, l.Attempt)
+		if w.faults && w.chance(6) {
+			w.report(x, AttemptFailed{x.name, l.Attempt, job.Failure{Kind: job.Transient, Message: "boom"}})
+			return
+		}
+		var inputs [][]uint64
+		var lost []job.Attempt
+		for _, edge := range l.Producers {
+			var in []uint64
+			for _, p := range edge {
+				holder := w.workers[p.Worker]
+				sum, ok := holder.store[p.Attempt]
+				if !holder.alive || !ok {
+					lost = append(lost, p.Attempt)
+				}
+				in = append(in, sum)
+			}
+			inputs = append(inputs, in)
+		}
+		if lost != nil {
+			w.report(x, AttemptFailed{x.name, l.Attempt, job.Failure{Kind: job.InputLost, Message: "gone", Lost: lost[:1+w.rng.IntN(len(lost))]}})
+			return
+		}
+		x.store[l.Attempt] = output(l.Attempt.Job, l.Attempt.Task, inputs)
+		w.report(x, AttemptDone{x.name, l.Attempt, Summary{Records: 1, Counters: map[string]int64{"n": 2}}})
+	})
+}
+
+func output(id job.ID, t job.Task, inputs [][]uint64) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, id, t, len(inputs))
+	for _, edge := range inputs {
+		for _, in := range edge {
+			h.Write(binary.LittleEndian.AppendUint64(nil, in))
+		}
+	}
+	return h.Sum64()
+}
+
+func (w *world) submit(n int) {
+	spec := job.Spec{ID: job.ID(fmt.Sprint("j", n))}
+	for k := range 1 + w.rng.IntN(4) {
+		st := job.Stage{Tasks: w.rng.IntN(7)}
+		for from := range k {
+			if w.chance(60) {
+				st.Inputs = append(st.Inputs, job.Edge{From: from, Mode: job.Mode(w.rng.IntN(3))})
+			}
+		}
+		if st.Inputs == nil {
+			for range st.Tasks {
+				st.Splits = append(st.Splits, job.Split{Hosts: w.names[:w.rng.IntN(min(3, len(w.names)+1))]})
+			}
+		}
+		spec.Stages = append(spec.Stages, st)
+	}
+	w.specs[spec.ID] = spec
+	var try func()
+	try = func() { // a client tries until its submit is acknowledged
+		if _, known := w.core.Hash(spec.ID); !known {
+			w.step(Submitted{spec})
+		}
+		if !slices.ContainsFunc(w.records, func(r Record) bool { x, ok := r.(Submitted); return ok && x.Spec.ID == spec.ID }) {
+			w.after(time.Second, try)
+		}
+	}
+	try()
+}
+
+// misfortune does one bad thing to the cluster, and comes back.
+func (w *world) misfortune() {
+	if !w.faults {
+		if !slices.ContainsFunc(w.names, func(n string) bool { return w.workers[n].alive }) {
+			w.addWorker()
+		}
+		return
+	}
+	x := w.workers[w.names[w.rng.IntN(len(w.names))]]
+	switch w.rng.IntN(8) {
+	case 0, 1:
+		w.addWorker()
+	case 2: // dies; the lease tells
+		x.alive = false
+	case 3: // dies; somebody tells
+		x.alive = false
+		w.step(WorkerLost{x.name})
+	case 4: // its disk loses something
+		for _, a := range sortedAttempts(x.store) {
+			if w.chance(30) {
+				delete(x.store, a)
+			}
+		}
+	case 5: // the network is cut
+		x.silent = w.now.Add(w.upTo(20 * time.Second))
+	case 6: // a client finds an output unreadable
+		if id := job.ID(fmt.Sprint("j", w.rng.IntN(3))); w.specs[id].ID != "" {
+			if c := w.core.Commits(id, len(w.specs[id].Stages)-1); len(c) > 0 {
+				if p := c[w.rng.IntN(len(c))]; p.Worker != "" {
+					w.step(OutputLost{p.Attempt})
+				}
+			}
+		}
+	case 7:
+		if id := job.ID(fmt.Sprint("j", w.rng.IntN(3))); w.specs[id].ID != "" && w.chance(10) {
+			w.cancelled[id] = true
+			w.step(Cancelled{id, "enough"})
+		}
+	}
+	w.after(w.upTo(4*time.Second), w.misfortune)
+}
+
+func (w *world) checkResults() {
+	for id, spec := range w.specs {
+		end := w.ended[id]
+		status, _ := w.core.Status(id)
+		if status.Outcome != end.Outcome {
+			w.Errorf("job %s ended %v, status says %v", id, end.Outcome, status.Outcome)
+		}
+		switch end.Outcome {
+		case Failed:
+			if end.Failure.Message != "boom" {
+				w.Errorf("job %s failed: %s", id, end.Failure.Message)
+			}
+			continue
+		case Aborted:
+			if !w.cancelled[id] {
+				w.Errorf("job %s was cancelled by nobody", id)
+			}
+			continue
+		}
+		want := map[job.Task]uint64{}
+		for k, st := range spec.Stages {
+			for i := range st.Tasks {
+				var inputs [][]uint64
+				for _, e := range st.Inputs {
+					var in []uint64
+					for p := range spec.Stages[e.From].Tasks {
+						in = append(in, want[job.Task{Stage: e.From, Index: p}])
+					}
+					inputs = append(inputs, in)
+				}
+				want[job.Task{Stage: k, Index: i}] = output(id, job.Task{Stage: k, Index: i}, inputs)
+			}
+			if sum := status.Stages[k].Sum; int(sum.Records) != st.Tasks || int(sum.Counters["n"]) != 2*st.Tasks {
+				w.Errorf("job %s: stage %d of %d tasks counted %+v", id, k, st.Tasks, sum)
+			}
+			for i, p := range w.core.Commits(id, k) {
+				if p.Worker == "" {
+					continue // lost after the end of the job
+				}
+				if got, ok := w.workers[p.Worker].store[p.Attempt]; ok && got != want[job.Task{Stage: k, Index: i}] {
+					w.Errorf("job %s: %s is wrong", id, p.Attempt)
+				}
+			}
+		}
+	}
+}

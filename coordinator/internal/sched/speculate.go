@@ -1,0 +1,83 @@
+package sched
+
+import (
+	"slices"
+	"time"
+)
+
+// Near the end of a stage, idle slots race its stragglers: a second attempt starts elsewhere, and the first to finish
+// wins. See Dean and Ghemawat, "MapReduce" (OSDI 2004), section 3.6.
+
+// speculateEvery is how often stragglers are looked for.
+const speculateEvery = time.Second
+
+func (s *Scheduler) speculate() {
+	if s.cfg.StragglerRatio < 0 || s.idle.Len() == 0 || s.running == 0 {
+		s.speculateAt = time.Time{}
+		return
+	}
+	if !s.speculateAt.IsZero() && s.now.Before(s.speculateAt) {
+		return
+	}
+	look := !s.speculateAt.IsZero()
+	s.speculateAt = s.now.Add(speculateEvery)
+	if !look || s.settling {
+		return
+	}
+	for _, j := range s.active {
+		for _, st := range j.stages {
+			if st.count[running] == 0 || st.count[waiting] > 0 || st.missing > 0 || st.count[done] < (len(st.tasks)+1)/2 {
+				continue
+			}
+			limit := max(s.cfg.SpeculateAfter, time.Duration(s.cfg.StragglerRatio*float64(st.took.median())))
+			for e := st.running.Front(); e != nil; e = e.Next() {
+				a := e.Value.(*attempt)
+				if s.now.Sub(a.since) < limit {
+					break
+				}
+				if a.also != nil || a.task().run != a {
+					continue // in a race already
+				}
+				if w := s.idleBut(a.w); w != nil {
+					s.launch(w, a.ref, true)
+				}
+			}
+		}
+	}
+}
+
+// idleBut returns an idle worker other than w, or nil.
+func (s *Scheduler) idleBut(w *worker) *worker {
+	for e := s.idle.Front(); e != nil; e = e.Next() {
+		if x := e.Value.(*worker); x != w {
+			s.idle.MoveToBack(e)
+			return x
+		}
+	}
+	return nil
+}
+
+// durations remembers how long the latest attempts of a stage took.
+type durations struct {
+	last []time.Duration
+	next int
+}
+
+func (d *durations) add(t time.Duration) {
+	const keep = 99
+	if len(d.last) < keep {
+		d.last = append(d.last, t)
+		return
+	}
+	d.last[d.next] = t
+	d.next = (d.next + 1) % keep
+}
+
+// median returns zero when nothing was added.
+func (d *durations) median() time.Duration {
+	if len(d.last) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(d.last))
+	return sorted[len(sorted)/2]
+}

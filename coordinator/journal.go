@@ -1,0 +1,164 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+)
+
+// Journal is an ordered list of events, in memory that outlives the process. Package journal keeps it on Badger.
+type Journal interface {
+	// Append adds events next to each other, all of them or none, and returns the number of the last one when they are
+	// durable. An error that wraps journal.ErrDiskFull means that nothing was added and that it may work later.
+	Append(ctx context.Context, events ...[]byte) (last uint64, err error)
+	// Replay calls fn for every event after the last snapshot, in order.
+	Replay(fn func(seq uint64, ev []byte) error) error
+	// Snapshot replaces all events up to seq by state.
+	Snapshot(seq uint64, state []byte) error
+	// LoadSnapshot returns the last snapshot, or zero and nil.
+	LoadSnapshot() (seq uint64, state []byte, err error)
+}
+
+// errJournal means that the journal failed for good. Run returns it.
+var errJournal = errors.New("journal failed")
+
+// diskFullWait is how long to wait before decisions are written again to a disk that was full.
+const diskFullWait = time.Second
+
+// replay rebuilds the core.
+func (c *Coordinator) replay(ctx context.Context) error {
+	if c.cfg.Journal == nil {
+		return nil
+	}
+	seq, state, err := c.cfg.Journal.LoadSnapshot()
+	if err != nil {
+		return fmt.Errorf("coordinator: %w", err)
+	}
+	c.last = seq
+	restore := func(seq uint64, ev []byte) error {
+		rec, err := decode(ev)
+		if err != nil {
+			return fmt.Errorf("coordinator: journal: event %d: %w", seq, err)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.core.Restore(rec)
+		return nil
+	}
+	for len(state) > 0 {
+		n, k := binary.Uvarint(state)
+		if k <= 0 || n > uint64(len(state)-k) {
+			return fmt.Errorf("coordinator: journal: snapshot of event %d ends in the middle; restore a copy of the directory", seq)
+		}
+		if err := restore(seq, state[k:k+int(n)]); err != nil {
+			return err
+		}
+		state = state[k+int(n):]
+	}
+	err = c.cfg.Journal.Replay(func(seq uint64, ev []byte) error {
+		c.last = seq
+		c.written++
+		return restore(seq, ev)
+	})
+	if err != nil || c.last == 0 {
+		return err
+	}
+	c.mu.Lock()
+	for _, id := range c.core.Jobs() {
+		w := newWatch()
+		if status, _ := c.core.Status(id); status.Outcome != JobRunning {
+			w.finish(id, status.Outcome, status.Failure)
+		}
+		c.watches[id] = w
+	}
+	cmds := append([]sched.Command(nil), c.core.Step(time.Now(), sched.Restarted{})...)
+	jobs, epoch := len(c.watches), c.core.Epoch()
+	c.mu.Unlock()
+	c.cfg.Log.Info("coordinator restarted", "jobs", jobs, "epoch", epoch, "event", c.last)
+	if err := c.write(ctx, cmds); err != nil {
+		return err
+	}
+	for _, cmd := range cmds {
+		c.act(cmd)
+	}
+	return c.snapshot()
+}
+
+// write makes all records among cmds durable at once. While the disk is full it waits: what was decided cannot be refused.
+func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
+	var records []sched.Record
+	for _, cmd := range cmds {
+		if w, ok := cmd.(sched.Write); ok {
+			if _, admitted := w.Record.(sched.Submitted); !admitted {
+				records = append(records, w.Record)
+			}
+		}
+	}
+	for logged := false; ; {
+		err := c.append(ctx, records)
+		if err == nil || errors.Is(err, errJournal) {
+			return err
+		}
+		if !logged {
+			logged = true
+			c.cfg.Log.Error("coordinator waits: free some disk space", "err", err)
+		}
+		select {
+		case <-time.After(diskFullWait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// append adds records to the journal. An error wraps errJournal, unless it wraps journal.ErrDiskFull.
+func (c *Coordinator) append(ctx context.Context, records []sched.Record) error {
+	if c.cfg.Journal == nil || len(records) == 0 {
+		return nil
+	}
+	events := make([][]byte, len(records))
+	for i, rec := range records {
+		var err error
+		if events[i], err = encode(rec); err != nil {
+			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+		}
+	}
+	last, err := c.cfg.Journal.Append(ctx, events...)
+	switch {
+	case err == nil:
+		c.last = last
+		c.written += len(events)
+		return nil
+	case errors.Is(err, journal.ErrDiskFull):
+		return err
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	}
+	return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+}
+
+// snapshot replaces the journal by what it amounts to, when it has grown long. That it fails is no harm.
+func (c *Coordinator) snapshot() error {
+	if c.cfg.Journal == nil || c.written < c.cfg.SnapshotEvery {
+		return nil
+	}
+	c.written = 0
+	var state []byte
+	for rec := range c.core.Records() { // no lock: nobody else changes what it reads
+		ev, err := encode(rec)
+		if err != nil {
+			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+		}
+		state = binary.AppendUvarint(state, uint64(len(ev)))
+		state = append(state, ev...)
+	}
+	if err := c.cfg.Journal.Snapshot(c.last, state); err != nil {
+		c.cfg.Log.Warn("journal keeps growing: no snapshot", "err", err)
+	}
+	return nil
+}

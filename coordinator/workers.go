@@ -1,0 +1,83 @@
+package coordinator
+
+import (
+	"fmt"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// Worker is how the coordinator speaks to a worker. The methods must not block; they may call the coordinator back.
+type Worker interface {
+	// Launch asks for an attempt. Whatever becomes of it, the worker reports its end once, with Done or Failed; that frees
+	// the slot. Everything that l points to is shared and must not be changed.
+	Launch(l job.Launch)
+	// Cancel asks for the end of an attempt, which may have ended already. The worker still reports it when it was running.
+	Cancel(a job.Attempt)
+	// Drop says that the output of an attempt is needed no more.
+	Drop(a job.Attempt)
+}
+
+// Join offers the slots of a worker. held are the attempts whose sealed output it has: those that count are kept, the others
+// dropped. name must be one that no living worker has; the same name again replaces the former worker, whose attempts
+// count as lost. From now on the worker calls Heartbeat more often than every LeaseTTL/3.
+func (c *Coordinator) Join(name string, slots int, zone string, held []job.Attempt, w Worker) error {
+	return c.Rejoin(name, slots, zone, held, nil, w)
+}
+
+// Rejoin is Join for a worker that is running attempts, as after a restart of the coordinator or a lost lease. Attempts
+// that can still help go on, the others are cancelled.
+func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running []job.Attempt, w Worker) error {
+	if name == "" || slots < 1 || w == nil {
+		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
+	}
+	return c.post(message{ev: sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Held: held, Running: running}, worker: w})
+}
+
+// Leave takes a worker away at once. Its attempts run elsewhere, and so do those of its outputs that are still needed.
+func (c *Coordinator) Leave(name string) { _ = c.post(message{ev: sched.WorkerLost{Worker: name}}) }
+
+// Heartbeat renews the lease of a worker. It returns ErrLeaseLost when there is none; the worker then joins again.
+func (c *Coordinator) Heartbeat(name string) error { return c.heartbeat(name, nil) }
+
+// Running is a Heartbeat that lists all attempts that the worker runs, so that launches and reports that were lost on the way
+// are noticed. Workers at the other end of a network use it.
+func (c *Coordinator) Running(name string, attempts []job.Attempt) error {
+	if attempts == nil {
+		attempts = []job.Attempt{}
+	}
+	return c.heartbeat(name, attempts)
+}
+
+func (c *Coordinator) heartbeat(name string, running []job.Attempt) error {
+	c.mu.Lock()
+	known := c.core.Joined(name) || c.joining[name] > 0
+	c.mu.Unlock()
+	if err := c.post(message{ev: sched.Heartbeat{Worker: name, Running: running}}); err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("worker %s: %w", name, ErrLeaseLost)
+	}
+	return nil
+}
+
+// Done reports the sealed output of an attempt. The coordinator takes it as the task's output or asks the worker to drop it.
+func (c *Coordinator) Done(worker string, m *job.Manifest) {
+	sum := sched.Summary{Bytes: m.Bytes(), Counters: m.Counters}
+	for i := range m.Extents {
+		sum.Records += m.Extents[i].Records
+	}
+	_ = c.post(message{ev: sched.AttemptDone{Worker: worker, Attempt: m.Attempt, Summary: sum}})
+}
+
+// Failed reports that an attempt ended without output.
+func (c *Coordinator) Failed(worker string, a job.Attempt, f job.Failure) {
+	_ = c.post(message{ev: sched.AttemptFailed{Worker: worker, Attempt: a, Failure: f}})
+}
+
+// OutputLost reports that the output of a committed attempt cannot be read. The task runs again if a stage or the client
+// still needs it. After the end of the job it changes nothing.
+func (c *Coordinator) OutputLost(a job.Attempt) {
+	_ = c.post(message{ev: sched.OutputLost{Attempt: a}})
+}

@@ -1,0 +1,166 @@
+// Package wire turns the words of package job into the messages of proto/layshaft/v1 and back. It is the only place that
+// knows both.
+//
+// What comes from the network or the disk is hostile: the FromProto functions refuse numbers out of range and unknown
+// kinds, with an error that names the field. The ToProto functions take what Go code made; text for people that is not
+// UTF-8 is repaired, because protobuf would refuse the whole message. Either side may share memory with its argument.
+// An empty slice comes back as nil.
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// decoder keeps the first error of a conversion.
+type decoder struct{ err error }
+
+func (d *decoder) fail(format string, a ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf(format, a...)
+	}
+}
+
+// size checks a number that must not be negative.
+func (d *decoder) size(field string, v int64) int64 {
+	if v < 0 {
+		d.fail("%s is %d, below 0", field, v)
+	}
+	return v
+}
+
+// count checks a number that must not be negative and must fit into an int.
+func (d *decoder) count(field string, v int64) int {
+	if int64(int(v)) != v {
+		d.fail("%s is %d, too large for this machine", field, v)
+	}
+	return int(d.size(field, v))
+}
+
+// kind finds the Go value of an enumeration in its table.
+func kind[G ~int, P comparable](d *decoder, field string, table []P, v P) G {
+	i := slices.Index(table, v)
+	if i < 0 {
+		d.fail("%s %v is unknown; it may come from a newer version", field, v)
+	}
+	return G(i)
+}
+
+// list converts all of in, and gives nil for none.
+func list[A, B any](in []A, convert func(A) B) []B {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]B, len(in))
+	for i := range in {
+		out[i] = convert(in[i])
+	}
+	return out
+}
+
+// text makes text for people fit for protobuf.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// TaskToProto converts a task.
+func TaskToProto(t job.Task) *layshaftv1.Task {
+	return &layshaftv1.Task{Stage: int64(t.Stage), Index: int64(t.Index)}
+}
+
+// TaskFromProto converts a task; nil is task 0/0.
+func TaskFromProto(p *layshaftv1.Task) (job.Task, error) {
+	var d decoder
+	return d.task(p), d.err
+}
+
+func (d *decoder) task(p *layshaftv1.Task) job.Task {
+	return job.Task{Stage: d.count("stage", p.GetStage()), Index: d.count("index", p.GetIndex())}
+}
+
+// AttemptToProto converts an attempt.
+func AttemptToProto(a job.Attempt) *layshaftv1.Attempt {
+	return &layshaftv1.Attempt{Job: string(a.Job), Task: TaskToProto(a.Task), N: int64(a.N)}
+}
+
+// AttemptFromProto converts an attempt; nil is an error.
+func AttemptFromProto(p *layshaftv1.Attempt) (job.Attempt, error) {
+	var d decoder
+	return d.attempt(p), d.err
+}
+
+func (d *decoder) attempt(p *layshaftv1.Attempt) job.Attempt {
+	if p == nil {
+		d.fail("attempt is not set")
+	}
+	return job.Attempt{Job: job.ID(p.GetJob()), Task: d.task(p.GetTask()), N: d.count("attempt", p.GetN())}
+}
+
+func splitToProto(s job.Split) *layshaftv1.Split {
+	return &layshaftv1.Split{Label: text(s.Label), Bytes: s.Bytes, Hosts: s.Hosts, Note: text(s.Note), Data: s.Data}
+}
+
+func (d *decoder) split(p *layshaftv1.Split) job.Split {
+	return job.Split{Label: p.GetLabel(), Bytes: d.size("bytes of a split", p.GetBytes()), Hosts: p.GetHosts(),
+		Note: p.GetNote(), Data: p.GetData()}
+}
+
+// SpecToProto converts a job.
+func SpecToProto(s *job.Spec) *layshaftv1.Spec {
+	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Stages: list(s.Stages, stageToProto)}
+}
+
+func stageToProto(s job.Stage) *layshaftv1.Stage {
+	return &layshaftv1.Stage{
+		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout),
+		Splits: list(s.Splits, splitToProto),
+		Inputs: list(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
+			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
+		}),
+	}
+}
+
+// SpecFromProto converts a job. Whether its stages fit together is not checked here.
+func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
+	if p == nil {
+		return nil, errors.New("job is not set")
+	}
+	var d decoder
+	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Stages: list(p.GetStages(), d.stage)}
+	if d.err != nil {
+		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.err)
+	}
+	return s, nil
+}
+
+func (d *decoder) stage(p *layshaftv1.Stage) job.Stage {
+	return job.Stage{
+		Name: p.GetName(), Tasks: d.count("tasks", p.GetTasks()), MaxAttempts: d.count("max attempts", p.GetMaxAttempts()),
+		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())),
+		Splits:  list(p.GetSplits(), d.split),
+		Inputs: list(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
+			return job.Edge{From: d.count("from", e.GetFrom()), Port: d.count("port", e.GetPort()), Input: d.count("input", e.GetInput()),
+				Mode: kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}
+		}),
+	}
+}
+
+// Tables of the enumerations, by their Go value.
+var (
+	modes = []layshaftv1.Mode{
+		job.Shuffle:   layshaftv1.Mode_MODE_SHUFFLE,
+		job.Broadcast: layshaftv1.Mode_MODE_BROADCAST,
+		job.Range:     layshaftv1.Mode_MODE_RANGE,
+	}
+	failureKinds = []layshaftv1.FailureKind{
+		job.Transient:  layshaftv1.FailureKind_FAILURE_KIND_TRANSIENT,
+		job.Fatal:      layshaftv1.FailureKind_FAILURE_KIND_FATAL,
+		job.InputLost:  layshaftv1.FailureKind_FAILURE_KIND_INPUT_LOST,
+		job.Cancelled:  layshaftv1.FailureKind_FAILURE_KIND_CANCELLED,
+		job.WorkerLost: layshaftv1.FailureKind_FAILURE_KIND_WORKER_LOST,
+	}
+)

@@ -1,0 +1,150 @@
+package csvio
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// A column is one cell of a record: a field of the struct, or of a struct inside it.
+type column struct {
+	field     string // for people: Product.Price
+	name      string // the name written in headers
+	alias     string // the name without tags, found in headers regardless of case; empty when there is a csv tag
+	offset    uintptr
+	typ       reflect.Type
+	optional  bool   // the file may lack the column
+	omitempty bool   // an empty cell is the zero value
+	layout    string // of a time
+	decimals  int    // of an integer that holds a scaled decimal; -1 when it does not
+}
+
+var (
+	pairType        = reflect.TypeFor[mapreduce.KV[int, int]]()
+	timeType        = reflect.TypeFor[time.Time]()
+	stringsType     = reflect.TypeFor[[]string]()
+	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	marshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// columnsOf lists the columns of a struct in the order of its fields.
+func columnsOf(t reflect.Type) ([]column, error) {
+	if t.Kind() != reflect.Struct || isLeaf(t) {
+		return nil, fmt.Errorf("%v is neither a struct nor []string; give a struct whose fields are the columns", t)
+	}
+	w := columnWalk{seen: map[string]string{}}
+	if err := w.walk(t, t.Name(), "", "", 0); err != nil {
+		return nil, err
+	}
+	if len(w.columns) == 0 {
+		return nil, fmt.Errorf("%v has no exported field; a column is an exported field", t)
+	}
+	return w.columns, nil
+}
+
+// isLeaf reports that a type is one cell even when it is a struct.
+func isLeaf(t reflect.Type) bool {
+	return t == timeType || t.Implements(marshalerType) || reflect.PointerTo(t).Implements(unmarshalerType)
+}
+
+type columnWalk struct {
+	columns []column
+	seen    map[string]string // field by column name
+}
+
+func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offset uintptr) error {
+	pair := t.PkgPath() == pairType.PkgPath() && strings.HasPrefix(t.Name(), "KV[")
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("csv"), ",")
+		if name == "-" && options == "" || !f.IsExported() && !f.Anonymous {
+			continue
+		}
+		c := column{field: path + "." + f.Name, typ: f.Type, offset: offset + f.Offset, decimals: -1, layout: f.Tag.Get("layout")}
+		inline := pair || f.Anonymous && name == ""
+		for option := range strings.SplitSeq(options, ",") {
+			switch option {
+			case "":
+			case "optional":
+				c.optional = true
+			case "omitempty":
+				c.omitempty = true
+			case "inline":
+				inline = true
+			default:
+				return fmt.Errorf("field %s: csv option %q is not known; there are optional, omitempty and inline", c.field, option)
+			}
+		}
+		if name == "" {
+			c.alias, name = aliasPrefix+f.Name, f.Name
+			if n, _, _ := strings.Cut(f.Tag.Get("json"), ","); n != "" && n != "-" {
+				name = n
+			} else if pair {
+				name = strings.ToLower(name)
+			}
+		}
+		c.name = prefix + name
+		if f.Type.Kind() == reflect.Struct && !isLeaf(f.Type) {
+			p, a := c.name+".", aliasPrefix+f.Name+"."
+			if inline {
+				p, a = prefix, aliasPrefix
+			}
+			if err := w.walk(f.Type, c.field, p, a, c.offset); err != nil {
+				return err
+			}
+			continue
+		}
+		if !f.IsExported() {
+			continue
+		}
+		if d, ok := f.Tag.Lookup("decimal"); ok {
+			n, err := strconv.Atoi(d)
+			if k := deref(f.Type).Kind(); err != nil || n < 0 || n > 18 || k < reflect.Int || k > reflect.Uint64 {
+				return fmt.Errorf("field %s %v: decimal:%q needs an integer field and a number of decimals from 0 to 18", c.field, f.Type, d)
+			}
+			c.decimals = n
+		}
+		if other, ok := w.seen[c.name]; ok {
+			return fmt.Errorf("fields %s and %s are both column %q; rename one with a csv tag", other, c.field, c.name)
+		}
+		w.seen[c.name] = c.field
+		w.columns = append(w.columns, c)
+	}
+	return nil
+}
+
+func deref(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
+}
+
+// find returns the position of the column in a header: by its name, else by its field's name regardless of case. It is -1
+// when the header lacks the column, and an error when more than one place fits.
+func (c *column) find(header []string) (int, error) {
+	at := -1
+	for _, fits := range []func(string) bool{
+		func(h string) bool { return h == c.name },
+		func(h string) bool { return c.alias != "" && strings.EqualFold(h, c.alias) },
+	} {
+		for i, h := range header {
+			if !fits(h) {
+				continue
+			}
+			if at >= 0 {
+				return 0, fmt.Errorf("columns %d and %d both fit field %s; rename one, or give the field a csv tag with the exact name", at+1, i+1, c.field)
+			}
+			at = i
+		}
+		if at >= 0 {
+			return at, nil
+		}
+	}
+	return -1, nil
+}

@@ -1,0 +1,252 @@
+package csvio
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// Read hands out the rows of one split. Malformed rows go to r.Bad.
+func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+	var d description
+	if err := json.Unmarshal(split.Data, &d); err != nil || len(d.Use) != len(d.Slices) {
+		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
+	}
+	for i, sl := range d.Slices {
+		if d.Use[i] < 0 || d.Use[i] >= len(d.Headers) {
+			continue // an empty file
+		}
+		header := d.Headers[d.Use[i]]
+		dec, err := newRowDecoder[T](s, header, d.Headers[0])
+		if err != nil {
+			return fmt.Errorf("%s: %w", sl.Path, err)
+		}
+		rd := sliceReader[T]{
+			reader: r,
+			slice:  sl,
+			parser: newParser(s.comma, s.noQuotes, dec.want),
+			dec:    dec,
+			header: header,
+			skip:   !s.noHeader && sl.Offset == 0,
+			source: &s,
+		}
+		if sl.Offset == 0 {
+			rd.line = 1
+		}
+		if err := files.Exact(ctx, sl, rd.chunk); err != nil {
+			return err
+		}
+		if r.Stopped() {
+			return nil
+		}
+	}
+	return nil
+}
+
+// A sliceReader reads the rows of one slice.
+type sliceReader[T any] struct {
+	reader *mapreduce.Reader[T]
+	slice  files.Slice
+	parser *parser
+	dec    *rowDecoder[T]
+	header []string
+	skip   bool // the next row that is not blank is the header
+	source *Source[T]
+
+	line  int64 // of the row at hand, when the slice starts the file or a row was malformed; else 0
+	feeds int64 // line feeds of the slice before the row at hand
+	row   T
+}
+
+// chunk reads the rows of a chunk, as files.Exact asks for.
+func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) {
+	r, p := rd.reader, rd.parser
+	p.reset(c.Data, last)
+	r.Path = c.Path
+	rows := int64(0)
+	for took < len(c.Data) {
+		next, err := p.row(took)
+		if errors.Is(err, errMore) {
+			if took == 0 && len(c.Data) >= files.MaxRecord {
+				return 0, fmt.Errorf("%s:%d: a row longer than %d bytes; is a quote left open?", c.Path, rd.lineNumber(), files.MaxRecord)
+			}
+			break
+		}
+		if r.Stopped() {
+			return 0, files.Stop
+		}
+		r.Offset, r.Line = c.Offset+int64(took), rd.line
+		switch {
+		case err != nil:
+			err = rd.bad(rd.malformed(err), c.Data[took:next])
+		case p.n == 0: // a blank line
+		case rd.skip:
+			rd.skip = false
+		case p.n != len(rd.header):
+			err = rd.bad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.n, len(rd.header)), c.Data[took:next])
+		case p.feeds > 1 && rd.source.noFeeds:
+			return 0, fmt.Errorf("%s:%d: a cell holds a line feed, against NoLineFeeds; take that option away", c.Path, rd.lineNumber())
+		default:
+			if err = rd.dec.decode(p, &rd.row); err != nil {
+				err = rd.bad(err, c.Data[took:next])
+				break
+			}
+			rows++
+			r.Emit(&rd.row)
+		}
+		if err != nil {
+			return 0, err
+		}
+		took = next
+		rd.feeds += int64(p.feeds)
+		if rd.line > 0 {
+			rd.line += int64(p.feeds)
+		}
+	}
+	r.Add(rows, int64(took))
+	return took, nil
+}
+
+// lineNumber returns the line of the row at hand.
+func (rd *sliceReader[T]) lineNumber() int64 {
+	if rd.line == 0 {
+		base, err := files.LineOf(rd.slice.Path, rd.slice.Codec, rd.slice.Offset)
+		if err != nil {
+			return 0
+		}
+		rd.line = base + rd.feeds
+	}
+	return rd.line
+}
+
+// bad reports the row at hand.
+func (rd *sliceReader[T]) bad(err error, raw []byte) error {
+	r := rd.reader
+	r.Line = rd.lineNumber()
+	return r.Bad(fmt.Errorf("%s:%d: %w", r.Path, r.Line, err), bytes.Clone(raw))
+}
+
+// malformed adds the column's name to a rowError.
+func (rd *sliceReader[T]) malformed(err error) error {
+	var e *rowError
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.column < 0 || e.column >= len(rd.header) {
+		return errors.New(e.what)
+	}
+	return fmt.Errorf("column %q: %s", rd.header[e.column], e.what)
+}
+
+// A rowDecoder turns a row into a record.
+type rowDecoder[T any] struct {
+	want  int // cells of a row that may be needed
+	cells []cell
+	order []int    // of a []string: which cells
+	slab  []string // of a []string: room for more of them
+	arena arena
+}
+
+// cell says which cell goes to which field.
+type cell struct {
+	at     int
+	offset uintptr
+	decode decoder
+	column *column
+	name   string
+}
+
+// newRowDecoder compiles the way from a row with the given header to a T. first is the header of the first file.
+func newRowDecoder[T any](s Source[T], header, first []string) (*rowDecoder[T], error) {
+	d := &rowDecoder[T]{}
+	t := reflect.TypeFor[T]()
+	if t == stringsType {
+		return d, d.choose(header, first, s.columns)
+	}
+	columns, err := columnsOf(t)
+	if err != nil {
+		return nil, err
+	}
+	for i := range columns {
+		c := &columns[i]
+		at, err := c.find(header)
+		if err != nil {
+			return nil, err
+		}
+		decode, err := c.decoder(&d.arena)
+		if err != nil {
+			return nil, err
+		}
+		if at < 0 && !c.optional {
+			return nil, fmt.Errorf("no column %q for field %s; the columns are %s; name the right one with a csv tag, or tag the field csv:\",optional\"",
+				c.name, c.field, quoted(header))
+		}
+		if at >= 0 {
+			d.cells = append(d.cells, cell{at, c.offset, decode, c, header[at]})
+			d.want = max(d.want, at+1)
+		}
+	}
+	slices.SortFunc(d.cells, func(a, b cell) int { return a.at - b.at })
+	return d, nil
+}
+
+// choose finds the cells of a []string: those named, else those of the first file.
+func (d *rowDecoder[T]) choose(header, first, names []string) error {
+	if len(names) == 0 {
+		names = first
+		if len(header) != len(first) {
+			return fmt.Errorf("%d columns, where the first file has %d: %s; choose those that all files have with Columns", len(header), len(first), quoted(first))
+		}
+	}
+	for i, name := range names {
+		at := slices.Index(header, name)
+		if slices.Equal(names, header) {
+			at = i
+		} else if at >= 0 && slices.Contains(header[at+1:], name) {
+			return fmt.Errorf("two columns are named %q; rename one", name)
+		}
+		if at < 0 {
+			return fmt.Errorf("no column %q; the columns are %s", name, quoted(header))
+		}
+		d.order = append(d.order, at)
+		d.want = max(d.want, at+1)
+	}
+	return nil
+}
+
+// decode decodes the parser's row into out.
+func (d *rowDecoder[T]) decode(p *parser, out *T) error {
+	if d.order != nil {
+		if len(d.slab) < len(d.order) {
+			d.slab = make([]string, len(d.order)*max(1, 4096/len(d.order)))
+		}
+		row := d.slab[:len(d.order):len(d.order)]
+		d.slab = d.slab[len(d.order):]
+		for i, at := range d.order {
+			row[i] = d.arena.keep(p.text(at))
+		}
+		*any(out).(*[]string) = row
+		return nil
+	}
+	*out = *new(T)
+	base := unsafe.Pointer(out)
+	for i := range d.cells {
+		c := &d.cells[i]
+		text := p.text(c.at)
+		if err := c.decode(unsafe.Add(base, c.offset), text); err != nil {
+			if len(text) > 60 {
+				text = text[:60] + "…"
+			}
+			return fmt.Errorf("column %q, field %s %v: %q: %w", c.name, c.column.field, c.column.typ, text, err)
+		}
+	}
+	return nil
+}

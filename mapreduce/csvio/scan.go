@@ -1,0 +1,111 @@
+package csvio
+
+import "bytes"
+
+// A scanner finds where rows start, without cutting them into fields: it follows quotes only, jumping from one to the
+// next. It takes the bytes in blocks, in order, and may start behind any line feed, when it is told
+// whether that line feed is inside a quoted cell.
+//
+// It makes the same rows as type parser, malformed ones included.
+type scanner struct {
+	comma byte
+	state scanState
+	prev  byte  // the byte before the next block
+	at    int64 // position of the next block
+	first int64 // where the first row behind the start starts; -1 when none was found yet
+}
+
+type scanState byte
+
+const (
+	inRow    scanState = iota // outside quotes
+	inQuotes                  // inside a quoted cell
+	atQuote                   // behind a quote inside a quoted cell: it closes the cell or is doubled
+	inBadRow                  // behind an error: the row ends at the next line feed
+)
+
+// newScanner returns a scanner that starts at position at, behind a line feed.
+func newScanner(comma byte, at int64, quoted bool) scanner {
+	s := scanner{comma: comma, prev: '\n', at: at, first: -1}
+	if quoted {
+		s.state = inQuotes
+	} else {
+		s.first = at
+	}
+	return s
+}
+
+// quoted reports whether a line feed as the last byte of the last block would be inside a quoted cell.
+func (s *scanner) quoted() bool { return s.state == inQuotes }
+
+// scan reads the next block.
+func (s *scanner) scan(block []byte) {
+	if len(block) == 0 {
+		return
+	}
+	i, prev := 0, s.prev
+	for i < len(block) {
+		switch s.state {
+		case inRow:
+			q := find(block, i, len(block), '"')
+			if s.first < 0 {
+				s.seekRow(block, i, q)
+			}
+			if q < 0 {
+				i = len(block)
+				break
+			}
+			if q > 0 {
+				prev = block[q-1]
+			}
+			if prev == s.comma || prev == '\n' {
+				s.state = inQuotes
+			} else {
+				s.state = inBadRow
+			}
+			i = q + 1
+		case inQuotes:
+			q := find(block, i, len(block), '"')
+			if q < 0 {
+				i = len(block)
+				break
+			}
+			s.state = atQuote
+			i = q + 1
+		case atQuote:
+			switch block[i] {
+			case '"':
+				s.state = inQuotes
+				i++
+			case s.comma:
+				s.state = inRow
+				i++
+			default:
+				s.state = inBadRow // or the line's end: the same to us
+			}
+		case inBadRow:
+			q := bytes.IndexByte(block[i:], '\n')
+			if q < 0 {
+				i = len(block)
+				break
+			}
+			i += q + 1
+			s.state = inRow
+			if s.first < 0 {
+				s.first = s.at + int64(i)
+			}
+		}
+	}
+	s.prev = block[len(block)-1]
+	s.at += int64(len(block))
+}
+
+// seekRow looks for the end of the current row in block[from:to]; to is -1 for the end of the block.
+func (s *scanner) seekRow(block []byte, from, to int) {
+	if to < 0 {
+		to = len(block)
+	}
+	if i := bytes.IndexByte(block[from:to], '\n'); i >= 0 {
+		s.first = s.at + int64(from+i+1)
+	}
+}

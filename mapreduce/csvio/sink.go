@@ -1,0 +1,345 @@
+package csvio
+
+import (
+	"context"
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// Sink writes rows. It is a mapreduce.Sink[T]; its methods return changed copies.
+type Sink[T any] struct {
+	name     string
+	out      files.Output
+	one      bool
+	comma    byte
+	noHeader bool
+	header   []string // of a []string
+}
+
+// Write writes records to dir/part-00000.csv and so on, one file per task, each with a header, and dir/manifest.json last. T
+// is a struct, or []string for the cells as they are. The directory must be new, empty, or the output of an earlier run,
+// which is replaced.
+func Write[T any](dir string) Sink[T] {
+	return Sink[T]{name: fmt.Sprintf("csvio.Write(%q)", dir), out: &files.Dir{Path: dir, Ext: "csv"}, comma: ','}
+}
+
+// WriteFile writes records to a single file, in task order. A path that ends in .gz or .zst is compressed. An earlier
+// file is replaced when the job is done.
+func WriteFile[T any](path string) Sink[T] {
+	out := &files.One{Path: path, Compress: files.BySuffix(path)}
+	return Sink[T]{name: fmt.Sprintf("csvio.WriteFile(%q)", path), out: out, one: true, comma: ','}
+}
+
+// WriteTSV is Write with tabs between the cells, to dir/part-00000.tsv and so on.
+func WriteTSV[T any](dir string) Sink[T] {
+	return Sink[T]{name: fmt.Sprintf("csvio.WriteTSV(%q)", dir), out: &files.Dir{Path: dir, Ext: "tsv"}, comma: '\t'}
+}
+
+// WriteTSVFile is WriteFile with tabs between the cells.
+func WriteTSVFile[T any](path string) Sink[T] {
+	s := WriteFile[T](path)
+	s.name, s.comma = fmt.Sprintf("csvio.WriteTSVFile(%q)", path), '\t'
+	return s
+}
+
+// Comma sets the byte between cells, such as ';'.
+func (s Sink[T]) Comma(c byte) Sink[T] {
+	s.name, s.comma = fmt.Sprintf("%s.Comma(%q)", s.name, c), c
+	return s
+}
+
+// NoHeader leaves out the row of column names.
+func (s Sink[T]) NoHeader() Sink[T] {
+	s.name, s.noHeader = s.name+".NoHeader()", true
+	return s
+}
+
+// Header names the columns of a []string; without it there is no header.
+func (s Sink[T]) Header(columns ...string) Sink[T] {
+	s.name, s.header = fmt.Sprintf("%s.Header(%s)", s.name, quoted(columns)), columns
+	return s
+}
+
+// Gzip returns a sink whose files are compressed with gzip.
+func (s Sink[T]) Gzip() Sink[T] {
+	s.name, s.out = s.name+".Gzip()", s.out.With(files.Gzip)
+	return s
+}
+
+// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+func (s Sink[T]) Zstd() Sink[T] {
+	s.name, s.out = s.name+".Zstd()", s.out.With(files.Zstd)
+	return s
+}
+
+// String names the sink, such as csvio.Write("out").
+func (s Sink[T]) String() string { return s.name }
+
+// Check makes the directory, and refuses one that holds other files, and a T that cannot be written.
+func (s Sink[T]) Check(ctx context.Context) error {
+	if _, _, err := s.compile(); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return s.out.Check(ctx)
+}
+
+// Open starts the file of one attempt.
+func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+	head, row, err := s.compile()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s, err)
+	}
+	if s.one && t.Index > 0 {
+		head = nil // the files are joined
+	}
+	return files.NewAppender(ctx, s.out, files.Task(t), head, row)
+}
+
+// Finish moves the files of the committed attempts into place.
+func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
+	return s.out.Finish(ctx, job, parts)
+}
+
+// Abandon removes the temporary files of the job.
+func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
+
+// compile returns the header and the function that appends a row.
+func (s Sink[T]) compile() (head []byte, row func([]byte, *T) ([]byte, error), err error) {
+	if err := checkComma(s.comma); err != nil {
+		return nil, nil, err
+	}
+	t, names := reflect.TypeFor[T](), s.header
+	if t == stringsType {
+		row = func(dst []byte, r *T) ([]byte, error) {
+			cells := *any(r).(*[]string)
+			if len(cells) == 0 || len(s.header) > 0 && len(cells) != len(s.header) {
+				return dst, fmt.Errorf("%s: a row of %d cells, under a header of %d", s, len(cells), len(s.header))
+			}
+			return appendRow(dst, cells, s.comma), nil
+		}
+	} else {
+		if len(s.header) > 0 {
+			return nil, nil, fmt.Errorf("Header is for []string; the fields of %v name the columns", t)
+		}
+		columns, err := columnsOf(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		encoders := make([]encoder, len(columns))
+		for i := range columns {
+			if encoders[i], err = columns[i].encoder(s.comma); err != nil {
+				return nil, nil, err
+			}
+			names = append(names, columns[i].name)
+		}
+		row = func(dst []byte, r *T) (_ []byte, err error) {
+			start := len(dst)
+			for i := range columns {
+				if i > 0 {
+					dst = append(dst, s.comma)
+				}
+				if dst, err = encoders[i](dst, unsafe.Add(unsafe.Pointer(r), columns[i].offset)); err != nil {
+					return dst[:start], fmt.Errorf("field %s: %w", columns[i].field, err)
+				}
+			}
+			return endRow(dst, start), nil
+		}
+	}
+	if !s.noHeader && len(names) > 0 {
+		head = appendRow(nil, names, s.comma)
+	}
+	return head, row, nil
+}
+
+func appendRow(dst []byte, cells []string, comma byte) []byte {
+	start := len(dst)
+	for i, c := range cells {
+		if i > 0 {
+			dst = append(dst, comma)
+		}
+		dst = appendText(dst, c, comma)
+	}
+	return endRow(dst, start)
+}
+
+// endRow ends the row that starts at start. A row of one empty cell is quoted: a blank line would be no row.
+func endRow(dst []byte, start int) []byte {
+	if len(dst) == start {
+		dst = append(dst, `""`...)
+	}
+	return append(dst, '\n')
+}
+
+// appendText appends a cell, in quotes when encoding/csv would put it in quotes.
+func appendText(dst []byte, s string, comma byte) []byte {
+	if s == "" {
+		return dst
+	}
+	quote := s == `\.`
+	for i := 0; i < len(s) && !quote; i++ {
+		c := s[i]
+		quote = c == comma || c == '"' || c == '\n' || c == '\r'
+	}
+	if !quote {
+		first, _ := utf8.DecodeRuneInString(s)
+		if !unicode.IsSpace(first) {
+			return append(dst, s...)
+		}
+	}
+	dst = append(dst, '"')
+	for {
+		i := strings.IndexByte(s, '"')
+		if i < 0 {
+			break
+		}
+		dst = append(append(dst, s[:i+1]...), '"')
+		s = s[i+1:]
+	}
+	return append(append(dst, s...), '"')
+}
+
+// An encoder appends the cell of a field.
+type encoder func(dst []byte, field unsafe.Pointer) ([]byte, error)
+
+// encoder compiles the encoder of the column. It returns an error when the field's type has no text.
+func (c *column) encoder(comma byte) (encoder, error) {
+	e, err := c.encoderOf(c.typ, comma)
+	if err != nil || !c.omitempty {
+		return e, err
+	}
+	return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+		if reflect.NewAt(c.typ, field).Elem().IsZero() {
+			return dst, nil
+		}
+		return e(dst, field)
+	}, nil
+}
+
+func (c *column) encoderOf(t reflect.Type, comma byte) (encoder, error) {
+	switch {
+	case t.Kind() == reflect.Pointer && t.Elem().Kind() != reflect.Pointer:
+		e, err := c.encoderOf(t.Elem(), comma)
+		if err != nil {
+			return nil, err
+		}
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			if p := *(*unsafe.Pointer)(field); p != nil {
+				return e(dst, p)
+			}
+			return dst, nil
+		}, nil
+	case t == timeType:
+		layout := c.layout
+		if layout == "" {
+			layout = time.RFC3339Nano
+		}
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return appendText(dst, (*time.Time)(field).Format(layout), comma), nil
+		}, nil
+	case reflect.PointerTo(t).Implements(marshalerType):
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			text, err := reflect.NewAt(t, field).Interface().(encoding.TextMarshaler).MarshalText()
+			return appendText(dst, string(text), comma), err
+		}, nil
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return appendText(dst, *(*string)(field), comma), nil
+		}, nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		load := loadInt(t)
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			if n := load(field); n < 0 {
+				return appendDecimal(append(dst, '-'), -uint64(n), c.decimals), nil
+			}
+			return appendDecimal(dst, uint64(load(field)), c.decimals), nil
+		}, nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		load := loadUint(t)
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return appendDecimal(dst, load(field), c.decimals), nil
+		}, nil
+	case reflect.Float64:
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return appendFloat(dst, *(*float64)(field), 64), nil
+		}, nil
+	case reflect.Float32:
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return appendFloat(dst, float64(*(*float32)(field)), 32), nil
+		}, nil
+	case reflect.Bool:
+		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+			return strconv.AppendBool(dst, *(*bool)(field)), nil
+		}, nil
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
+				return appendText(dst, string(*(*[]byte)(field)), comma), nil
+			}, nil
+		}
+	}
+	return nil, fmt.Errorf("field %s %v cannot be written to a cell; give it a MarshalText method, or leave it out with csv:\"-\"", c.field, t)
+}
+
+func loadInt(t reflect.Type) func(unsafe.Pointer) int64 {
+	switch t.Size() {
+	case 8:
+		return func(p unsafe.Pointer) int64 { return *(*int64)(p) }
+	case 4:
+		return func(p unsafe.Pointer) int64 { return int64(*(*int32)(p)) }
+	case 2:
+		return func(p unsafe.Pointer) int64 { return int64(*(*int16)(p)) }
+	}
+	return func(p unsafe.Pointer) int64 { return int64(*(*int8)(p)) }
+}
+
+func loadUint(t reflect.Type) func(unsafe.Pointer) uint64 {
+	switch t.Size() {
+	case 8:
+		return func(p unsafe.Pointer) uint64 { return *(*uint64)(p) }
+	case 4:
+		return func(p unsafe.Pointer) uint64 { return uint64(*(*uint32)(p)) }
+	case 2:
+		return func(p unsafe.Pointer) uint64 { return uint64(*(*uint16)(p)) }
+	}
+	return func(p unsafe.Pointer) uint64 { return uint64(*(*uint8)(p)) }
+}
+
+// appendDecimal appends n / 10^decimals with all its decimals.
+func appendDecimal(dst []byte, n uint64, decimals int) []byte {
+	if decimals <= 0 {
+		return strconv.AppendUint(dst, n, 10)
+	}
+	power := uint64(1)
+	for range decimals {
+		power *= 10
+	}
+	dst = append(strconv.AppendUint(dst, n/power, 10), '.')
+	for n %= power; power > 1; {
+		power /= 10
+		dst = append(dst, '0'+byte(n/power))
+		n %= power
+	}
+	return dst
+}
+
+// appendFloat appends the shortest text that reads as f; very large and small numbers get an exponent.
+func appendFloat(dst []byte, f float64, bits int) []byte {
+	format := byte('f')
+	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(dst, f, format, -1, bits)
+}

@@ -1,0 +1,101 @@
+package mapreduce
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// explain prints what a run would do.
+func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
+	fmt.Fprintf(w, "job %s: %d stages, %d tasks, %d workers, %d slots, memory %s\n",
+		spec.ID, len(spec.Stages), spec.Tasks(), t.Workers, t.Slots, bytesText(t.Memory))
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "STAGE\tTASKS\tINPUT\tSTEPS\tOUTPUT")
+	estimate := make([]int64, len(c.stages)) // bytes that flow through each stage, at most
+	for i, s := range c.stages {
+		st := &spec.Stages[i]
+		input := ""
+		if s.head.read != nil {
+			for j := range st.Splits {
+				estimate[i] += st.Splits[j].Bytes
+			}
+			input = fmt.Sprintf("%s, %s in %d splits", s.head.read.source, bytesText(estimate[i]), len(st.Splits))
+		}
+		for _, e := range s.edges {
+			if e.Mode != job.Broadcast {
+				estimate[i] += estimate[e.From]
+			}
+			if input != "" {
+				input += "; "
+			}
+			input += fmt.Sprintf(edgeText[e.Mode], e.From)
+		}
+		if s.head.wide != nil {
+			input += fmt.Sprintf(", at most %s", bytesText(estimate[i]))
+		}
+		output := ""
+		for _, x := range s.ends {
+			if output != "" {
+				output += "; "
+			}
+			switch {
+			case x.out != nil && x.out.sink != nil:
+				output += x.out.sink.name
+			case x.out != nil && x.out.name == "":
+				output += "rows"
+			case x.out != nil:
+				output += "output " + x.out.name
+			case x.side:
+				output += "broadcast to " + x.n.label()
+			case x.n.wide.ranged:
+				output += "sorted runs for " + x.n.label()
+			default:
+				output += fmt.Sprintf("%d partitions for %s", c.partitions(x.n, spec), x.n.label())
+				if x.n.wide.combines {
+					output += ", combined in each task"
+				}
+			}
+		}
+		fmt.Fprintf(tw, "%d\t%d\t%s\t%s\t%s\n", i, st.Tasks, input, s.label, output)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for i := range spec.Stages {
+		notes := map[string]int{}
+		for _, sp := range spec.Stages[i].Splits {
+			if sp.Note != "" {
+				notes[sp.Note]++
+			}
+		}
+		for _, n := range slices.Sorted(maps.Keys(notes)) {
+			fmt.Fprintf(w, "stage %d: %d splits: %s\n", i, notes[n], n)
+		}
+	}
+	return nil
+}
+
+var edgeText = map[job.Mode]string{
+	job.Shuffle:   "shuffle of stage %d",
+	job.Broadcast: "all of stage %d, in memory",
+	job.Range:     "key ranges of stage %d",
+}
+
+// bytesText writes a number of bytes for people, in powers of 1,024.
+func bytesText(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, u := float64(n), -1
+	for f >= 1024 && u < len(units)-1 {
+		f /= 1024
+		u++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[u])
+}

@@ -1,0 +1,353 @@
+package files
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/zeebo/xxh3"
+)
+
+// write writes one attempt and returns its part.
+func write(t *testing.T, out Output, task Task, text string) []byte {
+	t.Helper()
+	a, err := NewAppender(context.Background(), out, task, nil, func(dst []byte, s *string) ([]byte, error) { return append(dst, *s...), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.SplitAfter(text, "\n") {
+		if err := a.Write(&l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part, err := a.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return part
+}
+
+// run writes tasks, each with a losing attempt beside the one that counts.
+func run(t *testing.T, out Output, job string, texts ...string) [][]byte {
+	t.Helper()
+	var parts [][]byte
+	for i, text := range texts {
+		write(t, out, Task{Job: job, Index: i, Of: len(texts), Attempt: 1}, "lost")
+		parts = append(parts, write(t, out, Task{Job: job, Index: i, Of: len(texts), Attempt: 2}, text))
+	}
+	return parts
+}
+
+// ls returns the names below dir and the content of all but manifests.
+func ls(t *testing.T, dir string) string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		if !d.IsDir() && d.Name() != manifestName {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			rel += "=" + string(data)
+		}
+		out = append(out, rel)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestDir(t *testing.T) {
+	ctx := context.Background()
+	d := &Dir{Path: filepath.Join(t.TempDir(), "a/out"), Ext: "txt"}
+	if err := d.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	parts := run(t, d, "j1", "zero", "one", "two")
+	if err := d.Finish(ctx, "j1", parts); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ls(t, d.Path), "manifest.json part-00000.txt=zero part-00001.txt=one part-00002.txt=two"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	var m manifest
+	data, err := os.ReadFile(filepath.Join(d.Path, manifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	want := Part{Name: "part-00001.txt", Bytes: 3, Records: 1, XXH3: fmt.Sprintf("%016x", xxh3.HashString("one"))}
+	if m.Layshaft != 1 || m.Job != "j1" || !m.Complete || len(m.Parts) != 3 || m.Parts[1] != want {
+		t.Errorf("manifest %+v", m)
+	}
+
+	// A later job with fewer parts replaces it, and leaves what is not its own alone.
+	if err := os.WriteFile(filepath.Join(d.Path, "notes"), []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Finish(ctx, "j2", run(t, d, "j2", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ls(t, d.Path), "manifest.json notes=mine part-00000.txt=new"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+
+	// A job that fails leaves nothing.
+	run(t, d, "j3", "x", "y")
+	if err := d.Abandon(ctx, "j3"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ls(t, d.Path), "manifest.json notes=mine part-00000.txt=new"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	tree(t, map[string]string{"full/data.txt": "x", "theirs/manifest.json": "{}", "torn/manifest.json": manifestHead, "file": "x", "fresh/.layshaft-j/part-0": "x"})
+	for path, want := range map[string]string{
+		"full": "holds data.txt, which no earlier run made; choose another directory, or remove it", "theirs": "is not ours",
+		"torn": "choose another directory", "file": "choose another place", "file/below": "choose another place", "fresh": "",
+	} {
+		err := (&Dir{Path: path}).Check(context.Background())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Dir %s: %v, want %q", path, err, want)
+		}
+	}
+	for path, want := range map[string]string{"full": "is a directory", "file/below": "choose another place", "file": "", "new/dir/file": ""} {
+		err := (&One{Path: path}).Check(context.Background())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("One %s: %v, want %q", path, err, want)
+		}
+	}
+	if os.Getuid() != 0 {
+		if err := os.Mkdir("sealed", 0o555); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&Dir{Path: "sealed"}).Check(context.Background()); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+			t.Error(err)
+		}
+	}
+}
+
+// snapshot copies a directory, as a process that was killed leaves it.
+func snapshot(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// Finish is killed before each of its changes in turn, and runs again: the result is the same, and nobody can mistake what
+// lies between for a finished output.
+func TestFinishKilled(t *testing.T) {
+	for _, kind := range []string{"dir", "one"} {
+		t.Run(kind, func(t *testing.T) {
+			place := func(dir string) Output {
+				if kind == "one" {
+					return &One{Path: filepath.Join(dir, "out.txt"), NoSync: true}
+				}
+				return &Dir{Path: dir, Ext: "txt", NoSync: true}
+			}
+			ctx, before := context.Background(), t.TempDir()
+			if err := place(before).Finish(ctx, "j1", run(t, place(before), "j1", "old0", "old1", "old2")); err != nil {
+				t.Fatal(err)
+			}
+			parts := run(t, place(before), "j2", "new0", "new1")
+			done := snapshot(t, before)
+			if err := place(done).Finish(ctx, "j2", parts); err != nil {
+				t.Fatal(err)
+			}
+			want := ls(t, done)
+
+			defer func() { step = func(string) {} }()
+			for kill := 1; ; kill++ {
+				dir, n, where := snapshot(t, before), 0, ""
+				step = func(name string) {
+					if n++; n == kill {
+						where = name
+						panic("killed")
+					}
+				}
+				func() {
+					defer func() { recover() }()
+					if err := place(dir).Finish(ctx, "j2", parts); err != nil {
+						t.Error(err)
+					}
+				}()
+				step = func(string) {}
+				if where == "" {
+					if kill < 4 {
+						t.Errorf("Finish has only %d steps", kill-1)
+					}
+					break
+				}
+				if fs, err := Expand([]string{dir}); err == nil {
+					seen := ""
+					for _, f := range fs {
+						data, err := os.ReadFile(f.Path)
+						if err != nil {
+							t.Fatal(err)
+						}
+						seen += string(data)
+					}
+					if seen != "old0old1old2" && seen != "new0new1" {
+						t.Errorf("killed at %s: what can be read is %s", where, seen)
+					}
+				} else if !strings.Contains(err.Error(), "run that job again") {
+					t.Error(err)
+				}
+				again := place(dir)
+				if err := again.Check(ctx); err != nil {
+					t.Errorf("killed at %s: Check: %v", where, err)
+				}
+				// Another job may come along instead of this one.
+				other := snapshot(t, dir)
+				if err := place(other).Finish(ctx, "j3", run(t, place(other), "j3", "third")); err != nil {
+					t.Errorf("killed at %s, then another job: %v", where, err)
+				}
+				if err := place(other).Abandon(ctx, "j2"); err != nil {
+					t.Error(err)
+				}
+				if got := ls(t, other); !strings.HasSuffix(got, "=third") {
+					t.Errorf("killed at %s, then another job: %s", where, got)
+				}
+				for range 2 {
+					if err := again.Finish(ctx, "j2", parts); err != nil {
+						t.Errorf("killed at %s: %v", where, err)
+					}
+					if got := ls(t, dir); got != want {
+						t.Errorf("killed at %s:\n got %s\nwant %s", where, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestFinishWithoutParts(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	one := &One{Path: filepath.Join(dir, "one.txt")}
+	for _, out := range []Output{one, &Dir{Path: filepath.Join(dir, "dir"), Ext: "txt"}} {
+		for range 2 {
+			if err := out.Finish(ctx, "j", nil); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if got := ls(t, dir); got != "dir dir/manifest.json one.txt=" {
+		t.Error(got)
+	}
+}
+
+// Parts that are elsewhere, as with workers that do not share a disk, must not pass as empty output.
+func TestFinishPartsElsewhere(t *testing.T) {
+	ctx, here, there := context.Background(), t.TempDir(), t.TempDir()
+	for _, c := range []struct{ worker, client Output }{
+		{&Dir{Path: there}, &Dir{Path: here}},
+		{&One{Path: there + "/f"}, &One{Path: here + "/f"}},
+	} {
+		parts := run(t, c.worker, "j", "x")
+		if err := c.client.Finish(ctx, "j", parts); err == nil || !strings.Contains(err.Error(), "shared file system") {
+			t.Errorf("%T: %v", c.client, err)
+		}
+	}
+}
+
+func TestAbort(t *testing.T) {
+	ctx := context.Background()
+	d := &Dir{Path: t.TempDir(), Ext: "txt"}
+	w, err := d.Create(ctx, Task{Job: "j", Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, strings.Repeat("x", 3*bufferSize)); err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	if got := ls(t, d.Path); got != ".layshaft-j" {
+		t.Error(got)
+	}
+}
+
+// What is written compressed in several parts reads back whole, in order.
+func TestCompressedRoundTrip(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []Codec{Plain, Gzip, Zstd} {
+		dir := t.TempDir()
+		texts := []string{strings.Repeat("zero\n", 100000), "", "two\n"}
+		want := strings.Join(texts, "")
+		for _, out := range []Output{(&Dir{Path: dir + "/dir", Ext: "txt"}).With(c), (&One{Path: dir + "/one" + c.Suffix()}).With(c)} {
+			if err := out.Finish(ctx, "j", run(t, out, "j", texts...)); err != nil {
+				t.Fatal(err)
+			}
+			fs, err := Expand([]string{out.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range fs {
+				if f.Codec != c || !strings.HasSuffix(f.Path, c.Suffix()) {
+					t.Errorf("%s is %v, want %v", f.Path, f.Codec, c)
+				}
+			}
+			splits, err := Splits(fs, 0, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []byte
+			for _, s := range splits {
+				if err := Chunks(ctx, s, '\n', func(c Chunk) error { got = append(got, c.Data...); return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if string(got) != want {
+				t.Errorf("%v %T: %d bytes, want %d", c, out, len(got), len(want))
+			}
+		}
+	}
+}
+
+func TestWriterSizes(t *testing.T) {
+	d := &Dir{Path: t.TempDir()}
+	w, err := d.Create(context.Background(), Task{Job: "j", Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for i, n := range []int{1, bufferSize, 5, bufferSize - 1, 1, 3 * bufferSize, 0, writeBack} {
+		p := slices.Repeat([]byte{byte(i)}, n)
+		want = append(want, p...)
+		if m, err := w.Write(p); err != nil || m != n {
+			t.Fatal(m, err)
+		}
+	}
+	part, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Finish(context.Background(), "j", [][]byte{part}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(d.Path, "part-00000"))
+	if err != nil || string(got) != string(want) || !strings.Contains(string(part), fmt.Sprintf("%016x", xxh3.Hash(want))) {
+		t.Errorf("%d bytes, want %d; %s %v", len(got), len(want), part, err)
+	}
+}

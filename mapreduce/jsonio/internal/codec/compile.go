@@ -1,0 +1,347 @@
+package codec
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+)
+
+// op is how a value is read or written.
+type op uint8
+
+const (
+	opSkip      op = iota // nobody asked for it
+	opString              // string
+	opInt64               // int64, and int where it has 64 bits
+	opDecimal             // int64 holding a number times 10^scale
+	opFloat64             // float64
+	opBool                // bool
+	opInt                 // signed integer of typ's size; scaled when scale > 0
+	opUint                // unsigned integer of typ's size; scaled when scale > 0
+	opFloat32             // float32
+	opStruct              // obj
+	opPointer             // elem
+	opSlice               // elem
+	opArray               // elem
+	opMap                 // elem by string, integer or text key
+	opStringMap           // map[string]string
+	opAny                 // any
+	opBytes               // []byte, in base64
+	opRaw                 // json.RawMessage
+	opNumber              // json.Number
+	opJSON                // its own method UnmarshalJSON or MarshalJSON
+	opText                // its own method UnmarshalText or MarshalText
+	opQuoted              // elem, inside a string
+	opVia                 // elem, in a struct embedded by pointer
+)
+
+// value is the table entry of one type.
+type value struct {
+	op    op
+	scale uint8 // decimal digits behind the point
+	bits  uint8 // of integers
+	byPtr bool  // opJSON and opText: the methods are those of the pointer
+	size  uintptr
+	typ   reflect.Type
+	elem  *value
+	obj   *object
+	hops  []hop // opVia
+}
+
+// hop is an embedded pointer on the way to a promoted field.
+type hop struct {
+	off uintptr // of the pointer in the struct that holds it
+	typ reflect.Type
+}
+
+// object is the table of one struct type.
+type object struct {
+	keys   []*key          // in declaration order
+	names  map[string]*key // by exact name; keys that were met in the input join in
+	folded map[string]*key // by name without regard to case
+	start  key             // stands before the first key, to predict it
+	all    uint64          // bits of all keys
+	wide   bool            // more than 63 keys, which thus have no bits
+	embeds []uintptr       // embedded pointers that promoted fields go through
+	dirty  uint64          // root struct: bits of the keys that the last record set
+}
+
+// key is one key of an object, wanted or not.
+type key struct {
+	w0, m0, w1, m1 uint64 // first 16 bytes of token, and which of them count
+	token          string // "name":
+	next           *key   // the key that came after it last time
+	bit            uint64
+	off            uintptr
+	op             op
+	scale          uint8  // of val
+	val            *value // nil for opSkip
+	name           string
+
+	omitEmpty, omitZero bool // for writing
+}
+
+// direction is whether tables are for reading or for writing: types may have methods for one of them only.
+type direction bool
+
+const (
+	reading direction = false
+	writing direction = true
+)
+
+// compiler builds the tables of a type and those it holds.
+type compiler struct {
+	dir  direction
+	seen map[seen]*value // types may hold themselves
+}
+
+type seen struct {
+	typ  reflect.Type
+	addr bool
+}
+
+func compile(t reflect.Type, dir direction) (*value, error) {
+	c := compiler{dir, map[seen]*value{}}
+	return c.value(t, "", true)
+}
+
+// value compiles type t, found at path. addr is whether values of t can be addressed by encoding/json, which
+// decides whether their pointer methods count when writing.
+func (c *compiler) value(t reflect.Type, path string, addr bool) (*value, error) {
+	addr = addr || c.dir == reading
+	if v := c.seen[seen{t, addr}]; v != nil {
+		return v, nil
+	}
+	v := &value{typ: t, size: t.Size()}
+	c.seen[seen{t, addr}] = v
+	if t == rawType {
+		v.op = opRaw
+		return v, nil
+	}
+	if t == numberType {
+		v.op = opNumber
+		return v, nil
+	}
+	if v.op, v.byPtr = c.method(t, addr); v.op != opSkip {
+		return v, nil
+	}
+
+	var err error
+	switch k := t.Kind(); k {
+	case reflect.String:
+		v.op = opString
+	case reflect.Bool:
+		v.op = opBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.op, v.bits = opInt, uint8(t.Bits())
+		if v.bits == 64 {
+			v.op = opInt64
+		}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		v.op, v.bits = opUint, uint8(t.Bits())
+	case reflect.Float32:
+		v.op = opFloat32
+	case reflect.Float64:
+		v.op = opFloat64
+	case reflect.Struct:
+		v.op = opStruct
+		v.obj, err = c.object(t, path, addr)
+	case reflect.Pointer:
+		v.op = opPointer
+		v.elem, err = c.value(t.Elem(), path, true)
+	case reflect.Slice:
+		v.op = opSlice
+		if e := t.Elem(); e.Kind() == reflect.Uint8 {
+			if own, _ := c.method(e, true); own == opSkip {
+				v.op = opBytes
+			}
+		}
+		v.elem, err = c.value(t.Elem(), path+"[]", true)
+	case reflect.Array:
+		v.op = opArray
+		v.elem, err = c.value(t.Elem(), path+"[]", addr)
+	case reflect.Map:
+		if v.op = opMap; t == stringMapType {
+			v.op = opStringMap
+		} else if !c.mapKey(t.Key()) {
+			return nil, refuse(path, t, "map keys must be strings, integers or have text methods")
+		}
+		v.elem, err = c.value(t.Elem(), path+"{}", false)
+	case reflect.Interface:
+		if v.op = opAny; c.dir == reading && t.NumMethod() > 0 {
+			return nil, refuse(path, t, "the type to make for an interface is not known: use any or a concrete type")
+		}
+	default:
+		return nil, refuse(path, t, "JSON has no form for it: leave it out with `json:\"-\"`")
+	}
+	return v, err
+}
+
+func refuse(path string, t reflect.Type, why string) error {
+	if path == "" {
+		return fmt.Errorf("type %s: %s", t, why)
+	}
+	return fmt.Errorf("field %s: type %s: %s", path, t, why)
+}
+
+// method returns opJSON or opText when t has methods of its own for that, and whether only its pointer has them.
+func (c *compiler) method(t reflect.Type, addr bool) (o op, byPtr bool) {
+	byJSON, byText := jsonUnmarshaler, textUnmarshaler
+	if c.dir == writing {
+		byJSON, byText = jsonMarshaler, textMarshaler
+	}
+	if t.Kind() == reflect.Interface || c.dir == reading && t.Kind() == reflect.Pointer {
+		return opSkip, false
+	}
+	p := reflect.PointerTo(t)
+	ptr := addr && t.Kind() != reflect.Pointer
+	switch {
+	case ptr && p.Implements(byJSON):
+		return opJSON, true
+	case t.Implements(byJSON):
+		return opJSON, false
+	case ptr && p.Implements(byText):
+		return opText, true
+	case t.Implements(byText):
+		return opText, false
+	}
+	return opSkip, false
+}
+
+func (c *compiler) mapKey(t reflect.Type) bool {
+	k := t.Kind()
+	return k == reflect.String || k >= reflect.Int && k <= reflect.Uintptr ||
+		c.dir == reading && reflect.PointerTo(t).Implements(textUnmarshaler) || c.dir == writing && t.Implements(textMarshaler)
+}
+
+func (c *compiler) object(t reflect.Type, path string, addr bool) (*object, error) {
+	fields := structFields(t)
+	o := &object{names: map[string]*key{}, folded: map[string]*key{}, wide: len(fields) > 63}
+	o.start.next, o.start.m0 = &o.start, math.MaxUint64 // matches no key
+	for i, f := range fields {
+		where := f.name
+		if path != "" {
+			where = path + "." + f.name
+		}
+		v, err := c.field(f, where, addr)
+		if err != nil {
+			return nil, err
+		}
+		k := o.key(f.name)
+		k.omitEmpty, k.omitZero = f.omitEmpty, f.omitZero
+		if !o.wide {
+			k.bit = 1 << i
+			o.all |= k.bit
+		}
+		if err := c.locate(k, t, f, v, where, o); err != nil {
+			return nil, err
+		}
+		o.keys = append(o.keys, k)
+		o.names[f.name] = k
+		if fn := fold(f.name); o.folded[fn] == nil {
+			o.folded[fn] = k
+		}
+	}
+	return o, nil
+}
+
+// field compiles the type of f with what its tags ask for.
+func (c *compiler) field(f field, path string, addr bool) (*value, error) {
+	v, err := c.value(f.Type, path, addr)
+	if err != nil {
+		return nil, err
+	}
+	if tag, ok := f.Tag.Lookup("decimal"); ok {
+		n, err := strconv.ParseUint(tag, 10, 8)
+		if err != nil || n > 18 {
+			return nil, fmt.Errorf("field %s: tag decimal:%q is not a number of digits from 0 to 18", path, tag)
+		}
+		if v, err = scaled(v, uint8(n)); err != nil {
+			return nil, fmt.Errorf("field %s: tag decimal needs an integer, not %s", path, f.Type)
+		}
+	}
+	if f.quoted {
+		v = quoted(v)
+	}
+	return v, nil
+}
+
+// scaled returns v, an integer or a pointer to one, as a decimal of the given number of digits.
+func scaled(v *value, digits uint8) (*value, error) {
+	if v == nil {
+		return nil, strconv.ErrSyntax
+	}
+	w := *v
+	switch w.scale = digits; v.op {
+	case opInt64:
+		w.op = opDecimal
+	case opInt, opUint:
+	case opPointer:
+		elem, err := scaled(v.elem, digits)
+		w.elem = elem
+		return &w, err
+	default:
+		return nil, strconv.ErrSyntax
+	}
+	return &w, nil
+}
+
+// quoted returns v inside a string. A nil pointer is null without quotes.
+func quoted(v *value) *value {
+	switch v.op {
+	case opJSON, opText:
+		return v
+	case opPointer:
+		w := *v
+		w.elem = quoted(v.elem)
+		return &w
+	}
+	return &value{op: opQuoted, typ: v.typ, size: v.size, elem: v}
+}
+
+// locate sets where in a struct of type t the field of k lies, and how it is reached.
+func (c *compiler) locate(k *key, t reflect.Type, f field, v *value, path string, o *object) error {
+	var hops []hop
+	off := uintptr(0)
+	for n, i := range f.index {
+		sf := t.Field(i)
+		off += sf.Offset
+		if t = sf.Type; n == len(f.index)-1 {
+			break
+		}
+		if t.Kind() == reflect.Pointer {
+			if t = t.Elem(); c.dir == reading && !sf.IsExported() {
+				return fmt.Errorf("field %s: embedded pointer to unexported struct %s cannot be set: embed %s itself", path, t, t)
+			}
+			if len(hops) == 0 {
+				o.embeds = append(o.embeds, off)
+			}
+			hops = append(hops, hop{off, t})
+			off = 0
+		}
+	}
+	k.off, k.op, k.scale, k.val = off, v.op, v.scale, v
+	if hops != nil {
+		k.op, k.val, k.off = opVia, &value{op: opVia, elem: v, hops: hops, size: off}, 0
+	}
+	return nil
+}
+
+// key returns a new key that is skipped.
+func (o *object) key(name string) *key {
+	k := &key{name: name, token: `"` + name + `":`, next: &o.start}
+	var b [16]byte
+	n := copy(b[:], k.token)
+	word := func(i int) (w, m uint64) {
+		for j := range 8 {
+			if w |= uint64(b[i+j]) << (8 * j); i+j < n {
+				m |= math.MaxUint8 << (8 * j)
+			}
+		}
+		return w, m
+	}
+	k.w0, k.m0 = word(0)
+	k.w1, k.m1 = word(8)
+	return k
+}

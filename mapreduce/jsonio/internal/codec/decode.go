@@ -1,0 +1,256 @@
+package codec
+
+import (
+	"bytes"
+	"math"
+	"reflect"
+	"strings"
+	"unsafe"
+)
+
+// Decoder reads lines into values of one type. It learns the order of keys as it goes, so each goroutine needs its own.
+type Decoder struct {
+	root  *value
+	line  bool // the value is the line itself
+	base  unsafe.Pointer
+	end   int // of the line
+	depth int
+	err   *Error
+}
+
+// NewDecoder compiles type t. The error names the path of a field that cannot be read. The types string and
+// json.RawMessage take the line as it is; every other type takes the JSON value that the line holds.
+func NewDecoder(t reflect.Type) (*Decoder, error) {
+	root, err := compile(t, reading)
+	if err != nil {
+		return nil, err
+	}
+	return &Decoder{root: root, line: t == stringType || t == rawType}, nil
+}
+
+// Decode reads line into the value at dst, which must be of the decoder's type, and either zero or as the last Decode
+// left it. What the line does not hold becomes zero. The line has no line feed in it, but one behind it, and Padding readable bytes
+// behind that. Strings alias the line, which must thus never change. After an error, which is an *Error,
+// the value at dst is incomplete but may be used for the next line.
+func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
+	d.base, d.end, d.depth = unsafe.Pointer(unsafe.SliceData(line)), len(line), 0
+	i := d.space(0)
+	switch {
+	case d.root.op == opStruct && at(d.base, i) == '{':
+		d.depth = 1
+		if i = d.object(d.root.obj, i+1, dst, true); i < 0 {
+			d.root.obj.dirty = d.root.obj.all
+		}
+	case d.line:
+		if at(d.base, i) == '{' {
+			d.depth = 1
+			i = d.tail(i + 1)
+		} else {
+			i = d.skip(i)
+		}
+		if i >= 0 {
+			*(*string)(dst) = unsafe.String(unsafe.SliceData(line), len(line))
+			if d.root.op == opRaw {
+				*(*[]byte)(dst) = line[:len(line):len(line)]
+			}
+		}
+	default:
+		i = d.value(d.root, i, dst)
+	}
+	if i < 0 || d.over(i) < 0 {
+		return d.err
+	}
+	return nil
+}
+
+// over checks that nothing but blanks follows the value that ends at i.
+func (d *Decoder) over(i int) int {
+	if i = d.space(i); i != d.end {
+		return d.fail(i, "the end of the line")
+	}
+	return i
+}
+
+// space returns the next byte from i on that is not blank. The line feed behind the line counts as not blank.
+func (d *Decoder) space(i int) int {
+	for c := at(d.base, i); c == ' ' || c == '\t' || c == '\r'; c = at(d.base, i) {
+		i++
+	}
+	return i
+}
+
+// object reads the members of an object, from i behind its brace, into the struct at dst. Members that do not come up
+// become zero. It returns the end of the object, or -1. When it is the root and no field is missing any more, the
+// rest of the line is only glanced at.
+func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
+	p := d.base
+	var seen uint64
+	all, dirty := uint64(math.MaxUint64), o.all
+	if root && !o.wide {
+		all, dirty = o.all, o.dirty
+	}
+	if o.wide || o.embeds != nil {
+		o.prepare(dst)
+	}
+	if i = d.space(i); at(p, i) == '}' {
+		i++
+		goto done
+	}
+	for k := &o.start; ; {
+		next := k.next
+		if (load(p, i)^next.w0)&next.m0|(load(p, i+8)^next.w1)&next.m1 != 0 ||
+			len(next.token) > 16 && d.slice(i+16, min(i+len(next.token), d.end)) != next.token[16:] {
+			var value int
+			if next, value = d.lookup(o, k, i); value < 0 {
+				return -1
+			}
+			i = value
+		} else {
+			i += len(next.token)
+		}
+		k = next
+		c := at(p, i)
+		if c <= ' ' {
+			i = d.space(i)
+			c = at(p, i)
+		}
+
+		switch k.op {
+		case opSkip:
+			if c == '"' {
+				if i = plain(p, i+1); at(p, i) == '"' {
+					i++
+				} else {
+					i = d.skipString(i)
+				}
+			} else if _, end := short(p, i); end >= 0 {
+				i = end
+			} else {
+				i = d.skip(i)
+			}
+		case opString:
+			if c != '"' {
+				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+				break
+			}
+			if end := plain(p, i+1); at(p, end) == '"' {
+				*(*string)(unsafe.Add(dst, k.off)) = d.slice(i+1, end)
+				i = end + 1
+			} else {
+				*(*string)(unsafe.Add(dst, k.off)), i = d.text(i + 1)
+			}
+		case opInt64:
+			if n, end := short(p, i); end >= 0 {
+				*(*int64)(unsafe.Add(dst, k.off)) = int64(n)
+				i = end
+			} else {
+				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+			}
+		case opDecimal:
+			if n, places, end := shortDecimal(p, i); end >= 0 && places <= int(k.scale) {
+				*(*int64)(unsafe.Add(dst, k.off)) = int64(n * pow10[k.scale-uint8(places)])
+				i = end
+			} else {
+				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+			}
+		default:
+			i = d.value(k.val, i, unsafe.Add(dst, k.off))
+		}
+		if i < 0 {
+			d.err.Field = join(k.name, d.err.Field)
+			return -1
+		}
+
+		if seen |= k.bit; seen == all {
+			if i = d.tail(i); i < 0 {
+				return -1
+			}
+			break
+		}
+		if c = at(p, i); c <= ' ' {
+			i = d.space(i)
+			c = at(p, i)
+		}
+		if c != ',' {
+			if c == '}' {
+				i++
+				break
+			}
+			return d.fail(i, "a comma or a closing brace")
+		}
+		if i++; at(p, i) <= ' ' {
+			i = d.space(i)
+		}
+	}
+done:
+	if missing := dirty &^ seen; missing != 0 {
+		for _, k := range o.keys {
+			if k.bit&missing != 0 {
+				k.val.zero(unsafe.Add(dst, k.off))
+			}
+		}
+	}
+	if root {
+		o.dirty = seen
+	}
+	return i
+}
+
+// prepare sets to zero what cannot wait until the missing fields are known.
+func (o *object) prepare(dst unsafe.Pointer) {
+	for _, off := range o.embeds {
+		*(*unsafe.Pointer)(unsafe.Add(dst, off)) = nil
+	}
+	if o.wide {
+		for _, k := range o.keys {
+			k.val.zero(unsafe.Add(dst, k.off))
+		}
+	}
+}
+
+// lookup finds the key at i, which was not the predicted one, and predicts it after last for the next time. It returns where the value starts.
+func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
+	if at(d.base, i) != '"' {
+		return nil, d.fail(i, "a key in quotes")
+	}
+	name, end := d.text(i + 1)
+	if end < 0 {
+		return nil, -1
+	}
+	start := i
+	if i = d.colon(end); i < 0 {
+		return nil, -1
+	}
+	k := o.names[name]
+	if k == nil {
+		name = strings.Clone(name)
+		k = o.key(name)
+		if f := o.folded[fold(name)]; f != nil {
+			k.bit, k.off, k.op, k.val, k.scale = f.bit, f.off, f.op, f.val, f.scale
+		}
+		if len(o.names) < len(o.keys)+maxLearned {
+			o.names[name] = k
+		}
+	}
+	// A name that was spelled with escapes is not compared as bytes: its token may hold a line feed.
+	if end = start + len(k.token); end <= d.end && d.slice(start, end) == k.token {
+		last.next = k
+	}
+	return k, i
+}
+
+// maxLearned is how many keys of an object are remembered beyond those that the struct asks for.
+const maxLearned = 256
+
+// tail glances at the rest of the root object and of the line, from i on, and returns the object's end, or -1.
+func (d *Decoder) tail(i int) int {
+	rest := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), d.end-i)
+	e := len(rest)
+	for e > 0 && rest[e-1] <= ' ' {
+		e--
+	}
+	if e > 0 && rest[e-1] == '}' && bytes.Count(rest, []byte("}")) == bytes.Count(rest, []byte("{"))+1 {
+		return d.end
+	}
+	return d.members(i)
+}

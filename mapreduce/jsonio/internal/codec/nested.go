@@ -1,0 +1,213 @@
+package codec
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"unsafe"
+)
+
+// slice is the layout of every slice.
+type slice struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+// grow returns s, of v's type, with room for another element. Its memory is always new: users keep what they got.
+func (v *value) grow(s slice) slice {
+	n := max(4, 2*s.cap)
+	if v.elem.op == opString {
+		ss := make([]string, n)
+		copy(ss, unsafe.Slice((*string)(s.data), s.len))
+		return slice{unsafe.Pointer(unsafe.SliceData(ss)), s.len, n}
+	}
+	bigger, old := reflect.MakeSlice(v.typ, n, n), s
+	reflect.Copy(bigger, reflect.NewAt(v.typ, unsafe.Pointer(&old)).Elem())
+	return slice{bigger.UnsafePointer(), s.len, n}
+}
+
+// slices reads the array at i into the slice at dst.
+func (d *Decoder) slices(v *value, i int, dst unsafe.Pointer) int {
+	if !d.enter(i) {
+		return -1
+	}
+	var s slice
+	i = d.space(i + 1)
+	if at(d.base, i) == ']' {
+		i++
+		s.data = reflect.MakeSlice(v.typ, 0, 0).UnsafePointer()
+	} else {
+		for more := true; more; s.len++ {
+			if s.len == s.cap {
+				s = v.grow(s)
+			}
+			if i = d.value(v.elem, i, unsafe.Add(s.data, uintptr(s.len)*v.elem.size)); i < 0 {
+				d.err.Field = join("["+strconv.Itoa(s.len)+"]", d.err.Field)
+				return -1
+			}
+			i, more = d.comma(i)
+		}
+	}
+	*(*slice)(dst) = s
+	d.depth--
+	return i
+}
+
+// array reads the array at i into the array at dst. What is too much is skipped; what is missing becomes zero.
+func (d *Decoder) array(v *value, i int, dst unsafe.Pointer) int {
+	if !d.enter(i) {
+		return -1
+	}
+	v.zero(dst)
+	n := 0
+	i = d.space(i + 1)
+	if at(d.base, i) == ']' {
+		i++
+	} else {
+		for more := true; more; n++ {
+			if n < v.typ.Len() {
+				i = d.value(v.elem, i, unsafe.Add(dst, uintptr(n)*v.elem.size))
+			} else {
+				i = d.skip(i)
+			}
+			if i < 0 {
+				d.err.Field = join("["+strconv.Itoa(n)+"]", d.err.Field)
+				return -1
+			}
+			i, more = d.comma(i)
+		}
+	}
+	d.depth--
+	return i
+}
+
+// mapping reads the object at i into the map at dst.
+func (d *Decoder) mapping(v *value, i int, dst unsafe.Pointer) int {
+	if v.op == opStringMap {
+		m := map[string]string{}
+		*(*map[string]string)(dst) = m
+		return d.each(i, func(name string, i int) int {
+			var s string
+			i = d.value(v.elem, i, unsafe.Pointer(&s))
+			m[name] = s
+			return i
+		})
+	}
+	m, elem := reflect.MakeMap(v.typ), reflect.New(v.elem.typ).Elem()
+	*(*unsafe.Pointer)(dst) = m.UnsafePointer()
+	return d.each(i, func(name string, i int) int {
+		key, err := mapKey(v.typ.Key(), name)
+		if err != nil {
+			return d.done(i, i, err)
+		}
+		if i = d.value(v.elem, i, elem.Addr().UnsafePointer()); i >= 0 {
+			m.SetMapIndex(key, elem)
+		}
+		return i
+	})
+}
+
+// mapKey returns name as a map key of type t.
+func mapKey(t reflect.Type, name string) (reflect.Value, error) {
+	key := reflect.New(t)
+	if u, ok := key.Interface().(encoding.TextUnmarshaler); ok {
+		return key.Elem(), u.UnmarshalText([]byte(name))
+	}
+	key = key.Elem()
+	switch {
+	case t.Kind() == reflect.String:
+		key.SetString(name)
+	case key.CanInt():
+		n, err := strconv.ParseInt(name, 10, t.Bits())
+		if err != nil {
+			return key, fmt.Errorf("map key %q is no %s", name, t)
+		}
+		key.SetInt(n)
+	default:
+		n, err := strconv.ParseUint(name, 10, t.Bits())
+		if err != nil {
+			return key, fmt.Errorf("map key %q is no %s", name, t)
+		}
+		key.SetUint(n)
+	}
+	return key, nil
+}
+
+// each calls member with every key of the object at i and the place of its value; member returns the value's end, or -1. It
+// returns the end of the object, or -1.
+func (d *Decoder) each(i int, member func(name string, i int) int) int {
+	if i = d.space(i + 1); at(d.base, i) == '}' {
+		return i + 1
+	}
+	for {
+		if at(d.base, i) != '"' {
+			return d.fail(i, "a key in quotes")
+		}
+		name, end := d.text(i + 1)
+		if end < 0 {
+			return -1
+		}
+		if i = d.colon(end); i < 0 {
+			return -1
+		}
+		if i = member(name, i); i < 0 {
+			d.err.Field = join(name, d.err.Field)
+			return -1
+		}
+		switch i = d.space(i); at(d.base, i) {
+		case ',':
+			i = d.space(i + 1)
+		case '}':
+			return i + 1
+		default:
+			return d.fail(i, "a comma or a closing brace")
+		}
+	}
+}
+
+// any reads the value at i as encoding/json reads into an empty interface.
+func (d *Decoder) any(i int) (any, int) {
+	switch c := at(d.base, i); c {
+	case '"':
+		return box(d.text(i + 1))
+	case 't':
+		return true, d.literal(i, "true")
+	case 'f':
+		return false, d.literal(i, "false")
+	case 'n':
+		return nil, d.literal(i, "null")
+	case '{', '[':
+		if !d.enter(i) {
+			return nil, -1
+		}
+		defer func() { d.depth-- }()
+		if c == '{' {
+			m := map[string]any{}
+			return m, d.each(i, func(name string, i int) int {
+				m[name], i = d.any(i)
+				return i
+			})
+		}
+		list := []any{}
+		if i = d.space(i + 1); at(d.base, i) == ']' {
+			return list, i + 1
+		}
+		for more := true; more; {
+			var x any
+			if x, i = d.any(i); i < 0 {
+				d.err.Field = join("["+strconv.Itoa(len(list))+"]", d.err.Field)
+				return nil, -1
+			}
+			list = append(list, x)
+			i, more = d.comma(i)
+		}
+		return list, i
+	}
+	return box(d.float(anyNumber, i, 64))
+}
+
+// anyNumber is what an any that is nothing else must hold.
+var anyNumber = &value{op: opAny}
+
+func box[T any](x T, end int) (any, int) { return x, end }

@@ -1,0 +1,106 @@
+package codec
+
+import (
+	"math/bits"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// plain returns where the run of plain string bytes at i ends: at a quote, a backslash or a control character, of which
+// the line feed behind the line is one.
+func plain(p unsafe.Pointer, i int) int {
+	for {
+		if m := special(load(p, i)); m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+		i += 8
+	}
+}
+
+// skipString returns the end of the string whose content starts at i, or -1.
+func (d *Decoder) skipString(i int) int {
+	for {
+		i = plain(d.base, i)
+		if at(d.base, i) == '"' {
+			return i + 1
+		}
+		if _, i = d.escape(i); i < 0 {
+			return -1
+		}
+	}
+}
+
+// text returns the string whose content starts at i, and its end, or -1. Without escapes the string aliases the line.
+func (d *Decoder) text(i int) (string, int) {
+	end := plain(d.base, i)
+	if at(d.base, end) == '"' {
+		return d.slice(i, end), end + 1
+	}
+	var b []byte
+	for {
+		b = append(b, d.slice(i, end)...)
+		if at(d.base, end) == '"' {
+			return string(b), end + 1
+		}
+		var r rune
+		if r, i = d.escape(end); i < 0 {
+			return "", -1
+		}
+		b = utf8.AppendRune(b, r)
+		end = plain(d.base, i)
+	}
+}
+
+// slice returns the bytes from i to end without copying them.
+func (d *Decoder) slice(i, end int) string {
+	return unsafe.String((*byte)(unsafe.Add(d.base, i)), end-i)
+}
+
+// escape returns the character that the escape sequence at i stands for, and its end, or -1. For half a surrogate pair it
+// returns that half, of which utf8.AppendRune makes U+FFFD, as encoding/json does.
+func (d *Decoder) escape(i int) (rune, int) {
+	switch c := at(d.base, i); {
+	case c == '\n' && i >= d.end:
+		return 0, d.fail(i, "the end of the string")
+	case c != '\\':
+		return 0, d.fail(i, "no control character in a string")
+	}
+	const letters, chars = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+	c := at(d.base, i+1)
+	for k := range len(letters) {
+		if letters[k] == c {
+			return rune(chars[k]), i + 2
+		}
+	}
+	r := d.hex4(i)
+	if r < 0 {
+		return 0, d.fail(i, "an escape sequence")
+	}
+	i += 6
+	if utf16.IsSurrogate(r) && at(d.base, i) == '\\' {
+		if both := utf16.DecodeRune(r, d.hex4(i)); both != utf8.RuneError {
+			return both, i + 6
+		}
+	}
+	return r, i
+}
+
+// hex4 returns the code unit of the sequence \uXXXX at i, or -1.
+func (d *Decoder) hex4(i int) rune {
+	if at(d.base, i+1) != 'u' {
+		return -1
+	}
+	var r rune
+	for k := i + 2; k < i+6; k++ {
+		switch c := at(d.base, k); {
+		case c-'0' <= 9:
+			r = r<<4 + rune(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			r = r<<4 + rune(c|0x20-'a'+10)
+		default:
+			return -1
+		}
+	}
+	return r
+}

@@ -1,0 +1,248 @@
+package codec
+
+import (
+	"encoding"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
+)
+
+// value reads the value at i into dst, whatever its type. It returns its end, or -1.
+func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
+	c := at(d.base, i)
+	if c == 'n' && v.op != opJSON && v.op != opVia && v.op != opRaw && d.slice(i, min(i+4, d.end)) == "null" {
+		v.zero(dst)
+		return i + 4
+	}
+	switch v.op {
+	case opInt64, opInt, opDecimal:
+		n, end := d.int64(v, i)
+		store(v, dst, uint64(n))
+		return end
+	case opUint:
+		n, end := d.uint64(v, i)
+		store(v, dst, n)
+		return end
+	case opFloat64:
+		f, end := d.float(v, i, 64)
+		*(*float64)(dst) = f
+		return end
+	case opFloat32:
+		f, end := d.float(v, i, 32)
+		*(*float32)(dst) = float32(f)
+		return end
+	case opAny:
+		x, end := d.any(i)
+		*(*any)(dst) = x
+		return end
+	case opPointer:
+		if !d.enter(i) {
+			return -1
+		}
+		*(*unsafe.Pointer)(dst) = reflect.New(v.elem.typ).UnsafePointer()
+		i = d.value(v.elem, i, *(*unsafe.Pointer)(dst))
+		d.depth--
+		return i
+	case opVia:
+		for _, h := range v.hops { // prepare has set the first to nil
+			p := (*unsafe.Pointer)(unsafe.Add(dst, h.off))
+			if *p == nil {
+				*p = reflect.New(h.typ).UnsafePointer()
+			}
+			dst = *p
+		}
+		return d.value(v.elem, i, unsafe.Add(dst, v.size))
+	case opRaw, opJSON:
+		end := d.skip(i)
+		if end < 0 {
+			return -1
+		}
+		raw := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), end-i)
+		if v.op == opRaw {
+			*(*[]byte)(dst) = raw
+			return end
+		}
+		v.zero(dst)
+		return d.done(i, end, reflect.NewAt(v.typ, dst).Interface().(json.Unmarshaler).UnmarshalJSON(raw))
+	case opBool:
+		if *(*bool)(dst) = c == 't'; c == 't' {
+			return d.literal(i, "true")
+		} else if c == 'f' {
+			return d.literal(i, "false")
+		}
+	case opString, opText, opQuoted, opBytes, opNumber:
+		if c == '"' {
+			return d.quoted(v, i, dst)
+		} else if c == '[' && v.op == opBytes {
+			return d.slices(v, i, dst)
+		} else if end := d.number(i); v.op == opNumber && end >= 0 {
+			*(*string)(dst) = d.slice(i, end)
+			return end
+		}
+	case opSlice:
+		if c == '[' {
+			return d.slices(v, i, dst)
+		}
+	case opArray:
+		if c == '[' {
+			return d.array(v, i, dst)
+		}
+	case opStruct, opMap, opStringMap:
+		if c == '{' {
+			if !d.enter(i) {
+				return -1
+			}
+			if v.op == opStruct {
+				i = d.object(v.obj, i+1, dst, false)
+			} else {
+				i = d.mapping(v, i, dst)
+			}
+			d.depth--
+			return i
+		}
+	}
+	return d.fail(i, v.wants())
+}
+
+// store puts an integer into dst, which has v's size.
+func store(v *value, dst unsafe.Pointer, n uint64) {
+	switch v.size {
+	case 1:
+		*(*uint8)(dst) = uint8(n)
+	case 2:
+		*(*uint16)(dst) = uint16(n)
+	case 4:
+		*(*uint32)(dst) = uint32(n)
+	case 8:
+		*(*uint64)(dst) = n
+	}
+}
+
+// quoted reads the string at i into a type that is spelled as one.
+func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
+	s, end := d.text(i + 1)
+	if end < 0 {
+		return -1
+	}
+	switch v.op {
+	case opString:
+		*(*string)(dst) = s
+	case opNumber:
+		if *(*string)(dst) = s; !isNumber(s) {
+			return d.fail(i, v.wants())
+		}
+	case opText:
+		v.zero(dst)
+		return d.done(i, end, reflect.NewAt(v.typ, dst).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)))
+	case opBytes:
+		b, err := base64.StdEncoding.DecodeString(s)
+		if *(*[]byte)(dst) = b; err != nil {
+			return d.fail(i, v.wants())
+		}
+	case opQuoted:
+		inner := make([]byte, len(s)+1+Padding)
+		copy(inner, s)
+		inner[len(s)] = '\n'
+		base, stop := d.base, d.end
+		d.base, d.end = unsafe.Pointer(unsafe.SliceData(inner)), len(s)
+		n := d.value(v.elem, 0, dst)
+		if n >= 0 && n != len(s) {
+			n = d.fail(0, v.elem.wants())
+		}
+		d.base, d.end = base, stop
+		if n < 0 {
+			d.err.Offset = i
+			d.err.Want += " in a string"
+			return -1
+		}
+	}
+	return end
+}
+
+// done returns end, or reports the error of a method that was given the value from i to end.
+func (d *Decoder) done(i, end int, err error) int {
+	if err != nil {
+		d.fail(i, "a value that its type takes")
+		d.err.Err = err
+		return -1
+	}
+	return end
+}
+
+// zero sets the value at dst to zero.
+func (v *value) zero(dst unsafe.Pointer) {
+	switch v.op {
+	case opString:
+		*(*string)(dst) = ""
+	case opInt64, opDecimal, opFloat64:
+		*(*uint64)(dst) = 0
+	case opPointer, opMap, opStringMap:
+		*(*unsafe.Pointer)(dst) = nil
+	case opSlice, opBytes, opRaw:
+		*(*[]byte)(dst) = nil
+	case opVia: // prepare has set the embedded pointer to nil
+	default:
+		reflect.NewAt(v.typ, dst).Elem().SetZero()
+	}
+}
+
+// wants says in words what v is read from.
+func (v *value) wants() string {
+	switch v.op {
+	case opString, opText:
+		return "a string"
+	case opBytes:
+		return "a string in base64"
+	case opQuoted:
+		return v.elem.wants() + " in a string"
+	case opBool:
+		return "true or false"
+	case opInt64, opInt, opUint, opDecimal:
+		if v.scale > 0 {
+			return fmt.Sprintf("a number with at most %d decimals that fits %s", v.scale, v.typ)
+		}
+		return "an integer that fits " + v.typ.String()
+	case opFloat32, opFloat64, opNumber:
+		return "a number"
+	case opSlice, opArray:
+		return "an array"
+	case opStruct, opMap, opStringMap:
+		return "an object"
+	}
+	return "a value"
+}
+
+// fail reports that something else than want stands at i, and returns -1.
+func (d *Decoder) fail(i int, want string) int {
+	d.err = &Error{Offset: i, Want: want, Found: d.found(i)}
+	return -1
+}
+
+// found describes what stands at i.
+func (d *Decoder) found(i int) string {
+	if i >= d.end {
+		return "the end of the line"
+	}
+	rest := d.slice(i, min(i+40, d.end))
+	switch c := rest[0]; {
+	case c == '{':
+		return "an object"
+	case c == '[':
+		return "an array"
+	case c == '"':
+		if end := strings.IndexByte(rest[1:], '"'); end >= 0 {
+			rest = rest[:end+2]
+		}
+		return "string " + rest
+	case c-'0' <= 9 || c|0x20-'a' < 26 || c == '-' || c == '+' || c == '.':
+		n := strings.IndexFunc(rest, func(r rune) bool { return strings.ContainsRune(" \t\r,:]}\"", r) })
+		if n > 0 {
+			rest = rest[:n]
+		}
+		return rest
+	}
+	return fmt.Sprintf("%q", rest[:1])
+}

@@ -1,0 +1,170 @@
+// Package memio makes sources of values that are already in the program, or that a function makes: Slice, Generate and
+// Seq. It is for tests, examples, benchmarks and small inputs.
+//
+// Nothing but index ranges travels to a worker. A worker rebuilds the plan from the job's parameters and so makes the
+// values again: they must depend on the parameters alone. Slice and Generate check that they do, as far as that is
+// possible, and refuse to read when they do not.
+package memio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"reflect"
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// Source reads values by index. Slice and Generate make it.
+type Source[T any] struct {
+	name   string
+	values []T             // Slice
+	make   func(i int64) T // Generate
+	n      int64
+	pieces int
+}
+
+// Of is a source of the given values, in that order.
+func Of[T any](values ...T) Source[T] { return Slice(values) }
+
+// Slice is a source of the given values, in that order. The values must not change while the job runs.
+func Slice[T any](values []T) Source[T] {
+	return Source[T]{
+		name:   fmt.Sprintf("memio.Slice(%d of %v)", len(values), reflect.TypeFor[T]()),
+		values: values,
+		n:      int64(len(values)),
+	}
+}
+
+// Generate is a source of f(0), f(1), ..., f(n-1). f is called from several goroutines at once and, when an attempt is
+// repeated, more than once for the same i: the same i must give the same value.
+func Generate[T any](n int64, f func(i int64) T) Source[T] {
+	return Source[T]{name: fmt.Sprintf("memio.Generate(%d of %v)", n, reflect.TypeFor[T]()), make: f, n: n}
+}
+
+// Cut sets the number of splits; no split is empty, so there are fewer when there are fewer values. Zero, the default,
+// cuts by size, and into 16 at least when there are 16,000 values or more.
+func (s Source[T]) Cut(splits int) Source[T] {
+	s.pieces = splits
+	return s
+}
+
+// String names the source, such as memio.Slice(3 of string).
+func (s Source[T]) String() string { return s.name }
+
+// indexes is what a split carries: values From to To, and the hash of the first and last of them.
+type indexes struct {
+	From int64  `json:"from"`
+	To   int64  `json:"to"`
+	Sum  uint64 `json:"sum,omitempty"`
+}
+
+// Splits cuts the values into ranges. It returns an error when the number of values or of splits is negative.
+func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
+	if s.n < 0 || s.pieces < 0 {
+		return nil, fmt.Errorf("%s: %d values in %d splits; neither may be negative", s, s.n, s.pieces)
+	}
+	size := int64(max(1, unsafe.Sizeof(*new(T))))
+	pieces := int64(s.pieces)
+	if pieces == 0 {
+		per := max(1, target/size)
+		pieces = max((s.n+per-1)/per, min(16, s.n/1000), 1)
+	}
+	pieces = min(pieces, s.n)
+	splits := make([]mapreduce.Split, pieces)
+	rest, each := int64(0), int64(0)
+	if pieces > 0 {
+		rest, each = s.n%pieces, s.n/pieces
+	}
+	from := int64(0)
+	for i := range splits {
+		to := from + each
+		if int64(i) < rest {
+			to++
+		}
+		data, err := json.Marshal(indexes{From: from, To: to, Sum: s.sum(from, to)})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s, err)
+		}
+		splits[i] = mapreduce.Split{Label: fmt.Sprintf("%s[%d:%d]", s.name, from, to), Bytes: (to - from) * size, Data: data}
+		from = to
+	}
+	return splits, nil
+}
+
+// Read hands out the values of one range.
+func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+	var x indexes
+	if err := json.Unmarshal(split.Data, &x); err != nil {
+		return fmt.Errorf("%s: split %s: %w", s, split.Label, err)
+	}
+	if x.From < 0 || x.From > x.To || x.To > s.n || s.sum(x.From, x.To) != x.Sum {
+		return fmt.Errorf("%s: this process made other values than the one that cut %s; make them from the job's parameters alone", s, split.Label)
+	}
+	size := int64(unsafe.Sizeof(*new(T)))
+	r.Path = s.name
+	var v T // a copy, so that nobody changes the values through the pointer
+	for from := x.From; from < x.To; {
+		to := min(from+1024, x.To)
+		for i := from; i < to; i++ {
+			if r.Stopped() {
+				return nil
+			}
+			v = s.at(i)
+			r.Offset, r.Line = i*size, i+1
+			r.Emit(&v)
+		}
+		r.Add(to-from, (to-from)*size)
+		from = to
+	}
+	return nil
+}
+
+func (s Source[T]) at(i int64) T {
+	if s.make != nil {
+		return s.make(i)
+	}
+	return s.values[i]
+}
+
+// sum hashes a sample of the values from to to: all of a short range, else 64 spread over it, so that a long slice costs
+// nothing. It is zero when JSON cannot hold a value.
+func (s Source[T]) sum(from, to int64) uint64 {
+	h := xxh3.New()
+	out := json.NewEncoder(h)
+	for i := from; i < to; i += max(1, (to-from)/64) {
+		if out.Encode(s.at(i)) != nil {
+			return 0
+		}
+	}
+	return h.Sum64()
+}
+
+// Seq is a source of what f's iterator yields, read as one split. f is called once per attempt, and must give
+// the same values each time.
+func Seq[T any](f func() iter.Seq[T]) mapreduce.Source[T] { return seq[T]{f} }
+
+type seq[T any] struct{ f func() iter.Seq[T] }
+
+func (s seq[T]) String() string { return fmt.Sprintf("memio.Seq(%v)", reflect.TypeFor[T]()) }
+
+func (s seq[T]) Splits(context.Context, int64) ([]mapreduce.Split, error) {
+	return []mapreduce.Split{{Label: s.String(), Note: "an iterator, cannot be cut"}}, nil
+}
+
+func (s seq[T]) Read(_ context.Context, _ mapreduce.Split, r *mapreduce.Reader[T]) error {
+	r.Path = s.String()
+	for v := range s.f() {
+		if r.Stopped() {
+			return nil
+		}
+		r.Line++
+		r.Emit(&v)
+		r.Add(1, 0)
+	}
+	return nil
+}

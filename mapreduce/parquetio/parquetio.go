@@ -1,0 +1,295 @@
+// Package parquetio reads and writes Parquet files, one struct per row.
+//
+// A struct names the columns it wants with the tags of github.com/parquet-go/parquet-go; nothing else of a file is read:
+//
+//	type Product struct {
+//		SKU     string    `parquet:"sku"`
+//		Price   float64   `parquet:"price"`
+//		Stock   *int64    `parquet:"stock"` // nil for null
+//		Updated time.Time `parquet:"updated_at"`
+//		Tags    []string  `parquet:"tags,list"`
+//	}
+//
+// Without a tag a column has the name of the field, to the letter. A null is the zero value, or nil for a pointer. Integers and
+// floats may be wider in the struct than in the file, not narrower.
+//
+// Structs of plain fields, and structs of such, are read column by column; those with lists, maps or optional structs go
+// through the library's row by row reader, which is several times slower. Strings share pieces of memory that are never
+// reused; those of a dictionary-encoded column exist once per row group.
+package parquetio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// Source reads rows. Rows makes it; its methods return changed copies.
+type Source[T any] struct {
+	patterns []string
+	missing  []string
+}
+
+// Rows is a source of the rows of all files that the patterns name: paths, globs and directories. T is a struct.
+//
+// A split is one or more whole row groups of one or more files. The position of a record is its row in the file, from 1.
+func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns: patterns} }
+
+// AllowMissing says that files may lack these columns; their fields are then zero. The parts of a nested name are joined by
+// dots, as in address.city.
+func (s Source[T]) AllowMissing(columns ...string) Source[T] {
+	s.missing = append(slices.Clip(s.missing), columns...)
+	return s
+}
+
+// String names the source, such as parquetio.Rows[Product]("p/*.parquet").
+func (s Source[T]) String() string {
+	out := fmt.Sprintf("parquetio.Rows[%v](%s)", reflect.TypeFor[T](), quoted(s.patterns))
+	if len(s.missing) > 0 {
+		out += fmt.Sprintf(".AllowMissing(%s)", quoted(s.missing))
+	}
+	return out
+}
+
+func quoted(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(out, ", ")
+}
+
+// piece is some row groups of a file; a split carries a list of them.
+type piece struct {
+	Path    string `json:"path"` // absolute
+	From    int    `json:"from"` // first row group
+	To      int    `json:"to"`   // first row group not to read
+	Size    int64  `json:"size"` // of the file when it was cut
+	ModTime int64  `json:"time"` // the same, in nanoseconds since 1970
+
+	label string // path as the user wrote it
+	bytes int64  // of the columns to read
+	of    int    // row groups of the file
+}
+
+// Splits reads the footers, and packs row groups into splits of about target bytes (64 MiB when zero), counting only the
+// columns that T wants. It returns an error that names file, column and types when a file does not fit T.
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	if target <= 0 {
+		target = 64 << 20
+	}
+	fs, err := files.Expand(s.patterns)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([][]piece, len(fs))
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // they mostly wait for the disk
+	for i, f := range fs {
+		work.Go(func() (err error) {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			groups[i], err = s.groups(f)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	var splits []mapreduce.Split
+	var pack []piece
+	bytes := int64(0)
+	flush := func() error {
+		if len(pack) == 0 {
+			return nil
+		}
+		data, err := json.Marshal(pack)
+		if err != nil {
+			return err
+		}
+		splits = append(splits, mapreduce.Split{Label: labelOf(pack), Bytes: bytes, Data: data})
+		pack, bytes = nil, 0
+		return nil
+	}
+	for _, g := range slices.Concat(groups...) {
+		if len(pack) > 0 && bytes+g.bytes > target+target/8 {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+		bytes += g.bytes
+		if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
+			pack[n-1].To = g.To
+		} else {
+			pack = append(pack, g)
+		}
+	}
+	return splits, flush()
+}
+
+func labelOf(pack []piece) string {
+	first, last := pack[0], pack[len(pack)-1]
+	switch {
+	case len(pack) > 1:
+		return fmt.Sprintf("%d files, %s … %s", len(pack), first.label, last.label)
+	case first.To-first.From == first.of:
+		return first.label
+	}
+	return fmt.Sprintf("%s[row groups %d:%d of %d]", first.label, first.From, first.To, first.of)
+}
+
+// groups lists the row groups of one file.
+func (s Source[T]) groups(f files.File) ([]piece, error) {
+	abs, err := filepath.Abs(f.Path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	p := piece{Path: abs, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path}
+	file, closer, columns, err := s.open(&p)
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	p.of = len(file.RowGroups())
+	out := make([]piece, p.of)
+	for i := range out {
+		p.From, p.To, p.bytes = i, i+1, columns.bytes(file, i)
+		out[i] = p
+	}
+	return out, nil
+}
+
+// open opens a file, refuses it when it is not the one that was cut, and finds T's columns in it.
+func (s Source[T]) open(p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
+	f, err := os.Open(p.Path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	err = guard(p.Path, func() error {
+		info, err := f.Stat()
+		switch {
+		case err != nil:
+			return err
+		case info.Size() != p.Size || info.ModTime().UnixNano() != p.ModTime:
+			return fmt.Errorf("%s: changed while the job ran (%d bytes, now %d); run the job again when it is complete", p.Path, p.Size, info.Size())
+		}
+		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer)); err != nil {
+			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
+		}
+		if columns, err = match[T](file, s.missing); err != nil {
+			return fmt.Errorf("%s: %w", p.Path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		f.Close()
+		return nil, nil, nil, err
+	}
+	return file, f, columns, nil
+}
+
+// readBuffer is the bytes that are read at once of each column.
+const readBuffer = 256 << 10
+
+// guard calls f and turns a panic of the library, which it has for some damaged files, into an error.
+func guard(path string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: damaged, or of an unknown kind: %v", path, r)
+		}
+	}()
+	return f()
+}
+
+// Read hands out the rows of one split.
+func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+	var pieces []piece
+	if err := json.Unmarshal(split.Data, &pieces); err != nil {
+		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
+	}
+	for _, p := range pieces {
+		if err := s.readPiece(ctx, p, r); err != nil || r.Stopped() {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T]) error {
+	file, closer, columns, err := s.open(&p)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	groups := file.RowGroups()
+	if p.From < 0 || p.From > p.To || p.To > len(groups) {
+		return fmt.Errorf("%s: has %d row groups, the split is of %d to %d", p.Path, len(groups), p.From, p.To)
+	}
+	r.Path, r.Line = p.Path, 0
+	for _, g := range groups[:p.From] {
+		r.Line += g.NumRows()
+	}
+	batch := make([]T, batchRows)
+	for i := p.From; i < p.To && !r.Stopped(); i++ {
+		if err := readGroup(ctx, groups[i], columns, columns.bytes(file, i), batch, r); err != nil {
+			return fmt.Errorf("%s: row group %d: %w", p.Path, i, err)
+		}
+	}
+	return nil
+}
+
+// readGroup hands out the rows of one row group, of which bytes are read.
+func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *mapreduce.Reader[T]) error {
+	var rows rowReader[T]
+	if err := guard(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
+		return err
+	}
+	defer rows.close()
+	for left := g.NumRows(); left > 0; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		clear(batch) // the caller may have kept slices and pointers of the last one
+		n := 0
+		err := guard(r.Path, func() (err error) {
+			n, err = rows.read(batch[:min(left, batchRows)])
+			return err
+		})
+		for k := range n {
+			if r.Stopped() {
+				return nil
+			}
+			r.Offset = r.Line
+			r.Line++
+			r.Emit(&batch[k])
+		}
+		part := bytes * int64(n) / left
+		r.Add(int64(n), part)
+		left, bytes = left-int64(n), bytes-part
+		if left > 0 && n == 0 || err != nil && !errors.Is(err, io.EOF) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%d rows are missing: %w", left, io.ErrUnexpectedEOF)
+			}
+			return fmt.Errorf("row %d: %w", r.Line+1, err)
+		}
+	}
+	return nil
+}
+
+// batchRows is the rows decoded at once: enough to share the cost of the calls, and few enough to stay in the cache.
+const batchRows = 512

@@ -1,0 +1,219 @@
+package parquetio
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/snappy"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/internal/files"
+)
+
+// Sink writes rows. It is a mapreduce.Sink[T]; its methods return changed copies.
+type Sink[T any] struct {
+	name     string
+	out      *files.Dir
+	codec    compress.Codec
+	rowGroup int64
+}
+
+// Write writes records to dir/part-00000.parquet and so on, one file per task, and dir/manifest.json last. T is a struct; its
+// columns are named as for Rows. The files are compressed with zstd. The directory must be new, empty, or the output of an
+// earlier run, which is replaced.
+//
+// A row group is held in memory until it is complete; see RowGroup.
+func Write[T any](dir string) Sink[T] {
+	return Sink[T]{
+		name:     fmt.Sprintf("parquetio.Write(%q)", dir),
+		out:      &files.Dir{Path: dir, Ext: "parquet"},
+		codec:    &zstd.Codec{Level: zstd.SpeedFastest},
+		rowGroup: 64 << 20,
+	}
+}
+
+// Snappy compresses with snappy: larger files, read and written faster, by every reader.
+func (s Sink[T]) Snappy() Sink[T] {
+	s.name, s.codec = s.name+".Snappy()", &snappy.Codec{}
+	return s
+}
+
+// RowGroup sets how many bytes are gathered, encoded but not compressed, before a row group is complete; 64 MiB by default. A
+// row group is the smallest piece that a reader can take, and what a task of the sink holds in memory.
+func (s Sink[T]) RowGroup(bytes int64) Sink[T] {
+	s.name, s.rowGroup = fmt.Sprintf("%s.RowGroup(%d)", s.name, bytes), bytes
+	return s
+}
+
+// String names the sink, such as parquetio.Write("out").
+func (s Sink[T]) String() string { return s.name }
+
+// Check makes the directory, and refuses one that holds other files, and a T that cannot be written.
+func (s Sink[T]) Check(ctx context.Context) error {
+	if _, _, err := s.compile(); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	if s.rowGroup <= 0 {
+		return fmt.Errorf("%s: a row group needs at least 1 byte", s)
+	}
+	return s.out.Check(ctx)
+}
+
+// Open starts the file of one attempt.
+func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+	schema, times, err := s.compile()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s, err)
+	}
+	w, err := s.out.Create(ctx, files.Task(t))
+	if err != nil {
+		return nil, err
+	}
+	return &writer[T]{
+		out:     w,
+		rows:    parquet.NewGenericWriter[T](w, schema, parquet.Compression(s.codec)),
+		times:   times,
+		limit:   s.rowGroup,
+		flushAt: s.rowGroup,
+	}, nil
+}
+
+// compile returns T's schema, and the times that may not fit. It refuses what the library would write wrongly.
+func (s Sink[T]) compile() (*parquet.Schema, []timeField, error) {
+	t := reflect.TypeFor[T]()
+	schema, err := schemaOf(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	record := reflect.New(t).Elem()
+	return schema, timesOf(schema.Fields(), record, record, ""), noDates(t, map[reflect.Type]bool{})
+}
+
+// noDates refuses a time.Time that is tagged date, however deep: the library (0.32) writes another day.
+func noDates(t reflect.Type, seen map[reflect.Type]bool) error {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t == timeType || seen[t] {
+		return nil
+	}
+	seen[t] = true
+	for i := range t.NumField() {
+		f := t.Field(i)
+		at := f.Type == timeType || f.Type == reflect.PointerTo(timeType)
+		if at && slices.Contains(strings.Split(f.Tag.Get("parquet"), ",")[1:], "date") {
+			return fmt.Errorf("field %v.%s: a time.Time cannot be written as a date; make it an int32 of days since 1970, or a timestamp", t, f.Name)
+		}
+		if err := noDates(f.Type, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timeField is a time.Time, or a pointer to one, that is written as nanoseconds since 1970.
+type timeField struct {
+	name     string
+	offset   uintptr
+	pointer  bool
+	optional bool // zero is null
+}
+
+// timesOf lists the times in nanoseconds in the fields of a struct, lists and optional structs aside.
+func timesOf(fields []parquet.Field, record, value reflect.Value, prefix string) (out []timeField) {
+	for _, f := range fields {
+		name := prefix + f.Name()
+		if !f.Leaf() {
+			var inner reflect.Value
+			if value.IsValid() && f.Required() {
+				if v := f.Value(value); v.Kind() == reflect.Struct {
+					inner = v
+				}
+			}
+			out = append(out, timesOf(f.Fields(), record, inner, name+".")...)
+			continue
+		}
+		stamp, ok := logicalOf(f.Type()).(*format.TimestampType)
+		if !ok || !value.IsValid() || stamp.Unit.Value.Duration() > time.Nanosecond {
+			continue
+		}
+		v := f.Value(value)
+		if pointer := v.Kind() == reflect.Pointer; v.Type() == timeType || pointer && v.Type().Elem() == timeType {
+			out = append(out, timeField{name, v.Addr().Pointer() - record.UnsafeAddr(), pointer, f.Optional()})
+		}
+	}
+	return out
+}
+
+// check refuses a time outside the years 1678 to 2262.
+func (f *timeField) check(record unsafe.Pointer) error {
+	at := (*time.Time)(unsafe.Add(record, f.offset))
+	if f.pointer {
+		if at = *(**time.Time)(unsafe.Pointer(at)); at == nil {
+			return nil
+		}
+	}
+	const most = math.MaxInt64 / int64(time.Second)
+	if s := at.Unix(); s > -most && s < most || f.optional && !f.pointer && at.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("column %q: %v does not fit into nanoseconds since 1970; tag the field timestamp(microsecond), or optional to write a zero time as null", f.name, at)
+}
+
+// Finish moves the files of the committed attempts into place.
+func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
+	return s.out.Finish(ctx, job, parts)
+}
+
+// Abandon removes the temporary files of the job.
+func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
+
+// writer writes the file of one attempt.
+type writer[T any] struct {
+	out            *files.Writer
+	rows           *parquet.GenericWriter[T]
+	times          []timeField
+	limit, flushAt int64 // bytes of a row group; size of the file at which the current one is complete
+}
+
+// Write adds one record.
+func (w *writer[T]) Write(r *T) error {
+	for i := range w.times {
+		if err := w.times[i].check(unsafe.Pointer(r)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.rows.Write(unsafe.Slice(r, 1)); err != nil {
+		return err
+	}
+	w.out.Records++
+	if w.out.Records%64 != 0 || w.rows.Size() < w.flushAt {
+		return nil
+	}
+	if err := w.rows.Flush(); err != nil {
+		return err
+	}
+	w.flushAt = w.rows.Size() + w.limit
+	return nil
+}
+
+// Close writes the footer, syncs, and describes the file.
+func (w *writer[T]) Close() ([]byte, error) {
+	if err := w.rows.Close(); err != nil {
+		return nil, err
+	}
+	return w.out.Close()
+}
+
+// Abort removes the file.
+func (w *writer[T]) Abort() { w.out.Abort() }

@@ -1,0 +1,217 @@
+// Package attempt runs one attempt of a job.Program: it opens the inputs, calls the stage function, catches what goes
+// wrong in user code, and seals the output or leaves nothing of it. It knows neither sockets nor other attempts.
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// DefaultGrace is how long a stage function may go on after its context ended before the attempt is abandoned.
+const DefaultGrace = 10 * time.Second
+
+// Fetcher reads the outputs of committed attempts, wherever they are held. An error that wraps a *job.Failure is
+// passed on, so that a lost input can name the attempt that must run again.
+type Fetcher interface {
+	// Manifest returns the manifest of a producer's output.
+	Manifest(p job.Producer) (*job.Manifest, error)
+	// Runs returns the runs of one partition of an output port, in run order.
+	Runs(p job.Producer, port, part int) ([]job.RunReader, error)
+	// All returns the runs of all partitions of an output port, in order of run, then partition.
+	All(p job.Producer, port int) ([]job.RunReader, error)
+	// Range returns the runs of All, without blocks that hold no key in [lo, hi); nil is the start or the end.
+	Range(p job.Producer, port int, lo, hi []byte) ([]job.RunReader, error)
+}
+
+// Output takes the blocks of the attempt and makes them exist, or not.
+type Output interface {
+	job.Output
+	// Seal makes the output exist, with these counters and sink parts.
+	Seal(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error)
+	// Discard removes the output. After Seal it does nothing.
+	Discard()
+}
+
+// Config is what one attempt needs.
+type Config struct {
+	Launch   job.Launch
+	Stage    job.Stage // the stage of Launch.Attempt
+	Program  *job.Program
+	Fetch    Fetcher
+	Output   Output
+	Dir      string                 // for scratch files; must exist
+	Check    func(need int64) error // asked before need bytes of scratch are written; nil means there is always space
+	Memory   int64                  // bytes that the attempt may hold
+	Progress *job.Progress          // nil means that no one watches
+	Grace    time.Duration          // zero means DefaultGrace
+}
+
+type result struct {
+	m   *job.Manifest
+	err error
+}
+
+// Run runs the attempt and returns its manifest, or a *job.Failure: the cause of ctx when ctx ended (cancelled, unless the
+// cause is itself a failure), transient for panics, time-outs and errors that do not say otherwise. The output is sealed or discarded in any case.
+//
+// A stage function that goes on for longer than Grace after its context ended is abandoned: Run returns and the function keeps a
+// goroutine, and the program instance, until it ends by itself. busy is closed then; normally it is when Run returns.
+func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}, err error) {
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = new(job.Progress)
+	}
+	var cancel context.CancelFunc
+	limit := cfg.Launch.Timeout
+	if limit > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errTimeout)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
+	defer cancel()
+	done := make(chan result, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m, err := run(ctx, cfg)
+		done <- result{m, err}
+	}()
+	select {
+	case r := <-done:
+		<-ended
+		return r.m, ended, failure(ctx, r.err, limit)
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(cfg.Grace)
+	defer grace.Stop()
+	select {
+	case r := <-done:
+		<-ended
+		return r.m, ended, failure(ctx, r.err, limit)
+	case <-grace.C:
+		f := failure(ctx, context.Cause(ctx), limit).(*job.Failure)
+		f.Message += fmt.Sprintf("; user code ignored its context for %v and still runs", cfg.Grace)
+		return nil, ended, f
+	}
+}
+
+var errTimeout = errors.New("timed out")
+
+// failure turns an error into a *job.Failure and keeps nil.
+func failure(ctx context.Context, err error, limit time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	var f *job.Failure
+	switch {
+	case cause == nil && errors.As(err, &f):
+		if err != error(f) { // keep what wrapping added
+			c := *f
+			c.Message = err.Error()
+			return &c
+		}
+		return f
+	case cause == nil:
+		return &job.Failure{Kind: job.Transient, Message: err.Error()}
+	case errors.Is(cause, errTimeout):
+		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("did not finish within its time limit of %v", limit)}
+	}
+	if errors.As(cause, &f) {
+		c := *f
+		return &c
+	}
+	return &job.Failure{Kind: job.Cancelled, Message: cause.Error()}
+}
+
+// run does the work in the goroutine that the stage function may keep.
+func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
+	defer cfg.Output.Discard()
+	scratch := &scratchSet{dir: cfg.Dir, check: cfg.Check}
+	defer scratch.close()
+	a := cfg.Launch.Attempt
+	if a.Task.Stage < 0 || a.Task.Stage >= len(cfg.Program.Stages) {
+		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program has no stage %d, only %d: coordinator and worker run different code", a.Task.Stage, len(cfg.Program.Stages))}
+	}
+	inputs, err := openInputs(cfg)
+	defer closeInputs(inputs)
+	if err != nil {
+		return nil, err
+	}
+	r := &job.Run{
+		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output,
+		Memory: cfg.Memory, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+	}
+	if err := call(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return cfg.Output.Seal(ctx, r.Counters, r.Sink)
+}
+
+func closeInputs(inputs [][]job.RunReader) {
+	for _, runs := range inputs {
+		for _, r := range runs {
+			_ = r.Close()
+		}
+	}
+}
+
+// call runs user code. It turns a panic, and a goroutine that ends itself, into a failure.
+func call(ctx context.Context, stage func(context.Context, *job.Run) error, r *job.Run) (err error) {
+	ended := make(chan error, 1)
+	go func() {
+		returned := false
+		var err error
+		defer func() {
+			if v := recover(); v != nil {
+				err = panicked(v)
+			} else if !returned {
+				err = &job.Failure{Kind: job.Transient, Message: "user code ended its goroutine (runtime.Goexit)"}
+			}
+			ended <- err
+		}()
+		err = stage(ctx, r)
+		returned = true
+	}()
+	return <-ended
+}
+
+// panicked describes a panic by its value and the stack of user code below it.
+func panicked(v any) *job.Failure {
+	var f *job.Failure
+	if err, ok := v.(error); ok && errors.As(err, &f) {
+		return f // thrown through user code, such as by an iterator over a lost input
+	}
+	return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: trim(string(debug.Stack()))}
+}
+
+// trim cuts a stack down to the frames between the panic and this package.
+func trim(stack string) string {
+	lines := strings.SplitAfter(stack, "\n")
+	start, end := 1, len(lines) // the first line names the goroutine
+	for i, l := range lines {
+		if strings.HasPrefix(l, "panic(") {
+			start = i + 2
+		}
+		if start > 1 && i >= start && strings.Contains(l, "worker/internal/attempt.call.") {
+			end = i
+			break
+		}
+	}
+	// Frames of the runtime between panic and user code, such as of a nil map or an index, are left out.
+	for start+2 < end && strings.HasPrefix(lines[start], "runtime.") {
+		start += 2
+	}
+	return strings.Join(lines[min(start, end):end], "")
+}

@@ -1,0 +1,76 @@
+package attempt
+
+import (
+	"fmt"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+// openInputs returns the runs that the attempt reads, per input, in order of edge, producing task and run.
+func openInputs(cfg Config) ([][]job.RunReader, error) {
+	edges := cfg.Stage.Inputs
+	if len(cfg.Launch.Producers) != len(edges) {
+		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("launch names producers for %d inputs, stage %q has %d", len(cfg.Launch.Producers), cfg.Stage.Name, len(edges))}
+	}
+	task := cfg.Launch.Attempt.Task.Index
+	n, ranged := 0, false
+	for _, e := range edges {
+		n = max(n, e.Input+1)
+		ranged = ranged || e.Mode == job.Range
+	}
+	inputs := make([][]job.RunReader, n)
+	var lo, hi []byte
+	if ranged {
+		bounds, err := boundaries(cfg)
+		if err != nil {
+			return inputs, err
+		}
+		lo, hi = bounds[task], bounds[task+1]
+	}
+	total := 0
+	for i, e := range edges {
+		for _, p := range cfg.Launch.Producers[i] {
+			var runs []job.RunReader
+			var err error
+			switch e.Mode {
+			case job.Shuffle:
+				runs, err = cfg.Fetch.Runs(p, e.Port, task)
+			case job.Broadcast:
+				runs, err = cfg.Fetch.All(p, e.Port)
+			case job.Range:
+				runs, err = cfg.Fetch.Range(p, e.Port, lo, hi)
+				for i, r := range runs {
+					runs[i] = trimRun(r, lo, hi)
+				}
+			default:
+				err = &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("edge mode %d is unknown: coordinator and worker differ in version", e.Mode)}
+			}
+			inputs[e.Input] = append(inputs[e.Input], runs...)
+			if err != nil {
+				return inputs, err
+			}
+			total += len(runs)
+		}
+	}
+	limitReadAhead(inputs, total, cfg.Memory)
+	return inputs, nil
+}
+
+// limitReadAhead keeps what all runs read ahead below a quarter of the attempt's memory.
+func limitReadAhead(inputs [][]job.RunReader, total int, memory int64) {
+	if memory <= 0 || int64(total)*record.ReadAhead <= memory/4 {
+		return
+	}
+	ahead := max(16<<10, int(memory/4)/total)
+	for _, runs := range inputs {
+		for _, r := range runs {
+			if t, ok := r.(*trimmed); ok {
+				r = t.RunReader
+			}
+			if r, ok := r.(interface{ ReadAhead(bytes int) }); ok {
+				r.ReadAhead(ahead)
+			}
+		}
+	}
+}

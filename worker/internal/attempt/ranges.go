@@ -1,0 +1,136 @@
+package attempt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+// boundaries returns n+1 keys that cut the input of all Range edges into n ranges of about equally many records;
+// the first and the last are nil. Range i is [key i, key i+1), so equal keys fall into one range; a range may be empty. All
+// readers of the same producers compute the same boundaries, and all inputs of a reader are cut alike.
+func boundaries(cfg Config) ([][]byte, error) {
+	// A block's records lie between its first key and that of the next block: half of them are counted at each. Weights and
+	// total are doubled, to stay whole.
+	type point struct {
+		key    []byte
+		weight int64
+	}
+	var points []point
+	var total int64
+	for i, e := range cfg.Stage.Inputs {
+		if e.Mode != job.Range {
+			continue
+		}
+		for _, p := range cfg.Launch.Producers[i] {
+			m, err := cfg.Fetch.Manifest(p)
+			if err != nil {
+				return nil, err
+			}
+			for j := range m.Extents {
+				x := &m.Extents[j]
+				if x.Port != e.Port {
+					continue
+				}
+				if len(x.Blocks) == 0 && x.Records > 0 {
+					return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("port %d of %s is read by key range but its blocks have no first keys", x.Port, p.Attempt)}
+				}
+				var last int64
+				for _, b := range x.Blocks {
+					points = append(points, point{b.First, last + b.Records})
+					last = b.Records
+					total += 2 * b.Records
+				}
+			}
+		}
+	}
+	n := cfg.Stage.Tasks
+	if i := cfg.Launch.Attempt.Task.Index; i < 0 || i >= n {
+		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("task %d of a stage of %d tasks", i, n)}
+	}
+	slices.SortFunc(points, func(a, b point) int { return bytes.Compare(a.key, b.key) })
+	bounds := make([][]byte, n+1)
+	var before int64 // weight of the points in front of at
+	at := 0
+	for i := 1; i < n; i++ {
+		for at < len(points)-1 && before < total*int64(i)/int64(n) {
+			before += points[at].weight
+			at++
+		}
+		bounds[i] = []byte{} // never nil, which would mean the start or the end of all keys
+		if len(points) > 0 {
+			bounds[i] = append(bounds[i], points[at].key...)
+		}
+	}
+	return bounds, nil
+}
+
+// trimmed cuts the records outside [lo, hi) off the blocks of a sorted run.
+type trimmed struct {
+	job.RunReader
+	lo, hi []byte
+	began  bool // a key of at least lo was seen
+	ended  bool // a key of at least hi was seen
+}
+
+func trimRun(r job.RunReader, lo, hi []byte) job.RunReader {
+	if lo == nil && hi == nil {
+		return r
+	}
+	return &trimmed{RunReader: r, lo: lo, hi: hi, began: lo == nil}
+}
+
+// Next returns the next block that is not empty after trimming.
+func (t *trimmed) Next() ([]byte, error) {
+	for !t.ended {
+		block, err := t.RunReader.Next()
+		if err != nil {
+			return nil, err
+		}
+		if block, err = t.trim(block); err != nil {
+			// The frame was whole, so its writer made the mistake; running that again cannot help.
+			return nil, &job.Failure{Kind: job.Fatal, Message: errors.Join(errors.New("input by key range"), err).Error()}
+		}
+		if len(block) > 0 {
+			return block, nil
+		}
+	}
+	return nil, io.EOF
+}
+
+func (t *trimmed) trim(block []byte) ([]byte, error) {
+	rest := block
+	for !t.began && len(rest) > 0 {
+		key, _, next, err := record.Cut(rest)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Compare(key, t.lo) >= 0 {
+			t.began = true
+			break
+		}
+		rest = next
+	}
+	block = rest
+	if r, ok := t.RunReader.(interface{ Left() int }); ok && r.Left() > 0 {
+		return block, nil
+	}
+	for t.hi != nil && len(rest) > 0 {
+		key, _, next, err := record.Cut(rest)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Compare(key, t.hi) >= 0 {
+			t.ended = true
+			n := len(block) - len(rest)
+			return block[:n:n], nil
+		}
+		rest = next
+	}
+	return block, nil
+}

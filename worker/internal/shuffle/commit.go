@@ -1,0 +1,211 @@
+package shuffle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+type commitKind int
+
+const (
+	putManifest commitKind = iota
+	dropAttempt
+	dropJob
+)
+
+// commit is one wish to change the state.
+type commit struct {
+	kind    commitKind
+	attempt job.Attempt
+	state   *jobState // putManifest: the job as the writer knew it
+	segment bool      // putManifest: there is a segment file
+	keys    [][]byte
+	values  [][]byte
+	bytes   int64
+	trash   string     // dropJob: where the job's directory was moved to
+	done    chan error // buffered
+}
+
+// maxBatch is how many bytes are gathered into one transaction before the last commit of it. With maxInline and
+// maxPlainManifest it stays below Badger's limit, which is 15 % of the 16 MiB memtable.
+const maxBatch = 1 << 20
+
+// send hands c to the commit loop and waits for the result. ctx can only end the wait for the loop to take it.
+func (s *Store) send(ctx context.Context, c *commit) error {
+	c.done = make(chan error, 1)
+	select {
+	case s.commits <- c:
+		return <-c.done
+	case <-s.stop:
+		return errClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// commitLoop is the only writer of the state. Badger syncs once per transaction, so what waits while one transaction
+// is synced goes together into the next.
+func (s *Store) commitLoop() {
+	defer close(s.ended)
+	for {
+		var c *commit
+		select {
+		case c = <-s.commits:
+		case <-s.stop:
+			return
+		}
+		var batch []*commit
+		for bytes := int64(0); c != nil; {
+			if c.kind == dropJob { // Badger refuses writes during a drop, so it stands alone.
+				s.commitBatch(batch)
+				batch = nil
+				c.done <- s.dropNow(c)
+			} else {
+				batch = append(batch, c)
+				bytes += c.bytes
+			}
+			c = nil
+			if bytes < maxBatch {
+				select {
+				case c = <-s.commits:
+				default:
+				}
+			}
+		}
+		s.commitBatch(batch)
+	}
+}
+
+func (s *Store) commitBatch(batch []*commit) {
+	if len(batch) == 0 {
+		return
+	}
+	err := s.write(batch)
+	if err != nil && len(batch) > 1 {
+		for _, c := range batch { // one bad apple must not spoil the others
+			s.commitBatch([]*commit{c})
+		}
+		return
+	}
+	for _, c := range batch {
+		c.done <- err
+	}
+}
+
+// write makes the changes of batch durable in one transaction, then known to readers.
+func (s *Store) write(batch []*commit) error {
+	var need int64
+	dirs := make(map[string]bool)
+	for _, c := range batch {
+		need += c.bytes
+		if c.segment && s.sync {
+			dirs[s.jobDir(c.attempt.Job)] = true
+		}
+	}
+	if need > 0 {
+		if err := s.guard.check(need); err != nil {
+			return err
+		}
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	for _, c := range batch {
+		if c.kind == putManifest && c.state.dropped {
+			s.mu.Unlock()
+			return fmt.Errorf("job %s was dropped: %w", c.attempt.Job, ErrGone)
+		}
+	}
+	s.mu.Unlock()
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	for _, c := range batch {
+		for i, k := range c.keys {
+			if err := txn.SetEntry(badger.NewEntry(k, c.values[i])); err != nil {
+				return err
+			}
+		}
+		if c.kind == dropAttempt {
+			if err := deletePrefix(txn, attemptPrefix(c.attempt)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := txn.Commit(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range batch {
+		if c.kind == putManifest {
+			c.state.held[c.attempt] = true
+		} else if st := s.jobs[c.attempt.Job]; st != nil {
+			delete(st.held, c.attempt)
+			s.uncache(c.attempt)
+		}
+	}
+	return nil
+}
+
+func deletePrefix(txn *badger.Txn, prefix []byte) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := txn.Delete(it.Item().KeyCopy(nil)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropNow forgets a job and moves its directory aside, so that the job may come back at once.
+func (s *Store) dropNow(c *commit) error {
+	id := c.attempt.Job
+	s.mu.Lock()
+	if st := s.jobs[id]; st != nil {
+		st.dropped = true
+		delete(s.jobs, id)
+		for a := range st.held {
+			s.uncache(a)
+		}
+	}
+	dir, trash := s.jobDir(id), filepath.Join(s.dir, "jobs", trashPrefix+string(id))
+	err := os.RemoveAll(trash) // left by an earlier drop that could not finish
+	if err == nil {
+		err = os.Rename(dir, trash)
+	}
+	s.mu.Unlock()
+	if err == nil {
+		c.trash = trash
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if c.trash != "" && s.guard.check(stateRoom) != nil { // Badger needs space to drop, and must not run out of it
+		err = os.RemoveAll(c.trash)
+	}
+	err = errors.Join(err, s.db.DropPrefix(jobPrefix(id)))
+	s.guard.layBallast()
+	return err
+}
+
+// trashPrefix starts the names of job directories that are being removed; no job ID starts with a dot.
+const trashPrefix = ".dropped-"
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	return d.Sync()
+}

@@ -1,0 +1,227 @@
+package shuffle
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// keys counts the keys of a job, or of all.
+func keys(t *testing.T, s *Store, id job.ID) (n int) {
+	t.Helper()
+	var prefix []byte
+	if id != "" {
+		prefix = jobPrefix(id)
+	}
+	err := s.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestDamagedSegment(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	a := attempt("j", 0, 1)
+	w := create(t, s, a)
+	data := block(newRand(), 300<<10, true)
+	for part := range 3 {
+		for range 3 {
+			if err := w.Append(0, 0, part, data, 1, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m := seal(t, w)
+	f, err := os.OpenFile(segments(t, dir)[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{0xff, 0xff}, m.Extents[1].Offset+m.Extents[1].Bytes/2); err != nil {
+		t.Fatal(err)
+	}
+	for part := range 3 {
+		got, err := read(s.Runs(m, 0, part)[0])
+		if part == 1 {
+			wantLost(t, err, a)
+			if !strings.Contains(err.Error(), "offset") {
+				t.Errorf("error %v does not name the offset", err)
+			}
+		} else if err != nil || len(got) != 3 {
+			t.Errorf("partition %d beside the damage: %d blocks, %v", part, len(got), err)
+		}
+	}
+}
+
+// set replaces a value behind the store's back.
+func set(t *testing.T, s *Store, key []byte, change func(v []byte)) {
+	t.Helper()
+	v, err := s.value(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(v)
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, v) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamagedState(t *testing.T) {
+	flip := func(v []byte) { v[len(v)/2] ^= 4 }
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	for i := range 3 {
+		w := create(t, s, attempt("j", i, 1))
+		fill(t, w, uint64(i), 1000)
+		seal(t, w)
+	}
+	m, err := s.Manifest(attempt("j", 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, s, inlineKey(attempt("j", 0, 1), 0), flip)
+	_, err = read(s.All(m, 0)[0])
+	wantLost(t, err, attempt("j", 0, 1))
+	other, err := s.value(inlineKey(attempt("j", 2, 1), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.db.Update(func(txn *badger.Txn) error { return txn.Set(inlineKey(attempt("j", 0, 1), 0), other) })
+	if err != nil { // a sound value under a foreign key
+		t.Fatal(err)
+	}
+	_, err = read(s.All(m, 0)[0])
+	wantLost(t, err, attempt("j", 0, 1))
+
+	set(t, s, manifestKey(attempt("j", 1, 1)), flip)
+	if _, err := s.Manifest(attempt("j", 1, 1)); !errors.Is(err, ErrGone) {
+		t.Errorf("damaged manifest: %v, want ErrGone", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{})
+	if got := s.Held("j"); len(got) != 2 {
+		t.Errorf("Held after reopening = %v, want two", got)
+	}
+}
+
+// Damage to Badger's own files must end in a store that works, never in a wrong answer.
+func TestDamagedFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	a := attempt("j", 0, 1)
+	w := create(t, s, a)
+	fill(t, w, 1, 10000, 200<<10)
+	seal(t, w)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "state", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("no tables after Close (%v)", err)
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/3] ^= 1
+	if err := os.WriteFile(tables[0], b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{})
+	if got := s.Held("j"); len(got) != 0 {
+		t.Errorf("Held with a damaged table = %v, want nothing", got)
+	}
+	if got := segments(t, dir); len(got) != 0 {
+		t.Errorf("segments with a damaged table: %v, want none", got)
+	}
+	w = create(t, s, a)
+	want := fill(t, w, 1, 10000)
+	seal(t, w)
+	check(t, s, a, want)
+}
+
+func TestDiskFull(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Reserve: 100 << 20})
+	a := attempt("j", 0, 1)
+	w := create(t, s, a)
+	want := fill(t, w, 1, 1000, 500<<10)
+	seal(t, w)
+	small, bulk := create(t, s, attempt("j", 1, 1)), create(t, s, attempt("j", 2, 1))
+	fill(t, small, 1, 1000)
+	free := int64(90 << 20)
+	s.guard.free = func(string) (int64, error) { return free, nil }
+	_, err := small.Seal(t.Context(), nil, nil)
+	for what, err := range map[string]error{
+		"Create": func() error { _, err := s.Create(attempt("j", 3, 1)); return err }(),
+		"Append": func() (err error) {
+			for i := 0; i < 100 && err == nil; i++ {
+				err = bulk.Append(0, 0, 0, block(newRand(), 64<<10, true), 1, nil)
+			}
+			return err
+		}(),
+		"Seal":       err,
+		"CheckSpace": s.CheckSpace(1),
+	} {
+		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), s.dir) || !strings.Contains(err.Error(), "94.4 MB") {
+			t.Errorf("%s on a full disk: %v, want ErrDiskFull with path and space", what, err)
+		}
+	}
+	bulk.Discard()
+	check(t, s, a, want) // what is committed stays readable
+	if _, err := os.Stat(s.guard.ballastPath()); err != nil {
+		t.Errorf("ballast is gone already: %v", err)
+	}
+	free = 10 << 20
+	if err := s.CheckSpace(1); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("CheckSpace: %v", err)
+	}
+	if _, err := os.Stat(s.guard.ballastPath()); err == nil {
+		t.Error("ballast is still there on a nearly full disk")
+	}
+	if err := errors.Join(s.Drop(a), s.DropJob("j")); err != nil { // dropping must work on a full disk
+		t.Error(err)
+	}
+	free = 1 << 40
+	w = create(t, s, a)
+	want = fill(t, w, 1, 1000)
+	seal(t, w)
+	check(t, s, a, want)
+}
+
+func TestOpenOnFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	free := int64(10 << 20)
+	g := newGuard(dir, 1<<20, func(string) (int64, error) {
+		if _, err := os.Stat(filepath.Join(dir, "ballast")); err != nil {
+			return free + ballastBytes, nil
+		}
+		return free, nil
+	})
+	if err := os.WriteFile(g.ballastPath(), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.beforeOpen(); err != nil {
+		t.Errorf("with ballast: %v, want it to be given up", err)
+	}
+	free = -ballastBytes + 5
+	if err := g.beforeOpen(); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("without ballast: %v, want ErrDiskFull", err)
+	}
+}

@@ -1,0 +1,184 @@
+package shuffle
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+const manifestVersion = 1
+
+// byPlace is the order of the extents of a manifest: runs of one partition of one port lie together.
+func byPlace(a, b job.Extent) int {
+	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Part, b.Part), cmp.Compare(a.Run, b.Run))
+}
+
+// AppendManifest appends the encoding of m, whose extents are in order of (port, part, run): about 12 bytes for each.
+func AppendManifest(dst []byte, m *job.Manifest) []byte {
+	at := len(dst)
+	uv := func(n int64) { dst = binary.AppendUvarint(dst, uint64(n)) }
+	str := func(s string) { uv(int64(len(s))); dst = append(dst, s...) }
+	dst = append(dst, manifestVersion)
+	str(string(m.Attempt.Job))
+	uv(int64(m.Attempt.Task.Stage))
+	uv(int64(m.Attempt.Task.Index))
+	uv(int64(m.Attempt.N))
+	str(m.Segment)
+	dst = binary.LittleEndian.AppendUint64(dst, m.Sum)
+	uv(int64(len(m.Extents)))
+	for i := range m.Extents {
+		e := &m.Extents[i]
+		inline := int64(0)
+		if e.Inline {
+			inline = 1
+		}
+		uv(int64(e.Port)<<1 | inline)
+		for _, n := range [...]int64{int64(e.Part), int64(e.Run), e.Offset, e.Bytes, e.Records, e.Raw, int64(len(e.Blocks))} {
+			uv(n)
+		}
+		for _, b := range e.Blocks {
+			uv(b.Offset)
+			uv(b.Records)
+			uv(int64(len(b.First)))
+			dst = append(dst, b.First...)
+		}
+	}
+	uv(int64(len(m.Counters)))
+	for _, name := range slices.Sorted(maps.Keys(m.Counters)) {
+		str(name)
+		dst = binary.AppendVarint(dst, m.Counters[name])
+	}
+	uv(int64(len(m.Sink)))
+	for _, b := range m.Sink {
+		uv(int64(len(b)))
+		dst = append(dst, b...)
+	}
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+}
+
+// DecodeManifest decodes what AppendManifest wrote. The manifest aliases b. Errors wrap record.ErrCorrupt.
+func DecodeManifest(b []byte) (*job.Manifest, error) {
+	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return nil, fmt.Errorf("manifest: %w: checksum does not match", record.ErrCorrupt)
+	}
+	if b[0] != manifestVersion {
+		return nil, fmt.Errorf("manifest: %w: version %d, want %d", record.ErrCorrupt, b[0], manifestVersion)
+	}
+	d := decoder{b: b[1 : len(b)-4]}
+	m := &job.Manifest{}
+	m.Attempt.Job = job.ID(d.bytes())
+	m.Attempt.Task = job.Task{Stage: d.int32(), Index: d.int32()}
+	m.Attempt.N = d.int32()
+	m.Segment = string(d.bytes())
+	m.Sum = d.fixed64()
+	if n := d.count(8); n > 0 {
+		m.Extents = make([]job.Extent, n)
+	}
+	for i := range m.Extents {
+		e := &m.Extents[i]
+		port := d.int()
+		e.Inline = port&1 != 0
+		e.Port = int(min(port>>1, math.MaxInt32))
+		e.Part, e.Run = d.int32(), d.int32()
+		e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
+		d.bad = d.bad || e.Bytes > math.MaxInt64-e.Offset || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
+		if n := d.count(3); n > 0 {
+			e.Blocks = make([]job.Block, n)
+		}
+		for j := range e.Blocks {
+			k := &e.Blocks[j]
+			*k = job.Block{Offset: d.int(), Records: d.int(), First: d.bytes()}
+			d.bad = d.bad || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
+		}
+	}
+	if n := d.count(2); n > 0 {
+		m.Counters = make(map[string]int64, n)
+		for range n {
+			name := string(d.bytes())
+			m.Counters[name] = d.varint()
+		}
+	}
+	if n := d.count(1); n > 0 {
+		m.Sink = make([][]byte, n)
+		for i := range m.Sink {
+			m.Sink[i] = d.bytes()
+		}
+	}
+	if d.bad || len(d.b) > 0 {
+		return nil, fmt.Errorf("manifest: %w", record.ErrCorrupt)
+	}
+	return m, nil
+}
+
+// decoder takes values off b. After a bad one it returns zeros.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) int() int64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || v > math.MaxInt64 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return int64(v)
+}
+
+func (d *decoder) int32() int {
+	v := d.int()
+	if v > math.MaxInt32 {
+		d.bad = true
+		return 0
+	}
+	return int(v)
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) fixed64() uint64 {
+	if len(d.b) < 8 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.int()
+	if n > int64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// count returns the number of elements that follow, each of at least size bytes, so that a lie costs no memory.
+func (d *decoder) count(size int64) int {
+	n := d.int()
+	if n > int64(len(d.b))/size {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	return int(n)
+}

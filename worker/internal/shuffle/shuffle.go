@@ -1,0 +1,232 @@
+// Package shuffle keeps the output of a worker's attempts until the job is dropped: the block store.
+//
+// Bulk blocks go to append-only segment files, one per attempt, in one directory per job. What makes an output exist is
+// its manifest: one atomic write to Badger, synced when the store is. An output of at most 64 KiB lies in Badger beside
+// its manifest and costs one sync and no file. No manifest, no output: what a killed process leaves behind
+// is removed by the next Open.
+//
+// Every byte is checksummed and verified on read; damage is a lost output (a *job.Failure of kind job.InputLost), never a
+// wrong answer. Badger alone neither survives a full disk nor reports damage, so every write passes the disk guard first
+// and every value carries a checksum of its own over key and content.
+package shuffle
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// ErrGone means that the store does not hold the output asked for, or holds it no longer.
+var ErrGone = errors.New("output is gone")
+
+// ErrDiskFull means that the disk has too little space left. What is committed stays readable.
+var ErrDiskFull = errors.New("disk full")
+
+var errClosed = errors.New("block store is closed")
+
+// Options says how a store works. The zero value is ready.
+type Options struct {
+	// Sync makes sealed outputs survive a crash of the machine, not only of the process.
+	Sync bool
+	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB, less than zero means none.
+	Reserve int64
+	// Log hears of damage and of what Open removed. Nil means silence.
+	Log *slog.Logger
+}
+
+// Store is a block store in one directory, used by one process. Its methods may be called concurrently.
+type Store struct {
+	dir   string
+	sync  bool
+	log   *slog.Logger
+	guard *guard
+	db    *badger.DB
+	bufs  sync.Pool // *[]byte: segment buffers
+
+	commits     chan *commit
+	stop, ended chan struct{}
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	closed bool
+	jobs   map[job.ID]*jobState
+	cache  map[job.Attempt]*job.Manifest
+	cached int // extents and blocks in cache
+}
+
+// jobState is what the store knows of a job. A job that was dropped and came back has a new one.
+type jobState struct {
+	held    map[job.Attempt]bool // true when sealed, false while a Writer is at it
+	dropped bool
+}
+
+// Open opens the store in dir, which it makes when needed. It removes segments without a manifest and manifests
+// whose segment is missing or too short. When the state in dir is damaged beyond that, the store starts empty: all of
+// its content can be made again. It starts one goroutine, which Close ends.
+func Open(dir string, opts Options) (_ *Store, err error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Reserve == 0 {
+		opts.Reserve = 256 << 20
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "jobs"), 0o755); err != nil {
+		return nil, fmt.Errorf("block store: %w", err)
+	}
+	s := &Store{
+		dir: dir, sync: opts.Sync, log: opts.Log, guard: newGuard(dir, opts.Reserve, freeBytes),
+		commits: make(chan *commit), stop: make(chan struct{}), ended: make(chan struct{}),
+		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
+		bufs: sync.Pool{New: func() any { return new([]byte) }},
+	}
+	if err := s.guard.beforeOpen(); err != nil {
+		return nil, fmt.Errorf("block store: %w", err)
+	}
+	if err := s.openState(); err != nil {
+		return nil, err
+	}
+	if err := s.recover(); err != nil {
+		_ = s.db.Close()
+		return nil, fmt.Errorf("block store %s: %w", dir, err)
+	}
+	s.guard.layBallast()
+	go s.commitLoop()
+	return s, nil
+}
+
+// openState opens Badger; a damaged one is replaced by an empty one.
+func (s *Store) openState() (err error) {
+	dir := filepath.Join(s.dir, "state")
+	// Small tables: the defaults take gigabytes. Values stay in the tree, where DropPrefix gives their space back.
+	o := badger.DefaultOptions(dir).WithSyncWrites(s.sync).WithLogger(nil).WithMetricsEnabled(false).
+		WithMemTableSize(16 << 20).WithNumMemtables(2).WithNumCompactors(2).WithValueLogFileSize(64 << 20).
+		WithBlockCacheSize(16 << 20).WithIndexCacheSize(16 << 20).
+		WithCompression(options.None).WithDetectConflicts(false)
+	for again := true; ; again = false {
+		if s.db, err = badger.Open(o); err != nil {
+			return fmt.Errorf("block store %s: %w (is another worker using it? else remove the directory: its tasks run again)", s.dir, err)
+		}
+		if err = s.db.VerifyChecksum(); err == nil {
+			return nil
+		}
+		_ = s.db.Close()
+		if !again {
+			return fmt.Errorf("block store %s: %w", s.dir, err)
+		}
+		s.log.Error("block store damaged, starting empty", "path", s.dir, "err", err)
+		if err = os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("block store %s: %w", s.dir, err)
+		}
+	}
+}
+
+// Close ends the store. Outputs that are not sealed are lost; runs that are open must not be read any more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	close(s.stop)
+	<-s.ended
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("block store %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// Held returns the attempts of a job whose output is sealed, in task order.
+func (s *Store) Held(id job.ID) []job.Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var as []job.Attempt
+	if st := s.jobs[id]; st != nil {
+		for a, sealed := range st.held {
+			if sealed {
+				as = append(as, a)
+			}
+		}
+	}
+	slices.SortFunc(as, func(a, b job.Attempt) int {
+		return cmp.Or(a.Task.Stage-b.Task.Stage, a.Task.Index-b.Task.Index, a.N-b.N)
+	})
+	return as
+}
+
+// Holds reports whether the output of a is sealed. It does not touch the disk.
+func (s *Store) Holds(a job.Attempt) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.jobs[a.Job]
+	return st != nil && st.held[a]
+}
+
+// CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve.
+func (s *Store) CheckSpace(need int64) error { return s.guard.check(need) }
+
+// Drop removes the output of an attempt, if there is any. It does not disturb other attempts.
+func (s *Store) Drop(a job.Attempt) error {
+	if !s.Holds(a) {
+		return nil
+	}
+	if err := s.send(context.Background(), &commit{kind: dropAttempt, attempt: a}); err != nil {
+		return fmt.Errorf("drop %s of %s: %w", a, a.Job, err)
+	}
+	if err := os.Remove(s.segmentPath(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drop %s of %s: %w", a, a.Job, err)
+	}
+	return nil
+}
+
+// DropJob removes everything of a job and returns its space. Writers of the job that are still at work get ErrGone.
+func (s *Store) DropJob(id job.ID) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	c := &commit{kind: dropJob, attempt: job.Attempt{Job: id}}
+	err := s.send(context.Background(), c)
+	if c.trash != "" {
+		err = errors.Join(err, os.RemoveAll(c.trash))
+	}
+	if err != nil {
+		return fmt.Errorf("drop job %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Store) jobDir(id job.ID) string { return filepath.Join(s.dir, "jobs", string(id)) }
+
+func (s *Store) segmentPath(a job.Attempt) string {
+	return filepath.Join(s.jobDir(a.Job), segmentName(a))
+}
+
+func segmentName(a job.Attempt) string {
+	return fmt.Sprintf("%d-%d-%d.seg", a.Task.Stage, a.Task.Index, a.N)
+}
+
+// checkID refuses a job ID that is not safe as a file name and as a prefix of keys.
+func checkID(id job.ID) error {
+	ok := id != "" && len(id) <= 128 && id[0] != '.'
+	for _, c := range id {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c))
+	}
+	if !ok {
+		return fmt.Errorf("job ID %q: want 1 to 128 of the characters a-z A-Z 0-9 . _ - and no dot in front", string(id))
+	}
+	return nil
+}

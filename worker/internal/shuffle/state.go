@@ -1,0 +1,259 @@
+package shuffle
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+// stored is what stands in front of a manifest in Badger.
+type stored struct {
+	segment       int64 // bytes that the segment file must have
+	chunks        int   // values of inline bytes
+	offset, bytes int64 // where the manifest lies in the segment; bytes is 0 when it follows here
+}
+
+func (h stored) append(dst []byte) []byte {
+	for _, n := range [...]int64{h.segment, int64(h.chunks), h.offset, h.bytes} {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	return dst
+}
+
+// parseStored verifies the value of a manifest key and returns the head and the manifest behind it.
+func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
+	b, err := openValue(key, value)
+	if err != nil {
+		return h, nil, err
+	}
+	d := decoder{b: b}
+	h = stored{segment: d.int(), chunks: int(d.int()), offset: d.int(), bytes: d.int()}
+	if d.bad || h.bytes > h.segment || h.offset > h.segment-h.bytes {
+		return h, nil, fmt.Errorf("value of key %q: %w", key, record.ErrCorrupt)
+	}
+	return h, d.b, nil
+}
+
+// recover makes state and files agree: it finds the outputs that are whole and removes everything else.
+func (s *Store) recover() error {
+	type found struct {
+		head   stored
+		whole  bool
+		chunks [][]byte // keys
+	}
+	outputs := make(map[job.Attempt]*found)
+	var bad [][]byte
+	at := func(a job.Attempt) *found {
+		f := outputs[a]
+		if f == nil {
+			f = new(found)
+			outputs[a] = f
+		}
+		return f
+	}
+	err := s.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			key := it.Item().KeyCopy(nil)
+			a, chunk, ok := parseKey(key)
+			switch {
+			case !ok:
+				bad = append(bad, key)
+			case chunk >= 0:
+				f := at(a)
+				f.chunks = append(f.chunks, key)
+			default:
+				f := at(a)
+				err := it.Item().Value(func(v []byte) (err error) {
+					f.head, _, err = parseStored(key, v)
+					return err
+				})
+				f.whole = err == nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for a, f := range outputs {
+		why := ""
+		if !f.whole {
+			why = "no manifest"
+		} else if len(f.chunks) != f.head.chunks {
+			why = fmt.Sprintf("%d of %d inline values", len(f.chunks), f.head.chunks)
+		} else if f.head.segment > 0 {
+			if fi, err := os.Stat(s.segmentPath(a)); err != nil {
+				why = err.Error()
+			} else if fi.Size() < f.head.segment {
+				why = fmt.Sprintf("segment has %d of %d bytes", fi.Size(), f.head.segment)
+			}
+		}
+		if why != "" {
+			s.log.Warn("output lost", "job", a.Job, "attempt", a, "err", why)
+			bad = append(append(bad, manifestKey(a)), f.chunks...)
+			continue
+		}
+		st := s.jobs[a.Job]
+		if st == nil {
+			st = &jobState{held: make(map[job.Attempt]bool)}
+			s.jobs[a.Job] = st
+		}
+		st.held[a] = true
+	}
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for _, key := range bad {
+		if err := batch.Delete(key); err != nil {
+			return err
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		return err
+	}
+	return s.removeStrays()
+}
+
+// removeStrays removes every file below jobs that is not the segment of a sealed output.
+func (s *Store) removeStrays() error {
+	segments := make(map[string]bool)
+	for _, st := range s.jobs {
+		for a := range st.held {
+			segments[s.segmentPath(a)] = true
+		}
+	}
+	root := filepath.Join(s.dir, "jobs")
+	dirs, err := os.ReadDir(root)
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		dir := filepath.Join(root, d.Name())
+		if strings.HasPrefix(d.Name(), trashPrefix) || s.jobs[job.ID(d.Name())] == nil {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+			continue
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if path := filepath.Join(dir, f.Name()); !segments[path] {
+				s.log.Info("segment without manifest removed", "path", path)
+				if err := os.Remove(path); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// maxCached bounds the extents and blocks of the manifests that are kept decoded: about 20 MB.
+const maxCached = 200_000
+
+// Manifest returns the manifest of a sealed output; it is shared and must not be changed. It returns an error that
+// wraps ErrGone when the output is not held, or when its manifest is damaged.
+func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
+	s.mu.Lock()
+	m := s.cache[a]
+	s.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	if !s.Holds(a) {
+		return nil, fmt.Errorf("output of %s: %w", a, ErrGone)
+	}
+	m, err := s.load(a)
+	if err != nil {
+		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.jobs[a.Job]; st != nil && st.held[a] && s.cache[a] == nil {
+		for other := range s.cache { // whichever comes first
+			if s.cached+weight(m) <= maxCached {
+				break
+			}
+			s.uncache(other)
+		}
+		s.cache[a] = m
+		s.cached += weight(m)
+	}
+	return m, nil
+}
+
+func (s *Store) load(a job.Attempt) (*job.Manifest, error) {
+	v, err := s.value(manifestKey(a))
+	if err != nil {
+		return nil, err
+	}
+	h, body, err := parseStored(manifestKey(a), v)
+	if err != nil {
+		return nil, err
+	}
+	if h.bytes > 0 {
+		f, err := os.Open(s.segmentPath(a))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		body = nil
+		for r := record.NewFrameReader(f, h.offset, h.offset+h.bytes, 1<<20); ; {
+			piece, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			body = append(body, piece...)
+		}
+	}
+	m, err := DecodeManifest(body)
+	if err == nil && m.Attempt != a {
+		err = fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, m.Attempt)
+	}
+	return m, err
+}
+
+// value returns a copy of a value, not yet verified.
+func (s *Store) value(key []byte) (v []byte, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		it, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		v, err = it.ValueCopy(nil)
+		return err
+	})
+	return v, err
+}
+
+func weight(m *job.Manifest) int {
+	n := 1 + len(m.Extents)
+	for i := range m.Extents {
+		n += len(m.Extents[i].Blocks)
+	}
+	return n
+}
+
+// uncache forgets a decoded manifest. The caller holds mu.
+func (s *Store) uncache(a job.Attempt) {
+	if m := s.cache[a]; m != nil {
+		delete(s.cache, a)
+		s.cached -= weight(m)
+	}
+}

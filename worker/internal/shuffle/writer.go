@@ -1,0 +1,281 @@
+package shuffle
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+const (
+	maxInline        = 64 << 10  // an output of at most so many bytes lies in Badger; files are faster for more
+	inlineChunk      = 16 << 10  // inline extents that start in the same so many bytes share a value in Badger
+	maxPlainManifest = 256 << 10 // a longer manifest goes to the end of the segment
+	flushAt          = 512 << 10 // segment bytes to gather before a write
+	writebackStep    = 8 << 20   // segment bytes after which the kernel is asked to start writing
+	keepBuffer       = 2 << 20   // a larger buffer is not kept for the next attempt
+)
+
+var errEnded = errors.New("output was sealed or discarded")
+
+// Writer writes the output of one attempt; it is the attempt's job.Output. It is used by one goroutine and ended by Seal
+// or Discard.
+type Writer struct {
+	s     *Store
+	state *jobState
+	m     job.Manifest
+	seal  Sum
+	enc   record.Adaptive
+
+	open    bool     // the last extent may get more blocks
+	buf     *[]byte  // bytes of the segment that are not in the file yet
+	off     int64    // bytes of the segment that are
+	started int64    // bytes of the segment whose way to the disk has begun
+	file    *os.File // made when the first bytes go to it
+	inline  []byte   // inline extents, one after the other
+	chunks  []int64  // where in inline each value of Badger starts: the first extent that starts in each 64 KiB
+	firsts  []byte   // memory of Block.First
+	err     error    // of an earlier Append
+}
+
+// Create starts the output of attempt a. It returns an error when a is sealed already or being written, and one that
+// wraps ErrDiskFull when the disk is.
+func (s *Store) Create(a job.Attempt) (*Writer, error) {
+	if err := checkAttempt(a); err != nil {
+		return nil, err
+	}
+	if err := s.guard.check(0); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	st := s.jobs[a.Job]
+	if st == nil {
+		st = &jobState{held: make(map[job.Attempt]bool)}
+		s.jobs[a.Job] = st
+	}
+	if sealed, ok := st.held[a]; ok {
+		return nil, fmt.Errorf("attempt %s of job %s has an output already (sealed: %v)", a, a.Job, sealed)
+	}
+	st.held[a] = false
+	return &Writer{s: s, state: st, m: job.Manifest{Attempt: a}, buf: s.bufs.Get().(*[]byte)}, nil
+}
+
+// Append adds one block; see job.Output.
+func (w *Writer) Append(port, run, part int, block []byte, records int, first []byte) error {
+	if w.err != nil || len(block) == 0 {
+		return w.err
+	}
+	if len(block) > record.MaxFrame {
+		return fmt.Errorf("block of %d bytes exceeds %d: a single record or group this large cannot be shuffled", len(block), record.MaxFrame)
+	}
+	_ = w.seal.Append(port, run, part, block, records, first)
+	if n := len(w.m.Extents) - 1; n < 0 || w.m.Extents[n].Port != port || w.m.Extents[n].Run != run || w.m.Extents[n].Part != part {
+		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Part: part, Offset: w.off + int64(len(*w.buf))})
+	}
+	e := &w.m.Extents[len(w.m.Extents)-1]
+	if first != nil {
+		at := len(w.firsts)
+		w.firsts = append(w.firsts, first...)
+		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firsts[at:len(w.firsts):len(w.firsts)]})
+	}
+	before := len(*w.buf)
+	*w.buf = w.enc.AppendFrame(*w.buf, block)
+	e.Bytes += int64(len(*w.buf) - before)
+	e.Records += int64(records)
+	e.Raw += int64(len(block))
+	if len(*w.buf) >= flushAt {
+		w.err = w.flush()
+	}
+	return w.err
+}
+
+// flush writes the buffer to the segment file.
+func (w *Writer) flush() error {
+	n := int64(len(*w.buf))
+	if n == 0 {
+		return nil
+	}
+	if err := w.s.guard.check(n); err != nil {
+		return err
+	}
+	if w.file == nil {
+		if err := w.makeFile(); err != nil {
+			return err
+		}
+	}
+	if _, err := w.file.Write(*w.buf); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			free, _ := w.s.guard.free(w.s.dir)
+			return w.s.guard.full(free, n, w.s.guard.reserve)
+		}
+		return err
+	}
+	w.off += n
+	*w.buf = (*w.buf)[:0]
+	if w.s.sync && w.off-w.started >= writebackStep {
+		startWriteback(w.file, w.started, w.off-w.started)
+		w.started = w.off
+	}
+	return nil
+}
+
+func (w *Writer) makeFile() error {
+	w.s.mu.Lock() // against DropJob, which moves the directory
+	defer w.s.mu.Unlock()
+	if w.state.dropped {
+		return fmt.Errorf("job %s was dropped: %w", w.m.Attempt.Job, ErrGone)
+	}
+	dir := w.s.jobDir(w.m.Attempt.Job)
+	err := os.Mkdir(dir, 0o755)
+	if err == nil && w.s.sync {
+		err = syncDir(filepath.Join(w.s.dir, "jobs"))
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	w.file, err = os.OpenFile(w.s.segmentPath(w.m.Attempt), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	return err
+}
+
+// Seal makes the output exist and returns its manifest, which must not be changed. counters and sink become part of it. It
+// blocks until the output is durable when the store is synced; ctx can end the wait for the shared commit. After an error
+// nothing is left of the output.
+func (w *Writer) Seal(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
+	m, err := w.finish(ctx, counters, sink)
+	if err != nil {
+		w.Discard()
+		return nil, fmt.Errorf("output of %s: %w", w.m.Attempt, err)
+	}
+	w.release()
+	return m, nil
+}
+
+func (w *Writer) finish(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	m := w.m
+	m.Counters, m.Sink, m.Sum = counters, sink, w.seal.Sum64()
+	c := &commit{kind: putManifest, attempt: m.Attempt, state: w.state}
+	var head stored
+	if w.file == nil && len(*w.buf) <= maxInline {
+		head.chunks = w.putInline(c)
+	} else {
+		m.Segment = segmentName(m.Attempt)
+	}
+	slices.SortFunc(m.Extents, byPlace)
+	for i := 1; i < len(m.Extents); i++ {
+		if byPlace(m.Extents[i-1], m.Extents[i]) == 0 {
+			e := m.Extents[i]
+			return nil, fmt.Errorf("port %d run %d partition %d was written twice", e.Port, e.Run, e.Part)
+		}
+	}
+	body := AppendManifest(nil, &m)
+	if len(body) > maxPlainManifest {
+		head.offset = w.off + int64(len(*w.buf))
+		for piece := range slices.Chunk(body, 1<<20) {
+			*w.buf = w.enc.AppendFrame(*w.buf, piece)
+		}
+		head.bytes = w.off + int64(len(*w.buf)) - head.offset
+		body = nil
+	}
+	if w.off+int64(len(*w.buf)) > 0 {
+		if err := w.endFile(); err != nil {
+			return nil, err
+		}
+		c.segment, head.segment = true, w.off
+	}
+	c.put(manifestKey(m.Attempt), append(head.append(make([]byte, 4, 40+len(body))), body...))
+	if err := w.s.send(ctx, c); err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// putInline moves the whole output from the buffer to the commit and returns the number of values.
+func (w *Writer) putInline(c *commit) (values int) {
+	var v []byte
+	chunk := int64(-1)
+	flush := func() {
+		if chunk >= 0 {
+			c.put(inlineKey(w.m.Attempt, int(chunk)), v)
+			values++
+		}
+	}
+	for i := range w.m.Extents {
+		e := &w.m.Extents[i]
+		e.Inline = true
+		if e.Offset/inlineChunk != chunk {
+			flush()
+			chunk = e.Offset / inlineChunk
+			v = binary.AppendUvarint(make([]byte, 4, 2*inlineChunk), uint64(e.Offset))
+		}
+		v = append(v, (*w.buf)[e.Offset:e.Offset+e.Bytes]...)
+	}
+	flush()
+	*w.buf = (*w.buf)[:0]
+	return values
+}
+
+// endFile writes the rest of the segment and makes it durable.
+func (w *Writer) endFile() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.s.sync {
+		if err := syncData(w.file); err != nil {
+			return err
+		}
+	}
+	err := w.file.Close()
+	w.file = nil
+	return err
+}
+
+// put adds a value, whose first 4 bytes are free for the checksum.
+func (c *commit) put(key, value []byte) {
+	c.keys = append(c.keys, key)
+	c.values = append(c.values, sealValue(key, value))
+	c.bytes += int64(len(key) + len(value))
+}
+
+// Discard removes what was written. After Seal it does nothing.
+func (w *Writer) Discard() {
+	if w.state == nil {
+		return
+	}
+	w.s.mu.Lock()
+	dropped := w.state.dropped
+	w.s.mu.Unlock()
+	made := w.file != nil || w.off > 0
+	if w.file != nil {
+		_ = w.file.Close()
+		w.file = nil
+	}
+	if made && !dropped { // a dropped job's file is gone, and a new one may have its name
+		_ = os.Remove(w.s.segmentPath(w.m.Attempt))
+	}
+	w.s.mu.Lock()
+	delete(w.state.held, w.m.Attempt)
+	w.s.mu.Unlock()
+	w.release()
+}
+
+func (w *Writer) release() {
+	if w.buf != nil && cap(*w.buf) <= keepBuffer {
+		*w.buf = (*w.buf)[:0]
+		w.s.bufs.Put(w.buf)
+	}
+	w.buf, w.state, w.err = nil, nil, errEnded
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// launched is an attempt between its launch and its report.
+type launched struct {
+	job.Launch
+	progress job.Progress
+	since    time.Time               // when it got its slot; zero while it waits
+	cancel   context.CancelCauseFunc // nil while it waits
+	reported chan struct{}           // closed after the report
+}
+
+// Launch asks for an attempt, whose end is reported once. It does not block. An attempt that is running already goes on;
+// one whose output is held is reported again.
+func (w *Worker) Launch(l job.Launch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := l.Attempt
+	if w.attempts[a] != nil || w.ended {
+		return
+	}
+	x := &launched{Launch: l, reported: make(chan struct{})}
+	w.attempts[a] = x
+	switch {
+	case w.store.Holds(a):
+		w.later(func() { w.report(x)(w.store.Manifest(a)) })
+	case w.draining:
+		w.reportLater(x, lostWithWorker())
+	default:
+		w.queue = append(w.queue, x)
+		w.changed.Broadcast()
+	}
+}
+
+// Cancel asks for the end of an attempt. It does not block; the attempt is reported when it has ended. Cancel has no effect
+// on attempts that are not waiting or running.
+func (w *Worker) Cancel(a job.Attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.attempts[a]; x != nil {
+		w.end(x)
+	}
+}
+
+// end cancels an attempt. The caller holds mu.
+func (w *Worker) end(x *launched) {
+	cause := &job.Failure{Kind: job.Cancelled, Message: "cancelled"}
+	if x.cancel != nil {
+		x.cancel(cause)
+	} else if i := slices.Index(w.queue, x); i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+		w.reportLater(x, cause)
+	}
+}
+
+// Drop removes the output of an attempt. It does not block.
+func (w *Worker) Drop(a job.Attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.later(func() {
+		if err := w.store.Drop(a); err != nil {
+			w.log.Warn("output not dropped", "job", a.Job, "attempt", a, "err", err)
+		}
+	})
+}
+
+// DropJob cancels the attempts of a job, waits until they are reported, and removes the job's outputs and code. It
+// blocks for as long as Grace when user code does not heed its context, and until Run runs when attempts were launched before
+// that.
+func (w *Worker) DropJob(id job.ID) error {
+	w.mu.Lock()
+	var wait []*launched
+	for a, x := range w.attempts {
+		if a.Job == id {
+			w.end(x)
+			wait = append(wait, x)
+		}
+	}
+	w.mu.Unlock()
+	for _, x := range wait {
+		<-x.reported
+	}
+	w.mu.Lock()
+	delete(w.code, id)
+	w.mu.Unlock()
+	return w.store.DropJob(id)
+}
+
+// Held returns the attempts of a job whose outputs the worker holds, in task order.
+func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.Held(id) }
+
+// Running is what is known of an attempt that was launched and not reported yet.
+type Running struct {
+	Attempt                 job.Attempt
+	Since                   time.Time // when it got its slot; zero while it waits for one
+	Records, Bytes, Spilled int64     // so far; see job.Progress
+}
+
+// Progress returns the attempts that were launched and not reported yet, in order of job and task.
+func (w *Worker) Progress() []Running {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rs := make([]Running, 0, len(w.attempts))
+	for a, x := range w.attempts {
+		p := &x.progress
+		rs = append(rs, Running{a, x.since, p.Records.Load(), p.Bytes.Load(), p.Spilled.Load()})
+	}
+	slices.SortFunc(rs, func(x, y Running) int {
+		a, b := x.Attempt, y.Attempt
+		return cmp.Or(cmp.Compare(a.Job, b.Job), a.Task.Stage-b.Task.Stage, a.Task.Index-b.Task.Index, a.N-b.N)
+	})
+	return rs
+}
+
+// report returns a function that tells the reporter how x ended. It must not be called with mu held.
+func (w *Worker) report(x *launched) func(*job.Manifest, error) {
+	return func(m *job.Manifest, err error) {
+		if err == nil {
+			w.cfg.Reporter.Done(w.cfg.Name, m)
+		} else {
+			var f *job.Failure
+			if !errors.As(err, &f) {
+				f = &job.Failure{Kind: job.Transient, Message: err.Error()}
+			}
+			w.cfg.Reporter.Failed(w.cfg.Name, x.Attempt, *f)
+		}
+		w.mu.Lock()
+		delete(w.attempts, x.Attempt)
+		w.mu.Unlock()
+		close(x.reported)
+	}
+}
+
+// reportLater has the housekeeper report a failure. The caller holds mu.
+func (w *Worker) reportLater(x *launched, f *job.Failure) {
+	w.later(func() { w.report(x)(nil, f) })
+}

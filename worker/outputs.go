@@ -1,0 +1,118 @@
+package worker
+
+import (
+	"fmt"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+// Outputs reads the sealed outputs that one worker holds. When an output is gone or damaged, errors wrap a *job.Failure of
+// kind job.InputLost that names the attempt. Manifests are shared and must not be changed. Runs should be closed.
+type Outputs interface {
+	Manifest(a job.Attempt) (*job.Manifest, error)
+	// Runs returns the runs of one partition of an output port, in run order.
+	Runs(a job.Attempt, port, part int) ([]job.RunReader, error)
+	// All returns the runs of all partitions of an output port, in order of run, then partition.
+	All(a job.Attempt, port int) ([]job.RunReader, error)
+	// Range returns the runs of All without the blocks that hold no key in [lo, hi); nil is the start or the end. Records
+	// outside may come along.
+	Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader, error)
+}
+
+// Outputs returns the outputs that this worker holds itself.
+func (w *Worker) Outputs() Outputs { return outputs{w.store} }
+
+// Manifest returns the manifest of an output, wherever it is held.
+func (w *Worker) Manifest(p job.Producer) (*job.Manifest, error) { return fetcher{w}.Manifest(p) }
+
+// Open returns the runs of all partitions of a port of an output, wherever it is held, in order of run, then partition.
+func (w *Worker) Open(p job.Producer, port int) ([]job.RunReader, error) {
+	return fetcher{w}.All(p, port)
+}
+
+// outputs serves a worker's own store.
+type outputs struct{ store *shuffle.Store }
+
+func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
+	m, err := o.store.Manifest(a)
+	if err != nil {
+		return nil, lost(a, err.Error())
+	}
+	return m, nil
+}
+
+func (o outputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
+	m, err := o.Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	return o.store.Runs(m, port, part), nil
+}
+
+func (o outputs) All(a job.Attempt, port int) ([]job.RunReader, error) {
+	m, err := o.Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	return o.store.All(m, port), nil
+}
+
+func (o outputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader, error) {
+	m, err := o.Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	return o.store.Range(m, port, lo, hi), nil
+}
+
+func lost(a job.Attempt, why string) *job.Failure {
+	return &job.Failure{Kind: job.InputLost, Message: why, Lost: []job.Attempt{a}}
+}
+
+// fetcher finds the outputs of producers; it is an attempt.Fetcher.
+type fetcher struct{ w *Worker }
+
+func (f fetcher) at(p job.Producer) (Outputs, error) {
+	if p.Worker == f.w.cfg.Name {
+		return f.w.Outputs(), nil
+	}
+	if f.w.cfg.Peer != nil {
+		if o := f.w.cfg.Peer(p.Worker); o != nil {
+			return o, nil
+		}
+	}
+	return nil, lost(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
+}
+
+func (f fetcher) Manifest(p job.Producer) (*job.Manifest, error) {
+	o, err := f.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.Manifest(p.Attempt)
+}
+
+func (f fetcher) Runs(p job.Producer, port, part int) ([]job.RunReader, error) {
+	o, err := f.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.Runs(p.Attempt, port, part)
+}
+
+func (f fetcher) All(p job.Producer, port int) ([]job.RunReader, error) {
+	o, err := f.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.All(p.Attempt, port)
+}
+
+func (f fetcher) Range(p job.Producer, port int, lo, hi []byte) ([]job.RunReader, error) {
+	o, err := f.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.Range(p.Attempt, port, lo, hi)
+}

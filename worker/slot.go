@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/worker/internal/attempt"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+// runSlot runs one attempt after the other until the worker drains.
+func (w *Worker) runSlot(ctx context.Context, slot int) {
+	for {
+		w.mu.Lock()
+		for len(w.queue) == 0 && !w.draining {
+			w.changed.Wait()
+		}
+		if w.draining {
+			w.mu.Unlock()
+			return
+		}
+		x := w.queue[0]
+		w.queue = w.queue[1:]
+		work, cancel := context.WithCancelCause(ctx)
+		x.cancel, x.since = cancel, time.Now()
+		w.mu.Unlock()
+
+		m, busy, err := w.runAttempt(work, slot, x)
+		cancel(nil)
+		w.log.Debug("attempt ended", "job", x.Attempt.Job, "attempt", x.Attempt, "took", time.Since(x.since), "err", err)
+		w.report(x)(m, err)
+		if stuck(busy) {
+			w.log.Warn("slot lost: user code ignores its context", "job", x.Attempt.Job, "attempt", x.Attempt)
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// stuck reports whether user code has not returned.
+func stuck(busy <-chan struct{}) bool {
+	select {
+	case <-busy:
+		return false
+	default:
+		return busy != nil
+	}
+}
+
+// runAttempt runs x; busy is nil when user code was not called.
+func (w *Worker) runAttempt(ctx context.Context, slot int, x *launched) (*job.Manifest, <-chan struct{}, error) {
+	cfg, err := w.prepare(x.Launch, slot)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.Output, err = w.store.Create(x.Attempt); err != nil {
+		return nil, nil, err
+	}
+	cfg.Progress = &x.progress
+	return attempt.Run(ctx, cfg)
+}
+
+// prepare gathers all that an attempt needs but its output.
+func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
+	id := l.Attempt.Job
+	spec, program, err := w.codeOf(id, slot)
+	if err != nil {
+		return attempt.Config{}, err
+	}
+	stage := l.Attempt.Task.Stage
+	if stage < 0 || stage >= len(spec.Stages) {
+		return attempt.Config{}, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("job %s has no stage %d, only %d", id, stage, len(spec.Stages))}
+	}
+	return attempt.Config{
+		Launch: l, Stage: spec.Stages[stage], Program: program, Fetch: fetcher{w}, Dir: w.scratch(), Check: w.store.CheckSpace,
+		Memory: w.cfg.Memory / int64(w.cfg.Slots), Grace: w.cfg.Grace,
+	}, nil
+}
+
+// codeOf returns the job as data and the slot's instance of its code.
+func (w *Worker) codeOf(id job.ID, slot int) (*job.Spec, *job.Program, error) {
+	w.mu.Lock()
+	c := w.code[id]
+	if c == nil {
+		c = &code{programs: make(map[int]*job.Program)}
+		w.code[id] = c
+	}
+	spec, program := c.spec, c.programs[slot]
+	w.mu.Unlock()
+	var err error
+	if spec == nil {
+		if spec, err = w.cfg.Spec(id); err != nil {
+			return nil, nil, fmt.Errorf("job %s: %w", id, err)
+		}
+	}
+	if program == nil {
+		if program, err = w.cfg.Program(id, slot); err != nil {
+			return nil, nil, fmt.Errorf("code of job %s: %w", id, err)
+		}
+	}
+	w.mu.Lock()
+	c.spec, c.programs[slot] = spec, program
+	w.mu.Unlock()
+	return spec, program, nil
+}
+
+// RunAgain runs a task once more and keeps nothing of it but the manifest with its Sum, counters and sink parts, to be
+// compared with an earlier one. It waits for other calls of RunAgain, blocks while user code runs, and takes no slot. A
+// task with sinks writes to them again, under the launch's attempt number.
+func (w *Worker) RunAgain(ctx context.Context, l job.Launch) (*job.Manifest, error) {
+	select {
+	case w.again <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-w.again }()
+	cfg, err := w.prepare(l, w.cfg.Slots)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Output = &sumOutput{attempt: l.Attempt}
+	m, busy, err := attempt.Run(ctx, cfg)
+	if stuck(busy) { // it keeps its instance of the program
+		w.mu.Lock()
+		if c := w.code[l.Attempt.Job]; c != nil {
+			delete(c.programs, w.cfg.Slots)
+		}
+		w.mu.Unlock()
+	}
+	return m, err
+}
+
+// sumOutput is an output that only computes its hash.
+type sumOutput struct {
+	shuffle.Sum
+	attempt job.Attempt
+}
+
+func (o *sumOutput) Seal(_ context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
+	return &job.Manifest{Attempt: o.attempt, Counters: counters, Sink: sink, Sum: o.Sum64()}, nil
+}
+
+func (o *sumOutput) Discard() {}
