@@ -74,6 +74,11 @@ func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
+// Ready blocks until the journal has been replayed and all that was posted before, joins and reports too, has been taken in.
+func (c *Coordinator) Ready(ctx context.Context) error {
+	return c.ask(ctx, sched.JobDropped{}) // of no job: it changes nothing
+}
+
 // Wait blocks until a job has ended. It returns nil when it is done, a *JobError when it failed or was cancelled, and an
 // error that wraps ErrUnknownJob, ErrStopped or the cause of ctx.
 func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
@@ -149,7 +154,11 @@ func (c *Coordinator) admit(ctx context.Context, ev sched.Submitted) error {
 	if known {
 		return nil
 	}
-	if err := c.append(ctx, []sched.Record{ev}); err != nil {
+	event, err := encode(ev)
+	if err != nil {
+		return err
+	}
+	if err := c.append(ctx, event); err != nil {
 		return err
 	}
 	c.cfg.Log.Info("job submitted", "job", ev.Spec.ID, "name", ev.Spec.Name, "stages", len(ev.Spec.Stages), "tasks", ev.Spec.Tasks())

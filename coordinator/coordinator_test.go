@@ -125,6 +125,7 @@ func (w *fakeWorker) holds() int {
 // fakeJournal keeps events in memory. full makes Append refuse.
 type fakeJournal struct {
 	mu     sync.Mutex // guards the fields below
+	broken error      // what every Append returns, unless nil
 	events [][]byte
 	seq    uint64
 	state  []byte
@@ -134,6 +135,9 @@ type fakeJournal struct {
 func (j *fakeJournal) Append(_ context.Context, events ...[]byte) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.broken != nil {
+		return 0, j.broken
+	}
 	if j.full {
 		return 0, fmt.Errorf("fake: %w", journal.ErrDiskFull)
 	}
@@ -448,6 +452,77 @@ func TestDiskFull(t *testing.T) {
 		}
 		stop()
 		time.Sleep(5 * time.Second)
+	})
+}
+
+// A job that cannot be written is refused; a journal that fails ends the coordinator, and everybody hears why.
+func TestJournalFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		j := &fakeJournal{}
+		c, err := New(Config{Journal: j})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- c.Run(t.Context()) }()
+		bad := twoStages(1, 1)
+		bad.ID = "k\xff"
+		if err := c.Submit(t.Context(), bad); err == nil || errors.Is(err, ErrStopped) {
+			t.Errorf("submit of a job that cannot be written = %v", err)
+		}
+		submit(t, c, twoStages(1, 1))
+		waited := make(chan error, 1)
+		go func() { waited <- c.Wait(t.Context(), "j") }()
+		synctest.Wait()
+		j.mu.Lock()
+		j.broken = errors.New("bad disk")
+		j.mu.Unlock()
+		other := twoStages(1, 1)
+		other.ID = "k"
+		if err := c.Submit(t.Context(), other); !errors.Is(err, j.broken) {
+			t.Errorf("submit = %v", err)
+		}
+		if err := <-done; !errors.Is(err, j.broken) {
+			t.Errorf("Run = %v", err)
+		}
+		if err := <-waited; !errors.Is(err, ErrStopped) || !errors.Is(err, j.broken) {
+			t.Errorf("Wait = %v", err)
+		}
+		if err := c.Cancel(t.Context(), "j", ""); !errors.Is(err, ErrStopped) {
+			t.Errorf("Cancel = %v", err)
+		}
+		if err := c.Run(t.Context()); err == nil {
+			t.Error("Run ran twice")
+		}
+	})
+}
+
+// A launch that never arrived is noticed by a worker's list of what it runs.
+func TestRunning(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, stop := start(t, Config{})
+		w := newWorker("w1")
+		w.dead = true
+		w.join(t, c, 1)
+		submit(t, c, job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}}})
+		time.Sleep(6 * time.Second)
+		if err := c.Heartbeat("w1"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(6 * time.Second)
+		w.mu.Lock()
+		w.dead = false
+		w.mu.Unlock()
+		if err := c.Running("w1", nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		if got, want := w.ran(), "0/0#1 0/0#2"; got != want {
+			t.Errorf("ran %s, want %s", got, want)
+		}
+		stop()
 	})
 }
 

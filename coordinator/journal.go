@@ -91,16 +91,20 @@ func (c *Coordinator) replay(ctx context.Context) error {
 
 // write makes all records among cmds durable at once. While the disk is full it waits: what was decided cannot be refused.
 func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
-	var records []sched.Record
+	var events [][]byte
 	for _, cmd := range cmds {
-		if w, ok := cmd.(sched.Write); ok {
-			if _, admitted := w.Record.(sched.Submitted); !admitted {
-				records = append(records, w.Record)
-			}
+		w, ok := cmd.(sched.Write)
+		if _, admitted := w.Record.(sched.Submitted); !ok || admitted || c.cfg.Journal == nil {
+			continue
 		}
+		event, err := encode(w.Record)
+		if err != nil {
+			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+		}
+		events = append(events, event)
 	}
 	for logged := false; ; {
-		err := c.append(ctx, records)
+		err := c.append(ctx, events...)
 		if err == nil || errors.Is(err, errJournal) {
 			return err
 		}
@@ -116,17 +120,10 @@ func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
 	}
 }
 
-// append adds records to the journal. An error wraps errJournal, unless it wraps journal.ErrDiskFull.
-func (c *Coordinator) append(ctx context.Context, records []sched.Record) error {
-	if c.cfg.Journal == nil || len(records) == 0 {
+// append adds events to the journal. An error wraps errJournal, unless it wraps journal.ErrDiskFull.
+func (c *Coordinator) append(ctx context.Context, events ...[]byte) error {
+	if c.cfg.Journal == nil || len(events) == 0 {
 		return nil
-	}
-	events := make([][]byte, len(records))
-	for i, rec := range records {
-		var err error
-		if events[i], err = encode(rec); err != nil {
-			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
-		}
 	}
 	last, err := c.cfg.Journal.Append(ctx, events...)
 	switch {

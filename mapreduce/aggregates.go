@@ -140,8 +140,7 @@ func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg
 	return Agg[T, Maybe[V], Maybe[V]]{
 		Add: func(a *Maybe[V], r T) {
 			if v := f(r); v == v && (!a.OK || better(v, a.Value)) {
-				aggClone(&v)
-				*a = Maybe[V]{v, true}
+				*a = Maybe[V]{aggKept(v), true}
 			}
 		},
 		Merge: func(a, b *Maybe[V]) {
@@ -165,14 +164,12 @@ func (m *MinMax[V]) Add(v V) {
 	switch {
 	case m.OK && v >= m.Min && v <= m.Max || v != v:
 	case !m.OK:
-		aggClone(&v)
+		v = aggKept(v)
 		*m = MinMax[V]{v, v, true}
 	case v < m.Min:
-		aggClone(&v)
-		m.Min = v
+		m.Min = aggKept(v)
 	default:
-		aggClone(&v)
-		m.Max = v
+		m.Max = aggKept(v)
 	}
 }
 
@@ -215,10 +212,13 @@ func Histogram[T any](f func(T) float64, bounds ...float64) Agg[T, []int64, []in
 	}
 }
 
-// aggClone copies the strings and slices of *v, in place, and returns their bytes. It may be called seldom only: it
-// takes tens of nanoseconds even when there are none.
-func aggClone[T any](v *T) int {
-	return sketch.ClonerOf[T]().Clone(unsafe.Pointer(v))
+// aggKept returns v with its strings and slices copied. It takes tens of nanoseconds and an allocation even when there
+// are none, so it is for the few records that are kept.
+//
+//go:noinline
+func aggKept[T any](v T) T {
+	sketch.ClonerOf[T]().Clone(unsafe.Pointer(&v))
+	return v
 }
 
 // aggHeld returns the bytes of the strings and slices of *v.

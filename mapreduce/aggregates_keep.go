@@ -12,8 +12,7 @@ func First[T any]() Agg[T, Maybe[T], Maybe[T]] {
 	return Agg[T, Maybe[T], Maybe[T]]{
 		Add: func(a *Maybe[T], v T) {
 			if !a.OK {
-				aggClone(&v)
-				*a = Maybe[T]{v, true}
+				*a = Maybe[T]{aggKept(v), true}
 			}
 		},
 		Merge: func(a, b *Maybe[T]) {
@@ -34,8 +33,7 @@ func Any[T any]() Agg[T, Maybe[T], Maybe[T]] { return First[T]() }
 func Last[T any]() Agg[T, Maybe[T], Maybe[T]] {
 	return Agg[T, Maybe[T], Maybe[T]]{
 		Add: func(a *Maybe[T], v T) {
-			aggClone(&v)
-			*a = Maybe[T]{v, true}
+			*a = Maybe[T]{aggKept(v), true}
 		},
 		Merge: func(a, b *Maybe[T]) {
 			if b.OK {
@@ -94,9 +92,7 @@ func (b *Best[T, S]) AddMax(v T, score S) {
 }
 
 func (b *Best[T, S]) keep(v T, score S) {
-	aggClone(&v)
-	aggClone(&score)
-	*b = Best[T, S]{v, score, true}
+	*b = Best[T, S]{aggKept(v), aggKept(score), true}
 }
 
 // MergeMin keeps the record of o if its score is below the present one.
@@ -149,14 +145,13 @@ func (t *TopN[T, S]) Add(n int, v T, score S) {
 	if len(t.Items) >= n && (n <= 0 || !(score > t.Items[n-1].Score)) || score != score {
 		return
 	}
-	item := Scored[T, S]{v, score}
-	t.Held += aggClone(&item)
 	if len(t.Items) == n {
 		t.Held -= aggHeld(&t.Items[n-1])
 		t.Items = t.Items[:n-1]
 	}
 	at := sort.Search(len(t.Items), func(i int) bool { return t.Items[i].Score < score })
-	t.Items = slices.Insert(t.Items, at, item)
+	t.Items = slices.Insert(t.Items, at, Scored[T, S]{aggKept(v), aggKept(score)})
+	t.Held += aggHeld(&t.Items[at])
 }
 
 // Merge keeps the n best of both; of equal scores those of t come first.
@@ -206,8 +201,8 @@ type List[T any] struct {
 // Add keeps v, copied, if there are fewer than limit.
 func (l *List[T]) Add(limit int, v T) {
 	if len(l.Items) < limit {
-		l.Held += aggClone(&v)
-		l.Items = append(l.Items, v)
+		l.Items = append(l.Items, aggKept(v))
+		l.Held += aggHeld(&l.Items[len(l.Items)-1])
 	}
 }
 

@@ -141,7 +141,7 @@ func (c *compiled) order() error {
 		}
 		if len(wait) == len(left) {
 			n := left[0].head
-			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("its records are joined with a small side that is made from the same read; Read the source a second time for the small side")}
+			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("its records are joined with a small side that is made from the same read; call Read a second time for the small side")}
 		}
 		left = wait
 	}
@@ -220,7 +220,7 @@ func (c *compiled) difference(o *compiled) error {
 			if i < len(o.plan.nodes) {
 				was = o.plan.nodes[i].describe()
 			}
-			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("Define's function built another plan the second time (%s, then %s); it must depend on its parameters alone", n.describe(), was)}
+			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("the function given to Define built another plan the second time (%s, then %s); it must depend on its parameters alone", n.describe(), was)}
 		}
 	}
 	if c.fingerprint() != o.fingerprint() {

@@ -34,9 +34,15 @@ type engine struct {
 	group   *errgroup.Group
 	spec    *job.Spec
 
+	ballast []byte // never touched: it costs no memory and lets the collected heap grow to its size before a collection
+
 	once sync.Once
 	err  error
 }
+
+// ballastSize is the floor under the garbage collector's pace, in bytes. Sources hand out fresh buffers; with Go's floor of 4 MB
+// they would have the collector run all the time.
+const ballastSize = 64 << 20
 
 // startEmbedded starts a job inside this process. build makes a further instance of the plan.
 func startEmbedded(ctx context.Context, t Target, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
@@ -61,7 +67,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		}
 		return nil, ErrExplained
 	}
-	e := &engine{spec: spec}
+	e := &engine{spec: spec, ballast: make([]byte, ballastSize)}
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	if err := e.start(ctx, t, build); err != nil {
 		return nil, errors.Join(err, e.stop())
@@ -170,13 +176,10 @@ func (e *engine) start(ctx context.Context, t Target, build func(context.Context
 	e.group.Go(func() error { return e.coord.Run(run) })
 	sh := &shared{}
 	for i := range t.Workers {
-		slots := t.Slots / t.Workers
-		if i < t.Slots%t.Workers {
-			slots++
-		}
+		slots := t.slotsOf(i)
 		w, err := worker.New(worker.Config{
-			Name:   fmt.Sprintf("worker-%d", i+1),
-			Dir:    filepath.Join(dir, fmt.Sprintf("worker-%d", i+1)),
+			Name:   workerName(i),
+			Dir:    filepath.Join(dir, workerName(i)),
 			Slots:  slots,
 			Memory: t.Memory / int64(t.Slots) * int64(slots),
 			Sync:   t.State != "",
@@ -203,7 +206,7 @@ func (e *engine) start(ctx context.Context, t Target, build func(context.Context
 
 func (e *engine) peer(name string) worker.Outputs {
 	for i, w := range e.workers {
-		if name == fmt.Sprintf("worker-%d", i+1) {
+		if name == workerName(i) {
 			return w.Outputs()
 		}
 	}
@@ -213,7 +216,7 @@ func (e *engine) peer(name string) worker.Outputs {
 // submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
 func (e *engine) submit(ctx context.Context, t Target) error {
 	if t.State != "" {
-		if err := e.coord.Drop(ctx, "none"); err != nil { // answered when the journal has been replayed
+		if err := e.coord.Ready(ctx); err != nil {
 			return err
 		}
 		for _, id := range e.coord.Jobs() {
@@ -229,24 +232,56 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 			}
 		}
 	}
-	if err := e.coord.Submit(ctx, *e.spec); err != nil {
-		return err
-	}
-	// A job that was found goes on with the tasks it was cut into, whatever the number of slots now.
-	st, _ := e.coord.Status(e.spec.ID)
-	for i := range st.Stages {
-		e.spec.Stages[i].Tasks = st.Stages[i].Tasks
-	}
 	for i, w := range e.workers {
-		slots := t.Slots / t.Workers
-		if i < t.Slots%t.Workers {
-			slots++
-		}
-		if err := e.coord.Join(fmt.Sprintf("worker-%d", i+1), slots, "", w.Held(e.spec.ID), w); err != nil {
+		if err := e.coord.Join(workerName(i), t.slotsOf(i), "", w.Held(e.spec.ID), w); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := e.coord.Ready(ctx); err != nil {
+		return err
+	}
+	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == coordinator.JobDone && !e.complete() {
+		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but some of its output is gone; it runs again\n", t.State, e.spec.ID)
+		if err := e.drop(ctx, e.spec.ID); err != nil {
+			return err
+		}
+	}
+	// A job that was found goes on with the tasks it was cut into, whatever the number of slots now.
+	if st, ok := e.coord.Status(e.spec.ID); ok {
+		done := 0
+		for i := range st.Stages {
+			e.spec.Stages[i].Tasks = st.Stages[i].Tasks
+			done += st.Stages[i].Done
+		}
+		if done > 0 {
+			fmt.Fprintf(t.Err, "layshaft: state %s: job %s goes on, %d of %d tasks are done\n", t.State, e.spec.ID, done, e.spec.Tasks())
+		}
+		return nil
+	}
+	return e.coord.Submit(ctx, *e.spec)
+}
+
+// complete reports whether the output of every task is held by a worker.
+func (e *engine) complete() bool {
+	for s := range e.spec.Stages {
+		for _, p := range e.coord.Commits(e.spec.ID, s) {
+			if p.Worker == "" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func workerName(i int) string { return fmt.Sprintf("worker-%d", i+1) }
+
+// slotsOf returns the number of slots of worker i.
+func (t *Target) slotsOf(i int) int {
+	n := t.Slots / t.Workers
+	if i < t.Slots%t.Workers {
+		n++
+	}
+	return n
 }
 
 func (e *engine) drop(ctx context.Context, id job.ID) error {
@@ -370,6 +405,7 @@ func (e *engine) stop() error {
 		if e.temp != "" {
 			e.err = errors.Join(e.err, os.RemoveAll(e.temp))
 		}
+		e.ballast = nil
 		spill.Trim()
 	})
 	return e.err

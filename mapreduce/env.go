@@ -177,6 +177,8 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 
 func located(q Quarantined, cause error) error {
 	switch {
+	case q.Operator == "read": // sources name the place themselves
+		return cause
 	case q.Source == "":
 		return fmt.Errorf("%s: %w", q.Operator, cause)
 	case q.Line > 0:

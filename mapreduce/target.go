@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 )
@@ -133,16 +134,16 @@ func (t Target) withDefaults(plan string) (Target, error) {
 	}
 	switch {
 	case t.Workers < 0 || t.Workers > 1024:
-		return t, fmt.Errorf("Workers %d: use 1 to 1024", t.Workers)
+		return t, fmt.Errorf("workers %d: use 1 to 1024", t.Workers)
 	case t.Slots < t.Workers || t.Slots > 4096:
-		return t, fmt.Errorf("Slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
+		return t, fmt.Errorf("slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
 	case t.Memory < int64(t.Slots)*minMemory:
-		return t, fmt.Errorf("Memory %d: %d slots need at least %d bytes (%d MiB each); give more memory or fewer slots", t.Memory, t.Slots, int64(t.Slots)*minMemory, minMemory>>20)
+		return t, fmt.Errorf("memory %d: %d slots need at least %d bytes (%d MiB each); give more memory or fewer slots", t.Memory, t.Slots, int64(t.Slots)*minMemory, minMemory>>20)
 	}
 	switch t.Progress {
 	case "auto", "plain", "none":
 	default:
-		return t, fmt.Errorf("Progress %q: use auto, plain or none", t.Progress)
+		return t, fmt.Errorf("progress %q: use auto, plain or none", t.Progress)
 	}
 	if t.Quarantine == "" {
 		t.Quarantine = plan + "-quarantine.jsonl"
@@ -178,6 +179,10 @@ func machineMemory() int64 {
 // return without rows and without error instead.
 var ErrExplained = errors.New("explained, not run")
 
-// Main must be the first line of main in a program that defines pipelines. In a child process that a worker starts to run the program's
-// code it takes over and does not return; elsewhere it returns at once.
-func Main() {}
+// Main must be the first line of main in a program that defines pipelines. It prepares the process for batch work: unless GOGC is set, the
+// garbage collector runs half as often as Go's default has it. In a child process that a worker starts to run the program's code it does not return.
+func Main() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(200)
+	}
+}

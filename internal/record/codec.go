@@ -48,13 +48,14 @@ type op struct {
 	kind kind
 	size uint8 // of an int, uint or bool
 	off  uintptr
-	n    int // bytes of a kFixed
+	n    int // bytes of a kFixed, least bytes of a kOther
 	enc  func(dst []byte, p unsafe.Pointer) []byte
 	dec  func(src []byte, p unsafe.Pointer) ([]byte, error)
 }
 
 type program struct {
 	ops []op
+	min int // least bytes of an encoding; zero only for types that carry nothing
 }
 
 // Codec encodes and decodes values of type T. It is safe for concurrent use.
@@ -287,7 +288,22 @@ func (c *compiler) program(t reflect.Type, path string) (*program, error) {
 		return nil, err
 	}
 	p.ops = ops
+	for i := range ops {
+		p.min += ops[i].least()
+	}
 	return p, nil
+}
+
+func (o *op) least() int {
+	switch o.kind {
+	case kFloat64:
+		return 8
+	case kFloat32:
+		return 4
+	case kFixed, kOther:
+		return o.n
+	}
+	return 1
 }
 
 func (c *compiler) refuse(t reflect.Type, path, why string) error {
@@ -338,7 +354,7 @@ func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op
 		if err != nil {
 			return nil, err
 		}
-		o.kind = kOther
+		o.kind, o.n = kOther, t.Len()*ep.min
 		o.enc, o.dec = array(ep, t.Len(), e.Size())
 	case reflect.Slice:
 		e := t.Elem()
@@ -350,14 +366,14 @@ func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op
 		if err != nil {
 			return nil, err
 		}
-		o.kind = kOther
+		o.kind, o.n = kOther, 1
 		o.enc, o.dec = slice(ep, t)
 	case reflect.Pointer:
 		ep, err := c.program(t.Elem(), path)
 		if err != nil {
 			return nil, err
 		}
-		o.kind = kOther
+		o.kind, o.n = kOther, 1
 		o.enc, o.dec = pointer(ep, t.Elem())
 	case reflect.Map:
 		kp, err := c.program(t.Key(), path+"[key]")
@@ -368,7 +384,7 @@ func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op
 		if err != nil {
 			return nil, err
 		}
-		o.kind = kOther
+		o.kind, o.n = kOther, 1
 		o.enc, o.dec = mapping(kp, ep, t)
 	case reflect.Interface:
 		return nil, c.refuse(t, path, "an interface does not say what to decode; use a concrete type")
@@ -404,12 +420,12 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 			}
 			dst = binary.AppendUvarint(dst, uint64(len(h))+1)
 			data := unsafe.Pointer(unsafe.SliceData(h))
-			for i := range len(h) {
+			for i := 0; i < len(h) && ep.min > 0; i++ {
 				dst = ep.append(dst, unsafe.Add(data, uintptr(i)*size))
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
-			n, src, err := count(src, size)
+			n, src, err := count(src, ep.min, size == 0)
 			if err != nil {
 				return nil, err
 			}
@@ -420,7 +436,7 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 			}
 			s := reflect.MakeSlice(t, n, n)
 			data := s.UnsafePointer()
-			for i := range n {
+			for i := 0; i < n && ep.min > 0; i++ {
 				if src, err = ep.decode(src, unsafe.Add(data, uintptr(i)*size)); err != nil {
 					return nil, err
 				}
@@ -430,9 +446,9 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 		}
 }
 
-// count reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold,
-// so hostile bytes cannot make us allocate without bound.
-func count(src []byte, size uintptr) (int, []byte, error) {
+// count reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold
+// at least bytes each, so hostile bytes cannot make us allocate without bound. With free, elements take no memory.
+func count(src []byte, least int, free bool) (int, []byte, error) {
 	n, w := binary.Uvarint(src)
 	if w <= 0 {
 		return 0, nil, corrupt("length")
@@ -442,7 +458,7 @@ func count(src []byte, size uintptr) (int, []byte, error) {
 		return -1, src, nil
 	}
 	n--
-	if n > uint64(len(src)) && (size != 0 || n > math.MaxInt32) {
+	if n > uint64(len(src)/max(1, least)) && !(free && n <= math.MaxInt32) {
 		return 0, nil, corrupt("length")
 	}
 	return int(n), src, nil
@@ -495,7 +511,8 @@ func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []by
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
-			n, src, err := count(src, 1)
+			none := kp.min+ep.min == 0 // then there is one possible key, and an entry takes no bytes
+			n, src, err := count(src, kp.min+ep.min, none)
 			if err != nil {
 				return nil, err
 			}
@@ -503,6 +520,9 @@ func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []by
 			if n < 0 {
 				v.SetZero()
 				return src, nil
+			}
+			if none {
+				n = min(n, 1)
 			}
 			m := reflect.MakeMapWithSize(t, min(n, 1<<16))
 			for range n {
@@ -538,7 +558,7 @@ func marshalled(t reflect.Type) (op, bool) {
 	default:
 		return op{}, false
 	}
-	return op{kind: kOther,
+	return op{kind: kOther, n: 4,
 		enc: func(dst []byte, p unsafe.Pointer) []byte {
 			at := len(dst)
 			dst = append(dst, 0, 0, 0, 0)

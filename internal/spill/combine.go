@@ -147,7 +147,7 @@ func (c *Combiner[T, A]) drain() error {
 	return nil
 }
 
-// touched keeps the loads of touch alive.
+// touched is written when the sum of touch is 1, so that its loads stay.
 var touched uint64
 
 func touch[X any](c *core[X], q []token) {

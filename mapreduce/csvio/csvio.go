@@ -259,7 +259,7 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 	if err != nil {
 		return nil, err
 	}
-	p := newParser(s.comma, s.noQuotes, maxColumns)
+	p := newParser(s.comma, s.noQuotes, 0)
 	err = files.Exact(ctx, whole, func(c files.Chunk, last bool) (int, error) {
 		p.reset(c.Data, last)
 		for from := 0; from < len(c.Data); {
@@ -272,10 +272,13 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 				fallthrough
 			case err != nil:
 				return 0, fmt.Errorf("%s: the header cannot be read: %w", f.Path, err)
-			case p.n > maxColumns:
-				return 0, fmt.Errorf("%s: the header has %d columns, more than %d; is %q the separator?", f.Path, p.n, maxColumns, s.comma)
 			}
 			if p.n > 0 {
+				p = newParser(s.comma, s.noQuotes, p.n)
+				p.reset(c.Data, last)
+				if _, err := p.row(from); err != nil {
+					return 0, err
+				}
 				for i := range p.n {
 					name := strings.Clone(p.text(i))
 					if s.noHeader {
@@ -292,7 +295,5 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 	return names, err
 }
 
-const (
-	maxColumns = 16 << 10
-	maxHeader  = 4 << 20
-)
+// maxHeader is the most bytes that a header may have; without a limit, a quote left open would read the whole file.
+const maxHeader = 4 << 20

@@ -35,6 +35,7 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 		WithBlockCacheSize(0).
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
+		WithBypassLockGuard(!badgerLocks).
 		WithLogger(badgerLog{opt.Log}))
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)

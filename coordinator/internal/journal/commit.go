@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // call is one caller of Append that waits.
 type call struct {
@@ -23,6 +26,7 @@ func (j *Journal) commitLoop() {
 	defer close(j.sync)
 	var f frame
 	for range j.wake {
+		runtime.Gosched() // callers that were just answered come back with their next events, and share the sync
 		j.mu.Lock()
 		calls, closed := j.pending, j.closed
 		j.pending = nil

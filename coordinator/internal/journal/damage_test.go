@@ -20,7 +20,7 @@ type pair struct{ key, value []byte }
 func stored(t testing.TB) (dir string, frames []pair) {
 	t.Helper()
 	dir = t.TempDir()
-	j := open(t, dir, Options{})
+	j := open(t, dir, quick)
 	appendEvents(t, j, "first")
 	appendEvents(t, j, "second")
 	appendEvents(t, j, "third", "", "fifth", "sixth")
@@ -50,7 +50,7 @@ func stored(t testing.TB) (dir string, frames []pair) {
 // inBadger changes a journal behind its back.
 func inBadger(t testing.TB, dir string, fn func(txn *badger.Txn) error) {
 	t.Helper()
-	db, err := openBadger(filepath.Join(dir, "badger"), Options{Log: nopLog})
+	db, err := openBadger(filepath.Join(dir, "badger"), Options{Log: nopLog, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func wantDamage(t testing.TB, err error, dir string, seq uint64) {
 func TestEveryFlippedByteIsFound(t *testing.T) {
 	t.Parallel()
 	dir, frames := stored(t)
-	j := open(t, dir, Options{NoSync: true})
+	j := open(t, dir, quick)
 	flips := 0
 	for i, p := range frames {
 		for at := range p.value {
@@ -162,15 +162,15 @@ func TestDamageIsFoundByOpen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := copyDir(t, whole)
 			inBadger(t, dir, func(txn *badger.Txn) error { return tt.harm(txn, frames) })
-			_, err := Open(dir, Options{}) // looking does not repair
+			_, err := Open(dir, quick) // looking does not repair
 			wantDamage(t, err, dir, tt.seq)
-			j := open(t, dir, Options{AcceptLoss: true})
+			j := open(t, dir, Options{AcceptLoss: true, NoSync: true, Reserve: -1})
 			wantEvents(t, replay(t, j, 1), want[:tt.kept]...)
 			appendEvents(t, j, "new")
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			j = open(t, dir, Options{})
+			j = open(t, dir, quick)
 			wantEvents(t, replay(t, j, 1), append(want[:tt.kept:tt.kept], "new")...)
 		})
 	}
@@ -195,7 +195,7 @@ func TestDamagedFiles(t *testing.T) {
 		{"Badger gone", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "badger")) }, true},
 	}
 	whole, _ := stored(t)
-	j := open(t, whole, Options{})
+	j := open(t, whole, quick)
 	if err := j.Snapshot(8, []byte("state")); err != nil {
 		t.Fatal(err)
 	}
@@ -210,10 +210,10 @@ func TestDamagedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damage *DamageError
-			if _, err := Open(dir, Options{}); !errors.As(err, &damage) {
+			if _, err := Open(dir, quick); !errors.As(err, &damage) {
 				t.Fatalf("err = %v", err)
 			}
-			j, err := Open(dir, Options{AcceptLoss: true})
+			j, err := Open(dir, Options{AcceptLoss: true, NoSync: true, Reserve: -1})
 			if tt.accept != (err == nil) {
 				t.Fatalf("accepted: %v", err)
 			}
@@ -259,7 +259,7 @@ func TestEmptyLogIsNoDamage(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "badger", name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		j := open(t, dir, Options{})
+		j := open(t, dir, quick)
 		if got := len(replay(t, j, 1)); got != 8 {
 			t.Errorf("%s: %d events, want 8", name, got)
 		}
@@ -273,7 +273,7 @@ func TestEmptyLogIsNoDamage(t *testing.T) {
 func TestDamagedBadgerFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	j := open(t, dir, Options{})
+	j := open(t, dir, quick)
 	var want []string
 	for i := range 20 {
 		want = append(want, fmt.Sprintf("event %d", i))
@@ -297,7 +297,7 @@ func TestDamagedBadgerFiles(t *testing.T) {
 			if err := harm(strings.Replace(path, from, dir, 1), at); err != nil {
 				t.Fatal(err)
 			}
-			j, err := Open(dir, Options{NoSync: true, Reserve: -1})
+			j, err := Open(dir, quick)
 			if err != nil {
 				found++
 				continue

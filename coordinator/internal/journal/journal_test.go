@@ -23,6 +23,9 @@ func checkGoroutines(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
 }
 
+// quick is for tests that ask neither for the disk guard nor for the end of the machine.
+var quick = Options{NoSync: true, Reserve: -1}
+
 // open opens the journal in dir and closes it when the test ends.
 func open(t testing.TB, dir string, opt Options) *Journal {
 	t.Helper()
@@ -129,7 +132,7 @@ func TestAgainstModel(t *testing.T) {
 			var snapshot uint64
 			sizes := []int{0, 1, 100, 3000, frameLimit - 60, frameLimit, 3*frameLimit + 17}
 			for range 3 {
-				j := open(t, dir, Options{NoSync: seed > 0})
+				j := open(t, dir, Options{NoSync: seed > 0, Reserve: -1})
 				for range 10 {
 					var events []string
 					for range 1 + r.IntN(5) {
@@ -154,7 +157,7 @@ func TestAgainstModel(t *testing.T) {
 				if err := j.Close(); err != nil {
 					t.Fatal(err)
 				}
-				j = open(t, dir, Options{})
+				j = open(t, dir, quick)
 				seq, state, err := j.LoadSnapshot()
 				if err != nil || seq != snapshot || snapshot > 0 && string(state) != fmt.Sprint("state at ", snapshot) {
 					t.Fatalf("snapshot = %d %q %v, want %d", seq, state, err, snapshot)
@@ -196,8 +199,17 @@ func TestConcurrentCallersKeepTheirOrder(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		if err := j.Replay(func(uint64, []byte) error { return nil }); err != nil {
-			t.Errorf("replay beside appends: %v", err)
+		for range 5 {
+			if err := j.Replay(func(uint64, []byte) error { return nil }); err != nil {
+				t.Errorf("replay beside appends: %v", err)
+			}
+		}
+	})
+	wg.Go(func() {
+		for range 5 {
+			if err := j.Snapshot(0, nil); err != nil {
+				t.Errorf("snapshot beside appends: %v", err)
+			}
 		}
 	})
 	wg.Wait()
@@ -217,6 +229,40 @@ func TestConcurrentCallersKeepTheirOrder(t *testing.T) {
 		if next[w] < acked[w] {
 			t.Errorf("writer %d: %d of %d acknowledged calls", w, next[w], acked[w])
 		}
+	}
+}
+
+// Snapshots, replays and appends at the same time.
+func TestSnapshotsBesideReplays(t *testing.T) {
+	j := open(t, t.TempDir(), quick)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				if _, err := j.Append(t.Context(), []byte("event")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() {
+			for j.Last() < 200 {
+				last := uint64(0)
+				if err := j.Replay(func(seq uint64, _ []byte) error { last = seq; return nil }); err != nil {
+					t.Error(err)
+				}
+				_ = j.Snapshot(max(last, 1), nil) // refused when the other one was faster, or nothing is there yet
+			}
+		})
+	}
+	wg.Wait()
+	seq, _, err := j.LoadSnapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := uint64(len(replay(t, j, seq+1))); got != 200-seq {
+		t.Errorf("%d events after the snapshot of %d, want %d", got, seq, 200-seq)
 	}
 }
 
@@ -267,7 +313,7 @@ func TestKilledProcessKeepsWhatItAcknowledged(t *testing.T) {
 // A call whose frames were written only in part never happened.
 func TestHalfWrittenCallIsDropped(t *testing.T) {
 	dir := t.TempDir()
-	j := open(t, dir, Options{})
+	j := open(t, dir, quick)
 	appendEvents(t, j, "a", "b")
 	var f frame
 	j.writing.Lock()
@@ -281,13 +327,13 @@ func TestHalfWrittenCallIsDropped(t *testing.T) {
 	j.writing.Unlock()
 	dir = copyDir(t, dir)
 	for range 2 {
-		j := open(t, dir, Options{})
+		j := open(t, dir, quick)
 		wantEvents(t, replay(t, j, 1), "a", "b")
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	j = open(t, dir, Options{})
+	j = open(t, dir, quick)
 	appendEvents(t, j, "c")
 	wantEvents(t, replay(t, j, 1), "a", "b", "c")
 }
@@ -295,7 +341,7 @@ func TestHalfWrittenCallIsDropped(t *testing.T) {
 func TestSnapshotGivesSpaceBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	j := open(t, dir, Options{NoSync: true, Reserve: -1})
+	j := open(t, dir, quick)
 	chunk := make([]byte, 250_000)
 	for i := range chunk {
 		chunk[i] = byte(rand.Uint32())

@@ -55,7 +55,7 @@ func TestKillNine(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait()
-		j := open(t, dir, Options{NoSync: true, Reserve: -1})
+		j := open(t, dir, quick)
 		seq, state, err := j.LoadSnapshot()
 		if err != nil || seq > 0 && string(state) != fmt.Sprint(seq) {
 			t.Fatalf("snapshot of %d is %q, %v", seq, state, err)
@@ -90,7 +90,7 @@ func victimEvent(n uint64) []byte {
 
 // victim appends in groups, says which event is acknowledged, and takes a snapshot now and then.
 func victim(dir string) {
-	j, err := Open(dir, Options{NoSync: true, Reserve: -1})
+	j, err := Open(dir, quick)
 	for group := 1; err == nil; group++ {
 		var events [][]byte
 		for n := j.Last() + 1; len(events) < 1+group%7; n++ {

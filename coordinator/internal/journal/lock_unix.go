@@ -12,8 +12,11 @@ import (
 	"syscall"
 )
 
-// lockDir locks dir for this process until the file is closed. The file holds the process ID, for people.
-func lockDir(dir string) (*os.File, error) {
+// badgerLocks says whether Badger has to lock its directory itself.
+const badgerLocks = false
+
+// lockDir locks dir for this process until release. The file in it holds the process ID, for people.
+func lockDir(dir string) (release func() error, err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -34,5 +37,9 @@ func lockDir(dir string) (*os.File, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	return file, nil
+	return func() error {
+		// Closing would not do: a process that is being forked at this moment holds the file too, until it is replaced.
+		err := os.NewSyscallError("flock", syscall.Flock(int(file.Fd()), syscall.LOCK_UN))
+		return errors.Join(err, file.Close())
+	}, nil
 }

@@ -171,14 +171,13 @@ func (j *Journal) removeAfter(first uint64) error {
 
 // Replay calls fn for each acknowledged event after the last snapshot, in order, and verifies them on the way. fn may keep ev.
 // It returns fn's error as it is, and a *DamageError when an event is missing or changed. Events that are appended while
-// it runs are not replayed.
+// it runs are not replayed; Snapshot and Close wait until it ends, so fn must not call them.
 func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
 	j.snapshots.Lock()
+	defer j.snapshots.Unlock()
 	j.writing.Lock()
 	h := j.head
 	j.writing.Unlock()
-	snapshot := j.snapshot
-	j.snapshots.Unlock()
 	var parts []byte // of an event that goes on
 	_, err := j.scan(h, h.seq, func(f *frame) error {
 		return f.events(func(seq uint64, ev []byte) error {
@@ -190,7 +189,7 @@ func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
 				parts = ev
 				return nil
 			}
-			if seq <= snapshot {
+			if seq <= j.snapshot {
 				return nil
 			}
 			return fn(seq, ev)

@@ -13,7 +13,7 @@ func (s *Scheduler) Audit() []string {
 
 	asleep := map[ref]bool{}
 	for _, r := range s.delayed {
-		if r.j.outcome == Running && r.task().state == delayed && r.task().n == r.n {
+		if r.j.outcome == Running && r.task().state == delayed {
 			asleep[r.ref] = true
 		}
 	}

@@ -42,7 +42,6 @@ func (s *Scheduler) offerAll() {
 			}
 		}
 	}
-	s.freed = s.freed[:0]
 }
 
 // serve gives one task to a worker, the nearest there is.

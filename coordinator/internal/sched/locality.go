@@ -119,6 +119,9 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 	if w.lastLocal.After(from) {
 		from = w.lastLocal
 	}
+	if w.zone == "" {
+		d = zonal // it has waited for its zone already
+	}
 	if due := from.Add(time.Duration(d) * s.cfg.LocalityWait); s.now.Before(due) {
 		if s.wake.IsZero() || due.Before(s.wake) {
 			s.wake = due

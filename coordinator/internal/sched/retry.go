@@ -8,12 +8,11 @@ import (
 // A task that failed waits before it is tried again, longer each time, so that a passing trouble does not use up its attempts.
 
 type retry struct {
-	at time.Time
-	n  int // attempt that failed; when the task has a newer one, the retry is out of date
-	ref
+	at  time.Time
+	ref // out of date when the task is not delayed any more
 }
 
-// retries is a heap by time, then by task.
+// retries is a heap by time.
 type retries []retry
 
 func (q retries) Len() int      { return len(q) }
@@ -27,16 +26,15 @@ func (q *retries) Pop() any {
 func (q retries) Less(a, b int) bool { return q[a].at.Before(q[b].at) }
 
 func (s *Scheduler) delay(r ref) {
-	t := r.task()
-	wait := s.cfg.RetryDelay << min(t.failed-1, 10)
+	wait := s.cfg.RetryDelay << min(r.task().failed-1, 10)
 	s.move(r, delayed)
-	heap.Push(&s.delayed, retry{at: s.now.Add(wait), n: t.n, ref: r})
+	heap.Push(&s.delayed, retry{at: s.now.Add(wait), ref: r})
 }
 
 func (s *Scheduler) wakeRetries() {
 	for len(s.delayed) > 0 && !s.now.Before(s.delayed[0].at) {
 		r := heap.Pop(&s.delayed).(retry)
-		if r.j.outcome == Running && r.task().state == delayed && r.task().n == r.n {
+		if r.j.outcome == Running && r.task().state == delayed {
 			s.enqueue(r.ref)
 		}
 	}

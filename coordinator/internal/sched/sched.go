@@ -35,7 +35,7 @@ type Config struct {
 	// RetryDelay is the wait after the first transient failure of a task; it doubles with each. Zero means 100 ms.
 	RetryDelay time.Duration
 	// LocalityWait is how long a worker without splits of its own waits before it takes splits held in its zone, and twice
-	// that for splits held elsewhere. Zero means 1 s, negative no wait.
+	// that for splits held elsewhere. A worker without a zone waits once. Zero means 1 s, negative no wait.
 	LocalityWait time.Duration
 	// StragglerRatio is how many times longer than its stage's median an attempt may run before a speculative attempt
 	// starts on another worker. Zero means 1.5, negative never.

@@ -17,12 +17,8 @@ import (
 // TestSimulate runs seeded clusters with faults of every kind. A failing seed comes back with
 // go test -run 'Simulate/seed=417'.
 func TestSimulate(t *testing.T) {
-	seeds := uint64(1500)
-	if testing.Short() {
-		seeds = 200
-	}
 	for seed := range seeds {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { simulate(t, seed) })
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { simulate(t, uint64(seed)) })
 	}
 }
 

@@ -35,8 +35,8 @@ func (s *Scheduler) speculate() {
 				if s.now.Sub(a.since) < limit {
 					break
 				}
-				if a.also != nil || a.task().run != a {
-					continue // in a race already
+				if a.also != nil || a.task().run != a || a.task().failed > 0 {
+					continue // in a race already, or failing: racing would use up its attempts
 				}
 				if w := s.idleBut(a.w); w != nil {
 					s.launch(w, a.ref, true)

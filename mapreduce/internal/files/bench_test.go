@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -70,5 +71,57 @@ func BenchmarkChunks(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkWrite writes a part with and without syncing it, in records of 100 bytes.
+func BenchmarkWrite(b *testing.B) {
+	const size = 256 << 20
+	line := strings.Repeat("x", 99) + "\n"
+	for _, noSync := range []bool{true, false} {
+		b.Run(fmt.Sprintf("noSync=%v", noSync), func(b *testing.B) {
+			ctx, d := context.Background(), &Dir{Path: b.TempDir(), NoSync: noSync}
+			b.SetBytes(size)
+			for b.Loop() {
+				a, err := NewAppender(ctx, d, Task{Job: "j", Attempt: 1}, nil, func(dst []byte, s *string) ([]byte, error) { return append(dst, *s...), nil })
+				if err != nil {
+					b.Fatal(err)
+				}
+				for range size / len(line) {
+					if err := a.Write(&line); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if _, err := a.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSmallFiles opens and reads files of one line each.
+func BenchmarkSmallFiles(b *testing.B) {
+	for name, text := range map[string]string{"plain": "hello\n", "gzip": gz("hello\n"), "zstd": zst("hello\n", 100)} {
+		b.Run(name, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "f")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			fs, err := Expand([]string{path})
+			if err != nil {
+				b.Fatal(err)
+			}
+			splits, err := Splits(fs, 0, false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := Chunks(context.Background(), splits[0], '\n', func(Chunk) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -124,12 +124,15 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 	var carry []byte // the start of a record that the last chunk did not complete
 	base := from     // offset of carry[0] in the file
 	want := size     // bytes of the next buffer
+	if s.Codec != Plain {
+		want = int(min(int64(size), 16*s.Size)) // do not allocate much for a small file
+	}
 	first := s.Offset == 0
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		// Do not read far beyond what is ours, nor allocate much for a small file.
+		// Do not read far beyond what is ours.
 		at := base + int64(len(carry))
 		room := max(last+1-at, int64(len(carry))) + overhang
 		if s.Codec == Plain {

@@ -212,6 +212,10 @@ func TestChunksErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
+		err = exact(context.Background(), slice(t, path), 100, func(c Chunk, _ bool) (int, error) { return len(c.Data), nil })
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s by Exact: %v", path, err)
+		}
 	}
 
 	all := slice(t, "f")

@@ -78,7 +78,7 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 		left = s.Size - s.Offset
 	}
 	buf := fresh(int(max(min(int64(size), left), 3))) // a byte order mark must fit
-	base, n := s.Offset, 0 // buf[:n], at offset base, is what yield did not take
+	base, n := s.Offset, 0                            // buf[:n], at offset base, is what yield did not take
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err

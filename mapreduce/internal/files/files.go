@@ -93,7 +93,7 @@ func Expand(patterns []string) ([]File, error) {
 	if len(patterns) == 0 {
 		return nil, errors.New("no input: give at least one path, directory or glob")
 	}
-	seen := make(map[string]bool)
+	seen, dirs := make(map[string]bool), make(map[string]bool)
 	var found []File
 	add := func(path string) error {
 		path = filepath.Clean(path)
@@ -101,6 +101,12 @@ func Expand(patterns []string) ([]File, error) {
 			return nil
 		}
 		seen[path] = true
+		if dir := filepath.Dir(path); !dirs[dir] {
+			dirs[dir] = true
+			if err := unfinished(dir); err != nil {
+				return err
+			}
+		}
 		f, err := probe(path)
 		if err == nil {
 			found = append(found, f)
@@ -148,16 +154,14 @@ func expand(pattern string, add func(string) error) error {
 		}
 		return fmt.Errorf("%s: %w; globs are written with * ? [a-z] {a,b} and **", pattern, err)
 	}
-	spelled := strings.HasPrefix(pattern, ".") && !strings.HasPrefix(pattern, "./") && !strings.HasPrefix(pattern, "../") ||
-		strings.HasPrefix(pattern, "_") || strings.Contains(pattern, "/_") ||
-		strings.Contains(strings.ReplaceAll(pattern, "/../", "/"), "/.")
-	base, _ := doublestar.SplitPattern(filepath.ToSlash(pattern))
+	base, wild := doublestar.SplitPattern(filepath.ToSlash(pattern))
+	spelled := hidden(wild)
 	for _, m := range matches {
 		rel, err := filepath.Rel(base, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m, err)
 		}
-		if !spelled && (hidden(rel) || ownManifest(m)) {
+		if ownManifest(m) || !spelled && hidden(rel) {
 			continue
 		}
 		fi, err := os.Stat(m)
@@ -198,7 +202,7 @@ func walk(dir string, add func(string) error) error {
 			}
 			return nil
 		case d.IsDir():
-			return unfinished(path)
+			return nil
 		case d.Type()&fs.ModeSymlink != 0:
 			if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
 				return nil

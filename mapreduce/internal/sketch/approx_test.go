@@ -12,14 +12,13 @@ import (
 
 // TestApproxSetError draws many sets around and above the exact range: the counts must be as near as promised.
 func TestApproxSetError(t *testing.T) {
-	for _, n := range []int{1, 500, approxExact, approxExact + 1, 2000, 20_000, 50_000} {
+	for _, n := range []int{1, 500, approxExact, approxExact + 1, 2000, 30_000} {
 		var squares float64
 		const rounds = 8
 		for round := range rounds {
 			var s ApproxSet[int]
 			for i := range n {
 				s.Add(round<<32 + i)
-				s.Add(round<<32 + i/2)
 			}
 			off := float64(s.Len()-n) / float64(n)
 			if n <= approxExact && off != 0 || math.Abs(off) > 0.03 {

@@ -30,6 +30,12 @@ func BenchmarkSet(b *testing.B) {
 			s.Add(keys[i&(1<<20-1)])
 		}
 	})
+	b.Run("map", func(b *testing.B) {
+		s := map[string]struct{}{}
+		for i := 0; b.Loop(); i++ {
+			s[keys[i&(1<<20-1)]] = struct{}{}
+		}
+	})
 	b.Run("string,800 groups", func(b *testing.B) {
 		sets := make([]Set[string], groups)
 		for i := 0; b.Loop(); i++ {

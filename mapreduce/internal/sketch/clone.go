@@ -70,16 +70,14 @@ func (c *Cloner) addFields(t reflect.Type, off uintptr, made map[reflect.Type]*C
 	}
 }
 
-// Clone copies the strings and slices of the value at p, in place, and returns the bytes of the copies. p must point to
-// a value of the Cloner's type.
-func (c *Cloner) Clone(p unsafe.Pointer) (bytes int) {
+// Clone copies the strings and slices of the value at p, in place. p must point to a value of the Cloner's type.
+func (c *Cloner) Clone(p unsafe.Pointer) {
 	for i := range c.fields {
 		f := &c.fields[i]
 		at := unsafe.Add(p, f.off)
 		if f.slice == nil {
 			s := (*string)(at)
 			*s = strings.Clone(*s)
-			bytes += len(*s)
 			continue
 		}
 		old := reflect.NewAt(f.slice, at).Elem()
@@ -89,14 +87,12 @@ func (c *Cloner) Clone(p unsafe.Pointer) (bytes int) {
 		s := reflect.MakeSlice(f.slice, old.Len(), old.Len())
 		reflect.Copy(s, old)
 		old.Set(s)
-		bytes += s.Len() * int(f.slice.Elem().Size())
 		if len(f.elem.fields) > 0 {
 			for j := range s.Len() {
-				bytes += f.elem.Clone(s.Index(j).Addr().UnsafePointer())
+				f.elem.Clone(s.Index(j).Addr().UnsafePointer())
 			}
 		}
 	}
-	return bytes
 }
 
 // Held returns the bytes of the strings and slices of the value at p.

@@ -60,6 +60,7 @@ func TestDamaged(t *testing.T) {
 		{"bucket twice", new(Quantiles), "\x01" + num(1) + num(1) + "\x00\x7f\x00\x7f"},
 		{"bucket below the smallest", new(Quantiles), "\x01" + num(1) + num(1.02) + "\x01\x7f"},
 		{"bucket above the largest", new(Quantiles), "\x01" + num(1) + num(1.02) + "\x00\x7f\x02\x7f"},
+		{"bucket far away", new(Quantiles), "\x01" + num(1) + num(1.02) + "\x00\x7f\x80\x80\x80\x80\x80\x80\x80\x01\x7f"},
 		{"no bucket for the largest", new(Quantiles), "\x01" + num(1) + num(1.02) + "\x00\x7f"},
 		{"smallest above the largest", new(Quantiles), "\x01" + num(1.01) + num(1) + "\x00\x7f"},
 		{"overflow", new(Quantiles), "\x01" + num(1) + num(1.02) +

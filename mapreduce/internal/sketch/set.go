@@ -6,8 +6,9 @@
 // accepts exactly the bytes that an encoder can write, allocates in proportion to them, and copies what it keeps. A
 // container is used by one goroutine at a time and is not copied while both copies are in use.
 //
-// Set.Add of a string that is present costs two random reads at most, a slot of eight bytes and the string; see
-// BenchmarkSet. Keys are copied into memory of the set, so a short key never keeps a large read buffer alive.
+// Set.Add of a string that is present takes 12 ns while the set is in cache, Go's map 23 to 31 (BenchmarkSet). Beyond
+// the cache it costs one random read of memory, as keys of up to 15 bytes lie in the slots; a longer key costs a second.
+// Keys are copied into memory of the set, so a short key never keeps a large read buffer alive.
 package sketch
 
 import (
@@ -77,7 +78,7 @@ func (s *Set[K]) Merge(b *Set[K]) {
 }
 
 // All returns the keys: strings and numbers in ascending order, structs and arrays in an order that is fixed by their
-// values. Strings are copies that share memory with each other.
+// values. It sorts at each call. Strings are copies that share memory with each other, not with the set.
 func (s *Set[K]) All() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		t := s.t

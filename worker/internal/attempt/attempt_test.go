@@ -63,6 +63,7 @@ func TestRun(t *testing.T) {
 func explode(depth int, m map[string]int) {
 	if depth == 0 {
 		m["x"] = 1 // nil
+		return
 	}
 	explode(depth-1, m)
 }

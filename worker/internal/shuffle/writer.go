@@ -34,13 +34,10 @@ type Writer struct {
 	seal  Sum
 	enc   record.Adaptive
 
-	open    bool     // the last extent may get more blocks
 	buf     *[]byte  // bytes of the segment that are not in the file yet
 	off     int64    // bytes of the segment that are
 	started int64    // bytes of the segment whose way to the disk has begun
 	file    *os.File // made when the first bytes go to it
-	inline  []byte   // inline extents, one after the other
-	chunks  []int64  // where in inline each value of Badger starts: the first extent that starts in each 64 KiB
 	firsts  []byte   // memory of Block.First
 	err     error    // of an earlier Append
 }

@@ -13,7 +13,7 @@
 // nobody asked for included, except that strings need not be valid UTF-8 (they are passed on as they are). Behind
 // that field it is checked that the line ends in a closing brace and has as many closing as opening braces; when the counts
 // differ, such as for braces inside strings, the rest is checked fully too. A struct that wants all fields thus checks nearly
-// all of a line; values that are not structs are always checked to the end.
+// all of a line. Values that are not structs are checked to the end, but lines that are taken as they are only glanced at.
 //
 // # Names
 //

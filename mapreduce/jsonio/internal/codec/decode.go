@@ -42,9 +42,8 @@ func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 			d.root.obj.dirty = d.root.obj.all
 		}
 	case d.line:
-		if at(d.base, i) == '{' {
-			d.depth = 1
-			i = d.tail(i + 1)
+		if at(d.base, i) == '{' && d.glance(i+1) {
+			i = d.end
 		} else {
 			i = d.skip(i)
 		}
@@ -162,7 +161,9 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 		}
 
 		if seen |= k.bit; seen == all {
-			if i = d.tail(i); i < 0 {
+			if d.glance(i) {
+				i = d.end
+			} else if i = d.members(i); i < 0 { // braces inside strings, or an error to name
 				return -1
 			}
 			break
@@ -242,15 +243,13 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 // maxLearned is how many keys of an object are remembered beyond those that the struct asks for.
 const maxLearned = 256
 
-// tail glances at the rest of the root object and of the line, from i on, and returns the object's end, or -1.
-func (d *Decoder) tail(i int) int {
+// glance reports whether the rest of the line from i on, inside the root object, seems to close it: it ends in a brace, and
+// its braces are balanced.
+func (d *Decoder) glance(i int) bool {
 	rest := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), d.end-i)
 	e := len(rest)
 	for e > 0 && rest[e-1] <= ' ' {
 		e--
 	}
-	if e > 0 && rest[e-1] == '}' && bytes.Count(rest, []byte("}")) == bytes.Count(rest, []byte("{"))+1 {
-		return d.end
-	}
-	return d.members(i)
+	return e > 0 && rest[e-1] == '}' && bytes.Count(rest, []byte("}")) == bytes.Count(rest, []byte("{"))+1
 }

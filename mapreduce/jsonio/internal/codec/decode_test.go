@@ -195,8 +195,10 @@ func TestWholeLines(t *testing.T) {
 			t.Errorf("%q: read as %q", bad, got)
 		}
 	}
-	if got, err := decode[string](t, `"text"`); err != nil || got != `"text"` {
-		t.Errorf("%q, %v", got, err)
+	for _, line := range []string{`{"a":"}"}`, ` {"{":1} `, "{}", `"text"`, "12", "[]"} {
+		if got, err := decode[string](t, line); err != nil || got != line {
+			t.Errorf("%q, %v", got, err)
+		}
 	}
 }
 

@@ -1,0 +1,37 @@
+package sched
+
+import (
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+func TestCheck(t *testing.T) {
+	one := []job.Stage{{Tasks: 1}}
+	for _, x := range []struct {
+		spec job.Spec
+		want string
+	}{
+		{job.Spec{ID: "j", Stages: one}, ""},
+		{job.Spec{Name: "x", Stages: one}, `job "x": the ID is empty`},
+		{job.Spec{ID: "j"}, "job j: there are no stages"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: -1}}}, "job j: stage 0: -1 tasks, 0 attempts, timeout 0s: must not be negative"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1 << 60}, {Tasks: 1 << 60}}}, "job j: more than 10000000 tasks; make splits larger or reduce to fewer partitions"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 2, Splits: make([]job.Split, 1)}}}, "job j: stage 0: 1 splits for 2 tasks: must be equal"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1, Inputs: []job.Edge{{From: 0}}}}}, "job j: stage 0 reads stage 0: must be an earlier stage"},
+	} {
+		got := ""
+		if err := Check(&x.spec); err != nil {
+			got = err.Error()
+		}
+		if got != x.want {
+			t.Errorf("Check = %q, want %q", got, x.want)
+		}
+		s := New(Config{})
+		s.Step(time.Unix(0, 0), Submitted{x.spec})
+		if _, known := s.Status("j"); known != (x.want == "") {
+			t.Errorf("%q: the core knows the job: %v", x.want, known)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package mapreduce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+)
+
+func ExampleRead() {
+	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
+		return mapreduce.Read(p, memio.Of(3, 1, 2))
+	})
+	fmt.Println(numbers.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [3 1 2] <nil>
+}
+
+func ExampleMap() {
+	labels := mapreduce.Define("labels", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"saw", "Bolt", 900}))
+		return mapreduce.Map(products, func(x Product) string { return x.Brand + " " + x.Name })
+	})
+	fmt.Println(labels.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [Acme drill Bolt saw] <nil>
+}
+
+// A function that fails names the operator, its place in the source, and the record's in the input.
+func ExampleTryMap() {
+	prices := mapreduce.Define("prices", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[float64] {
+		texts := mapreduce.Read(p, memio.Of("4.50", "12", "0.99"))
+		return mapreduce.TryMap(texts, func(_ context.Context, s string) (float64, error) {
+			return strconv.ParseFloat(s, 64)
+		})
+	})
+	fmt.Println(prices.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [4.5 12 0.99] <nil>
+}
+
+func ExampleFilter() {
+	errors := mapreduce.Define("errors", func(p *mapreduce.Plan, level string) mapreduce.Dataset[string] {
+		lines := mapreduce.Read(p, memio.Of("INFO started", "ERROR disk full", "INFO stopped"))
+		return mapreduce.Filter(lines, func(l string) bool { return strings.HasPrefix(l, level) })
+	})
+	fmt.Println(errors.Collect(context.Background(), mapreduce.Target{}, "ERROR"))
+	// Output: [ERROR disk full] <nil>
+}
+
+func ExampleTryFilter() {
+	cheap := mapreduce.Define("cheap", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		texts := mapreduce.Read(p, memio.Of("4.50", "12", "0.99"))
+		return mapreduce.TryFilter(texts, func(_ context.Context, s string) (bool, error) {
+			price, err := strconv.ParseFloat(s, 64)
+			return price < 5, err
+		})
+	})
+	fmt.Println(cheap.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [4.50 0.99] <nil>
+}
+
+func ExampleFlatMap() {
+	words := mapreduce.Define("words", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		lines := mapreduce.Read(p, memio.Of("to be", "or not to be"))
+		return mapreduce.FlatMap(lines, strings.FieldsSeq)
+	})
+	fmt.Println(words.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [to be or not to be] <nil>
+}
+
+func ExampleFlatMapEmit() {
+	units := mapreduce.Define("units", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		orders := mapreduce.Read(p, memio.Of(Order{1, "saw", 2}, Order{2, "drill", 0}, Order{3, "nail", 1}))
+		return mapreduce.FlatMapEmit(orders, func(o Order, emit func(string)) {
+			for range o.Units {
+				emit(o.Product)
+			}
+		})
+	})
+	fmt.Println(units.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [saw saw nail] <nil>
+}
+
+func ExampleTryFlatMap() {
+	codes := mapreduce.Define("codes", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
+		lines := mapreduce.Read(p, memio.Of("200 200", "404", ""))
+		return mapreduce.TryFlatMap(lines, func(_ context.Context, line string, emit func(int)) error {
+			for f := range strings.FieldsSeq(line) {
+				code, err := strconv.Atoi(f)
+				if err != nil {
+					return err
+				}
+				emit(code)
+			}
+			return nil
+		})
+	})
+	fmt.Println(codes.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [200 200 404] <nil>
+}
+
+func ExampleKeyBy() {
+	byBrand := mapreduce.Define("by-brand", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.KV[string, Product]] {
+		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"saw", "Bolt", 900}))
+		return mapreduce.KeyBy(products, func(x Product) string { return x.Brand })
+	})
+	rows, err := byBrand.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	fmt.Println(rows[1].Key, rows[1].Value.Name, err)
+	// Output: Bolt saw <nil>
+}
+
+func ExampleValues() {
+	values := mapreduce.Define("values", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
+		return mapreduce.Values(mapreduce.Read(p, memio.Of(
+			mapreduce.KV[string, int]{Key: "drill", Value: 12},
+			mapreduce.KV[string, int]{Key: "saw", Value: 7})))
+	})
+	fmt.Println(values.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [12 7] <nil>
+}
+
+func ExampleUnion() {
+	all := mapreduce.Define("all", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		shop := mapreduce.Read(p, memio.Of("drill", "saw"))
+		web := mapreduce.Read(p, memio.Of("ladder", "saw"))
+		return mapreduce.Union(shop, web)
+	})
+	fmt.Println(all.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	// Output: [drill saw ladder saw] <nil>
+}
+
+// Skip sets a record aside and goes on, as long as MaxBad allows.
+func ExampleSkip() {
+	prices := mapreduce.Define("skip-prices", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[float64] {
+		texts := mapreduce.Read(p, memio.Of("4.50", "on request", "0.99"))
+		return mapreduce.TryMap(texts, func(_ context.Context, s string) (float64, error) {
+			price, err := strconv.ParseFloat(s, 64)
+			return price, mapreduce.Skip(err)
+		})
+	}, mapreduce.MaxBad(10))
+	target := mapreduce.Target{Quarantine: "/dev/null"} // by default a file that tells where each record came from
+	fmt.Println(prices.Collect(context.Background(), target, mapreduce.None{}))
+	// Output: [4.5 0.99] <nil>
+}
+
+// Fatal ends the job at once; other errors are tried again first.
+func ExampleFatal() {
+	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		ids := mapreduce.Read(p, memio.Of("4711"))
+		return mapreduce.TryMap(ids, func(context.Context, string) (string, error) {
+			return "", mapreduce.Fatal(errors.New("the password is wrong"))
+		}, mapreduce.Named("ask the shop"))
+	})
+	_, err := load.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	fmt.Println(strings.Contains(err.Error(), "the password is wrong"))
+	// Output: true
+}
