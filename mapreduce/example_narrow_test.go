@@ -2,7 +2,6 @@ package mapreduce_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -129,31 +128,4 @@ func ExampleUnion() {
 	})
 	fmt.Println(all.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
 	// Output: [drill saw ladder saw] <nil>
-}
-
-// Skip sets a record aside and goes on, as long as MaxBad allows.
-func ExampleSkip() {
-	prices := mapreduce.Define("skip-prices", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[float64] {
-		texts := mapreduce.Read(p, memio.Of("4.50", "on request", "0.99"))
-		return mapreduce.TryMap(texts, func(_ context.Context, s string) (float64, error) {
-			price, err := strconv.ParseFloat(s, 64)
-			return price, mapreduce.Skip(err)
-		})
-	}, mapreduce.MaxBad(10))
-	target := mapreduce.Target{Quarantine: "/dev/null"} // by default a file that tells where each record came from
-	fmt.Println(prices.Collect(context.Background(), target, mapreduce.None{}))
-	// Output: [4.5 0.99] <nil>
-}
-
-// Fatal ends the job at once; other errors are tried again first.
-func ExampleFatal() {
-	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
-		ids := mapreduce.Read(p, memio.Of("4711"))
-		return mapreduce.TryMap(ids, func(context.Context, string) (string, error) {
-			return "", mapreduce.Fatal(errors.New("the password is wrong"))
-		}, mapreduce.Named("ask the shop"))
-	})
-	_, err := load.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
-	fmt.Println(strings.Contains(err.Error(), "the password is wrong"))
-	// Output: true
 }

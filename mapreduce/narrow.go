@@ -137,7 +137,9 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 
 // Values drops the keys.
 func Values[K, V any](d Dataset[KV[K, V]], opts ...Option) Dataset[V] {
-	return Map(d, func(kv KV[K, V]) V { return kv.Value }, opts...)
+	n := Map(d, func(kv KV[K, V]) V { return kv.Value }, opts...)
+	n.n.op = "Values"
+	return n
 }
 
 // Union joins datasets of one type into one. Equal records stay.

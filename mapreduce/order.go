@@ -110,8 +110,7 @@ func inOrder(e *env, each func(key, value []byte) error) error {
 
 // Top keeps the n records with the highest score, highest first. Each task keeps its own n, so little is moved.
 func Top[T any](d Dataset[T], n int, score func(T) float64, opts ...Option) Dataset[T] {
-	best := Aggregate(d, TopK(n, score), opts...)
-	best.n.op = "Top"
+	best := aggregateAll(newNode[[]T](d.n.plan, "Top", opts, d.n), TopK(n, score))
 	return FlatMapEmit(best, func(all []T, emit func(T)) {
 		for _, t := range all {
 			emit(t)

@@ -130,7 +130,10 @@ func (m *merged) report() {
 // values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
 // which spill when they are too many. Results come sorted by key within each partition.
 func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...Option) Dataset[KV[K, R]] {
-	n := newNode[KV[K, R]](d.n.plan, "AggregateBy", opts, d.n)
+	return aggregateBy(newNode[KV[K, R]](d.n.plan, "AggregateBy", opts, d.n), key, agg)
+}
+
+func aggregateBy[T, K, A, R any](n *node, key func(T) K, agg Agg[T, A, R]) Dataset[KV[K, R]] {
 	aggregate(n, key, agg, func(push func(*KV[K, R])) func(*K, R) {
 		kv := new(KV[K, R])
 		return func(k *K, r R) {
@@ -143,7 +146,10 @@ func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], 
 
 // Aggregate folds all records into one result. With no records it gives the result of an empty accumulator.
 func Aggregate[T, A, R any](d Dataset[T], agg Agg[T, A, R], opts ...Option) Dataset[R] {
-	n := newNode[R](d.n.plan, "Aggregate", opts, d.n)
+	return aggregateAll(newNode[R](d.n.plan, "Aggregate", opts, d.n), agg)
+}
+
+func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 	aggregate(n, func(T) struct{} { return struct{}{} }, agg, func(push func(*R)) func(*struct{}, R) {
 		return func(_ *struct{}, r R) { push(&r) }
 	}, true)
@@ -280,7 +286,7 @@ func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 
 // CountBy counts the records of each key.
 func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, int64]] {
-	return AggregateBy(d, key, Count[T](), opts...)
+	return aggregateBy(newNode[KV[K, int64]](d.n.plan, "CountBy", opts, d.n), key, Count[T]())
 }
 
 // sorting writes records, encoded and sorted by partition and key, for operators that need every record of a key together.

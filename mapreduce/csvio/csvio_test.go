@@ -53,15 +53,20 @@ func readAll[T any](t testing.TB, s mapreduce.Source[T], target int64) (events [
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := make(map[int][]byte) // looked at when all is read
 	for _, c := range cut {
 		r := mapreduce.NewReader(func(v *T) { events = append(events, event{row: *v}) }, func(err error, raw []byte) error {
 			bad = append(bad, err)
-			events = append(events, event{bad: string(raw)})
+			kept[len(events)] = raw
+			events = append(events, event{})
 			return nil
 		})
 		if err := s.Read(context.Background(), c, r); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i, raw := range kept {
+		events[i].bad = string(raw)
 	}
 	return events, bad, len(cut)
 }
@@ -348,19 +353,19 @@ func TestSeveralFiles(t *testing.T) {
 	zw := gzip.NewWriter(&z)
 	zw.Write([]byte("c,b,a\n6,5,4\n"))
 	zw.Close()
-	for name, content := range map[string]string{"1.csv": "a,b,c\n1,2,3\n", "2.csv": "", "3.csv.gz": z.String(), "4.csv": "\xef\xbb\xbfb,\"a\",c\r\n\r\n8,7,9\r\n", "5.csv": "a,b,c"} {
+	for name, content := range map[string]string{"1.csv": "a,b,c\n1,2,3\n", "2.csv": "", "3.csv.gz": z.String(), "4.csv": "\xef\xbb\xbfb,\"a\",c\r\n\r\n8,7,9\r\n", "5.csv": "a,b,c", "6.csv": "c,b,a\n12,11,10"} {
 		os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600)
 	}
 	for _, target := range []int64{1, 1 << 20} {
 		got := rows(t, csvio.Rows[[]string](dir), target)
-		if want := [][]string{{"1", "2", "3"}, {"4", "5", "6"}, {"7", "8", "9"}}; !reflect.DeepEqual(got, want) {
+		if want := [][]string{{"1", "2", "3"}, {"4", "5", "6"}, {"7", "8", "9"}, {"10", "11", "12"}}; !reflect.DeepEqual(got, want) {
 			t.Errorf("target %d: got %q", target, got)
 		}
-		if got := rows(t, csvio.Rows[[]string](dir).Columns("c", "a"), target); !reflect.DeepEqual(got, [][]string{{"3", "1"}, {"6", "4"}, {"9", "7"}}) {
+		if got := rows(t, csvio.Rows[[]string](dir).Columns("c", "a"), target); !reflect.DeepEqual(got, [][]string{{"3", "1"}, {"6", "4"}, {"9", "7"}, {"12", "10"}}) {
 			t.Errorf("target %d: columns c and a: %q", target, got)
 		}
 		type rec struct{ A, B int }
-		if got := rows(t, csvio.Rows[rec](dir), target); !slices.Equal(got, []rec{{1, 2}, {4, 5}, {7, 8}}) {
+		if got := rows(t, csvio.Rows[rec](dir), target); !slices.Equal(got, []rec{{1, 2}, {4, 5}, {7, 8}, {10, 11}}) {
 			t.Errorf("target %d: got %v", target, got)
 		}
 	}
@@ -517,17 +522,49 @@ func refusal[T any](s csvio.Source[T]) error {
 func TestStringsStayWhatTheyAre(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("a,b\n")
-	for i := range 100_000 {
-		fmt.Fprintf(&b, "%d,\"x%d\"\n", i, i)
+	const n = 100_000
+	for i := range n {
+		if i%1000 == 0 {
+			fmt.Fprintf(&b, "bad%d\n", i)
+		} else {
+			fmt.Fprintf(&b, "%d,\"x%d\"\n", i, i)
+		}
 	}
 	type rec struct{ A, B string }
-	got := rows(t, csvio.Rows[rec](write(t, "x", b.String())), 1<<19)
-	if len(got) != 100_000 {
+	got, _, _ := readAll(t, csvio.Rows[rec](write(t, "x", b.String())), 1<<19)
+	if len(got) != n {
 		t.Fatalf("%d rows", len(got))
 	}
-	for i, r := range got {
-		if s := fmt.Sprint(i); r.A != s || r.B != "x"+s {
-			t.Fatalf("row %d is %v", i, r)
+	for i, e := range got {
+		want := event{row: rec{fmt.Sprint(i), fmt.Sprint("x", i)}}
+		if i%1000 == 0 {
+			want = event{bad: fmt.Sprintf("bad%d\n", i)}
+		}
+		if e != want {
+			t.Fatalf("row %d is %v", i, e)
+		}
+	}
+}
+
+func TestLineNumbersInTheMiddleOfAFile(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a\n")
+	for i := range 300 {
+		fmt.Fprintf(&b, "\"%d\n\"\n", i)
+		if i%10 == 9 {
+			b.WriteString("bad,row\n")
+		}
+	}
+	path := write(t, "x", b.String())
+	for _, target := range []int64{1, 300, 1 << 20} {
+		_, bad, _ := readAll(t, csvio.Rows[[]string](path), target)
+		if len(bad) != 30 {
+			t.Fatalf("%d malformed rows", len(bad))
+		}
+		for i, err := range bad {
+			if want := fmt.Sprintf("x:%d: ", 22+21*i); !strings.Contains(err.Error(), want) {
+				t.Errorf("target %d: %v, want %s", target, err, want)
+			}
 		}
 	}
 }

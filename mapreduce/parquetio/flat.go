@@ -25,12 +25,11 @@ type flatColumn struct {
 	values parquet.ValueReader
 	buf    []parquet.Value
 
-	// For a page of strings that has a dictionary:
-	dict   parquet.Dictionary
-	words  []string // of dict
-	index  []int32  // into words, for the rest of the page
-	levels []byte   // definition levels of the rest of the page; nil when no value may be null
-	indexd bool
+	// For pages of strings that have a dictionary:
+	words   []string // of the dictionary
+	index   []int32  // into words, for the rest of the page
+	levels  []byte   // definition levels of the rest of the page; empty when no value may be null
+	indexed bool     // the page is one
 
 	arena arena
 }
@@ -76,7 +75,7 @@ func (c *flatColumn) read(field unsafe.Pointer, stride uintptr, n int) error {
 		}
 		m := min(n, c.left)
 		var err error
-		if c.indexd {
+		if c.indexed {
 			err = c.readWords(field, stride, m)
 		} else {
 			err = c.readValues(field, stride, m)
@@ -102,16 +101,16 @@ func (c *flatColumn) nextPage() error {
 		}
 		return err
 	}
-	c.page, c.left, c.indexd = page, int(page.NumRows()), false
+	c.page, c.left, c.indexed = page, int(page.NumRows()), false
 	if dict := page.Dictionary(); dict != nil && c.isText {
-		if dict != c.dict {
-			c.dict, c.words = dict, make([]string, dict.Len())
+		if c.words == nil { // a column has one dictionary per row group
+			c.words = make([]string, dict.Len())
 			for i := range c.words {
 				c.words[i] = c.arena.keep(dict.Index(int32(i)).ByteArray())
 			}
 		}
 		data := page.Data()
-		c.indexd, c.index, c.levels = true, data.Int32(), page.DefinitionLevels()
+		c.indexed, c.index, c.levels = true, data.Int32(), page.DefinitionLevels()
 		return nil
 	}
 	c.values = page.Values()

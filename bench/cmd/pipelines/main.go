@@ -13,7 +13,6 @@ import (
 	"os"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
@@ -30,8 +29,7 @@ type Params struct {
 type count = mapreduce.KV[string, int64]
 
 var w1 = mapreduce.Define("w1", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
-	lines := mapreduce.Read(p, textio.Lines(in.Files...))
-	words := mapreduce.FlatMap(lines, strings.FieldsSeq)
+	words := mapreduce.Read(p, textio.Fields(in.Files...))
 	mapreduce.CountBy(words, func(w string) string { return w }).
 		WriteTo(textio.WriteAs(in.Out, func(dst []byte, c count) []byte {
 			return strconv.AppendInt(append(append(dst, c.Key...), '\t'), c.Value, 10)

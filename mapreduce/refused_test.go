@@ -1,0 +1,267 @@
+package mapreduce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+	"github.com/layshaft/layshaft/mapreduce/textio"
+)
+
+type none = mapreduce.None
+
+// refusal runs a plan that cannot work, in a target without a place for files, and returns why it was refused.
+func refusal[T any](build func(p *mapreduce.Plan) mapreduce.Dataset[T]) error {
+	return refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[T] { return build(p) }), none{})
+}
+
+func refusalOf[P, T any](d *mapreduce.Definition[P, T], params P) error {
+	j, err := d.Start(context.Background(), mapreduce.Target{}, params)
+	if err == nil {
+		_ = j.Close()
+	}
+	return err
+}
+
+type (
+	waiting struct {
+		Name string
+		Deep []struct{ Done map[string]chan int }
+	}
+	ask struct {
+		Question string
+		Answer   func() string
+	}
+)
+
+// TestRefusedPlans holds that plans which cannot work are refused before anything runs, by an error that says which operator,
+// where it stands, what is wrong, and how to go on.
+func TestRefusedPlans(t *testing.T) {
+	numbers := func(p *mapreduce.Plan) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1, 2, 3)) }
+	self := func(n int) int { return n }
+	var stolen mapreduce.Dataset[int]
+	for _, c := range []struct {
+		name string
+		err  error
+		want []string // parts of the error
+	}{
+		{"channel in rows", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[waiting] {
+			return mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
+		}), []string{"plan broken: refused_test.go:", ": Map: ", "mapreduce_test.waiting.Deep[].Done[] is chan int", "leave it out of the record"}},
+		{"channel in a group", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			w := mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
+			return mapreduce.GroupBy(w, func(w waiting) string { return w.Name }, func(string, iter.Seq[waiting]) int { return 0 })
+		}), []string{"plan broken: refused_test.go:", ": GroupBy: ", "mapreduce_test.waiting.Deep[].Done[] is chan int"}},
+		{"channel in a join", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			w := mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
+			return mapreduce.Join(numbers(p), w, self, func(waiting) int { return 0 }, func(int, waiting) int { return 0 })
+		}), []string{": Join: ", "mapreduce_test.waiting.Deep[].Done[] is chan int"}},
+		{"channel in a small side", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			w := mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
+			return mapreduce.BroadcastJoin(numbers(p), w, self, func(waiting) int { return 0 }, func(int, *waiting) int { return 0 })
+		}), []string{": BroadcastJoin: ", "mapreduce_test.waiting.Deep[].Done[] is chan int"}},
+		{"channel in an output", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.Output(p, "waiting", mapreduce.Map(numbers(p), func(int) waiting { return waiting{} }))
+			return numbers(p)
+		}), []string{"mapreduce_test.waiting.Deep[].Done[] is chan int"}},
+		{"function in an accumulator", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Aggregate(numbers(p), mapreduce.Agg[int, ask, int]{Add: func(*ask, int) {}, Merge: func(_, _ *ask) {}, Result: func(*ask) int { return 0 }})
+		}), []string{": Aggregate: ", "mapreduce_test.ask.Answer is func() string"}},
+		{"interface in a record", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[error] {
+			return mapreduce.Map(numbers(p), func(int) error { return nil })
+		}), []string{": Map: ", "type error cannot be encoded", "use a concrete type"}},
+		{"map as a key", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[map[string]int, int64]] {
+			return mapreduce.CountBy(numbers(p), func(int) map[string]int { return nil })
+		}), []string{": CountBy: ", "map[string]int", "a key is made of booleans, numbers, strings, time.Time, and arrays and structs of those"}},
+		{"slice in a sort key", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.SortBy(numbers(p), func(int) struct{ Path []string } { return struct{ Path []string }{} })
+		}), []string{": SortBy: ", ".Path is []string"}},
+		{"slice in distinct records", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[[]int] {
+			return mapreduce.Distinct(mapreduce.Map(numbers(p), func(int) []int { return nil }))
+		}), []string{": Distinct: ", "[]int"}},
+		{"aggregate without functions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Aggregate(numbers(p), mapreduce.Agg[int, int, int]{Add: func(*int, int) {}})
+		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result"}},
+		{"PartitionBy of another key", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
+			return mapreduce.AggregateBy(numbers(p), self, mapreduce.Count[int](), mapreduce.PartitionBy(func(string, int) int { return 0 }))
+		}), []string{": AggregateBy: PartitionBy was given a func(string, int) int; its keys are int, so it needs a func(int, int) int"}},
+		{"SortValues of other values", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues(func(s string) string { return s }))
+		}), []string{": GroupBy: SortValues sorts other values than the group's, which are int"}},
+		{"SortValues by a slice", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues(func(int) []byte { return nil }))
+		}), []string{": GroupBy: SortValues: ", "[]uint8"}},
+		{"two outputs with one name", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.Output(p, "rest", numbers(p))
+			mapreduce.Output(p, "rest", numbers(p))
+			return numbers(p)
+		}), []string{`two outputs are named "rest"; give each its own name`}},
+		{"one place twice", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
+			text := mapreduce.Map(numbers(p), func(int) string { return "" })
+			text.WriteTo(textio.Write("out"))
+			text.WriteTo(textio.Write("out"))
+			return mapreduce.Nothing(p)
+		}), []string{`two datasets are written to textio.Write("out"); give each its own place, or join them by Union`}},
+		{"no sink", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			numbers(p).WriteTo(nil)
+			return numbers(p)
+		}), []string{"WriteTo: the sink is nil"}},
+		{"no source", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Read[int](p, nil)
+		}), []string{": Read: the source is nil"}},
+		{"dataset of another plan", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			if stolen == (mapreduce.Dataset[int]{}) {
+				stolen = numbers(p)
+				return stolen
+			}
+			return mapreduce.Union(numbers(p), stolen)
+		}), []string{": Union: its input belongs to another plan"}},
+		{"rows of another plan", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] { return stolen }),
+			[]string{"plan broken: Define's function must return a dataset of its own plan, or mapreduce.Nothing(p)"}},
+		{"no dataset", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] { return mapreduce.Dataset[int]{} }),
+			[]string{"must return a dataset of its own plan"}},
+		{"bad counter", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.NewCounter(p, ".mine")
+			return numbers(p)
+		}), []string{": NewCounter: counter name \".mine\" is empty or begins with a dot"}},
+		{"small side made of the large one", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			n := numbers(p)
+			return mapreduce.BroadcastJoin(n, n.Filter(func(int) bool { return true }), self, self, func(int, *int) int { return 0 })
+		}), []string{": Read: its records are joined with a small side that is made from the same read", "call Read a second time"}},
+		{"every trouble at once", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.NewCounter(p, "")
+			numbers(p).WriteTo(nil)
+			return numbers(p)
+		}), []string{"counter name", "the sink is nil"}},
+		{"source that is not there", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+			return mapreduce.Read(p, textio.Lines("testdata/nowhere/*.txt"))
+		}), []string{"textio.Lines", "testdata/nowhere"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { checkError(t, c.err, c.want...) })
+	}
+}
+
+func checkError(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one with %q", want)
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error lacks %q:\n%v", w, err)
+		}
+	}
+}
+
+func TestRefusedNames(t *testing.T) {
+	build := func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) }
+	for _, name := range []string{"", "-x", ".x", "a b", "a/b", "ä", strings.Repeat("x", 64)} {
+		checkError(t, refusalOf(mapreduce.Define(name, build), none{}), fmt.Sprintf("plan name %q: use up to 63 letters", name))
+	}
+	for _, name := range []string{"a", "A1.b_c-d", strings.Repeat("x", 63)} {
+		if err := refusalOf(mapreduce.Define(name, build), none{}); err != nil {
+			t.Errorf("name %q was refused: %v", name, err)
+		}
+	}
+}
+
+func TestRefusedParameters(t *testing.T) {
+	read := func(p *mapreduce.Plan) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) }
+	checkError(t, refusalOf(mapreduce.Define("p", func(p *mapreduce.Plan, _ float64) mapreduce.Dataset[int] { return read(p) }), math.NaN()),
+		"plan p: parameters of type float64 cannot be written as JSON", "NaN")
+	checkError(t, refusalOf(mapreduce.Define("p", func(p *mapreduce.Plan, _ chan int) mapreduce.Dataset[int] { return read(p) }), make(chan int)),
+		"plan p: parameters of type chan int cannot be written as JSON")
+	type reader struct{ Err error }
+	checkError(t, refusalOf(mapreduce.Define("p", func(p *mapreduce.Plan, _ reader) mapreduce.Dataset[int] { return read(p) }), reader{errors.New("x")}),
+		"plan p: parameters of type mapreduce_test.reader do not come back from JSON")
+}
+
+func TestPlanThatDiffersTheSecondTime(t *testing.T) {
+	for name, step := range map[string]func(d mapreduce.Dataset[int], call int) mapreduce.Dataset[int]{
+		"another operator": func(d mapreduce.Dataset[int], call int) mapreduce.Dataset[int] {
+			if call > 1 {
+				return mapreduce.Distinct(d)
+			}
+			return mapreduce.Sort(d)
+		},
+		"one more": func(d mapreduce.Dataset[int], call int) mapreduce.Dataset[int] {
+			if call > 1 {
+				d = mapreduce.Sort(d)
+			}
+			return d
+		},
+		"one less": func(d mapreduce.Dataset[int], call int) mapreduce.Dataset[int] {
+			if call == 1 {
+				d = mapreduce.Sort(d)
+			}
+			return d
+		},
+		"another number of partitions": func(d mapreduce.Dataset[int], call int) mapreduce.Dataset[int] {
+			return mapreduce.Sort(d, mapreduce.Parallel(call))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			call := 0
+			checkError(t, refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+				call++
+				return step(mapreduce.Read(p, memio.Of(1)), call)
+			}), "plan broken: ", "built another plan the second time", "it must depend on its parameters alone")
+		})
+	}
+	call := 0
+	checkError(t, refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		call++
+		return mapreduce.Read(p, memio.Generate(int64(call), func(i int64) int64 { return i }))
+	}), "Read: ", "memio.Generate(1 of int64)", "memio.Generate(2 of int64)")
+}
+
+func TestRefusedTargets(t *testing.T) {
+	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) })
+	for _, c := range []struct {
+		target mapreduce.Target
+		want   string
+	}{
+		{mapreduce.Target{Workers: -1}, "workers -1: use 1 to 1024"},
+		{mapreduce.Target{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
+		{mapreduce.Target{Slots: 2, Memory: 16<<20 - 1}, "memory 16777215: 2 slots need at least 16777216 bytes (8 MiB each); give more memory or fewer slots"},
+		{mapreduce.Target{Progress: "loud"}, `progress "loud": use auto, plain or none`},
+	} {
+		_, err := numbers.Start(context.Background(), c.target, none{})
+		checkError(t, err, "plan numbers: "+c.want)
+	}
+}
+
+func TestRefusedRows(t *testing.T) {
+	d := mapreduce.Define("two", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
+		n := mapreduce.Read(p, memio.Of(1))
+		mapreduce.Output(p, "text", mapreduce.Map(n, func(int) string { return "a" }))
+		return n
+	})
+	j, err := d.Start(context.Background(), mapreduce.Target{}, none{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	checkError(t, firstError(mapreduce.Rows[string](j, "")), `output "" holds int, not string`)
+	checkError(t, firstError(mapreduce.Rows[int](j, "text")), `output "text" holds string, not int`)
+	checkError(t, firstError(mapreduce.Rows[string](j, "texts")), `plan two has no output "texts"; it has "text", ""`)
+	checkError(t, firstError(mapreduce.Rows[chan int](j, "")), "chan int")
+	if err := firstError(mapreduce.Rows[string](j, "text")); err != nil {
+		t.Error(err)
+	}
+}
+
+func firstError[T any](rows iter.Seq2[T, error]) error {
+	for _, err := range rows {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
