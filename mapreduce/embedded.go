@@ -67,7 +67,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		}
 		return nil, ErrExplained
 	}
-	e := &engine{spec: spec, ballast: make([]byte, ballastSize)}
+	e := &engine{spec: spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	if err := e.start(ctx, t, build); err != nil {
 		return nil, errors.Join(err, e.stop())

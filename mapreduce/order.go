@@ -1,6 +1,7 @@
 package mapreduce
 
 import (
+	"cmp"
 	"io"
 	"math/rand/v2"
 )
@@ -109,13 +110,15 @@ func inOrder(e *env, each func(key, value []byte) error) error {
 }
 
 // Top keeps the n records with the highest score, highest first. Each task keeps its own n, so little is moved.
-func Top[T any](d Dataset[T], n int, score func(T) float64, opts ...Option) Dataset[T] {
+func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Option) Dataset[T] {
 	best := aggregateAll(newNode[[]T](d.n.plan, "Top", opts, d.n), TopK(n, score))
-	return FlatMapEmit(best, func(all []T, emit func(T)) {
+	rows := FlatMapEmit(best, func(all []T, emit func(T)) {
 		for _, t := range all {
 			emit(t)
 		}
-	})
+	}, opts...)
+	rows.n.op = "Top"
+	return rows
 }
 
 // Sample keeps n records, each set of n with equal chance. The choice depends on seed and on how the input is split, on nothing else.

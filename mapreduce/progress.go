@@ -154,12 +154,12 @@ func countText(n int64) string {
 	switch {
 	case n < 10_000:
 		return fmt.Sprint(n)
-	case n < 10_000_000:
+	case n < 1_000_000:
 		return fmt.Sprintf("%.1fk", float64(n)/1e3)
-	case n < 10_000_000_000:
-		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	case n < 1_000_000_000:
+		return fmt.Sprintf("%.2fM", float64(n)/1e6)
 	}
-	return fmt.Sprintf("%.1fG", float64(n)/1e9)
+	return fmt.Sprintf("%.2fG", float64(n)/1e9)
 }
 
 // printCounters prints the user's counters, then the engine's own.

@@ -40,35 +40,35 @@ type Target struct {
 	Out, Err io.Writer
 	// Log takes what the engine has to say. Nil means silence.
 	Log *slog.Logger
+
+	invalid error // what Flags found in the environment
 }
 
 // Flags registers the flags of a Target, and returns the Target that they fill when fs is parsed. Each flag's default
 // comes from the environment variable LAYSHAFT_NAME where that is set.
 func Flags(fs *flag.FlagSet) *Target {
 	t := &Target{Progress: "auto"}
-	env := func(name, def string) string {
-		if v, ok := os.LookupEnv("LAYSHAFT_" + strings.ToUpper(name)); ok {
-			return v
+	fs.StringVar(&t.State, "state", "", "keep journal and intermediate data in `DIR`, so that a killed run goes on (LAYSHAFT_STATE; default a temporary directory)")
+	fs.IntVar(&t.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
+	fs.IntVar(&t.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
+	fs.Var(byteFlag{&t.Memory}, "memory", "`BYTES` that attempts may hold before they spill, such as 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
+	fs.StringVar(&t.Progress, "progress", t.Progress, "`HOW` to show progress: auto, plain or none (LAYSHAFT_PROGRESS)")
+	fs.BoolVar(&t.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
+	fs.BoolVar(&t.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
+	fs.BoolVar(&t.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
+	fs.StringVar(&t.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory)")
+	for _, name := range []string{"state", "workers", "slots", "memory", "progress", "explain", "verify", "counters", "quarantine"} {
+		env := "LAYSHAFT_" + strings.ToUpper(name)
+		v, set := os.LookupEnv(env)
+		if !set || v == "" {
+			continue
 		}
-		return def
-	}
-	number := func(name string) int { n, _ := strconv.Atoi(env(name, "0")); return n }
-	on := func(name string) bool { b, _ := strconv.ParseBool(env(name, "false")); return b }
-	fs.StringVar(&t.State, "state", env("state", ""), "keep journal and intermediate data in `DIR`, so that a killed run goes on (LAYSHAFT_STATE; default a temporary directory)")
-	fs.IntVar(&t.Workers, "workers", number("workers"), "number of workers (LAYSHAFT_WORKERS; default 1)")
-	fs.IntVar(&t.Slots, "slots", number("slots"), "attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
-	memory := byteFlag{&t.Memory}
-	if v := env("memory", ""); v != "" {
-		if err := memory.Set(v); err != nil {
-			t.Memory = -1
+		f := fs.Lookup(name)
+		if err := f.Value.Set(v); err != nil {
+			t.invalid = errors.Join(t.invalid, fmt.Errorf("environment variable %s=%q: %w; give it a value that -%s takes, or unset it", env, v, err, name))
 		}
+		f.DefValue = f.Value.String()
 	}
-	fs.Var(memory, "memory", "`BYTES` that attempts may hold before they spill, such as 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
-	fs.StringVar(&t.Progress, "progress", env("progress", "auto"), "auto, plain or none (LAYSHAFT_PROGRESS)")
-	fs.BoolVar(&t.Explain, "explain", on("explain"), "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
-	fs.BoolVar(&t.Verify, "verify", on("verify"), "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
-	fs.BoolVar(&t.Counters, "counters", on("counters"), "print counters at the end (LAYSHAFT_COUNTERS)")
-	fs.StringVar(&t.Quarantine, "quarantine", env("quarantine", ""), "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory)")
 	return t
 }
 
@@ -133,12 +133,14 @@ func (t Target) withDefaults(plan string) (Target, error) {
 		t.Progress = "none"
 	}
 	switch {
+	case t.invalid != nil:
+		return t, t.invalid
 	case t.Workers < 0 || t.Workers > 1024:
 		return t, fmt.Errorf("workers %d: use 1 to 1024", t.Workers)
 	case t.Slots < t.Workers || t.Slots > 4096:
 		return t, fmt.Errorf("slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
 	case t.Memory < int64(t.Slots)*minMemory:
-		return t, fmt.Errorf("memory %d: %d slots need at least %d bytes (%d MiB each); give more memory or fewer slots", t.Memory, t.Slots, int64(t.Slots)*minMemory, minMemory>>20)
+		return t, fmt.Errorf("memory %s: %d slots need at least %s, %s each; give more memory or fewer slots", bytesText(t.Memory), t.Slots, bytesText(int64(t.Slots)*minMemory), bytesText(minMemory))
 	}
 	switch t.Progress {
 	case "auto", "plain", "none":
@@ -179,10 +181,11 @@ func machineMemory() int64 {
 // return without rows and without error instead.
 var ErrExplained = errors.New("explained, not run")
 
-// Main must be the first line of main in a program that defines pipelines. It prepares the process for batch work: unless GOGC is set, the
-// garbage collector runs half as often as Go's default has it. In a child process that a worker starts to run the program's code it does not return.
+// Main must be the first line of main in a program that defines pipelines. It prepares the process for batch work: unless GOMEMLIMIT is set,
+// the garbage collector works harder, rather than let the process be killed, when nine tenths of the machine's or cgroup's memory are in use.
+//
 func Main() {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(200)
+	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(machineMemory() / 10 * 9)
 	}
 }

@@ -41,6 +41,8 @@ type Config struct {
 	Memory int64
 	// Sync makes outputs survive a crash of the machine, not only of the process.
 	Sync bool
+	// Compress stores outputs compressed where that pays: for workers that serve others over a network.
+	Compress bool
 	// Reserve is how many bytes of the disk to keep free; zero means 256 MiB, less than zero none.
 	Reserve int64
 	// Drain is how long running attempts may go on after Run's context ended; zero means not at all.
@@ -113,7 +115,7 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Reserve: cfg.Reserve, Log: cfg.Log})
+	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Compress: cfg.Compress, Reserve: cfg.Reserve, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", cfg.Name, err)
 	}

@@ -259,7 +259,12 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 			}
 		}
 	}
-	t.reset()
+	// A table that is emptied because memory is short starts again at half the limit at most: at its old size it would be full at once.
+	n := len(t.slots)
+	for n > 1<<10 && int64(n*t.slotSize()) > c.cfg.Limit/2 {
+		n /= 2
+	}
+	t.reset(n)
 	return p.flush()
 }
 

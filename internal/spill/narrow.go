@@ -61,7 +61,9 @@ type Spool struct {
 }
 
 // NewSpool returns an empty Spool that holds up to limit bytes in memory.
-func NewSpool(limit int, scratch func() job.Scratch) *Spool { return &Spool{limit: limit, scratch: scratch} }
+func NewSpool(limit int, scratch func() job.Scratch) *Spool {
+	return &Spool{limit: limit, scratch: scratch}
+}
 
 // Len returns the number of values.
 func (s *Spool) Len() int { return s.n }

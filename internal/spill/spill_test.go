@@ -305,3 +305,26 @@ func stMerge(st *store, runs int) []struct{} {
 		n = append(n, struct{}{})
 	}
 }
+
+// TestRunsAreLong: a table that was emptied because memory is short must not be full again at once.
+func TestRunsAreLong(t *testing.T) {
+	var st store
+	c := NewCombiner(CombinerConfig[int, int64]{Add: func(a *int64, _ int) { *a++ }, Parts: 1, Limit: 1 << 20,
+		Encode: func(dst []byte, a *int64) []byte { return binary.AppendVarint(dst, *a) }, Output: st.append})
+	r := rand.New(rand.NewPCG(1, 1))
+	var key []byte
+	const values = 200_000
+	for range values {
+		key = binary.BigEndian.AppendUint64(key[:0], r.Uint64N(100_000))
+		if err := c.AddBytes(key, new(int)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	// A megabyte of 32-byte slots, half full, holds 16,000 keys.
+	if runs := c.Runs(); runs < 3 || runs > 30 {
+		t.Errorf("%d values of 100,000 keys made %d runs, want 3 to 30", values, runs)
+	}
+}

@@ -164,9 +164,14 @@ func (c *core[X]) grow() {
 	giveBack(mem)
 }
 
-// reset empties the table and keeps its memory.
-func (c *core[X]) reset() {
-	clear(c.slots)
+// reset empties the table and leaves it n slots.
+func (c *core[X]) reset(n int) {
+	if n == len(c.slots) {
+		clear(c.slots)
+	} else {
+		giveBack(c.mem)
+		c.init(n)
+	}
 	c.n = 0
 	c.long = c.long[:0]
 }

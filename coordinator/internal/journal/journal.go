@@ -138,7 +138,7 @@ func Open(dir string, opt Options) (*Journal, error) {
 		opt.Reserve = 256 << 20
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "badger"), 0o700); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return nil, fmt.Errorf("journal: %w; choose a directory that can be made and written", err)
 	}
 	unlock, err := lockDir(dir)
 	if err != nil {

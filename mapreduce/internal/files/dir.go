@@ -49,7 +49,7 @@ func (d *Dir) With(c Codec) Output {
 // Check makes the directory. It refuses one that holds anything but the output of an earlier job.
 func (d *Dir) Check(context.Context) error {
 	if err := os.MkdirAll(d.Path, 0o777); err != nil {
-		return fmt.Errorf("output directory %w; choose another place", err)
+		return fmt.Errorf("output directory %s: %w; choose another place", d.Path, cause(err))
 	}
 	if err := writable(d.Path); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (d *Dir) Check(context.Context) error {
 func writable(dir string) error {
 	f, err := os.CreateTemp(dir, tempPrefix+"check-*")
 	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w; choose another place, or change its mode", dir, err)
+		return fmt.Errorf("%s cannot be written: %w; choose another place, or change its mode", dir, cause(err))
 	}
 	f.Close()
 	return os.Remove(f.Name())

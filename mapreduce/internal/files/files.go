@@ -247,12 +247,18 @@ func probe(path string) (File, error) {
 	return out, nil
 }
 
-// explain adds the way out to an error of the file system about path.
-func explain(path string, err error) error {
+// cause returns err without the path in it, for messages that name the path themselves.
+func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		err = pe.Err // the path is named once
+		return pe.Err
 	}
+	return err
+}
+
+// explain adds the way out to an error of the file system about path.
+func explain(path string, err error) error {
+	err = cause(err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if wd, wderr := os.Getwd(); wderr == nil && !filepath.IsAbs(path) {

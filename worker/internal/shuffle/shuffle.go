@@ -41,6 +41,9 @@ var errClosed = errors.New("block store is closed")
 type Options struct {
 	// Sync makes sealed outputs survive a crash of the machine, not only of the process.
 	Sync bool
+	// Compress stores blocks compressed where that pays. It costs about 2 ns a byte to save disk and network; a local disk behind a page
+	// cache is faster without.
+	Compress bool
 	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB, less than zero means none.
 	Reserve int64
 	// Log hears of damage and of what Open removed. Nil means silence.
@@ -49,12 +52,13 @@ type Options struct {
 
 // Store is a block store in one directory, used by one process. Its methods may be called concurrently.
 type Store struct {
-	dir   string
-	sync  bool
-	log   *slog.Logger
-	guard *guard
-	db    *badger.DB
-	bufs  sync.Pool // *[]byte: segment buffers
+	dir      string
+	sync     bool
+	compress bool
+	log      *slog.Logger
+	guard    *guard
+	db       *badger.DB
+	bufs     sync.Pool // *[]byte: segment buffers
 
 	commits     chan *commit
 	stop, ended chan struct{}
@@ -87,7 +91,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("block store: %w", err)
 	}
 	s := &Store{
-		dir: dir, sync: opts.Sync, log: opts.Log, guard: newGuard(dir, opts.Reserve, freeBytes),
+		dir: dir, sync: opts.Sync, compress: opts.Compress, log: opts.Log, guard: newGuard(dir, opts.Reserve, freeBytes),
 		commits: make(chan *commit), stop: make(chan struct{}), ended: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},

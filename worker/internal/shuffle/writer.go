@@ -87,7 +87,7 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firsts[at:len(w.firsts):len(w.firsts)]})
 	}
 	before := len(*w.buf)
-	*w.buf = w.enc.AppendFrame(*w.buf, block)
+	*w.buf = w.frame(*w.buf, block)
 	e.Bytes += int64(len(*w.buf) - before)
 	e.Records += int64(records)
 	e.Raw += int64(len(block))
@@ -182,7 +182,7 @@ func (w *Writer) finish(ctx context.Context, counters map[string]int64, sink [][
 	if len(body) > maxPlainManifest {
 		head.offset = w.off + int64(len(*w.buf))
 		for piece := range slices.Chunk(body, 1<<20) {
-			*w.buf = w.enc.AppendFrame(*w.buf, piece)
+			*w.buf = w.frame(*w.buf, piece)
 		}
 		head.bytes = w.off + int64(len(*w.buf)) - head.offset
 		body = nil
@@ -275,4 +275,12 @@ func (w *Writer) release() {
 		w.s.bufs.Put(w.buf)
 	}
 	w.buf, w.state, w.err = nil, nil, errEnded
+}
+
+// frame appends a block as a frame, compressed where the store does that and it pays.
+func (w *Writer) frame(dst, block []byte) []byte {
+	if !w.s.compress {
+		return record.AppendFrame(dst, block, record.None)
+	}
+	return w.enc.AppendFrame(dst, block)
 }
