@@ -396,8 +396,8 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits by stage number and how many slots will work.
-func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, slots int) *job.Spec {
+// spec returns the job as data, given its splits by stage number.
+func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params}
 	var input int64
 	for _, l := range splits {
@@ -415,10 +415,12 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split
 			st.Tasks = s.head.wide.parts
 		case s.head.opts.parallel > 0:
 			st.Tasks = s.head.opts.parallel
+		case c.plan.opts.parallel > 0: // given to Define
+			st.Tasks = c.plan.opts.parallel
 		case s.head.wide.ranged:
-			st.Tasks = int(min(max(int64(2*slots), input/(128<<20)), 4096))
+			st.Tasks = int(min(max(4, input/(128<<20)), 4096)) // from the input alone: the order of rows must not depend on the slots
 		default:
-			st.Tasks = int(min(max(int64(slots), input/(512<<20)), 4096))
+			st.Tasks = int(min(max(4, input/(256<<20)), 4096))
 		}
 		sp.Stages = append(sp.Stages, st)
 	}

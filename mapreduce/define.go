@@ -65,7 +65,7 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 		}
 		defer j.Close()
 		for row, err := range Rows[T](j, "") {
-			if !yield(row, err) {
+			if !yield(row, err) || err != nil {
 				return
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -116,7 +117,7 @@ func (c *compiled) prepare(name string, params []byte, slots int) (*job.Spec, er
 		}
 		whole[s.number] = splits
 	}
-	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, slots), nil
+	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole), nil
 }
 
 // executable returns a hash of this program, so that a changed program does not go on with another's state.
@@ -175,30 +176,38 @@ func (e *engine) start(ctx context.Context, t Target, build func(context.Context
 	e.group, run = errgroup.WithContext(run)
 	e.group.Go(func() error { return e.coord.Run(run) })
 	sh := &shared{}
+	e.workers = make([]*worker.Worker, t.Workers)
+	var open errgroup.Group // opening a block store takes a while
 	for i := range t.Workers {
 		slots := t.slotsOf(i)
-		w, err := worker.New(worker.Config{
-			Name:   workerName(i),
-			Dir:    filepath.Join(dir, workerName(i)),
-			Slots:  slots,
-			Memory: t.Memory / int64(t.Slots) * int64(slots),
-			Sync:   t.State != "",
-			Spec:   func(job.ID) (*job.Spec, error) { return e.spec, nil },
-			Program: func(job.ID, int) (*job.Program, error) {
-				c, err := build(ctx)
-				if err != nil {
-					return nil, err
-				}
-				return c.program(e.spec, sh), nil
-			},
-			Reporter: e.coord,
-			Peer:     e.peer,
-			Log:      log,
+		open.Go(func() (err error) {
+			e.workers[i], err = worker.New(worker.Config{
+				Name:   workerName(i),
+				Dir:    filepath.Join(dir, workerName(i)),
+				Slots:  slots,
+				Memory: t.Memory / int64(t.Slots) * int64(slots),
+				Sync:   t.State != "",
+				Spec:   func(job.ID) (*job.Spec, error) { return e.spec, nil },
+				Program: func(job.ID, int) (*job.Program, error) {
+					c, err := build(ctx)
+					if err != nil {
+						return nil, err
+					}
+					return c.program(e.spec, sh), nil
+				},
+				Reporter: e.coord,
+				Peer:     e.peer,
+				Log:      log,
+			})
+			return err
 		})
-		if err != nil {
-			return fmt.Errorf("state %s: %w", dir, err)
-		}
-		e.workers = append(e.workers, w)
+	}
+	err = open.Wait()
+	e.workers = slices.DeleteFunc(e.workers, func(w *worker.Worker) bool { return w == nil })
+	if err != nil {
+		return fmt.Errorf("state %s: %w", dir, err)
+	}
+	for _, w := range e.workers {
 		e.group.Go(func() error { return w.Run(run) })
 	}
 	return nil
@@ -311,15 +320,31 @@ func (j *Job) watch(ctx context.Context) {
 	if err == nil && j.target.Counters {
 		j.printCounters()
 	}
-	// An interrupted run with State goes on later, so its temporary files stay.
+	// An interrupted run with State goes on later, so what it has made stays.
 	if err != nil && (ctx.Err() == nil || j.target.State == "") {
-		for _, o := range j.c.plan.outs {
-			if o.sink != nil {
-				err = errors.Join(err, o.sink.abandon(context.WithoutCancel(ctx), j.ID()))
+		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
+	}
+	j.err = err
+}
+
+// abandon ends what still runs of a failed job and removes what its sinks have written.
+func (j *Job) abandon(ctx context.Context, why error) error {
+	if err := j.engine.coord.Cancel(ctx, j.spec.ID, why.Error()); err != nil && !errors.Is(err, coordinator.ErrStopped) {
+		return err
+	}
+	for _, w := range j.engine.workers {
+		if err := w.DropJob(j.spec.ID); err != nil { // attempts that still run would write again
+			return err
+		}
+	}
+	for _, o := range j.c.plan.outs {
+		if o.sink != nil {
+			if err := o.sink.abandon(ctx, j.ID()); err != nil {
+				return err
 			}
 		}
 	}
-	j.err = err
+	return nil
 }
 
 func (e *engine) commits(j *Job, stage int) []job.Producer {
@@ -334,23 +359,24 @@ func (e *engine) open(p job.Producer, port int) ([]job.RunReader, error) {
 
 // rows hands the values of one task's output to each, as soon as it is committed. An output that is lost while it is read is made again.
 func (e *engine) rows(j *Job, stage, task, port int, each func(value []byte) (bool, error)) (bool, error) {
-	seen := 0
+	seen, ended := 0, false
 	for {
 		changed := e.coord.Watch(j.spec.ID)
+		st, ok := e.coord.Status(j.spec.ID) // before the commits: those of a job that is done are all there
 		var p job.Producer
 		if ps := e.commits(j, stage); task < len(ps) {
 			p = ps[task]
 		}
 		if p.Worker == "" {
-			if st, ok := e.coord.Status(j.spec.ID); !ok || st.Outcome != coordinator.JobRunning {
+			if ended || !ok || st.Outcome != coordinator.JobRunning {
 				return false, errEnded
 			}
 			select {
 			case <-changed:
-				continue
 			case <-j.done:
-				return false, errEnded
+				ended = true
 			}
+			continue
 		}
 		n := 0
 		more, err := e.read(p, port, func(v []byte) (bool, error) {
@@ -364,7 +390,10 @@ func (e *engine) rows(j *Job, stage, task, port int, each func(value []byte) (bo
 		if errors.As(err, &lost) && lost.Kind == job.InputLost {
 			if st, ok := e.coord.Status(j.spec.ID); ok && st.Outcome == coordinator.JobRunning {
 				e.coord.OutputLost(p.Attempt)
-				<-changed
+				select {
+				case <-changed:
+				case <-j.done:
+				}
 				continue
 			}
 		}
@@ -385,14 +414,16 @@ func (e *engine) read(p job.Producer, port int, each func(value []byte) (bool, e
 	return true, nil
 }
 
+var errClosed = errors.New("the job was closed")
+
 // close ends the job and frees all that it holds.
 func (e *engine) close(*Job) error { return e.stop() }
 
 func (e *engine) stop() error {
 	e.once.Do(func() {
 		if e.group != nil {
-			e.cancel(errors.New("the job was closed"))
-			if err := e.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			e.cancel(errClosed)
+			if err := e.group.Wait(); err != nil && !errors.Is(err, errClosed) && !errors.Is(err, context.Canceled) {
 				e.err = err
 			}
 		}

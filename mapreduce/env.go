@@ -139,7 +139,11 @@ func userError[T any](e *env, n *node, err error, record *T) {
 		e.fail(e.setAside(n.label()+" at "+n.at, skip.err, fmt.Sprintf("%+v", *record), ""))
 		return
 	}
-	e.fail(fmt.Errorf("%s at %s: %w", n.label(), n.at, err))
+	q := Quarantined{Operator: n.label() + " at " + n.at}
+	if e.where != nil {
+		q.Source, q.Offset, q.Line = e.where()
+	}
+	e.fail(located(q, err))
 }
 
 // Quarantined is one record that was set aside, as it stands in the quarantine file, one JSON object per line.
@@ -181,10 +185,16 @@ func located(q Quarantined, cause error) error {
 		return cause
 	case q.Source == "":
 		return fmt.Errorf("%s: %w", q.Operator, cause)
-	case q.Line > 0:
-		return fmt.Errorf("%s:%d: %s: %w", q.Source, q.Line, q.Operator, cause)
 	}
-	return fmt.Errorf("%s at byte %d: %s: %w", q.Source, q.Offset, q.Operator, cause)
+	return fmt.Errorf("%s: %s: %w", q.place(), q.Operator, cause)
+}
+
+// place names the position of the record, such as a.jsonl:1042.
+func (q *Quarantined) place() string {
+	if q.Line > 0 {
+		return fmt.Sprintf("%s:%d", q.Source, q.Line)
+	}
+	return fmt.Sprintf("%s at byte %d", q.Source, q.Offset)
 }
 
 // readSplit runs a source over the attempt's split.
@@ -194,7 +204,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	if known := e.shared.poisoned(); known != nil {
 		r.Emit = func(t *T) {
-			if p := known[position{r.Path, r.Offset}]; p != nil {
+			if p := known[position{e.stage.number, r.Path, r.Offset, r.Line}]; p != nil {
 				e.fail(e.setAside("panic", p.err, fmt.Sprintf("%+v", *t), p.stack))
 				return
 			}
@@ -205,9 +215,10 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		if v := recover(); v != nil {
 			stack := string(debug.Stack())
 			if e.plan.opts.maxBad > 0 || e.plan.opts.maxShare > 0 {
-				e.shared.markPoison(position{r.Path, r.Offset}, fmt.Errorf("panic: %v", v), stack)
+				e.shared.markPoison(position{e.stage.number, r.Path, r.Offset, r.Line}, fmt.Errorf("panic: %v", v), stack)
 			}
-			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: fmt.Sprintf("%s at byte %d", r.Path, r.Offset)}
+			at := Quarantined{Source: r.Path, Offset: r.Offset, Line: r.Line}
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: at.place()}
 		}
 	}()
 	return s.Read(e.ctx, *e.run.Split, r)

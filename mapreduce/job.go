@@ -187,6 +187,9 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
+	if st, err := os.Stat(j.target.Quarantine); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("quarantine %s: it is not a regular file, so it cannot be replaced; name another with -quarantine", j.target.Quarantine)
+	}
 	tmp := j.target.Quarantine + ".tmp"
 	f, err := os.Create(tmp)
 	if err != nil {

@@ -17,6 +17,9 @@ func Nothing(p *Plan) Dataset[None] {
 
 // Output makes a dataset readable under a name, by Rows, beside the plan's own rows.
 func Output[T any](p *Plan, name string, d Dataset[T]) {
+	if name == "" {
+		d.n.refuse(fmt.Errorf("an output needs a name; the empty one is that of the plan's own rows"))
+	}
 	for _, o := range p.outs {
 		if o.name == name && o.sink == nil {
 			d.n.refuse(fmt.Errorf("two outputs are named %q; give each its own name", name))

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/spill"
 )
 
 // KV is a value under a key.
@@ -109,6 +111,9 @@ func newNode[T any](p *Plan, op string, opts []Option, in ...*node) *node {
 	for _, o := range opts {
 		o(&n.opts)
 	}
+	if x := n.opts.parallel; x < 0 || x > spill.MaxParts {
+		n.refuse(fmt.Errorf("Parallel(%d): use 1 to %d partitions, or 0 for the default", x, spill.MaxParts))
+	}
 	n.tee = func(nexts []any) any {
 		fs := make([]func(*T), len(nexts))
 		for i, x := range nexts {
@@ -187,7 +192,7 @@ func Retry(attempts int) Option { return func(o *options) { o.retry = attempts }
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // MaxBad lets a job go on with up to n bad records: malformed rows, records for which Skip was returned, and records
-// whose function panicked twice. They are set aside in the quarantine file. The default is 0: the first one ends the job.
+// whose function panicked twice (each costs its task two attempts; see Retry). They are set aside in the quarantine file. The default is 0: the first one ends the job.
 // Given to Define it holds for the plan.
 func MaxBad(n int64) Option { return func(o *options) { o.maxBad = n } }
 

@@ -102,6 +102,16 @@ func TestRefusedPlans(t *testing.T) {
 			mapreduce.Output(p, "rest", numbers(p))
 			return numbers(p)
 		}), []string{`two outputs are named "rest"; give each its own name`}},
+		{"output without a name", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.Output(p, "", numbers(p))
+			return numbers(p)
+		}), []string{"an output needs a name; the empty one is that of the plan's own rows"}},
+		{"too many partitions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Sort(numbers(p), mapreduce.Parallel(1<<16+1))
+		}), []string{": Sort: Parallel(65537): use 1 to 65536 partitions, or 0 for the default"}},
+		{"fewer than no partitions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Sort(numbers(p), mapreduce.Parallel(-1))
+		}), []string{"Parallel(-1): use 1 to 65536 partitions"}},
 		{"one place twice", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
 			text := mapreduce.Map(numbers(p), func(int) string { return "" })
 			text.WriteTo(textio.Write("out"))
@@ -229,7 +239,7 @@ func TestRefusedTargets(t *testing.T) {
 	}{
 		{mapreduce.Target{Workers: -1}, "workers -1: use 1 to 1024"},
 		{mapreduce.Target{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
-		{mapreduce.Target{Slots: 2, Memory: 16<<20 - 1}, "memory 16777215: 2 slots need at least 16777216 bytes (8 MiB each); give more memory or fewer slots"},
+		{mapreduce.Target{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: 2 slots need at least 16.0 MiB"},
 		{mapreduce.Target{Progress: "loud"}, `progress "loud": use auto, plain or none`},
 	} {
 		_, err := numbers.Start(context.Background(), c.target, none{})

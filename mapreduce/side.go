@@ -23,9 +23,11 @@ type sideEntry struct {
 	err   error
 }
 
+// position is where a record stands in the input of a stage. Sources tell the offset, the line, or both.
 type position struct {
-	path   string
-	offset int64
+	stage        int
+	path         string
+	offset, line int64
 }
 
 type poisoned struct {

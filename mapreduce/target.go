@@ -183,7 +183,6 @@ var ErrExplained = errors.New("explained, not run")
 
 // Main must be the first line of main in a program that defines pipelines. It prepares the process for batch work: unless GOMEMLIMIT is set,
 // the garbage collector works harder, rather than let the process be killed, when nine tenths of the machine's or cgroup's memory are in use.
-//
 func Main() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(machineMemory() / 10 * 9)

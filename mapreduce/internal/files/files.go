@@ -146,15 +146,15 @@ func expand(pattern string, add func(string) error) error {
 	case !strings.ContainsAny(pattern, `*?[{`):
 		return explain(pattern, err)
 	}
+	base, wild := doublestar.SplitPattern(filepath.ToSlash(pattern))
 	matches, err := doublestar.FilepathGlob(pattern, doublestar.WithFailOnIOErrors())
 	if err != nil {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
-			return explain(pe.Path, err)
+			return explain(filepath.Join(base, pe.Path), err)
 		}
 		return fmt.Errorf("%s: %w; globs are written with * ? [a-z] {a,b} and **", pattern, err)
 	}
-	base, wild := doublestar.SplitPattern(filepath.ToSlash(pattern))
 	spelled := hidden(wild)
 	for _, m := range matches {
 		rel, err := filepath.Rel(base, m)
