@@ -15,23 +15,19 @@ import (
 // Where one side fits in memory, BroadcastJoin does not shuffle the other.
 func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](left.n.plan, "Join", opts, left.n, right.n)
-	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
-		u := new(U)
-		return func(_ *K, ls *side[L], rs iter.Seq[R]) error {
-			if ls.spool.Len() == 0 {
-				return nil
-			}
-			for r := range rs {
-				for l := range ls.all {
-					*u = f(l, r)
-					push(u)
-				}
-				if e.stopped.Load() {
-					break
-				}
-			}
-			return ls.err
-		}
+	join(n, false, leftKey, rightKey, func(_ *env, u *U, l L, r *R) bool {
+		*u = f(l, *r)
+		return true
+	})
+	return Dataset[U]{n}
+}
+
+// TryJoin is Join for functions that take a context and may fail; errors are treated as by TryMap.
+func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "TryJoin", opts, left.n, right.n)
+	join(n, false, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
+		v, err := f(e.ctx, l, *r)
+		return tried(e, n, u, v, err, l)
 	})
 	return Dataset[U]{n}
 }
@@ -39,8 +35,47 @@ func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, 
 // LeftJoin is Join that keeps left records without a match: f then receives nil.
 func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](left.n.plan, "LeftJoin", opts, left.n, right.n)
+	join(n, true, leftKey, rightKey, func(_ *env, u *U, l L, r *R) bool {
+		*u = f(l, r)
+		return true
+	})
+	return Dataset[U]{n}
+}
+
+// TryLeftJoin is LeftJoin for functions that take a context and may fail; errors are treated as by TryMap.
+func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "TryLeftJoin", opts, left.n, right.n)
+	join(n, true, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
+		v, err := f(e.ctx, l, r)
+		return tried(e, n, u, v, err, l)
+	})
+	return Dataset[U]{n}
+}
+
+// tried keeps what a function returned, or treats its error for the left record at hand.
+func tried[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
+	if err != nil {
+		userError(e, n, err, &l)
+		return false
+	}
+	*u = v
+	return true
+}
+
+// join makes n pair records. pair fills u and says whether it counts; r is nil for a left record without a match, which outer keeps.
+func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(R) K, pair func(e *env, u *U, l L, r *R) bool) {
 	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
-		u := new(U)
+		u, cur := new(U), new(R)
+		each := func(ls *side[L], r *R) {
+			for l := range ls.all {
+				if pair(e, u, l, r) {
+					push(u)
+				}
+				if e.stopped.Load() {
+					return
+				}
+			}
+		}
 		return func(_ *K, ls *side[L], rs iter.Seq[R]) error {
 			if ls.spool.Len() == 0 {
 				return nil
@@ -48,24 +83,22 @@ func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L)
 			matched := false
 			for r := range rs {
 				matched = true
-				for l := range ls.all {
-					*u = f(l, &r)
-					push(u)
+				right := cur
+				if outer { // the function sees the pointer and may keep it
+					right = new(R)
 				}
+				*right = r
+				each(ls, right)
 				if e.stopped.Load() {
 					break
 				}
 			}
-			if !matched {
-				for l := range ls.all {
-					*u = f(l, nil)
-					push(u)
-				}
+			if outer && !matched {
+				each(ls, nil)
 			}
 			return ls.err
 		}
 	})
-	return Dataset[U]{n}
 }
 
 // CoGroup hands the left and the right records of each key to f. lefts may be ranged over any number of times, rights once. A key that only one side has comes
@@ -191,12 +224,32 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 }
 
 // BroadcastJoin looks every left record up in a small right side that every process holds in memory; the left side is not
-// shuffled. f receives nil when there is no match. Of several right records with one key the last one read counts.
+// shuffled. f receives nil when there is no match, and must not change what it receives. Of several right records with one key the last one
+// read counts.
 func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](left.n.plan, "BroadcastJoin", opts, left.n, small.n)
+	broadcast(n, leftKey, smallKey, func(_ *env, u *U, l *L, r *R) bool {
+		*u = f(*l, r)
+		return true
+	})
+	return Dataset[U]{n}
+}
+
+// TryBroadcastJoin is BroadcastJoin for functions that take a context and may fail; errors are treated as by TryMap.
+func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
+	n := newNode[U](left.n.plan, "TryBroadcastJoin", opts, left.n, small.n)
+	broadcast(n, leftKey, smallKey, func(e *env, u *U, l *L, r *R) bool {
+		v, err := f(e.ctx, *l, r)
+		return tried(e, n, u, v, err, *l)
+	})
+	return Dataset[U]{n}
+}
+
+// broadcast makes n look its records up in a table of its second input.
+func broadcast[L, R, K, U any](n *node, leftKey func(L) K, smallKey func(R) K, pair func(e *env, u *U, l *L, r *R) bool) {
 	kc, vc := keyCodec[K](n), valueCodec[R](n)
 	if len(n.plan.errs) > 0 {
-		return Dataset[U]{n}
+		return
 	}
 	n.side = &sideRole{write: func(e *env, w *port) (any, func() error) {
 		out := &bursts{to: w}
@@ -220,9 +273,9 @@ func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey fu
 		return func(l *L) {
 			*k = leftKey(*l)
 			buf = kc.Append(buf[:0], k)
-			*u = f(*l, table.get(buf))
-			push(u)
+			if pair(e, u, l, table.get(buf)) {
+				push(u)
+			}
 		}
 	}
-	return Dataset[U]{n}
 }

@@ -135,6 +135,24 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 	return Dataset[KV[K, T]]{n}
 }
 
+// TryKeyBy is KeyBy for functions that take a context and may fail; errors are treated as by TryMap.
+func TryKeyBy[T, K any](d Dataset[T], key func(context.Context, T) (K, error), opts ...Option) Dataset[KV[K, T]] {
+	n := newNode[KV[K, T]](d.n.plan, "TryKeyBy", opts, d.n)
+	n.fuse = func(e *env, next any) any {
+		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
+		return func(t *T) {
+			k, err := key(e.ctx, *t)
+			if err != nil {
+				userError(e, n, err, t)
+				return
+			}
+			kv.Key, kv.Value = k, *t
+			push(kv)
+		}
+	}
+	return Dataset[KV[K, T]]{n}
+}
+
 // Values drops the keys.
 func Values[K, V any](d Dataset[KV[K, V]], opts ...Option) Dataset[V] {
 	n := Map(d, func(kv KV[K, V]) V { return kv.Value }, opts...)
