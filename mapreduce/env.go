@@ -65,6 +65,12 @@ type bursts struct {
 }
 
 func (b *bursts) add(key, value []byte) error {
+	if len(key)+len(value) > spill.BlockSize { // in a block of its own
+		if err := spill.Fits(key, len(value)); err != nil {
+			return err
+		}
+		b.cut()
+	}
 	b.buf = record.AppendRecord(b.buf, key, value)
 	b.n++
 	if len(b.buf)-b.last() < spill.BlockSize {

@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -164,14 +165,12 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 			ls := &side[L]{spool: spill.NewSpool(int(min(e.memory, 64<<20)), e.run.Temp)}
 			ls.all = func(yield func(L) bool) {
 				l := new(L)
-				if err := ls.spool.All(func(v []byte) bool {
-					if _, ls.err = lc.Decode(v, l); ls.err != nil {
-						return false
-					}
-					return yield(*l)
-				}); err != nil {
-					ls.err = err
-				}
+				var failed error
+				err := ls.spool.All(func(v []byte) bool {
+					_, failed = lc.Decode(v, l)
+					return failed == nil && yield(*l)
+				})
+				ls.err = cmp.Or(ls.err, failed, err) // each further pass must not hide that one was cut short
 			}
 			key, value, input, err := m.next()
 			for err == nil {

@@ -2,9 +2,14 @@ package mapreduce
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"math"
+	"runtime/debug"
 	"sync"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
 )
@@ -81,7 +86,14 @@ func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup
 		e.shared.sides[n.id] = s
 	}
 	e.shared.mu.Unlock()
-	s.once.Do(func() { s.table, s.err = load() })
+	s.once.Do(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				s.err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: string(debug.Stack())}
+			}
+		}()
+		s.table, s.err = load()
+	})
 	if s.err != nil {
 		e.shared.mu.Lock()
 		if e.shared.sides[n.id] == s {
@@ -159,6 +171,9 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 				}
 				*k = key(r)
 				buf = appendKey(buf[:0], k)
+				if len(l.keys)+len(buf) > math.MaxUint32 {
+					return nil, Fatal(errors.New("its keys take more than 4 GiB; use Join"))
+				}
 				l.keys = append(l.keys, buf...)
 				l.ends = append(l.ends, uint32(len(l.keys)))
 				l.values = append(l.values, r)

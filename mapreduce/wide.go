@@ -29,7 +29,11 @@ func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) f
 		return func(_ []byte, hash uint64) int { return spill.Partition(hash, parts) }
 	}
 	f, k := n.opts.partition.(func(K, int) int), new(K)
+	strings := spill.HasPointers(reflect.TypeFor[K]())
 	return func(key []byte, _ uint64) int {
+		if strings {
+			key = bytes.Clone(key) // f may keep them, and key lies in memory that is used again
+		}
 		if err := codec.Decode(key, k); err != nil {
 			e.fail(err)
 			return 0
@@ -79,13 +83,13 @@ type merged struct {
 func merge(e *env, inputs int) (*merged, error) {
 	m := &merged{e: e}
 	var runs []spill.Run
-	for i := range inputs {
+	for i := range min(inputs, len(e.run.Inputs)) { // an input that no stage writes to is empty
 		rs := make([]spill.Run, len(e.run.Inputs[i]))
 		for j, r := range e.run.Inputs[i] {
 			rs[j] = r
 		}
 		// Every run that is open holds about a read-ahead of blocks, so no more are open than memory allows.
-		fan := int(max(8, e.run.Memory/2/int64(inputs)/openRun))
+		fan := int(min(max(8, e.run.Memory/2/int64(inputs)/openRun), maxFan))
 		rs, err := spill.Narrow(rs, fan, e.run.Temp)
 		if err != nil {
 			return nil, err
@@ -101,6 +105,9 @@ func merge(e *env, inputs int) (*merged, error) {
 
 // openRun is the memory that an open run takes, in bytes: what is read ahead and a block or two.
 const openRun = 384 << 10
+
+// maxFan is the largest number of runs of one input that are open at a time: each takes a file descriptor.
+const maxFan = 512
 
 // next returns the next record and its input. It ends with io.EOF, and early when the attempt does.
 func (m *merged) next() (key, value []byte, input int, err error) {
@@ -171,13 +178,14 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		n.wide.parts = 1
 	}
 	n.wide.write = func(e *env, _ int, w *port) (any, func() error) {
-		size := agg.Size
+		size, costly := agg.Size, false
 		if size == nil && spill.HasPointers(reflect.TypeFor[A]()) {
 			var scratch []byte
 			size = func(a *A) int { scratch = ac.Append(scratch[:0], a); return 2 * len(scratch) }
+			costly = true
 		}
 		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
-			Add: agg.Add, Size: size, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
+			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
 			Parts: w.parts, Limit: e.memory, Output: w.append,
 		})
 		e.closers = append(e.closers, c.Close)

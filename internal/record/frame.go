@@ -25,7 +25,7 @@ const frameHeader = 13
 const FrameOverhead = frameHeader
 
 // MaxFrame is the largest payload of a frame, in bytes.
-const MaxFrame = 16 << 20
+const MaxFrame = 64 << 20
 
 // ErrCorrupt means that bytes read back are not the bytes that were written. Errors that wrap it name the offset.
 var ErrCorrupt = errors.New("corrupt data")

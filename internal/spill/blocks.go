@@ -1,9 +1,26 @@
 package spill
 
-import "github.com/layshaft/layshaft/internal/record"
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
 
 // BlockSize is the size at which a block of records is handed on, in bytes before compression.
 const BlockSize = 64 << 10
+
+// maxRecord is how many bytes of key and value fit into a block.
+const maxRecord = record.MaxFrame - 2*binary.MaxVarintLen64
+
+// Fits returns a *job.Failure that names key and size when the record is too large for a block.
+func Fits(key []byte, value int) error {
+	if n := len(key) + value; n > maxRecord {
+		return &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("record of %d bytes under key %.60q: at most %d bytes can be moved or gathered; keep large values in files and pass their names, or use smaller accumulators", n, key, maxRecord)}
+	}
+	return nil
+}
 
 // Append takes one block of whole records of partition part of run number run. first is the key of the first record.
 // block and first may be reused after the call. It is job.Output.Append for one port.
@@ -20,7 +37,18 @@ type packer struct {
 }
 
 func (p *packer) add(key, value []byte) error {
+	if len(key)+len(value) > BlockSize { // in a block of its own
+		if err := Fits(key, len(value)); err != nil {
+			return err
+		}
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
 	if p.n == 0 {
+		if p.first == nil {
+			p.first = make([]byte, 0, 64) // an empty key must not look like none
+		}
 		p.first = append(p.first[:0], key...)
 	}
 	p.buf = record.AppendRecord(p.buf, key, value)

@@ -11,7 +11,10 @@ package spill
 
 import (
 	"reflect"
+	"runtime"
 	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/record"
 )
 
 // batch is how many values wait for their look-ups together.
@@ -20,14 +23,25 @@ const batch = 64
 // small is the size of a table, in bytes, up to which look-ups one by one are as fast: it stays in the core's own cache.
 const small = 192 << 10
 
+// leastLimit is the smallest limit of a Combiner, in bytes: below that a run would hold a handful of keys.
+const leastLimit = 256 << 10
+
+// maxWaiting is how many bytes of long keys wait for their look-ups at most.
+const maxWaiting = 64 << 10
+
+// maxHeld is how many bytes an accumulator may hold before it is written, so that its encoding fits into a block.
+const maxHeld = record.MaxFrame / 4
+
 // Combiner folds values of T into one accumulator A per key, in memory, up to a limit; then it writes a run and starts afresh.
 // It is used by one goroutine.
 type Combiner[T, A any] struct {
 	cfg CombinerConfig[T, A]
 
 	flat   core[A]      // accumulators in the slots, when A is small and holds no pointers
-	index  core[uint32] // else numbers of accumulators
-	accs   []A
+	index  core[uint32] // else numbers of accumulators, from 1
+	accs   [][]holder[A]
+	shift  uint // each slice of accs has room for 1<<shift
+	n      int  // accumulators in accs
 	inSlot bool
 	direct bool // the table is small: no batches
 
@@ -36,33 +50,43 @@ type Combiner[T, A any] struct {
 	values  [batch]T
 	scratch []byte // copies of long keys that wait
 
-	runs    int
-	folded  int   // values since the last measurement
-	measure int   // values until the next one
-	held    int64 // bytes that accumulators hold, as last measured
+	runs int
+}
+
+// holder is an accumulator outside the table.
+type holder[A any] struct {
+	a         A
+	held      int // bytes it holds beyond its own size, as last measured
+	adds, due int // values folded, and after how many it is measured again
 }
 
 // CombinerConfig says what a Combiner does.
 type CombinerConfig[T, A any] struct {
 	Add       func(a *A, v T)                   // folds a value
 	Size      func(a *A) int                    // bytes held beyond A's own size; nil when A holds no pointers
+	Costly    bool                              // Size takes long: an accumulator is measured after ever more values, not after each
 	Encode    func(dst []byte, a *A) []byte     // encodes an accumulator
-	Partition func(key []byte, hash uint64) int // from 0 to Parts-1
+	Partition func(key []byte, hash uint64) int // from 0 to Parts-1. key is good until it returns
 	Parts     int                               // number of partitions
-	Limit     int64                             // bytes in memory before a run is written
+	Limit     int64                             // bytes in memory before a run is written; less than 256 KiB counts as that
 	Output    Append                            // takes the runs
 }
 
 // NewCombiner returns an empty Combiner.
 func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
+	cfg.Limit = max(cfg.Limit, leastLimit)
 	c := &Combiner[T, A]{cfg: cfg, direct: true}
-	c.measure = c.pace()
 	t := reflect.TypeFor[A]()
 	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
+		c.flat.limit = cfg.Limit
 		c.flat.init(1 << 10)
-	} else {
-		c.index.init(1 << 10)
+		return c
 	}
+	for c.shift < 10 && unsafe.Sizeof(holder[A]{})<<c.shift < 32<<10 {
+		c.shift++
+	}
+	c.index.limit = cfg.Limit
+	c.index.init(1 << 10)
 	return c
 }
 
@@ -71,7 +95,10 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	t := &c.tokens[c.queued]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
 	if c.direct {
-		return c.addNow(t, v)
+		err := c.fold(t, v)
+		c.scratch = c.scratch[:0]
+		c.direct = len(c.flat.mem)+len(c.index.mem) <= small
+		return err
 	}
 	c.values[c.queued] = *v
 	if c.queued++; c.queued == batch {
@@ -83,6 +110,11 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 // AddBytes folds v under a key that may change after the call.
 func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
 	if len(key) > inline {
+		if len(c.scratch)+len(key) > maxWaiting {
+			if err := c.drain(); err != nil {
+				return err
+			}
+		}
 		at := len(c.scratch)
 		c.scratch = append(c.scratch, key...) // a grown copy leaves the old one to the tokens that point to it
 		key = c.scratch[at:]
@@ -90,38 +122,67 @@ func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
 	return c.AddString(unsafe.String(unsafe.SliceData(key), len(key)), v)
 }
 
-// addNow folds a value at once.
-func (c *Combiner[T, A]) addNow(t *token, v *T) error {
-	c.cfg.Add(c.find(t), *v)
-	c.scratch = c.scratch[:0]
-	c.direct = c.tableBytes() <= small
-	if c.folded++; c.folded >= c.measure {
-		return c.check()
+// fold folds one value.
+func (c *Combiner[T, A]) fold(t *token, v *T) error {
+	if c.inSlot {
+		c.cfg.Add(c.flat.find(t), *v)
+	} else {
+		h := c.find(t)
+		c.cfg.Add(&h.a, *v)
+		if c.cfg.Size != nil {
+			c.measure(h)
+		}
+	}
+	if c.flat.full || c.index.full {
+		return c.writeRun()
 	}
 	return nil
 }
 
-func (c *Combiner[T, A]) tableBytes() int { return len(c.flat.mem) + len(c.index.mem) }
-
 // find returns the accumulator of a key. The pointer is good until the next call.
-func (c *Combiner[T, A]) find(t *token) *A {
-	if c.inSlot {
-		return c.flat.find(t)
-	}
+func (c *Combiner[T, A]) find(t *token) *holder[A] {
 	i := c.index.find(t)
-	if *i == 0 { // new: numbers count from 1
-		var zero A
-		c.accs = append(c.accs, zero)
-		*i = uint32(len(c.accs))
+	if *i == 0 {
+		if c.n>>c.shift == len(c.accs) {
+			c.accs = append(c.accs, make([]holder[A], 1<<c.shift))
+			c.grant(int(unsafe.Sizeof(holder[A]{})) << c.shift)
+		}
+		c.n++
+		*i = uint32(c.n)
 	}
-	return &c.accs[*i-1]
+	return c.holder(*i)
+}
+
+func (c *Combiner[T, A]) holder(i uint32) *holder[A] {
+	return &c.accs[(i-1)>>c.shift][(i-1)&(1<<c.shift-1)]
+}
+
+// measure takes note of what an accumulator holds.
+func (c *Combiner[T, A]) measure(h *holder[A]) {
+	if h.adds++; c.cfg.Costly && h.adds < h.due {
+		return
+	}
+	now := c.cfg.Size(&h.a)
+	h.due = h.adds + min(h.adds/2, now/64) + 1
+	c.grant(now - h.held)
+	h.held = now
+	if now > maxHeld {
+		c.index.full = true
+	}
+}
+
+// grant takes n bytes from what the index may take.
+func (c *Combiner[T, A]) grant(n int) {
+	c.index.limit -= int64(n)
+	c.index.take(0)
 }
 
 // drain looks up all waiting values: first it touches every slot, so that the cache misses overlap, then it folds.
 func (c *Combiner[T, A]) drain() error {
 	n := c.queued
-	add := c.cfg.Add
+	c.queued = 0
 	if c.inSlot {
+		add := c.cfg.Add
 		touch(&c.flat, c.tokens[:n])
 		for i := range n {
 			t := &c.tokens[i]
@@ -131,60 +192,32 @@ func (c *Combiner[T, A]) drain() error {
 				continue
 			}
 			add(c.flat.find(t), c.values[i])
+			if c.flat.full {
+				if err := c.writeRun(); err != nil {
+					return err
+				}
+			}
 		}
 	} else {
 		touch(&c.index, c.tokens[:n])
 		for i := range n {
-			add(c.find(&c.tokens[i]), c.values[i])
+			if err := c.fold(&c.tokens[i], &c.values[i]); err != nil {
+				return err
+			}
 		}
 	}
-	c.queued = 0
 	c.scratch = c.scratch[:0]
-	c.folded += n
-	if c.folded >= c.measure {
-		return c.check()
-	}
 	return nil
 }
 
-// touched is written when the sum of touch is 1, so that its loads stay.
-var touched uint64
-
+// touch loads the slots of all tokens.
 func touch[X any](c *core[X], q []token) {
 	var s uint64
 	slots, mask := c.slots, c.mask
 	for i := range q {
 		s += slots[q[i].hash&mask].k0
 	}
-	if s == 1 {
-		touched++ // practically never; the compiler cannot know
-	}
-}
-
-// check measures memory and writes a run when it is past the limit. Measuring walks the accumulators, so it is done
-// after as many values as there are accumulators.
-func (c *Combiner[T, A]) check() error {
-	c.held = 0
-	if c.cfg.Size != nil {
-		for i := range c.accs {
-			c.held += int64(c.cfg.Size(&c.accs[i]))
-		}
-	}
-	c.folded = 0
-	c.measure = max(c.pace(), 2*len(c.accs))
-	if c.Bytes() <= c.cfg.Limit {
-		return nil
-	}
-	return c.writeRun()
-}
-
-// pace is the smallest number of values between two measurements.
-func (c *Combiner[T, A]) pace() int { return int(min(1<<14, max(64, c.cfg.Limit>>8))) }
-
-// Bytes returns the memory in use, as last measured.
-func (c *Combiner[T, A]) Bytes() int64 {
-	var a A
-	return c.flat.bytes() + c.index.bytes() + int64(cap(c.accs))*int64(unsafe.Sizeof(a)) + c.held
+	runtime.KeepAlive(s) // or the compiler would drop the loads
 }
 
 // Flush writes what is left as the last run and frees the memory. The Combiner must not be used afterwards.
@@ -207,16 +240,14 @@ func (c *Combiner[T, A]) Close() {
 // Runs returns how many runs were written.
 func (c *Combiner[T, A]) Runs() int { return c.runs }
 
+// writeRun writes all accumulators and forgets them, also when it fails.
 func (c *Combiner[T, A]) writeRun() error {
-	var err error
 	if c.inSlot {
-		err = writeTable(c, &c.flat, func(a *A) *A { return a })
-	} else {
-		err = writeTable(c, &c.index, func(i *uint32) *A { return &c.accs[*i-1] })
-		clear(c.accs)
-		c.accs = c.accs[:0]
+		return writeTable(c, &c.flat, func(a *A) *A { return a })
 	}
-	c.held = 0
+	err := writeTable(c, &c.index, func(i *uint32) *A { return &c.holder(*i).a })
+	c.accs, c.n = nil, 0
+	c.index.limit = c.cfg.Limit
 	return err
 }
 
@@ -225,6 +256,7 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 	if t.n == 0 {
 		return nil
 	}
+	defer t.reset()
 	mem, _ := region(2 * 16 * t.n)
 	defer giveBack(mem)
 	all := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), 2*t.n)
@@ -259,12 +291,6 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 			}
 		}
 	}
-	// A table that is emptied because memory is short starts again at half the limit at most: at its old size it would be full at once.
-	n := len(t.slots)
-	for n > 1<<10 && int64(n*t.slotSize()) > c.cfg.Limit/2 {
-		n /= 2
-	}
-	t.reset(n)
 	return p.flush()
 }
 

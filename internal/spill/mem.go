@@ -9,20 +9,73 @@ import (
 // Regions are not zeroed.
 var pool struct {
 	// mu guards the fields below.
-	mu   sync.Mutex
-	free [48][][]byte
-	held int64 // bytes in free
+	mu       sync.Mutex
+	free     [48][][]byte
+	held     int64 // bytes in free
+	used     int64 // bytes handed out
+	peak     int64 // the most that held and used were together
+	reserved int64 // sum of what Reserve was told
 }
+
+// unreserved is how many bytes regions may take before freed ones are let go, when nobody called Reserve.
+const unreserved = 256 << 20
+
+// Reserve says that n more bytes are meant for this package, until release is called. Freed regions are kept for the next use only
+// while all regions together stay within the sum of what is reserved.
+func Reserve(n int64) (release func()) {
+	change := func(n int64) {
+		pool.mu.Lock()
+		defer pool.mu.Unlock()
+		pool.reserved += n
+		fit(0)
+	}
+	change(n)
+	return sync.OnceFunc(func() { change(-n) })
+}
+
+// Used returns the bytes that regions take now, unused ones that are kept included, and the most they ever took.
+func Used() (now, peak int64) {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	return pool.used + pool.held, pool.peak
+}
+
+// fit lets go of free regions, the largest first, until n bytes more are within what is reserved, or none is left. pool.mu is held.
+func fit(n int64) {
+	limit := pool.reserved
+	if limit == 0 {
+		limit = unreserved
+	}
+	for class := len(pool.free) - 1; class >= 0 && pool.held > 0; class-- {
+		for l := len(pool.free[class]); l > 0 && pool.used+pool.held+n > limit; l-- {
+			release(pool.free[class][l-1])
+			pool.free[class][l-1] = nil
+			pool.free[class] = pool.free[class][:l-1]
+			pool.held -= 1 << class
+		}
+	}
+}
+
+// regionSize returns how many bytes a region of at least n takes.
+func regionSize(n int) int { return 1 << sizeClass(n) }
+
+func sizeClass(n int) int { return max(16, bits.Len(uint(n-1))) }
 
 // region returns at least n bytes, rounded up to a power of two of at least 64 KiB. Their content is undefined unless fresh.
 func region(n int) (b []byte, fresh bool) {
-	class := max(16, bits.Len(uint(n-1)))
+	class := sizeClass(n)
+	size := int64(1) << class
 	pool.mu.Lock()
 	if l := pool.free[class]; len(l) > 0 {
 		b = l[len(l)-1]
+		l[len(l)-1] = nil
 		pool.free[class] = l[:len(l)-1]
-		pool.held -= int64(len(b))
+		pool.held -= size
+	} else {
+		fit(size)
 	}
+	pool.used += size
+	pool.peak = max(pool.peak, pool.used+pool.held)
 	pool.mu.Unlock()
 	if b != nil {
 		return b, false
@@ -43,9 +96,11 @@ func giveBack(b []byte) {
 	b = b[:cap(b)]
 	class := bits.Len(uint(len(b) - 1))
 	pool.mu.Lock()
+	defer pool.mu.Unlock()
 	pool.free[class] = append(pool.free[class], b)
 	pool.held += int64(len(b))
-	pool.mu.Unlock()
+	pool.used -= int64(len(b))
+	fit(0)
 }
 
 // Trim returns all unused regions to the operating system.

@@ -8,42 +8,48 @@ import (
 )
 
 // Narrow merges neighbouring runs into scratch files until at most fan are left, so that a merge of very many runs needs
-// bounded memory. The order of records, equal keys included, stays. fan is at least 2.
+// bounded memory and few open files. The order of records, equal keys included, stays. fan is at least 2.
 func Narrow(runs []Run, fan int, scratch func() job.Scratch) ([]Run, error) {
+	var file job.Scratch // of the last round
 	for len(runs) > fan {
+		w := &Spool{file: scratch()}
 		// Merge no more than needed in the last round: each record that is written again costs.
 		width := min(fan, max(2, len(runs)-fan+1))
 		var next []Run
 		for len(runs) > 0 {
 			n := min(width, len(runs))
 			if n == 1 || len(next)+len(runs) <= fan {
-				next = append(next, runs...)
 				break
 			}
-			r, err := mergeTo(runs[:n], scratch())
+			r, err := w.merge(runs[:n])
 			if err != nil {
 				return nil, err
 			}
 			next = append(next, r)
 			runs = runs[n:]
 		}
-		runs = next
+		if file != nil && len(runs) == 0 { // else some of its runs are still to be read
+			_ = file.Close()
+		}
+		file = w.file
+		runs = append(next, runs...)
 	}
 	return runs, nil
 }
 
-func mergeTo(runs []Run, f job.Scratch) (Run, error) {
-	w := &Spool{file: f}
+// merge writes the records of sorted runs behind what s holds, and returns them as one run.
+func (s *Spool) merge(runs []Run) (Run, error) {
+	start := s.end
 	m := NewMerge(runs)
 	for {
 		k, v, _, err := m.Next()
 		if err == io.EOF {
-			return w.run()
+			return s.since(start)
+		}
+		if err == nil {
+			err = s.add(k, v)
 		}
 		if err != nil {
-			return nil, err
-		}
-		if err := w.add(k, v); err != nil {
 			return nil, err
 		}
 	}
@@ -56,7 +62,7 @@ type Spool struct {
 	file    job.Scratch
 	block   []byte
 	frame   []byte
-	end     int64
+	end     int64 // of the frames in file
 	n       int
 }
 
@@ -86,30 +92,33 @@ func (s *Spool) Add(value []byte) error {
 }
 
 func (s *Spool) add(key, value []byte) error {
+	if s.file != nil && len(s.block)+len(key)+len(value) >= BlockSize {
+		if err := s.write(); err != nil { // first, so that a large record is in a block of its own
+			return err
+		}
+	}
 	s.block = record.AppendRecord(s.block, key, value)
 	s.n++
-	if s.file == nil || len(s.block) < BlockSize {
-		return nil
-	}
-	return s.write()
+	return nil
 }
 
+// write moves what is in memory to the file.
 func (s *Spool) write() error {
 	for b := s.block; len(b) > 0; {
-		part := b
-		if len(b) > BlockSize { // what was held in memory: cut between records
-			at := 0
-			for at < BlockSize {
-				_, _, rest, err := record.Cut(b[at:])
-				if err != nil {
-					return err
-				}
-				at = len(b) - len(rest)
+		end := 0 // of the records that share a frame: one, or as many as fit into a block
+		for rest := b; len(rest) > 0; {
+			var err error
+			if _, _, rest, err = record.Cut(rest); err != nil {
+				return err
 			}
-			part = b[:at]
+			if at := len(b) - len(rest); end == 0 || at <= BlockSize {
+				end = at
+			} else {
+				break
+			}
 		}
-		b = b[len(part):]
-		s.frame = record.AppendFrame(s.frame[:0], part, record.S2)
+		s.frame = record.AppendFrame(s.frame[:0], b[:end], record.S2)
+		b = b[end:]
 		n, err := s.file.Write(s.frame)
 		s.end += int64(n)
 		if err != nil {
@@ -120,11 +129,12 @@ func (s *Spool) write() error {
 	return nil
 }
 
-func (s *Spool) run() (Run, error) {
+// since returns what was added behind offset start of the file.
+func (s *Spool) since(start int64) (Run, error) {
 	if err := s.write(); err != nil {
 		return nil, err
 	}
-	return record.NewFrameReader(s.file, 0, s.end, BlockSize), nil
+	return record.NewFrameReader(s.file, start, s.end, BlockSize), nil
 }
 
 // All hands every value to yield, in order, until it returns false. Values stay as they are.
@@ -132,7 +142,7 @@ func (s *Spool) All(yield func(value []byte) bool) error {
 	var r Run = &oneBlock{s.block}
 	if s.file != nil {
 		var err error
-		if r, err = s.run(); err != nil {
+		if r, err = s.since(0); err != nil {
 			return err
 		}
 	}

@@ -91,19 +91,29 @@ func (s *Sorter) Begin() []byte {
 
 func (s *Sorter) chunk(n int) {
 	b, _ := region(n)
+	s.used += int64(cap(b))
 	if n > s.size {
 		b = b[:n] // a record too large to share: no other may begin behind it
 	}
 	s.base = uint64(len(s.chunks)) << chunkBits
 	s.chunks = append(s.chunks, b)
 	s.cur, s.curLen = b, len(b)
-	s.used += int64(len(b))
 }
 
 // End adds the record in b, which came from Begin: keyLen bytes of key, then the value.
 func (s *Sorter) End(part int, b []byte, keyLen int) error {
-	if headerBytes+len(b) > len(s.cur) || unsafe.SliceData(b) != &s.cur[headerBytes] { // append had to move it
-		s.chunk(max(s.size, (headerBytes+len(b)+7)&^7))
+	moved := headerBytes+len(b) > len(s.cur) || unsafe.SliceData(b) != &s.cur[headerBytes] // append had to
+	if moved {
+		if err := Fits(b[:keyLen], len(b)-keyLen); err != nil {
+			return err
+		}
+		n := max(s.size, (headerBytes+len(b)+7)&^7)
+		if s.bytes()+int64(regionSize(n)) > s.cfg.Limit { // b is not in a chunk, so they may go
+			if err := s.writeRun(); err != nil {
+				return err
+			}
+		}
+		s.chunk(n)
 		copy(s.cur[headerBytes:], b)
 	}
 	binary.LittleEndian.PutUint32(s.cur, uint32(keyLen))
@@ -114,14 +124,15 @@ func (s *Sorter) End(part int, b []byte, keyLen int) error {
 	ref := uint64(part)<<refPart | s.base | uint64(s.curLen-len(s.cur))
 	s.entries = append(s.entries, entry{prefix(b[:keyLen]), ref})
 	s.cur = s.cur[min(len(s.cur), (headerBytes+len(b)+7)&^7):]
-	if len(s.cur) < 1<<10 && s.Bytes() >= s.cfg.Limit {
-		return s.writeRun()
+	if len(s.cur) < 1<<10 && s.bytes()+int64(s.size) > s.cfg.Limit ||
+		len(s.entries) == cap(s.entries) && s.bytes()+2*int64(len(s.mem)) > s.cfg.Limit {
+		return s.writeRun() // the next record would need more
 	}
 	return nil
 }
 
-// Bytes returns the memory in use, the sort's scratch included.
-func (s *Sorter) Bytes() int64 { return s.used + 2*int64(len(s.mem)) }
+// bytes returns the memory in use, the sort's scratch included.
+func (s *Sorter) bytes() int64 { return s.used + 2*int64(len(s.mem)) }
 
 func (s *Sorter) growEntries() {
 	n := max(1<<12, 2*cap(s.entries))
@@ -161,10 +172,17 @@ func (s *Sorter) Close() {
 // Runs returns how many runs were written.
 func (s *Sorter) Runs() int { return s.runs }
 
+// writeRun writes all records and forgets them, also when it fails.
 func (s *Sorter) writeRun() error {
 	if len(s.entries) == 0 {
 		return nil
 	}
+	defer func() {
+		for _, c := range s.chunks {
+			giveBack(c)
+		}
+		s.chunks, s.cur, s.used, s.entries = nil, nil, 0, s.entries[:0]
+	}()
 	mem, _ := region(len(s.entries) * 16)
 	defer giveBack(mem)
 	aux := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), len(s.entries))
@@ -183,9 +201,5 @@ func (s *Sorter) writeRun() error {
 			}
 		}
 	}
-	for _, c := range s.chunks {
-		giveBack(c)
-	}
-	s.chunks, s.cur, s.used, s.entries = nil, nil, 0, s.entries[:0]
 	return p.flush()
 }

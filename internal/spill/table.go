@@ -1,6 +1,7 @@
 package spill
 
 import (
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -68,43 +69,51 @@ func Partition(hash uint64, n int) int {
 }
 
 // slot is one place of a table. size zero means free. k0 and k1 are the key's bytes as they stand in memory, or for a long key
-// its hash and its offset in the table's key bytes.
+// its hash and where its bytes are: piece<<32 | offset.
 type slot[X any] struct {
 	k0, k1 uint64
 	size   uint32
 	x      X
 }
 
-// core is an open-addressing hash table from byte keys to X, which must not hold pointers. It is never more than half full.
+// core is an open-addressing hash table from byte keys to X, which must not hold pointers. It is half full at most, or a little
+// more when it is not emptied as soon as full is set.
 type core[X any] struct {
 	slots []slot[X]
 	mem   []byte
 	mask  uint64
 	n     int
-	long  []byte // keys longer than inline
+	long  [][]byte // pieces that hold keys longer than inline
+	taken int64    // bytes of memory, those included that growing or writing the table takes beside it
+	limit int64    // for taken
+	full  bool     // the limit is reached: it is time to write the table and to empty it
 }
 
 func (c *core[X]) slotSize() int { return int(unsafe.Sizeof(slot[X]{})) }
+
+// cost returns what a table of n slots takes: its slots and half as much, for the smaller table that it grows from or for
+// sorting its entries.
+func (c *core[X]) cost(n int) int64 { return int64(regionSize(n*c.slotSize())) * 3 / 2 }
 
 func (c *core[X]) init(n int) {
 	b, fresh := region(n * c.slotSize())
 	if !fresh {
 		clear(b[:n*c.slotSize()])
 	}
+	c.taken += c.cost(n)
 	c.mem = b
 	c.slots = unsafe.Slice((*slot[X])(unsafe.Pointer(unsafe.SliceData(b))), n)
 	c.mask = uint64(n - 1)
 }
 
-func (c *core[X]) bytes() int64 { return int64(len(c.mem) + cap(c.long)) }
-
 func (c *core[X]) key(i uint64) []byte {
 	s := &c.slots[i]
-	n := int(s.size) - 1
+	n := uint64(s.size) - 1
 	if n <= inline {
 		return unsafe.Slice((*byte)(unsafe.Pointer(&s.k0)), n)
 	}
-	return c.long[s.k1 : s.k1+uint64(n)]
+	at := s.k1 & math.MaxUint32
+	return c.long[s.k1>>32][at : at+n]
 }
 
 func (c *core[X]) hash(s *slot[X]) uint64 {
@@ -123,33 +132,59 @@ func (c *core[X]) find(t *token) *X {
 				if s.k1 == t.k1 {
 					return &s.x
 				}
-			} else if unsafe.String(&c.long[s.k1], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
+			} else if unsafe.String(&c.long[s.k1>>32][s.k1&math.MaxUint32], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
 				return &s.x
 			}
 		}
 		if s.size == 0 {
-			if c.n*2 >= len(c.slots) {
-				c.grow()
+			if 2*c.n+2 >= len(c.slots) && c.grow() {
 				return c.find(t)
 			}
 			c.n++
 			s.k0, s.k1, s.size = t.k0, t.k1, t.size
 			if t.size > inline+1 {
-				s.k1 = uint64(len(c.long))
-				c.long = append(c.long, unsafe.String((*byte)(t.key), t.size-1)...)
+				s.k1 = c.keep(unsafe.String((*byte)(t.key), t.size-1))
 			}
 			return &s.x
 		}
 	}
 }
 
-func (c *core[X]) grow() {
-	old, mem := c.slots, c.mem
-	factor := 2
-	if len(old) < 1<<16 {
-		factor = 4
+// keep copies a long key and returns where it is.
+func (c *core[X]) keep(key string) uint64 {
+	last := len(c.long) - 1
+	if last < 0 || cap(c.long[last])-len(c.long[last]) < len(key) {
+		b, _ := region(max(len(key), min(1<<20, int(c.limit/32))))
+		c.long = append(c.long, b[:0])
+		c.take(int64(cap(b)))
+		c.full = c.full || c.taken+int64(cap(b)) > c.limit // there is no room for another one
+		last++
 	}
-	c.init(len(old) * factor)
+	at := len(c.long[last])
+	c.long[last] = append(c.long[last], key...)
+	return uint64(last)<<32 | uint64(at)
+}
+
+func (c *core[X]) take(n int64) {
+	if c.taken += n; c.taken > c.limit {
+		c.full = true
+	}
+}
+
+// grow makes the table larger. It returns false when the limit forbids that.
+func (c *core[X]) grow() bool {
+	old, mem := c.slots, c.mem
+	rest := c.taken - c.cost(len(old))
+	n := 4 * len(old)
+	if len(old) >= 1<<16 || rest+c.cost(n) > c.limit {
+		n = 2 * len(old)
+	}
+	if rest+c.cost(n) > c.limit {
+		c.full = true
+		return false
+	}
+	c.taken = rest
+	c.init(n)
 	for i := range old {
 		s := &old[i]
 		if s.size == 0 {
@@ -162,21 +197,24 @@ func (c *core[X]) grow() {
 		c.slots[h&c.mask] = *s
 	}
 	giveBack(mem)
+	return true
 }
 
-// reset empties the table and leaves it n slots.
-func (c *core[X]) reset(n int) {
-	if n == len(c.slots) {
-		clear(c.slots)
-	} else {
-		giveBack(c.mem)
-		c.init(n)
+// reset empties the table and keeps its slots.
+func (c *core[X]) reset() {
+	clear(c.slots)
+	c.n, c.full = 0, false
+	c.taken = c.cost(len(c.slots))
+	for _, b := range c.long {
+		giveBack(b)
 	}
-	c.n = 0
-	c.long = c.long[:0]
+	c.long = nil
 }
 
 func (c *core[X]) free() {
+	for _, b := range c.long {
+		giveBack(b)
+	}
 	giveBack(c.mem)
 	*c = core[X]{}
 }

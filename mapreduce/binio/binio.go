@@ -78,7 +78,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 			}
 			r.Emit(&v)
 			if r.Stopped() {
-				return files.Stop
+				return files.ErrStop
 			}
 		}
 		r.Add(int64(len(c.Data)/s.size), int64(len(c.Data)))

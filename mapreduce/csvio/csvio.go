@@ -286,7 +286,7 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 					}
 					names = append(names, name)
 				}
-				return 0, files.Stop
+				return 0, files.ErrStop
 			}
 			from = next
 		}

@@ -81,7 +81,7 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 			break
 		}
 		if r.Stopped() {
-			return 0, files.Stop
+			return 0, files.ErrStop
 		}
 		r.Offset, r.Line = c.Offset+int64(took), rd.line
 		switch {

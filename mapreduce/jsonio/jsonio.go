@@ -119,7 +119,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 				r.Emit(rec)
 			}
 			if r.Stopped() {
-				return files.Stop
+				return files.ErrStop
 			}
 		}
 		r.Add(records, int64(len(c.Data)))

@@ -63,7 +63,7 @@ func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 			line = unsafe.String(&c.Data[off], end-off)
 			r.Emit(&line)
 			if r.Stopped() {
-				return files.Stop
+				return files.ErrStop
 			}
 			off = next
 		}
@@ -92,7 +92,7 @@ func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 		r.Path = c.Path
 		n, ok := fields(c, r)
 		if !ok {
-			return files.Stop
+			return files.ErrStop
 		}
 		r.Add(n, int64(len(c.Data)))
 		return nil

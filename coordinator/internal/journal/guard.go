@@ -42,7 +42,7 @@ func (g *guard) check(n int64) error {
 		return err
 	}
 	if free < g.reserve+n {
-		return fmt.Errorf("%w: %d MiB are free and %d MiB must stay free; make room on that disk, and it goes on by itself",
+		return fmt.Errorf("%w: %d MiB are free and %d MiB must stay free; make room on that disk",
 			ErrDiskFull, free>>20, g.reserve>>20)
 	}
 	return nil

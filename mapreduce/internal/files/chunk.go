@@ -40,8 +40,8 @@ type Chunk struct {
 	Data []byte
 }
 
-// Stop is what yield returns to end Chunks or Blocks early and without an error.
-var Stop = errors.New("stop")
+// ErrStop is what yield returns to end Chunks or Blocks early and without an error.
+var ErrStop = errors.New("stop")
 
 // Chunks hands the records of a split to yield, several at a time and in order. A record ends behind delim; the last of a
 // file may lack it. A record belongs to the slice in which its first byte lies, so slices of one file give each record once.
@@ -77,7 +77,7 @@ var spaceDelim = delimiter{
 
 const asciiSpace = " \t\n\v\f\r"
 
-// eachSlice opens the slices of a split in turn and ends early on Stop.
+// eachSlice opens the slices of a split in turn and ends early on ErrStop.
 func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 	slices, err := SlicesOf(s)
 	if err != nil {
@@ -88,7 +88,7 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 			return err
 		}
 		if err := read(sl); err != nil {
-			if errors.Is(err, Stop) {
+			if errors.Is(err, ErrStop) {
 				return nil
 			}
 			return err

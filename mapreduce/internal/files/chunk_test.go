@@ -255,7 +255,7 @@ func TestChunksStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := Chunks(context.Background(), splits[0], '\n', func(Chunk) error { n++; return Stop }); err != nil || n != 1 {
+	if err := Chunks(context.Background(), splits[0], '\n', func(Chunk) error { n++; return ErrStop }); err != nil || n != 1 {
 		t.Errorf("stopped: %v after %d chunks", err, n)
 	}
 	boom := errors.New("boom")

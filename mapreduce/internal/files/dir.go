@@ -99,7 +99,7 @@ func (d *Dir) Create(_ context.Context, t Task) (*Writer, error) {
 
 // Finish moves the parts into place, removes those of an earlier job, and writes the manifest. Until it is complete, the
 // manifest says so, and lists the files of both jobs.
-func (d *Dir) Finish(_ context.Context, job string, parts [][]byte) error {
+func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parse(parts)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (d *Dir) Finish(_ context.Context, job string, parts [][]byte) error {
 		return err
 	}
 	if old.Complete && old.Job == job {
-		return d.Abandon(nil, job)
+		return d.Abandon(ctx, job)
 	}
 	final := manifest{Layshaft: 1, Job: job, Complete: true, Parts: make([]Part, len(list))}
 	keep := make(map[string]bool, len(list))
@@ -147,7 +147,7 @@ func (d *Dir) Finish(_ context.Context, job string, parts [][]byte) error {
 		return err
 	}
 	step("remove temporary directory")
-	return d.Abandon(nil, job)
+	return d.Abandon(ctx, job)
 }
 
 // moveIn renames from to to, unless an earlier Finish did.

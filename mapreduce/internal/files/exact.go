@@ -52,7 +52,7 @@ const exactSize = 256 << 10
 
 // Exact reads a slice that starts and ends exactly with a record, in chunks that may end anywhere. yield returns how many bytes of
 // c.Data it has done with; the others come again, with more behind them, so that a chunk always starts with a record. It must take
-// all when last is set, and may end early by returning Stop.
+// all when last is set, and may end early by returning ErrStop.
 //
 // Unlike with Chunks, c.Data is overwritten after yield returns: a format that keeps little of a record is faster when it
 // copies that much than when all it reads is fresh memory.
@@ -97,7 +97,7 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 		took := 0
 		if len(data) > 0 {
 			took, err = yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data}, last)
-			if errors.Is(err, Stop) {
+			if errors.Is(err, ErrStop) {
 				return nil
 			}
 			if err != nil {

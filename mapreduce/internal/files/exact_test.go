@@ -93,7 +93,7 @@ func TestExactEnds(t *testing.T) {
 	for _, want := range []error{nil, errors.New("mine")} {
 		give := want
 		if want == nil {
-			give = Stop
+			give = ErrStop
 		}
 		if err := Exact(context.Background(), s, func(Chunk, bool) (int, error) { return 0, give }); !errors.Is(err, want) {
 			t.Errorf("yield gave %v, Exact %v", give, err)

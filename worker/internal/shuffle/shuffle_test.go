@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
 )
 
 func open(t testing.TB, dir string, opts Options) *Store {
@@ -376,8 +377,8 @@ func TestBadIDs(t *testing.T) {
 func TestAppendRefuses(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	w := create(t, s, attempt("j", 0, 1))
-	if err := w.Append(0, 0, 0, make([]byte, 17<<20), 1, nil); err == nil || !strings.Contains(err.Error(), "17825792") {
-		t.Errorf("block of 17 MiB: %v", err)
+	if err := w.Append(0, 0, 0, make([]byte, record.MaxFrame+1), 1, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprint(record.MaxFrame+1)) {
+		t.Errorf("too large a block: %v", err)
 	}
 	for _, part := range []int{1, 2, 1} {
 		if err := w.Append(0, 0, part, []byte("x"), 1, nil); err != nil {

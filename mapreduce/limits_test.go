@@ -1,0 +1,325 @@
+package mapreduce_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+)
+
+// The tests in this file are about the edges: nothing at all, very large, very many, odd types, user code that keeps what it sees.
+
+// TestPartitionByMayKeepKeys: keys that a partition function saw must stay what they were.
+func TestPartitionByMayKeepKeys(t *testing.T) {
+	const n = 60_000
+	name := func(i int64) string { return fmt.Sprintf("a key that is longer than a slot %d", i*7919%n) }
+	for op, build := range map[string]func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string]{
+		"CountBy": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+			return mapreduce.Map(mapreduce.CountBy(d, name, part, mapreduce.Parallel(3)), func(r kv[string, int64]) string { return r.Key })
+		},
+		"GroupBy": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+			return mapreduce.GroupBy(d, name, func(k string, _ iter.Seq[int64]) string { return k }, part, mapreduce.Parallel(3))
+		},
+		"SortValues": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+			return mapreduce.GroupBy(d, name, func(k string, _ iter.Seq[int64]) string { return k }, part, mapreduce.Parallel(3),
+				mapreduce.SortValues(func(i int64) int64 { return -i }))
+		},
+	} {
+		t.Run(op, func(t *testing.T) {
+			var kept []string
+			rows := run(t, mapreduce.Target{Slots: 1, Memory: 8 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+				d := mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }).Cut(2))
+				return build(d, mapreduce.PartitionBy(func(k string, n int) int {
+					kept = append(kept, k) // there is one slot
+					return len(k) % n
+				}))
+			})
+			if len(rows) != n {
+				t.Errorf("%d rows, want %d", len(rows), n)
+			}
+			slices.Sort(kept)
+			kept = slices.Compact(kept)
+			slices.Sort(rows)
+			if !slices.Equal(kept, rows) {
+				t.Errorf("the %d keys that were kept are not the %d of the result", len(kept), len(rows))
+			}
+		})
+	}
+}
+
+// TestNoInput gives every operator datasets without a record, and without a source.
+func TestNoInput(t *testing.T) {
+	id := func(i int64) int64 { return i }
+	for name, read := range map[string]func(p *mapreduce.Plan) mapreduce.Dataset[int64]{
+		"no records": func(p *mapreduce.Plan) mapreduce.Dataset[int64] { return mapreduce.Read(p, memio.Of[int64]()) },
+		"no source": func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+			return mapreduce.Map(mapreduce.Nothing(p), func(mapreduce.None) int64 { return 1 })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rows := run(t, mapreduce.Target{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+				d, some := read(p), mapreduce.Read(p, upTo(3))
+				text := func(d mapreduce.Dataset[int64], op string) mapreduce.Dataset[string] {
+					return mapreduce.Map(d, func(i int64) string { return fmt.Sprint(op, " ", i) })
+				}
+				return mapreduce.Union(
+					text(mapreduce.Aggregate(d, mapreduce.Count[int64]()), "Aggregate"),
+					text(mapreduce.Values(mapreduce.CountBy(d, id)), "CountBy"),
+					text(mapreduce.Sort(d), "Sort"),
+					text(mapreduce.SortBy(d, id, mapreduce.Descending()), "SortBy"),
+					text(mapreduce.Top(d, 3, id), "Top"),
+					text(mapreduce.Distinct(d), "Distinct"),
+					text(mapreduce.GroupBy(d, id, func(k int64, _ iter.Seq[int64]) int64 { return k }), "GroupBy"),
+					text(mapreduce.Join(d, some, id, id, func(l, r int64) int64 { return l }), "Join"),
+					text(mapreduce.Join(some, d, id, id, func(l, r int64) int64 { return l }), "Join"),
+					text(mapreduce.LeftJoin(some, d, id, id, func(l int64, r *int64) int64 { return l }), "LeftJoin"),
+					text(mapreduce.BroadcastJoin(some, read(p), id, id, func(l int64, r *int64) int64 { return l }), "BroadcastJoin"),
+					text(mapreduce.BroadcastJoin(read(p), some, id, id, func(l int64, r *int64) int64 { return l }), "BroadcastJoin"),
+				)
+			})
+			want := []string{"Aggregate 0", "BroadcastJoin 0", "BroadcastJoin 1", "BroadcastJoin 2", "LeftJoin 0", "LeftJoin 1", "LeftJoin 2"}
+			sameSet(t, rows, want)
+		})
+	}
+}
+
+// TestLargeRecords moves records of more than 16 MiB through every kind of stage, and refuses those that do not fit with an
+// error that says which.
+func TestLargeRecords(t *testing.T) {
+	type doc struct {
+		Name string
+		Body []byte
+	}
+	target := mapreduce.Target{Slots: 1, Memory: 8 << 20}
+	read := func(p *mapreduce.Plan, size int) mapreduce.Dataset[doc] {
+		return mapreduce.Read(p, memio.Generate(3, func(i int64) doc {
+			return doc{fmt.Sprint("doc ", i), bytes.Repeat([]byte{byte(i)}, size>>(8*(i%2)))}
+		}).Cut(1))
+	}
+	name := func(d doc) string { return d.Name }
+	ops := map[string]func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc]{
+		"rows": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] { return d },
+		"GroupBy": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] {
+			return mapreduce.GroupBy(d, name, func(_ string, values iter.Seq[doc]) (last doc) {
+				for v := range values {
+					last = v
+				}
+				return last
+			})
+		},
+		"SortBy": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] { return mapreduce.SortBy(d, name) },
+		"AggregateBy": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] {
+			return mapreduce.Values(mapreduce.ReduceByKey(mapreduce.KeyBy(d, name), func(a, _ doc) doc { return a }))
+		},
+		"Join": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] {
+			return mapreduce.Join(d, d, name, name, func(l, _ doc) doc { return l })
+		},
+		"BroadcastJoin": func(d mapreduce.Dataset[doc]) mapreduce.Dataset[doc] {
+			return mapreduce.BroadcastJoin(mapreduce.SortBy(d, name), d, name, name, func(_ doc, r *doc) doc { return *r })
+		},
+	}
+	for op, build := range ops {
+		t.Run(op, func(t *testing.T) {
+			const size = 17 << 20
+			rows := run(t, target, func(p *mapreduce.Plan) mapreduce.Dataset[doc] { return build(read(p, size)) })
+			slices.SortFunc(rows, func(a, b doc) int { return strings.Compare(a.Name, b.Name) })
+			for i, r := range rows {
+				if r.Name != fmt.Sprint("doc ", i) || len(r.Body) != size>>(8*(i%2)) || r.Body[len(r.Body)-1] != byte(i) {
+					t.Errorf("row %d: %s of %d bytes", i, r.Name, len(r.Body))
+				}
+			}
+			if len(rows) != 3 {
+				t.Errorf("%d rows, want 3", len(rows))
+			}
+			j := start(t, t.Context(), target, func(p *mapreduce.Plan) mapreduce.Dataset[doc] { return build(read(p, record.MaxFrame)) })
+			checkError(t, j.Wait(), fmt.Sprintf("record of %d", record.MaxFrame>>20<<20/1000000), "at most 671")
+		})
+	}
+}
+
+// TestJobMemory: the tables, sorted records and runs of a job stay within its memory, however many operators share an attempt.
+func TestJobMemory(t *testing.T) {
+	const memory = 24 << 20
+	target := mapreduce.Target{Slots: 2, Memory: memory}
+	key := func(i int64) int64 { return i * 7919 % 100_003 }
+	spill.Trim()
+	before, _ := spill.Used()
+	j := start(t, t.Context(), target, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		d := mapreduce.Read(p, upTo(400_000).Cut(4))
+		longKey := func(i int64) string { return fmt.Sprintf("a key that is longer than a slot %d", key(i)) }
+		counts := mapreduce.Values(mapreduce.CountBy(d, key))
+		long := mapreduce.Values(mapreduce.CountBy(d, longKey))
+		sorted := mapreduce.SortBy(d, key)
+		joined := mapreduce.Join(sorted, mapreduce.SortBy(d, key, mapreduce.Descending()), key, key, func(l, r int64) int64 { return l })
+		return mapreduce.Aggregate(mapreduce.Union(counts, long, joined), mapreduce.Count[int64]())
+	})
+	var most int64
+	for done := false; !done; {
+		select {
+		case <-waited(j):
+			done = true
+		default:
+		}
+		now, _ := spill.Used()
+		most = max(most, now)
+	}
+	if err := j.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if most-before > memory {
+		t.Errorf("regions took %d KiB, the memory is %d", (most-before)>>10, memory>>10)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := spill.Used(); now > before {
+		t.Errorf("%d KiB are not given back", (now-before)>>10)
+	}
+}
+
+// waited returns a channel that is closed when the job has ended.
+func waited(j *mapreduce.Job) <-chan struct{} {
+	c := make(chan struct{})
+	if j.Counters() != nil {
+		close(c)
+	}
+	return c
+}
+
+func TestManyPartitions(t *testing.T) {
+	const parts = 65_000
+	rows := run(t, mapreduce.Target{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		d := mapreduce.Read(p, upTo(100_000).Cut(2))
+		return mapreduce.Aggregate(mapreduce.GroupBy(d, func(i int64) int64 { return i / 2 }, func(k int64, values iter.Seq[int64]) int64 {
+			n := int64(0)
+			for range values {
+				n++
+			}
+			return n
+		}, mapreduce.Parallel(parts)), mapreduce.Sum(func(n int64) int64 { return n }))
+	})
+	same(t, rows, []int64{100_000})
+}
+
+// TestOddKeys groups by types of odd shapes.
+func TestOddKeys(t *testing.T) {
+	checkKeys(t, func(i int64) struct{} { return struct{}{} })
+	checkKeys(t, func(i int64) [0]string { return [0]string{} })
+	checkKeys(t, func(i int64) [2]bool { return [2]bool{i%2 == 0, i%3 == 0} })
+	checkKeys(t, func(i int64) [1]string { return [1]string{fmt.Sprint(i % 7)} })
+	checkKeys(t, func(i int64) struct{ _, B int8 } { return struct{ _, B int8 }{B: int8(i)} })
+	type nested struct {
+		A [2]struct {
+			S string
+			F float32
+		}
+		E struct{}
+		B string
+	}
+	checkKeys(t, func(i int64) (n nested) {
+		n.A[i%2].S = strings.Repeat("\x00", int(i%3))
+		n.A[1].F = float32(i % 5)
+		n.B = strings.Repeat("\x00", int(i%4))
+		return n
+	})
+}
+
+func checkKeys[K comparable](t *testing.T, key func(int64) K) {
+	t.Helper()
+	const n = 3000
+	want := map[K]int64{}
+	for i := range int64(n) {
+		want[key(i)]++
+	}
+	rows := run(t, mapreduce.Target{Slots: 2, Workers: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[K, int64]] {
+		d := mapreduce.Read(p, upTo(n).Cut(3))
+		counts := mapreduce.CountBy(d, key, mapreduce.Parallel(3))
+		sums := mapreduce.GroupBy(d, key, func(k K, values iter.Seq[int64]) kv[K, int64] {
+			r := kv[K, int64]{Key: k}
+			for range values {
+				r.Value++
+			}
+			return r
+		}, mapreduce.Parallel(2), mapreduce.SortValues(key))
+		pairs := mapreduce.Join(counts, sums, func(r kv[K, int64]) K { return r.Key }, func(r kv[K, int64]) K { return r.Key }, func(l, r kv[K, int64]) kv[K, int64] {
+			if l.Value != r.Value {
+				t.Errorf("%v: CountBy finds %d, GroupBy %d", l.Key, l.Value, r.Value)
+			}
+			return l
+		})
+		return mapreduce.SortBy(mapreduce.Union(pairs, mapreduce.Map(mapreduce.Distinct(mapreduce.Map(d, key)), func(k K) kv[K, int64] { return kv[K, int64]{Key: k} })),
+			func(r kv[K, int64]) K { return r.Key })
+	})
+	if len(rows) != 2*len(want) {
+		t.Errorf("%T: %d rows, want %d", *new(K), len(rows), 2*len(want))
+	}
+	for _, r := range rows {
+		if w := want[r.Key]; r.Value != 0 && r.Value != w {
+			t.Errorf("%#v: %d, want %d", r.Key, r.Value, w)
+		}
+	}
+}
+
+// TestPanicInSmallSide: the panic of a key function of a small side is told as such, each time.
+func TestPanicInSmallSide(t *testing.T) {
+	var calls atomic.Int64
+	j := start(t, t.Context(), mapreduce.Target{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		id := func(i int64) int64 { return i }
+		return mapreduce.BroadcastJoin(mapreduce.Read(p, upTo(1000).Cut(4)), mapreduce.Read(p, upTo(10)), id, func(i int64) int64 {
+			if i == 7 && calls.Add(1) <= 2 {
+				explode(i)
+			}
+			return i
+		}, func(l int64, r *int64) int64 { return l })
+	})
+	if err := j.Wait(); err != nil {
+		t.Error(err)
+	}
+	calls.Store(-1 << 40)
+	j = start(t, t.Context(), mapreduce.Target{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		id := func(i int64) int64 { return i }
+		return mapreduce.BroadcastJoin(mapreduce.Read(p, upTo(1000).Cut(4)), mapreduce.Read(p, upTo(10)), id, explode, func(l int64, r *int64) int64 { return l })
+	})
+	checkError(t, j.Wait(), "panic: no price for product 7")
+}
+
+// TestTwoJobsAtOnce runs one definition several times at once.
+func TestTwoJobsAtOnce(t *testing.T) {
+	d := mapreduce.Define("twice", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[kv[int64, int64]] {
+		c := mapreduce.NewCounter(p, "records")
+		return mapreduce.SortBy(mapreduce.CountBy(mapreduce.Map(mapreduce.Read(p, upTo(n).Cut(5)), func(i int64) int64 { c.Add(1); return i % 20_000 }),
+			func(i int64) int64 { return i }), func(r kv[int64, int64]) int64 { return r.Key })
+	})
+	results := make(chan error)
+	for i := range int64(4) {
+		go func() {
+			n := 100_000 + 20_000*(i%2)
+			rows, err := d.Collect(context.Background(), mapreduce.Target{Slots: 2, Workers: 2, Memory: 16 << 20}, n)
+			for j, r := range rows {
+				if r.Key != int64(j) || r.Value != n/20_000 {
+					err = errors.Join(err, fmt.Errorf("run %d: row %d is %v", i, j, r))
+					break
+				}
+			}
+			if len(rows) != 20_000 {
+				err = errors.Join(err, fmt.Errorf("run %d: %d rows", i, len(rows)))
+			}
+			results <- err
+		}()
+	}
+	for range 4 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
