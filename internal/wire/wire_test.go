@@ -48,7 +48,7 @@ var (
 	})
 	spec = rapid.Custom(func(t *rapid.T) *job.Spec {
 		return &job.Spec{ID: job.ID(rapid.String().Draw(t, "id")), Name: rapid.String().Draw(t, "name"), Hash: rapid.String().Draw(t, "hash"),
-			Params: data.Draw(t, "params"), Stages: some(t, stage)}
+			Params: data.Draw(t, "params"), Memory: size.Draw(t, "memory"), Stages: some(t, stage)}
 	})
 	launch = rapid.Custom(func(t *rapid.T) *job.Launch {
 		l := &job.Launch{Attempt: attempt.Draw(t, "attempt"), Timeout: time.Duration(size.Draw(t, "timeout"))}
@@ -218,6 +218,7 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		{"no job", func() error { _, err := SpecFromProto(nil); return err }, "job is not set"},
+		{"memory", func() error { _, err := SpecFromProto(&layshaftv1.Spec{Memory: -8}); return err }, "memory is -8"},
 		{"tasks", spec(&layshaftv1.Stage{Tasks: -1}), `job "nightly": tasks is -1`},
 		{"timeout", spec(&layshaftv1.Stage{TimeoutNanos: -5}), "timeout is -5"},
 		{"split", spec(&layshaftv1.Stage{Splits: []*layshaftv1.Split{{Bytes: -2}}}), "bytes of a split is -2"},

@@ -523,7 +523,9 @@ type Spec struct {
 	// params are the caller's parameters, as JSON.
 	Params []byte `protobuf:"bytes,4,opt,name=params,proto3" json:"params,omitempty"`
 	// stages are in order: a stage reads from earlier ones only.
-	Stages        []*Stage `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
+	Stages []*Stage `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
+	// memory is how many bytes one attempt may hold before it spills; zero leaves it to the worker.
+	Memory        int64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +593,13 @@ func (x *Spec) GetStages() []*Stage {
 		return x.Stages
 	}
 	return nil
+}
+
+func (x *Spec) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
 }
 
 // Producers are the committed attempts of one stage, one per task in task order, and the workers that hold their output.
@@ -1125,13 +1134,14 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06splits\x18\x03 \x03(\v2\x12.layshaft.v1.SplitR\x06splits\x12)\n" +
 	"\x06inputs\x18\x04 \x03(\v2\x11.layshaft.v1.EdgeR\x06inputs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\x03R\vmaxAttempts\x12#\n" +
-	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\"\x82\x01\n" +
+	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\"\x9a\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x16\n" +
 	"\x06params\x18\x04 \x01(\fR\x06params\x12*\n" +
-	"\x06stages\x18\x05 \x03(\v2\x12.layshaft.v1.StageR\x06stages\"q\n" +
+	"\x06stages\x18\x05 \x03(\v2\x12.layshaft.v1.StageR\x06stages\x12\x16\n" +
+	"\x06memory\x18\x06 \x01(\x03R\x06memory\"q\n" +
 	"\tProducers\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x03R\x05stage\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +
