@@ -120,6 +120,14 @@ func (c *Coordinator) Status(id job.ID) (status JobStatus, ok bool) {
 	return c.core.Status(id)
 }
 
+// Spec returns a job as it was submitted, without its splits when it has ended; ok is false when it is not known. What it
+// holds must not be changed.
+func (c *Coordinator) Spec(id job.ID) (spec job.Spec, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Spec(id)
+}
+
 // Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
 // Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
 // keeps all of it until Drop, one that failed or was cancelled none.

@@ -34,6 +34,10 @@ func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running 
 	return c.post(message{ev: sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Held: held, Running: running}, worker: w})
 }
 
+// Settled says that after a restart all workers that there are have joined: what none of them holds is made again at once, without
+// waiting for Settle.
+func (c *Coordinator) Settled() { _ = c.post(message{ev: sched.Settled{}}) }
+
 // Leave takes a worker away at once. Its attempts run elsewhere, and so do those of its outputs that are still needed.
 func (c *Coordinator) Leave(name string) { _ = c.post(message{ev: sched.WorkerLost{Worker: name}}) }
 

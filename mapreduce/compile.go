@@ -295,6 +295,9 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 			holders++
 		}
 	}
+	if s.head.wide != nil && s.head.wide.holds {
+		holders++
+	}
 	e.memory = run.Memory / 2 / int64(max(1, holders))
 	e.quarantine = &bursts{to: &port{e: e, number: len(s.ends)}}
 	run.Sink = make([][]byte, s.sinks)
@@ -396,9 +399,9 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits by stage number.
-func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split) *job.Spec {
-	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params}
+// spec returns the job as data, given its splits by stage number and the memory of an attempt.
+func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, memory int64) *job.Spec {
+	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Memory: memory}
 	var input int64
 	for _, l := range splits {
 		for i := range l {

@@ -51,7 +51,8 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 }
 
 // Run runs the pipeline and yields its rows in a fixed order: by partition, within it as the last operator orders them. It blocks
-// until the rows are there; an error ends the sequence. Breaking out of the loop cancels the job.
+// until the rows are there; an error ends the sequence. Breaking out of the loop ends the run; with Target.State the next one goes
+// on from there.
 func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T

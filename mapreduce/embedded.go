@@ -32,8 +32,11 @@ type engine struct {
 	workers []*worker.Worker
 	temp    string // directory to remove at the end; empty with State
 	cancel  context.CancelCauseFunc
+	end     context.CancelCauseFunc // ends the run, not the job: with State it can go on later
 	group   *errgroup.Group
 	spec    *job.Spec
+	fresh   job.Spec // spec as this run would begin it
+	release func()   // of reserved memory
 
 	ballast []byte // never touched: it costs no memory and lets the collected heap grow to its size before a collection
 
@@ -58,7 +61,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 			}
 		}
 	}
-	spec, err := c.prepare(name, params, t.Slots)
+	spec, err := c.prepare(name, params, t)
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +71,15 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		}
 		return nil, ErrExplained
 	}
-	e := &engine{spec: spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
-	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
-	if err := e.start(ctx, t, build); err != nil {
+	ctx, end := context.WithCancelCause(ctx)
+	e := &engine{spec: spec, end: end, fresh: *spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	if err := e.start(ctx, &t, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
 	if err := e.submit(ctx, t); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
+	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
 		j.watch(ctx)
 		return nil
@@ -84,7 +88,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 }
 
 // prepare lists the input, cuts it, and makes the job's data.
-func (c *compiled) prepare(name string, params []byte, slots int) (*job.Spec, error) {
+func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
@@ -106,7 +110,7 @@ func (c *compiled) prepare(name string, params []byte, slots int) (*job.Spec, er
 		}
 	}
 	// Splits of equal size, a few for each slot: few enough that partial aggregates stay small, and many enough that all slots end at the same time.
-	target := min(max(input/int64(4*slots), 1<<20), 128<<20)
+	target := min(max(input/int64(4*t.Slots), 1<<20), 128<<20)
 	for _, s := range c.stages {
 		if s.head.read == nil {
 			continue
@@ -117,7 +121,7 @@ func (c *compiled) prepare(name string, params []byte, slots int) (*job.Spec, er
 		}
 		whole[s.number] = splits
 	}
-	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole), nil
+	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots)), nil
 }
 
 // executable returns a hash of this program, so that a changed program does not go on with another's state.
@@ -138,7 +142,8 @@ var executable = sync.OnceValue(func() string {
 	return hex.EncodeToString(h.Sum(nil))
 })
 
-func (e *engine) start(ctx context.Context, t Target, build func(context.Context) (*compiled, error)) error {
+// start starts the coordinator and the workers. It changes t.Slots when a job that is found in State needs that.
+func (e *engine) start(ctx context.Context, t *Target, build func(context.Context) (*compiled, error)) error {
 	log := t.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -175,19 +180,26 @@ func (e *engine) start(ctx context.Context, t Target, build func(context.Context
 	e.cancel = cancel
 	e.group, run = errgroup.WithContext(run)
 	e.group.Go(func() error { return e.coord.Run(run) })
+	if err := e.recall(ctx, t); err != nil {
+		return err
+	}
+	e.release = spill.Reserve(t.Memory)
 	sh := &shared{}
+	var reporter worker.Reporter = e.coord
+	if t.State != "" {
+		reporter = &keeper{Reporter: e.coord, spec: e.spec, state: t.State, end: e.end, failed: map[job.Task]int{}}
+	}
 	e.workers = make([]*worker.Worker, t.Workers)
 	var open errgroup.Group // opening a block store takes a while
 	for i := range t.Workers {
 		slots := t.slotsOf(i)
 		open.Go(func() (err error) {
 			e.workers[i], err = worker.New(worker.Config{
-				Name:   workerName(i),
-				Dir:    filepath.Join(dir, workerName(i)),
-				Slots:  slots,
-				Memory: t.Memory / int64(t.Slots) * int64(slots),
-				Sync:   t.State != "",
-				Spec:   func(job.ID) (*job.Spec, error) { return e.spec, nil },
+				Name:  workerName(i),
+				Dir:   filepath.Join(dir, workerName(i)),
+				Slots: slots,
+				Sync:  t.State != "",
+				Spec:  func(job.ID) (*job.Spec, error) { return e.spec, nil },
 				Program: func(job.ID, int) (*job.Program, error) {
 					c, err := build(ctx)
 					if err != nil {
@@ -195,7 +207,7 @@ func (e *engine) start(ctx context.Context, t Target, build func(context.Context
 					}
 					return c.program(e.spec, sh), nil
 				},
-				Reporter: e.coord,
+				Reporter: reporter,
 				Peer:     e.peer,
 				Log:      log,
 			})
@@ -222,12 +234,41 @@ func (e *engine) peer(name string) worker.Outputs {
 	return nil
 }
 
+// recall looks for the job in the State directory. A job that has begun goes on with the tasks that it was cut into and the memory
+// that its attempts had: an attempt that runs again must cut its output into the same runs and blocks as the one before, because
+// readers choose key ranges from them. Where that memory is more than each slot may take now, fewer slots work.
+func (e *engine) recall(ctx context.Context, t *Target) error {
+	if t.State == "" {
+		return nil
+	}
+	if err := e.coord.Ready(ctx); err != nil {
+		return err
+	}
+	begun, ok := e.coord.Spec(e.spec.ID)
+	st, _ := e.coord.Status(e.spec.ID)
+	if !ok || st.Outcome != coordinator.JobRunning && st.Outcome != coordinator.JobDone {
+		return nil
+	}
+	for i := range begun.Stages {
+		// The coordinator forgets the splits of a job that is done. Only Verify wants them then.
+		if s := &begun.Stages[i]; s.Splits == nil && len(e.spec.Stages[i].Splits) == s.Tasks {
+			s.Splits = e.spec.Stages[i].Splits
+		}
+	}
+	*e.spec = begun
+	if st.Outcome != coordinator.JobRunning || begun.Memory == e.fresh.Memory || begun.Memory == 0 {
+		return nil
+	}
+	slots := int(min(int64(t.Slots), max(t.Memory/begun.Memory, int64(t.Workers))))
+	fmt.Fprintf(t.Err, "layshaft: state %s: job %s keeps the memory it began with, %s for each attempt, not %s as -memory and -slots say; %d of %d slots work\n",
+		t.State, e.spec.ID, bytesText(begun.Memory), bytesText(e.fresh.Memory), slots, t.Slots)
+	t.Slots = slots
+	return nil
+}
+
 // submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
 func (e *engine) submit(ctx context.Context, t Target) error {
 	if t.State != "" {
-		if err := e.coord.Ready(ctx); err != nil {
-			return err
-		}
 		for _, id := range e.coord.Jobs() {
 			st, _ := e.coord.Status(id)
 			if id == e.spec.ID && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
@@ -240,12 +281,22 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 				return err
 			}
 		}
+		for _, w := range e.workers {
+			for _, id := range w.Jobs() {
+				if id != e.spec.ID { // the process was killed while it dropped the job
+					if err := w.DropJob(id); err != nil {
+						return err
+					}
+				}
+			}
+		}
 	}
 	for i, w := range e.workers {
 		if err := e.coord.Join(workerName(i), t.slotsOf(i), "", w.Held(e.spec.ID), w); err != nil {
 			return err
 		}
 	}
+	e.coord.Settled()
 	if err := e.coord.Ready(ctx); err != nil {
 		return err
 	}
@@ -254,12 +305,11 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 		if err := e.drop(ctx, e.spec.ID); err != nil {
 			return err
 		}
+		*e.spec = e.fresh
 	}
-	// A job that was found goes on with the tasks it was cut into, whatever the number of slots now.
 	if st, ok := e.coord.Status(e.spec.ID); ok {
 		done := 0
 		for i := range st.Stages {
-			e.spec.Stages[i].Tasks = st.Stages[i].Tasks
 			done += st.Stages[i].Done
 		}
 		if done > 0 {
@@ -321,7 +371,8 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	// An interrupted run with State goes on later, so what it has made stays.
-	if err != nil && (ctx.Err() == nil || j.target.State == "") {
+	interrupted := ctx.Err() != nil || errors.Is(err, coordinator.ErrStopped)
+	if err != nil && (!interrupted || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
 	}
 	j.err = err
@@ -396,6 +447,9 @@ func (e *engine) rows(j *Job, stage, task, port int, each func(value []byte) (bo
 				}
 				continue
 			}
+			if <-j.done; j.err != nil { // what was read is dropped, as the job failed after its last task
+				return false, errEnded
+			}
 		}
 		return more, err
 	}
@@ -421,6 +475,7 @@ func (e *engine) close(*Job) error { return e.stop() }
 
 func (e *engine) stop() error {
 	e.once.Do(func() {
+		defer e.end(nil)
 		if e.group != nil {
 			e.cancel(errClosed)
 			if err := e.group.Wait(); err != nil && !errors.Is(err, errClosed) && !errors.Is(err, context.Canceled) {
@@ -437,6 +492,9 @@ func (e *engine) stop() error {
 			e.err = errors.Join(e.err, os.RemoveAll(e.temp))
 		}
 		e.ballast = nil
+		if e.release != nil {
+			e.release()
+		}
 		spill.Trim()
 	})
 	return e.err

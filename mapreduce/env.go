@@ -38,6 +38,14 @@ func (e *env) fail(err error) {
 	}
 }
 
+// input returns the runs of an input of the attempt, none for one that no stage writes to.
+func (e *env) input(i int) []job.RunReader {
+	if i >= len(e.run.Inputs) {
+		return nil
+	}
+	return e.run.Inputs[i]
+}
+
 // port is one output of a stage.
 type port struct {
 	e      *env

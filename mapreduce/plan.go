@@ -85,6 +85,7 @@ type readRole struct {
 type wideRole struct {
 	ranged   bool // reads key ranges of sorted runs instead of partitions
 	combines bool // folds records before they are moved
+	holds    bool // holds records of a key while it reads
 	parts    int  // number of partitions when it cannot be chosen, else 0
 	// write returns func(*T), which takes records of input number input, and what to call behind the last.
 	write func(e *env, input int, w *port) (push any, flush func() error)

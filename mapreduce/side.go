@@ -150,7 +150,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 	l := &lookup[R]{}
 	k := new(K)
 	var buf []byte
-	for _, run := range e.run.Inputs[e.stage.sides[n.id]] {
+	for _, run := range e.input(e.stage.sides[n.id]) {
 		for {
 			b, err := run.Next()
 			if err == io.EOF {

@@ -17,8 +17,8 @@ import (
 // Target says where and how a pipeline runs. The zero value runs it inside this process, in a temporary directory that is
 // removed afterwards, on all processors.
 type Target struct {
-	// State is a directory for journal and intermediate data. A killed run goes on when it is started again with the same
-	// State, and does not repeat what was done. Empty means a temporary directory, removed at the end.
+	// State is a directory for journal and intermediate data. A run that was killed, interrupted or failed goes on when it is started
+	// again with the same State, and does not repeat what was done. Empty means a temporary directory, removed at the end.
 	State string
 	// Workers is the number of workers, each with a block store of its own. Zero means 1.
 	Workers int

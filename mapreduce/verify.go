@@ -29,7 +29,10 @@ func (j *Job) verify(ctx context.Context) error {
 			l := job.Launch{Attempt: first.Attempt, Timeout: st.Timeout}
 			l.Attempt.N += verifyOffset
 			where := fmt.Sprintf("partition %d", i)
-			if st.Splits != nil {
+			if j.c.stages[s].head.read != nil {
+				if len(st.Splits) != st.Tasks {
+					return fmt.Errorf("verify: stage %d (%s) was read in %d splits by the run that did the job, and they are forgotten; give the same -slots, or another -state", s, st.Name, st.Tasks)
+				}
 				l.Split = &st.Splits[i]
 				where = l.Split.Label
 			}

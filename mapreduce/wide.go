@@ -83,9 +83,9 @@ type merged struct {
 func merge(e *env, inputs int) (*merged, error) {
 	m := &merged{e: e}
 	var runs []spill.Run
-	for i := range min(inputs, len(e.run.Inputs)) { // an input that no stage writes to is empty
-		rs := make([]spill.Run, len(e.run.Inputs[i]))
-		for j, r := range e.run.Inputs[i] {
+	for i := range inputs {
+		rs := make([]spill.Run, len(e.input(i)))
+		for j, r := range e.input(i) {
 			rs[j] = r
 		}
 		// Every run that is open holds about a read-ahead of blocks, so no more are open than memory allows.

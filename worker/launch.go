@@ -95,6 +95,9 @@ func (w *Worker) DropJob(id job.ID) error {
 	return w.store.DropJob(id)
 }
 
+// Jobs returns the IDs of the jobs of which the worker holds outputs, in order.
+func (w *Worker) Jobs() []job.ID { return w.store.Jobs() }
+
 // Held returns the attempts of a job whose outputs the worker holds, in task order.
 func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.Held(id) }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -76,9 +77,10 @@ func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
 	if stage < 0 || stage >= len(spec.Stages) {
 		return attempt.Config{}, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("job %s has no stage %d, only %d", id, stage, len(spec.Stages))}
 	}
+	memory := cmp.Or(spec.Memory, w.cfg.Memory/int64(w.cfg.Slots))
 	return attempt.Config{
 		Launch: l, Stage: spec.Stages[stage], Program: program, Fetch: fetcher{w}, Dir: w.scratch(), Check: w.store.CheckSpace,
-		Memory: w.cfg.Memory / int64(w.cfg.Slots), Grace: w.cfg.Grace,
+		Memory: memory, Grace: w.cfg.Grace,
 	}, nil
 }
 

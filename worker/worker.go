@@ -37,7 +37,8 @@ type Config struct {
 	Dir string
 	// Slots is how many attempts run at once; zero means one per CPU.
 	Slots int
-	// Memory is how many bytes the attempts of all slots may hold before they spill; zero means 256 MiB per slot.
+	// Memory is how many bytes the attempts of all slots may hold before they spill, for jobs that do not say how much one
+	// attempt may; zero means 256 MiB per slot.
 	Memory int64
 	// Sync makes outputs survive a crash of the machine, not only of the process.
 	Sync bool

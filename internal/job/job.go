@@ -70,6 +70,7 @@ type Spec struct {
 	Name   string
 	Hash   string // fingerprint of plan, parameters and input, hex
 	Params []byte // the caller's parameters, JSON
+	Memory int64  // bytes that one attempt may hold before it spills; zero leaves it to the worker
 	Stages []Stage
 }
 
@@ -152,11 +153,15 @@ type Extent struct {
 	Blocks          []Block // first keys, only for ports read by Range edges
 }
 
+// MaxFirst is how many bytes of a first key a manifest holds. It is the same for all workers, so that all compute the same
+// key ranges.
+const MaxFirst = 1 << 10
+
 // Block is one frame of an extent, for seeking by key.
 type Block struct {
 	Offset  int64  // from the start of the extent
 	Records int64  // in the block
-	First   []byte // first key in the block
+	First   []byte // first key in the block, cut to MaxFirst bytes
 }
 
 // Manifest is the sealed output of one attempt. No manifest, no output.

@@ -62,6 +62,9 @@ type Cancelled struct {
 // JobDropped says that nobody wants to know of a job any more. A job that has not ended is cancelled first. It is also a Record.
 type JobDropped struct{ Job job.ID }
 
+// Settled says that after a restart all workers that there are have joined, so no more outputs will be claimed.
+type Settled struct{}
+
 // Restarted follows the last Restore of a coordinator that had a past.
 type Restarted struct{}
 
@@ -77,5 +80,6 @@ func (AttemptFailed) event() {}
 func (OutputLost) event()    {}
 func (Cancelled) event()     {}
 func (JobDropped) event()    {}
+func (Settled) event()       {}
 func (Restarted) event()     {}
 func (Tick) event()          {}

@@ -112,6 +112,9 @@ func Check(spec *job.Spec) error {
 	if len(spec.Stages) == 0 {
 		return fmt.Errorf("job %s: there are no stages", spec.ID)
 	}
+	if spec.Memory < 0 {
+		return fmt.Errorf("job %s: memory %d: must not be negative", spec.ID, spec.Memory)
+	}
 	tasks := 0
 	for k := range spec.Stages {
 		st := &spec.Stages[k]

@@ -132,6 +132,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		}
 	case JobDropped:
 		s.drop(ev.Job)
+	case Settled:
+		s.settleUntil = s.now
 	case Restarted:
 		s.restart()
 	}

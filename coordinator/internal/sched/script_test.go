@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
 //	done A on WORKER · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
-//	cancel ID WHY · drop ID · advance DURATION · status ID · restart
+//	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
 //
 // An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
 func TestScripts(t *testing.T) {
@@ -146,6 +146,8 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, Cancelled{job.ID(f[1]), strings.Join(f[2:], " ")})
 	case "drop":
 		p.step(t, JobDropped{job.ID(f[1])})
+	case "settled":
+		p.step(t, Settled{})
 	case "restart":
 		p.core = New(p.cfg)
 		for _, r := range p.records {

@@ -45,6 +45,17 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	return status, true
 }
 
+// Spec returns a job as it was submitted, without its splits when it has ended; ok is false when the job is not known.
+func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
+	j := s.jobs[id]
+	if j == nil {
+		return job.Spec{}, false
+	}
+	spec = j.spec
+	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
+	return spec, true
+}
+
 // Commits returns the committed attempts of a stage and their holders in task order, the zero Producer for a task without.
 // It returns nil for a stage that is not known or whose output was released.
 func (s *Scheduler) Commits(id job.ID, stage int) []job.Producer {

@@ -13,7 +13,8 @@ import (
 
 // boundaries returns n+1 keys that cut the input of all Range edges into n ranges of about equally many records;
 // the first and the last are nil. Range i is [key i, key i+1), so equal keys fall into one range; a range may be empty. All
-// readers of the same producers compute the same boundaries, and all inputs of a reader are cut alike.
+// readers of the same producers compute the same boundaries, and all inputs of a reader are cut alike. A boundary is never
+// longer than what manifests hold of first keys, so cutting those short changes no comparison with it.
 func boundaries(cfg Config) ([][]byte, error) {
 	// A block's records lie between its first key and that of the next block: half of them are counted at each. Weights and
 	// total are doubled, to stay whole.

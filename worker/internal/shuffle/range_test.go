@@ -141,3 +141,19 @@ func crc(b []byte) []byte {
 	v := sealValue(nil, append(make([]byte, 4), b...))
 	return v[:4]
 }
+
+// A sort of long keys must not have them all in its manifests.
+func TestFirstKeysAreCut(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	w := create(t, s, attempt("j", 0, 1))
+	for i := range 10 {
+		key := append(bytes.Repeat([]byte{byte(i)}, 100<<10), 1)
+		if err := w.Append(0, 0, 0, record.AppendRecord(nil, key, nil), 1, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := seal(t, w)
+	if n := len(AppendManifest(nil, m)); n > 20<<10 {
+		t.Errorf("the manifest of 10 blocks has %d bytes", n)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,6 +153,13 @@ func (s *Store) Close() error {
 		return fmt.Errorf("block store %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// Jobs returns the IDs of the jobs that have outputs, sealed or being written, in order.
+func (s *Store) Jobs() []job.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.jobs))
 }
 
 // Held returns the attempts of a job whose output is sealed, in task order.

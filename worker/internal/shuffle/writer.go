@@ -82,6 +82,7 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 	}
 	e := &w.m.Extents[len(w.m.Extents)-1]
 	if first != nil {
+		first = first[:min(len(first), job.MaxFirst)]
 		at := len(w.firsts)
 		w.firsts = append(w.firsts, first...)
 		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firsts[at:len(w.firsts):len(w.firsts)]})
