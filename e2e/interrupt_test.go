@@ -1,0 +1,168 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// waiting is a run of probe's job wait that has come to its first closed gate: four of twelve tasks are done.
+type waiting struct {
+	process  *os.Process
+	end      func() result
+	dir, out string
+	args     []string
+}
+
+// startWaiting starts the job wait with two slots and more flags, and blocks until its fifth and sixth task run.
+func startWaiting(t *testing.T, flags ...string) *waiting {
+	t.Helper()
+	w := &waiting{dir: t.TempDir()}
+	w.out = filepath.Join(w.dir, "out")
+	w.args = append([]string{"-slots", "2", "-dir", w.dir, "-out", w.out}, append(flags, "wait")...)
+	w.process, w.end = startProcess(t, "probe", w.args...)
+	for _, i := range []int{4, 5} {
+		await(t, filepath.Join(w.dir, fmt.Sprint("reached-", i)))
+	}
+	return w
+}
+
+// open lets all tasks go on.
+func (w *waiting) open(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, "open"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// interrupt sends what ^C sends, and waits for the end.
+func (w *waiting) interrupt(t *testing.T) result {
+	t.Helper()
+	if err := w.process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	return w.end()
+}
+
+// await waits until a file exists.
+func await(t *testing.T, path string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(30 * time.Second); ; {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s did not appear", path)
+		}
+	}
+}
+
+// visible returns the names in dir that do not begin with a dot.
+func visible(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// TestInterrupt ends a run in the middle. Without a state nothing of it stays.
+func TestInterrupt(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	w := startWaiting(t)
+	w.interrupt(t).failed(t, "interrupt")
+	if entries, err := os.ReadDir(w.out); err != nil || len(entries) > 0 {
+		t.Errorf("the output directory holds %v (%v)", entries, err)
+	}
+	if entries, err := os.ReadDir(temp); err != nil || len(entries) > 0 {
+		t.Errorf("the temporary directory holds %v (%v)", entries, err)
+	}
+}
+
+// TestInterrupt_state ends a run in the middle that keeps its state, and starts it again: it goes on with what was done.
+func TestInterrupt_state(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	w := startWaiting(t, "-state", state)
+	w.interrupt(t).failed(t, "interrupt")
+	if names := visible(t, w.out); len(names) > 0 {
+		t.Errorf("the output directory shows %v", names)
+	}
+	w.open(t)
+	r := run(t, "probe", w.args...).succeeded(t)
+	if done := already(t, r.stderr); done != 4 {
+		t.Errorf("%d tasks were found done, want 4\n%s", done, r.stderr)
+	}
+	if r.stdout != "12\n" {
+		t.Errorf("the run that went on printed %q, want 12 rows", r.stdout)
+	}
+	if names := visible(t, w.out); len(names) != 13 {
+		t.Errorf("the output directory shows %v, want 12 parts and the manifest", names)
+	}
+	if entries, err := os.ReadDir(w.out); err != nil || len(entries) != 13 {
+		t.Errorf("the output directory holds temporary files: %v (%v)", entries, err)
+	}
+}
+
+// TestSharedState starts a second process on the state of a running one. It is refused, and the first does not notice.
+func TestSharedState(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	w := startWaiting(t, "-state", state)
+	run(t, "probe", w.args...).failed(t, state, "in use by another process", fmt.Sprint(w.process.Pid), "directory of its own")
+	run(t, "wordcount", "-state", state, os.Args[0]).failed(t, state, "in use by another process")
+	w.open(t)
+	if r := w.end().succeeded(t); r.stdout != "12\n" {
+		t.Errorf("the first run printed %q, want 12 rows", r.stdout)
+	}
+	// The lock ends with the process, not with a file.
+	if _, err := os.Stat(state); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, "probe", w.args...).succeeded(t); already(t, r.stderr) == 0 {
+		t.Errorf("the state cannot be used again: %s", r.stderr)
+	}
+}
+
+// TestDroppedState gives the state of one job to another: its output must not stay in the new one's way, nor on the disk.
+func TestDroppedState(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	size := func() (n int64) {
+		err := filepath.WalkDir(filepath.Join(state, "worker-1", "jobs"), func(_ string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			fi, err := e.Info()
+			n += fi.Size()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	run(t, "probe", "-state", state, "-bytes", "20000000", "sort").succeeded(t)
+	large := size()
+	r := run(t, "probe", "-state", state, "-bytes", "1000000", "sort").succeeded(t)
+	if !strings.Contains(r.stderr, "of another program, plan, input or parameters; it is dropped") {
+		t.Errorf("the dropped job is not told: %s", r.stderr)
+	}
+	if small := size(); large < 20_000_000 || small > large/4 {
+		t.Errorf("the state holds %d bytes of segments, and held %d of the large job before", small, large)
+	}
+}

@@ -1,0 +1,54 @@
+//go:build unix
+
+// Package script tests what users type and what they read: conversations with the programs, as files in testdata.
+package script
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	// What the programs are made of, so that a change of it ends the go command's cache of the results.
+	_ "github.com/layshaft/layshaft/mapreduce/csvio"
+	_ "github.com/layshaft/layshaft/mapreduce/jsonio"
+	_ "github.com/layshaft/layshaft/mapreduce/memio"
+	_ "github.com/layshaft/layshaft/mapreduce/textio"
+)
+
+var update = flag.Bool("update", false, "write the expected texts in the scripts anew")
+
+// TestScript runs the conversations.
+func TestScript(t *testing.T) {
+	bin := t.TempDir()
+	const module = "github.com/layshaft/layshaft/"
+	if out, err := exec.Command("go", "build", "-o", bin+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for _, v := range os.Environ() { // flags of the programs have defaults there
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") {
+			t.Setenv(name, value) // puts it back
+			_ = os.Unsetenv(name)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("LAYSHAFT_SLOTS", "2") // memory limits are stated for a number of slots
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("condition %q is not known", cond)
+		},
+	})
+}

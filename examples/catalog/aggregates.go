@@ -1,0 +1,50 @@
+package main
+
+import "github.com/layshaft/layshaft/mapreduce"
+
+// categoryAcc is what is known of a category so far: an accumulator of one's own, made of ready parts. Its fields are
+// exported, as it travels between tasks.
+type categoryAcc struct {
+	Products int64
+	Revenue  Cents
+	Brands   mapreduce.Set[string]
+	Prices   mapreduce.QuantileSketch
+}
+
+// categoryAgg is written by hand, which is the fastest: one Add for everything.
+var categoryAgg = mapreduce.Agg[Product, categoryAcc, CategoryStats]{
+	Add: func(a *categoryAcc, x Product) {
+		a.Products++
+		a.Revenue += x.Revenue()
+		a.Brands.Add(x.Brand)
+		a.Prices.Add(float64(x.Price))
+	},
+	Merge: func(a, b *categoryAcc) {
+		a.Products += b.Products
+		a.Revenue += b.Revenue
+		a.Brands.Merge(&b.Brands)
+		a.Prices.Merge(&b.Prices)
+	},
+	Result: func(a *categoryAcc) CategoryStats {
+		return CategoryStats{
+			Products: a.Products,
+			Brands:   int64(a.Brands.Len()),
+			Revenue:  a.Revenue,
+			Median:   Cents(a.Prices.Quantile(0.5)),
+			P90:      Cents(a.Prices.Quantile(0.9)),
+		}
+	},
+	Size: func(a *categoryAcc) int { return a.Brands.Size() + a.Prices.Size() },
+}
+
+// brandAgg says much the same by composing ready aggregates, which is the shortest.
+var brandAgg = mapreduce.Compose5(
+	mapreduce.Count[Product](),
+	mapreduce.CountDistinct(category),
+	mapreduce.Sum(Product.Revenue),
+	mapreduce.Quantiles(func(x Product) float64 { return float64(x.Price) }, 0.5, 0.9),
+	mapreduce.MaxBy(Product.Revenue),
+	func(products, categories int64, revenue Cents, prices []float64, best mapreduce.Maybe[Product]) BrandStats {
+		return BrandStats{products, categories, revenue, Cents(prices[0]), Cents(prices[1]), best.Value.Title}
+	},
+)

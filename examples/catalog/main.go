@@ -1,0 +1,119 @@
+// Command catalog cleans, prices, de-duplicates and reports on a product catalogue, and writes it out again with what each
+// product's category says about it.
+//
+//	go run ./examples/catalog -generate 100000    makes a catalogue of 100,000 product lines
+//	go run ./examples/catalog                     reads it, prints a report, writes the listings
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+const usage = `catalog reports on a product catalogue.
+
+  catalog -generate N [-dir DIR]          make a catalogue of N product lines
+  catalog [-dir DIR] [-out DIR]           read it, print a report, write the listings
+
+`
+
+func main() {
+	mapreduce.Main()
+	log.SetFlags(0)
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), usage)
+		flag.PrintDefaults()
+	}
+	target := mapreduce.Flags(flag.CommandLine)
+	dir := flag.String("dir", filepath.Join(os.TempDir(), "layshaft-catalog"), "read the catalogue from `DIR`, or make it there")
+	out := flag.String("out", "", "write the listings to `DIR` (default listings in -dir)")
+	top := flag.Int("top", 10, "length of the top lists")
+	generate := flag.Int64("generate", 0, "make a catalogue of `N` lines in -dir instead of reading one")
+	seed := flag.Uint64("seed", 1, "seed for -generate; another seed makes another catalogue")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second ^C ends the program at once
+
+	switch {
+	case flag.NArg() > 0:
+		log.Fatalf("catalog: argument %q: only flags are known; see catalog -h", flag.Arg(0))
+	case *generate < 0:
+		log.Fatalf("catalog: -generate %d: use a number above zero", *generate)
+	case *top < 1:
+		log.Fatalf("catalog: -top %d: use a number above zero", *top)
+	case *generate > 0:
+		if _, err := Generate.Collect(ctx, *target, GenerateParams{*generate, *seed, *dir}); err != nil {
+			log.Fatal("catalog: ", err)
+		}
+		return
+	}
+	if _, err := os.Stat(productsDir(*dir)); err != nil {
+		log.Fatalf("catalog: %v; make a catalogue with -generate 100000, or name its place with -dir", err)
+	}
+	if *out == "" {
+		*out = filepath.Join(*dir, "listings")
+	}
+	if target.Quarantine == "" {
+		target.Quarantine = filepath.Join(*dir, "quarantine.jsonl")
+	}
+	err := report(ctx, os.Stdout, *target, Params{
+		Products: productsDir(*dir),
+		Prices:   pricesFile(*dir),
+		Out:      *out,
+		Top:      *top,
+		Rates:    map[string]float64{"EUR": 1, "USD": 0.86, "GBP": 1.15},
+	})
+	if err != nil {
+		log.Fatal("catalog: ", err)
+	}
+}
+
+// report runs the pipeline and prints its named outputs as tables.
+func report(ctx context.Context, w io.Writer, target mapreduce.Target, in Params) error {
+	job, err := Catalog.Start(ctx, target, in)
+	if errors.Is(err, mapreduce.ErrExplained) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer job.Close()
+	if err := job.Wait(); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CATEGORY\tPRODUCTS\tBRANDS\tREVENUE\tMEDIAN\tP90")
+	for c, err := range mapreduce.Rows[categoryLine](job, "categories") {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t%v\t%v\n", c.Key, c.Value.Products, c.Value.Brands, c.Value.Revenue, c.Value.Median, c.Value.P90)
+	}
+	fmt.Fprintln(t, "\nBRAND\tPRODUCTS\tCATEGORIES\tREVENUE\tMEDIAN\tBEST PRODUCT")
+	for b, err := range mapreduce.Rows[brandLine](job, "brands") {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t%v\t%s\n", b.Key, b.Value.Products, b.Value.Categories, b.Value.Revenue, b.Value.Median, b.Value.Best)
+	}
+	fmt.Fprintln(t, "\nPRODUCT\tSKU\tCATEGORY\tREVENUE\tPRICE\tSTOCK")
+	for x, err := range mapreduce.Rows[Product](job, "products") {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%v\t%v\t%d\n", x.Title, x.SKU, x.Category, x.Revenue(), x.Price, x.Stock)
+	}
+	fmt.Fprintf(t, "\nlistings in %s\n", in.Out)
+	return t.Flush()
+}

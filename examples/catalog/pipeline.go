@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/csvio"
+	"github.com/layshaft/layshaft/mapreduce/jsonio"
+)
+
+// Params are what one run depends on.
+type Params struct {
+	Products string             // path, directory or glob of the product files
+	Prices   string             // the same for the price files
+	Out      string             // directory for the listings; empty for none
+	Top      int                // length of the top lists
+	Rates    map[string]float64 // euros for one unit of each known currency
+}
+
+type (
+	categoryLine = mapreduce.KV[string, CategoryStats]
+	brandLine    = mapreduce.KV[string, BrandStats]
+)
+
+// Catalog cleans a product catalogue, reports on it, and writes it out again. Its results are the named outputs categories,
+// brands and products, and the listings in Params.Out.
+var Catalog = mapreduce.Define("catalog", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
+	// Clean each record by itself, and set aside what cannot be repaired.
+	raw := mapreduce.Read(p, jsonio.Rows[Product](in.Products))
+	clean := mapreduce.TryMap(raw, cleaner(p, in.Rates), mapreduce.Named("clean"))
+
+	// The price file is small enough to be held in memory, so the products need not move for this join.
+	overrides := mapreduce.Read(p, csvio.Rows[Override](in.Prices))
+	priced := mapreduce.BroadcastJoin(clean, overrides, sku, func(o Override) string { return o.SKU }, withOverride)
+
+	// A product may be listed more than once. To find out, its lines must meet: the first shuffle.
+	products := mapreduce.Values(mapreduce.ReduceByKey(mapreduce.KeyBy(priced, sku), newer, mapreduce.Named("latest")))
+
+	// Aggregates: only partial sums move.
+	categories := mapreduce.AggregateBy(products, category, categoryAgg, mapreduce.Named("categories"))
+	brands := mapreduce.AggregateBy(products, brand, brandAgg, mapreduce.Named("brands"))
+	mapreduce.Output(p, "categories", mapreduce.SortBy(categories, func(c categoryLine) Cents { return c.Value.Revenue }, mapreduce.Descending()))
+	mapreduce.Output(p, "brands", mapreduce.Top(brands, in.Top, func(b brandLine) Cents { return b.Value.Revenue }))
+	mapreduce.Output(p, "products", mapreduce.Top(products, in.Top, Product.Revenue))
+
+	// A join that shuffles both sides. The left side is held in memory key by key, so it is the one with few records per key.
+	if in.Out != "" {
+		listings := mapreduce.Join(categories, products, func(c categoryLine) string { return c.Key }, category, listing)
+		listings.WriteTo(jsonio.Write[Listing](in.Out))
+	}
+	return mapreduce.Nothing(p)
+}, mapreduce.MaxBadShare(0.02))
+
+func sku(x Product) string      { return x.SKU }
+func brand(x Product) string    { return x.Brand }
+func category(x Product) string { return x.Category }
+
+// cleaner returns a function that repairs a product and converts its price to euros, or sets it aside by Skip. Counters
+// are exact: an attempt that failed and was repeated counts once.
+func cleaner(p *mapreduce.Plan, rates map[string]float64) func(context.Context, Product) (Product, error) {
+	unbranded := mapreduce.NewCounter(p, "brand was missing")
+	oversold := mapreduce.NewCounter(p, "stock was negative")
+	return func(_ context.Context, x Product) (Product, error) {
+		x.Title = strings.TrimSpace(x.Title)
+		x.Currency = strings.ToUpper(x.Currency)
+		if x.Brand == "" {
+			x.Brand = "(none)"
+			unbranded.Add(1)
+		}
+		if x.Stock < 0 {
+			x.Stock = 0
+			oversold.Add(1)
+		}
+		rate, known := rates[x.Currency]
+		switch {
+		case !known:
+			return x, mapreduce.Skip(fmt.Errorf("product %s: currency %q has no rate", x.SKU, x.Currency))
+		case x.Price <= 0:
+			return x, mapreduce.Skip(fmt.Errorf("product %s: price %v is not above zero", x.SKU, x.Price))
+		}
+		x.Price, x.Currency = Cents(math.Round(float64(x.Price)*rate)), "EUR"
+		return x, nil
+	}
+}
+
+// withOverride returns x at its new price. o is nil when the price file does not name the product.
+func withOverride(x Product, o *Override) Product {
+	if o != nil {
+		x.Price = o.Price
+	}
+	return x
+}
+
+// newer returns the line that was updated last; of equal ones the first, as values meet in a fixed order.
+func newer(a, b Product) Product {
+	if b.UpdatedAt.After(a.UpdatedAt) {
+		return b
+	}
+	return a
+}
+
+// listing puts a product and the statistics of its category together.
+func listing(c categoryLine, x Product) Listing {
+	level := float64(x.Price) / float64(max(1, c.Value.Median))
+	return Listing{x, c.Value.Median, math.Round(level*1000) / 1000}
+}

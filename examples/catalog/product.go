@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// Cents is an amount of money in hundredths. Whole cents add up exactly in any order; floats do not.
+type Cents int64
+
+// String writes the amount as 12.34.
+func (c Cents) String() string {
+	sign := ""
+	if c < 0 {
+		sign, c = "-", -c
+	}
+	return fmt.Sprintf("%s%d.%02d", sign, c/100, c%100)
+}
+
+// Product is one line of the product files. The tag decimal has 12.34 read as 1234 cents.
+type Product struct {
+	ID         int64             `json:"id"`
+	SKU        string            `json:"sku"`
+	Title      string            `json:"title"`
+	Brand      string            `json:"brand"`
+	Category   string            `json:"category"`
+	Price      Cents             `json:"price" decimal:"2"`
+	Currency   string            `json:"currency"`
+	Stock      int64             `json:"stock"`
+	Rating     float64           `json:"rating"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	UpdatedAt  time.Time         `json:"updated_at"`
+}
+
+// Revenue is what the stock brings when all of it is sold.
+func (p Product) Revenue() Cents { return p.Price * Cents(p.Stock) }
+
+// Override is one row of the price file: a price in euros that replaces the one of the product file.
+type Override struct {
+	SKU   string `csv:"sku"`
+	Price Cents  `csv:"price" decimal:"2"`
+}
+
+// CategoryStats is what the report says about one category.
+type CategoryStats struct {
+	Products, Brands int64
+	Revenue          Cents
+	Median, P90      Cents // of the prices
+}
+
+// BrandStats is what the report says about one brand.
+type BrandStats struct {
+	Products, Categories int64
+	Revenue              Cents
+	Median, P90          Cents  // of the prices
+	Best                 string // title of the product with the highest revenue
+}
+
+// Listing is one line of the output: a clean product with what its category says about it.
+type Listing struct {
+	Product
+	CategoryMedian Cents   `json:"category_median" decimal:"2"`
+	PriceLevel     float64 `json:"price_level"` // price as a multiple of the median
+}
