@@ -367,6 +367,9 @@ func (j *Job) watch(ctx context.Context) {
 		err = j.finish(ctx)
 	}
 	stopProgress(err)
+	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
+		fmt.Fprintf(j.target.Err, "%d bad records were set aside in %s\n", j.counters[badCounter], j.target.Quarantine)
+	}
 	if err == nil && j.target.Counters {
 		j.printCounters()
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"os"
 	"reflect"
 	"strings"
@@ -36,13 +35,36 @@ func (j *Job) Wait() error {
 	return j.err
 }
 
-// Counters returns the sums over all committed attempts, once the job has ended; nil before.
+// Counters returns the user's counters, summed over all committed attempts, once the job has ended; nil before.
 func (j *Job) Counters() map[string]int64 {
 	select {
 	case <-j.done:
-		return maps.Clone(j.counters)
+		user := map[string]int64{}
+		for k, n := range j.counters {
+			if k[0] != '.' {
+				user[k] = n
+			}
+		}
+		return user
 	default:
 		return nil
+	}
+}
+
+// Totals are the engine's own counts of a job, over committed attempts.
+type Totals struct {
+	Read     int64 // records read from sources
+	Bad      int64 // records set aside; they are in Target.Quarantine
+	Shuffled int64 // bytes written for later stages and for rows
+}
+
+// Totals returns the engine's own counts once the job has ended; zeros before.
+func (j *Job) Totals() Totals {
+	select {
+	case <-j.done:
+		return Totals{Read: j.counters[readCounter], Bad: j.counters[badCounter], Shuffled: j.counters[shuffledCounter]}
+	default:
+		return Totals{}
 	}
 }
 

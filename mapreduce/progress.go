@@ -1,6 +1,8 @@
 package mapreduce
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,13 +23,11 @@ func (j *Job) progress() func(error) {
 	if j.target.Progress == "none" || j.target.Progress == "auto" && !live {
 		return func(error) {}
 	}
-	p := &display{j: j, w: j.target.Err, start: time.Now()}
+	p := &display{j: j, w: j.target.Err, start: time.Now(), began: map[int]time.Time{}}
 	every := 5 * time.Second
 	if live && j.target.Progress == "auto" {
 		p.live, every = true, 200*time.Millisecond
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			p.width = w
-		}
+		p.size = func() (int, int, error) { return term.GetSize(int(f.Fd())) }
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { // ends when the returned function closes stop
@@ -56,8 +56,9 @@ type display struct {
 	w     io.Writer
 	start time.Time
 	live  bool
-	width int
-	lines int // drawn last time
+	size  func() (width, height int, err error) // of the terminal
+	lines int                                   // drawn last time
+	began map[int]time.Time                     // when each stage was first seen to run
 }
 
 func (p *display) show() {
@@ -65,25 +66,44 @@ func (p *display) show() {
 	if !ok {
 		return
 	}
-	records, bytes := p.running()
-	var out strings.Builder
-	if p.live && p.lines > 0 {
-		fmt.Fprintf(&out, "\x1b[%dA", p.lines)
+	width, height := 0, 0
+	if p.live {
+		if w, h, err := p.size(); err == nil {
+			width, height = w, h
+		}
 	}
-	p.lines = 0
+	records, bytes := p.running()
+	var lines []string
+	waiting := 0
 	for i, s := range st.Stages {
-		if !p.live && (s.Done == 0 && s.Running == 0 || s.Done == s.Tasks) {
+		if s.Running > 0 && p.began[i].IsZero() {
+			p.began[i] = time.Now()
+		}
+		active := s.Running > 0 || s.Done > 0 && s.Done < s.Tasks
+		// A screen that is too low shows what is going on; scrolled lines could not be drawn again.
+		if !active && (!p.live || height > 0 && len(st.Stages) > height-2) {
+			if s.Done < s.Tasks {
+				waiting++
+			}
 			continue
 		}
-		line := p.line(i, s, records[i], bytes[i])
-		if p.live {
-			if r := []rune(line); p.width > 0 && len(r) > p.width-1 {
-				line = string(r[:p.width-1])
-			}
-			out.WriteString("\x1b[2K")
+		lines = append(lines, p.line(i, s, records[i], bytes[i]))
+	}
+	if waiting > 0 && p.live {
+		lines = append(lines, fmt.Sprintf("%d more stages wait", waiting))
+	}
+	var out strings.Builder
+	if p.lines > 0 {
+		fmt.Fprintf(&out, "\x1b[%dA\x1b[J", p.lines)
+	}
+	for _, line := range lines {
+		if r := []rune(line); width > 0 && len(r) > width-1 {
+			line = string(r[:width-1])
 		}
 		out.WriteString(line + "\n")
-		p.lines++
+	}
+	if p.live {
+		p.lines = len(lines)
 	}
 	_, _ = io.WriteString(p.w, out.String())
 }
@@ -105,12 +125,14 @@ const barWidth = 20
 func (p *display) line(i int, s coordinator.StageStatus, records, bytes int64) string {
 	records += s.Sum.Counters[consumedCounter]
 	bytes += s.Sum.Counters[consumedBytes]
-	took := time.Since(p.start)
-	filled := 0
-	if s.Tasks > 0 {
-		filled = barWidth * s.Done / s.Tasks
+	share := 0.0
+	if total := p.total(i); total > 0 && s.Done < s.Tasks {
+		share = min(1, float64(bytes)/float64(total))
+	} else if s.Tasks > 0 {
+		share = float64(s.Done) / float64(s.Tasks)
 	}
-	line := fmt.Sprintf("%-24.24s [%s%s] %d/%d tasks", s.Name, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), s.Done, s.Tasks)
+	filled := int(barWidth * share)
+	line := fmt.Sprintf("%2d %-26.26s [%s%s] %d/%d tasks", i, s.Name, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), s.Done, s.Tasks)
 	if s.Running > 0 {
 		line += fmt.Sprintf(", %d running", s.Running)
 	}
@@ -120,10 +142,10 @@ func (p *display) line(i int, s coordinator.StageStatus, records, bytes int64) s
 	if records > 0 {
 		line += fmt.Sprintf("  %s records", countText(records))
 	}
-	if s.Done < s.Tasks && s.Running > 0 && took > time.Second {
+	if took := time.Since(p.began[i]); s.Done < s.Tasks && s.Running > 0 && took > time.Second {
 		line += fmt.Sprintf("  %s/s  %s/s", countText(int64(float64(records)/took.Seconds())), bytesText(int64(float64(bytes)/took.Seconds())))
-		if total := p.total(i); total > 0 && bytes > 0 && bytes < total {
-			line += "  ETA " + (time.Duration(float64(took) * float64(total-bytes) / float64(bytes))).Round(time.Second).String()
+		if left := time.Duration(float64(took) * (1 - share) / max(share, 0.01)); left >= time.Second {
+			line += "  ETA " + left.Round(time.Second).String()
 		}
 	}
 	return line
@@ -142,6 +164,10 @@ func (p *display) end(err error) {
 		p.show()
 	}
 	took := time.Since(p.start).Round(10 * time.Millisecond)
+	if errors.Is(err, context.Canceled) || errors.Is(err, coordinator.ErrStopped) {
+		fmt.Fprintf(p.w, "%s interrupted after %s\n", p.j.ID(), took)
+		return
+	}
 	if err != nil {
 		fmt.Fprintf(p.w, "%s failed after %s\n", p.j.ID(), took)
 		return

@@ -43,12 +43,16 @@ func main() {
 	log.SetFlags(0)
 	target := mapreduce.Flags(flag.CommandLine)
 	out := flag.String("out", "", "write all counts to `DIR`")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: wordcount [FLAGS] 'FILES-OR-GLOBS'...")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if flag.NArg() == 0 {
 		log.Fatal("wordcount: name the files to read, such as 'logs/**/*.txt'")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
 	for c, err := range wordCount.Run(ctx, *target, Params{flag.Args(), *out}) {
 		if err != nil {
 			log.Fatal("wordcount: ", err)
