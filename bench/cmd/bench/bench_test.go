@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestChoose(t *testing.T) {
+	tests := []struct{ args, want string }{ // no names wanted: an error
+		{"all", "w1 w2 w3 w5 startup"},
+		{"w3 w1", "w1 w3"},
+		{"w5 all", "w1 w2 w3 w5 startup"},
+		{"startup startup", "startup"},
+		{"", ""},
+		{"w1 w4", ""},
+	}
+	for _, test := range tests {
+		chosen, err := choose(strings.Fields(test.args))
+		var got []string
+		for _, work := range chosen {
+			got = append(got, work.name)
+		}
+		if strings.Join(got, " ") != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%q: %v, %v; want %q", test.args, got, err, test.want)
+		}
+	}
+}
+
+func TestInput(t *testing.T) {
+	set := t.TempDir()
+	work := workload{set: "s", files: []string{"overrides.csv", "jsonl/*.jsonl"}}
+	if _, err := work.input(set, ""); err == nil || !strings.Contains(err.Error(), doneMark) {
+		t.Errorf("error %v for a set without files, want one that tells how to make it again", err)
+	}
+	if err := os.Mkdir(filepath.Join(set, "jsonl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The overrides come first in the arguments, whatever their name.
+	want := []string{"overrides.csv", "jsonl/a.jsonl", "jsonl/b.jsonl"}
+	for i, name := range want {
+		want[i] = filepath.Join(set, name)
+		if err := os.WriteFile(want[i], make([]byte, 10), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, err := work.input(set, "")
+	if err != nil || strings.Join(in.paths, " ") != strings.Join(want, " ") || in.bytes != 30 {
+		t.Errorf("%v of %d bytes, %v; want %v of 30", in.paths, in.bytes, err, want)
+	}
+	in, err = workload{}.input("", t.TempDir())
+	if err != nil || len(in.paths) != 1 || in.bytes == 0 {
+		t.Errorf("input of its own: %v, %v", in, err)
+	}
+}
+
+func TestGenerateHonoursTheMark(t *testing.T) {
+	data := t.TempDir()
+	gen := filepath.Join(data, "gen")
+	if err := os.WriteFile(gen, []byte("#!/bin/sh\nmkdir -p \"$2\" && echo x >>\"$2/$1\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := &programs{gen: gen}
+	for range 2 {
+		if err := p.generate(t.Context(), data, "text"); err != nil {
+			t.Skip("no shell: ", err)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(data, "text", "text")); err != nil || string(b) != "x\n" {
+		t.Errorf("the set was made %d times, want once (%v)", len(b)/2, err)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for bytes, want := range map[int64]string{14: "14 bytes", 2_289_277: "2 MB", 3_341_000_000: "3.34 GB"} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d: %s, want %s", bytes, got, want)
+		}
+	}
+}

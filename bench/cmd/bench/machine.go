@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// writeMachine says where and of what the figures were taken.
+func writeMachine(ctx context.Context, w io.Writer, p *programs) error {
+	duck := "left out: " + p.noDuck
+	if p.duck != "" {
+		version, err := command(ctx, p.module+"/bench/duck", "go", "list", "-m", "-f", "{{.Version}}", "github.com/duckdb/duckdb-go/v2")
+		if err != nil {
+			return err
+		}
+		duck = "duckdb-go " + version
+	}
+	_, err := fmt.Fprintf(w, "%s, commit %s. %s, %d processors, %s memory, %s, %s. DuckDB: %s. Median (least–most).\n\n",
+		time.Now().Format(time.DateOnly), commit(ctx, p.module), field("/proc/cpuinfo", "model name", runtime.GOARCH), runtime.NumCPU(),
+		memory(), kernel(), runtime.Version(), duck)
+	return err
+}
+
+// commit returns the commit of the sources, marked when they were changed since.
+func commit(ctx context.Context, module string) string {
+	hash, err := command(ctx, module, "git", "rev-parse", "--short", "HEAD")
+	if err != nil {
+		return "unknown"
+	}
+	if changes, err := command(ctx, module, "git", "status", "--porcelain"); err != nil || changes != "" {
+		hash += " with changes"
+	}
+	return hash
+}
+
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
+	}
+	return runtime.GOOS + " " + strings.TrimSpace(string(b))
+}
+
+func memory() string {
+	var kib float64
+	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemTotal", ""), "%f kB", &kib); err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.0f GiB", kib/(1<<20))
+}
+
+// field returns the first value of a name in a file of lines "name: value", or otherwise.
+func field(path, name, otherwise string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return otherwise
+	}
+	for line := range strings.Lines(string(b)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return otherwise
+}

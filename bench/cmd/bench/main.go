@@ -1,0 +1,148 @@
+// Command bench measures Layshaft beside hand-written Go and DuckDB, in turn and in one run, and writes Markdown for bench/RESULTS.md.
+// It makes the data and builds the programs first.
+//
+//	go run ./bench/cmd/bench [FLAGS] w1|w2|w3|w5|startup...
+//	go run ./bench/cmd/bench [FLAGS] all
+//
+// The data, 7 GB for all workloads, stays in $LAYSHAFT_BENCH_DATA, by default in layshaft-bench in the user's cache directory. As much
+// again must be free for outputs and state.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/layshaft/layshaft/bench/internal/compare"
+)
+
+// The names of the programs in the tables.
+const (
+	handWritten = "hand-written"
+	duckDB      = "DuckDB"
+	persisted   = "Layshaft -state"
+	embedded    = "Layshaft"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	rounds := flag.Int("rounds", 5, "`N` rounds that count, after one that does not")
+	skipDuck := flag.Bool("skip-duck", false, "leave DuckDB out")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "bench: usage: bench [FLAGS] all|"+strings.Join(names(), "|")+"...")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	chosen, err := choose(flag.Args())
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, chosen, *rounds, *skipDuck); err != nil {
+		stop()
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, w io.Writer, chosen []workload, rounds int, skipDuck bool) error {
+	data, err := dataDir()
+	if err != nil {
+		return err
+	}
+	p, err := build(ctx, filepath.Join(data, "programs"), skipDuck)
+	if err != nil {
+		return err
+	}
+	for _, set := range []string{"text", "catalog", "sort"} {
+		if slices.ContainsFunc(chosen, func(work workload) bool { return work.set == set }) {
+			if err := p.generate(ctx, data, set); err != nil {
+				return err
+			}
+		}
+	}
+	if err := writeMachine(ctx, w, p); err != nil {
+		return err
+	}
+	for _, work := range chosen {
+		if err := measure(ctx, w, work, data, p, rounds); err != nil {
+			return fmt.Errorf("%s: %w", work.name, err)
+		}
+	}
+	return nil
+}
+
+// dataDir returns where the data is, an absolute path.
+func dataDir() (string, error) {
+	if dir := os.Getenv("LAYSHAFT_BENCH_DATA"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for the data: %w; set LAYSHAFT_BENCH_DATA", err)
+	}
+	return filepath.Join(cache, "layshaft-bench"), nil
+}
+
+// measure measures one workload and writes its section.
+func measure(ctx context.Context, w io.Writer, work workload, data string, p *programs, rounds int) error {
+	dir, err := os.MkdirTemp(data, "run-")
+	if err != nil {
+		return err
+	}
+	input, err := work.input(filepath.Join(data, work.set), dir)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	args := func(program string, flags ...string) []string {
+		return slices.Concat([]string{program}, flags, []string{work.program, "{out}"}, input.paths)
+	}
+	commands := []compare.Command{
+		{Name: handWritten, Args: args(p.limit)},
+		{Name: persisted, Args: args(p.pipelines, "-progress", "none", "-state", "{tmp}/state")},
+		{Name: embedded, Args: args(p.pipelines, "-progress", "none")},
+	}
+	if p.duck != "" {
+		commands = append(commands, compare.Command{Name: duckDB, Args: args(p.duck)})
+	}
+	results, err := compare.Measure(ctx, compare.Config{
+		Rounds: max(rounds, work.rounds),
+		Warmup: 1,
+		Output: work.output,
+		Sync:   true,
+		Dir:    dir,
+		Log:    func(s string) { log.Printf("%s: %s", work.name, s) },
+	}, commands)
+	if errors.Is(err, compare.ErrDiffers) {
+		return err // what differs is kept
+	}
+	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, size(input.bytes), len(input.paths), max(rounds, work.rounds))
+	if err := compare.Markdown(w, results, handWritten, duckDB); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w)
+	return err
+}
+
+func size(bytes int64) string {
+	switch {
+	case bytes < 1e3:
+		return fmt.Sprintf("%d bytes", bytes)
+	case bytes < 1e9:
+		return fmt.Sprintf("%.0f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
+}

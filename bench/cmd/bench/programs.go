@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// programs are the paths of what was built.
+type programs struct {
+	module                string // root of the module
+	gen, limit, pipelines string
+	duck, noDuck          string // one of them is empty: the program, or why there is none
+}
+
+// build builds the programs of this module, and DuckDB's unless it is to be skipped or cannot be built.
+func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
+	mod, err := command(ctx, "", "go", "env", "GOMOD")
+	if err != nil {
+		return nil, err
+	}
+	p := &programs{module: filepath.Dir(mod)}
+	if !strings.HasSuffix(mod, "go.mod") {
+		return nil, errors.New("run it in the Layshaft module: go run ./bench/cmd/bench")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	log.Print("building the programs")
+	const all = "github.com/layshaft/layshaft/bench/cmd/"
+	if _, err := command(ctx, p.module, "go", "build", "-o", dir+string(filepath.Separator), all+"gen", all+"limit", all+"pipelines"); err != nil {
+		return nil, err
+	}
+	exe, err := command(ctx, "", "go", "env", "GOEXE")
+	if err != nil {
+		return nil, err
+	}
+	p.gen, p.limit, p.pipelines = filepath.Join(dir, "gen"+exe), filepath.Join(dir, "limit"+exe), filepath.Join(dir, "pipelines"+exe)
+	if p.noDuck, err = cannotBuildDuck(ctx, skipDuck); err != nil || p.noDuck != "" {
+		log.Printf("without DuckDB: %s", p.noDuck)
+		return p, err
+	}
+	log.Print("building DuckDB's program, which takes minutes the first time")
+	p.duck = filepath.Join(dir, "duck"+exe)
+	_, err = command(ctx, filepath.Join(p.module, "bench", "duck"), "env", "CGO_ENABLED=1", "GOWORK=off", "go", "build", "-o", p.duck, ".")
+	return p, err
+}
+
+// cannotBuildDuck returns why DuckDB's program cannot be built, or nothing.
+func cannotBuildDuck(ctx context.Context, skip bool) (string, error) {
+	if skip {
+		return "skipped by -skip-duck", nil
+	}
+	cc, err := command(ctx, "", "go", "env", "CC")
+	if err != nil {
+		return "", err
+	}
+	if compiler := strings.Fields(cc); len(compiler) > 0 {
+		cc = compiler[0] // flags follow
+	}
+	if _, err := exec.LookPath(cc); err != nil {
+		return fmt.Sprintf("it needs a C compiler, and %s is not here", cc), nil
+	}
+	return "", nil
+}
+
+// doneMark is an empty file in the folder of a data set that is complete.
+const doneMark = ".done"
+
+// generate makes a data set unless it is there.
+func (p *programs) generate(ctx context.Context, data, set string) error {
+	dir := filepath.Join(data, set)
+	mark := filepath.Join(dir, doneMark)
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	log.Printf("making the data set %s in %s", set, dir)
+	if _, err := command(ctx, "", p.gen, set, dir); err != nil {
+		return err
+	}
+	return os.WriteFile(mark, nil, 0o644)
+}
+
+// command runs a program in dir, the current directory when empty, and returns its output without the space around it.
+func command(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

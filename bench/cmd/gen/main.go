@@ -1,0 +1,114 @@
+// Command gen writes the benchmark data. The bytes depend on nothing but this program: the same seed gives the same files on
+// every machine of one architecture (bench/data.sha256 lists them), so that figures taken apart can be compared.
+//
+//	gen text DIR      1 GiB of words in natural frequencies: DIR/part-NN.txt
+//	gen catalog DIR   10 million products: DIR/jsonl/part-NN.jsonl, DIR/csv/part-NN.csv, DIR/overrides.csv
+//	gen sort DIR      1 GiB of 100-byte records: DIR/part-NN.rec
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	seed  = 20240607
+	parts = 16 // files of one data set
+)
+
+// stream returns the random numbers of one stream: every file draws from its own, so files can be made in any order.
+func stream(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+
+func main() {
+	sets := map[string]func(dir string) error{"text": text, "catalog": catalog, "sort": sortable}
+	if len(os.Args) != 3 || sets[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "gen: usage: gen text|catalog|sort DIR")
+		os.Exit(2)
+	}
+	if err := sets[os.Args[1]](os.Args[2]); err != nil {
+		fmt.Fprintf(os.Stderr, "gen: %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}
+
+func text(dir string) error {
+	words := newText()
+	return eachPart(func(part int) error {
+		return create(func(w ...io.Writer) error {
+			return words.write(w[0], part, 64<<20)
+		}, fmt.Sprintf("%s/part-%02d.txt", dir, part))
+	})
+}
+
+func catalog(dir string) error {
+	const rows = 10_000_000
+	c := newCatalog()
+	err := eachPart(func(part int) error {
+		return create(func(w ...io.Writer) error {
+			return c.write(w[0], w[1], part, part*rows/parts, (part+1)*rows/parts)
+		}, fmt.Sprintf("%s/jsonl/part-%02d.jsonl", dir, part), fmt.Sprintf("%s/csv/part-%02d.csv", dir, part))
+	})
+	if err != nil {
+		return err
+	}
+	return create(func(w ...io.Writer) error {
+		return writeOverrides(w[0], rows, 100_000)
+	}, dir+"/overrides.csv")
+}
+
+func sortable(dir string) error {
+	const records = (1 << 30) / recordSize
+	return eachPart(func(part int) error {
+		return create(func(w ...io.Writer) error {
+			return writeRecords(w[0], part, records*part/parts, records*(part+1)/parts)
+		}, fmt.Sprintf("%s/part-%02d.rec", dir, part))
+	})
+}
+
+// eachPart calls write for every part, some at the same time.
+func eachPart(write func(part int) error) error {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for part := range parts {
+		g.Go(func() error { return write(part) })
+	}
+	return g.Wait()
+}
+
+// create makes files and their directories, and lets write fill them.
+func create(write func(w ...io.Writer) error, paths ...string) (err error) {
+	var buffers []*bufio.Writer
+	var writers []io.Writer
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if e := f.Close(); err == nil {
+				err = e
+			}
+		}()
+		b := bufio.NewWriterSize(f, 1<<20)
+		buffers, writers = append(buffers, b), append(writers, b)
+	}
+	if err := write(writers...); err != nil {
+		return err
+	}
+	for _, b := range buffers {
+		if err := b.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

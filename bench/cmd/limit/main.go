@@ -1,0 +1,54 @@
+// Command limit does each benchmark workload as a careful programmer would by hand, for that workload alone: one goroutine a processor,
+// no framework, nothing persisted, no memory limit. It marks what is possible in Go on the machine, and knows its data: see the
+// comment of each workload for what it takes for granted.
+//
+//	limit w1 OUT FILES...             count words
+//	limit w2 OUT FILES...             catalogue report by category
+//	limit w3 OUT FILES...             sort 100-byte records
+//	limit w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//
+// OUT becomes a directory. GOMAXPROCS sets the number of goroutines.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// workers is the number of goroutines that work at the same time.
+var workers = runtime.GOMAXPROCS(0)
+
+func main() {
+	works := map[string]func(out string, files []string) error{"w1": w1, "w2": w2, "w3": w3, "w5": w5}
+	if len(os.Args) < 4 || works[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "limit: usage: limit w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+		os.Exit(2)
+	}
+	debug.SetGCPercent(-1) // the programs allocate what they keep, and end
+	if err := works[os.Args[1]](os.Args[2], os.Args[3:]); err != nil {
+		fmt.Fprintf(os.Stderr, "limit: %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}
+
+// parallel calls work once for each worker, all at the same time.
+func parallel(work func(worker int) error) error {
+	var g errgroup.Group
+	for w := range workers {
+		g.Go(func() error { return work(w) })
+	}
+	return g.Wait()
+}
+
+// create makes a file in the directory out, and that directory.
+func create(out, name string) (*os.File, error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(filepath.Join(out, name))
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"math/bits"
+
+	"github.com/layshaft/layshaft/bench/internal/product"
+)
+
+// categories is a report by category: brands and categories become numbers, and a set of brands is a bitmap of their numbers.
+type categories struct {
+	brand, category *names
+	sums            []categorySum // by number of the category
+}
+
+type categorySum struct {
+	n, value, tenths, max int64
+	brands                []uint64
+}
+
+func newCategories() *categories {
+	return &categories{brand: newNames(1 << 14), category: newNames(1 << 12)}
+}
+
+func (c *categories) sum(category []byte) *categorySum {
+	n := int(c.category.number(category))
+	if n == len(c.sums) {
+		c.sums = append(c.sums, categorySum{brands: make([]uint64, 96)})
+	}
+	return &c.sums[n]
+}
+
+func (s *categorySum) addBrand(n int32) {
+	for int(n>>6) >= len(s.brands) {
+		s.brands = append(s.brands, 0)
+	}
+	s.brands[n>>6] |= 1 << (n & 63)
+}
+
+func (c *categories) addLines(lines []byte) {
+	var p product.Product
+	for i := 0; i < len(lines); {
+		i = product.Parse(lines, i, product.Brand|product.Category|product.Price|product.Stock|product.Rating, &p)
+		s := c.sum(p.Category)
+		s.n++
+		s.value += p.Cents * p.Stock
+		s.tenths += p.Tenths
+		s.max = max(s.max, p.Cents)
+		s.addBrand(c.brand.number(p.Brand))
+	}
+}
+
+func (c *categories) merge(o *categories) {
+	for n, from := range o.sums {
+		s := c.sum([]byte(o.category.keys[n]))
+		s.n += from.n
+		s.value += from.value
+		s.tenths += from.tenths
+		s.max = max(s.max, from.max)
+		for i, set := range from.brands {
+			for ; set != 0; set &= set - 1 {
+				s.addBrand(c.brand.number([]byte(o.brand.keys[i*64+bits.TrailingZeros64(set)])))
+			}
+		}
+	}
+}
+
+// w2 reports by category: products, sum of price times stock in cents, sum of ratings in tenths, highest price, distinct brands.
+func w2(out string, files []string) error {
+	parts := make([]*categories, workers)
+	for w := range parts {
+		parts[w] = newCategories()
+	}
+	if err := eachChunk(files, func(w int, lines []byte) { parts[w].addLines(lines) }); err != nil {
+		return err
+	}
+	all := parts[0]
+	for _, part := range parts[1:] {
+		all.merge(part)
+	}
+	f, err := create(out, "part-00")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	o := bufio.NewWriter(f)
+	for n, s := range all.sums {
+		brands := 0
+		for _, set := range s.brands {
+			brands += bits.OnesCount64(set)
+		}
+		fmt.Fprintf(o, "%s\t%d\t%d\t%d\t%d\t%d\n", all.category.keys[n], s.n, s.value, s.tenths, s.max, brands)
+	}
+	return o.Flush()
+}

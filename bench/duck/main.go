@@ -1,0 +1,65 @@
+// Command duck does the benchmark workloads in DuckDB, an embedded analytical database, through its Go module. It needs a C compiler,
+// and so it is a module of its own.
+//
+//	duck w1 OUT FILES...             count words
+//	duck w2 OUT FILES...             catalogue report by category
+//	duck w3 OUT FILES...             sort lines
+//	duck w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//
+// OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or .parquet. GOMAXPROCS sets the number of
+// threads, and TMPDIR where the database puts what exceeds its memory.
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+)
+
+func main() {
+	if len(os.Args) < 4 || queries[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "duck: usage: duck w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+		os.Exit(2)
+	}
+	query := queries[os.Args[1]](os.Args[3:])
+	if err := run(query, os.Args[2]); err != nil {
+		fmt.Fprintf(os.Stderr, "duck: %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}
+
+// run writes the result of a query as lines of tab-separated columns without quotes.
+func run(query, out string) error {
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // settings are for one connection
+	for _, statement := range []string{
+		fmt.Sprintf("SET threads = %d", runtime.GOMAXPROCS(0)),
+		"SET preserve_insertion_order = false",
+		"SET temp_directory = " + quote(filepath.Join(os.TempDir(), "duckdb")),
+		fmt.Sprintf(`COPY (%s) TO %s (FORMAT csv, HEADER false, DELIMITER E'\t', QUOTE '')`, query, quote(out)),
+	} {
+		if _, err := db.Exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func list(paths []string) string {
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = quote(path)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

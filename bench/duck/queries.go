@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// queries make the query of a workload from its input files.
+var queries = map[string]func(paths []string) string{"w1": w1, "w2": w2, "w3": w3, "w5": w5}
+
+// lines reads text as a table of one column l: CSV with a separator that is in no line.
+func lines(paths []string) string {
+	return fmt.Sprintf(`read_csv(%s, header=false, columns={'l': 'VARCHAR'}, delim='\x01', quote='', escape='', auto_detect=false)`, list(paths))
+}
+
+func products(paths []string) string {
+	switch files := list(paths); filepath.Ext(paths[0]) {
+	case ".parquet":
+		return fmt.Sprintf("read_parquet(%s)", files)
+	case ".csv":
+		return fmt.Sprintf("read_csv(%s, header=true)", files)
+	default:
+		return fmt.Sprintf(`read_json(%s, format='newline_delimited', columns={sku: 'VARCHAR', brand: 'VARCHAR',
+			category: 'VARCHAR', price: 'DECIMAL(12,2)', stock: 'INTEGER', rating: 'DECIMAL(3,1)'})`, files)
+	}
+}
+
+func w1(paths []string) string {
+	return fmt.Sprintf(`SELECT w, count(*)
+		FROM (SELECT unnest(string_split(l, ' ')) AS w FROM %s)
+		WHERE w <> ''
+		GROUP BY w`, lines(paths))
+}
+
+func w2(paths []string) string {
+	return fmt.Sprintf(`SELECT category, count(*), sum((price * 100)::BIGINT * stock)::BIGINT, sum((rating * 10)::BIGINT)::BIGINT,
+			max((price * 100)::BIGINT), count(DISTINCT brand)
+		FROM %s
+		GROUP BY category`, products(paths))
+}
+
+func w3(paths []string) string {
+	return fmt.Sprintf("SELECT l FROM %s ORDER BY l", lines(paths))
+}
+
+func w5(paths []string) string {
+	return fmt.Sprintf(`SELECT brand, count(*), sum((coalesce(o.price, p.price) * 100)::BIGINT * stock)::BIGINT, count(o.price)
+		FROM %s p
+		LEFT JOIN read_csv(%s, header=true, columns={'sku': 'VARCHAR', 'price': 'DECIMAL(12,2)'}) o USING (sku)
+		GROUP BY brand`, products(paths[1:]), quote(paths[0]))
+}
