@@ -97,6 +97,9 @@ const (
 	FailureKind_FAILURE_KIND_CANCELLED FailureKind = 4
 	// FAILURE_KIND_WORKER_LOST: the worker went away or its lease ended.
 	FailureKind_FAILURE_KIND_WORKER_LOST FailureKind = 5
+	// FAILURE_KIND_POISON: a record of the input ended it, and will be set aside when it does so again. It does not count as
+	// a failed attempt.
+	FailureKind_FAILURE_KIND_POISON FailureKind = 6
 )
 
 // Enum value maps for FailureKind.
@@ -108,6 +111,7 @@ var (
 		3: "FAILURE_KIND_INPUT_LOST",
 		4: "FAILURE_KIND_CANCELLED",
 		5: "FAILURE_KIND_WORKER_LOST",
+		6: "FAILURE_KIND_POISON",
 	}
 	FailureKind_value = map[string]int32{
 		"FAILURE_KIND_UNSPECIFIED": 0,
@@ -116,6 +120,7 @@ var (
 		"FAILURE_KIND_INPUT_LOST":  3,
 		"FAILURE_KIND_CANCELLED":   4,
 		"FAILURE_KIND_WORKER_LOST": 5,
+		"FAILURE_KIND_POISON":      6,
 	}
 )
 
@@ -1187,14 +1192,15 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\fMODE_SHUFFLE\x10\x01\x12\x12\n" +
 	"\x0eMODE_BROADCAST\x10\x02\x12\x0e\n" +
 	"\n" +
-	"MODE_RANGE\x10\x03*\xb6\x01\n" +
+	"MODE_RANGE\x10\x03*\xcf\x01\n" +
 	"\vFailureKind\x12\x1c\n" +
 	"\x18FAILURE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16FAILURE_KIND_TRANSIENT\x10\x01\x12\x16\n" +
 	"\x12FAILURE_KIND_FATAL\x10\x02\x12\x1b\n" +
 	"\x17FAILURE_KIND_INPUT_LOST\x10\x03\x12\x1a\n" +
 	"\x16FAILURE_KIND_CANCELLED\x10\x04\x12\x1c\n" +
-	"\x18FAILURE_KIND_WORKER_LOST\x10\x05B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
+	"\x18FAILURE_KIND_WORKER_LOST\x10\x05\x12\x17\n" +
+	"\x13FAILURE_KIND_POISON\x10\x06B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
 
 var (
 	file_layshaft_v1_job_proto_rawDescOnce sync.Once
