@@ -65,12 +65,25 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 			return
 		}
 		defer j.Close()
-		for row, err := range Rows[T](j, "") {
-			if !yield(row, err) || err != nil {
-				return
+		err = nil
+		if t.Verify {
+			err = j.Wait() // no row is shown before the verdict
+		}
+		if err == nil {
+			for row, rowErr := range Rows[T](j, "") {
+				if err = rowErr; err != nil {
+					break
+				}
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if err == nil {
+				err = j.Wait()
 			}
 		}
-		if err := j.Wait(); err != nil {
+		if err != nil {
+			_ = j.Close() // first: the caller may end the process
 			yield(zero, err)
 		}
 	}

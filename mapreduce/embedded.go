@@ -274,6 +274,13 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 			if id == e.spec.ID && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
 				continue
 			}
+			done := 0
+			for i := range st.Stages {
+				done += st.Stages[i].Done
+			}
+			if id != e.spec.ID && st.Outcome == coordinator.JobRunning && done > 0 {
+				return fmt.Errorf("state %s holds the unfinished job %s of another program, plan, input or parameters, with %d tasks done; let that one end, remove the directory, or name another", t.State, id, done)
+			}
 			if id != e.spec.ID {
 				fmt.Fprintf(t.Err, "layshaft: state %s holds job %s of another program, plan, input or parameters; it is dropped\n", t.State, id)
 			}
@@ -301,7 +308,7 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 		return err
 	}
 	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == coordinator.JobDone && !e.complete() {
-		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but some of its output is gone; it runs again\n", t.State, e.spec.ID)
+		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but its output was dropped or is gone; it runs again\n", t.State, e.spec.ID)
 		if err := e.drop(ctx, e.spec.ID); err != nil {
 			return err
 		}
@@ -367,6 +374,9 @@ func (j *Job) watch(ctx context.Context) {
 		err = j.finish(ctx)
 	}
 	stopProgress(err)
+	if err == nil && j.target.Verify && j.target.Progress != "none" {
+		fmt.Fprintf(j.target.Err, "verify: %d tasks ran twice, with the same output\n", j.spec.Tasks())
+	}
 	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
 		fmt.Fprintf(j.target.Err, "%d bad records were set aside in %s\n", j.counters[badCounter], j.target.Quarantine)
 	}

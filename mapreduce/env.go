@@ -179,7 +179,7 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 	}
 	e.bad++
 	limit := e.plan.opts.maxBad
-	if limit == 0 && e.plan.opts.maxShare == 0 {
+	if !e.plan.allowsBad() {
 		return Fatal(fmt.Errorf("%w; mapreduce.MaxBad lets a job go on with bad records", located(q, cause)))
 	}
 	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
@@ -211,6 +211,12 @@ func (q *Quarantined) place() string {
 	return fmt.Sprintf("%s at byte %d", q.Source, q.Offset)
 }
 
+// allowsBad reports whether a job goes on with bad records.
+func (p *Plan) allowsBad() bool { return p.opts.maxBad > 0 || p.opts.maxShare > 0 }
+
+// maxPoison is at how many positions the functions of a job may panic before panics count as failed attempts again.
+const maxPoison = 32
+
 // readSplit runs a source over the attempt's split.
 func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
@@ -228,11 +234,12 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			stack := string(debug.Stack())
-			if e.plan.opts.maxBad > 0 || e.plan.opts.maxShare > 0 {
-				e.shared.markPoison(position{e.stage.number, r.Path, r.Offset, r.Line}, fmt.Errorf("panic: %v", v), stack)
+			kind := job.Transient
+			if e.plan.allowsBad() && e.shared.markPoison(position{e.stage.number, r.Path, r.Offset, r.Line}, fmt.Errorf("panic: %v", v), stack) <= maxPoison {
+				kind = job.Poison
 			}
 			at := Quarantined{Source: r.Path, Offset: r.Offset, Line: r.Line}
-			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: at.place()}
+			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: at.place()}
 		}
 	}()
 	return s.Read(e.ctx, *e.run.Split, r)

@@ -41,8 +41,8 @@ type poisoned struct {
 	stack string
 }
 
-// markPoison counts a panic at a position of the input.
-func (s *shared) markPoison(at position, err error, stack string) {
+// markPoison counts a panic at a position of the input. It returns how many such positions there are.
+func (s *shared) markPoison(at position, err error, stack string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.poison == nil {
@@ -55,6 +55,7 @@ func (s *shared) markPoison(at position, err error, stack string) {
 	}
 	p.times++
 	p.err, p.stack = err, stack
+	return len(s.poison)
 }
 
 // poisoned returns the positions at which a record's function panicked twice, nil when there are none.

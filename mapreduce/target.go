@@ -56,7 +56,7 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.BoolVar(&t.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.BoolVar(&t.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
 	fs.BoolVar(&t.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
-	fs.StringVar(&t.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory)")
+	fs.StringVar(&t.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory, else NAME-quarantine.jsonl here)")
 	for _, name := range []string{"state", "workers", "slots", "memory", "progress", "explain", "verify", "counters", "quarantine"} {
 		env := "LAYSHAFT_" + strings.ToUpper(name)
 		v, set := os.LookupEnv(env)

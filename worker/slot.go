@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -101,7 +102,7 @@ func (w *Worker) codeOf(id job.ID, slot int) (*job.Spec, *job.Program, error) {
 		}
 	}
 	if program == nil {
-		if program, err = w.cfg.Program(id, slot); err != nil {
+		if program, err = w.build(id, slot); err != nil {
 			return nil, nil, fmt.Errorf("code of job %s: %w", id, err)
 		}
 	}
@@ -109,6 +110,16 @@ func (w *Worker) codeOf(id job.ID, slot int) (*job.Spec, *job.Program, error) {
 	c.spec, c.programs[slot] = spec, program
 	w.mu.Unlock()
 	return spec, program, nil
+}
+
+// build makes an instance of a job's code. A panic in it is an error.
+func (w *Worker) build(id job.ID, slot int) (program *job.Program, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: string(debug.Stack())}
+		}
+	}()
+	return w.cfg.Program(id, slot)
 }
 
 // RunAgain runs a task once more and keeps nothing of it but the manifest with its Sum, counters and sink parts, to be

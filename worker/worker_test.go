@@ -271,6 +271,9 @@ func TestBadLaunches(t *testing.T) {
 		if id == "broken" {
 			return nil, &job.Failure{Kind: job.Fatal, Message: "does not compile"}
 		}
+		if id == "panics" {
+			panic("cannot be built")
+		}
 		return &job.Program{}, nil
 	}
 	w, _ := start(t, cfg)
@@ -282,6 +285,7 @@ func TestBadLaunches(t *testing.T) {
 	}{
 		{"unknown", 0, job.Transient, "never heard of it"},
 		{"broken", 0, job.Fatal, "does not compile"},
+		{"panics", 0, job.Transient, "cannot be built"},
 		{"j", 0, job.Fatal, "no stage 0"},
 		{"j", 5, job.Fatal, "no stage 5"},
 		{"../j", 1, job.Transient, "job ID"},

@@ -107,6 +107,7 @@ const (
 	InputLost              // an input could not be read: its producer must run again
 	Cancelled              // the coordinator asked for the end
 	WorkerLost             // the worker went away or its lease ended
+	Poison                 // a record of the input ended it, and will be set aside when it does so again
 )
 
 // String returns the kind in lower case.
@@ -122,6 +123,8 @@ func (k Kind) String() string {
 		return "cancelled"
 	case WorkerLost:
 		return "worker lost"
+	case Poison:
+		return "poison record"
 	}
 	return fmt.Sprintf("kind %d", int(k))
 }

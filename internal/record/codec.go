@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -54,8 +55,9 @@ type op struct {
 }
 
 type program struct {
-	ops []op
-	min int // least bytes of an encoding; zero only for types that carry nothing
+	ops  []op
+	min  int  // least bytes of an encoding; zero only for types that carry nothing
+	done bool // compiled
 }
 
 // Codec encodes and decodes values of type T. It is safe for concurrent use.
@@ -279,6 +281,9 @@ type compiler struct {
 
 func (c *compiler) program(t reflect.Type, path string) (*program, error) {
 	if p, ok := c.open[t]; ok {
+		if !p.done {
+			return within(p, t), nil
+		}
 		return p, nil
 	}
 	p := &program{}
@@ -291,7 +296,26 @@ func (c *compiler) program(t reflect.Type, path string) (*program, error) {
 	for i := range ops {
 		p.min += ops[i].least()
 	}
+	p.done = true
 	return p, nil
+}
+
+// maxDepth is how many values may lie within each other, over all goroutines: their stacks must not overflow, which ends the process.
+const maxDepth = 200_000
+
+// within returns the program of a type inside itself. Values may be endless there.
+func within(p *program, t reflect.Type) *program {
+	depth := new(atomic.Int64)
+	return &program{min: 1, ops: []op{{kind: kOther, n: 1,
+		enc: func(dst []byte, v unsafe.Pointer) []byte {
+			defer depth.Add(-1)
+			if depth.Add(1) > maxDepth {
+				panic(fmt.Errorf("encode %v: more than %d values lie within each other; perhaps one contains itself", t, maxDepth)) // becomes the attempt's failure
+			}
+			return p.append(dst, v)
+		},
+		dec: func(src []byte, v unsafe.Pointer) ([]byte, error) { return p.decode(src, v) },
+	}}}
 }
 
 func (o *op) least() int {

@@ -505,3 +505,45 @@ func BenchmarkDecodeFlat(b *testing.B) {
 		}
 	}
 }
+
+type chain struct {
+	N    int
+	Next *chain
+	All  []chain
+	By   map[string]*chain
+}
+
+// TestDeepAndEndlessValues: a long chain comes back, and a value that contains itself is an error, not the end of the process.
+func TestDeepAndEndlessValues(t *testing.T) {
+	c, err := For[chain]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deep *chain
+	for i := range 50_000 {
+		deep = &chain{N: i, Next: deep}
+	}
+	var back chain
+	if rest, err := c.Decode(c.Append(nil, deep), &back); err != nil || len(rest) > 0 || back.Next.Next.N != 49_997 {
+		t.Errorf("%d left, %v", len(rest), err)
+	}
+	ring := &chain{}
+	ring.Next = ring
+	slice := chain{All: make([]chain, 1)}
+	slice.All[0].All = slice.All
+	mapped := chain{By: map[string]*chain{}}
+	mapped.By["me"] = &mapped
+	for _, endless := range []*chain{ring, &slice, &mapped} {
+		func() {
+			defer func() {
+				if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "one contains itself") {
+					t.Errorf("recovered %v, want an error that says that the value contains itself", v)
+				}
+			}()
+			c.Append(nil, endless)
+		}()
+	}
+	if got := c.Append(nil, &chain{N: 1}); len(got) == 0 { // the depth was counted back
+		t.Error("nothing is encoded afterwards")
+	}
+}

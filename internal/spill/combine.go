@@ -68,6 +68,7 @@ type CombinerConfig[T, A any] struct {
 	Encode    func(dst []byte, a *A) []byte     // encodes an accumulator
 	Partition func(key []byte, hash uint64) int // from 0 to Parts-1. key is good until it returns
 	Parts     int                               // number of partitions
+	Direct    bool                              // look keys up one by one, so that values are folded before AddString returns
 	Limit     int64                             // bytes in memory before a run is written; less than 256 KiB counts as that
 	Output    Append                            // takes the runs
 }
@@ -97,7 +98,7 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	if c.direct {
 		err := c.fold(t, v)
 		c.scratch = c.scratch[:0]
-		c.direct = len(c.flat.mem)+len(c.index.mem) <= small
+		c.direct = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= small
 		return err
 	}
 	c.values[c.queued] = *v

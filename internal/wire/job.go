@@ -163,5 +163,6 @@ var (
 		job.InputLost:  layshaftv1.FailureKind_FAILURE_KIND_INPUT_LOST,
 		job.Cancelled:  layshaftv1.FailureKind_FAILURE_KIND_CANCELLED,
 		job.WorkerLost: layshaftv1.FailureKind_FAILURE_KIND_WORKER_LOST,
+		job.Poison:     layshaftv1.FailureKind_FAILURE_KIND_POISON,
 	}
 )

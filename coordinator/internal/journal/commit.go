@@ -61,7 +61,7 @@ func (j *Journal) commit(f *frame, calls []*call) {
 		}
 		err := j.failed
 		if err == nil {
-			err = j.guard.check(int64(c.bytes))
+			err = j.db.Check(int64(c.bytes))
 		}
 		if err != nil {
 			c.finish(0, fmt.Errorf("journal %s: %w", j.dir, err))
@@ -135,7 +135,7 @@ func (j *Journal) write(f *frame, flags byte) error {
 			}
 		}
 	}
-	j.guard.used()
+	j.db.Wrote()
 	return nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // pair is one key and value as Badger holds it.
@@ -50,7 +52,7 @@ func stored(t testing.TB) (dir string, frames []pair) {
 // inBadger changes a journal behind its back.
 func inBadger(t testing.TB, dir string, fn func(txn *badger.Txn) error) {
 	t.Helper()
-	db, err := openBadger(filepath.Join(dir, "badger"), Options{Log: nopLog, NoSync: true})
+	db, err := state.Open(dir, "badger", state.Options{NoSync: true, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,19 +18,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
-	"github.com/dgraph-io/badger/v4"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 var (
 	// ErrDiskFull means that nothing was written because too little disk space is left. Appending again may work later.
-	ErrDiskFull = errors.New("disk full")
+	ErrDiskFull = state.ErrDiskFull
 	// ErrLocked means that another process has the directory open.
-	ErrLocked = errors.New("in use by another process")
+	ErrLocked = state.ErrLocked
 	// ErrClosed means that the journal was closed.
 	ErrClosed = errors.New("journal closed")
 )
@@ -69,17 +68,15 @@ type Options struct {
 
 // Journal is an open journal. Its methods may be called from many goroutines.
 type Journal struct {
-	dir    string
-	opt    Options
-	log    *slog.Logger
-	unlock func() error // lets another process have the directory
-	db     *badger.DB
-	guard  *guard
-	head   head
-	acked  atomic.Uint64 // last acknowledged event
-	wake   chan struct{} // capacity 1: calls are pending, or closed is set
-	sync   chan struct{} // capacity 1: the head was written and should be synced; closed after the last commit
-	ends   sync.WaitGroup
+	dir   string
+	opt   Options
+	log   *slog.Logger
+	db    *state.DB
+	head  head
+	acked atomic.Uint64 // last acknowledged event
+	wake  chan struct{} // capacity 1: calls are pending, or closed is set
+	sync  chan struct{} // capacity 1: the head was written and should be synced; closed after the last commit
+	ends  sync.WaitGroup
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -134,48 +131,24 @@ func Open(dir string, opt Options) (*Journal, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	if opt.Reserve == 0 {
-		opt.Reserve = 256 << 20
+	j := &Journal{dir: dir, opt: opt, log: opt.Log, wake: make(chan struct{}, 1), sync: make(chan struct{}, 1)}
+	if j.db, err = state.Open(dir, "badger", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log}); err != nil {
+		err = fmt.Errorf("journal %s: %w", dir, err)
+		if errors.Is(err, state.ErrDamaged) {
+			err = fmt.Errorf("%w; restore a copy of the directory, or move it away and submit the jobs again", err)
+		}
+		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "badger"), 0o700); err != nil {
-		return nil, fmt.Errorf("journal: %w; choose a directory that can be made and written", err)
-	}
-	unlock, err := lockDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("journal %s: %w", dir, err)
-	}
-	j := &Journal{
-		dir: dir, opt: opt, log: opt.Log, unlock: unlock,
-		guard: newGuard(dir, opt.Reserve, opt.Log),
-		wake:  make(chan struct{}, 1),
-		sync:  make(chan struct{}, 1),
-	}
-	if err := j.open(); err != nil {
+	if err := j.load(); err != nil {
 		if j.head.file != nil {
 			_ = j.head.file.Close()
 		}
-		if j.db != nil {
-			_ = j.db.Close()
-		}
-		_ = unlock()
+		_ = j.db.Close()
 		return nil, err
 	}
-	j.guard.watch()
 	j.ends.Go(j.commitLoop)
 	j.ends.Go(j.headLoop)
-	j.ends.Go(j.guard.loop)
 	return j, nil
-}
-
-// open opens what Open has locked.
-func (j *Journal) open() (err error) {
-	if err := j.guard.beforeOpen(); err != nil {
-		return fmt.Errorf("journal %s: %w", j.dir, err)
-	}
-	if j.db, err = openBadger(filepath.Join(j.dir, "badger"), j.opt); err != nil {
-		return fmt.Errorf("journal %s: %w; restore a copy of the directory, or move it away and submit the jobs again", j.dir, err)
-	}
-	return j.load()
 }
 
 // Append adds events, in order and next to each other, and returns the number of the last one when all are durable.
@@ -236,11 +209,8 @@ func (j *Journal) Close() error {
 	j.signal()
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
-	j.guard.close()
 	j.ends.Wait()
-	err := j.db.Close()
-	err = errors.Join(err, j.head.close(), j.unlock())
-	if err != nil {
+	if err := errors.Join(j.head.close(), j.db.Close()); err != nil {
 		return fmt.Errorf("journal %s: close: %w", j.dir, err)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	if last := j.Last(); seq < j.snapshot || seq > last {
 		return fmt.Errorf("journal: snapshot of event %d: must be between %d, the last snapshot, and %d, the last event", seq, j.snapshot, last)
 	}
-	err := j.guard.check(int64(len(state)))
+	err := j.db.Check(int64(len(state)))
 	if err == nil {
 		err = j.head.file.Sync() // a snapshot is never newer than the head
 	}
@@ -69,7 +69,7 @@ func (j *Journal) drop(seq uint64) error {
 		}
 	}
 	j.gens = append(keep, generation{n: j.generation().n + 1})
-	j.guard.used()
+	j.db.Wrote()
 	if err := j.db.DropPrefix(prefixes...); err != nil {
 		return j.fail(err)
 	}

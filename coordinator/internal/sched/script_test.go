@@ -138,7 +138,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "done":
 		p.step(t, AttemptDone{Worker: f[3], Attempt: p.attempts(f[1])[0]})
 	case "fail":
-		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled}
+		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled, "poison": job.Poison}
 		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost")}})
 	case "gone":
 		p.step(t, OutputLost{p.attempts(f[1])[0]})

@@ -16,12 +16,6 @@ import (
 // readers of the same producers compute the same boundaries, and all inputs of a reader are cut alike. A boundary is never
 // longer than what manifests hold of first keys, so cutting those short changes no comparison with it.
 func boundaries(cfg Config) ([][]byte, error) {
-	// A block's records lie between its first key and that of the next block: half of them are counted at each. Weights and
-	// total are doubled, to stay whole.
-	type point struct {
-		key    []byte
-		weight int64
-	}
 	var points []point
 	var total int64
 	for i, e := range cfg.Stage.Inputs {
@@ -43,6 +37,9 @@ func boundaries(cfg Config) ([][]byte, error) {
 				}
 				var last int64
 				for _, b := range x.Blocks {
+					if len(points) == maxPoints {
+						points = halved(points)
+					}
 					points = append(points, point{b.First, last + b.Records})
 					last = b.Records
 					total += 2 * b.Records
@@ -54,7 +51,7 @@ func boundaries(cfg Config) ([][]byte, error) {
 	if i := cfg.Launch.Attempt.Task.Index; i < 0 || i >= n {
 		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("task %d of a stage of %d tasks", i, n)}
 	}
-	slices.SortFunc(points, func(a, b point) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(points, byKey)
 	bounds := make([][]byte, n+1)
 	var before int64 // weight of the points in front of at
 	at := 0
@@ -69,6 +66,28 @@ func boundaries(cfg Config) ([][]byte, error) {
 		}
 	}
 	return bounds, nil
+}
+
+// point stands for the records around the first key of a block. A block's records lie between its first key and that of the next
+// block: half of them are counted at each. Weights are doubled, to stay whole.
+type point struct {
+	key    []byte
+	weight int64
+}
+
+func byKey(a, b point) int { return bytes.Compare(a.key, b.key) }
+
+// maxPoints bounds the points that are held at a time: they stand for 16 GB, above which neighbours share a point.
+var maxPoints = 1 << 18
+
+// halved sorts points and joins each two neighbours. The result does not keep the manifests that the keys came from in memory.
+func halved(points []point) []point {
+	slices.SortFunc(points, byKey)
+	for i := range len(points) / 2 {
+		a, b := points[2*i], points[2*i+1]
+		points[i] = point{bytes.Clone(a.key), a.weight + b.weight}
+	}
+	return points[:len(points)/2]
 }
 
 // trimmed cuts the records outside [lo, hi) off the blocks of a sorted run.

@@ -110,7 +110,7 @@ func (s *Store) write(batch []*commit) error {
 		}
 	}
 	if need > 0 {
-		if err := s.guard.check(need); err != nil {
+		if err := s.db.Check(need); err != nil {
 			return err
 		}
 	}
@@ -144,6 +144,7 @@ func (s *Store) write(batch []*commit) error {
 	if err := txn.Commit(); err != nil {
 		return err
 	}
+	s.db.Wrote()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range batch {
@@ -168,6 +169,9 @@ func deletePrefix(txn *badger.Txn, prefix []byte) error {
 	return nil
 }
 
+// stateRoom is what Badger may need to drop a job, in bytes.
+const stateRoom = 64 << 20
+
 // dropNow forgets a job and moves its directory aside, so that the job may come back at once.
 func (s *Store) dropNow(c *commit) error {
 	id := c.attempt.Job
@@ -190,11 +194,11 @@ func (s *Store) dropNow(c *commit) error {
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	if c.trash != "" && s.guard.check(stateRoom) != nil { // Badger needs space to drop, and must not run out of it
+	if c.trash != "" && s.db.Check(stateRoom) != nil { // Badger needs space to drop, and must not run out of it
 		err = os.RemoveAll(c.trash)
 	}
 	err = errors.Join(err, s.db.DropPrefix(jobPrefix(id)))
-	s.guard.layBallast()
+	s.db.Wrote()
 	return err
 }
 

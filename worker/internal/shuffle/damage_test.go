@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -158,15 +159,17 @@ func TestDamagedFiles(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
-	s := open(t, t.TempDir(), Options{Reserve: 100 << 20})
+	var free atomic.Int64
+	free.Store(1 << 40)
+	s := open(t, t.TempDir(), Options{Reserve: 100 << 20, free: func(string) (int64, error) { return free.Load(), nil }})
+	ballast := filepath.Join(s.dir, "ballast")
 	a := attempt("j", 0, 1)
 	w := create(t, s, a)
 	want := fill(t, w, 1, 1000, 500<<10)
 	seal(t, w)
 	small, bulk := create(t, s, attempt("j", 1, 1)), create(t, s, attempt("j", 2, 1))
 	fill(t, small, 1, 1000)
-	free := int64(90 << 20)
-	s.guard.free = func(string) (int64, error) { return free, nil }
+	free.Store(90 << 20)
 	_, err := small.Seal(t.Context(), nil, nil)
 	for what, err := range map[string]error{
 		"Create": func() error { _, err := s.Create(attempt("j", 3, 1)); return err }(),
@@ -185,43 +188,76 @@ func TestDiskFull(t *testing.T) {
 	}
 	bulk.Discard()
 	check(t, s, a, want) // what is committed stays readable
-	if _, err := os.Stat(s.guard.ballastPath()); err != nil {
+	if _, err := os.Stat(ballast); err != nil {
 		t.Errorf("ballast is gone already: %v", err)
 	}
-	free = 10 << 20
+	free.Store(10 << 20)
 	if err := s.CheckSpace(1); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("CheckSpace: %v", err)
 	}
-	if _, err := os.Stat(s.guard.ballastPath()); err == nil {
+	if _, err := os.Stat(ballast); err == nil {
 		t.Error("ballast is still there on a nearly full disk")
 	}
 	if err := errors.Join(s.Drop(a), s.DropJob("j")); err != nil { // dropping must work on a full disk
 		t.Error(err)
 	}
-	free = 1 << 40
+	free.Store(1 << 40)
 	w = create(t, s, a)
 	want = fill(t, w, 1, 1000)
 	seal(t, w)
 	check(t, s, a, want)
 }
 
-func TestOpenOnFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	free := int64(10 << 20)
-	g := newGuard(dir, 1<<20, func(string) (int64, error) {
-		if _, err := os.Stat(filepath.Join(dir, "ballast")); err != nil {
-			return free + ballastBytes, nil
-		}
-		return free, nil
-	})
-	if err := os.WriteFile(g.ballastPath(), nil, 0o644); err != nil {
+// What kill -9 leaves of Badger's files, and files that are cut or gone, must end in a store that works: with all it had, or empty.
+func TestKilledOrDamagedState(t *testing.T) {
+	whole := t.TempDir()
+	s := open(t, whole, Options{})
+	a := attempt("j", 0, 1)
+	w := create(t, s, a)
+	want := fill(t, w, 1, 10000, 200<<10)
+	seal(t, w)
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.beforeOpen(); err != nil {
-		t.Errorf("with ballast: %v, want it to be given up", err)
+	tables, err := filepath.Glob(filepath.Join(whole, "state", "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %q, %v", tables, err)
 	}
-	free = -ballastBytes + 5
-	if err := g.beforeOpen(); !errors.Is(err, ErrDiskFull) {
-		t.Errorf("without ballast: %v, want ErrDiskFull", err)
+	table := filepath.Base(tables[0])
+	for name, c := range map[string]struct {
+		harm func(state string) error
+		kept bool
+	}{
+		"log begun":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, "00099.mem"), nil, 0o600) }, true},
+		"value log begun": {func(dir string) error { return os.WriteFile(filepath.Join(dir, "000099.vlog"), nil, 0o600) }, true},
+		"table cut":       {func(dir string) error { return os.Truncate(filepath.Join(dir, table), 50) }, false},
+		"table empty":     {func(dir string) error { return os.Truncate(filepath.Join(dir, table), 0) }, false},
+		"table gone":      {func(dir string) error { return os.Remove(filepath.Join(dir, table)) }, false},
+		"manifest gone":   {func(dir string) error { return os.Remove(filepath.Join(dir, "MANIFEST")) }, false},
+		"manifest cut":    {func(dir string) error { return os.Truncate(filepath.Join(dir, "MANIFEST"), 5) }, false},
+		"all gone":        {func(dir string) error { return os.RemoveAll(dir) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.harm(filepath.Join(dir, "state")); err != nil {
+				t.Fatal(err)
+			}
+			s := open(t, dir, Options{})
+			if held := s.Held("j"); c.kept != (len(held) == 1) {
+				t.Fatalf("Held = %v", held)
+			}
+			if !c.kept {
+				if got := segments(t, dir); len(got) > 0 {
+					t.Errorf("segments are left: %v", got)
+				}
+				w := create(t, s, a)
+				fill(t, w, 1, 10000, 200<<10)
+				seal(t, w)
+			}
+			check(t, s, a, want)
+		})
 	}
 }

@@ -2,17 +2,9 @@
 
 package shuffle
 
-import (
-	"errors"
-	"math"
-	"os"
-)
+import "os"
 
-// Other systems lack the disk guard, and sync a segment only at its end.
-
-func freeBytes(string) (int64, error) { return math.MaxInt64, nil }
-
-func allocate(string, int64) error { return errors.ErrUnsupported }
+// Other systems sync a segment only at its end.
 
 func startWriteback(*os.File, int64, int64) {}
 

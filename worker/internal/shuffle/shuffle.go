@@ -6,7 +6,7 @@
 // is removed by the next Open.
 //
 // Every byte is checksummed and verified on read; damage is a lost output (a *job.Failure of kind job.InputLost), never a
-// wrong answer. Badger alone neither survives a full disk nor reports damage, so every write passes the disk guard first
+// wrong answer. Badger alone neither survives a full disk nor reports damage, so every write is checked against the free space first
 // and every value carries a checksum of its own over key and content.
 package shuffle
 
@@ -24,17 +24,15 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
-
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // ErrGone means that the store does not hold the output asked for, or holds it no longer.
 var ErrGone = errors.New("output is gone")
 
 // ErrDiskFull means that the disk has too little space left. What is committed stays readable.
-var ErrDiskFull = errors.New("disk full")
+var ErrDiskFull = state.ErrDiskFull
 
 var errClosed = errors.New("block store is closed")
 
@@ -49,6 +47,8 @@ type Options struct {
 	Reserve int64
 	// Log hears of damage and of what Open removed. Nil means silence.
 	Log *slog.Logger
+
+	free func(dir string) (int64, error) // see state.Options.Free
 }
 
 // Store is a block store in one directory, used by one process. Its methods may be called concurrently.
@@ -57,8 +57,7 @@ type Store struct {
 	sync     bool
 	compress bool
 	log      *slog.Logger
-	guard    *guard
-	db       *badger.DB
+	db       *state.DB
 	bufs     sync.Pool // *[]byte: segment buffers
 
 	commits     chan *commit
@@ -85,57 +84,26 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	if opts.Reserve == 0 {
-		opts.Reserve = 256 << 20
-	}
 	if err := os.MkdirAll(filepath.Join(dir, "jobs"), 0o755); err != nil {
 		return nil, fmt.Errorf("block store: %w", err)
 	}
 	s := &Store{
-		dir: dir, sync: opts.Sync, compress: opts.Compress, log: opts.Log, guard: newGuard(dir, opts.Reserve, freeBytes),
+		dir: dir, sync: opts.Sync, compress: opts.Compress, log: opts.Log,
 		commits: make(chan *commit), stop: make(chan struct{}), ended: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
-	if err := s.guard.beforeOpen(); err != nil {
-		return nil, fmt.Errorf("block store: %w", err)
-	}
-	if err := s.openState(); err != nil {
-		return nil, err
+	s.db, err = state.Open(dir, "state", state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,
+		Disposable: true, Log: opts.Log})
+	if err != nil {
+		return nil, fmt.Errorf("block store %s: %w", dir, err)
 	}
 	if err := s.recover(); err != nil {
 		_ = s.db.Close()
 		return nil, fmt.Errorf("block store %s: %w", dir, err)
 	}
-	s.guard.layBallast()
 	go s.commitLoop()
 	return s, nil
-}
-
-// openState opens Badger; a damaged one is replaced by an empty one.
-func (s *Store) openState() (err error) {
-	dir := filepath.Join(s.dir, "state")
-	// Small tables: the defaults take gigabytes. Values stay in the tree, where DropPrefix gives their space back.
-	o := badger.DefaultOptions(dir).WithSyncWrites(s.sync).WithLogger(nil).WithMetricsEnabled(false).
-		WithMemTableSize(16 << 20).WithNumMemtables(2).WithNumCompactors(2).WithValueLogFileSize(64 << 20).
-		WithBlockCacheSize(16 << 20).WithIndexCacheSize(16 << 20).
-		WithCompression(options.None).WithDetectConflicts(false)
-	for again := true; ; again = false {
-		if s.db, err = badger.Open(o); err != nil {
-			return fmt.Errorf("block store %s: %w (is another worker using it? else remove the directory: its tasks run again)", s.dir, err)
-		}
-		if err = s.db.VerifyChecksum(); err == nil {
-			return nil
-		}
-		_ = s.db.Close()
-		if !again {
-			return fmt.Errorf("block store %s: %w", s.dir, err)
-		}
-		s.log.Error("block store damaged, starting empty", "path", s.dir, "err", err)
-		if err = os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("block store %s: %w", s.dir, err)
-		}
-	}
 }
 
 // Close ends the store. Outputs that are not sealed are lost; runs that are open must not be read any more.
@@ -189,7 +157,7 @@ func (s *Store) Holds(a job.Attempt) bool {
 }
 
 // CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve.
-func (s *Store) CheckSpace(need int64) error { return s.guard.check(need) }
+func (s *Store) CheckSpace(need int64) error { return s.db.Check(need) }
 
 // Drop removes the output of an attempt, if there is any. It does not disturb other attempts.
 func (s *Store) Drop(a job.Attempt) error {

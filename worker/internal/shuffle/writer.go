@@ -1,6 +1,7 @@
 package shuffle
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -48,7 +49,7 @@ func (s *Store) Create(a job.Attempt) (*Writer, error) {
 	if err := checkAttempt(a); err != nil {
 		return nil, err
 	}
-	if err := s.guard.check(0); err != nil {
+	if err := s.db.Check(0); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -104,7 +105,7 @@ func (w *Writer) flush() error {
 	if n == 0 {
 		return nil
 	}
-	if err := w.s.guard.check(n); err != nil {
+	if err := w.s.db.Check(n); err != nil {
 		return err
 	}
 	if w.file == nil {
@@ -114,8 +115,7 @@ func (w *Writer) flush() error {
 	}
 	if _, err := w.file.Write(*w.buf); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
-			free, _ := w.s.guard.free(w.s.dir)
-			return w.s.guard.full(free, n, w.s.guard.reserve)
+			return cmp.Or(w.s.db.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
 		}
 		return err
 	}

@@ -1,4 +1,4 @@
-package journal
+package state
 
 import (
 	"errors"
@@ -16,6 +16,7 @@ import (
 type guard struct {
 	dir     string
 	reserve int64                           // bytes; not above zero when nothing is checked
+	room    int64                           // bytes that Badger needs to open and to flush, and those of the ballast
 	free    func(dir string) (int64, error) // bytes that are free
 	log     *slog.Logger
 	work    chan struct{} // capacity 1: Badger has something to do
@@ -26,9 +27,9 @@ type guard struct {
 	held bool // the ballast file is there
 }
 
-func newGuard(dir string, reserve int64, log *slog.Logger) *guard {
+func newGuard(dir string, opt Options) *guard {
 	_, err := os.Stat(filepath.Join(dir, "ballast"))
-	return &guard{dir: dir, reserve: reserve, free: freeBytes, log: log, held: err == nil,
+	return &guard{dir: dir, reserve: opt.Reserve, room: min(opt.Reserve/4, 64<<20), free: opt.Free, log: opt.Log, held: err == nil,
 		work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
@@ -41,14 +42,16 @@ func (g *guard) check(n int64) error {
 	if err != nil {
 		return err
 	}
-	if free < g.reserve+n {
-		return fmt.Errorf("%w: %d MiB are free and %d MiB must stay free; make room on that disk",
-			ErrDiskFull, free>>20, g.reserve>>20)
+	if free-n >= g.reserve {
+		return nil
 	}
-	return nil
+	g.watch()
+	return fmt.Errorf("%w: %s has %.1f MB free, %.1f MB are needed and %.1f MB kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
+		ErrDiskFull, g.dir, float64(free)/1e6, float64(n)/1e6, float64(g.reserve)/1e6)
 }
 
-// beforeOpen makes sure that Badger has room to open: it writes the tables that a killed process left unwritten.
+// beforeOpen makes sure that Badger has room to open, at the cost of the ballast: it writes the tables that a killed process left
+// unwritten.
 func (g *guard) beforeOpen() error {
 	if g.reserve <= 0 {
 		return nil
@@ -58,32 +61,29 @@ func (g *guard) beforeOpen() error {
 	if err != nil {
 		return err
 	}
-	if free < g.reserve/4 {
-		return fmt.Errorf("%w: %d MiB are free and %d MiB are needed to open; make room on that disk", ErrDiskFull, free>>20, g.reserve/4>>20)
+	if free < g.room {
+		return fmt.Errorf("%w: %s has %.1f MB free and %.1f MB are needed to open it; free space there, or choose a directory on a larger disk", ErrDiskFull, g.dir, float64(free)/1e6, float64(g.room)/1e6)
 	}
 	return nil
 }
 
-// watch removes the ballast when half of the reserve is gone, and puts it back when there is room again.
+// watch removes the ballast when most of the reserve is gone, and puts it back when there is room again.
 func (g *guard) watch() {
-	if g.reserve <= 0 {
-		return
-	}
 	free, err := g.free(g.dir)
 	if err != nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	path, size := filepath.Join(g.dir, "ballast"), g.reserve/4
+	path := filepath.Join(g.dir, "ballast")
 	switch {
-	case g.held && free < g.reserve/2:
+	case g.held && free < 2*g.room:
 		g.log.Warn("disk almost full, ballast removed", "dir", g.dir, "free", free)
 		err = os.Remove(path)
 		g.held = false
-	case !g.held && free > g.reserve+2*size:
+	case !g.held && free > g.reserve+2*g.room:
 		g.held = true
-		err = allocate(path, size)
+		err = allocate(path, g.room)
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		g.log.Warn("ballast", "path", path, "err", err)

@@ -1,4 +1,4 @@
-package journal
+package state
 
 import (
 	"encoding/binary"
@@ -15,6 +15,22 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"google.golang.org/protobuf/proto"
 )
+
+// removeEmpty removes log files of no bytes. Badger leaves one when it is killed while it makes or removes a log, and
+// cannot open afterwards.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); err != nil || ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		var info os.FileInfo
+		if info, err = e.Info(); err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return err
+}
 
 // verifyTables checks the ends of Badger's tables in dir before Badger reads them: it panics on a damaged one, in a
 // goroutine of its own, and that would end the process. A new directory passes.

@@ -1,0 +1,87 @@
+package state
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func TestGuard(t *testing.T) {
+	dir := t.TempDir()
+	ballast := filepath.Join(dir, "ballast")
+	var free atomic.Int64
+	g := newGuard(dir, Options{Reserve: 4 << 20, Log: slog.New(slog.DiscardHandler), Free: func(string) (int64, error) { return free.Load(), nil }})
+	steps := []struct {
+		name    string
+		free    int64 // MiB
+		write   error
+		open    error
+		ballast bool
+	}{
+		{"room for all", 100, nil, nil, true},
+		{"at the reserve", 4, ErrDiskFull, nil, true},
+		{"half of it gone", 1, ErrDiskFull, nil, false},
+		{"next to nothing", 0, ErrDiskFull, ErrDiskFull, false},
+		{"some room again", 5, nil, nil, false},
+		{"much room again", 9, nil, nil, true},
+	}
+	for _, s := range steps {
+		free.Store(s.free << 20)
+		if err := g.beforeOpen(); !errors.Is(err, s.open) {
+			t.Errorf("%s: open: %v", s.name, err)
+		}
+		if err := g.check(1); !errors.Is(err, s.write) || err != nil && !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: write: %v", s.name, err)
+		}
+		if got := exists(ballast); got != s.ballast && runtime.GOOS == "linux" {
+			t.Errorf("%s: ballast is there: %v", s.name, got)
+		}
+	}
+}
+
+// A directory whose ballast is what keeps it from being opened gives it up.
+func TestBallastMakesRoomToOpen(t *testing.T) {
+	dir := t.TempDir()
+	ballast := filepath.Join(dir, "ballast")
+	free := int64(0)
+	opt := Options{Reserve: 4 << 20, Log: slog.New(slog.DiscardHandler), Free: func(string) (int64, error) {
+		if exists(ballast) {
+			return free, nil
+		}
+		return free + 1<<20, nil
+	}}
+	if err := os.WriteFile(ballast, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(dir, "db", opt)
+	if err != nil {
+		t.Fatalf("with ballast: %v, want it to be given up", err)
+	}
+	if exists(ballast) {
+		t.Error("the ballast is still there")
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	free = -1
+	if _, err := Open(dir, "db", opt); !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("without ballast: %v, want ErrDiskFull", err)
+	}
+	free = 1 << 40
+	if db, err = Open(dir, "db", opt); err != nil { // the lock was let go
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
