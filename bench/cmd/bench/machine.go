@@ -14,7 +14,7 @@ import (
 func writeMachine(ctx context.Context, w io.Writer, p *programs) error {
 	duck := "left out: " + p.noDuck
 	if p.duck != "" {
-		version, err := command(ctx, p.module+"/bench/duck", "go", "list", "-m", "-f", "{{.Version}}", "github.com/duckdb/duckdb-go/v2")
+		version, err := command(ctx, p.duckModule(), "go", "list", "-m", "-f", "{{.Version}}", "github.com/duckdb/duckdb-go/v2")
 		if err != nil {
 			return err
 		}

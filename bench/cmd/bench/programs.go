@@ -34,7 +34,7 @@ func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
 	}
 	log.Print("building the programs")
 	const all = "github.com/layshaft/layshaft/bench/cmd/"
-	if _, err := command(ctx, p.module, "go", "build", "-o", dir+string(filepath.Separator), all+"gen", all+"limit", all+"pipelines"); err != nil {
+	if err := goBuild(ctx, p.module, "CGO_ENABLED=0", dir+string(filepath.Separator), all+"gen", all+"limit", all+"pipelines"); err != nil {
 		return nil, err
 	}
 	exe, err := command(ctx, "", "go", "env", "GOEXE")
@@ -42,14 +42,31 @@ func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
 		return nil, err
 	}
 	p.gen, p.limit, p.pipelines = filepath.Join(dir, "gen"+exe), filepath.Join(dir, "limit"+exe), filepath.Join(dir, "pipelines"+exe)
-	if p.noDuck, err = cannotBuildDuck(ctx, skipDuck); err != nil || p.noDuck != "" {
+	if p.noDuck, err = cannotBuildDuck(ctx, skipDuck); err != nil {
+		return nil, err
+	}
+	if p.noDuck != "" {
 		log.Printf("without DuckDB: %s", p.noDuck)
-		return p, err
+		return p, nil
 	}
 	log.Print("building DuckDB's program, which takes minutes the first time")
 	p.duck = filepath.Join(dir, "duck"+exe)
-	_, err = command(ctx, filepath.Join(p.module, "bench", "duck"), "env", "CGO_ENABLED=1", "GOWORK=off", "go", "build", "-o", p.duck, ".")
-	return p, err
+	if err := goBuild(ctx, p.duckModule(), "CGO_ENABLED=1", p.duck, "."); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *programs) duckModule() string { return filepath.Join(p.module, "bench", "duck") }
+
+func goBuild(ctx context.Context, module, cgo, to string, packages ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", to}, packages...)...)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOWORK=off", cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s in %s: %w\n%s", cgo, cmd, module, err, out)
+	}
+	return nil
 }
 
 // cannotBuildDuck returns why DuckDB's program cannot be built, or nothing.

@@ -2,42 +2,52 @@ package main
 
 // names numbers distinct keys from 0 in the order of their first appearance.
 type names struct {
-	slots []int32 // number + 1; 0 is free. A power of two, at most half full
+	slots []nameSlot // a power of two, at most half full
 	keys  []string
 }
 
-// newNames makes a table for half as many keys as slots, a power of two, before it grows.
-func newNames(slots int) *names { return &names{slots: make([]int32, slots)} }
+// nameSlot holds the number of a key and half of its hash, so that few keys are looked at in vain.
+type nameSlot struct {
+	half uint32
+	next uint32 // number + 1; 0: free
+}
 
-// find returns a key's number, or -1, and the slot where it is or belongs.
-func (t *names) find(key []byte) (number int32, slot uint64) {
+// newNames makes a table for half as many keys as slots, a power of two, before it grows.
+func newNames(slots int) *names { return &names{slots: make([]nameSlot, slots)} }
+
+// find returns a key's number, or -1.
+func (t *names) find(key []byte) int { return int(t.slot(key, hash(key)).next) - 1 }
+
+// slot returns where a key of that hash is or belongs.
+func (t *names) slot(key []byte, hash uint64) *nameSlot {
 	mask := uint64(len(t.slots) - 1)
-	for h := hash(key); ; h++ {
-		n := t.slots[h&mask] - 1
-		if n < 0 || t.keys[n] == string(key) {
-			return n, h & mask
+	for h := hash; ; h++ {
+		s := &t.slots[h&mask]
+		if s.next == 0 || s.half == uint32(hash>>32) && t.keys[s.next-1] == string(key) {
+			return s
 		}
 	}
 }
 
 // number returns a key's number, a new one if need be.
-func (t *names) number(key []byte) int32 {
-	n, slot := t.find(key)
-	if n < 0 {
-		n = int32(len(t.keys))
-		t.keys = append(t.keys, string(key))
-		t.slots[slot] = n + 1
-		if len(t.keys)*2 > len(t.slots) {
-			t.grow()
-		}
+func (t *names) number(key []byte) int {
+	h := hash(key)
+	s := t.slot(key, h)
+	if s.next > 0 {
+		return int(s.next) - 1
 	}
-	return n
+	t.keys = append(t.keys, string(key))
+	*s = nameSlot{uint32(h >> 32), uint32(len(t.keys))}
+	if len(t.keys)*2 > len(t.slots) {
+		t.grow()
+	}
+	return len(t.keys) - 1
 }
 
 func (t *names) grow() {
-	t.slots = make([]int32, 2*len(t.slots))
+	t.slots = make([]nameSlot, 2*len(t.slots))
 	for n, key := range t.keys {
-		_, slot := t.find([]byte(key))
-		t.slots[slot] = int32(n) + 1
+		h := hash([]byte(key))
+		*t.slot([]byte(key), h) = nameSlot{uint32(h >> 32), uint32(n + 1)}
 	}
 }

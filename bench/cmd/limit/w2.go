@@ -24,15 +24,15 @@ func newCategories() *categories {
 }
 
 func (c *categories) sum(category []byte) *categorySum {
-	n := int(c.category.number(category))
+	n := c.category.number(category)
 	if n == len(c.sums) {
 		c.sums = append(c.sums, categorySum{brands: make([]uint64, 96)})
 	}
 	return &c.sums[n]
 }
 
-func (s *categorySum) addBrand(n int32) {
-	for int(n>>6) >= len(s.brands) {
+func (s *categorySum) addBrand(n int) {
+	for n>>6 >= len(s.brands) {
 		s.brands = append(s.brands, 0)
 	}
 	s.brands[n>>6] |= 1 << (n & 63)

@@ -46,7 +46,7 @@ type brands struct {
 type brandSum struct{ n, value, overridden int64 }
 
 func (b *brands) sum(brand []byte) *brandSum {
-	n := int(b.brand.number(brand))
+	n := b.brand.number(brand)
 	if n == len(b.sums) {
 		b.sums = append(b.sums, brandSum{})
 	}
@@ -58,7 +58,7 @@ func (b *brands) addLines(lines []byte, overrides *prices) {
 	for i := 0; i < len(lines); {
 		i = product.Parse(lines, i, product.SKU|product.Brand|product.Price|product.Stock, &p)
 		s := b.sum(p.Brand)
-		if n, _ := overrides.skus.find(p.SKU); n >= 0 {
+		if n := overrides.skus.find(p.SKU); n >= 0 {
 			p.Cents = overrides.cents[n]
 			s.overridden++
 		}
