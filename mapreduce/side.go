@@ -172,7 +172,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 				}
 				*k = key(r)
 				buf = appendKey(buf[:0], k)
-				if len(l.keys)+len(buf) > math.MaxUint32 {
+				if uint64(len(l.keys)+len(buf)) > math.MaxUint32 {
 					return nil, Fatal(errors.New("its keys take more than 4 GiB; use Join"))
 				}
 				l.keys = append(l.keys, buf...)
