@@ -301,7 +301,7 @@ func (c *compiler) program(t reflect.Type, path string) (*program, error) {
 }
 
 // maxDepth is how many values may lie within each other, over all goroutines: their stacks must not overflow, which ends the process.
-const maxDepth = 200_000
+const maxDepth = 50_000
 
 // within returns the program of a type inside itself. Values may be endless there.
 func within(p *program, t reflect.Type) *program {
