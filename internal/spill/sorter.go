@@ -63,6 +63,7 @@ type Sorter struct {
 	mem     []byte // behind entries
 	used    int64
 	runs    int
+	near    byte // see fetch
 }
 
 // SorterConfig says what a Sorter does.
@@ -153,6 +154,24 @@ func (s *Sorter) record(ref uint64) (key, value []byte) {
 	return c[:k:k], c[k : k+v : k+v]
 }
 
+// fetched is how many records fetch brings near at a time.
+const fetched = 32
+
+// fetch brings the first bytes of records into the processor's cache. In the order of their keys they lie anywhere in memory, and
+// reading them one after the other would wait for each; loads that do not depend on one another are under way together.
+func (s *Sorter) fetch(batch []entry) {
+	var sum byte
+	for _, x := range batch {
+		ref := x.ref & (1<<refPart - 1)
+		c := s.chunks[ref>>chunkBits]
+		at := int(ref & (1<<chunkBits - 1))
+		sum += c[at] + c[min(at+cacheLine, len(c)-1)]
+	}
+	s.near = sum // or the compiler would leave the loads out
+}
+
+const cacheLine = 64
+
 // Flush writes what is left as the last run and frees the memory. The Sorter must not be used afterwards.
 func (s *Sorter) Flush() error {
 	err := s.writeRun()
@@ -194,10 +213,15 @@ func (s *Sorter) writeRun() error {
 		if err := p.at(part); err != nil {
 			return err
 		}
-		for _, x := range e {
-			k, v := s.record(x.ref)
-			if err := p.add(k, v); err != nil {
-				return err
+		for len(e) > 0 {
+			batch := e[:min(len(e), fetched)]
+			e = e[len(batch):]
+			s.fetch(batch)
+			for _, x := range batch {
+				k, v := s.record(x.ref)
+				if err := p.add(k, v); err != nil {
+					return err
+				}
 			}
 		}
 	}
