@@ -24,13 +24,14 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// engine is a coordinator and its workers inside this process: the same cores, block store, codec and journal as on a cluster,
+// embedded is a coordinator and its workers inside this process: the same cores, block store, codec and journal as on a cluster,
 // joined by direct calls.
-type engine struct {
+type embedded struct {
 	coord   *coordinator.Coordinator
 	journal io.Closer // nil without State
 	workers []*worker.Worker
-	temp    string // directory to remove at the end; empty with State
+	temp    string       // directory to remove at the end; empty with State
+	unlock  func() error // of temp
 	cancel  context.CancelCauseFunc
 	end     context.CancelCauseFunc // ends the run, not the job: with State it can go on later
 	group   *errgroup.Group
@@ -72,7 +73,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	e := &engine{spec: spec, end: end, fresh: *spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	e := &embedded{spec: spec, end: end, fresh: *spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
 	if err := e.start(ctx, &t, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
@@ -143,7 +144,7 @@ var executable = sync.OnceValue(func() string {
 })
 
 // start starts the coordinator and the workers. It changes t.Slots when a job that is found in State needs that.
-func (e *engine) start(ctx context.Context, t *Target, build func(context.Context) (*compiled, error)) error {
+func (e *embedded) start(ctx context.Context, t *Target, build func(context.Context) (*compiled, error)) error {
 	log := t.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -151,8 +152,8 @@ func (e *engine) start(ctx context.Context, t *Target, build func(context.Contex
 	dir := t.State
 	if dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp("", "layshaft-"); err != nil {
-			return fmt.Errorf("temporary directory: %w; set TMPDIR or -state to a place that can be written", err)
+		if dir, e.unlock, err = makeTemp(); err != nil {
+			return err
 		}
 		e.temp = dir
 	}
@@ -225,7 +226,7 @@ func (e *engine) start(ctx context.Context, t *Target, build func(context.Contex
 	return nil
 }
 
-func (e *engine) peer(name string) worker.Outputs {
+func (e *embedded) peer(name string) worker.Outputs {
 	for i, w := range e.workers {
 		if name == workerName(i) {
 			return w.Outputs()
@@ -237,7 +238,7 @@ func (e *engine) peer(name string) worker.Outputs {
 // recall looks for the job in the State directory. A job that has begun goes on with the tasks that it was cut into and the memory
 // that its attempts had: an attempt that runs again must cut its output into the same runs and blocks as the one before, because
 // readers choose key ranges from them. Where that memory is more than each slot may take now, fewer slots work.
-func (e *engine) recall(ctx context.Context, t *Target) error {
+func (e *embedded) recall(ctx context.Context, t *Target) error {
 	if t.State == "" {
 		return nil
 	}
@@ -267,7 +268,7 @@ func (e *engine) recall(ctx context.Context, t *Target) error {
 }
 
 // submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
-func (e *engine) submit(ctx context.Context, t Target) error {
+func (e *embedded) submit(ctx context.Context, t Target) error {
 	if t.State != "" {
 		for _, id := range e.coord.Jobs() {
 			st, _ := e.coord.Status(id)
@@ -328,7 +329,7 @@ func (e *engine) submit(ctx context.Context, t Target) error {
 }
 
 // complete reports whether the output of every task is held by a worker.
-func (e *engine) complete() bool {
+func (e *embedded) complete() bool {
 	for s := range e.spec.Stages {
 		for _, p := range e.coord.Commits(e.spec.ID, s) {
 			if p.Worker == "" {
@@ -350,7 +351,7 @@ func (t *Target) slotsOf(i int) int {
 	return n
 }
 
-func (e *engine) drop(ctx context.Context, id job.ID) error {
+func (e *embedded) drop(ctx context.Context, id job.ID) error {
 	if err := e.coord.Drop(ctx, id); err != nil {
 		return err
 	}
@@ -362,131 +363,51 @@ func (e *engine) drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// watch waits for the end of the job and finishes it.
-func (j *Job) watch(ctx context.Context) {
-	defer close(j.done)
-	stopProgress := j.progress()
-	err := j.engine.coord.Wait(ctx, j.spec.ID)
-	if err == nil && j.target.Verify {
-		err = j.verify(ctx)
-	}
-	if err == nil {
-		err = j.finish(ctx)
-	}
-	stopProgress(err)
-	if err == nil && j.target.Verify && j.target.Progress != "none" {
-		fmt.Fprintf(j.target.Err, "verify: %d tasks ran twice, with the same output\n", j.spec.Tasks())
-	}
-	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
-		fmt.Fprintf(j.target.Err, "%d bad records were set aside in %s\n", j.counters[badCounter], j.target.Quarantine)
-	}
-	if err == nil && j.target.Counters {
-		j.printCounters()
-	}
-	// An interrupted run with State goes on later, so what it has made stays.
-	interrupted := ctx.Err() != nil || errors.Is(err, coordinator.ErrStopped)
-	if err != nil && (!interrupted || j.target.State == "") {
-		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
-	}
-	j.err = err
-}
-
-// abandon ends what still runs of a failed job and removes what its sinks have written.
-func (j *Job) abandon(ctx context.Context, why error) error {
-	if err := j.engine.coord.Cancel(ctx, j.spec.ID, why.Error()); err != nil && !errors.Is(err, coordinator.ErrStopped) {
+// abandon ends what still runs of a failed job.
+func (e *embedded) abandon(ctx context.Context, why string) error {
+	if err := e.coord.Cancel(ctx, e.spec.ID, why); err != nil && !errors.Is(err, coordinator.ErrStopped) {
 		return err
 	}
-	for _, w := range j.engine.workers {
-		if err := w.DropJob(j.spec.ID); err != nil { // attempts that still run would write again
+	for _, w := range e.workers {
+		if err := w.DropJob(e.spec.ID); err != nil { // attempts that still run would write again
 			return err
-		}
-	}
-	for _, o := range j.c.plan.outs {
-		if o.sink != nil {
-			if err := o.sink.abandon(ctx, j.ID()); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-func (e *engine) commits(j *Job, stage int) []job.Producer {
-	return e.coord.Commits(j.spec.ID, stage)
+func (e *embedded) wait(ctx context.Context) error { return e.coord.Wait(ctx, e.spec.ID) }
+
+func (e *embedded) status() (coordinator.JobStatus, bool) { return e.coord.Status(e.spec.ID) }
+
+func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
+
+func (e *embedded) lost(a job.Attempt) { e.coord.OutputLost(a) }
+
+func (e *embedded) running() []worker.Running {
+	var all []worker.Running
+	for _, w := range e.workers {
+		all = append(all, w.Progress()...)
+	}
+	return all
 }
 
-func (e *engine) manifest(p job.Producer) (*job.Manifest, error) { return e.workers[0].Manifest(p) }
+func (e *embedded) runAgain(ctx context.Context, l job.Launch) (*job.Manifest, error) {
+	return e.workers[0].RunAgain(ctx, l)
+}
 
-func (e *engine) open(p job.Producer, port int) ([]job.RunReader, error) {
+func (e *embedded) commits(stage int) []job.Producer { return e.coord.Commits(e.spec.ID, stage) }
+
+func (e *embedded) manifest(p job.Producer) (*job.Manifest, error) { return e.workers[0].Manifest(p) }
+
+func (e *embedded) open(p job.Producer, port int) ([]job.RunReader, error) {
 	return e.workers[0].Open(p, port)
-}
-
-// rows hands the values of one task's output to each, as soon as it is committed. An output that is lost while it is read is made again.
-func (e *engine) rows(j *Job, stage, task, port int, each func(value []byte) (bool, error)) (bool, error) {
-	seen, ended := 0, false
-	for {
-		changed := e.coord.Watch(j.spec.ID)
-		st, ok := e.coord.Status(j.spec.ID) // before the commits: those of a job that is done are all there
-		var p job.Producer
-		if ps := e.commits(j, stage); task < len(ps) {
-			p = ps[task]
-		}
-		if p.Worker == "" {
-			if ended || !ok || st.Outcome != coordinator.JobRunning {
-				return false, errEnded
-			}
-			select {
-			case <-changed:
-			case <-j.done:
-				ended = true
-			}
-			continue
-		}
-		n := 0
-		more, err := e.read(p, port, func(v []byte) (bool, error) {
-			if n++; n <= seen {
-				return true, nil
-			}
-			seen++
-			return each(v)
-		})
-		var lost *job.Failure
-		if errors.As(err, &lost) && lost.Kind == job.InputLost {
-			if st, ok := e.coord.Status(j.spec.ID); ok && st.Outcome == coordinator.JobRunning {
-				e.coord.OutputLost(p.Attempt)
-				select {
-				case <-changed:
-				case <-j.done:
-				}
-				continue
-			}
-			if <-j.done; j.err != nil { // what was read is dropped, as the job failed after its last task
-				return false, errEnded
-			}
-		}
-		return more, err
-	}
-}
-
-func (e *engine) read(p job.Producer, port int, each func(value []byte) (bool, error)) (bool, error) {
-	runs, err := e.open(p, port)
-	if err != nil {
-		return false, err
-	}
-	for _, r := range runs {
-		if more, err := values(r, each); err != nil || !more {
-			return more, err
-		}
-	}
-	return true, nil
 }
 
 var errClosed = errors.New("the job was closed")
 
-// close ends the job and frees all that it holds.
-func (e *engine) close(*Job) error { return e.stop() }
-
-func (e *engine) stop() error {
+// stop ends the job and frees all that it holds.
+func (e *embedded) stop() error {
 	e.once.Do(func() {
 		defer e.end(nil)
 		if e.group != nil {
@@ -502,7 +423,7 @@ func (e *engine) stop() error {
 			e.err = errors.Join(e.err, e.journal.Close())
 		}
 		if e.temp != "" {
-			e.err = errors.Join(e.err, os.RemoveAll(e.temp))
+			e.err = errors.Join(e.err, os.RemoveAll(e.temp), e.unlock())
 		}
 		e.ballast = nil
 		if e.release != nil {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
@@ -217,6 +220,15 @@ func (p *Plan) allowsBad() bool { return p.opts.maxBad > 0 || p.opts.maxShare > 
 // maxPoison is at how many positions the functions of a job may panic before panics count as failed attempts again.
 const maxPoison = 32
 
+// traceFirst says on standard error when the process read its first record, for benchmarks of the start. It is nil unless the
+// environment variable LAYSHAFT_TRACE is "first".
+var traceFirst = func() func() {
+	if os.Getenv("LAYSHAFT_TRACE") != "first" {
+		return nil
+	}
+	return sync.OnceFunc(func() { fmt.Fprintf(os.Stderr, "trace: first record at %d\n", time.Now().UnixNano()) })
+}()
+
 // readSplit runs a source over the attempt's split.
 func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
@@ -229,6 +241,14 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 				return
 			}
 			push(t)
+		}
+	}
+	if trace := traceFirst; trace != nil {
+		emit := r.Emit
+		r.Emit = func(t *T) {
+			trace()
+			r.Emit = emit
+			emit(t)
 		}
 	}
 	defer func() {

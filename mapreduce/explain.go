@@ -12,8 +12,8 @@ import (
 
 // explain prints what a run would do.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
-	fmt.Fprintf(w, "job %s: %d stages, %d tasks, %d workers, %d slots, memory %s\n",
-		spec.ID, len(spec.Stages), spec.Tasks(), t.Workers, t.Slots, bytesText(t.Memory))
+	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, plural(len(spec.Stages), "stage"), plural(spec.Tasks(), "task"),
+		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesText(t.Memory))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "STAGE\tTASKS\tINPUT\tSTEPS\tOUTPUT")
 	estimate := make([]int64, len(c.stages)) // bytes that flow through each stage, at most
@@ -24,7 +24,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			for j := range st.Splits {
 				estimate[i] += st.Splits[j].Bytes
 			}
-			input = fmt.Sprintf("%s, %s in %d splits", s.head.read.source, bytesText(estimate[i]), len(st.Splits))
+			input = fmt.Sprintf("%s, %s in %s", s.head.read.source, bytesText(estimate[i]), plural(len(st.Splits), "split"))
 		}
 		for _, e := range s.edges {
 			if e.Mode != job.Broadcast {
@@ -55,9 +55,9 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			case x.n.wide.ranged:
 				output += "sorted runs for " + x.n.label()
 			default:
-				output += fmt.Sprintf("%d partitions for %s", c.partitions(x.n, spec), x.n.label())
+				output += fmt.Sprintf("%s for %s", plural(c.partitions(x.n, spec), "partition"), x.n.label())
 				if x.n.wide.combines {
-					output += ", combined in each task"
+					output += ", 2 tiers: combined in each task, then by partition"
 				}
 			}
 		}
@@ -74,10 +74,17 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			}
 		}
 		for _, n := range slices.Sorted(maps.Keys(notes)) {
-			fmt.Fprintf(w, "stage %d: %d splits: %s\n", i, notes[n], n)
+			fmt.Fprintf(w, "stage %d: %s: %s\n", i, plural(notes[n], "split"), n)
 		}
 	}
 	return nil
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 var edgeText = map[job.Mode]string{

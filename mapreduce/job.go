@@ -20,7 +20,7 @@ type Job struct {
 	c        *compiled
 	spec     *job.Spec
 	target   Target
-	engine   *engine
+	engine   engine
 	done     chan struct{}
 	err      error
 	counters map[string]int64
@@ -70,7 +70,7 @@ func (j *Job) Totals() Totals {
 
 // Close ends the job if it still runs, and frees what it holds; its rows can no longer be read. It blocks until all
 // attempts have ended. Close after Close does nothing.
-func (j *Job) Close() error { return j.engine.close(j) }
+func (j *Job) Close() error { return j.engine.stop() }
 
 // Rows yields the records of the output with the given name, "" for the plan's own rows, in partition order. It may be
 // called while the job runs and blocks for what is not there yet. An error ends the sequence; why the job failed is told by Wait.
@@ -93,7 +93,7 @@ func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
 					return
 				}
 				for task := range j.spec.Stages[s.number].Tasks {
-					more, err := j.engine.rows(j, s.number, task, port, func(value []byte) (bool, error) {
+					more, err := j.rows(s.number, task, port, func(value []byte) (bool, error) {
 						var row T
 						if _, err := codec.Decode(value, &row); err != nil {
 							return false, err
@@ -164,7 +164,7 @@ func (j *Job) finish(ctx context.Context) error {
 	var manifests []*job.Manifest
 	var producers []job.Producer
 	for s := range j.spec.Stages {
-		for _, p := range j.engine.commits(j, s) {
+		for _, p := range j.engine.commits(s) {
 			m, err := j.engine.manifest(p)
 			if err != nil {
 				return err

@@ -62,7 +62,7 @@ type display struct {
 }
 
 func (p *display) show() {
-	st, ok := p.j.engine.coord.Status(p.j.spec.ID)
+	st, ok := p.j.engine.status()
 	if !ok {
 		return
 	}
@@ -111,11 +111,9 @@ func (p *display) show() {
 // running returns the records and bytes consumed by running attempts, by stage.
 func (p *display) running() (records, bytes []int64) {
 	records, bytes = make([]int64, len(p.j.spec.Stages)), make([]int64, len(p.j.spec.Stages))
-	for _, w := range p.j.engine.workers {
-		for _, r := range w.Progress() {
-			records[r.Attempt.Task.Stage] += r.Records
-			bytes[r.Attempt.Task.Stage] += r.Bytes
-		}
+	for _, r := range p.j.engine.running() {
+		records[r.Attempt.Task.Stage] += r.Records
+		bytes[r.Attempt.Task.Stage] += r.Bytes
 	}
 	return records, bytes
 }

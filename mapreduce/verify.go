@@ -17,7 +17,7 @@ func (j *Job) verify(ctx context.Context) error {
 	e := j.engine
 	commits := make([][]job.Producer, len(j.spec.Stages))
 	for s := range commits {
-		commits[s] = e.commits(j, s)
+		commits[s] = e.commits(s)
 	}
 	for s := len(commits) - 1; s >= 0; s-- {
 		st := &j.spec.Stages[s]
@@ -39,7 +39,7 @@ func (j *Job) verify(ctx context.Context) error {
 			for _, edge := range st.Inputs {
 				l.Producers = append(l.Producers, commits[edge.From])
 			}
-			second, err := e.workers[0].RunAgain(ctx, l)
+			second, err := e.runAgain(ctx, l)
 			if err != nil {
 				return fmt.Errorf("verify: stage %d (%s), %s: %w", s, st.Name, where, err)
 			}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -41,7 +42,7 @@ func main() {
 	generate := flag.Int64("generate", 0, "make a catalogue of `N` lines in -dir instead of reading one")
 	seed := flag.Uint64("seed", 1, "seed for -generate; another seed makes another catalogue")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second ^C ends the program at once
 

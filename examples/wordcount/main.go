@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -51,7 +52,7 @@ func main() {
 	if flag.NArg() == 0 {
 		log.Fatal("wordcount: name the files to read, such as 'logs/**/*.txt'")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
 	for c, err := range wordCount.Run(ctx, *target, Params{flag.Args(), *out}) {
 		if err != nil {

@@ -15,9 +15,10 @@ import (
 // badgerLocks says whether Badger has to lock its directory itself.
 const badgerLocks = false
 
-// lockDir locks dir for this process until release. The file in it holds the process ID, for people.
-func lockDir(dir string) (release func() error, err error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+// Lock locks dir for this process until release, by a file in it named LockName, which holds the process ID for people. The
+// error wraps ErrLocked when another process has it.
+func Lock(dir string) (release func() error, err error) {
+	file, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

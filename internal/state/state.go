@@ -51,6 +51,12 @@ type Options struct {
 	Log *slog.Logger
 }
 
+// LockName is the name of the file by which Lock locks a directory.
+const LockName = "lock"
+
+// Locks says whether Lock keeps others out. Where it does not, Badger still does so for its own directories.
+const Locks = !badgerLocks
+
 // DB is an open store.
 type DB struct {
 	*badger.DB
@@ -76,7 +82,7 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 		return nil, fmt.Errorf("%w; choose a directory that can be made and written", err)
 	}
 	db := &DB{guard: newGuard(dir, opt)}
-	if db.unlock, err = lockDir(dir); err != nil {
+	if db.unlock, err = Lock(dir); err != nil {
 		return nil, err
 	}
 	if err = db.guard.beforeOpen(); err == nil {
