@@ -36,6 +36,10 @@ const (
 	Mode_MODE_BROADCAST Mode = 2
 	// MODE_RANGE: task i of n reads the i-th of n key ranges of the producers' sorted runs.
 	Mode_MODE_RANGE Mode = 3
+	// MODE_GROUP: task i reads everything of the producers that were put into group i.
+	Mode_MODE_GROUP Mode = 4
+	// MODE_SINKS: every task reads what the producers' sinks say of what they wrote, and no records.
+	Mode_MODE_SINKS Mode = 5
 )
 
 // Enum value maps for Mode.
@@ -45,12 +49,16 @@ var (
 		1: "MODE_SHUFFLE",
 		2: "MODE_BROADCAST",
 		3: "MODE_RANGE",
+		4: "MODE_GROUP",
+		5: "MODE_SINKS",
 	}
 	Mode_value = map[string]int32{
 		"MODE_UNSPECIFIED": 0,
 		"MODE_SHUFFLE":     1,
 		"MODE_BROADCAST":   2,
 		"MODE_RANGE":       3,
+		"MODE_GROUP":       4,
+		"MODE_SINKS":       5,
 	}
 )
 
@@ -439,7 +447,9 @@ type Stage struct {
 	// max_attempts is how many attempts of one task may fail before the job fails; zero means 4.
 	MaxAttempts int64 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// timeout_nanos is the longest an attempt may run, in nanoseconds; zero means no limit.
-	TimeoutNanos  int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	TimeoutNanos int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	// combine marks a tier: the stage merges outputs near where they are. It has one input, of mode group.
+	Combine       bool `protobuf:"varint,7,opt,name=combine,proto3" json:"combine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,6 +524,13 @@ func (x *Stage) GetTimeoutNanos() int64 {
 		return x.TimeoutNanos
 	}
 	return 0
+}
+
+func (x *Stage) GetCombine() bool {
+	if x != nil {
+		return x.Combine
+	}
+	return false
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.
@@ -607,8 +624,8 @@ func (x *Spec) GetMemory() int64 {
 	return 0
 }
 
-// Producers are the committed attempts of one stage, one per task in task order, and the workers that hold their output.
-// They belong to the job of the launch. There may be a hundred thousand of them, so they are columns of equal length.
+// Producers are the committed attempts of one stage in task order, of all tasks or of those of a group, and the workers that
+// hold their output. They belong to the job of the launch. There may be a hundred thousand of them, so they are columns of equal length.
 type Producers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// stage is the number of the producing stage.
@@ -619,7 +636,9 @@ type Producers struct {
 	Holders []uint32 `protobuf:"varint,3,rep,packed,name=holders,proto3" json:"holders,omitempty"`
 	// attempts has, for each task, the number of its attempt less that of the task before, or less zero for the first one.
 	// A number of zero means that the task has no committed attempt and no holder.
-	Attempts      []int64 `protobuf:"zigzag64,4,rep,packed,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts []int64 `protobuf:"zigzag64,4,rep,packed,name=attempts,proto3" json:"attempts,omitempty"`
+	// gaps has, for each task, how many tasks before it are left out; empty when none is.
+	Gaps          []uint32 `protobuf:"varint,5,rep,packed,name=gaps,proto3" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -678,6 +697,13 @@ func (x *Producers) GetHolders() []uint32 {
 func (x *Producers) GetAttempts() []int64 {
 	if x != nil {
 		return x.Attempts
+	}
+	return nil
+}
+
+func (x *Producers) GetGaps() []uint32 {
+	if x != nil {
+		return x.Gaps
 	}
 	return nil
 }
@@ -1132,26 +1158,28 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12%\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xd0\x01\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xea\x01\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12*\n" +
 	"\x06splits\x18\x03 \x03(\v2\x12.layshaft.v1.SplitR\x06splits\x12)\n" +
 	"\x06inputs\x18\x04 \x03(\v2\x11.layshaft.v1.EdgeR\x06inputs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\x03R\vmaxAttempts\x12#\n" +
-	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\"\x9a\x01\n" +
+	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12\x18\n" +
+	"\acombine\x18\a \x01(\bR\acombine\"\x9a\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x16\n" +
 	"\x06params\x18\x04 \x01(\fR\x06params\x12*\n" +
 	"\x06stages\x18\x05 \x03(\v2\x12.layshaft.v1.StageR\x06stages\x12\x16\n" +
-	"\x06memory\x18\x06 \x01(\x03R\x06memory\"q\n" +
+	"\x06memory\x18\x06 \x01(\x03R\x06memory\"\x85\x01\n" +
 	"\tProducers\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x03R\x05stage\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\rR\aholders\x12\x1a\n" +
-	"\battempts\x18\x04 \x03(\x12R\battempts\"\xbd\x01\n" +
+	"\battempts\x18\x04 \x03(\x12R\battempts\x12\x12\n" +
+	"\x04gaps\x18\x05 \x03(\rR\x04gaps\"\xbd\x01\n" +
 	"\x06Launch\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12(\n" +
 	"\x05split\x18\x02 \x01(\v2\x12.layshaft.v1.SplitR\x05split\x124\n" +
@@ -1186,13 +1214,17 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x03sum\x18\x06 \x01(\x06R\x03sum\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01*R\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01*r\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_SHUFFLE\x10\x01\x12\x12\n" +
 	"\x0eMODE_BROADCAST\x10\x02\x12\x0e\n" +
 	"\n" +
-	"MODE_RANGE\x10\x03*\xcf\x01\n" +
+	"MODE_RANGE\x10\x03\x12\x0e\n" +
+	"\n" +
+	"MODE_GROUP\x10\x04\x12\x0e\n" +
+	"\n" +
+	"MODE_SINKS\x10\x05*\xcf\x01\n" +
 	"\vFailureKind\x12\x1c\n" +
 	"\x18FAILURE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16FAILURE_KIND_TRANSIENT\x10\x01\x12\x16\n" +

@@ -94,6 +94,8 @@ type Event struct {
 	//	*Event_Ended
 	//	*Event_JobDropped
 	//	*Event_Epoch
+	//	*Event_OutputMoved
+	//	*Event_Grouped
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -190,6 +192,24 @@ func (x *Event) GetEpoch() *Epoch {
 	return nil
 }
 
+func (x *Event) GetOutputMoved() *OutputMoved {
+	if x != nil {
+		if x, ok := x.Event.(*Event_OutputMoved); ok {
+			return x.OutputMoved
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGrouped() *Grouped {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Grouped); ok {
+			return x.Grouped
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -224,6 +244,16 @@ type Event_Epoch struct {
 	Epoch *Epoch `protobuf:"bytes,6,opt,name=epoch,proto3,oneof"`
 }
 
+type Event_OutputMoved struct {
+	// output_moved: another worker holds an output now.
+	OutputMoved *OutputMoved `protobuf:"bytes,7,opt,name=output_moved,json=outputMoved,proto3,oneof"`
+}
+
+type Event_Grouped struct {
+	// grouped: the outputs that a combine stage reads were put into groups.
+	Grouped *Grouped `protobuf:"bytes,8,opt,name=grouped,proto3,oneof"`
+}
+
 func (*Event_Submitted) isEvent_Event() {}
 
 func (*Event_Committed) isEvent_Event() {}
@@ -236,11 +266,17 @@ func (*Event_JobDropped) isEvent_Event() {}
 
 func (*Event_Epoch) isEvent_Event() {}
 
+func (*Event_OutputMoved) isEvent_Event() {}
+
+func (*Event_Grouped) isEvent_Event() {}
+
 // Submitted says that a job was accepted.
 type Submitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// spec is the job; it is always set.
-	Spec          *Spec `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	Spec *Spec `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	// options are what was asked for beside it; not set means nothing.
+	Options       *Options `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,6 +318,149 @@ func (x *Submitted) GetSpec() *Spec {
 	return nil
 }
 
+func (x *Submitted) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// Options are what is known of a job beside its Spec.
+type Options struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// priority: a larger number goes first.
+	Priority int64 `protobuf:"varint,1,opt,name=priority,proto3" json:"priority,omitempty"`
+	// interactive: somebody waits, so reserved slots may be used.
+	Interactive bool `protobuf:"varint,2,opt,name=interactive,proto3" json:"interactive,omitempty"`
+	// tags are what a worker must have.
+	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
+	// code is the SHA-256 of the program, in hex; empty when none is needed.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// platform is the program's GOOS/GOARCH.
+	Platform string `protobuf:"bytes,5,opt,name=platform,proto3" json:"platform,omitempty"`
+	// code_size is the size of the program in bytes.
+	CodeSize int64 `protobuf:"varint,6,opt,name=code_size,json=codeSize,proto3" json:"code_size,omitempty"`
+	// code_loader names the loader that the program needs; empty when it is linked statically.
+	CodeLoader string `protobuf:"bytes,7,opt,name=code_loader,json=codeLoader,proto3" json:"code_loader,omitempty"`
+	// detached: the job goes on when its client leaves.
+	Detached bool `protobuf:"varint,8,opt,name=detached,proto3" json:"detached,omitempty"`
+	// owner is who submitted it.
+	Owner string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
+	// client is the volume of files on the client's machine; empty when there are none.
+	Client string `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
+	// submitted_nanos is when it was submitted, in nanoseconds since 1970; zero when that is not known.
+	SubmittedNanos int64 `protobuf:"varint,11,opt,name=submitted_nanos,json=submittedNanos,proto3" json:"submitted_nanos,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Options) Reset() {
+	*x = Options{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Options) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Options) ProtoMessage() {}
+
+func (x *Options) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Options.ProtoReflect.Descriptor instead.
+func (*Options) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Options) GetPriority() int64 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Options) GetInteractive() bool {
+	if x != nil {
+		return x.Interactive
+	}
+	return false
+}
+
+func (x *Options) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Options) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Options) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *Options) GetCodeSize() int64 {
+	if x != nil {
+		return x.CodeSize
+	}
+	return 0
+}
+
+func (x *Options) GetCodeLoader() string {
+	if x != nil {
+		return x.CodeLoader
+	}
+	return ""
+}
+
+func (x *Options) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *Options) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Options) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Options) GetSubmittedNanos() int64 {
+	if x != nil {
+		return x.SubmittedNanos
+	}
+	return 0
+}
+
 // Summary is what the coordinator keeps of a manifest.
 type Summary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,14 +469,16 @@ type Summary struct {
 	// records is the number of records of all extents.
 	Records int64 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
 	// counters are those of the manifest.
-	Counters      map[string]int64 `protobuf:"bytes,3,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Counters map[string]int64 `protobuf:"bytes,3,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// locality says how near to its input it ran; not set when the input is nowhere in particular.
+	Locality      *Locality `protobuf:"bytes,4,opt,name=locality,proto3" json:"locality,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[2]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +490,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[2]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +503,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{2}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Summary) GetBytes() int64 {
@@ -346,6 +527,104 @@ func (x *Summary) GetCounters() map[string]int64 {
 	return nil
 }
 
+func (x *Summary) GetLocality() *Locality {
+	if x != nil {
+		return x.Locality
+	}
+	return nil
+}
+
+// Locality counts attempts by how near to their input they ran, and the bytes of their splits.
+type Locality struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// local attempts ran on a worker that holds the input.
+	Local int64 `protobuf:"varint,1,opt,name=local,proto3" json:"local,omitempty"`
+	// zone attempts ran in the zone of such a worker.
+	Zone int64 `protobuf:"varint,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// remote attempts ran elsewhere.
+	Remote int64 `protobuf:"varint,3,opt,name=remote,proto3" json:"remote,omitempty"`
+	// local_bytes are the split bytes of local attempts.
+	LocalBytes int64 `protobuf:"varint,4,opt,name=local_bytes,json=localBytes,proto3" json:"local_bytes,omitempty"`
+	// zone_bytes are the split bytes of zone attempts.
+	ZoneBytes int64 `protobuf:"varint,5,opt,name=zone_bytes,json=zoneBytes,proto3" json:"zone_bytes,omitempty"`
+	// remote_bytes are the split bytes of remote attempts.
+	RemoteBytes   int64 `protobuf:"varint,6,opt,name=remote_bytes,json=remoteBytes,proto3" json:"remote_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Locality) Reset() {
+	*x = Locality{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Locality) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Locality) ProtoMessage() {}
+
+func (x *Locality) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Locality.ProtoReflect.Descriptor instead.
+func (*Locality) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Locality) GetLocal() int64 {
+	if x != nil {
+		return x.Local
+	}
+	return 0
+}
+
+func (x *Locality) GetZone() int64 {
+	if x != nil {
+		return x.Zone
+	}
+	return 0
+}
+
+func (x *Locality) GetRemote() int64 {
+	if x != nil {
+		return x.Remote
+	}
+	return 0
+}
+
+func (x *Locality) GetLocalBytes() int64 {
+	if x != nil {
+		return x.LocalBytes
+	}
+	return 0
+}
+
+func (x *Locality) GetZoneBytes() int64 {
+	if x != nil {
+		return x.ZoneBytes
+	}
+	return 0
+}
+
+func (x *Locality) GetRemoteBytes() int64 {
+	if x != nil {
+		return x.RemoteBytes
+	}
+	return 0
+}
+
 // Committed says that the output of an attempt is its task's output.
 type Committed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -361,7 +640,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[3]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +652,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[3]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +665,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{3}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Committed) GetAttempt() *Attempt {
@@ -421,7 +700,7 @@ type OutputLost struct {
 
 func (x *OutputLost) Reset() {
 	*x = OutputLost{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[4]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +712,7 @@ func (x *OutputLost) String() string {
 func (*OutputLost) ProtoMessage() {}
 
 func (x *OutputLost) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[4]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +725,7 @@ func (x *OutputLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLost.ProtoReflect.Descriptor instead.
 func (*OutputLost) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{4}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OutputLost) GetAttempt() *Attempt {
@@ -468,14 +747,16 @@ type Ended struct {
 	// task is the one that failed the job; not set means task 0 of stage 0, and has no meaning unless it failed.
 	Task *Task `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	// stages has one entry per stage, in a snapshot only: the tasks of some stages are forgotten by then.
-	Stages        []*Totals `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
+	Stages []*Totals `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
+	// at_nanos is when it ended, in nanoseconds since 1970; zero when that is not known.
+	AtNanos       int64 `protobuf:"varint,6,opt,name=at_nanos,json=atNanos,proto3" json:"at_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ended) Reset() {
 	*x = Ended{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[5]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +768,7 @@ func (x *Ended) String() string {
 func (*Ended) ProtoMessage() {}
 
 func (x *Ended) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[5]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +781,7 @@ func (x *Ended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ended.ProtoReflect.Descriptor instead.
 func (*Ended) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{5}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Ended) GetJob() string {
@@ -538,6 +819,13 @@ func (x *Ended) GetStages() []*Totals {
 	return nil
 }
 
+func (x *Ended) GetAtNanos() int64 {
+	if x != nil {
+		return x.AtNanos
+	}
+	return 0
+}
+
 // Totals is what is left of a stage of an ended job.
 type Totals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -555,7 +843,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[6]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +855,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[6]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +868,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{6}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Totals) GetDone() int64 {
@@ -622,7 +910,7 @@ type JobDropped struct {
 
 func (x *JobDropped) Reset() {
 	*x = JobDropped{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[7]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +922,7 @@ func (x *JobDropped) String() string {
 func (*JobDropped) ProtoMessage() {}
 
 func (x *JobDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[7]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +935,7 @@ func (x *JobDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDropped.ProtoReflect.Descriptor instead.
 func (*JobDropped) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *JobDropped) GetJob() string {
@@ -668,7 +956,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[8]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +968,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[8]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +981,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Epoch) GetN() int64 {
@@ -703,11 +991,130 @@ func (x *Epoch) GetN() int64 {
 	return 0
 }
 
+// OutputMoved says that another worker holds the output of a committed attempt now, because the former one drains.
+type OutputMoved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attempt is whose output it is; it is always set.
+	Attempt *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// worker holds it now.
+	Worker        string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputMoved) Reset() {
+	*x = OutputMoved{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputMoved) ProtoMessage() {}
+
+func (x *OutputMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputMoved.ProtoReflect.Descriptor instead.
+func (*OutputMoved) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *OutputMoved) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *OutputMoved) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+// Grouped says into which group each output was put that a combine stage reads. It holds until the job ends.
+type Grouped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// stage is the number of the combine stage.
+	Stage int64 `protobuf:"varint,2,opt,name=stage,proto3" json:"stage,omitempty"`
+	// groups has the number of the group, from 0, of each task of the producing stage in order.
+	Groups        []uint32 `protobuf:"varint,3,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grouped) Reset() {
+	*x = Grouped{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grouped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grouped) ProtoMessage() {}
+
+func (x *Grouped) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grouped.ProtoReflect.Descriptor instead.
+func (*Grouped) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Grouped) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Grouped) GetStage() int64 {
+	if x != nil {
+		return x.Stage
+	}
+	return 0
+}
+
+func (x *Grouped) GetGroups() []uint32 {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 var File_layshaft_v1_journal_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xd0\x02\n" +
+	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xc1\x03\n" +
 	"\x05Event\x126\n" +
 	"\tsubmitted\x18\x01 \x01(\v2\x16.layshaft.v1.SubmittedH\x00R\tsubmitted\x126\n" +
 	"\tcommitted\x18\x02 \x01(\v2\x16.layshaft.v1.CommittedH\x00R\tcommitted\x12:\n" +
@@ -716,30 +1123,58 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\x05ended\x18\x04 \x01(\v2\x12.layshaft.v1.EndedH\x00R\x05ended\x12:\n" +
 	"\vjob_dropped\x18\x05 \x01(\v2\x17.layshaft.v1.JobDroppedH\x00R\n" +
 	"jobDropped\x12*\n" +
-	"\x05epoch\x18\x06 \x01(\v2\x12.layshaft.v1.EpochH\x00R\x05epochB\a\n" +
-	"\x05event\"2\n" +
+	"\x05epoch\x18\x06 \x01(\v2\x12.layshaft.v1.EpochH\x00R\x05epoch\x12=\n" +
+	"\foutput_moved\x18\a \x01(\v2\x18.layshaft.v1.OutputMovedH\x00R\voutputMoved\x120\n" +
+	"\agrouped\x18\b \x01(\v2\x14.layshaft.v1.GroupedH\x00R\agroupedB\a\n" +
+	"\x05event\"b\n" +
 	"\tSubmitted\x12%\n" +
-	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\"\xb6\x01\n" +
+	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12.\n" +
+	"\aoptions\x18\x02 \x01(\v2\x14.layshaft.v1.OptionsR\aoptions\"\xbc\x02\n" +
+	"\aOptions\x12\x1a\n" +
+	"\bpriority\x18\x01 \x01(\x03R\bpriority\x12 \n" +
+	"\vinteractive\x18\x02 \x01(\bR\vinteractive\x12\x12\n" +
+	"\x04tags\x18\x03 \x03(\tR\x04tags\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x1a\n" +
+	"\bplatform\x18\x05 \x01(\tR\bplatform\x12\x1b\n" +
+	"\tcode_size\x18\x06 \x01(\x03R\bcodeSize\x12\x1f\n" +
+	"\vcode_loader\x18\a \x01(\tR\n" +
+	"codeLoader\x12\x1a\n" +
+	"\bdetached\x18\b \x01(\bR\bdetached\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\x12\x16\n" +
+	"\x06client\x18\n" +
+	" \x01(\tR\x06client\x12'\n" +
+	"\x0fsubmitted_nanos\x18\v \x01(\x03R\x0esubmittedNanos\"\xe9\x01\n" +
 	"\aSummary\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12>\n" +
-	"\bcounters\x18\x03 \x03(\v2\".layshaft.v1.Summary.CountersEntryR\bcounters\x1a;\n" +
+	"\bcounters\x18\x03 \x03(\v2\".layshaft.v1.Summary.CountersEntryR\bcounters\x121\n" +
+	"\blocality\x18\x04 \x01(\v2\x15.layshaft.v1.LocalityR\blocality\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xaf\x01\n" +
+	"\bLocality\x12\x14\n" +
+	"\x05local\x18\x01 \x01(\x03R\x05local\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\x03R\x04zone\x12\x16\n" +
+	"\x06remote\x18\x03 \x01(\x03R\x06remote\x12\x1f\n" +
+	"\vlocal_bytes\x18\x04 \x01(\x03R\n" +
+	"localBytes\x12\x1d\n" +
+	"\n" +
+	"zone_bytes\x18\x05 \x01(\x03R\tzoneBytes\x12!\n" +
+	"\fremote_bytes\x18\x06 \x01(\x03R\vremoteBytes\"\x83\x01\n" +
 	"\tCommitted\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12.\n" +
 	"\asummary\x18\x03 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\"<\n" +
 	"\n" +
 	"OutputLost\x12.\n" +
-	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\xcd\x01\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\xe8\x01\n" +
 	"\x05Ended\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.layshaft.v1.OutcomeR\aoutcome\x12.\n" +
 	"\afailure\x18\x03 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12%\n" +
 	"\x04task\x18\x04 \x01(\v2\x11.layshaft.v1.TaskR\x04task\x12+\n" +
-	"\x06stages\x18\x05 \x03(\v2\x13.layshaft.v1.TotalsR\x06stages\"z\n" +
+	"\x06stages\x18\x05 \x03(\v2\x13.layshaft.v1.TotalsR\x06stages\x12\x19\n" +
+	"\bat_nanos\x18\x06 \x01(\x03R\aatNanos\"z\n" +
 	"\x06Totals\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x16\n" +
 	"\x06failed\x18\x02 \x01(\x03R\x06failed\x12\x1c\n" +
@@ -749,7 +1184,14 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"JobDropped\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x15\n" +
 	"\x05Epoch\x12\f\n" +
-	"\x01n\x18\x01 \x01(\x03R\x01n*_\n" +
+	"\x01n\x18\x01 \x01(\x03R\x01n\"U\n" +
+	"\vOutputMoved\x12.\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\"I\n" +
+	"\aGrouped\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
+	"\x05stage\x18\x02 \x01(\x03R\x05stage\x12\x16\n" +
+	"\x06groups\x18\x03 \x03(\rR\x06groups*_\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
@@ -769,46 +1211,55 @@ func file_layshaft_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_layshaft_v1_journal_proto_goTypes = []any{
-	(Outcome)(0),       // 0: layshaft.v1.Outcome
-	(*Event)(nil),      // 1: layshaft.v1.Event
-	(*Submitted)(nil),  // 2: layshaft.v1.Submitted
-	(*Summary)(nil),    // 3: layshaft.v1.Summary
-	(*Committed)(nil),  // 4: layshaft.v1.Committed
-	(*OutputLost)(nil), // 5: layshaft.v1.OutputLost
-	(*Ended)(nil),      // 6: layshaft.v1.Ended
-	(*Totals)(nil),     // 7: layshaft.v1.Totals
-	(*JobDropped)(nil), // 8: layshaft.v1.JobDropped
-	(*Epoch)(nil),      // 9: layshaft.v1.Epoch
-	nil,                // 10: layshaft.v1.Summary.CountersEntry
-	(*Spec)(nil),       // 11: layshaft.v1.Spec
-	(*Attempt)(nil),    // 12: layshaft.v1.Attempt
-	(*Failure)(nil),    // 13: layshaft.v1.Failure
-	(*Task)(nil),       // 14: layshaft.v1.Task
+	(Outcome)(0),        // 0: layshaft.v1.Outcome
+	(*Event)(nil),       // 1: layshaft.v1.Event
+	(*Submitted)(nil),   // 2: layshaft.v1.Submitted
+	(*Options)(nil),     // 3: layshaft.v1.Options
+	(*Summary)(nil),     // 4: layshaft.v1.Summary
+	(*Locality)(nil),    // 5: layshaft.v1.Locality
+	(*Committed)(nil),   // 6: layshaft.v1.Committed
+	(*OutputLost)(nil),  // 7: layshaft.v1.OutputLost
+	(*Ended)(nil),       // 8: layshaft.v1.Ended
+	(*Totals)(nil),      // 9: layshaft.v1.Totals
+	(*JobDropped)(nil),  // 10: layshaft.v1.JobDropped
+	(*Epoch)(nil),       // 11: layshaft.v1.Epoch
+	(*OutputMoved)(nil), // 12: layshaft.v1.OutputMoved
+	(*Grouped)(nil),     // 13: layshaft.v1.Grouped
+	nil,                 // 14: layshaft.v1.Summary.CountersEntry
+	(*Spec)(nil),        // 15: layshaft.v1.Spec
+	(*Attempt)(nil),     // 16: layshaft.v1.Attempt
+	(*Failure)(nil),     // 17: layshaft.v1.Failure
+	(*Task)(nil),        // 18: layshaft.v1.Task
 }
 var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Event.submitted:type_name -> layshaft.v1.Submitted
-	4,  // 1: layshaft.v1.Event.committed:type_name -> layshaft.v1.Committed
-	5,  // 2: layshaft.v1.Event.output_lost:type_name -> layshaft.v1.OutputLost
-	6,  // 3: layshaft.v1.Event.ended:type_name -> layshaft.v1.Ended
-	8,  // 4: layshaft.v1.Event.job_dropped:type_name -> layshaft.v1.JobDropped
-	9,  // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
-	11, // 6: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
-	10, // 7: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	12, // 8: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
-	3,  // 9: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
-	12, // 10: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
-	0,  // 11: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
-	13, // 12: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
-	14, // 13: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
-	7,  // 14: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
-	3,  // 15: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 1: layshaft.v1.Event.committed:type_name -> layshaft.v1.Committed
+	7,  // 2: layshaft.v1.Event.output_lost:type_name -> layshaft.v1.OutputLost
+	8,  // 3: layshaft.v1.Event.ended:type_name -> layshaft.v1.Ended
+	10, // 4: layshaft.v1.Event.job_dropped:type_name -> layshaft.v1.JobDropped
+	11, // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
+	12, // 6: layshaft.v1.Event.output_moved:type_name -> layshaft.v1.OutputMoved
+	13, // 7: layshaft.v1.Event.grouped:type_name -> layshaft.v1.Grouped
+	15, // 8: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
+	3,  // 9: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
+	14, // 10: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	5,  // 11: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	16, // 12: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
+	4,  // 13: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
+	16, // 14: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
+	0,  // 15: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
+	17, // 16: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
+	18, // 17: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
+	9,  // 18: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
+	4,  // 19: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
+	16, // 20: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_journal_proto_init() }
@@ -824,6 +1275,8 @@ func file_layshaft_v1_journal_proto_init() {
 		(*Event_Ended)(nil),
 		(*Event_JobDropped)(nil),
 		(*Event_Epoch)(nil),
+		(*Event_OutputMoved)(nil),
+		(*Event_Grouped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -831,7 +1284,7 @@ func file_layshaft_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_journal_proto_rawDesc), len(file_layshaft_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
