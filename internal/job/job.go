@@ -44,6 +44,8 @@ const (
 	Shuffle   Mode = iota // task i reads partition i of every producing task
 	Broadcast             // every task reads everything
 	Range                 // task i of n reads the i-th of n key ranges of the producers' sorted runs
+	Group                 // task i reads everything of the producers in group i; see Stage.Combine
+	Sinks                 // every task reads no records but what the producers' sinks wrote; see Run.Sinks
 )
 
 // Edge joins a stage to a stage it reads from. From is the producing stage and is smaller than the
@@ -62,6 +64,12 @@ type Stage struct {
 	Inputs      []Edge        // output of earlier stages it reads; the stage starts when all of them are done
 	MaxAttempts int           // attempts per task before the job fails; zero means 4
 	Timeout     time.Duration // longest an attempt may run; zero means no limit
+
+	// Combine marks a tier: a stage that merges outputs early, near where they are. It has one input edge, of mode Group. When
+	// the producing stage is complete, the coordinator puts each of its outputs into one of Tasks groups: one group per worker
+	// that holds any or, when the producing stage is itself a combine stage, one per zone. Groups without producers are run too,
+	// and write nothing.
+	Combine bool
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.
@@ -90,7 +98,7 @@ type Producer struct {
 }
 
 // Launch asks a worker to run an attempt. Producers holds, for each edge of the stage in order, the
-// committed attempts of the producing stage in task order.
+// committed attempts of the producing stage in task order; for an edge of mode Group those of the task's group only.
 type Launch struct {
 	Attempt   Attempt
 	Split     *Split // nil unless the stage reads a source

@@ -12,11 +12,18 @@ type Program struct {
 
 // Run is all that an attempt may touch. The worker makes one per attempt; the stage function owns it until it returns.
 type Run struct {
-	Attempt  Attempt
-	Tasks    int              // number of tasks of the stage
-	Split    *Split           // nil unless the stage reads a source
-	Inputs   [][]RunReader    // per input number (Edge.Input): sorted runs in a fixed order
-	Output   Output           // where blocks go
+	Attempt Attempt
+	Tasks   int           // number of tasks of the stage
+	Split   *Split        // nil unless the stage reads a source
+	Inputs  [][]RunReader // per input number (Edge.Input): sorted runs in a fixed order
+	Output  Output        // where blocks go
+
+	// Part opens the runs of one partition of all producers that Group edges name, in order of edge, producing task and run. It
+	// closes those of the call before. It is nil when the stage has no such edge.
+	Part func(part int) ([]RunReader, error)
+	// Sinks has, for each producer that Sinks edges name, in order of edge and task, what its sinks wrote: Manifest.Sink.
+	Sinks [][][]byte
+
 	Memory   int64            // bytes that the attempt may hold before it spills
 	Temp     func() Scratch   // makes a scratch file that is removed when the attempt ends
 	Counters map[string]int64 // filled by the stage function

@@ -34,7 +34,11 @@ func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
 		l.Split = &st.spec.Splits[r.t.Index]
 	}
 	for _, e := range st.spec.Inputs {
-		l.Producers = append(l.Producers, s.list(r.j, e.From))
+		producers := s.list(r.j, e.From)
+		if e.Mode == job.Group {
+			producers = pickOut(producers, st.members[r.t.Index])
+		}
+		l.Producers = append(l.Producers, producers)
 	}
 	s.emit(Launch{Worker: w.id, Launch: l, Speculative: speculative})
 }
@@ -45,10 +49,12 @@ func (s *Scheduler) attach(w *worker, r ref, n int) *attempt {
 	a.el = st.running.PushBack(a)
 	t.run = a
 	w.running = append(w.running, a)
-	r.j.running++
-	s.running++
+	if !r.j.options.Interactive {
+		w.ordinary++
+	}
+	s.adjust(r.j, 0, 1)
 	s.move(r, running)
-	s.withdraw(w)
+	s.place(w)
 	return a
 }
 
@@ -60,8 +66,7 @@ func (s *Scheduler) detach(a *attempt) bool {
 	}
 	a.stage().running.Remove(a.el)
 	a.el = nil
-	a.j.running--
-	s.running--
+	s.adjust(a.j, 0, -1)
 	t := a.task()
 	for p := &t.run; *p != nil; p = &(*p).also {
 		if *p == a {
@@ -82,8 +87,13 @@ func (s *Scheduler) cancel(a *attempt) {
 func (s *Scheduler) remove(w *worker, a *attempt) {
 	if i := slices.Index(w.running, a); i >= 0 {
 		w.running = slices.Delete(w.running, i, i+1)
+		if !a.j.options.Interactive {
+			w.ordinary--
+		}
 	}
-	s.offer(w)
+	if s.offer(w); w.drain != nil && len(w.running) == 0 {
+		s.drainAt = s.now // is that all?
+	}
 }
 
 // issued says whether an attempt number may have been given to a worker.
@@ -140,7 +150,9 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 	default:
 		w.strikes = 0
 		t.kept, t.n = n, max(t.n, n)
+		ev.Summary.Locality = s.locality(w, st, r.t.Index)
 		st.add(t, ev.Summary)
+		st.sizes.put(len(st.tasks), r.t.Index, ev.Parts)
 		if since.Before(s.now) {
 			st.took.add(s.now.Sub(since))
 		}
@@ -157,6 +169,7 @@ func (st *stage) add(t *task, sum Summary) {
 	t.seen = true
 	st.sum.Bytes += sum.Bytes
 	st.sum.Records += sum.Records
+	st.sum.Locality.add(sum.Locality)
 	for k, v := range sum.Counters {
 		if st.sum.Counters == nil {
 			st.sum.Counters = map[string]int64{}
@@ -172,6 +185,7 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	}
 	a := w.find(ev.Attempt)
 	if a == nil {
+		s.notMoved(w, ev.Attempt)
 		return
 	}
 	s.remove(w, a)
@@ -187,7 +201,7 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 		return
 	case f.Kind == job.InputLost && len(f.Lost) > 0:
 		for _, l := range f.Lost {
-			if l.Job == a.id.Job {
+			if l.Job == a.id.Job && !s.movedSince(l, a) {
 				s.outputLost(l)
 			}
 		}

@@ -17,7 +17,7 @@ func (s *Scheduler) Audit() []string {
 			asleep[r.ref] = true
 		}
 	}
-	launchable, attempts := 0, 0
+	attempts, inLine, fresh := 0, 0, 0
 	for _, j := range s.active {
 		jobLaunchable, jobRunning, open := 0, 0, 0
 		for k, st := range j.stages {
@@ -89,11 +89,24 @@ func (s *Scheduler) Audit() []string {
 		if open == 0 && !s.settling {
 			complain("job %s has nothing left to do and has not ended", j.spec.ID)
 		}
-		launchable += jobLaunchable
 		attempts += jobRunning
+		met := false
+		for _, w := range s.workers {
+			met = met || w.drain == nil && w.kind.meets[j.need]
+		}
+		if met != j.need.met || (j.launchable > 0 && met) != j.inLine {
+			complain("job %s: some worker will do: %v, noted %v; in line: %v", j.spec.ID, met, j.need.met, j.inLine)
+		}
+		if j.inLine {
+			inLine++
+		}
+		if j.fresh {
+			fresh++
+		}
 	}
-	if launchable != s.launchable || attempts != s.running {
-		complain("launchable and running are %d %d, counted %d %d", launchable, attempts, s.launchable, s.running)
+	if attempts != s.running || inLine != len(s.line) || fresh != s.fresh || fresh > 0 && !s.settling || !slices.IsSortedFunc(s.line, compareJobs) {
+		complain("%d attempts run, %d jobs in line, %d fresh, counted %d, %d, %d, in order: %v",
+			attempts, inLine, fresh, s.running, len(s.line), s.fresh, slices.IsSortedFunc(s.line, compareJobs))
 	}
 	for _, j := range s.order {
 		st, _ := s.Status(j.spec.ID)
@@ -103,20 +116,38 @@ func (s *Scheduler) Audit() []string {
 			}
 		}
 	}
-	idle := 0
+	idle, spare := 0, 0
 	for id, w := range s.workers {
-		if w.free() != (w.idle != nil) {
-			complain("worker %s: free %v, idle %v", id, w.free(), w.idle != nil)
+		ordinary := 0
+		for _, a := range w.running {
+			if !a.j.options.Interactive {
+				ordinary++
+			}
 		}
-		if w.idle != nil {
+		if w.free() != (w.idle != nil) || ordinary != w.ordinary || w.idle != nil && w.isSpare != (ordinary >= w.slots-w.reserved) {
+			complain("worker %s: free %v, idle %v, spare %v; %d ordinary attempts, counted %d", id, w.free(), w.idle != nil, w.isSpare, ordinary, w.ordinary)
+		}
+		switch {
+		case w.idle == nil:
+			continue
+		case w.isSpare:
+			spare++
+		default:
 			idle++
 		}
+		for _, j := range s.line {
+			if w.fits(j) && !s.settling && w.napUntil.IsZero() {
+				complain("job %s has %d tasks to launch, worker %s is idle, and nothing will wake them", j.spec.ID, j.launchable, id)
+			}
+		}
 	}
-	if idle != s.idle.Len() || len(s.workers) != s.leases.Len() {
-		complain("%d workers, %d idle; listed %d, %d", len(s.workers), idle, s.leases.Len(), s.idle.Len())
+	if idle != s.idle.Len() || spare != s.spare.Len() || len(s.workers) != s.leases.Len() {
+		complain("%d workers, %d idle, %d spare; listed %d, %d, %d", len(s.workers), idle, spare, s.leases.Len(), s.idle.Len(), s.spare.Len())
 	}
-	if s.launchable > 0 && idle > 0 && !s.settling && s.wake.IsZero() {
-		complain("%d tasks wait, %d workers are idle, and nothing will wake them", s.launchable, idle)
+	for _, w := range s.drains {
+		if s.workers[w.id] != w || s.drainAt.IsZero() {
+			complain("worker %s drains, and nobody looks after it", w.id)
+		}
 	}
 	slices.Sort(bad)
 	return bad

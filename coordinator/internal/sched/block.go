@@ -10,7 +10,7 @@ func (s *Scheduler) strike(w *worker) {
 	if s.cfg.BlockAfter > 0 && w.strikes >= s.cfg.BlockAfter && w.blockedUntil.IsZero() && s.blocked.Len() < len(s.workers)/2 {
 		w.blockedUntil = s.now.Add(s.cfg.BlockFor)
 		s.blocked.PushBack(w)
-		s.withdraw(w)
+		s.place(w)
 	}
 }
 

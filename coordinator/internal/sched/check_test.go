@@ -20,6 +20,13 @@ func TestCheck(t *testing.T) {
 		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1 << 60}, {Tasks: 1 << 60}}}, "job j: more than 10000000 tasks; make splits larger or reduce to fewer partitions"},
 		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 2, Splits: make([]job.Split, 1)}}}, "job j: stage 0: 1 splits for 2 tasks: must be equal"},
 		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1, Inputs: []job.Edge{{From: 0}}}}}, "job j: stage 0 reads stage 0: must be an earlier stage"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 1, Inputs: []job.Edge{{Mode: job.Group}}}}},
+			"job j: stage 1: 1 inputs, 1 by group, 1 tasks: a combine stage, and no other, has one input, by group, and a task or more"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 0, Combine: true, Inputs: []job.Edge{{Mode: job.Group}}}}},
+			"job j: stage 1: 1 inputs, 1 by group, 0 tasks: a combine stage, and no other, has one input, by group, and a task or more"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 1, Combine: true, Inputs: []job.Edge{{}}}}},
+			"job j: stage 1: 1 inputs, 0 by group, 1 tasks: a combine stage, and no other, has one input, by group, and a task or more"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 1, Combine: true, Inputs: []job.Edge{{Mode: job.Group}}}}}, ""},
 	} {
 		got := ""
 		if err := Check(&x.spec); err != nil {
@@ -29,7 +36,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("Check = %q, want %q", got, x.want)
 		}
 		s := New(Config{})
-		s.Step(time.Unix(0, 0), Submitted{x.spec})
+		s.Step(time.Unix(0, 0), Submitted{Spec: x.spec})
 		if _, known := s.Status("j"); known != (x.want == "") {
 			t.Errorf("%q: the core knows the job: %v", x.want, known)
 		}

@@ -37,6 +37,17 @@ type Refuse struct {
 	Attempt job.Attempt
 }
 
+// Copy asks worker To for a copy of an output, because its holder drains. To answers with Moved, also when it has a copy
+// already; when it does not answer for long, another worker is asked.
+type Copy struct {
+	To     string
+	Output job.Producer
+}
+
+// Drained says that nothing runs on a draining worker, nothing is needed of what it holds, and nobody reads from it: it can leave.
+// It comes once.
+type Drained struct{ Worker string }
+
 // WorkerGone says that a worker's lease ended or that it left. It must join again before it gets work.
 type WorkerGone struct{ Worker string }
 
@@ -59,6 +70,8 @@ func (Launch) command()        {}
 func (CancelAttempt) command() {}
 func (Commit) command()        {}
 func (Refuse) command()        {}
+func (Copy) command()          {}
+func (Drained) command()       {}
 func (WorkerGone) command()    {}
 func (JobEnded) command()      {}
 func (Release) command()       {}

@@ -1,12 +1,41 @@
 package sched
 
-import "github.com/layshaft/layshaft/internal/job"
+import (
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
 
 // Event is a fact that the shell tells the core.
 type Event interface{ event() }
 
 // Submitted says that a client wants a job. A job ID that is known already changes nothing. The spec must pass Check.
-type Submitted struct{ Spec job.Spec }
+type Submitted struct {
+	Spec    job.Spec
+	Options Options
+}
+
+// Options are what a client asks for beside the Spec. The zero value is a job that any worker can run.
+type Options struct {
+	// Priority: a larger number goes first, always; jobs of equal priority share the slots evenly. Zero is the default.
+	Priority int
+	// Interactive means that somebody waits: the job goes before others of its priority and may use reserved slots.
+	Interactive bool
+	// Tags are what a worker must have, all of them, to run the job's attempts.
+	Tags []string
+	// Code is the hash of the program that runs the job; empty when no program is needed. A worker runs it that was given it or that
+	// takes programs from clients (Ships), and whose platform is Platform.
+	Code     string
+	Platform string // GOOS/GOARCH of Code
+
+	// The rest is kept for others and decides nothing here.
+	CodeSize   int64     // bytes of the program
+	CodeLoader string    // loader that the program needs; empty when it is linked statically
+	Detached   bool      // the job goes on when its client leaves
+	Owner      string    // who submitted it
+	Client     string    // volume of files on the client's machine; empty when there are none
+	Submitted  time.Time // when; zero when not known
+}
 
 // WorkerJoined says that a worker offers slots. A worker that is known already is first taken for lost, so a worker
 // that re-attaches names what it holds and runs.
@@ -16,6 +45,13 @@ type WorkerJoined struct {
 	Zone    string        // empty when there are no zones
 	Held    []job.Attempt // outputs that it holds, committed or not; those that do not count are refused
 	Running []job.Attempt // attempts that it runs
+
+	Reserved int      // how many of the slots only interactive jobs may use
+	Tags     []string // what it offers to jobs that ask for it
+	Platform string   // GOOS/GOARCH
+	Codes    []string // hashes of the programs that it was given
+	Ships    bool     // it takes programs from clients
+	Draining bool     // it was told to drain before: see DrainWorker
 }
 
 // WorkerLost says that a worker left or died.
@@ -34,6 +70,7 @@ type Summary struct {
 	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
 	Records  int64            `json:"records,omitempty"` // records of all extents
 	Counters map[string]int64 `json:"counters,omitempty"`
+	Locality Locality         `json:"locality,omitzero"` // filled by the core
 }
 
 // AttemptDone says that a worker sealed the output of an attempt. Telling it twice does no harm.
@@ -41,6 +78,7 @@ type AttemptDone struct {
 	Worker  string
 	Attempt job.Attempt
 	Summary Summary
+	Parts   []int64 // stored bytes of each partition of the first output port; nil when not told. They say where readers run best
 }
 
 // AttemptFailed says that an attempt ended without output.
@@ -62,6 +100,17 @@ type Cancelled struct {
 // JobDropped says that nobody wants to know of a job any more. A job that has not ended is cancelled first. It is also a Record.
 type JobDropped struct{ Job job.ID }
 
+// DrainWorker says that a worker is to leave: it gets no new attempts, and its outputs that are still needed are copied to other
+// workers. Drained answers when nothing is left to wait for. A worker that is not known changes nothing.
+type DrainWorker struct{ Worker string }
+
+// Moved says that a worker holds a copy of the output of a committed attempt. It is also a Record, for people: after a restart
+// workers say themselves what they hold.
+type Moved struct {
+	Worker  string
+	Attempt job.Attempt
+}
+
 // Settled says that after a restart all workers that there are have joined, so no more outputs will be claimed.
 type Settled struct{}
 
@@ -80,6 +129,8 @@ func (AttemptFailed) event() {}
 func (OutputLost) event()    {}
 func (Cancelled) event()     {}
 func (JobDropped) event()    {}
+func (DrainWorker) event()   {}
+func (Moved) event()         {}
 func (Settled) event()       {}
 func (Restarted) event()     {}
 func (Tick) event()          {}

@@ -48,6 +48,13 @@ type stage struct {
 	outputs                               []job.Producer // of all tasks; nil when it must be built again. Shared by launches, so never changed
 	running                               list.List      // of *attempt, the longest running first
 	took                                  durations
+	remade                                int               // outputs that were lost and are made again
+	sizes                                 sizes             // of partitions, for readers
+	prefer                                [][]string        // workers near each task's input; nil when that is not known, or the splits tell
+	zoned                                 bool              // a combine stage that makes its groups by zone
+	groups                                []int32           // of a combine stage: the group of each producing task; nil when not decided
+	members                               [][]int32         // the producing tasks of each group
+	moved                                 map[int]time.Time // when an output got another holder, by task
 }
 
 func (st *stage) open() int      { return st.count[waiting] + st.count[delayed] + st.count[running] }
@@ -66,15 +73,20 @@ func (st *stage) needed() bool {
 
 type jobState struct {
 	spec       job.Spec
+	options    Options
+	number     int // in order of submission
+	need       *need
 	stages     []*stage
 	outcome    Outcome
 	failure    *job.Failure
+	endedAt    time.Time
 	held       map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
 	open       int                    // tasks that are waiting, delayed or running
 	launchable int                    // waiting tasks of ready stages
 	running    int                    // attempts on their way
 	touched    bool
-	tried      uint64 // the last search for a task in which this job was asked
+	inLine     bool
+	fresh      bool // in line with tasks that idle workers were not offered yet
 }
 
 // ref points to one task.
@@ -127,10 +139,18 @@ func Check(spec *job.Spec) error {
 		if len(st.Splits) > 0 && len(st.Splits) != st.Tasks {
 			return fmt.Errorf("job %s: stage %d: %d splits for %d tasks: must be equal", spec.ID, k, len(st.Splits), st.Tasks)
 		}
+		grouped := 0
 		for _, e := range st.Inputs {
 			if e.From < 0 || e.From >= k {
 				return fmt.Errorf("job %s: stage %d reads stage %d: must be an earlier stage", spec.ID, k, e.From)
 			}
+			if e.Mode == job.Group {
+				grouped++
+			}
+		}
+		if grouped > 0 && !st.Combine || st.Combine && (grouped != 1 || len(st.Inputs) != 1 || st.Tasks < 1) {
+			return fmt.Errorf("job %s: stage %d: %d inputs, %d by group, %d tasks: a combine stage, and no other, has one input, by group, and a task or more",
+				spec.ID, k, len(st.Inputs), grouped, st.Tasks)
 		}
 	}
 	return nil
@@ -141,12 +161,14 @@ func (s *Scheduler) submit(ev Submitted) {
 		return
 	}
 	s.emit(Write{ev})
-	s.addJob(ev.Spec)
+	s.addJob(ev)
 }
 
-func (s *Scheduler) addJob(spec job.Spec) {
+func (s *Scheduler) addJob(ev Submitted) {
+	spec := ev.Spec
 	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
-	j := &jobState{spec: spec, held: map[*worker][]job.Task{}}
+	s.number++
+	j := &jobState{spec: spec, options: ev.Options, number: s.number, need: s.needOf(&ev.Options), held: map[*worker][]job.Task{}}
 	for k := range spec.Stages {
 		st := &stage{spec: &spec.Stages[k], tasks: make([]task, spec.Stages[k].Tasks)}
 		st.count[waiting] = len(st.tasks)
@@ -158,6 +180,7 @@ func (s *Scheduler) addJob(spec job.Spec) {
 				continue
 			}
 			from.readers = append(from.readers, st)
+			st.zoned = st.spec.Combine && from.spec.Combine
 			if !from.complete() {
 				st.missing++
 			}
@@ -166,7 +189,7 @@ func (s *Scheduler) addJob(spec job.Spec) {
 			s.enqueue(j.ref(k, i))
 		}
 		if st.missing == 0 {
-			s.setReady(j, st, true)
+			s.setReady(j, k, true)
 		}
 	}
 	s.jobs[spec.ID] = j
@@ -196,44 +219,51 @@ func (s *Scheduler) move(r ref, to state) {
 	r.j.open += st.open() - wasOpen
 	if st.missing == 0 {
 		if from == waiting {
-			s.addLaunchable(r.j, -1)
+			s.adjust(r.j, -1, 0)
 		}
 		if to == waiting {
-			s.addLaunchable(r.j, 1)
+			s.adjust(r.j, 1, 0)
 		}
 	}
 	if is := st.complete(); is != wasComplete {
-		for _, reader := range st.readers {
+		for k, reader := range r.j.stages {
+			if !slices.Contains(st.readers, reader) {
+				continue
+			}
 			if is {
 				reader.missing--
 			} else {
 				reader.missing++
 			}
 			if is && reader.missing == 0 {
-				s.setReady(r.j, reader, true)
+				s.setReady(r.j, k, true)
 			} else if !is && reader.missing == 1 {
-				s.setReady(r.j, reader, false)
+				s.setReady(r.j, k, false)
 			}
 		}
 	}
 	s.touch(r.j)
 }
 
-func (s *Scheduler) setReady(j *jobState, st *stage, ready bool) {
-	if ready {
-		st.readyAt = s.now
-		s.addLaunchable(j, st.count[waiting])
-	} else {
-		s.addLaunchable(j, -st.count[waiting])
+func (s *Scheduler) setReady(j *jobState, k int, ready bool) {
+	st := j.stages[k]
+	if !ready {
+		s.adjust(j, -st.count[waiting], 0)
+		return
 	}
-}
-
-func (s *Scheduler) addLaunchable(j *jobState, n int) {
-	j.launchable += n
-	s.launchable += n
-	if n > 0 {
-		s.full = true
+	st.readyAt = s.now
+	if st.spec.Combine && st.groups == nil {
+		s.group(j, k)
 	}
+	if near := s.prefer(j, st); near != nil || st.prefer != nil { // outputs may be elsewhere than the last time
+		st.prefer, st.queues = near, queues{}
+		for i := range st.tasks {
+			if st.tasks[i].state == waiting {
+				s.queue(j.ref(k, i))
+			}
+		}
+	}
+	s.adjust(j, st.count[waiting], 0)
 }
 
 func (s *Scheduler) reviewTouched() {
@@ -269,6 +299,7 @@ func (s *Scheduler) review(j *jobState) {
 			case t.kept != 0 && s.settling:
 				keep = append(keep, i)
 			default:
+				st.remade++
 				s.enqueue(r)
 			}
 		}
@@ -285,6 +316,7 @@ func (s *Scheduler) end(j *jobState, e Ended) {
 	if j.outcome != Running {
 		return
 	}
+	e.At = s.now
 	s.emit(Write{e})
 	s.close(j, e)
 	s.emit(JobEnded{Job: e.Job, Outcome: e.Outcome, Failure: e.Failure})
@@ -303,7 +335,7 @@ func (s *Scheduler) close(j *jobState, e Ended) {
 			s.cancel(el.Value.(*attempt))
 		}
 		if st.missing == 0 {
-			s.addLaunchable(j, -st.count[waiting])
+			s.adjust(j, -st.count[waiting], 0)
 		}
 		st.cancelledTasks = st.open()
 		if e.Outcome == Failed && k == e.Task.Stage && st.open() > 0 {
@@ -312,8 +344,11 @@ func (s *Scheduler) close(j *jobState, e Ended) {
 		}
 		st.count[waiting], st.count[delayed], st.count[running] = 0, 0, 0
 		st.queues, st.took, st.lost, st.spec.Splits = queues{}, durations{}, nil, nil
+		st.sizes, st.prefer, st.groups, st.members, st.moved = sizes{}, nil, nil, nil, nil
 	}
-	j.outcome, j.failure, j.open = e.Outcome, e.Failure, 0
+	j.outcome, j.failure, j.endedAt, j.open = e.Outcome, e.Failure, e.At, 0
+	s.unneed(j.need)
+	s.retain(j)
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
@@ -350,6 +385,7 @@ func (s *Scheduler) drop(id job.ID) {
 
 func (s *Scheduler) forget(j *jobState) {
 	delete(s.jobs, j.spec.ID)
+	s.retained = slices.DeleteFunc(s.retained, func(x *jobState) bool { return x == j })
 	s.order = slices.DeleteFunc(s.order, func(x *jobState) bool { return x == j })
 }
 
@@ -365,4 +401,12 @@ func (s *Scheduler) list(j *jobState, k int) []job.Producer {
 		}
 	}
 	return st.outputs
+}
+
+func pickOut(all []job.Producer, tasks []int32) []job.Producer {
+	out := make([]job.Producer, len(tasks))
+	for k, i := range tasks {
+		out[k] = all[i]
+	}
+	return out
 }

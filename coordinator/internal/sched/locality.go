@@ -1,10 +1,14 @@
 package sched
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A task that reads a split should run where the split is. A worker that has run out of splits of its own waits a
 // little, in case one comes free near it, before it takes one from the zone and then from afar (delay scheduling, Zaharia
-// and others, EuroSys 2010). The wait counts from its last near launch, so it is paid once and not per task.
+// and others, EuroSys 2010). The wait counts from its last near launch of the stage, so it is paid once and not per task. Tasks that
+// read other stages do the same, when it is known where their input is: see prefer.
 
 // distance says how far from a worker a task's split may be.
 type distance int
@@ -19,6 +23,7 @@ const (
 type queue struct {
 	items []int32
 	head  int
+	last  time.Time // of the queue of a worker: when it last launched one of them
 }
 
 func (q *queue) push(i int) { q.items = append(q.items, int32(i)) }
@@ -44,10 +49,21 @@ func (q *queue) pop(st *stage) (int, bool) {
 
 // queues holds the waiting tasks of one stage. A task with hosts is in several queues at once.
 type queues struct {
-	free queue             // no worker holds the split
-	rest queue             // some worker holds it
+	free queue             // no worker is near the input
+	rest queue             // some worker is
 	host map[string]*queue // by worker
-	zone map[string]*queue // by zone of the workers that hold it
+	zone map[string]*queue // by zone of the workers that are near
+}
+
+// hosts returns the workers that are near the input of a task, some of which may be gone.
+func (st *stage) hosts(i int) []string {
+	switch {
+	case st.prefer != nil:
+		return st.prefer[i]
+	case len(st.spec.Splits) > 0:
+		return st.spec.Splits[i].Hosts
+	}
+	return nil
 }
 
 func at(m *map[string]*queue, key string) *queue {
@@ -62,19 +78,24 @@ func at(m *map[string]*queue, key string) *queue {
 	return q
 }
 
-// enqueue makes a task wait. A task that has failed before may go anywhere at once.
+// enqueue makes a task wait.
 func (s *Scheduler) enqueue(r ref) {
 	s.move(r, waiting)
+	s.queue(r)
+}
+
+// queue puts a waiting task into its queues. A task that has failed before may go anywhere at once.
+func (s *Scheduler) queue(r ref) {
 	st, i, held := r.stage(), r.t.Index, false
-	if len(st.spec.Splits) > 0 && r.task().failed == 0 {
-		for k, h := range st.spec.Splits[i].Hosts {
+	if hosts := st.hosts(i); r.task().failed == 0 {
+		for k, h := range hosts {
 			at(&st.queues.host, h).push(i)
 			w := s.workers[h]
 			if w == nil {
 				continue
 			}
 			held = true
-			if w.zone != "" && !s.zoneBefore(st.spec.Splits[i].Hosts[:k], w.zone) {
+			if w.zone != "" && !s.inZone(hosts[:k], w.zone) {
 				at(&st.queues.zone, w.zone).push(i)
 			}
 		}
@@ -86,7 +107,8 @@ func (s *Scheduler) enqueue(r ref) {
 	}
 }
 
-func (s *Scheduler) zoneBefore(hosts []string, zone string) bool {
+// inZone says whether any of some workers is in a zone.
+func (s *Scheduler) inZone(hosts []string, zone string) bool {
 	for _, h := range hosts {
 		if w := s.workers[h]; w != nil && w.zone == zone {
 			return true
@@ -102,7 +124,7 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 	case near:
 		if h := st.queues.host[w.id]; h != nil {
 			if i, ok := h.pop(st); ok {
-				w.lastLocal = s.now
+				h.last = s.now
 				return i, true
 			}
 		}
@@ -116,17 +138,44 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 		return 0, false
 	}
 	from := st.readyAt
-	if w.lastLocal.After(from) {
-		from = w.lastLocal
+	if h := st.queues.host[w.id]; h != nil && h.last.After(from) {
+		from = h.last
 	}
 	if w.zone == "" {
 		d = zonal // it has waited for its zone already
 	}
 	if due := from.Add(time.Duration(d) * s.cfg.LocalityWait); s.now.Before(due) {
-		if s.wake.IsZero() || due.Before(s.wake) {
-			s.wake = due
-		}
+		s.sleep(w, due)
 		return 0, false
 	}
 	return q.pop(st)
+}
+
+// Locality counts attempts by how near to their input they ran, those whose input is nowhere in particular left aside, and the
+// bytes of their splits.
+type Locality struct {
+	Local, Zone, Remote                int
+	LocalBytes, ZoneBytes, RemoteBytes int64
+}
+
+func (l *Locality) add(x Locality) {
+	l.Local, l.Zone, l.Remote = l.Local+x.Local, l.Zone+x.Zone, l.Remote+x.Remote
+	l.LocalBytes, l.ZoneBytes, l.RemoteBytes = l.LocalBytes+x.LocalBytes, l.ZoneBytes+x.ZoneBytes, l.RemoteBytes+x.RemoteBytes
+}
+
+// locality says how near to its input a worker ran a task.
+func (s *Scheduler) locality(w *worker, st *stage, i int) Locality {
+	hosts, bytes := st.hosts(i), int64(0)
+	if len(st.spec.Splits) > 0 {
+		bytes = st.spec.Splits[i].Bytes
+	}
+	switch {
+	case len(hosts) == 0:
+		return Locality{}
+	case slices.Contains(hosts, w.id):
+		return Locality{Local: 1, LocalBytes: bytes}
+	case w.zone != "" && s.inZone(hosts, w.zone):
+		return Locality{Zone: 1, ZoneBytes: bytes}
+	}
+	return Locality{Remote: 1, RemoteBytes: bytes}
 }

@@ -2,12 +2,13 @@ package sched
 
 import (
 	"iter"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
 )
 
 // Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
-// Submitted, OutputLost and JobDropped are events as well.
+// Submitted, OutputLost, Moved and JobDropped are events as well.
 type Record interface{ record() }
 
 // Committed says that the output of an attempt is its task's output.
@@ -23,6 +24,7 @@ type Ended struct {
 	Outcome Outcome
 	Failure *job.Failure // nil when done
 	Task    job.Task     // that failed the job, when it failed
+	At      time.Time    // when; zero when not known
 	Stages  []Totals     // only from Records, for the stages whose tasks are forgotten
 }
 
@@ -32,11 +34,21 @@ type Totals struct {
 	Sum                     Summary
 }
 
+// Grouped says into which group each output was put that a combine stage reads. It holds until the job ends, whoever holds the
+// outputs later: groups that were committed stay right.
+type Grouped struct {
+	Job    job.ID
+	Stage  int     // the combine stage
+	Groups []int32 // by task of the producing stage
+}
+
 // Epoch begins the life of a coordinator after the first.
 type Epoch struct{ N int }
 
 func (Submitted) record()  {}
 func (OutputLost) record() {}
+func (Moved) record()      {}
+func (Grouped) record()    {}
 func (JobDropped) record() {}
 func (Committed) record()  {}
 func (Ended) record()      {}
@@ -50,7 +62,7 @@ func (s *Scheduler) Restore(rec Record) {
 		s.epoch = rec.N
 	case Submitted:
 		if s.jobs[rec.Spec.ID] == nil && Check(&rec.Spec) == nil {
-			s.addJob(rec.Spec)
+			s.addJob(rec)
 		}
 	case Committed:
 		if r, ok := s.find(rec.Attempt); ok && r.j.outcome == Running {
@@ -63,6 +75,10 @@ func (s *Scheduler) Restore(rec Record) {
 	case OutputLost:
 		if r, ok := s.find(rec.Attempt); ok && r.task().kept == rec.Attempt.N {
 			r.task().kept, r.task().floor = 0, rec.Attempt.N
+		}
+	case Grouped:
+		if j := s.jobs[rec.Job]; j != nil && rec.Stage >= 0 && rec.Stage < len(j.stages) {
+			j.setGroups(j.stages[rec.Stage], rec.Groups)
 		}
 	case Ended:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome == Running {
@@ -103,11 +119,14 @@ func (s *Scheduler) Records() iter.Seq[Record] {
 }
 
 func (j *jobState) records(yield func(Record) bool) bool {
-	if !yield(Submitted{j.spec}) {
+	if !yield(Submitted{j.spec, j.options}) {
 		return false
 	}
-	end := Ended{Job: j.spec.ID, Outcome: j.outcome, Failure: j.failure}
+	end := Ended{Job: j.spec.ID, Outcome: j.outcome, Failure: j.failure, At: j.endedAt}
 	for k, st := range j.stages {
+		if st.groups != nil && !yield(Grouped{j.spec.ID, k, st.groups}) {
+			return false
+		}
 		end.Stages = append(end.Stages, Totals{st.count[done] + st.count[gone], st.failedTasks, st.cancelledTasks, st.sum})
 		sum := st.sum // with the first commit; only the sum over the stage is known
 		for i := range st.tasks {

@@ -13,7 +13,7 @@ import (
 func TestRecordsKeepDamage(t *testing.T) {
 	s, now := New(Config{}), time.Unix(0, 0)
 	a := job.Attempt{Job: "j", N: 1}
-	s.Step(now, Submitted{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 2}}}})
+	s.Step(now, Submitted{Spec: job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 2}}}})
 	s.Step(now, WorkerJoined{Worker: "w", Slots: 2})
 	s.Step(now, AttemptDone{Worker: "w", Attempt: a, Summary: Summary{Records: 7}})
 	s.Step(now, OutputLost{a})

@@ -1,5 +1,7 @@
 package sched
 
+import "slices"
+
 // After a restart the core knows which attempts were committed, but not who holds their outputs nor what is being run.
 // Workers say so when they join. Until every needed output is claimed, or Settle is over, nothing is launched and
 // no unclaimed output counts as lost.
@@ -8,6 +10,12 @@ func (s *Scheduler) restart() {
 	s.epoch++
 	s.emit(Write{Epoch{s.epoch}})
 	s.settling, s.settleUntil = true, s.now.Add(s.cfg.Settle)
+	for _, j := range s.retained {
+		if j.endedAt.IsZero() { // a former version wrote its end
+			j.endedAt = s.now
+		}
+	}
+	slices.SortStableFunc(s.retained, func(a, b *jobState) int { return a.endedAt.Compare(b.endedAt) })
 	for _, j := range s.active {
 		s.touch(j)
 		for _, st := range j.stages {
@@ -20,7 +28,7 @@ func (s *Scheduler) endSettling() {
 	if !s.settling || s.unclaimed() && s.now.Before(s.settleUntil) {
 		return
 	}
-	s.settling, s.full = false, true
+	s.settling = false
 	for _, j := range s.active {
 		s.touch(j)
 	}

@@ -11,7 +11,7 @@
 // epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
 //
 // Memory is proportional to the number of tasks; a Step costs no scan over tasks except when a stage begins, a worker
-// is lost or a job ends.
+// is lost or drains, or a job ends, and no scan over workers except when a job gets tasks to launch while workers are idle.
 package sched
 
 import (
@@ -46,6 +46,8 @@ type Config struct {
 	BlockAfter int
 	// BlockFor is how long a worker stays on the block list. Zero means 1 minute.
 	BlockFor time.Duration
+	// Retain is how long a job is kept after its end before it is dropped. Zero or less means for ever.
+	Retain time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -81,27 +83,34 @@ type Scheduler struct {
 	order   []*jobState // all jobs, in order of submission
 	active  []*jobState // those that have not ended
 	workers map[string]*worker
+	needs   map[string]*need // of active jobs
+	kinds   map[string]*kind // of workers
+	number  int              // of the last job
 
-	touched    []*jobState // changed during this Step
-	launchable int         // waiting tasks of ready stages
-	running    int         // attempts on their way
-	freed      []*worker   // got a free slot during this Step
-	full       bool        // offer every idle worker again: there are tasks that were not there before
-	idle       list.List   // of *worker: free slots, not blocked; the longest unused first
-	wake       time.Time   // when waiting for locality ends for some worker; zero when none waits
-	round      uint64      // see jobState.tried
+	touched []*jobState // changed during this Step
+	line    []*jobState // those with tasks to launch, the first to be served first; see compareJobs
+	running int         // attempts on their way
+	freed   []*worker   // got a free slot during this Step
+	fresh   int         // jobs in line with tasks that were not there before
+	idle    list.List   // of *worker: free slots, not blocked, not draining; the longest unused first
+	spare   list.List   // of *worker: the same, but all free slots are reserved
+	naps    naps        // of idle workers that wait for tasks that are near
 
 	leases      list.List // of *worker, the earliest end first
 	blocked     list.List // of *worker, the earliest end first
 	delayed     retries
 	settling    bool
 	settleUntil time.Time
-	speculateAt time.Time // zero when nothing could race
+	speculateAt time.Time   // zero when nothing could race
+	drains      []*worker   // that drain
+	drainAt     time.Time   // when to look at them again
+	retained    []*jobState // that have ended, the first that did first
 }
 
 // New returns an empty core.
 func New(cfg Config) *Scheduler {
-	return &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{}}
+	return &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
+		needs: map[string]*need{}, kinds: map[string]*kind{}}
 }
 
 // Step applies one event at time now and returns what the world should do next. The returned slice is valid until the
@@ -132,6 +141,10 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		}
 	case JobDropped:
 		s.drop(ev.Job)
+	case DrainWorker:
+		s.startDrain(s.workers[ev.Worker])
+	case Moved:
+		s.moved(ev)
 	case Settled:
 		s.settleUntil = s.now
 	case Restarted:
@@ -144,6 +157,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	s.endSettling()
 	s.dispatch()
 	s.speculate()
+	s.drain()
+	s.dropOld()
 	return s.out
 }
 
@@ -156,8 +171,14 @@ func (s *Scheduler) Next() time.Time {
 			next = t
 		}
 	}
-	soonest(s.wake)
+	if len(s.naps) > 0 {
+		soonest(s.naps[0].until)
+	}
 	soonest(s.speculateAt)
+	soonest(s.drainAt)
+	if s.cfg.Retain > 0 && len(s.retained) > 0 {
+		soonest(s.retained[0].endedAt.Add(s.cfg.Retain))
+	}
 	if s.settling {
 		soonest(s.settleUntil)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,12 +19,14 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
 // core's answers. Blocks are separated by empty lines.
 //
-//	config KEY=VALUE ...                  lease, settle, retry, locality, speculate, block, attempts, input-lost:
+//	config KEY=VALUE ...                  lease, settle, retry, locality, speculate, block, retain, attempts, input-lost:
 //	                                      before anything else
-//	job ID NAME:TASKS[@HOST,HOST] ...     stages; NAME:TASKS<0,1 reads stages 0 and 1
-//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A]
+//	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
+//	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
+//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
-//	done A on WORKER · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
+//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
+//	drain WORKER · moved A to WORKER · workers
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
 //
 // An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
@@ -92,38 +95,43 @@ func (p *player) line(t *testing.T, f []string) {
 				t.Fatal(err)
 			}
 			*map[string]*time.Duration{"lease": &p.cfg.LeaseTTL, "settle": &p.cfg.Settle, "retry": &p.cfg.RetryDelay,
-				"locality": &p.cfg.LocalityWait, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
+				"locality": &p.cfg.LocalityWait, "retain": &p.cfg.Retain, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
 		}
 		return
 	}
 	if p.core == nil {
 		p.core = New(p.cfg)
 	}
-	opt := func(name string) []job.Attempt {
+	words := func(name string) []string {
 		for _, x := range f {
 			if v, ok := strings.CutPrefix(x, name+"="); ok {
-				return p.attempts(strings.Split(v, ",")...)
+				return strings.Split(v, ",")
 			}
 		}
 		return nil
 	}
+	word := func(name string) string { return strings.Join(words(name), ",") }
+	number := func(name string) int { n, _ := strconv.Atoi(word(name)); return n }
+	opt := func(name string) []job.Attempt { return p.attempts(words(name)...) }
 	switch f[0] {
 	case "job":
 		p.job = job.ID(f[1])
 		spec := job.Spec{ID: p.job}
 		for _, x := range f[2:] {
-			spec.Stages = append(spec.Stages, parseStage(x))
-		}
-		p.step(t, Submitted{spec})
-	case "join":
-		slots, _ := strconv.Atoi(f[2])
-		zone := ""
-		for _, x := range f {
-			if z, ok := strings.CutPrefix(x, "zone="); ok {
-				zone = z
+			if strings.Contains(x, ":") {
+				spec.Stages = append(spec.Stages, parseStage(x))
 			}
 		}
-		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: zone, Held: opt("held"), Running: opt("running")})
+		if err := Check(&spec); err != nil {
+			t.Error(err)
+		}
+		p.step(t, Submitted{spec, Options{Priority: number("priority"), Interactive: slices.Contains(f, "interactive"), Tags: words("tags"),
+			Code: word("code"), Platform: word("platform")}})
+	case "join":
+		slots, _ := strconv.Atoi(f[2])
+		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: word("zone"), Held: opt("held"), Running: opt("running"),
+			Reserved: number("reserved"), Tags: words("tags"), Codes: words("codes"), Platform: word("platform"),
+			Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
 	case "leave":
 		p.step(t, WorkerLost{f[1]})
 	case "beat":
@@ -136,7 +144,21 @@ func (p *player) line(t *testing.T, f []string) {
 		}
 		p.step(t, hb)
 	case "done":
-		p.step(t, AttemptDone{Worker: f[3], Attempt: p.attempts(f[1])[0]})
+		done := AttemptDone{Worker: f[3], Attempt: p.attempts(f[1])[0]}
+		for _, x := range words("parts") {
+			n, _ := strconv.ParseInt(x, 10, 64)
+			done.Parts = append(done.Parts, n<<20)
+		}
+		p.step(t, done)
+	case "drain":
+		p.step(t, DrainWorker{f[1]})
+	case "moved":
+		p.step(t, Moved{f[3], p.attempts(f[1])[0]})
+	case "workers":
+		for _, w := range p.core.Workers() {
+			fmt.Fprintf(&p.out, "%s: %d of %d slots, %d reserved; draining %v, blocked %v, silent %v\n",
+				w.Worker, w.Running, w.Slots, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
+		}
 	case "fail":
 		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled, "poison": job.Poison}
 		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost")}})
@@ -170,9 +192,19 @@ func (p *player) line(t *testing.T, f []string) {
 	case "status":
 		st, _ := p.core.Status(job.ID(f[1]))
 		fmt.Fprintf(&p.out, "%s %s\n", st.ID, st.Outcome)
+		if st.Reason != "" {
+			fmt.Fprintf(&p.out, "  %s\n", st.Reason)
+		}
 		for k, x := range st.Stages {
-			fmt.Fprintf(&p.out, "  %d %s: %d tasks = %d waiting + %d running + %d done + %d failed + %d cancelled; attempts: %d running, %d failed\n",
+			fmt.Fprintf(&p.out, "  %d %s: %d tasks = %d waiting + %d running + %d done + %d failed + %d cancelled; attempts: %d running, %d failed",
 				k, x.Name, x.Tasks, x.Waiting, x.Running, x.Done, x.Failed, x.Cancelled, x.Attempts, x.FailedAttempts)
+			if x.Lost > 0 {
+				fmt.Fprintf(&p.out, ", %d lost", x.Lost)
+			}
+			if l := x.Sum.Locality; l != (Locality{}) {
+				fmt.Fprintf(&p.out, "; %d local, %d zone, %d remote, of %d %d %d bytes", l.Local, l.Zone, l.Remote, l.LocalBytes, l.ZoneBytes, l.RemoteBytes)
+			}
+			fmt.Fprintln(&p.out)
 		}
 	default:
 		t.Fatalf("unknown word %q", f[0])
@@ -188,12 +220,17 @@ func parseStage(x string) job.Stage {
 	if hosts != "" {
 		for i := range st.Tasks {
 			all := strings.Split(hosts, ";")
-			st.Splits = append(st.Splits, job.Split{Label: strconv.Itoa(i), Hosts: strings.Split(all[i%len(all)], ",")})
+			st.Splits = append(st.Splits, job.Split{Label: strconv.Itoa(i), Bytes: 10, Hosts: strings.Split(all[i%len(all)], ",")})
 		}
+	}
+	reads, st.Combine = strings.CutPrefix(reads, "<")
+	mode := job.Shuffle
+	if st.Combine {
+		mode = job.Group
 	}
 	for r := range strings.SplitSeq(reads, ",") {
 		if from, err := strconv.Atoi(r); err == nil {
-			st.Inputs = append(st.Inputs, job.Edge{From: from})
+			st.Inputs = append(st.Inputs, job.Edge{From: from, Mode: mode})
 		}
 	}
 	return st
@@ -247,6 +284,10 @@ func describe(c Command) string {
 		return fmt.Sprintf("commit %s on %s", name(c.Attempt), c.Worker)
 	case Refuse:
 		return fmt.Sprintf("refuse %s on %s", name(c.Attempt), c.Worker)
+	case Copy:
+		return fmt.Sprintf("copy %s from %s to %s", name(c.Output.Attempt), c.Output.Worker, c.To)
+	case Drained:
+		return "drained " + c.Worker
 	case WorkerGone:
 		return "lost " + c.Worker
 	case JobEnded:

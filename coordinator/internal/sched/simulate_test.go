@@ -38,6 +38,8 @@ type world struct {
 	faults  bool     // until the world is left in peace
 
 	specs     map[job.ID]job.Spec
+	options   map[job.ID]Options
+	dropped   map[job.ID]bool
 	ended     map[job.ID]JobEnded
 	cancelled map[job.ID]bool
 	launched  map[job.Attempt]bool
@@ -58,7 +60,7 @@ type simCommit struct {
 
 type simWorker struct {
 	name    string
-	slots   int
+	join    WorkerJoined // what it says of itself
 	alive   bool
 	silent  time.Time // until when its messages are not delivered
 	running map[job.Attempt]job.Launch
@@ -98,8 +100,13 @@ func (w *world) upTo(d time.Duration) time.Duration {
 func simulate(t *testing.T, seed uint64) {
 	w := &world{T: t, rng: rand.New(rand.NewPCG(seed, 0)), start: time.Unix(0, 0), now: time.Unix(0, 0),
 		cfg:     Config{LeaseTTL: 10 * time.Second, Settle: 8 * time.Second, SpeculateAfter: 2 * time.Second, BlockFor: 5 * time.Second},
+		options: map[job.ID]Options{}, dropped: map[job.ID]bool{},
 		workers: map[string]*simWorker{}, specs: map[job.ID]job.Spec{}, ended: map[job.ID]JobEnded{}, cancelled: map[job.ID]bool{},
 		launched: map[job.Attempt]bool{}, commits: map[taskOf]*simCommit{}, beats: map[string]time.Time{}, faults: true}
+	w.cfg.LocalityWait = []time.Duration{0, 0, -1, 5 * time.Second}[w.rng.IntN(4)]
+	if w.chance(25) {
+		w.cfg.Retain = 20 * time.Second
+	}
 	w.core = New(w.cfg)
 	for range 1 + w.rng.IntN(4) {
 		w.addWorker()
@@ -155,6 +162,7 @@ func (w *world) step(ev Event) {
 	if next := w.core.Next(); !next.IsZero() && !next.After(w.now) {
 		w.Errorf("%v after %T: the core wants to be woken at %v", w.now.Sub(w.start), ev, next.Sub(w.start))
 	}
+	w.checkLaunches(cmds)
 	crash := w.faults && w.rng.IntN(300) == 0
 	if crash && w.chance(50) {
 		w.restart()
@@ -192,6 +200,15 @@ func (w *world) recorded(rec Record) {
 			w.Errorf("job %s ended twice", rec.Job)
 		}
 		w.ended[rec.Job] = JobEnded{rec.Job, rec.Outcome, rec.Failure}
+		if rec.At != w.now {
+			w.Errorf("job %s ended at %v, says the record, not %v", rec.Job, rec.At, w.now)
+		}
+	case JobDropped:
+		w.dropped[rec.Job] = true
+	case Moved:
+		if c := w.commits[taskOf{rec.Attempt.Job, rec.Attempt.Task}]; c == nil || c.attempt != rec.Attempt {
+			w.Errorf("%s of job %s moves to %s, but does not count", rec.Attempt, rec.Attempt.Job, rec.Worker)
+		}
 	}
 }
 
@@ -228,6 +245,12 @@ func (w *world) act(c Command) {
 		for _, p := range c.Outputs {
 			w.toWorker(p.Worker, func(x *simWorker) { delete(x.store, p.Attempt) })
 		}
+	case Copy:
+		w.toWorker(c.To, func(x *simWorker) { w.copy(x, c.Output) })
+	case Drained:
+		w.checkDrained(c.Worker)
+		w.workers[c.Worker].alive = false
+		w.step(WorkerLost(c))
 	case WorkerGone:
 		w.forget(c.Worker)
 	}
@@ -267,8 +290,13 @@ func (w *world) restart() {
 }
 
 func (w *world) addWorker() {
-	x := &simWorker{name: fmt.Sprintf("w%d", len(w.names)), slots: 1 + w.rng.IntN(3), alive: true,
-		running: map[job.Attempt]job.Launch{}, store: map[job.Attempt]uint64{}}
+	x := &simWorker{name: fmt.Sprintf("w%d", len(w.names)), alive: true, running: map[job.Attempt]job.Launch{}, store: map[job.Attempt]uint64{}}
+	slots := 1 + w.rng.IntN(3)
+	x.join = WorkerJoined{Worker: x.name, Slots: slots, Zone: []string{"", "z1", "z2"}[w.rng.IntN(3)], Reserved: w.rng.IntN(slots + 1),
+		Tags: []string{"t1", "t2"}[:w.rng.IntN(3)], Platform: []string{"p1", "p2"}[w.rng.IntN(2)], Codes: []string{"c1", "c2"}[:w.rng.IntN(3)], Ships: w.chance(30)}
+	if !w.faults { // every job finds a worker in the end
+		x.join.Reserved, x.join.Tags, x.join.Ships, x.join.Platform = 0, []string{"t2", "t1"}, true, []string{"p1", "p2"}[len(w.names)%2]
+	}
 	w.names = append(w.names, x.name)
 	w.workers[x.name] = x
 	w.beat(x)
@@ -297,7 +325,12 @@ func (w *world) report(x *simWorker, ev Event) {
 		if !w.core.Joined(x.name) {
 			w.forget(x.name)
 			w.beats[x.name] = w.now
-			w.step(WorkerJoined{Worker: x.name, Slots: x.slots, Zone: fmt.Sprint("z", x.slots%2), Held: sortedAttempts(x.store), Running: sortedAttempts(x.running)})
+			join := x.join
+			join.Held, join.Running = sortedAttempts(x.store), sortedAttempts(x.running)
+			w.step(join)
+			if join.Draining && !x.alive {
+				return // it was drained at once
+			}
 		}
 		if _, beat := ev.(Heartbeat); beat {
 			ev = Heartbeat{Worker: x.name, Running: sortedAttempts(x.running)}
@@ -359,15 +392,29 @@ func (w *world) run(x *simWorker, l job.Launch) {
 			w.report(x, AttemptFailed{x.name, l.Attempt, job.Failure{Kind: job.InputLost, Message: "gone", Lost: lost[:1+w.rng.IntN(len(lost))]}})
 			return
 		}
-		x.store[l.Attempt] = output(l.Attempt.Job, l.Attempt.Task, inputs)
-		w.report(x, AttemptDone{x.name, l.Attempt, Summary{Records: 1, Counters: map[string]int64{"n": 2}}})
+		spec := w.specs[l.Attempt.Job]
+		x.store[l.Attempt] = output(&spec, l.Attempt.Task, inputs)
+		done := AttemptDone{Worker: x.name, Attempt: l.Attempt, Summary: Summary{Records: 1, Counters: map[string]int64{"n": 2}}}
+		for range w.rng.IntN(7) {
+			done.Parts = append(done.Parts, w.rng.Int64N(100<<20))
+		}
+		w.report(x, done)
 	})
 }
 
-func output(id job.ID, t job.Task, inputs [][]uint64) uint64 {
+// output is what a task makes of its inputs. What a combine stage makes adds up to the sum of its inputs, whatever the groups, so that
+// an input that was left out or taken twice shows.
+func output(spec *job.Spec, t job.Task, inputs [][]uint64) uint64 {
+	st := &spec.Stages[t.Stage]
+	if st.Combine {
+		return sum(inputs[0])
+	}
 	h := fnv.New64a()
-	fmt.Fprint(h, id, t, len(inputs))
-	for _, edge := range inputs {
+	fmt.Fprint(h, spec.ID, t, len(inputs))
+	for e, edge := range inputs {
+		if spec.Stages[st.Inputs[e].From].Combine {
+			edge = []uint64{sum(edge)}
+		}
 		for _, in := range edge {
 			h.Write(binary.LittleEndian.AppendUint64(nil, in))
 		}
@@ -375,8 +422,39 @@ func output(id job.ID, t job.Task, inputs [][]uint64) uint64 {
 	return h.Sum64()
 }
 
+func sum(all []uint64) (s uint64) {
+	for _, x := range all {
+		s += x
+	}
+	return s
+}
+
+// copy plays a worker that takes a copy of an output, sometimes not, sometimes late.
+func (w *world) copy(x *simWorker, p job.Producer) {
+	w.after(w.upTo(3*time.Second), func() {
+		from := w.workers[p.Worker]
+		value, ok := from.store[p.Attempt]
+		switch {
+		case !x.alive || w.faults && w.chance(5):
+		case !ok || !from.alive || w.chance(10):
+			w.report(x, AttemptFailed{x.name, p.Attempt, job.Failure{Kind: job.Transient, Message: "no copy"}})
+		default:
+			x.store[p.Attempt] = value
+			w.report(x, Moved{x.name, p.Attempt})
+		}
+	})
+}
+
 func (w *world) submit(n int) {
 	spec := job.Spec{ID: job.ID(fmt.Sprint("j", n))}
+	options := Options{Priority: w.rng.IntN(2), Interactive: w.chance(30), Owner: "me"}
+	if w.chance(20) {
+		options.Tags = []string{"t1", "t2"}[:1+w.rng.IntN(2)]
+	}
+	if w.chance(20) {
+		options.Code, options.Platform = fmt.Sprint("c", 1+w.rng.IntN(3)), fmt.Sprint("p", 1+w.rng.IntN(2))
+	}
+	w.options[spec.ID] = options
 	for k := range 1 + w.rng.IntN(4) {
 		st := job.Stage{Tasks: w.rng.IntN(7)}
 		for from := range k {
@@ -384,9 +462,12 @@ func (w *world) submit(n int) {
 				st.Inputs = append(st.Inputs, job.Edge{From: from, Mode: job.Mode(w.rng.IntN(3))})
 			}
 		}
+		if k > 0 && w.chance(30) {
+			st.Combine, st.Tasks, st.Inputs = true, 1+w.rng.IntN(3), []job.Edge{{From: k - 1 - w.rng.IntN(min(k, 2)), Mode: job.Group}}
+		}
 		if st.Inputs == nil {
 			for range st.Tasks {
-				st.Splits = append(st.Splits, job.Split{Hosts: w.names[:w.rng.IntN(min(3, len(w.names)+1))]})
+				st.Splits = append(st.Splits, job.Split{Bytes: 10, Hosts: w.names[:w.rng.IntN(min(3, len(w.names)+1))]})
 			}
 		}
 		spec.Stages = append(spec.Stages, st)
@@ -395,7 +476,7 @@ func (w *world) submit(n int) {
 	var try func()
 	try = func() { // a client tries until its submit is acknowledged
 		if _, known := w.core.Hash(spec.ID); !known {
-			w.step(Submitted{spec})
+			w.step(Submitted{spec, options})
 		}
 		if !slices.ContainsFunc(w.records, func(r Record) bool { x, ok := r.(Submitted); return ok && x.Spec.ID == spec.ID }) {
 			w.after(time.Second, try)
@@ -407,13 +488,24 @@ func (w *world) submit(n int) {
 // misfortune does one bad thing to the cluster, and comes back.
 func (w *world) misfortune() {
 	if !w.faults {
-		if !slices.ContainsFunc(w.names, func(n string) bool { return w.workers[n].alive }) {
-			w.addWorker()
-		}
+		w.addWorker()
+		w.addWorker()
 		return
 	}
 	x := w.workers[w.names[w.rng.IntN(len(w.names))]]
-	switch w.rng.IntN(8) {
+	switch w.rng.IntN(10) {
+	case 8: // somebody wants it to leave
+		if x.alive {
+			x.join.Draining = true
+			w.step(DrainWorker{x.name})
+		}
+	case 9: // the same at a time when its outputs matter
+		w.after(w.upTo(20*time.Second), func() {
+			if x.alive {
+				x.join.Draining = true
+				w.step(DrainWorker{x.name})
+			}
+		})
 	case 0, 1:
 		w.addWorker()
 	case 2: // dies; the lease tells
@@ -449,7 +541,13 @@ func (w *world) misfortune() {
 func (w *world) checkResults() {
 	for id, spec := range w.specs {
 		end := w.ended[id]
-		status, _ := w.core.Status(id)
+		status, known := w.core.Status(id)
+		if w.dropped[id] && w.cfg.Retain > 0 && !known {
+			continue
+		}
+		if want := w.options[id]; fmt.Sprint(status.Options) != fmt.Sprint(want) {
+			w.Errorf("job %s has options %+v, not %+v", id, status.Options, want)
+		}
 		if status.Outcome != end.Outcome {
 			w.Errorf("job %s ended %v, status says %v", id, end.Outcome, status.Outcome)
 		}
@@ -467,7 +565,14 @@ func (w *world) checkResults() {
 		}
 		want := map[job.Task]uint64{}
 		for k, st := range spec.Stages {
+			if l := status.Stages[k].Sum.Locality; l.Local+l.Zone+l.Remote > st.Tasks ||
+				len(st.Splits) > 0 && l.LocalBytes+l.ZoneBytes+l.RemoteBytes != 10*int64(l.Local+l.Zone+l.Remote) {
+				w.Errorf("job %s: stage %d of %d tasks ran at %+v", id, k, st.Tasks, l)
+			}
 			for i := range st.Tasks {
+				if st.Combine { // task 0 stands for the sum over all groups
+					i = 0
+				}
 				var inputs [][]uint64
 				for _, e := range st.Inputs {
 					var in []uint64
@@ -476,17 +581,90 @@ func (w *world) checkResults() {
 					}
 					inputs = append(inputs, in)
 				}
-				want[job.Task{Stage: k, Index: i}] = output(id, job.Task{Stage: k, Index: i}, inputs)
+				want[job.Task{Stage: k, Index: i}] = output(&spec, job.Task{Stage: k, Index: i}, inputs)
 			}
 			if sum := status.Stages[k].Sum; int(sum.Records) != st.Tasks || int(sum.Counters["n"]) != 2*st.Tasks {
 				w.Errorf("job %s: stage %d of %d tasks counted %+v", id, k, st.Tasks, sum)
 			}
-			for i, p := range w.core.Commits(id, k) {
+			commits := w.core.Commits(id, k)
+			if st.Combine {
+				var all uint64
+				whole := true
+				for _, p := range commits {
+					got, ok := uint64(0), false
+					if p.Worker != "" {
+						got, ok = w.workers[p.Worker].store[p.Attempt]
+					}
+					all, whole = all+got, whole && ok
+				}
+				if whole && all != want[job.Task{Stage: k}] {
+					w.Errorf("job %s: the groups of stage %d do not add up", id, k)
+				}
+				continue
+			}
+			for i, p := range commits {
 				if p.Worker == "" {
 					continue // lost after the end of the job
 				}
 				if got, ok := w.workers[p.Worker].store[p.Attempt]; ok && got != want[job.Task{Stage: k, Index: i}] {
 					w.Errorf("job %s: %s is wrong", id, p.Attempt)
+				}
+			}
+		}
+	}
+}
+
+// checkLaunches looks at what one Step launched: only on workers that are fit, within their slots, and no job before one that goes
+// first.
+func (w *world) checkLaunches(cmds []Command) {
+	for _, c := range cmds {
+		l, ok := c.(Launch)
+		if !ok {
+			continue
+		}
+		id := l.Launch.Attempt.Job
+		x, o := w.workers[l.Worker].join, w.options[id]
+		has := func(all []string, one string) bool { return slices.Contains(all, one) }
+		if x.Draining && w.core.workers[l.Worker].drain != nil {
+			w.Errorf("launch on %s, which drains", l.Worker)
+		}
+		for _, tag := range o.Tags {
+			if !has(x.Tags, tag) {
+				w.Errorf("job %s needs %v, worker %s has %v", id, o.Tags, l.Worker, x.Tags)
+			}
+		}
+		if o.Code != "" && (!x.Ships && !has(x.Codes, o.Code) || x.Platform != o.Platform) {
+			w.Errorf("job %s needs %s for %s, worker %s is %+v", id, o.Code, o.Platform, l.Worker, x)
+		}
+		core := w.core.workers[l.Worker]
+		if len(core.running) > core.slots || !o.Interactive && core.ordinary > core.slots-core.reserved {
+			w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts, %d ordinary", l.Worker, core.slots, core.reserved, len(core.running), core.ordinary)
+		}
+		if w.cfg.LocalityWait < 0 && !l.Speculative {
+			for _, j := range w.core.line {
+				first := j.options.Priority > o.Priority || j.options.Priority == o.Priority && j.options.Interactive && !o.Interactive
+				if first && (j.options.Interactive || !o.Interactive) && (j.need.any() || core.kind.meets[j.need]) {
+					w.Errorf("job %s launches on %s, but job %s goes first", id, l.Worker, j.spec.ID)
+				}
+			}
+		}
+	}
+}
+
+// checkDrained looks at a worker that is told to go.
+func (w *world) checkDrained(name string) {
+	x := w.core.workers[name]
+	if x == nil {
+		return // its lease ended meanwhile
+	}
+	if len(x.running) > 0 {
+		w.Errorf("%s goes, and runs %d attempts", name, len(x.running))
+	}
+	for _, j := range w.core.order {
+		for _, st := range j.stages {
+			for i := range st.tasks {
+				if st.tasks[i].at == x && st.needed() {
+					w.Errorf("%s goes, but somebody needs task %d of stage %s of job %s", name, i, st.spec.Name, j.spec.ID)
 				}
 			}
 		}

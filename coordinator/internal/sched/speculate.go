@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"container/list"
 	"slices"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 const speculateEvery = time.Second
 
 func (s *Scheduler) speculate() {
-	if s.cfg.StragglerRatio < 0 || s.idle.Len() == 0 || s.running == 0 {
+	if s.cfg.StragglerRatio < 0 || s.idle.Len()+s.spare.Len() == 0 || s.running == 0 {
 		s.speculateAt = time.Time{}
 		return
 	}
@@ -38,7 +39,7 @@ func (s *Scheduler) speculate() {
 				if a.also != nil || a.task().run != a || a.task().failed > 0 {
 					continue // in a race already, or failing: racing would use up its attempts
 				}
-				if w := s.idleBut(a.w); w != nil {
+				if w := s.racer(a); w != nil {
 					s.launch(w, a.ref, true)
 				}
 			}
@@ -46,12 +47,14 @@ func (s *Scheduler) speculate() {
 	}
 }
 
-// idleBut returns an idle worker other than w, or nil.
-func (s *Scheduler) idleBut(w *worker) *worker {
-	for e := s.idle.Front(); e != nil; e = e.Next() {
-		if x := e.Value.(*worker); x != w {
-			s.idle.MoveToBack(e)
-			return x
+// racer returns another worker that can run the task of an attempt too, or nil.
+func (s *Scheduler) racer(a *attempt) *worker {
+	for _, l := range []*list.List{&s.spare, &s.idle} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			if w := e.Value.(*worker); w != a.w && w.fits(a.j) {
+				l.MoveToBack(e)
+				return w
+			}
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
 )
@@ -14,6 +16,9 @@ type Status struct {
 	Outcome Outcome
 	Failure *job.Failure // nil unless failed or cancelled
 	Stages  []StageStatus
+	Options Options
+	Ended   time.Time // zero when it has not, or when that is not known
+	Reason  string    // why a job that has not ended makes no progress, for people; empty when it does
 }
 
 // StageStatus is how a stage stands. Tasks is always the sum of Waiting, Running, Done, Failed and Cancelled.
@@ -22,6 +27,7 @@ type StageStatus struct {
 	Tasks, Waiting, Running, Done, Failed, Cancelled int
 	Attempts                                         int     // on their way, speculative ones too
 	FailedAttempts                                   int     // ended without output in this life of the coordinator
+	Lost                                             int     // committed outputs that were lost and had to be made again, in this life
 	Sum                                              Summary // of committed attempts, each task once
 }
 
@@ -31,7 +37,8 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	if j == nil {
 		return Status{}, false
 	}
-	status = Status{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure}
+	status = Status{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure,
+		Options: j.options, Ended: j.endedAt, Reason: s.reason(j)}
 	for _, st := range j.stages {
 		sum := st.sum
 		sum.Counters = maps.Clone(sum.Counters)
@@ -39,7 +46,7 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 			Name: st.spec.Name, Tasks: st.spec.Tasks,
 			Waiting: st.count[waiting] + st.count[delayed], Running: st.count[running], Done: st.count[done] + st.count[gone],
 			Failed: st.failedTasks, Cancelled: st.cancelledTasks,
-			Attempts: st.running.Len(), FailedAttempts: st.failures, Sum: sum,
+			Attempts: st.running.Len(), FailedAttempts: st.failures, Lost: st.remade, Sum: sum,
 		})
 	}
 	return status, true
@@ -54,6 +61,27 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 	spec = j.spec
 	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
 	return spec, true
+}
+
+// WorkerStatus is how a worker stands.
+type WorkerStatus struct {
+	Worker, Zone    string
+	Slots, Reserved int
+	Running         int       // attempts on it, also cancelled ones that have not ended
+	Draining        bool      // it gets no new attempts, and will leave
+	Blocked         bool      // it failed too often and gets no attempts for a while
+	Heard           time.Time // when it joined or sent its last heartbeat
+}
+
+// Workers returns the workers that have a lease, by name.
+func (s *Scheduler) Workers() []WorkerStatus {
+	out := make([]WorkerStatus, 0, len(s.workers))
+	for _, w := range s.workers {
+		out = append(out, WorkerStatus{Worker: w.id, Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running),
+			Draining: w.drain != nil, Blocked: !w.blockedUntil.IsZero(), Heard: w.seen})
+	}
+	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })
+	return out
 }
 
 // Commits returns the committed attempts of a stage and their holders in task order, the zero Producer for a task without.

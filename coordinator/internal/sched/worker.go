@@ -11,28 +11,40 @@ import (
 type worker struct {
 	id, zone string
 	slots    int
+	reserved int        // of the slots, for interactive jobs only
 	running  []*attempt // cancelled ones too, until the worker reports their end
+	ordinary int        // those of jobs that are not interactive
+	kind     *kind
+	drain    *draining // nil when it does not drain
 
 	seen         time.Time // joined, or sent its last heartbeat
 	lease        *list.Element
-	idle         *list.Element // nil when it can take nothing
-	lastLocal    time.Time     // last launch of a split that it holds
-	strikes      int           // transient failures in a row
-	blockedUntil time.Time     // zero when not blocked
+	idle         *list.Element // in Scheduler.idle or, when isSpare, Scheduler.spare; nil when it can take nothing
+	isSpare      bool
+	awake        bool      // it is offered the tasks of all jobs in this Step
+	napUntil     time.Time // when it is offered tasks again that it declined because they were far; zero when it declined none
+	strikes      int       // transient failures in a row
+	blockedUntil time.Time // zero when not blocked
 }
 
 func (s *Scheduler) join(ev WorkerJoined) {
 	if w := s.workers[ev.Worker]; w != nil {
 		s.lose(w)
 	}
-	w := &worker{id: ev.Worker, zone: ev.Zone, slots: ev.Slots, seen: s.now}
+	w := &worker{id: ev.Worker, zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, seen: s.now, kind: s.kindOf(&ev)}
 	s.workers[w.id] = w
 	w.lease = s.leases.PushBack(w)
+	s.taking(w.kind, 1)
+	if ev.Draining {
+		s.startDrain(w)
+	}
 	for _, a := range ev.Held {
-		if r, ok := s.find(a); ok && a.N > 0 && r.task().kept == a.N {
-			s.claim(r, w)
-		} else {
+		r, ok := s.find(a)
+		switch {
+		case !ok || a.N <= 0 || r.task().kept != a.N:
 			s.emit(Refuse{w.id, a})
+		case r.task().at == nil || w.drain == nil: // what moved away from a draining worker stays where it is
+			s.claim(r, w)
 		}
 	}
 	for _, a := range ev.Running {
@@ -63,8 +75,15 @@ func (s *Scheduler) hold(r ref, w *worker) {
 func (s *Scheduler) lose(w *worker) {
 	s.leases.Remove(w.lease)
 	w.slots = 0
-	s.withdraw(w)
+	s.place(w)
 	delete(s.workers, w.id)
+	if w.drain == nil {
+		s.taking(w.kind, -1)
+	}
+	s.drains = slices.DeleteFunc(s.drains, func(x *worker) bool { return x == w })
+	if w.kind.workers--; w.kind.workers == 0 {
+		delete(s.kinds, w.kind.key)
+	}
 	for _, a := range w.running {
 		if a.el != nil {
 			a.stage().failures++
@@ -112,25 +131,35 @@ func (s *Scheduler) outputLost(a job.Attempt) {
 	}
 }
 
-func (w *worker) free() bool { return len(w.running) < w.slots && w.blockedUntil.IsZero() }
+func (w *worker) free() bool {
+	return len(w.running) < w.slots && w.blockedUntil.IsZero() && w.drain == nil
+}
 
 // offer puts a worker that may have got a free slot among the idle ones.
 func (s *Scheduler) offer(w *worker) {
-	if !w.free() {
-		return
+	if s.place(w); w.idle != nil {
+		s.freed = append(s.freed, w)
 	}
-	if w.idle == nil {
-		w.idle = s.idle.PushBack(w)
-	}
-	s.freed = append(s.freed, w)
 }
 
-// withdraw takes a worker without a free slot from among the idle ones.
-func (s *Scheduler) withdraw(w *worker) {
-	if w.idle != nil && !w.free() {
-		s.idle.Remove(w.idle)
+// place puts a worker among the idle ones, the spare ones, or neither.
+func (s *Scheduler) place(w *worker) {
+	free, spare := w.free(), w.ordinary >= w.slots-w.reserved
+	if w.idle != nil && (!free || spare != w.isSpare) {
+		s.listOf(w).Remove(w.idle)
 		w.idle = nil
 	}
+	if free && w.idle == nil {
+		w.isSpare = spare
+		w.idle = s.listOf(w).PushBack(w)
+	}
+}
+
+func (s *Scheduler) listOf(w *worker) *list.List {
+	if w.isSpare {
+		return &s.spare
+	}
+	return &s.idle
 }
 
 func (w *worker) find(a job.Attempt) *attempt {

@@ -1,0 +1,52 @@
+package sched
+
+import "container/list"
+
+// reason says why a job makes no progress, for people; nothing when it does.
+func (s *Scheduler) reason(j *jobState) string {
+	switch {
+	case j.outcome != Running || j.running > 0:
+		return ""
+	case s.settling:
+		return "the coordinator has restarted and waits for workers to say what they hold"
+	case j.launchable == 0:
+		for _, st := range j.stages {
+			if st.count[delayed] > 0 {
+				return "a failed task waits to be tried again"
+			}
+		}
+		return ""
+	case len(s.workers) == 0:
+		return "there are no workers"
+	case !j.need.met:
+		return s.unmet(j.need)
+	}
+	able, blocked := 0, 0
+	for _, k := range s.kinds {
+		if k.meets[j.need] {
+			able += k.taking
+		}
+	}
+	for e := s.blocked.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*worker); w.slots > 0 && w.drain == nil && w.kind.meets[j.need] {
+			blocked++
+		}
+	}
+	reserved := false
+	for _, l := range []*list.List{&s.idle, &s.spare} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			w := e.Value.(*worker)
+			if w.fits(j) {
+				return "waits for a slot near its input"
+			}
+			reserved = reserved || w.isSpare && w.kind.meets[j.need]
+		}
+	}
+	switch {
+	case blocked == able:
+		return "every worker that could run it is blocked for a while, after failures in a row"
+	case reserved:
+		return "all slots are busy but those reserved for interactive jobs"
+	}
+	return "all slots are busy"
+}

@@ -1,0 +1,92 @@
+package sched
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A combine stage merges outputs before they cross the network: those of one worker first, those of one zone in a second tier. Which
+// outputs form a group is decided once, when the producing stage is first complete, and written down: a group's output
+// that was committed must never meet the same input twice, whoever holds what by then.
+
+// group puts the outputs that a combine stage reads into groups: one per worker or zone or, when there are too few, one per some that
+// are neighbours by name.
+func (s *Scheduler) group(j *jobState, k int) {
+	st := j.stages[k]
+	from := j.stages[st.spec.Inputs[0].From]
+	type place struct{ zone, worker string }
+	of := func(i int) place {
+		w := from.tasks[i].at
+		if st.zoned {
+			return place{zone: w.zone}
+		}
+		return place{w.zone, w.id}
+	}
+	group := map[place]int{}
+	for i := range from.tasks {
+		group[of(i)] = 0
+	}
+	places := slices.SortedFunc(maps.Keys(group), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(a.worker, b.worker))
+	})
+	for i, p := range places {
+		group[p] = i * min(st.spec.Tasks, len(places)) / len(places)
+	}
+	groups := make([]int32, len(from.tasks))
+	for i := range from.tasks {
+		groups[i] = int32(group[of(i)])
+	}
+	s.emit(Write{Grouped{j.spec.ID, k, groups}})
+	j.setGroups(st, groups)
+}
+
+// setGroups makes groups those of a combine stage, unless they make no sense.
+func (j *jobState) setGroups(st *stage, groups []int32) {
+	if !st.spec.Combine || j.outcome != Running || len(groups) != len(j.stages[st.spec.Inputs[0].From].tasks) {
+		return
+	}
+	members := make([][]int32, st.spec.Tasks)
+	for i, g := range groups {
+		if g < 0 || int(g) >= len(members) {
+			return
+		}
+		members[g] = append(members[g], int32(i))
+	}
+	st.groups, st.members = groups, members
+}
+
+// preferGroups finds the workers near each group: those that hold most of its outputs or, in the second tier, those of their zones.
+func (s *Scheduler) preferGroups(j *jobState, st *stage) [][]string {
+	from := j.stages[st.spec.Inputs[0].From]
+	out := make([][]string, len(st.members))
+	zones := map[string][]string{}
+	if st.zoned {
+		for e := s.leases.Front(); e != nil; e = e.Next() {
+			w := e.Value.(*worker)
+			zones[w.zone] = append(zones[w.zone], w.id)
+		}
+	}
+	for g, members := range st.members {
+		held := map[*worker]int64{}
+		var holders []*worker
+		for _, i := range members {
+			w := from.tasks[i].at
+			if held[w]++; held[w] == 1 {
+				holders = append(holders, w)
+			}
+		}
+		if !st.zoned {
+			out[g] = heaviest(holders, func(k int) int64 { return held[holders[k]] }, 0)
+			continue
+		}
+		seen := map[string]bool{"": true} // without a zone, nowhere is nearer
+		for _, w := range holders {
+			if !seen[w.zone] {
+				seen[w.zone] = true
+				out[g] = append(out[g], zones[w.zone]...)
+			}
+		}
+	}
+	return out
+}
