@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// LaunchToProto converts a launch. It returns an error when the producers of an edge are not the tasks of one stage of the
+// LaunchToProto converts a launch. It returns an error when the producers of an edge are not tasks of one stage of the
 // same job, in order.
 func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
 	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout)}
@@ -29,15 +30,16 @@ func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
 func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producers, error) {
 	p := &layshaftv1.Producers{}
 	places := make(map[string]uint32)
-	stage, before := -1, 0
+	stage, before, gaps := -1, 0, false
+	next := 0 // the task that follows the one before, where the gap begins
 	for i, from := range producers {
-		a, holder := from.Attempt, uint32(0)
+		a, holder, gap := from.Attempt, uint32(0), 0
 		if from != (job.Producer{}) {
 			if stage < 0 {
 				stage = a.Task.Stage
 			}
-			if a.Job != id || a.Task != (job.Task{Stage: stage, Index: i}) || a.N < 1 {
-				return nil, fmt.Errorf("producer %d is %s of job %q, want an attempt of task %d/%d of job %q", i, a, a.Job, stage, i, id)
+			if gap = a.Task.Index - next; a.Job != id || a.Task.Stage != stage || gap < 0 || int64(gap) > math.MaxUint32 || a.N < 1 {
+				return nil, fmt.Errorf("producer %d is %s of job %q, want an attempt of task %d/%d or a later one of job %q", i, a, a.Job, stage, next, id)
 			}
 			place, ok := places[from.Worker]
 			if !ok {
@@ -49,7 +51,11 @@ func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producer
 		}
 		p.Holders = append(p.Holders, holder)
 		p.Attempts = append(p.Attempts, int64(a.N-before))
-		before = a.N
+		p.Gaps = append(p.Gaps, uint32(gap))
+		before, next, gaps = a.N, next+gap+1, gaps || gap > 0
+	}
+	if !gaps {
+		p.Gaps = nil
 	}
 	p.Stage = int64(max(stage, 0))
 	return p, nil
@@ -76,12 +82,20 @@ func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 		d.fail("%d holders for %d attempts", len(p.GetHolders()), len(p.GetAttempts()))
 		return nil
 	}
+	if gaps := len(p.GetGaps()); gaps != 0 && gaps != len(p.GetHolders()) {
+		d.fail("%d gaps for %d attempts", gaps, len(p.GetHolders()))
+		return nil
+	}
 	if len(p.GetHolders()) == 0 {
 		return nil
 	}
 	out := make([]job.Producer, len(p.GetHolders()))
-	n := int64(0)
+	n, index := int64(0), int64(-1)
 	for i, holder := range p.GetHolders() {
+		index++
+		if p.GetGaps() != nil {
+			index += int64(p.GetGaps()[i])
+		}
 		if n += p.GetAttempts()[i]; n == 0 {
 			continue
 		}
@@ -90,7 +104,7 @@ func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 			return nil
 		}
 		out[i] = job.Producer{
-			Attempt: job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: i}, N: d.count("attempt", n)},
+			Attempt: job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: d.count("task", index)}, N: d.count("attempt", n)},
 			Worker:  p.GetWorkers()[holder],
 		}
 	}

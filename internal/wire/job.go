@@ -116,7 +116,7 @@ func SpecToProto(s *job.Spec) *layshaftv1.Spec {
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
-		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout),
+		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine,
 		Splits: list(s.Splits, splitToProto),
 		Inputs: list(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
@@ -141,8 +141,8 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 func (d *decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
 		Name: p.GetName(), Tasks: d.count("tasks", p.GetTasks()), MaxAttempts: d.count("max attempts", p.GetMaxAttempts()),
-		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())),
-		Splits:  list(p.GetSplits(), d.split),
+		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(),
+		Splits: list(p.GetSplits(), d.split),
 		Inputs: list(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
 			return job.Edge{From: d.count("from", e.GetFrom()), Port: d.count("port", e.GetPort()), Input: d.count("input", e.GetInput()),
 				Mode: kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}
@@ -156,6 +156,8 @@ var (
 		job.Shuffle:   layshaftv1.Mode_MODE_SHUFFLE,
 		job.Broadcast: layshaftv1.Mode_MODE_BROADCAST,
 		job.Range:     layshaftv1.Mode_MODE_RANGE,
+		job.Group:     layshaftv1.Mode_MODE_GROUP,
+		job.Sinks:     layshaftv1.Mode_MODE_SINKS,
 	}
 	failureKinds = []layshaftv1.FailureKind{
 		job.Transient:  layshaftv1.FailureKind_FAILURE_KIND_TRANSIENT,

@@ -42,9 +42,9 @@ var (
 		return job.Stage{Name: rapid.String().Draw(t, "name"), Tasks: num.Draw(t, "tasks"), Splits: some(t, split),
 			Inputs: some(t, rapid.Custom(func(t *rapid.T) job.Edge {
 				return job.Edge{From: num.Draw(t, "from"), Port: num.Draw(t, "port"), Input: num.Draw(t, "input"),
-					Mode: rapid.SampledFrom([]job.Mode{job.Shuffle, job.Broadcast, job.Range}).Draw(t, "mode")}
+					Mode: rapid.SampledFrom([]job.Mode{job.Shuffle, job.Broadcast, job.Range, job.Group}).Draw(t, "mode")}
 			})),
-			MaxAttempts: num.Draw(t, "max attempts"), Timeout: time.Duration(size.Draw(t, "timeout"))}
+			MaxAttempts: num.Draw(t, "max attempts"), Timeout: time.Duration(size.Draw(t, "timeout")), Combine: rapid.Bool().Draw(t, "combine")}
 	})
 	spec = rapid.Custom(func(t *rapid.T) *job.Spec {
 		return &job.Spec{ID: job.ID(rapid.String().Draw(t, "id")), Name: rapid.String().Draw(t, "name"), Hash: rapid.String().Draw(t, "hash"),
@@ -62,8 +62,13 @@ var (
 				return job.Producer{Worker: rapid.SampledFrom([]string{"", "w1", "w2", "w3"}).Draw(t, "worker"),
 					Attempt: job.Attempt{Job: l.Attempt.Job, N: num.Draw(t, "n")}}
 			}))
+			index, group := -1, rapid.Bool().Draw(t, "group")
 			for i := range out {
-				out[i].Attempt.Task = job.Task{Stage: stage, Index: i}
+				index++
+				if group {
+					index += rapid.IntRange(0, 3).Draw(t, "gap")
+				}
+				out[i].Attempt.Task = job.Task{Stage: stage, Index: index}
 				if out[i].Attempt.N == 0 {
 					out[i] = job.Producer{}
 				}
@@ -227,6 +232,7 @@ func TestRefused(t *testing.T) {
 		{"new mode", spec(&layshaftv1.Stage{Inputs: []*layshaftv1.Edge{{Mode: 99}}}), "mode of an edge 99 is unknown"},
 		{"no attempt", func() error { _, err := LaunchFromProto(nil); return err }, "attempt is not set"},
 		{"columns", launch(&layshaftv1.Producers{Attempts: []int64{1}}), "0 holders for 1 attempts"},
+		{"gaps", launch(&layshaftv1.Producers{Attempts: []int64{1, 1}, Holders: []uint32{0, 0}, Workers: []string{"w"}, Gaps: []uint32{3}}), "1 gaps for 2 attempts"},
 		{"holder", launch(&layshaftv1.Producers{Attempts: []int64{1}, Holders: []uint32{1}, Workers: []string{"w"}}), "holder 1 of 1 workers"},
 		{"attempt", launch(&layshaftv1.Producers{Attempts: []int64{-1}, Holders: []uint32{0}, Workers: []string{"w"}}), "attempt is -1"},
 		{"overflow", launch(&layshaftv1.Producers{Attempts: []int64{math.MaxInt64, 1}, Holders: []uint32{0, 0}, Workers: []string{"w"}}), "below 0"},
@@ -239,6 +245,11 @@ func TestRefused(t *testing.T) {
 				Producers: [][]job.Producer{{{Attempt: job.Attempt{Job: "b", N: 1}, Worker: "w"}}}})
 			return err
 		}, `of job "b"`},
+		{"producers out of order", func() error {
+			p := job.Producer{Attempt: job.Attempt{Job: "a", Task: job.Task{Index: 1}, N: 1}, Worker: "w"}
+			_, err := LaunchToProto(&job.Launch{Attempt: p.Attempt, Producers: [][]job.Producer{{p, p}}})
+			return err
+		}, "task 0/2 or a later one"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -292,7 +303,7 @@ func FuzzDecode(f *testing.F) {
 	seeds := []proto.Message{
 		SpecToProto(&job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1, Splits: []job.Split{{Bytes: 7}}, Inputs: []job.Edge{{Mode: job.Range}}}}}),
 		&layshaftv1.Launch{Attempt: AttemptToProto(job.Attempt{Job: "j", N: 1}), Split: &layshaftv1.Split{},
-			Producers: []*layshaftv1.Producers{{Stage: 1, Workers: []string{"w"}, Holders: []uint32{0, 0}, Attempts: []int64{2, -1}}}},
+			Producers: []*layshaftv1.Producers{{Stage: 1, Workers: []string{"w"}, Holders: []uint32{0, 0}, Attempts: []int64{2, -1}, Gaps: []uint32{4, 0}}}},
 		FailureToProto(&job.Failure{Kind: job.InputLost, Lost: []job.Attempt{{N: 3}}}),
 		ManifestToProto(&job.Manifest{Segment: "s", Extents: []job.Extent{{Blocks: []job.Block{{Offset: 1}}}}, Counters: map[string]int64{"c": -1}}),
 	}

@@ -1,0 +1,107 @@
+package child
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/job"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+func encode(t testing.TB, m proto.Message, data ...string) []byte {
+	t.Helper()
+	out := &outgoing{Message: m}
+	for _, d := range data {
+		out.data = append(out.data, mem.SliceBuffer(d))
+	}
+	b, err := codec{}.Marshal(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Materialize()
+}
+
+// What the codec reads is what protobuf alone would read, wherever data stands in the message.
+func FuzzCodec(f *testing.F) {
+	pull := &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: 3}}}
+	f.Add(encode(f, pull, "data", "more"))
+	f.Add(encode(f, pull))
+	both, err := proto.Marshal(&layshaftv1.RunResponse{Data: []byte("first"), Say: pull.Say})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(both)
+	f.Add([]byte{dataField<<3 | 2, 200})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var want, got layshaftv1.RunResponse
+		in := incoming{Message: &got, buf: make([]byte, 3)}
+		wantErr := proto.Unmarshal(b, &want)
+		err := codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(bytes.Clone(b[:len(b)/2])), mem.SliceBuffer(bytes.Clone(b[len(b)/2:]))}, &in)
+		if wantErr != nil {
+			return // protobuf refuses more, such as what stands in data's own place
+		}
+		if err != nil {
+			t.Fatalf("%v; protobuf reads it", err)
+		}
+		head, _, _ := cutData(bytes.Clone(b))
+		if _, second, _ := cutData(head); second != nil {
+			return // no sender does that
+		}
+		want.Data = append([]byte{}, want.Data...)
+		got.Data = append([]byte{}, in.data...)
+		if !proto.Equal(&want, &got) {
+			t.Errorf("got  %v\nwant %v", &got, &want)
+		}
+	})
+}
+
+// scripted is a stream on which a child says what the test has.
+type scripted struct {
+	grpc.ClientStream
+	says [][]byte
+}
+
+func (s *scripted) Recv() (*layshaftv1.RunResponse, error) { panic("not used") }
+func (s *scripted) Send(*layshaftv1.RunRequest) error      { panic("not used") }
+func (s *scripted) SendMsg(any) error                      { return nil }
+
+func (s *scripted) RecvMsg(m any) error {
+	if len(s.says) == 0 {
+		return io.EOF
+	}
+	b := s.says[0]
+	s.says = s.says[1:]
+	return codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, m)
+}
+
+// Whatever a child says, the worker stands.
+func FuzzHost(f *testing.F) {
+	say := func(m *layshaftv1.RunResponse, data ...string) []byte { return encode(f, m, data...) }
+	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: 1, Bytes: -1}}}),
+		say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_End{End: &layshaftv1.EndAttempt{}}}))
+	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Append{Append: &layshaftv1.AppendBlocks{Blocks: []*layshaftv1.OutputBlock{{Size: 3}, {Size: 1 << 40}}}}}, "abcd"),
+		say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Open{Open: &layshaftv1.OpenRuns{Part: -5}}}))
+	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Check{}}), []byte{})
+	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Close{Close: &layshaftv1.CloseRun{Run: -1}}}), []byte{1})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		r, _ := newRun()
+		r.Output = nowhere{}
+		r.Inputs = [][]job.RunReader{{&memRun{blocks: [][]byte{{1}}}}}
+		r.Part = func(int) ([]job.RunReader, error) { return []job.RunReader{&memRun{}}, nil }
+		_, cancel := context.WithCancelCause(context.Background())
+		h := &host{call: Call{Run: r, Stuck: func() {}}, run: r, stream: &scripted{says: [][]byte{a, b, a, b}}, cancel: cancel, asked: make(chan struct{}, 1), ended: make(chan struct{})}
+		if _, err := h.start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = h.listen()
+		for _, q := range h.questions {
+			h.answer(q)
+		}
+	})
+}

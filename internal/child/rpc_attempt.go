@@ -1,0 +1,304 @@
+package child
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc/mem"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// attempt is the child's end of one Run stream.
+type attempt struct {
+	stream   layshaftv1.RunnerService_RunServer
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	memory   int64
+	progress job.Progress
+	out      output
+
+	sending sync.Mutex // held while a message is sent
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	waiting map[int64]chan *answer // who waits for what, by run or by one of the numbers below
+	runs    int64                  // that have a number
+}
+
+// Numbers under which attempt.ask waits for answers that are not of a run.
+const (
+	checking = -1
+	opening  = -2
+)
+
+// answer is what the worker said to a question.
+type answer struct {
+	blocks [][]byte
+	runs   []*layshaftv1.InputRun
+	err    error // io.EOF after the last blocks
+}
+
+func (a *attempt) send(m *layshaftv1.RunResponse, data mem.BufferSlice) error {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	return a.stream.SendMsg(&outgoing{m, data})
+}
+
+// ask sends a question and returns where its answer will come.
+func (a *attempt) ask(what int64, m *layshaftv1.RunResponse) (<-chan *answer, error) {
+	c := make(chan *answer, 1)
+	a.mu.Lock()
+	a.waiting[what] = c
+	a.mu.Unlock()
+	return c, a.send(m, nil)
+}
+
+// await asks and waits for the answer, or for the end of the attempt.
+func (a *attempt) await(what int64, m *layshaftv1.RunResponse) (*answer, error) {
+	c, err := a.ask(what, m)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case x := <-c:
+		return x, x.err
+	case <-a.ctx.Done():
+		return nil, context.Cause(a.ctx)
+	}
+}
+
+// listen hands the worker's answers to those who wait, until the stream ends. It never waits for anybody, so the worker can always send.
+func (a *attempt) listen() {
+	for {
+		var m layshaftv1.RunRequest
+		in := incoming{Message: &m}
+		if err := a.stream.RecvMsg(&in); err != nil {
+			a.cancel(fmt.Errorf("the worker ended the conversation: %w", err))
+			return
+		}
+		switch say := m.GetSay().(type) {
+		case *layshaftv1.RunRequest_Blocks:
+			x := &answer{err: failureFrom(say.Blocks.GetFailure())}
+			for _, n := range say.Blocks.GetSizes() {
+				if n < 0 || n > int64(len(in.data)) {
+					x.err = fmt.Errorf("the worker sent %d of %d bytes", len(in.data), n)
+					break
+				}
+				x.blocks = append(x.blocks, in.data[:n:n])
+				in.data = in.data[n:]
+			}
+			if x.err == nil && say.Blocks.GetEnd() {
+				x.err = io.EOF
+			}
+			a.answer(say.Blocks.GetRun(), x)
+		case *layshaftv1.RunRequest_Granted:
+			a.answer(checking, &answer{err: failureFrom(say.Granted.GetFailure())})
+		case *layshaftv1.RunRequest_Opened:
+			a.answer(opening, &answer{runs: say.Opened.GetRuns(), err: failureFrom(say.Opened.GetFailure())})
+		case *layshaftv1.RunRequest_Cancel:
+			a.cancel(failureFrom(say.Cancel))
+		}
+	}
+}
+
+func (a *attempt) answer(what int64, x *answer) {
+	a.mu.Lock()
+	c := a.waiting[what]
+	delete(a.waiting, what)
+	a.mu.Unlock()
+	if c != nil {
+		c <- x
+	}
+}
+
+// failureFrom converts a failure that may not be set.
+func failureFrom(p *layshaftv1.Failure) error {
+	if p == nil {
+		return nil
+	}
+	f, err := wire.FailureFromProto(p)
+	if err != nil {
+		return err
+	}
+	return f
+}
+
+// check asks whether need bytes of scratch may be written.
+func (a *attempt) check(need int64) error {
+	_, err := a.await(checking, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Check{Check: &layshaftv1.Check{Bytes: need}}})
+	return err
+}
+
+// inputs returns the runs that the attempt was started with.
+func (a *attempt) inputs(in []*layshaftv1.InputRuns) [][]job.RunReader {
+	total := 0
+	for _, x := range in {
+		total += len(x.GetRuns())
+	}
+	inputs := make([][]job.RunReader, len(in))
+	for i, x := range in {
+		inputs[i] = a.number(x.GetRuns(), total)
+	}
+	return inputs
+}
+
+// open returns the runs of one partition; see job.Run.Part.
+func (a *attempt) open(part int) ([]job.RunReader, error) {
+	x, err := a.await(opening, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Open{Open: &layshaftv1.OpenRuns{Part: int64(part)}}})
+	if err != nil {
+		return nil, err
+	}
+	return a.number(x.runs, len(x.runs)), nil
+}
+
+// number makes readers of further runs, some of total that are read side by side. A quarter of the attempt's memory is for
+// what they hold on the way.
+func (a *attempt) number(runs []*layshaftv1.InputRun, total int) []job.RunReader {
+	each := int64(2 * batch)
+	if a.memory > 0 {
+		each = min(each, a.memory/4/int64(max(total, 1)))
+	}
+	a.mu.Lock()
+	first := a.runs
+	a.runs += int64(len(runs))
+	a.mu.Unlock()
+	readers := make([]job.RunReader, len(runs))
+	for i, r := range runs {
+		readers[i] = &input{attempt: a, number: first + int64(i), records: r.GetRecords(), bytes: r.GetBytes(), want: each / 2, ahead: each >= smallest}
+	}
+	return readers
+}
+
+// smallest is how many bytes of a run are worth reading ahead.
+const smallest = 128 << 10
+
+// input reads one run of the worker's.
+type input struct {
+	attempt        *attempt
+	number         int64
+	records, bytes int64
+	want           int64 // bytes to ask for at once
+	ahead          bool  // ask for the next batch when this one is taken up
+	coming         <-chan *answer
+	ready          [][]byte
+	err            error
+}
+
+func (r *input) Records() int64 { return r.records }
+func (r *input) Bytes() int64   { return r.bytes }
+
+// Next returns the next block; see job.RunReader. It returns early with the cause when the attempt is cancelled.
+func (r *input) Next() ([]byte, error) {
+	for len(r.ready) == 0 {
+		if r.err != nil {
+			return nil, r.err
+		}
+		r.pull()
+		if r.err != nil {
+			return nil, r.err
+		}
+		select {
+		case x := <-r.coming:
+			r.coming, r.ready, r.err = nil, x.blocks, x.err
+		case <-r.attempt.ctx.Done():
+			return nil, context.Cause(r.attempt.ctx)
+		}
+		if r.ahead && r.err == nil {
+			r.pull()
+		}
+	}
+	b := r.ready[0]
+	r.ready[0] = nil
+	r.ready = r.ready[1:]
+	return b, nil
+}
+
+// pull asks for the next batch, unless it is on its way.
+func (r *input) pull() {
+	if r.coming == nil {
+		r.coming, r.err = r.attempt.ask(r.number, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: r.number, Bytes: r.want}}})
+	}
+}
+
+// Close tells the worker that the run is not needed any more.
+func (r *input) Close() error {
+	if r.err != nil {
+		r.ready = nil
+		return nil
+	}
+	r.ready, r.err = nil, io.EOF
+	return r.attempt.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Close{Close: &layshaftv1.CloseRun{Run: r.number}}}, nil)
+}
+
+// output gathers blocks and sends them to the worker.
+type output struct {
+	attempt *attempt
+	buf     *[]byte // nil when empty
+	n       int     // bytes in it
+	blocks  []*layshaftv1.OutputBlock
+	used    int // of blocks
+}
+
+var buffers = new(batches)
+
+// Append adds one block; see job.Output. An error of the worker's output comes as the end of the attempt's context.
+func (o *output) Append(port, run, part int, block []byte, records int, first []byte) error {
+	if len(block) == 0 {
+		return nil
+	}
+	if len(block) > record.MaxFrame {
+		return fmt.Errorf("block of %d bytes exceeds %d: a single record or group this large cannot be shuffled", len(block), record.MaxFrame)
+	}
+	if o.n+len(block) > batch {
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
+	if first != nil {
+		first = bytes.Clone(first[:min(len(first), job.MaxFirst)])
+	}
+	if o.used == len(o.blocks) {
+		o.blocks = append(o.blocks, new(layshaftv1.OutputBlock))
+	}
+	b := o.blocks[o.used]
+	o.used++
+	b.Port, b.Run, b.Part, b.Size, b.Records, b.First = int64(port), int64(run), int64(part), int64(len(block)), int64(records), first
+	if len(block) > batch {
+		return o.sendBlocks(mem.SliceBuffer(bytes.Clone(block)))
+	}
+	if o.buf == nil {
+		o.buf = buffers.Get(batch)
+	}
+	o.n += copy((*o.buf)[o.n:], block)
+	if o.used >= maxBlocks {
+		return o.flush()
+	}
+	return nil
+}
+
+// maxBlocks is how many blocks go in one message: small ones have descriptions that are as long as themselves.
+const maxBlocks = 1 << 10
+
+// flush sends what was gathered.
+func (o *output) flush() error {
+	if o.n == 0 {
+		return nil
+	}
+	*o.buf = (*o.buf)[:o.n]
+	data := mem.NewBuffer(o.buf, buffers)
+	o.buf, o.n = nil, 0
+	return o.sendBlocks(data)
+}
+
+func (o *output) sendBlocks(data mem.Buffer) error {
+	m := &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Append{Append: &layshaftv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
+	o.used = 0
+	return o.attempt.send(m, mem.BufferSlice{data})
+}

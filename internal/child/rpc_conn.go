@@ -1,0 +1,380 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// ErrGone means that the child is not there any more, or does not keep to the protocol: it should be killed.
+var ErrGone = errors.New("child process is gone")
+
+// Conn is a worker's connection to one child. Its methods may be called concurrently.
+type Conn struct {
+	cc     *grpc.ClientConn
+	client layshaftv1.RunnerServiceClient
+}
+
+// NewConn makes a Conn of a connection that the child opened. Close closes it.
+func NewConn(conn net.Conn) (*Conn, error) {
+	first := make(chan net.Conn, 1)
+	first <- conn
+	cc, err := grpc.NewClient("passthrough:///child", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			select {
+			case c := <-first:
+				return c, nil
+			default:
+				return nil, ErrGone
+			}
+		}),
+		grpc.WithIdleTimeout(0), grpc.WithStaticStreamWindowSize(perSlot), grpc.WithStaticConnWindowSize(math.MaxInt32),
+		grpc.WithReadBufferSize(batch), grpc.WithWriteBufferSize(batch),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(record.MaxFrame+16<<20), grpc.MaxCallSendMsgSize(math.MaxInt32)))
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &Conn{cc, layshaftv1.NewRunnerServiceClient(cc)}, nil
+}
+
+// Close closes the connection. The child ends then, and calls of Run with it.
+func (c *Conn) Close() error { return c.cc.Close() }
+
+// Load hands over the job. It returns a *job.Failure when the child cannot run it, and an error that wraps ErrGone when there is no child.
+func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
+	s := *spec
+	s.Stages = append([]job.Stage(nil), spec.Stages...)
+	for i := range s.Stages {
+		s.Stages[i].Splits = nil // each attempt brings its own
+	}
+	resp, err := c.client.Load(ctx, &layshaftv1.LoadRequest{Spec: wire.SpecToProto(&s), Protocol: protocol})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return failureFrom(resp.GetFailure())
+}
+
+// Call is one attempt to be run by the child.
+type Call struct {
+	Run     *job.Run
+	Slot    int                    // attempts of one slot come one after the other
+	Scratch string                 // directory for scratch files; must exist
+	Check   func(need int64) error // asked before scratch files grow; nil means there is always space
+	Grace   time.Duration          // how long the child may go on after ctx ended
+	Stuck   func()                 // called when it goes on for longer; it should kill the child
+}
+
+// Run stands in for a stage function: it returns when the child has run it, nil or the failure that the function ended with. Errors of
+// run.Output are returned as they are. An error that wraps ErrGone means that the connection ended first.
+func (c *Conn) Run(ctx context.Context, call Call) error {
+	live, hangUp := context.WithCancel(context.WithoutCancel(ctx)) // the stream ends after the attempt, never before
+	defer hangUp()
+	stream, err := c.client.Run(live)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	work, cancel := context.WithCancelCause(ctx)
+	h := &host{call: call, run: call.Run, stream: stream, cancel: cancel, asked: make(chan struct{}, 1), ended: make(chan struct{})}
+	start, err := h.start()
+	if err == nil {
+		err = h.send(start, nil)
+	}
+	if err != nil {
+		cancel(nil)
+		return err
+	}
+	var group sync.WaitGroup
+	group.Go(h.feed)
+	group.Go(func() { h.watch(work) })
+	err = h.listen()
+	close(h.ended)
+	cancel(nil)
+	group.Wait()
+	_ = stream.CloseSend()
+	if err == nil {
+		_ = stream.RecvMsg(&incoming{Message: new(layshaftv1.RunResponse)}) // the end of the stream
+	}
+	return err
+}
+
+// host is the worker's end of one Run stream.
+type host struct {
+	call   Call
+	run    *job.Run
+	stream layshaftv1.RunnerService_RunClient
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed when the child has said its last word
+
+	sending sync.Mutex // held while a message is sent
+
+	// mu guards the fields below; asked has a token when questions is not empty.
+	mu        sync.Mutex
+	asked     chan struct{}
+	questions []any           // of RunResponse.say
+	runs      []job.RunReader // by number; nil when closed
+	opened    int             // where those that run.Part opened last begin
+}
+
+func (h *host) send(m *layshaftv1.RunRequest, data mem.BufferSlice) error {
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if err := h.stream.SendMsg(&outgoing{m, data}); err != nil {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return nil
+}
+
+// start describes the attempt.
+func (h *host) start() (*layshaftv1.RunRequest, error) {
+	r := h.run
+	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split})
+	if err != nil {
+		return nil, err
+	}
+	s := &layshaftv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
+	for _, in := range r.Inputs {
+		s.Inputs = append(s.Inputs, &layshaftv1.InputRuns{Runs: h.number(in)})
+	}
+	h.opened = len(h.runs)
+	for _, parts := range r.Sinks {
+		s.Sinks = append(s.Sinks, &layshaftv1.SinkParts{Parts: parts})
+	}
+	return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Start{Start: s}}, nil
+}
+
+// number remembers runs and describes them for the child.
+func (h *host) number(runs []job.RunReader) []*layshaftv1.InputRun {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*layshaftv1.InputRun, len(runs))
+	for i, r := range runs {
+		out[i] = &layshaftv1.InputRun{Records: r.Records(), Bytes: r.Bytes()}
+	}
+	h.runs = append(h.runs, runs...)
+	return out
+}
+
+// watch tells the child when the attempt shall end, and has it killed when it does not.
+func (h *host) watch(work context.Context) {
+	<-work.Done()
+	select {
+	case <-h.ended: // first
+		return
+	default:
+	}
+	grace := time.NewTimer(h.call.Grace)
+	defer grace.Stop()
+	f := failureOf(context.Cause(work))
+	// The message may wait for a child that does not read, so the time runs already.
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() {
+		_ = h.send(&layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Cancel{Cancel: wire.FailureToProto(f)}}, nil)
+	})
+	select {
+	case <-h.ended:
+	case <-grace.C:
+		h.call.Stuck()
+	}
+}
+
+// listen does what the child asks until it has ended.
+func (h *host) listen() error {
+	var m layshaftv1.RunResponse
+	in := incoming{Message: &m, buf: make([]byte, 0, 1<<10)}
+	var outErr error
+	for {
+		if err := h.stream.RecvMsg(&in); err != nil {
+			return fmt.Errorf("%w: %w", ErrGone, err)
+		}
+		var err error
+		switch say := m.GetSay().(type) {
+		case *layshaftv1.RunResponse_Append:
+			if outErr == nil {
+				if outErr, err = h.append(say.Append.GetBlocks(), in.data); outErr != nil {
+					h.cancel(outErr)
+				}
+			}
+		case *layshaftv1.RunResponse_Progress:
+			h.progress(say.Progress)
+		case *layshaftv1.RunResponse_End:
+			h.progress(say.End.GetProgress())
+			if outErr != nil {
+				return outErr
+			}
+			if f := failureFrom(say.End.GetFailure()); f != nil {
+				return f
+			}
+			maps.Copy(h.run.Counters, say.End.GetCounters())
+			h.run.Sink = say.End.GetSink()
+			return nil
+		case *layshaftv1.RunResponse_Pull, *layshaftv1.RunResponse_Close, *layshaftv1.RunResponse_Check, *layshaftv1.RunResponse_Open:
+			err = h.question(say)
+		default:
+			err = errors.New("an empty message")
+		}
+		if err != nil {
+			return fmt.Errorf("%w: it broke the protocol: %w", ErrGone, err)
+		}
+	}
+}
+
+// append hands blocks to the attempt's output. err is for what no child should send.
+func (h *host) append(blocks []*layshaftv1.OutputBlock, data []byte) (outErr, err error) {
+	for _, b := range blocks {
+		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPart(), b.GetSize()
+		if min(port, run, part, b.GetRecords()) < 0 || max(port, run, part) > math.MaxInt32 || n < 0 || n > int64(len(data)) {
+			return nil, fmt.Errorf("block %v of %d bytes", b, len(data))
+		}
+		if outErr := h.run.Output.Append(int(port), int(run), int(part), data[:n], int(b.GetRecords()), b.First); outErr != nil {
+			return outErr, nil
+		}
+		data = data[n:]
+	}
+	return nil, nil
+}
+
+func (h *host) progress(p *layshaftv1.RunProgress) {
+	if to := h.run.Progress; to != nil {
+		to.Records.Store(p.GetRecords())
+		to.Bytes.Store(p.GetBytes())
+		to.Spilled.Store(p.GetSpilled())
+	}
+}
+
+// question hands a message that is to be answered to feed, so that input that is slow to come does not hold up output.
+func (h *host) question(say any) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.questions) > 2*len(h.runs)+16 {
+		return fmt.Errorf("%d questions at once about %d runs", len(h.questions), len(h.runs))
+	}
+	h.questions = append(h.questions, say)
+	select {
+	case h.asked <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// feed answers questions until the child has ended.
+func (h *host) feed() {
+	for {
+		select {
+		case <-h.ended:
+			return
+		case <-h.asked:
+		}
+		h.mu.Lock()
+		questions := h.questions
+		h.questions = nil
+		h.mu.Unlock()
+		for _, q := range questions {
+			select {
+			case <-h.ended:
+				return
+			default:
+			}
+			answer, data := h.answer(q)
+			if answer != nil && h.send(answer, data) != nil {
+				return // the child is gone, as listen finds out too
+			}
+		}
+	}
+}
+
+// answer answers one question; nil when there is nothing to say.
+func (h *host) answer(question any) (*layshaftv1.RunRequest, mem.BufferSlice) {
+	switch say := question.(type) {
+	case *layshaftv1.RunResponse_Pull:
+		b := &layshaftv1.Blocks{Run: say.Pull.GetRun()}
+		data := h.read(b, say.Pull.GetBytes())
+		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Blocks{Blocks: b}}, data
+	case *layshaftv1.RunResponse_Close:
+		if r := h.reader(say.Close.GetRun()); r != nil {
+			_ = r.Close()
+		}
+	case *layshaftv1.RunResponse_Open:
+		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Opened{Opened: h.open(say.Open.GetPart())}}, nil
+	case *layshaftv1.RunResponse_Check:
+		g := &layshaftv1.Granted{}
+		if h.call.Check != nil {
+			g.Failure = failureTo(h.call.Check(say.Check.GetBytes()))
+		}
+		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Granted{Granted: g}}, nil
+	}
+	return nil, nil
+}
+
+// open opens the runs of one partition, which closes those of the call before.
+func (h *host) open(part int64) *layshaftv1.OpenedRuns {
+	if h.run.Part == nil || part < 0 || part > math.MaxInt32 {
+		return &layshaftv1.OpenedRuns{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for partition %d, which the attempt does not have", part)})}
+	}
+	runs, err := h.run.Part(int(part))
+	if err != nil {
+		return &layshaftv1.OpenedRuns{Failure: failureTo(err)}
+	}
+	h.mu.Lock()
+	clear(h.runs[h.opened:])
+	h.opened = len(h.runs)
+	h.mu.Unlock()
+	return &layshaftv1.OpenedRuns{Runs: h.number(runs)}
+}
+
+func (h *host) reader(run int64) job.RunReader {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if run < 0 || run >= int64(len(h.runs)) {
+		return nil
+	}
+	return h.runs[run]
+}
+
+// read reads the next blocks of a run, at least one and want bytes if there are as many.
+func (h *host) read(b *layshaftv1.Blocks, want int64) (data mem.BufferSlice) {
+	r := h.reader(b.GetRun())
+	if r == nil {
+		b.Failure = wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for run %d, which is not open", b.GetRun())})
+		return nil
+	}
+	for n := int64(0); n < max(1, min(want, batch)); {
+		block, err := r.Next()
+		if err == io.EOF {
+			b.End = true
+			break
+		}
+		if err != nil {
+			b.Failure = failureTo(err)
+			break
+		}
+		b.Sizes = append(b.Sizes, int64(len(block)))
+		data = append(data, mem.SliceBuffer(block))
+		n += int64(len(block))
+	}
+	return data
+}
+
+// failureTo converts an error that may be nil.
+func failureTo(err error) *layshaftv1.Failure {
+	if err == nil {
+		return nil
+	}
+	return wire.FailureToProto(failureOf(err))
+}

@@ -1,0 +1,278 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Build makes the compiled code of a job for one slot. ctx lives as long as the process.
+type Build func(ctx context.Context, spec *job.Spec, slot int) (*job.Program, error)
+
+// Address is the value of Env for a child that shall connect to a unix socket and prove itself by a token.
+func Address(token, socket string) string { return token + "@" + socket }
+
+// Serve connects to the worker at address, the value of Env, and runs the attempts that it asks for until the worker closes the
+// connection; then it returns nil. Attempts that still run are left to themselves: the caller should end the process.
+func Serve(address string, build Build) error {
+	token, socket, ok := strings.Cut(address, "@")
+	if !ok {
+		return fmt.Errorf("%s=%q: want TOKEN@SOCKET; only a worker should set it", Env, address)
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return fmt.Errorf("worker's socket: %w", err)
+	}
+	if _, err := io.WriteString(conn, token); err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("worker's socket: %w", err)
+	}
+	defer stacksOnQuit()()
+	return serve(conn, build)
+}
+
+// StuckMark is what the child prints before the stacks of its attempts when the worker asks for them by SIGQUIT, and ends.
+const StuckMark = "layshaft: the worker ends this process; its attempts are at:"
+
+// stacksOnQuit answers SIGQUIT, until stop. Go's own answer leaves out what runs at that moment, which is what an endless loop does.
+func stacksOnQuit() (stop func()) {
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, syscall.SIGQUIT)
+	go func() {
+		if _, ok := <-quit; !ok {
+			return
+		}
+		buf := make([]byte, 1<<20)
+		buf = buf[:runtime.Stack(buf, true)]
+		fmt.Fprintln(os.Stderr, StuckMark)
+		for stack := range strings.SplitSeq(string(buf), "\n\n") {
+			if head, _, _ := strings.Cut(stack, "\n"); strings.Contains(head, `labels:{"`+Label+`"`) {
+				fmt.Fprintf(os.Stderr, "\n%s\n", stack)
+			}
+		}
+		os.Exit(2)
+	}()
+	return func() {
+		signal.Stop(quit)
+		close(quit)
+	}
+}
+
+func serve(conn net.Conn, build Build) error {
+	one := &oneConn{Conn: conn, closed: make(chan struct{})}
+	gs := grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.StaticStreamWindowSize(perSlot), grpc.StaticConnWindowSize(math.MaxInt32),
+		grpc.ReadBufferSize(batch), grpc.WriteBufferSize(batch), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(1<<16))
+	ctx, cancel := context.WithCancelCause(context.Background())
+	layshaftv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, programs: make(map[int]*job.Program)})
+	err := gs.Serve(one)
+	cancel(errors.New("the worker is gone"))
+	gs.Stop()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// oneConn is a connection, and a listener that accepts it once.
+type oneConn struct {
+	net.Conn
+	taken  bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *oneConn) Accept() (net.Conn, error) {
+	if !c.taken {
+		c.taken = true
+		return c, nil
+	}
+	<-c.closed
+	return nil, net.ErrClosed
+}
+
+func (c *oneConn) Addr() net.Addr { return c.LocalAddr() }
+
+func (c *oneConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// server runs the attempts of one job.
+type server struct {
+	layshaftv1.UnimplementedRunnerServiceServer
+	ctx   context.Context
+	build Build
+
+	// mu guards the fields below.
+	mu       sync.Mutex
+	spec     *job.Spec
+	programs map[int]*job.Program // by slot; nil while an attempt uses it
+}
+
+// Load takes the job.
+func (s *server) Load(_ context.Context, req *layshaftv1.LoadRequest) (*layshaftv1.LoadResponse, error) {
+	refuse := func(format string, a ...any) (*layshaftv1.LoadResponse, error) {
+		f := &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf(format, a...)}
+		return &layshaftv1.LoadResponse{Failure: wire.FailureToProto(f)}, nil
+	}
+	if req.GetProtocol() != protocol {
+		return refuse("the worker speaks protocol %d to its children, this program %d: build it with the version of Layshaft that the cluster has, or update the worker", req.GetProtocol(), protocol)
+	}
+	spec, err := wire.SpecFromProto(req.GetSpec())
+	if err != nil {
+		return refuse("%v", err)
+	}
+	s.mu.Lock()
+	s.spec = spec
+	s.mu.Unlock()
+	// The first slot's program is made here, so that a job which this program cannot run is refused before any attempt.
+	p, err := s.take(0)
+	if err != nil {
+		return &layshaftv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
+	}
+	s.giveBack(0, p)
+	return &layshaftv1.LoadResponse{}, nil
+}
+
+// take returns the program of a slot for one attempt.
+func (s *server) take(slot int) (*job.Program, error) {
+	s.mu.Lock()
+	spec := s.spec
+	p, made := s.programs[slot]
+	s.programs[slot] = nil
+	s.mu.Unlock()
+	switch {
+	case spec == nil:
+		return nil, &job.Failure{Kind: job.Fatal, Message: "the worker sent an attempt before the job"}
+	case p != nil:
+		return p, nil
+	case made:
+		return nil, &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("slot %d still runs another attempt", slot)}
+	}
+	p, err := s.make(spec, slot)
+	if err != nil {
+		s.mu.Lock()
+		delete(s.programs, slot)
+		s.mu.Unlock()
+	}
+	return p, err
+}
+
+func (s *server) giveBack(slot int, p *job.Program) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.programs[slot] = p
+}
+
+// make builds a program. A panic in it is an error.
+func (s *server) make(spec *job.Spec, slot int) (p *job.Program, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic while the plan is built: %v", v), Detail: string(debug.Stack())}
+		}
+	}()
+	return s.build(s.ctx, spec, slot)
+}
+
+// Run runs one attempt.
+func (s *server) Run(stream layshaftv1.RunnerService_RunServer) error {
+	var start layshaftv1.RunRequest
+	if err := stream.RecvMsg(&incoming{Message: &start}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	a := &attempt{stream: stream, ctx: ctx, cancel: cancel, waiting: make(map[int64]chan *answer)}
+	a.out = output{attempt: a}
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(a.listen)
+	end := s.attempt(a, start.GetStart())
+	return a.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_End{End: end}}, nil)
+}
+
+// attempt runs the stage function and returns its outcome.
+func (s *server) attempt(a *attempt, start *layshaftv1.StartAttempt) *layshaftv1.EndAttempt {
+	failed := func(err error) *layshaftv1.EndAttempt {
+		return &layshaftv1.EndAttempt{Failure: wire.FailureToProto(failureOf(err)), Progress: a.progressed()}
+	}
+	launch, err := wire.LaunchFromProto(start.GetLaunch())
+	if err != nil {
+		return failed(&job.Failure{Kind: job.Fatal, Message: err.Error()})
+	}
+	slot := int(start.GetSlot())
+	p, err := s.take(slot)
+	if err != nil {
+		return failed(err)
+	}
+	defer s.giveBack(slot, p)
+	stage := launch.Attempt.Task.Stage
+	if stage >= len(p.Stages) {
+		return failed(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program has no stage %d, only %d: coordinator and worker run different code", stage, len(p.Stages))})
+	}
+	scratch := &scratchSet{dir: start.GetScratch(), check: a.check, progress: &a.progress}
+	defer scratch.close()
+	a.memory = start.GetMemory()
+	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory,
+		Temp: scratch.temp, Counters: make(map[string]int64), Progress: &a.progress}
+	if start.GetOpens() {
+		r.Part = a.open
+	}
+	for _, s := range start.GetSinks() {
+		r.Sinks = append(r.Sinks, s.GetParts())
+	}
+	done := make(chan struct{})
+	var ticker sync.WaitGroup
+	ticker.Go(func() { a.tell(done) })
+	err = call(a.ctx, p.Stages[stage], r)
+	close(done)
+	ticker.Wait()
+	if err == nil {
+		err = a.out.flush()
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return &layshaftv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
+}
+
+// progressEvery is how often the worker hears how far an attempt is.
+const progressEvery = 100 * time.Millisecond
+
+// tell tells the worker how far the attempt is, until done.
+func (a *attempt) tell(done <-chan struct{}) {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-t.C:
+			// An error means that the worker is gone, which others find out too.
+			_ = a.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
+		}
+	}
+}
+
+func (a *attempt) progressed() *layshaftv1.RunProgress {
+	p := &a.progress
+	return &layshaftv1.RunProgress{Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load()}
+}

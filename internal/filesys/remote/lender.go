@@ -1,0 +1,297 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Lender answers calls for files of this machine, on behalf of one client: to read the files that were lent, and to write below the
+// directories that were lent, under names with their prefix. It refuses everything else. It is the client's half of
+// WorkerService.Lend, and a Caller.
+type Lender struct {
+	id  string
+	dir string // from which names that are not absolute count
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	files map[string]bool // absolute
+	dirs  []lentDir
+}
+
+// lentDir is a directory below which names with a prefix may be written.
+type lentDir struct {
+	path, prefix string
+	volume       *Volume
+}
+
+// NewLender returns a Lender of no files yet. id is the client's, hard to guess.
+func NewLender(id string) (*Lender, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	return &Lender{id: id, dir: dir, files: map[string]bool{}}, nil
+}
+
+// Volume is how SubmitHeader.client names the files.
+func (l *Lender) Volume() string { return clientVolume + l.id }
+
+// Files returns the file systems of the client: paths without a scheme are its own, and what sources and sinks name is lent, under
+// client://ID/path. So the files of a job are lent by listing its input and checking its sinks.
+func (l *Lender) Files() filesys.Set {
+	return filesys.Set{"": lending{lender: l}, "client": filesys.OS{As: "client://" + l.id}}
+}
+
+// Lent returns how many files may be read and how many directories written.
+func (l *Lender) Lent() (files, dirs int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.files), len(l.dirs)
+}
+
+// Close lets go of the directories.
+func (l *Lender) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, d := range l.dirs {
+		errs = append(errs, d.volume.Close())
+	}
+	l.dirs, l.files = nil, map[string]bool{}
+	return errors.Join(errs...)
+}
+
+// lending is the file system of the machine, which lends what is named to it.
+type lending struct {
+	filesys.OS
+	lender *Lender
+}
+
+func (f lending) Lend(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", &filesys.Error{Path: path, Err: err, Help: "give an absolute path"}
+	}
+	f.lender.mu.Lock()
+	f.lender.files[abs] = true
+	f.lender.mu.Unlock()
+	return filesys.Clean("client://" + f.lender.id + "/" + strings.TrimPrefix(filepath.ToSlash(abs), "/")), nil
+}
+
+func (f lending) LendDir(dir, prefix string) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return &filesys.Error{Path: dir, Err: err, Help: "give an absolute path"}
+	}
+	v, err := OpenVolume(abs, "")
+	if err != nil {
+		return err
+	}
+	f.lender.mu.Lock()
+	defer f.lender.mu.Unlock()
+	f.lender.dirs = append(f.lender.dirs, lentDir{abs, prefix, v})
+	return nil
+}
+
+// Call answers a call, or refuses it.
+func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	name := filepath.FromSlash(req.GetName())
+	if req.GetVolume() != l.Volume() || strings.ContainsRune(name, 0) || name == "" {
+		return refuse(req, fmt.Errorf("%s has no %q: %w", l.Volume(), req.GetName(), fs.ErrInvalid)), nil
+	}
+	abs := l.abs(name)
+	l.mu.Lock()
+	file := l.files[abs]
+	dirs := slices.Clone(l.dirs)
+	l.mu.Unlock()
+	for _, d := range dirs {
+		if resp, ok, err := d.call(ctx, l, abs, req); ok {
+			return resp, err
+		}
+	}
+	if !file {
+		return refuse(req, fmt.Errorf("%s was not lent: %w", abs, fs.ErrPermission)), nil
+	}
+	resp := &layshaftv1.CallResponse{Id: req.GetId()}
+	var err error
+	switch op := req.GetOp().(type) {
+	case *layshaftv1.CallRequest_Stat:
+		var fi fs.FileInfo
+		if fi, err = os.Stat(abs); err == nil {
+			err = known(fi)
+			info := infoOf(req.GetName(), fi, "")
+			if info.Identity = identity(fi); info.Identity != "" {
+				info.Path = abs
+			}
+			resp.Infos = []*layshaftv1.FileInfo{info}
+		}
+	case *layshaftv1.CallRequest_Read:
+		resp.Data, err = readPiece(func() (fs.FileInfo, error) { return os.Stat(abs) }, func() (*os.File, error) { return os.Open(abs) }, op.Read)
+	default:
+		err = fmt.Errorf("%s was lent to be read: %w", abs, fs.ErrPermission)
+	}
+	if err != nil {
+		resp = refuse(req, filesys.Cause(err))
+	}
+	return resp, nil
+}
+
+func (l *Lender) abs(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(l.dir, name)
+}
+
+// call answers when abs lies in the directory, under a name with its prefix.
+func (d *lentDir) call(ctx context.Context, l *Lender, abs string, req *layshaftv1.CallRequest) (resp *layshaftv1.CallResponse, ok bool, err error) {
+	name, ok := d.name(abs)
+	if !ok {
+		return nil, false, nil
+	}
+	inner := &layshaftv1.CallRequest{Id: req.Id, Name: name, Op: req.Op}
+	switch op := req.Op.(type) {
+	case *layshaftv1.CallRequest_Rename:
+		to, ok := d.name(l.abs(filepath.FromSlash(op.Rename.GetTo())))
+		if !ok {
+			return refuse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
+		}
+		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
+	case *layshaftv1.CallRequest_List:
+		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
+		if after := op.List.GetAfter(); after != "" {
+			inner.GetList().After, _ = d.name(l.abs(filepath.FromSlash(after)))
+		}
+	}
+	resp, err = d.volume.Call(ctx, inner)
+	// Names are told as they were asked for.
+	base := strings.TrimSuffix(req.Name, "/")
+	if name != "." {
+		base = strings.TrimSuffix(req.Name, name)
+	} else if base != "" {
+		base += "/"
+	}
+	infos := make([]*layshaftv1.FileInfo, len(resp.GetInfos()))
+	for i, info := range resp.GetInfos() {
+		infos[i] = &layshaftv1.FileInfo{Name: base + info.Name, Size: info.Size, ModTimeNanos: info.ModTimeNanos, Dir: info.Dir, Identity: info.Identity, Path: info.Path}
+	}
+	resp.Infos = infos
+	return resp, true, err
+}
+
+// name returns the name of abs inside the directory, if it was lent.
+func (d *lentDir) name(abs string) (string, bool) {
+	rel, err := filepath.Rel(d.path, abs)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	rel = filepath.ToSlash(rel)
+	return rel, strings.HasPrefix(rel, d.prefix)
+}
+
+// LendStream is the client's end of a stream over which a worker asks for files.
+type LendStream = grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]
+
+// OpenLend opens a stream to the worker at the other end of conn, for Run.
+func OpenLend(ctx context.Context, conn grpc.ClientConnInterface) (LendStream, error) {
+	return layshaftv1.NewWorkerServiceClient(conn).Lend(ctx)
+}
+
+// Run offers the files to every worker, until ctx ends. workers returns those that are there; it is asked every second. open
+// opens a stream to one, which ends with its context.
+func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]string, error),
+	open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) error {
+	var group errgroup.Group
+	ends := make(map[string]context.CancelFunc)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		names, err := workers(ctx)
+		if err == nil { // else those that are known stay
+			for name, end := range ends {
+				if !slices.Contains(names, name) {
+					end()
+					delete(ends, name)
+				}
+			}
+			for _, name := range names {
+				if ends[name] != nil {
+					continue
+				}
+				one, end := context.WithCancel(ctx)
+				ends[name] = end
+				group.Go(func() error {
+					l.serve(one, name, open)
+					return nil
+				})
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	for _, end := range ends {
+		end()
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// serve keeps a stream to one worker, until ctx ends.
+func (l *Lender) serve(ctx context.Context, worker string, open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
+		one, end := context.WithCancel(ctx)
+		if stream, err := open(one, worker); err == nil {
+			if l.answer(one, stream) {
+				wait = 50 * time.Millisecond
+			}
+		}
+		end()
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// answer answers the calls of one stream until it ends, some at a time. It reports whether there were any.
+func (l *Lender) answer(ctx context.Context, stream grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]) (any bool) {
+	if stream.Send(&layshaftv1.LendRequest{Volume: l.Volume()}) != nil {
+		return false
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	defer group.Wait()
+	var mu sync.Mutex // of Send
+	for {
+		in, err := stream.Recv()
+		if err != nil {
+			return any
+		}
+		any = true
+		group.Go(func() error {
+			resp, err := l.Call(ctx, in.GetCall())
+			if err != nil {
+				resp = refuse(in.GetCall(), err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			return stream.Send(&layshaftv1.LendRequest{Answer: resp})
+		})
+	}
+}

@@ -1,0 +1,424 @@
+// Package remote makes the files of other machines file systems: those of datasets, which workers offer, and those of the machine of
+// the client that submitted a job.
+//
+// All of it is made of one message, CallRequest of proto/layshaft/v1/files.proto, and its answer. A Caller carries it out:
+//
+//   - a Volume is a directory of this machine that others may use;
+//   - a Router stands in a worker or client and knows who can answer: its own volumes, other workers, clients that lend;
+//   - a Lender answers for the files of a job on the client's machine, and for no others;
+//   - Conn is a connection to a process that has one of these.
+//
+// FS makes a file system of a Caller. Where a file turns out to lie on this very machine it is opened directly.
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// MaxPiece is the most bytes that one call reads or writes.
+const MaxPiece = 1 << 20
+
+// Caller carries out one operation on one file. What is wrong with the file is said in the answer; the error is for what is wrong with
+// the way to it. It blocks until there is an answer or ctx ends.
+type Caller interface {
+	Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error)
+}
+
+// Conn returns the Caller at the other end of a connection.
+func Conn(c grpc.ClientConnInterface) Caller { return conn{layshaftv1.NewFilesServiceClient(c)} }
+
+type conn struct{ layshaftv1.FilesServiceClient }
+
+func (c conn) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	return c.FilesServiceClient.Call(ctx, req)
+}
+
+// The volumes of datasets and of clients.
+const (
+	datasetVolume = "dataset/"
+	clientVolume  = "client/"
+)
+
+// reasons pairs what errors.Is tells with what goes over the wire.
+var reasons = []struct {
+	err    error
+	reason layshaftv1.FileError
+}{
+	{fs.ErrNotExist, layshaftv1.FileError_FILE_ERROR_NOT_EXIST},
+	{fs.ErrPermission, layshaftv1.FileError_FILE_ERROR_PERMISSION},
+	{fs.ErrExist, layshaftv1.FileError_FILE_ERROR_EXIST},
+	{filesys.ErrGone, layshaftv1.FileError_FILE_ERROR_GONE},
+	{fs.ErrInvalid, layshaftv1.FileError_FILE_ERROR_INVALID},
+}
+
+// refuse makes an answer of an error.
+func refuse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
+	out := &layshaftv1.CallResponse{Id: req.GetId(), Error: strings.ToValidUTF8(err.Error(), "\uFFFD")}
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			out.Reason = r.reason
+			break
+		}
+	}
+	return out
+}
+
+// failure makes an error of an answer, or of a failed call.
+func failure(resp *layshaftv1.CallResponse, err error) error {
+	if err != nil {
+		if c := status.Code(err); c == codes.Unavailable || c == codes.DeadlineExceeded || c == codes.Canceled {
+			return &answerError{status.Convert(err).Message(), filesys.ErrGone}
+		}
+		return err
+	}
+	if resp.GetError() == "" {
+		return nil
+	}
+	for _, r := range reasons {
+		if resp.Reason == r.reason {
+			return &answerError{resp.Error, r.err}
+		}
+	}
+	return errors.New(resp.Error)
+}
+
+// answerError is an error that came over the wire.
+type answerError struct {
+	text string
+	is   error
+}
+
+func (e *answerError) Error() string { return e.text }
+func (e *answerError) Unwrap() error { return e.is }
+
+// FS is the file system that a Caller gives access to. Dataset, Client and Home make it.
+type FS struct {
+	// Patience is how long an operation is tried again when nobody can be reached. Zero means 30 s.
+	Patience time.Duration
+
+	caller Caller
+	scheme string // dataset, client, or none
+	home   string // volume of paths without a scheme
+}
+
+// DatasetFS is the FS of dataset://NAME/path, or dataset://WORKER@NAME/path for the copy on one worker.
+type DatasetFS struct{ FS }
+
+// Dataset returns the file system of dataset:// paths.
+func Dataset(c Caller) *DatasetFS { return &DatasetFS{FS{caller: c, scheme: "dataset"}} }
+
+// Client returns the file system of client://ID/path, where the path is one of the machine of client ID.
+func Client(c Caller) *FS { return &FS{caller: c, scheme: "client"} }
+
+// Home returns the file system of paths without a scheme in a process that works for client id: they are the client's.
+func Home(c Caller, id string) *FS { return &FS{caller: c, home: clientVolume + id} }
+
+// request parts a path.
+func (f *FS) request(path string) (*layshaftv1.CallRequest, error) {
+	if strings.ContainsRune(path, 0) || filesys.Scheme(path) != f.scheme {
+		return nil, &filesys.Error{Path: fmt.Sprintf("%q", path), Err: fs.ErrInvalid, Help: "check the path"}
+	}
+	if f.scheme == "" {
+		return &layshaftv1.CallRequest{Volume: f.home, Name: path}, nil
+	}
+	path = filesys.Clean(path)
+	place, name := filesys.Cut(path)
+	if f.scheme == "client" {
+		if place == "" {
+			return nil, &filesys.Error{Path: path, Err: fs.ErrInvalid, Help: "write client://ID/path"}
+		}
+		return &layshaftv1.CallRequest{Volume: clientVolume + place, Name: "/" + name}, nil
+	}
+	host := filesys.Host(path)
+	if place = strings.TrimPrefix(place, host+"@"); place == "" {
+		return nil, &filesys.Error{Path: path, Err: fs.ErrInvalid, Help: "write dataset://NAME/path"}
+	}
+	if name == "" {
+		name = "."
+	}
+	return &layshaftv1.CallRequest{Volume: datasetVolume + place, Name: name, Holder: host}, nil
+}
+
+// path names a file as path does, by the name that an answer has.
+func (f *FS) path(path, name string) string {
+	switch f.scheme {
+	case "":
+		return name
+	case "client":
+		place, _ := filesys.Cut(path)
+		return filesys.Clean("client://" + place + "/" + strings.TrimPrefix(name, "/"))
+	}
+	place, _ := filesys.Cut(filesys.OnHost(path, ""))
+	return filesys.Clean("dataset://" + place + "/" + name)
+}
+
+func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
+	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders}
+	if i.Dir {
+		out.Mode = fs.ModeDir
+	}
+	return out
+}
+
+// tryTime is how long one try may take. A machine that has died in silence is noticed by the lease before that.
+const tryTime = 20 * time.Second
+
+// call carries out an operation, again and again while nobody can be reached. hosts, which may be empty, are asked in turn.
+func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (*layshaftv1.CallResponse, error) {
+	resp, _, err := f.try(ctx, path, req, hosts...)
+	return resp, err
+}
+
+// try is call that also says whether more than one try was made.
+func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
+	patience := f.Patience
+	if patience == 0 {
+		patience = 30 * time.Second
+	}
+	var end time.Time
+	for try := 0; ; try++ {
+		if len(hosts) > 0 {
+			req.Holder = hosts[try%len(hosts)]
+		}
+		one, cancel := context.WithTimeout(ctx, tryTime)
+		resp, err := f.caller.Call(one, req)
+		cancel()
+		if ctx.Err() != nil {
+			return nil, false, context.Cause(ctx)
+		}
+		if err = failure(resp, err); err == nil {
+			return resp, try > 0, nil
+		}
+		now := time.Now()
+		if try == 0 {
+			end = now.Add(patience)
+		}
+		wait := min(time.Millisecond<<min(try, 10), time.Second)
+		if !errors.Is(err, filesys.ErrGone) || now.Add(wait).After(end) {
+			return nil, try > 0, &filesys.Error{Path: path, Err: err, Help: f.help(err)}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (f *FS) help(err error) string {
+	switch {
+	case errors.Is(err, filesys.ErrGone) && f.scheme == "dataset":
+		return "bring the worker back, or give the dataset to another one as well"
+	case errors.Is(err, filesys.ErrGone):
+		return "keep the command that submitted the job running, or put the files into a dataset, an object store or a shared file system"
+	case errors.Is(err, fs.ErrNotExist):
+		return "check the path"
+	case errors.Is(err, fs.ErrPermission) && f.scheme != "dataset":
+		return "a job may use only the files of its own sources and sinks"
+	}
+	return ""
+}
+
+// Glob lists files.
+func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
+	return f.list(ctx, pattern, &layshaftv1.ListFiles{})
+}
+
+// ReadDir lists a directory.
+func (f *FS) ReadDir(ctx context.Context, dir string) ([]filesys.Info, error) {
+	return f.list(ctx, dir, &layshaftv1.ListFiles{Entries: true})
+}
+
+func (f *FS) list(ctx context.Context, path string, list *layshaftv1.ListFiles) ([]filesys.Info, error) {
+	req, err := f.request(path)
+	if err != nil {
+		return nil, err
+	}
+	req.Op = &layshaftv1.CallRequest_List{List: list}
+	var out []filesys.Info
+	for {
+		resp, err := f.call(ctx, path, req)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range resp.Infos {
+			out = append(out, f.info(path, i))
+		}
+		if !resp.More || len(resp.Infos) == 0 {
+			return out, nil
+		}
+		list.After = resp.Infos[len(resp.Infos)-1].Name
+	}
+}
+
+// Stat says what path is.
+func (f *FS) Stat(ctx context.Context, path string) (filesys.Info, error) {
+	info, _, err := f.stat(ctx, path, nil)
+	return info, err
+}
+
+func (f *FS) stat(ctx context.Context, path string, hints []string) (filesys.Info, *layshaftv1.FileInfo, error) {
+	req, err := f.request(path)
+	if err != nil {
+		return filesys.Info{}, nil, err
+	}
+	req.Hints = hints
+	req.Op = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
+	resp, err := f.call(ctx, path, req)
+	if err != nil {
+		return filesys.Info{}, nil, err
+	}
+	if len(resp.Infos) != 1 {
+		return filesys.Info{}, nil, &filesys.Error{Path: path, Err: fmt.Errorf("stat has %d answers", len(resp.Infos))}
+	}
+	info := f.info(path, resp.Infos[0])
+	info.Path = path
+	return info, resp.Infos[0], nil
+}
+
+// Open opens a file: directly when it lies on this machine.
+func (f *FS) Open(ctx context.Context, path string) (filesys.File, error) {
+	return f.OpenAt(ctx, path, nil)
+}
+
+// OpenAt is Open of a file that workers had, as far as known.
+func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys.File, error) {
+	info, raw, err := f.stat(ctx, path, workers)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode.IsDir() {
+		return nil, &filesys.Error{Path: path, Err: fmt.Errorf("is a directory: %w", fs.ErrInvalid)}
+	}
+	if file := openSame(raw); file != nil {
+		return filesys.FromOS(file, path, info.Hosts), nil
+	}
+	out := &file{fs: f, path: path, info: info, fresh: true}
+	out.ctx, out.cancel = context.WithCancel(ctx)
+	return out, nil
+}
+
+// openSame opens a file that is on this machine too. It returns nil when it is not.
+func openSame(i *layshaftv1.FileInfo) *os.File {
+	if i.Identity == "" || i.Path == "" {
+		return nil
+	}
+	fi, err := os.Stat(i.Path) // before it is opened: a pipe would block
+	if err != nil || identity(fi) != i.Identity {
+		return nil
+	}
+	f, err := os.Open(i.Path)
+	if err != nil {
+		return nil
+	}
+	if fi, err := f.Stat(); err != nil || identity(fi) != i.Identity {
+		f.Close()
+		return nil
+	}
+	return f
+}
+
+// Create makes a file: directly when its directory lies on this machine.
+func (f *FS) Create(ctx context.Context, path string) (filesys.Writer, error) {
+	if w := f.createHere(ctx, path); w != nil {
+		return w, nil
+	}
+	w := &writer{fs: f, ctx: ctx, path: path}
+	return w, w.send(nil, false)
+}
+
+// createHere makes a file of this machine, and returns nil when that is not possible.
+func (f *FS) createHere(ctx context.Context, path string) filesys.Writer {
+	info, dir, err := f.stat(ctx, filesys.Dir(path), nil)
+	if err != nil || !dir.Dir || f.scheme == "dataset" && len(info.Hosts) == 0 {
+		return nil
+	}
+	same := openSame(dir)
+	if same == nil {
+		return nil
+	}
+	same.Close()
+	file, err := os.Create(filepath.Join(dir.Path, filesys.Base(path)))
+	if err != nil {
+		return nil // whoever has it may be allowed to
+	}
+	if f.scheme == "dataset" {
+		path = filesys.OnHost(path, info.Hosts[0])
+	}
+	return filesys.CreatedOS(file, path)
+}
+
+// Rename renames a file, on the host that from names.
+func (f *FS) Rename(ctx context.Context, from, to string) error {
+	req, err := f.request(from)
+	if err != nil {
+		return err
+	}
+	target, err := f.request(to)
+	if err != nil {
+		return err
+	}
+	if target.Volume != req.Volume || target.Holder != req.Holder && target.Holder != "" && req.Holder != "" {
+		return &filesys.Error{Path: from, Err: fmt.Errorf("cannot become %s: %w", to, fs.ErrInvalid), Help: "both must lie in one place"}
+	}
+	req.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: target.Name}}
+	_, again, err := f.try(ctx, from, req)
+	if again && errors.Is(err, fs.ErrNotExist) {
+		// The answer to an earlier try may have been lost.
+		if _, serr := f.Stat(ctx, filesys.OnHost(to, req.Holder)); serr == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// Remove deletes a file or an empty directory; of a dataset the copies of all workers when path names none.
+func (f *FS) Remove(ctx context.Context, path string) error { return f.remove(ctx, path, false) }
+
+// RemoveAll deletes path and all below it; of a dataset on all workers when path names none.
+func (f *FS) RemoveAll(ctx context.Context, path string) error { return f.remove(ctx, path, true) }
+
+func (f *FS) remove(ctx context.Context, path string, all bool) error {
+	req, err := f.request(path)
+	if err != nil {
+		return err
+	}
+	req.Op = &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: all}}
+	_, err = f.call(ctx, path, req)
+	return err
+}
+
+// MkdirAll makes a directory.
+func (f *FS) MkdirAll(ctx context.Context, path string) error {
+	req, err := f.request(path)
+	if err != nil {
+		return err
+	}
+	req.Op = &layshaftv1.CallRequest_MakeDir{MakeDir: &layshaftv1.MakeDir{}}
+	_, err = f.call(ctx, path, req)
+	return err
+}
+
+// Sync does nothing: names are on disk when Rename returns.
+func (f *FS) Sync(context.Context, string) error { return nil }
+
+// Spread returns the workers that hold a dataset.
+func (f *DatasetFS) Spread(ctx context.Context, path string) ([]string, error) {
+	place, _ := filesys.Cut(filesys.OnHost(path, ""))
+	info, err := f.Stat(ctx, "dataset://"+place)
+	return info.Hosts, err
+}

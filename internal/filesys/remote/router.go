@@ -1,0 +1,285 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Router finds who can answer a call. A worker has one for its own code and for its children; a client has one without volumes.
+// Its fields are set before it is used and not changed then.
+//
+// Of several copies of a file those count that are as long as the newest; they are taken for equal. A worker that should have a
+// dataset and cannot be reached is an error of every operation that needs all of it: an answer is never cut short in silence.
+type Router struct {
+	// Self is the name of this worker; empty in a client.
+	Self string
+	// Datasets are the volumes that this worker offers, by name.
+	Datasets map[string]*Volume
+	// Holders returns the workers that offer a dataset and are not known to be dead.
+	Holders func(ctx context.Context, dataset string) ([]string, error)
+	// Peer returns the way to another worker. It does not wait for it.
+	Peer func(ctx context.Context, worker string) (Caller, error)
+	// Find lists the files of a dataset, as Gather does, by asking the coordinator once. Nil means to ask every holder.
+	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
+	// Lenders are the clients that offer files to this worker; nil in a client.
+	Lenders *Lenders
+
+	lists pager
+}
+
+// Serve answers a call from the network: for the datasets of this worker only.
+func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	name, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
+	if v := r.Datasets[name]; ok && v != nil && (req.GetHolder() == "" || req.GetHolder() == r.Self) {
+		return v.Call(ctx, req)
+	}
+	return refuse(req, fmt.Errorf("worker %s does not offer %s as %q: %w", r.Self, req.GetVolume(), req.GetHolder(), fs.ErrNotExist)), nil
+}
+
+// Call answers a call of this process or of a child of it, for all datasets and all clients.
+func (r *Router) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	if strings.HasPrefix(req.GetVolume(), clientVolume) {
+		if r.Lenders == nil {
+			return refuse(req, fmt.Errorf("%s is the machine of another client: %w", req.Volume, fs.ErrPermission)), nil
+		}
+		return r.Lenders.Call(ctx, req)
+	}
+	dataset, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
+	if !ok || dataset == "" {
+		return refuse(req, fmt.Errorf("volume %q is unknown: %w", req.GetVolume(), fs.ErrInvalid)), nil
+	}
+	resp, err := r.dataset(ctx, dataset, req)
+	if err != nil {
+		return refuse(req, err), nil
+	}
+	return resp, nil
+}
+
+func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	if holder := req.GetHolder(); holder != "" {
+		return r.ask(ctx, holder, req)
+	}
+	if op := req.GetList(); op != nil && !op.GetEntries() {
+		return r.lists.page(dataset+"/"+req.Name, op, func() ([]*layshaftv1.FileInfo, error) {
+			if r.Find != nil {
+				return r.Find(ctx, dataset, req.Name)
+			}
+			holders, err := r.holders(ctx, dataset)
+			if err != nil {
+				return nil, err
+			}
+			return gather(ctx, holders, r.ask, list(dataset, req.Name, false))
+		})
+	}
+	name, _ := filesys.Local(req.GetName())
+	local := r.Datasets[dataset]
+	// What this worker has, or may make, it does itself.
+	switch req.Op.(type) {
+	case *layshaftv1.CallRequest_Stat, *layshaftv1.CallRequest_Read:
+		if local != nil && name != "." {
+			if resp, err := local.Call(ctx, req); err != nil || resp.Reason != layshaftv1.FileError_FILE_ERROR_NOT_EXIST {
+				return resp, err
+			}
+		}
+	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_MakeDir:
+		if local != nil {
+			return local.Call(ctx, req)
+		}
+	}
+	for _, hint := range req.GetHints() {
+		if resp, err := r.ask(ctx, hint, req); err == nil && resp.Error == "" && len(resp.Infos) == 1 {
+			out := proto.CloneOf(resp)
+			out.Infos[0].Holders = slices.Compact(slices.Sorted(slices.Values(req.Hints)))
+			return out, nil
+		}
+	}
+	holders, err := r.holders(ctx, dataset)
+	if err != nil {
+		return nil, err
+	}
+	switch op := req.Op.(type) {
+	case *layshaftv1.CallRequest_List: // all that is in a directory, on any of them
+		return r.lists.page(dataset+"/"+req.Name, op.List, func() ([]*layshaftv1.FileInfo, error) {
+			return gather(ctx, holders, r.ask, list(dataset, req.Name, true))
+		})
+	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_MakeDir:
+		h := fnv.New32a()
+		h.Write([]byte(req.Name))
+		return r.ask(ctx, holders[int(h.Sum32()%uint32(len(holders)))], req)
+	case *layshaftv1.CallRequest_Remove:
+		return r.all(ctx, holders, req)
+	}
+	info, err := r.stat(ctx, dataset, name, holders)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := req.Op.(*layshaftv1.CallRequest_Stat); ok {
+		return &layshaftv1.CallResponse{Infos: []*layshaftv1.FileInfo{info}}, nil
+	}
+	return r.ask(ctx, info.Holders[0], req)
+}
+
+// holders returns the workers that offer a dataset, sorted.
+func (r *Router) holders(ctx context.Context, dataset string) ([]string, error) {
+	names, err := r.Holders(ctx, dataset)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
+	}
+	if names = slices.Sorted(slices.Values(names)); len(names) == 0 {
+		return nil, fmt.Errorf("no worker that is there offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
+	}
+	return names, nil
+}
+
+// ask carries out a call on one worker.
+func (r *Router) ask(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	own := proto.CloneOf(req)
+	own.Holder = worker
+	if r.Self != "" && worker == r.Self {
+		return r.Serve(ctx, own)
+	}
+	c, err := r.Peer(ctx, worker)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w: %w", worker, filesys.ErrGone, err)
+	}
+	resp, err := c.Call(ctx, own)
+	if err != nil {
+		if f := failure(nil, err); errors.Is(f, filesys.ErrGone) {
+			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, f)
+		}
+		return nil, fmt.Errorf("worker %s: %w", worker, err)
+	}
+	return resp, nil
+}
+
+// all carries out a call on all holders.
+func (r *Router) all(ctx context.Context, holders []string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	errs := make([]error, len(holders))
+	each(holders, func(i int) {
+		resp, err := r.ask(ctx, holders[i], req)
+		errs[i] = failure(resp, err)
+	})
+	// A failure that trying again will not mend counts more.
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, filesys.ErrGone) {
+			return nil, err
+		}
+	}
+	return &layshaftv1.CallResponse{}, errors.Join(errs...)
+}
+
+// stat finds the copies of a file that count; of the root all holders.
+func (r *Router) stat(ctx context.Context, dataset, name string, holders []string) (*layshaftv1.FileInfo, error) {
+	req := &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name, Op: &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}}
+	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
+	each(holders, func(i int) {
+		resp, err := r.ask(ctx, holders[i], req)
+		if errs[i] = failure(resp, err); errs[i] == nil {
+			lists[i] = resp.Infos
+		}
+	})
+	found := Merge(lists)
+	if len(found) > 0 {
+		return found[0], nil // any copy will do
+	}
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("no worker has it: %w", fs.ErrNotExist)
+}
+
+// Gather lists the files of a dataset that match a glob, on all workers that hold it: each once, in order of name, with its
+// holders. ask carries out a call on one of them. The error names the worker that did not answer.
+func Gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	return gather(ctx, holders, ask, list(dataset, glob, false))
+}
+
+// list makes a request.
+func list(dataset, name string, entries bool) *layshaftv1.CallRequest {
+	return &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name,
+		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: entries}}}
+}
+
+func gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), req *layshaftv1.CallRequest) ([]*layshaftv1.FileInfo, error) {
+	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
+	each(holders, func(i int) {
+		own := proto.CloneOf(req)
+		own.Holder = holders[i]
+		for {
+			resp, err := ask(ctx, holders[i], own)
+			if errs[i] = failure(resp, err); errs[i] != nil {
+				return
+			}
+			lists[i] = append(lists[i], resp.Infos...)
+			if !resp.More || len(resp.Infos) == 0 {
+				return
+			}
+			own.GetList().After = resp.Infos[len(resp.Infos)-1].Name
+		}
+	})
+	missing := 0
+	for i, err := range errs {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing++
+		case err != nil:
+			return nil, fmt.Errorf("worker %s: %w", holders[i], err)
+		}
+	}
+	if missing > 0 && missing == len(holders) {
+		return nil, fmt.Errorf("no worker has it: %w", fs.ErrNotExist)
+	}
+	return Merge(lists), nil
+}
+
+// each calls f for every holder, some at a time.
+func each(holders []string, f func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(32)
+	for i := range holders {
+		group.Go(func() error {
+			f(i)
+			return nil
+		})
+	}
+	group.Wait()
+}
+
+// Merge makes one list of those of several workers, in order of name: of each file the copies that are as long as the newest one.
+func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
+	byName := make(map[string]*layshaftv1.FileInfo)
+	for _, l := range lists {
+		for _, i := range l {
+			have := byName[i.Name]
+			switch {
+			case have == nil:
+				byName[i.Name] = proto.CloneOf(i)
+			case have.Size == i.Size && have.Dir == i.Dir || have.Dir && i.Dir:
+				have.Holders = append(have.Holders, i.Holders...)
+				have.ModTimeNanos = max(have.ModTimeNanos, i.ModTimeNanos)
+			case i.ModTimeNanos > have.ModTimeNanos:
+				byName[i.Name] = proto.CloneOf(i)
+			}
+		}
+	}
+	out := slices.SortedFunc(maps.Values(byName), func(a, b *layshaftv1.FileInfo) int { return strings.Compare(a.Name, b.Name) })
+	for _, i := range out {
+		slices.Sort(i.Holders)
+		i.Holders = slices.Compact(i.Holders)
+	}
+	return out
+}

@@ -1,0 +1,310 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Volume serves a directory of this machine. No name and no link leads out of it. It is a Caller, and may be used by several
+// goroutines; whoever asks for a volume name of another directory gets this one, so the caller checks that first.
+type Volume struct {
+	dir    string // absolute
+	holder string
+	root   *os.Root
+	lists  pager
+}
+
+// OpenVolume opens a directory; holder is the worker that serves it, empty when none does. The error says what is wrong with dir.
+func OpenVolume(dir, holder string) (*Volume, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; name a directory that is there and can be read", dir, filesys.Cause(err))
+	}
+	return &Volume{dir: abs, holder: holder, root: root}, nil
+}
+
+// Close ends the service. Calls made later fail.
+func (v *Volume) Close() error { return v.root.Close() }
+
+// Call carries out one operation.
+func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	name, ok := filesys.Local(req.GetName())
+	if !ok {
+		return refuse(req, fmt.Errorf("name %q leads out: %w", req.GetName(), fs.ErrInvalid)), nil
+	}
+	resp := &layshaftv1.CallResponse{}
+	var err error
+	switch op := req.GetOp().(type) {
+	case *layshaftv1.CallRequest_List:
+		resp, err = v.list(ctx, name, op.List)
+	case *layshaftv1.CallRequest_Stat:
+		var fi fs.FileInfo
+		if fi, err = v.root.Stat(name); err == nil {
+			resp.Infos = []*layshaftv1.FileInfo{v.info(name, fi)}
+			err = known(fi)
+		}
+	case *layshaftv1.CallRequest_Read:
+		resp.Data, err = readPiece(func() (fs.FileInfo, error) { return v.root.Stat(name) }, func() (*os.File, error) { return v.root.Open(name) }, op.Read)
+	case *layshaftv1.CallRequest_Write:
+		err = v.write(name, op.Write)
+	case *layshaftv1.CallRequest_Rename:
+		to, ok := filesys.Local(op.Rename.GetTo())
+		if !ok || to == "." || name == "." {
+			err = fmt.Errorf("name %q: %w", op.Rename.GetTo(), fs.ErrInvalid)
+			break
+		}
+		if err = v.root.Rename(name, to); err == nil {
+			err = v.sync(path.Dir(to))
+		}
+	case *layshaftv1.CallRequest_Remove:
+		switch {
+		case name == ".":
+			err = fmt.Errorf("the root cannot be removed: %w", fs.ErrInvalid)
+		case op.Remove.GetAll():
+			err = v.root.RemoveAll(name)
+		default:
+			err = v.root.Remove(name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	case *layshaftv1.CallRequest_MakeDir:
+		err = v.root.MkdirAll(name, 0o777)
+	default:
+		err = fmt.Errorf("no operation of this version: %w", fs.ErrInvalid)
+	}
+	if err != nil {
+		resp = refuse(req, v.about(err))
+	}
+	resp.Id, resp.Holder = req.GetId(), v.holder
+	return resp, nil
+}
+
+// about names the machine in an error.
+func (v *Volume) about(err error) error {
+	if err = filesys.Cause(err); v.holder == "" {
+		return err
+	}
+	return fmt.Errorf("worker %s: %w", v.holder, err)
+}
+
+// known returns an error when a file is neither a regular one nor a directory.
+func known(fi fs.FileInfo) error {
+	if fi.IsDir() || fi.Mode().IsRegular() {
+		return nil
+	}
+	return fmt.Errorf("not a regular file: %w", fs.ErrInvalid)
+}
+
+func (v *Volume) info(name string, fi fs.FileInfo) *layshaftv1.FileInfo {
+	out := infoOf(name, fi, v.holder)
+	if out.Identity = identity(fi); out.Identity != "" {
+		out.Path = filepath.Join(v.dir, filepath.FromSlash(name))
+	}
+	return out
+}
+
+func infoOf(name string, fi fs.FileInfo, holder string) *layshaftv1.FileInfo {
+	out := &layshaftv1.FileInfo{Name: name, Size: fi.Size(), ModTimeNanos: fi.ModTime().UnixNano(), Dir: fi.IsDir()}
+	if holder != "" {
+		out.Holders = []string{holder}
+	}
+	return out
+}
+
+// readPiece reads from the file that open opens, if stat says that it is a regular one.
+func readPiece(stat func() (fs.FileInfo, error), open func() (*os.File, error), req *layshaftv1.ReadFile) ([]byte, error) {
+	if req.GetOffset() < 0 || req.GetLength() < 0 || req.GetLength() > MaxPiece {
+		return nil, fmt.Errorf("%d bytes at %d cannot be read at once: %w", req.GetLength(), req.GetOffset(), fs.ErrInvalid)
+	}
+	fi, err := stat() // before it is opened: a pipe would block
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("not a regular file: %w", fs.ErrInvalid)
+	}
+	f, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, min(req.GetLength(), max(fi.Size()-req.GetOffset(), 0)))
+	n, err := f.ReadAt(data, req.GetOffset())
+	if err == io.EOF {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// write writes a piece.
+func (v *Volume) write(name string, req *layshaftv1.WriteFile) error {
+	off, data := req.GetOffset(), req.GetData()
+	if off < 0 || len(data) > MaxPiece {
+		return fmt.Errorf("%d bytes at %d cannot be written at once: %w", len(data), off, fs.ErrInvalid)
+	}
+	if fi, err := v.root.Stat(name); err == nil && !fi.Mode().IsRegular() {
+		return fmt.Errorf("not a regular file: %w", fs.ErrInvalid)
+	}
+	flags := os.O_RDWR
+	if off == 0 {
+		flags |= os.O_CREATE | os.O_TRUNC
+	}
+	f, err := v.root.OpenFile(name, flags, 0o666)
+	if off == 0 && errors.Is(err, fs.ErrNotExist) {
+		if err := v.root.MkdirAll(path.Dir(name), 0o777); err != nil {
+			return err
+		}
+		f, err = v.root.OpenFile(name, flags, 0o666)
+	}
+	if err != nil {
+		return err
+	}
+	err = appendAt(f, off, data)
+	if err == nil && req.GetSync() {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// appendAt writes data at the end of f, which must be at off. It does nothing when that was done before.
+func appendAt(f *os.File, off int64, data []byte) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if size := fi.Size(); size != off {
+		there := make([]byte, len(data))
+		if size == off+int64(len(data)) {
+			if _, err := f.ReadAt(there, off); err == nil && bytes.Equal(there, data) {
+				return nil
+			}
+		}
+		return fmt.Errorf("has %d bytes where a piece for byte %d came: somebody else writes it too: %w", size, off, fs.ErrInvalid)
+	}
+	_, err = f.WriteAt(data, off)
+	return err
+}
+
+// sync writes the names in a directory to disk.
+func (v *Volume) sync(dir string) error {
+	f, err := v.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+func (v *Volume) list(ctx context.Context, name string, req *layshaftv1.ListFiles) (*layshaftv1.CallResponse, error) {
+	return v.lists.page(name, req, func() ([]*layshaftv1.FileInfo, error) {
+		if req.GetEntries() {
+			return v.entries(name)
+		}
+		found, err := filesys.Find(ctx, v.root.FS(), name)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]*layshaftv1.FileInfo, 0, len(found))
+		for _, i := range found {
+			if !i.Mode.IsRegular() {
+				return nil, fmt.Errorf("%s: not a regular file: %w", i.Path, fs.ErrInvalid)
+			}
+			info := &layshaftv1.FileInfo{Name: i.Path, Size: i.Size, ModTimeNanos: i.ModTime.UnixNano()}
+			if v.holder != "" {
+				info.Holders = []string{v.holder}
+			}
+			out = append(out, info)
+		}
+		return out, nil
+	})
+}
+
+// entries lists a directory.
+func (v *Volume) entries(name string) ([]*layshaftv1.FileInfo, error) {
+	entries, err := fs.ReadDir(v.root.FS(), name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*layshaftv1.FileInfo, 0, len(entries))
+	for _, e := range entries {
+		full := path.Join(name, e.Name())
+		fi, err := v.root.Stat(full)
+		if err != nil {
+			if fi, err = e.Info(); err != nil {
+				continue // it was removed meanwhile
+			}
+		}
+		out = append(out, infoOf(full, fi, v.holder))
+	}
+	return out, nil
+}
+
+// pager hands out long lists in answers of bounded size. It remembers the last list for a while, so that the disk is not searched
+// for every answer.
+type pager struct {
+	// mu guards the fields below.
+	mu    sync.Mutex
+	key   string
+	infos []*layshaftv1.FileInfo
+	made  time.Time
+}
+
+// pageBytes is about how large an answer is. It is a variable for tests.
+var pageBytes = 1 << 20
+
+// page returns the part of a list that req asks for.
+func (p *pager) page(name string, req *layshaftv1.ListFiles, find func() ([]*layshaftv1.FileInfo, error)) (*layshaftv1.CallResponse, error) {
+	key := fmt.Sprint(req.GetEntries(), name)
+	p.mu.Lock()
+	infos := p.infos
+	fresh := p.key == key && time.Since(p.made) < time.Minute
+	p.mu.Unlock()
+	if req.GetAfter() == "" || !fresh {
+		var err error
+		if infos, err = find(); err != nil {
+			return nil, err
+		}
+	}
+	from, found := slices.BinarySearchFunc(infos, req.GetAfter(), func(i *layshaftv1.FileInfo, name string) int { return strings.Compare(i.Name, name) })
+	if found {
+		from++
+	}
+	resp, size := &layshaftv1.CallResponse{}, 0
+	to := from
+	for ; to < len(infos) && size < pageBytes; to++ {
+		size += proto.Size(infos[to]) + 4
+	}
+	resp.Infos, resp.More = infos[from:to:to], to < len(infos)
+	if resp.More && req.GetAfter() == "" || !resp.More && req.GetAfter() != "" {
+		p.mu.Lock()
+		if p.key, p.infos, p.made = key, infos, time.Now(); !resp.More {
+			p.infos, p.key = nil, "\x00"
+		}
+		p.mu.Unlock()
+	}
+	return resp, nil
+}

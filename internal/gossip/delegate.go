@@ -1,0 +1,104 @@
+package gossip
+
+import (
+	"log"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate is what memberlist calls, with its locks held.
+type delegate struct {
+	g    *Gossip
+	meta []byte
+}
+
+// NotifyAlive refuses whoever does not say what a member says.
+func (d *delegate) NotifyAlive(n *memberlist.Node) error {
+	_, err := decode(n.Name, n.Meta)
+	return err
+}
+
+func (d *delegate) NotifyJoin(n *memberlist.Node) {
+	m, err := decode(n.Name, n.Meta)
+	if err != nil {
+		return // NotifyAlive has refused it
+	}
+	m.Gossip = n.Address()
+	g := d.g
+	g.mu.Lock()
+	g.members[m.Name] = m
+	delete(g.lost, m.Gossip)
+	g.mu.Unlock()
+	if m.Name != g.cfg.Self.Name {
+		g.cfg.Log.Debug("gossip: member found", "member", m.Name, "role", m.Role, "address", m.Address)
+	}
+	g.touch()
+}
+
+func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.NotifyJoin(n) }
+
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	g, addr := d.g, n.Address()
+	g.mu.Lock()
+	m, known := g.members[n.Name]
+	delete(g.members, n.Name)
+	if n.Name != g.cfg.Self.Name {
+		g.lost[addr] = time.Now()
+	}
+	for _, other := range g.members { // a process that was started again at this address
+		if other.Gossip == addr {
+			delete(g.lost, addr)
+		}
+	}
+	for len(g.lost) > maxLost {
+		oldest := addr
+		for a, since := range g.lost {
+			if since.Before(g.lost[oldest]) {
+				oldest = a
+			}
+		}
+		delete(g.lost, oldest)
+	}
+	g.mu.Unlock()
+	if known && n.Name != g.cfg.Self.Name {
+		g.cfg.Log.Debug("gossip: member gone", "member", n.Name, "role", m.Role, "address", m.Address)
+	}
+	g.touch()
+}
+
+// touch lets Run call Changed.
+func (g *Gossip) touch() {
+	select {
+	case g.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (d *delegate) NodeMeta(int) []byte             { return d.meta }
+func (d *delegate) NotifyMsg([]byte)                {}
+func (d *delegate) GetBroadcasts(_, _ int) [][]byte { return nil }
+func (d *delegate) LocalState(bool) []byte          { return nil }
+func (d *delegate) MergeRemoteState([]byte, bool)   {}
+
+// logger returns a logger for memberlist, which writes lines such as "[WARN] memberlist: text". Peers that cannot be
+// reached are everyday matters to it and to us.
+func logger(to *slog.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+
+type lines struct{ to *slog.Logger }
+
+func (l lines) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(string(b))
+	_, said, found := strings.Cut(text, "memberlist: ")
+	if !found {
+		said = text
+	}
+	if strings.HasPrefix(text, "[ERR]") {
+		l.to.Info("gossip: trouble", "err", said)
+	} else {
+		l.to.Debug("gossip: " + said)
+	}
+	return len(b), nil
+}

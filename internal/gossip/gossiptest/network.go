@@ -1,0 +1,168 @@
+// Package gossiptest is a network in memory for tests of gossip, also in synctest bubbles: packets to a stopped or
+// cut-off peer are dropped, as on a wire, and connections to it time out.
+package gossiptest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Network joins transports. Its zero value is ready, and its methods may be called concurrently.
+type Network struct {
+	// Loss is the share of packets that are lost, from 0 to 1. Set it before the first transport is made.
+	Loss float64
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	peers map[string]*Transport
+	cut   func(a, b string) bool
+	conns map[*conn]struct{}
+	rand  *rand.Rand
+}
+
+// Transport is one socket of the network.
+type Transport struct {
+	net     *Network
+	addr    *net.TCPAddr
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+}
+
+// Listen returns a new transport. Its address is 10.0.0.N with port 7946, N counting from 1.
+func (n *Network) Listen() *Transport {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.peers == nil {
+		n.peers, n.conns, n.rand = map[string]*Transport{}, map[*conn]struct{}{}, rand.New(rand.NewPCG(1, 0))
+	}
+	i := len(n.peers) + 1
+	t := &Transport{
+		net: n, addr: &net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 7946},
+		packets: make(chan *memberlist.Packet, 1024), streams: make(chan net.Conn),
+	}
+	n.peers[t.Address()] = t
+	return t
+}
+
+// Cut breaks the way between all pairs of addresses for which cut returns true, and the connections between them. It
+// replaces the former cut; nil heals everything.
+func (n *Network) Cut(cut func(from, to string) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = cut
+	for c := range n.conns {
+		if n.severed(c.from, c.to) || n.severed(c.to, c.from) {
+			_ = c.Conn.Close()
+			delete(n.conns, c)
+		}
+	}
+}
+
+func (n *Network) severed(from, to string) bool { return n.cut != nil && n.cut(from, to) }
+
+// Address returns the address of the transport, host:port.
+func (t *Transport) Address() string { return t.addr.String() }
+
+// Stop makes the transport unreachable for good, as when its process was killed.
+func (t *Transport) Stop() {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	t.net.peers[t.Address()] = nil
+}
+
+// FinalAdvertiseAddr returns the address of the transport.
+func (t *Transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return t.addr.IP, t.addr.Port, nil
+}
+
+// WriteTo sends a packet, or loses it.
+func (t *Transport) WriteTo(b []byte, to string) (time.Time, error) {
+	n, now := t.net, time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	peer := n.peers[to]
+	if peer == nil || n.peers[t.Address()] == nil || n.severed(t.Address(), to) || n.Loss > 0 && n.rand.Float64() < n.Loss {
+		return now, nil
+	}
+	select {
+	case peer.packets <- &memberlist.Packet{Buf: slices.Clone(b), From: t.addr, Timestamp: now}:
+	default:
+	}
+	return now, nil
+}
+
+// PacketCh returns the packets that came.
+func (t *Transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
+// StreamCh returns the connections that came.
+func (t *Transport) StreamCh() <-chan net.Conn { return t.streams }
+
+// Shutdown stops the transport.
+func (t *Transport) Shutdown() error {
+	t.Stop()
+	return nil
+}
+
+// DialTimeout connects to another transport. It fails after timeout when that cannot be reached.
+func (t *Transport) DialTimeout(to string, timeout time.Duration) (net.Conn, error) {
+	n := t.net
+	n.mu.Lock()
+	peer := n.peers[to]
+	if n.peers[t.Address()] == nil || n.severed(t.Address(), to) || n.severed(to, t.Address()) {
+		peer = nil
+	}
+	n.mu.Unlock()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	if peer == nil {
+		<-timer.C
+		return nil, fmt.Errorf("dial %s: %w", to, errTimeout)
+	}
+	here, there := net.Pipe()
+	select {
+	case peer.streams <- n.hold(there, to, t.Address()):
+		return n.hold(here, t.Address(), to), nil
+	case <-timer.C:
+		return nil, fmt.Errorf("dial %s: %w", to, errTimeout)
+	}
+}
+
+var errTimeout = errors.New("timeout")
+
+// conn is one end of a connection.
+type conn struct {
+	net.Conn
+	net      *Network
+	from, to string
+}
+
+func (n *Network) hold(c net.Conn, from, to string) net.Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	held := &conn{c, n, from, to}
+	n.conns[held] = struct{}{}
+	return held
+}
+
+// RemoteAddr returns the address of the other end.
+func (c *conn) RemoteAddr() net.Addr {
+	addr, err := net.ResolveTCPAddr("tcp", c.to)
+	if err != nil {
+		return c.Conn.RemoteAddr()
+	}
+	return addr
+}
+
+func (c *conn) Close() error {
+	c.net.mu.Lock()
+	delete(c.net.conns, c)
+	c.net.mu.Unlock()
+	return c.Conn.Close()
+}

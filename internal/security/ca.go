@@ -1,0 +1,198 @@
+package security
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Files of a CA directory, and those that name a certificate and its key.
+const (
+	caCert  = "ca.pem"
+	caKey   = "ca-key.pem"
+	certEnd = ".pem"
+	keyEnd  = "-key.pem"
+)
+
+const (
+	caValidity = 10 * 365 * 24 * time.Hour
+	// DefaultValidity is how long a certificate is good. Nothing revokes one, so shorter is safer.
+	DefaultValidity = 365 * 24 * time.Hour
+	// clockSlack is how far the clocks of two machines may differ.
+	clockSlack = 10 * time.Minute
+)
+
+// InitCA makes a CA in dir, which it makes when it does not exist: ca.pem, which every process needs, and ca-key.pem,
+// which signs certificates and should be kept elsewhere. A CA that is there already is an error, and stays.
+func InitCA(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "Layshaft CA " + now.UTC().Format(time.DateOnly)},
+		NotBefore:             now.Add(-clockSlack),
+		NotAfter:              now.Add(caValidity),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	if err := write(dir, caCert, caKey, template, template, key, key); err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	return nil
+}
+
+// Request says what certificate to issue. Role and Name are needed.
+type Request struct {
+	// Role is what it entitles to.
+	Role Role
+	// Name is who has it, for logs and as the owner of jobs. Letters, digits, dots, dashes, underscores and @.
+	Name string
+	// Hosts are host names and IP addresses at which browsers find a coordinator or worker.
+	Hosts []string
+	// Validity is how long it is good. Zero means DefaultValidity; it ends with the CA at the latest.
+	Validity time.Duration
+}
+
+// Issue makes a certificate signed by the CA in dir, and its key, and returns their paths: ROLE-NAME.pem and
+// ROLE-NAME-key.pem in dir. Files that are there already are an error, and stay.
+func Issue(dir string, r Request) (certFile, keyFile string, err error) {
+	if _, err := ParseRole(string(r.Role)); err != nil {
+		return "", "", err
+	}
+	if r.Name == "" || len(r.Name) > 64 || strings.Trim(r.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@") != "" {
+		return "", "", fmt.Errorf("name %q of a certificate is not 1 to 64 letters, digits, dots, dashes, underscores and @", r.Name)
+	}
+	if r.Validity < 0 {
+		return "", "", fmt.Errorf("validity %v of a certificate is negative", r.Validity)
+	}
+	if len(r.Hosts) > 0 && !r.Role.serves() {
+		return "", "", fmt.Errorf("hosts %s: nobody connects to a %s; leave them out", strings.Join(r.Hosts, ","), r.Role)
+	}
+	if r.Validity == 0 {
+		r.Validity = DefaultValidity
+	}
+	ca, signer, err := loadCA(dir)
+	if err != nil {
+		return "", "", err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	id, now := Identity{r.Role, r.Name}, time.Now()
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: r.Name, OrganizationalUnit: []string{string(r.Role)}},
+		NotBefore:   now.Add(-clockSlack),
+		NotAfter:    now.Add(r.Validity),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{id.uri()},
+	}
+	if template.NotAfter.After(ca.NotAfter) {
+		template.NotAfter = ca.NotAfter
+	}
+	if r.Role.serves() {
+		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	}
+	for _, h := range r.Hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
+	}
+	base := string(r.Role) + "-" + r.Name
+	if err := write(dir, base+certEnd, base+keyEnd, template, ca, key, signer); err != nil {
+		return "", "", fmt.Errorf("certificate %s: %w", id, err)
+	}
+	return filepath.Join(dir, base+certEnd), filepath.Join(dir, base+keyEnd), nil
+}
+
+func loadCA(dir string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	cert, err := readPEM(filepath.Join(dir, caCert), "CERTIFICATE")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s has no CA; make one with: layshaft cert init -dir %s", dir, dir)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	keyBytes, err := readPEM(filepath.Join(dir, caKey), "PRIVATE KEY")
+	if err != nil {
+		return nil, nil, err
+	}
+	ca, err := x509.ParseCertificate(cert)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, caCert), err)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(keyBytes)
+	signer, ok := key.(*ecdsa.PrivateKey)
+	if err != nil || !ok {
+		return nil, nil, fmt.Errorf("%s is not the key of a CA made by layshaft cert init", filepath.Join(dir, caKey))
+	}
+	return ca, signer, nil
+}
+
+func readPEM(path, kind string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != kind {
+		return nil, fmt.Errorf("%s has no PEM block of type %s", path, kind)
+	}
+	return block.Bytes, nil
+}
+
+// write signs a certificate and writes it beside its key. The key comes first: a certificate without one is of no use.
+func write(dir, certName, keyName string, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) error {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return err
+	}
+	template.SerialNumber = serial
+	cert, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		return err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := writePEM(filepath.Join(dir, keyName), "PRIVATE KEY", secret, 0o600); err != nil {
+		return err
+	}
+	return writePEM(filepath.Join(dir, certName), "CERTIFICATE", cert, 0o644)
+}
+
+func writePEM(path, kind string, bytes []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists; move it away to replace it", path)
+	}
+	if err != nil {
+		return err
+	}
+	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: bytes})
+	return errors.Join(err, f.Sync(), f.Close())
+}

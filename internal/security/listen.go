@@ -1,0 +1,34 @@
+package security
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+)
+
+// CheckListen says whether a process may listen on addr, host:port. Loopback may do without protection; any other address
+// needs it, or insecure, which is loud in log. flag names the option that addr came from, protection the way to be safe.
+func CheckListen(flag, addr string, protected, insecure bool, protection string, log *slog.Logger) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("-%s %s: %w; write host:port, such as 127.0.0.1:7070", flag, addr, err)
+	}
+	switch {
+	case protected || Loopback(addr):
+		return nil
+	case insecure:
+		log.Warn("INSECURE: whoever reaches this address can run code on this cluster and read its data", "flag", flag, "address", addr)
+		return nil
+	}
+	return fmt.Errorf("-%s %s can be reached by others and is not protected: give %s, or listen on 127.0.0.1, or say -insecure on a network where everybody may do everything",
+		flag, addr, protection)
+}
+
+// Loopback reports whether only this machine reaches addr, host:port. An empty host is all addresses.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,73 @@
+package security
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// methods says which roles may call what. What is not here is refused. A client may have done whatever its code, which
+// runs on workers, can do there.
+var methods = map[string][]Role{
+	"/layshaft.v1.CoordinatorService/Submit":      {Client},
+	"/layshaft.v1.CoordinatorService/Cancel":      {Client},
+	"/layshaft.v1.CoordinatorService/Drop":        {Client},
+	"/layshaft.v1.CoordinatorService/Watch":       {Client, Reader},
+	"/layshaft.v1.CoordinatorService/ListJobs":    {Client, Reader},
+	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},
+	"/layshaft.v1.CoordinatorService/Commits":     {Client},
+	"/layshaft.v1.CoordinatorService/ReportLost":  {Client, Worker},
+	"/layshaft.v1.CoordinatorService/ListWorkers": {Client, Reader},
+	"/layshaft.v1.CoordinatorService/DrainWorker": {Client},
+	"/layshaft.v1.CoordinatorService/FindFiles":   {Client, Worker},
+	"/layshaft.v1.CoordinatorService/PutCode":     {Client},
+	"/layshaft.v1.CoordinatorService/GetCode":     {Worker},
+	"/layshaft.v1.CoordinatorService/Backup":      {Client},
+	"/layshaft.v1.CoordinatorService/Work":        {Worker},
+
+	// Tasks submit tasks, so their workers may too.
+	"/layshaft.v1.TasksService/SubmitTasks":     {Client, Worker},
+	"/layshaft.v1.TasksService/CallTasks":       {Client, Worker},
+	"/layshaft.v1.TasksService/WaitTask":        {Client, Worker},
+	"/layshaft.v1.TasksService/OpenGroup":       {Client, Worker},
+	"/layshaft.v1.TasksService/CloseGroup":      {Client, Worker},
+	"/layshaft.v1.TasksService/CancelTasks":     {Client, Worker},
+	"/layshaft.v1.TasksService/RetryTasks":      {Client},
+	"/layshaft.v1.TasksService/DropTasks":       {Client},
+	"/layshaft.v1.TasksService/GetTask":         {Client, Worker, Reader},
+	"/layshaft.v1.TasksService/ListTasks":       {Client, Reader},
+	"/layshaft.v1.TasksService/ListDeadTasks":   {Client, Reader},
+	"/layshaft.v1.TasksService/SetFunction":     {Client},
+	"/layshaft.v1.TasksService/PauseFunction":   {Client},
+	"/layshaft.v1.TasksService/DropFunction":    {Client},
+	"/layshaft.v1.TasksService/SetBudget":       {Client},
+	"/layshaft.v1.TasksService/ListFunctions":   {Client, Reader},
+	"/layshaft.v1.TasksService/WatchFunctions":  {Client, Reader},
+	"/layshaft.v1.TasksService/ListTaskWorkers": {Client, Reader},
+	"/layshaft.v1.TasksService/WorkTasks":       {Worker},
+
+	"/layshaft.v1.WorkerService/GetManifest": {Client, Worker},
+	"/layshaft.v1.WorkerService/ReadOutput":  {Client, Worker},
+	"/layshaft.v1.WorkerService/Lend":        {Client},
+
+	"/layshaft.v1.FilesService/Call": {Client, Coordinator, Worker},
+
+	// Between a worker and its own child, over a socket of theirs: nobody else.
+	"/layshaft.v1.RunnerService/Load": {},
+	"/layshaft.v1.RunnerService/Run":  {},
+}
+
+// Authorize says whether the caller may call the method, by its full name. The error wraps wire.ErrUnauthenticated or
+// wire.ErrForbidden. It is for servers that require TLS.
+func Authorize(ctx context.Context, fullMethod string) error {
+	id := PeerIdentity(ctx)
+	switch {
+	case id.Role == "":
+		return fmt.Errorf("%s from %s: %w: it shows no certificate of the cluster", fullMethod, id, wire.ErrUnauthenticated)
+	case !slices.Contains(methods[fullMethod], id.Role):
+		return fmt.Errorf("%s by %s: %w; roles that may: %v", fullMethod, id, wire.ErrForbidden, methods[fullMethod])
+	}
+	return nil
+}

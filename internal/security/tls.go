@@ -1,0 +1,197 @@
+package security
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Files name what a process shows and what it trusts, as PEM.
+type Files struct {
+	CA   string // certificate of the CA, or several
+	Cert string // certificate of this process
+	Key  string // its private key
+}
+
+func (f Files) all() []string { return []string{f.CA, f.Cert, f.Key} }
+
+// recheck is how often the files are looked at, when connections are made.
+const recheck = 5 * time.Second
+
+// TLS makes the configurations of a process. It reads the files again when they change, so a certificate is renewed by
+// replacing them; while what is there is unusable, the former one stays. It is safe for concurrent use.
+type TLS struct {
+	files Files
+	log   *slog.Logger
+	id    Identity // of the first certificate
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	now     *material
+	checked time.Time
+}
+
+// material is one state of the files.
+type material struct {
+	cert   tls.Certificate
+	roots  *x509.CertPool
+	stamps [3]stamp
+}
+
+// stamp tells whether a file has changed.
+type stamp struct {
+	time time.Time
+	size int64
+}
+
+// Load reads the files. The error names the file that is missing or wrong. log hears of renewals; nil means silence.
+func Load(files Files, log *slog.Logger) (*TLS, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	m, id, err := read(files)
+	if err != nil {
+		return nil, err
+	}
+	return &TLS{files: files, log: log, id: id, now: m, checked: time.Now()}, nil
+}
+
+// Identity returns who this process is.
+func (t *TLS) Identity() Identity { return t.id }
+
+// Server returns the credentials of a gRPC server: whoever connects shows a certificate of the CA.
+func (t *TLS) Server() credentials.TransportCredentials {
+	return credentials.NewTLS(t.server(tls.RequireAnyClientCert))
+}
+
+// Browser returns the configuration of an HTTP server: whoever shows a certificate shows one of the CA. The handler
+// decides what is shown to those who do not.
+func (t *TLS) Browser() *tls.Config { return t.server(tls.RequestClientCert) }
+
+func (t *TLS) server(auth tls.ClientAuthType) *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS13,
+		ClientAuth:     auth,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &t.current().cert, nil },
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 && auth == tls.RequestClientCert {
+				return nil
+			}
+			return t.verify(s, x509.ExtKeyUsageClientAuth, Roles)
+		},
+	}
+}
+
+// Client returns the credentials with which to connect to servers of the given roles, and to no others.
+func (t *TLS) Client(to ...Role) credentials.TransportCredentials {
+	return credentials.NewTLS(&tls.Config{
+		MinVersion:           tls.VersionTLS13,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &t.current().cert, nil },
+		InsecureSkipVerify:   true, // VerifyConnection does it, without the host name
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return t.verify(s, x509.ExtKeyUsageServerAuth, to)
+		},
+	})
+}
+
+// verify checks who is at the other end. It runs for resumed connections too.
+func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role) error {
+	if len(s.PeerCertificates) == 0 {
+		return errors.New("the other end shows no certificate")
+	}
+	between := x509.NewCertPool()
+	for _, c := range s.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	leaf := s.PeerCertificates[0]
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.current().roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
+		return err
+	}
+	id, err := CertificateIdentity(leaf)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(roles, id.Role) {
+		return fmt.Errorf("the other end is %s, not a %s", id, roles[0])
+	}
+	return nil
+}
+
+// current returns what the files hold now.
+func (t *TLS) current() *material {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.checked) < recheck {
+		return t.now
+	}
+	t.checked = time.Now()
+	if stamps, err := t.files.stamps(); err == nil && stamps == t.now.stamps {
+		return t.now
+	}
+	m, id, err := read(t.files)
+	if err == nil && id != t.id {
+		err = fmt.Errorf("%s is the certificate of %s, this process is %s; restart it to change that", t.files.Cert, id, t.id)
+	}
+	if err != nil {
+		t.log.Warn("certificate not renewed, the former one stays", "err", err)
+		return t.now
+	}
+	t.now = m
+	t.log.Info("certificate renewed", "file", t.files.Cert, "until", m.cert.Leaf.NotAfter)
+	return m
+}
+
+func (f Files) stamps() (s [3]stamp, err error) {
+	for i, path := range f.all() {
+		info, err := os.Stat(path)
+		if err != nil {
+			return s, err
+		}
+		s[i] = stamp{info.ModTime(), info.Size()}
+	}
+	return s, nil
+}
+
+// read reads the files. Their stamps are taken before, so that a change in between is seen later.
+func read(f Files) (*material, Identity, error) {
+	for i, path := range f.all() {
+		if path == "" {
+			return nil, Identity{}, fmt.Errorf("TLS needs three files, and that of the %s is not given", []string{"CA", "certificate", "key"}[i])
+		}
+	}
+	stamps, err := f.stamps()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Identity{}, fmt.Errorf("%w; make certificates with: layshaft cert init, layshaft cert issue", err)
+	}
+	if err != nil {
+		return nil, Identity{}, err
+	}
+	m := &material{roots: x509.NewCertPool(), stamps: stamps}
+	ca, err := os.ReadFile(f.CA)
+	if err != nil {
+		return nil, Identity{}, err
+	}
+	if !m.roots.AppendCertsFromPEM(ca) {
+		return nil, Identity{}, fmt.Errorf("%s has no certificate in PEM form", f.CA)
+	}
+	if m.cert, err = tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+		return nil, Identity{}, fmt.Errorf("certificate %s, key %s: %w", f.Cert, f.Key, err)
+	}
+	id, err := CertificateIdentity(m.cert.Leaf)
+	if err != nil {
+		return nil, Identity{}, fmt.Errorf("%s: %w", f.Cert, err)
+	}
+	if _, err := m.cert.Leaf.Verify(x509.VerifyOptions{Roots: m.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return nil, Identity{}, fmt.Errorf("%s: %w", f.Cert, err)
+	}
+	return m, id, nil
+}

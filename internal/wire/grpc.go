@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// MaxMessage is the limit of one message, in bytes. A launch names all tasks that its attempt reads: about two bytes each.
+	MaxMessage = 16 << 20
+	// PieceSize is how much of something larger goes into one message, in bytes.
+	PieceSize = 256 << 10
+
+	// A connection without an answer for pingEvery and pingWait is broken. Servers allow pings a little more often than
+	// clients send them.
+	pingEvery = 10 * time.Second
+	pingWait  = 5 * time.Second
+	minPing   = 5 * time.Second
+
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+	maxStreams   = 1 << 12
+)
+
+// DialOptions are what every client of the cluster dials with; credentials come beside them.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithNoProxy(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingWait, PermitWithoutStream: true}),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage), grpc.WaitForReady(true)),
+	}
+}
+
+// ServerOptions are what every server of the cluster is made with; credentials come beside them. authorize, which may be nil, says
+// whether a call may go on. Errors of handlers go through ToStatus. A handler that panics is an INTERNAL error and a line
+// in log.
+func ServerOptions(log *slog.Logger, authorize func(ctx context.Context, fullMethod string) error) []grpc.ServerOption {
+	guard := func(ctx context.Context, method string, handle func() error) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				log.Error("handler panicked", "method", method, "err", v, "stack", string(debug.Stack()))
+				err = status.Error(codes.Internal, fmt.Sprintf("%s panicked; its log has the stack", method))
+			}
+		}()
+		if authorize != nil {
+			if err := authorize(ctx, method); err != nil {
+				return ToStatus(err)
+			}
+		}
+		return ToStatus(handle())
+	}
+	return []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingWait}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (out any, err error) {
+			err = guard(ctx, info.FullMethod, func() (err error) {
+				out, err = h(ctx, req)
+				return err
+			})
+			return out, err
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			return guard(stream.Context(), info.FullMethod, func() error { return h(srv, stream) })
+		}),
+	}
+}

@@ -1,0 +1,164 @@
+package wire
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/state"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Errors that callers branch on, at either end of a connection. The roles give them names of their own.
+var (
+	// ErrInvalid means that a request makes no sense. Trying again cannot help.
+	ErrInvalid = errors.New("invalid request")
+	// ErrUnknownJob means that there is no job of that ID: never submitted, or dropped.
+	ErrUnknownJob = errors.New("unknown job")
+	// ErrUnknownWorker means that no worker of that name has a lease.
+	ErrUnknownWorker = errors.New("unknown worker")
+	// ErrUnknownCode means that the program is not stored here.
+	ErrUnknownCode = errors.New("unknown program")
+	// ErrUnknownDataset means that no worker offers the dataset.
+	ErrUnknownDataset = errors.New("unknown dataset")
+	// ErrConflict means that what is there under the same name is something else.
+	ErrConflict = errors.New("conflict")
+	// ErrCannotRun means that no worker can run the program of a job.
+	ErrCannotRun = errors.New("no worker can run the program")
+	// ErrLeaseLost means that the caller has no lease: what it reports does not count. It joins again.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrStaleEpoch means that a coordinator was met that others have replaced.
+	ErrStaleEpoch = errors.New("stale epoch")
+	// ErrOtherCluster means that a worker belongs to another cluster.
+	ErrOtherCluster = errors.New("another cluster")
+	// ErrStopped means that the coordinator does not run any more. It may come back.
+	ErrStopped = errors.New("coordinator stopped")
+	// ErrUnavailable means that a peer cannot be reached or cannot answer now. Trying again may help.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrDamaged means that what is stored is not what was written.
+	ErrDamaged = errors.New("damaged")
+	// ErrUnauthenticated means that the caller did not show who it is.
+	ErrUnauthenticated = errors.New("not authenticated")
+	// ErrForbidden means that the caller may not do this.
+	ErrForbidden = errors.New("not permitted")
+)
+
+// faults is the table of errors and codes. Codes without a reason are also what gRPC itself reports, so the last row of a code is
+// what stands for it when nothing else is known. ABORTED is never tried again, UNAVAILABLE is, and RESOURCE_EXHAUSTED after a while.
+var faults = []struct {
+	err    error
+	code   codes.Code
+	reason string
+}{
+	{ErrInvalid, codes.InvalidArgument, "INVALID"},
+	{ErrUnknownJob, codes.NotFound, "UNKNOWN_JOB"},
+	{ErrUnknownWorker, codes.NotFound, "UNKNOWN_WORKER"},
+	{ErrUnknownCode, codes.NotFound, "UNKNOWN_CODE"},
+	{ErrUnknownDataset, codes.NotFound, "UNKNOWN_DATASET"},
+	{ErrConflict, codes.AlreadyExists, "CONFLICT"},
+	{ErrCannotRun, codes.FailedPrecondition, "CANNOT_RUN"},
+	{ErrLeaseLost, codes.Aborted, "LEASE_LOST"},
+	{ErrStaleEpoch, codes.Aborted, "STALE_EPOCH"},
+	{ErrOtherCluster, codes.FailedPrecondition, "OTHER_CLUSTER"},
+	{state.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
+	{ErrStopped, codes.Unavailable, "STOPPED"},
+	{ErrUnavailable, codes.Unavailable, ""},
+	{ErrDamaged, codes.DataLoss, "DAMAGED"},
+	{ErrUnauthenticated, codes.Unauthenticated, ""},
+	{ErrForbidden, codes.PermissionDenied, ""},
+	{context.Canceled, codes.Canceled, ""},
+	{context.DeadlineExceeded, codes.DeadlineExceeded, ""},
+}
+
+// maxMessageText is how much of an error's text crosses the wire: it travels in a header.
+const maxMessageText = 16 << 10
+
+// ToStatus makes an error one that gRPC carries to the other end. An error that has a status already keeps it; nil stays nil. A
+// *job.Failure inside it arrives as one; a lost input is DATA_LOSS.
+func ToStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	if known, ok := status.FromError(err); ok {
+		return known.Err()
+	}
+	code, fault := codes.Unknown, &layshaftv1.Fault{}
+	var failure *job.Failure
+	if errors.As(err, &failure) {
+		fault.Failure = FailureToProto(failure)
+		fault.Failure.Detail = cut(fault.Failure.Detail)
+		if failure.Kind == job.InputLost {
+			code = codes.DataLoss
+		}
+	}
+	for _, f := range faults {
+		if errors.Is(err, f.err) {
+			code, fault.Reason = f.code, f.reason
+			break
+		}
+	}
+	st := status.New(code, cut(text(err.Error())))
+	if fault.Reason == "" && fault.Failure == nil {
+		return st.Err()
+	}
+	with, detailErr := st.WithDetails(fault)
+	if detailErr != nil {
+		return st.Err()
+	}
+	return with.Err()
+}
+
+func cut(s string) string {
+	if len(s) > maxMessageText {
+		return text(s[:maxMessageText]) + "…"
+	}
+	return s
+}
+
+// FromStatus makes an error of the other end what it was there: errors.Is and errors.As answer the same. Other errors, and
+// nil, come back as they are.
+func FromStatus(err error) error {
+	var remote *RemoteError
+	if err == nil || errors.As(err, &remote) {
+		return err
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	e := &RemoteError{status: st}
+	reason := ""
+	for _, d := range st.Details() {
+		if fault, ok := d.(*layshaftv1.Fault); ok {
+			reason = fault.GetReason()
+			if f, err := FailureFromProto(fault.GetFailure()); err == nil {
+				e.is = append(e.is, f)
+			}
+		}
+	}
+	for _, f := range faults {
+		if f.code == st.Code() && f.reason == reason {
+			e.is = append(e.is, f.err)
+			break
+		}
+	}
+	return e
+}
+
+// RemoteError is an error of the other end of a connection, or one of the connection.
+type RemoteError struct {
+	status *status.Status
+	is     []error
+}
+
+// Error returns the text of the other end.
+func (e *RemoteError) Error() string { return e.status.Message() }
+
+// Unwrap returns what the error stands for.
+func (e *RemoteError) Unwrap() []error { return e.is }
+
+// GRPCStatus returns the status it came in.
+func (e *RemoteError) GRPCStatus() *status.Status { return e.status }
