@@ -2,10 +2,13 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // JobStatus is how a job stands.
@@ -13,6 +16,9 @@ type JobStatus = sched.Status
 
 // StageStatus is how a stage stands.
 type StageStatus = sched.StageStatus
+
+// SubmitOptions are what a client asks for beside the Spec.
+type SubmitOptions = sched.Options
 
 // Outcome is how a job ended, if it did.
 type Outcome = sched.Outcome
@@ -46,10 +52,15 @@ func (e *JobError) Unwrap() error { return &e.Failure }
 // nothing, whether that job runs or has ended: Drop it first to run it again. The same ID with another Hash is an error.
 // An error that wraps journal.ErrDiskFull means that nothing was accepted. spec must not be changed afterwards.
 func (c *Coordinator) Submit(ctx context.Context, spec job.Spec) error {
+	return c.SubmitWith(ctx, spec, SubmitOptions{Submitted: time.Now()})
+}
+
+// SubmitWith is Submit with options. Those of a known job stay as they are.
+func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt SubmitOptions) error {
 	if err := sched.Check(&spec); err != nil {
-		return fmt.Errorf("submit: %w", err)
+		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
 	}
-	if err := c.ask(ctx, sched.Submitted{Spec: spec}); err != nil {
+	if err := c.ask(ctx, sched.Submitted{Spec: spec, Options: opt}); err != nil {
 		return fmt.Errorf("submit job %s: %w", spec.ID, err)
 	}
 	return nil
@@ -100,6 +111,16 @@ func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
 	}
 }
 
+// end returns a channel that is closed when a job has ended; nil when it is not known.
+func (c *Coordinator) end(id job.ID) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.watches[id]; w != nil {
+		return w.done
+	}
+	return nil
+}
+
 // Watch returns a channel that is closed when the next attempt of the job commits or when the job ends. Call it before Commits
 // or Status, look, wait, and call it again. For a job that is unknown or has ended the channel is closed already.
 func (c *Coordinator) Watch(id job.ID) <-chan struct{} {
@@ -128,6 +149,12 @@ func (c *Coordinator) Spec(id job.ID) (spec job.Spec, ok bool) {
 	return c.core.Spec(id)
 }
 
+// Options returns what was asked for when a job was submitted; ok is false when the job is not known.
+func (c *Coordinator) Options(id job.ID) (opt SubmitOptions, ok bool) {
+	st, ok := c.Status(id)
+	return st.Options, ok
+}
+
 // Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
 // Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
 // keeps all of it until Drop, one that failed or was cancelled none.
@@ -144,6 +171,20 @@ func (c *Coordinator) Jobs() []job.ID {
 	return c.core.Jobs()
 }
 
+// Epoch returns how often the coordinator has been restarted. It is known when Ready has returned.
+func (c *Coordinator) Epoch() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Epoch()
+}
+
+// hash returns the fingerprint of a job; ok is false when it is not known.
+func (c *Coordinator) hash(id job.ID) (hash string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Hash(id)
+}
+
 // Audit returns what breaks a promise of the scheduler, in plain words; nothing when all is well. It looks at every task.
 func (c *Coordinator) Audit() []string {
 	c.mu.Lock()
@@ -151,29 +192,53 @@ func (c *Coordinator) Audit() []string {
 	return c.core.Audit()
 }
 
-// admit writes a submitted job to the journal, before the core sees it, because it can still be refused.
-func (c *Coordinator) admit(ctx context.Context, ev sched.Submitted) error {
-	c.mu.Lock()
-	hash, known := c.core.Hash(ev.Spec.ID)
-	c.mu.Unlock()
-	if known && hash != ev.Spec.Hash {
-		return fmt.Errorf("a job with this ID and hash %s is known, not %s: its plan, parameters or input changed; drop it, or use another ID", hash, ev.Spec.Hash)
+// admit writes submitted jobs to the journal, before the core sees them, because they can still be refused. It answers those that
+// are, and returns the others.
+func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []message, err error) {
+	var events [][]byte
+	var fresh []message           // accepted when the journal takes events
+	hashes := map[job.ID]string{} // of fresh
+	for _, m := range batch {
+		ev := m.ev.(sched.Submitted)
+		id := ev.Spec.ID
+		before, known := c.hash(id)
+		now, twice := hashes[id]
+		switch {
+		case known && before != ev.Spec.Hash || twice && now != ev.Spec.Hash:
+			m.reply <- fmt.Errorf("%w: a job with this ID and hash %s is known, not %s: its plan, parameters or input changed; drop it, or use another ID", wire.ErrConflict, before+now, ev.Spec.Hash)
+		case known:
+			accepted = append(accepted, m)
+		case twice:
+			fresh = append(fresh, m)
+		default:
+			event, err := encode(ev)
+			if err != nil {
+				m.reply <- err
+				continue
+			}
+			hashes[id] = ev.Spec.Hash
+			events, fresh = append(events, event), append(fresh, m)
+		}
 	}
-	if known {
-		return nil
+	if err := c.append(ctx, events...); err != nil {
+		for _, m := range fresh {
+			m.reply <- err
+		}
+		if errors.Is(err, errJournal) {
+			return nil, err
+		}
+		return accepted, nil
 	}
-	event, err := encode(ev)
-	if err != nil {
-		return err
-	}
-	if err := c.append(ctx, event); err != nil {
-		return err
-	}
-	c.cfg.Log.Info("job submitted", "job", ev.Spec.ID, "name", ev.Spec.Name, "stages", len(ev.Spec.Stages), "tasks", ev.Spec.Tasks())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.watches[ev.Spec.ID] = newWatch()
-	return nil
+	for _, m := range fresh {
+		spec := m.ev.(sched.Submitted).Spec
+		if c.watches[spec.ID] == nil {
+			c.cfg.Log.Info("job submitted", "job", spec.ID, "name", spec.Name, "stages", len(spec.Stages), "tasks", spec.Tasks())
+			c.watches[spec.ID] = newWatch()
+		}
+	}
+	return append(accepted, fresh...), nil
 }
 
 func newWatch() *watch { return &watch{done: make(chan struct{}), changed: make(chan struct{})} }

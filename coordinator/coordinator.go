@@ -10,11 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // Policy holds the knobs of scheduling; see its fields.
@@ -54,16 +57,19 @@ func (c Config) withDefaults() (Config, error) {
 	if c.SnapshotEvery == 0 {
 		c.SnapshotEvery = 200_000
 	}
+	if c.LeaseTTL == 0 {
+		c.LeaseTTL = 10 * time.Second
+	}
 	return c, nil
 }
 
 var (
 	// ErrStopped means that the coordinator does not run any more.
-	ErrStopped = errors.New("coordinator stopped")
+	ErrStopped = wire.ErrStopped
 	// ErrUnknownJob means that the coordinator knows no job of that ID: never submitted, or dropped.
-	ErrUnknownJob = errors.New("unknown job")
+	ErrUnknownJob = wire.ErrUnknownJob
 	// ErrLeaseLost means that the worker has no lease. It joins again, with the outputs it holds.
-	ErrLeaseLost = errors.New("lease lost")
+	ErrLeaseLost = wire.ErrLeaseLost
 )
 
 // Coordinator is made by New. All methods may be called from many goroutines, also before Run, and do not block unless
@@ -92,6 +98,7 @@ type message struct {
 	ev     sched.Event
 	worker Worker     // that joins
 	reply  chan error // capacity 1; nil when nobody waits
+	done   func()     // called when the event has been taken in, durably; it must not block. Nil when nobody wants to know
 }
 
 // watch is what callers wait on for one job.
@@ -165,20 +172,13 @@ func (c *Coordinator) loop(ctx context.Context) error {
 	}
 }
 
-// take returns the messages that can share one append: a submit alone, because it can be refused, or all up to the next submit.
+// take returns the messages that can share one append: submits, because they can be refused, or all up to the next submit.
 func (c *Coordinator) take() []message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
-	for n < len(c.inbox) {
-		_, submit := c.inbox[n].ev.(sched.Submitted)
-		if submit && n > 0 {
-			break
-		}
+	for n < len(c.inbox) && isSubmit(c.inbox[n]) == isSubmit(c.inbox[0]) {
 		n++
-		if submit {
-			break
-		}
 	}
 	batch := c.inbox[:n:n]
 	if c.inbox = c.inbox[n:]; len(c.inbox) == 0 {
@@ -187,45 +187,56 @@ func (c *Coordinator) take() []message {
 	return batch
 }
 
+func isSubmit(m message) bool {
+	_, ok := m.ev.(sched.Submitted)
+	return ok
+}
+
 // handle takes one batch through the core, the journal and the world. An empty batch is a tick.
 func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	if len(batch) == 0 {
 		batch = []message{{ev: sched.Tick{}}}
 	}
-	if ev, ok := batch[0].ev.(sched.Submitted); ok {
-		if err := c.admit(ctx, ev); err != nil {
-			batch[0].reply <- err
-			if errors.Is(err, errJournal) {
-				return err
-			}
-			return nil // refused
+	if isSubmit(batch[0]) {
+		var err error
+		if batch, err = c.admit(ctx, batch); err != nil {
+			return err
 		}
 	}
 	var cmds []sched.Command
+	ends := make([]int, len(batch)) // where the commands of each message end
 	c.mu.Lock()
 	now := time.Now()
-	for _, m := range batch {
+	for i, m := range batch {
 		if ev, ok := m.ev.(sched.WorkerJoined); ok {
-			c.workers[ev.Worker] = m.worker
 			if c.joining[ev.Worker]--; c.joining[ev.Worker] == 0 {
 				delete(c.joining, ev.Worker)
 			}
 		}
 		cmds = append(cmds, c.core.Step(now, m.ev)...)
+		ends[i] = len(cmds)
 	}
 	c.mu.Unlock()
 	if err := c.write(ctx, cmds); err != nil {
 		return err
 	}
-	for _, m := range batch {
+	begin := 0
+	for i, m := range batch {
 		c.note(m.ev)
-	}
-	for _, cmd := range cmds {
-		c.act(cmd)
+		if ev, ok := m.ev.(sched.WorkerJoined); ok {
+			c.workers[ev.Worker] = m.worker
+		}
+		for _, cmd := range cmds[begin:ends[i]] {
+			c.act(cmd)
+		}
+		begin = ends[i]
 	}
 	for _, m := range batch {
 		if m.reply != nil {
 			m.reply <- nil
+		}
+		if m.done != nil {
+			m.done()
 		}
 	}
 	return c.snapshot()
@@ -237,6 +248,11 @@ func (c *Coordinator) act(cmd sched.Command) {
 	case sched.Write:
 		if d, ok := cmd.Record.(sched.JobDropped); ok {
 			c.forget(d.Job)
+			for _, name := range slices.Sorted(maps.Keys(c.workers)) {
+				if w, ok := c.workers[name].(forgetter); ok {
+					w.Forget(d.Job)
+				}
+			}
 		}
 	case sched.Launch:
 		a := cmd.Launch.Attempt
@@ -258,7 +274,19 @@ func (c *Coordinator) act(cmd sched.Command) {
 		c.changed(cmd.Attempt.Job)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
+		if w, ok := c.workers[cmd.Worker].(goner); ok {
+			w.Gone()
+		}
 		delete(c.workers, cmd.Worker)
+	case sched.Copy:
+		if w, ok := c.workers[cmd.To].(drainer); ok {
+			w.Take(cmd.Output)
+		}
+	case sched.Drained:
+		c.cfg.Log.Info("worker drained", "worker", cmd.Worker)
+		if w, ok := c.workers[cmd.Worker].(drainer); ok {
+			w.Drained()
+		}
 	case sched.JobEnded:
 		c.ended(cmd)
 	}
@@ -270,7 +298,7 @@ func (c *Coordinator) drop(worker string, a job.Attempt) {
 	}
 }
 
-// note logs what happened.
+// note logs what happened, and tells a worker that it drains.
 func (c *Coordinator) note(ev sched.Event) {
 	log := c.cfg.Log
 	switch ev := ev.(type) {
@@ -281,6 +309,11 @@ func (c *Coordinator) note(ev sched.Event) {
 	case sched.AttemptFailed:
 		if ev.Failure.Kind != job.Cancelled {
 			log.Warn("attempt failed", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker, "kind", ev.Failure.Kind, "err", ev.Failure.Error())
+		}
+	case sched.DrainWorker:
+		log.Info("worker drains", "worker", ev.Worker)
+		if w, ok := c.workers[ev.Worker].(drainer); ok {
+			w.Drain()
 		}
 	case sched.OutputLost:
 		log.Warn("output lost", "job", ev.Attempt.Job, "attempt", ev.Attempt)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -549,4 +550,81 @@ func TestConfig(t *testing.T) {
 	if err := c.Submit(t.Context(), job.Spec{ID: "x"}); err == nil {
 		t.Error("a job without stages was accepted")
 	}
+}
+
+// BenchmarkSubmit measures jobs that become durable, from 64 submitters at once, on a disk that is synced.
+func BenchmarkSubmit(b *testing.B) {
+	j, err := journal.Open(b.TempDir(), journal.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := New(Config{Journal: j})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	var n atomic.Int64
+	var wait sync.WaitGroup
+	b.ResetTimer()
+	for range 64 {
+		wait.Go(func() {
+			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+				spec := job.Spec{ID: job.ID(fmt.Sprint("j", i)), Stages: []job.Stage{{Name: "map", Tasks: 1}}}
+				if err := c.Submit(ctx, spec); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+	b.StopTimer()
+	cancel()
+	<-done
+	if err := j.Close(); err != nil {
+		b.Error(err)
+	}
+}
+
+// Submits that are taken in together are accepted and refused one by one.
+func TestSubmitsTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		journal := &fakeJournal{}
+		c, err := New(Config{Journal: journal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := func(id job.ID, hash string) job.Spec {
+			return job.Spec{ID: id, Hash: hash, Stages: []job.Stage{{Name: "map", Tasks: 1}}}
+		}
+		errs := map[string]error{}
+		var mu sync.Mutex
+		var wait sync.WaitGroup
+		for _, s := range []struct {
+			name string
+			spec job.Spec
+		}{{"a", spec("a", "1")}, {"b", spec("b", "1")}, {"bad", spec("bad\xff", "1")}, {"same", spec("a", "1")}, {"other", spec("a", "2")}} {
+			wait.Go(func() {
+				err := c.Submit(t.Context(), s.spec)
+				mu.Lock()
+				defer mu.Unlock()
+				errs[s.name] = err
+			})
+			synctest.Wait() // it is in the inbox
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		wait.Wait()
+		if errs["a"] != nil || errs["b"] != nil || errs["same"] != nil || errs["other"] == nil || errs["bad"] == nil {
+			t.Errorf("errors are %v", errs)
+		}
+		if len(journal.events) != 2 || len(c.Jobs()) != 2 {
+			t.Errorf("%d events, jobs %v", len(journal.events), c.Jobs())
+		}
+		cancel()
+		<-done
+	})
 }

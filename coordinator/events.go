@@ -3,8 +3,10 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -31,14 +33,23 @@ func encode(rec sched.Record) ([]byte, error) {
 		if _, err := wire.SpecFromProto(spec); err != nil {
 			return nil, err
 		}
-		p.Event = &layshaftv1.Event_Submitted{Submitted: &layshaftv1.Submitted{Spec: spec}}
+		p.Event = &layshaftv1.Event_Submitted{Submitted: &layshaftv1.Submitted{Spec: spec, Options: encodeOptions(&rec.Options)}}
 	case sched.Committed:
 		p.Event = &layshaftv1.Event_Committed{Committed: &layshaftv1.Committed{
 			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: encodeSummary(rec.Summary)}}
 	case sched.OutputLost:
 		p.Event = &layshaftv1.Event_OutputLost{OutputLost: &layshaftv1.OutputLost{Attempt: wire.AttemptToProto(rec.Attempt)}}
+	case sched.Moved:
+		p.Event = &layshaftv1.Event_OutputMoved{OutputMoved: &layshaftv1.OutputMoved{
+			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD")}}
+	case sched.Grouped:
+		g := &layshaftv1.Grouped{Job: string(rec.Job), Stage: int64(rec.Stage)}
+		for _, group := range rec.Groups {
+			g.Groups = append(g.Groups, uint32(group))
+		}
+		p.Event = &layshaftv1.Event_Grouped{Grouped: g}
 	case sched.Ended:
-		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task)}
+		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task), AtNanos: encodeTime(rec.At)}
 		if rec.Failure != nil {
 			e.Failure = wire.FailureToProto(rec.Failure)
 		}
@@ -77,6 +88,12 @@ func decode(b []byte) (sched.Record, error) {
 		var lost sched.OutputLost
 		lost.Attempt, err = wire.AttemptFromProto(e.OutputLost.GetAttempt())
 		rec = lost
+	case *layshaftv1.Event_OutputMoved:
+		moved := sched.Moved{Worker: e.OutputMoved.GetWorker()}
+		moved.Attempt, err = wire.AttemptFromProto(e.OutputMoved.GetAttempt())
+		rec = moved
+	case *layshaftv1.Event_Grouped:
+		rec, err = decodeGrouped(e.Grouped)
 	case *layshaftv1.Event_Ended:
 		rec, err = decodeEnded(e.Ended)
 	case *layshaftv1.Event_JobDropped:
@@ -100,7 +117,43 @@ func decodeSubmitted(p *layshaftv1.Submitted) (sched.Submitted, error) {
 	if err != nil {
 		return sched.Submitted{}, err
 	}
-	return sched.Submitted{Spec: *spec}, nil
+	return sched.Submitted{Spec: *spec, Options: decodeOptions(p.GetOptions())}, nil
+}
+
+func encodeOptions(o *SubmitOptions) *layshaftv1.Options {
+	return &layshaftv1.Options{Priority: int64(o.Priority), Interactive: o.Interactive, Tags: o.Tags, Code: o.Code, Platform: o.Platform,
+		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client, SubmittedNanos: encodeTime(o.Submitted)}
+}
+
+func decodeOptions(p *layshaftv1.Options) SubmitOptions {
+	return SubmitOptions{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(), Platform: p.GetPlatform(),
+		CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(), Owner: p.GetOwner(), Client: p.GetClient(), Submitted: decodeTime(p.GetSubmittedNanos())}
+}
+
+// encodeTime returns nanoseconds since 1970; zero stands for the zero time.
+func encodeTime(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func decodeTime(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos)
+}
+
+func decodeGrouped(p *layshaftv1.Grouped) (sched.Grouped, error) {
+	g := sched.Grouped{Job: job.ID(p.GetJob()), Stage: int(p.GetStage())}
+	for _, group := range p.GetGroups() {
+		if group > math.MaxInt32 {
+			return g, fmt.Errorf("group %d of job %s is too large", group, g.Job)
+		}
+		g.Groups = append(g.Groups, int32(group))
+	}
+	return g, nil
 }
 
 func decodeCommitted(p *layshaftv1.Committed) (sched.Committed, error) {
@@ -112,15 +165,23 @@ func decodeCommitted(p *layshaftv1.Committed) (sched.Committed, error) {
 }
 
 func encodeSummary(s sched.Summary) *layshaftv1.Summary {
-	return &layshaftv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
+	p := &layshaftv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
+	if l := s.Locality; l != (sched.Locality{}) {
+		p.Locality = &layshaftv1.Locality{Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote),
+			LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes}
+	}
+	return p
 }
 
 func decodeSummary(p *layshaftv1.Summary) sched.Summary {
-	return sched.Summary{Bytes: p.GetBytes(), Records: p.GetRecords(), Counters: p.GetCounters()}
+	l := p.GetLocality()
+	return sched.Summary{Bytes: p.GetBytes(), Records: p.GetRecords(), Counters: p.GetCounters(), Locality: sched.Locality{
+		Local: int(l.GetLocal()), Zone: int(l.GetZone()), Remote: int(l.GetRemote()),
+		LocalBytes: l.GetLocalBytes(), ZoneBytes: l.GetZoneBytes(), RemoteBytes: l.GetRemoteBytes()}}
 }
 
 func decodeEnded(p *layshaftv1.Ended) (sched.Ended, error) {
-	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome()))}
+	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome())), At: decodeTime(p.GetAtNanos())}
 	if p.GetOutcome() == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || e.Outcome < 0 {
 		return e, fmt.Errorf("outcome %v of job %s is unknown", p.GetOutcome(), e.Job)
 	}

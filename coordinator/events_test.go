@@ -25,6 +25,8 @@ func records() []sched.Record {
 		sched.OutputLost{Attempt: a},
 		sched.Ended{Job: "j", Outcome: sched.Failed, Failure: &job.Failure{Kind: job.Fatal, Message: "m", Lost: []job.Attempt{a}}, Task: a.Task},
 		sched.JobDropped{Job: "j"},
+		sched.Moved{Worker: "w", Attempt: a},
+		sched.Grouped{Job: "j", Stage: 1, Groups: []int32{0, 1, 0}},
 		sched.Epoch{N: 2},
 	}
 }
@@ -60,10 +62,16 @@ func TestEventsKeepEveryField(t *testing.T) {
 
 // fill sets everything that v holds to something but zero.
 func fill(v reflect.Value) {
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		v.Set(reflect.ValueOf(time.Unix(0, 2)))
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString("text")
-	case reflect.Int, reflect.Int64:
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(2)
 	case reflect.Uint8:
 		v.SetUint(7)

@@ -50,15 +50,8 @@ func (c *Coordinator) replay(ctx context.Context) error {
 		c.core.Restore(rec)
 		return nil
 	}
-	for len(state) > 0 {
-		n, k := binary.Uvarint(state)
-		if k <= 0 || n > uint64(len(state)-k) {
-			return fmt.Errorf("coordinator: journal: snapshot of event %d ends in the middle; restore a copy of the directory", seq)
-		}
-		if err := restore(seq, state[k:k+int(n)]); err != nil {
-			return err
-		}
-		state = state[k+int(n):]
+	if err := splitState(state, func(ev []byte) error { return restore(seq, ev) }); err != nil {
+		return err
 	}
 	err = c.cfg.Journal.Replay(func(seq uint64, ev []byte) error {
 		c.last = seq
@@ -145,17 +138,40 @@ func (c *Coordinator) snapshot() error {
 		return nil
 	}
 	c.written = 0
-	var state []byte
+	state, err := c.encodeState()
+	if err != nil {
+		return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+	}
+	if err := c.cfg.Journal.Snapshot(c.last, state); err != nil {
+		c.cfg.Log.Warn("journal keeps growing: no snapshot", "err", err)
+	}
+	return nil
+}
+
+// encodeState returns all records that rebuild the core, each after its length. Only Run's goroutine may call it.
+func (c *Coordinator) encodeState() (state []byte, err error) {
 	for rec := range c.core.Records() { // no lock: nobody else changes what it reads
 		ev, err := encode(rec)
 		if err != nil {
-			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
+			return nil, err
 		}
 		state = binary.AppendUvarint(state, uint64(len(ev)))
 		state = append(state, ev...)
 	}
-	if err := c.cfg.Journal.Snapshot(c.last, state); err != nil {
-		c.cfg.Log.Warn("journal keeps growing: no snapshot", "err", err)
+	return state, nil
+}
+
+// splitState calls fn for each event in what encodeState returned.
+func splitState(state []byte, fn func(ev []byte) error) error {
+	for len(state) > 0 {
+		n, k := binary.Uvarint(state)
+		if k <= 0 || n > uint64(len(state)-k) {
+			return errors.New("coordinator: journal: the snapshot ends in the middle; restore a copy of the directory")
+		}
+		if err := fn(state[k : k+int(n)]); err != nil {
+			return err
+		}
+		state = state[k+int(n):]
 	}
 	return nil
 }

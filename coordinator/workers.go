@@ -1,10 +1,12 @@
 package coordinator
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // Worker is how the coordinator speaks to a worker. The methods must not block; they may call the coordinator back.
@@ -16,6 +18,48 @@ type Worker interface {
 	Cancel(a job.Attempt)
 	// Drop says that the output of an attempt is needed no more.
 	Drop(a job.Attempt)
+}
+
+// Workers at the other end of a network can do more, in methods of the same kind.
+type (
+	// forgetter hears that all of a job is needed no more, after the Drop of each of its outputs.
+	forgetter interface{ Forget(id job.ID) }
+	// goner hears that it has no lease any more.
+	goner interface{ Gone() }
+	// drainer hears that it is to leave, and then that it can. Meanwhile other workers are asked to take what it holds.
+	drainer interface {
+		Drain()
+		Drained()
+		Take(p job.Producer)
+	}
+)
+
+// WorkerStatus is how a worker stands.
+type WorkerStatus = sched.WorkerStatus
+
+// ErrUnknownWorker means that no worker of that name has a lease.
+var ErrUnknownWorker = wire.ErrUnknownWorker
+
+// Workers returns the workers that have a lease, by name.
+func (c *Coordinator) Workers() []WorkerStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Workers()
+}
+
+// DrainWorker asks a worker to leave: it gets no new attempts, and what it holds is copied to others as far as it is needed. The error wraps
+// ErrUnknownWorker when there is none of that name.
+func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
+	c.mu.Lock()
+	known := c.core.Joined(name)
+	c.mu.Unlock()
+	if !known {
+		return fmt.Errorf("drain worker %s: %w", name, ErrUnknownWorker)
+	}
+	if err := c.ask(ctx, sched.DrainWorker{Worker: name}); err != nil {
+		return fmt.Errorf("drain worker %s: %w", name, err)
+	}
+	return nil
 }
 
 // Join offers the slots of a worker. held are the attempts whose sealed output it has: those that count are kept, the others
@@ -31,7 +75,11 @@ func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running 
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
 	}
-	return c.post(message{ev: sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Held: held, Running: running}, worker: w})
+	return c.join(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Held: held, Running: running}, w)
+}
+
+func (c *Coordinator) join(ev sched.WorkerJoined, w Worker) error {
+	return c.post(message{ev: ev, worker: w})
 }
 
 // Settled says that after a restart all workers that there are have joined: what none of them holds is made again at once, without

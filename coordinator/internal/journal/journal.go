@@ -187,6 +187,9 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 	}
 }
 
+// CheckSpace returns an error that wraps ErrDiskFull when n more bytes on the journal's disk would touch the reserve.
+func (j *Journal) CheckSpace(n int64) error { return j.db.Check(n) }
+
 // Last returns the number of the last acknowledged event, zero when there is none.
 func (j *Journal) Last() uint64 { return j.acked.Load() }
 

@@ -1,0 +1,153 @@
+package coordinator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// Code names a program by its content.
+type Code struct {
+	SHA256   string // of the file, in hex
+	Platform string // GOOS/GOARCH
+	Size     int64  // in bytes
+	Dynamic  string // the loader that it needs; empty when it is linked statically
+}
+
+var (
+	// ErrUnknownCode means that a program is not stored.
+	ErrUnknownCode = wire.ErrUnknownCode
+	// ErrDamaged means that what is stored is not what was written.
+	ErrDamaged = wire.ErrDamaged
+)
+
+// CodeStore keeps programs that clients sent, each in a file named by its hash. Its methods may be called from many
+// goroutines, and from several processes.
+type CodeStore struct{ dir string }
+
+// OpenCodeStore returns the store in dir, which is made when missing. It removes what uploads left that were interrupted.
+func OpenCodeStore(dir string) (*CodeStore, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("programs: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("programs: %w", err)
+	}
+	return &CodeStore{dir}, nil
+}
+
+// Has says whether a program is stored.
+func (s *CodeStore) Has(hash string) bool {
+	_, err := os.Stat(filepath.Join(s.dir, hash))
+	return validHash(hash) && err == nil
+}
+
+// validHash says whether a name is the hash of a file, and so no path.
+func validHash(hash string) bool {
+	b, err := hex.DecodeString(hash)
+	return err == nil && len(b) == sha256.Size && hash == strings.ToLower(hash)
+}
+
+// Put stores a program that it reads from r. Whoever looks for it finds all of it, on disk, or nothing. What r holds must have
+// the size and hash of c, else the error wraps ErrInvalid.
+func (s *CodeStore) Put(c Code, r io.Reader) error {
+	if !validHash(c.SHA256) {
+		return fmt.Errorf("program %q: %w: its name must be a SHA-256 in hex", c.SHA256, wire.ErrInvalid)
+	}
+	file, err := os.CreateTemp(s.dir, "put-*.tmp")
+	if err != nil {
+		return fmt.Errorf("program %.12s: %w", c.SHA256, err)
+	}
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(file, h), io.LimitReader(r, c.Size+1))
+	if err == nil && (n != c.Size || hex.EncodeToString(h.Sum(nil)) != c.SHA256) {
+		err = fmt.Errorf("%w: %d bytes of hash %x came, not %d bytes of that hash; it changed or was cut on the way, send it again", wire.ErrInvalid, n, h.Sum(nil), c.Size)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	err = errors.Join(err, file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), filepath.Join(s.dir, c.SHA256))
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+		return fmt.Errorf("program %.12s: %w", c.SHA256, err)
+	}
+	return syncDir(s.dir)
+}
+
+// Get writes a program into w and verifies it on the way. An error that wraps ErrDamaged comes after the last byte; the file is
+// removed then, so that it can be sent again.
+func (s *CodeStore) Get(hash string, w io.Writer) error {
+	path := filepath.Join(s.dir, hash)
+	if !validHash(hash) {
+		return fmt.Errorf("program %q: %w", hash, ErrUnknownCode)
+	}
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("program %.12s: %w", hash, ErrUnknownCode)
+	}
+	if err != nil {
+		return fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	defer file.Close()
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // for Trim
+	h := sha256.New()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, h)}, struct{ io.Reader }{file}, make([]byte, wire.PieceSize)); err != nil {
+		return fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	if hex.EncodeToString(h.Sum(nil)) != hash {
+		return fmt.Errorf("program %.12s: %w: the file was removed, send it again", hash, errors.Join(ErrDamaged, os.Remove(path)))
+	}
+	return nil
+}
+
+// List returns the hashes of all programs, in order.
+func (s *CodeStore) List() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("programs: %w", err)
+	}
+	var hashes []string
+	for _, e := range entries {
+		if validHash(e.Name()) {
+			hashes = append(hashes, e.Name())
+		}
+	}
+	return hashes, nil
+}
+
+// Trim removes the programs that were not used since a moment, but those that needed names.
+func (s *CodeStore) Trim(before time.Time, needed func(hash string) bool) error {
+	hashes, err := s.List()
+	for _, hash := range hashes {
+		path := filepath.Join(s.dir, hash)
+		if info, e := os.Stat(path); e == nil && info.ModTime().Before(before) && !needed(hash) {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

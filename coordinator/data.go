@@ -1,0 +1,113 @@
+package coordinator
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// Data is all that a coordinator remembers, in one directory:
+//
+//	cluster    the name of the cluster, made when the directory was
+//	journal/   decisions; see OpenJournal
+//	code/      programs that clients sent
+//	lock       who has the directory open
+type Data struct {
+	Dir     string
+	Cluster string
+	Journal *journal.Journal
+	Code    *CodeStore
+
+	unlock func() error
+}
+
+// DataOptions are the knobs of a data directory. The zero value is a good default.
+type DataOptions struct {
+	// NoSync leaves it to the operating system when to write: what was acknowledged then survives the end of the process but
+	// not that of the machine. The default is to sync.
+	NoSync bool
+	// Reserve is how many bytes of the disk stay free: below it no job is accepted. Zero means 256 MiB, negative no limit.
+	Reserve int64
+	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start.
+	AcceptLoss bool
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+}
+
+// OpenData opens the directory dir, which is made when missing. It fails when another process has it open, when it is damaged, or when
+// the disk is full; the error says what to do. Close it after Run.
+func OpenData(dir string, opt DataOptions) (_ *Data, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w; choose one that can be made and written", err)
+	}
+	d := &Data{Dir: dir}
+	if d.unlock, err = state.Lock(dir); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if err := d.open(opt); err != nil {
+		return nil, errors.Join(err, d.unlock())
+	}
+	return d, nil
+}
+
+func (d *Data) open(opt DataOptions) (err error) {
+	if d.Cluster, err = clusterName(d.Dir); err != nil {
+		return fmt.Errorf("data directory %s: %w", d.Dir, err)
+	}
+	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
+		return err
+	}
+	d.Journal, err = journal.Open(filepath.Join(d.Dir, "journal"), journal.Options{
+		NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
+	return err
+}
+
+// Close closes the directory.
+func (d *Data) Close() error { return errors.Join(d.Journal.Close(), d.unlock()) }
+
+// clusterName returns the name of the cluster that dir belongs to, which it makes up for a directory without a journal.
+func clusterName(dir string) (string, error) {
+	path := filepath.Join(dir, "cluster")
+	b, err := os.ReadFile(path)
+	name := strings.TrimSpace(string(b))
+	if err == nil && name == "" {
+		err = errors.New("the file cluster is empty; write the cluster's name into it, which workers have in their data directories")
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return name, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "journal")); err == nil {
+		return "", errors.New("there is a journal but no file cluster; write the cluster's name into it, which workers have in their data directories")
+	}
+	name = strings.ToLower(rand.Text()[:12])
+	return name, writeFile(path, []byte(name+"\n"))
+}
+
+// writeFile writes a file so that all of it is there, on disk, or nothing.
+func writeFile(path string, data []byte) error {
+	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}

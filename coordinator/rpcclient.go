@@ -1,0 +1,447 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// ClientConfig says how to reach a coordinator.
+type ClientConfig struct {
+	// Address is HOST:PORT.
+	Address string
+	// Credentials secure the connection; nil means none.
+	Credentials credentials.TransportCredentials
+	// Connect is how long the first call tries to reach the coordinator. Zero means 10 s.
+	Connect time.Duration
+	// Patience is how long calls wait for a coordinator that was reached before: it may be restarting. Zero means 2 minutes.
+	Patience time.Duration
+	// Options are added when dialling.
+	Options []grpc.DialOption
+}
+
+// Client speaks to a coordinator in another process. Its methods may be called from many goroutines. A coordinator that cannot be
+// reached is tried again, for as long as ClientConfig says, so that a restart goes unnoticed; then the error names its address
+// and wraps wire.ErrUnavailable or ErrStopped. Other errors are those of the methods of Coordinator.
+type Client struct {
+	cfg     ClientConfig
+	conn    *grpc.ClientConn
+	rpc     layshaftv1.CoordinatorServiceClient
+	reached atomic.Bool
+}
+
+const (
+	// callWait is how long a call may take that moves little data.
+	callWait = 30 * time.Second
+	// The pause before a call is tried again grows from minRetry to maxRetry.
+	minRetry, maxRetry = 50 * time.Millisecond, time.Second
+)
+
+// Dial returns a client. It connects with the first call.
+func Dial(cfg ClientConfig) (*Client, error) {
+	if cfg.Address == "" || cfg.Connect < 0 || cfg.Patience < 0 {
+		return nil, fmt.Errorf("coordinator client: address %q, Connect %v, Patience %v: there must be an address, and no wait may be negative", cfg.Address, cfg.Connect, cfg.Patience)
+	}
+	if cfg.Connect == 0 {
+		cfg.Connect = 10 * time.Second
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 2 * time.Minute
+	}
+	if cfg.Credentials == nil {
+		cfg.Credentials = insecure.NewCredentials()
+	}
+	opts := append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 3 * time.Second,
+			Backoff: backoff.Config{BaseDelay: minRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxRetry}}))
+	conn, err := grpc.NewClient(cfg.Address, append(opts, cfg.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", cfg.Address, err)
+	}
+	return &Client{cfg: cfg, conn: conn, rpc: layshaftv1.NewCoordinatorServiceClient(conn)}, nil
+}
+
+// Close ends the connection. Calls that are under way fail.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Conn returns the connection, for other services of the same port.
+func (c *Client) Conn() *grpc.ClientConn { return c.conn }
+
+// retry carries out a call that can be repeated, until it succeeds or fails for good. The call says through heard that the
+// coordinator answered, which begins its patience anew.
+func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard func()) error) error {
+	pause, since := minRetry, time.Now()
+	heard := func() {
+		c.reached.Store(true)
+		pause, since = minRetry, time.Now()
+	}
+	for {
+		err := call(ctx, heard)
+		if err == nil {
+			heard()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		limit := c.cfg.Connect
+		if c.reached.Load() {
+			limit = c.cfg.Patience
+		}
+		switch code := status.Code(err); {
+		case code == codes.DeadlineExceeded:
+			return fmt.Errorf("coordinator %s does not answer: %w", c.cfg.Address, wire.FromStatus(err))
+		case code != codes.Unavailable:
+			return wire.FromStatus(err)
+		case untrusted(err) || time.Since(since) >= limit:
+			return fmt.Errorf("coordinator %s cannot be reached: %w", c.cfg.Address, wire.FromStatus(err))
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, maxRetry)
+	}
+}
+
+// untrusted says whether the two ends do not accept each other's certificates, which waiting does not help. gRPC keeps only the text.
+func untrusted(err error) bool {
+	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
+}
+
+// call makes one call with a small answer.
+func call[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
+	err = c.retry(ctx, func(ctx context.Context, _ func()) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, callWait)
+		defer cancel()
+		out, err = method(ctx, q)
+		return err
+	})
+	return out, err
+}
+
+// receive makes one call with a stream of answers, all of which it hands to each. begin is called before the first of every try.
+func receive[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (grpc.ServerStreamingClient[A], error), q Q,
+	begin func(), each func(*A) error) error {
+	return c.retry(ctx, func(ctx context.Context, heard func()) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		begin()
+		stream, err := method(ctx, q)
+		if err != nil {
+			return err
+		}
+		for {
+			m, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			heard()
+			if err := each(m); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// Submitted says what became of a job that was submitted.
+type Submitted struct {
+	Known      bool     // the job was there before
+	CodeWanted bool     // nothing was accepted: send the program with PutCode, and submit again
+	Warnings   []string // for people
+}
+
+// Submit hands over a job. When it returns without an error, and the program is not wanted, the job is in the coordinator's journal.
+func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) (out Submitted, err error) {
+	encoded, err := proto.Marshal(wire.SpecToProto(spec))
+	if err != nil {
+		return out, fmt.Errorf("submit job %s: %w", spec.ID, err)
+	}
+	err = c.retry(ctx, func(ctx context.Context, _ func()) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.rpc.Submit(ctx)
+		if err != nil {
+			return err
+		}
+		err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: optionsToProto(&opt)}})
+		for piece := range slices.Chunk(encoded, wire.PieceSize) {
+			if err == nil {
+				err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Spec{Spec: piece}})
+			}
+		}
+		r, err := stream.CloseAndRecv() // it has the error that ended Send, too
+		if err == nil {
+			out = Submitted{Known: r.GetKnown(), CodeWanted: r.GetCodeWanted(), Warnings: r.GetWarnings()}
+		}
+		return err
+	})
+	return out, err
+}
+
+// PutCode hands over a program, which it reads from its start, again if need be.
+func (c *Client) PutCode(ctx context.Context, code Code, r io.ReadSeeker) error {
+	var local error // of r
+	err := c.retry(ctx, func(ctx context.Context, _ func()) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if _, local = r.Seek(0, io.SeekStart); local != nil {
+			return local
+		}
+		stream, err := c.rpc.PutCode(ctx)
+		if err != nil {
+			return err
+		}
+		err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Header{Header: &layshaftv1.Code{
+			Sha256: code.SHA256, Platform: code.Platform, Size: code.Size, Dynamic: code.Dynamic}}})
+		buf := make([]byte, wire.PieceSize)
+		for err == nil {
+			var n int
+			n, local = io.ReadFull(r, buf)
+			if n > 0 {
+				err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Data{Data: buf[:n]}})
+			}
+			if errors.Is(local, io.EOF) || errors.Is(local, io.ErrUnexpectedEOF) {
+				local = nil
+				break
+			}
+			if local != nil {
+				return local
+			}
+		}
+		_, err = stream.CloseAndRecv()
+		return err
+	})
+	if local != nil {
+		return fmt.Errorf("program %.12s: %w", code.SHA256, local)
+	}
+	return err
+}
+
+// GetCode writes a program into w, whose content the caller verifies. It is not repeated when the connection breaks.
+func (c *Client) GetCode(ctx context.Context, hash string, w io.Writer) error {
+	return once(c, func() error {
+		return copyPieces(ctx, w, c.rpc.GetCode, &layshaftv1.GetCodeRequest{Sha256: hash}, (*layshaftv1.GetCodeResponse).GetData)
+	})
+}
+
+// Backup writes all that the coordinator remembers into w, for Restore. It is not repeated when the connection breaks.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	return once(c, func() error {
+		return copyPieces(ctx, w, c.rpc.Backup, &layshaftv1.BackupRequest{}, (*layshaftv1.BackupResponse).GetData)
+	})
+}
+
+// once makes a call that cannot be repeated.
+func once(c *Client, call func() error) error {
+	err := call()
+	if status.Code(err) == codes.Unavailable {
+		return fmt.Errorf("coordinator %s cannot be reached: %w", c.cfg.Address, wire.FromStatus(err))
+	}
+	return wire.FromStatus(err)
+}
+
+func copyPieces[Q, A any](ctx context.Context, w io.Writer, method func(context.Context, Q, ...grpc.CallOption) (grpc.ServerStreamingClient[A], error), q Q, data func(*A) []byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := method(ctx, q)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, &pieces{recv: func() ([]byte, error) {
+		m, err := stream.Recv()
+		return data(m), err
+	}})
+	return err
+}
+
+// Cancel ends a job. When it returns nil that is in the journal. A job that has ended stays as it is.
+func (c *Client) Cancel(ctx context.Context, id job.ID, why string) error {
+	_, err := call(ctx, c, c.rpc.Cancel, &layshaftv1.CancelRequest{Job: string(id), Why: why})
+	return err
+}
+
+// Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
+func (c *Client) Drop(ctx context.Context, id job.ID) error {
+	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id)})
+	return err
+}
+
+// OutputLost reports that the output of a committed attempt cannot be read. The task runs again if it is still needed.
+func (c *Client) OutputLost(ctx context.Context, a job.Attempt) error {
+	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)})
+	return err
+}
+
+// Status returns how a job stands. The error wraps ErrUnknownJob when there is no such job.
+func (c *Client) Status(ctx context.Context, id job.ID) (st JobReport, err error) {
+	err = receive(ctx, c, c.rpc.Watch, &layshaftv1.WatchRequest{Job: string(id), Once: true}, func() {}, func(m *layshaftv1.WatchResponse) (err error) {
+		st, err = reportFromProto(m.GetStatus())
+		return err
+	})
+	return st, err
+}
+
+var errEnough = errors.New("enough")
+
+// Watch yields how a job stands, now and whenever that changes, a few times a second at most. The last one is its end. An error
+// is the last too.
+func (c *Client) Watch(ctx context.Context, id job.ID) iter.Seq2[JobReport, error] {
+	return func(yield func(JobReport, error) bool) {
+		err := receive(ctx, c, c.rpc.Watch, &layshaftv1.WatchRequest{Job: string(id)}, func() {}, func(m *layshaftv1.WatchResponse) error {
+			st, err := reportFromProto(m.GetStatus())
+			if err == nil && !yield(st, nil) {
+				err = errEnough
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(JobReport{}, err)
+		}
+	}
+}
+
+// Wait blocks until a job has ended. It returns nil when it is done, a *JobError when it failed or was cancelled, and an
+// error that wraps ErrUnknownJob or the cause of ctx.
+func (c *Client) Wait(ctx context.Context, id job.ID) error {
+	for st, err := range c.Watch(ctx, id) {
+		switch {
+		case err != nil:
+			return err
+		case st.Outcome == JobDone:
+			return nil
+		case st.Outcome != JobRunning:
+			e := &JobError{ID: id, Outcome: st.Outcome}
+			if st.Failure != nil {
+				e.Failure = *st.Failure
+			}
+			return e
+		}
+	}
+	return fmt.Errorf("job %s: %w: the coordinator did not tell its end", id, wire.ErrUnavailable)
+}
+
+// Commits says who holds the outputs of a stage.
+type Commits struct {
+	// All means that what was told before is void, as after a break of the connection: only tasks that are named from here on
+	// have an output. It is true the first time.
+	All bool
+	// Changed are the tasks that changed, with the attempt that counts and its worker. Attempt number zero, without a worker, means that the
+	// task has no output now.
+	Changed []job.Producer
+	// Complete means that all tasks have an output. Nothing follows then.
+	Complete bool
+	// Addresses are those of workers not told before, by name.
+	Addresses map[string]string
+}
+
+// Commits yields who holds the outputs of a stage, as tasks commit and as outputs are made again, until the stage is complete or the
+// job has ended. An error is the last.
+func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[Commits, error] {
+	return func(yield func(Commits, error) bool) {
+		first := true
+		err := receive(ctx, c, c.rpc.Commits, &layshaftv1.CommitsRequest{Job: string(id), Stage: int64(stage)}, func() { first = true }, func(m *layshaftv1.CommitsResponse) error {
+			out := Commits{All: first, Complete: m.GetComplete(), Addresses: m.GetAddresses()}
+			first = false
+			for _, p := range m.GetCommits() {
+				a, err := wire.AttemptFromProto(p.GetAttempt())
+				if err != nil {
+					return fmt.Errorf("commits of job %s: %w", id, err)
+				}
+				out.Changed = append(out.Changed, job.Producer{Attempt: a, Worker: p.GetWorker()})
+			}
+			if !yield(out, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(Commits{}, err)
+		}
+	}
+}
+
+// Jobs lists jobs, the newest first; limit zero means 100.
+func (c *Client) Jobs(ctx context.Context, limit int) ([]JobReport, error) {
+	out, err := call(ctx, c, c.rpc.ListJobs, &layshaftv1.ListJobsRequest{Limit: int32(limit)})
+	if err != nil {
+		return nil, err
+	}
+	jobs := make([]JobReport, len(out.GetJobs()))
+	for i, p := range out.GetJobs() {
+		if jobs[i], err = reportFromProto(p); err != nil {
+			return nil, err
+		}
+	}
+	return jobs, nil
+}
+
+// Spec returns a job as it was submitted, and its program and client; splits asks for its splits too, unless it has ended.
+func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, SubmitOptions, error) {
+	var encoded []byte
+	err := receive(ctx, c, c.rpc.GetSpec, &layshaftv1.GetSpecRequest{Job: string(id), Splits: splits}, func() { encoded = nil }, func(m *layshaftv1.GetSpecResponse) error {
+		encoded = append(encoded, m.GetData()...)
+		return nil
+	})
+	var p layshaftv1.JobCode
+	if err == nil {
+		err = proto.Unmarshal(encoded, &p)
+	}
+	if err != nil {
+		return nil, SubmitOptions{}, err
+	}
+	spec, err := wire.SpecFromProto(p.GetSpec())
+	return spec, optionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
+}
+
+// DrainWorker asks a worker to take no new attempts, to hand over what is needed, and to leave.
+func (c *Client) DrainWorker(ctx context.Context, worker string) error {
+	_, err := call(ctx, c, c.rpc.DrainWorker, &layshaftv1.DrainWorkerRequest{Worker: worker})
+	return err
+}
+
+// File is a file of a dataset.
+type File struct {
+	Name     string // path inside the dataset
+	Size     int64  // in bytes
+	ModTime  time.Time
+	Dir      bool
+	Holders  []string // workers that have it
+	Identity string   // which file of which machine it is; empty when not known
+}
+
+// FindFiles lists the files of a dataset that match a glob, from all workers that hold it, in order of name.
+func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []File, err error) {
+	err = receive(ctx, c, c.rpc.FindFiles, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob}, func() { files = nil }, func(m *layshaftv1.FindFilesResponse) error {
+		for _, f := range m.GetFiles() {
+			files = append(files, File{Name: f.GetName(), Size: f.GetSize(), ModTime: time.Unix(0, f.GetModTimeNanos()), Dir: f.GetDir(),
+				Holders: f.GetHolders(), Identity: f.GetIdentity()})
+		}
+		return nil
+	})
+	return files, err
+}

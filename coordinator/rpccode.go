@@ -1,0 +1,261 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// pieces reads what comes in pieces.
+type pieces struct {
+	recv func() ([]byte, error)
+	rest []byte
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	for len(p.rest) == 0 {
+		var err error
+		if p.rest, err = p.recv(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// sender writes in pieces, each of at most wire.PieceSize.
+type sender func([]byte) error
+
+func (s sender) Write(b []byte) (int, error) {
+	for piece := range slices.Chunk(b, wire.PieceSize) {
+		if err := s(piece); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// PutCode takes a program.
+func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeRequest, layshaftv1.PutCodeResponse]) error {
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	h := m.GetHeader()
+	switch {
+	case h == nil:
+		return fmt.Errorf("put program: %w: the header comes first", wire.ErrInvalid)
+	case h.GetSize() < 0 || h.GetSize() > s.cfg.MaxCode:
+		return fmt.Errorf("put program %.12s: %w: its size is %d bytes, the limit %d; strip it with -ldflags='-s -w'", h.GetSha256(), wire.ErrInvalid, h.GetSize(), s.cfg.MaxCode)
+	}
+	s.audit(stream.Context(), "ship", "code", h.GetSha256(), "bytes", h.GetSize(), "platform", h.GetPlatform())
+	if j := s.cfg.Data.Journal; j != nil {
+		if err := j.CheckSpace(h.GetSize()); err != nil {
+			return fmt.Errorf("put program: %w", err)
+		}
+	}
+	if !s.cfg.Data.Code.Has(h.GetSha256()) {
+		err = s.cfg.Data.Code.Put(codeFromProto(h), &pieces{recv: func() ([]byte, error) {
+			m, err := stream.Recv()
+			return m.GetData(), err
+		}})
+	}
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(&layshaftv1.PutCodeResponse{})
+}
+
+// GetCode returns a program.
+func (s *Server) GetCode(r *layshaftv1.GetCodeRequest, stream grpc.ServerStreamingServer[layshaftv1.GetCodeResponse]) error {
+	return s.cfg.Data.Code.Get(r.GetSha256(), sender(func(b []byte) error {
+		return stream.Send(&layshaftv1.GetCodeResponse{Data: b})
+	}))
+}
+
+func codeFromProto(p *layshaftv1.Code) Code {
+	return Code{SHA256: p.GetSha256(), Platform: p.GetPlatform(), Size: p.GetSize(), Dynamic: p.GetDynamic()}
+}
+
+// checkCode says whether the program of a job must be sent first, or why no worker can ever run it.
+func (s *Server) checkCode(o *SubmitOptions) (wanted bool, err error) {
+	if o.Code == "" {
+		return false, nil
+	}
+	if !validHash(o.Code) {
+		return false, fmt.Errorf("%w: program %q: its name must be a SHA-256 in hex", wire.ErrInvalid, o.Code)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	takes, fits, loads := 0, 0, 0 // workers that take programs, those of them on its platform, and those of them that have its loader
+	platforms := map[string]bool{}
+	for _, x := range s.sessions {
+		h := x.hello
+		if slices.Contains(h.GetCodes(), o.Code) {
+			return false, nil
+		}
+		if !h.GetShips() {
+			continue
+		}
+		takes++
+		if platforms[h.GetPlatform()] = true; h.GetPlatform() != o.Platform {
+			continue
+		}
+		fits++
+		if o.CodeLoader == "" || len(h.GetLoaders()) == 0 || slices.Contains(h.GetLoaders(), o.CodeLoader) {
+			loads++
+		}
+	}
+	os, arch, _ := strings.Cut(o.Platform, "/")
+	switch {
+	case len(s.sessions) == 0: // nobody knows yet
+	case takes == 0:
+		return false, fmt.Errorf("%w: none of %d workers was given program %.12s, and none takes programs from clients; start workers with -code FILE, or with -allow-shipped-code",
+			wire.ErrCannotRun, len(s.sessions), o.Code)
+	case fits == 0:
+		return false, fmt.Errorf("%w: the program is built for %s and the workers that take programs run %s; build it with GOOS and GOARCH of theirs, or start workers on GOOS=%s GOARCH=%s",
+			wire.ErrCannotRun, o.Platform, strings.Join(slices.Sorted(maps.Keys(platforms)), ", "), os, arch)
+	case loads == 0:
+		return false, fmt.Errorf("%w: the program needs %s, which no worker has; build it with CGO_ENABLED=0", wire.ErrCannotRun, o.CodeLoader)
+	}
+	return !s.cfg.Data.Code.Has(o.Code), nil
+}
+
+// trim removes programs that no job needs any more.
+func (s *Server) trim() {
+	needed := map[string]bool{}
+	for _, id := range s.c.Jobs() {
+		if o, ok := s.c.Options(id); ok {
+			needed[o.Code] = true
+		}
+	}
+	if err := s.cfg.Data.Code.Trim(time.Now().Add(-s.cfg.KeepCode), func(hash string) bool { return needed[hash] }); err != nil {
+		s.log.Warn("programs not removed", "err", err)
+	}
+}
+
+// FindFiles lists the files of a dataset.
+func (s *Server) FindFiles(r *layshaftv1.FindFilesRequest, stream grpc.ServerStreamingServer[layshaftv1.FindFilesResponse]) error {
+	files, err := s.find(stream.Context(), r.GetDataset(), r.GetGlob())
+	if err != nil {
+		return fmt.Errorf("dataset://%s/%s: %w", r.GetDataset(), r.GetGlob(), err)
+	}
+	for some := range slices.Chunk(files, 1000) {
+		if err := stream.Send(&layshaftv1.FindFilesResponse{Files: some}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findWait is how long a worker may take to list its files.
+const findWait = 30 * time.Second
+
+// find asks all workers that hold a dataset for their files.
+func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWait)
+	defer cancel()
+	type answer struct {
+		worker string
+		files  []*layshaftv1.FileInfo
+		err    error
+	}
+	offered := map[string]bool{}
+	addresses := map[string]string{}
+	s.mu.Lock()
+	for name, x := range s.sessions {
+		for _, d := range x.hello.GetDatasets() {
+			offered[d] = true
+			if d == dataset {
+				addresses[name] = x.hello.GetAddress()
+			}
+		}
+	}
+	s.mu.Unlock()
+	if len(addresses) == 0 {
+		return nil, fmt.Errorf("%w; start a worker with -dataset %s=DIR; offered are: %s", wire.ErrUnknownDataset, dataset, strings.Join(slices.Sorted(maps.Keys(offered)), ", "))
+	}
+	answers := make(chan answer, len(addresses))
+	slots := make(chan struct{}, 64)
+	for name, address := range addresses {
+		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			files, err := s.list(ctx, name, address, dataset, glob)
+			answers <- answer{name, files, err}
+		}()
+	}
+	byName := map[string]*layshaftv1.FileInfo{}
+	var errs error
+	for range addresses {
+		a := <-answers
+		if a.err != nil {
+			errs = errors.Join(errs, a.err)
+			continue
+		}
+		for _, f := range a.files {
+			known := byName[f.GetName()]
+			if known == nil {
+				f.Holders = []string{a.worker}
+				byName[f.GetName()] = f
+				continue
+			}
+			if f.GetSize() != known.GetSize() {
+				errs = errors.Join(errs, fmt.Errorf("%w: %s has %d bytes on worker %s and %d on %s; make the copies equal, or offer the directories as different datasets",
+					wire.ErrConflict, f.GetName(), known.GetSize(), known.GetHolders()[0], f.GetSize(), a.worker))
+				continue
+			}
+			known.Holders = append(known.Holders, a.worker)
+			known.ModTimeNanos = max(known.GetModTimeNanos(), f.GetModTimeNanos())
+			if f.GetIdentity() != known.GetIdentity() {
+				known.Identity = ""
+			}
+		}
+	}
+	if errs != nil {
+		return nil, errs
+	}
+	files := make([]*layshaftv1.FileInfo, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		slices.Sort(byName[name].Holders)
+		files = append(files, byName[name])
+	}
+	return files, nil
+}
+
+func dialInsecure(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+}
+
+// list asks one worker.
+func (s *Server) list(ctx context.Context, worker, address, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	conn, err := s.cfg.Dial(address)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s at %s: %w", worker, address, err)
+	}
+	defer conn.Close()
+	out, err := layshaftv1.NewFilesServiceClient(conn).Call(ctx, &layshaftv1.CallRequest{Volume: "dataset/" + dataset, Name: glob, Holder: worker,
+		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{}}}, grpc.WaitForReady(false))
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("worker %s at %s, which holds it, does not answer: %w", worker, address, wire.ErrUnavailable)
+	case err != nil:
+		return nil, fmt.Errorf("worker %s at %s, which holds it: %w", worker, address, wire.FromStatus(err))
+	case out.GetReason() == layshaftv1.FileError_FILE_ERROR_NOT_EXIST:
+		return nil, nil
+	case out.GetError() != "":
+		return nil, fmt.Errorf("worker %s: %s", worker, out.GetError())
+	}
+	return out.GetInfos(), nil
+}

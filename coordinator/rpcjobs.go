@@ -1,0 +1,279 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+const (
+	// maxSpec is the limit of an encoded Spec, in bytes.
+	maxSpec = 1 << 30
+	// watchPause is the least time between two answers of Watch.
+	watchPause = 200 * time.Millisecond
+	// watchLook is how often Watch looks at what no commit announces: progress within attempts.
+	watchLook = time.Second
+	// commitsPause is the least time between two answers of Commits.
+	commitsPause = 20 * time.Millisecond
+	// commitsChunk is how many tasks go into one answer of Commits.
+	commitsChunk = 4096
+)
+
+// Submit takes a job.
+func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitRequest, layshaftv1.SubmitResponse]) error {
+	ctx := stream.Context()
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	header := m.GetHeader()
+	if header == nil {
+		return fmt.Errorf("submit: %w: the header comes first", wire.ErrInvalid)
+	}
+	var encoded []byte
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if encoded = append(encoded, m.GetSpec()...); len(encoded) > maxSpec {
+			return fmt.Errorf("submit: %w: the job takes more than %d bytes; make splits larger", wire.ErrInvalid, maxSpec)
+		}
+	}
+	var p layshaftv1.Spec
+	if err := proto.Unmarshal(encoded, &p); err != nil {
+		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
+	}
+	spec, err := wire.SpecFromProto(&p)
+	if err != nil {
+		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
+	}
+	opt := optionsFromProto(header)
+	opt.Owner, opt.Submitted = s.cfg.Identity(ctx), time.Now()
+	out, err := s.submit(ctx, spec, opt)
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(out)
+}
+
+func (s *Server) submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) (*layshaftv1.SubmitResponse, error) {
+	out := &layshaftv1.SubmitResponse{}
+	if _, out.Known = s.c.hash(spec.ID); !out.Known {
+		wanted, err := s.checkCode(&opt)
+		if err != nil {
+			return nil, fmt.Errorf("submit job %s: %w", spec.ID, err)
+		}
+		if out.CodeWanted = wanted; wanted {
+			return out, nil
+		}
+	}
+	if err := s.c.SubmitWith(ctx, *spec, opt); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if len(s.sessions) == 0 {
+		out.Warnings = append(out.Warnings, "no worker has joined the cluster yet: the job waits for one")
+	}
+	s.mu.Unlock()
+	s.audit(ctx, "submit", "job", spec.ID, "name", spec.Name, "code", opt.Code, "known", out.Known)
+	return out, nil
+}
+
+func optionsFromProto(h *layshaftv1.SubmitHeader) SubmitOptions {
+	code := h.GetCode()
+	return SubmitOptions{Priority: int(h.GetPriority()), Tags: h.GetTags(), Interactive: h.GetInteractive(), Detached: h.GetDetached(), Client: h.GetClient(),
+		Code: code.GetSha256(), Platform: code.GetPlatform(), CodeSize: code.GetSize(), CodeLoader: code.GetDynamic()}
+}
+
+func optionsToProto(o *SubmitOptions) *layshaftv1.SubmitHeader {
+	return &layshaftv1.SubmitHeader{Code: codeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive, Detached: o.Detached, Client: o.Client}
+}
+
+func codeOf(o *SubmitOptions) *layshaftv1.Code {
+	if o.Code == "" {
+		return nil
+	}
+	return &layshaftv1.Code{Sha256: o.Code, Platform: o.Platform, Size: o.CodeSize, Dynamic: o.CodeLoader}
+}
+
+// Watch tells how a job stands.
+func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchResponse]) error {
+	id := job.ID(r.GetJob())
+	var last *layshaftv1.JobStatus
+	look := time.NewTicker(watchLook)
+	defer look.Stop()
+	for {
+		changed := s.c.Watch(id)
+		status, ok := s.c.Status(id)
+		if !ok {
+			return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+		}
+		report := s.report(status)
+		if p := reportToProto(&report); last == nil || !proto.Equal(p, last) {
+			last = p
+			if err := stream.Send(&layshaftv1.WatchResponse{Status: p}); err != nil {
+				return err
+			}
+		}
+		if r.GetOnce() || status.Outcome != JobRunning {
+			return nil
+		}
+		if err := s.await(stream.Context(), id, watchPause, changed, look.C); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits for a while, and then for a change of a job or for a tick, but not beyond the end of the job, of ctx or of the server.
+func (s *Server) await(ctx context.Context, id job.ID, d time.Duration, changed <-chan struct{}, tick <-chan time.Time) error {
+	ended := s.c.end(id)
+	for _, wait := range []struct {
+		change <-chan struct{}
+		tick   <-chan time.Time
+	}{{nil, time.After(d)}, {changed, tick}} {
+		select {
+		case <-wait.change:
+		case <-wait.tick:
+		case <-ended:
+		case <-s.stop:
+			return s.stopping()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// ListJobs lists jobs, the newest first.
+func (s *Server) ListJobs(_ context.Context, r *layshaftv1.ListJobsRequest) (*layshaftv1.ListJobsResponse, error) {
+	limit := int(r.GetLimit())
+	if limit <= 0 {
+		limit = 100
+	}
+	out := &layshaftv1.ListJobsResponse{}
+	ids := s.c.Jobs()
+	for _, id := range slices.Backward(ids) {
+		if len(out.Jobs) == limit {
+			break
+		}
+		if status, ok := s.c.Status(id); ok {
+			report := s.report(status)
+			out.Jobs = append(out.Jobs, reportToProto(&report))
+		}
+	}
+	return out, nil
+}
+
+// GetSpec returns a job as it was submitted.
+func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreamingServer[layshaftv1.GetSpecResponse]) error {
+	id := job.ID(r.GetJob())
+	spec, ok := s.c.Spec(id)
+	opt, known := s.c.Options(id)
+	if !ok || !known {
+		return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+	}
+	if !r.GetSplits() {
+		for k := range spec.Stages {
+			spec.Stages[k].Splits = nil
+		}
+	}
+	b, err := proto.Marshal(&layshaftv1.JobCode{Spec: wire.SpecToProto(&spec), Code: codeOf(&opt), Client: opt.Client})
+	if err != nil {
+		return fmt.Errorf("job %s: %w", id, err)
+	}
+	for piece := range slices.Chunk(b, wire.PieceSize) {
+		if err := stream.Send(&layshaftv1.GetSpecResponse{Data: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commits tells who holds the outputs of a stage.
+func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreamingServer[layshaftv1.CommitsResponse]) error {
+	id, stage := job.ID(r.GetJob()), int(r.GetStage())
+	f := &follower{s: s, id: id, stage: stage, told: map[string]bool{}, send: stream.Send}
+	for {
+		changed := s.c.Watch(id)
+		status, ok := s.c.Status(id) // before the commits: those of a job that is done are all there
+		if !ok {
+			return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+		}
+		if stage < 0 || stage >= len(status.Stages) {
+			return fmt.Errorf("job %s has no stage %d, only %d: %w", id, stage, len(status.Stages), wire.ErrInvalid)
+		}
+		complete, err := f.tell(s.c.Commits(id, stage), status.Stages[stage].Tasks)
+		if err != nil || complete || status.Outcome != JobRunning {
+			return err
+		}
+		if err := s.await(stream.Context(), id, commitsPause, changed, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// follower tells one caller who holds the outputs of a stage, as that changes.
+type follower struct {
+	s     *Server
+	id    job.ID
+	stage int
+	begun bool
+	last  []job.Producer
+	told  map[string]bool // workers whose address was sent
+	send  func(*layshaftv1.CommitsResponse) error
+}
+
+// tell sends what is new in now, at least once. complete means that each of the tasks has an output.
+func (f *follower) tell(now []job.Producer, tasks int) (complete bool, err error) {
+	complete = len(now) == tasks
+	out := &layshaftv1.CommitsResponse{}
+	flush := func() error {
+		f.begun = true
+		err := f.send(out)
+		out = &layshaftv1.CommitsResponse{}
+		return err
+	}
+	for i, p := range now {
+		complete = complete && p.Worker != ""
+		var before job.Producer
+		if i < len(f.last) {
+			before = f.last[i]
+		}
+		if p == before {
+			continue
+		}
+		a := job.Attempt{Job: f.id, Task: job.Task{Stage: f.stage, Index: i}, N: p.Attempt.N}
+		out.Commits = append(out.Commits, &layshaftv1.Committed{Attempt: wire.AttemptToProto(a), Worker: p.Worker})
+		if address, ok := f.s.address(p.Worker); ok && !f.told[p.Worker] {
+			f.told[p.Worker] = true
+			if out.Addresses == nil {
+				out.Addresses = map[string]string{}
+			}
+			out.Addresses[p.Worker] = address
+		}
+		if len(out.Commits) == commitsChunk {
+			if err := flush(); err != nil {
+				return false, err
+			}
+		}
+	}
+	f.last = now
+	if out.Complete = complete; complete || len(out.Commits) > 0 || !f.begun {
+		return complete, flush()
+	}
+	return complete, nil
+}

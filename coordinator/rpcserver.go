@@ -1,0 +1,217 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// ServerConfig says what a server needs. Coordinator and Data are needed; the rest has defaults.
+type ServerConfig struct {
+	// Coordinator is whom the server serves. Somebody else runs it.
+	Coordinator *Coordinator
+	// Data gives the name of the cluster and the store of programs.
+	Data *Data
+	// Credentials secure connections; nil means none: whoever can connect may do everything.
+	Credentials credentials.TransportCredentials
+	// Authorize says whether a call may go on, by an error that wraps wire.ErrForbidden or wire.ErrUnauthenticated; nil means always.
+	Authorize func(ctx context.Context, fullMethod string) error
+	// Identity names the caller, for the audit log and as the owner of jobs. Nil means the name in its certificate, else its address.
+	Identity func(ctx context.Context) string
+	// Dial connects to a worker, to ask what files it has. It must not block. Nil means an insecure connection.
+	Dial func(address string) (*grpc.ClientConn, error)
+	// Grace is how long a worker whose connection broke may take to come back before its attempts run elsewhere. Zero means 500 ms.
+	Grace time.Duration
+	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
+	KeepCode time.Duration
+	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
+	MaxCode int64
+	// Register adds further services to the same port; nil means none.
+	Register func(grpc.ServiceRegistrar)
+	// Audit hears who submitted, cancelled, dropped, shipped and drained what. Nil means Log.
+	Audit *slog.Logger
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+}
+
+func (c ServerConfig) withDefaults() (ServerConfig, error) {
+	switch {
+	case c.Coordinator == nil || c.Data == nil:
+		return c, errors.New("coordinator server: Coordinator and Data must be set")
+	case c.Grace < 0 || c.KeepCode < 0 || c.MaxCode < 0:
+		return c, fmt.Errorf("coordinator server: Grace %v, KeepCode %v, MaxCode %d: must not be negative", c.Grace, c.KeepCode, c.MaxCode)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Audit == nil {
+		c.Audit = c.Log
+	}
+	if c.Identity == nil {
+		c.Identity = identity
+	}
+	if c.Dial == nil {
+		c.Dial = dialInsecure
+	}
+	if c.Grace == 0 {
+		c.Grace = 500 * time.Millisecond
+	}
+	if c.KeepCode == 0 {
+		c.KeepCode = 24 * time.Hour
+	}
+	if c.MaxCode == 0 {
+		c.MaxCode = 2 << 30
+	}
+	return c, nil
+}
+
+// identity names a caller by its certificate, else by its address.
+func identity(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "unknown"
+	}
+	if tls, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(tls.State.PeerCertificates) > 0 {
+		return tls.State.PeerCertificates[0].Subject.CommonName
+	}
+	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
+		return host
+	}
+	return p.Addr.String()
+}
+
+// Server offers a coordinator to clients and workers, over gRPC.
+type Server struct {
+	layshaftv1.UnimplementedCoordinatorServiceServer
+	cfg       ServerConfig
+	log       *slog.Logger
+	c         *Coordinator
+	grpc      *grpc.Server
+	stop      chan struct{} // closed when the server goes down
+	receivers sync.WaitGroup
+
+	// mu guards the fields below. It is taken before a session's and the coordinator's.
+	mu       sync.Mutex
+	sessions map[string]*session // by worker
+	progress progress
+}
+
+// NewServer returns a server that does nothing until Run. The error names the field of cfg that is wrong.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}}
+	opts := wire.ServerOptions(cfg.Log, cfg.Authorize)
+	if cfg.Credentials != nil {
+		opts = append(opts, grpc.Creds(cfg.Credentials))
+	}
+	s.grpc = grpc.NewServer(opts...)
+	layshaftv1.RegisterCoordinatorServiceServer(s.grpc, s)
+	if cfg.Register != nil {
+		cfg.Register(s.grpc)
+	}
+	return s, nil
+}
+
+const (
+	// stopWait is how long calls may take to end when the server goes down.
+	stopWait = 2 * time.Second
+	// trimEvery is how often programs are looked through that no job needs any more.
+	trimEvery = 10 * time.Minute
+)
+
+// Run serves what connects to l, from the moment at which the coordinator has replayed its journal, and closes l. It returns nil
+// when ctx has ended and all calls have, and an error when l fails or the coordinator has stopped. It is called once.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	if err := s.c.Ready(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.grpc.Serve(l) }()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
+	var err error
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-s.c.stopped:
+			s.c.mu.Lock()
+			err = s.c.stopError()
+			s.c.mu.Unlock()
+			running = false
+		case err = <-served:
+			served <- err
+			running = false
+		case <-trim.C:
+			s.trim()
+		}
+	}
+	close(s.stop) // calls that follow something end
+	s.endSessions()
+	stopped := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(stopWait):
+		s.grpc.Stop()
+		<-stopped
+	}
+	<-served
+	s.receivers.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// stopping says that the server goes down.
+func (s *Server) stopping() error { return fmt.Errorf("%w: it goes down", ErrStopped) }
+
+// audit notes who asked for what.
+func (s *Server) audit(ctx context.Context, action string, attrs ...any) {
+	s.cfg.Audit.Info("audit", append([]any{"action", action, "who", s.cfg.Identity(ctx)}, attrs...)...)
+}
+
+// Cancel ends a job.
+func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*layshaftv1.CancelResponse, error) {
+	s.audit(ctx, "cancel", "job", r.GetJob(), "why", r.GetWhy())
+	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetWhy())
+}
+
+// Drop forgets a job.
+func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaftv1.DropResponse, error) {
+	s.audit(ctx, "drop", "job", r.GetJob())
+	return &layshaftv1.DropResponse{}, s.c.Drop(ctx, job.ID(r.GetJob()))
+}
+
+// ReportLost takes a report of an output that cannot be read.
+func (s *Server) ReportLost(_ context.Context, r *layshaftv1.ReportLostRequest) (*layshaftv1.ReportLostResponse, error) {
+	a, err := wire.AttemptFromProto(r.GetAttempt())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+	}
+	s.c.OutputLost(a)
+	return &layshaftv1.ReportLostResponse{}, nil
+}

@@ -1,0 +1,503 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+func program(text string) Code {
+	sum := sha256.Sum256([]byte(text))
+	return Code{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Platform: "linux/amd64"}
+}
+
+func TestCodeStore(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenCodeStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("program", 100_000)
+	code := program(text)
+	for name, r := range map[string]string{"cut": text[:99], "long": text + "x", "changed": "P" + text[1:]} {
+		if err := s.Put(code, strings.NewReader(r)); !errors.Is(err, wire.ErrInvalid) || s.Has(code.SHA256) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Put(code, strings.NewReader(text)); err != nil || !s.Has(code.SHA256) {
+		t.Fatal(err)
+	}
+	if err := s.Put(code, strings.NewReader(text)); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	var out bytes.Buffer
+	if err := s.Get(code.SHA256, &out); err != nil || out.String() != text {
+		t.Errorf("got %d bytes, %v", out.Len(), err)
+	}
+	for _, name := range []string{"", "../../etc/passwd", "abc", strings.ToUpper(code.SHA256), strings.Repeat("0", 64)} {
+		if err := s.Get(name, io.Discard); !errors.Is(err, ErrUnknownCode) || s.Has(name) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+
+	later := time.Now().Add(time.Hour)
+	if err := s.Trim(later, func(string) bool { return true }); err != nil || !s.Has(code.SHA256) {
+		t.Errorf("a program that is needed was removed, %v", err)
+	}
+	if err := s.Trim(time.Now().Add(-time.Hour), func(string) bool { return false }); err != nil || !s.Has(code.SHA256) {
+		t.Errorf("a program that was just used was removed, %v", err)
+	}
+	if err := s.Trim(later, func(string) bool { return false }); err != nil || s.Has(code.SHA256) {
+		t.Errorf("a program that nobody needs was kept, %v", err)
+	}
+
+	if err := s.Put(code, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, code.SHA256), []byte("X"+text[1:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Get(code.SHA256, io.Discard); !errors.Is(err, ErrDamaged) || s.Has(code.SHA256) {
+		t.Errorf("a flipped byte: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestShipping(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{MaxCode: 1 << 20})
+		c := n.client(t)
+		ctx := t.Context()
+		text := strings.Repeat("x", 700_000)
+		code := program(text)
+		spec := twoStages(1, 1)
+		opt := SubmitOptions{Code: code.SHA256, CodeSize: code.Size, Platform: code.Platform}
+		if out, err := c.Submit(ctx, &spec, opt); err != nil || !out.CodeWanted {
+			t.Errorf("without workers: %+v, %v", out, err)
+		}
+		closed := &remoteWorker{n: n, hello: &layshaftv1.Hello{Worker: "w0", Slots: 1, Platform: "linux/amd64"}, gone: make(chan struct{}), peers: map[string]string{}}
+		closed.start(t)
+		settle()
+		if _, err := c.Submit(ctx, &spec, opt); !errors.Is(err, wire.ErrCannotRun) || !strings.Contains(err.Error(), "-allow-shipped-code") {
+			t.Errorf("to a worker that takes no programs: %v", err)
+		}
+		closed.end()
+		time.Sleep(time.Second)
+
+		w := n.worker(t, "w1", 1)
+		w.end()
+		time.Sleep(time.Second)
+		w.hello.Ships, w.hello.Loaders, w.gone = true, []string{"/lib/ld-musl.so"}, make(chan struct{})
+		w.start(t)
+		settle()
+		for want, o := range map[string]SubmitOptions{
+			"GOARCH=arm64":                  {Code: code.SHA256, Platform: "linux/arm64"},
+			"CGO_ENABLED=0":                 {Code: code.SHA256, Platform: "linux/amd64", CodeLoader: "/lib64/ld-linux-x86-64.so.2"},
+			"its name must be a SHA-256 in": {Code: "../x", Platform: "linux/amd64"},
+		} {
+			if _, err := c.Submit(ctx, &spec, o); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%+v: %v, want %q", o, err, want)
+			}
+		}
+		if out, err := c.Submit(ctx, &spec, opt); err != nil || !out.CodeWanted {
+			t.Errorf("first submit: %+v, %v", out, err)
+		}
+		if err := c.PutCode(ctx, code, strings.NewReader(text[1:])); !errors.Is(err, wire.ErrInvalid) {
+			t.Errorf("a cut program: %v", err)
+		}
+		if err := c.PutCode(ctx, Code{SHA256: code.SHA256, Size: 2 << 20}, strings.NewReader(text)); !errors.Is(err, wire.ErrInvalid) {
+			t.Errorf("a program that is too large: %v", err)
+		}
+		if err := c.PutCode(ctx, code, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := c.GetCode(ctx, code.SHA256, &got); err != nil || got.String() != text {
+			t.Errorf("GetCode = %d bytes, %v", got.Len(), err)
+		}
+		if err := c.GetCode(ctx, strings.Repeat("0", 64), &got); !errors.Is(err, ErrUnknownCode) {
+			t.Errorf("GetCode of another = %v", err)
+		}
+		if out, err := c.Submit(ctx, &spec, opt); err != nil || out.CodeWanted {
+			t.Errorf("second submit: %+v, %v", out, err)
+		}
+		if _, o, err := c.Spec(ctx, "j", true); err != nil || o.Code != code.SHA256 || o.CodeSize != code.Size || o.Platform != code.Platform {
+			t.Errorf("Spec = %+v, %v", o, err)
+		}
+		if err := c.Wait(ctx, "j"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lister is a worker's files.
+type lister struct {
+	layshaftv1.UnimplementedFilesServiceServer
+	files []*layshaftv1.FileInfo
+	fail  string
+}
+
+func (l *lister) Call(_ context.Context, r *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	if r.GetVolume() != "dataset/catalog" || r.GetName() != "*.csv" || r.GetList() == nil {
+		return nil, fmt.Errorf("asked for %v", r)
+	}
+	return &layshaftv1.CallResponse{Infos: l.files, Error: l.fail}, nil
+}
+
+func TestFindFiles(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		file := func(name string, size int64, identity string) *layshaftv1.FileInfo {
+			return &layshaftv1.FileInfo{Name: name, Size: size, ModTimeNanos: size, Identity: identity}
+		}
+		workers := map[string]*lister{
+			"w1": {files: []*layshaftv1.FileInfo{file("b.csv", 2, "x"), file("a.csv", 1, "i")}},
+			"w2": {files: []*layshaftv1.FileInfo{file("a.csv", 1, "i"), file("b.csv", 2, "y")}},
+			"w3": {files: []*layshaftv1.FileInfo{file("c.csv", 3, "z")}},
+		}
+		listeners := map[string]*bufconn.Listener{}
+		for name, files := range workers {
+			l := bufconn.Listen(1 << 16)
+			s := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+			layshaftv1.RegisterFilesServiceServer(s, files)
+			listeners[name+":1"] = l
+			go func() { _ = s.Serve(l) }()
+			t.Cleanup(s.Stop)
+		}
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{Dial: func(address string) (*grpc.ClientConn, error) {
+			return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+				grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+					if l := listeners[address]; l != nil {
+						return l.DialContext(ctx)
+					}
+					return nil, errors.New("connection refused")
+				}))...)
+		}})
+		for _, name := range []string{"w1", "w2", "w3", "w4"} {
+			w := n.worker(t, name, 1)
+			w.end()
+			w.hello.Datasets, w.gone = []string{"catalog"}, make(chan struct{})
+			if name == "w4" {
+				w.hello.Datasets = []string{"other"}
+			}
+			w.start(t)
+		}
+		time.Sleep(time.Second)
+		c := n.client(t)
+		got, err := c.FindFiles(t.Context(), "catalog", "*.csv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, f := range got {
+			lines = append(lines, fmt.Sprintf("%s %d %s %s", f.Name, f.Size, f.Holders, f.Identity))
+		}
+		if want := []string{"a.csv 1 [w1 w2] i", "b.csv 2 [w1 w2] ", "c.csv 3 [w3] z"}; !slices.Equal(lines, want) {
+			t.Errorf("got  %q\nwant %q", lines, want)
+		}
+		if _, err := c.FindFiles(t.Context(), "catalogue", "*"); !errors.Is(err, wire.ErrUnknownDataset) || !strings.Contains(err.Error(), "catalog, other") {
+			t.Errorf("a dataset that nobody has: %v", err)
+		}
+		workers["w2"].files[0].Size = 7
+		if _, err := c.FindFiles(t.Context(), "catalog", "*.csv"); !errors.Is(err, wire.ErrConflict) || !strings.Contains(err.Error(), "a.csv") {
+			t.Errorf("files that differ: %v", err)
+		}
+		workers["w2"].files[0].Size, workers["w3"].fail = 1, "permission denied"
+		if _, err := c.FindFiles(t.Context(), "catalog", "*.csv"); err == nil || !strings.Contains(err.Error(), "worker w3: permission denied") {
+			t.Errorf("a worker that cannot list: %v", err)
+		}
+	})
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		data, err := OpenData(t.TempDir(), DataOptions{NoSync: true, Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &network{}
+		_, stop := n.serve(t, Config{Journal: data.Journal}, ServerConfig{Data: data})
+		w := n.worker(t, "w1", 2)
+		settle()
+		c := n.client(t)
+		code := program("shipped")
+		if err := c.PutCode(t.Context(), code, strings.NewReader("shipped")); err != nil {
+			t.Fatal(err)
+		}
+		remoteSubmit(t, c, twoStages(4, 2))
+		time.Sleep(2500 * time.Millisecond) // all maps are committed
+		var backup bytes.Buffer
+		if err := c.Backup(t.Context(), &backup); err != nil {
+			t.Fatal(err)
+		}
+		before := strings.Fields(w.ran())
+		stop()
+		if err := data.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		dir := filepath.Join(t.TempDir(), "restored")
+		for cut := range backup.Len() / 512 {
+			if err := Restore(dir, bytes.NewReader(backup.Bytes()[:cut*512-min(cut, 1)]), DataOptions{NoSync: true, Reserve: -1}); err == nil && cut < backup.Len()/512-2 {
+				t.Fatalf("a backup cut after %d of %d bytes was restored", cut*512, backup.Len())
+			} else if err == nil {
+				break
+			}
+		}
+		flipped := bytes.Clone(backup.Bytes())
+		flipped[bytes.Index(flipped, []byte("two stages"))]++
+		if err := Restore(filepath.Join(dir, "x"), bytes.NewReader(flipped), DataOptions{NoSync: true, Reserve: -1}); !errors.Is(err, errBackup) {
+			t.Errorf("a flipped byte: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := Restore(dir, &backup, DataOptions{NoSync: true, Reserve: -1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := Restore(dir, &backup, DataOptions{}); err == nil || !strings.Contains(err.Error(), "not empty") {
+			t.Errorf("restored over what is there: %v", err)
+		}
+
+		restored, err := OpenData(dir, DataOptions{NoSync: true, Reserve: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if restored.Cluster != data.Cluster || !restored.Code.Has(code.SHA256) {
+			t.Errorf("cluster %q became %q; programs were %v", data.Cluster, restored.Cluster, restored.Code.Has(code.SHA256))
+		}
+		_, stop = n.serve(t, Config{Journal: restored.Journal}, ServerConfig{Data: restored})
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		for _, a := range strings.Fields(w.ran())[len(before):] {
+			if strings.HasPrefix(a, "0/") {
+				t.Errorf("%s ran again after the restore", a)
+			}
+		}
+		if w.welcome.GetEpoch() != restoredEpochs+1 {
+			t.Errorf("epoch %d is not above all that the former coordinator may have had", w.welcome.GetEpoch())
+		}
+		stop()
+		if err := restored.Close(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second) // Badger ends
+	})
+}
+
+func TestUnreachable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{} // refuses
+		c := n.client(t)
+		begin := time.Now()
+		_, err := c.Jobs(t.Context(), 0)
+		if took := time.Since(begin); !errors.Is(err, wire.ErrUnavailable) || !strings.Contains(err.Error(), "coordinator:7070 cannot be reached") ||
+			!strings.Contains(err.Error(), "connection refused") || took > 12*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Jobs(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with a deadline: %v", err)
+		}
+		_, stop := n.serve(t, Config{}, ServerConfig{})
+		if _, err := c.Jobs(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		time.AfterFunc(time.Minute, func() { n.serve(t, Config{}, ServerConfig{}) })
+		if _, err := c.Jobs(t.Context(), 0); err != nil {
+			t.Errorf("a coordinator that was away for a minute: %v", err)
+		}
+	})
+}
+
+func TestErrorsCrossTheWire(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		j := &fakeJournal{}
+		forbidden := ""
+		var audit bytes.Buffer
+		n.serve(t, Config{Journal: j}, ServerConfig{
+			Authorize: func(_ context.Context, method string) error {
+				if strings.HasSuffix(method, forbidden) && forbidden != "" {
+					return fmt.Errorf("read-only: %w", wire.ErrForbidden)
+				}
+				return nil
+			},
+			Identity: func(context.Context) string { return "ann" },
+			Audit:    slog.New(slog.NewTextHandler(&audit, nil)),
+		})
+		c := n.client(t)
+		ctx := t.Context()
+		spec := twoStages(1, 1)
+		j.setFull(true)
+		if _, err := c.Submit(ctx, &spec, SubmitOptions{}); !errors.Is(err, journal.ErrDiskFull) {
+			t.Errorf("full disk: %v", err)
+		}
+		j.setFull(false)
+		remoteSubmit(t, c, spec)
+		forbidden = "/Cancel"
+		if err := c.Cancel(ctx, "j", "no"); !errors.Is(err, wire.ErrForbidden) {
+			t.Errorf("forbidden: %v", err)
+		}
+		forbidden = ""
+		if err := c.Cancel(ctx, "x", "no"); !errors.Is(err, ErrUnknownJob) {
+			t.Errorf("unknown: %v", err)
+		}
+		if out, err := c.Submit(ctx, &spec, SubmitOptions{}); err != nil || len(out.Warnings) != 1 {
+			t.Errorf("submit without workers = %+v, %v", out, err)
+		}
+		if _, err := c.Submit(ctx, &job.Spec{ID: "bad"}, SubmitOptions{}); !errors.Is(err, wire.ErrInvalid) {
+			t.Errorf("a job without stages: %v", err)
+		}
+		for _, err := range c.Commits(ctx, "j", 7) {
+			if !errors.Is(err, wire.ErrInvalid) {
+				t.Errorf("commits of a stage that is not: %v", err)
+			}
+		}
+		if err := c.Cancel(ctx, "j", "enough"); err != nil {
+			t.Error(err)
+		}
+		var ended *JobError
+		if err := c.Wait(ctx, "j"); !errors.As(err, &ended) || ended.Outcome != JobCancelled || ended.Failure.Message != "enough" {
+			t.Errorf("Wait = %v", err)
+		}
+		if st, _ := c.Status(ctx, "j"); st.Options.Owner != "ann" {
+			t.Errorf("owner is %q", st.Options.Owner)
+		}
+		for _, want := range []string{"action=submit who=ann job=j", "action=cancel who=ann job=j why=enough"} {
+			if !strings.Contains(audit.String(), want) {
+				t.Errorf("audit has no %q:\n%s", want, audit.String())
+			}
+		}
+	})
+}
+
+func TestServerRefusesItsConfig(t *testing.T) {
+	c, _ := New(Config{})
+	for _, cfg := range []ServerConfig{{}, {Coordinator: c}, {Coordinator: c, Data: &Data{}, Grace: -1}} {
+		if _, err := NewServer(cfg); err == nil {
+			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+	for _, cfg := range []ClientConfig{{}, {Address: "x:1", Connect: -1}} {
+		if _, err := Dial(cfg); err == nil {
+			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+}
+
+func TestDataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	opt := DataOptions{NoSync: true, Reserve: -1}
+	d, err := OpenData(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenData(dir, opt); err == nil {
+		t.Error("opened twice")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenData(dir, opt)
+	if err != nil || again.Cluster != d.Cluster || len(d.Cluster) != 12 {
+		t.Fatalf("cluster %q became %+v, %v", d.Cluster, again, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "cluster")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenData(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") {
+		t.Errorf("without its name: %v", err)
+	}
+}
+
+// A real socket, with many jobs and connections that break: nothing is left behind.
+func TestNothingIsLeft(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	c, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewServer(ServerConfig{Coordinator: c, Data: memoryData(t), Grace: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran, served := make(chan error, 1), make(chan error, 1)
+	go func() { ran <- c.Run(ctx) }()
+	serving, stop := context.WithCancel(t.Context())
+	go func() { served <- s.Run(serving, l) }()
+	client, err := Dial(ClientConfig{Address: l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		spec := job.Spec{ID: job.ID(fmt.Sprint("j", i)), Stages: []job.Stage{{Name: "map", Tasks: 2}}}
+		if _, err := client.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		watch, leave := context.WithCancel(t.Context())
+		for range client.Watch(watch, spec.ID) {
+			break
+		}
+		for range client.Commits(watch, spec.ID, 0) {
+			break
+		}
+		leave()
+		work, err := layshaftv1.NewCoordinatorServiceClient(client.Conn()).Work(watch)
+		if err == nil {
+			_ = work.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Worker: "w", Slots: 1}}})
+		}
+		if raw, err := net.Dial("tcp", l.Addr().String()); err == nil {
+			_, _ = raw.Write([]byte("GET / HTTP/1.1\r\n\r\n\xff\xff\xff\xff"))
+			_ = raw.Close()
+		}
+		if err := client.Cancel(t.Context(), spec.ID, "enough"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	cancel()
+	<-ran
+}

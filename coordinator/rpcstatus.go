@@ -1,0 +1,170 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// JobReport is how a job stands, and how far the attempts are that are on their way.
+type JobReport struct {
+	JobStatus
+	Progress []Progress // one per stage
+}
+
+// Progress is what attempts on their way have read so far.
+type Progress struct{ Records, Bytes int64 }
+
+// progressAge is how old what Watch tells of progress may be.
+const progressAge = 200 * time.Millisecond
+
+// progress is what all workers' attempts have read, as of a moment.
+type progress struct {
+	at   time.Time
+	jobs map[job.ID]map[int]Progress // by job and stage
+}
+
+// report adds progress to a status.
+func (s *Server) report(st JobStatus) JobReport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
+		s.progress = progress{now, map[job.ID]map[int]Progress{}}
+		for _, x := range s.sessions {
+			s.progress.add(x)
+		}
+	}
+	out := JobReport{JobStatus: st, Progress: make([]Progress, len(st.Stages))}
+	for k := range out.Progress {
+		out.Progress[k] = s.progress.jobs[st.ID][k]
+	}
+	return out
+}
+
+func (p *progress) add(x *session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, a := range x.running {
+		id, stage := job.ID(a.GetAttempt().GetJob()), int(a.GetAttempt().GetTask().GetStage())
+		if p.jobs[id] == nil {
+			p.jobs[id] = map[int]Progress{}
+		}
+		sum := p.jobs[id][stage]
+		p.jobs[id][stage] = Progress{sum.Records + a.GetRecords(), sum.Bytes + a.GetBytes()}
+	}
+}
+
+func reportToProto(r *JobReport) *layshaftv1.JobStatus {
+	p := &layshaftv1.JobStatus{Id: string(r.ID), Name: r.Name, Priority: int32(r.Options.Priority), Owner: r.Options.Owner, Detached: r.Options.Detached,
+		Interactive: r.Options.Interactive, Tags: r.Options.Tags, SubmittedNanos: encodeTime(r.Options.Submitted), EndedNanos: encodeTime(r.Ended), Reason: r.Reason}
+	if r.Outcome != JobRunning {
+		p.Outcome = outcomes[r.Outcome]
+	}
+	if r.Failure != nil {
+		p.Failure = wire.FailureToProto(r.Failure)
+	}
+	for k, st := range r.Stages {
+		l := st.Sum.Locality
+		p.Stages = append(p.Stages, &layshaftv1.StageStatus{Name: st.Name, Tasks: int64(st.Tasks), Waiting: int64(st.Waiting), Running: int64(st.Running),
+			Done: int64(st.Done), Failed: int64(st.Failed), Cancelled: int64(st.Cancelled), Attempts: int64(st.Attempts), FailedAttempts: int64(st.FailedAttempts),
+			Lost: int64(st.Lost), Sum: encodeSummary(st.Sum), ProgressRecords: r.Progress[k].Records, ProgressBytes: r.Progress[k].Bytes,
+			Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote), LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes})
+	}
+	return p
+}
+
+func reportFromProto(p *layshaftv1.JobStatus) (JobReport, error) {
+	r := JobReport{JobStatus: JobStatus{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: decodeTime(p.GetEndedNanos()), Reason: p.GetReason(),
+		Options: SubmitOptions{Priority: int(p.GetPriority()), Owner: p.GetOwner(), Detached: p.GetDetached(), Interactive: p.GetInteractive(), Tags: p.GetTags(),
+			Submitted: decodeTime(p.GetSubmittedNanos())}}}
+	if p.GetOutcome() != layshaftv1.Outcome_OUTCOME_UNSPECIFIED {
+		i := slices.Index(outcomes, p.GetOutcome())
+		if i < 0 {
+			return r, fmt.Errorf("job %s: outcome %v is unknown; it may come from a newer version", r.ID, p.GetOutcome())
+		}
+		r.Outcome = Outcome(i)
+	}
+	if p.GetFailure() != nil {
+		var err error
+		if r.Failure, err = wire.FailureFromProto(p.GetFailure()); err != nil {
+			return r, fmt.Errorf("job %s: %w", r.ID, err)
+		}
+	}
+	for _, st := range p.GetStages() {
+		r.Progress = append(r.Progress, Progress{st.GetProgressRecords(), st.GetProgressBytes()})
+		sum := decodeSummary(st.GetSum())
+		r.Stages = append(r.Stages, StageStatus{Name: st.GetName(), Tasks: int(st.GetTasks()), Waiting: int(st.GetWaiting()), Running: int(st.GetRunning()),
+			Done: int(st.GetDone()), Failed: int(st.GetFailed()), Cancelled: int(st.GetCancelled()), Attempts: int(st.GetAttempts()),
+			FailedAttempts: int(st.GetFailedAttempts()), Lost: int(st.GetLost()), Sum: sum})
+	}
+	return r, nil
+}
+
+// WorkerInfo is how a worker stands.
+type WorkerInfo struct {
+	Name, ID  string // ID is the lasting name of its data directory
+	Zone      string
+	Address   string
+	Platform  string // GOOS/GOARCH
+	Version   string
+	Tags      []string
+	Datasets  []string
+	Slots     int
+	Reserved  int // of the slots, for interactive jobs
+	Running   int
+	Memory    int64         // bytes that one attempt may hold
+	FreeBytes int64         // on its disk, as it said last
+	Ships     bool          // it takes programs from clients
+	Draining  bool          // it gets no new attempts
+	Blocked   bool          // it failed too often and gets no attempts for a while
+	Silent    time.Duration // since it was heard
+}
+
+// ListWorkers lists the workers that have a lease.
+func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*layshaftv1.ListWorkersResponse, error) {
+	s.mu.Lock()
+	sessions := maps.Clone(s.sessions)
+	s.mu.Unlock()
+	out := &layshaftv1.ListWorkersResponse{}
+	for _, w := range s.c.Workers() {
+		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
+			Running: int64(w.Running), Draining: w.Draining, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
+		if x := sessions[w.Worker]; x != nil {
+			p.Hello = x.hello
+			x.mu.Lock()
+			p.FreeBytes = x.free
+			x.mu.Unlock()
+		}
+		out.Workers = append(out.Workers, p)
+	}
+	return out, nil
+}
+
+// Workers lists the workers that have a lease, by name.
+func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
+	out, err := call(ctx, c, c.rpc.ListWorkers, &layshaftv1.ListWorkersRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var workers []WorkerInfo
+	for _, p := range out.GetWorkers() {
+		h := p.GetHello()
+		workers = append(workers, WorkerInfo{Name: h.GetWorker(), ID: h.GetId(), Zone: h.GetZone(), Address: h.GetAddress(), Platform: h.GetPlatform(),
+			Version: h.GetVersion(), Tags: h.GetTags(), Datasets: h.GetDatasets(), Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()),
+			Running: int(p.GetRunning()), Memory: h.GetMemory(), FreeBytes: p.GetFreeBytes(), Ships: h.GetShips(),
+			Draining: p.GetDraining(), Blocked: p.GetBlocked(), Silent: time.Duration(p.GetSilentNanos())})
+	}
+	return workers, nil
+}
+
+// DrainWorker asks a worker to leave.
+func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerRequest) (*layshaftv1.DrainWorkerResponse, error) {
+	s.audit(ctx, "drain", "worker", r.GetWorker())
+	return &layshaftv1.DrainWorkerResponse{}, s.c.DrainWorker(ctx, r.GetWorker())
+}

@@ -1,0 +1,485 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+const (
+	// helloWait is how long a worker may take to say who it is.
+	helloWait = 10 * time.Second
+	// maxHello is how many attempts a worker may name when it joins.
+	maxHello = 20_000_000
+	// maxWelcome is how many peers a worker is told at once. The others it is told when it needs them.
+	maxWelcome = 256
+	// maxQueued is how much may wait for a worker that does not read. It takes all that a job of the largest size may
+	// ask of one worker.
+	maxQueued = 20_000_000
+)
+
+var (
+	errBroken = errors.New("connection broken")
+	errLeft   = errors.New("worker left")
+)
+
+// session is the stream of one worker, from its hello to its end. For the coordinator it is the Worker: what that asks is
+// queued, so that it never waits for a network, and sent by the goroutine of the call. Another goroutine receives.
+type session struct {
+	s     *Server
+	hello *layshaftv1.Hello // nil until the join, and never changed
+	over  chan struct{}     // closed by end
+	wake  chan struct{}     // capacity 1: there is something to send
+	told  map[string]bool   // workers whose address was sent; owned by the sender after the join
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	queue   []ask
+	cause   error // why it is over; nil while it is not
+	heard   time.Time
+	free    int64 // bytes on the worker's disk
+	running []*layshaftv1.AttemptProgress
+}
+
+// ask is something to send. Launches become messages when they are sent, because that takes a while.
+type ask struct {
+	launch *job.Launch
+	msg    *layshaftv1.WorkResponse
+}
+
+// Work is the session of a worker.
+func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
+	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), told: map[string]bool{}}
+	joined := make(chan struct{})
+	s.receivers.Go(func() { x.end(x.receive(stream, joined)) })
+	late := time.NewTimer(helloWait)
+	defer late.Stop()
+	select {
+	case <-joined:
+		x.send(stream)
+	case <-late.C:
+		x.end(fmt.Errorf("%w: no hello within %v", wire.ErrInvalid, helloWait))
+	case <-x.over:
+	case <-s.stop:
+		x.end(s.stopping())
+	}
+	return s.part(x)
+}
+
+// receive takes what the worker says until the stream or the session ends, and returns why.
+func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse], joined chan<- struct{}) error {
+	hello, held, running, err := readHello(stream.Recv)
+	if err != nil {
+		return err
+	}
+	if err := x.s.join(x, hello, held, running); err != nil {
+		return err
+	}
+	x.s.audit(stream.Context(), "join", "worker", hello.GetWorker())
+	close(joined)
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return brokenBy(err)
+		}
+		select {
+		case <-x.over:
+			return errBroken // for another reason, which is noted
+		default:
+		}
+		if err := x.hear(m); err != nil {
+			return err
+		}
+	}
+}
+
+func brokenBy(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the worker closed the stream")
+	}
+	return fmt.Errorf("%w: %w", errBroken, err)
+}
+
+// readHello reads all of a worker's hello.
+func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.Hello, held, running []job.Attempt, err error) {
+	for more := true; more; {
+		m, err := recv()
+		if err != nil {
+			return nil, nil, nil, brokenBy(err)
+		}
+		part := m.GetHello()
+		if part == nil {
+			return nil, nil, nil, fmt.Errorf("%w: a worker says hello first", wire.ErrInvalid)
+		}
+		if hello == nil {
+			hello = part
+		}
+		if held, err = addAttempts(held, part.GetHeld()); err != nil {
+			return nil, nil, nil, err
+		}
+		if running, err = addAttempts(running, part.GetRunning()); err != nil {
+			return nil, nil, nil, err
+		}
+		if len(held)+len(running) > maxHello {
+			return nil, nil, nil, fmt.Errorf("%w: a worker that holds more than %d outputs; remove its data directory", wire.ErrInvalid, maxHello)
+		}
+		more = part.GetMore()
+	}
+	hello.Held, hello.Running = nil, nil
+	return hello, held, running, nil
+}
+
+func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attempt, error) {
+	for _, p := range attempts {
+		a, err := wire.AttemptFromProto(p)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+		}
+		to = append(to, a)
+	}
+	return to, nil
+}
+
+// join takes a worker in, or refuses it. Its former session ends.
+func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.Attempt) error {
+	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
+	switch {
+	case hello.GetCluster() != "" && hello.GetCluster() != cluster:
+		return fmt.Errorf("%w: worker %s belongs to cluster %s, this is %s; join its own coordinator, or give it an empty data directory",
+			wire.ErrOtherCluster, name, hello.GetCluster(), cluster)
+	case hello.GetEpoch() > epoch:
+		return fmt.Errorf("%w: worker %s obeys a coordinator of epoch %d, this one is of epoch %d; stop whichever of the two works on an old copy of the data directory",
+			wire.ErrStaleEpoch, name, hello.GetEpoch(), epoch)
+	case hello.GetSlots() < 1 || hello.GetSlots() > 1<<16 || hello.GetReserved() < 0 || hello.GetReserved() > hello.GetSlots() || name == "":
+		return fmt.Errorf("%w: worker %q with %d slots, %d of them reserved; it must have a name, 1 to 65536 slots, and no more reserved than there are",
+			wire.ErrInvalid, name, hello.GetSlots(), hello.GetReserved())
+	}
+	s.mu.Lock()
+	if err := x.begin(hello); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	old := s.sessions[name]
+	s.sessions[name] = x
+	peers := map[string]string{}
+	for other, p := range s.sessions {
+		if len(peers) < maxWelcome && other != name {
+			peers[other] = p.hello.GetAddress()
+			x.told[other] = true
+		}
+	}
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
+		Epoch: epoch, LeaseNanos: max(int64(s.c.cfg.LeaseTTL), 0), Cluster: cluster, Peers: peers}}}})
+	known := map[job.ID]bool{}
+	for _, a := range held {
+		if _, seen := known[a.Job]; !seen {
+			if _, known[a.Job] = s.c.hash(a.Job); !known[a.Job] {
+				x.Forget(a.Job)
+			}
+		}
+	}
+	err := s.c.join(joining(hello, held, running), x)
+	s.mu.Unlock()
+	if old != nil {
+		old.end(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, name))
+	}
+	return err
+}
+
+// begin notes whose session it is, unless it is over.
+func (x *session) begin(hello *layshaftv1.Hello) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause != nil {
+		return x.cause
+	}
+	x.hello, x.heard = hello, time.Now()
+	return nil
+}
+
+func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
+	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Held: held, Running: running,
+		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), Ships: hello.GetShips(),
+		Draining: hello.GetDraining()}
+}
+
+// hear takes one message in. An error ends the session.
+func (x *session) hear(m *layshaftv1.WorkRequest) error {
+	c, name := x.s.c, x.hello.GetWorker()
+	x.mu.Lock()
+	x.heard = time.Now()
+	x.mu.Unlock()
+	if m.GetHeartbeat() != nil {
+		return x.beat(m.GetHeartbeat())
+	}
+	if err := c.Heartbeat(name); err != nil {
+		return err
+	}
+	var err error
+	switch say := m.GetSay().(type) {
+	case *layshaftv1.WorkRequest_Done:
+		var a job.Attempt
+		if a, err = wire.AttemptFromProto(say.Done.GetAttempt()); err == nil {
+			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: decodeSummary(say.Done.GetSummary()), Parts: say.Done.GetParts()}, done: x.ack(a)})
+		}
+	case *layshaftv1.WorkRequest_Failed:
+		var a job.Attempt
+		var f *job.Failure
+		if a, err = wire.AttemptFromProto(say.Failed.GetAttempt()); err == nil {
+			f, err = wire.FailureFromProto(say.Failed.GetFailure())
+		}
+		if err == nil {
+			err = c.post(message{ev: sched.AttemptFailed{Worker: name, Attempt: a, Failure: *f}, done: x.ack(a)})
+		}
+	case *layshaftv1.WorkRequest_Lost:
+		var a job.Attempt
+		if a, err = wire.AttemptFromProto(say.Lost.GetAttempt()); err == nil {
+			c.OutputLost(a)
+		}
+	case *layshaftv1.WorkRequest_Moved:
+		var a job.Attempt
+		if a, err = wire.AttemptFromProto(say.Moved.GetAttempt()); err == nil {
+			err = c.post(message{ev: sched.Moved{Worker: name, Attempt: a}, done: x.ack(a)})
+		}
+	case *layshaftv1.WorkRequest_Drain:
+		err = c.post(message{ev: sched.DrainWorker{Worker: name}})
+	case *layshaftv1.WorkRequest_Leaving:
+		return errLeft
+	default:
+		err = fmt.Errorf("a worker that has joined does not say %T", m.GetSay())
+	}
+	if err != nil && !errors.Is(err, ErrStopped) {
+		return fmt.Errorf("%w: worker %s: %w", wire.ErrInvalid, name, err)
+	}
+	return err
+}
+
+// ack returns what is called when a report has been taken in, durably.
+func (x *session) ack(a job.Attempt) func() {
+	return func() {
+		x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
+	}
+}
+
+func (x *session) beat(h *layshaftv1.Heartbeat) error {
+	attempts := make([]job.Attempt, 0, len(h.GetRunning()))
+	for _, p := range h.GetRunning() {
+		a, err := wire.AttemptFromProto(p.GetAttempt())
+		if err != nil {
+			return fmt.Errorf("%w: worker %s: %w", wire.ErrInvalid, x.hello.GetWorker(), err)
+		}
+		attempts = append(attempts, a)
+	}
+	x.mu.Lock()
+	x.running, x.free = h.GetRunning(), h.GetFreeBytes()
+	x.mu.Unlock()
+	return x.s.c.Running(x.hello.GetWorker(), attempts)
+}
+
+// end ends the session, for the first reason that is given.
+func (x *session) end(cause error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause == nil {
+		x.cause, x.queue = cause, nil
+		close(x.over)
+	}
+}
+
+// put queues something to send.
+func (x *session) put(a ask) {
+	x.mu.Lock()
+	if x.cause == nil {
+		x.queue = append(x.queue, a)
+	}
+	full := len(x.queue) > maxQueued
+	x.mu.Unlock()
+	if full {
+		x.end(fmt.Errorf("%w: %d messages wait for a worker that does not read", ErrLeaseLost, maxQueued))
+	}
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send sends what is queued until the session is over.
+func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) {
+	for {
+		select {
+		case <-x.wake:
+		case <-x.over:
+			return
+		case <-x.s.stop:
+			x.end(x.s.stopping())
+			return
+		}
+		x.mu.Lock()
+		batch := x.queue
+		x.queue = nil
+		x.mu.Unlock()
+		for _, a := range batch {
+			msg := a.msg
+			if a.launch != nil {
+				msg = x.launch(a.launch)
+			}
+			if peers := x.peers(msg); len(peers) > 0 {
+				if err := stream.Send(&layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: peers}}}); err != nil {
+					x.end(brokenBy(err))
+					return
+				}
+			}
+			if err := stream.Send(msg); err != nil {
+				x.end(brokenBy(err))
+				return
+			}
+		}
+	}
+}
+
+// launch makes the message of a launch. A launch that cannot be sent fails its attempt, and its cancellation is sent instead.
+func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
+	p, err := wire.LaunchToProto(l)
+	if n := proto.Size(p); err == nil && n > wire.MaxMessage {
+		err = fmt.Errorf("launch %s takes %d bytes, more than the limit of %d: it reads too many tasks; make splits larger", l.Attempt, n, wire.MaxMessage)
+	}
+	if err != nil {
+		x.s.c.Failed(x.hello.GetWorker(), l.Attempt, job.Failure{Kind: job.Fatal, Message: err.Error()})
+		return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(l.Attempt)}}
+	}
+	return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Launch{Launch: p}}
+}
+
+// peers returns the addresses that a message needs and that were not sent yet: of those who hold what is read.
+func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
+	var names []string
+	if l := msg.GetLaunch(); l != nil {
+		for _, p := range l.GetProducers() {
+			names = append(names, p.GetWorkers()...)
+		}
+		names = append(names, l.GetSplit().GetHosts()...)
+	} else if t := msg.GetTake(); t != nil {
+		names = []string{t.GetWorker()}
+	}
+	var addresses map[string]string
+	for _, name := range names {
+		if name == x.hello.GetWorker() || x.told[name] {
+			continue
+		}
+		if address, ok := x.s.address(name); ok {
+			if addresses == nil {
+				addresses = map[string]string{}
+			}
+			addresses[name], x.told[name] = address, true
+		}
+	}
+	return addresses
+}
+
+// address returns where a worker serves.
+func (s *Server) address(worker string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := s.sessions[worker]
+	return x.address(), ok
+}
+
+func (x *session) address() string {
+	if x == nil {
+		return ""
+	}
+	return x.hello.GetAddress()
+}
+
+// part sees to what follows from the end of a session, and returns what the worker is told.
+func (s *Server) part(x *session) error {
+	x.mu.Lock()
+	cause, hello := x.cause, x.hello
+	x.mu.Unlock()
+	if hello == nil {
+		return cause
+	}
+	name := hello.GetWorker()
+	goes := !errors.Is(cause, ErrStopped) && !errors.Is(cause, ErrLeaseLost)
+	if goes && !errors.Is(cause, errLeft) {
+		s.log.Info("worker session ended", "worker", name, "err", cause)
+		select {
+		case <-time.After(s.cfg.Grace): // it may come back
+		case <-s.stop:
+			goes = false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[name] == x {
+		delete(s.sessions, name)
+		if goes {
+			s.c.Leave(name)
+		}
+	}
+	if errors.Is(cause, errLeft) {
+		return nil
+	}
+	return cause
+}
+
+// endSessions ends all sessions, because the server goes down.
+func (s *Server) endSessions() {
+	s.mu.Lock()
+	all := maps.Clone(s.sessions)
+	s.mu.Unlock()
+	for _, x := range all {
+		x.end(s.stopping())
+	}
+}
+
+// What the coordinator asks.
+
+// Launch asks for an attempt.
+func (x *session) Launch(l job.Launch) { x.put(ask{launch: &l}) }
+
+// Cancel asks for the end of an attempt.
+func (x *session) Cancel(a job.Attempt) {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
+}
+
+// Drop says that an output is needed no more.
+func (x *session) Drop(a job.Attempt) {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
+}
+
+// Forget says that all of a job is needed no more.
+func (x *session) Forget(id job.ID) {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
+}
+
+// Take asks for a copy of an output that another worker holds.
+func (x *session) Take(p job.Producer) {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
+}
+
+// Drain says that the worker is to leave.
+func (x *session) Drain() {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
+}
+
+// Drained says that the worker can leave.
+func (x *session) Drained() {
+	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
+}
+
+// Gone says that the worker has no lease any more.
+func (x *session) Gone() {
+	x.end(fmt.Errorf("worker %s: %w: it was not heard for %v", x.hello.GetWorker(), ErrLeaseLost, x.s.c.cfg.LeaseTTL))
+}

@@ -1,0 +1,444 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+func remoteSubmit(t *testing.T, c *Client, spec job.Spec) {
+	t.Helper()
+	if _, err := c.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRemoteJob(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w1, w2 := n.worker(t, "w1", 2), n.worker(t, "w2", 2)
+		settle()
+		c := n.client(t)
+		ctx := t.Context()
+		spec := twoStages(6, 4)
+		if out, err := c.Submit(ctx, &spec, SubmitOptions{Priority: 3, Detached: true}); err != nil || out.Known {
+			t.Fatalf("Submit = %+v, %v", out, err)
+		}
+		if out, err := c.Submit(ctx, &spec, SubmitOptions{}); err != nil || !out.Known {
+			t.Errorf("second Submit = %+v, %v", out, err)
+		}
+		other := twoStages(6, 4)
+		other.Hash = "def"
+		if _, err := c.Submit(ctx, &other, SubmitOptions{}); !errors.Is(err, wire.ErrConflict) {
+			t.Errorf("submit with another hash = %v", err)
+		}
+		last := JobReport{}
+		for st, err := range c.Watch(ctx, "j") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range st.Stages {
+				if s.Tasks != s.Waiting+s.Running+s.Done+s.Failed+s.Cancelled {
+					t.Errorf("tasks are not conserved: %+v", s)
+				}
+			}
+			last = st
+		}
+		if last.Outcome != JobDone || last.Options.Priority != 3 || !last.Options.Detached || last.Options.Owner == "" || last.Ended.IsZero() || last.Stages[0].Sum.Counters["rows"] != 60 {
+			t.Errorf("the end is %+v", last)
+		}
+		held := map[job.Task]string{}
+		for cs, err := range c.Commits(ctx, "j", 1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range cs.Changed {
+				held[p.Attempt.Task] = p.Worker
+			}
+			if cs.Complete && (len(held) != 4 || cs.Addresses["w1"] != "w1:1") {
+				t.Errorf("commits are %v at %v", held, cs.Addresses)
+			}
+		}
+		if got, opt, err := c.Spec(ctx, "j", false); err != nil || got.Name != "two stages" || opt.Code != "" {
+			t.Errorf("Spec = %+v, %v", got, err)
+		}
+		if jobs, err := c.Jobs(ctx, 0); err != nil || len(jobs) != 1 || jobs[0].ID != "j" {
+			t.Errorf("Jobs = %+v, %v", jobs, err)
+		}
+		if ws, err := c.Workers(ctx); err != nil || len(ws) != 2 || ws[0].Name != "w1" || ws[0].Address != "w1:1" || ws[1].Slots != 2 {
+			t.Errorf("Workers = %+v, %v", ws, err)
+		}
+		if n := len(strings.Fields(w1.ran())) + len(strings.Fields(w2.ran())); n != 10 {
+			t.Errorf("%d attempts ran, want 10", n)
+		}
+		if err := c.Drop(ctx, "j"); err != nil {
+			t.Error(err)
+		}
+		settle()
+		if w1.holds()+w2.holds() != 0 || w1.was() != "drop job j" || w2.was() != "drop job j" {
+			t.Errorf("after the drop w1 holds %d, w2 %d; they were asked: %s; %s", w1.holds(), w2.holds(), w1.was(), w2.was())
+		}
+		if err := c.Wait(ctx, "j"); !errors.Is(err, ErrUnknownJob) {
+			t.Errorf("Wait after the drop = %v", err)
+		}
+		if _, err := c.Status(ctx, "j"); !errors.Is(err, ErrUnknownJob) {
+			t.Errorf("Status after the drop = %v", err)
+		}
+	})
+}
+
+// A worker whose connection breaks may come back within the grace; its attempts go on.
+func TestWorkerComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w1, w2 := n.worker(t, "w1", 2), n.worker(t, "w2", 2)
+		settle()
+		c := n.client(t)
+		remoteSubmit(t, c, twoStages(4, 1))
+		time.Sleep(500 * time.Millisecond)
+		w1.reset(200 * time.Millisecond)
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		if n := len(strings.Fields(w1.ran() + " " + w2.ran())); n != 5 {
+			t.Errorf("%d attempts ran, want 5: %s; %s", n, w1.ran(), w2.ran())
+		}
+	})
+}
+
+// A worker that stays away loses its attempts within a second of the break, long before its lease ends.
+func TestWorkerReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w1, w2 := n.worker(t, "w1", 1), n.worker(t, "w2", 2)
+		settle()
+		c := n.client(t)
+		remoteSubmit(t, c, twoStages(2, 1))
+		time.Sleep(500 * time.Millisecond)
+		w1.reset(time.Hour)
+		begin := time.Now()
+		for len(strings.Fields(w2.ran())) < 2 {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("the attempts of the lost worker ran elsewhere after %v", took)
+		}
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A worker that falls silent loses its lease; when it comes back, what it reports late is refused.
+func TestWorkerSilent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w1, w2 := n.worker(t, "w1", 1), n.worker(t, "w2", 1)
+		settle()
+		c := n.client(t)
+		w1.mu.Lock()
+		w1.silent, w1.away = true, time.Minute
+		w1.mu.Unlock()
+		time.Sleep(11 * time.Second)
+		if err := w1.ended(); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("the session of a silent worker ended with %v", err)
+		}
+		if ws, err := c.Workers(t.Context()); err != nil || len(ws) != 1 || ws[0].Name != "w2" {
+			t.Errorf("Workers = %+v, %v", ws, err)
+		}
+		remoteSubmit(t, c, twoStages(2, 1))
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		late := job.Attempt{Job: "j", Task: job.Task{Stage: 0, Index: 0}, N: 7}
+		w1.mu.Lock()
+		w1.silent, w1.store[late] = false, true
+		w1.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if ws, _ := c.Workers(t.Context()); len(ws) != 2 || w1.holds() != 0 {
+			t.Errorf("after it came back there are %d workers, and it holds %d outputs that do not count", len(ws), w1.holds())
+		}
+		_ = w2
+	})
+}
+
+func TestSecondSessionReplaces(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		old := n.worker(t, "w1", 1)
+		settle()
+		old.mu.Lock()
+		old.away = time.Hour
+		old.mu.Unlock()
+		w := n.worker(t, "w1", 2)
+		settle()
+		if err := old.ended(); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("the former session ended with %v", err)
+		}
+		time.Sleep(time.Minute) // nobody takes the new one for lost
+		c := n.client(t)
+		if ws, err := c.Workers(t.Context()); err != nil || len(ws) != 1 || ws[0].Slots != 2 {
+			t.Errorf("Workers = %+v, %v", ws, err)
+		}
+		if err := w.ended(); err != nil {
+			t.Errorf("the new session ended: %v", err)
+		}
+	})
+}
+
+func TestWorkerRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		for _, tt := range []struct {
+			change func(h *layshaftv1.Hello)
+			is     error
+			want   string
+		}{
+			{func(h *layshaftv1.Hello) { h.Cluster = "other" }, wire.ErrOtherCluster, "belongs to cluster other, this is c1"},
+			{func(h *layshaftv1.Hello) { h.Epoch = 9 }, wire.ErrStaleEpoch, "epoch 9"},
+			{func(h *layshaftv1.Hello) { h.Slots = 0 }, wire.ErrInvalid, "0 slots"},
+			{func(h *layshaftv1.Hello) { h.Worker = "" }, wire.ErrInvalid, "must have a name"},
+			{func(h *layshaftv1.Hello) { h.Reserved = 2 }, wire.ErrInvalid, "2 of them reserved"},
+		} {
+			w := &remoteWorker{n: n, hello: &layshaftv1.Hello{Worker: "w1", Slots: 1}}
+			tt.change(w.hello)
+			if err := w.session(t.Context()); !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v: session ended with %v, want %q", w.hello, err, tt.want)
+			}
+		}
+	})
+}
+
+// One that connects and says nothing, or nonsense, is sent away, and nobody else notices.
+func TestWorkerWithoutHello(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		c := n.client(t)
+		rpc := layshaftv1.NewCoordinatorServiceClient(c.Conn())
+		quiet, err := rpc.Work(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := quiet.Recv(); !errors.Is(wire.FromStatus(err), wire.ErrInvalid) {
+			t.Errorf("no hello: %v", err)
+		}
+		rude, err := rpc.Work(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rude.Send(&layshaftv1.WorkRequest{})
+		if _, err := rude.Recv(); !errors.Is(wire.FromStatus(err), wire.ErrInvalid) {
+			t.Errorf("no hello but something else: %v", err)
+		}
+	})
+}
+
+// A coordinator that is killed and starts again goes unnoticed by those who wait, and runs nothing twice.
+func TestRemoteRestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		j := &fakeJournal{}
+		data := memoryData(t)
+		_, stop := n.serve(t, Config{Journal: j}, ServerConfig{Data: data})
+		w1 := n.worker(t, "w1", 2)
+		n.worker(t, "w2", 2)
+		settle()
+		c := n.client(t)
+		remoteSubmit(t, c, twoStages(8, 4))
+		ended := make(chan error, 1)
+		go func() { ended <- c.Wait(t.Context(), "j") }()
+		committed := make(chan int, 1)
+		go func() {
+			held := map[job.Task]bool{}
+			for cs, err := range c.Commits(t.Context(), "j", 1) {
+				if err != nil {
+					t.Error(err)
+				}
+				if cs.All {
+					clear(held)
+				}
+				for _, p := range cs.Changed {
+					held[p.Attempt.Task] = p.Worker != ""
+				}
+			}
+			committed <- len(held)
+		}()
+		for range 3 {
+			time.Sleep(700 * time.Millisecond)
+			stop()
+			time.Sleep(300 * time.Millisecond)
+			_, stop = n.serve(t, Config{Journal: j}, ServerConfig{Data: data})
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if n := <-committed; n != 4 {
+			t.Errorf("%d results were told, want 4", n)
+		}
+		if len(n.again) > 0 {
+			t.Errorf("committed tasks ran again: %v", n.again)
+		}
+		if w1.welcome.GetEpoch() != 3 {
+			t.Errorf("epoch is %d after three restarts", w1.welcome.GetEpoch())
+		}
+	})
+}
+
+// What a draining worker holds moves to another before it leaves.
+func TestDrain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w1 := n.worker(t, "w1", 2)
+		settle()
+		c := n.client(t)
+		remoteSubmit(t, c, job.Spec{ID: "j", Hash: "a", Stages: []job.Stage{{Name: "map", Tasks: 2}}})
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Fatal(err)
+		}
+		w2 := n.worker(t, "w2", 2)
+		settle()
+		if err := c.DrainWorker(t.Context(), "nobody"); !errors.Is(err, ErrUnknownWorker) {
+			t.Errorf("drain of nobody = %v", err)
+		}
+		if err := c.DrainWorker(t.Context(), "w1"); err != nil {
+			t.Fatal(err)
+		}
+		<-w1.gone
+		if got := w1.was(); got != "drain; drained" {
+			t.Errorf("w1 was asked: %s", got)
+		}
+		if got := w2.was(); !strings.Contains(got, "take 0/0#1 from w1") || w2.holds() != 2 {
+			t.Errorf("w2 was asked: %s", got)
+		}
+		settle()
+		if ws, _ := c.Workers(t.Context()); len(ws) != 1 {
+			t.Errorf("workers after the drain: %+v", ws)
+		}
+	})
+}
+
+// Progress of attempts on their way is told with a job's status.
+func TestProgress(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		w := n.worker(t, "w1", 2)
+		settle()
+		c := n.client(t)
+		time.Sleep(1500 * time.Millisecond) // the heartbeat comes while the attempts run
+		remoteSubmit(t, c, twoStages(2, 1))
+		time.Sleep(700 * time.Millisecond)
+		st, err := c.Status(t.Context(), "j")
+		if err != nil || st.Progress[0] != (Progress{14, 140}) || st.Stages[0].Running != 2 {
+			t.Errorf("status is %+v, %v", st, err)
+		}
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		_ = w
+	})
+}
+
+// A worker that holds very much names it in several messages.
+func TestHelloInParts(t *testing.T) {
+	say := func(n int, more bool) *layshaftv1.WorkRequest {
+		h := &layshaftv1.Hello{Worker: "w", Slots: 1, More: more}
+		for i := range n {
+			h.Held = append(h.Held, &layshaftv1.Attempt{Job: "j", Task: &layshaftv1.Task{Index: int64(i)}, N: 1})
+		}
+		return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: h}}
+	}
+	parts := []*layshaftv1.WorkRequest{say(3, true), say(2, true), say(1, false)}
+	hello, held, _, err := readHello(func() (*layshaftv1.WorkRequest, error) {
+		m := parts[0]
+		parts = parts[1:]
+		return proto.Clone(m).(*layshaftv1.WorkRequest), nil
+	})
+	if err != nil || len(held) != 6 || hello.GetWorker() != "w" {
+		t.Errorf("hello = %v, %d held, %v", hello, len(held), err)
+	}
+}
+
+// BenchmarkRemoteTasks measures tasks that are launched, reported and committed, durably, over sockets: four workers with 16 slots
+// each that do nothing.
+func BenchmarkRemoteTasks(b *testing.B) {
+	data, err := OpenData(b.TempDir(), DataOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := New(Config{Journal: data.Journal, Policy: Policy{StragglerRatio: -1}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := NewServer(ServerConfig{Coordinator: c, Data: data})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	var group sync.WaitGroup
+	group.Go(func() { _ = c.Run(ctx) })
+	group.Go(func() { _ = s.Run(ctx, l) })
+	for i := range 4 {
+		group.Go(func() {
+			conn, err := dialInsecure(l.Addr().String())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer conn.Close()
+			stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx)
+			if err == nil {
+				err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Worker: fmt.Sprint("w", i), Slots: 16}}})
+			}
+			for err == nil {
+				var m *layshaftv1.WorkResponse
+				if m, err = stream.Recv(); err == nil && m.GetLaunch() != nil {
+					err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: m.GetLaunch().GetAttempt()}}})
+				}
+			}
+		})
+	}
+	client, err := Dial(ClientConfig{Address: l.Addr().String()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	spec := job.Spec{ID: "j", Stages: []job.Stage{{Name: "map", Tasks: b.N}}}
+	if _, err := client.Submit(ctx, &spec, SubmitOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	if err := client.Wait(ctx, "j"); err != nil {
+		b.Error(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+	b.StopTimer()
+	_ = client.Close()
+	cancel()
+	group.Wait()
+	if err := data.Close(); err != nil {
+		b.Error(err)
+	}
+}
