@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
@@ -83,6 +85,30 @@ func (f fetcher) at(p job.Producer) (Outputs, error) {
 		}
 	}
 	return nil, lost(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
+}
+
+// Ahead asks other workers for what is wanted of each of them together.
+func (f fetcher) Ahead(ps []job.Producer, port, part int) {
+	if f.w.cfg.Peer == nil {
+		return
+	}
+	type aheader interface {
+		ahead(as []job.Attempt, port, part int)
+	}
+	wanted := map[string][]job.Attempt{}
+	for _, p := range ps {
+		if p.Worker != f.w.cfg.Name {
+			wanted[p.Worker] = append(wanted[p.Worker], p.Attempt)
+		}
+	}
+	var calls errgroup.Group
+	calls.SetLimit(16)
+	for name, as := range wanted {
+		if r, ok := f.w.cfg.Peer(name).(aheader); ok {
+			calls.Go(func() error { r.ahead(as, port, part); return nil })
+		}
+	}
+	_ = calls.Wait()
 }
 
 func (f fetcher) Manifest(p job.Producer) (*job.Manifest, error) {

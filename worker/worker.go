@@ -1,6 +1,9 @@
 // Package worker owns the slots and the data of one machine: it runs the attempts it is asked to run, keeps their outputs
 // and serves them to whoever reads them. What runs where, and which attempt counts, is decided elsewhere; a worker obeys
 // and reports.
+//
+// A Worker is joined to its coordinator by direct calls. A Node is a whole worker process: a Worker behind a network, with a session
+// to a coordinator that it finds again whenever it is lost, and with datasets and programs. Remote reads what other workers hold.
 package worker
 
 import (
@@ -46,6 +49,8 @@ type Config struct {
 	Compress bool
 	// Reserve is how many bytes of the disk to keep free; zero means 256 MiB, less than zero none.
 	Reserve int64
+	// Quota is how many bytes the outputs may take; zero means no limit but the disk. Beyond it, no attempt begins.
+	Quota int64
 	// Drain is how long running attempts may go on after Run's context ended; zero means not at all.
 	Drain time.Duration
 	// Grace is how long user code may ignore the end of its context before its attempt is given up; zero means 10 s. A
@@ -116,7 +121,7 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Compress: cfg.Compress, Reserve: cfg.Reserve, Log: cfg.Log})
+	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Compress: cfg.Compress, Reserve: cfg.Reserve, Quota: cfg.Quota, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", cfg.Name, err)
 	}
@@ -153,14 +158,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	keeper.Go(func() error { w.keepHouse(); return nil })
 
 	<-ctx.Done()
-	w.mu.Lock()
-	w.draining = true
-	for _, l := range w.queue {
-		w.reportLater(l, lostWithWorker())
-	}
-	w.queue = nil
-	w.changed.Broadcast()
-	w.mu.Unlock()
+	w.Drain()
 
 	drained := make(chan struct{})
 	var timer errgroup.Group
@@ -182,6 +180,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.changed.Broadcast()
 	w.mu.Unlock()
 	return keeper.Wait()
+}
+
+// Drain has the worker take no more attempts: those that wait for a slot, and those launched from now on, fail as lost with
+// the worker. It does not block; attempts that run go on.
+func (w *Worker) Drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.draining = true
+	for _, l := range w.queue {
+		w.reportLater(l, lostWithWorker())
+	}
+	w.queue = nil
+	w.changed.Broadcast()
 }
 
 func lostWithWorker() *job.Failure {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ const DefaultGrace = 10 * time.Second
 // Fetcher reads the outputs of committed attempts, wherever they are held. An error that wraps a *job.Failure is
 // passed on, so that a lost input can name the attempt that must run again.
 type Fetcher interface {
+	// Ahead says that Runs of one partition will be called for all of these producers or, when port is negative, Manifest,
+	// All or Range: what is elsewhere can be asked for together. What goes wrong is reported by those.
+	Ahead(ps []job.Producer, port, part int)
 	// Manifest returns the manifest of a producer's output.
 	Manifest(p job.Producer) (*job.Manifest, error)
 	// Runs returns the runs of one partition of an output port, in run order.
@@ -146,9 +150,18 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	sinks, err := sinkParts(cfg)
+	if err != nil {
+		return nil, err
+	}
 	r := &job.Run{
-		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output,
+		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
 		Memory: cfg.Memory, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+	}
+	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
+		group := &groupInputs{cfg: cfg}
+		defer group.close()
+		r.Part = group.part
 	}
 	if err := call(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
 		return nil, err

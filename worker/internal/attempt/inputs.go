@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
@@ -16,11 +17,22 @@ func openInputs(cfg Config) ([][]job.RunReader, error) {
 	task := cfg.Launch.Attempt.Task.Index
 	n, ranged := 0, false
 	for _, e := range edges {
-		n = max(n, e.Input+1)
+		if e.Mode != job.Group && e.Mode != job.Sinks {
+			n = max(n, e.Input+1)
+		}
 		ranged = ranged || e.Mode == job.Range
 	}
 	inputs := make([][]job.RunReader, n)
 	var lo, hi []byte
+	for i, e := range edges {
+		switch ps := cfg.Launch.Producers[i]; {
+		case len(ps) < 2:
+		case e.Mode == job.Shuffle:
+			cfg.Fetch.Ahead(ps, e.Port, task)
+		case e.Mode != job.Group:
+			cfg.Fetch.Ahead(ps, -1, -1)
+		}
+	}
 	if ranged {
 		bounds, err := boundaries(cfg)
 		if err != nil {
@@ -30,6 +42,9 @@ func openInputs(cfg Config) ([][]job.RunReader, error) {
 	}
 	total := 0
 	for i, e := range edges {
+		if e.Mode == job.Group || e.Mode == job.Sinks {
+			continue
+		}
 		for _, p := range cfg.Launch.Producers[i] {
 			var runs []job.RunReader
 			var err error
@@ -55,6 +70,55 @@ func openInputs(cfg Config) ([][]job.RunReader, error) {
 	}
 	limitReadAhead(inputs, total, cfg.Memory)
 	return inputs, nil
+}
+
+// groupInputs opens the inputs of Group edges, one partition after the other.
+type groupInputs struct {
+	cfg  Config
+	open []job.RunReader
+}
+
+// part is the attempt's job.Run.Part.
+func (g *groupInputs) part(part int) ([]job.RunReader, error) {
+	g.close()
+	for i, e := range g.cfg.Stage.Inputs {
+		if e.Mode != job.Group {
+			continue
+		}
+		g.cfg.Fetch.Ahead(g.cfg.Launch.Producers[i], e.Port, part)
+		for _, p := range g.cfg.Launch.Producers[i] {
+			runs, err := g.cfg.Fetch.Runs(p, e.Port, part)
+			g.open = append(g.open, runs...)
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	limitReadAhead([][]job.RunReader{g.open}, len(g.open), g.cfg.Memory)
+	return slices.Clone(g.open), nil
+}
+
+func (g *groupInputs) close() {
+	closeInputs([][]job.RunReader{g.open})
+	g.open = nil
+}
+
+// sinkParts returns what the sinks of the producers of Sinks edges wrote.
+func sinkParts(cfg Config) ([][][]byte, error) {
+	var parts [][][]byte
+	for i, e := range cfg.Stage.Inputs {
+		if e.Mode != job.Sinks {
+			continue
+		}
+		for _, p := range cfg.Launch.Producers[i] {
+			m, err := cfg.Fetch.Manifest(p)
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, m.Sink)
+		}
+	}
+	return parts, nil
 }
 
 // limitReadAhead keeps what all runs read ahead below a quarter of the attempt's memory.

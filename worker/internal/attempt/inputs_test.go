@@ -22,6 +22,8 @@ func (f storeFetcher) Manifest(p job.Producer) (*job.Manifest, error) {
 	return f.Store.Manifest(p.Attempt)
 }
 
+func (f storeFetcher) Ahead([]job.Producer, int, int) {}
+
 func (f storeFetcher) Runs(p job.Producer, port, part int) ([]job.RunReader, error) {
 	m, err := f.Manifest(p)
 	if err != nil {

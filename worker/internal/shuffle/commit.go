@@ -26,6 +26,7 @@ type commit struct {
 	attempt job.Attempt
 	state   *jobState // putManifest: the job as the writer knew it
 	segment bool      // putManifest: there is a segment file
+	size    int64     // putManifest: bytes of the segment and of the values
 	keys    [][]byte
 	values  [][]byte
 	bytes   int64
@@ -149,8 +150,10 @@ func (s *Store) write(batch []*commit) error {
 	defer s.mu.Unlock()
 	for _, c := range batch {
 		if c.kind == putManifest {
-			c.state.held[c.attempt] = true
-		} else if st := s.jobs[c.attempt.Job]; st != nil {
+			c.state.held[c.attempt] = c.size
+			s.used += c.bytes
+		} else if st := s.jobs[c.attempt.Job]; st != nil && st.sealed(c.attempt) {
+			s.used -= st.held[c.attempt]
 			delete(st.held, c.attempt)
 			s.uncache(c.attempt)
 		}
@@ -179,8 +182,11 @@ func (s *Store) dropNow(c *commit) error {
 	if st := s.jobs[id]; st != nil {
 		st.dropped = true
 		delete(s.jobs, id)
-		for a := range st.held {
+		for a, bytes := range st.held {
 			s.uncache(a)
+			if bytes != unsealed { // a Writer gives back what it wrote
+				s.used -= bytes
+			}
 		}
 	}
 	dir, trash := s.jobDir(id), filepath.Join(s.dir, "jobs", trashPrefix+string(id))

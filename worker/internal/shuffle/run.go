@@ -2,7 +2,6 @@ package shuffle
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,58 +16,118 @@ import (
 
 // Runs returns the runs of one partition of an output port, in run order. Nothing is opened before it is read.
 func (s *Store) Runs(m *job.Manifest, port, part int) []job.RunReader {
-	first := sort.Search(len(m.Extents), func(i int) bool {
-		e := &m.Extents[i]
-		return e.Port > port || e.Port == port && e.Part >= part
-	})
-	var runs []job.RunReader
-	for i := first; i < len(m.Extents) && m.Extents[i].Port == port && m.Extents[i].Part == part; i++ {
-		runs = append(runs, s.run(m, &m.Extents[i]))
-	}
-	return runs
+	return runs(m, port, part, s.run)
 }
 
 // All returns the runs of all partitions of an output port, in order of run, then partition.
-func (s *Store) All(m *job.Manifest, port int) []job.RunReader {
-	var runs []job.RunReader
-	for _, e := range ofPort(m, port) {
-		runs = append(runs, s.run(m, e))
-	}
-	return runs
-}
+func (s *Store) All(m *job.Manifest, port int) []job.RunReader { return all(m, port, s.run) }
 
 // Range returns the runs of an output port in the order of All, each restricted to the blocks that may hold keys in [lo, hi).
 // A nil lo is the start and a nil hi the end of all keys. The caller cuts the records off that lie outside; runs with
 // nothing inside are left out.
 func (s *Store) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
+	return ranged(m, port, lo, hi, s.run)
+}
+
+// Bytes are stored bytes of an extent that lie elsewhere. ReadAt takes offsets as those of the extent, and never reads
+// before the last read's end again. Errors of ReadAt mean that the output is lost, unless they wrap a *job.Failure that says otherwise.
+type Bytes interface {
+	io.ReaderAt
+	io.Closer
+	// ReadAhead says how many bytes will be read at once. It is called before the first ReadAt, or never.
+	ReadAhead(bytes int)
+}
+
+// Remote reads outputs whose bytes lie elsewhere: it returns those between two offsets of an attempt's segment or, when
+// inline is set, of its inline bytes. The bytes are closed when they were read to their end, or given up.
+type Remote func(a job.Attempt, inline bool, from, to int64) Bytes
+
+// Runs is as that of Store.
+func (f Remote) Runs(m *job.Manifest, port, part int) []job.RunReader {
+	return runs(m, port, part, f.run)
+}
+
+// All is as that of Store.
+func (f Remote) All(m *job.Manifest, port int) []job.RunReader { return all(m, port, f.run) }
+
+// Range is as that of Store.
+func (f Remote) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
+	return ranged(m, port, lo, hi, f.run)
+}
+
+func (f Remote) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
+	r := newRun(m, e, from, to)
+	r.remote = f(m.Attempt, e.Inline, e.Offset+from, e.Offset+to)
+	return r
+}
+
+func (s *Store) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
+	r := newRun(m, e, from, to)
+	r.s = s
+	return r
+}
+
+// opener makes the run of the bytes from and to of an extent.
+type opener func(m *job.Manifest, e *job.Extent, from, to int64) *run
+
+func runs(m *job.Manifest, port, part int, open opener) []job.RunReader {
+	var runs []job.RunReader
+	es := Part(m, port, part)
+	for i := range es {
+		runs = append(runs, open(m, &es[i], 0, es[i].Bytes))
+	}
+	return runs
+}
+
+// Part returns the extents of one partition of an output port, in run order. They are shared with m.
+func Part(m *job.Manifest, port, part int) []job.Extent {
+	from := sort.Search(len(m.Extents), func(i int) bool {
+		e := &m.Extents[i]
+		return e.Port > port || e.Port == port && e.Part >= part
+	})
+	to := from
+	for to < len(m.Extents) && m.Extents[to].Port == port && m.Extents[to].Part == part {
+		to++
+	}
+	return m.Extents[from:to:to]
+}
+
+func all(m *job.Manifest, port int, open opener) []job.RunReader {
+	var runs []job.RunReader
+	for _, e := range ofPort(m, port) {
+		runs = append(runs, open(m, e, 0, e.Bytes))
+	}
+	return runs
+}
+
+func ranged(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunReader {
 	var runs []job.RunReader
 	for _, e := range ofPort(m, port) {
 		if len(e.Blocks) == 0 {
-			runs = append(runs, s.run(m, e))
+			runs = append(runs, open(m, e, 0, e.Bytes))
 			continue
 		}
 		// Equal keys may lie on both sides of a block's end, so a block counts when the next one starts at lo.
-		from := sort.Search(len(e.Blocks)-1, func(i int) bool { return string(e.Blocks[i+1].First) >= string(lo) })
-		to := len(e.Blocks)
+		first := sort.Search(len(e.Blocks)-1, func(i int) bool { return string(e.Blocks[i+1].First) >= string(lo) })
+		end := len(e.Blocks)
 		if hi != nil {
-			to = sort.Search(len(e.Blocks), func(i int) bool { return string(e.Blocks[i].First) >= string(hi) })
+			end = sort.Search(len(e.Blocks), func(i int) bool { return string(e.Blocks[i].First) >= string(hi) })
 		}
-		if from >= to {
+		if first >= end {
 			continue
 		}
-		r := s.run(m, e)
-		r.from = e.Blocks[from].Offset
-		if to < len(e.Blocks) {
-			r.to = e.Blocks[to].Offset
+		from, to := e.Blocks[first].Offset, e.Bytes
+		if end < len(e.Blocks) {
+			to = e.Blocks[end].Offset
 		}
-		r.left = to - from
-		if r.from > 0 || r.to < e.Bytes {
+		r := open(m, e, from, to)
+		r.left = end - first
+		if !r.whole {
 			r.records = 0
-			for _, b := range e.Blocks[from:to] {
+			for _, b := range e.Blocks[first:end] {
 				r.records += b.Records
 			}
-			r.whole = false
-			r.raw = int64(float64(e.Raw) * float64(r.to-r.from) / float64(e.Bytes))
+			r.raw = int64(float64(e.Raw) * float64(to-from) / float64(e.Bytes))
 		}
 		runs = append(runs, r)
 	}
@@ -89,7 +148,8 @@ func ofPort(m *job.Manifest, port int) []*job.Extent {
 
 // run reads a part of one extent.
 type run struct {
-	s            *Store
+	s            *Store // holds it
+	remote       Bytes  // or it lies elsewhere
 	attempt      job.Attempt
 	e            *job.Extent
 	from, to     int64 // relative to the extent
@@ -105,8 +165,8 @@ type run struct {
 	inline []byte
 }
 
-func (s *Store) run(m *job.Manifest, e *job.Extent) *run {
-	return &run{s: s, attempt: m.Attempt, e: e, to: e.Bytes, records: e.Records, raw: e.Raw, whole: true}
+func newRun(m *job.Manifest, e *job.Extent, from, to int64) *run {
+	return &run{attempt: m.Attempt, e: e, from: from, to: to, records: e.Records, raw: e.Raw, whole: from == 0 && to == e.Bytes}
 }
 
 func (r *run) Records() int64 { return r.records }
@@ -114,7 +174,12 @@ func (r *run) Bytes() int64   { return r.raw }
 
 // ReadAhead sets how many bytes are read at once; it is for callers that open very many runs. It has no effect
 // after the first Next.
-func (r *run) ReadAhead(bytes int) { r.ahead = bytes }
+func (r *run) ReadAhead(bytes int) {
+	r.ahead = bytes
+	if r.remote != nil {
+		r.remote.ReadAhead(bytes)
+	}
+}
 
 // Left returns how many blocks of a Range are still to come, as far as that is known. While there are any, all keys of the
 // block at hand lie below the end of the range.
@@ -122,6 +187,9 @@ func (r *run) Left() int { return r.left }
 
 func (r *run) Close() error {
 	r.opened, r.inline, r.frames = true, nil, nil
+	if r.remote != nil {
+		return r.remote.Close()
+	}
 	if r.file == nil {
 		return nil
 	}
@@ -155,15 +223,20 @@ func (r *run) Next() (block []byte, err error) {
 		err = fmt.Errorf("%w: %d of %d bytes", record.ErrCorrupt, r.got, r.raw)
 	}
 	_ = r.Close()
-	if err != io.EOF {
+	var f *job.Failure
+	if err != io.EOF && !errors.As(err, &f) {
 		err = r.lost(err)
 	}
 	return nil, err
 }
 
 func (r *run) open() error {
+	if r.remote != nil {
+		r.frames = record.NewFrameReader(r.remote, r.e.Offset+r.from, r.e.Offset+r.to, r.ahead)
+		return nil
+	}
 	if r.e.Inline {
-		b, err := r.inlineBytes()
+		b, err := r.s.inlineBytes(r.attempt, r.e.Offset+r.from, r.e.Offset+r.to)
 		if err != nil {
 			return r.lost(err)
 		}
@@ -180,24 +253,6 @@ func (r *run) open() error {
 	r.file = f
 	r.frames = record.NewFrameReader(f, r.e.Offset+r.from, r.e.Offset+r.to, r.ahead)
 	return nil
-}
-
-// inlineBytes returns the frames of an inline extent.
-func (r *run) inlineBytes() ([]byte, error) {
-	key := inlineKey(r.attempt, int(r.e.Offset/inlineChunk))
-	v, err := r.s.value(key)
-	if err != nil {
-		return nil, err
-	}
-	if v, err = openValue(key, v); err != nil {
-		return nil, err
-	}
-	base, n := binary.Uvarint(v)
-	if n <= 0 || base > uint64(r.e.Offset) || uint64(r.e.Offset+r.e.Bytes)-base > uint64(len(v)-n) {
-		return nil, fmt.Errorf("value of key %q: %w: extent lies outside", key, record.ErrCorrupt)
-	}
-	start := r.e.Offset - int64(base) + int64(n)
-	return v[start+r.from : start+r.to], nil
 }
 
 func (r *run) lost(err error) error {

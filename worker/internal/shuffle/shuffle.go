@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +44,8 @@ type Options struct {
 	Compress bool
 	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB, less than zero means none.
 	Reserve int64
+	// Quota is how many bytes the outputs may take in all. Zero means no limit but the disk. Scratch files do not count.
+	Quota int64
 	// Log hears of damage and of what Open removed. Nil means silence.
 	Log *slog.Logger
 
@@ -56,6 +57,9 @@ type Store struct {
 	dir      string
 	sync     bool
 	compress bool
+	reserve  int64
+	quota    int64
+	free     func(dir string) (int64, error)
 	log      *slog.Logger
 	db       *state.DB
 	bufs     sync.Pool // *[]byte: segment buffers
@@ -68,14 +72,18 @@ type Store struct {
 	closed bool
 	jobs   map[job.ID]*jobState
 	cache  map[job.Attempt]*job.Manifest
-	cached int // extents and blocks in cache
+	cached int   // extents and blocks in cache
+	used   int64 // bytes of outputs, of those being written too
 }
 
 // jobState is what the store knows of a job. A job that was dropped and came back has a new one.
 type jobState struct {
-	held    map[job.Attempt]bool // true when sealed, false while a Writer is at it
+	held    map[job.Attempt]int64 // stored bytes when sealed; unsealed while a Writer is at it
 	dropped bool
 }
+
+// unsealed stands for the size of an output that is being written.
+const unsealed = -1
 
 // Open opens the store in dir, which it makes when needed. It removes segments without a manifest and manifests
 // whose segment is missing or too short. When the state in dir is damaged beyond that, the store starts empty: all of
@@ -84,11 +92,15 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	opts.Reserve = cmp.Or(opts.Reserve, 256<<20)
+	if opts.free == nil {
+		opts.free = freeBytes
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "jobs"), 0o755); err != nil {
 		return nil, fmt.Errorf("block store: %w", err)
 	}
 	s := &Store{
-		dir: dir, sync: opts.Sync, compress: opts.Compress, log: opts.Log,
+		dir: dir, sync: opts.Sync, compress: opts.Compress, reserve: opts.Reserve, quota: opts.Quota, free: opts.free, log: opts.Log,
 		commits: make(chan *commit), stop: make(chan struct{}), ended: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
@@ -127,7 +139,14 @@ func (s *Store) Close() error {
 func (s *Store) Jobs() []job.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.jobs))
+	var ids []job.ID
+	for id, st := range s.jobs {
+		if len(st.held) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // Held returns the attempts of a job whose output is sealed, in task order.
@@ -136,8 +155,8 @@ func (s *Store) Held(id job.ID) []job.Attempt {
 	defer s.mu.Unlock()
 	var as []job.Attempt
 	if st := s.jobs[id]; st != nil {
-		for a, sealed := range st.held {
-			if sealed {
+		for a, bytes := range st.held {
+			if bytes != unsealed {
 				as = append(as, a)
 			}
 		}
@@ -153,11 +172,13 @@ func (s *Store) Holds(a job.Attempt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.jobs[a.Job]
-	return st != nil && st.held[a]
+	return st != nil && st.sealed(a)
 }
 
-// CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve.
-func (s *Store) CheckSpace(need int64) error { return s.db.Check(need) }
+func (st *jobState) sealed(a job.Attempt) bool {
+	bytes, ok := st.held[a]
+	return ok && bytes != unsealed
+}
 
 // Drop removes the output of an attempt, if there is any. It does not disturb other attempts.
 func (s *Store) Drop(a job.Attempt) error {

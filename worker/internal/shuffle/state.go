@@ -47,6 +47,7 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 func (s *Store) recover() error {
 	type found struct {
 		head   stored
+		bytes  int64
 		whole  bool
 		chunks [][]byte // keys
 	}
@@ -72,6 +73,7 @@ func (s *Store) recover() error {
 			case chunk >= 0:
 				f := at(a)
 				f.chunks = append(f.chunks, key)
+				f.bytes += int64(len(key)) + it.Item().ValueSize()
 			default:
 				f := at(a)
 				err := it.Item().Value(func(v []byte) (err error) {
@@ -79,6 +81,7 @@ func (s *Store) recover() error {
 					return err
 				})
 				f.whole = err == nil
+				f.bytes += f.head.segment + int64(len(key)) + it.Item().ValueSize()
 			}
 		}
 		return nil
@@ -106,10 +109,11 @@ func (s *Store) recover() error {
 		}
 		st := s.jobs[a.Job]
 		if st == nil {
-			st = &jobState{held: make(map[job.Attempt]bool)}
+			st = &jobState{held: make(map[job.Attempt]int64)}
 			s.jobs[a.Job] = st
 		}
-		st.held[a] = true
+		st.held[a] = f.bytes
+		s.used += f.bytes
 	}
 	batch := s.db.NewWriteBatch()
 	defer batch.Cancel()
@@ -182,15 +186,15 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.jobs[a.Job]; st != nil && st.held[a] && s.cache[a] == nil {
+	if st := s.jobs[a.Job]; st != nil && st.sealed(a) && s.cache[a] == nil {
 		for other := range s.cache { // whichever comes first
-			if s.cached+weight(m) <= maxCached {
+			if s.cached+Weight(m) <= maxCached {
 				break
 			}
 			s.uncache(other)
 		}
 		s.cache[a] = m
-		s.cached += weight(m)
+		s.cached += Weight(m)
 	}
 	return m, nil
 }
@@ -242,7 +246,8 @@ func (s *Store) value(key []byte) (v []byte, err error) {
 	return v, err
 }
 
-func weight(m *job.Manifest) int {
+// Weight is how much of a cache a manifest takes: its extents and blocks.
+func Weight(m *job.Manifest) int {
 	n := 1 + len(m.Extents)
 	for i := range m.Extents {
 		n += len(m.Extents[i].Blocks)
@@ -254,6 +259,6 @@ func weight(m *job.Manifest) int {
 func (s *Store) uncache(a job.Attempt) {
 	if m := s.cache[a]; m != nil {
 		delete(s.cache, a)
-		s.cached -= weight(m)
+		s.cached -= Weight(m)
 	}
 }

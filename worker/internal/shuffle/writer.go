@@ -37,6 +37,7 @@ type Writer struct {
 
 	buf     *[]byte  // bytes of the segment that are not in the file yet
 	off     int64    // bytes of the segment that are
+	taken   int64    // bytes of the segment that count against the quota
 	started int64    // bytes of the segment whose way to the disk has begun
 	file    *os.File // made when the first bytes go to it
 	firsts  []byte   // memory of Block.First
@@ -49,7 +50,7 @@ func (s *Store) Create(a job.Attempt) (*Writer, error) {
 	if err := checkAttempt(a); err != nil {
 		return nil, err
 	}
-	if err := s.db.Check(0); err != nil {
+	if err := s.CheckSpace(0); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -59,13 +60,13 @@ func (s *Store) Create(a job.Attempt) (*Writer, error) {
 	}
 	st := s.jobs[a.Job]
 	if st == nil {
-		st = &jobState{held: make(map[job.Attempt]bool)}
+		st = &jobState{held: make(map[job.Attempt]int64)}
 		s.jobs[a.Job] = st
 	}
-	if sealed, ok := st.held[a]; ok {
-		return nil, fmt.Errorf("attempt %s of job %s has an output already (sealed: %v)", a, a.Job, sealed)
+	if bytes, ok := st.held[a]; ok {
+		return nil, fmt.Errorf("attempt %s of job %s has an output already (sealed: %v)", a, a.Job, bytes != unsealed)
 	}
-	st.held[a] = false
+	st.held[a] = unsealed
 	return &Writer{s: s, state: st, m: job.Manifest{Attempt: a}, buf: s.bufs.Get().(*[]byte)}, nil
 }
 
@@ -113,6 +114,10 @@ func (w *Writer) flush() error {
 			return err
 		}
 	}
+	if err := w.s.take(n); err != nil {
+		return err
+	}
+	w.taken += n
 	if _, err := w.file.Write(*w.buf); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return cmp.Or(w.s.db.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
@@ -195,6 +200,7 @@ func (w *Writer) finish(ctx context.Context, counters map[string]int64, sink [][
 		c.segment, head.segment = true, w.off
 	}
 	c.put(manifestKey(m.Attempt), append(head.append(make([]byte, 4, 40+len(body))), body...))
+	c.size = w.off + c.bytes
 	if err := w.s.send(ctx, c); err != nil {
 		return nil, err
 	}
@@ -266,6 +272,7 @@ func (w *Writer) Discard() {
 	}
 	w.s.mu.Lock()
 	delete(w.state.held, w.m.Attempt)
+	w.s.used -= w.taken
 	w.s.mu.Unlock()
 	w.release()
 }

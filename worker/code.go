@@ -1,0 +1,235 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// maxCode is codeStore.max.
+const maxCode = 1 << 30
+
+// codeStore finds programs by their hash: those that the worker was given and, when it may, those that clients sent, which it keeps
+// in a directory, each under its hash.
+type codeStore struct {
+	dir   string
+	ships bool
+	max   int64 // bytes of programs that are kept though no job needs them
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	paths  map[string]givenCode // what the worker was given, by hash
+	needed map[string]int       // jobs that need a program of dir
+	loads  map[string]chan struct{}
+}
+
+// givenCode is a program as it was when it was hashed.
+type givenCode struct {
+	path string
+	info fs.FileInfo
+}
+
+// openCodeStore hashes the programs in paths.
+func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
+	s := &codeStore{dir: dir, ships: ships, max: maxCode, paths: map[string]givenCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
+	for _, path := range paths {
+		hash, given, err := hashProgram(path)
+		if err != nil {
+			return nil, fmt.Errorf("program %s: %w", path, err)
+		}
+		s.paths[hash] = given
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err == nil {
+		err = s.trim()
+	}
+	return s, err
+}
+
+// hashProgram returns the hash of the file at path, and the file as it is.
+func hashProgram(path string) (hash string, given givenCode, err error) {
+	if given.path, err = filepath.Abs(path); err != nil {
+		return "", given, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", given, err
+	}
+	defer func() { _ = file.Close() }()
+	if given.info, err = file.Stat(); err != nil {
+		return "", given, err
+	}
+	if given.info.Mode().Perm()&0o111 == 0 || !given.info.Mode().IsRegular() {
+		return "", given, fmt.Errorf("mode %v: it is no file that can be executed", given.info.Mode())
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return "", given, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), given, nil
+}
+
+// given returns the hashes of the programs that the worker was given.
+func (s *codeStore) given() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.paths))
+}
+
+// loaders returns the loaders that this machine has for programs that are not linked statically.
+func loaders() []string {
+	var found []string
+	for _, pattern := range []string{"/lib/ld-*.so*", "/lib64/ld-*.so*", "/libexec/ld-elf*.so*"} {
+		paths, _ := filepath.Glob(pattern)
+		found = append(found, paths...)
+	}
+	return found
+}
+
+// take returns the path of a program, which fetch writes when it is not here, and keeps it until release. One fetch of a program
+// runs at a time.
+func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, error) {
+	s.mu.Lock()
+	g, given := s.paths[hash]
+	s.mu.Unlock()
+	if given {
+		return g.path, g.unchanged(hash)
+	}
+	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
+		return "", &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program %q: no SHA-256 in hex", hash)}
+	}
+	if !s.ships {
+		return "", &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: this worker was not given it and runs none that clients send; start it with -code PATH or -allow-shipped-code", hash)}
+	}
+	s.need(hash, 1)
+	path := filepath.Join(s.dir, hash)
+	err := s.load(hash, path, fetch)
+	if err != nil {
+		s.need(hash, -1)
+		return "", fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // for trim
+	return path, nil
+}
+
+// unchanged returns an error when the file is not the one that was hashed.
+func (g givenCode) unchanged(hash string) error {
+	info, err := os.Stat(g.path)
+	if err != nil {
+		return fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	if os.SameFile(info, g.info) && info.Size() == g.info.Size() && info.ModTime().Equal(g.info.ModTime()) {
+		return nil
+	}
+	if now, _, err := hashProgram(g.path); err != nil || now != hash {
+		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: %s was changed since this worker started; start the worker again", hash, g.path)}
+	}
+	return nil
+}
+
+// load makes sure that the program is at path.
+func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error {
+	for {
+		s.mu.Lock()
+		other := s.loads[hash]
+		if other == nil {
+			break
+		}
+		s.mu.Unlock()
+		<-other
+	}
+	done := make(chan struct{})
+	s.loads[hash] = done
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.loads, hash)
+		s.mu.Unlock()
+		close(done)
+	}()
+	if have, _, err := hashProgram(path); err == nil && have == hash {
+		return nil
+	}
+	file, err := os.CreateTemp(s.dir, "get-*.tmp")
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	err = fetch(io.MultiWriter(file, h))
+	if have := hex.EncodeToString(h.Sum(nil)); err == nil && have != hash {
+		err = fmt.Errorf("what came has hash %.12s", have)
+	}
+	if err == nil {
+		err = file.Chmod(0o700)
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}
+
+// release says that a job that took a program needs it no more.
+func (s *codeStore) release(hash string) {
+	if s.need(hash, -1) {
+		_ = s.trim()
+	}
+}
+
+// need adds to the number of jobs that need a program, and reports whether none does now.
+func (s *codeStore) need(hash string, jobs int) (unneeded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, given := s.paths[hash]; given {
+		return false
+	}
+	if s.needed[hash] += jobs; s.needed[hash] <= 0 {
+		delete(s.needed, hash)
+		return true
+	}
+	return false
+}
+
+// trim removes the programs that were not used for the longest time until those that no job needs take no more than max.
+func (s *codeStore) trim() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var unneeded []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && s.needed[e.Name()] == 0 && filepath.Ext(e.Name()) != ".tmp" {
+			unneeded = append(unneeded, info)
+		}
+	}
+	slices.SortFunc(unneeded, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	var total int64
+	for _, info := range unneeded {
+		if total += info.Size(); total > s.max {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, info.Name())))
+		}
+	}
+	return err
+}

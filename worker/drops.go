@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// drops are the jobs that are being dropped, with what was launched of them meanwhile: the same job, submitted again.
+type drops struct {
+	// mu guards the fields below.
+	mu      sync.Mutex
+	waiting map[job.ID][]job.Launch
+}
+
+func newDrops() *drops { return &drops{waiting: map[job.ID][]job.Launch{}} }
+
+// begin returns false when the job is being dropped already.
+func (d *drops) begin(id job.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, known := d.waiting[id]
+	if !known {
+		d.waiting[id] = nil
+	}
+	return !known
+}
+
+// end returns what was launched meanwhile.
+func (d *drops) end(id job.ID) []job.Launch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ls := d.waiting[id]
+	delete(d.waiting, id)
+	return ls
+}
+
+// hold keeps a launch back when its job is being dropped, else it returns false.
+func (d *drops) hold(l job.Launch) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ls, known := d.waiting[l.Attempt.Job]
+	if known {
+		d.waiting[l.Attempt.Job] = append(ls, l)
+	}
+	return known
+}
+
+// cancel takes a launch back that hold kept, else it returns false.
+func (d *drops) cancel(a job.Attempt) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ls := d.waiting[a.Job]
+	i := slices.IndexFunc(ls, func(l job.Launch) bool { return l.Attempt == a })
+	if i >= 0 {
+		d.waiting[a.Job] = slices.Delete(ls, i, i+1)
+	}
+	return i >= 0
+}
+
+// running returns the attempts that hold keeps.
+func (d *drops) running() (as []job.Attempt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, ls := range d.waiting {
+		for i := range ls {
+			as = append(as, ls[i].Attempt)
+		}
+	}
+	return as
+}
+
+// dropJob drops a job in the background. Attempts of it that are launched meanwhile begin when it is done.
+func (n *Node) dropJob(id job.ID) {
+	if !n.drops.begin(id) {
+		return
+	}
+	n.chores.Go(func() {
+		if err := n.w.DropJob(id); err != nil {
+			n.log.Warn("job not dropped", "job", id, "err", err)
+		}
+		n.jobs.end(id)
+		for _, l := range n.drops.end(id) {
+			n.w.Launch(l)
+		}
+	})
+}
+
+// dropIdle drops the jobs of which the worker keeps code but no outputs, and runs nothing: whether they still go on is not known
+// after a time without a coordinator.
+func (n *Node) dropIdle() {
+	busy := n.w.Jobs()
+	for _, r := range n.w.Progress() {
+		busy = append(busy, r.Attempt.Job)
+	}
+	for _, id := range n.jobs.known() {
+		if !slices.Contains(busy, id) {
+			n.dropJob(id)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// maxDetail is how many bytes of a dead child's output a failure carries.
+const maxDetail = 8 << 10
+
+// startError means that the operating system did not start the program.
+type startError struct{ err error }
+
+func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Unwrap() error { return e.err }
+
+// postMortem says what an attempt failed of that was running when the conversation with the child ended.
+func (p *process) postMortem(run *job.Run, gone error) *job.Failure {
+	p.linger(gone)
+	<-p.done
+	p.mu.Lock()
+	culprit, others := p.culprit, p.victims-1
+	p.mu.Unlock()
+	if culprit == "" {
+		culprit = blamed(p.out.String())
+	}
+	f := p.obituary(others)
+	f.Detail = detail(p.out.String(), culprit)
+	if culprit != "" && culprit != run.Attempt.String() {
+		return &job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("ended with its process because of attempt %s: %s", culprit, f.Message)}
+	}
+	if run.Progress != nil && run.Split != nil {
+		f.Record = fmt.Sprintf("%s, after %d records or more", run.Split.Label, run.Progress.Records.Load())
+	}
+	return f
+}
+
+var (
+	stackHead = regexp.MustCompile(`(?m)^goroutine \d+ .*$`)
+	attempted = regexp.MustCompile(`labels:\{"` + child.Label + `": "(\d+/\d+#\d+)"`)
+)
+
+// blamed returns the attempt whose goroutine crashed the process, as its String, empty when that is not known.
+func blamed(text string) string {
+	if m := attempted.FindStringSubmatch(stackHead.FindString(trace(text))); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// trace returns the part of a child's output from where the Go runtime, or child.Serve, said why it ends, empty when neither did.
+func trace(text string) string {
+	last := -1
+	for _, m := range lastWords.FindAllStringIndex(text, -1) {
+		last = m[0]
+	}
+	if last < 0 {
+		return ""
+	}
+	return text[last:]
+}
+
+var lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + child.StuckMark + `)`)
+
+// obituary says how the child ended. others is how many attempts ended with it beside the one that asks.
+func (p *process) obituary(others int) *job.Failure {
+	<-p.done
+	text := p.out.String()
+	f := &job.Failure{Kind: job.Transient}
+	p.mu.Lock()
+	why := p.why
+	p.mu.Unlock()
+	var asked *job.Failure
+	var exit *exec.ExitError
+	var start *startError
+	connected := p.conn != nil
+	switch {
+	case errors.As(why, &asked):
+		return asked
+	case errors.Is(why, errSilent):
+		f.Message = fmt.Sprintf("%v (%v): %s", why, p.code.r.cfg.Connect, hint)
+	case why != nil:
+		f.Message = fmt.Sprintf("its process was killed: %v", why)
+	case errors.As(p.err, &start):
+		f.Message = fmt.Sprintf("program %s does not start: %v%s", p.code.path, start.err, obstacle(p.code.path))
+	case errors.As(p.err, &exit) && killed(exit) != "":
+		f.Message = fmt.Sprintf("its process was killed from outside (%s)", killed(exit))
+		if killed(exit) == "killed" {
+			f.Message += ", most likely because the machine or its cgroup ran out of memory"
+		}
+	case p.err != nil && exit == nil:
+		f.Message = fmt.Sprintf("child process: %v", p.err)
+	default:
+		status := "exit status 0"
+		if exit != nil {
+			status = exit.Error()
+		}
+		f.Message = fmt.Sprintf("its process ended with %s", status)
+		if first, _, _ := strings.Cut(trace(text), "\n"); first != "" {
+			f.Message += ": " + first
+		} else if connected {
+			f.Message += "; user code must not call os.Exit or log.Fatal"
+		}
+		if !connected {
+			f.Kind = job.Fatal
+			f.Message = fmt.Sprintf("the program ended with %s before it connected to its worker: %s", status, hint)
+		}
+	}
+	if n := p.memory.Load(); n > 0 {
+		f.Message += fmt.Sprintf("; it had up to %d MiB of memory", n>>20)
+	}
+	if others > 0 {
+		f.Message += fmt.Sprintf("; %d other attempts were running in it", others)
+	}
+	f.Detail = detail(text, "")
+	return f
+}
+
+const hint = "main must call mapreduce.Main() before anything else"
+
+// obstacle says what may keep a program from starting, if that can be seen.
+func obstacle(path string) string {
+	c, err := child.Inspect(path)
+	here := runtime.GOOS + "/" + runtime.GOARCH
+	switch {
+	case err != nil:
+		return fmt.Sprintf(" (%v)", err)
+	case c.Platform != here:
+		return fmt.Sprintf(" (it is built for %s, this worker is %s)", c.Platform, here)
+	case c.Dynamic != "":
+		if _, err := os.Stat(c.Dynamic); err != nil {
+			return fmt.Sprintf(" (it needs the loader %s, which is not here; build it with CGO_ENABLED=0)", c.Dynamic)
+		}
+	}
+	return ""
+}
+
+// detail cuts a child's output to what helps: from where the runtime said why it ends, else its end. Of many stacks, those of the
+// culprit count.
+func detail(text, culprit string) string {
+	t := trace(text)
+	if t == "" {
+		return text[max(0, len(text)-maxDetail):]
+	}
+	if culprit != "" {
+		stacks := strings.Split(t, "\n\n")
+		own := stacks[:1]
+		for _, s := range stacks[1:] {
+			if m := attempted.FindStringSubmatch(stackHead.FindString(s)); m != nil && m[1] == culprit {
+				own = append(own, s)
+			}
+		}
+		if len(own) > 1 {
+			t = strings.Join(own, "\n\n")
+		}
+	}
+	return t[:min(len(t), maxDetail)]
+}

@@ -1,0 +1,108 @@
+package runner
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	linesPerSecond = 20      // of a child's output, in the worker's log
+	maxLine        = 1 << 10 // bytes of a line in the log
+)
+
+// output keeps the beginning and the end of what a child prints and logs some of it.
+type output struct {
+	limit int
+	log   *slog.Logger
+
+	line    []byte    // not ended yet
+	second  time.Time // that lines and dropped belong to
+	lines   int
+	dropped int
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	head  []byte
+	tail  []byte // what comes behind head, at least its last limit bytes
+	total int64
+}
+
+// read takes all that the child prints. It never makes the child wait for longer than logging some lines takes.
+func (o *output) read(r io.Reader) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		o.keep(buf[:n])
+		o.split(buf[:n])
+		if err != nil {
+			if len(o.line) > 0 {
+				o.print(o.line)
+			}
+			o.newSecond(time.Now())
+			return
+		}
+	}
+}
+
+func (o *output) keep(p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.total += int64(len(p))
+	n := min(len(p), o.limit-len(o.head))
+	o.head = append(o.head, p[:n]...)
+	o.tail = append(o.tail, p[n:]...)
+	if len(o.tail) > 2*o.limit {
+		o.tail = append(o.tail[:0], o.tail[len(o.tail)-o.limit:]...)
+	}
+}
+
+// split logs whole lines.
+func (o *output) split(p []byte) {
+	for {
+		i := bytes.IndexByte(p, '\n')
+		part := p
+		if i >= 0 {
+			part = p[:i]
+		}
+		o.line = append(o.line, part[:min(len(part), maxLine-len(o.line))]...)
+		if i < 0 {
+			return
+		}
+		o.print(o.line)
+		o.line = o.line[:0]
+		p = p[i+1:]
+	}
+}
+
+func (o *output) print(line []byte) {
+	if now := time.Now(); now.Sub(o.second) >= time.Second {
+		o.newSecond(now)
+	}
+	if o.lines++; o.lines > linesPerSecond {
+		o.dropped++
+		return
+	}
+	o.log.Info("child says", "line", string(bytes.ToValidUTF8(line, []byte("\uFFFD"))))
+}
+
+func (o *output) newSecond(now time.Time) {
+	if o.dropped > 0 {
+		o.log.Warn("child says too much", "lines", o.dropped)
+	}
+	o.second, o.lines, o.dropped = now, 0, 0
+}
+
+// String returns the beginning and the end, with a note of what is missing between them.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	tail := o.tail[max(0, len(o.tail)-o.limit):]
+	if missing := o.total - int64(len(o.head)+len(tail)); missing > 0 {
+		return fmt.Sprintf("%s\n... %d bytes are left out ...\n%s", o.head, missing, tail)
+	}
+	return string(o.head) + string(tail)
+}

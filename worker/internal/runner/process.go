@@ -1,0 +1,308 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+const (
+	maxSocket   = 100                    // bytes of a socket's path, which kernels limit
+	dumpTime    = 2 * time.Second        // for a child to print its stacks before it is killed
+	lingerTime  = 500 * time.Millisecond // for a child whose connection ended to end, and for its last output to come
+	memoryEvery = 250 * time.Millisecond
+)
+
+// process is one child, from its start until nothing is left of it.
+type process struct {
+	code   *code
+	dir    string
+	out    *output
+	ready  chan struct{} // closed when attempts can be run, or the child refused the job
+	exited chan struct{} // closed when the process is gone
+	done   chan struct{} // closed when nothing is left of it
+
+	conn    *child.Conn // set before ready is closed
+	refused error       // set before ready is closed
+	err     error       // how it ended; set before exited is closed
+	proc    atomic.Pointer[os.Process]
+	memory  atomic.Int64 // the most it was seen to have, in bytes
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	why     error  // why it was killed; nil when it was not
+	culprit string // the attempt that had it killed
+	running map[job.Attempt]bool
+	victims int // attempts that ran in it when it died
+}
+
+// newProcess starts a child in the background. It always ends: by itself, or by a call of end.
+func newProcess(c *code) *process {
+	p := &process{code: c, out: &output{limit: c.r.cfg.StderrLimit, log: c.r.cfg.Log.With("job", c.id)},
+		ready: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), running: make(map[job.Attempt]bool)}
+	var dirErr error
+	p.dir, dirErr = os.MkdirTemp(c.r.cfg.Dir, "child-")
+	go func() {
+		defer close(p.done)
+		defer os.RemoveAll(p.dir)
+		if err := dirErr; err != nil {
+			p.err = err
+		} else {
+			p.live()
+		}
+		p.mu.Lock()
+		why := p.why
+		p.mu.Unlock()
+		var asked *job.Failure
+		if errors.As(why, &asked) {
+			p.out.log.Debug("child ended", "why", asked.Message)
+		} else {
+			p.out.log.Warn("child died", "err", cmp.Or(why, p.err))
+		}
+	}()
+	return p
+}
+
+// live starts the child and waits for its end.
+func (p *process) live() {
+	ln, remove, err := listen(p.dir)
+	if err != nil {
+		p.err = err
+		close(p.exited)
+		return
+	}
+	defer remove()
+	defer ln.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		p.err = err
+		close(p.exited)
+		return
+	}
+	defer outR.Close()
+	// Linux kills the child when the thread that started it ends, so this one is kept.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	token := rand.Text()
+	cmd, err := p.start(child.Address(token, ln.Addr().String()), outW)
+	_ = outW.Close()
+	if err != nil {
+		p.err = &startError{err}
+		close(p.exited)
+		return
+	}
+	p.proc.Store(cmd.Process)
+	p.mu.Lock()
+	if p.why != nil { // meanwhile
+		kill(cmd.Process)
+	}
+	p.mu.Unlock()
+	var group sync.WaitGroup
+	group.Go(func() { p.out.read(outR) })
+	group.Go(func() { p.connect(ln, token) })
+	group.Go(p.watchMemory)
+	p.err = cmd.Wait()
+	p.mu.Lock()
+	p.victims = len(p.running)
+	p.mu.Unlock()
+	close(p.exited)
+	kill(cmd.Process) // what it left running
+	_ = ln.Close()
+	_ = outR.SetReadDeadline(time.Now().Add(lingerTime))
+	group.Wait()
+}
+
+// start starts the program. A file that was written a moment ago may be open still, in a process that is just being forked.
+func (p *process) start(address string, out *os.File) (*exec.Cmd, error) {
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		cmd := exec.Command(p.code.path)
+		cmd.Dir, cmd.Env, cmd.SysProcAttr = p.dir, p.environment(address), attributes()
+		cmd.Stdout, cmd.Stderr = out, out
+		err := cmd.Start()
+		if !errors.Is(err, syscall.ETXTBSY) || wait > time.Second {
+			return cmd, err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// listen makes a socket that this user alone can reach.
+func listen(dir string) (ln net.Listener, remove func(), err error) {
+	remove = func() {}
+	path := filepath.Join(dir, "socket")
+	if len(path) > maxSocket {
+		if dir, err = os.MkdirTemp("", "layshaft-"); err != nil {
+			return nil, nil, err
+		}
+		remove = func() { _ = os.RemoveAll(dir) }
+		path = filepath.Join(dir, "socket")
+	}
+	if ln, err = net.Listen("unix", path); err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("socket for a child process: %w; a shorter path, by TMPDIR, may help", err)
+	}
+	return ln, remove, nil
+}
+
+func (p *process) environment(address string) []string {
+	debug := "tracebacklabels=1" // so that a crash names the attempt
+	var env []string
+	for _, v := range os.Environ() {
+		if old, ok := strings.CutPrefix(v, "GODEBUG="); ok {
+			debug += "," + old
+		} else if !strings.HasPrefix(v, "LAYSHAFT_") {
+			env = append(env, v)
+		}
+	}
+	env = append(env, "GODEBUG="+debug)
+	return append(append(env, p.code.env...), child.Env+"="+address)
+}
+
+// connect waits for the child's connection and hands it the job.
+func (p *process) connect(ln net.Listener, token string) {
+	deadline := time.Now().Add(p.code.r.cfg.Connect)
+	_ = ln.(*net.UnixListener).SetDeadline(deadline)
+	nc, err := accept(ln, token, deadline)
+	if err == nil {
+		_ = ln.Close()
+		p.conn, err = child.NewConn(nc)
+	}
+	if err != nil {
+		p.end(errSilent)
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	err = p.conn.Load(ctx, p.code.spec)
+	cancel()
+	if errors.Is(err, child.ErrGone) {
+		p.linger(errSilent)
+	} else {
+		if p.refused = err; err != nil {
+			p.end(err)
+		}
+		close(p.ready)
+	}
+	<-p.exited
+	_ = p.conn.Close()
+}
+
+// errSilent means that the child took longer than Config.Connect to be ready.
+var errSilent = errors.New("the program did not connect to its worker in time")
+
+// accept returns the connection that begins with the token.
+func accept(ln net.Listener, token string, deadline time.Time) (net.Conn, error) {
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			return nil, err
+		}
+		got := make([]byte, len(token))
+		_ = nc.SetReadDeadline(deadline)
+		if _, err = io.ReadFull(nc, got); err == nil && subtle.ConstantTimeCompare(got, []byte(token)) == 1 {
+			return nc, nc.SetReadDeadline(time.Time{})
+		}
+		_ = nc.Close()
+	}
+}
+
+// watchMemory looks at how much memory the child takes; when it is dead nobody can tell any more.
+func (p *process) watchMemory() {
+	t := time.NewTicker(memoryEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.exited:
+			return
+		case <-t.C:
+			if n := memoryOf(p.proc.Load().Pid); n > 0 {
+				p.memory.Store(n)
+			}
+		}
+	}
+}
+
+// dying reports whether no attempt should go to the child any more.
+func (p *process) dying() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return p.why != nil
+	}
+}
+
+// end kills the child; the first reason counts.
+func (p *process) end(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.exited:
+		return
+	default:
+	}
+	if p.why == nil {
+		p.why = why
+	}
+	if proc := p.proc.Load(); proc != nil {
+		kill(proc)
+	}
+}
+
+// linger waits for the end of a child that broke off the conversation, and kills it when it goes on living.
+func (p *process) linger(why error) {
+	t := time.NewTimer(lingerTime)
+	defer t.Stop()
+	select {
+	case <-p.exited:
+	case <-t.C:
+		p.end(why)
+	}
+}
+
+// stuck kills a child whose user code does not heed its context, and has it print where it is.
+func (p *process) stuck(a job.Attempt) {
+	p.mu.Lock()
+	if p.why == nil {
+		p.why, p.culprit = fmt.Errorf("user code of attempt %s ignored the end of its context", a), a.String()
+	}
+	p.mu.Unlock()
+	dump(p.proc.Load())
+	t := time.NewTimer(dumpTime)
+	defer t.Stop()
+	select {
+	case <-p.exited:
+	case <-t.C:
+		p.end(errors.New("it did not end"))
+	}
+}
+
+func (p *process) enter(a job.Attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[a] = true
+}
+
+func (p *process) leave(a job.Attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, a)
+}

@@ -1,0 +1,600 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// The test binary is the child, too: what TEST_CHILD says is done instead of the tests.
+func TestMain(m *testing.M) {
+	switch mode, set := os.LookupEnv("TEST_CHILD"); {
+	case !set:
+		goleak.VerifyTestMain(m)
+	case mode == "silent":
+		select {}
+	case mode == "forgot":
+		fmt.Fprintln(os.Stderr, "usage: program FILE")
+		os.Exit(3)
+	case mode == "worker":
+		work()
+	case mode == "intruder":
+		intrude()
+		fallthrough
+	default:
+		if err := child.Serve(os.Getenv(child.Env), programs); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+}
+
+// intrude connects to the worker without the token.
+func intrude() {
+	_, socket, _ := strings.Cut(os.Getenv(child.Env), "@")
+	if c, err := net.Dial("unix", socket); err == nil {
+		fmt.Fprint(c, strings.Repeat("x", 100))
+	}
+}
+
+// work is a worker whose child loops for ever. It prints the child's process ID.
+func work() {
+	r, err := New(Config{Dir: os.Getenv("TEST_DIR")})
+	if err != nil {
+		panic(err)
+	}
+	path, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	p, err := r.Program("j", 0, &job.Spec{ID: "j", Stages: make([]job.Stage, len(stages))}, path, []string{"TEST_CHILD=serve"})
+	if err != nil {
+		panic(err)
+	}
+	echo, out := newAttempt("echo", 0)
+	if err := p.Stages[echo.Attempt.Task.Stage](context.Background(), echo); err != nil {
+		panic(err)
+	}
+	loop, _ := newAttempt("loop", 0)
+	go func() { panic(p.Stages[loop.Attempt.Task.Stage](context.Background(), loop)) }()
+	for loop.Progress.Records.Load() == 0 {
+		runtime.Gosched()
+	}
+	fmt.Println(out.blocks[0])
+	select {}
+}
+
+// programs has one stage for each thing that user code may do.
+func programs(_ context.Context, spec *job.Spec, _ int) (*job.Program, error) {
+	if spec.Name == "refused" {
+		return nil, &job.Failure{Kind: job.Fatal, Message: "no such pipeline"}
+	}
+	p := &job.Program{}
+	for _, s := range stages {
+		p.Stages = append(p.Stages, s.run)
+	}
+	return p, nil
+}
+
+var stages = []struct {
+	name string
+	run  func(ctx context.Context, r *job.Run) error
+}{
+	{"echo", func(_ context.Context, r *job.Run) error {
+		if r.Split != nil {
+			return r.Output.Append(0, 0, 0, []byte(r.Split.Label), 1, nil)
+		}
+		return r.Output.Append(0, 0, 0, fmt.Append(nil, os.Getpid()), 1, nil)
+	}},
+	{"exit", func(context.Context, *job.Run) error { os.Exit(5); return nil }},
+	{"panic in a goroutine", func(_ context.Context, r *job.Run) error {
+		r.Progress.Records.Add(42)
+		time.Sleep(300 * time.Millisecond) // until the worker knows
+		go func() { panic("boom") }()
+		select {}
+	}},
+	{"wait", func(ctx context.Context, r *job.Run) error {
+		_ = r.Output.Append(0, 0, 0, []byte("waits"), 1, nil)
+		r.Progress.Records.Add(1)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}},
+	{"loop", func(_ context.Context, r *job.Run) error {
+		r.Progress.Records.Add(1)
+		for {
+			spin++
+		}
+	}},
+	{"flood", func(context.Context, *job.Run) error {
+		for i := range 50_000 {
+			fmt.Println("line", i)
+		}
+		fmt.Fprintln(os.Stderr, "the last line")
+		os.Exit(1)
+		return nil
+	}},
+	{"memory", func(context.Context, *job.Run) error {
+		kept = bytes.Repeat([]byte{1}, 20<<20)
+		time.Sleep(5 * memoryEvery / 4)
+		p, _ := os.FindProcess(os.Getpid())
+		return p.Kill()
+	}},
+	{"offspring", func(_ context.Context, r *job.Run) error {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Stdout = os.Stdout
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		return r.Output.Append(0, 0, 0, fmt.Append(nil, cmd.Process.Pid), 1, nil)
+	}},
+	{"scratch", func(_ context.Context, r *job.Run) error {
+		if _, err := r.Temp().Write(make([]byte, 1<<20)); err != nil {
+			return err
+		}
+		_ = os.WriteFile("litter", nil, 0o600)
+		os.Exit(0)
+		return nil
+	}},
+}
+
+var (
+	spin int
+	kept []byte
+)
+
+// logged is a log that can be looked at.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type memOutput struct {
+	mu     sync.Mutex
+	blocks []string
+	wrote  chan struct{} // closed at the first block
+}
+
+func (o *memOutput) Append(_, _, _ int, block []byte, _ int, _ []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.blocks = append(o.blocks, string(block)); len(o.blocks) == 1 {
+		close(o.wrote)
+	}
+	return nil
+}
+
+// fixture is a runner and the job of the test.
+type fixture struct {
+	t   testing.TB
+	r   *Runner
+	dir string
+	log *logged
+}
+
+func newFixture(t testing.TB, cfg Config) *fixture {
+	t.Helper()
+	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "runner"), log: new(logged)}
+	cfg.Dir, cfg.Log = f.dir, slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	if f.r, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.r.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(f.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left", f.dir)
+		}
+	})
+	return f
+}
+
+func self(t testing.TB) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func newAttempt(stage string, index int) (*job.Run, *memOutput) {
+	out := &memOutput{wrote: make(chan struct{})}
+	r := &job.Run{Attempt: job.Attempt{Job: "j", N: 1}, Tasks: 1, Output: out, Memory: 1 << 20, Counters: map[string]int64{}, Progress: new(job.Progress)}
+	for i, s := range stages {
+		if s.name == stage {
+			r.Attempt.Task = job.Task{Stage: i, Index: index}
+			return r, out
+		}
+	}
+	panic(stage)
+}
+
+// run runs an attempt of one stage in slot index, in the child that mode says.
+func (f *fixture) run(ctx context.Context, mode string, r *job.Run) error {
+	return f.runSpec(ctx, "j", mode, r)
+}
+
+func (f *fixture) runSpec(ctx context.Context, name, mode string, r *job.Run) error {
+	f.t.Helper()
+	spec := &job.Spec{ID: "j", Name: name, Stages: make([]job.Stage, len(stages))}
+	p, err := f.r.Program("j", r.Attempt.Task.Index, spec, self(f.t), []string{"TEST_CHILD=" + mode})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return p.Stages[r.Attempt.Task.Stage](ctx, r)
+}
+
+func failure(t testing.TB, err error, kind job.Kind, message string) *job.Failure {
+	t.Helper()
+	var f *job.Failure
+	if !errors.As(err, &f) || f.Kind != kind || !strings.Contains(f.Message, message) {
+		t.Errorf("failure %v %v, want %v with %q", kindOf(f), err, kind, message)
+		return &job.Failure{}
+	}
+	return f
+}
+
+// echo runs an attempt that must go well and returns the child's process ID.
+func (f *fixture) echo() string {
+	f.t.Helper()
+	r, out := newAttempt("echo", 0)
+	if err := f.run(f.t.Context(), "serve", r); err != nil || len(out.blocks) != 1 {
+		f.t.Fatalf("%q, %v", out.blocks, err)
+	}
+	return out.blocks[0]
+}
+
+func TestOneChild(t *testing.T) {
+	f := newFixture(t, Config{})
+	first := f.echo()
+	if again := f.echo(); again != first {
+		t.Errorf("processes %s and %s for one job", first, again)
+	}
+	f.r.End("j")
+	f.r.End("j")
+	if entries, _ := os.ReadDir(f.dir); len(entries) != 0 {
+		t.Errorf("%v are left after the end", entries)
+	}
+	if next := f.echo(); next == first {
+		t.Error("the child outlived its job")
+	}
+}
+
+func TestDeaths(t *testing.T) {
+	for _, tt := range []struct {
+		stage           string
+		message, detail string
+	}{
+		{"exit", "its process ended with exit status 5; user code must not call os.Exit", ""},
+		{"panic in a goroutine", "its process ended with exit status 2: panic: boom", "runner.init"},
+		{"flood", "exit status 1", "line 49999\nthe last line\n"},
+		{"memory", "killed from outside (killed), most likely because the machine or its cgroup ran out of memory; it had up to", ""},
+		{"scratch", "exit status 0", ""},
+	} {
+		t.Run(tt.stage, func(t *testing.T) {
+			f := newFixture(t, Config{})
+			first := f.echo()
+			r, _ := newAttempt(tt.stage, 0)
+			r.Split = &job.Split{Label: "a.txt[0:100]"}
+			got := failure(t, f.run(t.Context(), "serve", r), job.Transient, tt.message)
+			if !strings.Contains(got.Detail, tt.detail) || !strings.HasPrefix(got.Record, "a.txt[0:100], after ") {
+				t.Errorf("failure %+v", got)
+			}
+			if tt.stage == "panic in a goroutine" && !strings.Contains(got.Record, "42 records") {
+				t.Errorf("record %q", got.Record)
+			}
+			if entries, _ := os.ReadDir(f.dir); len(entries) != 0 {
+				t.Errorf("%v are left", entries)
+			}
+			if f.echo() == first {
+				t.Error("a dead child answered")
+			}
+		})
+	}
+}
+
+// Of the attempts that go down with a process, only the one that crashed it is blamed, where the crash tells.
+func TestBlame(t *testing.T) {
+	f := newFixture(t, Config{})
+	for _, tt := range []struct {
+		stage string
+		kind  job.Kind
+	}{{"panic in a goroutine", job.WorkerLost}, {"exit", job.Transient}} {
+		innocent, out := newAttempt("wait", 1)
+		done := make(chan error)
+		go func() { done <- f.run(context.Background(), "serve", innocent) }()
+		<-out.flushed(innocent)
+		guilty, _ := newAttempt(tt.stage, 0)
+		failure(t, f.run(t.Context(), "serve", guilty), job.Transient, "its process ended")
+		failure(t, <-done, tt.kind, "its process ended")
+	}
+}
+
+// flushed returns a channel that is closed when the attempt has shown progress.
+func (o *memOutput) flushed(r *job.Run) <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		for r.Progress.Records.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return c
+}
+
+func TestEndlessLoop(t *testing.T) {
+	f := newFixture(t, Config{Grace: 10 * time.Millisecond})
+	innocent, out := newAttempt("wait", 1)
+	done := make(chan error)
+	go func() { done <- f.run(context.Background(), "serve", innocent) }()
+	<-out.flushed(innocent)
+	loop, lout := newAttempt("loop", 0)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-lout.flushed(loop)
+		cancel(errors.New("timed out"))
+	}()
+	got := failure(t, f.run(ctx, "serve", loop), job.Transient, "ignored the end of its context")
+	if !strings.Contains(got.Detail, "runner.init") {
+		t.Errorf("no stack of the loop in\n%s", got.Detail)
+	}
+	failure(t, <-done, job.WorkerLost, "because of attempt "+loop.Attempt.String())
+	f.echo()
+}
+
+func TestCancel(t *testing.T) {
+	f := newFixture(t, Config{})
+	first := f.echo()
+	r, out := newAttempt("wait", 0)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-out.flushed(r)
+		cancel(errors.New("asked to stop"))
+	}()
+	failure(t, f.run(ctx, "serve", r), job.Transient, "asked to stop") // the worker gives it the kind of its cause
+	if f.echo() != first {
+		t.Error("a cancelled attempt cost the process")
+	}
+}
+
+func TestFlood(t *testing.T) {
+	f := newFixture(t, Config{StderrLimit: 1000})
+	r, _ := newAttempt("flood", 0)
+	got := failure(t, f.run(t.Context(), "serve", r), job.Transient, "exit status 1")
+	if !strings.HasPrefix(got.Detail, "line 0\nline 1\n") || !strings.HasSuffix(got.Detail, "the last line\n") || !strings.Contains(got.Detail, "bytes are left out") || len(got.Detail) > 2100 {
+		t.Errorf("%d bytes of detail: %.200s", len(got.Detail), got.Detail)
+	}
+	if n := strings.Count(f.log.String(), "child says"); n > 20*linesPerSecond || !strings.Contains(f.log.String(), "too much") {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
+func TestNeverConnects(t *testing.T) {
+	f := newFixture(t, Config{Connect: 100 * time.Millisecond})
+	r, _ := newAttempt("echo", 0)
+	failure(t, f.run(t.Context(), "silent", r), job.Transient, "did not connect to its worker in time (100ms): main must call mapreduce.Main()")
+
+	f = newFixture(t, Config{})
+	got := failure(t, f.run(t.Context(), "forgot", r), job.Fatal, "ended with exit status 3 before it connected to its worker: main must call mapreduce.Main()")
+	if got.Detail != "usage: program FILE\n" {
+		t.Errorf("detail %q", got.Detail)
+	}
+
+	f = newFixture(t, Config{})
+	failure(t, f.runSpec(t.Context(), "refused", "serve", r), job.Fatal, "no such pipeline")
+
+	f = newFixture(t, Config{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("asked to stop"))
+	if err := f.run(ctx, "silent", r); err == nil || err.Error() != "asked to stop" {
+		t.Errorf("%v, want the cause", err)
+	}
+}
+
+// Somebody who finds the socket but has no token does not become the child.
+func TestIntruder(t *testing.T) {
+	f := newFixture(t, Config{})
+	r, _ := newAttempt("echo", 0)
+	if err := f.run(t.Context(), "intruder", r); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "program")
+	if err := os.WriteFile(script, []byte("no program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{filepath.Join(dir, "gone"): "no such file", script: "compiled program"} {
+		f := newFixture(t, Config{})
+		p, err := f.r.Program("j", 0, &job.Spec{Stages: make([]job.Stage, 1)}, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := newAttempt("echo", 0)
+		failure(t, p.Stages[0](t.Context(), r), job.Transient, want)
+	}
+}
+
+// A socket's path may be longer than kernels allow, and the directory relative to one that the child does not have.
+func TestDirectories(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"relative", strings.Repeat("long", 40)} {
+		r, err := New(Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fixture{t: t, r: r}
+		f.echo()
+		attempt, _ := newAttempt("scratch", 0)
+		failure(t, f.run(t.Context(), "serve", attempt), job.Transient, "exit status 0") // not that there is no directory
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What user code has started ends with the child.
+func TestOffspring(t *testing.T) {
+	f := newFixture(t, Config{})
+	r, out := newAttempt("offspring", 0)
+	if err := f.run(t.Context(), "serve", r); err != nil {
+		t.Fatal(err)
+	}
+	f.r.End("j")
+	pid, err := strconv.Atoi(out.blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dies(t, pid)
+}
+
+// A child dies with its worker, even when the worker is killed and the child is busy.
+func TestWorkerKilled(t *testing.T) {
+	cmd := exec.Command(self(t))
+	cmd.Env = append(os.Environ(), "TEST_CHILD=worker", "TEST_DIR="+filepath.Join(t.TempDir(), "runner"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	dies(t, pid)
+}
+
+// dies waits for the end of a process.
+func dies(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d lives on", pid)
+		}
+	}
+}
+
+// alive reports whether a process is there and not a zombie.
+func alive(pid int) bool {
+	if p, err := os.FindProcess(pid); err != nil || p.Signal(syscall.Signal(0)) != nil {
+		return false
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil && runtime.GOOS != "linux" || err == nil && !bytes.Contains(b, []byte("zombie"))
+}
+
+func TestClose(t *testing.T) {
+	f := newFixture(t, Config{})
+	r, out := newAttempt("wait", 0)
+	done := make(chan error)
+	go func() { done <- f.run(context.Background(), "serve", r) }()
+	<-out.flushed(r)
+	if err := f.r.Close(); err != nil {
+		t.Error(err)
+	}
+	failure(t, <-done, job.WorkerLost, "shutting down")
+	if _, err := f.r.Program("j", 0, &job.Spec{}, "", nil); err == nil {
+		t.Error("a closed runner takes jobs")
+	}
+}
+
+func TestEndWhileRunning(t *testing.T) {
+	f := newFixture(t, Config{})
+	r, out := newAttempt("wait", 0)
+	done := make(chan error)
+	go func() { done <- f.run(context.Background(), "serve", r) }()
+	<-out.flushed(r)
+	f.r.End("j")
+	failure(t, <-done, job.Cancelled, "the job has ended")
+}
+
+func TestConfig(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("no directory")
+	}
+	if _, err := New(Config{Dir: t.TempDir(), Grace: -1}); err == nil {
+		t.Error("negative grace")
+	}
+}
+
+// Children share nothing, and attempts of one child run side by side.
+func TestSideBySide(t *testing.T) {
+	f := newFixture(t, Config{})
+	var group sync.WaitGroup
+	for slot := range 8 {
+		group.Go(func() {
+			for i := range 20 {
+				r, out := newAttempt("echo", slot)
+				r.Split = &job.Split{Label: fmt.Sprint(slot, i)}
+				if err := f.run(t.Context(), "serve", r); err != nil || len(out.blocks) != 1 || out.blocks[0] != r.Split.Label {
+					t.Errorf("slot %d: %q, %v", slot, out.blocks, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// From the start of a process to the first block that it writes, and its end.
+func BenchmarkStart(b *testing.B) {
+	f := newFixture(b, Config{})
+	var first time.Duration
+	for b.Loop() {
+		began := time.Now()
+		r, out := newAttempt("echo", 0)
+		if err := f.run(b.Context(), "serve", r); err != nil {
+			b.Fatal(err)
+		}
+		<-out.wrote
+		first += time.Since(began)
+		f.r.End("j")
+	}
+	b.ReportMetric(float64(first.Microseconds())/1e3/float64(b.N), "ms/first-block")
+}
+
+func kindOf(f *job.Failure) string {
+	if f == nil {
+		return "none"
+	}
+	return f.Kind.String()
+}

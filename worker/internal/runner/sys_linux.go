@@ -1,0 +1,25 @@
+package runner
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// attributes put the child into a process group of its own, and have the kernel kill it when the thread that started it ends.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// memoryOf returns the most memory that a process had so far, in bytes; zero when that is not known.
+func memoryOf(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, b, _ = bytes.Cut(b, []byte("VmHWM:"))
+	var kb int64
+	_, _ = fmt.Sscan(string(b[:min(len(b), 64)]), &kb)
+	return kb << 10
+}

@@ -1,0 +1,20 @@
+//go:build !unix
+
+package runner
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// attributes are the defaults. The child notices the end of the worker by its connection.
+func attributes() *syscall.SysProcAttr { return nil }
+
+func memoryOf(int) int64 { return 0 }
+
+func kill(p *os.Process) { _ = p.Kill() }
+
+func dump(*os.Process) {}
+
+func killed(*exec.ExitError) string { return "" }

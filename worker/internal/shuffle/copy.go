@@ -1,0 +1,67 @@
+package shuffle
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+)
+
+// Copy makes an output of another store one of this store, under the same attempt. m is its manifest and from reads its bytes. It
+// is read frame by frame in the order in which it was written, so that the hash over its content must come out as in m. An
+// error that wraps a *job.Failure of kind job.InputLost means that it could not be read or is damaged; whatever the error,
+// nothing is left of the copy.
+func (s *Store) Copy(ctx context.Context, m *job.Manifest, from Remote) error {
+	w, err := s.Create(m.Attempt)
+	if err != nil {
+		return err
+	}
+	defer w.Discard()
+	var extents []*job.Extent
+	for i := range m.Extents {
+		extents = append(extents, &m.Extents[i])
+	}
+	slices.SortFunc(extents, func(a, b *job.Extent) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
+	for _, e := range extents {
+		if err := w.copyExtent(ctx, from.run(m, e, 0, e.Bytes)); err != nil {
+			return err
+		}
+	}
+	if sum := w.seal.Sum64(); sum != m.Sum {
+		return &job.Failure{Kind: job.InputLost, Message: fmt.Sprintf("output of %s: %v: its content has hash %x, want %x", m.Attempt, record.ErrCorrupt, sum, m.Sum),
+			Lost: []job.Attempt{m.Attempt}}
+	}
+	_, err = w.Seal(ctx, m.Counters, m.Sink)
+	return err
+}
+
+func (w *Writer) copyExtent(ctx context.Context, r *run) error {
+	defer func() { _ = r.Close() }()
+	e := r.e
+	for i := 0; ctx.Err() == nil; i++ {
+		block, err := r.Next()
+		if err == io.EOF && (len(e.Blocks) == 0 || i == len(e.Blocks)) {
+			return nil
+		}
+		if err == nil && len(e.Blocks) > 0 && i >= len(e.Blocks) || err == io.EOF {
+			return r.lost(fmt.Errorf("%w: frame %d of %d blocks", record.ErrCorrupt, i, len(e.Blocks)))
+		}
+		if err != nil {
+			return err
+		}
+		records, first := 0, []byte(nil)
+		switch {
+		case len(e.Blocks) > 0:
+			records, first = int(e.Blocks[i].Records), append([]byte{}, e.Blocks[i].First...)
+		case i == 0: // how the records are spread over the frames is known to nobody
+			records = int(e.Records)
+		}
+		if err := w.Append(e.Port, e.Run, e.Part, block, records, first); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,47 @@
+package shuffle
+
+import "fmt"
+
+// CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve, or when the outputs
+// have reached the quota.
+func (s *Store) CheckSpace(need int64) error {
+	s.mu.Lock()
+	err := s.overQuota(0)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.db.Check(need)
+}
+
+// Free returns how many bytes outputs may still take: what the disk has beyond the reserve, or the quota leaves if that is less.
+func (s *Store) Free() (int64, error) {
+	free, err := s.free(s.dir)
+	free -= max(s.reserve, 0)
+	if s.quota > 0 {
+		s.mu.Lock()
+		free = min(free, s.quota-s.used)
+		s.mu.Unlock()
+	}
+	return max(free, 0), err
+}
+
+// take counts n bytes more against the quota.
+func (s *Store) take(n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.overQuota(n); err != nil {
+		return err
+	}
+	s.used += n
+	return nil
+}
+
+// overQuota returns an error when n bytes more are not below the quota. The caller holds mu.
+func (s *Store) overQuota(n int64) error {
+	if s.quota <= 0 || s.used+n < s.quota {
+		return nil
+	}
+	return fmt.Errorf("%w: outputs in %s take %.1f MB of a quota of %.1f MB; drop finished jobs, or raise the quota", ErrDiskFull, s.dir,
+		float64(s.used)/1e6, float64(s.quota)/1e6)
+}

@@ -1,0 +1,321 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/worker/internal/runner"
+)
+
+// Runner makes programs of jobs whose code is a file. Its methods may be called concurrently.
+type Runner interface {
+	// Program returns the code of a job for one slot. path is that of the program; empty when the job names none. env is what a
+	// process of it finds in its environment. An error that is no *job.Failure fails the attempt at hand, which is tried again.
+	Program(id job.ID, slot int, spec *job.Spec, path string, env []string) (*job.Program, error)
+	// End ends all that runs for a job, none of whose attempts run any more, and blocks until it has ended.
+	End(id job.ID)
+	// Close ends everything and returns when it has ended.
+	Close() error
+}
+
+// NodeConfig says what a worker process is. Dir, Listener and Coordinator are needed; the rest has defaults.
+type NodeConfig struct {
+	// Dir holds all that the worker keeps: outputs, scratch files, programs, and who it is. It belongs to this process alone and is
+	// made when it does not exist.
+	Dir string
+	// Slots is how many attempts run at once; zero means one per CPU.
+	Slots int
+	// Reserved is how many of the slots only interactive jobs may use.
+	Reserved int
+	// Memory is how many bytes the attempts of all slots may hold before they spill; zero means 256 MiB per slot.
+	Memory int64
+	// Zone is where the worker stands; empty means that there are no zones.
+	Zone string
+	// Tags are what the worker offers beside slots, such as gpu.
+	Tags []string
+	// Datasets are the directories that the worker offers, by the name of the dataset.
+	Datasets map[string]string
+	// Codes are the paths of programs that the worker may run. They are hashed at the start.
+	Codes []string
+	// Ships lets the worker run programs that clients send.
+	Ships bool
+	// Version is that of the worker's own program, for people.
+	Version string
+
+	// Listener is where peers and clients reach the worker. Run closes it.
+	Listener net.Listener
+	// Advertise is the address that others are told; empty means that of Listener.
+	Advertise string
+	// ServerCreds secure connections to this worker, CoordinatorCreds and PeerCreds those from it to the coordinator and to other
+	// workers; nil means that they are not secured.
+	ServerCreds, CoordinatorCreds, PeerCreds credentials.TransportCredentials
+	// Authorize says whether a call may go on, by its full method; nil lets everybody in.
+	Authorize func(ctx context.Context, method string) error
+	// Coordinator returns the address of the coordinator. It is asked again for every session, and may wait until one is known.
+	Coordinator func(ctx context.Context) (string, error)
+	// Dial opens a connection to an address; nil means TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+
+	// Runner makes programs of code. Run closes it. Nil means to run each program in a child process, which reaches files by way
+	// of a unix socket of the worker's.
+	Runner Runner
+
+	// Sync makes outputs survive a crash of the machine, not only of the process.
+	Sync bool
+	// Compress stores outputs compressed where that pays, which it does when they cross a network.
+	Compress bool
+	// Reserve is how many bytes of the disk to keep free; zero means 256 MiB, less than zero none.
+	Reserve int64
+	// Quota is how many bytes the outputs may take; zero means no limit but the disk.
+	Quota int64
+	// Drain is how long a worker that drains waits for its attempts to end and for its outputs to be taken; zero means 5 minutes.
+	Drain time.Duration
+	// Grace is how long user code may ignore the end of its context; zero means 10 s.
+	Grace time.Duration
+	// Log hears of what the worker coped with; nil means silence.
+	Log *slog.Logger
+}
+
+func (c NodeConfig) withDefaults() (NodeConfig, error) {
+	switch {
+	case c.Dir == "" || c.Listener == nil || c.Coordinator == nil:
+		return c, errors.New("worker: Dir, Listener and Coordinator must all be set")
+	case c.Slots < 0 || c.Memory < 0 || c.Quota < 0 || c.Drain < 0:
+		return c, fmt.Errorf("worker: Slots %d, Memory %d, Quota %d, Drain %v: none may be negative", c.Slots, c.Memory, c.Quota, c.Drain)
+	}
+	c.Slots = cmp.Or(c.Slots, runtime.GOMAXPROCS(0))
+	if c.Reserved < 0 || c.Reserved > c.Slots {
+		return c, fmt.Errorf("worker: Reserved %d: must be between 0 and the number of slots, %d", c.Reserved, c.Slots)
+	}
+	c.Memory = cmp.Or(c.Memory, int64(c.Slots)*256<<20)
+	c.Drain = cmp.Or(c.Drain, 5*time.Minute)
+	c.Advertise = cmp.Or(c.Advertise, c.Listener.Addr().String())
+	for _, creds := range []*credentials.TransportCredentials{&c.ServerCreds, &c.CoordinatorCreds, &c.PeerCreds} {
+		if *creds == nil {
+			*creds = insecure.NewCredentials()
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	c.Dir, err = filepath.Abs(c.Dir)
+	return c, err
+}
+
+// Node is the life of one worker process: a Worker that serves its peers and clients, and obeys a coordinator that it finds
+// again for as long as it lives.
+type Node struct {
+	cfg   NodeConfig
+	name  string
+	log   *slog.Logger
+	self  *self
+	w     *Worker
+	peers *peers
+	coord *coordinator
+	jobs  *jobs
+	files *files
+	local net.Listener // where child processes reach files; nil without them
+	out   *outbox
+	drops *drops
+
+	unlisten func() error // removes it
+
+	drain      chan struct{} // closed by Drain
+	drainNow   func()        // closes it
+	drained    chan struct{} // closed when the coordinator needs nothing any more of what is held
+	drainedNow func()        // closes it
+	chores     sync.WaitGroup
+}
+
+// NewNode opens the directory and hashes the programs. It fails when the directory is in use or its disk is full, and when a
+// program or the directory of a dataset cannot be read. Run then does the work; a Node that is not run is closed by Close.
+func NewNode(cfg NodeConfig) (_ *Node, err error) {
+	cfg, err = cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, drain: make(chan struct{}), drained: make(chan struct{})}
+	n.drainNow = sync.OnceFunc(func() { close(n.drain) })
+	n.drainedNow = sync.OnceFunc(func() { close(n.drained) })
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("worker: %w; choose a directory that can be made and written", err)
+	}
+	if n.self, err = loadSelf(cfg.Dir); err != nil {
+		return nil, err
+	}
+	n.name = n.self.ID + "-" + randomName(6)
+	n.log = cfg.Log.With("worker", n.name)
+	n.out, n.drops = newOutbox(), newDrops()
+	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
+		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
+	})
+	n.coord = &coordinator{find: cfg.Coordinator, dial: func(address string) (*grpc.ClientConn, error) { return n.dial(address, cfg.CoordinatorCreds) }}
+	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Ships)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w", n.name, err)
+	}
+	n.jobs = newJobs(n.coord, code, cfg.Runner)
+	if n.files, err = newFiles(n.name, cfg.Datasets, n.coord, n.peers); err != nil {
+		return nil, fmt.Errorf("worker %s: %w", n.name, err)
+	}
+	n.w, err = New(Config{
+		Name: n.name, Dir: cfg.Dir, Slots: cfg.Slots, Memory: cfg.Memory, Sync: cfg.Sync, Compress: cfg.Compress, Reserve: cfg.Reserve,
+		Quota: cfg.Quota, Drain: 0, Grace: cfg.Grace, Log: cfg.Log, Spec: n.jobs.spec, Program: n.jobs.program, Reporter: reporter{n},
+		Peer: n.peers.outputs,
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.files.close())
+	}
+	if cfg.Runner == nil {
+		err = n.runChildren()
+	}
+	if err = errors.Join(err, n.self.save()); err != nil {
+		return nil, errors.Join(fmt.Errorf("worker %s: %w", n.name, err), n.Close())
+	}
+	return n, nil
+}
+
+// runChildren has programs run in child processes.
+func (n *Node) runChildren() (err error) {
+	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Check: n.w.store.CheckSpace, Log: n.log})
+	if err != nil {
+		return err
+	}
+	if n.local, n.unlisten, err = listenLocal(n.cfg.Dir); err == nil {
+		n.jobs.files = "unix:" + n.local.Addr().String()
+	}
+	return err
+}
+
+// Name returns the name of this process among the workers. Every start has another.
+func (n *Node) Name() string { return n.name }
+
+// Drain has the worker take no new attempts, end those it runs, hand over the outputs that others need, and leave; then Run returns.
+// It does not block.
+func (n *Node) Drain() { n.drainNow() }
+
+// dial returns a connection to another process, which is made when it is used.
+func (n *Node) dial(address string, creds credentials.TransportCredentials, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	opts = append(append(wire.DialOptions(), grpc.WithTransportCredentials(creds), connectParams), opts...)
+	if n.cfg.Dial != nil {
+		opts = append(opts, grpc.WithContextDialer(n.cfg.Dial))
+	}
+	return grpc.NewClient("passthrough:///"+address, opts...)
+}
+
+// Run works until outer ends, which cancels what runs, or until the worker has drained. It returns nil then, and otherwise what made
+// going on impossible: that the worker belongs to another cluster, or that nobody can reach it. Everything is closed when it
+// returns. It is called once.
+func (n *Node) Run(outer context.Context) error {
+	ctx, end := context.WithCancelCause(outer)
+	defer end(nil)
+	serving, servers := n.serve(end)
+	var work errgroup.Group
+	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	work.Go(func() error { return n.w.Run(working) })
+	var family errgroup.Group
+	family.Go(func() error { end(n.obey(ctx)); return nil })
+	family.Go(func() error {
+		select {
+		case <-n.drain:
+			n.leave(ctx)
+			end(errLeft)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	_ = family.Wait()
+
+	stopWork()
+	err := n.peers.close() // so that no attempt waits for one
+	_ = work.Wait()
+	n.chores.Wait()
+	for _, s := range servers {
+		s.Stop()
+	}
+	_ = serving.Wait()
+	if why := context.Cause(ctx); outer.Err() == nil && !errors.Is(why, errLeft) {
+		err = errors.Join(why, err)
+	}
+	return errors.Join(err, n.Close())
+}
+
+// errLeft means that the worker has drained.
+var errLeft = errors.New("worker left")
+
+// Close closes a Node that was not run.
+func (n *Node) Close() error {
+	var err error
+	if n.jobs.runner != nil {
+		err = n.jobs.runner.Close()
+	}
+	if n.local != nil {
+		err = errors.Join(err, n.unlisten())
+	}
+	return errors.Join(err, n.peers.close(), n.coord.close(), n.files.close(), n.w.Close())
+}
+
+// serve starts to serve. A listener that fails ends the node.
+func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Server) {
+	var serving errgroup.Group
+	start := func(s *grpc.Server, l net.Listener) *grpc.Server {
+		serving.Go(func() error {
+			if err := s.Serve(l); err != nil {
+				end(fmt.Errorf("worker %s: serve %s: %w", n.name, l.Addr(), err))
+			}
+			return nil
+		})
+		return s
+	}
+	servers := []*grpc.Server{start(n.server(), n.cfg.Listener)}
+	if n.local != nil {
+		servers = append(servers, start(n.localServer(), n.local))
+	}
+	return &serving, servers
+}
+
+// leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, or when
+// Drain has passed.
+func (n *Node) leave(ctx context.Context) {
+	n.log.Info("draining")
+	n.w.Drain()
+	patient, cancel := context.WithTimeout(ctx, n.cfg.Drain)
+	defer cancel()
+	select {
+	case <-n.drained:
+	case <-patient.Done():
+	}
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for patient.Err() == nil && (len(n.w.Progress()) > 0 || !n.out.empty()) {
+		select {
+		case <-look.C:
+		case <-patient.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if patient.Err() != nil {
+		n.log.Warn("leaves before all was handed over", "after", n.cfg.Drain, "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()))
+	}
+	n.out.leave(ctx)
+	n.log.Info("left")
+}

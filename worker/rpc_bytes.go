@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+// remoteBytes are stored bytes that another worker holds, read from front to back. Their first piece is asked for together
+// with those of others that nobody has read yet: a reducer opens all of its runs before it reads the first. Each further piece is
+// asked for while the reader is busy with the one before.
+type remoteBytes struct {
+	r      *remoteOutputs
+	a      job.Attempt
+	inline bool
+	off    int64 // of what was not asked for yet
+	end    int64
+	size   int64 // of a piece
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	pos   int64  // of have
+	have  []byte // fetched, not read yet
+	whole []byte // the buffer that have is the end of; nil when others use it too
+	next  chan fetched
+	alone bool // next comes from a goroutine of its own
+}
+
+// fetched is what became of a piece. shared means that its buffer has those of others too, and alone that it must be asked for
+// again, without others.
+type fetched struct {
+	data          []byte
+	shared, alone bool
+	err           error
+}
+
+// bytes is a shuffle.Remote.
+func (r *remoteOutputs) bytes(a job.Attempt, inline bool, from, to int64) shuffle.Bytes {
+	b := &remoteBytes{r: r, a: a, inline: inline, off: from, pos: from, end: to, size: record.ReadAhead}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	r.mu.Lock()
+	r.unread[b] = true
+	r.order = append(r.order, b)
+	r.mu.Unlock()
+	return b
+}
+
+// ReadAhead bounds what is held: a piece that is read, and one on its way.
+func (b *remoteBytes) ReadAhead(bytes int) {
+	b.r.mu.Lock() // others may be about to ask for its first piece
+	defer b.r.mu.Unlock()
+	b.size = int64(min(max(bytes/2, 4<<10), maxRead))
+}
+
+// Close ends what was asked for.
+func (b *remoteBytes) Close() error {
+	b.cancel()
+	b.r.mu.Lock()
+	b.r.forget(b)
+	b.r.mu.Unlock()
+	if b.alone {
+		<-b.next
+	}
+	b.next, b.alone = nil, false
+	b.have, b.off, b.pos = nil, b.end, b.end
+	return nil
+}
+
+// forget takes b off those that are not read. The caller holds mu.
+func (r *remoteOutputs) forget(b *remoteBytes) {
+	delete(r.unread, b)
+	if len(r.unread) == 0 {
+		r.order = nil
+	}
+}
+
+func (b *remoteBytes) ReadAt(p []byte, off int64) (n int, err error) {
+	if off != b.pos {
+		return 0, fmt.Errorf("read at %d, the position is %d", off, b.pos)
+	}
+	for n < len(p) {
+		if len(b.have) == 0 {
+			if b.pos == b.end {
+				return n, io.EOF
+			}
+			if b.have, err = b.piece(); err != nil {
+				return n, err
+			}
+		}
+		k := copy(p[n:], b.have)
+		n, b.pos, b.have = n+k, b.pos+int64(k), b.have[k:]
+		if len(b.have) == 0 {
+			b.reuse()
+		}
+	}
+	return n, nil
+}
+
+// reuse gives the buffer away for the next piece of whoever needs one.
+func (b *remoteBytes) reuse() {
+	if whole := b.whole; whole != nil {
+		b.have, b.whole = nil, nil
+		pieceBuffers.Put(&whole)
+	}
+}
+
+// piece returns the next piece and asks for the one behind it.
+func (b *remoteBytes) piece() ([]byte, error) {
+	b.r.mu.Lock()
+	var group []*remoteBytes
+	var pieces []*layshaftv1.Piece
+	if b.r.unread[b] {
+		group, pieces = b.r.gather(b)
+	}
+	b.r.mu.Unlock()
+	if group != nil {
+		b.r.readTogether(group, pieces)
+	}
+	if b.next == nil {
+		b.start()
+	}
+	got := <-b.next
+	b.next, b.alone = nil, false
+	if got.alone {
+		b.off = b.pos
+		got.data, got.err = b.r.read(b.ctx, []*layshaftv1.Piece{b.take()}, b.a)
+	}
+	if got.err == nil && b.off < b.end {
+		b.start()
+	}
+	if !got.shared {
+		b.whole = got.data
+	}
+	return got.data, got.err
+}
+
+// start asks for the next piece. The goroutine ends with the call, which Close cancels and waits for.
+func (b *remoteBytes) start() {
+	next := make(chan fetched, 1)
+	piece := b.take()
+	go func() {
+		data, err := b.r.read(b.ctx, []*layshaftv1.Piece{piece}, b.a)
+		next <- fetched{data: data, err: err}
+	}()
+	b.next, b.alone = next, true
+}
+
+// take returns the next piece, which counts as asked for.
+func (b *remoteBytes) take() *layshaftv1.Piece {
+	n := min(b.size, b.end-b.off)
+	p := &layshaftv1.Piece{Attempt: wire.AttemptToProto(b.a), Inline: b.inline, Offset: b.off, Length: n}
+	b.off += n
+	return p
+}
+
+// maxPieces is how many pieces one call asks for.
+const maxPieces = 4096
+
+// gather returns b and those of the unread behind it whose first pieces fit into one call with its own, and these pieces. Their
+// pieces are on their way from now on. The caller holds mu.
+func (r *remoteOutputs) gather(b *remoteBytes) (group []*remoteBytes, pieces []*layshaftv1.Piece) {
+	total, skip := int64(0), true
+	rest := r.order[:0]
+	for _, x := range r.order {
+		if !r.unread[x] {
+			continue
+		}
+		skip = skip && x != b
+		n := min(x.size, x.end-x.off)
+		if skip || x != b && (total+n > maxRead || len(group) == maxPieces) {
+			rest = append(rest, x)
+			continue
+		}
+		total += n
+		x.next = make(chan fetched, 1)
+		group, pieces = append(group, x), append(pieces, x.take())
+		delete(r.unread, x)
+	}
+	clear(r.order[len(rest):])
+	r.order = rest
+	return group, pieces
+}
+
+// readTogether asks for the first pieces of group and hands each its own.
+func (r *remoteOutputs) readTogether(group []*remoteBytes, pieces []*layshaftv1.Piece) {
+	data, err := r.read(context.Background(), pieces, group[0].a)
+	for i, b := range group {
+		n := pieces[i].GetLength()
+		switch {
+		case err == nil:
+			b.next <- fetched{data: data[:n:n], shared: len(group) > 1}
+			data = data[n:]
+		case len(group) > 1:
+			b.next <- fetched{alone: true}
+		default:
+			b.next <- fetched{err: err}
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// files are the datasets of this worker, the clients that lend it theirs, and the ways to all others.
+type files struct {
+	remote.Router
+	coord *coordinator
+	peers *peers
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	asked   time.Time           // when holders was
+	holders map[string][]string // workers by dataset
+}
+
+// holdersFresh is how long the coordinator is not asked again who holds what.
+const holdersFresh = time.Second
+
+// newFiles opens the directories of datasets.
+func newFiles(worker string, datasets map[string]string, coord *coordinator, peers *peers) (*files, error) {
+	f := &files{coord: coord, peers: peers}
+	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: f.find, Lenders: &remote.Lenders{}}
+	for name, dir := range datasets {
+		if name == "" || strings.ContainsAny(name, "/@") {
+			return nil, errors.Join(fmt.Errorf("dataset %q: its name must not be empty, nor have / or @ in it", name), f.close())
+		}
+		v, err := remote.OpenVolume(dir, worker)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("dataset %s: %w", name, err), f.close())
+		}
+		f.Datasets[name] = v
+	}
+	return f, nil
+}
+
+func (f *files) names() []string { return slices.Sorted(maps.Keys(f.Datasets)) }
+
+func (f *files) close() error {
+	var err error
+	for _, v := range f.Datasets {
+		err = errors.Join(err, v.Close())
+	}
+	return err
+}
+
+// holdersOf returns the workers that hold a dataset.
+func (f *files) holdersOf(ctx context.Context, dataset string) ([]string, error) {
+	f.mu.Lock()
+	holders, fresh := f.holders[dataset], time.Since(f.asked) < holdersFresh && f.holders != nil
+	f.mu.Unlock()
+	if fresh {
+		return holders, nil
+	}
+	all, err := f.ask(ctx)
+	return all[dataset], err
+}
+
+// ask has the coordinator say who holds what, and where.
+func (f *files) ask(ctx context.Context) (holders map[string][]string, err error) {
+	conn, err := f.coord.current()
+	if err != nil {
+		return nil, err
+	}
+	list, err := layshaftv1.NewCoordinatorServiceClient(conn).ListWorkers(ctx, &layshaftv1.ListWorkersRequest{})
+	if err != nil {
+		return nil, wire.FromStatus(err)
+	}
+	holders = map[string][]string{}
+	addresses := map[string]string{}
+	for _, w := range list.GetWorkers() {
+		h := w.GetHello()
+		addresses[h.GetWorker()] = h.GetAddress()
+		for _, name := range h.GetDatasets() {
+			holders[name] = append(holders[name], h.GetWorker())
+		}
+	}
+	f.peers.know(addresses)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holders, f.asked = holders, time.Now()
+	return holders, nil
+}
+
+// peer returns the files of another worker.
+func (f *files) peer(ctx context.Context, worker string) (remote.Caller, error) {
+	conn := f.peers.conn(worker)
+	if conn == nil {
+		if _, err := f.ask(ctx); err != nil {
+			return nil, err
+		}
+		conn = f.peers.conn(worker)
+	}
+	if conn == nil {
+		return nil, errors.New("the coordinator does not know it")
+	}
+	return remote.Conn(conn), nil
+}
+
+// find has the coordinator list the files of a dataset.
+func (f *files) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	conn, err := f.coord.current()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).FindFiles(ctx, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob})
+	var found []*layshaftv1.FileInfo
+	for err == nil {
+		var part *layshaftv1.FindFilesResponse
+		if part, err = stream.Recv(); err == nil {
+			found = append(found, part.GetFiles()...)
+		}
+	}
+	if err == io.EOF {
+		return found, nil
+	}
+	return nil, wire.FromStatus(err)
+}
+
+// socketLimit is how long the path of a unix socket may be everywhere.
+const socketLimit = 100
+
+// listenLocal opens a unix socket that only this user can reach: in dir, or in a temporary directory when dir's path is too long.
+// close removes it.
+func listenLocal(dir string) (l net.Listener, remove func() error, err error) {
+	dir = filepath.Join(dir, "files")
+	if len(dir)+len("/socket") > socketLimit {
+		if dir, err = os.MkdirTemp("", "layshaft-"); err != nil {
+			return nil, nil, err
+		}
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	if err := errors.Join(remove(), os.Mkdir(dir, 0o700)); err != nil {
+		return nil, nil, err
+	}
+	l, err = net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	return l, remove, nil
+}

@@ -1,0 +1,266 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+const (
+	callLimit   = time.Minute // for one call; that the peer lives is seen by keepalive
+	callsAtOnce = 8           // calls to one peer at a time
+	maxAhead    = 1000        // attempts of one GetManifest
+	maxParts    = 400_000     // manifests of one partition that wait to be used
+)
+
+// retryAfter are the waits before an unreachable peer is tried again.
+var retryAfter = []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond}
+
+// remoteOutputs reads the outputs of another worker.
+type remoteOutputs struct {
+	name   string
+	client layshaftv1.WorkerServiceClient
+	calls  chan struct{} // held by calls
+	seen   *manifestCache
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	parts  map[partOf]*job.Manifest // asked for ahead: manifests with the extents of one partition
+	unread map[*remoteBytes]bool    // whose first piece nobody has asked for
+	order  []*remoteBytes           // those, in the order in which they were made; others may be among them
+}
+
+// partOf names one partition of an attempt's output.
+type partOf struct {
+	a          job.Attempt
+	port, part int
+}
+
+// Remote returns the outputs that the worker called name holds, read over conn. A manifest is asked for once. Runs are read in
+// pieces, one ahead of the reader, and the first pieces of many runs come in one call. When the worker cannot be reached
+// for about two seconds, outputs count as lost. Reads block; closing a run ends what it has asked for.
+func Remote(conn grpc.ClientConnInterface, name string) Outputs {
+	return newRemote(conn, name, newManifestCache())
+}
+
+func newRemote(conn grpc.ClientConnInterface, name string, seen *manifestCache) *remoteOutputs {
+	return &remoteOutputs{name: name, client: layshaftv1.NewWorkerServiceClient(conn), calls: make(chan struct{}, callsAtOnce), seen: seen,
+		parts: map[partOf]*job.Manifest{}, unread: map[*remoteBytes]bool{}}
+}
+
+func (r *remoteOutputs) Manifest(a job.Attempt) (*job.Manifest, error) {
+	m := r.seen.get(r.name, a)
+	if m != nil {
+		return m, nil
+	}
+	err := r.fetch([]job.Attempt{a}, nil, func(_ job.Attempt, got *job.Manifest, err error) error {
+		m = got
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.seen.put(r.name, m)
+	return m, nil
+}
+
+func (r *remoteOutputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
+	key := partOf{a, port, part}
+	r.mu.Lock()
+	m := r.parts[key]
+	delete(r.parts, key)
+	r.mu.Unlock()
+	if m == nil {
+		m = r.seen.get(r.name, a)
+	}
+	if m == nil {
+		err := r.fetch([]job.Attempt{a}, &layshaftv1.Partition{Port: int64(port), Part: int64(part)}, func(_ job.Attempt, got *job.Manifest, err error) error {
+			m = got
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return shuffle.Remote(r.bytes).Runs(m, port, part), nil
+}
+
+func (r *remoteOutputs) All(a job.Attempt, port int) ([]job.RunReader, error) {
+	m, err := r.Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	return shuffle.Remote(r.bytes).All(m, port), nil
+}
+
+func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader, error) {
+	m, err := r.Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	return shuffle.Remote(r.bytes).Range(m, port, lo, hi), nil
+}
+
+// ahead fetches what Runs, or Manifest when port is negative, will be called for. What fails is left to those.
+func (r *remoteOutputs) ahead(as []job.Attempt, port, part int) {
+	var only *layshaftv1.Partition
+	if port >= 0 {
+		only = &layshaftv1.Partition{Port: int64(port), Part: int64(part)}
+	}
+	var missing []job.Attempt
+	for _, a := range as {
+		if r.seen.get(r.name, a) == nil {
+			missing = append(missing, a)
+		}
+	}
+	if len(missing) < 2 {
+		return
+	}
+	for len(missing) > 0 {
+		n := min(len(missing), maxAhead)
+		err := r.fetch(missing[:n], only, func(a job.Attempt, m *job.Manifest, err error) error {
+			switch {
+			case err != nil: // Runs or Manifest will say so
+			case only == nil:
+				r.seen.put(r.name, m)
+			default:
+				r.mu.Lock()
+				if len(r.parts) > maxParts {
+					clear(r.parts) // left by attempts that failed
+				}
+				r.parts[partOf{a, port, part}] = m
+				r.mu.Unlock()
+			}
+			return nil
+		})
+		if err != nil {
+			return
+		}
+		missing = missing[n:]
+	}
+}
+
+// fetch asks for manifests and hands each of them to got, in order, until that returns an error. An attempt is handed over once.
+func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got func(a job.Attempt, m *job.Manifest, err error) error) error {
+	done := 0
+	return r.try(context.Background(), as[0], func(ctx context.Context) error {
+		req := &layshaftv1.GetManifestRequest{Only: only}
+		for _, a := range as[done:] {
+			req.Attempts = append(req.Attempts, wire.AttemptToProto(a))
+		}
+		stream, err := r.client.GetManifest(ctx, req, grpc.WaitForReady(false))
+		if err != nil {
+			return err
+		}
+		var data []byte
+		for done < len(as) {
+			p, err := stream.Recv()
+			if err == io.EOF {
+				return fmt.Errorf("%d of %d manifests came", done, len(as))
+			}
+			if err != nil {
+				return err
+			}
+			if data = append(data, p.GetData()...); len(data) > maxManifest {
+				return fmt.Errorf("manifest of %s: more than %d bytes", as[done], maxManifest)
+			}
+			if !p.GetEnd() {
+				continue
+			}
+			a := as[done]
+			m, err := decodeManifest(a, p.GetGone(), data)
+			done, data = done+1, nil
+			if err := got(a, m, r.failure(a, err)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func decodeManifest(a job.Attempt, gone string, data []byte) (*job.Manifest, error) {
+	if gone != "" {
+		return nil, errors.New(gone)
+	}
+	m, err := shuffle.DecodeManifest(data)
+	if err == nil && m.Attempt != a {
+		err = fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, m.Attempt)
+	}
+	return m, err
+}
+
+// maxManifest is how large a manifest may be that another worker sends, in bytes.
+const maxManifest = 1 << 30
+
+// read asks for pieces and returns their bytes, one behind the other.
+func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of job.Attempt) (data []byte, err error) {
+	var want int64
+	for _, p := range pieces {
+		want += p.GetLength()
+	}
+	err = r.try(ctx, of, func(ctx context.Context) error {
+		resp, err := r.client.ReadOutput(ctx, &layshaftv1.ReadOutputRequest{Pieces: pieces}, grpc.WaitForReady(false), grpc.ForceCodecV2(newPieceCodec()))
+		if data = resp.GetData(); err == nil && int64(len(data)) != want {
+			err = fmt.Errorf("%w: %d bytes came, not %d", record.ErrCorrupt, len(data), want)
+		}
+		return err
+	})
+	return data, err
+}
+
+// try makes a call, and again when the peer cannot be reached or cannot answer now. The error is a *job.Failure, in which the output of
+// a is lost unless it says otherwise.
+func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx context.Context) error) error {
+	select {
+	case r.calls <- struct{}{}:
+		defer func() { <-r.calls }()
+	case <-ctx.Done():
+		return r.failure(a, context.Cause(ctx))
+	}
+	for i := 0; ; i++ {
+		limited, cancel := context.WithTimeout(ctx, callLimit)
+		err := call(limited)
+		cancel()
+		code := status.Code(err)
+		if again := code == codes.Unavailable || code == codes.ResourceExhausted; !again || i == len(retryAfter) {
+			return r.failure(a, err)
+		}
+		wait := time.NewTimer(retryAfter[i])
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return r.failure(a, err)
+		}
+	}
+}
+
+// failure turns an error of a call into a *job.Failure, and keeps nil.
+func (r *remoteOutputs) failure(a job.Attempt, err error) error {
+	if err == nil {
+		return nil
+	}
+	var f *job.Failure
+	if errors.As(wire.FromStatus(err), &f) {
+		return f
+	}
+	what := fmt.Sprintf("worker %s: %v", r.name, wire.FromStatus(err))
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented, codes.Internal:
+		return &job.Failure{Kind: job.Transient, Message: what} // the output itself may be well
+	}
+	return lost(a, what)
+}

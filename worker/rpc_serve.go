@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+const (
+	maxRead  = 1 << 20  // bytes of one ReadOutput
+	maxReads = 64 << 20 // bytes of all ReadOutput calls at work at a time
+)
+
+// outputServer serves the outputs of a store to peers and clients.
+type outputServer struct {
+	store *shuffle.Store
+	reads *semaphore.Weighted
+	lost  func(a job.Attempt) // hears of outputs that are held but damaged
+}
+
+func newOutputServer(store *shuffle.Store, lost func(a job.Attempt)) *outputServer {
+	return &outputServer{store, semaphore.NewWeighted(maxReads), lost}
+}
+
+// getManifest answers GetManifest.
+func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func(*layshaftv1.GetManifestResponse) error) error {
+	for _, p := range req.GetAttempts() {
+		a, err := wire.AttemptFromProto(p)
+		if err != nil {
+			return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+		}
+		m, err := s.store.Manifest(a)
+		if err != nil {
+			s.damaged(a)
+			if err := send(&layshaftv1.GetManifestResponse{Gone: err.Error(), End: true}); err != nil {
+				return err
+			}
+			continue
+		}
+		if only := req.GetOnly(); only != nil {
+			m = &job.Manifest{Attempt: a, Segment: m.Segment, Extents: shuffle.Part(m, int(only.GetPort()), int(only.GetPart()))}
+		}
+		for data := shuffle.AppendManifest(nil, m); len(data) > 0; {
+			n := min(len(data), wire.PieceSize)
+			if err := send(&layshaftv1.GetManifestResponse{Data: data[:n], End: n == len(data)}); err != nil {
+				return err
+			}
+			data = data[n:]
+		}
+	}
+	return nil
+}
+
+// readOutput answers ReadOutput. It waits while too much is being read.
+func (s *outputServer) readOutput(ctx context.Context, req *layshaftv1.ReadOutputRequest) (*layshaftv1.ReadOutputResponse, error) {
+	pieces := make([]shuffle.Piece, len(req.GetPieces()))
+	var total int64
+	for i, p := range req.GetPieces() {
+		a, err := wire.AttemptFromProto(p.GetAttempt())
+		if err != nil {
+			return nil, fmt.Errorf("%w: piece %d: %w", wire.ErrInvalid, i, err)
+		}
+		n := p.GetLength()
+		if n < 0 || n > maxRead || total+n > maxRead || p.GetOffset() < 0 {
+			return nil, fmt.Errorf("%w: piece %d of %s: %d bytes at %d; all pieces of a call together are at most %d bytes", wire.ErrInvalid, i, a, n, p.GetOffset(), maxRead)
+		}
+		total += n
+		pieces[i] = shuffle.Piece{Attempt: a, Inline: p.GetInline(), Offset: p.GetOffset(), Length: n}
+	}
+	if err := s.reads.Acquire(ctx, total); err != nil {
+		return nil, err
+	}
+	defer s.reads.Release(total)
+	data := pieceBuffers.Get(int(total))
+	err := s.store.Read(pieces, *data)
+	if err == nil {
+		return &layshaftv1.ReadOutputResponse{Data: *data}, nil
+	}
+	pieceBuffers.Put(data)
+	var f *job.Failure
+	if !errors.As(err, &f) {
+		return nil, fmt.Errorf("%w: %w", wire.ErrUnavailable, err) // such as too many open files
+	}
+	for _, a := range f.Lost {
+		s.damaged(a)
+	}
+	return nil, err
+}
+
+// damaged reports an output that should be there.
+func (s *outputServer) damaged(a job.Attempt) {
+	if s.lost != nil && s.store.Holds(a) {
+		s.lost(a)
+	}
+}

@@ -1,0 +1,357 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"github.com/layshaft/layshaft/worker/internal/shuffle"
+)
+
+const (
+	helloWait  = 10 * time.Second       // for the coordinator to be found and to answer
+	helloBatch = 10_000                 // attempts in one message
+	minPause   = 100 * time.Millisecond // between sessions
+	maxPause   = 5 * time.Second
+	everyBeat  = 2500 * time.Millisecond // when a lease lasts for ever
+	maxCopies  = 2                       // outputs copied from other workers at a time
+)
+
+type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
+
+// obey has one session with the coordinator after the other until ctx ends, the worker has left, or it turns out to belong to
+// another cluster.
+func (n *Node) obey(ctx context.Context) error {
+	copies := make(chan struct{}, maxCopies)
+	pause, silent := minPause, false
+	for {
+		welcomed, err := n.session(ctx, copies)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == errLeft {
+			return err
+		}
+		if errors.Is(err, wire.ErrOtherCluster) {
+			return fmt.Errorf("worker %s: %w", n.name, err)
+		}
+		if welcomed {
+			pause, silent = minPause, false
+		}
+		if !silent {
+			n.log.Warn("no session with the coordinator", "err", err)
+			silent = true
+		}
+		wait := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+var errNoWelcome = fmt.Errorf("the coordinator did not answer within %v", helloWait)
+
+// session finds the coordinator, joins, and does what it asks until the stream breaks.
+func (n *Node) session(ctx context.Context, copies chan struct{}) (welcomed bool, err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	late := time.AfterFunc(helloWait, func() { end(errNoWelcome) })
+	defer late.Stop()
+	stream, welcome, err := n.join(ctx)
+	if err == nil && !late.Stop() {
+		err = errNoWelcome
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return false, wire.FromStatus(err)
+	}
+	n.log.Info("joined", "epoch", welcome.GetEpoch(), "lease", time.Duration(welcome.GetLeaseNanos()))
+	n.out.begin()
+	heard := make(chan error, 1)
+	go func() { heard <- n.listen(ctx, stream, copies) }()
+	err, ended := n.talk(stream, time.Duration(welcome.GetLeaseNanos()), heard)
+	end(err)
+	if !ended {
+		<-heard
+	}
+	n.out.end()
+	return true, wire.FromStatus(err)
+}
+
+// join opens the stream, says hello and returns the answer.
+func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error) {
+	conn, err := n.coord.connect(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
+	}
+	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.dropIdle()
+	for _, hello := range n.hellos() {
+		if err := stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}}); err != nil {
+			break // Recv knows why
+		}
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		return nil, nil, err
+	}
+	welcome := m.GetWelcome()
+	if welcome == nil {
+		return nil, nil, fmt.Errorf("the coordinator answered hello with %T", m.GetAsk())
+	}
+	cluster, epoch := n.self.belongs()
+	switch {
+	case cluster != "" && cluster != welcome.GetCluster():
+		return nil, nil, fmt.Errorf("%w: %s belongs to cluster %s, the coordinator to %s; join the worker's own coordinator, or give it an empty data directory",
+			wire.ErrOtherCluster, n.cfg.Dir, cluster, welcome.GetCluster())
+	case welcome.GetEpoch() < epoch:
+		return nil, nil, fmt.Errorf("%w: the coordinator is of epoch %d, this worker obeys one of epoch %d; stop the one that works on an old copy of the data directory",
+			wire.ErrStaleEpoch, welcome.GetEpoch(), epoch)
+	}
+	if err := n.self.obey(welcome.GetCluster(), welcome.GetEpoch()); err != nil {
+		return nil, nil, err
+	}
+	n.peers.know(welcome.GetPeers())
+	return stream, welcome, nil
+}
+
+// hellos returns what the worker says of itself, in as many messages as it takes.
+func (n *Node) hellos() []*layshaftv1.Hello {
+	cluster, epoch := n.self.belongs()
+	first := &layshaftv1.Hello{
+		Worker: n.name, Id: n.self.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, Version: n.cfg.Version, Tags: n.cfg.Tags, Datasets: n.files.names(),
+		Codes: n.jobs.code.given(), Ships: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
+		Loaders: loaders(),
+	}
+	select {
+	case <-n.drain:
+		first.Draining = true
+	default:
+	}
+	// What is held is looked at first: an output that is sealed meanwhile is reported, and must not count as one that was.
+	var held []job.Attempt
+	for _, id := range n.w.Jobs() {
+		held = append(held, n.w.Held(id)...)
+	}
+	running := n.running()
+	open := make(map[job.Attempt]bool, len(running))
+	for _, a := range running {
+		open[a] = true
+	}
+	held = slices.DeleteFunc(held, func(a job.Attempt) bool { return open[a] })
+	hellos := []*layshaftv1.Hello{first}
+	for _, list := range [][]job.Attempt{held, running} {
+		for batch := range slices.Chunk(list, helloBatch) {
+			h := hellos[len(hellos)-1]
+			if len(h.Held)+len(h.Running) > 0 {
+				h.More = true
+				h = &layshaftv1.Hello{}
+				hellos = append(hellos, h)
+			}
+			for _, a := range batch {
+				if open[a] {
+					h.Running = append(h.Running, wire.AttemptToProto(a))
+				} else {
+					h.Held = append(h.Held, wire.AttemptToProto(a))
+				}
+			}
+		}
+	}
+	return hellos
+}
+
+// running returns the attempts that were launched and whose reports are not acknowledged, each once.
+func (n *Node) running() []job.Attempt {
+	as := n.drops.running()
+	for _, r := range n.w.Progress() {
+		as = append(as, r.Attempt)
+	}
+	return unique(append(as, n.out.unacknowledged()...))
+}
+
+func unique(as []job.Attempt) []job.Attempt {
+	seen := make(map[job.Attempt]bool, len(as))
+	return slices.DeleteFunc(as, func(a job.Attempt) bool {
+		again := seen[a]
+		seen[a] = true
+		return again
+	})
+}
+
+// talk says what there is to say, and heartbeats, until the stream breaks; ended is true when listen told it.
+func (n *Node) talk(stream workStream, lease time.Duration, heard <-chan error) (err error, ended bool) {
+	every := everyBeat
+	if lease > 0 {
+		every = lease / 4
+	}
+	beat := time.NewTicker(max(every, time.Millisecond))
+	defer beat.Stop()
+	drain := n.drain
+	for {
+		select {
+		case err := <-heard:
+			return err, true
+		case <-n.out.wake:
+			for _, m := range n.out.next() {
+				if err := stream.Send(m); err != nil {
+					return recvError(heard, err)
+				}
+				if m.GetLeaving() != nil {
+					_ = stream.CloseSend()
+					<-heard
+					return errLeft, true
+				}
+			}
+		case <-beat.C:
+			if err := stream.Send(n.heartbeat()); err != nil {
+				return recvError(heard, err)
+			}
+		case <-drain:
+			drain = nil
+			n.out.drain()
+		}
+	}
+}
+
+// recvError returns why a stream broke that could not be written: reading it tells.
+func recvError(heard <-chan error, err error) (error, bool) {
+	if err == io.EOF {
+		return <-heard, true
+	}
+	return err, false
+}
+
+func (n *Node) heartbeat() *layshaftv1.WorkRequest {
+	h := &layshaftv1.Heartbeat{}
+	h.FreeBytes, _ = n.w.store.Free() // zero when not known
+	told := map[job.Attempt]bool{}
+	for _, r := range n.w.Progress() {
+		told[r.Attempt] = true
+		h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(r.Attempt), Records: r.Records, Bytes: r.Bytes, Spilled: r.Spilled})
+	}
+	for _, a := range n.running() {
+		if !told[a] {
+			h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(a)})
+		}
+	}
+	return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}}
+}
+
+// listen does what the coordinator asks until the stream ends, and returns why. It does not wait for anything else.
+func (n *Node) listen(ctx context.Context, stream workStream, copies chan struct{}) error {
+	for {
+		m, err := stream.Recv()
+		if err == io.EOF {
+			return errors.New("the coordinator ended the session")
+		}
+		if err != nil {
+			return err
+		}
+		if err := n.do(ctx, m, copies); err != nil {
+			n.log.Error("the coordinator asked for something that makes no sense", "err", err)
+		}
+	}
+}
+
+// do does one thing that the coordinator asks.
+func (n *Node) do(ctx context.Context, m *layshaftv1.WorkResponse, copies chan struct{}) error {
+	on := func(p *layshaftv1.Attempt, do func(a job.Attempt)) error {
+		a, err := wire.AttemptFromProto(p)
+		if err == nil {
+			do(a)
+		}
+		return err
+	}
+	switch ask := m.GetAsk().(type) {
+	case *layshaftv1.WorkResponse_Launch:
+		l, err := wire.LaunchFromProto(ask.Launch)
+		if err != nil {
+			return err
+		}
+		if !n.out.repeat(l.Attempt) && !n.drops.hold(*l) {
+			n.w.Launch(*l)
+		}
+	case *layshaftv1.WorkResponse_Cancel:
+		return on(ask.Cancel, func(a job.Attempt) {
+			if n.drops.cancel(a) {
+				reporter{n}.Failed(n.name, a, job.Failure{Kind: job.Cancelled, Message: "cancelled"})
+			} else {
+				n.w.Cancel(a)
+			}
+		})
+	case *layshaftv1.WorkResponse_Drop:
+		return on(ask.Drop, n.w.Drop)
+	case *layshaftv1.WorkResponse_DropJob:
+		n.dropJob(job.ID(ask.DropJob))
+	case *layshaftv1.WorkResponse_Ack:
+		return on(ask.Ack, n.out.acknowledged)
+	case *layshaftv1.WorkResponse_Drain:
+		n.Drain()
+	case *layshaftv1.WorkResponse_Drained:
+		n.drainedNow()
+	case *layshaftv1.WorkResponse_Peers:
+		n.peers.know(ask.Peers.GetAddresses())
+	case *layshaftv1.WorkResponse_Take:
+		return on(ask.Take.GetAttempt(), func(a job.Attempt) {
+			n.chores.Go(func() { n.take(ctx, job.Producer{Attempt: a, Worker: ask.Take.GetWorker()}, copies) })
+		})
+	case *layshaftv1.WorkResponse_Welcome:
+		return errors.New("a second welcome")
+	default: // of a newer coordinator
+		n.log.Warn("the coordinator asked for something unknown here")
+	}
+	return nil
+}
+
+// take copies an output from a worker that is about to leave.
+func (n *Node) take(ctx context.Context, p job.Producer, copies chan struct{}) {
+	select {
+	case copies <- struct{}{}:
+		defer func() { <-copies }()
+	case <-ctx.Done():
+		return
+	}
+	err := n.copyOutput(ctx, p)
+	if err != nil && ctx.Err() != nil {
+		return // it is asked for again
+	}
+	if err != nil {
+		n.log.Warn("output not taken over", "job", p.Attempt.Job, "attempt", p.Attempt, "from", p.Worker, "err", err)
+	}
+	n.out.copied(p.Attempt, err)
+}
+
+func (n *Node) copyOutput(ctx context.Context, p job.Producer) error {
+	if n.w.store.Holds(p.Attempt) {
+		return nil
+	}
+	from := n.peers.remote(p.Worker)
+	if from == nil {
+		return fmt.Errorf("worker %s is not known here", p.Worker)
+	}
+	m, err := from.Manifest(p.Attempt)
+	if err != nil {
+		return err
+	}
+	return n.w.store.Copy(ctx, m, shuffle.Remote(from.bytes))
+}
