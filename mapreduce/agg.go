@@ -16,4 +16,7 @@ type Agg[T, A, R any] struct {
 	// Size returns the bytes that a holds beyond its own fixed size, for the memory budget. Nil means zero when A has no
 	// pointers, and the engine's estimate otherwise. It is called after every Add of a value, so it must be cheap.
 	Size func(a *A) int
+	// Unordered says that Merge gives the same whatever the order of its calls. Then a cluster may merge the accumulators that one
+	// worker holds before they cross the network, and those of a zone before they leave it. Built-in aggregates say so where it is true.
+	Unordered bool
 }

@@ -24,6 +24,9 @@ type Number interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
 }
 
+// isFloat reports whether N rounds.
+func isFloat[N Number]() bool { return N(1)/2 != 0 }
+
 // Maybe is a value that may be missing, such as the minimum of no values.
 type Maybe[T any] struct {
 	Value T // the zero value when OK is false
@@ -41,6 +44,8 @@ func (m Maybe[T]) Or(instead T) T {
 // Count counts records.
 func Count[T any]() Agg[T, int64, int64] {
 	return Agg[T, int64, int64]{
+		Unordered: true,
+
 		Add:    func(a *int64, _ T) { *a++ },
 		Merge:  func(a, b *int64) { *a += *b },
 		Result: func(a *int64) int64 { return *a },
@@ -50,6 +55,8 @@ func Count[T any]() Agg[T, int64, int64] {
 // Sum adds f of every record, as Total does.
 func Sum[T any, N Number](f func(T) N) Agg[T, Total[N], N] {
 	return Agg[T, Total[N], N]{
+		Unordered: !isFloat[N](),
+
 		Add:    func(a *Total[N], v T) { a.Add(f(v)) },
 		Merge:  func(a, b *Total[N]) { a.Merge(b) },
 		Result: func(a *Total[N]) N { return a.Sum() },
@@ -138,6 +145,8 @@ func Max[T any, V cmp.Ordered](f func(T) V) Agg[T, Maybe[V], Maybe[V]] {
 
 func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg[T, Maybe[V], Maybe[V]] {
 	return Agg[T, Maybe[V], Maybe[V]]{
+		Unordered: true,
+
 		Add: func(a *Maybe[V], r T) {
 			if v := f(r); v == v && (!a.OK || better(v, a.Value)) {
 				*a = Maybe[V]{aggKept(v), true}
@@ -193,6 +202,8 @@ func Histogram[T any](f func(T) float64, bounds ...float64) Agg[T, []int64, []in
 		}
 	}
 	return Agg[T, []int64, []int64]{
+		Unordered: true,
+
 		Add: func(a *[]int64, v T) {
 			x := f(v)
 			if x != x {

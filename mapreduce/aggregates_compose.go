@@ -14,6 +14,8 @@ func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 		Merge:  agg.Merge,
 		Result: agg.Result,
 		Size:   agg.Size,
+
+		Unordered: agg.Unordered,
 	}
 }
 
@@ -36,6 +38,8 @@ func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
 		Merge:  agg.Merge,
 		Result: func(a *A) S { return f(result(a)) },
 		Size:   agg.Size,
+
+		Unordered: agg.Unordered,
 	}
 }
 
@@ -67,6 +71,7 @@ func Compose2[T, A, B, R1, R2, R any](
 ) Agg[T, Acc2[A, B], R] {
 	type acc = Acc2[A, B]
 	agg := Agg[T, acc, R]{
+		Unordered: a1.Unordered && a2.Unordered,
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -106,6 +111,7 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 ) Agg[T, Acc3[A, B, C], R] {
 	type acc = Acc3[A, B, C]
 	agg := Agg[T, acc, R]{
+		Unordered: a1.Unordered && a2.Unordered && a3.Unordered,
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -149,6 +155,7 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 ) Agg[T, Acc4[A, B, C, D], R] {
 	type acc = Acc4[A, B, C, D]
 	agg := Agg[T, acc, R]{
+		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered,
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -196,6 +203,7 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 ) Agg[T, Acc5[A, B, C, D, E], R] {
 	type acc = Acc5[A, B, C, D, E]
 	agg := Agg[T, acc, R]{
+		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered,
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -247,6 +255,7 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 ) Agg[T, Acc6[A, B, C, D, E, F], R] {
 	type acc = Acc6[A, B, C, D, E, F]
 	agg := Agg[T, acc, R]{
+		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered && a6.Unordered,
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,9 @@ type stage struct {
 	inputs int         // how many inputs it reads
 	opts   options
 	sinks  int
+
+	combine bool // merges what one worker holds of the input of the stage with the same head
+	publish bool // lets the sinks of all stages make visible what they wrote; it has no head
 }
 
 // end is where records leave a stage.
@@ -48,6 +52,7 @@ type compiled struct {
 	stages  []*stage
 	readers map[*node][]reader
 	outs    map[*node][]*out
+	tally   bool // attempts tell the publish stage how many records they read and set aside
 }
 
 func compile(p *Plan) (*compiled, error) {
@@ -160,13 +165,59 @@ func (s *stage) reads(o *stage) bool {
 	})
 }
 
+// spread fits the plan for a cluster: a combine stage stands before each reduce whose aggregate allows it and that has one producing
+// stage; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
+func (c *compiled) spread(tiers, publish bool) {
+	var all []*stage
+	sinks := false
+	for _, s := range c.stages {
+		if w := s.head.wide; tiers && w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 {
+			all = append(all, &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts, combine: true})
+		}
+		all = append(all, s)
+		sinks = sinks || publish && s.sinks > 0
+	}
+	if sinks {
+		all = append(all, &stage{label: "publish", sides: map[int]int{}, opts: c.plan.opts, publish: true})
+	}
+	for i, s := range all {
+		s.number, s.edges, s.inputs = i, nil, 0
+	}
+	c.stages, c.tally = all, sinks && c.plan.allowsBad()
+	c.connect()
+}
+
+// publishes reports whether a stage of the job makes visible what sinks wrote, so that the client need not.
+func (c *compiled) publishes() bool { return c.stages[len(c.stages)-1].publish }
+
+// combined returns the stage that combines for s, or nil.
+func (c *compiled) combined(s *stage) *stage {
+	if !s.combine && s.number > 0 && c.stages[s.number-1].combine && c.stages[s.number-1].head == s.head {
+		return c.stages[s.number-1]
+	}
+	return nil
+}
+
 // connect makes the edges.
 func (c *compiled) connect() {
 	for _, s := range c.stages {
+		if s.publish {
+			for _, o := range c.stages {
+				if o.sinks > 0 || c.tally && !o.publish {
+					s.edges = append(s.edges, job.Edge{From: o.number, Mode: job.Sinks})
+				}
+			}
+			s.inputs = 1
+			continue
+		}
+		if t := c.combined(s); t != nil {
+			s.inputs = 1
+			s.edges = append(s.edges, job.Edge{From: t.number, Mode: job.Shuffle})
+		}
 		if s.head.wide != nil {
 			s.inputs = len(s.head.in)
 		}
-		for _, n := range c.plan.nodes {
+		for _, n := range c.plan.nodes { // the small sides that operators of the stage read
 			if _, ok := s.sides[n.id]; ok {
 				s.sides[n.id] = s.inputs
 				s.inputs++
@@ -175,14 +226,17 @@ func (c *compiled) connect() {
 		for _, o := range c.stages {
 			for port, x := range o.ends {
 				switch {
-				case x.n == nil:
+				case x.n == nil || o.combine:
 				case x.side:
 					if input, ok := s.sides[x.n.id]; ok {
 						s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: input, Mode: job.Broadcast})
 					}
-				case x.n == s.head:
+				case x.n == s.head && c.combined(s) == nil:
 					mode := job.Shuffle
-					if s.head.wide.ranged {
+					switch {
+					case s.combine:
+						mode = job.Group
+					case s.head.wide.ranged:
 						mode = job.Range
 					}
 					s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: x.input, Mode: mode})
@@ -232,7 +286,7 @@ func (c *compiled) difference(o *compiled) error {
 // partitions returns the number of tasks of the stage with head n.
 func (c *compiled) partitions(n *node, spec *job.Spec) int {
 	for _, s := range c.stages {
-		if s.head == n {
+		if s.head == n && !s.combine {
 			return spec.Stages[s.number].Tasks
 		}
 	}
@@ -278,6 +332,24 @@ func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 
 // attempt runs one attempt of stage s.
 func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *shared, run *job.Run) (err error) {
+	switch {
+	case s.publish:
+		err := c.publish(ctx, spec, run)
+		var fatal *fatalError
+		if errors.As(err, &fatal) {
+			return &job.Failure{Kind: job.Fatal, Message: err.Error()}
+		}
+		return err
+	case s.combine:
+		e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan}
+		stop := context.AfterFunc(ctx, func() { e.stopped.Store(true) })
+		defer stop()
+		if err := s.head.wide.combine(e, &port{e: e, parts: c.partitions(s.head, spec)}); err != nil {
+			return err
+		}
+		c.count(run)
+		return context.Cause(ctx)
+	}
 	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}}
 	stop := context.AfterFunc(ctx, func() { e.stopped.Store(true) })
 	defer stop()
@@ -353,13 +425,68 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	if s.head.read != nil {
 		run.Counters[readCounter] = run.Progress.Records.Load()
 	}
-	run.Counters[consumedCounter], run.Counters[consumedBytes] = run.Progress.Records.Load(), run.Progress.Bytes.Load()
+	c.count(run)
 	var fatal *fatalError
 	if errors.As(e.err, &fatal) {
 		f := &job.Failure{Kind: job.Fatal, Message: e.err.Error()}
 		return f
 	}
 	return e.err
+}
+
+// tally is what an attempt tells the publish stage.
+type tally struct{ Bad, Read int64 }
+
+// count ends the counting of an attempt.
+func (c *compiled) count(run *job.Run) {
+	run.Counters[consumedCounter], run.Counters[consumedBytes] = run.Progress.Records.Load(), run.Progress.Bytes.Load()
+	if c.tally {
+		t, _ := json.Marshal(tally{run.Counters[badCounter], run.Counters[readCounter]}) // two numbers
+		run.Sink = append(run.Sink, t)
+	}
+}
+
+// publish makes visible what the committed attempts wrote to sinks. It may be killed and run again.
+func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) error {
+	made := run.Sinks // of each producer in turn, in the order of the edges
+	parts := map[*out][][]byte{}
+	var all tally
+	for _, s := range c.stages {
+		if s.publish || s.sinks == 0 && !c.tally {
+			continue
+		}
+		n := spec.Stages[s.number].Tasks
+		if n > len(made) {
+			return &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("publish was given the output of fewer tasks than stage %d has: coordinator and worker differ in version", s.number)}
+		}
+		for _, sinks := range made[:n] {
+			for _, x := range s.ends {
+				if x.out != nil && x.out.sink != nil {
+					parts[x.out] = append(parts[x.out], sinks[x.sink])
+				}
+			}
+			if c.tally {
+				var t tally
+				if err := json.Unmarshal(sinks[len(sinks)-1], &t); err != nil {
+					return fmt.Errorf("tally of stage %d: %w", s.number, err)
+				}
+				all.Bad, all.Read = all.Bad+t.Bad, all.Read+t.Read
+			}
+		}
+		made = made[n:]
+	}
+	if err := c.plan.opts.limit(all.Bad, all.Read); err != nil {
+		return Fatal(err)
+	}
+	for _, o := range c.plan.outs {
+		if o.sink == nil {
+			continue
+		}
+		if err := o.sink.finish(ctx, string(spec.ID), parts[o]); err != nil {
+			return fmt.Errorf("%s: %w", o.sink.name, err)
+		}
+	}
+	return nil
 }
 
 // The engine's own counters.
@@ -399,8 +526,8 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits by stage number and the memory of an attempt.
-func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, memory int64) *job.Spec {
+// spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many groups combine stages have.
+func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, memory int64, groups int) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Memory: memory}
 	var input int64
 	for _, l := range splits {
@@ -411,6 +538,10 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split
 	for _, s := range c.stages {
 		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout}
 		switch {
+		case s.publish:
+			st.Tasks = 1
+		case s.combine:
+			st.Tasks, st.Combine = groups, true
 		case s.head.read != nil:
 			st.Splits = splits[s.number]
 			st.Tasks = len(st.Splits)

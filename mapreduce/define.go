@@ -21,9 +21,17 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // Define names a pipeline. build describes it with the operators of this package and returns the dataset whose records are the
 // rows of a run, or Nothing. Parameters must survive encoding/json, which carries them to other processes. Options hold for the whole plan.
 // Nothing is checked before the first run.
+//
+// On a cluster the workers run the same program and find the pipeline by its name, so there Define must be called before Main,
+// best in a package variable, and once for each name. Inside one process several definitions may share a name.
 func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...Option) *Definition[P, T] {
-	return &Definition[P, T]{name, build, opts}
+	d := &Definition[P, T]{name, build, opts}
+	remember(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
+	return d
 }
+
+// rows gathers the rows of a run.
+func (d *Definition[P, T]) rows(ds Dataset[T]) { gather(ds.n.plan, "", ds) }
 
 // plan builds and compiles the plan. main says whether the rows are gathered.
 func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Dataset[T])) (*compiled, error) {
@@ -57,7 +65,7 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	return func(yield func(T, error) bool) {
 		var zero T
 		j, err := d.Start(ctx, t, params)
-		if errors.Is(err, ErrExplained) {
+		if errors.Is(err, ErrExplained) || errors.Is(err, ErrDetached) {
 			return
 		}
 		if err != nil {
@@ -101,8 +109,12 @@ func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T
 	return all, nil
 }
 
-// WriteTo runs the pipeline and sends its rows to a sink.
+// WriteTo runs the pipeline and sends its rows to a sink. On a cluster the rows come to this process, which writes them: for large results
+// write to a sink in the function given to Define.
 func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
+	if t.Cluster != "" {
+		return d.writeHere(ctx, t, params, s)
+	}
 	j, err := d.start(ctx, t, params, func(ds Dataset[T]) { WriteTo(ds, s) })
 	if errors.Is(err, ErrExplained) {
 		return nil
@@ -114,9 +126,55 @@ func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Si
 	return j.Wait()
 }
 
+// writeHere runs the pipeline and writes its rows in this process: workers know the sinks of the plan only.
+func (d *Definition[P, T]) writeHere(ctx context.Context, t Target, params P, s Sink[T]) (err error) {
+	if t.Detach {
+		return fmt.Errorf("plan %s: WriteTo writes in this process, which detach lets go; write to a sink in the function given to Define", d.name)
+	}
+	if err := s.Check(ctx); err != nil {
+		return err
+	}
+	j, err := d.Start(ctx, t, params)
+	if errors.Is(err, ErrExplained) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Abandon(context.WithoutCancel(ctx), j.ID()))
+		}
+	}()
+	w, err := s.Open(ctx, SinkTask{Job: j.ID(), Of: 1, Attempt: 1})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	for row, err := range Rows[T](j, "") {
+		if err == nil {
+			err = w.Write(&row)
+		}
+		if err != nil {
+			w.Abort()
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	if err := j.Wait(); err != nil {
+		w.Abort()
+		return err
+	}
+	part, err := w.Close()
+	if err != nil {
+		w.Abort()
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return s.Finish(ctx, j.ID(), [][]byte{part})
+}
+
 // Start starts the pipeline and returns at once. The caller must Close the job.
 func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job, error) {
-	return d.start(ctx, t, params, func(ds Dataset[T]) { gather(ds.n.plan, "", ds) })
+	return d.start(ctx, t, params, d.rows)
 }
 
 func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also func(Dataset[T])) (*Job, error) {
@@ -135,6 +193,9 @@ func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also f
 	}
 	if err := c.difference(again); err != nil {
 		return nil, err
+	}
+	if t.Cluster != "" {
+		return startCluster(ctx, t, d.name, raw, build)
 	}
 	return startEmbedded(ctx, t, d.name, raw, c, build)
 }

@@ -95,7 +95,7 @@ func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, err
 	var input int64
 	whole := map[int][]Split{}
 	for _, s := range c.stages {
-		if s.head.read == nil {
+		if s.publish || s.head.read == nil {
 			continue
 		}
 		splits, err := s.head.read.splits(1 << 62)
@@ -113,7 +113,7 @@ func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, err
 	// Splits of equal size, a few for each slot: few enough that partial aggregates stay small, and many enough that all slots end at the same time.
 	target := min(max(input/int64(4*t.Slots), 1<<20), 128<<20)
 	for _, s := range c.stages {
-		if s.head.read == nil {
+		if s.publish || s.head.read == nil {
 			continue
 		}
 		splits, err := s.head.read.splits(target)
@@ -122,7 +122,7 @@ func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, err
 		}
 		whole[s.number] = splits
 	}
-	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots)), nil
+	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers), nil
 }
 
 // executable returns a hash of this program, so that a changed program does not go on with another's state.

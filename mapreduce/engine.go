@@ -92,6 +92,9 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		}
 		if p.Worker == "" {
 			if ended || !ok || st.Outcome != coordinator.JobRunning {
+				if <-j.done; j.err == nil {
+					return false, fmt.Errorf("job %s is done, but the output of task %d/%d is gone; run it again", j.spec.ID, stage, task)
+				}
 				return false, errEnded
 			}
 			select {

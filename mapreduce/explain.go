@@ -20,7 +20,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 	for i, s := range c.stages {
 		st := &spec.Stages[i]
 		input := ""
-		if s.head.read != nil {
+		if !s.publish && s.head.read != nil {
 			for j := range st.Splits {
 				estimate[i] += st.Splits[j].Bytes
 			}
@@ -35,7 +35,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			}
 			input += fmt.Sprintf(edgeText[e.Mode], e.From)
 		}
-		if s.head.wide != nil {
+		if !s.publish && s.head.wide != nil {
 			input += fmt.Sprintf(", at most %s", bytesText(estimate[i]))
 		}
 		output := ""
@@ -56,7 +56,12 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 				output += "sorted runs for " + x.n.label()
 			default:
 				output += fmt.Sprintf("%s for %s", plural(c.partitions(x.n, spec), "partition"), x.n.label())
-				if x.n.wide.combines {
+				switch {
+				case s.combine:
+					output += ", merged where they lie"
+				case c.tiered(x.n):
+					output += ", 3 tiers: combined in each task, on each worker, then by partition"
+				case x.n.wide.combines:
 					output += ", 2 tiers: combined in each task, then by partition"
 				}
 			}
@@ -80,6 +85,11 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 	return nil
 }
 
+// tiered reports whether a stage combines for n on each worker.
+func (c *compiled) tiered(n *node) bool {
+	return slices.ContainsFunc(c.stages, func(s *stage) bool { return s.combine && s.head == n })
+}
+
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -91,6 +101,8 @@ var edgeText = map[job.Mode]string{
 	job.Shuffle:   "shuffle of stage %d",
 	job.Broadcast: "all of stage %d, in memory",
 	job.Range:     "key ranges of stage %d",
+	job.Group:     "what each worker holds of stage %d",
+	job.Sinks:     "files of stage %d",
 }
 
 // bytesText writes a number of bytes for people, in powers of 1,024.

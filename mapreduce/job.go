@@ -180,7 +180,7 @@ func (j *Job) finish(ctx context.Context) error {
 		return err
 	}
 	for _, o := range j.c.plan.outs {
-		if o.sink == nil {
+		if o.sink == nil || j.c.publishes() {
 			continue
 		}
 		var parts [][]byte
@@ -239,12 +239,19 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if err := errors.Join(f.Sync(), f.Close(), os.Rename(tmp, j.target.Quarantine)); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	read := j.counters[readCounter]
-	switch {
-	case opts.maxBad > 0 && bad <= opts.maxBad, opts.maxShare > 0 && float64(bad) <= opts.maxShare*float64(read):
-		return nil
-	case opts.maxShare > 0:
-		return fmt.Errorf("%d of %d records are bad, more than the share of %g that MaxBadShare allows; they are in %s", bad, read, opts.maxShare, j.target.Quarantine)
+	if err := opts.limit(bad, j.counters[readCounter]); err != nil {
+		return fmt.Errorf("%w; they are in %s", err, j.target.Quarantine)
 	}
-	return fmt.Errorf("%d records are bad, more than the %d that MaxBad allows; they are in %s", bad, opts.maxBad, j.target.Quarantine)
+	return nil
+}
+
+// limit returns an error when more records are bad than the plan allows.
+func (o *options) limit(bad, read int64) error {
+	switch {
+	case bad == 0, o.maxBad > 0 && bad <= o.maxBad, o.maxShare > 0 && float64(bad) <= o.maxShare*float64(read):
+		return nil
+	case o.maxShare > 0:
+		return fmt.Errorf("%d of %d records are bad, more than the share of %g that MaxBadShare allows", bad, read, o.maxShare)
+	}
+	return fmt.Errorf("%d records are bad, more than the %d that MaxBad allows", bad, o.maxBad)
 }

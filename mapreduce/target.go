@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/layshaft/layshaft/internal/security"
 )
 
 // Target says where and how a pipeline runs. The zero value runs it inside this process, in a temporary directory that is
@@ -20,6 +21,19 @@ type Target struct {
 	// State is a directory for journal and intermediate data. A run that was killed, interrupted or failed goes on when it is started
 	// again with the same State, and does not repeat what was done. Empty means a temporary directory, removed at the end.
 	State string
+	// Cluster is the address of a coordinator, HOST:PORT: the job runs on its workers. Empty means inside this process. With it State, Workers, Slots,
+	// Memory and Verify have no meaning and must be zero.
+	Cluster string
+	// TLS names certificates for Cluster. The zero value means an open connection.
+	TLS TLSFiles
+	// Detach submits the job to Cluster and leaves it there; see ErrDetached.
+	Detach bool
+	// Priority is that of the job on Cluster: a larger number goes first, and jobs of equal priority share the slots evenly.
+	Priority int
+	// Interactive says that somebody waits for the job on Cluster: it goes before others of its priority, and may use reserved slots.
+	Interactive bool
+	// Tags are what a worker of Cluster must offer, all of them, to run the job.
+	Tags []string
 	// Workers is the number of workers, each with a block store of its own. Zero means 1.
 	Workers int
 	// Slots is the number of attempts that run at the same time, over all workers. Zero means GOMAXPROCS.
@@ -44,6 +58,9 @@ type Target struct {
 	invalid error // what Flags found in the environment
 }
 
+// TLSFiles name PEM files: the certificate of the cluster's CA, and this client's certificate and private key.
+type TLSFiles = security.Files
+
 // Flags registers the flags of a Target, and returns the Target that they fill when fs is parsed. Each flag's default
 // comes from the environment variable LAYSHAFT_NAME where that is set.
 func Flags(fs *flag.FlagSet) *Target {
@@ -57,8 +74,19 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.BoolVar(&t.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
 	fs.BoolVar(&t.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
 	fs.StringVar(&t.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory, else NAME-quarantine.jsonl here)")
-	for _, name := range []string{"state", "workers", "slots", "memory", "progress", "explain", "verify", "counters", "quarantine"} {
-		env := "LAYSHAFT_" + strings.ToUpper(name)
+	fs.StringVar(&t.Cluster, "cluster", "", "run on the workers of the coordinator at `HOST:PORT` (LAYSHAFT_CLUSTER; default inside this process)")
+	fs.BoolVar(&t.Detach, "detach", false, "with -cluster: submit the job and leave it there (LAYSHAFT_DETACH)")
+	fs.IntVar(&t.Priority, "priority", 0, "with -cluster: a larger `NUMBER` goes first (LAYSHAFT_PRIORITY; default 0)")
+	fs.BoolVar(&t.Interactive, "interactive", false, "with -cluster: somebody waits for the job, so it goes before others of its priority (LAYSHAFT_INTERACTIVE)")
+	fs.Func("tags", "with -cluster: comma-separated `TAGS` that a worker must have (LAYSHAFT_TAGS)", func(s string) error {
+		t.Tags = strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+		return nil
+	})
+	fs.StringVar(&t.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
+	fs.StringVar(&t.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
+	fs.StringVar(&t.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with its private key (LAYSHAFT_TLS_KEY)")
+	for _, name := range []string{"cluster", "detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key", "state", "workers", "slots", "memory", "progress", "explain", "verify", "counters", "quarantine"} {
+		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 		v, set := os.LookupEnv(env)
 		if !set || v == "" {
 			continue
@@ -114,6 +142,12 @@ const minMemory = 8 << 20
 
 // withDefaults returns a checked copy with every default filled in.
 func (t Target) withDefaults(plan string) (Target, error) {
+	switch {
+	case t.Cluster == "" && (t.Detach || t.Priority != 0 || t.Interactive || len(t.Tags) > 0 || t.TLS != TLSFiles{}):
+		return t, errors.New("detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT")
+	case t.Cluster != "" && (t.State != "" || t.Workers != 0 || t.Slots != 0 || t.Memory != 0 || t.Verify):
+		return t, errors.New("state, workers, slots, memory and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster")
+	}
 	if t.Workers == 0 {
 		t.Workers = 1
 	}
@@ -180,11 +214,3 @@ func machineMemory() int64 {
 // ErrExplained is returned by Start when Target.Explain is set: the plan was printed and nothing ran. Run, Collect and WriteTo
 // return without rows and without error instead.
 var ErrExplained = errors.New("explained, not run")
-
-// Main must be the first line of main in a program that defines pipelines. It prepares the process for batch work: unless GOMEMLIMIT is set,
-// the garbage collector works harder, rather than let the process be killed, when nine tenths of the machine's or cgroup's memory are in use.
-func Main() {
-	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
-		debug.SetMemoryLimit(machineMemory() / 10 * 9)
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
 )
@@ -81,11 +82,20 @@ type merged struct {
 
 // merge merges the runs of the given inputs of the attempt.
 func merge(e *env, inputs int) (*merged, error) {
+	all := make([][]job.RunReader, inputs)
+	for i := range all {
+		all[i] = e.input(i)
+	}
+	return mergeRuns(e, all)
+}
+
+func mergeRuns(e *env, all [][]job.RunReader) (*merged, error) {
 	m := &merged{e: e}
 	var runs []spill.Run
-	for i := range inputs {
-		rs := make([]spill.Run, len(e.input(i)))
-		for j, r := range e.input(i) {
+	inputs := len(all)
+	for i, readers := range all {
+		rs := make([]spill.Run, len(readers))
+		for j, r := range readers {
 			rs[j] = r
 		}
 		// Every run that is open holds about a read-ahead of blocks, so no more are open than memory allows.
@@ -174,6 +184,9 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		return
 	}
 	n.wide = &wideRole{combines: true}
+	if agg.Unordered {
+		n.wide.combine = func(e *env, w *port) error { return combine(e, w, ac, agg.Merge) }
+	}
 	if single {
 		n.wide.parts = 1
 	}
@@ -246,6 +259,57 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	}
 }
 
+// combine merges the accumulators of a group of producers, partition by partition, into one run.
+func combine[A any](e *env, w *port, codec *record.Codec[A], fold func(a, b *A)) error {
+	var buf []byte
+	for part := range w.parts {
+		runs, err := e.run.Part(part)
+		if err != nil {
+			return err
+		}
+		m, err := mergeRuns(e, [][]job.RunReader{runs})
+		if err != nil {
+			return err
+		}
+		out := spill.NewPacker(w.append, part)
+		key, value, _, err := m.next()
+		for err == nil {
+			first, single := key, value
+			var a *A
+			for {
+				if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
+					break
+				}
+				b := new(A)
+				if a == nil {
+					a = new(A)
+					if _, err := codec.Decode(single, a); err != nil {
+						return err
+					}
+				}
+				if _, err := codec.Decode(value, b); err != nil {
+					return err
+				}
+				fold(a, b)
+			}
+			if a != nil {
+				buf = codec.Append(buf[:0], a)
+				single = buf
+			}
+			if err := out.Add(first, single); err != nil {
+				return err
+			}
+		}
+		if err != io.EOF {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReduceByKey merges the values of each key two by two. f must be associative; values meet in a fixed order.
 func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option) Dataset[KV[K, V]] {
 	type acc struct {
@@ -284,6 +348,8 @@ func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 	type none struct{}
 	n := newNode[T](d.n.plan, "Distinct", opts, d.n)
 	aggregate(n, func(t T) T { return t }, Agg[T, none, none]{
+		Unordered: true,
+
 		Add:    func(*none, T) {},
 		Merge:  func(*none, *none) {},
 		Result: func(*none) none { return none{} },

@@ -39,11 +39,11 @@ func (s Source[T]) String() string { return s.name }
 
 // Splits cuts the files between bytes; Read makes whole records of that. A file whose size is no multiple of the record
 // size is an error.
-func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if s.size < 1 || s.size > files.MaxRecord {
 		return nil, fmt.Errorf("%s: the record size must be between 1 and %d bytes", s.name, files.MaxRecord)
 	}
-	fs, err := files.Expand(s.patterns)
+	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, e
 			return nil, files.Ragged(f.Path, f.Size, s.size)
 		}
 	}
-	return files.Splits(fs, target, false)
+	return files.Splits(ctx, fs, target, false)
 }
 
 // Read hands every record of the split to r.

@@ -130,7 +130,7 @@ func (s Source[T]) Header(ctx context.Context) ([]string, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(s.patterns)
+	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(s.patterns)
+	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -197,13 +197,13 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
 			}
 		}
-		whole, err := files.Whole(f)
+		whole, err := files.Whole(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		use[whole.Path] = n
 	}
-	splits, err := files.SplitsAt(fs, target, cuts)
+	splits, err := files.SplitsAt(ctx, fs, target, cuts)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +255,7 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 		}
 		return names, err
 	}
-	whole, err := files.Whole(f)
+	whole, err := files.Whole(ctx, f)
 	if err != nil {
 		return nil, err
 	}

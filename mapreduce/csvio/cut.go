@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -76,7 +75,7 @@ type segment struct {
 
 // segment looks at the file from the first line to start at or behind from to the first to start at or behind to.
 func (s Source[T]) segment(ctx context.Context, f files.File, from, to int64) (g segment, err error) {
-	r, err := os.Open(f.Path)
+	r, err := f.Open(ctx)
 	if err != nil {
 		return g, err
 	}

@@ -30,6 +30,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 			return fmt.Errorf("%s: %w", sl.Path, err)
 		}
 		rd := sliceReader[T]{
+			ctx:    ctx,
 			reader: r,
 			slice:  sl,
 			parser: newParser(s.comma, s.noQuotes, dec.want),
@@ -53,6 +54,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 
 // A sliceReader reads the rows of one slice.
 type sliceReader[T any] struct {
+	ctx    context.Context
 	reader *mapreduce.Reader[T]
 	slice  files.Slice
 	parser *parser
@@ -118,7 +120,7 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 // lineNumber returns the line of the row at hand.
 func (rd *sliceReader[T]) lineNumber() int64 {
 	if rd.line == 0 {
-		base, err := files.LineOf(rd.slice.Path, rd.slice.Codec, rd.slice.Offset)
+		base, err := files.LineOf(rd.ctx, rd.slice.Path, rd.slice.Codec, rd.slice.Offset)
 		if err != nil {
 			return 0
 		}

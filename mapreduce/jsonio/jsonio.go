@@ -64,15 +64,15 @@ func (s Source[T]) String() string {
 }
 
 // Splits cuts the files behind any byte; Read makes whole lines of that. It refuses a T that cannot be read, naming the field.
-func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if _, err := s.decoder(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(s.patterns)
+	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(fs, target, false)
+	return files.Splits(ctx, fs, target, false)
 }
 
 func (s Source[T]) decoder() (*codec.Decoder, error) {
@@ -91,7 +91,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 		return err
 	}
 	rec := new(T)
-	var at position
+	at := position{ctx: ctx}
 	return files.Chunks(ctx, split, '\n', func(c files.Chunk) error {
 		r.Path, r.Line = c.Path, 0
 		at.enter(c)
@@ -132,6 +132,7 @@ var padding = append([]byte{'\n'}, make([]byte, codec.Padding)...)
 
 // position counts lines, so that errors can name them. A split holds at most one run of lines of each file.
 type position struct {
+	ctx   context.Context
 	chunk files.Chunk // without Data: the first of the file at hand
 	first int64       // number of the line at which that chunk starts; zero when not known
 	lines int64       // since then, before the line at hand
@@ -140,7 +141,7 @@ type position struct {
 // enter goes on with c.
 func (p *position) enter(c files.Chunk) {
 	if c.Path != p.chunk.Path {
-		*p = position{chunk: c}
+		*p = position{ctx: p.ctx, chunk: c}
 		p.chunk.Data = nil
 		if c.First {
 			p.first = 1
@@ -151,7 +152,7 @@ func (p *position) enter(c files.Chunk) {
 // line returns the number of the line at hand, or zero when the file cannot be read again to count those before the split.
 func (p *position) line() int64 {
 	if p.first == 0 {
-		n, err := files.LineOf(p.chunk.Path, p.chunk.Codec, p.chunk.Offset)
+		n, err := files.LineOf(p.ctx, p.chunk.Path, p.chunk.Codec, p.chunk.Offset)
 		if err != nil {
 			return 0
 		}

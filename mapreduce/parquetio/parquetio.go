@@ -24,8 +24,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -34,6 +32,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
@@ -75,11 +74,12 @@ func quoted(names []string) string {
 
 // piece is some row groups of a file; a split carries a list of them.
 type piece struct {
-	Path    string `json:"path"` // absolute
-	From    int    `json:"from"` // first row group
-	To      int    `json:"to"`   // first row group not to read
-	Size    int64  `json:"size"` // of the file when it was cut
-	ModTime int64  `json:"time"` // the same, in nanoseconds since 1970
+	Path    string   `json:"path"`            // as filesys.Lend gives it
+	From    int      `json:"from"`            // first row group
+	To      int      `json:"to"`              // first row group not to read
+	Size    int64    `json:"size"`            // of the file when it was cut
+	ModTime int64    `json:"time"`            // the same, in nanoseconds since 1970
+	Hosts   []string `json:"hosts,omitempty"` // that had it then
 
 	label string // path as the user wrote it
 	bytes int64  // of the columns to read
@@ -92,7 +92,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if target <= 0 {
 		target = 64 << 20
 	}
-	fs, err := files.Expand(s.patterns)
+	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			groups[i], err = s.groups(f)
+			groups[i], err = s.groups(ctx, f)
 			return err
 		})
 	}
@@ -112,34 +112,25 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 		return nil, err
 	}
 	var splits []mapreduce.Split
-	var pack []piece
-	bytes := int64(0)
-	flush := func() error {
-		if len(pack) == 0 {
-			return nil
-		}
-		data, err := json.Marshal(pack)
-		if err != nil {
-			return err
-		}
-		splits = append(splits, mapreduce.Split{Label: labelOf(pack), Bytes: bytes, Data: data})
-		pack, bytes = nil, 0
-		return nil
-	}
-	for _, g := range slices.Concat(groups...) {
-		if len(pack) > 0 && bytes+g.bytes > target+target/8 {
-			if err := flush(); err != nil {
-				return nil, err
+	bins := files.Bins[piece]{Target: target, Full: func(all []piece, bytes int64, hosts []string) error {
+		var pack []piece
+		for _, g := range all {
+			if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
+				pack[n-1].To = g.To
+			} else {
+				pack = append(pack, g)
 			}
 		}
-		bytes += g.bytes
-		if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
-			pack[n-1].To = g.To
-		} else {
-			pack = append(pack, g)
+		data, err := json.Marshal(pack)
+		splits = append(splits, mapreduce.Split{Label: labelOf(pack), Bytes: bytes, Hosts: hosts, Data: data})
+		return err
+	}}
+	for _, g := range slices.Concat(groups...) {
+		if err := bins.Add(g, g.bytes, g.Hosts); err != nil {
+			return nil, err
 		}
 	}
-	return splits, flush()
+	return splits, bins.Flush()
 }
 
 func labelOf(pack []piece) string {
@@ -154,13 +145,13 @@ func labelOf(pack []piece) string {
 }
 
 // groups lists the row groups of one file.
-func (s Source[T]) groups(f files.File) ([]piece, error) {
-	abs, err := filepath.Abs(f.Path)
+func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
+	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path, err)
+		return nil, err
 	}
-	p := piece{Path: abs, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path}
-	file, closer, columns, err := s.open(&p)
+	p := piece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts}
+	file, closer, columns, err := s.open(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
@@ -175,20 +166,24 @@ func (s Source[T]) groups(f files.File) ([]piece, error) {
 }
 
 // open opens a file, refuses it when it is not the one that was cut, and finds T's columns in it.
-func (s Source[T]) open(p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
-	f, err := os.Open(p.Path)
+func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
+	f, err := filesys.Open(ctx, p.Path, p.Hosts)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	buffer := readBuffer
+	if !filesys.IsLocal(f) {
+		buffer = 4 * readBuffer
+	}
 	err = guard(p.Path, func() error {
 		info, err := f.Stat()
-		switch {
-		case err != nil:
-			return err
-		case info.Size() != p.Size || info.ModTime().UnixNano() != p.ModTime:
-			return fmt.Errorf("%s: changed while the job ran (%d bytes, now %d); run the job again when it is complete", p.Path, p.Size, info.Size())
+		if err == nil {
+			err = files.Unchanged(info, p.Path, p.Size, p.ModTime)
 		}
-		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer)); err != nil {
+		if err != nil {
+			return err
+		}
+		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer)); err != nil {
 			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
 		}
 		if columns, err = match[T](file, s.missing); err != nil {
@@ -203,7 +198,8 @@ func (s Source[T]) open(p *piece) (file *parquet.File, closer io.Closer, columns
 	return file, f, columns, nil
 }
 
-// readBuffer is the bytes that are read at once of each column.
+// readBuffer is the bytes that are read at once of each column of a file of this machine, and a quarter of what is read of
+// one elsewhere, where every read has a way to go.
 const readBuffer = 256 << 10
 
 // guard calls f and turns a panic of the library, which it has for some damaged files, into an error.
@@ -231,7 +227,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 }
 
 func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T]) error {
-	file, closer, columns, err := s.open(&p)
+	file, closer, columns, err := s.open(ctx, &p)
 	if err != nil {
 		return err
 	}

@@ -41,8 +41,8 @@ func (s LineSource) String() string {
 }
 
 // Splits cuts the files behind any byte; Read makes whole lines of that.
-func (s LineSource) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
-	return splits(s.patterns, target)
+func (s LineSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	return splits(ctx, s.patterns, target)
 }
 
 // Read hands every line of the split to r.
@@ -82,8 +82,8 @@ func Fields(patterns ...string) WordSource { return WordSource{patterns} }
 func (s WordSource) String() string { return call("Fields", s.patterns) }
 
 // Splits cuts the files behind any byte; Read makes whole words of that.
-func (s WordSource) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
-	return splits(s.patterns, target)
+func (s WordSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	return splits(ctx, s.patterns, target)
 }
 
 // Read hands every word of the split to r.
@@ -99,12 +99,12 @@ func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 	})
 }
 
-func splits(patterns []string, target int64) ([]mapreduce.Split, error) {
-	fs, err := files.Expand(patterns)
+func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.Split, error) {
+	fs, err := files.Expand(ctx, patterns)
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(fs, target, false)
+	return files.Splits(ctx, fs, target, false)
 }
 
 func call(name string, args []string) string {

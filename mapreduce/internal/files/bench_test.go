@@ -28,11 +28,11 @@ func bigFile(b *testing.B, size int) string {
 func BenchmarkChunks(b *testing.B) {
 	const size = 256 << 20
 	path := bigFile(b, size)
-	fs, err := Expand([]string{path})
+	fs, err := Expand(context.Background(), []string{path})
 	if err != nil {
 		b.Fatal(err)
 	}
-	splits, err := Splits(fs, 32<<20, false)
+	splits, err := Splits(context.Background(), fs, 32<<20, false)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -108,11 +108,11 @@ func BenchmarkSmallFiles(b *testing.B) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				b.Fatal(err)
 			}
-			fs, err := Expand([]string{path})
+			fs, err := Expand(context.Background(), []string{path})
 			if err != nil {
 				b.Fatal(err)
 			}
-			splits, err := Splits(fs, 0, false)
+			splits, err := Splits(context.Background(), fs, 0, false)
 			if err != nil {
 				b.Fatal(err)
 			}

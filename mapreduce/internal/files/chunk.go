@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unsafe"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -111,7 +111,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 			last--
 		}
 	}
-	r, err := s.open(from)
+	r, err := s.open(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (
 	if s.Codec != Plain {
 		from = s.Offset
 	}
-	r, err := s.open(from)
+	r, err := s.open(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -274,37 +274,33 @@ func fresh(n int) []byte {
 // stream is an open slice.
 type stream struct {
 	io.Reader
-	file  *os.File
+	file  filesys.File
 	slice Slice
 	free  func()
 }
 
 // open opens the slice and stands at offset from, which is Offset unless the file is plain.
-func (s Slice) open(from int64) (*stream, error) {
-	f, err := os.Open(s.Path)
+func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
+	f, err := filesys.Open(ctx, s.Path, s.Hosts)
 	if err != nil {
-		return nil, explain(s.Path, err)
-	}
-	st := &stream{Reader: f, file: f, slice: s, free: func() {}}
-	if err := st.unchanged(); err != nil {
-		f.Close()
 		return nil, err
 	}
 	at := from
 	if s.Codec != Plain {
 		at = s.Frame
 	}
-	if _, err := f.Seek(at, io.SeekStart); err != nil {
+	// What is appended meanwhile is not ours.
+	st := &stream{Reader: f.Stream(at, max(s.Size-at, 0)), file: f, slice: s, free: func() {}}
+	if err := st.unchanged(); err != nil {
 		f.Close()
-		return nil, explain(s.Path, err)
+		return nil, err
 	}
 	if s.Size == 0 {
 		return st, nil
 	}
-	// What is appended meanwhile is not ours.
-	if st.Reader, st.free, err = decompress(io.LimitReader(f, s.Size-at), s.Codec); err != nil {
+	if st.Reader, st.free, err = decompress(st.Reader, s.Codec); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", s.Path, err)
+		return nil, about(s.Path, err)
 	}
 	return st, nil
 }
@@ -353,24 +349,30 @@ func (s *stream) close() error {
 func (s *stream) unchanged() error {
 	fi, err := s.file.Stat()
 	if err != nil {
-		return explain(s.slice.Path, err)
+		return err
 	}
-	if fi.Size() != s.slice.Size || fi.ModTime().UnixNano() != s.slice.ModTime {
-		return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", s.slice.Path,
-			s.slice.Size, stamp(s.slice.ModTime), fi.Size(), stamp(fi.ModTime().UnixNano()))
+	return Unchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
+}
+
+// Unchanged returns an error when a file is not what it was when it was cut: now is what it is, modTime is in nanoseconds since 1970.
+func Unchanged(now filesys.Info, path string, size, modTime int64) error {
+	t := now.ModTime.UnixNano()
+	if now.Size == size && (t == modTime || t < modTime && len(now.Hosts) > 0) {
+		return nil // the times of copies differ, but none was later than that of the newest
 	}
-	return nil
+	return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
+		size, stamp(modTime), now.Size, stamp(t))
 }
 
 // LineOf returns the number, from 1, of the line that holds the byte at offset of the decompressed file. It reads the
 // file up to there, so it is for error messages.
-func LineOf(path string, c Codec, offset int64) (int64, error) {
-	f, err := os.Open(path)
+func LineOf(ctx context.Context, path string, c Codec, offset int64) (int64, error) {
+	f, err := filesys.Open(ctx, path, nil)
 	if err != nil {
-		return 0, explain(path, err)
+		return 0, err
 	}
 	defer f.Close()
-	r, free, err := decompress(f, c)
+	r, free, err := decompress(f.Stream(0, 1<<62), c)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}

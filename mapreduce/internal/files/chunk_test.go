@@ -64,11 +64,11 @@ func wantRecords(text string) []record {
 
 func slice(t *testing.T, path string) Slice {
 	t.Helper()
-	fs, err := Expand([]string{path})
+	fs, err := Expand(context.Background(), []string{path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Splits(fs, 1<<40, false)
+	s, err := Splits(context.Background(), fs, 1<<40, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +126,11 @@ func TestChunksOfSplits(t *testing.T) {
 		text, n := b.String(), 1+rng.IntN(90)
 		tree(t, map[string]string{"plain": text, "gz": gz(text), "frames": zst(text, n), "seekable": seekable(text, n, i%2 == 0), "stream": streamed(text)})
 		for _, path := range []string{"plain", "gz", "frames", "seekable", "stream"} {
-			fs, err := Expand([]string{path})
+			fs, err := Expand(context.Background(), []string{path})
 			if err != nil {
 				t.Fatal(err)
 			}
-			splits, err := Splits(fs, int64(1+rng.IntN(200)), false)
+			splits, err := Splits(context.Background(), fs, int64(1+rng.IntN(200)), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,11 +155,11 @@ func TestBlocks(t *testing.T) {
 	tree(t, map[string]string{"plain": text, "frames": zst(text, 4), "gz": gz(text), "ragged": text + "g"})
 	for _, path := range []string{"plain", "frames", "gz"} {
 		for target := int64(1); target < 20; target++ {
-			fs, err := Expand([]string{path})
+			fs, err := Expand(context.Background(), []string{path})
 			if err != nil {
 				t.Fatal(err)
 			}
-			splits, err := Splits(fs, target, false)
+			splits, err := Splits(context.Background(), fs, target, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,11 +246,11 @@ func TestChunksErrors(t *testing.T) {
 
 func TestChunksStop(t *testing.T) {
 	tree(t, map[string]string{"a": "1\n", "b": "2\n"})
-	fs, err := Expand([]string{"a", "b"})
+	fs, err := Expand(context.Background(), []string{"a", "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	splits, err := Splits(fs, 100, false)
+	splits, err := Splits(context.Background(), fs, 100, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestLineOf(t *testing.T) {
 	tree(t, map[string]string{"f": text, "z": zst(text, 100)})
 	for offset, want := range map[int64]int64{0: 1, 1: 1, 2: 2, 4: 2, 5: 3, 6: 4, 7: 4, 99: 4} {
 		for path, c := range map[string]Codec{"f": Plain, "z": Zstd} {
-			if got, err := LineOf(path, c, offset); err != nil || got != want {
+			if got, err := LineOf(context.Background(), path, c, offset); err != nil || got != want {
 				t.Errorf("LineOf(%s, %d) = %d, %v; want %d", path, offset, got, err, want)
 			}
 		}

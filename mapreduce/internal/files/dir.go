@@ -3,13 +3,15 @@ package files
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 const (
@@ -47,67 +49,82 @@ func (d *Dir) With(c Codec) Output {
 }
 
 // Check makes the directory. It refuses one that holds anything but the output of an earlier job.
-func (d *Dir) Check(context.Context) error {
-	if err := os.MkdirAll(d.Path, 0o777); err != nil {
-		return fmt.Errorf("output directory %s: %w; choose another place", d.Path, cause(err))
-	}
-	if err := writable(d.Path); err != nil {
+func (d *Dir) Check(ctx context.Context) error {
+	fsys, err := filesys.Of(ctx, d.Path)
+	if err != nil {
 		return err
 	}
-	if _, err := readManifest(d.Path); err == nil {
+	if err := fsys.MkdirAll(ctx, d.Path); err != nil {
+		return fmt.Errorf("output directory %s: %w; choose another place", d.Path, filesys.Cause(err))
+	}
+	if err := writable(ctx, fsys, d.Path); err != nil {
+		return err
+	}
+	if err := filesys.LendDir(ctx, d.Path, tempPrefix); err != nil {
+		return err
+	}
+	if _, err := readManifest(ctx, d.Path); err == nil {
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	entries, err := os.ReadDir(d.Path)
+	entries, err := fsys.ReadDir(ctx, d.Path)
 	if err != nil {
-		return explain(d.Path, err)
+		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix) {
-			return fmt.Errorf("output directory %s holds %s, which no earlier run made; choose another directory, or remove it", d.Path, e.Name())
+		if name := filesys.Base(e.Path); !strings.HasPrefix(name, tempPrefix) {
+			return fmt.Errorf("output directory %s holds %s, which no earlier run made; choose another directory, or remove it", d.Path, name)
 		}
 	}
 	return nil
 }
 
 // writable makes and removes a file in dir.
-func writable(dir string) error {
-	f, err := os.CreateTemp(dir, tempPrefix+"check-*")
-	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w; choose another place, or change its mode", dir, cause(err))
+func writable(ctx context.Context, fsys filesys.FS, dir string) error {
+	f, err := fsys.Create(ctx, filesys.Join(dir, tempPrefix+"check-"+rand.Text()))
+	if err == nil {
+		if err = f.Close(); err == nil {
+			err = fsys.Remove(ctx, f.Path())
+		}
 	}
-	f.Close()
-	return os.Remove(f.Name())
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w; choose another place, or change its mode", dir, filesys.Cause(err))
+	}
+	return nil
 }
 
-func (d *Dir) temp(job string) string { return filepath.Join(d.Path, tempPrefix+job) }
+func (d *Dir) temp(job string) string { return filesys.Join(d.Path, tempPrefix+job) }
 
 // Create starts the file of one attempt in the temporary directory of the job.
-func (d *Dir) Create(_ context.Context, t Task) (*Writer, error) {
-	temp := d.temp(t.Job)
-	if err := os.MkdirAll(temp, 0o777); err != nil {
-		return nil, err
-	}
+func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
 	ext := d.Compress.Suffix()
 	if d.Ext != "" {
 		ext = "." + d.Ext + ext
 	}
 	p := Part{Name: fmt.Sprintf("part-%05d%s", t.Index, ext), Temp: fmt.Sprintf("part-%05d.attempt-%d%s", t.Index, t.Attempt, ext)}
-	return newWriter(filepath.Join(temp, p.Temp), d.Compress, p, d.NoSync)
+	if isSpread(ctx, d.Path) {
+		// Parts of an earlier job may come back with their host, and must not pass as copies of this one.
+		p.Name = fmt.Sprintf("part-%05d-%s%s", t.Index, t.Job, ext)
+	}
+	return newWriter(ctx, filesys.Join(d.temp(t.Job), p.Temp), d.Compress, p, d.NoSync)
 }
 
 // Finish moves the parts into place, removes those of an earlier job, and writes the manifest. Until it is complete, the
-// manifest says so, and lists the files of both jobs.
+// manifest says so, and lists the files of both jobs. A part stays on its host.
 func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parse(parts)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.Path, 0o777); err != nil {
+	fsys, err := filesys.Of(ctx, d.Path)
+	if err != nil {
 		return err
 	}
-	old, err := readManifest(d.Path)
+	if err := fsys.MkdirAll(ctx, d.Path); err != nil {
+		return err
+	}
+	old, err := readManifest(ctx, d.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -129,56 +146,100 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 			stale = append(stale, p.Name)
 		}
 	}
-	if err := d.writeManifest(working); err != nil {
+	if err := d.writeManifest(ctx, fsys, working); err != nil {
 		return err
 	}
-	for _, p := range list {
-		if err := moveIn(filepath.Join(d.temp(job), p.Temp), filepath.Join(d.Path, p.Name), p); err != nil {
-			return err
-		}
+	err = each(len(list), atOnce(d.Path), func(i int) error {
+		p := list[i]
+		to, err := moveIn(ctx, fsys, filesys.Join(d.temp(job), p.Temp), filesys.Join(d.Path, p.Name), p)
+		final.Parts[i].Host = filesys.Host(to)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	for _, name := range stale {
 		step("remove stale part")
-		if err := os.Remove(filepath.Join(d.Path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := leave(fsys.Remove(ctx, filesys.Join(d.Path, name))); err != nil {
 			return err
 		}
 	}
-	if err := d.writeManifest(final); err != nil {
+	if err := d.writeManifest(ctx, fsys, final); err != nil {
 		return err
 	}
 	step("remove temporary directory")
 	return d.Abandon(ctx, job)
 }
 
-// moveIn renames from to to, unless an earlier Finish did.
-func moveIn(from, to string, p Part) error {
+// moveIn renames from to to, unless an earlier Finish did, and returns where the file is.
+func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (string, error) {
 	step("rename part")
-	err := os.Rename(from, to)
+	there := filesys.OnHost(to, p.Host)
+	err := fsys.Rename(ctx, filesys.OnHost(from, p.Host), there)
+	if err == nil {
+		return there, nil
+	}
+	if errors.Is(err, filesys.ErrGone) && p.Host != "" {
+		// The host may be there again under another name.
+		for _, path := range []string{from, to} {
+			if fi, serr := fsys.Stat(ctx, path); serr == nil && fi.Size == p.Bytes && len(fi.Hosts) > 0 && fi.Hosts[0] != p.Host {
+				p.Host = fi.Hosts[0]
+				return moveIn(ctx, fsys, from, to, p)
+			}
+		}
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return "", err
 	}
-	if fi, serr := os.Stat(to); serr == nil && fi.Size() == p.Bytes {
-		return nil
+	if fi, serr := fsys.Stat(ctx, there); serr == nil && fi.Size == p.Bytes {
+		return there, nil
 	}
-	return fmt.Errorf("output part %s is gone (%s): every worker must see the same directory; use a shared file system, or run embedded", p.Name, from)
+	return "", fmt.Errorf("output part %s is gone (%s): every worker must see the same directory; use a shared file system, a dataset or an object store, or run embedded", p.Name, from)
+}
+
+// isSpread reports whether files of one directory may lie on several hosts.
+func isSpread(ctx context.Context, path string) bool {
+	fsys, err := filesys.Of(ctx, path)
+	_, ok := fsys.(filesys.Spread)
+	return err == nil && ok
 }
 
 // Abandon removes the temporary directory of the job.
-func (d *Dir) Abandon(_ context.Context, job string) error { return os.RemoveAll(d.temp(job)) }
+func (d *Dir) Abandon(ctx context.Context, job string) error { return removeTemp(ctx, d.temp(job)) }
+
+// removeTemp removes temporary files.
+func removeTemp(ctx context.Context, path string) error {
+	fsys, err := filesys.Of(ctx, path)
+	if err != nil {
+		return err
+	}
+	return leave(fsys.RemoveAll(ctx, path))
+}
+
+// leave lets files be that could not be removed because their host is gone: nobody reads them, should it come back.
+func leave(err error) error {
+	if errors.Is(err, filesys.ErrGone) {
+		return nil
+	}
+	return err
+}
 
 // writeManifest replaces the manifest at one moment.
-func (d *Dir) writeManifest(m manifest) error {
+func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) error {
 	data, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
 		return err
 	}
 	data = append(bytes.Replace(data, []byte("{\n \"layshaft\": "), []byte(manifestHead), 1), '\n')
-	if err := os.MkdirAll(d.temp(m.Job), 0o777); err != nil {
+	path, temp := filesys.Join(d.Path, manifestName), filesys.Join(d.temp(m.Job), manifestName)
+	if fi, err := fsys.Stat(ctx, path); err == nil && len(fi.Hosts) > 0 {
+		temp = filesys.OnHost(temp, fi.Hosts[0]) // so that this one replaces it; of two on different hosts, the newer counts
+	}
+	if err := fsys.MkdirAll(ctx, filesys.Dir(temp)); err != nil {
 		return err
 	}
 	step("write manifest")
-	temp := filepath.Join(d.temp(m.Job), manifestName)
-	f, err := os.Create(temp)
+	f, err := fsys.Create(ctx, temp)
 	if err != nil {
 		return err
 	}
@@ -193,37 +254,41 @@ func (d *Dir) writeManifest(m manifest) error {
 		return err
 	}
 	step("rename manifest")
-	if err := os.Rename(temp, filepath.Join(d.Path, manifestName)); err != nil {
+	if err := fsys.Rename(ctx, f.Path(), filesys.OnHost(path, filesys.Host(f.Path()))); err != nil {
 		return err
 	}
-	return syncDir(d.Path, d.NoSync)
+	return syncDir(ctx, fsys, d.Path, d.NoSync)
 }
 
 // syncDir makes renames in dir last.
-func syncDir(dir string, noSync bool) error {
+func syncDir(ctx context.Context, fsys filesys.FS, dir string, noSync bool) error {
 	if noSync {
 		return nil
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return fsys.Sync(ctx, dir)
 }
 
 // manifestHead is how our manifests begin; other programs write files of that name too.
 const manifestHead = `{"layshaft": `
 
 // readManifest reads the manifest of an output directory.
-func readManifest(dir string) (m manifest, err error) {
-	path := filepath.Join(dir, manifestName)
-	data, err := os.ReadFile(path)
+func readManifest(ctx context.Context, dir string) (m manifest, err error) {
+	path := filesys.Join(dir, manifestName)
+	f, err := filesys.Open(ctx, path, nil)
 	if err != nil {
 		return m, err
 	}
-	if !bytes.HasPrefix(data, []byte(manifestHead)) {
-		return m, fmt.Errorf("%s is not ours; choose another directory, or remove it", path)
+	defer f.Close()
+	head := make([]byte, len(manifestHead))
+	if n, err := f.ReadAt(head, 0); string(head[:n]) != manifestHead {
+		if n < len(head) && err != nil && !errors.Is(err, io.EOF) {
+			return m, about(path, err)
+		}
+		return m, &notOurs{path}
+	}
+	data, err := io.ReadAll(f.Stream(0, 1<<62))
+	if err != nil {
+		return m, about(path, err)
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("%s: %w; choose another directory, or remove it", path, err)
@@ -231,32 +296,9 @@ func readManifest(dir string) (m manifest, err error) {
 	return m, nil
 }
 
-// ownManifest reports whether path is the manifest of an output directory, which is no data.
-func ownManifest(path string) bool {
-	if filepath.Base(path) != manifestName {
-		return false
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, len(manifestHead))
-	n, _ := f.ReadAt(head, 0)
-	return string(head[:n]) == manifestHead
-}
+// notOurs means that a manifest.json was made by another program.
+type notOurs struct{ path string }
 
-// unfinished refuses to read a directory in which Finish was killed.
-func unfinished(dir string) error {
-	if !ownManifest(filepath.Join(dir, manifestName)) {
-		return nil
-	}
-	m, err := readManifest(dir)
-	if err != nil {
-		return err
-	}
-	if !m.Complete {
-		return fmt.Errorf("%s holds a mixture of files, as job %s was stopped while it moved its output in; run that job again", dir, m.Job)
-	}
-	return nil
+func (e *notOurs) Error() string {
+	return e.path + " is not ours; choose another directory, or remove it"
 }

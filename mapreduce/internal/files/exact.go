@@ -4,20 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
 // SplitsAt is Splits for formats in which not every delimiter ends a record: cuts gives, for each file, the offsets at which
 // it is cut, ascending and without 0. Small files are packed together. Compressed files must have no cuts.
-func SplitsAt(fs []File, target int64, cuts [][]int64) ([]job.Split, error) {
+func SplitsAt(ctx context.Context, fs []File, target int64, cuts [][]int64) ([]job.Split, error) {
 	if target <= 0 {
 		target = defaultTarget
 	}
-	p := packer{target: target}
+	p := newPacker(target)
 	for i, f := range fs {
-		s, err := Whole(f)
+		s, err := Whole(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -32,19 +32,19 @@ func SplitsAt(fs []File, target int64, cuts [][]int64) ([]job.Split, error) {
 			return nil, err
 		}
 	}
-	if err := p.flush(); err != nil {
+	if err := p.bins.Flush(); err != nil {
 		return nil, err
 	}
 	return p.out, nil
 }
 
-// Whole returns the slice that is all of a file.
-func Whole(f File) (Slice, error) {
-	abs, err := filepath.Abs(f.Path)
+// Whole returns the slice that is all of a file, which other processes of the job may read from then on.
+func Whole(ctx context.Context, f File) (Slice, error) {
+	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
-		return Slice{}, fmt.Errorf("%s: %w", f.Path, err)
+		return Slice{}, err
 	}
-	return Slice{Path: abs, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano()}, nil
+	return Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Hosts: f.Hosts}, nil
 }
 
 // exactSize is the bytes that Exact reads at once: they stay in the processor's cache while yield works on them.
@@ -61,7 +61,7 @@ func Exact(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, er
 }
 
 func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool) (int, error)) (err error) {
-	st, err := s.open(s.Offset)
+	st, err := s.open(ctx, s.Offset)
 	if err != nil {
 		return err
 	}

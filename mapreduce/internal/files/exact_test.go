@@ -41,11 +41,11 @@ func TestExactGivesEveryByteOnce(t *testing.T) {
 		if err := os.WriteFile(path, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		fs, err := Expand([]string{path})
+		fs, err := Expand(context.Background(), []string{path})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Whole(fs[0])
+		s, err := Whole(context.Background(), fs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,11 +85,11 @@ func TestExactEnds(t *testing.T) {
 	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fs, err := Expand([]string{path})
+	fs, err := Expand(context.Background(), []string{path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _ := Whole(fs[0])
+	s, _ := Whole(context.Background(), fs[0])
 	for _, want := range []error{nil, errors.New("mine")} {
 		give := want
 		if want == nil {

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,7 @@ func TestExpand(t *testing.T) {
 		{in: "half", wrong: "half holds a mixture of files, as job j7"},
 		{in: "**/*.txt", wrong: "half holds a mixture of files, as job j7"},
 	} {
-		fs, err := Expand(strings.Fields(c.in))
+		fs, err := Expand(context.Background(), strings.Fields(c.in))
 		switch {
 		case c.wrong == "" && err != nil:
 			t.Errorf("Expand(%q): %v", c.in, err)
@@ -87,7 +88,7 @@ func TestExpandLinks(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	fs, err := Expand([]string{"data"})
+	fs, err := Expand(context.Background(), []string{"data"})
 	if want := []string{"data/a.txt", "data/b.txt"}; err != nil || !slices.Equal(paths(fs), want) {
 		t.Errorf("Expand = %v, %v; want %v", paths(fs), err, want)
 	}
@@ -106,7 +107,7 @@ func TestExpandPermission(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Chmod("e", 0o777) })
 	for _, p := range []string{"d", "d/*", "d/a.txt", "e", "e/**"} {
-		if fs, err := Expand([]string{p}); err == nil || !strings.Contains(err.Error(), "change its mode") {
+		if fs, err := Expand(context.Background(), []string{p}); err == nil || !strings.Contains(err.Error(), "change its mode") {
 			t.Errorf("Expand(%q) = %v, %v; want an error about its mode", p, paths(fs), err)
 		}
 	}
@@ -179,7 +180,7 @@ func TestCodecs(t *testing.T) {
 		"a": {Codec: Plain, Raw: 1000}, "b": {Codec: Gzip, Raw: 1000}, "c": {Codec: Zstd, Raw: 1000}, "d": {Codec: Zstd, Raw: 1000},
 		"e.gz": {Codec: Gzip}, "f.zst": {Codec: Plain}, "g.ZST": {Codec: Zstd},
 	} {
-		fs, err := Expand([]string{path})
+		fs, err := Expand(context.Background(), []string{path})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,11 +216,11 @@ func TestSplits(t *testing.T) {
 		{in: "i", target: 10, want: "i 76 (zstd: cannot be cut: its frames do not state their sizes)"},
 		{in: "j", target: 300, want: "j 1000 (zstd: one frame, cannot be cut)"},
 	} {
-		fs, err := Expand(strings.Fields(c.in))
+		fs, err := Expand(context.Background(), strings.Fields(c.in))
 		if err != nil {
 			t.Fatal(err)
 		}
-		splits, err := Splits(fs, c.target, c.whole)
+		splits, err := Splits(context.Background(), fs, c.target, c.whole)
 		if err != nil {
 			t.Errorf("%s: %v", c.in, err)
 		}
@@ -248,7 +249,7 @@ func TestSplitsOfManyFiles(t *testing.T) {
 	for range maxFiles + 10 {
 		fs = append(fs, File{Path: "x", Size: 1, Raw: 1, ModTime: time.Unix(5, 0)})
 	}
-	splits, err := Splits(fs, 1<<20, false)
+	splits, err := Splits(context.Background(), fs, 1<<20, false)
 	if err != nil || len(splits) != 2 || splits[0].Bytes != maxFiles {
 		t.Errorf("%d splits, %v", len(splits), err)
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 // One is a single output file: the files of all tasks, one behind the other in task order.
@@ -28,34 +29,42 @@ func (o *One) With(c Codec) Output {
 }
 
 // Check makes the directory of the file and finds out whether it can be written.
-func (o *One) Check(context.Context) error {
-	if fi, err := os.Stat(o.Path); err == nil && !fi.Mode().IsRegular() {
+func (o *One) Check(ctx context.Context) error {
+	fsys, err := filesys.Of(ctx, o.Path)
+	if err != nil {
+		return err
+	}
+	if fi, err := fsys.Stat(ctx, o.Path); err == nil && !fi.Mode.IsRegular() {
 		return fmt.Errorf("output file %s is a directory or a device; choose another path", o.Path)
 	}
-	dir := filepath.Dir(o.Path)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("output file %s: %w; choose another place", o.Path, err)
+	dir := filesys.Dir(o.Path)
+	if err := fsys.MkdirAll(ctx, dir); err != nil {
+		return fmt.Errorf("output file %s: %w; choose another place", o.Path, filesys.Cause(err))
 	}
-	return writable(dir)
+	if err := filesys.LendDir(ctx, dir, o.tempName("")); err != nil {
+		return err
+	}
+	return writable(ctx, fsys, dir)
 }
+
+func (o *One) tempName(job string) string { return "." + filesys.Base(o.Path) + tempPrefix + job }
 
 // temp names the temporary directory of a job. It lies beside the file, so that a rename suffices.
-func (o *One) temp(job string) string {
-	return filepath.Join(filepath.Dir(o.Path), "."+filepath.Base(o.Path)+tempPrefix+job)
-}
+func (o *One) temp(job string) string { return filesys.Join(filesys.Dir(o.Path), o.tempName(job)) }
 
 // Create starts the file of one attempt in the temporary directory of the job.
-func (o *One) Create(_ context.Context, t Task) (*Writer, error) {
-	if err := os.MkdirAll(o.temp(t.Job), 0o777); err != nil {
-		return nil, err
-	}
-	p := Part{Name: filepath.Base(o.Path), Temp: fmt.Sprintf("part-%05d.attempt-%d", t.Index, t.Attempt)}
-	return newWriter(filepath.Join(o.temp(t.Job), p.Temp), o.Compress, p, o.NoSync)
+func (o *One) Create(ctx context.Context, t Task) (*Writer, error) {
+	p := Part{Name: filesys.Base(o.Path), Temp: fmt.Sprintf("part-%05d.attempt-%d", t.Index, t.Attempt)}
+	return newWriter(ctx, filesys.Join(o.temp(t.Job), p.Temp), o.Compress, p, o.NoSync)
 }
 
 // Finish joins the parts and renames the result into place.
-func (o *One) Finish(_ context.Context, job string, parts [][]byte) error {
+func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parse(parts)
+	if err != nil {
+		return err
+	}
+	fsys, err := filesys.Of(ctx, o.Path)
 	if err != nil {
 		return err
 	}
@@ -63,71 +72,100 @@ func (o *One) Finish(_ context.Context, job string, parts [][]byte) error {
 	for _, p := range list {
 		total += p.Bytes
 	}
+	// A file of this name says that the result is in place, and that some of the parts may be gone.
 	temp := o.temp(job)
-	if _, err := os.Stat(temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
-		// Either Finish got as far as removing it, or the parts are elsewhere.
-		if fi, err := os.Stat(o.Path); err != nil || fi.Size() != total {
-			return fmt.Errorf("the parts of %s are gone (%s): every worker must see the same directory; use a shared file system, or run embedded", o.Path, temp)
-		}
-		return os.RemoveAll(temp + ".done")
-	}
-	if err := os.MkdirAll(temp, 0o777); err != nil {
+	done := temp + ".done"
+	if _, err := fsys.Stat(ctx, done); err == nil {
+		return o.Abandon(ctx, job)
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if _, err := fsys.Stat(ctx, temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
+		// Either Finish got as far as removing it, or the parts are elsewhere.
+		if fi, err := fsys.Stat(ctx, o.Path); err != nil || fi.Size != total {
+			return fmt.Errorf("the parts of %s are gone (%s): every worker must see the same directory; use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
+		}
+		return nil
 	}
 	step("join parts")
-	whole := filepath.Join(temp, "whole")
-	if err := o.join(whole, temp, list); err != nil {
-		return err
-	}
-	step("rename result")
-	if err := os.Rename(whole, o.Path); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(o.Path), o.NoSync); err != nil {
-		return err
-	}
-	// Removing takes several steps; renaming first makes it one.
-	step("rename temporary directory")
-	done := temp + ".done"
-	if err := errors.Join(os.RemoveAll(done), os.Rename(temp, done)); err != nil {
-		return err
-	}
-	step("remove temporary directory")
-	return os.RemoveAll(done)
-}
-
-// join writes the parts one behind the other. On Linux the kernel copies (copy_file_range).
-func (o *One) join(whole, temp string, list []Part) (err error) {
-	f, err := os.Create(whole)
+	whole, err := o.join(ctx, fsys, temp, list)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
+	step("rename result")
+	host := filesys.Host(whole)
+	if old, err := fsys.Stat(ctx, o.Path); err == nil && slices.ContainsFunc(old.Hosts, func(h string) bool { return h != host }) {
+		if err := fsys.Remove(ctx, o.Path); err != nil {
+			return err
 		}
-	}()
+	}
+	if err := fsys.Rename(ctx, whole, filesys.OnHost(o.Path, host)); err != nil {
+		return err
+	}
+	dir := filesys.Dir(o.Path)
+	if err := syncDir(ctx, fsys, dir, o.NoSync); err != nil {
+		return err
+	}
+	step("mark as done")
+	mark, err := fsys.Create(ctx, filesys.OnHost(done, host))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(mark.Close(), syncDir(ctx, fsys, dir, o.NoSync)); err != nil {
+		return err
+	}
+	step("remove temporary directory")
+	return o.Abandon(ctx, job)
+}
+
+// join writes the parts one behind the other and returns the path of the whole. On Linux the kernel copies local files (copy_file_range).
+func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Part) (whole string, err error) {
+	if err := fsys.MkdirAll(ctx, temp); err != nil {
+		return "", err
+	}
+	f, err := fsys.Create(ctx, filesys.Join(temp, "whole"))
+	if err != nil {
+		return "", err
+	}
 	for _, p := range list {
-		src, err := os.Open(filepath.Join(temp, p.Temp))
-		if err != nil {
-			return err
-		}
-		n, err := io.Copy(f, src)
-		src.Close()
-		if err != nil {
-			return err
-		}
-		if n != p.Bytes {
-			return fmt.Errorf("%s has %d bytes, its task wrote %d", src.Name(), n, p.Bytes)
+		if err := appendPart(ctx, fsys, f, filesys.Join(temp, p.Temp), p); err != nil {
+			f.Abort()
+			return "", err
 		}
 	}
-	if o.NoSync {
-		return nil
+	if !o.NoSync {
+		if err := f.Sync(); err != nil {
+			f.Abort()
+			return "", err
+		}
 	}
-	return f.Sync()
+	return f.Path(), f.Close()
+}
+
+// appendPart copies one part to w.
+func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, p Part) error {
+	src, err := fsys.Open(ctx, filesys.OnHost(path, p.Host))
+	if errors.Is(err, filesys.ErrGone) && p.Host != "" {
+		src, err = fsys.Open(ctx, path) // the host may be there again under another name
+	}
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	n, err := io.Copy(w, src.Stream(0, p.Bytes+1))
+	if err != nil {
+		return about(path, err)
+	}
+	if n != p.Bytes {
+		return fmt.Errorf("%s has %d bytes, its task wrote %d", path, n, p.Bytes)
+	}
+	return nil
 }
 
 // Abandon removes the temporary directory of the job.
-func (o *One) Abandon(_ context.Context, job string) error {
-	return errors.Join(os.RemoveAll(o.temp(job)), os.RemoveAll(o.temp(job)+".done"))
+func (o *One) Abandon(ctx context.Context, job string) error {
+	if err := removeTemp(ctx, o.temp(job)); err != nil {
+		return err
+	}
+	return removeTemp(ctx, o.temp(job)+".done")
 }

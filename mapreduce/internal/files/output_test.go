@@ -200,7 +200,7 @@ func TestFinishKilled(t *testing.T) {
 					}
 					break
 				}
-				if fs, err := Expand([]string{dir}); err == nil {
+				if fs, err := Expand(context.Background(), []string{dir}); err == nil {
 					seen := ""
 					for _, f := range fs {
 						data, err := os.ReadFile(f.Path)
@@ -299,7 +299,7 @@ func TestCompressedRoundTrip(t *testing.T) {
 			if err := out.Finish(ctx, "j", run(t, out, "j", texts...)); err != nil {
 				t.Fatal(err)
 			}
-			fs, err := Expand([]string{out.String()})
+			fs, err := Expand(context.Background(), []string{out.String()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,7 +308,7 @@ func TestCompressedRoundTrip(t *testing.T) {
 					t.Errorf("%s is %v, want %v", f.Path, f.Codec, c)
 				}
 			}
-			splits, err := Splits(fs, 0, false)
+			splits, err := Splits(context.Background(), fs, 0, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -332,7 +332,7 @@ func TestWriterSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []byte
-	for i, n := range []int{1, bufferSize, 5, bufferSize - 1, 1, 3 * bufferSize, 0, writeBack} {
+	for i, n := range []int{1, bufferSize, 5, bufferSize - 1, 1, 3 * bufferSize, 0, 8 << 20} {
 		p := slices.Repeat([]byte{byte(i)}, n)
 		want = append(want, p...)
 		if m, err := w.Write(p); err != nil || m != n {

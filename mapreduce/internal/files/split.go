@@ -1,22 +1,24 @@
 package files
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"slices"
 
 	"github.com/layshaft/layshaft/internal/job"
 )
 
 // Slice is a piece of one file. Split.Data holds a JSON list of them.
 type Slice struct {
-	Path    string `json:"p"`           // absolute, so that a worker with another working directory finds it
-	Offset  int64  `json:"o,omitempty"` // first byte, counted after decompression
-	Length  int64  `json:"n"`           // bytes; -1 means to the end of the file
-	Codec   Codec  `json:"c,omitempty"`
-	Frame   int64  `json:"f,omitempty"` // where the compressed frame that starts at Offset lies in the file
-	Size    int64  `json:"s"`           // of the file when it was cut
-	ModTime int64  `json:"t"`           // the same, in nanoseconds since 1970
+	Path    string   `json:"p"`           // as filesys.Lend gives it, so that another machine with another working directory finds it
+	Offset  int64    `json:"o,omitempty"` // first byte, counted after decompression
+	Length  int64    `json:"n"`           // bytes; -1 means to the end of the file
+	Codec   Codec    `json:"c,omitempty"`
+	Frame   int64    `json:"f,omitempty"` // where the compressed frame that starts at Offset lies in the file
+	Size    int64    `json:"s"`           // of the file when it was cut
+	ModTime int64    `json:"t"`           // the same, in nanoseconds since 1970
+	Hosts   []string `json:"h,omitempty"` // that had it then
 }
 
 // maxFiles bounds the files of one split, so that its description stays small.
@@ -26,19 +28,19 @@ const maxFiles = 4096
 const defaultTarget = 64 << 20
 
 // Splits cuts files into splits of about target bytes (64 MiB when zero), counted after decompression, and packs small files together, in the
-// order of fs. A plain file is cut anywhere and a zstd file between frames whose sizes are known; other compressed files, and all files
-// when whole is set, stay in one piece, which the Note of the split says when that makes it larger than target.
-func Splits(fs []File, target int64, whole bool) ([]job.Split, error) {
+// order of fs as far as the files of one split have a worker that holds them all. A plain file is cut anywhere and a zstd file between frames whose
+// sizes are known; other compressed files, and all files when whole is set, stay in one piece, which the Note of the split says
+// when that makes it larger than target.
+func Splits(ctx context.Context, fs []File, target int64, whole bool) ([]job.Split, error) {
 	if target <= 0 {
 		target = defaultTarget
 	}
-	p := packer{target: target}
+	p := newPacker(target)
 	for _, f := range fs {
-		abs, err := filepath.Abs(f.Path)
+		s, err := Whole(ctx, f)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Path, err)
+			return nil, err
 		}
-		s := Slice{Path: abs, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano()}
 		cuts, note := []cut{{}}, ""
 		if f.Raw > target+target/8 {
 			switch {
@@ -47,7 +49,7 @@ func Splits(fs []File, target int64, whole bool) ([]job.Split, error) {
 			case f.Codec == Gzip:
 				note = "gzip: cannot be cut"
 			case f.Codec == Zstd:
-				if cuts, note, err = zstdCuts(f, target); err != nil {
+				if cuts, note, err = zstdCuts(ctx, f, target); err != nil {
 					return nil, err
 				}
 			default:
@@ -58,7 +60,7 @@ func Splits(fs []File, target int64, whole bool) ([]job.Split, error) {
 			return nil, err
 		}
 	}
-	if err := p.flush(); err != nil {
+	if err := p.bins.Flush(); err != nil {
 		return nil, err
 	}
 	return p.out, nil
@@ -77,29 +79,40 @@ func plainCuts(size, target int64) []cut {
 	return cuts
 }
 
-// packer gathers slices into splits.
+// packer makes splits of slices.
 type packer struct {
-	target int64
-	out    []job.Split
-	slices []Slice
-	names  []string
-	bytes  int64
+	bins Bins[packed]
+	out  []job.Split
+}
+
+// packed is a whole small file that shares a split with others.
+type packed struct {
+	slice Slice
+	name  string
+}
+
+func newPacker(target int64) *packer {
+	p := &packer{}
+	p.bins = Bins[packed]{Target: target, Most: maxFiles, Full: func(files []packed, bytes int64, hosts []string) error {
+		label := files[0].name
+		if n := len(files); n > 1 {
+			label = fmt.Sprintf("%d files, %s … %s", n, label, files[n-1].name)
+		}
+		slices := make([]Slice, len(files))
+		for i, f := range files {
+			slices[i] = f.slice
+		}
+		return p.emit(label, bytes, "", hosts, slices)
+	}}
+	return p
 }
 
 // add adds the pieces of one file. A file in one piece that fits is packed with its neighbours.
 func (p *packer) add(f File, s Slice, cuts []cut, note string) error {
 	if len(cuts) == 1 && note == "" {
-		if len(p.slices) > 0 && (p.bytes+f.Raw > p.target+p.target/8 || len(p.slices) == maxFiles) {
-			if err := p.flush(); err != nil {
-				return err
-			}
-		}
-		p.slices = append(p.slices, s)
-		p.names = append(p.names, f.Path)
-		p.bytes += f.Raw
-		return nil
+		return p.bins.Add(packed{s, f.Path}, f.Raw, f.Hosts)
 	}
-	if err := p.flush(); err != nil {
+	if err := p.bins.Flush(); err != nil {
 		return err
 	}
 	for i, c := range cuts {
@@ -113,33 +126,73 @@ func (p *packer) add(f File, s Slice, cuts []cut, note string) error {
 		if len(cuts) > 1 {
 			label = fmt.Sprintf("%s[%d:%d]", f.Path, c.offset, end)
 		}
-		if err := p.emit(label, max(end-c.offset, 0), note, []Slice{s}); err != nil {
+		if err := p.emit(label, max(end-c.offset, 0), note, f.Hosts, []Slice{s}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// flush makes a split of the packed files.
-func (p *packer) flush() error {
-	if len(p.slices) == 0 {
-		return nil
-	}
-	label := p.names[0]
-	if n := len(p.names); n > 1 {
-		label = fmt.Sprintf("%d files, %s … %s", n, p.names[0], p.names[n-1])
-	}
-	err := p.emit(label, p.bytes, "", p.slices)
-	p.slices, p.names, p.bytes = nil, nil, 0
-	return err
-}
-
-func (p *packer) emit(label string, bytes int64, note string, slices []Slice) error {
+func (p *packer) emit(label string, bytes int64, note string, hosts []string, slices []Slice) error {
 	data, err := json.Marshal(slices)
 	if err != nil {
 		return fmt.Errorf("%s: %w", label, err)
 	}
-	p.out = append(p.out, job.Split{Label: label, Bytes: bytes, Note: note, Data: data})
+	p.out = append(p.out, job.Split{Label: label, Bytes: bytes, Note: note, Hosts: hosts, Data: data})
+	return nil
+}
+
+// Bins packs small items, in the order in which they come, into bins of about Target bytes. Items of one bin share a host; those
+// without hosts share bins of their own. Bins that are begun wait until they are full or Flush is called.
+type Bins[T any] struct {
+	Target int64                                              // bytes
+	Most   int                                                // items of one bin; zero means any number
+	Full   func(items []T, bytes int64, hosts []string) error // takes a bin; hosts hold all of it
+
+	open []bin[T] // in order of their first items
+}
+
+type bin[T any] struct {
+	items []T
+	bytes int64
+	hosts []string
+}
+
+// Add puts an item into the first bin that is near enough.
+func (b *Bins[T]) Add(item T, bytes int64, hosts []string) error {
+	for i := range b.open {
+		o := &b.open[i]
+		if len(hosts) == 0 != (len(o.hosts) == 0) {
+			continue
+		}
+		shared := slices.DeleteFunc(slices.Clone(o.hosts), func(h string) bool { return !slices.Contains(hosts, h) })
+		if len(shared) == 0 && len(hosts) > 0 {
+			continue
+		}
+		if o.bytes+bytes <= b.Target+b.Target/8 && (b.Most == 0 || len(o.items) < b.Most) {
+			o.items, o.bytes, o.hosts = append(o.items, item), o.bytes+bytes, shared
+			return nil
+		}
+		full := *o
+		b.open = slices.Delete(b.open, i, i+1)
+		if err := b.Full(full.items, full.bytes, full.hosts); err != nil {
+			return err
+		}
+		break
+	}
+	b.open = append(b.open, bin[T]{[]T{item}, bytes, hosts})
+	return nil
+}
+
+// Flush hands over all bins that are begun.
+func (b *Bins[T]) Flush() error {
+	open := b.open
+	b.open = nil
+	for _, o := range open {
+		if err := b.Full(o.items, o.bytes, o.hosts); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

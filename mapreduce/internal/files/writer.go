@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 // Task says for which attempt an output file is made. It has the fields of mapreduce.SinkTask and converts from it.
@@ -42,22 +43,21 @@ type Output interface {
 type Part struct {
 	Name    string `json:"name"`           // final name: part-00003.txt
 	Temp    string `json:"temp,omitempty"` // name until Finish: part-00003.attempt-2.txt
+	Host    string `json:"host,omitempty"` // the one that it lies on, where the file system has several
 	Bytes   int64  `json:"bytes"`          // on disk
 	Records int64  `json:"records"`
 	XXH3    string `json:"xxh3"` // of the bytes on disk, 64 bits, hex
 }
 
-const (
-	bufferSize = 256 << 10 // bytes gathered before a write
-	writeBack  = 8 << 20   // bytes between two requests to start writing to disk
-)
+// bufferSize is the bytes gathered before a write.
+const bufferSize = 256 << 10
 
 // Writer writes the file of one attempt. It is used by one goroutine.
 type Writer struct {
 	// Records is counted by the format, for the manifest.
 	Records int64
 
-	dest   *disk
+	dest   *hashed
 	zip    io.WriteCloser // compresses into dest; nil when plain
 	buf    []byte
 	part   Part
@@ -100,52 +100,53 @@ func (w *Writer) Close() (part []byte, err error) {
 	}
 	if w.zip != nil {
 		if err := w.zip.Close(); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.dest.f.Name(), err)
+			return nil, about(w.dest.Path(), err)
 		}
 	}
 	if !w.noSync {
-		if err := w.dest.f.Sync(); err != nil {
+		if err := w.dest.Sync(); err != nil {
 			return nil, err
 		}
 	}
-	if err := w.dest.f.Close(); err != nil {
+	if err := w.dest.Close(); err != nil {
 		return nil, err
 	}
+	w.part.Host = filesys.Host(w.dest.Path())
 	w.part.Bytes, w.part.Records, w.part.XXH3 = w.dest.n, w.Records, fmt.Sprintf("%016x", w.dest.hash.Sum64())
 	return json.Marshal(w.part)
 }
 
 // Abort removes the file. It is called instead of Close, or after Close failed.
-func (w *Writer) Abort() {
-	w.dest.f.Close()
-	os.Remove(w.dest.f.Name())
+func (w *Writer) Abort() { w.dest.Abort() }
+
+// hashed counts and hashes what goes to a file.
+type hashed struct {
+	filesys.Writer
+	n    int64
+	hash *xxh3.Hasher
 }
 
-// disk counts and hashes what goes to a file, and has the kernel write it to disk early, so that the sync at the end is short.
-type disk struct {
-	f       *os.File
-	n, done int64
-	hash    *xxh3.Hasher
-}
-
-func (d *disk) Write(p []byte) (int, error) {
-	n, err := d.f.Write(p)
-	d.n += int64(n)
-	d.hash.Write(p[:n])
-	if d.n-d.done >= writeBack {
-		startWriteBack(d.f, d.done, d.n-d.done)
-		d.done = d.n
-	}
+func (h *hashed) Write(p []byte) (int, error) {
+	n, err := h.Writer.Write(p)
+	h.n += int64(n)
+	h.hash.Write(p[:n])
 	return n, err
 }
 
 // newWriter creates the file path.
-func newWriter(path string, c Codec, part Part, noSync bool) (*Writer, error) {
-	f, err := os.Create(path)
+func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool) (*Writer, error) {
+	fsys, err := filesys.Of(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{dest: &disk{f: f, hash: xxh3.New()}, buf: make([]byte, 0, bufferSize), part: part, noSync: noSync}
+	if err := fsys.MkdirAll(ctx, filesys.Dir(path)); err != nil {
+		return nil, err
+	}
+	f, err := fsys.Create(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{dest: &hashed{f, 0, xxh3.New()}, buf: make([]byte, 0, bufferSize), part: part, noSync: noSync}
 	switch c {
 	case Gzip:
 		w.zip, err = gzip.NewWriterLevel(w.dest, gzip.BestSpeed)

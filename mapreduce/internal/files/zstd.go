@@ -1,11 +1,11 @@
 package files
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -36,10 +36,10 @@ func estimate(r io.ReaderAt, f File) int64 {
 type frame struct{ at, size, raw, rawSize int64 }
 
 // zstdCuts returns frame boundaries about target bytes apart, or one cut and a note that says why there are none.
-func zstdCuts(f File, target int64) ([]cut, string, error) {
-	r, err := os.Open(f.Path)
+func zstdCuts(ctx context.Context, f File, target int64) ([]cut, string, error) {
+	r, err := f.Open(ctx)
 	if err != nil {
-		return nil, "", explain(f.Path, err)
+		return nil, "", err
 	}
 	defer r.Close()
 	frames, err := frames(r, f.Size)

@@ -1,0 +1,124 @@
+package mapreduce
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/spill"
+)
+
+// definitions are the pipelines of this program, by name: a child process finds there what a worker asks for.
+var definitions struct {
+	// mu guards the fields below.
+	mu     sync.Mutex
+	byName map[string]*defined
+}
+
+// defined is a name that was given to Define.
+type defined struct {
+	at   []string // file:line of the first calls
+	plan func(ctx context.Context, params []byte) (*compiled, error)
+}
+
+// maxPlaces is how many calls of Define with one name are remembered, for an error.
+const maxPlaces = 3
+
+// remember records a definition. A second one of the same name is an error only when a child is asked for it.
+func remember(name string, plan func(ctx context.Context, params []byte) (*compiled, error)) {
+	at := caller()
+	d := &definitions
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byName == nil {
+		d.byName = map[string]*defined{}
+	}
+	x := d.byName[name]
+	if x == nil {
+		x = &defined{plan: plan}
+		d.byName[name] = x
+	}
+	if len(x.at) < maxPlaces {
+		x.at = append(x.at, at)
+	}
+}
+
+// find returns the one definition with a name.
+func find(name string) (*defined, error) {
+	definitions.mu.Lock()
+	defer definitions.mu.Unlock()
+	x := definitions.byName[name]
+	switch {
+	case x == nil:
+		names := slices.Sorted(maps.Keys(definitions.byName))
+		return nil, fmt.Errorf("this program defines no pipeline %q before its call of mapreduce.Main, only [%s]; call Define in a package variable", name, strings.Join(names, ", "))
+	case len(x.at) > 1:
+		return nil, fmt.Errorf("this program defines several pipelines named %q (%s); on a cluster each needs a name of its own", name, strings.Join(x.at, ", "))
+	}
+	return x, nil
+}
+
+// rebuilder makes the programs of one job again, in a child process.
+type rebuilder struct {
+	ballast []byte // see ballastSize
+	shared  *shared
+}
+
+func newRebuilder() *rebuilder {
+	return &rebuilder{ballast: make([]byte, ballastSize), shared: &shared{}}
+}
+
+// build makes the program of one slot; it is a child.Build. The plan must be the one that was submitted.
+func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
+	refuse := func(err error) error { return &job.Failure{Kind: job.Fatal, Message: err.Error()} }
+	d, err := find(spec.Name)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	if ctx, err = childContext(ctx, spec); err != nil {
+		return nil, err
+	}
+	c, err := d.plan(ctx, spec.Params)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	c.spread(slices.ContainsFunc(spec.Stages, func(s job.Stage) bool { return s.Combine }), slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
+		return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
+	}))
+	if err := c.matches(spec); err != nil {
+		return nil, refuse(err)
+	}
+	p := c.program(spec, b.shared)
+	var reserve sync.Once // the slot's memory; it is never released, as the process lives for the job alone
+	for i, stage := range p.Stages {
+		p.Stages[i] = func(ctx context.Context, run *job.Run) error {
+			reserve.Do(func() { spill.Reserve(run.Memory) })
+			ctx, err := childContext(ctx, spec)
+			if err != nil {
+				return err
+			}
+			return stage(ctx, run)
+		}
+	}
+	return p, nil
+}
+
+// matches returns an error when the plan is not the one that spec was made from.
+func (c *compiled) matches(spec *job.Spec) error {
+	differs := func(format string, a ...any) error {
+		return fmt.Errorf("plan %s: here %s: the function given to Define must depend on its parameters alone, and the cluster must run the same program that submitted the job", spec.Name, fmt.Sprintf(format, a...))
+	}
+	if len(c.stages) != len(spec.Stages) {
+		return differs("it has %d stages, the submitted one has %d", len(c.stages), len(spec.Stages))
+	}
+	for i, s := range c.stages {
+		if want := &spec.Stages[i]; s.label != want.Name || s.combine != want.Combine || !slices.Equal(s.edges, want.Inputs) {
+			return differs("stage %d is %q, which reads %v, in the submitted one %q, which reads %v", i, s.label, s.edges, want.Name, want.Inputs)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package mapreduce
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// childContext gives the context of a child process the files that its worker can reach. It is called before each plan is built and before
+// each attempt.
+func childContext(ctx context.Context, _ *job.Spec) (context.Context, error) {
+	files, err := childFiles()
+	if err != nil {
+		return nil, err
+	}
+	return filesys.With(ctx, files), nil
+}
+
+// childFiles connects to the files of the worker whose child this process is.
+var childFiles = sync.OnceValues(func() (filesys.Set, error) {
+	value := os.Getenv(child.FilesEnv)
+	if value == "" {
+		return nil, nil // a worker that offers none
+	}
+	_ = os.Unsetenv(child.FilesEnv)
+	address, client, _ := strings.Cut(value, " ")
+	conn, err := grpc.NewClient(address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		return nil, fmt.Errorf("files of the worker at %s: %w", address, err)
+	}
+	caller := remote.Conn(conn)
+	return filesys.Set{"": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
+})

@@ -1,0 +1,544 @@
+package mapreduce
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/worker"
+)
+
+// cluster follows a job that runs on the workers of a coordinator elsewhere.
+type cluster struct {
+	client *coordinator.Client
+	spec   *job.Spec
+	creds  credentials.TransportCredentials
+	lender *remote.Lender // of this machine's files
+	detach bool
+	ask    func() bool // whether an interrupted job goes on; nil means that nobody can be asked
+
+	cancel context.CancelCauseFunc // of what runs in the background
+	ctx    context.Context
+	group  sync.WaitGroup
+	ended  chan struct{} // closed when end is set
+	end    error         // why the job ended without a result
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	last    coordinator.JobReport
+	change  chan struct{} // closed and replaced when anything below changes
+	stages  map[int]*commits
+	address map[string]string // of workers, by name
+	peers   map[string]*peer
+
+	once sync.Once
+	err  error
+}
+
+// commits is what is known of the outputs of one stage.
+type commits struct {
+	told chan struct{} // closed when it is known at all
+	last chan struct{} // closed when nothing more will be told
+	by   []job.Producer
+}
+
+// peer is a worker whose outputs are read.
+type peer struct {
+	conn *grpc.ClientConn
+	worker.Outputs
+}
+
+// ErrDetached is returned by Start when Target.Detach is set: the job was submitted and runs on the cluster without this process. Run, Collect and
+// WriteTo return without rows and without error instead. The same program with the same parameters and input finds the job again.
+var ErrDetached = errors.New("detached, runs on the cluster")
+
+// startCluster submits a job to a cluster and follows it.
+func startCluster(ctx context.Context, t Target, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
+	t, err := t.withDefaults(name)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", name, err)
+	}
+	e, err := dialCluster(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	j, err := e.start(ctx, &t, name, params, build)
+	if err != nil {
+		return nil, errors.Join(err, e.leave())
+	}
+	return j, nil
+}
+
+func dialCluster(ctx context.Context, t Target) (*cluster, error) {
+	e := &cluster{creds: insecure.NewCredentials(), detach: t.Detach, ended: make(chan struct{}), change: make(chan struct{}),
+		stages: map[int]*commits{}, address: map[string]string{}, peers: map[string]*peer{}}
+	to := e.creds
+	if t.TLS != (security.Files{}) {
+		tls, err := security.Load(t.TLS, t.Log)
+		if err != nil {
+			return nil, err
+		}
+		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
+	}
+	var err error
+	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.Cluster, Credentials: to}); err != nil {
+		return nil, err
+	}
+	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	return e, nil
+}
+
+// start prepares the job for the workers that there are, submits it, and follows it.
+func (e *cluster) start(ctx context.Context, t *Target, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
+	workers, err := e.workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.fit(workers)
+	lent, err := newLender()
+	if err != nil {
+		return nil, err
+	}
+	e.lender = lent
+	files := lent.Files()
+	files["dataset"] = remote.Dataset(e.router())
+	ctx = filesys.With(ctx, files)
+	c, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range c.plan.outs {
+		if o.sink != nil {
+			if err := o.sink.check(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	_, dirs := lent.Lent()
+	c.spread(len(workers) > 1, dirs == 0)
+	if e.spec, err = c.prepare(name, params, *t); err != nil {
+		return nil, err
+	}
+	if files, _ := lent.Lent(); t.Detach && files+dirs > 0 {
+		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, which needs this program to the end; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
+	}
+	if t.Explain {
+		if err := explain(t.Out, c, e.spec, *t); err != nil {
+			return nil, err
+		}
+		return nil, ErrExplained
+	}
+	if err := e.submit(ctx, t, lent.Volume()); err != nil {
+		return nil, err
+	}
+	if t.Detach {
+		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.Cluster, e.spec.ID)
+		return nil, errors.Join(ErrDetached, e.leave())
+	}
+	e.ask = asker(t)
+	e.group.Go(e.follow)
+	e.group.Go(func() { _ = lent.Run(e.ctx, e.places, e.lend) })
+	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
+	e.group.Go(func() { j.watch(ctx) })
+	return j, nil
+}
+
+// workers returns the workers of the cluster, and waits a while for the first to join.
+func (e *cluster) workers(ctx context.Context) ([]coordinator.WorkerInfo, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
+	defer cancel()
+	for {
+		ws, err := e.client.Workers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(ws) > 0 {
+			e.meet(ws)
+			return ws, nil
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives.
+func (t *Target) fit(workers []coordinator.WorkerInfo) {
+	t.Workers, t.Slots = len(workers), 0
+	var least int64
+	for i := range workers {
+		t.Slots += workers[i].Slots
+		if m := workers[i].Memory; m > 0 && (least == 0 || m < least) {
+			least = m
+		}
+	}
+	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
+}
+
+// submit hands over the job, and the program where no worker has it.
+func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
+	path, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("this program's own file: %w", err)
+	}
+	code, err := child.Inspect(path)
+	if err != nil {
+		return err
+	}
+	opt := coordinator.SubmitOptions{
+		Priority: t.Priority, Interactive: t.Interactive, Tags: t.Tags, Code: code.SHA256, Platform: code.Platform, CodeSize: code.Size,
+		CodeLoader: code.Dynamic, Detached: t.Detach, Client: volume, Submitted: time.Now(),
+	}
+	for range 3 {
+		got, err := e.client.Submit(ctx, e.spec, opt)
+		if err != nil {
+			return err
+		}
+		for _, w := range got.Warnings {
+			fmt.Fprintf(t.Err, "layshaft: %s\n", w)
+		}
+		switch {
+		case got.CodeWanted:
+			f, err := os.Open(path)
+			if err != nil {
+				return fmt.Errorf("this program's own file: %w", err)
+			}
+			err = e.client.PutCode(ctx, coordinator.Code{SHA256: code.SHA256, Platform: code.Platform, Size: code.Size, Dynamic: code.Dynamic}, f)
+			_ = f.Close()
+			if err != nil {
+				return err
+			}
+			continue
+		case got.Known:
+			st, err := e.client.Status(ctx, e.spec.ID)
+			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
+				return err
+			}
+			if err == nil && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
+				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
+				spec, _, err := e.client.Spec(ctx, e.spec.ID, true)
+				if err != nil {
+					return err
+				}
+				// The splits of a job that has ended are forgotten, and nobody needs them.
+				*e.spec = *spec
+				return nil
+			}
+			if err := e.client.Drop(ctx, e.spec.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		return nil
+	}
+	return fmt.Errorf("job %s: the cluster asks for its program again and again", e.spec.ID)
+}
+
+// follow keeps the status of the job until it ends.
+func (e *cluster) follow() {
+	defer close(e.ended)
+	for st, err := range e.client.Watch(e.ctx, e.spec.ID) {
+		if err != nil {
+			e.end = err
+			break
+		}
+		e.mu.Lock()
+		e.last = st
+		e.changedLocked()
+		e.mu.Unlock()
+		if st.Outcome == coordinator.JobRunning {
+			continue
+		}
+		if st.Outcome != coordinator.JobDone {
+			end := &coordinator.JobError{ID: e.spec.ID, Outcome: st.Outcome}
+			if st.Failure != nil {
+				end.Failure = *st.Failure
+			}
+			e.end = end
+		}
+		return
+	}
+	if e.end == nil {
+		e.end = fmt.Errorf("job %s: %w: its end was not told", e.spec.ID, wire.ErrUnavailable)
+	}
+}
+
+// changedLocked wakes who waits for a change. The caller holds mu.
+func (e *cluster) changedLocked() {
+	close(e.change)
+	e.change = make(chan struct{})
+}
+
+func (e *cluster) wait(ctx context.Context) error {
+	select {
+	case <-e.ended:
+		return e.end
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (e *cluster) status() (coordinator.JobStatus, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last.JobStatus, true // the zero status, which runs, until more is known
+}
+
+func (e *cluster) changed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.change
+}
+
+func (e *cluster) running() []worker.Running {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []worker.Running
+	for i, p := range e.last.Progress {
+		all = append(all, worker.Running{Attempt: job.Attempt{Job: e.spec.ID, Task: job.Task{Stage: i}}, Records: p.Records, Bytes: p.Bytes})
+	}
+	return all
+}
+
+// commits returns what is known of a stage's outputs. The first call waits until something is; when the job has ended, all of it.
+func (e *cluster) commits(stage int) []job.Producer {
+	e.mu.Lock()
+	c := e.stages[stage]
+	if c == nil {
+		c = &commits{told: make(chan struct{}), last: make(chan struct{}), by: make([]job.Producer, e.spec.Stages[stage].Tasks)}
+		e.stages[stage] = c
+		e.group.Go(func() { e.followCommits(stage, c) })
+	}
+	over := e.last.Outcome != coordinator.JobRunning
+	e.mu.Unlock()
+	<-c.told
+	if over {
+		<-c.last
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(c.by)
+}
+
+func (e *cluster) followCommits(stage int, c *commits) {
+	tell := sync.OnceFunc(func() { close(c.told) })
+	defer close(c.last)
+	defer tell()
+	for m, err := range e.client.Commits(e.ctx, e.spec.ID, stage) {
+		if err != nil {
+			return // the end of the job says why
+		}
+		e.mu.Lock()
+		if m.All {
+			clear(c.by)
+		}
+		for _, p := range m.Changed {
+			if i := p.Attempt.Task.Index; i >= 0 && i < len(c.by) {
+				c.by[i] = job.Producer{}
+				if p.Attempt.N > 0 {
+					c.by[i] = p
+				}
+			}
+		}
+		maps.Copy(e.address, m.Addresses)
+		e.changedLocked()
+		e.mu.Unlock()
+		tell()
+	}
+}
+
+// at returns the outputs that a worker holds.
+func (e *cluster) at(p job.Producer) (worker.Outputs, error) {
+	w, err := e.peer(p.Worker)
+	if err != nil {
+		return nil, &job.Failure{Kind: job.InputLost, Message: fmt.Sprintf("output of %s: %v", p.Attempt, err), Lost: []job.Attempt{p.Attempt}}
+	}
+	return w, nil
+}
+
+// peer returns the connection to a worker, which is made when it is first used.
+func (e *cluster) peer(name string) (*peer, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.peers[name]; w != nil {
+		return w, nil
+	}
+	address := e.address[name]
+	if address == "" {
+		return nil, fmt.Errorf("worker %s: its address is not known", name)
+	}
+	conn, err := grpc.NewClient(address, append(wire.DialOptions(), grpc.WithTransportCredentials(e.creds))...)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w", name, err)
+	}
+	w := &peer{conn, worker.Remote(conn, name)}
+	e.peers[name] = w
+	return w, nil
+}
+
+// places returns the names of the workers that there are.
+func (e *cluster) places(ctx context.Context) ([]string, error) {
+	ws, err := e.client.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.meet(ws)
+	names := make([]string, len(ws))
+	for i := range ws {
+		names[i] = ws[i].Name
+	}
+	return names, nil
+}
+
+// meet remembers where workers are.
+func (e *cluster) meet(ws []coordinator.WorkerInfo) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range ws {
+		e.address[ws[i].Name] = ws[i].Address
+	}
+}
+
+// lend opens the stream over which a worker reads and writes files of this machine.
+func (e *cluster) lend(ctx context.Context, name string) (remote.LendStream, error) {
+	w, err := e.peer(name)
+	if err != nil {
+		return nil, err
+	}
+	return remote.OpenLend(ctx, w.conn)
+}
+
+// router finds the workers that hold files of datasets.
+func (e *cluster) router() *remote.Router {
+	return &remote.Router{
+		Holders: func(ctx context.Context, dataset string) ([]string, error) {
+			ws, err := e.client.Workers(ctx)
+			if err != nil {
+				return nil, err
+			}
+			e.meet(ws)
+			var names []string
+			for i := range ws {
+				if slices.Contains(ws[i].Datasets, dataset) {
+					names = append(names, ws[i].Name)
+				}
+			}
+			return names, nil
+		},
+		Peer: func(_ context.Context, name string) (remote.Caller, error) {
+			w, err := e.peer(name)
+			if err != nil {
+				return nil, err
+			}
+			return remote.Conn(w.conn), nil
+		},
+	}
+}
+
+var errNoWorkers = errors.New("the cluster has no workers; start one with: layshaft worker -join GOSSIP_ADDRESS -data DIR")
+
+// newLender returns the files of this machine, under a name that nobody guesses.
+func newLender() (*remote.Lender, error) {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	return remote.NewLender(hex.EncodeToString(id))
+}
+
+func (e *cluster) manifest(p job.Producer) (*job.Manifest, error) {
+	o, err := e.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.Manifest(p.Attempt)
+}
+
+func (e *cluster) open(p job.Producer, port int) ([]job.RunReader, error) {
+	o, err := e.at(p)
+	if err != nil {
+		return nil, err
+	}
+	return o.All(p.Attempt, port)
+}
+
+func (e *cluster) lost(a job.Attempt) { _ = e.client.OutputLost(e.ctx, a) }
+
+func (e *cluster) runAgain(context.Context, job.Launch) (*job.Manifest, error) {
+	return nil, errors.New("verify runs inside the process: leave out -cluster")
+}
+
+// abandon ends the job, unless the person at the terminal says that it shall go on.
+func (e *cluster) abandon(ctx context.Context, why string) error {
+	if st, ok := e.status(); ok && st.Outcome != coordinator.JobRunning {
+		return nil
+	}
+	if e.ask != nil && e.ask() {
+		e.detach = true
+		return nil
+	}
+	return e.client.Cancel(ctx, e.spec.ID, why)
+}
+
+// stop lets the job go: its result has been read, or nobody wants it.
+func (e *cluster) stop() error {
+	e.once.Do(func() {
+		if !e.detach {
+			ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
+			e.err = e.client.Drop(ctx, e.spec.ID)
+			cancel()
+		}
+		e.err = errors.Join(e.err, e.leave())
+	})
+	return e.err
+}
+
+var errLeft = errors.New("the client has left")
+
+// leave ends all that runs in the background.
+func (e *cluster) leave() error {
+	e.cancel(errLeft)
+	e.group.Wait()
+	var errs []error
+	for _, w := range e.peers {
+		errs = append(errs, w.conn.Close())
+	}
+	if e.lender != nil {
+		errs = append(errs, e.lender.Close())
+	}
+	return errors.Join(append(errs, e.client.Close())...)
+}
+
+// asker returns the question whether an interrupted job goes on; nil where nobody would answer.
+func asker(t *Target) func() bool {
+	if t.Progress == "none" || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return func() bool {
+		fmt.Fprint(t.Err, "\nlayshaft: let the job go on without this program? [y/N] ")
+		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		return err == nil && strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
+	}
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package files
-
-import "os"
-
-// startWriteBack does nothing: only Linux has a call for it.
-func startWriteBack(*os.File, int64, int64) {}
