@@ -1,0 +1,208 @@
+package bodies
+
+import "encoding/binary"
+
+// arena holds bodies in chunks of one megabyte that are filled from the front and used again when they are empty; large bodies have
+// chunks of their own. When less than half of the memory is in use, the emptiest chunk is moved together with others.
+//
+//	ID 8 | length * 2 + kind, a varint | body
+type arena struct {
+	chunks  []chunk
+	current int   // is filled; valid when there are chunks
+	unused  []int // numbers of chunks without memory
+	spare   []int // empty chunks of one megabyte
+	used    int64 // bytes of bodies that are there, with their headers
+	held    int64 // bytes of chunks
+}
+
+type chunk struct {
+	b       []byte
+	mapped  bool
+	n, live int // bytes filled, and those of them that are still needed
+}
+
+const (
+	chunkSize = 1 << 20
+	ownChunk  = 64 << 10 // a body so large has its own
+	maxSpare  = 4
+)
+
+// A location is the number of a chunk plus one and an offset in it. Zero is nowhere.
+func location(c, off int) uint64 { return uint64(c+1)<<40 | uint64(off) }
+
+func (a *arena) at(loc uint64) (*chunk, []byte) {
+	c := &a.chunks[loc>>40-1]
+	return c, c.b[loc&(1<<40-1):]
+}
+
+// entry splits what begins at b.
+func entry(b []byte) (id uint64, kind Kind, body []byte, size int) {
+	n, k := binary.Uvarint(b[8:])
+	size = 8 + k + int(n>>1)
+	return binary.LittleEndian.Uint64(b), Kind(n & 1), b[8+k : size : size], size
+}
+
+func (a *arena) get(loc uint64) []byte {
+	_, b := a.at(loc)
+	_, _, body, _ := entry(b)
+	return body
+}
+
+func (a *arena) id(loc uint64) uint64 {
+	_, b := a.at(loc)
+	return binary.LittleEndian.Uint64(b)
+}
+
+// put copies a body and returns where it is.
+func (a *arena) put(kind Kind, id uint64, body []byte) uint64 {
+	var header [8 + binary.MaxVarintLen64]byte
+	binary.LittleEndian.PutUint64(header[:], id)
+	h := 8 + binary.PutUvarint(header[8:], uint64(len(body))<<1|uint64(kind))
+	size := h + len(body)
+	a.used += int64(size)
+	n := a.current
+	if size > ownChunk {
+		n = a.add(size)
+	} else if len(a.chunks) == 0 || cap(a.chunks[n].b) == 0 || a.chunks[n].n+size > len(a.chunks[n].b) {
+		if k := len(a.spare); k > 0 {
+			n, a.spare = a.spare[k-1], a.spare[:k-1]
+		} else {
+			n = a.add(chunkSize)
+		}
+		full := a.current
+		a.current = n
+		if len(a.chunks) > full && full != n {
+			a.empty(full)
+		}
+	}
+	c := &a.chunks[n]
+	off := c.n
+	copy(c.b[off:], header[:h])
+	copy(c.b[off+h:], body)
+	c.n += size
+	c.live += size
+	return location(n, off)
+}
+
+// add makes a chunk.
+func (a *arena) add(size int) int {
+	n := len(a.chunks)
+	if k := len(a.unused); k > 0 {
+		n, a.unused = a.unused[k-1], a.unused[:k-1]
+	} else {
+		a.chunks = append(a.chunks, chunk{})
+	}
+	c := &a.chunks[n]
+	c.b, c.mapped = pages(size)
+	c.n, c.live = 0, 0
+	a.held += int64(size)
+	return n
+}
+
+// drop lets go of a body. Nowhere is fine.
+func (a *arena) drop(loc uint64) {
+	if loc == 0 {
+		return
+	}
+	c, b := a.at(loc)
+	_, _, _, size := entry(b)
+	a.used -= int64(size)
+	c.live -= size
+	a.empty(int(loc>>40 - 1))
+}
+
+// empty gives back the memory of chunk n if nothing in it is needed.
+func (a *arena) empty(n int) {
+	c := &a.chunks[n]
+	switch {
+	case c.live > 0 || c.b == nil:
+	case len(c.b) == chunkSize && n == a.current:
+		c.n = 0
+	case len(c.b) == chunkSize && len(a.spare) < maxSpare:
+		c.n = 0
+		a.spare = append(a.spare, n)
+	default:
+		a.held -= int64(len(c.b))
+		c.release()
+		a.unused = append(a.unused, n)
+	}
+}
+
+func (c *chunk) release() {
+	if c.mapped {
+		release(c.b)
+	}
+	*c = chunk{}
+}
+
+// compact moves what is left in the emptiest chunk elsewhere, when more than half of the memory is not needed.
+func (a *arena) compact(of *[kinds]places) {
+	if a.held <= 2*a.used+8*chunkSize {
+		return
+	}
+	least := -1
+	for n := range a.chunks {
+		if c := &a.chunks[n]; len(c.b) == chunkSize && c.live > 0 && n != a.current && (least < 0 || c.live < a.chunks[least].live) {
+			least = n
+		}
+	}
+	if least < 0 {
+		return
+	}
+	b, n := a.chunks[least].b, a.chunks[least].n
+	for off := 0; off < n && a.chunks[least].live > 0; {
+		id, kind, body, size := entry(b[off:])
+		if p := of[kind].find(id); p != nil && p.loc() == location(least, off) {
+			to := a.put(kind, id, body)
+			a.drop(p.loc())
+			p.set(to)
+		}
+		off += size
+	}
+}
+
+func (a *arena) free() {
+	for n := range a.chunks {
+		a.chunks[n].release()
+	}
+	*a = arena{}
+}
+
+// places says where bodies are, by the slot in the low bits of the ID of their task, which is theirs alone until it is dropped.
+type places struct{ pages []*[pageSize]place }
+
+const (
+	slotBits = 26 // as in package queue
+	pageSize = 1 << 12
+)
+
+// place is a location, and whether the body is spilled: written although it is not durable.
+type place uint64
+
+const spilled place = 1 << 63
+
+func (p *place) loc() uint64 { return uint64(*p &^ spilled) }
+
+func (p *place) set(loc uint64) { *p = *p&spilled | place(loc) }
+
+// find returns the place of a body, or nil when it has none.
+func (p *places) find(id uint64) *place {
+	slot := id & (1<<slotBits - 1)
+	if page := slot / pageSize; page < uint64(len(p.pages)) && p.pages[page] != nil {
+		return &p.pages[page][slot%pageSize]
+	}
+	return nil
+}
+
+// at returns the place of a body.
+func (p *places) at(id uint64) *place {
+	if at := p.find(id); at != nil {
+		return at
+	}
+	slot := id & (1<<slotBits - 1)
+	for uint64(len(p.pages)) <= slot/pageSize {
+		p.pages = append(p.pages, nil)
+	}
+	p.pages[slot/pageSize] = new([pageSize]place)
+	return p.find(id)
+}

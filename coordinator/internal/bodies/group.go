@@ -1,0 +1,154 @@
+package bodies
+
+import (
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// group is batches that are written together.
+type group struct {
+	buf    []byte
+	pieces []op // of large bodies, also of the batch that is being built
+	ops    []op
+	ends   []int // ops at which batches end
+	bodies []ref // that will be on disk
+	last   uint64
+}
+
+// op is a key and a value in a group's buf.
+type op struct {
+	start, key int
+	value      int // bytes; -1 removes the key
+}
+
+type ref struct {
+	id   uint64
+	kind Kind
+}
+
+// add appends key and value to buf.
+func (g *group) add(k, record []byte, b *body) op {
+	o := op{start: len(g.buf), key: len(k), value: -1}
+	g.buf = append(g.buf, k...)
+	if record != nil {
+		if b == nil {
+			b = &body{}
+		}
+		g.buf = encode(g.buf, k, record, b)
+		o.value = len(g.buf) - o.start - o.key
+	}
+	return o
+}
+
+// A transaction holds fewer bytes and keys than Badger allows with the memtables of package state.
+const (
+	maxTxnBytes = 1 << 20
+	maxTxnOps   = 10_000
+)
+
+// swap takes the group that is to be written, up to the last end of a batch, and leaves spare in its place. It returns an empty one when
+// there is none.
+func (s *Store) swap(spare *group) *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.next.ends) == 0 {
+		return &group{}
+	}
+	g := s.next
+	s.next = group{buf: spare.buf[:0], pieces: spare.pieces[:0], ops: spare.ops[:0], ends: spare.ends[:0], bodies: spare.bodies[:0]}
+	if s.batch < len(g.ops) { // a batch is being built: it moves over
+		from := g.ops[s.batch].start
+		for _, o := range g.ops[s.batch:] {
+			o.start -= from
+			s.next.ops = append(s.next.ops, o)
+		}
+		s.next.buf = append(s.next.buf, g.buf[from:]...)
+		g.ops = g.ops[:s.batch]
+	}
+	s.next.bodies = append(s.next.bodies, g.bodies[s.bodies:]...)
+	g.bodies = g.bodies[:s.bodies]
+	s.batch, s.bodies = 0, 0
+	*spare = g
+	return spare
+}
+
+// writeGroup writes g in as few transactions as its size allows, none of which splits a batch unless the batch alone is too large.
+func (s *Store) writeGroup(g *group) error {
+	if err := s.db.Check(int64(len(g.buf))); err != nil {
+		return err
+	}
+	txn := s.db.NewTransaction(true)
+	defer func() { txn.Discard() }()
+	bytes, count, at := 0, 0, 0
+	flush := func() error {
+		err := txn.Commit()
+		txn = s.db.NewTransaction(true)
+		bytes, count = 0, 0
+		return err
+	}
+	for _, o := range g.pieces {
+		if bytes += o.value; bytes > maxTxnBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if err := g.set(txn, o); err != nil {
+			return err
+		}
+	}
+	for _, end := range g.ends {
+		size := 0
+		for _, o := range g.ops[at:end] {
+			size += o.key + max(o.value, 0)
+		}
+		if bytes > 0 && (bytes+size > maxTxnBytes || count+end-at > maxTxnOps) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		for _, o := range g.ops[at:end] {
+			err := g.set(txn, o)
+			if errors.Is(err, badger.ErrTxnTooBig) {
+				if err = flush(); err == nil {
+					err = g.set(txn, o)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		bytes, count, at = bytes+size, count+end-at, end
+	}
+	s.db.Wrote()
+	return txn.Commit()
+}
+
+func (g *group) set(txn *badger.Txn, o op) error {
+	mid := o.start + o.key
+	k := g.buf[o.start:mid:mid]
+	if o.value < 0 {
+		return txn.Delete(k)
+	}
+	return txn.Set(k, g.buf[mid:mid+o.value:mid+o.value])
+}
+
+// written lets go of the memory of bodies that are on disk now, when too much is used, and reports.
+func (s *Store) written(g *group) {
+	s.mu.Lock()
+	for _, r := range g.bodies {
+		if s.arena.used <= s.opt.Memory {
+			break
+		}
+		if p := s.places[r.kind].find(r.id); p != nil && p.loc() != 0 && s.arena.id(p.loc()) == r.id {
+			s.arena.drop(p.loc())
+			p.set(0)
+		}
+	}
+	s.arena.compact(&s.places)
+	s.mu.Unlock()
+	s.opt.Committed(g.last)
+	if cap(g.buf) > 4<<20 { // one large group must not hold its memory for ever
+		*g = group{}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package bodies
+
+func pages(n int) (b []byte, mapped bool) { return make([]byte, n), false }
+
+func release([]byte) {}

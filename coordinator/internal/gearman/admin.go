@@ -1,0 +1,210 @@
+package gearman
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// slice is how many lines of a listing are made under one lock.
+const slice = 500
+
+// A text command is written as gearmand's gearadmin and users of telnet know it.
+type textCommand struct {
+	words string // in lower case, with spaces
+	args  int    // at least
+	run   func(c *conn, args []string)
+}
+
+// textCommands is searched in order, so that longer ones come before those that they begin with.
+var textCommands = []textCommand{
+	{"version", 0, func(c *conn, _ []string) { c.text("OK " + c.server.Version + "\n") }},
+	{"getpid", 0, func(c *conn, _ []string) { c.text("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
+	{"verbose", 0, func(c *conn, _ []string) { c.text("OK ERROR\n") }},
+	{"status", 0, func(c *conn, _ []string) { c.functions(false) }},
+	{"prioritystatus", 0, func(c *conn, _ []string) { c.functions(true) }},
+	{"workers", 0, func(c *conn, _ []string) { c.workers() }},
+	{"show jobs", 0, func(c *conn, _ []string) { c.jobs(false) }},
+	{"show unique jobs", 0, func(c *conn, _ []string) { c.jobs(true) }},
+	{"show", 0, (*conn).show},
+	{"cancel job", 1, (*conn).cancel},
+	{"create function", 1, func(c *conn, a []string) {
+		c.server.Broker.CreateFunction(a[0])
+		c.text("OK\r\n")
+	}},
+	{"drop function", 1, (*conn).drop},
+	{"maxqueue", 1, (*conn).maxQueue},
+	{"shutdown", 0, (*conn).shutdown},
+	{"cancel", math.MaxInt, nil},
+	{"create", math.MaxInt, nil},
+	{"drop", math.MaxInt, nil},
+}
+
+// command answers one line of the text protocol. The broker's lock is held, and again when it returns.
+func (c *conn) command(line []byte) {
+	words := strings.Fields(string(bytes.ToValidUTF8(line, []byte("?"))))
+	for _, t := range textCommands {
+		n := strings.Count(t.words, " ") + 1
+		if len(words) < n || !strings.EqualFold(strings.Join(words[:n], " "), t.words) {
+			continue
+		}
+		if len(words)-n < t.args {
+			c.text("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+" + words[0] + "\r\n")
+			return
+		}
+		t.run(c, words[n:])
+		return
+	}
+	c.unknown(strings.Join(words[:min(len(words), 1)], ""))
+}
+
+func (c *conn) unknown(word string) {
+	c.text("ERR UNKNOWN_COMMAND Unknown+server+command" + word + "\r\n")
+}
+
+// show answers what is neither of the two listings.
+func (c *conn) show(args []string) {
+	if len(args) == 0 {
+		c.unknown("show")
+		return
+	}
+	c.text("ERR UNKNOWN_SHOW_ARGUMENTS\r\n")
+}
+
+func (c *conn) text(answer string) {
+	c.out.add(0, false, []byte(answer))
+	c.changed()
+}
+
+// listing sends a long answer in slices that next makes under the lock, until it returns false. Between them others have their turn.
+// What else is for this connection waits for the end.
+func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
+	s := c.server
+	c.end()
+	c.out.hold()
+	var b []byte
+	for more := true; more; {
+		s.Broker.Lock()
+		b, more = next(b[:0])
+		s.Broker.Unlock()
+		if !more {
+			b = append(b, ".\n"...)
+		}
+		c.out.addNow(b)
+		c.out.flush()
+		c.out.waitRoom(c.server.MaxPending)
+	}
+	c.out.release()
+	c.begin()
+	c.changed()
+}
+
+func (c *conn) functions(priorities bool) {
+	c.listing(func(b []byte) ([]byte, bool) {
+		c.server.Broker.Functions(func(f FunctionStatus) {
+			q := f.Queued
+			if priorities {
+				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\t%d\n", f.Name, q[High], q[Normal], q[Low], f.Workers)
+			} else {
+				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\n", f.Name, q[High]+q[Normal]+q[Low]+f.Running, f.Running, f.Workers)
+			}
+		})
+		return b, false
+	})
+}
+
+func (c *conn) workers() {
+	conns := c.server.connections()
+	c.listing(func(b []byte) ([]byte, bool) {
+		n := min(slice, len(conns))
+		for _, other := range conns[:n] {
+			if other.session == nil { // it is still shaking hands
+				continue
+			}
+			b = fmt.Appendf(b, "%d %s %s :", other.number, host(other.net), other.name)
+			other.session.Functions(func(name string) { b = append(append(b, ' '), name...) })
+			b = append(b, '\n')
+		}
+		conns = conns[n:]
+		return b, len(conns) > 0
+	})
+}
+
+func host(c net.Conn) string {
+	addr := c.RemoteAddr().String()
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}
+
+func (c *conn) jobs(unique bool) {
+	s, from := c.server, uint64(0)
+	c.listing(func(b []byte) ([]byte, bool) {
+		from = s.Broker.Jobs(from, slice, func(j JobInfo) {
+			if unique {
+				if j.Unique != "" {
+					b = append(append(b, j.Unique...), '\n')
+				}
+				return
+			}
+			b = append(s.appendHandle(b, j.ID), '\t')
+			b = append(strconv.AppendInt(b, int64(j.Retries), 10), '\t')
+			b = append(appendBool(b, j.Ignored), '\t')
+			b = append(appendBool(b, j.Stored), '\n')
+		})
+		return b, from != 0
+	})
+}
+
+func (c *conn) cancel(args []string) {
+	if err := c.server.Broker.Cancel(c.server.parseHandle([]byte(args[0]))); err != nil {
+		c.text("ERR UNKNOWN_JOB\r\n")
+		return
+	}
+	c.text("OK\r\n")
+}
+
+func (c *conn) drop(args []string) {
+	switch err := c.server.Broker.DropFunction(args[0]); {
+	case errors.Is(err, ErrNoFunction):
+		c.text("ERR function not found\r\n")
+	case err != nil:
+		c.text("ERR there are still connected workers or executing clients\r\n")
+	default:
+		c.text("OK\r\n")
+	}
+}
+
+// maxQueue takes one limit for all priorities, or up to three. None, or one below 0, is no limit.
+func (c *conn) maxQueue(args []string) {
+	var limits [3]int
+	for i := range limits {
+		if n := len(args) - 1; i < n {
+			limits[i], _ = strconv.Atoi(args[i+1])
+			limits[i] = max(0, limits[i])
+		} else if n == 1 {
+			limits[i] = limits[0]
+		}
+	}
+	c.server.Broker.Limit(args[0], limits)
+	c.text("OK\r\n")
+}
+
+func (c *conn) shutdown(args []string) {
+	graceful := len(args) == 1 && strings.EqualFold(args[0], "graceful")
+	switch {
+	case c.server.Shutdown == nil:
+		c.unknown("shutdown")
+	case len(args) > 0 && !graceful:
+		c.text("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+shutdown\r\n")
+	default:
+		c.text("OK\r\n")
+		c.server.wg.Go(func() { c.server.Shutdown(graceful) })
+	}
+}

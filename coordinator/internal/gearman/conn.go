@@ -1,0 +1,245 @@
+package gearman
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	readSize = 64 << 10
+	// maxLine is the longest text command. The longest sensible one is maxqueue with a long name.
+	maxLine = 8 << 10
+	// handshakeTime is how long a TLS handshake may take.
+	handshakeTime = 10 * time.Second
+)
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// conn is one connection: a goroutine that reads, and an outbox that anyone may fill.
+type conn struct {
+	server  *Server
+	net     net.Conn
+	direct  *direct // nil where reading goes through net
+	out     outbox
+	session Session
+	number  int
+
+	// The reading goroutine alone uses the fields below.
+	rest   []byte  // the beginning of a packet, read but not complete
+	spare  []*conn // see Server.end
+	locked bool    // this goroutine has begun a batch
+	args   [maxArgs][]byte
+
+	// The broker's lock guards the fields below.
+	dirty      bool
+	exceptions bool
+	name       string // as SET_CLIENT_ID said
+}
+
+// serve reads until the connection ends.
+func (c *conn) serve() {
+	s := c.server
+	err := c.handshake()
+	if err == nil {
+		s.Broker.Lock()
+		c.session = s.Broker.Attach(c)
+		s.Broker.Unlock()
+		err = c.readAll()
+		c.out.waitRoom(0) // who sends and closes at once still gets the answers
+		s.begin()
+		c.session.Close()
+		s.remove(c)
+		s.end(nil)
+	} else {
+		s.remove(c)
+	}
+	c.out.close()
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		s.Log.Info("gearman connection closed", "peer", c.net.RemoteAddr(), "err", err)
+	}
+}
+
+// handshake makes a silent peer cost no more than handshakeTime.
+func (c *conn) handshake() error {
+	t, ok := c.net.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if err := t.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return err
+	}
+	if err := t.Handshake(); err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return t.SetDeadline(time.Time{})
+}
+
+func (c *conn) readAll() error {
+	for {
+		buf, n, err := c.read()
+		if err != nil {
+			return err
+		}
+		used, err := c.feed(buf[:n])
+		if rest := buf[used:n]; len(rest) > 0 && err == nil {
+			c.rest = append(make([]byte, 0, len(rest)), rest...)
+		} else {
+			c.rest = nil
+		}
+		readBuffers.Put(buf)
+		if err != nil {
+			return err
+		}
+		if err := c.readLarge(); err != nil {
+			return err
+		}
+	}
+}
+
+// read waits for bytes and returns them, behind rest, in a buffer of readBuffers.
+func (c *conn) read() (*[readSize]byte, int, error) {
+	if c.direct != nil {
+		return c.direct.wait(c.rest)
+	}
+	buf := readBuffers.Get().(*[readSize]byte)
+	have := copy(buf[:], c.rest)
+	n, err := c.net.Read(buf[have:])
+	if n == 0 && err != nil {
+		readBuffers.Put(buf)
+		return nil, 0, err
+	}
+	return buf, have + n, nil
+}
+
+// readLarge reads what is left of a packet larger than keepSize, in a buffer of its own, and handles it.
+func (c *conn) readLarge() error {
+	p, size, ok, err := decodeHeader(c.rest, c.server.MaxBody)
+	if len(c.rest) == 0 || c.rest[0] != 0 || !ok || err != nil || size <= keepSize {
+		return nil
+	}
+	body := append(make([]byte, 0, min(size, 1<<20)), c.rest[headerSize:]...)
+	c.rest = nil
+	for len(body) < size {
+		if len(body) == cap(body) { // memory follows what has arrived, not what the header promised
+			body = append(make([]byte, 0, min(size, 2*cap(body))), body...)
+		}
+		n, err := c.net.Read(body[len(body):cap(body)])
+		if body = body[:len(body)+n]; err != nil && len(body) < size {
+			return err
+		}
+	}
+	p.body = body
+	c.begin()
+	err = c.request(p, true)
+	c.end()
+	return err
+}
+
+// feed handles the whole messages at the start of in and returns how many bytes they took. An error ends the connection.
+func (c *conn) feed(in []byte) (used int, err error) {
+	defer c.end()
+	for used < len(in) {
+		b := in[used:]
+		if b[0] != 0 {
+			n := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
+			if n < 0 {
+				if len(b) >= maxLine {
+					return used, fmt.Errorf("text command of more than %d bytes", maxLine)
+				}
+				break
+			}
+			c.begin()
+			c.command(b[:n])
+			used += n + 1
+			continue
+		}
+		p, size, ok, err := decodeHeader(b, c.server.MaxBody)
+		if err != nil {
+			c.begin()
+			c.refuse(err)
+			return used, err
+		}
+		if !ok || len(b) < headerSize+size {
+			break
+		}
+		p.body = b[headerSize : headerSize+size]
+		c.begin()
+		if err := c.request(p, false); err != nil {
+			return used, err
+		}
+		used += headerSize + size
+	}
+	return used, nil
+}
+
+func (c *conn) begin() {
+	if !c.locked {
+		c.server.begin()
+		c.locked = true
+	}
+}
+
+func (c *conn) end() {
+	if c.locked {
+		c.locked = false
+		c.spare = c.server.end(c.spare)
+	}
+}
+
+// changed sees to it that what was added to the outbox is sent: by the batch that runs, or, outside of one, by a goroutine.
+func (c *conn) changed() {
+	s := c.server
+	switch {
+	case !s.batch:
+		s.wg.Go(c.out.flush)
+	case !c.dirty:
+		c.dirty = true
+		s.dirty = append(s.dirty, c)
+	}
+}
+
+// send adds a packet to the outbox. The broker's lock is held.
+func (c *conn) send(t Type, args ...[]byte) {
+	s := c.server
+	s.scratch = appendPacket(s.scratch[:0], t, args...)
+	c.out.add(0, false, s.scratch, nil)
+	c.changed()
+}
+
+// Wake tells a sleeping worker that a job is there.
+func (c *conn) Wake() { c.send(Noop) }
+
+// Committed lets go the answers that waited for it.
+func (c *conn) Committed(commit uint64) {
+	c.out.committed(commit)
+	c.changed()
+}
+
+// Update passes on what a worker says.
+func (c *conn) Update(u Update) {
+	s := c.server
+	if u.Kind == WorkException && !c.exceptions {
+		u.Kind, u.Data = WorkFail, nil
+	}
+	b := s.scratch[:0]
+	b = appendHeader(b, u.Kind, 0)
+	b = s.appendHandle(b, u.ID)
+	switch u.Kind {
+	case WorkFail:
+	case WorkStatus:
+		b = append(append(append(append(b, 0), u.Data...), 0), u.Denominator...)
+		u.Data = nil
+	default:
+		b = append(b, 0)
+	}
+	s.scratch = b
+	setSize(b, len(b)-headerSize+len(u.Data))
+	c.out.add(0, u.Keep, b, u.Data)
+	c.changed()
+}

@@ -1,0 +1,101 @@
+//go:build unix
+
+package gearman
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// direct reads and writes a socket without the waiting of net.Conn. A reader that waits holds no buffer, and any goroutine can
+// write without being held up.
+type direct struct {
+	raw   syscall.RawConn
+	read  func(fd uintptr) bool // made once: closures would be allocated for each call
+	write func(fd uintptr) bool
+	in    *[readSize]byte // what the last read filled, behind rest
+	rest  []byte
+	n     int
+	err   error
+	out   [][]byte
+	sent  int
+	werr  error
+}
+
+// newDirect returns nil when c is no plain socket.
+func newDirect(c net.Conn) *direct {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	d := &direct{raw: raw}
+	d.read, d.write = d.tryRead, d.tryWrite
+	return d
+}
+
+func (d *direct) tryRead(fd uintptr) bool {
+	d.in = readBuffers.Get().(*[readSize]byte)
+	for {
+		d.n, d.err = syscall.Read(int(fd), d.in[copy(d.in[:], d.rest):])
+		if d.err == syscall.EINTR {
+			continue
+		}
+		if d.err == syscall.EAGAIN {
+			readBuffers.Put(d.in)
+			d.in = nil
+			return false
+		}
+		return true
+	}
+}
+
+// wait blocks until bytes are there and returns them, behind rest, in a buffer of readBuffers, which the caller gives back.
+func (d *direct) wait(rest []byte) (*[readSize]byte, int, error) {
+	d.in, d.rest, d.n, d.err = nil, rest, 0, nil
+	err := d.raw.Read(d.read)
+	if err == nil && d.err != nil {
+		err = d.err
+	}
+	if err == nil && d.n == 0 {
+		err = io.EOF
+	}
+	if err != nil && d.in != nil {
+		readBuffers.Put(d.in)
+		d.in = nil
+	}
+	return d.in, len(rest) + d.n, err
+}
+
+func (d *direct) tryWrite(fd uintptr) bool {
+	for {
+		if len(d.out) == 1 {
+			d.sent, d.werr = syscall.Write(int(fd), d.out[0])
+		} else {
+			d.sent, d.werr = unix.Writev(int(fd), d.out[:min(len(d.out), 1024)])
+		}
+		if d.werr != syscall.EINTR {
+			return true
+		}
+	}
+}
+
+// try writes what the kernel takes at once. Only the goroutine that is sending calls it.
+func (d *direct) try(bufs [][]byte) (int, error) {
+	d.out, d.sent, d.werr = bufs, 0, nil
+	err := d.raw.Write(d.write)
+	d.out = nil
+	if err == nil && d.werr != syscall.EAGAIN {
+		err = d.werr
+	}
+	if err != nil {
+		return 0, err
+	}
+	return max(d.sent, 0), nil
+}

@@ -1,0 +1,238 @@
+package gearman
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+const (
+	maxUnique   = 64
+	maxFunction = 512
+	// minTimeout is the shortest time-out of CAN_DO_TIMEOUT. Many workers give seconds where the protocol has milliseconds.
+	minTimeout = time.Second
+)
+
+// The codes of ERROR packets, as libgearman knows them.
+const (
+	codeInvalidCommand  = "INVALID_COMMAND"
+	codeInvalidMagic    = "INVALID_MAGIC"
+	codeInvalidPacket   = "INVALID_PACKET"
+	codeTooLarge        = "ARGUMENT_TOO_LARGE"
+	codeInvalidArgument = "INVALID_ARGUMENT"
+	codeJobNotFound     = "JOB_NOT_FOUND"
+	codeUnknownOption   = "UNKNOWN_OPTION"
+	codeQueue           = "QUEUE_ERROR"
+)
+
+func (c *conn) fail(code, text string) { c.send(Error, []byte(code), []byte(text)) }
+
+// refuse answers bytes after which the connection is closed. There is no answer to what is no packet at all.
+func (c *conn) refuse(err error) {
+	switch {
+	case errors.Is(err, errType):
+		c.fail(codeInvalidCommand, "Invalid command expected")
+	case errors.Is(err, errLarge):
+		c.fail(codeTooLarge, err.Error())
+	case errors.Is(err, errArgs):
+		c.fail(codeInvalidPacket, err.Error())
+	}
+}
+
+// request handles one packet. keep says that its body never changes. An error ends the connection. The broker's lock is held.
+func (c *conn) request(p packet, keep bool) error {
+	if p.response {
+		c.fail(codeInvalidMagic, "Request magic expected")
+		return nil
+	}
+	a := &c.args
+	if err := p.args(a); err != nil {
+		c.refuse(err)
+		return err
+	}
+	switch p.typ {
+	case SubmitJob, SubmitJobBG, SubmitJobHigh, SubmitJobHighBG, SubmitJobLow, SubmitJobLowBG, SubmitJobEpoch, SubmitReduceJob,
+		SubmitReduceJobBG:
+		c.submit(p.typ, keep)
+	case GrabJob, GrabJobUniq, GrabJobAll:
+		c.grab(p.typ)
+	case PreSleep:
+		if c.session.Sleep() {
+			c.send(Noop)
+		}
+	case WorkStatus:
+		c.work(Update{Kind: p.typ, Data: a[1], Denominator: a[2], Keep: keep})
+	case WorkComplete, WorkData, WorkWarning, WorkException:
+		c.work(Update{Kind: p.typ, Data: a[1], Keep: keep})
+	case WorkFail:
+		c.work(Update{Kind: p.typ})
+	case CanDo, CanDoTimeout:
+		c.canDo(p.typ)
+	case CantDo:
+		c.session.CantDo(a[0])
+	case ResetAbilities:
+		c.session.ResetAbilities()
+	case SetClientID:
+		c.name = string(bytes.Map(printable, a[0][:min(len(a[0]), maxUnique)]))
+	case GetStatus:
+		c.status(StatusRes, a[0], c.server.Broker.Status(c.server.parseHandle(a[0])))
+	case GetStatusUnique:
+		c.status(StatusResUnique, a[0], c.server.Broker.StatusUnique(a[0]))
+	case OptionReq:
+		if !bytes.EqualFold(a[0], []byte("exceptions")) {
+			c.fail(codeUnknownOption, "Server does not recognize given option")
+			break
+		}
+		c.exceptions = true
+		c.send(OptionRes, a[0])
+	case EchoReq:
+		c.out.add(0, keep, c.header(EchoRes, len(p.body)), p.body)
+		c.changed()
+	default: // packets of the server, and those that no server ever served
+		c.fail(codeInvalidCommand, "Command not expected")
+	}
+	return nil
+}
+
+// printable keeps names from breaking the lines of text answers.
+func printable(r rune) rune {
+	if r <= ' ' || r == 0x7f {
+		return '_'
+	}
+	return r
+}
+
+// header begins a packet of size bytes in the scratch buffer.
+func (c *conn) header(t Type, size int) []byte {
+	s := c.server
+	s.scratch = appendHeader(s.scratch[:0], t, size)
+	return s.scratch
+}
+
+func (c *conn) submit(t Type, keep bool) {
+	a := &c.args
+	sub := Submission{Function: a[0], Unique: a[1], Data: a[2], Keep: keep, Priority: Normal}
+	switch t {
+	case SubmitJobBG:
+		sub.Background = true
+	case SubmitJobHigh:
+		sub.Priority = High
+	case SubmitJobHighBG:
+		sub.Priority, sub.Background = High, true
+	case SubmitJobLow:
+		sub.Priority = Low
+	case SubmitJobLowBG:
+		sub.Priority, sub.Background = Low, true
+	case SubmitJobEpoch:
+		at, err := strconv.ParseInt(string(a[2]), 10, 64)
+		if err != nil {
+			c.fail(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is no number of seconds since 1970", a[2]))
+			return
+		}
+		sub.Background, sub.After, sub.Data = true, at, a[3]
+	case SubmitReduceJob, SubmitReduceJobBG:
+		sub.Background, sub.Reducer, sub.Data = t == SubmitReduceJobBG, a[2], a[4]
+	}
+	switch {
+	case len(sub.Unique) > maxUnique:
+		c.fail(codeTooLarge, "Unique value too large")
+		return
+	case len(sub.Function) > maxFunction || len(sub.Reducer) > maxFunction:
+		c.fail(codeTooLarge, "Function name too large")
+		return
+	}
+	id, commit, err := c.session.Submit(sub)
+	if err != nil {
+		c.fail(codeQueue, err.Error())
+		return
+	}
+	s := c.server
+	b := appendHeader(s.scratch[:0], JobCreated, 0)
+	b = s.appendHandle(b, id)
+	setSize(b, len(b)-headerSize)
+	s.scratch = b
+	c.out.add(commit, false, b, nil)
+	c.changed()
+}
+
+func (c *conn) grab(t Type) {
+	j, ok := c.session.Grab()
+	if !ok {
+		c.send(NoJob)
+		return
+	}
+	answer := JobAssign
+	switch {
+	case t == GrabJobAll && j.Reducer != "":
+		answer = JobAssignAll
+	case t != GrabJob:
+		answer = JobAssignUniq
+	}
+	s := c.server
+	b := appendHeader(s.scratch[:0], answer, 0)
+	b = append(s.appendHandle(b, j.ID), 0)
+	b = append(append(b, j.Function...), 0)
+	if answer != JobAssign {
+		b = append(append(b, j.Unique...), 0)
+	}
+	if answer == JobAssignAll {
+		b = append(append(b, j.Reducer...), 0)
+	}
+	setSize(b, len(b)-headerSize+len(j.Data))
+	s.scratch = b
+	c.out.add(0, true, b, j.Data)
+	c.changed()
+}
+
+func (c *conn) work(u Update) {
+	u.ID = c.server.parseHandle(c.args[0])
+	if err := c.session.Work(u); err != nil {
+		c.fail(codeJobNotFound, "Job given in work result not found")
+	}
+}
+
+func (c *conn) canDo(t Type) {
+	function, timeout := c.args[0], time.Duration(0)
+	if len(function) > maxFunction {
+		c.fail(codeTooLarge, "Function name too large")
+		return
+	}
+	if t == CanDoTimeout {
+		ms, err := strconv.ParseInt(string(c.args[1]), 10, 64)
+		if err != nil || ms < 0 {
+			c.fail(codeInvalidArgument, fmt.Sprintf("CAN_DO_TIMEOUT: time-out %.20q is no number of milliseconds", c.args[1]))
+			return
+		}
+		if ms > 0 {
+			timeout = max(minTimeout, time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond)))*time.Millisecond)
+		}
+	}
+	c.session.CanDo(function, timeout)
+}
+
+func (c *conn) status(answer Type, key []byte, st JobStatus) {
+	s := c.server
+	b := appendHeader(s.scratch[:0], answer, 0)
+	b = append(append(b, key...), 0)
+	b = append(appendBool(b, st.Known), 0)
+	b = append(appendBool(b, st.Running), 0)
+	b = append(strconv.AppendUint(b, uint64(st.Numerator), 10), 0)
+	b = strconv.AppendUint(b, uint64(st.Denominator), 10)
+	if answer == StatusResUnique {
+		b = strconv.AppendInt(append(b, 0), int64(st.Waiting), 10)
+	}
+	setSize(b, len(b)-headerSize)
+	s.scratch = b
+	c.out.add(0, false, b, nil)
+	c.changed()
+}
+
+func appendBool(dst []byte, v bool) []byte {
+	if v {
+		return append(dst, '1')
+	}
+	return append(dst, '0')
+}

@@ -1,0 +1,173 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Audit counts everything anew and returns what does not agree, in words. It costs a look at every task: it is for tests and
+// for a metric that must read zero.
+func (q *Queue) Audit() []string {
+	var bad []string
+	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }
+	counts := map[int32][states]int{}
+	kept, waits, runs := map[int32]int{}, 0, 0
+	for c := range q.tasks.chunks {
+		for k := range q.tasks.chunks[c] {
+			t := &q.tasks.chunks[c][k]
+			if t.id == 0 {
+				continue
+			}
+			i := int32(c<<chunkBits | k)
+			if t.id.slot() != i {
+				complain("task %d is in slot %d", t.id, i)
+			}
+			in := counts[t.fn]
+			in[t.state]++
+			counts[t.fn] = in
+			kept[t.fn]++
+			for w := t.waits; w != 0; {
+				waits++
+				if x := q.waits.at(w); x.task != i {
+					complain("task %d: a wait of another", t.id)
+				} else if w = x.ofTask.next; w == t.waits {
+					w = 0
+				}
+			}
+			timed := t.next != 0
+			switch {
+			case t.state == Running:
+				runs++
+				if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.at] != t.run {
+					complain("task %d runs nowhere", t.id)
+				}
+				timed = true // if there is a limit
+			case t.run != 0:
+				complain("task %d is %s but has a run", t.id, t.state)
+			}
+			if !timed {
+				complain("task %d is %s and nothing will ever happen to it", t.id, t.state)
+			}
+			if t.state == Waiting && t.waits == 0 && t.flags&background == 0 {
+				complain("task %d waits and nobody waits for it", t.id)
+			}
+			if t.state.ended() && t.waits != 0 && !q.pending(i) {
+				complain("task %d has ended and somebody waits for it", t.id)
+			}
+			if _, ok := q.memberOf[i]; ok != (t.flags&grouped != 0) {
+				complain("task %d: in a group %v, marked %v", t.id, ok, !ok)
+			}
+			if _, ok := q.gathers[i]; ok != (t.flags&held != 0) {
+				complain("task %d: waits for its input %v, marked %v", t.id, ok, !ok)
+			}
+		}
+	}
+	used := map[string]int{}
+	idle := 0
+	for n, f := range q.functions {
+		if f == nil {
+			continue
+		}
+		sum := 0
+		for s, c := range f.counts.In {
+			sum += c
+			if c < 0 || State(s) < WasDone && c != counts[int32(n)][s] || c < counts[int32(n)][s] {
+				complain("function %s: %d tasks counted %s, %d there", f.name, c, State(s), counts[int32(n)][s])
+			}
+		}
+		if sum != f.counts.Submitted {
+			complain("function %s: %d submitted, %d somewhere", f.name, f.counts.Submitted, sum)
+		}
+		if f.queued() != f.counts.In[Waiting] || f.kept != kept[int32(n)] {
+			complain("function %s: %d queued of %d waiting, %d kept of %d", f.name, f.queued(), f.counts.In[Waiting], f.kept, kept[int32(n)])
+		}
+		for r, h := range f.queues {
+			n := 0
+			for i := q.first(h); i > 0; i = q.link(i).next {
+				n++
+				if t := q.tasks.at(i); t.state != Waiting || t.flags.rank() != r || q.functions[t.fn] != f {
+					complain("function %s: task %d is %s in the wrong queue", f.name, t.id, t.state)
+				}
+			}
+			if n != f.waiting[r] {
+				complain("function %s: %d in queue %d of %d", f.name, n, r, f.waiting[r])
+			}
+		}
+		deads := 0
+		for i := q.first(f.dead); i > 0; i = q.link(i).next {
+			deads++
+		}
+		if deads != f.deads {
+			complain("function %s: %d dead letters of %d", f.name, deads, f.deads)
+		}
+		able := 0
+		for _, p := range q.peers {
+			if p != nil && p.can(f) != nil {
+				able++
+			}
+		}
+		if able != f.able {
+			complain("function %s: %d workers of %d", f.name, able, f.able)
+		}
+		for _, n := range f.limits.Needs {
+			used[n.Budget] += n.N * f.active
+		}
+		idle += f.active
+		if f.queued() > 0 && q.startable(f) &&
+			(f.workers[free].first() != nil || f.workers[asleep].first() != nil || f.waiting[0] > 0 && f.workers[reserved].first() != nil) {
+			complain("function %s: %d tasks wait and a worker is idle", f.name, f.queued())
+		}
+	}
+	inRuns, inWaits := 0, 0
+	for _, p := range q.peers {
+		if p == nil {
+			continue
+		}
+		inRuns += len(p.runs)
+		for w := p.waits; w != 0; {
+			inWaits++
+			if w = q.waits.at(w).ofPeer.next; w == p.waits {
+				w = 0
+			}
+		}
+	}
+	if idle != inRuns || runs > inRuns || waits != inWaits {
+		complain("%d runs of functions, %d of workers, %d of tasks; %d waits of tasks, %d of peers", idle, inRuns, runs, waits, inWaits)
+	}
+	for _, n := range q.holders {
+		used[n.Budget] += n.N
+	}
+	for name, b := range q.budgets {
+		if b.used != used[name] {
+			complain("budget %s: %d used of %d counted", name, used[name], b.used)
+		}
+		if len(b.waiters) > 0 && b.used+b.waiters[0].Need.N <= b.size {
+			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].Need.N, b.used, b.size)
+		}
+	}
+	entries := 0
+	for _, e := range q.uniques.entries {
+		if e != 0 {
+			entries++
+			if t := q.tasks.at(int32(e)); t.id == 0 || q.lookUp(t.fn, t.key) != int32(e) {
+				complain("unique key of slot %d is not found", int32(e))
+			}
+		}
+	}
+	if entries != q.uniques.n {
+		complain("%d unique keys of %d", entries, q.uniques.n)
+	}
+	for _, g := range q.groups {
+		left := 0
+		for _, id := range g.members {
+			if i := q.find(id); i != 0 && (!q.tasks.at(i).state.ended() || q.pending(i)) {
+				left++
+			}
+		}
+		if left != g.left {
+			complain("group %d: %d of %d left", g.id, left, g.left)
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}

@@ -1,0 +1,205 @@
+package queue
+
+import "slices"
+
+// function is a function that tasks call or workers can do.
+type function struct {
+	n       int32
+	name    string
+	limits  Limits
+	queues  [3]int32 // heads, by rank
+	waiting [3]int   // their lengths
+	dead    int32    // head of the dead letters, the oldest first
+	deads   int
+	active  int // runs, also of tasks that were cancelled or timed out and have not stopped yet
+	kept    int // tasks in memory, in any state
+	workers [classes]abilities
+	able    int   // workers
+	next    int64 // nanoseconds: when the rate would allow the next start, without Burst; see startable
+	counts  Counts
+}
+
+// Counts says where tasks are. Submitted is always the sum of In, which is by State. Ended tasks stay counted when they are forgotten.
+type Counts struct {
+	Submitted int
+	In        [states]int
+}
+
+func (c *Counts) add(x Counts) {
+	c.Submitted += x.Submitted
+	for s, n := range x.In {
+		c.In[s] += n
+	}
+}
+
+// live is how many tasks have not ended.
+func (f *function) live() int {
+	return f.counts.In[Waiting] + f.counts.In[Delayed] + f.counts.In[Running]
+}
+
+func (f *function) queued() int { return f.waiting[0] + f.waiting[1] + f.waiting[2] }
+
+// function returns the function of that name, a new one if need be, or nil when there may be no more.
+func (q *Queue) function(name string) *function {
+	if n := q.functionIndex[name]; n != 0 {
+		return q.functions[n]
+	}
+	if len(name) == 0 || len(name) > 512 || len(q.functionIndex) >= q.cfg.MaxFunctions {
+		return nil
+	}
+	f := &function{name: name, dead: q.newHead()}
+	for r := range f.queues {
+		f.queues[r] = q.newHead()
+	}
+	for c := range f.workers {
+		f.workers[c].init()
+	}
+	f.n = int32(len(q.functions)) // never used again: keys of old tasks must not be found under a new function
+	q.functions = append(q.functions, f)
+	q.functionIndex[name] = f.n
+	return f
+}
+
+func (q *Queue) setFunction(e *SetFunction) {
+	f := q.function(e.Function)
+	if f == nil {
+		return
+	}
+	before := f.limits.Needs
+	q.limit(f, e.Limits.clean())
+	q.write(0, None, append([]byte{'f'}, f.name...), appendLimits([]byte{version}, f.limits))
+	for _, n := range append(before, f.limits.Needs...) {
+		q.settleBudget(q.budgets[n.Budget])
+	}
+	q.offer(f)
+}
+
+// clean returns a copy of l in which a budget is named once, and nothing is negative.
+func (l Limits) clean() Limits {
+	var needs []Need
+	for _, n := range l.Needs {
+		at := slices.IndexFunc(needs, func(x Need) bool { return x.Budget == n.Budget })
+		if at >= 0 {
+			needs[at].N += max(n.N, 0)
+		} else if n.N > 0 {
+			needs = append(needs, n)
+		}
+	}
+	l.Needs = needs
+	for p := range l.Queue {
+		l.Queue[p] = max(l.Queue[p], 0)
+	}
+	l.Concurrency, l.Burst = max(l.Concurrency, 0), max(l.Burst, 0)
+	if !(l.Rate > 0) {
+		l.Rate = 0
+	}
+	return l
+}
+
+func (q *Queue) limit(f *function, l Limits) {
+	for _, n := range f.limits.Needs {
+		b := q.budgets[n.Budget]
+		b.used -= n.N * f.active
+		b.functions = remove(b.functions, f)
+	}
+	f.limits = l
+	for _, n := range l.Needs {
+		b := q.budget(n.Budget)
+		b.used += n.N * f.active
+		b.functions = append(b.functions, f)
+	}
+	q.rated = remove(q.rated, f)
+	if l.Rate > 0 {
+		q.rated = append(q.rated, f)
+	}
+}
+
+func (q *Queue) dropFunction(e *DropFunction) {
+	n := q.functionIndex[e.Function]
+	if n == 0 {
+		q.emit(Command{Op: Unknown, Ref: e.Ref})
+		return
+	}
+	f := q.functions[n]
+	needed := false
+	for _, g := range q.gathers {
+		needed = needed || g.group == nil && q.tasks.at(g.before).fn == n
+	}
+	if f.able > 0 || f.live() > 0 || f.active > 0 || needed {
+		q.emit(Command{Op: Rejected, Ref: e.Ref, What: Busy})
+		return
+	}
+	if f.kept > 0 {
+		q.forgetAll(f)
+	}
+	q.limit(f, Limits{})
+	q.past.add(f.counts)
+	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.dead)
+	q.functions[n] = nil
+	delete(q.functionIndex, f.name)
+	q.write(0, None, append([]byte{'f'}, f.name...), nil)
+	q.emit(Command{Op: Accepted, Ref: e.Ref})
+}
+
+// forgetAll forgets the ended tasks of a function, among all tasks: it is rare.
+func (q *Queue) forgetAll(f *function) {
+	for c := range q.tasks.chunks {
+		for k := range q.tasks.chunks[c] {
+			if t := &q.tasks.chunks[c][k]; t.id != 0 && t.fn == f.n {
+				i := t.id.slot()
+				q.leaveGroup(i)
+				q.forget(i)
+			}
+		}
+	}
+}
+
+// startable tells whether the limits of f allow a start now.
+func (q *Queue) startable(f *function) bool {
+	l := &f.limits
+	if l.Paused || l.Concurrency > 0 && f.active >= l.Concurrency {
+		return false
+	}
+	for _, n := range l.Needs {
+		if !q.budgets[n.Budget].open(n.N) {
+			return false
+		}
+	}
+	if l.Rate > 0 {
+		if at := f.next - int64(float64(max(l.Burst, 1)-1)*f.interval()); q.now.UnixNano() < at {
+			if q.rateWake == 0 || at < q.rateWake {
+				q.rateWake = at
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// interval is the time between starts, in nanoseconds.
+func (f *function) interval() float64 { return 1e9 / f.limits.Rate }
+
+// charge takes from the limits of f what a start costs.
+func (q *Queue) charge(f *function) {
+	f.active++
+	for _, n := range f.limits.Needs {
+		q.budgets[n.Budget].take(n.N)
+	}
+	if f.limits.Rate > 0 {
+		f.next = max(f.next, q.now.UnixNano()) + int64(f.interval())
+	}
+}
+
+// refund gives back what a run held, and offers what can start now.
+func (q *Queue) refund(f *function) {
+	f.active--
+	for _, n := range f.limits.Needs {
+		q.budgets[n.Budget].used -= n.N
+	}
+	for _, n := range f.limits.Needs {
+		q.settleBudget(q.budgets[n.Budget])
+	}
+	if f.limits.Concurrency > 0 {
+		q.offer(f)
+	}
+}

@@ -1,0 +1,49 @@
+package queue
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestLists(t *testing.T) {
+	q := New(Config{})
+	now := time.Unix(1e9, 0)
+	for i := range 10_000 {
+		q.Step(now, &Submit{Function: fmt.Sprint("f", i%3), Unique: KeyOf(fmt.Sprint(i)), Priority: Low, Size: i})
+	}
+	q.Step(now, &CanDo{Peer: 7, Function: "f1"})
+	q.Step(now, &Slots{Peer: 7, N: 2})
+	q.Step(now, &SetBudget{"pg", 3})
+
+	seen := map[ID]bool{}
+	calls := 0
+	for at := 0; at != 0 || calls == 0; calls++ {
+		at = q.Tasks(at, 999, func(x Info) { seen[x.ID] = true })
+	}
+	if len(seen) != 10_000 || calls != 11 {
+		t.Errorf("%d tasks in %d calls, want 10000 in 11", len(seen), calls)
+	}
+	for _, fn := range []string{"f1", ""} {
+		x, ok := q.StatusUnique(fn, KeyOf("1"))
+		if !ok || x.Function != "f1" || x.State != Running || x.Worker != 7 || x.Size != 1 || x.Priority != Low {
+			t.Errorf("StatusUnique(%q) = %+v, %v", fn, x, ok)
+		}
+	}
+	if x, ok := q.StatusUnique("f2", KeyOf("1")); ok {
+		t.Errorf("another function has the key: %+v", x)
+	}
+	f, ok := q.Function("f1")
+	if all := q.Functions(); !ok || len(all) != 3 || fmt.Sprint(all[1]) != fmt.Sprint(f) || f.Workers != 1 || f.Queued != [3]int{0, 0, 3331} || f.Counts.In[Running] != 2 {
+		t.Errorf("Function = %+v; all: %+v", f, all)
+	}
+	if w := q.Workers(); len(w) != 1 || len(w[0].Running) != 2 || w[0].Functions[0] != "f1" {
+		t.Errorf("Workers = %+v", w)
+	}
+	if b := q.Budgets(); len(b) != 1 || b[0] != (BudgetInfo{Name: "pg", Size: 3}) {
+		t.Errorf("Budgets = %+v", b)
+	}
+	if c := q.Totals(); c.Submitted != 10_000 || c.In[Waiting] != 9_998 {
+		t.Errorf("Totals = %+v", c)
+	}
+}

@@ -1,0 +1,145 @@
+package queue
+
+// candidates are, by rank, the functions whose first tasks may start.
+type candidates [3]*function
+
+// pick returns the function and the rank of the task that p should run next, or nil.
+func (q *Queue) pick(p *peer) (*function, int) {
+	ranks := 3
+	if p.pushed && p.slots-len(p.runs) <= p.reserved {
+		ranks = 1
+	}
+	var c candidates
+	for _, a := range p.abilities {
+		if f := a.f; f.queued() > 0 && q.startable(f) {
+			for r := range ranks {
+				if f.waiting[r] > 0 && (c[r] == nil || q.older(f, c[r], r)) {
+					c[r] = f
+				}
+			}
+		}
+	}
+	for r, f := range c {
+		if f != nil {
+			if low := q.lowest(c, r); low != r {
+				return c[low], low
+			}
+			return f, r
+		}
+	}
+	return nil, 0
+}
+
+// older tells whether the first task of f with that rank became ready before that of g.
+func (q *Queue) older(f, g *function, rank int) bool {
+	return q.tasks.at(q.first(f.queues[rank])).due < q.tasks.at(q.first(g.queues[rank])).due
+}
+
+// lowest returns the rank whose turn it is among candidates of which the highest has rank r: r, but 1 time in 18 each of the lower ones.
+// The turns are multiples of the golden ratio, modulo 1: they are spread evenly over all starts, and also over
+// each second one, each third one and so on, so that no pattern of workers can miss the turns of one rank.
+func (q *Queue) lowest(c candidates, r int) int {
+	if r == 2 || c[1] == nil && c[2] == nil || r == 1 && c[2] == nil {
+		return r
+	}
+	q.turn += 2654435769 // 2^32 / the golden ratio
+	const share = 1 << 32 / 18
+	switch {
+	case q.turn < share && c[2] != nil:
+		return 2
+	case q.turn >= share && q.turn < 2*share && c[1] != nil:
+		return 1
+	}
+	return r
+}
+
+// offer gives waiting tasks of f to workers that have a slot, and wakes those that sleep when some are left.
+func (q *Queue) offer(f *function) {
+	for f.queued() > 0 && q.startable(f) {
+		p := f.workers[free].first()
+		if p == nil && f.waiting[0] > 0 {
+			p = f.workers[reserved].first()
+		}
+		if p == nil {
+			q.wake(f)
+			return
+		}
+		q.next(p)
+	}
+}
+
+// wake wakes all workers of f that sleep.
+func (q *Queue) wake(f *function) {
+	for p := f.workers[asleep].first(); p != nil; p = f.workers[asleep].first() {
+		p.sleeping = false
+		q.classify(p)
+		q.emit(Command{Op: Wake, Peer: p.name})
+	}
+}
+
+// offerAll offers the tasks of several functions that share a limit: one after the other, the best first.
+func (q *Queue) offerAll(fs []*function) {
+	for {
+		var best *function
+		rank := 0
+		for _, f := range fs {
+			r := 0
+			for r < 3 && f.waiting[r] == 0 {
+				r++
+			}
+			if r == 3 || f.workers[free].first() == nil && (r > 0 || f.workers[reserved].first() == nil) || !q.startable(f) {
+				continue
+			}
+			if best == nil || r < rank || r == rank && q.older(f, best, r) {
+				best, rank = f, r
+			}
+		}
+		if best == nil {
+			break
+		}
+		p := best.workers[free].first()
+		if p == nil {
+			p = best.workers[reserved].first()
+		}
+		q.next(p)
+	}
+	for _, f := range fs {
+		if f.queued() > 0 && f.workers[asleep].first() != nil && q.startable(f) {
+			q.wake(f)
+		}
+	}
+}
+
+// feed gives tasks to p while it has slots and there are any.
+func (q *Queue) feed(p *peer) {
+	for p.pushed && len(p.runs) < p.slots && q.next(p) {
+	}
+}
+
+// next starts the best task for p, if there is one and p has room.
+func (q *Queue) next(p *peer) bool {
+	if p.pushed && len(p.runs) >= p.slots {
+		return false
+	}
+	f, rank := q.pick(p)
+	if f != nil {
+		q.start(p, f, q.first(f.queues[rank]))
+	}
+	return f != nil
+}
+
+func (q *Queue) grab(e *Grab) {
+	p := q.peer(e.Peer)
+	if p.sleeping {
+		p.sleeping = false
+		q.classify(p)
+	}
+	for n := range max(e.Max, 1) {
+		if !q.next(p) {
+			if n == 0 {
+				q.emit(Command{Op: NoTask, Peer: p.name})
+			}
+			return
+		}
+	}
+}

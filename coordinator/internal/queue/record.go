@@ -1,0 +1,432 @@
+package queue
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// Records are what must survive. A key is a letter and then a name or 8 bytes of an ID, so that in the order of keys everything comes
+// after what it names:
+//
+//	b NAME  budget      f NAME  function      g ID  group, not over      n  IDs up to this one are taken
+//	t ID    task as it was submitted          u ID  how task t stands, when that is not as submitted
+//
+// Drop removes t and u of its task. A value begins with its version.
+const version = 1
+
+var errRecord = errors.New("not a record of this version")
+
+// KeyOfTask returns the key of the Record that a task is submitted with.
+func KeyOfTask(id ID) []byte { return keyOf('t', id) }
+
+// KeyOfUpdate returns the key of the Record that says how a task stands.
+func KeyOfUpdate(id ID) []byte { return keyOf('u', id) }
+
+func keyOf(kind byte, id ID) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(id))
+}
+
+func (q *Queue) keyOf(kind byte, id ID) []byte {
+	from := len(q.buf)
+	q.buf = binary.BigEndian.AppendUint64(append(q.buf, kind), uint64(id))
+	return q.buf[from:len(q.buf):len(q.buf)]
+}
+
+func (q *Queue) write(id ID, from From, key, value []byte) {
+	q.emit(Command{Op: Write, Task: id, From: from, Key: key, Value: value})
+}
+
+// record writes task i as it was submitted.
+func (q *Queue) record(i int32, from From) {
+	t := q.tasks.at(i)
+	key := q.keyOf('t', t.id)
+	start := len(q.buf)
+	b := append(q.buf, version)
+	b = appendString(b, q.functions[t.fn].name)
+	b = append(b, byte(t.flags))
+	if t.key == (Key{}) {
+		b = append(b, 0)
+	} else {
+		b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(append(b, 1), t.key[0]), t.key[1])
+	}
+	due := int64(0)
+	if t.state == Delayed {
+		due = t.due
+	}
+	b = binary.AppendUvarint(binary.AppendVarint(b, due), uint64(t.size))
+	b = appendPolicy(b, q.policies[t.policy].Policy)
+	if m, ok := q.memberOf[i]; ok {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(m.g.id)), uint64(m.at))
+	}
+	if t.flags&chained != 0 {
+		b = appendNext(b, q.chains[i])
+	}
+	q.buf = b
+	q.write(t.id, from, key, b[start:len(b):len(b)])
+}
+
+// update writes how task i stands.
+func (q *Queue) update(i int32) {
+	t := q.tasks.at(i)
+	if t.flags&durable == 0 {
+		return
+	}
+	t.flags |= updated
+	due := int64(0)
+	if t.state == Delayed || t.state.ended() {
+		due = t.due
+	}
+	key := q.keyOf('u', t.id)
+	start := len(q.buf)
+	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(t.state), byte(t.flags)), uint64(t.tries)), due)
+	q.write(t.id, None, key, q.buf[start:len(q.buf):len(q.buf)])
+}
+
+func (q *Queue) recordGroup(g *group) {
+	if g.durable {
+		q.write(g.id, None, keyOf('g', g.id), appendNext([]byte{version, byte(bit(g.open) | bit(g.partial)<<1)}, g.then))
+	}
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendPolicy(b []byte, p Policy) []byte {
+	b = binary.AppendUvarint(b, uint64(p.Attempts))
+	for _, d := range [...]time.Duration{p.Backoff, p.MaxBackoff, p.Soft, p.Hard, p.Keep} {
+		b = binary.AppendUvarint(b, uint64(d))
+	}
+	return b
+}
+
+func appendNext(b []byte, then []Next) []byte {
+	b = binary.AppendUvarint(b, uint64(len(then)))
+	for _, n := range then {
+		b = appendPolicy(append(appendString(b, n.Function), byte(n.Priority)), n.Policy)
+	}
+	return b
+}
+
+func appendLimits(b []byte, l Limits) []byte {
+	for _, n := range [...]int{l.Queue[0], l.Queue[1], l.Queue[2], l.Concurrency, l.Burst, len(l.Needs)} {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	b = binary.LittleEndian.AppendUint64(append(b, byte(bit(l.Paused))), math.Float64bits(l.Rate))
+	for _, n := range l.Needs {
+		b = binary.AppendUvarint(appendString(b, n.Budget), uint64(n.N))
+	}
+	return b
+}
+
+// reader reads what the functions above append. After an error it returns zeros.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) take(n uint64) []byte {
+	if r.err != nil || n > uint64(len(r.b)) {
+		r.err = cmp.Or(r.err, errRecord)
+		return make([]byte, min(n, 16))
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *reader) byte() byte { return r.take(1)[0] }
+
+func (r *reader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || r.err != nil {
+		r.err = cmp.Or(r.err, errRecord)
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	u := r.uint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+// int reads a number of at most limit.
+func (r *reader) int(limit uint64) int {
+	v := r.uint()
+	if v > limit {
+		r.err = cmp.Or(r.err, errRecord)
+		return 0
+	}
+	return int(v)
+}
+
+func (r *reader) string() string {
+	n := r.uint()
+	if r.err != nil || n > uint64(len(r.b)) {
+		r.err = cmp.Or(r.err, errRecord)
+		return ""
+	}
+	return string(r.take(n))
+}
+
+func (r *reader) policy() (p Policy) {
+	p.Attempts = r.int(1<<16 - 1)
+	for _, d := range [...]*time.Duration{&p.Backoff, &p.MaxBackoff, &p.Soft, &p.Hard, &p.Keep} {
+		*d = time.Duration(r.uint() & math.MaxInt64)
+	}
+	return p
+}
+
+func (r *reader) next() (then []Next) {
+	for range r.int(uint64(len(r.b))) {
+		then = append(then, Next{r.string(), Priority(r.byte()), r.policy()})
+	}
+	if !validNext(then) {
+		r.err = cmp.Or(r.err, errRecord)
+	}
+	return then
+}
+
+func (r *reader) limits() (l Limits) {
+	l.Queue[0], l.Queue[1], l.Queue[2] = r.int(math.MaxInt32), r.int(math.MaxInt32), r.int(math.MaxInt32)
+	l.Concurrency, l.Burst = r.int(math.MaxInt32), r.int(math.MaxInt32)
+	needs := r.int(uint64(len(r.b)))
+	l.Paused = r.byte()&1 != 0
+	l.Rate = math.Float64frombits(binary.LittleEndian.Uint64(r.take(8)))
+	for range needs {
+		l.Needs = append(l.Needs, Need{r.string(), r.int(math.MaxInt32)})
+	}
+	return l
+}
+
+// Restore puts back a Record of an earlier life. They come in the order of their keys, before the first Step; after the last one,
+// Step wants Restarted. It keeps neither slice. An error means that the Record is damaged; nothing has changed then.
+func (q *Queue) Restore(key, value []byte) error {
+	if err := q.restore(key, value); err != nil {
+		return fmt.Errorf("queue: record %x: %w", key, err)
+	}
+	return nil
+}
+
+func (q *Queue) restore(key, value []byte) error {
+	if len(key) == 0 {
+		return errRecord
+	}
+	r := &reader{b: value}
+	name := string(key[1:])
+	if key[0] == 'n' {
+		if len(key) != 1 || len(value) != 8 {
+			return errRecord
+		}
+		q.seq = binary.BigEndian.Uint64(value)
+		q.reserved = q.seq
+		return nil
+	}
+	if r.byte() != version {
+		return errRecord
+	}
+	switch key[0] {
+	case 'b':
+		if size := r.varint(); r.err == nil {
+			q.budget(name).size = int(size)
+		}
+		return r.err
+	case 'f':
+		l := r.limits()
+		if r.err != nil {
+			return r.err
+		}
+		f := q.function(name)
+		if f == nil {
+			return errors.New("no such function can be")
+		}
+		q.limit(f, l.clean())
+		return nil
+	}
+	if len(key) != 9 {
+		return errRecord
+	}
+	id := ID(binary.BigEndian.Uint64(key[1:]))
+	switch key[0] {
+	case 'g':
+		bits := r.byte()
+		g := &group{id: id, then: r.next(), open: bits&1 != 0, partial: bits&2 != 0, durable: true}
+		if r.err == nil {
+			q.groups[id] = g
+		}
+		return r.err
+	case 't':
+		return q.restoreTask(id, r)
+	case 'u':
+		return q.restoreUpdate(id, r)
+	}
+	return errRecord
+}
+
+func (q *Queue) restoreTask(id ID, r *reader) error {
+	n := r.uint()
+	if n > 512 {
+		return errRecord
+	}
+	name := r.take(n)
+	fl := flags(r.byte())
+	var key Key
+	if r.byte() != 0 {
+		key = Key{binary.LittleEndian.Uint64(r.take(8)), binary.LittleEndian.Uint64(r.take(8))}
+	}
+	due, size := r.varint(), r.uint()
+	pol := r.policy()
+	var g *group
+	at := 0
+	if fl&grouped != 0 {
+		g = q.groups[ID(r.uint())]
+		at = r.int(maxMembers - 1)
+	}
+	var then []Next
+	if fl&chained != 0 {
+		then = r.next()
+	}
+	if r.err != nil || fl.rank() > 2 || due < 0 || size > math.MaxUint32 {
+		return errRecord
+	}
+	i := id.slot()
+	if i == 0 || q.tasks.has(i) && q.tasks.at(i).id != 0 {
+		return errors.New("its slot is taken")
+	}
+	f := q.functions[q.functionIndex[string(name)]]
+	if f == nil {
+		if f = q.function(string(name)); f == nil {
+			return errors.New("no such function can be")
+		}
+	}
+	if !q.tasks.has(i) {
+		q.tasks.grow(int(i >> chunkBits))
+	}
+	t := q.tasks.at(i)
+	*t = task{id: id, fn: f.n, size: uint32(size), policy: q.policyOf(pol), state: Waiting, flags: (fl | durable | background) &^ (grouped | held)}
+	f.counts.Submitted++
+	f.counts.In[Waiting]++
+	f.kept++
+	q.seq = max(q.seq, uint64(id>>slotBits))
+	if g != nil {
+		t.flags |= grouped
+		q.memberOf[i] = member{g, at}
+		for len(g.members) <= at {
+			g.members = append(g.members, 0)
+		}
+		g.members[at] = id
+		g.left++
+	}
+	if key != (Key{}) {
+		t.key = key
+		q.remember(i, q.lookUp(f.n, key))
+	}
+	if fl&chained != 0 {
+		q.chains[i] = then
+	}
+	if due > 0 {
+		q.move(i, Delayed)
+		q.schedule(i, due)
+	} else {
+		q.enqueue(i, false)
+	}
+	return nil
+}
+
+func (q *Queue) restoreUpdate(id ID, r *reader) error {
+	i := q.find(id)
+	state, fl := State(r.byte()), flags(r.byte())
+	tries, due := r.int(1<<16-1), r.varint()
+	if r.err != nil || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.ended() {
+		return errRecord
+	}
+	q.takeOut(i)
+	t := q.tasks.at(i)
+	t.tries = uint16(tries)
+	t.flags |= updated
+	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {
+		m.g.left--
+		q.leaveGroup(i)
+	}
+	if fl&chained == 0 {
+		delete(q.chains, i)
+		t.flags &^= chained
+	}
+	switch {
+	case state.ended():
+		q.move(i, state)
+		t.due = due
+		if m, ok := q.memberOf[i]; ok && !q.pending(i) {
+			m.g.left--
+		}
+		q.settleRestored(i)
+	case due > 0:
+		q.move(i, Delayed)
+		q.schedule(i, due)
+	default:
+		q.move(i, Waiting)
+		q.enqueue(i, false)
+	}
+	return nil
+}
+
+// settleRestored is settle for a task that must not be forgotten yet: nothing is written while Records come back.
+func (q *Queue) settleRestored(i int32) {
+	t := q.tasks.at(i)
+	switch {
+	case t.flags&grouped != 0, q.pending(i):
+		q.insertBefore(q.held, i)
+	case t.dead():
+		q.functions[t.fn].deads++
+		q.insertBefore(q.functions[t.fn].dead, i)
+	default:
+		q.schedule(i, t.due)
+	}
+}
+
+// restarted makes the core ready after Restore, and goes on with groups and chains.
+func (q *Queue) restarted() {
+	for c := len(q.tasks.chunks) - 1; c >= 0; c-- {
+		for k := len(q.tasks.chunks[c]) - 1; k >= 0; k-- {
+			if i := int32(c<<chunkBits | k); i > 0 && q.tasks.at(i).id == 0 {
+				q.tasks.free = append(q.tasks.free, i)
+			}
+		}
+	}
+	var pending []int32
+	for i := q.first(q.held); i > 0; i = q.link(i).next {
+		if q.pending(i) {
+			pending = append(pending, i)
+		}
+	}
+	for _, i := range pending {
+		if next := q.follow(q.chains[i], q.tasks.at(i).flags); next != 0 {
+			q.followChain(i, next)
+		}
+	}
+	var ids []ID
+	for id := range q.groups {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		g := q.groups[id]
+		failed := false
+		for _, m := range g.members {
+			i := q.find(m)
+			failed = failed || i == 0 || q.tasks.at(i).state.ended() && q.tasks.at(i).state != WasDone
+		}
+		if failed && !g.partial {
+			q.closeDown(g, Failed, 0)
+		} else {
+			q.review(g)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package queue
+
+import "time"
+
+// run is a try on its way.
+type run struct {
+	task  int32 // 0: cancelled or timed out, and the worker has not said yet that it stopped
+	peer  int32
+	at    int32 // place in peer.runs
+	fn    int32
+	id    ID
+	stamp int64  // of the task's place in the order
+	hard  int64  // tick; 0: no limit
+	soft  bool   // the timer is for the soft limit
+	n, m  uint64 // progress
+}
+
+// start makes p run task i, which waits for it in f.
+func (q *Queue) start(p *peer, f *function, i int32) {
+	q.dequeue(i)
+	a := q.begin(p, f, i)
+	if p.class != busy && a != nil { // the next task goes to another worker
+		a.unlink()
+		f.workers[p.class].push(a)
+	}
+	t := q.tasks.at(i)
+	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: uint64(t.tries)})
+}
+
+// begin notes that p runs task i, which is in no list.
+func (q *Queue) begin(p *peer, f *function, i int32) *ability {
+	t := q.tasks.at(i)
+	q.move(i, Running)
+	q.charge(f)
+	t.tries++
+	r := q.runs.take()
+	x := q.runs.at(r)
+	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due}
+	t.run = r
+	p.runs = append(p.runs, r)
+	q.classify(p)
+	pol := &q.policies[t.policy].Policy
+	hard := pol.Hard
+	a := p.can(f)
+	if a != nil && a.timeout > 0 && (hard == 0 || a.timeout < hard) {
+		hard = a.timeout
+	}
+	if hard > 0 {
+		x.hard = q.tickAfter(hard)
+	}
+	if x.soft = pol.Soft > 0 && (hard == 0 || pol.Soft < hard); x.soft {
+		q.schedule(i, q.tickAfter(pol.Soft))
+	} else if hard > 0 {
+		q.schedule(i, x.hard)
+	}
+	return a
+}
+
+// report is what a worker says of a task.
+func (q *Queue) report(e *Report) {
+	p, i := q.known(e.Peer), q.find(e.Task)
+	if p == nil || i == 0 || q.tasks.at(i).state != Running || q.runs.at(q.tasks.at(i).run).peer != p.n {
+		if p == nil || !q.stopped(p, e) {
+			q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
+		}
+		return
+	}
+	t := q.tasks.at(i)
+	switch e.What {
+	case Data, Warning, Exception:
+		q.tell(i, Command{What: e.What, From: OfEvent})
+		return
+	case Progress:
+		r := q.runs.at(t.run)
+		r.n, r.m = e.N, e.M
+		q.tell(i, Command{What: Progress, N: e.N, M: e.M, From: OfEvent})
+		return
+	case Done, Failed, Fatal:
+	default:
+		q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
+		return
+	}
+	after := q.endRun(i)
+	switch e.What {
+	case Done:
+		q.end(i, WasDone, Done, OfEvent)
+	case Failed:
+		q.again(i, Failed, q.policies[t.policy].backoff(int(t.tries)))
+	case Fatal:
+		q.end(i, WasFailed, Failed, OfEvent)
+	}
+	q.refundRun(after)
+}
+
+// stopped tells whether e is about a run of p whose task was taken from it; if it says that the run has ended, its slot is free.
+func (q *Queue) stopped(p *peer, e *Report) bool {
+	for _, r := range p.runs {
+		if x := q.runs.at(r); x.task == 0 && x.id == e.Task {
+			if e.What == Done || e.What == Failed || e.What == Fatal {
+				q.refundRun(q.dropRun(r))
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// ended is a run that has ended but still holds its part of the limits, until its task is settled. The zero value holds nothing.
+type ended struct {
+	p *peer
+	f *function
+}
+
+// endRun takes running task i from its worker. The caller settles the task, then calls refundRun.
+func (q *Queue) endRun(i int32) ended {
+	t := q.tasks.at(i)
+	q.unlink(i)
+	t.due = q.runs.at(t.run).stamp
+	e := q.dropRun(t.run)
+	t.run = 0
+	return e
+}
+
+func (q *Queue) dropRun(r int32) ended {
+	x := q.runs.at(r)
+	e := ended{q.peers[x.peer], q.functions[x.fn]}
+	last := e.p.runs[len(e.p.runs)-1]
+	e.p.runs[x.at] = last
+	q.runs.at(last).at = x.at
+	e.p.runs = e.p.runs[:len(e.p.runs)-1]
+	q.runs.drop(r)
+	return e
+}
+
+// halt asks the worker of running task i to stop. One with slots keeps the slot busy until it says that it has.
+func (q *Queue) halt(i int32, why What) ended {
+	t := q.tasks.at(i)
+	r := q.runs.at(t.run)
+	p := q.peers[r.peer]
+	q.emit(Command{Op: Stop, Peer: p.name, Task: t.id, What: why})
+	if !p.pushed {
+		return q.endRun(i)
+	}
+	q.unlink(i)
+	t.due = r.stamp
+	r.task, t.run = 0, 0
+	return ended{}
+}
+
+func (q *Queue) refundRun(e ended) {
+	if e.p == nil {
+		return
+	}
+	q.classify(e.p)
+	q.refund(e.f)
+	q.feed(e.p)
+}
+
+// again gives task i, whose try has ended without a result, another one after delay, unless it was the last.
+func (q *Queue) again(i int32, why What, delay time.Duration) {
+	t := q.tasks.at(i)
+	from := None
+	if why == Failed {
+		from = OfEvent
+	}
+	if t.waits == 0 && t.flags&background == 0 {
+		q.end(i, WasCancelled, Cancelled, None)
+		return
+	}
+	if int(t.tries) >= q.policies[t.policy].Attempts {
+		q.end(i, WasFailed, Failed, from)
+		return
+	}
+	q.tell(i, Command{What: Retrying, N: uint64(t.tries) + 1, M: uint64(why), From: from})
+	if delay > 0 {
+		q.move(i, Delayed)
+		q.schedule(i, q.tickAfter(delay))
+		q.update(i)
+		return
+	}
+	q.move(i, Waiting)
+	q.update(i)
+	q.ready(i, true)
+}
+
+// overdue is called when running task i has reached its soft or its hard limit.
+func (q *Queue) overdue(i int32) {
+	t := q.tasks.at(i)
+	r := q.runs.at(t.run)
+	if r.soft {
+		r.soft = false
+		q.emit(Command{Op: Stop, Peer: q.peers[r.peer].name, Task: t.id, What: Soft})
+		if r.hard > 0 {
+			q.schedule(i, r.hard)
+		}
+		return
+	}
+	after := q.halt(i, TimedOut)
+	q.again(i, TimedOut, q.lostDelay(i))
+	q.refundRun(after)
+}
+
+// claim takes up a try that p began in an earlier life of the coordinator or of the connection.
+func (q *Queue) claim(e *Claim) {
+	p, i := q.peer(e.Peer), q.find(e.Task)
+	if i != 0 {
+		t := q.tasks.at(i)
+		if t.state == Running && q.runs.at(t.run).peer == p.n {
+			return
+		}
+		if t.state == Waiting || t.state == Delayed && t.flags&held == 0 {
+			q.takeOut(i)
+			q.begin(p, q.functions[t.fn], i)
+			return
+		}
+	}
+	q.emit(Command{Op: Stop, Peer: p.name, Task: e.Task, What: Cancelled})
+}

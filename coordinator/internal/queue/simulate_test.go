@@ -1,0 +1,506 @@
+package queue
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestSimulate plays seeds of random clients, workers, faults and restarts against the core, and keeps books of its own.
+func TestSimulate(t *testing.T) {
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			w := newWorld(t, seed)
+			for range 150 {
+				w.act()
+			}
+			w.heal()
+		})
+	}
+}
+
+// fact is what the world knows of a task.
+type fact struct {
+	durable       bool
+	input, result bool // kept by the shell
+	ended         bool // told or known
+	cancelled     bool
+	dropped       bool
+	on            Peer         // whose try counts, 0 when none
+	waits         map[Peer]int // how often each peer must be told the end
+}
+
+type world struct {
+	t       *testing.T
+	rng     *rand.Rand
+	q       *Queue
+	now     time.Time
+	records map[string][]byte
+	facts   map[ID]*fact
+	order   []ID // of facts
+	workers []Peer
+	pushed  map[Peer]int         // slots
+	busy    map[Peer]map[ID]bool // what workers do, stopped or not
+	clients []Peer
+	last    Peer
+	groups  []ID
+	refs    uint64
+	gathers []ID
+	acquire []uint64
+}
+
+var functions = []string{"a", "b", "c", "d"}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1e9, 0), records: map[string][]byte{}, facts: map[ID]*fact{},
+		pushed: map[Peer]int{}, busy: map[Peer]map[ID]bool{}}
+	w.q = New(Config{MaxDead: 5})
+	return w
+}
+
+func pickOne[T any](r *rand.Rand, s []T) (x T) {
+	if len(s) > 0 {
+		x = s[r.IntN(len(s))]
+	}
+	return x
+}
+
+func (w *world) act() {
+	r := w.rng
+	f := pickOne(r, functions)
+	switch k := r.IntN(100); {
+	case k < 25:
+		s := &Submit{Function: f, Priority: Priority(r.IntN(3)), Size: r.IntN(100), Durable: r.IntN(2) == 0,
+			Policy: Policy{Attempts: r.IntN(4), Backoff: time.Duration(r.IntN(3)) * time.Second}}
+		if r.IntN(2) == 0 {
+			s.Peer = pickOne(r, w.clients)
+		}
+		if r.IntN(3) == 0 {
+			s.Unique = KeyOf(pickOne(r, []string{"x", "y", "z"}))
+		}
+		if r.IntN(6) == 0 {
+			s.Due = w.now.Add(time.Duration(r.IntN(20000)-1000) * time.Millisecond)
+		}
+		for _, d := range []*time.Duration{&s.Policy.Soft, &s.Policy.Hard, &s.Policy.Keep} {
+			if r.IntN(4) == 0 {
+				*d = time.Duration(r.IntN(5000)) * time.Millisecond
+			}
+		}
+		if r.IntN(8) == 0 {
+			s.Group = pickOne(r, w.groups)
+		}
+		for r.IntN(8) == 0 {
+			s.Then = append(s.Then, Next{Function: pickOne(r, functions), Policy: Policy{Keep: time.Duration(r.IntN(2)) * time.Second}})
+		}
+		w.step(s)
+	case k < 28:
+		w.last++
+		w.clients = append(w.clients, w.last)
+	case k < 33:
+		w.last++
+		w.workers = append(w.workers, w.last)
+		w.busy[w.last] = map[ID]bool{}
+		for range 1 + r.IntN(3) {
+			w.step(&CanDo{Peer: w.last, Function: pickOne(r, functions), Timeout: time.Duration(r.IntN(2)*r.IntN(4)) * time.Second})
+		}
+		if r.IntN(2) == 0 {
+			w.pushed[w.last] = 1 + r.IntN(4)
+			w.step(&Slots{Peer: w.last, N: w.pushed[w.last], Reserved: r.IntN(2)})
+		}
+	case k < 45:
+		if p := pickOne(r, w.workers); p != 0 && (w.pushed[p] == 0 || r.IntN(5) == 0) {
+			w.step(&Grab{Peer: p, Max: r.IntN(3)})
+		} else if p != 0 {
+			w.report(p)
+		}
+	case k < 48:
+		if p := pickOne(r, w.workers); p != 0 {
+			w.step(&Sleep{p})
+		}
+	case k < 70:
+		if p := pickOne(r, w.workers); p != 0 {
+			w.report(p)
+		}
+	case k < 74:
+		id := pickOne(r, w.order)
+		w.step(&Cancel{Task: id})
+	case k < 76:
+		w.gone(pickOne(r, append(slices.Clone(w.clients), w.workers...)))
+	case k < 78:
+		if p := pickOne(r, w.clients); p != 0 {
+			a := &Attach{Peer: p, Task: pickOne(r, w.order)}
+			if r.IntN(2) == 0 {
+				a.Task, a.Function, a.Unique = 0, f, KeyOf("x")
+			}
+			w.step(a)
+		}
+	case k < 79:
+		if p, id := pickOne(r, w.clients), pickOne(r, w.order); p != 0 && id != 0 {
+			if n := w.facts[id].waits[p]; n > 0 {
+				w.facts[id].waits[p]--
+			}
+			w.step(&Detach{p, id})
+		}
+	case k < 81:
+		var l Limits
+		if r.IntN(2) == 0 {
+			l = Limits{Concurrency: r.IntN(3), Paused: r.IntN(4) == 0, Queue: [3]int{r.IntN(2) * 5, 0, r.IntN(2) * 3}}
+			if r.IntN(3) == 0 {
+				l.Rate, l.Burst = 0.2+r.Float64()*10, r.IntN(3)
+			}
+			if r.IntN(2) == 0 {
+				l.Needs = []Need{{"pg", 1 + r.IntN(2)}}
+			}
+		}
+		w.step(&SetFunction{f, l})
+	case k < 82:
+		w.step(&SetBudget{"pg", r.IntN(5)})
+	case k < 84:
+		w.refs++
+		w.step(&Acquire{w.refs, Need{"pg", 1 + r.IntN(3)}})
+		w.acquire = append(w.acquire, w.refs)
+	case k < 86:
+		if ref := pickOne(r, w.acquire); ref != 0 {
+			w.acquire = remove(w.acquire, ref)
+			w.step(&Release{ref})
+		}
+	case k < 88:
+		var dead []ID
+		w.q.DeadLetters(f, 10, func(x Info) { dead = append(dead, x.ID) })
+		if id := pickOne(r, dead); id != 0 && r.IntN(2) == 0 {
+			w.facts[id].ended = false
+			w.step(&Retry{Task: id})
+		} else if id != 0 {
+			w.step(&Forget{Task: id})
+		}
+	case k < 89:
+		w.step(&DropFunction{Function: f})
+	case k < 91:
+		g := &OpenGroup{Partial: r.IntN(2) == 0, Durable: r.IntN(2) == 0}
+		if r.IntN(3) > 0 {
+			g.Then = []Next{{Function: f, Priority: High}}
+		}
+		w.step(g)
+	case k < 93:
+		if g := pickOne(r, w.groups); g != 0 {
+			w.step(&CloseGroup{g})
+		}
+	case k < 96:
+		w.gather()
+	case k < 97 && r.IntN(2) == 0:
+		w.restart()
+	default:
+		w.advance(time.Duration(r.IntN(4000)) * time.Millisecond)
+	}
+}
+
+func (w *world) gather() {
+	if id := pickOne(w.rng, w.gathers); id != 0 {
+		w.gathers = remove(w.gathers, id)
+		if f := w.facts[id]; !f.dropped {
+			f.input = true
+		}
+		w.step(&Gathered{Task: id, Size: 10})
+	}
+}
+
+func (w *world) advance(d time.Duration) {
+	end := w.now.Add(d)
+	for next := w.q.Next(); !next.IsZero() && !next.After(end); next = w.q.Next() {
+		if next.After(w.now) {
+			w.now = next
+		}
+		w.step(Tick{})
+	}
+	w.now = end
+}
+
+// report has p say something of a task that it has, or of one that it has not.
+func (w *world) report(p Peer) {
+	var tasks []ID
+	for id := range w.busy[p] {
+		tasks = append(tasks, id)
+	}
+	slices.Sort(tasks)
+	id := pickOne(w.rng, tasks)
+	if id == 0 || w.rng.IntN(20) == 0 {
+		id = pickOne(w.rng, w.order)
+	}
+	if id != 0 {
+		w.say(p, id, pickOne(w.rng, []What{Data, Warning, Progress, Exception, Done, Done, Done, Failed, Fatal}))
+	}
+}
+
+func (w *world) say(p Peer, id ID, what What) {
+	over := what == Done || what == Failed || what == Fatal
+	counts := w.facts[id].on == p
+	if over {
+		delete(w.busy[p], id)
+		if counts {
+			w.facts[id].on = 0
+		}
+	}
+	if counts && (what == Done || what == Fatal) {
+		w.facts[id].ended = true
+	}
+	unknown := false
+	for _, c := range w.step(&Report{Peer: p, Task: id, What: what, N: 1, M: 2}) {
+		unknown = unknown || c.Op == Unknown
+	}
+	if counts && unknown {
+		w.t.Fatalf("%d says %d of task %d, which it runs: unknown", p, what, id)
+	}
+}
+
+func (w *world) gone(p Peer) {
+	if p == 0 {
+		return
+	}
+	w.clients, w.workers = remove(w.clients, p), remove(w.workers, p)
+	for _, f := range w.facts {
+		delete(f.waits, p)
+		if f.on == p {
+			f.on = 0
+		}
+	}
+	delete(w.busy, p)
+	delete(w.pushed, p)
+	w.step(&Gone{p})
+}
+
+// restart forgets all but the records. Some workers come back and claim what they run.
+func (w *world) restart() {
+	w.q = New(Config{MaxDead: 5})
+	for _, key := range slices.Sorted(maps.Keys(w.records)) {
+		if err := w.q.Restore([]byte(key), w.records[key]); err != nil {
+			w.t.Fatalf("%v: %x; task %x", err, w.records[key], w.records["t"+key[1:]])
+		}
+	}
+	w.gathers, w.acquire = nil, nil
+	for id, f := range w.facts {
+		f.waits, f.on = map[Peer]int{}, 0
+		_, known := w.q.Status(id)
+		_, written := w.records[string(KeyOfTask(id))]
+		if known != written || f.durable && !f.ended && !known {
+			w.t.Fatalf("task %d, durable %v, ended %v: recorded %v, known %v after a restart", id, f.durable, f.ended, written, known)
+		}
+		if !known {
+			f.dropped, f.ended, f.input, f.result = true, true, false, false
+		}
+	}
+	w.groups = slices.DeleteFunc(w.groups, func(id ID) bool { return w.records["g"+string(KeyOfTask(id)[1:])] == nil })
+	w.step(Restarted{})
+	workers, busy := w.workers, w.busy
+	w.workers, w.clients, w.busy, w.pushed = nil, nil, map[Peer]map[ID]bool{}, map[Peer]int{}
+	for _, old := range workers {
+		w.last++
+		w.workers = append(w.workers, w.last)
+		w.busy[w.last] = map[ID]bool{}
+		for _, id := range slices.Sorted(maps.Keys(busy[old])) {
+			w.busy[w.last][id] = true
+			w.facts[id].on = w.last
+			for _, c := range w.step(&Claim{w.last, id}) {
+				if c.Op == Stop && c.Task == id {
+					delete(w.busy[w.last], id)
+				}
+			}
+		}
+		w.step(&CanDo{Peer: w.last, Function: pickOne(w.rng, functions)})
+	}
+}
+
+// heal gives the world what it needs for every task to end, and looks whether all have.
+func (w *world) heal() {
+	for _, g := range slices.Clone(w.groups) {
+		w.step(&CloseGroup{g})
+	}
+	for _, ref := range w.acquire {
+		w.step(&Release{ref})
+	}
+	for _, p := range slices.Clone(w.workers) {
+		w.gone(p)
+	}
+	w.step(&SetBudget{"pg", 5})
+	w.last++
+	p := w.last
+	w.workers = []Peer{p}
+	w.busy[p] = map[ID]bool{}
+	w.pushed[p] = 3
+	for _, f := range functions {
+		w.step(&SetFunction{Function: f})
+		w.step(&CanDo{Peer: p, Function: f})
+	}
+	w.step(&Slots{Peer: p, N: 3})
+	for range 2000 {
+		c := w.q.Totals()
+		if c.In[Waiting]+c.In[Delayed]+c.In[Running] == 0 {
+			break
+		}
+		for _, id := range slices.Sorted(maps.Keys(w.busy[p])) {
+			w.say(p, id, Done)
+		}
+		for len(w.gathers) > 0 {
+			w.gather()
+		}
+		w.advance(time.Minute)
+	}
+	if c := w.q.Totals(); c.In[Waiting]+c.In[Delayed]+c.In[Running] != 0 {
+		w.t.Fatalf("not all ended: %+v", c)
+	}
+	w.advance(time.Hour)
+	for id, f := range w.facts {
+		for p, n := range f.waits {
+			if n != 0 {
+				w.t.Errorf("peer %d waits for task %d, %d times", p, id, n)
+			}
+		}
+		x, known := w.q.Status(id)
+		if !known && (f.input || f.result) || known && !x.Dead {
+			w.t.Errorf("task %d: known %v (%+v), input kept %v, result kept %v", id, known, x, f.input, f.result)
+		}
+	}
+	for key := range w.records {
+		if id := ID(0); key[0] == 't' || key[0] == 'u' {
+			for _, b := range []byte(key[1:]) {
+				id = id<<8 | ID(b)
+			}
+			if x, ok := w.q.Status(id); !ok || !x.Dead {
+				w.t.Errorf("record %x of a task that is no more", key)
+			}
+		}
+	}
+}
+
+func (w *world) step(ev Event) []Command {
+	cmds := slices.Clone(w.q.Step(w.now, ev))
+	for _, c := range cmds {
+		w.do(ev, c)
+	}
+	for _, bad := range w.q.Audit() {
+		w.t.Fatalf("after %T %+v: %s", ev, ev, bad)
+	}
+	return cmds
+}
+
+func (w *world) fact(id ID) *fact {
+	f := w.facts[id]
+	if f == nil {
+		f = &fact{waits: map[Peer]int{}}
+		w.facts[id] = f
+		w.order = append(w.order, id)
+	}
+	return f
+}
+
+func (w *world) do(ev Event, c Command) {
+	t := w.t
+	if c.Op != Write && c.Op != Unknown && c.Op != GroupEnded && w.facts[c.Task] != nil && w.facts[c.Task].dropped && c.Op != Stop {
+		t.Fatalf("after %T: %+v of a dropped task", ev, c)
+	}
+	switch c.Op {
+	case Write:
+		if c.Value == nil {
+			delete(w.records, string(c.Key))
+		} else {
+			w.records[string(c.Key)] = slices.Clone(c.Value)
+		}
+		if c.From == OfEvent {
+			w.fact(c.Task).input = true
+		}
+		if c.Key[0] == 't' {
+			w.fact(c.Task).durable = true
+		}
+		if c.From == OfInput && !w.facts[c.Task].input {
+			t.Fatalf("the input of task %d is not there", c.Task)
+		}
+	case Keep:
+		w.fact(c.Task).input = true
+	case Accepted:
+		if _, ok := ev.(*OpenGroup); ok {
+			w.groups = append(w.groups, c.Task)
+		}
+		if s, ok := ev.(*Submit); ok {
+			if f := w.fact(c.Task); s.Peer != 0 {
+				f.waits[s.Peer]++
+			}
+		}
+		if a, ok := ev.(*Attach); ok {
+			w.fact(c.Task).waits[a.Peer]++
+		}
+		if _, ok := ev.(*Cancel); ok && w.facts[c.Task] != nil {
+			if x, ok := w.q.Status(c.Task); !ok || x.State != WasDone { // else what follows it was cancelled
+				w.facts[c.Task].cancelled, w.facts[c.Task].ended, w.facts[c.Task].on = true, true, 0
+			}
+		}
+	case KeepResult:
+		w.facts[c.Task].result = true
+	case Drop:
+		f := w.fact(c.Task)
+		for p, n := range f.waits {
+			if n != 0 {
+				t.Fatalf("after %T: task %d dropped, peer %d waits", ev, c.Task, p)
+			}
+		}
+		f.dropped, f.ended, f.input, f.result = true, true, false, false
+		if c.N == 1 {
+			delete(w.records, string(KeyOfTask(c.Task)))
+			if c.M == 1 {
+				delete(w.records, string(KeyOfUpdate(c.Task)))
+			}
+		} else if w.records[string(KeyOfTask(c.Task))] != nil {
+			t.Fatalf("task %d dropped, its record not", c.Task)
+		}
+	case Assign:
+		f := w.facts[c.Task]
+		if f == nil || f.on != 0 || f.cancelled || f.ended || !f.input {
+			t.Fatalf("after %T: assign %+v: %+v", ev, c, f)
+		}
+		f.on = c.Peer
+		w.busy[c.Peer][c.Task] = true
+		if n := w.pushed[c.Peer]; n > 0 && len(w.busy[c.Peer]) > n+1 { // one twice: a try that is stopping and one that is not
+			t.Fatalf("peer %d has %d tasks in %d slots", c.Peer, len(w.busy[c.Peer]), n)
+		}
+	case Tell:
+		f := w.facts[c.Task]
+		switch c.What {
+		case Done, Failed, Cancelled:
+			if f.waits[c.Peer]--; f.waits[c.Peer] < 0 {
+				t.Fatalf("peer %d is told twice of task %d", c.Peer, c.Task)
+			}
+			f.ended = true
+			if c.From == OfResult && !f.result || f.cancelled && c.What != Cancelled {
+				t.Fatalf("told %+v: %+v", c, f)
+			}
+		case Followed:
+			f.waits[c.Peer]--
+			w.fact(ID(c.N)).waits[c.Peer]++
+		}
+	case Stop:
+		f := w.facts[c.Task]
+		if f == nil {
+			return
+		}
+		if c.What != Soft && f.on == c.Peer {
+			f.on = 0
+		}
+		if c.What != Soft && w.pushed[c.Peer] == 0 {
+			delete(w.busy[c.Peer], c.Task)
+		}
+	case Gather:
+		w.fact(c.Task)
+		w.gathers = append(w.gathers, c.Task)
+		for _, id := range c.Tasks {
+			if x, ok := w.q.Status(id); ok && x.State == WasDone && !w.facts[id].result {
+				t.Fatalf("task %d gathers the result of %d, which was not kept", c.Task, id)
+			}
+		}
+	case GroupEnded:
+		w.groups = remove(w.groups, c.Task)
+	case NoTask, Wake, Unknown, Rejected, Granted:
+	default:
+		t.Fatalf("unknown command %+v", c)
+	}
+}

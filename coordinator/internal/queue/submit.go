@@ -1,0 +1,234 @@
+package queue
+
+func (q *Queue) submit(e *Submit) {
+	reject := func(why What) { q.emit(Command{Op: Rejected, Ref: e.Ref, Peer: e.Peer, What: why}) }
+	g := q.groups[e.Group]
+	if e.Priority > Low || e.Size < 0 || uint64(e.Size) >= 1<<32 || !e.Policy.valid() || !validNext(e.Then) || e.Group != 0 && (g == nil || !g.open || len(g.members) == maxMembers) {
+		reject(Invalid)
+		return
+	}
+	f := q.function(e.Function)
+	if f == nil {
+		reject(Invalid)
+		return
+	}
+	old := int32(0)
+	if e.Unique != (Key{}) && e.Group == 0 {
+		if old = q.lookUp(f.n, e.Unique); old != 0 && !q.tasks.at(old).state.ended() {
+			q.join(e, old)
+			return
+		}
+	}
+	if n := f.limits.Queue[e.Priority]; n > 0 && f.live() >= n {
+		reject(QueueFull)
+		return
+	}
+	i := q.newTask(f, e.Size, e.Policy)
+	if i == 0 {
+		reject(QueueFull)
+		return
+	}
+	t := q.tasks.at(i)
+	t.flags = rankOf(e.Priority)
+	if e.Peer == 0 {
+		t.flags |= background
+	}
+	if e.Durable {
+		t.flags |= durable
+	}
+	if e.Group != 0 {
+		q.joinGroup(i, g)
+	} else if e.Unique != (Key{}) {
+		t.key = e.Unique
+		q.remember(i, old)
+	}
+	if len(e.Then) > 0 {
+		t.flags |= chained
+		q.chains[i] = e.Then
+	}
+	at := int64(0)
+	if !e.Due.IsZero() {
+		at = tickOf(e.Due)
+	}
+	delayed := at > q.wheel.tick
+	if delayed {
+		q.schedule(i, at)
+		q.move(i, Delayed)
+	}
+	if e.Durable {
+		q.record(i, OfEvent)
+	} else {
+		q.emit(Command{Op: Keep, Task: t.id, From: OfEvent})
+	}
+	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id})
+	if e.Peer != 0 {
+		q.addWait(q.peer(e.Peer), i)
+	}
+	if !delayed {
+		q.ready(i, false)
+	}
+}
+
+// join makes e's peer wait for task i, or e's wish that it runs although nobody waits its own.
+func (q *Queue) join(e *Submit, i int32) {
+	t := q.tasks.at(i)
+	if e.Peer == 0 {
+		t.flags |= background
+	}
+	if e.Durable && t.flags&durable == 0 {
+		t.flags |= durable
+		q.record(i, OfInput)
+	}
+	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
+	if e.Peer != 0 {
+		q.addWait(q.peer(e.Peer), i)
+	}
+}
+
+// newTask returns a new task, counted as waiting but in no list, or 0 when there is no room.
+func (q *Queue) newTask(f *function, size int, p Policy) int32 {
+	i := q.tasks.take()
+	if i == 0 {
+		return 0
+	}
+	t := q.tasks.at(i)
+	t.id = q.newID(i)
+	t.fn, t.size, t.policy, t.state = f.n, uint32(size), q.policyOf(p.withDefaults()), Waiting
+	f.counts.Submitted++
+	f.counts.In[Waiting]++
+	f.kept++
+	return i
+}
+
+// takeOut takes a task that waits or is delayed out of its list.
+func (q *Queue) takeOut(i int32) {
+	if q.tasks.at(i).state == Waiting {
+		q.dequeue(i)
+	} else {
+		q.unlink(i)
+	}
+}
+
+// end ends task i, which is in no list and not running.
+func (q *Queue) end(i int32, state State, what What, from From) {
+	t := q.tasks.at(i)
+	q.move(i, state)
+	keep := q.policies[t.policy].Keep
+	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
+		q.emit(Command{Op: KeepResult, Task: t.id, From: from, N: bit(t.flags&durable != 0)})
+		t.flags |= updated // what is written of a result goes with the update
+	}
+	t.due = 0
+	if keep > 0 {
+		t.due = q.tickAfter(keep)
+	}
+	if q.pending(i) {
+		if next := q.follow(q.chains[i], t.flags); next != 0 {
+			q.settle(i)
+			q.followChain(i, next)
+			return
+		}
+		q.move(i, WasFailed)
+		what, from = Failed, None
+	}
+	q.tell(i, Command{What: what, From: from})
+	for t.waits != 0 {
+		q.dropWait(t.waits)
+	}
+	q.settleGather(i)
+	q.settle(i)
+	q.memberEnded(i)
+}
+
+// settle finds the place of a task that has ended: with its group, or the task that follows it, as long as they need its result; as a dead
+// letter; until it need not be kept any more; or nowhere.
+func (q *Queue) settle(i int32) {
+	t := q.tasks.at(i)
+	f := q.functions[t.fn]
+	switch {
+	case t.flags&grouped != 0, q.pending(i):
+		q.insertBefore(q.held, i)
+	case t.dead():
+		f.deads++
+		q.insertBefore(f.dead, i)
+		if f.deads > q.cfg.MaxDead {
+			q.forget(q.first(f.dead))
+		}
+	case t.due > q.wheel.tick:
+		q.schedule(i, t.due)
+	default:
+		q.forget(i)
+		return
+	}
+	q.update(i)
+}
+
+// dead tells whether t is a dead letter.
+func (t *task) dead() bool {
+	return t.state == WasFailed && t.flags&(background|grouped) == background
+}
+
+func (q *Queue) answer(ref uint64, id ID, ok bool) {
+	op := Accepted
+	if !ok {
+		op = Unknown
+	}
+	q.emit(Command{Op: op, Ref: ref, Task: id})
+}
+
+func (q *Queue) cancel(e *Cancel) {
+	i := q.find(e.Task)
+	if i != 0 && q.pending(i) {
+		i = q.follower(i)
+	}
+	ok := i != 0 && !q.tasks.at(i).state.ended()
+	q.answer(e.Ref, e.Task, ok)
+	if !ok {
+		return
+	}
+	if q.tasks.at(i).state != Running {
+		q.takeOut(i)
+		q.end(i, WasCancelled, Cancelled, None)
+		return
+	}
+	after := q.halt(i, Cancelled)
+	q.end(i, WasCancelled, Cancelled, None)
+	q.refundRun(after)
+}
+
+// retry runs a dead letter again. If another task has its unique key by now, it does without.
+func (q *Queue) retry(e *Retry) {
+	i := q.find(e.Task)
+	ok := i != 0 && q.tasks.at(i).dead()
+	q.answer(e.Ref, e.Task, ok)
+	if !ok {
+		return
+	}
+	t := q.tasks.at(i)
+	q.unlink(i)
+	q.functions[t.fn].deads--
+	t.tries = 0
+	if t.key != (Key{}) {
+		if other := q.lookUp(t.fn, t.key); other == 0 || q.tasks.at(other).state.ended() {
+			q.remember(i, other)
+		}
+	}
+	q.move(i, Waiting)
+	q.update(i)
+	q.ready(i, false)
+}
+
+func (q *Queue) forgetEnded(e *Forget) {
+	i := q.find(e.Task)
+	ok := i != 0 && q.tasks.at(i).state.ended() && q.tasks.at(i).flags&grouped == 0 && !q.pending(i)
+	q.answer(e.Ref, e.Task, ok)
+	if ok {
+		q.forget(i)
+	}
+}
+
+// pending tells whether the task that follows i needs its result still.
+func (q *Queue) pending(i int32) bool {
+	t := q.tasks.at(i)
+	return t.state == WasDone && t.flags&chained != 0
+}

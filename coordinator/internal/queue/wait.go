@@ -1,0 +1,121 @@
+package queue
+
+// wait is that a peer waits for a task: in the list of the task, in order of coming, and in that of the peer. Both go round.
+type wait struct {
+	ofTask, ofPeer links
+	task, peer     int32
+}
+
+func (q *Queue) addWait(p *peer, i int32) {
+	w := q.waits.take()
+	t := q.tasks.at(i)
+	*q.waits.at(w) = wait{ofTask: links{w, w}, ofPeer: links{w, w}, task: i, peer: p.n}
+	q.joinTask(w, t)
+	if p.waits == 0 {
+		p.waits = w
+		return
+	}
+	head := &q.waits.at(p.waits).ofPeer
+	q.waits.at(w).ofPeer = links{p.waits, head.prev}
+	q.waits.at(head.prev).ofPeer.next = w
+	head.prev = w
+}
+
+func (q *Queue) joinTask(w int32, t *task) {
+	if t.waits == 0 {
+		t.waits = w
+		return
+	}
+	head := &q.waits.at(t.waits).ofTask
+	q.waits.at(w).ofTask = links{t.waits, head.prev}
+	q.waits.at(head.prev).ofTask.next = w
+	head.prev = w
+}
+
+// dropWait takes w out of both lists.
+func (q *Queue) dropWait(w int32) {
+	x := q.waits.at(w)
+	t, p := q.tasks.at(x.task), q.peers[x.peer]
+	q.waits.at(x.ofTask.prev).ofTask.next, q.waits.at(x.ofTask.next).ofTask.prev = x.ofTask.next, x.ofTask.prev
+	q.waits.at(x.ofPeer.prev).ofPeer.next, q.waits.at(x.ofPeer.next).ofPeer.prev = x.ofPeer.next, x.ofPeer.prev
+	if t.waits == w {
+		t.waits = x.ofTask.next
+	}
+	if t.waits == w {
+		t.waits = 0
+	}
+	if p.waits == w {
+		p.waits = x.ofPeer.next
+	}
+	if p.waits == w {
+		p.waits = 0
+	}
+	q.waits.drop(w)
+}
+
+// leave drops w, and with the last of those that wait a foreground task that has not begun.
+func (q *Queue) leave(w int32) {
+	i := q.waits.at(w).task
+	q.dropWait(w)
+	t := q.tasks.at(i)
+	if t.waits != 0 || t.flags&background != 0 || t.state != Waiting && t.state != Delayed {
+		return
+	}
+	q.takeOut(i)
+	q.end(i, WasCancelled, Cancelled, None)
+}
+
+// tell passes c on to all that wait for task i.
+func (q *Queue) tell(i int32, c Command) {
+	t := q.tasks.at(i)
+	c.Op, c.Task = Tell, t.id
+	for w := t.waits; w != 0; {
+		x := q.waits.at(w)
+		c.Peer = q.peers[x.peer].name
+		q.emit(c)
+		if w = x.ofTask.next; w == t.waits {
+			return
+		}
+	}
+}
+
+func (q *Queue) attach(e *Attach) {
+	i := q.find(e.Task)
+	if e.Task == 0 && e.Unique != (Key{}) {
+		i = q.lookUp(q.functionIndex[e.Function], e.Unique)
+	}
+	if i == 0 {
+		q.emit(Command{Op: Unknown, Ref: e.Ref, Peer: e.Peer, Task: e.Task})
+		return
+	}
+	t := q.tasks.at(i)
+	q.emit(Command{Op: Accepted, Ref: e.Ref, Task: t.id, Peer: e.Peer, N: 1})
+	switch {
+	case !t.state.ended() || q.pending(i):
+		q.addWait(q.peer(e.Peer), i)
+	case t.state == WasDone:
+		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Done, From: OfResult})
+	case t.state == WasFailed:
+		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Failed})
+	default:
+		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Cancelled})
+	}
+}
+
+func (q *Queue) detach(e *Detach) {
+	p, i := q.known(e.Peer), q.find(e.Task)
+	if p == nil || i == 0 {
+		return
+	}
+	first := q.tasks.at(i).waits
+	for w := first; w != 0; {
+		x := q.waits.at(w)
+		if x.peer == p.n {
+			q.leave(w)
+			return
+		}
+		if w = x.ofTask.next; w == first {
+			return
+		}
+	}
+}
