@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// dial returns a client of the coordinator that the flags name. The caller closes it.
+func (f *clientFlags) dial() (*coordinator.Client, error) {
+	if f.Timeout <= 0 {
+		return nil, usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
+	}
+	cfg := coordinator.ClientConfig{Address: f.Cluster, Connect: f.Timeout}
+	if files := f.files(); files != (security.Files{}) {
+		tls, err := security.Load(files, nil)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		cfg.Credentials = tls.Client(security.Coordinator)
+	}
+	c, err := coordinator.Dial(cfg)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// searched is how many jobs are looked through for one whose ID begins as was given.
+const searched = 10_000
+
+// findJob returns how the job stands whose ID is or begins with id.
+func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator.JobReport, error) {
+	st, err := c.Status(ctx, job.ID(id))
+	if !errors.Is(err, wire.ErrUnknownJob) {
+		return st, err
+	}
+	jobs, listErr := c.Jobs(ctx, searched)
+	if listErr != nil {
+		return st, listErr
+	}
+	var found []coordinator.JobReport
+	for _, j := range jobs {
+		if strings.HasPrefix(string(j.ID), id) {
+			found = append(found, j)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return st, err
+	case 1:
+		return found[0], nil
+	}
+	return st, fmt.Errorf("%d jobs begin with %q, such as %s and %s; write more of the ID", len(found), id, found[0].ID, found[1].ID)
+}
+
+// findWorker returns the worker whose name or ID is or begins with name.
+func findWorker(ctx context.Context, c *coordinator.Client, name string) (coordinator.WorkerInfo, error) {
+	workers, err := c.Workers(ctx)
+	if err != nil {
+		return coordinator.WorkerInfo{}, err
+	}
+	var found []coordinator.WorkerInfo
+	for _, w := range workers {
+		if w.Name == name {
+			return w, nil
+		}
+		if strings.HasPrefix(w.Name, name) || strings.HasPrefix(w.ID, name) {
+			found = append(found, w)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return coordinator.WorkerInfo{}, fmt.Errorf("worker %q: %w; layshaft worker list names them", name, wire.ErrUnknownWorker)
+	case 1:
+		return found[0], nil
+	}
+	return coordinator.WorkerInfo{}, fmt.Errorf("%d workers begin with %q, such as %s and %s; write more of the name", len(found), name, found[0].Name, found[1].Name)
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/layshaft/layshaft/cmd/layshaft/internal/dev"
+	"github.com/layshaft/layshaft/coordinator"
+)
+
+// devCmd runs a local cluster.
+type devCmd struct {
+	Workers int    `default:"3" placeholder:"NUMBER" help:"Number of workers."`
+	Data    string `placeholder:"DIR" help:"Directory for the data of all processes, which go on with it when they are started again. Default: a temporary one, removed at the end."`
+	Listen  string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 is any free one."`
+	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz."`
+	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
+
+	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
+	Memory   size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
+	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
+	LogLevel string            `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// Run runs the cluster until ctx ends.
+func (d *devCmd) Run(ctx context.Context) (err error) {
+	if d.Workers < 1 || d.Workers > 64 {
+		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
+	}
+	for _, a := range []*string{&d.Listen, &d.HTTP, &d.Gossip} {
+		if *a, err = freePort(*a); err != nil {
+			return usageError{err}
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir, note := d.Data, ""
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "layshaft-dev-"); err != nil {
+			return err
+		}
+		note = ", removed at the end"
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	client, err := (&clientFlags{Cluster: d.Listen, Timeout: time.Minute}).dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	cfg := dev.Config{Program: program, Out: os.Stderr,
+		First:   dev.Process{Name: "coordinator", Args: append([]string{"coordinator", "--listen", d.Listen, "--http", d.HTTP, "--gossip", d.Gossip}, d.args(dir, "coordinator")...)},
+		Ready:   func(ctx context.Context) error { return allJoined(ctx, client, d.Workers) },
+		Welcome: func() { d.welcome(dir + note) },
+	}
+	for i := range d.Workers {
+		name := "worker-" + strconv.Itoa(i+1)
+		cfg.Others = append(cfg.Others, dev.Process{Name: name, Args: append([]string{"worker", "--join", d.Gossip}, append(d.args(dir, name), d.workArgs()...)...)})
+	}
+	return dev.Run(ctx, cfg)
+}
+
+// args are for all processes.
+func (d *devCmd) args(dir, name string) []string {
+	args := []string{"--data", filepath.Join(dir, name), "--until-eof", "--log-level", d.LogLevel}
+	if d.Data == "" {
+		args = append(args, "--no-sync")
+	}
+	return args
+}
+
+// workArgs are for workers.
+func (d *devCmd) workArgs() []string {
+	slots, memory := d.Slots, d.Memory
+	if slots == 0 {
+		slots = (runtime.GOMAXPROCS(0) + d.Workers - 1) / d.Workers
+	}
+	if memory == 0 {
+		memory = size(machineMemory() / 10 * 6 / int64(d.Workers))
+	}
+	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", strconv.FormatInt(int64(memory), 10)}
+	for name, dir := range d.Dataset {
+		args = append(args, "--dataset", name+"="+dir)
+	}
+	return args
+}
+
+// allJoined blocks until n workers have a lease.
+func allJoined(ctx context.Context, client *coordinator.Client, n int) error {
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		workers, err := client.Workers(ctx)
+		if err == nil && len(workers) >= n || ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *devCmd) welcome(data string) {
+	fmt.Printf(`
+A cluster of %d workers is ready. Its data is in %s.
+
+  run a pipeline   PROGRAM -cluster %s ...
+  look             layshaft status -cluster %s
+                   http://%s/
+  end              ^C
+
+`, d.Workers, data, d.Listen, d.Listen, d.HTTP)
+}
+
+// freePort replaces port 0 by a free one, so that several processes can be told of it, and sees that the address is free.
+func freePort(addr string) (string, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", fmt.Errorf("%w; is another cluster running? -listen, -http and -gossip choose other addresses", err)
+	}
+	return l.Addr().String(), l.Close()
+}

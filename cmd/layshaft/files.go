@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/security"
+)
+
+type (
+	backupCmd struct {
+		clientFlags
+		File string `arg:"" help:"The file, which appears when it is whole; - is standard output."`
+	}
+	restoreCmd struct {
+		outputFlag
+		File string `arg:"" help:"The backup; - is standard input."`
+		Data string `required:"" placeholder:"DIR" help:"Directory to make; it must not exist, or be empty. Then start a coordinator with it, in the place of the former one."`
+	}
+	certInitCmd struct {
+		outputFlag
+		Dir string `default:"certs" placeholder:"DIR" help:"Directory for the CA and what it issues. Keep it secret: who has ca-key.pem can do everything."`
+	}
+	certIssueCmd struct {
+		outputFlag
+		Dir      string        `default:"certs" placeholder:"DIR" help:"Directory of the CA."`
+		Role     string        `required:"" enum:"coordinator,worker,client,reader" placeholder:"ROLE" help:"What the certificate entitles to: coordinator, worker, client (submit, cancel, drain, read) or reader (look)."`
+		Name     string        `required:"" placeholder:"NAME" help:"Who has it: a host, a person, a program."`
+		Host     []string      `sep:"," placeholder:"HOST" help:"Host names and addresses at which browsers find a coordinator or worker."`
+		Validity time.Duration `default:"8760h" help:"How long it is good. Nothing revokes a certificate, so shorter is safer."`
+	}
+)
+
+// Run backs a coordinator up.
+func (c *backupCmd) Run(ctx context.Context) error {
+	client, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if c.File == "-" {
+		return client.Backup(ctx, os.Stdout)
+	}
+	f, err := os.CreateTemp(filepath.Dir(c.File), ".layshaft-backup-*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(client.Backup(ctx, f), f.Sync())
+	info, statErr := f.Stat()
+	if err = errors.Join(err, statErr, f.Close()); err == nil {
+		err = os.Rename(f.Name(), c.File)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	v := map[string]any{"file": c.File, "bytes": info.Size()}
+	return c.print(v, func(w io.Writer) { row(w, c.File, size(info.Size())) })
+}
+
+// Run restores a coordinator.
+func (c *restoreCmd) Run() error {
+	in := os.Stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	if err := coordinator.Restore(c.Data, in, coordinator.DataOptions{}); err != nil {
+		return err
+	}
+	return c.print(map[string]string{"data": c.Data}, func(w io.Writer) {
+		row(w, fmt.Sprintf("%s is ready; start it with: layshaft coordinator -data %s", c.Data, c.Data))
+	})
+}
+
+// Run makes a CA.
+func (c *certInitCmd) Run() error {
+	if err := security.InitCA(c.Dir); err != nil {
+		return err
+	}
+	ca := filepath.Join(c.Dir, "ca.pem")
+	return c.print(map[string]string{"ca": ca}, func(w io.Writer) {
+		row(w, fmt.Sprintf("%s is the certificate of the CA; next: layshaft cert issue -dir %s -role coordinator -name HOST", ca, c.Dir))
+	})
+}
+
+// Run makes a certificate.
+func (c *certIssueCmd) Run() error {
+	cert, key, err := security.Issue(c.Dir, security.Request{Role: security.Role(c.Role), Name: c.Name, Hosts: c.Host, Validity: c.Validity})
+	if err != nil {
+		return err
+	}
+	ca := filepath.Join(c.Dir, "ca.pem")
+	return c.print(map[string]string{"ca": ca, "cert": cert, "key": key}, func(w io.Writer) {
+		row(w, fmt.Sprintf("-tls-ca %s -tls-cert %s -tls-key %s", ca, cert, key))
+	})
+}

@@ -1,0 +1,199 @@
+// Package dev keeps the processes of a local cluster alive: it starts them, puts their names before the lines that they
+// print, starts again what ends by itself, and ends all of them together. What the processes are, it is told.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// The pause before a process starts again grows from minPause to maxPause, and is forgotten after steady.
+	minPause, maxPause = 200 * time.Millisecond, 10 * time.Second
+	steady             = 30 * time.Second
+	// endWait is how long a process may take to end when it was asked to, before it is killed.
+	endWait = 15 * time.Second
+)
+
+// Process is one that is kept alive. It must end when its standard input does.
+type Process struct {
+	Name string
+	Args []string // without the program
+}
+
+// Config says what to run.
+type Config struct {
+	// Program is the path of the program that all processes run.
+	Program string
+	// First is started first and ends last; the others need it.
+	First Process
+	// Others run beside it.
+	Others []Process
+	// Ready blocks until all processes work together. A process that ends before that ends everything.
+	Ready func(ctx context.Context) error
+	// Welcome is called after that.
+	Welcome func()
+	// Out takes what the processes print, and what there is to say of them.
+	Out io.Writer
+}
+
+// Run runs the processes until ctx ends, and returns nil when all have ended. It fails when one of them ends before they
+// were ready.
+func Run(ctx context.Context, cfg Config) error {
+	d := &dev{cfg: cfg}
+	for _, p := range append([]Process{cfg.First}, cfg.Others...) {
+		d.width = max(d.width, len(p.Name))
+	}
+	failing, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	d.fail = fail
+	firstCtx, endFirst := context.WithCancel(context.WithoutCancel(ctx))
+	defer endFirst()
+	var first, others errgroup.Group
+	first.Go(func() error { d.keep(firstCtx, cfg.First); return nil })
+	for _, p := range cfg.Others {
+		others.Go(func() error { d.keep(failing, p); return nil })
+	}
+	others.Go(func() error {
+		if err := cfg.Ready(failing); err != nil {
+			fail(err)
+			return nil
+		}
+		d.ready.Store(true)
+		cfg.Welcome()
+		return nil
+	})
+	<-failing.Done()
+	if ctx.Err() != nil {
+		d.say("ending")
+	}
+	_ = others.Wait()
+	endFirst()
+	_ = first.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(failing)
+}
+
+type dev struct {
+	cfg   Config
+	width int
+	fail  context.CancelCauseFunc
+	ready atomic.Bool
+
+	// mu is held while a line is written to cfg.Out.
+	mu sync.Mutex
+}
+
+// keep runs a process again and again until ctx ends.
+func (d *dev) keep(ctx context.Context, p Process) {
+	pause := minPause
+	for {
+		began := time.Now()
+		err := d.once(ctx, p)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case !d.ready.Load():
+			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; its last lines say why", p.Name, ending(err)))
+			return
+		case time.Since(began) > steady:
+			pause = minPause
+		}
+		d.say("%s ended by itself (%s); it starts again in %v", p.Name, ending(err), pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+func ending(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// once runs a process to its end.
+func (d *dev) once(ctx context.Context, p Process) error {
+	cmd := exec.CommandContext(ctx, d.cfg.Program, p.Args...)
+	cmd.Env = environment()
+	out := &lines{d: d, prefix: fmt.Sprintf("%-*s | ", d.width, p.Name)}
+	defer out.end()
+	cmd.Stdout, cmd.Stderr = out, out
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Cancel = in.Close
+	cmd.WaitDelay = endWait
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) {
+		return err
+	}
+	return fmt.Errorf("killed, as it had not ended after %v", endWait)
+}
+
+// environment is that of the processes: their flags are all given, so that variables for this process do not count twice.
+func environment() (env []string) {
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "LAYSHAFT_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+func (d *dev) say(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.cfg.Out, "%-*s | %s\n", d.width, "dev", fmt.Sprintf(format, args...))
+}
+
+// lines writes whole lines with a prefix.
+type lines struct {
+	d      *dev
+	prefix string
+	rest   []byte
+}
+
+// maxLine is the length beyond which a line is cut into several.
+const maxLine = 64 << 10
+
+func (l *lines) Write(b []byte) (int, error) {
+	n := len(b)
+	l.rest = append(l.rest, b...)
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	for {
+		line, rest, found := strings.Cut(string(l.rest), "\n")
+		if !found && len(l.rest) < maxLine {
+			return n, nil
+		}
+		fmt.Fprintf(l.d.cfg.Out, "%s%s\n", l.prefix, line)
+		l.rest = []byte(rest)
+	}
+}
+
+// end writes what is left of a last line.
+func (l *lines) end() {
+	if len(l.rest) > 0 {
+		_, _ = l.Write([]byte("\n"))
+	}
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/security"
+)
+
+// CoordinatorConfig says what a coordinator process is. Dir is needed, and what Common needs.
+type CoordinatorConfig struct {
+	Common
+	// Dir holds all that the coordinator remembers.
+	Dir string
+	// Data are the knobs of Dir. Its Log is that of Common.
+	Data coordinator.DataOptions
+	// Policy are the knobs of scheduling.
+	Policy coordinator.Policy
+	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
+	KeepCode time.Duration
+	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
+	MaxCode int64
+}
+
+// RunCoordinator runs a coordinator until ctx ends, and returns nil then. It fails when an address is taken or not
+// protected, when the directory cannot be opened, and when its journal fails later.
+func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
+	p, err := cfg.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	cfg.Data.Log = cfg.Log
+	data, err := coordinator.OpenData(cfg.Dir, cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Log: cfg.Log, Policy: cfg.Policy})
+	if err != nil {
+		return err
+	}
+	server, err := coordinator.NewServer(coordinator.ServerConfig{
+		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
+		Identity: func(ctx context.Context) string { return security.PeerIdentity(ctx).String() },
+		Dial:     p.dial(security.Worker), KeepCode: cfg.KeepCode, MaxCode: cfg.MaxCode, Log: cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	g, err := cfg.gossip(gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster,
+		Address: p.advertise, HTTP: p.httpAddress()}, nil)
+	if err != nil {
+		return err
+	}
+
+	family, within := errgroup.WithContext(ctx)
+	var ready atomic.Bool
+	// The coordinator ends last, because the server's calls end in it.
+	deciding, stopDeciding := context.WithCancel(context.WithoutCancel(ctx))
+	decided := make(chan error, 1)
+	go func() { decided <- coord.Run(deciding) }()
+	family.Go(func() error { return server.Run(within, p.grpc) })
+	family.Go(func() error { return g.Run(within) })
+	if p.http != nil {
+		shown := &page{ready: ready.Load, metrics: metrics{coord}, status: func() any { return clusterStatus(coord, data.Cluster, cfg.Version) }}
+		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
+	}
+	family.Go(func() error {
+		if err := coord.Ready(within); err != nil {
+			return nil // the coordinator's own error says why
+		}
+		ready.Store(true)
+		return cfg.ready(within, p, g)
+	})
+	err = family.Wait()
+	stopDeciding()
+	if failed := <-decided; !errors.Is(failed, context.Canceled) {
+		err = failed // it ended the server
+	}
+	cfg.Log.Info("ended")
+	return err
+}

@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/layshaft/layshaft/internal/security"
+)
+
+// page is what a process shows over HTTP: /healthz and /readyz to everybody, the rest to those who have a certificate when
+// there is TLS.
+type page struct {
+	// ready says whether the process does its work: a coordinator that replays its journal lives, but is not ready.
+	ready func() bool
+	// status is shown as JSON at /.
+	status func() any
+	// metrics are shown at /metrics, beside those of Go and of the process; nil means no others.
+	metrics prometheus.Collector
+}
+
+func (p *page) handler(secured bool) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if p.metrics != nil {
+		reg.MustRegister(p.metrics)
+	}
+	shown := http.NewServeMux()
+	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	shown.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(p.status()) // the reader has gone
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !p.ready() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if secured && security.RequestIdentity(r).Role == "" {
+			http.Error(w, "show a certificate of the cluster", http.StatusUnauthorized)
+			return
+		}
+		shown.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// serve shows the page on l until ctx ends, and closes l.
+func (p *page) serve(ctx context.Context, l net.Listener, t *security.TLS, log *slog.Logger) error {
+	if t != nil {
+		l = tls.NewListener(l, t.Browser())
+	}
+	s := &http.Server{Handler: p.handler(t != nil), ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		_ = s.Close()
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

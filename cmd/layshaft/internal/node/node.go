@@ -1,0 +1,238 @@
+// Package node composes the processes of a cluster from their parts: a coordinator or a worker with its listeners,
+// certificates, gossip and status page. It reads no flags and no environment; a config goes in, and Run... blocks until
+// the process should end.
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// Common is what processes of both roles are told. Listen and Gossip are needed; the rest has defaults.
+type Common struct {
+	// Listen is the address for gRPC, host:port; port 0 is any free one.
+	Listen string
+	// HTTP is the address of status page, metrics and health check; empty means none.
+	HTTP string
+	// Gossip is the address at which members find each other.
+	Gossip string
+	// Advertise is the host at which others reach this machine. Empty means that of Listen, and when that is all
+	// addresses, the one that routes to the first of Join.
+	Advertise string
+	// Join are gossip addresses of other members. Any one is enough.
+	Join []string
+	// GossipKey encrypts gossip; see gossip.Config.
+	GossipKey []byte
+	// GossipAllowed are the networks from which members may come; nil means all.
+	GossipAllowed []netip.Prefix
+	// Label keeps clusters apart that can reach each other; see gossip.Config.
+	Label string
+	// TLS secures all ports but gossip. The zero value means no TLS, on loopback only.
+	TLS security.Files
+	// Insecure lets unprotected ports listen on other addresses than loopback.
+	Insecure bool
+	// Version is that of the program, for people.
+	Version string
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+	// Ready is called when the process serves; nil means nobody.
+	Ready func(Addresses)
+}
+
+// Addresses are where a process serves.
+type Addresses struct {
+	GRPC   string // as others are told
+	HTTP   string // empty when there is none
+	Gossip string // as others are told
+}
+
+// ports are the listeners of a process and what protects them.
+type ports struct {
+	grpc, http net.Listener // http is nil when there is none
+	tls        *security.TLS
+	advertise  string // host:port
+}
+
+// open checks the addresses before it opens any of them.
+func (c *Common) open() (_ *ports, err error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &ports{}
+	if c.TLS != (security.Files{}) {
+		if p.tls, err = security.Load(c.TLS, c.Log); err != nil {
+			return nil, err
+		}
+	}
+	const certificates = "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)"
+	err = security.CheckListen("listen", c.Listen, p.tls != nil, c.Insecure, certificates, c.Log)
+	if err == nil && c.HTTP != "" {
+		err = security.CheckListen("http", c.HTTP, p.tls != nil, c.Insecure, certificates, c.Log)
+	}
+	if err == nil {
+		err = security.CheckListen("gossip", c.Gossip, c.GossipKey != nil, c.Insecure, "-gossip-key (openssl rand -hex 32 makes one)", c.Log)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.grpc, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("-listen: %w", err)
+	}
+	if c.HTTP != "" {
+		if p.http, err = net.Listen("tcp", c.HTTP); err != nil {
+			return nil, errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
+		}
+	}
+	if p.advertise, err = c.reachable(p.grpc); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// close closes listeners that nobody has taken over.
+func (p *ports) close() error {
+	err := p.grpc.Close()
+	if p.http != nil {
+		err = errors.Join(err, p.http.Close())
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// reachable returns the address of l as others reach it.
+func (c *Common) reachable(l net.Listener) (string, error) {
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case c.Advertise != "":
+		host = c.Advertise
+	case ip == nil || !ip.IsUnspecified():
+	case len(c.Join) > 0:
+		conn, err := net.Dial("udp", c.Join[0]) // sends nothing
+		if err != nil {
+			return "", fmt.Errorf("-join %s: %w", c.Join[0], err)
+		}
+		defer conn.Close()
+		host = conn.LocalAddr().(*net.UDPAddr).IP.String()
+	default:
+		if host = firstAddress(); host == "" {
+			return "", fmt.Errorf("-listen %s: this machine has no address that others could use; give one with -advertise", c.Listen)
+		}
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// firstAddress returns the first address of the machine that is not for itself alone.
+func firstAddress() string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
+
+// gossip returns the gossip of the process.
+func (c *Common) gossip(self gossip.Member, changed func([]gossip.Member)) (*gossip.Gossip, error) {
+	advertise, _, err := net.SplitHostPort(self.Address)
+	if err != nil {
+		return nil, err
+	}
+	if host, _, err := net.SplitHostPort(c.Gossip); err == nil && c.Advertise == "" {
+		if ip := net.ParseIP(host); ip == nil || !ip.IsUnspecified() {
+			advertise = "" // gossip listens on an address of its own
+		}
+	}
+	self.Platform, self.Version = runtime.GOOS+"/"+runtime.GOARCH, shorten(c.Version)
+	return gossip.New(gossip.Config{Self: self, Listen: c.Gossip, Advertise: advertise, Join: c.Join, Key: c.GossipKey,
+		Allowed: c.GossipAllowed, Label: c.Label, Changed: changed, Log: c.Log})
+}
+
+// shorten keeps what is told to everybody small.
+func shorten(version string) string { return version[:min(len(version), 32)] }
+
+// httpAddress returns where the status page is, as others reach it; empty when there is none.
+func (p *ports) httpAddress() string {
+	if p.http == nil {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(p.http.Addr().String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, _, err = net.SplitHostPort(p.advertise); err != nil {
+			return ""
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// clientCreds secures connections to servers of a role.
+func (p *ports) clientCreds(to security.Role) credentials.TransportCredentials {
+	if p.tls == nil {
+		return insecure.NewCredentials()
+	}
+	return p.tls.Client(to)
+}
+
+// serverCreds secures connections from others.
+func (p *ports) serverCreds() credentials.TransportCredentials {
+	if p.tls == nil {
+		return insecure.NewCredentials()
+	}
+	return p.tls.Server()
+}
+
+// authorize returns who may call what; nil means everybody everything.
+func (p *ports) authorize() func(context.Context, string) error {
+	if p.tls == nil {
+		return nil
+	}
+	return security.Authorize
+}
+
+// dial returns how to reach other processes.
+func (p *ports) dial(to security.Role) func(address string) (*grpc.ClientConn, error) {
+	creds := p.clientCreds(to)
+	return func(address string) (*grpc.ClientConn, error) {
+		return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(), grpc.WithTransportCredentials(creds))...)
+	}
+}
+
+// ready says that the process serves, once its gossip listens.
+func (c *Common) ready(ctx context.Context, p *ports, g *gossip.Gossip) error {
+	addr, err := g.Address(ctx)
+	if err != nil {
+		return nil // the family ends with its own error
+	}
+	a := Addresses{GRPC: p.advertise, HTTP: p.httpAddress(), Gossip: addr}
+	c.Log.Info("serving", "address", a.GRPC, "http", cmp.Or(a.HTTP, "none"), "gossip", a.Gossip, "tls", p.tls != nil, "version", c.Version)
+	if c.Ready != nil {
+		c.Ready(a)
+	}
+	return nil
+}

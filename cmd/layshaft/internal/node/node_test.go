@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/security"
+)
+
+func local() Common {
+	return Common{Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0", Gossip: "127.0.0.1:0", Version: "v1"}
+}
+
+// start runs a process until the test ends and returns where it serves.
+func start(t *testing.T, c *Common, run func(ctx context.Context) error) Addresses {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan Addresses, 1), make(chan error, 1)
+	c.Ready = func(a Addresses) { ready <- a }
+	go func() { ended <- run(ctx) }()
+	select {
+	case a := <-ready:
+		t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("ended with %v", err)
+			}
+		})
+		return a
+	case err := <-ended:
+		cancel()
+		t.Fatalf("ended before it was ready: %v", err)
+	}
+	return Addresses{}
+}
+
+func startCoordinator(t *testing.T, cfg CoordinatorConfig) Addresses {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	return start(t, &cfg.Common, func(ctx context.Context) error { return RunCoordinator(ctx, cfg) })
+}
+
+func startWorker(t *testing.T, cfg WorkerConfig) Addresses {
+	t.Helper()
+	cfg.Node.Dir = t.TempDir()
+	return start(t, &cfg.Common, func(ctx context.Context) error { return RunWorker(ctx, cfg) })
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v: %s", url, resp.Status, err, b)
+	}
+	return string(b)
+}
+
+// workers waits until n workers have joined.
+func workers(t *testing.T, c *coordinator.Client, n int) []coordinator.WorkerInfo {
+	t.Helper()
+	for {
+		ws, err := c.Workers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ws) == n {
+			return ws
+		}
+	}
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	at := startCoordinator(t, CoordinatorConfig{Common: local()})
+	joined := []string{at.HTTP}
+	for _, zone := range []string{"east", "west"} {
+		cfg := WorkerConfig{Common: local()}
+		cfg.Join, cfg.Node.Zone, cfg.Node.Slots = []string{at.Gossip}, zone, 2
+		w := startWorker(t, cfg)
+		if got := get(t, "http://"+w.HTTP+"/healthz"); got != "ok\n" {
+			t.Errorf("healthz of a worker: %q", got)
+		}
+		joined = append(joined, w.HTTP)
+	}
+	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, w := range workers(t, c, 2) {
+		if w.Slots != 2 || w.Zone == "" || w.Version != "v1" {
+			t.Errorf("worker %+v", w)
+		}
+	}
+	for _, h := range joined {
+		if got := get(t, "http://"+h+"/readyz"); got != "ok\n" {
+			t.Errorf("readyz: %q", got)
+		}
+	}
+	metrics := get(t, "http://"+at.HTTP+"/metrics")
+	for _, want := range []string{`layshaft_workers{state="ready"} 2`, `layshaft_slots{state="free"} 4`, "layshaft_audit_findings 0", "go_goroutines"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s in metrics", want)
+		}
+	}
+	var shown status
+	if err := json.Unmarshal([]byte(get(t, "http://"+at.HTTP+"/")), &shown); err != nil || len(shown.Workers) != 2 || shown.Version != "v1" {
+		t.Errorf("status %+v, %v", shown, err)
+	}
+}
+
+func TestClusterWithTLS(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "ca")
+	if err := security.InitCA(dir); err != nil {
+		t.Fatal(err)
+	}
+	files := map[security.Role]security.Files{}
+	for _, r := range security.Roles {
+		cert, key, err := security.Issue(dir, security.Request{Role: r, Name: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[r] = security.Files{CA: filepath.Join(dir, "ca.pem"), Cert: cert, Key: key}
+	}
+	key := make([]byte, 32)
+	cfg := CoordinatorConfig{Common: local()}
+	cfg.TLS, cfg.GossipKey = files[security.Coordinator], key
+	at := startCoordinator(t, cfg)
+	w := WorkerConfig{Common: local()}
+	w.TLS, w.GossipKey, w.Join = files[security.Worker], key, []string{at.Gossip}
+	startWorker(t, w)
+	tls, err := security.Load(files[security.Reader], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Credentials: tls.Client(security.Coordinator)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	name := workers(t, c, 1)[0].Name
+	if err := c.DrainWorker(t.Context(), name); err == nil || !strings.Contains(err.Error(), "reader/n") {
+		t.Errorf("a reader may drain a worker: %v", err)
+	}
+	plain, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Connect: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	if _, err := plain.Workers(t.Context()); err == nil {
+		t.Error("a client without certificate was served")
+	}
+	resp, err := http.Get("http://" + at.HTTP + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		t.Error("the status page is shown in plain text")
+	}
+}
+
+func TestWorkerDrains(t *testing.T) {
+	t.Parallel()
+	at := startCoordinator(t, CoordinatorConfig{Common: local()})
+	drain := make(chan struct{})
+	cfg := WorkerConfig{Common: local(), Drain: drain}
+	cfg.Join, cfg.Node.Dir = []string{at.Gossip}, t.TempDir()
+	ended := make(chan error, 1)
+	go func() { ended <- RunWorker(t.Context(), cfg) }()
+	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	workers(t, c, 1)
+	close(drain)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	workers(t, c, 0)
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	taken := startCoordinator(t, CoordinatorConfig{Common: local()})
+	tests := []struct {
+		want   string
+		change func(*CoordinatorConfig)
+	}{
+		{"-listen 0.0.0.0:0", func(c *CoordinatorConfig) { c.Listen = "0.0.0.0:0" }},
+		{"-http :0", func(c *CoordinatorConfig) { c.HTTP = ":0" }},
+		{"-gossip 0.0.0.0:0", func(c *CoordinatorConfig) { c.Gossip = "0.0.0.0:0" }},
+		{taken.GRPC, func(c *CoordinatorConfig) { c.Listen = taken.GRPC }},
+		{taken.HTTP, func(c *CoordinatorConfig) { c.HTTP = taken.HTTP }},
+		{taken.Gossip, func(c *CoordinatorConfig) { c.Gossip = taken.Gossip }},
+		{"certificate is not given", func(c *CoordinatorConfig) { c.TLS.CA = "ca.pem" }},
+		{"LeaseTTL", func(c *CoordinatorConfig) { c.Policy.LeaseTTL = 1 }},
+		{"/dev/null", func(c *CoordinatorConfig) { c.Dir = "/dev/null/x" }},
+	}
+	for _, tt := range tests {
+		cfg := CoordinatorConfig{Common: local(), Dir: t.TempDir()}
+		tt.change(&cfg)
+		if err := RunCoordinator(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("want an error with %q, got %v", tt.want, err)
+		}
+	}
+}
+
+func TestFinder(t *testing.T) {
+	f := &finder{changed: make(chan struct{})}
+	found := make(chan string)
+	go func() {
+		addr, _ := f.coordinator(context.Background())
+		found <- addr
+	}()
+	hear := func(addrs ...string) {
+		members := []gossip.Member{{Role: "worker", Address: "w:1"}}
+		for _, a := range addrs {
+			members = append(members, gossip.Member{Role: "coordinator", Address: a})
+		}
+		f.hear(members)
+	}
+	hear()
+	hear("a:1")
+	if got := <-found; got != "a:1" {
+		t.Errorf("found %s, want a:1", got)
+	}
+	ask := func() string {
+		addr, err := f.coordinator(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	hear("a:1", "b:1", "b:1") // b is newer, and known under two names
+	if got := ask() + ask() + ask(); got != "b:1a:1b:1" {
+		t.Errorf("asked %s, want the newest and the others in turn", got)
+	}
+	hear("a:1", "b:1")
+	if got := ask(); got != "a:1" {
+		t.Errorf("asked %s: the same members began the turn anew", got)
+	}
+	hear() // cut off: the last ones stay
+	hear("c:1")
+	if got := ask() + ask(); got != "c:1c:1" {
+		t.Errorf("asked %s, want c:1 alone", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (&finder{changed: make(chan struct{})}).coordinator(ended); err == nil {
+		t.Error("no error when nobody is known and ctx has ended")
+	}
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+type (
+	jobListCmd struct {
+		clientFlags
+		Limit int `default:"100" help:"How many at most."`
+	}
+	jobShowCmd struct {
+		clientFlags
+		ID string `arg:"" help:"The job, or how its ID begins."`
+	}
+	jobCancelCmd struct {
+		clientFlags
+		ID  string `arg:"" help:"The job, or how its ID begins."`
+		Why string `default:"by layshaft job cancel" placeholder:"TEXT" help:"Reason, for others to read."`
+	}
+	jobWaitCmd struct {
+		clientFlags
+		ID string `arg:"" help:"The job, or how its ID begins."`
+	}
+	jobReportCmd struct {
+		clientFlags
+		ID string `arg:"" help:"The job, or how its ID begins."`
+	}
+)
+
+// jobView is a job as -o json prints it.
+type jobView struct {
+	Job         string      `json:"job"`
+	Name        string      `json:"name"`
+	Outcome     string      `json:"outcome"` // running, done, failed or cancelled
+	Reason      string      `json:"reason,omitempty"`
+	Failure     string      `json:"failure,omitempty"`
+	Detail      string      `json:"detail,omitempty"`
+	Owner       string      `json:"owner,omitempty"`
+	Priority    int         `json:"priority"`
+	Interactive bool        `json:"interactive"`
+	Detached    bool        `json:"detached"`
+	Tags        []string    `json:"tags,omitempty"`
+	Submitted   *time.Time  `json:"submitted,omitempty"`
+	Ended       *time.Time  `json:"ended,omitempty"`
+	Stages      []stageView `json:"stages"`
+}
+
+// stageView is a stage. Tasks is the sum of waiting, running, done, failed and cancelled.
+type stageView struct {
+	Stage          string           `json:"stage"`
+	Tasks          int              `json:"tasks"`
+	Waiting        int              `json:"waiting"`
+	Running        int              `json:"running"`
+	Done           int              `json:"done"`
+	Failed         int              `json:"failed"`
+	Cancelled      int              `json:"cancelled"`
+	Attempts       int              `json:"attempts"`
+	FailedAttempts int              `json:"failed_attempts"`
+	Lost           int              `json:"lost_outputs"`
+	ReadRecords    int64            `json:"read_records"`
+	ReadBytes      int64            `json:"read_bytes"`
+	WroteRecords   int64            `json:"wrote_records"`
+	WroteBytes     int64            `json:"wrote_bytes"`
+	Local          place            `json:"local"`
+	Zone           place            `json:"zone"`
+	Remote         place            `json:"remote"`
+	Counters       map[string]int64 `json:"counters,omitempty"`
+}
+
+// place counts committed attempts by where their split was.
+type place struct {
+	Attempts int   `json:"attempts"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// The engine's own counters; see package mapreduce.
+const (
+	recordsCounter = ".records"
+	bytesCounter   = ".bytes"
+)
+
+func viewJob(r *coordinator.JobReport) jobView {
+	v := jobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Owner: r.Options.Owner, Priority: r.Options.Priority,
+		Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags, Stages: []stageView{}}
+	if r.Failure != nil {
+		v.Failure, v.Detail = r.Failure.Error(), r.Failure.Detail
+	}
+	for _, t := range []struct {
+		from time.Time
+		to   **time.Time
+	}{{r.Options.Submitted, &v.Submitted}, {r.Ended, &v.Ended}} {
+		if !t.from.IsZero() {
+			*t.to = &t.from
+		}
+	}
+	for k := range r.Stages {
+		st, l := &r.Stages[k], &r.Stages[k].Sum.Locality
+		s := stageView{Stage: st.Name, Tasks: st.Tasks, Waiting: st.Waiting, Running: st.Running, Done: st.Done, Failed: st.Failed,
+			Cancelled: st.Cancelled, Attempts: st.Attempts, FailedAttempts: st.FailedAttempts, Lost: st.Lost,
+			ReadRecords: st.Sum.Counters[recordsCounter], ReadBytes: st.Sum.Counters[bytesCounter],
+			WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
+			Local: place{l.Local, l.LocalBytes}, Zone: place{l.Zone, l.ZoneBytes}, Remote: place{l.Remote, l.RemoteBytes}}
+		if k < len(r.Progress) {
+			s.ReadRecords += r.Progress[k].Records
+			s.ReadBytes += r.Progress[k].Bytes
+		}
+		for name, n := range st.Sum.Counters {
+			if !strings.HasPrefix(name, ".") {
+				s.Counters[name] = n
+			}
+		}
+		v.Stages = append(v.Stages, s)
+	}
+	return v
+}
+
+// took writes how long the job ran, or has run so far.
+func (v *jobView) took() string {
+	switch {
+	case v.Submitted == nil:
+		return "-"
+	case v.Ended != nil:
+		return since(v.Ended.Sub(*v.Submitted))
+	case v.Outcome != coordinator.JobRunning.String():
+		return "-"
+	}
+	return since(time.Since(*v.Submitted))
+}
+
+// done writes how many tasks of a job are done.
+func (v *jobView) done() string {
+	done, all := 0, 0
+	for i := range v.Stages {
+		done += v.Stages[i].Done
+		all += v.Stages[i].Tasks
+	}
+	return fmt.Sprintf("%d/%d", done, all)
+}
+
+func jobTable(w io.Writer, jobs []jobView) {
+	row(w, "JOB", "OUTCOME", "DONE", "TOOK", "OWNER", "NOTE")
+	for i := range jobs {
+		v := &jobs[i]
+		note, _, _ := strings.Cut(v.Failure, "\n")
+		row(w, v.Job, v.Outcome, v.done(), v.took(), v.Owner, note+v.Reason)
+	}
+}
+
+// Run lists jobs.
+func (c *jobListCmd) Run(ctx context.Context) error {
+	views, err := c.jobs(ctx, c.Limit)
+	if err != nil {
+		return err
+	}
+	return c.print(views, func(w io.Writer) { jobTable(w, views) })
+}
+
+func (f *clientFlags) jobs(ctx context.Context, limit int) ([]jobView, error) {
+	if limit < 1 {
+		return nil, usageError{fmt.Errorf("-limit %d must be 1 or more", limit)}
+	}
+	client, err := f.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	jobs, err := client.Jobs(ctx, limit)
+	views := make([]jobView, len(jobs))
+	for i := range jobs {
+		views[i] = viewJob(&jobs[i])
+	}
+	return views, err
+}
+
+// withJob finds a job and hands it to do.
+func (f *clientFlags) withJob(ctx context.Context, id string, do func(*coordinator.Client, coordinator.JobReport) error) error {
+	client, err := f.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	st, err := findJob(ctx, client, id)
+	if err != nil {
+		return err
+	}
+	return do(client, st)
+}
+
+// Run shows a job.
+func (c *jobShowCmd) Run(ctx context.Context) error {
+	return c.withJob(ctx, c.ID, func(_ *coordinator.Client, st coordinator.JobReport) error {
+		v := viewJob(&st)
+		return c.print(v, func(w io.Writer) {
+			v.head(w)
+			row(w)
+			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
+			for _, s := range v.Stages {
+				row(w, s.Stage, s.Tasks, s.Waiting, s.Running, s.Done, s.Failed, s.Cancelled, s.FailedAttempts, s.Lost)
+			}
+		})
+	})
+}
+
+// head writes what is known of a job as a whole.
+func (v *jobView) head(w io.Writer) {
+	row(w, "job", v.Job)
+	row(w, "outcome", v.Outcome)
+	row(w, "tasks done", v.done())
+	row(w, "took", v.took())
+	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"waits", v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
+		if l.value != "" {
+			row(w, l.name, strings.ReplaceAll(strings.TrimSpace(l.value), "\n", "\n\t"))
+		}
+	}
+}
+
+// Run shows what stages read and wrote.
+func (c *jobReportCmd) Run(ctx context.Context) error {
+	return c.withJob(ctx, c.ID, func(_ *coordinator.Client, st coordinator.JobReport) error {
+		v := viewJob(&st)
+		return c.print(v, func(w io.Writer) {
+			v.head(w)
+			row(w)
+			row(w, "STAGE", "RECORDS IN", "BYTES IN", "RECORDS OUT", "BYTES OUT", "LOCAL", "SAME ZONE", "REMOTE")
+			at := func(p place) string {
+				if p.Attempts == 0 {
+					return "-"
+				}
+				return fmt.Sprintf("%d (%s)", p.Attempts, size(p.Bytes))
+			}
+			for _, s := range v.Stages {
+				row(w, s.Stage, s.ReadRecords, size(s.ReadBytes), s.WroteRecords, size(s.WroteBytes), at(s.Local), at(s.Zone), at(s.Remote))
+			}
+			sums := map[string]int64{}
+			for _, s := range v.Stages {
+				for name, n := range s.Counters {
+					sums[name] += n
+				}
+			}
+			if len(sums) > 0 {
+				row(w)
+				row(w, "COUNTER", "VALUE")
+			}
+			for _, name := range slices.Sorted(maps.Keys(sums)) {
+				row(w, name, sums[name])
+			}
+		})
+	})
+}
+
+// Run ends a job.
+func (c *jobCancelCmd) Run(ctx context.Context) error {
+	return c.withJob(ctx, c.ID, func(client *coordinator.Client, st coordinator.JobReport) error {
+		if err := client.Cancel(ctx, st.ID, c.Why); err != nil {
+			return err
+		}
+		st, err := client.Status(ctx, st.ID)
+		if err != nil {
+			return err
+		}
+		v := viewJob(&st)
+		return c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome) })
+	})
+}
+
+// Run waits for a job.
+func (c *jobWaitCmd) Run(ctx context.Context) error {
+	return c.withJob(ctx, c.ID, func(client *coordinator.Client, st coordinator.JobReport) error {
+		var last coordinator.JobReport
+		for r, err := range client.Watch(ctx, st.ID) {
+			if err != nil {
+				return err
+			}
+			last = r
+		}
+		v := viewJob(&last)
+		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+v.took()) }); err != nil {
+			return err
+		}
+		return outcomeError(&last)
+	})
+}
+
+// outcomeError is what the exit code comes from; what there is to say is printed already.
+func outcomeError(r *coordinator.JobReport) error {
+	if r.Outcome == coordinator.JobDone {
+		return nil
+	}
+	e := &coordinator.JobError{ID: r.ID, Outcome: r.Outcome, Failure: job.Failure{Message: "it has not ended"}}
+	if r.Failure != nil {
+		e.Failure = *r.Failure
+	}
+	return e
+}

@@ -1,0 +1,144 @@
+// Command layshaft runs the processes of a cluster and shows what they do. It reads flags, environment and config file;
+// what a coordinator or worker is made of is in internal/node.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// Exit codes, as the help says.
+const (
+	exitFailed       = 1
+	exitUsage        = 2
+	exitJobFailed    = 3
+	exitJobCancelled = 4
+	exitUnknown      = 5
+	exitUnreachable  = 6
+	exitInterrupted  = 130
+)
+
+const description = `Layshaft runs MapReduce pipelines written in Go on a cluster of coordinator and workers.
+
+Try it: "layshaft dev" starts a whole cluster on this machine; then run any pipeline with "-cluster 127.0.0.1:7070".
+
+Every flag can be given on the command line, with one dash or two, as environment variable LAYSHAFT_FLAG (with _ for -), or
+in the file of -config as a line "flag = value"; the first of these that is there counts.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job failed, 4 the job was cancelled, 5 no such job or
+worker, 6 the coordinator cannot be reached, 130 interrupted.`
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run is main without the exit.
+func run(args []string) int {
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && value == "" {
+			_ = os.Unsetenv(name) // kong would take an empty variable for a value
+		}
+	}
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("layshaft"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}), kong.ValueFormatter(describe),
+		kong.DefaultEnvars("LAYSHAFT"), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
+	)
+	if err != nil {
+		panic(err) // the grammar is wrong
+	}
+	command, err := parser.Parse(dashes(args))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "layshaft: %v\n", oneDash(err.Error()))
+		fmt.Fprintln(os.Stderr, "layshaft -h helps, and so does layshaft COMMAND -h")
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	command.BindTo(ctx, (*context.Context)(nil))
+	return exitCode(command.Run())
+}
+
+// exitCode reports err and returns what the process ends with.
+func exitCode(err error) int {
+	var ended *coordinator.JobError
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	fmt.Fprintf(os.Stderr, "layshaft: %v\n", err)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &ended) && ended.Outcome == coordinator.JobCancelled:
+		return exitJobCancelled
+	case errors.As(err, &ended):
+		return exitJobFailed
+	case errors.Is(err, wire.ErrUnknownJob), errors.Is(err, wire.ErrUnknownWorker):
+		return exitUnknown
+	case errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrStopped):
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+// usageError is a wrong command line that only the command itself can see.
+type usageError struct{ error }
+
+// version returns what this program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return "devel"
+}
+
+// help prints flags with one dash, as the documentation writes them.
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	var out strings.Builder
+	to := ctx.Stdout
+	ctx.Stdout = &out
+	err := kong.DefaultHelpPrinter(options, ctx)
+	ctx.Stdout = to
+	if err == nil {
+		_, err = fmt.Fprint(to, oneDash(out.String()))
+	}
+	return err
+}
+
+// describe adds environment variable and default to the help of a flag.
+func describe(v *kong.Value) string {
+	if v.Flag == nil || len(v.Flag.Envs) == 0 {
+		return v.Help
+	}
+	text := v.Help + " (" + v.Flag.Envs[0]
+	if v.HasDefault && v.Default != "" {
+		text += "; default " + v.Default
+	}
+	return text + ")"
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"flag"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in testdata")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"layshaft": main})
+}
+
+// The scripts run this program as users do. GRPC, HTTP and GOSSIP are free addresses.
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts dozens of processes, which takes long with the race detector")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			for _, v := range os.Environ() {
+				if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") {
+					env.Setenv(name, "")
+				}
+			}
+			for _, name := range []string{"GRPC", "HTTP", "GOSSIP"} {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, l.Addr().String())
+				env.Defer(func() { l.Close() })
+				if err := l.Close(); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await},
+	})
+}
+
+// await TEXT PROGRAM ARGS... runs a program until its output has TEXT.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: await TEXT PROGRAM ARGS...")
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout")
+		if strings.Contains(out, args[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no %q in the output of %v: %v\n%s%s", args[0], args[1:], err, out, ts.ReadFile("stderr"))
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/worker"
+)
+
+func (f *tlsFlags) files() security.Files {
+	return security.Files{CA: f.TLSCA, Cert: f.TLSCert, Key: f.TLSKey}
+}
+
+// logger returns the log of a process, and standard error as a place for words beside it.
+func (f *memberFlags) logger() *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
+	opts := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// common returns what both roles are told.
+func (f *memberFlags) common(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
+	c := node.Common{Listen: listen, HTTP: http, Gossip: at, Advertise: f.Advertise, Join: join, GossipAllowed: f.GossipAllow, Label: f.Label, TLS: f.files(),
+		Insecure: f.Insecure, Version: version(), Log: log}
+	if http == "none" {
+		c.HTTP = ""
+	}
+	text := f.GossipKey
+	if f.GossipKeyFile != "" {
+		if text != "" {
+			return c, usageError{errors.New("-gossip-key and -gossip-key-file are both given; one is enough")}
+		}
+		b, err := os.ReadFile(f.GossipKeyFile)
+		if err != nil {
+			return c, usageError{err}
+		}
+		text = string(b)
+	}
+	if strings.TrimSpace(text) == "" {
+		return c, nil
+	}
+	var err error
+	if c.GossipKey, err = gossip.ParseKey(text); err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
+}
+
+// until returns ctx, which ends when standard input does if -until-eof is given: so a process that was started by another
+// does not outlive it.
+func (f *memberFlags) until(ctx context.Context) context.Context {
+	if !f.UntilEOF {
+		return ctx
+	}
+	signal.Ignore(os.Interrupt) // ^C is for the process that started this one
+	ctx, end := context.WithCancel(ctx)
+	go func() { // ends with standard input, or with the process
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		end()
+	}()
+	return ctx
+}
+
+// Run runs a coordinator.
+func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
+	log := c.logger()
+	common, err := c.common(c.Listen, c.HTTP, c.Gossip, c.Join, log)
+	if err != nil {
+		return err
+	}
+	logSettings(k, log)
+	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
+		Common: common, Dir: c.Data, KeepCode: c.KeepCode, MaxCode: int64(c.MaxCode),
+		Data: coordinator.DataOptions{NoSync: c.NoSync, Reserve: int64(c.Reserve), AcceptLoss: c.AcceptLoss},
+		Policy: coordinator.Policy{LeaseTTL: c.Lease, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,
+			StragglerRatio: cmp.Or(c.StragglerRatio, -1), BlockFor: c.BlockFor, Retain: c.Retain},
+	})
+}
+
+// Run runs a worker. The first signal drains it, the second ends it.
+func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
+	log := w.logger()
+	common, err := w.common(w.Listen, w.HTTP, w.Gossip, w.Join, log)
+	if err != nil {
+		return err
+	}
+	if w.Memory == 0 {
+		w.Memory = size(machineMemory() / 10 * 6)
+	}
+	logSettings(k, log)
+	drain, ended := make(chan struct{}), make(chan struct{})
+	defer close(ended)
+	work, stop := context.WithCancel(w.until(context.WithoutCancel(ctx)))
+	defer stop()
+	signals := make(chan os.Signal, 2)
+	if signal.Notify(signals, syscall.SIGTERM); !w.UntilEOF {
+		signal.Notify(signals, os.Interrupt)
+	}
+	defer signal.Stop(signals)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case s := <-signals:
+				if n == 0 {
+					log.Info("draining; a second signal ends it at once", "signal", s.String(), "limit", w.Drain)
+					close(drain)
+					continue
+				}
+				stop()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Node: worker.NodeConfig{
+		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset,
+		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: int64(w.Reserve), Quota: int64(w.Quota),
+		Drain: max(w.Drain, time.Millisecond), Grace: w.Grace,
+	}})
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+)
+
+type (
+	workerListCmd  struct{ clientFlags }
+	workerDrainCmd struct {
+		clientFlags
+		Name string `arg:"" help:"The worker, or how its name begins."`
+		Wait bool   `help:"Wait until it has left."`
+	}
+	statusCmd struct {
+		clientFlags
+		Limit int `default:"20" help:"How many jobs at most."`
+	}
+	versionCmd struct{ outputFlag }
+)
+
+// workerView is a worker as -o json prints it.
+type workerView struct {
+	Worker   string   `json:"worker"`
+	ID       string   `json:"id"`
+	State    string   `json:"state"` // ready, draining or blocked
+	Address  string   `json:"address"`
+	Zone     string   `json:"zone,omitempty"`
+	Platform string   `json:"platform"`
+	Version  string   `json:"version"`
+	Tags     []string `json:"tags,omitempty"`
+	Datasets []string `json:"datasets,omitempty"`
+	Slots    int      `json:"slots"`
+	Reserved int      `json:"reserved"`
+	Running  int      `json:"running"`
+	Memory   int64    `json:"memory_bytes"` // that one attempt may hold
+	Free     int64    `json:"free_bytes"`   // on its disk
+	Ships    bool     `json:"allows_shipped_code"`
+	Silent   float64  `json:"silent_seconds"`
+}
+
+func viewWorker(w *coordinator.WorkerInfo) workerView {
+	v := workerView{Worker: w.Name, ID: w.ID, State: "ready", Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version, Tags: w.Tags,
+		Datasets: w.Datasets, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Memory: w.Memory, Free: w.FreeBytes, Ships: w.Ships, Silent: w.Silent.Seconds()}
+	if w.Draining {
+		v.State = "draining"
+	} else if w.Blocked {
+		v.State = "blocked"
+	}
+	return v
+}
+
+func workerTable(w io.Writer, workers []workerView) {
+	row(w, "WORKER", "STATE", "ADDRESS", "ZONE", "BUSY", "FREE DISK", "DATASETS", "HEARD")
+	for _, v := range workers {
+		free := "-" // it has not said yet
+		if v.Free > 0 {
+			free = size(v.Free).String()
+		}
+		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running, v.Slots), free, strings.Join(v.Datasets, ","),
+			since(time.Duration(v.Silent*float64(time.Second)))+" ago")
+	}
+}
+
+func (f *clientFlags) workers(ctx context.Context) ([]workerView, error) {
+	client, err := f.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	workers, err := client.Workers(ctx)
+	views := make([]workerView, len(workers))
+	for i := range workers {
+		views[i] = viewWorker(&workers[i])
+	}
+	return views, err
+}
+
+// Run lists workers.
+func (c *workerListCmd) Run(ctx context.Context) error {
+	views, err := c.workers(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(views, func(w io.Writer) { workerTable(w, views) })
+}
+
+// drainLook is how often it is looked whether a worker has left.
+const drainLook = 500 * time.Millisecond
+
+// Run drains a worker.
+func (c *workerDrainCmd) Run(ctx context.Context) error {
+	client, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	found, err := findWorker(ctx, client, c.Name)
+	if err != nil {
+		return err
+	}
+	if err := client.DrainWorker(ctx, found.Name); err != nil {
+		return err
+	}
+	state, look := "draining", time.NewTicker(drainLook)
+	defer look.Stop()
+	for c.Wait && state == "draining" {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		workers, err := client.Workers(ctx)
+		if err != nil {
+			return err
+		}
+		state = "left"
+		for _, w := range workers {
+			if w.Name == found.Name {
+				state = "draining"
+			}
+		}
+	}
+	v := map[string]string{"worker": found.Name, "state": state}
+	return c.print(v, func(w io.Writer) { row(w, "worker "+found.Name+" "+state) })
+}
+
+// Run shows the cluster on one screen.
+func (c *statusCmd) Run(ctx context.Context) error {
+	workers, err := c.workers(ctx)
+	if err != nil {
+		return err
+	}
+	jobs, err := c.jobs(ctx, c.Limit)
+	if err != nil {
+		return err
+	}
+	view := struct {
+		Cluster string       `json:"cluster"`
+		Workers []workerView `json:"workers"`
+		Jobs    []jobView    `json:"jobs"`
+	}{c.Cluster, workers, jobs}
+	return c.print(view, func(w io.Writer) {
+		slots, running := 0, 0
+		for _, v := range workers {
+			slots += v.Slots
+			running += v.Running
+		}
+		fmt.Fprintf(w, "%d workers, %d of %d slots busy\n\n", len(workers), running, slots)
+		workerTable(w, workers)
+		fmt.Fprintln(w)
+		jobTable(w, jobs)
+	})
+}
+
+// Run prints the version.
+func (c *versionCmd) Run() error {
+	v := map[string]string{"version": version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "go": runtime.Version()}
+	return c.print(v, func(w io.Writer) { row(w, "layshaft", v["version"], v["platform"], v["go"]) })
+}
