@@ -120,5 +120,8 @@ func (c *compiled) matches(spec *job.Spec) error {
 			return differs("stage %d is %q, which reads %v, in the submitted one %q, which reads %v", i, s.label, s.edges, want.Name, want.Inputs)
 		}
 	}
+	if spec.Plan != "" && spec.Plan != c.fingerprint() {
+		return differs("it has other operators than the submitted one")
+	}
 	return nil
 }

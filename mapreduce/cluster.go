@@ -123,7 +123,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	}
 	e.lender = lent
 	files := lent.Files()
-	files["dataset"] = remote.Dataset(e.router())
+	files["dataset"], files["s3"] = remote.Dataset(e.router()), objects
 	ctx = filesys.With(ctx, files)
 	c, err := build(ctx)
 	if err != nil {
@@ -138,7 +138,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	}
 	_, dirs := lent.Lent()
 	c.spread(len(workers) > 1, dirs == 0)
-	if e.spec, err = c.prepare(name, params, *t); err != nil {
+	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/")); err != nil {
 		return nil, err
 	}
 	if files, _ := lent.Lent(); t.Detach && files+dirs > 0 {
@@ -240,12 +240,14 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 			}
 			if err == nil && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
 				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
-				spec, _, err := e.client.Spec(ctx, e.spec.ID, true)
+				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {
 					return err
 				}
-				// The splits of a job that has ended are forgotten, and nobody needs them.
+				// The splits of a job that has ended are forgotten, and nobody needs them. One that runs may ask for files of the client
+				// that submitted it; this one lends them in its place.
 				*e.spec = *spec
+				e.lender.Adopt(was.Client)
 				return nil
 			}
 			if err := e.client.Drop(ctx, e.spec.ID); err != nil {

@@ -528,7 +528,7 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 
 // spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many groups combine stages have.
 func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, memory int64, groups int) *job.Spec {
-	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Memory: memory}
+	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: memory}
 	var input int64
 	for _, l := range splits {
 		for i := range l {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"regexp"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 // Definition is a pipeline with a name: parameters of type P in, rows of type T out.
@@ -182,6 +184,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also f
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
 	}
+	ctx = filesys.With(ctx, filesys.Set{"s3": objects})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
 	c, err := build(ctx)
 	if err != nil {

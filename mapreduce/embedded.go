@@ -1,10 +1,10 @@
 package mapreduce
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +62,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 			}
 		}
 	}
-	spec, err := c.prepare(name, params, t)
+	spec, err := c.prepare(name, params, t, "")
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +88,9 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 	return j, nil
 }
 
-// prepare lists the input, cuts it, and makes the job's data.
-func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, error) {
+// prepare lists the input, cuts it, and makes the job's data. The job's ID does not depend on who holds the input, nor on the name by which this
+// client lends its files.
+func (c *compiled) prepare(name string, params []byte, t Target, client string) (*job.Spec, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
@@ -106,8 +107,13 @@ func (c *compiled) prepare(name string, params []byte, t Target) (*job.Spec, err
 		for i := range splits {
 			input += splits[i].Bytes
 		}
-		if err := json.NewEncoder(h).Encode(splits); err != nil {
-			return nil, err
+		for _, sp := range splits {
+			fmt.Fprintf(h, "%s %d ", sp.Label, sp.Bytes)
+			if client != "" {
+				sp.Data = bytes.ReplaceAll(sp.Data, []byte(client), nil)
+			}
+			_, _ = h.Write(sp.Data) // a hash never fails
+			fmt.Fprintln(h)
 		}
 	}
 	// Splits of equal size, a few for each slot: few enough that partial aggregates stay small, and many enough that all slots end at the same time.

@@ -78,6 +78,7 @@ type Spec struct {
 	Name   string
 	Hash   string // fingerprint of plan, parameters and input, hex
 	Params []byte // the caller's parameters, JSON
+	Plan   string // fingerprint of the plan alone, by which the program that runs it is checked; may be empty
 	Memory int64  // bytes that one attempt may hold before it spills; zero leaves it to the worker
 	Stages []Stage
 }

@@ -111,7 +111,7 @@ func (d *decoder) split(p *layshaftv1.Split) job.Split {
 
 // SpecToProto converts a job.
 func SpecToProto(s *job.Spec) *layshaftv1.Spec {
-	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Memory: s.Memory, Stages: list(s.Stages, stageToProto)}
+	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Memory: s.Memory, Stages: list(s.Stages, stageToProto)}
 }
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
@@ -130,7 +130,7 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 		return nil, errors.New("job is not set")
 	}
 	var d decoder
-	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Memory: d.size("memory", p.GetMemory()),
+	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Memory: d.size("memory", p.GetMemory()),
 		Stages: list(p.GetStages(), d.stage)}
 	if d.err != nil {
 		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.err)

@@ -56,6 +56,13 @@ func (l *Lender) Files() filesys.Set {
 	return filesys.Set{"": lending{lender: l}, "client": filesys.OS{As: "client://" + l.id}}
 }
 
+// Adopt has the files lent under the volume of a client that left, from Run on. An empty volume changes nothing.
+func (l *Lender) Adopt(volume string) {
+	if id, ok := strings.CutPrefix(volume, clientVolume); ok && id != "" {
+		l.id = id
+	}
+}
+
 // Lent returns how many files may be read and how many directories written.
 func (l *Lender) Lent() (files, dirs int) {
 	l.mu.Lock()

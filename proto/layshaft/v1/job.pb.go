@@ -547,7 +547,9 @@ type Spec struct {
 	// stages are in order: a stage reads from earlier ones only.
 	Stages []*Stage `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
 	// memory is how many bytes one attempt may hold before it spills; zero leaves it to the worker.
-	Memory        int64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
+	Memory int64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
+	// plan is the fingerprint of the plan alone, by which the program that runs it is checked. It may be empty.
+	Plan          string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -622,6 +624,13 @@ func (x *Spec) GetMemory() int64 {
 		return x.Memory
 	}
 	return 0
+}
+
+func (x *Spec) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
 }
 
 // Producers are the committed attempts of one stage in task order, of all tasks or of those of a group, and the workers that
@@ -1166,14 +1175,15 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06inputs\x18\x04 \x03(\v2\x11.layshaft.v1.EdgeR\x06inputs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\x03R\vmaxAttempts\x12#\n" +
 	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12\x18\n" +
-	"\acombine\x18\a \x01(\bR\acombine\"\x9a\x01\n" +
+	"\acombine\x18\a \x01(\bR\acombine\"\xae\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x16\n" +
 	"\x06params\x18\x04 \x01(\fR\x06params\x12*\n" +
 	"\x06stages\x18\x05 \x03(\v2\x12.layshaft.v1.StageR\x06stages\x12\x16\n" +
-	"\x06memory\x18\x06 \x01(\x03R\x06memory\"\x85\x01\n" +
+	"\x06memory\x18\x06 \x01(\x03R\x06memory\x12\x12\n" +
+	"\x04plan\x18\a \x01(\tR\x04plan\"\x85\x01\n" +
 	"\tProducers\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x03R\x05stage\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +

@@ -126,14 +126,18 @@ func failure(ctx context.Context, err error, limit time.Duration) error {
 		return f
 	case cause == nil:
 		return &job.Failure{Kind: job.Transient, Message: err.Error()}
-	case errors.Is(cause, errTimeout):
-		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("did not finish within its time limit of %v", limit)}
 	}
-	if errors.As(cause, &f) {
+	out := &job.Failure{Kind: job.Cancelled, Message: cause.Error()}
+	if errors.Is(cause, errTimeout) {
+		out = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("did not finish within its time limit of %v", limit)}
+	} else if errors.As(cause, &f) {
 		c := *f
-		return &c
+		out = &c
 	}
-	return &job.Failure{Kind: job.Cancelled, Message: cause.Error()}
+	if errors.As(err, &f) && out.Detail == "" { // such as the stacks of user code that had to be killed
+		out.Detail = f.Detail
+	}
+	return out
 }
 
 // run does the work in the goroutine that the stage function may keep.

@@ -167,7 +167,7 @@ func (p *process) environment(address string) []string {
 	for _, v := range os.Environ() {
 		if old, ok := strings.CutPrefix(v, "GODEBUG="); ok {
 			debug += "," + old
-		} else if !strings.HasPrefix(v, "LAYSHAFT_") {
+		} else if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") {
 			env = append(env, v)
 		}
 	}

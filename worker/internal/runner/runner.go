@@ -92,7 +92,7 @@ func New(cfg Config) (*Runner, error) {
 }
 
 // Program returns the program of a job for one slot. Its stage functions run in the job's child, which is the program at path. The child
-// gets env and, of the worker's environment, what does not begin with LAYSHAFT_. spec, path and env of the first call for a
+// gets env and, of the worker's environment, what does not begin with LAYSHAFT_, object stores aside. spec, path and env of the first call for a
 // job hold until End. Program starts nothing.
 func (r *Runner) Program(id job.ID, slot int, spec *job.Spec, path string, env []string) (*job.Program, error) {
 	path, err := filepath.Abs(path)
