@@ -85,6 +85,15 @@ func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
+// Release says that nobody wants the output of a job any more: it is let go, and how the job went is remembered for as long as Policy.Retain. A
+// job that has not ended is cancelled. An unknown job is no error.
+func (c *Coordinator) Release(ctx context.Context, id job.ID) error {
+	if err := c.ask(ctx, sched.JobReleased{Job: id}); err != nil {
+		return fmt.Errorf("release job %s: %w", id, err)
+	}
+	return nil
+}
+
 // Ready blocks until the journal has been replayed and all that was posted before, joins and reports too, has been taken in.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	return c.ask(ctx, sched.JobDropped{}) // of no job: it changes nothing

@@ -242,17 +242,25 @@ func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	return c.snapshot()
 }
 
+// forgetOutputs tells all workers that nothing of a job is needed any more.
+func (c *Coordinator) forgetOutputs(id job.ID) {
+	for _, name := range slices.Sorted(maps.Keys(c.workers)) {
+		if w, ok := c.workers[name].(forgetter); ok {
+			w.Forget(id)
+		}
+	}
+}
+
 // act carries out one command. It does not block.
 func (c *Coordinator) act(cmd sched.Command) {
 	switch cmd := cmd.(type) {
 	case sched.Write:
-		if d, ok := cmd.Record.(sched.JobDropped); ok {
+		switch d := cmd.Record.(type) {
+		case sched.JobDropped:
 			c.forget(d.Job)
-			for _, name := range slices.Sorted(maps.Keys(c.workers)) {
-				if w, ok := c.workers[name].(forgetter); ok {
-					w.Forget(d.Job)
-				}
-			}
+			c.forgetOutputs(d.Job)
+		case sched.JobReleased:
+			c.forgetOutputs(d.Job)
 		}
 	case sched.Launch:
 		a := cmd.Launch.Attempt

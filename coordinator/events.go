@@ -49,7 +49,7 @@ func encode(rec sched.Record) ([]byte, error) {
 		}
 		p.Event = &layshaftv1.Event_Grouped{Grouped: g}
 	case sched.Ended:
-		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task), AtNanos: encodeTime(rec.At)}
+		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task), AtNanos: encodeTime(rec.At), Released: rec.Released}
 		if rec.Failure != nil {
 			e.Failure = wire.FailureToProto(rec.Failure)
 		}
@@ -59,6 +59,8 @@ func encode(rec sched.Record) ([]byte, error) {
 		p.Event = &layshaftv1.Event_Ended{Ended: e}
 	case sched.JobDropped:
 		p.Event = &layshaftv1.Event_JobDropped{JobDropped: &layshaftv1.JobDropped{Job: string(rec.Job)}}
+	case sched.JobReleased:
+		p.Event = &layshaftv1.Event_JobReleased{JobReleased: &layshaftv1.JobReleased{Job: string(rec.Job)}}
 	case sched.Epoch:
 		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
 	default:
@@ -98,6 +100,8 @@ func decode(b []byte) (sched.Record, error) {
 		rec, err = decodeEnded(e.Ended)
 	case *layshaftv1.Event_JobDropped:
 		return sched.JobDropped{Job: job.ID(e.JobDropped.GetJob())}, nil
+	case *layshaftv1.Event_JobReleased:
+		return sched.JobReleased{Job: job.ID(e.JobReleased.GetJob())}, nil
 	case *layshaftv1.Event_Epoch:
 		rec = sched.Epoch{N: int(e.Epoch.GetN())}
 		if e.Epoch.GetN() < 1 {
@@ -181,7 +185,7 @@ func decodeSummary(p *layshaftv1.Summary) sched.Summary {
 }
 
 func decodeEnded(p *layshaftv1.Ended) (sched.Ended, error) {
-	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome())), At: decodeTime(p.GetAtNanos())}
+	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome())), At: decodeTime(p.GetAtNanos()), Released: p.GetReleased()}
 	if p.GetOutcome() == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || e.Outcome < 0 {
 		return e, fmt.Errorf("outcome %v of job %s is unknown", p.GetOutcome(), e.Job)
 	}

@@ -291,6 +291,13 @@ func (c *Client) Drop(ctx context.Context, id job.ID) error {
 	return err
 }
 
+// Release says that nobody wants the output of a job any more; how it went is remembered for a while. A job that has not ended is cancelled. An
+// unknown job is no error.
+func (c *Client) Release(ctx context.Context, id job.ID) error {
+	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id), Remember: true})
+	return err
+}
+
 // OutputLost reports that the output of a committed attempt cannot be read. The task runs again if it is still needed.
 func (c *Client) OutputLost(ctx context.Context, a job.Attempt) error {
 	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)})

@@ -200,8 +200,12 @@ func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*lays
 	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetWhy())
 }
 
-// Drop forgets a job.
+// Drop forgets a job, or its outputs alone.
 func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaftv1.DropResponse, error) {
+	if r.GetRemember() {
+		s.audit(ctx, "release", "job", r.GetJob())
+		return &layshaftv1.DropResponse{}, s.c.Release(ctx, job.ID(r.GetJob()))
+	}
 	s.audit(ctx, "drop", "job", r.GetJob())
 	return &layshaftv1.DropResponse{}, s.c.Drop(ctx, job.ID(r.GetJob()))
 }

@@ -62,7 +62,7 @@ func (p *progress) add(x *session) {
 
 func reportToProto(r *JobReport) *layshaftv1.JobStatus {
 	p := &layshaftv1.JobStatus{Id: string(r.ID), Name: r.Name, Priority: int32(r.Options.Priority), Owner: r.Options.Owner, Detached: r.Options.Detached,
-		Interactive: r.Options.Interactive, Tags: r.Options.Tags, SubmittedNanos: encodeTime(r.Options.Submitted), EndedNanos: encodeTime(r.Ended), Reason: r.Reason}
+		Interactive: r.Options.Interactive, Tags: r.Options.Tags, SubmittedNanos: encodeTime(r.Options.Submitted), EndedNanos: encodeTime(r.Ended), Reason: r.Reason, Released: r.Released}
 	if r.Outcome != JobRunning {
 		p.Outcome = outcomes[r.Outcome]
 	}
@@ -80,7 +80,7 @@ func reportToProto(r *JobReport) *layshaftv1.JobStatus {
 }
 
 func reportFromProto(p *layshaftv1.JobStatus) (JobReport, error) {
-	r := JobReport{JobStatus: JobStatus{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: decodeTime(p.GetEndedNanos()), Reason: p.GetReason(),
+	r := JobReport{JobStatus: JobStatus{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: decodeTime(p.GetEndedNanos()), Reason: p.GetReason(), Released: p.GetReleased(),
 		Options: SubmitOptions{Priority: int(p.GetPriority()), Owner: p.GetOwner(), Detached: p.GetDetached(), Interactive: p.GetInteractive(), Tags: p.GetTags(),
 			Submitted: decodeTime(p.GetSubmittedNanos())}}}
 	if p.GetOutcome() != layshaftv1.Outcome_OUTCOME_UNSPECIFIED {

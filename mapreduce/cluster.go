@@ -238,7 +238,7 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
 				return err
 			}
-			if err == nil && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
+			if err == nil && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released) {
 				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
 				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {
@@ -509,7 +509,7 @@ func (e *cluster) stop() error {
 	e.once.Do(func() {
 		if !e.detach {
 			ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
-			e.err = e.client.Drop(ctx, e.spec.ID)
+			e.err = e.client.Release(ctx, e.spec.ID)
 			cancel()
 		}
 		e.err = errors.Join(e.err, e.leave())

@@ -29,6 +29,7 @@ type cli struct {
 		Wait   jobWaitCmd   `cmd:"" help:"Wait for the end of a job and exit with 0, 3 or 4."`
 		Report jobReportCmd `cmd:"" help:"Show what each stage of a job read and wrote, and where."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`
+	Task   taskCmd   `cmd:"" help:"Call functions, queue tasks, look after them, run a worker for any program."`
 	Status statusCmd `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
 	Cert   struct {
 		Init  certInitCmd  `cmd:"" help:"Make a certificate authority for a cluster."`

@@ -16,6 +16,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/tasks"
 )
 
 // Exit codes, as the help says.
@@ -36,7 +37,7 @@ Try it: "layshaft dev" starts a whole cluster on this machine; then run any pipe
 Every flag can be given on the command line, with one dash or two, as environment variable LAYSHAFT_FLAG (with _ for -), or
 in the file of -config as a line "flag = value"; the first of these that is there counts.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job failed, 4 the job was cancelled, 5 no such job or
+Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job or task failed, 4 it was cancelled, 5 no such job, task or
 worker, 6 the coordinator cannot be reached, 130 interrupted.`
 
 func main() {
@@ -86,11 +87,11 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &ended) && ended.Outcome == coordinator.JobCancelled:
+	case errors.As(err, &ended) && ended.Outcome == coordinator.JobCancelled, errors.Is(err, tasks.ErrCancelled):
 		return exitJobCancelled
-	case errors.As(err, &ended):
+	case errors.As(err, &ended), errors.Is(err, tasks.ErrFailed):
 		return exitJobFailed
-	case errors.Is(err, wire.ErrUnknownJob), errors.Is(err, wire.ErrUnknownWorker):
+	case errors.Is(err, wire.ErrUnknownJob), errors.Is(err, wire.ErrUnknownWorker), errors.Is(err, tasks.ErrUnknown):
 		return exitUnknown
 	case errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrStopped):
 		return exitUnreachable

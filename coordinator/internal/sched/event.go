@@ -100,6 +100,10 @@ type Cancelled struct {
 // JobDropped says that nobody wants to know of a job any more. A job that has not ended is cancelled first. It is also a Record.
 type JobDropped struct{ Job job.ID }
 
+// JobReleased says that nobody wants the output of a job any more. How it went is remembered until Retain. A job that has not ended is
+// cancelled. It is also a Record.
+type JobReleased struct{ Job job.ID }
+
 // DrainWorker says that a worker is to leave: it gets no new attempts, and its outputs that are still needed are copied to other
 // workers. Drained answers when nothing is left to wait for. A worker that is not known changes nothing.
 type DrainWorker struct{ Worker string }
@@ -129,6 +133,7 @@ func (AttemptFailed) event() {}
 func (OutputLost) event()    {}
 func (Cancelled) event()     {}
 func (JobDropped) event()    {}
+func (JobReleased) event()   {}
 func (DrainWorker) event()   {}
 func (Moved) event()         {}
 func (Settled) event()       {}

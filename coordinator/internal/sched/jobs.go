@@ -80,6 +80,7 @@ type jobState struct {
 	outcome    Outcome
 	failure    *job.Failure
 	endedAt    time.Time
+	released   bool                   // the outputs were let go
 	held       map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
 	open       int                    // tasks that are waiting, delayed or running
 	launchable int                    // waiting tasks of ready stages
@@ -320,9 +321,14 @@ func (s *Scheduler) end(j *jobState, e Ended) {
 	s.emit(Write{e})
 	s.close(j, e)
 	s.emit(JobEnded{Job: e.Job, Outcome: e.Outcome, Failure: e.Failure})
-	if e.Outcome == Done { // the client still reads results, counters and bad records; Drop lets go of them
-		return
+	if e.Outcome != Done { // else the client still reads results, counters and bad records
+		s.letGo(j)
 	}
+}
+
+// letGo lets go of all outputs of an ended job.
+func (s *Scheduler) letGo(j *jobState) {
+	j.released = true
 	for k := range j.stages {
 		s.release(j, k)
 	}
@@ -370,15 +376,23 @@ func (s *Scheduler) release(j *jobState, k int) {
 	}
 }
 
+func (s *Scheduler) jobReleased(id job.ID) {
+	j := s.jobs[id]
+	if j == nil || j.released {
+		return
+	}
+	s.end(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "nobody wants its result"}})
+	s.emit(Write{JobReleased{id}})
+	s.letGo(j)
+}
+
 func (s *Scheduler) drop(id job.ID) {
 	j := s.jobs[id]
 	if j == nil {
 		return
 	}
 	s.end(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "dropped"}})
-	for k := range j.stages {
-		s.release(j, k)
-	}
+	s.letGo(j)
 	s.emit(Write{JobDropped{id}})
 	s.forget(j)
 }

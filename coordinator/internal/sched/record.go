@@ -8,7 +8,7 @@ import (
 )
 
 // Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
-// Submitted, OutputLost, Moved and JobDropped are events as well.
+// Submitted, OutputLost, Moved, JobReleased and JobDropped are events as well.
 type Record interface{ record() }
 
 // Committed says that the output of an attempt is its task's output.
@@ -26,6 +26,8 @@ type Ended struct {
 	Task    job.Task     // that failed the job, when it failed
 	At      time.Time    // when; zero when not known
 	Stages  []Totals     // only from Records, for the stages whose tasks are forgotten
+
+	Released bool // only from Records: a JobReleased followed
 }
 
 // Totals is what is left of a stage of an ended job.
@@ -45,14 +47,15 @@ type Grouped struct {
 // Epoch begins the life of a coordinator after the first.
 type Epoch struct{ N int }
 
-func (Submitted) record()  {}
-func (OutputLost) record() {}
-func (Moved) record()      {}
-func (Grouped) record()    {}
-func (JobDropped) record() {}
-func (Committed) record()  {}
-func (Ended) record()      {}
-func (Epoch) record()      {}
+func (Submitted) record()   {}
+func (OutputLost) record()  {}
+func (Moved) record()       {}
+func (Grouped) record()     {}
+func (JobDropped) record()  {}
+func (JobReleased) record() {}
+func (Committed) record()   {}
+func (Ended) record()       {}
+func (Epoch) record()       {}
 
 // Restore puts back a record that Step wrote in an earlier life. After the last one, Step wants Restarted.
 // Records about things that are not known are skipped.
@@ -83,8 +86,9 @@ func (s *Scheduler) Restore(rec Record) {
 	case Ended:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome == Running {
 			s.close(j, rec)
+			j.released = rec.Outcome != Done || rec.Released
 			for k, st := range j.stages {
-				if rec.Outcome != Done {
+				if j.released {
 					s.release(j, k)
 				}
 				if st.tasks == nil && k < len(rec.Stages) {
@@ -92,6 +96,10 @@ func (s *Scheduler) Restore(rec Record) {
 					st.count[done], st.failedTasks, st.cancelledTasks, st.sum = x.Done, x.Failed, x.Cancelled, x.Sum
 				}
 			}
+		}
+	case JobReleased:
+		if j := s.jobs[rec.Job]; j != nil && j.outcome != Running {
+			s.letGo(j)
 		}
 	case JobDropped:
 		if j := s.jobs[rec.Job]; j != nil {
@@ -122,7 +130,7 @@ func (j *jobState) records(yield func(Record) bool) bool {
 	if !yield(Submitted{j.spec, j.options}) {
 		return false
 	}
-	end := Ended{Job: j.spec.ID, Outcome: j.outcome, Failure: j.failure, At: j.endedAt}
+	end := Ended{Job: j.spec.ID, Outcome: j.outcome, Failure: j.failure, At: j.endedAt, Released: j.outcome == Done && j.released}
 	for k, st := range j.stages {
 		if st.groups != nil && !yield(Grouped{j.spec.ID, k, st.groups}) {
 			return false

@@ -139,6 +139,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		if j := s.jobs[ev.Job]; j != nil {
 			s.end(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Why}})
 		}
+	case JobReleased:
+		s.jobReleased(ev.Job)
 	case JobDropped:
 		s.drop(ev.Job)
 	case DrainWorker:

@@ -168,6 +168,8 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, Cancelled{job.ID(f[1]), strings.Join(f[2:], " ")})
 	case "drop":
 		p.step(t, JobDropped{job.ID(f[1])})
+	case "release":
+		p.step(t, JobReleased{job.ID(f[1])})
 	case "settled":
 		p.step(t, Settled{})
 	case "restart":

@@ -18,7 +18,9 @@ type Status struct {
 	Stages  []StageStatus
 	Options Options
 	Ended   time.Time // zero when it has not, or when that is not known
-	Reason  string    // why a job that has not ended makes no progress, for people; empty when it does
+	// Released means that the outputs are gone, as nobody wants them: of a job that is done, failed or cancelled.
+	Released bool
+	Reason   string // why a job that has not ended makes no progress, for people; empty when it does
 }
 
 // StageStatus is how a stage stands. Tasks is always the sum of Waiting, Running, Done, Failed and Cancelled.
@@ -38,7 +40,7 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 		return Status{}, false
 	}
 	status = Status{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure,
-		Options: j.options, Ended: j.endedAt, Reason: s.reason(j)}
+		Options: j.options, Ended: j.endedAt, Released: j.released, Reason: s.reason(j)}
 	for _, st := range j.stages {
 		sum := st.sum
 		sum.Counters = maps.Clone(sum.Counters)

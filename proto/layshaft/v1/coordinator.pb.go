@@ -434,7 +434,9 @@ func (*CancelResponse) Descriptor() ([]byte, []int) {
 type DropRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// job is its ID.
-	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// remember keeps how the job went, for as long as ended jobs are kept; only its outputs are let go.
+	Remember      bool `protobuf:"varint,2,opt,name=remember,proto3" json:"remember,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +476,13 @@ func (x *DropRequest) GetJob() string {
 		return x.Job
 	}
 	return ""
+}
+
+func (x *DropRequest) GetRemember() bool {
+	if x != nil {
+		return x.Remember
+	}
+	return false
 }
 
 // DropResponse says that the job is forgotten.
@@ -642,7 +651,9 @@ type JobStatus struct {
 	// interactive is that of the submit.
 	Interactive bool `protobuf:"varint,12,opt,name=interactive,proto3" json:"interactive,omitempty"`
 	// tags are those of the submit.
-	Tags          []string `protobuf:"bytes,13,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []string `protobuf:"bytes,13,rep,name=tags,proto3" json:"tags,omitempty"`
+	// released means that its outputs are gone, as nobody wants them.
+	Released      bool `protobuf:"varint,14,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +777,13 @@ func (x *JobStatus) GetTags() []string {
 		return x.Tags
 	}
 	return nil
+}
+
+func (x *JobStatus) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
 }
 
 // StageStatus is how a stage stands. tasks is always the sum of waiting, running, done, failed and cancelled.
@@ -3385,15 +3403,16 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\rCancelRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03why\x18\x02 \x01(\tR\x03why\"\x10\n" +
-	"\x0eCancelResponse\"\x1f\n" +
+	"\x0eCancelResponse\";\n" +
 	"\vDropRequest\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\"\x0e\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1a\n" +
+	"\bremember\x18\x02 \x01(\bR\bremember\"\x0e\n" +
 	"\fDropResponse\"4\n" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
 	"\x04once\x18\x02 \x01(\bR\x04once\"?\n" +
 	"\rWatchResponse\x12.\n" +
-	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xa7\x03\n" +
+	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xc3\x03\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
@@ -3409,7 +3428,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	" \x01(\bR\bdetached\x12\x16\n" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12 \n" +
 	"\vinteractive\x18\f \x01(\bR\vinteractive\x12\x12\n" +
-	"\x04tags\x18\r \x03(\tR\x04tags\"\xad\x04\n" +
+	"\x04tags\x18\r \x03(\tR\x04tags\x12\x1a\n" +
+	"\breleased\x18\x0e \x01(\bR\breleased\"\xad\x04\n" +
 	"\vStageStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x18\n" +

@@ -96,6 +96,7 @@ type Event struct {
 	//	*Event_Epoch
 	//	*Event_OutputMoved
 	//	*Event_Grouped
+	//	*Event_JobReleased
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -210,6 +211,15 @@ func (x *Event) GetGrouped() *Grouped {
 	return nil
 }
 
+func (x *Event) GetJobReleased() *JobReleased {
+	if x != nil {
+		if x, ok := x.Event.(*Event_JobReleased); ok {
+			return x.JobReleased
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -254,6 +264,11 @@ type Event_Grouped struct {
 	Grouped *Grouped `protobuf:"bytes,8,opt,name=grouped,proto3,oneof"`
 }
 
+type Event_JobReleased struct {
+	// job_released: nobody wants the output of a job any more.
+	JobReleased *JobReleased `protobuf:"bytes,9,opt,name=job_released,json=jobReleased,proto3,oneof"`
+}
+
 func (*Event_Submitted) isEvent_Event() {}
 
 func (*Event_Committed) isEvent_Event() {}
@@ -269,6 +284,8 @@ func (*Event_Epoch) isEvent_Event() {}
 func (*Event_OutputMoved) isEvent_Event() {}
 
 func (*Event_Grouped) isEvent_Event() {}
+
+func (*Event_JobReleased) isEvent_Event() {}
 
 // Submitted says that a job was accepted.
 type Submitted struct {
@@ -749,7 +766,9 @@ type Ended struct {
 	// stages has one entry per stage, in a snapshot only: the tasks of some stages are forgotten by then.
 	Stages []*Totals `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
 	// at_nanos is when it ended, in nanoseconds since 1970; zero when that is not known.
-	AtNanos       int64 `protobuf:"varint,6,opt,name=at_nanos,json=atNanos,proto3" json:"at_nanos,omitempty"`
+	AtNanos int64 `protobuf:"varint,6,opt,name=at_nanos,json=atNanos,proto3" json:"at_nanos,omitempty"`
+	// released means that the output of the done job was let go, in a snapshot only.
+	Released      bool `protobuf:"varint,7,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -824,6 +843,13 @@ func (x *Ended) GetAtNanos() int64 {
 		return x.AtNanos
 	}
 	return 0
+}
+
+func (x *Ended) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
 }
 
 // Totals is what is left of a stage of an ended job.
@@ -945,6 +971,52 @@ func (x *JobDropped) GetJob() string {
 	return ""
 }
 
+// JobReleased says that nobody wants the output of a job any more. How it went is remembered.
+type JobReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobReleased) Reset() {
+	*x = JobReleased{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobReleased) ProtoMessage() {}
+
+func (x *JobReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobReleased.ProtoReflect.Descriptor instead.
+func (*JobReleased) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *JobReleased) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
 // Epoch begins the life of a coordinator after its first.
 type Epoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -956,7 +1028,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1040,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[10]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1053,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Epoch) GetN() int64 {
@@ -1004,7 +1076,7 @@ type OutputMoved struct {
 
 func (x *OutputMoved) Reset() {
 	*x = OutputMoved{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1088,7 @@ func (x *OutputMoved) String() string {
 func (*OutputMoved) ProtoMessage() {}
 
 func (x *OutputMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1101,7 @@ func (x *OutputMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMoved.ProtoReflect.Descriptor instead.
 func (*OutputMoved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OutputMoved) GetAttempt() *Attempt {
@@ -1061,7 +1133,7 @@ type Grouped struct {
 
 func (x *Grouped) Reset() {
 	*x = Grouped{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1145,7 @@ func (x *Grouped) String() string {
 func (*Grouped) ProtoMessage() {}
 
 func (x *Grouped) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1158,7 @@ func (x *Grouped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grouped.ProtoReflect.Descriptor instead.
 func (*Grouped) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{12}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Grouped) GetJob() string {
@@ -1114,7 +1186,7 @@ var File_layshaft_v1_journal_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xc1\x03\n" +
+	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\x80\x04\n" +
 	"\x05Event\x126\n" +
 	"\tsubmitted\x18\x01 \x01(\v2\x16.layshaft.v1.SubmittedH\x00R\tsubmitted\x126\n" +
 	"\tcommitted\x18\x02 \x01(\v2\x16.layshaft.v1.CommittedH\x00R\tcommitted\x12:\n" +
@@ -1125,7 +1197,8 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"jobDropped\x12*\n" +
 	"\x05epoch\x18\x06 \x01(\v2\x12.layshaft.v1.EpochH\x00R\x05epoch\x12=\n" +
 	"\foutput_moved\x18\a \x01(\v2\x18.layshaft.v1.OutputMovedH\x00R\voutputMoved\x120\n" +
-	"\agrouped\x18\b \x01(\v2\x14.layshaft.v1.GroupedH\x00R\agroupedB\a\n" +
+	"\agrouped\x18\b \x01(\v2\x14.layshaft.v1.GroupedH\x00R\agrouped\x12=\n" +
+	"\fjob_released\x18\t \x01(\v2\x18.layshaft.v1.JobReleasedH\x00R\vjobReleasedB\a\n" +
 	"\x05event\"b\n" +
 	"\tSubmitted\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12.\n" +
@@ -1167,14 +1240,15 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\asummary\x18\x03 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\"<\n" +
 	"\n" +
 	"OutputLost\x12.\n" +
-	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\xe8\x01\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\x84\x02\n" +
 	"\x05Ended\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.layshaft.v1.OutcomeR\aoutcome\x12.\n" +
 	"\afailure\x18\x03 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12%\n" +
 	"\x04task\x18\x04 \x01(\v2\x11.layshaft.v1.TaskR\x04task\x12+\n" +
 	"\x06stages\x18\x05 \x03(\v2\x13.layshaft.v1.TotalsR\x06stages\x12\x19\n" +
-	"\bat_nanos\x18\x06 \x01(\x03R\aatNanos\"z\n" +
+	"\bat_nanos\x18\x06 \x01(\x03R\aatNanos\x12\x1a\n" +
+	"\breleased\x18\a \x01(\bR\breleased\"z\n" +
 	"\x06Totals\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x16\n" +
 	"\x06failed\x18\x02 \x01(\x03R\x06failed\x12\x1c\n" +
@@ -1182,6 +1256,8 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\x03sum\x18\x04 \x01(\v2\x14.layshaft.v1.SummaryR\x03sum\"\x1e\n" +
 	"\n" +
 	"JobDropped\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\x1f\n" +
+	"\vJobReleased\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x15\n" +
 	"\x05Epoch\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x03R\x01n\"U\n" +
@@ -1211,7 +1287,7 @@ func file_layshaft_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_layshaft_v1_journal_proto_goTypes = []any{
 	(Outcome)(0),        // 0: layshaft.v1.Outcome
 	(*Event)(nil),       // 1: layshaft.v1.Event
@@ -1224,14 +1300,15 @@ var file_layshaft_v1_journal_proto_goTypes = []any{
 	(*Ended)(nil),       // 8: layshaft.v1.Ended
 	(*Totals)(nil),      // 9: layshaft.v1.Totals
 	(*JobDropped)(nil),  // 10: layshaft.v1.JobDropped
-	(*Epoch)(nil),       // 11: layshaft.v1.Epoch
-	(*OutputMoved)(nil), // 12: layshaft.v1.OutputMoved
-	(*Grouped)(nil),     // 13: layshaft.v1.Grouped
-	nil,                 // 14: layshaft.v1.Summary.CountersEntry
-	(*Spec)(nil),        // 15: layshaft.v1.Spec
-	(*Attempt)(nil),     // 16: layshaft.v1.Attempt
-	(*Failure)(nil),     // 17: layshaft.v1.Failure
-	(*Task)(nil),        // 18: layshaft.v1.Task
+	(*JobReleased)(nil), // 11: layshaft.v1.JobReleased
+	(*Epoch)(nil),       // 12: layshaft.v1.Epoch
+	(*OutputMoved)(nil), // 13: layshaft.v1.OutputMoved
+	(*Grouped)(nil),     // 14: layshaft.v1.Grouped
+	nil,                 // 15: layshaft.v1.Summary.CountersEntry
+	(*Spec)(nil),        // 16: layshaft.v1.Spec
+	(*Attempt)(nil),     // 17: layshaft.v1.Attempt
+	(*Failure)(nil),     // 18: layshaft.v1.Failure
+	(*Task)(nil),        // 19: layshaft.v1.Task
 }
 var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Event.submitted:type_name -> layshaft.v1.Submitted
@@ -1239,27 +1316,28 @@ var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	7,  // 2: layshaft.v1.Event.output_lost:type_name -> layshaft.v1.OutputLost
 	8,  // 3: layshaft.v1.Event.ended:type_name -> layshaft.v1.Ended
 	10, // 4: layshaft.v1.Event.job_dropped:type_name -> layshaft.v1.JobDropped
-	11, // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
-	12, // 6: layshaft.v1.Event.output_moved:type_name -> layshaft.v1.OutputMoved
-	13, // 7: layshaft.v1.Event.grouped:type_name -> layshaft.v1.Grouped
-	15, // 8: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
-	3,  // 9: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
-	14, // 10: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	5,  // 11: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	16, // 12: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
-	4,  // 13: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
-	16, // 14: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
-	0,  // 15: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
-	17, // 16: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
-	18, // 17: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
-	9,  // 18: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
-	4,  // 19: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
-	16, // 20: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	12, // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
+	13, // 6: layshaft.v1.Event.output_moved:type_name -> layshaft.v1.OutputMoved
+	14, // 7: layshaft.v1.Event.grouped:type_name -> layshaft.v1.Grouped
+	11, // 8: layshaft.v1.Event.job_released:type_name -> layshaft.v1.JobReleased
+	16, // 9: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
+	3,  // 10: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
+	15, // 11: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	5,  // 12: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	17, // 13: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
+	4,  // 14: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
+	17, // 15: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
+	0,  // 16: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
+	18, // 17: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
+	19, // 18: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
+	9,  // 19: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
+	4,  // 20: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
+	17, // 21: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_journal_proto_init() }
@@ -1277,6 +1355,7 @@ func file_layshaft_v1_journal_proto_init() {
 		(*Event_Epoch)(nil),
 		(*Event_OutputMoved)(nil),
 		(*Event_Grouped)(nil),
+		(*Event_JobReleased)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1284,7 +1363,7 @@ func file_layshaft_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_journal_proto_rawDesc), len(file_layshaft_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
