@@ -86,7 +86,7 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 	if err != nil {
 		return nil, refuse(err)
 	}
-	c.spread(slices.ContainsFunc(spec.Stages, func(s job.Stage) bool { return s.Combine }), slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
+	c.spread(func(number int, _ *stage) bool { return number < len(spec.Stages) && spec.Stages[number].Combine }, slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
 		return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
 	}))
 	if err := c.matches(spec); err != nil {

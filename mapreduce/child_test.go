@@ -116,8 +116,8 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.spread(true, true)
-	splits := map[int][]Split{0: {{Label: "all"}}}
+	c.spread(func(int, *stage) bool { return true }, true)
+	splits := map[*stage][]Split{c.stages[0]: {{Label: "all"}}}
 	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, 8<<20, 1)
 }
 

@@ -137,8 +137,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		}
 	}
 	_, dirs := lent.Lent()
-	c.spread(len(workers) > 1, dirs == 0)
-	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/")); err != nil {
+	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), dirs == 0); err != nil {
 		return nil, err
 	}
 	if files, _ := lent.Lent(); t.Detach && files+dirs > 0 {

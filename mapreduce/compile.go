@@ -165,13 +165,13 @@ func (s *stage) reads(o *stage) bool {
 	})
 }
 
-// spread fits the plan for a cluster: a combine stage stands before each reduce whose aggregate allows it and that has one producing
-// stage; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
-func (c *compiled) spread(tiers, publish bool) {
+// spread fits the plan for a cluster: a combine stage stands before each reduce whose aggregate allows it, that has one producing
+// stage, and of which combine, given the combine stage's number and the producing stage, says that it pays; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
+func (c *compiled) spread(combine func(number int, from *stage) bool, publish bool) {
 	var all []*stage
-	sinks := false
+	was, sinks := c.stages, false
 	for _, s := range c.stages {
-		if w := s.head.wide; tiers && w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 {
+		if w := s.head.wide; w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 && combine(len(all), was[s.edges[0].From]) {
 			all = append(all, &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts, combine: true})
 		}
 		all = append(all, s)
@@ -527,36 +527,39 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 }
 
 // spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many groups combine stages have.
-func (c *compiled) spec(name, hash string, params []byte, splits map[int][]Split, memory int64, groups int) *job.Spec {
+func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, memory int64, groups int) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: memory}
+	for _, s := range c.stages {
+		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine}
+		if st.Tasks = groups; !s.combine {
+			st.Splits, st.Tasks = splits[s], c.tasks(s, splits)
+		}
+		sp.Stages = append(sp.Stages, st)
+	}
+	return sp
+}
+
+// tasks returns the number of tasks of a stage that does not combine, given the splits of those that read.
+func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
 	var input int64
 	for _, l := range splits {
 		for i := range l {
 			input += l[i].Bytes
 		}
 	}
-	for _, s := range c.stages {
-		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout}
-		switch {
-		case s.publish:
-			st.Tasks = 1
-		case s.combine:
-			st.Tasks, st.Combine = groups, true
-		case s.head.read != nil:
-			st.Splits = splits[s.number]
-			st.Tasks = len(st.Splits)
-		case s.head.wide.parts > 0:
-			st.Tasks = s.head.wide.parts
-		case s.head.opts.parallel > 0:
-			st.Tasks = s.head.opts.parallel
-		case c.plan.opts.parallel > 0: // given to Define
-			st.Tasks = c.plan.opts.parallel
-		case s.head.wide.ranged:
-			st.Tasks = int(min(max(4, input/(128<<20)), 4096)) // from the input alone: the order of rows must not depend on the slots
-		default:
-			st.Tasks = int(min(max(4, input/(256<<20)), 4096))
-		}
-		sp.Stages = append(sp.Stages, st)
+	switch {
+	case s.publish:
+		return 1
+	case s.head.read != nil:
+		return len(splits[s])
+	case s.head.wide.parts > 0:
+		return s.head.wide.parts
+	case s.head.opts.parallel > 0:
+		return s.head.opts.parallel
+	case c.plan.opts.parallel > 0: // given to Define
+		return c.plan.opts.parallel
+	case s.head.wide.ranged:
+		return int(min(max(4, input/(128<<20)), 4096)) // from the input alone: the order of rows must not depend on the slots
 	}
-	return sp
+	return int(min(max(4, input/(256<<20)), 4096))
 }

@@ -62,7 +62,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 			}
 		}
 	}
-	spec, err := c.prepare(name, params, t, "")
+	spec, err := c.prepare(name, params, t, "", false)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +88,16 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 	return j, nil
 }
 
+// worthMerging is how many outputs a worker must hold, on average, for merging them before they cross the network to pay.
+const worthMerging = 3
+
 // prepare lists the input, cuts it, and makes the job's data. The job's ID does not depend on who holds the input, nor on the name by which this
-// client lends its files.
-func (c *compiled) prepare(name string, params []byte, t Target, client string) (*job.Spec, error) {
+// client lends its files. On a cluster a last stage publishes what sinks wrote when publish is set.
+func (c *compiled) prepare(name string, params []byte, t Target, client string, publish bool) (*job.Spec, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
-	whole := map[int][]Split{}
+	whole := map[*stage][]Split{}
 	for _, s := range c.stages {
 		if s.publish || s.head.read == nil {
 			continue
@@ -103,7 +106,6 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
 		}
-		whole[s.number] = splits
 		for i := range splits {
 			input += splits[i].Bytes
 		}
@@ -126,7 +128,10 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
 		}
-		whole[s.number] = splits
+		whole[s] = splits
+	}
+	if t.Cluster != "" {
+		c.spread(func(_ int, from *stage) bool { return t.Workers > 1 && c.tasks(from, whole) >= t.Workers*worthMerging }, publish)
 	}
 	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers), nil
 }
