@@ -74,25 +74,17 @@ func newRebuilder() *rebuilder {
 
 // build makes the program of one slot; it is a child.Build. The plan must be the one that was submitted.
 func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
-	refuse := func(err error) error { return &job.Failure{Kind: job.Fatal, Message: err.Error()} }
 	d, err := find(spec.Name)
 	if err != nil {
-		return nil, refuse(err)
+		return nil, &job.Failure{Kind: job.Fatal, Message: err.Error()}
 	}
 	if ctx, err = childContext(ctx, spec); err != nil {
 		return nil, err
 	}
-	c, err := d.plan(ctx, spec.Params)
+	p, err := b.shared.rebuild(spec, func() (*compiled, error) { return d.plan(ctx, spec.Params) })
 	if err != nil {
-		return nil, refuse(err)
+		return nil, err
 	}
-	c.spread(func(number int, _ *stage) bool { return number < len(spec.Stages) && spec.Stages[number].Combine }, slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
-		return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
-	}))
-	if err := c.matches(spec); err != nil {
-		return nil, refuse(err)
-	}
-	p := c.program(spec, b.shared)
 	var reserve sync.Once // the slot's memory; it is never released, as the process lives for the job alone
 	for i, stage := range p.Stages {
 		p.Stages[i] = func(ctx context.Context, run *job.Run) error {
@@ -105,6 +97,21 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 		}
 	}
 	return p, nil
+}
+
+// rebuild makes the program of one slot from a plan, which must be the one that was submitted.
+func (sh *shared) rebuild(spec *job.Spec, plan func() (*compiled, error)) (*job.Program, error) {
+	c, err := plan()
+	if err == nil {
+		c.spread(func(number int, _ *stage) bool { return number < len(spec.Stages) && spec.Stages[number].Combine }, slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
+			return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
+		}))
+		err = c.matches(spec)
+	}
+	if err != nil {
+		return nil, &job.Failure{Kind: job.Fatal, Message: err.Error()}
+	}
+	return c.program(spec, sh), nil
 }
 
 // matches returns an error when the plan is not the one that spec was made from.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
@@ -35,7 +36,9 @@ type cluster struct {
 	client *coordinator.Client
 	spec   *job.Spec
 	creds  credentials.TransportCredentials
-	lender *remote.Lender // of this machine's files
+	dial   []grpc.DialOption    // how connections are made
+	inside *clustertest.Cluster // that the coordinator belongs to; nil when it is none inside this process
+	lender *remote.Lender       // of this machine's files
 	detach bool
 	ask    func() bool // whether an interrupted job goes on; nil means that nobody can be asked
 
@@ -103,7 +106,10 @@ func dialCluster(ctx context.Context, t Target) (*cluster, error) {
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error
-	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.Cluster, Credentials: to}); err != nil {
+	if e.inside = clustertest.At(t.Cluster); e.inside != nil {
+		e.dial = append(e.dial, grpc.WithContextDialer(e.inside.Dial))
+	}
+	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.Cluster, Credentials: to, Options: e.dial}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -148,6 +154,14 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 			return nil, err
 		}
 		return nil, ErrExplained
+	}
+	if e.inside != nil {
+		e.inside.Submits(e.spec.ID, func() clustertest.Build {
+			sh := &shared{}
+			return func(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
+				return sh.rebuild(spec, func() (*compiled, error) { return build(ctx) })
+			}
+		})
 	}
 	if err := e.submit(ctx, t, lent.Volume()); err != nil {
 		return nil, err
@@ -200,11 +214,7 @@ func (t *Target) fit(workers []coordinator.WorkerInfo) {
 
 // submit hands over the job, and the program where no worker has it.
 func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
-	path, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("this program's own file: %w", err)
-	}
-	code, err := child.Inspect(path)
+	path, code, err := e.program()
 	if err != nil {
 		return err
 	}
@@ -257,6 +267,18 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 		return nil
 	}
 	return fmt.Errorf("job %s: the cluster asks for its program again and again", e.spec.ID)
+}
+
+// program returns the file that the workers start for this job, and what it is.
+func (e *cluster) program() (path string, code child.Code, err error) {
+	if e.inside != nil {
+		return e.inside.Program, e.inside.Code, nil
+	}
+	if path, err = os.Executable(); err != nil {
+		return "", code, fmt.Errorf("this program's own file: %w", err)
+	}
+	code, err = child.Inspect(path)
+	return path, code, err
 }
 
 // follow keeps the status of the job until it ends.
@@ -392,7 +414,7 @@ func (e *cluster) peer(name string) (*peer, error) {
 	if address == "" {
 		return nil, fmt.Errorf("worker %s: its address is not known", name)
 	}
-	conn, err := grpc.NewClient(address, append(wire.DialOptions(), grpc.WithTransportCredentials(e.creds))...)
+	conn, err := grpc.NewClient(address, slices.Concat(wire.DialOptions(), []grpc.DialOption{grpc.WithTransportCredentials(e.creds)}, e.dial)...)
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", name, err)
 	}

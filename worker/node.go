@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker/internal/runner"
@@ -206,6 +207,9 @@ func (n *Node) runChildren() (err error) {
 
 // Name returns the name of this process among the workers. Every start has another.
 func (n *Node) Name() string { return n.name }
+
+// Files returns the way to the files that user code of this worker may reach: those of datasets, and those of clients.
+func (n *Node) Files() remote.Caller { return &n.files.Router }
 
 // Drain has the worker take no new attempts, end those it runs, hand over the outputs that others need, and leave; then Run returns.
 // It does not block.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -127,11 +126,7 @@ func (j *jobs) program(id job.ID, slot int) (*job.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	var env []string
-	if j.files != "" {
-		env = []string{child.FilesEnv + "=" + strings.TrimSpace(j.files+" "+client)}
-	}
-	return j.runner.Program(id, slot, spec, path, env)
+	return j.runner.Program(id, slot, spec, path, []string{child.FilesEnv + "=" + j.files + " " + client})
 }
 
 // fetchCode writes a program into w. Whether it is whole is seen by its hash.

@@ -23,10 +23,11 @@ type devCmd struct {
 	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz."`
 	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
-	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
-	Memory   size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
-	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
-	LogLevel string            `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	Slots   int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
+	Memory  size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
+	Dataset map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
+	gearmanFlags
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
 
 // Run runs the cluster until ctx ends.
@@ -57,7 +58,7 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	}
 	defer client.Close()
 	cfg := dev.Config{Program: program, Out: os.Stderr,
-		First:   dev.Process{Name: "coordinator", Args: append([]string{"coordinator", "--listen", d.Listen, "--http", d.HTTP, "--gossip", d.Gossip}, d.args(dir, "coordinator")...)},
+		First:   dev.Process{Name: "coordinator", Args: append([]string{"coordinator", "--listen", d.Listen, "--http", d.HTTP, "--gossip", d.Gossip}, append(d.args(dir, "coordinator"), d.gearmanArgs()...)...)},
 		Ready:   func(ctx context.Context) error { return allJoined(ctx, client, d.Workers) },
 		Welcome: func() { d.welcome(dir + note) },
 	}
@@ -73,6 +74,15 @@ func (d *devCmd) args(dir, name string) []string {
 	args := []string{"--data", filepath.Join(dir, name), "--until-eof", "--log-level", d.LogLevel}
 	if d.Data == "" {
 		args = append(args, "--no-sync")
+	}
+	return args
+}
+
+// gearmanArgs are for the coordinator.
+func (d *devCmd) gearmanArgs() []string {
+	args := []string{"--gearman", d.Gearman, "--gearman-durability", d.GearmanDurability}
+	if d.GearmanRetryFailed {
+		args = append(args, "--gearman-retry-failed")
 	}
 	return args
 }

@@ -82,6 +82,16 @@ type coordinatorCmd struct {
 	Retain         time.Duration `group:"Scheduling" default:"168h" help:"How long a job is kept after its end; 0s means until it is dropped."`
 	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long a program that no job needs is kept."`
 	MaxCode        size          `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
+
+	gearmanFlags
+	TaskMemory size `group:"Tasks" default:"32MiB" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory; others are read from disk."`
+}
+
+// gearmanFlags are those of the Gearman protocol.
+type gearmanFlags struct {
+	Gearman            string `group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for Gearman's clients and workers, such as 127.0.0.1:4730; none turns it off."`
+	GearmanDurability  string `group:"Tasks" enum:"sync,none" default:"sync" help:"When a background job is acknowledged: sync means once it is on disk, none keeps it in memory only."`
+	GearmanRetryFailed bool   `group:"Tasks" help:"Try a job again that a Gearman worker reports as failed. Default: it is over, as with gearmand."`
 }
 
 // workerCmd runs a worker.

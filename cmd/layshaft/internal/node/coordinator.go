@@ -2,7 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +30,12 @@ type CoordinatorConfig struct {
 	KeepCode time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
+	// Tasks are the knobs of single calls of functions. The caller sets Memory; Dir is in the directory of the coordinator.
+	Tasks coordinator.TasksConfig
+	// Gearman is the address for Gearman's clients and workers; empty means none.
+	Gearman string
+	// GearmanOptions are the knobs of that protocol. Its TLS is that of Common, and asks for certificates.
+	GearmanOptions coordinator.GearmanOptions
 }
 
 // RunCoordinator runs a coordinator until ctx ends, and returns nil then. It fails when an address is taken or not
@@ -46,10 +56,22 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	tasks, err := cfg.tasks(data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tasks.Close()) }()
+	gearman, err := cfg.gearman(p)
+	if err != nil {
+		return err
+	}
+	if gearman != nil {
+		defer gearman.Close()
+	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: func(ctx context.Context) string { return security.PeerIdentity(ctx).String() },
-		Dial:     p.dial(security.Worker), KeepCode: cfg.KeepCode, MaxCode: cfg.MaxCode, Log: cfg.Log,
+		Identity: peerName, Register: tasks.Register,
+		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, MaxCode: cfg.MaxCode, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -67,9 +89,13 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	decided := make(chan error, 1)
 	go func() { decided <- coord.Run(deciding) }()
 	family.Go(func() error { return server.Run(within, p.grpc) })
+	family.Go(func() error { return tasks.Run(within) })
+	if gearman != nil {
+		family.Go(func() error { return tasks.ServeGearman(within, gearman, cfg.GearmanOptions) })
+	}
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
-		shown := &page{ready: ready.Load, metrics: metrics{coord}, status: func() any { return clusterStatus(coord, data.Cluster, cfg.Version) }}
+		shown := &page{ready: ready.Load, metrics: metrics{coord, tasks}, status: func() any { return clusterStatus(coord, tasks, data.Cluster, cfg.Version) }}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {
@@ -86,4 +112,32 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	cfg.Log.Info("ended")
 	return err
+}
+
+func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }
+
+// tasks opens the tasks that the coordinator remembers.
+func (c *CoordinatorConfig) tasks(data *coordinator.Data) (*coordinator.Tasks, error) {
+	t := c.Tasks
+	t.Dir, t.NoSync, t.Reserve, t.Cluster, t.Identity, t.Log = filepath.Join(data.Dir, "tasks"), c.Data.NoSync, c.Data.Reserve, data.Cluster, peerName, c.Log
+	return coordinator.OpenTasks(t)
+}
+
+// gearman opens the port for Gearman, if there is to be one. Who serves it closes it.
+func (c *CoordinatorConfig) gearman(p *ports) (net.Listener, error) {
+	if c.Gearman == "" {
+		return nil, nil
+	}
+	if err := security.CheckListen("gearman", c.Gearman, p.tls != nil, c.Insecure, "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)", c.Log); err != nil {
+		return nil, err
+	}
+	if p.tls != nil {
+		c.GearmanOptions.TLS = p.tls.Browser()
+		c.GearmanOptions.TLS.ClientAuth, c.GearmanOptions.TLS.NextProtos = tls.RequireAnyClientCert, nil
+	}
+	l, err := net.Listen("tcp", c.Gearman)
+	if err != nil {
+		return nil, fmt.Errorf("-gearman: %w", err)
+	}
+	return l, nil
 }

@@ -2,7 +2,9 @@ package node
 
 import (
 	"slices"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +20,10 @@ type status struct {
 	Version string         `json:"version"`
 	Workers []workerStatus `json:"workers"`
 	Jobs    []jobStatus    `json:"jobs"` // the newest first
+
+	// Single calls of functions, all at one instant.
+	Calls     coordinator.TaskTotals       `json:"calls"`
+	Functions []coordinator.FunctionReport `json:"functions"`
 }
 
 type workerStatus struct {
@@ -61,8 +67,10 @@ func (t *tasks) add(st *coordinator.JobStatus) {
 	}
 }
 
-func clusterStatus(c *coordinator.Coordinator, cluster, version string) status {
-	out := status{Cluster: cluster, Version: version, Workers: []workerStatus{}, Jobs: []jobStatus{}}
+func clusterStatus(c *coordinator.Coordinator, t *coordinator.Tasks, cluster, version string) status {
+	out := status{Cluster: cluster, Version: version, Workers: []workerStatus{}, Jobs: []jobStatus{}, Functions: []coordinator.FunctionReport{}}
+	calls, functions := t.Status()
+	out.Calls, out.Functions = calls, append(out.Functions, functions...)
 	for _, w := range c.Workers() {
 		out.Workers = append(out.Workers, workerStatus{Worker: w.Worker, Zone: w.Zone, Slots: w.Slots, Running: w.Running,
 			Draining: w.Draining, Blocked: w.Blocked, Silent: time.Since(w.Heard).Seconds()})
@@ -81,7 +89,10 @@ func clusterStatus(c *coordinator.Coordinator, cluster, version string) status {
 }
 
 // metrics are those of a coordinator, counted when they are asked for.
-type metrics struct{ c *coordinator.Coordinator }
+type metrics struct {
+	c *coordinator.Coordinator
+	t *coordinator.Tasks
+}
 
 var (
 	workersDesc  = prometheus.NewDesc("layshaft_workers", "Workers that have a lease.", []string{"state"}, nil)
@@ -91,6 +102,9 @@ var (
 	attemptsDesc = prometheus.NewDesc("layshaft_attempts", "Attempts on their way, or of those jobs and ended without output.", []string{"state"}, nil)
 	lostDesc     = prometheus.NewDesc("layshaft_outputs_lost", "Committed outputs of those jobs that were lost and made again.", nil, nil)
 	bytesDesc    = prometheus.NewDesc("layshaft_output_bytes", "Stored bytes that committed attempts of those jobs wrote.", nil, nil)
+	callsDesc    = prometheus.NewDesc("layshaft_calls", "Single calls of functions.", []string{"function", "state"}, nil)
+	callersDesc  = prometheus.NewDesc("layshaft_function_workers", "Workers of functions.", []string{"function"}, nil)
+	deadDesc     = prometheus.NewDesc("layshaft_dead_letters", "Calls that failed for good and are kept.", []string{"function"}, nil)
 	auditDesc    = prometheus.NewDesc("layshaft_audit_findings", "Broken promises of the scheduler, which must be 0.", nil, nil)
 )
 
@@ -149,4 +163,27 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	set(lostDesc, lost)
 	set(bytesDesc, int(bytes))
 	set(auditDesc, len(m.c.Audit()))
+	m.functions(set)
+}
+
+// maxFunctions is how many functions have metrics of their own: clients make their names up.
+const maxFunctions = 1000
+
+func (m metrics) functions(set func(d *prometheus.Desc, v int, labels ...string)) {
+	_, all := m.t.Status()
+	for _, f := range all[:min(len(all), maxFunctions)] {
+		name := f.Function
+		if !utf8.ValidString(name) {
+			name = strconv.QuoteToASCII(name)
+		}
+		for _, s := range []struct {
+			state string
+			n     int
+		}{{"waiting", f.Tasks.Waiting}, {"delayed", f.Tasks.Delayed}, {"running", f.Tasks.Running}, {"done", f.Tasks.Done}, {"failed", f.Tasks.Failed},
+			{"cancelled", f.Tasks.Cancelled}} {
+			set(callsDesc, s.n, name, s.state)
+		}
+		set(callersDesc, f.Workers, name)
+		set(deadDesc, f.Dead, name)
+	}
 }
