@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/coordinator"
-	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -217,51 +216,5 @@ func TestRefusals(t *testing.T) {
 		if err := RunCoordinator(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("want an error with %q, got %v", tt.want, err)
 		}
-	}
-}
-
-func TestFinder(t *testing.T) {
-	f := &finder{changed: make(chan struct{})}
-	found := make(chan string)
-	go func() {
-		addr, _ := f.coordinator(context.Background())
-		found <- addr
-	}()
-	hear := func(addrs ...string) {
-		members := []gossip.Member{{Role: "worker", Address: "w:1"}}
-		for _, a := range addrs {
-			members = append(members, gossip.Member{Role: "coordinator", Address: a})
-		}
-		f.hear(members)
-	}
-	hear()
-	hear("a:1")
-	if got := <-found; got != "a:1" {
-		t.Errorf("found %s, want a:1", got)
-	}
-	ask := func() string {
-		addr, err := f.coordinator(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return addr
-	}
-	hear("a:1", "b:1", "b:1") // b is newer, and known under two names
-	if got := ask() + ask() + ask(); got != "b:1a:1b:1" {
-		t.Errorf("asked %s, want the newest and the others in turn", got)
-	}
-	hear("a:1", "b:1")
-	if got := ask(); got != "a:1" {
-		t.Errorf("asked %s: the same members began the turn anew", got)
-	}
-	hear() // cut off: the last ones stay
-	hear("c:1")
-	if got := ask() + ask(); got != "c:1c:1" {
-		t.Errorf("asked %s, want c:1 alone", got)
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := (&finder{changed: make(chan struct{})}).coordinator(ended); err == nil {
-		t.Error("no error when nobody is known and ctx has ended")
 	}
 }

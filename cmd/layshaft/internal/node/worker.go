@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,9 +32,9 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	find := &finder{changed: make(chan struct{})}
+	find := gossip.NewFinder(string(security.Coordinator))
 	n := cfg.Node
-	n.Listener, n.Advertise, n.Coordinator = p.grpc, p.advertise, find.coordinator
+	n.Listener, n.Advertise, n.Coordinator = p.grpc, p.advertise, find.Address
 	n.ServerCreds, n.Authorize = p.serverCreds(), p.authorize()
 	n.CoordinatorCreds, n.PeerCreds = p.clientCreds(security.Coordinator), p.clientCreds(security.Worker)
 	n.Compress = !security.Loopback(p.advertise)
@@ -47,7 +45,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return err
 	}
 	g, err := cfg.gossip(gossip.Member{Name: node.Name(), Role: string(security.Worker), Address: p.advertise, HTTP: p.httpAddress(),
-		Slots: n.Slots, Zone: n.Zone}, find.hear)
+		Slots: n.Slots, Zone: n.Zone}, find.Hear)
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -64,7 +62,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	})
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
-		shown := &page{ready: find.found, status: func() any {
+		shown := &page{ready: find.Found, status: func() any {
 			return map[string]any{"worker": node.Name(), "version": cfg.Version, "members": g.Members()}
 		}}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
@@ -81,64 +79,4 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	err = family.Wait()
 	cfg.Log.Info("ended")
 	return err
-}
-
-// finder knows where the coordinator is, from gossip.
-type finder struct {
-	// mu guards the fields below.
-	mu      sync.Mutex
-	known   []string      // addresses of coordinators, the newest first; the last ones when none is alive
-	asked   int           // how often coordinator was called since known changed
-	changed chan struct{} // closed and replaced when known changes
-}
-
-// hear takes in who lives.
-func (f *finder) hear(members []gossip.Member) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var fresh, kept []string
-	for _, m := range members {
-		switch {
-		case m.Role != string(security.Coordinator), slices.Contains(fresh, m.Address):
-		case !slices.Contains(f.known, m.Address):
-			fresh = append(fresh, m.Address)
-		default:
-			kept = append(kept, m.Address)
-		}
-	}
-	slices.SortFunc(kept, func(a, b string) int { return cmp.Compare(slices.Index(f.known, a), slices.Index(f.known, b)) })
-	known := append(fresh, slices.Compact(kept)...)
-	if len(known) == 0 || slices.Equal(known, f.known) {
-		return
-	}
-	f.known, f.asked = known, 0
-	close(f.changed)
-	f.changed = make(chan struct{})
-}
-
-// found says whether a coordinator is known.
-func (f *finder) found() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.known) > 0
-}
-
-// coordinator returns the address of the coordinator; it blocks until one is known. Of several, as there may be for a while
-// after one moved, it returns the newest and then the others in turn.
-func (f *finder) coordinator(ctx context.Context) (string, error) {
-	for {
-		f.mu.Lock()
-		if n := len(f.known); n > 0 {
-			defer f.mu.Unlock()
-			f.asked++
-			return f.known[(f.asked-1)%n], nil
-		}
-		changed := f.changed
-		f.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
-	}
 }
