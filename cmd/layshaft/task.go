@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// taskCmd are the commands for single calls of named functions.
+type taskCmd struct {
+	Do     taskDoCmd     `cmd:"" help:"Call a function, print what it sends and returns, and exit with 0, 3 or 4."`
+	Submit taskSubmitCmd `cmd:"" help:"Hand over tasks that run although nobody waits, and print their IDs."`
+	Wait   taskWaitCmd   `cmd:"" help:"Wait for a task that was submitted, as \"do\" does."`
+	Status taskStatusCmd `cmd:"" help:"Show how functions and budgets stand, or one task with input and result."`
+	List   taskListCmd   `cmd:"" help:"List tasks."`
+	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: tasks that failed for good though nobody waited."`
+	Cancel taskCancelCmd `cmd:"" help:"End tasks, running ones too."`
+	Retry  taskRetryCmd  `cmd:"" help:"Run dead letters again."`
+	Pause  taskPauseCmd  `cmd:"" help:"Keep the tasks of a function from starting."`
+	Resume taskResumeCmd `cmd:"" help:"Let them start again."`
+	Limit  taskLimitCmd  `cmd:"" help:"Set the limits of a function, all at once."`
+	Budget taskBudgetCmd `cmd:"" help:"Set how much there is of something outside that functions need, such as connections."`
+	Work   taskWorkCmd   `cmd:"" help:"Be a worker that runs a command per task."`
+}
+
+type (
+	// taskFlags say how a task is run.
+	taskFlags struct {
+		Priority   string        `enum:"high,normal,low" default:"normal" help:"Order over all functions: high, normal or low."`
+		Unique     string        `placeholder:"KEY" help:"Join a task of the same function and key that has not ended, instead of making one."`
+		After      time.Duration `default:"0s" help:"Start so much later at the soonest."`
+		Attempts   int           `default:"5" help:"How often a task is tried at most."`
+		Backoff    time.Duration `default:"1s" help:"Wait before the second attempt; it doubles with each one."`
+		SoftLimit  time.Duration `default:"0s" help:"Ask an attempt to end after so long; 0s is never."`
+		HardLimit  time.Duration `default:"0s" help:"End an attempt after so long; 0s is never."`
+		Then       []string      `sep:"," placeholder:"FUNCTION" help:"Functions that follow one another, each with the result of the one before."`
+		WholeInput string        `name:"input" placeholder:"TEXT" help:"The input. Default: what standard input has."`
+	}
+	taskDoCmd struct {
+		clientFlags
+		taskFlags
+		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
+		Function string        `arg:"" help:"Its name."`
+	}
+	taskSubmitCmd struct {
+		clientFlags
+		taskFlags
+		Keep     time.Duration `default:"10m" help:"How long outcome and result can be asked for after the end."`
+		Lossy    bool          `help:"Do not wait for the coordinator's disk: its restart then loses the tasks."`
+		Lines    bool          `help:"Submit a task for each line of standard input."`
+		Function string        `arg:"" help:"Its name."`
+	}
+	taskWaitCmd struct {
+		clientFlags
+		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
+		ID       tasks.ID      `arg:"" help:"The task."`
+	}
+	taskStatusCmd struct {
+		clientFlags
+		ID tasks.ID `arg:"" optional:"" help:"The task. Default: all functions."`
+	}
+	taskListCmd struct {
+		clientFlags
+		Function string        `placeholder:"NAME" help:"Only tasks of this function."`
+		State    []tasks.State `sep:"," placeholder:"STATE" help:"Only tasks that are waiting, delayed, running, done, failed or cancelled. May be repeated."`
+		Limit    int           `default:"100" help:"How many at most."`
+	}
+	taskDeadCmd struct {
+		clientFlags
+		Function string `arg:"" optional:"" help:"Only those of this function."`
+		Limit    int    `default:"100" help:"How many of a function at most, up to 1000."`
+	}
+	taskCancelCmd struct {
+		clientFlags
+		ID []tasks.ID `arg:"" help:"The tasks."`
+	}
+	taskRetryCmd struct {
+		clientFlags
+		Function string     `placeholder:"NAME" help:"All dead letters of this function."`
+		ID       []tasks.ID `arg:"" optional:"" help:"The tasks."`
+	}
+	taskPauseCmd struct {
+		clientFlags
+		Function string `arg:"" help:"Its name."`
+	}
+	taskResumeCmd struct {
+		clientFlags
+		Function string `arg:"" help:"Its name."`
+	}
+	taskLimitCmd struct {
+		clientFlags
+		QueueHigh   int            `placeholder:"NUMBER" help:"Refuse tasks of high priority when so many of the function have not ended; 0 means no limit, here and below."`
+		QueueNormal int            `placeholder:"NUMBER" help:"The same for normal priority."`
+		QueueLow    int            `placeholder:"NUMBER" help:"The same for low priority."`
+		Concurrency int            `placeholder:"NUMBER" help:"Tasks that run at once, on all workers."`
+		Rate        float64        `placeholder:"NUMBER" help:"Starts per second."`
+		Burst       int            `placeholder:"NUMBER" help:"Starts that may come at once after a pause."`
+		Needs       map[string]int `placeholder:"BUDGET=NUMBER" help:"What each running task holds of a budget. May be repeated."`
+		Function    string         `arg:"" help:"Its name."`
+	}
+	taskBudgetCmd struct {
+		clientFlags
+		Budget string `arg:"" help:"Its name."`
+		Size   int    `arg:"" help:"How much there is."`
+	}
+)
+
+// cluster returns what the flags name.
+func (f *clientFlags) cluster() tasks.Cluster {
+	return tasks.Cluster{Address: f.Cluster, TLS: f.files(), Connect: f.Timeout, Patience: f.Timeout}
+}
+
+// client calls use with a client.
+func (f *clientFlags) client(use func(*tasks.Client) error) error {
+	if f.Timeout <= 0 {
+		return usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
+	}
+	c, err := tasks.Dial(f.cluster())
+	if err != nil {
+		return usageError{err}
+	}
+	return errors.Join(use(c), c.Close())
+}
+
+// options returns what the flags say of every task.
+func (f *taskFlags) options() []tasks.Option {
+	var priority tasks.Priority
+	_ = priority.UnmarshalText([]byte(f.Priority)) // the grammar has checked it
+	opts := []tasks.Option{priority, tasks.Unique(f.Unique), tasks.After(f.After), tasks.Attempts(f.Attempts), tasks.Backoff(f.Backoff, 0),
+		tasks.SoftLimit(f.SoftLimit), tasks.HardLimit(f.HardLimit)}
+	for _, function := range f.Then {
+		opts = append(opts, tasks.Then(function))
+	}
+	return opts
+}
+
+// maxInput is the largest input of a task, in bytes.
+const maxInput = 64 << 20
+
+func (f *taskFlags) input() ([]byte, error) {
+	if f.WholeInput != "" {
+		return []byte(f.WholeInput), nil
+	}
+	in, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("standard input: %w", err)
+	case len(in) > maxInput:
+		return nil, fmt.Errorf("standard input has more than %s; a task takes no more", size(maxInput))
+	}
+	return in, nil
+}
+
+// show prints what a task tells while somebody waits: partial results to standard output, the rest to standard error.
+func show(u tasks.Update) {
+	switch u.Kind {
+	case tasks.KindData:
+		_, _ = os.Stdout.Write(u.Payload)
+	case tasks.KindWarning:
+		fmt.Fprintf(os.Stderr, "warning: %s\n", u.Payload)
+	case tasks.KindProgress:
+		fmt.Fprintf(os.Stderr, "%d/%d\n", u.N, u.M)
+	case tasks.KindRetry:
+		fmt.Fprintf(os.Stderr, "attempt %d follows: %v: %s\n", u.N, u.Reason, firstLine(u.Payload))
+	case tasks.KindFollowed:
+		fmt.Fprintf(os.Stderr, "task %s follows\n", u.Next)
+	}
+}
+
+func firstLine(text []byte) string {
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line
+}
+
+func (f *taskDoCmd) Run(ctx context.Context) error {
+	in, err := f.input()
+	if err != nil {
+		return err
+	}
+	return f.client(func(c *tasks.Client) error {
+		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(show))...)
+		_, _ = os.Stdout.Write(out)
+		return err
+	})
+}
+
+func (f *taskWaitCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error {
+		out, err := tasks.Attach[[]byte](ctx, c, f.ID, tasks.Deadline(f.Deadline), tasks.OnUpdate(show))
+		_, _ = os.Stdout.Write(out)
+		return err
+	})
+}
+
+func (f *taskSubmitCmd) Run(ctx context.Context) error {
+	if f.Lines && (f.WholeInput != "" || f.Unique != "") {
+		return usageError{errors.New("-lines reads standard input, and makes tasks of their own: leave out -input and -unique")}
+	}
+	in, err := f.input()
+	if err != nil {
+		return err
+	}
+	opts := append(f.options(), tasks.Keep(f.Keep))
+	if f.Lossy {
+		opts = append(opts, tasks.Lossy())
+	}
+	return f.client(func(c *tasks.Client) error {
+		var ids []tasks.ID
+		var err error
+		if f.Lines {
+			lines := strings.Split(strings.TrimSuffix(string(in), "\n"), "\n")
+			ids, err = tasks.EnqueueAll(ctx, c, f.Function, lines, opts...)
+		} else {
+			ids = make([]tasks.ID, 1)
+			ids[0], err = tasks.Enqueue(ctx, c, f.Function, in, opts...)
+		}
+		return errors.Join(err, f.ids(ids))
+	})
+}
+
+// ids prints IDs, one in a line.
+func (f outputFlag) ids(ids []tasks.ID) error {
+	if ids == nil {
+		ids = []tasks.ID{}
+	}
+	return f.print(ids, func(w io.Writer) {
+		for _, id := range ids {
+			if id != 0 {
+				row(w, id)
+			}
+		}
+	})
+}
+
+func (f *taskStatusCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error {
+		if f.ID != 0 {
+			s, err := c.Inspect(ctx, f.ID)
+			if err != nil {
+				return err
+			}
+			return f.print(s, func(w io.Writer) { taskDetails(w, &s) })
+		}
+		o, err := c.Overview(ctx)
+		if err != nil {
+			return err
+		}
+		return f.print(o, func(w io.Writer) { overviewTable(w, &o) })
+	})
+}
+
+func taskDetails(w io.Writer, s *tasks.Status) {
+	row(w, "task", s.ID)
+	row(w, "function", s.Function)
+	row(w, "state", s.State)
+	row(w, "priority", s.Priority)
+	row(w, "attempts", fmt.Sprintf("%d of %d", s.Attempts, s.Most))
+	if s.M > 0 {
+		row(w, "progress", fmt.Sprintf("%d/%d", s.N, s.M))
+	}
+	for _, x := range []struct{ name, value string }{{"worker", s.Worker}, {"unique", s.Unique}, {"error", s.Error}, {"input", string(s.Input)}, {"result", string(s.Result)}} {
+		if x.value != "" {
+			row(w, x.name, fmt.Sprintf("%q", x.value))
+		}
+	}
+}
+
+func overviewTable(w io.Writer, o *tasks.Overview) {
+	row(w, "FUNCTION", "HIGH", "NORMAL", "LOW", "DELAYED", "RUNNING", "DONE", "FAILED", "CANCELLED", "DEAD", "WORKERS", "")
+	for _, f := range o.Functions {
+		paused := ""
+		if f.Paused {
+			paused = "paused"
+		}
+		row(w, f.Name, f.WaitingHigh, f.WaitingNormal, f.WaitingLow, f.Counts.Delayed, f.Counts.Running, f.Counts.Done, f.Counts.Failed, f.Counts.Cancelled, f.Dead, f.Workers, paused)
+	}
+	if len(o.Budgets) > 0 {
+		row(w)
+		row(w, "BUDGET", "SIZE", "USED", "WAITING")
+		for _, b := range o.Budgets {
+			row(w, b.Name, b.Size, b.Used, b.Waiting)
+		}
+	}
+}
+
+func taskTable(w io.Writer, all []tasks.Status) {
+	row(w, "TASK", "FUNCTION", "STATE", "PRIORITY", "ATTEMPTS", "INPUT", "WORKER", "ERROR")
+	for _, s := range all {
+		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.Most), size(s.Size), s.Worker, firstLine([]byte(s.Error)))
+	}
+}
+
+func (f *taskListCmd) Run(ctx context.Context) error {
+	if f.Limit < 1 {
+		return usageError{fmt.Errorf("-limit %d must be at least 1", f.Limit)}
+	}
+	return f.client(func(c *tasks.Client) error {
+		all := []tasks.Status{}
+		for s, err := range c.Tasks(ctx, f.Function, f.State...) {
+			if err != nil {
+				return err
+			}
+			if all = append(all, s); len(all) == f.Limit {
+				break
+			}
+		}
+		return f.print(all, func(w io.Writer) { taskTable(w, all) })
+	})
+}
+
+func (f *taskDeadCmd) Run(ctx context.Context) error {
+	if f.Limit < 1 || f.Limit > 1000 {
+		return usageError{fmt.Errorf("-limit %d must be 1 to 1000", f.Limit)}
+	}
+	return f.client(func(c *tasks.Client) error {
+		dead, err := c.Dead(ctx, f.Function, f.Limit)
+		if err != nil {
+			return err
+		}
+		return f.print(append([]tasks.Status{}, dead...), func(w io.Writer) { taskTable(w, dead) })
+	})
+}
+
+func (f *taskCancelCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error {
+		ids, err := c.Cancel(ctx, f.ID...)
+		return errors.Join(err, f.ids(ids), missing(err, "had ended, or is not known", f.ID, ids))
+	})
+}
+
+func (f *taskRetryCmd) Run(ctx context.Context) error {
+	if (f.Function == "") == (len(f.ID) == 0) {
+		return usageError{errors.New("name dead letters, or a function with -function")}
+	}
+	return f.client(func(c *tasks.Client) error {
+		if f.Function != "" {
+			ids, err := c.RetryAll(ctx, f.Function)
+			return errors.Join(err, f.ids(ids))
+		}
+		ids, err := c.Retry(ctx, f.ID...)
+		return errors.Join(err, f.ids(ids), missing(err, "is no dead letter", f.ID, ids))
+	})
+}
+
+// missing is an error when a call that went well did not do all that was asked.
+func missing(err error, why string, asked, did []tasks.ID) error {
+	if err != nil || len(did) >= len(asked) {
+		return nil
+	}
+	known := map[tasks.ID]bool{}
+	for _, id := range did {
+		known[id] = true
+	}
+	for _, id := range asked {
+		if !known[id] {
+			return fmt.Errorf("task %s: %w: it %s", id, tasks.ErrUnknown, why)
+		}
+	}
+	return nil
+}
+
+func (f *taskPauseCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error { return c.Pause(ctx, f.Function) })
+}
+
+func (f *taskResumeCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error { return c.Resume(ctx, f.Function) })
+}
+
+func (f *taskLimitCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error {
+		return c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
+			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Needs: f.Needs})
+	})
+}
+
+func (f *taskBudgetCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error { return c.SetBudget(ctx, f.Budget, f.Size) })
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// taskWorkCmd is a worker that runs a command per task.
+type taskWorkCmd struct {
+	clientFlags
+	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
+	Concurrency int           `default:"1" help:"Commands at the same time."`
+	HardLimit   time.Duration `default:"0s" help:"End a command after so long; the attempt has failed then. 0s is never."`
+	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes that mean that another attempt would fail too. May be repeated."`
+	Stream      bool          `help:"Send what the command writes as it comes, as partial results. Without it, all of it is the result."`
+	MaxTasks    int           `default:"0" help:"End after so many tasks; 0 is never."`
+	IdleExit    time.Duration `default:"0s" help:"End after so long without a task, with exit code 0; 0s is never."`
+	Drain       time.Duration `default:"30s" help:"How long running commands may go on after SIGTERM."`
+	LogLevel    string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
+	Command     []string      `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
+}
+
+func (f *taskWorkCmd) Run(ctx context.Context) error {
+	if _, err := exec.LookPath(f.Command[0]); err != nil {
+		return usageError{err}
+	}
+	cluster := f.cluster()
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
+	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	w := tasks.NewWorker(cluster)
+	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, f.Drain
+	tasks.Handle(w, f.Function, f.run, tasks.HardLimit(f.HardLimit))
+	return w.Run(ctx)
+}
+
+// killAfter is how long a command may go on after SIGTERM.
+const killAfter = 10 * time.Second
+
+// run runs the command for one task.
+func (f *taskWorkCmd) run(ctx context.Context, in []byte) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, f.Command[0], f.Command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+f.Function,
+		"LAYSHAFT_TASK_ATTEMPT="+strconv.Itoa(tasks.Attempt(ctx)), "LAYSHAFT_TASK_KEY="+tasks.IdempotencyKey(ctx))
+	cmd.Stdin = bytes.NewReader(in)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if f.Stream {
+		cmd.Stdout = sender{ctx}
+	}
+	warnings := &lines{ctx: ctx}
+	cmd.Stderr = warnings
+	err := cmd.Run()
+	warnings.flush()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case errors.Is(err, exec.ErrWaitDelay), ctx.Err() != nil, !errors.As(err, &exit):
+		return nil, fmt.Errorf("%s: %w", f.Command[0], err)
+	}
+	err = fmt.Errorf("%s: %w", f.Command[0], err)
+	if warnings.last != "" {
+		err = fmt.Errorf("%w: %s", err, warnings.last)
+	}
+	if slices.Contains(f.Fatal, exit.ExitCode()) {
+		err = tasks.Fatal(err)
+	}
+	return nil, err
+}
+
+// sender sends what is written as partial results.
+type sender struct{ ctx context.Context }
+
+func (s sender) Write(b []byte) (int, error) {
+	if err := tasks.Send(s.ctx, b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// lines sends each line that is written as a warning.
+type lines struct {
+	ctx  context.Context
+	rest []byte
+	last string
+}
+
+// maxLine is where a line without an end is cut, in bytes.
+const maxLine = 64 << 10
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		advance, line, _ := bufio.ScanLines(l.rest, false)
+		if advance == 0 && len(l.rest) > maxLine {
+			advance, line = maxLine, l.rest[:maxLine]
+		}
+		if advance == 0 {
+			return len(b), nil
+		}
+		l.warn(line)
+		l.rest = l.rest[advance:]
+	}
+}
+
+func (l *lines) flush() {
+	if len(l.rest) > 0 {
+		l.warn(l.rest)
+	}
+}
+
+func (l *lines) warn(line []byte) {
+	l.last = string(line)
+	_ = tasks.Warn(l.ctx, "%s", line) // the attempt has ended: nobody listens
+}

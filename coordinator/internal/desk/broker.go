@@ -1,0 +1,464 @@
+package desk
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// BrokerConfig says how jobs of Gearman clients are tried. The zero value is good.
+type BrokerConfig struct {
+	// Memory keeps background jobs in memory only, as gearmand does without a queue plug-in.
+	Memory bool
+	// Policy of every job. Zero fields have the core's defaults.
+	Policy queue.Policy
+	// RetryFailed tries jobs again that a worker reports as failed, as often as Policy says. Without it, as in gearmand, only jobs whose
+	// worker was lost or took too long are tried again.
+	RetryFailed bool
+}
+
+// Broker makes a desk the queue behind Gearman connections.
+type Broker struct {
+	*Desk
+	cfg BrokerConfig
+
+	// The desk's lock guards the fields below.
+	names map[string]string // of functions, so that a submit makes no new string
+	grab  queue.Grab
+	slab  []byte    // inputs of jobs that are given out
+	slow  []*Outbox // had too much waiting at the end of a batch
+	seen  uint64    // Desk.batch at the end of the last batch of packets
+}
+
+// NewBroker returns a Broker over d.
+func NewBroker(d *Desk, cfg BrokerConfig) *Broker {
+	return &Broker{Desk: d, cfg: cfg, names: map[string]string{}}
+}
+
+var _ interface {
+	gearman.Broker
+	gearman.Lagging
+} = (*Broker)(nil)
+
+// maxNames bounds what is kept of the names that peers make up.
+const maxNames = 100_000
+
+func (b *Broker) name(function []byte) string {
+	name, ok := b.names[string(function)]
+	if !ok {
+		if len(b.names) >= maxNames {
+			clear(b.names)
+		}
+		name = string(function)
+		b.names[name] = name
+	}
+	return name
+}
+
+// jobs is one connection.
+type jobs struct {
+	b         *Broker
+	peer      gearman.Peer
+	id        queue.Peer
+	functions []string
+	assigned  Note   // answer to Grab
+	asking    bool   // Sleep runs: a Wake is its answer
+	awake     bool   // that answer
+	held      []Note // wait for a commit, as all that is told after them
+	commit    uint64 // that a submit waits for
+	listed    bool   // is told of the next commit
+}
+
+// Attach registers a connection.
+func (b *Broker) Attach(p gearman.Peer) gearman.Session {
+	b.lastPeer++
+	s := &jobs{b: b, peer: p, id: b.lastPeer}
+	b.peers[s.id] = s
+	return s
+}
+
+// name is that of the connection, for people.
+func (s *jobs) name() string {
+	if c, ok := s.peer.(interface{ Name() string }); ok {
+		return c.Name()
+	}
+	return "gearman-" + strconv.FormatUint(uint64(s.id), 10)
+}
+
+// Close ends the session.
+func (s *jobs) Close() {
+	s.b.step(&queue.Gone{Peer: s.id}, nil)
+	delete(s.b.peers, s.id)
+	s.held, s.peer = nil, nil
+}
+
+// uniqueKey returns the core's key. A payload that is the key differs from all that clients can send: those have no NUL.
+func uniqueKey(unique, data []byte) queue.Key {
+	if string(unique) != "-" {
+		return queue.KeyOf(unique)
+	}
+	if len(data) == 0 {
+		return queue.Key{}
+	}
+	return queue.KeyOf(append([]byte{0}, data...))
+}
+
+var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: queue.Normal, gearman.Low: queue.Low}
+
+// Submit queues a job.
+func (s *jobs) Submit(sub gearman.Submission) (id, commit uint64, err error) {
+	b := s.b
+	function := b.name(sub.Function)
+	if err := b.admit(function, len(sub.Data)); err != nil {
+		return 0, 0, err
+	}
+	b.submit = queue.Submit{Function: function, Unique: uniqueKey(sub.Unique, sub.Data), Priority: priorityOf[sub.Priority],
+		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.cfg.Dir != ""}
+	if !sub.Background {
+		b.submit.Peer = s.id
+	}
+	if sub.After > 0 {
+		b.submit.Due = time.Unix(sub.After, 0)
+	}
+	bits := byte(finalBit)
+	if b.cfg.RetryFailed {
+		bits = 0
+	}
+	b.body = appendInput(b.body[:0], bits, sub.Unique, sub.Reducer, sub.Data)
+	n := b.step(&b.submit, b.body)
+	b.shrink()
+	switch {
+	case n.Op == queue.Accepted:
+		if n.Commit > 0 {
+			s.commit = n.Commit
+			s.settle()
+		}
+		return uint64(n.Task), n.Commit, nil
+	case n.What == queue.QueueFull:
+		return 0, 0, gearman.ErrQueueFull
+	}
+	return 0, 0, refusal(&n, b.submit.Function)
+}
+
+// settle lets go what is durable, and sees to it that it is called again when more is.
+func (s *jobs) settle() {
+	b := s.b
+	for !s.listed {
+		durable := b.commits.durable.Load()
+		if s.commit > 0 {
+			s.peer.Committed(durable)
+		}
+		if s.commit <= durable {
+			s.commit = 0
+		}
+		n := 0
+		for ; n < len(s.held) && s.held[n].Commit <= durable; n++ {
+			s.tell(&s.held[n])
+		}
+		s.held = slices.Delete(s.held, 0, n)
+		next := s.commit
+		if len(s.held) > 0 {
+			next = max(next, s.held[0].Commit)
+		}
+		if next == 0 {
+			return
+		}
+		s.listed = b.commits.later(next, func() { b.released(s) })
+	}
+}
+
+// released is called by a commit.
+func (b *Broker) released(s *jobs) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.listed = false; s.peer != nil {
+		s.settle()
+	}
+}
+
+// hear takes a note in.
+func (s *jobs) hear(n *Note) {
+	switch {
+	case n.Op == queue.Assign:
+		s.assigned = *n
+	case n.Op == queue.Wake && s.asking:
+		s.awake = true
+	case n.Op != queue.Wake && n.Op != queue.Tell: // this protocol has no word for it
+	case len(s.held) > 0 || n.Commit > s.b.commits.durable.Load():
+		n.Body = s.b.lasting(n.Body)
+		s.held = append(s.held, *n)
+		s.settle()
+	default:
+		s.tell(n)
+	}
+}
+
+// tell passes a note on.
+func (s *jobs) tell(n *Note) {
+	if n.Op == queue.Wake {
+		s.peer.Wake()
+		return
+	}
+	u := gearman.Update{ID: uint64(n.Task), Data: n.Body, Keep: !s.b.passing}
+	switch n.What {
+	case queue.Data:
+		u.Kind = gearman.WorkData
+	case queue.Warning:
+		u.Kind = gearman.WorkWarning
+	case queue.Progress:
+		u.Kind, u.Data, u.Denominator = gearman.WorkStatus, strconv.AppendUint(nil, n.N, 10), strconv.AppendUint(nil, n.M, 10)
+	case queue.Done:
+		u.Kind = gearman.WorkComplete
+	case queue.Retrying:
+		if !s.b.cfg.RetryFailed { // gearmand says nothing of it
+			return
+		}
+		u.Kind, u.Data = gearman.WorkWarning, []byte("The job has failed and will be tried again")
+	case queue.Failed, queue.Cancelled:
+		u.Kind = gearman.WorkFail
+		if len(n.Body) > 0 {
+			u.Kind = gearman.WorkException
+		}
+	default:
+		return
+	}
+	s.peer.Update(u)
+	if r, ok := s.peer.(roomer); ok && !s.b.serving && len(n.Body) > 0 {
+		s.b.roomers = append(s.b.roomers, r)
+	}
+}
+
+// roomer is a connection that may have too much to send.
+type roomer interface {
+	// WaitRoom blocks while it has.
+	WaitRoom()
+}
+
+// Lock begins a batch of packets.
+func (b *Broker) Lock() {
+	b.Desk.Lock()
+	b.serving = true
+}
+
+// Unlock ends a batch. It blocks also while the disk is too far behind.
+func (b *Broker) Unlock() {
+	if b.UnlockNow() {
+		b.CatchUp()
+	}
+}
+
+// UnlockNow is Unlock without the wait. It tells whether one is due.
+func (b *Broker) UnlockNow() (behind bool) {
+	b.serving = false
+	behind = b.batch != b.seen && b.Behind(b.store.Room(0))
+	b.seen = b.batch
+	for _, o := range b.full {
+		if !slices.Contains(b.slow, o) {
+			b.slow = append(b.slow, o)
+		}
+	}
+	b.full = nil
+	b.slow = slices.DeleteFunc(b.slow, func(o *Outbox) bool { return o.hasRoom(b.Desk.cfg.Pending) })
+	behind = behind || len(b.slow) > 0
+	b.Desk.Unlock()
+	return behind
+}
+
+// CatchUp waits until the disk, and those who were sent too much, have caught up.
+func (b *Broker) CatchUp() {
+	b.mu.Lock()
+	slow := slices.Clone(b.slow)
+	b.mu.Unlock()
+	for _, o := range slow {
+		o.waitRoom(b.Desk.cfg.Pending, b.Desk.cfg.Stall)
+	}
+	for b.Behind(b.store.Room(0)) && b.commits.failure() == nil {
+		next := b.commits.next()
+		if !b.Behind(b.store.Room(0)) {
+			return
+		}
+		<-next
+	}
+}
+
+// CanDo makes the session a worker of function.
+func (s *jobs) CanDo(function []byte, timeout time.Duration) {
+	name := s.b.name(function)
+	s.b.step(&queue.CanDo{Peer: s.id, Function: name, Timeout: timeout}, nil)
+	if !slices.Contains(s.functions, name) {
+		s.functions = append(s.functions, name)
+	}
+}
+
+// CantDo takes CanDo back.
+func (s *jobs) CantDo(function []byte) {
+	if len(function) == 0 { // which the core takes for all
+		return
+	}
+	s.b.step(&queue.CantDo{Peer: s.id, Function: string(function)}, nil)
+	s.functions = slices.DeleteFunc(s.functions, func(f string) bool { return f == string(function) })
+}
+
+// ResetAbilities takes all CanDo back.
+func (s *jobs) ResetAbilities() {
+	s.b.step(&queue.CantDo{Peer: s.id}, nil)
+	s.functions = nil
+}
+
+// Functions calls yield for each function the session can do.
+func (s *jobs) Functions(yield func(string)) {
+	for _, f := range s.functions {
+		yield(f)
+	}
+}
+
+// Grab takes the next job.
+func (s *jobs) Grab() (gearman.Job, bool) {
+	b := s.b
+	b.grab = queue.Grab{Peer: s.id}
+	for {
+		if b.step(&b.grab, nil).Op == queue.NoTask || b.broken != nil {
+			return gearman.Job{}, false
+		}
+		id := s.assigned.Task
+		in, err := b.input(id)
+		if err == nil {
+			return gearman.Job{ID: uint64(id), Function: s.assigned.Function, Unique: in.Unique, Reducer: in.Reducer, Data: in.Data}, true
+		}
+		b.Desk.cfg.Log.Error("task failed: its input cannot be read", "task", uint64(id), "err", err)
+		b.reported(s.id, id, queue.Fatal, 0, 0, []byte(err.Error()))
+	}
+}
+
+// slabSize is how much is allocated at once for inputs that are given out.
+const slabSize = 32 << 10
+
+// input is Desk.Input with fewer allocations.
+func (b *Broker) input(id queue.ID) (Input, error) {
+	if cap(b.slab)-len(b.slab) < 1<<10 {
+		b.slab = make([]byte, 0, slabSize)
+	}
+	start := len(b.slab)
+	all, err := b.store.Get(b.slab[start:start], 0, uint64(id))
+	if err != nil {
+		return Input{}, err
+	}
+	if len(all) <= cap(b.slab)-start {
+		b.slab = b.slab[:start+len(all)]
+	}
+	return decodeInput(all[:len(all):len(all)])
+}
+
+// Sleep returns true if a job is there for the session.
+func (s *jobs) Sleep() bool {
+	s.asking, s.awake = true, false
+	s.b.step(&queue.Sleep{Peer: s.id}, nil)
+	s.asking = false
+	return s.awake
+}
+
+// Work passes on what a worker says.
+func (s *jobs) Work(u gearman.Update) error {
+	b := s.b
+	what, data, n, m := queue.Data, u.Data, uint64(0), uint64(0)
+	switch u.Kind {
+	case gearman.WorkWarning:
+		what = queue.Warning
+	case gearman.WorkStatus:
+		what, data = queue.Progress, nil
+		n, m = number(u.Data), number(u.Denominator)
+	case gearman.WorkComplete:
+		what = queue.Done
+	case gearman.WorkFail, gearman.WorkException: // with its text an exception is the end in this protocol
+		what = queue.Failed
+	}
+	b.passing = !u.Keep
+	answer := b.reported(s.id, queue.ID(u.ID), what, n, m, data)
+	b.passing = false
+	if answer.Op == queue.Unknown {
+		return gearman.ErrNoJob
+	}
+	return nil
+}
+
+// number reads the digits of a status; what is none counts as 0.
+func number(text []byte) uint64 {
+	n, _ := strconv.ParseUint(string(text), 10, 32)
+	return n
+}
+
+// Status of a task that has ended is that of one that is not known, as this protocol has it.
+func (b *Broker) Status(id uint64) gearman.JobStatus { return jobStatus(b.core.Status(queue.ID(id))) }
+
+// StatusUnique finds a job by its unique key.
+func (b *Broker) StatusUnique(unique []byte) gearman.JobStatus {
+	return jobStatus(b.core.StatusUnique("", queue.KeyOf(unique)))
+}
+
+func jobStatus(t queue.Info, ok bool) gearman.JobStatus {
+	if !ok || t.State > queue.Running {
+		return gearman.JobStatus{}
+	}
+	return gearman.JobStatus{Known: true, Running: t.State == queue.Running, Numerator: uint32(t.N), Denominator: uint32(t.M), Waiting: t.Waiters}
+}
+
+// Cancel ends a job.
+func (b *Broker) Cancel(id uint64) error {
+	if b.step(&queue.Cancel{Task: queue.ID(id)}, nil).Op != queue.Accepted {
+		return gearman.ErrNoJob
+	}
+	return nil
+}
+
+// Functions calls yield for every function.
+func (b *Broker) Functions(yield func(gearman.FunctionStatus)) {
+	for _, f := range b.core.Functions() {
+		yield(gearman.FunctionStatus{Name: f.Name, Running: f.Counts.In[queue.Running], Workers: f.Workers, Queued: [3]int{
+			gearman.High: f.Queued[queue.High], gearman.Normal: f.Queued[queue.Normal] + f.Counts.In[queue.Delayed], gearman.Low: f.Queued[queue.Low]}})
+	}
+}
+
+// Jobs lists some jobs.
+func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uint64) {
+	return uint64(b.core.Tasks(int(from), n, func(t queue.Info) {
+		if t.State <= queue.Running {
+			in, _ := b.input(t.ID)
+			yield(gearman.JobInfo{ID: uint64(t.ID), Unique: in.Unique, Retries: max(0, t.Tries-1), Stored: t.Background})
+		}
+	}))
+}
+
+// CreateFunction makes a function known.
+func (b *Broker) CreateFunction(name string) {
+	if _, ok := b.core.Function(name); !ok {
+		b.step(&queue.SetFunction{Function: strings.Clone(name)}, nil)
+	}
+}
+
+// DropFunction forgets a function.
+func (b *Broker) DropFunction(name string) error {
+	if _, ok := b.core.Function(name); !ok {
+		return gearman.ErrNoFunction
+	}
+	if b.step(&queue.DropFunction{Function: name}, nil).Op == queue.Rejected {
+		return gearman.ErrBusy
+	}
+	delete(b.names, name)
+	return nil
+}
+
+// Limit bounds the queue of a function.
+func (b *Broker) Limit(name string, jobs [3]int) {
+	f, ok := b.core.Function(name)
+	if !ok {
+		return
+	}
+	for p, n := range jobs {
+		f.Limits.Queue[priorityOf[p]] = n
+	}
+	b.step(&queue.SetFunction{Function: f.Name, Limits: f.Limits}, nil)
+}

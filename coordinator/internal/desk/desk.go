@@ -1,0 +1,357 @@
+// Package desk is the shell around the queue of tasks: it gives the core of package queue its events and the time, keeps payloads and records
+// in package bodies, and brings what the core wishes to clients and workers. It knows neither gRPC nor sockets: a Session is one connection of
+// those who use it, and Broker makes it a queue for package gearman. So a worker of either kind serves the tasks of clients of either kind.
+//
+// One lock encloses the core, and is taken for a whole batch of calls. What a Step says to somebody waits, in the order in which it was said,
+// until the records of that Step are durable.
+package desk
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// Config says what a desk is. The zero value is one in memory.
+type Config struct {
+	// Dir is where tasks are remembered; it is made when missing. Empty means memory only: nothing survives the process.
+	Dir string
+	// Memory is how many bytes of payloads are kept in memory, about. Zero means 32 MiB; without Dir it is the limit, and zero means 1 GiB.
+	Memory int64
+	// NoSync leaves it to the operating system when to write.
+	NoSync bool
+	// Reserve is how many bytes of the disk stay free; see state.Options.
+	Reserve int64
+	// Queue are the knobs of the core.
+	Queue queue.Config
+	// MaxBody is the largest input or result, in bytes. Zero means 64 MiB.
+	MaxBody int
+	// Pending is how many bytes may wait for one session before those who produce them are held up. Zero means 4 MiB.
+	Pending int
+	// Stall is how long a session may take nothing of what waits for it, while others are held up, before it is ended. Zero means 30 s.
+	Stall time.Duration
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+}
+
+var (
+	// ErrFull means that a queue, memory or the disk is full. Trying later may help.
+	ErrFull = errors.New("no room for the task")
+	// ErrInvalid means that a field is out of bounds.
+	ErrInvalid = errors.New("invalid task")
+	// ErrUnknown means that there is no such task, or no more.
+	ErrUnknown = errors.New("unknown task")
+	// ErrBusy means that a function has workers or tasks.
+	ErrBusy = errors.New("function has workers or tasks")
+	// ErrStalled ends a session that takes nothing.
+	ErrStalled = errors.New("nothing was taken for too long")
+)
+
+// Desk is the shell. Its methods that say so want to be called between Lock and Unlock.
+type Desk struct {
+	cfg     Config
+	store   *bodies.Store
+	commits commits
+	sooner  chan struct{} // Run must wake up sooner
+	gathers chan struct{} // there is something in gathering
+
+	// mu guards the fields below, with Lock and Unlock.
+	mu        sync.Mutex
+	core      *queue.Queue
+	now       time.Time // of the batch
+	armed     time.Time // when Run wakes up
+	peers     map[queue.Peer]peer
+	lastPeer  queue.Peer
+	batch     uint64              // number of the last that was written
+	full      []*Outbox           // were filled up by this batch
+	roomers   []roomer            // connections that this batch had something for
+	serving   bool                // the batch is that of a Gearman connection, which looks after others of its kind itself
+	passing   bool                // the payload of the event changes after it
+	gathering []gathering         // to be done by Run
+	groups    map[queue.ID]*group // that are not over
+	ended     endedGroups
+	followers []follower               // of groups, for those who wait
+	grants    map[uint64]chan struct{} // of Acquire
+	lastRef   uint64
+	broken    error // of the store; nothing is right after it
+
+	submit queue.Submit // used again and again
+	report queue.Report
+	body   []byte
+	key    []byte
+	note   Note // that is being told
+}
+
+// peer is who hears notes. hear is called with the lock held, and keeps no pointer.
+type peer interface {
+	hear(n *Note)
+}
+
+// Open opens a desk. It starts little; Run does the work. Close it after Run.
+func Open(cfg Config) (*Desk, error) {
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 64 << 20
+	}
+	if cfg.Pending == 0 {
+		cfg.Pending = 4 << 20
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{},
+		grants: map[uint64]chan struct{}{}, sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
+	var err error
+	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log, Committed: d.committed})
+	if err != nil {
+		return nil, fmt.Errorf("tasks: %w", err)
+	}
+	if err := d.restore(); err != nil {
+		return nil, errors.Join(fmt.Errorf("tasks: %w", err), d.store.Close())
+	}
+	return d, nil
+}
+
+// restore takes up where an earlier life ended.
+func (d *Desk) restore() error {
+	if d.cfg.Dir == "" { // IDs must not be those of an earlier life: it begins somewhere among 137,000 million
+		var b [8]byte
+		_, _ = crand.Read(b[3:])
+		b[3] &= 0x1f
+		return d.core.Restore([]byte{'n'}, b[:])
+	}
+	err := d.store.Restore(func(key, value []byte) error {
+		if len(key) == 9 && key[0] == 'g' {
+			d.groups[queue.ID(binary.BigEndian.Uint64(key[1:]))] = &group{}
+		}
+		return d.core.Restore(key, value)
+	})
+	if err == nil {
+		d.Lock()
+		d.step(queue.Restarted{}, nil)
+		d.Unlock()
+	}
+	return err
+}
+
+// Run works until ctx ends, and returns nil then, or what broke the store: nothing can be durable any more after that. It must run while
+// the desk is used.
+func (d *Desk) Run(ctx context.Context) error {
+	family, within := errgroup.WithContext(ctx)
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	written := make(chan error, 1)
+	go func() {
+		err := d.store.Run(writing)
+		if err != nil {
+			d.fail(err)
+		}
+		written <- err
+	}()
+	family.Go(func() error { return d.tick(within) })
+	family.Go(func() error { return d.gatherAll(within) })
+	failed := error(nil)
+	select {
+	case <-ctx.Done():
+		stopWriting()
+		failed = <-written
+	case failed = <-written:
+		stopWriting()
+	case <-within.Done():
+		stopWriting()
+		<-written
+	}
+	if failed != nil {
+		d.fail(failed)
+	}
+	if err := family.Wait(); failed == nil && ctx.Err() == nil {
+		failed = err
+	}
+	return failed
+}
+
+// Close closes the store, after Run.
+func (d *Desk) Close() error { return d.store.Close() }
+
+// tick gives the core the time when it asks for it.
+func (d *Desk) tick(ctx context.Context) error {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-d.sooner:
+		case <-t.C:
+		}
+		d.Lock()
+		d.step(queue.Tick{}, nil)
+		d.armed = d.core.Next()
+		wait, broken := time.Hour, d.broken
+		if !d.armed.IsZero() {
+			wait = time.Until(d.armed)
+		}
+		d.full, d.roomers = nil, nil
+		d.mu.Unlock()
+		if broken != nil {
+			return broken
+		}
+		t.Reset(wait)
+	}
+}
+
+// fail notes that nothing is right any more. Sessions end.
+func (d *Desk) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.breakDown(err)
+}
+
+// breakDown is fail with the lock held.
+func (d *Desk) breakDown(err error) {
+	if d.broken != nil {
+		return
+	}
+	d.broken = err
+	d.cfg.Log.Error("tasks are not remembered any more", "err", err)
+	for _, p := range d.peers {
+		if s, ok := p.(*Session); ok {
+			s.end(err)
+		}
+	}
+	d.commits.fail(err)
+	d.wake()
+}
+
+func (d *Desk) wake() {
+	select {
+	case d.sooner <- struct{}{}:
+	default:
+	}
+}
+
+// Lock begins a batch of calls.
+func (d *Desk) Lock() {
+	d.mu.Lock()
+	d.now = time.Now()
+}
+
+// Unlock ends a batch of calls. It blocks while sessions that the batch had something for have too much waiting: so who produces faster than
+// others read is slowed down.
+func (d *Desk) Unlock() {
+	if next := d.core.Next(); !next.IsZero() && (d.armed.IsZero() || next.Before(d.armed)) {
+		d.armed = next
+		d.wake()
+	}
+	full, roomers := d.full, d.roomers
+	d.full, d.roomers = nil, nil
+	d.mu.Unlock()
+	for _, o := range full {
+		o.waitRoom(d.cfg.Pending, d.cfg.Stall)
+	}
+	for _, r := range roomers {
+		r.WaitRoom()
+	}
+}
+
+// step gives the core an event with its payload, which never changes, keeps what is to be kept, tells everybody what concerns them, and returns
+// the command that answers the event.
+func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
+	cmds := d.core.Step(d.now, ev)
+	for i := range cmds {
+		d.keep(&cmds[i], payload)
+	}
+	commit := uint64(0)
+	if n := d.store.Commit(); n != 0 {
+		d.batch, commit = n, n
+	}
+	for i := range cmds {
+		c, n := &cmds[i], &d.note
+		*n = Note{Op: c.Op, What: c.What, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Commit: commit}
+		if c.From == queue.OfEvent {
+			n.Body = payload
+		}
+		switch c.Op {
+		case queue.Rejected, queue.Unknown, queue.NoTask:
+			answer = *n
+		case queue.Accepted:
+			answer = *n
+			d.tell(c.Peer, n)
+		case queue.Assign, queue.Wake, queue.Stop:
+			if _, next := ev.(*queue.Report); next {
+				n.Commit = 0 // a worker's next task has nothing to do with what the last one wrote
+			}
+			d.tell(c.Peer, n)
+		case queue.Tell:
+			n.Kept = c.From == queue.OfResult
+			if c.What == queue.Failed && c.From == queue.None {
+				n.Kept, n.M = true, uint64(d.why(ev, c.Task))
+			}
+			d.tell(c.Peer, n)
+		case queue.Gather:
+			d.gathering = append(d.gathering, gathering{c.Task, c.Tasks, c.M == 1})
+			select {
+			case d.gathers <- struct{}{}:
+			default:
+			}
+		case queue.GroupEnded:
+			d.groupEnded(n)
+		case queue.Granted:
+			if granted := d.grants[c.Ref]; granted != nil {
+				close(granted)
+				delete(d.grants, c.Ref)
+			}
+		}
+	}
+	for len(d.followers) > 0 {
+		f := d.followers[0]
+		d.followers = d.followers[1:]
+		d.step(&queue.Attach{Peer: f.peer, Task: f.task, Ref: NoRef}, nil)
+	}
+	return answer
+}
+
+// lasting returns a payload that never changes.
+func (d *Desk) lasting(b []byte) []byte {
+	if d.passing && len(b) > 0 {
+		return slices.Clone(b)
+	}
+	return b
+}
+
+// NoRef is the Ref of answers to what nobody asked.
+const NoRef = math.MaxUint64
+
+func (d *Desk) tell(to queue.Peer, n *Note) {
+	if p := d.peers[to]; p != nil {
+		p.hear(n)
+	}
+}
+
+// why returns why the last try of a task ended that failed without a word: Lost, TimedOut, or Failed.
+func (d *Desk) why(ev queue.Event, id queue.ID) queue.What {
+	switch e := ev.(type) {
+	case *queue.Gone:
+		return queue.Lost
+	case *queue.Report:
+		if e.Task == id {
+			return queue.Failed
+		}
+	case *queue.Attach:
+		return queue.Failed
+	}
+	return queue.TimedOut
+}

@@ -1,0 +1,536 @@
+package desk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// open opens a desk and runs it until the test ends, or until shut is called with it.
+func open(t testing.TB, cfg Config) *Desk {
+	t.Helper()
+	d, _ := openAndShut(t, cfg)
+	return d
+}
+
+func openAndShut(t testing.TB, cfg Config) (d *Desk, shut func()) {
+	t.Helper()
+	if cfg.Dir != "" {
+		cfg.Reserve = -1
+	}
+	d, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	over := false
+	shut = func() {
+		if over {
+			return
+		}
+		over = true
+		cancel()
+		if err := errors.Join(<-ended, d.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(shut)
+	return d, shut
+}
+
+// conn is a session that is told things.
+type conn struct {
+	*Session
+	t       testing.TB
+	d       *Desk
+	waiting []Note // taken, not looked at
+}
+
+func join(t testing.TB, d *Desk, name string) *conn {
+	d.Lock()
+	defer d.Unlock()
+	return &conn{Session: d.Join(name), t: t, d: d}
+}
+
+// hear waits for the next note.
+func (c *conn) hear() Note {
+	c.t.Helper()
+	for {
+		if len(c.waiting) > 0 {
+			n := c.waiting[0]
+			c.waiting = c.waiting[1:]
+			return n
+		}
+		var err error
+		if c.waiting, err = c.Take(nil, 1); err != nil {
+			c.t.Fatal(err)
+		}
+		if len(c.waiting) > 0 {
+			c.Taken()
+			continue
+		}
+		select {
+		case <-c.Wake():
+		case <-time.After(time.Minute):
+			c.t.Fatal("nothing came")
+		}
+	}
+}
+
+// words says what a note says.
+func (c *conn) words(n Note) string {
+	body := string(n.Body)
+	if n.Kept {
+		b, _ := c.d.Result(n.Task)
+		body = string(b)
+	}
+	switch {
+	case n.Signal == Ack:
+		return fmt.Sprintf("ack %d", n.N)
+	case n.Signal == Hold:
+		return "hold"
+	case n.Signal == GoOn:
+		return "go on"
+	case n.Op == queue.Accepted:
+		return "accepted"
+	case n.Op == queue.Assign:
+		in, err := c.d.Input(n.Task)
+		if err != nil {
+			c.t.Error(err)
+		}
+		return fmt.Sprintf("%s#%d(%s)", n.Function, n.N, in.Data)
+	case n.Op == queue.Stop:
+		return fmt.Sprintf("stop #%d", n.N)
+	}
+	names := map[queue.What]string{queue.Data: "data", queue.Warning: "warning", queue.Progress: "progress", queue.Done: "done", queue.Failed: "failed",
+		queue.Cancelled: "cancelled", queue.Retrying: "retrying", queue.Followed: "followed"}
+	return strings.TrimSpace(names[n.What] + " " + body)
+}
+
+// expect waits for notes and compares them.
+func (c *conn) expect(want ...string) (last Note) {
+	c.t.Helper()
+	for _, w := range want {
+		last = c.hear()
+		if got := c.words(last); got != w {
+			c.t.Fatalf("told %q, want %q", got, w)
+		}
+	}
+	return last
+}
+
+func (c *conn) submit(x Submission) queue.ID {
+	c.t.Helper()
+	c.d.Lock()
+	defer c.d.Unlock()
+	n, err := c.d.Submit(c.Session, &x)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n.Task
+}
+
+func (c *conn) work(slots int, functions ...string) {
+	c.d.Lock()
+	defer c.d.Unlock()
+	for _, f := range functions {
+		c.CanDo(f, 0)
+	}
+	c.Slots(slots, 0)
+}
+
+func (c *conn) say(n Note, what queue.What, body string) {
+	c.d.Lock()
+	defer c.d.Unlock()
+	c.Report(n.Task, int64(n.N), what, 0, 0, []byte(body))
+}
+
+func (c *conn) leave() {
+	c.d.Lock()
+	defer c.d.Unlock()
+	c.Leave()
+}
+
+// bubble runs a test in memory, with time that only passes when all wait.
+func bubble(t *testing.T, cfg Config, test func(t *testing.T, d *Desk)) {
+	synctest.Test(t, func(t *testing.T) {
+		d, shut := openAndShut(t, cfg)
+		test(t, d)
+		d.Lock()
+		for _, bad := range d.Audit() {
+			t.Error(bad)
+		}
+		d.Unlock()
+		shut()
+	})
+}
+
+func TestLifeOfATask(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		worker.work(1, "f")
+		client.submit(Submission{Function: "f", Input: []byte("in"), Policy: queue.Policy{Attempts: 2, Keep: time.Minute}})
+		first := worker.expect("f#1(in)")
+		worker.say(first, queue.Data, "chunk")
+		worker.say(first, queue.Warning, "careful")
+		worker.say(first, queue.Failed, "broke")
+		client.expect("accepted", "data chunk", "warning careful", "retrying broke")
+		worker.expect("ack 1")
+		second := worker.expect("f#2(in)")
+		if !second.Limits.Last {
+			t.Error("the last try does not know that it is")
+		}
+		worker.say(second, queue.Done, "out")
+		client.expect("done out")
+
+		late := join(t, d, "late")
+		d.Lock()
+		_, err := late.Attach(1, second.Task, "", "")
+		d.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		late.expect("accepted", "done out")
+		time.Sleep(2 * time.Minute)
+		d.Lock()
+		_, err = late.Attach(1, second.Task, "", "")
+		d.Unlock()
+		if !errors.Is(err, ErrUnknown) {
+			t.Errorf("attached to a task that was not kept any longer: %v", err)
+		}
+	})
+}
+
+// TestLateReports has a try end after its task was given to the same worker again: it counts for nothing, and its slot is free in the end.
+func TestLateReports(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		worker.work(2, "f")
+		client.submit(Submission{Function: "f", Policy: queue.Policy{Hard: time.Second}})
+		client.expect("accepted")
+		first := worker.expect("f#1()")
+		time.Sleep(1500 * time.Millisecond)
+		worker.expect("stop #1")
+		second := worker.expect("f#2()")
+		worker.say(first, queue.Done, "stale")
+		worker.say(second, queue.Done, "fresh")
+		client.expect("retrying", "done fresh")
+		for range 2 { // both slots are free again
+			client.submit(Submission{Function: "f"})
+		}
+		worker.expect("ack 1", "ack 2", "f#1()", "f#1()")
+	})
+}
+
+func TestLostWorkerAndCancel(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		client, a, b := join(t, d, "client"), join(t, d, "a"), join(t, d, "b")
+		a.work(1, "f")
+		id := client.submit(Submission{Function: "f", Input: []byte("x")})
+		client.expect("accepted")
+		a.expect("f#1(x)")
+		a.leave()
+		b.work(1, "f")
+		n := b.expect("f#2(x)")
+		d.Lock()
+		ok := d.Cancel(id)
+		d.Unlock()
+		if !ok {
+			t.Error("not cancelled")
+		}
+		client.expect("retrying", "cancelled")
+		b.expect("stop #2")
+		b.say(n, queue.Done, "too late")
+		b.expect("ack 2")
+		if _, ok := d.Status(id); ok {
+			t.Error("a cancelled task that nobody asked to keep is there")
+		}
+	})
+}
+
+func TestChainsAndGroups(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		worker.work(10, "a", "b", "sum")
+		client.submit(Submission{Function: "a", Input: []byte("1"), Then: []queue.Next{{Function: "b"}}})
+		worker.say(worker.expect("a#1(1)"), queue.Done, "2")
+		worker.expect("ack 1")
+		worker.say(worker.expect("b#1(2)"), queue.Done, "3")
+		client.expect("accepted", "followed", "done 3")
+		worker.expect("ack 1")
+
+		d.Lock()
+		g, err := d.OpenGroup([]queue.Next{{Function: "sum"}}, false, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range []string{"x", "y"} {
+			if _, err := d.Submit(nil, &Submission{Function: "a", Input: []byte(in), Group: g.Task}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := client.Attach(NoRef, g.Task, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		d.CloseGroup(g.Task)
+		d.Unlock()
+		x, y := worker.expect("a#1(x)"), worker.expect("a#1(y)")
+		worker.say(y, queue.Done, "Y")
+		worker.say(x, queue.Done, "X")
+		worker.expect("ack 1", "ack 1")
+		sum := worker.hear()
+		in, err := d.Input(sum.Task)
+		if err != nil || !in.Gathered || string(in.Data) != "\n\x05\x08\x01\x12\x01X\n\x05\x08\x01\x12\x01Y" {
+			t.Errorf("gathered %q, %v, %v", in.Data, in.Gathered, err)
+		}
+		worker.say(sum, queue.Done, "XY")
+		client.expect("followed", "accepted", "done XY")
+		worker.expect("ack 1")
+
+		d.Lock()
+		_, err = client.Attach(NoRef, g.Task, "", "") // is over, and what followed is forgotten
+		d.Unlock()
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSlowReader has a worker send 64 MiB of chunks to a client that does not read for a while: they do not pile up, other tasks go on meanwhile,
+// and all arrive in order.
+func TestSlowReader(t *testing.T) {
+	const chunk, chunks, pending = 64 << 10, 1024, 1 << 20
+	bubble(t, Config{Pending: pending}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		worker.work(2, "f")
+		client.submit(Submission{Function: "f"})
+		client.expect("accepted")
+		n := worker.expect("f#1()")
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for i := range chunks {
+				body := bytes.Repeat([]byte{byte(i)}, chunk)
+				d.Lock()
+				worker.Report(n.Task, 1, queue.Data, 0, 0, body)
+				d.Unlock()
+			}
+		}()
+		synctest.Wait()
+		client.Outbox.mu.Lock()
+		waiting := client.bytes
+		client.Outbox.mu.Unlock()
+		if waiting > pending+2*chunk {
+			t.Errorf("%d bytes wait for a client that does not read", waiting)
+		}
+		worker.expect("hold")
+		for i := range chunks {
+			if got := client.hear(); got.Body[0] != byte(i) {
+				t.Fatalf("chunk %d is %d", i, got.Body[0])
+			}
+		}
+		<-sent
+		worker.expect("go on")
+	})
+}
+
+// TestStalledReader ends a session that reads nothing at all, so that its worker goes on.
+func TestStalledReader(t *testing.T) {
+	bubble(t, Config{Pending: 1 << 20}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		worker.work(1, "f")
+		client.submit(Submission{Function: "f"})
+		n := worker.expect("f#1()")
+		begin := time.Now()
+		for range 100 {
+			worker.say(n, queue.Data, strings.Repeat("x", 64<<10))
+		}
+		if took := time.Since(begin); took > 40*time.Second {
+			t.Errorf("the worker was held up for %v", took)
+		}
+		if _, err := client.Take(nil, 1); !errors.Is(err, ErrStalled) {
+			t.Errorf("the session ended with %v", err)
+		}
+		client.leave()
+	})
+}
+
+// recorder is a Gearman connection.
+type recorder struct {
+	told []string
+	woke int
+}
+
+func (r *recorder) Wake() { r.woke++ }
+func (r *recorder) Update(u gearman.Update) {
+	r.told = append(r.told, fmt.Sprintf("%v %s", u.Kind, u.Data))
+}
+func (r *recorder) Committed(uint64) {}
+
+// TestGearmanMeetsSessions has workers of each kind serve clients of the other.
+func TestGearmanMeetsSessions(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		b := NewBroker(d, BrokerConfig{})
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		r := &recorder{}
+		b.Lock()
+		old := b.Attach(r)
+		old.CanDo([]byte("php"), 0)
+		old.Sleep()
+		b.Unlock()
+		client.submit(Submission{Function: "php", Input: []byte("in"), Unique: "u", Policy: queue.Policy{Attempts: 2}})
+		b.Lock()
+		j, ok := old.Grab()
+		if !ok || r.woke != 1 || j.Unique != "u" || string(j.Data) != "in" {
+			t.Errorf("grabbed %+v, %v, woken %d times", j, ok, r.woke)
+		}
+		data := []byte("half")
+		_ = old.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkData, Data: data})
+		copy(data, "XXXX") // it was the connection's buffer
+		_ = old.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkException, Data: []byte("oops")})
+		b.Unlock()
+		client.expect("accepted", "data half", "retrying oops")
+		time.Sleep(2 * time.Second)
+		b.Lock()
+		j, _ = old.Grab()
+		_ = old.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkComplete, Data: []byte("out")})
+		b.Unlock()
+		client.expect("done out")
+
+		worker.work(1, "go")
+		b.Lock()
+		if _, _, err := old.Submit(gearman.Submission{Function: []byte("go"), Unique: []byte("k"), Data: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		b.Unlock()
+		n := worker.expect("go#1(1)")
+		worker.say(n, queue.Warning, "hm")
+		worker.say(n, queue.Failed, "no") // is final for this protocol
+		if want := []string{fmt.Sprintf("%v hm", gearman.WorkWarning), fmt.Sprintf("%v no", gearman.WorkException)}; !slices.Equal(r.told, want) {
+			t.Errorf("told %q, want %q", r.told, want)
+		}
+	})
+}
+
+func TestLimitsAndBudgets(t *testing.T) {
+	bubble(t, Config{MaxBody: 10}, func(t *testing.T, d *Desk) {
+		client, worker := join(t, d, "client"), join(t, d, "worker")
+		d.Lock()
+		d.SetFunction("f", queue.Limits{Queue: [3]int{queue.Normal: 2}, Needs: []queue.Need{{Budget: "pg", N: 1}}})
+		d.SetBudget("pg", 1)
+		d.Unlock()
+		granted, release := d.Acquire("pg", 1)
+		<-granted
+		worker.work(4, "f")
+		client.submit(Submission{Function: "f"})
+		client.submit(Submission{Function: "f"})
+		d.Lock()
+		_, full := d.Submit(nil, &Submission{Function: "f"})
+		_, large := d.Submit(nil, &Submission{Function: "g", Input: make([]byte, 11)})
+		_, nameless := d.Submit(nil, &Submission{})
+		d.Unlock()
+		if !errors.Is(full, ErrFull) || !errors.Is(large, ErrInvalid) || !errors.Is(nameless, ErrInvalid) {
+			t.Errorf("refused with %v, %v, %v", full, large, nameless)
+		}
+		if notes, _ := worker.Take(nil, 1); len(notes) > 0 {
+			t.Error("a task began without its budget")
+		}
+		release()
+		release()
+		first := worker.expect("f#1()")
+		again, stop := d.Acquire("pg", 1)
+		worker.say(first, queue.Done, "")
+		worker.expect("ack 1")
+		<-again
+		stop()
+		worker.say(worker.expect("f#1()"), queue.Done, "")
+	})
+}
+
+// committer is a Gearman connection that notes commits.
+type committer struct {
+	recorder
+	commits chan uint64
+	wakes   chan struct{}
+}
+
+func (c *committer) Wake()              { c.wakes <- struct{}{} }
+func (c *committer) Committed(n uint64) { c.commits <- n }
+
+// TestGearmanDurable has background jobs acknowledged by a commit, which wakes workers too, and survive; those of the foreground do not.
+func TestGearmanDurable(t *testing.T) {
+	dir := t.TempDir()
+	d, shut := openAndShut(t, Config{Dir: dir})
+	b := NewBroker(d, BrokerConfig{})
+	c := &committer{commits: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
+	b.Lock()
+	s := b.Attach(c)
+	s.CanDo([]byte("f"), 0)
+	if s.Sleep() {
+		t.Error("there is a job before there is one")
+	}
+	id, commit, err := s.Submit(gearman.Submission{Function: []byte("f"), Unique: []byte("u"), Reducer: []byte("r"), Data: []byte("data"), Background: true})
+	if err != nil || commit == 0 || len(c.wakes) > 0 {
+		t.Errorf("commit %d, %v, %d wakes", commit, err, len(c.wakes))
+	}
+	b.Unlock()
+	for <-c.commits < commit {
+	}
+	<-c.wakes
+	b.Lock()
+	if _, commit, err := s.Submit(gearman.Submission{Function: []byte("g"), Data: []byte("not durable")}); err != nil || commit != 0 {
+		t.Errorf("commit %d, %v", commit, err)
+	}
+	if j, ok := s.Grab(); !ok || j.ID != id || j.Unique != "u" || j.Reducer != "r" || string(j.Data) != "data" {
+		t.Errorf("grabbed %+v, %v", j, ok)
+	}
+	b.Unlock()
+	shut()
+
+	d, shut = openAndShut(t, Config{Dir: dir})
+	defer shut()
+	b = NewBroker(d, BrokerConfig{})
+	b.Lock()
+	defer b.Unlock()
+	s = b.Attach(c)
+	s.CanDo([]byte("f"), 0)
+	s.CanDo([]byte("g"), 0)
+	if j, ok := s.Grab(); !ok || j.ID != id || j.Unique != "u" || string(j.Data) != "data" {
+		t.Errorf("after a restart %+v, %v", j, ok)
+	}
+	if j, ok := s.Grab(); ok {
+		t.Errorf("after a restart also %+v", j)
+	}
+	if err := s.Work(gearman.Update{ID: id, Kind: gearman.WorkComplete}); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzInput decodes what may lie in the store.
+func FuzzInput(f *testing.F) {
+	f.Add(appendInput(nil, gatheredBit, "unique", "reducer", []byte("data")))
+	f.Add([]byte{})
+	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in, err := decodeInput(b)
+		if err != nil {
+			return
+		}
+		bits := b[0] & (gatheredBit | finalBit)
+		again, err := decodeInput(appendInput(nil, bits, in.Unique, in.Reducer, in.Data))
+		if err != nil || again.Unique != in.Unique || again.Reducer != in.Reducer || again.Gathered != in.Gathered || again.final != in.final || !bytes.Equal(again.Data, in.Data) {
+			t.Errorf("%+v became %+v, %v", in, again, err)
+		}
+	})
+}

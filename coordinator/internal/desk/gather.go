@@ -1,0 +1,176 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// gathering is an input that is to be put together from results.
+type gathering struct {
+	task  queue.ID
+	from  []queue.ID
+	group bool
+}
+
+// gatherAll puts inputs together until ctx ends. What is left then is asked for again after a restart.
+func (d *Desk) gatherAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-d.gathers:
+		}
+		d.Lock()
+		todo := d.gathering
+		d.gathering = nil
+		for _, g := range todo {
+			for i, id := range g.from {
+				if info, _ := d.core.Status(id); info.State != queue.WasDone && g.group {
+					g.from[i] = 0 // what it left is why it failed
+				}
+			}
+		}
+		d.Unlock()
+		for _, g := range todo {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			body, err := d.gather(g)
+			d.Lock()
+			d.gathered(g, body, err)
+			d.Unlock()
+		}
+	}
+}
+
+// gather reads the results and encodes the input. It is called without the lock: results stay as long as they are needed.
+func (d *Desk) gather(g gathering) ([]byte, error) {
+	if !g.group {
+		body := appendInput(nil, 0, "", "", nil)
+		return d.store.Get(body, bodies.Result, uint64(g.from[0]))
+	}
+	body := appendInput(nil, gatheredBit, "", "", nil)
+	var result, one []byte
+	for _, id := range g.from {
+		err := bodies.ErrNotFound
+		if id != 0 {
+			result, err = d.store.Get(result[:0], bodies.Result, uint64(id))
+		}
+		one = one[:0]
+		if err == nil {
+			one = protowire.AppendVarint(protowire.AppendTag(one, 1, protowire.VarintType), 1)
+			one = protowire.AppendBytes(protowire.AppendTag(one, 2, protowire.BytesType), result)
+		} else if !errors.Is(err, bodies.ErrNotFound) {
+			return nil, err
+		}
+		body = protowire.AppendBytes(protowire.AppendTag(body, 1, protowire.BytesType), one)
+		if len(body) > d.cfg.MaxBody {
+			return nil, fmt.Errorf("the results of a group are more than %d bytes", d.cfg.MaxBody)
+		}
+	}
+	return body, nil
+}
+
+// gathered makes the task ready, unless it is gone.
+func (d *Desk) gathered(g gathering, body []byte, err error) {
+	if info, ok := d.core.Status(g.task); !ok || info.State != queue.Delayed {
+		return
+	}
+	if err != nil {
+		d.cfg.Log.Warn("task cancelled: its input cannot be put together", "task", uint64(g.task), "err", err)
+		d.step(&queue.Cancel{Task: g.task}, nil)
+		return
+	}
+	d.store.Keep(bodies.Input, uint64(g.task), body)
+	d.step(&queue.Gathered{Task: g.task, Size: len(body) - 3}, nil)
+}
+
+// group is a group that is not over.
+type group struct {
+	waiting []*Session
+}
+
+// endedGroups remembers what followed groups, the last few.
+type endedGroups struct {
+	how   map[queue.ID]Note
+	order []queue.ID
+}
+
+const maxEndedGroups = 10_000
+
+// OpenGroup begins a group. The error wraps ErrInvalid. It wants the lock.
+func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error) {
+	if d.broken != nil {
+		return Note{}, d.broken
+	}
+	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.cfg.Dir != ""}, nil)
+	if n.Op != queue.Accepted {
+		return n, fmt.Errorf("group: %w: a function that follows has no name of 1 to 512 bytes, or a negative limit", ErrInvalid)
+	}
+	if d.groups[n.Task] == nil {
+		d.groups[n.Task] = &group{}
+	}
+	return n, nil
+}
+
+// CloseGroup says that a group has all its tasks. It returns the commit. It wants the lock.
+func (d *Desk) CloseGroup(id queue.ID) uint64 {
+	d.step(&queue.CloseGroup{Group: id}, nil)
+	return d.batch
+}
+
+func (d *Desk) groupEnded(n *Note) {
+	if g := d.groups[n.Task]; g != nil {
+		for _, s := range g.waiting {
+			s.tellGroup(*n)
+		}
+	}
+	delete(d.groups, n.Task)
+	e := &d.ended
+	if e.how == nil {
+		e.how = map[queue.ID]Note{}
+	}
+	if len(e.order) >= maxEndedGroups {
+		delete(e.how, e.order[0])
+		e.order = e.order[1:]
+	}
+	e.how[n.Task] = *n
+	e.order = append(e.order, n.Task)
+}
+
+// attachGroup makes the session wait for the end of a group, if id is one.
+func (s *Session) attachGroup(id queue.ID) bool {
+	if g := s.d.groups[id]; g != nil {
+		g.waiting = append(g.waiting, s)
+		s.groups = append(s.groups, id)
+		return true
+	}
+	n, ok := s.d.ended.how[id]
+	if ok {
+		s.tellGroup(n)
+		s.d.step(queue.Tick{}, nil) // attaches to what follows
+	}
+	return ok
+}
+
+// follower is a task that a session waits for because it waited for a group.
+type follower struct {
+	peer queue.Peer
+	task queue.ID
+}
+
+// tellGroup tells the end of a group as that of a task: Followed by another, which the session waits for from now on; Done; or Failed.
+func (s *Session) tellGroup(n Note) {
+	n.Op = queue.Tell
+	if n.What == queue.Done && n.N != 0 {
+		n.What = queue.Followed
+		s.d.followers = append(s.d.followers, follower{s.id, queue.ID(n.N)})
+	}
+	s.put(&n)
+}

@@ -1,0 +1,122 @@
+package desk
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// Input is what a worker gets with a task.
+type Input struct {
+	// Gathered means that Data is an encoded GatheredResults.
+	Gathered bool
+	// final means that a failure that a worker reports is for good, as Gearman's clients expect.
+	final bool
+
+	Unique, Reducer string
+	Data            []byte
+}
+
+// Bits of the first byte of an encoded input.
+const (
+	gatheredBit = 1 << iota
+	finalBit
+)
+
+// appendInput encodes in: bits 1 | length and unique | length and reducer | data.
+func appendInput[T string | []byte](dst []byte, bits byte, unique, reducer T, data []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, bits), uint64(len(unique)))
+	dst = binary.AppendUvarint(append(dst, unique...), uint64(len(reducer)))
+	return append(append(dst, reducer...), data...)
+}
+
+// decodeInput is its inverse. Data is a part of b.
+func decodeInput(b []byte) (in Input, err error) {
+	text := func() (s string) {
+		n, k := binary.Uvarint(b)
+		if k <= 0 || n > uint64(len(b)-k) {
+			err = fmt.Errorf("input of a task: %w", bodies.ErrDamaged)
+			return ""
+		}
+		s, b = string(b[k:k+int(n)]), b[k+int(n):]
+		return s
+	}
+	if len(b) == 0 {
+		return in, fmt.Errorf("input of a task: %w: it is empty", bodies.ErrDamaged)
+	}
+	in.Gathered, in.final = b[0]&gatheredBit != 0, b[0]&finalBit != 0
+	b = b[1:]
+	in.Unique = text()
+	if err == nil {
+		in.Reducer = text()
+	}
+	in.Data = b
+	return in, err
+}
+
+// Input returns what the worker of a task gets. It may block for the disk. It needs no lock; without, the task may be gone: ErrUnknown.
+func (d *Desk) Input(id queue.ID) (Input, error) {
+	b, err := d.store.Get(nil, bodies.Input, uint64(id))
+	if err != nil {
+		return Input{}, err
+	}
+	return decodeInput(b)
+}
+
+// Result returns what a task returned, or, of a dead letter, why the last try failed. See Input.
+func (d *Desk) Result(id queue.ID) ([]byte, error) {
+	return d.store.Get(nil, bodies.Result, uint64(id))
+}
+
+// keep does to payloads and records what c wishes.
+func (d *Desk) keep(c *queue.Command, payload []byte) {
+	id := uint64(c.Task)
+	switch {
+	case c.Op == queue.Write && c.From == queue.OfEvent:
+		d.store.WriteTask(id, c.Key, c.Value, payload)
+	case c.Op == queue.Write && c.From == queue.OfInput:
+		if err := d.store.WriteKept(id, c.Key, c.Value); err != nil {
+			d.breakDown(err)
+		}
+	case c.Op == queue.Write:
+		d.store.Write(c.Key, c.Value)
+	case c.Op == queue.Keep:
+		d.store.Keep(bodies.Input, id, payload)
+	case c.Op == queue.KeepResult && c.N == 1:
+		d.store.WriteResult(id, payload)
+	case c.Op == queue.KeepResult:
+		d.store.Keep(bodies.Result, id, payload)
+	case c.Op == queue.Drop && c.N == 0:
+		d.store.Drop(id, false)
+	case c.Op == queue.Drop:
+		d.key = binary.BigEndian.AppendUint64(append(d.key[:0], 't'), id)
+		if c.M == 0 {
+			d.store.Drop(id, false, d.key)
+			break
+		}
+		d.key = binary.BigEndian.AppendUint64(append(d.key, 'u'), id)
+		d.store.Drop(id, true, d.key[:9], d.key[9:])
+	}
+}
+
+// keepError keeps why a task failed for good, for those who look at dead letters.
+func (d *Desk) keepError(id queue.ID, text []byte) {
+	info, ok := d.core.Status(id)
+	if !ok || info.State != queue.WasFailed || len(text) == 0 {
+		return
+	}
+	text = text[:min(len(text), maxError)]
+	if info.Durable {
+		d.store.WriteResult(uint64(id), text)
+	} else {
+		d.store.Keep(bodies.Result, uint64(id), text)
+	}
+	if n := d.store.Commit(); n != 0 {
+		d.batch = n
+	}
+}
+
+// maxError is how much of an error is kept.
+const maxError = 16 << 10

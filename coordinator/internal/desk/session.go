@@ -1,0 +1,330 @@
+package desk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// Session is one connection: a client that waits, a worker, or both. What it is told waits in its Outbox for whoever owns it. All methods but
+// those of the Outbox, and Taken, want the lock of the desk.
+type Session struct {
+	Outbox
+	d    *Desk
+	id   queue.Peer
+	name string
+
+	left   bool
+	groups []queue.ID // that it waits for
+
+	tries    map[queue.ID]int64 // the last one of each task that it was given and that it has not said to have ended
+	replaced map[queue.ID]int   // tries that ended after the task was given to it again
+
+	holds   atomic.Bool             // holding is not empty
+	holding map[queue.ID]queue.Peer // tasks that send this session too much, and their workers
+}
+
+var errLeft = errors.New("the session has ended")
+
+// Join begins a session. name is for people. It wants the lock.
+func (d *Desk) Join(name string) *Session {
+	d.lastPeer++
+	s := &Session{d: d, id: d.lastPeer, name: name}
+	s.Outbox.init(&d.commits)
+	d.peers[s.id] = s
+	if d.broken != nil {
+		s.end(d.broken)
+	}
+	return s
+}
+
+// Leave ends the session: the tasks that it runs go to others, those that only it waits for are dropped unless they run. It may be called again.
+func (s *Session) Leave() {
+	if s.left {
+		return
+	}
+	s.left = true
+	s.goOn()
+	for _, id := range s.groups {
+		if g := s.d.groups[id]; g != nil {
+			g.waiting = slices.DeleteFunc(g.waiting, func(x *Session) bool { return x == s })
+		}
+	}
+	s.d.step(&queue.Gone{Peer: s.id}, nil)
+	delete(s.d.peers, s.id)
+	s.end(errLeft)
+}
+
+// Replace makes Take return err from now on.
+func (s *Session) Replace(err error) { s.end(err) }
+
+func (s *Session) hear(n *Note) {
+	switch n.Op {
+	case queue.Stop:
+		n.N = uint64(s.tries[n.Task])
+	case queue.Assign:
+		s.try(n.Task, int64(n.N))
+		info, _ := s.d.core.Status(n.Task)
+		n.Limits = &AssignLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Tries >= info.Policy.Attempts}
+	}
+	n.Body = s.d.lasting(n.Body)
+	waiting := s.put(n)
+	if waiting <= s.d.cfg.Pending/4 || len(n.Body) == 0 {
+		return
+	}
+	if n.Op == queue.Tell && (n.What == queue.Data || n.What == queue.Warning) {
+		s.hold(n.Task)
+	}
+	if waiting > s.d.cfg.Pending {
+		s.d.filled(&s.Outbox)
+	}
+}
+
+// filled notes that those who fill o are to be held up after this batch.
+func (d *Desk) filled(o *Outbox) {
+	for _, x := range d.full {
+		if x == o {
+			return
+		}
+	}
+	d.full = append(d.full, o)
+}
+
+// hold asks the worker of a task to send no more data: others of its tasks need not suffer from a slow reader.
+func (s *Session) hold(id queue.ID) {
+	if _, known := s.holding[id]; known {
+		return
+	}
+	info, _ := s.d.core.Status(id)
+	w, ok := s.d.peers[info.Worker].(*Session)
+	if !ok {
+		return
+	}
+	if s.holding == nil {
+		s.holding = map[queue.ID]queue.Peer{}
+	}
+	s.holding[id] = info.Worker
+	s.holds.Store(true)
+	w.put(&Note{Signal: Hold, Task: id})
+}
+
+// goOn takes all holds back. Another session that is slow for the same task asks again when more comes.
+func (s *Session) goOn() {
+	for id, worker := range s.holding {
+		if w, ok := s.d.peers[worker].(*Session); ok {
+			w.put(&Note{Signal: GoOn, Task: id})
+		}
+	}
+	s.holding = nil
+	s.holds.Store(false)
+}
+
+// Taken is called, without the lock, when what Take returned has gone out.
+func (s *Session) Taken() {
+	if !s.holds.Load() {
+		return
+	}
+	s.mu.Lock()
+	low := s.bytes <= s.d.cfg.Pending/8
+	s.mu.Unlock()
+	if low {
+		s.d.Lock()
+		s.goOn()
+		s.d.Unlock()
+	}
+}
+
+// WaitRoom blocks while too much waits for the session. It is called without the lock.
+func (s *Session) WaitRoom() { s.waitRoom(s.d.cfg.Pending, s.d.cfg.Stall) }
+
+// Submission is a task that somebody wants to be run.
+type Submission struct {
+	Ref      uint64
+	Function string
+	Unique   string
+	Input    []byte
+	Priority queue.Priority
+	Due      time.Time
+	Policy   queue.Policy
+	Durable  bool
+	Group    queue.ID
+	Then     []queue.Next
+	// Background lets it run although nobody waits; only the answer is told to the session.
+	Background bool
+}
+
+// Submit hands over a task on behalf of a session that waits for it, or of nobody when s is nil. The answer is also put into the session's
+// Outbox, with its Ref, before anything else about the task. The error wraps ErrFull or ErrInvalid; nothing has changed then. It wants the lock.
+// The task is accepted once Note.Commit of the answer is durable.
+func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
+	if err := d.admit(x.Function, len(x.Input)); err != nil {
+		return Note{}, err
+	}
+	if s != nil && s.left {
+		return Note{}, errLeft
+	}
+	key := queue.Key{}
+	if x.Unique != "" {
+		key = queue.KeyOf(x.Unique)
+	}
+	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
+		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Then: x.Then}
+	if s != nil && !x.Background {
+		d.submit.Peer = s.id
+	}
+	d.body = appendInput(d.body[:0], 0, x.Unique, "", x.Input)
+	n := d.step(&d.submit, d.body)
+	d.shrink()
+	if s != nil && x.Background && n.Op == queue.Accepted {
+		s.put(&n)
+	}
+	return n, refusal(&n, x.Function)
+}
+
+// shrink lets go of the scratch space of a large body.
+func (d *Desk) shrink() {
+	if cap(d.body) > 1<<20 {
+		d.body = nil
+	}
+}
+
+// admit refuses what there is no room for.
+func (d *Desk) admit(function string, size int) error {
+	if d.broken != nil {
+		return d.broken
+	}
+	if size > d.cfg.MaxBody {
+		return fmt.Errorf("function %q: %w: an input of %d bytes; the limit is %d", function, ErrInvalid, size, d.cfg.MaxBody)
+	}
+	if err := d.store.Room(int64(size)); err != nil {
+		return fmt.Errorf("function %q: %w: %w", function, ErrFull, err)
+	}
+	return nil
+}
+
+func refusal(n *Note, function string) error {
+	switch {
+	case n.Op == queue.Accepted:
+		return nil
+	case n.What == queue.QueueFull:
+		return fmt.Errorf("function %q: %w: its queue limit is reached", function, ErrFull)
+	}
+	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open", function, ErrInvalid)
+}
+
+// Behind tells whether err is a refusal that passes with the next commit, because more comes in than the disk takes.
+func (d *Desk) Behind(err error) bool {
+	return d.cfg.Dir != "" && errors.Is(err, bodies.ErrFull)
+}
+
+// Committed returns a channel that is closed by the next commit. It needs no lock.
+func (d *Desk) Committed() <-chan struct{} { return d.commits.next() }
+
+// Attach makes the session wait for a task, which may have ended, or for a group. ref comes back in the answer, see Submit. The error wraps ErrUnknown.
+func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note, error) {
+	if s.left {
+		return Note{}, errLeft
+	}
+	if s.attachGroup(id) {
+		return Note{Op: queue.Accepted, Task: id, Ref: ref}, nil
+	}
+	e := &queue.Attach{Ref: ref, Peer: s.id, Task: id, Function: function}
+	if id == 0 {
+		e.Unique = queue.KeyOf(unique)
+	}
+	n := s.d.step(e, nil)
+	if n.Op != queue.Accepted {
+		if id == 0 {
+			return n, fmt.Errorf("function %q, unique %q: %w", function, unique, ErrUnknown)
+		}
+		return n, fmt.Errorf("task %d: %w", id, ErrUnknown)
+	}
+	return n, nil
+}
+
+// Detach stops waiting for a task, once.
+func (s *Session) Detach(id queue.ID) { s.d.step(&queue.Detach{Peer: s.id, Task: id}, nil) }
+
+// CanDo makes the session a worker of a function.
+func (s *Session) CanDo(function string, timeout time.Duration) {
+	if s.left { // which the core would take for a new peer
+		return
+	}
+	s.d.step(&queue.CanDo{Peer: s.id, Function: function, Timeout: timeout}, nil)
+}
+
+// CantDo takes CanDo back.
+func (s *Session) CantDo(function string) {
+	s.d.step(&queue.CantDo{Peer: s.id, Function: function}, nil)
+}
+
+// Slots makes tasks be pushed to the session, so many at once.
+func (s *Session) Slots(n, reserved int) {
+	if s.left {
+		return
+	}
+	s.d.step(&queue.Slots{Peer: s.id, N: n, Reserved: reserved}, nil)
+}
+
+// Claim says that the session runs try n of a task, from before a cut. It is told to stop what it should not run.
+func (s *Session) Claim(id queue.ID, n int64) {
+	if s.left {
+		return
+	}
+	s.try(id, n)
+	s.d.step(&queue.Claim{Peer: s.id, Task: id}, nil)
+}
+
+func (s *Session) try(id queue.ID, n int64) {
+	if s.tries == nil {
+		s.tries, s.replaced = map[queue.ID]int64{}, map[queue.ID]int{}
+	}
+	s.tries[id] = n
+}
+
+// Report is what the worker says of a try: Data, Warning, Progress (n of m), Done, Failed or Fatal, with a body that must never change, and is
+// the error of Failed and Fatal. Ends are acknowledged, whether they count or not.
+func (s *Session) Report(id queue.ID, try int64, what queue.What, n, m uint64, body []byte) {
+	end := what == queue.Done || what == queue.Failed || what == queue.Fatal
+	if last, known := s.tries[id]; known && last != try { // the core finds runs by task, so it hears of this one after the last
+		if end {
+			s.replaced[id]++
+			s.Acknowledge(Note{Task: id, N: uint64(try)})
+		}
+		return
+	}
+	s.d.reported(s.id, id, what, n, m, body)
+	if !end {
+		return
+	}
+	s.Acknowledge(Note{Task: id, N: uint64(try), Commit: s.d.batch})
+	delete(s.tries, id)
+	for range s.replaced[id] { // now their slots can be freed
+		s.d.reported(s.id, id, queue.Failed, 0, 0, nil)
+	}
+	delete(s.replaced, id)
+}
+
+// reported gives the core a report.
+func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.What, n, m uint64, body []byte) Note {
+	if what == queue.Failed && d.final(id) {
+		what = queue.Fatal
+	}
+	d.report = queue.Report{Peer: from, Task: id, What: what, N: n, M: m}
+	answer := d.step(&d.report, body)
+	if what == queue.Failed || what == queue.Fatal {
+		d.keepError(id, body)
+	}
+	return answer
+}
+
+// final tells whether a failure of a task is for good.
+func (d *Desk) final(id queue.ID) bool {
+	in, err := d.Input(id)
+	return err == nil && in.final
+}

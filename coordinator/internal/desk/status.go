@@ -1,0 +1,125 @@
+package desk
+
+import (
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+)
+
+// Status returns how a task stands. It wants the lock.
+func (d *Desk) Status(id queue.ID) (queue.Info, bool) { return d.core.Status(id) }
+
+// StatusUnique returns how the last task with a unique key stands. It wants the lock.
+func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
+	return d.core.StatusUnique(function, queue.KeyOf(unique))
+}
+
+// Tasks yields at most n tasks from a place on; see queue.Queue.Tasks. It wants the lock.
+func (d *Desk) Tasks(from, n int, yield func(queue.Info)) (next int) {
+	return d.core.Tasks(from, n, yield)
+}
+
+// DeadLetters yields at most n dead letters of a function, the oldest first. It wants the lock.
+func (d *Desk) DeadLetters(function string, n int, yield func(queue.Info)) {
+	d.core.DeadLetters(function, n, yield)
+}
+
+// Functions returns how all functions stand. It wants the lock.
+func (d *Desk) Functions() []queue.FunctionInfo { return d.core.Functions() }
+
+// Function returns how a function stands. It wants the lock.
+func (d *Desk) Function(name string) (queue.FunctionInfo, bool) { return d.core.Function(name) }
+
+// Totals adds up the counts of all functions. It wants the lock.
+func (d *Desk) Totals() queue.Counts { return d.core.Totals() }
+
+// Budgets returns how all budgets stand. It wants the lock.
+func (d *Desk) Budgets() []queue.BudgetInfo { return d.core.Budgets() }
+
+// Audit returns what does not agree in the core; it takes long. It wants the lock.
+func (d *Desk) Audit() []string { return d.core.Audit() }
+
+// Worker is how a worker stands.
+type Worker struct {
+	queue.WorkerInfo
+	Name    string
+	Gearman bool
+}
+
+// Workers returns how all workers stand, in the order in which they came. It wants the lock.
+func (d *Desk) Workers() []Worker {
+	var all []Worker
+	for _, w := range d.core.Workers() {
+		name, gearman := d.nameOf(w.Peer)
+		all = append(all, Worker{w, name, gearman})
+	}
+	return all
+}
+
+// Name returns the name of a peer, for people; empty when it is gone. It wants the lock.
+func (d *Desk) Name(p queue.Peer) string {
+	name, _ := d.nameOf(p)
+	return name
+}
+
+func (d *Desk) nameOf(p queue.Peer) (name string, gearman bool) {
+	switch p := d.peers[p].(type) {
+	case *Session:
+		return p.name, false
+	case *jobs:
+		return p.name(), true
+	}
+	return "", false
+}
+
+// Cancel ends a task that has not ended. It wants the lock.
+func (d *Desk) Cancel(id queue.ID) bool {
+	return d.step(&queue.Cancel{Task: id}, nil).Op == queue.Accepted
+}
+
+// Retry runs a dead letter again. It wants the lock.
+func (d *Desk) Retry(id queue.ID) bool {
+	return d.step(&queue.Retry{Task: id}, nil).Op == queue.Accepted
+}
+
+// Forget drops a task that has ended. It wants the lock.
+func (d *Desk) Forget(id queue.ID) bool {
+	return d.step(&queue.Forget{Task: id}, nil).Op == queue.Accepted
+}
+
+// SetFunction sets the limits of a function. It wants the lock.
+func (d *Desk) SetFunction(name string, l queue.Limits) {
+	d.step(&queue.SetFunction{Function: name, Limits: l}, nil)
+}
+
+// DropFunction forgets a function. The error is ErrUnknown or ErrBusy. It wants the lock.
+func (d *Desk) DropFunction(name string) error {
+	switch d.step(&queue.DropFunction{Function: name}, nil).Op {
+	case queue.Rejected:
+		return ErrBusy
+	case queue.Accepted:
+		return nil
+	}
+	return ErrUnknown
+}
+
+// SetBudget sets how much there is of a budget. It wants the lock.
+func (d *Desk) SetBudget(name string, n int) { d.step(&queue.SetBudget{Budget: name, N: n}, nil) }
+
+// Written returns the commit of all that has been done so far; see Durable. It wants the lock.
+func (d *Desk) Written() uint64 { return d.batch }
+
+// Acquire asks for n of a budget on behalf of something else than a task, such as a pipeline stage. granted is closed when it has it;
+// release gives it back, or stops waiting, and may be called again.
+func (d *Desk) Acquire(budget string, n int) (granted <-chan struct{}, release func()) {
+	d.Lock()
+	defer d.Unlock()
+	d.lastRef++
+	ref, c := d.lastRef, make(chan struct{})
+	d.grants[ref] = c
+	d.step(&queue.Acquire{Ref: ref, Need: queue.Need{Budget: budget, N: n}}, nil)
+	return c, func() {
+		d.Lock()
+		defer d.Unlock()
+		delete(d.grants, ref)
+		d.step(&queue.Release{Ref: ref}, nil)
+	}
+}

@@ -1,0 +1,231 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// TasksConfig says how single calls of functions are served. The zero value is good, and remembers nothing.
+type TasksConfig struct {
+	// Dir is where tasks are remembered; it is made when missing. Empty means memory only.
+	Dir string
+	// Memory is how many bytes of payloads are kept in memory, about; others go to disk. Zero means 32 MiB. Without Dir it is the limit
+	// beyond which tasks are refused, and zero means 1 GiB.
+	Memory int64
+	// NoSync leaves it to the operating system when to write; see DataOptions.
+	NoSync bool
+	// Reserve is how many bytes of the disk stay free; see DataOptions.
+	Reserve int64
+	// Lease is how long a worker may be silent until its tasks are given to others. Zero means 9 s.
+	Lease time.Duration
+	// Cluster is the name of the cluster, for workers.
+	Cluster string
+	// Identity names the caller, for the audit log. Nil means the name in its certificate, else its address.
+	Identity func(ctx context.Context) string
+	// Audit hears who changed, cancelled and dropped what. Nil means Log.
+	Audit *slog.Logger
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+}
+
+// Tasks serves single calls of functions: over gRPC as TasksService, and over Gearman's protocol.
+type Tasks struct {
+	layshaftv1.UnimplementedTasksServiceServer
+	cfg     TasksConfig
+	log     *slog.Logger
+	desk    *desk.Desk
+	stop    chan struct{}  // closed when Run ends: streams do too
+	streams sync.WaitGroup // goroutines of streams
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	over    bool                     // no stream begins any more
+	workers map[string]*desk.Session // by name
+}
+
+// OpenTasks opens the tasks that are remembered. It starts nothing that is to be seen; see Run. Close it after Run.
+func OpenTasks(cfg TasksConfig) (*Tasks, error) {
+	if cfg.Lease < 0 || cfg.Memory < 0 {
+		return nil, fmt.Errorf("tasks: Lease %v, Memory %d: must not be negative", cfg.Lease, cfg.Memory)
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 9 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = cfg.Log
+	}
+	if cfg.Identity == nil {
+		cfg.Identity = identity
+	}
+	d, err := desk.Open(desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	return &Tasks{cfg: cfg, log: cfg.Log, desk: d, stop: make(chan struct{}), workers: map[string]*desk.Session{}}, nil
+}
+
+// Register adds TasksService to a server; see ServerConfig.Register.
+func (t *Tasks) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
+
+// Run works until ctx ends, and returns nil then, or what broke the store: nothing can be remembered any more after that. It must run while calls
+// are served, and ends those that follow something. It is called once.
+func (t *Tasks) Run(ctx context.Context) error {
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	ended := make(chan error, 1)
+	go func() { ended <- t.desk.Run(working) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		t.endStreams()
+		stopWorking()
+		err = <-ended
+	case err = <-ended:
+		t.endStreams()
+	}
+	t.streams.Wait()
+	return err
+}
+
+func (t *Tasks) endStreams() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	close(t.stop)
+}
+
+// both runs the two sides of a stream, and returns what the first of them to end with an error returns, or nil when send does; or the error
+// of one that stops it. The other side ends when the handler has returned.
+func (t *Tasks) both(ctx context.Context, receive, send func() error) error {
+	ends := make(chan error, 2)
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return t.stopping()
+	}
+	t.streams.Add(2)
+	t.mu.Unlock()
+	go func() {
+		defer t.streams.Done()
+		if err := receive(); err != nil {
+			ends <- err
+		}
+	}()
+	go func() {
+		defer t.streams.Done()
+		ends <- send()
+	}()
+	select {
+	case err := <-ends:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.stop:
+		return t.stopping()
+	}
+}
+
+// Close closes the store.
+func (t *Tasks) Close() error { return t.desk.Close() }
+
+// GearmanOptions are the knobs of the Gearman protocol. The zero value is a good default.
+type GearmanOptions struct {
+	// Memory keeps background jobs in memory only, as gearmand does. The default is to have them on disk before they are acknowledged.
+	Memory bool
+	// RetryFailed tries jobs again that a worker reports as failed. The default is gearmand's: they are over.
+	RetryFailed bool
+	// TLS secures connections; nil means none.
+	TLS *tls.Config
+	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it.
+	Exceptions bool
+}
+
+// ServeGearman serves Gearman's clients and workers on l, which it closes, until ctx ends, and returns nil then.
+func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
+	s := &gearman.Server{Listener: l, Broker: desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed}),
+		TLS: opt.TLS, Exceptions: opt.Exceptions, Log: t.log}
+	err := s.Run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// TaskTotals counts tasks. Submitted is always the sum of the others.
+type TaskTotals struct {
+	Submitted int `json:"submitted"`
+	Waiting   int `json:"waiting"`
+	Delayed   int `json:"delayed"`
+	Running   int `json:"running"`
+	Done      int `json:"done"`
+	Failed    int `json:"failed"`
+	Cancelled int `json:"cancelled"`
+}
+
+// FunctionReport is how a function stands.
+type FunctionReport struct {
+	Function string     `json:"function"`
+	Tasks    TaskTotals `json:"tasks"`
+	Dead     int        `json:"dead"`
+	Workers  int        `json:"workers"`
+	Paused   bool       `json:"paused,omitempty"`
+}
+
+// Status returns how all functions stand, by name, and their sum with those that were dropped, at one instant.
+func (t *Tasks) Status() (TaskTotals, []FunctionReport) {
+	t.desk.Lock()
+	totals, functions := t.desk.Totals(), t.desk.Functions()
+	t.desk.Unlock()
+	var all []FunctionReport
+	for _, f := range functions {
+		all = append(all, FunctionReport{f.Name, taskTotals(f.Counts), f.Dead, f.Workers, f.Limits.Paused})
+	}
+	return taskTotals(totals), all
+}
+
+func taskTotals(c queue.Counts) TaskTotals {
+	return TaskTotals{c.Submitted, c.In[queue.Waiting], c.In[queue.Delayed], c.In[queue.Running], c.In[queue.WasDone], c.In[queue.WasFailed],
+		c.In[queue.WasCancelled]}
+}
+
+// taskError gives an error of the desk its code.
+func taskError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, desk.ErrFull):
+		return status.Error(codes.ResourceExhausted, err.Error())
+	case errors.Is(err, desk.ErrInvalid):
+		return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+	case errors.Is(err, desk.ErrUnknown):
+		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, desk.ErrBusy):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return err
+}
+
+func (t *Tasks) audit(ctx context.Context, action string, attrs ...any) {
+	t.cfg.Audit.Info("audit", append([]any{"action", action, "who", t.cfg.Identity(ctx)}, attrs...)...)
+}
+
+func (t *Tasks) stopping() error { return fmt.Errorf("%w: it goes down", ErrStopped) }

@@ -1,0 +1,413 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+const (
+	// pieceBytes is the largest piece of a body, and about the largest message.
+	pieceBytes = 1 << 20
+	// maxBody is the largest body that streams put together. The desk has its own limit, which is the same.
+	maxBody = 64 << 20
+	// maxTaskBatch is how many tasks a message of a stream may hold.
+	maxTaskBatch = 10_000
+)
+
+// calls is a stream of somebody who waits for tasks: one goroutine receives, another sends.
+type calls struct {
+	t    *Tasks
+	s    *desk.Session
+	emit func(updates []*layshaftv1.TaskUpdate, piece []byte) error
+	last chan struct{} // closed when nothing more is received
+
+	// mu guards the fields below. It is taken before the lock of the desk.
+	mu       sync.Mutex
+	options  *layshaftv1.CallOptions
+	next     int64                // index of the next call
+	tasks    map[int64]queue.ID   // by index, until the end is told
+	waiting  map[queue.ID][]int64 // who waits for a task; the core knows of one wait
+	mine     map[queue.ID]bool    // those that did not join another
+	inFlight int                  // calls whose end, or whose acceptance in the background, was not told
+}
+
+func (t *Tasks) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *calls {
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	return &calls{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
+		waiting: map[queue.ID][]int64{}, mine: map[queue.ID]bool{}}
+}
+
+// leave ends the session.
+func (c *calls) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t.desk.Lock()
+	if c.options.GetCancelLeft() {
+		for id := range c.mine {
+			c.t.desk.Cancel(id)
+		}
+	}
+	c.s.Leave()
+	c.t.desk.Unlock()
+}
+
+// CallTasks hands over tasks and tells what becomes of them.
+func (t *Tasks) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
+		return stream.Send(&layshaftv1.CallTasksResponse{Updates: updates, Piece: piece})
+	})
+	defer c.leave()
+	return t.both(stream.Context(), func() error { return c.receive(stream) }, func() error { return c.send(stream.Context().Done()) })
+}
+
+// WaitTask tells what becomes of a task.
+func (t *Tasks) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
+	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
+		return stream.Send(&layshaftv1.WaitTaskResponse{Updates: updates, Piece: piece})
+	})
+	defer c.leave()
+	close(c.last)
+	c.options = &layshaftv1.CallOptions{OnlyEnds: r.GetOnlyEnds()}
+	c.mu.Lock()
+	t.desk.Lock()
+	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique())
+	t.desk.Unlock()
+	c.tasks[0], c.waiting[n.Task], c.inFlight = n.Task, []int64{0}, 1
+	c.mu.Unlock()
+	if err != nil {
+		return taskError(err)
+	}
+	return t.both(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
+}
+
+// receive takes in what the caller says until the stream ends.
+func (c *calls) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+	var piece []byte
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			close(c.last)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch say := m.GetSay().(type) {
+		case *layshaftv1.CallTasksRequest_Piece:
+			piece, err = addPiece(piece, say.Piece)
+		case *layshaftv1.CallTasksRequest_Tasks:
+			specs := say.Tasks.GetTasks()
+			if len(specs) > 0 && len(piece) > 0 {
+				specs[0].Input, piece = append(piece, specs[0].GetInput()...), nil
+			}
+			if say.Tasks.GetSame() {
+				specs = filled(specs)
+			}
+			if err = c.submit(stream, specs); err == nil {
+				c.s.WaitRoom()
+			}
+		case *layshaftv1.CallTasksRequest_Cancel:
+			c.cancel(say.Cancel.GetIndexes())
+		case *layshaftv1.CallTasksRequest_Leave:
+			c.forget(say.Leave.GetIndexes())
+		case *layshaftv1.CallTasksRequest_Options:
+			c.mu.Lock()
+			c.options = say.Options
+			c.mu.Unlock()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// addPiece puts a body together.
+func addPiece(body, piece []byte) ([]byte, error) {
+	if len(body)+len(piece) > maxBody {
+		return nil, fmt.Errorf("%w: a body of more than %d bytes", wire.ErrInvalid, maxBody)
+	}
+	return append(body, piece...), nil
+}
+
+// filled gives tasks without a function what the last one with a function has.
+func filled(specs []*layshaftv1.TaskSpec) []*layshaftv1.TaskSpec {
+	var like *layshaftv1.TaskSpec
+	for i, p := range specs {
+		if p.GetFunction() != "" || like == nil {
+			like = p
+			continue
+		}
+		specs[i] = &layshaftv1.TaskSpec{Function: like.GetFunction(), Input: p.GetInput(), Unique: p.GetUnique(), Priority: like.GetPriority(),
+			DueNanos: like.GetDueNanos(), DelayNanos: like.GetDelayNanos(), Policy: like.GetPolicy(), Durability: like.GetDurability(),
+			Then: like.GetThen(), Group: like.GetGroup(), Background: like.GetBackground()}
+	}
+	return specs
+}
+
+// The Ref of a submission is its index, and whether it is in the background.
+func refOf(index int64, background bool) uint64 {
+	ref := uint64(index) << 1
+	if background {
+		ref |= 1
+	}
+	return ref
+}
+
+// submit hands over tasks.
+func (c *calls) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) error {
+	if len(specs) > maxTaskBatch {
+		return fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(specs), maxTaskBatch)
+	}
+	all := make([]desk.Submission, len(specs))
+	now := time.Now()
+	c.mu.Lock()
+	first := c.next
+	c.next += int64(len(specs))
+	c.inFlight += len(specs)
+	c.mu.Unlock()
+	for i, p := range specs {
+		all[i] = submissionFromProto(p, p.GetBackground(), now)
+		all[i].Ref = refOf(first+int64(i), p.GetBackground())
+	}
+	for part := range slices.Chunk(all, underLock) { // the sender goes on in between
+		c.mu.Lock()
+		err := c.t.submitAll(stream.Context(), c.s, part, func(i int, n desk.Note, err error) { c.submitted(&part[i], n, err) })
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// submitted is called with both locks held.
+func (c *calls) submitted(x *desk.Submission, n desk.Note, err error) {
+	switch {
+	case err != nil:
+		full := uint64(0)
+		if status.Code(taskError(err)) == codes.ResourceExhausted {
+			full = 1
+		}
+		c.s.Post(desk.Note{Op: queue.Rejected, Ref: x.Ref, Body: []byte(err.Error()), N: full})
+	case !x.Background:
+		index := int64(x.Ref >> 1)
+		c.tasks[index] = n.Task
+		if c.waiting[n.Task] != nil {
+			c.s.Detach(n.Task) // once is enough
+		}
+		if c.waiting[n.Task] = append(c.waiting[n.Task], index); n.N == 0 {
+			c.mine[n.Task] = true
+		}
+	}
+}
+
+// cancel ends tasks.
+func (c *calls) cancel(indexes []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t.desk.Lock()
+	defer c.t.desk.Unlock()
+	for _, i := range indexes {
+		if id := c.tasks[i]; id != 0 {
+			c.t.desk.Cancel(id)
+		}
+	}
+}
+
+// forget stops waiting for tasks.
+func (c *calls) forget(indexes []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t.desk.Lock()
+	defer c.t.desk.Unlock()
+	for _, i := range indexes {
+		id := c.tasks[i]
+		if id == 0 {
+			continue
+		}
+		delete(c.tasks, i)
+		c.inFlight--
+		if c.waiting[id] = slices.DeleteFunc(c.waiting[id], func(x int64) bool { return x == i }); len(c.waiting[id]) == 0 {
+			delete(c.waiting, id)
+			delete(c.mine, id)
+			c.s.Detach(id)
+		}
+	}
+}
+
+// send tells what becomes of tasks until all has been told.
+func (c *calls) send(gone <-chan struct{}) error {
+	var notes []desk.Note
+	last := c.last
+	for {
+		var err error
+		if notes, err = c.s.Take(notes[:0], pieceBytes); err != nil {
+			return sessionError(err)
+		}
+		if len(notes) == 0 {
+			if last == nil && c.told() {
+				return nil
+			}
+			select {
+			case <-c.s.Wake():
+			case <-last:
+				last = nil
+			case <-gone:
+				return nil
+			}
+			continue
+		}
+		if err := c.tell(notes); err != nil {
+			return err
+		}
+		clear(notes)
+		c.s.Taken()
+	}
+}
+
+// sessionError says why a session was ended from the inside.
+func sessionError(err error) error {
+	if errors.Is(err, desk.ErrStalled) {
+		return status.Errorf(codes.ResourceExhausted, "%v: the stream is not read", err)
+	}
+	return fmt.Errorf("%w: %w", wire.ErrUnavailable, err)
+}
+
+func (c *calls) told() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight == 0
+}
+
+// tell sends notes.
+func (c *calls) tell(notes []desk.Note) error {
+	var updates []*layshaftv1.TaskUpdate
+	size := 0
+	flush := func() error {
+		if len(updates) == 0 {
+			return nil
+		}
+		err := c.emit(updates, nil)
+		updates, size = nil, 0
+		return err
+	}
+	for i := range notes {
+		n := &notes[i]
+		if n.Kept {
+			n.Body, _ = c.t.desk.Result(n.Task) // which may have none
+		}
+		for _, index := range c.indexes(n) {
+			body := n.Body
+			if size+len(body) > pieceBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			for len(body) > pieceBytes {
+				if err := c.emit(nil, body[:pieceBytes]); err != nil {
+					return err
+				}
+				body = body[pieceBytes:]
+			}
+			if u := updateOf(n, index, body); u != nil {
+				updates = append(updates, u)
+				size += len(body) + 32
+			}
+		}
+	}
+	return flush()
+}
+
+// indexes returns the calls that are to hear n, and notes those that it ends.
+func (c *calls) indexes(n *desk.Note) []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch n.Op {
+	case queue.Accepted:
+		if n.Ref == desk.NoRef {
+			return nil
+		}
+		if background := n.Ref&1 != 0; background {
+			c.inFlight--
+		} else if n.N == 0 && n.Commit == 0 {
+			return nil
+		}
+		return []int64{int64(n.Ref >> 1)}
+	case queue.Rejected:
+		c.inFlight--
+		return []int64{int64(n.Ref >> 1)}
+	}
+	indexes := c.waiting[n.Task]
+	switch n.What {
+	case queue.Data, queue.Warning, queue.Progress, queue.Retrying:
+		if c.options.GetOnlyEnds() {
+			return nil
+		}
+		return slices.Clone(indexes)
+	case queue.Followed:
+		next := queue.ID(n.N)
+		c.waiting[next] = append(c.waiting[next], indexes...)
+		for _, i := range indexes {
+			c.tasks[i] = next
+		}
+		if c.mine[n.Task] {
+			c.mine[next] = true
+		}
+	default:
+		for _, i := range indexes {
+			delete(c.tasks, i)
+		}
+		c.inFlight -= len(indexes)
+	}
+	delete(c.waiting, n.Task)
+	delete(c.mine, n.Task)
+	return indexes
+}
+
+// updateOf returns what a call is told, or nil for nothing.
+func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
+	u := &layshaftv1.TaskUpdate{Index: index, Task: uint64(n.Task)}
+	if n.Op == queue.Accepted {
+		u.What = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}}
+		return u
+	}
+	if n.Op == queue.Rejected {
+		u.What = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Refused: string(body), Full: n.N == 1}}
+		return u
+	}
+	switch n.What {
+	case queue.Data:
+		u.What = &layshaftv1.TaskUpdate_Data{Data: body}
+	case queue.Warning:
+		u.What = &layshaftv1.TaskUpdate_Warning{Warning: body}
+	case queue.Progress:
+		u.What = &layshaftv1.TaskUpdate_Progress{Progress: &layshaftv1.TaskProgress{N: n.N, M: n.M}}
+	case queue.Retrying:
+		u.What = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.What(n.M)), Error: body}}
+	case queue.Followed:
+		u.What = &layshaftv1.TaskUpdate_Followed{Followed: n.N}
+	case queue.Done:
+		u.What = &layshaftv1.TaskUpdate_Result{Result: body}
+	case queue.Failed:
+		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.What(n.M)), Error: body}}
+	case queue.Cancelled:
+		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: layshaftv1.TaskReason_TASK_REASON_CANCELLED}}
+	default:
+		return nil
+	}
+	return u
+}

@@ -1,0 +1,131 @@
+package coordinator
+
+import (
+	"math"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+var taskPriorities = [...]queue.Priority{
+	layshaftv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED: queue.Normal,
+	layshaftv1.TaskPriority_TASK_PRIORITY_HIGH:        queue.High,
+	layshaftv1.TaskPriority_TASK_PRIORITY_LOW:         queue.Low,
+}
+
+// priorityFromProto returns one that the core refuses when p is none.
+func priorityFromProto(p layshaftv1.TaskPriority) queue.Priority {
+	if p < 0 || int(p) >= len(taskPriorities) {
+		return math.MaxUint8
+	}
+	return taskPriorities[p]
+}
+
+func priorityToProto(p queue.Priority) layshaftv1.TaskPriority {
+	for i, q := range taskPriorities {
+		if q == p {
+			return layshaftv1.TaskPriority(i)
+		}
+	}
+	return 0
+}
+
+func taskPolicyFromProto(p *layshaftv1.TaskPolicy) queue.Policy {
+	attempts := p.GetAttempts()
+	if attempts > math.MaxInt32 {
+		attempts = -1 // which the core refuses
+	}
+	return queue.Policy{Attempts: int(attempts), Backoff: time.Duration(p.GetBackoffNanos()), MaxBackoff: time.Duration(p.GetMaxBackoffNanos()),
+		Soft: time.Duration(p.GetSoftNanos()), Hard: time.Duration(p.GetHardNanos()), Keep: time.Duration(p.GetKeepNanos())}
+}
+
+func taskPolicyToProto(p queue.Policy) *layshaftv1.TaskPolicy {
+	return &layshaftv1.TaskPolicy{Attempts: int64(p.Attempts), BackoffNanos: int64(p.Backoff), MaxBackoffNanos: int64(p.MaxBackoff),
+		SoftNanos: int64(p.Soft), HardNanos: int64(p.Hard), KeepNanos: int64(p.Keep)}
+}
+
+func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
+	var out []queue.Next
+	for _, n := range then {
+		out = append(out, queue.Next{Function: n.GetFunction(), Priority: priorityFromProto(n.GetPriority()), Policy: taskPolicyFromProto(n.GetPolicy())})
+	}
+	return out
+}
+
+// submissionFromProto returns a task as the desk takes it in. Only the input is checked elsewhere than in the core.
+func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
+	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
+		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Then: nextFromProto(p.GetThen()), Background: background}
+	if n := p.GetDueNanos(); n > 0 {
+		s.Due = time.Unix(0, n)
+	}
+	if delay := time.Duration(p.GetDelayNanos()); delay > 0 && now.Add(delay).After(s.Due) {
+		s.Due = now.Add(delay)
+	}
+	s.Durable = durable(p.GetDurability(), background)
+	return s
+}
+
+func durable(d layshaftv1.Durability, otherwise bool) bool {
+	switch d {
+	case layshaftv1.Durability_DURABILITY_DISK:
+		return true
+	case layshaftv1.Durability_DURABILITY_MEMORY:
+		return false
+	}
+	return otherwise
+}
+
+func limitsFromProto(p *layshaftv1.FunctionLimits, paused bool) queue.Limits {
+	l := queue.Limits{Concurrency: clampInt(p.GetConcurrency()), Rate: p.GetRate(), Burst: clampInt(p.GetBurst()), Paused: paused}
+	l.Queue[queue.High], l.Queue[queue.Normal], l.Queue[queue.Low] = clampInt(p.GetQueueHigh()), clampInt(p.GetQueueNormal()), clampInt(p.GetQueueLow())
+	for _, budget := range sortedKeys(p.GetNeeds()) {
+		l.Needs = append(l.Needs, queue.Need{Budget: budget, N: clampInt(p.GetNeeds()[budget])})
+	}
+	return l
+}
+
+func clampInt(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+
+func limitsToProto(l queue.Limits) *layshaftv1.FunctionLimits {
+	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.Queue[queue.High]), QueueNormal: int64(l.Queue[queue.Normal]), QueueLow: int64(l.Queue[queue.Low]),
+		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
+	for _, n := range l.Needs {
+		p.Needs[n.Budget] = int64(n.N)
+	}
+	return p
+}
+
+func countsToProto(c queue.Counts) *layshaftv1.TaskCounts {
+	t := taskTotals(c)
+	return &layshaftv1.TaskCounts{Submitted: int64(t.Submitted), Waiting: int64(t.Waiting), Delayed: int64(t.Delayed), Running: int64(t.Running),
+		Done: int64(t.Done), Failed: int64(t.Failed), Cancelled: int64(t.Cancelled)}
+}
+
+// infoToProto returns how a task stands; worker is the name of the one that runs it.
+func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
+	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.Dead,
+		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Tries), Waiters: int64(i.Waiters),
+		Size: int64(i.Size), Worker: worker, Policy: taskPolicyToProto(i.Policy)}
+	if !i.Due.IsZero() {
+		p.DueNanos = i.Due.UnixNano()
+	}
+	if i.M > 0 || i.N > 0 {
+		p.Progress = &layshaftv1.TaskProgress{N: i.N, M: i.M}
+	}
+	return p
+}
+
+func reasonToProto(w queue.What) layshaftv1.TaskReason {
+	switch w {
+	case queue.TimedOut:
+		return layshaftv1.TaskReason_TASK_REASON_TIMEOUT
+	case queue.Lost:
+		return layshaftv1.TaskReason_TASK_REASON_LOST
+	case queue.Cancelled:
+		return layshaftv1.TaskReason_TASK_REASON_CANCELLED
+	}
+	return layshaftv1.TaskReason_TASK_REASON_ERROR
+}

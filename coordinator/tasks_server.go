@@ -1,0 +1,410 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+const (
+	// maxSubmit is how many tasks one message may hold.
+	maxSubmit = 100_000
+	// underLock is how many tasks are handled before others may go on.
+	underLock = 256
+	// maxPage is the longest page of a listing.
+	maxPage = 1000
+	// maxShown is how much of a body is shown.
+	maxShown = 1 << 20
+	// watchEvery is how often a watcher looks.
+	watchEvery = 250 * time.Millisecond
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// durably calls change with the lock held, and returns when what it did is durable.
+func (t *Tasks) durably(ctx context.Context, change func(d *desk.Desk) error) error {
+	t.desk.Lock()
+	err := change(t.desk)
+	commit := t.desk.Written()
+	t.desk.Unlock()
+	if err != nil {
+		return taskError(err)
+	}
+	return t.desk.Durable(ctx, commit)
+}
+
+// submitAll hands over tasks, in slices, so that others are not held up; each hears the answer, with the lock held. What the disk cannot
+// take now waits until it can.
+func (t *Tasks) submitAll(ctx context.Context, s *desk.Session, all []desk.Submission, each func(i int, n desk.Note, err error)) error {
+	for i := 0; i < len(all); {
+		t.desk.Lock()
+		var err error
+		for end := min(len(all), i+underLock); i < end; i++ {
+			var n desk.Note
+			if n, err = t.desk.Submit(s, &all[i]); t.desk.Behind(err) {
+				break
+			}
+			each(i, n, err)
+		}
+		behind := t.desk.Behind(err)
+		next := t.desk.Committed()
+		t.desk.Unlock()
+		if !behind {
+			continue
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.stop:
+			return t.stopping()
+		}
+	}
+	return nil
+}
+
+// SubmitTasks hands over tasks that nobody waits for.
+func (t *Tasks) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+	if len(r.GetTasks()) > maxSubmit {
+		return nil, fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(r.GetTasks()), maxSubmit)
+	}
+	out := &layshaftv1.SubmitTasksResponse{Accepted: make([]*layshaftv1.Accepted, len(r.GetTasks()))}
+	commit := uint64(0)
+	if g := r.GetNewGroup(); g != nil {
+		t.desk.Lock()
+		n, err := t.openGroup(g)
+		commit = t.desk.Written()
+		t.desk.Unlock()
+		if err != nil {
+			return nil, taskError(err)
+		}
+		out.Group = uint64(n.Task)
+	}
+	all := make([]desk.Submission, len(r.GetTasks()))
+	now := time.Now()
+	for i, p := range r.GetTasks() {
+		all[i] = submissionFromProto(p, true, now)
+		if out.Group != 0 {
+			all[i].Group = queue.ID(out.Group)
+		}
+	}
+	var refused error
+	err := t.submitAll(ctx, nil, all, func(i int, n desk.Note, err error) {
+		commit = max(commit, n.Commit)
+		out.Accepted[i] = acceptedToProto(&n, err)
+		if refused == nil {
+			refused = err
+		}
+	})
+	if err == nil && out.Group != 0 {
+		err = refused
+	}
+	if out.Group != 0 {
+		t.desk.Lock()
+		for _, a := range out.GetAccepted() {
+			if err != nil && a.GetTask() != 0 { // all or none of a group
+				t.desk.Cancel(queue.ID(a.GetTask()))
+			}
+		}
+		commit = max(commit, t.desk.CloseGroup(queue.ID(out.Group)))
+		t.desk.Unlock()
+	}
+	if err != nil {
+		return nil, taskError(err)
+	}
+	return out, t.desk.Durable(ctx, commit)
+}
+
+func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
+	if err != nil {
+		return &layshaftv1.Accepted{Refused: err.Error(), Full: status.Code(taskError(err)) == codes.ResourceExhausted}
+	}
+	return &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}
+}
+
+func (t *Tasks) openGroup(g *layshaftv1.TaskGroup) (desk.Note, error) {
+	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true))
+}
+
+// OpenGroup begins a group.
+func (t *Tasks) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
+	out := &layshaftv1.OpenGroupResponse{}
+	return out, t.durably(ctx, func(*desk.Desk) error {
+		n, err := t.openGroup(r.GetGroup())
+		out.Group = uint64(n.Task)
+		return err
+	})
+}
+
+// CloseGroup says that a group has all its tasks.
+func (t *Tasks) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest) (*layshaftv1.CloseGroupResponse, error) {
+	return &layshaftv1.CloseGroupResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+		d.CloseGroup(queue.ID(r.GetGroup()))
+		return nil
+	})
+}
+
+// CancelTasks ends tasks.
+func (t *Tasks) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
+	t.audit(ctx, "cancel tasks", "tasks", len(r.GetTasks()))
+	out := &layshaftv1.CancelTasksResponse{}
+	var err error
+	out.Tasks, err = t.forEach(ctx, r.GetTasks(), t.desk.Cancel)
+	return out, err
+}
+
+// RetryTasks runs dead letters again.
+func (t *Tasks) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest) (*layshaftv1.RetryTasksResponse, error) {
+	t.audit(ctx, "retry tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
+	out := &layshaftv1.RetryTasksResponse{}
+	var err error
+	out.Tasks, err = t.forEach(ctx, t.named(r.GetTasks(), r.GetFunction()), t.desk.Retry)
+	return out, err
+}
+
+// DropTasks forgets tasks that have ended.
+func (t *Tasks) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
+	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
+	out := &layshaftv1.DropTasksResponse{}
+	var err error
+	out.Tasks, err = t.forEach(ctx, t.named(r.GetTasks(), r.GetFunction()), t.desk.Forget)
+	return out, err
+}
+
+// named returns tasks, or all dead letters of a function.
+func (t *Tasks) named(tasks []uint64, function string) []uint64 {
+	if len(tasks) > 0 || function == "" {
+		return tasks
+	}
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	t.desk.DeadLetters(function, maxSubmit, func(i queue.Info) { tasks = append(tasks, uint64(i.ID)) })
+	return tasks
+}
+
+// forEach calls change for tasks and returns those for which it was true, when that is durable.
+func (t *Tasks) forEach(ctx context.Context, tasks []uint64, change func(queue.ID) bool) (done []uint64, err error) {
+	commit := uint64(0)
+	for part := range slices.Chunk(tasks, underLock) {
+		t.desk.Lock()
+		for _, id := range part {
+			if change(queue.ID(id)) {
+				done = append(done, id)
+			}
+		}
+		commit = t.desk.Written()
+		t.desk.Unlock()
+	}
+	return done, t.desk.Durable(ctx, commit)
+}
+
+// GetTask tells how a task stands.
+func (t *Tasks) GetTask(_ context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+	n := r.GetName()
+	t.desk.Lock()
+	info, ok := t.desk.Status(queue.ID(n.GetTask()))
+	if n.GetTask() == 0 && n.GetUnique() != "" {
+		info, ok = t.desk.StatusUnique(n.GetFunction(), n.GetUnique())
+	}
+	worker := t.desk.Name(info.Worker)
+	t.desk.Unlock()
+	if !ok {
+		return nil, status.Errorf(codes.NotFound, "task %d, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
+	}
+	return &layshaftv1.GetTaskResponse{Task: t.describe(info, worker, r.GetBodies())}, nil
+}
+
+// describe returns how a task stands, with what the store knows of it.
+func (t *Tasks) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
+	p := infoToProto(info, worker)
+	if in, err := t.desk.Input(info.ID); err == nil {
+		if p.Unique = in.Unique; bodies {
+			p.Input = in.Data[:min(len(in.Data), maxShown)]
+		}
+	}
+	if result, err := t.desk.Result(info.ID); err == nil {
+		if result = result[:min(len(result), maxShown)]; info.State == queue.WasFailed {
+			p.Error = result
+		} else if bodies && info.State == queue.WasDone {
+			p.Result = result
+		}
+	}
+	return p
+}
+
+// page returns how many are asked for.
+func page(limit int64) int {
+	if limit <= 0 {
+		return 100
+	}
+	return int(min(limit, maxPage))
+}
+
+// ListTasks lists tasks.
+func (t *Tasks) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*layshaftv1.ListTasksResponse, error) {
+	out := &layshaftv1.ListTasksResponse{}
+	limit, next := page(r.GetLimit()), int(min(r.GetFrom(), 1<<32))
+	for looked := 0; looked < 50*maxPage; looked += underLock { // then an empty page, rather than a long wait
+		t.desk.Lock()
+		next = t.desk.Tasks(next, min(underLock, limit-len(out.GetTasks())), func(i queue.Info) {
+			if (r.GetFunction() == "" || r.GetFunction() == i.Function) &&
+				(len(r.GetStates()) == 0 || slices.Contains(r.GetStates(), layshaftv1.TaskState(i.State))) {
+				out.Tasks = append(out.Tasks, infoToProto(i, t.desk.Name(i.Worker)))
+			}
+		})
+		t.desk.Unlock()
+		if next == 0 || len(out.GetTasks()) == limit {
+			break
+		}
+	}
+	out.Next = uint64(next)
+	return out, nil
+}
+
+// ListDeadTasks lists dead letters.
+func (t *Tasks) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
+	var infos []queue.Info
+	t.desk.Lock()
+	for _, f := range t.desk.Functions() {
+		if r.GetFunction() == "" || r.GetFunction() == f.Name {
+			t.desk.DeadLetters(f.Name, page(r.GetLimit()), func(i queue.Info) { infos = append(infos, i) })
+		}
+	}
+	t.desk.Unlock()
+	out := &layshaftv1.ListDeadTasksResponse{}
+	size := 0
+	for _, i := range infos {
+		p := t.describe(i, "", false)
+		if size += proto.Size(p); size > wire.MaxMessage/2 {
+			break
+		}
+		out.Tasks = append(out.Tasks, p)
+	}
+	return out, nil
+}
+
+// SetFunction sets the limits of a function.
+func (t *Tasks) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionRequest) (*layshaftv1.SetFunctionResponse, error) {
+	t.audit(ctx, "set function", "function", r.GetFunction(), "limits", r.GetLimits().String())
+	return &layshaftv1.SetFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
+		return limitsFromProto(r.GetLimits(), l.Paused)
+	})
+}
+
+// PauseFunction pauses a function, or ends that.
+func (t *Tasks) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRequest) (*layshaftv1.PauseFunctionResponse, error) {
+	t.audit(ctx, "pause function", "function", r.GetFunction(), "paused", r.GetPaused())
+	return &layshaftv1.PauseFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
+		l.Paused = r.GetPaused()
+		return l
+	})
+}
+
+func (t *Tasks) setFunction(ctx context.Context, name string, change func(queue.Limits) queue.Limits) error {
+	if len(name) == 0 || len(name) > 512 {
+		return fmt.Errorf("%w: a function has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(name))
+	}
+	return t.durably(ctx, func(d *desk.Desk) error {
+		f, _ := d.Function(name)
+		d.SetFunction(name, change(f.Limits))
+		if _, ok := d.Function(name); !ok {
+			return fmt.Errorf("function %q: %w: there are too many functions", name, desk.ErrFull)
+		}
+		return nil
+	})
+}
+
+// DropFunction forgets a function.
+func (t *Tasks) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequest) (*layshaftv1.DropFunctionResponse, error) {
+	t.audit(ctx, "drop function", "function", r.GetFunction())
+	return &layshaftv1.DropFunctionResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+		if err := d.DropFunction(r.GetFunction()); err != nil {
+			return fmt.Errorf("function %q: %w", r.GetFunction(), err)
+		}
+		return nil
+	})
+}
+
+// SetBudget sets how much there is of a budget.
+func (t *Tasks) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (*layshaftv1.SetBudgetResponse, error) {
+	t.audit(ctx, "set budget", "budget", r.GetBudget(), "size", r.GetSize())
+	if len(r.GetBudget()) == 0 || len(r.GetBudget()) > 512 {
+		return nil, fmt.Errorf("%w: a budget has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(r.GetBudget()))
+	}
+	return &layshaftv1.SetBudgetResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+		d.SetBudget(r.GetBudget(), clampInt(r.GetSize()))
+		return nil
+	})
+}
+
+// functions tells how all functions and budgets stand.
+func (t *Tasks) functions() *layshaftv1.FunctionsStatus {
+	t.desk.Lock()
+	totals, functions, budgets := t.desk.Totals(), t.desk.Functions(), t.desk.Budgets()
+	t.desk.Unlock()
+	out := &layshaftv1.FunctionsStatus{Totals: countsToProto(totals)}
+	for _, f := range functions {
+		out.Functions = append(out.Functions, &layshaftv1.FunctionStatus{Function: f.Name, Counts: countsToProto(f.Counts),
+			WaitingHigh: int64(f.Queued[queue.High]), WaitingNormal: int64(f.Queued[queue.Normal]), WaitingLow: int64(f.Queued[queue.Low]),
+			Dead: int64(f.Dead), Workers: int64(f.Workers), Limits: limitsToProto(f.Limits), Paused: f.Limits.Paused})
+	}
+	for _, b := range budgets {
+		out.Budgets = append(out.Budgets, &layshaftv1.BudgetStatus{Budget: b.Name, Size: int64(b.Size), Used: int64(b.Used), Waiting: int64(b.WaitingAcquires)})
+	}
+	return out
+}
+
+// ListFunctions tells how functions and budgets stand.
+func (t *Tasks) ListFunctions(context.Context, *layshaftv1.ListFunctionsRequest) (*layshaftv1.ListFunctionsResponse, error) {
+	return &layshaftv1.ListFunctionsResponse{Status: t.functions()}, nil
+}
+
+// WatchFunctions tells how functions and budgets stand, as it changes.
+func (t *Tasks) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchFunctionsResponse]) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var last *layshaftv1.FunctionsStatus
+	for {
+		if now := t.functions(); !proto.Equal(now, last) {
+			if err := stream.Send(&layshaftv1.WatchFunctionsResponse{Status: now}); err != nil {
+				return err
+			}
+			last = now
+		}
+		select {
+		case <-tick.C:
+		case <-stream.Context().Done():
+			return context.Cause(stream.Context())
+		case <-t.stop:
+			return t.stopping()
+		}
+	}
+}
+
+// ListTaskWorkers lists workers.
+func (t *Tasks) ListTaskWorkers(context.Context, *layshaftv1.ListTaskWorkersRequest) (*layshaftv1.ListTaskWorkersResponse, error) {
+	t.desk.Lock()
+	workers := t.desk.Workers()
+	t.desk.Unlock()
+	out := &layshaftv1.ListTaskWorkersResponse{}
+	for _, w := range workers {
+		p := &layshaftv1.TaskWorkerStatus{Worker: w.Name, Functions: w.Functions, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Gearman: w.Gearman}
+		for _, id := range w.Running {
+			p.Running = append(p.Running, uint64(id))
+		}
+		out.Workers = append(out.Workers, p)
+	}
+	return out, nil
+}

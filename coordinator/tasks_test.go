@@ -1,0 +1,545 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// serveTasks runs tasks and a server of theirs. The returned function ends both.
+func serveTasks(t testing.TB, cfg TasksConfig) (layshaftv1.TasksServiceClient, *Tasks, func()) {
+	t.Helper()
+	tasks, err := OpenTasks(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+	tasks.Register(server)
+	l := bufconn.Listen(1 << 20)
+	ctx, cancel := context.WithCancel(context.Background())
+	ran, served := make(chan error, 1), make(chan error, 1)
+	go func() { ran <- tasks.Run(ctx) }()
+	go func() { served <- server.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:///tasks", append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layshaftv1.NewTasksServiceClient(conn), tasks, func() {
+		cancel()
+		err := <-ran
+		_ = conn.Close()
+		server.Stop()
+		<-served
+		if err := errors.Join(err, tasks.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// taskWorker is a worker that a test plays.
+type taskWorker struct {
+	t      testing.TB
+	stream grpc.BidiStreamingClient[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+}
+
+func startWork(t testing.TB, ctx context.Context, c layshaftv1.TasksServiceClient, hello *layshaftv1.TaskHello) *taskWorker {
+	t.Helper()
+	stream, err := c.WorkTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &taskWorker{t: t, stream: stream}
+	w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+	if m := w.next(); m.GetWelcome().GetLeaseNanos() == 0 {
+		t.Fatalf("welcomed with %v", m)
+	}
+	return w
+}
+
+func helloOf(name string, slots int64, functions ...string) *layshaftv1.TaskHello {
+	h := &layshaftv1.TaskHello{Worker: name, Abilities: &layshaftv1.TaskAbilities{Slots: slots}}
+	for _, f := range functions {
+		h.Abilities.Functions = append(h.Abilities.Functions, &layshaftv1.TaskFunction{Function: f})
+	}
+	return h
+}
+
+func (w *taskWorker) say(m *layshaftv1.WorkTasksRequest) {
+	w.t.Helper()
+	if err := w.stream.Send(m); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *taskWorker) next() *layshaftv1.WorkTasksResponse {
+	w.t.Helper()
+	m, err := w.stream.Recv()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// assigned returns the next task.
+func (w *taskWorker) assigned() *layshaftv1.TaskAssign {
+	w.t.Helper()
+	var input []byte
+	for {
+		m := w.next()
+		input = append(input, m.GetPiece()...)
+		if a := m.GetAssigns(); len(a) > 0 {
+			a[0].Input = append(input, a[0].Input...)
+			return a[0]
+		}
+	}
+}
+
+func (w *taskWorker) report(r *layshaftv1.TaskReport) {
+	w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{r}}}})
+}
+
+func (w *taskWorker) done(a *layshaftv1.TaskAssign, result []byte) {
+	for ; len(result) > 1<<20; result = result[1<<20:] {
+		w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: result[:1<<20]}})
+	}
+	w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Result{Result: result}})
+}
+
+// acked waits for an acknowledgement.
+func (w *taskWorker) acked() {
+	w.t.Helper()
+	for len(w.next().GetAcks()) == 0 {
+	}
+}
+
+// updatesOf collects what is told until the end, bodies whole, in words.
+func updatesOf[M interface {
+	GetUpdates() []*layshaftv1.TaskUpdate
+	GetPiece() []byte
+}](t *testing.T, recv func() (M, error)) (said []string) {
+	t.Helper()
+	size := 0
+	for {
+		m, err := recv()
+		if errors.Is(err, io.EOF) {
+			return said
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += len(m.GetPiece())
+		for _, u := range m.GetUpdates() {
+			word := ""
+			switch what := u.GetWhat().(type) {
+			case *layshaftv1.TaskUpdate_Accepted:
+				word = "accepted" + what.Accepted.GetRefused()
+				if what.Accepted.GetJoined() {
+					word = "joined"
+				}
+			case *layshaftv1.TaskUpdate_Data:
+				word = "data " + string(what.Data)
+			case *layshaftv1.TaskUpdate_Progress:
+				word = fmt.Sprintf("%d/%d", what.Progress.GetN(), what.Progress.GetM())
+			case *layshaftv1.TaskUpdate_Retrying:
+				word = fmt.Sprintf("retrying %d %s", what.Retrying.GetAttempt(), what.Retrying.GetError())
+			case *layshaftv1.TaskUpdate_Result:
+				if size += len(what.Result); size > 1000 {
+					what.Result = fmt.Appendf(nil, "%d bytes", size)
+				}
+				word = "result " + string(what.Result)
+			case *layshaftv1.TaskUpdate_Failed:
+				word = fmt.Sprintf("failed %v %s", what.Failed.GetReason(), what.Failed.GetError())
+			default:
+				word = fmt.Sprint(u)
+			}
+			said, size = append(said, fmt.Sprintf("%d: %s", u.GetIndex(), word)), 0
+		}
+	}
+}
+
+func callTasks(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, specs ...*layshaftv1.TaskSpec) grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse] {
+	t.Helper()
+	stream, err := c.CallTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(specs[0].Input) > 1<<20 {
+		if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Piece{Piece: specs[0].Input[:1<<20]}}); err != nil {
+			t.Fatal(err)
+		}
+		specs[0].Input = specs[0].Input[1<<20:]
+	}
+	if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: specs, Same: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// told compares what is told until the end.
+func told[M interface {
+	GetUpdates() []*layshaftv1.TaskUpdate
+	GetPiece() []byte
+}](t *testing.T, recv func() (M, error), want ...string) {
+	t.Helper()
+	if got := strings.Join(updatesOf(t, recv), "; "); got != strings.Join(want, "; ") {
+		t.Errorf("told %s\nwant %s", got, strings.Join(want, "; "))
+	}
+}
+
+// tasksBubble runs a test with tasks in memory, under a fake clock.
+func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks)) {
+	synctest.Test(t, func(t *testing.T) {
+		c, tasks, stop := serveTasks(t, TasksConfig{})
+		ctx, cancel := context.WithCancel(context.Background())
+		test(t, ctx, c, tasks)
+		cancel()
+		synctest.Wait()
+		tasks.desk.Lock()
+		for _, bad := range tasks.desk.Audit() {
+			t.Error(bad)
+		}
+		if w := tasks.desk.Workers(); len(w) > 0 {
+			t.Errorf("workers are left: %+v", w)
+		}
+		tasks.desk.Unlock()
+		stop()
+	})
+}
+
+func TestCallTasks(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+		stream := callTasks(t, ctx, c,
+			&layshaftv1.TaskSpec{Function: "f", Input: []byte("a"), Unique: "k"}, &layshaftv1.TaskSpec{Input: []byte("b"), Unique: "k"},
+			&layshaftv1.TaskSpec{Input: bytes.Repeat([]byte("c"), 3), Policy: nil}, &layshaftv1.TaskSpec{Function: "f", Background: true}, &layshaftv1.TaskSpec{Function: strings.Repeat("x", 600)})
+		synctest.Wait()
+		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
+		a := w.assigned()
+		if string(a.GetInput()) != "a" || a.GetUnique() != "k" || a.GetAttempt().GetAttempt() != 1 {
+			t.Errorf("assigned %v", a)
+		}
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Data{Data: []byte("half")}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{N: 1, M: 2}}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Failed{Failed: []byte("oops")}})
+		w.done(w.assigned(), []byte("C"))
+		w.done(w.assigned(), nil)
+		w.done(w.assigned(), []byte("A"))
+		if err := stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		told(t, stream.Recv, "1: joined", "3: accepted", "4: accepted"+`function "`+strings.Repeat("x", 600)+`": invalid task: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open`,
+			"0: data half", "1: data half", "0: 1/2", "1: 1/2", "0: retrying 2 oops", "1: retrying 2 oops", "2: result C", "0: result A", "1: result A")
+		totals, functions := tasks.Status()
+		if totals.Submitted != 3 || totals.Done != 3 || functions[0].Function != "f" || functions[0].Workers != 1 {
+			t.Errorf("totals %+v, functions %+v", totals, functions)
+		}
+	})
+}
+
+// TestLargeBodies sends 9 MiB there and back.
+func TestLargeBodies(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
+		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Input: make([]byte, 9<<20+3)})
+		_ = stream.CloseSend()
+		a := w.assigned()
+		if len(a.GetInput()) != 9<<20+3 {
+			t.Errorf("an input of %d bytes arrived", len(a.GetInput()))
+		}
+		w.done(a, a.GetInput())
+		told(t, stream.Recv, fmt.Sprintf("0: result %d bytes", 9<<20+3))
+	})
+}
+
+// TestLeftCalls drops what was called when the stream breaks, or cancels it.
+func TestLeftCalls(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
+		calling, hangUp := context.WithCancel(ctx)
+		stream, err := c.CallTasks(calling)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallOptions{CancelLeft: true}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
+			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
+		a := w.assigned()
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.CancelCalls{Indexes: []int64{1, 77}}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.CancelCalls{Indexes: []int64{2, -1}}}})
+		m, err := stream.Recv()
+		if err != nil || m.GetUpdates()[0].GetIndex() != 2 || m.GetUpdates()[0].GetFailed().GetReason() != layshaftv1.TaskReason_TASK_REASON_CANCELLED {
+			t.Errorf("told %v, %v", m, err)
+		}
+		hangUp()
+		if m := w.next(); len(m.GetStops()) != 1 || m.GetStops()[0].GetAttempt().GetTask() != a.GetAttempt().GetTask() {
+			t.Errorf("asked %v, want a stop", m)
+		}
+		w.done(a, nil)
+		w.acked()
+		if totals, _ := tasks.Status(); totals.Cancelled != 4 {
+			t.Errorf("totals %+v", totals)
+		}
+	})
+}
+
+// TestTaskWorkerLost gives the task of a worker that says nothing, and of one whose connection breaks, to others.
+func TestTaskWorkerLost(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+		silent := startWork(t, ctx, c, helloOf("silent", 1, "f"))
+		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Policy: &layshaftv1.TaskPolicy{BackoffNanos: 1}})
+		_ = stream.CloseSend()
+		silent.assigned()
+		begin := time.Now()
+		breaking, cut := context.WithCancel(ctx)
+		broken := startWork(t, breaking, c, helloOf("broken", 1, "f"))
+		go func() { // lives
+			for range 4 {
+				time.Sleep(3 * time.Second)
+				_ = broken.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{}})
+			}
+		}()
+		broken.assigned()
+		if took := time.Since(begin); took > 13*time.Second {
+			t.Errorf("a silent worker was lost after %v", took)
+		}
+		if _, err := silent.stream.Recv(); !errors.Is(wire.FromStatus(err), ErrLeaseLost) {
+			t.Errorf("the silent worker heard %v", err)
+		}
+		cut()
+		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
+		w.done(w.assigned(), []byte("end"))
+		told(t, stream.Recv, "0: retrying 2 ", "0: retrying 3 ", "0: result end")
+		w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}})
+		if _, err := w.stream.Recv(); err == nil {
+			_, err = w.stream.Recv()
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("a worker that leaves hears %v", err)
+			}
+		}
+	})
+}
+
+// TestTaskAdministration uses what is not about one call.
+func TestTaskAdministration(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+		must := func(_ any, err error) {
+			t.Helper()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		must(c.SetFunction(ctx, &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{QueueNormal: 2, Needs: map[string]int64{"pg": 1}}}))
+		must(c.SetBudget(ctx, &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 1}))
+		must(c.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: "f", Paused: true}))
+		out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("x"), Unique: "u"}, {Function: "f"}, {Function: "f"}}})
+		if err != nil || out.GetAccepted()[1].GetTask() == 0 || !out.GetAccepted()[2].GetFull() {
+			t.Errorf("%v, %v", out, err)
+		}
+		w := startWork(t, ctx, c, helloOf("w", 2, "f"))
+		must(c.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: "f"}))
+		a := w.assigned()
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no good")}})
+		b := w.assigned()
+		w.done(b, nil)
+		w.acked()
+		dead, err := c.ListDeadTasks(ctx, &layshaftv1.ListDeadTasksRequest{})
+		if err != nil || len(dead.GetTasks()) != 1 || string(dead.GetTasks()[0].GetError()) != "no good" || dead.GetTasks()[0].GetUnique() != "u" {
+			t.Errorf("%v, %v", dead, err)
+		}
+		again, err := c.RetryTasks(ctx, &layshaftv1.RetryTasksRequest{Function: "f"})
+		if err != nil || len(again.GetTasks()) != 1 {
+			t.Errorf("%v, %v", again, err)
+		}
+		r := w.assigned()
+		got, err := c.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Function: "f", Unique: "u"}, Bodies: true})
+		if err != nil || got.GetTask().GetWorker() != "w" || string(got.GetTask().GetInput()) != "x" || got.GetTask().GetState() != layshaftv1.TaskState_TASK_STATE_RUNNING {
+			t.Errorf("%v, %v", got, err)
+		}
+		list, err := c.ListTasks(ctx, &layshaftv1.ListTasksRequest{States: []layshaftv1.TaskState{layshaftv1.TaskState_TASK_STATE_RUNNING}})
+		if err != nil || len(list.GetTasks()) != 1 || list.GetNext() != 0 {
+			t.Errorf("%v, %v", list, err)
+		}
+		if _, err := c.DropFunction(ctx, &layshaftv1.DropFunctionRequest{Function: "f"}); status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("a function in use was dropped: %v", err)
+		}
+		stopped, err := c.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{r.GetAttempt().GetTask(), 1 << 40}})
+		if err != nil || len(stopped.GetTasks()) != 1 {
+			t.Errorf("%v, %v", stopped, err)
+		}
+		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: 1 << 40}})
+		if err == nil {
+			_, err = wait.Recv()
+		}
+		if status.Code(err) != codes.NotFound {
+			t.Errorf("waited for a task that never was: %v", err)
+		}
+		watch, err := c.WatchFunctions(ctx, &layshaftv1.WatchFunctionsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := watch.Recv()
+		if c := m.GetStatus().GetTotals(); err != nil || c.GetSubmitted() != c.GetWaiting()+c.GetDelayed()+c.GetRunning()+c.GetDone()+c.GetFailed()+c.GetCancelled() || c.GetSubmitted() != 2 {
+			t.Errorf("%v, %v", m, err)
+		}
+	})
+}
+
+// TestGroupOverTheWire submits a group in one call, and waits for what follows it.
+func TestGroupOverTheWire(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+		out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{Then: []*layshaftv1.NextTask{{Function: "sum"}}},
+			Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("1")}, {Function: "f", Input: []byte("2")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: out.GetGroup()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w := startWork(t, ctx, c, helloOf("w", 1, "f", "sum"))
+		for range 2 {
+			a := w.assigned()
+			w.done(a, append(a.GetInput(), '!'))
+		}
+		sum := w.assigned()
+		var in layshaftv1.GatheredResults
+		if err := proto.Unmarshal(sum.GetInput(), &in); err != nil || !sum.GetGathered() || len(in.GetResults()) != 2 || string(in.GetResults()[1].GetResult()) != "2!" {
+			t.Errorf("gathered %v, %v", &in, err)
+		}
+		w.done(sum, []byte("3"))
+		said := updatesOf(t, wait.Recv)
+		if len(said) != 2 || !strings.Contains(said[0], "followed") || said[1] != "0: result 3" {
+			t.Errorf("told %q", said)
+		}
+
+		refused, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{}, Tasks: []*layshaftv1.TaskSpec{{Function: "g"}, {}}})
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("half a group: %v, %v", refused, err)
+		}
+	})
+}
+
+// TestTasksSurvive restarts durable tasks: what was acknowledged is there, and a worker goes on with what it runs.
+func TestTasksSurvive(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, _, stop := serveTasks(t, TasksConfig{Dir: dir, Reserve: -1})
+	out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("x"), Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}},
+		{Function: "f", Durability: layshaftv1.Durability_DURABILITY_MEMORY}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := startWork(t, ctx, c, helloOf("w", 1, "f"))
+	a := w.assigned()
+	stop()
+
+	c, tasks, stop := serveTasks(t, TasksConfig{Dir: dir, Reserve: -1})
+	defer stop()
+	hello := helloOf("w2", 1, "f")
+	hello.Held = []*layshaftv1.TaskAttempt{a.GetAttempt()}
+	w = startWork(t, ctx, c, hello)
+	w.done(a, []byte("end"))
+	w.acked()
+	wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: out.GetAccepted()[0].GetTask()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told(t, wait.Recv, "0: result end")
+	if totals, _ := tasks.Status(); totals.Submitted != 1 || totals.Done != 1 {
+		t.Errorf("totals %+v", totals)
+	}
+}
+
+// workScript says what is in a list, and then closes.
+type workScript struct {
+	grpc.ServerStream
+	ctx context.Context
+	say []*layshaftv1.WorkTasksRequest
+}
+
+func (s *workScript) Context() context.Context                 { return s.ctx }
+func (s *workScript) Send(*layshaftv1.WorkTasksResponse) error { return nil }
+func (s *workScript) Recv() (*layshaftv1.WorkTasksRequest, error) {
+	if len(s.say) == 0 {
+		return nil, io.EOF
+	}
+	m := s.say[0]
+	s.say = s.say[1:]
+	return m, nil
+}
+
+// workScriptOf frames messages as the fuzzer sees them: each after its length.
+func workScriptOf(ms ...*layshaftv1.WorkTasksRequest) []byte {
+	var out []byte
+	for _, m := range ms {
+		b, _ := proto.Marshal(m)
+		out = append(binary.AppendUvarint(out, uint64(len(b))), b...)
+	}
+	return out
+}
+
+// FuzzWorkTasks plays hostile workers to a desk with tasks: errors for them, no panic, and nothing of them is left.
+func FuzzWorkTasks(f *testing.F) {
+	hello := &layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: helloOf("w", 3, "f", "g")}}
+	one := &layshaftv1.TaskAttempt{Task: 1 << 26, Attempt: 1}
+	f.Add(workScriptOf(hello, &layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: []byte("x")}},
+		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{
+			{Attempt: one, What: &layshaftv1.TaskReport_Data{Data: []byte("d")}}, {Attempt: one, What: &layshaftv1.TaskReport_Failed{}}, {Attempt: one, What: &layshaftv1.TaskReport_Result{}}, {}}}}},
+		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{}},
+		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Abilities{Abilities: &layshaftv1.TaskAbilities{Slots: 1, Reserved: 5}}},
+		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{}}))
+	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Worker: "w", Held: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
+	f.Add(workScriptOf(hello, hello))
+	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{}))
+	c, tasks, stop := serveTasks(f, TasksConfig{})
+	f.Cleanup(stop)
+	f.Fuzz(func(t *testing.T, script []byte) {
+		var say []*layshaftv1.WorkTasksRequest
+		for len(script) > 0 {
+			n, k := binary.Uvarint(script)
+			if k <= 0 || n > uint64(len(script)-k) {
+				break
+			}
+			m := &layshaftv1.WorkTasksRequest{}
+			if proto.Unmarshal(script[k:k+int(n)], m) == nil {
+				say = append(say, m)
+			}
+			script = script[k+int(n):]
+		}
+		if _, err := c.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Unique: "u", Policy: &layshaftv1.TaskPolicy{Attempts: 3}}}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_ = tasks.WorkTasks(&workScript{ctx: ctx, say: say})
+		tasks.desk.Lock()
+		defer tasks.desk.Unlock()
+		for _, bad := range tasks.desk.Audit() {
+			t.Error(bad)
+		}
+		if w := tasks.desk.Workers(); len(w) > 0 {
+			t.Errorf("workers are left: %+v", w)
+		}
+	})
+}

@@ -1,0 +1,346 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+type workStream = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+
+const (
+	// maxHeld is how many tasks a worker may say it holds, and how many slots it may have.
+	maxHeld = 100_000
+	// maxAbilities is how many functions a worker may have.
+	maxAbilities = 10_000
+)
+
+// work is the session of a worker: one goroutine receives, another sends.
+type work struct {
+	t         *Tasks
+	s         *desk.Session
+	stream    workStream
+	name      string
+	functions []string     // that it said it can do; owned by the receiver
+	gone      bool         // no join any more; Tasks.mu guards it
+	heard     atomic.Int64 // when, in nanoseconds since 1970; zero while what it said is being handled
+}
+
+// WorkTasks is the session of a worker.
+func (t *Tasks) WorkTasks(stream workStream) error {
+	w := &work{t: t, stream: stream}
+	w.heard.Store(time.Now().UnixNano())
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	defer w.leave()
+	defer w.watch(cancel)()
+	joined := make(chan struct{})
+	err := t.both(ctx, func() error {
+		err := w.receive(joined)
+		cancel(err)
+		return err
+	}, func() error {
+		return w.send(ctx, joined)
+	})
+	if errors.Is(err, errLeft) {
+		return nil
+	}
+	return err
+}
+
+// watch ends the session of a worker that is silent for longer than its lease. It returns a function that ends watching.
+func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
+	over := make(chan struct{})
+	tick := time.NewTicker(w.t.cfg.Lease / 3)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			if at := w.heard.Load(); at != 0 && time.Since(time.Unix(0, at)) > w.t.cfg.Lease {
+				cancel(fmt.Errorf("%w: the worker was silent for %v", ErrLeaseLost, w.t.cfg.Lease))
+			}
+		}
+	}()
+	return func() { close(over); <-done }
+}
+
+// receive takes in what the worker says until the stream ends or it leaves.
+func (w *work) receive(joined chan<- struct{}) error {
+	m, err := w.stream.Recv()
+	if err != nil {
+		return brokenBy(err)
+	}
+	if err := w.join(m.GetHello()); err != nil {
+		return err
+	}
+	close(joined)
+	var piece []byte
+	for {
+		w.heard.Store(time.Now().UnixNano())
+		if m, err = w.stream.Recv(); err != nil {
+			return brokenBy(err)
+		}
+		w.heard.Store(0)
+		switch say := m.GetSay().(type) {
+		case *layshaftv1.WorkTasksRequest_Piece:
+			piece, err = addPiece(piece, say.Piece)
+		case *layshaftv1.WorkTasksRequest_Reports:
+			w.reports(say.Reports.GetReports(), piece)
+			piece = nil
+		case *layshaftv1.WorkTasksRequest_Heartbeat:
+		case *layshaftv1.WorkTasksRequest_Abilities:
+			w.t.desk.Lock()
+			err = w.able(say.Abilities)
+			w.t.desk.Unlock()
+		case *layshaftv1.WorkTasksRequest_Leaving:
+			return errLeft
+		default:
+			err = fmt.Errorf("%w: a worker says hello once, and then what there is to say", wire.ErrInvalid)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// join takes a worker in, in place of an earlier session of its.
+func (w *work) join(hello *layshaftv1.TaskHello) error {
+	t := w.t
+	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetHeld()) > maxHeld {
+		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
+			w.name, len(hello.GetHeld()), maxHeld)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.gone {
+		return errBroken
+	}
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	if old := t.workers[w.name]; old != nil {
+		old.Replace(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, w.name))
+		old.Leave()
+	}
+	w.s = t.desk.Join(w.name)
+	t.workers[w.name] = w.s
+	abilities := hello.GetAbilities()
+	if err := w.can(abilities); err != nil {
+		return err
+	}
+	for _, a := range hello.GetHeld() {
+		w.s.Claim(queue.ID(a.GetTask()), a.GetAttempt())
+	}
+	return w.able(abilities)
+}
+
+// can makes the worker one of its functions. The lock of the desk is held.
+func (w *work) can(a *layshaftv1.TaskAbilities) error {
+	if len(a.GetFunctions()) > maxAbilities || a.GetSlots() < 0 || a.GetSlots() > maxHeld || a.GetReserved() < 0 {
+		return fmt.Errorf("%w: worker %s with %d functions and %d slots, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
+			len(a.GetFunctions()), a.GetSlots(), a.GetReserved(), maxAbilities, maxHeld)
+	}
+	var now []string
+	for _, f := range a.GetFunctions() {
+		if len(f.GetFunction()) == 0 || len(f.GetFunction()) > 512 || f.GetTimeoutNanos() < 0 {
+			return fmt.Errorf("%w: worker %s: function %.100q; a name has 1 to 512 bytes, and its time-out is not negative", wire.ErrInvalid, w.name, f.GetFunction())
+		}
+		now = append(now, f.GetFunction())
+		w.s.CanDo(f.GetFunction(), time.Duration(f.GetTimeoutNanos()))
+	}
+	for _, f := range w.functions {
+		if !slices.Contains(now, f) {
+			w.s.CantDo(f)
+		}
+	}
+	w.functions = now
+	return nil
+}
+
+// able takes in what the worker can do. The lock of the desk is held.
+func (w *work) able(a *layshaftv1.TaskAbilities) error {
+	if err := w.can(a); err != nil {
+		return err
+	}
+	w.s.Slots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())))
+	return nil
+}
+
+// leave ends the session.
+func (w *work) leave() {
+	t := w.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.gone = true; w.s == nil {
+		return
+	}
+	t.desk.Lock()
+	w.s.Leave()
+	t.desk.Unlock()
+	if t.workers[w.name] == w.s {
+		delete(t.workers, w.name)
+	}
+}
+
+// reports takes reports in, in slices, so that others are not held up. piece begins the body of the first.
+func (w *work) reports(all []*layshaftv1.TaskReport, piece []byte) {
+	for part := range slices.Chunk(all, underLock) {
+		w.t.desk.Lock()
+		for _, r := range part {
+			w.report(r, piece)
+			piece = nil
+		}
+		w.t.desk.Unlock()
+	}
+}
+
+func (w *work) report(r *layshaftv1.TaskReport, piece []byte) {
+	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
+	var what queue.What
+	var body []byte
+	switch say := r.GetWhat().(type) {
+	case *layshaftv1.TaskReport_Data:
+		what, body = queue.Data, say.Data
+	case *layshaftv1.TaskReport_Warning:
+		what, body = queue.Warning, say.Warning
+	case *layshaftv1.TaskReport_Progress:
+		what = queue.Progress
+	case *layshaftv1.TaskReport_Result:
+		what, body = queue.Done, say.Result
+	case *layshaftv1.TaskReport_Failed:
+		what, body = queue.Failed, say.Failed
+	case *layshaftv1.TaskReport_Fatal:
+		what, body = queue.Fatal, say.Fatal
+	default:
+		return
+	}
+	if len(piece) > 0 {
+		body = append(piece, body...)
+	}
+	w.s.Report(id, attempt, what, r.GetProgress().GetN(), r.GetProgress().GetM(), body)
+}
+
+// send tells the worker what it is to do, until the session ends.
+func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
+	late := time.NewTimer(helloWait)
+	defer late.Stop()
+	select {
+	case <-joined:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-late.C:
+		return fmt.Errorf("%w: no hello within %v", wire.ErrInvalid, helloWait)
+	}
+	if err := w.stream.Send(&layshaftv1.WorkTasksResponse{Welcome: &layshaftv1.TaskWelcome{LeaseNanos: int64(w.t.cfg.Lease), Cluster: w.t.cfg.Cluster}}); err != nil {
+		return err
+	}
+	var notes []desk.Note
+	for {
+		var err error
+		if notes, err = w.s.Take(notes[:0], pieceBytes); err != nil {
+			return sessionError(err)
+		}
+		if len(notes) > 0 {
+			if err := w.tell(notes); err != nil {
+				return err
+			}
+			clear(notes)
+			continue
+		}
+		select {
+		case <-w.s.Wake():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// tell sends notes.
+func (w *work) tell(notes []desk.Note) error {
+	m, size := &layshaftv1.WorkTasksResponse{}, 0
+	flush := func() error {
+		if size == 0 {
+			return nil
+		}
+		err := w.stream.Send(m)
+		m, size = &layshaftv1.WorkTasksResponse{}, 0
+		return err
+	}
+	for i := range notes {
+		n := &notes[i]
+		if (n.Op != queue.Assign && len(m.Assigns) > 0) || size > pieceBytes/2 { // what is said keeps its order
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		size += 32
+		switch {
+		case n.Signal == desk.Ack:
+			m.Acks = append(m.Acks, &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)})
+		case n.Signal == desk.Hold:
+			m.Hold, m.GoOn = append(m.Hold, uint64(n.Task)), slices.DeleteFunc(m.GoOn, func(id uint64) bool { return id == uint64(n.Task) })
+		case n.Signal == desk.GoOn:
+			m.Hold, m.GoOn = slices.DeleteFunc(m.Hold, func(id uint64) bool { return id == uint64(n.Task) }), append(m.GoOn, uint64(n.Task))
+		case n.Op == queue.Stop:
+			m.Stops = append(m.Stops, stopOf(n))
+		case n.Op == queue.Assign:
+			a := w.assign(n)
+			if a == nil {
+				continue
+			}
+			if size+len(a.Input) > pieceBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			for ; len(a.Input) > pieceBytes; a.Input = a.Input[pieceBytes:] {
+				if err := w.stream.Send(&layshaftv1.WorkTasksResponse{Piece: a.Input[:pieceBytes]}); err != nil {
+					return err
+				}
+			}
+			m.Assigns = append(m.Assigns, a)
+			size += 64 + len(a.Input)
+		}
+	}
+	return flush()
+}
+
+func stopOf(n *desk.Note) *layshaftv1.TaskStop {
+	reason := layshaftv1.TaskReason_TASK_REASON_TIMEOUT
+	if n.What == queue.Cancelled {
+		reason = layshaftv1.TaskReason_TASK_REASON_CANCELLED
+	}
+	return &layshaftv1.TaskStop{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.What == queue.Soft, Reason: reason}
+}
+
+// assign returns a task with its input, or nil when it is gone, which frees its slot.
+func (w *work) assign(n *desk.Note) *layshaftv1.TaskAssign {
+	in, err := w.t.desk.Input(n.Task)
+	if err != nil {
+		if !errors.Is(err, bodies.ErrNotFound) {
+			w.t.log.Error("task failed: its input cannot be read", "task", uint64(n.Task), "err", err)
+		}
+		w.t.desk.Lock()
+		w.s.Report(n.Task, int64(n.N), queue.Fatal, 0, 0, []byte(err.Error()))
+		w.t.desk.Unlock()
+		return nil
+	}
+	return &layshaftv1.TaskAssign{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Function: n.Function, Input: in.Data,
+		Unique: in.Unique, Gathered: in.Gathered, SoftNanos: int64(n.Limits.Soft), HardNanos: int64(n.Limits.Hard), Last: n.Limits.Last}
+}
