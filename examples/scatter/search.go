@@ -1,0 +1,99 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// Query asks for the lines of a file that have all words.
+type Query struct {
+	Path  string
+	Words []string
+}
+
+// Hit is a line, numbered from 1.
+type Hit struct {
+	Path string
+	Line int
+	Text string
+}
+
+// search scatters a query over files, and takes the answers that have come when the deadline passes.
+func search(ctx context.Context, c *tasks.Client, words, globs []string, deadline time.Duration, top int) error {
+	paths, err := expand(globs)
+	if err != nil {
+		return err
+	}
+	var queries []Query
+	for _, path := range paths {
+		queries = append(queries, Query{path, words})
+	}
+	var hits []Hit
+	for r := range tasks.Scatter[[]Hit](ctx, c, "scatter.search", queries, tasks.Deadline(deadline), tasks.High) {
+		if r.Err != nil {
+			log.Printf("without %s: %v", queries[r.Index].Path, r.Err)
+			continue
+		}
+		hits = append(hits, r.Value...)
+	}
+	slices.SortFunc(hits, func(a, b Hit) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line)) })
+	for _, h := range hits[:min(top, len(hits))] {
+		fmt.Printf("%s:%d\t%s\n", h.Path, h.Line, h.Text)
+	}
+	return nil
+}
+
+// index says in which lines of a file a word is. A worker keeps those that it made: the next query is fast.
+type index struct {
+	lines []string
+	where map[string][]int
+}
+
+var indexes sync.Map // path -> func() (*index, error)
+
+// searchFile looks a query up.
+func searchFile(_ context.Context, q Query) (hits []Hit, err error) {
+	made, _ := indexes.LoadOrStore(q.Path, sync.OnceValues(func() (*index, error) { return makeIndex(q.Path) }))
+	x, err := made.(func() (*index, error))()
+	if err != nil {
+		indexes.Delete(q.Path) // the next attempt may read it
+		return nil, err
+	}
+	common := map[int]int{} // line -> how many of the words it has
+	words := slices.Compact(slices.Sorted(slices.Values(q.Words)))
+	for _, word := range words {
+		for _, line := range x.where[strings.ToLower(word)] {
+			common[line]++
+			if common[line] == len(words) {
+				hits = append(hits, Hit{q.Path, line + 1, x.lines[line]})
+			}
+		}
+	}
+	return hits, nil
+}
+
+func makeIndex(path string) (*index, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	x := &index{lines: strings.Split(string(text), "\n"), where: map[string][]int{}}
+	for i, line := range x.lines {
+		for word := range strings.FieldsSeq(strings.ToLower(line)) {
+			word = strings.Trim(word, ".,;:!?()\"'")
+			if at := x.where[word]; len(at) == 0 || at[len(at)-1] != i {
+				x.where[word] = append(at, i)
+			}
+		}
+	}
+	return x, nil
+}

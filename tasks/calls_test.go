@@ -1,0 +1,529 @@
+package tasks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	_, c := serve(t)
+	ctx := within(t)
+	do := func(function string, o ...tasks.Option) error {
+		_, err := tasks.Do[int](ctx, c, function, 1, o...)
+		return err
+	}
+	enqueue := func(function string, o ...tasks.Option) error {
+		_, err := tasks.Enqueue(ctx, c, function, 1, o...)
+		return err
+	}
+	scatter := func(function string, o ...tasks.Option) error {
+		for r := range tasks.Scatter[int](ctx, c, function, []int{1}, o...) {
+			return r.Err
+		}
+		return nil
+	}
+	tests := []struct {
+		name string
+		call func(string, ...tasks.Option) error
+		fn   string
+		opt  tasks.Option
+		want string
+	}{
+		{"no function", do, "", nil, "name of a function"},
+		{"long function", enqueue, strings.Repeat("f", 513), nil, "name of a function"},
+		{"scatter to none", scatter, "", nil, "name of a function"},
+		{"priority", do, "f", tasks.Priority(7), "priority 7"},
+		{"attempts", do, "f", tasks.Attempts(-1), "Attempts -1"},
+		{"backoff", do, "f", tasks.Backoff(time.Second, -1), "Backoff 1s, -1ns"},
+		{"after", enqueue, "f", tasks.After(-time.Second), "After -1s"},
+		{"keep", enqueue, "f", tasks.Keep(-1), "Keep"},
+		{"soft", do, "f", tasks.SoftLimit(-1), "SoftLimit"},
+		{"hard", do, "f", tasks.HardLimit(-1), "HardLimit"},
+		{"lossy do", do, "f", tasks.Lossy(), "Lossy"},
+		{"unique scatter", scatter, "f", tasks.Unique("k"), "Unique"},
+		{"deadline of enqueue", enqueue, "f", tasks.Deadline(1), "Deadline"},
+		{"then", do, "f", tasks.Then("", tasks.Low), `Then ""`},
+		{"then with a deadline", do, "f", tasks.Then("g", tasks.Deadline(1)), `Then "g"`},
+	}
+	for _, tt := range tests {
+		if err := tt.call(tt.fn, tt.opt); !errors.Is(err, tasks.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want ErrInvalid that says %s", tt.name, err, tt.want)
+		}
+	}
+	if _, err := tasks.EnqueueAll(ctx, c, "f", []int{1}, tasks.Unique("k")); !errors.Is(err, tasks.ErrInvalid) {
+		t.Errorf("EnqueueAll with Unique: %v", err)
+	}
+	if _, err := tasks.Do[int](ctx, c, "f", make(chan int)); err == nil || !strings.Contains(err.Error(), "input of f") {
+		t.Errorf("a channel as input: %v", err)
+	}
+	if _, err := tasks.Attach[int](ctx, c, 12345); !errors.Is(err, tasks.ErrUnknown) {
+		t.Errorf("Attach to nothing: %v, want ErrUnknown", err)
+	}
+	if _, err := c.Status(ctx, 12345); !errors.Is(err, tasks.ErrUnknown) {
+		t.Errorf("Status of nothing: %v, want ErrUnknown", err)
+	}
+}
+
+// A handler that fails twice is tried three times; hooks and the caller hear of it in order.
+func TestRetriesAreAnnounced(t *testing.T) {
+	s, c := serve(t)
+	var mu sync.Mutex
+	var heard []string
+	note := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		heard = append(heard, fmt.Sprintf(format, args...))
+	}
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Hooks.Retry = func(e tasks.Event) { note("retry hook %d: %v", e.Attempt, e.Err) }
+		w.Hooks.Failed = func(e tasks.Event) { note("failed hook %d: %v", e.Attempt, e.Err) }
+		w.Hooks.Warning = func(e tasks.Event) { note("warning hook: %s", e.Text) }
+		w.Hooks.Done = func(e tasks.Event) { note("done hook %d", e.Attempt) }
+		tasks.Handle(w, "flaky", func(ctx context.Context, n int) (string, error) {
+			if at := tasks.Attempt(ctx); at < n {
+				return "", fmt.Errorf("trouble %d", at)
+			}
+			return "at last", tasks.Warn(ctx, "it took %d", n)
+		})
+	})
+	try := func(attempts int) (string, error) {
+		return tasks.Do[string](within(t), c, "flaky", 3, tasks.Attempts(attempts), tasks.Backoff(time.Millisecond, 0), tasks.OnUpdate(func(u tasks.Update) {
+			note("%s %d %s", u.Kind, u.N, u.Payload)
+		}))
+	}
+	check := func(want ...string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(heard, want) {
+			t.Errorf("heard\n\t%s\nwant\n\t%s", strings.Join(heard, "\n\t"), strings.Join(want, "\n\t"))
+		}
+		heard = nil
+	}
+	if out, err := try(3); out != "at last" || err != nil {
+		t.Errorf("with 3 attempts: %q, %v", out, err)
+	}
+	mu.Lock()
+	order := slices.Clone(heard)
+	mu.Unlock()
+	slices.Sort(order) // of what two processes said
+	heard = order
+	check("done 0 at last", "done hook 3", "retry 2 trouble 1", "retry 3 trouble 2", "retry hook 1: trouble 1", "retry hook 2: trouble 2", "warning 0 it took 3",
+		"warning hook: it took 3")
+	_, err := try(2)
+	var failed *tasks.Error
+	if !errors.As(err, &failed) || failed.Message != "trouble 2" || !errors.Is(err, tasks.ErrFailed) || failed.ID == 0 {
+		t.Errorf("with 2 attempts: %v", err)
+	}
+	slices.Sort(heard)
+	check("failed 0 trouble 2", "failed hook 2: trouble 2", "retry 2 trouble 1", "retry hook 1: trouble 1")
+}
+
+func TestPanicsAndBadInputs(t *testing.T) {
+	s, c := serve(t)
+	var calls atomic.Int32
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "panics", func(context.Context, string) (int, error) { calls.Add(1); panic("at the disco") })
+		tasks.Handle(w, "number", func(_ context.Context, n int) (chan int, error) { return nil, nil })
+	})
+	ctx := within(t)
+	_, err := tasks.Do[int](ctx, c, "panics", "", tasks.Attempts(2), tasks.Backoff(1, 0))
+	if err == nil || !strings.Contains(err.Error(), "panic: at the disco") || !strings.Contains(err.Error(), "calls_test.go") || calls.Load() != 2 {
+		t.Errorf("%v after %d calls, want the panic and its stack after 2", err, calls.Load())
+	}
+	if _, err = tasks.Do[int](ctx, c, "number", "many"); err == nil || !strings.Contains(err.Error(), `"many" is not a int`) {
+		t.Errorf("a bad input: %v", err)
+	}
+	if _, err = tasks.Do[int](ctx, c, "number", 1); err == nil || !strings.Contains(err.Error(), "result of number") {
+		t.Errorf("a result without a form: %v", err)
+	}
+}
+
+// Inputs and results of several megabytes go both ways, waited for and in the background, in order beside small ones.
+func TestLargePayloads(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "reverse", func(ctx context.Context, in []byte) ([]byte, error) {
+			if err := tasks.Send(ctx, in); err != nil {
+				return nil, err
+			}
+			out := bytes.Clone(in)
+			slices.Reverse(out)
+			return out, nil
+		})
+	})
+	ctx := within(t)
+	var inputs, want [][]byte
+	for _, n := range []int{0, 1, 1 << 20, 1<<20 + 1, 100, 5<<20 + 17, 3} {
+		in := bytes.Repeat([]byte("layshaft:"), n/9+1)[:n]
+		inputs = append(inputs, in)
+		out := bytes.Clone(in)
+		slices.Reverse(out)
+		want = append(want, out)
+	}
+	seen := 0
+	sent := func(u tasks.Update) {
+		if u.Kind == tasks.KindData && bytes.Equal(u.Payload, inputs[u.Index]) {
+			seen++
+		}
+	}
+	for r := range tasks.Scatter[[]byte](ctx, c, "reverse", inputs, tasks.OnUpdate(sent)) {
+		if r.Err != nil || !bytes.Equal(r.Value, want[r.Index]) {
+			t.Errorf("input %d of %d bytes: result of %d bytes, %v", r.Index, len(inputs[r.Index]), len(r.Value), r.Err)
+		}
+	}
+	if seen != len(inputs) {
+		t.Errorf("%d of %d partial results were the inputs", seen, len(inputs))
+	}
+	ids, err := tasks.EnqueueAll(ctx, c, "reverse", inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range ids {
+		if out, err := tasks.Attach[[]byte](ctx, c, id); err != nil || !bytes.Equal(out, want[i]) {
+			t.Errorf("input %d of %d bytes in the background: result of %d bytes, %v", i, len(inputs[i]), len(out), err)
+		}
+	}
+	if out, err := tasks.Do[[]byte](ctx, c, "reverse", inputs[5]); err != nil || !bytes.Equal(out, want[5]) {
+		t.Errorf("Do: %d bytes, %v", len(out), err)
+	}
+}
+
+// What has its result before the deadline is there; the rest is named, and stopped.
+func TestScatterDeadline(t *testing.T) {
+	s, c := serve(t)
+	stopped := make(chan error, 10)
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Concurrency = 10
+		tasks.Handle(w, "wait", func(ctx context.Context, forever bool) (string, error) {
+			if !forever {
+				return "quick", nil
+			}
+			<-ctx.Done()
+			stopped <- context.Cause(ctx)
+			return "", context.Cause(ctx)
+		})
+	})
+	inputs := []bool{false, true, false, true, true}
+	got := make([]string, len(inputs))
+	for r := range tasks.Scatter[string](within(t), c, "wait", inputs, tasks.Deadline(300*time.Millisecond)) {
+		if got[r.Index] = r.Value; errors.Is(r.Err, context.DeadlineExceeded) {
+			got[r.Index] = "late"
+		}
+	}
+	if want := []string{"quick", "late", "quick", "late", "late"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for range 3 {
+		select {
+		case err := <-stopped:
+			if !errors.Is(err, tasks.ErrCancelled) {
+				t.Errorf("a handler ended with %v, want ErrCancelled", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("a handler goes on though nobody waits")
+		}
+	}
+}
+
+func TestScatterMany(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "next", func(_ context.Context, n int) (int, error) { return n + 1, nil })
+	})
+	inputs := make([]int, 40_000) // more than may be on their way
+	for i := range inputs {
+		inputs[i] = i
+	}
+	seen := make([]bool, len(inputs))
+	for r := range tasks.Scatter[int](within(t), c, "next", inputs) {
+		if r.Err != nil || r.Value != r.Index+1 || seen[r.Index] {
+			t.Fatalf("%+v, seen %v", r, seen[r.Index])
+		}
+		seen[r.Index] = true
+	}
+	if i := slices.Index(seen, false); i >= 0 {
+		t.Errorf("input %d has no result", i)
+	}
+	n := 0
+	for range tasks.Scatter[int](within(t), c, "next", inputs) {
+		if n++; n == 10 {
+			break
+		}
+	}
+	if out, err := tasks.Do[int](within(t), c, "next", 1); out != 2 || err != nil {
+		t.Errorf("after a loop that was left: %d, %v", out, err)
+	}
+}
+
+// Callers with the same unique key share one run, and one that goes does not take it from the others.
+func TestUniqueIsShared(t *testing.T) {
+	s, c := serve(t)
+	var runs atomic.Int32
+	begun, open := make(chan struct{}), make(chan struct{})
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(ctx context.Context, in string) (string, error) {
+			if runs.Add(1) == 1 {
+				close(begun)
+			}
+			select {
+			case <-open:
+				return in, nil
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+		})
+	})
+	const callers = 5
+	results := make(chan error, callers)
+	call := func(ctx context.Context) {
+		out, err := tasks.Do[string](ctx, c, "slow", "one", tasks.Unique("key"))
+		if err == nil && out != "one" {
+			err = fmt.Errorf("result %q", out)
+		}
+		results <- err
+	}
+	leaving, leave := context.WithCancel(within(t))
+	go call(leaving)
+	<-begun
+	for range callers - 1 {
+		go call(within(t))
+	}
+	if id, err := tasks.Enqueue(within(t), c, "slow", "one", tasks.Unique("key")); err != nil || id == 0 {
+		t.Fatal(id, err)
+	}
+	for {
+		if st, err := c.StatusUnique(within(t), "slow", "key"); err != nil {
+			t.Fatal(err)
+		} else if st.Waiters > 0 { // those of one stream count once
+			break
+		}
+	}
+	leave()
+	if err := <-results; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	close(open)
+	for range callers - 1 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if out, err := tasks.AttachUnique[string](within(t), c, "slow", "key", tasks.Deadline(time.Minute)); err != nil && !errors.Is(err, tasks.ErrUnknown) || err == nil && out != "one" {
+		t.Errorf("AttachUnique: %q, %v", out, err)
+	}
+	if n := runs.Load(); n != 1 {
+		t.Errorf("%d runs, want 1", n)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	begun, stopped := make(chan tasks.ID, 1), make(chan error, 1)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "wait", func(ctx context.Context, _ string) (string, error) {
+			begun <- tasks.TaskID(ctx)
+			<-ctx.Done()
+			stopped <- context.Cause(ctx)
+			return "too late", nil
+		})
+	})
+	running, err := tasks.Enqueue(ctx, c, "wait", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := <-begun; id != running {
+		t.Errorf("task %s runs, want %s", id, running)
+	}
+	waiting, err := tasks.Enqueue(ctx, c, "nobody does", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := c.Cancel(ctx, running, waiting, 999); err != nil || len(ids) != 2 {
+		t.Errorf("Cancel = %v, %v, want the two that there are", ids, err)
+	}
+	if err := <-stopped; !errors.Is(err, tasks.ErrCancelled) {
+		t.Errorf("the handler's context ended with %v", err)
+	}
+	for _, id := range []tasks.ID{running, waiting} {
+		if _, err := tasks.Attach[string](ctx, c, id); !errors.Is(err, tasks.ErrCancelled) {
+			t.Errorf("Attach = %v, want ErrCancelled", err)
+		}
+		if st, err := c.Status(ctx, id); err != nil || st.State != tasks.StateCancelled {
+			t.Errorf("Status = %+v, %v", st, err)
+		}
+	}
+	if ids, err := c.Retry(ctx, running); err != nil || len(ids) != 0 {
+		t.Errorf("Retry of a cancelled task = %v, %v", ids, err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "gentle", func(ctx context.Context, _ string) (string, error) {
+			select {
+			case <-tasks.Hurry(ctx):
+				return "what there is", nil
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+		})
+		tasks.Handle(w, "stubborn", func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		})
+		tasks.Handle(w, "bounded", func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		}, tasks.HardLimit(20*time.Millisecond))
+	})
+	ctx := within(t)
+	if out, err := tasks.Do[string](ctx, c, "gentle", "", tasks.SoftLimit(20*time.Millisecond)); out != "what there is" || err != nil {
+		t.Errorf("soft limit: %q, %v", out, err)
+	}
+	_, err := tasks.Do[string](ctx, c, "stubborn", "", tasks.HardLimit(20*time.Millisecond), tasks.Attempts(2), tasks.Backoff(1, 0))
+	if !errors.Is(err, tasks.ErrTimedOut) || !errors.Is(err, tasks.ErrFailed) {
+		t.Errorf("hard limit: %v", err)
+	}
+	if _, err := tasks.Do[string](ctx, c, "bounded", "", tasks.Attempts(1)); !errors.Is(err, tasks.ErrTimedOut) {
+		t.Errorf("hard limit of the worker: %v", err)
+	}
+}
+
+func TestDeadLetters(t *testing.T) {
+	s, c := serve(t)
+	var healed atomic.Bool
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "sick", func(context.Context, string) (string, error) {
+			if healed.Load() {
+				return "well", nil
+			}
+			return "", tasks.Fatal(errors.New("ill"))
+		})
+	})
+	ctx := within(t)
+	id, err := tasks.Enqueue(ctx, c, "sick", "patient 7", tasks.Unique("p7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks.Attach[string](ctx, c, id); !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), "ill") {
+		t.Errorf("Attach = %v", err)
+	}
+	dead, err := c.Dead(ctx, "sick", 10)
+	if err != nil || len(dead) != 1 || dead[0].ID != id || dead[0].Error != "ill" || dead[0].Unique != "p7" || !dead[0].Dead {
+		t.Fatalf("Dead = %+v, %v", dead, err)
+	}
+	if st, err := c.Inspect(ctx, id); err != nil || string(st.Input) != "patient 7" {
+		t.Errorf("Inspect = %+v, %v", st, err)
+	}
+	healed.Store(true)
+	if ids, err := c.Retry(ctx, id); err != nil || len(ids) != 1 {
+		t.Fatalf("Retry = %v, %v", ids, err)
+	}
+	if out, err := tasks.Attach[string](ctx, c, id); out != "well" || err != nil {
+		t.Errorf("after Retry: %q, %v", out, err)
+	}
+	if dead, err := c.Dead(ctx, "", 10); err != nil || len(dead) != 0 {
+		t.Errorf("Dead = %+v, %v, want none", dead, err)
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	if err := errors.Join(c.SetBudget(ctx, "pg", 2), c.SetLimits(ctx, "query", tasks.Limits{QueueNormal: 3, Needs: map[string]int{"pg": 1}}), c.Pause(ctx, "query")); err != nil {
+		t.Fatal(err)
+	}
+	open := make(chan struct{})
+	var most, now atomic.Int32
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "query", func(context.Context, int) (int, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			<-open
+			return 0, nil
+		})
+	})
+	ids, err := tasks.EnqueueAll(ctx, c, "query", []int{1, 2, 3, 4})
+	if !errors.Is(err, tasks.ErrFull) || len(ids) != 4 || ids[2] == 0 || ids[3] != 0 {
+		t.Errorf("EnqueueAll over the limit = %v, %v", ids, err)
+	}
+	var listed []tasks.ID
+	for st, err := range c.Tasks(ctx, "query", tasks.StateWaiting) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, st.ID)
+	}
+	if slices.Sort(listed); !slices.Equal(listed, ids[:3]) {
+		t.Errorf("waiting are %v, want %v", listed, ids[:3])
+	}
+	await(t, c, "the worker", func(o tasks.Overview) bool { return o.Functions[0].Workers == 1 })
+	o, err := c.Overview(ctx)
+	if err != nil || !o.Functions[0].Paused || o.Functions[0].Counts.Waiting != 3 || o.Functions[0].Limits.Needs["pg"] != 1 {
+		t.Errorf("Overview = %+v, %v", o, err)
+	}
+	if err := c.Resume(ctx, "query"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "two to run", func(o tasks.Overview) bool { return o.Functions[0].Counts.Running == 2 && o.Budgets[0].Used == 2 })
+	workers, err := c.Workers(ctx)
+	if err != nil || len(workers) != 1 || workers[0].Slots != 4 || len(workers[0].Running) != 2 || !slices.Equal(workers[0].Functions, []string{"query"}) {
+		t.Errorf("Workers = %+v, %v", workers, err)
+	}
+	close(open)
+	await(t, c, "all to end", func(o tasks.Overview) bool { return o.Totals.Done == 3 })
+	if most.Load() != 2 {
+		t.Errorf("%d ran at once with a budget of 2", most.Load())
+	}
+}
+
+func TestGroupGoesOnWithoutSome(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "half", func(_ context.Context, n int) (int, error) {
+			if n%2 == 1 {
+				return 0, tasks.Fatal(errors.New("odd"))
+			}
+			return n / 2, nil
+		})
+		tasks.Handle(w, "sum", func(_ context.Context, all []int) (sum int, err error) {
+			for _, n := range all {
+				sum += n
+			}
+			return sum, nil
+		})
+	})
+	ctx := within(t)
+	for _, tt := range []struct {
+		option tasks.Option
+		want   int
+		err    error
+	}{{tasks.Partial(), 1 + 2, nil}, {nil, 0, tasks.ErrFailed}} {
+		g, err := tasks.OpenGroup(ctx, c, tasks.Then("sum"), tt.option)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tasks.AddToGroup(ctx, g, "half", []int{2, 3, 4}); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err := tasks.Attach[int](ctx, c, g.ID()); sum != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%v: %d, %v, want %d, %v", tt.option != nil, sum, err, tt.want, tt.err)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// Cluster says how to reach a coordinator. The zero value is one on this machine, at its default port.
+type Cluster struct {
+	// Address of the coordinator is HOST:PORT. Empty means 127.0.0.1:7070.
+	Address string
+	// TLS names certificates. The zero value means an open connection. A Worker needs a certificate of the role worker, which a Client may use
+	// too, beside that of the role client.
+	TLS TLSFiles
+	// Connect is how long the calls of a client try to reach a coordinator that they never reached. Zero means 10 s.
+	Connect time.Duration
+	// Patience is how long they wait for one that was reached before: it may be restarting. Zero means 2 minutes.
+	Patience time.Duration
+	// Log takes what the operator should see; nil means silence.
+	Log *slog.Logger
+}
+
+// TLSFiles name PEM files: the certificate of the cluster's CA, and the certificate and private key of this process.
+type TLSFiles = security.Files
+
+// Flags registers flags for a Cluster, and returns the Cluster that they fill when fs is parsed: -cluster, -tls-ca, -tls-cert and -tls-key. Each one's
+// default comes from the environment, such as LAYSHAFT_TLS_CA.
+func Flags(fs *flag.FlagSet) *Cluster {
+	c := &Cluster{}
+	env := func(name, otherwise string) string {
+		if v := os.Getenv("LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	fs.StringVar(&c.Address, "cluster", env("cluster", defaultAddress), "address of the coordinator, `HOST:PORT` (LAYSHAFT_CLUSTER)")
+	fs.StringVar(&c.TLS.CA, "tls-ca", env("tls-ca", ""), "PEM `FILE` with the certificate of the cluster's CA (LAYSHAFT_TLS_CA)")
+	fs.StringVar(&c.TLS.Cert, "tls-cert", env("tls-cert", ""), "PEM `FILE` with the certificate of this process (LAYSHAFT_TLS_CERT)")
+	fs.StringVar(&c.TLS.Key, "tls-key", env("tls-key", ""), "PEM `FILE` with its private key (LAYSHAFT_TLS_KEY)")
+	return c
+}
+
+const defaultAddress = "127.0.0.1:7070"
+
+const (
+	// The pause before a coordinator is tried again grows from minPause to maxPause.
+	minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
+	// answered is how long a try takes at least that has reached the coordinator, if it breaks later: making a connection takes less.
+	answered = 5 * time.Second
+	// callWait is how long a call may take that moves little data.
+	callWait = 30 * time.Second
+)
+
+// withDefaults returns a checked copy.
+func (c Cluster) withDefaults() (Cluster, error) {
+	if c.Connect < 0 || c.Patience < 0 {
+		return c, fmt.Errorf("%w: Connect %v and Patience %v of a cluster must not be negative", ErrInvalid, c.Connect, c.Patience)
+	}
+	if c.Address == "" {
+		c.Address = defaultAddress
+	}
+	if c.Connect == 0 {
+		c.Connect = 10 * time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = 2 * time.Minute
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// dial returns a connection that is made when it is needed first.
+func (c Cluster) dial() (*grpc.ClientConn, error) {
+	var creds credentials.TransportCredentials = insecure.NewCredentials()
+	if c.TLS != (TLSFiles{}) {
+		tls, err := security.Load(c.TLS, c.Log)
+		if err != nil {
+			return nil, err
+		}
+		creds = tls.Client(security.Coordinator)
+	}
+	conn, err := grpc.NewClient(c.Address, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // the loops here see why the coordinator cannot be reached
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 3 * time.Second,
+			Backoff: backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause}}))...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
+	}
+	return conn, nil
+}
+
+// pause waits a random time about d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// broken tells whether err is one that another try may not meet.
+func broken(err error) bool { return status.Code(err) == codes.Unavailable && !untrusted(err) }
+
+// untrusted says whether the two ends do not accept each other's certificates, which waiting does not help. gRPC keeps only the text.
+func untrusted(err error) bool {
+	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
+}
+
+// retry makes a call until it succeeds or fails for good.
+func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
+	wait, since := minPause, time.Now()
+	for {
+		begun := time.Now()
+		err := call(ctx)
+		if err == nil {
+			c.reached.Store(true)
+			return nil
+		}
+		var ended *Error
+		if errors.As(err, &ended) || errors.Is(err, errEnough) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if time.Since(begun) > answered {
+			wait, since = minPause, time.Now()
+		}
+		limit := c.cluster.Connect
+		if c.reached.Load() {
+			limit = c.cluster.Patience
+		}
+		if !broken(err) {
+			return wire.FromStatus(err)
+		}
+		if time.Since(since) >= limit {
+			return fmt.Errorf("coordinator %s cannot be reached: %w", c.cluster.Address, wire.FromStatus(err))
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, maxPause)
+	}
+}

@@ -1,0 +1,145 @@
+package tasks_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// Numbers of Gearman's packets.
+const (
+	gCanDo, gPreSleep, gNoop, gSubmit, gCreated, gGrab, gNoJob, gAssign, gStatus, gComplete, gFail, gException, gData, gWarning = 1, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 25, 28, 29
+)
+
+// gearman is a connection that speaks Gearman's binary protocol.
+type gearman struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+func newGearman(t testing.TB, address string) gearman {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return gearman{t, conn}
+}
+
+func (g gearman) send(kind uint32, args ...string) {
+	body := strings.Join(args, "\x00")
+	head := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("\x00REQ"), kind), uint32(len(body)))
+	if _, err := g.conn.Write(append(head, body...)); err != nil {
+		g.t.Error(err)
+	}
+}
+
+// receive returns a packet, with its arguments; the last has the rest of the body.
+func (g gearman) receive(args int) (kind uint32, out []string) {
+	head := make([]byte, 12)
+	if _, err := io.ReadFull(g.conn, head); err != nil {
+		return 0, make([]string, args)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[8:]))
+	if _, err := io.ReadFull(g.conn, body); err != nil {
+		return 0, make([]string, args)
+	}
+	for _, a := range bytes.SplitN(body, []byte{0}, args) {
+		out = append(out, string(a))
+	}
+	return binary.BigEndian.Uint32(head[4:]), append(out, make([]string, args)...)
+}
+
+// A worker that speaks Gearman's protocol serves Go clients, and everything that it says reaches them.
+func TestGearmanWorker(t *testing.T) {
+	s, c := serve(t)
+	g := newGearman(t, s.Gearman)
+	g.send(gCanDo, "multiply")
+	go func() {
+		for {
+			g.send(gGrab)
+			kind, job := g.receive(3)
+			switch kind {
+			case gNoJob:
+				g.send(gPreSleep)
+				if kind, _ := g.receive(1); kind != gNoop {
+					return
+				}
+			case gAssign:
+				var x, y int
+				if _, err := fmt.Sscanf(job[2], "[%d,%d]", &x, &y); err != nil {
+					g.send(gException, job[0], "this is not for me: "+job[2])
+					continue
+				}
+				g.send(gWarning, job[0], "as you like")
+				g.send(gStatus, job[0], "1", "2")
+				g.send(gData, job[0], "partial")
+				g.send(gComplete, job[0], fmt.Sprint(x*y))
+			default:
+				return
+			}
+		}
+	}()
+	var told []string
+	n, err := tasks.Do[int](within(t), c, "multiply", [2]int{6, 7}, tasks.OnUpdate(func(u tasks.Update) {
+		told = append(told, fmt.Sprintf("%s %d/%d %s", u.Kind, u.N, u.M, u.Payload))
+	}))
+	if want := []string{"warning 0/0 as you like", "progress 1/2 ", "data 0/0 partial", "done 0/0 42"}; n != 42 || err != nil || !slices.Equal(told, want) {
+		t.Errorf("%d, %v after %q, want 42 after %q", n, err, told, want)
+	}
+	_, err = tasks.Do[int](within(t), c, "multiply", "nonsense", tasks.Attempts(1))
+	if !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), "this is not for me: nonsense") {
+		t.Errorf("an exception arrived as %v", err)
+	}
+	workers, err := c.Workers(within(t))
+	if err != nil || len(workers) != 1 || !workers[0].Gearman {
+		t.Errorf("Workers = %+v, %v", workers, err)
+	}
+}
+
+// A Go worker serves clients that speak Gearman's protocol.
+func TestGearmanClient(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "multiply", func(ctx context.Context, in [2]int) (int, error) {
+			return in[0] * in[1], errors.Join(tasks.Send(ctx, "partial"), tasks.Progress(ctx, 1, 2), tasks.Warn(ctx, "careful"))
+		})
+	})
+	await(t, c, "the worker", func(o tasks.Overview) bool { return len(o.Functions) == 1 && o.Functions[0].Workers == 1 })
+	g := newGearman(t, s.Gearman)
+	g.send(gSubmit, "multiply", "", "[6,7]")
+	kind, created := g.receive(1)
+	if kind != gCreated {
+		t.Fatalf("packet %d %q, want JOB_CREATED", kind, created)
+	}
+	for _, want := range []struct {
+		kind uint32
+		args []string
+	}{{gData, []string{"partial"}}, {gStatus, []string{"1", "2"}}, {gWarning, []string{"careful"}}, {gComplete, []string{"42"}}} {
+		kind, got := g.receive(1 + len(want.args))
+		if kind != want.kind || got[0] != created[0] || !slices.Equal(got[1:1+len(want.args)], want.args) {
+			t.Errorf("packet %d %q, want %d %q of %s", kind, got, want.kind, want.args, created[0])
+		}
+	}
+	g.send(gSubmit, "multiply", "", "many")
+	if kind, _ := g.receive(1); kind != gCreated {
+		t.Fatalf("packet %d, want JOB_CREATED", kind)
+	}
+	if kind, _ := g.receive(1); kind != gFail {
+		t.Errorf("packet %d, want WORK_FAIL", kind)
+	}
+}

@@ -1,0 +1,63 @@
+// Package tasktest runs the coordinator's half of tasks inside a test, an example or a benchmark, on a port of this machine.
+package tasktest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// Server is a coordinator of tasks.
+type Server struct {
+	// Address is HOST:PORT.
+	Address string
+	// Gearman is the address of Gearman's protocol.
+	Gearman string
+
+	tasks  *coordinator.Tasks
+	grpc   *grpc.Server
+	cancel context.CancelFunc
+	family sync.WaitGroup
+}
+
+// Start starts a server that remembers tasks in dir, or in memory when it is empty. address is where it listens; empty means any free port.
+func Start(dir, address string) (*Server, error) {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	g, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	tasks, err := coordinator.OpenTasks(coordinator.TasksConfig{Dir: dir})
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), g.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{Address: l.Addr().String(), Gearman: g.Addr().String(), tasks: tasks, cancel: cancel,
+		grpc: grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)}
+	tasks.Register(s.grpc)
+	s.family.Go(func() { _ = tasks.Run(ctx) })
+	s.family.Go(func() { _ = tasks.ServeGearman(ctx, g, coordinator.GearmanOptions{}) })
+	s.family.Go(func() { _ = s.grpc.Serve(l) })
+	return s, nil
+}
+
+// Stop stops the server: its port is free when it returns.
+func (s *Server) Stop() error {
+	s.cancel()
+	s.grpc.Stop()
+	s.family.Wait()
+	return s.tasks.Close()
+}

@@ -1,0 +1,71 @@
+package tasks
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+type point struct{ X, Y int }
+
+func roundTrip[T any](t *testing.T, v T, want string) {
+	t.Helper()
+	b, err := encode(v)
+	if err != nil || string(b) != want {
+		t.Errorf("encode(%#v) = %q, %v, want %q", v, b, err, want)
+	}
+	back, err := decode[T](b)
+	if err != nil || !reflect.DeepEqual(back, v) {
+		t.Errorf("decode[%T](%q) = %#v, %v, want %#v", v, b, back, err, v)
+	}
+}
+
+func TestPayloads(t *testing.T) {
+	roundTrip(t, "plain \xff text", "plain \xff text")
+	roundTrip(t, []byte{0, 1, 255}, "\x00\x01\xff")
+	roundTrip(t, json.RawMessage(`{"a":1}`), `{"a":1}`)
+	roundTrip(t, 42, "42")
+	roundTrip(t, [2]int{6, 7}, "[6,7]")
+	roundTrip(t, point{1, 2}, `{"X":1,"Y":2}`)
+	roundTrip(t, []string{"a", "b"}, `["a","b"]`)
+	roundTrip(t, (*point)(nil), "null")
+	roundTrip(t, struct{}{}, "")
+	roundTrip[any](t, nil, "")
+
+	if p, err := decode[point](nil); err != nil || p != (point{}) {
+		t.Errorf("an empty payload is %v, %v, want the zero value", p, err)
+	}
+	for payload, want := range map[string]any{`{"X":1}`: map[string]any{"X": 1.0}, "no JSON": []byte("no JSON")} {
+		if v, err := decode[any]([]byte(payload)); err != nil || !reflect.DeepEqual(v, want) {
+			t.Errorf("decode[any](%q) = %#v, %v, want %#v", payload, v, err, want)
+		}
+	}
+	if _, err := decode[int]([]byte("many")); err == nil || !strings.Contains(err.Error(), `"many" is not a int`) {
+		t.Errorf("decode[int](many) = %v, want an error that shows it", err)
+	}
+	if _, err := encode(math.NaN()); err == nil {
+		t.Error("NaN has a JSON form")
+	}
+}
+
+func TestDecodeGathered(t *testing.T) {
+	results, done := [][]byte{[]byte("1"), nil, []byte("3")}, []bool{true, false, true}
+	g, err := decodeGathered[Gathered[int]](results, done)
+	if err != nil || len(g) != 3 || g[0].Value != 1 || g[1].Err != ErrMissing || g[2].Index != 2 {
+		t.Errorf("Gathered = %v, %v", g, err)
+	}
+	if n, err := decodeGathered[[]int](results, done); err != nil || !reflect.DeepEqual(n, []int{1, 0, 3}) {
+		t.Errorf("[]int = %v, %v", n, err)
+	}
+	if s, err := decodeGathered[[]string](results, done); err != nil || !reflect.DeepEqual(s, []string{"1", "", "3"}) {
+		t.Errorf("[]string = %q, %v", s, err)
+	}
+	if _, err := decodeGathered[[]point](results, done); err == nil {
+		t.Error("numbers became points")
+	}
+	if _, err := decodeGathered[Gathered[point]](results, done); err == nil || !strings.Contains(err.Error(), "result 0") {
+		t.Errorf("Gathered[point]: %v, want an error that names the result", err)
+	}
+}

@@ -1,0 +1,240 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// hear does what the coordinator asks.
+func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
+	state := &s.w.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	for _, a := range m.GetAcks() {
+		delete(state.ends, attemptOf(a))
+	}
+	if len(m.GetAcks()) > 0 && len(state.ends) == 0 {
+		state.signal()
+	}
+	for _, stop := range m.GetStops() {
+		c := state.calls[attemptOf(stop.GetAttempt())]
+		switch {
+		case c == nil:
+		case !stop.GetSoft():
+			c.cancel(fmt.Errorf("%w: %w", errStopped, reasons[stop.GetReason()]))
+		case !c.hurried:
+			c.hurried = true
+			close(c.hurry)
+		}
+	}
+	for i, a := range m.GetAssigns() {
+		if i == 0 && len(s.piece) > 0 && len(m.GetPiece()) == 0 {
+			a.Input = append(s.piece, a.GetInput()...)
+			s.piece = nil
+		}
+		s.w.start(a)
+	}
+	s.piece = append(s.piece, m.GetPiece()...)
+	for _, id := range m.GetHold() {
+		for _, c := range state.calls {
+			if uint64(c.task) == id && c.held == nil {
+				c.held = make(chan struct{})
+			}
+		}
+	}
+	for _, id := range m.GetGoOn() {
+		for _, c := range state.calls {
+			if uint64(c.task) == id && c.held != nil {
+				close(c.held)
+				c.held = nil
+			}
+		}
+	}
+}
+
+// signal wakes who waits for a change. mu is held.
+func (s *workerState) signal() {
+	if !s.watched {
+		return
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// start runs a task. mu is held.
+func (w *Worker) start(a *layshaftv1.TaskAssign) {
+	state := &w.state
+	name := attemptOf(a.GetAttempt())
+	if state.calls[name] != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(state.ctx)
+	c := &call{attempt: name, function: a.GetFunction(), last: a.GetLast(), hurry: make(chan struct{}), cancel: cancel, worker: w}
+	state.calls[name] = c
+	state.started++
+	if state.stopIdle != nil {
+		state.stopIdle()
+		state.stopIdle = nil
+	}
+	state.signal()
+	state.handlers.Go(func() {
+		begun := time.Now()
+		out, err := w.call(context.WithValue(ctx, callKey{}, c), a)
+		if cause := context.Cause(ctx); cause != nil && err != nil {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
+		cancel(nil)
+		w.end(c, out, err, time.Since(begun))
+	})
+}
+
+// call runs the handler of a task.
+func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, error) {
+	h := w.handlers[a.GetFunction()]
+	if h == nil {
+		return nil, fmt.Errorf("this worker has no function %q", a.GetFunction())
+	}
+	in := input{payload: a.GetInput()}
+	if a.GetGathered() {
+		var all layshaftv1.GatheredResults
+		if err := proto.Unmarshal(in.payload, &all); err != nil {
+			return nil, Fatal(fmt.Errorf("results of a group: %w", err))
+		}
+		in.done = []bool{}
+		for _, r := range all.GetResults() {
+			result := r.GetResult()
+			if !r.GetDone() {
+				result = nil // it may be an error
+			}
+			in.results, in.done = append(in.results, result), append(in.done, r.GetDone())
+		}
+	}
+	return h.safely(ctx, in)
+}
+
+// maxError is how much of an error's text travels, in bytes.
+const maxError = 64 << 10
+
+// end reports the end of an attempt.
+func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
+	state := &w.state
+	state.mu.Lock()
+	torn := c.torn
+	state.mu.Unlock()
+	if err == nil && torn {
+		err = errTorn
+	}
+	p := &layshaftv1.TaskReport{Attempt: c.proto()}
+	var text []byte
+	if err != nil {
+		text = []byte(err.Error())
+		text = text[:min(len(text), maxError)]
+	}
+	event := Event{Task: c.task, Function: c.function, Attempt: int(c.number), Took: took, Err: err}
+	switch {
+	case err == nil:
+		p.What = &layshaftv1.TaskReport_Result{Result: out}
+		w.Hooks.call(w.Hooks.Done, event)
+	case isFatal(err):
+		p.What = &layshaftv1.TaskReport_Fatal{Fatal: text}
+		w.Hooks.call(w.Hooks.Failed, event)
+	default:
+		p.What = &layshaftv1.TaskReport_Failed{Failed: text}
+		if c.last {
+			w.Hooks.call(w.Hooks.Failed, event)
+		} else {
+			w.Hooks.call(w.Hooks.Retry, event)
+		}
+	}
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	delete(state.calls, c.attempt)
+	state.ends[c.attempt] = p
+	offer := state.offered
+	if w.MaxTasks > 0 {
+		offer = max(0, min(offer, w.MaxTasks-state.started+len(state.calls)))
+	}
+	fewer := offer < state.offered // it is told before the end, which would free a slot
+	state.offered = offer
+	if len(state.calls) == 0 {
+		state.idleSince = time.Now()
+		select {
+		case state.idle <- struct{}{}:
+		default:
+		}
+	}
+	state.signal()
+	if s := state.session; s != nil {
+		s.abilities = s.abilities || fewer
+		s.queue = append(s.queue, p)
+		s.send()
+	}
+}
+
+// call calls a hook, unless it is nil.
+func (Hooks) call(hook func(Event), e Event) {
+	if hook != nil {
+		hook(e)
+	}
+}
+
+// report sends a partial result, a warning or progress, when the coordinator can take it.
+func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
+	state := &c.worker.state
+	partial := p.GetProgress() == nil
+	for {
+		state.mu.Lock()
+		s := state.session
+		var wait <-chan struct{}
+		switch {
+		case ctx.Err() != nil:
+			state.mu.Unlock()
+			return context.Cause(ctx)
+		case state.calls[c.attempt] != c:
+			state.mu.Unlock()
+			return fmt.Errorf("%w: its handler has returned", errStopped)
+		case s == nil:
+			wait = state.joined
+		case partial && c.held != nil:
+			wait = c.held
+		case partial && s.bytes > 0 && s.bytes+len(bodyOf(p)) > maxQueued:
+			if s.room == nil {
+				s.room = make(chan struct{})
+			}
+			wait = s.room
+		default:
+			if p.GetWarning() == nil && partial {
+				c.sentTo = s
+			}
+			s.bytes += len(bodyOf(p))
+			s.queue = append(s.queue, p)
+			s.send()
+			state.mu.Unlock()
+			return nil
+		}
+		state.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (c *call) send(ctx context.Context, data []byte) error {
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Data{Data: data}})
+}
+
+func (c *call) warn(ctx context.Context, text []byte) error {
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Warning{Warning: text}})
+}
+
+func (c *call) progress(ctx context.Context, n, m uint64) error {
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{N: n, M: m}}})
+}

@@ -1,0 +1,231 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Client submits tasks, waits for them and looks after them. It may be used from many goroutines.
+//
+// A coordinator that cannot be reached is tried again for as long as [Cluster] says, so that its restart goes unnoticed. A call that was cut
+// off in the middle is made again, so a task may be submitted twice then: make it [Unique] where that must not be.
+type Client struct {
+	cluster Cluster
+	conn    *grpc.ClientConn
+	rpc     layshaftv1.TasksServiceClient
+	reached atomic.Bool
+	shared  sharedCalls
+}
+
+// Dial returns a client. It connects with the first call. The error is about cluster: certificates that cannot be read, or a field
+// that makes no sense.
+func Dial(cluster Cluster) (*Client, error) {
+	cluster, err := cluster.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := cluster.dial()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)}
+	c.shared.open = c.openCalls
+	c.shared.turn = make(chan struct{}, 1)
+	return c, nil
+}
+
+// Close ends the connection. Calls that are under way fail.
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	c.shared.wait()
+	return err
+}
+
+// ask makes one call with a small answer.
+func ask[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
+	err = c.retry(ctx, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, callWait)
+		defer cancel()
+		out, err = method(ctx, q)
+		return err
+	})
+	return out, err
+}
+
+func (n taskName) proto() *layshaftv1.TaskName {
+	return &layshaftv1.TaskName{Task: uint64(n.id), Function: n.function, Unique: n.unique}
+}
+
+// unknown says which task is not known, if that is what err means.
+func (n taskName) unknown(err error) error {
+	if status.Code(err) != codes.NotFound {
+		return err
+	}
+	return fmt.Errorf("%s: %w", n, ErrUnknown)
+}
+
+// proto returns a task as it is handed over.
+func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
+	p := &layshaftv1.TaskSpec{
+		Function: function, Input: input, Unique: s.unique, Priority: layshaftv1.TaskPriority(s.priority),
+		DelayNanos: int64(s.after), Policy: s.policy.proto(s.keep), Then: protoNext(s.then, s.keep), Group: uint64(s.group),
+	}
+	if !s.due.IsZero() {
+		p.DueNanos = s.due.UnixNano()
+	}
+	if s.lossy {
+		p.Durability = layshaftv1.Durability_DURABILITY_MEMORY
+	}
+	return p
+}
+
+func (p policy) proto(keep time.Duration) *layshaftv1.TaskPolicy {
+	if p.keep != nil {
+		keep = *p.keep
+	}
+	return &layshaftv1.TaskPolicy{Attempts: int64(p.attempts), BackoffNanos: int64(p.backoff), MaxBackoffNanos: int64(p.maxBackoff),
+		SoftNanos: int64(p.soft), HardNanos: int64(p.hard), KeepNanos: int64(keep)}
+}
+
+func protoNext(then []next, keep time.Duration) []*layshaftv1.NextTask {
+	var out []*layshaftv1.NextTask
+	for _, n := range then {
+		out = append(out, &layshaftv1.NextTask{Function: n.function, Priority: layshaftv1.TaskPriority(n.priority), Policy: n.policy.proto(keep)})
+	}
+	return out
+}
+
+var reasons = map[layshaftv1.TaskReason]error{
+	layshaftv1.TaskReason_TASK_REASON_UNSPECIFIED: ErrFailed,
+	layshaftv1.TaskReason_TASK_REASON_ERROR:       ErrFailed,
+	layshaftv1.TaskReason_TASK_REASON_TIMEOUT:     ErrTimedOut,
+	layshaftv1.TaskReason_TASK_REASON_LOST:        ErrLost,
+	layshaftv1.TaskReason_TASK_REASON_CANCELLED:   ErrCancelled,
+}
+
+// updateOf returns what an update tells; its kind is zero when it is none for users.
+func updateOf(u *layshaftv1.TaskUpdate) Update {
+	out := Update{Task: ID(u.GetTask())}
+	switch what := u.GetWhat().(type) {
+	case *layshaftv1.TaskUpdate_Data:
+		out.Kind, out.Payload = KindData, what.Data
+	case *layshaftv1.TaskUpdate_Warning:
+		out.Kind, out.Payload = KindWarning, what.Warning
+	case *layshaftv1.TaskUpdate_Progress:
+		out.Kind, out.N, out.M = KindProgress, what.Progress.GetN(), what.Progress.GetM()
+	case *layshaftv1.TaskUpdate_Retrying:
+		out.Kind, out.N, out.Payload = KindRetry, uint64(what.Retrying.GetAttempt()), what.Retrying.GetError()
+		out.Reason = reasons[what.Retrying.GetReason()]
+	case *layshaftv1.TaskUpdate_Followed:
+		out.Kind, out.Next = KindFollowed, ID(what.Followed)
+	case *layshaftv1.TaskUpdate_Result:
+		out.Kind, out.Payload = KindDone, what.Result
+	case *layshaftv1.TaskUpdate_Failed:
+		out.Kind, out.Payload = KindFailed, what.Failed.GetError()
+		if out.Reason = reasons[what.Failed.GetReason()]; out.Reason == ErrCancelled {
+			out.Kind, out.Reason = KindCancelled, nil
+		}
+	}
+	return out
+}
+
+// outcome is what the last update of a task means for its caller.
+func (u *Update) outcome(function string) ([]byte, error) {
+	switch u.Kind {
+	case KindDone:
+		return u.Payload, nil
+	case KindCancelled:
+		return nil, &Error{ID: u.Task, Function: function, Reason: ErrCancelled, Message: string(u.Payload)}
+	}
+	return nil, &Error{ID: u.Task, Function: function, Reason: u.Reason, Message: string(u.Payload)}
+}
+
+// refusal is the error of a task that was not taken in, or nil.
+func refusal(function string, a *layshaftv1.Accepted) error {
+	switch {
+	case a.GetRefused() == "":
+		return nil
+	case a.GetFull():
+		return fmt.Errorf("task %s was refused: %w: %s", function, ErrFull, a.GetRefused())
+	}
+	return fmt.Errorf("task %s was refused: %w: %s", function, ErrInvalid, a.GetRefused())
+}
+
+const (
+	// pieceSize is how much of a body goes ahead of the message that it belongs to, in bytes.
+	pieceSize = 1 << 20
+	// A message has at most maxBatch tasks, and bodies of about batchBytes.
+	maxBatch   = 500
+	batchBytes = 256 << 10
+)
+
+// sendTasks sends tasks in as many messages as they need.
+func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse], specs []*layshaftv1.TaskSpec) error {
+	for len(specs) > 0 {
+		n, size := 0, 0
+		for n < len(specs) && n < maxBatch && (n == 0 || size+len(specs[n].Input) <= batchBytes) {
+			size += len(specs[n].Input)
+			n++
+		}
+		for first := specs[0]; len(first.Input) > pieceSize; first.Input = first.Input[pieceSize:] {
+			if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Piece{Piece: first.Input[:pieceSize]}}); err != nil {
+				return err
+			}
+		}
+		batch := &layshaftv1.TaskBatch{Tasks: specs[:n], Same: true}
+		if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: batch}}); err != nil {
+			return err
+		}
+		specs = specs[n:]
+	}
+	return nil
+}
+
+// updates is a message with updates.
+type updates interface {
+	GetUpdates() []*layshaftv1.TaskUpdate
+	GetPiece() []byte
+}
+
+// receive returns the next updates, whole.
+func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error) {
+	var body []byte
+	for {
+		m, err := recv()
+		if err != nil {
+			return nil, err
+		}
+		if len(m.GetPiece()) > 0 {
+			body = append(body, m.GetPiece()...)
+			continue
+		}
+		if all := m.GetUpdates(); len(body) > 0 && len(all) > 0 {
+			prefix(all[0], body)
+		}
+		return m.GetUpdates(), nil
+	}
+}
+
+// prefix puts what came before in front of the body of u.
+func prefix(u *layshaftv1.TaskUpdate, body []byte) {
+	switch what := u.GetWhat().(type) {
+	case *layshaftv1.TaskUpdate_Data:
+		what.Data = append(body, what.Data...)
+	case *layshaftv1.TaskUpdate_Warning:
+		what.Warning = append(body, what.Warning...)
+	case *layshaftv1.TaskUpdate_Retrying:
+		what.Retrying.Error = append(body, what.Retrying.GetError()...)
+	case *layshaftv1.TaskUpdate_Result:
+		what.Result = append(body, what.Result...)
+	case *layshaftv1.TaskUpdate_Failed:
+		what.Failed.Error = append(body, what.Failed.GetError()...)
+	}
+}

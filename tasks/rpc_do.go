@@ -1,0 +1,361 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync"
+
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// openCalls opens a stream of calls.
+func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallOptions) (callsStream, error) {
+	stream, err := c.rpc.CallTasks(ctx)
+	if err == nil {
+		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})
+	}
+	if errors.Is(err, io.EOF) { // the stream knows more
+		_, err = stream.Recv()
+	}
+	return stream, err
+}
+
+// within returns a context that ends with the deadline of s.
+func (s *spec) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+	if s.deadline == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, s.deadline, fmt.Errorf("%s: its Deadline of %v has passed: %w", what, s.deadline, context.DeadlineExceeded))
+}
+
+// do calls a function and returns the payload of its result.
+func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
+	ctx, cancel := s.within(ctx, "task "+function)
+	defer cancel()
+	if s.update != nil {
+		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
+			out, err = u.Payload, failed
+			return false
+		})
+		return out, err
+	}
+	err = c.retry(ctx, func(ctx context.Context) error {
+		stream, err := c.shared.get(ctx)
+		if err != nil {
+			return err
+		}
+		end := make(chan *layshaftv1.TaskUpdate, 1)
+		i, err := stream.call(s.proto(function, input), end)
+		if err != nil {
+			return err
+		}
+		select {
+		case u, ok := <-end:
+			if !ok {
+				return stream.err
+			}
+			if err := refusal(function, u.GetAccepted()); err != nil {
+				return err
+			}
+			last := updateOf(u)
+			out, err = last.outcome(function)
+			return err
+		case <-ctx.Done():
+			stream.leave(i, s.unique == "")
+			return context.Cause(ctx)
+		}
+	})
+	return out, err
+}
+
+// window is how many inputs of one call may be on their way without a result.
+const window = 16 << 10
+
+var errEnough = errors.New("enough")
+
+// collect calls a function for each input, on a stream of its own, and hands each end to yield, until that returns false. Updates before the end go to
+// s.update. What has no end when ctx has, or when the coordinator cannot be reached, ends with that error.
+func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [][]byte, yield func(i int, u Update, err error) bool) {
+	todo := make([]int, len(inputs)) // inputs without an end; -1 once they have one
+	for i := range todo {
+		todo[i] = i
+	}
+	again := false
+	err := c.retry(ctx, func(ctx context.Context) error {
+		todo = without(todo)
+		if again && s.update != nil {
+			for _, i := range todo {
+				s.update(Update{Index: i, Kind: KindRetry, N: 1, Reason: ErrLost})
+			}
+		}
+		again = true
+		return s.round(ctx, c, function, inputs, todo, yield)
+	})
+	if errors.Is(err, errEnough) {
+		return
+	}
+	for _, i := range without(todo) {
+		if !yield(i, Update{}, err) {
+			return
+		}
+	}
+}
+
+// without returns all but what is done.
+func without(todo []int) []int {
+	var left []int
+	for _, i := range todo {
+		if i >= 0 {
+			left = append(left, i)
+		}
+	}
+	return left
+}
+
+// round is one try of collect at the inputs of todo.
+func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, yield func(i int, u Update, err error) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	defer cancel()
+	stream, err := c.openCalls(ctx, &layshaftv1.CallOptions{CancelLeft: true, OnlyEnds: s.update == nil})
+	if err != nil {
+		return err
+	}
+	places := make(chan struct{}, window)
+	if len(todo) <= window {
+		places = nil
+	}
+	order := slices.Clone(todo)
+	sender.Go(func() { s.send(ctx, stream, function, inputs, order, places) })
+	for left := len(todo); left > 0; {
+		all, err := receive(stream.Recv)
+		if err != nil {
+			return err
+		}
+		c.reached.Store(true)
+		for _, p := range all {
+			at := p.GetIndex()
+			if at < 0 || at >= int64(len(todo)) || todo[at] < 0 {
+				continue
+			}
+			u := updateOf(p)
+			if u.Index = todo[at]; s.update != nil && u.Kind != 0 {
+				s.update(u)
+			}
+			if !ends(p) {
+				continue
+			}
+			i := todo[at]
+			todo[at] = -1
+			left--
+			if places != nil {
+				<-places
+			}
+			err := refusal(function, p.GetAccepted())
+			if err == nil {
+				_, err = u.outcome(function)
+			}
+			if !yield(i, u, err) {
+				return errEnough
+			}
+		}
+	}
+	return nil
+}
+
+// send sends the inputs of order as long as there are places; nil is room for all. The receiver sees when the stream breaks.
+func (s *spec) send(ctx context.Context, stream callsStream, function string, inputs [][]byte, order []int, places chan struct{}) {
+	var specs []*layshaftv1.TaskSpec
+	size := 0
+	flush := func() bool {
+		err := sendTasks(stream, specs)
+		specs, size = specs[:0], 0
+		return err == nil
+	}
+	for n, i := range order {
+		if places != nil {
+			select {
+			case places <- struct{}{}:
+			default:
+				if !flush() {
+					return
+				}
+				select {
+				case places <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+		if len(specs) > 0 && size+len(inputs[i]) > batchBytes && !flush() {
+			return
+		}
+		if len(specs) == 0 { // the others of a message are like the first
+			specs = append(specs, s.proto(function, inputs[i]))
+		} else {
+			specs = append(specs, &layshaftv1.TaskSpec{Input: inputs[i]})
+		}
+		if size += len(inputs[i]); len(specs) == maxBatch || n == len(order)-1 {
+			if !flush() {
+				return
+			}
+		}
+	}
+	_ = stream.CloseSend() // if the stream broke the receiver sees it
+}
+
+// attach waits for the end of a task that was submitted before.
+func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, err error) {
+	ctx, cancel := s.within(ctx, to.String())
+	defer cancel()
+	err = c.retry(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.rpc.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: to.proto(), OnlyEnds: s.update == nil})
+		if err != nil {
+			return err
+		}
+		for {
+			all, err := receive(stream.Recv)
+			if errors.Is(err, io.EOF) {
+				return fmt.Errorf("%s: %w: the coordinator did not tell its end", to, ErrUnavailable)
+			}
+			if err != nil {
+				return to.unknown(err)
+			}
+			for _, p := range all {
+				u := updateOf(p)
+				if s.update != nil && u.Kind != 0 {
+					s.update(u)
+				}
+				if u.Kind == KindFollowed { // where to go on after a break
+					to = taskName{id: u.Next}
+				}
+				if u.Kind.ends() {
+					out, err = u.outcome(to.function)
+					return err
+				}
+			}
+		}
+	})
+	return out, err
+}
+
+// submit hands over tasks in the background and returns their IDs, zero for those that were refused.
+func (c *Client) submit(ctx context.Context, specs iter.Seq[*layshaftv1.TaskSpec]) ([]ID, error) {
+	var ids []ID
+	var refused error
+	var batch []*layshaftv1.TaskSpec
+	size := 0
+	flush := func() error {
+		accepted, err := c.submitBatch(ctx, batch, size)
+		if err != nil {
+			return err
+		}
+		for k, a := range accepted {
+			ids = append(ids, ID(a.GetTask()))
+			if refused == nil && k < len(batch) {
+				refused = refusal(batch[k].GetFunction(), a)
+			}
+		}
+		batch, size = batch[:0], 0
+		return nil
+	}
+	for spec := range specs {
+		if len(batch) > 0 && (len(batch) == maxBackground || size+len(spec.Input) > pieceSize) {
+			if err := flush(); err != nil {
+				return ids, err
+			}
+		}
+		batch, size = append(batch, spec), size+len(spec.Input)
+	}
+	if len(batch) > 0 {
+		if err := flush(); err != nil {
+			return ids, err
+		}
+	}
+	return ids, refused
+}
+
+// maxBackground is how many tasks go into one message of those that nobody waits for.
+const maxBackground = 5000
+
+// submitBatch hands over one message of tasks. A body that is too large for it goes in pieces.
+func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, size int) ([]*layshaftv1.Accepted, error) {
+	if size <= pieceSize {
+		out, err := ask(ctx, c, c.rpc.SubmitTasks, &layshaftv1.SubmitTasksRequest{Tasks: specs})
+		return out.GetAccepted(), err
+	}
+	spec, input := specs[0], specs[0].Input // a large body is alone
+	spec.Background = true
+	var accepted *layshaftv1.Accepted
+	err := c.retry(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.rpc.CallTasks(ctx)
+		if err != nil {
+			return err
+		}
+		spec.Input = input
+		if err := sendTasks(stream, specs); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		for accepted = nil; accepted == nil; {
+			all, err := receive(stream.Recv)
+			if err != nil {
+				return err
+			}
+			for _, u := range all {
+				accepted = u.GetAccepted()
+			}
+		}
+		return nil
+	})
+	return []*layshaftv1.Accepted{accepted}, err
+}
+
+// enqueue hands over one task.
+func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) (ID, error) {
+	ids, err := enqueueAll(ctx, c, function, []any{in}, s)
+	if len(ids) == 0 {
+		return 0, err
+	}
+	return ids[0], err
+}
+
+// enqueueAll hands over tasks with the same options.
+func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) ([]ID, error) {
+	var wrong error
+	ids, err := c.submit(ctx, func(yield func(*layshaftv1.TaskSpec) bool) {
+		for i, in := range inputs {
+			input, err := encode(in)
+			if err != nil {
+				wrong = fmt.Errorf("input %d of %s: %w", i, function, err)
+				return
+			}
+			if !yield(s.proto(function, input)) {
+				return
+			}
+		}
+	})
+	return ids, errors.Join(wrong, err)
+}
+
+func (c *Client) openGroup(ctx context.Context, s *spec) (ID, error) {
+	group := &layshaftv1.TaskGroup{Then: protoNext(s.then, s.keep), Partial: s.partial}
+	if s.lossy {
+		group.Durability = layshaftv1.Durability_DURABILITY_MEMORY
+	}
+	out, err := ask(ctx, c, c.rpc.OpenGroup, &layshaftv1.OpenGroupRequest{Group: group})
+	return ID(out.GetGroup()), err
+}
+
+func (c *Client) closeGroup(ctx context.Context, id ID) error {
+	_, err := ask(ctx, c, c.rpc.CloseGroup, &layshaftv1.CloseGroupRequest{Group: uint64(id)})
+	return err
+}

@@ -1,0 +1,303 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// link is how a worker reaches its coordinator.
+type link struct {
+	name    string
+	cluster Cluster
+	rpc     layshaftv1.TasksServiceClient
+}
+
+// session is one connection of a worker. Worker.state.mu guards its fields but stream and over.
+type session struct {
+	w      *Worker
+	stream grpc.BidiStreamingClient[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+	over   chan struct{} // closed at the end
+
+	piece     []byte // of the input of the next assignment
+	sending   bool   // somebody sends
+	abilities bool   // are to be sent, before the queue
+	beat      bool   // a heartbeat is to be sent, if there is nothing else
+	leaving   bool   // is to be sent, after the queue
+	queue     []*layshaftv1.TaskReport
+	bytes     int           // of partial results in queue
+	room      chan struct{} // closed when the queue is taken; nil when nobody waits for that
+}
+
+// maxQueued is how many bytes of partial results may wait to be sent, unless it is one that is larger. Handlers wait for room.
+const maxQueued = 256 << 10
+
+// maxReconnect is the longest pause before the coordinator is tried again.
+const maxReconnect = 10 * time.Second
+
+// connect keeps a session until ctx ends. It returns an error when the first one is refused.
+func (w *Worker) connect(ctx context.Context, l *link) error {
+	wait, welcome, told := minPause, false, false
+	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
+	for {
+		err := w.serve(ctx, l, func() {
+			log.Info("worker joined")
+			wait, welcome, told = minPause, true, false
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !welcome && !broken(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
+			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, wire.FromStatus(err))
+		}
+		if !told {
+			log.Warn("no connection; trying again", "err", err)
+			told = true
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, maxReconnect)
+	}
+}
+
+// serve is one session.
+func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := l.rpc.WorkTasks(ctx)
+	if err != nil {
+		return err
+	}
+	s := &session{w: w, stream: stream, over: make(chan struct{})}
+	state := &w.state
+	state.mu.Lock()
+	hello := &layshaftv1.TaskHello{Worker: l.name, Abilities: w.protoAbilities()}
+	for a := range maps.Keys(state.calls) {
+		hello.Held = append(hello.Held, a.proto())
+	}
+	for a := range maps.Keys(state.ends) {
+		if a.task != 0 {
+			hello.Held = append(hello.Held, a.proto())
+		}
+	}
+	state.mu.Unlock()
+	if err := stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	joined()
+	every := time.Duration(m.GetWelcome().GetLeaseNanos()) / 4
+	beats := make(chan struct{})
+	go func() {
+		defer close(beats)
+		s.heartbeats(ctx, every)
+	}()
+	s.begin()
+	for err == nil {
+		s.hear(m)
+		m, err = stream.Recv()
+	}
+	s.end()
+	cancel()
+	<-beats
+	return err
+}
+
+func (a attempt) proto() *layshaftv1.TaskAttempt {
+	return &layshaftv1.TaskAttempt{Task: uint64(a.task), Attempt: a.number}
+}
+
+func attemptOf(p *layshaftv1.TaskAttempt) attempt {
+	return attempt{ID(p.GetTask()), p.GetAttempt()}
+}
+
+// protoAbilities is what the worker offers, with mu held.
+func (w *Worker) protoAbilities() *layshaftv1.TaskAbilities {
+	p := &layshaftv1.TaskAbilities{Slots: int64(w.state.offered), Reserved: int64(min(w.Reserved, w.state.offered))}
+	for _, function := range slices.Sorted(maps.Keys(w.handlers)) {
+		p.Functions = append(p.Functions, &layshaftv1.TaskFunction{Function: function, TimeoutNanos: int64(w.handlers[function].timeout)})
+	}
+	return p
+}
+
+// begin makes the session that of the worker.
+func (s *session) begin() {
+	state := &s.w.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	state.session = s
+	// All ends that were not acknowledged go again, and what changed since hello.
+	s.abilities, s.queue = true, slices.Collect(maps.Values(state.ends))
+	close(state.joined)
+	state.joined = make(chan struct{})
+	s.send()
+}
+
+// end takes the session from the worker.
+func (s *session) end() {
+	state := &s.w.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	state.session = nil
+	s.queue = nil
+	for _, c := range state.calls {
+		if c.held != nil {
+			close(c.held)
+			c.held = nil
+		}
+		if c.sentTo == s {
+			c.torn = true
+			c.cancel(errTorn)
+		}
+	}
+	s.free()
+	close(s.over)
+	state.signal()
+}
+
+// free lets those go on that wait for room in the queue. mu is held.
+func (s *session) free() {
+	s.bytes = 0
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// heartbeats says that the worker lives, until ctx ends.
+func (s *session) heartbeats(ctx context.Context, every time.Duration) {
+	if every <= 0 {
+		every = time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.w.state.mu.Lock()
+		s.beat = true
+		s.send()
+		s.w.state.mu.Unlock()
+	}
+}
+
+// send sends what is there to be sent, unless somebody does so: whoever comes first sends for all that come while it does. It is called with mu
+// held, and lets go of it meanwhile.
+func (s *session) send() {
+	if s.sending {
+		return
+	}
+	s.sending = true
+	mu := &s.w.state.mu
+	for s.abilities || s.beat || s.leaving || len(s.queue) > 0 {
+		var abilities *layshaftv1.TaskAbilities
+		if s.abilities {
+			abilities = s.w.protoAbilities()
+		}
+		reports, leaving := s.queue, s.leaving
+		beat := s.beat && len(reports) == 0
+		s.abilities, s.beat, s.leaving, s.queue = false, false, false, nil
+		s.free()
+		mu.Unlock()
+		err := s.sendAll(abilities, reports, beat, leaving)
+		mu.Lock()
+		if err != nil {
+			break // the receiver sees why
+		}
+	}
+	s.sending = false
+}
+
+func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*layshaftv1.TaskReport, beat, leaving bool) error {
+	if abilities != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Abilities{Abilities: abilities}}); err != nil {
+			return err
+		}
+	}
+	for len(reports) > 0 {
+		n, size := 0, 0
+		for n < len(reports) && n < maxBatch && (n == 0 || size+len(bodyOf(reports[n])) <= batchBytes) {
+			size += len(bodyOf(reports[n]))
+			n++
+		}
+		if size > pieceSize { // of one report, which stays as it is: it may be sent again
+			var err error
+			reports = slices.Clone(reports)
+			if reports[0], err = s.sendPieces(reports[0]); err != nil {
+				return err
+			}
+		}
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: reports[:n]}}}); err != nil {
+			return err
+		}
+		reports = reports[n:]
+	}
+	if beat {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}}); err != nil {
+			return err
+		}
+	}
+	if leaving {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}}); err != nil {
+			return err
+		}
+		return s.stream.CloseSend()
+	}
+	return nil
+}
+
+// sendPieces sends the body of a report, and returns a copy of it with what is left.
+func (s *session) sendPieces(r *layshaftv1.TaskReport) (*layshaftv1.TaskReport, error) {
+	body := bodyOf(r)
+	for ; len(body) > pieceSize; body = body[pieceSize:] {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: body[:pieceSize]}}); err != nil {
+			return nil, err
+		}
+	}
+	rest := &layshaftv1.TaskReport{Attempt: r.GetAttempt()}
+	switch r.GetWhat().(type) {
+	case *layshaftv1.TaskReport_Data:
+		rest.What = &layshaftv1.TaskReport_Data{Data: body}
+	case *layshaftv1.TaskReport_Warning:
+		rest.What = &layshaftv1.TaskReport_Warning{Warning: body}
+	case *layshaftv1.TaskReport_Result:
+		rest.What = &layshaftv1.TaskReport_Result{Result: body}
+	case *layshaftv1.TaskReport_Failed:
+		rest.What = &layshaftv1.TaskReport_Failed{Failed: body}
+	case *layshaftv1.TaskReport_Fatal:
+		rest.What = &layshaftv1.TaskReport_Fatal{Fatal: body}
+	}
+	return rest, nil
+}
+
+// bodyOf returns the body of a report.
+func bodyOf(r *layshaftv1.TaskReport) []byte {
+	switch what := r.GetWhat().(type) {
+	case *layshaftv1.TaskReport_Data:
+		return what.Data
+	case *layshaftv1.TaskReport_Warning:
+		return what.Warning
+	case *layshaftv1.TaskReport_Result:
+		return what.Result
+	case *layshaftv1.TaskReport_Failed:
+		return what.Failed
+	case *layshaftv1.TaskReport_Fatal:
+		return what.Fatal
+	}
+	return nil
+}

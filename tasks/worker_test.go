@@ -1,0 +1,239 @@
+package tasks_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+	"github.com/layshaft/layshaft/tasks/internal/tasktest"
+)
+
+func TestWorkerIsChecked(t *testing.T) {
+	f := func(context.Context, int) (int, error) { return 0, nil }
+	tests := []struct {
+		want    string
+		prepare func(w *tasks.Worker)
+	}{
+		{"no function", func(*tasks.Worker) {}},
+		{"two handlers", func(w *tasks.Worker) { tasks.Handle(w, "f", f); tasks.Handle(w, "f", f) }},
+		{"no handler", func(w *tasks.Worker) { tasks.Handle[int, int](w, "f", nil) }},
+		{"name of a function", func(w *tasks.Worker) { tasks.Handle(w, "", f) }},
+		{"Concurrency -1", func(w *tasks.Worker) { tasks.Handle(w, "f", f); w.Concurrency = -1 }},
+		{"Reserved 3", func(w *tasks.Worker) { tasks.Handle(w, "f", f); w.Concurrency, w.Reserved = 2, 3 }},
+		{"MaxTasks -1", func(w *tasks.Worker) { tasks.Handle(w, "f", f); w.MaxTasks = -1 }},
+	}
+	for _, tt := range tests {
+		w := tasks.NewWorker(tasks.Cluster{Address: "127.0.0.1:1"})
+		tt.prepare(w)
+		if err := w.Run(within(t)); !errors.Is(err, tasks.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v, want ErrInvalid that says %s", err, tt.want)
+		}
+	}
+}
+
+// A worker with MaxTasks ends by itself after exactly so many, and a supervisor that starts it anew loses nothing.
+func TestMaxTasks(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	var runs atomic.Int32
+	const inputs = 50
+	ids, err := tasks.EnqueueAll(ctx, c, "count", make([]int, inputs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for life := range 10 {
+		w := tasks.NewWorker(tasks.Cluster{Address: s.Address})
+		w.Concurrency, w.MaxTasks = 3, 5
+		tasks.Handle(w, "count", func(context.Context, int) (int, error) { return int(runs.Add(1)), nil })
+		if err := w.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := int(runs.Load()), 5*(life+1); got != want {
+			t.Fatalf("%d tasks after %d lives, want %d", got, life+1, want)
+		}
+	}
+	for _, id := range ids {
+		if st, err := c.Status(ctx, id); err != nil || st.State != tasks.StateDone || st.Attempts != 1 {
+			t.Errorf("task %s: %+v, %v, want done at the first attempt", id, st, err)
+		}
+	}
+}
+
+func TestIdleExit(t *testing.T) {
+	s, c := serve(t)
+	w := tasks.NewWorker(tasks.Cluster{Address: s.Address})
+	w.IdleExit = 50 * time.Millisecond
+	idle := make(chan bool, 100)
+	w.Idle = func(ctx context.Context) {
+		idle <- true
+		<-ctx.Done()
+		idle <- false
+	}
+	tasks.Handle(w, "f", func(context.Context, int) (int, error) { return 1, nil })
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(within(t)) }()
+	for range 3 {
+		if _, err := tasks.Do[int](within(t), c, "f", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	close(idle)
+	want := true
+	for on := range idle {
+		if on != want {
+			t.Error("Idle was called twice at once")
+		}
+		want = !want
+	}
+	await(t, c, "the worker to be gone", func(o tasks.Overview) bool { return o.Functions[0].Workers == 0 })
+}
+
+// A worker that is told to end finishes what it runs.
+func TestDrain(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	begun, open := make(chan struct{}), make(chan struct{})
+	stop := work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(ctx context.Context, in string) (string, error) {
+			close(begun)
+			<-open
+			return in, ctx.Err()
+		})
+	})
+	id, err := tasks.Enqueue(ctx, c, "slow", "kept", tasks.Attempts(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	for {
+		workers, err := c.Workers(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(workers) == 1 && workers[0].Slots == 0 {
+			break
+		}
+	}
+	close(open)
+	<-stopped
+	if out, err := tasks.Attach[string](ctx, c, id); out != "kept" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// A worker whose tasks do not end in time gives them back.
+func TestDrainEnds(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	begun := make(chan struct{}, 1)
+	hang := func(w *tasks.Worker) {
+		w.Drain = -1
+		tasks.Handle(w, "slow", func(ctx context.Context, in string) (string, error) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		})
+	}
+	stop := work(t, s.Address, hang)
+	id, err := tasks.Enqueue(ctx, c, "slow", "moves on", tasks.Backoff(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	stop()
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(_ context.Context, in string) (string, error) { return in, nil })
+	})
+	if out, err := tasks.Attach[string](ctx, c, id); out != "moves on" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// Workers and clients outlive the coordinator: what was queued is there after its restart, a task that ran goes on, a call is made again.
+func TestRestart(t *testing.T) {
+	dir := t.TempDir()
+	s, err := tasktest.Start(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, s.Address)
+	ctx := within(t)
+	begun, open := make(chan string, 10), make(chan struct{})
+	var runs atomic.Int32
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(ctx context.Context, in string) (string, error) {
+			runs.Add(1)
+			begun <- in
+			<-open
+			return in + " done", nil
+		})
+	})
+	id, err := tasks.Enqueue(ctx, c, "slow", "queued")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	called := make(chan string, 1)
+	go func() {
+		out, err := tasks.Do[string](ctx, c, "slow", "called")
+		called <- fmt.Sprint(out, err)
+	}()
+	<-begun
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = tasktest.Start(dir, s.Address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if in := <-begun; in != "called" {
+		t.Errorf("%q runs a second time", in)
+	}
+	close(open)
+	if out, err := tasks.Attach[string](ctx, c, id); out != "queued done" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out := <-called; out != "called done<nil>" {
+		t.Errorf("Do: %s", out)
+	}
+	if n := runs.Load(); n != 3 {
+		t.Errorf("%d runs, want 3: one of the queued task, two of the call", n)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	c, err := tasks.Dial(tasks.Cluster{Address: "127.0.0.1:1", Connect: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := tasks.Do[int](within(t), c, "f", 1); !errors.Is(err, tasks.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("Do: %v, want ErrUnavailable with the address", err)
+	}
+	n := 0
+	for r := range tasks.Scatter[int](within(t), c, "f", []int{1, 2}) {
+		if n++; !errors.Is(r.Err, tasks.ErrUnavailable) {
+			t.Errorf("Scatter: %v", r.Err)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d results, want one for each input", n)
+	}
+	if _, err := tasks.Dial(tasks.Cluster{TLS: tasks.TLSFiles{CA: "nowhere.pem", Cert: "nowhere.pem", Key: "nowhere.pem"}}); err == nil {
+		t.Error("certificates that are not there are no error")
+	}
+}
