@@ -140,6 +140,12 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if errors.As(err, &ended) || errors.Is(err, errEnough) {
 			return err
 		}
+		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Canceled {
+			// The coordinator knows the deadline too, and may notice it a moment before.
+			if end, ok := ctx.Deadline(); ok && time.Until(end) < minPause {
+				<-ctx.Done()
+			}
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -69,3 +69,28 @@ func TestDecodeGathered(t *testing.T) {
 		t.Errorf("Gathered[point]: %v, want an error that names the result", err)
 	}
 }
+
+// Whatever another language sends is a value or an error, and what is a value goes back as the same value.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{"", "null", "42", `{"X":1,"Y":-2}`, `[1,"two",null]`, "\x00\xff", `{"X":`, `"text"`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decode[point](b)
+		if err != nil {
+			return
+		}
+		out, err := encode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := decode[point](out); err != nil || again != p {
+			t.Errorf("%q became %v, then %v, %v", b, p, again, err)
+		}
+		if _, err := decode[any](b); err != nil {
+			t.Errorf("%q is no value of any: %v", b, err)
+		}
+		_, _ = decodeGathered[Gathered[point]]([][]byte{b, nil}, []bool{true, false})
+		_, _ = decodeGathered[[]point]([][]byte{b, nil}, []bool{true, false})
+	})
+}

@@ -57,6 +57,8 @@ var (
 	ErrBusy = errors.New("function has workers or tasks")
 	// ErrStalled ends a session that takes nothing.
 	ErrStalled = errors.New("nothing was taken for too long")
+
+	errStopped = errors.New("the coordinator goes down")
 )
 
 // Desk is the shell. Its methods that say so want to be called between Lock and Unlock.
@@ -81,6 +83,7 @@ type Desk struct {
 	passing   bool                // the payload of the event changes after it
 	gathering []gathering         // to be done by Run
 	groups    map[queue.ID]*group // that are not over
+	made      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
 	ended     endedGroups
 	followers []follower               // of groups, for those who wait
 	grants    map[uint64]chan struct{} // of Acquire
@@ -113,7 +116,7 @@ func Open(cfg Config) (*Desk, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{},
+	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, made: map[queue.ID]uint64{},
 		grants: map[uint64]chan struct{}{}, sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
 	var err error
 	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log, Committed: d.committed})
@@ -172,8 +175,9 @@ func (d *Desk) Run(ctx context.Context) error {
 		stopWriting()
 	case <-within.Done():
 		stopWriting()
-		<-written
+		failed = <-written
 	}
+	d.commits.fail(errStopped)
 	if failed != nil {
 		d.fail(failed)
 	}
@@ -278,6 +282,9 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	if n := d.store.Commit(); n != 0 {
 		d.batch, commit = n, n
 	}
+	if g, ok := ev.(*queue.Gathered); ok && commit != 0 {
+		d.made[g.Task] = commit
+	}
 	for i := range cmds {
 		c, n := &cmds[i], &d.note
 		*n = Note{Op: c.Op, What: c.What, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Commit: commit}
@@ -294,6 +301,10 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			if _, next := ev.(*queue.Report); next {
 				n.Commit = 0 // a worker's next task has nothing to do with what the last one wrote
 			}
+			if at, follows := d.made[c.Task]; follows && c.Op == queue.Assign {
+				n.Commit = at // after a crash before, another task would follow instead
+				delete(d.made, c.Task)
+			}
 			d.tell(c.Peer, n)
 		case queue.Tell:
 			n.Kept = c.From == queue.OfResult
@@ -307,6 +318,8 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			case d.gathers <- struct{}{}:
 			default:
 			}
+		case queue.Drop:
+			delete(d.made, c.Task)
 		case queue.GroupEnded:
 			d.groupEnded(n)
 		case queue.Granted:

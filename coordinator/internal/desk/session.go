@@ -79,6 +79,7 @@ func (s *Session) hear(n *Note) {
 	}
 	if n.Op == queue.Tell && (n.What == queue.Data || n.What == queue.Warning) {
 		s.hold(n.Task)
+		s.relax() // the sender may have taken everything before it could see the hold
 	}
 	if waiting > s.d.cfg.Pending {
 		s.d.filled(&s.Outbox)
@@ -129,13 +130,18 @@ func (s *Session) Taken() {
 	if !s.holds.Load() {
 		return
 	}
+	s.d.Lock()
+	s.relax()
+	s.d.Unlock()
+}
+
+// relax takes all holds back when little waits.
+func (s *Session) relax() {
 	s.mu.Lock()
 	low := s.bytes <= s.d.cfg.Pending/8
 	s.mu.Unlock()
 	if low {
-		s.d.Lock()
 		s.goOn()
-		s.d.Unlock()
 	}
 }
 
