@@ -7,12 +7,18 @@ import (
 	"math"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// slice is how many lines of a listing are made under one lock.
-const slice = 500
+const (
+	// slice is how many lines of a listing are made under one lock, at most.
+	slice = 500
+	// sliceTime is how long that should take. Slices of brokers that look jobs up on disk are smaller for it.
+	sliceTime = time.Millisecond
+)
 
 // A text command is written as gearmand's gearadmin and users of telnet know it.
 type textCommand struct {
@@ -95,9 +101,10 @@ func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 		if !more {
 			b = append(b, ".\n"...)
 		}
+		runtime.Gosched() // who waited for the lock is ready, and may have no other processor to run on
 		c.out.addNow(b)
 		c.out.flush()
-		c.out.waitRoom(c.server.MaxPending)
+		c.out.waitRoom(c.server.MaxPending / 2) // with the other half, nobody who has something for c waits for the listing
 	}
 	c.out.release()
 	c.begin()
@@ -144,9 +151,10 @@ func host(c net.Conn) string {
 }
 
 func (c *conn) jobs(unique bool) {
-	s, from := c.server, uint64(0)
+	s, from, n := c.server, uint64(0), slice
 	c.listing(func(b []byte) ([]byte, bool) {
-		from = s.Broker.Jobs(from, slice, func(j JobInfo) {
+		start := time.Now()
+		from = s.Broker.Jobs(from, n, func(j JobInfo) {
 			if unique {
 				if j.Unique != "" {
 					b = append(append(b, j.Unique...), '\n')
@@ -158,6 +166,11 @@ func (c *conn) jobs(unique bool) {
 			b = append(appendBool(b, j.Ignored), '\t')
 			b = append(appendBool(b, j.Stored), '\n')
 		})
+		if time.Since(start) > sliceTime {
+			n = max(1, n/2)
+		} else {
+			n = min(slice, 2*n)
+		}
 		return b, from != 0
 	})
 }

@@ -33,6 +33,15 @@ type Broker interface {
 	Limit(name string, jobs [3]int)
 }
 
+// Lagging is a Broker that may be given more than it can store, or than those take who wait for jobs in other ways than through this package. What it
+// has beyond Broker spares those who give it nothing the wait: its Unlock blocks while it is too far behind.
+type Lagging interface {
+	// UnlockNow is Unlock without the wait. It tells whether one is due.
+	UnlockNow() (behind bool)
+	// CatchUp is that wait. The lock is not held.
+	CatchUp()
+}
+
 // A Session is what one connection can do, as a client and as a worker.
 type Session interface {
 	// Submit queues a job, or joins one of the same function and unique key. commit is 0, or the number of the commit that

@@ -21,20 +21,26 @@ const (
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// conn is one connection: a goroutine that reads, and an outbox that anyone may fill.
+// conn is one connection: somebody who reads, a goroutine of its own or a loop, and an outbox that anyone may fill.
 type conn struct {
 	server  *Server
 	net     net.Conn
+	release func()  // gives back what Close of net leaves; may be nil
 	direct  *direct // nil where reading goes through net
 	out     outbox
 	session Session
 	number  int
 
-	// The reading goroutine alone uses the fields below.
+	// The goroutine that reads alone uses the fields below.
 	rest   []byte  // the beginning of a packet, read but not complete
 	spare  []*conn // see Server.end
 	locked bool    // this goroutine has begun a batch
 	args   [maxArgs][]byte
+	loop   *loop   // that reads; nil: a goroutine of its own
+	socket *socket // in a loop, or after it
+	left   error   // why it left the loop; nil: to go on
+	slow   *conn   // has too much to send, of this one's doing
+	stored bool    // has given the broker what that may have to store, or to hold for somebody
 
 	// The broker's lock guards the fields below.
 	dirty      bool
@@ -44,13 +50,24 @@ type conn struct {
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
-	s := c.server
 	err := c.handshake()
 	if err == nil {
-		s.Broker.Lock()
-		c.session = s.Broker.Attach(c)
-		s.Broker.Unlock()
+		c.attach()
 		err = c.readAll()
+	}
+	c.finish(err)
+}
+
+func (c *conn) attach() {
+	c.server.Broker.Lock()
+	defer c.server.Broker.Unlock()
+	c.session = c.server.Broker.Attach(c)
+}
+
+// finish ends the connection. err is nil or why.
+func (c *conn) finish(err error) {
+	s := c.server
+	if c.session != nil {
 		c.out.waitRoom(0) // who sends and closes at once still gets the answers
 		s.begin()
 		c.session.Close()
@@ -60,6 +77,9 @@ func (c *conn) serve() {
 		s.remove(c)
 	}
 	c.out.close()
+	if c.release != nil {
+		c.release()
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		s.Log.Info("gearman connection closed", "peer", c.net.RemoteAddr(), "err", err)
 	}
@@ -82,23 +102,35 @@ func (c *conn) handshake() error {
 
 func (c *conn) readAll() error {
 	for {
+		if c.large() {
+			if err := c.readLarge(); err != nil {
+				return err
+			}
+		}
 		buf, n, err := c.read()
 		if err != nil {
 			return err
 		}
-		used, err := c.feed(buf[:n])
-		if rest := buf[used:n]; len(rest) > 0 && err == nil {
-			c.rest = append(make([]byte, 0, len(rest)), rest...)
-		} else {
-			c.rest = nil
-		}
+		err = c.handle(buf[:n])
 		readBuffers.Put(buf)
 		if err != nil {
 			return err
 		}
-		if err := c.readLarge(); err != nil {
-			return err
-		}
+	}
+}
+
+// handle handles the whole messages at the start of in, and keeps what is behind them.
+func (c *conn) handle(in []byte) error {
+	defer c.end()
+	used, err := c.parse(in)
+	c.keepRest(in[used:])
+	return err
+}
+
+func (c *conn) keepRest(rest []byte) {
+	c.rest = nil
+	if len(rest) > 0 {
+		c.rest = append(make([]byte, 0, len(rest)), rest...)
 	}
 }
 
@@ -117,11 +149,17 @@ func (c *conn) read() (*[readSize]byte, int, error) {
 	return buf, have + n, nil
 }
 
-// readLarge reads what is left of a packet larger than keepSize, in a buffer of its own, and handles it.
+// large tells whether the rest begins a packet larger than keepSize.
+func (c *conn) large() bool {
+	_, size, ok, err := decodeHeader(c.rest, c.server.MaxBody)
+	return ok && err == nil && size > keepSize
+}
+
+// readLarge reads what is left of a large packet, in a buffer of its own, and handles it.
 func (c *conn) readLarge() error {
-	p, size, ok, err := decodeHeader(c.rest, c.server.MaxBody)
-	if len(c.rest) == 0 || c.rest[0] != 0 || !ok || err != nil || size <= keepSize {
-		return nil
+	p, size, _, err := decodeHeader(c.rest, c.server.MaxBody)
+	if err != nil {
+		return err
 	}
 	body := append(make([]byte, 0, min(size, 1<<20)), c.rest[headerSize:]...)
 	c.rest = nil
@@ -141,11 +179,14 @@ func (c *conn) readLarge() error {
 	return err
 }
 
-// feed handles the whole messages at the start of in and returns how many bytes they took. An error ends the connection.
-func (c *conn) feed(in []byte) (used int, err error) {
-	defer c.end()
+// parse handles the whole messages at the start of in and returns how many bytes they took. An error ends the connection. It begins a
+// batch. In a loop, which must not wait, it stops before a text command.
+func (c *conn) parse(in []byte) (used int, err error) {
 	for used < len(in) {
 		b := in[used:]
+		if b[0] != 0 && c.loop != nil {
+			break
+		}
 		if b[0] != 0 {
 			n := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
 			if n < 0 {
@@ -195,6 +236,9 @@ func (c *conn) end() {
 // changed sees to it that what was added to the outbox is sent: by the batch that runs, or, outside of one, by a goroutine.
 func (c *conn) changed() {
 	s := c.server
+	if s.producer != nil && !c.out.hasRoom(s.MaxPending) {
+		s.producer.slow = c
+	}
 	switch {
 	case !s.batch:
 		s.wg.Go(c.out.flush)

@@ -74,14 +74,20 @@ func (d *direct) wait(rest []byte) (*[readSize]byte, int, error) {
 }
 
 func (d *direct) tryWrite(fd uintptr) bool {
+	d.sent, d.werr = writeNow(int(fd), d.out)
+	return true
+}
+
+// writeNow writes to a descriptor that never waits.
+func writeNow(fd int, bufs [][]byte) (n int, err error) {
 	for {
-		if len(d.out) == 1 {
-			d.sent, d.werr = syscall.Write(int(fd), d.out[0])
+		if len(bufs) == 1 {
+			n, err = unix.Write(fd, bufs[0])
 		} else {
-			d.sent, d.werr = unix.Writev(int(fd), d.out[:min(len(d.out), 1024)])
+			n, err = unix.Writev(fd, bufs[:min(len(bufs), 1024)])
 		}
-		if d.werr != syscall.EINTR {
-			return true
+		if err != unix.EINTR {
+			return n, err
 		}
 	}
 }

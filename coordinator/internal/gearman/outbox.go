@@ -156,6 +156,13 @@ func (o *outbox) waitRoom(limit int) {
 	}
 }
 
+// hasRoom tells whether waitRoom would not block.
+func (o *outbox) hasRoom(limit int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pending-o.parked() <= limit || o.closed
+}
+
 // flush sends what is ready, as far as the kernel takes it at once, and leaves the rest to a goroutine.
 func (o *outbox) flush() {
 	o.mu.Lock()

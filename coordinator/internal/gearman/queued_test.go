@@ -123,9 +123,10 @@ func BenchmarkSubmit(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(one)))
 			for i := 0; i < b.N; i += 50 {
-				if _, err := c.feed(batch); err != nil {
+				if _, err := c.parse(batch); err != nil {
 					b.Fatal(err)
 				}
+				c.end()
 			}
 		})
 	}

@@ -149,6 +149,7 @@ func (c *conn) submit(t Type, keep bool) {
 		c.fail(codeQueue, err.Error())
 		return
 	}
+	c.stored = c.stored || commit > 0
 	s := c.server
 	b := appendHeader(s.scratch[:0], JobCreated, 0)
 	b = s.appendHandle(b, id)
@@ -189,6 +190,7 @@ func (c *conn) grab(t Type) {
 
 func (c *conn) work(u Update) {
 	u.ID = c.server.parseHandle(c.args[0])
+	c.stored = c.stored || u.Kind == WorkData || u.Kind == WorkWarning
 	if err := c.session.Work(u); err != nil {
 		c.fail(codeJobNotFound, "Job given in work result not found")
 	}

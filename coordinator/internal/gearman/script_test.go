@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,46 @@ func TestScriptsAgreeWithCore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestScriptsOverSockets plays the stories that need no clock over real connections, which are in a loop where there are loops.
+func TestScriptsOverSockets(t *testing.T) {
+	for name, text := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			if strings.Contains(text, "advance ") {
+				t.Skip("the story needs a clock")
+			}
+			o := options(text)
+			attempts, _ := strconv.Atoi(o["retries"])
+			q := NewQueued(queue.New(queue.Config{}), QueuedConfig{Policy: queue.Policy{Attempts: attempts}})
+			var server *Server
+			addr := startTCP(t, q, func(s *Server) {
+				server = s
+				s.MaxBody, _ = strconv.Atoi(o["body"])
+				if o["shutdown"] != "" {
+					s.Shutdown = func(bool) {}
+				}
+			})
+			got := play(t, text, func() net.Conn { return noticed{dialTCP(t, addr).Conn, server} })
+			if got = strings.ReplaceAll(got, " 127.0.0.1 ", " pipe "); got != text {
+				t.Errorf("over sockets the answers differ:\n%s", got)
+			}
+		})
+	}
+}
+
+// noticed is a connection whose end the server has noticed when Close returns.
+type noticed struct {
+	net.Conn
+	server *Server
+}
+
+func (c noticed) Close() error {
+	err := c.Conn.Close()
+	for slices.ContainsFunc(c.server.connections(), func(x *conn) bool { return x.net.RemoteAddr().String() == c.LocalAddr().String() }) {
+		runtime.Gosched()
+	}
+	return err
 }
 
 func startCore(t *testing.T, text string) func() net.Conn {

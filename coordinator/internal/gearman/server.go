@@ -5,9 +5,10 @@
 // Always true: answers to a connection keep the order of its requests; what a connection costs is bounded, whatever its peer sends or
 // does not read; a connection that breaks the protocol is told or closed, and no other notices.
 //
-// How it is fast: a connection has one goroutine, which parses all packets that one read brought, hands them to the broker under one
-// lock, and then writes the answers of all connections concerned, its own and others', straight to their sockets. So a packet costs
-// no hand-over between goroutines, and many packets cost one read and one write. Nothing is allocated per packet but what is kept.
+// How it is fast: who reads a connection parses all packets that one read brought, hands them to the broker under one lock, and then
+// writes the answers of all connections concerned straight to their sockets. So a packet costs no hand-over between goroutines, and
+// many packets cost one read and one write. Nothing is allocated per packet but what is kept. On Linux the reader is a loop that serves
+// many sockets by rounds; else, and for connections that have to be waited for, it is a goroutine of the connection's own.
 package gearman
 
 import (
@@ -56,15 +57,18 @@ type Server struct {
 
 	prefix string
 	wg     sync.WaitGroup
+	loops  []*loop // begun with the first connection for them
+	alone  bool    // all connections have goroutines of their own
 
 	// connsMu guards the field below. It is taken after the broker's lock, or alone.
 	connsMu sync.Mutex
 	conns   map[*conn]struct{}
 
 	// The broker's lock guards the fields below.
-	batch   bool    // a goroutine has begun and not ended: it flushes dirty
-	dirty   []*conn // have something new to send
-	scratch []byte  // in which packets are put together
+	batch    bool    // a goroutine has begun and not ended: it flushes dirty
+	producer *conn   // whose packets a loop hands over
+	dirty    []*conn // have something new to send
+	scratch  []byte  // in which packets are put together
 }
 
 // keepAlive finds connections whose peer is gone without a word, in about a minute.
@@ -89,6 +93,9 @@ func (s *Server) Run(ctx context.Context) error {
 	s.Listener.Close()
 	for _, c := range s.connections() {
 		c.out.close()
+	}
+	for _, l := range s.loops {
+		l.stop()
 	}
 	s.wg.Wait()
 	if ctx.Err() != nil {
@@ -158,21 +165,28 @@ func (s *Server) add(nc net.Conn, id int) {
 	c := &conn{server: s, net: nc, number: id, name: "-", exceptions: s.Exceptions}
 	c.out = outbox{conn: nc, start: s.wg.Go, stall: s.Stall}
 	c.out.room.L = &c.out.mu
-	if c.direct = newDirect(nc); c.direct != nil {
-		c.out.try = c.direct.try
-	}
 	s.connsMu.Lock()
-	full := len(s.conns) >= s.MaxConnections
-	if !full {
-		s.conns[c] = struct{}{}
-	}
+	full := len(s.conns) >= s.MaxConnections // and remains below: nobody else adds
 	s.connsMu.Unlock()
 	if full {
 		s.Log.Warn("too many connections", "limit", s.MaxConnections, "peer", nc.RemoteAddr())
 		nc.Close()
 		return
 	}
-	s.wg.Go(c.serve)
+	inLoop := !s.alone && c.forLoop()
+	if !inLoop {
+		if c.direct = newDirect(nc); c.direct != nil {
+			c.out.try = c.direct.try
+		}
+	}
+	s.connsMu.Lock()
+	s.conns[c] = struct{}{}
+	s.connsMu.Unlock()
+	if inLoop {
+		s.adopt(c)
+	} else {
+		s.wg.Go(c.serve)
+	}
 }
 
 func (s *Server) remove(c *conn) {
@@ -203,20 +217,42 @@ func (s *Server) begin() {
 // batch; it gets back the one of this batch. It blocks while one of the connections has too much waiting, so that who produces faster
 // than others read is slowed down.
 func (s *Server) end(spare []*conn) []*conn {
-	dirty := s.dirty
-	for _, c := range dirty {
-		c.dirty = false
-	}
-	s.dirty, s.batch = spare, false
+	dirty := s.endBatch(spare)
 	s.Broker.Unlock()
-	for _, c := range dirty {
-		c.out.flush()
-	}
+	flush(dirty)
 	for _, c := range dirty {
 		c.out.waitRoom(s.MaxPending)
 	}
 	clear(dirty)
 	return dirty[:0]
+}
+
+// endNow is end for those who must not be held up. behind tells that who submitted should wait for Lagging.CatchUp.
+func (s *Server) endNow(spare []*conn) (next []*conn, behind bool) {
+	dirty := s.endBatch(spare)
+	if b, ok := s.Broker.(Lagging); ok {
+		behind = b.UnlockNow()
+	} else {
+		s.Broker.Unlock()
+	}
+	flush(dirty)
+	clear(dirty)
+	return dirty[:0], behind
+}
+
+func (s *Server) endBatch(spare []*conn) []*conn {
+	dirty := s.dirty
+	for _, c := range dirty {
+		c.dirty = false
+	}
+	s.dirty, s.batch = spare, false
+	return dirty
+}
+
+func flush(dirty []*conn) {
+	for _, c := range dirty {
+		c.out.flush()
+	}
 }
 
 // appendHandle appends the handle of a job.

@@ -2,11 +2,13 @@ package gearman
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -67,7 +69,16 @@ func firstID(id uint64) *Memory {
 	return m
 }
 
-func TestFragments(t *testing.T) {
+// TestFragments cuts a stream into pieces: the answers are the same.
+func TestFragments(t *testing.T) { inBothModes(t, testFragments) }
+
+// inBothModes runs a test with connections in a loop, where there are loops, and with a goroutine for each.
+func inBothModes(t *testing.T, test func(t *testing.T, mode func(*Server))) {
+	t.Run("loop", func(t *testing.T) { test(t, func(*Server) {}) })
+	t.Run("alone", func(t *testing.T) { test(t, func(s *Server) { s.alone = true }) })
+}
+
+func testFragments(t *testing.T, mode func(*Server)) {
 	var stream []byte
 	for i := range 20 {
 		stream = append(stream, requestPacket(EchoReq, fmt.Append(nil, i))...)
@@ -76,7 +87,7 @@ func TestFragments(t *testing.T) {
 	}
 	var first []byte
 	for _, size := range []int{1 << 20, 1, 7, 100} {
-		addr := startTCP(t, firstID(1), nil)
+		addr := startTCP(t, firstID(1), mode)
 		c := dialTCP(t, addr)
 		go func() {
 			for b := stream; len(b) > 0; b = b[min(size, len(b)):] {
@@ -97,8 +108,10 @@ func TestFragments(t *testing.T) {
 	}
 }
 
-func TestLargePackets(t *testing.T) {
-	addr := startTCP(t, NewMemory(), nil)
+func TestLargePackets(t *testing.T) { inBothModes(t, testLargePackets) }
+
+func testLargePackets(t *testing.T, mode func(*Server)) {
+	addr := startTCP(t, NewMemory(), mode)
 	c, w := dialTCP(t, addr), dialTCP(t, addr)
 	for _, size := range []int{keepSize - 1, keepSize, keepSize + 1, readSize, readSize + 1, 1 << 20, 8 << 20} {
 		data := make([]byte, size)
@@ -135,10 +148,15 @@ func TestLargePackets(t *testing.T) {
 }
 
 // TestSlowReader has a client that reads nothing of what a worker sends it. The worker is held up, then the client closed.
-func TestSlowReader(t *testing.T) {
+func TestSlowReader(t *testing.T) { inBothModes(t, testSlowReader) }
+
+func testSlowReader(t *testing.T, mode func(*Server)) {
 	m := NewMemory()
 	var server *Server
-	addr := startTCP(t, m, func(s *Server) { s.MaxPending, s.Stall, server = 256<<10, time.Second, s })
+	addr := startTCP(t, m, func(s *Server) {
+		mode(s)
+		s.MaxPending, s.Stall, server = 256<<10, time.Second, s
+	})
 	c, w := dialTCP(t, addr), dialTCP(t, addr)
 	c.ask(t, SubmitJob, "f", "", "x")
 	c.read(nil)
@@ -164,7 +182,7 @@ func TestSlowReader(t *testing.T) {
 			}
 		}
 	}()
-	chunk := strings.Repeat("x", 32<<10)
+	chunk := strings.Repeat("x", 8<<10) // small enough for a loop
 	sent, start := 0, time.Now()
 	for ; time.Since(start) < 10*time.Second && len(server.connections()) > 1; sent += len(chunk) {
 		w.ask(t, WorkData, string(args[0]), chunk)
@@ -301,61 +319,41 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 	})
 }
 
-// TestListing asks for a long listing. Others are served meanwhile, and what is for the connection itself comes after it.
+// TestListing asks for a long listing and does not read it, so that it cannot end. Others are served meanwhile, and what is for the
+// connection itself comes after it.
 func TestListing(t *testing.T) {
-	const jobs = 200_000
-	m := NewMemory()
-	addr := startTCP(t, m, nil)
-	c, w, other := dialTCP(t, addr), dialTCP(t, addr), dialTCP(t, addr)
-	m.Lock()
-	s := m.Attach(nil)
-	for range jobs {
-		_, _, _ = s.Submit(Submission{Function: []byte("queued"), Background: true})
-	}
-	m.Unlock()
-	c.ask(t, SubmitJob, "f", "", "x")
-	c.read(t)
-	w.ask(t, CanDo, "f")
-	w.ask(t, GrabJob)
-	_, args, err := readPacket(w.r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Write([]byte("show jobs\n"))
-	c.Write(requestPacket(EchoReq, []byte("end")))
-	if _, err := c.r.Peek(1); err != nil { // it has begun
-		t.Fatal(err)
-	}
-	w.ask(t, WorkData, string(args[0]), "part")
-	var slowest time.Duration
-	lines := make(chan int)
-	go func() {
-		n := 0
-		for {
-			line, err := c.r.ReadString('\n')
-			if err != nil || line == ".\n" {
-				lines <- n
-				return
-			}
-			n++
+	const jobs = 50_000 // a listing larger than MaxPending
+	synctest.Test(t, func(t *testing.T) {
+		m := firstID(1)
+		s := m.Attach(nil)
+		for range jobs {
+			_, _, _ = s.Submit(Submission{Function: []byte("queued"), Background: true})
 		}
-	}()
-	for n := -1; n < 0; {
-		start := time.Now()
-		other.ask(t, EchoReq, "x")
-		other.want(t, "ECHO_RES x")
-		slowest = max(slowest, time.Since(start))
-		select {
-		case n = <-lines:
-			if n != jobs+1 {
-				t.Errorf("%d lines, want %d", n, jobs+1)
+		l := newPipeListener()
+		serve(t, &Server{Listener: l, Broker: m, HandlePrefix: "H:x", MaxPending: 256 << 10}, m)
+		c, w := newClient(l.dial()), newClient(l.dial())
+		defer c.Close()
+		defer w.Close()
+		c.ask(t, SubmitJob, "f", "", "x")
+		c.want(t, fmt.Sprint("JOB_CREATED H:x:", jobs+1))
+		c.Write([]byte("show jobs\n"))
+		go c.Write(requestPacket(EchoReq, []byte("end"))) // which is not read before the listing is over
+		synctest.Wait()
+		w.ask(t, CanDo, "f")
+		w.ask(t, GrabJob)
+		w.want(t, fmt.Sprintf("JOB_ASSIGN H:x:%d f x", jobs+1))
+		w.ask(t, WorkData, fmt.Sprint("H:x:", jobs+1), "part")
+		w.ask(t, EchoReq, "served")
+		w.want(t, "ECHO_RES served")
+		for i := range jobs + 1 {
+			if line, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, fmt.Sprintf("H:x:%d\t0\t0\t", i+1)) {
+				t.Fatalf("line %d is %q, %v", i, line, err)
 			}
-		default:
 		}
-	}
-	c.want(t, "WORK_DATA "+string(args[0])+" part")
-	c.want(t, "ECHO_RES end")
-	t.Logf("others waited up to %v", slowest)
+		c.want(t, `".\n"`)
+		c.want(t, fmt.Sprintf("WORK_DATA H:x:%d part", jobs+1))
+		c.want(t, "ECHO_RES end")
+	})
 }
 
 func TestTLS(t *testing.T) {
@@ -390,6 +388,92 @@ func TestTLS(t *testing.T) {
 		go c.Write(requestPacket(EchoReq, []byte(data)))
 		c.want(t, "ECHO_RES "+data)
 	}
+}
+
+// lagging is a Memory whose store is behind until room is closed.
+type lagging struct {
+	*durable
+	room chan struct{}
+}
+
+func (b lagging) UnlockNow() bool {
+	b.Unlock()
+	select {
+	case <-b.room:
+		return false
+	default:
+		return true
+	}
+}
+
+func (b lagging) CatchUp() { <-b.room }
+
+// TestLagging has one connection submit more than can be stored. It waits, and no other.
+func TestLagging(t *testing.T) {
+	d := &durable{Memory: firstID(1)}
+	b := lagging{d, make(chan struct{})}
+	addr := startTCP(t, b, nil)
+	c, other := dialTCP(t, addr), dialTCP(t, addr)
+	c.ask(t, SubmitJobBG, "f", "", "x")
+	for { // until it was handed over
+		other.ask(t, GetStatus, "H:x:1")
+		if a, err := other.answer(); err != nil {
+			t.Fatal(err)
+		} else if a == "STATUS_RES H:x:1 1 0 0 0" {
+			break
+		}
+	}
+	d.end()
+	c.want(t, "JOB_CREATED H:x:1")
+	c.ask(t, SubmitJobBG, "f", "", "y")
+	for range 100 {
+		other.ask(t, GetStatus, "H:x:2")
+		other.want(t, "STATUS_RES H:x:2 0 0 0 0")
+	}
+	close(b.room)
+	c.ask(t, EchoReq, "x")
+	for { // it is no longer in the loop and goes on by itself
+		other.ask(t, GetStatus, "H:x:2")
+		if a, err := other.answer(); err != nil {
+			t.Fatal(err)
+		} else if a == "STATUS_RES H:x:2 1 0 0 0" {
+			break
+		}
+	}
+	d.end()
+	c.want(t, "JOB_CREATED H:x:2")
+	c.want(t, "ECHO_RES x")
+}
+
+// TestRunEnds ends a server with connections of every kind: each is closed, and Run returns.
+func TestRunEnds(t *testing.T) {
+	inBothModes(t, func(t *testing.T, mode func(*Server)) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Server{Listener: l, Broker: NewMemory(), HandlePrefix: "H:x"}
+		mode(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		idle, text, half := dialTCP(t, l.Addr().String()), dialTCP(t, l.Addr().String()), dialTCP(t, l.Addr().String())
+		idle.ask(t, EchoReq, "x")
+		idle.want(t, "ECHO_RES x")
+		text.Write([]byte("version\n"))
+		text.want(t, `"OK 1.1.20\n"`)
+		half.Write(append(requestPacket(EchoReq, []byte("x")), requestPacket(EchoReq, make([]byte, 1<<20))[:1000]...))
+		half.want(t, "ECHO_RES x")
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+		for _, c := range []*client{idle, text, half} {
+			if a, err := c.answer(); err == nil {
+				t.Errorf("got %s after the end", a)
+			}
+		}
+	})
 }
 
 func TestTooManyConnections(t *testing.T) {

@@ -1,0 +1,237 @@
+package gearman
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	loopRead   = 256 << 10
+	loopEvents = 256
+)
+
+// loop serves plain sockets, many by one goroutine: in a round it reads what has come on any of them, hands all of it to the broker under
+// one lock, and then writes the answers. Compared with a goroutine for each, a packet wakes none and waits for no lock, and answers
+// to several packets of a round go out together.
+//
+// It never waits for a connection. One that has to be waited for leaves the loop and has a goroutine of its own from then on: one with text
+// commands, of which some are long; with large packets; with answers that it is slow to read while it asks for more; and one that ends.
+type loop struct {
+	server *Server
+	epoll  int
+	woken  int // a descriptor that ends the wait
+
+	// The goroutine of run alone uses the fields below.
+	in      []byte
+	round   []*conn // were read
+	leaving []*conn
+	spare   []*conn // see Server.end
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	conns  map[int32]*conn // by descriptor
+	ending bool
+}
+
+// forLoop prepares the connection for a loop, if it is a plain socket.
+func (c *conn) forLoop() bool {
+	s := newSocket(c.net)
+	if s == nil {
+		return false
+	}
+	c.socket, c.net, c.out.conn, c.out.try, c.release = s, s, s, s.try, s.release
+	return true
+}
+
+// adopt gives a connection to a loop.
+func (s *Server) adopt(c *conn) {
+	c.attach()
+	err := s.startLoops()
+	if err == nil {
+		err = s.loops[c.number%len(s.loops)].add(c)
+	}
+	if err != nil {
+		s.wg.Go(func() { c.finish(fmt.Errorf("epoll: %w", err)) })
+	}
+}
+
+// startLoops begins as many loops as leave half of the processors to the rest of the process.
+func (s *Server) startLoops() error {
+	for len(s.loops) < max(1, min(8, runtime.GOMAXPROCS(0)/2)) {
+		l := &loop{server: s, in: make([]byte, loopRead), conns: map[int32]*conn{}}
+		var err error
+		if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+			return err
+		}
+		if l.woken, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err == nil {
+			if err = l.watch(l.woken); err != nil {
+				unix.Close(l.woken)
+			}
+		}
+		if err != nil {
+			unix.Close(l.epoll)
+			return err
+		}
+		s.loops = append(s.loops, l)
+		s.wg.Go(l.run)
+	}
+	return nil
+}
+
+func (l *loop) watch(fd int) error {
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+}
+
+// stop makes run return when the last connection has ended.
+func (l *loop) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = true
+	_, _ = unix.Write(l.woken, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+func (l *loop) add(c *conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.loop = l
+	if err := l.watch(c.socket.fd); err != nil {
+		c.loop = nil
+		return err
+	}
+	l.conns[int32(c.socket.fd)] = c
+	return nil
+}
+
+// forget takes a connection out. It has no events any more.
+func (l *loop) forget(c *conn) {
+	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.socket.fd, nil)
+	l.mu.Lock()
+	delete(l.conns, int32(c.socket.fd))
+	l.mu.Unlock()
+	c.loop = nil
+}
+
+func (l *loop) run() {
+	events := make([]unix.EpollEvent, loopEvents)
+	for !l.ended() {
+		n, err := unix.EpollWait(l.epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			l.server.Log.Error("gearman: epoll", "err", err) // no such error is known
+		}
+		l.serve(events[:max(0, n)])
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unix.Close(l.epoll)
+	unix.Close(l.woken)
+}
+
+func (l *loop) ended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ending && len(l.conns) == 0
+}
+
+// serve is one round.
+func (l *loop) serve(events []unix.EpollEvent) {
+	s := l.server
+	l.mu.Lock()
+	for _, e := range events {
+		if c := l.conns[e.Fd]; c != nil {
+			l.round = append(l.round, c)
+		}
+	}
+	if l.ending {
+		var count [8]byte
+		_, _ = unix.Read(l.woken, count[:])
+	}
+	l.mu.Unlock()
+	locked := false
+	for _, c := range l.round {
+		have := copy(l.in, c.rest)
+		n, err := c.socket.tryRead(l.in[have:])
+		switch {
+		case err == unix.EAGAIN:
+			continue
+		case err != nil:
+			l.leave(c, err)
+			continue
+		case !locked:
+			s.begin()
+			locked = true
+		}
+		l.feed(c, l.in[:have+n])
+	}
+	if locked {
+		behind := false
+		l.spare, behind = s.endNow(l.spare)
+		l.slowDown(behind)
+	}
+	for _, c := range l.leaving {
+		s.wg.Go(c.serveLeft)
+	}
+	clear(l.round)
+	clear(l.leaving)
+	l.round, l.leaving = l.round[:0], l.leaving[:0]
+}
+
+// feed hands over what was read of one connection. The broker's lock is held.
+func (l *loop) feed(c *conn, in []byte) {
+	c.locked, l.server.producer = true, c
+	used, err := c.parse(in)
+	c.locked, l.server.producer = false, nil
+	c.keepRest(in[used:])
+	if err != nil || used < len(in) && (in[used] != 0 || c.large()) {
+		l.leave(c, err)
+	}
+}
+
+// leave makes the connection go on in a goroutine of its own, which ends it if err is not nil, when the round is over.
+func (l *loop) leave(c *conn, err error) {
+	l.forget(c)
+	c.left = err
+	l.leaving = append(l.leaving, c)
+}
+
+// slowDown makes those leave who have to wait because they produce faster than others read, or than the broker stores.
+func (l *loop) slowDown(behind bool) {
+	for _, c := range l.round {
+		if c.slow != nil && c.slow.out.hasRoom(l.server.MaxPending) {
+			c.slow = nil
+		}
+		if c.loop != nil && (c.slow != nil || behind && c.stored) {
+			l.leave(c, nil)
+		}
+		c.stored = false
+	}
+}
+
+// serveLeft serves a connection that has left its loop.
+func (c *conn) serveLeft() {
+	err := c.left
+	if err == nil {
+		err = c.goOn()
+	}
+	c.finish(err)
+}
+
+func (c *conn) goOn() error {
+	if slow := c.slow; slow != nil {
+		c.slow = nil
+		slow.out.waitRoom(c.server.MaxPending)
+	}
+	if b, ok := c.server.Broker.(Lagging); ok {
+		b.CatchUp()
+	}
+	if c.direct = newDirect(c.net); c.direct == nil {
+		return net.ErrClosed
+	}
+	if err := c.handle(c.rest); err != nil {
+		return err
+	}
+	return c.readAll()
+}

@@ -1,0 +1,182 @@
+package gearman
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a connection that the Go runtime does not watch, so that what comes on it wakes nobody but the loop that it is in. Who
+// wants to wait for it, by the methods of net.Conn or SyscallConn, makes the runtime watch it from then on.
+type socket struct {
+	local, remote net.Addr
+
+	// mu guards the fields below. It is held while the descriptor is used, which never waits, so that it is not another
+	// connection's meanwhile.
+	mu      sync.Mutex
+	fd      int // -1 after release
+	closed  bool
+	watched net.Conn // the same connection, watched; nil before anybody waited
+}
+
+// newSocket takes over a connection, or returns nil, if it has no descriptor, and leaves it as it is.
+func newSocket(c net.Conn) *socket {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	s := &socket{local: c.LocalAddr(), remote: c.RemoteAddr(), fd: -1}
+	// The copy of the descriptor outlives the original, with which the runtime's watching ends.
+	err = raw.Control(func(fd uintptr) {
+		if n, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			s.fd = n
+		}
+	})
+	if err != nil || s.fd < 0 {
+		return nil
+	}
+	c.Close()
+	return s
+}
+
+// tryRead reads what is there. It returns EAGAIN if nothing is.
+func (s *socket) tryRead(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	for {
+		n, err := unix.Read(s.fd, b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// try writes what the kernel takes at once.
+func (s *socket) try(bufs [][]byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	n, err := writeNow(s.fd, bufs)
+	if err == unix.EAGAIN {
+		err = nil
+	}
+	return max(n, 0), err
+}
+
+// watch makes the runtime watch the socket.
+func (s *socket) watch() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	if s.watched == nil {
+		fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("dup", err)
+		}
+		f := os.NewFile(uintptr(fd), "")
+		defer f.Close() // FileConn makes a copy of its own
+		if s.watched, err = net.FileConn(f); err != nil {
+			return nil, err
+		}
+	}
+	return s.watched, nil
+}
+
+// Close ends the connection. The descriptor stays for the one who reads, who notices, and calls release.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	s.closed = true
+	err := unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	if s.watched != nil {
+		s.watched.Close()
+	}
+	return err
+}
+
+// release closes, and gives the descriptor back.
+func (s *socket) release() {
+	_ = s.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 {
+		unix.Close(s.fd)
+		s.fd = -1
+	}
+}
+
+func (s *socket) LocalAddr() net.Addr  { return s.local }
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+func (s *socket) Read(b []byte) (int, error) {
+	c, err := s.watch()
+	if err != nil {
+		return 0, err
+	}
+	return c.Read(b)
+}
+
+func (s *socket) Write(b []byte) (int, error) {
+	c, err := s.watch()
+	if err != nil {
+		return 0, err
+	}
+	return c.Write(b)
+}
+
+func (s *socket) SetDeadline(t time.Time) error {
+	c, err := s.watch()
+	if err != nil {
+		return err
+	}
+	return c.SetDeadline(t)
+}
+
+func (s *socket) SetReadDeadline(t time.Time) error {
+	c, err := s.watch()
+	if err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
+}
+
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	c, err := s.watch()
+	if err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+func (s *socket) SyscallConn() (syscall.RawConn, error) {
+	c, err := s.watch()
+	if err != nil {
+		return nil, err
+	}
+	return c.(syscall.Conn).SyscallConn()
+}
