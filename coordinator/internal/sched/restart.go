@@ -1,15 +1,21 @@
 package sched
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // After a restart the core knows which attempts were committed, but not who holds their outputs nor what is being run.
-// Workers say so when they join. Until every needed output is claimed, or Settle is over, nothing is launched and
+// Workers say so when they join. Until every needed output is claimed and Rejoin is over, or Settle is over, nothing is launched and
 // no unclaimed output counts as lost.
 
 func (s *Scheduler) restart() {
 	s.epoch++
 	s.emit(Write{Epoch{s.epoch}})
-	s.settling, s.settleUntil = true, s.now.Add(s.cfg.Settle)
+	s.settling, s.settleUntil, s.rejoinUntil = true, s.now.Add(s.cfg.Settle), time.Time{}
+	if len(s.active) > 0 {
+		s.rejoinUntil = s.now.Add(s.cfg.Rejoin)
+	}
 	for _, j := range s.retained {
 		if j.endedAt.IsZero() { // a former version wrote its end
 			j.endedAt = s.now
@@ -25,7 +31,10 @@ func (s *Scheduler) restart() {
 }
 
 func (s *Scheduler) endSettling() {
-	if !s.settling || s.unclaimed() && s.now.Before(s.settleUntil) {
+	if !s.now.Before(s.rejoinUntil) {
+		s.rejoinUntil = time.Time{}
+	}
+	if !s.settling || s.now.Before(s.settleUntil) && (!s.rejoinUntil.IsZero() || s.unclaimed()) {
 		return
 	}
 	s.settling = false

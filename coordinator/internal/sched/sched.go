@@ -28,6 +28,9 @@ type Config struct {
 	// Settle is how long after a restart outputs wait for a worker that holds them before they count as lost, and launches
 	// wait with them. It ends early when every output that is still needed has been claimed. Zero means 10 s.
 	Settle time.Duration
+	// Rejoin is how long after a restart nothing is launched even then, so that workers can say what they are running. Zero means 1 s,
+	// negative no wait.
+	Rejoin time.Duration
 	// MaxAttempts is how many transient failures of one task fail its job, unless its stage says. Zero means 4.
 	MaxAttempts int
 	// MaxInputLost is how often one task may fail because its input was lost before the job fails. Zero means 100.
@@ -53,6 +56,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.LeaseTTL = orDefault(c.LeaseTTL, 10*time.Second)
 	c.Settle = orDefault(c.Settle, 10*time.Second)
+	c.Rejoin = max(orDefault(c.Rejoin, time.Second), 0)
 	c.MaxAttempts = orDefault(c.MaxAttempts, 4)
 	c.MaxInputLost = orDefault(c.MaxInputLost, 100)
 	c.RetryDelay = orDefault(c.RetryDelay, 100*time.Millisecond)
@@ -101,6 +105,7 @@ type Scheduler struct {
 	delayed     retries
 	settling    bool
 	settleUntil time.Time
+	rejoinUntil time.Time   // zero when it is over
 	speculateAt time.Time   // zero when nothing could race
 	drains      []*worker   // that drain
 	drainAt     time.Time   // when to look at them again
@@ -183,6 +188,7 @@ func (s *Scheduler) Next() time.Time {
 	}
 	if s.settling {
 		soonest(s.settleUntil)
+		soonest(s.rejoinUntil)
 	}
 	if len(s.delayed) > 0 {
 		soonest(s.delayed[0].at)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
 // core's answers. Blocks are separated by empty lines.
 //
-//	config KEY=VALUE ...                  lease, settle, retry, locality, speculate, block, retain, attempts, input-lost:
+//	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, attempts, input-lost:
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
 //	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &player{now: time.Unix(0, 0)}
+			p := &player{cfg: Config{Rejoin: -1}, now: time.Unix(0, 0)}
 			var out []string
 			for block := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n\n") {
 				in, _, _ := strings.Cut(block+"\n", "----\n")
@@ -94,7 +94,7 @@ func (p *player) line(t *testing.T, f []string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			*map[string]*time.Duration{"lease": &p.cfg.LeaseTTL, "settle": &p.cfg.Settle, "retry": &p.cfg.RetryDelay,
+			*map[string]*time.Duration{"lease": &p.cfg.LeaseTTL, "settle": &p.cfg.Settle, "rejoin": &p.cfg.Rejoin, "retry": &p.cfg.RetryDelay,
 				"locality": &p.cfg.LocalityWait, "retain": &p.cfg.Retain, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
 		}
 		return
