@@ -247,7 +247,7 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
 				return err
 			}
-			if err == nil && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released) {
+			if err == nil && !t.anew && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released) {
 				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
 				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {
@@ -364,7 +364,11 @@ func (e *cluster) commits(stage int) []job.Producer {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(c.by)
+	by := slices.Clone(c.by)
+	for i := range by {
+		by[i].Attempt.Job, by[i].Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: i} // of those without a commit too
+	}
+	return by
 }
 
 func (e *cluster) followCommits(stage int, c *commits) {
@@ -505,6 +509,31 @@ func (e *cluster) open(p job.Producer, port int) ([]job.RunReader, error) {
 		return nil, err
 	}
 	return o.All(p.Attempt, port)
+}
+
+func (e *cluster) moved(p job.Producer) (job.Producer, bool) {
+	ctx, cancel := context.WithTimeout(e.ctx, returnWait)
+	defer cancel()
+	for {
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return p, false
+		}
+		for m, err := range e.client.Commits(ctx, e.spec.ID, p.Attempt.Task.Stage) {
+			if err != nil {
+				return p, false
+			}
+			e.mu.Lock()
+			maps.Copy(e.address, m.Addresses)
+			e.mu.Unlock()
+			for _, now := range m.Changed {
+				if now.Attempt.Task == p.Attempt.Task && now.Worker != "" {
+					return now, true
+				}
+			}
+		}
+	}
 }
 
 func (e *cluster) lost(a job.Attempt) { _ = e.client.OutputLost(e.ctx, a) }

@@ -8,7 +8,9 @@ import (
 	"iter"
 	"regexp"
 
+	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/job"
 )
 
 // Definition is a pipeline with a name: parameters of type P in, rows of type T out.
@@ -66,37 +68,68 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		j, err := d.Start(ctx, t, params)
-		if errors.Is(err, ErrExplained) || errors.Is(err, ErrDetached) {
-			return
-		}
-		if err != nil {
-			yield(zero, err)
-			return
-		}
-		defer j.Close()
-		err = nil
-		if t.Verify {
-			err = j.Wait() // no row is shown before the verdict
-		}
-		if err == nil {
-			for row, rowErr := range Rows[T](j, "") {
-				if err = rowErr; err != nil {
-					break
+		shown, stopped := 0, false
+		err := again(t, func(t Target) error {
+			n := 0
+			return d.once(ctx, t, params, func(row T) bool {
+				if n++; n > shown { // the rows of a job that runs again come in the same order
+					shown++
+					stopped = !yield(row, nil)
 				}
-				if !yield(row, nil) {
-					return
-				}
-			}
-			if err == nil {
-				err = j.Wait()
-			}
-		}
-		if err != nil {
-			_ = j.Close() // first: the caller may end the process
+				return !stopped
+			})
+		})
+		if err != nil && !stopped {
 			yield(zero, err)
 		}
 	}
+}
+
+// maxRuns is how often a job runs again because a worker was lost with the rows of a job that was done.
+const maxRuns = 3
+
+// again calls run, and once more when rows were lost after the job was done: the coordinator makes nothing again then.
+func again(t Target, run func(Target) error) error {
+	for n := 1; ; n++ {
+		err := run(t)
+		var lost *job.Failure
+		if t.Cluster == "" || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*coordinator.JobError)) {
+			return err
+		}
+		t.anew = true
+	}
+}
+
+// once runs the pipeline and shows its rows until show returns false.
+func (d *Definition[P, T]) once(ctx context.Context, t Target, params P, show func(T) bool) error {
+	j, err := d.Start(ctx, t, params)
+	if errors.Is(err, ErrExplained) || errors.Is(err, ErrDetached) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if t.Verify {
+		err = j.Wait() // no row is shown before the verdict
+	}
+	if err == nil {
+		for row, rowErr := range Rows[T](j, "") {
+			if err = rowErr; err != nil {
+				break
+			}
+			if !show(row) {
+				return nil
+			}
+		}
+		if err == nil {
+			err = j.Wait()
+		}
+	}
+	if err != nil {
+		_ = j.Close() // first: the caller may end the process
+	}
+	return err
 }
 
 // Collect runs the pipeline and returns all its rows.

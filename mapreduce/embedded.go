@@ -393,6 +393,8 @@ func (e *embedded) status() (coordinator.JobStatus, bool) { return e.coord.Statu
 
 func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
 
+func (e *embedded) moved(p job.Producer) (job.Producer, bool) { return p, false } // no worker of this process comes back
+
 func (e *embedded) lost(a job.Attempt) { e.coord.OutputLost(a) }
 
 func (e *embedded) running() []worker.Running {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
@@ -20,11 +21,14 @@ type engine interface {
 	changed() <-chan struct{}
 	// running returns the attempts that are on their way.
 	running() []worker.Running
-	// commits returns the committed attempt of each task of a stage, the zero Producer for a task without.
+	// commits returns the committed attempt of each task of a stage; a task without has a Producer without a Worker.
 	commits(stage int) []job.Producer
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
+	// moved returns who holds the output of a task, after p could not be read and the job is done; it waits for that a little. ok is false when nobody
+	// does.
+	moved(p job.Producer) (now job.Producer, ok bool)
 	// lost says that an output cannot be read, so that it is made again.
 	lost(a job.Attempt)
 	// runAgain runs a task once more, to compare it.
@@ -33,6 +37,26 @@ type engine interface {
 	abandon(ctx context.Context, why string) error
 	// stop ends the run and frees all that it holds.
 	stop() error
+}
+
+// returnWait is how long the outputs of a job that is done are looked for, when their worker cannot be reached: it may be starting again, which gives it
+// another name.
+const returnWait = 30 * time.Second
+
+// held calls read with who holds an output of a job that is done, and again when the output turns out to be held elsewhere.
+func (j *Job) held(p job.Producer, read func(p job.Producer) error) error {
+	for end := time.Now().Add(returnWait); ; {
+		err := read(p)
+		var lost *job.Failure
+		if !errors.As(err, &lost) || lost.Kind != job.InputLost || time.Now().After(end) {
+			return err
+		}
+		now, ok := j.engine.moved(p)
+		if !ok {
+			return err
+		}
+		p = now
+	}
 }
 
 // watch waits for the end of the job and finishes it.
@@ -83,6 +107,18 @@ func (j *Job) abandon(ctx context.Context, why error) error {
 func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error)) (bool, error) {
 	e := j.engine
 	seen, ended := 0, false
+	var back job.Producer // who holds the output now that the job is done, if that is not known from commits
+	var since time.Time   // when that was first asked; zero before
+	elsewhere := func(p job.Producer) bool {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		now, ok := e.moved(p)
+		if ok = ok && time.Since(since) < returnWait; ok {
+			back = now
+		}
+		return ok
+	}
 	for {
 		changed := e.changed()
 		st, ok := e.status() // before the commits: those of a job that is done are all there
@@ -90,10 +126,17 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		if ps := e.commits(stage); task < len(ps) {
 			p = ps[task]
 		}
+		if back.Worker != "" {
+			p = back
+		}
 		if p.Worker == "" {
 			if ended || !ok || st.Outcome != coordinator.JobRunning {
 				if <-j.done; j.err == nil {
-					return false, fmt.Errorf("job %s is done, but the output of task %d/%d is gone; run it again", j.spec.ID, stage, task)
+					if elsewhere(job.Producer{Attempt: job.Attempt{Job: j.spec.ID, Task: job.Task{Stage: stage, Index: task}}}) {
+						continue
+					}
+					return false, &job.Failure{Kind: job.InputLost, Lost: []job.Attempt{p.Attempt},
+						Message: fmt.Sprintf("job %s is done, but the output of task %d/%d is gone; run it again", j.spec.ID, stage, task)}
 				}
 				return false, errEnded
 			}
@@ -114,6 +157,9 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		})
 		var lost *job.Failure
 		if errors.As(err, &lost) && lost.Kind == job.InputLost {
+			if ps := e.commits(stage); back.Worker == "" && task < len(ps) && ps[task] != p {
+				continue // it was made again already
+			}
 			if st, ok := e.status(); ok && st.Outcome == coordinator.JobRunning {
 				e.lost(p.Attempt)
 				select {
@@ -124,6 +170,9 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 			}
 			if <-j.done; j.err != nil { // what was read is dropped, as the job failed after its last task
 				return false, errEnded
+			}
+			if elsewhere(p) {
+				continue
 			}
 		}
 		return more, err

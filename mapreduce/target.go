@@ -56,6 +56,7 @@ type Target struct {
 	Log *slog.Logger
 
 	invalid error // what Flags found in the environment
+	anew    bool  // a job that is done runs again: its result is lost
 }
 
 // TLSFiles name PEM files: the certificate of the cluster's CA, and this client's certificate and private key.

@@ -18,6 +18,9 @@ import (
 type Network struct {
 	// Loss is the share of packets that are lost, from 0 to 1. Set it before the first transport is made.
 	Loss float64
+	// Arrive says after which times the copies of a packet arrive: none is a loss, several are repeats. Nil means at once. Set it before the
+	// first transport is made. It must not call the network.
+	Arrive func() []time.Duration
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -43,12 +46,21 @@ func (n *Network) Listen() *Transport {
 		n.peers, n.conns, n.rand = map[string]*Transport{}, map[*conn]struct{}{}, rand.New(rand.NewPCG(1, 0))
 	}
 	i := len(n.peers) + 1
-	t := &Transport{
-		net: n, addr: &net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 7946},
-		packets: make(chan *memberlist.Packet, 1024), streams: make(chan net.Conn),
-	}
+	return n.listen(&net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 7946})
+}
+
+// listen makes a transport. The caller holds mu.
+func (n *Network) listen(addr *net.TCPAddr) *Transport {
+	t := &Transport{net: n, addr: addr, packets: make(chan *memberlist.Packet, 1024), streams: make(chan net.Conn)}
 	n.peers[t.Address()] = t
 	return t
+}
+
+// Again stops the transport and returns a new one at its address, as when its process was started again.
+func (t *Transport) Again() *Transport {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	return t.net.listen(t.addr)
 }
 
 // Cut breaks the way between all pairs of addresses for which cut returns true, and the connections between them. It
@@ -74,7 +86,9 @@ func (t *Transport) Address() string { return t.addr.String() }
 func (t *Transport) Stop() {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	t.net.peers[t.Address()] = nil
+	if t.net.peers[t.Address()] == t {
+		t.net.peers[t.Address()] = nil
+	}
 }
 
 // FinalAdvertiseAddr returns the address of the transport.
@@ -85,17 +99,35 @@ func (t *Transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 // WriteTo sends a packet, or loses it.
 func (t *Transport) WriteTo(b []byte, to string) (time.Time, error) {
 	n, now := t.net, time.Now()
+	times := []time.Duration{0}
+	if n.Arrive != nil {
+		times = n.Arrive()
+	}
+	p := &memberlist.Packet{Buf: slices.Clone(b), From: t.addr, Timestamp: now}
+	for _, after := range times {
+		if after == 0 {
+			n.deliver(t, p, to)
+		} else {
+			time.AfterFunc(after, func() { n.deliver(t, p, to) })
+		}
+	}
+	return now, nil
+}
+
+// deliver gives a packet to the transport at an address, or loses it.
+func (n *Network) deliver(from *Transport, p *memberlist.Packet, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	peer := n.peers[to]
-	if peer == nil || n.peers[t.Address()] == nil || n.severed(t.Address(), to) || n.Loss > 0 && n.rand.Float64() < n.Loss {
-		return now, nil
+	if peer == nil || n.peers[from.Address()] != from || n.severed(from.Address(), to) || n.Loss > 0 && n.rand.Float64() < n.Loss {
+		return
 	}
+	copied := *p
+	copied.Buf = slices.Clone(p.Buf) // the receiver may write to it
 	select {
-	case peer.packets <- &memberlist.Packet{Buf: slices.Clone(b), From: t.addr, Timestamp: now}:
+	case peer.packets <- &copied:
 	default:
 	}
-	return now, nil
 }
 
 // PacketCh returns the packets that came.
@@ -115,7 +147,7 @@ func (t *Transport) DialTimeout(to string, timeout time.Duration) (net.Conn, err
 	n := t.net
 	n.mu.Lock()
 	peer := n.peers[to]
-	if n.peers[t.Address()] == nil || n.severed(t.Address(), to) || n.severed(to, t.Address()) {
+	if n.peers[t.Address()] != t || n.severed(t.Address(), to) || n.severed(to, t.Address()) {
 		peer = nil
 	}
 	n.mu.Unlock()
