@@ -167,7 +167,9 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
 	})
-	n.coord = &coordinator{find: cfg.Coordinator, dial: func(address string) (*grpc.ClientConn, error) { return n.dial(address, cfg.CoordinatorCreds) }}
+	n.coord = &coordinator{find: cfg.Coordinator, dial: func(address string) (*grpc.ClientConn, error) {
+		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
+	}}
 	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Ships)
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)

@@ -443,6 +443,28 @@ func TestRemoteUnreachable(t *testing.T) {
 	}
 }
 
+// TestRemoteStaysUnreachable reads many outputs of a worker that is gone: only the first one waits for it to come back.
+func TestRemoteStaysUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &failing{code: codes.Unavailable}
+		r := newRemote(f, "w7", newManifestCache())
+		began := time.Now()
+		for i := range 10 {
+			if _, err := r.Manifest(job.Attempt{Job: "j", Task: job.Task{Index: i}, N: 1}); err == nil {
+				t.Error("there is a manifest")
+			}
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("ten outputs counted as lost after %v, want the wait for one", took)
+		}
+		f.calls = 0
+		time.Sleep(trustAgain)
+		if _, err := r.Manifest(job.Attempt{Job: "j", N: 1}); err == nil || f.calls != 3 {
+			t.Errorf("%d calls after %v, want 3 as at first", f.calls, trustAgain)
+		}
+	})
+}
+
 // Requests that make no sense are refused, and read nothing.
 func TestHostileReads(t *testing.T) {
 	s := serveStore(t, shuffle.Options{})

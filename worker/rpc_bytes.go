@@ -113,14 +113,14 @@ func (b *remoteBytes) reuse() {
 // piece returns the next piece and asks for the one behind it.
 func (b *remoteBytes) piece() ([]byte, error) {
 	b.r.mu.Lock()
-	var group []*remoteBytes
+	var group []chan<- fetched
 	var pieces []*layshaftv1.Piece
 	if b.r.unread[b] {
 		group, pieces = b.r.gather(b)
 	}
 	b.r.mu.Unlock()
 	if group != nil {
-		b.r.readTogether(group, pieces)
+		b.r.readTogether(b.a, group, pieces)
 	}
 	if b.next == nil {
 		b.start()
@@ -162,9 +162,9 @@ func (b *remoteBytes) take() *layshaftv1.Piece {
 // maxPieces is how many pieces one call asks for.
 const maxPieces = 4096
 
-// gather returns b and those of the unread behind it whose first pieces fit into one call with its own, and these pieces. Their
-// pieces are on their way from now on. The caller holds mu.
-func (r *remoteOutputs) gather(b *remoteBytes) (group []*remoteBytes, pieces []*layshaftv1.Piece) {
+// gather returns the first pieces of b and of those of the unread behind it that fit into one call, and where to put each, which may be
+// closed and read no more by then. They are on their way from now on. The caller holds mu.
+func (r *remoteOutputs) gather(b *remoteBytes) (group []chan<- fetched, pieces []*layshaftv1.Piece) {
 	total, skip := int64(0), true
 	rest := r.order[:0]
 	for _, x := range r.order {
@@ -178,8 +178,9 @@ func (r *remoteOutputs) gather(b *remoteBytes) (group []*remoteBytes, pieces []*
 			continue
 		}
 		total += n
-		x.next = make(chan fetched, 1)
-		group, pieces = append(group, x), append(pieces, x.take())
+		next := make(chan fetched, 1)
+		x.next = next
+		group, pieces = append(group, next), append(pieces, x.take())
 		delete(r.unread, x)
 	}
 	clear(r.order[len(rest):])
@@ -187,19 +188,19 @@ func (r *remoteOutputs) gather(b *remoteBytes) (group []*remoteBytes, pieces []*
 	return group, pieces
 }
 
-// readTogether asks for the first pieces of group and hands each its own.
-func (r *remoteOutputs) readTogether(group []*remoteBytes, pieces []*layshaftv1.Piece) {
-	data, err := r.read(context.Background(), pieces, group[0].a)
-	for i, b := range group {
+// readTogether asks for pieces, a's being the first, and hands each to its own.
+func (r *remoteOutputs) readTogether(a job.Attempt, group []chan<- fetched, pieces []*layshaftv1.Piece) {
+	data, err := r.read(context.Background(), pieces, a)
+	for i, next := range group {
 		n := pieces[i].GetLength()
 		switch {
 		case err == nil:
-			b.next <- fetched{data: data[:n:n], shared: len(group) > 1}
+			next <- fetched{data: data[:n:n], shared: len(group) > 1}
 			data = data[n:]
 		case len(group) > 1:
-			b.next <- fetched{alone: true}
+			next <- fetched{alone: true}
 		default:
-			b.next <- fetched{err: err}
+			next <- fetched{err: err}
 		}
 	}
 }

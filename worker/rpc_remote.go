@@ -29,6 +29,9 @@ const (
 // retryAfter are the waits before an unreachable peer is tried again.
 var retryAfter = []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond}
 
+// trustAgain is how long a peer that could not be reached is asked only once.
+const trustAgain = 10 * time.Second
+
 // remoteOutputs reads the outputs of another worker.
 type remoteOutputs struct {
 	name   string
@@ -41,6 +44,7 @@ type remoteOutputs struct {
 	parts  map[partOf]*job.Manifest // asked for ahead: manifests with the extents of one partition
 	unread map[*remoteBytes]bool    // whose first piece nobody has asked for
 	order  []*remoteBytes           // those, in the order in which they were made; others may be among them
+	silent time.Time                // when it was given up; zero when it has answered since
 }
 
 // partOf names one partition of an attempt's output.
@@ -221,8 +225,8 @@ func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of
 	return data, err
 }
 
-// try makes a call, and again when the peer cannot be reached or cannot answer now. The error is a *job.Failure, in which the output of
-// a is lost unless it says otherwise.
+// try makes a call, and again when the peer cannot be reached or cannot answer now, unless it was given up a moment ago: a reader of
+// many of its outputs waits once. The error is a *job.Failure, in which the output of a is lost unless it says otherwise.
 func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx context.Context) error) error {
 	select {
 	case r.calls <- struct{}{}:
@@ -235,7 +239,9 @@ func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx co
 		err := call(limited)
 		cancel()
 		code := status.Code(err)
-		if again := code == codes.Unavailable || code == codes.ResourceExhausted; !again || i == len(retryAfter) {
+		again := code == codes.ResourceExhausted || code == codes.Unavailable && !r.givenUp()
+		if !again || i == len(retryAfter) {
+			r.heard(code)
 			return r.failure(a, err)
 		}
 		wait := time.NewTimer(retryAfter[i])
@@ -246,6 +252,25 @@ func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx co
 			return r.failure(a, err)
 		}
 	}
+}
+
+// heard takes in how a call ended at last.
+func (r *remoteOutputs) heard(code codes.Code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case code == codes.OK:
+		r.silent = time.Time{}
+	case code == codes.Unavailable && time.Since(r.silent) >= trustAgain:
+		r.silent = time.Now()
+	}
+}
+
+// givenUp says whether the peer could not be reached a moment ago.
+func (r *remoteOutputs) givenUp() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Since(r.silent) < trustAgain
 }
 
 // failure turns an error of a call into a *job.Failure, and keeps nil.

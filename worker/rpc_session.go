@@ -19,12 +19,15 @@ import (
 )
 
 const (
-	helloWait  = 10 * time.Second       // for the coordinator to be found and to answer
-	helloBatch = 10_000                 // attempts in one message
-	minPause   = 100 * time.Millisecond // between sessions
-	maxPause   = 5 * time.Second
+	helloWait  = 10 * time.Second        // for the coordinator to be found and to answer
+	helloBatch = 10_000                  // attempts in one message
+	minPause   = 100 * time.Millisecond  // between sessions
+	maxPause   = 500 * time.Millisecond  // less than coordinators wait for workers when they start again
 	everyBeat  = 2500 * time.Millisecond // when a lease lasts for ever
 	maxCopies  = 2                       // outputs copied from other workers at a time
+
+	// maxStrangers is how many coordinators of other clusters, one after the other, mean that there is none of the worker's own.
+	maxStrangers = 3
 )
 
 type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
@@ -33,7 +36,7 @@ type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.Wo
 // another cluster.
 func (n *Node) obey(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
-	pause, silent := minPause, false
+	pause, silent, strangers := minPause, false, 0
 	for {
 		welcomed, err := n.session(ctx, copies)
 		if ctx.Err() != nil {
@@ -42,7 +45,9 @@ func (n *Node) obey(ctx context.Context) error {
 		if err == errLeft {
 			return err
 		}
-		if errors.Is(err, wire.ErrOtherCluster) {
+		if !errors.Is(err, wire.ErrOtherCluster) {
+			strangers = 0
+		} else if strangers++; strangers == maxStrangers { // in turn there would have been another
 			return fmt.Errorf("worker %s: %w", n.name, err)
 		}
 		if welcomed {
