@@ -1,0 +1,43 @@
+package layshafttest
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds     = flag.Int("seeds", 60, "how many seeds of chaos to run; a sixth of them with -short")
+	firstSeed = flag.Int("seed", 0, "the first of them")
+)
+
+// Whatever goes wrong, jobs end with the right result, and each task is committed once.
+func TestChaos(t *testing.T) {
+	n := *seeds
+	if testing.Short() {
+		n = max(n/6, 1)
+	}
+	for seed := *firstSeed; seed < *firstSeed+n; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &history{t: t}
+				c := Start(t, 3, Chaos(uint64(seed)), h.option(), Zones("east", "west"), SnapshotEvery(1+seed%50))
+				var waits []func()
+				for k := range 3 {
+					in := numbers{N: 100 + 50*k, Splits: 8, Groups: 5, Map: 100 * time.Millisecond, Reduce: 300 * time.Millisecond}
+					d := sums
+					if k == 1 {
+						d = groups
+					}
+					_, wait := begin(t, c, d, in)
+					waits = append(waits, func() { in.check(t, wait()) })
+				}
+				for _, wait := range waits {
+					wait()
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,201 @@
+package layshafttest
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/layshafttest/internal/network"
+)
+
+// Coordinator is the coordinator of a cluster, over all its lives.
+type Coordinator struct {
+	c *Cluster
+
+	// life is held while a life ends or begins.
+	life sync.Mutex
+	// mu guards the fields below.
+	mu     sync.Mutex
+	p      *process
+	core   *coordinator.Coordinator // of the last life
+	gossip *gossiptest.Transport
+}
+
+func (x *Coordinator) place() string { return "coordinator" }
+
+func (x *Coordinator) process() *process {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.p
+}
+
+// Kill ends the coordinator as kill -9 does. It does not block.
+func (x *Coordinator) Kill() { x.process().kill() }
+
+// Stop ends the coordinator as SIGTERM does, and blocks until it has ended.
+func (x *Coordinator) Stop() { x.process().stop() }
+
+// Restart starts the coordinator again, with the same data and address. One that runs is stopped before. It blocks until the last life has ended.
+func (x *Coordinator) Restart() {
+	x.life.Lock()
+	defer x.life.Unlock()
+	x.Stop()
+	host := x.c.net.Host(x.place())
+	x.mu.Lock()
+	if x.gossip == nil {
+		x.gossip = x.c.gossip.Listen()
+	} else {
+		x.gossip = x.gossip.Again()
+	}
+	transport := x.gossip
+	x.mu.Unlock()
+	x.c.at(transport, x.place())
+	p := run(x.c.t, x.place(), host, transport, x.main)
+	x.mu.Lock()
+	x.p = p
+	x.mu.Unlock()
+}
+
+// main is the coordinator's process.
+func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
+	c := x.c
+	data, err := coordinator.OpenData(filepath.Join(c.dir, "coordinator"), coordinator.DataOptions{NoSync: true, Reserve: -1, Log: c.log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	core, err := coordinator.New(coordinator.Config{Journal: &journal{data.Journal, c.opt.appended, p}, Log: c.log, Policy: c.opt.policy, SnapshotEvery: c.opt.snapshot})
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.core = core
+	x.mu.Unlock()
+	server, err := coordinator.NewServer(coordinator.ServerConfig{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
+	if err != nil {
+		return err
+	}
+	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster, Address: c.address},
+		Transport: p.gossip, Log: c.log})
+	if err != nil {
+		return err
+	}
+	l, err := p.host.Listen(c.address)
+	if err != nil {
+		return err
+	}
+	deciding, stopDeciding := context.WithCancel(context.WithoutCancel(ctx))
+	decided := make(chan error, 1)
+	go func() { decided <- core.Run(deciding) }()
+	family, within := errgroup.WithContext(ctx)
+	family.Go(func() error { return server.Run(within, l) })
+	family.Go(func() error { return g.Run(within) })
+	err = family.Wait()
+	stopDeciding()
+	if failed := <-decided; !errors.Is(failed, context.Canceled) {
+		err = failed
+	}
+	return err
+}
+
+// dialer returns how a host reaches workers.
+func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
+	return func(address string) (*grpc.ClientConn, error) {
+		return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(host.Dial))...)
+	}
+}
+
+// living returns the coordinator that runs; nil while it is down.
+func (x *Coordinator) living() *coordinator.Coordinator {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.p.alive() {
+		return nil
+	}
+	return x.core
+}
+
+// Workers returns the workers that have a lease; nil while the coordinator is down.
+func (x *Coordinator) Workers() []coordinator.WorkerStatus {
+	if core := x.living(); core != nil {
+		return core.Workers()
+	}
+	return nil
+}
+
+// Audit returns the promises that the coordinator finds broken; nil while it is down.
+func (x *Coordinator) Audit() []string {
+	if core := x.living(); core != nil {
+		return core.Audit()
+	}
+	return nil
+}
+
+func (x *Coordinator) job(id string) (coordinator.JobStatus, bool) {
+	core := x.living()
+	if core == nil {
+		return coordinator.JobStatus{}, false
+	}
+	return core.Status(job.ID(id))
+}
+
+// verdict says what becomes of events on their way into the journal.
+type verdict int
+
+const (
+	keep    verdict = iota
+	lose            // the coordinator is killed before they are written
+	killNow         // the coordinator is killed when they are written, before it does anything about it
+)
+
+// journal lets tests kill the coordinator around each append. After a kill nothing more is written.
+type journal struct {
+	coordinator.Journal
+	appended func(events [][]byte) verdict
+	p        *process
+}
+
+func (j *journal) Append(ctx context.Context, events ...[]byte) (uint64, error) {
+	if !j.p.alive() {
+		return 0, errKilled
+	}
+	v := keep
+	if j.appended != nil {
+		v = j.appended(events)
+	}
+	if v == lose {
+		j.p.kill()
+		return 0, errKilled
+	}
+	last, err := j.Journal.Append(ctx, events...)
+	if v == killNow {
+		j.p.kill()
+		return 0, errKilled
+	}
+	return last, err
+}
+
+func (j *journal) Snapshot(seq uint64, state []byte) error {
+	if !j.p.alive() {
+		return errKilled
+	}
+	return j.Journal.Snapshot(seq, state)
+}
+
+// at notes whose gossip comes from an address.
+func (c *Cluster) at(t *gossiptest.Transport, place string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.places[t.Address()] = place
+}

@@ -1,0 +1,108 @@
+package network
+
+import (
+	"encoding/binary"
+	"net"
+)
+
+// Repeat returns a gRPC client's connection on which messages of long-lived streams are delivered twice, in both directions, whenever twice says so. A stream
+// counts as long-lived when its client sends a message and does not end with it. The first message in each direction is never repeated: it says who speaks.
+// It is for protocols in which saying something twice must do no harm.
+func Repeat(c net.Conn, twice func() bool) net.Conn {
+	r := &repeated{Conn: c}
+	r.out = repeater{twice: twice, skip: len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), mark: r.mark, sent: map[uint32]int{}}
+	r.in = repeater{twice: twice, mark: r.marked, sent: map[uint32]int{}}
+	r.long = make(chan map[uint32]bool, 1)
+	r.long <- map[uint32]bool{}
+	return r
+}
+
+type repeated struct {
+	net.Conn
+	out, in repeater
+	long    chan map[uint32]bool // held by one: the long-lived streams
+	rest    []byte               // read, and not yet taken
+}
+
+func (r *repeated) mark(stream uint32) bool {
+	long := <-r.long
+	long[stream] = true
+	r.long <- long
+	return true
+}
+
+func (r *repeated) marked(stream uint32) bool {
+	long := <-r.long
+	defer func() { r.long <- long }()
+	return long[stream]
+}
+
+func (r *repeated) Write(b []byte) (int, error) {
+	if _, err := r.Conn.Write(r.out.pass(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func (r *repeated) Read(b []byte) (int, error) {
+	for len(r.rest) == 0 {
+		n, err := r.Conn.Read(b)
+		if n > 0 {
+			r.rest = r.in.pass(b[:n])
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// repeater lets the frames of HTTP/2 pass in one direction.
+type repeater struct {
+	twice func() bool
+	mark  func(stream uint32) bool // says whether a stream that has a message like that is long-lived
+	sent  map[uint32]int           // messages by stream
+	skip  int                      // bytes before the first frame
+	held  []byte                   // the beginning of a frame
+}
+
+const (
+	frameHeader = 9
+	dataFrame   = 0
+	endStream   = 0x1
+	padded      = 0x8
+)
+
+// pass takes some bytes and returns those that are to be delivered now: whole frames.
+func (p *repeater) pass(b []byte) (out []byte) {
+	n := min(p.skip, len(b))
+	p.skip -= n
+	out = append(out, b[:n]...)
+	p.held = append(p.held, b[n:]...)
+	for len(p.held) >= frameHeader {
+		size := frameHeader + int(binary.BigEndian.Uint32(p.held)>>8)
+		if len(p.held) < size {
+			break
+		}
+		frame := p.held[:size]
+		out = append(out, frame...)
+		if p.again(frame) {
+			out = append(out, frame...)
+		}
+		p.held = p.held[size:]
+	}
+	return out
+}
+
+// again says whether a frame is to be delivered twice: when it is one whole message of a long-lived stream, and not its first.
+func (p *repeater) again(frame []byte) bool {
+	kind, flags, stream, body := frame[3], frame[4], binary.BigEndian.Uint32(frame[5:]), frame[frameHeader:]
+	if kind != dataFrame || flags&(endStream|padded) != 0 || !p.mark(stream) {
+		return false
+	}
+	p.sent[stream]++
+	const prefix = 5 // of a message: compressed or not, and its length
+	return p.sent[stream] > 1 && len(body) >= prefix && int(binary.BigEndian.Uint32(body[1:])) == len(body)-prefix && p.twice()
+}

@@ -1,0 +1,239 @@
+// Package layshafttest runs a whole cluster inside one test: a coordinator with its journal, workers with their disks, gRPC and gossip, all of them
+// the real ones, over a network in memory and under the fake clock of testing/synctest. Hours of leases, retries and cuts take seconds, and the
+// pipeline under test runs as it would on machines: over processes that are killed, fall silent, and come back.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		c := layshafttest.Start(t, 3)
+//		go func() {
+//			time.Sleep(time.Second)
+//			c.Worker(0).Kill()
+//		}()
+//		rows, err := Report.Collect(t.Context(), c.Target(), params)
+//		...
+//	})
+//
+// What it cannot show is what belongs to processes and machines: user code runs in the process of the test instead of a child, so it must not exit
+// or race with other slots, and kill -9 leaves the disks as if they had been closed.
+package layshafttest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/clustertest"
+	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
+	"github.com/layshaft/layshaft/layshafttest/internal/network"
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// LeaseTTL is how long a worker that falls silent keeps its attempts, unless Policy says otherwise.
+const LeaseTTL = 10 * time.Second
+
+// Cluster is a coordinator and its workers. It is made by Start. Its methods may be called concurrently, by goroutines of the bubble.
+type Cluster struct {
+	t       testing.TB
+	dir     string
+	opt     options
+	net     network.Network
+	gossip  gossiptest.Network
+	inside  *clustertest.Cluster
+	address string // of the coordinator
+	log     *slog.Logger
+	coord   *Coordinator
+	workers []*Worker
+	client  *network.Host
+
+	// mu guards the fields below.
+	mu       sync.Mutex
+	lines    bytes.Buffer // what the log said lately
+	places   map[string]string
+	cuts     map[link]bool
+	attempts []*Attempt
+}
+
+// Start starts a coordinator and a number of workers, and returns when all have joined. Everything is stopped at the end of the test, which fails when
+// the coordinator's audit finds anything then, or when something does not end. It must be called in a bubble, by the test's own goroutine.
+func Start(t testing.TB, workers int, opts ...Option) *Cluster {
+	t.Helper()
+	if !inBubble() {
+		t.Fatal("layshafttest.Start must be called inside synctest.Test: its clusters live under a fake clock")
+	}
+	c := &Cluster{t: t, dir: t.TempDir(), places: map[string]string{}, cuts: map[link]bool{}}
+	c.opt = options{slots: 2, memory: 16 << 20}
+	for _, o := range opts {
+		o(&c.opt)
+	}
+	c.log = slog.New(slog.NewTextHandler(logWriter{c}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c.client = c.net.Host("client")
+	if c.opt.chaos.has(SlowLinks) {
+		c.net.Delay(func(string, string) time.Duration { return c.opt.chaos.delay() })
+	}
+	if c.opt.chaos.has(Repeat) {
+		c.gossip.Arrive = c.opt.chaos.packet
+	}
+	program := []byte("the program of a test\n")
+	sum := sha256.Sum256(program)
+	c.inside = &clustertest.Cluster{Dial: c.dial, Program: filepath.Join(c.dir, "program"),
+		Code: child.Code{SHA256: hex.EncodeToString(sum[:]), Platform: runtime.GOOS + "/" + runtime.GOARCH, Size: int64(len(program))}}
+	if err := os.WriteFile(c.inside.Program, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	address, remove := clustertest.Add(c.inside)
+	c.address = address
+	c.coord = &Coordinator{c: c}
+	for i := range workers {
+		c.workers = append(c.workers, &Worker{c: c, i: i})
+	}
+	t.Cleanup(func() {
+		remove()
+		c.stop()
+	})
+	c.coord.Restart()
+	var starts sync.WaitGroup
+	for _, w := range c.workers {
+		starts.Go(w.Restart)
+	}
+	starts.Wait()
+	c.WaitFor("all workers to join", func() bool { return len(c.coord.Workers()) == workers })
+	if c.opt.chaos != nil {
+		c.opt.chaos.start(c)
+	}
+	return c
+}
+
+// inBubble says whether the caller runs under a fake clock.
+func inBubble() (yes bool) {
+	defer func() { yes = recover() == nil }()
+	synctest.Wait()
+	return true
+}
+
+// Target is what pipelines are run on: definition.Run(ctx, c.Target(), params).
+func (c *Cluster) Target() mapreduce.Target {
+	return mapreduce.Target{Cluster: c.address, Quarantine: filepath.Join(c.dir, "quarantine.jsonl")}
+}
+
+// Coordinator returns the coordinator.
+func (c *Cluster) Coordinator() *Coordinator { return c.coord }
+
+// Worker returns worker i, counted from 0.
+func (c *Cluster) Worker(i int) *Worker { return c.workers[i] }
+
+// WaitFor waits, up to an hour of fake time, until a condition holds, which it looks at every 10 ms, and fails the test otherwise. It must be called by the test's own
+// goroutine.
+func (c *Cluster) WaitFor(what string, condition func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(time.Hour); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("waited an hour for %s", what)
+		}
+	}
+}
+
+// dial connects a client.
+func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
+	return c.client.Dial(ctx, address)
+}
+
+// stop ends everything, and looks whether all is well.
+func (c *Cluster) stop() {
+	c.Calm()
+	c.Heal()
+	if found := c.coord.Audit(); len(found) > 0 {
+		c.t.Errorf("the coordinator's audit found: %s", strings.Join(found, "; "))
+	}
+	var stops sync.WaitGroup
+	for _, w := range c.workers {
+		stops.Go(w.Stop)
+	}
+	stops.Wait()
+	c.coord.Stop()
+	c.client.Shut()
+	time.Sleep(time.Minute) // memberlist lets some goroutines end later
+	if c.t.Failed() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.t.Logf("log of the cluster:\n%s", c.lines.Bytes())
+	}
+}
+
+// maxLog is how many bytes of the log are shown when a test fails.
+const maxLog = 64 << 10
+
+// logWriter keeps the end of the log.
+type logWriter struct{ c *Cluster }
+
+func (w logWriter) Write(b []byte) (int, error) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	if w.c.lines.Len() > 2*maxLog {
+		w.c.lines.Next(w.c.lines.Len() - maxLog)
+	}
+	return w.c.lines.Write(b)
+}
+
+// Job returns how a job stands; ok is false when the coordinator does not know it or is down.
+func (c *Cluster) Job(id string) (status coordinator.JobStatus, ok bool) { return c.coord.job(id) }
+
+// Attempt is a try at a task that reached user code.
+type Attempt struct {
+	Job    string
+	Task   string // STAGE/INDEX, both counted from 0
+	Stage  string // the name of the stage
+	Number int    // of the attempt; numbers of a task grow, with gaps after restarts of the coordinator
+	Worker int
+	Begun  time.Time
+	Ended  time.Time // zero while it runs
+	Err    error     // why it ended without output; nil otherwise, and while it runs
+}
+
+// Attempts returns the attempts at a task of any job, written STAGE/INDEX as in "0/3", in the order in which they began; with "" those at all tasks.
+func (c *Cluster) Attempts(task string) []Attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Attempt
+	for _, a := range c.attempts {
+		if task == "" || a.Task == task {
+			all = append(all, *a)
+		}
+	}
+	return all
+}
+
+// begin notes an attempt, and returns what notes its end.
+func (c *Cluster) begin(a Attempt) (end func(err error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.Begun = time.Now()
+	p := &a
+	c.attempts = append(c.attempts, p)
+	return func(err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		p.Ended, p.Err = time.Now(), err
+	}
+}
+
+// Running returns the attempts that are in user code now.
+func (c *Cluster) Running() []Attempt {
+	return slices.DeleteFunc(c.Attempts(""), func(a Attempt) bool { return !a.Ended.IsZero() })
+}
+
+// String names the cluster by the address of its coordinator.
+func (c *Cluster) String() string { return fmt.Sprintf("cluster at %s", c.address) }

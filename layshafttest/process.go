@@ -1,0 +1,83 @@
+package layshafttest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
+	"github.com/layshaft/layshaft/layshafttest/internal/network"
+)
+
+// process is one life of a coordinator or worker.
+type process struct {
+	host   *network.Host
+	gossip *gossiptest.Transport
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed when all of it has ended
+	killed chan struct{} // closed by kill
+	once   sync.Once
+}
+
+var (
+	errKilled  = errors.New("killed")
+	errStopped = errors.New("stopped")
+)
+
+// run runs main as a process until it returns.
+func run(t testing.TB, name string, host *network.Host, gossip *gossiptest.Transport, main func(ctx context.Context, p *process) error) *process {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p := &process{host: host, gossip: gossip, cancel: cancel, ended: make(chan struct{}), killed: make(chan struct{})}
+	go func() {
+		err := main(ctx, p)
+		select {
+		case <-p.killed:
+		default:
+			if err != nil {
+				t.Errorf("%s ended: %v", name, err)
+			}
+		}
+		host.Shut()
+		gossip.Stop()
+		close(p.ended)
+	}()
+	return p
+}
+
+// kill takes the process off the network at once; what it still does, nobody sees.
+func (p *process) kill() {
+	if p == nil {
+		return
+	}
+	p.once.Do(func() {
+		close(p.killed)
+		p.host.Shut()
+		p.gossip.Stop()
+		p.cancel(errKilled)
+	})
+}
+
+// stop asks the process to end and waits until it has.
+func (p *process) stop() {
+	if p == nil {
+		return
+	}
+	p.cancel(errStopped)
+	<-p.ended
+}
+
+// alive says whether the process runs.
+func (p *process) alive() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.killed:
+		return false
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,167 @@
+package layshafttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+
+	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/layshafttest/internal/network"
+	"github.com/layshaft/layshaft/worker"
+)
+
+// Worker is a worker of a cluster, over all its lives.
+type Worker struct {
+	c *Cluster
+	i int
+
+	// life is held while a life ends or begins.
+	life sync.Mutex
+	// mu guards the fields below.
+	mu    sync.Mutex
+	p     *process
+	node  *worker.Node // of the last life
+	lives int
+}
+
+func (w *Worker) place() string { return fmt.Sprintf("worker %d", w.i) }
+
+func (w *Worker) process() *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.p
+}
+
+// Kill ends the worker as kill -9 does. It does not block.
+func (w *Worker) Kill() { w.process().kill() }
+
+// Stop ends the worker as SIGINT does: its attempts are cancelled. It blocks until the worker has ended.
+func (w *Worker) Stop() { w.process().stop() }
+
+// Drain ends the worker as SIGTERM does: it takes no new attempts, ends those it runs, hands over its outputs, and leaves. It blocks until then.
+func (w *Worker) Drain() {
+	w.mu.Lock()
+	p, node := w.p, w.node
+	w.mu.Unlock()
+	if !p.alive() {
+		return
+	}
+	node.Drain()
+	<-p.ended
+}
+
+// Silence has the worker hear nothing and be heard by nobody, as if its machine was stopped, until Resume. It goes on working.
+func (w *Worker) Silence() { w.c.isolate(w, true) }
+
+// Resume undoes Silence.
+func (w *Worker) Resume() { w.c.isolate(w, false) }
+
+// Name returns the name of the worker's last life, by which the coordinator knows it.
+func (w *Worker) Name() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.node.Name()
+}
+
+// Restart starts the worker again, on its own disk. One that runs is stopped before. It blocks until the last life has ended and the disk is open; the worker then
+// joins by itself.
+func (w *Worker) Restart() {
+	w.life.Lock()
+	defer w.life.Unlock()
+	w.Stop()
+	if err := w.start(); err != nil {
+		w.c.t.Errorf("%s did not start: %v", w.place(), err)
+	}
+}
+
+func (w *Worker) start() (err error) {
+	c := w.c
+	host, transport := c.net.Host(w.place()), c.gossip.Listen()
+	c.at(transport, w.place())
+	w.mu.Lock()
+	w.lives++
+	address := fmt.Sprintf("10.1.%d.%d:%d", w.i>>8, w.i&255, 7000+w.lives)
+	w.mu.Unlock()
+	defer func() {
+		if err != nil {
+			host.Shut()
+			transport.Stop()
+		}
+	}()
+	l, err := host.Listen(address)
+	if err != nil {
+		return err
+	}
+	find := gossip.NewFinder(string(security.Coordinator))
+	code := &runner{w: w}
+	node, err := worker.NewNode(worker.NodeConfig{
+		Dir: filepath.Join(c.dir, fmt.Sprintf("worker-%d", w.i)), Slots: c.opt.slots, Memory: c.opt.memory * int64(c.opt.slots), Zone: w.zone(), Datasets: w.datasets(),
+		Ships: true, Listener: l, Coordinator: find.Address, Dial: w.dial(host), Runner: code, Compress: true, Reserve: -1, Log: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	code.files = node.Files()
+	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: node.Name(), Role: string(security.Worker), Address: address, Slots: c.opt.slots, Zone: w.zone()},
+		Join: []string{c.coord.gossipAddress()}, Transport: transport, Changed: find.Hear, Log: c.log})
+	if err != nil {
+		return errors.Join(err, node.Close())
+	}
+	p := run(c.t, w.place(), host, transport, func(ctx context.Context, _ *process) error { return live(ctx, node, g) })
+	w.mu.Lock()
+	w.p, w.node = p, node
+	w.mu.Unlock()
+	return nil
+}
+
+// dial returns how the worker reaches others.
+func (w *Worker) dial(host *network.Host) func(ctx context.Context, address string) (net.Conn, error) {
+	x := w.c.opt.chaos
+	if !x.has(Repeat) {
+		return host.Dial
+	}
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		conn, err := host.Dial(ctx, address)
+		if err != nil || address != w.c.address {
+			return conn, err
+		}
+		return network.Repeat(conn, x.repeats), nil
+	}
+}
+
+// live runs a worker and its gossip, which ends with it.
+func live(ctx context.Context, node *worker.Node, g *gossip.Gossip) error {
+	within, end := context.WithCancel(context.WithoutCancel(ctx))
+	gossiped := make(chan error, 1)
+	go func() { gossiped <- g.Run(within) }()
+	err := node.Run(ctx)
+	end()
+	return errors.Join(err, <-gossiped)
+}
+
+func (w *Worker) zone() string {
+	if zones := w.c.opt.zones; len(zones) > 0 {
+		return zones[w.i%len(zones)]
+	}
+	return ""
+}
+
+func (w *Worker) datasets() map[string]string {
+	dirs := map[string]string{}
+	for name, dir := range w.c.opt.datasets {
+		if d := dir(w.i); d != "" {
+			dirs[name] = d
+		}
+	}
+	return dirs
+}
+
+func (x *Coordinator) gossipAddress() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.gossip.Address()
+}
