@@ -1,0 +1,124 @@
+//go:build unix
+
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestUserCodeBreaksOnce breaks user code once, in every way: the attempt fails, the worker stands, the job gets done.
+func TestUserCodeBreaksOnce(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	for _, verb := range []string{"exit", "panic", "fail", "flood"} {
+		for _, point := range []string{"mapped-3", "reduce-5"} {
+			r := m.prepare("-maps", "5").do(point, "once "+verb).start()
+			r.succeeds()
+			if n, flood := len(r.ran(point)), verb == "flood"; n != 2 && !flood || n != 1 && flood {
+				t.Errorf("%s at %s: it ran %d times", verb, point, n)
+			}
+		}
+	}
+	for _, w := range m.workers {
+		if !w.alive() {
+			t.Errorf("%s died of user code", w.name)
+		}
+		if n := len(w.said()); n > 8<<20 {
+			t.Errorf("%s logged %d bytes of what user code said", w.name, n)
+		}
+	}
+}
+
+// TestUserCodeBreaksAlways breaks user code each time: the job fails with what happened, and the cluster is as good as before.
+func TestUserCodeBreaksAlways(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	for verb, want := range map[string]string{"exit": "exit status 7", "panic": "panic: told to", "fail": "told to fail"} {
+		r := m.prepare("-maps", "5").do("map-3", verb).start()
+		if code := r.wait(t); code != 1 || !strings.Contains(r.said(), want) {
+			t.Errorf("%s: exit code %d, want 1 and an error with %q", verb, code, want)
+		}
+		if n := len(r.ran("map-3")); n != 4 {
+			t.Errorf("%s: %d attempts, want 4", verb, n)
+		}
+	}
+	for _, w := range m.workerList() {
+		if w.Running != 0 {
+			t.Errorf("%+v still runs attempts", w)
+		}
+	}
+	m.prepare().start().wait(t)
+	for _, j := range m.jobs()[:1] {
+		if j.Outcome != "done" {
+			t.Errorf("a job after those that failed is %s: %s", j.Outcome, j.Failure)
+		}
+	}
+}
+
+// TestEndlessLoop cancels a job whose user code never looks at its context: the child is killed and the slot is free again.
+func TestEndlessLoop(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 1, worker: []string{"-grace", "500ms"}})
+	r := m.prepare().do("map-3", "spin").start()
+	r.at("map-3", 1)
+	child := r.child("map-3")
+	if out, stderr, code := m.layshaft("job", "cancel", m.job().Job[:8]); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out, stderr)
+	}
+	if code := r.wait(t); code != 1 || !strings.Contains(r.said(), "cancel") {
+		t.Errorf("exit code %d, want 1 and an error that tells of the cancellation", code)
+	}
+	if j := m.job(); j.Outcome != "cancelled" {
+		t.Errorf("the job is %s", j.Outcome)
+	}
+	until(t, "the child is gone", func() bool { return syscall.Kill(child, 0) != nil })
+	m.prepare("-maps", "3").start().awaitDone()
+}
+
+// awaitDone waits for the end of the client, which must do well. Other jobs of the cluster may have ended otherwise.
+func (r *run) awaitDone() {
+	r.t.Helper()
+	if code := r.wait(r.t); code != 0 {
+		r.t.Fatalf("the client ended with exit code %d", code)
+	}
+	if got, want := r.out.String(), embedded(r.t, r.args...); got != want {
+		r.t.Fatalf("the rows differ from those of a run inside one process:\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestCodeIsShippedOnlyWhenAllowed runs a program on workers that were given it, and refuses it on others.
+func TestCodeIsShippedOnlyWhenAllowed(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2, given: true})
+	m.prepare().start().succeeds()
+	if codes, _ := filepath.Glob(filepath.Join(m.dir, "*", "code*", "*")); len(codes) > 0 {
+		t.Logf("files of programs: %q", codes)
+	}
+	input := filepath.Join(t.TempDir(), "a.txt")
+	if err := os.WriteFile(input, []byte("a b a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, input)
+	if code := p.wait(t); code != 1 || !strings.Contains(p.said(), "-allow-shipped-code") {
+		t.Errorf("a program that no worker was given: exit code %d, want 1 and an error that names -allow-shipped-code", code)
+	}
+	if js := m.jobs(); len(js) != 1 {
+		t.Errorf("%d jobs are remembered, want that of the given program alone", len(js))
+	}
+}
+
+// TestShippedOnce sends a program to the cluster once, however many jobs run it, and again when nobody has it any more.
+func TestShippedOnce(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	for range 3 {
+		m.prepare().start().awaitDone()
+	}
+	if n := m.coord.count(`"audit"`, `"ship"`); n != 1 {
+		t.Errorf("the program was shipped %d times, want once", n)
+	}
+}

@@ -1,0 +1,135 @@
+//go:build unix
+
+package cluster
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// damage flips bits in every 4,096th byte of the files below dir that want names, and returns how many there are.
+func damage(t *testing.T, dir string, want func(path string) bool) (files int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !want(path) {
+			return ignoreMissing(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for i := 100; i < len(b); i += 4096 {
+			b[i] ^= 0x10
+		}
+		if len(b) > 100 {
+			files++
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(b) // in place: the worker has it open
+		return errors.Join(err, f.Close())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// badger says whether a file is one in which Badger keeps what it is given.
+func badger(path string) bool {
+	return strings.HasSuffix(path, ".mem") || strings.HasSuffix(path, ".vlog") || strings.HasSuffix(path, ".sst")
+}
+
+// TestDamagedSegments flips bytes in the stored outputs of a worker before anybody has read them: they are found out, and made again.
+func TestDamagedSegments(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	r := m.prepare(shuffleHeavy...).do("map-5", "hold").start()
+	victim := 1 - r.at("map-5", 1)
+	m.committed(5)
+	n := damage(t, filepath.Join(m.workerDir(victim), "jobs"), func(string) bool { return true })
+	if n == 0 {
+		t.Fatal("no segments found")
+	}
+	r.release("map-5")
+	r.succeeds()
+	if j := m.job(); j.lost() == 0 {
+		t.Errorf("no output counts as lost, though %d segments are damaged", n)
+	}
+	r.onlyLost(m.workers[victim].cmd.Process.Pid)
+}
+
+// TestDamagedManifests flips bytes in the state of a worker that is down. What cannot be trusted is made again.
+func TestDamagedManifests(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	r := m.prepare().do("map-5", "hold").start()
+	victim := 1 - r.at("map-5", 1)
+	m.committed(5)
+	dead := m.die(victim)
+	n := damage(t, m.workerDir(victim), badger)
+	if n == 0 {
+		t.Fatal("no state found")
+	}
+	w := m.restartWorker(victim)
+	r.release("map-5")
+	r.succeeds()
+	r.onlyLost(dead)
+	t.Logf("the worker with %d damaged files lives: %v", n, w.alive())
+}
+
+// TestDamagedJournal flips bytes in the journal of a coordinator that is down: it refuses to start, and says what to do.
+func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 1})
+	m.prepare().start().succeeds()
+	m.coord.kill(t)
+	if n := damage(t, filepath.Join(m.dir, "coordinator", "journal"), badger); n == 0 {
+		t.Fatal("no journal found")
+	}
+	p := launch(t, "coordinator with a damaged journal", "layshaft", "coordinator", "-data", filepath.Join(m.dir, "coordinator"),
+		"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0")
+	if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "journal") {
+		t.Errorf("exit code %d, want a refusal that names the journal", code)
+	}
+	m.config.coord = []string{"-accept-loss"}
+	m.startCoordinator()
+	m.awaitWorkers(1)
+	m.prepare().start().awaitDone()
+}
+
+// TestBackup restores a backup that was made in the middle of a job in another place, and starts the coordinator there.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	m.prepare("-maps", "3").start().succeeds()
+	r := m.prepare().do("map-5", "hold").start()
+	r.at("map-5", 1)
+	until(t, "5 maps are committed", func() bool { return m.jobs()[0].done() == 5 })
+	file := filepath.Join(m.dir, "backup")
+	if out, stderr, code := m.layshaft("coordinator", "backup", file); code != 0 {
+		t.Fatalf("backup: exit code %d\n%s%s", code, out, stderr)
+	}
+	m.coord.kill(t)
+	if err := os.Rename(filepath.Join(m.dir, "coordinator"), filepath.Join(m.dir, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	restore := launch(t, "restore", "layshaft", "coordinator", "restore", file, "-data", filepath.Join(m.dir, "coordinator"))
+	if code := restore.wait(t); code != 0 {
+		t.Fatalf("restore: exit code %d", code)
+	}
+	m.startCoordinator()
+	m.awaitWorkers(2)
+	r.release("map-5")
+	r.succeeds()
+	r.onceEach("map", "reduce")
+	if js := m.jobs(); len(js) != 2 {
+		t.Errorf("%d jobs are remembered, want 2", len(js))
+	}
+}

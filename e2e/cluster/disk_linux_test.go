@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// small mounts a small file system at dir.
+func small(t *testing.T, dir, bytes string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size="+bytes); err != nil {
+		t.Skipf("a small file system cannot be mounted: %v; run as root, where mounting is allowed", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWorkerDiskFull runs a job whose output does not fit on the disk of one of two workers: the other one does it.
+func TestWorkerDiskFull(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 1, worker: []string{"-no-sync"}})
+	small(t, m.workerDir(1), "60m")
+	m.startWorker()
+	m.awaitWorkers(2)
+	r := m.prepare("-maps", "24", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
+	r.succeeds()
+	if !m.workers[1].alive() || strings.Contains(m.workers[1].said(), "SIGBUS") {
+		t.Error("the worker with the full disk died")
+	}
+	failed := 0
+	for _, s := range m.job().Stages {
+		failed += s.FailedAttempts
+	}
+	t.Logf("%d attempts failed", failed)
+}
+
+// TestAllDisksFull runs a job that fits nowhere: it fails with a reason, and the cluster goes on with a smaller one.
+func TestAllDisksFull(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 0, worker: []string{"-no-sync"}})
+	small(t, m.workerDir(0), "60m")
+	m.startWorker()
+	m.awaitWorkers(1)
+	r := m.prepare("-maps", "24", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
+	if code := r.wait(t); code != 1 || !strings.Contains(r.said(), "disk full") {
+		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
+	}
+	m.prepare().start().awaitDone()
+}

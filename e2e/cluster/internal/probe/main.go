@@ -1,0 +1,202 @@
+// Command probe is a program whose pipeline stops, breaks or goes on as files tell it, so that tests can do things to a cluster at
+// known moments. At points with names such as map-3 or reduce-7 it writes a line to DIR/ran/NAME, which tells the worker that ran
+// it, and looks for the file DIR/do/NAME. Its content is what to do there: see act.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"iter"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+	"github.com/layshaft/layshaft/mapreduce/textio"
+)
+
+// params are what a job depends on.
+type params struct {
+	Dir   string        // of ran and do
+	Out   string        // directory of a sink; empty for none
+	Maps  int           // tasks of the first stage
+	Each  int           // records of each of them
+	Size  int           // bytes of each record
+	Keys  int           // groups
+	Parts int           // tasks of the stage that groups
+	Pause time.Duration // that each map takes at least
+	Tiers bool          // aggregate, which merges early, instead of grouping
+}
+
+type item struct {
+	Key  int64
+	Text string
+}
+
+type line struct {
+	Key, Count, Bytes, Sum int64
+}
+
+// note adds a record to l, whatever the order.
+func (l *line) note(x *item) {
+	l.Key = x.Key
+	l.Count++
+	l.Bytes += int64(len(x.Text))
+	l.Sum += int64(crc32.ChecksumIEEE([]byte(x.Text)))
+}
+
+var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce.Dataset[line] {
+	maps := mapreduce.Read(p, memio.Generate(int64(in.Maps), func(i int64) int64 { return i }).Cut(in.Maps))
+	items := mapreduce.TryFlatMap(maps, func(ctx context.Context, i int64, emit func(item)) error {
+		if err := in.act(ctx, fmt.Sprint("map-", i)); err != nil {
+			return err
+		}
+		if err := pause(ctx, in.Pause); err != nil {
+			return err
+		}
+		for j := range int64(in.Each) {
+			n := i*int64(in.Each) + j
+			emit(item{n * 7919 % int64(in.Keys), fmt.Sprintf("%0*d", in.Size, n)})
+		}
+		return in.act(ctx, fmt.Sprint("mapped-", i))
+	})
+	var lines mapreduce.Dataset[line]
+	if in.Tiers {
+		sums := mapreduce.AggregateBy(items, func(x item) int64 { return x.Key }, mapreduce.Agg[item, line, line]{
+			Add: func(l *line, x item) { l.note(&x) },
+			Merge: func(a, b *line) {
+				a.Key, a.Count, a.Bytes, a.Sum = b.Key, a.Count+b.Count, a.Bytes+b.Bytes, a.Sum+b.Sum
+			},
+			Result:    func(l *line) line { return *l },
+			Unordered: true,
+		}, mapreduce.Parallel(in.Parts))
+		lines = mapreduce.TryMap(sums, func(ctx context.Context, kv mapreduce.KV[int64, line]) (line, error) {
+			return kv.Value, in.act(ctx, fmt.Sprint("reduce-", kv.Key))
+		})
+	} else {
+		lines = mapreduce.TryGroupBy(items, func(x item) int64 { return x.Key },
+			func(ctx context.Context, key int64, values iter.Seq[item], emit func(line)) error {
+				if err := in.act(ctx, fmt.Sprint("reduce-", key)); err != nil {
+					return err
+				}
+				var l line
+				for x := range values {
+					l.note(&x)
+				}
+				emit(l)
+				return nil
+			}, mapreduce.Parallel(in.Parts))
+	}
+	if in.Out != "" {
+		lines.WriteTo(textio.WriteAs(in.Out, func(dst []byte, l line) []byte { return fmt.Append(dst, l) }))
+	}
+	return lines
+}, mapreduce.Retry(retries))
+
+// retries are more than the tests break.
+const retries = 4
+
+// act does what the file DIR/do/NAME says, if there is one: hold waits until the file is gone or says something else; exit, panic,
+// spin, flood and fail break in these ways, each time, and with a leading "once " only the first time.
+func (in *params) act(ctx context.Context, name string) error {
+	if err := in.ran(name); err != nil {
+		return err
+	}
+	path := filepath.Join(in.Dir, "do", name)
+	for {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		verb, once := strings.CutPrefix(string(bytes.TrimSpace(b)), "once ")
+		if once {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+		switch verb {
+		case "exit":
+			os.Exit(7)
+		case "panic":
+			panic("told to")
+		case "spin":
+			for {
+			}
+		case "fail":
+			return errors.New("told to fail")
+		case "flood":
+			flood := bytes.Repeat([]byte("flood of words\n"), 1<<12)
+			for range 1 << 10 { // 60 MB
+				_, _ = os.Stderr.Write(flood)
+			}
+			return nil
+		case "hold", "": // it may just be written
+			if err := pause(ctx, 2*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ran writes down that a point was reached, and by the child of which worker.
+func (in *params) ran(name string) error {
+	f, err := os.OpenFile(filepath.Join(in.Dir, "ran", name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, os.Getppid(), os.Getpid())
+	return errors.Join(err, f.Close())
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func main() {
+	mapreduce.Main()
+	log.SetFlags(0)
+	target := mapreduce.Flags(flag.CommandLine)
+	var in params
+	flag.StringVar(&in.Dir, "dir", "", "`DIR` of ran and do")
+	flag.StringVar(&in.Out, "out", "", "write the lines to `DIR`")
+	flag.IntVar(&in.Maps, "maps", 6, "`NUMBER` of tasks of the first stage")
+	flag.IntVar(&in.Each, "each", 100, "`RECORDS` of each of them")
+	flag.IntVar(&in.Size, "size", 100, "`BYTES` of each record")
+	flag.IntVar(&in.Keys, "keys", 12, "`NUMBER` of groups")
+	flag.IntVar(&in.Parts, "parts", 4, "`NUMBER` of tasks of the last stage")
+	flag.DurationVar(&in.Pause, "pause", 0, "`TIME` that each task of the first stage takes at least")
+	flag.BoolVar(&in.Tiers, "tiers", false, "aggregate instead of grouping")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
+	lines, err := job.Collect(ctx, *target, in)
+	if err != nil {
+		log.Fatal("probe: ", err)
+	}
+	slices.SortFunc(lines, func(a, b line) int { return int(a.Key - b.Key) })
+	for _, l := range lines {
+		fmt.Println(l.Key, l.Count, l.Bytes, l.Sum)
+	}
+}

@@ -1,0 +1,298 @@
+//go:build unix
+
+package cluster
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestUndisturbed runs jobs on a cluster where nothing goes wrong: every task runs once.
+func TestUndisturbed(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	for _, flags := range [][]string{nil, {"-tiers"}} {
+		r := m.prepare(flags...).start()
+		r.succeeds()
+		r.onceEach("map", "reduce")
+	}
+}
+
+// onceEach checks that no task of these kinds ran twice.
+func (r *run) onceEach(kinds ...string) {
+	r.t.Helper()
+	for _, kind := range kinds {
+		if n := r.again(kind); len(n) > 0 {
+			r.t.Errorf("ran again: %v", n)
+		}
+	}
+}
+
+// onlyLost checks that maps ran again only where the dead worker had run them, and once more at the most.
+func (r *run) onlyLost(dead int) {
+	r.t.Helper()
+	for point, n := range r.again("map") {
+		if ran := r.ran(point); ran[0] != dead || n != 2 {
+			r.t.Errorf("%s ran on %v: only what %d had run may run again, once", point, ran, dead)
+		}
+	}
+}
+
+// committed waits until n tasks of the only job are committed.
+func (m *members) committed(n int) {
+	m.t.Helper()
+	until(m.t, "tasks are committed", func() bool { j := m.job(); return j.done() >= n })
+}
+
+// die kills worker i and returns the process ID that it had.
+func (m *members) die(i int) int {
+	m.t.Helper()
+	m.workers[i].kill(m.t)
+	return m.workers[i].cmd.Process.Pid
+}
+
+// TestKillWorkerInMap kills a worker while its user code maps. Its committed maps are lost with it and run again, no others.
+func TestKillWorkerInMap(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 3})
+	r := m.prepare("-maps", "9").do("map-8", "hold").start()
+	victim := r.at("map-8", 1)
+	m.committed(8)
+	dead := m.die(victim)
+	r.at("map-8", 2)
+	r.release("map-8")
+	r.succeeds()
+	r.onlyLost(dead)
+	r.onceEach("reduce")
+}
+
+// shuffleHeavy are flags of a job whose partitions are too large to be fetched at once.
+var shuffleHeavy = []string{"-maps", "6", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2"}
+
+// TestKillWorkerServingShuffle kills a worker while another one reads its output.
+func TestKillWorkerServingShuffle(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	r := m.prepare(shuffleHeavy...)
+	for _, p := range []string{"reduce-0", "reduce-1", "reduce-2", "reduce-3", "reduce-4", "reduce-5", "reduce-6", "reduce-7"} {
+		r.do(p, "hold")
+	}
+	r.start()
+	until(t, "both reduces have begun to read", func() bool { return len(r.times("reduce")) == 2 })
+	dead := m.die(0)
+	for p := range 8 {
+		r.release("reduce-" + string(rune('0'+p)))
+	}
+	r.succeeds()
+	r.onlyLost(dead)
+}
+
+// TestKillWorkerInReduce kills a worker while its user code reduces.
+func TestKillWorkerInReduce(t *testing.T) {
+	t.Parallel()
+	for _, tiers := range []string{"-tiers=false", "-tiers"} {
+		m := startMembers(t, config{workers: 3})
+		r := m.prepare("-maps", "9", tiers).do("reduce-5", "hold").start()
+		dead := m.die(r.at("reduce-5", 1))
+		r.at("reduce-5", 2)
+		r.release("reduce-5")
+		r.succeeds()
+		r.onlyLost(dead)
+	}
+}
+
+// killInCommit kills a worker whose attempt at a point is sealed and reported, before the coordinator has heard of it.
+func killInCommit(t *testing.T, point string) (r *run, victim *process) {
+	m := startMembers(t, config{workers: 2})
+	r = m.prepare("-maps", "4").do(point, "hold").start()
+	victim = m.workers[r.at(point, 1)]
+	m.coord.signal(t, syscall.SIGSTOP)
+	from := victim.line()
+	r.release(point)
+	victim.await(t, from, `"attempt ended"`)
+	victim.kill(t)
+	m.coord.signal(t, syscall.SIGCONT)
+	return r, victim
+}
+
+// TestKillWorkerInCommit kills a worker in the commit of a map.
+func TestKillWorkerInCommit(t *testing.T) {
+	t.Parallel()
+	r, victim := killInCommit(t, "mapped-3")
+	r.succeeds()
+	r.onlyLost(victim.cmd.Process.Pid)
+}
+
+// TestKillWorkerWithResult kills a worker in the commit of the last task of a job: the job may be done, but its rows are gone. Then
+// the client says so, and the same command runs it again.
+func TestKillWorkerWithResult(t *testing.T) {
+	t.Parallel()
+	r, _ := killInCommit(t, "reduce-5")
+	if code := r.wait(t); code != 0 {
+		if !strings.Contains(r.said(), "worker") {
+			t.Errorf("the client does not say what is lost")
+		}
+		r.start()
+	}
+	r.succeeds()
+}
+
+// TestKillCoordinator kills the coordinator at several moments of a job and starts it again: the job goes on, what is committed is
+// not run again, and neither is what was running.
+func TestKillCoordinator(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"map-0", "map-5", "mapped-5", "reduce-0", "reduce-11"} {
+		t.Run(at, func(t *testing.T) {
+			m := startMembers(t, config{workers: 2, slots: 2})
+			r := m.prepare().do(at, "hold").start()
+			r.at(at, 1)
+			m.coord.kill(t)
+			m.startCoordinator()
+			m.awaitWorkers(2)
+			r.release(at)
+			r.succeeds()
+			r.onceEach("map", "reduce")
+		})
+	}
+}
+
+// TestKillCoordinatorInCommit kills the coordinator after workers have sealed attempts that it could not hear of.
+func TestKillCoordinatorInCommit(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"mapped-5", "reduce-11"} {
+		t.Run(at, func(t *testing.T) {
+			m := startMembers(t, config{workers: 2})
+			r := m.prepare().do(at, "hold").start()
+			holder := m.workers[r.at(at, 1)]
+			m.coord.signal(t, syscall.SIGSTOP)
+			from := holder.line()
+			r.release(at)
+			holder.await(t, from, `"attempt ended"`)
+			m.coord.kill(t)
+			m.startCoordinator()
+			r.succeeds()
+			r.onceEach("map", "reduce")
+		})
+	}
+}
+
+// TestKillCoordinatorAgainAndAgain kills the coordinator as soon as it has taken something in, until the job is done.
+func TestKillCoordinatorAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	r := m.prepare("-maps", "12").start()
+	kills := 0
+	for _, p := range []string{"map-0", "map-3", "mapped-4", "map-7", "mapped-11", "reduce-3", "reduce-8"} {
+		until(t, p+" was reached", func() bool { return len(r.ran(p)) > 0 || !r.alive() })
+		if !r.alive() {
+			break
+		}
+		m.coord.kill(t)
+		m.startCoordinator()
+		kills++
+	}
+	r.succeeds()
+	r.onceEach("map", "reduce")
+	t.Logf("%d kills", kills)
+}
+
+// TestKillBoth kills the coordinator and a worker, and starts both again with their data: committed outputs are kept.
+func TestKillBoth(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"map-5", "reduce-11"} {
+		t.Run(at, func(t *testing.T) {
+			m := startMembers(t, config{workers: 2})
+			r := m.prepare().do(at, "hold").start()
+			victim := r.at(at, 1)
+			if at == "map-5" {
+				m.committed(5)
+			}
+			m.coord.kill(t)
+			m.workers[victim].kill(t)
+			m.startCoordinator()
+			m.restartWorker(victim)
+			r.at(at, 2)
+			r.release(at)
+			r.succeeds()
+			again := r.again("map")
+			delete(again, at) // it was running
+			if len(again) > 0 {
+				t.Errorf("ran again: %v", again)
+			}
+		})
+	}
+}
+
+// TestKillAll kills every process but the client, at once.
+func TestKillAll(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	r := m.prepare().do("map-5", "hold").start()
+	r.at("map-5", 1)
+	m.committed(5)
+	m.coord.kill(t)
+	for i := range m.workers {
+		m.workers[i].kill(t)
+	}
+	m.startCoordinator()
+	for i := range m.workers {
+		m.restartWorker(i)
+	}
+	r.release("map-5")
+	r.succeeds()
+	again := r.again("map")
+	delete(again, "map-5")
+	if len(again) > 0 {
+		t.Errorf("ran again, though their outputs were kept: %v", again)
+	}
+}
+
+// TestKillChild kills the process that runs user code. The worker stands and tries again.
+func TestKillChild(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 1})
+	r := m.prepare().do("map-3", "hold").start()
+	r.at("map-3", 1)
+	if err := syscall.Kill(r.child("map-3"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.at("map-3", 2)
+	r.release("map-3")
+	r.succeeds()
+	again := r.again("map")
+	delete(again, "map-3")
+	if len(again) > 0 {
+		t.Errorf("ran again, though their outputs were committed: %v", again)
+	}
+	if !m.workers[0].alive() {
+		t.Error("the worker ended with its child")
+	}
+	if j := m.job(); j.Stages[0].FailedAttempts != 1 {
+		t.Errorf("%d failed attempts are counted, want 1", j.Stages[0].FailedAttempts)
+	}
+}
+
+// TestZombie stops a worker for longer than its lease. Its attempt runs elsewhere; when it comes back it is refused and joins anew.
+func TestZombie(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 3})
+	r := m.prepare("-maps", "9").do("map-8", "hold").do("reduce-5", "hold").start()
+	victim := m.workers[r.at("map-8", 1)]
+	m.committed(8)
+	victim.signal(t, syscall.SIGSTOP)
+	r.at("map-8", 2)
+	m.awaitWorkers(2)
+	r.release("map-8") // the child of the zombie goes on as well
+	r.at("reduce-5", 1)
+	victim.signal(t, syscall.SIGCONT)
+	m.awaitWorkers(3)
+	r.release("reduce-5")
+	r.succeeds()
+	r.onlyLost(victim.cmd.Process.Pid)
+	if !victim.alive() || strings.Contains(victim.said(), "panic") {
+		t.Error("the zombie did not recover")
+	}
+	next := m.prepare("-maps", "12").start() // it works again
+	next.succeeds()
+}

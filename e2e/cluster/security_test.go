@@ -1,0 +1,156 @@
+//go:build unix
+
+package cluster
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// issue makes a certificate by the CLI and returns the flags that use it.
+func issue(t *testing.T, dir, role string) []string {
+	t.Helper()
+	cli := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(binDir, "layshaft"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("layshaft %q: %v\n%s", args, err, out)
+		}
+	}
+	if known, _ := filepath.Glob(filepath.Join(dir, "ca.pem")); known == nil {
+		cli("cert", "init", "-dir", dir)
+	}
+	cli("cert", "issue", "-dir", dir, "-role", role, "-name", "test")
+	find := func(glob string) string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(dir, glob))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%s: %q, %v", glob, found, err)
+		}
+		return found[0]
+	}
+	key := find(role + "*key*")
+	return []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", strings.Replace(key, "-key", "", 1), "-tls-key", key}
+}
+
+// TestCertificates runs a job on a cluster where every port needs a certificate, and shows who is refused.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	certs := filepath.Join(t.TempDir(), "certs")
+	m := startMembers(t, config{workers: 2, coord: issue(t, certs, "coordinator"), worker: issue(t, certs, "worker"), cli: issue(t, certs, "client"),
+		all: []string{"-gossip-key", strings.Repeat("ab", 32)}})
+	r := m.prepare().start()
+	r.awaitDone()
+	r.onceEach("map", "reduce")
+	id := m.job().Job
+
+	m.config.cli = issue(t, certs, "reader")
+	if j := m.job(); j.Outcome != "done" {
+		t.Errorf("a reader sees the job %s", j.Outcome)
+	}
+	if _, stderr, code := m.layshaft("job", "cancel", id); code != 1 || !strings.Contains(stderr, "reader/test") {
+		t.Errorf("a reader cancels: exit code %d, %s", code, stderr)
+	}
+	foreign := issue(t, filepath.Join(t.TempDir(), "foreign"), "client")
+	refused := map[string]*run{}
+	for name, cli := range map[string][]string{"a reader": m.config.cli, "a stranger": foreign, "somebody without a certificate": nil, "a worker": issue2(t, certs, "worker")} {
+		m.config.cli = cli
+		refused[name] = m.prepare().start()
+	}
+	for name, r := range refused {
+		if code := r.wait(t); code == 0 {
+			t.Errorf("%s may submit", name)
+		}
+	}
+	for name, flags := range map[string][]string{"with a client's certificate": issue2(t, certs, "client"), "with a foreign certificate": issue(t, filepath.Join(t.TempDir(), "foreign"), "worker")} {
+		w := launch(t, "worker "+name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, flags...)...)
+		w.await(t, 0, "no session with the coordinator")
+	}
+	m.config.cli = issue2(t, certs, "client")
+	if n := len(m.workerList()); n != 2 {
+		t.Errorf("%d workers have joined, want 2", n)
+	}
+}
+
+// issue2 returns the flags of a certificate that was made before.
+func issue2(t *testing.T, dir, role string) []string {
+	t.Helper()
+	keys, err := filepath.Glob(filepath.Join(dir, role+"*key*"))
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%q, %v", keys, err)
+	}
+	return []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", strings.Replace(keys[0], "-key", "", 1), "-tls-key", keys[0]}
+}
+
+// TestRefusesOtherAddresses starts processes that would be open to the network without certificates.
+func TestRefusesOtherAddresses(t *testing.T) {
+	t.Parallel()
+	for _, flags := range [][]string{{"-listen", "0.0.0.0:0"}, {"-http", "0.0.0.0:0"}, {"-gossip", "0.0.0.0:0"}} {
+		args := append([]string{"coordinator", "-data", t.TempDir(), "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}, flags...)
+		p := launch(t, "open coordinator", "layshaft", args...)
+		if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "-insecure") {
+			t.Errorf("%q: exit code %d and %q, want a refusal that names -insecure", flags, code, p.said())
+		}
+	}
+}
+
+// TestBatteredPorts sends random bytes, and the beginnings of what is right, to every port while jobs run.
+func TestBatteredPorts(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	var ports []string
+	for _, p := range append([]*process{m.coord}, m.workers...) {
+		ports = append(ports, served(t, p)...)
+	}
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	var sent [3]int
+	starts := []string{"", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\n"}
+	for k, start := range starts {
+		group.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c, err := net.DialTimeout("tcp", ports[i%len(ports)], time.Second)
+				if err != nil {
+					continue
+				}
+				_ = c.SetDeadline(time.Now().Add(50 * time.Millisecond))
+				_, _ = io.WriteString(c, start)
+				n, _ := io.CopyN(c, rand.Reader, 1<<14)
+				sent[k] += int(n)
+				_ = c.Close()
+				if u, err := net.Dial("udp", ports[i%len(ports)]); err == nil { // gossip
+					_, _ = io.CopyN(u, rand.Reader, 1000)
+					_ = u.Close()
+				}
+			}
+		})
+	}
+	for range 3 {
+		r := m.prepare("-maps", "20", "-pause", "20ms").start()
+		r.awaitDone()
+		r.onceEach("map", "reduce")
+	}
+	close(stop)
+	group.Wait()
+	t.Log("bytes sent: ", fmt.Sprint(sent))
+	if n := len(m.workerList()); n != 2 {
+		t.Errorf("%d workers have a lease, want 2", n)
+	}
+	for _, p := range append([]*process{m.coord}, m.workers...) {
+		if !p.alive() || p.count(`"level":"ERROR"`) > 0 {
+			t.Errorf("%s did not stand it", p.name)
+		}
+	}
+}
