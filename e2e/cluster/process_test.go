@@ -78,11 +78,10 @@ func heavy(t *testing.T) {
 
 // process is a program that runs, or ran.
 type process struct {
-	name   string
-	cmd    *exec.Cmd
-	out    bytes.Buffer // standard output; read it after the end
-	ended  chan struct{}
-	reaped sync.Once
+	name  string
+	cmd   *exec.Cmd
+	out   bytes.Buffer // standard output; read it after the end
+	ended chan struct{}
 
 	// mu guards the fields below.
 	mu    sync.Mutex

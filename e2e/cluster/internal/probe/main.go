@@ -134,7 +134,7 @@ func (in *params) act(ctx context.Context, name string) error {
 		case "panic":
 			panic("told to")
 		case "spin":
-			for {
+			for spin := true; spin; spin = verb != "" {
 			}
 		case "fail":
 			return errors.New("told to fail")
