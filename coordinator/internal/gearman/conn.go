@@ -36,11 +36,9 @@ type conn struct {
 	spare  []*conn // see Server.end
 	locked bool    // this goroutine has begun a batch
 	args   [maxArgs][]byte
-	loop   *loop   // that reads; nil: a goroutine of its own
-	socket *socket // in a loop, or after it
-	left   error   // why it left the loop; nil: to go on
-	slow   *conn   // has too much to send, of this one's doing
-	stored bool    // has given the broker what that may have to store, or to hold for somebody
+	loop   *loop // that reads; nil: a goroutine of its own
+	slow   *conn // has too much to send, of this one's doing
+	stored bool  // has given the broker what that may have to store, or to hold for somebody
 
 	// The broker's lock guards the fields below.
 	dirty      bool
@@ -59,9 +57,10 @@ func (c *conn) serve() {
 }
 
 func (c *conn) attach() {
-	c.server.Broker.Lock()
-	defer c.server.Broker.Unlock()
-	c.session = c.server.Broker.Attach(c)
+	s := c.server
+	s.Broker.Lock()
+	defer s.unlockNow()
+	c.session = s.Broker.Attach(c)
 }
 
 // finish ends the connection. err is nil or why.

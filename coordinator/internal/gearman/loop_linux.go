@@ -12,6 +12,8 @@ import (
 const (
 	loopRead   = 256 << 10
 	loopEvents = 256
+	// loopBatch is how many bytes are handed over under one lock before others have their turn.
+	loopBatch = 1 << 20
 )
 
 // loop serves plain sockets, many by one goroutine: in a round it reads what has come on any of them, hands all of it to the broker under
@@ -28,7 +30,7 @@ type loop struct {
 	// The goroutine of run alone uses the fields below.
 	in      []byte
 	round   []*conn // were read
-	leaving []*conn
+	leaving []leaver
 	spare   []*conn // see Server.end
 
 	// mu guards the fields below.
@@ -37,13 +39,19 @@ type loop struct {
 	ending bool
 }
 
+// leaver is a connection that leaves the loop: to end if there is an error, else to go on.
+type leaver struct {
+	c   *conn
+	err error
+}
+
 // forLoop prepares the connection for a loop, if it is a plain socket.
 func (c *conn) forLoop() bool {
 	s := newSocket(c.net)
 	if s == nil {
 		return false
 	}
-	c.socket, c.net, c.out.conn, c.out.try, c.release = s, s, s, s.try, s.release
+	c.net, c.out.conn, c.out.try, c.release = s, s, s.try, s.release
 	return true
 }
 
@@ -98,19 +106,21 @@ func (l *loop) add(c *conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.loop = l
-	if err := l.watch(c.socket.fd); err != nil {
+	fd := c.net.(*socket).fd
+	if err := l.watch(fd); err != nil {
 		c.loop = nil
 		return err
 	}
-	l.conns[int32(c.socket.fd)] = c
+	l.conns[int32(fd)] = c
 	return nil
 }
 
 // forget takes a connection out. It has no events any more.
 func (l *loop) forget(c *conn) {
-	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.socket.fd, nil)
+	fd := c.net.(*socket).fd
+	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	l.mu.Lock()
-	delete(l.conns, int32(c.socket.fd))
+	delete(l.conns, int32(fd))
 	l.mu.Unlock()
 	c.loop = nil
 }
@@ -150,10 +160,10 @@ func (l *loop) serve(events []unix.EpollEvent) {
 		_, _ = unix.Read(l.woken, count[:])
 	}
 	l.mu.Unlock()
-	locked := false
+	locked, taken := false, 0
 	for _, c := range l.round {
 		have := copy(l.in, c.rest)
-		n, err := c.socket.tryRead(l.in[have:])
+		n, err := c.net.(*socket).tryRead(l.in[have:])
 		switch {
 		case err == unix.EAGAIN:
 			continue
@@ -165,14 +175,16 @@ func (l *loop) serve(events []unix.EpollEvent) {
 			locked = true
 		}
 		l.feed(c, l.in[:have+n])
+		if taken += n; taken >= loopBatch {
+			l.end()
+			locked, taken = false, 0
+		}
 	}
 	if locked {
-		behind := false
-		l.spare, behind = s.endNow(l.spare)
-		l.slowDown(behind)
+		l.end()
 	}
-	for _, c := range l.leaving {
-		s.wg.Go(c.serveLeft)
+	for _, x := range l.leaving {
+		s.wg.Go(x.serve)
 	}
 	clear(l.round)
 	clear(l.leaving)
@@ -190,15 +202,13 @@ func (l *loop) feed(c *conn, in []byte) {
 	}
 }
 
-// leave makes the connection go on in a goroutine of its own, which ends it if err is not nil, when the round is over.
-func (l *loop) leave(c *conn, err error) {
-	l.forget(c)
-	c.left = err
-	l.leaving = append(l.leaving, c)
-}
-
-// slowDown makes those leave who have to wait because they produce faster than others read, or than the broker stores.
-func (l *loop) slowDown(behind bool) {
+// end is Server.end, but makes those leave who have to wait because they produce faster than others read, or than the broker stores.
+func (l *loop) end() {
+	dirty := l.server.endBatch(l.spare)
+	behind := l.server.unlockNow()
+	flush(dirty)
+	clear(dirty)
+	l.spare = dirty[:0]
 	for _, c := range l.round {
 		if c.slow != nil && c.slow.out.hasRoom(l.server.MaxPending) {
 			c.slow = nil
@@ -210,13 +220,18 @@ func (l *loop) slowDown(behind bool) {
 	}
 }
 
-// serveLeft serves a connection that has left its loop.
-func (c *conn) serveLeft() {
-	err := c.left
-	if err == nil {
-		err = c.goOn()
+// leave makes the connection go on in a goroutine of its own, which ends it if err is not nil, when the round is over.
+func (l *loop) leave(c *conn, err error) {
+	l.forget(c)
+	l.leaving = append(l.leaving, leaver{c, err})
+}
+
+// serve serves the connection in a goroutine of its own.
+func (x leaver) serve() {
+	if x.err == nil {
+		x.err = x.c.goOn()
 	}
-	c.finish(err)
+	x.c.finish(x.err)
 }
 
 func (c *conn) goOn() error {

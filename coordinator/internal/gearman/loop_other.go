@@ -5,8 +5,6 @@ package gearman
 // loop exists on Linux only; elsewhere each connection has a goroutine.
 type loop struct{}
 
-type socket struct{}
-
 func (*conn) forLoop() bool { return false }
 
 func (*Server) adopt(*conn) {}

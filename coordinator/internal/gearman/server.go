@@ -227,17 +227,13 @@ func (s *Server) end(spare []*conn) []*conn {
 	return dirty[:0]
 }
 
-// endNow is end for those who must not be held up. behind tells that who submitted should wait for Lagging.CatchUp.
-func (s *Server) endNow(spare []*conn) (next []*conn, behind bool) {
-	dirty := s.endBatch(spare)
+// unlockNow releases the broker's lock without the wait that may be due. It tells whether one is.
+func (s *Server) unlockNow() (behind bool) {
 	if b, ok := s.Broker.(Lagging); ok {
-		behind = b.UnlockNow()
-	} else {
-		s.Broker.Unlock()
+		return b.UnlockNow()
 	}
-	flush(dirty)
-	clear(dirty)
-	return dirty[:0], behind
+	s.Broker.Unlock()
+	return false
 }
 
 func (s *Server) endBatch(spare []*conn) []*conn {
