@@ -2,6 +2,7 @@ package layshafttest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"strings"
@@ -73,6 +74,9 @@ func (h *history) count(kind string) int {
 }
 
 func (h *history) note(e *layshaftv1.Event) {
+	if d := e.GetJobDropped(); d != nil { // it may come again
+		maps.DeleteFunc(h.committed, func(task string, _ int64) bool { return strings.HasPrefix(task, d.GetJob()+" ") })
+	}
 	a := e.GetCommitted().GetAttempt()
 	if a == nil {
 		a = e.GetOutputLost().GetAttempt()

@@ -36,7 +36,7 @@ func TestClientComesLate(t *testing.T) {
 	r.at("map-3", 1)
 	r.kill(t)
 	r.release("map-3")
-	until(t, "the job is done", func() bool { j := m.job(); return j.Outcome == "done" })
+	until(t, "the job is done", func() bool { return m.look().Jobs[0].Outcome == "done" })
 	r.start()
 	r.succeeds()
 	r.onceEach("map", "reduce")

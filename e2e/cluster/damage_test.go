@@ -111,7 +111,7 @@ func TestBackup(t *testing.T) {
 	m.prepare("-maps", "3").start().succeeds()
 	r := m.prepare().do("map-5", "hold").start()
 	r.at("map-5", 1)
-	until(t, "5 maps are committed", func() bool { return m.jobs()[0].done() == 5 })
+	m.committed(5)
 	file := filepath.Join(m.dir, "backup")
 	if out, stderr, code := m.layshaft("coordinator", "backup", file); code != 0 {
 		t.Fatalf("backup: exit code %d\n%s%s", code, out, stderr)

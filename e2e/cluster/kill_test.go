@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,10 +41,13 @@ func (r *run) onlyLost(dead int) {
 	}
 }
 
-// committed waits until n tasks of the only job are committed.
+// committed waits until n tasks of the newest job are committed.
 func (m *members) committed(n int) {
 	m.t.Helper()
-	until(m.t, "tasks are committed", func() bool { j := m.job(); return j.done() >= n })
+	until(m.t, fmt.Sprint(n, " tasks are committed"), func() bool {
+		js := m.look().Jobs
+		return len(js) > 0 && js[0].Done >= n // the newest
+	})
 }
 
 // die kills worker i and returns the process ID that it had.

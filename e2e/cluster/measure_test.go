@@ -28,7 +28,7 @@ func TestRecoveryTimes(t *testing.T) {
 	}
 	m.restartWorker(victim)
 	m.awaitWorkers(2)
-	until(t, "what was lost is made again", func() bool { j := m.job(); return j.done() == 5 })
+	m.committed(5) // again
 	silent := m.workers[r.at("map-5", 2)]
 	start = time.Now()
 	silent.signal(t, syscall.SIGSTOP)

@@ -117,9 +117,35 @@ func (m *members) workerOf(pid int) int {
 // awaitWorkers waits until exactly n workers have a lease.
 func (m *members) awaitWorkers(n int) {
 	m.t.Helper()
-	until(m.t, fmt.Sprint(n, " workers have joined"), func() bool {
-		return len(m.workerList()) == n
-	})
+	until(m.t, fmt.Sprint(n, " workers have joined"), func() bool { return len(m.look().Workers) == n })
+}
+
+// overview is what the coordinator shows over HTTP. It costs less to wait for than commands do.
+type overview struct {
+	Workers []struct{ Worker string }
+	Jobs    []struct {
+		Job, Outcome string
+		Done         int
+	}
+}
+
+func (m *members) look() (o overview) {
+	m.t.Helper()
+	if len(m.config.cli) > 0 { // it needs a certificate
+		for _, w := range m.workerList() {
+			o.Workers = append(o.Workers, struct{ Worker string }{w.Worker})
+		}
+		return o
+	}
+	resp, err := http.Get("http://" + m.http + "/")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
+		m.t.Fatal(err)
+	}
+	return o
 }
 
 type workerView struct {
