@@ -119,7 +119,7 @@ func TestBatteredPorts(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				default:
+				case <-time.After(3 * time.Millisecond): // so that the jobs get processors, too
 				}
 				c, err := net.DialTimeout("tcp", ports[i%len(ports)], time.Second)
 				if err != nil {
