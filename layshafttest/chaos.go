@@ -23,7 +23,7 @@ const (
 	Repeat                          // what workers and coordinator say to each other is said twice; gossip is lost, late, out of order and doubled
 )
 
-var everything = []Trouble{KillWorkers, KillCoordinator, RestartProcesses, SilenceWorkers, CutLinks, CutGossip, SlowLinks, Repeat}
+var everything = [...]Trouble{KillWorkers, KillCoordinator, RestartProcesses, SilenceWorkers, CutLinks, CutGossip, SlowLinks, Repeat}
 
 // chaosFor is how long chaos lasts unless Calm ends it: every job must be able to end.
 const chaosFor = 3 * time.Minute
@@ -35,7 +35,7 @@ const maxOutage = 7 * time.Second
 // is given. What happens when is drawn from seed; how goroutines interleave is not, so that a seed brings most failures back, and not all.
 func Chaos(seed uint64, troubles ...Trouble) Option {
 	if len(troubles) == 0 {
-		troubles = everything
+		troubles = everything[:]
 	}
 	return func(o *options) {
 		o.chaos = &chaos{plan: rand.New(rand.NewPCG(seed, 0)), links: rand.New(rand.NewPCG(seed, 1)), troubles: troubles, busy: map[string]bool{}}

@@ -21,6 +21,7 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := *firstSeed; seed < *firstSeed+n; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				h := &history{t: t}
 				c := Start(t, 3, Chaos(uint64(seed)), h.option(), Zones("east", "west"), SnapshotEvery(1+seed%50))

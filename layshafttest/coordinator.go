@@ -28,7 +28,7 @@ type Coordinator struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	p      *process
-	core   *coordinator.Coordinator // of the last life
+	core   *coordinator.Coordinator // of the last life; nil until it has opened its data
 	gossip *gossiptest.Transport
 }
 
@@ -61,9 +61,9 @@ func (x *Coordinator) Restart() {
 	transport := x.gossip
 	x.mu.Unlock()
 	x.c.at(transport, x.place())
-	p := run(x.c.t, x.place(), host, transport, x.main)
 	x.mu.Lock()
-	x.p = p
+	x.core = nil
+	x.p = run(x.c.t, x.place(), host, transport, x.main)
 	x.mu.Unlock()
 }
 
@@ -112,7 +112,8 @@ func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 // dialer returns how a host reaches workers.
 func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
 	return func(address string) (*grpc.ClientConn, error) {
-		return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(host.Dial))...)
+		return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(),
+			grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(host.Dial))...)
 	}
 }
 

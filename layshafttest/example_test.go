@@ -14,7 +14,7 @@ import (
 var Squares = mapreduce.Define("squares", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[int64] {
 	numbers := mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }).Cut(6))
 	return mapreduce.Map(numbers, func(i int64) int64 {
-		time.Sleep(time.Minute) // costs nothing under the fake clock
+		time.Sleep(10 * time.Second) // costs nothing under the fake clock
 		return i * i
 	})
 })
@@ -24,7 +24,7 @@ func SquaresSurviveAWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := layshafttest.Start(t, 3)
 		go func() {
-			time.Sleep(90 * time.Second)
+			time.Sleep(15 * time.Second)
 			c.Worker(1).Kill()
 		}()
 		rows, err := Squares.Collect(t.Context(), c.Target(), 60)

@@ -203,11 +203,11 @@ func TestCoordinatorKilled(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					var c *Cluster
-					hits := 0
+					var hits atomic.Int32
 					h := &history{t: t}
 					h.judge = func(kinds []string) verdict {
 						if slices.Contains(kinds, kind) {
-							if hits++; hits == 1 || hits == 3 {
+							if n := hits.Add(1); n == 1 || n == 3 {
 								go func() {
 									time.Sleep(time.Second)
 									c.Coordinator().Restart()
@@ -238,7 +238,7 @@ func TestCoordinatorKilled(t *testing.T) {
 					in.check(t, wait())
 					time.Sleep(15 * time.Second)
 					switch {
-					case hits == 0:
+					case hits.Load() == 0:
 						t.Errorf("no %s was written: %v", kind, h.kinds)
 					case kind != "OutputLost" && h.again > 0:
 						t.Errorf("%d committed tasks ran again", h.again)

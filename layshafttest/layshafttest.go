@@ -21,7 +21,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -234,6 +233,3 @@ func (c *Cluster) begin(a Attempt) (end func(err error)) {
 func (c *Cluster) Running() []Attempt {
 	return slices.DeleteFunc(c.Attempts(""), func(a Attempt) bool { return !a.Ended.IsZero() })
 }
-
-// String names the cluster by the address of its coordinator.
-func (c *Cluster) String() string { return fmt.Sprintf("cluster at %s", c.address) }
