@@ -170,14 +170,6 @@ type jobView struct {
 	}
 }
 
-// done returns how many tasks of the job are committed.
-func (j *jobView) done() (n int) {
-	for _, s := range j.Stages {
-		n += s.Done
-	}
-	return n
-}
-
 // lost returns how many committed outputs were lost.
 func (j *jobView) lost() (n int) {
 	for _, s := range j.Stages {
