@@ -42,7 +42,7 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 	}
 	for r, n := range found { // a process was killed between the pieces of a body and the batch that it belongs to
 		for at := s.large[r]; at < n; at++ {
-			s.write(pieceKey(r.kind, r.id, at), nil, nil)
+			s.next.pieces = append(s.next.pieces, s.next.add(pieceKey(r.kind, r.id, at), nil, nil)) // before new ones of the same body
 		}
 	}
 	return nil
