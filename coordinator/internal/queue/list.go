@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 // Info is how a task stands.
@@ -102,6 +104,7 @@ func (q *Queue) DeadLetters(function string, n int, yield func(Info)) {
 // FunctionInfo is how a function stands.
 type FunctionInfo struct {
 	Name    string
+	Number  int // a count of all that there were: older ones have smaller numbers
 	Counts  Counts
 	Queued  [3]int // waiting, by Priority
 	Dead    int    // dead letters
@@ -115,7 +118,7 @@ func (q *Queue) Functions() []FunctionInfo {
 	var all []FunctionInfo
 	for _, f := range q.functions[1:] {
 		if f != nil {
-			all = append(all, FunctionInfo{f.name, f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deads, f.active, f.able, f.limits})
+			all = append(all, f.info())
 		}
 	}
 	slices.SortFunc(all, func(a, b FunctionInfo) int { return cmp.Compare(a.Name, b.Name) })
@@ -128,8 +131,15 @@ func (q *Queue) Function(name string) (FunctionInfo, bool) {
 	if f == nil {
 		return FunctionInfo{}, false
 	}
-	return FunctionInfo{f.name, f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deads, f.active, f.able, f.limits}, true
+	return f.info(), true
 }
+
+func (f *function) info() FunctionInfo {
+	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deads, f.active, f.able, f.limits}
+}
+
+// Took returns how long tries took that workers ended, in this life.
+func (q *Queue) Took() tally.Durations { return q.took }
 
 // Totals adds up the counts of all functions that there are and were.
 func (q *Queue) Totals() Counts {

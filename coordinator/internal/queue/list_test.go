@@ -47,3 +47,49 @@ func TestLists(t *testing.T) {
 		t.Errorf("Totals = %+v", c)
 	}
 }
+
+// An audit in parts looks at each task, also while others come and go.
+func TestAuditPart(t *testing.T) {
+	q := New(Config{})
+	now := time.Unix(1e9, 0)
+	for i := range 10_000 {
+		q.Step(now, &Submit{Function: fmt.Sprint("f", i%3)})
+	}
+	audit := func() (bad []string, parts int) {
+		for at := 0; at != 0 || parts == 0; parts++ {
+			var more []string
+			more, at = q.AuditPart(at, 999)
+			bad = append(bad, more...)
+			q.Step(now, &Submit{Function: "f0"})
+		}
+		return bad, parts
+	}
+	if bad, parts := audit(); len(bad) > 0 || parts != 13 { // of 3 chunks of 4,096
+		t.Errorf("%d parts: %q", parts, bad)
+	}
+	q.unlink(9_999)
+	q.functions[2].counts.Submitted++
+	if bad, _ := audit(); len(bad) != 2 {
+		t.Errorf("a task that nobody will run, and a wrong total: %q", bad)
+	}
+}
+
+func TestTook(t *testing.T) {
+	q := New(Config{})
+	now := time.Unix(1e9, 0)
+	q.Step(now, &CanDo{Peer: 1, Function: "f"})
+	q.Step(now, &Slots{Peer: 1, N: 1})
+	for range 3 {
+		var id ID
+		for _, c := range q.Step(now, &Submit{Function: "f"}) {
+			if c.Op == Assign {
+				id = c.Task
+			}
+		}
+		now = now.Add(time.Second)
+		q.Step(now, &Report{Peer: 1, Task: id, What: Done})
+	}
+	if h := q.Took(); h.N != 3 || h.Sum != 3*time.Second {
+		t.Errorf("Took = %+v", h)
+	}
+}

@@ -21,6 +21,8 @@ package queue
 import (
 	"slices"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 // Config holds the policies. Zero values mean the defaults.
@@ -55,7 +57,8 @@ type Queue struct {
 
 	functions     []*function // by number, from 1; nil when dropped
 	functionIndex map[string]int32
-	past          Counts  // of functions that were dropped
+	past          Counts // of functions that were dropped
+	took          tally.Durations
 	peers         []*peer // by number, from 1; nil when gone
 	peerIndex     map[Peer]int32
 	freePeers     []int32

@@ -11,6 +11,7 @@ type run struct {
 	id    ID
 	stamp int64  // of the task's place in the order
 	hard  int64  // tick; 0: no limit
+	since int64  // nanoseconds
 	soft  bool   // the timer is for the soft limit
 	n, m  uint64 // progress
 }
@@ -35,7 +36,7 @@ func (q *Queue) begin(p *peer, f *function, i int32) *ability {
 	t.tries++
 	r := q.runs.take()
 	x := q.runs.at(r)
-	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due}
+	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, since: q.now.UnixNano()}
 	t.run = r
 	p.runs = append(p.runs, r)
 	q.classify(p)
@@ -80,6 +81,7 @@ func (q *Queue) report(e *Report) {
 		q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
 		return
 	}
+	q.took.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).since))
 	after := q.endRun(i)
 	switch e.What {
 	case Done:

@@ -49,6 +49,7 @@ func (s *Scheduler) attach(w *worker, r ref, n int) *attempt {
 	a.el = st.running.PushBack(a)
 	t.run = a
 	w.running = append(w.running, a)
+	s.tallies[st.kind()].Begun++
 	if !r.j.options.Interactive {
 		w.ordinary++
 	}
@@ -131,23 +132,28 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 		return
 	}
 	since := s.now
-	if a := w.find(ev.Attempt); a != nil {
+	a := w.find(ev.Attempt)
+	if a != nil {
 		since = a.since
 		s.remove(w, a)
 		s.detach(a)
 	}
 	r, ok := s.find(ev.Attempt)
 	if !ok {
+		s.countRefused(a)
 		s.emit(refuse)
 		return
 	}
 	t, st, n := r.task(), r.stage(), ev.Attempt.N
 	switch {
 	case n > 0 && t.kept == n:
+		s.countRefused(a)
 		s.claim(r, w)
 	case r.j.outcome != Running || t.state == done || t.state == gone || n <= t.floor || !s.issued(t, n) || t.runs(n):
+		s.countRefused(a)
 		s.emit(refuse)
 	default:
+		s.count(st, a, EndDone)
 		w.strikes = 0
 		t.kept, t.n = n, max(t.n, n)
 		ev.Summary.Locality = s.locality(w, st, r.t.Index)
@@ -190,11 +196,14 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	}
 	s.remove(w, a)
 	if a.el == nil {
-		return // cancelled
+		s.count(a.stage(), a, EndCancelled)
+		return
 	}
 	last := s.detach(a)
 	t, st, f := a.task(), a.stage(), ev.Failure
 	st.failures++
+	s.count(st, a, endOf(f.Kind))
+	s.trouble(a, f)
 	switch {
 	case f.Kind == job.Fatal:
 		s.fail(a.ref, f)

@@ -87,7 +87,8 @@ type jobState struct {
 	running    int                    // attempts on their way
 	touched    bool
 	inLine     bool
-	fresh      bool // in line with tasks that idle workers were not offered yet
+	troubles   []Trouble // the last ones; see trouble
+	fresh      bool      // in line with tasks that idle workers were not offered yet
 }
 
 // ref points to one task.

@@ -40,7 +40,8 @@ func (s *Scheduler) heartbeat(ev Heartbeat) {
 	}
 	for _, a := range slices.Clone(w.running) {
 		if s.cfg.LeaseTTL > 0 && s.now.Sub(a.since) > s.cfg.LeaseTTL && !slices.Contains(ev.Running, a.id) {
-			s.remove(w, a) // the launch never arrived, or the report of the end was lost
+			s.remove(w, a)
+			s.countLost(a, "the launch never arrived, or the report of its end was lost")
 			if s.detach(a) {
 				s.enqueue(a.ref)
 			}

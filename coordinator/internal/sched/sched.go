@@ -90,6 +90,7 @@ type Scheduler struct {
 	needs   map[string]*need // of active jobs
 	kinds   map[string]*kind // of workers
 	number  int              // of the last job
+	tallies [StageKinds]Tally
 
 	touched []*jobState // changed during this Step
 	line    []*jobState // those with tasks to launch, the first to be served first; see compareJobs

@@ -85,7 +85,7 @@ func (s *Scheduler) lose(w *worker) {
 		delete(s.kinds, w.kind.key)
 	}
 	for _, a := range w.running {
-		if a.el != nil {
+		if s.countLost(a, s.silence(w)); a.el != nil {
 			a.stage().failures++
 		}
 		if s.detach(a) {
