@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 )
@@ -23,15 +26,25 @@ import (
 //	cluster          the name of the cluster
 //	state            what a snapshot of the journal holds
 //	code/HASH        programs that clients sent
+//	tasks/N          what is durable of single calls of functions: keys and values, each with its length as a varint before it, in some files
 //	sum              SHA-256 over the names and contents of all files before it, in hex: a backup without it is not whole
-const backupVersion = "1\n"
+const backupVersion = "2\n"
+
+// oldBackupVersion is that of backups without tasks.
+const oldBackupVersion = "1\n"
 
 // restoredEpochs is how many epochs a restored coordinator skips. The one that the backup was taken from may have gone on, and been
 // restarted; workers must obey the restored one, and attempts must get numbers that were never used.
 const restoredEpochs = 1000
 
-// Backup writes all that the coordinator remembers into w, as of one moment, while it goes on working. It blocks while w does.
-func (c *Coordinator) Backup(ctx context.Context, d *Data, w io.Writer) error {
+// Backup writes all that the coordinator remembers into w, while it goes on working: the jobs as of one moment, and single calls of functions that are
+// durable, which t has unless it is nil, as of one moment just before. It blocks while w does.
+func (c *Coordinator) Backup(ctx context.Context, d *Data, t *Tasks, w io.Writer) error {
+	calls := &bodies.Snapshot{}
+	if t != nil {
+		calls = t.desk.Snapshot()
+	}
+	defer calls.Close()
 	state, err := c.state(ctx)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
@@ -52,10 +65,55 @@ func (c *Coordinator) Backup(ctx context.Context, d *Data, w io.Writer) error {
 			b.fail(d.Code.Get(hash, b))
 		}
 	}
+	b.fail(b.addTasks(calls))
 	b.add("sum", []byte(hex.EncodeToString(b.sum.Sum(nil))))
 	b.fail(b.tar.Close())
 	if b.err != nil {
 		return fmt.Errorf("backup: %w", b.err)
+	}
+	return nil
+}
+
+// tasksFile is how large the files of tasks are, about, in bytes.
+const tasksFile = 1 << 20
+
+// addTasks adds what calls holds.
+func (b *archive) addTasks(calls *bodies.Snapshot) error {
+	n, file := 0, []byte(nil)
+	flush := func() error {
+		b.add(fmt.Sprintf("tasks/%d", n), file)
+		n, file = n+1, file[:0]
+		return b.err
+	}
+	err := calls.Each(func(key, value []byte) error {
+		for _, field := range [][]byte{key, value} {
+			file = append(binary.AppendUvarint(file, uint64(len(field))), field...)
+		}
+		if len(file) < tasksFile {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil && len(file) > 0 {
+		err = flush()
+	}
+	return err
+}
+
+// splitTasks calls fn with the keys and values in a file of tasks.
+func splitTasks(file []byte, fn func(key, value []byte) error) error {
+	for len(file) > 0 {
+		var fields [2][]byte
+		for i := range fields {
+			n, k := binary.Uvarint(file)
+			if k <= 0 || n > uint64(len(file)-k) {
+				return fmt.Errorf("%w: the lengths of tasks do not match", errBackup)
+			}
+			fields[i], file = file[k:k+int(n)], file[k+int(n):]
+		}
+		if err := fn(fields[0], fields[1]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -143,51 +201,69 @@ var errBackup = errors.New("this is not a whole backup; take another copy of it"
 
 // restore fills an empty directory. The name of the cluster comes last.
 func restore(dir string, r io.Reader, opt DataOptions) error {
-	code, err := OpenCodeStore(filepath.Join(dir, "code"))
+	calls, err := desk.NewFiller(desk.Config{Dir: tasksDir(dir), NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{} // but programs
+	cluster, err := restoreFiles(dir, r, opt, calls)
+	if err = errors.Join(err, calls.Close(err == nil)); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, "cluster"), append(cluster, '\n'))
+}
+
+// restoreFiles reads a backup, and returns the name of the cluster.
+func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) (cluster []byte, err error) {
+	code, err := OpenCodeStore(filepath.Join(dir, "code"))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{} // but programs and tasks
 	sum := sha256.New()
 	for in := tar.NewReader(r); files["sum"] == nil; {
 		h, err := in.Next()
 		if err != nil {
-			return fmt.Errorf("%w: %w", errBackup, err)
+			return nil, fmt.Errorf("%w: %w", errBackup, err)
 		}
 		before := hex.EncodeToString(sum.Sum(nil))
 		sumName(sum, h.Name, h.Size)
 		content := io.TeeReader(in, sum)
 		if hash, ok := strings.CutPrefix(h.Name, "code/"); ok {
 			if err := code.Put(Code{SHA256: hash, Size: h.Size}, content); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		data, err := io.ReadAll(content)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errBackup, err)
+			return nil, fmt.Errorf("%w: %w", errBackup, err)
+		}
+		if strings.HasPrefix(h.Name, "tasks/") {
+			if err := splitTasks(data, calls.Add); errors.Is(err, bodies.ErrDamaged) {
+				return nil, fmt.Errorf("%w: %w", errBackup, err)
+			} else if err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if h.Name == "sum" && string(data) != before {
-			return fmt.Errorf("%w: its sum is wrong", errBackup)
+			return nil, fmt.Errorf("%w: its sum is wrong", errBackup)
 		}
 		files[h.Name] = data
 	}
-	if v := string(files["layshaft-backup"]); v != backupVersion {
-		return fmt.Errorf("%w: its version is %q, this program reads %q", errBackup, v, backupVersion)
+	if v := string(files["layshaft-backup"]); v != backupVersion && v != oldBackupVersion {
+		return nil, fmt.Errorf("%w: its version is %q, this program reads %q", errBackup, v, backupVersion)
 	}
 	events, err := restored(files["state"])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	j, err := journal.Open(filepath.Join(dir, "journal"), journal.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = j.Append(context.Background(), events...)
-	if err = errors.Join(err, j.Close()); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(dir, "cluster"), append(files["cluster"], '\n'))
+	return files["cluster"], errors.Join(err, j.Close())
 }
 
 // restored returns the events of a restored journal.

@@ -18,6 +18,7 @@ import (
 //	cluster    the name of the cluster, made when the directory was
 //	journal/   decisions; see OpenJournal
 //	code/      programs that clients sent
+//	tasks/     single calls of functions; see OpenTasks
 //	lock       who has the directory open
 type Data struct {
 	Dir     string
@@ -71,6 +72,11 @@ func (d *Data) open(opt DataOptions) (err error) {
 		NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
 	return err
 }
+
+// TasksDir is the directory for OpenTasks.
+func (d *Data) TasksDir() string { return tasksDir(d.Dir) }
+
+func tasksDir(dir string) string { return filepath.Join(dir, "tasks") }
 
 // Close closes the directory.
 func (d *Data) Close() error { return errors.Join(d.Journal.Close(), d.unlock()) }

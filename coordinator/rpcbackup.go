@@ -9,7 +9,7 @@ import (
 // Backup returns all that the coordinator remembers.
 func (s *Server) Backup(_ *layshaftv1.BackupRequest, stream grpc.ServerStreamingServer[layshaftv1.BackupResponse]) error {
 	s.audit(stream.Context(), "backup")
-	return s.c.Backup(stream.Context(), s.cfg.Data, sender(func(b []byte) error {
+	return s.c.Backup(stream.Context(), s.cfg.Data, s.cfg.Tasks, sender(func(b []byte) error {
 		return stream.Send(&layshaftv1.BackupResponse{Data: b})
 	}))
 }

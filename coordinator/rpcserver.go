@@ -38,8 +38,8 @@ type ServerConfig struct {
 	KeepCode time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
-	// Register adds further services to the same port; nil means none.
-	Register func(grpc.ServiceRegistrar)
+	// Tasks are single calls of functions, served by the same port, which a backup holds too; nil means none.
+	Tasks *Tasks
 	// Audit hears who submitted, cancelled, dropped, shipped and drained what. Nil means Log.
 	Audit *slog.Logger
 	// Log takes what the operator should see; nil means silence.
@@ -121,8 +121,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s.grpc = grpc.NewServer(opts...)
 	layshaftv1.RegisterCoordinatorServiceServer(s.grpc, s)
-	if cfg.Register != nil {
-		cfg.Register(s.grpc)
+	if cfg.Tasks != nil {
+		cfg.Tasks.Register(s.grpc)
 	}
 	return s, nil
 }

@@ -83,7 +83,7 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 	return &Tasks{cfg: cfg, log: cfg.Log, desk: d, stop: make(chan struct{}), workers: map[string]*desk.Session{}}, nil
 }
 
-// Register adds TasksService to a server; see ServerConfig.Register.
+// Register adds TasksService to a server. A Server with ServerConfig.Tasks does so.
 func (t *Tasks) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
 
 // Run works until ctx ends, and returns nil then, or what broke the store: nothing can be remembered any more after that. It must run while calls

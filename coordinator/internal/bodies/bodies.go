@@ -72,6 +72,9 @@ type Store struct {
 	db   *state.DB // nil: memory only
 	wake chan struct{}
 
+	// writing is held while batches are on their way to disk: between two of them what is there is whole. It is taken before mu.
+	writing sync.Mutex
+
 	// mu guards the fields below.
 	mu     sync.Mutex
 	arena  arena

@@ -75,6 +75,8 @@ func (s *Store) swap(spare *group) *group {
 
 // writeGroup writes g in as few transactions as its size allows, none of which splits a batch unless the batch alone is too large.
 func (s *Store) writeGroup(g *group) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if err := s.db.Check(int64(len(g.buf))); err != nil {
 		return err
 	}

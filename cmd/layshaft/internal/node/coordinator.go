@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +69,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Register: tasks.Register,
+		Identity: peerName, Tasks: tasks,
 		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, MaxCode: cfg.MaxCode, Log: cfg.Log,
 	})
 	if err != nil {
@@ -119,7 +118,7 @@ func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).St
 // tasks opens the tasks that the coordinator remembers.
 func (c *CoordinatorConfig) tasks(data *coordinator.Data) (*coordinator.Tasks, error) {
 	t := c.Tasks
-	t.Dir, t.NoSync, t.Reserve, t.Cluster, t.Identity, t.Log = filepath.Join(data.Dir, "tasks"), c.Data.NoSync, c.Data.Reserve, data.Cluster, peerName, c.Log
+	t.Dir, t.NoSync, t.Reserve, t.Cluster, t.Identity, t.Log = data.TasksDir(), c.Data.NoSync, c.Data.Reserve, data.Cluster, peerName, c.Log
 	return coordinator.OpenTasks(t)
 }
 
