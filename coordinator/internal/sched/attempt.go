@@ -29,6 +29,8 @@ func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
 	t.n = max(t.n, s.epoch*span) + 1
 	a := s.attach(w, r, t.n)
 	a.speculative = speculative
+	s.starts++
+	r.j.served = s.starts
 	l := job.Launch{Attempt: a.id, Timeout: st.spec.Timeout}
 	if len(st.spec.Splits) > 0 {
 		l.Split = &st.spec.Splits[r.t.Index]

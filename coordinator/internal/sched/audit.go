@@ -167,6 +167,26 @@ func (a *auditor) totals() {
 			fresh++
 		}
 	}
+	for c, j := range s.callers {
+		held, want := 0, 0
+		for _, sh := range s.shares {
+			held += sh.held[c]
+			if sh.w != nil {
+				want += sh.want[c]
+			}
+		}
+		if held != j.running || want != j.launchable || j.inLine != (want > 0) {
+			a.complain("calls of class %d: %d slots, %d wanted; counted %d, %d, in line: %v", c, held, want, j.running, j.launchable, j.inLine)
+		}
+		if j.inLine {
+			inLine++
+		}
+	}
+	for name, sh := range s.shares {
+		if w := sh.w; sh.name != name || w != nil && (w.share != sh || s.workers[w.id] != w) || min(sh.want[0], sh.want[1], sh.want[2], sh.held[0], sh.held[1], sh.held[2]) < 0 {
+			a.complain("share of worker %s: %+v", name, *sh)
+		}
+	}
 	if attempts != s.running || inLine != len(s.line) || fresh != s.fresh || fresh > 0 && !s.settling || !slices.IsSortedFunc(s.line, compareJobs) {
 		a.complain("%d attempts run, %d jobs in line, %d fresh, counted %d, %d, %d, in order: %v",
 			attempts, inLine, fresh, s.running, len(s.line), s.fresh, slices.IsSortedFunc(s.line, compareJobs))
@@ -185,7 +205,14 @@ func (a *auditor) totals() {
 	}
 	idle, spare, have := 0, 0, 0
 	for id, w := range s.workers {
-		ordinary := 0
+		ordinary, calls := 0, 0
+		if sh := w.share; sh != nil {
+			calls = sh.held[HighCalls] + sh.held[NormalCalls] + sh.held[LowCalls]
+			ordinary = sh.held[NormalCalls] + sh.held[LowCalls]
+		}
+		if calls != w.calls {
+			a.complain("worker %s: calls have %d slots, counted %d", id, calls, w.calls)
+		}
 		for _, x := range w.running {
 			if !x.j.options.Interactive {
 				ordinary++

@@ -2,7 +2,7 @@ package sched
 
 import "time"
 
-// A worker on which BlockAfter attempts in a row failed gets no work for BlockFor. At most half of the workers are
+// A worker on which BlockAfter attempts in a row failed gets no attempts for BlockFor; calls go on. At most half of the workers are
 // blocked at once: when everything fails, the workers are not to blame.
 
 func (s *Scheduler) strike(w *worker) {
@@ -10,7 +10,6 @@ func (s *Scheduler) strike(w *worker) {
 	if s.cfg.BlockAfter > 0 && w.strikes >= s.cfg.BlockAfter && w.blockedUntil.IsZero() && s.blocked.Len() < len(s.workers)/2 {
 		w.blockedUntil = s.now.Add(s.cfg.BlockFor)
 		s.blocked.PushBack(w)
-		s.place(w)
 	}
 }
 

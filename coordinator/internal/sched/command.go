@@ -48,6 +48,12 @@ type Copy struct {
 // It comes once.
 type Drained struct{ Worker string }
 
+// GrantCall gives a slot of a worker, by its lasting name, to a call of a class. CallEnded gives it back.
+type GrantCall struct {
+	Worker string
+	Class  Class
+}
+
 // WorkerGone says that a worker's lease ended or that it left. It must join again before it gets work.
 type WorkerGone struct{ Worker string }
 
@@ -72,6 +78,7 @@ func (Commit) command()        {}
 func (Refuse) command()        {}
 func (Copy) command()          {}
 func (Drained) command()       {}
+func (GrantCall) command()     {}
 func (WorkerGone) command()    {}
 func (JobEnded) command()      {}
 func (Release) command()       {}

@@ -87,11 +87,16 @@ func (s *Scheduler) round(l *list.List, o *Options, d distance) (progress bool) 
 // try launches one task on a worker, of the first job in a band that has one for it: of a fresh job only tasks as far away as d, of
 // others, if the worker has not declined them, the nearest.
 func (s *Scheduler) try(w *worker, o *Options, d distance) bool {
+	asked := false
 	for i := s.bandStart(o); i < len(s.line) && compareBands(&s.line[i].options, o) == 0; i++ {
 		j := s.line[i]
 		if !j.fresh && !w.awake || !w.fits(j) {
 			continue
 		}
+		if !asked && s.yield(w, o) {
+			return true
+		}
+		asked = true
 		from := near
 		if j.fresh {
 			from = d
@@ -108,8 +113,11 @@ func (s *Scheduler) try(w *worker, o *Options, d distance) bool {
 	return false
 }
 
-// take launches one task of a job that is as far from the worker as d, if there is any.
+// take launches one task of a job that is as far from the worker as d, if there is any, or grants a slot to calls.
 func (s *Scheduler) take(w *worker, j *jobState, d distance) bool {
+	if j.calls {
+		return s.grant(w, j)
+	}
 	for k := len(j.stages) - 1; k >= 0; k-- { // later stages first: they end jobs and free outputs
 		st := j.stages[k]
 		if st.missing > 0 || st.count[waiting] == 0 {

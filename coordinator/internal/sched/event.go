@@ -17,7 +17,8 @@ type Submitted struct {
 
 // Options are what a client asks for beside the Spec. The zero value is a job that any worker can run.
 type Options struct {
-	// Priority: a larger number goes first, always; jobs of equal priority share the slots evenly. Zero is the default.
+	// Priority: a larger number goes first, but for the turns of smaller ones (see yield); jobs of equal priority share the slots evenly.
+	// Zero is the default.
 	Priority int
 	// Interactive means that somebody waits: the job goes before others of its priority and may use reserved slots.
 	Interactive bool
@@ -52,6 +53,10 @@ type WorkerJoined struct {
 	Codes    []string // hashes of the programs that it was given
 	Ships    bool     // it takes programs from clients
 	Draining bool     // it was told to drain before: see DrainWorker
+
+	// Lasting is the name that stays when the process is started again, by which calls name the worker whose slots they take. Empty
+	// means Worker. Of several workers that have it, calls take the slots of the last that joined.
+	Lasting string
 }
 
 // WorkerLost says that a worker left or died.
@@ -115,6 +120,26 @@ type Moved struct {
 	Attempt job.Attempt
 }
 
+// CallsWanted says how many more calls of a class could start now on a worker, by its lasting name, which need not have joined yet. It
+// takes the place of what was said before. Each slot that calls get is told by GrantCall, and wanted no more.
+type CallsWanted struct {
+	Worker string
+	Class  Class
+	N      int
+}
+
+// CallStarted says that a call runs on a worker without a grant: from before a restart.
+type CallStarted struct {
+	Worker string
+	Class  Class
+}
+
+// CallEnded gives the slot of a call back, also one that was granted and could not be used.
+type CallEnded struct {
+	Worker string
+	Class  Class
+}
+
 // Settled says that after a restart all workers that there are have joined, so no more outputs will be claimed.
 type Settled struct{}
 
@@ -136,6 +161,9 @@ func (JobDropped) event()    {}
 func (JobReleased) event()   {}
 func (DrainWorker) event()   {}
 func (Moved) event()         {}
+func (CallsWanted) event()   {}
+func (CallStarted) event()   {}
+func (CallEnded) event()     {}
 func (Settled) event()       {}
 func (Restarted) event()     {}
 func (Tick) event()          {}

@@ -89,6 +89,10 @@ type jobState struct {
 	inLine     bool
 	troubles   []Trouble // the last ones; see trouble
 	fresh      bool      // in line with tasks that idle workers were not offered yet
+	served     uint64    // Scheduler.starts when it last got a slot, or was submitted
+
+	calls bool  // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
+	class Class // of those calls
 }
 
 // ref points to one task.
@@ -170,7 +174,7 @@ func (s *Scheduler) addJob(ev Submitted) {
 	spec := ev.Spec
 	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
 	s.number++
-	j := &jobState{spec: spec, options: ev.Options, number: s.number, need: s.needOf(&ev.Options), held: map[*worker][]job.Task{}}
+	j := &jobState{spec: spec, options: ev.Options, number: s.number, need: s.needOf(&ev.Options), served: s.starts, held: map[*worker][]job.Task{}}
 	for k := range spec.Stages {
 		st := &stage{spec: &spec.Stages[k], tasks: make([]task, spec.Stages[k].Tasks)}
 		st.count[waiting] = len(st.tasks)

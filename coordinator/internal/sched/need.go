@@ -128,6 +128,9 @@ func (s *Scheduler) taking(k *kind, by int) {
 
 // fits says whether a worker that can take an attempt can take one of this job.
 func (w *worker) fits(j *jobState) bool {
+	if j.calls && (w.share == nil || w.share.want[j.class] == 0) || !j.calls && !w.blockedUntil.IsZero() {
+		return false
+	}
 	return (j.options.Interactive || w.ordinary < w.slots-w.reserved) && (j.need.any() || w.kind.meets[j.need])
 }
 

@@ -39,7 +39,7 @@ func (s *Scheduler) reason(j *jobState) string {
 			if w.fits(j) {
 				return "waits for a slot near its input"
 			}
-			reserved = reserved || w.isSpare && w.kind.meets[j.need]
+			reserved = reserved || w.isSpare && w.blockedUntil.IsZero() && w.kind.meets[j.need]
 		}
 	}
 	switch {

@@ -42,6 +42,11 @@ func (s *Scheduler) endSettling() {
 		s.touch(j)
 	}
 	s.reviewTouched()
+	for e := s.leases.Front(); e != nil; e = e.Next() { // calls are never fresh
+		if w := e.Value.(*worker); w.idle != nil {
+			s.freed = append(s.freed, w)
+		}
+	}
 }
 
 // unclaimed says whether a committed output that somebody still needs has no holder.

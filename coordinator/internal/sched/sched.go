@@ -91,13 +91,18 @@ type Scheduler struct {
 	kinds   map[string]*kind // of workers
 	number  int              // of the last job
 	tallies [StageKinds]Tally
+	shares  map[string]*share
+	callers [classes]*jobState // stand in line for calls
 
 	touched []*jobState // changed during this Step
 	line    []*jobState // those with tasks to launch, the first to be served first; see compareJobs
 	running int         // attempts on their way
 	freed   []*worker   // got a free slot during this Step
 	fresh   int         // jobs in line with tasks that were not there before
-	idle    list.List   // of *worker: free slots, not blocked, not draining; the longest unused first
+	starts  uint64      // launches and grants
+	turn    uint32      // see yield
+	yielded uint64      // starts that went to a lower band
+	idle    list.List   // of *worker: free slots, not draining; the longest unused first
 	spare   list.List   // of *worker: the same, but all free slots are reserved
 	naps    naps        // of idle workers that wait for tasks that are near
 
@@ -115,8 +120,12 @@ type Scheduler struct {
 
 // New returns an empty core.
 func New(cfg Config) *Scheduler {
-	return &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
-		needs: map[string]*need{}, kinds: map[string]*kind{}}
+	s := &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
+		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}}
+	for c := range s.callers {
+		s.callers[c] = newCaller(Class(c))
+	}
+	return s
 }
 
 // Step applies one event at time now and returns what the world should do next. The returned slice is valid until the
@@ -153,6 +162,12 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.startDrain(s.workers[ev.Worker])
 	case Moved:
 		s.moved(ev)
+	case CallsWanted:
+		s.callsWanted(ev)
+	case CallStarted:
+		s.callStarted(ev)
+	case CallEnded:
+		s.callEnded(ev)
 	case Settled:
 		s.settleUntil = s.now
 	case Restarted:

@@ -23,10 +23,11 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
 //	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
-//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining]
+//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
 //	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
 //	drain WORKER · moved A to WORKER · workers
+//	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
 //
 // An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
@@ -131,7 +132,7 @@ func (p *player) line(t *testing.T, f []string) {
 		slots, _ := strconv.Atoi(f[2])
 		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: word("zone"), Held: opt("held"), Running: opt("running"),
 			Reserved: number("reserved"), Tags: words("tags"), Codes: words("codes"), Platform: word("platform"),
-			Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
+			Lasting: word("lasting"), Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
 	case "leave":
 		p.step(t, WorkerLost{f[1]})
 	case "beat":
@@ -156,9 +157,20 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, Moved{f[3], p.attempts(f[1])[0]})
 	case "workers":
 		for _, w := range p.core.Workers() {
-			fmt.Fprintf(&p.out, "%s: %d of %d slots, %d reserved; draining %v, blocked %v, silent %v\n",
-				w.Worker, w.Running, w.Slots, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
+			calls := ""
+			if w.Calls > 0 {
+				calls = fmt.Sprintf("%d calls, ", w.Calls)
+			}
+			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
+				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
 		}
+	case "want":
+		n, _ := strconv.Atoi(f[2])
+		p.step(t, CallsWanted{f[4], classOf(f[1]), n})
+	case "started":
+		p.step(t, CallStarted{f[3], classOf(f[1])})
+	case "over":
+		p.step(t, CallEnded{f[3], classOf(f[1])})
 	case "fail":
 		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled, "poison": job.Poison}
 		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost")}})
@@ -211,6 +223,10 @@ func (p *player) line(t *testing.T, f []string) {
 	default:
 		t.Fatalf("unknown word %q", f[0])
 	}
+}
+
+func classOf(word string) Class {
+	return map[string]Class{"high": HighCalls, "normal": NormalCalls, "low": LowCalls}[word]
 }
 
 func parseStage(x string) job.Stage {
@@ -290,6 +306,8 @@ func describe(c Command) string {
 		return fmt.Sprintf("copy %s from %s to %s", name(c.Output.Attempt), c.Output.Worker, c.To)
 	case Drained:
 		return "drained " + c.Worker
+	case GrantCall:
+		return fmt.Sprintf("grant %s on %s", [...]string{"high", "normal", "low"}[c.Class], c.Worker)
 	case WorkerGone:
 		return "lost " + c.Worker
 	case JobEnded:

@@ -45,6 +45,7 @@ type world struct {
 	launched  map[job.Attempt]bool
 	commits   map[taskOf]*simCommit
 	beats     map[string]time.Time // last join or heartbeat that the core got
+	callers   simCallers
 }
 
 type taskOf struct {
@@ -108,6 +109,8 @@ func simulate(t *testing.T, seed uint64) {
 		w.cfg.Retain = 20 * time.Second
 	}
 	w.core = New(w.cfg)
+	w.callers.init()
+	w.after(w.upTo(5*time.Second), w.call)
 	for range 1 + w.rng.IntN(4) {
 		w.addWorker()
 	}
@@ -135,6 +138,7 @@ func simulate(t *testing.T, seed uint64) {
 		default:
 			t.Fatalf("nothing will ever happen: %v", w.statuses())
 		}
+		w.checkCalls()
 		if t.Failed() {
 			return
 		}
@@ -142,7 +146,7 @@ func simulate(t *testing.T, seed uint64) {
 	w.checkResults()
 }
 
-func (w *world) over() bool { return !w.faults && len(w.ended) == len(w.specs) }
+func (w *world) over() bool { return !w.faults && len(w.ended) == len(w.specs) && !w.calling() }
 
 func (w *world) statuses() (out []Status) {
 	for _, id := range w.core.Jobs() {
@@ -155,6 +159,7 @@ func (w *world) statuses() (out []Status) {
 // step gives the core an event and checks every answer. Now and then the coordinator dies before it has written the
 // records, or before it has acted on the commands.
 func (w *world) step(ev Event) {
+	yielded := w.core.yielded
 	cmds := slices.Clone(w.core.Step(w.now, ev))
 	for _, bad := range w.core.Audit() {
 		w.Errorf("%v after %T %+v: %s", w.now.Sub(w.start), ev, ev, bad)
@@ -162,7 +167,7 @@ func (w *world) step(ev Event) {
 	if next := w.core.Next(); !next.IsZero() && !next.After(w.now) {
 		w.Errorf("%v after %T: the core wants to be woken at %v", w.now.Sub(w.start), ev, next.Sub(w.start))
 	}
-	w.checkLaunches(cmds)
+	w.checkLaunches(cmds, int(w.core.yielded-yielded))
 	crash := w.faults && w.rng.IntN(300) == 0
 	if crash && w.chance(50) {
 		w.restart()
@@ -247,6 +252,8 @@ func (w *world) act(c Command) {
 		}
 	case Copy:
 		w.toWorker(c.To, func(x *simWorker) { w.copy(x, c.Output) })
+	case GrantCall:
+		w.granted(c)
 	case Drained:
 		w.checkDrained(c.Worker)
 		w.workers[c.Worker].alive = false
@@ -286,6 +293,7 @@ func (w *world) restart() {
 		c.valid = false
 	}
 	clear(w.beats)
+	w.rejoinCalls()
 	w.step(Restarted{})
 }
 
@@ -296,6 +304,12 @@ func (w *world) addWorker() {
 		Tags: []string{"t1", "t2"}[:w.rng.IntN(3)], Platform: []string{"p1", "p2"}[w.rng.IntN(2)], Codes: []string{"c1", "c2"}[:w.rng.IntN(3)], Ships: w.chance(30)}
 	if !w.faults { // every job finds a worker in the end
 		x.join.Reserved, x.join.Tags, x.join.Ships, x.join.Platform = 0, []string{"t2", "t1"}, true, []string{"p1", "p2"}[len(w.names)%2]
+	}
+	x.join.Lasting = "l" + x.name
+	for _, name := range w.names {
+		if old := w.workers[name]; !old.alive && w.chance(50) {
+			x.join.Lasting = old.join.Lasting
+		}
 	}
 	w.names = append(w.names, x.name)
 	w.workers[x.name] = x
@@ -616,8 +630,12 @@ func (w *world) checkResults() {
 
 // checkLaunches looks at what one Step launched: only on workers that are fit, within their slots, and no job before one that goes
 // first.
-func (w *world) checkLaunches(cmds []Command) {
+func (w *world) checkLaunches(cmds []Command, yielded int) {
 	for _, c := range cmds {
+		if g, ok := c.(GrantCall); ok {
+			w.checkGrant(g, &yielded)
+			continue
+		}
 		l, ok := c.(Launch)
 		if !ok {
 			continue
@@ -637,14 +655,13 @@ func (w *world) checkLaunches(cmds []Command) {
 			w.Errorf("job %s needs %s for %s, worker %s is %+v", id, o.Code, o.Platform, l.Worker, x)
 		}
 		core := w.core.workers[l.Worker]
-		if len(core.running) > core.slots || !o.Interactive && core.ordinary > core.slots-core.reserved {
+		if len(core.running)+core.calls > core.slots || !o.Interactive && core.ordinary > core.slots-core.reserved {
 			w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts, %d ordinary", l.Worker, core.slots, core.reserved, len(core.running), core.ordinary)
 		}
 		if w.cfg.LocalityWait < 0 && !l.Speculative {
-			for _, j := range w.core.line {
-				first := j.options.Priority > o.Priority || j.options.Priority == o.Priority && j.options.Interactive && !o.Interactive
-				if first && (j.options.Interactive || !o.Interactive) && (j.need.any() || core.kind.meets[j.need]) {
-					w.Errorf("job %s launches on %s, but job %s goes first", id, l.Worker, j.spec.ID)
+			if j := w.first(core, o); j != nil {
+				if yielded--; yielded < 0 {
+					w.Errorf("job %s launches on %s, but job %s, calls %v, goes first", id, l.Worker, j.spec.ID, j.calls)
 				}
 			}
 		}
@@ -657,7 +674,7 @@ func (w *world) checkDrained(name string) {
 	if x == nil {
 		return // its lease ended meanwhile
 	}
-	if len(x.running) > 0 {
+	if len(x.running) > 0 { // calls are the business of who runs them
 		w.Errorf("%s goes, and runs %d attempts", name, len(x.running))
 	}
 	for _, j := range w.core.order {

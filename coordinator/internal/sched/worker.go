@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"time"
@@ -13,7 +14,9 @@ type worker struct {
 	slots    int
 	reserved int        // of the slots, for interactive jobs only
 	running  []*attempt // cancelled ones too, until the worker reports their end
-	ordinary int        // those of jobs that are not interactive
+	calls    int        // slots that calls have
+	ordinary int        // attempts of jobs that are not interactive, and calls that are not high
+	share    *share     // nil when another worker has its lasting name
 	kind     *kind
 	drain    *draining // nil when it does not drain
 
@@ -50,6 +53,7 @@ func (s *Scheduler) join(ev WorkerJoined) {
 	for _, a := range ev.Running {
 		s.adopt(w, a)
 	}
+	s.joinShare(w, cmp.Or(ev.Lasting, ev.Worker))
 	s.offer(w)
 }
 
@@ -75,6 +79,7 @@ func (s *Scheduler) hold(r ref, w *worker) {
 func (s *Scheduler) lose(w *worker) {
 	s.leases.Remove(w.lease)
 	w.slots = 0
+	s.leaveShare(w)
 	s.place(w)
 	delete(s.workers, w.id)
 	if w.drain == nil {
@@ -132,7 +137,7 @@ func (s *Scheduler) outputLost(a job.Attempt) {
 }
 
 func (w *worker) free() bool {
-	return len(w.running) < w.slots && w.blockedUntil.IsZero() && w.drain == nil
+	return len(w.running)+w.calls < w.slots && w.drain == nil
 }
 
 // offer puts a worker that may have got a free slot among the idle ones.
