@@ -46,6 +46,7 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 
 // auditTotals looks whether the totals of functions conserve.
 func (q *Queue) auditTotals(complain func(format string, a ...any)) {
+	q.auditShares(complain)
 	for _, f := range q.functions {
 		if f == nil {
 			continue
@@ -164,6 +165,7 @@ func (q *Queue) Audit() []string {
 			complain("function %s: %d tasks wait and a worker is idle", f.name, f.queued())
 		}
 	}
+	q.auditShares(complain)
 	inRuns, inWaits := 0, 0
 	for _, p := range q.peers {
 		if p == nil {

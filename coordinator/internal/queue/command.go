@@ -10,7 +10,7 @@ type Command struct {
 	Task     ID
 	Ref      uint64 // of the event that is answered
 	N, M     uint64 // Tell of Progress; Assign: the attempt in N
-	Function string // Assign and Gather
+	Function string // Assign and Gather; of Want, Occupied and Vacated the share
 	Key      []byte // Write
 	Value    []byte // Write; nil means remove
 	Tasks    []ID   // Gather
@@ -56,6 +56,12 @@ const (
 	GroupEnded
 	// Granted answers Acquire.
 	Granted
+	// Want says how many more tasks of priority M could start now in slots of a share: N. It may be too many, and then no longer is after a Grant.
+	Want
+	// Occupied says that a task of priority M runs in a slot of a share without a Grant.
+	Occupied
+	// Vacated gives a slot back that a Grant gave to a task of priority M, or that was Occupied.
+	Vacated
 )
 
 // What says what happened to a task, or why something did not.

@@ -103,6 +103,15 @@ type Slots struct {
 	Peer     Peer
 	N        int // tasks that it may hold at once, from now on
 	Reserved int // so many of them are only for High
+	// Share, unless empty, names slots that somebody else gives, by Grant: the peer gets a task with each, and at most N at once. It is that
+	// of the first Slots of a peer.
+	Share string
+}
+
+// Grant gives a slot of a share to a task of a priority. It is given back by Vacated.
+type Grant struct {
+	Share    string
+	Priority Priority
 }
 
 // Claim says that a peer still runs a task from before a restart or a cut. The peer gets Stop when it should not.
@@ -207,6 +216,7 @@ func (*CantDo) event()       {}
 func (*Grab) event()         {}
 func (*Sleep) event()        {}
 func (*Slots) event()        {}
+func (*Grant) event()        {}
 func (*Claim) event()        {}
 func (*Report) event()       {}
 func (*Cancel) event()       {}

@@ -14,8 +14,9 @@ type function struct {
 	active  int // runs, also of tasks that were cancelled or timed out and have not stopped yet
 	kept    int // tasks in memory, in any state
 	workers [classes]abilities
-	able    int   // workers
-	next    int64 // nanoseconds: when the rate would allow the next start, without Burst; see startable
+	able    int    // workers
+	looked  uint64 // see wants
+	next    int64  // nanoseconds: when the rate would allow the next start, without Burst; see startable
 	counts  Counts
 }
 

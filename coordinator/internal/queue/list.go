@@ -154,6 +154,7 @@ func (q *Queue) Totals() Counts {
 
 // WorkerInfo is how a worker stands.
 type WorkerInfo struct {
+	Share           string // whose slots it uses; empty when they are its own
 	Peer            Peer
 	Functions       []string // in the order in which it said so
 	Running         []ID
@@ -169,6 +170,9 @@ func (q *Queue) Workers() []WorkerInfo {
 			continue
 		}
 		w := WorkerInfo{Peer: p.name, Slots: p.slots, Reserved: p.reserved, Sleeping: p.sleeping}
+		if p.share != nil {
+			w.Share = p.share.name
+		}
 		for _, a := range p.abilities {
 			w.Functions = append(w.Functions, a.f.name)
 		}

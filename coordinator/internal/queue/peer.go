@@ -12,6 +12,7 @@ const (
 	asleep   class = iota // a Wake
 	free                  // a task
 	reserved              // a task of High
+	sharing               // a task when somebody else gives it a slot
 	classes
 	busy = classes // nothing
 )
@@ -27,7 +28,8 @@ type peer struct {
 	reserved  int
 	sleeping  bool
 	runs      []int32
-	waits     int32 // first wait, or 0
+	waits     int32  // first wait, or 0
+	share     *share // nil when its slots are its own
 }
 
 // ability is that a worker can do a function; in the list of the worker's class, the one that was not offered anything for longest first.
@@ -81,6 +83,10 @@ func (q *Queue) classify(p *peer) {
 	switch left := p.slots - len(p.runs); {
 	case !p.pushed && p.sleeping:
 		c = asleep
+	case p.share != nil:
+		if left > 0 {
+			c = sharing
+		}
 	case p.pushed && left > p.reserved:
 		c = free
 	case p.pushed && left > 0:
@@ -147,6 +153,9 @@ func (q *Queue) cantDo(e *CantDo) {
 
 func (q *Queue) slots(e *Slots) {
 	p := q.peer(e.Peer)
+	if !p.pushed && e.Share != "" {
+		q.joinShare(p, e.Share)
+	}
 	p.pushed, p.slots, p.reserved = true, e.N, e.Reserved
 	q.classify(p)
 	q.feed(p)
@@ -191,6 +200,7 @@ func (q *Queue) gone(name Peer) {
 	for p.waits != 0 {
 		q.leave(p.waits)
 	}
+	q.leaveShare(p)
 	q.peers[p.n] = nil
 	q.freePeers = append(q.freePeers, p.n)
 	delete(q.peerIndex, name)

@@ -62,6 +62,7 @@ func (q *Queue) offer(f *function) {
 		}
 		if p == nil {
 			q.wake(f)
+			q.wantFor(f)
 			return
 		}
 		q.next(p)
@@ -104,21 +105,26 @@ func (q *Queue) offerAll(fs []*function) {
 		q.next(p)
 	}
 	for _, f := range fs {
-		if f.queued() > 0 && f.workers[asleep].first() != nil && q.startable(f) {
+		if f.queued() > 0 && (f.workers[asleep].first() != nil || f.workers[sharing].first() != nil) && q.startable(f) {
 			q.wake(f)
+			q.wantFor(f)
 		}
 	}
 }
 
 // feed gives tasks to p while it has slots and there are any.
 func (q *Queue) feed(p *peer) {
+	if p.share != nil {
+		q.doubt(p.share)
+		return
+	}
 	for p.pushed && len(p.runs) < p.slots && q.next(p) {
 	}
 }
 
 // next starts the best task for p, if there is one and p has room.
 func (q *Queue) next(p *peer) bool {
-	if p.pushed && len(p.runs) >= p.slots {
+	if p.pushed && len(p.runs) >= p.slots || p.share != nil {
 		return false
 	}
 	f, rank := q.pick(p)

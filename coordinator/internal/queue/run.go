@@ -9,6 +9,7 @@ type run struct {
 	at    int32 // place in peer.runs
 	fn    int32
 	id    ID
+	rank  uint8
 	stamp int64  // of the task's place in the order
 	hard  int64  // tick; 0: no limit
 	since int64  // nanoseconds
@@ -36,7 +37,7 @@ func (q *Queue) begin(p *peer, f *function, i int32) *ability {
 	t.tries++
 	r := q.runs.take()
 	x := q.runs.at(r)
-	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, since: q.now.UnixNano()}
+	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, since: q.now.UnixNano(), rank: uint8(t.flags.rank())}
 	t.run = r
 	p.runs = append(p.runs, r)
 	q.classify(p)
@@ -130,6 +131,9 @@ func (q *Queue) dropRun(r int32) ended {
 	e.p.runs[x.at] = last
 	q.runs.at(last).at = x.at
 	e.p.runs = e.p.runs[:len(e.p.runs)-1]
+	if e.p.share != nil {
+		q.vacate(e.p.share.name, priorities[x.rank])
+	}
 	q.runs.drop(r)
 	return e
 }

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION] [attempts=N] [backoff=D] [soft=D] [hard=D]
 //	                     [keep=D] [group=G] [then=FUNCTION,...]
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
-//	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
+//	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S] · grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
 //	say PEER NAME data|warning|progress|exception|done|failed|fatal
 //	attach PEER NAME · detach PEER NAME · cancel NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N] · drop FUNCTION
@@ -137,7 +137,9 @@ func (p *player) line(t *testing.T, f []string) {
 	case "cannot":
 		p.step(t, &CantDo{peer, f[2]})
 	case "slots":
-		p.step(t, &Slots{peer, num(f[2]), num(arg(3))})
+		p.step(t, &Slots{peer, num(f[2]), num(arg(3)), opt["share"]})
+	case "grant":
+		p.step(t, &Grant{f[1], map[string]Priority{"high": High, "normal": Normal, "low": Low}[f[2]]})
 	case "grab":
 		p.step(t, &Grab{peer, num(arg(2))})
 	case "sleep":
@@ -277,5 +279,8 @@ func (p *player) answer(c Command) {
 		say("group %s %s %s", name, c.What.text(), p.names[ID(c.N)])
 	case Granted:
 		say("granted %d", c.Ref)
+	case Want, Occupied, Vacated:
+		s := map[Op]string{Want: fmt.Sprint("wants ", c.N), Occupied: "occupies one", Vacated: "vacates one"}[c.Op]
+		say("%s %s for %s", c.Function, s, [...]string{"normal", "high", "low"}[c.M])
 	}
 }

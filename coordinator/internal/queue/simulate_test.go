@@ -50,13 +50,56 @@ type world struct {
 	refs    uint64
 	gathers []ID
 	acquire []uint64
+	shares  map[string]*simShare
+}
+
+// simShare is what a share wants of whoever gives slots, and the slots that it has.
+type simShare struct{ want, held [3]int }
+
+func (w *world) share(name string) *simShare {
+	if w.shares[name] == nil {
+		w.shares[name] = &simShare{}
+	}
+	return w.shares[name]
+}
+
+// checkShares sees that no slot was lost or made up.
+func (w *world) checkShares() {
+	for name, s := range w.shares {
+		var held [3]int
+		for _, p := range w.q.peers {
+			if p != nil && p.share != nil && p.share.name == name {
+				for _, r := range p.runs {
+					held[priorities[w.q.runs.at(r).rank]]++
+				}
+			}
+		}
+		if held != s.held {
+			w.t.Fatalf("share %s has %v slots, and runs %v", name, s.held, held)
+		}
+	}
+}
+
+// grant gives a slot that is wanted, if there is any.
+func (w *world) grant() bool {
+	for _, name := range slices.Sorted(maps.Keys(w.shares)) {
+		for _, p := range priorities {
+			if s := w.shares[name]; s.want[p] > 0 && w.rng.IntN(2) == 0 {
+				s.want[p]--
+				s.held[p]++
+				w.step(&Grant{name, p})
+				return true
+			}
+		}
+	}
+	return false
 }
 
 var functions = []string{"a", "b", "c", "d"}
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1e9, 0), records: map[string][]byte{}, facts: map[ID]*fact{},
-		pushed: map[Peer]int{}, busy: map[Peer]map[ID]bool{}}
+		pushed: map[Peer]int{}, busy: map[Peer]map[ID]bool{}, shares: map[string]*simShare{}}
 	w.q = New(Config{MaxDead: 5})
 	return w
 }
@@ -108,7 +151,11 @@ func (w *world) act() {
 		}
 		if r.IntN(2) == 0 {
 			w.pushed[w.last] = 1 + r.IntN(4)
-			w.step(&Slots{Peer: w.last, N: w.pushed[w.last], Reserved: r.IntN(2)})
+			s := &Slots{Peer: w.last, N: w.pushed[w.last], Reserved: r.IntN(2)}
+			if r.IntN(2) == 0 {
+				s.Share = pickOne(r, []string{"m", "n"})
+			}
+			w.step(s)
 		}
 	case k < 45:
 		if p := pickOne(r, w.workers); p != 0 && (w.pushed[p] == 0 || r.IntN(5) == 0) {
@@ -190,7 +237,14 @@ func (w *world) act() {
 		}
 	case k < 96:
 		w.gather()
-	case k < 97 && r.IntN(2) == 0:
+	case k < 98 && r.IntN(2) == 0:
+		for r.IntN(6) > 0 && w.grant() {
+		}
+		if r.IntN(4) == 0 {
+			w.share("m").held[High]++
+			w.step(&Grant{"m", High}) // that nobody wants
+		}
+	case k < 99 && r.IntN(2) == 0:
 		w.restart()
 	default:
 		w.advance(time.Duration(r.IntN(4000)) * time.Millisecond)
@@ -279,7 +333,7 @@ func (w *world) restart() {
 			w.t.Fatalf("%v: %x; task %x", err, w.records[key], w.records["t"+key[1:]])
 		}
 	}
-	w.gathers, w.acquire = nil, nil
+	w.gathers, w.acquire, w.shares = nil, nil, map[string]*simShare{}
 	for id, f := range w.facts {
 		f.waits, f.on = map[Peer]int{}, 0
 		_, known := w.q.Status(id)
@@ -309,6 +363,10 @@ func (w *world) restart() {
 			}
 		}
 		w.step(&CanDo{Peer: w.last, Function: pickOne(w.rng, functions)})
+		if w.rng.IntN(3) == 0 {
+			w.pushed[w.last] = len(w.busy[w.last]) + w.rng.IntN(3)
+			w.step(&Slots{Peer: w.last, N: w.pushed[w.last], Share: "n"})
+		}
 	}
 }
 
@@ -333,8 +391,15 @@ func (w *world) heal() {
 		w.step(&SetFunction{Function: f})
 		w.step(&CanDo{Peer: p, Function: f})
 	}
-	w.step(&Slots{Peer: p, N: 3})
+	s := &Slots{Peer: p, N: 3}
+	if w.rng.IntN(2) == 0 {
+		s.Share = "m"
+	}
+	w.step(s)
 	for range 2000 {
+		for range 20 {
+			w.grant()
+		}
 		c := w.q.Totals()
 		if c.In[Waiting]+c.In[Delayed]+c.In[Running] == 0 {
 			break
@@ -379,6 +444,7 @@ func (w *world) step(ev Event) []Command {
 	for _, c := range cmds {
 		w.do(ev, c)
 	}
+	w.checkShares()
 	for _, bad := range w.q.Audit() {
 		w.t.Fatalf("after %T %+v: %s", ev, ev, bad)
 	}
@@ -499,6 +565,14 @@ func (w *world) do(ev Event, c Command) {
 		}
 	case GroupEnded:
 		w.groups = remove(w.groups, c.Task)
+	case Want:
+		w.share(c.Function).want[c.M] = int(c.N)
+	case Occupied:
+		w.share(c.Function).held[c.M]++
+	case Vacated:
+		if w.share(c.Function).held[c.M]--; w.share(c.Function).held[c.M] < 0 {
+			t.Fatalf("after %T: share %s gives back a slot that it has not", ev, c.Function)
+		}
 	case NoTask, Wake, Unknown, Rejected, Granted:
 	default:
 		t.Fatalf("unknown command %+v", c)

@@ -78,7 +78,10 @@ func (f flags) rank() int { return int(f & rankMask) }
 
 func rankOf(p Priority) flags { return [3]flags{1, 0, 2}[p] }
 
-func (f flags) priority() Priority { return [3]Priority{High, Normal, Low}[f.rank()] }
+func (f flags) priority() Priority { return priorities[f.rank()] }
+
+// priorities are by rank.
+var priorities = [3]Priority{High, Normal, Low}
 
 // find returns the slot of a task, or 0.
 func (q *Queue) find(id ID) int32 {

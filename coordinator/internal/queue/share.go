@@ -1,0 +1,148 @@
+package queue
+
+import "slices"
+
+// share is slots that somebody else gives to tasks, one at a time, such as those of one machine that runs other work too. For its peers it says
+// how many tasks of which priority could start; each Grant starts one, or is given back at once.
+type share struct {
+	name   string
+	peers  []*peer
+	told   [3]int // by rank: what was said, less what was granted since
+	unsure bool   // in Queue.unsure
+}
+
+// joinShare makes p, which may run tasks already, one whose slots are given.
+func (q *Queue) joinShare(p *peer, name string) {
+	s := q.shares[name]
+	if s == nil {
+		s = &share{name: name}
+		q.shares[name] = s
+	}
+	p.share = s
+	s.peers = append(s.peers, p)
+	for _, r := range p.runs {
+		q.emit(Command{Op: Occupied, Function: name, M: uint64(priorities[q.runs.at(r).rank])})
+	}
+}
+
+func (q *Queue) leaveShare(p *peer) {
+	if s := p.share; s != nil {
+		s.peers = remove(s.peers, p)
+		q.doubt(s)
+	}
+}
+
+// doubt notes that a share may want something else than it said.
+func (q *Queue) doubt(s *share) {
+	if !s.unsure {
+		s.unsure = true
+		q.unsure = append(q.unsure, s)
+	}
+}
+
+// wantFor notes that tasks of f can start.
+func (q *Queue) wantFor(f *function) {
+	l := &f.workers[sharing]
+	for a := l.head.next; a != &l.head; a = a.next {
+		q.doubt(a.p.share)
+	}
+}
+
+// vacate gives a slot back, once it is said what is wanted: else it would go to somebody whose turn it is not.
+func (q *Queue) vacate(share string, p Priority) {
+	q.vacated = append(q.vacated, Command{Op: Vacated, Function: share, M: uint64(p)})
+}
+
+// tellWants says what shares want, where that is something else than what was said, and then which slots are given back.
+func (q *Queue) tellWants() {
+	for _, s := range q.unsure {
+		s.unsure = false
+		for rank, n := range q.wants(s) {
+			if n != s.told[rank] {
+				s.told[rank] = n
+				q.emit(Command{Op: Want, Function: s.name, N: uint64(n), M: uint64(priorities[rank])})
+			}
+		}
+		if len(s.peers) == 0 {
+			delete(q.shares, s.name)
+		}
+	}
+	clear(q.unsure)
+	q.out = append(q.out, q.vacated...)
+	q.unsure, q.vacated = q.unsure[:0], q.vacated[:0]
+}
+
+// wants counts, by rank, the tasks that could start on peers of s; there may be slots for some of them only. It is never zero when there is one.
+func (q *Queue) wants(s *share) (n [3]int) {
+	room := 0
+	q.looks++
+	for _, p := range s.peers {
+		left := p.slots - len(p.runs)
+		if left <= 0 {
+			continue
+		}
+		room += left
+		for _, a := range p.abilities {
+			f := a.f
+			if f.looked == q.looks || f.queued() == 0 || !q.startable(f) {
+				continue
+			}
+			f.looked = q.looks
+			most := f.queued()
+			if c := f.limits.Concurrency; c > 0 {
+				most = min(most, c-f.active)
+			}
+			for rank := range n {
+				n[rank] += min(f.waiting[rank], most)
+			}
+		}
+	}
+	for rank := range n {
+		n[rank] = min(n[rank], room)
+	}
+	return n
+}
+
+// grant starts the oldest task of a priority on the peer of a share that runs least, if there is one.
+func (q *Queue) grant(e *Grant) {
+	s, rank := q.shares[e.Share], int(rankOf(e.Priority))
+	var to *peer
+	var best *function
+	if s != nil {
+		s.told[rank] = max(0, s.told[rank]-1)
+		q.doubt(s)
+		for _, p := range s.peers {
+			if p.class != sharing {
+				continue
+			}
+			for _, a := range p.abilities {
+				f := a.f
+				if f.waiting[rank] == 0 || !q.startable(f) {
+					continue
+				}
+				if best == nil || f != best && q.older(f, best, rank) || f == best && len(p.runs) < len(to.runs) {
+					best, to = f, p
+				}
+			}
+		}
+	}
+	if best == nil {
+		q.vacate(e.Share, e.Priority)
+		return
+	}
+	q.start(to, best, q.first(best.queues[rank]))
+}
+
+// auditShares complains of shares that want something and did not say so.
+func (q *Queue) auditShares(complain func(format string, a ...any)) {
+	for name, s := range q.shares {
+		for rank, n := range q.wants(s) {
+			if n > s.told[rank] {
+				complain("share %s: %d tasks of rank %d could start, told %d", name, n, rank, s.told[rank])
+			}
+		}
+		if s.unsure || s.name != name || slices.ContainsFunc(s.peers, func(p *peer) bool { return p.share != s || q.peers[p.n] != p }) {
+			complain("share %s: %+v", name, *s)
+		}
+	}
+}
