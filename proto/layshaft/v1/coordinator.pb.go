@@ -528,7 +528,9 @@ type WatchRequest struct {
 	// job is its ID.
 	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	// once asks for one answer only.
-	Once          bool `protobuf:"varint,2,opt,name=once,proto3" json:"once,omitempty"`
+	Once bool `protobuf:"varint,2,opt,name=once,proto3" json:"once,omitempty"`
+	// attached means that the caller is the client of the job: while it watches, the job is not ended for want of its client.
+	Attached      bool `protobuf:"varint,3,opt,name=attached,proto3" json:"attached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +575,13 @@ func (x *WatchRequest) GetJob() string {
 func (x *WatchRequest) GetOnce() bool {
 	if x != nil {
 		return x.Once
+	}
+	return false
+}
+
+func (x *WatchRequest) GetAttached() bool {
+	if x != nil {
+		return x.Attached
 	}
 	return false
 }
@@ -1373,7 +1382,7 @@ func (x *CommitsResponse) GetAddresses() map[string]string {
 // ReportLostRequest names an output.
 type ReportLostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// attempt is whose output it is.
+	// attempt is whose output it is. With number zero no attempt is known to have one.
 	Attempt       *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3407,10 +3416,11 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\vDropRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1a\n" +
 	"\bremember\x18\x02 \x01(\bR\bremember\"\x0e\n" +
-	"\fDropResponse\"4\n" +
+	"\fDropResponse\"P\n" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
-	"\x04once\x18\x02 \x01(\bR\x04once\"?\n" +
+	"\x04once\x18\x02 \x01(\bR\x04once\x12\x1a\n" +
+	"\battached\x18\x03 \x01(\bR\battached\"?\n" +
 	"\rWatchResponse\x12.\n" +
 	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xc3\x03\n" +
 	"\tJobStatus\x12\x0e\n" +

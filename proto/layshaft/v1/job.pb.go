@@ -727,7 +727,11 @@ type Launch struct {
 	// producers has one entry per edge of the stage, in order.
 	Producers []*Producers `protobuf:"bytes,3,rep,name=producers,proto3" json:"producers,omitempty"`
 	// timeout_nanos is the longest the attempt may run, in nanoseconds; zero means no limit.
-	TimeoutNanos  int64 `protobuf:"varint,4,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	TimeoutNanos int64 `protobuf:"varint,4,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	// alone asks for a process that runs nothing else, and for word of the record at hand should it die.
+	Alone bool `protobuf:"varint,5,opt,name=alone,proto3" json:"alone,omitempty"`
+	// skips are records of the split that are set aside unread.
+	Skips         []*Skip `protobuf:"bytes,6,rep,name=skips,proto3" json:"skips,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -790,6 +794,84 @@ func (x *Launch) GetTimeoutNanos() int64 {
 	return 0
 }
 
+func (x *Launch) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *Launch) GetSkips() []*Skip {
+	if x != nil {
+		return x.Skips
+	}
+	return nil
+}
+
+// Skip is a record that is set aside, because attempts died over it.
+type Skip struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number is its place among the records of the split, from 1.
+	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// why is what happened, on one line.
+	Why string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// detail is for people: stack, log tail. It may be empty.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Skip) Reset() {
+	*x = Skip{}
+	mi := &file_layshaft_v1_job_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Skip) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Skip) ProtoMessage() {}
+
+func (x *Skip) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_job_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Skip.ProtoReflect.Descriptor instead.
+func (*Skip) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Skip) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Skip) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Skip) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Failure says why an attempt ended without output.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -802,14 +884,18 @@ type Failure struct {
 	// record is the position of the record at hand, such as a.jsonl:1042. It may be empty.
 	Record string `protobuf:"bytes,4,opt,name=record,proto3" json:"record,omitempty"`
 	// lost are the attempts whose output could not be read; empty unless an input was lost.
-	Lost          []*Attempt `protobuf:"bytes,5,rep,name=lost,proto3" json:"lost,omitempty"`
+	Lost []*Attempt `protobuf:"bytes,5,rep,name=lost,proto3" json:"lost,omitempty"`
+	// crashed means that the process of user code died with the attempt.
+	Crashed bool `protobuf:"varint,6,opt,name=crashed,proto3" json:"crashed,omitempty"`
+	// number is the place of the record at hand among the records of the split, from 1; zero when it is not known.
+	Number        int64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[8]
+	mi := &file_layshaft_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +907,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[8]
+	mi := &file_layshaft_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +920,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Failure) GetKind() FailureKind {
@@ -872,6 +958,20 @@ func (x *Failure) GetLost() []*Attempt {
 	return nil
 }
 
+func (x *Failure) GetCrashed() bool {
+	if x != nil {
+		return x.Crashed
+	}
+	return false
+}
+
+func (x *Failure) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Block is one frame of an extent, for seeking by key.
 type Block struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -887,7 +987,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[9]
+	mi := &file_layshaft_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +999,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[9]
+	mi := &file_layshaft_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1012,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Block) GetOffset() int64 {
@@ -963,7 +1063,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	mi := &file_layshaft_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1075,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	mi := &file_layshaft_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1088,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Extent) GetPort() int64 {
@@ -1075,7 +1175,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[11]
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1187,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[11]
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1200,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Manifest) GetAttempt() *Attempt {
@@ -1189,18 +1289,26 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\rR\aholders\x12\x1a\n" +
 	"\battempts\x18\x04 \x03(\x12R\battempts\x12\x12\n" +
-	"\x04gaps\x18\x05 \x03(\rR\x04gaps\"\xbd\x01\n" +
+	"\x04gaps\x18\x05 \x03(\rR\x04gaps\"\xfc\x01\n" +
 	"\x06Launch\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12(\n" +
 	"\x05split\x18\x02 \x01(\v2\x12.layshaft.v1.SplitR\x05split\x124\n" +
 	"\tproducers\x18\x03 \x03(\v2\x16.layshaft.v1.ProducersR\tproducers\x12#\n" +
-	"\rtimeout_nanos\x18\x04 \x01(\x03R\ftimeoutNanos\"\xab\x01\n" +
+	"\rtimeout_nanos\x18\x04 \x01(\x03R\ftimeoutNanos\x12\x14\n" +
+	"\x05alone\x18\x05 \x01(\bR\x05alone\x12'\n" +
+	"\x05skips\x18\x06 \x03(\v2\x11.layshaft.v1.SkipR\x05skips\"H\n" +
+	"\x04Skip\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xdd\x01\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.layshaft.v1.FailureKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x16\n" +
 	"\x06record\x18\x04 \x01(\tR\x06record\x12(\n" +
-	"\x04lost\x18\x05 \x03(\v2\x14.layshaft.v1.AttemptR\x04lost\"O\n" +
+	"\x04lost\x18\x05 \x03(\v2\x14.layshaft.v1.AttemptR\x04lost\x12\x18\n" +
+	"\acrashed\x18\x06 \x01(\bR\acrashed\x12\x16\n" +
+	"\x06number\x18\a \x01(\x03R\x06number\"O\n" +
 	"\x05Block\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x14\n" +
@@ -1257,7 +1365,7 @@ func file_layshaft_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_layshaft_v1_job_proto_goTypes = []any{
 	(Mode)(0),         // 0: layshaft.v1.Mode
 	(FailureKind)(0),  // 1: layshaft.v1.FailureKind
@@ -1269,11 +1377,12 @@ var file_layshaft_v1_job_proto_goTypes = []any{
 	(*Spec)(nil),      // 7: layshaft.v1.Spec
 	(*Producers)(nil), // 8: layshaft.v1.Producers
 	(*Launch)(nil),    // 9: layshaft.v1.Launch
-	(*Failure)(nil),   // 10: layshaft.v1.Failure
-	(*Block)(nil),     // 11: layshaft.v1.Block
-	(*Extent)(nil),    // 12: layshaft.v1.Extent
-	(*Manifest)(nil),  // 13: layshaft.v1.Manifest
-	nil,               // 14: layshaft.v1.Manifest.CountersEntry
+	(*Skip)(nil),      // 10: layshaft.v1.Skip
+	(*Failure)(nil),   // 11: layshaft.v1.Failure
+	(*Block)(nil),     // 12: layshaft.v1.Block
+	(*Extent)(nil),    // 13: layshaft.v1.Extent
+	(*Manifest)(nil),  // 14: layshaft.v1.Manifest
+	nil,               // 15: layshaft.v1.Manifest.CountersEntry
 }
 var file_layshaft_v1_job_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Attempt.task:type_name -> layshaft.v1.Task
@@ -1284,17 +1393,18 @@ var file_layshaft_v1_job_proto_depIdxs = []int32{
 	3,  // 5: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
 	4,  // 6: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
 	8,  // 7: layshaft.v1.Launch.producers:type_name -> layshaft.v1.Producers
-	1,  // 8: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
-	3,  // 9: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
-	11, // 10: layshaft.v1.Extent.blocks:type_name -> layshaft.v1.Block
-	3,  // 11: layshaft.v1.Manifest.attempt:type_name -> layshaft.v1.Attempt
-	12, // 12: layshaft.v1.Manifest.extents:type_name -> layshaft.v1.Extent
-	14, // 13: layshaft.v1.Manifest.counters:type_name -> layshaft.v1.Manifest.CountersEntry
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 8: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
+	1,  // 9: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
+	3,  // 10: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
+	12, // 11: layshaft.v1.Extent.blocks:type_name -> layshaft.v1.Block
+	3,  // 12: layshaft.v1.Manifest.attempt:type_name -> layshaft.v1.Attempt
+	13, // 13: layshaft.v1.Manifest.extents:type_name -> layshaft.v1.Extent
+	15, // 14: layshaft.v1.Manifest.counters:type_name -> layshaft.v1.Manifest.CountersEntry
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_job_proto_init() }
@@ -1308,7 +1418,7 @@ func file_layshaft_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_job_proto_rawDesc), len(file_layshaft_v1_job_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -84,7 +84,9 @@ func (x *LoadRequest) GetProtocol() int32 {
 type LoadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// failure says why not; not set when it can.
-	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	// tolerates means that the plan goes on without records that are bad.
+	Tolerates     bool `protobuf:"varint,2,opt,name=tolerates,proto3" json:"tolerates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +126,13 @@ func (x *LoadResponse) GetFailure() *Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *LoadResponse) GetTolerates() bool {
+	if x != nil {
+		return x.Tolerates
+	}
+	return false
 }
 
 // RunRequest is what the worker says.
@@ -1358,9 +1367,10 @@ const file_layshaft_v1_runner_proto_rawDesc = "" +
 	"\x18layshaft/v1/runner.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"P\n" +
 	"\vLoadRequest\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\">\n" +
+	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"\\\n" +
 	"\fLoadResponse\x12.\n" +
-	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\x9e\x02\n" +
+	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12\x1c\n" +
+	"\ttolerates\x18\x02 \x01(\bR\ttolerates\"\x9e\x02\n" +
 	"\n" +
 	"RunRequest\x121\n" +
 	"\x05start\x18\x01 \x01(\v2\x19.layshaft.v1.StartAttemptH\x00R\x05start\x12-\n" +
