@@ -517,7 +517,7 @@ func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
 
 // program returns the stages as functions for the worker.
 func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
-	p := &job.Program{}
+	p := &job.Program{Tolerates: c.plan.allowsBad()}
 	for _, s := range c.stages {
 		p.Stages = append(p.Stages, func(ctx context.Context, run *job.Run) error {
 			return c.attempt(ctx, s, spec, sh, run)

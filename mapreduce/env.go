@@ -243,6 +243,25 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			push(t)
 		}
 	}
+	var number int64 // of the record at hand, where records are counted
+	if mark, skips := e.run.Mark, e.run.Skips; mark != nil || len(skips) > 0 {
+		emit := r.Emit
+		r.Emit = func(t *T) {
+			number++
+			if len(skips) > 0 && skips[0].Number == number {
+				e.fail(e.setAside("crash", fmt.Errorf("it ended two attempts: %s", skips[0].Why), fmt.Sprintf("%+v", *t), skips[0].Detail))
+				skips = skips[1:]
+				return
+			}
+			if mark != nil {
+				mark(number, r.Path, r.Offset, r.Line)
+			}
+			emit(t)
+		}
+		if mark != nil {
+			defer mark(0, "", 0, 0)
+		}
+	}
 	if trace := traceFirst; trace != nil {
 		emit := r.Emit
 		r.Emit = func(t *T) {
@@ -254,12 +273,17 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			stack := string(debug.Stack())
-			kind := job.Transient
-			if e.plan.allowsBad() && e.shared.markPoison(position{e.stage.number, r.Path, r.Offset, r.Line}, fmt.Errorf("panic: %v", v), stack) <= maxPoison {
+			kind, at := job.Transient, position{e.stage.number, r.Path, r.Offset, r.Line}
+			switch {
+			case !e.plan.allowsBad():
+			case number > 0: // the coordinator counts
+				kind = job.Poison
+			case at == position{stage: e.stage.number}: // the source does not tell
+			case e.shared.markPoison(at, fmt.Errorf("panic: %v", v), stack) <= maxPoison:
 				kind = job.Poison
 			}
-			at := Quarantined{Source: r.Path, Offset: r.Offset, Line: r.Line}
-			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: at.place()}
+			q := Quarantined{Source: r.Path, Offset: r.Offset, Line: r.Line}
+			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: q.place(), Number: number}
 		}
 	}()
 	return s.Read(e.ctx, *e.run.Split, r)

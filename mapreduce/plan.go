@@ -195,7 +195,8 @@ func Retry(attempts int) Option { return func(o *options) { o.retry = attempts }
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // MaxBad lets a job go on with up to n bad records: malformed rows, records for which Skip was returned, and records
-// whose function panicked twice (from the 33rd on each costs its task two attempts; see Retry). They are set aside in the quarantine file. The default is 0: the first one ends the job.
+// whose function panicked twice (from the 33rd on each costs its task two attempts; see Retry). They are set aside in the quarantine file. On a cluster so are records over which the process of user code
+// died twice, or that took it beyond its Timeout. The default is 0: the first one ends the job.
 // Given to Define it holds for the plan.
 func MaxBad(n int64) Option { return func(o *options) { o.maxBad = n } }
 

@@ -200,7 +200,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
 			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
 			Parts: w.parts, Limit: e.memory, Output: w.append,
-			Direct: e.plan.allowsBad(), // a panic must come while its record is at hand
+			Direct: e.plan.allowsBad() || e.run.Alone, // a panic must come while its record is at hand
 		})
 		e.closers = append(e.closers, c.Close)
 		if kc.IsString {

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,8 +43,9 @@ func TestUserCodeBreaksAlways(t *testing.T) {
 		if code := r.wait(t); code != 1 || !strings.Contains(r.said(), want) {
 			t.Errorf("%s: exit code %d, want 1 and an error with %q", verb, code, want)
 		}
-		if n := len(r.ran("map-3")); n != 4 {
-			t.Errorf("%s: %d attempts, want 4", verb, n)
+		want := map[string]int{"exit": 3}[verb] // the fourth one knows of the record, and does not give it to user code
+		if n := len(r.ran("map-3")); n != cmp.Or(want, 4) {
+			t.Errorf("%s: it ran %d times, want %d", verb, n, cmp.Or(want, 4))
 		}
 	}
 	for _, w := range m.workerList() {
@@ -56,6 +58,42 @@ func TestUserCodeBreaksAlways(t *testing.T) {
 		if j.Outcome != "done" {
 			t.Errorf("a job after those that failed is %s: %s", j.Outcome, j.Failure)
 		}
+	}
+}
+
+// TestDeadlyRecord has records end their process, each time. Where the plan goes on without bad records they are set aside after two attempts
+// that were alone with them, with place and cause; elsewhere the error names the place. Attempts beside them come to no harm.
+func TestDeadlyRecord(t *testing.T) {
+	t.Parallel()
+	m := startMembers(t, config{workers: 2})
+	quarantine := filepath.Join(t.TempDir(), "bad.jsonl")
+	flags := []string{"-maps", "12", "-splits", "3", "-bad", "2", "-quarantine", quarantine}
+	r := m.prepare(flags...).do("map-5", "exit").do("map-7", "panic")
+	r.start()
+	if code := r.wait(t); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if got, want := r.out.String(), embedded(t, "-maps", "12", "-splits", "3", "-without", "5,7"); got != want {
+		t.Errorf("the rows differ from those of a run without the two records:\n%s\nwant\n%s", got, want)
+	}
+	b, err := os.ReadFile(quarantine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"line":6,"operator":"crash","error":"it ended two attempts: its process ended with exit status 7`, `"line":8,`, `"record":"5"`, `"record":"7"`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the quarantine holds no %s:\n%s", want, b)
+		}
+	}
+	if n := len(r.ran("map-5")); n != 3 {
+		t.Errorf("map-5 ran %d times, want 3: once, and twice alone", n)
+	}
+	if j := m.job(); j.Outcome != "done" {
+		t.Errorf("the job is %s", j.Outcome)
+	}
+	strict := m.prepare("-maps", "12", "-splits", "3").do("map-5", "exit").start()
+	if code := strict.wait(t); code != 1 || !strings.Contains(strict.said(), "memio.Generate(12 of int64):6: ") || !strings.Contains(strict.said(), "MaxBad") {
+		t.Errorf("without permission: exit code %d, want 1 and an error that names the record", code)
 	}
 }
 

@@ -26,8 +26,9 @@ var ErrGone = errors.New("child process is gone")
 
 // Conn is a worker's connection to one child. Its methods may be called concurrently.
 type Conn struct {
-	cc     *grpc.ClientConn
-	client layshaftv1.RunnerServiceClient
+	cc        *grpc.ClientConn
+	client    layshaftv1.RunnerServiceClient
+	tolerates bool // set by Load
 }
 
 // NewConn makes a Conn of a connection that the child opened. Close closes it.
@@ -50,7 +51,7 @@ func NewConn(conn net.Conn) (*Conn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &Conn{cc, layshaftv1.NewRunnerServiceClient(cc)}, nil
+	return &Conn{cc: cc, client: layshaftv1.NewRunnerServiceClient(cc)}, nil
 }
 
 // Close closes the connection. The child ends then, and calls of Run with it.
@@ -67,14 +68,18 @@ func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
+	c.tolerates = resp.GetTolerates()
 	return failureFrom(resp.GetFailure())
 }
+
+// Tolerates reports whether the job goes on without records that are bad. It is known after Load.
+func (c *Conn) Tolerates() bool { return c.tolerates }
 
 // Call is one attempt to be run by the child.
 type Call struct {
 	Run     *job.Run
 	Slot    int                    // attempts of one slot come one after the other
-	Scratch string                 // directory for scratch files; must exist
+	Scratch string                 // directory for scratch files; must exist, with the file of NewMark when Run.Alone is set
 	Check   func(need int64) error // asked before scratch files grow; nil means there is always space
 	Grace   time.Duration          // how long the child may go on after ctx ended
 	Stuck   func()                 // called when it goes on for longer; it should kill the child
@@ -143,7 +148,7 @@ func (h *host) send(m *layshaftv1.RunRequest, data mem.BufferSlice) error {
 // start describes the attempt.
 func (h *host) start() (*layshaftv1.RunRequest, error) {
 	r := h.run
-	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split})
+	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split, Alone: r.Alone, Skips: r.Skips})
 	if err != nil {
 		return nil, err
 	}

@@ -149,7 +149,7 @@ func (s *server) Load(_ context.Context, req *layshaftv1.LoadRequest) (*layshaft
 		return &layshaftv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
 	}
 	s.giveBack(0, p)
-	return &layshaftv1.LoadResponse{}, nil
+	return &layshaftv1.LoadResponse{Tolerates: p.Tolerates}, nil
 }
 
 // take returns the program of a slot for one attempt.
@@ -233,6 +233,18 @@ func (s *server) attempt(a *attempt, start *layshaftv1.StartAttempt) *layshaftv1
 	a.memory = start.GetMemory()
 	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory,
 		Temp: scratch.temp, Counters: make(map[string]int64), Progress: &a.progress}
+	if r.Alone, r.Skips = launch.Alone, launch.Skips; r.Alone && r.Split != nil {
+		m, err := openMark(start.GetScratch())
+		if err != nil {
+			return failed(err)
+		}
+		defer m.close()
+		r.Mark = func(number int64, path string, offset, line int64) {
+			if err := m.note(number, path, offset, line); err != nil {
+				a.cancel(err)
+			}
+		}
+	}
 	if start.GetOpens() {
 		r.Part = a.open
 	}

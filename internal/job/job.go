@@ -105,6 +105,14 @@ type Launch struct {
 	Split     *Split // nil unless the stage reads a source
 	Producers [][]Producer
 	Timeout   time.Duration
+	Alone     bool   // in a process that runs nothing else and says which record it had at hand, as one died with an attempt of the task
+	Skips     []Skip // records of the split that are set aside, by number
+}
+
+// Skip is a record that is not given to user code again, because attempts died over it.
+type Skip struct {
+	Number      int64  // among the records of the split, from 1
+	Why, Detail string // what happened: one line; stack or log tail
 }
 
 // Kind sorts the ways in which an attempt can end without output.
@@ -145,6 +153,8 @@ type Failure struct {
 	Detail  string    // stack, last record, log tail; may be empty
 	Record  string    // position of the record at hand, such as a.jsonl:1042; may be empty
 	Lost    []Attempt // for InputLost: the attempts whose output could not be read
+	Crashed bool      // the process of user code died with the attempt
+	Number  int64     // of the record at hand, among those of the split, from 1; zero when that is not known
 }
 
 func (f *Failure) Error() string {

@@ -7,7 +7,8 @@ import (
 
 // Program is the compiled code of a job: one function per stage. The worker runs it and knows no user type.
 type Program struct {
-	Stages []func(ctx context.Context, run *Run) error
+	Stages    []func(ctx context.Context, run *Run) error
+	Tolerates bool // the plan goes on without records that are bad
 }
 
 // Run is all that an attempt may touch. The worker makes one per attempt; the stage function owns it until it returns.
@@ -23,6 +24,12 @@ type Run struct {
 	Part func(part int) ([]RunReader, error)
 	// Sinks has, for each producer that Sinks edges name, in order of edge and task, what its sinks wrote: Manifest.Sink.
 	Sinks [][][]byte
+
+	// Alone, Skips: see Launch. Mark, unless it is nil, notes the record that is given to user code next where it outlives the process: its
+	// number among those of the split and where it stands. Number zero means none.
+	Alone bool
+	Skips []Skip
+	Mark  func(number int64, path string, offset, line int64)
 
 	Memory   int64            // bytes that the attempt may hold before it spills
 	Temp     func() Scratch   // makes a scratch file that is removed when the attempt ends

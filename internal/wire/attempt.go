@@ -13,7 +13,10 @@ import (
 // LaunchToProto converts a launch. It returns an error when the producers of an edge are not tasks of one stage of the
 // same job, in order.
 func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
-	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout)}
+	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout), Alone: l.Alone,
+		Skips: list(l.Skips, func(s job.Skip) *layshaftv1.Skip {
+			return &layshaftv1.Skip{Number: s.Number, Why: text(s.Why), Detail: text(s.Detail)}
+		})}
 	if l.Split != nil {
 		p.Split = splitToProto(*l.Split)
 	}
@@ -64,7 +67,10 @@ func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producer
 // LaunchFromProto converts a launch.
 func LaunchFromProto(p *layshaftv1.Launch) (*job.Launch, error) {
 	var d decoder
-	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos()))}
+	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Alone: p.GetAlone(),
+		Skips: list(p.GetSkips(), func(s *layshaftv1.Skip) job.Skip {
+			return job.Skip{Number: d.size("number of a record", s.GetNumber()), Why: s.GetWhy(), Detail: s.GetDetail()}
+		})}
 	if p.GetSplit() != nil {
 		s := d.split(p.GetSplit())
 		l.Split = &s
@@ -114,14 +120,15 @@ func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 // FailureToProto converts a failure.
 func FailureToProto(f *job.Failure) *layshaftv1.Failure {
 	return &layshaftv1.Failure{Kind: failureKinds[f.Kind], Message: text(f.Message), Detail: text(f.Detail), Record: text(f.Record),
-		Lost: list(f.Lost, AttemptToProto)}
+		Lost: list(f.Lost, AttemptToProto), Crashed: f.Crashed, Number: f.Number}
 }
 
 // FailureFromProto converts a failure; nil is an error.
 func FailureFromProto(p *layshaftv1.Failure) (*job.Failure, error) {
 	var d decoder
 	f := &job.Failure{Kind: kind[job.Kind](&d, "kind of a failure", failureKinds, p.GetKind()), Message: p.GetMessage(),
-		Detail: p.GetDetail(), Record: p.GetRecord(), Lost: list(p.GetLost(), d.attempt)}
+		Detail: p.GetDetail(), Record: p.GetRecord(), Lost: list(p.GetLost(), d.attempt), Crashed: p.GetCrashed(),
+		Number: d.size("number of a record", p.GetNumber())}
 	if d.err != nil {
 		return nil, fmt.Errorf("failure %q: %w", p.GetMessage(), d.err)
 	}

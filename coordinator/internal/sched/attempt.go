@@ -32,6 +32,9 @@ func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
 	s.starts++
 	r.j.served = s.starts
 	l := job.Launch{Attempt: a.id, Timeout: st.spec.Timeout}
+	if p := st.suspects[r.t.Index]; p != nil {
+		l.Alone, l.Skips = p.alone, p.skips
+	}
 	if len(st.spec.Splits) > 0 {
 		l.Split = &st.spec.Splits[r.t.Index]
 	}
@@ -206,6 +209,7 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	st.failures++
 	s.count(st, a, endOf(f.Kind))
 	s.trouble(a, f)
+	st.suspect(a.t.Index, &f)
 	switch {
 	case f.Kind == job.Fatal:
 		s.fail(a.ref, f)

@@ -55,6 +55,7 @@ type stage struct {
 	groups                                []int32           // of a combine stage: the group of each producing task; nil when not decided
 	members                               [][]int32         // the producing tasks of each group
 	moved                                 map[int]time.Time // when an output got another holder, by task
+	suspects                              map[int]*suspect  // tasks whose records ended attempts
 }
 
 func (st *stage) open() int      { return st.count[waiting] + st.count[delayed] + st.count[running] }
@@ -355,7 +356,7 @@ func (s *Scheduler) close(j *jobState, e Ended) {
 		}
 		st.count[waiting], st.count[delayed], st.count[running] = 0, 0, 0
 		st.queues, st.took, st.lost, st.spec.Splits = queues{}, durations{}, nil, nil
-		st.sizes, st.prefer, st.groups, st.members, st.moved = sizes{}, nil, nil, nil, nil
+		st.sizes, st.prefer, st.groups, st.members, st.moved, st.suspects = sizes{}, nil, nil, nil, nil, nil
 	}
 	j.outcome, j.failure, j.endedAt, j.open = e.Outcome, e.Failure, e.At, 0
 	s.unneed(j.need)

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
 //	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
-//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] · gone A
+//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A
 //	drain WORKER · moved A to WORKER · workers
 //	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
@@ -173,7 +173,8 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, CallEnded{f[3], classOf(f[1])})
 	case "fail":
 		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled, "poison": job.Poison}
-		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost")}})
+		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost"),
+			Crashed: slices.Contains(f, "crashed"), Number: int64(number("record"))}})
 	case "gone":
 		p.step(t, OutputLost{p.attempts(f[1])[0]})
 	case "cancel":
@@ -291,6 +292,12 @@ func describe(c Command) string {
 			for _, p := range edge {
 				s += fmt.Sprintf(" %s@%s", p.Attempt, p.Worker)
 			}
+		}
+		if c.Launch.Alone {
+			s += " alone"
+		}
+		for _, x := range c.Launch.Skips {
+			s += fmt.Sprintf(" skipping %d (%s)", x.Number, x.Why)
 		}
 		if c.Speculative {
 			s += " speculative"

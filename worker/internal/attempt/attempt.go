@@ -137,6 +137,12 @@ func failure(ctx context.Context, err error, limit time.Duration) error {
 	if errors.As(err, &f) && out.Detail == "" { // such as the stacks of user code that had to be killed
 		out.Detail = f.Detail
 	}
+	if f != nil && out.Kind == job.Transient { // as it took a record too long
+		out.Record, out.Number, out.Crashed = f.Record, f.Number, f.Crashed
+		if f.Kind == job.Poison {
+			out.Kind = job.Poison
+		}
+	}
 	return out
 }
 
@@ -160,7 +166,7 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	}
 	r := &job.Run{
 		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
-		Memory: cfg.Memory, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
 	}
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}

@@ -22,8 +22,8 @@ type startError struct{ err error }
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
-// postMortem says what an attempt failed of that was running when the conversation with the child ended.
-func (p *process) postMortem(run *job.Run, gone error) *job.Failure {
+// postMortem says what an attempt failed of that was running when the conversation with the child ended. mark is nil when it was not alone.
+func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Failure {
 	p.linger(gone)
 	<-p.done
 	p.mu.Lock()
@@ -37,7 +37,17 @@ func (p *process) postMortem(run *job.Run, gone error) *job.Failure {
 	if culprit != "" && culprit != run.Attempt.String() {
 		return &job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("ended with its process because of attempt %s: %s", culprit, f.Message)}
 	}
-	if run.Progress != nil && run.Split != nil {
+	if f.Kind != job.Transient {
+		return f
+	}
+	f.Crashed = true
+	if mark != nil {
+		f.Number, f.Record = mark.Record()
+	}
+	if run.Split != nil && p.conn.Tolerates() && (mark == nil || f.Number > 0) {
+		f.Kind = job.Poison
+	}
+	if f.Number == 0 && run.Progress != nil && run.Split != nil {
 		f.Record = fmt.Sprintf("%s, after %d records or more", run.Split.Label, run.Progress.Records.Load())
 	}
 	return f

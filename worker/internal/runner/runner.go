@@ -60,8 +60,9 @@ type code struct {
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	ended error    // why no child is started any more
-	p     *process // nil before the first; may be dead
+	ended error             // why no child is started any more
+	p     *process          // nil before the first; may be dead
+	alone map[*process]bool // children of one attempt each
 }
 
 // New empties cfg.Dir and returns a Runner. Nothing is started before the first attempt.
@@ -117,8 +118,9 @@ func (r *Runner) Program(id job.ID, slot int, spec *job.Spec, path string, env [
 }
 
 var (
-	errEnded  = &job.Failure{Kind: job.Cancelled, Message: "the job has ended"}
-	errClosed = &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
+	errEnded     = &job.Failure{Kind: job.Cancelled, Message: "the job has ended"}
+	errAttempted = &job.Failure{Kind: job.Cancelled, Message: "its attempt has ended"}
+	errClosed    = &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
 )
 
 // End ends the child of a job, and attempts that still run in it, and blocks until nothing is left of it. For a job without a child it does
@@ -153,18 +155,33 @@ func (c *code) end(why error) {
 	if c.ended == nil {
 		c.ended = why
 	}
-	p := c.p
+	var all []*process
+	for p := range c.alone {
+		all = append(all, p)
+	}
+	if c.p != nil {
+		all = append(all, c.p)
+	}
 	c.mu.Unlock()
-	if p != nil {
+	for _, p := range all {
 		p.end(why)
+	}
+	for _, p := range all {
 		<-p.done
 	}
 }
 
-// run runs one attempt in the child.
+// run runs one attempt in the child of the job or, when it is to be alone, in one of its own.
 func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
-	p, err := c.process(ctx)
+	p, err := c.process(run.Alone)
 	if err != nil {
+		return err
+	}
+	if run.Alone {
+		slot = 0
+		defer c.leave(p)
+	}
+	if err := p.await(ctx); err != nil {
 		return err
 	}
 	scratch, err := os.MkdirTemp(p.dir, "attempt-")
@@ -172,35 +189,61 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
+	var mark *child.Mark
+	if run.Alone {
+		if mark, err = child.NewMark(scratch); err != nil {
+			return err
+		}
+		defer mark.Close()
+	}
 	p.enter(run.Attempt)
 	defer p.leave(run.Attempt)
 	err = p.conn.Run(ctx, child.Call{Run: run, Slot: slot, Scratch: scratch, Check: c.r.cfg.Check, Grace: c.r.cfg.Grace,
 		Stuck: func() { p.stuck(run.Attempt) }})
 	if errors.Is(err, child.ErrGone) {
-		return p.postMortem(run, err)
+		return p.postMortem(run, mark, err)
 	}
 	return err
 }
 
-// process returns a child that is ready, and starts it when there is none.
-func (c *code) process(ctx context.Context) (*process, error) {
+// process returns the child of the job, which it starts when there is none, or one for a single attempt.
+func (c *code) process(alone bool) (*process, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.ended != nil {
-		defer c.mu.Unlock()
 		return nil, c.ended
 	}
-	p := c.p
-	if p == nil || p.dying() {
-		p = newProcess(c)
-		c.p = p
+	if alone {
+		p := newProcess(c)
+		if c.alone == nil {
+			c.alone = map[*process]bool{}
+		}
+		c.alone[p] = true
+		return p, nil
 	}
-	c.mu.Unlock()
+	if c.p == nil || c.p.dying() {
+		c.p = newProcess(c)
+	}
+	return c.p, nil
+}
+
+// leave ends the child of a single attempt.
+func (c *code) leave(p *process) {
+	p.end(errAttempted)
+	<-p.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.alone, p)
+}
+
+// await blocks until the child is ready.
+func (p *process) await(ctx context.Context) error {
 	select {
 	case <-p.ready:
-		return p, p.refused
+		return p.refused
 	case <-p.done:
-		return nil, p.obituary(0)
+		return p.obituary(0)
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }

@@ -88,7 +88,7 @@ func programs(_ context.Context, spec *job.Spec, _ int) (*job.Program, error) {
 	if spec.Name == "refused" {
 		return nil, &job.Failure{Kind: job.Fatal, Message: "no such pipeline"}
 	}
-	p := &job.Program{}
+	p := &job.Program{Tolerates: spec.Name == "tolerant"}
 	for _, s := range stages {
 		p.Stages = append(p.Stages, s.run)
 	}
@@ -111,6 +111,24 @@ var stages = []struct {
 		time.Sleep(300 * time.Millisecond) // until the worker knows
 		go func() { panic("boom") }()
 		select {}
+	}},
+	{"records", func(ctx context.Context, r *job.Run) error { // dies of the first record whose number the split tells; 0 is after them all
+		deadly, _ := strconv.ParseInt(r.Split.Label, 10, 64)
+		for n := int64(1); n <= 5; n++ {
+			if r.Mark != nil {
+				r.Mark(n, "a.txt", 10*n, 0)
+			}
+			if n == deadly {
+				os.Exit(5)
+			}
+		}
+		if r.Mark != nil {
+			r.Mark(0, "", 0, 0)
+		}
+		if deadly == 0 {
+			os.Exit(5)
+		}
+		return r.Output.Append(0, 0, 0, fmt.Append(nil, os.Getpid()), 1, nil)
 	}},
 	{"wait", func(ctx context.Context, r *job.Run) error {
 		_ = r.Output.Append(0, 0, 0, []byte("waits"), 1, nil)
@@ -325,6 +343,47 @@ func TestDeaths(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordAtHand: an attempt that is alone has a process of its own, and when that dies the failure names the record, also when nobody
+// has seen progress yet. Such a failure is of kind poison only where the plan goes on without bad records.
+func TestRecordAtHand(t *testing.T) {
+	for spec, kind := range map[string]job.Kind{"strict": job.Transient, "tolerant": job.Poison} {
+		f := newFixture(t, Config{})
+		run := func(alone bool, deadly int) (error, *memOutput) {
+			r, out := newAttempt("records", 0)
+			r.Split, r.Alone = &job.Split{Label: fmt.Sprint(deadly)}, alone
+			return f.runSpec(t.Context(), spec, "serve", r), out
+		}
+		if got := failure(t, second(run(false, 3)), kind, "its process ended"); !got.Crashed || got.Number != 0 {
+			t.Errorf("%s, not alone: %+v", spec, got)
+		}
+		innocent, out := newAttempt("wait", 1)
+		done := make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { done <- f.runSpec(ctx, spec, "serve", innocent) }()
+		<-out.flushed(innocent)
+		if got := failure(t, second(run(true, 3)), kind, "its process ended with exit status 5"); !got.Crashed || got.Number != 3 || got.Record != "a.txt at byte 30" {
+			t.Errorf("%s, alone: %+v", spec, got)
+		}
+		if got := failure(t, second(run(true, 0)), job.Transient, "its process ended"); !got.Crashed || got.Number != 0 {
+			t.Errorf("%s, after the last record: %+v", spec, got)
+		}
+		err, one := run(true, 9)
+		err2, two := run(true, 9)
+		if err != nil || err2 != nil || one.blocks[0] == two.blocks[0] || one.blocks[0] == f.echo() {
+			t.Errorf("%s: attempts that are alone share a process, or failed: %v, %v", spec, err, err2)
+		}
+		cancel()
+		if err := <-done; kindOf(failure(t, err, job.Transient, "context canceled")) == "" {
+			t.Error("the attempt beside them died too")
+		}
+		if entries, _ := filepath.Glob(filepath.Join(f.dir, "*")); len(entries) > 1 {
+			t.Errorf("%v are left, want the directory of one process", entries)
+		}
+	}
+}
+
+func second(err error, _ *memOutput) error { return err }
 
 // Of the attempts that go down with a process, only the one that crashed it is blamed, where the crash tells.
 func TestBlame(t *testing.T) {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -37,6 +38,10 @@ type params struct {
 	Parts int           // tasks of the stage that groups
 	Pause time.Duration // that each map takes at least
 	Tiers bool          // aggregate, which merges early, instead of grouping
+
+	Splits  int    // of the input, when not as many as Maps
+	Bad     int64  // records that may be set aside
+	Without string // maps that are left out: N,N
 }
 
 type item struct {
@@ -57,7 +62,8 @@ func (l *line) note(x *item) {
 }
 
 var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce.Dataset[line] {
-	maps := mapreduce.Read(p, memio.Generate(int64(in.Maps), func(i int64) int64 { return i }).Cut(in.Maps))
+	maps := mapreduce.Read(p, memio.Generate(int64(in.Maps), func(i int64) int64 { return i }).Cut(cmp.Or(in.Splits, in.Maps))).
+		Filter(func(i int64) bool { return !slices.Contains(strings.Split(in.Without, ","), fmt.Sprint(i)) })
 	items := mapreduce.TryFlatMap(maps, func(ctx context.Context, i int64, emit func(item)) error {
 		if err := in.act(ctx, fmt.Sprint("map-", i)); err != nil {
 			return err
@@ -70,7 +76,7 @@ var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce
 			emit(item{n * 7919 % int64(in.Keys), fmt.Sprintf("%0*d", in.Size, n)})
 		}
 		return in.act(ctx, fmt.Sprint("mapped-", i))
-	})
+	}, mapreduce.MaxBad(in.Bad))
 	var lines mapreduce.Dataset[line]
 	if in.Tiers {
 		sums := mapreduce.AggregateBy(items, func(x item) int64 { return x.Key }, mapreduce.Agg[item, line, line]{
@@ -188,6 +194,9 @@ func main() {
 	flag.IntVar(&in.Parts, "parts", 4, "`NUMBER` of tasks of the last stage")
 	flag.DurationVar(&in.Pause, "pause", 0, "`TIME` that each task of the first stage takes at least")
 	flag.BoolVar(&in.Tiers, "tiers", false, "aggregate instead of grouping")
+	flag.IntVar(&in.Splits, "splits", 0, "`NUMBER` of splits of the input, when not as many as -maps")
+	flag.Int64Var(&in.Bad, "bad", 0, "`RECORDS` that may be set aside")
+	flag.StringVar(&in.Without, "without", "", "`MAPS` that are left out: N,N")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
