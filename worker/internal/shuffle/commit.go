@@ -54,7 +54,6 @@ func (s *Store) send(ctx context.Context, c *commit) error {
 // commitLoop is the only writer of the state. Badger syncs once per transaction, so what waits while one transaction
 // is synced goes together into the next.
 func (s *Store) commitLoop() {
-	defer close(s.ended)
 	for {
 		var c *commit
 		select {
@@ -103,20 +102,11 @@ func (s *Store) commitBatch(batch []*commit) {
 // write makes the changes of batch durable in one transaction, then known to readers.
 func (s *Store) write(batch []*commit) error {
 	var need int64
-	dirs := make(map[string]bool)
 	for _, c := range batch {
 		need += c.bytes
-		if c.segment && s.sync {
-			dirs[s.jobDir(c.attempt.Job)] = true
-		}
 	}
 	if need > 0 {
 		if err := s.db.Check(need); err != nil {
-			return err
-		}
-	}
-	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
 			return err
 		}
 	}
@@ -152,6 +142,9 @@ func (s *Store) write(batch []*commit) error {
 		if c.kind == putManifest {
 			c.state.held[c.attempt] = c.size
 			s.used += c.bytes
+			if c.segment {
+				s.syncSoon(c.attempt)
+			}
 		} else if st := s.jobs[c.attempt.Job]; st != nil && st.sealed(c.attempt) {
 			s.used -= st.held[c.attempt]
 			delete(st.held, c.attempt)
@@ -210,12 +203,3 @@ func (s *Store) dropNow(c *commit) error {
 
 // trashPrefix starts the names of job directories that are being removed; no job ID starts with a dot.
 const trashPrefix = ".dropped-"
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
-}

@@ -37,7 +37,9 @@ var errClosed = errors.New("block store is closed")
 
 // Options says how a store works. The zero value is ready.
 type Options struct {
-	// Sync makes sealed outputs survive a crash of the machine, not only of the process.
+	// Sync makes sealed outputs survive a crash of the machine, not only of the process: at once those that lie in Badger and all
+	// manifests, within SyncAfter what lies in segments. The next Open reads the segments that may not have reached the disk, and drops
+	// those that did not: a crash of the machine costs the bulk outputs of the last seconds, which are made again.
 	Sync bool
 	// Compress stores blocks compressed where that pays. It costs about 2 ns a byte to save disk and network; a local disk behind a page
 	// cache is faster without.
@@ -64,16 +66,19 @@ type Store struct {
 	db       *state.DB
 	bufs     sync.Pool // *[]byte: segment buffers
 
-	commits     chan *commit
-	stop, ended chan struct{}
+	commits chan *commit
+	fresh   chan struct{} // there is something in unsynced
+	stop    chan struct{}
+	loops   sync.WaitGroup
 
 	// mu guards the fields below.
-	mu     sync.Mutex
-	closed bool
-	jobs   map[job.ID]*jobState
-	cache  map[job.Attempt]*job.Manifest
-	cached int   // extents and blocks in cache
-	used   int64 // bytes of outputs, of those being written too
+	mu       sync.Mutex
+	closed   bool
+	jobs     map[job.ID]*jobState
+	cache    map[job.Attempt]*job.Manifest
+	cached   int        // extents and blocks in cache
+	used     int64      // bytes of outputs, of those being written too
+	unsynced []unsynced // the oldest first; empty when the store is not synced
 }
 
 // jobState is what the store knows of a job. A job that was dropped and came back has a new one.
@@ -87,7 +92,7 @@ const unsealed = -1
 
 // Open opens the store in dir, which it makes when needed. It removes segments without a manifest and manifests
 // whose segment is missing or too short. When the state in dir is damaged beyond that, the store starts empty: all of
-// its content can be made again. It starts one goroutine, which Close ends.
+// its content can be made again. It starts goroutines, which Close ends.
 func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -101,7 +106,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: dir, sync: opts.Sync, compress: opts.Compress, reserve: opts.Reserve, quota: opts.Quota, free: opts.free, log: opts.Log,
-		commits: make(chan *commit), stop: make(chan struct{}), ended: make(chan struct{}),
+		commits: make(chan *commit), fresh: make(chan struct{}, 1), stop: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
@@ -114,7 +119,8 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 		_ = s.db.Close()
 		return nil, fmt.Errorf("block store %s: %w", dir, err)
 	}
-	go s.commitLoop()
+	s.loops.Go(s.commitLoop)
+	s.loops.Go(s.syncLoop)
 	return s, nil
 }
 
@@ -128,7 +134,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	close(s.stop)
-	<-s.ended
+	s.loops.Wait()
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("block store %s: %w", s.dir, err)
 	}

@@ -100,6 +100,12 @@ func (s *Store) recover() error {
 				why = err.Error()
 			} else if fi.Size() < f.head.segment {
 				why = fmt.Sprintf("segment has %d of %d bytes", fi.Size(), f.head.segment)
+			} else if s.sync && !durable(fi) {
+				if err := s.verifySegment(a, f.head.segment); err != nil {
+					why = fmt.Sprintf("not all of its segment reached the disk: %v", err)
+				} else {
+					s.syncSoon(a)
+				}
 			}
 		}
 		if why != "" {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -20,7 +19,6 @@ const (
 	inlineChunk      = 16 << 10  // inline extents that start in the same so many bytes share a value in Badger
 	maxPlainManifest = 256 << 10 // a longer manifest goes to the end of the segment
 	flushAt          = 512 << 10 // segment bytes to gather before a write
-	writebackStep    = 8 << 20   // segment bytes after which the kernel is asked to start writing
 	keepBuffer       = 2 << 20   // a larger buffer is not kept for the next attempt
 )
 
@@ -35,13 +33,12 @@ type Writer struct {
 	seal  Sum
 	enc   record.Adaptive
 
-	buf     *[]byte  // bytes of the segment that are not in the file yet
-	off     int64    // bytes of the segment that are
-	taken   int64    // bytes of the segment that count against the quota
-	started int64    // bytes of the segment whose way to the disk has begun
-	file    *os.File // made when the first bytes go to it
-	firsts  []byte   // memory of Block.First
-	err     error    // of an earlier Append
+	buf    *[]byte  // bytes of the segment that are not in the file yet
+	off    int64    // bytes of the segment that are
+	taken  int64    // bytes of the segment that count against the quota
+	file   *os.File // made when the first bytes go to it
+	firsts []byte   // memory of Block.First
+	err    error    // of an earlier Append
 }
 
 // Create starts the output of attempt a. It returns an error when a is sealed already or being written, and one that
@@ -126,10 +123,6 @@ func (w *Writer) flush() error {
 	}
 	w.off += n
 	*w.buf = (*w.buf)[:0]
-	if w.s.sync && w.off-w.started >= writebackStep {
-		startWriteback(w.file, w.started, w.off-w.started)
-		w.started = w.off
-	}
 	return nil
 }
 
@@ -139,11 +132,7 @@ func (w *Writer) makeFile() error {
 	if w.state.dropped {
 		return fmt.Errorf("job %s was dropped: %w", w.m.Attempt.Job, ErrGone)
 	}
-	dir := w.s.jobDir(w.m.Attempt.Job)
-	err := os.Mkdir(dir, 0o755)
-	if err == nil && w.s.sync {
-		err = syncDir(filepath.Join(w.s.dir, "jobs"))
-	}
+	err := os.Mkdir(w.s.jobDir(w.m.Attempt.Job), 0o755)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
@@ -152,8 +141,8 @@ func (w *Writer) makeFile() error {
 }
 
 // Seal makes the output exist and returns its manifest, which must not be changed. counters and sink become part of it. It
-// blocks until the output is durable when the store is synced; ctx can end the wait for the shared commit. After an error
-// nothing is left of the output.
+// blocks until the manifest is durable when the store is synced; see Options.Sync for the segment. ctx can end the wait for the shared
+// commit. After an error nothing is left of the output.
 func (w *Writer) Seal(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
 	m, err := w.finish(ctx, counters, sink)
 	if err != nil {
@@ -232,15 +221,10 @@ func (w *Writer) putInline(c *commit) (values int) {
 	return values
 }
 
-// endFile writes the rest of the segment and makes it durable.
+// endFile writes the rest of the segment.
 func (w *Writer) endFile() error {
 	if err := w.flush(); err != nil {
 		return err
-	}
-	if w.s.sync {
-		if err := syncData(w.file); err != nil {
-			return err
-		}
 	}
 	err := w.file.Close()
 	w.file = nil
