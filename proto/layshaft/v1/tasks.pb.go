@@ -666,7 +666,13 @@ type GatheredResult struct {
 	// done is false when it failed or was cancelled.
 	Done bool `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
 	// result is what it returned.
-	Result        []byte `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Result []byte `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	// task is its number.
+	Task uint64 `protobuf:"varint,3,opt,name=task,proto3" json:"task,omitempty"`
+	// state is how it ended.
+	State TaskState `protobuf:"varint,4,opt,name=state,proto3,enum=layshaft.v1.TaskState" json:"state,omitempty"`
+	// error is why it failed, if it said so.
+	Error         []byte `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +717,27 @@ func (x *GatheredResult) GetDone() bool {
 func (x *GatheredResult) GetResult() []byte {
 	if x != nil {
 		return x.Result
+	}
+	return nil
+}
+
+func (x *GatheredResult) GetTask() uint64 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *GatheredResult) GetState() TaskState {
+	if x != nil {
+		return x.State
+	}
+	return TaskState_TASK_STATE_UNSPECIFIED
+}
+
+func (x *GatheredResult) GetError() []byte {
+	if x != nil {
+		return x.Error
 	}
 	return nil
 }
@@ -5007,10 +5034,13 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"durability\x18\x03 \x01(\x0e2\x17.layshaft.v1.DurabilityR\n" +
 	"durability\"H\n" +
 	"\x0fGatheredResults\x125\n" +
-	"\aresults\x18\x01 \x03(\v2\x1b.layshaft.v1.GatheredResultR\aresults\"<\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.layshaft.v1.GatheredResultR\aresults\"\x94\x01\n" +
 	"\x0eGatheredResult\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\bR\x04done\x12\x16\n" +
-	"\x06result\x18\x02 \x01(\fR\x06result\"v\n" +
+	"\x06result\x18\x02 \x01(\fR\x06result\x12\x12\n" +
+	"\x04task\x18\x03 \x01(\x04R\x04task\x12,\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x16.layshaft.v1.TaskStateR\x05state\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\fR\x05error\"v\n" +
 	"\x12SubmitTasksRequest\x12+\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskSpecR\x05tasks\x123\n" +
 	"\tnew_group\x18\x02 \x01(\v2\x16.layshaft.v1.TaskGroupR\bnewGroup\"^\n" +
@@ -5423,104 +5453,105 @@ var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	5,  // 6: layshaft.v1.TaskGroup.then:type_name -> layshaft.v1.NextTask
 	2,  // 7: layshaft.v1.TaskGroup.durability:type_name -> layshaft.v1.Durability
 	9,  // 8: layshaft.v1.GatheredResults.results:type_name -> layshaft.v1.GatheredResult
-	6,  // 9: layshaft.v1.SubmitTasksRequest.tasks:type_name -> layshaft.v1.TaskSpec
-	7,  // 10: layshaft.v1.SubmitTasksRequest.new_group:type_name -> layshaft.v1.TaskGroup
-	12, // 11: layshaft.v1.SubmitTasksResponse.accepted:type_name -> layshaft.v1.Accepted
-	15, // 12: layshaft.v1.CallTasksRequest.tasks:type_name -> layshaft.v1.TaskBatch
-	16, // 13: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.CancelCalls
-	16, // 14: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.CancelCalls
-	14, // 15: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallOptions
-	6,  // 16: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
-	18, // 17: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	12, // 18: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
-	19, // 19: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
-	20, // 20: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
-	21, // 21: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
-	3,  // 22: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
-	3,  // 23: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
-	22, // 24: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
-	18, // 25: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	7,  // 26: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
-	22, // 27: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
-	37, // 28: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
-	1,  // 29: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
-	0,  // 30: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
-	19, // 31: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
-	4,  // 32: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
-	1,  // 33: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
-	37, // 34: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	37, // 35: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	75, // 36: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
-	42, // 37: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
-	55, // 38: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	55, // 39: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	56, // 40: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
-	57, // 41: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
-	58, // 42: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
-	56, // 43: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
-	42, // 44: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
-	61, // 45: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
-	63, // 46: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
-	67, // 47: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
-	69, // 48: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
-	64, // 49: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
-	70, // 50: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
-	64, // 51: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
-	66, // 52: layshaft.v1.TaskHello.held:type_name -> layshaft.v1.TaskAttempt
-	65, // 53: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
-	68, // 54: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
-	66, // 55: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
-	19, // 56: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
-	72, // 57: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
-	66, // 58: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
-	73, // 59: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
-	74, // 60: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
-	66, // 61: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
-	3,  // 62: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
-	66, // 63: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
-	10, // 64: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
-	13, // 65: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
-	23, // 66: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
-	25, // 67: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
-	27, // 68: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
-	29, // 69: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
-	31, // 70: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
-	33, // 71: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
-	35, // 72: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
-	38, // 73: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
-	40, // 74: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
-	43, // 75: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
-	45, // 76: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
-	47, // 77: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
-	49, // 78: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
-	51, // 79: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
-	53, // 80: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
-	59, // 81: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
-	62, // 82: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
-	11, // 83: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
-	17, // 84: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
-	24, // 85: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
-	26, // 86: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
-	28, // 87: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
-	30, // 88: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
-	32, // 89: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
-	34, // 90: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
-	36, // 91: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
-	39, // 92: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
-	41, // 93: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
-	44, // 94: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
-	46, // 95: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
-	48, // 96: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
-	50, // 97: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
-	52, // 98: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
-	54, // 99: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
-	60, // 100: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
-	71, // 101: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
-	83, // [83:102] is the sub-list for method output_type
-	64, // [64:83] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	1,  // 9: layshaft.v1.GatheredResult.state:type_name -> layshaft.v1.TaskState
+	6,  // 10: layshaft.v1.SubmitTasksRequest.tasks:type_name -> layshaft.v1.TaskSpec
+	7,  // 11: layshaft.v1.SubmitTasksRequest.new_group:type_name -> layshaft.v1.TaskGroup
+	12, // 12: layshaft.v1.SubmitTasksResponse.accepted:type_name -> layshaft.v1.Accepted
+	15, // 13: layshaft.v1.CallTasksRequest.tasks:type_name -> layshaft.v1.TaskBatch
+	16, // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.CancelCalls
+	16, // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.CancelCalls
+	14, // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallOptions
+	6,  // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
+	18, // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	12, // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
+	19, // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
+	20, // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
+	21, // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
+	3,  // 23: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
+	3,  // 24: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
+	22, // 25: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
+	18, // 26: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	7,  // 27: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
+	22, // 28: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
+	37, // 29: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
+	1,  // 30: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
+	0,  // 31: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
+	19, // 32: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
+	4,  // 33: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
+	1,  // 34: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
+	37, // 35: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	37, // 36: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	75, // 37: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
+	42, // 38: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
+	55, // 39: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	55, // 40: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	56, // 41: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
+	57, // 42: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
+	58, // 43: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
+	56, // 44: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
+	42, // 45: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
+	61, // 46: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
+	63, // 47: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
+	67, // 48: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
+	69, // 49: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
+	64, // 50: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
+	70, // 51: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
+	64, // 52: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
+	66, // 53: layshaft.v1.TaskHello.held:type_name -> layshaft.v1.TaskAttempt
+	65, // 54: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
+	68, // 55: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
+	66, // 56: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
+	19, // 57: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
+	72, // 58: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
+	66, // 59: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
+	73, // 60: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
+	74, // 61: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
+	66, // 62: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
+	3,  // 63: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
+	66, // 64: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
+	10, // 65: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
+	13, // 66: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
+	23, // 67: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
+	25, // 68: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
+	27, // 69: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
+	29, // 70: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
+	31, // 71: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
+	33, // 72: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
+	35, // 73: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
+	38, // 74: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
+	40, // 75: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
+	43, // 76: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
+	45, // 77: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
+	47, // 78: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
+	49, // 79: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
+	51, // 80: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
+	53, // 81: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
+	59, // 82: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
+	62, // 83: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
+	11, // 84: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
+	17, // 85: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
+	24, // 86: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
+	26, // 87: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
+	28, // 88: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
+	30, // 89: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
+	32, // 90: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
+	34, // 91: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
+	36, // 92: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
+	39, // 93: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
+	41, // 94: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
+	44, // 95: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
+	46, // 96: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
+	48, // 97: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
+	50, // 98: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
+	52, // 99: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
+	54, // 100: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
+	60, // 101: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
+	71, // 102: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
+	84, // [84:103] is the sub-list for method output_type
+	65, // [65:84] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_tasks_proto_init() }
