@@ -201,6 +201,38 @@ func ExampleGroup() {
 	// Output: 30 <nil>
 }
 
+func ExampleHandleBatch() {
+	cluster, shutDown := exampleCluster()
+	defer shutDown()
+	w := tasks.NewWorker(cluster)
+	tasks.HandleBatch(w, "index", func(_ context.Context, words []string) ([]int, error) {
+		lengths := make([]int, len(words)) // one request for all, to whatever is behind this
+		failed := make(tasks.ItemErrors, len(words))
+		for i, word := range words {
+			if lengths[i] = len(word); word == "" {
+				failed[i] = tasks.Fatal(errors.New("nothing to index"))
+			}
+		}
+		return lengths, failed
+	}, tasks.BatchSize(50), tasks.BatchWait(2*time.Millisecond))
+	defer run(w)()
+	c, err := tasks.Dial(cluster)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	sum, failed := 0, 0
+	for r := range tasks.Scatter[int](context.Background(), c, "index", []string{"lay", "", "shaft"}) {
+		sum += r.Value
+		if r.Err != nil {
+			failed++
+		}
+	}
+	fmt.Println(sum, failed)
+	// Output: 8 1
+}
+
 func ExampleFatal() {
 	cluster, shutDown := exampleCluster()
 	defer shutDown()

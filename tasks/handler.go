@@ -14,6 +14,9 @@ func callOf(ctx context.Context, what string) (*call, error) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c, nil
 	}
+	if _, ok := ctx.Value(batchKey{}).([]context.Context); ok {
+		return nil, fmt.Errorf("%w: tasks.%s needs the context of one task of the batch, tasks.Item(ctx, i)", ErrInvalid, what)
+	}
 	return nil, fmt.Errorf("%w: tasks.%s needs the context that a handler was given", ErrInvalid, what)
 }
 

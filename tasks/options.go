@@ -29,6 +29,9 @@ type spec struct {
 	deadline time.Duration
 	update   func(Update)
 	invalid  error
+
+	batchSize int
+	batchWait time.Duration
 }
 
 // policy is how often and how long a task is tried; zero fields have the defaults of the options.
@@ -58,11 +61,36 @@ func callSpec(function string, keep time.Duration, options []Option) (spec, erro
 
 // specOf applies options; keep is the default of Keep.
 func specOf(keep time.Duration, options []Option) (spec, error) {
-	s := spec{keep: keep}
+	s := apply(options)
+	s.keep = keep
+	if s.batchSize != 0 || s.batchWait != 0 {
+		s.refuse("BatchSize and BatchWait are for HandleBatch")
+	}
+	return s, s.invalid
+}
+
+func apply(options []Option) (s spec) {
 	for _, o := range options {
 		if o != nil {
 			o.apply(&s)
 		}
+	}
+	return s
+}
+
+// handlerSpec is the options of a handler.
+func handlerSpec(function string, batch bool, options []Option) (spec, error) {
+	if _, err := callSpec(function, 0, nil); err != nil {
+		return spec{}, err
+	}
+	s := apply(options)
+	p := s.policy
+	switch {
+	case !batch && (s.batchSize != 0 || s.batchWait != 0):
+		s.refuse("BatchSize and BatchWait of function %s are for HandleBatch", function)
+	case s.priority != Normal || s.unique != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
+		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil:
+		s.refuse("function %s: of options handlers take HardLimit, and those of batches BatchSize and BatchWait too; the others are for calls", function)
 	}
 	return s, s.invalid
 }

@@ -86,6 +86,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.MaxTasks > 0 {
 		slots = min(slots, w.MaxTasks)
 	}
+	w.slots = slots
 	w.state = workerState{ctx: within, offered: slots, calls: map[attempt]*call{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))

@@ -16,7 +16,7 @@ import (
 type Worker struct {
 	// Name is shown where workers are listed. Empty means the name of the machine. A part that makes it unique is added.
 	Name string
-	// Concurrency is how many tasks run at once. Zero means GOMAXPROCS.
+	// Concurrency is how many tasks run at once. Zero means GOMAXPROCS, times the largest BatchSize if the worker handles batches.
 	Concurrency int
 	// Reserved is how many of them only tasks of [High] priority may be. It must be less than Concurrency, unless the worker is for such alone.
 	Reserved int
@@ -36,6 +36,7 @@ type Worker struct {
 
 	cluster  Cluster
 	handlers map[string]*handler
+	slots    int // Concurrency that Run uses
 	invalid  error
 	state    workerState
 }
@@ -62,6 +63,7 @@ type Event struct {
 // handler runs the tasks of one function.
 type handler struct {
 	timeout time.Duration
+	batch   int // BatchSize; zero: none
 	run     func(ctx context.Context, in input) ([]byte, error)
 }
 
@@ -86,16 +88,8 @@ func NewWorker(cluster Cluster) *Worker {
 // Handle must not be called after Run. A name that was given already, is empty or has more than 512 bytes, and a nil f, are errors of Run.
 // Of options it takes [HardLimit], for all tasks of the function on this worker.
 func Handle[In, Out any](w *Worker, function string, f func(ctx context.Context, in In) (Out, error), options ...Option) {
-	s, err := callSpec(function, 0, options)
-	switch {
-	case err != nil:
-	case f == nil:
-		err = fmt.Errorf("%w: function %s has no handler", ErrInvalid, function)
-	case w.handlers[function] != nil:
-		err = fmt.Errorf("%w: function %s has two handlers", ErrInvalid, function)
-	}
-	w.invalid = errors.Join(w.invalid, err)
-	w.handlers[function] = &handler{timeout: s.policy.hard, run: func(ctx context.Context, in input) ([]byte, error) {
+	s, err := handlerSpec(function, false, options)
+	h := &handler{timeout: s.policy.hard, run: func(ctx context.Context, in input) ([]byte, error) {
 		v, err := decodeInput[In](in)
 		if err != nil {
 			return nil, Fatal(fmt.Errorf("input of %s: %w", function, err))
@@ -104,12 +98,30 @@ func Handle[In, Out any](w *Worker, function string, f func(ctx context.Context,
 		if err != nil {
 			return nil, err
 		}
-		b, err := encode(out)
-		if err != nil {
-			return nil, Fatal(fmt.Errorf("result of %s: %w", function, err))
-		}
-		return b, nil
+		return encodeResult(function, out)
 	}}
+	w.handle(function, h, f == nil, err)
+}
+
+// handle gives the worker a function, or notes why it is invalid.
+func (w *Worker) handle(function string, h *handler, none bool, err error) {
+	switch {
+	case err != nil:
+	case none:
+		err = fmt.Errorf("%w: function %s has no handler", ErrInvalid, function)
+	case w.handlers[function] != nil:
+		err = fmt.Errorf("%w: function %s has two handlers", ErrInvalid, function)
+	}
+	w.invalid = errors.Join(w.invalid, err)
+	w.handlers[function] = h
+}
+
+func encodeResult(function string, out any) ([]byte, error) {
+	b, err := encode(out)
+	if err != nil {
+		return nil, Fatal(fmt.Errorf("result of %s: %w", function, err))
+	}
+	return b, nil
 }
 
 func decodeInput[In any](in input) (In, error) {
@@ -134,11 +146,18 @@ func (h *handler) safely(ctx context.Context, in input) (out []byte, err error) 
 	return out, err
 }
 
+// maxSlots is the largest Concurrency.
+const maxSlots = 1 << 16
+
 // withDefaults checks the fields, and returns what Run uses of them.
 func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, err error) {
 	slots, drain = w.Concurrency, w.Drain
 	if slots == 0 {
-		slots = runtime.GOMAXPROCS(0)
+		batch := 1
+		for _, h := range w.handlers {
+			batch = max(batch, h.batch)
+		}
+		slots = min(runtime.GOMAXPROCS(0)*batch, maxSlots)
 	}
 	if drain == 0 {
 		drain = 30 * time.Second
@@ -153,7 +172,7 @@ func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, er
 		err = w.invalid
 	case len(w.handlers) == 0:
 		err = fmt.Errorf("%w: the worker has no function; give it some with Handle", ErrInvalid)
-	case slots < 0 || slots > 1<<16 || w.Reserved < 0 || w.Reserved > slots:
+	case slots < 0 || slots > maxSlots || w.Reserved < 0 || w.Reserved > slots:
 		err = fmt.Errorf("%w: Concurrency %d, Reserved %d: use 1 to 65536, and no more reserved than that", ErrInvalid, slots, w.Reserved)
 	case w.MaxTasks < 0 || w.IdleExit < 0:
 		err = fmt.Errorf("%w: MaxTasks %d, IdleExit %v must not be negative", ErrInvalid, w.MaxTasks, w.IdleExit)
