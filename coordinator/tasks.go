@@ -161,13 +161,17 @@ type GearmanOptions struct {
 
 // ServeGearman serves Gearman's clients and workers on l, which it closes, until ctx ends, and returns nil then.
 func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
-	s := &gearman.Server{Listener: l, Broker: desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed}),
+	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
 		TLS: opt.TLS, Exceptions: opt.Exceptions, Log: t.log}
 	err := s.Run(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+func (t *Tasks) broker(opt GearmanOptions) *desk.Broker {
+	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Gathered: wire.GatheredJSON})
 }
 
 // TaskTotals counts tasks. Submitted is always the sum of the others.

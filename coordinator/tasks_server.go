@@ -230,7 +230,12 @@ func (t *Tasks) GetTask(_ context.Context, r *layshaftv1.GetTaskRequest) (*laysh
 func (t *Tasks) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
 	p := infoToProto(info, worker)
 	if in, err := t.desk.Input(info.ID); err == nil {
-		if p.Unique = in.Unique; bodies {
+		if p.Unique = in.Unique; bodies && in.Gathered {
+			if in.Data, err = wire.GatheredJSON(in.Data); err != nil {
+				t.log.Warn("input of a task cannot be shown", "task", uint64(info.ID), "err", err)
+			}
+		}
+		if bodies {
 			p.Input = in.Data[:min(len(in.Data), maxShown)]
 		}
 	}

@@ -143,3 +143,53 @@ func TestGearmanClient(t *testing.T) {
 		t.Errorf("packet %d, want WORK_FAIL", kind)
 	}
 }
+
+// What follows a group may be in any language: a worker of Gearman's, and a handler that takes bytes, get JSON.
+func TestGroupInOtherLanguages(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "part", func(_ context.Context, n int) (any, error) {
+			switch n {
+			case 1:
+				return map[string]int{"n": 1}, nil
+			case 2:
+				return []byte{0xfe}, nil
+			}
+			return nil, tasks.Fatal(errors.New("part 3 is bad"))
+		})
+		tasks.Handle(w, "text", func(_ context.Context, in string) (string, error) { return in, nil })
+	})
+	g := newGearman(t, s.Gearman)
+	g.send(gCanDo, "gather")
+	for _, then := range []string{"text", "gather"} {
+		group, err := tasks.OpenGroup(within(t), c, tasks.Then(then), tasks.Partial())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := tasks.AddToGroup(within(t), group, "part", []int{1, 2, 3})
+		if err == nil {
+			err = group.Close(within(t))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if then == "gather" { // the worker gives back what it gets
+			g.send(gPreSleep)
+			if kind, _ := g.receive(1); kind != gNoop {
+				t.Fatalf("packet %d instead of NOOP", kind)
+			}
+			g.send(gGrab)
+			kind, job := g.receive(3)
+			if kind != gAssign {
+				t.Fatalf("packet %d instead of JOB_ASSIGN", kind)
+			}
+			g.send(gComplete, job[0], job[2])
+		}
+		got, err := tasks.Attach[string](within(t), c, group.ID())
+		want := fmt.Sprintf(`[{"id":"%s","outcome":"done","encoding":"json","result":{"n":1}},{"id":"%s","outcome":"done","encoding":"base64","result":"/g=="},`+
+			`{"id":"%s","outcome":"failed","error":"part 3 is bad"}]`, ids[0], ids[1], ids[2])
+		if err != nil || got != want {
+			t.Errorf("%s got %s, %v, want %s", then, got, err, want)
+		}
+	}
+}

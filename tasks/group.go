@@ -49,7 +49,9 @@ func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs [
 var ErrMissing = errors.New("failed or was cancelled")
 
 // Gathered is the input of the task that follows a group: one result for each task of the group, in the order in which they were added. ID is not set. A task
-// without a result has the error [ErrMissing]. A handler that takes a []T instead gets zero values in such places.
+// without a result has the error [ErrMissing]. A handler that takes a []T instead gets zero values in such places; one that takes a []byte, string or
+// json.RawMessage gets what workers get that do not know Go's types: a JSON array of objects with id, outcome (done, failed, cancelled), and result with its
+// encoding (json, text, base64) or error.
 type Gathered[T any] []Result[T]
 
 // gathered is how a group's results reach the handler of another type.

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // Worker runs tasks of the functions that [Handle] gives it. Its fields may be set until Run; zero values are good.
@@ -67,7 +70,7 @@ type handler struct {
 	run     func(ctx context.Context, in input) ([]byte, error)
 }
 
-// input is what a task comes with: a payload, or, if done is not nil, the results of a group.
+// input is what a task comes with: a payload, and, if done is not nil, the results of a group, which the payload encodes.
 type input struct {
 	payload []byte
 	results [][]byte
@@ -125,10 +128,18 @@ func encodeResult(function string, out any) ([]byte, error) {
 }
 
 func decodeInput[In any](in input) (In, error) {
-	if in.done != nil {
-		return decodeGathered[In](in.results, in.done)
+	if in.done == nil {
+		return decode[In](in.payload)
 	}
-	return decode[In](in.payload)
+	switch any((*In)(nil)).(type) {
+	case *[]byte, *string, *json.RawMessage:
+		text, err := wire.GatheredJSON(in.payload)
+		if err != nil {
+			return *new(In), err
+		}
+		return decode[In](text)
+	}
+	return decodeGathered[In](in.results, in.done)
 }
 
 // safely calls the handler, and makes an error of a panic.

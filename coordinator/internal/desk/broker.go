@@ -19,6 +19,8 @@ type BrokerConfig struct {
 	// RetryFailed tries jobs again that a worker reports as failed, as often as Policy says. Without it, as in gearmand, only jobs whose
 	// worker was lost or took too long are tried again.
 	RetryFailed bool
+	// Gathered returns encoded GatheredResults in the form for Gearman's workers; nil leaves them as they are.
+	Gathered func(encoded []byte) ([]byte, error)
 }
 
 // Broker makes a desk the queue behind Gearman connections.
@@ -326,6 +328,9 @@ func (s *jobs) Grab() (gearman.Job, bool) {
 		}
 		id := s.assigned.Task
 		in, err := b.input(id)
+		if err == nil && in.Gathered && b.cfg.Gathered != nil {
+			in.Data, err = b.cfg.Gathered(in.Data)
+		}
 		if err == nil {
 			return gearman.Job{ID: uint64(id), Function: s.assigned.Function, Unique: in.Unique, Reducer: in.Reducer, Data: in.Data}, true
 		}

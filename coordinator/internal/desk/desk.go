@@ -313,7 +313,7 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			}
 			d.tell(c.Peer, n)
 		case queue.Gather:
-			d.gathering = append(d.gathering, gathering{c.Task, c.Tasks, c.M == 1})
+			d.gathering = append(d.gathering, gathering{task: c.Task, from: c.Tasks, group: c.M == 1})
 			select {
 			case d.gathers <- struct{}{}:
 			default:

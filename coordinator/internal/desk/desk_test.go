@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // open opens a desk and runs it until the test ends, or until shut is called with it.
@@ -291,8 +292,10 @@ func TestChainsAndGroups(t *testing.T) {
 		worker.expect("ack 1", "ack 1")
 		sum := worker.hear()
 		in, err := d.Input(sum.Task)
-		if err != nil || !in.Gathered || string(in.Data) != "\n\x05\x08\x01\x12\x01X\n\x05\x08\x01\x12\x01Y" {
-			t.Errorf("gathered %q, %v, %v", in.Data, in.Gathered, err)
+		got, invalid := wire.GatheredJSON(in.Data)
+		want := fmt.Sprintf(`[{"id":"%x","outcome":"done","encoding":"text","result":"X"},{"id":"%x","outcome":"done","encoding":"text","result":"Y"}]`, x.Task, y.Task)
+		if err != nil || invalid != nil || !in.Gathered || string(got) != want {
+			t.Errorf("gathered %s, %v, %v, %v, want %s", got, in.Gathered, err, invalid, want)
 		}
 		worker.say(sum, queue.Done, "XY")
 		client.expect("followed", "accepted", "done XY")

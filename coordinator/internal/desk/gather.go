@@ -16,6 +16,7 @@ type gathering struct {
 	task  queue.ID
 	from  []queue.ID
 	group bool
+	ends  []queue.State // of the tasks of a group
 }
 
 // gatherAll puts inputs together until ctx ends. What is left then is asked for again after a restart.
@@ -29,11 +30,10 @@ func (d *Desk) gatherAll(ctx context.Context) error {
 		d.Lock()
 		todo := d.gathering
 		d.gathering = nil
-		for _, g := range todo {
-			for i, id := range g.from {
-				if info, _ := d.core.Status(id); info.State != queue.WasDone && g.group {
-					g.from[i] = 0 // what it left is why it failed
-				}
+		for i := range todo {
+			for _, id := range todo[i].from {
+				info, _ := d.core.Status(id)
+				todo[i].ends = append(todo[i].ends, info.State)
 			}
 		}
 		d.Unlock()
@@ -56,19 +56,26 @@ func (d *Desk) gather(g gathering) ([]byte, error) {
 		return d.store.Get(body, bodies.Result, uint64(g.from[0]))
 	}
 	body := appendInput(nil, gatheredBit, "", "", nil)
-	var result, one []byte
-	for _, id := range g.from {
+	var left, one []byte
+	for i, id := range g.from {
 		err := bodies.ErrNotFound
-		if id != 0 {
-			result, err = d.store.Get(result[:0], bodies.Result, uint64(id))
+		if left = left[:0]; id != 0 {
+			left, err = d.store.Get(left, bodies.Result, uint64(id))
 		}
-		one = one[:0]
-		if err == nil {
-			one = protowire.AppendVarint(protowire.AppendTag(one, 1, protowire.VarintType), 1)
-			one = protowire.AppendBytes(protowire.AppendTag(one, 2, protowire.BytesType), result)
-		} else if !errors.Is(err, bodies.ErrNotFound) {
+		if err != nil && !errors.Is(err, bodies.ErrNotFound) {
 			return nil, err
 		}
+		one = one[:0]
+		field := protowire.Number(5) // what it left is why it failed
+		if g.ends[i] == queue.WasDone && err == nil {
+			field = 2
+			one = protowire.AppendVarint(protowire.AppendTag(one, 1, protowire.VarintType), 1)
+		}
+		if field == 2 || len(left) > 0 {
+			one = protowire.AppendBytes(protowire.AppendTag(one, field, protowire.BytesType), left)
+		}
+		one = protowire.AppendVarint(protowire.AppendTag(one, 3, protowire.VarintType), uint64(id))
+		one = protowire.AppendVarint(protowire.AppendTag(one, 4, protowire.VarintType), uint64(g.ends[i]))
 		body = protowire.AppendBytes(protowire.AppendTag(body, 1, protowire.BytesType), one)
 		if len(body) > d.cfg.MaxBody {
 			return nil, fmt.Errorf("the results of a group are more than %d bytes", d.cfg.MaxBody)
