@@ -70,14 +70,17 @@ func (t *TLS) Identity() Identity { return t.id }
 
 // Server returns the credentials of a gRPC server: whoever connects shows a certificate of the CA.
 func (t *TLS) Server() credentials.TransportCredentials {
-	return credentials.NewTLS(t.server(tls.RequireAnyClientCert))
+	return credentials.NewTLS(t.server(tls.RequireAnyClientCert, Roles))
 }
 
 // Browser returns the configuration of an HTTP server: whoever shows a certificate shows one of the CA. The handler
 // decides what is shown to those who do not.
-func (t *TLS) Browser() *tls.Config { return t.server(tls.RequestClientCert) }
+func (t *TLS) Browser() *tls.Config { return t.server(tls.RequestClientCert, Roles) }
 
-func (t *TLS) server(auth tls.ClientAuthType) *tls.Config {
+// Peers returns the configuration of a server that is not gRPC: whoever connects shows a certificate of the CA with one of the given roles.
+func (t *TLS) Peers(roles ...Role) *tls.Config { return t.server(tls.RequireAnyClientCert, roles) }
+
+func (t *TLS) server(auth tls.ClientAuthType, roles []Role) *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS13,
 		ClientAuth:     auth,
@@ -86,7 +89,7 @@ func (t *TLS) server(auth tls.ClientAuthType) *tls.Config {
 			if len(s.PeerCertificates) == 0 && auth == tls.RequestClientCert {
 				return nil
 			}
-			return t.verify(s, x509.ExtKeyUsageClientAuth, Roles)
+			return t.verify(s, x509.ExtKeyUsageClientAuth, roles)
 		},
 	}
 }

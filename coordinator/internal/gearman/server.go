@@ -23,6 +23,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -110,11 +111,7 @@ func (s *Server) prepare() error {
 	}
 	s.prefix = s.HandlePrefix
 	if s.prefix == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			host = "localhost"
-		}
-		s.prefix = "H:" + host[:min(len(host), 38)]
+		s.prefix = strings.TrimSuffix(DefaultHandlePrefix(), ":")
 	}
 	if len(s.prefix) > 40 {
 		return fmt.Errorf("gearman: HandlePrefix %q has %d bytes; clients keep 64 for a handle, so it may have 40", s.prefix, len(s.prefix))
@@ -128,6 +125,15 @@ func (s *Server) prepare() error {
 	s.Log = or(s.Log, slog.New(slog.DiscardHandler))
 	s.conns = map[*conn]struct{}{}
 	return nil
+}
+
+// DefaultHandlePrefix returns what handles begin with when Server.HandlePrefix is empty; the number of the job follows.
+func DefaultHandlePrefix() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return "H:" + host[:min(len(host), 38)] + ":"
 }
 
 func or[T comparable](v, otherwise T) T {

@@ -20,6 +20,8 @@ type Server struct {
 	Address string
 	// Gearman is the address of Gearman's protocol.
 	Gearman string
+	// HTTP is the address of Gearman's HTTP front.
+	HTTP string
 
 	tasks  *coordinator.Tasks
 	grpc   *grpc.Server
@@ -40,16 +42,21 @@ func Start(dir, address string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	tasks, err := coordinator.OpenTasks(coordinator.TasksConfig{Dir: dir})
+	h, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), g.Close())
 	}
+	tasks, err := coordinator.OpenTasks(coordinator.TasksConfig{Dir: dir})
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), g.Close(), h.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{Address: l.Addr().String(), Gearman: g.Addr().String(), tasks: tasks, cancel: cancel,
+	s := &Server{Address: l.Addr().String(), Gearman: g.Addr().String(), HTTP: h.Addr().String(), tasks: tasks, cancel: cancel,
 		grpc: grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)}
 	tasks.Register(s.grpc)
 	s.family.Go(func() { _ = tasks.Run(ctx) })
 	s.family.Go(func() { _ = tasks.ServeGearman(ctx, g, coordinator.GearmanOptions{}) })
+	s.family.Go(func() { _ = tasks.ServeGearmanHTTP(ctx, h, coordinator.GearmanOptions{}) })
 	s.family.Go(func() { _ = s.grpc.Serve(l) })
 	return s, nil
 }

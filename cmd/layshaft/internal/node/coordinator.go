@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +32,8 @@ type CoordinatorConfig struct {
 	Tasks coordinator.TasksConfig
 	// Gearman is the address for Gearman's clients and workers; empty means none.
 	Gearman string
+	// GearmanHTTP is the address for jobs over HTTP; empty means none.
+	GearmanHTTP string
 	// GearmanOptions are the knobs of that protocol. Its TLS is that of Common, and asks for certificates.
 	GearmanOptions coordinator.GearmanOptions
 }
@@ -60,12 +61,19 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tasks.Close()) }()
-	gearman, err := cfg.gearman(p)
+	gearman, err := cfg.gearman(p, "gearman", cfg.Gearman)
 	if err != nil {
 		return err
 	}
 	if gearman != nil {
 		defer gearman.Close()
+	}
+	gearmanHTTP, err := cfg.gearman(p, "gearman-http", cfg.GearmanHTTP)
+	if err != nil {
+		return err
+	}
+	if gearmanHTTP != nil {
+		defer gearmanHTTP.Close()
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
@@ -91,6 +99,9 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	family.Go(func() error { return tasks.Run(within) })
 	if gearman != nil {
 		family.Go(func() error { return tasks.ServeGearman(within, gearman, cfg.GearmanOptions) })
+	}
+	if gearmanHTTP != nil {
+		family.Go(func() error { return tasks.ServeGearmanHTTP(within, gearmanHTTP, cfg.GearmanOptions) })
 	}
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
@@ -122,21 +133,20 @@ func (c *CoordinatorConfig) tasks(data *coordinator.Data) (*coordinator.Tasks, e
 	return coordinator.OpenTasks(t)
 }
 
-// gearman opens the port for Gearman, if there is to be one. Who serves it closes it.
-func (c *CoordinatorConfig) gearman(p *ports) (net.Listener, error) {
-	if c.Gearman == "" {
+// gearman opens a port for Gearman, if there is to be one. Who serves it closes it.
+func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listener, error) {
+	if address == "" {
 		return nil, nil
 	}
-	if err := security.CheckListen("gearman", c.Gearman, p.tls != nil, c.Insecure, "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)", c.Log); err != nil {
+	if err := security.CheckListen(flag, address, p.tls != nil, c.Insecure, "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)", c.Log); err != nil {
 		return nil, err
 	}
 	if p.tls != nil {
-		c.GearmanOptions.TLS = p.tls.Browser()
-		c.GearmanOptions.TLS.ClientAuth, c.GearmanOptions.TLS.NextProtos = tls.RequireAnyClientCert, nil
+		c.GearmanOptions.TLS = p.tls.Peers(security.Client, security.Worker)
 	}
-	l, err := net.Listen("tcp", c.Gearman)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("-gearman: %w", err)
+		return nil, fmt.Errorf("-%s: %w", flag, err)
 	}
 	return l, nil
 }

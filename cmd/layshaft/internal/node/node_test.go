@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -137,15 +140,16 @@ func TestClusterWithTLS(t *testing.T) {
 	key := make([]byte, 32)
 	cfg := CoordinatorConfig{Common: local()}
 	cfg.TLS, cfg.GossipKey = files[security.Coordinator], key
+	cfg.GearmanHTTP = free(t)
 	at := startCoordinator(t, cfg)
 	w := WorkerConfig{Common: local()}
 	w.TLS, w.GossipKey, w.Join = files[security.Worker], key, []string{at.Gossip}
 	startWorker(t, w)
-	tls, err := security.Load(files[security.Reader], nil)
+	reader, err := security.Load(files[security.Reader], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Credentials: tls.Client(security.Coordinator)})
+	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Credentials: reader.Client(security.Coordinator)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +166,11 @@ func TestClusterWithTLS(t *testing.T) {
 	if _, err := plain.Workers(t.Context()); err == nil {
 		t.Error("a client without certificate was served")
 	}
+	for role, want := range map[security.Role]bool{security.Client: true, security.Worker: true, security.Reader: false, "": false} {
+		if err := postJob(t, cfg.GearmanHTTP, files[role]); (err == nil) != want {
+			t.Errorf("a job of a %q: %v", role, err)
+		}
+	}
 	resp, err := http.Get("http://" + at.HTTP + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +179,46 @@ func TestClusterWithTLS(t *testing.T) {
 	if resp.StatusCode == http.StatusOK {
 		t.Error("the status page is shown in plain text")
 	}
+}
+
+// free returns an address at which nobody listens now.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// postJob hands a job over to Gearman's HTTP front with a certificate, or without when files are none.
+func postJob(t *testing.T, address string, files security.Files) error {
+	t.Helper()
+	cfg := &tls.Config{InsecureSkipVerify: true} // who serves is not the question here
+	if files.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg}}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+"/f", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Gearman-Background", "true")
+	resp, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
 
 func TestWorkerDrains(t *testing.T) {
@@ -203,6 +252,8 @@ func TestRefusals(t *testing.T) {
 		{"-listen 0.0.0.0:0", func(c *CoordinatorConfig) { c.Listen = "0.0.0.0:0" }},
 		{"-http :0", func(c *CoordinatorConfig) { c.HTTP = ":0" }},
 		{"-gossip 0.0.0.0:0", func(c *CoordinatorConfig) { c.Gossip = "0.0.0.0:0" }},
+		{"-gearman 0.0.0.0:0", func(c *CoordinatorConfig) { c.Gearman = "0.0.0.0:0" }},
+		{"-gearman-http 0.0.0.0:0", func(c *CoordinatorConfig) { c.GearmanHTTP = "0.0.0.0:0" }},
 		{taken.GRPC, func(c *CoordinatorConfig) { c.Listen = taken.GRPC }},
 		{taken.HTTP, func(c *CoordinatorConfig) { c.HTTP = taken.HTTP }},
 		{taken.Gossip, func(c *CoordinatorConfig) { c.Gossip = taken.Gossip }},

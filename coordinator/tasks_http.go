@@ -1,0 +1,278 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+)
+
+// ServeGearmanHTTP serves Gearman's HTTP front on l, which it closes, until ctx ends, and returns nil then: POST /FUNCTION with the payload as body, and the headers
+// X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has the handle of the job in X-Gearman-Job-Handle and, unless it is in
+// the background, the result as body: 500 with the error when the job failed. Of opt it takes Memory, RetryFailed and TLS.
+func (t *Tasks) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
+	front := &httpFront{b: t.broker(opt), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
+	s := &http.Server{Handler: http.NewCrossOriginProtection().Handler(front), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, TLSConfig: opt.TLS, ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug)}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		_ = s.Close()
+	})
+	var err error
+	if opt.TLS != nil {
+		err = s.ServeTLS(l, "", "")
+	} else {
+		err = s.Serve(l)
+	}
+	if !stop() {
+		<-stopped
+	}
+	front.calls.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// httpFront hands requests over as jobs.
+type httpFront struct {
+	b      *desk.Broker
+	prefix string
+	stop   <-chan struct{}
+	calls  sync.WaitGroup
+}
+
+const (
+	// httpPending is how many bytes may wait for one client before those who produce them are held up.
+	httpPending = 1 << 20
+	// httpStall is how long a client may take nothing.
+	httpStall = 30 * time.Second
+	// maxUnique is the longest unique key that Gearman allows, in bytes.
+	maxUnique = 64
+)
+
+func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.calls.Add(1)
+	defer f.calls.Done()
+	sub, status, err := submissionOf(r)
+	if err != nil {
+		http.Error(w, err.Error(), status)
+		return
+	}
+	control := http.NewResponseController(w)
+	var tooLarge *http.MaxBytesError
+	if sub.Data, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); errors.As(err, &tooLarge) {
+		http.Error(w, fmt.Sprintf("the payload has more than %d bytes", maxBody), http.StatusRequestEntityTooLarge)
+		return
+	} else if err != nil {
+		http.Error(w, "the payload did not come: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = control.SetReadDeadline(time.Time{}) // the limit is for the request; the job may take its time
+
+	j := &httpJob{changed: make(chan struct{}, 1)}
+	f.b.Lock()
+	session := f.b.Attach(j)
+	id, commit, err := session.Submit(sub)
+	f.b.Unlock()
+	defer func() {
+		j.close()
+		f.b.Lock()
+		session.Close()
+		f.b.Unlock()
+	}()
+	switch {
+	case errors.Is(err, gearman.ErrQueueFull), errors.Is(err, desk.ErrFull):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("X-Gearman-Job-Handle", f.prefix+strconv.FormatUint(id, 10))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	for begun := false; ; {
+		data, end, durable, stalled := j.take()
+		if sub.Background && commit <= durable {
+			return
+		}
+		for _, b := range data {
+			_ = control.SetWriteDeadline(time.Now().Add(httpStall))
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+			begun = true
+		}
+		switch {
+		case stalled:
+			panic(http.ErrAbortHandler)
+		case end.Kind == gearman.WorkComplete:
+			return
+		case end.Kind != 0 && begun: // it cannot be told otherwise any more
+			panic(http.ErrAbortHandler)
+		case end.Kind != 0:
+			text := string(end.Data)
+			if text == "" {
+				text = "the job has failed"
+			}
+			http.Error(w, text, http.StatusInternalServerError)
+			return
+		}
+		if len(data) > 0 {
+			if control.Flush() != nil {
+				return
+			}
+			continue
+		}
+		select {
+		case <-j.changed:
+		case <-r.Context().Done():
+			return
+		case <-f.stop:
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// submissionOf returns the job that a request is for, without its payload, or the status of the answer and why.
+func submissionOf(r *http.Request) (sub gearman.Submission, status int, err error) {
+	sub = gearman.Submission{Function: []byte(strings.TrimPrefix(r.URL.Path, "/")), Unique: []byte(r.Header.Get("X-Gearman-Unique")), Priority: gearman.Normal, Keep: true}
+	if r.Method != http.MethodPost {
+		return sub, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for jobs; use POST /FUNCTION", r.Method)
+	}
+	if len(sub.Function) == 0 {
+		return sub, http.StatusNotFound, errors.New("no function is named; use POST /FUNCTION")
+	}
+	if len(sub.Unique) > maxUnique {
+		return sub, http.StatusBadRequest, fmt.Errorf("X-Gearman-Unique has %d bytes; %d is the most", len(sub.Unique), maxUnique)
+	}
+	switch p := strings.ToLower(r.Header.Get("X-Gearman-Priority")); p {
+	case "", "normal":
+	case "high":
+		sub.Priority = gearman.High
+	case "low":
+		sub.Priority = gearman.Low
+	default:
+		return sub, http.StatusBadRequest, fmt.Errorf("X-Gearman-Priority is %.20q; use high or low", p)
+	}
+	switch b := strings.ToLower(r.Header.Get("X-Gearman-Background")); b {
+	case "", "false":
+	case "true":
+		sub.Background = true
+	default:
+		return sub, http.StatusBadRequest, fmt.Errorf("X-Gearman-Background is %.20q; use true or false", b)
+	}
+	return sub, 0, nil
+}
+
+// httpJob is the job of one request: the Peer of its session.
+type httpJob struct {
+	changed chan struct{} // has room for one
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	data    [][]byte
+	bytes   int
+	end     gearman.Update // Kind is zero until the job has ended
+	durable uint64
+	room    chan struct{} // closed when data is taken; nil when nobody waits for that
+	stalled bool
+	closed  bool
+}
+
+// Wake is for workers.
+func (j *httpJob) Wake() {}
+
+// Committed says what is durable.
+func (j *httpJob) Committed(commit uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.durable = max(j.durable, commit)
+	j.signal()
+}
+
+// Update takes what the worker says.
+func (j *httpJob) Update(u gearman.Update) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !u.Keep {
+		u.Data = slices.Clone(u.Data)
+	}
+	if u.Ends() {
+		j.end = u
+	}
+	if u.Kind == gearman.WorkData || u.Kind == gearman.WorkComplete {
+		j.data = append(j.data, u.Data)
+		j.bytes += len(u.Data)
+	}
+	j.signal()
+}
+
+func (j *httpJob) signal() {
+	select {
+	case j.changed <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what came since it was called last.
+func (j *httpJob) take() (data [][]byte, end gearman.Update, durable uint64, stalled bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	data, j.data, j.bytes = j.data, nil, 0
+	j.free()
+	return data, j.end, j.durable, j.stalled
+}
+
+func (j *httpJob) free() {
+	if j.room != nil {
+		close(j.room)
+		j.room = nil
+	}
+}
+
+func (j *httpJob) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	j.free()
+}
+
+// WaitRoom blocks while too much waits for the client.
+func (j *httpJob) WaitRoom() {
+	t := time.NewTimer(httpStall)
+	defer t.Stop()
+	for {
+		j.mu.Lock()
+		if j.bytes <= httpPending || j.closed || j.stalled {
+			j.mu.Unlock()
+			return
+		}
+		if j.room == nil {
+			j.room = make(chan struct{})
+		}
+		room := j.room
+		j.mu.Unlock()
+		select {
+		case <-room:
+		case <-t.C:
+			j.mu.Lock()
+			j.stalled = true
+			j.signal()
+			j.mu.Unlock()
+		}
+	}
+}
