@@ -22,6 +22,7 @@ type taskCmd struct {
 	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: tasks that failed for good though nobody waited."`
 	Cancel taskCancelCmd `cmd:"" help:"End tasks, running ones too."`
 	Retry  taskRetryCmd  `cmd:"" help:"Run dead letters again."`
+	Drop   taskDropCmd   `cmd:"" help:"Forget tasks that have ended, or a function and its limits."`
 	Pause  taskPauseCmd  `cmd:"" help:"Keep the tasks of a function from starting."`
 	Resume taskResumeCmd `cmd:"" help:"Let them start again."`
 	Limit  taskLimitCmd  `cmd:"" help:"Set the limits of a function, all at once."`
@@ -40,7 +41,7 @@ type (
 		SoftLimit  time.Duration `default:"0s" help:"Ask an attempt to end after so long; 0s is never."`
 		HardLimit  time.Duration `default:"0s" help:"End an attempt after so long; 0s is never."`
 		Then       []string      `sep:"," placeholder:"FUNCTION" help:"Functions that follow one another, each with the result of the one before."`
-		WholeInput string        `name:"input" placeholder:"TEXT" help:"The input. Default: what standard input has."`
+		WholeInput *string       `name:"input" placeholder:"TEXT" help:"The input. Default: what standard input has."`
 	}
 	taskDoCmd struct {
 		clientFlags
@@ -56,14 +57,25 @@ type (
 		Lines    bool          `help:"Submit a task for each line of standard input."`
 		Function string        `arg:"" help:"Its name."`
 	}
+	// nameFlags find a task that was submitted.
+	nameFlags struct {
+		Function string   `placeholder:"NAME" help:"Its function, with -unique."`
+		Unique   string   `placeholder:"KEY" help:"Its unique key: the last task of the function with it."`
+		ID       tasks.ID `arg:"" optional:"" help:"The task, or a group to wait for."`
+	}
 	taskWaitCmd struct {
 		clientFlags
+		nameFlags
 		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
-		ID       tasks.ID      `arg:"" help:"The task."`
 	}
 	taskStatusCmd struct {
 		clientFlags
-		ID tasks.ID `arg:"" optional:"" help:"The task. Default: all functions."`
+		nameFlags
+	}
+	taskDropCmd struct {
+		clientFlags
+		Function string     `placeholder:"NAME" help:"Forget this function and its limits; it must have no workers, and no tasks that have not ended."`
+		ID       []tasks.ID `arg:"" optional:"" help:"Tasks that have ended, dead letters too."`
 	}
 	taskListCmd struct {
 		clientFlags
@@ -144,8 +156,8 @@ func (f *taskFlags) options() []tasks.Option {
 const maxInput = 64 << 20
 
 func (f *taskFlags) input() ([]byte, error) {
-	if f.WholeInput != "" {
-		return []byte(f.WholeInput), nil
+	if f.WholeInput != nil {
+		return []byte(*f.WholeInput), nil
 	}
 	in, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput+1))
 	switch {
@@ -190,16 +202,40 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 	})
 }
 
+// unique tells whether a task is named by its key.
+func (f *nameFlags) unique() (bool, error) {
+	switch {
+	case (f.Function == "") != (f.Unique == ""):
+		return false, usageError{errors.New("-function and -unique name a task together")}
+	case f.Unique != "" && f.ID != 0:
+		return false, usageError{fmt.Errorf("task %s and -unique are both given; one is enough", f.ID)}
+	}
+	return f.Unique != "", nil
+}
+
 func (f *taskWaitCmd) Run(ctx context.Context) error {
+	unique, err := f.unique()
+	if err == nil && !unique && f.ID == 0 {
+		err = usageError{errors.New("name a task, or its function and key with -function and -unique")}
+	}
+	if err != nil {
+		return err
+	}
 	return f.client(func(c *tasks.Client) error {
-		out, err := tasks.Attach[[]byte](ctx, c, f.ID, tasks.Deadline(f.Deadline), tasks.OnUpdate(show))
+		var out []byte
+		var err error
+		if opts := []tasks.Option{tasks.Deadline(f.Deadline), tasks.OnUpdate(show)}; unique {
+			out, err = tasks.AttachUnique[[]byte](ctx, c, f.Function, f.Unique, opts...)
+		} else {
+			out, err = tasks.Attach[[]byte](ctx, c, f.ID, opts...)
+		}
 		_, _ = os.Stdout.Write(out)
 		return err
 	})
 }
 
 func (f *taskSubmitCmd) Run(ctx context.Context) error {
-	if f.Lines && (f.WholeInput != "" || f.Unique != "") {
+	if f.Lines && (f.WholeInput != nil || f.Unique != "") {
 		return usageError{errors.New("-lines reads standard input, and makes tasks of their own: leave out -input and -unique")}
 	}
 	in, err := f.input()
@@ -214,7 +250,13 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 		var ids []tasks.ID
 		var err error
 		if f.Lines {
-			lines := strings.Split(strings.TrimSuffix(string(in), "\n"), "\n")
+			lines := strings.SplitAfter(string(in), "\n")
+			if lines[len(lines)-1] == "" { // behind the last line
+				lines = lines[:len(lines)-1]
+			}
+			for i := range lines {
+				lines[i] = strings.TrimSuffix(lines[i], "\n")
+			}
 			ids, err = tasks.EnqueueAll(ctx, c, f.Function, lines, opts...)
 		} else {
 			ids = make([]tasks.ID, 1)
@@ -239,9 +281,21 @@ func (f outputFlag) ids(ids []tasks.ID) error {
 }
 
 func (f *taskStatusCmd) Run(ctx context.Context) error {
+	unique, err := f.unique()
+	if err != nil {
+		return err
+	}
 	return f.client(func(c *tasks.Client) error {
-		if f.ID != 0 {
-			s, err := c.Inspect(ctx, f.ID)
+		if unique || f.ID != 0 {
+			id := f.ID
+			if unique {
+				s, err := c.StatusUnique(ctx, f.Function, f.Unique)
+				if err != nil {
+					return err
+				}
+				id = s.ID
+			}
+			s, err := c.Inspect(ctx, id)
 			if err != nil {
 				return err
 			}
@@ -345,6 +399,19 @@ func (f *taskRetryCmd) Run(ctx context.Context) error {
 		}
 		ids, err := c.Retry(ctx, f.ID...)
 		return errors.Join(err, f.ids(ids), missing(err, "is no dead letter", f.ID, ids))
+	})
+}
+
+func (f *taskDropCmd) Run(ctx context.Context) error {
+	if (f.Function == "") == (len(f.ID) == 0) {
+		return usageError{errors.New("name tasks, or a function with -function")}
+	}
+	return f.client(func(c *tasks.Client) error {
+		if f.Function != "" {
+			return c.DropFunction(ctx, f.Function)
+		}
+		ids, err := c.Drop(ctx, f.ID...)
+		return errors.Join(err, f.ids(ids), missing(err, "has not ended, or is not known", f.ID, ids))
 	})
 }
 

@@ -20,7 +20,7 @@ type Info struct {
 	Tries      int       // begun
 	Waiters    int       // at most 1,000 are counted
 	Size       int       // bytes of the input
-	Due        time.Time // delayed: when it becomes ready; ended: when it is forgotten; zero when nothing is fixed
+	Due        time.Time // delayed: when it becomes ready; ended: when it is forgotten; zero when nothing is fixed, as of dead letters
 	N, M       uint64    // progress of the running try
 	Worker     Peer      // that runs it
 	Policy     Policy
@@ -53,7 +53,7 @@ func (q *Queue) info(i int32) Info {
 		ID: t.id, Function: q.functions[t.fn].name, State: t.state, Dead: t.dead(), Priority: t.flags.priority(),
 		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Tries: int(t.tries), Size: int(t.size), Policy: q.policies[t.policy].Policy,
 	}
-	if (t.state == Delayed || t.state.ended()) && t.due > 0 {
+	if (t.state == Delayed || t.state.ended() && !x.Dead) && t.due > 0 {
 		x.Due = time.UnixMilli(t.due)
 	}
 	if t.state == Running {
