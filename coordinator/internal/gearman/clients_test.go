@@ -9,22 +9,10 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/outside"
 )
 
-// The programs of other people that speak the protocol, where they are installed. On Debian: gearman-tools,
-// libgearman-client-perl, php-cli and php-gearman.
-
-// need skips the test when a command or one of its modules is not here.
-func need(t *testing.T, command string, check ...string) {
-	if _, err := exec.LookPath(command); err != nil {
-		t.Skipf("%s is not installed", command)
-	}
-	if len(check) > 0 {
-		if out, err := exec.Command(command, check...).CombinedOutput(); err != nil {
-			t.Skipf("%s %s: %.100s", command, strings.Join(check, " "), out)
-		}
-	}
-}
+// The programs of other people that speak the protocol, where they are or can be installed.
 
 func run(t *testing.T, stdin, command string, args ...string) string {
 	t.Helper()
@@ -66,7 +54,7 @@ func eventually(t *testing.T, addr, command, want string) {
 }
 
 func TestCommandLineTools(t *testing.T) {
-	need(t, "gearman")
+	outside.Need(t, outside.Gearman)
 	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
 	_, port, _ := net.SplitHostPort(addr)
 	at := []string{"-h", "127.0.0.1", "-p", port}
@@ -92,7 +80,6 @@ func TestCommandLineTools(t *testing.T) {
 	}
 	eventually(t, addr, "status", "later\t3\t0\t0")
 
-	need(t, "gearadmin")
 	admin := func(args ...string) string {
 		t.Helper()
 		return run(t, "", "gearadmin", append(at, args...)...)
@@ -138,7 +125,7 @@ my $h = $c->dispatch_background(sum => "5,6"); print "background ", ($h ? "yes" 
 my $s; for (1..100) { $s = $c->get_status($h); last if !$s || !$s->known; select undef, undef, undef, 0.02 } print "known ", ($s && $s->known ? 1 : 0), "\n";`
 
 func TestPerl(t *testing.T) {
-	need(t, "perl", "-MGearman::Client", "-MGearman::Worker", "-e", "1")
+	outside.Need(t, outside.Perl)
 	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
 	begin(t, "perl", "-e", perlWorker, addr)
 	eventually(t, addr, "status", "sum\t0\t0\t1")
@@ -168,7 +155,7 @@ foreach (["doBackground", "doHighBackground", "doLowBackground"] as $do) { $h = 
 echo "ping ", $c->ping("x") ? "yes" : "no", "\n";`
 
 func TestPHP(t *testing.T) {
-	need(t, "php", "-r", "exit(extension_loaded('gearman') ? 0 : 1);")
+	outside.Need(t, outside.PHPCLI, outside.PHP)
 	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
 	_, port, _ := net.SplitHostPort(addr)
 	begin(t, "php", "-r", phpWorker, "--", port)

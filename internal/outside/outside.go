@@ -1,0 +1,78 @@
+// Package outside is for tests that need programs of other people.
+package outside
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Package is a package of Debian with what a test needs.
+type Package struct {
+	// Name is what apt-get installs.
+	Name string
+	// Command must be there, and Check, if there is any, be arguments with which it ends well.
+	Command string
+	Check   []string
+}
+
+// InstallEnv makes tests install what is missing, as CI does: with root's rights, by apt-get.
+const InstallEnv = "LAYSHAFT_TEST_INSTALL"
+
+// mu is held while packages are installed; update happens once.
+var (
+	mu     sync.Mutex
+	update sync.Once
+)
+
+// missing returns why a package is not to be used, or nothing.
+func (p Package) missing() string {
+	if _, err := exec.LookPath(p.Command); err != nil {
+		return p.Command + " is not installed"
+	}
+	if len(p.Check) > 0 {
+		if out, err := exec.Command(p.Command, p.Check...).CombinedOutput(); err != nil {
+			return strings.TrimSpace(p.Command + " lacks a part: " + string(out[:min(len(out), 100)]))
+		}
+	}
+	return ""
+}
+
+// Need skips the test, and says why, when packages are not here and cannot be installed: that is done in CI, and where InstallEnv is set.
+func Need(t testing.TB, packages ...Package) {
+	t.Helper()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, p := range packages {
+		why := p.missing()
+		if why == "" {
+			continue
+		}
+		if os.Getenv("CI") == "" && os.Getenv(InstallEnv) == "" {
+			t.Skipf("%s: install Debian's %s, or set %s=1 for the test to do so", why, p.Name, InstallEnv)
+		}
+		apt, err := exec.LookPath("apt-get")
+		if err != nil || os.Geteuid() != 0 {
+			t.Skipf("%s: install Debian's %s; the test could not, for want of apt-get or of root's rights", why, p.Name)
+		}
+		update.Do(func() { _ = exec.Command(apt, "-qq", "-o", "DPkg::Lock::Timeout=120", "update").Run() })
+		install := exec.Command(apt, "-qq", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "install", p.Name)
+		install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Skipf("%s, and apt-get install %s: %v\n%s", why, p.Name, err, out[max(0, len(out)-500):])
+		}
+		if why := p.missing(); why != "" {
+			t.Skipf("%s, although %s was installed", why, p.Name)
+		}
+	}
+}
+
+// Programs that speak Gearman's protocol.
+var (
+	Gearman = Package{Name: "gearman-tools", Command: "gearman"}
+	Perl    = Package{Name: "libgearman-client-perl", Command: "perl", Check: []string{"-MGearman::Client", "-MGearman::Worker", "-e", "1"}}
+	PHP     = Package{Name: "php-gearman", Command: "php", Check: []string{"-r", "exit(extension_loaded('gearman') ? 0 : 1);"}}
+	PHPCLI  = Package{Name: "php-cli", Command: "php"}
+)
