@@ -559,7 +559,13 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
 	case c.plan.opts.parallel > 0: // given to Define
 		return c.plan.opts.parallel
 	case s.head.wide.ranged:
-		return int(min(max(4, input/(128<<20)), 4096)) // from the input alone: the order of rows must not depend on the slots
+		return even(input, 128<<20)
 	}
-	return int(min(max(4, input/(256<<20)), 4096))
+	return even(input, 256<<20)
+}
+
+// even cuts input into at most 4,096 parts of about size bytes: a multiple of four, so that as many slots, or half as many, end at the same
+// time. It depends on the input alone, since the order of rows must not depend on the slots.
+func even(input, size int64) int {
+	return int(min(max(1, (input+4*size-1)/(4*size)), 1024)) * 4
 }

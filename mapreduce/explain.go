@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -24,7 +25,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			for j := range st.Splits {
 				estimate[i] += st.Splits[j].Bytes
 			}
-			input = fmt.Sprintf("%s, %s in %s", s.head.read.source, bytesText(estimate[i]), plural(len(st.Splits), "split"))
+			input = fmt.Sprintf("%s, %s in %s", shortened(s.head.read.source.String()), bytesText(estimate[i]), plural(len(st.Splits), "split"))
 		}
 		for _, e := range s.edges {
 			if e.Mode != job.Broadcast {
@@ -83,6 +84,15 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 		}
 	}
 	return nil
+}
+
+// shortened leaves out the middle of a source that names many files, so that the table stays one.
+func shortened(source string) string {
+	args := strings.Split(source, ", ")
+	if len(source) <= 120 || len(args) <= 3 {
+		return source
+	}
+	return fmt.Sprintf("%s, ... %d more ..., %s", args[0], len(args)-2, args[len(args)-1])
 }
 
 // tiered reports whether a stage combines for n on each worker.
