@@ -129,12 +129,14 @@ type Node struct {
 	self  *self
 	w     *Worker
 	peers *peers
-	coord *coordinator
-	jobs  *jobs
-	files *files
-	local net.Listener // where child processes reach files; nil without them
-	out   *outbox
-	drops *drops
+	// outputs serves what the store holds.
+	outputs *outputServer
+	coord   *coordinator
+	jobs    *jobs
+	files   *files
+	local   net.Listener // where child processes reach files; nil without them
+	out     *outbox
+	drops   *drops
 
 	unlisten func() error // removes it
 
@@ -186,6 +188,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	if err != nil {
 		return nil, errors.Join(err, n.files.close())
 	}
+	n.outputs = newOutputServer(n.w.store, n.out.lost)
 	if cfg.Runner == nil {
 		err = n.runChildren()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +37,7 @@ const (
 type peers struct {
 	dial func(address string) (*grpc.ClientConn, error)
 	seen *manifestCache
+	got  atomic.Int64 // bytes of their outputs that were read
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -114,6 +116,7 @@ func (p *peers) remote(name string) *remoteOutputs {
 			return nil
 		}
 		r = newRemote(conn, name, p.seen)
+		r.got = &p.got
 		p.remotes[name] = r
 	}
 	return r

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,6 +39,7 @@ type remoteOutputs struct {
 	client layshaftv1.WorkerServiceClient
 	calls  chan struct{} // held by calls
 	seen   *manifestCache
+	got    *atomic.Int64 // bytes of outputs that were read; shared
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -61,7 +63,7 @@ func Remote(conn grpc.ClientConnInterface, name string) Outputs {
 }
 
 func newRemote(conn grpc.ClientConnInterface, name string, seen *manifestCache) *remoteOutputs {
-	return &remoteOutputs{name: name, client: layshaftv1.NewWorkerServiceClient(conn), calls: make(chan struct{}, callsAtOnce), seen: seen,
+	return &remoteOutputs{name: name, client: layshaftv1.NewWorkerServiceClient(conn), calls: make(chan struct{}, callsAtOnce), seen: seen, got: new(atomic.Int64),
 		parts: map[partOf]*job.Manifest{}, unread: map[*remoteBytes]bool{}}
 }
 
@@ -220,6 +222,7 @@ func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of
 		if data = resp.GetData(); err == nil && int64(len(data)) != want {
 			err = fmt.Errorf("%w: %d bytes came, not %d", record.ErrCorrupt, len(data), want)
 		}
+		r.got.Add(int64(len(data)))
 		return err
 	})
 	return data, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -22,11 +23,12 @@ const (
 type outputServer struct {
 	store *shuffle.Store
 	reads *semaphore.Weighted
+	sent  atomic.Int64        // bytes
 	lost  func(a job.Attempt) // hears of outputs that are held but damaged
 }
 
 func newOutputServer(store *shuffle.Store, lost func(a job.Attempt)) *outputServer {
-	return &outputServer{store, semaphore.NewWeighted(maxReads), lost}
+	return &outputServer{store: store, reads: semaphore.NewWeighted(maxReads), lost: lost}
 }
 
 // getManifest answers GetManifest.
@@ -81,6 +83,7 @@ func (s *outputServer) readOutput(ctx context.Context, req *layshaftv1.ReadOutpu
 	data := pieceBuffers.Get(int(total))
 	err := s.store.Read(pieces, *data)
 	if err == nil {
+		s.sent.Add(total)
 		return &layshaftv1.ReadOutputResponse{Data: *data}, nil
 	}
 	pieceBuffers.Put(data)

@@ -47,7 +47,7 @@ func (s *localService) Call(ctx context.Context, req *layshaftv1.CallRequest) (*
 func (n *Node) server() *grpc.Server {
 	opts := append(wire.ServerOptions(n.log, n.cfg.Authorize), grpc.Creds(n.cfg.ServerCreds), grpc.ForceServerCodecV2(newPieceCodec()))
 	s := grpc.NewServer(opts...)
-	all := &service{outputs: newOutputServer(n.w.store, n.out.lost), files: n.files}
+	all := &service{outputs: n.outputs, files: n.files}
 	layshaftv1.RegisterWorkerServiceServer(s, all)
 	layshaftv1.RegisterFilesServiceServer(s, all)
 	return s

@@ -31,6 +31,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 var (
@@ -85,6 +86,7 @@ type Store struct {
 	large  map[ref]int // pieces of bodies that have some
 	n      uint64
 	failed error
+	syncs  tally.Durations
 }
 
 // Open opens the store in dir, which is made when missing; an empty dir means memory only. Errors wrap those of state.Open.
@@ -406,6 +408,16 @@ func decode(k, v []byte) (record, body []byte, pieces int, err error) {
 	return nil, nil, 0, fmt.Errorf("value of key %x: %w: the lengths do not match", k, ErrDamaged)
 }
 
+// Syncs returns how long it took to make groups of batches durable; nothing without a directory.
+func (s *Store) Syncs() tally.Durations {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return tally.Durations{}
+	}
+	return s.syncs
+}
+
 // Run writes what is committed until ctx ends, and then what is left. It returns nil, or the first error of writing; after that
 // nothing is durable any more.
 func (s *Store) Run(ctx context.Context) error {
@@ -443,7 +455,11 @@ func (s *Store) Run(ctx context.Context) error {
 				return fmt.Errorf("bodies: %w", err)
 			}
 			s.written(g)
-			if took = time.Since(begin); ctx.Err() == nil {
+			took = time.Since(begin)
+			s.mu.Lock()
+			s.syncs.Add(took)
+			s.mu.Unlock()
+			if ctx.Err() == nil {
 				break
 			}
 		}

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 // Status returns how a task stands. It wants the lock.
@@ -33,6 +34,15 @@ func (d *Desk) Totals() queue.Counts { return d.core.Totals() }
 
 // Budgets returns how all budgets stand. It wants the lock.
 func (d *Desk) Budgets() []queue.BudgetInfo { return d.core.Budgets() }
+
+// AuditPart is one step of an audit; see queue.Queue.AuditPart. It wants the lock.
+func (d *Desk) AuditPart(from, n int) (bad []string, next int) { return d.core.AuditPart(from, n) }
+
+// Took returns how long tries took. It wants the lock.
+func (d *Desk) Took() tally.Durations { return d.core.Took() }
+
+// Syncs returns how long writes took.
+func (d *Desk) Syncs() tally.Durations { return d.store.Syncs() }
 
 // Audit returns what does not agree in the core; it takes long. It wants the lock.
 func (d *Desk) Audit() []string { return d.core.Audit() }

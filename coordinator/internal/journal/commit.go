@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"runtime"
+	"time"
 )
 
 // call is one caller of Append that waits.
@@ -47,7 +48,11 @@ func (j *Journal) commit(f *frame, calls []*call) {
 		if len(packed) == 0 {
 			return
 		}
+		begin := time.Now()
 		err := j.write(f, 0)
+		j.mu.Lock()
+		j.syncs.Add(time.Since(begin))
+		j.mu.Unlock()
 		seq := f.first - 1
 		for _, c := range packed {
 			seq += uint64(len(c.events))

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 var (
@@ -82,6 +83,7 @@ type Journal struct {
 	mu      sync.Mutex
 	pending []*call
 	closed  bool
+	syncs   tally.Durations
 
 	// writing guards the fields below. It is held while something is written to Badger, which refuses transactions while
 	// it drops a prefix.
@@ -189,6 +191,13 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 
 // CheckSpace returns an error that wraps ErrDiskFull when n more bytes on the journal's disk would touch the reserve.
 func (j *Journal) CheckSpace(n int64) error { return j.db.Check(n) }
+
+// Syncs returns how long it took to make frames durable, since Open.
+func (j *Journal) Syncs() tally.Durations {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.syncs
+}
 
 // Last returns the number of the last acknowledged event, zero when there is none.
 func (j *Journal) Last() uint64 { return j.acked.Load() }

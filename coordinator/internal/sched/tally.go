@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,16 +28,19 @@ func (k StageKind) String() string {
 	return [...]string{"map", "combine", "reduce", "publish", "none"}[min(max(k, 0), StageKinds)]
 }
 
-func (st *stage) kind() StageKind {
-	switch in := st.spec.Inputs; {
-	case st.spec.Combine:
+func (st *stage) kind() StageKind { return KindOf(st.spec) }
+
+// KindOf returns the kind of a stage.
+func KindOf(st *job.Stage) StageKind {
+	switch in := st.Inputs; {
+	case st.Combine:
 		return CombineStage
-	case len(in) == 0:
-		return MapStage
-	case in[0].Mode == job.Sinks:
+	case len(in) > 0 && in[0].Mode == job.Sinks:
 		return PublishStage
+	case slices.ContainsFunc(in, func(e job.Edge) bool { return e.Mode != job.Broadcast }):
+		return ReduceStage
 	}
-	return ReduceStage
+	return MapStage // with broadcast sides, perhaps
 }
 
 // End is how an attempt ended.
@@ -209,4 +213,17 @@ func (s *Scheduler) silence(w *worker) string {
 		return fmt.Sprintf("worker %s was silent for %v: its lease ended", w.id, d.Round(time.Millisecond))
 	}
 	return fmt.Sprintf("worker %s left or was cut off", w.id)
+}
+
+// Page returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
+func (s *Scheduler) Page(skip, n int, want ...Outcome) (ids []job.ID, total int) {
+	for _, j := range slices.Backward(s.order) {
+		if !slices.Contains(want, j.outcome) {
+			continue
+		}
+		if total++; total > skip && len(ids) < n {
+			ids = append(ids, j.spec.ID)
+		}
+	}
+	return ids, total
 }

@@ -26,6 +26,13 @@ func (s *Store) Free() (int64, error) {
 	return max(free, 0), err
 }
 
+// Space returns how many bytes outputs take, and how many they may; zero means no limit but the disk.
+func (s *Store) Space() (used, quota int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used, s.quota
+}
+
 // take counts n bytes more against the quota.
 func (s *Store) take(n int64) error {
 	s.mu.Lock()

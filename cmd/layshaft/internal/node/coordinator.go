@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -83,6 +84,11 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: cfg.Version,
+		Syncs: data.Journal.Syncs, Log: cfg.Log})
+	if err != nil {
+		return err
+	}
 	g, err := cfg.gossip(gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster,
 		Address: p.advertise, HTTP: p.httpAddress()}, nil)
 	if err != nil {
@@ -105,7 +111,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
-		shown := &page{ready: ready.Load, metrics: metrics{coord, tasks}, status: func() any { return clusterStatus(coord, tasks, data.Cluster, cfg.Version) }}
+		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {
@@ -113,6 +119,9 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 			return nil // the coordinator's own error says why
 		}
 		ready.Store(true)
+		if p.http != nil {
+			family.Go(func() error { board.Run(within); return nil })
+		}
 		return cfg.ready(within, p, g)
 	})
 	err = family.Wait()

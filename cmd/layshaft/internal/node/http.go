@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	webpage "github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -22,8 +22,8 @@ import (
 type page struct {
 	// ready says whether the process does its work: a coordinator that replays its journal lives, but is not ready.
 	ready func() bool
-	// status is shown as JSON at /.
-	status func() any
+	// shown are the pages: all paths but the others.
+	shown http.Handler
 	// metrics are shown at /metrics, beside those of Go and of the process; nil means no others.
 	metrics prometheus.Collector
 }
@@ -36,12 +36,7 @@ func (p *page) handler(secured bool) http.Handler {
 	}
 	shown := http.NewServeMux()
 	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	shown.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(p.status()) // the reader has gone
-	})
+	shown.Handle("/", p.shown)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -58,7 +53,7 @@ func (p *page) handler(secured bool) http.Handler {
 		}
 		shown.ServeHTTP(w, r)
 	})
-	return mux
+	return webpage.Guard(mux)
 }
 
 // serve shows the page on l until ctx ends, and closes l.

@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -117,9 +119,60 @@ func TestCluster(t *testing.T) {
 			t.Errorf("no %s in metrics", want)
 		}
 	}
-	var shown status
+	worker := get(t, "http://"+joined[1]+"/metrics")
+	for _, want := range []string{`layshaft_worker_slots{state="free"} 2`, `layshaft_shuffle_bytes_total{direction="sent"} 0`, "layshaft_quota_bytes 0"} {
+		if !strings.Contains(worker, want) {
+			t.Errorf("no %s in metrics of a worker", want)
+		}
+	}
+	for _, h := range joined {
+		body, header := browse(t, "http://"+h+"/")
+		if !strings.Contains(body, "<h2>Slots</h2>") || !strings.HasPrefix(header.Get("Content-Type"), "text/html") || header.Get("Content-Security-Policy") == "" {
+			t.Errorf("page of %s: %v %s", h, header, body)
+		}
+	}
+	var shown dashboard.Status
 	if err := json.Unmarshal([]byte(get(t, "http://"+at.HTTP+"/")), &shown); err != nil || len(shown.Workers) != 2 || shown.Version != "v1" {
 		t.Errorf("status %+v, %v", shown, err)
+	}
+}
+
+// browse gets a page as a browser does.
+func browse(t *testing.T, url string) (body string, header http.Header) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), resp.Header
+}
+
+// With TLS, who shows no certificate gets health checks and nothing else.
+func TestPageRoles(t *testing.T) {
+	t.Parallel()
+	p := &page{ready: func() bool { return true }, shown: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("secret")) })}
+	for path, open := range map[string]bool{"/healthz": true, "/readyz": true, "/": false, "/metrics": false, "/api/status": false, "/jobs/x": false, "/style.css": false, "//healthz": false} {
+		for _, secured := range []bool{true, false} {
+			w := httptest.NewRecorder()
+			p.handler(secured).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			refused := w.Code == http.StatusUnauthorized
+			if refused != (secured && !open) && w.Code/100 != 3 || secured && !open && strings.Contains(w.Body.String(), "secret") {
+				t.Errorf("%s, secured %v: %d %s", path, secured, w.Code, w.Body)
+			}
+			if w.Header().Get("Content-Security-Policy") == "" {
+				t.Errorf("%s has no policy", path)
+			}
+		}
 	}
 }
 

@@ -50,6 +50,11 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return errors.Join(err, node.Close())
 	}
 
+	own, err := newWorkerPage(cfg.Version, node.Status, g.Members)
+	if err != nil {
+		return errors.Join(err, node.Close())
+	}
+
 	// The worker ends the others: they serve it until it has left.
 	family, within := errgroup.WithContext(context.WithoutCancel(ctx))
 	within, end := context.WithCancel(within)
@@ -62,9 +67,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	})
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
-		shown := &page{ready: find.Found, status: func() any {
-			return map[string]any{"worker": node.Name(), "version": cfg.Version, "members": g.Members()}
-		}}
+		shown := &page{ready: find.Found, metrics: own, shown: own.handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {

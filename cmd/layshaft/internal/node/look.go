@@ -1,0 +1,121 @@
+package node
+
+import (
+	"embed"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/layshaft/layshaft/internal/gossip"
+	webpage "github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/worker"
+)
+
+//go:embed worker.html
+var html embed.FS
+
+// workerPage shows how a worker stands. It is a prometheus.Collector too.
+type workerPage struct {
+	version string
+	status  func() worker.Status
+	members func() []gossip.Member
+	page    *template.Template
+}
+
+func newWorkerPage(version string, status func() worker.Status, members func() []gossip.Member) (*workerPage, error) {
+	t, err := webpage.Parse(html, "worker.html")
+	return &workerPage{version, status, members, t}, err
+}
+
+// maxAttempts is how many attempts the page shows.
+const maxAttempts = 100
+
+// busy is how many attempts have a slot.
+func busy(s *worker.Status) (n int) {
+	for i := range s.Attempts {
+		if !s.Attempts[i].Since.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+type workerView struct {
+	worker.Status
+	Busy    int
+	More    int // attempts that are not shown
+	Members []gossip.Member
+}
+
+// For is how long an attempt has run.
+func (*workerView) For(t time.Time) time.Duration { return time.Since(t) }
+
+func (p *workerPage) handler() http.Handler {
+	mux := http.NewServeMux()
+	webpage.Assets(mux)
+	inJSON := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(map[string]any{"worker": p.status().Name, "version": p.version, "members": p.members()}) // the reader has gone
+	}
+	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { inJSON(w) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept")
+		if !webpage.WantsHTML(r) {
+			inJSON(w)
+			return
+		}
+		v := workerView{Status: p.status(), Members: p.members()}
+		v.Busy, v.More = busy(&v.Status), max(len(v.Attempts)-maxAttempts, 0)
+		v.Attempts = v.Attempts[:len(v.Attempts)-v.More]
+		v.Members = v.Members[:min(len(v.Members), maxAttempts)]
+		b, err := webpage.Render(p.page, &webpage.Frame{Title: "Worker " + v.Name, Name: "worker", Version: p.version, At: time.Now(), Content: &v})
+		if err != nil {
+			http.Error(w, "the page could not be made: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(b)
+	})
+	return mux
+}
+
+var (
+	slotsDesc    = prometheus.NewDesc("layshaft_worker_slots", "Slots of this worker.", []string{"state"}, nil)
+	attemptsDesc = prometheus.NewDesc("layshaft_worker_attempts", "Attempts that this worker has not reported yet.", []string{"state"}, nil)
+	shuffleDesc  = prometheus.NewDesc("layshaft_shuffle_bytes_total", "Bytes of outputs: sent to others, and received from other workers.", []string{"direction"}, nil)
+	storedDesc   = prometheus.NewDesc("layshaft_stored_bytes", "Bytes that outputs take on this worker's disk.", nil, nil)
+	quotaDesc    = prometheus.NewDesc("layshaft_quota_bytes", "Bytes that outputs may take; 0 means no limit but the disk.", nil, nil)
+	freeDesc     = prometheus.NewDesc("layshaft_free_bytes", "Bytes that outputs may still take.", nil, nil)
+	drainingDesc = prometheus.NewDesc("layshaft_worker_draining", "1 when this worker takes no new attempts because it is to leave.", nil, nil)
+)
+
+// Describe names the metrics.
+func (p *workerPage) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(p, ch) }
+
+// Collect counts.
+func (p *workerPage) Collect(ch chan<- prometheus.Metric) {
+	set := func(d *prometheus.Desc, kind prometheus.ValueType, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, float64(v), labels...)
+	}
+	s := p.status()
+	running := int64(busy(&s))
+	set(slotsDesc, prometheus.GaugeValue, running, "busy")
+	set(slotsDesc, prometheus.GaugeValue, max(int64(s.Slots)-running, 0), "free")
+	set(attemptsDesc, prometheus.GaugeValue, running, "running")
+	set(attemptsDesc, prometheus.GaugeValue, int64(len(s.Attempts))-running, "waiting")
+	set(shuffleDesc, prometheus.CounterValue, s.Sent, "sent")
+	set(shuffleDesc, prometheus.CounterValue, s.Got, "received")
+	set(storedDesc, prometheus.GaugeValue, s.Used)
+	set(quotaDesc, prometheus.GaugeValue, s.Quota)
+	set(freeDesc, prometheus.GaugeValue, s.Free)
+	draining := int64(0)
+	if s.Draining {
+		draining = 1
+	}
+	set(drainingDesc, prometheus.GaugeValue, draining)
+}

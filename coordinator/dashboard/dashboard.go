@@ -1,0 +1,204 @@
+// Package dashboard shows how a cluster stands: web pages for people, the same as JSON, and metrics. It only looks: what can be changed is shown as
+// the command that does it.
+//
+// Looking is cheap for those who work. A page is made at most once a second however many look at it, from numbers that the cores keep anyway; every listing
+// has a limit and says what it leaves out; audits go round in small parts. Everything that users supply (names, errors, counters) is escaped by the
+// templates, and the pages may load nothing but their own style and script.
+package dashboard
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/internal/tally"
+)
+
+// Config says what a dashboard shows. Syncs and Log may be nil.
+type Config struct {
+	Coordinator *coordinator.Coordinator
+	Server      *coordinator.Server
+	Tasks       *coordinator.Tasks
+	Cluster     string                 // its name
+	Version     string                 // of this program
+	Syncs       func() tally.Durations // how long writes of the journal took
+	Log         *slog.Logger           // nil means silence
+}
+
+// Dashboard is made by New. It is a prometheus.Collector too.
+type Dashboard struct {
+	cfg     Config
+	pages   map[string]*template.Template
+	history history
+	audit   *auditor
+
+	// mu guards the fields below. It is held while a page is made.
+	mu   sync.Mutex
+	made map[string]made // by address
+}
+
+// made is a page as it was sent last.
+type made struct {
+	at     time.Time
+	status int
+	body   []byte
+}
+
+const (
+	// fresh is how old a page may be.
+	fresh = time.Second
+	// maxMade is how many pages are kept.
+	maxMade = 64
+)
+
+//go:embed html/*.html
+var html embed.FS
+
+// New returns a dashboard. The error is one of its own templates.
+func New(cfg Config) (*Dashboard, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]made{}}
+	for _, name := range []string{"overview", "jobs", "job", "workers", "functions", "function", "task", "missing"} {
+		t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("dashboard: %w", err)
+		}
+		d.pages[name] = t
+	}
+	return d, nil
+}
+
+// Run keeps audits and rates going until ctx ends. It is called when the coordinator is ready.
+func (d *Dashboard) Run(ctx context.Context) {
+	var both errgroup.Group
+	both.Go(func() error { d.audit.run(ctx); return nil })
+	both.Go(func() error {
+		d.history.run(ctx, func() sample { return takeSample(d.cfg.Coordinator, d.cfg.Tasks) })
+		return nil
+	})
+	_ = both.Wait()
+}
+
+// Handler serves pages and JSON.
+func (d *Dashboard) Handler() http.Handler {
+	mux := http.NewServeMux()
+	page.Assets(mux)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept")
+		if !page.WantsHTML(r) {
+			d.json(w)
+			return
+		}
+		d.show(w, "/", func() view { return d.overview() })
+	})
+	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { d.json(w) })
+	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
+		state, n := r.FormValue("state"), number(r)
+		d.show(w, fmt.Sprintf("/jobs?state=%s&page=%d", url.QueryEscape(state), n), func() view { return d.jobs(state, n) })
+	})
+	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		d.show(w, "/jobs/"+url.PathEscape(id), func() view { return d.job(id) })
+	})
+	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {
+		n := number(r)
+		d.show(w, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
+	})
+	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {
+		function, n := r.FormValue("function"), number(r)
+		if function != "" {
+			d.show(w, "/tasks?function="+url.QueryEscape(function), func() view { return d.function(function) })
+			return
+		}
+		d.show(w, fmt.Sprintf("/tasks?page=%d", n), func() view { return d.functions(n) })
+	})
+	mux.HandleFunc("GET /tasks/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		d.show(w, "/tasks/"+url.PathEscape(id), func() view { return d.task(id) })
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		d.show(w, "/404", func() view { return missing("There is no such page.") })
+	})
+	return page.Guard(mux)
+}
+
+// number returns the page of a listing that is asked for, from 1.
+func number(r *http.Request) int {
+	n, _ := strconv.Atoi(r.FormValue("page"))
+	return min(max(n, 1), 1_000_000)
+}
+
+func (d *Dashboard) json(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(d.status()) // the reader has gone
+}
+
+// view is what a page shows.
+type view struct {
+	page, title, section string
+	status               int // zero means 200
+	content              any
+}
+
+func missing(what string) view {
+	return view{page: "missing", title: "Not found", status: http.StatusNotFound, content: what}
+}
+
+// show sends a page, which is made anew when the last one of that address is not fresh any more.
+func (d *Dashboard) show(w http.ResponseWriter, address string, look func() view) {
+	m, err := d.make(address, look)
+	if err != nil {
+		d.cfg.Log.Error("page not made", "page", address, "err", err)
+		http.Error(w, "the page could not be made; the log says why", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(m.status)
+	_, _ = w.Write(m.body)
+}
+
+func (d *Dashboard) make(address string, look func() view) (made, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if m, ok := d.made[address]; ok && now.Sub(m.at) < fresh {
+		return m, nil
+	}
+	v := look()
+	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content}
+	for _, l := range []page.Link{{Text: "Overview", URL: "/"}, {Text: "Jobs", URL: "/jobs"}, {Text: "Workers", URL: "/workers"}, {Text: "Tasks", URL: "/tasks"}} {
+		l.Here = l.Text == v.section
+		f.Nav = append(f.Nav, l)
+	}
+	body, err := page.Render(d.pages[v.page], &f)
+	if err != nil {
+		return made{}, err
+	}
+	m := made{now, v.status, body}
+	if m.status == 0 {
+		m.status = http.StatusOK
+	}
+	for a, old := range d.made {
+		if now.Sub(old.at) >= fresh || len(d.made) >= maxMade {
+			delete(d.made, a)
+		}
+	}
+	d.made[address] = m
+	return m, nil
+}

@@ -1,0 +1,86 @@
+package dashboard
+
+import (
+	"slices"
+
+	"github.com/layshaft/layshaft/coordinator"
+)
+
+// maxJobs is how many jobs the status shows.
+const maxJobs = 100
+
+// Status is the JSON at /api/status, and at / for everybody but browsers.
+type Status struct {
+	Cluster string         `json:"cluster"`
+	Version string         `json:"version"`
+	Workers []WorkerStatus `json:"workers"`
+	Jobs    []JobStatus    `json:"jobs"` // the newest first, at most 100
+
+	// Single calls of functions, all at one instant.
+	Calls     coordinator.TaskTotals       `json:"calls"`
+	Functions []coordinator.FunctionReport `json:"functions"`
+}
+
+// WorkerStatus is how a worker stands.
+type WorkerStatus struct {
+	Worker   string  `json:"worker"`
+	Zone     string  `json:"zone,omitempty"`
+	Slots    int     `json:"slots"`
+	Running  int     `json:"running"`
+	Draining bool    `json:"draining"`
+	Blocked  bool    `json:"blocked"`
+	Silent   float64 `json:"silent_seconds"`
+}
+
+// JobStatus is how a job stands.
+type JobStatus struct {
+	Job     string `json:"job"`
+	Name    string `json:"name"`
+	Outcome string `json:"outcome"`
+	Owner   string `json:"owner,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Counts
+}
+
+// Counts counts tasks by state. Tasks is always the sum of the others.
+type Counts struct {
+	Tasks     int `json:"tasks"`
+	Waiting   int `json:"waiting"`
+	Running   int `json:"running"`
+	Done      int `json:"done"`
+	Failed    int `json:"failed"`
+	Cancelled int `json:"cancelled"`
+}
+
+func (t *Counts) add(s *coordinator.StageStatus) {
+	t.Tasks += s.Tasks
+	t.Waiting += s.Waiting
+	t.Running += s.Running
+	t.Done += s.Done
+	t.Failed += s.Failed
+	t.Cancelled += s.Cancelled
+}
+
+// status looks anew: scripts that ask after something happened want to see it.
+func (d *Dashboard) status() Status {
+	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []WorkerStatus{}, Jobs: []JobStatus{}, Functions: []coordinator.FunctionReport{}}
+	calls, functions := d.cfg.Tasks.Status()
+	out.Calls, out.Functions = calls, append(out.Functions, functions...)
+	for _, w := range d.cfg.Server.Workers() {
+		out.Workers = append(out.Workers, WorkerStatus{Worker: w.Name, Zone: w.Zone, Slots: w.Slots, Running: w.Running,
+			Draining: w.Draining, Blocked: w.Blocked, Silent: w.Silent.Seconds()})
+	}
+	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {
+		if len(out.Jobs) == maxJobs {
+			break
+		}
+		if st, ok := d.cfg.Coordinator.Status(id); ok {
+			j := JobStatus{Job: string(id), Name: st.Name, Outcome: st.Outcome.String(), Owner: st.Options.Owner, Reason: st.Reason}
+			for i := range st.Stages {
+				j.add(&st.Stages[i])
+			}
+			out.Jobs = append(out.Jobs, j)
+		}
+	}
+	return out
+}

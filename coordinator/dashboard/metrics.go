@@ -1,0 +1,195 @@
+package dashboard
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/tally"
+)
+
+// The metrics are counted when they are asked for. No label has the name of a job or of a worker, and only the first functions have labels of their own.
+var (
+	workersDesc    = desc("workers", "Workers that have a lease.", "state")
+	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
+	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs.", "state")
+	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and calls of functions (kind call), ended ones that are forgotten too.", "kind", "state")
+	attemptsDesc   = desc("attempts_total", "Attempts of stages that have ended, by kind of stage and how.", "stage", "outcome")
+	runningDesc    = desc("attempts", "Attempts of stages that workers have.", "stage")
+	attemptDesc    = desc("attempt_duration_seconds", "How long attempts took whose output was committed.", "stage")
+	lostDesc       = desc("outputs_lost", "Committed outputs of remembered jobs that were lost and made again.")
+	outputDesc     = desc("output_bytes", "Stored bytes that committed attempts of remembered jobs wrote.")
+	taskDesc       = desc("task_duration_seconds", "How long tries of calls took that workers ended.")
+	functionDesc   = desc("function_tasks", "Calls that have not ended. An empty function stands for all that have no label of their own.", "function", "state")
+	endedDesc      = desc("function_tasks_total", "Calls that have ended.", "function", "outcome")
+	submittedDesc  = desc("function_submits_total", "Calls that were accepted.", "function")
+	handlersDesc   = desc("function_workers", "Workers of functions.", "function")
+	deadDesc       = desc("dead_letters", "Calls that failed for good and are kept.", "function")
+	budgetSizeDesc = desc("budget_size", "How much there is of a budget.", "budget")
+	budgetUsedDesc = desc("budget_used", "How much of a budget is in use.", "budget")
+	syncDesc       = desc("sync_duration_seconds", "How long it took to make decisions durable.", "store")
+	auditDesc      = desc("audit_findings", "Broken promises: tasks without an owner or a wake-up time, totals that do not conserve. Must be 0.")
+	coreDesc       = desc("audit_core_findings", "The same by core.", "core")
+	roundsDesc     = desc("audit_rounds_total", "How often all tasks of a core have been audited.", "core")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("layshaft_"+name, help, labels, nil)
+}
+
+// Describe names the metrics.
+func (d *Dashboard) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(d, ch) }
+
+// labelled is how many functions, and how many budgets, have metrics of their own: clients make their names up.
+const labelled = 200
+
+// collector sends metrics.
+type collector chan<- prometheus.Metric
+
+func (ch collector) gauge(d *prometheus.Desc, v int, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (ch collector) counter(d *prometheus.Desc, v int, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (ch collector) durations(d *prometheus.Desc, t *tally.Durations, labels ...string) {
+	ch <- prometheus.MustNewConstHistogram(d, t.N, t.Sum.Seconds(), t.Buckets(), labels...)
+}
+
+// Collect counts.
+func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
+	ch := collector(to)
+	states, slots, busy := map[string]int{}, 0, 0
+	for _, w := range d.cfg.Coordinator.Workers() {
+		states[workerState(w.Draining, w.Blocked)]++
+		slots += w.Slots
+		busy += w.Running
+	}
+	for _, state := range []string{"ready", "draining", "blocked"} {
+		ch.gauge(workersDesc, states[state], state)
+	}
+	ch.gauge(slotsDesc, busy, "busy")
+	ch.gauge(slotsDesc, max(slots-busy, 0), "free")
+
+	sums := d.cfg.Coordinator.Sums()
+	ch.gauge(jobsDesc, sums.Waiting, "waiting")
+	ch.gauge(jobsDesc, sums.Jobs[coordinator.JobRunning]-sums.Waiting, "running")
+	for _, o := range []coordinator.Outcome{coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled} {
+		ch.gauge(jobsDesc, sums.Jobs[o], o.String())
+	}
+	t := &sums.Tasks
+	for _, s := range []struct {
+		state string
+		n     int
+	}{{"waiting", t.Waiting}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}} {
+		ch.gauge(tasksDesc, s.n, "stage", s.state)
+	}
+	ch.gauge(lostDesc, t.Lost)
+	ch.gauge(outputDesc, int(t.Sum.Bytes))
+	tallies := d.cfg.Coordinator.Tallies()
+	for k := range tallies {
+		x, stage, ended := &tallies[k], coordinator.StageKind(k).String(), 0
+		for e, n := range x.Ended {
+			ch.counter(attemptsDesc, n, stage, strings.ReplaceAll(coordinator.AttemptEnd(e).String(), " ", "_"))
+			ended += n
+		}
+		ch.gauge(runningDesc, x.Begun-ended, stage)
+		ch.durations(attemptDesc, &x.Took, stage)
+	}
+	if d.cfg.Syncs != nil {
+		syncs := d.cfg.Syncs()
+		ch.durations(syncDesc, &syncs, "journal")
+	}
+	d.calls(ch)
+
+	d.audit.look()
+	all := 0
+	for _, f := range d.audit.findings() {
+		all += len(f.Found)
+		ch.gauge(coreDesc, len(f.Found), f.Core)
+		ch.counter(roundsDesc, f.Rounds, f.Core)
+	}
+	ch.gauge(auditDesc, all)
+}
+
+// calls counts those of functions.
+func (d *Dashboard) calls(ch collector) {
+	l := d.cfg.Tasks.Look()
+	for _, s := range states(l.Totals) {
+		ch.gauge(tasksDesc, s.n, "call", s.name)
+	}
+	ch.durations(taskDesc, &l.Took)
+	ch.durations(syncDesc, &l.Syncs, "tasks")
+
+	// Which have labels does not change while functions come: else counters would jump.
+	slices.SortFunc(l.Functions, func(a, b coordinator.Function) int { return cmp.Compare(a.Number, b.Number) })
+	for i := range min(len(l.Functions), labelled) {
+		functionMetrics(ch, label(l.Functions[i].Name), &l.Functions[i])
+	}
+	if len(l.Functions) > labelled {
+		var rest coordinator.Function
+		for i := labelled; i < len(l.Functions); i++ {
+			f := &l.Functions[i]
+			rest.Counts.Submitted += f.Counts.Submitted
+			for s, n := range f.Counts.In {
+				rest.Counts.In[s] += n
+			}
+			rest.Workers += f.Workers
+			rest.Dead += f.Dead
+		}
+		functionMetrics(ch, "", &rest)
+	}
+	for _, b := range l.Budgets[:min(len(l.Budgets), labelled)] {
+		ch.gauge(budgetSizeDesc, b.Size, label(b.Name))
+		ch.gauge(budgetUsedDesc, b.Used, label(b.Name))
+	}
+}
+
+func functionMetrics(ch collector, name string, f *coordinator.Function) {
+	for i, s := range states(coordinator.CountsOf(f)) {
+		if i < 3 {
+			ch.gauge(functionDesc, s.n, name, s.name)
+		} else {
+			ch.counter(endedDesc, s.n, name, s.name)
+		}
+	}
+	ch.counter(submittedDesc, f.Counts.Submitted, name)
+	ch.gauge(handlersDesc, f.Workers, name)
+	ch.gauge(deadDesc, f.Dead, name)
+}
+
+// state is how many are in a state.
+type state struct {
+	name string
+	n    int
+}
+
+// states lists counts, those of tasks that have not ended first.
+func states(t coordinator.TaskTotals) []state {
+	return []state{{"waiting", t.Waiting}, {"delayed", t.Delayed}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}}
+}
+
+// label makes a name one that metrics can have.
+func label(name string) string {
+	if !utf8.ValidString(name) {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
+}
+
+func workerState(draining, blocked bool) string {
+	switch {
+	case draining:
+		return "draining"
+	case blocked:
+		return "blocked"
+	}
+	return "ready"
+}

@@ -1,0 +1,458 @@
+package dashboard
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/page"
+)
+
+const (
+	perPage = 100 // rows of a listing
+	few     = 10  // rows of a listing on the overview
+)
+
+// pager says which part of a listing is shown.
+type pager struct {
+	Total, From, To int // From and To from 1; From is 0 when there is nothing
+	Prev, Next      string
+}
+
+// cutTo returns the part of n rows that page p shows. base is the address without the page.
+func cutTo(n, p int, base string) (from, to int, at pager) {
+	p = min(p, max((n+perPage-1)/perPage, 1))
+	from, to = min((p-1)*perPage, n), min(p*perPage, n)
+	at = pager{Total: n, From: min(from+1, n), To: to}
+	sep := "?"
+	if strings.Contains(base, "?") {
+		sep = "&"
+	}
+	if p > 1 {
+		at.Prev = fmt.Sprintf("%s%spage=%d", base, sep, p-1)
+	}
+	if to < n {
+		at.Next = fmt.Sprintf("%s%spage=%d", base, sep, p+1)
+	}
+	return from, to, at
+}
+
+// jobRow is a job in a listing.
+type jobRow struct {
+	coordinator.JobStatus
+	State   string // running, waiting, done, failed or cancelled
+	Took    time.Duration
+	Known   bool // Took
+	Counts  Counts
+	Bar     page.Bar
+	Trouble int // attempts that failed
+}
+
+func rowOf(st coordinator.JobStatus) jobRow {
+	r := jobRow{JobStatus: st, State: st.Outcome.String()}
+	attempts := 0
+	for i := range st.Stages {
+		s := &st.Stages[i]
+		r.Counts.add(s)
+		r.Trouble += s.FailedAttempts
+		attempts += s.Attempts
+	}
+	if st.Outcome == coordinator.JobRunning && attempts == 0 {
+		r.State = "waiting"
+	}
+	if from := st.Options.Submitted; !from.IsZero() && (st.Outcome == coordinator.JobRunning || !st.Ended.IsZero()) {
+		r.Known, r.Took = true, time.Since(from)
+		if !st.Ended.IsZero() {
+			r.Took = st.Ended.Sub(from)
+		}
+	}
+	r.Bar = barOf(r.Counts)
+	return r
+}
+
+func barOf(c Counts) page.Bar {
+	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting)
+}
+
+// rows returns how jobs stand.
+func (d *Dashboard) rows(ids []job.ID) (out []jobRow) {
+	for _, id := range ids {
+		if st, ok := d.cfg.Coordinator.Status(id); ok {
+			out = append(out, rowOf(st))
+		}
+	}
+	return out
+}
+
+// functionRow is a function in a listing.
+type functionRow struct {
+	coordinator.Function
+	Counts coordinator.TaskTotals
+	Bar    page.Bar
+	Idle   bool // tasks wait and nobody can do them
+}
+
+func functionOf(f coordinator.Function) functionRow {
+	c := coordinator.CountsOf(&f)
+	return functionRow{f, c, callsBar(c), c.Waiting > 0 && f.Workers == 0}
+}
+
+func callsBar(c coordinator.TaskTotals) page.Bar {
+	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting+c.Delayed)
+}
+
+// overview is what / shows.
+type overview struct {
+	Workers           []coordinator.WorkerInfo
+	MoreWorkers       int
+	States            map[string]int
+	Slots, Busy, Free int
+	SlotsBar          page.Bar
+	Sums              coordinator.Sums
+	StagesBar         page.Bar
+	Jobs              []jobRow
+	MoreJobs          int
+	Calls             coordinator.TaskTotals
+	CallsBar          page.Bar
+	Functions         []functionRow
+	MoreFunctions     int
+	Dead              int
+	Audit             []findings
+	Broken            []string
+	Attention         []attention
+	Attempts, Ended   []float64 // per second
+	AttemptRate       float64
+	EndedRate         float64
+	Window            time.Duration
+}
+
+// attention is something that somebody may have to do.
+type attention struct {
+	Text, URL, Command string
+}
+
+func (d *Dashboard) overview() view {
+	o := overview{States: map[string]int{}, Audit: d.audit.findings()}
+	c := d.cfg.Coordinator
+	for _, f := range o.Audit {
+		o.Broken = append(o.Broken, f.Found...)
+	}
+	all := d.cfg.Server.Workers()
+	for i := range all {
+		w := &all[i]
+		o.States[workerState(w.Draining, w.Blocked)]++
+		o.Slots += w.Slots
+		o.Busy += w.Running
+		if w.Blocked {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: "/workers"})
+		}
+		if w.FreeBytes > 0 && w.FreeBytes < 1<<30 {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, page.Size(w.FreeBytes)), URL: "/workers"})
+		}
+	}
+	o.Free = max(o.Slots-o.Busy, 0)
+	o.SlotsBar = page.NewBar(0, o.Busy, 0, 0, o.Free)
+	o.SlotsBar.Label = fmt.Sprintf("%s of %s slots busy", page.Num(o.Busy), page.Num(o.Slots))
+	o.Workers, o.MoreWorkers = all[:min(len(all), few)], max(len(all)-few, 0)
+
+	o.Sums = c.Sums()
+	t := &o.Sums.Tasks
+	o.StagesBar = page.NewBar(t.Done, t.Running, t.Failed, t.Cancelled, t.Waiting)
+	ids, active := c.JobPage(0, few, coordinator.JobRunning)
+	o.Jobs, o.MoreJobs = d.rows(ids), max(active-few, 0)
+	for i := range o.Jobs {
+		if j := &o.Jobs[i]; j.Reason != "" {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("job %s waits: %s", j.ID, j.Reason), URL: "/jobs/" + string(j.ID)})
+		}
+	}
+	if len(o.Jobs) == 0 { // show what was last
+		ids, total := c.JobPage(0, few, coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled)
+		o.Jobs, o.MoreJobs = d.rows(ids), max(total-few, 0)
+	}
+
+	l := d.cfg.Tasks.Look()
+	o.Calls, o.CallsBar = l.Totals, callsBar(l.Totals)
+	slices.SortStableFunc(l.Functions, func(a, b coordinator.Function) int { return live(&b) - live(&a) })
+	o.MoreFunctions = max(len(l.Functions)-few, 0)
+	for i := range l.Functions {
+		f := functionOf(l.Functions[i])
+		o.Dead += f.Dead
+		if i < few {
+			o.Functions = append(o.Functions, f)
+		}
+		name, at := page.Shell(f.Name), functionURL(f.Name)
+		if len(o.Attention) >= 2*few {
+			continue
+		}
+		if f.Idle {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("%s tasks of function %s wait and no worker handles it", page.Num(f.Counts.Waiting), f.Name), URL: at})
+		}
+		if f.Limits.Paused && live(&f.Function) > 0 {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s is paused", f.Name), URL: at, Command: "layshaft task resume " + name})
+		}
+		if f.Dead > 0 {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s has %s dead letters", f.Name, page.Num(f.Dead)), URL: at, Command: "layshaft task dead " + name})
+		}
+	}
+	o.Attempts = d.history.rates(func(s *sample) int { return s.attempts })
+	o.Ended = d.history.rates(func(s *sample) int { return s.ended })
+	o.AttemptRate, o.EndedRate = last(o.Attempts), last(o.Ended)
+	o.Window = time.Duration(len(o.Ended)) * sampleEvery
+	return view{page: "overview", title: "Overview", section: "Overview", content: &o}
+}
+
+func live(f *coordinator.Function) int {
+	c := coordinator.CountsOf(f)
+	return c.Waiting + c.Delayed + c.Running
+}
+
+// jobsView is what /jobs shows.
+type jobsView struct {
+	Jobs []jobRow
+	At   pager
+	Tabs []page.Link
+	Sums coordinator.Sums
+}
+
+func (d *Dashboard) jobs(state string, n int) view {
+	v := jobsView{Sums: d.cfg.Coordinator.Sums()}
+	all := []coordinator.Outcome{coordinator.JobRunning, coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled}
+	want, base, total := all, "/jobs", 0
+	for _, o := range all {
+		total += v.Sums.Jobs[o]
+	}
+	v.Tabs = []page.Link{{Text: "all " + page.Num(total), URL: "/jobs"}}
+	for _, o := range all {
+		at := "/jobs?state=" + o.String()
+		if state == o.String() {
+			want, base, total = []coordinator.Outcome{o}, at, v.Sums.Jobs[o]
+		}
+		v.Tabs = append(v.Tabs, page.Link{Text: o.String() + " " + page.Num(v.Sums.Jobs[o]), URL: at, Here: state == o.String()})
+	}
+	v.Tabs[0].Here = len(want) == len(all)
+	from, to, at := cutTo(total, n, base)
+	ids, _ := d.cfg.Coordinator.JobPage(from, to-from, want...)
+	v.Jobs, v.At = d.rows(ids), at
+	return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
+}
+
+// jobView is what the page of a job shows.
+type jobView struct {
+	jobRow
+	Stages   []stageRow
+	Counters []counter
+	Attempts []coordinator.RunningAttempt
+	More     int // attempts that are not shown
+	Troubles []coordinator.Trouble
+	Ended    bool
+}
+
+type stageRow struct {
+	coordinator.StageStatus
+	Number             int
+	Kind               string
+	Reads              []int // stages
+	Bar                page.Bar
+	InRecords, InBytes int64
+	Ratio              string // how much less comes out, of a stage that merges
+	Bad                int64  // records that were set aside
+}
+
+type counter struct {
+	Name string
+	N    int64
+}
+
+// The engine's own counters; see package mapreduce.
+const (
+	recordsCounter = ".records"
+	bytesCounter   = ".bytes"
+	badCounter     = ".bad"
+)
+
+func (d *Dashboard) job(id string) view {
+	c := d.cfg.Coordinator
+	r, ok := d.cfg.Server.Report(job.ID(id))
+	if !ok {
+		return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id))
+	}
+	v := jobView{jobRow: rowOf(r.JobStatus), Troubles: c.Troubles(r.ID), Ended: r.Outcome != coordinator.JobRunning}
+	slices.Reverse(v.Troubles)
+	spec, _ := c.Spec(r.ID)
+	sums, running := map[string]int64{}, 0
+	for k := range r.JobStatus.Stages {
+		st := r.JobStatus.Stages[k]
+		s := stageRow{StageStatus: st, Number: k, InRecords: st.Sum.Counters[recordsCounter], InBytes: st.Sum.Counters[bytesCounter], Bad: st.Sum.Counters[badCounter],
+			Bar: page.NewBar(st.Done, st.Running, st.Failed, st.Cancelled, st.Waiting)}
+		if k < len(r.Progress) {
+			s.InRecords += r.Progress[k].Records
+			s.InBytes += r.Progress[k].Bytes
+		}
+		if k < len(spec.Stages) {
+			s.Kind = coordinator.KindOf(&spec.Stages[k]).String()
+			for _, e := range spec.Stages[k].Inputs {
+				if !slices.Contains(s.Reads, e.From) {
+					s.Reads = append(s.Reads, e.From)
+				}
+			}
+		}
+		if s.Kind == "combine" && st.Sum.Bytes > 0 && s.InBytes > st.Sum.Bytes {
+			s.Ratio = fmt.Sprintf("%.1f times less", float64(s.InBytes)/float64(st.Sum.Bytes))
+		}
+		for name, n := range st.Sum.Counters {
+			if !strings.HasPrefix(name, ".") {
+				sums[name] += n
+			}
+		}
+		running += st.Attempts
+		v.Stages = append(v.Stages, s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		v.Counters = append(v.Counters, counter{name, sums[name]})
+	}
+	v.Attempts = c.Attempts(r.ID, perPage)
+	v.More = max(running-len(v.Attempts), 0)
+	return view{page: "job", title: "Job " + id, section: "Jobs", content: &v}
+}
+
+// Since is how long an attempt has run.
+func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
+
+// workersView is what /workers shows.
+type workersView struct {
+	Workers []coordinator.WorkerInfo
+	At      pager
+	Callers []coordinator.TaskWorker
+	More    int // callers that are not shown
+}
+
+func (d *Dashboard) workers(n int) view {
+	all := d.cfg.Server.Workers()
+	from, to, at := cutTo(len(all), n, "/workers")
+	l := d.cfg.Tasks.Look()
+	v := workersView{Workers: all[from:to], At: at, Callers: l.Workers[:min(len(l.Workers), perPage)], More: max(len(l.Workers)-perPage, 0)}
+	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
+}
+
+// functionsView is what /tasks shows.
+type functionsView struct {
+	Cluster   string
+	Functions []functionRow
+	At        pager
+	Budgets   []coordinator.Budget
+	More      int // budgets that are not shown
+	Calls     coordinator.TaskTotals
+	CallsBar  page.Bar
+	Typical   string // how long calls take
+}
+
+func (d *Dashboard) functions(n int) view {
+	l := d.cfg.Tasks.Look()
+	from, to, at := cutTo(len(l.Functions), n, "/tasks")
+	v := functionsView{Cluster: d.cfg.Cluster, At: at, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), Calls: l.Totals, CallsBar: callsBar(l.Totals)}
+	for _, f := range l.Functions[from:to] {
+		v.Functions = append(v.Functions, functionOf(f))
+	}
+	if l.Took.N > 0 {
+		v.Typical = fmt.Sprintf("half of the tries took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))
+	}
+	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v}
+}
+
+// functionView is what the page of a function shows.
+type functionView struct {
+	functionRow
+	Limits  []limit
+	Workers []coordinator.TaskWorker
+	Tasks   []*taskRow
+	More    bool // tasks
+	Dead    []*taskRow
+	AllDead int
+}
+
+type limit struct{ Name, Value string }
+
+// taskRow is a task in a listing.
+type taskRow struct {
+	coordinator.TaskDetail
+	Priority string
+	Bar      *page.Bar // of its progress; nil when it tells none
+	In       string    // how long until Due
+}
+
+// Size64 is the size of the input in bytes.
+func (t *taskRow) Size64() int64 { return int64(t.Size) }
+
+// Live says whether the task has not ended.
+func (t *taskRow) Live() bool {
+	return slices.Contains([]string{"waiting", "delayed", "running"}, t.State.String())
+}
+
+func taskOf(t coordinator.TaskDetail) *taskRow {
+	r := &taskRow{TaskDetail: t, Priority: [...]string{"normal", "high", "low"}[min(t.Priority, 2)]}
+	if t.M > 0 {
+		done := min(t.N, t.M)
+		b := page.Bar{Label: fmt.Sprintf("%d of %d", t.N, t.M), Parts: []page.Part{{Class: "running", To: 1000 * float64(done) / float64(t.M)}}}
+		r.Bar = &b
+	}
+	if !t.Due.IsZero() {
+		r.In = page.Dur(time.Until(t.Due))
+	}
+	return r
+}
+
+func (d *Dashboard) function(name string) view {
+	l := d.cfg.Tasks.Look()
+	i := slices.IndexFunc(l.Functions, func(f coordinator.Function) bool { return f.Name == name })
+	if i < 0 {
+		return missing(fmt.Sprintf("Function %s is not known: nobody has called it or can do it.", name))
+	}
+	v := functionView{functionRow: functionOf(l.Functions[i])}
+	lim := &v.Function.Limits
+	add := func(name string, set bool, format string, args ...any) {
+		if set {
+			v.Limits = append(v.Limits, limit{name, fmt.Sprintf(format, args...)})
+		}
+	}
+	for p, word := range []string{"normal", "high", "low"} {
+		add("queue of "+word+" priority", lim.Queue[p] > 0, "%s tasks", page.Num(lim.Queue[p]))
+	}
+	add("at once", lim.Concurrency > 0, "%s tasks on all workers", page.Num(lim.Concurrency))
+	add("rate", lim.Rate > 0, "%v starts per second, %d at once after a pause", lim.Rate, max(lim.Burst, 1))
+	for _, n := range lim.Needs {
+		add("needs", true, "%d of budget %s", n.N, n.Budget)
+	}
+	for _, w := range l.Workers {
+		if slices.Contains(w.Functions, name) && len(v.Workers) < perPage {
+			v.Workers = append(v.Workers, w)
+		}
+	}
+	tasks, more := d.cfg.Tasks.Unfinished(name, perPage)
+	v.More = more
+	for _, t := range tasks {
+		v.Tasks = append(v.Tasks, taskOf(t))
+	}
+	v.AllDead = v.functionRow.Dead
+	for _, t := range d.cfg.Tasks.Dead(name, perPage) {
+		v.Dead = append(v.Dead, taskOf(t))
+	}
+	return view{page: "function", title: "Function " + name, section: "Tasks", content: &v}
+}
+
+func (d *Dashboard) task(id string) view {
+	n, _ := strconv.ParseUint(id, 10, 64)
+	t, ok := d.cfg.Tasks.Task(coordinator.TaskID(n))
+	if !ok {
+		return missing(fmt.Sprintf("Task %s is not known: there was none, or it has been forgotten.", id))
+	}
+	r := taskOf(t)
+	return view{page: "task", title: "Task " + id, section: "Tasks", content: r}
+}
+
+func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(name) }

@@ -1,0 +1,111 @@
+package coordinator
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// What the status page and the metrics look at, beside Status. All of it is of one instant, and taken quickly.
+type (
+	// Sums adds up all jobs that are remembered.
+	Sums = sched.Sums
+	// StageKind sorts stages by what they read.
+	StageKind = sched.StageKind
+	// Tally counts attempts.
+	Tally = sched.Tally
+	// AttemptEnd is how an attempt ended.
+	AttemptEnd = sched.End
+	// Trouble is an attempt that ended without output.
+	Trouble = sched.Trouble
+	// RunningAttempt is an attempt on its way.
+	RunningAttempt = sched.RunningAttempt
+	// AuditPlace is how far an audit has come. The zero value is the beginning.
+	AuditPlace = sched.Place
+)
+
+// The numbers of kinds of stages, and of ends of attempts.
+const (
+	StageKinds  = sched.StageKinds
+	AttemptEnds = sched.Ends
+)
+
+// KindOf returns the kind of a stage.
+func KindOf(st *job.Stage) StageKind { return sched.KindOf(st) }
+
+// Sums adds up all jobs that are remembered. It takes time proportional to the number of their stages.
+func (c *Coordinator) Sums() Sums {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Sums()
+}
+
+// Tallies counts attempts by StageKind, in this life of the coordinator.
+func (c *Coordinator) Tallies() [StageKinds]Tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Tallies()
+}
+
+// Troubles returns the last attempts of a job that ended without output in this life of the coordinator, the latest last.
+func (c *Coordinator) Troubles(id job.ID) []Trouble {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Troubles(id)
+}
+
+// Attempts returns at most n attempts of a job that are on their way: by stage, the longest running first.
+func (c *Coordinator) Attempts(id job.ID, n int) []RunningAttempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Attempts(id, n)
+}
+
+// AuditPart is one step of Audit, after which others may go on: it looks at one stage, or at the totals, and returns the place to go on from, which is
+// the beginning again after the last step.
+func (c *Coordinator) AuditPart(at AuditPlace) (bad []string, next AuditPlace) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.AuditPart(at)
+}
+
+// Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
+func (s *Server) Report(id job.ID) (r JobReport, ok bool) {
+	st, ok := s.c.Status(id)
+	if !ok {
+		return r, false
+	}
+	return s.report(st), true
+}
+
+// Workers lists the workers that have a lease, by name.
+func (s *Server) Workers() []WorkerInfo {
+	s.mu.Lock()
+	sessions := maps.Clone(s.sessions)
+	s.mu.Unlock()
+	var out []WorkerInfo
+	for _, w := range s.c.Workers() {
+		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Blocked: w.Blocked,
+			Silent: max(time.Since(w.Heard), 0)}
+		if x := sessions[w.Worker]; x != nil {
+			h := x.hello
+			i.ID, i.Address, i.Platform, i.Version, i.Memory, i.Ships = h.GetId(), h.GetAddress(), h.GetPlatform(), h.GetVersion(), h.GetMemory(), h.GetShips()
+			i.Tags, i.Datasets = slices.Clone(h.GetTags()), slices.Clone(h.GetDatasets())
+			x.mu.Lock()
+			i.FreeBytes = x.free
+			x.mu.Unlock()
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// JobPage returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
+func (c *Coordinator) JobPage(skip, n int, want ...Outcome) (ids []job.ID, total int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Page(skip, n, want...)
+}

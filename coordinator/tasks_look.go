@@ -1,0 +1,124 @@
+package coordinator
+
+import (
+	"slices"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/tally"
+)
+
+type (
+	// Function is how a function stands.
+	Function = queue.FunctionInfo
+	// Budget is how a budget stands.
+	Budget = queue.BudgetInfo
+	// TaskWorker is how a worker of functions stands.
+	TaskWorker = desk.Worker
+	// TaskID names a task.
+	TaskID = queue.ID
+)
+
+// TaskDetail is how a task stands, with what people may want to read of it.
+type TaskDetail struct {
+	queue.Info
+	WorkerName string // that runs it; empty when none does
+	Unique     string
+	Error      string // why it failed, cut; empty when it did not
+}
+
+// TasksLook is how all tasks stand, at one instant.
+type TasksLook struct {
+	Totals    TaskTotals
+	Functions []Function // by name
+	Budgets   []Budget   // by name
+	Workers   []TaskWorker
+	Took      tally.Durations // of tries that workers ended, in this life
+	Syncs     tally.Durations // of writes, in this life; empty without a directory
+}
+
+// CountsOf returns the counts of a function.
+func CountsOf(f *Function) TaskTotals { return taskTotals(f.Counts) }
+
+// Look returns how all tasks stand.
+func (t *Tasks) Look() TasksLook {
+	t.desk.Lock()
+	l := TasksLook{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.Took()}
+	t.desk.Unlock()
+	l.Syncs = t.desk.Syncs()
+	return l
+}
+
+// Totals returns the counts of all functions.
+func (t *Tasks) Totals() TaskTotals {
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	return taskTotals(t.desk.Totals())
+}
+
+// AuditPart is one step of an audit; see Coordinator.AuditPart. The beginning is 0.
+func (t *Tasks) AuditPart(at int) (bad []string, next int) {
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	return t.desk.AuditPart(at, 4096)
+}
+
+// maxError is how much of an error a TaskDetail has, in bytes.
+const maxError = 4 << 10
+
+// detail adds to how a task stands what the store knows.
+func (t *Tasks) detail(info queue.Info, worker string) TaskDetail {
+	d := TaskDetail{Info: info, WorkerName: worker}
+	if in, err := t.desk.Input(info.ID); err == nil {
+		d.Unique = in.Unique
+	}
+	if info.State == queue.WasFailed {
+		if result, err := t.desk.Result(info.ID); err == nil {
+			d.Error = string(result[:min(len(result), maxError)])
+		}
+	}
+	return d
+}
+
+// Dead returns at most n dead letters of a function, the oldest first.
+func (t *Tasks) Dead(function string, n int) []TaskDetail {
+	var infos []queue.Info
+	t.desk.Lock()
+	t.desk.DeadLetters(function, n, func(i queue.Info) { infos = append(infos, i) })
+	t.desk.Unlock()
+	out := make([]TaskDetail, len(infos))
+	for k, i := range infos {
+		out[k] = t.detail(i, "")
+	}
+	return out
+}
+
+// Unfinished returns at most n tasks of a function that have not ended, in no particular order. more tells that it did not look at all: there may be others.
+func (t *Tasks) Unfinished(function string, n int) (out []TaskDetail, more bool) {
+	next := 0
+	for range 200 {
+		t.desk.Lock()
+		next = t.desk.Tasks(next, underLock, func(i queue.Info) {
+			if i.Function == function && slices.Contains([]queue.State{queue.Waiting, queue.Delayed, queue.Running}, i.State) && len(out) <= n {
+				out = append(out, TaskDetail{Info: i, WorkerName: t.desk.Name(i.Worker)})
+			}
+		})
+		t.desk.Unlock()
+		if next == 0 || len(out) > n {
+			break
+		}
+	}
+	return out[:min(len(out), n)], next != 0 || len(out) > n
+}
+
+// Task returns how a task stands; ok is false when it is not known.
+func (t *Tasks) Task(id TaskID) (d TaskDetail, ok bool) {
+	t.desk.Lock()
+	info, ok := t.desk.Status(id)
+	worker := t.desk.Name(info.Worker)
+	t.desk.Unlock()
+	if !ok {
+		return d, false
+	}
+	return t.detail(info, worker), true
+}
