@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,8 +12,22 @@ import (
 	"testing"
 )
 
-// damage flips bits in every 4,096th byte of the files below dir that want names, and returns how many there are.
-func damage(t *testing.T, dir string, want func(path string) bool) (files int) {
+// harms are what can become of the bytes of a file: flipped bits in every 4,096th byte, or an end that was never written.
+var harms = map[string]func(b []byte) []byte{
+	"flipped": func(b []byte) []byte {
+		for i := 100; i < len(b); i += 4096 {
+			b[i] ^= 0x10
+		}
+		return b
+	},
+	"torn": func(b []byte) []byte {
+		used := len(bytes.TrimRight(b, "\x00"))
+		return b[:used*2/3]
+	},
+}
+
+// damage harms the files below dir that want names, and returns how many there are.
+func damage(t *testing.T, dir, harm string, want func(path string) bool) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !want(path) {
@@ -22,18 +37,16 @@ func damage(t *testing.T, dir string, want func(path string) bool) (files int) {
 		if err != nil {
 			return err
 		}
-		for i := 100; i < len(b); i += 4096 {
-			b[i] ^= 0x10
-		}
-		if len(b) > 100 {
+		if len(bytes.TrimRight(b, "\x00")) > 100 {
 			files++
 		}
+		b = harms[harm](b)
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		_, err = f.Write(b) // in place: the worker has it open
-		return errors.Join(err, f.Close())
+		return errors.Join(err, f.Truncate(int64(len(b))), f.Close())
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -46,62 +59,77 @@ func badger(path string) bool {
 	return strings.HasSuffix(path, ".mem") || strings.HasSuffix(path, ".vlog") || strings.HasSuffix(path, ".sst")
 }
 
-// TestDamagedSegments flips bytes in the stored outputs of a worker before anybody has read them: they are found out, and made again.
+// TestDamagedSegments harms the stored outputs of a worker before anybody has read them: they are found out, and made again.
 func TestDamagedSegments(t *testing.T) {
 	t.Parallel()
-	m := startMembers(t, config{workers: 2})
-	r := m.prepare(shuffleHeavy...).do("map-5", "hold").start()
-	victim := 1 - r.at("map-5", 1)
-	m.committed(5)
-	n := damage(t, filepath.Join(m.workerDir(victim), "jobs"), func(string) bool { return true })
-	if n == 0 {
-		t.Fatal("no segments found")
+	for harm := range harms {
+		t.Run(harm, func(t *testing.T) {
+			t.Parallel()
+			m := startMembers(t, config{workers: 2})
+			r := m.prepare(shuffleHeavy...).do("map-5", "hold").start()
+			victim := 1 - r.at("map-5", 1)
+			m.committed(5)
+			n := damage(t, filepath.Join(m.workerDir(victim), "jobs"), harm, func(string) bool { return true })
+			if n == 0 {
+				t.Fatal("no segments found")
+			}
+			r.release("map-5")
+			r.succeeds()
+			if j := m.job(); j.lost() == 0 {
+				t.Errorf("no output counts as lost, though %d segments are damaged", n)
+			}
+			r.onlyLost(m.workers[victim].cmd.Process.Pid)
+		})
 	}
-	r.release("map-5")
-	r.succeeds()
-	if j := m.job(); j.lost() == 0 {
-		t.Errorf("no output counts as lost, though %d segments are damaged", n)
-	}
-	r.onlyLost(m.workers[victim].cmd.Process.Pid)
 }
 
-// TestDamagedManifests flips bytes in the state of a worker that is down. What cannot be trusted is made again.
+// TestDamagedManifests harms the state of a worker that is down. What cannot be trusted is made again.
 func TestDamagedManifests(t *testing.T) {
 	t.Parallel()
-	m := startMembers(t, config{workers: 2})
-	r := m.prepare().do("map-5", "hold").start()
-	victim := 1 - r.at("map-5", 1)
-	m.committed(5)
-	dead := m.die(victim)
-	n := damage(t, m.workerDir(victim), badger)
-	if n == 0 {
-		t.Fatal("no state found")
+	for harm := range harms {
+		t.Run(harm, func(t *testing.T) {
+			t.Parallel()
+			m := startMembers(t, config{workers: 2})
+			r := m.prepare().do("map-5", "hold").start()
+			victim := 1 - r.at("map-5", 1)
+			m.committed(5)
+			dead := m.die(victim)
+			n := damage(t, m.workerDir(victim), harm, badger)
+			if n == 0 {
+				t.Fatal("no state found")
+			}
+			w := m.restartWorker(victim)
+			r.release("map-5")
+			r.succeeds()
+			r.onlyLost(dead)
+			t.Logf("the worker with %d damaged files lives: %v", n, w.alive())
+		})
 	}
-	w := m.restartWorker(victim)
-	r.release("map-5")
-	r.succeeds()
-	r.onlyLost(dead)
-	t.Logf("the worker with %d damaged files lives: %v", n, w.alive())
 }
 
-// TestDamagedJournal flips bytes in the journal of a coordinator that is down: it refuses to start, and says what to do.
+// TestDamagedJournal harms the journal of a coordinator that is down: it refuses to start, and says what to do.
 func TestDamagedJournal(t *testing.T) {
 	t.Parallel()
-	m := startMembers(t, config{workers: 1})
-	m.prepare().start().succeeds()
-	m.coord.kill(t)
-	if n := damage(t, filepath.Join(m.dir, "coordinator", "journal"), badger); n == 0 {
-		t.Fatal("no journal found")
+	for harm := range harms {
+		t.Run(harm, func(t *testing.T) {
+			t.Parallel()
+			m := startMembers(t, config{workers: 1})
+			m.prepare().start().succeeds()
+			m.coord.kill(t)
+			if n := damage(t, filepath.Join(m.dir, "coordinator", "journal"), harm, badger); n == 0 {
+				t.Fatal("no journal found")
+			}
+			p := launch(t, "coordinator with a damaged journal", "layshaft", "coordinator", "-data", filepath.Join(m.dir, "coordinator"),
+				"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0")
+			if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "journal") {
+				t.Errorf("exit code %d, want a refusal that names the journal", code)
+			}
+			m.config.coord = []string{"-accept-loss"}
+			m.startCoordinator()
+			m.awaitWorkers(1)
+			m.prepare().start().awaitDone()
+		})
 	}
-	p := launch(t, "coordinator with a damaged journal", "layshaft", "coordinator", "-data", filepath.Join(m.dir, "coordinator"),
-		"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0")
-	if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "journal") {
-		t.Errorf("exit code %d, want a refusal that names the journal", code)
-	}
-	m.config.coord = []string{"-accept-loss"}
-	m.startCoordinator()
-	m.awaitWorkers(1)
-	m.prepare().start().awaitDone()
 }
 
 // TestBackup restores a backup that was made in the middle of a job in another place, and starts the coordinator there.

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,7 +12,7 @@ import (
 // small mounts a small file system at dir.
 func small(t *testing.T, dir, bytes string) {
 	t.Helper()
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size="+bytes); err != nil {
@@ -54,4 +56,41 @@ func TestAllDisksFull(t *testing.T) {
 		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
 	}
 	m.prepare().start().awaitDone()
+}
+
+// TestCoordinatorDiskFull fills the disk of the coordinator in the middle of a job. New jobs are refused with a reason; the one that runs
+// waits, and goes on when there is room again. Nothing runs twice.
+func TestCoordinatorDiskFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	small(t, filepath.Join(dir, "coordinator"), "60m")
+	m := startMembers(t, config{dir: dir, workers: 2})
+	r := m.prepare().do("map-5", "hold").start()
+	r.at("map-5", 1)
+	m.committed(5)
+	filler := filepath.Join(dir, "coordinator", "filler")
+	if err := os.WriteFile(filler, make([]byte, 60<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	refused := m.prepare("-maps", "3").start()
+	if code := refused.wait(t); code != 1 || !strings.Contains(refused.said(), "disk full") {
+		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
+	}
+	r.release("map-5")
+	until(t, "the last map has ended", func() bool {
+		n := 0
+		for _, w := range m.workers {
+			n += w.count(`"attempt ended"`)
+		}
+		return n >= 6
+	})
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	r.succeeds()
+	r.onceEach("map", "reduce")
+	if !m.coord.alive() {
+		t.Error("the coordinator died")
+	}
+	m.prepare("-maps", "3").start().awaitDone() // it takes jobs again
 }

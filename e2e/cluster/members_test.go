@@ -30,6 +30,7 @@ type members struct {
 
 // config says how a cluster differs from the usual one.
 type config struct {
+	dir       string   // of all data; empty means a temporary one
 	workers   int      // at the start
 	slots     int      // of each worker; zero means 1
 	lease     string   // empty means 2s, so that silence does not hold tests up
@@ -51,7 +52,10 @@ func startMembers(t *testing.T, c config) *members {
 	if c.lease == "" {
 		c.lease = "2s"
 	}
-	m := &members{t: t, dir: t.TempDir(), config: c, grpc: "127.0.0.1:0", http: "127.0.0.1:0", gossip: "127.0.0.1:0"}
+	if c.dir == "" {
+		c.dir = t.TempDir()
+	}
+	m := &members{t: t, dir: c.dir, config: c, grpc: "127.0.0.1:0", http: "127.0.0.1:0", gossip: "127.0.0.1:0"}
 	m.startCoordinator()
 	for range c.workers {
 		m.startWorker()
@@ -89,17 +93,20 @@ func (m *members) restartWorker(i int) *process {
 	m.t.Helper()
 	c := &m.config
 	args := append([]string{"worker", "-data", m.workerDir(i), "-join", m.gossip, "-http", "127.0.0.1:0", "-slots", strconv.Itoa(c.slots), "-memory", "64MiB"}, m.flags()...)
-	if c.given {
-		args = append(args, "-code", filepath.Join(binDir, "probe"))
-	} else {
-		args = append(args, "-allow-shipped-code")
-	}
-	args = append(args, c.worker...)
+	args = append(append(args, m.code()...), c.worker...)
 	if c.own != nil {
 		args = append(args, c.own(i)...)
 	}
 	m.workers[i] = launch(m.t, fmt.Sprint("worker ", i), "layshaft", args...)
 	return m.workers[i]
+}
+
+// code are a worker's flags that say which programs it runs.
+func (m *members) code() []string {
+	if m.config.given {
+		return []string{"-code", filepath.Join(binDir, "probe")}
+	}
+	return []string{"-allow-shipped-code"}
 }
 
 func (m *members) workerDir(i int) string { return filepath.Join(m.dir, fmt.Sprint("worker-", i)) }

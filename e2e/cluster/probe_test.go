@@ -39,7 +39,7 @@ func (m *members) prepare(flags ...string) *run {
 // start starts the client, again when it ran before.
 func (r *run) start() *run {
 	r.t.Helper()
-	args := append([]string{"-cluster", r.m.grpc, "-dir", r.dir}, r.m.config.cli...)
+	args := append([]string{"-cluster", r.m.grpc, "-dir", r.dir, "-counters"}, r.m.config.cli...)
 	r.process = launch(r.t, "client", "probe", append(args, r.args...)...)
 	return r
 }
@@ -136,16 +136,34 @@ func (r *run) again(kind string) map[string]int {
 	return n
 }
 
-// succeeds waits for the end of the client and compares its rows with those of a run inside one process.
+// succeeds waits for the end of the client, and checks that the job was done as inside one process.
 func (r *run) succeeds() {
+	r.t.Helper()
+	r.awaitDone()
+	r.consistent()
+}
+
+// awaitDone waits for the end of the client and compares its rows with those of a run inside one process, and its counters: what did not
+// become a task's output must not be counted.
+func (r *run) awaitDone() {
 	r.t.Helper()
 	if code := r.wait(r.t); code != 0 {
 		r.t.Fatalf("the client ended with exit code %d", code)
 	}
-	if got, want := r.out.String(), embedded(r.t, r.args...); got != want {
-		r.t.Fatalf("the rows differ from those of a run inside one process:\n%s\nwant\n%s", got, want)
+	if got, want := r.out.String()+counters(r.said()), embedded(r.t, r.args...); got != want {
+		r.t.Fatalf("rows or counters differ from those of a run inside one process:\n%s\nwant\n%s", got, want)
 	}
-	r.consistent()
+}
+
+// counters returns the lines that -counters prints, without what depends on where things ran.
+func counters(stderr string) string {
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		if name, _, found := strings.Cut(line, "\t"); found && (name == "items" || name == "records read" || name == "bad records") {
+			b.WriteString(strings.TrimSpace(line) + "\n")
+		}
+	}
+	return b.String()
 }
 
 // consistent checks what must always hold when a job has been done.
@@ -169,7 +187,7 @@ func (r *run) consistent() {
 // results are those of runs inside one process, by their flags.
 var results sync.Map
 
-// embedded returns the rows of a run inside one process with the same flags.
+// embedded returns the rows and the counters of a run inside one process with the same flags.
 func embedded(t *testing.T, flags ...string) string {
 	t.Helper()
 	key := strings.Join(flags, " ")
@@ -180,7 +198,7 @@ func embedded(t *testing.T, flags ...string) string {
 	if err := os.Mkdir(filepath.Join(dir, "ran"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"-dir", dir, "-slots", "2", "-memory", "128MiB"}, flags...)
+	args := append([]string{"-dir", dir, "-slots", "2", "-memory", "128MiB", "-counters"}, flags...)
 	for i := range args {
 		switch args[i] {
 		case "-out":
@@ -196,8 +214,12 @@ func embedded(t *testing.T, flags ...string) string {
 	if err != nil {
 		t.Fatalf("inside one process: %v\n%s", err, stderr.String())
 	}
-	results.Store(key, string(out))
-	return string(out)
+	all := string(out) + counters(stderr.String())
+	if !strings.Contains(all, "items\t") {
+		t.Fatalf("no counters in %q", all)
+	}
+	results.Store(key, all)
+	return all
 }
 
 func readAll(t *testing.T, r io.Reader) string {

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"iter"
 	"log"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,6 +39,7 @@ type params struct {
 	Parts int           // tasks of the stage that groups
 	Pause time.Duration // that each map takes at least
 	Tiers bool          // aggregate, which merges early, instead of grouping
+	Noise bool          // records that cannot be compressed
 
 	Splits  int    // of the input, when not as many as Maps
 	Bad     int64  // records that may be set aside
@@ -64,6 +66,7 @@ func (l *line) note(x *item) {
 var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce.Dataset[line] {
 	maps := mapreduce.Read(p, memio.Generate(int64(in.Maps), func(i int64) int64 { return i }).Cut(cmp.Or(in.Splits, in.Maps))).
 		Filter(func(i int64) bool { return !slices.Contains(strings.Split(in.Without, ","), fmt.Sprint(i)) })
+	made := mapreduce.NewCounter(p, "items")
 	items := mapreduce.TryFlatMap(maps, func(ctx context.Context, i int64, emit func(item)) error {
 		if err := in.act(ctx, fmt.Sprint("map-", i)); err != nil {
 			return err
@@ -73,7 +76,8 @@ var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce
 		}
 		for j := range int64(in.Each) {
 			n := i*int64(in.Each) + j
-			emit(item{n * 7919 % int64(in.Keys), fmt.Sprintf("%0*d", in.Size, n)})
+			emit(item{n * 7919 % int64(in.Keys), in.text(n)})
+			made.Add(1)
 		}
 		return in.act(ctx, fmt.Sprint("mapped-", i))
 	}, mapreduce.MaxBad(in.Bad))
@@ -109,6 +113,19 @@ var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce
 	}
 	return lines
 }, mapreduce.Retry(retries))
+
+// text returns what record n holds.
+func (in *params) text(n int64) string {
+	if !in.Noise {
+		return fmt.Sprintf("%0*d", in.Size, n)
+	}
+	r := rand.New(rand.NewPCG(uint64(n), 0))
+	b := make([]byte, in.Size)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return string(b)
+}
 
 // retries are more than the tests break.
 const retries = 4
@@ -197,6 +214,7 @@ func main() {
 	flag.IntVar(&in.Splits, "splits", 0, "`NUMBER` of splits of the input, when not as many as -maps")
 	flag.Int64Var(&in.Bad, "bad", 0, "`RECORDS` that may be set aside")
 	flag.StringVar(&in.Without, "without", "", "`MAPS` that are left out: N,N")
+	flag.BoolVar(&in.Noise, "noise", false, "records that cannot be compressed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
