@@ -20,17 +20,27 @@ import (
 // each result is committed once: what follows a task is one task, whatever ran how often.
 func TestKillCoordinator(t *testing.T) {
 	c := newCluster(t)
+	c.storm(t, scale(12, 120), func() {
+		c.coordinator.kill()
+		c.start(t)
+	})
+}
+
+// storm submits tasks while the coordinator is upset so many times, and a worker is killed now and then. It checks that what was acknowledged is done.
+func (c *cluster) storm(t *testing.T, times int, upset func()) {
+	t.Helper()
 	record := filepath.Join(t.TempDir(), "record")
 	workers := []*process{c.worker(t, "-concurrency", "4", "-record", record), c.worker(t, "-concurrency", "4", "-record", record)}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 
-	ctx, stop := context.WithTimeout(within(t), time.Duration(scale(6, 60))*time.Second)
+	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var submitters sync.WaitGroup
 	var mu sync.Mutex
 	acknowledged := map[tasks.ID]string{}
+	more := make(chan struct{}, 1) // tasks were acknowledged
 	for s := range 4 {
 		submitters.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
@@ -46,17 +56,29 @@ func TestKillCoordinator(t *testing.T) {
 				mu.Lock()
 				acknowledged[id] = in
 				mu.Unlock()
+				select {
+				case more <- struct{}{}:
+				default:
+				}
 			}
 		})
 	}
-	kills := 0
-	for ctx.Err() == nil {
+	for range times {
 		select {
-		case <-time.After(50*time.Millisecond + rand.N(400*time.Millisecond)):
-			c.coordinator.kill()
-			c.start(t)
-			kills++
-		case <-ctx.Done():
+		case <-more:
+		case <-time.After(patience):
+			t.Fatal("no task was acknowledged")
+		}
+		<-time.After(rand.N(300 * time.Millisecond)) // anywhere in what it does
+		mu.Lock()
+		some := maps.Clone(acknowledged)
+		mu.Unlock()
+		given := c.results(t, some)
+		upset()
+		for _, id := range given {
+			if s, err := c.Status(within(t), id); err != nil || s.State != tasks.StateDone {
+				t.Errorf("task %s has given a result, and is %v (%v)", id, s.State, err)
+			}
 		}
 		if r.IntN(4) == 0 { // a worker too
 			i := r.IntN(len(workers))
@@ -64,11 +86,9 @@ func TestKillCoordinator(t *testing.T) {
 			workers[i] = c.launchWorker(t, "-concurrency", "4", "-record", record)
 		}
 	}
+	stop()
 	submitters.Wait()
-	t.Logf("%d kills, %d tasks", kills, len(acknowledged))
-	if kills < 4 || len(acknowledged) < 4 {
-		t.Errorf("only %d tasks between %d kills", len(acknowledged), kills)
-	}
+	t.Logf("%d tasks", len(acknowledged))
 	for _, id := range slices.Sorted(maps.Keys(acknowledged)) {
 		in := acknowledged[id]
 		if out, err := tasks.Attach[string](within(t), c.Client, id); err != nil || out != in {
@@ -86,4 +106,19 @@ func TestKillCoordinator(t *testing.T) {
 			t.Errorf("%s ran as %v and was followed by %v: a result was committed twice", in, ran["record"][in], ran["tally"][in])
 		}
 	}
+}
+
+// results waits for the results of a few acknowledged tasks.
+func (c *cluster) results(t *testing.T, acknowledged map[tasks.ID]string) (given []tasks.ID) {
+	t.Helper()
+	for id, in := range acknowledged {
+		if len(given) == 5 {
+			break
+		}
+		if out, err := tasks.Attach[string](within(t), c.Client, id); err != nil || out != in {
+			t.Errorf("task %s (%s) was acknowledged: %q, %v", id, in, out, err)
+		}
+		given = append(given, id)
+	}
+	return given
 }

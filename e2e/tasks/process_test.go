@@ -174,7 +174,13 @@ type cluster struct {
 // newCluster starts a coordinator.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{address: freeAddress(t), gearman: freeAddress(t), dir: t.TempDir()}
+	return newClusterIn(t, t.TempDir())
+}
+
+// newClusterIn starts a coordinator whose data is in dir.
+func newClusterIn(t *testing.T, dir string) *cluster {
+	t.Helper()
+	c := &cluster{address: freeAddress(t), gearman: freeAddress(t), dir: dir}
 	c.start(t)
 	client, err := tasks.Dial(tasks.Cluster{Address: c.address, Connect: patience, Patience: patience})
 	if err != nil {

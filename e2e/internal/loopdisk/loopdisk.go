@@ -1,0 +1,148 @@
+//go:build linux
+
+// Package loopdisk makes disks whose power tests can cut. A disk is an ext4 file system in an image file. What programs have synced is in
+// the image, and what they have not is in the kernel's memory alone; a copy of the image, mounted in its place, is what a machine finds when
+// its power is back. What this cannot show is a drive that loses what it was given before it was told to flush.
+package loopdisk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// Disk is a file system of its own.
+type Disk struct {
+	t     testing.TB
+	image string // its path ends with the number of cuts
+	cuts  int
+
+	// Dir is where it is mounted.
+	Dir string
+}
+
+// New makes a disk and mounts it at dir, which is made when missing. It skips the test where that is not permitted.
+func New(t testing.TB, dir string, size int64) *Disk {
+	t.Helper()
+	d := &Disk{t: t, Dir: dir, image: filepath.Join(t.TempDir(), "image")}
+	err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(d.path(), nil, 0o600), os.Truncate(d.path(), size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nothing but what programs do is to be written.
+	if out, err := exec.Command("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.path()).CombinedOutput(); err != nil {
+		t.Skipf("an ext4 file system cannot be made: %v: %s; install e2fsprogs", err, out)
+	}
+	if err := d.mount(); err != nil {
+		t.Skipf("a disk image cannot be mounted: %v; run as root, where loop devices are allowed", err)
+	}
+	t.Cleanup(func() {
+		if err := d.unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func (d *Disk) path() string { return fmt.Sprintf("%s-%d", d.image, d.cuts) }
+
+func (d *Disk) mount() error {
+	// What is not synced stays in memory for longer than any test takes.
+	out, err := exec.Command("mount", "-o", "loop,noatime,commit=900", d.path(), d.Dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// unmount does not wait for what still has files open there, such as the child of a process that was killed.
+func (d *Disk) unmount() error { return syscall.Unmount(d.Dir, syscall.MNT_DETACH) }
+
+// Cut cuts the power of the disk and brings it back. Who used it must have been killed. It fails the test unless a file that was written
+// just before and not synced is lost, and one that was synced is there.
+func (d *Disk) Cut() {
+	d.t.Helper()
+	synced, lost := []byte(fmt.Sprint("synced before cut ", d.cuts)), []byte(fmt.Sprint("written before cut ", d.cuts))
+	f, err := os.Create(filepath.Join(d.Dir, "control-synced"))
+	if err == nil {
+		_, err = f.Write(synced)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err = errors.Join(err, os.WriteFile(filepath.Join(d.Dir, "control-lost"), lost, 0o600)); err != nil {
+		d.t.Fatal(err)
+	}
+	from := d.path()
+	d.cuts++
+	if err := freeze(from, d.path()); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := errors.Join(d.unmount(), d.mount()); err != nil {
+		d.t.Fatalf("cut %d: %v", d.cuts, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(d.Dir, "control-synced")); err != nil || !bytes.Equal(b, synced) {
+		d.t.Fatalf("cut %d: a file that was synced holds %q, want %q (%v)", d.cuts, b, synced, err)
+	}
+	if b, _ := os.ReadFile(filepath.Join(d.Dir, "control-lost")); bytes.Equal(b, lost) {
+		d.t.Fatalf("cut %d: a file that was not synced is there: this is no power cut", d.cuts)
+	}
+	if err := os.Remove(from); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// freeze copies an image as it is at one moment, though the kernel may write to it: it copies until the image is still what was copied.
+func freeze(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	fi, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	if err := dst.Truncate(fi.Size()); err != nil {
+		return err
+	}
+	for range 100 {
+		changed, err := update(dst, src)
+		if err != nil || !changed {
+			return err
+		}
+	}
+	return fmt.Errorf("%s changes all the time", from)
+}
+
+// update makes dst what src is, and reports whether it differed.
+func update(dst, src *os.File) (changed bool, err error) {
+	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	for off := int64(0); ; off += int64(len(a)) {
+		n, err := src.ReadAt(a, off)
+		if n == 0 || err != nil && err != io.EOF {
+			if err == io.EOF {
+				err = nil
+			}
+			return changed, err
+		}
+		if _, err := dst.ReadAt(b[:n], off); err != nil {
+			return changed, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			changed = true
+			if _, err := dst.WriteAt(a[:n], off); err != nil {
+				return changed, err
+			}
+		}
+	}
+}
