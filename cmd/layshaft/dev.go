@@ -35,7 +35,11 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if d.Workers < 1 || d.Workers > 64 {
 		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
 	}
-	for _, a := range []*string{&d.Listen, &d.HTTP, &d.Gossip} {
+	addresses := []*string{&d.Listen, &d.HTTP, &d.Gossip}
+	if d.Gearman != "none" {
+		addresses = append(addresses, &d.Gearman)
+	}
+	for _, a := range addresses {
 		if *a, err = freePort(*a); err != nil {
 			return usageError{err}
 		}
@@ -127,18 +131,23 @@ func (d *devCmd) welcome(data string) {
 A cluster of %d workers is ready. Its data is in %s.
 
   run a pipeline   PROGRAM -cluster %s ...
-  look             layshaft status -cluster %s
+  call functions   layshaft task do FUNCTION -cluster %s
+`, d.Workers, data, d.Listen, d.Listen)
+	if host, port, err := net.SplitHostPort(d.Gearman); err == nil {
+		fmt.Printf("                   gearman -h %s -p %s -f FUNCTION\n", host, port)
+	}
+	fmt.Printf(`  look             layshaft status -cluster %s
                    http://%s/
   end              ^C
 
-`, d.Workers, data, d.Listen, d.Listen, d.HTTP)
+`, d.Listen, d.HTTP)
 }
 
 // freePort replaces port 0 by a free one, so that several processes can be told of it, and sees that the address is free.
 func freePort(addr string) (string, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return "", fmt.Errorf("%w; is another cluster running? -listen, -http and -gossip choose other addresses", err)
+		return "", fmt.Errorf("%w; is another cluster running? -listen, -http, -gossip and -gearman choose other addresses", err)
 	}
 	return l.Addr().String(), l.Close()
 }

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"layshaft": main})
 }
 
-// The scripts run this program as users do. GRPC, HTTP and GOSSIP are free addresses.
+// The scripts run this program as users do. GRPC, HTTP, GOSSIP and GEARMAN are free addresses.
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts dozens of processes, which takes long with the race detector")
@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv(name, "")
 				}
 			}
-			for _, name := range []string{"GRPC", "HTTP", "GOSSIP"} {
+			for _, name := range []string{"GRPC", "HTTP", "GOSSIP", "GEARMAN"} {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					return err
