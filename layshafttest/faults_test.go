@@ -64,9 +64,20 @@ func TestWorkerFaults(t *testing.T) {
 			c.Heal()
 		}, 2, LeaseTTL + 20*time.Second},
 		{"gossip alone cut", inMap, func(c *Cluster, w *Worker) { c.CutGossip(w) }, 0, 100 * time.Millisecond},
+		{"gossip alone cut for 5 s", inMap, cutGossip(5 * time.Second), 0, 100 * time.Millisecond},
+		{"gossip alone cut for 15 s", inMap, cutGossip(15 * time.Second), 0, 100 * time.Millisecond},
+		{"gossip alone cut for 5 min", inMap, cutGossip(5 * time.Minute), 0, 100 * time.Millisecond},
 		{"gossip of the coordinator cut", inMap, func(c *Cluster, _ *Worker) { c.CutGossip(c.Coordinator()) }, 0, 100 * time.Millisecond},
-		{"cut off from another worker for 15 s", inMap, func(c *Cluster, w *Worker) {
-			c.Cut(w, c.Worker(2))
+		{"cut off from another worker for 5 s", inMap, cutPeer(5 * time.Second), 6, time.Minute},
+		{"cut off from another worker for 15 s", inMap, cutPeer(15 * time.Second), 6, time.Minute},
+		{"cut off from another worker for 5 min", inMap, cutPeer(5 * time.Minute), 12, time.Minute}, // what is made again may lie where it cannot be read again
+		{"does not hear another worker for 15 s", inMap, func(c *Cluster, w *Worker) {
+			c.CutOneWay(c.Worker(2), w)
+			time.Sleep(15 * time.Second)
+			c.Heal()
+		}, 6, time.Minute},
+		{"is not heard by another worker for 15 s", inMap, func(c *Cluster, w *Worker) {
+			c.CutOneWay(w, c.Worker(2))
 			time.Sleep(15 * time.Second)
 			c.Heal()
 		}, 6, time.Minute},
@@ -101,6 +112,22 @@ func TestWorkerFaults(t *testing.T) {
 				<-struck
 			})
 		})
+	}
+}
+
+func cutGossip(length time.Duration) func(c *Cluster, w *Worker) {
+	return func(c *Cluster, w *Worker) {
+		c.CutGossip(w)
+		time.Sleep(length)
+		c.Heal()
+	}
+}
+
+func cutPeer(length time.Duration) func(c *Cluster, w *Worker) {
+	return func(c *Cluster, w *Worker) {
+		c.Cut(w, c.Worker(2))
+		time.Sleep(length)
+		c.Heal()
 	}
 }
 
