@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check test race lint fmt proto fuzz bench
+.PHONY: help check test race lint fmt proto fuzz bench deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ fuzz: ## each fuzzer for 20 s (FUZZTIME=5m for longer)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's|/[^/]*:func | |' | while read -r dir name; do \
 		echo "== $$dir $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
 	done
+
+deploy: ## what lies in deploy/, as far as that goes without running it there (see deploy/README.md)
+	cd tools/kubernetes && go test ./...
+	LAYSHAFT_E2E_HEAVY=1 go test -count=1 ./e2e/deploy
 
 WORKS ?= all
 
