@@ -1383,7 +1383,9 @@ func (x *CommitsResponse) GetAddresses() map[string]string {
 type ReportLostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt is whose output it is. With number zero no attempt is known to have one.
-	Attempt       *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// worker is where it was looked for. An output that another one holds is left alone; empty stands for any.
+	Worker        string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,6 +1425,13 @@ func (x *ReportLostRequest) GetAttempt() *Attempt {
 		return x.Attempt
 	}
 	return nil
+}
+
+func (x *ReportLostRequest) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
 }
 
 // ReportLostResponse says that it was noted.
@@ -1636,6 +1645,89 @@ func (x *WorkerStatus) GetFreeBytes() int64 {
 	return 0
 }
 
+// DetachRequest names a job.
+type DetachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is its ID.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachRequest) Reset() {
+	*x = DetachRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachRequest) ProtoMessage() {}
+
+func (x *DetachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
+func (*DetachRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DetachRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+// DetachResponse says that the job goes on without its client.
+type DetachResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachResponse) Reset() {
+	*x = DetachResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachResponse) ProtoMessage() {}
+
+func (x *DetachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
+func (*DetachResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+}
+
 // DrainWorkerRequest names a worker.
 type DrainWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1647,7 +1739,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1751,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1764,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -1691,7 +1783,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1795,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1808,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 // FindFilesRequest asks for files of a dataset.
@@ -1732,7 +1824,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1836,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1849,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -1785,7 +1877,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1889,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1902,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -1836,7 +1928,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1940,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1953,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PutCodeRequest) GetPart() isPutCodeRequest_Part {
@@ -1916,7 +2008,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2020,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2033,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 // GetCodeRequest names a program.
@@ -1955,7 +2047,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2059,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2072,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2001,7 +2093,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2013,7 +2105,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2026,7 +2118,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2045,7 +2137,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2149,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2162,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2084,7 +2176,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2188,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2201,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2141,7 +2233,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2245,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2258,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WorkRequest) GetSay() isWorkRequest_Say {
@@ -2359,7 +2451,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2463,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2476,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Hello) GetWorker() string {
@@ -2540,7 +2632,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2644,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2657,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -2599,7 +2691,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2703,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2716,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -2670,7 +2762,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2774,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2787,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -2732,7 +2824,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2836,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2849,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -2785,7 +2877,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +2889,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +2902,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -2829,7 +2921,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +2933,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +2946,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 // WorkResponse is what a coordinator asks.
@@ -2881,7 +2973,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +2985,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +2998,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WorkResponse) GetAsk() isWorkResponse_Ask {
@@ -3093,7 +3185,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3197,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3210,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3146,7 +3238,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3250,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3263,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -3198,7 +3290,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3302,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3315,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -3263,7 +3355,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3367,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3380,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 // Drained says that a worker can leave.
@@ -3300,7 +3392,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3404,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3417,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 // Fault is a detail of the status of a call that failed, so that both ends see the same error.
@@ -3341,7 +3433,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3445,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3458,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Fault) GetReason() string {
@@ -3485,9 +3577,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\taddresses\x18\x03 \x03(\v2+.layshaft.v1.CommitsResponse.AddressesEntryR\taddresses\x1a<\n" +
 	"\x0eAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
 	"\x11ReportLostRequest\x12.\n" +
-	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\x14\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\"\x14\n" +
 	"\x12ReportLostResponse\"\x14\n" +
 	"\x12ListWorkersRequest\"J\n" +
 	"\x13ListWorkersResponse\x123\n" +
@@ -3499,7 +3592,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\ablocked\x18\x04 \x01(\bR\ablocked\x12!\n" +
 	"\fsilent_nanos\x18\x05 \x01(\x03R\vsilentNanos\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\",\n" +
+	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\"!\n" +
+	"\rDetachRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\x10\n" +
+	"\x0eDetachResponse\",\n" +
 	"\x12DrainWorkerRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\"\x15\n" +
 	"\x13DrainWorkerResponse\"@\n" +
@@ -3606,7 +3702,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xcb\b\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\x8e\t\n" +
 	"\x12CoordinatorService\x12C\n" +
 	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12A\n" +
 	"\x06Cancel\x12\x1a.layshaft.v1.CancelRequest\x1a\x1b.layshaft.v1.CancelResponse\x12;\n" +
@@ -3617,7 +3713,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aCommits\x12\x1b.layshaft.v1.CommitsRequest\x1a\x1c.layshaft.v1.CommitsResponse0\x01\x12M\n" +
 	"\n" +
 	"ReportLost\x12\x1e.layshaft.v1.ReportLostRequest\x1a\x1f.layshaft.v1.ReportLostResponse\x12P\n" +
-	"\vListWorkers\x12\x1f.layshaft.v1.ListWorkersRequest\x1a .layshaft.v1.ListWorkersResponse\x12P\n" +
+	"\vListWorkers\x12\x1f.layshaft.v1.ListWorkersRequest\x1a .layshaft.v1.ListWorkersResponse\x12A\n" +
+	"\x06Detach\x12\x1a.layshaft.v1.DetachRequest\x1a\x1b.layshaft.v1.DetachResponse\x12P\n" +
 	"\vDrainWorker\x12\x1f.layshaft.v1.DrainWorkerRequest\x1a .layshaft.v1.DrainWorkerResponse\x12L\n" +
 	"\tFindFiles\x12\x1d.layshaft.v1.FindFilesRequest\x1a\x1e.layshaft.v1.FindFilesResponse0\x01\x12F\n" +
 	"\aPutCode\x12\x1b.layshaft.v1.PutCodeRequest\x1a\x1c.layshaft.v1.PutCodeResponse(\x01\x12F\n" +
@@ -3637,7 +3734,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -3663,91 +3760,93 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*ListWorkersRequest)(nil),  // 21: layshaft.v1.ListWorkersRequest
 	(*ListWorkersResponse)(nil), // 22: layshaft.v1.ListWorkersResponse
 	(*WorkerStatus)(nil),        // 23: layshaft.v1.WorkerStatus
-	(*DrainWorkerRequest)(nil),  // 24: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 25: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 26: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 27: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 28: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 29: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 30: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 31: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 32: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 33: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 34: layshaft.v1.WorkRequest
-	(*Hello)(nil),               // 35: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 36: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 37: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 38: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 39: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 40: layshaft.v1.Moved
-	(*Leaving)(nil),             // 41: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 42: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 43: layshaft.v1.Producer
-	(*Peers)(nil),               // 44: layshaft.v1.Peers
-	(*Welcome)(nil),             // 45: layshaft.v1.Welcome
-	(*Drain)(nil),               // 46: layshaft.v1.Drain
-	(*Drained)(nil),             // 47: layshaft.v1.Drained
-	(*Fault)(nil),               // 48: layshaft.v1.Fault
-	nil,                         // 49: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 50: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 51: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 52: layshaft.v1.Outcome
-	(*Failure)(nil),             // 53: layshaft.v1.Failure
-	(*Summary)(nil),             // 54: layshaft.v1.Summary
-	(*Spec)(nil),                // 55: layshaft.v1.Spec
-	(*Committed)(nil),           // 56: layshaft.v1.Committed
-	(*Attempt)(nil),             // 57: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 58: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 59: layshaft.v1.Launch
+	(*DetachRequest)(nil),       // 24: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 25: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 26: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 27: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 28: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 29: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 30: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 31: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 32: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 33: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 34: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 35: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 36: layshaft.v1.WorkRequest
+	(*Hello)(nil),               // 37: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 38: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 39: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 40: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 41: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 42: layshaft.v1.Moved
+	(*Leaving)(nil),             // 43: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 44: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 45: layshaft.v1.Producer
+	(*Peers)(nil),               // 46: layshaft.v1.Peers
+	(*Welcome)(nil),             // 47: layshaft.v1.Welcome
+	(*Drain)(nil),               // 48: layshaft.v1.Drain
+	(*Drained)(nil),             // 49: layshaft.v1.Drained
+	(*Fault)(nil),               // 50: layshaft.v1.Fault
+	nil,                         // 51: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 52: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 53: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 54: layshaft.v1.Outcome
+	(*Failure)(nil),             // 55: layshaft.v1.Failure
+	(*Summary)(nil),             // 56: layshaft.v1.Summary
+	(*Spec)(nil),                // 57: layshaft.v1.Spec
+	(*Committed)(nil),           // 58: layshaft.v1.Committed
+	(*Attempt)(nil),             // 59: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 60: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 61: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	10, // 2: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	52, // 3: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	53, // 4: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	54, // 3: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	55, // 4: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	11, // 5: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
-	54, // 6: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	56, // 6: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	10, // 7: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	55, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	57, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
 	2,  // 9: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	56, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Committed
-	49, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	57, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	58, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Committed
+	51, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	59, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
 	23, // 13: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	35, // 14: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	58, // 15: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	37, // 14: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	60, // 15: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
 	2,  // 16: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	35, // 17: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	36, // 18: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	38, // 19: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	39, // 20: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	37, // 17: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	38, // 18: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	40, // 19: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	41, // 20: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
 	19, // 21: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	41, // 22: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	40, // 23: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	46, // 24: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	57, // 25: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
-	57, // 26: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	37, // 27: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	57, // 28: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	57, // 29: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	54, // 30: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	57, // 31: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	53, // 32: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	57, // 33: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	45, // 34: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	59, // 35: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	57, // 36: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	57, // 37: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	57, // 38: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	46, // 39: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	43, // 40: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
-	44, // 41: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	47, // 42: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	57, // 43: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	50, // 44: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	51, // 45: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	53, // 46: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	43, // 22: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	42, // 23: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	48, // 24: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	59, // 25: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
+	59, // 26: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	39, // 27: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	59, // 28: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	59, // 29: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	56, // 30: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	59, // 31: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	55, // 32: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	59, // 33: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	47, // 34: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	61, // 35: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	59, // 36: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	59, // 37: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	59, // 38: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	48, // 39: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	45, // 40: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
+	46, // 41: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	49, // 42: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	59, // 43: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	52, // 44: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	53, // 45: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	55, // 46: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
 	0,  // 47: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
 	4,  // 48: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
 	6,  // 49: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
@@ -3757,29 +3856,31 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	17, // 53: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
 	19, // 54: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
 	21, // 55: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	24, // 56: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	26, // 57: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	28, // 58: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	30, // 59: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	32, // 60: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	34, // 61: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 62: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	5,  // 63: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	7,  // 64: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	9,  // 65: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	13, // 66: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	15, // 67: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	18, // 68: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	20, // 69: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	22, // 70: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	25, // 71: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	27, // 72: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	29, // 73: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	31, // 74: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	33, // 75: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	42, // 76: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	62, // [62:77] is the sub-list for method output_type
-	47, // [47:62] is the sub-list for method input_type
+	24, // 56: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	26, // 57: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	28, // 58: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	30, // 59: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	32, // 60: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	34, // 61: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	36, // 62: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 63: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	5,  // 64: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	7,  // 65: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	9,  // 66: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	13, // 67: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	15, // 68: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	18, // 69: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	20, // 70: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	22, // 71: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	25, // 72: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	27, // 73: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	29, // 74: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	31, // 75: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	33, // 76: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	35, // 77: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	44, // 78: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	63, // [63:79] is the sub-list for method output_type
+	47, // [47:63] is the sub-list for method input_type
 	47, // [47:47] is the sub-list for extension type_name
 	47, // [47:47] is the sub-list for extension extendee
 	0,  // [0:47] is the sub-list for field type_name
@@ -3797,11 +3898,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[28].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[30].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[34].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[36].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -3811,7 +3912,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Moved)(nil),
 		(*WorkRequest_Drain)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[42].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[44].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -3829,7 +3930,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

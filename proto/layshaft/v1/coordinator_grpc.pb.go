@@ -30,6 +30,7 @@ const (
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
 	CoordinatorService_ReportLost_FullMethodName  = "/layshaft.v1.CoordinatorService/ReportLost"
 	CoordinatorService_ListWorkers_FullMethodName = "/layshaft.v1.CoordinatorService/ListWorkers"
+	CoordinatorService_Detach_FullMethodName      = "/layshaft.v1.CoordinatorService/Detach"
 	CoordinatorService_DrainWorker_FullMethodName = "/layshaft.v1.CoordinatorService/DrainWorker"
 	CoordinatorService_FindFiles_FullMethodName   = "/layshaft.v1.CoordinatorService/FindFiles"
 	CoordinatorService_PutCode_FullMethodName     = "/layshaft.v1.CoordinatorService/PutCode"
@@ -64,6 +65,8 @@ type CoordinatorServiceClient interface {
 	ReportLost(ctx context.Context, in *ReportLostRequest, opts ...grpc.CallOption) (*ReportLostResponse, error)
 	// ListWorkers lists the workers that have a lease.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Detach has a job go on without its client.
+	Detach(ctx context.Context, in *DetachRequest, opts ...grpc.CallOption) (*DetachResponse, error)
 	// DrainWorker asks a worker to take no new attempts, to end those it runs, to hand over what is needed, and to leave.
 	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 	// FindFiles lists the files of a dataset that match a glob, from all workers that hold it.
@@ -207,6 +210,16 @@ func (c *coordinatorServiceClient) ListWorkers(ctx context.Context, in *ListWork
 	return out, nil
 }
 
+func (c *coordinatorServiceClient) Detach(ctx context.Context, in *DetachRequest, opts ...grpc.CallOption) (*DetachResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DetachResponse)
+	err := c.cc.Invoke(ctx, CoordinatorService_Detach_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainWorkerResponse)
@@ -326,6 +339,8 @@ type CoordinatorServiceServer interface {
 	ReportLost(context.Context, *ReportLostRequest) (*ReportLostResponse, error)
 	// ListWorkers lists the workers that have a lease.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Detach has a job go on without its client.
+	Detach(context.Context, *DetachRequest) (*DetachResponse, error)
 	// DrainWorker asks a worker to take no new attempts, to end those it runs, to hand over what is needed, and to leave.
 	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	// FindFiles lists the files of a dataset that match a glob, from all workers that hold it.
@@ -375,6 +390,9 @@ func (UnimplementedCoordinatorServiceServer) ReportLost(context.Context, *Report
 }
 func (UnimplementedCoordinatorServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) Detach(context.Context, *DetachRequest) (*DetachResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Detach not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainWorker not implemented")
@@ -545,6 +563,24 @@ func _CoordinatorService_ListWorkers_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoordinatorService_Detach_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DetachRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoordinatorServiceServer).Detach(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoordinatorService_Detach_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoordinatorServiceServer).Detach(ctx, req.(*DetachRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CoordinatorService_DrainWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainWorkerRequest)
 	if err := dec(in); err != nil {
@@ -636,6 +672,10 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWorkers",
 			Handler:    _CoordinatorService_ListWorkers_Handler,
+		},
+		{
+			MethodName: "Detach",
+			Handler:    _CoordinatorService_Detach_Handler,
 		},
 		{
 			MethodName: "DrainWorker",

@@ -98,6 +98,7 @@ type Event struct {
 	//	*Event_Grouped
 	//	*Event_JobReleased
 	//	*Event_Reopened
+	//	*Event_Detached
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -230,6 +231,15 @@ func (x *Event) GetReopened() *Reopened {
 	return nil
 }
 
+func (x *Event) GetDetached() *Detached {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Detached); ok {
+			return x.Detached
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -284,6 +294,11 @@ type Event_Reopened struct {
 	Reopened *Reopened `protobuf:"bytes,10,opt,name=reopened,proto3,oneof"`
 }
 
+type Event_Detached struct {
+	// detached: a job goes on without its client.
+	Detached *Detached `protobuf:"bytes,11,opt,name=detached,proto3,oneof"`
+}
+
 func (*Event_Submitted) isEvent_Event() {}
 
 func (*Event_Committed) isEvent_Event() {}
@@ -303,6 +318,8 @@ func (*Event_Grouped) isEvent_Event() {}
 func (*Event_JobReleased) isEvent_Event() {}
 
 func (*Event_Reopened) isEvent_Event() {}
+
+func (*Event_Detached) isEvent_Event() {}
 
 // Submitted says that a job was accepted.
 type Submitted struct {
@@ -1034,6 +1051,52 @@ func (x *Reopened) GetJob() string {
 	return ""
 }
 
+// Detached says that a job goes on without its client.
+type Detached struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Detached) Reset() {
+	*x = Detached{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Detached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Detached) ProtoMessage() {}
+
+func (x *Detached) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Detached.ProtoReflect.Descriptor instead.
+func (*Detached) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Detached) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
 // JobReleased says that nobody wants the output of a job any more. How it went is remembered.
 type JobReleased struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1045,7 +1108,7 @@ type JobReleased struct {
 
 func (x *JobReleased) Reset() {
 	*x = JobReleased{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1120,7 @@ func (x *JobReleased) String() string {
 func (*JobReleased) ProtoMessage() {}
 
 func (x *JobReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[11]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1133,7 @@ func (x *JobReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobReleased.ProtoReflect.Descriptor instead.
 func (*JobReleased) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JobReleased) GetJob() string {
@@ -1091,7 +1154,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1166,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[12]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1179,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{12}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Epoch) GetN() int64 {
@@ -1139,7 +1202,7 @@ type OutputMoved struct {
 
 func (x *OutputMoved) Reset() {
 	*x = OutputMoved{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1214,7 @@ func (x *OutputMoved) String() string {
 func (*OutputMoved) ProtoMessage() {}
 
 func (x *OutputMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[13]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1227,7 @@ func (x *OutputMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMoved.ProtoReflect.Descriptor instead.
 func (*OutputMoved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{13}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OutputMoved) GetAttempt() *Attempt {
@@ -1196,7 +1259,7 @@ type Grouped struct {
 
 func (x *Grouped) Reset() {
 	*x = Grouped{}
-	mi := &file_layshaft_v1_journal_proto_msgTypes[14]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1271,7 @@ func (x *Grouped) String() string {
 func (*Grouped) ProtoMessage() {}
 
 func (x *Grouped) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_journal_proto_msgTypes[14]
+	mi := &file_layshaft_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1284,7 @@ func (x *Grouped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grouped.ProtoReflect.Descriptor instead.
 func (*Grouped) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{14}
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Grouped) GetJob() string {
@@ -1249,7 +1312,7 @@ var File_layshaft_v1_journal_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xb5\x04\n" +
+	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xea\x04\n" +
 	"\x05Event\x126\n" +
 	"\tsubmitted\x18\x01 \x01(\v2\x16.layshaft.v1.SubmittedH\x00R\tsubmitted\x126\n" +
 	"\tcommitted\x18\x02 \x01(\v2\x16.layshaft.v1.CommittedH\x00R\tcommitted\x12:\n" +
@@ -1263,7 +1326,8 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\agrouped\x18\b \x01(\v2\x14.layshaft.v1.GroupedH\x00R\agrouped\x12=\n" +
 	"\fjob_released\x18\t \x01(\v2\x18.layshaft.v1.JobReleasedH\x00R\vjobReleased\x123\n" +
 	"\breopened\x18\n" +
-	" \x01(\v2\x15.layshaft.v1.ReopenedH\x00R\breopenedB\a\n" +
+	" \x01(\v2\x15.layshaft.v1.ReopenedH\x00R\breopened\x123\n" +
+	"\bdetached\x18\v \x01(\v2\x15.layshaft.v1.DetachedH\x00R\bdetachedB\a\n" +
 	"\x05event\"b\n" +
 	"\tSubmitted\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12.\n" +
@@ -1323,6 +1387,8 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"JobDropped\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x1c\n" +
 	"\bReopened\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\x1c\n" +
+	"\bDetached\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x1f\n" +
 	"\vJobReleased\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x15\n" +
@@ -1354,7 +1420,7 @@ func file_layshaft_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_layshaft_v1_journal_proto_goTypes = []any{
 	(Outcome)(0),        // 0: layshaft.v1.Outcome
 	(*Event)(nil),       // 1: layshaft.v1.Event
@@ -1368,15 +1434,16 @@ var file_layshaft_v1_journal_proto_goTypes = []any{
 	(*Totals)(nil),      // 9: layshaft.v1.Totals
 	(*JobDropped)(nil),  // 10: layshaft.v1.JobDropped
 	(*Reopened)(nil),    // 11: layshaft.v1.Reopened
-	(*JobReleased)(nil), // 12: layshaft.v1.JobReleased
-	(*Epoch)(nil),       // 13: layshaft.v1.Epoch
-	(*OutputMoved)(nil), // 14: layshaft.v1.OutputMoved
-	(*Grouped)(nil),     // 15: layshaft.v1.Grouped
-	nil,                 // 16: layshaft.v1.Summary.CountersEntry
-	(*Spec)(nil),        // 17: layshaft.v1.Spec
-	(*Attempt)(nil),     // 18: layshaft.v1.Attempt
-	(*Failure)(nil),     // 19: layshaft.v1.Failure
-	(*Task)(nil),        // 20: layshaft.v1.Task
+	(*Detached)(nil),    // 12: layshaft.v1.Detached
+	(*JobReleased)(nil), // 13: layshaft.v1.JobReleased
+	(*Epoch)(nil),       // 14: layshaft.v1.Epoch
+	(*OutputMoved)(nil), // 15: layshaft.v1.OutputMoved
+	(*Grouped)(nil),     // 16: layshaft.v1.Grouped
+	nil,                 // 17: layshaft.v1.Summary.CountersEntry
+	(*Spec)(nil),        // 18: layshaft.v1.Spec
+	(*Attempt)(nil),     // 19: layshaft.v1.Attempt
+	(*Failure)(nil),     // 20: layshaft.v1.Failure
+	(*Task)(nil),        // 21: layshaft.v1.Task
 }
 var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Event.submitted:type_name -> layshaft.v1.Submitted
@@ -1384,29 +1451,30 @@ var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	7,  // 2: layshaft.v1.Event.output_lost:type_name -> layshaft.v1.OutputLost
 	8,  // 3: layshaft.v1.Event.ended:type_name -> layshaft.v1.Ended
 	10, // 4: layshaft.v1.Event.job_dropped:type_name -> layshaft.v1.JobDropped
-	13, // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
-	14, // 6: layshaft.v1.Event.output_moved:type_name -> layshaft.v1.OutputMoved
-	15, // 7: layshaft.v1.Event.grouped:type_name -> layshaft.v1.Grouped
-	12, // 8: layshaft.v1.Event.job_released:type_name -> layshaft.v1.JobReleased
+	14, // 5: layshaft.v1.Event.epoch:type_name -> layshaft.v1.Epoch
+	15, // 6: layshaft.v1.Event.output_moved:type_name -> layshaft.v1.OutputMoved
+	16, // 7: layshaft.v1.Event.grouped:type_name -> layshaft.v1.Grouped
+	13, // 8: layshaft.v1.Event.job_released:type_name -> layshaft.v1.JobReleased
 	11, // 9: layshaft.v1.Event.reopened:type_name -> layshaft.v1.Reopened
-	17, // 10: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
-	3,  // 11: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
-	16, // 12: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	5,  // 13: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	18, // 14: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
-	4,  // 15: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
-	18, // 16: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
-	0,  // 17: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
-	19, // 18: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
-	20, // 19: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
-	9,  // 20: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
-	4,  // 21: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
-	18, // 22: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	12, // 10: layshaft.v1.Event.detached:type_name -> layshaft.v1.Detached
+	18, // 11: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
+	3,  // 12: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
+	17, // 13: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	5,  // 14: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	19, // 15: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
+	4,  // 16: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
+	19, // 17: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
+	0,  // 18: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
+	20, // 19: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
+	21, // 20: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
+	9,  // 21: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
+	4,  // 22: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
+	19, // 23: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_journal_proto_init() }
@@ -1426,6 +1494,7 @@ func file_layshaft_v1_journal_proto_init() {
 		(*Event_Grouped)(nil),
 		(*Event_JobReleased)(nil),
 		(*Event_Reopened)(nil),
+		(*Event_Detached)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1433,7 +1502,7 @@ func file_layshaft_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_journal_proto_rawDesc), len(file_layshaft_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
