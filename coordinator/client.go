@@ -77,6 +77,17 @@ func (c *Coordinator) Cancel(ctx context.Context, id job.ID, why string) error {
 	return nil
 }
 
+// Detach has a job go on without its client. When it returns nil that is in the journal.
+func (c *Coordinator) Detach(ctx context.Context, id job.ID) error {
+	if err := c.ask(ctx, sched.Detached{Job: id}); err != nil {
+		return fmt.Errorf("detach job %s: %w", id, err)
+	}
+	if _, ok := c.Status(id); !ok {
+		return fmt.Errorf("detach job %s: %w", id, ErrUnknownJob)
+	}
+	return nil
+}
+
 // Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
 func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
 	if err := c.ask(ctx, sched.JobDropped{Job: id}); err != nil {
@@ -150,7 +161,7 @@ func (c *Coordinator) Status(id job.ID) (status JobStatus, ok bool) {
 	return c.core.Status(id)
 }
 
-// Spec returns a job as it was submitted, without its splits when it has ended; ok is false when it is not known. What it
+// Spec returns a job as it was submitted, without its splits when its output was let go; ok is false when it is not known. What it
 // holds must not be changed.
 func (c *Coordinator) Spec(id job.ID) (spec job.Spec, ok bool) {
 	c.mu.Lock()
@@ -166,7 +177,7 @@ func (c *Coordinator) Options(id job.ID) (opt SubmitOptions, ok bool) {
 
 // Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
 // Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
-// keeps all of it until Drop, one that failed or was cancelled none.
+// keeps all of it until Release or Drop, one that failed or was cancelled none.
 func (c *Coordinator) Commits(id job.ID, stage int) []job.Producer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,6 +290,14 @@ func (c *Coordinator) changed(id job.ID) {
 			w.changed = make(chan struct{})
 		}
 	}
+}
+
+// reopened lets people wait for a job again that was done.
+func (c *Coordinator) reopened(id job.ID) {
+	c.cfg.Log.Warn("job runs again: outputs were lost before its client read them", "job", id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watches[id] = newWatch()
 }
 
 // ended tells those who wait for a job.

@@ -261,6 +261,8 @@ func (c *Coordinator) act(cmd sched.Command) {
 			c.forgetOutputs(d.Job)
 		case sched.JobReleased:
 			c.forgetOutputs(d.Job)
+		case sched.Reopened:
+			c.reopened(d.Job)
 		}
 	case sched.Launch:
 		a := cmd.Launch.Attempt
@@ -323,6 +325,8 @@ func (c *Coordinator) note(ev sched.Event) {
 		if w, ok := c.workers[ev.Worker].(drainer); ok {
 			w.Drain()
 		}
+	case sched.OutputWanted:
+		log.Warn("client cannot read an output", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker)
 	case sched.OutputLost:
 		log.Warn("output lost", "job", ev.Attempt.Job, "attempt", ev.Attempt)
 	}

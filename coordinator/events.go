@@ -61,6 +61,10 @@ func encode(rec sched.Record) ([]byte, error) {
 		p.Event = &layshaftv1.Event_JobDropped{JobDropped: &layshaftv1.JobDropped{Job: string(rec.Job)}}
 	case sched.JobReleased:
 		p.Event = &layshaftv1.Event_JobReleased{JobReleased: &layshaftv1.JobReleased{Job: string(rec.Job)}}
+	case sched.Reopened:
+		p.Event = &layshaftv1.Event_Reopened{Reopened: &layshaftv1.Reopened{Job: string(rec.Job)}}
+	case sched.Detached:
+		p.Event = &layshaftv1.Event_Detached{Detached: &layshaftv1.Detached{Job: string(rec.Job)}}
 	case sched.Epoch:
 		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
 	default:
@@ -102,6 +106,10 @@ func decode(b []byte) (sched.Record, error) {
 		return sched.JobDropped{Job: job.ID(e.JobDropped.GetJob())}, nil
 	case *layshaftv1.Event_JobReleased:
 		return sched.JobReleased{Job: job.ID(e.JobReleased.GetJob())}, nil
+	case *layshaftv1.Event_Reopened:
+		return sched.Reopened{Job: job.ID(e.Reopened.GetJob())}, nil
+	case *layshaftv1.Event_Detached:
+		return sched.Detached{Job: job.ID(e.Detached.GetJob())}, nil
 	case *layshaftv1.Event_Epoch:
 		rec = sched.Epoch{N: int(e.Epoch.GetN())}
 		if e.Epoch.GetN() < 1 {

@@ -285,6 +285,12 @@ func (c *Client) Cancel(ctx context.Context, id job.ID, why string) error {
 	return err
 }
 
+// Detach has a job go on without its client. When it returns nil that is in the journal.
+func (c *Client) Detach(ctx context.Context, id job.ID) error {
+	_, err := call(ctx, c, c.rpc.Detach, &layshaftv1.DetachRequest{Job: string(id)})
+	return err
+}
+
 // Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
 func (c *Client) Drop(ctx context.Context, id job.ID) error {
 	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id)})
@@ -298,9 +304,9 @@ func (c *Client) Release(ctx context.Context, id job.ID) error {
 	return err
 }
 
-// OutputLost reports that the output of a committed attempt cannot be read. The task runs again if it is still needed.
-func (c *Client) OutputLost(ctx context.Context, a job.Attempt) error {
-	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)})
+// Want says that the output of a committed attempt cannot be read at a worker; attempt number zero: none is known. See Coordinator.Want.
+func (c *Client) Want(ctx context.Context, p job.Producer) error {
+	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker})
 	return err
 }
 
@@ -318,8 +324,17 @@ var errEnough = errors.New("enough")
 // Watch yields how a job stands, now and whenever that changes, a few times a second at most. The last one is its end. An error
 // is the last too.
 func (c *Client) Watch(ctx context.Context, id job.ID) iter.Seq2[JobReport, error] {
+	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id)})
+}
+
+// Attend is Watch by the client of the job, which is there meanwhile: see ServerConfig.ClientLease.
+func (c *Client) Attend(ctx context.Context, id job.ID) iter.Seq2[JobReport, error] {
+	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id), Attached: true})
+}
+
+func (c *Client) watch(ctx context.Context, r *layshaftv1.WatchRequest) iter.Seq2[JobReport, error] {
 	return func(yield func(JobReport, error) bool) {
-		err := receive(ctx, c, c.rpc.Watch, &layshaftv1.WatchRequest{Job: string(id)}, func() {}, func(m *layshaftv1.WatchResponse) error {
+		err := receive(ctx, c, c.rpc.Watch, r, func() {}, func(m *layshaftv1.WatchResponse) error {
 			st, err := reportFromProto(m.GetStatus())
 			if err == nil && !yield(st, nil) {
 				err = errEnough

@@ -113,6 +113,9 @@ func codeOf(o *SubmitOptions) *layshaftv1.Code {
 // Watch tells how a job stands.
 func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchResponse]) error {
 	id := job.ID(r.GetJob())
+	if r.GetAttached() {
+		defer s.attend(id)()
+	}
 	var last *layshaftv1.JobStatus
 	look := time.NewTicker(watchLook)
 	defer look.Stop()

@@ -34,6 +34,9 @@ type ServerConfig struct {
 	Dial func(address string) (*grpc.ClientConn, error)
 	// Grace is how long a worker whose connection broke may take to come back before its attempts run elsewhere. Zero means 500 ms.
 	Grace time.Duration
+	// ClientLease is how long the client of a job that is not detached may be away, and come back, before the job is cancelled: its rows, and
+	// files of its machine, need it. Zero means 1 minute, negative for ever.
+	ClientLease time.Duration
 	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
 	KeepCode time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
@@ -67,6 +70,9 @@ func (c ServerConfig) withDefaults() (ServerConfig, error) {
 	}
 	if c.Grace == 0 {
 		c.Grace = 500 * time.Millisecond
+	}
+	if c.ClientLease == 0 {
+		c.ClientLease = time.Minute
 	}
 	if c.KeepCode == 0 {
 		c.KeepCode = 24 * time.Hour
@@ -106,6 +112,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[string]*session // by worker
 	progress progress
+	clients  map[job.ID]*attendance // of jobs that are not detached and have not ended
 }
 
 // NewServer returns a server that does nothing until Run. The error names the field of cfg that is wrong.
@@ -114,7 +121,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}}
+	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}, clients: map[job.ID]*attendance{}}
 	opts := wire.ServerOptions(cfg.Log, cfg.Authorize)
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))
@@ -148,6 +155,12 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	go func() { served <- s.grpc.Serve(l) }()
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
+	missed := make(<-chan time.Time) // never
+	if s.cfg.ClientLease > 0 {
+		look := time.NewTicker(max(s.cfg.ClientLease/8, time.Millisecond))
+		defer look.Stop()
+		missed = look.C
+	}
 	var err error
 	for running := true; running; {
 		select {
@@ -163,6 +176,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 			running = false
 		case <-trim.C:
 			s.trim()
+		case now := <-missed:
+			s.missClients(ctx, now)
 		}
 	}
 	close(s.stop) // calls that follow something end
@@ -200,6 +215,12 @@ func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*lays
 	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetWhy())
 }
 
+// Detach has a job go on without its client.
+func (s *Server) Detach(ctx context.Context, r *layshaftv1.DetachRequest) (*layshaftv1.DetachResponse, error) {
+	s.audit(ctx, "detach", "job", r.GetJob())
+	return &layshaftv1.DetachResponse{}, s.c.Detach(ctx, job.ID(r.GetJob()))
+}
+
 // Drop forgets a job, or its outputs alone.
 func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaftv1.DropResponse, error) {
 	if r.GetRemember() {
@@ -211,11 +232,10 @@ func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaft
 }
 
 // ReportLost takes a report of an output that cannot be read.
-func (s *Server) ReportLost(_ context.Context, r *layshaftv1.ReportLostRequest) (*layshaftv1.ReportLostResponse, error) {
+func (s *Server) ReportLost(ctx context.Context, r *layshaftv1.ReportLostRequest) (*layshaftv1.ReportLostResponse, error) {
 	a, err := wire.AttemptFromProto(r.GetAttempt())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 	}
-	s.c.OutputLost(a)
-	return &layshaftv1.ReportLostResponse{}, nil
+	return &layshaftv1.ReportLostResponse{}, s.c.Want(ctx, job.Producer{Attempt: a, Worker: r.GetWorker()})
 }

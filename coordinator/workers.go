@@ -129,7 +129,14 @@ func (c *Coordinator) Failed(worker string, a job.Attempt, f job.Failure) {
 }
 
 // OutputLost reports that the output of a committed attempt cannot be read. The task runs again if a stage or the client
-// still needs it. After the end of the job it changes nothing.
+// still needs it.
 func (c *Coordinator) OutputLost(a job.Attempt) {
 	_ = c.post(message{ev: sched.OutputLost{Attempt: a}})
+}
+
+// Want says that a client cannot read the output of a committed attempt at a worker; attempt number zero: it knows of none. The task runs again, unless
+// another worker holds its output by now. A job that is done runs again for that; of one that failed, was cancelled or released nothing is made.
+// When it returns nil that is in the journal.
+func (c *Coordinator) Want(ctx context.Context, p job.Producer) error {
+	return c.ask(ctx, sched.OutputWanted{Attempt: p.Attempt, Worker: p.Worker})
 }

@@ -1,6 +1,7 @@
 package layshafttest
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -383,4 +384,132 @@ func (c *Cluster) said() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lines.String()
+}
+
+// Rows of a job that is done are made again when their worker is lost for good before they were read, by its client or another that comes later: what
+// it held runs again, once, and nothing else. A worker that comes back in time brings them along.
+func TestRowsLostAfterTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		strike func(c *Cluster)
+		late   bool  // another client reads them
+		lost   []int // workers whose outputs are made again
+		within time.Duration
+	}{
+		{"killed", func(c *Cluster) { c.Worker(1).Kill() }, false, []int{1}, 20 * time.Second},
+		{"killed, a late client", func(c *Cluster) { c.Worker(1).Kill() }, true, []int{1}, 20 * time.Second},
+		{"killed, and the coordinator", func(c *Cluster) { c.Coordinator().Kill(); c.Worker(1).Kill(); c.Coordinator().Restart() }, true, []int{1}, 40 * time.Second},
+		{"two killed", func(c *Cluster) { c.Worker(1).Kill(); c.Worker(2).Kill() }, false, []int{1, 2}, 30 * time.Second},
+		{"restarted", func(c *Cluster) { c.Worker(1).Kill(); c.Worker(1).Restart() }, false, nil, 6 * time.Second},
+		{"silent", func(c *Cluster) { c.Worker(1).Silence() }, false, []int{1}, LeaseTTL + 40*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := &history{t: t}
+				c := Start(t, 3, h.option())
+				in := numbers{N: 300, Splits: 6, Groups: 6, Map: 10 * time.Millisecond, Reduce: time.Second}
+				j, err := groups.Start(t.Context(), c.Target(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := j.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				want := 0
+				for _, a := range c.Attempts("") {
+					if slices.Contains(tt.lost, a.Worker) {
+						want++
+					}
+				}
+				before := len(c.Attempts(""))
+				tt.strike(c)
+				begun := time.Now()
+				if tt.late {
+					work(t, c, groups, in)
+				} else {
+					r := &result{odd: j.Counters()["odd"]}
+					for row, err := range mapreduce.Rows[sum](j, "") {
+						if r.err = err; err == nil {
+							r.rows = append(r.rows, row)
+						}
+					}
+					in.check(t, r)
+				}
+				if took := time.Since(begun); took > tt.within {
+					t.Errorf("the rows took %v, want at most %v", took, tt.within)
+				}
+				if n := len(c.Attempts("")) - before; n != want {
+					t.Errorf("%d tasks ran again, want the %d that were lost", n, want)
+				}
+				if n := h.count("Reopened"); n != min(1, len(tt.lost)) {
+					t.Errorf("the job was opened again %d times", n)
+				}
+				if err := j.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A job whose client is away for longer than its lease ends, and says why; a detached one goes on, as does one whose client comes back.
+func TestClientAway(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		away     time.Duration
+		detached bool
+		ends     bool
+	}{
+		{"for 30 s", 30 * time.Second, false, false},
+		{"for good", time.Hour, false, true},
+		{"for good, detached", time.Hour, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := Start(t, 2)
+				in := numbers{N: 400, Splits: 4, Groups: 2, Map: 2 * time.Second} // 200 s
+				target := c.Target()
+				target.Detach = tt.detached
+				j, err := groups.Start(t.Context(), target, in)
+				if err != nil && !errors.Is(err, mapreduce.ErrDetached) {
+					t.Fatal(err)
+				}
+				c.WaitFor("the maps", func() bool { return len(c.Running()) == 4 })
+				id := c.Running()[0].Job
+				c.Cut(c.Client(), c.Coordinator())
+				begun := time.Now()
+				if tt.ends {
+					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != coordinator.JobRunning })
+					st, _ := c.Job(id)
+					if st.Outcome != coordinator.JobCancelled || !strings.Contains(st.Failure.Message, "client has been away for 1m0s") {
+						t.Errorf("the job is %v: %v", st.Outcome, st.Failure)
+					}
+					if took := time.Since(begun); took < time.Minute || took > 2*time.Minute {
+						t.Errorf("it ended after %v", took)
+					}
+					c.Heal()
+					if err := j.Wait(); err == nil || !strings.Contains(err.Error(), "client has been away") {
+						t.Errorf("the client hears %v", err)
+					}
+				} else {
+					if tt.away < time.Minute {
+						time.Sleep(tt.away)
+						c.Heal()
+					}
+					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != coordinator.JobRunning })
+					if st, _ := c.Job(id); st.Outcome != coordinator.JobDone {
+						t.Errorf("the job is %v: %v", st.Outcome, st.Failure)
+					}
+				}
+				if j != nil {
+					c.Heal()
+					if err := j.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
 }

@@ -167,6 +167,9 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		return nil, err
 	}
 	if t.Detach {
+		if err := e.client.Detach(ctx, e.spec.ID); err != nil { // it may have been submitted without that
+			return nil, err
+		}
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.Cluster, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.leave())
 	}
@@ -253,8 +256,7 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 				if err != nil {
 					return err
 				}
-				// The splits of a job that has ended are forgotten, and nobody needs them. One that runs may ask for files of the client
-				// that submitted it; this one lends them in its place.
+				// It may ask for files of the client that submitted it; this one lends them in its place.
 				*e.spec = *spec
 				e.lender.Adopt(was.Client)
 				return nil
@@ -284,7 +286,7 @@ func (e *cluster) program() (path string, code child.Code, err error) {
 // follow keeps the status of the job until it ends.
 func (e *cluster) follow() {
 	defer close(e.ended)
-	for st, err := range e.client.Watch(e.ctx, e.spec.ID) {
+	for st, err := range e.client.Attend(e.ctx, e.spec.ID) {
 		if err != nil {
 			e.end = err
 			break
@@ -511,32 +513,56 @@ func (e *cluster) open(p job.Producer, port int) ([]job.RunReader, error) {
 	return o.All(p.Attempt, port)
 }
 
-func (e *cluster) moved(p job.Producer) (job.Producer, bool) {
-	ctx, cancel := context.WithTimeout(e.ctx, returnWait)
+func (e *cluster) again(p job.Producer) (job.Producer, error) {
+	id, t := e.spec.ID, p.Attempt.Task
+	ctx, cancel := context.WithCancel(e.ctx)
+	var there sync.WaitGroup
+	defer there.Wait()
 	defer cancel()
-	for {
-		select {
-		case <-time.After(500 * time.Millisecond):
-		case <-ctx.Done():
-			return p, false
+	for tries := 0; ; tries++ {
+		if err := e.client.Want(ctx, p); err != nil {
+			return p, err
 		}
-		for m, err := range e.client.Commits(ctx, e.spec.ID, p.Attempt.Task.Stage) {
+		there.Go(func() { // the job runs, for this client
+			for range e.client.Attend(ctx, id) {
+			}
+		})
+		for m, err := range e.client.Commits(ctx, id, t.Stage) { // until the stage is complete, if the job runs
 			if err != nil {
-				return p, false
+				return p, err
 			}
 			e.mu.Lock()
 			maps.Copy(e.address, m.Addresses)
 			e.mu.Unlock()
 			for _, now := range m.Changed {
-				if now.Attempt.Task == p.Attempt.Task && now.Worker != "" {
-					return now, true
+				if now.Attempt.Task == t && now.Worker != "" && now != p {
+					return now, nil
 				}
 			}
+		}
+		st, err := e.client.Status(ctx, id)
+		switch {
+		case err != nil:
+			return p, err
+		case st.Released:
+			return p, fmt.Errorf("job %s was released by another run of the same command, which has read it", id)
+		case st.Outcome == coordinator.JobFailed, st.Outcome == coordinator.JobCancelled:
+			return p, &coordinator.JobError{ID: id, Outcome: st.Outcome, Failure: *cmp.Or(st.Failure, &job.Failure{})}
+		case tries >= maxWant:
+			return p, fmt.Errorf("worker %s holds it, says the coordinator", p.Worker)
+		}
+		select { // such as a coordinator that was restarted, and waits for workers
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return p, context.Cause(ctx)
 		}
 	}
 }
 
-func (e *cluster) lost(a job.Attempt) { _ = e.client.OutputLost(e.ctx, a) }
+// maxWant is how often, a second apart, the coordinator is asked for an output, without anything being done for it.
+const maxWant = 15
+
+func (e *cluster) lost(p job.Producer) { _ = e.client.Want(e.ctx, p) }
 
 func (e *cluster) runAgain(context.Context, job.Launch) (*job.Manifest, error) {
 	return nil, errors.New("verify runs inside the process: leave out -cluster")
@@ -549,7 +575,7 @@ func (e *cluster) abandon(ctx context.Context, why string) error {
 	}
 	if e.ask != nil && e.ask() {
 		e.detach = true
-		return nil
+		return e.client.Detach(ctx, e.spec.ID)
 	}
 	return e.client.Cancel(ctx, e.spec.ID, why)
 }

@@ -393,9 +393,25 @@ func (e *embedded) status() (coordinator.JobStatus, bool) { return e.coord.Statu
 
 func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
 
-func (e *embedded) moved(p job.Producer) (job.Producer, bool) { return p, false } // no worker of this process comes back
+func (e *embedded) again(p job.Producer) (job.Producer, error) {
+	id, t := e.spec.ID, p.Attempt.Task
+	if err := e.coord.Want(context.Background(), p); err != nil {
+		return p, err
+	}
+	for {
+		changed := e.coord.Watch(id)
+		st, _ := e.coord.Status(id)
+		if now := e.coord.Commits(id, t.Stage); t.Index < len(now) && now[t.Index].Worker != "" {
+			return now[t.Index], nil
+		}
+		if st.Outcome != coordinator.JobRunning {
+			return p, e.coord.Wait(context.Background(), id)
+		}
+		<-changed
+	}
+}
 
-func (e *embedded) lost(a job.Attempt) { e.coord.OutputLost(a) }
+func (e *embedded) lost(p job.Producer) { _ = e.coord.Want(context.Background(), p) }
 
 func (e *embedded) running() []worker.Running {
 	var all []worker.Running

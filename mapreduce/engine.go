@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
@@ -26,11 +25,11 @@ type engine interface {
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
-	// moved returns who holds the output of a task, after p could not be read and the job is done; it waits for that a little. ok is false when nobody
-	// does.
-	moved(p job.Producer) (now job.Producer, ok bool)
+	// again returns who holds the output of a task, after p could not be read and the job is done; p names no worker when none is known. What is
+	// lost is made again first. An error says why there is no such output.
+	again(p job.Producer) (now job.Producer, err error)
 	// lost says that an output cannot be read, so that it is made again.
-	lost(a job.Attempt)
+	lost(p job.Producer)
 	// runAgain runs a task once more, to compare it.
 	runAgain(ctx context.Context, l job.Launch) (*job.Manifest, error)
 	// abandon ends what still runs of a failed job.
@@ -39,21 +38,20 @@ type engine interface {
 	stop() error
 }
 
-// returnWait is how long the outputs of a job that is done are looked for, when their worker cannot be reached: it may be starting again, which gives it
-// another name.
-const returnWait = 30 * time.Second
+// maxAgain is how often an output of a job that is done is looked for elsewhere, or made again.
+const maxAgain = 5
 
-// held calls read with who holds an output of a job that is done, and again when the output turns out to be held elsewhere.
+// held calls read with who holds an output of a job that is done, and again when the output turns out to be held elsewhere, or has been made again.
 func (j *Job) held(p job.Producer, read func(p job.Producer) error) error {
-	for end := time.Now().Add(returnWait); ; {
+	for n := 0; ; n++ {
 		err := read(p)
 		var lost *job.Failure
-		if !errors.As(err, &lost) || lost.Kind != job.InputLost || time.Now().After(end) {
+		if !errors.As(err, &lost) || lost.Kind != job.InputLost || n == maxAgain {
 			return err
 		}
-		now, ok := j.engine.moved(p)
-		if !ok {
-			return err
+		now, why := j.engine.again(p)
+		if why != nil {
+			return fmt.Errorf("%w; it cannot be made again: %w", err, why)
 		}
 		p = now
 	}
@@ -108,16 +106,13 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 	e := j.engine
 	seen, ended := 0, false
 	var back job.Producer // who holds the output now that the job is done, if that is not known from commits
-	var since time.Time   // when that was first asked; zero before
-	elsewhere := func(p job.Producer) bool {
-		if since.IsZero() {
-			since = time.Now()
+	looked := 0
+	elsewhere := func(p job.Producer) (err error) {
+		if looked++; looked > maxAgain {
+			return fmt.Errorf("it was lost %d times", looked)
 		}
-		now, ok := e.moved(p)
-		if ok = ok && time.Since(since) < returnWait; ok {
-			back = now
-		}
-		return ok
+		back, err = e.again(p)
+		return err
 	}
 	for {
 		changed := e.changed()
@@ -132,11 +127,11 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		if p.Worker == "" {
 			if ended || !ok || st.Outcome != coordinator.JobRunning {
 				if <-j.done; j.err == nil {
-					if elsewhere(job.Producer{Attempt: job.Attempt{Job: j.spec.ID, Task: job.Task{Stage: stage, Index: task}}}) {
+					err := elsewhere(job.Producer{Attempt: job.Attempt{Job: j.spec.ID, Task: job.Task{Stage: stage, Index: task}}})
+					if err == nil {
 						continue
 					}
-					return false, &job.Failure{Kind: job.InputLost, Lost: []job.Attempt{p.Attempt},
-						Message: fmt.Sprintf("job %s is done, but the output of task %d/%d is gone; run it again", j.spec.ID, stage, task)}
+					return false, fmt.Errorf("job %s is done, but the output of task %d/%d is gone: %w", j.spec.ID, stage, task, err)
 				}
 				return false, errEnded
 			}
@@ -161,7 +156,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 				continue // it was made again already
 			}
 			if st, ok := e.status(); ok && st.Outcome == coordinator.JobRunning {
-				e.lost(p.Attempt)
+				e.lost(p)
 				select {
 				case <-changed:
 				case <-j.done:
@@ -171,9 +166,11 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 			if <-j.done; j.err != nil { // what was read is dropped, as the job failed after its last task
 				return false, errEnded
 			}
-			if elsewhere(p) {
+			why := elsewhere(p)
+			if why == nil {
 				continue
 			}
+			err = fmt.Errorf("%w; it cannot be made again: %w", err, why)
 		}
 		return more, err
 	}

@@ -80,6 +80,7 @@ type coordinatorCmd struct {
 	StragglerRatio float64       `group:"Scheduling" default:"1.5" help:"How many times longer than its stage's median an attempt runs before a second one races it; 0 means never."`
 	BlockFor       time.Duration `group:"Scheduling" default:"1m" help:"How long a worker that fails again and again gets no attempts."`
 	Retain         time.Duration `group:"Scheduling" default:"168h" help:"How long a job is kept after its end; 0s means until it is dropped."`
+	ClientLease    time.Duration `group:"Scheduling" default:"1m" help:"How long the client of a job that is not detached may be away before the job is cancelled; 0s means for ever."`
 	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long a program that no job needs is kept."`
 	MaxCode        size          `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
 

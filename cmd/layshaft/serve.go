@@ -94,7 +94,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
-		Common: common, Dir: c.Data, KeepCode: c.KeepCode, MaxCode: int64(c.MaxCode),
+		Common: common, Dir: c.Data, KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed},
 		Tasks: coordinator.TasksConfig{Memory: int64(c.TaskMemory)},
 		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: int64(c.Reserve), AcceptLoss: c.AcceptLoss},

@@ -13,6 +13,7 @@ import (
 var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Submit":      {Client},
 	"/layshaft.v1.CoordinatorService/Cancel":      {Client},
+	"/layshaft.v1.CoordinatorService/Detach":      {Client},
 	"/layshaft.v1.CoordinatorService/Drop":        {Client},
 	"/layshaft.v1.CoordinatorService/Watch":       {Client, Reader},
 	"/layshaft.v1.CoordinatorService/ListJobs":    {Client, Reader},

@@ -113,7 +113,7 @@ func (a *auditor) stage(j *jobState, k int) {
 		case done:
 			owned = in[i].held && t.kept > 0
 		case gone:
-			owned = tries == 0 && t.at == nil && in[i].lost && (s.settling || !st.needed())
+			owned = tries == 0 && t.at == nil && in[i].lost && (s.settling || !j.returnBy.IsZero() || !st.needed() && !j.wanted[j.ref(k, i).t])
 		}
 		if !owned {
 			a.complain("task %s of job %s is in state %d and has no owner", j.ref(k, i).t, j.spec.ID, t.state)
@@ -149,7 +149,7 @@ func (a *auditor) totals() {
 			a.complain("job %s: launchable, running, open are %d %d %d, counted %d %d %d",
 				j.spec.ID, jobLaunchable, jobRunning, open, j.launchable, j.running, j.open)
 		}
-		if open == 0 && !s.settling {
+		if open == 0 && !s.settling && j.returnBy.IsZero() {
 			a.complain("job %s has nothing left to do and has not ended", j.spec.ID)
 		}
 		attempts += jobRunning

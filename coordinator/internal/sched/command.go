@@ -57,7 +57,7 @@ type GrantCall struct {
 // WorkerGone says that a worker's lease ended or that it left. It must join again before it gets work.
 type WorkerGone struct{ Worker string }
 
-// JobEnded says that a job is over. It comes once per job.
+// JobEnded says that a job is over. It comes once, and again when the job was Reopened.
 type JobEnded struct {
 	Job     job.ID
 	Outcome Outcome

@@ -96,6 +96,16 @@ type AttemptFailed struct {
 // OutputLost says that the output of a committed attempt cannot be read. It is also a Record.
 type OutputLost struct{ Attempt job.Attempt }
 
+// OutputWanted says that a client cannot read the output of a committed attempt at Worker, or knows of none: attempt number zero. Unless somebody
+// else holds it, it is made again, also when no stage reads it; a job that is done runs again for that, until it is released.
+type OutputWanted struct {
+	Attempt job.Attempt
+	Worker  string // empty stands for any
+}
+
+// Detached says that a job goes on without its client. It is also a Record.
+type Detached struct{ Job job.ID }
+
 // Cancelled says that a client wants a job to end.
 type Cancelled struct {
 	Job job.ID
@@ -156,6 +166,8 @@ func (Heartbeat) event()     {}
 func (AttemptDone) event()   {}
 func (AttemptFailed) event() {}
 func (OutputLost) event()    {}
+func (OutputWanted) event()  {}
+func (Detached) event()      {}
 func (Cancelled) event()     {}
 func (JobDropped) event()    {}
 func (JobReleased) event()   {}

@@ -82,6 +82,9 @@ type jobState struct {
 	failure    *job.Failure
 	endedAt    time.Time
 	released   bool                   // the outputs were let go
+	wanted     map[job.Task]bool      // by a client, and made again or waited for though no stage needs them
+	lostAt     time.Time              // when an output was lost since the job was done
+	returnBy   time.Time              // until when lost outputs wait for their worker; zero when they do not
 	held       map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
 	open       int                    // tasks that are waiting, delayed or running
 	launchable int                    // waiting tasks of ready stages
@@ -294,7 +297,8 @@ func (s *Scheduler) review(j *jobState) {
 			st.lost = st.lost[:0]
 			continue
 		}
-		if !st.needed() {
+		needed := st.needed()
+		if !needed && len(j.wanted) == 0 {
 			continue
 		}
 		keep := st.lost[:0]
@@ -303,15 +307,17 @@ func (s *Scheduler) review(j *jobState) {
 			t := r.task()
 			switch {
 			case t.state != gone:
-			case t.kept != 0 && s.settling:
+			case !needed && !j.wanted[r.t]:
 				keep = append(keep, i)
+			case t.kept != 0 && (s.settling || !j.returnBy.IsZero()):
+				keep = append(keep, i)
+				finished = false
 			default:
 				st.remade++
 				s.enqueue(r)
 			}
 		}
 		st.lost = keep
-		finished = finished && st.count[gone] == 0
 	}
 	if finished && j.open == 0 {
 		s.end(j, Ended{Job: j.spec.ID, Outcome: Done})
@@ -355,16 +361,18 @@ func (s *Scheduler) close(j *jobState, e Ended) {
 			st.cancelledTasks--
 		}
 		st.count[waiting], st.count[delayed], st.count[running] = 0, 0, 0
-		st.queues, st.took, st.lost, st.spec.Splits = queues{}, durations{}, nil, nil
-		st.sizes, st.prefer, st.groups, st.members, st.moved, st.suspects = sizes{}, nil, nil, nil, nil, nil
+		st.queues, st.took, st.lost = queues{}, durations{}, nil
+		st.sizes, st.prefer, st.moved, st.suspects = sizes{}, nil, nil, nil
 	}
 	j.outcome, j.failure, j.endedAt, j.open = e.Outcome, e.Failure, e.At, 0
 	s.unneed(j.need)
+	j.wanted, j.lostAt, j.returnBy = nil, time.Time{}, time.Time{}
+	s.returning = slices.DeleteFunc(s.returning, func(x *jobState) bool { return x == j })
 	s.retain(j)
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
-// release lets go of the outputs of a stage of an ended job.
+// release lets go of the outputs of a stage of an ended job, and of all that could make them again.
 func (s *Scheduler) release(j *jobState, k int) {
 	st := j.stages[k]
 	if st.tasks == nil {
@@ -376,7 +384,7 @@ func (s *Scheduler) release(j *jobState, k int) {
 			outputs = append(outputs, p)
 		}
 	}
-	st.tasks, st.outputs = nil, nil
+	st.tasks, st.outputs, st.spec.Splits, st.groups, st.members = nil, nil, nil, nil, nil
 	if outputs != nil {
 		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
 	}

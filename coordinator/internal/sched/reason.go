@@ -9,6 +9,8 @@ func (s *Scheduler) reason(j *jobState) string {
 		return ""
 	case s.settling:
 		return "the coordinator has restarted and waits for workers to say what they hold"
+	case !j.returnBy.IsZero():
+		return "waits for a lost worker to return, which holds rows of it"
 	case j.launchable == 0:
 		for _, st := range j.stages {
 			if st.count[delayed] > 0 {

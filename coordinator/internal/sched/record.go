@@ -8,7 +8,7 @@ import (
 )
 
 // Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
-// Submitted, OutputLost, Moved, JobReleased and JobDropped are events as well.
+// Submitted, OutputLost, Moved, Detached, JobReleased and JobDropped are events as well.
 type Record interface{ record() }
 
 // Committed says that the output of an attempt is its task's output.
@@ -44,6 +44,9 @@ type Grouped struct {
 	Groups []int32 // by task of the producing stage
 }
 
+// Reopened says that a job that was done runs again, to make outputs that were lost. Another Ended follows.
+type Reopened struct{ Job job.ID }
+
 // Epoch begins the life of a coordinator after the first.
 type Epoch struct{ N int }
 
@@ -55,6 +58,8 @@ func (JobDropped) record()  {}
 func (JobReleased) record() {}
 func (Committed) record()   {}
 func (Ended) record()       {}
+func (Reopened) record()    {}
+func (Detached) record()    {}
 func (Epoch) record()       {}
 
 // Restore puts back a record that Step wrote in an earlier life. After the last one, Step wants Restarted.
@@ -96,6 +101,14 @@ func (s *Scheduler) Restore(rec Record) {
 					st.count[done], st.failedTasks, st.cancelledTasks, st.sum = x.Done, x.Failed, x.Cancelled, x.Sum
 				}
 			}
+		}
+	case Reopened:
+		if j := s.jobs[rec.Job]; j != nil && j.outcome == Done && !j.released {
+			s.reopen(j)
+		}
+	case Detached:
+		if j := s.jobs[rec.Job]; j != nil {
+			j.options.Detached = true
 		}
 	case JobReleased:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome != Running {

@@ -49,6 +49,9 @@ type Config struct {
 	BlockAfter int
 	// BlockFor is how long a worker stays on the block list. Zero means 1 minute.
 	BlockFor time.Duration
+	// Return is how long outputs of a job that is done wait for a worker that was lost to join again, when a client wants them, before they are
+	// made again. Zero means 3 s, negative no wait.
+	Return time.Duration
 	// Retain is how long a job is kept after its end before it is dropped. Zero or less means for ever.
 	Retain time.Duration
 }
@@ -57,6 +60,7 @@ func (c Config) withDefaults() Config {
 	c.LeaseTTL = orDefault(c.LeaseTTL, 10*time.Second)
 	c.Settle = orDefault(c.Settle, 10*time.Second)
 	c.Rejoin = max(orDefault(c.Rejoin, time.Second), 0)
+	c.Return = max(orDefault(c.Return, 3*time.Second), 0)
 	c.MaxAttempts = orDefault(c.MaxAttempts, 4)
 	c.MaxInputLost = orDefault(c.MaxInputLost, 100)
 	c.RetryDelay = orDefault(c.RetryDelay, 100*time.Millisecond)
@@ -116,6 +120,7 @@ type Scheduler struct {
 	drains      []*worker   // that drain
 	drainAt     time.Time   // when to look at them again
 	retained    []*jobState // that have ended, the first that did first
+	returning   []*jobState // whose outputs wait for workers to return
 }
 
 // New returns an empty core.
@@ -150,6 +155,13 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.attemptFailed(ev)
 	case OutputLost:
 		s.outputLost(ev.Attempt)
+	case OutputWanted:
+		s.outputWanted(ev)
+	case Detached:
+		if j := s.jobs[ev.Job]; j != nil && !j.options.Detached {
+			s.emit(Write{ev})
+			j.options.Detached = true
+		}
 	case Cancelled:
 		if j := s.jobs[ev.Job]; j != nil {
 			s.end(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Why}})
@@ -176,6 +188,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	s.expireLeases()
 	s.unblock()
 	s.wakeRetries()
+	s.endReturns()
 	s.reviewTouched()
 	s.endSettling()
 	s.dispatch()
@@ -208,6 +221,9 @@ func (s *Scheduler) Next() time.Time {
 	}
 	if len(s.delayed) > 0 {
 		soonest(s.delayed[0].at)
+	}
+	for _, j := range s.returning {
+		soonest(j.returnBy)
 	}
 	if e := s.leases.Front(); e != nil && s.cfg.LeaseTTL > 0 {
 		soonest(e.Value.(*worker).seen.Add(s.cfg.LeaseTTL))

@@ -19,13 +19,13 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
 // core's answers. Blocks are separated by empty lines.
 //
-//	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, attempts, input-lost:
+//	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, return, attempts, input-lost:
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
 //	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
 //	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
-//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A
+//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
 //	drain WORKER · moved A to WORKER · workers
 //	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
@@ -96,7 +96,7 @@ func (p *player) line(t *testing.T, f []string) {
 				t.Fatal(err)
 			}
 			*map[string]*time.Duration{"lease": &p.cfg.LeaseTTL, "settle": &p.cfg.Settle, "rejoin": &p.cfg.Rejoin, "retry": &p.cfg.RetryDelay,
-				"locality": &p.cfg.LocalityWait, "retain": &p.cfg.Retain, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
+				"locality": &p.cfg.LocalityWait, "retain": &p.cfg.Retain, "return": &p.cfg.Return, "speculate": &p.cfg.SpeculateAfter, "block": &p.cfg.BlockFor}[k] = d
 		}
 		return
 	}
@@ -177,6 +177,8 @@ func (p *player) line(t *testing.T, f []string) {
 			Crashed: slices.Contains(f, "crashed"), Number: int64(number("record"))}})
 	case "gone":
 		p.step(t, OutputLost{p.attempts(f[1])[0]})
+	case "miss":
+		p.step(t, OutputWanted{p.attempts(f[1])[0], word("at")})
 	case "cancel":
 		p.step(t, Cancelled{job.ID(f[1]), strings.Join(f[2:], " ")})
 	case "drop":

@@ -146,7 +146,9 @@ func simulate(t *testing.T, seed uint64) {
 	w.checkResults()
 }
 
-func (w *world) over() bool { return !w.faults && len(w.ended) == len(w.specs) && !w.calling() }
+func (w *world) over() bool {
+	return !w.faults && len(w.ended) == len(w.specs) && !w.calling() && !w.wantAll()
+}
 
 func (w *world) statuses() (out []Status) {
 	for _, id := range w.core.Jobs() {
@@ -208,6 +210,11 @@ func (w *world) recorded(rec Record) {
 		if rec.At != w.now {
 			w.Errorf("job %s ended at %v, says the record, not %v", rec.Job, rec.At, w.now)
 		}
+	case Reopened:
+		if end, over := w.ended[rec.Job]; !over || end.Outcome != Done {
+			w.Errorf("job %s runs again, but was not done", rec.Job)
+		}
+		delete(w.ended, rec.Job)
 	case JobDropped:
 		w.dropped[rec.Job] = true
 	case Moved:
@@ -538,8 +545,11 @@ func (w *world) misfortune() {
 	case 6: // a client finds an output unreadable
 		if id := job.ID(fmt.Sprint("j", w.rng.IntN(3))); w.specs[id].ID != "" {
 			if c := w.core.Commits(id, len(w.specs[id].Stages)-1); len(c) > 0 {
-				if p := c[w.rng.IntN(len(c))]; p.Worker != "" {
+				i := w.rng.IntN(len(c))
+				if p := c[i]; p.Worker != "" && w.chance(50) {
 					w.step(OutputLost{p.Attempt})
+				} else {
+					w.want(id, len(w.specs[id].Stages)-1, i)
 				}
 			}
 		}
@@ -550,6 +560,28 @@ func (w *world) misfortune() {
 		}
 	}
 	w.after(w.upTo(4*time.Second), w.misfortune)
+}
+
+// want has a client ask for an output that it cannot read: because nobody holds it, or it says so.
+func (w *world) want(id job.ID, stage, task int) {
+	if c := w.core.Commits(id, stage); task < len(c) {
+		a := job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: task}, N: c[task].Attempt.N}
+		w.step(OutputWanted{a, c[task].Worker})
+	}
+}
+
+// wantAll has clients ask for all that is lost of the jobs that are done, and reports whether there was any.
+func (w *world) wantAll() (any bool) {
+	for id, spec := range w.specs {
+		last := len(spec.Stages) - 1
+		for i, p := range w.core.Commits(id, last) {
+			if _, over := w.ended[id]; over && p.Worker == "" {
+				w.want(id, last, i)
+				any = true
+			}
+		}
+	}
+	return any
 }
 
 func (w *world) checkResults() {

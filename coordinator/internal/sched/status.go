@@ -54,7 +54,7 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	return status, true
 }
 
-// Spec returns a job as it was submitted, without its splits when it has ended; ok is false when the job is not known.
+// Spec returns a job as it was submitted, without its splits when its output was let go; ok is false when the job is not known.
 func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 	j := s.jobs[id]
 	if j == nil {

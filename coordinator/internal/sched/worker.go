@@ -70,6 +70,7 @@ func (s *Scheduler) hold(r ref, w *worker) {
 		s.cancel(t.run)
 	}
 	t.at = w
+	delete(r.j.wanted, r.t)
 	r.stage().outputs = nil
 	r.j.held[w] = append(r.j.held[w], r.t)
 	s.move(r, done)
@@ -117,14 +118,16 @@ func (s *Scheduler) vanish(r ref) {
 	r.task().at, st.outputs = nil, nil
 	if r.j.outcome == Running {
 		st.lost = append(st.lost, int32(r.t.Index))
+	} else {
+		r.j.lostAt = s.now
 	}
 	s.move(r, gone)
 }
 
-// outputLost takes back a commit whose output cannot be read.
+// outputLost takes back a commit whose output cannot be read, until the job is released.
 func (s *Scheduler) outputLost(a job.Attempt) {
 	r, ok := s.find(a)
-	if !ok || r.j.outcome != Running || a.N <= 0 || r.task().kept != a.N {
+	if !ok || a.N <= 0 || r.task().kept != a.N {
 		return
 	}
 	s.emit(Write{OutputLost{a}})

@@ -27,6 +27,8 @@ type CoordinatorConfig struct {
 	Policy coordinator.Policy
 	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
 	KeepCode time.Duration
+	// ClientLease is how long the client of a job that is not detached may be away. Zero means 1 minute, negative for ever.
+	ClientLease time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
 	// Tasks are the knobs of single calls of functions. The caller sets Memory; Dir is in the directory of the coordinator.
@@ -79,7 +81,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Tasks: tasks,
-		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, MaxCode: cfg.MaxCode, Log: cfg.Log,
+		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Log: cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,72 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// The client of a job that is not detached watches it to the end: that is how it is known to be there. One that is away for longer than its lease will
+// not come for the rows, nor give the files that only it has, so its job ends instead of working for nobody. After a restart of the coordinator every
+// client has a whole lease to come back.
+
+// attendance is whether the client of a job is there.
+type attendance struct {
+	watching int       // calls of Watch by it
+	since    time.Time // when the last one ended
+}
+
+// attend notes that the client of a job is there until the returned function is called.
+func (s *Server) attend(id job.ID) (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.clients[id]
+	if a == nil {
+		a = &attendance{}
+		s.clients[id] = a
+	}
+	a.watching++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		a.watching--
+		a.since = time.Now()
+	}
+}
+
+// missClients cancels the jobs whose clients have been away for too long.
+func (s *Server) missClients(ctx context.Context, now time.Time) {
+	alone := map[job.ID]bool{}
+	for _, id := range s.c.Jobs() {
+		st, ok := s.c.Status(id)
+		alone[id] = ok && st.Outcome == JobRunning && !st.Options.Detached
+	}
+	var gone []job.ID
+	s.mu.Lock()
+	for id, needs := range alone {
+		a := s.clients[id]
+		switch {
+		case !needs:
+		case a == nil:
+			s.clients[id] = &attendance{since: now}
+		case a.watching == 0 && now.Sub(a.since) >= s.cfg.ClientLease:
+			gone = append(gone, id)
+		}
+	}
+	for id, a := range s.clients {
+		if !alone[id] && a.watching == 0 {
+			delete(s.clients, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range gone {
+		why := fmt.Sprintf("its client has been away for %v; the same command runs it anew, and with -detach it needs none", s.cfg.ClientLease)
+		s.cfg.Audit.Info("audit", "action", "cancel", "who", "coordinator", "job", id, "why", why)
+		if err := s.c.Cancel(ctx, id, why); err != nil && !errors.Is(err, ErrUnknownJob) && !errors.Is(err, ErrStopped) {
+			s.log.Warn("job without a client not cancelled", "job", id, "err", err)
+		}
+	}
+}
