@@ -83,7 +83,7 @@ type jobState struct {
 	endedAt    time.Time
 	released   bool                   // the outputs were let go
 	wanted     map[job.Task]bool      // by a client, and made again or waited for though no stage needs them
-	lostAt     time.Time              // when an output was lost since the job was done
+	lostAt     time.Time              // when an output was lost, or the coordinator restarted, since the job was done
 	returnBy   time.Time              // until when lost outputs wait for their worker; zero when they do not
 	held       map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
 	open       int                    // tasks that are waiting, delayed or running

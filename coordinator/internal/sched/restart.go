@@ -20,6 +20,7 @@ func (s *Scheduler) restart() {
 		if j.endedAt.IsZero() { // a former version wrote its end
 			j.endedAt = s.now
 		}
+		j.lostAt = s.now // it is not known yet who holds its outputs
 	}
 	slices.SortStableFunc(s.retained, func(a, b *jobState) int { return a.endedAt.Compare(b.endedAt) })
 	for _, j := range s.active {
