@@ -184,6 +184,13 @@ func (c *Coordinator) Commits(id job.ID, stage int) []job.Producer {
 	return c.core.Commits(id, stage)
 }
 
+// Commit returns the committed attempt of one task and the worker that holds its output, the zero Producer when there is none.
+func (c *Coordinator) Commit(id job.ID, stage, task int) job.Producer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Commit(id, stage, task)
+}
+
 // Jobs returns the IDs of all known jobs, in order of submission.
 func (c *Coordinator) Jobs() []job.ID {
 	c.mu.Lock()

@@ -351,6 +351,27 @@ func (e *cluster) running() []worker.Running {
 
 // commits returns what is known of a stage's outputs. The first call waits until something is; when the job has ended, all of it.
 func (e *cluster) commits(stage int) []job.Producer {
+	c := e.told(stage)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	by := slices.Clone(c.by)
+	for i := range by {
+		by[i].Attempt.Job, by[i].Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: i} // of those without a commit too
+	}
+	return by
+}
+
+func (e *cluster) commit(stage, task int) job.Producer {
+	c := e.told(stage)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := c.by[task]
+	p.Attempt.Job, p.Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: task}
+	return p
+}
+
+// told waits until something is known of a stage's outputs and, when the job has ended, all.
+func (e *cluster) told(stage int) *commits {
 	e.mu.Lock()
 	c := e.stages[stage]
 	if c == nil {
@@ -364,13 +385,7 @@ func (e *cluster) commits(stage int) []job.Producer {
 	if over {
 		<-c.last
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	by := slices.Clone(c.by)
-	for i := range by {
-		by[i].Attempt.Job, by[i].Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: i} // of those without a commit too
-	}
-	return by
+	return c
 }
 
 func (e *cluster) followCommits(stage int, c *commits) {

@@ -427,6 +427,10 @@ func (e *embedded) runAgain(ctx context.Context, l job.Launch) (*job.Manifest, e
 
 func (e *embedded) commits(stage int) []job.Producer { return e.coord.Commits(e.spec.ID, stage) }
 
+func (e *embedded) commit(stage, task int) job.Producer {
+	return e.coord.Commit(e.spec.ID, stage, task)
+}
+
 func (e *embedded) manifest(p job.Producer) (*job.Manifest, error) { return e.workers[0].Manifest(p) }
 
 func (e *embedded) open(p job.Producer, port int) ([]job.RunReader, error) {

@@ -22,6 +22,8 @@ type engine interface {
 	running() []worker.Running
 	// commits returns the committed attempt of each task of a stage; a task without has a Producer without a Worker.
 	commits(stage int) []job.Producer
+	// commit returns what commits has of one task, at little cost.
+	commit(stage, task int) job.Producer
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
@@ -117,10 +119,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 	for {
 		changed := e.changed()
 		st, ok := e.status() // before the commits: those of a job that is done are all there
-		var p job.Producer
-		if ps := e.commits(stage); task < len(ps) {
-			p = ps[task]
-		}
+		p := e.commit(stage, task)
 		if back.Worker != "" {
 			p = back
 		}
@@ -152,7 +151,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		})
 		var lost *job.Failure
 		if errors.As(err, &lost) && lost.Kind == job.InputLost {
-			if ps := e.commits(stage); back.Worker == "" && task < len(ps) && ps[task] != p {
+			if now := e.commit(stage, task); back.Worker == "" && now.Worker != "" && now != p {
 				continue // it was made again already
 			}
 			if st, ok := e.status(); ok && st.Outcome == coordinator.JobRunning {

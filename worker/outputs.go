@@ -45,9 +45,9 @@ func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
 }
 
 func (o outputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
-	m, err := o.Manifest(a)
+	m, err := o.store.Part(a, port, part)
 	if err != nil {
-		return nil, err
+		return nil, lost(a, err.Error())
 	}
 	return o.store.Runs(m, port, part), nil
 }

@@ -38,16 +38,18 @@ func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func
 		if err != nil {
 			return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 		}
-		m, err := s.store.Manifest(a)
+		var m *job.Manifest
+		if only := req.GetOnly(); only != nil {
+			m, err = s.store.Part(a, int(only.GetPort()), int(only.GetPart()))
+		} else {
+			m, err = s.store.Manifest(a)
+		}
 		if err != nil {
 			s.damaged(a)
 			if err := send(&layshaftv1.GetManifestResponse{Gone: err.Error(), End: true}); err != nil {
 				return err
 			}
 			continue
-		}
-		if only := req.GetOnly(); only != nil {
-			m = &job.Manifest{Attempt: a, Segment: m.Segment, Extents: shuffle.Part(m, int(only.GetPort()), int(only.GetPart()))}
 		}
 		for data := shuffle.AppendManifest(nil, m); len(data) > 0; {
 			n := min(len(data), wire.PieceSize)

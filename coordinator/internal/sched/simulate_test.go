@@ -633,6 +633,11 @@ func (w *world) checkResults() {
 				w.Errorf("job %s: stage %d of %d tasks counted %+v", id, k, st.Tasks, sum)
 			}
 			commits := w.core.Commits(id, k)
+			for i, p := range commits {
+				if one := w.core.Commit(id, k, i); one != p {
+					w.Errorf("job %s: task %d/%d: Commit says %+v, Commits %+v", id, k, i, one, p)
+				}
+			}
 			if st.Combine {
 				var all uint64
 				whole := true

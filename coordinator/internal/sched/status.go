@@ -97,6 +97,18 @@ func (s *Scheduler) Commits(id job.ID, stage int) []job.Producer {
 	return slices.Clone(s.list(j, stage))
 }
 
+// Commit returns what Commits has of one task, in constant time: readers of rows ask for each in turn.
+func (s *Scheduler) Commit(id job.ID, stage, task int) job.Producer {
+	j := s.jobs[id]
+	if j == nil || stage < 0 || stage >= len(j.stages) || task < 0 || task >= len(j.stages[stage].tasks) {
+		return job.Producer{}
+	}
+	if t := &j.stages[stage].tasks[task]; t.at != nil {
+		return job.Producer{Attempt: j.ref(stage, task).attempt(t.kept), Worker: t.at.id}
+	}
+	return job.Producer{}
+}
+
 // Jobs returns the IDs of all jobs, in order of submission.
 func (s *Scheduler) Jobs() []job.ID {
 	ids := make([]job.ID, len(s.order))

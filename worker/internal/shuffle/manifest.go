@@ -65,38 +65,17 @@ func AppendManifest(dst []byte, m *job.Manifest) []byte {
 
 // DecodeManifest decodes what AppendManifest wrote. The manifest aliases b. Errors wrap record.ErrCorrupt.
 func DecodeManifest(b []byte) (*job.Manifest, error) {
-	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
-		return nil, fmt.Errorf("manifest: %w: checksum does not match", record.ErrCorrupt)
+	d, m, err := openManifest(b)
+	if err != nil {
+		return nil, err
 	}
-	if b[0] != manifestVersion {
-		return nil, fmt.Errorf("manifest: %w: version %d, want %d", record.ErrCorrupt, b[0], manifestVersion)
-	}
-	d := decoder{b: b[1 : len(b)-4]}
-	m := &job.Manifest{}
-	m.Attempt.Job = job.ID(d.bytes())
-	m.Attempt.Task = job.Task{Stage: d.int32(), Index: d.int32()}
-	m.Attempt.N = d.int32()
-	m.Segment = string(d.bytes())
-	m.Sum = d.fixed64()
 	if n := d.count(8); n > 0 {
 		m.Extents = make([]job.Extent, n)
 	}
 	for i := range m.Extents {
 		e := &m.Extents[i]
-		port := d.int()
-		e.Inline = port&1 != 0
-		e.Port = int(min(port>>1, math.MaxInt32))
-		e.Part, e.Run = d.int32(), d.int32()
-		e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
-		d.bad = d.bad || e.Bytes > math.MaxInt64-e.Offset || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
-		if n := d.count(3); n > 0 {
-			e.Blocks = make([]job.Block, n)
-		}
-		for j := range e.Blocks {
-			k := &e.Blocks[j]
-			*k = job.Block{Offset: d.int(), Records: d.int(), First: d.bytes()}
-			d.bad = d.bad || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
-		}
+		d.extent(e)
+		d.bad = d.bad || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
 	}
 	if n := d.count(2); n > 0 {
 		m.Counters = make(map[string]int64, n)
@@ -112,9 +91,57 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 		}
 	}
 	if d.bad || len(d.b) > 0 {
-		return nil, fmt.Errorf("manifest: %w", record.ErrCorrupt)
+		return nil, errManifest
 	}
 	return m, nil
+}
+
+var errManifest = fmt.Errorf("manifest: %w", record.ErrCorrupt)
+
+// foreign says that the manifest found under a is that of another attempt.
+func foreign(a, found job.Attempt) error {
+	return fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, found)
+}
+
+// openManifest verifies an encoded manifest and decodes what stands in front of its extents.
+func openManifest(b []byte) (*decoder, *job.Manifest, error) {
+	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return nil, nil, fmt.Errorf("manifest: %w: checksum does not match", record.ErrCorrupt)
+	}
+	if b[0] != manifestVersion {
+		return nil, nil, fmt.Errorf("manifest: %w: version %d, want %d", record.ErrCorrupt, b[0], manifestVersion)
+	}
+	d := &decoder{b: b[1 : len(b)-4]}
+	m := &job.Manifest{}
+	m.Attempt.Job = job.ID(d.bytes())
+	m.Attempt.Task = job.Task{Stage: d.int32(), Index: d.int32()}
+	m.Attempt.N = d.int32()
+	m.Segment = string(d.bytes())
+	m.Sum = d.fixed64()
+	if d.bad {
+		return nil, nil, errManifest
+	}
+	return d, m, nil
+}
+
+// extent decodes an extent into e, whose Blocks it uses when they are large enough.
+func (d *decoder) extent(e *job.Extent) {
+	port := d.int()
+	e.Inline = port&1 != 0
+	e.Port = int(min(port>>1, math.MaxInt32))
+	e.Part, e.Run = d.int32(), d.int32()
+	e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
+	d.bad = d.bad || e.Bytes > math.MaxInt64-e.Offset
+	if n := d.count(3); n > cap(e.Blocks) {
+		e.Blocks = make([]job.Block, n)
+	} else {
+		e.Blocks = e.Blocks[:n]
+	}
+	for j := range e.Blocks {
+		k := &e.Blocks[j]
+		*k = job.Block{Offset: d.int(), Records: d.int(), First: d.bytes()}
+		d.bad = d.bad || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
+	}
 }
 
 // decoder takes values off b. After a bad one it returns zeros.

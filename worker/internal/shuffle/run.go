@@ -72,15 +72,15 @@ type opener func(m *job.Manifest, e *job.Extent, from, to int64) *run
 
 func runs(m *job.Manifest, port, part int, open opener) []job.RunReader {
 	var runs []job.RunReader
-	es := Part(m, port, part)
+	es := extentsOf(m, port, part)
 	for i := range es {
 		runs = append(runs, open(m, &es[i], 0, es[i].Bytes))
 	}
 	return runs
 }
 
-// Part returns the extents of one partition of an output port, in run order. They are shared with m.
-func Part(m *job.Manifest, port, part int) []job.Extent {
+// extentsOf returns the extents of one partition of an output port, in run order. They are shared with m.
+func extentsOf(m *job.Manifest, port, part int) []job.Extent {
 	from := sort.Search(len(m.Extents), func(i int) bool {
 		e := &m.Extents[i]
 		return e.Port > port || e.Port == port && e.Part >= part

@@ -72,13 +72,15 @@ type Store struct {
 	loops   sync.WaitGroup
 
 	// mu guards the fields below.
-	mu       sync.Mutex
-	closed   bool
-	jobs     map[job.ID]*jobState
-	cache    map[job.Attempt]*job.Manifest
-	cached   int        // extents and blocks in cache
-	used     int64      // bytes of outputs, of those being written too
-	unsynced []unsynced // the oldest first; empty when the store is not synced
+	mu           sync.Mutex
+	closed       bool
+	jobs         map[job.ID]*jobState
+	cache        map[job.Attempt]*job.Manifest
+	cached       int // extents and blocks in cache
+	outlines     map[job.Attempt]*outline
+	outlinesSize int        // bytes of outlines
+	used         int64      // bytes of outputs, of those being written too
+	unsynced     []unsynced // the oldest first; empty when the store is not synced
 }
 
 // jobState is what the store knows of a job. A job that was dropped and came back has a new one.
@@ -107,7 +109,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, sync: opts.Sync, compress: opts.Compress, reserve: opts.Reserve, quota: opts.Quota, free: opts.free, log: opts.Log,
 		commits: make(chan *commit), fresh: make(chan struct{}, 1), stop: make(chan struct{}),
-		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest),
+		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest), outlines: make(map[job.Attempt]*outline),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
 	s.db, err = state.Open(dir, "state", state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,

@@ -197,7 +197,7 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 			if s.cached+Weight(m) <= maxCached {
 				break
 			}
-			s.uncache(other)
+			s.forgetManifest(other)
 		}
 		s.cache[a] = m
 		s.cached += Weight(m)
@@ -206,6 +206,19 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 }
 
 func (s *Store) load(a job.Attempt) (*job.Manifest, error) {
+	body, err := s.body(a)
+	if err != nil {
+		return nil, err
+	}
+	m, err := DecodeManifest(body)
+	if err == nil && m.Attempt != a {
+		err = foreign(a, m.Attempt)
+	}
+	return m, err
+}
+
+// body reads an encoded manifest.
+func (s *Store) body(a job.Attempt) ([]byte, error) {
 	v, err := s.value(manifestKey(a))
 	if err != nil {
 		return nil, err
@@ -232,11 +245,7 @@ func (s *Store) load(a job.Attempt) (*job.Manifest, error) {
 			body = append(body, piece...)
 		}
 	}
-	m, err := DecodeManifest(body)
-	if err == nil && m.Attempt != a {
-		err = fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, m.Attempt)
-	}
-	return m, err
+	return body, nil
 }
 
 // value returns a copy of a value, not yet verified.
@@ -261,8 +270,14 @@ func Weight(m *job.Manifest) int {
 	return n
 }
 
-// uncache forgets a decoded manifest. The caller holds mu.
+// uncache forgets a manifest. The caller holds mu.
 func (s *Store) uncache(a job.Attempt) {
+	s.forgetManifest(a)
+	s.forgetOutline(a)
+}
+
+// forgetManifest removes a decoded manifest from the cache. The caller holds mu.
+func (s *Store) forgetManifest(a job.Attempt) {
 	if m := s.cache[a]; m != nil {
 		delete(s.cache, a)
 		s.cached -= Weight(m)

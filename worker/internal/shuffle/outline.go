@@ -1,0 +1,142 @@
+package shuffle
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// outline is a manifest as it is encoded, with the places of some of its extents. A reader of one partition among tens of thousands
+// wants a few extents; finding them here costs about a microsecond, and an extent takes a tenth of the memory that it takes decoded.
+type outline struct {
+	segment string
+	body    []byte // the encoded manifest
+	marks   []mark // of every markEvery-th extent
+	extents int
+}
+
+// mark says where an extent starts.
+type mark struct {
+	port, part int32
+	at         int // in body
+}
+
+// markEvery is how many extents are read over to find one, at most.
+const markEvery = 64
+
+// outlined reads over an encoded manifest, whose checksum it verifies.
+func outlined(body []byte, a job.Attempt) (*outline, error) {
+	d, m, err := openManifest(body)
+	if err != nil {
+		return nil, err
+	}
+	if m.Attempt != a {
+		return nil, foreign(a, m.Attempt)
+	}
+	o := &outline{segment: m.Segment, body: body, extents: d.count(8)}
+	end := len(body) - 4 // of what the decoder sees
+	var e, last job.Extent
+	for i := range o.extents {
+		at := end - len(d.b)
+		e = job.Extent{Blocks: e.Blocks[:0]}
+		d.extent(&e)
+		if d.bad || i > 0 && byPlace(last, e) >= 0 {
+			return nil, errManifest
+		}
+		last = e
+		if i%markEvery == 0 {
+			o.marks = append(o.marks, mark{int32(e.Port), int32(e.Part), at})
+		}
+	}
+	return o, nil
+}
+
+// part returns the extents of one partition of an output port, in run order.
+func (o *outline) part(port, part int) ([]job.Extent, error) {
+	// The first marked extent of the partition may have others of it in front.
+	i := max(0, sort.Search(len(o.marks), func(i int) bool {
+		m := o.marks[i]
+		return int(m.port) > port || int(m.port) == port && int(m.part) >= part
+	})-1)
+	if len(o.marks) == 0 {
+		return nil, nil
+	}
+	d := decoder{b: o.body[o.marks[i].at : len(o.body)-4]}
+	var found []job.Extent
+	for range o.extents - i*markEvery {
+		var e job.Extent
+		if d.extent(&e); d.bad {
+			return nil, errManifest
+		}
+		if e.Port > port || e.Port == port && e.Part > part {
+			break
+		}
+		if e.Port == port && e.Part == part {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+// size is what the outline takes of a cache, in bytes.
+func (o *outline) size() int { return len(o.body) + 16*len(o.marks) + 128 }
+
+// maxOutlines bounds the outlines that are kept, in bytes: about three million extents.
+const maxOutlines = 32 << 20
+
+// Part returns the manifest of a sealed output with the extents of one partition of one port, and without counters and sinks. It costs
+// little, whatever the number of partitions. Errors are those of Manifest.
+func (s *Store) Part(a job.Attempt, port, part int) (*job.Manifest, error) {
+	o, err := s.outline(a)
+	if err != nil {
+		return nil, err
+	}
+	es, err := o.part(min(port, math.MaxInt32), min(part, math.MaxInt32))
+	if err != nil {
+		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
+	}
+	return &job.Manifest{Attempt: a, Segment: o.segment, Extents: es}, nil
+}
+
+func (s *Store) outline(a job.Attempt) (*outline, error) {
+	s.mu.Lock()
+	o := s.outlines[a]
+	s.mu.Unlock()
+	if o != nil {
+		return o, nil
+	}
+	if !s.Holds(a) {
+		return nil, fmt.Errorf("output of %s: %w", a, ErrGone)
+	}
+	body, err := s.body(a)
+	if err == nil {
+		o, err = outlined(body, a)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.jobs[a.Job]; st != nil && st.sealed(a) && s.outlines[a] == nil {
+		for other := range s.outlines { // whichever comes first
+			if s.outlinesSize+o.size() <= maxOutlines {
+				break
+			}
+			s.forgetOutline(other)
+		}
+		s.outlines[a] = o
+		s.outlinesSize += o.size()
+	}
+	return o, nil
+}
+
+// forgetOutline removes an outline from the cache. The caller holds mu.
+func (s *Store) forgetOutline(a job.Attempt) {
+	if o := s.outlines[a]; o != nil {
+		delete(s.outlines, a)
+		s.outlinesSize -= o.size()
+	}
+}
