@@ -39,7 +39,11 @@ func infoOf(name string, fi fs.FileInfo) Info {
 // match lists what a glob stands for.
 func match(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 	base, wild := doublestar.SplitPattern(pattern)
-	names, err := doublestar.Glob(tree, pattern, doublestar.WithFailOnIOErrors())
+	opts := []doublestar.GlobOption{doublestar.WithFailOnIOErrors()}
+	if strings.Contains(pattern, "**") {
+		opts = append(opts, doublestar.WithNoFollow())
+	}
+	names, err := doublestar.Glob(tree, pattern, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +62,8 @@ func match(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 		}
 		fi, err := fs.Stat(tree, name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && strings.Contains(pattern, "**") && isLink(tree, name):
+			continue // it leads nowhere; walk leaves it out too
 		case err != nil:
 			return nil, err
 		case !fi.IsDir():
@@ -70,6 +76,11 @@ func match(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 		}
 	}
 	return out, nil
+}
+
+func isLink(tree fs.FS, name string) bool {
+	fi, err := fs.Lstat(tree, name)
+	return err == nil && fi.Mode()&fs.ModeSymlink != 0
 }
 
 // walk adds the regular files below dir.

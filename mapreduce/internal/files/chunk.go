@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"unsafe"
 
@@ -315,7 +316,21 @@ func (s *stream) fill(buf []byte) (n int, eof bool, err error) {
 	if err == io.EOF {
 		return n, true, nil
 	}
+	if err != nil && s.slice.Codec != Plain {
+		err = s.damaged(err)
+	}
 	return n, false, err
+}
+
+// damaged says what an error in compressed data means: the file changed, or it is not whole.
+func (s *stream) damaged(err error) error {
+	if changed := s.unchanged(); changed != nil {
+		return changed
+	}
+	if errors.As(err, new(*filesys.Error)) || errors.As(err, new(*fs.PathError)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err // the data could not be read
+	}
+	return fmt.Errorf("its %s data is damaged, or the file was cut off (%w); fetch or write it again", s.slice.Codec, err)
 }
 
 // decompress returns a reader of the content of r, and what gives its memory back.
@@ -324,7 +339,7 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	case Gzip:
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			return nil, nil, fmt.Errorf("gzip: %w", err)
+			return nil, nil, fmt.Errorf("it does not begin like a gzip file, as its name says (%w); take the suffix off its name, or write it again", err)
 		}
 		return z, func() { z.Close() }, nil
 	case Zstd:

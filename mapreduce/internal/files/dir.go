@@ -50,6 +50,9 @@ func (d *Dir) With(c Codec) Output {
 
 // Check makes the directory. It refuses one that holds anything but the output of an earlier job.
 func (d *Dir) Check(ctx context.Context) error {
+	if d.Path == "" {
+		return errors.New("the path of the output directory is empty; name a directory")
+	}
 	fsys, err := filesys.Of(ctx, d.Path)
 	if err != nil {
 		return err

@@ -100,6 +100,9 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	var found []filesys.Info
 	dirs := make(map[string]*outputDir)
 	for _, p := range patterns {
+		if p == "" {
+			return nil, errors.New("a path is empty; name a file, a directory or a glob")
+		}
 		fsys, err := filesys.Of(ctx, p)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,9 +89,20 @@ func TestExpandLinks(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	fs, err := Expand(context.Background(), []string{"data"})
-	if want := []string{"data/a.txt", "data/b.txt"}; err != nil || !slices.Equal(paths(fs), want) {
-		t.Errorf("Expand = %v, %v; want %v", paths(fs), err, want)
+	if err := os.Symlink("data", "linked"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ in, want string }{
+		{"data", "data/a.txt data/b.txt"},
+		{"data/**", "data/a.txt data/b.txt"},
+		{"**/*.txt", "data/a.txt data/b.txt far/b.txt"}, // no directory is read twice, nor for ever
+		{"linked/*.txt", "linked/a.txt linked/b.txt"},
+		{"link*/a.txt", "linked/a.txt"},
+	} {
+		fs, err := Expand(context.Background(), []string{c.in})
+		if err != nil || !slices.Equal(paths(fs), strings.Fields(c.want)) {
+			t.Errorf("Expand(%q) = %v, %v; want %s", c.in, paths(fs), err, c.want)
+		}
 	}
 }
 
@@ -271,4 +283,52 @@ func FuzzZstdFrames(f *testing.F) {
 			t.Errorf("%d frames in %d bytes", len(frames), len(data))
 		}
 	})
+}
+
+// TestDamagedCompression holds that compressed files which are cut off, damaged or not what their name says end in an error that says so.
+func TestDamagedCompression(t *testing.T) {
+	var text strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintln(&text, i*i)
+	}
+	content := map[string]string{"plain.gz": "no gzip at all\n"}
+	for name, whole := range map[string]string{"a.gz": gz(text.String()), "a.zst": zst(text.String(), 1<<20)} {
+		bent := []byte(whole)
+		bent[len(bent)/2] ^= 0x10
+		content["cut-"+name], content["bent-"+name] = whole[:len(whole)/2], string(bent)
+	}
+	tree(t, content)
+	for name := range content {
+		want := ""
+		switch filepath.Ext(name) {
+		case ".zst":
+			want = " zstd data is damaged, or the file was cut off"
+		case ".gz":
+			want = " gzip data is damaged, or the file was cut off"
+		}
+		if name == "plain.gz" {
+			want = "plain.gz: it does not begin like a gzip file, as its name says"
+		}
+		if err := readLines(t, name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+": ") {
+			t.Errorf("%s: %v, want an error with %q", name, err, want)
+		}
+	}
+}
+
+func readLines(t *testing.T, name string) error {
+	t.Helper()
+	fs, err := Expand(t.Context(), []string{name})
+	if err != nil {
+		return err
+	}
+	splits, err := Splits(t.Context(), fs, 0, false)
+	if err != nil {
+		return err
+	}
+	for _, s := range splits {
+		if err := Chunks(t.Context(), s, '\n', func(Chunk) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -30,6 +30,9 @@ func (o *One) With(c Codec) Output {
 
 // Check makes the directory of the file and finds out whether it can be written.
 func (o *One) Check(ctx context.Context) error {
+	if o.Path == "" {
+		return errors.New("the path of the output file is empty; name a file")
+	}
 	fsys, err := filesys.Of(ctx, o.Path)
 	if err != nil {
 		return err
