@@ -20,3 +20,6 @@ type Agg[T, A, R any] struct {
 	// worker holds before they cross the network, and those of a zone before they leave it. Built-in aggregates say so where it is true.
 	Unordered bool
 }
+
+// whole reports whether the aggregate has its functions. One of this package that was given a nil function has none.
+func (agg *Agg[T, A, R]) whole() bool { return agg.Add != nil && agg.Merge != nil && agg.Result != nil }

@@ -54,6 +54,9 @@ func Count[T any]() Agg[T, int64, int64] {
 
 // Sum adds f of every record, as Total does.
 func Sum[T any, N Number](f func(T) N) Agg[T, Total[N], N] {
+	if f == nil {
+		return Agg[T, Total[N], N]{} // without functions, which the operators refuse
+	}
 	return Agg[T, Total[N], N]{
 		Unordered: !isFloat[N](),
 
@@ -100,6 +103,9 @@ func (t *Total[N]) Sum() N { return t.Hi }
 
 // Mean returns the arithmetic mean of f of every record, or NaN when there is none.
 func Mean[T any, N Number](f func(T) N) Agg[T, Average, float64] {
+	if f == nil {
+		return Agg[T, Average, float64]{}
+	}
 	return Agg[T, Average, float64]{
 		Add:    func(a *Average, v T) { a.Add(float64(f(v))) },
 		Merge:  func(a, b *Average) { a.Merge(b) },
@@ -144,6 +150,9 @@ func Max[T any, V cmp.Ordered](f func(T) V) Agg[T, Maybe[V], Maybe[V]] {
 }
 
 func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg[T, Maybe[V], Maybe[V]] {
+	if f == nil {
+		return Agg[T, Maybe[V], Maybe[V]]{}
+	}
 	return Agg[T, Maybe[V], Maybe[V]]{
 		Unordered: true,
 
@@ -195,6 +204,9 @@ func (m *MinMax[V]) Merge(b *MinMax[V]) {
 // numbers below the smallest bound, count i those from bound i-1 up to but without bound i, the last those from the
 // largest bound on. Bounds may be given in any order. NaN is left out.
 func Histogram[T any](f func(T) float64, bounds ...float64) Agg[T, []int64, []int64] {
+	if f == nil {
+		return Agg[T, []int64, []int64]{}
+	}
 	bounds = slices.Sorted(slices.Values(bounds))
 	grow := func(a *[]int64, n int) {
 		if len(*a) < n {

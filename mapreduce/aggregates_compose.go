@@ -8,6 +8,9 @@ import (
 
 // Over turns an aggregate over T into one over U: it is given f of every record.
 func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
+	if f == nil || !agg.whole() {
+		return Agg[U, A, R]{}
+	}
 	add := agg.Add
 	return Agg[U, A, R]{
 		Add:    func(a *A, v U) { add(a, f(v)) },
@@ -21,6 +24,9 @@ func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 
 // Where gives an aggregate only the records for which keep is true.
 func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
+	if keep == nil || !agg.whole() {
+		return Agg[T, A, R]{}
+	}
 	add := agg.Add
 	agg.Add = func(a *A, v T) {
 		if keep(v) {
@@ -32,6 +38,9 @@ func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
 
 // MapResult makes f of the result of an aggregate its result.
 func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
+	if f == nil || !agg.whole() {
+		return Agg[T, A, S]{}
+	}
 	result := agg.Result
 	return Agg[T, A, S]{
 		Add:    agg.Add,
@@ -70,6 +79,9 @@ func Compose2[T, A, B, R1, R2, R any](
 	result func(R1, R2) R,
 ) Agg[T, Acc2[A, B], R] {
 	type acc = Acc2[A, B]
+	if result == nil || !a1.whole() || !a2.whole() {
+		return Agg[T, acc, R]{}
+	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered,
 		Add: func(a *acc, v T) {
@@ -110,6 +122,9 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 	result func(R1, R2, R3) R,
 ) Agg[T, Acc3[A, B, C], R] {
 	type acc = Acc3[A, B, C]
+	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() {
+		return Agg[T, acc, R]{}
+	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered,
 		Add: func(a *acc, v T) {
@@ -154,6 +169,9 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 	result func(R1, R2, R3, R4) R,
 ) Agg[T, Acc4[A, B, C, D], R] {
 	type acc = Acc4[A, B, C, D]
+	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() {
+		return Agg[T, acc, R]{}
+	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered,
 		Add: func(a *acc, v T) {
@@ -202,6 +220,9 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 	result func(R1, R2, R3, R4, R5) R,
 ) Agg[T, Acc5[A, B, C, D, E], R] {
 	type acc = Acc5[A, B, C, D, E]
+	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() || !a5.whole() {
+		return Agg[T, acc, R]{}
+	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered,
 		Add: func(a *acc, v T) {
@@ -254,6 +275,9 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 	result func(R1, R2, R3, R4, R5, R6) R,
 ) Agg[T, Acc6[A, B, C, D, E, F], R] {
 	type acc = Acc6[A, B, C, D, E, F]
+	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() || !a5.whole() || !a6.whole() {
+		return Agg[T, acc, R]{}
+	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered && a6.Unordered,
 		Add: func(a *acc, v T) {

@@ -48,6 +48,9 @@ func Last[T any]() Agg[T, Maybe[T], Maybe[T]] {
 // MinBy returns the record with the smallest score, the first of them when several have it. Records whose score is
 // NaN are left out.
 func MinBy[T any, S cmp.Ordered](score func(T) S) Agg[T, Best[T, S], Maybe[T]] {
+	if score == nil {
+		return Agg[T, Best[T, S], Maybe[T]]{}
+	}
 	return Agg[T, Best[T, S], Maybe[T]]{
 		Add:    func(a *Best[T, S], v T) { a.AddMin(v, score(v)) },
 		Merge:  func(a, b *Best[T, S]) { a.MergeMin(b) },
@@ -59,6 +62,9 @@ func MinBy[T any, S cmp.Ordered](score func(T) S) Agg[T, Best[T, S], Maybe[T]] {
 // MaxBy returns the record with the largest score, the first of them when several have it. Records whose score is NaN
 // are left out.
 func MaxBy[T any, S cmp.Ordered](score func(T) S) Agg[T, Best[T, S], Maybe[T]] {
+	if score == nil {
+		return Agg[T, Best[T, S], Maybe[T]]{}
+	}
 	return Agg[T, Best[T, S], Maybe[T]]{
 		Add:    func(a *Best[T, S], v T) { a.AddMax(v, score(v)) },
 		Merge:  func(a, b *Best[T, S]) { a.MergeMax(b) },
@@ -113,6 +119,9 @@ func (b *Best[T, S]) MergeMax(o *Best[T, S]) {
 // score is NaN are left out. For the smallest scores return -score. Add takes constant time for a record that is not
 // among the best, and time in proportion to k for one that is: choose k in the tens to thousands.
 func TopK[T any, S cmp.Ordered](k int, score func(T) S) Agg[T, TopN[T, S], []T] {
+	if score == nil {
+		return Agg[T, TopN[T, S], []T]{}
+	}
 	return Agg[T, TopN[T, S], []T]{
 		Add:   func(a *TopN[T, S], v T) { a.Add(k, v, score(v)) },
 		Merge: func(a, b *TopN[T, S]) { a.Merge(k, b) },

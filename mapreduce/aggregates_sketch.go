@@ -41,6 +41,9 @@ type QuantileSketch = sketch.Quantiles
 // CountDistinct counts how many different f the records have, exactly. It keeps every one of them; see Set for
 // which types K may be.
 func CountDistinct[T any, K comparable](f func(T) K) Agg[T, Set[K], int64] {
+	if f == nil {
+		return Agg[T, Set[K], int64]{}
+	}
 	return Agg[T, Set[K], int64]{
 		Unordered: true,
 
@@ -54,6 +57,9 @@ func CountDistinct[T any, K comparable](f func(T) K) Agg[T, Set[K], int64] {
 // CountDistinctApprox counts how many different f the records have: exactly up to 768, above that with a standard error of
 // 0.81 %, in 16 KiB per group; see ApproxSet.
 func CountDistinctApprox[T any, K comparable](f func(T) K) Agg[T, ApproxSet[K], int64] {
+	if f == nil {
+		return Agg[T, ApproxSet[K], int64]{}
+	}
 	return Agg[T, ApproxSet[K], int64]{
 		Unordered: true,
 
@@ -67,6 +73,9 @@ func CountDistinctApprox[T any, K comparable](f func(T) K) Agg[T, ApproxSet[K], 
 // Quantiles returns one quantile of f of all records for each of ps, such as 0.5 for the median and 0.99: exactly for up to
 // 64 records, above that within 0.79 % of the true value; see QuantileSketch. Of no records they are NaN.
 func Quantiles[T any](f func(T) float64, ps ...float64) Agg[T, QuantileSketch, []float64] {
+	if f == nil {
+		return Agg[T, QuantileSketch, []float64]{}
+	}
 	ps = slices.Clone(ps)
 	return Agg[T, QuantileSketch, []float64]{
 		Unordered: true,

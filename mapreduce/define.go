@@ -16,6 +16,7 @@ import (
 // Definition is a pipeline with a name: parameters of type P in, rows of type T out.
 type Definition[P, T any] struct {
 	name  string
+	at    string // file:line
 	build func(*Plan, P) Dataset[T]
 	opts  []Option
 }
@@ -29,22 +30,38 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // On a cluster the workers run the same program and find the pipeline by its name, so there Define must be called before Main,
 // best in a package variable, and once for each name. Inside one process several definitions may share a name.
 func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...Option) *Definition[P, T] {
-	d := &Definition[P, T]{name, build, opts}
+	d := &Definition[P, T]{name, caller(), build, opts}
 	remember(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
 	return d
 }
 
 // rows gathers the rows of a run.
-func (d *Definition[P, T]) rows(ds Dataset[T]) { gather(ds.n.plan, "", ds) }
+func (d *Definition[P, T]) rows(ds Dataset[T]) { gather(planOf(ds.n), "", ds) }
 
 // plan builds and compiles the plan. main says whether the rows are gathered.
-func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Dataset[T])) (*compiled, error) {
+func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Dataset[T])) (_ *compiled, err error) {
 	p := &Plan{name: d.name, ctx: ctx}
 	if !nameForm.MatchString(d.name) {
 		return nil, fmt.Errorf("plan name %q: use up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit", d.name)
 	}
-	for _, o := range d.opts {
-		o(&p.opts)
+	defer func() {
+		if v := recover(); v != nil {
+			r, ok := v.(noPlan)
+			if !ok {
+				panic(v)
+			}
+			r.Plan = d.name
+			err = errors.Join(append(p.errs, &r.PlanError)...)
+		}
+	}()
+	for _, err := range p.opts.take(d.opts) {
+		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, err})
+	}
+	if o := &p.opts; o.partition != nil || o.sortBy != nil || o.desc {
+		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, errors.New("PartitionBy, SortValues and Descending belong to one operator; give them to that")})
+	}
+	if d.build == nil {
+		return nil, &PlanError{d.name, "Define", d.at, errors.New("its function is nil")}
 	}
 	var in P
 	if err := json.Unmarshal(params, &in); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -21,6 +22,9 @@ type valueOrder[T any] struct {
 // SortValues is an option of GroupBy: values of T come sorted by the key that by returns. The default is the order in which they were read.
 func SortValues[T, S any](by func(T) S) Option {
 	codec, err := record.ForKey[S]()
+	if by == nil {
+		err = errors.New("its function is nil")
+	}
 	return func(o *options) {
 		o.sortBy = valueOrder[T]{func(dst []byte, t *T) []byte {
 			s := by(*t)
@@ -33,7 +37,9 @@ func SortValues[T, S any](by func(T) S) Option {
 // ranged over once; what f leaves is skipped. Use AggregateBy instead where the fold is mergeable: it moves far less data.
 // Groups come sorted by key within each partition.
 func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter.Seq[T]) U, opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "GroupBy", opts, d.n)
+	n := newNode[U](planOf(d.n), "GroupBy", opts, d.n)
+	n.needs("key", key)
+	n.needs("function", f)
 	group(n, key, func(_ *env, push func(*U)) func(*K, iter.Seq[T]) error {
 		u := new(U)
 		return func(k *K, values iter.Seq[T]) error {
@@ -47,7 +53,9 @@ func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter
 
 // TryGroupBy is GroupBy for functions that take a context, emit any number of records and may fail; errors are treated as by TryMap.
 func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Context, key K, values iter.Seq[T], emit func(U)) error, opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "TryGroupBy", opts, d.n)
+	n := newNode[U](planOf(d.n), "TryGroupBy", opts, d.n)
+	n.needs("key", key)
+	n.needs("function", f)
 	group(n, key, func(e *env, push func(*U)) func(*K, iter.Seq[T]) error {
 		u := new(U)
 		emit := func(x U) { *u = x; push(u) }

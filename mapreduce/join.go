@@ -15,7 +15,10 @@ import (
 // disk) while the right ones stream past, so put the side with fewer records per key on the left. Keys come sorted within each partition.
 // Where one side fits in memory, BroadcastJoin does not shuffle the other.
 func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "Join", opts, left.n, right.n)
+	n := newNode[U](planOf(left.n), "Join", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
 	join(n, false, leftKey, rightKey, func(_ *env, u *U, l L, r *R) bool {
 		*u = f(l, *r)
 		return true
@@ -25,7 +28,10 @@ func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, 
 
 // TryJoin is Join for functions that take a context and may fail; errors are treated as by TryMap.
 func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "TryJoin", opts, left.n, right.n)
+	n := newNode[U](planOf(left.n), "TryJoin", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
 	join(n, false, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
 		v, err := f(e.ctx, l, *r)
 		return tried(e, n, u, v, err, l)
@@ -35,7 +41,10 @@ func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 
 // LeftJoin is Join that keeps left records without a match: f then receives nil.
 func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "LeftJoin", opts, left.n, right.n)
+	n := newNode[U](planOf(left.n), "LeftJoin", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
 	join(n, true, leftKey, rightKey, func(_ *env, u *U, l L, r *R) bool {
 		*u = f(l, r)
 		return true
@@ -45,7 +54,10 @@ func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L)
 
 // TryLeftJoin is LeftJoin for functions that take a context and may fail; errors are treated as by TryMap.
 func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "TryLeftJoin", opts, left.n, right.n)
+	n := newNode[U](planOf(left.n), "TryLeftJoin", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
 	join(n, true, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
 		v, err := f(e.ctx, l, r)
 		return tried(e, n, u, v, err, l)
@@ -105,7 +117,10 @@ func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(
 // CoGroup hands the left and the right records of each key to f. lefts may be ranged over any number of times, rights once. A key that only one side has comes
 // with an empty other side. Errors are treated as by TryMap.
 func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(ctx context.Context, key K, lefts iter.Seq[L], rights iter.Seq[R], emit func(U)) error, opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "CoGroup", opts, left.n, right.n)
+	n := newNode[U](planOf(left.n), "CoGroup", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
 	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
 		u := new(U)
 		emit := func(x U) { *u = x; push(u) }
@@ -227,7 +242,10 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 // shuffled. f receives nil when there is no match, and must not change what it receives. Of several right records with one key the last one
 // read counts.
 func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "BroadcastJoin", opts, left.n, small.n)
+	n := newNode[U](planOf(left.n), "BroadcastJoin", opts, left.n, small.n)
+	n.needs("left key", leftKey)
+	n.needs("small key", smallKey)
+	n.needs("function", f)
 	broadcast(n, leftKey, smallKey, func(_ *env, u *U, l *L, r *R) bool {
 		*u = f(*l, r)
 		return true
@@ -237,7 +255,10 @@ func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey fu
 
 // TryBroadcastJoin is BroadcastJoin for functions that take a context and may fail; errors are treated as by TryMap.
 func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
-	n := newNode[U](left.n.plan, "TryBroadcastJoin", opts, left.n, small.n)
+	n := newNode[U](planOf(left.n), "TryBroadcastJoin", opts, left.n, small.n)
+	n.needs("left key", leftKey)
+	n.needs("small key", smallKey)
+	n.needs("function", f)
 	broadcast(n, leftKey, smallKey, func(e *env, u *U, l *L, r *R) bool {
 		v, err := f(e.ctx, *l, r)
 		return tried(e, n, u, v, err, *l)

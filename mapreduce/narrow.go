@@ -7,7 +7,8 @@ import (
 
 // Map turns every record into one record.
 func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "Map", opts, d.n)
+	n := newNode[U](planOf(d.n), "Map", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(_ *env, next any) any {
 		push, u := next.(func(*U)), new(U)
 		return func(t *T) {
@@ -21,7 +22,8 @@ func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
 // TryMap is Map for functions that take a context and may fail. An error made by Skip sets the record aside, one
 // made by Fatal ends the job, any other fails the attempt, which is tried again.
 func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "TryMap", opts, d.n)
+	n := newNode[U](planOf(d.n), "TryMap", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push, u := next.(func(*U)), new(U)
 		return func(t *T) {
@@ -39,7 +41,8 @@ func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts 
 
 // Filter keeps the records for which f is true.
 func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
-	n := newNode[T](d.n.plan, "Filter", opts, d.n)
+	n := newNode[T](planOf(d.n), "Filter", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(_ *env, next any) any {
 		push := next.(func(*T))
 		return func(t *T) {
@@ -56,7 +59,8 @@ func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return F
 
 // TryFilter is Filter for functions that take a context and may fail; errors are treated as by TryMap.
 func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
-	n := newNode[T](d.n.plan, "TryFilter", opts, d.n)
+	n := newNode[T](planOf(d.n), "TryFilter", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push := next.(func(*T))
 		return func(t *T) {
@@ -71,13 +75,19 @@ func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), op
 	return Dataset[T]{n}
 }
 
-// FlatMap turns every record into any number of records. f may be a function such as strings.FieldsSeq.
+// FlatMap turns every record into any number of records. f may be a function such as strings.FieldsSeq; a nil sequence
+// is one of no records.
 func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "FlatMap", opts, d.n)
+	n := newNode[U](planOf(d.n), "FlatMap", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		return func(t *T) {
-			for u := range f(*t) {
+			all := f(*t)
+			if all == nil { // like a nil slice
+				return
+			}
+			for u := range all {
 				*cur = u
 				push(cur)
 				if e.stopped.Load() {
@@ -91,7 +101,8 @@ func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Data
 
 // FlatMapEmit is FlatMap in the form that costs least: f hands each record to emit.
 func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "FlatMapEmit", opts, d.n)
+	n := newNode[U](planOf(d.n), "FlatMapEmit", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(_ *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		emit := func(u U) {
@@ -106,7 +117,8 @@ func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Opti
 // TryFlatMap is FlatMapEmit for functions that take a context and may fail; errors are treated as by TryMap. Records that were
 // emitted before f returned Skip stay.
 func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit func(U)) error, opts ...Option) Dataset[U] {
-	n := newNode[U](d.n.plan, "TryFlatMap", opts, d.n)
+	n := newNode[U](planOf(d.n), "TryFlatMap", opts, d.n)
+	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		emit := func(u U) {
@@ -124,7 +136,8 @@ func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit fu
 
 // KeyBy puts every record under a key.
 func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, T]] {
-	n := newNode[KV[K, T]](d.n.plan, "KeyBy", opts, d.n)
+	n := newNode[KV[K, T]](planOf(d.n), "KeyBy", opts, d.n)
+	n.needs("key", key)
 	n.fuse = func(_ *env, next any) any {
 		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
 		return func(t *T) {
@@ -137,7 +150,8 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 
 // TryKeyBy is KeyBy for functions that take a context and may fail; errors are treated as by TryMap.
 func TryKeyBy[T, K any](d Dataset[T], key func(context.Context, T) (K, error), opts ...Option) Dataset[KV[K, T]] {
-	n := newNode[KV[K, T]](d.n.plan, "TryKeyBy", opts, d.n)
+	n := newNode[KV[K, T]](planOf(d.n), "TryKeyBy", opts, d.n)
+	n.needs("key", key)
 	n.fuse = func(e *env, next any) any {
 		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
 		return func(t *T) {
@@ -166,7 +180,7 @@ func Union[T any](first Dataset[T], others ...Dataset[T]) Dataset[T] {
 	for _, d := range others {
 		in = append(in, d.n)
 	}
-	n := newNode[T](first.n.plan, "Union", nil, in...)
+	n := newNode[T](planOf(first.n), "Union", nil, in...)
 	n.union = true
 	return Dataset[T]{n}
 }

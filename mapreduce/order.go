@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"math/rand/v2"
 )
@@ -10,7 +11,8 @@ import (
 // keep the order in which they were read. The key ranges of the partitions are chosen from the sorted runs themselves, so they are
 // even whatever the keys look like.
 func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[T] {
-	n := newNode[T](d.n.plan, "SortBy", opts, d.n)
+	n := newNode[T](planOf(d.n), "SortBy", opts, d.n)
+	n.needs("key", key)
 	kc, vc := keyCodec[K](n), valueCodec[T](n)
 	if len(n.plan.errs) > 0 {
 		return Dataset[T]{n}
@@ -47,7 +49,7 @@ func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[T] {
 
 // Sort sorts all records, as SortBy does with the record itself as the key; it moves half as many bytes. T must be usable as a key.
 func Sort[T any](d Dataset[T], opts ...Option) Dataset[T] {
-	n := newNode[T](d.n.plan, "Sort", opts, d.n)
+	n := newNode[T](planOf(d.n), "Sort", opts, d.n)
 	kc := keyCodec[T](n)
 	if len(n.plan.errs) > 0 {
 		return Dataset[T]{n}
@@ -111,7 +113,12 @@ func inOrder(e *env, each func(key, value []byte) error) error {
 
 // Top keeps the n records with the highest score, highest first. Each task keeps its own n, so little is moved.
 func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Option) Dataset[T] {
-	best := aggregateAll(newNode[[]T](d.n.plan, "Top", opts, d.n), TopK(n, score))
+	top := newNode[[]T](planOf(d.n), "Top", opts, d.n)
+	top.needs("score", score)
+	if n < 0 {
+		top.refuse(fmt.Errorf("it is to keep %d records; use 0 or more", n))
+	}
+	best := aggregateAll(top, TopK(n, score))
 	rows := FlatMapEmit(best, func(all []T, emit func(T)) {
 		for _, t := range all {
 			emit(t)
@@ -127,7 +134,11 @@ func Sample[T any](d Dataset[T], n int, seed uint64, opts ...Option) Dataset[T] 
 		Rank  float64
 		Value T
 	}
-	ranked := newNode[drawn](d.n.plan, "Sample", opts, d.n)
+	ranked := newNode[drawn](planOf(d.n), "Sample", opts, d.n)
+	if n < 0 {
+		ranked.refuse(fmt.Errorf("it is to keep %d records; use 0 or more", n))
+		n = 0
+	}
 	ranked.fuse = func(e *env, next any) any {
 		push, r := next.(func(*drawn)), new(drawn)
 		a := e.run.Attempt.Task

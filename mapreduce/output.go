@@ -3,6 +3,10 @@ package mapreduce
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 // None is the type of a plan without rows of its own: all that it makes goes to sinks and named outputs.
@@ -46,26 +50,53 @@ func gather[T any](p *Plan, name string, d Dataset[T]) {
 // sinkRole is a sink with its type erased.
 type sinkRole struct {
 	name    string
+	place   string // absolute path; empty when the sink does not say
 	check   func(ctx context.Context) error
 	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
 	finish  func(ctx context.Context, job string, parts [][]byte) error
 	abandon func(ctx context.Context, job string) error
 }
 
+// absolute returns a path by which two of one place are equal, links aside.
+func absolute(path string) string {
+	if filesys.Scheme(path) == "" {
+		if abs, err := filepath.Abs(path); err == nil {
+			return abs
+		}
+	}
+	return filesys.Clean(path)
+}
+
+// within reports whether path lies below dir.
+func within(path, dir string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
+}
+
 // WriteTo sends all records to a sink. What it writes becomes visible when the whole job is done.
 func WriteTo[T any](d Dataset[T], s Sink[T]) {
-	p := d.n.plan
+	p := planOf(d.n)
 	if s == nil {
 		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}
+	at := ""
+	if s, ok := any(s).(interface{ Place() string }); ok {
+		at = absolute(s.Place())
+	}
 	for _, o := range p.outs {
-		if o.sink != nil && o.sink.name == s.String() {
+		switch {
+		case o.sink == nil:
+		case o.sink.name == s.String():
 			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
+		case at != "" && at == o.sink.place:
+			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, at))
+		case at != "" && o.sink.place != "" && (within(at, o.sink.place) || within(o.sink.place, at)):
+			d.n.refuse(fmt.Errorf("%s and %s write to places of which one lies inside the other; give each its own", s, o.sink.name))
 		}
 	}
 	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{
 		name:  s.String(),
+		place: at,
 		check: s.Check,
 		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
 			w, err := s.Open(e.ctx, t)

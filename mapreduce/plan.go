@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -110,12 +111,12 @@ type out struct {
 }
 
 func newNode[T any](p *Plan, op string, opts []Option, in ...*node) *node {
-	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
-	for _, o := range opts {
-		o(&n.opts)
+	if p == nil {
+		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})
 	}
-	if x := n.opts.parallel; x < 0 || x > spill.MaxParts {
-		n.refuse(fmt.Errorf("Parallel(%d): use 1 to %d partitions, or 0 for the default", x, spill.MaxParts))
+	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
+	for _, err := range n.opts.take(opts) {
+		n.refuse(err)
 	}
 	n.tee = func(nexts []any) any {
 		fs := make([]func(*T), len(nexts))
@@ -139,6 +140,24 @@ func newNode[T any](p *Plan, op string, opts []Option, in ...*node) *node {
 	}
 	p.nodes = append(p.nodes, n)
 	return n
+}
+
+// needs refuses a function that is nil.
+func (n *node) needs(what string, f any) {
+	if v := reflect.ValueOf(f); v.IsNil() {
+		n.refuse(fmt.Errorf("its %s is nil; it needs a %v", what, v.Type()))
+	}
+}
+
+// noPlan is thrown by an operator that has no plan to tell its trouble to. Definition.plan returns it as an error.
+type noPlan struct{ PlanError }
+
+// planOf returns the plan of a dataset.
+func planOf(n *node) *Plan {
+	if n == nil {
+		panic(noPlan{PlanError{Op: "Dataset", At: caller(), Err: errors.New("a dataset that no operator returned is used; its zero value stands for nothing")}})
+	}
+	return n.plan
 }
 
 func (n *node) refuse(err error) {
@@ -182,6 +201,44 @@ type options struct {
 	sortBy    any // valueOrder[T]
 }
 
+// take applies opts, and returns what cannot be.
+func (o *options) take(opts []Option) (errs []error) {
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d of %d is nil; leave it out", i+1, len(opts)))
+			continue
+		}
+		opt(o)
+	}
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	refuse(o.parallel < 0 || o.parallel > spill.MaxParts, "Parallel(%d): use 1 to %d partitions, or 0 for the default", o.parallel, spill.MaxParts)
+	refuse(o.retry < 0, "Retry(%d): use 1 or more attempts, or 0 for the default", o.retry)
+	refuse(o.timeout < 0, "Timeout(%v): use a positive duration, or 0 for no limit", o.timeout)
+	refuse(o.maxBad < 0, "MaxBad(%d): use 0 or more records", o.maxBad)
+	refuse(!(o.maxShare >= 0 && o.maxShare <= 1), "MaxBadShare(%v): use a share from 0 to 1, such as 0.01 for one in a hundred", o.maxShare)
+	return errs
+}
+
+// idle returns an error for each option that changes nothing where it was given.
+func (n *node) idle() (errs []error) {
+	refuse := func(bad bool, option, why string) {
+		if bad {
+			errs = append(errs, fmt.Errorf("%s changes nothing here: %s; take it out", option, why))
+		}
+	}
+	single := n.wide != nil && n.wide.parts == 1
+	refuse(n.opts.parallel > 0 && n.wide == nil, "Parallel", "the operator runs in the tasks of the one before it; give it to that one, or to Define for all that shuffle")
+	refuse(n.opts.parallel > 1 && single, "Parallel", "the operator has one result and so one partition")
+	refuse(n.opts.partition != nil && (n.wide == nil || n.wide.ranged || single), "PartitionBy", "it is for operators that spread keys over partitions, such as AggregateBy, GroupBy and Join")
+	refuse(n.opts.desc && (n.wide == nil || !n.wide.ranged), "Descending", "it is for SortBy and Sort")
+	refuse(n.opts.sortBy != nil && n.op != "GroupBy" && n.op != "TryGroupBy", "SortValues", "it is for GroupBy and TryGroupBy")
+	return errs
+}
+
 // Named names an operator in progress, plans and errors. The default is the operator's own name.
 func Named(name string) Option { return func(o *options) { o.name = name } }
 
@@ -220,6 +277,9 @@ type Counter struct {
 
 // NewCounter returns the counter of the plan with the given name. It is shown by -counters and Result.Counters.
 func NewCounter(p *Plan, name string) *Counter {
+	if p == nil {
+		panic(noPlan{PlanError{Op: "NewCounter", At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})
+	}
 	for _, c := range p.counters {
 		if c.name == name {
 			return c

@@ -8,8 +8,10 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
@@ -149,6 +151,64 @@ func TestRefusedPlans(t *testing.T) {
 			numbers(p).WriteTo(nil)
 			return numbers(p)
 		}), []string{"counter name", "the sink is nil"}},
+		{"one place, spelled in two ways", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
+			text := mapreduce.Map(numbers(p), func(int) string { return "" })
+			text.WriteTo(textio.Write("out"))
+			text.WriteTo(jsonio.Write[string]("./x/../out"))
+			return mapreduce.Nothing(p)
+		}), []string{`jsonio.Write("./x/../out") writes to the same place as textio.Write("out"), /`, "give each its own"}},
+		{"one place inside the other", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
+			text := mapreduce.Map(numbers(p), func(int) string { return "" })
+			text.WriteTo(textio.WriteFile("out/all.txt"))
+			text.WriteTo(textio.Write("out"))
+			return mapreduce.Nothing(p)
+		}), []string{`textio.Write("out") and textio.WriteFile("out/all.txt") write to places of which one lies inside the other`}},
+		{"no place", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
+			mapreduce.Map(numbers(p), func(int) string { return "" }).WriteTo(textio.Write(""))
+			return mapreduce.Nothing(p)
+		}), []string{"the path of the output directory is empty"}},
+		{"no path", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+			return mapreduce.Read(p, textio.Lines(""))
+		}), []string{`textio.Lines(""): a path is empty`}},
+		{"map without a function", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Map[int, int](numbers(p), nil)
+		}), []string{"refused_test.go:", ": Map: its function is nil; it needs a func(int) int"}},
+		{"join without keys", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Join[int, int, int, int](numbers(p), numbers(p), nil, nil, nil)
+		}), []string{": Join: its left key is nil", ": Join: its right key is nil", ": Join: its function is nil"}},
+		{"sum of nothing", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+			a := mapreduce.Where(mapreduce.Sum[int, int](nil), func(int) bool { return true })
+			return mapreduce.Aggregate(numbers(p), mapreduce.Compose2(mapreduce.Count[int](), a, func(int64, int) string { return "" }))
+		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result; one of this package has none of them when it was given a nil function"}},
+		{"PartitionBy without a function", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
+			return mapreduce.CountBy(numbers(p), self, mapreduce.PartitionBy[int](nil))
+		}), []string{": CountBy: the function given to PartitionBy is nil"}},
+		{"SortValues without a function", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues[int, int](nil))
+		}), []string{": GroupBy: SortValues: its function is nil"}},
+		{"no option", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Map(numbers(p), self, mapreduce.Named("x"), nil)
+		}), []string{": Map: option 2 of 2 is nil"}},
+		{"zero dataset", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			var d mapreduce.Dataset[int]
+			return mapreduce.Map(d, self)
+		}), []string{"plan broken: refused_test.go:", "a dataset that no operator returned is used"}},
+		{"no plan", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] { return numbers(nil) }), []string{": Read: its plan is nil"}},
+		{"fewer than no rows", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Sample(mapreduce.Top(numbers(p), -3, self), -4, 1)
+		}), []string{": Top: it is to keep -3 records", ": Sample: it is to keep -4 records"}},
+		{"options out of range", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Map(numbers(p), self, mapreduce.Retry(-1), mapreduce.Timeout(-time.Second), mapreduce.MaxBad(-1), mapreduce.MaxBadShare(50))
+		}), []string{": Map: Retry(-1)", "Timeout(-1s)", "MaxBad(-1)", "MaxBadShare(50): use a share from 0 to 1"}},
+		{"options that change nothing", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			d := mapreduce.Map(numbers(p), self, mapreduce.Parallel(3), mapreduce.Descending(), mapreduce.SortValues(self))
+			return mapreduce.Sort(d, mapreduce.PartitionBy(func(int, int) int { return 0 }))
+		}), []string{": Map: Parallel changes nothing here", ": Map: Descending changes nothing here: it is for SortBy and Sort", "SortValues changes nothing here", ": Sort: PartitionBy changes nothing here"}},
+		{"options of Define out of range", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
+			mapreduce.Parallel(1<<20), mapreduce.Retry(-1)), none{}), []string{"plan broken: refused_test.go:", ": Define: Parallel(1048576): use 1 to 65536", ": Define: Retry(-1)"}},
+		{"option of one operator for a plan", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
+			mapreduce.Descending()), none{}), []string{": Define: PartitionBy, SortValues and Descending belong to one operator"}},
+		{"nothing defined", refusalOf(mapreduce.Define[none, int]("broken", nil), none{}), []string{": Define: its function is nil"}},
 		{"source that is not there", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 			return mapreduce.Read(p, textio.Lines("testdata/nowhere/*.txt"))
 		}), []string{"textio.Lines", "testdata/nowhere"}},

@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -55,7 +56,9 @@ func keyCodec[K any](n *node) *record.KeyCodec[K] {
 		n.refuse(err)
 	}
 	if n.opts.partition != nil {
-		if _, ok := n.opts.partition.(func(K, int) int); !ok {
+		if f, ok := n.opts.partition.(func(K, int) int); ok && f == nil {
+			n.refuse(errors.New("the function given to PartitionBy is nil"))
+		} else if !ok {
 			var k K
 			n.refuse(fmt.Errorf("PartitionBy was given a %T; its keys are %T, so it needs a func(%T, int) int", n.opts.partition, k, k))
 		}
@@ -147,7 +150,9 @@ func (m *merged) report() {
 // values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
 // which spill when they are too many. Results come sorted by key within each partition.
 func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...Option) Dataset[KV[K, R]] {
-	return aggregateBy(newNode[KV[K, R]](d.n.plan, "AggregateBy", opts, d.n), key, agg)
+	n := newNode[KV[K, R]](planOf(d.n), "AggregateBy", opts, d.n)
+	n.needs("key", key)
+	return aggregateBy(n, key, agg)
 }
 
 func aggregateBy[T, K, A, R any](n *node, key func(T) K, agg Agg[T, A, R]) Dataset[KV[K, R]] {
@@ -163,7 +168,7 @@ func aggregateBy[T, K, A, R any](n *node, key func(T) K, agg Agg[T, A, R]) Datas
 
 // Aggregate folds all records into one result. With no records it gives the result of an empty accumulator.
 func Aggregate[T, A, R any](d Dataset[T], agg Agg[T, A, R], opts ...Option) Dataset[R] {
-	return aggregateAll(newNode[R](d.n.plan, "Aggregate", opts, d.n), agg)
+	return aggregateAll(newNode[R](planOf(d.n), "Aggregate", opts, d.n), agg)
 }
 
 func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
@@ -177,8 +182,8 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 // and it has a result even when there are no records.
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
-	if agg.Add == nil || agg.Merge == nil || agg.Result == nil {
-		n.refuse(fmt.Errorf("an Agg needs the functions Add, Merge and Result"))
+	if !agg.whole() {
+		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; one of this package has none of them when it was given a nil function"))
 	}
 	if len(n.plan.errs) > 0 {
 		return
@@ -316,7 +321,8 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option
 		Some  bool
 		Value V
 	}
-	n := newNode[KV[K, V]](d.n.plan, "ReduceByKey", opts, d.n)
+	n := newNode[KV[K, V]](planOf(d.n), "ReduceByKey", opts, d.n)
+	n.needs("function", f)
 	aggregate(n, func(kv KV[K, V]) K { return kv.Key }, Agg[KV[K, V], acc, V]{
 		Add: func(a *acc, kv KV[K, V]) {
 			if a.Some {
@@ -346,7 +352,7 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option
 // Distinct keeps one of each set of equal records. T must be usable as a key.
 func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 	type none struct{}
-	n := newNode[T](d.n.plan, "Distinct", opts, d.n)
+	n := newNode[T](planOf(d.n), "Distinct", opts, d.n)
 	aggregate(n, func(t T) T { return t }, Agg[T, none, none]{
 		Unordered: true,
 
@@ -361,7 +367,9 @@ func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 
 // CountBy counts the records of each key.
 func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, int64]] {
-	return aggregateBy(newNode[KV[K, int64]](d.n.plan, "CountBy", opts, d.n), key, Count[T]())
+	n := newNode[KV[K, int64]](planOf(d.n), "CountBy", opts, d.n)
+	n.needs("key", key)
+	return aggregateBy(n, key, Count[T]())
 }
 
 // sorting writes records, encoded and sorted by partition and key, for operators that need every record of a key together.

@@ -52,6 +52,9 @@ func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(
 // String returns binio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
+// Place returns the path that the sink writes to, as it was given.
+func (s Sink[T]) Place() string { return s.out.String() }
+
 // Check makes the directory, and refuses one that holds other files.
 func (s Sink[T]) Check(ctx context.Context) error { return s.out.Check(ctx) }
 

@@ -86,6 +86,9 @@ func (s Sink[T]) Zstd() Sink[T] {
 // String names the sink, such as csvio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
+// Place returns the path that the sink writes to, as it was given.
+func (s Sink[T]) Place() string { return s.out.String() }
+
 // Check makes the directory, and refuses one that holds other files, and a T that cannot be written.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if _, _, err := s.compile(); err != nil {
