@@ -1568,7 +1568,9 @@ type WorkerStatus struct {
 	// silent_nanos is how long it has not been heard, in nanoseconds.
 	SilentNanos int64 `protobuf:"varint,5,opt,name=silent_nanos,json=silentNanos,proto3" json:"silent_nanos,omitempty"`
 	// free_bytes is what its disk has left, as it said last.
-	FreeBytes     int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	FreeBytes int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	// calls is the number of its slots in which single calls of functions run.
+	Calls         int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1641,6 +1643,13 @@ func (x *WorkerStatus) GetSilentNanos() int64 {
 func (x *WorkerStatus) GetFreeBytes() int64 {
 	if x != nil {
 		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *WorkerStatus) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
 	}
 	return 0
 }
@@ -3584,7 +3593,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x12ReportLostResponse\"\x14\n" +
 	"\x12ListWorkersRequest\"J\n" +
 	"\x13ListWorkersResponse\x123\n" +
-	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\"\xca\x01\n" +
+	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\"\xe0\x01\n" +
 	"\fWorkerStatus\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloR\x05hello\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
@@ -3592,7 +3601,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\ablocked\x18\x04 \x01(\bR\ablocked\x12!\n" +
 	"\fsilent_nanos\x18\x05 \x01(\x03R\vsilentNanos\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\"!\n" +
+	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\x12\x14\n" +
+	"\x05calls\x18\a \x01(\x03R\x05calls\"!\n" +
 	"\rDetachRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x10\n" +
 	"\x0eDetachResponse\",\n" +

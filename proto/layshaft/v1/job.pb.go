@@ -449,7 +449,9 @@ type Stage struct {
 	// timeout_nanos is the longest an attempt may run, in nanoseconds; zero means no limit.
 	TimeoutNanos int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
 	// combine marks a tier: the stage merges outputs near where they are. It has one input, of mode group.
-	Combine       bool `protobuf:"varint,7,opt,name=combine,proto3" json:"combine,omitempty"`
+	Combine bool `protobuf:"varint,7,opt,name=combine,proto3" json:"combine,omitempty"`
+	// needs is what each attempt holds of budgets of outside resources, by name, from its launch to its end.
+	Needs         map[string]int64 `protobuf:"bytes,8,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +533,13 @@ func (x *Stage) GetCombine() bool {
 		return x.Combine
 	}
 	return false
+}
+
+func (x *Stage) GetNeeds() map[string]int64 {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.
@@ -1267,7 +1276,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12%\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xea\x01\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xd9\x02\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12*\n" +
@@ -1275,7 +1284,12 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06inputs\x18\x04 \x03(\v2\x11.layshaft.v1.EdgeR\x06inputs\x12!\n" +
 	"\fmax_attempts\x18\x05 \x01(\x03R\vmaxAttempts\x12#\n" +
 	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12\x18\n" +
-	"\acombine\x18\a \x01(\bR\acombine\"\xae\x01\n" +
+	"\acombine\x18\a \x01(\bR\acombine\x123\n" +
+	"\x05needs\x18\b \x03(\v2\x1d.layshaft.v1.Stage.NeedsEntryR\x05needs\x1a8\n" +
+	"\n" +
+	"NeedsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xae\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1365,7 +1379,7 @@ func file_layshaft_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_layshaft_v1_job_proto_goTypes = []any{
 	(Mode)(0),         // 0: layshaft.v1.Mode
 	(FailureKind)(0),  // 1: layshaft.v1.FailureKind
@@ -1382,29 +1396,31 @@ var file_layshaft_v1_job_proto_goTypes = []any{
 	(*Block)(nil),     // 12: layshaft.v1.Block
 	(*Extent)(nil),    // 13: layshaft.v1.Extent
 	(*Manifest)(nil),  // 14: layshaft.v1.Manifest
-	nil,               // 15: layshaft.v1.Manifest.CountersEntry
+	nil,               // 15: layshaft.v1.Stage.NeedsEntry
+	nil,               // 16: layshaft.v1.Manifest.CountersEntry
 }
 var file_layshaft_v1_job_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Attempt.task:type_name -> layshaft.v1.Task
 	0,  // 1: layshaft.v1.Edge.mode:type_name -> layshaft.v1.Mode
 	4,  // 2: layshaft.v1.Stage.splits:type_name -> layshaft.v1.Split
 	5,  // 3: layshaft.v1.Stage.inputs:type_name -> layshaft.v1.Edge
-	6,  // 4: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
-	3,  // 5: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
-	4,  // 6: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
-	8,  // 7: layshaft.v1.Launch.producers:type_name -> layshaft.v1.Producers
-	10, // 8: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
-	1,  // 9: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
-	3,  // 10: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
-	12, // 11: layshaft.v1.Extent.blocks:type_name -> layshaft.v1.Block
-	3,  // 12: layshaft.v1.Manifest.attempt:type_name -> layshaft.v1.Attempt
-	13, // 13: layshaft.v1.Manifest.extents:type_name -> layshaft.v1.Extent
-	15, // 14: layshaft.v1.Manifest.counters:type_name -> layshaft.v1.Manifest.CountersEntry
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
+	6,  // 5: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
+	3,  // 6: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
+	4,  // 7: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
+	8,  // 8: layshaft.v1.Launch.producers:type_name -> layshaft.v1.Producers
+	10, // 9: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
+	1,  // 10: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
+	3,  // 11: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
+	12, // 12: layshaft.v1.Extent.blocks:type_name -> layshaft.v1.Block
+	3,  // 13: layshaft.v1.Manifest.attempt:type_name -> layshaft.v1.Attempt
+	13, // 14: layshaft.v1.Manifest.extents:type_name -> layshaft.v1.Extent
+	16, // 15: layshaft.v1.Manifest.counters:type_name -> layshaft.v1.Manifest.CountersEntry
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_job_proto_init() }
@@ -1418,7 +1434,7 @@ func file_layshaft_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_job_proto_rawDesc), len(file_layshaft_v1_job_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -3905,7 +3905,9 @@ type TaskWorkerStatus struct {
 	// reserved of them are for high priority.
 	Reserved int64 `protobuf:"varint,5,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	// gearman means that it speaks Gearman's protocol.
-	Gearman       bool `protobuf:"varint,6,opt,name=gearman,proto3" json:"gearman,omitempty"`
+	Gearman bool `protobuf:"varint,6,opt,name=gearman,proto3" json:"gearman,omitempty"`
+	// slots_of is the worker of pipelines whose slots it uses; empty when it has its own.
+	SlotsOf       string `protobuf:"bytes,7,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3980,6 +3982,13 @@ func (x *TaskWorkerStatus) GetGearman() bool {
 		return x.Gearman
 	}
 	return false
+}
+
+func (x *TaskWorkerStatus) GetSlotsOf() string {
+	if x != nil {
+		return x.SlotsOf
+	}
+	return ""
 }
 
 // WorkTasksRequest is what a worker says.
@@ -4146,7 +4155,10 @@ type TaskHello struct {
 	Abilities *TaskAbilities `protobuf:"bytes,2,opt,name=abilities,proto3" json:"abilities,omitempty"`
 	// held are the tasks that it runs from before a cut, and those whose end was reported but not acknowledged; their reports are sent again after
 	// welcome. Those that do not count any more are stopped.
-	Held          []*TaskAttempt `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
+	Held []*TaskAttempt `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
+	// slots_of is the lasting name of a worker of pipelines whose slots the tasks take: Hello.id. The coordinator shares them out between attempts and
+	// tasks, by priority. abilities.slots is then how many tasks the worker runs at most, and abilities.reserved counts for nothing. Empty: it has slots of its own.
+	SlotsOf       string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4200,6 +4212,13 @@ func (x *TaskHello) GetHeld() []*TaskAttempt {
 		return x.Held
 	}
 	return nil
+}
+
+func (x *TaskHello) GetSlotsOf() string {
+	if x != nil {
+		return x.SlotsOf
+	}
+	return ""
 }
 
 // TaskAbilities is what a worker can do.
@@ -5232,14 +5251,15 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\awaiting\x18\x04 \x01(\x03R\awaiting\"\x18\n" +
 	"\x16ListTaskWorkersRequest\"R\n" +
 	"\x17ListTaskWorkersResponse\x127\n" +
-	"\aworkers\x18\x01 \x03(\v2\x1d.layshaft.v1.TaskWorkerStatusR\aworkers\"\xae\x01\n" +
+	"\aworkers\x18\x01 \x03(\v2\x1d.layshaft.v1.TaskWorkerStatusR\aworkers\"\xc9\x01\n" +
 	"\x10TaskWorkerStatus\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1c\n" +
 	"\tfunctions\x18\x02 \x03(\tR\tfunctions\x12\x18\n" +
 	"\arunning\x18\x03 \x03(\x04R\arunning\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\x03R\x05slots\x12\x1a\n" +
 	"\breserved\x18\x05 \x01(\x03R\breserved\x12\x18\n" +
-	"\agearman\x18\x06 \x01(\bR\agearman\"\xc5\x02\n" +
+	"\agearman\x18\x06 \x01(\bR\agearman\x12\x19\n" +
+	"\bslots_of\x18\a \x01(\tR\aslotsOf\"\xc5\x02\n" +
 	"\x10WorkTasksRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.layshaft.v1.TaskHelloH\x00R\x05hello\x12\x16\n" +
 	"\x05piece\x18\x02 \x01(\fH\x00R\x05piece\x124\n" +
@@ -5247,11 +5267,12 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\theartbeat\x18\x04 \x01(\v2\x1a.layshaft.v1.TaskHeartbeatH\x00R\theartbeat\x12:\n" +
 	"\tabilities\x18\x05 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesH\x00R\tabilities\x124\n" +
 	"\aleaving\x18\x06 \x01(\v2\x18.layshaft.v1.TaskLeavingH\x00R\aleavingB\x05\n" +
-	"\x03say\"\x8b\x01\n" +
+	"\x03say\"\xa6\x01\n" +
 	"\tTaskHello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x128\n" +
 	"\tabilities\x18\x02 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesR\tabilities\x12,\n" +
-	"\x04held\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\x04held\"z\n" +
+	"\x04held\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\x04held\x12\x19\n" +
+	"\bslots_of\x18\x04 \x01(\tR\aslotsOf\"z\n" +
 	"\rTaskAbilities\x127\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x19.layshaft.v1.TaskFunctionR\tfunctions\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\x03R\x05slots\x12\x1a\n" +
