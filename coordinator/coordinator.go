@@ -79,9 +79,10 @@ type Coordinator struct {
 	wake    chan struct{} // capacity 1: the inbox has messages
 	stopped chan struct{} // closed when Run returns
 
-	workers map[string]Worker // owned by Run
-	written int               // events in the journal since the last snapshot; owned by Run
-	last    uint64            // number of the last event in the journal; owned by Run
+	lend    func(sched.GrantCall) // brings grants to those who run calls; set before Run, must not block. Nil when nobody does
+	workers map[string]Worker     // owned by Run
+	written int                   // events in the journal since the last snapshot; owned by Run
+	last    uint64                // number of the last event in the journal; owned by Run
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -282,6 +283,8 @@ func (c *Coordinator) act(cmd sched.Command) {
 		}
 	case sched.Commit:
 		c.changed(cmd.Attempt.Job)
+	case sched.GrantCall:
+		c.lend(cmd)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
 		if w, ok := c.workers[cmd.Worker].(goner); ok {

@@ -116,8 +116,9 @@ type WorkerInfo struct {
 	Tags      []string
 	Datasets  []string
 	Slots     int
-	Reserved  int // of the slots, for interactive jobs
-	Running   int
+	Reserved  int           // of the slots, for interactive jobs
+	Running   int           // attempts
+	Calls     int           // single calls of functions in its slots
 	Memory    int64         // bytes that one attempt may hold
 	FreeBytes int64         // on its disk, as it said last
 	Ships     bool          // it takes programs from clients
@@ -134,7 +135,7 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 	out := &layshaftv1.ListWorkersResponse{}
 	for _, w := range s.c.Workers() {
 		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
-			Running: int64(w.Running), Draining: w.Draining, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
+			Running: int64(w.Running), Calls: int64(w.Calls), Draining: w.Draining, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
 		if x := sessions[w.Worker]; x != nil {
 			p.Hello = x.hello
 			x.mu.Lock()
@@ -157,7 +158,7 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 		h := p.GetHello()
 		workers = append(workers, WorkerInfo{Name: h.GetWorker(), ID: h.GetId(), Zone: h.GetZone(), Address: h.GetAddress(), Platform: h.GetPlatform(),
 			Version: h.GetVersion(), Tags: h.GetTags(), Datasets: h.GetDatasets(), Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()),
-			Running: int(p.GetRunning()), Memory: h.GetMemory(), FreeBytes: p.GetFreeBytes(), Ships: h.GetShips(),
+			Running: int(p.GetRunning()), Calls: int(p.GetCalls()), Memory: h.GetMemory(), FreeBytes: p.GetFreeBytes(), Ships: h.GetShips(),
 			Draining: p.GetDraining(), Blocked: p.GetBlocked(), Silent: time.Duration(p.GetSilentNanos())})
 	}
 	return workers, nil

@@ -211,7 +211,7 @@ func (x *session) begin(hello *layshaftv1.Hello) error {
 func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
 	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Held: held, Running: running,
 		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), Ships: hello.GetShips(),
-		Draining: hello.GetDraining()}
+		Draining: hello.GetDraining(), Lasting: hello.GetId()}
 }
 
 // hear takes one message in. An error ends the session.

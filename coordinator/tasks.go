@@ -34,6 +34,8 @@ type TasksConfig struct {
 	Reserve int64
 	// Lease is how long a worker may be silent until its tasks are given to others. Zero means 9 s.
 	Lease time.Duration
+	// Coordinator is whose workers' slots the workers of tasks may share; see TaskHello.slots_of. It must not run yet. Nil refuses that.
+	Coordinator *Coordinator
 	// Cluster is the name of the cluster, for workers.
 	Cluster string
 	// Identity names the caller, for the audit log. Nil means the name in its certificate, else its address.
@@ -50,6 +52,7 @@ type Tasks struct {
 	cfg     TasksConfig
 	log     *slog.Logger
 	desk    *desk.Desk
+	lender  *lender        // nil without a coordinator
 	stop    chan struct{}  // closed when Run ends: streams do too
 	streams sync.WaitGroup // goroutines of streams
 
@@ -76,11 +79,17 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 	if cfg.Identity == nil {
 		cfg.Identity = identity
 	}
-	d, err := desk.Open(desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log})
-	if err != nil {
+	t := &Tasks{cfg: cfg, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
+	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log}
+	if cfg.Coordinator != nil {
+		t.lender = newLender(cfg.Coordinator)
+		shell.Slots = t.lender
+	}
+	var err error
+	if t.desk, err = desk.Open(shell); err != nil {
 		return nil, err
 	}
-	return &Tasks{cfg: cfg, log: cfg.Log, desk: d, stop: make(chan struct{}), workers: map[string]*desk.Session{}}, nil
+	return t, nil
 }
 
 // Register adds TasksService to a server. A Server with ServerConfig.Tasks does so.
@@ -93,6 +102,9 @@ func (t *Tasks) Run(ctx context.Context) error {
 	defer stopWorking()
 	ended := make(chan error, 1)
 	go func() { ended <- t.desk.Run(working) }()
+	if t.lender != nil {
+		t.streams.Go(func() { t.lender.run(t.stop, t.desk) })
+	}
 	var err error
 	select {
 	case <-ctx.Done():

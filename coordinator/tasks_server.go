@@ -405,7 +405,7 @@ func (t *Tasks) ListTaskWorkers(context.Context, *layshaftv1.ListTaskWorkersRequ
 	t.desk.Unlock()
 	out := &layshaftv1.ListTaskWorkersResponse{}
 	for _, w := range workers {
-		p := &layshaftv1.TaskWorkerStatus{Worker: w.Name, Functions: w.Functions, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Gearman: w.Gearman}
+		p := &layshaftv1.TaskWorkerStatus{Worker: w.Name, Functions: w.Functions, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Gearman: w.Gearman, SlotsOf: w.Share}
 		for _, id := range w.Running {
 			p.Running = append(p.Running, uint64(id))
 		}

@@ -33,6 +33,7 @@ type work struct {
 	stream    workStream
 	name      string
 	functions []string     // that it said it can do; owned by the receiver
+	share     string       // whose slots it uses; empty when it has its own
 	gone      bool         // no join any more; Tasks.mu guards it
 	heard     atomic.Int64 // when, in nanoseconds since 1970; zero while what it said is being handled
 }
@@ -127,6 +128,9 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
 			w.name, len(hello.GetHeld()), maxHeld)
 	}
+	if w.share = hello.GetSlotsOf(); len(w.share) > 512 || w.share != "" && !t.desk.Shares() {
+		return fmt.Errorf("%w: worker %s shares the slots of %.100q; here no slots are shared, let it have its own", wire.ErrInvalid, w.name, w.share)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.gone {
@@ -178,7 +182,7 @@ func (w *work) able(a *layshaftv1.TaskAbilities) error {
 	if err := w.can(a); err != nil {
 		return err
 	}
-	w.s.Slots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())))
+	w.s.Slots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())), w.share)
 	return nil
 }
 

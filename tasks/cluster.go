@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type Cluster struct {
 	Connect time.Duration
 	// Patience is how long they wait for one that was reached before: it may be restarting. Zero means 2 minutes.
 	Patience time.Duration
+	// Dial opens connections to Address; nil means TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
 }
@@ -98,7 +101,11 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 		}
 		creds = tls.Client(security.Coordinator)
 	}
-	conn, err := grpc.NewClient(c.Address, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
+	target, opts := c.Address, wire.DialOptions()
+	if c.Dial != nil {
+		target, opts = "passthrough:///"+target, append(opts, grpc.WithContextDialer(c.Dial))
+	}
+	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // the loops here see why the coordinator cannot be reached
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 3 * time.Second,
 			Backoff: backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause}}))...)

@@ -23,6 +23,10 @@ type Worker struct {
 	Concurrency int
 	// Reserved is how many of them only tasks of [High] priority may be. It must be less than Concurrency, unless the worker is for such alone.
 	Reserved int
+	// SlotsOf is the lasting name of a layshaft worker, the ID of `layshaft worker list -o json`, whose slots the tasks take: the coordinator
+	// shares them out between tasks and attempts of pipelines, by priority. Concurrency then bounds the tasks at once, and Reserved must be 0:
+	// that worker reserves slots. While it is not there no task starts. Empty means slots of its own.
+	SlotsOf string
 	// MaxTasks is after how many tasks Run returns, for programs that a supervisor starts anew to be rid of what they leaked. Zero means never.
 	MaxTasks int
 	// IdleExit is after how long without a task Run returns; a random part of up to a quarter is added, so that workers that began together
@@ -185,6 +189,8 @@ func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, er
 		err = fmt.Errorf("%w: the worker has no function; give it some with Handle", ErrInvalid)
 	case slots < 0 || slots > maxSlots || w.Reserved < 0 || w.Reserved > slots:
 		err = fmt.Errorf("%w: Concurrency %d, Reserved %d: use 1 to 65536, and no more reserved than that", ErrInvalid, slots, w.Reserved)
+	case w.SlotsOf != "" && w.Reserved > 0:
+		err = fmt.Errorf("%w: Reserved %d: slots of %s are reserved where that worker is started", ErrInvalid, w.Reserved, w.SlotsOf)
 	case w.MaxTasks < 0 || w.IdleExit < 0:
 		err = fmt.Errorf("%w: MaxTasks %d, IdleExit %v must not be negative", ErrInvalid, w.MaxTasks, w.IdleExit)
 	}

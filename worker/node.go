@@ -213,6 +213,12 @@ func (n *Node) runChildren() (err error) {
 // Name returns the name of this process among the workers. Every start has another.
 func (n *Node) Name() string { return n.name }
 
+// ID returns the lasting name of the worker, that of its directory.
+func (n *Node) ID() string { return n.self.ID }
+
+// Draining is closed when the worker begins to drain, whoever asked for it.
+func (n *Node) Draining() <-chan struct{} { return n.drain }
+
 // Files returns the way to the files that user code of this worker may reach: those of datasets, and those of clients.
 func (n *Node) Files() remote.Caller { return &n.files.Router }
 

@@ -23,9 +23,10 @@ type devCmd struct {
 	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz."`
 	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
-	Slots   int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
-	Memory  size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
-	Dataset map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
+	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
+	Memory   size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
+	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
+	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
 	gearmanFlags
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
@@ -103,6 +104,9 @@ func (d *devCmd) workArgs() []string {
 	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", strconv.FormatInt(int64(memory), 10)}
 	for name, dir := range d.Dataset {
 		args = append(args, "--dataset", name+"="+dir)
+	}
+	for name, command := range d.Function {
+		args = append(args, "--function", name+"="+command)
 	}
 	return args
 }

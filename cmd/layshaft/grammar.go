@@ -119,6 +119,7 @@ type workFlags struct {
 	Reserved int               `placeholder:"NUMBER" help:"How many of the slots only interactive jobs may use."`
 	Memory   size              `placeholder:"BYTES" help:"What attempts of all slots may hold before they spill. Default: 60 % of the machine."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/. May be repeated."`
+	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of this worker: see \"layshaft task work -h\". Tasks of high priority go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10. May be repeated."`
 	Code     []string          `sep:"," placeholder:"FILE" help:"Program whose jobs the worker may run. May be repeated."`
 
 	AllowShippedCode bool `help:"Run programs that clients send, too. Whoever may submit jobs can then run any code as this user."`

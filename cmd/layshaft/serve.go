@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -138,7 +139,21 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 			}
 		}
 	}()
-	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Node: worker.NodeConfig{
+	var functions func(*tasks.Worker)
+	if len(w.Function) > 0 {
+		functions = func(t *tasks.Worker) {
+			for name, command := range w.Function {
+				p := program{function: name, command: []string{"sh", "-c", command}, fatal: defaultFatal}
+				tasks.Handle(t, name, func(ctx context.Context, in []byte) ([]byte, error) {
+					ctx, cancel := context.WithCancel(ctx)
+					defer context.AfterFunc(work, cancel)() // at the second signal
+					defer cancel()
+					return p.run(ctx, in)
+				})
+			}
+		}
+	}
+	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
 		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset,
 		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: int64(w.Reserve), Quota: int64(w.Quota),
 		Drain: max(w.Drain, time.Millisecond), Grace: w.Grace,

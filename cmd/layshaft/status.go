@@ -38,7 +38,8 @@ type workerView struct {
 	Datasets []string `json:"datasets,omitempty"`
 	Slots    int      `json:"slots"`
 	Reserved int      `json:"reserved"`
-	Running  int      `json:"running"`
+	Running  int      `json:"running"`      // attempts
+	Calls    int      `json:"calls"`        // single calls of functions in its slots
 	Memory   int64    `json:"memory_bytes"` // that one attempt may hold
 	Free     int64    `json:"free_bytes"`   // on its disk
 	Ships    bool     `json:"allows_shipped_code"`
@@ -47,7 +48,7 @@ type workerView struct {
 
 func viewWorker(w *coordinator.WorkerInfo) workerView {
 	v := workerView{Worker: w.Name, ID: w.ID, State: "ready", Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version, Tags: w.Tags,
-		Datasets: w.Datasets, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Memory: w.Memory, Free: w.FreeBytes, Ships: w.Ships, Silent: w.Silent.Seconds()}
+		Datasets: w.Datasets, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Calls: w.Calls, Memory: w.Memory, Free: w.FreeBytes, Ships: w.Ships, Silent: w.Silent.Seconds()}
 	if w.Draining {
 		v.State = "draining"
 	} else if w.Blocked {
@@ -63,7 +64,7 @@ func workerTable(w io.Writer, workers []workerView) {
 		if v.Free > 0 {
 			free = size(v.Free).String()
 		}
-		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running, v.Slots), free, strings.Join(v.Datasets, ","),
+		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running+v.Calls, v.Slots), free, strings.Join(v.Datasets, ","),
 			since(time.Duration(v.Silent*float64(time.Second)))+" ago")
 	}
 }
@@ -147,12 +148,13 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		Jobs    []jobView    `json:"jobs"`
 	}{c.Cluster, workers, jobs}
 	return c.print(view, func(w io.Writer) {
-		slots, running := 0, 0
+		slots, running, calls := 0, 0, 0
 		for _, v := range workers {
 			slots += v.Slots
 			running += v.Running
+			calls += v.Calls
 		}
-		fmt.Fprintf(w, "%d workers, %d of %d slots busy\n\n", len(workers), running, slots)
+		fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d tasks\n\n", len(workers), running+calls, slots, running, calls)
 		workerTable(w, workers)
 		fmt.Fprintln(w)
 		jobTable(w, jobs)

@@ -22,6 +22,7 @@ type taskWorkCmd struct {
 	clientFlags
 	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
 	Concurrency int           `default:"1" help:"Commands at the same time."`
+	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), shared out by the coordinator between them and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
 	HardLimit   time.Duration `default:"0s" help:"End a command after so long; the attempt has failed then. 0s is never."`
 	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes that mean that another attempt would fail too. May be repeated."`
 	Stream      bool          `help:"Send what the command writes as it comes, as partial results. Without it, all of it is the result."`
@@ -41,25 +42,38 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
 	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	w := tasks.NewWorker(cluster)
+	w.SlotsOf = f.SlotsOf
 	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, f.Drain
-	tasks.Handle(w, f.Function, f.run, tasks.HardLimit(f.HardLimit))
+	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream}
+	tasks.Handle(w, f.Function, p.run, tasks.HardLimit(f.HardLimit))
 	return w.Run(ctx)
 }
 
 // killAfter is how long a command may go on after SIGTERM.
 const killAfter = 10 * time.Second
 
+// program is a command that is run for each task of a function.
+type program struct {
+	function string
+	command  []string
+	fatal    []int // exit codes that mean that another attempt would fail too
+	stream   bool  // what it writes is sent as it comes
+}
+
+// defaultFatal is EX_DATAERR of sysexits.h.
+var defaultFatal = []int{65}
+
 // run runs the command for one task.
-func (f *taskWorkCmd) run(ctx context.Context, in []byte) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, f.Command[0], f.Command[1:]...)
+func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
-	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+f.Function,
+	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+p.function,
 		"LAYSHAFT_TASK_ATTEMPT="+strconv.Itoa(tasks.Attempt(ctx)), "LAYSHAFT_TASK_KEY="+tasks.IdempotencyKey(ctx))
 	cmd.Stdin = bytes.NewReader(in)
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	if f.Stream {
+	if p.stream {
 		cmd.Stdout = sender{ctx}
 	}
 	warnings := &lines{ctx: ctx}
@@ -71,13 +85,13 @@ func (f *taskWorkCmd) run(ctx context.Context, in []byte) ([]byte, error) {
 	case err == nil:
 		return out.Bytes(), nil
 	case errors.Is(err, exec.ErrWaitDelay), ctx.Err() != nil, !errors.As(err, &exit):
-		return nil, fmt.Errorf("%s: %w", f.Command[0], err)
+		return nil, fmt.Errorf("%s: %w", p.command[0], err)
 	}
-	err = fmt.Errorf("%s: %w", f.Command[0], err)
+	err = fmt.Errorf("%s: %w", p.command[0], err)
 	if warnings.last != "" {
 		err = fmt.Errorf("%w: %s", err, warnings.last)
 	}
-	if slices.Contains(f.Fatal, exit.ExitCode()) {
+	if slices.Contains(p.fatal, exit.ExitCode()) {
 		err = tasks.Fatal(err)
 	}
 	return nil, err

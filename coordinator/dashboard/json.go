@@ -26,7 +26,8 @@ type WorkerStatus struct {
 	Worker   string  `json:"worker"`
 	Zone     string  `json:"zone,omitempty"`
 	Slots    int     `json:"slots"`
-	Running  int     `json:"running"`
+	Running  int     `json:"running"` // attempts
+	Calls    int     `json:"calls"`   // single calls of functions in its slots
 	Draining bool    `json:"draining"`
 	Blocked  bool    `json:"blocked"`
 	Silent   float64 `json:"silent_seconds"`
@@ -67,7 +68,7 @@ func (d *Dashboard) status() Status {
 	calls, functions := d.cfg.Tasks.Status()
 	out.Calls, out.Functions = calls, append(out.Functions, functions...)
 	for _, w := range d.cfg.Server.Workers() {
-		out.Workers = append(out.Workers, WorkerStatus{Worker: w.Name, Zone: w.Zone, Slots: w.Slots, Running: w.Running,
+		out.Workers = append(out.Workers, WorkerStatus{Worker: w.Name, Zone: w.Zone, Slots: w.Slots, Running: w.Running, Calls: w.Calls,
 			Draining: w.Draining, Blocked: w.Blocked, Silent: w.Silent.Seconds()})
 	}
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {

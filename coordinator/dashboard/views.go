@@ -148,7 +148,7 @@ func (d *Dashboard) overview() view {
 		w := &all[i]
 		o.States[workerState(w.Draining, w.Blocked)]++
 		o.Slots += w.Slots
-		o.Busy += w.Running
+		o.Busy += w.Running + w.Calls
 		if w.Blocked {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: "/workers"})
 		}

@@ -42,8 +42,21 @@ type Config struct {
 	Pending int
 	// Stall is how long a session may take nothing of what waits for it, while others are held up, before it is ended. Zero means 30 s.
 	Stall time.Duration
+	// Slots are those of other work, which sessions may share; nil when there are none.
+	Slots Slots
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
+}
+
+// Slots shares out slots between tasks and other work. Its methods are called with the lock held, in order, and must not block; what they grant comes
+// through Grant, later.
+type Slots interface {
+	// Wanted says how many more tasks of a priority could start in slots of a share.
+	Wanted(share string, p queue.Priority, n int)
+	// Started says that a task runs in a slot that was not granted, from before a restart.
+	Started(share string, p queue.Priority)
+	// Ended gives a slot back.
+	Ended(share string, p queue.Priority)
 }
 
 var (
@@ -322,6 +335,12 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			delete(d.made, c.Task)
 		case queue.GroupEnded:
 			d.groupEnded(n)
+		case queue.Want:
+			d.cfg.Slots.Wanted(c.Function, queue.Priority(c.M), int(c.N))
+		case queue.Occupied:
+			d.cfg.Slots.Started(c.Function, queue.Priority(c.M))
+		case queue.Vacated:
+			d.cfg.Slots.Ended(c.Function, queue.Priority(c.M))
 		case queue.Granted:
 			if granted := d.grants[c.Ref]; granted != nil {
 				close(granted)

@@ -148,7 +148,7 @@ func (c *conn) work(slots int, functions ...string) {
 	for _, f := range functions {
 		c.CanDo(f, 0)
 	}
-	c.Slots(slots, 0)
+	c.Slots(slots, 0, "")
 }
 
 func (c *conn) say(n Note, what queue.What, body string) {

@@ -96,7 +96,7 @@ func liveForEver(dir string) {
 	d.Lock()
 	worker := d.Join("worker")
 	worker.CanDo("f", 0)
-	worker.Slots(4, 0)
+	worker.Slots(4, 0, "")
 	d.Unlock()
 	go work(d, worker)
 	for i := 0; ; i++ {

@@ -269,13 +269,21 @@ func (s *Session) CantDo(function string) {
 	s.d.step(&queue.CantDo{Peer: s.id, Function: function}, nil)
 }
 
-// Slots makes tasks be pushed to the session, so many at once.
-func (s *Session) Slots(n, reserved int) {
+// Slots makes tasks be pushed to the session, so many at once; with a share, when they are granted slots of it. It has the share that was named first.
+func (s *Session) Slots(n, reserved int, share string) {
 	if s.left {
 		return
 	}
-	s.d.step(&queue.Slots{Peer: s.id, N: n, Reserved: reserved}, nil)
+	s.d.step(&queue.Slots{Peer: s.id, N: n, Reserved: reserved, Share: share}, nil)
 }
+
+// Grant gives a slot of a share to a task of a priority. It wants the lock.
+func (d *Desk) Grant(share string, p queue.Priority) {
+	d.step(&queue.Grant{Share: share, Priority: p}, nil)
+}
+
+// Shares tells whether sessions may share slots.
+func (d *Desk) Shares() bool { return d.cfg.Slots != nil }
 
 // Claim says that the session runs try n of a task, from before a cut. It is told to stop what it should not run.
 func (s *Session) Claim(id queue.ID, n int64) {

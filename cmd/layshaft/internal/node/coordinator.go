@@ -59,7 +59,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	tasks, err := cfg.tasks(data)
+	tasks, err := cfg.tasks(data, coord)
 	if err != nil {
 		return err
 	}
@@ -138,8 +138,9 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }
 
 // tasks opens the tasks that the coordinator remembers.
-func (c *CoordinatorConfig) tasks(data *coordinator.Data) (*coordinator.Tasks, error) {
+func (c *CoordinatorConfig) tasks(data *coordinator.Data, coord *coordinator.Coordinator) (*coordinator.Tasks, error) {
 	t := c.Tasks
+	t.Coordinator = coord
 	t.Dir, t.NoSync, t.Reserve, t.Cluster, t.Identity, t.Log = data.TasksDir(), c.Data.NoSync, c.Data.Reserve, data.Cluster, peerName, c.Log
 	return coordinator.OpenTasks(t)
 }

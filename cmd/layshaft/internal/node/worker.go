@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
+	calls "github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -19,6 +22,8 @@ type WorkerConfig struct {
 	// Node is what the worker is. Its listeners, credentials, Advertise, Authorize, Coordinator, Compress, Version and Log
 	// are filled in here.
 	Node worker.NodeConfig
+	// Functions, unless nil, gives functions to a worker of single calls, whose tasks take slots of this worker.
+	Functions func(w *calls.Worker)
 	// Drain is closed to have the worker end in peace: see worker.Node. Nil means never.
 	Drain <-chan struct{}
 }
@@ -78,8 +83,39 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		}
 		return nil
 	})
+	if cfg.Functions != nil {
+		family.Go(func() error { return cfg.serveCalls(within, node, n, find) })
+	}
 	family.Go(func() error { return cfg.ready(within, p, g) })
 	err = family.Wait()
 	cfg.Log.Info("ended")
 	return err
+}
+
+// serveCalls runs single calls of functions in slots of the worker, until it drains or ctx ends and those that run have ended.
+func (c *WorkerConfig) serveCalls(ctx context.Context, node *worker.Node, n worker.NodeConfig, find *gossip.Finder) error {
+	w := calls.NewWorker(calls.Cluster{Address: "coordinator", TLS: c.TLS, Log: c.Log, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+		address, err := find.Address(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}})
+	w.Name, w.SlotsOf, w.Concurrency, w.Drain = node.ID(), node.ID(), n.Slots, n.Drain
+	c.Functions(w)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-node.Draining():
+			stop()
+		case <-ended:
+		}
+	}()
+	if err := w.Run(ctx); err != nil {
+		return fmt.Errorf("functions: %w", err)
+	}
+	return nil
 }

@@ -1,0 +1,290 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// sharing is a worker of tasks that uses the slots of m. A task takes as long as its input says.
+type sharing struct {
+	w      *taskWorker
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// mu guards the fields below.
+	mu   sync.Mutex
+	runs []string                                   // functions, in the order in which their tasks began
+	held map[*layshaftv1.TaskAttempt]time.Time      // what runs, and until when
+	said func(a *layshaftv1.TaskAttempt, at string) // nil: nobody wants to know
+}
+
+func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*layshaftv1.TaskAttempt, functions ...string) *sharing {
+	s := &sharing{held: map[*layshaftv1.TaskAttempt]time.Time{}}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	hello := helloOf(name, 8, functions...)
+	hello.SlotsOf, hello.Held = "m", held
+	s.w = startWork(t, s.ctx, c, hello)
+	go func() {
+		for {
+			m, err := s.w.stream.Recv()
+			if err != nil {
+				return
+			}
+			for _, a := range m.GetAssigns() {
+				took, err := time.ParseDuration(string(a.GetInput()))
+				if err != nil {
+					t.Error(err)
+				}
+				s.mu.Lock()
+				s.runs = append(s.runs, a.GetFunction())
+				s.held[a.GetAttempt()] = time.Now().Add(took)
+				s.mu.Unlock()
+				time.AfterFunc(took, func() { s.end(a.GetAttempt()) })
+			}
+		}
+	}()
+	return s
+}
+
+func (s *sharing) end(a *layshaftv1.TaskAttempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, a)
+	_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{
+		Reports: []*layshaftv1.TaskReport{{Attempt: a, What: &layshaftv1.TaskReport_Result{}}}}}})
+}
+
+func (s *sharing) ran() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.runs, " ")
+}
+
+func background(t *testing.T, c layshaftv1.TasksServiceClient, function, takes string, p layshaftv1.TaskPriority, n int) {
+	t.Helper()
+	r := &layshaftv1.SubmitTasksRequest{}
+	for range n {
+		r.Tasks = append(r.Tasks, &layshaftv1.TaskSpec{Function: function, Input: []byte(takes), Priority: p})
+	}
+	if _, err := c.SubmitTasks(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// shared runs a coordinator and tasks that share slots.
+func shared(t *testing.T, j Journal, dir string) (*Coordinator, *Tasks, layshaftv1.TasksServiceClient, func()) {
+	c, err := New(Config{Journal: j, Policy: Policy{SpeculateAfter: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, tasks, stopTasks := serveTasks(t, TasksConfig{Dir: dir, NoSync: true, Reserve: -1, Coordinator: c})
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- c.Run(ctx) }()
+	return c, tasks, client, func() {
+		synctest.Wait()
+		tasks.desk.Lock()
+		bad := append(tasks.desk.Audit(), c.Audit()...)
+		tasks.desk.Unlock()
+		if bad != nil {
+			t.Errorf("audit: %q", bad)
+		}
+		stopTasks()
+		cancel()
+		<-ran
+		time.Sleep(3 * time.Second) // the workers notice
+	}
+}
+
+func joinShared(t *testing.T, c *Coordinator, w *fakeWorker, slots, reserved int) {
+	t.Helper()
+	w.mu.Lock()
+	w.c = c
+	ev := sched.WorkerJoined{Worker: w.name, Lasting: "m", Slots: slots, Reserved: reserved}
+	for a := range w.running {
+		ev.Running = append(ev.Running, a)
+	}
+	w.mu.Unlock()
+	if err := c.join(ev, w); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// busy tells how many attempts and calls have slots of the only worker.
+func busy(c *Coordinator) string {
+	synctest.Wait()
+	for _, w := range c.Workers() {
+		return fmt.Sprintf("%d+%d", w.Running, w.Calls)
+	}
+	return "no worker"
+}
+
+func sharedSpec(id string, tasks int) job.Spec {
+	return job.Spec{ID: job.ID(id), Stages: []job.Stage{{Name: "map", Tasks: tasks}}}
+}
+
+const (
+	high   = layshaftv1.TaskPriority_TASK_PRIORITY_HIGH
+	normal = layshaftv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED
+	low    = layshaftv1.TaskPriority_TASK_PRIORITY_LOW
+)
+
+// Tasks and attempts share the slots of one worker, in one order.
+func TestSharedSlots(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, _, client, stop := shared(t, nil, "")
+		defer stop()
+		s := share(t, client, "tasks", nil, "index", "download", "echo")
+		defer s.cancel()
+		background(t, client, "echo", "1s", normal, 1)
+		if got := s.ran(); got != "" {
+			t.Errorf("ran %q without the worker whose slots it needs", got)
+		}
+		w := newWorker("m-1")
+		go w.beat()
+		joinShared(t, c, w, 3, 1)
+		if got := busy(c); got != "0+1" {
+			t.Errorf("%s slots busy, want the waiting task in one", got)
+		}
+		time.Sleep(2 * time.Second)
+
+		// An even share of the slots that are not reserved.
+		submit(t, c, sharedSpec("batch", 40))
+		background(t, client, "echo", "1s", normal, 8)
+		time.Sleep(1500 * time.Millisecond)
+		if got := busy(c); got != "1+1" {
+			t.Errorf("%s slots busy, want one for each", got)
+		}
+
+		// The reserved slot is for high tasks, at once.
+		background(t, client, "index", "5s", high, 1)
+		if got := busy(c); got != "1+2" || !strings.HasSuffix(s.ran(), "index") {
+			t.Errorf("%s slots busy, ran %q: the high task must start in the reserved slot at once", got, s.ran())
+		}
+
+		// Low tasks wait, but do not starve.
+		background(t, client, "download", "1s", low, 30)
+		time.Sleep(15 * time.Second)
+		if n := strings.Count(s.ran(), "download"); n < 1 || n > 4 {
+			t.Errorf("%d low tasks ran beside a job that could use all slots, of about 30 starts", n)
+		}
+
+		// A job of a high priority goes before tasks, and those of its time wait.
+		if err := c.Cancel(t.Context(), "batch", "enough"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if got := busy(c); got != "0+2" {
+			t.Errorf("%s slots busy, want downloads in all that are not reserved", got)
+		}
+		before := len(w.ran())
+		urgent := sharedSpec("urgent", 2)
+		if err := c.SubmitWith(t.Context(), urgent, SubmitOptions{Priority: 11}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		if len(w.ran()) == before {
+			t.Error("an urgent job waits behind low tasks")
+		}
+		time.Sleep(time.Minute)
+		if got, n := busy(c), strings.Count(s.ran(), "download"); got != "0+0" || n != 30 {
+			t.Errorf("%s slots busy, %d of 30 downloads ran", got, n)
+		}
+	})
+}
+
+// Slots are neither lost nor made up when the worker, those who run tasks, or the coordinator go and come back.
+func TestSharedSlotsSurvive(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		j, dir := &fakeJournal{}, t.TempDir()
+		c, _, client, stop := shared(t, j, dir)
+		s := share(t, client, "tasks", nil, "f")
+		w := newWorker("m-1")
+		go w.beat()
+		joinShared(t, c, w, 3, 0)
+		background(t, client, "f", "30s", normal, 2)
+		if got := busy(c); got != "0+2" {
+			t.Fatalf("%s slots busy", got)
+		}
+
+		// Another process of the worker finds the tasks in its slots.
+		c.Leave("m-1")
+		next := newWorker("m-2")
+		go next.beat()
+		joinShared(t, c, next, 3, 0)
+		submit(t, c, sharedSpec("batch", 30))
+		if got := busy(c); got != "1+2" {
+			t.Errorf("%s slots busy after the worker came back", got)
+		}
+
+		// A restarted coordinator takes up what runs.
+		s.mu.Lock()
+		var held []*layshaftv1.TaskAttempt
+		for a := range s.held {
+			held = append(held, a)
+		}
+		s.mu.Unlock()
+		stop()
+		s.cancel()
+		c, _, client, stop = shared(t, j, dir)
+		again := share(t, client, "tasks", held, "f")
+		go next.beat()
+		joinShared(t, c, next, 3, 0)
+		if got := busy(c); got != "0+2" { // the attempt ended meanwhile
+			t.Errorf("%s slots busy after a restart", got)
+		}
+		time.Sleep(3 * time.Second)
+		if got := busy(c); got != "1+2" {
+			t.Errorf("%s slots busy a while after a restart", got)
+		}
+
+		// Who runs them is lost: they start again in the same slots, when somebody can.
+		again.cancel()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if got := busy(c); got != "3+0" {
+			t.Errorf("%s slots busy without anybody to run tasks", got)
+		}
+		third := share(t, client, "other", nil, "f")
+		time.Sleep(3 * time.Second)
+		if got, n := busy(c), len(slices.Collect(strings.SplitSeq(third.ran(), " "))); got != "1+2" || n != 2 {
+			t.Errorf("%s slots busy, %d tasks began again", got, n)
+		}
+		time.Sleep(time.Minute)
+		if got := busy(c); got != "0+0" {
+			t.Errorf("%s slots busy in the end", got)
+		}
+		third.cancel()
+		stop()
+	})
+}
+
+// A worker cannot share slots where there are none.
+func TestNoSharedSlots(t *testing.T) {
+	c, _, stop := serveTasks(t, TasksConfig{})
+	defer stop()
+	stream, err := c.WorkTasks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := helloOf("w", 1, "f")
+	hello.SlotsOf = "m"
+	if err := stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "no slots are shared") {
+		t.Errorf("refused with %v", err)
+	}
+}
