@@ -70,6 +70,15 @@ type Stage struct {
 	// that holds any or, when the producing stage is itself a combine stage, one per zone. Groups without producers are run too,
 	// and write nothing.
 	Combine bool
+
+	// Needs is what each attempt holds of budgets of outside resources from its launch to its end, by name, each name once.
+	Needs []Need
+}
+
+// Need is an amount of a budget, such as one connection of a database.
+type Need struct {
+	Budget string
+	N      int
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.

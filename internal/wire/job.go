@@ -10,6 +10,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -117,11 +118,29 @@ func SpecToProto(s *job.Spec) *layshaftv1.Spec {
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
 		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine,
-		Splits: list(s.Splits, splitToProto),
+		Splits: list(s.Splits, splitToProto), Needs: needsToProto(s.Needs),
 		Inputs: list(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
 		}),
 	}
+}
+
+func needsToProto(needs []job.Need) map[string]int64 {
+	if len(needs) == 0 {
+		return nil
+	}
+	m := make(map[string]int64, len(needs))
+	for _, n := range needs {
+		m[text(n.Budget)] = int64(n.N)
+	}
+	return m
+}
+
+func (d *decoder) needs(m map[string]int64) (needs []job.Need) {
+	for _, budget := range slices.Sorted(maps.Keys(m)) {
+		needs = append(needs, job.Need{Budget: budget, N: d.count("needs of "+budget, m[budget])})
+	}
+	return needs
 }
 
 // SpecFromProto converts a job. Whether its stages fit together is not checked here.
@@ -142,7 +161,7 @@ func (d *decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
 		Name: p.GetName(), Tasks: d.count("tasks", p.GetTasks()), MaxAttempts: d.count("max attempts", p.GetMaxAttempts()),
 		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(),
-		Splits: list(p.GetSplits(), d.split),
+		Splits: list(p.GetSplits(), d.split), Needs: d.needs(p.GetNeeds()),
 		Inputs: list(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
 			return job.Edge{From: d.count("from", e.GetFrom()), Port: d.count("port", e.GetPort()), Input: d.count("input", e.GetInput()),
 				Mode: kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}

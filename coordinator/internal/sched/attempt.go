@@ -20,6 +20,7 @@ type attempt struct {
 	since       time.Time
 	also        *attempt      // the next older attempt of the same task
 	el          *list.Element // in stage.running; nil when the attempt no longer counts and only holds its slot
+	ticket      uint64        // for the budgets that it holds; zero when it needs none
 	speculative bool
 }
 
@@ -29,6 +30,7 @@ func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
 	t.n = max(t.n, s.epoch*span) + 1
 	a := s.attach(w, r, t.n)
 	a.speculative = speculative
+	a.ticket = s.useTicket(st)
 	s.starts++
 	r.j.served = s.starts
 	l := job.Launch{Attempt: a.id, Timeout: st.spec.Timeout}
@@ -91,6 +93,7 @@ func (s *Scheduler) cancel(a *attempt) {
 
 // remove frees the slot of an attempt.
 func (s *Scheduler) remove(w *worker, a *attempt) {
+	s.giveBack(a)
 	if i := slices.Index(w.running, a); i >= 0 {
 		w.running = slices.Delete(w.running, i, i+1)
 		if !a.j.options.Interactive {
@@ -122,7 +125,7 @@ func (s *Scheduler) adopt(w *worker, id job.Attempt) {
 	if ok && r.j.outcome == Running && s.issued(r.task(), id.N) && id.N > r.task().floor {
 		t := r.task()
 		if t.kept != id.N && !t.runs(id.N) && t.state != done && t.state != gone {
-			s.attach(w, r, id.N)
+			s.holdBudgets(s.attach(w, r, id.N))
 			return
 		}
 	}

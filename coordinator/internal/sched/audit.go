@@ -203,6 +203,7 @@ func (a *auditor) totals() {
 			}
 		}
 	}
+	a.tickets()
 	idle, spare, have := 0, 0, 0
 	for id, w := range s.workers {
 		ordinary, calls := 0, 0
@@ -231,7 +232,7 @@ func (a *auditor) totals() {
 			idle++
 		}
 		for _, j := range s.line {
-			if w.fits(j) && !s.settling && w.napUntil.IsZero() {
+			if w.fits(j) && !s.settling && w.napUntil.IsZero() && j.waitsFor() == "" {
 				a.complain("job %s has %d tasks to launch, worker %s is idle, and nothing will wake them", j.spec.ID, j.launchable, id)
 			}
 		}

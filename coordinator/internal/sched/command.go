@@ -54,6 +54,17 @@ type GrantCall struct {
 	Class  Class
 }
 
+// AcquireBudgets asks for what an attempt needs of budgets. BudgetsGranted answers, perhaps much later, unless Held: then an attempt has it already,
+// from before a restart.
+type AcquireBudgets struct {
+	Ticket uint64 // never used again
+	Needs  []job.Need
+	Held   bool
+}
+
+// ReleaseBudgets gives back what a ticket got, or stops waiting for it.
+type ReleaseBudgets struct{ Ticket uint64 }
+
 // WorkerGone says that a worker's lease ended or that it left. It must join again before it gets work.
 type WorkerGone struct{ Worker string }
 
@@ -71,17 +82,19 @@ type Release struct {
 	Outputs []job.Producer
 }
 
-func (Write) command()         {}
-func (Launch) command()        {}
-func (CancelAttempt) command() {}
-func (Commit) command()        {}
-func (Refuse) command()        {}
-func (Copy) command()          {}
-func (Drained) command()       {}
-func (GrantCall) command()     {}
-func (WorkerGone) command()    {}
-func (JobEnded) command()      {}
-func (Release) command()       {}
+func (Write) command()          {}
+func (Launch) command()         {}
+func (CancelAttempt) command()  {}
+func (Commit) command()         {}
+func (Refuse) command()         {}
+func (Copy) command()           {}
+func (Drained) command()        {}
+func (GrantCall) command()      {}
+func (AcquireBudgets) command() {}
+func (ReleaseBudgets) command() {}
+func (WorkerGone) command()     {}
+func (JobEnded) command()       {}
+func (Release) command()        {}
 
 // Outcome is how a job stands.
 type Outcome int

@@ -120,7 +120,7 @@ func (s *Scheduler) take(w *worker, j *jobState, d distance) bool {
 	}
 	for k := len(j.stages) - 1; k >= 0; k-- { // later stages first: they end jobs and free outputs
 		st := j.stages[k]
-		if st.missing > 0 || st.count[waiting] == 0 {
+		if st.missing > 0 || st.count[waiting] == 0 || !s.hasTicket(j, st) {
 			continue
 		}
 		if i, ok := s.pick(st, w, d); ok {

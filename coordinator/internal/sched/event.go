@@ -150,6 +150,9 @@ type CallEnded struct {
 	Class  Class
 }
 
+// BudgetsGranted answers AcquireBudgets.
+type BudgetsGranted struct{ Ticket uint64 }
+
 // Settled says that after a restart all workers that there are have joined, so no more outputs will be claimed.
 type Settled struct{}
 
@@ -159,23 +162,24 @@ type Restarted struct{}
 // Tick says that time has passed. It must come no later than Next.
 type Tick struct{}
 
-func (Submitted) event()     {}
-func (WorkerJoined) event()  {}
-func (WorkerLost) event()    {}
-func (Heartbeat) event()     {}
-func (AttemptDone) event()   {}
-func (AttemptFailed) event() {}
-func (OutputLost) event()    {}
-func (OutputWanted) event()  {}
-func (Detached) event()      {}
-func (Cancelled) event()     {}
-func (JobDropped) event()    {}
-func (JobReleased) event()   {}
-func (DrainWorker) event()   {}
-func (Moved) event()         {}
-func (CallsWanted) event()   {}
-func (CallStarted) event()   {}
-func (CallEnded) event()     {}
-func (Settled) event()       {}
-func (Restarted) event()     {}
-func (Tick) event()          {}
+func (Submitted) event()      {}
+func (WorkerJoined) event()   {}
+func (WorkerLost) event()     {}
+func (Heartbeat) event()      {}
+func (AttemptDone) event()    {}
+func (AttemptFailed) event()  {}
+func (OutputLost) event()     {}
+func (OutputWanted) event()   {}
+func (Detached) event()       {}
+func (Cancelled) event()      {}
+func (JobDropped) event()     {}
+func (JobReleased) event()    {}
+func (DrainWorker) event()    {}
+func (Moved) event()          {}
+func (CallsWanted) event()    {}
+func (CallStarted) event()    {}
+func (CallEnded) event()      {}
+func (BudgetsGranted) event() {}
+func (Settled) event()        {}
+func (Restarted) event()      {}
+func (Tick) event()           {}

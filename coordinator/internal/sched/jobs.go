@@ -49,6 +49,7 @@ type stage struct {
 	running                               list.List      // of *attempt, the longest running first
 	took                                  durations
 	remade                                int               // outputs that were lost and are made again
+	ticket                                ticket            // for the next attempt, when attempts need budgets
 	sizes                                 sizes             // of partitions, for readers
 	prefer                                [][]string        // workers near each task's input; nil when that is not known, or the splits tell
 	zoned                                 bool              // a combine stage that makes its groups by zone
@@ -148,6 +149,11 @@ func Check(spec *job.Spec) error {
 		}
 		if len(st.Splits) > 0 && len(st.Splits) != st.Tasks {
 			return fmt.Errorf("job %s: stage %d: %d splits for %d tasks: must be equal", spec.ID, k, len(st.Splits), st.Tasks)
+		}
+		for i, n := range st.Needs {
+			if n.Budget == "" || len(n.Budget) > 512 || n.N < 1 || i > 0 && n.Budget <= st.Needs[i-1].Budget {
+				return fmt.Errorf("job %s: stage %d: needs %d of budget %.100q: must be 1 or more, of a name of 1 to 512 bytes, each once and in order", spec.ID, k, n.N, n.Budget)
+			}
 		}
 		grouped := 0
 		for _, e := range st.Inputs {

@@ -23,6 +23,9 @@ func (s *Scheduler) reason(j *jobState) string {
 	case !j.need.met:
 		return s.unmet(j.need)
 	}
+	if budgets := j.waitsFor(); budgets != "" {
+		return budgets
+	}
 	able, blocked := 0, 0
 	for _, k := range s.kinds {
 		if k.meets[j.need] {

@@ -103,6 +103,8 @@ type Scheduler struct {
 	running int         // attempts on their way
 	freed   []*worker   // got a free slot during this Step
 	fresh   int         // jobs in line with tasks that were not there before
+	tickets []asking    // for budgets, that no attempt has; in the order in which they were asked for
+	ticket  uint64      // the last one
 	starts  uint64      // launches and grants
 	turn    uint32      // see yield
 	yielded uint64      // starts that went to a lower band
@@ -180,6 +182,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.callStarted(ev)
 	case CallEnded:
 		s.callEnded(ev)
+	case BudgetsGranted:
+		s.granted(ev.Ticket)
 	case Settled:
 		s.settleUntil = s.now
 	case Restarted:
@@ -191,6 +195,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	s.endReturns()
 	s.reviewTouched()
 	s.endSettling()
+	s.tidyTickets()
 	s.dispatch()
 	s.speculate()
 	s.drain()

@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
 //	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
 //	drain WORKER · moved A to WORKER · workers
+//	grant TICKET       (of budgets; a stage NAME:TASKS%BUDGET:N,BUDGET:N needs them)
 //	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
 //
@@ -164,6 +165,9 @@ func (p *player) line(t *testing.T, f []string) {
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
 				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
 		}
+	case "grant":
+		n, _ := strconv.Atoi(f[1])
+		p.step(t, BudgetsGranted{uint64(n)})
 	case "want":
 		n, _ := strconv.Atoi(f[2])
 		p.step(t, CallsWanted{f[4], classOf(f[1]), n})
@@ -235,8 +239,15 @@ func classOf(word string) Class {
 func parseStage(x string) job.Stage {
 	x, reads, _ := strings.Cut(x, "<")
 	x, hosts, _ := strings.Cut(x, "@")
+	x, needs, _ := strings.Cut(x, "%")
 	name, tasks, _ := strings.Cut(x, ":")
 	st := job.Stage{Name: name}
+	for need := range strings.SplitSeq(needs, ",") {
+		if budget, n, ok := strings.Cut(need, ":"); ok {
+			amount, _ := strconv.Atoi(n)
+			st.Needs = append(st.Needs, job.Need{Budget: budget, N: amount})
+		}
+	}
 	st.Tasks, _ = strconv.Atoi(tasks)
 	if hosts != "" {
 		for i := range st.Tasks {
@@ -317,6 +328,10 @@ func describe(c Command) string {
 		return "drained " + c.Worker
 	case GrantCall:
 		return fmt.Sprintf("grant %s on %s", [...]string{"high", "normal", "low"}[c.Class], c.Worker)
+	case AcquireBudgets:
+		return fmt.Sprintf("acquire %d: %v, held %v", c.Ticket, c.Needs, c.Held)
+	case ReleaseBudgets:
+		return fmt.Sprintf("release budgets of %d", c.Ticket)
 	case WorkerGone:
 		return "lost " + c.Worker
 	case JobEnded:

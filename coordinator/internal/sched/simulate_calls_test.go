@@ -166,12 +166,17 @@ func (w *world) checkGrant(g GrantCall, yielded *int) {
 // first returns a job that could take a slot of a worker and goes before those with other options; nil when there is none.
 func (w *world) first(x *worker, o Options) *jobState {
 	for _, j := range w.core.line {
-		able := j.mayUse(x)
+		able := j.mayUse(x) && (j.calls || !j.asks())
 		if able && compareBands(&j.options, &o) < 0 && (j.options.Interactive || !o.Interactive) && (j.need.any() || x.kind.meets[j.need]) {
 			return j
 		}
 	}
 	return nil
+}
+
+// asks says whether some stage of a job wants budgets, so that the job may have declined a slot.
+func (j *jobState) asks() bool {
+	return slices.ContainsFunc(j.stages, func(st *stage) bool { return len(st.spec.Needs) > 0 })
 }
 
 // mayUse says whether x takes attempts, or the calls that are wanted are wanted of it.

@@ -46,6 +46,7 @@ type world struct {
 	commits   map[taskOf]*simCommit
 	beats     map[string]time.Time // last join or heartbeat that the core got
 	callers   simCallers
+	budgets   simBudgets
 }
 
 type taskOf struct {
@@ -110,6 +111,7 @@ func simulate(t *testing.T, seed uint64) {
 	}
 	w.core = New(w.cfg)
 	w.callers.init()
+	w.budgets.clear()
 	w.after(w.upTo(5*time.Second), w.call)
 	for range 1 + w.rng.IntN(4) {
 		w.addWorker()
@@ -139,6 +141,7 @@ func simulate(t *testing.T, seed uint64) {
 			t.Fatalf("nothing will ever happen: %v", w.statuses())
 		}
 		w.checkCalls()
+		w.checkBudgets()
 		if t.Failed() {
 			return
 		}
@@ -261,6 +264,10 @@ func (w *world) act(c Command) {
 		w.toWorker(c.To, func(x *simWorker) { w.copy(x, c.Output) })
 	case GrantCall:
 		w.granted(c)
+	case AcquireBudgets:
+		w.acquire(c)
+	case ReleaseBudgets:
+		w.release(c.Ticket)
 	case Drained:
 		w.checkDrained(c.Worker)
 		w.workers[c.Worker].alive = false
@@ -301,6 +308,7 @@ func (w *world) restart() {
 	}
 	clear(w.beats)
 	w.rejoinCalls()
+	w.budgets.clear()
 	w.step(Restarted{})
 }
 
@@ -482,6 +490,9 @@ func (w *world) submit(n int) {
 			if w.chance(60) {
 				st.Inputs = append(st.Inputs, job.Edge{From: from, Mode: job.Mode(w.rng.IntN(3))})
 			}
+		}
+		if w.chance(25) {
+			st.Needs = []job.Need{{Budget: "es", N: 1 + w.rng.IntN(2)}, {Budget: "pg", N: 1 + w.rng.IntN(3)}}[w.rng.IntN(2):]
 		}
 		if k > 0 && w.chance(30) {
 			st.Combine, st.Tasks, st.Inputs = true, 1+w.rng.IntN(3), []job.Edge{{From: k - 1 - w.rng.IntN(min(k, 2)), Mode: job.Group}}

@@ -27,7 +27,8 @@ func (s *Scheduler) speculate() {
 	}
 	for _, j := range s.active {
 		for _, st := range j.stages {
-			if st.count[running] == 0 || st.count[waiting] > 0 || st.missing > 0 || st.count[done] < (len(st.tasks)+1)/2 {
+			if st.count[running] == 0 || st.count[waiting] > 0 || st.missing > 0 || st.count[done] < (len(st.tasks)+1)/2 ||
+				len(st.spec.Needs) > 0 { // a race would take twice what is scarce
 				continue
 			}
 			limit := max(s.cfg.SpeculateAfter, time.Duration(s.cfg.StragglerRatio*float64(st.took.median())))

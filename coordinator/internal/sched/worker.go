@@ -91,6 +91,7 @@ func (s *Scheduler) lose(w *worker) {
 		delete(s.kinds, w.kind.key)
 	}
 	for _, a := range w.running {
+		s.giveBack(a)
 		if s.countLost(a, s.silence(w)); a.el != nil {
 			a.stage().failures++
 		}
