@@ -133,18 +133,20 @@ func liveForEver(dir string) {
 
 // work fails some tasks once, some for good, and does the others.
 func work(d *Desk, s *Session) {
-	how := map[queue.ID]string{}
+	type attempt struct{ task, n uint64 }
+	how := map[attempt]string{} // what the acknowledgement of an attempt's report will say: that of the first may come when the second runs
 	for {
 		notes, err := s.Take(nil, 1<<20)
 		if err != nil {
 			panic(err)
 		}
 		for _, n := range notes {
+			a := attempt{uint64(n.Task), n.N}
 			if n.Signal == Ack {
-				if how[n.Task] != "" {
-					fmt.Println(how[n.Task], uint64(n.Task), "-")
+				if how[a] != "" {
+					fmt.Println(how[a], a.task, "-")
 				}
-				delete(how, n.Task)
+				delete(how, a)
 				continue
 			}
 			in, err := d.Input(n.Task)
@@ -154,12 +156,12 @@ func work(d *Desk, s *Session) {
 			d.Lock()
 			switch k := uint64(n.Task) >> 26 % 6; {
 			case k == 0:
-				how[n.Task] = "failed"
+				how[a] = "failed"
 				s.Report(n.Task, int64(n.N), queue.Fatal, 0, 0, []byte("bad"))
 			case k == 1 && n.N == 1:
 				s.Report(n.Task, int64(n.N), queue.Failed, 0, 0, []byte("try again"))
 			default:
-				how[n.Task] = "done"
+				how[a] = "done"
 				s.Report(n.Task, int64(n.N), queue.Done, 0, 0, append([]byte("result of "), in.Data...))
 			}
 			d.Unlock()
