@@ -23,9 +23,8 @@ type sharing struct {
 
 	// mu guards the fields below.
 	mu   sync.Mutex
-	runs []string                                   // functions, in the order in which their tasks began
-	held map[*layshaftv1.TaskAttempt]time.Time      // what runs, and until when
-	said func(a *layshaftv1.TaskAttempt, at string) // nil: nobody wants to know
+	runs []string                              // functions, in the order in which their tasks began
+	held map[*layshaftv1.TaskAttempt]time.Time // what runs, and until when
 }
 
 func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*layshaftv1.TaskAttempt, functions ...string) *sharing {
