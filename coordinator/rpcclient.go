@@ -8,7 +8,6 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -113,7 +112,11 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 			return fmt.Errorf("coordinator %s does not answer: %w", c.cfg.Address, wire.FromStatus(err))
 		case code != codes.Unavailable:
 			return wire.FromStatus(err)
-		case untrusted(err) || time.Since(since) >= limit:
+		}
+		if why := wire.Distrust(ctx, err, c.cfg.Address, wire.Plain(c.cfg.Credentials) && len(c.cfg.Options) == 0); why != nil {
+			return fmt.Errorf("coordinator: %w", why)
+		}
+		if time.Since(since) >= limit {
 			return fmt.Errorf("coordinator %s cannot be reached: %w", c.cfg.Address, wire.FromStatus(err))
 		}
 		select {
@@ -123,11 +126,6 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 		}
 		pause = min(2*pause, maxRetry)
 	}
-}
-
-// untrusted says whether the two ends do not accept each other's certificates, which waiting does not help. gRPC keeps only the text.
-func untrusted(err error) bool {
-	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
 }
 
 // call makes one call with a small answer.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -140,6 +141,7 @@ type Node struct {
 
 	unlisten func() error // removes it
 
+	met        atomic.Bool   // it has joined
 	drain      chan struct{} // closed by Drain
 	drainNow   func()        // closes it
 	drained    chan struct{} // closed when the coordinator needs nothing any more of what is held
@@ -169,7 +171,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
 	})
-	n.coord = &coordinator{find: cfg.Coordinator, dial: func(address string) (*grpc.ClientConn, error) {
+	n.coord = &coordinator{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
 	}}
 	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Ships)
@@ -313,6 +315,9 @@ func (n *Node) leave(ctx context.Context) {
 	n.w.Drain()
 	patient, cancel := context.WithTimeout(ctx, n.cfg.Drain)
 	defer cancel()
+	if !n.met.Load() && len(n.w.Jobs()) == 0 {
+		n.drainedNow() // nobody knows of it
+	}
 	select {
 	case <-n.drained:
 	case <-patient.Done():

@@ -2,15 +2,18 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
@@ -465,4 +468,21 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A worker that nobody lets in ends with the reason; one that found no coordinator leaves at once when it is told to.
+func TestUnwelcome(t *testing.T) {
+	noLeaks(t)
+	b := startBoss(t, "127.0.0.1:0")
+	n := startNode(t, b, t.TempDir(), &stages{}, func(c *NodeConfig) { c.CoordinatorCreds = credentials.NewTLS(&tls.Config{}) })
+	if err := n.wait(t); !errors.Is(err, wire.ErrDistrust) || !strings.Contains(err.Error(), "runs without TLS") {
+		t.Errorf("Run = %v, want that the coordinator runs without TLS", err)
+	}
+	lost := startNode(t, b, t.TempDir(), &stages{}, func(c *NodeConfig) {
+		c.Coordinator = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", context.Cause(ctx) }
+	})
+	lost.Drain()
+	if err := lost.wait(t); err != nil {
+		t.Error(err)
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // connectParams has connections tried again soon: what they are for is tried again by its own rules. connectSoon is for those to the coordinator.
@@ -145,8 +147,9 @@ func (p *peers) close() error {
 
 // coordinator is the connection to the coordinator, wherever that is now.
 type coordinator struct {
-	find func(ctx context.Context) (string, error)
-	dial func(address string) (*grpc.ClientConn, error)
+	find  func(ctx context.Context) (string, error)
+	dial  func(address string) (*grpc.ClientConn, error)
+	plain bool // over TCP without TLS
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -174,6 +177,14 @@ func (c *coordinator) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	}
 	c.address, c.conn = address, conn
 	return conn, nil
+}
+
+// distrust returns why the coordinator and this worker do not trust each other when err means that, else nil.
+func (c *coordinator) distrust(ctx context.Context, err error) error {
+	c.mu.Lock()
+	address := c.address
+	c.mu.Unlock()
+	return wire.Distrust(ctx, err, address, c.plain)
 }
 
 var errNoCoordinator = errors.New("no coordinator was found yet")

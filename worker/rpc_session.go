@@ -26,7 +26,8 @@ const (
 	everyBeat  = 2500 * time.Millisecond // when a lease lasts for ever
 	maxCopies  = 2                       // outputs copied from other workers at a time
 
-	// maxStrangers is how many coordinators of other clusters, one after the other, mean that there is none of the worker's own.
+	// maxStrangers is how many coordinators of other clusters, one after the other, mean that there is none of the worker's own. As many refusals
+	// of a worker that has not joined yet mean that it never will.
 	maxStrangers = 3
 )
 
@@ -36,7 +37,7 @@ type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.Wo
 // another cluster.
 func (n *Node) obey(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
-	pause, silent, strangers := minPause, false, 0
+	pause, said, strangers := minPause, "", 0
 	for {
 		welcomed, err := n.session(ctx, copies)
 		if ctx.Err() != nil {
@@ -45,17 +46,18 @@ func (n *Node) obey(ctx context.Context) error {
 		if err == errLeft {
 			return err
 		}
-		if !errors.Is(err, wire.ErrOtherCluster) {
+		unwelcome := errors.Is(err, wire.ErrDistrust) || errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated)
+		if !errors.Is(err, wire.ErrOtherCluster) && (n.met.Load() || !unwelcome) {
 			strangers = 0
 		} else if strangers++; strangers == maxStrangers { // in turn there would have been another
 			return fmt.Errorf("worker %s: %w", n.name, err)
 		}
 		if welcomed {
-			pause, silent = minPause, false
+			pause, said = minPause, ""
 		}
-		if !silent {
+		if now := err.Error(); now != said {
 			n.log.Warn("no session with the coordinator", "err", err)
-			silent = true
+			said = now
 		}
 		wait := time.NewTimer(pause/2 + rand.N(pause))
 		select {
@@ -83,6 +85,8 @@ func (n *Node) session(ctx context.Context, copies chan struct{}) (welcomed bool
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
+		} else if why := n.coord.distrust(ctx, err); why != nil {
+			err = why
 		}
 		return false, wire.FromStatus(err)
 	}
@@ -105,7 +109,8 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
 	}
-	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx)
+	// Until it has joined once, a worker hears at once why it cannot; later it waits, as that is the quickest way to a coordinator that starts again.
+	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx, grpc.WaitForReady(n.met.Load()))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,6 +140,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	if err := n.self.obey(welcome.GetCluster(), welcome.GetEpoch()); err != nil {
 		return nil, nil, err
 	}
+	n.met.Store(true)
 	n.peers.know(welcome.GetPeers())
 	return stream, welcome, nil
 }

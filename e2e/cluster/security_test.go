@@ -65,13 +65,18 @@ func TestCertificates(t *testing.T) {
 		refused[name] = m.prepare().start()
 	}
 	for name, r := range refused {
-		if code := r.wait(t); code == 0 {
+		if code := r.waitFor(t, 9*time.Second); code == 0 { // sooner than clients give up a coordinator that is not there
 			t.Errorf("%s may submit", name)
+		}
+		if name == "somebody without a certificate" && !strings.Contains(r.said(), "wants TLS") {
+			t.Errorf("%s is told %q", name, r.said())
 		}
 	}
 	for name, flags := range map[string][]string{"with a client's certificate": issue2(t, certs, "client"), "with a foreign certificate": issue(t, filepath.Join(t.TempDir(), "foreign"), "worker")} {
 		w := launch(t, "worker "+name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, flags...)...)
-		w.await(t, 0, "no session with the coordinator")
+		if code := w.wait(t); code != 1 || !strings.Contains(w.said(), "no session with the coordinator") {
+			t.Errorf("a worker %s ends with exit code %d, want 1 and a line that says why it has no session", name, code)
+		}
 	}
 	m.config.cli = issue2(t, certs, "client")
 	if n := len(m.workerList()); n != 2 {

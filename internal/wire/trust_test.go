@@ -1,0 +1,65 @@
+package wire_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// TestDistrust connects with and without TLS to servers with and without, and where nobody is.
+func TestDistrust(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	own := &tls.Config{Certificates: web.TLS.Certificates}
+	asks := &tls.Config{Certificates: web.TLS.Certificates, ClientAuth: tls.RequireAnyClientCert}
+	serve := func(opts ...grpc.ServerOption) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := grpc.NewServer(opts...)
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(s.Stop)
+		return l.Addr().String()
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	for _, tt := range []struct {
+		name, address string
+		creds         credentials.TransportCredentials
+		want          string
+	}{
+		{"plain to TLS", serve(grpc.Creds(credentials.NewTLS(own))), insecure.NewCredentials(), "wants TLS"},
+		{"plain to TLS that asks for certificates", serve(grpc.Creds(credentials.NewTLS(asks))), insecure.NewCredentials(), "wants TLS"},
+		{"TLS to plain", serve(), credentials.NewTLS(&tls.Config{}), "runs without TLS"},
+		{"another CA", serve(grpc.Creds(credentials.NewTLS(own))), credentials.NewTLS(&tls.Config{ServerName: "example.com"}), "another CA"},
+		{"no certificate", serve(grpc.Creds(credentials.NewTLS(asks))), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "does not accept this certificate"},
+		{"nobody there", free.Addr().String(), insecure.NewCredentials(), ""},
+		{"plain to plain", serve(), insecure.NewCredentials(), ""},
+	} {
+		conn, err := grpc.NewClient(tt.address, grpc.WithTransportCredentials(tt.creds))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = layshaftv1.NewRunnerServiceClient(conn).Load(t.Context(), &layshaftv1.LoadRequest{}, grpc.WaitForReady(false))
+		got := wire.Distrust(context.Background(), err, tt.address, wire.Plain(tt.creds))
+		if (got != nil) != (tt.want != "") || got != nil && (!errors.Is(got, wire.ErrDistrust) || !strings.Contains(got.Error(), tt.want)) {
+			t.Errorf("%s: %v gives %v, want %q", tt.name, err, got, tt.want)
+		}
+		_ = conn.Close()
+	}
+}
