@@ -1,6 +1,7 @@
 package layshafttest
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
+	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
 // numbers says which numbers are added up, and how long that takes. Jobs of different numbers are different jobs.
@@ -202,4 +204,53 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: got %q, %v", p.In, b, err)
 		}
 	}
+}
+
+// The ID of a job depends on what its input is and not on who holds it: the same command finds its job again when workers have been started again,
+// under other names, and when other replicas are there.
+func TestInputIsNotItsPlace(t *testing.T) {
+	dir := t.TempDir()
+	for worker, names := range []string{"abcd", "cdef", "abef"} { // two replicas of each file
+		for _, name := range names {
+			at := filepath.Join(dir, strconv.Itoa(worker))
+			path := filepath.Join(at, string(name)+".txt")
+			err := os.MkdirAll(at, 0o755)
+			if err == nil {
+				err = os.WriteFile(path, []byte("one\ntwo\n"), 0o644)
+			}
+			if err == nil {
+				err = os.Chtimes(path, time.Unix(0, 0), time.Unix(1000, 0))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lines := mapreduce.Define("lines", func(p *mapreduce.Plan, in string) mapreduce.Dataset[string] {
+		return mapreduce.Read(p, textio.Lines(in))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 3, Dataset("small", func(worker int) string { return filepath.Join(dir, strconv.Itoa(worker)) }))
+		id := func() string {
+			j, err := lines.Start(t.Context(), c.Target(), "dataset://small/*.txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(j.Wait(), j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			return j.ID()
+		}
+		first := id()
+		c.Worker(1).Kill()
+		c.WaitFor("the worker to be gone", func() bool { return len(c.Coordinator().Workers()) == 2 })
+		if second := id(); second != first {
+			t.Errorf("without a holder job %s is %s", first, second)
+		}
+		c.Worker(1).Restart()
+		c.WaitFor("the worker to be back", func() bool { return len(c.Coordinator().Workers()) == 3 })
+		if third := id(); third != first {
+			t.Errorf("with a holder of another name job %s is %s", first, third)
+		}
+	})
 }

@@ -102,7 +102,7 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 		if s.publish || s.head.read == nil {
 			continue
 		}
-		splits, err := s.head.read.splits(1 << 62)
+		splits, err := s.head.read.input()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
 		}
@@ -262,7 +262,7 @@ func (e *embedded) recall(ctx context.Context, t *Target) error {
 		return nil
 	}
 	for i := range begun.Stages {
-		// The coordinator forgets the splits of a job that is done. Only Verify wants them then.
+		// A coordinator of a former version forgot the splits of a job that is done. Only Verify wants them then.
 		if s := &begun.Stages[i]; s.Splits == nil && len(e.spec.Stages[i].Splits) == s.Tasks {
 			s.Splits = e.spec.Stages[i].Splits
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
@@ -79,6 +80,7 @@ type readRole struct {
 		String() string
 	}
 	splits func(target int64) ([]Split, error)
+	input  func() ([]Split, error) // the whole input, whoever holds it
 	run    func(e *env, next any) error
 }
 
@@ -306,6 +308,7 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n.note = s.String()
 	n.read = &readRole{source: s,
 		splits: func(target int64) ([]Split, error) { return s.Splits(p.context(), target) },
+		input:  func() ([]Split, error) { return s.Splits(filesys.Nowhere(p.context()), 1<<62) },
 		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
 	}
 	return Dataset[T]{n}

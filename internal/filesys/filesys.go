@@ -149,6 +149,14 @@ func With(ctx context.Context, set Set) context.Context {
 	return context.WithValue(ctx, key{}, all)
 }
 
+type nowhere struct{}
+
+// Nowhere returns a context in which splits say nothing of who holds the input and do not depend on it, for telling whether it is the same input.
+func Nowhere(ctx context.Context) context.Context { return context.WithValue(ctx, nowhere{}, true) }
+
+// IsNowhere reports whether ctx comes from Nowhere.
+func IsNowhere(ctx context.Context) bool { return ctx.Value(nowhere{}) != nil }
+
 // From returns the set that ctx carries. Without one, paths without a scheme and file:// are the operating system's.
 func From(ctx context.Context) Set {
 	if s, ok := ctx.Value(key{}).(Set); ok {

@@ -124,6 +124,9 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	out := make([]File, len(found))
 	err := each(len(found), 16, func(i int) (err error) {
 		out[i], err = probe(ctx, found[i])
+		if filesys.IsNowhere(ctx) {
+			out[i].Hosts = nil
+		}
 		return err
 	})
 	return out, err
