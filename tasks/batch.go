@@ -219,7 +219,7 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 		if v := recover(); v != nil {
 			one.err = fmt.Errorf("panic: %v\n\n%s", v, debug.Stack())
 		} else if !ended {
-			one.err = errors.New("the handler ended its goroutine")
+			one.err = errGoexit
 		}
 	}()
 	one.out, one.err = b.f(ctx, in)

@@ -84,15 +84,44 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 		state.stopIdle = nil
 	}
 	state.signal()
-	state.handlers.Go(func() {
+	job := func() {
 		begun := time.Now()
-		out, err := w.call(context.WithValue(ctx, callKey{}, c), a)
-		if cause := context.Cause(ctx); cause != nil && err != nil {
-			err = fmt.Errorf("%w (%w)", err, cause)
+		var out []byte
+		err := errGoexit
+		defer func() {
+			if cause := context.Cause(ctx); cause != nil && err != nil {
+				err = fmt.Errorf("%w (%w)", err, cause)
+			}
+			cancel(nil)
+			w.end(c, out, err, time.Since(begun))
+		}()
+		out, err = w.call(context.WithValue(ctx, callKey{}, c), a)
+	}
+	select {
+	case state.jobs <- job:
+	default:
+		state.handlers.Go(func() { state.handle(job) })
+	}
+}
+
+// maxSpare is how many goroutines wait for their next task: their stacks have grown already, which costs more than a small task itself.
+const maxSpare = 64
+
+// handle runs a task, and then others, until there are enough goroutines that do, or the worker ends.
+func (s *workerState) handle(job func()) {
+	for {
+		job()
+		if s.spare.Add(1) > maxSpare {
+			s.spare.Add(-1)
+			return
 		}
-		cancel(nil)
-		w.end(c, out, err, time.Since(begun))
-	})
+		select {
+		case job = <-s.jobs:
+			s.spare.Add(-1)
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // call runs the handler of a task.

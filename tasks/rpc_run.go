@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -35,6 +36,9 @@ type call struct {
 
 // workerState is what a worker knows while it runs.
 type workerState struct {
+	jobs  chan func()  // for goroutines that wait for their next task
+	spare atomic.Int64 // how many do
+
 	// mu guards the fields below.
 	mu        sync.Mutex
 	ctx       context.Context // of handlers
@@ -56,6 +60,7 @@ var (
 	errStopped = errors.New("the attempt is not wanted any more")
 	errTorn    = errors.New("the connection broke after partial results had been sent, and nobody knows which of them arrived")
 	errEnding  = errors.New("the worker ends")
+	errGoexit  = errors.New("the handler ended its goroutine")
 )
 
 const (
@@ -87,7 +92,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		slots = min(slots, w.MaxTasks)
 	}
 	w.slots = slots
-	w.state = workerState{ctx: within, offered: slots, calls: map[attempt]*call{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
+	w.state = workerState{jobs: make(chan func()), ctx: within, offered: slots, calls: map[attempt]*call{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	idling, stopIdling := context.WithCancel(ctx)

@@ -148,17 +148,12 @@ func decodeInput[In any](in input) (In, error) {
 
 // safely calls the handler, and makes an error of a panic.
 func (h *handler) safely(ctx context.Context, in input) (out []byte, err error) {
-	ended := false
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n\n%s", v, debug.Stack())
-		} else if !ended {
-			err = errors.New("the handler ended its goroutine")
 		}
 	}()
-	out, err = h.run(ctx, in)
-	ended = true
-	return out, err
+	return h.run(ctx, in)
 }
 
 // maxSlots is the largest Concurrency.

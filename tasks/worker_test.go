@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -235,5 +236,26 @@ func TestNobodyThere(t *testing.T) {
 	}
 	if _, err := tasks.Dial(tasks.Cluster{TLS: tasks.TLSFiles{CA: "nowhere.pem", Cert: "nowhere.pem", Key: "nowhere.pem"}}); err == nil {
 		t.Error("certificates that are not there are no error")
+	}
+}
+
+// A handler that ends its goroutine fails its attempt, and costs the worker nothing.
+func TestHandlerEndsGoroutine(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Concurrency = 2
+		tasks.Handle(w, "f", func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil })
+		tasks.HandleBatch(w, "batch", func(context.Context, []int) ([]int, error) { runtime.Goexit(); return nil, nil })
+		tasks.Handle(w, "g", func(_ context.Context, n int) (int, error) { return n, nil })
+	})
+	for range 3 {
+		for _, f := range []string{"f", "batch"} {
+			if _, err := tasks.Do[int](within(t), c, f, 1, tasks.Attempts(1)); !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), "ended its goroutine") {
+				t.Errorf("%s: %v", f, err)
+			}
+		}
+	}
+	if n, err := tasks.Do[int](within(t), c, "g", 7); n != 7 || err != nil {
+		t.Errorf("afterwards: %d, %v", n, err)
 	}
 }
