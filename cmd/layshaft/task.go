@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -238,32 +240,56 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 	if f.Lines && (f.WholeInput != nil || f.Unique != "") {
 		return usageError{errors.New("-lines reads standard input, and makes tasks of their own: leave out -input and -unique")}
 	}
-	in, err := f.input()
-	if err != nil {
-		return err
-	}
 	opts := append(f.options(), tasks.Keep(f.Keep))
 	if f.Lossy {
 		opts = append(opts, tasks.Lossy())
 	}
+	if f.Lines {
+		return f.client(func(c *tasks.Client) error {
+			ids, err := submitLines(ctx, c, f.Function, os.Stdin, opts)
+			return errors.Join(err, f.ids(ids))
+		})
+	}
+	in, err := f.input()
+	if err != nil {
+		return err
+	}
 	return f.client(func(c *tasks.Client) error {
-		var ids []tasks.ID
-		var err error
-		if f.Lines {
-			lines := strings.SplitAfter(string(in), "\n")
-			if lines[len(lines)-1] == "" { // behind the last line
-				lines = lines[:len(lines)-1]
-			}
-			for i := range lines {
-				lines[i] = strings.TrimSuffix(lines[i], "\n")
-			}
-			ids, err = tasks.EnqueueAll(ctx, c, f.Function, lines, opts...)
-		} else {
-			ids = make([]tasks.ID, 1)
-			ids[0], err = tasks.Enqueue(ctx, c, f.Function, in, opts...)
-		}
-		return errors.Join(err, f.ids(ids))
+		id, err := tasks.Enqueue(ctx, c, f.Function, in, opts...)
+		return errors.Join(err, f.ids([]tasks.ID{id}))
 	})
+}
+
+// submitLines makes a task of each line, and returns those that it handed over.
+func submitLines(ctx context.Context, c *tasks.Client, function string, in io.Reader, opts []tasks.Option) (ids []tasks.ID, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxInput)
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) { // as they are: a carriage return stays
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			return i + 1, data[:i:i], nil
+		}
+		if atEOF && len(data) > 0 {
+			return len(data), data, nil
+		}
+		return 0, nil, nil
+	})
+	const most, mostBytes = 10_000, 4 << 20
+	for more := true; more && err == nil; {
+		var part [][]byte
+		for size := 0; len(part) < most && size < mostBytes; size += len(lines.Bytes()) {
+			if more = lines.Scan(); !more {
+				break
+			}
+			part = append(part, bytes.Clone(lines.Bytes()))
+		}
+		var some []tasks.ID
+		some, err = tasks.EnqueueAll(ctx, c, function, part, opts...)
+		ids = append(ids, some...)
+	}
+	if read := lines.Err(); read != nil {
+		err = errors.Join(err, fmt.Errorf("standard input: line %d: %w; a task takes at most %s", len(ids)+1, read, size(maxInput)))
+	}
+	return ids, err
 }
 
 // ids prints IDs, one in a line.
