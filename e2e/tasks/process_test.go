@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +93,7 @@ func (o *output) String() string {
 }
 
 // launch starts a program. It does not outlive the test, and what it said is shown when the test fails.
-func launch(t *testing.T, program string, args ...string) *process {
+func launch(t testing.TB, program string, args ...string) *process {
 	t.Helper()
 	p := &process{name: program + " " + args[0], cmd: exec.Command(filepath.Join(binDir, program), args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -143,26 +142,6 @@ func run(t *testing.T, program string, args ...string) string {
 	return p.stdout.String()
 }
 
-// memory returns how much memory the process has had at the most, in bytes.
-func (p *process) memory(t *testing.T) int64 {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		t.Skipf("the memory of a process is read from /proc: %v", err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmHWM:" {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kb << 10
-		}
-	}
-	t.Fatal("/proc has no VmHWM")
-	return 0
-}
-
 // cluster is a coordinator and its address.
 type cluster struct {
 	*tasks.Client
@@ -172,13 +151,13 @@ type cluster struct {
 }
 
 // newCluster starts a coordinator.
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	return newClusterIn(t, t.TempDir())
 }
 
 // newClusterIn starts a coordinator whose data is in dir.
-func newClusterIn(t *testing.T, dir string) *cluster {
+func newClusterIn(t testing.TB, dir string) *cluster {
 	t.Helper()
 	c := &cluster{address: freeAddress(t), gearman: freeAddress(t), dir: dir}
 	c.start(t)
@@ -196,13 +175,13 @@ func newClusterIn(t *testing.T, dir string) *cluster {
 }
 
 // start starts the coordinator, again after a kill.
-func (c *cluster) start(t *testing.T) {
+func (c *cluster) start(t testing.TB) {
 	t.Helper()
 	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0")
 }
 
 // freeAddress returns an address of this machine at which nobody listens now.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -242,7 +221,7 @@ func (c *cluster) cli(t *testing.T, into any, args ...string) {
 }
 
 // await waits until ok is true for an overview, which is looked at again and again.
-func (c *cluster) await(t *testing.T, what string, ok func(tasks.Overview) bool) {
+func (c *cluster) await(t testing.TB, what string, ok func(tasks.Overview) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		o, err := c.Overview(within(t))
@@ -266,7 +245,7 @@ func function(o tasks.Overview, name string) tasks.Function {
 }
 
 // within returns a context that ends when what must come has not.
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("the patience of the test is at its end"))
 	t.Cleanup(cancel)

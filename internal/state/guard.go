@@ -98,7 +98,7 @@ func (g *guard) used() {
 	}
 }
 
-// loop watches the disk while Badger has work and ten seconds longer: it flushes and compacts in the background.
+// loop watches the disk while Badger has work and ten seconds longer: it flushes and compacts in the background. Then the memory of its tables is given back.
 func (g *guard) loop() {
 	const pause = 100 * time.Millisecond
 	timer := time.NewTimer(pause)
@@ -116,6 +116,8 @@ func (g *guard) loop() {
 			g.watch()
 			if left--; left > 0 {
 				timer.Reset(pause)
+			} else if left == 0 {
+				pageOut(g.dir)
 			}
 			left = max(left, 0)
 		}

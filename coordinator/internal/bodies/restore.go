@@ -40,6 +40,8 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 	if err != nil {
 		return fmt.Errorf("bodies: %w", err)
 	}
+	s.db.Wrote() // not so, but all its tables were read
+
 	for r, n := range found { // a process was killed between the pieces of a body and the batch that it belongs to
 		for at := s.large[r]; at < n; at++ {
 			s.next.pieces = append(s.next.pieces, s.next.add(pieceKey(r.kind, r.id, at), nil, nil)) // before new ones of the same body
