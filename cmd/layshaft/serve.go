@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +48,20 @@ func (f *memberFlags) common(listen, http, at string, join []string, log *slog.L
 	if http == "none" {
 		c.HTTP = ""
 	}
+	addresses := map[string]string{"-listen": listen, "-gossip": at}
+	if c.HTTP != "" {
+		addresses["-http"] = http
+	}
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		if err := checkAddress(addresses[name]); err != nil {
+			return c, usageError{fmt.Errorf("%s: %w", name, err)}
+		}
+	}
+	for _, address := range join {
+		if err := checkAddress(address); err != nil {
+			return c, usageError{fmt.Errorf("-join: %w", err)}
+		}
+	}
 	text := f.GossipKey
 	if f.GossipKeyFile != "" {
 		if text != "" {
@@ -63,6 +81,18 @@ func (f *memberFlags) common(listen, http, at string, join []string, log *slog.L
 		return c, usageError{err}
 	}
 	return c, nil
+}
+
+// checkAddress returns an error when an address is not HOST:PORT. Whether the host is known shows later.
+func checkAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:7946", address)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q: the port must be a number up to 65535", address)
+	}
+	return nil
 }
 
 // until returns ctx, which ends when standard input does if -until-eof is given: so a process that was started by another
@@ -86,6 +116,12 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	common, err := c.common(c.Listen, c.HTTP, c.Gossip, c.Join, log)
 	if err != nil {
 		return err
+	}
+	if c.Lease < time.Second {
+		return usageError{fmt.Errorf("-lease %v is below 1s; heartbeats could not keep it", c.Lease)}
+	}
+	if c.ClientLease < 0 {
+		return usageError{fmt.Errorf("-client-lease %v is negative; 0s means for ever", c.ClientLease)}
 	}
 	if c.Gearman == "none" {
 		c.Gearman = ""
