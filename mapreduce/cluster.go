@@ -135,12 +135,8 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range c.plan.outs {
-		if o.sink != nil {
-			if err := o.sink.check(ctx); err != nil {
-				return nil, err
-			}
-		}
+	if err := c.checkPlaces(ctx, t); err != nil {
+		return nil, err
 	}
 	_, dirs := lent.Lent()
 	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), dirs == 0); err != nil {

@@ -410,7 +410,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		if s.head.read != nil {
 			err = s.head.read.run(e, push)
 		} else {
-			err = s.head.wide.read(e, push)
+			err = readStage(e, s.head.wide.read, push)
 		}
 		e.fail(err)
 	}

@@ -55,12 +55,8 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", name, err)
 	}
-	for _, o := range c.plan.outs {
-		if o.sink != nil {
-			if err := o.sink.check(ctx); err != nil {
-				return nil, err
-			}
-		}
+	if err := c.checkPlaces(ctx, &t); err != nil {
+		return nil, err
 	}
 	spec, err := c.prepare(name, params, t, "", false)
 	if err != nil {
@@ -86,6 +82,25 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		return nil
 	})
 	return j, nil
+}
+
+// checkPlaces finds out, before anything runs, whether what the job will write can be written. To explain makes nothing; on a cluster it needs
+// to know which places this process lends.
+func (c *compiled) checkPlaces(ctx context.Context, t *Target) error {
+	if t.Explain && t.Cluster == "" {
+		return nil
+	}
+	for _, o := range c.plan.outs {
+		if o.sink != nil {
+			if err := o.sink.check(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if c.plan.allowsBad() && !t.Explain {
+		return checkQuarantine(t.Quarantine)
+	}
+	return nil
 }
 
 // worthMerging is how many outputs a worker must hold, on average, for merging them before they cross the network to pay.

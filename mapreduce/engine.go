@@ -75,7 +75,7 @@ func (j *Job) watch(ctx context.Context) {
 		fmt.Fprintf(j.target.Err, "verify: %d tasks ran twice, with the same output\n", j.spec.Tasks())
 	}
 	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
-		fmt.Fprintf(j.target.Err, "%d bad records were set aside in %s\n", j.counters[badCounter], j.target.Quarantine)
+		fmt.Fprintf(j.target.Err, "%s set aside in %s\n", plural(int(j.counters[badCounter]), "bad record"), j.target.Quarantine)
 	}
 	if err == nil && j.target.Counters {
 		j.printCounters()

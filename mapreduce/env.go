@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -272,7 +273,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			stack := string(debug.Stack())
+			stack := userStack(string(debug.Stack()), "mapreduce.readSplit[")
 			kind, at := job.Transient, position{e.stage.number, r.Path, r.Offset, r.Line}
 			switch {
 			case !e.plan.allowsBad():
@@ -287,4 +288,40 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		}
 	}()
 	return s.Read(e.ctx, *e.run.Split, r)
+}
+
+// readStage runs the reading side of a wide operator and what is fused behind it. A panic in a function of theirs becomes an error that
+// names the stage.
+func readStage(e *env, read func(e *env, next any) error, next any) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			var f *job.Failure
+			if cause, ok := v.(error); ok && errors.As(cause, &f) {
+				err = f // thrown through user code, such as by an iterator over a lost input
+				return
+			}
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("%s: panic: %v", e.stage.label, v), Detail: userStack(string(debug.Stack()), "mapreduce.readStage(")}
+		}
+	}()
+	return read(e, next)
+}
+
+// userStack cuts a stack down to the frames between the panic and the frame that contains below.
+func userStack(stack, below string) string {
+	lines := strings.SplitAfter(stack, "\n")
+	start, end := 1, len(lines) // the first line names the goroutine
+	for i, l := range lines {
+		if start == 1 && strings.HasPrefix(l, "panic(") {
+			start = i + 2
+		}
+		if start > 1 && i >= start && strings.Contains(l, below) {
+			end = i
+			break
+		}
+	}
+	// Frames of the runtime between panic and user code, such as of a nil map or an index, are left out.
+	for start+2 < end && strings.HasPrefix(lines[start], "runtime.") {
+		start += 2
+	}
+	return strings.Join(lines[min(start, end):end], "")
 }

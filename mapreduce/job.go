@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 
@@ -223,8 +224,8 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
-	if st, err := os.Stat(j.target.Quarantine); err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("quarantine %s: it is not a regular file, so it cannot be replaced; name another with -quarantine", j.target.Quarantine)
+	if err := checkQuarantine(j.target.Quarantine); err != nil { // again: much may have happened meanwhile
+		return err
 	}
 	tmp := j.target.Quarantine + ".tmp"
 	f, err := os.Create(tmp)
@@ -255,6 +256,24 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	}
 	if err := opts.limit(bad, j.counters[readCounter]); err != nil {
 		return fmt.Errorf("%w; they are in %s", err, j.target.Quarantine)
+	}
+	return nil
+}
+
+// checkQuarantine makes the directory of the quarantine file, and finds out whether the file can be written.
+func checkQuarantine(path string) error {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("quarantine %s: it is not a regular file, so it cannot be replaced; name another with -quarantine", path)
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(filepath.Dir(path), ".layshaft-check-"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("quarantine %s: it cannot be written: %w; name another file with -quarantine", path, err)
 	}
 	return nil
 }

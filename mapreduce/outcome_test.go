@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -137,12 +138,32 @@ func TestPanicNamesRecordAndPlace(t *testing.T) {
 	j := start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.Map(mapreduce.Read(p, upTo(10)), func(i int64) int64 { return explode(i) })
 	}, mapreduce.Retry(1))
-	checkError(t, j.Wait(), "panic: no price for product 7", "memio.Generate(10 of int64):8", "mapreduce_test.explode", "outcome_test.go:")
+	checkError(t, j.Wait(), "panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "memio.Generate(10 of int64):8", "outcome_test.go:")
 
 	j = start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.GroupBy(mapreduce.Read(p, upTo(10)), func(i int64) int64 { return i }, func(i int64, _ iter.Seq[int64]) int64 { return explode(i) })
 	}, mapreduce.Retry(1))
-	checkError(t, j.Wait(), "panic: no price for product 7", "mapreduce_test.explode", "outcome_test.go:")
+	checkError(t, j.Wait(), "groupby: panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
+}
+
+// TestPlacesAreCheckedFirst holds that a job whose quarantine file cannot be written does not run for hours before it says so, and that to explain
+// a plan makes no directory.
+func TestPlacesAreCheckedFirst(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("file", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := mapreduce.Define("places", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[string] {
+		words := mapreduce.Map(mapreduce.Read(p, memio.Of(1, 2)), func(int) string { t.Error("a function was called"); return "" })
+		words.WriteTo(textio.Write("out"))
+		return words
+	}, mapreduce.MaxBad(1))
+	_, err := d.Collect(t.Context(), mapreduce.Target{Quarantine: "file/bad.jsonl", Explain: true, Out: io.Discard}, none{})
+	if _, stat := os.Stat("out"); err != nil || !errors.Is(stat, fs.ErrNotExist) {
+		t.Errorf("explained with error %v; out: %v", err, stat)
+	}
+	_, err = d.Collect(t.Context(), mapreduce.Target{Quarantine: "file/bad.jsonl"}, none{})
+	checkError(t, err, "quarantine file/bad.jsonl: it cannot be written", "name another file with -quarantine")
 }
 
 func explode(i int64) int64 {

@@ -91,7 +91,7 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	select {
 	case r := <-done:
 		<-ended
-		return r.m, ended, failure(ctx, r.err, limit)
+		return r.m, ended, failure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(cfg.Grace)
@@ -99,9 +99,9 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	select {
 	case r := <-done:
 		<-ended
-		return r.m, ended, failure(ctx, r.err, limit)
+		return r.m, ended, failure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-grace.C:
-		f := failure(ctx, context.Cause(ctx), limit).(*job.Failure)
+		f := failure(ctx, context.Cause(ctx), cfg.Stage.Name, limit).(*job.Failure)
 		f.Message += fmt.Sprintf("; user code ignored its context for %v and still runs", cfg.Grace)
 		return nil, ended, f
 	}
@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 var errTimeout = errors.New("timed out")
 
 // failure turns an error into a *job.Failure and keeps nil.
-func failure(ctx context.Context, err error, limit time.Duration) error {
+func failure(ctx context.Context, err error, stage string, limit time.Duration) error {
 	if err == nil {
 		return nil
 	}
@@ -129,7 +129,7 @@ func failure(ctx context.Context, err error, limit time.Duration) error {
 	}
 	out := &job.Failure{Kind: job.Cancelled, Message: cause.Error()}
 	if errors.Is(cause, errTimeout) {
-		out = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("did not finish within its time limit of %v", limit)}
+		out = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("an attempt of stage %q did not finish within its time limit of %v", stage, limit)}
 	} else if errors.As(cause, &f) {
 		c := *f
 		out = &c
