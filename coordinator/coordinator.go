@@ -29,6 +29,10 @@ type Config struct {
 	Log     *slog.Logger // nil means silence
 	Policy               // leases, retries, locality, stragglers, block list
 
+	// Budgets are how much there is of outside resources that attempts need; of those that are not named there is enough. They count for nothing when
+	// TasksConfig.Coordinator names this coordinator: then tasks and attempts share the budgets that people set.
+	Budgets map[string]int
+
 	// SnapshotEvery is how many events the journal takes before it is replaced by a snapshot. Zero means 200,000.
 	SnapshotEvery int
 }
@@ -79,10 +83,10 @@ type Coordinator struct {
 	wake    chan struct{} // capacity 1: the inbox has messages
 	stopped chan struct{} // closed when Run returns
 
-	lend    func(sched.GrantCall) // brings grants to those who run calls; set before Run, must not block. Nil when nobody does
-	workers map[string]Worker     // owned by Run
-	written int                   // events in the journal since the last snapshot; owned by Run
-	last    uint64                // number of the last event in the journal; owned by Run
+	broker  broker            // set before Run
+	workers map[string]Worker // owned by Run
+	written int               // events in the journal since the last snapshot; owned by Run
+	last    uint64            // number of the last event in the journal; owned by Run
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -102,6 +106,12 @@ type message struct {
 	done   func()     // called when the event has been taken in, durably; it must not block. Nil when nobody wants to know
 }
 
+// broker stands for tasks: it is granted slots, and keeps budgets.
+type broker interface {
+	// do takes a GrantCall, AcquireBudgets or ReleaseBudgets. It must not block.
+	do(cmd sched.Command)
+}
+
 // watch is what callers wait on for one job.
 type watch struct {
 	done    chan struct{} // closed when the job has ended
@@ -115,10 +125,12 @@ func New(cfg Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Coordinator{
+	c := &Coordinator{
 		cfg: cfg, core: sched.New(cfg.Policy), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		workers: map[string]Worker{}, joining: map[string]int{}, watches: map[job.ID]*watch{},
-	}, nil
+	}
+	c.broker = newLimits(c, cfg.Budgets)
+	return c, nil
 }
 
 // Run replays the journal and then coordinates until ctx ends, whose cause it returns, or until the journal fails. It may
@@ -283,8 +295,8 @@ func (c *Coordinator) act(cmd sched.Command) {
 		}
 	case sched.Commit:
 		c.changed(cmd.Attempt.Job)
-	case sched.GrantCall:
-		c.lend(cmd)
+	case sched.GrantCall, sched.AcquireBudgets, sched.ReleaseBudgets:
+		c.broker.do(cmd)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
 		if w, ok := c.workers[cmd.Worker].(goner); ok {

@@ -6,17 +6,18 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
 )
 
-// lender stands between the two cores where tasks take slots of workers: it brings to the coordinator what tasks want and give back, and to the
-// desk what they are granted. Neither waits for the other.
+// lender stands between the two cores where tasks take slots of workers, and attempts parts of budgets: it brings to the coordinator what tasks want and
+// give back, and to the desk what they are granted and what attempts need. Neither waits for the other.
 type lender struct {
 	c    *Coordinator
-	wake chan struct{} // capacity 1: there are grants
+	wake chan struct{} // capacity 1: there is something in asks
 
 	// mu guards the field below.
-	mu     sync.Mutex
-	grants []sched.GrantCall
+	mu   sync.Mutex
+	asks []sched.Command
 }
 
 // The priorities of tasks and the classes of calls are one thing.
@@ -27,7 +28,7 @@ var (
 
 func newLender(c *Coordinator) *lender {
 	l := &lender{c: c, wake: make(chan struct{}, 1)}
-	c.lend = l.grant
+	c.broker = l
 	return l
 }
 
@@ -46,10 +47,15 @@ func (l *lender) Ended(worker string, p queue.Priority) {
 	_ = l.c.post(message{ev: sched.CallEnded{Worker: worker, Class: classes[p]}})
 }
 
-// grant takes a grant to the desk, which the coordinator does not wait for.
-func (l *lender) grant(g sched.GrantCall) {
+// granted is desk.Config.Granted.
+func (l *lender) granted(ref uint64) {
+	_ = l.c.post(message{ev: sched.BudgetsGranted{Ticket: ref}})
+}
+
+// do is broker: it takes what the coordinator asks to the desk, later.
+func (l *lender) do(cmd sched.Command) {
 	l.mu.Lock()
-	l.grants = append(l.grants, g)
+	l.asks = append(l.asks, cmd)
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
@@ -57,7 +63,7 @@ func (l *lender) grant(g sched.GrantCall) {
 	}
 }
 
-// run hands grants over until stop is closed.
+// run hands over what the coordinator asks until stop is closed.
 func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 	for {
 		select {
@@ -66,13 +72,28 @@ func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		grants := l.grants
-		l.grants = nil
+		asks := l.asks
+		l.asks = nil
 		l.mu.Unlock()
 		d.Lock()
-		for _, g := range grants {
-			d.Grant(g.Worker, priorities[g.Class])
+		for _, cmd := range asks {
+			switch cmd := cmd.(type) {
+			case sched.GrantCall:
+				d.Grant(cmd.Worker, priorities[cmd.Class])
+			case sched.AcquireBudgets:
+				d.Acquire(cmd.Ticket, needsOf(cmd.Needs), cmd.Held)
+			case sched.ReleaseBudgets:
+				d.Release(cmd.Ticket)
+			}
 		}
 		d.Unlock()
 	}
+}
+
+func needsOf(needs []job.Need) []queue.Need {
+	out := make([]queue.Need, len(needs))
+	for i, n := range needs {
+		out[i] = queue.Need(n)
+	}
+	return out
 }

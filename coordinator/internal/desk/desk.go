@@ -44,6 +44,8 @@ type Config struct {
 	Stall time.Duration
 	// Slots are those of other work, which sessions may share; nil when there are none.
 	Slots Slots
+	// Granted is told that Acquire has what it asked for. It is called with the lock held, and must not block. Nil when nobody acquires.
+	Granted func(ref uint64)
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
 }
@@ -98,10 +100,8 @@ type Desk struct {
 	groups    map[queue.ID]*group // that are not over
 	made      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
 	ended     endedGroups
-	followers []follower               // of groups, for those who wait
-	grants    map[uint64]chan struct{} // of Acquire
-	lastRef   uint64
-	broken    error // of the store; nothing is right after it
+	followers []follower // of groups, for those who wait
+	broken    error      // of the store; nothing is right after it
 
 	submit queue.Submit // used again and again
 	report queue.Report
@@ -130,7 +130,7 @@ func Open(cfg Config) (*Desk, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, made: map[queue.ID]uint64{},
-		grants: map[uint64]chan struct{}{}, sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
+		sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
 	var err error
 	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log, Committed: d.committed})
 	if err != nil {
@@ -342,10 +342,7 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 		case queue.Vacated:
 			d.cfg.Slots.Ended(c.Function, queue.Priority(c.M))
 		case queue.Granted:
-			if granted := d.grants[c.Ref]; granted != nil {
-				close(granted)
-				delete(d.grants, c.Ref)
-			}
+			d.cfg.Granted(c.Ref)
 		}
 	}
 	for len(d.followers) > 0 {

@@ -427,14 +427,27 @@ func TestGearmanMeetsSessions(t *testing.T) {
 }
 
 func TestLimitsAndBudgets(t *testing.T) {
-	bubble(t, Config{MaxBody: 10}, func(t *testing.T, d *Desk) {
+	granted := make(chan uint64, 10)
+	bubble(t, Config{MaxBody: 10, Granted: func(ref uint64) { granted <- ref }}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
+		acquire := func(ref uint64) {
+			d.Lock()
+			defer d.Unlock()
+			d.Acquire(ref, []queue.Need{{Budget: "pg", N: 1}}, false)
+		}
+		release := func(ref uint64) {
+			d.Lock()
+			defer d.Unlock()
+			d.Release(ref)
+		}
 		d.Lock()
 		d.SetFunction("f", queue.Limits{Queue: [3]int{queue.Normal: 2}, Needs: []queue.Need{{Budget: "pg", N: 1}}})
 		d.SetBudget("pg", 1)
 		d.Unlock()
-		granted, release := d.Acquire("pg", 1)
-		<-granted
+		acquire(1)
+		if ref := <-granted; ref != 1 {
+			t.Errorf("granted %d", ref)
+		}
 		worker.work(4, "f")
 		client.submit(Submission{Function: "f"})
 		client.submit(Submission{Function: "f"})
@@ -449,14 +462,16 @@ func TestLimitsAndBudgets(t *testing.T) {
 		if notes, _ := worker.Take(nil, 1); len(notes) > 0 {
 			t.Error("a task began without its budget")
 		}
-		release()
-		release()
+		release(1)
+		release(1)
 		first := worker.expect("f#1()")
-		again, stop := d.Acquire("pg", 1)
+		acquire(2)
 		worker.say(first, queue.Done, "")
 		worker.expect("ack 1")
-		<-again
-		stop()
+		if ref := <-granted; ref != 2 {
+			t.Errorf("granted %d", ref)
+		}
+		release(2)
 		worker.say(worker.expect("f#1()"), queue.Done, "")
 	})
 }

@@ -117,19 +117,11 @@ func (d *Desk) SetBudget(name string, n int) { d.step(&queue.SetBudget{Budget: n
 // Written returns the commit of all that has been done so far; see Durable. It wants the lock.
 func (d *Desk) Written() uint64 { return d.batch }
 
-// Acquire asks for n of a budget on behalf of something else than a task, such as a pipeline stage. granted is closed when it has it;
-// release gives it back, or stops waiting, and may be called again.
-func (d *Desk) Acquire(budget string, n int) (granted <-chan struct{}, release func()) {
-	d.Lock()
-	defer d.Unlock()
-	d.lastRef++
-	ref, c := d.lastRef, make(chan struct{})
-	d.grants[ref] = c
-	d.step(&queue.Acquire{Ref: ref, Need: queue.Need{Budget: budget, N: n}}, nil)
-	return c, func() {
-		d.Lock()
-		defer d.Unlock()
-		delete(d.grants, ref)
-		d.step(&queue.Release{Ref: ref}, nil)
-	}
+// Acquire asks for parts of budgets on behalf of something else than tasks, such as an attempt of a pipeline; Config.Granted answers. With held, that has
+// them already. It wants the lock.
+func (d *Desk) Acquire(ref uint64, needs []queue.Need, held bool) {
+	d.step(&queue.Acquire{Ref: ref, Needs: needs, Held: held}, nil)
 }
+
+// Release gives back what Acquire got, or stops waiting for it. It may be called again. It wants the lock.
+func (d *Desk) Release(ref uint64) { d.step(&queue.Release{Ref: ref}, nil) }

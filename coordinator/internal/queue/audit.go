@@ -182,15 +182,17 @@ func (q *Queue) Audit() []string {
 	if idle != inRuns || runs > inRuns || waits != inWaits {
 		complain("%d runs of functions, %d of workers, %d of tasks; %d waits of tasks, %d of peers", idle, inRuns, runs, waits, inWaits)
 	}
-	for _, n := range q.holders {
-		used[n.Budget] += n.N
+	for _, h := range q.holders {
+		for _, n := range h.needs[:h.got] {
+			used[n.Budget] += n.N
+		}
 	}
 	for name, b := range q.budgets {
 		if b.used != used[name] {
 			complain("budget %s: %d used of %d counted", name, used[name], b.used)
 		}
-		if len(b.waiters) > 0 && b.used+b.waiters[0].Need.N <= b.size {
-			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].Need.N, b.used, b.size)
+		if len(b.waiters) > 0 && b.used+b.waiters[0].n <= b.size {
+			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].n, b.used, b.size)
 		}
 	}
 	entries := 0

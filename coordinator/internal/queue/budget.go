@@ -1,19 +1,23 @@
 package queue
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
 
 // budget is an amount of something outside that running tasks and others hold parts of. Those others and tasks take turns when both
 // wait, so that neither starves, and the first of the others is not passed by smaller ones.
 type budget struct {
 	size, used int
-	waiters    []Acquire
+	waiters    []waiter
 	theirs     bool // the turn of the others
 	functions  []*function
 }
 
 // open tells whether a task may take n.
 func (b *budget) open(n int) bool {
-	return b.used+n <= b.size && !(b.theirs && len(b.waiters) > 0 && b.waiters[0].Need.N <= b.size)
+	return b.used+n <= b.size && !(b.theirs && len(b.waiters) > 0 && b.waiters[0].n <= b.size)
 }
 
 func (b *budget) take(n int) {
@@ -37,31 +41,58 @@ func (q *Queue) setBudget(e *SetBudget) {
 	q.settleBudget(b)
 }
 
+// holder is one of the others. It gets what it needs budget by budget, in order of their names, so that no two wait for each other.
+type holder struct {
+	needs []Need
+	got   int // of needs; it waits for the next one
+}
+
 func (q *Queue) acquire(e *Acquire) {
 	if _, ok := q.holders[e.Ref]; ok {
 		return
 	}
-	b := q.budget(e.Need.Budget)
-	q.holders[e.Ref] = Need{e.Need.Budget, 0}
-	b.waiters = append(b.waiters, *e)
+	h := &holder{needs: Limits{Needs: e.Needs}.clean().Needs}
+	slices.SortFunc(h.needs, func(a, b Need) int { return cmp.Compare(a.Budget, b.Budget) })
+	q.holders[e.Ref] = h
+	if e.Held {
+		for _, n := range h.needs {
+			q.budget(n.Budget).used += n.N
+		}
+		h.got = len(h.needs)
+		return
+	}
+	q.proceed(e.Ref, h)
+}
+
+// proceed has a holder wait for its next need, or tells that it has all.
+func (q *Queue) proceed(ref uint64, h *holder) {
+	if h.got == len(h.needs) {
+		q.emit(Command{Op: Granted, Ref: ref})
+		return
+	}
+	b := q.budget(h.needs[h.got].Budget)
+	b.waiters = append(b.waiters, waiter{ref, h.needs[h.got].N})
 	q.grantOne(b)
 }
 
 func (q *Queue) release(ref uint64) {
-	n, ok := q.holders[ref]
-	if !ok {
+	h := q.holders[ref]
+	if h == nil {
 		return
 	}
 	delete(q.holders, ref)
-	b := q.budget(n.Budget)
-	b.used -= n.N
-	for i, w := range b.waiters {
-		if w.Ref == ref {
-			b.waiters = append(b.waiters[:i:i], b.waiters[i+1:]...)
-			break
+	touched := h.needs[:min(h.got+1, len(h.needs))]
+	for i, n := range touched {
+		b := q.budgets[n.Budget]
+		if i < h.got {
+			b.used -= n.N
+		} else {
+			b.waiters = slices.DeleteFunc(b.waiters, func(w waiter) bool { return w.ref == ref })
 		}
 	}
-	q.settleBudget(b)
+	for _, n := range touched {
+		q.settleBudget(q.budgets[n.Budget])
+	}
 }
 
 // settleBudget gives to those that wait what is free.
@@ -79,14 +110,21 @@ func (q *Queue) settleBudget(b *budget) {
 
 // grantOne gives the first of the others what it waits for, if there is enough.
 func (q *Queue) grantOne(b *budget) bool {
-	if len(b.waiters) == 0 || b.used+b.waiters[0].Need.N > b.size {
+	if len(b.waiters) == 0 || b.used+b.waiters[0].n > b.size {
 		return false
 	}
 	w := b.waiters[0]
 	b.waiters = b.waiters[1:]
-	b.used += w.Need.N
+	b.used += w.n
 	b.theirs = false
-	q.holders[w.Ref] = w.Need
-	q.emit(Command{Op: Granted, Ref: w.Ref})
+	h := q.holders[w.ref]
+	h.got++
+	q.proceed(w.ref, h)
 	return true
+}
+
+// waiter waits for n of a budget.
+type waiter struct {
+	ref uint64
+	n   int
 }

@@ -189,11 +189,12 @@ type SetBudget struct {
 	N      int
 }
 
-// Acquire asks for a part of a budget on behalf of somebody else, such as a pipeline stage. Answered by Granted with the
+// Acquire asks for parts of budgets on behalf of somebody else, such as a pipeline stage. Answered by Granted with the
 // same Ref, perhaps much later. A Ref that was acquired already changes nothing.
 type Acquire struct {
-	Ref  uint64
-	Need Need
+	Ref   uint64
+	Needs []Need
+	Held  bool // it has them already, from before a restart, although there may not be enough; no answer
 }
 
 // Release gives back what Acquire got, or stops waiting for it.

@@ -75,10 +75,10 @@ type Queue struct {
 	gathers  map[int32]gather
 	budgets  map[string]*budget
 	shares   map[string]*share
-	looks    uint64          // see wants
-	unsure   []*share        // whose wants may have grown
-	vacated  []Command       // to be said after them
-	holders  map[uint64]Need // of Acquire
+	looks    uint64             // see wants
+	unsure   []*share           // whose wants may have grown
+	vacated  []Command          // to be said after them
+	holders  map[uint64]*holder // of Acquire
 }
 
 // New returns an empty core.
@@ -92,7 +92,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, gathers: map[int32]gather{}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]Need{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, gathers: map[int32]gather{}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()

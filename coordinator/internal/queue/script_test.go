@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	say PEER NAME data|warning|progress|exception|done|failed|fatal
 //	attach PEER NAME · detach PEER NAME · cancel NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N] · drop FUNCTION
-//	budget NAME N · acquire REF NAME N · release REF · advance D · restart · status · dead FUNCTION
+//	budget NAME N · acquire REF NAME N [NAME N]... [held] · release REF · advance D · restart · status · dead FUNCTION
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -173,7 +173,11 @@ func (p *player) line(t *testing.T, f []string) {
 	case "budget":
 		p.step(t, &SetBudget{f[1], num(f[2])})
 	case "acquire":
-		p.step(t, &Acquire{uint64(num(f[1])), Need{f[2], num(f[3])}})
+		a := &Acquire{Ref: uint64(num(f[1])), Held: has("held")}
+		for i := 2; i+1 < len(f); i += 2 {
+			a.Needs = append(a.Needs, Need{f[i], num(f[i+1])})
+		}
+		p.step(t, a)
 	case "release":
 		p.step(t, &Release{uint64(num(f[1]))})
 	case "advance":

@@ -199,15 +199,15 @@ func (w *world) act() {
 				l.Rate, l.Burst = 0.2+r.Float64()*10, r.IntN(3)
 			}
 			if r.IntN(2) == 0 {
-				l.Needs = []Need{{"pg", 1 + r.IntN(2)}}
+				l.Needs = []Need{{"pg", 1 + r.IntN(2)}, {"es", 1}}[:1+r.IntN(2)]
 			}
 		}
 		w.step(&SetFunction{f, l})
 	case k < 82:
-		w.step(&SetBudget{"pg", r.IntN(5)})
+		w.step(&SetBudget{pickOne(r, []string{"pg", "es"}), r.IntN(5)})
 	case k < 84:
 		w.refs++
-		w.step(&Acquire{w.refs, Need{"pg", 1 + r.IntN(3)}})
+		w.step(&Acquire{w.refs, []Need{{"pg", 1 + r.IntN(3)}, {"es", 1 + r.IntN(2)}}[:1+r.IntN(2)], r.IntN(9) == 0})
 		w.acquire = append(w.acquire, w.refs)
 	case k < 86:
 		if ref := pickOne(r, w.acquire); ref != 0 {
@@ -382,6 +382,7 @@ func (w *world) heal() {
 		w.gone(p)
 	}
 	w.step(&SetBudget{"pg", 5})
+	w.step(&SetBudget{"es", 5})
 	w.last++
 	p := w.last
 	w.workers = []Peer{p}
