@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type fakeWorker struct {
 	runs    []string // all attempts, in order of launch
 	silent  bool
 	dead    bool
+	takes   time.Duration // an attempt; zero means a second
 }
 
 func newWorker(name string) *fakeWorker {
@@ -70,12 +72,13 @@ func (w *fakeWorker) Launch(l job.Launch) {
 	w.mu.Lock()
 	w.running[l.Attempt] = cancel
 	w.runs = append(w.runs, l.Attempt.String())
+	takes := cmp.Or(w.takes, time.Second)
 	w.mu.Unlock()
 	go func() {
 		defer cancel()
 		var f *job.Failure
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(takes):
 			if w.fail != nil {
 				f = w.fail(l.Attempt)
 			}

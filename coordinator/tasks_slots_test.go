@@ -21,7 +21,7 @@ type sharing struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// mu guards the fields below.
+	// mu guards the fields below, and is held to send.
 	mu   sync.Mutex
 	runs []string                              // functions, in the order in which their tasks began
 	held map[*layshaftv1.TaskAttempt]time.Time // what runs, and until when
@@ -49,6 +49,20 @@ func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*l
 				s.held[a.GetAttempt()] = time.Now().Add(took)
 				s.mu.Unlock()
 				time.AfterFunc(took, func() { s.end(a.GetAttempt()) })
+			}
+		}
+	}()
+	go func() {
+		beat := time.NewTicker(3 * time.Second)
+		defer beat.Stop()
+		for {
+			select {
+			case <-beat.C:
+				s.mu.Lock()
+				_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}})
+				s.mu.Unlock()
+			case <-s.ctx.Done():
+				return
 			}
 		}
 	}()
@@ -286,4 +300,99 @@ func TestNoSharedSlots(t *testing.T) {
 	if _, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "no slots are shared") {
 		t.Errorf("refused with %v", err)
 	}
+}
+
+// used tells how much of a budget is held, and how many wait beside tasks.
+func used(tasks *Tasks, budget string) string {
+	synctest.Wait()
+	tasks.desk.Lock()
+	defer tasks.desk.Unlock()
+	for _, b := range tasks.desk.Budgets() {
+		if b.Name == budget {
+			return fmt.Sprintf("%d of %d, %d wait", b.Used, b.Size, b.WaitingAcquires)
+		}
+	}
+	return "unknown"
+}
+
+// Tasks and attempts share budgets. Who waits for one leaves slots to others, and a lost worker gives back what its attempts held.
+func TestSharedBudgets(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		j, dir := &fakeJournal{}, t.TempDir()
+		c, tasks, client, stop := shared(t, j, dir)
+		if _, err := client.SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.SetFunction(t.Context(), &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		s := share(t, client, "tasks", nil, "f")
+		w := newWorker("m-1")
+		go w.beat()
+		joinShared(t, c, w, 3, 0)
+		background(t, client, "f", "5s", normal, 1)
+		load := sharedSpec("load", 4)
+		load.Stages[0].Needs = []job.Need{{Budget: "pg", N: 1}}
+		submit(t, c, load)
+		if got, budget := busy(c), used(tasks, "pg"); got != "0+1" || budget != "1 of 1, 1 wait" {
+			t.Errorf("%s slots busy, budget %s", got, budget)
+		}
+		if st, _ := c.Status("load"); st.Reason != "waits for the budget pg" {
+			t.Errorf("the job says %q", st.Reason)
+		}
+		submit(t, c, sharedSpec("free", 2))
+		if got := busy(c); got != "2+1" {
+			t.Errorf("%s slots busy: a job that waits for a budget keeps slots from another", got)
+		}
+		time.Sleep(5500 * time.Millisecond)
+		if got, budget := busy(c), used(tasks, "pg"); got != "1+0" || budget != "1 of 1, 1 wait" {
+			t.Errorf("%s slots busy, budget %s: want one attempt after the task", got, budget)
+		}
+
+		// A lost worker's attempt gives its part back.
+		c.Leave("m-1")
+		if budget := used(tasks, "pg"); budget != "1 of 1, 0 wait" { // for the next attempt
+			t.Errorf("budget %s after the worker was lost", budget)
+		}
+		next := newWorker("m-2")
+		joinShared(t, c, next, 3, 0)
+		if got, budget := busy(c), used(tasks, "pg"); got != "1+0" || budget != "1 of 1, 1 wait" {
+			t.Errorf("%s slots busy, budget %s with another worker", got, budget)
+		}
+
+		// So does a cancelled job.
+		if err := c.Cancel(t.Context(), "load", "enough"); err != nil {
+			t.Fatal(err)
+		}
+		if budget := used(tasks, "pg"); budget != "0 of 1, 0 wait" {
+			t.Errorf("budget %s after the job was cancelled", budget)
+		}
+
+		// After a restart what runs holds its part, and tasks wait for it.
+		slow := sharedSpec("slow", 1)
+		slow.Stages[0].Needs = load.Stages[0].Needs
+		next.mu.Lock()
+		next.takes = time.Minute
+		next.mu.Unlock()
+		submit(t, c, slow)
+		if got := busy(c); got != "1+0" {
+			t.Errorf("%s slots busy", got)
+		}
+		stop()
+		s.cancel()
+		c, tasks, client, stop = shared(t, j, dir)
+		defer stop()
+		s = share(t, client, "tasks", nil, "f")
+		defer s.cancel()
+		go next.beat()
+		joinShared(t, c, next, 3, 0)
+		background(t, client, "f", "1s", normal, 1)
+		if got, budget := busy(c), used(tasks, "pg"); got != "1+0" || budget != "1 of 1, 0 wait" {
+			t.Errorf("%s slots busy, budget %s after a restart", got, budget)
+		}
+		time.Sleep(time.Minute)
+		if got, budget := s.ran(), used(tasks, "pg"); got != "f" || budget != "0 of 1, 0 wait" {
+			t.Errorf("ran %q, budget %s in the end", got, budget)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package mapreduce
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -112,6 +113,13 @@ func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 	if t := n.opts.timeout; t > 0 && (s.opts.timeout == 0 || t < s.opts.timeout) {
 		s.opts.timeout = t
 	}
+	for _, x := range n.opts.needs {
+		if i := slices.IndexFunc(s.opts.needs, func(y job.Need) bool { return y.Budget == x.Budget }); i >= 0 {
+			s.opts.needs[i].N += x.N
+		} else {
+			s.opts.needs = append(s.opts.needs, x)
+		}
+	}
 	c.plan.opts.maxBad = max(c.plan.opts.maxBad, n.opts.maxBad)
 	c.plan.opts.maxShare = max(c.plan.opts.maxShare, n.opts.maxShare)
 	if n.side != nil {
@@ -179,7 +187,7 @@ func (c *compiled) spread(combine func(number int, from *stage) bool, publish bo
 	was, sinks := c.stages, false
 	for _, s := range c.stages {
 		if w := s.head.wide; w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 && combine(len(all), was[s.edges[0].From]) {
-			all = append(all, &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts, combine: true})
+			all = append(all, &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.alone(), combine: true})
 		}
 		all = append(all, s)
 		sinks = sinks || publish && s.sinks > 0
@@ -537,13 +545,26 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, memory int64, groups int) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: memory}
 	for _, s := range c.stages {
-		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine}
+		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
 		if st.Tasks = groups; !s.combine {
 			st.Splits, st.Tasks = splits[s], c.tasks(s, splits)
 		}
 		sp.Stages = append(sp.Stages, st)
 	}
 	return sp
+}
+
+// alone returns the options of a stage that runs none of its operators' functions.
+func (o options) alone() options {
+	o.needs = nil
+	return o
+}
+
+// needs returns what attempts of a stage hold of budgets, in order of their names.
+func (s *stage) needs() []job.Need {
+	needs := slices.Clone(s.opts.needs)
+	slices.SortFunc(needs, func(a, b job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
+	return needs
 }
 
 // tasks returns the number of tasks of a stage that does not combine, given the splits of those that read.

@@ -57,8 +57,8 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 	for _, err := range p.opts.take(d.opts) {
 		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, err})
 	}
-	if o := &p.opts; o.partition != nil || o.sortBy != nil || o.desc {
-		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, errors.New("PartitionBy, SortValues and Descending belong to one operator; give them to that")})
+	if o := &p.opts; o.partition != nil || o.sortBy != nil || o.desc || o.needs != nil {
+		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, errors.New("PartitionBy, SortValues, Descending and Needs belong to one operator; give them to that")})
 	}
 	if d.build == nil {
 		return nil, &PlanError{d.name, "Define", d.at, errors.New("its function is nil")}

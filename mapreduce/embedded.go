@@ -62,6 +62,13 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 	if err != nil {
 		return nil, err
 	}
+	for _, st := range spec.Stages {
+		for _, n := range st.Needs {
+			if most, limited := t.Budgets[n.Budget]; limited && n.N > most {
+				return nil, fmt.Errorf("plan %s: stage %s: each attempt needs %d of budget %s, of which there are %d; give more with -budget, or need less", name, st.Name, n.N, n.Budget, most)
+			}
+		}
+	}
 	if t.Explain {
 		if err := explain(t.Out, c, spec, t); err != nil {
 			return nil, err
@@ -183,7 +190,7 @@ func (e *embedded) start(ctx context.Context, t *Target, build func(context.Cont
 		}
 		e.temp = dir
 	}
-	cfg := coordinator.Config{Log: log, Policy: coordinator.Policy{
+	cfg := coordinator.Config{Log: log, Budgets: t.Budgets, Policy: coordinator.Policy{
 		LeaseTTL:     -1, // the workers live and die with this process
 		LocalityWait: -1,
 		BlockAfter:   -1,

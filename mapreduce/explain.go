@@ -73,6 +73,9 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 		return err
 	}
 	for i := range spec.Stages {
+		for _, n := range spec.Stages[i].Needs {
+			fmt.Fprintf(w, "stage %d: each attempt needs %d of budget %s\n", i, n.N, n.Budget)
+		}
 		notes := map[string]int{}
 		for _, sp := range spec.Stages[i].Splits {
 			if sp.Note != "" {

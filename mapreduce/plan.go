@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
@@ -196,6 +199,7 @@ type options struct {
 	parallel  int
 	retry     int
 	timeout   time.Duration
+	needs     []job.Need
 	maxBad    int64
 	maxShare  float64
 	partition any // func(K, int) int
@@ -220,6 +224,10 @@ func (o *options) take(opts []Option) (errs []error) {
 	refuse(o.parallel < 0 || o.parallel > spill.MaxParts, "Parallel(%d): use 1 to %d partitions, or 0 for the default", o.parallel, spill.MaxParts)
 	refuse(o.retry < 0, "Retry(%d): use 1 or more attempts, or 0 for the default", o.retry)
 	refuse(o.timeout < 0, "Timeout(%v): use a positive duration, or 0 for no limit", o.timeout)
+	for _, x := range o.needs {
+		refuse(x.N < 1 || x.N > 1<<30 || x.Budget == "" || len(x.Budget) > 512 || !utf8.ValidString(x.Budget),
+			"Needs(%.100q, %d): use 1 or more of a budget, whose name is 1 to 512 bytes of UTF-8", x.Budget, x.N)
+	}
 	refuse(o.maxBad < 0, "MaxBad(%d): use 0 or more records", o.maxBad)
 	refuse(!(o.maxShare >= 0 && o.maxShare <= 1), "MaxBadShare(%v): use a share from 0 to 1, such as 0.01 for one in a hundred", o.maxShare)
 	return errs
@@ -252,6 +260,14 @@ func Retry(attempts int) Option { return func(o *options) { o.retry = attempts }
 
 // Timeout limits how long one attempt may run. The default is no limit; the smallest of a stage's operators counts.
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// Needs says that each running attempt of the operator's stage holds n of a budget of something outside, such as connections of a database: Needs("pg", 1). On a
+// cluster budgets are those that tasks use and `layshaft task budget` sets; one that was never set is empty, and what needs it waits. Inside one process
+// Target.Budgets limits them, and there is enough of others. A stage holds the sum of what its operators need. No second attempt races a slow one of
+// such a stage. Given to Define it is an error of the plan.
+func Needs(budget string, n int) Option {
+	return func(o *options) { o.needs = append(slices.Clip(o.needs), job.Need{Budget: budget, N: n}) }
+}
 
 // MaxBad lets a job go on with up to n bad records: malformed rows, records for which Skip was returned, and records
 // whose function panicked twice (from the 33rd on each costs its task two attempts; see Retry). They are set aside in the quarantine file. On a cluster so are records over which the process of user code

@@ -56,6 +56,12 @@ func TestRefusedPlans(t *testing.T) {
 		{"channel in rows", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[waiting] {
 			return mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
 		}), []string{"plan broken: refused_test.go:", ": Map: ", "mapreduce_test.waiting.Deep[].Done[] is chan int", "leave it out of the record"}},
+		{"nothing needed", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Map(numbers(p), self, mapreduce.Needs("pg", 0))
+		}), []string{"refused_test.go:", ": Map: ", `Needs("pg", 0): use 1 or more`}},
+		{"a budget without a name", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			return mapreduce.Map(numbers(p), self, mapreduce.Needs("", 1))
+		}), []string{`Needs("", 1)`}},
 		{"channel in a group", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			w := mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
 			return mapreduce.GroupBy(w, func(w waiting) string { return w.Name }, func(string, iter.Seq[waiting]) int { return 0 })
@@ -207,7 +213,7 @@ func TestRefusedPlans(t *testing.T) {
 		{"options of Define out of range", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
 			mapreduce.Parallel(1<<20), mapreduce.Retry(-1)), none{}), []string{"plan broken: refused_test.go:", ": Define: Parallel(1048576): use 1 to 65536", ": Define: Retry(-1)"}},
 		{"option of one operator for a plan", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
-			mapreduce.Descending()), none{}), []string{": Define: PartitionBy, SortValues and Descending belong to one operator"}},
+			mapreduce.Descending()), none{}), []string{": Define: PartitionBy, SortValues, Descending and Needs belong to one operator"}},
 		{"nothing defined", refusalOf(mapreduce.Define[none, int]("broken", nil), none{}), []string{": Define: its function is nil"}},
 		{"source that is not there", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 			return mapreduce.Read(p, textio.Lines("testdata/nowhere/*.txt"))
@@ -300,6 +306,7 @@ func TestRefusedTargets(t *testing.T) {
 		{mapreduce.Target{Workers: -1}, "workers -1: use 1 to 1024"},
 		{mapreduce.Target{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
 		{mapreduce.Target{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: 2 slots need at least 16.0 MiB"},
+		{mapreduce.Target{Budgets: map[string]int{"pg": -1}}, "budgets map[pg:-1]: none may be negative"},
 		{mapreduce.Target{Progress: "loud"}, `progress "loud": use auto, plain or none`},
 	} {
 		_, err := numbers.Start(context.Background(), c.target, none{})

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +24,7 @@ type Target struct {
 	// again with the same State, and does not repeat what was done. Empty means a temporary directory, removed at the end.
 	State string
 	// Cluster is the address of a coordinator, HOST:PORT: the job runs on its workers. Empty means inside this process. With it State, Workers, Slots,
-	// Memory and Verify have no meaning and must be zero.
+	// Memory, Budgets and Verify have no meaning and must be zero.
 	Cluster string
 	// TLS names certificates for Cluster. The zero value means an open connection.
 	TLS TLSFiles
@@ -40,6 +42,8 @@ type Target struct {
 	Slots int
 	// Memory is how many bytes all attempts together may hold before they spill. Zero means 60 % of what the machine or its cgroup gives.
 	Memory int64
+	// Budgets is how much there is of what attempts need of the outside, by name; see Needs. Of others there is enough. A cluster has its own.
+	Budgets map[string]int
 	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line now and then) or none. Empty means none.
 	Progress string
 	// Explain prints stages, splits, partitions and estimated bytes instead of running.
@@ -70,6 +74,7 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.IntVar(&t.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
 	fs.IntVar(&t.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
 	fs.Var(byteFlag{&t.Memory}, "memory", "`BYTES` that attempts may hold before they spill, such as 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
+	fs.Var(budgetFlag{&t.Budgets}, "budget", "`NAME=N`: attempts that need the budget NAME share N of it (LAYSHAFT_BUDGET; default no limit); may be repeated, or have commas between")
 	fs.StringVar(&t.Progress, "progress", t.Progress, "`HOW` to show progress: auto, plain or none (LAYSHAFT_PROGRESS)")
 	fs.BoolVar(&t.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.BoolVar(&t.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
@@ -86,7 +91,7 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.StringVar(&t.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
 	fs.StringVar(&t.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
 	fs.StringVar(&t.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with its private key (LAYSHAFT_TLS_KEY)")
-	for _, name := range []string{"cluster", "detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key", "state", "workers", "slots", "memory", "progress", "explain", "verify", "counters", "quarantine"} {
+	for _, name := range []string{"cluster", "detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key", "state", "workers", "slots", "memory", "budget", "progress", "explain", "verify", "counters", "quarantine"} {
 		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 		v, set := os.LookupEnv(env)
 		if !set || v == "" {
@@ -99,6 +104,35 @@ func Flags(fs *flag.FlagSet) *Target {
 		f.DefValue = f.Value.String()
 	}
 	return t
+}
+
+// budgetFlag fills a map of budgets. A name that is given again has the last value.
+type budgetFlag struct{ m *map[string]int }
+
+func (b budgetFlag) String() string {
+	if b.m == nil {
+		return ""
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(*b.m)) {
+		all = append(all, fmt.Sprintf("%s=%d", name, (*b.m)[name]))
+	}
+	return strings.Join(all, ",")
+}
+
+func (b budgetFlag) Set(s string) error {
+	for one := range strings.SplitSeq(s, ",") {
+		name, number, ok := strings.Cut(one, "=")
+		n, err := strconv.Atoi(number)
+		if !ok || name == "" || err != nil || n < 0 {
+			return fmt.Errorf("%q is not NAME=N, such as pg=8", one)
+		}
+		if *b.m == nil {
+			*b.m = map[string]int{}
+		}
+		(*b.m)[name] = n
+	}
+	return nil
 }
 
 type byteFlag struct{ n *int64 }
@@ -146,8 +180,8 @@ func (t Target) withDefaults(plan string) (Target, error) {
 	switch {
 	case t.Cluster == "" && (t.Detach || t.Priority != 0 || t.Interactive || len(t.Tags) > 0 || t.TLS != TLSFiles{}):
 		return t, errors.New("detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT")
-	case t.Cluster != "" && (t.State != "" || t.Workers != 0 || t.Slots != 0 || t.Memory != 0 || t.Verify):
-		return t, errors.New("state, workers, slots, memory and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster")
+	case t.Cluster != "" && (t.State != "" || t.Workers != 0 || t.Slots != 0 || t.Memory != 0 || t.Verify || t.Budgets != nil):
+		return t, errors.New("state, workers, slots, memory, budget and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster")
 	}
 	if t.Workers == 0 {
 		t.Workers = 1
@@ -172,6 +206,8 @@ func (t Target) withDefaults(plan string) (Target, error) {
 		return t, t.invalid
 	case t.Workers < 0 || t.Workers > 1024:
 		return t, fmt.Errorf("workers %d: use 1 to 1024", t.Workers)
+	case slices.ContainsFunc(slices.Collect(maps.Values(t.Budgets)), func(n int) bool { return n < 0 }):
+		return t, fmt.Errorf("budgets %v: none may be negative", t.Budgets)
 	case t.Slots < t.Workers || t.Slots > 4096:
 		return t, fmt.Errorf("slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
 	case t.Memory < int64(t.Slots)*minMemory:

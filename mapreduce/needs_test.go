@@ -1,0 +1,85 @@
+package mapreduce_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+)
+
+// together counts how many run at once.
+type together struct{ now, most atomic.Int32 }
+
+func (x *together) in() {
+	n := x.now.Add(1)
+	for m := x.most.Load(); n > m && !x.most.CompareAndSwap(m, n); m = x.most.Load() {
+	}
+}
+
+func (x *together) out() { x.now.Add(-1) }
+
+// A stage whose attempts need a budget never has more of them than it allows, also when some fail; others run beside it.
+func TestNeeds(t *testing.T) {
+	var both sync.WaitGroup // two at once there must be
+	both.Add(2)
+	var at together
+	var failed atomic.Bool
+	var seen atomic.Int32
+	rows := run(t, mapreduce.Target{Slots: 4, Budgets: map[string]int{"pg": 4}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		all := mapreduce.Read(p, memio.Generate(12, func(i int64) int64 { return i }).Cut(12))
+		return mapreduce.TryMap(all, func(_ context.Context, i int64) (int64, error) {
+			at.in()
+			defer at.out()
+			if seen.Add(1) <= 2 {
+				both.Done()
+			}
+			both.Wait()
+			if i == 5 && failed.CompareAndSwap(false, true) {
+				return 0, errors.New("no connection")
+			}
+			return i, nil
+		}, mapreduce.Needs("pg", 1), mapreduce.Needs("pg", 1), mapreduce.Needs("unlimited", 7))
+	})
+	if len(rows) != 12 || at.most.Load() != 2 {
+		t.Errorf("%d rows, %d attempts at once; want 12 rows and 2 of 4 in pairs", len(rows), at.most.Load())
+	}
+}
+
+// What can never be had is said before the run, and -explain says what is needed.
+func TestNeedsAreShown(t *testing.T) {
+	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
+		return mapreduce.Map(mapreduce.Read(p, memio.Of(1)), func(i int) int { return i }, mapreduce.Needs("pg", 2), mapreduce.Needs("es", 1))
+	})
+	_, err := load.Collect(context.Background(), mapreduce.Target{Budgets: map[string]int{"pg": 1}}, none{})
+	checkError(t, err, "plan load: stage", "each attempt needs 2 of budget pg, of which there are 1", "-budget")
+	var out bytes.Buffer
+	_, err = load.Collect(context.Background(), mapreduce.Target{Explain: true, Out: &out}, none{})
+	if err != nil || !strings.Contains(out.String(), "stage 0: each attempt needs 1 of budget es\nstage 0: each attempt needs 2 of budget pg\n") {
+		t.Errorf("%v, explained:\n%s", err, out.String())
+	}
+	_, err = mapreduce.Define("everywhere", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) }, mapreduce.Needs("pg", 1)).
+		Collect(context.Background(), mapreduce.Target{}, none{})
+	checkError(t, err, "plan everywhere: ", "Define: ", "Needs belong to one operator")
+}
+
+func TestBudgetFlag(t *testing.T) {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	target := mapreduce.Flags(fs)
+	if err := fs.Parse([]string{"-budget", "pg=8,es=2", "-budget", "es=4"}); err != nil || target.Budgets["pg"] != 8 || target.Budgets["es"] != 4 {
+		t.Errorf("%v, %v", target.Budgets, err)
+	}
+	for _, bad := range []string{"pg", "pg=x", "=1", "pg=-1"} {
+		if err := fs.Parse([]string{"-budget", bad}); err == nil || !strings.Contains(err.Error(), "NAME=N") {
+			t.Errorf("-budget %s: %v", bad, err)
+		}
+	}
+}
