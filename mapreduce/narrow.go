@@ -82,17 +82,14 @@ func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Data
 	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
+		yield := func(u U) bool { // made once: a range statement would make it, on the heap, for each record
+			*cur = u
+			push(cur)
+			return !e.stopped.Load()
+		}
 		return func(t *T) {
-			all := f(*t)
-			if all == nil { // like a nil slice
-				return
-			}
-			for u := range all {
-				*cur = u
-				push(cur)
-				if e.stopped.Load() {
-					return
-				}
+			if all := f(*t); all != nil { // else there are no records, as in a nil slice
+				all(yield)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package mapreduce_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
 // operators holds one check for each operator.
@@ -343,4 +345,36 @@ func TestOperators(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFlatMapOfNothing holds that a nil sequence stands for no records, and that a sequence is left when the job ends.
+func TestFlatMapOfNothing(t *testing.T) {
+	d := mapreduce.Define("flat", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
+		return mapreduce.FlatMap(mapreduce.Read(p, memio.Of(1, 2, 3, 4)), func(n int) iter.Seq[int] {
+			if n%2 == 1 {
+				return nil
+			}
+			return slices.Values([]int{n, 10 * n})
+		})
+	})
+	got, err := d.Collect(t.Context(), mapreduce.Target{}, none{})
+	if want := []int{2, 20, 4, 40}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	endless := mapreduce.Define("endless", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
+		all := mapreduce.FlatMap(mapreduce.Read(p, memio.Of(1)), func(int) iter.Seq[int] {
+			return func(yield func(int) bool) {
+				for n := 0; yield(n); n++ {
+				}
+			}
+		})
+		return mapreduce.TryMap(all, func(_ context.Context, n int) (int, error) {
+			if n == 1000 {
+				return 0, mapreduce.Fatal(errors.New("enough"))
+			}
+			return n, nil
+		})
+	})
+	_, err = endless.Collect(t.Context(), mapreduce.Target{}, none{})
+	checkError(t, err, "enough")
 }
