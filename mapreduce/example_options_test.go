@@ -175,3 +175,14 @@ func ExampleTimeout() {
 	fmt.Println(err != nil)
 	// Output: true
 }
+
+// No more than eight attempts at a time hold a connection each, of all jobs and tasks of a cluster, or of this run.
+func ExampleNeeds() {
+	stored := mapreduce.Define("stored", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		return mapreduce.TryMap(mapreduce.Read(p, memio.Of("drill", "saw")), func(_ context.Context, name string) (string, error) {
+			return name + " stored", nil // a row written to a database
+		}, mapreduce.Needs("pg", 1))
+	})
+	fmt.Println(stored.Collect(context.Background(), mapreduce.Target{Budgets: map[string]int{"pg": 8}}, mapreduce.None{}))
+	// Output: [drill stored saw stored] <nil>
+}

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,6 +48,12 @@ func (m *members) committed(n int) {
 	until(m.t, fmt.Sprint(n, " tasks are committed"), func() bool {
 		js := m.look().Jobs
 		return len(js) > 0 && js[0].Done >= n // the newest
+	})
+	// It shows what it has decided while it writes that. What it hears from a worker afterwards it takes in when it has written it.
+	seen := time.Now()
+	until(m.t, "what is committed is on the disk", func() bool {
+		since := time.Since(seen).Seconds()
+		return slices.ContainsFunc(m.look().Workers, func(w heard) bool { return w.Silent < since })
 	})
 }
 

@@ -129,18 +129,24 @@ func (m *members) awaitWorkers(n int) {
 
 // overview is what the coordinator shows over HTTP. It costs less to wait for than commands do.
 type overview struct {
-	Workers []struct{ Worker string }
+	Workers []heard
 	Jobs    []struct {
 		Job, Outcome string
 		Done         int
 	}
 }
 
+// heard is a worker, and how long the coordinator has not heard of it.
+type heard struct {
+	Worker string
+	Silent float64 `json:"silent_seconds"`
+}
+
 func (m *members) look() (o overview) {
 	m.t.Helper()
 	if len(m.config.cli) > 0 { // it needs a certificate
 		for _, w := range m.workerList() {
-			o.Workers = append(o.Workers, struct{ Worker string }{w.Worker})
+			o.Workers = append(o.Workers, heard{Worker: w.Worker})
 		}
 		return o
 	}
