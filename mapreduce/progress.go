@@ -142,11 +142,18 @@ func (p *display) line(i int, s coordinator.StageStatus, records, bytes int64) s
 	}
 	if took := time.Since(p.began[i]); s.Done < s.Tasks && s.Running > 0 && took > time.Second {
 		line += fmt.Sprintf("  %s/s  %s/s", countText(int64(float64(records)/took.Seconds())), bytesText(int64(float64(bytes)/took.Seconds())))
-		if left := time.Duration(float64(took) * (1 - share) / max(share, 0.01)); left >= time.Second {
-			line += "  ETA " + left.Round(time.Second).String()
-		}
+		line += eta(took, share)
 	}
 	return line
+}
+
+// eta says how long a stage will take that did a share of its work in took. It says nothing while that is a guess of years, or of less than a second.
+func eta(took time.Duration, share float64) string {
+	left := float64(took) * (1 - share) / share
+	if !(left >= float64(time.Second) && left < 1000*24*float64(time.Hour)) {
+		return ""
+	}
+	return "  ETA " + time.Duration(left).Round(time.Second).String()
 }
 
 // total returns the input bytes of a stage that reads a source.
