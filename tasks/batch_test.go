@@ -30,7 +30,7 @@ func TestBatch(t *testing.T) {
 				out[i] = 2 * n
 			}
 			return out, nil
-		}, tasks.BatchSize(20), tasks.BatchWait(patience/100))
+		}, tasks.BatchSize(20), tasks.BatchWait(200*time.Millisecond))
 	})
 	inputs := make([]int, 200)
 	for i := range inputs {

@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long tests wait for what must come.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // serve starts a server and returns a client of it.
 func serve(t testing.TB) (*tasktest.Server, *tasks.Client) {
