@@ -100,6 +100,9 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 			heard()
 			return nil
 		}
+		if errors.Is(err, errEnough) {
+			return err // whatever became of ctx: the caller hears nothing more
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -317,6 +320,7 @@ func (c *Client) Status(ctx context.Context, id job.ID) (st JobReport, err error
 	return st, err
 }
 
+// errEnough ends a call whose answers nobody wants any more.
 var errEnough = errors.New("enough")
 
 // Watch yields how a job stands, now and whenever that changes, a few times a second at most. The last one is its end. An error

@@ -442,6 +442,29 @@ func TestDataDirectory(t *testing.T) {
 	}
 }
 
+// Whoever leaves a loop hears nothing more, although the context ends with it.
+func TestLoopsAreLeftForGood(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, Config{}, ServerConfig{})
+		client := n.client(t)
+		spec := twoStages(2, 2)
+		if _, err := client.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		watch, leave := context.WithCancel(t.Context())
+		for range client.Watch(watch, spec.ID) {
+			leave()
+			break
+		}
+		commits, leave := context.WithCancel(t.Context())
+		for range client.Commits(commits, spec.ID, 0) {
+			leave()
+			break
+		}
+	})
+}
+
 // A real socket, with many jobs and connections that break: nothing is left behind.
 func TestNothingIsLeft(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())

@@ -270,7 +270,7 @@ func (c *container) terminate(t *testing.T) {
 	}
 }
 
-// healthy asks the addresses that the Kubernetes manifest probes.
+// healthy asks the addresses that the Kubernetes manifest probes, as often as it takes: a worker is ready when it has joined.
 func healthy(t *testing.T, at string) {
 	t.Helper()
 	b, err := os.ReadFile("../../deploy/kubernetes.yaml")
@@ -281,15 +281,21 @@ func healthy(t *testing.T, at string) {
 	if len(probes) < 4 {
 		t.Fatalf("the manifest has %d probes", len(probes))
 	}
+	late := time.After(patience)
 	for _, p := range probes {
-		resp, err := http.Get("http://" + at + p[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s", p[1], resp.Status)
+		for status := ""; status != "200 OK"; {
+			resp, err := http.Get("http://" + at + p[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			status = resp.Status
+			select {
+			case <-late:
+				t.Fatalf("%s: %s", p[1], status)
+			default:
+			}
 		}
 	}
 }
