@@ -452,16 +452,23 @@ func TestLoopsAreLeftForGood(t *testing.T) {
 		if _, err := client.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		watch, leave := context.WithCancel(t.Context())
-		for range client.Watch(watch, spec.ID) {
-			leave()
-			break
+		leave := func(loop func(ctx context.Context, end func())) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			loop(ctx, cancel)
 		}
-		commits, leave := context.WithCancel(t.Context())
-		for range client.Commits(commits, spec.ID, 0) {
-			leave()
-			break
-		}
+		leave(func(ctx context.Context, end func()) {
+			for range client.Watch(ctx, spec.ID) {
+				end()
+				break
+			}
+		})
+		leave(func(ctx context.Context, end func()) {
+			for range client.Commits(ctx, spec.ID, 0) {
+				end()
+				break
+			}
+		})
 	})
 }
 

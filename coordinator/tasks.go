@@ -25,8 +25,8 @@ import (
 type TasksConfig struct {
 	// Dir is where tasks are remembered; it is made when missing. Empty means memory only.
 	Dir string
-	// Memory is how many bytes of payloads are kept in memory, about; others go to disk. Zero means 32 MiB. Without Dir it is the limit
-	// beyond which tasks are refused, and zero means 1 GiB.
+	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about; more of them go to disk. Zero means 32 MiB.
+	// Without Dir it is the limit beyond which tasks are refused, and zero means 1 GiB.
 	Memory int64
 	// NoSync leaves it to the operating system when to write; see DataOptions.
 	NoSync bool

@@ -85,7 +85,7 @@ type coordinatorCmd struct {
 	MaxCode        size          `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
 
 	gearmanFlags
-	TaskMemory size `group:"Tasks" default:"32MiB" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory; others are read from disk."`
+	TaskMemory size `group:"Tasks" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory only, before more of them go to disk. Default: an eighth of the machine."`
 }
 
 // gearmanFlags are those of the Gearman protocol.

@@ -129,6 +129,9 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if c.GearmanHTTP == "none" {
 		c.GearmanHTTP = ""
 	}
+	if c.TaskMemory == 0 {
+		c.TaskMemory = size(machineMemory() / 8)
+	}
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),

@@ -25,6 +25,35 @@ type guard struct {
 	// mu guards the fields below.
 	mu   sync.Mutex
 	held bool // the ballast file is there
+
+	// credits guards the fields below.
+	credits sync.Mutex
+	credit  int64     // bytes that may be written without looking at the disk
+	until   time.Time // then it has to be looked at in any case
+}
+
+// Looking at the disk takes a system call, and every task asks. So with ample room it is looked at once for many.
+const (
+	ample     = 256 << 20             // bytes above the reserve
+	credit    = 16 << 20              // bytes that are allowed at once
+	creditFor = 10 * time.Millisecond // how long
+)
+
+// onCredit says whether n bytes are part of what the last look allowed.
+func (g *guard) onCredit(n int64) bool {
+	g.credits.Lock()
+	defer g.credits.Unlock()
+	if n > g.credit || time.Now().After(g.until) {
+		return false
+	}
+	g.credit -= n
+	return true
+}
+
+func (g *guard) giveCredit() {
+	g.credits.Lock()
+	defer g.credits.Unlock()
+	g.credit, g.until = credit, time.Now().Add(creditFor)
 }
 
 func newGuard(dir string, opt Options) *guard {
@@ -35,7 +64,7 @@ func newGuard(dir string, opt Options) *guard {
 
 // check returns an error that wraps ErrDiskFull when writing n more bytes would touch the reserve.
 func (g *guard) check(n int64) error {
-	if g.reserve <= 0 {
+	if g.reserve <= 0 || g.onCredit(n) {
 		return nil
 	}
 	free, err := g.free(g.dir)
@@ -43,6 +72,9 @@ func (g *guard) check(n int64) error {
 		return err
 	}
 	if free-n >= g.reserve {
+		if free-n >= g.reserve+ample {
+			g.giveCredit()
+		}
 		return nil
 	}
 	g.watch()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func exists(path string) bool {
@@ -47,6 +49,37 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%s: ballast is there: %v", s.name, got)
 		}
 	}
+}
+
+// With ample room the disk is looked at once for many writes, and for each one without.
+func TestCredit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free, looks := int64(4<<20+ample+credit), 0
+		g := newGuard(t.TempDir(), Options{Reserve: 4 << 20, Log: slog.New(slog.DiscardHandler), Free: func(string) (int64, error) { looks++; return free, nil }})
+		check := func(n int64, want error, looked int) {
+			t.Helper()
+			looks = 0
+			if err := g.check(n); !errors.Is(err, want) {
+				t.Errorf("check(%d) = %v, want %v", n, err, want)
+			}
+			if looks < looked || looked == 0 && looks > 0 {
+				t.Errorf("check(%d) looked %d times", n, looks)
+			}
+		}
+		check(1, nil, 1)
+		for range 16 {
+			check(1<<20, nil, 0)
+		}
+		check(1, nil, 1)
+		check(credit+1, nil, 1)
+		time.Sleep(creditFor + 1)
+		check(1, nil, 1)
+		free = 5 << 20
+		time.Sleep(creditFor + 1)
+		check(1, nil, 1)
+		check(1, nil, 1)
+		check(2<<20, ErrDiskFull, 1)
+	})
 }
 
 // A directory whose ballast is what keeps it from being opened gives it up.

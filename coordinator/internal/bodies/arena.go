@@ -53,6 +53,13 @@ func (a *arena) id(loc uint64) uint64 {
 	return binary.LittleEndian.Uint64(b)
 }
 
+// size returns what a body takes.
+func (a *arena) size(loc uint64) int64 {
+	_, b := a.at(loc)
+	_, _, _, size := entry(b)
+	return int64(size)
+}
+
 // put copies a body and returns where it is.
 func (a *arena) put(kind Kind, id uint64, body []byte) uint64 {
 	var header [8 + binary.MaxVarintLen64]byte
@@ -99,16 +106,17 @@ func (a *arena) add(size int) int {
 	return n
 }
 
-// drop lets go of a body. Nowhere is fine.
-func (a *arena) drop(loc uint64) {
+// drop lets go of a body, and returns what it took. Nowhere is fine.
+func (a *arena) drop(loc uint64) (size int64) {
 	if loc == 0 {
-		return
+		return 0
 	}
 	c, b := a.at(loc)
-	_, _, _, size := entry(b)
-	a.used -= int64(size)
-	c.live -= size
+	_, _, _, n := entry(b)
+	a.used -= int64(n)
+	c.live -= n
 	a.empty(int(loc>>40 - 1))
+	return int64(n)
 }
 
 // empty gives back the memory of chunk n if nothing in it is needed.
@@ -176,14 +184,19 @@ const (
 	pageSize = 1 << 12
 )
 
-// place is a location, and whether the body is spilled: written although it is not durable.
+// place is a location, and what is known of the body.
 type place uint64
 
-const spilled place = 1 << 63
+const (
+	spilled place = 1 << 63 // it was written, or will be, although it is not durable
+	alone   place = 1 << 62 // it is in memory and will not be anywhere else
 
-func (p *place) loc() uint64 { return uint64(*p &^ spilled) }
+	flags = spilled | alone
+)
 
-func (p *place) set(loc uint64) { *p = *p&spilled | place(loc) }
+func (p *place) loc() uint64 { return uint64(*p &^ flags) }
+
+func (p *place) set(loc uint64) { *p = *p&flags | place(loc) }
 
 // find returns the place of a body, or nil when it has none.
 func (p *places) find(id uint64) *place {

@@ -1,8 +1,8 @@
 // Package bodies keeps the payloads of tasks, and the Records of package queue, in one place: so both become durable in one transaction.
 //
-// A payload lies in memory, outside of the collected heap, at the cost of ten bytes more than its own and eight for its place. When the
-// memory for payloads is used up, the newest go to Badger: the ones that wait longest in a queue. What was written durably needs
-// no second copy there; what was not is written under a key that the next Open removes.
+// A payload lies in memory, outside of the collected heap, at the cost of ten bytes more than its own and eight for its place. Those that
+// Badger has too stay there while they take little, the oldest, which are the next in a queue. Those that need not survive a restart stay until the
+// memory for payloads is used up; then the newest, which wait longest, go to Badger under a key that the next Open removes.
 //
 // Changes are put together as a batch, one for each Step of the queue, and Commit numbers it. One goroutine, Run, gathers the batches of
 // all callers into one transaction and one sync, and reports the number of the last. Bodies over 256 KiB are written in pieces before
@@ -54,8 +54,8 @@ const (
 
 // Options are the knobs of a store. The zero value is a good default.
 type Options struct {
-	// Memory is how many bytes of payloads are kept in memory, about; zero means 32 MiB. Without a
-	// directory nothing can go elsewhere: then it is the limit for Room, and zero means 1 GiB.
+	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about; zero means 32 MiB. Payloads that are on disk
+	// take as much, but 32 MiB at most. Without a directory nothing can go elsewhere: then Memory is the limit for Room, and zero means 1 GiB.
 	Memory int64
 	// NoSync leaves it to the operating system when to write; see state.Options.
 	NoSync bool
@@ -79,6 +79,7 @@ type Store struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	arena  arena
+	alone  int64 // bytes of bodies in the arena that are nowhere else
 	places [kinds]places
 	next   group       // to be written
 	batch  int         // ops of next that are committed
@@ -93,7 +94,7 @@ type Store struct {
 // It starts a goroutine that Close ends; Run does the writing.
 func Open(dir string, opt Options) (*Store, error) {
 	if opt.Memory == 0 {
-		opt.Memory = 32 << 20
+		opt.Memory = maxCached
 		if dir == "" {
 			opt.Memory = 1 << 30
 		}
@@ -181,10 +182,16 @@ func (s *Store) Keep(kind Kind, id uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keep(kind, id, body)
-	if s.db != nil && s.arena.used > s.opt.Memory {
+	p := s.places[kind].at(id)
+	switch size := s.arena.size(p.loc()); {
+	case s.db == nil:
+	case s.alone+size > s.opt.Memory:
 		s.write(key('s', kind, id), []byte{}, s.pieces(kind, id, body))
 		s.next.bodies = append(s.next.bodies, ref{id, kind})
-		*s.places[kind].at(id) |= spilled
+		*p |= spilled
+	default:
+		s.alone += size
+		*p |= alone
 	}
 }
 
@@ -212,7 +219,7 @@ func (s *Store) Drop(id uint64, result bool, recorded ...[]byte) {
 			if *p&spilled != 0 {
 				s.write(key('s', kind, id), nil, nil)
 			}
-			s.arena.drop(p.loc())
+			s.forget(p)
 			*p = 0
 		}
 	}
@@ -329,10 +336,25 @@ func readPiece(txn *badger.Txn, dst []byte, kind Kind, id uint64, n int) ([]byte
 // keep puts a body into memory, in place of the one that was there.
 func (s *Store) keep(kind Kind, id uint64, body []byte) {
 	p := s.places[kind].at(id)
-	old := p.loc()
-	p.set(s.arena.put(kind, id, body))
-	s.arena.drop(old)
+	loc := s.arena.put(kind, id, body) // before the old one goes, which it may be made of
+	s.forget(p)
+	p.set(loc)
 }
+
+// forget lets go of what is in memory of a body.
+func (s *Store) forget(p *place) {
+	size := s.arena.drop(p.loc())
+	if *p&alone != 0 {
+		s.alone -= size
+	}
+	*p &= spilled
+}
+
+// maxCached is how many bytes of bodies that are on disk are kept in memory too.
+const maxCached = 32 << 20
+
+// crowded says whether bodies that are on disk take too much memory.
+func (s *Store) crowded() bool { return s.arena.used-s.alone > min(s.opt.Memory, maxCached) }
 
 // body is how a body is written: itself, or the number of its pieces.
 type body struct {

@@ -168,6 +168,13 @@ func TestAgainstMap(t *testing.T) {
 				}
 				maps.DeleteFunc(tasks, func(_ uint64, x *task) bool { return !x.durable })
 			}
+			for id, x := range tasks {
+				s.Drop(id, x.durable && x.result != nil, taskKey(id))
+			}
+			wait(s.Commit())
+			if s.alone != 0 || s.arena.used != 0 {
+				t.Errorf("without tasks %d bytes are in memory, %d of them nowhere else", s.arena.used, s.alone)
+			}
 			stop()
 		})
 	}
@@ -204,6 +211,37 @@ func TestMemoryOnly(t *testing.T) {
 	}
 	if err := s.Room(1 << 20); err != nil || s.arena.used != 0 {
 		t.Errorf("Room = %v, %d bytes used", err, s.arena.used)
+	}
+}
+
+// TestMemory keeps bodies that need not survive in memory as long as there is any, and others as long as they take little.
+func TestMemory(t *testing.T) {
+	const n, size = 1000, 60 << 10
+	s, wait, stop := open(t, t.TempDir(), Options{Memory: n * 61 << 10, NoSync: true})
+	defer stop()
+	b := make([]byte, size)
+	for i := range uint64(n) {
+		s.Keep(Input, 2*i+1, b)
+		s.WriteTask(2*i+2, taskKey(2*i+2), []byte("record"), b)
+		if i%10 == 0 {
+			wait(s.Commit())
+		}
+	}
+	wait(s.Commit())
+	if s.alone < n*size || s.arena.used-s.alone > maxCached || s.arena.used-s.alone < maxCached-11*size {
+		t.Errorf("%d bytes in memory, %d of them nowhere else", s.arena.used, s.alone)
+	}
+	for i := range uint64(n) {
+		s.Keep(Result, 2*i+1, b)
+	}
+	wait(s.Commit())
+	if s.alone > s.opt.Memory || s.alone < s.opt.Memory-2*size || s.arena.used-s.alone > maxCached {
+		t.Errorf("with results, %d bytes in memory, %d of them nowhere else", s.arena.used, s.alone)
+	}
+	for i := range uint64(2 * n) {
+		if got, err := s.Get(nil, Input, i+1); err != nil || len(got) != size {
+			t.Fatalf("input of %d: %d bytes, %v", i+1, len(got), err)
+		}
 	}
 }
 

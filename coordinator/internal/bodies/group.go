@@ -139,12 +139,11 @@ func (g *group) set(txn *badger.Txn, o op) error {
 func (s *Store) written(g *group) {
 	s.mu.Lock()
 	for _, r := range g.bodies {
-		if s.arena.used <= s.opt.Memory {
+		if !s.crowded() {
 			break
 		}
-		if p := s.places[r.kind].find(r.id); p != nil && p.loc() != 0 && s.arena.id(p.loc()) == r.id {
-			s.arena.drop(p.loc())
-			p.set(0)
+		if p := s.places[r.kind].find(r.id); p != nil && p.loc() != 0 && *p&alone == 0 && s.arena.id(p.loc()) == r.id {
+			s.forget(p)
 		}
 	}
 	s.arena.compact(&s.places)

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // pages returns n zeroed bytes outside the garbage-collected heap, or inside when the system has none to give.
 func pages(n int) (b []byte, mapped bool) {
-	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
 	if err != nil {
 		return make([]byte, n), false
 	}

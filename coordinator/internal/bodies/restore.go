@@ -67,7 +67,7 @@ func (s *Store) restore(k, record, body []byte, pieces int, found map[ref]int, f
 		id := binary.BigEndian.Uint64(k[1:])
 		if pieces > 0 {
 			s.large[ref{id, kind}] = pieces
-		} else if kind == Input && s.arena.used+int64(len(body)) < s.opt.Memory {
+		} else if kind == Input && s.arena.used+int64(len(body)) < min(s.opt.Memory, maxCached) {
 			s.keep(kind, id, body)
 		}
 	}

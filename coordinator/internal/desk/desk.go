@@ -28,7 +28,8 @@ import (
 type Config struct {
 	// Dir is where tasks are remembered; it is made when missing. Empty means memory only: nothing survives the process.
 	Dir string
-	// Memory is how many bytes of payloads are kept in memory, about. Zero means 32 MiB; without Dir it is the limit, and zero means 1 GiB.
+	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about. Zero means 32 MiB; without Dir it is the
+	// limit, and zero means 1 GiB.
 	Memory int64
 	// NoSync leaves it to the operating system when to write.
 	NoSync bool
