@@ -385,7 +385,11 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	if s.head.wide != nil && s.head.wide.holds {
 		holders++
 	}
-	e.memory = run.Memory / 2 / int64(max(1, holders))
+	tables, err := c.loadSides(e, s)
+	if err != nil {
+		return e.failure(err)
+	}
+	e.memory = max(run.Memory-tables, run.Memory/4) / 2 / int64(max(1, holders))
 	e.quarantine = &bursts{to: &port{e: e, number: len(s.ends)}}
 	run.Sink = make([][]byte, s.sinks)
 
@@ -441,12 +445,34 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		run.Counters[readCounter] = run.Progress.Records.Load()
 	}
 	c.count(run)
+	return e.failure(e.err)
+}
+
+// failure is err as the worker understands it.
+func (e *env) failure(err error) error {
 	var fatal *fatalError
-	if errors.As(e.err, &fatal) {
-		f := &job.Failure{Kind: job.Fatal, Message: e.err.Error()}
-		return f
+	if errors.As(err, &fatal) {
+		return &job.Failure{Kind: job.Fatal, Message: err.Error()}
 	}
-	return e.err
+	return err
+}
+
+// loadSides reads the small sides that operators of a stage look up, and returns what part of the memory of one attempt they take.
+func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
+	for _, n := range c.plan.nodes {
+		if _, ok := s.sides[n.id]; ok {
+			b, err := n.side.load(e)
+			if err != nil {
+				return 0, fmt.Errorf("%s at %s: small side: %w", n.label(), n.at, err)
+			}
+			bytes += b
+		}
+	}
+	if limit := e.sideLimit(); bytes > limit {
+		return 0, Fatal(fmt.Errorf("the small sides of broadcast joins in one stage take %s together, and half of the memory, %s, is theirs; give more (-memory), or use Join or LeftJoin",
+			bytesText(bytes), bytesText(limit)))
+	}
+	return bytes / int64(max(1, e.run.Slots)), nil
 }
 
 // tally is what an attempt tells the publish stage.

@@ -239,7 +239,7 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 }
 
 // BroadcastJoin looks every left record up in a small right side that every process holds in memory; the left side is not
-// shuffled. f receives nil when there is no match, and must not change what it receives. Of several right records with one key the last one
+// shuffled. A small side that takes more than half of the memory ends the job. f receives nil when there is no match, and must not change what it receives. Of several right records with one key the last one
 // read counts.
 func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(left.n), "BroadcastJoin", opts, left.n, small.n)
@@ -282,9 +282,19 @@ func broadcast[L, R, K, U any](n *node, leftKey func(L) K, smallKey func(R) K, p
 			}
 		}, out.flush
 	}}
+	table := func(e *env) (*lookup[R], error) {
+		return sideTable(e, n, func() (*lookup[R], error) { return loadSide(e, n, kc.Append, vc.Decode, smallKey) })
+	}
+	n.side.load = func(e *env) (int64, error) {
+		l, err := table(e)
+		if err != nil {
+			return 0, err
+		}
+		return l.bytes, nil
+	}
 	n.fuse = func(e *env, next any) any {
 		push, u := next.(func(*U)), new(U)
-		table, err := sideTable(e, n, func() (*lookup[R], error) { return loadSide(e, n, kc.Append, vc.Decode, smallKey) })
+		table, err := table(e)
 		if err != nil {
 			e.fail(fmt.Errorf("%s at %s: small side: %w", n.label(), n.at, err))
 			return func(*L) {}

@@ -307,6 +307,26 @@ func TestPanicInSmallSide(t *testing.T) {
 	checkError(t, j.Wait(), "panic: no price for product 7")
 }
 
+// TestLargeSmallSide: a small side that does not fit into half of the memory ends the job, which says so; so do two that do not fit together.
+func TestLargeSmallSide(t *testing.T) {
+	join := func(n int64, times int) error {
+		j := start(t, t.Context(), mapreduce.Target{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+			id := func(i int64) int64 { return i }
+			d := mapreduce.Read(p, upTo(100).Cut(4))
+			for range times {
+				d = mapreduce.BroadcastJoin(d, mapreduce.Read(p, upTo(n).Cut(3)), id, id, func(l int64, _ *int64) int64 { return l })
+			}
+			return d
+		})
+		return j.Wait()
+	}
+	if err := join(60_000, 1); err != nil {
+		t.Error(err)
+	}
+	checkError(t, join(1_000_000, 1), "broadcastjoin", "small side: its first", "half of the memory, 8.0 MiB", "Join or LeftJoin")
+	checkError(t, join(60_000, 4), "small sides of broadcast joins in one stage take", "half of the memory, 8.0 MiB")
+}
+
 // TestTwoJobsAtOnce runs one definition several times at once.
 func TestTwoJobsAtOnce(t *testing.T) {
 	d := mapreduce.Define("twice", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[kv[int64, int64]] {

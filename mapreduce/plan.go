@@ -104,6 +104,7 @@ type wideRole struct {
 // sideRole is a dataset that every task of a stage reads whole.
 type sideRole struct {
 	write func(e *env, w *port) (push any, flush func() error)
+	load  func(e *env) (bytes int64, err error) // reads all of it, once per process, and says what it takes
 }
 
 // out is one result of a plan: gathered records, or a sink.

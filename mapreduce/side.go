@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime/debug"
 	"sync"
+	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
@@ -114,6 +115,7 @@ type lookup[R any] struct {
 	keys   []byte
 	ends   []uint32 // of each entry's key in keys
 	values []R
+	bytes  int64 // what all this takes, about
 }
 
 // get returns the value under key, nil when there is none.
@@ -151,6 +153,8 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 	l := &lookup[R]{}
 	k := new(K)
 	var buf []byte
+	limit := e.sideLimit()
+	read := int64(0)
 	for _, run := range e.input(e.stage.sides[n.id]) {
 		for {
 			b, err := run.Next()
@@ -161,6 +165,11 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 				return nil, err
 			}
 			b = bytes.Clone(b) // values alias it, for the whole job
+			read += int64(len(b))
+			if l.measure(read); l.bytes > limit {
+				return nil, Fatal(fmt.Errorf("its first %d records take %s, and half of the memory, %s, is all that it may; give more (-memory), or use Join or LeftJoin",
+					len(l.values), bytesText(l.bytes), bytesText(limit)))
+			}
 			for len(b) > 0 {
 				var v []byte
 				if _, v, b, err = record.Cut(b); err != nil {
@@ -196,5 +205,15 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 		}
 		start = end
 	}
+	l.measure(read)
 	return l, nil
+}
+
+// sideLimit is how much memory the small sides of a stage may take: half of what all attempts of the process have, or a few megabytes.
+func (e *env) sideLimit() int64 { return max(4<<20, e.run.Memory*int64(max(1, e.run.Slots))/2) }
+
+// measure counts what the table takes, with the bytes that its values alias.
+func (l *lookup[R]) measure(aliased int64) {
+	var r R
+	l.bytes = aliased + int64(cap(l.keys)+4*cap(l.ends)+8*cap(l.slots)) + int64(cap(l.values))*int64(unsafe.Sizeof(r))
 }

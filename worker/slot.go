@@ -81,7 +81,7 @@ func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
 	memory := cmp.Or(spec.Memory, w.cfg.Memory/int64(w.cfg.Slots))
 	return attempt.Config{
 		Launch: l, Stage: spec.Stages[stage], Program: program, Fetch: fetcher{w}, Dir: w.scratch(), Check: w.store.CheckSpace,
-		Memory: memory, Grace: w.cfg.Grace,
+		Memory: memory, Slots: w.cfg.Slots, Grace: w.cfg.Grace,
 	}, nil
 }
 

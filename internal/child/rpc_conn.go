@@ -152,7 +152,7 @@ func (h *host) start() (*layshaftv1.RunRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &layshaftv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
+	s := &layshaftv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
 	for _, in := range r.Inputs {
 		s.Inputs = append(s.Inputs, &layshaftv1.InputRuns{Runs: h.number(in)})
 	}

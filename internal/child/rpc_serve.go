@@ -231,7 +231,7 @@ func (s *server) attempt(a *attempt, start *layshaftv1.StartAttempt) *layshaftv1
 	scratch := &scratchSet{dir: start.GetScratch(), check: a.check, progress: &a.progress}
 	defer scratch.close()
 	a.memory = start.GetMemory()
-	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory,
+	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory, Slots: int(start.GetSlots()),
 		Temp: scratch.temp, Counters: make(map[string]int64), Progress: &a.progress}
 	if r.Alone, r.Skips = launch.Alone, launch.Skips; r.Alone && r.Split != nil {
 		m, err := openMark(start.GetScratch())

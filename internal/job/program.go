@@ -32,6 +32,7 @@ type Run struct {
 	Mark  func(number int64, path string, offset, line int64)
 
 	Memory   int64            // bytes that the attempt may hold before it spills
+	Slots    int              // attempts that the process runs at once, with as much memory each; zero means one
 	Temp     func() Scratch   // makes a scratch file that is removed when the attempt ends
 	Counters map[string]int64 // filled by the stage function
 	Sink     [][]byte         // filled by the stage function: one entry per sink port

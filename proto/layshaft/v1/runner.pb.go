@@ -300,7 +300,9 @@ type StartAttempt struct {
 	// opens means that open may be asked.
 	Opens bool `protobuf:"varint,7,opt,name=opens,proto3" json:"opens,omitempty"`
 	// sinks has, for each producer whose sinks the attempt reads, what they wrote.
-	Sinks         []*SinkParts `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	Sinks []*SinkParts `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	// slots is how many attempts the process runs at once, with as much memory each; zero means one.
+	Slots         int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +391,13 @@ func (x *StartAttempt) GetSinks() []*SinkParts {
 		return x.Sinks
 	}
 	return nil
+}
+
+func (x *StartAttempt) GetSlots() int64 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
 }
 
 // InputRuns are the runs of one input.
@@ -1379,7 +1388,7 @@ const file_layshaft_v1_runner_proto_rawDesc = "" +
 	"\x06opened\x18\x04 \x01(\v2\x17.layshaft.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
 	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x05\n" +
-	"\x03say\"\x8b\x02\n" +
+	"\x03say\"\xa1\x02\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
@@ -1388,7 +1397,8 @@ const file_layshaft_v1_runner_proto_rawDesc = "" +
 	"\x06inputs\x18\x05 \x03(\v2\x16.layshaft.v1.InputRunsR\x06inputs\x12\x18\n" +
 	"\ascratch\x18\x06 \x01(\tR\ascratch\x12\x14\n" +
 	"\x05opens\x18\a \x01(\bR\x05opens\x12,\n" +
-	"\x05sinks\x18\b \x03(\v2\x16.layshaft.v1.SinkPartsR\x05sinks\"6\n" +
+	"\x05sinks\x18\b \x03(\v2\x16.layshaft.v1.SinkPartsR\x05sinks\x12\x14\n" +
+	"\x05slots\x18\t \x01(\x03R\x05slots\"6\n" +
 	"\tInputRuns\x12)\n" +
 	"\x04runs\x18\x01 \x03(\v2\x15.layshaft.v1.InputRunR\x04runs\":\n" +
 	"\bInputRun\x12\x18\n" +

@@ -52,6 +52,7 @@ type Config struct {
 	Dir      string                 // for scratch files; must exist
 	Check    func(need int64) error // asked before need bytes of scratch are written; nil means there is always space
 	Memory   int64                  // bytes that the attempt may hold
+	Slots    int                    // attempts that may hold as much at the same time, in one process
 	Progress *job.Progress          // nil means that no one watches
 	Grace    time.Duration          // zero means DefaultGrace
 }
@@ -166,7 +167,7 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	}
 	r := &job.Run{
 		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
-		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
 	}
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}
