@@ -32,7 +32,7 @@ type guard struct {
 	until   time.Time // then it has to be looked at in any case
 }
 
-// Looking at the disk takes a system call, and every task asks. So with ample room it is looked at once for many.
+// Looking at the disk takes a system call, and every task asks for room. So with ample room it is looked at once for many.
 const (
 	ample     = 256 << 20             // bytes above the reserve
 	credit    = 16 << 20              // bytes that are allowed at once
@@ -64,17 +64,17 @@ func newGuard(dir string, opt Options) *guard {
 
 // check returns an error that wraps ErrDiskFull when writing n more bytes would touch the reserve.
 func (g *guard) check(n int64) error {
-	if g.reserve <= 0 || g.onCredit(n) {
+	if g.reserve <= 0 {
 		return nil
 	}
 	free, err := g.free(g.dir)
 	if err != nil {
 		return err
 	}
+	if free-n >= g.reserve+ample {
+		g.giveCredit()
+	}
 	if free-n >= g.reserve {
-		if free-n >= g.reserve+ample {
-			g.giveCredit()
-		}
 		return nil
 	}
 	g.watch()

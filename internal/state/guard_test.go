@@ -55,18 +55,21 @@ func TestGuard(t *testing.T) {
 func TestCredit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free, looks := int64(4<<20+ample+credit), 0
-		g := newGuard(t.TempDir(), Options{Reserve: 4 << 20, Log: slog.New(slog.DiscardHandler), Free: func(string) (int64, error) { looks++; return free, nil }})
+		db := DB{guard: newGuard(t.TempDir(), Options{Reserve: 4 << 20, Log: slog.New(slog.DiscardHandler), Free: func(string) (int64, error) { looks++; return free, nil }})}
 		check := func(n int64, want error, looked int) {
 			t.Helper()
 			looks = 0
-			if err := g.check(n); !errors.Is(err, want) {
-				t.Errorf("check(%d) = %v, want %v", n, err, want)
+			if err := db.Expect(n); !errors.Is(err, want) {
+				t.Errorf("Expect(%d) = %v, want %v", n, err, want)
 			}
 			if looks < looked || looked == 0 && looks > 0 {
-				t.Errorf("check(%d) looked %d times", n, looks)
+				t.Errorf("Expect(%d) looked %d times", n, looks)
 			}
 		}
 		check(1, nil, 1)
+		if looks = 0; db.Check(1) != nil || looks != 1 {
+			t.Errorf("Check looked %d times", looks)
+		}
 		for range 16 {
 			check(1<<20, nil, 0)
 		}

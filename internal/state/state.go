@@ -109,6 +109,14 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 // every write to Badger, which does not survive a full disk.
 func (db *DB) Check(n int64) error { return db.guard.check(n) }
 
+// Expect is Check for what will be written later, which is checked again then. It may go by what the disk had a moment ago.
+func (db *DB) Expect(n int64) error {
+	if db.guard.onCredit(n) {
+		return nil
+	}
+	return db.Check(n)
+}
+
 // Wrote says that Badger was given work: the disk is watched while it flushes and compacts.
 func (db *DB) Wrote() { db.guard.used() }
 

@@ -142,7 +142,7 @@ func (s *Store) Room(n int64) error {
 		if behind > maxBehind {
 			return fmt.Errorf("bodies: %w: %.1f MB wait to be written; the disk is slower than what comes in", ErrFull, float64(behind)/1e6)
 		}
-		return s.db.Check(n)
+		return s.db.Expect(n)
 	}
 	if used+n > s.opt.Memory {
 		return fmt.Errorf("bodies: %w: %.1f of %.1f MB; take work off the queues, or give the coordinator a directory", ErrFull, float64(used)/1e6, float64(s.opt.Memory)/1e6)
