@@ -84,16 +84,19 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	for i := range todo {
 		todo[i] = i
 	}
-	again := false
-	err := c.retry(ctx, func(ctx context.Context) error {
-		todo = without(todo)
-		if again && s.update != nil {
+	heard, lost := false, false // the coordinator had answered this round, or one before it that broke
+	begun := func() {
+		if heard = true; lost && s.update != nil {
 			for _, i := range todo {
 				s.update(Update{Index: i, Kind: KindRetry, N: 1, Reason: ErrLost})
 			}
 		}
-		again = true
-		return s.round(ctx, c, function, inputs, todo, yield)
+		lost = false
+	}
+	err := c.retry(ctx, func(ctx context.Context) error {
+		todo = without(todo)
+		heard, lost = false, lost || heard
+		return s.round(ctx, c, function, inputs, todo, begun, yield)
 	})
 	if errors.Is(err, errEnough) {
 		return
@@ -116,8 +119,8 @@ func without(todo []int) []int {
 	return left
 }
 
-// round is one try of collect at the inputs of todo.
-func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, yield func(i int, u Update, err error) bool) error {
+// round is one try of collect at the inputs of todo. It calls begun when the coordinator answers.
+func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), yield func(i int, u Update, err error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
 	defer sender.Wait()
@@ -138,6 +141,10 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 			return err
 		}
 		c.reached.Store(true)
+		if begun != nil {
+			begun()
+			begun = nil
+		}
 		for _, p := range all {
 			at := p.GetIndex()
 			if at < 0 || at >= int64(len(todo)) || todo[at] < 0 {
