@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/tasks"
+	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
 
 func TestOptionsAreChecked(t *testing.T) {
@@ -526,5 +528,63 @@ func TestGroupGoesOnWithoutSome(t *testing.T) {
 		if sum, err := tasks.Attach[int](ctx, c, g.ID()); sum != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%v: %d, %v, want %d, %v", tt.option != nil, sum, err, tt.want, tt.err)
 		}
+	}
+}
+
+// TestLostIsToldOnce: a coordinator that is away for several tries is one lost attempt, told when the next begins.
+func TestLostIsToldOnce(t *testing.T) {
+	s, err := tasktest.Start("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, s.Address)
+	begun := make(chan struct{}, 1)
+	var again atomic.Bool
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "f", func(ctx context.Context, in string) (string, error) {
+			if again.Load() {
+				return in, nil
+			}
+			begun <- struct{}{}
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		})
+	})
+	var lost atomic.Int64
+	ended := make(chan error, 1)
+	go func() {
+		_, err := tasks.Do[string](within(t), c, "f", "one", tasks.OnUpdate(func(u tasks.Update) {
+			if u.Kind == tasks.KindRetry {
+				lost.Add(1)
+			}
+		}))
+		ended <- err
+	}()
+	<-begun
+	again.Store(true)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	away, err := net.Listen("tcp", s.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6 { // by client and worker
+		conn, err := away.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	away.Close()
+	if s, err = tasktest.Start("", s.Address); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := lost.Load(); n != 1 {
+		t.Errorf("told %d times that an attempt was lost, want once", n)
 	}
 }

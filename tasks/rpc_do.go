@@ -84,9 +84,9 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	for i := range todo {
 		todo[i] = i
 	}
-	heard, lost := false, false // the coordinator had answered this round, or one before it that broke
+	open, lost := false, false // this round has reached the coordinator; one before it had, and broke
 	begun := func() {
-		if heard = true; lost && s.update != nil {
+		if open = true; lost && s.update != nil {
 			for _, i := range todo {
 				s.update(Update{Index: i, Kind: KindRetry, N: 1, Reason: ErrLost})
 			}
@@ -95,7 +95,7 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	}
 	err := c.retry(ctx, func(ctx context.Context) error {
 		todo = without(todo)
-		heard, lost = false, lost || heard
+		open, lost = false, lost || open
 		return s.round(ctx, c, function, inputs, todo, begun, yield)
 	})
 	if errors.Is(err, errEnough) {
@@ -119,7 +119,7 @@ func without(todo []int) []int {
 	return left
 }
 
-// round is one try of collect at the inputs of todo. It calls begun when the coordinator answers.
+// round is one try of collect at the inputs of todo. It calls begun when it has reached the coordinator.
 func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), yield func(i int, u Update, err error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
@@ -129,6 +129,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	if err != nil {
 		return err
 	}
+	begun()
 	places := make(chan struct{}, window)
 	if len(todo) <= window {
 		places = nil
@@ -141,10 +142,6 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 			return err
 		}
 		c.reached.Store(true)
-		if begun != nil {
-			begun()
-			begun = nil
-		}
 		for _, p := range all {
 			at := p.GetIndex()
 			if at < 0 || at >= int64(len(todo)) || todo[at] < 0 {
