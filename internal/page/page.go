@@ -12,6 +12,7 @@ import (
 	"hash/fnv"
 	"html/template"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -65,9 +66,13 @@ func Render(t *template.Template, f *Frame) ([]byte, error) {
 // policy lets pages use what this server serves and nothing else.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Guard adds the headers that every answer has.
+// Guard adds the headers that every answer has, and refuses what a web page of others asks by having its own name point to this machine.
 func Guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rebound(r) {
+			http.Error(w, fmt.Sprintf("host %q: here is 127.0.0.1 or localhost; a proxy must send one of these as the Host", r.Host), http.StatusForbidden)
+			return
+		}
 		to := w.Header()
 		to.Set("Content-Security-Policy", policy)
 		to.Set("X-Content-Type-Options", "nosniff")
@@ -77,6 +82,20 @@ func Guard(h http.Handler) http.Handler {
 		to.Set("Cache-Control", "no-store")
 		h.ServeHTTP(w, r)
 	})
+}
+
+// rebound reports whether a request came to a loopback address under a name that means another.
+func rebound(r *http.Request) bool {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok || !at.IP.IsLoopback() {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	return host != "" && !strings.EqualFold(host, "localhost") && net.ParseIP(host) == nil
 }
 
 // Assets adds style and script to a mux.

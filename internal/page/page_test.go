@@ -1,6 +1,9 @@
 package page
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"testing"
@@ -42,6 +45,27 @@ func TestWantsHTML(t *testing.T) {
 		r.Header.Set("Accept", accept)
 		if got := WantsHTML(r); got != want {
 			t.Errorf("%q: %v", accept, got)
+		}
+	}
+}
+
+// A page of others whose name was made to point to this machine learns nothing. Behind another address any name is right.
+func TestRebound(t *testing.T) {
+	h := Guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for _, x := range []struct {
+		at, host string
+		want     int
+	}{
+		{"127.0.0.1", "127.0.0.1:7071", 200}, {"127.0.0.1", "localhost:7071", 200}, {"127.0.0.1", "LocalHost", 200}, {"127.0.0.1", "", 200}, {"::1", "[::1]:7071", 200},
+		{"::1", "[::1]", 200}, {"127.0.0.1", "evil.example:7071", 403}, {"127.0.0.1", "evil.example", 403}, {"127.0.0.1", "127.0.0.1.evil.example", 403}, {"::1", "localhost.evil.example", 403},
+		{"192.0.2.7", "status.example.org", 200},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = x.host
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(x.at), Port: 7071}))
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != x.want {
+			t.Errorf("host %q at %s: %d, want %d", x.host, x.at, w.Code, x.want)
 		}
 	}
 }
