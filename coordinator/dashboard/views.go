@@ -191,13 +191,13 @@ func (d *Dashboard) overview() view {
 			continue
 		}
 		if f.Idle {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("%s tasks of function %s wait and no worker handles it", page.Num(f.Counts.Waiting), f.Name), URL: at})
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: no worker handles it, %s waiting", f.Name, page.Num(f.Counts.Waiting)), URL: at})
 		}
 		if f.Limits.Paused && live(&f.Function) > 0 {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s is paused", f.Name), URL: at, Command: "layshaft task resume " + name})
 		}
 		if f.Dead > 0 {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s has %s dead letters", f.Name, page.Num(f.Dead)), URL: at, Command: "layshaft task dead " + name})
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: dead letters: %s", f.Name, page.Num(f.Dead)), URL: at, Command: "layshaft task dead " + name})
 		}
 	}
 	o.Attempts = d.history.rates(func(s *sample) int { return s.attempts })
