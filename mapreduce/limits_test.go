@@ -97,6 +97,9 @@ func TestNoInput(t *testing.T) {
 // TestLargeRecords moves records of more than 16 MiB through every kind of stage, and refuses those that do not fit with an
 // error that says which.
 func TestLargeRecords(t *testing.T) {
+	if testing.Short() {
+		t.Skip("copies gigabytes; run without -short")
+	}
 	type doc struct {
 		Name string
 		Body []byte
