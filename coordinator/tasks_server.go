@@ -211,15 +211,20 @@ func (t *Tasks) forEach(ctx context.Context, tasks []uint64, change func(queue.I
 }
 
 // GetTask tells how a task stands.
-func (t *Tasks) GetTask(_ context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
 	n := r.GetName()
 	t.desk.Lock()
 	info, ok := t.desk.Status(queue.ID(n.GetTask()))
 	if n.GetTask() == 0 && n.GetUnique() != "" {
 		info, ok = t.desk.StatusUnique(n.GetFunction(), n.GetUnique())
 	}
-	worker := t.desk.Name(info.Worker)
+	worker, written := t.desk.Name(info.Worker), t.desk.Written()
 	t.desk.Unlock()
+	if info.Durable { // what is told stays so
+		if err := t.desk.Durable(ctx, written); err != nil {
+			return nil, taskError(err)
+		}
+	}
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "task %d, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
 	}

@@ -296,6 +296,9 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	if n := d.store.Commit(); n != 0 {
 		d.batch, commit = n, n
 	}
+	if commit == 0 {
+		commit = d.behind(ev, cmds)
+	}
 	if g, ok := ev.(*queue.Gathered); ok && commit != 0 {
 		d.made[g.Task] = commit
 	}
@@ -352,6 +355,23 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 		d.step(&queue.Attach{Peer: f.peer, Task: f.task, Ref: NoRef}, nil)
 	}
 	return answer
+}
+
+// behind returns the commit that the answers to an event must wait for which wrote nothing itself, but tells of tasks whose last change may
+// not be durable yet: whoever joins or attaches to one would know of what a crash undoes.
+func (d *Desk) behind(ev queue.Event, cmds []queue.Command) uint64 {
+	if d.batch <= d.commits.durable.Load() {
+		return 0
+	}
+	switch ev.(type) {
+	case *queue.Submit, *queue.Attach:
+		for i := range cmds {
+			if c := &cmds[i]; (c.Op == queue.Accepted || c.Op == queue.Tell) && d.core.Durable(c.Task) {
+				return d.batch
+			}
+		}
+	}
+	return 0
 }
 
 // lasting returns a payload that never changes.

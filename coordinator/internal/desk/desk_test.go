@@ -214,6 +214,48 @@ func TestLifeOfATask(t *testing.T) {
 }
 
 // TestLateReports has a try end after its task was given to the same worker again: it counts for nothing, and its slot is free in the end.
+// Who joins a task, or asks how it ended, hears of it when that is durable, although its own words are written nowhere.
+func TestWhoComesLaterWaitsForTheDisk(t *testing.T) {
+	d, err := Open(Config{Dir: t.TempDir(), Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, a, b, c := join(t, d, "w"), join(t, d, "a"), join(t, d, "b"), join(t, d, "c")
+	w.work(1, "f")
+	x := Submission{Function: "f", Unique: "key", Durable: true, Policy: queue.Policy{Keep: time.Hour}}
+	id := a.submit(x)
+	silent := func(s *conn, who string) {
+		t.Helper()
+		if s.waiting, err = s.Take(nil, 1<<20); err != nil || len(s.waiting) > 0 {
+			t.Errorf("%s hears %+v, %v, before anything is on disk", who, s.waiting, err)
+		}
+	}
+	if again := b.submit(x); again != id {
+		t.Fatalf("task %d, want to join %d", again, id)
+	}
+	silent(b, "who joins")
+	w.say(Note{Task: id, N: 1}, queue.Done, "result")
+	d.Lock()
+	if _, err := c.Attach(NoRef, id, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	d.Unlock()
+	silent(a, "who submits")
+	silent(b, "who joined")
+	silent(c, "who comes after the end")
+
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	a.expect("accepted", "done result")
+	b.expect("accepted", "done result")
+	c.expect("accepted", "done result")
+	stop()
+	if err := errors.Join(<-ended, d.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLateReports(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")

@@ -35,6 +35,12 @@ func (q *Queue) Status(id ID) (Info, bool) {
 	return q.info(i), true
 }
 
+// Durable reports whether a task is one that survives a restart. An unknown one is not.
+func (q *Queue) Durable(id ID) bool {
+	i := q.find(id)
+	return i != 0 && q.tasks.at(i).flags&durable != 0
+}
+
 // StatusUnique returns how the last task with a unique key stands. Without a function all are searched, the oldest function first.
 func (q *Queue) StatusUnique(function string, key Key) (Info, bool) {
 	i := q.lookUp(q.functionIndex[function], key)
