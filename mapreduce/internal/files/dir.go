@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -131,8 +132,12 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if old.Complete && old.Job == job {
+	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.inPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
+	}
+	// Nothing is touched before it is known that every part is somewhere.
+	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.present(ctx, fsys, job, list[i]) }); err != nil {
+		return err
 	}
 	final := manifest{Layshaft: 1, Job: job, Complete: true, Parts: make([]Part, len(list))}
 	keep := make(map[string]bool, len(list))
@@ -174,6 +179,49 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return d.Abandon(ctx, job)
 }
 
+// sameParts reports whether two lists describe the same files, wherever they lie.
+func sameParts(a, b []Part) bool {
+	return slices.EqualFunc(a, b, func(a, b Part) bool {
+		return a.Name == b.Name && a.Bytes == b.Bytes && a.Records == b.Records && a.XXH3 == b.XXH3
+	})
+}
+
+// inPlace reports whether the parts of a finished output are still there, as far as their sizes tell. Those on hosts that are gone count as there.
+func (d *Dir) inPlace(ctx context.Context, fsys filesys.FS, parts []Part) bool {
+	err := each(len(parts), atOnce(d.Path), func(i int) error {
+		fi, err := fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, parts[i].Name), parts[i].Host))
+		if err == nil && fi.Size != parts[i].Bytes {
+			return fs.ErrNotExist
+		}
+		return leave(err)
+	})
+	return err == nil
+}
+
+// present returns an error when a part lies neither where its task wrote it nor where it belongs.
+func (d *Dir) present(ctx context.Context, fsys filesys.FS, job string, p Part) error {
+	from := filesys.Join(d.temp(job), p.Temp)
+	fi, err := fsys.Stat(ctx, filesys.OnHost(from, p.Host))
+	if err == nil && fi.Size != p.Bytes {
+		return fmt.Errorf("%s has %d bytes, its task wrote %d: something else writes there too; run the job again when that has ended", from, fi.Size, p.Bytes)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil // other errors are those of the rename
+	}
+	fi, err = fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, p.Name), p.Host))
+	if err == nil && fi.Size != p.Bytes {
+		err = fs.ErrNotExist
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return partGone(p, from)
+	}
+	return nil
+}
+
+func partGone(p Part, from string) error {
+	return fmt.Errorf("output part %s is gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", p.Name, from)
+}
+
 // moveIn renames from to to, unless an earlier Finish did, and returns where the file is.
 func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (string, error) {
 	step("rename part")
@@ -197,7 +245,7 @@ func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (stri
 	if fi, serr := fsys.Stat(ctx, there); serr == nil && fi.Size == p.Bytes {
 		return there, nil
 	}
-	return "", fmt.Errorf("output part %s is gone (%s): every worker must see the same directory; use a shared file system, a dataset or an object store, or run embedded", p.Name, from)
+	return "", partGone(p, from)
 }
 
 // isSpread reports whether files of one directory may lie on several hosts.

@@ -86,7 +86,7 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if _, err := fsys.Stat(ctx, temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
 		// Either Finish got as far as removing it, or the parts are elsewhere.
 		if fi, err := fsys.Stat(ctx, o.Path); err != nil || fi.Size != total {
-			return fmt.Errorf("the parts of %s are gone (%s): every worker must see the same directory; use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
+			return fmt.Errorf("the parts of %s are gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
 		}
 		return nil
 	}

@@ -243,6 +243,66 @@ func TestFinishKilled(t *testing.T) {
 	}
 }
 
+// The same job may run again over its own output: without State it has the same name each time. What the new run wrote counts, and parts
+// that were damaged or removed since are replaced; an output that is as it was stays. When there is nothing to replace them with, Finish says so and changes nothing.
+func TestFinishAgainOverOwnOutput(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		change func(part string) error
+		again  []string
+		gone   string // what stays when the parts are not written again; empty when that is enough
+	}{
+		"as it was":     {func(string) error { return nil }, []string{"zero", "one"}, ""},
+		"cut off":       {func(p string) error { return os.Truncate(p, 1) }, []string{"zero", "one"}, "manifest.json part-00000.txt=zero part-00001.txt=o"},
+		"removed":       {os.Remove, []string{"zero", "one"}, "manifest.json part-00000.txt=zero"},
+		"other records": {func(string) error { return nil }, []string{"zwei", "drei", "vier"}, "manifest.json part-00000.txt=zero part-00001.txt=one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &Dir{Path: t.TempDir(), Ext: "txt", NoSync: true}
+			if err := d.Finish(ctx, "j", run(t, d, "j", "zero", "one")); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.change(filepath.Join(d.Path, "part-00001.txt")); err != nil {
+				t.Fatal(err)
+			}
+			parts := run(t, d, "j", c.again...)
+			if err := d.Abandon(ctx, "j"); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(filepath.Join(d.Path, manifestName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = d.Finish(ctx, "j", parts)
+			if c.gone == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), "is gone") {
+				t.Errorf("without the parts: %v", err)
+			}
+			after, _ := os.ReadFile(filepath.Join(d.Path, manifestName))
+			if got := ls(t, d.Path); c.gone != "" && got != c.gone || string(after) != string(before) {
+				t.Errorf("without the parts: %s, want %s; manifest %s", got, c.gone, after)
+			}
+			parts = run(t, d, "j", c.again...)
+			foreign := filepath.Join(d.temp("j"), "part-00000.attempt-2.txt")
+			if err := os.WriteFile(foreign, nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Finish(ctx, "j", parts); (err == nil) != (c.gone == "") || err != nil && !strings.Contains(err.Error(), "has 0 bytes, its task wrote 4") {
+				t.Errorf("with a part that another process emptied: %v", err)
+			}
+			if err := d.Finish(ctx, "j", run(t, d, "j", c.again...)); err != nil {
+				t.Error(err)
+			}
+			want := "manifest.json"
+			for i, text := range c.again {
+				want += fmt.Sprintf(" part-%05d.txt=%s", i, text)
+			}
+			if got := ls(t, d.Path); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 func TestFinishWithoutParts(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	one := &One{Path: filepath.Join(dir, "one.txt")}
