@@ -19,8 +19,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -38,6 +40,7 @@ type embedded struct {
 	spec    *job.Spec
 	fresh   job.Spec // spec as this run would begin it
 	release func()   // of reserved memory
+	places  func()   // lets go of what sinks write to
 
 	ballast []byte // never touched: it costs no memory and lets the collected heap grow to its size before a collection
 
@@ -76,7 +79,12 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	e := &embedded{spec: spec, end: end, fresh: *spec, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	places, err := c.lockPlaces()
+	if err != nil {
+		end(nil)
+		return nil, err
+	}
+	e := &embedded{spec: spec, end: end, fresh: *spec, places: places, ballast: make([]byte, min(ballastSize, t.Memory/8))}
 	if err := e.start(ctx, &t, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
@@ -86,9 +94,33 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
 		j.watch(ctx)
+		e.places() // what was to be written is
 		return nil
 	})
 	return j, nil
+}
+
+// lockPlaces keeps other runs away from the places of this machine that the sinks write to: a run without State has the same ID each time, so
+// two at once would write to the same temporary files, and any two would mix their files when they move them in.
+func (c *compiled) lockPlaces() (release func(), err error) {
+	var held []func() error
+	release = sync.OnceFunc(func() {
+		for _, f := range held {
+			_ = f() // the lock ends with the process at the latest
+		}
+	})
+	for _, o := range c.plan.outs {
+		if o.sink == nil || o.sink.place == "" || filesys.Scheme(o.sink.place) != "" {
+			continue
+		}
+		f, err := state.LockPlace(o.sink.place)
+		if err != nil {
+			release()
+			return nil, fmt.Errorf("%s: another run writes to %s; wait until it has ended, stop it, or choose another place", o.sink.name, o.sink.place)
+		}
+		held = append(held, f)
+	}
+	return release, nil
 }
 
 // checkPlaces finds out, before anything runs, whether what the job will write can be written. To explain makes nothing; on a cluster it needs
@@ -481,6 +513,7 @@ func (e *embedded) stop() error {
 			e.err = errors.Join(e.err, os.RemoveAll(e.temp), e.unlock())
 		}
 		e.ballast = nil
+		e.places()
 		if e.release != nil {
 			e.release()
 		}
