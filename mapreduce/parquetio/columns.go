@@ -55,6 +55,30 @@ func (c *columns[T]) bytes(file *parquet.File, group int) (n int64) {
 	return n
 }
 
+// check returns an error when a file cannot be read rightly: its footer contradicts itself, which no checksum would tell, or a column that T
+// wants is compressed with LZ4, of which the library (0.32) may hand out other bytes than those of the page, and never ends on a damaged one.
+func (c *columns[T]) check(file *parquet.File) error {
+	meta, rows := file.Metadata(), int64(0)
+	for i := range meta.RowGroups {
+		g := &meta.RowGroups[i]
+		rows += g.NumRows
+		for _, leaf := range c.leaves {
+			if g.Columns[leaf].MetaData.Codec == format.Lz4Raw {
+				return fmt.Errorf("column %q is compressed with LZ4, which cannot be read; write the file with zstd or snappy", strings.Join(file.Schema().Columns()[leaf], "."))
+			}
+		}
+		for _, f := range c.flat {
+			if n := g.Columns[f.leaf].MetaData.NumValues; n != g.NumRows {
+				return fmt.Errorf("damaged: row group %d has %d rows, its column %q %d values; fetch or write it again", i, g.NumRows, strings.Join(file.Schema().Columns()[f.leaf], "."), n)
+			}
+		}
+	}
+	if rows != meta.NumRows {
+		return fmt.Errorf("damaged: its row groups have %d rows, the file says %d; fetch or write it again", rows, meta.NumRows)
+	}
+	return nil
+}
+
 // schemaOf returns the schema of a struct, and an error where the library panics.
 func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if t.Kind() != reflect.Struct {

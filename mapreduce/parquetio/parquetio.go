@@ -16,10 +16,13 @@
 // Structs of plain fields, and structs of such, are read column by column; those with lists, maps or optional structs go
 // through the library's row by row reader, which is several times slower. Strings share pieces of memory that are never
 // reused; those of a dictionary-encoded column exist once per row group.
+//
+// Columns compressed with LZ4 are refused.
 package parquetio
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -183,10 +186,16 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 		if err != nil {
 			return err
 		}
+		if err := checkEnd(f, p.Size); err != nil {
+			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
+		}
 		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer)); err != nil {
 			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
 		}
 		if columns, err = match[T](file, s.missing); err != nil {
+			return fmt.Errorf("%s: %w", p.Path, err)
+		}
+		if err := columns.check(file); err != nil {
 			return fmt.Errorf("%s: %w", p.Path, err)
 		}
 		return nil
@@ -196,6 +205,21 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 		return nil, nil, nil, err
 	}
 	return file, f, columns, nil
+}
+
+// checkEnd looks at the last bytes of a file, which say how long its footer is: the library makes room for that before it looks.
+func checkEnd(r io.ReaderAt, size int64) error {
+	var end [8]byte
+	if size < int64(len(end)) {
+		return nil // the library says what is wrong
+	}
+	if _, err := r.ReadAt(end[:], size-int64(len(end))); err != nil && err != io.EOF {
+		return err
+	}
+	if n := int64(binary.LittleEndian.Uint32(end[:])); string(end[4:]) == "PAR1" && n > size-int64(len(end)) {
+		return fmt.Errorf("its footer would have %d bytes, the file has %d", n, size)
+	}
+	return nil
 }
 
 // readBuffer is the bytes that are read at once of each column of a file of this machine, and a quarter of what is read of
