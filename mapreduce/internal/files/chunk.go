@@ -299,7 +299,12 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	if s.Size == 0 {
 		return st, nil
 	}
-	if st.Reader, st.free, err = decompress(st.Reader, s.Codec); err != nil {
+	if s.End > 0 && s.Codec == Zstd {
+		st.Reader, st.free, err = decompressFrames(st.Reader, s.End-s.Frame, s.Length)
+	} else {
+		st.Reader, st.free, err = decompress(st.Reader, s.Codec)
+	}
+	if err != nil {
 		f.Close()
 		return nil, about(s.Path, err)
 	}

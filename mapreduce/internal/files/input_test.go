@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/layshaft/layshaft/internal/job"
 )
 
 // tree writes files below a new directory, which becomes the working directory.
@@ -311,6 +314,61 @@ func TestDamagedCompression(t *testing.T) {
 		}
 		if err := readLines(t, name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("%s: %v, want an error with %q", name, err, want)
+		}
+	}
+}
+
+// TestSeekTableThatLies holds that a seek table which does not fit its frames ends in an error, whatever it says: pieces that were cut by it would
+// lack records, or have some twice.
+func TestSeekTableThatLies(t *testing.T) {
+	var text strings.Builder
+	for i := range 400 {
+		fmt.Fprintln(&text, i*i)
+	}
+	for _, sizes := range []bool{true, false} { // whether frames state their sizes
+		for d := -12; d <= 12; d++ {
+			whole := []byte(seekable(text.String(), 500, false))
+			if !sizes {
+				whole = nil
+				table, n := []byte(nil), 0
+				for s := text.String(); s != ""; n++ {
+					k := min(500, len(s))
+					f := streamed(s[:k])
+					whole, s = append(whole, f...), s[k:]
+					table = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(table, uint32(len(f))), uint32(k))
+				}
+				whole = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(whole, seekableFrame), uint32(len(table)+9))
+				whole = append(binary.LittleEndian.AppendUint32(append(whole, table...), uint32(n)), 0, 0xb1, 0xea, 0x92, 0x8f)
+			}
+			second := whole[len(whole)-9-8*int(binary.LittleEndian.Uint32(whole[len(whole)-9:]))+12:] // the size of what the second frame holds
+			binary.LittleEndian.PutUint32(second, binary.LittleEndian.Uint32(second)+uint32(d))
+			tree(t, map[string]string{"a.zst": string(whole)})
+			fs, err := Expand(t.Context(), []string{"a.zst"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			splits, err := Splits(t.Context(), fs, 400, false)
+			if err != nil || len(splits) < 4 {
+				t.Fatal(len(splits), err)
+			}
+			for name, read := range map[string]func(job.Split, func(Chunk) error) error{
+				"lines":  func(s job.Split, yield func(Chunk) error) error { return Chunks(t.Context(), s, '\n', yield) },
+				"blocks": func(s job.Split, yield func(Chunk) error) error { return Blocks(t.Context(), s, 1, yield) },
+			} {
+				var got strings.Builder
+				var bad error
+				for _, s := range splits {
+					if err := read(s, func(c Chunk) error { got.Write(c.Data); return nil }); err != nil && bad == nil {
+						bad = err
+					}
+				}
+				switch {
+				case d == 0 && (bad != nil || got.String() != text.String()):
+					t.Errorf("%s, sizes %v: %v, %d of %d bytes", name, sizes, bad, got.Len(), text.Len())
+				case d != 0 && (bad == nil || !strings.Contains(bad.Error(), "its seek table does not fit its frames")):
+					t.Errorf("%s, sizes %v, table off by %d: %v, %d of %d bytes", name, sizes, d, bad, got.Len(), text.Len())
+				}
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Slice struct {
 	Length  int64    `json:"n"`           // bytes; -1 means to the end of the file
 	Codec   Codec    `json:"c,omitempty"`
 	Frame   int64    `json:"f,omitempty"` // where the compressed frame that starts at Offset lies in the file
+	End     int64    `json:"e,omitempty"` // where the frames end that hold Length bytes; zero for the last, and when not compressed
 	Size    int64    `json:"s"`           // of the file when it was cut
 	ModTime int64    `json:"t"`           // the same, in nanoseconds since 1970
 	Hosts   []string `json:"h,omitempty"` // that had it then
@@ -116,11 +117,11 @@ func (p *packer) add(f File, s Slice, cuts []cut, note string) error {
 		return err
 	}
 	for i, c := range cuts {
-		s.Offset, s.Frame, s.Length = c.offset, c.frame, -1
+		s.Offset, s.Frame, s.End, s.Length = c.offset, c.frame, 0, -1
 		end := f.Raw
 		if i+1 < len(cuts) {
 			end = cuts[i+1].offset
-			s.Length = end - c.offset
+			s.Length, s.End = end-c.offset, cuts[i+1].frame
 		}
 		label := f.Path
 		if len(cuts) > 1 {

@@ -174,3 +174,45 @@ func frameEnd(r io.ReaderAt, pos int64, checksum bool) (int64, error) {
 	}
 	return pos, nil
 }
+
+// decompressFrames is decompress for zstd frames of size bytes that must hold raw bytes, and those behind them. Where one slice ends and the
+// next begins is what a seek table says, which has no checksum.
+func decompressFrames(r io.Reader, size, raw int64) (io.Reader, func(), error) {
+	z, free, err := decompress(io.LimitReader(r, size), Zstd)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &framed{z.(*zstd.Decoder), r, raw}, free, nil
+}
+
+// framed reads frames that must hold a number of bytes, and then what is behind them.
+type framed struct {
+	z    *zstd.Decoder
+	rest io.Reader // behind the frames
+	left int64     // bytes that they must still hold; -1 behind them
+}
+
+var errSeekTable = errors.New("its seek table does not fit its frames")
+
+func (f *framed) Read(p []byte) (int, error) {
+	if f.left < 0 || len(p) == 0 {
+		return f.z.Read(p)
+	}
+	n, err := f.z.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	switch {
+	case err == io.EOF && f.left > 0:
+		return n, errSeekTable
+	case err != nil && err != io.EOF || f.left > 0:
+		return n, err
+	}
+	var more [1]byte
+	switch m, err := io.ReadFull(f.z, more[:]); {
+	case m > 0:
+		return n, errSeekTable
+	case err != io.EOF:
+		return n, err
+	}
+	f.left = -1
+	return n, f.z.Reset(f.rest)
+}
