@@ -79,13 +79,8 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	places, err := c.lockPlaces()
-	if err != nil {
-		end(nil)
-		return nil, err
-	}
-	e := &embedded{spec: spec, end: end, fresh: *spec, places: places, ballast: make([]byte, min(ballastSize, t.Memory/8))}
-	if err := e.start(ctx, &t, build); err != nil {
+	e := &embedded{spec: spec, end: end, fresh: *spec, places: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	if err := e.start(ctx, &t, c, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
 	if err := e.submit(ctx, t); err != nil {
@@ -101,7 +96,7 @@ func startEmbedded(ctx context.Context, t Target, name string, params []byte, c 
 }
 
 // lockPlaces keeps other runs away from the places of this machine that the sinks write to: a run without State has the same ID each time, so
-// two at once would write to the same temporary files, and any two would mix their files when they move them in.
+// two at once would write to the same temporary files, and any two would mix their files when they move them in. release is never nil.
 func (c *compiled) lockPlaces() (release func(), err error) {
 	var held []func() error
 	release = sync.OnceFunc(func() {
@@ -116,7 +111,7 @@ func (c *compiled) lockPlaces() (release func(), err error) {
 		f, err := state.LockPlace(o.sink.place)
 		if err != nil {
 			release()
-			return nil, fmt.Errorf("%s: another run writes to %s; wait until it has ended, stop it, or choose another place", o.sink.name, o.sink.place)
+			return release, fmt.Errorf("%s: another run writes to %s; wait until it has ended, stop it, or choose another place", o.sink.name, o.sink.place)
 		}
 		held = append(held, f)
 	}
@@ -209,7 +204,7 @@ var executable = sync.OnceValue(func() string {
 })
 
 // start starts the coordinator and the workers. It changes t.Slots when a job that is found in State needs that.
-func (e *embedded) start(ctx context.Context, t *Target, build func(context.Context) (*compiled, error)) error {
+func (e *embedded) start(ctx context.Context, t *Target, c *compiled, build func(context.Context) (*compiled, error)) error {
 	log := t.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -247,6 +242,10 @@ func (e *embedded) start(ctx context.Context, t *Target, build func(context.Cont
 	e.group, run = errgroup.WithContext(run)
 	e.group.Go(func() error { return e.coord.Run(run) })
 	if err := e.recall(ctx, t); err != nil {
+		return err
+	}
+	// The state is ours, since who shares that is told so first, and nothing runs yet.
+	if e.places, err = c.lockPlaces(); err != nil {
 		return err
 	}
 	e.release = spill.Reserve(t.Memory)

@@ -331,7 +331,11 @@ func (f *taskStatusCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return f.print(o, func(w io.Writer) { overviewTable(w, &o) })
+		at := struct {
+			Server string `json:"server"`
+			tasks.Overview
+		}{f.Cluster, o}
+		return f.print(at, func(w io.Writer) { overviewTable(w, &o) })
 	})
 }
 
