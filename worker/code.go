@@ -29,20 +29,27 @@ type codeStore struct {
 
 	// mu guards the fields below.
 	mu     sync.Mutex
-	paths  map[string]givenCode // what the worker was given, by hash
+	paths  map[string]knownCode // what the worker was given, by hash
+	kept   map[string]knownCode // what was verified in dir since the start, by hash
 	needed map[string]int       // jobs that need a program of dir
 	loads  map[string]chan struct{}
 }
 
-// givenCode is a program as it was when it was hashed.
-type givenCode struct {
+// knownCode is a program as it was when it was hashed, which takes long: 40 MB are 150 ms of a processor without instructions for it.
+type knownCode struct {
 	path string
 	info fs.FileInfo
 }
 
+// unchanged reports whether the file is the one that was hashed, by the looks of it.
+func (k knownCode) unchanged() bool {
+	info, err := os.Stat(k.path)
+	return err == nil && k.info != nil && os.SameFile(info, k.info) && info.Size() == k.info.Size() && info.ModTime().Equal(k.info.ModTime())
+}
+
 // openCodeStore hashes the programs in paths.
 func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
-	s := &codeStore{dir: dir, ships: ships, max: maxCode, paths: map[string]givenCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
+	s := &codeStore{dir: dir, ships: ships, max: maxCode, paths: map[string]knownCode{}, kept: map[string]knownCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
 	for _, path := range paths {
 		hash, given, err := hashProgram(path)
 		if err != nil {
@@ -64,26 +71,26 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 }
 
 // hashProgram returns the hash of the file at path, and the file as it is.
-func hashProgram(path string) (hash string, given givenCode, err error) {
-	if given.path, err = filepath.Abs(path); err != nil {
-		return "", given, err
+func hashProgram(path string) (hash string, known knownCode, err error) {
+	if known.path, err = filepath.Abs(path); err != nil {
+		return "", known, err
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return "", given, err
+		return "", known, err
 	}
 	defer func() { _ = file.Close() }()
-	if given.info, err = file.Stat(); err != nil {
-		return "", given, err
+	if known.info, err = file.Stat(); err != nil {
+		return "", known, err
 	}
-	if given.info.Mode().Perm()&0o111 == 0 || !given.info.Mode().IsRegular() {
-		return "", given, fmt.Errorf("mode %v: it is no file that can be executed", given.info.Mode())
+	if known.info.Mode().Perm()&0o111 == 0 || !known.info.Mode().IsRegular() {
+		return "", known, fmt.Errorf("mode %v: it is no file that can be executed", known.info.Mode())
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
-		return "", given, err
+		return "", known, err
 	}
-	return hex.EncodeToString(h.Sum(nil)), given, nil
+	return hex.EncodeToString(h.Sum(nil)), known, nil
 }
 
 // given returns the hashes of the programs that the worker was given.
@@ -110,7 +117,7 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 	g, given := s.paths[hash]
 	s.mu.Unlock()
 	if given {
-		return g.path, g.unchanged(hash)
+		return g.path, s.verify(hash, g)
 	}
 	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
 		return "", &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program %q: no SHA-256 in hex", hash)}
@@ -125,27 +132,25 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 		s.need(hash, -1)
 		return "", fmt.Errorf("program %.12s: %w", hash, err)
 	}
-	now := time.Now()
-	_ = os.Chtimes(path, now, now) // for trim
 	return path, nil
 }
 
-// unchanged returns an error when the file is not the one that was hashed.
-func (g givenCode) unchanged(hash string) error {
-	info, err := os.Stat(g.path)
-	if err != nil {
-		return fmt.Errorf("program %.12s: %w", hash, err)
-	}
-	if os.SameFile(info, g.info) && info.Size() == g.info.Size() && info.ModTime().Equal(g.info.ModTime()) {
+// verify returns an error when the file that the worker was given is no more what it was.
+func (s *codeStore) verify(hash string, given knownCode) error {
+	if given.unchanged() {
 		return nil
 	}
-	if now, _, err := hashProgram(g.path); err != nil || now != hash {
-		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: %s was changed since this worker started; start the worker again", hash, g.path)}
+	have, now, err := hashProgram(given.path)
+	if err != nil || have != hash {
+		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: %s was changed since this worker started; start the worker again", hash, given.path)}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paths[hash] = now
 	return nil
 }
 
-// load makes sure that the program is at path.
+// load makes sure that the program is at path, and notes for trim that it was used.
 func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error {
 	for {
 		s.mu.Lock()
@@ -158,13 +163,30 @@ func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error
 	}
 	done := make(chan struct{})
 	s.loads[hash] = done
+	kept := s.kept[hash]
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.loads, hash)
-		s.mu.Unlock()
-		close(done)
-	}()
+	err := s.verified(hash, path, kept.unchanged(), fetch)
+	if err == nil {
+		now := time.Now()
+		_ = os.Chtimes(path, now, now)
+		kept.path = path
+		kept.info, err = os.Stat(path)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.loads, hash)
+	close(done)
+	if delete(s.kept, hash); err == nil {
+		s.kept[hash] = kept
+	}
+	return err
+}
+
+// verified hashes what is at path, unless it is known to be right, and fetches the program when it is not that.
+func (s *codeStore) verified(hash, path string, right bool, fetch func(w io.Writer) error) error {
+	if right {
+		return nil
+	}
 	if have, _, err := hashProgram(path); err == nil && have == hash {
 		return nil
 	}
@@ -228,6 +250,7 @@ func (s *codeStore) trim() error {
 	var total int64
 	for _, info := range unneeded {
 		if total += info.Size(); total > s.max {
+			delete(s.kept, info.Name())
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, info.Name())))
 		}
 	}

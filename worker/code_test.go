@@ -153,6 +153,49 @@ func TestCodeIsTrimmed(t *testing.T) {
 	}
 }
 
+// A program of the store is hashed once, and again when its file is no more what it was then.
+func TestKeptCodeIsHashedOnce(t *testing.T) {
+	dir := t.TempDir()
+	data := []byte("program")
+	sum := sha256.Sum256(data)
+	hash := hex.EncodeToString(sum[:])
+	for _, fresh := range []bool{true, false} { // the second store finds what the first left
+		s, err := openCodeStore(dir, nil, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetched := 0
+		take := func(want int) {
+			t.Helper()
+			path, err := s.take(hash, func(w io.Writer) error { fetched++; _, err := w.Write(data); return err })
+			if b, _ := os.ReadFile(path); err != nil || !bytes.Equal(b, data) || fetched != want {
+				t.Fatalf("%q came after %d fetches, want %d; %v", b, fetched, want, err)
+			}
+		}
+		n := 0
+		if fresh {
+			n++
+		}
+		take(n)
+		path := filepath.Join(dir, hash)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Other bytes behind the same face: who looks at them again would see.
+		if err := errors.Join(os.WriteFile(path, []byte("another"), 0o700), os.Chtimes(path, info.ModTime(), info.ModTime())); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.take(hash, func(io.Writer) error { fetched++; return nil }); err != nil || fetched != n {
+			t.Errorf("it was hashed again, and %d times fetched, want %d (%v)", fetched, n, err)
+		}
+		if err := os.WriteFile(path, []byte("another"), 0o700); err != nil { // of another time
+			t.Fatal(err)
+		}
+		take(n + 1)
+	}
+}
+
 // User code on the machine of one worker reaches the files of all; the network those of the worker that is asked.
 func TestFiles(t *testing.T) {
 	noLeaks(t)
