@@ -275,7 +275,7 @@ func (e *cluster) program() (path string, code child.Code, err error) {
 	if path, err = os.Executable(); err != nil {
 		return "", code, fmt.Errorf("this program's own file: %w", err)
 	}
-	code, err = child.Inspect(path)
+	code, err = child.InspectOnce(path)
 	return path, code, err
 }
 

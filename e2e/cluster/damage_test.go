@@ -27,7 +27,7 @@ var harms = map[string]func(b []byte) []byte{
 }
 
 // damage harms the files below dir that want names, and returns how many there are.
-func damage(t *testing.T, dir, harm string, want func(path string) bool) (files int) {
+func damage(t testing.TB, dir, harm string, want func(path string) bool) (files int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !want(path) {

@@ -10,7 +10,7 @@ import (
 )
 
 // small mounts a small file system at dir.
-func small(t *testing.T, dir, bytes string) {
+func small(t testing.TB, dir, bytes string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // text writes files of random words, a different set for each seed.
-func text(t *testing.T, dir string, seed uint64, files, bytesEach int) {
+func text(t testing.TB, dir string, seed uint64, files, bytesEach int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for i := range files {
@@ -30,7 +30,7 @@ func text(t *testing.T, dir string, seed uint64, files, bytesEach int) {
 }
 
 // lines returns all lines of the files that match any of the globs, sorted.
-func lines(t *testing.T, globs ...string) string {
+func lines(t testing.TB, globs ...string) string {
 	t.Helper()
 	var all []string
 	for _, g := range globs {
@@ -52,7 +52,7 @@ func lines(t *testing.T, globs ...string) string {
 
 // datasets returns a directory for each worker, with different files in each, and a function for config.own that offers them as
 // dataset in, and others as dataset out.
-func datasets(t *testing.T, workers, files int) (dirs []string, own func(i int) []string) {
+func datasets(t testing.TB, workers, files int) (dirs []string, own func(i int) []string) {
 	t.Helper()
 	for i := range workers {
 		dir := t.TempDir()
@@ -77,7 +77,7 @@ func below(dirs []string, glob string) (all []string) {
 }
 
 // counted runs wordcount inside one process and returns all counts.
-func counted(t *testing.T, globs ...string) string {
+func counted(t testing.TB, globs ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "counts")
 	if b, err := exec.CommandContext(t.Context(), filepath.Join(binDir, "wordcount"), append([]string{"-out", out, "-progress", "none"}, globs...)...).CombinedOutput(); err != nil {

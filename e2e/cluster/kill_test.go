@@ -119,7 +119,7 @@ func TestKillWorkerInReduce(t *testing.T) {
 }
 
 // killInCommit kills a worker whose attempt at a point is sealed and reported, before the coordinator has heard of it, and returns its number.
-func killInCommit(t *testing.T, point string) (r *run, victim int) {
+func killInCommit(t testing.TB, point string) (r *run, victim int) {
 	t.Helper()
 	m := startMembers(t, config{workers: 2})
 	r = m.prepare("-maps", "4").do(point, "hold").start()

@@ -19,7 +19,7 @@ import (
 
 // members are the processes of one cluster.
 type members struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	config  config
 	coord   *process
@@ -44,7 +44,7 @@ type config struct {
 }
 
 // startMembers starts a cluster and waits until all workers have joined.
-func startMembers(t *testing.T, c config) *members {
+func startMembers(t testing.TB, c config) *members {
 	t.Helper()
 	if c.slots == 0 {
 		c.slots = 1
@@ -240,7 +240,7 @@ func (m *members) metric(name string) float64 {
 	return metric(m.t, "http://"+m.http, name)
 }
 
-func metric(t *testing.T, url, name string) float64 {
+func metric(t testing.TB, url, name string) float64 {
 	t.Helper()
 	resp, err := http.Get(url + "/metrics")
 	if err != nil {
@@ -265,7 +265,7 @@ func metric(t *testing.T, url, name string) float64 {
 }
 
 // served returns the addresses at which a member serves.
-func served(t *testing.T, p *process) []string {
+func served(t testing.TB, p *process) []string {
 	t.Helper()
 	line, _ := p.await(t, 0, `"msg":"serving"`)
 	var at struct{ Address, HTTP, Gossip string }
@@ -276,7 +276,7 @@ func served(t *testing.T, p *process) []string {
 }
 
 // size returns how many bytes of files lie below dir.
-func size(t *testing.T, dir string) (n int64) {
+func size(t testing.TB, dir string) (n int64) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

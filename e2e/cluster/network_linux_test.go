@@ -18,14 +18,14 @@ var nets atomic.Int64
 
 // island is a network namespace with a cable to this one.
 type island struct {
-	t          *testing.T
+	t          testing.TB
 	name       string
 	here, away string // addresses of the two ends
 	cable      string // what the near end is called
 }
 
 // newIsland makes a namespace, or skips the test where that is not permitted.
-func newIsland(t *testing.T) *island {
+func newIsland(t testing.TB) *island {
 	t.Helper()
 	n := nets.Add(1)
 	id := os.Getpid()
@@ -133,12 +133,12 @@ func (i *island) lossy(cable string, share float64) {
 
 // shaper limits how many bits per second, such as 4mbit, go out at one end of a cable.
 type shaper struct {
-	t    *testing.T
+	t    testing.TB
 	name string // of the namespace; empty for this one
 	dev  string
 }
 
-func slow(t *testing.T, name, dev, rate string) *shaper {
+func slow(t testing.TB, name, dev, rate string) *shaper {
 	t.Helper()
 	s := &shaper{t, name, dev}
 	s.tc("qdisc add dev " + dev + " root tbf rate " + rate + " burst 16kb latency 200ms")

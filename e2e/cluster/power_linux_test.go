@@ -122,7 +122,7 @@ func TestPowerCutOfWorker(t *testing.T) {
 }
 
 // awaitSegments waits until n segments below dir are known to be on the disk: they are read-only then.
-func awaitSegments(t *testing.T, dir string, n int) {
+func awaitSegments(t testing.TB, dir string, n int) {
 	t.Helper()
 	until(t, "segments are on the disk", func() bool {
 		paths, err := filepath.Glob(filepath.Join(dir, "jobs", "*", "*.seg"))

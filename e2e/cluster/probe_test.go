@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -17,9 +18,10 @@ import (
 // run is a run of the probe's job on a cluster.
 type run struct {
 	*process
-	t        *testing.T
+	t        testing.TB
 	m        *members
 	dir      string // of ran and do
+	program  string // empty means the probe of binDir
 	args     []string
 	detached bool // the job goes on when the client has ended
 }
@@ -40,7 +42,8 @@ func (m *members) prepare(flags ...string) *run {
 func (r *run) start() *run {
 	r.t.Helper()
 	args := append([]string{"-cluster", r.m.grpc, "-dir", r.dir, "-counters"}, r.m.config.cli...)
-	r.process = launch(r.t, "client", "probe", append(args, r.args...)...)
+	path := cmp.Or(r.program, filepath.Join(binDir, "probe"))
+	r.process = launchCmd(r.t, "client", exec.Command(path, append(args, r.args...)...))
 	return r
 }
 
@@ -188,7 +191,7 @@ func (r *run) consistent() {
 var results sync.Map
 
 // embedded returns the rows and the counters of a run inside one process with the same flags.
-func embedded(t *testing.T, flags ...string) string {
+func embedded(t testing.TB, flags ...string) string {
 	t.Helper()
 	key := strings.Join(flags, " ")
 	if known, ok := results.Load(key); ok {
@@ -222,7 +225,7 @@ func embedded(t *testing.T, flags ...string) string {
 	return all
 }
 
-func readAll(t *testing.T, r io.Reader) string {
+func readAll(t testing.TB, r io.Reader) string {
 	t.Helper()
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -232,7 +235,7 @@ func readAll(t *testing.T, r io.Reader) string {
 }
 
 // parts returns the names and bytes of the part files in dir.
-func parts(t *testing.T, dir string) string {
+func parts(t testing.TB, dir string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "part-*"))
 	if err != nil || len(names) == 0 {

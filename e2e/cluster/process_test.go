@@ -69,7 +69,7 @@ func TestMain(m *testing.M) {
 const heavyEnv = "LAYSHAFT_E2E_HEAVY"
 
 // heavy skips a test that takes long.
-func heavy(t *testing.T) {
+func heavy(t testing.TB) {
 	t.Helper()
 	if testing.Short() || os.Getenv(heavyEnv) == "" {
 		t.Skipf("takes long; %s=1 without -short runs it", heavyEnv)
@@ -90,12 +90,12 @@ type process struct {
 }
 
 // launch starts a program. It does not outlive the test, and what it said is shown when the test fails.
-func launch(t *testing.T, name, program string, args ...string) *process {
+func launch(t testing.TB, name, program string, args ...string) *process {
 	t.Helper()
 	return launchCmd(t, name, exec.Command(filepath.Join(binDir, program), args...))
 }
 
-func launchCmd(t *testing.T, name string, cmd *exec.Cmd) *process {
+func launchCmd(t testing.TB, name string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{name: name, cmd: cmd, ended: make(chan struct{}), more: make(chan struct{})}
 	cmd.Stdout = &p.out
@@ -151,7 +151,7 @@ func launchCmd(t *testing.T, name string, cmd *exec.Cmd) *process {
 }
 
 // signal sends a signal, unless the process has ended.
-func (p *process) signal(t *testing.T, s os.Signal) {
+func (p *process) signal(t testing.TB, s os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
@@ -159,19 +159,19 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 }
 
 // kill ends the process with SIGKILL and waits until it is gone.
-func (p *process) kill(t *testing.T) {
+func (p *process) kill(t testing.TB) {
 	t.Helper()
 	p.signal(t, syscall.SIGKILL)
 	<-p.ended
 }
 
 // wait waits for the end of the process and returns its exit code.
-func (p *process) wait(t *testing.T) int {
+func (p *process) wait(t testing.TB) int {
 	t.Helper()
 	return p.waitFor(t, patience)
 }
 
-func (p *process) waitFor(t *testing.T, limit time.Duration) int {
+func (p *process) waitFor(t testing.TB, limit time.Duration) int {
 	t.Helper()
 	select {
 	case <-p.ended:
@@ -199,7 +199,7 @@ func (p *process) said() string {
 }
 
 // await waits for a line of standard error that holds all texts, from line number from on, and returns it and the next number.
-func (p *process) await(t *testing.T, from int, texts ...string) (string, int) {
+func (p *process) await(t testing.TB, from int, texts ...string) (string, int) {
 	t.Helper()
 	late := time.After(patience)
 	for i := from; ; i++ {
@@ -254,7 +254,7 @@ func all(line string, texts []string) bool {
 }
 
 // until waits until something is true.
-func until(t *testing.T, what string, is func() bool) {
+func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -268,7 +268,7 @@ func until(t *testing.T, what string, is func() bool) {
 }
 
 // children returns the processes that a process has started and that live.
-func (p *process) children(t *testing.T) (pids []int) {
+func (p *process) children(t testing.TB) (pids []int) {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
 	if err != nil || len(tasks) == 0 {

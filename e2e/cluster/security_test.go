@@ -16,7 +16,7 @@ import (
 )
 
 // issue makes a certificate by the CLI and returns the flags that use it.
-func issue(t *testing.T, dir, role string) []string {
+func issue(t testing.TB, dir, role string) []string {
 	t.Helper()
 	cli := func(args ...string) {
 		t.Helper()
@@ -85,7 +85,7 @@ func TestCertificates(t *testing.T) {
 }
 
 // issue2 returns the flags of a certificate that was made before.
-func issue2(t *testing.T, dir, role string) []string {
+func issue2(t testing.TB, dir, role string) []string {
 	t.Helper()
 	keys, err := filepath.Glob(filepath.Join(dir, role+"*key*"))
 	if err != nil || len(keys) != 1 {
