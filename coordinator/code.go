@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -86,7 +87,7 @@ func (s *CodeStore) Put(c Code, r io.Reader) error {
 		_ = os.Remove(file.Name())
 		return fmt.Errorf("program %.12s: %w", c.SHA256, err)
 	}
-	return syncDir(s.dir)
+	return state.SyncDir(s.dir)
 }
 
 // Get writes a program into w and verifies it on the way. An error that wraps ErrDamaged comes after the last byte; the file is
@@ -141,13 +142,4 @@ func (s *CodeStore) Trim(before time.Time, needed func(hash string) bool) error 
 		}
 	}
 	return err
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -115,5 +115,5 @@ func writeFile(path string, data []byte) error {
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return state.SyncDir(filepath.Dir(path))
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // self is who a worker is, over all starts of its process: the file self.json in its data directory.
@@ -111,15 +113,7 @@ func writeWhole(path string, data []byte, mode fs.FileMode) error {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = state.SyncDir(filepath.Dir(path))
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

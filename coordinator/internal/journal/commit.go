@@ -124,7 +124,7 @@ func (j *Journal) write(f *frame, flags byte) error {
 		err = txn.Commit()
 	}
 	if err == nil && flags == 0 {
-		err = j.head.write(f.last, f.hash())
+		err = j.head.Write(f.last, f.hash())
 	}
 	if err != nil {
 		return j.fail(err)
@@ -159,7 +159,7 @@ func (j *Journal) fail(err error) error {
 // frames old; that is no damage.
 func (j *Journal) headLoop() {
 	for range j.sync {
-		if err := j.head.file.Sync(); err != nil {
+		if err := j.head.Sync(); err != nil {
 			j.writing.Lock()
 			_ = j.fail(err)
 			j.writing.Unlock()

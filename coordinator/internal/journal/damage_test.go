@@ -189,8 +189,8 @@ func TestDamagedFiles(t *testing.T) {
 		{"head gone", func(dir string) error { return os.Remove(filepath.Join(dir, "head")) }, true},
 		{"head empty", func(dir string) error { return os.WriteFile(filepath.Join(dir, "head"), nil, 0o600) }, true},
 		{"head of an older day", func(dir string) error {
-			h := head{}
-			return h.create(dir)
+			h := state.Head{}
+			return h.Create(dir)
 		}, true},
 		{"snapshot gone", func(dir string) error { return os.Remove(filepath.Join(dir, "snapshot")) }, true},
 		{"snapshot cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "snapshot"), 44) }, false},
@@ -238,10 +238,8 @@ func TestDamagedFiles(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(there, name), b, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				h, err := openHead(there)
-				if h.file != nil {
-					h.file.Close()
-				}
+				h, err := state.OpenHead(there)
+				h.Close()
 				if name == "snapshot" {
 					_, _, err = readSnapshot(there)
 				}

@@ -73,7 +73,7 @@ type Journal struct {
 	opt   Options
 	log   *slog.Logger
 	db    *state.DB
-	head  head
+	head  state.Head
 	acked atomic.Uint64 // last acknowledged event
 	wake  chan struct{} // capacity 1: calls are pending, or closed is set
 	sync  chan struct{} // capacity 1: the head was written and should be synced; closed after the last commit
@@ -142,9 +142,7 @@ func Open(dir string, opt Options) (*Journal, error) {
 		return nil, err
 	}
 	if err := j.load(); err != nil {
-		if j.head.file != nil {
-			_ = j.head.file.Close()
-		}
+		_ = j.head.Close()
 		_ = j.db.Close()
 		return nil, err
 	}
@@ -222,7 +220,7 @@ func (j *Journal) Close() error {
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
 	j.ends.Wait()
-	if err := errors.Join(j.head.close(), j.db.Close()); err != nil {
+	if err := errors.Join(j.head.Close(), j.db.Close()); err != nil {
 		return fmt.Errorf("journal %s: close: %w", j.dir, err)
 	}
 	return nil

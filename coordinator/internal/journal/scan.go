@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // load finds the end of the chain, verifies all before it, and removes what a killed process left behind it.
@@ -19,17 +21,17 @@ func (j *Journal) load() error {
 	if err := j.loadGenerations(); err != nil {
 		return fmt.Errorf("journal %s: %w", j.dir, err)
 	}
-	h, headErr := openHead(j.dir)
+	h, headErr := state.OpenHead(j.dir)
 	switch {
-	case headErr == nil && h.file == nil && j.snapshot == 0 && j.generation().last == 0: // a new journal
-		if headErr = h.create(j.dir); headErr != nil {
+	case headErr == nil && !h.Exists() && j.snapshot == 0 && j.generation().last == 0: // a new journal
+		if headErr = h.Create(j.dir); headErr != nil {
 			return fmt.Errorf("journal %s: %w", j.dir, headErr)
 		}
-	case headErr == nil && h.file == nil:
+	case headErr == nil && !h.Exists():
 		headErr = errors.New("the file head is missing")
-	case headErr == nil && h.seq < j.snapshot:
-		headErr = fmt.Errorf("the file head ends at event %d, before the snapshot at %d", h.seq, j.snapshot)
-		h.seq = 0
+	case headErr == nil && h.Seq < j.snapshot:
+		headErr = fmt.Errorf("the file head ends at event %d, before the snapshot at %d", h.Seq, j.snapshot)
+		h.Seq = 0
 	}
 	j.head = h
 	damage := &DamageError{}
@@ -38,9 +40,9 @@ func (j *Journal) load() error {
 		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so nobody knows whether this event was acknowledged"}
 	}
 	if errors.As(err, &damage) && j.opt.AcceptLoss {
-		j.log.Error("journal damaged, events dropped", "dir", j.dir, "from", j.end.next, "acknowledged", h.seq, "err", err)
-		j.head.seq, j.head.hash = j.end.next-1, j.end.prev
-		err = j.head.create(j.dir)
+		j.log.Error("journal damaged, events dropped", "dir", j.dir, "from", j.end.next, "acknowledged", h.Seq, "err", err)
+		j.head.Seq, j.head.Sum = j.end.next-1, j.end.prev
+		err = j.head.Create(j.dir)
 	}
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func (j *Journal) load() error {
 	if err := j.removeAfter(j.end.next); err != nil {
 		return err
 	}
-	if err := j.head.write(j.end.next-1, j.end.prev); err != nil {
+	if err := j.head.Write(j.end.next-1, j.end.prev); err != nil {
 		return err
 	}
 	return j.drop(j.snapshot)
@@ -78,11 +80,11 @@ func (j *Journal) loadGenerations() error {
 
 // scan verifies the frames that hold events after the snapshot and up to limit, against each other and against h, and
 // calls fn for each. It returns the place behind the last frame that ended an Append call, also with a *DamageError.
-func (j *Journal) scan(h head, limit uint64, fn func(f *frame) error) (whole cursor, err error) {
+func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (whole cursor, err error) {
 	c := cursor{next: j.snapshot + 1}
-	known := h.seq == j.snapshot // whether c.prev is known
+	known := h.Seq == j.snapshot // whether c.prev is known
 	if known {
-		c.prev = h.hash
+		c.prev = h.Sum
 	}
 	whole = c
 	begun := false
@@ -120,7 +122,7 @@ func (j *Journal) scan(h head, limit uint64, fn func(f *frame) error) (whole cur
 			}
 			c.pass(&f)
 			known = true
-			if f.last == h.seq && f.flags() == 0 && c.prev != h.hash {
+			if f.last == h.Seq && f.flags() == 0 && c.prev != h.Sum {
 				return damage(f.first, "is not the one that was acknowledged")
 			}
 			if err := fn(&f); err != nil {
@@ -130,8 +132,8 @@ func (j *Journal) scan(h head, limit uint64, fn func(f *frame) error) (whole cur
 				whole = c
 			}
 		}
-		if whole.next <= min(h.seq, limit) {
-			return damage(whole.next, "missing; events up to %d were acknowledged", h.seq)
+		if whole.next <= min(h.Seq, limit) {
+			return damage(whole.next, "missing; events up to %d were acknowledged", h.Seq)
 		}
 		return nil
 	})
@@ -179,7 +181,7 @@ func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
 	h := j.head
 	j.writing.Unlock()
 	var parts []byte // of an event that goes on
-	_, err := j.scan(h, h.seq, func(f *frame) error {
+	_, err := j.scan(h, h.Seq, func(f *frame) error {
 		return f.events(func(seq uint64, ev []byte) error {
 			if f.part > 0 && seq == f.first {
 				ev = append(parts, ev...)

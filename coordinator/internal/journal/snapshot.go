@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // The snapshot is a file, because it is large and Badger would keep its space:
@@ -37,7 +39,7 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	}
 	err := j.db.Check(int64(len(state)))
 	if err == nil {
-		err = j.head.file.Sync() // a snapshot is never newer than the head
+		err = j.head.Sync() // a snapshot is never newer than the head
 	}
 	if err == nil {
 		err = writeSnapshot(j.dir, seq, state)
@@ -85,17 +87,17 @@ func snapshotHash(header, state []byte) []byte {
 }
 
 // writeSnapshot replaces the snapshot in dir, or fails and leaves the former one.
-func writeSnapshot(dir string, seq uint64, state []byte) error {
+func writeSnapshot(dir string, seq uint64, content []byte) error {
 	header := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
 	header = binary.LittleEndian.AppendUint64(header, seq)
-	header = binary.LittleEndian.AppendUint64(header, uint64(len(state)))
-	header = append(header, snapshotHash(header, state)...)
+	header = binary.LittleEndian.AppendUint64(header, uint64(len(content)))
+	header = append(header, snapshotHash(header, content)...)
 	path := filepath.Join(dir, "snapshot")
 	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(file, io.MultiReader(bytes.NewReader(header), bytes.NewReader(state)))
+	_, err = io.Copy(file, io.MultiReader(bytes.NewReader(header), bytes.NewReader(content)))
 	if err == nil {
 		err = file.Sync()
 	}
@@ -109,7 +111,7 @@ func writeSnapshot(dir string, seq uint64, state []byte) error {
 		_ = os.Remove(path + ".tmp")
 		return err
 	}
-	return syncDir(dir)
+	return state.SyncDir(dir)
 }
 
 // readSnapshot reads and verifies the snapshot in dir.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // Segments are synced behind the back of the attempts that wrote them. An attempt that waited for the disk would hold its slot for longer
@@ -95,7 +96,7 @@ func (s *Store) syncSegments(due []unsynced) {
 		dirs[filepath.Join(s.dir, "jobs")] = true
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := state.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.log.Warn("directory of segments not synced: a crash of the machine would cost them", "dir", dir, "err", err)
 			return
 		}
@@ -131,13 +132,4 @@ func syncFile(path string) error {
 	}
 	defer func() { _ = f.Close() }()
 	return syncData(f)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
 }

@@ -1,0 +1,109 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Head is the file head in the directory of a store. It says how far the store was acknowledged: Badger drops a damaged tail without a word; the head
+// lies apart from it and tells.
+//
+//	"LSHEAD1\n" 8 | number of the last write 8 | sum of it 16 | CRC32C of all before 4
+type Head struct {
+	file *os.File // nil until there is one
+	Seq  uint64   // of the last write
+	Sum  [16]byte // of it; what it is made of is up to the caller
+}
+
+const (
+	headMagic = "LSHEAD1\n"
+	headSize  = 8 + 8 + 16 + 4
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// OpenHead opens and reads the head in dir. When there is none, it returns one that does not exist; see Create.
+func OpenHead(dir string) (h Head, err error) {
+	file, err := os.OpenFile(filepath.Join(dir, "head"), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return Head{}, nil
+	}
+	if err != nil {
+		return Head{}, err
+	}
+	h.file = file
+	var b [headSize + 1]byte
+	n, err := io.ReadFull(file, b[:])
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		n = 0
+	}
+	if n != headSize || string(b[:8]) != headMagic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
+		return h, errors.New("the file head is damaged")
+	}
+	h.Seq, h.Sum = binary.LittleEndian.Uint64(b[8:]), [16]byte(b[16:])
+	return h, nil
+}
+
+// Exists says whether there is a file.
+func (h *Head) Exists() bool { return h.file != nil }
+
+// Create makes the file, durable, with what h says.
+func (h *Head) Create(dir string) error {
+	tmp := filepath.Join(dir, "head.tmp")
+	file, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if h.file != nil {
+		_ = h.file.Close()
+	}
+	h.file = file
+	if err := h.Write(h.Seq, h.Sum); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, "head")); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// Write overwrites the head in place: it lies within one sector, so it is never half written.
+func (h *Head) Write(seq uint64, sum [16]byte) error {
+	h.Seq, h.Sum = seq, sum
+	b := append(make([]byte, 0, headSize), headMagic...)
+	b = binary.LittleEndian.AppendUint64(b, seq)
+	b = append(b, sum[:]...)
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	if _, err := h.file.WriteAt(b, 0); err != nil {
+		return fmt.Errorf("head: %w", err)
+	}
+	return nil
+}
+
+// Sync makes durable what was written. It may be called beside Write. A machine that stops before has a head that is older than the store, which is no damage.
+func (h *Head) Sync() error { return h.file.Sync() }
+
+// Close syncs and closes the file, if there is one.
+func (h *Head) Close() error {
+	if h.file == nil {
+		return nil
+	}
+	return errors.Join(h.file.Sync(), h.file.Close())
+}
+
+// SyncDir makes the names in dir durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
