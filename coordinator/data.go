@@ -36,7 +36,7 @@ type DataOptions struct {
 	NoSync bool
 	// Reserve is how many bytes of the disk stay free: below it no job is accepted. Zero means 256 MiB, negative no limit.
 	Reserve int64
-	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start.
+	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start. TasksConfig has one of its own.
 	AcceptLoss bool
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger

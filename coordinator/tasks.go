@@ -32,6 +32,8 @@ type TasksConfig struct {
 	NoSync bool
 	// Reserve is how many bytes of the disk stay free; see DataOptions.
 	Reserve int64
+	// AcceptLoss drops what is damaged, once, instead of refusing to start; see DataOptions.
+	AcceptLoss bool
 	// Lease is how long a worker may be silent until its tasks are given to others. Zero means 9 s.
 	Lease time.Duration
 	// Coordinator is whose workers' slots the workers of tasks may share; see TaskHello.slots_of. It must not run yet. Nil refuses that.
@@ -80,7 +82,7 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 		cfg.Identity = identity
 	}
 	t := &Tasks{cfg: cfg, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
-	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log}
+	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)
 		shell.Slots, shell.Granted = t.lender, t.lender.granted

@@ -72,7 +72,7 @@ type coordinatorCmd struct {
 	Join   []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Workers that join are enough."`
 	memberFlags
 
-	AcceptLoss bool `group:"Disk" help:"Drop what is damaged in the journal, and all after it, instead of refusing to start."`
+	AcceptLoss bool `group:"Disk" help:"Drop what is damaged in the journal or among the tasks, and all after it, instead of refusing to start."`
 
 	Lease          time.Duration `group:"Scheduling" default:"10s" help:"How long a silent worker keeps its attempts."`
 	LocalityWait   time.Duration `group:"Scheduling" default:"1s" help:"How long a split waits for a worker that holds it; 0s does not wait."`

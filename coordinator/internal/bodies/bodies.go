@@ -15,7 +15,8 @@
 //	Keep, KeepResult     Keep; WriteResult for a durable result
 //	Drop                 Drop
 //
-// Every value in Badger carries a CRC32C of itself and its key: Badger hands out flipped bytes in silence.
+// Every value in Badger carries a CRC32C of itself and its key: Badger hands out flipped bytes in silence. Groups of batches are counted, in Badger and
+// in the file head beside it, since Badger drops the damaged end of a log without a word; see state.Head.
 package bodies
 
 import (
@@ -61,6 +62,8 @@ type Options struct {
 	NoSync bool
 	// Reserve is how many bytes of the disk are kept free; see state.Options.
 	Reserve int64
+	// AcceptLoss makes Open go on, once, with what is left when the end of what was durable is missing.
+	AcceptLoss bool
 	// Committed is called by Run with the number of the last batch that is durable. It must not block for long, nor call the store.
 	Committed func(n uint64)
 	// Log takes what the operator should see; nil means silence.
@@ -73,8 +76,10 @@ type Store struct {
 	db   *state.DB // nil: memory only
 	wake chan struct{}
 
-	// writing is held while batches are on their way to disk: between two of them what is there is whole. It is taken before mu.
+	// writing is held while batches are on their way to disk: between two of them what is there is whole. It is taken before mu. It guards the fields below.
 	writing sync.Mutex
+	head    state.Head // counts groups
+	synced  time.Time  // when the head was
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -90,7 +95,8 @@ type Store struct {
 	syncs  tally.Durations
 }
 
-// Open opens the store in dir, which is made when missing; an empty dir means memory only. Errors wrap those of state.Open.
+// Open opens the store in dir, which is made when missing; an empty dir means memory only. Errors wrap those of state.Open, and ErrDamaged when the end
+// of what was durable is missing.
 // It starts a goroutine that Close ends; Run does the writing.
 func Open(dir string, opt Options) (*Store, error) {
 	if opt.Memory == 0 {
@@ -108,11 +114,17 @@ func Open(dir string, opt Options) (*Store, error) {
 	}
 	db, err := state.Open(dir, "bodies", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
-		return nil, fmt.Errorf("bodies %s: %w", dir, err)
+		if errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w; restore a backup of the coordinator, or move the directory away and go on without its tasks", err)
+		}
+		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
 	s.db = db
-	if err := s.removeSpilled(); err != nil {
-		return nil, errors.Join(fmt.Errorf("bodies %s: %w", dir, err), db.Close())
+	if err = s.openHead(dir); err == nil {
+		err = s.removeSpilled()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tasks %s: %w", dir, err), s.head.Close(), db.Close())
 	}
 	return s, nil
 }
@@ -126,7 +138,7 @@ func (s *Store) Close() error {
 	if s.db == nil {
 		return nil
 	}
-	return s.db.Close()
+	return errors.Join(s.head.Close(), s.db.Close())
 }
 
 // Room returns nil when n more bytes can be taken in, else an error that wraps ErrFull or state.ErrDiskFull. A shell asks before it accepts

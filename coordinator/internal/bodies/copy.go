@@ -43,7 +43,7 @@ func (c *Snapshot) Each(fn func(key, value []byte) error) error {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		k := it.Item().Key()
-		if k[0] == 's' { // was written to save memory only
+		if k[0] == 's' || k[0] == groupsKey[0] { // was written to save memory only, or counts what this store wrote
 			continue
 		}
 		err := it.Item().Value(func(v []byte) error {

@@ -123,7 +123,7 @@ func (s *Store) writeGroup(g *group) error {
 		bytes, count, at = bytes+size, count+end-at, end
 	}
 	s.db.Wrote()
-	return txn.Commit()
+	return s.count(txn)
 }
 
 func (g *group) set(txn *badger.Txn, o op) error {

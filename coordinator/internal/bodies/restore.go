@@ -51,6 +51,9 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 }
 
 func (s *Store) restore(k, record, body []byte, pieces int, found map[ref]int, fn func(key, value []byte) error) error {
+	if k[0] == groupsKey[0] {
+		return nil
+	}
 	if k[0] == 'p' {
 		if len(k) != 14 {
 			return fmt.Errorf("key %x: %w", k, ErrDamaged)

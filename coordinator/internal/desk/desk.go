@@ -35,6 +35,8 @@ type Config struct {
 	NoSync bool
 	// Reserve is how many bytes of the disk stay free; see state.Options.
 	Reserve int64
+	// AcceptLoss drops what is damaged, once; see bodies.Options.
+	AcceptLoss bool
 	// Queue are the knobs of the core.
 	Queue queue.Config
 	// MaxBody is the largest input or result, in bytes. Zero means 64 MiB.
@@ -133,7 +135,7 @@ func Open(cfg Config) (*Desk, error) {
 	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, made: map[queue.ID]uint64{},
 		sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
 	var err error
-	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log, Committed: d.committed})
+	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log, Committed: d.committed})
 	if err != nil {
 		return nil, fmt.Errorf("tasks: %w", err)
 	}

@@ -142,7 +142,8 @@ func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).St
 func (c *CoordinatorConfig) tasks(data *coordinator.Data, coord *coordinator.Coordinator) (*coordinator.Tasks, error) {
 	t := c.Tasks
 	t.Coordinator = coord
-	t.Dir, t.NoSync, t.Reserve, t.Cluster, t.Identity, t.Log = data.TasksDir(), c.Data.NoSync, c.Data.Reserve, data.Cluster, peerName, c.Log
+	t.Dir, t.Cluster, t.Identity, t.Log = data.TasksDir(), data.Cluster, peerName, c.Log
+	t.NoSync, t.Reserve, t.AcceptLoss = c.Data.NoSync, c.Data.Reserve, c.Data.AcceptLoss
 	return coordinator.OpenTasks(t)
 }
 

@@ -1,0 +1,89 @@
+package bodies
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// groupsKey is the key of the number of groups that were written: a uvarint, in the last transaction of each group.
+var groupsKey = []byte{'c'}
+
+// syncEvery is how often the head is synced. What a machine writes in its last second before it loses power can be cut off by damage unseen.
+const syncEvery = time.Second
+
+// openHead compares the groups that Badger has with those that were acknowledged.
+func (s *Store) openHead(dir string) error {
+	have, err := s.groups()
+	if err != nil {
+		return err
+	}
+	h, err := state.OpenHead(dir)
+	s.head = h
+	switch {
+	case err == nil && !h.Exists() && have == 0: // a new store, or one of the time before there were heads
+		return s.head.Create(dir)
+	case err == nil && !h.Exists():
+		err = errors.New("the file head is missing, so nobody knows whether all is there")
+	case err == nil && h.Seq > have:
+		err = fmt.Errorf("the last %d of %d acknowledged writes are missing", h.Seq-have, h.Seq)
+	}
+	if err == nil {
+		return s.head.Write(have, h.Sum) // a process may have been killed between the two
+	}
+	err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	if !s.opt.AcceptLoss {
+		return fmt.Errorf("%w; restore a backup of the coordinator, or go on without the tasks in them (-accept-loss)", err)
+	}
+	if s.opt.Log == nil {
+		s.opt.Log = slog.New(slog.DiscardHandler)
+	}
+	s.opt.Log.Error("tasks damaged, the last are lost", "dir", dir, "err", err)
+	s.head.Seq = have
+	return s.head.Create(dir)
+}
+
+// groups returns how many groups Badger has.
+func (s *Store) groups() (n uint64, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(groupsKey)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			record, err := Record(groupsKey, v)
+			var size int
+			if n, size = binary.Uvarint(record); err == nil && size <= 0 {
+				err = fmt.Errorf("number of writes: %w", ErrDamaged)
+			}
+			return err
+		})
+	})
+	return n, err
+}
+
+// count commits the last transaction of a group, with its number, and tells the head. s.writing is held.
+func (s *Store) count(txn *badger.Txn) error {
+	n := s.head.Seq + 1
+	if err := txn.Set(groupsKey, encode(nil, groupsKey, binary.AppendUvarint(nil, n), &body{})); err != nil {
+		return err
+	}
+	if err := txn.Commit(); err != nil {
+		return err
+	}
+	err := s.head.Write(n, s.head.Sum)
+	if err == nil && !s.opt.NoSync && time.Since(s.synced) > syncEvery {
+		err = s.head.Sync()
+		s.synced = time.Now()
+	}
+	return err
+}
