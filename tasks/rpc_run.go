@@ -52,6 +52,7 @@ type workerState struct {
 	idle      chan struct{}      // has room for one: there is nothing to run any more
 	stopIdle  context.CancelFunc // of Worker.Idle, while it runs
 	session   *session           // nil while there is none
+	left      bool               // the coordinator is told that the worker goes
 	joined    chan struct{}      // closed and replaced when there is one
 	handlers  sync.WaitGroup
 }
@@ -83,6 +84,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	member, cluster, err := w.Gossip.member(name, cluster)
+	if err != nil {
+		return err
+	}
 	conn, err := cluster.dial()
 	if err != nil {
 		return err
@@ -96,8 +101,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	idling, stopIdling := context.WithCancel(ctx)
-	refused := make(chan error, 1)
+	refused := make(chan error, 2)
 	var family sync.WaitGroup
+	if member != nil {
+		family.Go(func() {
+			if err := member.Run(connected); err != nil {
+				refused <- err
+			}
+		})
+	}
 	family.Go(func() {
 		refused <- w.connect(connected, &link{name: name, cluster: cluster, rpc: layshaftv1.NewTasksServiceClient(conn)})
 	})
@@ -172,6 +184,7 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 	s.mu.Lock()
 	gone := s.session
 	if gone != nil {
+		s.left = true
 		gone.leaving = true
 		gone.send()
 	}

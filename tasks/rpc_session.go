@@ -54,7 +54,10 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 			log.Info("worker joined")
 			wait, welcome, told = minPause, true, false
 		})
-		if ctx.Err() != nil {
+		w.state.mu.Lock()
+		left := w.state.left
+		w.state.mu.Unlock()
+		if left || ctx.Err() != nil {
 			return nil
 		}
 		if !welcome && !broken(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {

@@ -40,6 +40,8 @@ type Worker struct {
 	Idle func(ctx context.Context)
 	// Hooks hear what becomes of tasks on this worker.
 	Hooks Hooks
+	// Gossip makes the worker a member of the cluster.
+	Gossip Gossip
 
 	cluster  Cluster
 	handlers map[string]*handler

@@ -45,15 +45,20 @@ type tlsFlags struct {
 	TLSKey  string `name:"tls-key" group:"Certificates" placeholder:"FILE" help:"Its private key, as PEM."`
 }
 
+// gossipFlags are those of processes that gossip.
+type gossipFlags struct {
+	GossipKey     string `group:"Gossip" placeholder:"KEY" help:"Key of the cluster's gossip: 32 bytes in hex or base64, as \"openssl rand -hex 32\" prints. Rather use LAYSHAFT_GOSSIP_KEY or -gossip-key-file."`
+	GossipKeyFile string `group:"Gossip" placeholder:"FILE" help:"File with that key."`
+	Label         string `group:"Gossip" default:"layshaft" placeholder:"NAME" help:"Name that keeps apart clusters that can reach each other."`
+}
+
 // memberFlags are those of processes that are members of a cluster.
 type memberFlags struct {
 	tlsFlags
-	Advertise     string         `placeholder:"HOST" help:"Host name or address at which others reach this machine. Default: that of -listen, or the one that routes to -join."`
-	GossipKey     string         `group:"Gossip" placeholder:"KEY" help:"Key of the cluster's gossip: 32 bytes in hex or base64, as \"openssl rand -hex 32\" prints. Rather use LAYSHAFT_GOSSIP_KEY or -gossip-key-file."`
-	GossipKeyFile string         `group:"Gossip" placeholder:"FILE" help:"File with that key."`
-	GossipAllow   []netip.Prefix `group:"Gossip" sep:"," placeholder:"CIDR" help:"Networks from which members may come, such as 10.1.0.0/16. Default: all."`
-	Label         string         `group:"Gossip" default:"layshaft" placeholder:"NAME" help:"Name that keeps apart clusters that can reach each other."`
-	Insecure      bool           `group:"Certificates" help:"Let others than this machine in without certificates and gossip key. Whoever reaches the ports can then run code."`
+	Advertise string `placeholder:"HOST" help:"Host name or address at which others reach this machine. Default: that of -listen, or the one that routes to -join."`
+	gossipFlags
+	GossipAllow []netip.Prefix `group:"Gossip" sep:"," placeholder:"CIDR" help:"Networks from which members may come, such as 10.1.0.0/16. Default: all."`
+	Insecure    bool           `group:"Certificates" help:"Let others than this machine in without certificates and gossip key. Whoever reaches the ports can then run code."`
 
 	NoSync  bool `group:"Disk" help:"Leave it to the system when to write. What was acknowledged then survives the end of the process, not that of the machine."`
 	Reserve size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in."`

@@ -62,25 +62,30 @@ func (f *memberFlags) common(listen, http, at string, join []string, log *slog.L
 			return c, usageError{fmt.Errorf("-join: %w", err)}
 		}
 	}
-	text := f.GossipKey
-	if f.GossipKeyFile != "" {
-		if text != "" {
-			return c, usageError{errors.New("-gossip-key and -gossip-key-file are both given; one is enough")}
-		}
-		b, err := os.ReadFile(f.GossipKeyFile)
-		if err != nil {
-			return c, usageError{err}
-		}
-		text = string(b)
+	text, err := f.key()
+	if err != nil || text == "" {
+		return c, err
 	}
-	if strings.TrimSpace(text) == "" {
-		return c, nil
-	}
-	var err error
 	if c.GossipKey, err = gossip.ParseKey(text); err != nil {
 		return c, usageError{err}
 	}
 	return c, nil
+}
+
+// key returns the text of the key of gossip; empty when there is none.
+func (f *gossipFlags) key() (string, error) {
+	text := f.GossipKey
+	if f.GossipKeyFile != "" {
+		if text != "" {
+			return "", usageError{errors.New("-gossip-key and -gossip-key-file are both given; one is enough")}
+		}
+		b, err := os.ReadFile(f.GossipKeyFile)
+		if err != nil {
+			return "", usageError{err}
+		}
+		text = string(b)
+	}
+	return strings.TrimSpace(text), nil
 }
 
 // checkAddress returns an error when an address is not HOST:PORT. Whether the host is known shows later.

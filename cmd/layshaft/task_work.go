@@ -29,8 +29,12 @@ type taskWorkCmd struct {
 	MaxTasks    int           `default:"0" help:"End after so many tasks; 0 is never."`
 	IdleExit    time.Duration `default:"0s" help:"End after so long without a task, with exit code 0; 0s is never."`
 	Drain       time.Duration `default:"30s" help:"How long running commands may go on after SIGTERM."`
-	LogLevel    string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
-	Command     []string      `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
+	Join        []string      `group:"Gossip" sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of members of the cluster; any one is enough. The worker is a member then: it finds the coordinator by itself, and -cluster is not used; when it ends, all hear that it has left."`
+	Gossip      string        `group:"Gossip" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for that; port 0 is any free one."`
+	gossipFlags
+	Insecure bool     `group:"Gossip" help:"Let others than this machine gossip without a key."`
+	LogLevel string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
+	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
 }
 
 func (f *taskWorkCmd) Run(ctx context.Context) error {
@@ -43,6 +47,18 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	w := tasks.NewWorker(cluster)
 	w.SlotsOf = f.SlotsOf
+	for _, address := range f.Join {
+		if err := checkAddress(address); err != nil {
+			return usageError{fmt.Errorf("-join: %w", err)}
+		}
+	}
+	if len(f.Join) > 0 {
+		key, err := f.key()
+		if err != nil {
+			return err
+		}
+		w.Gossip = tasks.Gossip{Join: f.Join, Listen: f.Gossip, Key: key, Label: f.Label, Insecure: f.Insecure}
+	}
 	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, f.Drain
 	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream}
 	tasks.Handle(w, f.Function, p.run, tasks.HardLimit(f.HardLimit))

@@ -45,7 +45,9 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	g.mu.Lock()
 	m, known := g.members[n.Name]
 	delete(g.members, n.Name)
-	if n.Name != g.cfg.Self.Name {
+	left := g.leaving[n.Name]
+	delete(g.leaving, n.Name)
+	if n.Name != g.cfg.Self.Name && !left {
 		g.lost[addr] = time.Now()
 	}
 	for _, other := range g.members { // a process that was started again at this address
@@ -64,9 +66,22 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	}
 	g.mu.Unlock()
 	if known && n.Name != g.cfg.Self.Name {
-		g.cfg.Log.Debug("gossip: member gone", "member", n.Name, "role", m.Role, "address", m.Address)
+		g.cfg.Log.Debug(map[bool]string{true: "gossip: member left", false: "gossip: member gone"}[left], "member", n.Name, "role", m.Role, "address", m.Address)
 	}
 	g.touch()
+}
+
+// NotifyMsg takes a goodbye.
+func (d *delegate) NotifyMsg(b []byte) {
+	if len(b) == 0 || b[0] != goodbye {
+		return
+	}
+	name := string(b[1:])
+	d.g.mu.Lock()
+	defer d.g.mu.Unlock()
+	if _, known := d.g.members[name]; known {
+		d.g.leaving[name] = true
+	}
 }
 
 // touch lets Run call Changed.
@@ -78,7 +93,6 @@ func (g *Gossip) touch() {
 }
 
 func (d *delegate) NodeMeta(int) []byte             { return d.meta }
-func (d *delegate) NotifyMsg([]byte)                {}
 func (d *delegate) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (d *delegate) LocalState(bool) []byte          { return nil }
 func (d *delegate) MergeRemoteState([]byte, bool)   {}
@@ -95,7 +109,7 @@ func (l lines) Write(b []byte) (int, error) {
 	if !found {
 		said = text
 	}
-	if strings.HasPrefix(text, "[ERR]") {
+	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") { // it goes on for a moment after its shutdown
 		l.to.Info("gossip: trouble", "err", said)
 	} else {
 		l.to.Debug("gossip: " + said)

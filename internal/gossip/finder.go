@@ -28,7 +28,7 @@ func (f *Finder) Hear(members []Member) {
 	var fresh, kept []string
 	for _, m := range members {
 		switch {
-		case m.Role != f.role, slices.Contains(fresh, m.Address):
+		case m.Role != f.role, m.Address == "", slices.Contains(fresh, m.Address):
 		case !slices.Contains(f.known, m.Address):
 			fresh = append(fresh, m.Address)
 		default:

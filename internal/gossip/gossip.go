@@ -70,7 +70,8 @@ type Gossip struct {
 	mu      sync.Mutex
 	addr    string
 	members map[string]Member
-	lost    map[string]time.Time // gossip addresses of members that went, and when
+	leaving map[string]bool      // members that have said that they go
+	lost    map[string]time.Time // gossip addresses of members that went without a word, and when
 	refused string               // why joins fail, as it was logged last
 	begun   time.Time
 }
@@ -90,7 +91,7 @@ func New(cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: cfg, dirty: make(chan struct{}, 1), started: make(chan struct{}), members: map[string]Member{}, lost: map[string]time.Time{}}
+	g := &Gossip{cfg: cfg, dirty: make(chan struct{}, 1), started: make(chan struct{}), members: map[string]Member{}, leaving: map[string]bool{}, lost: map[string]time.Time{}}
 	g.list, err = g.settings(meta)
 	return g, err
 }
@@ -170,12 +171,26 @@ func (g *Gossip) Run(ctx context.Context) error {
 			timer.Reset(g.rejoin(ctx, list, &joins))
 		}
 	}
+	g.sayGoodbye(list)
 	if err := list.Leave(leaveTimeout); err != nil {
 		g.cfg.Log.Debug("gossip: not all were told that this process goes", "err", err)
 	}
 	err = list.Shutdown()
 	_ = joins.Wait() // they log what went wrong
 	return err
+}
+
+// goodbye is the first byte of the message of a member that goes; its name follows. memberlist tells nobody whether one that is gone has left or has died: what
+// it hands to NotifyLeave has the state that the member had in life (v0.7.0). So it says so itself, before it leaves.
+const goodbye = 1
+
+func (g *Gossip) sayGoodbye(list *memberlist.Memberlist) {
+	msg := append([]byte{goodbye}, g.cfg.Self.Name...)
+	for _, n := range list.Members() {
+		if n.Name != g.cfg.Self.Name {
+			_ = list.SendBestEffort(n, msg) // whoever misses it takes this process for dead
+		}
+	}
 }
 
 // Address returns where the process gossips, host:port, as others see it. It blocks until Run listens or ctx ends.

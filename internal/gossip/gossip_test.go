@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +135,52 @@ func TestMemberTellsWhatItIs(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		want(t, c.members[:2]...) // who says that it goes is gone at once
 	})
+}
+
+// A member that ends has left; one that falls silent is gone.
+func TestLeftAndGone(t *testing.T) {
+	bubble(t, 3, new(gossiptest.Network), func(t *testing.T, c *cluster) {
+		var said syncBuffer
+		c.start(func(cfg *gossip.Config) {
+			cfg.Log = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		})
+		time.Sleep(5 * time.Second)
+		ends, silent := c.members[1], c.members[2]
+		ends.stop()
+		silent.transport.Stop()
+		time.Sleep(2 * time.Minute)
+		for _, tt := range []struct {
+			line string
+			want int
+		}{
+			{`"gossip: member left" member=` + ends.name, 1},
+			{`"gossip: member gone" member=` + ends.name, 0},
+			{`"gossip: member left" member=` + silent.name, 0},
+			{`"gossip: member gone" member=` + silent.name, 1},
+		} {
+			if n := strings.Count(said.String(), tt.line); n != tt.want {
+				t.Errorf("%s was said %d times, want %d", tt.line, n, tt.want)
+			}
+		}
+	})
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func TestPartitionHeals(t *testing.T) {
@@ -318,7 +366,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"Name", func(c *gossip.Config) { c.Self.Name = "" }},
 		{"Role", func(c *gossip.Config) { c.Self.Role = "" }},
-		{"Address", func(c *gossip.Config) { c.Self.Address = "" }},
 		{"Slots -1", func(c *gossip.Config) { c.Self.Slots = -1 }},
 		{"shorter zone", func(c *gossip.Config) { c.Self.Zone = strings.Repeat("z", 250) }},
 		{"31 bytes", func(c *gossip.Config) { c.Key = make([]byte, 31) }},

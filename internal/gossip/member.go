@@ -10,11 +10,11 @@ import (
 type Member struct {
 	// Name is another one for every start of a process; see FreshName.
 	Name string
-	// Role is coordinator or worker.
+	// Role is coordinator, worker, or task-worker, which runs tasks only.
 	Role string
 	// ID is the lasting name of the data directory; empty when it is not told.
 	ID string
-	// Address is where the process serves gRPC, host:port.
+	// Address is where the process serves gRPC, host:port; empty when it does not.
 	Address string
 	// HTTP is where it serves status and metrics, host:port; empty when it does not.
 	HTTP string
@@ -44,8 +44,8 @@ func (m *Member) fields() []*string {
 
 // encode returns the metadata of a member.
 func (m Member) encode() ([]byte, error) {
-	if m.Role == "" || m.Address == "" {
-		return nil, fmt.Errorf("gossip: Role %q and Address %q of a member must both be set", m.Role, m.Address)
+	if m.Role == "" {
+		return nil, errors.New("gossip: Role of a member is empty")
 	}
 	if m.Slots < 0 {
 		return nil, fmt.Errorf("gossip: Slots %d of a member is negative", m.Slots)
@@ -84,7 +84,7 @@ func decode(name string, b []byte) (Member, error) {
 		*f = string(b[k : k+int(n)])
 		b = b[k+int(n):]
 	}
-	if m.Role == "" || m.Address == "" {
+	if m.Role == "" {
 		return Member{}, errMeta
 	}
 	return m, nil

@@ -28,7 +28,11 @@ func main() {
 	flag.IntVar(&w.Reserved, "reserved", 0, "")
 	flag.IntVar(&w.MaxTasks, "max-tasks", 0, "")
 	flag.DurationVar(&w.IdleExit, "idle-exit", 0, "")
+	join := flag.String("join", "", "gossip address of a member")
 	flag.Parse()
+	if *join != "" {
+		w.Gossip.Join = []string{*join}
+	}
 	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(w, *cluster, *file, *healed); err != nil {
 		log.Fatal(err)
@@ -39,6 +43,7 @@ func main() {
 func run(flags *tasks.Worker, cluster tasks.Cluster, file, healed string) error {
 	w := tasks.NewWorker(cluster)
 	w.Concurrency, w.Reserved, w.MaxTasks, w.IdleExit = flags.Concurrency, flags.Reserved, flags.MaxTasks, flags.IdleExit
+	w.Gossip = flags.Gossip
 	w.Hooks = tasks.Hooks{ // one write each: lines stay whole
 		Retry:  func(e tasks.Event) { fmt.Printf("retry %d %v\n", e.Attempt, e.Err) },
 		Failed: func(e tasks.Event) { fmt.Printf("failed %d %v\n", e.Attempt, e.Err) },
