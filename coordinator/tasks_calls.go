@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +41,6 @@ type calls struct {
 	next     int64                // index of the next call
 	tasks    map[int64]queue.ID   // by index, until the end is told
 	waiting  map[queue.ID][]int64 // who waits for a task; the core knows of one wait
-	mine     map[queue.ID]bool    // those that did not join another
 	inFlight int                  // calls whose end, or whose acceptance in the background, was not told
 }
 
@@ -48,7 +48,7 @@ func (t *Tasks) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return &calls{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
-		waiting: map[queue.ID][]int64{}, mine: map[queue.ID]bool{}}
+		waiting: map[queue.ID][]int64{}}
 }
 
 // leave ends the session.
@@ -57,8 +57,8 @@ func (c *calls) leave() {
 	defer c.mu.Unlock()
 	c.t.desk.Lock()
 	if c.options.GetCancelLeft() {
-		for id := range c.mine {
-			c.t.desk.Cancel(id)
+		for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
+			c.s.Detach(id, true)
 		}
 	}
 	c.s.Leave()
@@ -207,11 +207,9 @@ func (c *calls) submitted(x *desk.Submission, n desk.Note, err error) {
 		index := int64(x.Ref >> 1)
 		c.tasks[index] = n.Task
 		if c.waiting[n.Task] != nil {
-			c.s.Detach(n.Task) // once is enough
+			c.s.Detach(n.Task, false) // once is enough
 		}
-		if c.waiting[n.Task] = append(c.waiting[n.Task], index); n.N == 0 {
-			c.mine[n.Task] = true
-		}
+		c.waiting[n.Task] = append(c.waiting[n.Task], index)
 	}
 }
 
@@ -228,7 +226,7 @@ func (c *calls) cancel(indexes []int64) {
 	}
 }
 
-// forget stops waiting for tasks.
+// forget stops waiting for tasks, and ends those that nobody else wants.
 func (c *calls) forget(indexes []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,8 +241,7 @@ func (c *calls) forget(indexes []int64) {
 		c.inFlight--
 		if c.waiting[id] = slices.DeleteFunc(c.waiting[id], func(x int64) bool { return x == i }); len(c.waiting[id]) == 0 {
 			delete(c.waiting, id)
-			delete(c.mine, id)
-			c.s.Detach(id)
+			c.s.Detach(id, true)
 		}
 	}
 }
@@ -364,9 +361,6 @@ func (c *calls) indexes(n *desk.Note) []int64 {
 		for _, i := range indexes {
 			c.tasks[i] = next
 		}
-		if c.mine[n.Task] {
-			c.mine[next] = true
-		}
 	default:
 		for _, i := range indexes {
 			delete(c.tasks, i)
@@ -374,7 +368,6 @@ func (c *calls) indexes(n *desk.Note) []int64 {
 		c.inFlight -= len(indexes)
 	}
 	delete(c.waiting, n.Task)
-	delete(c.mine, n.Task)
 	return indexes
 }
 

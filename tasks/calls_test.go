@@ -270,6 +270,13 @@ func TestScatterMany(t *testing.T) {
 
 // Callers with the same unique key share one run, and one that goes does not take it from the others.
 func TestUniqueIsShared(t *testing.T) {
+	for name, own := range map[string][]tasks.Option{"shared stream": nil, "stream of its own": {tasks.OnUpdate(func(tasks.Update) {})}} {
+		t.Run(name, func(t *testing.T) { uniqueIsShared(t, own) })
+	}
+}
+
+// uniqueIsShared has the first caller leave, which has more options.
+func uniqueIsShared(t *testing.T, own []tasks.Option) {
 	s, c := serve(t)
 	var runs atomic.Int32
 	begun, open := make(chan struct{}), make(chan struct{})
@@ -296,7 +303,7 @@ func TestUniqueIsShared(t *testing.T) {
 		results <- err
 	}
 	leaving, leave := context.WithCancel(within(t))
-	go call(leaving)
+	go call(leaving, own...)
 	<-begun
 	for range callers - 1 {
 		go call(within(t), tasks.OnUpdate(func(tasks.Update) {})) // on a stream of its own, which counts as one that waits
@@ -304,17 +311,22 @@ func TestUniqueIsShared(t *testing.T) {
 	if id, err := tasks.Enqueue(within(t), c, "slow", "one", tasks.Unique("key")); err != nil || id == 0 {
 		t.Fatal(id, err)
 	}
-	for {
-		if st, err := c.StatusUnique(within(t), "slow", "key"); err != nil {
-			t.Fatal(err)
-		} else if st.Waiters == callers {
-			break
+	wait := func(n int) {
+		t.Helper()
+		for {
+			if st, err := c.StatusUnique(within(t), "slow", "key"); err != nil {
+				t.Fatal(err)
+			} else if st.Waiters == n {
+				return
+			}
 		}
 	}
+	wait(callers)
 	leave()
 	if err := <-results; !errors.Is(err, context.Canceled) {
 		t.Errorf("who left got %v", err)
 	}
+	wait(callers - 1)
 	close(open)
 	for range callers - 1 {
 		if err := <-results; err != nil {

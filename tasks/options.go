@@ -139,7 +139,8 @@ func (p Priority) String() string {
 }
 
 // Unique makes tasks of the same function and key one: while one has not ended, a second is not made, and whoever submits it gets the ID of the
-// first and, with [Do], its updates from then on and its result. The options of the first count. An empty key joins nothing.
+// first and, with [Do], its updates from then on and its result. The options of the first count, but for [Keep], of which the longest does, and the
+// survival that [Enqueue] promises. An empty key joins nothing.
 // It is not for [Scatter], [EnqueueAll] and [AddToGroup].
 func Unique(key string) Option { return option(func(s *spec) { s.unique = key }) }
 

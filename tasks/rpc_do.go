@@ -65,7 +65,7 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 			out, err = last.outcome(function)
 			return err
 		case <-ctx.Done():
-			stream.leave(i, s.unique == "")
+			stream.leave(i)
 			return context.Cause(ctx)
 		}
 	})

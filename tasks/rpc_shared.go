@@ -106,20 +106,15 @@ func (c *calls) call(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdat
 	return i, nil
 }
 
-// leave stops waiting for a call, whose task is cancelled too if cancel is set.
-func (c *calls) leave(i int64, cancel bool) {
+// leave stops waiting for a call, whose task ends then unless somebody else wants it.
+func (c *calls) leave(i int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting[i] == nil || c.err != nil {
 		return
 	}
 	delete(c.waiting, i)
-	named := &layshaftv1.CancelCalls{Indexes: []int64{i}}
-	say := &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: named}}
-	if cancel {
-		say = &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Cancel{Cancel: named}}
-	}
-	c.says = append(c.says, say)
+	c.says = append(c.says, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.CancelCalls{Indexes: []int64{i}}}})
 	c.send()
 }
 

@@ -253,8 +253,10 @@ func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note
 	return n, nil
 }
 
-// Detach stops waiting for a task, once.
-func (s *Session) Detach(id queue.ID) { s.d.step(&queue.Detach{Peer: s.id, Task: id}, nil) }
+// Detach stops waiting for a task, once. With stop it ends a foreground task that nobody else waits for, though it runs.
+func (s *Session) Detach(id queue.ID, stop bool) {
+	s.d.step(&queue.Detach{Peer: s.id, Task: id, Stop: stop}, nil)
+}
 
 // CanDo makes the session a worker of a function.
 func (s *Session) CanDo(function string, timeout time.Duration) {

@@ -146,10 +146,11 @@ type Forget struct {
 	Task ID
 }
 
-// Detach says that a peer does not wait for a task any more.
+// Detach says that a peer does not wait for a task any more. A foreground task that nobody waits for any more is dropped unless it runs.
 type Detach struct {
 	Peer Peer
 	Task ID
+	Stop bool // also when it runs
 }
 
 // Gone says that a peer has left or died.

@@ -198,7 +198,7 @@ func (q *Queue) gone(name Peer) {
 		q.refund(e.f)
 	}
 	for p.waits != 0 {
-		q.leave(p.waits)
+		q.leave(p.waits, false)
 	}
 	q.leaveShare(p)
 	q.peers[p.n] = nil

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S] · grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
 //	say PEER NAME data|warning|progress|exception|done|failed|fatal
-//	attach PEER NAME · detach PEER NAME · cancel NAME · retry NAME · forget NAME
+//	attach PEER NAME · detach PEER NAME [stop] · cancel NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N] · drop FUNCTION
 //	budget NAME N · acquire REF NAME N [NAME N]... [held] · release REF · advance D · restart · status · dead FUNCTION
 func TestScripts(t *testing.T) {
@@ -153,7 +153,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id})
 	case "detach":
-		p.step(t, &Detach{peer, id})
+		p.step(t, &Detach{peer, id, has("stop")})
 	case "cancel":
 		p.step(t, &Cancel{Task: p.ids[f[1]]})
 	case "retry":

@@ -189,7 +189,7 @@ func (w *world) act() {
 			if n := w.facts[id].waits[p]; n > 0 {
 				w.facts[id].waits[p]--
 			}
-			w.step(&Detach{p, id})
+			w.step(&Detach{p, id, w.rng.IntN(2) == 0})
 		}
 	case k < 81:
 		var l Limits

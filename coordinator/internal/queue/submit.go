@@ -69,14 +69,24 @@ func (q *Queue) submit(e *Submit) {
 	}
 }
 
-// join makes e's peer wait for task i, or e's wish that it runs although nobody waits its own.
+// join makes e's peer wait for task i, or e's wish that it runs although nobody waits its own, that it survives, and how long its outcome is kept.
 func (q *Queue) join(e *Submit, i int32) {
 	t := q.tasks.at(i)
-	if e.Peer == 0 {
-		t.flags |= background
-	}
-	if e.Durable && t.flags&durable == 0 {
+	changed := e.Durable && t.flags&durable == 0
+	if changed {
 		t.flags |= durable
+	}
+	if e.Peer == 0 && t.flags&background == 0 {
+		t.flags |= background
+		changed = true
+	}
+	if p := q.policies[t.policy].Policy; e.Policy.Keep > p.Keep {
+		q.dropPolicy(t.policy)
+		p.Keep = e.Policy.Keep
+		t.policy = q.policyOf(p)
+		changed = true
+	}
+	if changed && t.flags&durable != 0 {
 		q.record(i, OfInput)
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
@@ -183,9 +193,13 @@ func (q *Queue) cancel(e *Cancel) {
 	}
 	ok := i != 0 && !q.tasks.at(i).state.ended()
 	q.answer(e.Ref, e.Task, ok)
-	if !ok {
-		return
+	if ok {
+		q.stop(i)
 	}
+}
+
+// stop cancels task i, which has not ended.
+func (q *Queue) stop(i int32) {
 	if q.tasks.at(i).state != Running {
 		q.takeOut(i)
 		q.end(i, WasCancelled, Cancelled, None)

@@ -53,16 +53,14 @@ func (q *Queue) dropWait(w int32) {
 	q.waits.drop(w)
 }
 
-// leave drops w, and with the last of those that wait a foreground task that has not begun.
-func (q *Queue) leave(w int32) {
+// leave drops w, and with the last of those that wait a foreground task that has not begun or, with stop, has not ended.
+func (q *Queue) leave(w int32, stop bool) {
 	i := q.waits.at(w).task
 	q.dropWait(w)
 	t := q.tasks.at(i)
-	if t.waits != 0 || t.flags&background != 0 || t.state != Waiting && t.state != Delayed {
-		return
+	if t.waits == 0 && t.flags&background == 0 && !t.state.ended() && (stop || t.state != Running) {
+		q.stop(i)
 	}
-	q.takeOut(i)
-	q.end(i, WasCancelled, Cancelled, None)
 }
 
 // tell passes c on to all that wait for task i.
@@ -111,7 +109,7 @@ func (q *Queue) detach(e *Detach) {
 	for w := first; w != 0; {
 		x := q.waits.at(w)
 		if x.peer == p.n {
-			q.leave(w)
+			q.leave(w, e.Stop)
 			return
 		}
 		if w = x.ofTask.next; w == first {

@@ -1044,7 +1044,7 @@ type CallTasksRequest_Cancel struct {
 }
 
 type CallTasksRequest_Leave struct {
-	// leave stops waiting for tasks of this stream, by index: nothing more is told of them.
+	// leave stops waiting for tasks of this stream, by index: nothing more is told of them, and they end unless somebody else wants them.
 	Leave *CancelCalls `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
 }
 
@@ -1066,7 +1066,7 @@ func (*CallTasksRequest_Options) isCallTasksRequest_Say() {}
 // CallOptions are for all tasks of a stream.
 type CallOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// cancel_left cancels tasks that run when the stream breaks, unless they had joined another.
+	// cancel_left ends tasks when the stream breaks though they run, unless somebody else waits for them or they are in the background.
 	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft,proto3" json:"cancel_left,omitempty"`
 	// only_ends leaves out chunks, warnings, progress and retries.
 	OnlyEnds      bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds,proto3" json:"only_ends,omitempty"`
