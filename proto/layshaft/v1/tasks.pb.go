@@ -438,7 +438,10 @@ type TaskSpec struct {
 	// group is an open group that it belongs to; zero means none. Such a task never joins another.
 	Group uint64 `protobuf:"varint,10,opt,name=group,proto3" json:"group,omitempty"`
 	// background, in CallTasks, lets it run although the caller leaves, and its end is not told: only that it was accepted.
-	Background    bool `protobuf:"varint,11,opt,name=background,proto3" json:"background,omitempty"`
+	Background bool `protobuf:"varint,11,opt,name=background,proto3" json:"background,omitempty"`
+	// place is the one in the group, from 1. When the group has a task there already, that is the answer, so that saying it again adds nothing; when it has
+	// none before it, the task is refused. Zero is the next place.
+	Place         int64 `protobuf:"varint,12,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +551,13 @@ func (x *TaskSpec) GetBackground() bool {
 		return x.Background
 	}
 	return false
+}
+
+func (x *TaskSpec) GetPlace() int64 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
 }
 
 // TaskGroup is what happens when all tasks of a group have ended.
@@ -5027,7 +5037,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\x94\x03\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xaa\x03\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -5045,7 +5055,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	" \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"background\x18\v \x01(\bR\n" +
-	"background\"\x89\x01\n" +
+	"background\x12\x14\n" +
+	"\x05place\x18\f \x01(\x03R\x05place\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
