@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // Group is tasks whose results are gathered: when all have ended, the task that its [Then] names gets them as input. Make one with [OpenGroup], add to
@@ -13,6 +14,10 @@ type Group struct {
 	c     *Client
 	id    ID
 	lossy bool
+
+	// mu is held while tasks are added, and guards the field below.
+	mu    sync.Mutex
+	added int64
 }
 
 // OpenGroup begins a group. Of options it takes [Then], which may be repeated, [Partial] and [Lossy]. Without Then the group only ends.
@@ -23,7 +28,7 @@ func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error
 		return nil, err
 	}
 	id, err := c.openGroup(ctx, &s)
-	return &Group{c, id, s.lossy}, err
+	return &Group{c: c, id: id, lossy: s.lossy}, err
 }
 
 // ID names the group: [Attach] with it waits for the end of the group and of what follows, and returns the result of the last.
@@ -33,6 +38,8 @@ func (g *Group) ID() ID { return g.id }
 func (g *Group) Close(ctx context.Context) error { return g.c.closeGroup(ctx, g.id) }
 
 // AddToGroup is [EnqueueAll] for tasks of a group, which gathers their results in the order of the calls. They are kept as durable as the group is.
+// A task that is refused, and those after it, get no ID and can be added again; one that was accepted is added once, though the answer was lost. Calls for the same group
+// follow one another.
 func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs []In, options ...Option) ([]ID, error) {
 	s, err := backgroundSpec(function, options)
 	if err == nil && s.unique != "" {
@@ -42,7 +49,16 @@ func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs [
 		return nil, err
 	}
 	s.group, s.lossy = g.id, s.lossy || g.lossy
-	return enqueueAll(ctx, g.c, function, inputs, &s)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.place = g.added
+	ids, err := enqueueAll(ctx, g.c, function, inputs, &s)
+	for _, id := range ids {
+		if id != 0 {
+			g.added++
+		}
+	}
+	return ids, err
 }
 
 // ErrMissing is the error of results that a group went on without; see [Partial].

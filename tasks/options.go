@@ -23,6 +23,7 @@ type spec struct {
 	policy   policy
 	keep     time.Duration // default of policy.keep
 	group    ID
+	place    int64 // of the last task that was handed over to the group
 	then     []next
 	lossy    bool
 	partial  bool

@@ -84,6 +84,10 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	if s.lossy {
 		p.Durability = layshaftv1.Durability_DURABILITY_MEMORY
 	}
+	if s.group != 0 {
+		s.place++
+		p.Place = s.place
+	}
 	return p
 }
 

@@ -159,6 +159,7 @@ type Submission struct {
 	Policy   queue.Policy
 	Durable  bool
 	Group    queue.ID
+	Place    int // see queue.Submit
 	Then     []queue.Next
 	// Background lets it run although nobody waits; only the answer is told to the session.
 	Background bool
@@ -179,7 +180,7 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 		key = queue.KeyOf(x.Unique)
 	}
 	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
-		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Then: x.Then}
+		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Place: x.Place, Then: x.Then}
 	if s != nil && !x.Background {
 		d.submit.Peer = s.id
 	}
@@ -220,7 +221,7 @@ func refusal(n *Note, function string) error {
 	case n.What == queue.QueueFull:
 		return fmt.Errorf("function %q: %w: its queue limit is reached", function, ErrFull)
 	}
-	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open", function, ErrInvalid)
+	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open, and have a task before it", function, ErrInvalid)
 }
 
 // Behind tells whether err is a refusal that passes with the next commit, because more comes in than the disk takes.

@@ -40,6 +40,7 @@ type Submit struct {
 	Policy   Policy
 	Durable  bool   // survives a restart: its Records are written. Accepted comes after them
 	Group    ID     // of an open group that it belongs to; zero means none. Such a task never joins another
+	Place    int    // in the group, from 1: a task that is there already is the answer, and without one before it the submit is rejected. Zero means the next
 	Then     []Next // tasks that follow one another, each with the result of the one before as input
 }
 

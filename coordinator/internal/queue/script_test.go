@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // core's answers. Blocks are separated by empty lines. Peers are numbers; tasks and groups have the names that they were submitted with.
 //
 //	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION] [attempts=N] [backoff=D] [soft=D] [hard=D]
-//	                     [keep=D] [group=G] [then=FUNCTION,...]
+//	                     [keep=D] [group=G [place=N]] [then=FUNCTION,...]
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S] · grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
 //	say PEER NAME data|warning|progress|exception|done|failed|fatal
@@ -114,7 +114,7 @@ func (p *player) line(t *testing.T, f []string) {
 	switch f[0] {
 	case "submit":
 		p.naming = f[1]
-		s := &Submit{Function: f[2], Durable: has("durable"), Peer: Peer(num(opt["for"])), Unique: KeyOf(opt["unique"]), Group: p.ids[opt["group"]], Then: then,
+		s := &Submit{Function: f[2], Durable: has("durable"), Peer: Peer(num(opt["for"])), Unique: KeyOf(opt["unique"]), Group: p.ids[opt["group"]], Place: num(opt["place"]), Then: then,
 			Policy: Policy{Attempts: num(opt["attempts"]), Backoff: dur(opt["backoff"]), Soft: dur(opt["soft"]), Hard: dur(opt["hard"]), Keep: dur(opt["keep"])}}
 		if has("high") {
 			s.Priority = High

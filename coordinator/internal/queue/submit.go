@@ -7,6 +7,16 @@ func (q *Queue) submit(e *Submit) {
 		reject(Invalid)
 		return
 	}
+	if e.Group != 0 && e.Place > 0 {
+		if e.Place <= len(g.members) {
+			q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: g.members[e.Place-1], N: 1})
+			return
+		}
+		if e.Place > len(g.members)+1 {
+			reject(Invalid)
+			return
+		}
+	}
 	f := q.function(e.Function)
 	if f == nil {
 		reject(Invalid)
