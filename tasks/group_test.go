@@ -2,12 +2,15 @@ package tasks_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/layshaft/layshaft/tasks"
+	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
 
 // holdable is a connection whose answers can be held back.
@@ -107,5 +110,99 @@ func TestGroupAnswerLost(t *testing.T) {
 	})
 	if sum, err := tasks.Attach[int](ctx, c, group.ID()); sum != 111 || err != nil {
 		t.Errorf("sum %d, %v, want 111", sum, err)
+	}
+}
+
+// Attach gets the end of what followed, whenever it is called, also after a restart.
+func TestAttachToWhatFollowed(t *testing.T) {
+	dir := t.TempDir()
+	s, err := tasktest.Start(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, c := within(t), dial(t, s.Address)
+	hold, begun := make(chan struct{}), make(chan struct{}, 2)
+	handle := func(w *tasks.Worker) {
+		tasks.Handle(w, "upper", func(_ context.Context, in string) (string, error) { return strings.ToUpper(in), nil })
+		tasks.Handle(w, "twice", func(_ context.Context, in string) (string, error) {
+			begun <- struct{}{}
+			<-hold
+			return in + in, nil
+		})
+		tasks.Handle(w, "join", func(_ context.Context, in []string) (string, error) { return strings.Join(in, "+"), nil })
+	}
+	stop := work(t, s.Address, handle)
+	chain, err := tasks.Enqueue(ctx, c, "upper", "a", tasks.Then("twice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := tasks.OpenGroup(ctx, c, tasks.Then("join"))
+	if err == nil {
+		_, err = tasks.AddToGroup(ctx, g, "upper", []string{"x", "y"})
+	}
+	if err == nil {
+		err = g.Close(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := tasks.OpenGroup(ctx, c)
+	if err == nil {
+		err = empty.Close(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		if out, err := tasks.Attach[string](ctx, c, chain); out != "AA" || err != nil {
+			t.Errorf("the chain gave %q, %v", out, err)
+		}
+		if out, err := tasks.Attach[string](ctx, c, g.ID()); out != "X+Y" || err != nil {
+			t.Errorf("the group gave %q, %v", out, err)
+		}
+		if _, err := tasks.Attach[[]byte](ctx, c, empty.ID()); err != nil {
+			t.Errorf("the empty group: %v", err)
+		}
+	}
+	<-begun // while it runs
+	attached := make(chan struct{})
+	go func() {
+		defer close(attached)
+		check()
+	}()
+	close(hold)
+	<-attached
+	check()
+	stop()
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = tasktest.Start(dir, s.Address); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	check()
+}
+
+// A group is cancelled with what it holds.
+func TestCancelGroup(t *testing.T) {
+	_, c := serve(t)
+	ctx := within(t)
+	g, err := tasks.OpenGroup(ctx, c, tasks.Then("sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks.AddToGroup(ctx, g, "nobody", []int{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := c.Cancel(ctx, g.ID()); err != nil || len(ids) != 1 {
+		t.Errorf("cancelled %v, %v", ids, err)
+	}
+	if _, err := tasks.Attach[int](ctx, c, g.ID()); !errors.Is(err, tasks.ErrCancelled) {
+		t.Errorf("the group gave %v", err)
+	}
+	if o, err := c.Overview(ctx); err != nil || o.Totals.Cancelled != 2 {
+		t.Errorf("%+v, %v", o.Totals, err)
 	}
 }

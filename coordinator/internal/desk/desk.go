@@ -102,9 +102,8 @@ type Desk struct {
 	gathering []gathering         // to be done by Run
 	groups    map[queue.ID]*group // that are not over
 	made      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
-	ended     endedGroups
-	followers []follower // of groups, for those who wait
-	broken    error      // of the store; nothing is right after it
+	followers []follower          // of groups, for those who wait
+	broken    error               // of the store; nothing is right after it
 
 	submit queue.Submit // used again and again
 	report queue.Report

@@ -103,14 +103,6 @@ type group struct {
 	waiting []*Session
 }
 
-// endedGroups remembers what followed groups, the last few.
-type endedGroups struct {
-	how   map[queue.ID]Note
-	order []queue.ID
-}
-
-const maxEndedGroups = 10_000
-
 // OpenGroup begins a group. The error wraps ErrInvalid. It wants the lock.
 func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error) {
 	if d.broken != nil {
@@ -139,29 +131,18 @@ func (d *Desk) groupEnded(n *Note) {
 		}
 	}
 	delete(d.groups, n.Task)
-	e := &d.ended
-	if e.how == nil {
-		e.how = map[queue.ID]Note{}
-	}
-	if len(e.order) >= maxEndedGroups {
-		delete(e.how, e.order[0])
-		e.order = e.order[1:]
-	}
-	e.how[n.Task] = *n
-	e.order = append(e.order, n.Task)
 }
 
-// attachGroup makes the session wait for the end of a group, if id is one.
+// attachGroup makes the session wait for the end of a group, if id is one that no task followed.
 func (s *Session) attachGroup(id queue.ID) bool {
 	if g := s.d.groups[id]; g != nil {
 		g.waiting = append(g.waiting, s)
 		s.groups = append(s.groups, id)
 		return true
 	}
-	n, ok := s.d.ended.how[id]
+	what, ok := s.d.core.EndedGroup(id)
 	if ok {
-		s.tellGroup(n)
-		s.d.step(queue.Tick{}, nil) // attaches to what follows
+		s.tellGroup(Note{Task: id, What: what})
 	}
 	return ok
 }

@@ -113,6 +113,18 @@ func (q *Queue) Audit() []string {
 			}
 		}
 	}
+	after := 0
+	for i, ids := range q.after.before {
+		after += len(ids)
+		for _, id := range ids {
+			if t := q.tasks.at(i); t.id == 0 || q.after.of[id] != t.id {
+				complain("task %d is followed by %d, and that thinks it is %d", id, q.after.of[id], t.id)
+			}
+		}
+	}
+	if after != len(q.after.of) {
+		complain("%d tasks and groups are followed, %d of them by tasks that are there", len(q.after.of), after)
+	}
 	q.auditTotals(complain)
 	used := map[string]int{}
 	idle := 0

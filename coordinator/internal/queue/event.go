@@ -129,7 +129,7 @@ type Report struct {
 	N, M uint64 // of Progress
 }
 
-// Cancel ends a task that has not ended. Answered by Accepted (Ref, Task) or Unknown.
+// Cancel ends a task that has not ended, or the one that follows it, or a group with its tasks. Answered by Accepted (Ref, Task) or Unknown.
 type Cancel struct {
 	Ref  uint64
 	Task ID

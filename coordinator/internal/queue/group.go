@@ -106,6 +106,9 @@ func (q *Queue) closeDown(g *group, what What, next ID) {
 	if g.durable {
 		q.write(0, None, q.keyOf('g', g.id), nil)
 	}
+	if next == 0 {
+		q.groupEnded(g.id, endedGroup{what, g.durable})
+	}
 	q.emit(Command{Op: GroupEnded, Task: g.id, What: what, N: uint64(next)})
 	for _, id := range g.members {
 		if i := q.find(id); i != 0 {
@@ -193,8 +196,10 @@ func (q *Queue) gathered(e *Gathered) {
 		q.record(i, OfInput)
 	}
 	if g.group != nil {
+		q.succeed(g.group.id, i)
 		q.closeDown(g.group, Done, t.id)
 	} else {
+		q.succeed(q.tasks.at(g.before).id, i)
 		q.moveWaits(g.before, i)
 		q.unchain(g.before)
 	}

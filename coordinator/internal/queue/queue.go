@@ -73,6 +73,8 @@ type Queue struct {
 	memberOf map[int32]member
 	chains   map[int32][]Next
 	gathers  map[int32]gather
+	after    successors
+	ended    endedGroups
 	budgets  map[string]*budget
 	shares   map[string]*share
 	looks    uint64             // see wants
@@ -92,7 +94,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, gathers: map[int32]gather{}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, gathers: map[int32]gather{}, after: successors{map[ID]ID{}, map[int32][]ID{}}, ended: endedGroups{how: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()
@@ -255,6 +257,7 @@ func (q *Queue) forget(i int32) {
 	q.disown(i)
 	q.dropPolicy(t.policy)
 	delete(q.chains, i)
+	q.unfollow(i)
 	q.emit(Command{Op: Drop, Task: t.id, N: bit(t.flags&durable != 0), M: bit(t.flags&updated != 0)})
 	f := q.functions[t.fn]
 	f.kept--

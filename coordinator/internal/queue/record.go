@@ -262,10 +262,14 @@ func (q *Queue) restore(key, value []byte) error {
 			q.groups[id] = g
 		}
 		return r.err
+	case 'e':
+		return q.restoreEnded(id, r)
 	case 't':
 		return q.restoreTask(id, r)
 	case 'u':
 		return q.restoreUpdate(id, r)
+	case 'v':
+		return q.restoreSuccessor(id, r)
 	}
 	return errRecord
 }

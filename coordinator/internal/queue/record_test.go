@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"bytes"
+	"slices"
 	"testing"
 	"time"
 )
@@ -28,6 +30,21 @@ func records() (all [][2][]byte) {
 			step(&Report{Peer: 1, Task: id, What: Failed})
 		}
 	}
+	var chained, next, group ID
+	find := func(op Op, to *ID, ev Event) {
+		step(ev)
+		for _, c := range q.out {
+			if c.Op == op {
+				*to = c.Task
+			}
+		}
+	}
+	find(Accepted, &chained, &Submit{Function: "h", Durable: true, Then: []Next{{Function: "g", Policy: Policy{Keep: time.Hour}}}})
+	find(Gather, &next, &Report{Peer: 1, Task: chained, What: Done})
+	step(&Gathered{Task: next})
+	find(Accepted, &group, &OpenGroup{Durable: true})
+	step(&CloseGroup{group})
+	slices.SortStableFunc(all, func(a, b [2][]byte) int { return bytes.Compare(a[0], b[0]) })
 	return all
 }
 
@@ -38,8 +55,8 @@ func FuzzRestore(f *testing.F) {
 		f.Add(r[0], r[1])
 		kinds[r[0][0]] = true
 	}
-	if len(kinds) != 6 {
-		f.Fatalf("records of kinds %v, want all six", kinds)
+	if len(kinds) != 8 {
+		f.Fatalf("records of kinds %v, want all eight", kinds)
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		q := New(Config{})

@@ -464,7 +464,12 @@ func (w *world) fact(id ID) *fact {
 
 func (w *world) do(ev Event, c Command) {
 	t := w.t
-	if c.Op != Write && c.Op != Unknown && c.Op != GroupEnded && w.facts[c.Task] != nil && w.facts[c.Task].dropped && c.Op != Stop {
+	ofLast := false // what is done to a task that others followed is done to the last of them
+	switch ev.(type) {
+	case *Cancel, *Attach:
+		ofLast = c.Op == Accepted || c.What == Followed
+	}
+	if c.Op != Write && !ofLast && c.Op != Unknown && c.Op != GroupEnded && w.facts[c.Task] != nil && w.facts[c.Task].dropped && c.Op != Stop {
 		t.Fatalf("after %T: %+v of a dropped task", ev, c)
 	}
 	switch c.Op {

@@ -197,7 +197,12 @@ func (q *Queue) answer(ref uint64, id ID, ok bool) {
 }
 
 func (q *Queue) cancel(e *Cancel) {
-	i := q.find(e.Task)
+	if g := q.groups[e.Task]; g != nil {
+		q.answer(e.Ref, e.Task, true)
+		q.cancelGroup(g)
+		return
+	}
+	i := q.last(e.Task)
 	if i != 0 && q.pending(i) {
 		i = q.follower(i)
 	}

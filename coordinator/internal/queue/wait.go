@@ -1,5 +1,7 @@
 package queue
 
+import "cmp"
+
 // wait is that a peer waits for a task: in the list of the task, in order of coming, and in that of the peer. Both go round.
 type wait struct {
 	ofTask, ofPeer links
@@ -78,7 +80,7 @@ func (q *Queue) tell(i int32, c Command) {
 }
 
 func (q *Queue) attach(e *Attach) {
-	i := q.find(e.Task)
+	i := q.last(e.Task)
 	if e.Task == 0 && e.Unique != (Key{}) {
 		i = q.lookUp(q.functionIndex[e.Function], e.Unique)
 	}
@@ -87,7 +89,14 @@ func (q *Queue) attach(e *Attach) {
 		return
 	}
 	t := q.tasks.at(i)
-	q.emit(Command{Op: Accepted, Ref: e.Ref, Task: t.id, Peer: e.Peer, N: 1})
+	if id := cmp.Or(e.Task, t.id); q.after.of[id] == 0 {
+		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: t.id, Peer: e.Peer, N: 1})
+	} else {
+		i = q.last(id)
+		t = q.tasks.at(i)
+		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: id, Peer: e.Peer, N: 1})
+		q.emit(Command{Op: Tell, Peer: e.Peer, Task: id, What: Followed, N: uint64(t.id)})
+	}
 	switch {
 	case !t.state.ended() || q.pending(i):
 		q.addWait(q.peer(e.Peer), i)
