@@ -63,7 +63,7 @@ func (t *Tasks) WorkTasks(stream workStream) error {
 // watch ends the session of a worker that is silent for longer than its lease. It returns a function that ends watching.
 func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 	over := make(chan struct{})
-	tick := time.NewTicker(w.t.cfg.Lease / 3)
+	tick := time.NewTicker(w.t.cfg.Lease / 9) // a silent worker is gone within 10 s, with the default
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

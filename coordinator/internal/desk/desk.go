@@ -326,9 +326,6 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			d.tell(c.Peer, n)
 		case queue.Tell:
 			n.Kept = c.From == queue.OfResult
-			if c.What == queue.Failed && c.From == queue.None {
-				n.Kept, n.M = true, uint64(d.why(ev, c.Task))
-			}
 			d.tell(c.Peer, n)
 		case queue.Gather:
 			d.gathering = append(d.gathering, gathering{task: c.Task, from: c.Tasks, group: c.M == 1})
@@ -390,19 +387,4 @@ func (d *Desk) tell(to queue.Peer, n *Note) {
 	if p := d.peers[to]; p != nil {
 		p.hear(n)
 	}
-}
-
-// why returns why the last try of a task ended that failed without a word: Lost, TimedOut, or Failed.
-func (d *Desk) why(ev queue.Event, id queue.ID) queue.What {
-	switch e := ev.(type) {
-	case *queue.Gone:
-		return queue.Lost
-	case *queue.Report:
-		if e.Task == id {
-			return queue.Failed
-		}
-	case *queue.Attach:
-		return queue.Failed
-	}
-	return queue.TimedOut
 }

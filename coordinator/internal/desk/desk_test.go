@@ -594,3 +594,45 @@ func FuzzInput(f *testing.F) {
 		}
 	})
 }
+
+// TestWhyItFailed: a dead letter says why its last try failed, not an earlier one, also when that ended without a word.
+func TestWhyItFailed(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		w := join(t, d, "w")
+		w.work(1, "f")
+		d.Lock()
+		n, err := d.Submit(nil, &Submission{Function: "f", Background: true, Policy: queue.Policy{Attempts: 1, Hard: time.Second}})
+		d.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(want string) {
+			t.Helper()
+			if why, err := d.Result(n.Task); string(why) != want || err != nil {
+				t.Errorf("%q, %v, want %q", why, err, want)
+			}
+		}
+		again := func() {
+			t.Helper()
+			d.Lock()
+			defer d.Unlock()
+			if !d.Retry(n.Task) {
+				t.Fatal("no dead letter")
+			}
+		}
+		w.say(w.hear(), queue.Failed, "FIRST")
+		w.hear() // ack
+		check("FIRST")
+		again()
+		run := w.hear()
+		time.Sleep(2 * time.Second)
+		w.hear() // stop
+		check("took longer than its hard limit")
+		w.say(run, queue.Failed, "")
+		w.hear()
+		again()
+		w.hear()
+		w.leave()
+		check("its worker was lost")
+	})
+}

@@ -88,6 +88,8 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 		d.store.WriteResult(id, payload)
 	case c.Op == queue.KeepResult:
 		d.store.Keep(bodies.Result, id, payload)
+	case c.Op == queue.KeepError:
+		d.keepError(c, payload)
 	case c.Op == queue.Drop && c.N == 0:
 		d.store.Drop(id, false)
 	case c.Op == queue.Drop:
@@ -101,20 +103,19 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 	}
 }
 
-// keepError keeps why a task failed for good, for those who look at dead letters.
-func (d *Desk) keepError(id queue.ID, text []byte) {
-	info, ok := d.core.Status(id)
-	if !ok || info.State != queue.WasFailed || len(text) == 0 {
-		return
+// keepError keeps why a task has failed for good, for those who look at dead letters.
+func (d *Desk) keepError(c *queue.Command, text []byte) {
+	switch {
+	case c.What == queue.TimedOut:
+		text = []byte("took longer than its hard limit")
+	case c.What == queue.Lost:
+		text = []byte("its worker was lost")
 	}
 	text = text[:min(len(text), maxError)]
-	if info.Durable {
-		d.store.WriteResult(uint64(id), text)
+	if c.N == 1 {
+		d.store.WriteResult(uint64(c.Task), text)
 	} else {
-		d.store.Keep(bodies.Result, uint64(id), text)
-	}
-	if n := d.store.Commit(); n != 0 {
-		d.batch = n
+		d.store.Keep(bodies.Result, uint64(c.Task), text)
 	}
 }
 

@@ -333,11 +333,7 @@ func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.What, n, m uint
 		what = queue.Fatal
 	}
 	d.report = queue.Report{Peer: from, Task: id, What: what, N: n, M: m}
-	answer := d.step(&d.report, body)
-	if what == queue.Failed || what == queue.Fatal {
-		d.keepError(id, body)
-	}
-	return answer
+	return d.step(&d.report, body)
 }
 
 // final tells whether a failure of a task is for good.

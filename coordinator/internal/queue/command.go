@@ -34,6 +34,9 @@ const (
 	Keep
 	// KeepResult asks to keep the event's payload as the result of Task, durably if N is 1.
 	KeepResult
+	// KeepError asks to keep why Task has failed, in place of a result, durably if N is 1: the event's payload if From is OfEvent, else What, which is TimedOut or
+	// Lost, in words.
+	KeepError
 	// Drop lets go of the input and the result of Task. If N is 1 the task is durable: its Records go too, which no Write says.
 	// If M is 0 there is neither a durable result nor an update among them.
 	Drop
@@ -43,7 +46,7 @@ const (
 	NoTask
 	// Wake wakes Peer.
 	Wake
-	// Tell passes on to Peer, which waits for Task, What was reported.
+	// Tell passes on to Peer, which waits for Task, What was reported. M of Failed is why: Failed, TimedOut or Lost.
 	Tell
 	// Stop asks Peer to stop Task: What is Soft (the task may still end well), TimedOut or Cancelled.
 	// A peer with slots reports the end all the same; that frees the slot.

@@ -90,7 +90,7 @@ func (q *Queue) report(e *Report) {
 	case Failed:
 		q.again(i, Failed, q.policies[t.policy].backoff(int(t.tries)))
 	case Fatal:
-		q.end(i, WasFailed, Failed, OfEvent)
+		q.fail(i, Failed, OfEvent)
 	}
 	q.refundRun(after)
 }
@@ -174,7 +174,7 @@ func (q *Queue) again(i int32, why What, delay time.Duration) {
 		return
 	}
 	if int(t.tries) >= q.policies[t.policy].Attempts {
-		q.end(i, WasFailed, Failed, from)
+		q.fail(i, why, from)
 		return
 	}
 	q.tell(i, Command{What: Retrying, N: uint64(t.tries) + 1, M: uint64(why), From: from})
@@ -187,6 +187,16 @@ func (q *Queue) again(i int32, why What, delay time.Duration) {
 	q.move(i, Waiting)
 	q.update(i)
 	q.ready(i, true)
+}
+
+// fail ends task i, whose last try has failed, and keeps why for those who ask later.
+func (q *Queue) fail(i int32, why What, from From) {
+	t := q.tasks.at(i)
+	if t.flags&(background|grouped) != 0 || q.policies[t.policy].Keep > 0 {
+		q.emit(Command{Op: KeepError, Task: t.id, What: why, From: from, N: bit(t.flags&durable != 0)})
+		t.flags |= updated // what is written of it goes with the update
+	}
+	q.endWith(i, WasFailed, Command{What: Failed, M: uint64(why), From: from})
 }
 
 // overdue is called when running task i has reached its soft or its hard limit.

@@ -251,6 +251,8 @@ func (p *player) answer(c Command) {
 		say("unknown task")
 	case KeepResult:
 		say("keep the result of %s", name)
+	case KeepError:
+		say("keep why %s failed: %s", name, c.What.text())
 	case Assign:
 		say("%d runs %s, attempt %d", c.Peer, name, c.N)
 	case NoTask:

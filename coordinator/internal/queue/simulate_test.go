@@ -509,6 +509,10 @@ func (w *world) do(ev Event, c Command) {
 		}
 	case KeepResult:
 		w.facts[c.Task].result = true
+	case KeepError:
+		if c.What != Failed && c.What != TimedOut && c.What != Lost || (c.What == Failed) != (c.From == OfEvent) {
+			t.Fatalf("after %T: %+v", ev, c)
+		}
 	case Drop:
 		f := w.fact(c.Task)
 		for p, n := range f.waits {
@@ -543,7 +547,7 @@ func (w *world) do(ev Event, c Command) {
 				t.Fatalf("peer %d is told twice of task %d", c.Peer, c.Task)
 			}
 			f.ended = true
-			if c.From == OfResult && !f.result || f.cancelled && c.What != Cancelled {
+			if c.From == OfResult && c.What == Done && !f.result || f.cancelled && c.What != Cancelled {
 				t.Fatalf("told %+v: %+v", c, f)
 			}
 		case Followed:

@@ -131,11 +131,16 @@ func (q *Queue) takeOut(i int32) {
 
 // end ends task i, which is in no list and not running.
 func (q *Queue) end(i int32, state State, what What, from From) {
+	q.endWith(i, state, Command{What: what, From: from})
+}
+
+// endWith is end, and tells last.
+func (q *Queue) endWith(i int32, state State, last Command) {
 	t := q.tasks.at(i)
 	q.move(i, state)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
-		q.emit(Command{Op: KeepResult, Task: t.id, From: from, N: bit(t.flags&durable != 0)})
+		q.emit(Command{Op: KeepResult, Task: t.id, From: last.From, N: bit(t.flags&durable != 0)})
 		t.flags |= updated // what is written of a result goes with the update
 	}
 	t.due = 0
@@ -149,9 +154,9 @@ func (q *Queue) end(i int32, state State, what What, from From) {
 			return
 		}
 		q.move(i, WasFailed)
-		what, from = Failed, None
+		last = Command{What: Failed, M: uint64(Failed)}
 	}
-	q.tell(i, Command{What: what, From: from})
+	q.tell(i, last)
 	for t.waits != 0 {
 		q.dropWait(t.waits)
 	}

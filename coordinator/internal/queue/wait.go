@@ -103,7 +103,7 @@ func (q *Queue) attach(e *Attach) {
 	case t.state == WasDone:
 		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Done, From: OfResult})
 	case t.state == WasFailed:
-		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Failed})
+		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Failed, M: uint64(Failed), From: OfResult})
 	default:
 		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Cancelled})
 	}
