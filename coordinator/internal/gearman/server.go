@@ -72,8 +72,9 @@ type Server struct {
 	scratch  []byte  // in which packets are put together
 }
 
-// keepAlive finds connections whose peer is gone without a word, in about a minute.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+// keepAlive finds connections whose peer is gone without a word, in 10 seconds: a dead worker must not hold its jobs for longer. Probes cost nothing that counts, and a busy
+// process answers them, since its kernel does.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 4 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Run accepts and serves connections until ctx ends, then closes all and returns when every goroutine has ended. It returns the cause of
 // ctx's end, or the error that ended the listener.
