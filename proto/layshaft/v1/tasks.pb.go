@@ -2448,7 +2448,9 @@ type TaskInfo struct {
 	// input is set when asked for.
 	Input []byte `protobuf:"bytes,17,opt,name=input,proto3" json:"input,omitempty"`
 	// result is set when asked for.
-	Result        []byte `protobuf:"bytes,18,opt,name=result,proto3" json:"result,omitempty"`
+	Result []byte `protobuf:"bytes,18,opt,name=result,proto3" json:"result,omitempty"`
+	// why says in words why it does not run yet; empty when it does, or has ended. It is set by GetTask.
+	Why           string `protobuf:"bytes,19,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2607,6 +2609,13 @@ func (x *TaskInfo) GetResult() []byte {
 		return x.Result
 	}
 	return nil
+}
+
+func (x *TaskInfo) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
 }
 
 // ListTasksRequest asks for tasks.
@@ -5161,7 +5170,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\v2\x15.layshaft.v1.TaskNameR\x04name\x12\x16\n" +
 	"\x06bodies\x18\x02 \x01(\bR\x06bodies\"<\n" +
 	"\x0fGetTaskResponse\x12)\n" +
-	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\xb0\x04\n" +
+	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\xc2\x04\n" +
 	"\bTaskInfo\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12,\n" +
@@ -5183,7 +5192,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06unique\x18\x0f \x01(\tR\x06unique\x12\x14\n" +
 	"\x05error\x18\x10 \x01(\fR\x05error\x12\x14\n" +
 	"\x05input\x18\x11 \x01(\fR\x05input\x12\x16\n" +
-	"\x06result\x18\x12 \x01(\fR\x06result\"\x88\x01\n" +
+	"\x06result\x18\x12 \x01(\fR\x06result\x12\x10\n" +
+	"\x03why\x18\x13 \x01(\tR\x03why\"\x88\x01\n" +
 	"\x10ListTasksRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x1a\n" +
