@@ -218,7 +218,7 @@ func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*lay
 	if n.GetTask() == 0 && n.GetUnique() != "" {
 		info, ok = t.desk.StatusUnique(n.GetFunction(), n.GetUnique())
 	}
-	worker, written := t.desk.Name(info.Worker), t.desk.Written()
+	worker, why, written := t.desk.Name(info.Worker), t.desk.Why(info.ID), t.desk.Written()
 	t.desk.Unlock()
 	if info.Durable { // what is told stays so
 		if err := t.desk.Durable(ctx, written); err != nil {
@@ -228,7 +228,9 @@ func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*lay
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "task %d, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
 	}
-	return &layshaftv1.GetTaskResponse{Task: t.describe(info, worker, r.GetBodies())}, nil
+	p := t.describe(info, worker, r.GetBodies())
+	p.Why = why
+	return &layshaftv1.GetTaskResponse{Task: p}, nil
 }
 
 // describe returns how a task stands, with what the store knows of it.

@@ -37,7 +37,7 @@ func statusOf(p *layshaftv1.TaskInfo) Status {
 		ID: ID(p.GetTask()), Function: p.GetFunction(), State: State(p.GetState()), Dead: p.GetDead(), Priority: Priority(p.GetPriority()),
 		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), Most: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
 		N: p.GetProgress().GetN(), M: p.GetProgress().GetM(), Worker: p.GetWorker(), Unique: p.GetUnique(), Error: string(p.GetError()),
-		Input: p.GetInput(), Result: p.GetResult(),
+		Why: p.GetWhy(), Input: p.GetInput(), Result: p.GetResult(),
 	}
 	if p.GetDueNanos() != 0 {
 		s.Due = time.Unix(0, p.GetDueNanos())

@@ -348,6 +348,16 @@ func taskDetails(w io.Writer, s *tasks.Status) {
 	if s.M > 0 {
 		row(w, "progress", fmt.Sprintf("%d/%d", s.N, s.M))
 	}
+	if s.Why != "" {
+		row(w, "why", s.Why)
+	}
+	if !s.Due.IsZero() {
+		name := "due"
+		if s.State != tasks.StateDelayed {
+			name = "kept until"
+		}
+		row(w, name, s.Due.Local().Format(time.DateTime))
+	}
 	for _, x := range []struct{ name, value string }{{"worker", s.Worker}, {"unique", s.Unique}, {"error", s.Error}, {"input", string(s.Input)}, {"result", string(s.Result)}} {
 		if x.value != "" {
 			row(w, x.name, fmt.Sprintf("%q", x.value))

@@ -8,6 +8,9 @@ import (
 // Status returns how a task stands. It wants the lock.
 func (d *Desk) Status(id queue.ID) (queue.Info, bool) { return d.core.Status(id) }
 
+// Why says in words why a task does not run now; see queue.Queue.Why. It wants the lock.
+func (d *Desk) Why(id queue.ID) string { return d.core.Why(id) }
+
 // StatusUnique returns how the last task with a unique key stands. It wants the lock.
 func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
 	return d.core.StatusUnique(function, queue.KeyOf(unique))

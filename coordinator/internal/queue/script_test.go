@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	say PEER NAME data|warning|progress|exception|done|failed|fatal
 //	attach PEER NAME · detach PEER NAME [stop] · cancel NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N] · drop FUNCTION
-//	budget NAME N · acquire REF NAME N [NAME N]... [held] · release REF · advance D · restart · status · dead FUNCTION
+//	budget NAME N · acquire REF NAME N [NAME N]... [held] · release REF · advance D · restart · status · dead FUNCTION · why NAME
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -205,6 +205,8 @@ func (p *player) line(t *testing.T, f []string) {
 			}
 			fmt.Fprintf(&p.out, "; %d workers, %d dead letters\n", x.Workers, x.Dead)
 		}
+	case "why":
+		fmt.Fprintf(&p.out, "%s: %s\n", f[1], p.q.Why(p.ids[f[1]]))
 	case "dead":
 		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d tries\n", p.names[x.ID], x.Tries) })
 	default:
