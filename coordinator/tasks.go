@@ -167,6 +167,9 @@ type GearmanOptions struct {
 	Memory bool
 	// RetryFailed tries jobs again that a worker reports as failed. The default is gearmand's: they are over.
 	RetryFailed bool
+	// Keep is how long the outcome and the result of a background job are known, to those who ask for it by function and unique key. Zero means not at all, which is
+	// what gearmand does.
+	Keep time.Duration
 	// TLS secures connections; nil means none.
 	TLS *tls.Config
 	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it.
@@ -185,7 +188,7 @@ func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOpt
 }
 
 func (t *Tasks) broker(opt GearmanOptions) *desk.Broker {
-	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Gathered: wire.GatheredJSON})
+	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: queue.Policy{Keep: opt.Keep}, Gathered: wire.GatheredJSON})
 }
 
 // TaskTotals counts tasks. Submitted is always the sum of the others.

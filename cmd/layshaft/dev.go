@@ -85,7 +85,7 @@ func (d *devCmd) args(dir, name string) []string {
 
 // gearmanArgs are for the coordinator.
 func (d *devCmd) gearmanArgs() []string {
-	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability}
+	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
 	if d.GearmanRetryFailed {
 		args = append(args, "--gearman-retry-failed")
 	}

@@ -95,10 +95,11 @@ type coordinatorCmd struct {
 
 // gearmanFlags are those of the Gearman protocol.
 type gearmanFlags struct {
-	Gearman            string `group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for Gearman's clients and workers, such as 127.0.0.1:4730; none turns it off."`
-	GearmanHTTP        string `name:"gearman-http" group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for jobs over HTTP, POST /FUNCTION, as gearmand has it; none turns it off."`
-	GearmanDurability  string `group:"Tasks" enum:"sync,none" default:"sync" help:"When a background job is acknowledged: sync means once it is on disk, none keeps it in memory only."`
-	GearmanRetryFailed bool   `group:"Tasks" help:"Try a job again that a Gearman worker reports as failed. Default: it is over, as with gearmand."`
+	Gearman            string        `group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for Gearman's clients and workers, such as 127.0.0.1:4730; none turns it off."`
+	GearmanHTTP        string        `name:"gearman-http" group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for jobs over HTTP, POST /FUNCTION, as gearmand has it; none turns it off."`
+	GearmanDurability  string        `group:"Tasks" enum:"sync,none" default:"sync" help:"When a background job is acknowledged: sync means once it is on disk, none keeps it in memory only."`
+	GearmanRetryFailed bool          `group:"Tasks" help:"Try a job again that a Gearman worker reports as failed. Default: it is over, as with gearmand."`
+	GearmanKeep        time.Duration `group:"Tasks" default:"0s" help:"How long outcome and result of a background job are kept for \"layshaft task wait\" and \"status\", by -function and -unique. 0s forgets them at once, as gearmand does."`
 }
 
 // workerCmd runs a worker.

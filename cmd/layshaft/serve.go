@@ -131,6 +131,9 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if c.Gearman == "none" {
 		c.Gearman = ""
 	}
+	if c.GearmanKeep < 0 {
+		return usageError{fmt.Errorf("-gearman-keep %v must not be negative", c.GearmanKeep)}
+	}
 	if c.GearmanHTTP == "none" {
 		c.GearmanHTTP = ""
 	}
@@ -140,7 +143,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
-		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed},
+		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
 		Tasks: coordinator.TasksConfig{Memory: int64(c.TaskMemory)},
 		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: int64(c.Reserve), AcceptLoss: c.AcceptLoss},
 		Policy: coordinator.Policy{LeaseTTL: c.Lease, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,

@@ -14,7 +14,7 @@ import (
 type BrokerConfig struct {
 	// Memory keeps background jobs in memory only, as gearmand does without a queue plug-in.
 	Memory bool
-	// Policy of every job. Zero fields have the core's defaults.
+	// Policy of every job. Zero fields have the core's defaults. Keep is for background jobs.
 	Policy queue.Policy
 	// RetryFailed tries jobs again that a worker reports as failed, as often as Policy says. Without it, as in gearmand, only jobs whose
 	// worker was lost or took too long are tried again.
@@ -122,6 +122,7 @@ func (s *jobs) Submit(sub gearman.Submission) (id, commit uint64, err error) {
 		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.cfg.Dir != ""}
 	if !sub.Background {
 		b.submit.Peer = s.id
+		b.submit.Policy.Keep = 0 // whoever waits has the result
 	}
 	if sub.After > 0 {
 		b.submit.Due = time.Unix(sub.After, 0)

@@ -636,3 +636,36 @@ func TestWhyItFailed(t *testing.T) {
 		check("its worker was lost")
 	})
 }
+
+// TestGearmanKeep: results of Gearman's background jobs survive as long as they are told to, those of others do not.
+func TestGearmanKeep(t *testing.T) {
+	d, shut := openAndShut(t, Config{Dir: t.TempDir()})
+	defer shut()
+	b := NewBroker(d, BrokerConfig{Policy: queue.Policy{Keep: time.Hour}})
+	c := &committer{commits: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
+	b.Lock()
+	defer b.Unlock()
+	s := b.Attach(c)
+	s.CanDo([]byte("f"), 0)
+	for _, background := range []bool{true, false} {
+		if _, _, err := s.Submit(gearman.Submission{Function: []byte("f"), Unique: []byte("u"), Data: []byte("in"), Background: background}); err != nil {
+			t.Fatal(err)
+		}
+		j, ok := s.Grab()
+		if !ok {
+			t.Fatal("no job")
+		}
+		if err := s.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkComplete, Data: []byte("out")}); err != nil {
+			t.Fatal(err)
+		}
+		info, known := d.StatusUnique("f", "u")
+		if known != background {
+			t.Errorf("in the background %v: known %v", background, known)
+		}
+		if known {
+			if out, err := d.Result(info.ID); string(out) != "out" || err != nil {
+				t.Errorf("result %q, %v", out, err)
+			}
+		}
+	}
+}

@@ -160,6 +160,17 @@ func (c *conn) readLarge() error {
 	if err != nil {
 		return err
 	}
+	deadline, err := c.server.large.enter(size)
+	if err != nil {
+		c.begin()
+		c.refuse(err)
+		c.end()
+		return err
+	}
+	defer c.server.large.leave(size)
+	if err := c.net.SetReadDeadline(deadline); err != nil {
+		return err
+	}
 	body := append(make([]byte, 0, min(size, 1<<20)), c.rest[headerSize:]...)
 	c.rest = nil
 	for len(body) < size {
@@ -170,6 +181,9 @@ func (c *conn) readLarge() error {
 		if body = body[:len(body)+n]; err != nil && len(body) < size {
 			return err
 		}
+	}
+	if err := c.net.SetReadDeadline(time.Time{}); err != nil {
+		return err
 	}
 	p.body = body
 	c.begin()

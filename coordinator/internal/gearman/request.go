@@ -37,6 +37,8 @@ func (c *conn) refuse(err error) {
 		c.fail(codeInvalidCommand, "Invalid command expected")
 	case errors.Is(err, errLarge):
 		c.fail(codeTooLarge, err.Error())
+	case errors.Is(err, errBusy):
+		c.fail(codeQueue, err.Error())
 	case errors.Is(err, errArgs):
 		c.fail(codeInvalidPacket, err.Error())
 	}

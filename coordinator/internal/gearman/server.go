@@ -42,12 +42,16 @@ type Server struct {
 	Version string
 	// MaxBody is the largest body of a packet in bytes. 0 means 64 MiB. A packet costs memory only as it arrives.
 	MaxBody int
+	// MaxArriving is how many bytes of large packets, of more than 16 KiB, may be on their way at once, on all connections. Others wait, and are refused after Stall.
+	// 0 means 256 MiB, and never less than MaxBody.
+	MaxArriving int
 	// MaxPending is how many bytes may wait to be sent to one connection before those that produce them are held up. A connection
 	// may exceed it by what one batch of packets produces. 0 means 4 MiB.
 	MaxPending int
 	// MaxConnections is the number of connections beyond which new ones are closed at once. 0 means 50,000.
 	MaxConnections int
 	// Stall is how long a connection may take nothing of what waits for it before it is closed. 0 means 30 s.
+	// A large packet must be there after it and another second for each 64 KiB.
 	Stall time.Duration
 	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it by OPTION_REQ, as gearmand's --exceptions does.
 	Exceptions bool
@@ -60,6 +64,7 @@ type Server struct {
 	wg     sync.WaitGroup
 	loops  []*loop // begun with the first connection for them
 	alone  bool    // all connections have goroutines of their own
+	large  *arrivals
 
 	// connsMu guards the field below. It is taken after the broker's lock, or alone.
 	connsMu sync.Mutex
@@ -124,6 +129,7 @@ func (s *Server) prepare() error {
 	s.MaxConnections = or(s.MaxConnections, 50_000)
 	s.Stall = or(s.Stall, 30*time.Second)
 	s.Log = or(s.Log, slog.New(slog.DiscardHandler))
+	s.large = newArrivals(max(or(s.MaxArriving, 256<<20), s.MaxBody), s.Stall)
 	s.conns = map[*conn]struct{}{}
 	return nil
 }

@@ -319,6 +319,56 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 	})
 }
 
+// TestHalfPackets has large packets begin that do not end: together they take the room that there is and no more, others wait for it, and those that do not go on are
+// closed in time.
+func TestHalfPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory()
+		m.FirstID = 1
+		l := newPipeListener()
+		serve(t, &Server{Listener: l, Broker: m, HandlePrefix: "H:x", MaxBody: 1 << 20, MaxArriving: 1 << 20}, m)
+		packet := requestPacket(SubmitJobBG, []byte("f"), nil, make([]byte, 900<<10))
+		begin := time.Now()
+		half, whole, late := newClient(l.dial()), newClient(l.dial()), newClient(l.dial())
+		if _, err := half.Write(packet[:800<<10]); err != nil {
+			t.Fatal(err)
+		}
+		answers := make(chan string, 2)
+		for _, c := range []*client{whole, late} {
+			go func() {
+				go func() { _, _ = c.Write(packet) }()
+				answer, err := c.answer()
+				answers <- fmt.Sprint(answer, " ", err)
+			}()
+		}
+		synctest.Wait()
+		if len(answers) > 0 {
+			t.Errorf("%s, though there is no room", <-answers)
+		}
+		// The first is closed after its time; by then those that wait have been told to come again.
+		for range 2 {
+			if got := <-answers; !strings.HasPrefix(got, "ERROR QUEUE_ERROR") {
+				t.Errorf("%s, want an error", got)
+			}
+		}
+		if took := time.Since(begin); took != 30*time.Second {
+			t.Errorf("refused after %v", took)
+		}
+		if _, err := half.answer(); err == nil {
+			t.Error("half a packet got an answer")
+		}
+		if took := time.Since(begin); took < 30*time.Second || took > time.Minute {
+			t.Errorf("half a packet was closed after %v", took)
+		}
+		again := newClient(l.dial())
+		go func() { _, _ = again.Write(packet) }()
+		again.want(t, "JOB_CREATED H:x:1")
+		for _, c := range []*client{half, whole, late, again} {
+			c.Close()
+		}
+	})
+}
+
 // TestListing asks for a long listing and does not read it, so that it cannot end. Others are served meanwhile, and what is for the
 // connection itself comes after it.
 func TestListing(t *testing.T) {
