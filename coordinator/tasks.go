@@ -172,6 +172,8 @@ type GearmanOptions struct {
 	Keep time.Duration
 	// TLS secures connections; nil means none.
 	TLS *tls.Config
+	// MayWork says, with TLS, who may be a worker. Nil means everybody.
+	MayWork func(tls.ConnectionState) bool
 	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it.
 	Exceptions bool
 }
@@ -179,7 +181,7 @@ type GearmanOptions struct {
 // ServeGearman serves Gearman's clients and workers on l, which it closes, until ctx ends, and returns nil then.
 func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
-		TLS: opt.TLS, Exceptions: opt.Exceptions, Log: t.log}
+		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, Log: t.log}
 	err := s.Run(ctx)
 	if ctx.Err() != nil {
 		return nil

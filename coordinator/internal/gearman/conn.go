@@ -30,6 +30,7 @@ type conn struct {
 	out     outbox
 	session Session
 	number  int
+	barred  bool // from being a worker
 
 	// The goroutine that reads alone uses the fields below.
 	rest   []byte  // the beginning of a packet, read but not complete
@@ -96,6 +97,7 @@ func (c *conn) handshake() error {
 	if err := t.Handshake(); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
+	c.barred = c.server.MayWork != nil && !c.server.MayWork(t.ConnectionState())
 	return t.SetDeadline(time.Time{})
 }
 

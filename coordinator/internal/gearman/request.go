@@ -200,6 +200,10 @@ func (c *conn) work(u Update) {
 
 func (c *conn) canDo(t Type) {
 	function, timeout := c.args[0], time.Duration(0)
+	if c.barred {
+		c.fail(codeInvalidCommand, "This certificate is not that of a worker")
+		return
+	}
 	if len(function) > maxFunction {
 		c.fail(codeTooLarge, "Function name too large")
 		return

@@ -36,6 +36,8 @@ type Server struct {
 
 	// TLS wraps every connection when set, as gearmand's --ssl does. Clients are authenticated if its ClientAuth says so.
 	TLS *tls.Config
+	// MayWork says, with TLS, who may be a worker; CAN_DO of others is refused. Nil means everybody.
+	MayWork func(tls.ConnectionState) bool
 	// HandlePrefix begins the handles of jobs, such as H:host:17. Empty means "H:" and the name of this machine. At most 40 bytes.
 	HandlePrefix string
 	// Version is the answer to the text command of that name. Empty means 1.1.20: what clients that ask expect of a gearmand.

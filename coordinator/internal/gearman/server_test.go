@@ -421,6 +421,7 @@ func TestTLS(t *testing.T) {
 	roots.AddCert(cert)
 	addr := startTCP(t, NewMemory(), func(s *Server) {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		s.MayWork = func(s tls.ConnectionState) bool { return s.ServerName == "localhost" }
 	})
 	raw := dialTCP(t, addr)
 	raw.Write([]byte("status\nstatus\n"))
@@ -438,6 +439,17 @@ func TestTLS(t *testing.T) {
 		go c.Write(requestPacket(EchoReq, []byte(data)))
 		c.want(t, "ECHO_RES "+data)
 	}
+	c.ask(t, CanDo, "f")
+	c.want(t, "ERROR INVALID_COMMAND")
+	worker, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	w := newClient(worker)
+	w.ask(t, CanDo, "f")
+	w.ask(t, EchoReq, "none")
+	w.want(t, "ECHO_RES none")
 }
 
 // lagging is a Memory whose store is behind until room is closed.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -157,6 +158,10 @@ func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listene
 	}
 	if p.tls != nil {
 		c.GearmanOptions.TLS = p.tls.Peers(security.Client, security.Worker)
+		c.GearmanOptions.MayWork = func(s tls.ConnectionState) bool {
+			id, err := security.CertificateIdentity(s.PeerCertificates[0]) // which Peers has asked for
+			return err == nil && id.Role == security.Worker
+		}
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
