@@ -92,7 +92,7 @@ func (w *work) receive(joined chan<- struct{}) error {
 		return err
 	}
 	close(joined)
-	var piece []byte
+	var first head
 	for {
 		w.heard.Store(time.Now().UnixNano())
 		if m, err = w.stream.Recv(); err != nil {
@@ -101,10 +101,10 @@ func (w *work) receive(joined chan<- struct{}) error {
 		w.heard.Store(0)
 		switch say := m.GetSay().(type) {
 		case *layshaftv1.WorkTasksRequest_Piece:
-			piece, err = addPiece(piece, say.Piece)
+			first.add(say.Piece)
 		case *layshaftv1.WorkTasksRequest_Reports:
-			w.reports(say.Reports.GetReports(), piece)
-			piece = nil
+			w.reports(say.Reports.GetReports(), first)
+			first = head{}
 		case *layshaftv1.WorkTasksRequest_Heartbeat:
 		case *layshaftv1.WorkTasksRequest_Abilities:
 			w.t.desk.Lock()
@@ -202,19 +202,33 @@ func (w *work) leave() {
 	}
 }
 
-// reports takes reports in, in slices, so that others are not held up. piece begins the body of the first.
-func (w *work) reports(all []*layshaftv1.TaskReport, piece []byte) {
+// head is the beginning of a body. One that is too large is counted and not kept: it is the fault of one task, and the worker has others.
+type head struct {
+	bytes []byte
+	size  int
+}
+
+func (h *head) add(piece []byte) {
+	if h.size += len(piece); h.size > maxBody {
+		h.bytes = nil
+		return
+	}
+	h.bytes = append(h.bytes, piece...)
+}
+
+// reports takes reports in, in slices, so that others are not held up. first begins the body of the first.
+func (w *work) reports(all []*layshaftv1.TaskReport, first head) {
 	for part := range slices.Chunk(all, underLock) {
 		w.t.desk.Lock()
 		for _, r := range part {
-			w.report(r, piece)
-			piece = nil
+			w.report(r, first)
+			first = head{}
 		}
 		w.t.desk.Unlock()
 	}
 }
 
-func (w *work) report(r *layshaftv1.TaskReport, piece []byte) {
+func (w *work) report(r *layshaftv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
 	var what queue.What
 	var body []byte
@@ -234,8 +248,10 @@ func (w *work) report(r *layshaftv1.TaskReport, piece []byte) {
 	default:
 		return
 	}
-	if len(piece) > 0 {
-		body = append(piece, body...)
+	if size := first.size + len(body); size > maxBody {
+		what, body = queue.Fatal, fmt.Appendf(nil, "a report of %d bytes is over the limit of %d", size, maxBody)
+	} else if first.size > 0 {
+		body = append(first.bytes, body...)
 	}
 	w.s.Report(id, attempt, what, r.GetProgress().GetN(), r.GetProgress().GetM(), body)
 }
