@@ -23,7 +23,8 @@
 //
 // What goes to a function and comes back is the bytes of a []byte, string or json.RawMessage, as they are; nothing for nil and struct{}{}; and for all other types their form
 // in JSON. An empty payload is the zero value of every type. So programs in other languages can read and write them: clients and workers that speak Gearman's
-// protocol share the functions of the same coordinator. A payload has at most 64 MiB.
+// protocol share the functions of the same coordinator. A payload has at most 64 MiB: a larger input
+// is [ErrInvalid] for its call, a larger result fails its task for good, and [Send] of more is an error.
 //
 // # Inside a handler
 //

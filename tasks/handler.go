@@ -21,7 +21,8 @@ func callOf(ctx context.Context, what string) (*call, error) {
 }
 
 // Send gives those who wait for the task a partial result, before the result. The form of v is that of results. It blocks while they, or
-// the network, are slower than the handler. The error is that of the encoding, or the cause of ctx when the attempt has ended.
+// the network, are slower than the handler. The error is that of the encoding, [ErrInvalid] for
+// more than 64 MiB, or the cause of ctx when the attempt has ended.
 func Send(ctx context.Context, v any) error {
 	c, err := callOf(ctx, "Send")
 	if err != nil {

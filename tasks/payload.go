@@ -5,6 +5,17 @@ import (
 	"fmt"
 )
 
+// maxPayload is the largest payload, in bytes.
+const maxPayload = 64 << 20
+
+// tooLarge is the error of a payload that is over the limit, or nil. what it is begins the text.
+func tooLarge(what string, payload []byte) error {
+	if len(payload) <= maxPayload {
+		return nil
+	}
+	return fmt.Errorf("%s of %d bytes is over the limit of %d", what, len(payload), maxPayload)
+}
+
 // encode returns the payload of v: the bytes of a []byte, string or json.RawMessage, nothing for nil and struct{}{}, else JSON.
 func encode(v any) ([]byte, error) {
 	switch v := v.(type) {

@@ -145,7 +145,11 @@ func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, er
 			in.results, in.done = append(in.results, result), append(in.done, r.GetDone())
 		}
 	}
-	return h.safely(ctx, in)
+	out, err := h.safely(ctx, in)
+	if large := tooLarge("a result", out); err == nil && large != nil {
+		return nil, Fatal(fmt.Errorf("%w; send it in parts, or return where it lies", large))
+	}
+	return out, err
 }
 
 // maxError is how much of an error's text travels, in bytes.
@@ -216,6 +220,9 @@ func (Hooks) call(hook func(Event), e Event) {
 
 // report sends a partial result, a warning or progress, when the coordinator can take it.
 func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
+	if err := tooLarge("a partial result", bodyOf(p)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	state := &c.worker.state
 	partial := p.GetProgress() == nil
 	for {

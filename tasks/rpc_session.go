@@ -112,6 +112,9 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 		s.hear(m)
 		m, err = stream.Recv()
 	}
+	if status.Code(err) == codes.InvalidArgument {
+		s.refused(err)
+	}
 	s.end()
 	cancel()
 	<-beats
@@ -168,6 +171,25 @@ func (s *session) end() {
 	s.free()
 	close(s.over)
 	state.signal()
+}
+
+// refused is called when the coordinator ends the session because of what it was sent. It may have a lower limit for results than this worker: the
+// largest end fails its task then, so that it is not sent and refused for ever.
+func (s *session) refused(err error) {
+	state := &s.w.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	var largest attempt
+	size := maxError
+	for a, end := range state.ends {
+		if n := len(bodyOf(end)); n > size {
+			largest, size = a, n
+		}
+	}
+	if size > maxError {
+		text := fmt.Appendf(nil, "the coordinator refused a report of %d bytes: %v", size, wire.FromStatus(err))
+		state.ends[largest] = &layshaftv1.TaskReport{Attempt: largest.proto(), What: &layshaftv1.TaskReport_Fatal{Fatal: text}}
+	}
 }
 
 // free lets those go on that wait for room in the queue. mu is held.

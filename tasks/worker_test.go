@@ -4,12 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
@@ -257,5 +265,85 @@ func TestHandlerEndsGoroutine(t *testing.T) {
 	}
 	if n, err := tasks.Do[int](within(t), c, "g", 7); n != 7 || err != nil {
 		t.Errorf("afterwards: %d, %v", n, err)
+	}
+}
+
+// A result that is too large fails its task at once and alone; a partial one is an error of Send.
+func TestTooLargeResult(t *testing.T) {
+	s, c := serve(t)
+	large := make([]byte, 64<<20+1)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "whole", func(context.Context, int) ([]byte, error) { return large, nil })
+		tasks.Handle(w, "part", func(ctx context.Context, _ int) (string, error) {
+			if err := tasks.Send(ctx, large); !errors.Is(err, tasks.ErrInvalid) {
+				return "", err
+			}
+			return "fine", nil
+		})
+	})
+	_, err := tasks.Do[[]byte](within(t), c, "whole", 1)
+	if !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), "a result of 67108865 bytes is over the limit of 67108864") {
+		t.Errorf("%v, want ErrFailed that says the size and the limit", err)
+	}
+	if out, err := tasks.Do[string](within(t), c, "part", 1); out != "fine" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// lowLimit is a coordinator that ends the session of a worker whose report has more than limit bytes.
+type lowLimit struct {
+	layshaftv1.UnimplementedTasksServiceServer
+	limit int
+	ends  chan *layshaftv1.TaskReport
+}
+
+func (l *lowLimit) WorkTasks(stream grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]) error {
+	m, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	first := &layshaftv1.WorkTasksResponse{Welcome: &layshaftv1.TaskWelcome{LeaseNanos: int64(time.Minute)}}
+	if len(m.GetHello().GetHeld()) == 0 {
+		first.Assigns = []*layshaftv1.TaskAssign{{Attempt: &layshaftv1.TaskAttempt{Task: 1, Attempt: 1}, Function: "f", Input: []byte("1")}}
+	}
+	for err = stream.Send(first); err == nil; {
+		if m, err = stream.Recv(); err != nil {
+			break
+		}
+		for _, r := range m.GetReports().GetReports() {
+			if len(r.GetResult()) > l.limit {
+				return status.Error(codes.InvalidArgument, "too much")
+			}
+			if r.GetAttempt().GetTask() != 0 {
+				l.ends <- r
+			}
+			err = stream.Send(&layshaftv1.WorkTasksResponse{Acks: []*layshaftv1.TaskAttempt{r.GetAttempt()}})
+		}
+	}
+	return err
+}
+
+// A worker survives a coordinator whose limit for results is lower than its own.
+func TestRefusedResult(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	low := &lowLimit{limit: 100_000, ends: make(chan *layshaftv1.TaskReport, 1)}
+	server := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+	layshaftv1.RegisterTasksServiceServer(server, low)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() { server.Stop(); <-served })
+	work(t, l.Addr().String(), func(w *tasks.Worker) {
+		tasks.Handle(w, "f", func(context.Context, int) ([]byte, error) { return make([]byte, 200_000), nil })
+	})
+	select {
+	case r := <-low.ends:
+		if text := string(r.GetFatal()); !strings.Contains(text, "refused a report of 200000 bytes") || !strings.Contains(text, "too much") {
+			t.Errorf("the attempt ended with %q", text)
+		}
+	case <-within(t).Done():
+		t.Error("the worker does not get rid of its result")
 	}
 }
