@@ -25,6 +25,9 @@ func Do[Out any](ctx context.Context, c *Client, function string, in any, option
 	if err != nil {
 		return out, fmt.Errorf("input of %s: %w", function, err)
 	}
+	if err := largeInput(function, input); err != nil {
+		return out, err
+	}
 	result, err := c.do(ctx, function, input, &s)
 	if err != nil {
 		return out, err

@@ -600,3 +600,52 @@ func TestLostIsToldOnce(t *testing.T) {
 		t.Errorf("told %d times that an attempt was lost, want once", n)
 	}
 }
+
+// An input that is too large is refused alone.
+func TestTooLargeInput(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	begun, open := make(chan struct{}), make(chan struct{})
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(context.Context, []byte) (string, error) { close(begun); <-open; return "slow", nil })
+		tasks.Handle(w, "f", func(_ context.Context, in []byte) (string, error) { return string(in), nil })
+	})
+	large := make([]byte, 66<<20)
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, tasks.ErrInvalid) || err == nil || !strings.Contains(err.Error(), "an input of 69206016 bytes is over the limit of 67108864") {
+			t.Errorf("%s: %v, want ErrInvalid that says size and limit", what, err)
+		}
+	}
+	other := make(chan error, 1)
+	go func() {
+		_, err := tasks.Do[string](ctx, c, "slow", "") // once: a second run would panic
+		other <- err
+	}()
+	<-begun
+	_, err := tasks.Do[string](ctx, c, "f", large)
+	refused("Do", err)
+	_, err = tasks.Do[string](ctx, c, "f", large, tasks.OnUpdate(func(tasks.Update) {}))
+	refused("Do with OnUpdate", err)
+	close(open)
+	if err := <-other; err != nil {
+		t.Errorf("the call beside it: %v", err)
+	}
+	inputs := [][]byte{[]byte("a"), large, []byte("b")}
+	results := make([]tasks.Result[string], len(inputs))
+	for r := range tasks.Scatter[string](ctx, c, "f", inputs) {
+		results[r.Index] = r
+	}
+	refused("Scatter", results[1].Err)
+	if results[0].Value != "a" || results[2].Value != "b" || results[0].Err != nil || results[2].Err != nil {
+		t.Errorf("the inputs beside it: %+v, %+v", results[0], results[2])
+	}
+	ids, err := tasks.EnqueueAll(ctx, c, "f", append(inputs, large))
+	refused("EnqueueAll", err)
+	if len(ids) != 4 || ids[0] == 0 || ids[1] != 0 || ids[2] == 0 || ids[3] != 0 {
+		t.Fatalf("EnqueueAll: %v", ids)
+	}
+	if out, err := tasks.Attach[string](ctx, c, ids[2]); out != "b" || err != nil {
+		t.Errorf("EnqueueAll: the task after it: %q, %v", out, err)
+	}
+}

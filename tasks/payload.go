@@ -16,6 +16,14 @@ func tooLarge(what string, payload []byte) error {
 	return fmt.Errorf("%s of %d bytes is over the limit of %d", what, len(payload), maxPayload)
 }
 
+// largeInput is the error of an input that is over the limit, or nil.
+func largeInput(function string, input []byte) error {
+	if err := tooLarge("an input", input); err != nil {
+		return fmt.Errorf("task %s: %w: %w", function, ErrInvalid, err)
+	}
+	return nil
+}
+
 // encode returns the payload of v: the bytes of a []byte, string or json.RawMessage, nothing for nil and struct{}{}, else JSON.
 func encode(v any) ([]byte, error) {
 	switch v := v.(type) {

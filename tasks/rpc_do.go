@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,11 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	todo := make([]int, len(inputs)) // inputs without an end; -1 once they have one
 	for i := range todo {
 		todo[i] = i
+		if err := largeInput(function, inputs[i]); err != nil {
+			if todo[i] = -1; !yield(i, Update{}, err) {
+				return
+			}
+		}
 	}
 	open, lost := false, false // this round has reached the coordinator; one before it had, and broke
 	begun := func() {
@@ -335,6 +341,7 @@ func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) 
 // enqueueAll hands over tasks with the same options.
 func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) ([]ID, error) {
 	var wrong error
+	var left []int // inputs that are too large
 	ids, err := c.submit(ctx, func(yield func(*layshaftv1.TaskSpec) bool) {
 		for i, in := range inputs {
 			input, err := encode(in)
@@ -342,11 +349,20 @@ func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 				wrong = fmt.Errorf("input %d of %s: %w", i, function, err)
 				return
 			}
+			if err := largeInput(function, input); err != nil {
+				left, wrong = append(left, i), cmp.Or(wrong, fmt.Errorf("input %d: %w", i, err))
+				continue
+			}
 			if !yield(s.proto(function, input)) {
 				return
 			}
 		}
 	})
+	for _, i := range left {
+		if i <= len(ids) {
+			ids = slices.Insert(ids, i, 0)
+		}
+	}
 	return ids, errors.Join(wrong, err)
 }
 
