@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -14,7 +16,20 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
 func TestMain(m *testing.M) {
+	if fifo := os.Getenv(ownerOf); fifo != "" {
+		ownCommand(fifo)
+	}
 	testscript.Main(m, map[string]func(){"layshaft": main})
+}
+
+// ownerOf, as an environment variable, makes this program one that runs a command, which holds the FIFO of that name.
+const ownerOf = "COMMAND_TEST_FIFO"
+
+func ownCommand(fifo string) {
+	p := program{command: []string{"sh", "-c", `exec sleep 1000 >"$0"`, fifo}}
+	_, err := p.run(context.Background(), nil)
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // The scripts run this program as users do. GRPC, HTTP, GOSSIP and GEARMAN are free addresses.

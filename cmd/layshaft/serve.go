@@ -189,8 +189,20 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	var functions func(*tasks.Worker)
 	if len(w.Function) > 0 {
 		functions = func(t *tasks.Worker) {
+			ending := make(chan struct{})
+			go func() {
+				select {
+				case <-drain:
+					select {
+					case <-time.After(w.Drain):
+					case <-work.Done():
+					}
+				case <-work.Done(): // at the second signal
+				}
+				close(ending)
+			}()
 			for name, command := range w.Function {
-				p := program{function: name, command: []string{"sh", "-c", command}, fatal: defaultFatal}
+				p := program{function: name, command: []string{"sh", "-c", command}, fatal: defaultFatal, ending: ending}
 				tasks.Handle(t, name, func(ctx context.Context, in []byte) ([]byte, error) {
 					ctx, cancel := context.WithCancel(ctx)
 					defer context.AfterFunc(work, cancel)() // at the second signal

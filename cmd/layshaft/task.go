@@ -154,7 +154,7 @@ func (f *taskFlags) options() []tasks.Option {
 	return opts
 }
 
-// maxInput is the largest input of a task, in bytes.
+// maxInput is the largest input or result of a task, in bytes.
 const maxInput = 64 << 20
 
 func (f *taskFlags) input() ([]byte, error) {

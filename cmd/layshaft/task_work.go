@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/layshaft/layshaft/tasks"
@@ -23,18 +23,18 @@ type taskWorkCmd struct {
 	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
 	Concurrency int           `default:"1" help:"Commands at the same time."`
 	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), shared out by the coordinator between them and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
-	HardLimit   time.Duration `default:"0s" help:"End a command after so long; the attempt has failed then. 0s is never."`
+	HardLimit   time.Duration `default:"0s" help:"End a command after so long: it and what it started get SIGTERM, and ten seconds later, or when the command itself has exited, SIGKILL. The attempt has failed then. 0s is never."`
 	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes that mean that another attempt would fail too. May be repeated."`
 	Stream      bool          `help:"Send what the command writes as it comes, as partial results. Without it, all of it is the result."`
 	MaxTasks    int           `default:"0" help:"End after so many tasks; 0 is never."`
 	IdleExit    time.Duration `default:"0s" help:"End after so long without a task, with exit code 0; 0s is never."`
-	Drain       time.Duration `default:"30s" help:"How long running commands may go on after SIGTERM."`
+	Drain       time.Duration `default:"30s" help:"How long running commands may go on after SIGTERM. Then they and what they started get SIGTERM, and half a second later SIGKILL."`
 	Join        []string      `group:"Gossip" sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of members of the cluster; any one is enough. The worker is a member then: it finds the coordinator by itself, and -cluster is not used; when it ends, all hear that it has left."`
 	Gossip      string        `group:"Gossip" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for that; port 0 is any free one."`
 	gossipFlags
 	Insecure bool     `group:"Gossip" help:"Let others than this machine gossip without a key."`
 	LogLevel string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
-	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
+	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done, and what it has started in the background goes on; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
 }
 
 func (f *taskWorkCmd) Run(ctx context.Context) error {
@@ -59,21 +59,19 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 		}
 		w.Gossip = tasks.Gossip{Join: f.Join, Listen: f.Gossip, Key: key, Label: f.Label, Insecure: f.Insecure}
 	}
-	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, f.Drain
-	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream}
+	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, max(f.Drain, time.Millisecond)
+	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream, ending: endingAfter(ctx, w.Drain)}
 	tasks.Handle(w, f.Function, p.run, tasks.HardLimit(f.HardLimit))
 	return w.Run(ctx)
 }
-
-// killAfter is how long a command may go on after SIGTERM.
-const killAfter = 10 * time.Second
 
 // program is a command that is run for each task of a function.
 type program struct {
 	function string
 	command  []string
-	fatal    []int // exit codes that mean that another attempt would fail too
-	stream   bool  // what it writes is sent as it comes
+	fatal    []int           // exit codes that mean that another attempt would fail too
+	stream   bool            // what it writes is sent as it comes
+	ending   <-chan struct{} // closed when the worker waits no longer
 }
 
 // defaultFatal is EX_DATAERR of sysexits.h.
@@ -81,26 +79,25 @@ var defaultFatal = []int{65}
 
 // run runs the command for one task.
 func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = killAfter
+	cmd := exec.Command(p.command[0], p.command[1:]...)
 	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+p.function,
 		"LAYSHAFT_TASK_ATTEMPT="+strconv.Itoa(tasks.Attempt(ctx)), "LAYSHAFT_TASK_KEY="+tasks.IdempotencyKey(ctx))
 	cmd.Stdin = bytes.NewReader(in)
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	var result bounded
+	var stdout io.Writer = &result
 	if p.stream {
-		cmd.Stdout = sender{ctx}
+		stdout = sender{ctx}
 	}
 	warnings := &lines{ctx: ctx}
-	cmd.Stderr = warnings
-	err := cmd.Run()
+	err := execute(ctx, cmd, stdout, warnings, p.ending)
 	warnings.flush()
 	var exit *exec.ExitError
 	switch {
+	case err == nil && result.size > maxInput:
+		return nil, tasks.Fatal(fmt.Errorf("%s: a result of %d bytes is over the limit of %d; -stream sends it in parts", p.command[0], result.size, maxInput))
 	case err == nil:
-		return out.Bytes(), nil
-	case errors.Is(err, exec.ErrWaitDelay), ctx.Err() != nil, !errors.As(err, &exit):
+		return result.Bytes(), nil
+	case ctx.Err() != nil, !errors.As(err, &exit):
 		return nil, fmt.Errorf("%s: %w", p.command[0], err)
 	}
 	err = fmt.Errorf("%s: %w", p.command[0], err)
@@ -111,6 +108,20 @@ func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
 		err = tasks.Fatal(err)
 	}
 	return nil, err
+}
+
+// bounded keeps what is written, unless that is more than a task may return; then it only counts.
+type bounded struct {
+	bytes.Buffer
+	size int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.size += len(p); b.size > maxInput {
+		b.Buffer = bytes.Buffer{}
+		return len(p), nil
+	}
+	return b.Buffer.Write(p)
 }
 
 // sender sends what is written as partial results.
