@@ -26,6 +26,7 @@ func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
 		switch {
 		case c == nil:
 		case !stop.GetSoft():
+			c.stopped = reasons[stop.GetReason()]
 			c.cancel(fmt.Errorf("%w: %w", errStopped, reasons[stop.GetReason()]))
 		case !c.hurried:
 			c.hurried = true
@@ -159,7 +160,7 @@ const maxError = 64 << 10
 func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 	state := &w.state
 	state.mu.Lock()
-	torn := c.torn
+	torn, stopped := c.torn, c.stopped
 	state.mu.Unlock()
 	if err == nil && torn {
 		err = errTorn
@@ -170,21 +171,26 @@ func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 		text = []byte(err.Error())
 		text = text[:min(len(text), maxError)]
 	}
-	event := Event{Task: c.task, Function: c.function, Attempt: int(c.number), Took: took, Err: err}
 	switch {
 	case err == nil:
 		p.What = &layshaftv1.TaskReport_Result{Result: out}
-		w.Hooks.call(w.Hooks.Done, event)
 	case isFatal(err):
 		p.What = &layshaftv1.TaskReport_Fatal{Fatal: text}
-		w.Hooks.call(w.Hooks.Failed, event)
 	default:
 		p.What = &layshaftv1.TaskReport_Failed{Failed: text}
-		if c.last {
-			w.Hooks.call(w.Hooks.Failed, event)
-		} else {
-			w.Hooks.call(w.Hooks.Retry, event)
-		}
+	}
+	if err == nil && stopped != nil { // what the handler returned counts for nothing
+		err = fmt.Errorf("%w: %w", errStopped, stopped)
+	}
+	event := Event{Task: c.task, Function: c.function, Attempt: int(c.number), Took: took, Err: err}
+	switch {
+	case stopped == ErrCancelled:
+	case err == nil:
+		w.Hooks.call(w.Hooks.Done, event)
+	case isFatal(err) && stopped == nil, c.last:
+		w.Hooks.call(w.Hooks.Failed, event)
+	default:
+		w.Hooks.call(w.Hooks.Retry, event)
 	}
 	state.mu.Lock()
 	defer state.mu.Unlock()

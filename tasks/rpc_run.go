@@ -29,6 +29,7 @@ type call struct {
 
 	// Worker.state.mu guards the fields below.
 	hurried bool
+	stopped error         // ErrTimedOut or ErrCancelled: the coordinator wants the attempt no more
 	held    chan struct{} // closed when partial results may be sent again; nil when they may
 	sentTo  *session      // where partial results went
 	torn    bool          // that session broke

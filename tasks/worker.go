@@ -50,13 +50,14 @@ type Worker struct {
 	state    workerState
 }
 
-// Hooks are functions that a worker calls, from the goroutine of the task, before the coordinator hears of it. Nil ones are not called. A task that is lost
-// with its worker has no hook.
+// Hooks are functions that a worker calls, from the goroutine of the task, when its handler has returned and before the coordinator hears of that. Nil ones are
+// not called. They say what becomes of the task as far as the worker knows then: after the [HardLimit] that is Retry or Failed, whatever the handler
+// returned, and a task that was cancelled, or lost with its worker, has no hook.
 type Hooks struct {
 	Done    func(Event) // the task is done
 	Warning func(Event) // the handler called Warn
-	Retry   func(Event) // the attempt failed, and there will be another
-	Failed  func(Event) // the attempt failed, and it was the last, or its error Fatal
+	Retry   func(Event) // the attempt failed or took too long, and there will be another
+	Failed  func(Event) // the attempt failed or took too long, and it was the last, or its error Fatal
 }
 
 // Event is what a hook hears.
@@ -65,7 +66,7 @@ type Event struct {
 	Function string
 	Attempt  int           // from 1
 	Took     time.Duration // since the attempt began
-	Err      error         // of Retry and Failed: what the handler returned, or what it panicked with
+	Err      error         // of Retry and Failed: what the handler returned, or what it panicked with; it wraps [ErrTimedOut] after the hard limit
 	Text     string        // of Warning
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -345,5 +346,58 @@ func TestRefusedResult(t *testing.T) {
 		}
 	case <-within(t).Done():
 		t.Error("the worker does not get rid of its result")
+	}
+}
+
+// Hooks say what becomes of a task whose attempt was stopped, whatever its handler returns.
+func TestHooksOfStoppedAttempts(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	heard := make(chan string, 10)
+	begun := make(chan struct{}, 1)
+	stop := work(t, s.Address, func(w *tasks.Worker) {
+		w.Hooks.Done = func(e tasks.Event) { heard <- fmt.Sprintf("done %s %d", e.Function, e.Attempt) }
+		w.Hooks.Retry = func(e tasks.Event) {
+			heard <- fmt.Sprintf("retry %s %d %t", e.Function, e.Attempt, errors.Is(e.Err, tasks.ErrTimedOut))
+		}
+		w.Hooks.Failed = func(e tasks.Event) {
+			heard <- fmt.Sprintf("failed %s %d %t", e.Function, e.Attempt, errors.Is(e.Err, tasks.ErrTimedOut))
+		}
+		tasks.Handle(w, "returns", func(ctx context.Context, _ int) (int, error) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return 1, nil
+		})
+		tasks.Handle(w, "fails", func(ctx context.Context, _ int) (int, error) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return 0, tasks.Fatal(errors.New("too late"))
+		})
+	})
+	for _, function := range []string{"returns", "fails"} {
+		id, err := tasks.Enqueue(ctx, c, function, 1, tasks.Attempts(5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		if _, err := c.Cancel(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		_, err = tasks.Do[int](ctx, c, function, 1, tasks.Attempts(2), tasks.Backoff(time.Millisecond, 0), tasks.HardLimit(time.Millisecond))
+		if !errors.Is(err, tasks.ErrTimedOut) {
+			t.Errorf("%v, want ErrTimedOut", err)
+		}
+		<-begun
+		<-begun
+	}
+	stop() // all hooks have been called
+	close(heard)
+	got := slices.Sorted(func(yield func(string) bool) {
+		for h := range heard {
+			yield(h)
+		}
+	})
+	if want := []string{"failed fails 2 true", "failed returns 2 true", "retry fails 1 true", "retry returns 1 true"}; !slices.Equal(got, want) {
+		t.Errorf("heard %q, want %q", got, want)
 	}
 }
