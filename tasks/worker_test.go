@@ -401,3 +401,35 @@ func TestHooksOfStoppedAttempts(t *testing.T) {
 		t.Errorf("heard %q, want %q", got, want)
 	}
 }
+
+// A dead letter that is run again starts anew on a worker whose handler of the last attempt has not noticed its end.
+func TestRetryBesideOldAttempt(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	open := make(chan struct{})
+	var calls atomic.Int32
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "deaf", func(ctx context.Context, _ int) (int, error) {
+			if calls.Add(1) == 1 {
+				<-open
+			}
+			return tasks.Attempt(ctx), nil
+		})
+	})
+	t.Cleanup(func() { close(open) })
+	id, err := tasks.Enqueue(ctx, c, "deaf", 1, tasks.Attempts(1), tasks.HardLimit(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a busy machine may miss the limit of the second attempt too
+		await(t, c, "a dead letter", func(o tasks.Overview) bool { return o.Functions[0].Dead == 1 })
+		if _, err := c.Retry(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := tasks.Attach[int](ctx, c, id); err == nil && out > 1 {
+			return
+		} else if calls.Load() < 2 {
+			t.Fatalf("%d, %v, and the handler was not called again", out, err)
+		}
+	}
+}

@@ -207,6 +207,11 @@ func (q *Queue) Audit() []string {
 			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].n, b.used, b.size)
 		}
 	}
+	for i := range q.earlier {
+		if q.tasks.at(i).id == 0 {
+			complain("earlier tries of slot %d, where no task is", i)
+		}
+	}
 	entries := 0
 	for _, e := range q.uniques.entries {
 		if e != 0 {

@@ -17,7 +17,7 @@ type Info struct {
 	Priority   Priority
 	Background bool
 	Durable    bool
-	Tries      int       // begun
+	Tries      int       // begun, since it was run again if it was a dead letter
 	Waiters    int       // at most 1,000 are counted
 	Size       int       // bytes of the input
 	Due        time.Time // delayed: when it becomes ready; ended: when it is forgotten; zero when nothing is fixed, as of dead letters

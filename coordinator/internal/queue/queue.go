@@ -72,6 +72,7 @@ type Queue struct {
 	groups   map[ID]*group
 	memberOf map[int32]member
 	chains   map[int32][]Next
+	earlier  map[int32]int // tries before a dead letter was run again
 	gathers  map[int32]gather
 	after    successors
 	ended    endedGroups
@@ -94,7 +95,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, gathers: map[int32]gather{}, after: successors{map[ID]ID{}, map[int32][]ID{}}, ended: endedGroups{how: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlier: map[int32]int{}, gathers: map[int32]gather{}, after: successors{map[ID]ID{}, map[int32][]ID{}}, ended: endedGroups{how: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()
@@ -258,6 +259,7 @@ func (q *Queue) forget(i int32) {
 	q.dropPolicy(t.policy)
 	delete(q.chains, i)
 	q.unfollow(i)
+	delete(q.earlier, i)
 	q.emit(Command{Op: Drop, Task: t.id, N: bit(t.flags&durable != 0), M: bit(t.flags&updated != 0)})
 	f := q.functions[t.fn]
 	f.kept--

@@ -84,6 +84,9 @@ func (q *Queue) update(i int32) {
 	key := q.keyOf('u', t.id)
 	start := len(q.buf)
 	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(t.state), byte(t.flags)), uint64(t.tries)), due)
+	if n := q.earlier[i]; n > 0 {
+		q.buf = binary.AppendUvarint(q.buf, uint64(n))
+	}
 	q.write(t.id, None, key, q.buf[start:len(q.buf):len(q.buf)])
 }
 
@@ -347,13 +350,18 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	i := q.find(id)
 	state, fl := State(r.byte()), flags(r.byte())
-	tries, due := r.int(1<<16-1), r.varint()
+	tries, due, earlier := r.int(1<<16-1), r.varint(), 0
+	if len(r.b) > 0 {
+		earlier = r.int(math.MaxInt32)
+	}
 	if r.err != nil || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.ended() {
 		return errRecord
 	}
 	q.takeOut(i)
 	t := q.tasks.at(i)
-	t.tries = uint16(tries)
+	if t.tries = uint16(tries); earlier > 0 {
+		q.earlier[i] = earlier
+	}
 	t.flags |= updated
 	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {
 		m.g.left--

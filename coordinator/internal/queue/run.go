@@ -26,7 +26,12 @@ func (q *Queue) start(p *peer, f *function, i int32) {
 		f.workers[p.class].push(a)
 	}
 	t := q.tasks.at(i)
-	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: uint64(t.tries)})
+	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: q.number(i)})
+}
+
+// number is that of the last try of task i. It only grows, so that what is left of an earlier try is never taken for a later one.
+func (q *Queue) number(i int32) uint64 {
+	return uint64(q.earlier[i] + int(q.tasks.at(i).tries))
 }
 
 // begin notes that p runs task i, which is in no list.
@@ -177,7 +182,7 @@ func (q *Queue) again(i int32, why What, delay time.Duration) {
 		q.fail(i, why, from)
 		return
 	}
-	q.tell(i, Command{What: Retrying, N: uint64(t.tries) + 1, M: uint64(why), From: from})
+	q.tell(i, Command{What: Retrying, N: q.number(i) + 1, M: uint64(why), From: from})
 	if delay > 0 {
 		q.move(i, Delayed)
 		q.schedule(i, q.tickAfter(delay))

@@ -241,7 +241,7 @@ func (q *Queue) retry(e *Retry) {
 	t := q.tasks.at(i)
 	q.unlink(i)
 	q.functions[t.fn].deads--
-	t.tries = 0
+	q.earlier[i], t.tries = int(q.number(i)), 0
 	if t.key != (Key{}) {
 		if other := q.lookUp(t.fn, t.key); other == 0 || q.tasks.at(other).state.ended() {
 			q.remember(i, other)

@@ -57,7 +57,7 @@ type task struct {
 	run    int32 // while it runs
 	policy int32
 	size   uint32
-	tries  uint16 // begun
+	tries  uint16 // begun, since it was run again if it was a dead letter; see number
 	state  State
 	flags  flags
 }
