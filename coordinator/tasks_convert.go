@@ -1,11 +1,13 @@
 package coordinator
 
 import (
+	"fmt"
 	"math"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -78,16 +80,36 @@ func durable(d layshaftv1.Durability, otherwise bool) bool {
 	return otherwise
 }
 
-func limitsFromProto(p *layshaftv1.FunctionLimits, paused bool) queue.Limits {
-	l := queue.Limits{Concurrency: clampInt(p.GetConcurrency()), Rate: p.GetRate(), Burst: clampInt(p.GetBurst()), Paused: paused}
-	l.Queue[queue.High], l.Queue[queue.Normal], l.Queue[queue.Low] = clampInt(p.GetQueueHigh()), clampInt(p.GetQueueNormal()), clampInt(p.GetQueueLow())
-	for _, budget := range sortedKeys(p.GetNeeds()) {
-		l.Needs = append(l.Needs, queue.Need{Budget: budget, N: clampInt(p.GetNeeds()[budget])})
+func limitsFromProto(p *layshaftv1.FunctionLimits) (l queue.Limits, err error) {
+	number := func(what string, n int64) int {
+		if err == nil {
+			err = checkAmount(what, n)
+		}
+		return int(n)
 	}
-	return l
+	l.Queue[queue.High], l.Queue[queue.Normal], l.Queue[queue.Low] = number("queue limit", p.GetQueueHigh()), number("queue limit", p.GetQueueNormal()), number("queue limit", p.GetQueueLow())
+	l.Concurrency, l.Rate, l.Burst = number("concurrency", p.GetConcurrency()), p.GetRate(), number("burst", p.GetBurst())
+	for _, budget := range sortedKeys(p.GetNeeds()) {
+		l.Needs = append(l.Needs, queue.Need{Budget: budget, N: number(fmt.Sprintf("need of budget %.100q:", budget), p.GetNeeds()[budget])})
+	}
+	if err == nil && l.Rate != 0 && !(l.Rate >= minRate && l.Rate <= maxRate) {
+		err = fmt.Errorf("%w: rate %v must be %v to %v starts per second, or 0 for no limit", wire.ErrInvalid, l.Rate, minRate, maxRate)
+	}
+	return l, err
 }
 
-func clampInt(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+const (
+	minRate = 1e-9 // a start in 30 years
+	maxRate = 1e9
+)
+
+// checkAmount returns an error when n cannot be how much there is of something.
+func checkAmount(what string, n int64) error {
+	if n < 0 || n > math.MaxInt32 {
+		return fmt.Errorf("%w: %s %d must be 0 to %d", wire.ErrInvalid, what, n, math.MaxInt32)
+	}
+	return nil
+}
 
 func limitsToProto(l queue.Limits) *layshaftv1.FunctionLimits {
 	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.Queue[queue.High]), QueueNormal: int64(l.Queue[queue.Normal]), QueueLow: int64(l.Queue[queue.Low]),

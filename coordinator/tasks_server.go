@@ -310,8 +310,13 @@ func (t *Tasks) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequ
 // SetFunction sets the limits of a function.
 func (t *Tasks) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionRequest) (*layshaftv1.SetFunctionResponse, error) {
 	t.audit(ctx, "set function", "function", r.GetFunction(), "limits", r.GetLimits().String())
+	limits, err := limitsFromProto(r.GetLimits())
+	if err != nil {
+		return nil, err
+	}
 	return &layshaftv1.SetFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
-		return limitsFromProto(r.GetLimits(), l.Paused)
+		limits.Paused = l.Paused
+		return limits
 	})
 }
 
@@ -355,8 +360,11 @@ func (t *Tasks) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (
 	if len(r.GetBudget()) == 0 || len(r.GetBudget()) > 512 {
 		return nil, fmt.Errorf("%w: a budget has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(r.GetBudget()))
 	}
+	if err := checkAmount("size of a budget:", r.GetSize()); err != nil {
+		return nil, err
+	}
 	return &layshaftv1.SetBudgetResponse{}, t.durably(ctx, func(d *desk.Desk) error {
-		d.SetBudget(r.GetBudget(), clampInt(r.GetSize()))
+		d.SetBudget(r.GetBudget(), int(r.GetSize()))
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -355,6 +356,36 @@ func TestTaskWorkerLost(t *testing.T) {
 			if !errors.Is(err, io.EOF) {
 				t.Errorf("a worker that leaves hears %v", err)
 			}
+		}
+	})
+}
+
+// TestLimitsAreChecked sends limits that make no sense.
+func TestLimitsAreChecked(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+		for _, tt := range []struct {
+			want   string
+			limits *layshaftv1.FunctionLimits
+		}{
+			{"queue limit -1 must be 0", &layshaftv1.FunctionLimits{QueueLow: -1}},
+			{"concurrency -2 must be 0", &layshaftv1.FunctionLimits{Concurrency: -2}},
+			{"burst 4294967296 must be 0 to 2147483647", &layshaftv1.FunctionLimits{Burst: 1 << 32}},
+			{"rate -3 must be", &layshaftv1.FunctionLimits{Rate: -3}},
+			{"rate NaN must be", &layshaftv1.FunctionLimits{Rate: math.NaN()}},
+			{"rate +Inf must be", &layshaftv1.FunctionLimits{Rate: math.Inf(1)}},
+			{`need of budget "pg": -1 must be 0`, &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": -1}}},
+		} {
+			_, err := c.SetFunction(ctx, &layshaftv1.SetFunctionRequest{Function: "f", Limits: tt.limits})
+			if !errors.Is(wire.FromStatus(err), wire.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want ErrInvalid that says %s", err, tt.want)
+			}
+		}
+		_, err := c.SetBudget(ctx, &layshaftv1.SetBudgetRequest{Budget: "pg", Size: -5})
+		if !errors.Is(wire.FromStatus(err), wire.ErrInvalid) || !strings.Contains(err.Error(), "size of a budget: -5 must be 0") {
+			t.Errorf("%v, want ErrInvalid", err)
+		}
+		if out, err := c.ListFunctions(ctx, &layshaftv1.ListFunctionsRequest{}); err != nil || len(out.GetStatus().GetFunctions())+len(out.GetStatus().GetBudgets()) > 0 {
+			t.Errorf("something was set: %v, %v", out, err)
 		}
 	})
 }

@@ -140,7 +140,7 @@ func (c *Client) Resume(ctx context.Context, function string) error {
 	return err
 }
 
-// SetLimits sets all limits of a function, which need not be known yet. They survive restarts.
+// SetLimits sets all limits of a function, which need not be known yet. They survive restarts. The error wraps [ErrInvalid] when one is negative or no number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
 	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
 		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
@@ -152,6 +152,7 @@ func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error
 }
 
 // SetBudget sets how much there is of something outside. Budgets that were never set are empty: what needs them waits. It survives restarts.
+// The error wraps [ErrInvalid] when size is negative.
 func (c *Client) SetBudget(ctx context.Context, budget string, size int) error {
 	_, err := ask(ctx, c, c.rpc.SetBudget, &layshaftv1.SetBudgetRequest{Budget: budget, Size: int64(size)})
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,6 +143,20 @@ func (f *clientFlags) client(use func(*tasks.Client) error) error {
 	return errors.Join(use(c), c.Close())
 }
 
+// atLeast is a wrong use of a flag or argument whose value is less than least, or no number.
+func atLeast[T int | float64 | time.Duration](name string, value, least T) error {
+	if value >= least {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s %v must be at least %v", name, value, least)}
+}
+
+// check returns what is wrong with flags whose form is right.
+func (f *taskFlags) check() error {
+	return cmp.Or(atLeast("-attempts", f.Attempts, 1), atLeast("-after", f.After, 0), atLeast("-backoff", f.Backoff, 0),
+		atLeast("-soft-limit", f.SoftLimit, 0), atLeast("-hard-limit", f.HardLimit, 0))
+}
+
 // options returns what the flags say of every task.
 func (f *taskFlags) options() []tasks.Option {
 	var priority tasks.Priority
@@ -193,6 +208,9 @@ func firstLine(text []byte) string {
 }
 
 func (f *taskDoCmd) Run(ctx context.Context) error {
+	if err := cmp.Or(f.check(), atLeast("-deadline", f.Deadline, 0)); err != nil {
+		return err
+	}
 	in, err := f.input()
 	if err != nil {
 		return err
@@ -220,7 +238,7 @@ func (f *taskWaitCmd) Run(ctx context.Context) error {
 	if err == nil && !unique && f.ID == 0 {
 		err = usageError{errors.New("name a task, or its function and key with -function and -unique")}
 	}
-	if err != nil {
+	if err = cmp.Or(err, atLeast("-deadline", f.Deadline, 0)); err != nil {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
@@ -237,6 +255,9 @@ func (f *taskWaitCmd) Run(ctx context.Context) error {
 }
 
 func (f *taskSubmitCmd) Run(ctx context.Context) error {
+	if err := cmp.Or(f.check(), atLeast("-keep", f.Keep, 0)); err != nil {
+		return err
+	}
 	if f.Lines && (f.WholeInput != nil || f.Unique != "") {
 		return usageError{errors.New("-lines reads standard input, and makes tasks of their own: leave out -input and -unique")}
 	}
@@ -481,12 +502,31 @@ func (f *taskResumeCmd) Run(ctx context.Context) error {
 }
 
 func (f *taskLimitCmd) Run(ctx context.Context) error {
+	err := cmp.Or(atLeast("-queue-high", f.QueueHigh, 0), atLeast("-queue-normal", f.QueueNormal, 0), atLeast("-queue-low", f.QueueLow, 0),
+		atLeast("-concurrency", f.Concurrency, 0), atLeast("-rate", f.Rate, 0), atLeast("-burst", f.Burst, 0))
+	for budget, n := range f.Needs {
+		err = cmp.Or(err, atLeast("-needs "+budget, n, 0))
+	}
+	if err != nil {
+		return err
+	}
 	return f.client(func(c *tasks.Client) error {
-		return c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
-			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Needs: f.Needs})
+		return refused(c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
+			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Needs: f.Needs}))
 	})
 }
 
+// refused makes wrong usage of what the coordinator says is invalid.
+func refused(err error) error {
+	if errors.Is(err, tasks.ErrInvalid) {
+		return usageError{err}
+	}
+	return err
+}
+
 func (f *taskBudgetCmd) Run(ctx context.Context) error {
-	return f.client(func(c *tasks.Client) error { return c.SetBudget(ctx, f.Budget, f.Size) })
+	if err := atLeast("the size of budget "+f.Budget+":", f.Size, 0); err != nil {
+		return err
+	}
+	return f.client(func(c *tasks.Client) error { return refused(c.SetBudget(ctx, f.Budget, f.Size)) })
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,10 @@ type taskWorkCmd struct {
 func (f *taskWorkCmd) Run(ctx context.Context) error {
 	if _, err := exec.LookPath(f.Command[0]); err != nil {
 		return usageError{err}
+	}
+	if err := cmp.Or(atLeast("-concurrency", f.Concurrency, 1), atLeast("-max-tasks", f.MaxTasks, 0), atLeast("-idle-exit", f.IdleExit, 0),
+		atLeast("-hard-limit", f.HardLimit, 0), atLeast("-drain", f.Drain, 0)); err != nil {
+		return err
 	}
 	cluster := f.cluster()
 	var level slog.Level
