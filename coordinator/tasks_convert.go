@@ -59,7 +59,7 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 // submissionFromProto returns a task as the desk takes it in. Only the input is checked elsewhere than in the core.
 func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
-		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: clampInt(p.GetPlace()), Then: nextFromProto(p.GetThen()), Background: background}
+		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background}
 	if n := p.GetDueNanos(); n > 0 {
 		s.Due = time.Unix(0, n)
 	}
