@@ -2443,7 +2443,7 @@ type TaskInfo struct {
 	Policy *TaskPolicy `protobuf:"bytes,14,opt,name=policy,proto3" json:"policy,omitempty"`
 	// unique is its key. It is set by GetTask and ListDeadTasks.
 	Unique string `protobuf:"bytes,15,opt,name=unique,proto3" json:"unique,omitempty"`
-	// error is why the last try of a dead letter ended. It is set by GetTask and ListDeadTasks.
+	// error is why the last try of a task that has failed ended. It is set by GetTask and ListDeadTasks; ListTasks sets its first KiB.
 	Error []byte `protobuf:"bytes,16,opt,name=error,proto3" json:"error,omitempty"`
 	// input is set when asked for.
 	Input []byte `protobuf:"bytes,17,opt,name=input,proto3" json:"input,omitempty"`
