@@ -72,7 +72,7 @@ type Status struct {
 	M        uint64    `json:"m"`
 	Worker   string    `json:"worker,omitempty"` // that runs it
 	Unique   string    `json:"unique,omitempty"` // set by Status and Dead
-	Error    string    `json:"error,omitempty"`  // of a dead letter's last attempt; set by Status and Dead
+	Error    string    `json:"error,omitempty"`  // of a failed task's last attempt; of Tasks the first KiB
 	Why      string    `json:"why,omitempty"`    // it does not run yet, in words; set by Status
 	Input    []byte    `json:"input,omitempty"`  // set by Inspect, at most 1 MiB
 	Result   []byte    `json:"result,omitempty"` // set by Inspect, at most 1 MiB

@@ -17,7 +17,7 @@ var (
 	ErrForbidden = wire.ErrForbidden
 	// ErrFull means that a task was refused because a queue limit was reached, or memory or disk are full. It may go through later.
 	ErrFull = errors.New("full")
-	// ErrUnknown means that there is no such task, or no more: it ended, and was kept as long as [Keep] says.
+	// ErrUnknown means that there is no such task, or no more: it ended, and was kept as long as [Keep] says. Or there is no such function to drop.
 	ErrUnknown = errors.New("unknown task")
 
 	// ErrFailed means that a task has failed for good: after its last attempt, or with an error that is [Fatal].

@@ -3,8 +3,12 @@ package tasks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -158,9 +162,20 @@ func (c *Client) SetBudget(ctx context.Context, budget string, size int) error {
 	return err
 }
 
-// DropFunction forgets a function and its limits. It is an error while it has workers or tasks that have not ended.
+// unknownFunction is an ErrUnknown.
+type unknownFunction string
+
+func (f unknownFunction) Error() string { return fmt.Sprintf("function %q is not known", string(f)) }
+
+func (f unknownFunction) Is(target error) bool { return target == ErrUnknown }
+
+// DropFunction forgets a function and its limits. It is an error while it has workers or tasks that have not ended, and wraps [ErrUnknown] when there is no
+// such function.
 func (c *Client) DropFunction(ctx context.Context, function string) error {
 	_, err := ask(ctx, c, c.rpc.DropFunction, &layshaftv1.DropFunctionRequest{Function: function})
+	if status.Code(err) == codes.NotFound {
+		return unknownFunction(function)
+	}
 	return err
 }
 

@@ -57,7 +57,7 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 		note = ", removed at the end"
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	client, err := (&clientFlags{Cluster: d.Listen, Timeout: time.Minute}).dial()
+	client, err := (&clientFlags{clusterFlags: clusterFlags{Cluster: d.Listen}, Timeout: time.Minute}).dial()
 	if err != nil {
 		return err
 	}

@@ -131,10 +131,15 @@ type workFlags struct {
 	AllowShippedCode bool `help:"Run programs that clients send, too. Whoever may submit jobs can then run any code as this user."`
 }
 
-// clientFlags are those of commands that ask a coordinator.
-type clientFlags struct {
+// clusterFlags say where the coordinator is.
+type clusterFlags struct {
 	Cluster string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator."`
 	tlsFlags
+}
+
+// clientFlags are those of commands that ask a coordinator.
+type clientFlags struct {
+	clusterFlags
 	Timeout time.Duration `default:"10s" help:"How long to try to reach the coordinator."`
 	outputFlag
 }

@@ -41,7 +41,7 @@ type (
 		After      time.Duration `default:"0s" help:"Start so much later at the soonest."`
 		Attempts   int           `default:"5" help:"How often a task is tried at most."`
 		Backoff    time.Duration `default:"1s" help:"Wait before the second attempt; it doubles with each one."`
-		SoftLimit  time.Duration `default:"0s" help:"Ask an attempt to end after so long; 0s is never."`
+		SoftLimit  time.Duration `default:"0s" help:"Ask an attempt to end after so long, if its handler is in Go; commands do not hear of it. 0s is never."`
 		HardLimit  time.Duration `default:"0s" help:"End an attempt after so long; 0s is never."`
 		Then       []string      `sep:"," placeholder:"FUNCTION" help:"Functions that follow one another, each with the result of the one before."`
 		WholeInput *string       `name:"input" placeholder:"TEXT" help:"The input. Default: what standard input has."`
@@ -62,18 +62,19 @@ type (
 	}
 	// nameFlags find a task that was submitted.
 	nameFlags struct {
-		Function string   `placeholder:"NAME" help:"Its function, with -unique."`
-		Unique   string   `placeholder:"KEY" help:"Its unique key: the last task of the function with it."`
-		ID       tasks.ID `arg:"" optional:"" help:"The task, or a group to wait for."`
+		Function string `placeholder:"NAME" help:"Its function, with -unique."`
+		Unique   string `placeholder:"KEY" help:"Its unique key: the last task of the function with it."`
 	}
 	taskWaitCmd struct {
 		clientFlags
 		nameFlags
 		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
+		ID       tasks.ID      `arg:"" optional:"" help:"The task, or a group to wait for."`
 	}
 	taskStatusCmd struct {
 		clientFlags
 		nameFlags
+		ID tasks.ID `arg:"" optional:"" help:"The task. Without one, functions and budgets are shown."`
 	}
 	taskDropCmd struct {
 		clientFlags
@@ -223,18 +224,18 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 }
 
 // unique tells whether a task is named by its key.
-func (f *nameFlags) unique() (bool, error) {
+func (f *nameFlags) unique(id tasks.ID) (bool, error) {
 	switch {
 	case (f.Function == "") != (f.Unique == ""):
 		return false, usageError{errors.New("-function and -unique name a task together")}
-	case f.Unique != "" && f.ID != 0:
-		return false, usageError{fmt.Errorf("task %s and -unique are both given; one is enough", f.ID)}
+	case f.Unique != "" && id != 0:
+		return false, usageError{fmt.Errorf("task %s and -unique are both given; one is enough", id)}
 	}
 	return f.Unique != "", nil
 }
 
 func (f *taskWaitCmd) Run(ctx context.Context) error {
-	unique, err := f.unique()
+	unique, err := f.unique(f.ID)
 	if err == nil && !unique && f.ID == 0 {
 		err = usageError{errors.New("name a task, or its function and key with -function and -unique")}
 	}
@@ -328,7 +329,7 @@ func (f outputFlag) ids(ids []tasks.ID) error {
 }
 
 func (f *taskStatusCmd) Run(ctx context.Context) error {
-	unique, err := f.unique()
+	unique, err := f.unique(f.ID)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 
 // taskWorkCmd is a worker that runs a command per task.
 type taskWorkCmd struct {
-	clientFlags
+	clusterFlags
 	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
 	Concurrency int           `default:"1" help:"Commands at the same time."`
 	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), shared out by the coordinator between them and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
@@ -35,7 +35,7 @@ type taskWorkCmd struct {
 	gossipFlags
 	Insecure bool     `group:"Gossip" help:"Let others than this machine gossip without a key."`
 	LogLevel string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
-	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done, and what it has started in the background goes on; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task."`
+	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done, and what it has started in the background goes on; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task. It does not hear of a soft limit; a hard limit of the task ends it as -hard-limit does."`
 }
 
 func (f *taskWorkCmd) Run(ctx context.Context) error {
@@ -46,7 +46,7 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 		atLeast("-hard-limit", f.HardLimit, 0), atLeast("-drain", f.Drain, 0)); err != nil {
 		return err
 	}
-	cluster := f.cluster()
+	cluster := tasks.Cluster{Address: f.Cluster, TLS: f.files()}
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
 	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
