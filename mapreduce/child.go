@@ -103,10 +103,7 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 func (sh *shared) rebuild(spec *job.Spec, plan func() (*compiled, error)) (*job.Program, error) {
 	c, err := plan()
 	if err == nil {
-		c.spread(func(number int, _ *stage) bool { return number < len(spec.Stages) && spec.Stages[number].Combine }, slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
-			return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
-		}))
-		err = c.matches(spec)
+		err = c.follow(spec)
 	}
 	if err != nil {
 		return nil, &job.Failure{Kind: job.Fatal, Message: err.Error()}

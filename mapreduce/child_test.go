@@ -116,9 +116,9 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.spread(func(int, *stage) bool { return true }, true)
+	c.spread(func(int, *stage) int { return 2 }, true)
 	splits := map[*stage][]Split{c.stages[0]: {{Label: "all"}}}
-	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, 8<<20, 1)
+	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, 8<<20, 1, 1)
 }
 
 // blocks is the output of one attempt, and the input of the next.
@@ -146,7 +146,7 @@ func (b *blocks) Records() int64 { return 0 }
 func (b *blocks) Bytes() int64   { return 0 }
 func (b *blocks) Close() error   { return nil }
 
-// A child process finds the pipeline by its name, builds it from the parameters and runs its stages: map, combine, reduce.
+// A child process finds the pipeline by its name, builds it from the parameters and runs its stages: map, two that combine, reduce.
 func TestChildRuns(t *testing.T) {
 	conn := startChild(t)
 	spec := childSpec(t, childParams{N: 1005})

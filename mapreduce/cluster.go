@@ -198,15 +198,21 @@ func (e *cluster) workers(ctx context.Context) ([]coordinator.WorkerInfo, error)
 	}
 }
 
-// fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives.
+// fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives. There are zones when the workers stand in two or
+// more, and some share one; those without a zone count as one more.
 func (t *Target) fit(workers []coordinator.WorkerInfo) {
-	t.Workers, t.Slots = len(workers), 0
+	t.Workers, t.Slots, t.zones = len(workers), 0, 0
 	var least int64
+	zones := map[string]bool{}
 	for i := range workers {
 		t.Slots += workers[i].Slots
 		if m := workers[i].Memory; m > 0 && (least == 0 || m < least) {
 			least = m
 		}
+		zones[workers[i].Zone] = true
+	}
+	if n := len(zones); n < len(workers) && (n > 2 || n == 2 && !zones[""]) {
+		t.zones = n
 	}
 	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
 }

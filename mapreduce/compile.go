@@ -29,7 +29,8 @@ type stage struct {
 	opts   options
 	sinks  int
 
-	combine bool // merges what one worker holds of the input of the stage with the same head
+	combine bool // merges what one worker, or one zone, holds of the input of the stage with the same head
+	zoned   bool // it is the tier of zones, which stands behind that of workers
 	publish bool // lets the sinks of all stages make visible what they wrote; it has no head
 }
 
@@ -180,14 +181,23 @@ func (s *stage) reads(o *stage) bool {
 	})
 }
 
-// spread fits the plan for a cluster: a combine stage stands before each reduce whose aggregate allows it, that has one producing
-// stage, and of which combine, given the combine stage's number and the producing stage, says that it pays; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
-func (c *compiled) spread(combine func(number int, from *stage) bool, publish bool) {
+// spread fits the plan for a cluster: before each reduce whose aggregate allows it, and that has one producing stage, stand as many combine
+// stages as tiers says, given the number of the first and the producing stage: none, one that merges what each worker holds, or a second one that merges
+// what each zone holds; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
+func (c *compiled) spread(tiers func(number int, from *stage) int, publish bool) {
+	was := slices.DeleteFunc(c.stages, func(s *stage) bool { return s.combine || s.publish }) // it may have been fitted before
+	c.arrange(was)
 	var all []*stage
-	was, sinks := c.stages, false
-	for _, s := range c.stages {
-		if w := s.head.wide; w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 && combine(len(all), was[s.edges[0].From]) {
-			all = append(all, &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.alone(), combine: true})
+	sinks := false
+	for _, s := range was {
+		if w := s.head.wide; w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 {
+			for tier := range tiers(len(all), was[s.edges[0].From]) {
+				t := &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.alone(), combine: true, zoned: tier > 0}
+				if t.zoned {
+					t.label += ", by zone"
+				}
+				all = append(all, t)
+			}
 		}
 		all = append(all, s)
 		sinks = sinks || publish && s.sinks > 0
@@ -195,19 +205,39 @@ func (c *compiled) spread(combine func(number int, from *stage) bool, publish bo
 	if sinks {
 		all = append(all, &stage{label: "publish", sides: map[int]int{}, opts: c.plan.opts, publish: true})
 	}
-	for i, s := range all {
+	c.tally = sinks && c.plan.allowsBad()
+	c.arrange(all)
+}
+
+// follow fits the plan as spec was. It returns an error when the plan is not the one that spec was made from.
+func (c *compiled) follow(spec *job.Spec) error {
+	c.spread(func(number int, _ *stage) int {
+		n := 0
+		for number+n < len(spec.Stages) && spec.Stages[number+n].Combine {
+			n++
+		}
+		return n
+	}, slices.ContainsFunc(spec.Stages, func(s job.Stage) bool {
+		return slices.ContainsFunc(s.Inputs, func(e job.Edge) bool { return e.Mode == job.Sinks })
+	}))
+	return c.matches(spec)
+}
+
+// arrange makes stages those of the plan, and connects them anew.
+func (c *compiled) arrange(stages []*stage) {
+	for i, s := range stages {
 		s.number, s.edges, s.inputs = i, nil, 0
 	}
-	c.stages, c.tally = all, sinks && c.plan.allowsBad()
+	c.stages = stages
 	c.connect()
 }
 
 // publishes reports whether a stage of the job makes visible what sinks wrote, so that the client need not.
 func (c *compiled) publishes() bool { return c.stages[len(c.stages)-1].publish }
 
-// combined returns the stage that combines for s, or nil.
+// combined returns the stage that combines for s, which may be a later tier itself, or nil.
 func (c *compiled) combined(s *stage) *stage {
-	if !s.combine && s.number > 0 && c.stages[s.number-1].combine && c.stages[s.number-1].head == s.head {
+	if s.number > 0 && c.stages[s.number-1].combine && c.stages[s.number-1].head == s.head {
 		return c.stages[s.number-1]
 	}
 	return nil
@@ -226,8 +256,11 @@ func (c *compiled) connect() {
 			continue
 		}
 		if t := c.combined(s); t != nil {
-			s.inputs = 1
-			s.edges = append(s.edges, job.Edge{From: t.number, Mode: job.Shuffle})
+			mode := job.Shuffle
+			if s.combine {
+				mode = job.Group
+			}
+			s.edges = append(s.edges, job.Edge{From: t.number, Mode: mode})
 		}
 		if s.head.wide != nil {
 			s.inputs = len(s.head.in)
@@ -567,12 +600,17 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many groups combine stages have.
-func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, memory int64, groups int) *job.Spec {
+// spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many workers and zones there are.
+func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, memory int64, workers, zones int) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: memory}
 	for _, s := range c.stages {
 		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
-		if st.Tasks = groups; !s.combine {
+		switch {
+		case s.zoned:
+			st.Tasks = zones
+		case s.combine:
+			st.Tasks = workers
+		default:
 			st.Splits, st.Tasks = splits[s], c.tasks(s, splits)
 		}
 		sp.Stages = append(sp.Stages, st)

@@ -180,9 +180,17 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 		whole[s] = splits
 	}
 	if t.Cluster != "" {
-		c.spread(func(_ int, from *stage) bool { return t.Workers > 1 && c.tasks(from, whole) >= t.Workers*worthMerging }, publish)
+		c.spread(func(_ int, from *stage) int {
+			switch {
+			case t.Workers < 2 || c.tasks(from, whole) < t.Workers*worthMerging:
+				return 0
+			case t.zones == 0:
+				return 1
+			}
+			return 2
+		}, publish)
 	}
-	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers), nil
+	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers, t.zones), nil
 }
 
 // executable returns a hash of this program, so that a changed program does not go on with another's state.

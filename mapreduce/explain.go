@@ -34,7 +34,11 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			if input != "" {
 				input += "; "
 			}
-			input += fmt.Sprintf(edgeText[e.Mode], e.From)
+			text := edgeText[e.Mode]
+			if s.zoned {
+				text = "what each zone holds of stage %d"
+			}
+			input += fmt.Sprintf(text, e.From)
 		}
 		if !s.publish && s.head.wide != nil {
 			input += fmt.Sprintf(", at most %s", bytesText(estimate[i]))
@@ -60,7 +64,9 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 				switch {
 				case s.combine:
 					output += ", merged where they lie"
-				case c.tiered(x.n):
+				case c.tiers(x.n) == 2:
+					output += ", 4 tiers: combined in each task, on each worker, in each zone, then by partition"
+				case c.tiers(x.n) == 1:
 					output += ", 3 tiers: combined in each task, on each worker, then by partition"
 				case x.n.wide.combines:
 					output += ", 2 tiers: combined in each task, then by partition"
@@ -98,9 +104,14 @@ func shortened(source string) string {
 	return fmt.Sprintf("%s, ... %d more ..., %s", args[0], len(args)-2, args[len(args)-1])
 }
 
-// tiered reports whether a stage combines for n on each worker.
-func (c *compiled) tiered(n *node) bool {
-	return slices.ContainsFunc(c.stages, func(s *stage) bool { return s.combine && s.head == n })
+// tiers returns how many stages combine for n.
+func (c *compiled) tiers(n *node) (tiers int) {
+	for _, s := range c.stages {
+		if s.combine && s.head == n {
+			tiers++
+		}
+	}
+	return tiers
 }
 
 func plural(n int, noun string) string {

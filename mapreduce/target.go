@@ -61,6 +61,7 @@ type Target struct {
 
 	invalid error // what Flags found in the environment
 	anew    bool  // a job that is done runs again: its result is lost
+	zones   int   // of Cluster, by which aggregates are merged once more; zero when that would gain nothing
 }
 
 // TLSFiles name PEM files: the certificate of the cluster's CA, and this client's certificate and private key.

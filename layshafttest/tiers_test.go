@@ -1,0 +1,104 @@
+package layshafttest
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// tiers is how a job that merges early went.
+type tiers struct {
+	id     string
+	rows   []sum // in the order in which they came
+	stages []coordinator.StageStatus
+	plan   string // what Explain says
+}
+
+// in returns how many records and bytes came into a stage.
+func in(s *coordinator.StageStatus) (records, bytes int64) {
+	return s.Sum.Counters[".records"], s.Sum.Counters[".bytes"]
+}
+
+// tiered runs a job on a new cluster of three workers.
+func tiered(t *testing.T, d *mapreduce.Definition[numbers, sum], n numbers, opts ...Option) (r tiers) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 3, opts...)
+		var out bytes.Buffer
+		target := c.Target()
+		target.Explain, target.Out = true, &out
+		if _, err := d.Collect(t.Context(), target, n); err != nil {
+			t.Fatal(err)
+		}
+		j, err := d.Start(t.Context(), c.Target(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row, err := range mapreduce.Rows[sum](j, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.rows = append(r.rows, row)
+		}
+		if err := errors.Join(j.Wait(), j.Close()); err != nil {
+			t.Fatal(err)
+		}
+		st, _ := c.Job(j.ID())
+		r.id, r.stages, r.plan = j.ID(), st.Stages, out.String()
+	})
+	return r
+}
+
+// names returns the names of the stages that merge early.
+func (r tiers) names() (names []string) {
+	for _, s := range r.stages {
+		if strings.HasPrefix(s.Name, "combine ") {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Where workers stand in zones, partial aggregates are merged in each zone before they leave it; elsewhere there is no such tier. Rows and the job's ID are the same.
+func TestZoneTier(t *testing.T) {
+	n := numbers{N: 3000, Splits: 12, Groups: 50, Map: time.Millisecond}
+	want, err := sums.Collect(t.Context(), mapreduce.Target{Slots: 2}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zones := tiered(t, sums, n, Zones("a", "a", "b"))
+	if got := zones.names(); !slices.Equal(got, []string{"combine aggregateby", "combine aggregateby, by zone"}) {
+		t.Fatalf("tiers %q", got)
+	}
+	workers, zone, last := &zones.stages[1], &zones.stages[2], &zones.stages[3]
+	if workers.Tasks != 3 || zone.Tasks != 2 {
+		t.Errorf("%d and %d tasks merge, want 3 and 2", workers.Tasks, zone.Tasks)
+	}
+	records, before := in(zone)
+	_, after := in(last)
+	if records != 3*50 || zone.Sum.Records != 2*50 || after*3 != before*2 || zone.Sum.Bytes == 0 || zone.Sum.Bytes >= workers.Sum.Bytes {
+		t.Errorf("the tier of zones made %d records (%d bytes stored) of %d (%d), and the last read %d bytes of its %d",
+			zone.Sum.Records, zone.Sum.Bytes, records, workers.Sum.Bytes, after, before)
+	}
+	for _, say := range []string{"what each zone holds of stage 1", "4 tiers: combined in each task, on each worker, in each zone, then by partition"} {
+		if !strings.Contains(zones.plan, say) {
+			t.Errorf("explain does not say %q:\n%s", say, zones.plan)
+		}
+	}
+	plain := tiered(t, sums, n)
+	if got := plain.names(); !slices.Equal(got, []string{"combine aggregateby"}) || strings.Contains(plain.plan, "zone") {
+		t.Errorf("without zones: tiers %q, plan\n%s", got, plain.plan)
+	}
+	if plain.id != zones.id {
+		t.Errorf("without zones it is job %s, with them %s", plain.id, zones.id)
+	}
+	if !slices.Equal(zones.rows, want) || !slices.Equal(plain.rows, want) {
+		t.Errorf("with zones: %v, without: %v, embedded: %v", zones.rows, plain.rows, want)
+	}
+}
