@@ -102,3 +102,27 @@ func TestZoneTier(t *testing.T) {
 		t.Errorf("with zones: %v, without: %v, embedded: %v", zones.rows, plain.rows, want)
 	}
 }
+
+// A command that finds its job again, submitted when other workers were there, takes the tiers that the job has.
+func TestFoundWithOtherTiers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 3, Zones("a", "a", "b"))
+		n := numbers{N: 120, Splits: 12, Groups: 5, Map: time.Second}
+		first, err := sums.Start(t.Context(), c.Target(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.WaitFor("the job to run", func() bool { return len(c.Running()) > 0 })
+		c.Worker(1).Kill()
+		c.Worker(2).Kill()
+		c.WaitFor("two workers to be gone", func() bool { return len(c.Coordinator().Workers()) == 1 })
+		id, wait := begin(t, c, sums, n)
+		if id != first.ID() {
+			t.Errorf("job %s, then %s", first.ID(), id)
+		}
+		n.check(t, wait())
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

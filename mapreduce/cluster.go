@@ -162,6 +162,9 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	if err := e.submit(ctx, t, lent.Volume()); err != nil {
 		return nil, err
 	}
+	if err := c.follow(e.spec); err != nil { // other workers may have been there when the job was submitted, so that it has other tiers
+		return nil, err
+	}
 	if t.Detach {
 		if err := e.client.Detach(ctx, e.spec.ID); err != nil { // it may have been submitted without that
 			return nil, err
