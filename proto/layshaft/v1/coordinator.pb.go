@@ -835,7 +835,9 @@ type StageStatus struct {
 	// remote_bytes were read from elsewhere.
 	RemoteBytes int64 `protobuf:"varint,18,opt,name=remote_bytes,json=remoteBytes,proto3" json:"remote_bytes,omitempty"`
 	// lost counts committed outputs that were lost and had to be made again.
-	Lost          int64 `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`
+	Lost int64 `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`
+	// last_failure is why the last attempt that failed did, in one line, while tasks of the stage are to be done; empty when none failed.
+	LastFailure   string `protobuf:"bytes,20,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1003,13 @@ func (x *StageStatus) GetLost() int64 {
 		return x.Lost
 	}
 	return 0
+}
+
+func (x *StageStatus) GetLastFailure() string {
+	if x != nil {
+		return x.LastFailure
+	}
+	return ""
 }
 
 // ListJobsRequest asks for jobs.
@@ -1570,7 +1579,9 @@ type WorkerStatus struct {
 	// free_bytes is what its disk has left, as it said last.
 	FreeBytes int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
 	// calls is the number of its slots in which single calls of functions run.
-	Calls         int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
+	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
+	// waits says what a worker that drains waits for, for people; empty when it does not.
+	Waits         string `protobuf:"bytes,8,opt,name=waits,proto3" json:"waits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1652,6 +1663,13 @@ func (x *WorkerStatus) GetCalls() int64 {
 		return x.Calls
 	}
 	return 0
+}
+
+func (x *WorkerStatus) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
 }
 
 // DetachRequest names a job.
@@ -3540,7 +3558,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12 \n" +
 	"\vinteractive\x18\f \x01(\bR\vinteractive\x12\x12\n" +
 	"\x04tags\x18\r \x03(\tR\x04tags\x12\x1a\n" +
-	"\breleased\x18\x0e \x01(\bR\breleased\"\xad\x04\n" +
+	"\breleased\x18\x0e \x01(\bR\breleased\"\xd0\x04\n" +
 	"\vStageStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x18\n" +
@@ -3563,7 +3581,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
 	"zone_bytes\x18\x11 \x01(\x03R\tzoneBytes\x12!\n" +
 	"\fremote_bytes\x18\x12 \x01(\x03R\vremoteBytes\x12\x12\n" +
-	"\x04lost\x18\x13 \x01(\x03R\x04lost\"'\n" +
+	"\x04lost\x18\x13 \x01(\x03R\x04lost\x12!\n" +
+	"\flast_failure\x18\x14 \x01(\tR\vlastFailure\"'\n" +
 	"\x0fListJobsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\">\n" +
 	"\x10ListJobsResponse\x12*\n" +
@@ -3593,7 +3612,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x12ReportLostResponse\"\x14\n" +
 	"\x12ListWorkersRequest\"J\n" +
 	"\x13ListWorkersResponse\x123\n" +
-	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\"\xe0\x01\n" +
+	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\"\xf6\x01\n" +
 	"\fWorkerStatus\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloR\x05hello\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
@@ -3602,7 +3621,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\fsilent_nanos\x18\x05 \x01(\x03R\vsilentNanos\x12\x1d\n" +
 	"\n" +
 	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\x12\x14\n" +
-	"\x05calls\x18\a \x01(\x03R\x05calls\"!\n" +
+	"\x05calls\x18\a \x01(\x03R\x05calls\x12\x14\n" +
+	"\x05waits\x18\b \x01(\tR\x05waits\"!\n" +
 	"\rDetachRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x10\n" +
 	"\x0eDetachResponse\",\n" +

@@ -451,7 +451,9 @@ type Stage struct {
 	// combine marks a tier: the stage merges outputs near where they are. It has one input, of mode group.
 	Combine bool `protobuf:"varint,7,opt,name=combine,proto3" json:"combine,omitempty"`
 	// needs is what each attempt holds of budgets of outside resources, by name, from its launch to its end.
-	Needs         map[string]int64 `protobuf:"bytes,8,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Needs map[string]int64 `protobuf:"bytes,8,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// inner says that no client reads what the stage writes: it is dropped when the job is done, unless records were set aside.
+	Inner         bool `protobuf:"varint,9,opt,name=inner,proto3" json:"inner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +542,13 @@ func (x *Stage) GetNeeds() map[string]int64 {
 		return x.Needs
 	}
 	return nil
+}
+
+func (x *Stage) GetInner() bool {
+	if x != nil {
+		return x.Inner
+	}
+	return false
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.
@@ -1276,7 +1285,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12%\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xd9\x02\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xef\x02\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12*\n" +
@@ -1285,7 +1294,8 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\fmax_attempts\x18\x05 \x01(\x03R\vmaxAttempts\x12#\n" +
 	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12\x18\n" +
 	"\acombine\x18\a \x01(\bR\acombine\x123\n" +
-	"\x05needs\x18\b \x03(\v2\x1d.layshaft.v1.Stage.NeedsEntryR\x05needs\x1a8\n" +
+	"\x05needs\x18\b \x03(\v2\x1d.layshaft.v1.Stage.NeedsEntryR\x05needs\x12\x14\n" +
+	"\x05inner\x18\t \x01(\bR\x05inner\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
