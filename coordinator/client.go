@@ -177,7 +177,7 @@ func (c *Coordinator) Options(id job.ID) (opt SubmitOptions, ok bool) {
 
 // Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
 // Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
-// keeps all of it until Release or Drop, one that failed or was cancelled none.
+// keeps what its client may read until Release or Drop, one that failed or was cancelled nothing.
 func (c *Coordinator) Commits(id job.ID, stage int) []job.Producer {
 	c.mu.Lock()
 	defer c.mu.Unlock()

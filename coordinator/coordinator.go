@@ -313,6 +313,9 @@ func (c *Coordinator) act(cmd sched.Command) {
 			w.Drained()
 		}
 	case sched.JobEnded:
+		if cmd.Empty {
+			c.forgetOutputs(cmd.Job)
+		}
 		c.ended(cmd)
 	}
 }

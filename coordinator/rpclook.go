@@ -88,7 +88,7 @@ func (s *Server) Workers() []WorkerInfo {
 	s.mu.Unlock()
 	var out []WorkerInfo
 	for _, w := range s.c.Workers() {
-		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Blocked: w.Blocked,
+		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Waits: w.Waits, Blocked: w.Blocked,
 			Silent: max(time.Since(w.Heard), 0)}
 		if x := sessions[w.Worker]; x != nil {
 			h := x.hello

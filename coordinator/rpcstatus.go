@@ -123,6 +123,7 @@ type WorkerInfo struct {
 	FreeBytes int64         // on its disk, as it said last
 	Ships     bool          // it takes programs from clients
 	Draining  bool          // it gets no new attempts
+	Waits     string        // what it waits for when it drains, for people; may be empty
 	Blocked   bool          // it failed too often and gets no attempts for a while
 	Silent    time.Duration // since it was heard
 }
@@ -135,7 +136,7 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 	out := &layshaftv1.ListWorkersResponse{}
 	for _, w := range s.c.Workers() {
 		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
-			Running: int64(w.Running), Calls: int64(w.Calls), Draining: w.Draining, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
+			Running: int64(w.Running), Calls: int64(w.Calls), Draining: w.Draining, Waits: w.Waits, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
 		if x := sessions[w.Worker]; x != nil {
 			p.Hello = x.hello
 			x.mu.Lock()
@@ -159,7 +160,7 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 		workers = append(workers, WorkerInfo{Name: h.GetWorker(), ID: h.GetId(), Zone: h.GetZone(), Address: h.GetAddress(), Platform: h.GetPlatform(),
 			Version: h.GetVersion(), Tags: h.GetTags(), Datasets: h.GetDatasets(), Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()),
 			Running: int(p.GetRunning()), Calls: int(p.GetCalls()), Memory: h.GetMemory(), FreeBytes: p.GetFreeBytes(), Ships: h.GetShips(),
-			Draining: p.GetDraining(), Blocked: p.GetBlocked(), Silent: time.Duration(p.GetSilentNanos())})
+			Draining: p.GetDraining(), Waits: p.GetWaits(), Blocked: p.GetBlocked(), Silent: time.Duration(p.GetSilentNanos())})
 	}
 	return workers, nil
 }

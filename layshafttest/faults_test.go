@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -417,10 +418,13 @@ func TestRowsLostAfterTheEnd(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := 0
-				for _, a := range c.Attempts("") {
+				for _, a := range c.stage(1) {
 					if slices.Contains(tt.lost, a.Worker) {
 						want++
 					}
+				}
+				if want > 0 {
+					want += in.Splits // which were let go at the end
 				}
 				before := len(c.Attempts(""))
 				tt.strike(c)
@@ -440,7 +444,7 @@ func TestRowsLostAfterTheEnd(t *testing.T) {
 					t.Errorf("the rows took %v, want at most %v", took, tt.within)
 				}
 				if n := len(c.Attempts("")) - before; n != want {
-					t.Errorf("%d tasks ran again, want the %d that were lost", n, want)
+					t.Errorf("%d tasks ran again, want %d: those that were lost, and what they read", n, want)
 				}
 				if n := h.count("Reopened"); n != min(1, len(tt.lost)) {
 					t.Errorf("the job was opened again %d times", n)
@@ -508,6 +512,74 @@ func TestClientAway(t *testing.T) {
 					if err := j.Close(); err != nil {
 						t.Error(err)
 					}
+				}
+			})
+		})
+	}
+}
+
+// Of a job that is done nobody keeps what no client will read, so that even the only worker can leave, coordinator or not. Rows that wait for
+// somebody who comes for them keep it, and it says so.
+func TestNothingStays(t *testing.T) {
+	write := mapreduce.Define("write", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[mapreduce.None] {
+		rows := mapreduce.AggregateBy(in.source(p), in.key, mapreduce.Sum(func(x padded) int64 { return x.N }))
+		mapreduce.WriteTo(rows, jsonio.Write[sum]("dataset://out/sums"))
+		return mapreduce.Nothing(p)
+	})
+	for _, tt := range []struct {
+		name string
+		rows bool // that nobody reads
+		dead bool // the coordinator, by then
+	}{{"written", false, false}, {"written, no coordinator", false, true}, {"rows", true, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				c := Start(t, 1, Dataset("out", func(int) string { return dir }))
+				in, target := numbers{N: 400, Splits: 4, Groups: 2, Size: 1000}, c.Target()
+				target.Detach = true
+				var err error
+				if tt.rows {
+					_, err = groups.Start(t.Context(), target, in)
+				} else {
+					_, err = write.Start(t.Context(), target, in)
+				}
+				if !errors.Is(err, mapreduce.ErrDetached) {
+					t.Fatal(err)
+				}
+				c.WaitFor("the end of the job", func() bool {
+					return slices.ContainsFunc(c.Attempts(""), func(a Attempt) bool {
+						st, _ := c.Job(a.Job)
+						return st.Outcome == coordinator.JobDone
+					})
+				})
+				if tt.dead {
+					time.Sleep(time.Second) // what is let go goes
+					c.Coordinator().Kill()
+				}
+				if tt.rows {
+					left := make(chan struct{})
+					go func() {
+						defer close(left)
+						c.Worker(0).Drain()
+					}()
+					said := ""
+					c.WaitFor("the reason", func() bool {
+						for _, w := range c.Coordinator().Workers() {
+							said = w.Waits
+						}
+						return said != ""
+					})
+					if !strings.Contains(said, "2 outputs, such as rows of job groups-") {
+						t.Errorf("the worker says that it waits: %q", said)
+					}
+					<-left
+					return
+				}
+				begun := time.Now()
+				c.Worker(0).Drain()
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("it left after %v", took)
 				}
 			})
 		})

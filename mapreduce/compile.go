@@ -565,7 +565,7 @@ func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) er
 
 // The engine's own counters.
 const (
-	badCounter      = ".bad"      // records that were set aside
+	badCounter      = job.Bad     // records that were set aside
 	readCounter     = ".read"     // records read from sources
 	consumedCounter = ".records"  // records that came into a stage
 	consumedBytes   = ".bytes"    // and their bytes

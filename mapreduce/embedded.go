@@ -190,7 +190,16 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 			return 2
 		}, publish)
 	}
-	return c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers, t.zones), nil
+	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers, t.zones)
+	for k, s := range c.stages {
+		spec.Stages[k].Inner = t.Cluster != "" && !c.gives(s) // inside the process Verify reads all of it
+	}
+	return spec, nil
+}
+
+// gives reports whether the client reads what a stage has written, when the job is done: rows, or what sinks say that it is to make visible.
+func (c *compiled) gives(s *stage) bool {
+	return !s.combine && slices.ContainsFunc(s.ends, func(x *end) bool { return x.out != nil && (x.out.sink == nil || !c.publishes()) })
 }
 
 // executable returns a hash of this program, so that a changed program does not go on with another's state.

@@ -308,8 +308,11 @@ func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Serv
 	return &serving, servers
 }
 
-// leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, or when
-// Drain has passed.
+// idle reports whether the worker holds and runs nothing.
+func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty() }
+
+// leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, when there is no
+// coordinator and nothing to hand over, or when Drain has passed.
 func (n *Node) leave(ctx context.Context) {
 	n.log.Info("draining")
 	n.w.Drain()
@@ -318,12 +321,22 @@ func (n *Node) leave(ctx context.Context) {
 	if !n.met.Load() && len(n.w.Jobs()) == 0 {
 		n.drainedNow() // nobody knows of it
 	}
-	select {
-	case <-n.drained:
-	case <-patient.Done():
-	}
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
+	for waits, told := true, false; waits; {
+		select {
+		case <-n.drained:
+			waits = false
+		case <-patient.Done():
+			waits = false
+		case <-look.C: // without a coordinator there is nobody to hand over to, and nothing to wait for when there is nothing to hand over
+			alone := !n.out.open()
+			if waits = !alone || !n.idle(); waits && alone && !told {
+				told = true
+				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", n.cfg.Drain)
+			}
+		}
+	}
 	for patient.Err() == nil && (len(n.w.Progress()) > 0 || !n.out.empty()) {
 		select {
 		case <-look.C:

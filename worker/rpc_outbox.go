@@ -57,6 +57,13 @@ func (o *outbox) again() {
 	}
 }
 
+// open reports whether there is a session.
+func (o *outbox) open() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over != nil
+}
+
 func (o *outbox) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -29,7 +30,8 @@ type (
 type workerView struct {
 	Worker   string   `json:"worker"`
 	ID       string   `json:"id"`
-	State    string   `json:"state"` // ready, draining or blocked
+	State    string   `json:"state"`           // ready, draining or blocked
+	Waits    string   `json:"waits,omitempty"` // what it waits for when it drains
 	Address  string   `json:"address"`
 	Zone     string   `json:"zone,omitempty"`
 	Platform string   `json:"platform"`
@@ -47,7 +49,7 @@ type workerView struct {
 }
 
 func viewWorker(w *coordinator.WorkerInfo) workerView {
-	v := workerView{Worker: w.Name, ID: w.ID, State: "ready", Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version, Tags: w.Tags,
+	v := workerView{Worker: w.Name, ID: w.ID, State: "ready", Waits: w.Waits, Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version, Tags: w.Tags,
 		Datasets: w.Datasets, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Calls: w.Calls, Memory: w.Memory, Free: w.FreeBytes, Ships: w.Ships, Silent: w.Silent.Seconds()}
 	if w.Draining {
 		v.State = "draining"
@@ -66,6 +68,12 @@ func workerTable(w io.Writer, workers []workerView) {
 		}
 		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running+v.Calls, v.Slots), free, strings.Join(v.Datasets, ","),
 			since(time.Duration(v.Silent*float64(time.Second)))+" ago")
+	}
+	for _, v := range workers {
+		if v.Waits != "" {
+			row(w)
+			row(w, v.Worker+" drains: "+v.Waits)
+		}
 	}
 }
 
@@ -109,7 +117,7 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	if err := client.DrainWorker(ctx, found.Name); err != nil {
 		return err
 	}
-	state, look := "draining", time.NewTicker(drainLook)
+	state, said, look := "draining", "", time.NewTicker(drainLook)
 	defer look.Stop()
 	for c.Wait && state == "draining" {
 		select {
@@ -123,8 +131,12 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 		}
 		state = "left"
 		for _, w := range workers {
-			if w.Name == found.Name {
-				state = "draining"
+			if w.Name != found.Name {
+				continue
+			}
+			if state = "draining"; w.Waits != "" && w.Waits != said {
+				said = w.Waits
+				fmt.Fprintf(os.Stderr, "layshaft: worker %s waits: %s\n", w.Name, said)
 			}
 		}
 	}

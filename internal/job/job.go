@@ -71,9 +71,16 @@ type Stage struct {
 	// and write nothing.
 	Combine bool
 
+	// Inner says that no client reads what the stage writes, only later stages do: it is dropped when the job is done, unless
+	// records were set aside, which the client reads.
+	Inner bool
+
 	// Needs is what each attempt holds of budgets of outside resources from its launch to its end, by name, each name once.
 	Needs []Need
 }
+
+// Bad is the engine's counter of records that were set aside.
+const Bad = ".bad"
 
 // Need is an amount of a budget, such as one connection of a database.
 type Need struct {

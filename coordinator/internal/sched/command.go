@@ -73,6 +73,7 @@ type JobEnded struct {
 	Job     job.ID
 	Outcome Outcome
 	Failure *job.Failure // nil when done
+	Empty   bool         // it is done, and has nothing that a client could read
 }
 
 // Release says that nobody needs the output of a stage any more, and which workers hold it.

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -25,6 +26,8 @@ type draining struct {
 	targets []*worker            // that can be asked; some may have left
 	next    int                  // which of them is next
 	gave    map[*stage]time.Time // when the last output of a stage moved away
+	owed    int                  // outputs that were to copy at the last sweep
+	of      *jobState            // a job of theirs
 	ended   bool                 // Drained was said
 }
 
@@ -81,6 +84,9 @@ func (s *Scheduler) sweep(w *worker) {
 			}
 		}
 	}
+	if d.owed = len(d.todo); d.owed > 0 {
+		d.of = d.todo[0].j
+	}
 	if len(d.todo) == 0 {
 		if !d.ended && len(w.running) == 0 && !d.serves() {
 			d.ended = true
@@ -101,6 +107,28 @@ func (s *Scheduler) sweep(w *worker) {
 		d.targets = all
 	}
 	s.feed(w)
+}
+
+// waits says what a worker that drains waits for, for people; nothing when it does not, or does not drain.
+func (s *Scheduler) waits(w *worker) string {
+	d := w.drain
+	switch {
+	case d == nil || d.ended:
+		return ""
+	case len(w.running) > 0:
+		return fmt.Sprintf("%d attempts run", len(w.running))
+	case s.settling:
+		return "the coordinator has restarted and waits for workers to say what they hold"
+	case d.owed > 0 && d.of.outcome == Running && len(d.targets) == 0:
+		return fmt.Sprintf("no other worker can take its %d outputs, which jobs such as %s need", d.owed, d.of.spec.ID)
+	case d.owed > 0 && len(d.targets) == 0:
+		return fmt.Sprintf("no other worker can take its %d outputs, such as rows of job %s, which nobody has read yet: start another worker, or read them with the command of the job", d.owed, d.of.spec.ID)
+	case d.owed > 0:
+		return fmt.Sprintf("%d outputs are to be copied, such as those of job %s", d.owed, d.of.spec.ID)
+	case d.serves():
+		return "others still read from it"
+	}
+	return ""
 }
 
 // serves says whether attempts run that were launched before the last of their input moved away.

@@ -338,10 +338,46 @@ func (s *Scheduler) end(j *jobState, e Ended) {
 	e.At = s.now
 	s.emit(Write{e})
 	s.close(j, e)
-	s.emit(JobEnded{Job: e.Job, Outcome: e.Outcome, Failure: e.Failure})
-	if e.Outcome != Done { // else the client still reads results, counters and bad records
+	empty := false
+	if e.Outcome == Done { // the client still reads results, counters and bad records
+		empty = s.thin(j)
+	}
+	s.emit(JobEnded{Job: e.Job, Outcome: e.Outcome, Failure: e.Failure, Empty: empty})
+	if e.Outcome != Done {
 		s.letGo(j)
 	}
+}
+
+// read says whether a client may read what a stage of a job that is done has written.
+func (st *stage) read() bool { return !st.spec.Inner || st.sum.Counters[job.Bad] > 0 }
+
+// thin lets go of what no client reads of a job that is done, and returns whether that is all. When it is not, the tasks that made it stay known: they
+// run again if rows are lost.
+func (s *Scheduler) thin(j *jobState) (all bool) {
+	all = !slices.ContainsFunc(j.stages, (*stage).read)
+	for k, st := range j.stages {
+		if all {
+			s.release(j, k)
+		} else if !st.read() {
+			s.empty(j, k)
+		}
+	}
+	return all
+}
+
+// empty lets go of the outputs of a stage of an ended job, as if they were lost.
+func (s *Scheduler) empty(j *jobState, k int) {
+	st := j.stages[k]
+	if outputs := s.held(j, k); outputs != nil {
+		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
+	}
+	for i := range st.tasks {
+		if t := &st.tasks[i]; t.kept != 0 {
+			t.kept, t.floor, t.at = 0, t.kept, nil
+			s.move(j.ref(k, i), gone)
+		}
+	}
+	st.outputs = nil
 }
 
 // letGo lets go of all outputs of an ended job.
@@ -384,16 +420,21 @@ func (s *Scheduler) release(j *jobState, k int) {
 	if st.tasks == nil {
 		return
 	}
-	var outputs []job.Producer
+	outputs := s.held(j, k)
+	st.tasks, st.outputs, st.spec.Splits, st.groups, st.members = nil, nil, nil, nil, nil
+	if outputs != nil {
+		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
+	}
+}
+
+// held returns the outputs of a stage that some worker holds.
+func (s *Scheduler) held(j *jobState, k int) (outputs []job.Producer) {
 	for _, p := range s.list(j, k) {
 		if p.Worker != "" {
 			outputs = append(outputs, p)
 		}
 	}
-	st.tasks, st.outputs, st.spec.Splits, st.groups, st.members = nil, nil, nil, nil, nil
-	if outputs != nil {
-		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
-	}
+	return outputs
 }
 
 func (s *Scheduler) jobReleased(id job.ID) {

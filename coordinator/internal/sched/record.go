@@ -93,12 +93,20 @@ func (s *Scheduler) Restore(rec Record) {
 			s.close(j, rec)
 			j.released = rec.Outcome != Done || rec.Released
 			for k, st := range j.stages {
+				if k < len(rec.Stages) {
+					st.sum = rec.Stages[k].Sum
+				}
 				if j.released {
 					s.release(j, k)
 				}
+			}
+			if !j.released {
+				s.thin(j)
+			}
+			for k, st := range j.stages {
 				if st.tasks == nil && k < len(rec.Stages) {
 					x := rec.Stages[k]
-					st.count[done], st.failedTasks, st.cancelledTasks, st.sum = x.Done, x.Failed, x.Cancelled, x.Sum
+					st.count[done], st.failedTasks, st.cancelledTasks = x.Done, x.Failed, x.Cancelled
 				}
 			}
 		}

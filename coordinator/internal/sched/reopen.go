@@ -9,7 +9,7 @@ import (
 )
 
 // A client may find that an output it wants is gone, be it the last word of a job that is done or what a stage wrote for it on the way. Then the
-// task runs again, and those whose lost outputs it needs, and nothing else. The job is running meanwhile; what it has counted stays, as
+// task runs again, and those whose outputs it needs and that were lost, or let go at the end, and nothing else. The job is running meanwhile; what it has counted stays, as
 // each task counts once. Nobody needs that of a job that was released, so nothing is kept to do it.
 
 // outputWanted has an output made again that a client cannot read.

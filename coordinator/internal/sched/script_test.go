@@ -22,10 +22,10 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, return, attempts, input-lost:
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
-//	                                      a split has 10 bytes. Options: priority=N interactive tags=T,T code=C platform=P
+//	                                      a split has 10 bytes; -NAME is an inner stage. Options: priority=N interactive tags=T,T code=C platform=P
 //	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME]
 //	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
-//	done A on WORKER [parts=MiB,MiB] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
+//	done A on WORKER [parts=MiB,MiB] [bad=N] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
 //	drain WORKER · moved A to WORKER · workers
 //	grant TICKET       (of budgets; a stage NAME:TASKS%BUDGET:N,BUDGET:N needs them)
 //	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
@@ -151,6 +151,9 @@ func (p *player) line(t *testing.T, f []string) {
 			n, _ := strconv.ParseInt(x, 10, 64)
 			done.Parts = append(done.Parts, n<<20)
 		}
+		if n := number("bad"); n > 0 {
+			done.Summary.Counters = map[string]int64{job.Bad: int64(n)}
+		}
 		p.step(t, done)
 	case "drain":
 		p.step(t, DrainWorker{f[1]})
@@ -241,7 +244,8 @@ func parseStage(x string) job.Stage {
 	x, hosts, _ := strings.Cut(x, "@")
 	x, needs, _ := strings.Cut(x, "%")
 	name, tasks, _ := strings.Cut(x, ":")
-	st := job.Stage{Name: name}
+	st := job.Stage{}
+	st.Name, st.Inner = strings.CutPrefix(name, "-")
 	for need := range strings.SplitSeq(needs, ",") {
 		if budget, n, ok := strings.Cut(need, ":"); ok {
 			amount, _ := strconv.Atoi(n)
@@ -335,6 +339,9 @@ func describe(c Command) string {
 	case WorkerGone:
 		return "lost " + c.Worker
 	case JobEnded:
+		if c.Empty {
+			return fmt.Sprintf("ended %s %s, empty", c.Job, c.Outcome)
+		}
 		if c.Failure != nil {
 			return fmt.Sprintf("ended %s %s: %s", c.Job, c.Outcome, c.Failure.Message)
 		}

@@ -72,6 +72,7 @@ type WorkerStatus struct {
 	Running         int       // attempts on it, also cancelled ones that have not ended
 	Calls           int       // single calls of functions in its slots
 	Draining        bool      // it gets no new attempts, and will leave
+	Waits           string    // what it waits for when it drains, for people; may be empty
 	Blocked         bool      // it failed too often and gets no attempts for a while
 	Heard           time.Time // when it joined or sent its last heartbeat
 }
@@ -81,7 +82,7 @@ func (s *Scheduler) Workers() []WorkerStatus {
 	out := make([]WorkerStatus, 0, len(s.workers))
 	for _, w := range s.workers {
 		out = append(out, WorkerStatus{Worker: w.id, Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), Calls: w.calls,
-			Draining: w.drain != nil, Blocked: !w.blockedUntil.IsZero(), Heard: w.seen})
+			Draining: w.drain != nil, Waits: s.waits(w), Blocked: !w.blockedUntil.IsZero(), Heard: w.seen})
 	}
 	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })
 	return out
