@@ -2,6 +2,8 @@ package layshafttest
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -518,14 +520,59 @@ func TestClientAway(t *testing.T) {
 	}
 }
 
+// written writes sums to a dataset.
+var written = mapreduce.Define("written", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[mapreduce.None] {
+	rows := mapreduce.AggregateBy(in.source(p), in.key, mapreduce.Sum(func(x padded) int64 { return x.N }))
+	mapreduce.WriteTo(rows, jsonio.Write[sum]("dataset://out/sums"))
+	return mapreduce.Nothing(p)
+})
+
+// detach submits a job that writes sums, and waits until it is done. It returns what the client said.
+func (in numbers) detach(t *testing.T, c *Cluster) string {
+	t.Helper()
+	var said strings.Builder
+	target := c.Target()
+	target.Detach, target.Err = true, &said
+	if _, err := written.Start(t.Context(), target, in); !errors.Is(err, mapreduce.ErrDetached) {
+		t.Fatal(err)
+	}
+	id := strings.Fields(said.String()[strings.Index(said.String(), "job written-"):])[1]
+	c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome == coordinator.JobDone })
+	return said.String()
+}
+
+// A job whose output was removed, or is that of another job by now, runs anew when its command is given again; else that finds the job.
+func TestOutputGone(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 1, Dataset("out", func(int) string { return dir }))
+		in, other := numbers{N: 40, Splits: 4, Groups: 2}, numbers{N: 41, Splits: 4, Groups: 2}
+		check := func(what string, in numbers, anew bool) {
+			t.Helper()
+			before := len(c.Attempts(""))
+			said := in.detach(t, c)
+			if ran := len(c.Attempts("")) > before; ran != anew {
+				t.Errorf("%s: it ran: %v, want %v: %s", what, ran, anew, said)
+			}
+			if parts, err := filepath.Glob(filepath.Join(dir, "sums", "part-*")); err != nil || len(parts) == 0 {
+				t.Errorf("%s: there are no files, %v: %s", what, err, said)
+			}
+		}
+		check("first", in, true)
+		check("second", in, false)
+		if err := os.RemoveAll(filepath.Join(dir, "sums")); err != nil {
+			t.Fatal(err)
+		}
+		check("after its output was removed", in, true)
+		check("another", other, true)
+		check("after its output was replaced", in, true)
+		check("last", in, false)
+	})
+}
+
 // Of a job that is done nobody keeps what no client will read, so that even the only worker can leave, coordinator or not. Rows that wait for
 // somebody who comes for them keep it, and it says so.
 func TestNothingStays(t *testing.T) {
-	write := mapreduce.Define("write", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[mapreduce.None] {
-		rows := mapreduce.AggregateBy(in.source(p), in.key, mapreduce.Sum(func(x padded) int64 { return x.N }))
-		mapreduce.WriteTo(rows, jsonio.Write[sum]("dataset://out/sums"))
-		return mapreduce.Nothing(p)
-	})
 	for _, tt := range []struct {
 		name string
 		rows bool // that nobody reads
@@ -536,23 +583,22 @@ func TestNothingStays(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
 				c := Start(t, 1, Dataset("out", func(int) string { return dir }))
-				in, target := numbers{N: 400, Splits: 4, Groups: 2, Size: 1000}, c.Target()
-				target.Detach = true
-				var err error
+				in := numbers{N: 400, Splits: 4, Groups: 2, Size: 1000}
 				if tt.rows {
-					_, err = groups.Start(t.Context(), target, in)
-				} else {
-					_, err = write.Start(t.Context(), target, in)
-				}
-				if !errors.Is(err, mapreduce.ErrDetached) {
-					t.Fatal(err)
-				}
-				c.WaitFor("the end of the job", func() bool {
-					return slices.ContainsFunc(c.Attempts(""), func(a Attempt) bool {
-						st, _ := c.Job(a.Job)
-						return st.Outcome == coordinator.JobDone
+					target := c.Target()
+					target.Detach = true
+					if _, err := groups.Start(t.Context(), target, in); !errors.Is(err, mapreduce.ErrDetached) {
+						t.Fatal(err)
+					}
+					c.WaitFor("the end of the job", func() bool {
+						return slices.ContainsFunc(c.Attempts(""), func(a Attempt) bool {
+							st, _ := c.Job(a.Job)
+							return st.Outcome == coordinator.JobDone
+						})
 					})
-				})
+				} else {
+					in.detach(t, c)
+				}
 				if tt.dead {
 					time.Sleep(time.Second) // what is let go goes
 					c.Coordinator().Kill()

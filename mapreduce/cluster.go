@@ -159,7 +159,8 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 			}
 		})
 	}
-	if err := e.submit(ctx, t, lent.Volume()); err != nil {
+	missing := func(ended time.Time) (string, error) { return c.missing(ctx, string(e.spec.ID), ended) }
+	if err := e.submit(ctx, t, lent.Volume(), missing); err != nil {
 		return nil, err
 	}
 	if err := c.follow(e.spec); err != nil { // other workers may have been there when the job was submitted, so that it has other tiers
@@ -220,8 +221,22 @@ func (t *Target) fit(workers []coordinator.WorkerInfo) {
 	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
 }
 
-// submit hands over the job, and the program where no worker has it.
-func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
+// missing names a sink of which what the job published is not in place any more, or was replaced since the job was done; empty when there is none.
+func (c *compiled) missing(ctx context.Context, id string, ended time.Time) (string, error) {
+	for _, o := range c.plan.outs {
+		if o.sink == nil || o.sink.published == nil || !c.publishes() { // else the client sees to it
+			continue
+		}
+		if there, err := o.sink.published(ctx, id, ended); err != nil || !there {
+			return o.sink.name, err
+		}
+	}
+	return "", nil
+}
+
+// submit hands over the job, and the program where no worker has it. missing names output that a job has published which was done at a time, and that is
+// gone.
+func (e *cluster) submit(ctx context.Context, t *Target, volume string, missing func(ended time.Time) (string, error)) error {
 	path, code, err := e.program()
 	if err != nil {
 		return err
@@ -255,7 +270,17 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string) error {
 			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
 				return err
 			}
-			if err == nil && !t.anew && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released) {
+			again := err == nil && !t.anew && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released)
+			if again && st.Outcome == coordinator.JobDone {
+				gone, err := missing(st.Ended)
+				if err != nil {
+					return fmt.Errorf("job %s was submitted before and is done, but whether its result is there cannot be told: %s: %w", e.spec.ID, gone, err)
+				}
+				if again = gone == ""; !again {
+					fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is done, but its result is not there any more (%s); it runs anew\n", e.spec.ID, gone)
+				}
+			}
+			if again {
 				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
 				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 )
@@ -55,6 +56,8 @@ type sinkRole struct {
 	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
 	finish  func(ctx context.Context, job string, parts [][]byte) error
 	abandon func(ctx context.Context, job string) error
+	// published reports whether what a job wrote is in place still; nil when the sink does not say.
+	published func(ctx context.Context, job string, ended time.Time) (bool, error)
 }
 
 // absolute returns a path by which two of one place are equal, links aside.
@@ -94,6 +97,12 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 			d.n.refuse(fmt.Errorf("%s and %s write to places of which one lies inside the other; give each its own", s, o.sink.name))
 		}
 	}
+	var published func(ctx context.Context, job string, ended time.Time) (bool, error)
+	if s, ok := any(s).(interface {
+		Published(ctx context.Context, job string, ended time.Time) (bool, error)
+	}); ok {
+		published = s.Published
+	}
 	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{
 		name:  s.String(),
 		place: at,
@@ -127,7 +136,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 				}, nil
 		},
 		finish:  s.Finish,
-		abandon: s.Abandon,
+		abandon: s.Abandon, published: published,
 	}})
 }
 

@@ -5,7 +5,8 @@ import "context"
 // Sink is where records of type T go. Packages textio, csvio, jsonio, parquetio and binio make sinks.
 // Every attempt writes to a place of its own; Finish makes the committed attempts' output visible, all of it or nothing.
 // A sink that has a method Place() string says with it which path it writes to: a plan with two sinks to one path, or to one inside the
-// other, is refused.
+// other, is refused. One that has a method Published(ctx context.Context, job string, ended time.Time) (bool, error) says with it whether what the job
+// wrote, which was done at a time, is in place still: when it is not, a cluster that remembers the job runs it anew.
 type Sink[T any] interface {
 	// String names the sink in plans and errors, such as textio.Write("out").
 	String() string

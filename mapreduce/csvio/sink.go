@@ -114,6 +114,11 @@ func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
+// Published reports whether what the job wrote, which ended at a time, is in place still.
+func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
+	return s.out.Published(ctx, job, ended)
+}
+
 // Abandon removes the temporary files of the job.
 func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"time"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -77,6 +78,11 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 // Finish moves the files of the committed attempts into place.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
+}
+
+// Published reports whether what the job wrote, which ended at a time, is in place still.
+func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
+	return s.out.Published(ctx, job, ended)
 }
 
 // Abandon removes the temporary files of the job.

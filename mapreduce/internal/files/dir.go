@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 )
@@ -177,6 +178,19 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	step("remove temporary directory")
 	return d.Abandon(ctx, job)
+}
+
+// Published reports whether the directory holds the result of the job, as far as the sizes of its files tell.
+func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, error) {
+	fsys, err := filesys.Of(ctx, d.Path)
+	if err != nil {
+		return false, err
+	}
+	m, err := readManifest(ctx, d.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && m.Complete && m.Job == job && d.inPlace(ctx, fsys, m.Parts), err
 }
 
 // sameParts reports whether two lists describe the same files, wherever they lie.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 )
@@ -119,6 +120,19 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	step("remove temporary directory")
 	return o.Abandon(ctx, job)
+}
+
+// Published reports whether the file is there, and has not been written since the job ended.
+func (o *One) Published(ctx context.Context, _ string, ended time.Time) (bool, error) {
+	fsys, err := filesys.Of(ctx, o.Path)
+	if err != nil {
+		return false, err
+	}
+	fi, err := fsys.Stat(ctx, o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && !fi.ModTime.After(ended), err
 }
 
 // join writes the parts one behind the other and returns the path of the whole. On Linux the kernel copies local files (copy_file_range).

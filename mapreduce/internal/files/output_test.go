@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zeebo/xxh3"
 )
@@ -409,5 +411,47 @@ func TestWriterSizes(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(d.Path, "part-00000"))
 	if err != nil || string(got) != string(want) || !strings.Contains(string(part), fmt.Sprintf("%016x", xxh3.Hash(want))) {
 		t.Errorf("%d bytes, want %d; %s %v", len(got), len(want), part, err)
+	}
+}
+
+// A result is in place until its files are removed, cut, or those of another job.
+func TestPublished(t *testing.T) {
+	dir := t.TempDir()
+	for _, out := range []Output{&Dir{Path: filepath.Join(dir, "many"), Ext: "txt"}, &One{Path: filepath.Join(dir, "one.txt")}} {
+		file := filepath.Join(dir, "one.txt")
+		if _, ok := out.(*Dir); ok {
+			file = filepath.Join(dir, "many", "part-00000.txt")
+		}
+		var ended time.Time
+		check := func(when string, want bool) {
+			t.Helper()
+			if got, err := out.Published(t.Context(), "a", ended); got != want || err != nil {
+				t.Errorf("%s %s: %v, %v, want %v", out, when, got, err, want)
+			}
+		}
+		publish := func(job string) time.Time {
+			if err := errors.Join(out.Check(t.Context()), out.Finish(t.Context(), job, run(t, out, job, "x\n"))); err != nil {
+				t.Fatal(err)
+			}
+			fi, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fi.ModTime()
+		}
+		check("before", false)
+		ended = publish("a")
+		check("after", true)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		check("without the file", false)
+		ended = publish("a")
+		check("again", true)
+		publish("b")
+		if err := os.Chtimes(file, ended.Add(time.Second), ended.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		check("after another job", false)
 	}
 }

@@ -35,6 +35,8 @@ type Output interface {
 	// Finish makes the files of the committed attempts visible; parts are what Close returned, in task order. It may be
 	// killed anywhere and called again.
 	Finish(ctx context.Context, job string, parts [][]byte) error
+	// Published reports whether the result of the job, which ended at a time, is in place still.
+	Published(ctx context.Context, job string, ended time.Time) (bool, error)
 	// Abandon removes every temporary file of the job.
 	Abandon(ctx context.Context, job string) error
 }
