@@ -1521,7 +1521,9 @@ func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
 type ListWorkersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// workers have a lease.
-	Workers       []*WorkerStatus `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	Workers []*WorkerStatus `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	// away are workers without a lease that offered datasets and were not drained.
+	Away          []*AwayWorker `protobuf:"bytes,2,rep,name=away,proto3" json:"away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1563,6 +1565,68 @@ func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
 	return nil
 }
 
+func (x *ListWorkersResponse) GetAway() []*AwayWorker {
+	if x != nil {
+		return x.Away
+	}
+	return nil
+}
+
+// AwayWorker is a worker that was lost and may come back with its files.
+type AwayWorker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is its lasting name.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// datasets are the names of those that it offered.
+	Datasets      []string `protobuf:"bytes,2,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwayWorker) Reset() {
+	*x = AwayWorker{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwayWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwayWorker) ProtoMessage() {}
+
+func (x *AwayWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
+func (*AwayWorker) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AwayWorker) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AwayWorker) GetDatasets() []string {
+	if x != nil {
+		return x.Datasets
+	}
+	return nil
+}
+
 // WorkerStatus is how a worker stands.
 type WorkerStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1588,7 +1652,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1664,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1677,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -1683,7 +1747,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1759,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1772,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -1727,7 +1791,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1803,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,13 +1816,13 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
-// DrainWorkerRequest names a worker.
+// DrainWorkerRequest names a worker. Of one that is away the files are not waited for any more.
 type DrainWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// worker is its name.
+	// worker is its name, or its lasting one.
 	Worker        string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1766,7 +1830,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1842,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1855,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -1810,7 +1874,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1886,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1899,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 // FindFilesRequest asks for files of a dataset.
@@ -1851,7 +1915,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1927,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1940,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -1904,7 +1968,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +1980,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +1993,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -1955,7 +2019,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2031,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2044,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PutCodeRequest) GetPart() isPutCodeRequest_Part {
@@ -2035,7 +2099,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2111,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2124,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 // GetCodeRequest names a program.
@@ -2074,7 +2138,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2150,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2163,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2120,7 +2184,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2196,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2209,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2164,7 +2228,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2240,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2253,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2203,7 +2267,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2279,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2292,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2260,7 +2324,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2336,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2349,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WorkRequest) GetSay() isWorkRequest_Say {
@@ -2478,7 +2542,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2554,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2567,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Hello) GetWorker() string {
@@ -2659,7 +2723,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2735,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2748,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -2718,7 +2782,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2794,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2807,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -2789,7 +2853,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2865,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2878,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -2851,7 +2915,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2927,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2940,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -2904,7 +2968,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +2980,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +2993,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -2948,7 +3012,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3024,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3037,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 // WorkResponse is what a coordinator asks.
@@ -3000,7 +3064,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3076,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3089,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WorkResponse) GetAsk() isWorkResponse_Ask {
@@ -3212,7 +3276,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3288,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3301,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3265,7 +3329,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3277,7 +3341,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3290,7 +3354,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -3317,7 +3381,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3393,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3406,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -3382,7 +3446,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3458,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3471,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 // Drained says that a worker can leave.
@@ -3419,7 +3483,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +3495,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3508,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 // Fault is a detail of the status of a call that failed, so that both ends see the same error.
@@ -3460,7 +3524,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3472,7 +3536,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3485,7 +3549,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Fault) GetReason() string {
@@ -3610,9 +3674,14 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\"\x14\n" +
 	"\x12ReportLostResponse\"\x14\n" +
-	"\x12ListWorkersRequest\"J\n" +
+	"\x12ListWorkersRequest\"w\n" +
 	"\x13ListWorkersResponse\x123\n" +
-	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\"\xf6\x01\n" +
+	"\aworkers\x18\x01 \x03(\v2\x19.layshaft.v1.WorkerStatusR\aworkers\x12+\n" +
+	"\x04away\x18\x02 \x03(\v2\x17.layshaft.v1.AwayWorkerR\x04away\"8\n" +
+	"\n" +
+	"AwayWorker\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bdatasets\x18\x02 \x03(\tR\bdatasets\"\xf6\x01\n" +
 	"\fWorkerStatus\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloR\x05hello\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
@@ -3764,7 +3833,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -3789,131 +3858,133 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*ReportLostResponse)(nil),  // 20: layshaft.v1.ReportLostResponse
 	(*ListWorkersRequest)(nil),  // 21: layshaft.v1.ListWorkersRequest
 	(*ListWorkersResponse)(nil), // 22: layshaft.v1.ListWorkersResponse
-	(*WorkerStatus)(nil),        // 23: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 24: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 25: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 26: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 27: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 28: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 29: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 30: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 31: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 32: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 33: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 34: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 35: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 36: layshaft.v1.WorkRequest
-	(*Hello)(nil),               // 37: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 38: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 39: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 40: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 41: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 42: layshaft.v1.Moved
-	(*Leaving)(nil),             // 43: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 44: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 45: layshaft.v1.Producer
-	(*Peers)(nil),               // 46: layshaft.v1.Peers
-	(*Welcome)(nil),             // 47: layshaft.v1.Welcome
-	(*Drain)(nil),               // 48: layshaft.v1.Drain
-	(*Drained)(nil),             // 49: layshaft.v1.Drained
-	(*Fault)(nil),               // 50: layshaft.v1.Fault
-	nil,                         // 51: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 52: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 53: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 54: layshaft.v1.Outcome
-	(*Failure)(nil),             // 55: layshaft.v1.Failure
-	(*Summary)(nil),             // 56: layshaft.v1.Summary
-	(*Spec)(nil),                // 57: layshaft.v1.Spec
-	(*Committed)(nil),           // 58: layshaft.v1.Committed
-	(*Attempt)(nil),             // 59: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 60: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 61: layshaft.v1.Launch
+	(*AwayWorker)(nil),          // 23: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 24: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 25: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 26: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 27: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 28: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 29: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 30: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 31: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 32: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 33: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 34: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 35: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 36: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 37: layshaft.v1.WorkRequest
+	(*Hello)(nil),               // 38: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 39: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 40: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 41: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 42: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 43: layshaft.v1.Moved
+	(*Leaving)(nil),             // 44: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 45: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 46: layshaft.v1.Producer
+	(*Peers)(nil),               // 47: layshaft.v1.Peers
+	(*Welcome)(nil),             // 48: layshaft.v1.Welcome
+	(*Drain)(nil),               // 49: layshaft.v1.Drain
+	(*Drained)(nil),             // 50: layshaft.v1.Drained
+	(*Fault)(nil),               // 51: layshaft.v1.Fault
+	nil,                         // 52: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 53: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 54: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 55: layshaft.v1.Outcome
+	(*Failure)(nil),             // 56: layshaft.v1.Failure
+	(*Summary)(nil),             // 57: layshaft.v1.Summary
+	(*Spec)(nil),                // 58: layshaft.v1.Spec
+	(*Committed)(nil),           // 59: layshaft.v1.Committed
+	(*Attempt)(nil),             // 60: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 61: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 62: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	10, // 2: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	54, // 3: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	55, // 4: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	55, // 3: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	56, // 4: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	11, // 5: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
-	56, // 6: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	57, // 6: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	10, // 7: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	57, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	58, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
 	2,  // 9: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	58, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Committed
-	51, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	59, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	23, // 13: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	37, // 14: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	60, // 15: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
-	2,  // 16: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	37, // 17: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	38, // 18: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	40, // 19: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	41, // 20: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	19, // 21: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	43, // 22: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	42, // 23: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	48, // 24: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	59, // 25: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
-	59, // 26: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	39, // 27: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	59, // 28: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	59, // 29: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	56, // 30: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	59, // 31: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	55, // 32: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	59, // 33: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	47, // 34: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	61, // 35: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	59, // 36: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	59, // 37: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	59, // 38: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	48, // 39: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	45, // 40: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
-	46, // 41: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	49, // 42: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	59, // 43: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	52, // 44: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	53, // 45: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	55, // 46: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 47: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	4,  // 48: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 49: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	8,  // 50: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	12, // 51: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	14, // 52: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	17, // 53: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	19, // 54: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	21, // 55: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	24, // 56: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	26, // 57: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	28, // 58: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	30, // 59: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	32, // 60: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	34, // 61: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	36, // 62: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 63: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	5,  // 64: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	7,  // 65: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	9,  // 66: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	13, // 67: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	15, // 68: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	18, // 69: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	20, // 70: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	22, // 71: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	25, // 72: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	27, // 73: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	29, // 74: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	31, // 75: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	33, // 76: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	35, // 77: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	44, // 78: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	63, // [63:79] is the sub-list for method output_type
-	47, // [47:63] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	59, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Committed
+	52, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	60, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	24, // 13: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	23, // 14: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	38, // 15: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	61, // 16: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	2,  // 17: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
+	38, // 18: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	39, // 19: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	41, // 20: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	42, // 21: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	19, // 22: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	44, // 23: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	43, // 24: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	49, // 25: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	60, // 26: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
+	60, // 27: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	40, // 28: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	60, // 29: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	60, // 30: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	57, // 31: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	60, // 32: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	56, // 33: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	60, // 34: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	48, // 35: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	62, // 36: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	60, // 37: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	60, // 38: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	60, // 39: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	49, // 40: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	46, // 41: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
+	47, // 42: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	50, // 43: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	60, // 44: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	53, // 45: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	54, // 46: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	56, // 47: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 48: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	4,  // 49: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 50: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	8,  // 51: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	12, // 52: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	14, // 53: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	17, // 54: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	19, // 55: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	21, // 56: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	25, // 57: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	27, // 58: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	29, // 59: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	31, // 60: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	33, // 61: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	35, // 62: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	37, // 63: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 64: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	5,  // 65: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	7,  // 66: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	9,  // 67: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	13, // 68: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	15, // 69: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	18, // 70: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	20, // 71: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	22, // 72: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	26, // 73: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	28, // 74: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	30, // 75: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	32, // 76: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	34, // 77: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	36, // 78: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	45, // 79: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	64, // [64:80] is the sub-list for method output_type
+	48, // [48:64] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }
@@ -3928,11 +3999,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[30].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[31].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[36].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[37].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -3942,7 +4013,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Moved)(nil),
 		(*WorkRequest_Drain)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[44].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[45].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -3960,7 +4031,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   54,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

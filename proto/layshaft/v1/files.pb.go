@@ -41,6 +41,8 @@ const (
 	FileError_FILE_ERROR_GONE FileError = 4
 	// FILE_ERROR_INVALID: the name or the operation makes no sense.
 	FileError_FILE_ERROR_INVALID FileError = 5
+	// FILE_ERROR_AWAY: a worker is away that may hold some of it. Trying again helps only if it comes back.
+	FileError_FILE_ERROR_AWAY FileError = 6
 )
 
 // Enum value maps for FileError.
@@ -52,6 +54,7 @@ var (
 		3: "FILE_ERROR_EXIST",
 		4: "FILE_ERROR_GONE",
 		5: "FILE_ERROR_INVALID",
+		6: "FILE_ERROR_AWAY",
 	}
 	FileError_value = map[string]int32{
 		"FILE_ERROR_UNSPECIFIED": 0,
@@ -60,6 +63,7 @@ var (
 		"FILE_ERROR_EXIST":       3,
 		"FILE_ERROR_GONE":        4,
 		"FILE_ERROR_INVALID":     5,
+		"FILE_ERROR_AWAY":        6,
 	}
 )
 
@@ -116,6 +120,7 @@ type CallRequest struct {
 	//	*CallRequest_Rename
 	//	*CallRequest_Remove
 	//	*CallRequest_MakeDir
+	//	*CallRequest_Digest
 	Op            isCallRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -256,6 +261,15 @@ func (x *CallRequest) GetMakeDir() *MakeDir {
 	return nil
 }
 
+func (x *CallRequest) GetDigest() *DigestFiles {
+	if x != nil {
+		if x, ok := x.Op.(*CallRequest_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
 type isCallRequest_Op interface {
 	isCallRequest_Op()
 }
@@ -295,6 +309,11 @@ type CallRequest_MakeDir struct {
 	MakeDir *MakeDir `protobuf:"bytes,11,opt,name=make_dir,json=makeDir,proto3,oneof"`
 }
 
+type CallRequest_Digest struct {
+	// digest: what the content of files is, on the worker that holder names.
+	Digest *DigestFiles `protobuf:"bytes,12,opt,name=digest,proto3,oneof"`
+}
+
 func (*CallRequest_List) isCallRequest_Op() {}
 
 func (*CallRequest_Stat) isCallRequest_Op() {}
@@ -308,6 +327,8 @@ func (*CallRequest_Rename) isCallRequest_Op() {}
 func (*CallRequest_Remove) isCallRequest_Op() {}
 
 func (*CallRequest_MakeDir) isCallRequest_Op() {}
+
+func (*CallRequest_Digest) isCallRequest_Op() {}
 
 // ListFiles asks for the files that match a glob, in order of name, and for those below directories that match. Names that
 // start with a dot or an underscore are left out unless the glob spells them.
@@ -651,6 +672,53 @@ func (*MakeDir) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{7}
 }
 
+// DigestFiles asks for the digests of files. The answer has those of the first few names, in their order and perhaps none, and says in more that it has
+// not all: reading takes a while, which goes on meanwhile. The name of the request counts for nothing.
+type DigestFiles struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// names are the paths inside the dataset.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestFiles) Reset() {
+	*x = DigestFiles{}
+	mi := &file_layshaft_v1_files_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestFiles) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestFiles) ProtoMessage() {}
+
+func (x *DigestFiles) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_files_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestFiles.ProtoReflect.Descriptor instead.
+func (*DigestFiles) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DigestFiles) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // FileInfo says what a name is.
 type FileInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -668,14 +736,18 @@ type FileInfo struct {
 	// machine and may use the file itself. Empty in lists, and when not known.
 	Identity string `protobuf:"bytes,6,opt,name=identity,proto3" json:"identity,omitempty"`
 	// path is the absolute path on that machine; empty when identity is.
-	Path          string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
+	Path string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
+	// digest is the XXH3-128 of the content, in answers to digest.
+	Digest []byte `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	// differs says how a copy differs that is on another worker and does not count; empty when there is none.
+	Differs       string `protobuf:"bytes,9,opt,name=differs,proto3" json:"differs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_layshaft_v1_files_proto_msgTypes[8]
+	mi := &file_layshaft_v1_files_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +759,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_files_proto_msgTypes[8]
+	mi := &file_layshaft_v1_files_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +772,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FileInfo) GetName() string {
@@ -752,6 +824,20 @@ func (x *FileInfo) GetPath() string {
 	return ""
 }
 
+func (x *FileInfo) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *FileInfo) GetDiffers() string {
+	if x != nil {
+		return x.Differs
+	}
+	return ""
+}
+
 // CallResponse is the outcome of an operation.
 type CallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -765,7 +851,7 @@ type CallResponse struct {
 	Infos []*FileInfo `protobuf:"bytes,4,rep,name=infos,proto3" json:"infos,omitempty"`
 	// data answers read.
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
-	// more means that the list goes on after the last of infos.
+	// more means that the list, or the digests, go on after the last of infos.
 	More bool `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
 	// holder is the worker that carried out the operation; empty for a client's files.
 	Holder        string `protobuf:"bytes,7,opt,name=holder,proto3" json:"holder,omitempty"`
@@ -775,7 +861,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	mi := &file_layshaft_v1_files_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +873,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	mi := &file_layshaft_v1_files_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +886,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CallResponse) GetId() uint64 {
@@ -856,7 +942,7 @@ var File_layshaft_v1_files_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\n" +
-	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\xce\x03\n" +
+	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\x82\x04\n" +
 	"\vCallRequest\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -870,7 +956,8 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x06rename\x18\t \x01(\v2\x17.layshaft.v1.RenameFileH\x00R\x06rename\x121\n" +
 	"\x06remove\x18\n" +
 	" \x01(\v2\x17.layshaft.v1.RemoveFileH\x00R\x06remove\x121\n" +
-	"\bmake_dir\x18\v \x01(\v2\x14.layshaft.v1.MakeDirH\x00R\amakeDirB\x04\n" +
+	"\bmake_dir\x18\v \x01(\v2\x14.layshaft.v1.MakeDirH\x00R\amakeDir\x122\n" +
+	"\x06digest\x18\f \x01(\v2\x18.layshaft.v1.DigestFilesH\x00R\x06digestB\x04\n" +
 	"\x02op\";\n" +
 	"\tListFiles\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x18\n" +
@@ -890,7 +977,9 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\n" +
 	"RemoveFile\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"\t\n" +
-	"\aMakeDir\"\xb4\x01\n" +
+	"\aMakeDir\"#\n" +
+	"\vDigestFiles\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xe6\x01\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12$\n" +
@@ -898,7 +987,9 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x03dir\x18\x04 \x01(\bR\x03dir\x12\x18\n" +
 	"\aholders\x18\x05 \x03(\tR\aholders\x12\x1a\n" +
 	"\bidentity\x18\x06 \x01(\tR\bidentity\x12\x12\n" +
-	"\x04path\x18\a \x01(\tR\x04path\"\xd1\x01\n" +
+	"\x04path\x18\a \x01(\tR\x04path\x12\x16\n" +
+	"\x06digest\x18\b \x01(\fR\x06digest\x12\x18\n" +
+	"\adiffers\x18\t \x01(\tR\adiffers\"\xd1\x01\n" +
 	"\fCallResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12.\n" +
@@ -906,14 +997,15 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x05infos\x18\x04 \x03(\v2\x15.layshaft.v1.FileInfoR\x05infos\x12\x12\n" +
 	"\x04data\x18\x05 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x06 \x01(\bR\x04more\x12\x16\n" +
-	"\x06holder\x18\a \x01(\tR\x06holder*\x9f\x01\n" +
+	"\x06holder\x18\a \x01(\tR\x06holder*\xb4\x01\n" +
 	"\tFileError\x12\x1a\n" +
 	"\x16FILE_ERROR_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FILE_ERROR_NOT_EXIST\x10\x01\x12\x19\n" +
 	"\x15FILE_ERROR_PERMISSION\x10\x02\x12\x14\n" +
 	"\x10FILE_ERROR_EXIST\x10\x03\x12\x13\n" +
 	"\x0fFILE_ERROR_GONE\x10\x04\x12\x16\n" +
-	"\x12FILE_ERROR_INVALID\x10\x052K\n" +
+	"\x12FILE_ERROR_INVALID\x10\x05\x12\x13\n" +
+	"\x0fFILE_ERROR_AWAY\x10\x062K\n" +
 	"\fFilesService\x12;\n" +
 	"\x04Call\x12\x18.layshaft.v1.CallRequest\x1a\x19.layshaft.v1.CallResponseB;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
 
@@ -930,7 +1022,7 @@ func file_layshaft_v1_files_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_files_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_files_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_layshaft_v1_files_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_layshaft_v1_files_proto_goTypes = []any{
 	(FileError)(0),       // 0: layshaft.v1.FileError
 	(*CallRequest)(nil),  // 1: layshaft.v1.CallRequest
@@ -941,8 +1033,9 @@ var file_layshaft_v1_files_proto_goTypes = []any{
 	(*RenameFile)(nil),   // 6: layshaft.v1.RenameFile
 	(*RemoveFile)(nil),   // 7: layshaft.v1.RemoveFile
 	(*MakeDir)(nil),      // 8: layshaft.v1.MakeDir
-	(*FileInfo)(nil),     // 9: layshaft.v1.FileInfo
-	(*CallResponse)(nil), // 10: layshaft.v1.CallResponse
+	(*DigestFiles)(nil),  // 9: layshaft.v1.DigestFiles
+	(*FileInfo)(nil),     // 10: layshaft.v1.FileInfo
+	(*CallResponse)(nil), // 11: layshaft.v1.CallResponse
 }
 var file_layshaft_v1_files_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.CallRequest.list:type_name -> layshaft.v1.ListFiles
@@ -952,15 +1045,16 @@ var file_layshaft_v1_files_proto_depIdxs = []int32{
 	6,  // 4: layshaft.v1.CallRequest.rename:type_name -> layshaft.v1.RenameFile
 	7,  // 5: layshaft.v1.CallRequest.remove:type_name -> layshaft.v1.RemoveFile
 	8,  // 6: layshaft.v1.CallRequest.make_dir:type_name -> layshaft.v1.MakeDir
-	0,  // 7: layshaft.v1.CallResponse.reason:type_name -> layshaft.v1.FileError
-	9,  // 8: layshaft.v1.CallResponse.infos:type_name -> layshaft.v1.FileInfo
-	1,  // 9: layshaft.v1.FilesService.Call:input_type -> layshaft.v1.CallRequest
-	10, // 10: layshaft.v1.FilesService.Call:output_type -> layshaft.v1.CallResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 7: layshaft.v1.CallRequest.digest:type_name -> layshaft.v1.DigestFiles
+	0,  // 8: layshaft.v1.CallResponse.reason:type_name -> layshaft.v1.FileError
+	10, // 9: layshaft.v1.CallResponse.infos:type_name -> layshaft.v1.FileInfo
+	1,  // 10: layshaft.v1.FilesService.Call:input_type -> layshaft.v1.CallRequest
+	11, // 11: layshaft.v1.FilesService.Call:output_type -> layshaft.v1.CallResponse
+	11, // [11:12] is the sub-list for method output_type
+	10, // [10:11] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_files_proto_init() }
@@ -976,6 +1070,7 @@ func file_layshaft_v1_files_proto_init() {
 		(*CallRequest_Rename)(nil),
 		(*CallRequest_Remove)(nil),
 		(*CallRequest_MakeDir)(nil),
+		(*CallRequest_Digest)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -983,7 +1078,7 @@ func file_layshaft_v1_files_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_files_proto_rawDesc), len(file_layshaft_v1_files_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -99,6 +99,7 @@ type Event struct {
 	//	*Event_JobReleased
 	//	*Event_Reopened
 	//	*Event_Detached
+	//	*Event_Offered
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -240,6 +241,15 @@ func (x *Event) GetDetached() *Detached {
 	return nil
 }
 
+func (x *Event) GetOffered() *Offered {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Offered); ok {
+			return x.Offered
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -299,6 +309,11 @@ type Event_Detached struct {
 	Detached *Detached `protobuf:"bytes,11,opt,name=detached,proto3,oneof"`
 }
 
+type Event_Offered struct {
+	// offered: which datasets a worker offers has changed.
+	Offered *Offered `protobuf:"bytes,12,opt,name=offered,proto3,oneof"`
+}
+
 func (*Event_Submitted) isEvent_Event() {}
 
 func (*Event_Committed) isEvent_Event() {}
@@ -320,6 +335,8 @@ func (*Event_JobReleased) isEvent_Event() {}
 func (*Event_Reopened) isEvent_Event() {}
 
 func (*Event_Detached) isEvent_Event() {}
+
+func (*Event_Offered) isEvent_Event() {}
 
 // Submitted says that a job was accepted.
 type Submitted struct {
@@ -1308,11 +1325,66 @@ func (x *Grouped) GetGroups() []uint32 {
 	return nil
 }
 
+// Offered says which datasets a worker offers, until it says otherwise or is drained; also while it is away.
+type Offered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// worker is its lasting name.
+	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	// datasets are their names; none when it offers none any more.
+	Datasets      []string `protobuf:"bytes,2,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offered) Reset() {
+	*x = Offered{}
+	mi := &file_layshaft_v1_journal_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offered) ProtoMessage() {}
+
+func (x *Offered) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_journal_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offered.ProtoReflect.Descriptor instead.
+func (*Offered) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_journal_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Offered) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Offered) GetDatasets() []string {
+	if x != nil {
+		return x.Datasets
+	}
+	return nil
+}
+
 var File_layshaft_v1_journal_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\xea\x04\n" +
+	"\x19layshaft/v1/journal.proto\x12\vlayshaft.v1\x1a\x15layshaft/v1/job.proto\"\x9c\x05\n" +
 	"\x05Event\x126\n" +
 	"\tsubmitted\x18\x01 \x01(\v2\x16.layshaft.v1.SubmittedH\x00R\tsubmitted\x126\n" +
 	"\tcommitted\x18\x02 \x01(\v2\x16.layshaft.v1.CommittedH\x00R\tcommitted\x12:\n" +
@@ -1327,7 +1399,8 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\fjob_released\x18\t \x01(\v2\x18.layshaft.v1.JobReleasedH\x00R\vjobReleased\x123\n" +
 	"\breopened\x18\n" +
 	" \x01(\v2\x15.layshaft.v1.ReopenedH\x00R\breopened\x123\n" +
-	"\bdetached\x18\v \x01(\v2\x15.layshaft.v1.DetachedH\x00R\bdetachedB\a\n" +
+	"\bdetached\x18\v \x01(\v2\x15.layshaft.v1.DetachedH\x00R\bdetached\x120\n" +
+	"\aoffered\x18\f \x01(\v2\x14.layshaft.v1.OfferedH\x00R\aofferedB\a\n" +
 	"\x05event\"b\n" +
 	"\tSubmitted\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12.\n" +
@@ -1400,7 +1473,10 @@ const file_layshaft_v1_journal_proto_rawDesc = "" +
 	"\aGrouped\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\x03R\x05stage\x12\x16\n" +
-	"\x06groups\x18\x03 \x03(\rR\x06groups*_\n" +
+	"\x06groups\x18\x03 \x03(\rR\x06groups\"=\n" +
+	"\aOffered\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
+	"\bdatasets\x18\x02 \x03(\tR\bdatasets*_\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
@@ -1420,7 +1496,7 @@ func file_layshaft_v1_journal_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_journal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_layshaft_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_layshaft_v1_journal_proto_goTypes = []any{
 	(Outcome)(0),        // 0: layshaft.v1.Outcome
 	(*Event)(nil),       // 1: layshaft.v1.Event
@@ -1439,11 +1515,12 @@ var file_layshaft_v1_journal_proto_goTypes = []any{
 	(*Epoch)(nil),       // 14: layshaft.v1.Epoch
 	(*OutputMoved)(nil), // 15: layshaft.v1.OutputMoved
 	(*Grouped)(nil),     // 16: layshaft.v1.Grouped
-	nil,                 // 17: layshaft.v1.Summary.CountersEntry
-	(*Spec)(nil),        // 18: layshaft.v1.Spec
-	(*Attempt)(nil),     // 19: layshaft.v1.Attempt
-	(*Failure)(nil),     // 20: layshaft.v1.Failure
-	(*Task)(nil),        // 21: layshaft.v1.Task
+	(*Offered)(nil),     // 17: layshaft.v1.Offered
+	nil,                 // 18: layshaft.v1.Summary.CountersEntry
+	(*Spec)(nil),        // 19: layshaft.v1.Spec
+	(*Attempt)(nil),     // 20: layshaft.v1.Attempt
+	(*Failure)(nil),     // 21: layshaft.v1.Failure
+	(*Task)(nil),        // 22: layshaft.v1.Task
 }
 var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.Event.submitted:type_name -> layshaft.v1.Submitted
@@ -1457,24 +1534,25 @@ var file_layshaft_v1_journal_proto_depIdxs = []int32{
 	13, // 8: layshaft.v1.Event.job_released:type_name -> layshaft.v1.JobReleased
 	11, // 9: layshaft.v1.Event.reopened:type_name -> layshaft.v1.Reopened
 	12, // 10: layshaft.v1.Event.detached:type_name -> layshaft.v1.Detached
-	18, // 11: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
-	3,  // 12: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
-	17, // 13: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	5,  // 14: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	19, // 15: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
-	4,  // 16: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
-	19, // 17: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
-	0,  // 18: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
-	20, // 19: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
-	21, // 20: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
-	9,  // 21: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
-	4,  // 22: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
-	19, // 23: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	17, // 11: layshaft.v1.Event.offered:type_name -> layshaft.v1.Offered
+	19, // 12: layshaft.v1.Submitted.spec:type_name -> layshaft.v1.Spec
+	3,  // 13: layshaft.v1.Submitted.options:type_name -> layshaft.v1.Options
+	18, // 14: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	5,  // 15: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	20, // 16: layshaft.v1.Committed.attempt:type_name -> layshaft.v1.Attempt
+	4,  // 17: layshaft.v1.Committed.summary:type_name -> layshaft.v1.Summary
+	20, // 18: layshaft.v1.OutputLost.attempt:type_name -> layshaft.v1.Attempt
+	0,  // 19: layshaft.v1.Ended.outcome:type_name -> layshaft.v1.Outcome
+	21, // 20: layshaft.v1.Ended.failure:type_name -> layshaft.v1.Failure
+	22, // 21: layshaft.v1.Ended.task:type_name -> layshaft.v1.Task
+	9,  // 22: layshaft.v1.Ended.stages:type_name -> layshaft.v1.Totals
+	4,  // 23: layshaft.v1.Totals.sum:type_name -> layshaft.v1.Summary
+	20, // 24: layshaft.v1.OutputMoved.attempt:type_name -> layshaft.v1.Attempt
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_journal_proto_init() }
@@ -1495,6 +1573,7 @@ func file_layshaft_v1_journal_proto_init() {
 		(*Event_JobReleased)(nil),
 		(*Event_Reopened)(nil),
 		(*Event_Detached)(nil),
+		(*Event_Offered)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1502,7 +1581,7 @@ func file_layshaft_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_journal_proto_rawDesc), len(file_layshaft_v1_journal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
