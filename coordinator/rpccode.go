@@ -174,11 +174,11 @@ func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.
 	offered := map[string]bool{}
 	addresses := map[string]string{}
 	s.mu.Lock()
-	for name, x := range s.sessions {
+	for _, x := range s.sessions {
 		for _, d := range x.hello.GetDatasets() {
 			offered[d] = true
 			if d == dataset {
-				addresses[name] = x.hello.GetAddress()
+				addresses[lasting(x.hello)] = x.hello.GetAddress()
 			}
 		}
 	}

@@ -111,6 +111,7 @@ type Server struct {
 	// mu guards the fields below. It is taken before a session's and the coordinator's.
 	mu       sync.Mutex
 	sessions map[string]*session // by worker
+	present  map[string]*session // by the lasting name of the worker; the last that joined
 	progress progress
 	clients  map[job.ID]*attendance // of jobs that are not detached and have not ended
 }
@@ -121,7 +122,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}, clients: map[job.ID]*attendance{}}
+	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}, present: map[string]*session{}, clients: map[job.ID]*attendance{}}
 	opts := wire.ServerOptions(cfg.Log, cfg.Authorize)
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ type session struct {
 	hello *layshaftv1.Hello // nil until the join, and never changed
 	over  chan struct{}     // closed by end
 	wake  chan struct{}     // capacity 1: there is something to send
-	told  map[string]bool   // workers whose address was sent; owned by the sender after the join
+	told  map[string]string // addresses of workers that were sent; owned by the sender after the join
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ type ask struct {
 
 // Work is the session of a worker.
 func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
-	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), told: map[string]bool{}}
+	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), told: map[string]string{}}
 	joined := make(chan struct{})
 	s.receivers.Go(func() { x.end(x.receive(stream, joined)) })
 	late := time.NewTimer(helloWait)
@@ -171,12 +172,12 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 		return err
 	}
 	old := s.sessions[name]
-	s.sessions[name] = x
+	s.sessions[name], s.present[lasting(hello)] = x, x
 	peers := map[string]string{}
 	for other, p := range s.sessions {
 		if len(peers) < maxWelcome && other != name {
 			peers[other] = p.hello.GetAddress()
-			x.told[other] = true
+			x.told[other] = peers[other]
 		}
 	}
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
@@ -361,7 +362,7 @@ func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
 	return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Launch{Launch: p}}
 }
 
-// peers returns the addresses that a message needs and that were not sent yet: of those who hold what is read.
+// peers returns the addresses that a message needs and that were not sent yet: of those who hold what is read, by the names that it has for them.
 func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
 	var names []string
 	if l := msg.GetLaunch(); l != nil {
@@ -374,24 +375,30 @@ func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
 	}
 	var addresses map[string]string
 	for _, name := range names {
-		if name == x.hello.GetWorker() || x.told[name] {
+		if name == x.hello.GetWorker() || name == lasting(x.hello) {
 			continue
 		}
-		if address, ok := x.s.address(name); ok {
+		if address, ok := x.s.address(name); ok && x.told[name] != address {
 			if addresses == nil {
 				addresses = map[string]string{}
 			}
-			addresses[name], x.told[name] = address, true
+			addresses[name], x.told[name] = address, address
 		}
 	}
 	return addresses
 }
 
-// address returns where a worker serves.
+// lasting returns the name that a worker keeps when it is started again.
+func lasting(h *layshaftv1.Hello) string { return cmp.Or(h.GetId(), h.GetWorker()) }
+
+// address returns where a worker serves, by its name or its lasting one.
 func (s *Server) address(worker string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x, ok := s.sessions[worker]
+	if !ok {
+		x, ok = s.present[worker]
+	}
 	return x.address(), ok
 }
 
@@ -422,6 +429,9 @@ func (s *Server) part(x *session) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.present[lasting(hello)] == x {
+		delete(s.present, lasting(hello))
+	}
 	if s.sessions[name] == x {
 		delete(s.sessions, name)
 		if goes {

@@ -54,6 +54,7 @@ type cluster struct {
 	change  chan struct{} // closed and replaced when anything below changes
 	stages  map[int]*commits
 	address map[string]string // of workers, by name
+	present map[string]string // names of workers by their lasting names
 	peers   map[string]*peer
 
 	once sync.Once
@@ -96,7 +97,7 @@ func startCluster(ctx context.Context, t Target, name string, params []byte, bui
 
 func dialCluster(ctx context.Context, t Target) (*cluster, error) {
 	e := &cluster{creds: insecure.NewCredentials(), detach: t.Detach, ended: make(chan struct{}), change: make(chan struct{}),
-		stages: map[int]*commits{}, address: map[string]string{}, peers: map[string]*peer{}}
+		stages: map[int]*commits{}, address: map[string]string{}, present: map[string]string{}, peers: map[string]*peer{}}
 	to := e.creds
 	if t.TLS != (security.Files{}) {
 		tls, err := security.Load(t.TLS, t.Log)
@@ -493,7 +494,7 @@ func (e *cluster) meet(ws []coordinator.WorkerInfo) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range ws {
-		e.address[ws[i].Name] = ws[i].Address
+		e.address[ws[i].Name], e.present[ws[i].ID] = ws[i].Address, ws[i].Name
 	}
 }
 
@@ -518,12 +519,25 @@ func (e *cluster) router() *remote.Router {
 			var names []string
 			for i := range ws {
 				if slices.Contains(ws[i].Datasets, dataset) {
-					names = append(names, ws[i].Name)
+					names = append(names, ws[i].ID)
 				}
 			}
 			return names, nil
 		},
-		Peer: func(_ context.Context, name string) (remote.Caller, error) {
+		Peer: func(ctx context.Context, id string, anew bool) (remote.Caller, error) {
+			if anew {
+				ws, err := e.client.Workers(ctx)
+				if err != nil {
+					return nil, err
+				}
+				e.meet(ws)
+			}
+			e.mu.Lock()
+			name := e.present[id]
+			e.mu.Unlock()
+			if name == "" {
+				return nil, errors.New("the coordinator does not know where it is")
+			}
 			w, err := e.peer(name)
 			if err != nil {
 				return nil, err

@@ -179,7 +179,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.jobs = newJobs(n.coord, code, cfg.Runner)
-	if n.files, err = newFiles(n.name, cfg.Datasets, n.coord, n.peers); err != nil {
+	if n.files, err = newFiles(n.self.ID, cfg.Datasets, n.coord, n.peers); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.w, err = New(Config{

@@ -34,8 +34,8 @@ const (
 	peerIdle = time.Minute
 )
 
-// peers are the other workers: where they are, and the connections to those that were needed. A name always has the
-// same address.
+// peers are the other workers: where they are, and the connections to those that were needed. The name of a process always has the
+// same address; a lasting name has that of the last process that is known.
 type peers struct {
 	dial func(address string) (*grpc.ClientConn, error)
 	seen *manifestCache

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type files struct {
 // holdersFresh is how long the coordinator is not asked again who holds what.
 const holdersFresh = time.Second
 
-// newFiles opens the directories of datasets.
+// newFiles opens the directories of datasets. worker is the lasting name of this one.
 func newFiles(worker string, datasets map[string]string, coord *coordinator, peers *peers) (*files, error) {
 	f := &files{coord: coord, peers: peers}
 	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: f.find, Lenders: &remote.Lenders{}}
@@ -88,8 +89,10 @@ func (f *files) ask(ctx context.Context) (holders map[string][]string, err error
 	for _, w := range list.GetWorkers() {
 		h := w.GetHello()
 		addresses[h.GetWorker()] = h.GetAddress()
+		id := cmp.Or(h.GetId(), h.GetWorker())
+		addresses[id] = h.GetAddress()
 		for _, name := range h.GetDatasets() {
-			holders[name] = append(holders[name], h.GetWorker())
+			holders[name] = append(holders[name], id)
 		}
 	}
 	f.peers.know(addresses)
@@ -99,17 +102,20 @@ func (f *files) ask(ctx context.Context) (holders map[string][]string, err error
 	return holders, nil
 }
 
-// peer returns the files of another worker.
-func (f *files) peer(ctx context.Context, worker string) (remote.Caller, error) {
+// peer returns the files of another worker, by its lasting name.
+func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Caller, error) {
 	conn := f.peers.conn(worker)
-	if conn == nil {
+	f.mu.Lock()
+	fresh := time.Since(f.asked) < holdersFresh
+	f.mu.Unlock()
+	if conn == nil || anew && !fresh {
 		if _, err := f.ask(ctx); err != nil {
 			return nil, err
 		}
 		conn = f.peers.conn(worker)
 	}
 	if conn == nil {
-		return nil, errors.New("the coordinator does not know it")
+		return nil, errors.New("the coordinator does not know where it is")
 	}
 	return remote.Conn(conn), nil
 }

@@ -51,11 +51,12 @@ func (q *queue) pop(st *stage) (int, bool) {
 type queues struct {
 	free queue             // no worker is near the input
 	rest queue             // some worker is
-	host map[string]*queue // by worker
+	host map[string]*queue // by worker, as its hosts name it
 	zone map[string]*queue // by zone of the workers that are near
 }
 
-// hosts returns the workers that are near the input of a task, some of which may be gone.
+// hosts returns the workers that are near the input of a task, some of which may be gone. Who holds a split has it over all its lives and is named by
+// its lasting name, who holds an output by that of its process.
 func (st *stage) hosts(i int) []string {
 	switch {
 	case st.prefer != nil:
@@ -90,7 +91,7 @@ func (s *Scheduler) queue(r ref) {
 	if hosts := st.hosts(i); r.task().failed == 0 {
 		for k, h := range hosts {
 			at(&st.queues.host, h).push(i)
-			w := s.workers[h]
+			w := s.called(h)
 			if w == nil {
 				continue
 			}
@@ -107,10 +108,30 @@ func (s *Scheduler) queue(r ref) {
 	}
 }
 
+// called returns the worker that has a name, its own or the lasting one; nil when none does now.
+func (s *Scheduler) called(name string) *worker {
+	if w := s.workers[name]; w != nil {
+		return w
+	}
+	if sh := s.shares[name]; sh != nil {
+		return sh.w
+	}
+	return nil
+}
+
+// near calls f for the queues of tasks whose input w holds, until it returns true.
+func (q *queues) near(w *worker, f func(h *queue) bool) bool {
+	if h := q.host[w.id]; h != nil && f(h) {
+		return true
+	}
+	h := q.host[w.lasting]
+	return w.lasting != w.id && h != nil && f(h)
+}
+
 // inZone says whether any of some workers is in a zone.
 func (s *Scheduler) inZone(hosts []string, zone string) bool {
 	for _, h := range hosts {
-		if w := s.workers[h]; w != nil && w.zone == zone {
+		if w := s.called(h); w != nil && w.zone == zone {
 			return true
 		}
 	}
@@ -122,11 +143,15 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 	q := &st.queues.rest
 	switch d {
 	case near:
-		if h := st.queues.host[w.id]; h != nil {
-			if i, ok := h.pop(st); ok {
+		var i int
+		popped := st.queues.near(w, func(h *queue) (ok bool) {
+			if i, ok = h.pop(st); ok {
 				h.last = s.now
-				return i, true
 			}
+			return ok
+		})
+		if popped {
+			return i, true
 		}
 		return st.queues.free.pop(st)
 	case zonal:
@@ -138,9 +163,12 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 		return 0, false
 	}
 	from := st.readyAt
-	if h := st.queues.host[w.id]; h != nil && h.last.After(from) {
-		from = h.last
-	}
+	st.queues.near(w, func(h *queue) bool {
+		if h.last.After(from) {
+			from = h.last
+		}
+		return false
+	})
 	if w.zone == "" {
 		d = zonal // it has waited for its zone already
 	}
@@ -172,7 +200,7 @@ func (s *Scheduler) locality(w *worker, st *stage, i int) Locality {
 	switch {
 	case len(hosts) == 0:
 		return Locality{}
-	case slices.Contains(hosts, w.id):
+	case slices.Contains(hosts, w.id), slices.Contains(hosts, w.lasting):
 		return Locality{Local: 1, LocalBytes: bytes}
 	case w.zone != "" && s.inZone(hosts, w.zone):
 		return Locality{Zone: 1, ZoneBytes: bytes}

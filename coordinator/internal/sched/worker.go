@@ -11,6 +11,7 @@ import (
 
 type worker struct {
 	id, zone string
+	lasting  string // see WorkerJoined
 	slots    int
 	reserved int        // of the slots, for interactive jobs only
 	running  []*attempt // cancelled ones too, until the worker reports their end
@@ -34,7 +35,7 @@ func (s *Scheduler) join(ev WorkerJoined) {
 	if w := s.workers[ev.Worker]; w != nil {
 		s.lose(w)
 	}
-	w := &worker{id: ev.Worker, zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, seen: s.now, kind: s.kindOf(&ev)}
+	w := &worker{id: ev.Worker, lasting: cmp.Or(ev.Lasting, ev.Worker), zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, seen: s.now, kind: s.kindOf(&ev)}
 	s.workers[w.id] = w
 	w.lease = s.leases.PushBack(w)
 	s.taking(w.kind, 1)
@@ -53,7 +54,7 @@ func (s *Scheduler) join(ev WorkerJoined) {
 	for _, a := range ev.Running {
 		s.adopt(w, a)
 	}
-	s.joinShare(w, cmp.Or(ev.Lasting, ev.Worker))
+	s.joinShare(w, w.lasting)
 	s.offer(w)
 }
 

@@ -44,7 +44,7 @@ func Conn(c grpc.ClientConnInterface) Caller { return conn{layshaftv1.NewFilesSe
 type conn struct{ layshaftv1.FilesServiceClient }
 
 func (c conn) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
-	return c.FilesServiceClient.Call(ctx, req)
+	return c.FilesServiceClient.Call(ctx, req, grpc.WaitForReady(false)) // who is gone is looked up again
 }
 
 // The volumes of datasets and of clients.
@@ -80,8 +80,11 @@ func refuse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
 // failure makes an error of an answer, or of a failed call.
 func failure(resp *layshaftv1.CallResponse, err error) error {
 	if err != nil {
-		if c := status.Code(err); c == codes.Unavailable || c == codes.DeadlineExceeded || c == codes.Canceled {
+		switch status.Code(err) {
+		case codes.Unavailable:
 			return &answerError{status.Convert(err).Message(), filesys.ErrGone}
+		case codes.DeadlineExceeded, codes.Canceled: // the text of either depends on whose clock was first
+			return &answerError{"no answer came in time", filesys.ErrGone}
 		}
 		return err
 	}

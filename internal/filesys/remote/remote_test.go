@@ -122,7 +122,7 @@ func (c *cluster) router() *Router {
 			}
 			return out, nil
 		},
-		Peer: func(_ context.Context, worker string) (Caller, error) {
+		Peer: func(_ context.Context, worker string, _ bool) (Caller, error) {
 			if c.conns[worker] == nil {
 				return nil, errors.New("unknown")
 			}
@@ -275,11 +275,11 @@ func TestHints(t *testing.T) {
 	r := c.router()
 	var mu sync.Mutex
 	peer, asked := r.Peer, []string{}
-	r.Peer = func(ctx context.Context, worker string) (Caller, error) {
+	r.Peer = func(ctx context.Context, worker string, anew bool) (Caller, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, worker)
-		return peer(ctx, worker)
+		return peer(ctx, worker, anew)
 	}
 	f := Dataset(far{r})
 	for _, c := range []struct {
@@ -307,6 +307,42 @@ func TestHints(t *testing.T) {
 		t.Errorf("a wrong hint: %v", err)
 	} else {
 		got.Close()
+	}
+}
+
+// A worker that is not where it was is looked for, whoever answers at its old address now.
+func TestHolderElsewhere(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	put(t, c.dirs["w1"]+"/f", "text")
+	closed, stop := serve(t, c.router(), false)
+	stop()
+	for name, old := range map[string]*grpc.ClientConn{"nobody": closed, "another worker": c.conns["w2"]} {
+		r := c.router()
+		peer, anew := r.Peer, 0
+		r.Peer = func(ctx context.Context, worker string, again bool) (Caller, error) {
+			if again {
+				anew++
+			}
+			if worker == "w1" && !again {
+				return Conn(old), nil
+			}
+			return peer(ctx, worker, again)
+		}
+		f := Dataset(far{r})
+		f.Patience = time.Nanosecond
+		if infos, err := f.Glob(context.Background(), "dataset://d/*"); err != nil || len(infos) != 1 || anew != 1 {
+			t.Errorf("%s: %+v, %v; looked up anew %d times", name, infos, err, anew)
+		}
+		file, err := f.OpenAt(context.Background(), "dataset://d/f", []string{"w1"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		buf := make([]byte, 4)
+		if n, err := file.ReadAt(buf, 0); n != 4 || err != nil || anew != 3 {
+			t.Errorf("%s: %q, %v; looked up anew %d times", name, buf[:n], err, anew)
+		}
+		file.Close()
 	}
 }
 

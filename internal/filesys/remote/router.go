@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -18,7 +19,8 @@ import (
 )
 
 // Router finds who can answer a call. A worker has one for its own code and for its children; a client has one without volumes.
-// Its fields are set before it is used and not changed then.
+// Its fields are set before it is used and not changed then. Workers go by their lasting names, so that a file stays where it is when its holder
+// is started again.
 //
 // Of several copies of a file those count that are as long as the newest; they are taken for equal. A worker that should have a
 // dataset and cannot be reached is an error of every operation that needs all of it: an answer is never cut short in silence.
@@ -29,8 +31,9 @@ type Router struct {
 	Datasets map[string]*Volume
 	// Holders returns the workers that offer a dataset and are not known to be dead.
 	Holders func(ctx context.Context, dataset string) ([]string, error)
-	// Peer returns the way to another worker. It does not wait for it.
-	Peer func(ctx context.Context, worker string) (Caller, error)
+	// Peer returns the way to another worker, which it does not wait for. anew means that the way known so far did not lead there: the worker may
+	// have been started again elsewhere.
+	Peer func(ctx context.Context, worker string, anew bool) (Caller, error)
 	// Find lists the files of a dataset, as Gather does, by asking the coordinator once. Nil means to ask every holder.
 	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
 	// Lenders are the clients that offer files to this worker; nil in a client.
@@ -42,10 +45,13 @@ type Router struct {
 // Serve answers a call from the network: for the datasets of this worker only.
 func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
-	if v := r.Datasets[name]; ok && v != nil && (req.GetHolder() == "" || req.GetHolder() == r.Self) {
+	if req.GetHolder() != "" && req.GetHolder() != r.Self {
+		return refuse(req, fmt.Errorf("%w: its address is that of worker %s now", filesys.ErrGone, r.Self)), nil
+	}
+	if v := r.Datasets[name]; ok && v != nil {
 		return v.Call(ctx, req)
 	}
-	return refuse(req, fmt.Errorf("worker %s does not offer %s as %q: %w", r.Self, req.GetVolume(), req.GetHolder(), fs.ErrNotExist)), nil
+	return refuse(req, fmt.Errorf("worker %s does not offer %s: %w", r.Self, req.GetVolume(), fs.ErrNotExist)), nil
 }
 
 // Call answers a call of this process or of a child of it, for all datasets and all clients.
@@ -99,7 +105,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		}
 	}
 	for _, hint := range req.GetHints() {
-		if resp, err := r.ask(ctx, hint, req); err == nil && resp.Error == "" && len(resp.Infos) == 1 {
+		if resp, err := r.within(ctx, hintTime, hint, req); err == nil && resp.Error == "" && len(resp.Infos) == 1 {
 			out := proto.CloneOf(resp)
 			out.Infos[0].Holders = slices.Compact(slices.Sorted(slices.Values(req.Hints)))
 			return out, nil
@@ -143,25 +149,48 @@ func (r *Router) holders(ctx context.Context, dataset string) ([]string, error) 
 	return names, nil
 }
 
+const (
+	// askTime is how long one worker may take to answer: less than tryTime, so that whoever asked hears which one did not.
+	askTime = tryTime * 3 / 4
+	// hintTime is the same for one that is only likely to have a file; others may have it too.
+	hintTime = 3 * time.Second
+)
+
 // ask carries out a call on one worker.
 func (r *Router) ask(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	return r.within(ctx, askTime, worker, req)
+}
+
+// within is ask for at most some time. A worker that cannot be reached where it was is looked for once more.
+func (r *Router) within(ctx context.Context, limit time.Duration, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	own := proto.CloneOf(req)
 	own.Holder = worker
 	if r.Self != "" && worker == r.Self {
 		return r.Serve(ctx, own)
 	}
-	c, err := r.Peer(ctx, worker)
-	if err != nil {
-		return nil, fmt.Errorf("worker %s: %w: %w", worker, filesys.ErrGone, err)
-	}
-	resp, err := c.Call(ctx, own)
-	if err != nil {
-		if f := failure(nil, err); errors.Is(f, filesys.ErrGone) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for anew := false; ; anew = true {
+		c, err := r.Peer(limited, worker, anew)
+		if err != nil {
+			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, err)
+		}
+		resp, err := c.Call(limited, own)
+		f := failure(resp, err)
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, context.Cause(ctx))
+		case limited.Err() != nil:
+			return nil, fmt.Errorf("worker %s %w: it did not answer for %v", worker, filesys.ErrGone, limit)
+		case !errors.Is(f, filesys.ErrGone):
+			if err != nil {
+				err = fmt.Errorf("worker %s: %w", worker, err)
+			}
+			return resp, err
+		case anew:
 			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, f)
 		}
-		return nil, fmt.Errorf("worker %s: %w", worker, err)
 	}
-	return resp, nil
 }
 
 // all carries out a call on all holders.

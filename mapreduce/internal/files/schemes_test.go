@@ -85,7 +85,7 @@ func (d *datasets) router(self string) *remote.Router {
 		Holders: func(context.Context, string) ([]string, error) {
 			return slices.DeleteFunc(slices.Sorted(maps.Keys(d.routers)), func(w string) bool { return d.gone[w] }), nil
 		},
-		Peer: func(_ context.Context, w string) (remote.Caller, error) {
+		Peer: func(_ context.Context, w string, _ bool) (remote.Caller, error) {
 			if d.gone[w] || d.routers[w] == nil {
 				return nil, errors.New("no such worker")
 			}
