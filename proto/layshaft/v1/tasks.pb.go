@@ -872,7 +872,11 @@ type Accepted struct {
 	// refused says why it was not taken in; empty when it was.
 	Refused string `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
 	// full means that it was refused because a queue, memory or the disk is full: try again later.
-	Full          bool `protobuf:"varint,4,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,4,opt,name=full,proto3" json:"full,omitempty"`
+	// epoch is another one after each start of the coordinator. It is set in the first answer of WaitTask.
+	Epoch uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// attempt is the one that runs, or runs next. It is set in the first answer of WaitTask: when it is another one after a break, what was told before is told again.
+	Attempt       int64 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,6 +937,20 @@ func (x *Accepted) GetFull() bool {
 		return x.Full
 	}
 	return false
+}
+
+func (x *Accepted) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Accepted) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // CallTasksRequest is one thing a caller says.
@@ -5085,12 +5103,14 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\tnew_group\x18\x02 \x01(\v2\x16.layshaft.v1.TaskGroupR\bnewGroup\"^\n" +
 	"\x13SubmitTasksResponse\x121\n" +
 	"\baccepted\x18\x01 \x03(\v2\x15.layshaft.v1.AcceptedR\baccepted\x12\x14\n" +
-	"\x05group\x18\x02 \x01(\x04R\x05group\"d\n" +
+	"\x05group\x18\x02 \x01(\x04R\x05group\"\x94\x01\n" +
 	"\bAccepted\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x18\n" +
 	"\arefused\x18\x03 \x01(\tR\arefused\x12\x12\n" +
-	"\x04full\x18\x04 \x01(\bR\x04full\"\xfd\x01\n" +
+	"\x04full\x18\x04 \x01(\bR\x04full\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\xfd\x01\n" +
 	"\x10CallTasksRequest\x12\x16\n" +
 	"\x05piece\x18\x01 \x01(\fH\x00R\x05piece\x12.\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x16.layshaft.v1.TaskBatchH\x00R\x05tasks\x122\n" +
