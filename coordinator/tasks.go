@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ type TasksConfig struct {
 type Tasks struct {
 	layshaftv1.UnimplementedTasksServiceServer
 	cfg     TasksConfig
+	epoch   uint64 // another one after each start
 	log     *slog.Logger
 	desk    *desk.Desk
 	lender  *lender        // nil without a coordinator
@@ -81,7 +83,7 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 	if cfg.Identity == nil {
 		cfg.Identity = identity
 	}
-	t := &Tasks{cfg: cfg, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
+	t := &Tasks{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
 	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)

@@ -85,11 +85,15 @@ func (t *Tasks) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStream
 	c.mu.Lock()
 	t.desk.Lock()
 	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique())
+	accepted := &layshaftv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.Number(n.Task))}
 	t.desk.Unlock()
 	c.tasks[0], c.waiting[n.Task], c.inFlight = n.Task, []int64{0}, 1
 	c.mu.Unlock()
 	if err != nil {
 		return taskError(err)
+	}
+	if err := c.emit([]*layshaftv1.TaskUpdate{{What: &layshaftv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
+		return err
 	}
 	return t.both(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
 }

@@ -223,6 +223,7 @@ func (s *spec) send(ctx context.Context, stream callsStream, function string, in
 func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, err error) {
 	ctx, cancel := s.within(ctx, to.String())
 	defer cancel()
+	var seen follower
 	err = c.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -240,8 +241,8 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 			}
 			for _, p := range all {
 				u := updateOf(p)
-				if s.update != nil && u.Kind != 0 {
-					s.update(u)
+				if s.update != nil {
+					seen.hear(p, u, s.update)
 				}
 				if u.Kind == KindFollowed { // where to go on after a break
 					to = taskName{id: u.Next}
@@ -254,6 +255,42 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 		}
 	})
 	return out, err
+}
+
+// follower is what the caller of attach was told, over all connections.
+type follower struct {
+	epoch   uint64 // of the coordinator
+	attempt int64  // whose updates are told
+	chunks  bool   // partial results of it were
+	ahead   bool   // a retry was told that the coordinator may tell still
+}
+
+// hear passes an update on. When another attempt runs after a break of the connection than before, and partial results were told, those will come again: that is told
+// as a retry, unless the coordinator says so itself.
+func (f *follower) hear(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
+	if a := p.GetAccepted(); a != nil {
+		if f.chunks && (a.GetEpoch() != f.epoch || a.GetAttempt() != f.attempt) {
+			f.chunks, f.ahead = false, true
+			to(Update{Task: u.Task, Kind: KindRetry, N: uint64(a.GetAttempt()), Reason: ErrLost})
+		}
+		f.epoch, f.attempt = a.GetEpoch(), a.GetAttempt()
+		return
+	}
+	switch u.Kind {
+	case 0:
+		return
+	case KindData:
+		f.chunks, f.ahead = true, false
+	case KindFollowed:
+		f.attempt, f.chunks = 1, false
+	case KindRetry:
+		told := f.ahead
+		f.attempt, f.chunks, f.ahead = int64(u.N), false, false
+		if told {
+			return
+		}
+	}
+	to(u)
 }
 
 // submit hands over tasks in the background and returns their IDs, zero for those that were refused.

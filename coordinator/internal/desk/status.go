@@ -8,6 +8,9 @@ import (
 // Status returns how a task stands. It wants the lock.
 func (d *Desk) Status(id queue.ID) (queue.Info, bool) { return d.core.Status(id) }
 
+// Number returns the number of the try at a task that runs or runs next; see queue.Queue.Number. It wants the lock.
+func (d *Desk) Number(id queue.ID) uint64 { return d.core.Number(id) }
+
 // Why says in words why a task does not run now; see queue.Queue.Why. It wants the lock.
 func (d *Desk) Why(id queue.ID) string { return d.core.Why(id) }
 

@@ -34,6 +34,18 @@ func (q *Queue) last(id ID) int32 {
 	return q.find(id)
 }
 
+// Number returns the number of the try at a task, or at the last that followed it, that runs or runs next; zero when it is not there.
+func (q *Queue) Number(id ID) uint64 {
+	i := q.last(id)
+	if i == 0 {
+		return 0
+	}
+	if q.tasks.at(i).state == Running {
+		return q.number(i)
+	}
+	return q.number(i) + 1
+}
+
 // unfollow lets go of what is known of those before task i.
 func (q *Queue) unfollow(i int32) {
 	for _, id := range q.after.before[i] {
