@@ -480,7 +480,7 @@ func TestGroupOverTheWire(t *testing.T) {
 		}
 		w.done(sum, []byte("3"))
 		said := updatesOf(t, wait.Recv)
-		if len(said) != 2 || !strings.Contains(said[0], "followed") || said[1] != "0: result 3" {
+		if len(said) != 3 || said[0] != "0: accepted" || !strings.Contains(said[1], "followed") || said[2] != "0: result 3" {
 			t.Errorf("told %q", said)
 		}
 
@@ -517,7 +517,7 @@ func TestTasksSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told(t, wait.Recv, "0: result end")
+	told(t, wait.Recv, "0: accepted", "0: result end")
 	if totals, _ := tasks.Status(); totals.Submitted != 1 || totals.Done != 1 {
 		t.Errorf("totals %+v", totals)
 	}
