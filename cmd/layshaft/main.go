@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/tasks"
@@ -77,6 +78,7 @@ func run(args []string) int {
 func exitCode(err error) int {
 	var ended *coordinator.JobError
 	var usage usageError
+	var refused node.Refused
 	switch {
 	case err == nil:
 		return 0
@@ -85,7 +87,7 @@ func exitCode(err error) int {
 	}
 	fmt.Fprintf(os.Stderr, "layshaft: %v\n", err)
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &refused):
 		return exitUsage
 	case errors.As(err, &ended) && ended.Outcome == coordinator.JobCancelled, errors.Is(err, tasks.ErrCancelled):
 		return exitJobCancelled

@@ -3,7 +3,9 @@ package gossip
 import (
 	"log"
 	"log/slog"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -99,17 +101,48 @@ func (d *delegate) MergeRemoteState([]byte, bool)   {}
 
 // logger returns a logger for memberlist, which writes lines such as "[WARN] memberlist: text". Peers that cannot be
 // reached are everyday matters to it and to us.
-func logger(to *slog.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+func logger(to *slog.Logger) *log.Logger {
+	return log.New(&lines{to: to, said: map[string]time.Time{}}, "", 0)
+}
 
-type lines struct{ to *slog.Logger }
+// lines are the lines of memberlist.
+type lines struct {
+	to *slog.Logger
 
-func (l lines) Write(b []byte) (int, error) {
+	// mu guards the fields below.
+	mu   sync.Mutex
+	said map[string]time.Time // when a trouble was logged last, by its text without numbers
+}
+
+const (
+	troubleEvery = 10 * time.Minute // of one kind
+	maxTroubles  = 100              // kinds that are remembered
+)
+
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// often reports whether such a trouble was logged a while ago.
+func (l *lines) often(text string) bool {
+	text = numbers.ReplaceAllString(text, "")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at, ok := l.said[text]; ok && time.Since(at) < troubleEvery {
+		return true
+	}
+	if len(l.said) >= maxTroubles {
+		clear(l.said)
+	}
+	l.said[text] = time.Now()
+	return false
+}
+
+func (l *lines) Write(b []byte) (int, error) {
 	text := strings.TrimSpace(string(b))
 	_, said, found := strings.Cut(text, "memberlist: ")
 	if !found {
 		said = text
 	}
-	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") { // it goes on for a moment after its shutdown
+	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") && !l.often(said) { // it goes on for a moment after its shutdown
 		l.to.Info("gossip: trouble", "err", said)
 	} else {
 		l.to.Debug("gossip: " + said)

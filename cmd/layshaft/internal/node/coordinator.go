@@ -45,7 +45,7 @@ type CoordinatorConfig struct {
 // RunCoordinator runs a coordinator until ctx ends, and returns nil then. It fails when an address is taken or not
 // protected, when the directory cannot be opened, and when its journal fails later.
 func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
-	p, err := cfg.open()
+	p, err := cfg.open(security.Coordinator)
 	if err != nil {
 		return err
 	}

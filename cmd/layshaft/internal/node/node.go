@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -67,15 +68,37 @@ type ports struct {
 	advertise  string // host:port
 }
 
-// open checks the addresses before it opens any of them.
-func (c *Common) open() (_ *ports, err error) {
+// Refused is the error of a config that cannot work: nothing was opened.
+type Refused struct{ error }
+
+// Unwrap returns what is wrong.
+func (r Refused) Unwrap() error { return r.error }
+
+// open checks the config before it opens any address.
+func (c *Common) open(role security.Role) (*ports, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &ports{}
+	if err := c.check(p, role); err != nil {
+		return nil, Refused{err}
+	}
+	return p, c.listen(p)
+}
+
+// check loads the certificates, and returns what is wrong with the config.
+func (c *Common) check(p *ports, role security.Role) (err error) {
 	if c.TLS != (security.Files{}) {
+		for _, f := range []struct{ flag, file string }{{"-tls-ca", c.TLS.CA}, {"-tls-cert", c.TLS.Cert}, {"-tls-key", c.TLS.Key}} {
+			if f.file == "" {
+				return fmt.Errorf("%s is not given: -tls-ca, -tls-cert and -tls-key go together (layshaft cert makes the files)", f.flag)
+			}
+		}
 		if p.tls, err = security.Load(c.TLS, c.Log); err != nil {
-			return nil, err
+			return fmt.Errorf("-tls-ca, -tls-cert, -tls-key: %w", err)
+		}
+		if id := p.tls.Identity(); id.Role != role {
+			return fmt.Errorf("-tls-cert %s is the certificate of %s, and nobody would take this process for a %s: issue one with layshaft cert issue -role %s", c.TLS.Cert, id, role, role)
 		}
 	}
 	const certificates = "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)"
@@ -87,20 +110,69 @@ func (c *Common) open() (_ *ports, err error) {
 		err = security.CheckListen("gossip", c.Gossip, c.GossipKey != nil, c.Insecure, "-gossip-key (openssl rand -hex 32 makes one)", c.Log)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
+	return c.checkJoin()
+}
+
+// resolveWait is how long it may take to find out where members are that are to be joined.
+const resolveWait = 2 * time.Second
+
+// checkJoin returns an error when members on other machines are to be joined by a process that only this machine reaches: they would send it work, and
+// others would never get what it made. A name that is not known yet counts as one of this machine.
+func (c *Common) checkJoin() error {
+	ctx, cancel := context.WithTimeout(context.Background(), resolveWait)
+	defer cancel()
+	for _, join := range c.Join {
+		other := elsewhere(ctx, join)
+		if other == "" {
+			continue
+		}
+		for _, f := range []struct{ name, value, like string }{{"-listen", c.Listen, "0.0.0.0:7080"}, {"-gossip", c.Gossip, "0.0.0.0:7946"}} {
+			switch {
+			case !security.Loopback(f.value):
+			case f.name == "-listen" && c.Advertise != "" && elsewhere(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // somebody forwards it
+			default:
+				return fmt.Errorf("%s %s is an address for this machine alone, and -join %s (%s) is none: others could not reach this process; listen where they can, such as %s %s with certificates (layshaft cert) and a gossip key, and give -advertise when they know the machine by another address",
+					f.name, f.value, join, other, f.name, f.like)
+			}
+		}
+	}
+	return nil
+}
+
+// elsewhere returns an IP address of host:port that is not for this machine alone; nothing when there is none, or none is known.
+func elsewhere(ctx context.Context, address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return ""
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return ""
+	}
+	for _, ip := range ips {
+		if !ip.Unmap().IsLoopback() && !ip.IsUnspecified() {
+			return ip.String()
+		}
+	}
+	return ""
+}
+
+// listen opens the addresses.
+func (c *Common) listen(p *ports) (err error) {
 	if p.grpc, err = net.Listen("tcp", c.Listen); err != nil {
-		return nil, fmt.Errorf("-listen: %w", err)
+		return fmt.Errorf("-listen: %w", err)
 	}
 	if c.HTTP != "" {
 		if p.http, err = net.Listen("tcp", c.HTTP); err != nil {
-			return nil, errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
+			return errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
 		}
 	}
 	if p.advertise, err = c.reachable(p.grpc); err != nil {
-		return nil, errors.Join(err, p.close())
+		return errors.Join(err, p.close())
 	}
-	return p, nil
+	return nil
 }
 
 // close closes listeners that nobody has taken over.

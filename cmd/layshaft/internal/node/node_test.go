@@ -298,6 +298,15 @@ func TestWorkerDrains(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	taken := startCoordinator(t, CoordinatorConfig{Common: local()})
+	ca := filepath.Join(t.TempDir(), "ca")
+	if err := security.InitCA(ca); err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := security.Issue(ca, security.Request{Role: security.Worker, Name: "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := security.Files{CA: filepath.Join(ca, "ca.pem"), Cert: cert, Key: key}
 	tests := []struct {
 		want   string
 		change func(*CoordinatorConfig)
@@ -310,7 +319,11 @@ func TestRefusals(t *testing.T) {
 		{taken.GRPC, func(c *CoordinatorConfig) { c.Listen = taken.GRPC }},
 		{taken.HTTP, func(c *CoordinatorConfig) { c.HTTP = taken.HTTP }},
 		{taken.Gossip, func(c *CoordinatorConfig) { c.Gossip = taken.Gossip }},
-		{"certificate is not given", func(c *CoordinatorConfig) { c.TLS.CA = "ca.pem" }},
+		{" is not given: -tls-ca", func(c *CoordinatorConfig) { c.TLS.CA = "ca.pem" }},
+		{"-tls-cert " + files.Cert + " is the certificate of worker/n", func(c *CoordinatorConfig) { c.TLS = files }},
+		{"-listen 127.0.0.1:0 is an address for this machine alone, and -join 192.0.2.1:7946", func(c *CoordinatorConfig) { c.Join = []string{taken.Gossip, "192.0.2.1:7946"} }},
+		{"-listen 127.0.0.1:0 is", func(c *CoordinatorConfig) { c.Advertise, c.Join = "localhost", []string{"192.0.2.1:7946"} }},
+		{"-gossip 127.0.0.1:0 is", func(c *CoordinatorConfig) { c.Advertise, c.Join = "192.0.2.2", []string{"192.0.2.1:7946"} }},
 		{"LeaseTTL", func(c *CoordinatorConfig) { c.Policy.LeaseTTL = 1 }},
 		{"/dev/null", func(c *CoordinatorConfig) { c.Dir = "/dev/null/x" }},
 	}

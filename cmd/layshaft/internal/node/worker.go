@@ -32,7 +32,7 @@ type WorkerConfig struct {
 // when an address is taken or not protected, when a directory or program cannot be opened, and when the worker belongs to
 // another cluster.
 func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
-	p, err := cfg.open()
+	p, err := cfg.open(security.Worker)
 	if err != nil {
 		return err
 	}
