@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -27,22 +28,37 @@ const progressAge = 200 * time.Millisecond
 // progress is what all workers' attempts have read, as of a moment.
 type progress struct {
 	at   time.Time
-	jobs map[job.ID]map[int]Progress // by job and stage
+	jobs map[job.ID]map[job.Attempt]Progress
 }
 
-// report adds progress to a status.
+// report adds progress to a status: of attempts that have not ended since, as what they have read is counted in the status then, and of those that race each other
+// the one that is ahead.
 func (s *Server) report(st JobStatus) JobReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
-		s.progress = progress{now, map[job.ID]map[int]Progress{}}
+		s.progress = progress{now, map[job.ID]map[job.Attempt]Progress{}}
 		for _, x := range s.sessions {
 			s.progress.add(x)
 		}
 	}
 	out := JobReport{JobStatus: st, Progress: make([]Progress, len(st.Stages))}
-	for k := range out.Progress {
-		out.Progress[k] = s.progress.jobs[st.ID][k]
+	said := s.progress.jobs[st.ID]
+	if len(said) == 0 {
+		return out
+	}
+	ahead := map[job.Task]Progress{}
+	for _, a := range s.c.Attempts(st.ID, math.MaxInt) {
+		if p := said[a.Attempt]; p.Records >= ahead[a.Attempt.Task].Records {
+			ahead[a.Attempt.Task] = p
+		}
+	}
+	for t, p := range ahead {
+		if t.Stage >= len(out.Progress) {
+			continue // the job was dropped and submitted again, since st
+		}
+		out.Progress[t.Stage].Records += p.Records
+		out.Progress[t.Stage].Bytes += p.Bytes
 	}
 	return out
 }
@@ -50,13 +66,15 @@ func (s *Server) report(st JobStatus) JobReport {
 func (p *progress) add(x *session) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, a := range x.running {
-		id, stage := job.ID(a.GetAttempt().GetJob()), int(a.GetAttempt().GetTask().GetStage())
-		if p.jobs[id] == nil {
-			p.jobs[id] = map[int]Progress{}
+	for _, r := range x.running {
+		a, err := wire.AttemptFromProto(r.GetAttempt())
+		if err != nil {
+			continue // beat has refused it
 		}
-		sum := p.jobs[id][stage]
-		p.jobs[id][stage] = Progress{sum.Records + a.GetRecords(), sum.Bytes + a.GetBytes()}
+		if p.jobs[a.Job] == nil {
+			p.jobs[a.Job] = map[job.Attempt]Progress{}
+		}
+		p.jobs[a.Job][a] = Progress{r.GetRecords(), r.GetBytes()}
 	}
 }
 

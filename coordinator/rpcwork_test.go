@@ -351,6 +351,11 @@ func TestProgress(t *testing.T) {
 		if err != nil || st.Progress[0] != (Progress{14, 140}) || st.Stages[0].Running != 2 {
 			t.Errorf("status is %+v, %v", st, err)
 		}
+		time.Sleep(300 * time.Millisecond) // the maps have ended, and no heartbeat came since
+		settle()
+		if st, err = c.Status(t.Context(), "j"); err != nil || st.Progress[0] != (Progress{}) || st.Stages[0].Done != 2 {
+			t.Errorf("what was committed is counted again: %+v, %v", st, err)
+		}
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
