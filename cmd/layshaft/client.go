@@ -37,6 +37,9 @@ const searched = 10_000
 
 // findJob returns how the job stands whose ID is or begins with id.
 func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator.JobReport, error) {
+	if id == "" {
+		return coordinator.JobReport{}, usageError{errors.New("the ID of the job is empty; layshaft job list names them")}
+	}
 	st, err := c.Status(ctx, job.ID(id))
 	if !errors.Is(err, wire.ErrUnknownJob) {
 		return st, err
@@ -62,6 +65,9 @@ func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator
 
 // findWorker returns the worker whose name or ID is or begins with name.
 func findWorker(ctx context.Context, c *coordinator.Client, name string) (coordinator.WorkerInfo, error) {
+	if name == "" {
+		return coordinator.WorkerInfo{}, usageError{errors.New("the name of the worker is empty; layshaft worker list names them")}
+	}
 	workers, err := c.Workers(ctx)
 	if err != nil {
 		return coordinator.WorkerInfo{}, err
