@@ -43,7 +43,7 @@ type ServerConfig struct {
 	MaxCode int64
 	// Tasks are single calls of functions, served by the same port, which a backup holds too; nil means none.
 	Tasks *Tasks
-	// Audit hears who submitted, cancelled, dropped, shipped and drained what. Nil means Log.
+	// Audit hears who submitted, cancelled, dropped, shipped and drained what, and whom Authorize refused. Nil means Log.
 	Audit *slog.Logger
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
@@ -123,7 +123,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}, present: map[string]*session{}, clients: map[job.ID]*attendance{}}
-	opts := wire.ServerOptions(cfg.Log, cfg.Authorize)
+	opts := wire.ServerOptions(cfg.Log, s.authorize())
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))
 	}
@@ -133,6 +133,20 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		cfg.Tasks.Register(s.grpc)
 	}
 	return s, nil
+}
+
+// authorize returns Authorize, whose refusals the audit log hears of; nil when there is none.
+func (s *Server) authorize() func(ctx context.Context, fullMethod string) error {
+	if s.cfg.Authorize == nil {
+		return nil
+	}
+	return func(ctx context.Context, method string) error {
+		err := s.cfg.Authorize(ctx, method)
+		if err != nil {
+			s.audit(ctx, "refuse", "method", method, "err", err)
+		}
+		return err
+	}
 }
 
 const (

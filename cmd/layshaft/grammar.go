@@ -63,7 +63,7 @@ type memberFlags struct {
 	NoSync  bool `group:"Disk" help:"Leave it to the system when to write. What was acknowledged then survives the end of the process, not that of the machine."`
 	Reserve size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in."`
 
-	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
+	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error. A coordinator's audit log, of who did what and who was refused, is always written."`
 	LogFormat string `group:"Log" enum:"text,json" default:"text" help:"Form of the log: text or json."`
 	UntilEOF  bool   `name:"until-eof" hidden:"" help:"End at once when standard input ends."`
 }

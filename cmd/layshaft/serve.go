@@ -34,6 +34,13 @@ func (f *tlsFlags) files() security.Files {
 func (f *memberFlags) logger() *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
+	return f.log(level)
+}
+
+// audit returns the log of who did what, which is written whatever the level of the other.
+func (f *memberFlags) audit() *slog.Logger { return f.log(slog.LevelInfo) }
+
+func (f *memberFlags) log(level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
@@ -142,7 +149,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
-		Common: common, Dir: c.Data, KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
+		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
 		Tasks: coordinator.TasksConfig{Memory: int64(c.TaskMemory)},
 		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: int64(c.Reserve), AcceptLoss: c.AcceptLoss},

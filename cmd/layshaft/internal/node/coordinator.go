@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,8 @@ type CoordinatorConfig struct {
 	MaxCode int64
 	// Tasks are the knobs of single calls of functions. The caller sets Memory; Dir is in the directory of the coordinator.
 	Tasks coordinator.TasksConfig
+	// Audit hears who did what, and who was refused. Nil means Log of Common.
+	Audit *slog.Logger
 	// Gearman is the address for Gearman's clients and workers; empty means none.
 	Gearman string
 	// GearmanHTTP is the address for jobs over HTTP; empty means none.
@@ -82,7 +85,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Tasks: tasks,
-		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Log: cfg.Log,
+		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Audit: cfg.Audit, Log: cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -144,6 +147,7 @@ func (c *CoordinatorConfig) tasks(data *coordinator.Data, coord *coordinator.Coo
 	t := c.Tasks
 	t.Coordinator = coord
 	t.Dir, t.Cluster, t.Identity, t.Log = data.TasksDir(), data.Cluster, peerName, c.Log
+	t.Audit = c.Audit
 	t.NoSync, t.Reserve, t.AcceptLoss = c.Data.NoSync, c.Data.Reserve, c.Data.AcceptLoss
 	return coordinator.OpenTasks(t)
 }

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/layshaft/layshaft/coordinator"
@@ -194,6 +196,8 @@ func TestClusterWithTLS(t *testing.T) {
 	cfg := CoordinatorConfig{Common: local()}
 	cfg.TLS, cfg.GossipKey = files[security.Coordinator], key
 	cfg.GearmanHTTP = free(t)
+	var audit lines
+	cfg.Audit = slog.New(slog.NewTextHandler(&audit, nil))
 	at := startCoordinator(t, cfg)
 	w := WorkerConfig{Common: local()}
 	w.TLS, w.GossipKey, w.Join = files[security.Worker], key, []string{at.Gossip}
@@ -210,6 +214,9 @@ func TestClusterWithTLS(t *testing.T) {
 	name := workers(t, c, 1)[0].Name
 	if err := c.DrainWorker(t.Context(), name); err == nil || !strings.Contains(err.Error(), "reader/n") {
 		t.Errorf("a reader may drain a worker: %v", err)
+	}
+	if said := audit.String(); !strings.Contains(said, "msg=audit action=refuse who=reader/n method=/layshaft.v1.CoordinatorService/DrainWorker") || !strings.Contains(said, "action=join who=worker/n") {
+		t.Errorf("the audit log has %s", said)
 	}
 	plain, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Connect: 1})
 	if err != nil {
@@ -232,6 +239,24 @@ func TestClusterWithTLS(t *testing.T) {
 	if resp.StatusCode == http.StatusOK {
 		t.Error("the status page is shown in plain text")
 	}
+}
+
+// lines is a buffer for several writers.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // free returns an address at which nobody listens now.
