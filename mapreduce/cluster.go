@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -40,7 +41,7 @@ type cluster struct {
 	inside *clustertest.Cluster // that the coordinator belongs to; nil when it is none inside this process
 	lender *remote.Lender       // of this machine's files
 	detach bool
-	ask    func() bool // whether an interrupted job goes on; nil means that nobody can be asked
+	ask    func() bool // whether an interrupted job goes on; nil where nobody would answer
 
 	cancel context.CancelCauseFunc // of what runs in the background
 	ctx    context.Context
@@ -174,7 +175,10 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.Cluster, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.leave())
 	}
-	e.ask = asker(t)
+	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
+		files, dirs := lent.Lent()
+		e.ask = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
+	}
 	e.group.Go(e.follow)
 	e.group.Go(func() { _ = lent.Run(e.ctx, e.places, e.lend) })
 	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
@@ -668,14 +672,17 @@ func (e *cluster) leave() error {
 	return errors.Join(append(errs, e.client.Close())...)
 }
 
-// asker returns the question whether an interrupted job goes on; nil where nobody would answer.
-func asker(t *Target) func() bool {
-	if t.Progress == "none" || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
-		return nil
+// askDetach asks whether an interrupted job goes on. One that lends files of this machine cannot.
+func askDetach(t *Target, id job.ID, in io.Reader, lends bool) bool {
+	if lends {
+		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine\n", id)
+		return false
 	}
-	return func() bool {
-		fmt.Fprint(t.Err, "\nlayshaft: let the job go on without this program? [y/N] ")
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-		return err == nil && strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
+	fmt.Fprint(t.Err, "\nlayshaft: let the job go on without this program? [y/N] ")
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y") {
+		return false
 	}
+	fmt.Fprintf(t.Err, "layshaft: job %s goes on at %s; layshaft job wait %s tells its end, and the same command finds its rows\n", id, t.Cluster, id)
+	return true
 }

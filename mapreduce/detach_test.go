@@ -1,0 +1,28 @@
+package mapreduce
+
+import (
+	"strings"
+	"testing"
+)
+
+// Who interrupts a job is asked whether it goes on only when it can, and told how to come back to it.
+func TestAskDetach(t *testing.T) {
+	for _, tt := range []struct {
+		answer string
+		lends  bool
+		want   bool
+		said   string
+	}{
+		{"y\n", false, true, "job j goes on at c:1; layshaft job wait j tells its end"},
+		{"Yes\n", false, true, "layshaft job wait j"},
+		{"\n", false, false, "[y/N]"},
+		{"", false, false, "[y/N]"},
+		{"y\n", true, false, "job j ends with this program, as it reads or writes files of this machine"},
+	} {
+		var said strings.Builder
+		got := askDetach(&Target{Cluster: "c:1", Err: &said}, "j", strings.NewReader(tt.answer), tt.lends)
+		if got != tt.want || !strings.Contains(said.String(), tt.said) || tt.lends && strings.Contains(said.String(), "?") {
+			t.Errorf("%q, lends %v: %v, %s", tt.answer, tt.lends, got, &said)
+		}
+	}
+}
