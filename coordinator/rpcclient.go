@@ -120,7 +120,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 			return fmt.Errorf("coordinator: %w", why)
 		}
 		if time.Since(since) >= limit {
-			return fmt.Errorf("coordinator %s cannot be reached: %w", c.cfg.Address, wire.FromStatus(err))
+			return c.unreachable(err)
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
@@ -129,6 +129,11 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 		}
 		pause = min(2*pause, maxRetry)
 	}
+}
+
+// unreachable says that the coordinator cannot be reached, and the way out.
+func (c *Client) unreachable(err error) error {
+	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cfg.Address, wire.FromStatus(err))
 }
 
 // call makes one call with a small answer.
@@ -261,7 +266,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 func once(c *Client, call func() error) error {
 	err := call()
 	if status.Code(err) == codes.Unavailable {
-		return fmt.Errorf("coordinator %s cannot be reached: %w", c.cfg.Address, wire.FromStatus(err))
+		return c.unreachable(err)
 	}
 	return wire.FromStatus(err)
 }

@@ -17,6 +17,9 @@ func (f *clientFlags) dial() (*coordinator.Client, error) {
 	if f.Timeout <= 0 {
 		return nil, usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
 	}
+	if err := checkAddress(f.Cluster); err != nil {
+		return nil, usageError{fmt.Errorf("-cluster: %w", err)}
+	}
 	cfg := coordinator.ClientConfig{Address: f.Cluster, Connect: f.Timeout}
 	if files := f.files(); files != (security.Files{}) {
 		tls, err := security.Load(files, nil)

@@ -36,6 +36,12 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if d.Workers < 1 || d.Workers > 64 {
 		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
 	}
+	if err := refuse(wrong{d.Slots < 0, "slots", d.Slots, "must be 1 or more; leave it out to share the processors out"}); err != nil {
+		return err
+	}
+	if err := checkDatasets(d.Dataset); err != nil {
+		return err
+	}
 	addresses := []*string{&d.Listen, &d.HTTP, &d.Gossip}
 	if d.Gearman != "none" {
 		addresses = append(addresses, &d.Gearman)

@@ -95,6 +95,9 @@ func (c *certInitCmd) Run() error {
 
 // Run makes a certificate.
 func (c *certIssueCmd) Run() error {
+	if c.Validity <= 0 {
+		return usageError{fmt.Errorf("-validity %v must be more than 0s: such a certificate would never be good", c.Validity)}
+	}
 	cert, key, err := security.Issue(c.Dir, security.Request{Role: security.Role(c.Role), Name: c.Name, Hosts: c.Host, Validity: c.Validity})
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ type memberFlags struct {
 	Insecure    bool           `group:"Certificates" help:"Let others than this machine in without certificates and gossip key. Whoever reaches the ports can then run code."`
 
 	NoSync  bool `group:"Disk" help:"Leave it to the system when to write. What was acknowledged then survives the end of the process, not that of the machine."`
-	Reserve size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in."`
+	Reserve size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in. 0 means none."`
 
 	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error. A coordinator's audit log, of who did what and who was refused, is always written."`
 	LogFormat string `group:"Log" enum:"text,json" default:"text" help:"Form of the log: text or json."`
@@ -83,10 +83,10 @@ type coordinatorCmd struct {
 	LocalityWait   time.Duration `group:"Scheduling" default:"1s" help:"How long a split waits for a worker that holds it; 0s does not wait."`
 	MaxAttempts    int           `group:"Scheduling" default:"4" help:"Failed attempts of one task that fail its job, unless the job says."`
 	StragglerRatio float64       `group:"Scheduling" default:"1.5" help:"How many times longer than its stage's median an attempt runs before a second one races it; 0 means never."`
-	BlockFor       time.Duration `group:"Scheduling" default:"1m" help:"How long a worker that fails again and again gets no attempts."`
+	BlockFor       time.Duration `group:"Scheduling" default:"1m" help:"How long a worker that fails again and again gets no attempts; 0s means that it gets them."`
 	Retain         time.Duration `group:"Scheduling" default:"168h" help:"How long a job is kept after its end; 0s means until it is dropped."`
 	ClientLease    time.Duration `group:"Scheduling" default:"1m" help:"How long the client of a job that is not detached may be away before the job is cancelled; 0s means for ever."`
-	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long a program that no job needs is kept."`
+	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long a program that no job needs is kept; 0s means that it goes soon."`
 	MaxCode        size          `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
 
 	gearmanFlags
@@ -115,8 +115,8 @@ type workerCmd struct {
 	Zone  string        `placeholder:"NAME" help:"Where the worker stands. Data crosses zones only when it must."`
 	Tags  []string      `sep:"," placeholder:"TAG" help:"What the worker offers beside slots, such as gpu; jobs ask for it."`
 	Quota size          `group:"Disk" default:"0" placeholder:"BYTES" help:"Space that outputs may take; 0 means what the disk has."`
-	Drain time.Duration `default:"5m" help:"How long a worker that was told to end finishes attempts and hands over outputs. A second signal ends it at once."`
-	Grace time.Duration `default:"10s" help:"How long user code may ignore that its attempt was cancelled before it is killed."`
+	Drain time.Duration `default:"5m" help:"How long a worker that was told to end finishes attempts and hands over outputs; 0s means not at all. A second signal ends it at once."`
+	Grace time.Duration `default:"10s" help:"How long user code may ignore that its attempt was cancelled before it is killed; 0s means at once."`
 }
 
 // workFlags say what a worker can do.

@@ -79,3 +79,22 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 }
+
+// What only the processes themselves find out about their flags is a wrong command line, too.
+func TestRefusalsExitWith2(t *testing.T) {
+	data := t.TempDir()
+	local := []string{"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}
+	for _, args := range [][]string{
+		{"coordinator", "-data", data, "-listen", "0.0.0.0:0"},
+		append([]string{"coordinator", "-data", data, "-tls-ca", "ca.pem"}, local...),
+		append([]string{"coordinator", "-data", data, "-join", "192.0.2.1:7946"}, local...),
+		append([]string{"worker", "-data", data, "-join", "127.0.0.1:1", "-slots=-1"}, local...),
+		{"cert", "issue", "-role", "client", "-name", "me", "-validity=-1h"},
+		{"job", "list", "-cluster", "foo"},
+		{"job", "cancel", ""},
+	} {
+		if code := run(args); code != exitUsage {
+			t.Errorf("%v ends with %d, want %d", args, code, exitUsage)
+		}
+	}
+}

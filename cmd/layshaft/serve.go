@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -99,7 +101,7 @@ func (f *gossipFlags) key() (string, error) {
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:7946", address)
+		return fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:7070", address)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
 		return fmt.Errorf("%q: the port must be a number up to 65535", address)
@@ -122,6 +124,101 @@ func (f *memberFlags) until(ctx context.Context) context.Context {
 	return ctx
 }
 
+// refuse returns the error of the first flag whose value is wrong. A value that none of them names is right.
+func refuse(flags ...wrong) error {
+	for _, f := range flags {
+		if f.is {
+			return usageError{fmt.Errorf("-%s %v %s", f.flag, f.value, f.why)}
+		}
+	}
+	return nil
+}
+
+// wrong says whether the value of a flag is wrong, and why.
+type wrong struct {
+	is    bool
+	flag  string
+	value any
+	why   string
+}
+
+// check looks at what the grammar does not know.
+func (c *coordinatorCmd) check() error {
+	return refuse(
+		wrong{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
+		wrong{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
+		wrong{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task that is never tried is never done"},
+		wrong{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
+		wrong{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
+		wrong{c.Retain < 0, "retain", c.Retain, "is negative; 0s means until the job is dropped"},
+		wrong{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means for ever"},
+		wrong{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s means that it goes with the last job that needs it"},
+		wrong{c.MaxCode == 0, "max-code", c.MaxCode, "must be more: no program would be taken; workers without -allow-shipped-code take none"},
+		c.checkReserve(c.Data),
+	)
+}
+
+const (
+	// minMemory is the least memory of a slot: runs for a few inputs and outputs fit into it.
+	minMemory = 8 << 20
+	// minQuota is the least space for outputs, that of a few small ones.
+	minQuota = 16 << 20
+)
+
+// check looks at what the grammar does not know, and sets what is not given.
+func (w *workerCmd) check() error {
+	if w.Slots == 0 {
+		w.Slots = runtime.GOMAXPROCS(0)
+	}
+	if w.Memory == 0 {
+		w.Memory = size(machineMemory() / 10 * 6)
+	}
+	w.Tags = trimmed(w.Tags)
+	least := size(w.Slots) * minMemory
+	err := refuse(
+		wrong{w.Slots < 1, "slots", w.Slots, "must be 1 or more; leave it out for one per processor"},
+		wrong{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
+		wrong{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, size(minMemory))},
+		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for what the disk has", size(minQuota))},
+		wrong{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
+		wrong{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},
+		w.checkReserve(w.Data),
+	)
+	if err != nil {
+		return err
+	}
+	return checkDatasets(w.Dataset)
+}
+
+// trimmed returns words without what is around them, and without empty ones.
+func trimmed(words []string) (out []string) {
+	for _, word := range words {
+		if word = strings.TrimSpace(word); word != "" {
+			out = append(out, word)
+		}
+	}
+	return out
+}
+
+// datasetName is what a dataset may be called, as it is a part of paths.
+var datasetName = regexp.MustCompile(`^[\pL\pN][\pL\pN._-]*$`)
+
+// checkDatasets returns an error when paths could not name a dataset.
+func checkDatasets(datasets map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(datasets)) {
+		if !datasetName.MatchString(name) {
+			return usageError{fmt.Errorf("-dataset %s=%s: the name %q must be of letters, digits, dots, dashes and underscores, and begin with a letter or digit: paths are dataset://NAME/FILE", name, datasets[name], name)}
+		}
+	}
+	return nil
+}
+
+// checkReserve says whether more is to stay free than the disk has.
+func (f *memberFlags) checkReserve(dir string) wrong {
+	disk := size(diskSize(dir))
+	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the disk of %s, %v: nothing would ever be taken in", dir, disk)}
+}
+
 // Run runs a coordinator.
 func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	log := c.logger()
@@ -129,11 +226,8 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Lease < time.Second {
-		return usageError{fmt.Errorf("-lease %v is below 1s; heartbeats could not keep it", c.Lease)}
-	}
-	if c.ClientLease < 0 {
-		return usageError{fmt.Errorf("-client-lease %v is negative; 0s means for ever", c.ClientLease)}
+	if err := c.check(); err != nil {
+		return err
 	}
 	if c.Gearman == "none" {
 		c.Gearman = ""
@@ -147,13 +241,17 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if c.TaskMemory == 0 {
 		c.TaskMemory = size(machineMemory() / 8)
 	}
+	blockAfter := 0 // the default
+	if c.BlockFor == 0 {
+		blockAfter = -1
+	}
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
-		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: c.KeepCode, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
+		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
 		Tasks: coordinator.TasksConfig{Memory: int64(c.TaskMemory)},
-		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: int64(c.Reserve), AcceptLoss: c.AcceptLoss},
-		Policy: coordinator.Policy{LeaseTTL: c.Lease, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,
+		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss},
+		Policy: coordinator.Policy{LeaseTTL: c.Lease, BlockAfter: blockAfter, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,
 			StragglerRatio: cmp.Or(c.StragglerRatio, -1), BlockFor: c.BlockFor, Retain: c.Retain},
 	})
 }
@@ -165,8 +263,8 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.Memory == 0 {
-		w.Memory = size(machineMemory() / 10 * 6)
+	if err := w.check(); err != nil {
+		return err
 	}
 	logSettings(k, log)
 	drain, ended := make(chan struct{}), make(chan struct{})
@@ -221,7 +319,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
 		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset,
-		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: int64(w.Reserve), Quota: int64(w.Quota),
-		Drain: max(w.Drain, time.Millisecond), Grace: w.Grace,
+		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
+		Drain: max(w.Drain, time.Millisecond), Grace: max(w.Grace, time.Millisecond),
 	}})
 }

@@ -262,8 +262,8 @@ func TestLoadRefuses(t *testing.T) {
 		files Files
 		want  string
 	}{
-		{Files{}, "CA is not given"},
-		{Files{CA: f.CA, Cert: f.Cert}, "key is not given"},
+		{Files{}, "-tls-ca is not given"},
+		{Files{CA: f.CA, Cert: f.Cert}, "-tls-key is not given"},
 		{Files{CA: "missing.pem", Cert: f.Cert, Key: f.Key}, "missing.pem"},
 		{Files{CA: text, Cert: f.Cert, Key: f.Key}, "no certificate"},
 		{Files{CA: f.CA, Cert: text, Key: f.Key}, text},

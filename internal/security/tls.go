@@ -168,7 +168,7 @@ func (f Files) stamps() (s [3]stamp, err error) {
 func read(f Files) (*material, Identity, error) {
 	for i, path := range f.all() {
 		if path == "" {
-			return nil, Identity{}, fmt.Errorf("TLS needs three files, and that of the %s is not given", []string{"CA", "certificate", "key"}[i])
+			return nil, Identity{}, fmt.Errorf("%s is not given: -tls-ca, -tls-cert and -tls-key go together (layshaft cert makes the files)", []string{"-tls-ca", "-tls-cert", "-tls-key"}[i])
 		}
 	}
 	stamps, err := f.stamps()

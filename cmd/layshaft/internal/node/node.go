@@ -89,13 +89,8 @@ func (c *Common) open(role security.Role) (*ports, error) {
 // check loads the certificates, and returns what is wrong with the config.
 func (c *Common) check(p *ports, role security.Role) (err error) {
 	if c.TLS != (security.Files{}) {
-		for _, f := range []struct{ flag, file string }{{"-tls-ca", c.TLS.CA}, {"-tls-cert", c.TLS.Cert}, {"-tls-key", c.TLS.Key}} {
-			if f.file == "" {
-				return fmt.Errorf("%s is not given: -tls-ca, -tls-cert and -tls-key go together (layshaft cert makes the files)", f.flag)
-			}
-		}
 		if p.tls, err = security.Load(c.TLS, c.Log); err != nil {
-			return fmt.Errorf("-tls-ca, -tls-cert, -tls-key: %w", err)
+			return err
 		}
 		if id := p.tls.Identity(); id.Role != role {
 			return fmt.Errorf("-tls-cert %s is the certificate of %s, and nobody would take this process for a %s: issue one with layshaft cert issue -role %s", c.TLS.Cert, id, role, role)
