@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -91,7 +92,7 @@ func reportToProto(r *JobReport) *layshaftv1.JobStatus {
 		l := st.Sum.Locality
 		p.Stages = append(p.Stages, &layshaftv1.StageStatus{Name: st.Name, Tasks: int64(st.Tasks), Waiting: int64(st.Waiting), Running: int64(st.Running),
 			Done: int64(st.Done), Failed: int64(st.Failed), Cancelled: int64(st.Cancelled), Attempts: int64(st.Attempts), FailedAttempts: int64(st.FailedAttempts),
-			Lost: int64(st.Lost), Sum: encodeSummary(st.Sum), ProgressRecords: r.Progress[k].Records, ProgressBytes: r.Progress[k].Bytes,
+			Lost: int64(st.Lost), LastFailure: strings.ToValidUTF8(st.LastFailure, "\uFFFD"), Sum: encodeSummary(st.Sum), ProgressRecords: r.Progress[k].Records, ProgressBytes: r.Progress[k].Bytes,
 			Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote), LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes})
 	}
 	return p
@@ -119,7 +120,7 @@ func reportFromProto(p *layshaftv1.JobStatus) (JobReport, error) {
 		sum := decodeSummary(st.GetSum())
 		r.Stages = append(r.Stages, StageStatus{Name: st.GetName(), Tasks: int(st.GetTasks()), Waiting: int(st.GetWaiting()), Running: int(st.GetRunning()),
 			Done: int(st.GetDone()), Failed: int(st.GetFailed()), Cancelled: int(st.GetCancelled()), Attempts: int(st.GetAttempts()),
-			FailedAttempts: int(st.GetFailedAttempts()), Lost: int(st.GetLost()), Sum: sum})
+			FailedAttempts: int(st.GetFailedAttempts()), Lost: int(st.GetLost()), LastFailure: st.GetLastFailure(), Sum: sum})
 	}
 	return r, nil
 }

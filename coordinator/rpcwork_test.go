@@ -447,3 +447,25 @@ func BenchmarkRemoteTasks(b *testing.B) {
 		b.Error(err)
 	}
 }
+
+// Who looks at a job hears of the last failure of a stage while tasks are to be done.
+func TestLastFailureIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := &network{}
+		s, _ := n.serve(t, Config{}, ServerConfig{})
+		n.worker(t, "w1", 2)
+		settle()
+		c := n.client(t)
+		remoteSubmit(t, c, twoStages(2, 1))
+		settle()
+		s.c.Failed("w1", job.Attempt{Job: "j", N: 1}, job.Failure{Kind: job.Transient, Message: "quota full\nmore"})
+		settle()
+		st, err := c.Status(t.Context(), "j")
+		if err != nil || st.Stages[0].LastFailure != "quota full" {
+			t.Errorf("the last failure is %q, %v", st.Stages[0].LastFailure, err)
+		}
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+	})
+}

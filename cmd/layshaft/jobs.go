@@ -66,6 +66,7 @@ type stageView struct {
 	Cancelled      int              `json:"cancelled"`
 	Attempts       int              `json:"attempts"`
 	FailedAttempts int              `json:"failed_attempts"`
+	LastFailure    string           `json:"last_failure,omitempty"` // of an attempt, while tasks are to be done
 	Lost           int              `json:"lost_outputs"`
 	ReadRecords    int64            `json:"read_records"`
 	ReadBytes      int64            `json:"read_bytes"`
@@ -106,7 +107,7 @@ func viewJob(r *coordinator.JobReport) jobView {
 	for k := range r.Stages {
 		st, l := &r.Stages[k], &r.Stages[k].Sum.Locality
 		s := stageView{Stage: st.Name, Tasks: st.Tasks, Waiting: st.Waiting, Running: st.Running, Done: st.Done, Failed: st.Failed,
-			Cancelled: st.Cancelled, Attempts: st.Attempts, FailedAttempts: st.FailedAttempts, Lost: st.Lost,
+			Cancelled: st.Cancelled, Attempts: st.Attempts, FailedAttempts: st.FailedAttempts, LastFailure: st.LastFailure, Lost: st.Lost,
 			ReadRecords: st.Sum.Counters[recordsCounter], ReadBytes: st.Sum.Counters[bytesCounter],
 			WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
 			Local: place{l.Local, l.LocalBytes}, Zone: place{l.Zone, l.ZoneBytes}, Remote: place{l.Remote, l.RemoteBytes}}
@@ -152,8 +153,22 @@ func jobTable(w io.Writer, jobs []jobView) {
 	for i := range jobs {
 		v := &jobs[i]
 		note, _, _ := strings.Cut(v.Failure, "\n")
-		row(w, v.Job, v.Outcome, v.done(), v.took(), v.Owner, note+v.Reason)
+		row(w, v.Job, v.Outcome, v.done(), v.took(), v.Owner, note+v.why())
 	}
+}
+
+// why says why a job makes no progress, and what failed last.
+func (v *jobView) why() string {
+	why := v.Reason
+	for _, s := range v.Stages {
+		if s.LastFailure != "" {
+			if why != "" {
+				why += "; "
+			}
+			return why + "last failure: " + s.LastFailure
+		}
+	}
+	return why
 }
 
 // Run lists jobs.
@@ -206,6 +221,12 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
 			for _, s := range v.Stages {
 				row(w, s.Stage, s.Tasks, s.Waiting, s.Running, s.Done, s.Failed, s.Cancelled, s.FailedAttempts, s.Lost)
+			}
+			for _, s := range v.Stages {
+				if s.LastFailure != "" {
+					row(w)
+					row(w, "the last failure of "+s.Stage+": "+s.LastFailure)
+				}
 			}
 		})
 	})

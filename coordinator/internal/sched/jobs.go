@@ -40,6 +40,7 @@ type stage struct {
 	missing int      // stages that it reads and that are not complete
 	count   [states]int
 	sum     Summary
+	last    string // why the last attempt that failed did, in one line
 	// failures counts attempts that failed; the others count tasks of an ended job that will never be done.
 	failures, failedTasks, cancelledTasks int
 	queues                                queues

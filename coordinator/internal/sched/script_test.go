@@ -225,6 +225,9 @@ func (p *player) line(t *testing.T, f []string) {
 			if x.Lost > 0 {
 				fmt.Fprintf(&p.out, ", %d lost", x.Lost)
 			}
+			if x.LastFailure != "" {
+				fmt.Fprintf(&p.out, ", the last: %s", x.LastFailure)
+			}
 			if l := x.Sum.Locality; l != (Locality{}) {
 				fmt.Fprintf(&p.out, "; %d local, %d zone, %d remote, of %d %d %d bytes", l.Local, l.Zone, l.Remote, l.LocalBytes, l.ZoneBytes, l.RemoteBytes)
 			}

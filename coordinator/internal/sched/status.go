@@ -29,6 +29,7 @@ type StageStatus struct {
 	Tasks, Waiting, Running, Done, Failed, Cancelled int
 	Attempts                                         int     // on their way, speculative ones too
 	FailedAttempts                                   int     // ended without output in this life of the coordinator
+	LastFailure                                      string  // of the last attempt that failed in this life, in one line; empty when none did or all tasks are done
 	Lost                                             int     // committed outputs that were lost and had to be made again, in this life
 	Sum                                              Summary // of committed attempts, each task once
 }
@@ -44,11 +45,15 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	for _, st := range j.stages {
 		sum := st.sum
 		sum.Counters = maps.Clone(sum.Counters)
+		last := st.last
+		if st.open() == 0 {
+			last = ""
+		}
 		status.Stages = append(status.Stages, StageStatus{
 			Name: st.spec.Name, Tasks: st.spec.Tasks,
 			Waiting: st.count[waiting] + st.count[delayed], Running: st.count[running], Done: st.count[done] + st.count[gone],
 			Failed: st.failedTasks, Cancelled: st.cancelledTasks,
-			Attempts: st.running.Len(), FailedAttempts: st.failures, Lost: st.remade, Sum: sum,
+			Attempts: st.running.Len(), FailedAttempts: st.failures, LastFailure: last, Lost: st.remade, Sum: sum,
 		})
 	}
 	return status, true

@@ -130,6 +130,7 @@ const (
 // trouble notes why an attempt ended without output.
 func (s *Scheduler) trouble(a *attempt, f job.Failure) {
 	f.Message, f.Detail, f.Record, f.Lost = cut(f.Message, maxMessage), cut(f.Detail, maxDetail), cut(f.Record, maxMessage), nil
+	a.stage().last, _, _ = strings.Cut(f.Error(), "\n")
 	if len(a.j.troubles) == maxTroubles {
 		a.j.troubles = append(a.j.troubles[:0], a.j.troubles[1:]...)
 	}
