@@ -27,7 +27,7 @@ func TestChaos(t *testing.T) {
 				c := Start(t, 3, Chaos(uint64(seed)), h.option(), Zones("east", "west"), SnapshotEvery(1+seed%50))
 				var waits []func()
 				for k := range 3 {
-					in := numbers{N: 100 + 50*k, Splits: 8, Groups: 5, Map: 100 * time.Millisecond, Reduce: 300 * time.Millisecond}
+					in := numbers{N: 100 + 50*k, Splits: 9, Groups: 5, Map: 100 * time.Millisecond, Reduce: 300 * time.Millisecond}
 					d := sums
 					if k == 1 {
 						d = groups
