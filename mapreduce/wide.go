@@ -264,7 +264,8 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	}
 }
 
-// combine merges the accumulators of a group of producers, partition by partition, into one run.
+// combine merges the accumulators of a group of producers, partition by partition, into one run. Those of one key stay apart where they would be too
+// large together for a block, as a set of very many may be: the last stage merges them in memory, and nothing that it makes of them needs to fit.
 func combine[A any](e *env, w *port, codec *record.Codec[A], fold func(a, b *A)) error {
 	var buf []byte
 	for part := range w.parts {
@@ -281,10 +282,25 @@ func combine[A any](e *env, w *port, codec *record.Codec[A], fold func(a, b *A))
 		for err == nil {
 			first, single := key, value
 			var a *A
+			held := len(single) // bytes of a, encoded, at most
 			for {
 				if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
 					break
 				}
+				if held+len(value) > maxMerged {
+					if a != nil {
+						buf = codec.Append(buf[:0], a)
+						single = buf
+					}
+					if held = len(single); held > maxMerged/2 || held+len(value) > maxMerged {
+						if err := out.Add(first, single); err != nil {
+							return err
+						}
+						a, single, held = nil, value, len(value)
+						continue
+					}
+				}
+				held += len(value)
 				b := new(A)
 				if a == nil {
 					a = new(A)
@@ -314,6 +330,10 @@ func combine[A any](e *env, w *port, codec *record.Codec[A], fold func(a, b *A))
 	}
 	return nil
 }
+
+// maxMerged is how many bytes the accumulators of a key may take together, encoded, to be merged before the last stage. What was merged is measured when
+// they took more, and is written when it has half of that itself, so that it is not measured often.
+const maxMerged = record.MaxFrame / 2
 
 // ReduceByKey merges the values of each key two by two. f must be associative; values meet in a fixed order.
 func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option) Dataset[KV[K, V]] {
