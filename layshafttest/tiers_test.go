@@ -103,6 +103,54 @@ func TestZoneTier(t *testing.T) {
 	}
 }
 
+// sizes counts all numbers that are different: one key has everything, and a large accumulator.
+var sizes = mapreduce.Define("sizes", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
+	all := mapreduce.Aggregate(in.source(p), mapreduce.CountDistinctApprox(func(x padded) int64 { return x.N }))
+	return mapreduce.Map(all, func(n int64) sum { return sum{Value: n} })
+})
+
+// hot adds the numbers up by a key that nine of ten of them have; skewed does so with a sum that has an order.
+var (
+	hot = mapreduce.Define("hot", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
+		return mapreduce.AggregateBy(in.source(p), in.skewed, mapreduce.Sum(func(x padded) int64 { return x.N }))
+	})
+	hotOrdered = mapreduce.Define("hot-ordered", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
+		pairs := mapreduce.Map(in.source(p), func(x padded) sum { return sum{Key: in.skewed(x), Value: x.N} })
+		return mapreduce.ReduceByKey(pairs, func(a, b int64) int64 { return a + b })
+	})
+)
+
+func (in numbers) skewed(x padded) int {
+	if x.N%10 > 0 {
+		return 0
+	}
+	return int(x.N/10) % in.Groups
+}
+
+// Whatever the number of records that a key has, its last task reads one partial aggregate from each worker, or zone, and from each task where the order
+// of merging shows. So it does where all records have one key, if the accumulators are large.
+func TestHotKey(t *testing.T) {
+	n := numbers{N: 9000, Splits: 66, Groups: 10}
+	for name, c := range map[string]struct {
+		d    *mapreduce.Definition[numbers, sum]
+		opts []Option
+		last int64 // records that the last stage reads
+	}{
+		"even":          {sums, nil, 10 * 3},
+		"hot":           {hot, nil, 10 * 3},
+		"hot, by zones": {hot, []Option{Zones("a", "a", "b")}, 10 * 2},
+		"hot, in order": {hotOrdered, nil, 10 * 66},
+		"one key":       {sizes, nil, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := tiered(t, c.d, n, c.opts...)
+			if records, _ := in(&r.stages[len(r.stages)-1]); records != c.last {
+				t.Errorf("the last of %d stages reads %d records, want %d", len(r.stages), records, c.last)
+			}
+		})
+	}
+}
+
 // A command that finds its job again, submitted when other workers were there, takes the tiers that the job has.
 func TestFoundWithOtherTiers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

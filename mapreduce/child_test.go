@@ -116,7 +116,7 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.spread(func(int, *stage) int { return 2 }, true)
+	c.spread(func(int, *stage, *stage) int { return 2 }, true)
 	splits := map[*stage][]Split{c.stages[0]: {{Label: "all"}}}
 	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, 8<<20, 1, 1)
 }

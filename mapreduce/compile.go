@@ -182,16 +182,16 @@ func (s *stage) reads(o *stage) bool {
 }
 
 // spread fits the plan for a cluster: before each reduce whose aggregate allows it, and that has one producing stage, stand as many combine
-// stages as tiers says, given the number of the first and the producing stage: none, one that merges what each worker holds, or a second one that merges
+// stages as tiers says, given the number of the first, the reduce and the producing stage: none, one that merges what each worker holds, or a second one that merges
 // what each zone holds; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
-func (c *compiled) spread(tiers func(number int, from *stage) int, publish bool) {
+func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bool) {
 	was := slices.DeleteFunc(c.stages, func(s *stage) bool { return s.combine || s.publish }) // it may have been fitted before
 	c.arrange(was)
 	var all []*stage
 	sinks := false
 	for _, s := range was {
-		if w := s.head.wide; w != nil && w.combine != nil && w.parts != 1 && len(s.edges) == 1 {
-			for tier := range tiers(len(all), was[s.edges[0].From]) {
+		if w := s.head.wide; w != nil && w.combine != nil && len(s.edges) == 1 {
+			for tier := range tiers(len(all), s, was[s.edges[0].From]) {
 				t := &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.alone(), combine: true, zoned: tier > 0}
 				if t.zoned {
 					t.label += ", by zone"
@@ -211,7 +211,7 @@ func (c *compiled) spread(tiers func(number int, from *stage) int, publish bool)
 
 // follow fits the plan as spec was. It returns an error when the plan is not the one that spec was made from.
 func (c *compiled) follow(spec *job.Spec) error {
-	c.spread(func(number int, _ *stage) int {
+	c.spread(func(number int, _, _ *stage) int {
 		n := 0
 		for number+n < len(spec.Stages) && spec.Stages[number+n].Combine {
 			n++

@@ -140,6 +140,9 @@ func (c *compiled) checkPlaces(ctx context.Context, t *Target) error {
 // worthMerging is how many outputs a worker must hold, on average, for merging them before they cross the network to pay.
 const worthMerging = 3
 
+// worthOne is how many outputs there must be for that where all records have one key: the last task merges fewer in the time that a tier takes.
+const worthOne = 64
+
 // prepare lists the input, cuts it, and makes the job's data. The job's ID does not depend on who holds the input, nor on the name by which this
 // client lends its files. On a cluster a last stage publishes what sinks wrote when publish is set.
 func (c *compiled) prepare(name string, params []byte, t Target, client string, publish bool) (*job.Spec, error) {
@@ -180,9 +183,10 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 		whole[s] = splits
 	}
 	if t.Cluster != "" {
-		c.spread(func(_ int, from *stage) int {
+		c.spread(func(_ int, s, from *stage) int {
+			outputs := c.tasks(from, whole)
 			switch {
-			case t.Workers < 2 || c.tasks(from, whole) < t.Workers*worthMerging:
+			case t.Workers < 2 || outputs < t.Workers*worthMerging || s.head.wide.parts == 1 && outputs < worthOne:
 				return 0
 			case t.zones == 0:
 				return 1

@@ -189,7 +189,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		return
 	}
 	n.wide = &wideRole{combines: true}
-	if agg.Unordered {
+	if a := reflect.TypeFor[A](); agg.Unordered && (!single || spill.HasPointers(a) || a.Size() > smallOne) {
 		n.wide.combine = func(e *env, w *port) error { return combine(e, w, ac, agg.Merge) }
 	}
 	if single {
@@ -263,6 +263,9 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		return err
 	}
 }
+
+// smallOne is the size of an accumulator, in bytes, of which the last stage takes one from each task as fast as from each worker.
+const smallOne = 256
 
 // combine merges the accumulators of a group of producers, partition by partition, into one run. Those of one key stay apart where they would be too
 // large together for a block, as a set of very many may be: the last stage merges them in memory, and nothing that it makes of them needs to fit.
