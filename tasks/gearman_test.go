@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -120,6 +121,23 @@ func TestGearmanClient(t *testing.T) {
 		})
 	})
 	await(t, c, "the worker", func(o tasks.Overview) bool { return len(o.Functions) == 1 && o.Functions[0].Workers == 1 })
+	text, err := net.Dial("tcp", s.Gearman)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	if _, err := text.Write([]byte("workers\n")); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(text)
+	for found := false; lines.Scan(); {
+		if found = found || strings.HasPrefix(lines.Text(), "0 - ") && strings.HasSuffix(lines.Text(), " : multiply"); lines.Text() == "." {
+			if !found {
+				t.Error("the listing of workers has no Go worker")
+			}
+			break
+		}
+	}
 	g := newGearman(t, s.Gearman)
 	g.send(gSubmit, "multiply", "", "[6,7]")
 	kind, created := g.receive(1)

@@ -428,6 +428,15 @@ func (b *Broker) Functions(yield func(gearman.FunctionStatus)) {
 	}
 }
 
+// Others calls yield for every worker that is none of Gearman's.
+func (b *Broker) Others(yield func(name string, functions []string)) {
+	for _, w := range b.Workers() {
+		if !w.Gearman {
+			yield(w.Name, w.Functions)
+		}
+	}
+}
+
 // Jobs lists some jobs.
 func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uint64) {
 	return uint64(b.core.Tasks(int(from), n, func(t queue.Info) {

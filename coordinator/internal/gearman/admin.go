@@ -138,6 +138,11 @@ func (c *conn) workers() {
 			b = append(b, '\n')
 		}
 		conns = conns[n:]
+		if others, ok := c.server.Broker.(Peopled); ok && len(conns) == 0 {
+			others.Others(func(name string, functions []string) {
+				b = fmt.Appendf(b, "0 - %s : %s\n", strings.Map(printable, name), strings.Join(functions, " "))
+			})
+		}
 		return b, len(conns) > 0
 	})
 }

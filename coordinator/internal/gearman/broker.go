@@ -42,6 +42,12 @@ type Lagging interface {
 	CatchUp()
 }
 
+// Peopled is a Broker that has workers which came in other ways than through this package.
+type Peopled interface {
+	// Others calls yield for each of them.
+	Others(yield func(name string, functions []string))
+}
+
 // A Session is what one connection can do, as a client and as a worker.
 type Session interface {
 	// Submit queues a job, or joins one of the same function and unique key. commit is 0, or the number of the commit that
