@@ -343,6 +343,8 @@ func (c *Coordinator) note(ev sched.Event) {
 		if w, ok := c.workers[ev.Worker].(drainer); ok {
 			w.Drain()
 		}
+	case sched.Withdrawn:
+		log.Info("files of worker not waited for any more", "worker", ev.Worker)
 	case sched.OutputWanted:
 		log.Warn("client cannot read an output", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker)
 	case sched.OutputLost:

@@ -65,6 +65,8 @@ func encode(rec sched.Record) ([]byte, error) {
 		p.Event = &layshaftv1.Event_Reopened{Reopened: &layshaftv1.Reopened{Job: string(rec.Job)}}
 	case sched.Detached:
 		p.Event = &layshaftv1.Event_Detached{Detached: &layshaftv1.Detached{Job: string(rec.Job)}}
+	case sched.Offered:
+		p.Event = &layshaftv1.Event_Offered{Offered: &layshaftv1.Offered{Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Datasets: valid(rec.Datasets)}}
 	case sched.Epoch:
 		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
 	default:
@@ -110,6 +112,8 @@ func decode(b []byte) (sched.Record, error) {
 		return sched.Reopened{Job: job.ID(e.Reopened.GetJob())}, nil
 	case *layshaftv1.Event_Detached:
 		return sched.Detached{Job: job.ID(e.Detached.GetJob())}, nil
+	case *layshaftv1.Event_Offered:
+		return sched.Offered{Worker: e.Offered.GetWorker(), Datasets: e.Offered.GetDatasets()}, nil
 	case *layshaftv1.Event_Epoch:
 		rec = sched.Epoch{N: int(e.Epoch.GetN())}
 		if e.Epoch.GetN() < 1 {
@@ -122,6 +126,14 @@ func decode(b []byte) (sched.Record, error) {
 		return nil, fmt.Errorf("decode event: %w", err)
 	}
 	return rec, nil
+}
+
+func valid(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToValidUTF8(n, "\uFFFD")
+	}
+	return out
 }
 
 func decodeSubmitted(p *layshaftv1.Submitted) (sched.Submitted, error) {

@@ -28,6 +28,7 @@ func records() []sched.Record {
 		sched.Moved{Worker: "w", Attempt: a},
 		sched.Grouped{Job: "j", Stage: 1, Groups: []int32{0, 1, 0}},
 		sched.Epoch{N: 2},
+		sched.Offered{Worker: "w", Datasets: []string{"a", "b"}},
 	}
 }
 

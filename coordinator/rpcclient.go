@@ -455,20 +455,18 @@ func (c *Client) DrainWorker(ctx context.Context, worker string) error {
 
 // File is a file of a dataset.
 type File struct {
-	Name     string // path inside the dataset
-	Size     int64  // in bytes
-	ModTime  time.Time
-	Dir      bool
-	Holders  []string // workers that have it
-	Identity string   // which file of which machine it is; empty when not known
+	Name    string // path inside the dataset
+	Size    int64  // in bytes
+	ModTime time.Time
+	Dir     bool
+	Holders []string // lasting names of workers that have it
 }
 
 // FindFiles lists the files of a dataset that match a glob, from all workers that hold it, in order of name.
 func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []File, err error) {
 	err = receive(ctx, c, c.rpc.FindFiles, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob}, func() { files = nil }, func(m *layshaftv1.FindFilesResponse) error {
 		for _, f := range m.GetFiles() {
-			files = append(files, File{Name: f.GetName(), Size: f.GetSize(), ModTime: time.Unix(0, f.GetModTimeNanos()), Dir: f.GetDir(),
-				Holders: f.GetHolders(), Identity: f.GetIdentity()})
+			files = append(files, File{Name: f.GetName(), Size: f.GetSize(), ModTime: time.Unix(0, f.GetModTimeNanos()), Dir: f.GetDir(), Holders: f.GetHolders()})
 		}
 		return nil
 	})

@@ -1,8 +1,6 @@
 package coordinator
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -145,117 +143,6 @@ func (s *Server) trim() {
 	}
 }
 
-// FindFiles lists the files of a dataset.
-func (s *Server) FindFiles(r *layshaftv1.FindFilesRequest, stream grpc.ServerStreamingServer[layshaftv1.FindFilesResponse]) error {
-	files, err := s.find(stream.Context(), r.GetDataset(), r.GetGlob())
-	if err != nil {
-		return fmt.Errorf("dataset://%s/%s: %w", r.GetDataset(), r.GetGlob(), err)
-	}
-	for some := range slices.Chunk(files, 1000) {
-		if err := stream.Send(&layshaftv1.FindFilesResponse{Files: some}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// findWait is how long a worker may take to list its files.
-const findWait = 30 * time.Second
-
-// find asks all workers that hold a dataset for their files.
-func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, findWait)
-	defer cancel()
-	type answer struct {
-		worker string
-		files  []*layshaftv1.FileInfo
-		err    error
-	}
-	offered := map[string]bool{}
-	addresses := map[string]string{}
-	s.mu.Lock()
-	for _, x := range s.sessions {
-		for _, d := range x.hello.GetDatasets() {
-			offered[d] = true
-			if d == dataset {
-				addresses[lasting(x.hello)] = x.hello.GetAddress()
-			}
-		}
-	}
-	s.mu.Unlock()
-	if len(addresses) == 0 {
-		return nil, fmt.Errorf("%w; start a worker with -dataset %s=DIR; offered are: %s", wire.ErrUnknownDataset, dataset, strings.Join(slices.Sorted(maps.Keys(offered)), ", "))
-	}
-	answers := make(chan answer, len(addresses))
-	slots := make(chan struct{}, 64)
-	for name, address := range addresses {
-		go func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			files, err := s.list(ctx, name, address, dataset, glob)
-			answers <- answer{name, files, err}
-		}()
-	}
-	byName := map[string]*layshaftv1.FileInfo{}
-	var errs error
-	for range addresses {
-		a := <-answers
-		if a.err != nil {
-			errs = errors.Join(errs, a.err)
-			continue
-		}
-		for _, f := range a.files {
-			known := byName[f.GetName()]
-			if known == nil {
-				f.Holders = []string{a.worker}
-				byName[f.GetName()] = f
-				continue
-			}
-			if f.GetSize() != known.GetSize() {
-				errs = errors.Join(errs, fmt.Errorf("%w: %s has %d bytes on worker %s and %d on %s; make the copies equal, or offer the directories as different datasets",
-					wire.ErrConflict, f.GetName(), known.GetSize(), known.GetHolders()[0], f.GetSize(), a.worker))
-				continue
-			}
-			known.Holders = append(known.Holders, a.worker)
-			known.ModTimeNanos = max(known.GetModTimeNanos(), f.GetModTimeNanos())
-			if f.GetIdentity() != known.GetIdentity() {
-				known.Identity = ""
-			}
-		}
-	}
-	if errs != nil {
-		return nil, errs
-	}
-	files := make([]*layshaftv1.FileInfo, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		slices.Sort(byName[name].Holders)
-		files = append(files, byName[name])
-	}
-	return files, nil
-}
-
 func dialInsecure(address string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-}
-
-// list asks one worker.
-func (s *Server) list(ctx context.Context, worker, address, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
-	conn, err := s.cfg.Dial(address)
-	if err != nil {
-		return nil, fmt.Errorf("worker %s at %s: %w", worker, address, err)
-	}
-	defer conn.Close()
-	out, err := layshaftv1.NewFilesServiceClient(conn).Call(ctx, &layshaftv1.CallRequest{Volume: "dataset/" + dataset, Name: glob, Holder: worker,
-		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{}}}, grpc.WaitForReady(false))
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("worker %s at %s, which holds it, does not answer: %w", worker, address, wire.ErrUnavailable)
-	case err != nil:
-		return nil, fmt.Errorf("worker %s at %s, which holds it: %w", worker, address, wire.FromStatus(err))
-	case out.GetReason() == layshaftv1.FileError_FILE_ERROR_NOT_EXIST:
-		return nil, nil
-	case out.GetError() != "":
-		return nil, fmt.Errorf("worker %s: %s", worker, out.GetError())
-	}
-	return out.GetInfos(), nil
 }

@@ -107,6 +107,7 @@ type Server struct {
 	grpc      *grpc.Server
 	stop      chan struct{} // closed when the server goes down
 	receivers sync.WaitGroup
+	listed    listed
 
 	// mu guards the fields below. It is taken before a session's and the coordinator's.
 	mu       sync.Mutex

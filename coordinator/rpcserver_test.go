@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -163,21 +164,25 @@ type lister struct {
 }
 
 func (l *lister) Call(_ context.Context, r *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
-	if r.GetVolume() != "dataset/catalog" || r.GetName() != "*.csv" || r.GetList() == nil {
+	if r.GetVolume() != "dataset/catalog" || r.GetList() == nil {
 		return nil, fmt.Errorf("asked for %v", r)
 	}
-	return &layshaftv1.CallResponse{Infos: l.files, Error: l.fail}, nil
+	files := l.files
+	if r.GetName() == "a.csv" {
+		files = slices.DeleteFunc(slices.Clone(files), func(f *layshaftv1.FileInfo) bool { return f.GetName() != "a.csv" })
+	}
+	return &layshaftv1.CallResponse{Infos: files, Error: l.fail}, nil
 }
 
 func TestFindFiles(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		file := func(name string, size int64, identity string) *layshaftv1.FileInfo {
-			return &layshaftv1.FileInfo{Name: name, Size: size, ModTimeNanos: size, Identity: identity}
+		file := func(name string, size int64) *layshaftv1.FileInfo {
+			return &layshaftv1.FileInfo{Name: name, Size: size, ModTimeNanos: size}
 		}
 		workers := map[string]*lister{
-			"w1": {files: []*layshaftv1.FileInfo{file("b.csv", 2, "x"), file("a.csv", 1, "i")}},
-			"w2": {files: []*layshaftv1.FileInfo{file("a.csv", 1, "i"), file("b.csv", 2, "y")}},
-			"w3": {files: []*layshaftv1.FileInfo{file("c.csv", 3, "z")}},
+			"w1": {files: []*layshaftv1.FileInfo{file("b.csv", 2), file("a.csv", 1)}},
+			"w2": {files: []*layshaftv1.FileInfo{file("a.csv", 1), file("b.csv", 2)}},
+			"w3": {files: []*layshaftv1.FileInfo{file("c.csv", 3)}},
 		}
 		listeners := map[string]*bufconn.Listener{}
 		for name, files := range workers {
@@ -198,6 +203,7 @@ func TestFindFiles(t *testing.T) {
 					return nil, errors.New("connection refused")
 				}))...)
 		}})
+		all := map[string]*remoteWorker{}
 		for _, name := range []string{"w1", "w2", "w3", "w4"} {
 			w := n.worker(t, name, 1)
 			w.end()
@@ -206,6 +212,7 @@ func TestFindFiles(t *testing.T) {
 				w.hello.Datasets = []string{"other"}
 			}
 			w.start(t)
+			all[name] = w
 		}
 		time.Sleep(time.Second)
 		c := n.client(t)
@@ -215,19 +222,45 @@ func TestFindFiles(t *testing.T) {
 		}
 		var lines []string
 		for _, f := range got {
-			lines = append(lines, fmt.Sprintf("%s %d %s %s", f.Name, f.Size, f.Holders, f.Identity))
+			lines = append(lines, fmt.Sprintf("%s %d %s", f.Name, f.Size, f.Holders))
 		}
-		if want := []string{"a.csv 1 [w1 w2] i", "b.csv 2 [w1 w2] ", "c.csv 3 [w3] z"}; !slices.Equal(lines, want) {
+		if want := []string{"a.csv 1 [w1 w2]", "b.csv 2 [w1 w2]", "c.csv 3 [w3]"}; !slices.Equal(lines, want) {
 			t.Errorf("got  %q\nwant %q", lines, want)
 		}
 		if _, err := c.FindFiles(t.Context(), "catalogue", "*"); !errors.Is(err, wire.ErrUnknownDataset) || !strings.Contains(err.Error(), "catalog, other") {
 			t.Errorf("a dataset that nobody has: %v", err)
 		}
-		workers["w2"].files[0].Size = 7
-		if _, err := c.FindFiles(t.Context(), "catalog", "*.csv"); !errors.Is(err, wire.ErrConflict) || !strings.Contains(err.Error(), "a.csv") {
-			t.Errorf("files that differ: %v", err)
+		// What a worker had that is lost is missed, unless others have it too, until it is back or given up.
+		for _, name := range []string{"w2", "w3"} {
+			w := all[name]
+			w.end()
+			time.Sleep(time.Second)
+			got, err := c.FindFiles(t.Context(), "catalog", "*.csv")
+			if name == "w2" && (err != nil || len(got) != 3) {
+				t.Errorf("without a replica: %v, %v", got, err)
+			}
+			if name == "w3" && (!errors.Is(err, filesys.ErrAway) || !strings.Contains(err.Error(), "worker w3, which offers dataset catalog, is away") || !strings.Contains(err.Error(), "had 1 of the files")) {
+				t.Errorf("without the only holder of a file: %v, %v", got, err)
+			}
+			if _, err := c.FindFiles(t.Context(), "catalog", "[a-z].csv"); !errors.Is(err, filesys.ErrAway) || !strings.Contains(err.Error(), "worker "+name) {
+				t.Errorf("files that %s was never asked for: %v", name, err)
+			}
+			if got, err := c.FindFiles(t.Context(), "catalog", "a.csv"); err != nil || len(got) != 1 {
+				t.Errorf("a file that another has: %v, %v", got, err)
+			}
+			if name == "w3" {
+				if err := c.DrainWorker(t.Context(), "w3"); err != nil {
+					t.Error(err)
+				}
+				if got, err := c.FindFiles(t.Context(), "catalog", "*.csv"); err != nil || len(got) != 2 {
+					t.Errorf("without a worker that was given up: %v, %v", got, err)
+				}
+			}
+			w.gone = make(chan struct{})
+			w.start(t)
+			time.Sleep(time.Second)
 		}
-		workers["w2"].files[0].Size, workers["w3"].fail = 1, "permission denied"
+		workers["w3"].fail = "permission denied"
 		if _, err := c.FindFiles(t.Context(), "catalog", "*.csv"); err == nil || !strings.Contains(err.Error(), "worker w3: permission denied") {
 			t.Errorf("a worker that cannot list: %v", err)
 		}

@@ -153,8 +153,12 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 	sessions := maps.Clone(s.sessions)
 	s.mu.Unlock()
 	out := &layshaftv1.ListWorkersResponse{}
-	for _, w := range s.c.Workers() {
-		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
+	workers, away := s.c.WorkersAndAway()
+	for _, o := range away {
+		out.Away = append(out.Away, &layshaftv1.AwayWorker{Id: o.Worker, Datasets: o.Datasets})
+	}
+	for _, w := range workers {
+		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Id: w.Lasting, Datasets: w.Datasets, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
 			Running: int64(w.Running), Calls: int64(w.Calls), Draining: w.Draining, Waits: w.Waits, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
 		if x := sessions[w.Worker]; x != nil {
 			p.Hello = x.hello
@@ -167,13 +171,27 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 	return out, nil
 }
 
+// AwayWorker is a worker that was lost, was neither drained nor given up, and may come back with its files.
+type AwayWorker struct {
+	ID       string // its lasting name
+	Datasets []string
+}
+
 // Workers lists the workers that have a lease, by name.
 func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
+	workers, _, err := c.WorkersAndAway(ctx)
+	return workers, err
+}
+
+// WorkersAndAway is Workers that also lists those that offered datasets and have no lease now, by ID.
+func (c *Client) WorkersAndAway(ctx context.Context) (workers []WorkerInfo, away []AwayWorker, err error) {
 	out, err := call(ctx, c, c.rpc.ListWorkers, &layshaftv1.ListWorkersRequest{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var workers []WorkerInfo
+	for _, p := range out.GetAway() {
+		away = append(away, AwayWorker{p.GetId(), p.GetDatasets()})
+	}
 	for _, p := range out.GetWorkers() {
 		h := p.GetHello()
 		workers = append(workers, WorkerInfo{Name: h.GetWorker(), ID: h.GetId(), Zone: h.GetZone(), Address: h.GetAddress(), Platform: h.GetPlatform(),
@@ -181,7 +199,7 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 			Running: int(p.GetRunning()), Calls: int(p.GetCalls()), Memory: h.GetMemory(), FreeBytes: p.GetFreeBytes(), Ships: h.GetShips(),
 			Draining: p.GetDraining(), Waits: p.GetWaits(), Blocked: p.GetBlocked(), Silent: time.Duration(p.GetSilentNanos())})
 	}
-	return workers, nil
+	return workers, away, nil
 }
 
 // DrainWorker asks a worker to leave.

@@ -212,7 +212,7 @@ func (x *session) begin(hello *layshaftv1.Hello) error {
 func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
 	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Held: held, Running: running,
 		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), Ships: hello.GetShips(),
-		Draining: hello.GetDraining(), Lasting: hello.GetId()}
+		Draining: hello.GetDraining(), Lasting: hello.GetId(), Datasets: hello.GetDatasets()}
 }
 
 // hear takes one message in. An error ends the session.
@@ -436,6 +436,9 @@ func (s *Server) part(x *session) error {
 		delete(s.sessions, name)
 		if goes {
 			s.c.Leave(name)
+			if errors.Is(cause, errLeft) {
+				_ = s.c.post(message{ev: sched.Withdrawn{Worker: lasting(hello)}})
+			}
 		}
 	}
 	if errors.Is(cause, errLeft) {

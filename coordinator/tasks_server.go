@@ -27,8 +27,8 @@ const (
 	maxPage = 1000
 	// maxShown is how much of a body is shown.
 	maxShown = 1 << 20
-	// maxListed is how much of an error a list shows, in bytes.
-	maxListed = 1 << 10
+	// maxListedError is how much of an error a list shows, in bytes.
+	maxListedError = 1 << 10
 	// watchEvery is how often a watcher looks.
 	watchEvery = 250 * time.Millisecond
 )
@@ -286,7 +286,7 @@ func (t *Tasks) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*l
 	for _, p := range out.GetTasks() {
 		if p.GetState() == layshaftv1.TaskState_TASK_STATE_FAILED {
 			text, _ := t.desk.Result(queue.ID(p.GetTask())) // which may have been forgotten meanwhile
-			p.Error = text[:min(len(text), maxListed)]
+			p.Error = text[:min(len(text), maxListedError)]
 		}
 	}
 	out.Next = uint64(next)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
@@ -47,17 +48,36 @@ func (c *Coordinator) Workers() []WorkerStatus {
 	return c.core.Workers()
 }
 
+// WorkersAndAway returns what Workers does and, as of the same moment, what workers without a lease offered, by lasting name.
+func (c *Coordinator) WorkersAndAway() ([]WorkerStatus, []sched.Offered) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.core.Workers(), c.core.Away()
+}
+
 // DrainWorker asks a worker to leave: it gets no new attempts, and what it holds is copied to others as far as it is needed. The error wraps
-// ErrUnknownWorker when there is none of that name.
+// ErrUnknownWorker when there is none of that name. Of a worker that is away, which its lasting name names, the files are not waited for any more.
 func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	c.mu.Lock()
 	known := c.core.Joined(name)
+	away := slices.ContainsFunc(c.core.Away(), func(o sched.Offered) bool { return o.Worker == name })
 	c.mu.Unlock()
+	if away {
+		return c.withdraw(ctx, name)
+	}
 	if !known {
 		return fmt.Errorf("drain worker %s: %w", name, ErrUnknownWorker)
 	}
 	if err := c.ask(ctx, sched.DrainWorker{Worker: name}); err != nil {
 		return fmt.Errorf("drain worker %s: %w", name, err)
+	}
+	return nil
+}
+
+// withdraw has nobody wait for the files of a worker, by its lasting name, that has no lease.
+func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
+	if err := c.ask(ctx, sched.Withdrawn{Worker: lasting}); err != nil {
+		return fmt.Errorf("worker %s: %w", lasting, err)
 	}
 	return nil
 }

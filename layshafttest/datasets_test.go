@@ -1,13 +1,17 @@
 package layshafttest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
@@ -69,5 +73,64 @@ func TestHolderComesBackElsewhere(t *testing.T) {
 		if l := s.Stages[0].Sum.Locality; near == 0 || l.Local < near {
 			t.Errorf("%d attempts ran where the file is since it is there again; %+v", near, l)
 		}
+	})
+}
+
+// A job over a dataset of which a holder is away does not run over what is left: it waits a little, and then says who is away, until that worker is back or has
+// left. A coordinator that was started again knows that too.
+func TestInputIsNeverCutShort(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 3 {
+		if err := os.MkdirAll(filepath.Join(dir, strconv.Itoa(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i), fmt.Sprintf("f%d.txt", i)), []byte("x\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 3, Dataset("cat", func(worker int) string { return filepath.Join(dir, strconv.Itoa(worker)) }))
+		const all, one = "dataset://cat/f*.txt", "dataset://cat/f1.txt"
+		count := func(in string) (n int64, err error) {
+			for row, rerr := range slowLines.Run(t.Context(), c.Target(), in) {
+				n, err = row.Value, rerr
+			}
+			return n, err
+		}
+		refused := func(when, in string) {
+			t.Helper()
+			begun := time.Now()
+			n, err := count(in)
+			if id := c.Worker(1).node.ID(); !errors.Is(err, filesys.ErrAway) || !strings.Contains(err.Error(), "worker "+id+", which offers dataset cat, is away") ||
+				!strings.Contains(err.Error(), "layshaft worker drain "+id) || strings.Contains(err.Error(), "check the path") {
+				t.Errorf("%s: %s: %d lines, %v", when, in, n, err)
+			}
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("%s: it took %v to say so", when, took)
+			}
+		}
+		holds := func(when string, want int64) {
+			t.Helper()
+			if n, err := count(all); n != want || err != nil {
+				t.Errorf("%s: %d lines, want %d; %v", when, n, want, err)
+			}
+		}
+		c.Worker(1).Kill()
+		refused("killed, before anything was listed", all)
+		refused("killed", one)
+		go func() {
+			time.Sleep(2 * time.Second)
+			c.Worker(1).Restart()
+		}()
+		holds("back while it is waited for", 3)
+		c.Worker(1).Kill()
+		refused("killed again", all)
+		c.Coordinator().Kill()
+		c.Coordinator().Restart()
+		refused("coordinator restarted", all)
+		c.Worker(1).Restart()
+		holds("back", 3)
+		c.Worker(1).Drain()
+		holds("drained", 2)
 	})
 }

@@ -514,20 +514,25 @@ func (e *cluster) lend(ctx context.Context, name string) (remote.LendStream, err
 // router finds the workers that hold files of datasets.
 func (e *cluster) router() *remote.Router {
 	return &remote.Router{
-		Holders: func(ctx context.Context, dataset string) ([]string, error) {
-			ws, err := e.client.Workers(ctx)
+		Holders: func(ctx context.Context, dataset string) (here, away []string, err error) {
+			ws, lost, err := e.client.WorkersAndAway(ctx)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			e.meet(ws)
-			var names []string
 			for i := range ws {
 				if slices.Contains(ws[i].Datasets, dataset) {
-					names = append(names, ws[i].ID)
+					here = append(here, ws[i].ID)
 				}
 			}
-			return names, nil
+			for i := range lost {
+				if slices.Contains(lost[i].Datasets, dataset) {
+					away = append(away, lost[i].ID)
+				}
+			}
+			return here, away, nil
 		},
+		Find: remote.Finder(func() (*grpc.ClientConn, error) { return e.client.Conn(), nil }),
 		Peer: func(ctx context.Context, id string, anew bool) (remote.Caller, error) {
 			if anew {
 				ws, err := e.client.Workers(ctx)

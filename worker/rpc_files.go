@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -30,6 +29,7 @@ type files struct {
 	mu      sync.Mutex
 	asked   time.Time           // when holders was
 	holders map[string][]string // workers by dataset
+	away    map[string][]string // the same, of those that may come back
 }
 
 // holdersFresh is how long the coordinator is not asked again who holds what.
@@ -38,7 +38,7 @@ const holdersFresh = time.Second
 // newFiles opens the directories of datasets. worker is the lasting name of this one.
 func newFiles(worker string, datasets map[string]string, coord *coordinator, peers *peers) (*files, error) {
 	f := &files{coord: coord, peers: peers}
-	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: f.find, Lenders: &remote.Lenders{}}
+	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: remote.Finder(coord.current), Lenders: &remote.Lenders{}}
 	for name, dir := range datasets {
 		if name == "" || strings.ContainsAny(name, "/@") {
 			return nil, errors.Join(fmt.Errorf("dataset %q: its name must not be empty, nor have / or @ in it", name), f.close())
@@ -62,29 +62,35 @@ func (f *files) close() error {
 	return err
 }
 
-// holdersOf returns the workers that hold a dataset.
-func (f *files) holdersOf(ctx context.Context, dataset string) ([]string, error) {
+// holdersOf returns the workers that hold a dataset, and those that would if they were there.
+func (f *files) holdersOf(ctx context.Context, dataset string) (here, away []string, err error) {
 	f.mu.Lock()
-	holders, fresh := f.holders[dataset], time.Since(f.asked) < holdersFresh && f.holders != nil
+	fresh := time.Since(f.asked) < holdersFresh && f.holders != nil
 	f.mu.Unlock()
-	if fresh {
-		return holders, nil
+	if !fresh {
+		err = f.ask(ctx)
 	}
-	all, err := f.ask(ctx)
-	return all[dataset], err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.holders[dataset]), slices.Clone(f.away[dataset]), err
 }
 
 // ask has the coordinator say who holds what, and where.
-func (f *files) ask(ctx context.Context) (holders map[string][]string, err error) {
+func (f *files) ask(ctx context.Context) error {
 	conn, err := f.coord.current()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	list, err := layshaftv1.NewCoordinatorServiceClient(conn).ListWorkers(ctx, &layshaftv1.ListWorkersRequest{})
 	if err != nil {
-		return nil, wire.FromStatus(err)
+		return wire.FromStatus(err)
 	}
-	holders = map[string][]string{}
+	holders, away := map[string][]string{}, map[string][]string{}
+	for _, w := range list.GetAway() {
+		for _, name := range w.GetDatasets() {
+			away[name] = append(away[name], w.GetId())
+		}
+	}
 	addresses := map[string]string{}
 	for _, w := range list.GetWorkers() {
 		h := w.GetHello()
@@ -98,8 +104,8 @@ func (f *files) ask(ctx context.Context) (holders map[string][]string, err error
 	f.peers.know(addresses)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.holders, f.asked = holders, time.Now()
-	return holders, nil
+	f.holders, f.away, f.asked = holders, away, time.Now()
+	return nil
 }
 
 // peer returns the files of another worker, by its lasting name.
@@ -109,7 +115,7 @@ func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Call
 	fresh := time.Since(f.asked) < holdersFresh
 	f.mu.Unlock()
 	if conn == nil || anew && !fresh {
-		if _, err := f.ask(ctx); err != nil {
+		if err := f.ask(ctx); err != nil {
 			return nil, err
 		}
 		conn = f.peers.conn(worker)
@@ -118,28 +124,6 @@ func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Call
 		return nil, errors.New("the coordinator does not know where it is")
 	}
 	return remote.Conn(conn), nil
-}
-
-// find has the coordinator list the files of a dataset.
-func (f *files) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
-	conn, err := f.coord.current()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).FindFiles(ctx, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob})
-	var found []*layshaftv1.FileInfo
-	for err == nil {
-		var part *layshaftv1.FindFilesResponse
-		if part, err = stream.Recv(); err == nil {
-			found = append(found, part.GetFiles()...)
-		}
-	}
-	if err == io.EOF {
-		return found, nil
-	}
-	return nil, wire.FromStatus(err)
 }
 
 // socketLimit is how long the path of a unix socket may be everywhere.

@@ -2,21 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 type (
 	workerListCmd  struct{ clientFlags }
 	workerDrainCmd struct {
 		clientFlags
-		Name string `arg:"" help:"The worker, or how its name begins."`
+		Name string `arg:"" help:"The worker, or how its name begins; of one that is away its ID, which gives it up: nobody waits for its files."`
 		Wait bool   `help:"Wait until it has left."`
 	}
 	statusCmd struct {
@@ -30,7 +33,7 @@ type (
 type workerView struct {
 	Worker   string   `json:"worker"`
 	ID       string   `json:"id"`
-	State    string   `json:"state"`           // ready, draining or blocked
+	State    string   `json:"state"`           // ready, draining, blocked or away
 	Waits    string   `json:"waits,omitempty"` // what it waits for when it drains
 	Address  string   `json:"address"`
 	Zone     string   `json:"zone,omitempty"`
@@ -66,6 +69,10 @@ func workerTable(w io.Writer, workers []workerView) {
 		if v.Free > 0 {
 			free = size(v.Free).String()
 		}
+		if v.State == "away" {
+			row(w, v.ID, v.State, "-", "", "-", "-", strings.Join(v.Datasets, ","), "-")
+			continue
+		}
 		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running+v.Calls, v.Slots), free, strings.Join(v.Datasets, ","),
 			since(time.Duration(v.Silent*float64(time.Second)))+" ago")
 	}
@@ -83,10 +90,13 @@ func (f *clientFlags) workers(ctx context.Context) ([]workerView, error) {
 		return nil, err
 	}
 	defer client.Close()
-	workers, err := client.Workers(ctx)
-	views := make([]workerView, len(workers))
+	workers, away, err := client.WorkersAndAway(ctx)
+	views := make([]workerView, len(workers), len(workers)+len(away))
 	for i := range workers {
 		views[i] = viewWorker(&workers[i])
+	}
+	for i := range away {
+		views = append(views, workerView{Worker: away[i].ID, ID: away[i].ID, State: "away", Datasets: away[i].Datasets})
 	}
 	return views, err
 }
@@ -111,6 +121,9 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	}
 	defer client.Close()
 	found, err := findWorker(ctx, client, c.Name)
+	if errors.Is(err, wire.ErrUnknownWorker) {
+		return c.giveUp(ctx, client, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -142,6 +155,23 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	}
 	v := map[string]string{"worker": found.Name, "state": state}
 	return c.print(v, func(w io.Writer) { row(w, "worker "+found.Name+" "+state) })
+}
+
+// giveUp has nobody wait for a worker that is away. unknown is the error for one that is not.
+func (c *workerDrainCmd) giveUp(ctx context.Context, client *coordinator.Client, unknown error) error {
+	_, away, err := client.WorkersAndAway(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(away, func(w coordinator.AwayWorker) bool { return w.ID == c.Name }) {
+		return unknown
+	}
+	if err := client.DrainWorker(ctx, c.Name); err != nil {
+		return err
+	}
+	return c.print(map[string]string{"worker": c.Name, "state": "given up"}, func(w io.Writer) {
+		row(w, "worker "+c.Name+" is given up: nobody waits for its files")
+	})
 }
 
 // Run shows the cluster on one screen.

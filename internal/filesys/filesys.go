@@ -6,7 +6,7 @@
 //
 // Every FS keeps to one contract, which package conform tests: names are compared byte by byte, slashes part them, and every error
 // is an *Error, which names the path with its scheme and the way out, and of which errors.Is tells fs.ErrNotExist,
-// fs.ErrPermission, fs.ErrInvalid and ErrGone.
+// fs.ErrPermission, fs.ErrInvalid, ErrGone and ErrAway.
 package filesys
 
 import (
@@ -22,6 +22,9 @@ import (
 
 // ErrGone means that the machine or service that holds a file could not be reached for as long as the file system is patient.
 var ErrGone = errors.New("cannot be reached")
+
+// ErrAway means that an answer would be cut short: others were reached, but a worker that may have some of the files is not there now.
+var ErrAway = errors.New("away")
 
 // Info says what a path is.
 type Info struct {

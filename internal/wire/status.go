@@ -3,10 +3,12 @@ package wire
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/state"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -59,6 +61,9 @@ var faults = []struct {
 	{ErrUnknownCode, codes.NotFound, "UNKNOWN_CODE"},
 	{ErrUnknownDataset, codes.NotFound, "UNKNOWN_DATASET"},
 	{ErrConflict, codes.AlreadyExists, "CONFLICT"},
+	{filesys.ErrAway, codes.FailedPrecondition, "AWAY"},
+	{filesys.ErrGone, codes.Unavailable, "GONE"},
+	{fs.ErrNotExist, codes.NotFound, "NOT_EXIST"},
 	{ErrCannotRun, codes.FailedPrecondition, "CANNOT_RUN"},
 	{ErrLeaseLost, codes.Aborted, "LEASE_LOST"},
 	{ErrStaleEpoch, codes.Aborted, "STALE_EPOCH"},

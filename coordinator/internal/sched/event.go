@@ -57,7 +57,13 @@ type WorkerJoined struct {
 	// Lasting is the name that stays when the process is started again, by which calls name the worker whose slots they take. Empty
 	// means Worker. Of several workers that have it, calls take the slots of the last that joined.
 	Lasting string
+
+	Datasets []string // that it offers
 }
+
+// Withdrawn says that a worker, by its lasting name, left for good, or was given up while it was away: nobody is to wait for what it offered. One that has
+// a lease is not touched.
+type Withdrawn struct{ Worker string }
 
 // WorkerLost says that a worker left or died.
 type WorkerLost struct{ Worker string }
@@ -165,6 +171,7 @@ type Tick struct{}
 func (Submitted) event()      {}
 func (WorkerJoined) event()   {}
 func (WorkerLost) event()     {}
+func (Withdrawn) event()      {}
 func (Heartbeat) event()      {}
 func (AttemptDone) event()    {}
 func (AttemptFailed) event()  {}

@@ -2,6 +2,8 @@ package sched
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -47,6 +49,12 @@ type Grouped struct {
 // Reopened says that a job that was done runs again, to make outputs that were lost. Another Ended follows.
 type Reopened struct{ Job job.ID }
 
+// Offered says which datasets a worker offers from now on, by its lasting name; none when it offers none any more.
+type Offered struct {
+	Worker   string
+	Datasets []string // sorted
+}
+
 // Epoch begins the life of a coordinator after the first.
 type Epoch struct{ N int }
 
@@ -60,6 +68,7 @@ func (Committed) record()   {}
 func (Ended) record()       {}
 func (Reopened) record()    {}
 func (Detached) record()    {}
+func (Offered) record()     {}
 func (Epoch) record()       {}
 
 // Restore puts back a record that Step wrote in an earlier life. After the last one, Step wants Restarted.
@@ -68,6 +77,8 @@ func (s *Scheduler) Restore(rec Record) {
 	switch rec := rec.(type) {
 	case Epoch:
 		s.epoch = rec.N
+	case Offered:
+		s.noteOffer(rec)
 	case Submitted:
 		if s.jobs[rec.Spec.ID] == nil && Check(&rec.Spec) == nil {
 			s.addJob(rec)
@@ -138,6 +149,11 @@ func (s *Scheduler) Records() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		if s.epoch > 0 && !yield(Epoch{s.epoch}) {
 			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.offered)) {
+			if !yield(Offered{name, s.offered[name]}) {
+				return
+			}
 		}
 		for _, j := range s.order {
 			if !j.records(yield) {

@@ -96,7 +96,8 @@ type Scheduler struct {
 	number  int              // of the last job
 	tallies [StageKinds]Tally
 	shares  map[string]*share
-	callers [classes]*jobState // stand in line for calls
+	offered map[string][]string // datasets, sorted, by the lasting names of workers
+	callers [classes]*jobState  // stand in line for calls
 
 	touched []*jobState // changed during this Step
 	line    []*jobState // those with tasks to launch, the first to be served first; see compareJobs
@@ -128,7 +129,7 @@ type Scheduler struct {
 // New returns an empty core.
 func New(cfg Config) *Scheduler {
 	s := &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
-		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}}
+		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}, offered: map[string][]string{}}
 	for c := range s.callers {
 		s.callers[c] = newCaller(Class(c))
 	}
@@ -149,6 +150,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 			s.lose(w)
 			s.emit(WorkerGone{w.id})
 		}
+	case Withdrawn:
+		s.withdraw(ev)
 	case Heartbeat:
 		s.heartbeat(ev)
 	case AttemptDone:

@@ -23,8 +23,8 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
 //	                                      a split has 10 bytes; -NAME is an inner stage. Options: priority=N interactive tags=T,T code=C platform=P
-//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME]
-//	leave WORKER · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
+//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME] [datasets=D,D]
+//	leave WORKER · withdraw WORKER · away · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
 //	done A on WORKER [parts=MiB,MiB] [bad=N] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
 //	drain WORKER · moved A to WORKER · workers
 //	grant TICKET       (of budgets; a stage NAME:TASKS%BUDGET:N,BUDGET:N needs them)
@@ -133,9 +133,15 @@ func (p *player) line(t *testing.T, f []string) {
 		slots, _ := strconv.Atoi(f[2])
 		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: word("zone"), Held: opt("held"), Running: opt("running"),
 			Reserved: number("reserved"), Tags: words("tags"), Codes: words("codes"), Platform: word("platform"),
-			Lasting: word("lasting"), Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
+			Lasting: word("lasting"), Datasets: words("datasets"), Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
 	case "leave":
 		p.step(t, WorkerLost{f[1]})
+	case "withdraw":
+		p.step(t, Withdrawn{f[1]})
+	case "away":
+		for _, o := range p.core.Away() {
+			fmt.Fprintf(&p.out, "away %s: %s\n", o.Worker, strings.Join(o.Datasets, " "))
+		}
 	case "beat":
 		hb := Heartbeat{Worker: f[1]}
 		if len(f) > 2 {

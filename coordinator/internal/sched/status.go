@@ -73,6 +73,8 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 // WorkerStatus is how a worker stands.
 type WorkerStatus struct {
 	Worker, Zone    string
+	Lasting         string   // see WorkerJoined
+	Datasets        []string // that it offers
 	Slots, Reserved int
 	Running         int       // attempts on it, also cancelled ones that have not ended
 	Calls           int       // single calls of functions in its slots
@@ -86,7 +88,7 @@ type WorkerStatus struct {
 func (s *Scheduler) Workers() []WorkerStatus {
 	out := make([]WorkerStatus, 0, len(s.workers))
 	for _, w := range s.workers {
-		out = append(out, WorkerStatus{Worker: w.id, Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), Calls: w.calls,
+		out = append(out, WorkerStatus{Worker: w.id, Lasting: w.lasting, Datasets: s.offered[w.lasting], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), Calls: w.calls,
 			Draining: w.drain != nil, Waits: s.waits(w), Blocked: !w.blockedUntil.IsZero(), Heard: w.seen})
 	}
 	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })

@@ -55,6 +55,7 @@ func (s *Scheduler) join(ev WorkerJoined) {
 		s.adopt(w, a)
 	}
 	s.joinShare(w, w.lasting)
+	s.offers(w.lasting, ev.Datasets)
 	s.offer(w)
 }
 

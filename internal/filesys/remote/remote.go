@@ -61,6 +61,7 @@ var reasons = []struct {
 	{fs.ErrNotExist, layshaftv1.FileError_FILE_ERROR_NOT_EXIST},
 	{fs.ErrPermission, layshaftv1.FileError_FILE_ERROR_PERMISSION},
 	{fs.ErrExist, layshaftv1.FileError_FILE_ERROR_EXIST},
+	{filesys.ErrAway, layshaftv1.FileError_FILE_ERROR_AWAY},
 	{filesys.ErrGone, layshaftv1.FileError_FILE_ERROR_GONE},
 	{fs.ErrInvalid, layshaftv1.FileError_FILE_ERROR_INVALID},
 }
@@ -177,8 +178,12 @@ func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
 	return out
 }
 
-// tryTime is how long one try may take. A machine that has died in silence is noticed by the lease before that.
-const tryTime = 20 * time.Second
+const (
+	// tryTime is how long one try may take. A machine that has died in silence is noticed by the lease before that.
+	tryTime = 20 * time.Second
+	// awayTime is how long a worker is waited for that is away, where others answer: as long as it takes to start it again.
+	awayTime = 5 * time.Second
+)
 
 // call carries out an operation, again and again while nobody can be reached. hosts, which may be empty, are asked in turn.
 func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (*layshaftv1.CallResponse, error) {
@@ -192,7 +197,7 @@ func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, 
 	if patience == 0 {
 		patience = 30 * time.Second
 	}
-	var end time.Time
+	var end, away time.Time // when it is given up; away is zero while nobody is away
 	for try := 0; ; try++ {
 		if len(hosts) > 0 {
 			req.Holder = hosts[try%len(hosts)]
@@ -206,12 +211,17 @@ func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, 
 		if err = failure(resp, err); err == nil {
 			return resp, try > 0, nil
 		}
-		now := time.Now()
+		now, wait := time.Now(), min(time.Millisecond<<min(try, 10), time.Second)
 		if try == 0 {
 			end = now.Add(patience)
 		}
-		wait := min(time.Millisecond<<min(try, 10), time.Second)
-		if !errors.Is(err, filesys.ErrGone) || now.Add(wait).After(end) {
+		if !errors.Is(err, filesys.ErrAway) {
+			away = time.Time{}
+		} else if away.IsZero() {
+			away = now.Add(min(patience, awayTime))
+		}
+		late := now.Add(wait).After(end) || !away.IsZero() && now.Add(wait).After(away)
+		if !errors.Is(err, filesys.ErrGone) && away.IsZero() || late {
 			return nil, try > 0, &filesys.Error{Path: path, Err: err, Help: f.help(err)}
 		}
 		select {
@@ -224,6 +234,8 @@ func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, 
 
 func (f *FS) help(err error) string {
 	switch {
+	case errors.Is(err, filesys.ErrAway):
+		return "" // it says so itself
 	case errors.Is(err, filesys.ErrGone) && f.scheme == "dataset":
 		return "bring the worker back, or give the dataset to another one as well"
 	case errors.Is(err, filesys.ErrGone):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -87,12 +88,13 @@ type cluster struct {
 	stop    map[string]func()
 
 	mu   sync.Mutex
-	dead map[string]bool // known to be
+	dead map[string]bool // known to be, and given up
+	away map[string]bool
 }
 
 func newCluster(t testing.TB, workers ...string) *cluster {
 	t.Helper()
-	c := &cluster{map[string]*Router{}, map[string]string{}, map[string]*grpc.ClientConn{}, map[string]func(){}, sync.Mutex{}, map[string]bool{}}
+	c := &cluster{map[string]*Router{}, map[string]string{}, map[string]*grpc.ClientConn{}, map[string]func(){}, sync.Mutex{}, map[string]bool{}, map[string]bool{}}
 	for _, name := range workers {
 		dir := t.TempDir()
 		v, err := OpenVolume(dir, name)
@@ -111,19 +113,23 @@ func newCluster(t testing.TB, workers ...string) *cluster {
 // router returns one that is in no worker.
 func (c *cluster) router() *Router {
 	return &Router{
-		Holders: func(_ context.Context, dataset string) ([]string, error) {
+		Holders: func(_ context.Context, dataset string) (out, away []string, _ error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			var out []string
 			for name := range c.routers {
-				if dataset == "d" && !c.dead[name] {
+				if dataset == "d" && c.away[name] {
+					away = append(away, name)
+				} else if dataset == "d" && !c.dead[name] {
 					out = append(out, name)
 				}
 			}
-			return out, nil
+			return out, away, nil
 		},
 		Peer: func(_ context.Context, worker string, _ bool) (Caller, error) {
-			if c.conns[worker] == nil {
+			c.mu.Lock()
+			away := c.away[worker]
+			c.mu.Unlock()
+			if c.conns[worker] == nil || away {
 				return nil, errors.New("unknown")
 			}
 			return Conn(c.conns[worker]), nil
@@ -343,6 +349,52 @@ func TestHolderElsewhere(t *testing.T) {
 			t.Errorf("%s: %q, %v; looked up anew %d times", name, buf[:n], err, anew)
 		}
 		file.Close()
+	}
+}
+
+// A list is not cut short, and a file not said to be missing, because a worker is away; it is waited for a little.
+func TestAway(t *testing.T) {
+	ctx, c := context.Background(), newCluster(t, "w1", "w2")
+	put(t, c.dirs["w1"]+"/f1", "one")
+	put(t, c.dirs["w2"]+"/f2", "two")
+	set := func(away bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.away["w2"] = away
+	}
+	set(true)
+	f := Dataset(far{c.router()})
+	f.Patience = 10 * time.Millisecond
+	_, err := f.Glob(ctx, "dataset://d/f*")
+	if !errors.Is(err, filesys.ErrAway) || !strings.Contains(err.Error(), "worker w2, which offers dataset d, is away") ||
+		!strings.Contains(err.Error(), "layshaft worker drain w2") || strings.Contains(err.Error(), "check the path") {
+		t.Errorf("a glob: %v", err)
+	}
+	if _, err := f.Glob(ctx, "dataset://d/f2"); !errors.Is(err, filesys.ErrAway) {
+		t.Errorf("a file of the worker that is away: %v", err)
+	}
+	if infos, err := f.Glob(ctx, "dataset://d/f1"); err != nil || len(infos) != 1 {
+		t.Errorf("a file of the other: %+v, %v", infos, err)
+	}
+	if _, err := f.Stat(ctx, "dataset://d/f2"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "worker w2, which offers dataset d, is away") {
+		t.Errorf("stat: %v", err)
+	}
+	if _, err := f.OpenAt(ctx, "dataset://d/f2", []string{"w2"}); !errors.Is(err, filesys.ErrGone) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "w2") {
+		t.Errorf("a file that it had: %v", err)
+	}
+	// It comes back while it is waited for.
+	f.Patience = time.Minute
+	r := c.router()
+	holders, asked := r.Holders, 0
+	r.Holders = func(ctx context.Context, dataset string) ([]string, []string, error) {
+		if asked++; asked == 3 {
+			set(false)
+		}
+		return holders(ctx, dataset)
+	}
+	f = Dataset(far{r})
+	if infos, err := f.Glob(ctx, "dataset://d/f*"); err != nil || len(infos) != 2 {
+		t.Errorf("it came back: %+v, %v", infos, err)
 	}
 }
 

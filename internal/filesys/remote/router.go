@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -12,9 +13,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -29,12 +32,12 @@ type Router struct {
 	Self string
 	// Datasets are the volumes that this worker offers, by name.
 	Datasets map[string]*Volume
-	// Holders returns the workers that offer a dataset and are not known to be dead.
-	Holders func(ctx context.Context, dataset string) ([]string, error)
+	// Holders returns the workers that offer a dataset and are not known to be dead, and those that are away: they offered it, were lost, and may come back.
+	Holders func(ctx context.Context, dataset string) (here, away []string, err error)
 	// Peer returns the way to another worker, which it does not wait for. anew means that the way known so far did not lead there: the worker may
 	// have been started again elsewhere.
 	Peer func(ctx context.Context, worker string, anew bool) (Caller, error)
-	// Find lists the files of a dataset, as Gather does, by asking the coordinator once. Nil means to ask every holder.
+	// Find lists the files of a dataset by asking the coordinator, which remembers what holders had that are away. Nil means to ask every holder.
 	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
 	// Lenders are the clients that offer files to this worker; nil in a client.
 	Lenders *Lenders
@@ -82,11 +85,15 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 			if r.Find != nil {
 				return r.Find(ctx, dataset, req.Name)
 			}
-			holders, err := r.holders(ctx, dataset)
+			holders, away, err := r.holders(ctx, dataset)
 			if err != nil {
 				return nil, err
 			}
-			return gather(ctx, holders, r.ask, list(dataset, req.Name, false))
+			infos, err := Gather(ctx, holders, r.ask, dataset, req.Name)
+			if len(away) > 0 && !Whole(infos, err, req.Name) {
+				return nil, Away(away[0], dataset, "may hold some of it")
+			}
+			return infos, err
 		})
 	}
 	name, _ := filesys.Local(req.GetName())
@@ -111,7 +118,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 			return out, nil
 		}
 	}
-	holders, err := r.holders(ctx, dataset)
+	holders, away, err := r.holders(ctx, dataset)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +135,12 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		return r.all(ctx, holders, req)
 	}
 	info, err := r.stat(ctx, dataset, name, holders)
+	if errors.Is(err, fs.ErrNotExist) && len(away) > 0 {
+		if i := slices.IndexFunc(away, func(w string) bool { return slices.Contains(req.GetHints(), w) }); i >= 0 {
+			return nil, fmt.Errorf("worker %s, which had it, %w", away[i], filesys.ErrGone)
+		}
+		err = fmt.Errorf("%w: no worker that is there has it, and worker %s, which offers dataset %s, is away", fs.ErrNotExist, away[0], dataset)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -137,16 +150,62 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	return r.ask(ctx, info.Holders[0], req)
 }
 
+// Whole says whether a list is all of a dataset that a glob matches, although some worker is away: it names one file, which is there.
+func Whole(infos []*layshaftv1.FileInfo, err error, glob string) bool {
+	name, _ := filesys.Local(glob)
+	return err == nil && len(infos) == 1 && infos[0].Name == name
+}
+
+// Away returns the error for what cannot be said because a worker is away. It wraps filesys.ErrAway.
+func Away(worker, dataset, why string) error {
+	return fmt.Errorf("worker %s, which offers dataset %s, is %w; it %s: start it again, or, if it is gone for good, give it up with: layshaft worker drain %s",
+		worker, dataset, filesys.ErrAway, why, worker)
+}
+
+// Finder has a coordinator list the files of a dataset, for Router.Find. coordinator returns the connection to it.
+func Finder(coordinator func() (*grpc.ClientConn, error)) func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	return func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+		conn, err := coordinator()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
+		}
+		return findFiles(ctx, conn, dataset, glob)
+	}
+}
+
+func findFiles(ctx context.Context, conn *grpc.ClientConn, dataset, glob string) (files []*layshaftv1.FileInfo, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).FindFiles(ctx, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob})
+	for err == nil {
+		var part *layshaftv1.FindFilesResponse
+		if part, err = stream.Recv(); err == nil {
+			files = append(files, part.GetFiles()...)
+		}
+	}
+	if err == io.EOF {
+		return files, nil
+	}
+	if err = wire.FromStatus(err); errors.Is(err, wire.ErrUnavailable) || errors.Is(err, wire.ErrUnknownDataset) {
+		err = fmt.Errorf("%w: %w", filesys.ErrGone, err)
+	}
+	return nil, err
+}
+
 // holders returns the workers that offer a dataset, sorted.
-func (r *Router) holders(ctx context.Context, dataset string) ([]string, error) {
-	names, err := r.Holders(ctx, dataset)
+func (r *Router) holders(ctx context.Context, dataset string) (names, away []string, err error) {
+	names, away, err = r.Holders(ctx, dataset)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
+		return nil, nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
 	}
-	if names = slices.Sorted(slices.Values(names)); len(names) == 0 {
-		return nil, fmt.Errorf("no worker that is there offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
+	slices.Sort(away)
+	if names = slices.Sorted(slices.Values(names)); len(names) == 0 && len(away) > 0 {
+		return nil, nil, fmt.Errorf("worker %s, which alone offers dataset %s, %w", strings.Join(away, ", "), dataset, filesys.ErrGone)
 	}
-	return names, nil
+	if len(names) == 0 {
+		return nil, nil, fmt.Errorf("no worker that is there offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
+	}
+	return names, away, nil
 }
 
 const (

@@ -82,8 +82,8 @@ func volumeDir(t testing.TB, v *remote.Volume) string {
 func (d *datasets) router(self string) *remote.Router {
 	return &remote.Router{
 		Self: self,
-		Holders: func(context.Context, string) ([]string, error) {
-			return slices.DeleteFunc(slices.Sorted(maps.Keys(d.routers)), func(w string) bool { return d.gone[w] }), nil
+		Holders: func(context.Context, string) (here, away []string, _ error) {
+			return slices.DeleteFunc(slices.Sorted(maps.Keys(d.routers)), func(w string) bool { return d.gone[w] }), nil, nil
 		},
 		Peer: func(_ context.Context, w string, _ bool) (remote.Caller, error) {
 			if d.gone[w] || d.routers[w] == nil {

@@ -1,0 +1,80 @@
+package coordinator
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// maxListed is how many names, of all workers and globs together, are remembered. The globs that were asked for first are forgotten first.
+const maxListed = 4 << 20
+
+// listed remembers, as long as this process lives, which names the last list of each glob had from whom. The zero value is ready.
+type listed struct {
+	// mu guards the fields below.
+	mu    sync.Mutex
+	names map[listKey]map[string][]uint64 // hashes by worker, sorted
+	order []listKey                       // the oldest first
+	total int
+}
+
+type listKey struct{ dataset, glob string }
+
+// note takes in what workers have now, as hashes of names. It keeps them.
+func (l *listed) note(key listKey, have map[string][]uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.names == nil {
+		l.names = map[listKey]map[string][]uint64{}
+	}
+	all := l.names[key]
+	if all == nil {
+		all = map[string][]uint64{}
+		l.names[key] = all
+		l.order = append(l.order, key)
+	}
+	for worker, names := range have {
+		slices.Sort(names)
+		l.total -= size(all, worker)
+		all[worker] = names
+		l.total += size(all, worker)
+	}
+	for l.total > maxListed {
+		oldest := l.order[0]
+		for worker := range l.names[oldest] {
+			l.total -= size(l.names[oldest], worker)
+		}
+		delete(l.names, oldest)
+		l.order = l.order[1:]
+	}
+}
+
+// size is what is counted of a worker's names.
+func size(all map[string][]uint64, worker string) int {
+	if names, ok := all[worker]; ok {
+		return len(names) + 1
+	}
+	return 0
+}
+
+// missing returns how many of the names that a worker had nobody has now; ok is false when it is not known what it had.
+func (l *listed) missing(key listKey, worker string, now map[string][]uint64) (n int, ok bool) {
+	l.mu.Lock()
+	had, ok := l.names[key][worker]
+	l.mu.Unlock()
+	if len(had) == 0 {
+		return 0, ok
+	}
+	there := map[uint64]bool{}
+	for names := range maps.Values(now) {
+		for _, h := range names {
+			there[h] = true
+		}
+	}
+	for _, h := range had {
+		if !there[h] {
+			n++
+		}
+	}
+	return n, true
+}

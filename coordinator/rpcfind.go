@@ -1,0 +1,122 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeebo/xxh3"
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// FindFiles lists the files of a dataset.
+func (s *Server) FindFiles(r *layshaftv1.FindFilesRequest, stream grpc.ServerStreamingServer[layshaftv1.FindFilesResponse]) error {
+	files, err := s.find(stream.Context(), r.GetDataset(), r.GetGlob())
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(files, 1000) {
+		if err := stream.Send(&layshaftv1.FindFilesResponse{Files: some}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findWait is how long workers may take to list their files: less than whoever asked for the list waits, who hears which did not answer.
+const findWait = 15 * time.Second
+
+// find asks all workers that hold a dataset for their files. It fails when a worker is away that offers it and may have files that nobody else has: it has
+// not listed them before, or some of those that it listed are missing.
+func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWait)
+	defer cancel()
+	addresses, away, err := s.holders(dataset)
+	if err != nil {
+		return nil, err
+	}
+	files, err := remote.Gather(ctx, slices.Sorted(maps.Keys(addresses)), func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+		return s.askFiles(ctx, worker, addresses[worker], req)
+	}, dataset, glob)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key, have := listKey{dataset, glob}, make(map[string][]uint64, len(addresses))
+	for worker := range addresses {
+		have[worker] = nil
+	}
+	for _, f := range files {
+		h := xxh3.HashString(f.GetName())
+		for _, worker := range f.GetHolders() {
+			have[worker] = append(have[worker], h)
+		}
+	}
+	if !remote.Whole(files, err, glob) {
+		for _, worker := range away {
+			if n, known := s.listed.missing(key, worker, have); !known {
+				return nil, remote.Away(worker, dataset, "may hold some of it")
+			} else if n > 0 {
+				return nil, remote.Away(worker, dataset, fmt.Sprintf("had %d of the files that %s matches, which nobody else has", n, glob))
+			}
+		}
+	}
+	s.listed.note(key, have)
+	return files, err
+}
+
+// holders returns who offers a dataset, by lasting names: those that are there, with their addresses, and those that are away.
+func (s *Server) holders(dataset string) (addresses map[string]string, away []string, err error) {
+	workers, lost := s.c.WorkersAndAway()
+	addresses, offered := map[string]string{}, map[string]bool{}
+	for _, w := range workers {
+		for _, d := range w.Datasets {
+			if offered[d] = true; d == dataset {
+				addresses[w.Lasting], _ = s.address(w.Worker)
+			}
+		}
+	}
+	for _, o := range lost {
+		for _, d := range o.Datasets {
+			if offered[d] = true; d == dataset {
+				away = append(away, o.Worker)
+			}
+		}
+	}
+	if len(addresses)+len(away) == 0 {
+		return nil, nil, fmt.Errorf("%w; start a worker with -dataset %s=DIR; offered are: %s", wire.ErrUnknownDataset, dataset, strings.Join(slices.Sorted(maps.Keys(offered)), ", "))
+	}
+	return addresses, away, nil
+}
+
+// askFiles makes a call to one worker.
+func (s *Server) askFiles(ctx context.Context, worker, address string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	if address == "" {
+		return nil, fmt.Errorf("has just left: %w", filesys.ErrGone)
+	}
+	conn, err := s.cfg.Dial(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
+	}
+	defer conn.Close()
+	out, err := layshaftv1.NewFilesServiceClient(conn).Call(ctx, req, grpc.WaitForReady(false))
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s does not answer: %w", address, filesys.ErrGone)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", address, wire.FromStatus(err))
+	}
+	for _, f := range out.GetInfos() {
+		f.Holders = []string{worker}
+	}
+	return out, nil
+}
