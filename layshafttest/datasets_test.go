@@ -134,3 +134,25 @@ func TestInputIsNeverCutShort(t *testing.T) {
 		holds("drained", 2)
 	})
 }
+
+// Copies that differ are refused, since whoever reads them first would decide the result.
+func TestCopiesThatDiffer(t *testing.T) {
+	dir := t.TempDir()
+	for i, text := range []string{"x\n", "y\n"} {
+		if err := os.MkdirAll(filepath.Join(dir, strconv.Itoa(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i), "f.txt"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 2, Dataset("cat", func(worker int) string { return filepath.Join(dir, strconv.Itoa(worker)) }))
+		_, err := slowLines.Start(t.Context(), c.Target(), "dataset://cat/*.txt")
+		for _, want := range []string{"dataset://cat/f.txt: its copies", c.Worker(0).node.ID(), c.Worker(1).node.ID(), "make the copies equal"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		}
+	})
+}

@@ -33,6 +33,7 @@ type Info struct {
 	ModTime time.Time
 	Mode    fs.FileMode // the type; permissions where they are known
 	Hosts   []string    // workers that hold the file, sorted; empty means that it is equally near to all
+	Differs string      // how a copy differs that does not count; empty when there is none
 }
 
 // FS is where files lie. Its methods may be called by several goroutines. They block until they are done or ctx ends. What
@@ -91,6 +92,12 @@ type Writer interface {
 type Spread interface {
 	// Spread returns the hosts that may have files below path, sorted.
 	Spread(ctx context.Context, path string) ([]string, error)
+}
+
+// A Copied is an FS of which one file may have several copies.
+type Copied interface {
+	// Same fails when the copies of a file differ. It takes hosts off that cannot be reached.
+	Same(ctx context.Context, infos []Info) error
 }
 
 // A Hinted is an FS that finds a file sooner when it is told which hosts had it. They may be wrong.

@@ -178,6 +178,8 @@ func (d *lentDir) call(ctx context.Context, l *Lender, abs string, req *layshaft
 			return refuse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
 		}
 		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
+	case *layshaftv1.CallRequest_Digest: // its names are not those that were lent
+		return refuse(req, fmt.Errorf("%s was not lent for that: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
 		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
 		if after := op.List.GetAfter(); after != "" {

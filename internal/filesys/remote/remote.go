@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,7 +173,7 @@ func (f *FS) path(path, name string) string {
 }
 
 func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
-	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders}
+	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Differs}
 	if i.Dir {
 		out.Mode = fs.ModeDir
 	}
@@ -436,4 +438,79 @@ func (f *DatasetFS) Spread(ctx context.Context, path string) ([]string, error) {
 	place, _ := filesys.Cut(filesys.OnHost(path, ""))
 	info, err := f.Stat(ctx, "dataset://"+place)
 	return info.Hosts, err
+}
+
+const (
+	digestNames = 500 // files in one request for digests
+	compareHelp = "make the copies equal, remove the wrong one, or offer the directories as different datasets"
+)
+
+// Same compares the copies of files that several workers hold, by their digests. Files of one holder are left alone. The error names a file of
+// which copies differ, and who holds them. A holder that cannot be reached is taken off, if there is another.
+func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
+	byHost := map[string][]int{} // files, by the worker that is asked
+	for i := range infos {
+		if infos[i].Differs != "" {
+			return &filesys.Error{Path: infos[i].Path, Err: fmt.Errorf("its copies differ: %s", infos[i].Differs), Help: compareHelp}
+		}
+		if len(infos[i].Hosts) > 1 {
+			for _, h := range infos[i].Hosts {
+				byHost[h] = append(byHost[h], i)
+			}
+		}
+	}
+	hosts := slices.Sorted(maps.Keys(byHost))
+	sums := make([][]string, len(hosts)) // by host and file, as in byHost
+	errs := make([]error, len(hosts))
+	each(hosts, func(k int) { sums[k], errs[k] = f.digests(ctx, hosts[k], infos, byHost[hosts[k]]) })
+	from, sum := make([]string, len(infos)), make([]string, len(infos)) // of each file the first copy, and its digest
+	for k, host := range hosts {
+		for n, i := range byHost[host] {
+			info := &infos[i]
+			switch {
+			case errors.Is(errs[k], filesys.ErrGone) && len(info.Hosts) > 1:
+				info.Hosts = slices.DeleteFunc(slices.Clone(info.Hosts), func(h string) bool { return h == host })
+			case errs[k] != nil:
+				return errs[k]
+			case from[i] == "":
+				from[i], sum[i] = host, sums[k][n]
+			case sum[i] != sums[k][n]:
+				return &filesys.Error{Path: info.Path, Err: fmt.Errorf("its copies on workers %s and %s are of one size and differ in content", from[i], host), Help: compareHelp}
+			}
+		}
+	}
+	return nil
+}
+
+// digests asks one worker for the digests of some files, for as long as it takes.
+func (f *DatasetFS) digests(ctx context.Context, host string, infos []filesys.Info, files []int) ([]string, error) {
+	var out []string
+	for len(out) < len(files) {
+		op := &layshaftv1.DigestFiles{}
+		var req *layshaftv1.CallRequest
+		for _, i := range files[len(out):min(len(out)+digestNames, len(files))] {
+			one, err := f.request(infos[i].Path)
+			if err != nil {
+				return nil, err
+			}
+			if req != nil && req.Volume != one.Volume {
+				break
+			}
+			req = one
+			op.Names = append(op.Names, one.Name)
+		}
+		req.Name, req.Holder, req.Op = ".", host, &layshaftv1.CallRequest_Digest{Digest: op}
+		path := infos[files[len(out)]].Path
+		resp, err := f.call(ctx, path, req)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(resp.Infos); n > len(op.Names) || n < len(op.Names) && !resp.More {
+			return nil, &filesys.Error{Path: path, Err: fmt.Errorf("worker %s: %d digests came where %d were asked for", host, n, len(op.Names))}
+		}
+		for _, i := range resp.Infos {
+			out = append(out, string(i.Digest))
+		}
+	}
+	return out, nil
 }

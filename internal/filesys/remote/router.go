@@ -25,7 +25,7 @@ import (
 // Its fields are set before it is used and not changed then. Workers go by their lasting names, so that a file stays where it is when its holder
 // is started again.
 //
-// Of several copies of a file those count that are as long as the newest; they are taken for equal. A worker that should have a
+// Of several copies of a file those count that are as long as the newest; whether they are equal, Same of DatasetFS tells. A worker that should have a
 // dataset and cannot be reached is an error of every operation that needs all of it: an answer is never cut short in silence.
 type Router struct {
 	// Self is the name of this worker; empty in a client.
@@ -347,7 +347,20 @@ func each(holders []string, f func(i int)) {
 	group.Wait()
 }
 
-// Merge makes one list of those of several workers, in order of name: of each file the copies that are as long as the newest one.
+// differ says how two copies of a file differ.
+func differ(a, b *layshaftv1.FileInfo) string {
+	say := func(i *layshaftv1.FileInfo) string {
+		what := fmt.Sprintf("%d bytes", i.Size)
+		if i.Dir {
+			what = "a directory"
+		}
+		return what + " on worker " + strings.Join(i.Holders, ", ")
+	}
+	return say(a) + ", " + say(b)
+}
+
+// Merge makes one list of those of several workers, in order of name: of each file the copies that are as long as the newest one. Differs tells of
+// others.
 func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 	byName := make(map[string]*layshaftv1.FileInfo)
 	for _, l := range lists {
@@ -361,6 +374,9 @@ func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 				have.ModTimeNanos = max(have.ModTimeNanos, i.ModTimeNanos)
 			case i.ModTimeNanos > have.ModTimeNanos:
 				byName[i.Name] = proto.CloneOf(i)
+				byName[i.Name].Differs = differ(have, i)
+			default:
+				have.Differs = differ(have, i)
 			}
 		}
 	}

@@ -28,6 +28,7 @@ type Volume struct {
 	holder string
 	root   *os.Root
 	lists  pager
+	sums   *digests
 }
 
 // OpenVolume opens a directory; holder is the worker that serves it, empty when none does. The error says what is wrong with dir.
@@ -40,11 +41,32 @@ func OpenVolume(dir, holder string) (*Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; name a directory that is there and can be read", dir, filesys.Cause(err))
 	}
-	return &Volume{dir: abs, holder: holder, root: root}, nil
+	v := &Volume{dir: abs, holder: holder, root: root}
+	v.sums = newDigests(v.openFile)
+	return v, nil
 }
 
 // Close ends the service. Calls made later fail.
-func (v *Volume) Close() error { return v.root.Close() }
+func (v *Volume) Close() error {
+	v.sums.close()
+	return v.root.Close()
+}
+
+// openFile opens a regular file.
+func (v *Volume) openFile(name string) (*os.File, error) {
+	local, ok := filesys.Local(name)
+	if !ok {
+		return nil, fmt.Errorf("name %q leads out: %w", name, fs.ErrInvalid)
+	}
+	fi, err := v.root.Stat(local) // before it is opened: a pipe would block
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("not a regular file: %w", fs.ErrInvalid)
+	}
+	return v.root.Open(local)
+}
 
 // Call carries out one operation.
 func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
@@ -90,6 +112,8 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 		}
 	case *layshaftv1.CallRequest_MakeDir:
 		err = v.root.MkdirAll(name, 0o777)
+	case *layshaftv1.CallRequest_Digest:
+		resp, err = v.sums.answer(ctx, op.Digest.GetNames())
 	default:
 		err = fmt.Errorf("no operation of this version: %w", fs.ErrInvalid)
 	}

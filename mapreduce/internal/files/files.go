@@ -114,6 +114,11 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		if infos, err = withoutManifests(ctx, p, infos, dirs); err != nil {
 			return nil, err
 		}
+		if c, ok := fsys.(filesys.Copied); ok {
+			if err := c.Same(ctx, infos); err != nil {
+				return nil, err
+			}
+		}
 		if len(infos) == 0 {
 			return nil, fmt.Errorf("%s: no file found there; check the path, or take the pattern out", p)
 		}

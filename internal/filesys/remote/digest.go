@@ -1,0 +1,163 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+const (
+	// digestWait is how long an answer with digests takes at most; then it has those that are known.
+	digestWait = 5 * time.Second
+	// digestsAtOnce is how many files of a volume are read at a time.
+	digestsAtOnce = 2
+	// maxDigests is how many digests are remembered.
+	maxDigests = 1 << 20
+)
+
+// settled is how old a file must be before its digest is remembered: a younger one may change once more within a tick of the clock that its file
+// system writes times with. It is a variable for tests.
+var settled = 2 * time.Second
+
+// digests reads the files of a volume once, and again when they have changed. Reading goes on when the call is over that asked for it.
+type digests struct {
+	open func(name string) (*os.File, error)
+	ctx  context.Context // of all reading
+	end  context.CancelFunc
+	work sync.WaitGroup
+	slot chan struct{} // held while a file is read
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	known map[string]remembered // by name
+	busy  map[string]*digest    // the same, being read
+}
+
+type remembered struct {
+	state string // see stateOf
+	sum   []byte
+}
+
+// digest is the reading of one file.
+type digest struct {
+	done chan struct{} // closed when the fields below are set
+	sum  []byte
+	err  error
+}
+
+func newDigests(open func(name string) (*os.File, error)) *digests {
+	d := &digests{open: open, slot: make(chan struct{}, digestsAtOnce), known: map[string]remembered{}, busy: map[string]*digest{}}
+	d.ctx, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+func (d *digests) close() {
+	d.end()
+	d.work.Wait()
+}
+
+// answer returns the digests of the first of some names, as far as there is time.
+func (d *digests) answer(ctx context.Context, names []string) (*layshaftv1.CallResponse, error) {
+	late := time.NewTimer(digestWait)
+	defer late.Stop()
+	resp := &layshaftv1.CallResponse{}
+	asked := make([]*digest, 0, digestsAtOnce)
+	for i, name := range names {
+		for k := i + len(asked); k < min(i+digestsAtOnce, len(names)); k++ {
+			asked = append(asked, d.ask(names[k]))
+		}
+		select {
+		case <-asked[0].done:
+			if err := asked[0].err; err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			resp.Infos = append(resp.Infos, &layshaftv1.FileInfo{Name: name, Digest: asked[0].sum})
+			asked = asked[1:]
+		case <-late.C:
+			resp.More = true
+			return resp, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return resp, nil
+}
+
+// ask returns the digest of a file, which is known or being read.
+func (d *digests) ask(name string) *digest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if x := d.busy[name]; x != nil {
+		return x
+	}
+	x := &digest{done: make(chan struct{})}
+	if d.ctx.Err() != nil {
+		x.err = fs.ErrClosed
+		close(x.done)
+		return x
+	}
+	d.busy[name] = x
+	d.work.Go(func() {
+		x.sum, x.err = d.read(name)
+		d.mu.Lock()
+		delete(d.busy, name)
+		d.mu.Unlock()
+		close(x.done)
+	})
+	return x
+}
+
+// read returns the digest of a file: what is remembered, if it is as it was.
+func (d *digests) read(name string) ([]byte, error) {
+	f, err := d.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	state, changed := stateOf(f)
+	d.mu.Lock()
+	k := d.known[name]
+	d.mu.Unlock()
+	if state != "" && k.state == state {
+		return k.sum, nil
+	}
+	select {
+	case d.slot <- struct{}{}:
+		defer func() { <-d.slot }()
+	case <-d.ctx.Done():
+		return nil, fs.ErrClosed
+	}
+	old := time.Since(changed) > settled
+	h, buf := xxh3.New(), make([]byte, 1<<20)
+	for {
+		if d.ctx.Err() != nil {
+			return nil, fs.ErrClosed
+		}
+		n, err := f.Read(buf)
+		_, _ = h.Write(buf[:n]) // a hash never fails
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	b := h.Sum128().Bytes()
+	if again, _ := stateOf(f); old && state != "" && again == state {
+		d.mu.Lock()
+		if len(d.known) >= maxDigests {
+			clear(d.known)
+		}
+		d.known[name] = remembered{state, b[:]}
+		d.mu.Unlock()
+	}
+	return b[:], nil
+}
