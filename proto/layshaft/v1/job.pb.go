@@ -453,7 +453,9 @@ type Stage struct {
 	// needs is what each attempt holds of budgets of outside resources, by name, from its launch to its end.
 	Needs map[string]int64 `protobuf:"bytes,8,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// inner says that no client reads what the stage writes: it is dropped when the job is done, unless records were set aside.
-	Inner         bool `protobuf:"varint,9,opt,name=inner,proto3" json:"inner,omitempty"`
+	Inner bool `protobuf:"varint,9,opt,name=inner,proto3" json:"inner,omitempty"`
+	// slices is how many tasks of a combine stage share the partitions of a group; zero means 1.
+	Slices        int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -549,6 +551,13 @@ func (x *Stage) GetInner() bool {
 		return x.Inner
 	}
 	return false
+}
+
+func (x *Stage) GetSlices() int64 {
+	if x != nil {
+		return x.Slices
+	}
+	return 0
 }
 
 // Spec is a job as data: all that a coordinator needs to know of it.
@@ -1285,7 +1294,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12%\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xef\x02\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\x87\x03\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12*\n" +
@@ -1295,7 +1304,9 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12\x18\n" +
 	"\acombine\x18\a \x01(\bR\acombine\x123\n" +
 	"\x05needs\x18\b \x03(\v2\x1d.layshaft.v1.Stage.NeedsEntryR\x05needs\x12\x14\n" +
-	"\x05inner\x18\t \x01(\bR\x05inner\x1a8\n" +
+	"\x05inner\x18\t \x01(\bR\x05inner\x12\x16\n" +
+	"\x06slices\x18\n" +
+	" \x01(\x03R\x06slices\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
