@@ -2,6 +2,8 @@ package mapreduce
 
 import (
 	"io"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -31,7 +33,7 @@ func TestCombineLarge(t *testing.T) {
 		}
 		out := &blocks{}
 		e := &env{run: &job.Run{Memory: 1 << 20, Output: out, Progress: &job.Progress{}, Part: func(int) ([]job.RunReader, error) { return runs, nil }}}
-		if err := combine(e, &port{e: e, parts: 1}, codec, c.merge); err != nil {
+		if err := combine(e, &port{e: e, parts: 1}, 1, codec, c.merge); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got, bytes := map[string]int{}, 0
@@ -59,6 +61,56 @@ func TestCombineLarge(t *testing.T) {
 		}
 		if c.want > 1 && bytes < n*size {
 			t.Errorf("%s: %d bytes, want %d", name, bytes, n*size)
+		}
+	}
+}
+
+// TestCombineSlices checks that the tasks which share a group merge each partition once.
+func TestCombineSlices(t *testing.T) {
+	codec, err := record.For[int64]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := int64(1)
+	for task, want := range [][]int{{0, 2, 4}, {1, 3}, {0, 2, 4}, {1, 3}} { // of two groups
+		var read, wrote []int
+		out := &written{parts: &wrote}
+		e := &env{run: &job.Run{Attempt: job.Attempt{Task: job.Task{Index: task}}, Memory: 1 << 20, Output: out, Progress: &job.Progress{}, Part: func(part int) ([]job.RunReader, error) {
+			read = append(read, part)
+			return []job.RunReader{&blocks{all: [][]byte{record.AppendRecord(nil, []byte("key"), codec.Append(nil, &one))}}}, nil
+		}}}
+		if err := combine(e, &port{e: e, parts: 5}, 2, codec, func(a, b *int64) { *a += *b }); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(read, want) || !slices.Equal(wrote, want) {
+			t.Errorf("task %d read partitions %v and wrote %v, want %v", task, read, wrote, want)
+		}
+	}
+}
+
+// written notes the partitions of an output.
+type written struct{ parts *[]int }
+
+func (w *written) Append(_, _, part int, _ []byte, _ int, _ []byte) error {
+	*w.parts = append(*w.parts, part)
+	return nil
+}
+
+// TestSlices checks that as many tasks merge what a worker or zone holds as there are slots for, if there is that much.
+func TestSlices(t *testing.T) {
+	d := Define("test-slices", func(p *Plan, _ None) Dataset[KV[int, int64]] {
+		return CountBy(Read(p, upTo(0)), func(i int) int { return i })
+	})
+	for _, x := range []struct{ input, worker, zone int64 }{{1 << 20, 1, 1}, {2 << 30, 2, 4}, {64 << 30, 4, 8}} {
+		c, err := d.plan(t.Context(), []byte("{}"), d.rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.spread(func(int, *stage, *stage) int { return 2 }, false)
+		spec := c.spec("test-slices", strings.Repeat("0", 64), nil, map[*stage][]Split{c.stages[0]: {{Bytes: x.input}}}, Target{Memory: 1 << 30, Workers: 4, Slots: 16, zones: 2})
+		worker, zone := &spec.Stages[1], &spec.Stages[2]
+		if int64(worker.Slices) != x.worker || int64(zone.Slices) != x.zone || worker.Tasks != 4*worker.Slices || zone.Tasks != 2*zone.Slices {
+			t.Errorf("of %d bytes workers merge in %d tasks of %d slices, zones in %d of %d, want %d and %d slices", x.input, worker.Tasks, worker.Slices, zone.Tasks, zone.Slices, x.worker, x.zone)
 		}
 	}
 }

@@ -392,7 +392,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan}
 		stop := context.AfterFunc(ctx, func() { e.stopped.Store(true) })
 		defer stop()
-		if err := s.head.wide.combine(e, &port{e: e, parts: c.partitions(s.head, spec)}); err != nil {
+		if err := s.head.wide.combine(e, &port{e: e, parts: c.partitions(s.head, spec)}, max(spec.Stages[s.number].Slices, 1)); err != nil {
 			return err
 		}
 		c.count(run)
@@ -600,17 +600,21 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits by stage number, the memory of an attempt, and how many workers and zones there are.
-func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, memory int64, workers, zones int) *job.Spec {
-	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: memory}
-	for _, s := range c.stages {
+// spec returns the job as data, given its splits and what runs it.
+func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, t Target) *job.Spec {
+	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
+	for i, s := range c.stages {
 		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
-		switch {
-		case s.zoned:
-			st.Tasks = zones
-		case s.combine:
-			st.Tasks = workers
-		default:
+		if s.combine {
+			groups := t.Workers
+			if s.zoned {
+				groups = t.zones
+			}
+			reduce := c.stages[i+slices.IndexFunc(c.stages[i:], func(s *stage) bool { return !s.combine })]
+			// As many tasks as a reduce of as much would have, when there are slots for them.
+			st.Slices = max(1, int(min(c.input(splits)/int64(groups)/reduceBytes, int64(c.tasks(reduce, splits)), int64(t.Slots/groups))))
+			st.Tasks = groups * st.Slices
+		} else {
 			st.Splits, st.Tasks = splits[s], c.tasks(s, splits)
 		}
 		sp.Stages = append(sp.Stages, st)
@@ -633,12 +637,7 @@ func (s *stage) needs() []job.Need {
 
 // tasks returns the number of tasks of a stage that does not combine, given the splits of those that read.
 func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
-	var input int64
-	for _, l := range splits {
-		for i := range l {
-			input += l[i].Bytes
-		}
-	}
+	input := c.input(splits)
 	switch {
 	case s.publish:
 		return 1
@@ -653,7 +652,20 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
 	case s.head.wide.ranged:
 		return even(input, 128<<20)
 	}
-	return even(input, 256<<20)
+	return even(input, reduceBytes)
+}
+
+// reduceBytes is how many bytes of the job's input there are for each partition.
+const reduceBytes = 256 << 20
+
+// input returns the bytes of all splits.
+func (*compiled) input(splits map[*stage][]Split) (input int64) {
+	for _, l := range splits {
+		for i := range l {
+			input += l[i].Bytes
+		}
+	}
+	return input
 }
 
 // even cuts input into at most 4,096 parts of about size bytes: a multiple of four, so that as many slots, or half as many, end at the same

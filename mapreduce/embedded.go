@@ -194,7 +194,7 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 			return 2
 		}, publish)
 	}
-	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t.Memory/int64(t.Slots), t.Workers, t.zones)
+	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t)
 	for k, s := range c.stages {
 		spec.Stages[k].Inner = t.Cluster != "" && !c.gives(s) // inside the process Verify reads all of it
 	}

@@ -39,6 +39,9 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 				text = "what each zone holds of stage %d"
 			}
 			input += fmt.Sprintf(text, e.From)
+			if st.Slices > 1 {
+				input += fmt.Sprintf(" (shared by %s)", plural(st.Slices, "task"))
+			}
 		}
 		if !s.publish && s.head.wide != nil {
 			input += fmt.Sprintf(", at most %s", bytesText(estimate[i]))

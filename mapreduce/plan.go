@@ -95,8 +95,8 @@ type wideRole struct {
 	parts    int  // number of partitions when it cannot be chosen, else 0
 	// write returns func(*T), which takes records of input number input, and what to call behind the last.
 	write func(e *env, input int, w *port) (push any, flush func() error)
-	// combine merges what one worker or zone holds of all partitions; nil when the order of merging shows in the result.
-	combine func(e *env, w *port) error
+	// combine merges what one worker or zone holds, of the partitions of the task's slice; nil when the order of merging shows in the result.
+	combine func(e *env, w *port, slices int) error
 	// read merges the runs of one partition, by input number, and pushes results to next, a func(*R).
 	read func(e *env, next any) error
 }

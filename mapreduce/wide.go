@@ -190,7 +190,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	}
 	n.wide = &wideRole{combines: true}
 	if a := reflect.TypeFor[A](); agg.Unordered && (!single || spill.HasPointers(a) || a.Size() > smallOne) {
-		n.wide.combine = func(e *env, w *port) error { return combine(e, w, ac, agg.Merge) }
+		n.wide.combine = func(e *env, w *port, slices int) error { return combine(e, w, slices, ac, agg.Merge) }
 	}
 	if single {
 		n.wide.parts = 1
@@ -267,11 +267,11 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 // smallOne is the size of an accumulator, in bytes, of which the last stage takes one from each task as fast as from each worker.
 const smallOne = 256
 
-// combine merges the accumulators of a group of producers, partition by partition, into one run. Those of one key stay apart where they would be too
+// combine merges the accumulators of a group of producers, partition by partition, into one run: of partitions that belong to the task; see job.Stage.Slices. Those of one key stay apart where they would be too
 // large together for a block, as a set of very many may be: the last stage merges them in memory, and nothing that it makes of them needs to fit.
-func combine[A any](e *env, w *port, codec *record.Codec[A], fold func(a, b *A)) error {
+func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold func(a, b *A)) error {
 	var buf []byte
-	for part := range w.parts {
+	for part := e.run.Attempt.Task.Index % slices; part < w.parts; part += slices {
 		runs, err := e.run.Part(part)
 		if err != nil {
 			return err

@@ -66,10 +66,13 @@ type Stage struct {
 	Timeout     time.Duration // longest an attempt may run; zero means no limit
 
 	// Combine marks a tier: a stage that merges outputs early, near where they are. It has one input edge, of mode Group. When
-	// the producing stage is complete, the coordinator puts each of its outputs into one of Tasks groups: one group per worker
+	// the producing stage is complete, the coordinator puts each of its outputs into one of Tasks/Slices groups: one group per worker
 	// that holds any or, when the producing stage is itself a combine stage, one per zone. Groups without producers are run too,
 	// and write nothing.
 	Combine bool
+	// Slices is how many tasks of a combine stage share a group, for more than one task to work at it; zero means 1. Tasks is a multiple of it, there are
+	// Tasks/Slices groups, and task i has the partitions of group i/Slices whose number is i modulo Slices.
+	Slices int
 
 	// Inner says that no client reads what the stage writes, only later stages do: it is dropped when the job is done, unless
 	// records were set aside, which the client reads.

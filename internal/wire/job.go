@@ -117,7 +117,7 @@ func SpecToProto(s *job.Spec) *layshaftv1.Spec {
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
-		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner,
+		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
 		Splits: list(s.Splits, splitToProto), Needs: needsToProto(s.Needs),
 		Inputs: list(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
@@ -160,7 +160,7 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 func (d *decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
 		Name: p.GetName(), Tasks: d.count("tasks", p.GetTasks()), MaxAttempts: d.count("max attempts", p.GetMaxAttempts()),
-		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(),
+		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(), Slices: d.count("slices", p.GetSlices()),
 		Splits: list(p.GetSplits(), d.split), Needs: d.needs(p.GetNeeds()),
 		Inputs: list(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
 			return job.Edge{From: d.count("from", e.GetFrom()), Port: d.count("port", e.GetPort()), Input: d.count("input", e.GetInput()),

@@ -44,7 +44,7 @@ var (
 				return job.Edge{From: num.Draw(t, "from"), Port: num.Draw(t, "port"), Input: num.Draw(t, "input"),
 					Mode: rapid.SampledFrom([]job.Mode{job.Shuffle, job.Broadcast, job.Range, job.Group}).Draw(t, "mode")}
 			})),
-			MaxAttempts: num.Draw(t, "max attempts"), Timeout: time.Duration(size.Draw(t, "timeout")), Combine: rapid.Bool().Draw(t, "combine"), Inner: rapid.Bool().Draw(t, "inner")}
+			MaxAttempts: num.Draw(t, "max attempts"), Timeout: time.Duration(size.Draw(t, "timeout")), Combine: rapid.Bool().Draw(t, "combine"), Inner: rapid.Bool().Draw(t, "inner"), Slices: num.Draw(t, "slices")}
 	})
 	spec = rapid.Custom(func(t *rapid.T) *job.Spec {
 		return &job.Spec{ID: job.ID(rapid.String().Draw(t, "id")), Name: rapid.String().Draw(t, "name"), Hash: rapid.String().Draw(t, "hash"),

@@ -27,6 +27,11 @@ func TestCheck(t *testing.T) {
 		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 1, Combine: true, Inputs: []job.Edge{{}}}}},
 			"job j: stage 1: 1 inputs, 0 by group, 1 tasks: a combine stage, and no other, has one input, by group, and a task or more"},
 		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 1, Combine: true, Inputs: []job.Edge{{Mode: job.Group}}}}}, ""},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 4, Slices: 2, Combine: true, Inputs: []job.Edge{{Mode: job.Group}}}}}, ""},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1}, {Tasks: 4, Slices: 3, Combine: true, Inputs: []job.Edge{{Mode: job.Group}}}}},
+			"job j: stage 1: 3 slices for 4 tasks: must not be negative, be 1 unless the stage combines, and divide the tasks"},
+		{job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 4, Slices: 2}}},
+			"job j: stage 0: 2 slices for 4 tasks: must not be negative, be 1 unless the stage combines, and divide the tasks"},
 	} {
 		got := ""
 		if err := Check(&x.spec); err != nil {

@@ -55,12 +55,13 @@ type stage struct {
 	prefer                                [][]string        // workers near each task's input; nil when that is not known, or the splits tell
 	zoned                                 bool              // a combine stage that makes its groups by zone
 	groups                                []int32           // of a combine stage: the group of each producing task; nil when not decided
-	members                               [][]int32         // the producing tasks of each group
+	members                               [][]int32         // the producing tasks of each task of a combine stage
 	moved                                 map[int]time.Time // when an output got another holder, by task
 	suspects                              map[int]*suspect  // tasks whose records ended attempts
 }
 
 func (st *stage) open() int      { return st.count[waiting] + st.count[delayed] + st.count[running] }
+func (st *stage) slices() int    { return max(st.spec.Slices, 1) }
 func (st *stage) complete() bool { return st.count[done] == len(st.tasks) }
 
 // needed says whether somebody will still read the stage's output: an unfinished stage or, when no stage
@@ -155,6 +156,9 @@ func Check(spec *job.Spec) error {
 			if n.Budget == "" || len(n.Budget) > 512 || n.N < 1 || i > 0 && n.Budget <= st.Needs[i-1].Budget {
 				return fmt.Errorf("job %s: stage %d: needs %d of budget %.100q: must be 1 or more, of a name of 1 to 512 bytes, each once and in order", spec.ID, k, n.N, n.Budget)
 			}
+		}
+		if st.Slices < 0 || st.Slices > 1 && (!st.Combine || st.Tasks%st.Slices != 0) {
+			return fmt.Errorf("job %s: stage %d: %d slices for %d tasks: must not be negative, be 1 unless the stage combines, and divide the tasks", spec.ID, k, st.Slices, st.Tasks)
 		}
 		grouped := 0
 		for _, e := range st.Inputs {

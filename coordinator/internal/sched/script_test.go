@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //
 //	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, return, attempts, input-lost:
 //	                                      before anything else
-//	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0;
+//	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0, NAME:TASKS/SLICES<<0 does so in slices;
 //	                                      a split has 10 bytes; -NAME is an inner stage. Options: priority=N interactive tags=T,T code=C platform=P
 //	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME] [datasets=D,D]
 //	leave WORKER · withdraw WORKER · away · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
@@ -261,7 +261,9 @@ func parseStage(x string) job.Stage {
 			st.Needs = append(st.Needs, job.Need{Budget: budget, N: amount})
 		}
 	}
+	tasks, each, _ := strings.Cut(tasks, "/")
 	st.Tasks, _ = strconv.Atoi(tasks)
+	st.Slices, _ = strconv.Atoi(each)
 	if hosts != "" {
 		for i := range st.Tasks {
 			all := strings.Split(hosts, ";")

@@ -439,6 +439,9 @@ func (w *world) run(x *simWorker, l job.Launch) {
 func output(spec *job.Spec, t job.Task, inputs [][]uint64) uint64 {
 	st := &spec.Stages[t.Stage]
 	if st.Combine {
+		if st.Slices > 1 && t.Index%st.Slices != 0 { // the first slice has everything
+			return 0
+		}
 		return sum(inputs[0])
 	}
 	h := fnv.New64a()
@@ -498,7 +501,8 @@ func (w *world) submit(n int) {
 			st.Needs = []job.Need{{Budget: "es", N: 1 + w.rng.IntN(2)}, {Budget: "pg", N: 1 + w.rng.IntN(3)}}[w.rng.IntN(2):]
 		}
 		if k > 0 && w.chance(30) {
-			st.Combine, st.Tasks, st.Inputs = true, 1+w.rng.IntN(3), []job.Edge{{From: k - 1 - w.rng.IntN(min(k, 2)), Mode: job.Group}}
+			st.Combine, st.Tasks, st.Slices, st.Inputs = true, 1+w.rng.IntN(3), w.rng.IntN(3), []job.Edge{{From: k - 1 - w.rng.IntN(min(k, 2)), Mode: job.Group}}
+			st.Tasks *= max(st.Slices, 1)
 		}
 		if st.Inputs == nil {
 			for range st.Tasks {

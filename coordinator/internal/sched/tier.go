@@ -30,8 +30,9 @@ func (s *Scheduler) group(j *jobState, k int) {
 	places := slices.SortedFunc(maps.Keys(group), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(a.worker, b.worker))
 	})
+	room := st.spec.Tasks / st.slices()
 	for i, p := range places {
-		group[p] = i * min(st.spec.Tasks, len(places)) / len(places)
+		group[p] = i * min(room, len(places)) / len(places)
 	}
 	groups := make([]int32, len(from.tasks))
 	for i := range from.tasks {
@@ -46,12 +47,15 @@ func (j *jobState) setGroups(st *stage, groups []int32) {
 	if !st.spec.Combine || j.outcome != Running || len(groups) != len(j.stages[st.spec.Inputs[0].From].tasks) {
 		return
 	}
-	members := make([][]int32, st.spec.Tasks)
+	members := make([][]int32, st.spec.Tasks) // by task: those of a group have the same
 	for i, g := range groups {
-		if g < 0 || int(g) >= len(members) {
+		n := st.slices()
+		if g < 0 || int(g) >= len(members)/n {
 			return
 		}
-		members[g] = append(members[g], int32(i))
+		for k := int(g) * n; k < (int(g)+1)*n; k++ {
+			members[k] = append(members[k], int32(i))
+		}
 	}
 	st.groups, st.members = groups, members
 }
