@@ -23,20 +23,33 @@ type sizes struct {
 	codes []uint8 // by task, then partition; nil when there are none or too many
 }
 
-func (z *sizes) put(tasks, i int, parts []int64) {
-	if z.codes == nil && len(parts) > 1 && len(parts) <= maxSizes/tasks {
-		z.parts, z.codes = len(parts), make([]uint8, tasks*len(parts))
+// put notes the sizes of task i, of so many, for a reader of n partitions. Those behind the last that has anything may be missing.
+func (z *sizes) put(tasks, i, n int, parts []int64) {
+	if z.codes == nil && len(parts) > 0 && n > 1 && n <= maxSizes/tasks {
+		z.parts, z.codes = n, make([]uint8, tasks*n)
 	}
 	if z.codes == nil {
 		return
 	}
 	row := z.codes[i*z.parts : (i+1)*z.parts]
 	clear(row)
-	if len(parts) == z.parts {
+	if len(parts) <= z.parts {
 		for p, n := range parts {
 			row[p] = sizeCode(n)
 		}
 	}
+}
+
+// partitions returns how many partitions a reader of stage k, which st is, has; zero when none has any.
+func (st *stage) partitions(k int) int {
+	for _, r := range st.readers {
+		for _, e := range r.spec.Inputs {
+			if e.From == k && e.Mode == job.Shuffle && e.Port == 0 {
+				return r.spec.Tasks
+			}
+		}
+	}
+	return 0
 }
 
 // sizeCode is a float of 6 bits exponent and 2 bits mantissa; sizeOf gives back the lower end of what it stands for.
