@@ -20,7 +20,7 @@ type devCmd struct {
 	Workers int    `default:"3" placeholder:"NUMBER" help:"Number of workers."`
 	Data    string `placeholder:"DIR" help:"Directory for the data of all processes, which go on with it when they are started again. Default: a temporary one, removed at the end."`
 	Listen  string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 is any free one."`
-	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz."`
+	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
 	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
 	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
@@ -42,13 +42,19 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if err := checkDatasets(d.Dataset); err != nil {
 		return err
 	}
-	addresses := []*string{&d.Listen, &d.HTTP, &d.Gossip}
-	if d.Gearman != "none" {
-		addresses = append(addresses, &d.Gearman)
-	}
-	for _, a := range addresses {
-		if *a, err = freePort(*a); err != nil {
-			return usageError{err}
+	for _, a := range []struct {
+		flag    string
+		address *string
+		needed  bool
+	}{{"listen", &d.Listen, true}, {"http", &d.HTTP, false}, {"gossip", &d.Gossip, true}, {"gearman", &d.Gearman, false}} {
+		if *a.address == "none" && !a.needed {
+			continue
+		}
+		if err = checkAddress(*a.address); err == nil {
+			*a.address, err = freePort(*a.address)
+		}
+		if err != nil {
+			return usageError{fmt.Errorf("-%s: %w", a.flag, err)}
 		}
 	}
 	program, err := os.Executable()
@@ -146,11 +152,11 @@ A cluster of %d workers is ready. Its data is in %s.
 	if host, port, err := net.SplitHostPort(d.Gearman); err == nil {
 		fmt.Printf("                   gearman -h %s -p %s -f FUNCTION\n", host, port)
 	}
-	fmt.Printf(`  look             layshaft status -cluster %s
-                   http://%s/
-  end              ^C
-
-`, d.Listen, d.HTTP)
+	fmt.Printf("  look             layshaft status -cluster %s\n", d.Listen)
+	if d.HTTP != "none" {
+		fmt.Printf("                   http://%s/\n", d.HTTP)
+	}
+	fmt.Print("  end              ^C\n\n")
 }
 
 // freePort replaces port 0 by a free one, so that several processes can be told of it, and sees that the address is free.

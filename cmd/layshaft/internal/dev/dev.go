@@ -60,9 +60,9 @@ func Run(ctx context.Context, cfg Config) error {
 	firstCtx, endFirst := context.WithCancel(context.WithoutCancel(ctx))
 	defer endFirst()
 	var first, others errgroup.Group
-	first.Go(func() error { d.keep(firstCtx, cfg.First); return nil })
+	first.Go(func() error { d.keep(firstCtx, failing.Done(), cfg.First, false); return nil })
 	for _, p := range cfg.Others {
-		others.Go(func() error { d.keep(failing, p); return nil })
+		others.Go(func() error { d.keep(failing, failing.Done(), p, true); return nil })
 	}
 	others.Go(func() error {
 		if err := cfg.Ready(failing); err != nil {
@@ -96,8 +96,9 @@ type dev struct {
 	mu sync.Mutex
 }
 
-// keep runs a process again and again until ctx ends.
-func (d *dev) keep(ctx context.Context, p Process) {
+// keep runs a process again and again until ctx ends, or until it has ended and over is closed: a signal may reach it before it reaches this process. One
+// that may leave and ends without an error was asked to, as a worker that is drained.
+func (d *dev) keep(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
 	pause := minPause
 	for {
 		began := time.Now()
@@ -108,13 +109,21 @@ func (d *dev) keep(ctx context.Context, p Process) {
 		case !d.ready.Load():
 			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; its last lines say why", p.Name, ending(err)))
 			return
+		case leaves && err == nil:
+			d.say("%s has left, as it was asked to", p.Name)
+			return
 		case time.Since(began) > steady:
 			pause = minPause
+		}
+		select {
+		case <-over:
+			return
+		default:
 		}
 		d.say("%s ended by itself (%s); it starts again in %v", p.Name, ending(err), pause)
 		select {
 		case <-time.After(pause):
-		case <-ctx.Done():
+		case <-over:
 			return
 		}
 		pause = min(2*pause, maxPause)

@@ -24,6 +24,14 @@ func TestMain(m *testing.M) {
 		fmt.Print("no line feed")
 		os.Exit(7)
 	}
+	if os.Args[2] == "leaves" { // when the file is there
+		for {
+			if _, err := os.Stat(os.Args[3]); err == nil {
+				os.Exit(0)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
 	if len(os.Args) > 3 { // once: ends when the file is not there, and makes it
 		if _, err := os.Stat(os.Args[3]); err != nil {
 			_ = os.WriteFile(os.Args[3], nil, 0o600)
@@ -124,6 +132,23 @@ func TestStartsAgain(t *testing.T) {
 	}
 	if n := strings.Count(o.String(), "w-1 starts"); n != 2 {
 		t.Errorf("w-1 started %d times, want 2:\n%s", n, o)
+	}
+}
+
+// A worker that was drained has left: it does not come back.
+func TestLeaves(t *testing.T) {
+	leave := filepath.Join(t.TempDir(), "leave")
+	o, stop := start(t, Config{First: process("first"), Others: []Process{process("leaves", leave)}})
+	o.wait(t, "welcome\n", "leaves starts")
+	if err := os.WriteFile(leave, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.wait(t, "leaves has left, as it was asked to")
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(o.String(), "leaves starts"); n != 1 {
+		t.Errorf("it started %d times:\n%s", n, o)
 	}
 }
 
