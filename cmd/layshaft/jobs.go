@@ -64,7 +64,7 @@ type stageView struct {
 	Done           int              `json:"done"`
 	Failed         int              `json:"failed"`
 	Cancelled      int              `json:"cancelled"`
-	Attempts       int              `json:"attempts"`
+	Attempts       int              `json:"attempts"` // on their way, committed and failed
 	FailedAttempts int              `json:"failed_attempts"`
 	LastFailure    string           `json:"last_failure,omitempty"` // of an attempt, while tasks are to be done
 	Lost           int              `json:"lost_outputs"`
@@ -107,7 +107,7 @@ func viewJob(r *coordinator.JobReport) jobView {
 	for k := range r.Stages {
 		st, l := &r.Stages[k], &r.Stages[k].Sum.Locality
 		s := stageView{Stage: st.Name, Tasks: st.Tasks, Waiting: st.Waiting, Running: st.Running, Done: st.Done, Failed: st.Failed,
-			Cancelled: st.Cancelled, Attempts: st.Attempts, FailedAttempts: st.FailedAttempts, LastFailure: st.LastFailure, Lost: st.Lost,
+			Cancelled: st.Cancelled, Attempts: st.Attempts + st.Done + st.Lost + st.FailedAttempts, FailedAttempts: st.FailedAttempts, LastFailure: st.LastFailure, Lost: st.Lost,
 			ReadRecords: st.Sum.Counters[recordsCounter], ReadBytes: st.Sum.Counters[bytesCounter],
 			WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
 			Local: place{l.Local, l.LocalBytes}, Zone: place{l.Zone, l.ZoneBytes}, Remote: place{l.Remote, l.RemoteBytes}}
