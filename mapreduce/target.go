@@ -61,7 +61,8 @@ type Target struct {
 	// Log takes what the engine has to say. Nil means silence.
 	Log *slog.Logger
 
-	invalid error // what Flags found in the environment
+	flags   *flag.FlagSet    // of Flags; nil without
+	environ map[string]error // flags that the environment has, and what is wrong with it
 	anew    bool  // a job that is done runs again: its result is lost
 	zones   int   // of Cluster, by which aggregates are merged once more; zero when that would gain nothing
 }
@@ -70,9 +71,9 @@ type Target struct {
 type TLSFiles = security.Files
 
 // Flags registers the flags of a Target, and returns the Target that they fill when fs is parsed. Each flag's default
-// comes from the environment variable LAYSHAFT_NAME where that is set.
+// comes from the environment variable LAYSHAFT_NAME where that is set; variables for flags that have no meaning in a run, as -workers with -cluster, are ignored.
 func Flags(fs *flag.FlagSet) *Target {
-	t := &Target{Progress: "auto"}
+	t := &Target{Progress: "auto", flags: fs, environ: map[string]error{}}
 	fs.StringVar(&t.State, "state", "", "keep journal and intermediate data in `DIR`, so that a killed run goes on (LAYSHAFT_STATE; default a temporary directory)")
 	fs.IntVar(&t.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
 	fs.IntVar(&t.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
@@ -88,7 +89,12 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.IntVar(&t.Priority, "priority", 0, "with -cluster: a larger `NUMBER` goes first (LAYSHAFT_PRIORITY; default 0)")
 	fs.BoolVar(&t.Interactive, "interactive", false, "with -cluster: somebody waits for the job, so it goes before others of its priority (LAYSHAFT_INTERACTIVE)")
 	fs.Func("tags", "with -cluster: comma-separated `TAGS` that a worker must have (LAYSHAFT_TAGS)", func(s string) error {
-		t.Tags = strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+		t.Tags = nil
+		for tag := range strings.SplitSeq(s, ",") {
+			if tag = strings.TrimSpace(tag); tag != "" {
+				t.Tags = append(t.Tags, tag)
+			}
+		}
 		return nil
 	})
 	fs.StringVar(&t.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
@@ -101,9 +107,11 @@ func Flags(fs *flag.FlagSet) *Target {
 			continue
 		}
 		f := fs.Lookup(name)
-		if err := f.Value.Set(v); err != nil {
-			t.invalid = errors.Join(t.invalid, fmt.Errorf("environment variable %s=%q: %w; give it a value that -%s takes, or unset it", env, v, err, name))
+		err := f.Value.Set(v)
+		if err != nil {
+			err = fmt.Errorf("environment variable %s=%q: %w; give it a value that -%s takes, or unset it", env, v, err, name)
 		}
+		t.environ[name] = err
 		f.DefValue = f.Value.String()
 	}
 	return t
@@ -175,11 +183,51 @@ func parseBytes(s string) (int64, error) {
 	return 0, fmt.Errorf("%q is not a size; write a number with a unit, such as 256MiB or 2GB", s)
 }
 
+// fromEnvironment forgets what the environment says of flags that have no meaning in this run, as other programs of a cluster have flags of the same names,
+// and returns what is wrong with the rest. Flags of the command line count.
+func (t *Target) fromEnvironment() error {
+	if t.flags == nil {
+		return nil
+	}
+	meant := maps.Clone(t.environ)
+	t.flags.Visit(func(f *flag.Flag) { delete(meant, f.Name) })
+	forget := func(name string, reset func()) {
+		if _, ok := meant[name]; ok {
+			reset()
+			delete(meant, name)
+		}
+	}
+	if t.Cluster != "" {
+		forget("state", func() { t.State = "" })
+		forget("workers", func() { t.Workers = 0 })
+		forget("slots", func() { t.Slots = 0 })
+		forget("memory", func() { t.Memory = 0 })
+		forget("budget", func() { t.Budgets = nil })
+		forget("verify", func() { t.Verify = false })
+	} else {
+		forget("detach", func() { t.Detach = false })
+		forget("priority", func() { t.Priority = 0 })
+		forget("interactive", func() { t.Interactive = false })
+		forget("tags", func() { t.Tags = nil })
+		forget("tls-ca", func() { t.TLS.CA = "" })
+		forget("tls-cert", func() { t.TLS.Cert = "" })
+		forget("tls-key", func() { t.TLS.Key = "" })
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(meant)) {
+		errs = append(errs, meant[name])
+	}
+	return errors.Join(errs...)
+}
+
 // minMemory is the least memory that a slot can work with: a run each for a few inputs and outputs.
 const minMemory = 8 << 20
 
 // withDefaults returns a checked copy with every default filled in.
 func (t Target) withDefaults(plan string) (Target, error) {
+	if err := t.fromEnvironment(); err != nil {
+		return t, err
+	}
 	switch {
 	case t.Cluster == "" && (t.Detach || t.Priority != 0 || t.Interactive || len(t.Tags) > 0 || t.TLS != TLSFiles{}):
 		return t, errors.New("detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT")
@@ -207,8 +255,6 @@ func (t Target) withDefaults(plan string) (Target, error) {
 		t.Progress = "none"
 	}
 	switch {
-	case t.invalid != nil:
-		return t, t.invalid
 	case t.Workers < 0 || t.Workers > 1024:
 		return t, fmt.Errorf("workers %d: use 1 to 1024", t.Workers)
 	case slices.ContainsFunc(slices.Collect(maps.Values(t.Budgets)), func(n int) bool { return n < 0 }):

@@ -56,7 +56,7 @@ func run(args []string) int {
 	parser, err := kong.New(&c,
 		kong.Name("layshaft"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}), kong.ValueFormatter(describe),
-		kong.DefaultEnvars("LAYSHAFT"), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
+		kong.DefaultEnvars("LAYSHAFT"), kong.PostBuild(ownVariables), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
 	)
 	if err != nil {
 		panic(err) // the grammar is wrong
@@ -72,6 +72,17 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	command.BindTo(ctx, (*context.Context)(nil))
 	return exitCode(command.Run())
+}
+
+// ownVariables gives variables of their own to flags of tasks of which programs have flags of the same name and another meaning.
+func ownVariables(k *kong.Kong) error {
+	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
+		if f, ok := n.(*kong.Flag); ok && (f.Name == "priority" || f.Name == "state") {
+			f.Envs = []string{"LAYSHAFT_TASK_" + strings.ToUpper(f.Name)}
+			f.Tag.Envs = f.Envs
+		}
+		return next(nil)
+	})
 }
 
 // exitCode reports err and returns what the process ends with.
@@ -128,6 +139,15 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 	ctx.Stdout = &out
 	err := kong.DefaultHelpPrinter(options, ctx)
 	ctx.Stdout = to
+	if node := ctx.Selected(); err == nil && node != nil && node.DefaultCmd != nil { // its flags are what is asked for
+		var of *kong.Context
+		if of, err = kong.Trace(ctx.Kong, []string{node.Name, node.DefaultCmd.Name}); err == nil {
+			fmt.Fprintln(&out)
+			of.Stdout = &out
+			err = kong.DefaultHelpPrinter(options, of)
+			of.Stdout = to // it is that of the parser
+		}
+	}
 	if err == nil {
 		_, err = fmt.Fprint(to, oneDash(out.String()))
 	}
