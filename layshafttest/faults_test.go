@@ -570,14 +570,19 @@ func TestOutputGone(t *testing.T) {
 	})
 }
 
-// Of a job that is done nobody keeps what no client will read, so that even the only worker can leave, coordinator or not. Rows that wait for
-// somebody who comes for them keep it, and it says so.
+// Of a job that is done nobody keeps what no client will read, so that even the only worker can leave, coordinator or not. It brings rows along when it comes
+// back.
 func TestNothingStays(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		rows bool // that nobody reads
-		dead bool // the coordinator, by then
-	}{{"written", false, false}, {"written, no coordinator", false, true}, {"rows", true, false}} {
+		name       string
+		rows, dead bool // that nobody reads; the coordinator is, by then
+		limit      time.Duration
+	}{
+		{"written", false, false, 10 * time.Second},
+		{"written, no coordinator", false, true, 10 * time.Second},
+		{"rows", true, false, 10 * time.Second},
+		{"rows, no coordinator", true, true, 40 * time.Second},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -603,29 +608,21 @@ func TestNothingStays(t *testing.T) {
 					time.Sleep(time.Second) // what is let go goes
 					c.Coordinator().Kill()
 				}
-				if tt.rows {
-					left := make(chan struct{})
-					go func() {
-						defer close(left)
-						c.Worker(0).Drain()
-					}()
-					said := ""
-					c.WaitFor("the reason", func() bool {
-						for _, w := range c.Coordinator().Workers() {
-							said = w.Waits
-						}
-						return said != ""
-					})
-					if !strings.Contains(said, "2 outputs, such as rows of job groups-") {
-						t.Errorf("the worker says that it waits: %q", said)
-					}
-					<-left
-					return
-				}
 				begun := time.Now()
 				c.Worker(0).Drain()
-				if took := time.Since(begun); took > 10*time.Second {
-					t.Errorf("it left after %v", took)
+				if took := time.Since(begun); took > tt.limit {
+					t.Errorf("it left after %v, want at most %v", took, tt.limit)
+				}
+				if tt.rows { // they come back with it
+					before := len(c.Attempts(""))
+					if tt.dead {
+						c.Coordinator().Restart()
+					}
+					c.Worker(0).Restart()
+					work(t, c, groups, in)
+					if n := len(c.Attempts("")) - before; n != 0 {
+						t.Errorf("%d attempts made the rows again", n)
+					}
 				}
 			})
 		})

@@ -308,11 +308,14 @@ func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Serv
 	return &serving, servers
 }
 
+// aloneWait is how long a worker that leaves waits for a coordinator that is not there. What it holds is on its disk when it comes back.
+const aloneWait = 30 * time.Second
+
 // idle reports whether the worker holds and runs nothing.
 func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty() }
 
 // leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, when there is no
-// coordinator and nothing to hand over, or when Drain has passed.
+// coordinator and nothing to hand over, or none for aloneWait, or when Drain has passed.
 func (n *Node) leave(ctx context.Context) {
 	n.log.Info("draining")
 	n.w.Drain()
@@ -323,21 +326,29 @@ func (n *Node) leave(ctx context.Context) {
 	}
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
+	since, alone := time.Time{}, false // there is no coordinator; it is waited for no longer
 	for waits, told := true, false; waits; {
 		select {
 		case <-n.drained:
 			waits = false
 		case <-patient.Done():
 			waits = false
-		case <-look.C: // without a coordinator there is nobody to hand over to, and nothing to wait for when there is nothing to hand over
-			alone := !n.out.open()
-			if waits = !alone || !n.idle(); waits && alone && !told {
+		case <-look.C: // without a coordinator there is nobody to hand over to; it may come back for what there is
+			if n.out.open() {
+				since = time.Time{}
+				continue
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			alone = n.idle() || time.Since(since) >= aloneWait && len(n.w.Progress()) == 0
+			if waits = !alone; waits && !told {
 				told = true
-				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", n.cfg.Drain)
+				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(aloneWait, n.cfg.Drain))
 			}
 		}
 	}
-	for patient.Err() == nil && (len(n.w.Progress()) > 0 || !n.out.empty()) {
+	for patient.Err() == nil && !alone && (len(n.w.Progress()) > 0 || !n.out.empty()) {
 		select {
 		case <-look.C:
 		case <-patient.Done():

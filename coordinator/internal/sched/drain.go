@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -84,16 +85,6 @@ func (s *Scheduler) sweep(w *worker) {
 			}
 		}
 	}
-	if d.owed = len(d.todo); d.owed > 0 {
-		d.of = d.todo[0].j
-	}
-	if len(d.todo) == 0 {
-		if !d.ended && len(w.running) == 0 && !d.serves() {
-			d.ended = true
-			s.emit(Drained{w.id})
-		}
-		return
-	}
 	var zone, all []*worker
 	for e := s.leases.Front(); e != nil; e = e.Next() {
 		if x := e.Value.(*worker); x.drain == nil {
@@ -105,6 +96,19 @@ func (s *Scheduler) sweep(w *worker) {
 	}
 	if d.targets = zone; zone == nil {
 		d.targets = all
+	}
+	if len(d.targets) == 0 { // rows that wait for a client are on the worker's disk when it comes back, and can be made again
+		d.todo = slices.DeleteFunc(d.todo, func(r ref) bool { return r.j.outcome == Done })
+	}
+	if d.owed = len(d.todo); d.owed > 0 {
+		d.of = d.todo[0].j
+	}
+	if len(d.todo) == 0 {
+		if !d.ended && len(w.running) == 0 && !d.serves() {
+			d.ended = true
+			s.emit(Drained{w.id})
+		}
+		return
 	}
 	s.feed(w)
 }
@@ -119,10 +123,8 @@ func (s *Scheduler) waits(w *worker) string {
 		return fmt.Sprintf("%d attempts run", len(w.running))
 	case s.settling:
 		return "the coordinator has restarted and waits for workers to say what they hold"
-	case d.owed > 0 && d.of.outcome == Running && len(d.targets) == 0:
-		return fmt.Sprintf("no other worker can take its %d outputs, which jobs such as %s need", d.owed, d.of.spec.ID)
 	case d.owed > 0 && len(d.targets) == 0:
-		return fmt.Sprintf("no other worker can take its %d outputs, such as rows of job %s, which nobody has read yet: start another worker, or read them with the command of the job", d.owed, d.of.spec.ID)
+		return fmt.Sprintf("no other worker can take its %d outputs, which job %s still needs: start another worker, or cancel the job", d.owed, d.of.spec.ID)
 	case d.owed > 0:
 		return fmt.Sprintf("%d outputs are to be copied, such as those of job %s", d.owed, d.of.spec.ID)
 	case d.serves():

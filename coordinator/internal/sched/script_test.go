@@ -173,6 +173,9 @@ func (p *player) line(t *testing.T, f []string) {
 			}
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
 				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
+			if w.Waits != "" {
+				fmt.Fprintf(&p.out, "  waits: %s\n", w.Waits)
+			}
 		}
 	case "grant":
 		n, _ := strconv.Atoi(f[1])
