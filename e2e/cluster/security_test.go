@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,10 +73,18 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%s is told %q", name, r.said())
 		}
 	}
-	for name, flags := range map[string][]string{"with a client's certificate": issue2(t, certs, "client"), "with a foreign certificate": issue(t, filepath.Join(t.TempDir(), "foreign"), "worker")} {
-		w := launch(t, "worker "+name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, flags...)...)
-		if code := w.wait(t); code != 1 && code != 6 || !strings.Contains(w.said(), "no session with the coordinator") {
-			t.Errorf("a worker %s ends with exit code %d, want 1 or 6 and a line that says why it has no session", name, code)
+	for _, tt := range []struct {
+		name  string
+		flags []string
+		codes []int
+		said  string
+	}{
+		{"with a client's certificate", issue2(t, certs, "client"), []int{2}, "is the certificate of client/test"},
+		{"with a foreign certificate", issue(t, filepath.Join(t.TempDir(), "foreign"), "worker"), []int{1, 6}, "no session with the coordinator"},
+	} {
+		w := launch(t, "worker "+tt.name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, tt.flags...)...)
+		if code := w.wait(t); !slices.Contains(tt.codes, code) || !strings.Contains(w.said()+w.out.String(), tt.said) {
+			t.Errorf("a worker %s ends with exit code %d, want one of %v and a line with %q", tt.name, code, tt.codes, tt.said)
 		}
 	}
 	m.config.cli = issue2(t, certs, "client")
