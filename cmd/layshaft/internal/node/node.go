@@ -147,7 +147,7 @@ func elsewhere(ctx context.Context, address string) string {
 		return ""
 	}
 	for _, ip := range ips {
-		if !ip.Unmap().IsLoopback() && !ip.IsUnspecified() {
+		if ip = ip.Unmap(); !ip.IsLoopback() && !ip.IsUnspecified() {
 			return ip.String()
 		}
 	}
