@@ -159,10 +159,11 @@ func (d *dev) once(ctx context.Context, p Process) error {
 	return fmt.Errorf("killed, as it had not ended after %v", endWait)
 }
 
-// environment is that of the processes: their flags are all given, so that variables for this process do not count twice.
+// environment is that of the processes: their flags are all given, so that variables for this process do not count twice. Those of object stores
+// are no flags.
 func environment() (env []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "LAYSHAFT_") {
+		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") {
 			env = append(env, v)
 		}
 	}

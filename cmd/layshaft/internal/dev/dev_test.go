@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 3 || os.Args[1] != "process" {
 		os.Exit(m.Run())
 	}
-	fmt.Println(os.Args[2], "starts", os.Getenv("LAYSHAFT_DATA"))
+	fmt.Println(os.Args[2], "starts", os.Getenv("LAYSHAFT_DATA")+os.Getenv("LAYSHAFT_S3_ENDPOINT"))
 	if os.Args[2] == "fails" {
 		fmt.Print("no line feed")
 		os.Exit(7)
@@ -103,9 +103,12 @@ func start(t *testing.T, cfg Config) (o *output, stop func() error) {
 	}
 }
 
+// Flags of this process are not those of the others; the object store is the same for all.
 func TestRun(t *testing.T) {
+	t.Setenv("LAYSHAFT_DATA", "mine")
+	t.Setenv("LAYSHAFT_S3_ENDPOINT", "store")
 	o, stop := start(t, Config{First: process("first"), Others: []Process{process("w-1"), process("w-2")}})
-	o.wait(t, "welcome\n", "first | first starts \n", "w-1   | w-1 starts \n", "w-2   | w-2 starts \n")
+	o.wait(t, "welcome\n", "first | first starts store\n", "w-1   | w-1 starts store\n", "w-2   | w-2 starts store\n")
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
