@@ -156,3 +156,19 @@ func TestCopiesThatDiffer(t *testing.T) {
 		}
 	})
 }
+
+// Failures name files of the client as it does.
+func TestFailureNamesTheUsersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f.txt.gz")
+	if err := os.WriteFile(path, []byte("\x1f\x8b not gzip"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 1)
+		for _, err := range slowLines.Run(t.Context(), c.Target(), path) {
+			if err == nil || !strings.Contains(err.Error(), " "+path+": ") || strings.Contains(err.Error(), "client://") {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}

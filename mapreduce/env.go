@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
@@ -233,7 +234,7 @@ var traceFirst = func() func() {
 // readSplit runs a source over the attempt's split.
 func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
-	e.where = func() (string, int64, int64) { return r.Path, r.Offset, r.Line }
+	e.where = func() (string, int64, int64) { return filesys.Shown(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	if known := e.shared.poisoned(); known != nil {
 		r.Emit = func(t *T) {
@@ -255,7 +256,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 				return
 			}
 			if mark != nil {
-				mark(number, r.Path, r.Offset, r.Line)
+				mark(number, filesys.Shown(r.Path), r.Offset, r.Line)
 			}
 			emit(t)
 		}
@@ -283,12 +284,21 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			case e.shared.markPoison(at, fmt.Errorf("panic: %v", v), stack) <= maxPoison:
 				kind = job.Poison
 			}
-			q := Quarantined{Source: r.Path, Offset: r.Offset, Line: r.Line}
+			q := Quarantined{Source: filesys.Shown(r.Path), Offset: r.Offset, Line: r.Line}
 			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: q.place(), Number: number}
 		}
 	}()
-	return s.Read(e.ctx, *e.run.Split, r)
+	if err := s.Read(e.ctx, *e.run.Split, r); err != nil {
+		return shown{err}
+	}
+	return nil
 }
+
+// shown is an error of a source that names files as the user does.
+type shown struct{ error }
+
+func (e shown) Error() string { return filesys.Shown(e.error.Error()) }
+func (e shown) Unwrap() error { return e.error }
 
 // readStage runs the reading side of a wide operator and what is fused behind it. A panic in a function of theirs becomes an error that
 // names the stage.

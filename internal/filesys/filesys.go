@@ -133,10 +133,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Help == "" {
-		return e.Path + ": " + e.Err.Error()
+	text := Shown(e.Path) + ": " + e.Err.Error()
+	if e.Help != "" {
+		text += "; " + e.Help
 	}
-	return e.Path + ": " + e.Err.Error() + "; " + e.Help
+	return text
 }
 
 // Unwrap returns the cause.

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -113,6 +114,17 @@ func Local(name string) (local string, ok bool) {
 		local = "."
 	}
 	return local, fs.ValidPath(local) && filepath.IsLocal(filepath.FromSlash(local)) && !strings.ContainsRune(local, 0)
+}
+
+// lent is how a path begins that a client lends.
+var lent = regexp.MustCompile(`client://[0-9a-f]{32}/`)
+
+// Shown returns a text for people: paths that a client lends are as they are on its machine.
+func Shown(text string) string {
+	if !strings.Contains(text, "client://") {
+		return text
+	}
+	return lent.ReplaceAllString(text, "/")
 }
 
 // HasMeta reports whether path is a glob.
