@@ -63,8 +63,8 @@ type Target struct {
 
 	flags   *flag.FlagSet    // of Flags; nil without
 	environ map[string]error // flags that the environment has, and what is wrong with it
-	anew    bool  // a job that is done runs again: its result is lost
-	zones   int   // of Cluster, by which aggregates are merged once more; zero when that would gain nothing
+	anew    bool             // a job that is done runs again: its result is lost
+	zones   int              // of Cluster, by which aggregates are merged once more; zero when that would gain nothing
 }
 
 // TLSFiles name PEM files: the certificate of the cluster's CA, and this client's certificate and private key.
