@@ -151,6 +151,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		if err := explain(t.Out, c, e.spec, *t); err != nil {
 			return nil, err
 		}
+		explainPlaces(t.Out, e.spec, workers)
 		return nil, ErrExplained
 	}
 	if e.inside != nil {
@@ -174,6 +175,9 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		}
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.Cluster, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.leave())
+	}
+	if files, size := lent.Size(); files > 0 && e.inside == nil {
+		fmt.Fprintf(t.Err, "layshaft: %s of this machine (%s) are read through this command, where a worker is not on this machine; in a dataset (dataset://NAME/path) or an object store they would be near\n", plural(files, "file"), bytesText(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Lent()

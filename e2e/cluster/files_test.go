@@ -157,3 +157,52 @@ func TestHolderDies(t *testing.T) {
 		t.Errorf("%d bytes of counts differ from the %d of a run inside one process", len(got), len(want))
 	}
 }
+
+// linesWith returns the lines of standard error of a process that has ended which contain a text.
+func (p *process) linesWith(text string) (found []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lines {
+		if strings.Contains(l, text) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// TestHolderAway kills a worker that alone holds some files: a job that begins says so instead of reading the others, until that worker is given up.
+func TestHolderAway(t *testing.T) {
+	t.Parallel()
+	dirs, own := datasets(t, 2, 2)
+	m := startMembers(t, config{workers: 2, own: own})
+	run := func(args ...string) (*process, int) {
+		p := launch(t, "wordcount", "wordcount", append([]string{"-cluster", m.grpc, "-progress", "none"}, args...)...)
+		return p, p.wait(t)
+	}
+	p, code := run("-explain", "dataset://in/*.txt")
+	if out := p.out.String(); code != 0 || !strings.Contains(out, "stage 0: attempts local: 2 (") || !strings.Contains(out, "remote: 0 (0 B)") {
+		t.Errorf("-explain: exit code %d\n%s", code, out)
+	}
+	p, code = run(below(dirs, "in/*.txt")...)
+	if said := p.linesWith("of this machine"); code != 0 || len(said) != 1 || !strings.Contains(said[0], "4 files of this machine (") {
+		t.Errorf("files of the client: exit code %d, %q", code, said)
+	}
+	id := m.workerList()[0].ID
+	i := slices.IndexFunc([]int{0, 1}, func(i int) bool {
+		b, err := os.ReadFile(filepath.Join(m.workerDir(i), "self.json"))
+		return err == nil && strings.Contains(string(b), id)
+	})
+	m.workers[i].kill(t)
+	for _, glob := range []string{"dataset://in/*.txt", fmt.Sprintf("dataset://in/%d-0.txt", i)} {
+		p, code := run(glob)
+		if said := p.linesWith("worker " + id + ", which offers dataset in, is away"); code == 0 || len(said) != 1 || !strings.Contains(said[0], "layshaft worker drain "+id) || p.out.Len() > 0 {
+			t.Errorf("%s without a holder: exit code %d, %q", glob, code, said)
+		}
+	}
+	if out, stderr, code := m.layshaft("worker", "drain", id); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, stderr)
+	}
+	if p, code := run("dataset://in/*.txt"); code != 0 || p.out.Len() == 0 {
+		t.Errorf("without a worker that was given up: exit code %d, %d bytes", code, p.out.Len())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +69,19 @@ func (l *Lender) Lent() (files, dirs int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.files), len(l.dirs)
+}
+
+// Size returns how many files may be read, and how many bytes they have.
+func (l *Lender) Size() (files int, bytes int64) {
+	l.mu.Lock()
+	paths := slices.Collect(maps.Keys(l.files))
+	l.mu.Unlock()
+	for _, path := range paths {
+		if fi, err := os.Stat(path); err == nil {
+			bytes += fi.Size()
+		}
+	}
+	return len(paths), bytes
 }
 
 // Close lets go of the directories.

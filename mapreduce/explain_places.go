@@ -1,0 +1,53 @@
+package mapreduce
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// explainPlaces prints how near to their input the attempts of each source would run, if each ran as near to it as there is a worker that takes any.
+func explainPlaces(w io.Writer, spec *job.Spec, workers []coordinator.WorkerInfo) {
+	for i := range spec.Stages {
+		var attempts, bytes [4]int64 // by nearness
+		splits := spec.Stages[i].Splits
+		for k := range splits {
+			n := nearness(splits[k].Hosts, workers)
+			attempts[n]++
+			bytes[n] += splits[k].Bytes
+		}
+		if len(splits) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "stage %d: attempts", i)
+		for n, name := range []string{"local", "same zone", "remote"} {
+			fmt.Fprintf(w, " %s: %d (%s),", name, attempts[n], bytesText(bytes[n]))
+		}
+		fmt.Fprintf(w, " with input that is equally near to all: %d (%s)\n", attempts[3], bytesText(bytes[3]))
+	}
+}
+
+// nearness says how near a worker can be to a split that hosts hold: 0 on one of them, 1 in its zone, 2 elsewhere; 3 when nobody in particular holds it.
+func nearness(hosts []string, workers []coordinator.WorkerInfo) int {
+	if len(hosts) == 0 {
+		return 3
+	}
+	best := 2
+	for i := range workers {
+		if workers[i].Draining {
+			continue
+		}
+		if slices.Contains(hosts, workers[i].ID) {
+			return 0
+		}
+		if workers[i].Zone != "" && slices.ContainsFunc(workers, func(h coordinator.WorkerInfo) bool {
+			return h.Zone == workers[i].Zone && slices.Contains(hosts, h.ID)
+		}) {
+			best = 1
+		}
+	}
+	return best
+}
