@@ -184,12 +184,20 @@ func (g *Gossip) Run(ctx context.Context) error {
 // it hands to NotifyLeave has the state that the member had in life (v0.7.0). So it says so itself, before it leaves.
 const goodbye = 1
 
+// goodbyeTime is how long a goodbye has before the process leaves: of messages that have arrived, memberlist handles the last one first.
+const goodbyeTime = 50 * time.Millisecond
+
 func (g *Gossip) sayGoodbye(list *memberlist.Memberlist) {
 	msg := append([]byte{goodbye}, g.cfg.Self.Name...)
+	alone := true
 	for _, n := range list.Members() {
 		if n.Name != g.cfg.Self.Name {
+			alone = false
 			_ = list.SendBestEffort(n, msg) // whoever misses it takes this process for dead
 		}
+	}
+	if !alone {
+		time.Sleep(goodbyeTime)
 	}
 }
 
