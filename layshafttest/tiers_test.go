@@ -92,7 +92,7 @@ func TestZoneTier(t *testing.T) {
 		}
 	}
 	plain := tiered(t, sums, n)
-	if got := plain.names(); !slices.Equal(got, []string{"combine aggregateby"}) || strings.Contains(plain.plan, "zone") {
+	if got := plain.names(); !slices.Equal(got, []string{"combine aggregateby"}) || strings.Contains(plain.plan, "each zone") {
 		t.Errorf("without zones: tiers %q, plan\n%s", got, plain.plan)
 	}
 	if plain.id != zones.id {

@@ -19,7 +19,7 @@ func explainPlaces(w io.Writer, spec *job.Spec, workers []coordinator.WorkerInfo
 			attempts[n]++
 			bytes[n] += splits[k].Bytes
 		}
-		if len(splits) == 0 {
+		if attempts[3] == int64(len(splits)) { // nothing to say of what is no more here than there
 			continue
 		}
 		fmt.Fprintf(w, "stage %d: attempts", i)
