@@ -167,7 +167,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return wire.FromStatus(err)
 		}
 		if time.Since(since) >= limit {
-			return fmt.Errorf("coordinator %s cannot be reached: %w", c.cluster.Address, wire.FromStatus(err))
+			return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cluster.Address, wire.FromStatus(err))
 		}
 		pause(ctx, wait)
 		wait = min(2*wait, maxPause)

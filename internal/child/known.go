@@ -6,16 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-)
 
-// settled is how old a file must be before what was read of it is remembered: a younger one may change once more within a tick of the clock that its
-// file system writes times with, at most two seconds.
-const settled = 2 * time.Second
+	"github.com/layshaft/layshaft/internal/filesys"
+)
 
 // known is what is remembered of a program's file.
 type known struct {
 	Path string
-	File string // see identity
+	File string // see filesys.StateOf
 	Code Code
 }
 
@@ -40,7 +38,7 @@ func inspectOnce(path, dir string, now func() time.Time) (Code, error) {
 	if b, err := os.ReadFile(memory); err == nil && json.Unmarshal(b, &k) == nil && k.Path == path && k.File == file && len(k.Code.SHA256) == 64 {
 		return k.Code, nil
 	}
-	old := now().Sub(changed) > settled
+	old := now().Sub(changed) > filesys.Settled
 	c, err := Inspect(path)
 	if err != nil || !old {
 		return c, err
@@ -49,6 +47,16 @@ func inspectOnce(path, dir string, now func() time.Time) (Code, error) {
 		_ = remember(memory, known{path, file, c}) // the next start is slower, that is all
 	}
 	return c, nil
+}
+
+// identity is filesys.StateOf for a path.
+func identity(path string) (state string, changed time.Time) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", changed
+	}
+	defer f.Close()
+	return filesys.StateOf(f)
 }
 
 // remember writes k to a file, whole or not at all.

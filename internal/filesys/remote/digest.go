@@ -11,6 +11,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -23,9 +24,8 @@ const (
 	maxDigests = 1 << 20
 )
 
-// settled is how old a file must be before its digest is remembered: a younger one may change once more within a tick of the clock that its file
-// system writes times with. It is a variable for tests.
-var settled = 2 * time.Second
+// settled is filesys.Settled; a variable for tests.
+var settled = filesys.Settled
 
 // digests reads the files of a volume once, and again when they have changed. Reading goes on when the call is over that asked for it.
 type digests struct {
@@ -42,7 +42,7 @@ type digests struct {
 }
 
 type remembered struct {
-	state string // see stateOf
+	state string // see filesys.StateOf
 	sum   []byte
 }
 
@@ -122,7 +122,7 @@ func (d *digests) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	state, changed := stateOf(f)
+	state, changed := filesys.StateOf(f)
 	d.mu.Lock()
 	k := d.known[name]
 	d.mu.Unlock()
@@ -151,7 +151,7 @@ func (d *digests) read(name string) ([]byte, error) {
 		}
 	}
 	b := h.Sum128().Bytes()
-	if again, _ := stateOf(f); old && state != "" && again == state {
+	if again, _ := filesys.StateOf(f); old && state != "" && again == state {
 		d.mu.Lock()
 		if len(d.known) >= maxDigests {
 			clear(d.known)

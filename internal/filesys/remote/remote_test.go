@@ -500,7 +500,7 @@ func TestDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, _ = stateOf(f)
+		state, _ = filesys.StateOf(f)
 		f.Close()
 	}
 	if other, err := digest("a/f"); err != nil || other == "remembered" || other == first {
