@@ -17,6 +17,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 )
 
@@ -270,7 +271,7 @@ func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) 
 func restored(state []byte) (events [][]byte, err error) {
 	epoch := sched.Epoch{N: restoredEpochs}
 	err = splitState(state, func(ev []byte) error {
-		rec, err := decode(ev)
+		rec, err := records.Decode(ev)
 		if e, ok := rec.(sched.Epoch); ok {
 			epoch.N = e.N + restoredEpochs
 		}
@@ -280,6 +281,6 @@ func restored(state []byte) (events [][]byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBackup, err)
 	}
-	last, err := encode(epoch)
+	last, err := records.Encode(epoch)
 	return append(events, last), err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -238,7 +239,7 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 		case twice:
 			fresh = append(fresh, m)
 		default:
-			event, err := encode(ev)
+			event, err := records.Encode(ev)
 			if err != nil {
 				m.reply <- err
 				continue

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 )
 
@@ -41,7 +42,7 @@ func (c *Coordinator) replay(ctx context.Context) error {
 	}
 	c.last = seq
 	restore := func(seq uint64, ev []byte) error {
-		rec, err := decode(ev)
+		rec, err := records.Decode(ev)
 		if err != nil {
 			return fmt.Errorf("coordinator: journal: event %d: %w", seq, err)
 		}
@@ -90,7 +91,7 @@ func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
 		if _, admitted := w.Record.(sched.Submitted); !ok || admitted || c.cfg.Journal == nil {
 			continue
 		}
-		event, err := encode(w.Record)
+		event, err := records.Encode(w.Record)
 		if err != nil {
 			return fmt.Errorf("coordinator: %w: %w", errJournal, err)
 		}
@@ -151,7 +152,7 @@ func (c *Coordinator) snapshot() error {
 // encodeState returns all records that rebuild the core, each after its length. Only Run's goroutine may call it.
 func (c *Coordinator) encodeState() (state []byte, err error) {
 	for rec := range c.core.Records() { // no lock: nobody else changes what it reads
-		ev, err := encode(rec)
+		ev, err := records.Encode(rec)
 		if err != nil {
 			return nil, err
 		}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -81,9 +81,9 @@ func (p *progress) add(x *session) {
 
 func reportToProto(r *JobReport) *layshaftv1.JobStatus {
 	p := &layshaftv1.JobStatus{Id: string(r.ID), Name: r.Name, Priority: int32(r.Options.Priority), Owner: r.Options.Owner, Detached: r.Options.Detached,
-		Interactive: r.Options.Interactive, Tags: r.Options.Tags, SubmittedNanos: encodeTime(r.Options.Submitted), EndedNanos: encodeTime(r.Ended), Reason: r.Reason, Released: r.Released}
+		Interactive: r.Options.Interactive, Tags: r.Options.Tags, SubmittedNanos: wire.TimeToProto(r.Options.Submitted), EndedNanos: wire.TimeToProto(r.Ended), Reason: r.Reason, Released: r.Released}
 	if r.Outcome != JobRunning {
-		p.Outcome = outcomes[r.Outcome]
+		p.Outcome = records.OutcomeToProto(r.Outcome)
 	}
 	if r.Failure != nil {
 		p.Failure = wire.FailureToProto(r.Failure)
@@ -92,22 +92,21 @@ func reportToProto(r *JobReport) *layshaftv1.JobStatus {
 		l := st.Sum.Locality
 		p.Stages = append(p.Stages, &layshaftv1.StageStatus{Name: st.Name, Tasks: int64(st.Tasks), Waiting: int64(st.Waiting), Running: int64(st.Running),
 			Done: int64(st.Done), Failed: int64(st.Failed), Cancelled: int64(st.Cancelled), Attempts: int64(st.Attempts), FailedAttempts: int64(st.FailedAttempts),
-			Lost: int64(st.Lost), LastFailure: strings.ToValidUTF8(st.LastFailure, "\uFFFD"), Sum: encodeSummary(st.Sum), ProgressRecords: r.Progress[k].Records, ProgressBytes: r.Progress[k].Bytes,
+			Lost: int64(st.Lost), LastFailure: strings.ToValidUTF8(st.LastFailure, "\uFFFD"), Sum: records.SummaryToProto(st.Sum), ProgressRecords: r.Progress[k].Records, ProgressBytes: r.Progress[k].Bytes,
 			Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote), LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes})
 	}
 	return p
 }
 
 func reportFromProto(p *layshaftv1.JobStatus) (JobReport, error) {
-	r := JobReport{JobStatus: JobStatus{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: decodeTime(p.GetEndedNanos()), Reason: p.GetReason(), Released: p.GetReleased(),
+	r := JobReport{JobStatus: JobStatus{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: wire.TimeFromProto(p.GetEndedNanos()), Reason: p.GetReason(), Released: p.GetReleased(),
 		Options: SubmitOptions{Priority: int(p.GetPriority()), Owner: p.GetOwner(), Detached: p.GetDetached(), Interactive: p.GetInteractive(), Tags: p.GetTags(),
-			Submitted: decodeTime(p.GetSubmittedNanos())}}}
+			Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}}}
 	if p.GetOutcome() != layshaftv1.Outcome_OUTCOME_UNSPECIFIED {
-		i := slices.Index(outcomes, p.GetOutcome())
-		if i < 0 {
-			return r, fmt.Errorf("job %s: outcome %v is unknown; it may come from a newer version", r.ID, p.GetOutcome())
+		var err error
+		if r.Outcome, err = records.OutcomeFromProto(p.GetOutcome()); err != nil {
+			return r, fmt.Errorf("job %s: %w; it may come from a newer version", r.ID, err)
 		}
-		r.Outcome = Outcome(i)
 	}
 	if p.GetFailure() != nil {
 		var err error
@@ -117,7 +116,7 @@ func reportFromProto(p *layshaftv1.JobStatus) (JobReport, error) {
 	}
 	for _, st := range p.GetStages() {
 		r.Progress = append(r.Progress, Progress{st.GetProgressRecords(), st.GetProgressBytes()})
-		sum := decodeSummary(st.GetSum())
+		sum := records.SummaryFromProto(st.GetSum())
 		r.Stages = append(r.Stages, StageStatus{Name: st.GetName(), Tasks: int(st.GetTasks()), Waiting: int(st.GetWaiting()), Running: int(st.GetRunning()),
 			Done: int(st.GetDone()), Failed: int(st.GetFailed()), Cancelled: int(st.GetCancelled()), Attempts: int(st.GetAttempts()),
 			FailedAttempts: int(st.GetFailedAttempts()), Lost: int(st.GetLost()), LastFailure: st.GetLastFailure(), Sum: sum})

@@ -59,7 +59,7 @@ var (
 	}
 	// shells are the files that may speak protobuf: the first and last line of what goes over the wire or into the journal.
 	shells = func(file string) bool {
-		return in("internal/wire", "internal/filesys/remote", "coordinator/internal/journal", "proto")(file) || file == "coordinator/events.go" ||
+		return in("internal/wire", "internal/filesys/remote", "coordinator/internal/journal", "coordinator/internal/records", "proto")(file) ||
 			in("coordinator", "worker", "tasks", "internal/child")(file) && strings.HasPrefix(path.Base(file), "rpc") ||
 			path.Dir(file) == "coordinator" && strings.HasPrefix(path.Base(file), "tasks")
 	}
@@ -176,7 +176,7 @@ func TestRules(t *testing.T) {
 		{"coordinator/internal/queue/queue.go", "github.com/dgraph-io/badger/v4", true},
 		{"coordinator/internal/queue/queue.go", "os", true},
 		{"coordinator/internal/journal/badger.go", "github.com/dgraph-io/badger/v4", false},
-		{"coordinator/events.go", module + "/proto/layshaft/v1", false},
+		{"coordinator/internal/records/records.go", module + "/proto/layshaft/v1", false},
 		{"coordinator/client.go", module + "/proto/layshaft/v1", true},
 	}
 	for _, tt := range tests {

@@ -187,3 +187,19 @@ var (
 		job.Poison:     layshaftv1.FailureKind_FAILURE_KIND_POISON,
 	}
 )
+
+// TimeToProto returns t as nanoseconds since 1970. Zero stands for the zero time.
+func TimeToProto(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// TimeFromProto is the inverse of TimeToProto.
+func TimeFromProto(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos)
+}

@@ -1,4 +1,9 @@
-package coordinator
+// Package records converts the records of the scheduler to the events that the journal stores, and back.
+//
+// Each kind of record has one message: sched.Committed becomes layshaft.v1.Committed, and so on.
+// Encode refuses a record that Decode could not read. Decode refuses an event of an unknown kind
+// and a value that is impossible.
+package records
 
 import (
 	"errors"
@@ -6,7 +11,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,9 +27,21 @@ var outcomes = []layshaftv1.Outcome{
 	sched.Aborted: layshaftv1.Outcome_OUTCOME_CANCELLED,
 }
 
-// encode makes the journal's event of a record. A job that could not be read back is an error, for the client that
+// OutcomeToProto returns the message's value for an outcome.
+func OutcomeToProto(o sched.Outcome) layshaftv1.Outcome { return outcomes[o] }
+
+// OutcomeFromProto is the inverse of OutcomeToProto. An outcome that is missing or unknown is an error.
+func OutcomeFromProto(p layshaftv1.Outcome) (sched.Outcome, error) {
+	o := slices.Index(outcomes, p)
+	if p == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || o < 0 {
+		return 0, fmt.Errorf("outcome %v is unknown", p)
+	}
+	return sched.Outcome(o), nil
+}
+
+// Encode returns the journal's event for a record. A job that Decode could not read back is an error for the client that
 // submitted it.
-func encode(rec sched.Record) ([]byte, error) {
+func Encode(rec sched.Record) ([]byte, error) {
 	var p layshaftv1.Event
 	switch rec := rec.(type) {
 	case sched.Submitted:
@@ -36,7 +52,7 @@ func encode(rec sched.Record) ([]byte, error) {
 		p.Event = &layshaftv1.Event_Submitted{Submitted: &layshaftv1.Submitted{Spec: spec, Options: encodeOptions(&rec.Options)}}
 	case sched.Committed:
 		p.Event = &layshaftv1.Event_Committed{Committed: &layshaftv1.Committed{
-			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: encodeSummary(rec.Summary)}}
+			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: SummaryToProto(rec.Summary)}}
 	case sched.OutputLost:
 		p.Event = &layshaftv1.Event_OutputLost{OutputLost: &layshaftv1.OutputLost{Attempt: wire.AttemptToProto(rec.Attempt)}}
 	case sched.Moved:
@@ -49,12 +65,12 @@ func encode(rec sched.Record) ([]byte, error) {
 		}
 		p.Event = &layshaftv1.Event_Grouped{Grouped: g}
 	case sched.Ended:
-		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome], Task: wire.TaskToProto(rec.Task), AtNanos: encodeTime(rec.At), Released: rec.Released}
+		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: OutcomeToProto(rec.Outcome), Task: wire.TaskToProto(rec.Task), AtNanos: wire.TimeToProto(rec.At), Released: rec.Released}
 		if rec.Failure != nil {
 			e.Failure = wire.FailureToProto(rec.Failure)
 		}
 		for _, x := range rec.Stages {
-			e.Stages = append(e.Stages, &layshaftv1.Totals{Done: int64(x.Done), Failed: int64(x.Failed), Cancelled: int64(x.Cancelled), Sum: encodeSummary(x.Sum)})
+			e.Stages = append(e.Stages, &layshaftv1.Totals{Done: int64(x.Done), Failed: int64(x.Failed), Cancelled: int64(x.Cancelled), Sum: SummaryToProto(x.Sum)})
 		}
 		p.Event = &layshaftv1.Event_Ended{Ended: e}
 	case sched.JobDropped:
@@ -79,8 +95,8 @@ func encode(rec sched.Record) ([]byte, error) {
 	return b, nil
 }
 
-// decode reads the record of one of the journal's events.
-func decode(b []byte) (sched.Record, error) {
+// Decode returns the record that an event of the journal stands for.
+func Decode(b []byte) (sched.Record, error) {
 	var p layshaftv1.Event
 	if err := proto.Unmarshal(b, &p); err != nil {
 		return nil, fmt.Errorf("decode event: %w", err)
@@ -144,29 +160,14 @@ func decodeSubmitted(p *layshaftv1.Submitted) (sched.Submitted, error) {
 	return sched.Submitted{Spec: *spec, Options: decodeOptions(p.GetOptions())}, nil
 }
 
-func encodeOptions(o *SubmitOptions) *layshaftv1.Options {
+func encodeOptions(o *sched.Options) *layshaftv1.Options {
 	return &layshaftv1.Options{Priority: int64(o.Priority), Interactive: o.Interactive, Tags: o.Tags, Code: o.Code, Platform: o.Platform,
-		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client, SubmittedNanos: encodeTime(o.Submitted)}
+		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client, SubmittedNanos: wire.TimeToProto(o.Submitted)}
 }
 
-func decodeOptions(p *layshaftv1.Options) SubmitOptions {
-	return SubmitOptions{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(), Platform: p.GetPlatform(),
-		CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(), Owner: p.GetOwner(), Client: p.GetClient(), Submitted: decodeTime(p.GetSubmittedNanos())}
-}
-
-// encodeTime returns nanoseconds since 1970; zero stands for the zero time.
-func encodeTime(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func decodeTime(nanos int64) time.Time {
-	if nanos == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, nanos)
+func decodeOptions(p *layshaftv1.Options) sched.Options {
+	return sched.Options{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(), Platform: p.GetPlatform(),
+		CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(), Owner: p.GetOwner(), Client: p.GetClient(), Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}
 }
 
 func decodeGrouped(p *layshaftv1.Grouped) (sched.Grouped, error) {
@@ -185,10 +186,11 @@ func decodeCommitted(p *layshaftv1.Committed) (sched.Committed, error) {
 	if err == nil && a.N < 1 {
 		err = fmt.Errorf("attempt %s: numbers start at 1", a)
 	}
-	return sched.Committed{Attempt: a, Worker: p.GetWorker(), Summary: decodeSummary(p.GetSummary())}, err
+	return sched.Committed{Attempt: a, Worker: p.GetWorker(), Summary: SummaryFromProto(p.GetSummary())}, err
 }
 
-func encodeSummary(s sched.Summary) *layshaftv1.Summary {
+// SummaryToProto returns the message for the totals of attempts.
+func SummaryToProto(s sched.Summary) *layshaftv1.Summary {
 	p := &layshaftv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
 	if l := s.Locality; l != (sched.Locality{}) {
 		p.Locality = &layshaftv1.Locality{Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote),
@@ -197,7 +199,8 @@ func encodeSummary(s sched.Summary) *layshaftv1.Summary {
 	return p
 }
 
-func decodeSummary(p *layshaftv1.Summary) sched.Summary {
+// SummaryFromProto is the inverse of SummaryToProto.
+func SummaryFromProto(p *layshaftv1.Summary) sched.Summary {
 	l := p.GetLocality()
 	return sched.Summary{Bytes: p.GetBytes(), Records: p.GetRecords(), Counters: p.GetCounters(), Locality: sched.Locality{
 		Local: int(l.GetLocal()), Zone: int(l.GetZone()), Remote: int(l.GetRemote()),
@@ -205,14 +208,14 @@ func decodeSummary(p *layshaftv1.Summary) sched.Summary {
 }
 
 func decodeEnded(p *layshaftv1.Ended) (sched.Ended, error) {
-	e := sched.Ended{Job: job.ID(p.GetJob()), Outcome: sched.Outcome(slices.Index(outcomes, p.GetOutcome())), At: decodeTime(p.GetAtNanos()), Released: p.GetReleased()}
-	if p.GetOutcome() == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || e.Outcome < 0 {
-		return e, fmt.Errorf("outcome %v of job %s is unknown", p.GetOutcome(), e.Job)
+	e := sched.Ended{Job: job.ID(p.GetJob()), At: wire.TimeFromProto(p.GetAtNanos()), Released: p.GetReleased()}
+	var err error
+	if e.Outcome, err = OutcomeFromProto(p.GetOutcome()); err != nil {
+		return e, fmt.Errorf("job %s: %w", e.Job, err)
 	}
 	for _, x := range p.GetStages() {
-		e.Stages = append(e.Stages, sched.Totals{Done: int(x.GetDone()), Failed: int(x.GetFailed()), Cancelled: int(x.GetCancelled()), Sum: decodeSummary(x.GetSum())})
+		e.Stages = append(e.Stages, sched.Totals{Done: int(x.GetDone()), Failed: int(x.GetFailed()), Cancelled: int(x.GetCancelled()), Sum: SummaryFromProto(x.GetSum())})
 	}
-	var err error
 	if e.Task, err = wire.TaskFromProto(p.GetTask()); err != nil || p.GetFailure() == nil {
 		return e, err
 	}

@@ -1,14 +1,12 @@
-package coordinator
+package records
 
 import (
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -34,28 +32,28 @@ func records() []sched.Record {
 
 func TestEventsRoundTrip(t *testing.T) {
 	for _, rec := range records() {
-		b, err := encode(rec)
+		b, err := Encode(rec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := decode(b)
+		got, err := Decode(b)
 		if err != nil || !reflect.DeepEqual(got, rec) {
 			t.Errorf("%s: got %+v, %v, want %+v", b, got, err, rec)
 		}
 	}
 }
 
-// A field that is added to a record and forgotten in encode or decode would be lost at the next restart.
+// A field that is added to a record and forgotten in Encode or Decode would be lost at the next restart.
 func TestEventsKeepEveryField(t *testing.T) {
 	for _, rec := range records() {
 		v := reflect.New(reflect.TypeOf(rec)).Elem()
 		fill(v)
 		want := v.Interface().(sched.Record)
-		b, err := encode(want)
+		b, err := Encode(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := decode(b); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := Decode(b); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 		}
 	}
@@ -103,7 +101,7 @@ func TestEventsRefused(t *testing.T) {
 		{ID: "j", Stages: []job.Stage{{Name: "map", Splits: []job.Split{{Bytes: -1}}}}},
 		{ID: "j\xff"},
 	} {
-		if _, err := encode(sched.Submitted{Spec: spec}); err == nil {
+		if _, err := Encode(sched.Submitted{Spec: spec}); err == nil {
 			t.Errorf("%+v was encoded", spec)
 		}
 	}
@@ -122,7 +120,7 @@ func TestEventsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec, err := decode(b); err == nil {
+		if rec, err := Decode(b); err == nil {
 			t.Errorf("%v became %+v", p, rec)
 		}
 	}
@@ -134,9 +132,9 @@ func TestEventsRepairText(t *testing.T) {
 		sched.Ended{Job: "j", Outcome: sched.Failed, Failure: &job.Failure{Message: "caf\xe9"}},
 		sched.Committed{Attempt: job.Attempt{Job: "j", N: 1}, Worker: "w\xff", Summary: sched.Summary{Counters: map[string]int64{"\xff": 1}}},
 	} {
-		b, err := encode(rec)
+		b, err := Encode(rec)
 		if err == nil {
-			_, err = decode(b)
+			_, err = Decode(b)
 		}
 		if err != nil {
 			t.Errorf("%+v: %v", rec, err)
@@ -147,13 +145,13 @@ func TestEventsRepairText(t *testing.T) {
 // FuzzRestore gives the core what a damaged or foreign journal may hold: errors, never a panic.
 func FuzzRestore(f *testing.F) {
 	for _, rec := range records() {
-		b, _ := encode(rec)
+		b, _ := Encode(rec)
 		f.Add(b, b)
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		s := sched.New(sched.Config{})
 		for _, ev := range [][]byte{a, b} {
-			rec, err := decode(ev)
+			rec, err := Decode(ev)
 			if err != nil {
 				continue
 			}
@@ -163,39 +161,4 @@ func FuzzRestore(f *testing.F) {
 			s.Restore(rec)
 		}
 	})
-}
-
-// The same on the disk: what is decided is there after the process opens its journal again, also from a snapshot.
-func TestRestartOnDisk(t *testing.T) {
-	for _, every := range []int{1000, 3} {
-		bubble(t, func(t *testing.T) {
-			dir := t.TempDir()
-			w := newWorker("w1")
-			for life, at := range []time.Duration{2500 * time.Millisecond, 2 * time.Second, time.Hour} {
-				j, err := journal.Open(dir, journal.Options{NoSync: true, Reserve: -1})
-				if err != nil {
-					t.Fatal(err)
-				}
-				c, stop := start(t, Config{Journal: j, SnapshotEvery: every})
-				w.join(t, c, 2)
-				if life > 0 {
-					go w.beat()
-				}
-				submit(t, c, twoStages(6, 4))
-				if at < time.Hour {
-					time.Sleep(at)
-				} else if err := c.Wait(t.Context(), "j"); err != nil {
-					t.Error(err)
-				}
-				stop()
-				if err := j.Close(); err != nil {
-					t.Error(err)
-				}
-			}
-			if got := len(strings.Fields(w.ran())); got != 10 {
-				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.ran())
-			}
-			time.Sleep(5 * time.Second)
-		})
-	}
 }

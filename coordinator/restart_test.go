@@ -1,0 +1,44 @@
+package coordinator
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/journal"
+)
+
+// A decision is still there after the process opens its journal again, also when the journal is a snapshot.
+func TestRestartOnDisk(t *testing.T) {
+	for _, every := range []int{1000, 3} {
+		bubble(t, func(t *testing.T) {
+			dir := t.TempDir()
+			w := newWorker("w1")
+			for life, at := range []time.Duration{2500 * time.Millisecond, 2 * time.Second, time.Hour} {
+				j, err := journal.Open(dir, journal.Options{NoSync: true, Reserve: -1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, stop := start(t, Config{Journal: j, SnapshotEvery: every})
+				w.join(t, c, 2)
+				if life > 0 {
+					go w.beat()
+				}
+				submit(t, c, twoStages(6, 4))
+				if at < time.Hour {
+					time.Sleep(at)
+				} else if err := c.Wait(t.Context(), "j"); err != nil {
+					t.Error(err)
+				}
+				stop()
+				if err := j.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := len(strings.Fields(w.ran())); got != 10 {
+				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.ran())
+			}
+			time.Sleep(5 * time.Second)
+		})
+	}
+}
