@@ -1,6 +1,9 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check test race lint fmt proto fuzz bench deploy
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy bench
+
+# Packages whose tests the race detector can see into: the others drive processes.
+RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,22 +11,43 @@ help: ## list the targets
 check: ## everything that CI runs
 	./.ci/run
 
-test: ## the tests
+short: ## the fast loop: all tests that need no other process, with fewer seeds
+	go test -short ./...
+
+test: ## all tests
 	go test ./...
 
-race: ## the tests with the race detector, which needs a C compiler
-	go list ./... | grep -vE '/(e2e|examples|bench)(/|$$)' | CGO_ENABLED=1 xargs go test -race -short
+one: ## one test, wherever it is: make one T=TestKill
+	@test -n "$(T)" || { echo "name the test: make one T=TestName"; exit 2; }
+	@dirs=$$(git grep -lE "^func $(T)\(" -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+	test -n "$$dirs" || { echo "no package has a test $(T)"; exit 1; }; \
+	go test -count=1 -v -run '^$(T)$$' $$dirs
 
-lint: ## vet, staticcheck, and the schema
+race: ## the short tests with the race detector, which needs a C compiler
+	CGO_ENABLED=1 go test -race -short $(RACE)
+
+lint: ## vet, staticcheck, unreachable functions, and the schema
 	go vet ./...
 	go tool -modfile=tools/staticcheck.mod staticcheck ./...
-	go tool -modfile=tools/buf.mod buf lint
+	tools/dead
+	tools/buf lint
+
+dead: ## functions that no program and no test of a public package reaches
+	tools/dead
 
 fmt: ## format the Go code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.pb\.go$$')
 
-proto: ## generate Go from the schema (building buf takes minutes the first time)
-	go tool -modfile=tools/buf.mod buf generate
+proto: ## generate Go from the schema
+	tools/buf generate
+
+cover: ## coverage of the short tests, by function, and as cover.html
+	go test -short -coverpkg=./... -coverprofile=cover.out ./...
+	go tool cover -func=cover.out | tail -1
+	go tool cover -html=cover.out -o cover.html
+
+slow: ## the five slowest packages and tests
+	@go test -count=1 -json ./... | go run ./tools/slow
 
 FUZZTIME ?= 20s
 
@@ -31,6 +55,9 @@ fuzz: ## each fuzzer for 20 s (FUZZTIME=5m for longer)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's|/[^/]*:func | |' | while read -r dir name; do \
 		echo "== $$dir $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
 	done
+
+vuln: ## known vulnerabilities in what is linked
+	tools/vuln
 
 deploy: ## what lies in deploy/, as far as that goes without running it there (see deploy/README.md)
 	cd tools/kubernetes && go test ./...
