@@ -29,6 +29,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var binDir string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped: -short leaves out the tests that start other processes")
+		os.Exit(0)
+	}
 	dir, err := os.MkdirTemp("", "layshaft-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

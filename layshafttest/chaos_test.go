@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 60, "how many seeds of chaos to run; a sixth of them with -short")
+	seeds     = flag.Int("seeds", 60, "how many seeds of chaos to run; a twentieth of them with -short")
 	firstSeed = flag.Int("seed", 0, "the first of them")
 )
 
@@ -17,7 +17,7 @@ var (
 func TestChaos(t *testing.T) {
 	n := *seeds
 	if testing.Short() {
-		n = max(n/6, 1)
+		n = max(n/20, 1)
 	}
 	for seed := *firstSeed; seed < *firstSeed+n; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

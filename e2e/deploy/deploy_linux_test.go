@@ -303,6 +303,9 @@ func healthy(t *testing.T, at string) {
 // TestDockerfile does the steps of the Dockerfile, runs a coordinator and a worker of what they make, each in a root of its own and as the
 // user of the image, and sends them a program.
 func TestDockerfile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds an image")
+	}
 	if os.Getuid() != 0 {
 		t.Skip("makes roots and changes users; run as root")
 	}

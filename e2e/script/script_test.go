@@ -24,6 +24,9 @@ var update = flag.Bool("update", false, "write the expected texts in the scripts
 
 // TestScript runs the conversations.
 func TestScript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts other processes")
+	}
 	bin := t.TempDir()
 	const module = "github.com/layshaft/layshaft/"
 	if out, err := exec.Command("go", "build", "-o", bin+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput(); err != nil {

@@ -17,7 +17,11 @@ import (
 // TestSimulate runs seeded clusters with faults of every kind. A failing seed comes back with
 // go test -run 'Simulate/seed=417'.
 func TestSimulate(t *testing.T) {
-	for seed := range seeds {
+	n := seeds
+	if testing.Short() {
+		n /= 6
+	}
+	for seed := range n {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { simulate(t, uint64(seed)) })
 	}
 }
