@@ -32,9 +32,9 @@ func (x *shell) step(now time.Time, ev queue.Event, payload []byte) (cmds []queu
 		case c.Op == queue.Keep:
 			x.s.Keep(Input, uint64(c.Task), payload)
 		case c.Op == queue.Drop && c.N == 1 && c.M == 1:
-			x.s.Drop(uint64(c.Task), true, queue.KeyOfTask(c.Task), queue.KeyOfUpdate(c.Task))
+			x.s.Drop(uint64(c.Task), true, key('t', Input, uint64(c.Task)), key('u', Input, uint64(c.Task)))
 		case c.Op == queue.Drop && c.N == 1:
-			x.s.Drop(uint64(c.Task), false, queue.KeyOfTask(c.Task))
+			x.s.Drop(uint64(c.Task), false, key('t', Input, uint64(c.Task)))
 		case c.Op == queue.Drop:
 			x.s.Drop(uint64(c.Task), false)
 		}

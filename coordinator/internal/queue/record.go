@@ -21,12 +21,6 @@ const version = 1
 
 var errRecord = errors.New("not a record of this version")
 
-// KeyOfTask returns the key of the Record that a task is submitted with.
-func KeyOfTask(id ID) []byte { return keyOf('t', id) }
-
-// KeyOfUpdate returns the key of the Record that says how a task stands.
-func KeyOfUpdate(id ID) []byte { return keyOf('u', id) }
-
 func keyOf(kind byte, id ID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(id))
 }

@@ -240,8 +240,8 @@ func (p *player) answer(c Command) {
 			p.records[string(c.Key)] = slices.Clone(c.Value)
 		}
 	case Drop:
-		delete(p.records, string(KeyOfTask(c.Task)))
-		delete(p.records, string(KeyOfUpdate(c.Task)))
+		delete(p.records, string(keyOf('t', c.Task)))
+		delete(p.records, string(keyOf('u', c.Task)))
 		say("drop %s", name)
 	case Accepted:
 		if c.N == 1 {

@@ -341,7 +341,7 @@ func (w *world) restart() {
 	for id, f := range w.facts {
 		f.waits, f.on = map[Peer]int{}, 0
 		_, known := w.q.Status(id)
-		_, written := w.records[string(KeyOfTask(id))]
+		_, written := w.records[string(keyOf('t', id))]
 		if known != written || f.durable && !f.ended && !known {
 			w.t.Fatalf("task %d, durable %v, ended %v: recorded %v, known %v after a restart", id, f.durable, f.ended, written, known)
 		}
@@ -349,7 +349,7 @@ func (w *world) restart() {
 			f.dropped, f.ended, f.input, f.result = true, true, false, false
 		}
 	}
-	w.groups = slices.DeleteFunc(w.groups, func(id ID) bool { return w.records["g"+string(KeyOfTask(id)[1:])] == nil })
+	w.groups = slices.DeleteFunc(w.groups, func(id ID) bool { return w.records["g"+string(keyOf('t', id)[1:])] == nil })
 	w.step(Restarted{})
 	workers, busy := w.workers, w.busy
 	w.workers, w.clients, w.busy, w.pushed = nil, nil, map[Peer]map[ID]bool{}, map[Peer]int{}
@@ -526,11 +526,11 @@ func (w *world) do(ev Event, c Command) {
 		}
 		f.dropped, f.ended, f.input, f.result = true, true, false, false
 		if c.N == 1 {
-			delete(w.records, string(KeyOfTask(c.Task)))
+			delete(w.records, string(keyOf('t', c.Task)))
 			if c.M == 1 {
-				delete(w.records, string(KeyOfUpdate(c.Task)))
+				delete(w.records, string(keyOf('u', c.Task)))
 			}
-		} else if w.records[string(KeyOfTask(c.Task))] != nil {
+		} else if w.records[string(keyOf('t', c.Task))] != nil {
 			t.Fatalf("task %d dropped, its record not", c.Task)
 		}
 	case Assign:
