@@ -394,13 +394,13 @@ func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
 	case queue.Progress:
 		u.What = &layshaftv1.TaskUpdate_Progress{Progress: &layshaftv1.TaskProgress{N: n.N, M: n.M}}
 	case queue.Retrying:
-		u.What = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.What(n.M)), Error: body}}
+		u.What = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Followed:
 		u.What = &layshaftv1.TaskUpdate_Followed{Followed: n.N}
 	case queue.Done:
 		u.What = &layshaftv1.TaskUpdate_Result{Result: body}
 	case queue.Failed:
-		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.What(n.M)), Error: body}}
+		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Cancelled:
 		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: layshaftv1.TaskReason_TASK_REASON_CANCELLED}}
 	default:

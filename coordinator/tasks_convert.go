@@ -128,8 +128,8 @@ func countsToProto(c queue.Counts) *layshaftv1.TaskCounts {
 
 // infoToProto returns how a task stands; worker is the name of the one that runs it.
 func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
-	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.Dead,
-		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Tries), Waiters: int64(i.Waiters),
+	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.DeadLetter,
+		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Attempts), Waiters: int64(i.Waiters),
 		Size: int64(i.Size), Worker: worker, Policy: taskPolicyToProto(i.Policy)}
 	if !i.Due.IsZero() {
 		p.DueNanos = i.Due.UnixNano()
@@ -140,7 +140,7 @@ func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
 	return p
 }
 
-func reasonToProto(w queue.What) layshaftv1.TaskReason {
+func reasonToProto(w queue.Notice) layshaftv1.TaskReason {
 	switch w {
 	case queue.TimedOut:
 		return layshaftv1.TaskReason_TASK_REASON_TIMEOUT

@@ -230,7 +230,7 @@ func (w *work) reports(all []*layshaftv1.TaskReport, first head) {
 
 func (w *work) report(r *layshaftv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
-	var what queue.What
+	var what queue.Notice
 	var body []byte
 	switch say := r.GetWhat().(type) {
 	case *layshaftv1.TaskReport_Data:

@@ -149,7 +149,7 @@ func BenchmarkMillion(b *testing.B) {
 				}
 				x.step(now, &queue.CanDo{Peer: 1, Function: "f"}, nil)
 				begin = time.Now()
-				grab, done := &queue.Grab{Peer: 1}, &queue.Report{Peer: 1, What: queue.Done}
+				grab, done := &queue.Grab{Peer: 1}, &queue.Report{Peer: 1, Notice: queue.Done}
 				var body []byte
 				drained := 0
 				for {

@@ -190,7 +190,7 @@ func (s *jobs) hear(n *Note) {
 		s.assigned = *n
 	case n.Op == queue.Wake && s.asking:
 		s.awake = true
-	case n.Op != queue.Wake && n.Op != queue.Tell: // this protocol has no word for it
+	case n.Op != queue.Wake && n.Op != queue.Notify: // this protocol has no word for it
 	case len(s.held) > 0 || n.Commit > s.b.commits.durable.Load():
 		n.Body = s.b.lasting(n.Body)
 		s.held = append(s.held, *n)
@@ -442,7 +442,7 @@ func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uin
 	return uint64(b.core.Tasks(int(from), n, func(t queue.Info) {
 		if t.State <= queue.Running {
 			in, _ := b.input(t.ID)
-			yield(gearman.JobInfo{ID: uint64(t.ID), Unique: in.Unique, Retries: max(0, t.Tries-1), Stored: t.Background})
+			yield(gearman.JobInfo{ID: uint64(t.ID), Unique: in.Unique, Retries: max(0, t.Attempts-1), Stored: t.Background})
 		}
 	}))
 }

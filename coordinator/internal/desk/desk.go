@@ -305,8 +305,8 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	}
 	for i := range cmds {
 		c, n := &cmds[i], &d.note
-		*n = Note{Op: c.Op, What: c.What, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Commit: commit}
-		if c.From == queue.OfEvent {
+		*n = Note{Op: c.Op, What: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Commit: commit}
+		if c.Payload == queue.FromEvent {
 			n.Body = payload
 		}
 		switch c.Op {
@@ -324,8 +324,8 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 				delete(d.made, c.Task)
 			}
 			d.tell(c.Peer, n)
-		case queue.Tell:
-			n.Kept = c.From == queue.OfResult
+		case queue.Notify:
+			n.Kept = c.Payload == queue.FromResult
 			d.tell(c.Peer, n)
 		case queue.Gather:
 			d.gathering = append(d.gathering, gathering{task: c.Task, from: c.Tasks, group: c.M == 1})
@@ -364,7 +364,7 @@ func (d *Desk) behind(ev queue.Event, cmds []queue.Command) uint64 {
 	switch ev.(type) {
 	case *queue.Submit, *queue.Attach:
 		for i := range cmds {
-			if c := &cmds[i]; (c.Op == queue.Accepted || c.Op == queue.Tell) && d.core.Durable(c.Task) {
+			if c := &cmds[i]; (c.Op == queue.Accepted || c.Op == queue.Notify) && d.core.Durable(c.Task) {
 				return d.batch
 			}
 		}

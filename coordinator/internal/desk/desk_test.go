@@ -114,7 +114,7 @@ func (c *conn) words(n Note) string {
 	case n.Op == queue.Stop:
 		return fmt.Sprintf("stop #%d", n.N)
 	}
-	names := map[queue.What]string{queue.Data: "data", queue.Warning: "warning", queue.Progress: "progress", queue.Done: "done", queue.Failed: "failed",
+	names := map[queue.Notice]string{queue.Data: "data", queue.Warning: "warning", queue.Progress: "progress", queue.Done: "done", queue.Failed: "failed",
 		queue.Cancelled: "cancelled", queue.Retrying: "retrying", queue.Followed: "followed"}
 	return strings.TrimSpace(names[n.What] + " " + body)
 }
@@ -151,7 +151,7 @@ func (c *conn) work(slots int, functions ...string) {
 	c.Slots(slots, 0, "")
 }
 
-func (c *conn) say(n Note, what queue.What, body string) {
+func (c *conn) say(n Note, what queue.Notice, body string) {
 	c.d.Lock()
 	defer c.d.Unlock()
 	c.Report(n.Task, int64(n.N), what, 0, 0, []byte(body))

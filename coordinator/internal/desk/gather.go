@@ -140,7 +140,7 @@ func (s *Session) attachGroup(id queue.ID) bool {
 		s.groups = append(s.groups, id)
 		return true
 	}
-	what, ok := s.d.core.EndedGroup(id)
+	what, ok := s.d.core.GroupOutcome(id)
 	if ok {
 		s.tellGroup(Note{Task: id, What: what})
 	}
@@ -155,7 +155,7 @@ type follower struct {
 
 // tellGroup tells the end of a group as that of a task: Followed by another, which the session waits for from now on; Done; or Failed.
 func (s *Session) tellGroup(n Note) {
-	n.Op = queue.Tell
+	n.Op = queue.Notify
 	if n.What == queue.Done && n.N != 0 {
 		n.What = queue.Followed
 		s.d.followers = append(s.d.followers, follower{s.id, queue.ID(n.N)})

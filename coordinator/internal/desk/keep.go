@@ -74,9 +74,9 @@ func (d *Desk) Result(id queue.ID) ([]byte, error) {
 func (d *Desk) keep(c *queue.Command, payload []byte) {
 	id := uint64(c.Task)
 	switch {
-	case c.Op == queue.Write && c.From == queue.OfEvent:
+	case c.Op == queue.Write && c.Payload == queue.FromEvent:
 		d.store.WriteTask(id, c.Key, c.Value, payload)
-	case c.Op == queue.Write && c.From == queue.OfInput:
+	case c.Op == queue.Write && c.Payload == queue.FromInput:
 		if err := d.store.WriteKept(id, c.Key, c.Value); err != nil {
 			d.breakDown(err)
 		}
@@ -106,9 +106,9 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 // keepError keeps why a task has failed for good, for those who look at dead letters.
 func (d *Desk) keepError(c *queue.Command, text []byte) {
 	switch {
-	case c.What == queue.TimedOut:
+	case c.Notice == queue.TimedOut:
 		text = []byte("took longer than its hard limit")
-	case c.What == queue.Lost:
+	case c.Notice == queue.Lost:
 		text = []byte("its worker was lost")
 	}
 	text = text[:min(len(text), maxError)]

@@ -71,7 +71,7 @@ func check(t *testing.T, dir string, inputs, ends map[queue.ID]string) {
 			t.Errorf("task %d was done, and is %v", id, info.State)
 		case ends[id] == "cancelled" && info.State != queue.WasCancelled:
 			t.Errorf("task %d was cancelled, and is %v", id, info.State)
-		case ends[id] == "failed" && !info.Dead:
+		case ends[id] == "failed" && !info.DeadLetter:
 			t.Errorf("task %d failed, and is %v", id, info.State)
 		}
 		if result, err := d.Result(id); ends[id] == "done" && (err != nil || string(result) != "result of "+input) {

@@ -11,7 +11,7 @@ import (
 // Note is something that a session is told. The fields are those of queue.Command, as its Op says.
 type Note struct {
 	Op       queue.Op
-	What     queue.What
+	What     queue.Notice
 	Kept     bool // the body is that of Desk.Result, if there is one
 	Task     queue.ID
 	Ref      uint64

@@ -70,14 +70,14 @@ func (s *Session) hear(n *Note) {
 	case queue.Assign:
 		s.try(n.Task, int64(n.N))
 		info, _ := s.d.core.Status(n.Task)
-		n.Limits = &AssignLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Tries >= info.Policy.Attempts}
+		n.Limits = &AssignLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts >= info.Policy.Attempts}
 	}
 	n.Body = s.d.lasting(n.Body)
 	waiting := s.put(n)
 	if waiting <= s.d.cfg.Pending/4 || len(n.Body) == 0 {
 		return
 	}
-	if n.Op == queue.Tell && (n.What == queue.Data || n.What == queue.Warning) {
+	if n.Op == queue.Notify && (n.What == queue.Data || n.What == queue.Warning) {
 		s.hold(n.Task)
 		s.relax() // the sender may have taken everything before it could see the hold
 	}
@@ -277,7 +277,7 @@ func (s *Session) Slots(n, reserved int, share string) {
 	if s.left {
 		return
 	}
-	s.d.step(&queue.Slots{Peer: s.id, N: n, Reserved: reserved, Share: share}, nil)
+	s.d.step(&queue.SetSlots{Peer: s.id, N: n, Reserved: reserved, Share: share}, nil)
 }
 
 // Grant gives a slot of a share to a task of a priority. It wants the lock.
@@ -306,7 +306,7 @@ func (s *Session) try(id queue.ID, n int64) {
 
 // Report is what the worker says of a try: Data, Warning, Progress (n of m), Done, Failed or Fatal, with a body that must never change, and is
 // the error of Failed and Fatal. Ends are acknowledged, whether they count or not.
-func (s *Session) Report(id queue.ID, try int64, what queue.What, n, m uint64, body []byte) {
+func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64, body []byte) {
 	end := what == queue.Done || what == queue.Failed || what == queue.Fatal
 	if last, known := s.tries[id]; known && last != try { // the core finds runs by task, so it hears of this one after the last
 		if end {
@@ -328,11 +328,11 @@ func (s *Session) Report(id queue.ID, try int64, what queue.What, n, m uint64, b
 }
 
 // reported gives the core a report.
-func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.What, n, m uint64, body []byte) Note {
+func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m uint64, body []byte) Note {
 	if what == queue.Failed && d.final(id) {
 		what = queue.Fatal
 	}
-	d.report = queue.Report{Peer: from, Task: id, What: what, N: n, M: m}
+	d.report = queue.Report{Peer: from, Task: id, Notice: what, N: n, M: m}
 	return d.step(&d.report, body)
 }
 

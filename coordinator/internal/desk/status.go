@@ -9,10 +9,10 @@ import (
 func (d *Desk) Status(id queue.ID) (queue.Info, bool) { return d.core.Status(id) }
 
 // Number returns the number of the try at a task that runs or runs next; see queue.Queue.Number. It wants the lock.
-func (d *Desk) Number(id queue.ID) uint64 { return d.core.Number(id) }
+func (d *Desk) Number(id queue.ID) uint64 { return d.core.AttemptNumber(id) }
 
 // Why says in words why a task does not run now; see queue.Queue.Why. It wants the lock.
-func (d *Desk) Why(id queue.ID) string { return d.core.Why(id) }
+func (d *Desk) Why(id queue.ID) string { return d.core.WaitReason(id) }
 
 // StatusUnique returns how the last task with a unique key stands. It wants the lock.
 func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
@@ -42,10 +42,10 @@ func (d *Desk) Totals() queue.Counts { return d.core.Totals() }
 func (d *Desk) Budgets() []queue.BudgetInfo { return d.core.Budgets() }
 
 // AuditPart is one step of an audit; see queue.Queue.AuditPart. It wants the lock.
-func (d *Desk) AuditPart(from, n int) (bad []string, next int) { return d.core.AuditPart(from, n) }
+func (d *Desk) AuditPart(from, n int) (bad []string, next int) { return d.core.AuditNext(from, n) }
 
 // Took returns how long tries took. It wants the lock.
-func (d *Desk) Took() tally.Durations { return d.core.Took() }
+func (d *Desk) Took() tally.Durations { return d.core.AttemptDurations() }
 
 // Syncs returns how long writes took.
 func (d *Desk) Syncs() tally.Durations { return d.store.Syncs() }
@@ -126,7 +126,7 @@ func (d *Desk) Written() uint64 { return d.batch }
 // Acquire asks for parts of budgets on behalf of something else than tasks, such as an attempt of a pipeline; Config.Granted answers. With held, that has
 // them already. It wants the lock.
 func (d *Desk) Acquire(ref uint64, needs []queue.Need, held bool) {
-	d.step(&queue.Acquire{Ref: ref, Needs: needs, Held: held}, nil)
+	d.step(&queue.Acquire{Ref: ref, Needs: needs, Restored: held}, nil)
 }
 
 // Release gives back what Acquire got, or stops waiting for it. It may be called again. It wants the lock.

@@ -119,12 +119,12 @@ func (q *Queued) step(ev queue.Event, in Input) (a answer) {
 		case queue.Write:
 			if q.Write != nil {
 				payload := in
-				if c.From == queue.OfInput {
+				if c.Payload == queue.FromInput {
 					payload = q.inputs.get(c.Task)
 				}
 				a.commit = q.Write(c, payload)
 			}
-			if c.From == queue.OfEvent {
+			if c.Payload == queue.FromEvent {
 				q.inputs.put(c.Task, in)
 			}
 		case queue.Keep:
@@ -142,7 +142,7 @@ func (q *Queued) step(ev queue.Event, in Input) (a answer) {
 			if s := q.sessions[c.Peer]; s != nil {
 				s.wake()
 			}
-		case queue.Tell:
+		case queue.Notify:
 			if s := q.sessions[c.Peer]; s != nil {
 				s.tell(c, in.Data)
 			}
@@ -220,7 +220,7 @@ func (s *queuedSession) Submit(sub Submission) (id, commit uint64, err error) {
 	case a.Op == queue.Accepted:
 		s.submitted = max(s.submitted, a.commit)
 		return uint64(a.Task), a.commit, nil
-	case a.What == queue.QueueFull:
+	case a.Notice == queue.QueueFull:
 		return 0, 0, ErrQueueFull
 	}
 	return 0, 0, errRefused
@@ -308,13 +308,13 @@ func (s *queuedSession) Work(u Update) error {
 	case WorkException:
 		what = queue.Exception
 	}
-	q.report.What = what
+	q.report.Notice = what
 	q.keep = u.Keep
 	if a := q.step(&q.report, Input{Data: u.Data}); a.Op == queue.Unknown {
 		return ErrNoJob
 	}
 	if what == queue.Exception { // which ends the job in this protocol
-		q.report = queue.Report{Peer: s.id, Task: queue.ID(u.ID), What: failed}
+		q.report = queue.Report{Peer: s.id, Task: queue.ID(u.ID), Notice: failed}
 		q.step(&q.report, Input{})
 	}
 	return nil
@@ -323,10 +323,10 @@ func (s *queuedSession) Work(u Update) error {
 // tell passes on what has become of a task that the connection waits for.
 func (s *queuedSession) tell(c queue.Command, data []byte) {
 	u := Update{ID: uint64(c.Task)}
-	if c.From == queue.OfEvent {
+	if c.Payload == queue.FromEvent {
 		u.Data, u.Keep = data, s.q.keep
 	}
-	switch c.What {
+	switch c.Notice {
 	case queue.Data:
 		u.Kind = WorkData
 	case queue.Warning:
@@ -405,7 +405,7 @@ func (q *Queued) Functions(yield func(FunctionStatus)) {
 func (q *Queued) Jobs(from uint64, n int, yield func(JobInfo)) (next uint64) {
 	return uint64(q.core.Tasks(int(from), n, func(t queue.Info) {
 		if t.State <= queue.Running {
-			yield(JobInfo{ID: uint64(t.ID), Unique: q.inputs.get(t.ID).Unique, Retries: max(0, t.Tries-1), Stored: t.Background})
+			yield(JobInfo{ID: uint64(t.ID), Unique: q.inputs.get(t.ID).Unique, Retries: max(0, t.Attempts-1), Stored: t.Background})
 		}
 	}))
 }

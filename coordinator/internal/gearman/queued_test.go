@@ -12,7 +12,7 @@ func TestQueuedDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		commit, inputs := uint64(1), 0
 		q := NewQueued(queue.New(queue.Config{}), QueuedConfig{Write: func(c queue.Command, payload Input) uint64 {
-			if c.Op == queue.Write && c.From == queue.OfEvent {
+			if c.Op == queue.Write && c.Payload == queue.FromEvent {
 				if string(payload.Data) != "data" || payload.Unique != "u" {
 					t.Errorf("a record comes with %+v", payload)
 				}

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// AuditPart is one step of an audit that others do not wait for. It looks whether each of the next n tasks has an owner or a wake-up time, from the
+// AuditNext is one step of an audit that others do not wait for. It looks whether each of the next n tasks has an owner or a wake-up time, from the
 // place that the last call returned, 0 at first; the last step looks at the totals of functions too, and returns 0. Between steps anything may happen.
-func (q *Queue) AuditPart(from, n int) (bad []string, next int) {
+func (q *Queue) AuditNext(from, n int) (bad []string, next int) {
 	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }
 	i := max(from, 1)
 	for end := i + n; i < end; i++ {

@@ -30,9 +30,9 @@ func BenchmarkCycle(b *testing.B) {
 					submit()
 				}
 				q.Step(now, &CanDo{Peer: 1, Function: "f"})
-				grab, done := &Grab{Peer: 1}, &Report{Peer: 1, What: Done}
+				grab, done := &Grab{Peer: 1}, &Report{Peer: 1, Notice: Done}
 				if kind == "pushed" {
-					for _, c := range q.Step(now, &Slots{Peer: 1, N: 1}) {
+					for _, c := range q.Step(now, &SetSlots{Peer: 1, N: 1}) {
 						done.Task = c.Task
 					}
 				}
@@ -92,7 +92,7 @@ func BenchmarkMillion(b *testing.B) {
 		memory = after.HeapAlloc - before.HeapAlloc
 		q.Step(now, &CanDo{Peer: 1, Function: "f"})
 		begin = time.Now()
-		done := &Report{Peer: 1, What: Done}
+		done := &Report{Peer: 1, Notice: Done}
 		for range n {
 			done.Task = q.Step(now, &Grab{Peer: 1})[0].Task
 			q.Step(now, done)

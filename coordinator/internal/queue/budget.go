@@ -37,7 +37,7 @@ func (q *Queue) budget(name string) *budget {
 func (q *Queue) setBudget(e *SetBudget) {
 	b := q.budget(e.Budget)
 	b.size = e.N
-	q.write(0, None, append([]byte{'b'}, e.Budget...), binary.AppendVarint([]byte{version}, int64(e.N)))
+	q.write(0, NoPayload, append([]byte{'b'}, e.Budget...), binary.AppendVarint([]byte{version}, int64(e.N)))
 	q.settleBudget(b)
 }
 
@@ -54,7 +54,7 @@ func (q *Queue) acquire(e *Acquire) {
 	h := &holder{needs: Limits{Needs: e.Needs}.clean().Needs}
 	slices.SortFunc(h.needs, func(a, b Need) int { return cmp.Compare(a.Budget, b.Budget) })
 	q.holders[e.Ref] = h
-	if e.Held {
+	if e.Restored {
 		for _, n := range h.needs {
 			q.budget(n.Budget).used += n.N
 		}

@@ -4,8 +4,8 @@ package queue
 // that a Step allocates nothing; each Op says which fields it uses. Key and Value are valid until the next Step.
 type Command struct {
 	Op       Op
-	What     What // of Tell, Stop and Rejected
-	From     From // where the payload is, of Tell and Write
+	Notice   Notice  // of Tell, Stop and Rejected
+	Payload  Payload // where the payload is, of Tell and Write
 	Peer     Peer
 	Task     ID
 	Ref      uint64 // of the event that is answered
@@ -46,8 +46,8 @@ const (
 	NoTask
 	// Wake wakes Peer.
 	Wake
-	// Tell passes on to Peer, which waits for Task, What was reported. M of Failed is why: Failed, TimedOut or Lost.
-	Tell
+	// Notify passes on to Peer, which waits for Task, What was reported. M of Failed is why: Failed, TimedOut or Lost.
+	Notify
 	// Stop asks Peer to stop Task: What is Soft (the task may still end well), TimedOut or Cancelled.
 	// A peer with slots reports the end all the same; that frees the slot.
 	Stop
@@ -67,34 +67,34 @@ const (
 	Vacated
 )
 
-// What says what happened to a task, or why something did not.
-type What uint8
+// Notice says what happened to a task, or why something did not.
+type Notice uint8
 
 const (
-	Data      What = iota + 1 // partial result
-	Warning                   // message for people
-	Progress                  // N of M
-	Exception                 // message of an error; Failed or Fatal ends the try
-	Done                      // with the result
-	Failed                    // this try; Tell: for good, after the last try
-	Fatal                     // for good, reported by a worker; told as Failed
-	Cancelled                 // by somebody
-	TimedOut                  // hard time limit; told as Failed after the last try
-	Lost                      // with its worker; told as Failed after the last try
-	Retrying                  // Tell: the try failed, there will be another, number N
-	Followed                  // Tell: done, and the task N follows it: its end is told instead
-	Soft                      // Stop: soft time limit
-	QueueFull                 // Rejected: the function's queue limit
-	Invalid                   // Rejected: a field is out of bounds, or the group is not open
-	Busy                      // Rejected: the function has workers or tasks
+	Data      Notice = iota + 1 // partial result
+	Warning                     // message for people
+	Progress                    // N of M
+	Exception                   // message of an error; Failed or Fatal ends the try
+	Done                        // with the result
+	Failed                      // this try; Tell: for good, after the last try
+	Fatal                       // for good, reported by a worker; told as Failed
+	Cancelled                   // by somebody
+	TimedOut                    // hard time limit; told as Failed after the last try
+	Lost                        // with its worker; told as Failed after the last try
+	Retrying                    // Tell: the try failed, there will be another, number N
+	Followed                    // Tell: done, and the task N follows it: its end is told instead
+	Soft                        // Stop: soft time limit
+	QueueFull                   // Rejected: the function's queue limit
+	Invalid                     // Rejected: a field is out of bounds, or the group is not open
+	Busy                        // Rejected: the function has workers or tasks
 )
 
-// From says where a payload is.
-type From uint8
+// Payload says where a payload is.
+type Payload uint8
 
 const (
-	None     From = iota // there is none
-	OfEvent              // in the event of this Step
-	OfInput              // kept as the input of the task
-	OfResult             // kept as the result of the task
+	NoPayload  Payload = iota // there is none
+	FromEvent                 // in the event of this Step
+	FromInput                 // kept as the input of the task
+	FromResult                // kept as the result of the task
 )

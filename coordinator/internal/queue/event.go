@@ -99,8 +99,8 @@ type Grab struct {
 // Sleep says that a peer waits for Wake, which comes at once when a task waits for it.
 type Sleep struct{ Peer Peer }
 
-// Slots makes a peer one that tasks are pushed to.
-type Slots struct {
+// SetSlots makes a peer one that tasks are pushed to.
+type SetSlots struct {
 	Peer     Peer
 	N        int // tasks that it may hold at once, from now on
 	Reserved int // so many of them are only for High
@@ -123,10 +123,10 @@ type Claim struct {
 
 // Report is what a worker says of a task that it runs. Answered by Unknown when it does not run it.
 type Report struct {
-	Peer Peer
-	Task ID
-	What What   // Data, Warning, Progress, Exception, Done, Failed, Fatal
-	N, M uint64 // of Progress
+	Peer   Peer
+	Task   ID
+	Notice Notice // Data, Warning, Progress, Exception, Done, Failed, Fatal
+	N, M   uint64 // of Progress
 }
 
 // Cancel ends a task that has not ended, or the one that follows it, or a group with its tasks. Answered by Accepted (Ref, Task) or Unknown.
@@ -194,9 +194,9 @@ type SetBudget struct {
 // Acquire asks for parts of budgets on behalf of somebody else, such as a pipeline stage. Answered by Granted with the
 // same Ref, perhaps much later. A Ref that was acquired already changes nothing.
 type Acquire struct {
-	Ref   uint64
-	Needs []Need
-	Held  bool // it has them already, from before a restart, although there may not be enough; no answer
+	Ref      uint64
+	Needs    []Need
+	Restored bool // it has them already, from before a restart, although there may not be enough; no answer
 }
 
 // Release gives back what Acquire got, or stops waiting for it.
@@ -218,7 +218,7 @@ func (*CanDo) event()        {}
 func (*CantDo) event()       {}
 func (*Grab) event()         {}
 func (*Sleep) event()        {}
-func (*Slots) event()        {}
+func (*SetSlots) event()     {}
 func (*Grant) event()        {}
 func (*Claim) event()        {}
 func (*Report) event()       {}

@@ -20,7 +20,7 @@ func (q *Queue) succeed(id ID, next int32) {
 	for _, x := range ids {
 		q.after.of[x] = t.id
 		if t.flags&durable != 0 {
-			q.write(0, None, q.keyOf('v', x), binary.AppendUvarint([]byte{version}, uint64(t.id)))
+			q.write(0, NoPayload, q.keyOf('v', x), binary.AppendUvarint([]byte{version}, uint64(t.id)))
 		}
 	}
 	q.after.before[next] = append(q.after.before[next], ids...)
@@ -34,8 +34,8 @@ func (q *Queue) last(id ID) int32 {
 	return q.find(id)
 }
 
-// Number returns the number of the try at a task, or at the last that followed it, that runs or runs next; zero when it is not there.
-func (q *Queue) Number(id ID) uint64 {
+// AttemptNumber returns the number of the try at a task, or at the last that followed it, that runs or runs next; zero when it is not there.
+func (q *Queue) AttemptNumber(id ID) uint64 {
 	i := q.last(id)
 	if i == 0 {
 		return 0
@@ -51,7 +51,7 @@ func (q *Queue) unfollow(i int32) {
 	for _, id := range q.after.before[i] {
 		delete(q.after.of, id)
 		if q.tasks.at(i).flags&durable != 0 {
-			q.write(0, None, q.keyOf('v', id), nil)
+			q.write(0, NoPayload, q.keyOf('v', id), nil)
 		}
 	}
 	delete(q.after.before, i)
@@ -74,15 +74,15 @@ type endedGroups struct {
 }
 
 type endedGroup struct {
-	what    What
+	what    Notice
 	durable bool
 }
 
 // maxEndedGroups is how many groups are remembered after their end that nothing followed.
 const maxEndedGroups = 10_000
 
-// EndedGroup says how a group ended that no task followed: Done, Failed or Cancelled. The last 10,000 are known.
-func (q *Queue) EndedGroup(id ID) (What, bool) {
+// GroupOutcome says how a group ended that no task followed: Done, Failed or Cancelled. The last 10,000 are known.
+func (q *Queue) GroupOutcome(id ID) (Notice, bool) {
 	e, ok := q.ended.how[id]
 	return e.what, ok
 }
@@ -92,7 +92,7 @@ func (q *Queue) groupEnded(id ID, e endedGroup) {
 	q.ended.how[id] = e
 	q.ended.order = append(q.ended.order, id)
 	if e.durable {
-		q.write(0, None, q.keyOf('e', id), []byte{version, byte(e.what)})
+		q.write(0, NoPayload, q.keyOf('e', id), []byte{version, byte(e.what)})
 	}
 	if len(q.ended.order) <= maxEndedGroups {
 		return
@@ -100,13 +100,13 @@ func (q *Queue) groupEnded(id ID, e endedGroup) {
 	oldest := q.ended.order[0]
 	q.ended.order = q.ended.order[1:]
 	if q.ended.how[oldest].durable {
-		q.write(0, None, q.keyOf('e', oldest), nil)
+		q.write(0, NoPayload, q.keyOf('e', oldest), nil)
 	}
 	delete(q.ended.how, oldest)
 }
 
 func (q *Queue) restoreEnded(id ID, r *reader) error {
-	what := What(r.byte())
+	what := Notice(r.byte())
 	if r.err != nil || what != Done && what != Failed && what != Cancelled || q.ended.how[id].what != 0 {
 		return errRecord
 	}

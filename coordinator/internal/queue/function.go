@@ -68,7 +68,7 @@ func (q *Queue) setFunction(e *SetFunction) {
 	}
 	before := f.limits.Needs
 	q.limit(f, e.Limits.clean())
-	q.write(0, None, append([]byte{'f'}, f.name...), appendLimits([]byte{version}, f.limits))
+	q.write(0, NoPayload, append([]byte{'f'}, f.name...), appendLimits([]byte{version}, f.limits))
 	for _, n := range append(before, f.limits.Needs...) {
 		q.settleBudget(q.budgets[n.Budget])
 	}
@@ -127,7 +127,7 @@ func (q *Queue) dropFunction(e *DropFunction) {
 		needed = needed || g.group == nil && q.tasks.at(g.before).fn == n
 	}
 	if f.able > 0 || f.live() > 0 || f.active > 0 || needed {
-		q.emit(Command{Op: Rejected, Ref: e.Ref, What: Busy})
+		q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Busy})
 		return
 	}
 	if f.kept > 0 {
@@ -138,7 +138,7 @@ func (q *Queue) dropFunction(e *DropFunction) {
 	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.dead)
 	q.functions[n] = nil
 	delete(q.functionIndex, f.name)
-	q.write(0, None, append([]byte{'f'}, f.name...), nil)
+	q.write(0, NoPayload, append([]byte{'f'}, f.name...), nil)
 	q.emit(Command{Op: Accepted, Ref: e.Ref})
 }
 

@@ -39,7 +39,7 @@ func validNext(then []Next) bool {
 
 func (q *Queue) openGroup(e *OpenGroup) {
 	if !validNext(e.Then) {
-		q.emit(Command{Op: Rejected, Ref: e.Ref, What: Invalid})
+		q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Invalid})
 		return
 	}
 	g := &group{id: q.newID(0), then: e.Then, open: true, partial: e.Partial, durable: e.Durable}
@@ -101,15 +101,15 @@ func (q *Queue) review(g *group) {
 }
 
 // closeDown ends a group and lets go of its members.
-func (q *Queue) closeDown(g *group, what What, next ID) {
+func (q *Queue) closeDown(g *group, what Notice, next ID) {
 	delete(q.groups, g.id)
 	if g.durable {
-		q.write(0, None, q.keyOf('g', g.id), nil)
+		q.write(0, NoPayload, q.keyOf('g', g.id), nil)
 	}
 	if next == 0 {
 		q.groupEnded(g.id, endedGroup{what, g.durable})
 	}
-	q.emit(Command{Op: GroupEnded, Task: g.id, What: what, N: uint64(next)})
+	q.emit(Command{Op: GroupEnded, Task: g.id, Notice: what, N: uint64(next)})
 	for _, id := range g.members {
 		if i := q.find(id); i != 0 {
 			q.leaveGroup(i)
@@ -193,7 +193,7 @@ func (q *Queue) gathered(e *Gathered) {
 	delete(q.gathers, i)
 	q.unlink(i)
 	if t.flags&durable != 0 {
-		q.record(i, OfInput)
+		q.record(i, FromInput)
 	}
 	if g.group != nil {
 		q.succeed(g.group.id, i)
@@ -204,7 +204,7 @@ func (q *Queue) gathered(e *Gathered) {
 		q.unchain(g.before)
 	}
 	if t.waits == 0 && t.flags&background == 0 {
-		q.end(i, WasCancelled, Cancelled, None)
+		q.end(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
 	q.ready(i, false)
@@ -213,7 +213,7 @@ func (q *Queue) gathered(e *Gathered) {
 // moveWaits makes those that wait for task i wait for next.
 func (q *Queue) moveWaits(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
-	q.tell(i, Command{What: Followed, N: uint64(n.id)})
+	q.tell(i, Command{Notice: Followed, N: uint64(n.id)})
 	for t.waits != 0 {
 		p := q.peers[q.waits.at(t.waits).peer]
 		q.dropWait(t.waits)
@@ -233,7 +233,7 @@ func (q *Queue) settleGather(i int32) {
 		q.closeDown(g.group, Cancelled, 0)
 		return
 	}
-	q.tell(g.before, Command{What: Cancelled})
+	q.tell(g.before, Command{Notice: Cancelled})
 	for b := q.tasks.at(g.before); b.waits != 0; {
 		q.dropWait(b.waits)
 	}

@@ -13,11 +13,11 @@ type Info struct {
 	ID         ID
 	Function   string
 	State      State
-	Dead       bool // a dead letter: it can be run again
+	DeadLetter bool // a dead letter: it can be run again
 	Priority   Priority
 	Background bool
 	Durable    bool
-	Tries      int       // begun, since it was run again if it was a dead letter
+	Attempts   int       // begun, since it was run again if it was a dead letter
 	Waiters    int       // at most 1,000 are counted
 	Size       int       // bytes of the input
 	Due        time.Time // delayed: when it becomes ready; ended: when it is forgotten; zero when nothing is fixed, as of dead letters
@@ -56,10 +56,10 @@ func (q *Queue) StatusUnique(function string, key Key) (Info, bool) {
 func (q *Queue) info(i int32) Info {
 	t := q.tasks.at(i)
 	x := Info{
-		ID: t.id, Function: q.functions[t.fn].name, State: t.state, Dead: t.dead(), Priority: t.flags.priority(),
-		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Tries: int(t.tries), Size: int(t.size), Policy: q.policies[t.policy].Policy,
+		ID: t.id, Function: q.functions[t.fn].name, State: t.state, DeadLetter: t.dead(), Priority: t.flags.priority(),
+		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Attempts: int(t.tries), Size: int(t.size), Policy: q.policies[t.policy].Policy,
 	}
-	if (t.state == Delayed || t.state.ended() && !x.Dead) && t.due > 0 {
+	if (t.state == Delayed || t.state.ended() && !x.DeadLetter) && t.due > 0 {
 		x.Due = time.UnixMilli(t.due)
 	}
 	if t.state == Running {
@@ -144,8 +144,8 @@ func (f *function) info() FunctionInfo {
 	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deads, f.active, f.able, f.limits}
 }
 
-// Took returns how long tries took that workers ended, in this life.
-func (q *Queue) Took() tally.Durations { return q.took }
+// AttemptDurations returns how long tries took that workers ended, in this life.
+func (q *Queue) AttemptDurations() tally.Durations { return q.took }
 
 // Totals adds up the counts of all functions that there are and were.
 func (q *Queue) Totals() Counts {

@@ -13,7 +13,7 @@ func TestLists(t *testing.T) {
 		q.Step(now, &Submit{Function: fmt.Sprint("f", i%3), Unique: KeyOf(fmt.Sprint(i)), Priority: Low, Size: i})
 	}
 	q.Step(now, &CanDo{Peer: 7, Function: "f1"})
-	q.Step(now, &Slots{Peer: 7, N: 2})
+	q.Step(now, &SetSlots{Peer: 7, N: 2})
 	q.Step(now, &SetBudget{"pg", 3})
 
 	seen := map[ID]bool{}
@@ -58,7 +58,7 @@ func TestAuditPart(t *testing.T) {
 	audit := func() (bad []string, parts int) {
 		for at := 0; at != 0 || parts == 0; parts++ {
 			var more []string
-			more, at = q.AuditPart(at, 999)
+			more, at = q.AuditNext(at, 999)
 			bad = append(bad, more...)
 			q.Step(now, &Submit{Function: "f0"})
 		}
@@ -78,7 +78,7 @@ func TestTook(t *testing.T) {
 	q := New(Config{})
 	now := time.Unix(1e9, 0)
 	q.Step(now, &CanDo{Peer: 1, Function: "f"})
-	q.Step(now, &Slots{Peer: 1, N: 1})
+	q.Step(now, &SetSlots{Peer: 1, N: 1})
 	for range 3 {
 		var id ID
 		for _, c := range q.Step(now, &Submit{Function: "f"}) {
@@ -87,9 +87,9 @@ func TestTook(t *testing.T) {
 			}
 		}
 		now = now.Add(time.Second)
-		q.Step(now, &Report{Peer: 1, Task: id, What: Done})
+		q.Step(now, &Report{Peer: 1, Task: id, Notice: Done})
 	}
-	if h := q.Took(); h.N != 3 || h.Sum != 3*time.Second {
+	if h := q.AttemptDurations(); h.N != 3 || h.Sum != 3*time.Second {
 		t.Errorf("Took = %+v", h)
 	}
 }

@@ -208,13 +208,13 @@ func TestAgainstModel(t *testing.T) {
 						}
 					}
 				case k < 17 && task != nil && task.on != 0:
-					what, p := pickOne(rng, []What{Done, Done, Failed, Fatal}), Peer(task.on)
+					what, p := pickOne(rng, []Notice{Done, Done, Failed, Fatal}), Peer(task.on)
 					if what != Failed {
 						m.end(task)
 					} else {
 						m.again(task, time.Second<<(task.tries-1))
 					}
-					q.Step(now, &Report{Peer: p, Task: ids[task], What: what})
+					q.Step(now, &Report{Peer: p, Task: ids[task], Notice: what})
 				case k < 18 && task != nil && task.on == 0:
 					m.end(task)
 					q.Step(now, &Cancel{Task: ids[task]})
@@ -284,7 +284,7 @@ func TestLowIsNotStarved(t *testing.T) {
 			for _, c := range q.Step(now, &Grab{Peer: Peer(1 + n%workers)}) {
 				x, _ := q.Status(c.Task)
 				counts[fmt.Sprint(x.Function, x.Priority)]++
-				q.Step(now, &Report{Peer: c.Peer, Task: c.Task, What: Done})
+				q.Step(now, &Report{Peer: c.Peer, Task: c.Task, Notice: Done})
 			}
 		}
 		for _, fn := range []string{"a", "b"}[:min(workers, 2)] {

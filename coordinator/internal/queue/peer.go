@@ -151,7 +151,7 @@ func (q *Queue) cantDo(e *CantDo) {
 	})
 }
 
-func (q *Queue) slots(e *Slots) {
+func (q *Queue) slots(e *SetSlots) {
 	p := q.peer(e.Peer)
 	if !p.pushed && e.Share != "" {
 		q.joinShare(p, e.Share)

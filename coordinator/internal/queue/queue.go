@@ -130,7 +130,7 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 		q.canDo(ev)
 	case *CantDo:
 		q.cantDo(ev)
-	case *Slots:
+	case *SetSlots:
 		q.slots(ev)
 	case *Grant:
 		q.grant(ev)

@@ -31,12 +31,12 @@ func (q *Queue) keyOf(kind byte, id ID) []byte {
 	return q.buf[from:len(q.buf):len(q.buf)]
 }
 
-func (q *Queue) write(id ID, from From, key, value []byte) {
-	q.emit(Command{Op: Write, Task: id, From: from, Key: key, Value: value})
+func (q *Queue) write(id ID, from Payload, key, value []byte) {
+	q.emit(Command{Op: Write, Task: id, Payload: from, Key: key, Value: value})
 }
 
 // record writes task i as it was submitted.
-func (q *Queue) record(i int32, from From) {
+func (q *Queue) record(i int32, from Payload) {
 	t := q.tasks.at(i)
 	key := q.keyOf('t', t.id)
 	start := len(q.buf)
@@ -81,12 +81,12 @@ func (q *Queue) update(i int32) {
 	if n := q.earlier[i]; n > 0 {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
 	}
-	q.write(t.id, None, key, q.buf[start:len(q.buf):len(q.buf)])
+	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
 }
 
 func (q *Queue) recordGroup(g *group) {
 	if g.durable {
-		q.write(g.id, None, keyOf('g', g.id), appendNext([]byte{version, byte(bit(g.open) | bit(g.partial)<<1)}, g.then))
+		q.write(g.id, NoPayload, keyOf('g', g.id), appendNext([]byte{version, byte(bit(g.open) | bit(g.partial)<<1)}, g.then))
 	}
 }
 

@@ -23,11 +23,11 @@ func records() (all [][2][]byte) {
 	step(&OpenGroup{Durable: true, Then: []Next{{Function: "g", Policy: Policy{Keep: time.Hour}}}})
 	step(&Submit{Function: "f", Durable: true, Unique: KeyOf("k"), Due: now.Add(time.Hour), Then: []Next{{Function: "g"}}})
 	step(&CanDo{Peer: 1, Function: "h"})
-	step(&Slots{Peer: 1, N: 1})
+	step(&SetSlots{Peer: 1, N: 1})
 	step(&Submit{Function: "h", Durable: true, Policy: Policy{Attempts: 2}})
 	for _, w := range q.Workers() {
 		for _, id := range w.Running {
-			step(&Report{Peer: 1, Task: id, What: Failed})
+			step(&Report{Peer: 1, Task: id, Notice: Failed})
 		}
 	}
 	var chained, next, group ID
@@ -40,7 +40,7 @@ func records() (all [][2][]byte) {
 		}
 	}
 	find(Accepted, &chained, &Submit{Function: "h", Durable: true, Then: []Next{{Function: "g", Policy: Policy{Keep: time.Hour}}}})
-	find(Gather, &next, &Report{Peer: 1, Task: chained, What: Done})
+	find(Gather, &next, &Report{Peer: 1, Task: chained, Notice: Done})
 	step(&Gathered{Task: next})
 	find(Accepted, &group, &OpenGroup{Durable: true})
 	step(&CloseGroup{group})
@@ -69,7 +69,7 @@ func FuzzRestore(f *testing.F) {
 		now := time.Unix(2e9, 0)
 		q.Step(now, Restarted{})
 		q.Step(now, &CanDo{Peer: 1, Function: "f"})
-		q.Step(now, &Slots{Peer: 1, N: 3})
+		q.Step(now, &SetSlots{Peer: 1, N: 3})
 		for _, bad := range q.Audit() {
 			t.Error(bad)
 		}

@@ -73,14 +73,14 @@ func (q *Queue) report(e *Report) {
 		return
 	}
 	t := q.tasks.at(i)
-	switch e.What {
+	switch e.Notice {
 	case Data, Warning, Exception:
-		q.tell(i, Command{What: e.What, From: OfEvent})
+		q.tell(i, Command{Notice: e.Notice, Payload: FromEvent})
 		return
 	case Progress:
 		r := q.runs.at(t.run)
 		r.n, r.m = e.N, e.M
-		q.tell(i, Command{What: Progress, N: e.N, M: e.M, From: OfEvent})
+		q.tell(i, Command{Notice: Progress, N: e.N, M: e.M, Payload: FromEvent})
 		return
 	case Done, Failed, Fatal:
 	default:
@@ -89,13 +89,13 @@ func (q *Queue) report(e *Report) {
 	}
 	q.took.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).since))
 	after := q.endRun(i)
-	switch e.What {
+	switch e.Notice {
 	case Done:
-		q.end(i, WasDone, Done, OfEvent)
+		q.end(i, WasDone, Done, FromEvent)
 	case Failed:
 		q.again(i, Failed, q.policies[t.policy].backoff(int(t.tries)))
 	case Fatal:
-		q.fail(i, Failed, OfEvent)
+		q.fail(i, Failed, FromEvent)
 	}
 	q.refundRun(after)
 }
@@ -104,7 +104,7 @@ func (q *Queue) report(e *Report) {
 func (q *Queue) stopped(p *peer, e *Report) bool {
 	for _, r := range p.runs {
 		if x := q.runs.at(r); x.task == 0 && x.id == e.Task {
-			if e.What == Done || e.What == Failed || e.What == Fatal {
+			if e.Notice == Done || e.Notice == Failed || e.Notice == Fatal {
 				q.refundRun(q.dropRun(r))
 			}
 			return true
@@ -144,11 +144,11 @@ func (q *Queue) dropRun(r int32) ended {
 }
 
 // halt asks the worker of running task i to stop. One with slots keeps the slot busy until it says that it has.
-func (q *Queue) halt(i int32, why What) ended {
+func (q *Queue) halt(i int32, why Notice) ended {
 	t := q.tasks.at(i)
 	r := q.runs.at(t.run)
 	p := q.peers[r.peer]
-	q.emit(Command{Op: Stop, Peer: p.name, Task: t.id, What: why})
+	q.emit(Command{Op: Stop, Peer: p.name, Task: t.id, Notice: why})
 	if !p.pushed {
 		return q.endRun(i)
 	}
@@ -168,21 +168,21 @@ func (q *Queue) refundRun(e ended) {
 }
 
 // again gives task i, whose try has ended without a result, another one after delay, unless it was the last.
-func (q *Queue) again(i int32, why What, delay time.Duration) {
+func (q *Queue) again(i int32, why Notice, delay time.Duration) {
 	t := q.tasks.at(i)
-	from := None
+	from := NoPayload
 	if why == Failed {
-		from = OfEvent
+		from = FromEvent
 	}
 	if t.waits == 0 && t.flags&background == 0 {
-		q.end(i, WasCancelled, Cancelled, None)
+		q.end(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
 	if int(t.tries) >= q.policies[t.policy].Attempts {
 		q.fail(i, why, from)
 		return
 	}
-	q.tell(i, Command{What: Retrying, N: q.number(i) + 1, M: uint64(why), From: from})
+	q.tell(i, Command{Notice: Retrying, N: q.number(i) + 1, M: uint64(why), Payload: from})
 	if delay > 0 {
 		q.move(i, Delayed)
 		q.schedule(i, q.tickAfter(delay))
@@ -195,13 +195,13 @@ func (q *Queue) again(i int32, why What, delay time.Duration) {
 }
 
 // fail ends task i, whose last try has failed, and keeps why for those who ask later.
-func (q *Queue) fail(i int32, why What, from From) {
+func (q *Queue) fail(i int32, why Notice, from Payload) {
 	t := q.tasks.at(i)
 	if t.flags&(background|grouped) != 0 || q.policies[t.policy].Keep > 0 {
-		q.emit(Command{Op: KeepError, Task: t.id, What: why, From: from, N: bit(t.flags&durable != 0)})
+		q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: bit(t.flags&durable != 0)})
 		t.flags |= updated // what is written of it goes with the update
 	}
-	q.endWith(i, WasFailed, Command{What: Failed, M: uint64(why), From: from})
+	q.endWith(i, WasFailed, Command{Notice: Failed, M: uint64(why), Payload: from})
 }
 
 // overdue is called when running task i has reached its soft or its hard limit.
@@ -210,7 +210,7 @@ func (q *Queue) overdue(i int32) {
 	r := q.runs.at(t.run)
 	if r.soft {
 		r.soft = false
-		q.emit(Command{Op: Stop, Peer: q.peers[r.peer].name, Task: t.id, What: Soft})
+		q.emit(Command{Op: Stop, Peer: q.peers[r.peer].name, Task: t.id, Notice: Soft})
 		if r.hard > 0 {
 			q.schedule(i, r.hard)
 		}
@@ -235,5 +235,5 @@ func (q *Queue) claim(e *Claim) {
 			return
 		}
 	}
-	q.emit(Command{Op: Stop, Peer: p.name, Task: e.Task, What: Cancelled})
+	q.emit(Command{Op: Stop, Peer: p.name, Task: e.Task, Notice: Cancelled})
 }

@@ -71,11 +71,11 @@ type player struct {
 	out     strings.Builder
 }
 
-var whats = map[string]What{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
+var whats = map[string]Notice{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
 	"fatal": Fatal, "cancelled": Cancelled, "timed out": TimedOut, "lost": Lost, "retrying": Retrying, "followed": Followed, "soft": Soft,
 	"queue full": QueueFull, "invalid": Invalid, "busy": Busy}
 
-func (w What) text() string {
+func (w Notice) text() string {
 	for s, x := range whats {
 		if x == w {
 			return s
@@ -137,7 +137,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "cannot":
 		p.step(t, &CantDo{peer, f[2]})
 	case "slots":
-		p.step(t, &Slots{peer, num(f[2]), num(arg(3)), opt["share"]})
+		p.step(t, &SetSlots{peer, num(f[2]), num(arg(3)), opt["share"]})
 	case "grant":
 		p.step(t, &Grant{f[1], map[string]Priority{"high": High, "normal": Normal, "low": Low}[f[2]]})
 	case "grab":
@@ -149,7 +149,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "claim":
 		p.step(t, &Claim{peer, id})
 	case "say":
-		p.step(t, &Report{Peer: peer, Task: id, What: whats[f[3]], N: 1, M: 2})
+		p.step(t, &Report{Peer: peer, Task: id, Notice: whats[f[3]], N: 1, M: 2})
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id})
 	case "detach":
@@ -173,7 +173,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "budget":
 		p.step(t, &SetBudget{f[1], num(f[2])})
 	case "acquire":
-		a := &Acquire{Ref: uint64(num(f[1])), Held: has("held")}
+		a := &Acquire{Ref: uint64(num(f[1])), Restored: has("held")}
 		for i := 2; i+1 < len(f); i += 2 {
 			a.Needs = append(a.Needs, Need{f[i], num(f[i+1])})
 		}
@@ -206,9 +206,9 @@ func (p *player) line(t *testing.T, f []string) {
 			fmt.Fprintf(&p.out, "; %d workers, %d dead letters\n", x.Workers, x.Dead)
 		}
 	case "why":
-		fmt.Fprintf(&p.out, "%s: %s\n", f[1], p.q.Why(p.ids[f[1]]))
+		fmt.Fprintf(&p.out, "%s: %s\n", f[1], p.q.WaitReason(p.ids[f[1]]))
 	case "dead":
-		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d tries\n", p.names[x.ID], x.Tries) })
+		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d tries\n", p.names[x.ID], x.Attempts) })
 	default:
 		t.Fatalf("unknown word %q", f[0])
 	}
@@ -248,35 +248,35 @@ func (p *player) answer(c Command) {
 			say("joined %s", name)
 		}
 	case Rejected:
-		say("rejected: %s", c.What.text())
+		say("rejected: %s", c.Notice.text())
 	case Unknown:
 		say("unknown task")
 	case KeepResult:
 		say("keep the result of %s", name)
 	case KeepError:
-		say("keep why %s failed: %s", name, c.What.text())
+		say("keep why %s failed: %s", name, c.Notice.text())
 	case Assign:
 		say("%d runs %s, attempt %d", c.Peer, name, c.N)
 	case NoTask:
 		say("no task for %d", c.Peer)
 	case Wake:
 		say("wake %d", c.Peer)
-	case Tell:
-		s := fmt.Sprintf("tell %d %s: %s", c.Peer, name, c.What.text())
-		switch c.What {
+	case Notify:
+		s := fmt.Sprintf("tell %d %s: %s", c.Peer, name, c.Notice.text())
+		switch c.Notice {
 		case Progress:
 			s += fmt.Sprintf(" %d/%d", c.N, c.M)
 		case Retrying:
-			s += fmt.Sprintf(", attempt %d, because %s", c.N, What(c.M).text())
+			s += fmt.Sprintf(", attempt %d, because %s", c.N, Notice(c.M).text())
 		case Followed:
 			s += " by " + p.names[ID(c.N)]
 		}
-		if c.From == OfResult {
+		if c.Payload == FromResult {
 			s += ", kept"
 		}
 		say("%s", s)
 	case Stop:
-		say("%d, stop %s: %s", c.Peer, name, c.What.text())
+		say("%d, stop %s: %s", c.Peer, name, c.Notice.text())
 	case Gather:
 		s := "gather for " + name
 		for _, id := range c.Tasks {
@@ -284,7 +284,7 @@ func (p *player) answer(c Command) {
 		}
 		say("%s", s)
 	case GroupEnded:
-		say("group %s %s %s", name, c.What.text(), p.names[ID(c.N)])
+		say("group %s %s %s", name, c.Notice.text(), p.names[ID(c.N)])
 	case Granted:
 		say("granted %d", c.Ref)
 	case Want, Occupied, Vacated:

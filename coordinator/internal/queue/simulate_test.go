@@ -155,7 +155,7 @@ func (w *world) act() {
 		}
 		if r.IntN(2) == 0 {
 			w.pushed[w.last] = 1 + r.IntN(4)
-			s := &Slots{Peer: w.last, N: w.pushed[w.last], Reserved: r.IntN(2)}
+			s := &SetSlots{Peer: w.last, N: w.pushed[w.last], Reserved: r.IntN(2)}
 			if r.IntN(2) == 0 {
 				s.Share = pickOne(r, []string{"m", "n"})
 			}
@@ -288,11 +288,11 @@ func (w *world) report(p Peer) {
 		id = pickOne(w.rng, w.order)
 	}
 	if id != 0 {
-		w.say(p, id, pickOne(w.rng, []What{Data, Warning, Progress, Exception, Done, Done, Done, Failed, Fatal}))
+		w.say(p, id, pickOne(w.rng, []Notice{Data, Warning, Progress, Exception, Done, Done, Done, Failed, Fatal}))
 	}
 }
 
-func (w *world) say(p Peer, id ID, what What) {
+func (w *world) say(p Peer, id ID, what Notice) {
 	over := what == Done || what == Failed || what == Fatal
 	counts := w.facts[id].on == p
 	if over {
@@ -305,7 +305,7 @@ func (w *world) say(p Peer, id ID, what What) {
 		w.facts[id].ended = true
 	}
 	unknown := false
-	for _, c := range w.step(&Report{Peer: p, Task: id, What: what, N: 1, M: 2}) {
+	for _, c := range w.step(&Report{Peer: p, Task: id, Notice: what, N: 1, M: 2}) {
 		unknown = unknown || c.Op == Unknown
 	}
 	if counts && unknown {
@@ -369,7 +369,7 @@ func (w *world) restart() {
 		w.step(&CanDo{Peer: w.last, Function: pickOne(w.rng, functions)})
 		if w.rng.IntN(3) == 0 {
 			w.pushed[w.last] = len(w.busy[w.last]) + w.rng.IntN(3)
-			w.step(&Slots{Peer: w.last, N: w.pushed[w.last], Share: "n"})
+			w.step(&SetSlots{Peer: w.last, N: w.pushed[w.last], Share: "n"})
 		}
 	}
 }
@@ -396,7 +396,7 @@ func (w *world) heal() {
 		w.step(&SetFunction{Function: f})
 		w.step(&CanDo{Peer: p, Function: f})
 	}
-	s := &Slots{Peer: p, N: 3}
+	s := &SetSlots{Peer: p, N: 3}
 	if w.rng.IntN(2) == 0 {
 		s.Share = "m"
 	}
@@ -428,7 +428,7 @@ func (w *world) heal() {
 			}
 		}
 		x, known := w.q.Status(id)
-		if !known && (f.input || f.result) || known && !x.Dead {
+		if !known && (f.input || f.result) || known && !x.DeadLetter {
 			w.t.Errorf("task %d: known %v (%+v), input kept %v, result kept %v", id, known, x, f.input, f.result)
 		}
 	}
@@ -437,7 +437,7 @@ func (w *world) heal() {
 			for _, b := range []byte(key[1:]) {
 				id = id<<8 | ID(b)
 			}
-			if x, ok := w.q.Status(id); !ok || !x.Dead {
+			if x, ok := w.q.Status(id); !ok || !x.DeadLetter {
 				w.t.Errorf("record %x of a task that is no more", key)
 			}
 		}
@@ -471,7 +471,7 @@ func (w *world) do(ev Event, c Command) {
 	ofLast := false // what is done to a task that others followed is done to the last of them
 	switch ev.(type) {
 	case *Cancel, *Attach:
-		ofLast = c.Op == Accepted || c.What == Followed
+		ofLast = c.Op == Accepted || c.Notice == Followed
 	}
 	if c.Op != Write && !ofLast && c.Op != Unknown && c.Op != GroupEnded && w.facts[c.Task] != nil && w.facts[c.Task].dropped && c.Op != Stop {
 		t.Fatalf("after %T: %+v of a dropped task", ev, c)
@@ -483,13 +483,13 @@ func (w *world) do(ev Event, c Command) {
 		} else {
 			w.records[string(c.Key)] = slices.Clone(c.Value)
 		}
-		if c.From == OfEvent {
+		if c.Payload == FromEvent {
 			w.fact(c.Task).input = true
 		}
 		if c.Key[0] == 't' {
 			w.fact(c.Task).durable = true
 		}
-		if c.From == OfInput && !w.facts[c.Task].input {
+		if c.Payload == FromInput && !w.facts[c.Task].input {
 			t.Fatalf("the input of task %d is not there", c.Task)
 		}
 	case Keep:
@@ -514,7 +514,7 @@ func (w *world) do(ev Event, c Command) {
 	case KeepResult:
 		w.facts[c.Task].result = true
 	case KeepError:
-		if c.What != Failed && c.What != TimedOut && c.What != Lost || (c.What == Failed) != (c.From == OfEvent) {
+		if c.Notice != Failed && c.Notice != TimedOut && c.Notice != Lost || (c.Notice == Failed) != (c.Payload == FromEvent) {
 			t.Fatalf("after %T: %+v", ev, c)
 		}
 	case Drop:
@@ -543,15 +543,15 @@ func (w *world) do(ev Event, c Command) {
 		if n := w.pushed[c.Peer]; n > 0 && len(w.busy[c.Peer]) > n+1 { // one twice: a try that is stopping and one that is not
 			t.Fatalf("peer %d has %d tasks in %d slots", c.Peer, len(w.busy[c.Peer]), n)
 		}
-	case Tell:
+	case Notify:
 		f := w.facts[c.Task]
-		switch c.What {
+		switch c.Notice {
 		case Done, Failed, Cancelled:
 			if f.waits[c.Peer]--; f.waits[c.Peer] < 0 {
 				t.Fatalf("peer %d is told twice of task %d", c.Peer, c.Task)
 			}
 			f.ended = true
-			if c.From == OfResult && c.What == Done && !f.result || f.cancelled && c.What != Cancelled {
+			if c.Payload == FromResult && c.Notice == Done && !f.result || f.cancelled && c.Notice != Cancelled {
 				t.Fatalf("told %+v: %+v", c, f)
 			}
 		case Followed:
@@ -563,10 +563,10 @@ func (w *world) do(ev Event, c Command) {
 		if f == nil {
 			return
 		}
-		if c.What != Soft && f.on == c.Peer {
+		if c.Notice != Soft && f.on == c.Peer {
 			f.on = 0
 		}
-		if c.What != Soft && w.pushed[c.Peer] == 0 {
+		if c.Notice != Soft && w.pushed[c.Peer] == 0 {
 			delete(w.busy[c.Peer], c.Task)
 		}
 	case Gather:

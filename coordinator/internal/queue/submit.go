@@ -1,7 +1,7 @@
 package queue
 
 func (q *Queue) submit(e *Submit) {
-	reject := func(why What) { q.emit(Command{Op: Rejected, Ref: e.Ref, Peer: e.Peer, What: why}) }
+	reject := func(why Notice) { q.emit(Command{Op: Rejected, Ref: e.Ref, Peer: e.Peer, Notice: why}) }
 	g := q.groups[e.Group]
 	if e.Priority > Low || e.Size < 0 || uint64(e.Size) >= 1<<32 || !e.Policy.valid() || !validNext(e.Then) || e.Group != 0 && (g == nil || !g.open || len(g.members) == maxMembers) {
 		reject(Invalid)
@@ -66,9 +66,9 @@ func (q *Queue) submit(e *Submit) {
 		q.move(i, Delayed)
 	}
 	if e.Durable {
-		q.record(i, OfEvent)
+		q.record(i, FromEvent)
 	} else {
-		q.emit(Command{Op: Keep, Task: t.id, From: OfEvent})
+		q.emit(Command{Op: Keep, Task: t.id, Payload: FromEvent})
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id})
 	if e.Peer != 0 {
@@ -97,7 +97,7 @@ func (q *Queue) join(e *Submit, i int32) {
 		changed = true
 	}
 	if changed && t.flags&durable != 0 {
-		q.record(i, OfInput)
+		q.record(i, FromInput)
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
@@ -130,8 +130,8 @@ func (q *Queue) takeOut(i int32) {
 }
 
 // end ends task i, which is in no list and not running.
-func (q *Queue) end(i int32, state State, what What, from From) {
-	q.endWith(i, state, Command{What: what, From: from})
+func (q *Queue) end(i int32, state State, what Notice, from Payload) {
+	q.endWith(i, state, Command{Notice: what, Payload: from})
 }
 
 // endWith is end, and tells last.
@@ -140,7 +140,7 @@ func (q *Queue) endWith(i int32, state State, last Command) {
 	q.move(i, state)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
-		q.emit(Command{Op: KeepResult, Task: t.id, From: last.From, N: bit(t.flags&durable != 0)})
+		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: bit(t.flags&durable != 0)})
 		t.flags |= updated // what is written of a result goes with the update
 	}
 	t.due = 0
@@ -154,7 +154,7 @@ func (q *Queue) endWith(i int32, state State, last Command) {
 			return
 		}
 		q.move(i, WasFailed)
-		last = Command{What: Failed, M: uint64(Failed)}
+		last = Command{Notice: Failed, M: uint64(Failed)}
 	}
 	q.tell(i, last)
 	for t.waits != 0 {
@@ -222,11 +222,11 @@ func (q *Queue) cancel(e *Cancel) {
 func (q *Queue) stop(i int32) {
 	if q.tasks.at(i).state != Running {
 		q.takeOut(i)
-		q.end(i, WasCancelled, Cancelled, None)
+		q.end(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
 	after := q.halt(i, Cancelled)
-	q.end(i, WasCancelled, Cancelled, None)
+	q.end(i, WasCancelled, Cancelled, NoPayload)
 	q.refundRun(after)
 }
 

@@ -96,7 +96,7 @@ func (q *Queue) newID(slot int32) ID {
 	q.seq++
 	if q.seq >= q.reserved {
 		q.reserved = q.seq + reserve
-		q.write(0, None, []byte{'n'}, binary.BigEndian.AppendUint64(nil, q.reserved))
+		q.write(0, NoPayload, []byte{'n'}, binary.BigEndian.AppendUint64(nil, q.reserved))
 	}
 	return ID(q.seq<<slotBits | uint64(slot))
 }

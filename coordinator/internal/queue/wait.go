@@ -68,7 +68,7 @@ func (q *Queue) leave(w int32, stop bool) {
 // tell passes c on to all that wait for task i.
 func (q *Queue) tell(i int32, c Command) {
 	t := q.tasks.at(i)
-	c.Op, c.Task = Tell, t.id
+	c.Op, c.Task = Notify, t.id
 	for w := t.waits; w != 0; {
 		x := q.waits.at(w)
 		c.Peer = q.peers[x.peer].name
@@ -95,17 +95,17 @@ func (q *Queue) attach(e *Attach) {
 		i = q.last(id)
 		t = q.tasks.at(i)
 		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: id, Peer: e.Peer, N: 1})
-		q.emit(Command{Op: Tell, Peer: e.Peer, Task: id, What: Followed, N: uint64(t.id)})
+		q.emit(Command{Op: Notify, Peer: e.Peer, Task: id, Notice: Followed, N: uint64(t.id)})
 	}
 	switch {
 	case !t.state.ended() || q.pending(i):
 		q.addWait(q.peer(e.Peer), i)
 	case t.state == WasDone:
-		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Done, From: OfResult})
+		q.emit(Command{Op: Notify, Peer: e.Peer, Task: t.id, Notice: Done, Payload: FromResult})
 	case t.state == WasFailed:
-		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Failed, M: uint64(Failed), From: OfResult})
+		q.emit(Command{Op: Notify, Peer: e.Peer, Task: t.id, Notice: Failed, M: uint64(Failed), Payload: FromResult})
 	default:
-		q.emit(Command{Op: Tell, Peer: e.Peer, Task: t.id, What: Cancelled})
+		q.emit(Command{Op: Notify, Peer: e.Peer, Task: t.id, Notice: Cancelled})
 	}
 }
 

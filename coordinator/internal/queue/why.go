@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Why says in words why a task does not run now; empty when it runs, has ended, or is not there. It costs no more than a look at the workers of its function.
-func (q *Queue) Why(id ID) string {
+// WaitReason says in words why a task does not run now; empty when it runs, has ended, or is not there. It costs no more than a look at the workers of its function.
+func (q *Queue) WaitReason(id ID) string {
 	i := q.find(id)
 	if i == 0 {
 		return ""
