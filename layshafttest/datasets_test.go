@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
@@ -22,7 +23,7 @@ var slowLines = mapreduce.Define("slow-lines", func(p *mapreduce.Plan, in string
 		time.Sleep(50 * time.Millisecond)
 		return line[:1]
 	})
-	return mapreduce.AggregateBy(first, func(s string) string { return s }, mapreduce.Sum(func(string) int64 { return 1 }))
+	return mapreduce.AggregateBy(first, func(s string) string { return s }, agg.Sum(func(string) int64 { return 1 }))
 })
 
 // A holder that is killed and comes back under another name and address is found by who it is: nobody waits for the one that is gone, and attempts go to

@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
@@ -525,7 +526,7 @@ func TestClientAway(t *testing.T) {
 
 // written writes sums to a dataset.
 var written = mapreduce.Define("written", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[mapreduce.None] {
-	rows := mapreduce.AggregateBy(in.source(p), in.key, mapreduce.Sum(func(x padded) int64 { return x.N }))
+	rows := mapreduce.AggregateBy(in.source(p), in.key, agg.Sum(func(x padded) int64 { return x.N }))
 	mapreduce.WriteTo(rows, jsonio.Write[sum]("dataset://out/sums"))
 	return mapreduce.Nothing(p)
 })

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -51,7 +52,7 @@ func (in numbers) key(x padded) int { return int(x.N) % in.Groups }
 
 // sums adds the numbers from 0 to N-1 up, by their remainder: partial sums are merged early.
 var sums = mapreduce.Define("sums", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
-	return mapreduce.AggregateBy(in.source(p), in.key, mapreduce.Sum(func(x padded) int64 { return x.N }))
+	return mapreduce.AggregateBy(in.source(p), in.key, agg.Sum(func(x padded) int64 { return x.N }))
 })
 
 // groups does the same in slow reduces.
@@ -170,7 +171,7 @@ func TestFiles(t *testing.T) {
 	type params struct{ In, Out string }
 	totals := mapreduce.Define("totals", func(p *mapreduce.Plan, in params) mapreduce.Dataset[mapreduce.None] {
 		lines := mapreduce.Read(p, csvio.Rows[line](in.In))
-		mapreduce.WriteTo(mapreduce.Map(mapreduce.AggregateBy(lines, func(l line) string { return l.Name }, mapreduce.Sum(func(l line) int64 { return l.Units })),
+		mapreduce.WriteTo(mapreduce.Map(mapreduce.AggregateBy(lines, func(l line) string { return l.Name }, agg.Sum(func(l line) int64 { return l.Units })),
 			func(kv mapreduce.KV[string, int64]) line { return line{kv.Key, kv.Value} }), csvio.WriteFile[line](in.Out))
 		return mapreduce.Nothing(p)
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
 // tiers is how a job that merges early went.
@@ -105,14 +106,14 @@ func TestZoneTier(t *testing.T) {
 
 // sizes counts all numbers that are different: one key has everything, and a large accumulator.
 var sizes = mapreduce.Define("sizes", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
-	all := mapreduce.Aggregate(in.source(p), mapreduce.CountDistinctApprox(func(x padded) int64 { return x.N }))
+	all := mapreduce.Aggregate(in.source(p), agg.CountDistinctApprox(func(x padded) int64 { return x.N }))
 	return mapreduce.Map(all, func(n int64) sum { return sum{Value: n} })
 })
 
 // hot adds the numbers up by a key that nine of ten of them have; skewed does so with a sum that has an order.
 var (
 	hot = mapreduce.Define("hot", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
-		return mapreduce.AggregateBy(in.source(p), in.skewed, mapreduce.Sum(func(x padded) int64 { return x.N }))
+		return mapreduce.AggregateBy(in.source(p), in.skewed, agg.Sum(func(x padded) int64 { return x.N }))
 	})
 	hotOrdered = mapreduce.Define("hot-ordered", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
 		pairs := mapreduce.Map(in.source(p), func(x padded) sum { return sum{Key: in.skewed(x), Value: x.N} })

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -16,7 +17,7 @@ func ExampleAggregateBy() {
 			Product{"saw", "Bolt", 900}, Product{"drill", "Acme", 4900}, Product{"hammer", "Acme", 1300}))
 		return mapreduce.AggregateBy(products,
 			func(x Product) string { return x.Brand },
-			mapreduce.Mean(func(x Product) int64 { return x.Cents }),
+			agg.Mean(func(x Product) int64 { return x.Cents }),
 			mapreduce.Parallel(1))
 	})
 	fmt.Println(prices.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
@@ -26,7 +27,7 @@ func ExampleAggregateBy() {
 func ExampleAggregate() {
 	total := mapreduce.Define("total", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int64] {
 		orders := mapreduce.Read(p, memio.Of(Order{1, "saw", 2}, Order{2, "drill", 1}, Order{3, "saw", 4}))
-		return mapreduce.Aggregate(orders, mapreduce.Sum(func(o Order) int64 { return o.Units }))
+		return mapreduce.Aggregate(orders, agg.Sum(func(o Order) int64 { return o.Units }))
 	})
 	fmt.Println(total.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
 	// Output: [7] <nil>

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
@@ -115,7 +116,7 @@ func ExampleOutput() {
 	catalog := mapreduce.Define("catalog", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int64] {
 		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"free sticker", "Bolt", 0}, Product{"saw", "Core", 900}))
 		mapreduce.Output(p, "without price", products.Filter(func(x Product) bool { return x.Cents == 0 }))
-		return mapreduce.Aggregate(products, mapreduce.Count[Product]())
+		return mapreduce.Aggregate(products, agg.Count[Product]())
 	})
 
 	job, err := catalog.Start(context.Background(), mapreduce.Target{}, mapreduce.None{})

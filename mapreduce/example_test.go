@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -34,7 +35,7 @@ func Example() {
 
 		byBrand := mapreduce.AggregateBy(products,
 			func(x Product) string { return x.Brand },
-			mapreduce.Sum(func(x Product) int64 { return x.Cents }))
+			agg.Sum(func(x Product) int64 { return x.Cents }))
 
 		return mapreduce.SortBy(byBrand,
 			func(r mapreduce.KV[string, int64]) int64 { return r.Value },

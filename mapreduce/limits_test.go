@@ -15,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -74,7 +75,7 @@ func TestNoInput(t *testing.T) {
 					return mapreduce.Map(d, func(i int64) string { return fmt.Sprint(op, " ", i) })
 				}
 				return mapreduce.Union(
-					text(mapreduce.Aggregate(d, mapreduce.Count[int64]()), "Aggregate"),
+					text(mapreduce.Aggregate(d, agg.Count[int64]()), "Aggregate"),
 					text(mapreduce.Values(mapreduce.CountBy(d, id)), "CountBy"),
 					text(mapreduce.Sort(d), "Sort"),
 					text(mapreduce.SortBy(d, id, mapreduce.Descending()), "SortBy"),
@@ -191,7 +192,7 @@ func TestJobMemory(t *testing.T) {
 		long := mapreduce.Values(mapreduce.CountBy(d, longKey))
 		sorted := mapreduce.SortBy(d, key)
 		joined := mapreduce.Join(sorted, mapreduce.SortBy(d, key, mapreduce.Descending()), key, key, func(l, r int64) int64 { return l })
-		return mapreduce.Aggregate(mapreduce.Union(counts, long, joined), mapreduce.Count[int64]())
+		return mapreduce.Aggregate(mapreduce.Union(counts, long, joined), agg.Count[int64]())
 	})
 	var most int64
 	for j.Counters() == nil { // until the job has ended
@@ -227,7 +228,7 @@ func TestManyPartitions(t *testing.T) {
 				n++
 			}
 			return n
-		}, mapreduce.Parallel(parts)), mapreduce.Sum(func(n int64) int64 { return n }))
+		}, mapreduce.Parallel(parts)), agg.Sum(func(n int64) int64 { return n }))
 	})
 	same(t, rows, []int64{100_000})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -74,8 +75,8 @@ var operators = map[string]func(t *testing.T, s *scene){
 		opt, parts := s.parallel()
 		key := func(x item) brandShop { return brandShop{x.Brand, x.Shop} }
 		got := run(t, s.target, func(p *mapreduce.Plan) mapreduce.Dataset[kv[brandShop, string]] {
-			agg := mapreduce.MapResult(mapreduce.CollectList[item](5), func(l []item) string { return ids(slices.Values(l)) })
-			return mapreduce.AggregateBy(s.read(p, s.items), key, agg, opt)
+			all := agg.MapResult(agg.CollectList[item](5), func(l []item) string { return ids(slices.Values(l)) })
+			return mapreduce.AggregateBy(s.read(p, s.items), key, all, opt)
 		})
 		var want []kv[brandShop, string]
 		for k, l := range groups(s.items, key) {
@@ -85,7 +86,7 @@ var operators = map[string]func(t *testing.T, s *scene){
 	},
 	"Aggregate": func(t *testing.T, s *scene) {
 		got := run(t, s.target, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
-			return mapreduce.Aggregate(s.read(p, s.items), mapreduce.Sum(func(x item) int64 { return x.ID }))
+			return mapreduce.Aggregate(s.read(p, s.items), agg.Sum(func(x item) int64 { return x.ID }))
 		})
 		n := int64(len(s.items))
 		same(t, got, []int64{n * (n - 1) / 2})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+
+	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
 // SortBy sorts all records by key, over all partitions: the output read in partition order is in total order. Records with equal keys
@@ -118,7 +120,7 @@ func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Opt
 	if n < 0 {
 		top.refuse(fmt.Errorf("it is to keep %d records; use 0 or more", n))
 	}
-	best := aggregateAll(top, TopK(n, score))
+	best := aggregateAll(top, agg.TopK(n, score))
 	rows := FlatMapEmit(best, func(all []T, emit func(T)) {
 		for _, t := range all {
 			emit(t)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -126,7 +127,7 @@ func chain(r *rand.Rand, parallel func() mapreduce.Option) (steps []step) {
 		func() step {
 			opt := parallel()
 			return step{name: "AggregateBy max", engine: func(_ *mapreduce.Plan, d dataset) dataset {
-				return mapreduce.AggregateBy(d, keyOf, mapreduce.MapResult(mapreduce.Max(valueOf), func(m mapreduce.Maybe[int64]) int64 { return m.Value }), opt)
+				return mapreduce.AggregateBy(d, keyOf, agg.MapResult(agg.Max(valueOf), func(m agg.Maybe[int64]) int64 { return m.Value }), opt)
 			}, model: func(rows []pair) []pair {
 				return fold(rows, func(_ string, vs []int64) int64 { return slices.Max(vs) })
 			}}
@@ -260,7 +261,7 @@ func chain(r *rand.Rand, parallel func() mapreduce.Option) (steps []step) {
 		},
 		func() step {
 			return step{name: "Aggregate", engine: func(_ *mapreduce.Plan, d dataset) dataset {
-				return mapreduce.Map(mapreduce.Aggregate(d, mapreduce.Sum(valueOf)), func(n int64) pair { return pair{Key: "all", Value: n} })
+				return mapreduce.Map(mapreduce.Aggregate(d, agg.Sum(valueOf)), func(n int64) pair { return pair{Key: "all", Value: n} })
 			}, model: func(rows []pair) []pair {
 				sum := int64(0)
 				for _, r := range rows {

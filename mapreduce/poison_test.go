@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
 // TestPoisonValue: an aggregate that panics on a value takes the blame for that record and no other, also when its table is large.
 func TestPoisonValue(t *testing.T) {
 	const n, bad = 40_000, 30_007
 	path := filepath.Join(t.TempDir(), "bad.jsonl")
-	sum := mapreduce.Agg[int64, int64, int64]{
+	sum := agg.Agg[int64, int64, int64]{
 		Add: func(a *int64, v int64) {
 			if v == bad {
 				panic("no sum for it")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -79,7 +80,7 @@ func TestRefusedPlans(t *testing.T) {
 			return numbers(p)
 		}), []string{"mapreduce_test.waiting.Deep[].Done[] is chan int"}},
 		{"function in an accumulator", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
-			return mapreduce.Aggregate(numbers(p), mapreduce.Agg[int, ask, int]{Add: func(*ask, int) {}, Merge: func(_, _ *ask) {}, Result: func(*ask) int { return 0 }})
+			return mapreduce.Aggregate(numbers(p), agg.Agg[int, ask, int]{Add: func(*ask, int) {}, Merge: func(_, _ *ask) {}, Result: func(*ask) int { return 0 }})
 		}), []string{": Aggregate: ", "mapreduce_test.ask.Answer is func() string"}},
 		{"interface in a record", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[error] {
 			return mapreduce.Map(numbers(p), func(int) error { return nil })
@@ -94,10 +95,10 @@ func TestRefusedPlans(t *testing.T) {
 			return mapreduce.Distinct(mapreduce.Map(numbers(p), func(int) []int { return nil }))
 		}), []string{": Distinct: ", "[]int"}},
 		{"aggregate without functions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
-			return mapreduce.Aggregate(numbers(p), mapreduce.Agg[int, int, int]{Add: func(*int, int) {}})
+			return mapreduce.Aggregate(numbers(p), agg.Agg[int, int, int]{Add: func(*int, int) {}})
 		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result"}},
 		{"PartitionBy of another key", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
-			return mapreduce.AggregateBy(numbers(p), self, mapreduce.Count[int](), mapreduce.PartitionBy(func(string, int) int { return 0 }))
+			return mapreduce.AggregateBy(numbers(p), self, agg.Count[int](), mapreduce.PartitionBy(func(string, int) int { return 0 }))
 		}), []string{": AggregateBy: PartitionBy was given a func(string, int) int; its keys are int, so it needs a func(int, int) int"}},
 		{"SortValues of other values", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues(func(s string) string { return s }))
@@ -183,9 +184,9 @@ func TestRefusedPlans(t *testing.T) {
 			return mapreduce.Join[int, int, int, int](numbers(p), numbers(p), nil, nil, nil)
 		}), []string{": Join: its left key is nil", ": Join: its right key is nil", ": Join: its function is nil"}},
 		{"sum of nothing", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
-			a := mapreduce.Where(mapreduce.Sum[int, int](nil), func(int) bool { return true })
-			return mapreduce.Aggregate(numbers(p), mapreduce.Compose2(mapreduce.Count[int](), a, func(int64, int) string { return "" }))
-		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result; one of this package has none of them when it was given a nil function"}},
+			a := agg.Where(agg.Sum[int, int](nil), func(int) bool { return true })
+			return mapreduce.Aggregate(numbers(p), agg.Compose2(agg.Count[int](), a, func(int64, int) string { return "" }))
+		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result; one of package agg has none of them when it was given a nil function"}},
 		{"PartitionBy without a function", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
 			return mapreduce.CountBy(numbers(p), self, mapreduce.PartitionBy[int](nil))
 		}), []string{": CountBy: the function given to PartitionBy is nil"}},

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -76,8 +77,8 @@ func TestSpill(t *testing.T) {
 	})
 	t.Run("AggregateBy", func(t *testing.T) { // accumulators that hold whole records
 		check(t, run(t, target, func(p *mapreduce.Plan) mapreduce.Dataset[kv[string, digest]] {
-			agg := mapreduce.MapResult(mapreduce.CollectList[page](n), func(l []page) digest { return digestOf("", slices.Values(l)).Value })
-			return mapreduce.AggregateBy(mapreduce.Read(p, source), host, agg, mapreduce.Parallel(3))
+			all := agg.MapResult(agg.CollectList[page](n), func(l []page) digest { return digestOf("", slices.Values(l)).Value })
+			return mapreduce.AggregateBy(mapreduce.Read(p, source), host, all, mapreduce.Parallel(3))
 		}))
 	})
 	t.Run("SortBy", func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestSpill(t *testing.T) {
 			left, right := mapreduce.Read(p, source), mapreduce.Read(p, memio.Of(1, 2, 3))
 			sums := mapreduce.Join(left, right, func(page) string { return big }, func(int) string { return big },
 				func(l page, r int) int64 { return int64(r)*l.ID + int64(l.Body[0]) })
-			return mapreduce.Aggregate(sums, mapreduce.Sum(func(n int64) int64 { return n }))
+			return mapreduce.Aggregate(sums, agg.Sum(func(n int64) int64 { return n }))
 		})
 		sum := int64(6 * n * (n - 1) / 2)
 		for _, l := range lists {

@@ -11,6 +11,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
 // keyed encodes the keys that a function takes from records. It belongs to one attempt.
@@ -146,6 +147,10 @@ func (m *merged) report() {
 	m.count, m.size = 0, 0
 }
 
+// Agg is a mergeable aggregate, as AggregateBy and Aggregate take it. Package agg has ready ones, such as agg.Count and
+// agg.Sum, and composes them.
+type Agg[T, A, R any] = agg.Agg[T, A, R]
+
 // AggregateBy folds the records of each key into one result. It is the operator of choice wherever the fold is mergeable:
 // values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
 // which spill when they are too many. Results come sorted by key within each partition.
@@ -182,8 +187,8 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 // and it has a result even when there are no records.
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
-	if !agg.whole() {
-		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; one of this package has none of them when it was given a nil function"))
+	if !agg.Complete() {
+		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; one of package agg has none of them when it was given a nil function"))
 	}
 	if len(n.plan.errs) > 0 {
 		return
@@ -392,7 +397,7 @@ func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, int64]] {
 	n := newNode[KV[K, int64]](planOf(d.n), "CountBy", opts, d.n)
 	n.needs("key", key)
-	return aggregateBy(n, key, Count[T]())
+	return aggregateBy(n, key, agg.Count[T]())
 }
 
 // sorting writes records, encoded and sorted by partition and key, for operators that need every record of a key together.

@@ -1,18 +1,18 @@
 package main
 
-import "github.com/layshaft/layshaft/mapreduce"
+import "github.com/layshaft/layshaft/mapreduce/agg"
 
 // categoryAcc is what is known of a category so far: an accumulator of one's own, made of ready parts. Its fields are
 // exported, as it travels between tasks.
 type categoryAcc struct {
 	Products int64
 	Revenue  Cents
-	Brands   mapreduce.Set[string]
-	Prices   mapreduce.QuantileSketch
+	Brands   agg.Set[string]
+	Prices   agg.QuantileSketch
 }
 
 // categoryAgg is written by hand, which is the fastest: one Add for everything.
-var categoryAgg = mapreduce.Agg[Product, categoryAcc, CategoryStats]{
+var categoryAgg = agg.Agg[Product, categoryAcc, CategoryStats]{
 	Add: func(a *categoryAcc, x Product) {
 		a.Products++
 		a.Revenue += x.Revenue()
@@ -38,13 +38,13 @@ var categoryAgg = mapreduce.Agg[Product, categoryAcc, CategoryStats]{
 }
 
 // brandAgg says much the same by composing ready aggregates, which is the shortest.
-var brandAgg = mapreduce.Compose5(
-	mapreduce.Count[Product](),
-	mapreduce.CountDistinct(category),
-	mapreduce.Sum(Product.Revenue),
-	mapreduce.Quantiles(func(x Product) float64 { return float64(x.Price) }, 0.5, 0.9),
-	mapreduce.MaxBy(Product.Revenue),
-	func(products, categories int64, revenue Cents, prices []float64, best mapreduce.Maybe[Product]) BrandStats {
+var brandAgg = agg.Compose5(
+	agg.Count[Product](),
+	agg.CountDistinct(category),
+	agg.Sum(Product.Revenue),
+	agg.Quantiles(func(x Product) float64 { return float64(x.Price) }, 0.5, 0.9),
+	agg.MaxBy(Product.Revenue),
+	func(products, categories int64, revenue Cents, prices []float64, best agg.Maybe[Product]) BrandStats {
 		return BrandStats{products, categories, revenue, Cents(prices[0]), Cents(prices[1]), best.Value.Title}
 	},
 )

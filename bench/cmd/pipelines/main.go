@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -48,10 +49,10 @@ type Product struct {
 
 type report struct {
 	N, Value, Rating, Max int64
-	Brands                mapreduce.Set[string]
+	Brands                agg.Set[string]
 }
 
-var byCategory = mapreduce.Agg[Product, report, report]{
+var byCategory = agg.Agg[Product, report, report]{
 	Add: func(r *report, p Product) {
 		r.N++
 		r.Value += p.Price * p.Stock
@@ -109,7 +110,7 @@ type Override struct {
 
 type brandSum struct{ N, Value, Overridden int64 }
 
-var byBrand = mapreduce.Agg[Item, brandSum, brandSum]{
+var byBrand = agg.Agg[Item, brandSum, brandSum]{
 	Add: func(s *brandSum, i Item) {
 		s.N++
 		s.Value += i.Price * i.Stock

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -77,7 +78,7 @@ type item struct {
 
 // rows sums prices. It allows no bad records.
 var rows = mapreduce.Define("rows", func(p *mapreduce.Plan, glob string) mapreduce.Dataset[float64] {
-	return mapreduce.Aggregate(mapreduce.Read(p, jsonio.Rows[item](glob)), mapreduce.Sum(func(x item) float64 { return x.Price }))
+	return mapreduce.Aggregate(mapreduce.Read(p, jsonio.Rows[item](glob)), agg.Sum(func(x item) float64 { return x.Price }))
 })
 
 // unsteady breaks the rule that a function depends on its input alone.

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
@@ -83,7 +84,7 @@ var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce
 	}, mapreduce.MaxBad(in.Bad))
 	var lines mapreduce.Dataset[line]
 	if in.Tiers {
-		sums := mapreduce.AggregateBy(items, func(x item) int64 { return x.Key }, mapreduce.Agg[item, line, line]{
+		sums := mapreduce.AggregateBy(items, func(x item) int64 { return x.Key }, agg.Agg[item, line, line]{
 			Add: func(l *line, x item) { l.note(&x) },
 			Merge: func(a, b *line) {
 				a.Key, a.Count, a.Bytes, a.Sum = b.Key, a.Count+b.Count, a.Bytes+b.Bytes, a.Sum+b.Sum

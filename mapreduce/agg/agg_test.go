@@ -1,4 +1,4 @@
-package mapreduce
+package agg
 
 import (
 	"bytes"
@@ -14,16 +14,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// aggItem is a record as sources make them: its strings alias a read buffer.
-type aggItem struct {
+// item is a record as sources make them: its strings alias a read buffer.
+type item struct {
 	Brand string
 	Price float64
 	Units int64
 	Tags  []string
 }
 
-var aggItems = rapid.Custom(func(t *rapid.T) aggItem {
-	i := aggItem{
+var anyItem = rapid.Custom(func(t *rapid.T) item {
+	i := item{
 		Brand: rapid.SampledFrom([]string{"", "a", "b", "ab", "a brand of more than sixteen bytes"}).Draw(t, "brand"),
 		Price: rapid.OneOf(rapid.Just(math.NaN()), rapid.Just(2.0), rapid.Float64Range(-9, 9)).Draw(t, "price"),
 		Units: rapid.Int64Range(-3, 3).Draw(t, "units"),
@@ -35,13 +35,13 @@ var aggItems = rapid.Custom(func(t *rapid.T) aggItem {
 })
 
 // drawItems draws the length by itself: rapid alone seldom draws long slices.
-func drawItems(t *rapid.T) []aggItem {
+func drawItems(t *rapid.T) []item {
 	n := rapid.SampledFrom([]int{0, 1, 2, 5, 20, 70}).Draw(t, "n")
-	return rapid.SliceOfN(aggItems, n, n).Draw(t, "items")
+	return rapid.SliceOfN(anyItem, n, n).Draw(t, "items")
 }
 
 // aliased returns items whose strings lie in a buffer, and the buffer.
-func aliased(items []aggItem) ([]aggItem, []byte) {
+func aliased(items []item) ([]item, []byte) {
 	var buf []byte
 	for _, i := range items {
 		buf = append(buf, i.Brand...)
@@ -59,7 +59,8 @@ func aliased(items []aggItem) ([]aggItem, []byte) {
 	return items, buf
 }
 
-// foldAny folds items cut into parts and merged in a random grouping, some of the accumulators through the codec.
+// foldAny folds items cut into parts and merged in a random grouping, some of the accumulators
+// through the codec.
 func foldAny[T, A, R any](t *rapid.T, agg Agg[T, A, R], items []T) *A {
 	codec, err := record.For[A]()
 	if err != nil {
@@ -92,8 +93,9 @@ func foldAny[T, A, R any](t *rapid.T, agg Agg[T, A, R], items []T) *A {
 	return fold(items, 0)
 }
 
-// checkAgg compares agg with a model that sees all items at once. The read buffer is overwritten before the result is taken.
-func checkAgg[A, R any](agg Agg[aggItem, A, R], model func([]aggItem) R) func(*testing.T) {
+// checkAgg compares agg with a model that sees all items at once. The read buffer is overwritten
+// before the result is taken.
+func checkAgg[A, R any](agg Agg[item, A, R], model func([]item) R) func(*testing.T) {
 	return func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			items := drawItems(t)
@@ -134,14 +136,15 @@ func equalBits(a, b reflect.Value) bool {
 	return a.Interface() == b.Interface()
 }
 
-func brandOf(i aggItem) string  { return i.Brand }
-func priceOf(i aggItem) float64 { return i.Price }
-func unitsOf(i aggItem) int64   { return i.Units }
+func brandOf(i item) string  { return i.Brand }
+func priceOf(i item) float64 { return i.Price }
+func unitsOf(i item) int64   { return i.Units }
 
-// ranked returns the items whose price is a number in the order of compare, equal ones in input order.
-func ranked(items []aggItem, compare func(a, b float64) int) []aggItem {
-	items = slices.DeleteFunc(slices.Clone(items), func(i aggItem) bool { return i.Price != i.Price })
-	slices.SortStableFunc(items, func(a, b aggItem) int { return compare(a.Price, b.Price) })
+// ranked returns the items whose price is a number in the order of compare, equal ones in input
+// order.
+func ranked(items []item, compare func(a, b float64) int) []item {
+	items = slices.DeleteFunc(slices.Clone(items), func(i item) bool { return i.Price != i.Price })
+	slices.SortStableFunc(items, func(a, b item) int { return compare(a.Price, b.Price) })
 	return items
 }
 
@@ -155,76 +158,76 @@ func firstOf[T any](items []T) (m Maybe[T]) {
 }
 
 func TestAggregates(t *testing.T) {
-	distinct := func(items []aggItem) int64 {
+	distinct := func(items []item) int64 {
 		seen := map[string]bool{}
 		for _, i := range items {
 			seen[i.Brand] = true
 		}
 		return int64(len(seen))
 	}
-	sum := func(items []aggItem) (n int64) {
+	sum := func(items []item) (n int64) {
 		for _, i := range items {
 			n += i.Units
 		}
 		return n
 	}
-	last := func(items []aggItem) Maybe[aggItem] {
+	last := func(items []item) Maybe[item] {
 		items = slices.Clone(items)
 		slices.Reverse(items)
 		return firstOf(items)
 	}
-	top := func(k int) func(items []aggItem) []aggItem {
-		return func(items []aggItem) []aggItem {
+	top := func(k int) func(items []item) []item {
+		return func(items []item) []item {
 			items = ranked(items, descending)
 			return items[:min(k, len(items))]
 		}
 	}
-	t.Run("Count", checkAgg(Count[aggItem](), func(items []aggItem) int64 { return int64(len(items)) }))
+	t.Run("Count", checkAgg(Count[item](), func(items []item) int64 { return int64(len(items)) }))
 	t.Run("Sum", checkAgg(Sum(unitsOf), sum))
-	t.Run("Sum wraps", checkAgg(Sum(func(i aggItem) int8 { return int8(100 * i.Units) }),
-		func(items []aggItem) int8 { return int8(100 * sum(items)) }))
-	t.Run("Sum unsigned", checkAgg(Sum(func(i aggItem) uint16 { return uint16(i.Units) }),
-		func(items []aggItem) uint16 { return uint16(sum(items)) }))
-	t.Run("Mean", checkAgg(Mean(unitsOf), func(items []aggItem) float64 { return float64(sum(items)) / float64(len(items)) }))
-	t.Run("Min", checkAgg(Min(priceOf), func(items []aggItem) (m Maybe[float64]) {
+	t.Run("Sum wraps", checkAgg(Sum(func(i item) int8 { return int8(100 * i.Units) }),
+		func(items []item) int8 { return int8(100 * sum(items)) }))
+	t.Run("Sum unsigned", checkAgg(Sum(func(i item) uint16 { return uint16(i.Units) }),
+		func(items []item) uint16 { return uint16(sum(items)) }))
+	t.Run("Mean", checkAgg(Mean(unitsOf), func(items []item) float64 { return float64(sum(items)) / float64(len(items)) }))
+	t.Run("Min", checkAgg(Min(priceOf), func(items []item) (m Maybe[float64]) {
 		if best := firstOf(ranked(items, cmp.Compare)); best.OK {
 			m = Maybe[float64]{best.Value.Price, true}
 		}
 		return m
 	}))
-	t.Run("Max", checkAgg(Max(brandOf), func(items []aggItem) (m Maybe[string]) {
+	t.Run("Max", checkAgg(Max(brandOf), func(items []item) (m Maybe[string]) {
 		for _, i := range items {
 			m = Maybe[string]{max(m.Value, i.Brand), true}
 		}
 		return m
 	}))
-	t.Run("MinBy", checkAgg(MinBy(priceOf), func(items []aggItem) Maybe[aggItem] { return firstOf(ranked(items, cmp.Compare)) }))
-	t.Run("MaxBy", checkAgg(MaxBy(priceOf), func(items []aggItem) Maybe[aggItem] { return firstOf(ranked(items, descending)) }))
-	t.Run("MaxBy string", checkAgg(MaxBy(brandOf), func(items []aggItem) Maybe[aggItem] {
+	t.Run("MinBy", checkAgg(MinBy(priceOf), func(items []item) Maybe[item] { return firstOf(ranked(items, cmp.Compare)) }))
+	t.Run("MaxBy", checkAgg(MaxBy(priceOf), func(items []item) Maybe[item] { return firstOf(ranked(items, descending)) }))
+	t.Run("MaxBy string", checkAgg(MaxBy(brandOf), func(items []item) Maybe[item] {
 		items = slices.Clone(items)
-		slices.SortStableFunc(items, func(a, b aggItem) int { return cmp.Compare(b.Brand, a.Brand) })
+		slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(b.Brand, a.Brand) })
 		return firstOf(items)
 	}))
 	t.Run("TopK", checkAgg(TopK(5, priceOf), top(5)))
 	t.Run("TopK 1", checkAgg(TopK(1, priceOf), top(1)))
 	t.Run("TopK 0", checkAgg(TopK(0, priceOf), top(0)))
-	t.Run("First", checkAgg(First[aggItem](), firstOf[aggItem]))
-	t.Run("Any", checkAgg(Any[aggItem](), firstOf[aggItem]))
-	t.Run("Last", checkAgg(Last[aggItem](), last))
-	t.Run("CollectList", checkAgg(CollectList[aggItem](7), func(items []aggItem) []aggItem { return items[:min(7, len(items))] }))
-	t.Run("CollectList 0", checkAgg(CollectList[aggItem](-1), func([]aggItem) []aggItem { return nil }))
+	t.Run("First", checkAgg(First[item](), firstOf[item]))
+	t.Run("Any", checkAgg(Any[item](), firstOf[item]))
+	t.Run("Last", checkAgg(Last[item](), last))
+	t.Run("CollectList", checkAgg(CollectList[item](7), func(items []item) []item { return items[:min(7, len(items))] }))
+	t.Run("CollectList 0", checkAgg(CollectList[item](-1), func([]item) []item { return nil }))
 	t.Run("CountDistinct", checkAgg(CountDistinct(brandOf), distinct))
 	t.Run("CountDistinctApprox", checkAgg(CountDistinctApprox(brandOf), distinct))
-	t.Run("Quantiles", checkAgg(Where(Quantiles(priceOf, 0, 0.5, 1), func(i aggItem) bool { return i.Price == 2 || i.Price == -9 }),
-		func(items []aggItem) []float64 {
-			kept := slices.DeleteFunc(slices.Clone(items), func(i aggItem) bool { return i.Price != 2 && i.Price != -9 })
+	t.Run("Quantiles", checkAgg(Where(Quantiles(priceOf, 0, 0.5, 1), func(i item) bool { return i.Price == 2 || i.Price == -9 }),
+		func(items []item) []float64 {
+			kept := slices.DeleteFunc(slices.Clone(items), func(i item) bool { return i.Price != 2 && i.Price != -9 })
 			kept = ranked(kept, cmp.Compare)
 			if len(kept) == 0 {
 				return []float64{math.NaN(), math.NaN(), math.NaN()}
 			}
 			return []float64{kept[0].Price, kept[(len(kept)-1)/2].Price, kept[len(kept)-1].Price}
 		}))
-	t.Run("Histogram", checkAgg(Histogram(priceOf, 2, -1, 5, 2), func(items []aggItem) []int64 {
+	t.Run("Histogram", checkAgg(Histogram(priceOf, 2, -1, 5, 2), func(items []item) []int64 {
 		counts := make([]int64, 5)
 		for _, i := range items {
 			switch {
@@ -241,15 +244,15 @@ func TestAggregates(t *testing.T) {
 		}
 		return counts
 	}))
-	t.Run("Histogram without bounds", checkAgg(Histogram(func(i aggItem) float64 { return float64(i.Units) }),
-		func(items []aggItem) []int64 { return []int64{int64(len(items))} }))
+	t.Run("Histogram without bounds", checkAgg(Histogram(func(i item) float64 { return float64(i.Units) }),
+		func(items []item) []int64 { return []int64{int64(len(items))} }))
 	t.Run("Compose", checkAgg(
-		Compose6(Count[aggItem](), Sum(unitsOf), CountDistinct(brandOf), First[aggItem](), TopK(2, priceOf),
-			Compose2(Last[aggItem](), Where(Count[aggItem](), func(i aggItem) bool { return i.Units > 0 }), aggAllOf2),
-			func(n, sum, brands int64, first Maybe[aggItem], top []aggItem, more []any) []any {
+		Compose6(Count[item](), Sum(unitsOf), CountDistinct(brandOf), First[item](), TopK(2, priceOf),
+			Compose2(Last[item](), Where(Count[item](), func(i item) bool { return i.Units > 0 }), bothOf),
+			func(n, sum, brands int64, first Maybe[item], top []item, more []any) []any {
 				return []any{n, sum, brands, first.Value.Brand, len(top), more[0], more[1]}
 			}),
-		func(items []aggItem) []any {
+		func(items []item) []any {
 			var sold int64
 			for _, i := range items {
 				if i.Units > 0 {
@@ -260,7 +263,7 @@ func TestAggregates(t *testing.T) {
 		}))
 }
 
-func aggAllOf2(a Maybe[aggItem], b int64) []any { return []any{a.Value.Brand, b} }
+func bothOf(a Maybe[item], b int64) []any { return []any{a.Value.Brand, b} }
 
 // TestComposeParts gives every position of every ComposeN an aggregate of its own.
 func TestComposeParts(t *testing.T) {
@@ -297,7 +300,8 @@ func (agg twice[A]) fold() (result int64, sized bool) {
 	return agg.Result(a), agg.Size != nil
 }
 
-// TestComposeSize holds the rule for Size: sum of the parts, nil when nothing is held or when a part does not know.
+// TestComposeSize holds the rule for Size: sum of the parts, nil when nothing is held or when a
+// part does not know.
 func TestComposeSize(t *testing.T) {
 	both := func(a, b int64) int64 { return a + b }
 	if agg := Compose2(Count[string](), Count[string](), both); agg.Size != nil {
@@ -406,17 +410,17 @@ func TestKeptSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		items := drawItems(t)
 		top := foldAny(t, TopK(3, priceOf), items)
-		list := foldAny(t, CollectList[aggItem](3), items)
-		var want TopN[aggItem, float64]
+		list := foldAny(t, CollectList[item](3), items)
+		var want TopN[item, float64]
 		for i := range top.Items {
-			want.Held += aggHeld(&top.Items[i])
+			want.Held += heldBytes(&top.Items[i])
 		}
 		if top.Held != want.Held {
 			t.Fatalf("TopN: Held = %d, want %d", top.Held, want.Held)
 		}
 		held := 0
 		for i := range list.Items {
-			held += aggHeld(&list.Items[i])
+			held += heldBytes(&list.Items[i])
 		}
 		if list.Held != held {
 			t.Fatalf("List: Held = %d, want %d", list.Held, held)
@@ -424,7 +428,8 @@ func TestKeptSize(t *testing.T) {
 	})
 }
 
-// TestEncodedSets makes sure that the engine's codec uses the encodings of the containers inside a user's accumulator.
+// TestEncodedSets makes sure that the engine's codec uses the encodings of the containers inside a
+// user's accumulator.
 func TestEncodedSets(t *testing.T) {
 	type acc struct {
 		N      int64

@@ -1,10 +1,10 @@
-package mapreduce_test
+package agg_test
 
 import (
 	"fmt"
 	"math"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
 type sale struct {
@@ -21,10 +21,11 @@ var sales = []sale{
 	{"Bolt", "east", 25, 4},
 }
 
-// An aggregate can be tried without a pipeline: fold records into accumulators, merge those, and ask for the result.
+// An aggregate can be tried without a pipeline: fold records into accumulators, merge those, and
+// ask for the result.
 func ExampleAgg_byHand() {
-	mean := mapreduce.Mean(func(s sale) float64 { return s.Price })
-	var a, b mapreduce.Average
+	mean := agg.Mean(func(s sale) float64 { return s.Price })
+	var a, b agg.Average
 	for _, s := range sales[:3] {
 		mean.Add(&a, s)
 	}
@@ -41,14 +42,14 @@ func ExampleCompose3_byHand() {
 	type line struct {
 		Sales, Units, Dear int64
 	}
-	units := mapreduce.Sum(func(s sale) int64 { return s.Units })
-	report := mapreduce.Compose3(
-		mapreduce.Count[sale](),
+	units := agg.Sum(func(s sale) int64 { return s.Units })
+	report := agg.Compose3(
+		agg.Count[sale](),
 		units,
-		mapreduce.Where(units, func(s sale) bool { return s.Price > 20 }),
+		agg.Where(units, func(s sale) bool { return s.Price > 20 }),
 		func(n, units, dear int64) line { return line{n, units, dear} },
 	)
-	var a mapreduce.Acc3[int64, mapreduce.Total[int64], mapreduce.Total[int64]]
+	var a agg.Acc3[int64, agg.Total[int64], agg.Total[int64]]
 	for _, s := range sales {
 		report.Add(&a, s)
 	}
@@ -56,14 +57,15 @@ func ExampleCompose3_byHand() {
 	// Output: {Sales:5 Units:15 Dear:5}
 }
 
-// An aggregate of one's own is the fastest way to several results: one Add, and a struct of ready accumulators.
+// An aggregate of one's own is the fastest way to several results: one Add, and a struct of ready
+// accumulators.
 func ExampleSet_inAccumulator() {
 	type acc struct {
-		Revenue mapreduce.Total[float64]
-		Brands  mapreduce.Set[string]
-		Prices  mapreduce.QuantileSketch
+		Revenue agg.Total[float64]
+		Brands  agg.Set[string]
+		Prices  agg.QuantileSketch
 	}
-	report := mapreduce.Agg[sale, acc, string]{
+	report := agg.Agg[sale, acc, string]{
 		Add: func(a *acc, s sale) {
 			a.Revenue.Add(s.Price * float64(s.Units))
 			a.Brands.Add(s.Brand)
@@ -95,8 +97,8 @@ func ExampleSet_inAccumulator() {
 }
 
 func ExampleTopK_byHand() {
-	top := mapreduce.TopK(2, func(s sale) float64 { return s.Price })
-	var a mapreduce.TopN[sale, float64]
+	top := agg.TopK(2, func(s sale) float64 { return s.Price })
+	var a agg.TopN[sale, float64]
 	for _, s := range sales {
 		top.Add(&a, s)
 	}
@@ -109,8 +111,8 @@ func ExampleTopK_byHand() {
 }
 
 func ExampleMaxBy_byHand() {
-	most := mapreduce.MaxBy(func(s sale) int64 { return s.Units })
-	var a, nothing mapreduce.Best[sale, int64]
+	most := agg.MaxBy(func(s sale) int64 { return s.Units })
+	var a, nothing agg.Best[sale, int64]
 	for _, s := range sales {
 		most.Add(&a, s)
 	}
@@ -119,8 +121,8 @@ func ExampleMaxBy_byHand() {
 }
 
 func ExampleQuantiles_byHand() {
-	latency := mapreduce.Quantiles(func(ms float64) float64 { return ms }, 0.5, 0.99, 1)
-	var a mapreduce.QuantileSketch
+	latency := agg.Quantiles(func(ms float64) float64 { return ms }, 0.5, 0.99, 1)
+	var a agg.QuantileSketch
 	for ms := 1.0; ms <= 100_000; ms++ {
 		latency.Add(&a, ms)
 	}
@@ -137,8 +139,8 @@ func ExampleQuantiles_byHand() {
 }
 
 func ExampleCountDistinctApprox_byHand() {
-	visitors := mapreduce.CountDistinctApprox(func(id int) int { return id })
-	var a mapreduce.ApproxSet[int]
+	visitors := agg.CountDistinctApprox(func(id int) int { return id })
+	var a agg.ApproxSet[int]
 	for id := range 1_000_000 {
 		visitors.Add(&a, id%50_000)
 	}
@@ -148,7 +150,7 @@ func ExampleCountDistinctApprox_byHand() {
 }
 
 func ExampleHistogram_byHand() {
-	prices := mapreduce.Histogram(func(s sale) float64 { return s.Price }, 10, 20)
+	prices := agg.Histogram(func(s sale) float64 { return s.Price }, 10, 20)
 	var a []int64
 	for _, s := range sales {
 		prices.Add(&a, s)
@@ -159,9 +161,9 @@ func ExampleHistogram_byHand() {
 
 // Over makes an aggregate of parts one of whole records; MapResult changes what comes out.
 func ExampleOver_byHand() {
-	shops := mapreduce.Over(mapreduce.CountDistinct(func(shop string) string { return shop }), func(s sale) string { return s.Shop })
-	many := mapreduce.MapResult(shops, func(n int64) bool { return n > 2 })
-	var a mapreduce.Set[string]
+	shops := agg.Over(agg.CountDistinct(func(shop string) string { return shop }), func(s sale) string { return s.Shop })
+	many := agg.MapResult(shops, func(n int64) bool { return n > 2 })
+	var a agg.Set[string]
 	for _, s := range sales {
 		many.Add(&a, s)
 	}

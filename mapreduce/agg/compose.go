@@ -1,4 +1,4 @@
-package mapreduce
+package agg
 
 import (
 	"reflect"
@@ -6,9 +6,9 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/sketch"
 )
 
-// Over turns an aggregate over T into one over U: it is given f of every record.
+// Over turns an aggregate over T into an aggregate over U, by passing it f of every record.
 func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
-	if f == nil || !agg.whole() {
+	if f == nil || !agg.Complete() {
 		return Agg[U, A, R]{}
 	}
 	add := agg.Add
@@ -22,9 +22,9 @@ func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 	}
 }
 
-// Where gives an aggregate only the records for which keep is true.
+// Where passes an aggregate only the records for which keep returns true.
 func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
-	if keep == nil || !agg.whole() {
+	if keep == nil || !agg.Complete() {
 		return Agg[T, A, R]{}
 	}
 	add := agg.Add
@@ -36,9 +36,9 @@ func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
 	return agg
 }
 
-// MapResult makes f of the result of an aggregate its result.
+// MapResult applies f to the result of an aggregate.
 func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
-	if f == nil || !agg.whole() {
+	if f == nil || !agg.Complete() {
 		return Agg[T, A, S]{}
 	}
 	result := agg.Result
@@ -52,14 +52,14 @@ func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
 	}
 }
 
-// aggUnsized reports that an accumulator A holds memory that no Size tells of. A composition with such a part leaves its
-// own Size nil, so that the engine estimates the whole.
-func aggUnsized[A any](size func(*A) int) bool {
+// isUnsized reports whether an accumulator A holds memory and has no Size. A composition with such
+// an aggregate leaves its own Size nil, so that the engine estimates the whole accumulator.
+func isUnsized[A any](size func(*A) int) bool {
 	return size == nil && sketch.HasPointers(reflect.TypeFor[A]())
 }
 
-// aggPartSize returns size, or a function that returns zero in place of nil.
-func aggPartSize[A any](size func(*A) int) func(*A) int {
+// sizeOrZero returns size, or a function that returns zero if size is nil.
+func sizeOrZero[A any](size func(*A) int) func(*A) int {
 	if size == nil {
 		return func(*A) int { return 0 }
 	}
@@ -72,14 +72,14 @@ type Acc2[A, B any] struct {
 	B B
 }
 
-// Compose2 runs two aggregates over the same records and makes one result of theirs.
+// Compose2 runs two aggregates over the same records, and makes one result of their results.
 func Compose2[T, A, B, R1, R2, R any](
 	a1 Agg[T, A, R1],
 	a2 Agg[T, B, R2],
 	result func(R1, R2) R,
 ) Agg[T, Acc2[A, B], R] {
 	type acc = Acc2[A, B]
-	if result == nil || !a1.whole() || !a2.whole() {
+	if result == nil || !a1.Complete() || !a2.Complete() {
 		return Agg[T, acc, R]{}
 	}
 	agg := Agg[T, acc, R]{
@@ -96,11 +96,11 @@ func Compose2[T, A, B, R1, R2, R any](
 			return result(a1.Result(&a.A), a2.Result(&a.B))
 		},
 	}
-	if aggUnsized(a1.Size) || aggUnsized(a2.Size) ||
+	if isUnsized(a1.Size) || isUnsized(a2.Size) ||
 		!sketch.HasPointers(reflect.TypeFor[acc]()) {
 		return agg
 	}
-	s1, s2 := aggPartSize(a1.Size), aggPartSize(a2.Size)
+	s1, s2 := sizeOrZero(a1.Size), sizeOrZero(a2.Size)
 	agg.Size = func(a *acc) int {
 		return s1(&a.A) + s2(&a.B)
 	}
@@ -114,7 +114,7 @@ type Acc3[A, B, C any] struct {
 	C C
 }
 
-// Compose3 runs three aggregates over the same records and makes one result of theirs.
+// Compose3 runs three aggregates over the same records, and makes one result of their results.
 func Compose3[T, A, B, C, R1, R2, R3, R any](
 	a1 Agg[T, A, R1],
 	a2 Agg[T, B, R2],
@@ -122,7 +122,7 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 	result func(R1, R2, R3) R,
 ) Agg[T, Acc3[A, B, C], R] {
 	type acc = Acc3[A, B, C]
-	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() {
+	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() {
 		return Agg[T, acc, R]{}
 	}
 	agg := Agg[T, acc, R]{
@@ -141,11 +141,11 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 			return result(a1.Result(&a.A), a2.Result(&a.B), a3.Result(&a.C))
 		},
 	}
-	if aggUnsized(a1.Size) || aggUnsized(a2.Size) || aggUnsized(a3.Size) ||
+	if isUnsized(a1.Size) || isUnsized(a2.Size) || isUnsized(a3.Size) ||
 		!sketch.HasPointers(reflect.TypeFor[acc]()) {
 		return agg
 	}
-	s1, s2, s3 := aggPartSize(a1.Size), aggPartSize(a2.Size), aggPartSize(a3.Size)
+	s1, s2, s3 := sizeOrZero(a1.Size), sizeOrZero(a2.Size), sizeOrZero(a3.Size)
 	agg.Size = func(a *acc) int {
 		return s1(&a.A) + s2(&a.B) + s3(&a.C)
 	}
@@ -160,7 +160,7 @@ type Acc4[A, B, C, D any] struct {
 	D D
 }
 
-// Compose4 runs four aggregates over the same records and makes one result of theirs.
+// Compose4 runs four aggregates over the same records, and makes one result of their results.
 func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 	a1 Agg[T, A, R1],
 	a2 Agg[T, B, R2],
@@ -169,7 +169,7 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 	result func(R1, R2, R3, R4) R,
 ) Agg[T, Acc4[A, B, C, D], R] {
 	type acc = Acc4[A, B, C, D]
-	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() {
+	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() {
 		return Agg[T, acc, R]{}
 	}
 	agg := Agg[T, acc, R]{
@@ -190,11 +190,11 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 			return result(a1.Result(&a.A), a2.Result(&a.B), a3.Result(&a.C), a4.Result(&a.D))
 		},
 	}
-	if aggUnsized(a1.Size) || aggUnsized(a2.Size) || aggUnsized(a3.Size) || aggUnsized(a4.Size) ||
+	if isUnsized(a1.Size) || isUnsized(a2.Size) || isUnsized(a3.Size) || isUnsized(a4.Size) ||
 		!sketch.HasPointers(reflect.TypeFor[acc]()) {
 		return agg
 	}
-	s1, s2, s3, s4 := aggPartSize(a1.Size), aggPartSize(a2.Size), aggPartSize(a3.Size), aggPartSize(a4.Size)
+	s1, s2, s3, s4 := sizeOrZero(a1.Size), sizeOrZero(a2.Size), sizeOrZero(a3.Size), sizeOrZero(a4.Size)
 	agg.Size = func(a *acc) int {
 		return s1(&a.A) + s2(&a.B) + s3(&a.C) + s4(&a.D)
 	}
@@ -210,7 +210,7 @@ type Acc5[A, B, C, D, E any] struct {
 	E E
 }
 
-// Compose5 runs five aggregates over the same records and makes one result of theirs.
+// Compose5 runs five aggregates over the same records, and makes one result of their results.
 func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 	a1 Agg[T, A, R1],
 	a2 Agg[T, B, R2],
@@ -220,7 +220,7 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 	result func(R1, R2, R3, R4, R5) R,
 ) Agg[T, Acc5[A, B, C, D, E], R] {
 	type acc = Acc5[A, B, C, D, E]
-	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() || !a5.whole() {
+	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() || !a5.Complete() {
 		return Agg[T, acc, R]{}
 	}
 	agg := Agg[T, acc, R]{
@@ -243,11 +243,11 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 			return result(a1.Result(&a.A), a2.Result(&a.B), a3.Result(&a.C), a4.Result(&a.D), a5.Result(&a.E))
 		},
 	}
-	if aggUnsized(a1.Size) || aggUnsized(a2.Size) || aggUnsized(a3.Size) || aggUnsized(a4.Size) || aggUnsized(a5.Size) ||
+	if isUnsized(a1.Size) || isUnsized(a2.Size) || isUnsized(a3.Size) || isUnsized(a4.Size) || isUnsized(a5.Size) ||
 		!sketch.HasPointers(reflect.TypeFor[acc]()) {
 		return agg
 	}
-	s1, s2, s3, s4, s5 := aggPartSize(a1.Size), aggPartSize(a2.Size), aggPartSize(a3.Size), aggPartSize(a4.Size), aggPartSize(a5.Size)
+	s1, s2, s3, s4, s5 := sizeOrZero(a1.Size), sizeOrZero(a2.Size), sizeOrZero(a3.Size), sizeOrZero(a4.Size), sizeOrZero(a5.Size)
 	agg.Size = func(a *acc) int {
 		return s1(&a.A) + s2(&a.B) + s3(&a.C) + s4(&a.D) + s5(&a.E)
 	}
@@ -264,7 +264,7 @@ type Acc6[A, B, C, D, E, F any] struct {
 	F F
 }
 
-// Compose6 runs six aggregates over the same records and makes one result of theirs.
+// Compose6 runs six aggregates over the same records, and makes one result of their results.
 func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 	a1 Agg[T, A, R1],
 	a2 Agg[T, B, R2],
@@ -275,7 +275,7 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 	result func(R1, R2, R3, R4, R5, R6) R,
 ) Agg[T, Acc6[A, B, C, D, E, F], R] {
 	type acc = Acc6[A, B, C, D, E, F]
-	if result == nil || !a1.whole() || !a2.whole() || !a3.whole() || !a4.whole() || !a5.whole() || !a6.whole() {
+	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() || !a5.Complete() || !a6.Complete() {
 		return Agg[T, acc, R]{}
 	}
 	agg := Agg[T, acc, R]{
@@ -300,11 +300,11 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 			return result(a1.Result(&a.A), a2.Result(&a.B), a3.Result(&a.C), a4.Result(&a.D), a5.Result(&a.E), a6.Result(&a.F))
 		},
 	}
-	if aggUnsized(a1.Size) || aggUnsized(a2.Size) || aggUnsized(a3.Size) || aggUnsized(a4.Size) || aggUnsized(a5.Size) || aggUnsized(a6.Size) ||
+	if isUnsized(a1.Size) || isUnsized(a2.Size) || isUnsized(a3.Size) || isUnsized(a4.Size) || isUnsized(a5.Size) || isUnsized(a6.Size) ||
 		!sketch.HasPointers(reflect.TypeFor[acc]()) {
 		return agg
 	}
-	s1, s2, s3, s4, s5, s6 := aggPartSize(a1.Size), aggPartSize(a2.Size), aggPartSize(a3.Size), aggPartSize(a4.Size), aggPartSize(a5.Size), aggPartSize(a6.Size)
+	s1, s2, s3, s4, s5, s6 := sizeOrZero(a1.Size), sizeOrZero(a2.Size), sizeOrZero(a3.Size), sizeOrZero(a4.Size), sizeOrZero(a5.Size), sizeOrZero(a6.Size)
 	agg.Size = func(a *acc) int {
 		return s1(&a.A) + s2(&a.B) + s3(&a.C) + s4(&a.D) + s5(&a.E) + s6(&a.F)
 	}

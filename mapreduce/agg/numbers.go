@@ -1,4 +1,4 @@
-package mapreduce
+package agg
 
 import (
 	"cmp"
@@ -11,15 +11,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/sketch"
 )
 
-// The aggregates in this file and its neighbours are ordinary Agg values. Two ways lead to several at once: Compose2 to
-// Compose6 put ready ones together; a struct of one's own, with accumulators such as Total, MinMax or Set as exported
-// fields, is faster, as Add is then one function instead of one per part.
-//
-// What they keep of a record (Min, MinBy, First, TopK, CollectList and their kin) they copy, strings and slices
-// included, so that a short string does not keep the large buffer alive that it was read from. What hangs on pointers
-// and maps is kept as it is.
-
-// Number is any type with + and -, complex numbers aside.
+// Number is any type of integers or floats.
 type Number interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
 }
@@ -29,11 +21,11 @@ func isFloat[N Number]() bool { return N(1)/2 != 0 }
 
 // Maybe is a value that may be missing, such as the minimum of no values.
 type Maybe[T any] struct {
-	Value T // the zero value when OK is false
-	OK    bool
+	Value T    // the zero value when OK is false
+	OK    bool // whether there is a value
 }
 
-// Or returns the value, or instead when it is missing.
+// Or returns the value, or instead when there is none.
 func (m Maybe[T]) Or(instead T) T {
 	if m.OK {
 		return m.Value
@@ -52,7 +44,8 @@ func Count[T any]() Agg[T, int64, int64] {
 	}
 }
 
-// Sum adds f of every record, as Total does.
+// Sum adds f of every record with a Total. Its result does not depend on the order of records when
+// N is an integer type.
 func Sum[T any, N Number](f func(T) N) Agg[T, Total[N], N] {
 	if f == nil {
 		return Agg[T, Total[N], N]{} // without functions, which the operators refuse
@@ -66,15 +59,16 @@ func Sum[T any, N Number](f func(T) N) Agg[T, Total[N], N] {
 	}
 }
 
-// Total is a running sum; its zero value is an empty one.
+// Total is a running sum; its zero value is an empty sum.
 //
-// Integers are exact and wrap around like + does when the sum leaves the range of N; let N be int64 for sums of small
-// types. Floats are summed with twice the precision of N (106 bits for float64) and rounded once, at the end. So the
-// order and grouping of values hardly ever show: of sums of a billion float64 values of one sign they change the last
-// bit of one in a million at most, of more only where positive and negative values cancel. Where that must never
-// happen, sum whole cents instead of dollars.
+// Integer sums are exact, and wrap around like + does when they leave the range of N; use int64 to
+// sum smaller types. Float sums have twice the precision of N (106 bits for float64) and are
+// rounded once, at the end. So the order and grouping of values hardly ever show. In sums of a
+// billion float64 values of one sign, order changes the last bit of at most one sum in a million;
+// it changes more sums only where positive and negative values cancel. To rule that out, sum whole
+// cents instead of dollars.
 type Total[N Number] struct {
-	Hi, Lo N // Hi is the sum, Lo what rounding took from it; Lo is zero for integers
+	Hi, Lo N // Hi is the rounded sum, Lo its rounding error; Lo is zero for integers
 }
 
 // Add adds v.
@@ -83,7 +77,7 @@ func (t *Total[N]) Add(v N) {
 	hi := t.Hi + v
 	z := hi - t.Hi
 	lo := (t.Hi - (hi - z)) + (v - z)
-	if lo != lo { // infinity and NaN round to nothing else
+	if lo != lo { // infinity and NaN have no rounding error
 		t.Hi, t.Lo = hi, 0
 		return
 	}
@@ -101,7 +95,7 @@ func (t *Total[N]) Merge(b *Total[N]) {
 // Sum returns the sum.
 func (t *Total[N]) Sum() N { return t.Hi }
 
-// Mean returns the arithmetic mean of f of every record, or NaN when there is none.
+// Mean returns the arithmetic mean of f of every record, or NaN when there are no records.
 func Mean[T any, N Number](f func(T) N) Agg[T, Average, float64] {
 	if f == nil {
 		return Agg[T, Average, float64]{}
@@ -113,25 +107,25 @@ func Mean[T any, N Number](f func(T) N) Agg[T, Average, float64] {
 	}
 }
 
-// Average is a running mean; its zero value is one of no numbers.
+// Average is a running mean; its zero value is a mean of no numbers.
 type Average struct {
-	Total Total[float64]
-	N     int64
+	Total Total[float64] // the sum of the numbers
+	N     int64          // how many numbers were added
 }
 
-// Add counts x in.
+// Add adds x to the mean.
 func (a *Average) Add(x float64) {
 	a.Total.Add(x)
 	a.N++
 }
 
-// Merge counts the numbers of b in.
+// Merge adds the numbers of b.
 func (a *Average) Merge(b *Average) {
 	a.Total.Merge(&b.Total)
 	a.N += b.N
 }
 
-// Mean returns the mean, or NaN of no numbers.
+// Mean returns the mean, or NaN when there are no numbers.
 func (a *Average) Mean() float64 {
 	if a.N == 0 {
 		return math.NaN()
@@ -139,17 +133,17 @@ func (a *Average) Mean() float64 {
 	return a.Total.Sum() / float64(a.N)
 }
 
-// Min returns the smallest f of all records. NaN is left out.
+// Min returns the smallest f of all records, and ignores NaN.
 func Min[T any, V cmp.Ordered](f func(T) V) Agg[T, Maybe[V], Maybe[V]] {
-	return aggBest(f, func(v, than V) bool { return v < than })
+	return bestOf(f, func(v, than V) bool { return v < than })
 }
 
-// Max returns the largest f of all records. NaN is left out.
+// Max returns the largest f of all records, and ignores NaN.
 func Max[T any, V cmp.Ordered](f func(T) V) Agg[T, Maybe[V], Maybe[V]] {
-	return aggBest(f, func(v, than V) bool { return v > than })
+	return bestOf(f, func(v, than V) bool { return v > than })
 }
 
-func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg[T, Maybe[V], Maybe[V]] {
+func bestOf[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg[T, Maybe[V], Maybe[V]] {
 	if f == nil {
 		return Agg[T, Maybe[V], Maybe[V]]{}
 	}
@@ -158,7 +152,7 @@ func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg
 
 		Add: func(a *Maybe[V], r T) {
 			if v := f(r); v == v && (!a.OK || better(v, a.Value)) {
-				*a = Maybe[V]{aggKept(v), true}
+				*a = Maybe[V]{cloneOf(v), true}
 			}
 		},
 		Merge: func(a, b *Maybe[V]) {
@@ -167,31 +161,31 @@ func aggBest[T any, V cmp.Ordered](f func(T) V, better func(v, than V) bool) Agg
 			}
 		},
 		Result: func(a *Maybe[V]) Maybe[V] { return *a },
-		Size:   aggSize(func(a *Maybe[V]) *V { return &a.Value }),
+		Size:   sizeOfOne(func(a *Maybe[V]) *V { return &a.Value }),
 	}
 }
 
 // MinMax keeps the smallest and the largest value; its zero value is empty.
 type MinMax[V cmp.Ordered] struct {
-	Min, Max V // zero values when OK is false
-	OK       bool
+	Min, Max V    // zero values when OK is false
+	OK       bool // whether any value was added
 }
 
-// Add takes v into account, unless it is NaN.
+// Add compares v with the values kept so far, unless v is NaN.
 func (m *MinMax[V]) Add(v V) {
 	switch {
 	case m.OK && v >= m.Min && v <= m.Max || v != v:
 	case !m.OK:
-		v = aggKept(v)
+		v = cloneOf(v)
 		*m = MinMax[V]{v, v, true}
 	case v < m.Min:
-		m.Min = aggKept(v)
+		m.Min = cloneOf(v)
 	default:
-		m.Max = aggKept(v)
+		m.Max = cloneOf(v)
 	}
 }
 
-// Merge takes the values of b into account.
+// Merge compares the values of b with the values kept so far.
 func (m *MinMax[V]) Merge(b *MinMax[V]) {
 	if !m.OK {
 		*m = *b
@@ -200,9 +194,10 @@ func (m *MinMax[V]) Merge(b *MinMax[V]) {
 	}
 }
 
-// Histogram counts how many f of all records lie between bounds: the result has len(bounds)+1 counts. The first counts
-// numbers below the smallest bound, count i those from bound i-1 up to but without bound i, the last those from the
-// largest bound on. Bounds may be given in any order. NaN is left out.
+// Histogram counts how many f of all records lie between bounds. The result has len(bounds)+1
+// counts. The first counts numbers below the smallest bound, and the last counts numbers at or
+// above the largest. Count i in between counts numbers x with bounds[i-1] <= x < bounds[i]. Bounds
+// may come in any order; Histogram sorts them. It ignores NaN.
 func Histogram[T any](f func(T) float64, bounds ...float64) Agg[T, []int64, []int64] {
 	if f == nil {
 		return Agg[T, []int64, []int64]{}
@@ -235,22 +230,24 @@ func Histogram[T any](f func(T) float64, bounds ...float64) Agg[T, []int64, []in
 	}
 }
 
-// aggKept returns v with its strings and slices copied. It takes tens of nanoseconds and an allocation even when there
-// are none, so it is for the few records that are kept.
+// cloneOf returns v with its strings and slices copied. It takes tens of nanoseconds and an
+// allocation even when v has no strings or slices, so it is for the few records that an aggregate
+// keeps.
 //
 //go:noinline
-func aggKept[T any](v T) T {
+func cloneOf[T any](v T) T {
 	sketch.ClonerOf[T]().Clone(unsafe.Pointer(&v))
 	return v
 }
 
-// aggHeld returns the bytes of the strings and slices of *v.
-func aggHeld[T any](v *T) int {
+// heldBytes returns the bytes of the strings and slices of *v.
+func heldBytes[T any](v *T) int {
 	return sketch.ClonerOf[T]().Held(unsafe.Pointer(v))
 }
 
-// aggSize returns an Agg.Size for accumulators that keep one value of type V: nil when A has no pointers.
-func aggSize[A, V any](value func(*A) *V) func(*A) int {
+// sizeOfOne returns an Agg.Size for accumulators that keep one value of type V. It is nil when A
+// has no pointers.
+func sizeOfOne[A, V any](value func(*A) *V) func(*A) int {
 	if !sketch.HasPointers(reflect.TypeFor[A]()) {
 		return nil
 	}

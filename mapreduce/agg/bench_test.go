@@ -1,4 +1,4 @@
-package mapreduce
+package agg
 
 import (
 	"math/rand/v2"
@@ -10,11 +10,11 @@ import (
 func BenchmarkAggregates(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	brands := rand.NewZipf(r, 1.1, 1, 4999)
-	items := make([]aggItem, 1<<20)
+	items := make([]item, 1<<20)
 	for i := range items {
-		items[i] = aggItem{Brand: "brand " + strconv.FormatUint(brands.Uint64(), 10), Price: 100 * r.ExpFloat64(), Units: r.Int64N(9)}
+		items[i] = item{Brand: "brand " + strconv.FormatUint(brands.Uint64(), 10), Price: 100 * r.ExpFloat64(), Units: r.Int64N(9)}
 	}
-	benchAgg(b, "Count", items, Count[aggItem]())
+	benchAgg(b, "Count", items, Count[item]())
 	benchAgg(b, "Sum of ints", items, Sum(unitsOf))
 	benchAgg(b, "Sum of floats", items, Sum(priceOf))
 	benchAgg(b, "Max", items, Max(priceOf))
@@ -29,15 +29,15 @@ func BenchmarkAggregates(b *testing.B) {
 		revenue float64
 		units   int64
 	}
-	benchAgg(b, "Compose3", items, Compose3(Count[aggItem](), Sum(priceOf), Sum(unitsOf),
+	benchAgg(b, "Compose3", items, Compose3(Count[item](), Sum(priceOf), Sum(unitsOf),
 		func(n int64, revenue float64, units int64) line { return line{n, revenue, units} }))
 	type acc struct {
 		N       int64
 		Revenue Total[float64]
 		Units   int64
 	}
-	benchAgg(b, "the same by hand", items, Agg[aggItem, acc, line]{
-		Add: func(a *acc, v aggItem) {
+	benchAgg(b, "the same by hand", items, Agg[item, acc, line]{
+		Add: func(a *acc, v item) {
 			a.N++
 			a.Revenue.Add(v.Price)
 			a.Units += v.Units
