@@ -11,17 +11,22 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
-// A column is one cell of a record: a field of the struct, or of a struct inside it.
+// A column is one cell of a record: a field of the struct, or a field of an inner struct.
 type column struct {
-	field     string // for people: Product.Price
-	name      string // the name written in headers
-	alias     string // the name without tags, found in headers regardless of case; empty when there is a csv tag
+	// field is the full name of the field for error messages, such as Product.Price.
+	field     string
+	// name is the column name in headers.
+	name      string
+	// alias is the field's name without tags, which a header may spell in any case. It is empty
+	// when the field has a csv tag.
+	alias     string
 	offset    uintptr
 	typ       reflect.Type
-	optional  bool   // the file may lack the column
+	optional  bool // the file may lack the column
 	omitempty bool   // an empty cell is the zero value
-	layout    string // of a time
-	decimals  int    // of an integer that holds a scaled decimal; -1 when it does not
+	layout    string // layout of a time.Time
+	// decimals is the number of decimals of an integer with the decimal tag, else -1.
+	decimals  int
 }
 
 var (
@@ -32,7 +37,7 @@ var (
 	marshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// columnsOf lists the columns of a struct in the order of its fields.
+// columnsOf returns the columns of a struct in the order of its fields.
 func columnsOf(t reflect.Type) ([]column, error) {
 	if t.Kind() != reflect.Struct || isLeaf(t) {
 		return nil, fmt.Errorf("%v is neither a struct nor []string; give a struct whose fields are the columns", t)
@@ -47,7 +52,7 @@ func columnsOf(t reflect.Type) ([]column, error) {
 	return w.columns, nil
 }
 
-// isLeaf reports that a type is one cell even when it is a struct.
+// isLeaf reports whether a type fills one cell, even when it is a struct.
 func isLeaf(t reflect.Type) bool {
 	return t == timeType || t.Implements(marshalerType) || reflect.PointerTo(t).Implements(unmarshalerType)
 }
@@ -125,8 +130,8 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
-// find returns the position of the column in a header: by its name, else by its field's name regardless of case. It is -1
-// when the header lacks the column, and an error when more than one place fits.
+// find returns the position of the column in a header, or -1 when the header lacks it. It compares
+// the exact name first and then the field's name in any case. More than one match is an error.
 func (c *column) find(header []string) (int, error) {
 	at := -1
 	for _, fits := range []func(string) bool{

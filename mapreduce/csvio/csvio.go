@@ -1,7 +1,4 @@
-// Package csvio reads and writes files of comma- or tab-separated values, one struct per row.
-//
-// Cells go to fields by the names in the header. The name of a field's column is its csv tag, else its json tag, else the
-// field's name in any case. Columns that no field asks for cost almost nothing.
+// Package csvio reads and writes comma-separated or tab-separated files, one struct per row.
 //
 //	type Product struct {
 //		SKU     string                         // column sku, Sku or SKU
@@ -13,18 +10,53 @@
 //		Cache   any       `csv:"-"`                 // no column
 //	}
 //
-// Fields may be strings, []byte, integers, floats, bools, time.Time (RFC 3339 unless a layout tag says otherwise), types with
-// UnmarshalText and MarshalText, pointers to those, and structs of them, whose columns are named outer.inner, or inner alone
-// when the struct is embedded or tagged csv:",inline". A mapreduce.KV has the columns of its key and its value, or columns
-// named key and value when those are no structs. An empty cell is an error for a number, bool or time, unless the
-// field is a pointer or tagged omitempty.
+//	products := mapreduce.Read(p, csvio.Rows[Product]("catalog/*.csv"))
 //
-// Quoting is that of RFC 4180 and encoding/csv: a cell with separators, quotes or line feeds stands in quotes, quotes in it
-// are doubled. Blank lines are skipped, and a carriage return before the line feed that ends a row is dropped; one inside a
-// cell is kept. Every row must have as many cells as the header.
+// # Columns
 //
-// Strings of many rows share pieces of 64 KiB of memory, so one that is kept for long keeps its piece alive, unless it is
-// cloned.
+// The header of a file connects its columns to the fields of the struct. The column of a field is
+// named by its csv tag. Without that tag it is named by the json tag, and without either by the
+// field's name in any case. Columns without a field cost almost nothing.
+//
+// Two options may follow the name in the csv tag, and a third applies to structs:
+//
+//   - optional: files may lack the column. The field is then zero.
+//   - omitempty: an empty cell is read as zero, and zero is written as an empty cell.
+//   - inline: the columns of an inner struct get no prefix.
+//
+// The columns of an inner struct are named outer.inner. An embedded struct without a name in its
+// csv tag is always inline. A mapreduce.KV has the columns of its key and of its value; a key or
+// value of another type is a column named key or value.
+//
+// # Types
+//
+// A field may be a string, []byte, integer, float, bool or time.Time. It may also be a type with
+// UnmarshalText (to read) and MarshalText (to write), or a pointer to any of these.
+//
+//   - An integer with the tag decimal:"n" holds a decimal number times ten to the power of n, for n
+//     from 0 to 18. A cell with
+//     more digits after the point is an error, unless those digits are zeros.
+//   - A time is read and written as RFC 3339. The tag layout gives another layout, in the notation
+//     of package time.
+//   - An empty cell is an error for a number, bool or time, unless the field is a pointer or has
+//     the option omitempty. A nil
+//     pointer is written as an empty cell.
+//
+// # Rows
+//
+// Quoting follows RFC 4180 and encoding/csv. A cell with separators, quotes or line feeds is
+// enclosed in quotes, and quotes inside it are doubled. Blank lines are skipped. A carriage return
+// before the line feed at the end of a row is dropped; one inside a cell is kept. Every row must
+// have as many cells as the header.
+//
+// A malformed row is reported with its file, line and column, and counts as a bad record of the
+// job. It ends at the first line feed after the wrong byte, so it does not spoil the next row. A
+// row of more than 64 MiB, or a header of more than 4 MiB, fails the job.
+//
+// # Memory
+//
+// Strings of many rows share blocks of 64 KiB. A string that is kept for long keeps its whole block
+// in memory; strings.Clone makes an independent copy.
 package csvio
 
 import (
@@ -39,63 +71,72 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Source reads rows. Rows and TSV make it; its methods return changed copies.
+// Source reads rows from CSV files. It is a mapreduce.Source[T], made by Rows or TSV. Its methods
+// return changed copies.
 type Source[T any] struct {
 	patterns []string
 	comma    byte
 	noHeader bool
-	names    []string // of the columns, without a header
-	columns  []string // to read into a []string
+	// names are the column names of files without a header.
+	names    []string
+	// columns are the columns to read into a []string.
+	columns  []string
 	noQuotes bool
 	noFeeds  bool
 }
 
-// Rows is a source of the rows of all files that the patterns name: paths, globs and directories. T is a struct, or
-// []string for the cells as they are. All files must have the columns that T needs, in any order; for []string the first
-// file says which columns there are, and in which order.
+// Rows returns a source of all rows of the files that match the patterns: paths, globs (** matches
+// any depth) and directories. T is a struct, or []string for the plain cells. Every file must have
+// the columns of T, in any order. For []string, the first file sets the columns and their order;
+// see Columns.
 //
-// Files compressed with gzip or zstd are read in one piece. Others are cut between rows; to find out which line feeds end
-// a row, Splits looks at every quote in files larger than a split, at about the speed of reading (see NoLineFeeds).
+// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix, and
+// read in one piece. Plain files are cut between rows, into splits of 64 MiB by default. To tell
+// line feeds between rows from line feeds inside cells, Splits reads the whole of each file larger
+// than a split; NoLineFeeds avoids this.
 func Rows[T any](patterns ...string) Source[T] {
 	return Source[T]{patterns: patterns, comma: ','}
 }
 
-// TSV is Rows for cells that are separated by tabs.
+// TSV is Rows for cells separated by tabs.
 func TSV[T any](patterns ...string) Source[T] { return Rows[T](patterns...).Comma('\t') }
 
-// Comma sets the byte between cells, such as ';'. It may not be a quote or an end of line.
+// Comma sets the byte between cells, such as ';'. It may not be a quote, a line end, a letter, a
+// digit, '.', '+', '-' or a byte outside ASCII.
 func (s Source[T]) Comma(c byte) Source[T] {
 	s.comma = c
 	return s
 }
 
-// NoHeader says that the first row of a file is data, and names the columns. Without names, the columns are those of the
-// struct in the order of its fields or, for []string, all.
+// NoHeader declares the first row of each file to be data, and sets the column names. Without
+// names, the columns are the fields of the struct in order. For []string, they are all cells of a
+// row, named 1, 2 and so on.
 func (s Source[T]) NoHeader(columns ...string) Source[T] {
 	s.noHeader, s.names = true, columns
 	return s
 }
 
-// Columns chooses the columns that a []string holds, in that order.
+// Columns selects the columns of a []string, in the given order. It is refused for structs.
 func (s Source[T]) Columns(names ...string) Source[T] {
 	s.columns = names
 	return s
 }
 
-// NoQuotes says that quotes are bytes like any other, as in many tab-separated files. Every line is a row.
+// NoQuotes treats quotes as ordinary bytes, as many tab-separated files do. Every line is then a
+// row.
 func (s Source[T]) NoQuotes() Source[T] {
 	s.noQuotes = true
 	return s
 }
 
-// NoLineFeeds promises that no quoted cell holds a line feed. Files are then cut without looking at every quote first. A cell
-// that breaks the promise is an error.
+// NoLineFeeds promises that no quoted cell contains a line feed. Splits then cuts files without
+// reading them first. A cell with a line feed fails the job.
 func (s Source[T]) NoLineFeeds() Source[T] {
 	s.noFeeds = true
 	return s
 }
 
-// String names the source and its options, such as csvio.Rows[Product]("p/*.csv").Comma(';').
+// String returns the source and its options, such as csvio.Rows[Product]("p/*.csv").Comma(';').
 func (s Source[T]) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "csvio.Rows[%v](%s)", reflect.TypeFor[T](), quoted(s.patterns))
@@ -125,7 +166,8 @@ func quoted(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// Header returns the names of the columns of the first file.
+// Header returns the column names of the first file with content. It returns an error when all
+// files are empty.
 func (s Source[T]) Header(ctx context.Context) ([]string, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -159,15 +201,17 @@ func checkComma(c byte) error {
 	return nil
 }
 
-// description is what a split carries.
+// description is the content of a split's Data.
 type description struct {
 	Slices  []files.Slice `json:"slices"`
-	Headers [][]string    `json:"headers"` // those that occur; the first is the one of the first file
-	Use     []int         `json:"use"`     // which header each slice has; -1 for an empty file
+	// Headers are the headers of the slices. The first one is the header of the first file.
+	Headers [][]string    `json:"headers"`
+	// Use is the index in Headers for each slice, or -1 for an empty file.
+	Use     []int         `json:"use"`
 }
 
-// Splits reads the headers, and cuts the files between rows. It returns an error that names file, field and header when a
-// column is missing.
+// Splits reads the headers and cuts the files between rows. A missing column is an error with the
+// file, the field and the header.
 func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -219,7 +263,8 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	return splits, nil
 }
 
-// describe makes the description of a split: its slices, with those of the headers that they need. use says which header a path has.
+// describe returns the description of a split: its slices, and the headers that they need. use maps
+// a path to its header.
 func describe(slices []files.Slice, headers [][]string, use map[string]int) description {
 	d := description{Slices: slices}
 	place := make(map[int]int) // in d.Headers, by place in headers
@@ -243,7 +288,7 @@ func describe(slices []files.Slice, headers [][]string, use map[string]int) desc
 	return d
 }
 
-// header returns the names of the columns of one file, nil when the file is empty.
+// header returns the column names of one file, or nil when the file is empty.
 func (s Source[T]) header(ctx context.Context, f files.File) (names []string, err error) {
 	if s.noHeader && len(s.names) > 0 {
 		return s.names, nil
@@ -295,5 +340,6 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 	return names, err
 }
 
-// maxHeader is the most bytes that a header may have; without a limit, a quote left open would read the whole file.
+// maxHeader limits the bytes of a header. Without a limit, an unclosed quote would make it read the
+// whole file.
 const maxHeader = 4 << 20

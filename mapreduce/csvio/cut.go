@@ -12,11 +12,13 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// survey reads the header of every file, and finds where to cut those that are larger than a split.
+// survey reads the header of every file, and finds where to cut the files larger than a split.
 //
-// Whether a line feed ends a row depends on all quotes before it. So a file is taken in segments, side by side, and each
-// segment is followed twice, once as if its start were in a row and once as if it were in a quoted cell; when the segments before it
-// are done, it is known which was right. The two mostly agree after a row or two, and then one goes on for both.
+// Whether a line feed ends a row depends on all quotes before it. So survey divides a file into
+// segments and scans them in parallel. Each segment is scanned under two assumptions: that it
+// starts between rows, and that it starts inside a quoted cell. Once all earlier segments are done,
+// the right assumption is clear. The two scans mostly agree after a row or two, and then one scan
+// continues for both.
 func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (headers [][]string, cuts [][]int64, err error) {
 	if target <= 0 {
 		target = 64 << 20
@@ -66,14 +68,19 @@ func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (h
 	return headers, cuts, nil
 }
 
-// segment is what is known of a part of a file that starts and ends behind a line feed.
+// segment is the result of scanning one part of a file. The part starts and ends after a line feed.
 type segment struct {
 	start                 int64
-	second                int64 // the first row, when the start is inside a quoted cell; -1 when there is none
-	outsideEnd, insideEnd bool  // whether the end is inside a quoted cell, when the start is outside or inside one
+	// second is the start of the first row if the segment starts inside a quoted cell; -1 when
+	// there is none.
+	second                int64
+	// outsideEnd reports whether the segment ends inside a quoted cell if it starts outside one;
+	// insideEnd, if it starts inside.
+	outsideEnd, insideEnd bool
 }
 
-// segment looks at the file from the first line to start at or behind from to the first to start at or behind to.
+// segment scans the file from the first line that starts at or after from, to the first line that
+// starts at or after to.
 func (s Source[T]) segment(ctx context.Context, f files.File, from, to int64) (g segment, err error) {
 	r, err := f.Open(ctx)
 	if err != nil {
@@ -119,12 +126,13 @@ func (s Source[T]) segment(ctx context.Context, f files.File, from, to int64) (g
 	return g, nil
 }
 
-// nextLine returns where the first line starts that starts at or behind at. It is size when there is none.
+// nextLine returns the start of the first line that starts at or after at, or size when there is
+// none.
 func nextLine(r io.ReaderAt, at, size int64, block []byte) (int64, error) {
 	if at == 0 || at >= size {
 		return min(at, size), nil
 	}
-	for at--; at < size; { // a line may start exactly there
+	for at--; at < size; { // a line may start exactly at this byte
 		n, err := r.ReadAt(block[:min(int64(len(block)), 64<<10)], at)
 		if i := bytes.IndexByte(block[:n], '\n'); i >= 0 {
 			return at + int64(i) + 1, nil

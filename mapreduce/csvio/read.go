@@ -14,7 +14,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Read hands out the rows of one split. Malformed rows go to r.Bad.
+// Read emits the rows of one split. Malformed rows go to r.Bad.
 func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	var d description
 	if err := json.Unmarshal(split.Data, &d); err != nil || len(d.Use) != len(d.Slices) {
@@ -63,12 +63,14 @@ type sliceReader[T any] struct {
 	skip   bool // the next row that is not blank is the header
 	source *Source[T]
 
-	line  int64 // of the row at hand, when the slice starts the file or a row was malformed; else 0
-	feeds int64 // line feeds of the slice before the row at hand
+	// line is the line number of the current row. It is 0 when not known: the slice starts within
+	// the file and no row of it was malformed so far.
+	line  int64
+	feeds int64 // line feeds of the slice before the current row
 	row   T
 }
 
-// chunk reads the rows of a chunk, as files.Exact asks for.
+// chunk reads the rows of a chunk. It is the yield function of files.Exact.
 func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) {
 	r, p := rd.reader, rd.parser
 	p.reset(c.Data, last)
@@ -117,7 +119,8 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 	return took, nil
 }
 
-// lineNumber returns the line of the row at hand.
+// lineNumber returns the line number of the current row, or 0 when the file cannot be read again to
+// count lines.
 func (rd *sliceReader[T]) lineNumber() int64 {
 	if rd.line == 0 {
 		base, err := files.LineOf(rd.ctx, rd.slice.Path, rd.slice.Codec, rd.slice.Offset)
@@ -129,14 +132,14 @@ func (rd *sliceReader[T]) lineNumber() int64 {
 	return rd.line
 }
 
-// bad reports the row at hand.
+// bad reports the current row as malformed.
 func (rd *sliceReader[T]) bad(err error, raw []byte) error {
 	r := rd.reader
 	r.Line = rd.lineNumber()
 	return r.Bad(fmt.Errorf("%s:%d: %w", r.Path, r.Line, err), bytes.Clone(raw))
 }
 
-// malformed adds the column's name to a rowError.
+// malformed adds the column name to a rowError.
 func (rd *sliceReader[T]) malformed(err error) error {
 	var e *rowError
 	if !errors.As(err, &e) {
@@ -148,16 +151,18 @@ func (rd *sliceReader[T]) malformed(err error) error {
 	return fmt.Errorf("column %q: %s", rd.header[e.column], e.what)
 }
 
-// A rowDecoder turns a row into a record.
+// A rowDecoder converts a row to a record.
 type rowDecoder[T any] struct {
 	want  int // cells of a row that may be needed
 	cells []cell
-	order []int    // of a []string: which cells
-	slab  []string // of a []string: room for more of them
+	// For a []string: the positions of its cells in a row.
+	order []int
+	// For a []string: free space for the next rows.
+	slab  []string
 	arena arena
 }
 
-// cell says which cell goes to which field.
+// cell connects the cell at position at to a field.
 type cell struct {
 	at     int
 	offset uintptr
@@ -166,7 +171,8 @@ type cell struct {
 	name   string
 }
 
-// newRowDecoder compiles the way from a row with the given header to a T. first is the header of the first file.
+// newRowDecoder returns a decoder from rows with the given header to T. first is the header of the
+// first file.
 func newRowDecoder[T any](s Source[T], header, first []string) (*rowDecoder[T], error) {
 	d := &rowDecoder[T]{}
 	t := reflect.TypeFor[T]()
@@ -200,7 +206,7 @@ func newRowDecoder[T any](s Source[T], header, first []string) (*rowDecoder[T], 
 	return d, nil
 }
 
-// choose finds the cells of a []string: those named, else those of the first file.
+// choose selects the cells of a []string: the given names, or the columns of the first file.
 func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	if len(names) == 0 {
 		names = first
@@ -224,7 +230,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	return nil
 }
 
-// decode decodes the parser's row into out.
+// decode decodes the parser's current row into out.
 func (d *rowDecoder[T]) decode(p *parser, out *T) error {
 	if d.order != nil {
 		if len(d.slab) < len(d.order) {

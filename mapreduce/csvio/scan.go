@@ -2,17 +2,19 @@ package csvio
 
 import "bytes"
 
-// A scanner finds where rows start, without cutting them into fields: it follows quotes only, jumping from one to the
-// next. It takes the bytes in blocks, in order, and may start behind any line feed, when it is told
-// whether that line feed is inside a quoted cell.
+// A scanner finds the starts of rows without cutting them into fields. It jumps from quote to
+// quote. It takes the input in blocks, in order. It may start after any line feed, but the caller
+// must know whether that line feed is inside a quoted cell.
 //
-// It makes the same rows as type parser, malformed ones included.
+// It finds the same rows as type parser, including malformed ones.
 type scanner struct {
 	comma byte
 	state scanState
 	prev  byte  // the byte before the next block
 	at    int64 // position of the next block
-	first int64 // where the first row behind the start starts; -1 when none was found yet
+	// first is the start of the first row at or after the start of the scan; -1 when none was found
+	// yet.
+	first int64
 }
 
 type scanState byte
@@ -20,11 +22,12 @@ type scanState byte
 const (
 	inRow    scanState = iota // outside quotes
 	inQuotes                  // inside a quoted cell
-	atQuote                   // behind a quote inside a quoted cell: it closes the cell or is doubled
-	inBadRow                  // behind an error: the row ends at the next line feed
+	atQuote // after a quote inside a quoted cell: it closes the cell or is doubled
+	inBadRow // after an error: the row ends at the next line feed
 )
 
-// newScanner returns a scanner that starts at position at, behind a line feed.
+// newScanner returns a scanner for position at, which follows a line feed. quoted tells it that it
+// starts inside a quoted cell.
 func newScanner(comma byte, at int64, quoted bool) scanner {
 	s := scanner{comma: comma, prev: '\n', at: at, first: -1}
 	if quoted {
@@ -35,10 +38,10 @@ func newScanner(comma byte, at int64, quoted bool) scanner {
 	return s
 }
 
-// quoted reports whether a line feed as the last byte of the last block would be inside a quoted cell.
+// quoted reports whether a line feed at the end of the last block would be inside a quoted cell.
 func (s *scanner) quoted() bool { return s.state == inQuotes }
 
-// scan reads the next block.
+// scan processes the next block.
 func (s *scanner) scan(block []byte) {
 	if len(block) == 0 {
 		return
@@ -81,7 +84,7 @@ func (s *scanner) scan(block []byte) {
 				s.state = inRow
 				i++
 			default:
-				s.state = inBadRow // or the line's end: the same to us
+				s.state = inBadRow // or the end of the line, which needs no other treatment
 			}
 		case inBadRow:
 			q := bytes.IndexByte(block[i:], '\n')
@@ -100,7 +103,8 @@ func (s *scanner) scan(block []byte) {
 	s.at += int64(len(block))
 }
 
-// seekRow looks for the end of the current row in block[from:to]; to is -1 for the end of the block.
+// seekRow looks for the end of the current row in block[from:to]. If to is -1, it searches to the
+// end of the block.
 func (s *scanner) seekRow(block []byte, from, to int) {
 	if to < 0 {
 		to = len(block)

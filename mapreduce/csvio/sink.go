@@ -17,79 +17,85 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Sink writes rows. It is a mapreduce.Sink[T]; its methods return changed copies.
+// Sink writes rows to CSV files. It is a mapreduce.Sink[T], made by Write and its variants. Its
+// methods return changed copies.
 type Sink[T any] struct {
 	name     string
 	out      files.Output
 	one      bool
 	comma    byte
 	noHeader bool
-	header   []string // of a []string
+	// header contains the column names of a []string.
+	header   []string
 }
 
-// Write writes records to dir/part-00000.csv and so on, one file per task, each with a header, and dir/manifest.json last. T
-// is a struct, or []string for the cells as they are. The directory must be new, empty, or the output of an earlier run,
-// which is replaced.
+// Write returns a sink for dir/part-00000.csv, dir/part-00001.csv and so on: one file per task,
+// each with a header. T is a struct, or []string for plain cells. The job writes dir/manifest.json
+// last, to mark the output as complete.
+//
+// The directory must be new, empty, or contain the output of an earlier job, which is replaced.
 func Write[T any](dir string) Sink[T] {
 	return Sink[T]{name: fmt.Sprintf("csvio.Write(%q)", dir), out: &files.Dir{Path: dir, Ext: "csv"}, comma: ','}
 }
 
-// WriteFile writes records to a single file, in task order. A path that ends in .gz or .zst is compressed. An earlier
-// file is replaced when the job is done.
+// WriteFile returns a sink for a single file, with the rows in task order and one header. A suffix
+// .gz or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile[T any](path string) Sink[T] {
 	out := &files.One{Path: path, Compress: files.BySuffix(path)}
 	return Sink[T]{name: fmt.Sprintf("csvio.WriteFile(%q)", path), out: out, one: true, comma: ','}
 }
 
-// WriteTSV is Write with tabs between the cells, to dir/part-00000.tsv and so on.
+// WriteTSV is Write with tabs between cells. The files are dir/part-00000.tsv and so on.
 func WriteTSV[T any](dir string) Sink[T] {
 	return Sink[T]{name: fmt.Sprintf("csvio.WriteTSV(%q)", dir), out: &files.Dir{Path: dir, Ext: "tsv"}, comma: '\t'}
 }
 
-// WriteTSVFile is WriteFile with tabs between the cells.
+// WriteTSVFile is WriteFile with tabs between cells.
 func WriteTSVFile[T any](path string) Sink[T] {
 	s := WriteFile[T](path)
 	s.name, s.comma = fmt.Sprintf("csvio.WriteTSVFile(%q)", path), '\t'
 	return s
 }
 
-// Comma sets the byte between cells, such as ';'.
+// Comma sets the byte between cells, such as ';'. See Source.Comma for the bytes refused.
 func (s Sink[T]) Comma(c byte) Sink[T] {
 	s.name, s.comma = fmt.Sprintf("%s.Comma(%q)", s.name, c), c
 	return s
 }
 
-// NoHeader leaves out the row of column names.
+// NoHeader omits the row of column names.
 func (s Sink[T]) NoHeader() Sink[T] {
 	s.name, s.noHeader = s.name+".NoHeader()", true
 	return s
 }
 
-// Header names the columns of a []string; without it there is no header.
+// Header sets the column names of a []string. Without it no header is written. Every row must have
+// as many cells as the header. It is refused for structs.
 func (s Sink[T]) Header(columns ...string) Sink[T] {
 	s.name, s.header = fmt.Sprintf("%s.Header(%s)", s.name, quoted(columns)), columns
 	return s
 }
 
-// Gzip returns a sink whose files are compressed with gzip.
+// Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] {
 	s.name, s.out = s.name+".Gzip()", s.out.With(files.Gzip)
 	return s
 }
 
-// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+// Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] {
 	s.name, s.out = s.name+".Zstd()", s.out.With(files.Zstd)
 	return s
 }
 
-// String names the sink, such as csvio.Write("out").
+// String returns the sink and its options, such as csvio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
-// Place returns the path that the sink writes to, as it was given.
+// Place returns the path of the output as given to the constructor.
 func (s Sink[T]) Place() string { return s.out.String() }
 
-// Check makes the directory, and refuses one that holds other files, and a T that cannot be written.
+// Check creates the directory. It returns an error if T cannot be written, or if the directory
+// contains other files.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if _, _, err := s.compile(); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -104,17 +110,18 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	if s.one && t.Index > 0 {
-		head = nil // the files are joined
+		head = nil // the parts are joined into one file
 	}
 	return files.NewAppender(ctx, s.out, files.Task(t), head, row)
 }
 
-// Finish moves the files of the committed attempts into place.
+// Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
-// Published reports whether what the job wrote, which ended at a time, is in place still.
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
 func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
 	return s.out.Published(ctx, job, ended)
 }
@@ -181,7 +188,8 @@ func appendRow(dst []byte, cells []string, comma byte) []byte {
 	return endRow(dst, start)
 }
 
-// endRow ends the row that starts at start. A row of one empty cell is quoted: a blank line would be no row.
+// endRow ends the row that starts at start. It quotes a single empty cell, because a blank line is
+// not a row.
 func endRow(dst []byte, start int) []byte {
 	if len(dst) == start {
 		dst = append(dst, `""`...)
@@ -189,7 +197,7 @@ func endRow(dst []byte, start int) []byte {
 	return append(dst, '\n')
 }
 
-// appendText appends a cell, in quotes when encoding/csv would put it in quotes.
+// appendText appends a cell. It adds quotes where encoding/csv does.
 func appendText(dst []byte, s string, comma byte) []byte {
 	if s == "" {
 		return dst
@@ -220,7 +228,8 @@ func appendText(dst []byte, s string, comma byte) []byte {
 // An encoder appends the cell of a field.
 type encoder func(dst []byte, field unsafe.Pointer) ([]byte, error)
 
-// encoder compiles the encoder of the column. It returns an error when the field's type has no text.
+// encoder returns an encoder for the column. It returns an error when the field's type cannot be
+// written to a cell.
 func (c *column) encoder(comma byte) (encoder, error) {
 	e, err := c.encoderOf(c.typ, comma)
 	if err != nil || !c.omitempty {
@@ -343,7 +352,8 @@ func appendDecimal(dst []byte, n uint64, decimals int) []byte {
 	return dst
 }
 
-// appendFloat appends the shortest text that reads as f; very large and small numbers get an exponent.
+// appendFloat appends the shortest text that parses as f. Very large and very small numbers get an
+// exponent.
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	format := byte('f')
 	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
