@@ -14,19 +14,19 @@ import (
 // A column is one cell of a record: a field of the struct, or a field of an inner struct.
 type column struct {
 	// field is the full name of the field for error messages, such as Product.Price.
-	field     string
+	field string
 	// name is the column name in headers.
-	name      string
+	name string
 	// alias is the field's name without tags, which a header may spell in any case. It is empty
 	// when the field has a csv tag.
 	alias     string
 	offset    uintptr
 	typ       reflect.Type
-	optional  bool // the file may lack the column
+	optional  bool   // the file may lack the column
 	omitempty bool   // an empty cell is the zero value
 	layout    string // layout of a time.Time
 	// decimals is the number of decimals of an integer with the decimal tag, else -1.
-	decimals  int
+	decimals int
 }
 
 var (

@@ -78,7 +78,7 @@ type Source[T any] struct {
 	comma    byte
 	noHeader bool
 	// names are the column names of files without a header.
-	names    []string
+	names []string
 	// columns are the columns to read into a []string.
 	columns  []string
 	noQuotes bool
@@ -203,11 +203,11 @@ func checkComma(c byte) error {
 
 // description is the content of a split's Data.
 type description struct {
-	Slices  []files.Slice `json:"slices"`
+	Slices []files.Slice `json:"slices"`
 	// Headers are the headers of the slices. The first one is the header of the first file.
-	Headers [][]string    `json:"headers"`
+	Headers [][]string `json:"headers"`
 	// Use is the index in Headers for each slice, or -1 for an empty file.
-	Use     []int         `json:"use"`
+	Use []int `json:"use"`
 }
 
 // Splits reads the headers and cuts the files between rows. A missing column is an error with the

@@ -70,10 +70,10 @@ func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (h
 
 // segment is the result of scanning one part of a file. The part starts and ends after a line feed.
 type segment struct {
-	start                 int64
+	start int64
 	// second is the start of the first row if the segment starts inside a quoted cell; -1 when
 	// there is none.
-	second                int64
+	second int64
 	// outsideEnd reports whether the segment ends inside a quoted cell if it starts outside one;
 	// insideEnd, if it starts inside.
 	outsideEnd, insideEnd bool

@@ -29,7 +29,7 @@ type parser struct {
 	last  bool // data is the end of the input
 	comma byte
 	plain bool // quotes are ordinary bytes
-	want  int // number of fields to store; later fields are only counted
+	want  int  // number of fields to store; later fields are only counted
 	// quote is the position of the first quote at or after the current row; len(data) when there is
 	// none.
 	quote int

@@ -22,8 +22,8 @@ type scanState byte
 const (
 	inRow    scanState = iota // outside quotes
 	inQuotes                  // inside a quoted cell
-	atQuote // after a quote inside a quoted cell: it closes the cell or is doubled
-	inBadRow // after an error: the row ends at the next line feed
+	atQuote                   // after a quote inside a quoted cell: it closes the cell or is doubled
+	inBadRow                  // after an error: the row ends at the next line feed
 )
 
 // newScanner returns a scanner for position at, which follows a line feed. quoted tells it that it

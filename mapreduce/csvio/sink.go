@@ -26,7 +26,7 @@ type Sink[T any] struct {
 	comma    byte
 	noHeader bool
 	// header contains the column names of a []string.
-	header   []string
+	header []string
 }
 
 // Write returns a sink for dir/part-00000.csv, dir/part-00001.csv and so on: one file per task,

@@ -9,28 +9,45 @@
 //		Cache  any       `json:"-"`
 //	}
 //
-// Names, tags and types are those of encoding/json, with methods for JSON or text honoured. The tag decimal is added: it
-// makes an integer field hold a number times ten to the power of the tag; one with more digits than that is an error.
+//	products := mapreduce.Read(p, jsonio.Rows[Product]("catalog/*.jsonl"))
 //
-// Ask for few fields: a line is read up to the last one that the struct names, and what stands between is skipped. A core
-// reads a handful of fields of a catalogue at about 2.5 GB/s. Fields that a line lacks, or that are null, are zero.
+// Names, tags and types follow encoding/json, including MarshalJSON, UnmarshalJSON, MarshalText and
+// UnmarshalText. Fields that are missing in a line, or null, are zero.
 //
-// # Malformed rows
+// The package adds the tag decimal:"n" for integer fields, for n from 0 to 18. The field holds a
+// number times ten to the power of n. A number with more digits after the point is an error.
 //
-// A line is malformed when it is not JSON or does not fit the struct: a number with a fraction for an int, one that is too
-// large, a string for a number. The error says where, what was expected and what was found:
+// Declare few fields: a line is read only up to the last field of the struct, and other values on
+// the way are skipped. One core reads a handful of fields of a catalogue at about 2.5 GB/s.
+//
+// # Malformed lines
+//
+// A line is malformed when it is not JSON or does not fit the struct. Examples are a number with a
+// fraction for an int, a number too large for its field, and a string for a number. The error
+// contains the place, the expected form and the value found:
 //
 //	products.jsonl:1042: offset 57: field price: expected a number with at most 2 decimals that fits int64, found 12.345
 //
-// All bytes up to the last wanted field are checked, except that strings may hold bytes that are not UTF-8: they are passed as they are.
-// Behind it, the line must end in a closing brace and have as many of those as opening ones, which finds lines that
-// were cut off; names, values and commas there are not looked at. Lines read as string or json.RawMessage are checked in that
-// way only. When a key occurs twice in an object, the last one counts, among those that are read.
+// A malformed line counts as a bad record of the job. Checks depend on how much of the line is
+// read:
+//
+//   - Up to the last field of the struct, every byte is checked. Strings may contain bytes other
+//     than UTF-8, which are passed
+//     on unchanged.
+//   - After that field, the line must end with a closing brace, and closing and opening braces must
+//     match in number. This
+//     finds lines that were cut off. Names, values and commas there are not checked.
+//   - Lines read as string or json.RawMessage get only the check of braces.
+//   - If a key occurs twice in an object, its last value in the part read counts.
+//
+// A line of more than 64 MiB fails the job.
 //
 // # Memory
 //
-// Strings without escapes, and json.RawMessage, alias the memory that the file was read into. They cost no copy; one that
-// is kept for long keeps up to 1 MiB of its neighbours, of which strings.Clone frees it. The bytes of a RawMessage must not be changed.
+// Strings without escapes, and json.RawMessage, alias the memory of the file's data, so reading
+// them copies nothing. Such a value that is kept for long keeps its block of 256 KiB (or more, for
+// longer lines) in memory. strings.Clone makes an independent copy. The bytes of a RawMessage must
+// not be changed.
 package jsonio
 
 import (
@@ -46,15 +63,21 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/jsonio/internal/codec"
 )
 
-// Source reads one record per line. It is a mapreduce.Source[T].
+// Source reads one record per line. It is a mapreduce.Source[T], made by Rows.
 type Source[T any] struct{ patterns []string }
 
-// Rows reads the lines of all files that the patterns name: paths, globs (with ** for any depth) and directories. Files that
-// end in .gz or .zst, or begin like one, are decompressed. T is a struct, or any other type that encoding/json can read a
-// line into, such as map[string]any; string and json.RawMessage stand for the line as it is. Blank lines are skipped.
+// Rows returns a source of all lines of the files that match the patterns: paths, globs (** matches
+// any depth) and directories.
+//
+// T is a struct, or any other type that encoding/json can read a line into, such as map[string]any.
+// The types string and json.RawMessage receive the unparsed line. Blank lines are skipped.
+//
+// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
+// files are split at lines, and zstd files at frames if the frames state their sizes. Gzip files
+// are read in one piece.
 func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns} }
 
-// String returns jsonio.Rows("a", "b").
+// String returns the source as written, such as jsonio.Rows("a", "b").
 func (s Source[T]) String() string {
 	quoted := make([]string, len(s.patterns))
 	for i, p := range s.patterns {
@@ -63,7 +86,8 @@ func (s Source[T]) String() string {
 	return "jsonio.Rows(" + strings.Join(quoted, ", ") + ")"
 }
 
-// Splits cuts the files behind any byte; Read makes whole lines of that. It refuses a T that cannot be read, naming the field.
+// Splits cuts the files at any byte; Read completes the lines. A T that cannot be read is an error
+// with the name of the field.
 func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if _, err := s.decoder(); err != nil {
 		return nil, err
@@ -83,8 +107,9 @@ func (s Source[T]) decoder() (*codec.Decoder, error) {
 	return dec, nil
 }
 
-// Read hands the record of every line of the split to r, and malformed lines to r.Bad. The record is reused: it must be
-// copied to be kept, and not be changed in place; what its strings, slices, maps and pointers refer to is never touched again.
+// Read emits one record per line of the split. Malformed lines go to r.Bad. The record is reused: a
+// receiver copies it to keep it, and must not change it in place. The strings, slices, maps and
+// pointers in it are never overwritten.
 func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	dec, err := s.decoder()
 	if err != nil {
@@ -127,18 +152,23 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 	})
 }
 
-// padding is what the decoder needs behind a line: the last of a file may lack its line feed.
+// padding is the memory that the decoder needs after a line. It is added to a last line without a
+// line feed.
 var padding = append([]byte{'\n'}, make([]byte, codec.Padding)...)
 
-// position counts lines, so that errors can name them. A split holds at most one run of lines of each file.
+// position counts lines, for error messages. A split contains at most one contiguous range of each
+// file.
 type position struct {
-	ctx   context.Context
-	chunk files.Chunk // without Data: the first of the file at hand
-	first int64       // number of the line at which that chunk starts; zero when not known
-	lines int64       // since then, before the line at hand
+	ctx context.Context
+	// chunk is the first chunk of the current file, without Data.
+	chunk files.Chunk
+	// first is the number of the first line of that chunk; zero when not known.
+	first int64
+	// lines is the number of lines from there to the current line.
+	lines int64
 }
 
-// enter goes on with c.
+// enter continues with chunk c.
 func (p *position) enter(c files.Chunk) {
 	if c.Path != p.chunk.Path {
 		*p = position{ctx: p.ctx, chunk: c}
@@ -149,7 +179,8 @@ func (p *position) enter(c files.Chunk) {
 	}
 }
 
-// line returns the number of the line at hand, or zero when the file cannot be read again to count those before the split.
+// line returns the number of the current line. It is zero when the file cannot be read again to
+// count the lines before the split.
 func (p *position) line() int64 {
 	if p.first == 0 {
 		n, err := files.LineOf(p.ctx, p.chunk.Path, p.chunk.Codec, p.chunk.Offset)

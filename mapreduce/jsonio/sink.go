@@ -12,39 +12,44 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/jsonio/internal/codec"
 )
 
-// Sink writes one record per line. It is a mapreduce.Sink[T].
+// Sink writes one record per line. It is a mapreduce.Sink[T], made by Write or WriteFile. Its
+// methods return changed copies.
 type Sink[T any] struct {
 	name string
 	out  files.Output
 }
 
-// Write writes records to dir/part-00000.jsonl and so on, one file per task, and dir/manifest.json last. The directory must be new,
-// empty, or the output of an earlier run, which is replaced. The text is that of encoding/json without escapes for HTML: a
-// string becomes a JSON string, and a json.RawMessage is written as it is, but without blanks. A float that is NaN or
-// infinite is an error that names the field.
+// Write returns a sink for dir/part-00000.jsonl, dir/part-00001.jsonl and so on: one file per task.
+// The job writes dir/manifest.json last, to mark the output as complete. The directory must be new,
+// empty, or contain the output of an earlier job, which is replaced.
+//
+// The text is the output of encoding/json without escapes for HTML. A string becomes a JSON string.
+// A json.RawMessage is written without its blanks. A float that is NaN or infinite is an error with
+// the name of the field.
 func Write[T any](dir string) Sink[T] {
 	return Sink[T]{fmt.Sprintf("jsonio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "jsonl"}}
 }
 
-// WriteFile writes records to a single file, in task order. A path that ends in .gz or .zst is compressed. An earlier file is
-// replaced when the job is done.
+// WriteFile returns a sink for a single file, with the records in task order. A suffix .gz or .zst
+// in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile[T any](path string) Sink[T] {
 	return Sink[T]{fmt.Sprintf("jsonio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}}
 }
 
-// Gzip returns a sink whose files are compressed with gzip.
+// Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip)} }
 
-// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+// Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd)} }
 
-// String returns jsonio.Write("out").
+// String returns the sink and its options, such as jsonio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
-// Place returns the path that the sink writes to, as it was given.
+// Place returns the path of the output as given to the constructor.
 func (s Sink[T]) Place() string { return s.out.String() }
 
-// Check refuses a T that cannot be written, naming the field. It makes the directory, and refuses one that holds other files.
+// Check creates the directory. It returns an error if the directory contains other files. A T that
+// cannot be written is an error with the name of the field.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if _, err := s.encoder(); err != nil {
 		return err
@@ -75,12 +80,13 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	})
 }
 
-// Finish moves the files of the committed attempts into place.
+// Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
-// Published reports whether what the job wrote, which ended at a time, is in place still.
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
 func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
 	return s.out.Published(ctx, job, ended)
 }

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// op is how a value is read or written.
+// op is the way to read or write a value.
 type op uint8
 
 const (
-	opSkip      op = iota // nobody asked for it
+	opSkip      op = iota // no field has this key
 	opString              // string
 	opInt64               // int64, and int where it has 64 bits
 	opDecimal             // int64 holding a number times 10^scale
@@ -30,8 +30,8 @@ const (
 	opBytes               // []byte, in base64
 	opRaw                 // json.RawMessage
 	opNumber              // json.Number
-	opJSON                // its own method UnmarshalJSON or MarshalJSON
-	opText                // its own method UnmarshalText or MarshalText
+	opJSON                // method UnmarshalJSON or MarshalJSON of the type
+	opText                // method UnmarshalText or MarshalText of the type
 	opQuoted              // elem, inside a string
 	opVia                 // elem, in a struct embedded by pointer
 )
@@ -39,9 +39,10 @@ const (
 // value is the table entry of one type.
 type value struct {
 	op    op
-	scale uint8 // decimal digits behind the point
+	scale uint8 // decimal digits after the point
 	bits  uint8 // of integers
-	byPtr bool  // opJSON and opText: the methods are those of the pointer
+	// byPtr is set for opJSON and opText if the methods have a pointer receiver.
+	byPtr bool
 	size  uintptr
 	typ   reflect.Type
 	elem  *value
@@ -51,27 +52,31 @@ type value struct {
 
 // hop is an embedded pointer on the way to a promoted field.
 type hop struct {
-	off uintptr // of the pointer in the struct that holds it
+	off uintptr // of the pointer in its struct
 	typ reflect.Type
 }
 
 // object is the table of one struct type.
 type object struct {
-	keys   []*key          // in declaration order
-	names  map[string]*key // by exact name; keys that were met in the input join in
-	folded map[string]*key // by name without regard to case
-	start  key             // stands before the first key, to predict it
+	// keys are the keys of the struct's fields, in declaration order.
+	keys []*key
+	// names maps exact names to keys. Keys met in the input are added.
+	names  map[string]*key
+	folded map[string]*key // by name, ignoring case
+	start  key             // precedes the first key, to predict it
 	all    uint64          // bits of all keys
-	wide   bool            // more than 63 keys, which thus have no bits
-	embeds []uintptr       // embedded pointers that promoted fields go through
-	dirty  uint64          // root struct: bits of the keys that the last record set
+	wide   bool            // more than 63 keys, so keys have no bits
+	embeds []uintptr       // offsets of embedded pointers on the way to promoted fields
+	// dirty is for the root struct: the bits of the keys that the last record set.
+	dirty uint64
 }
 
-// key is one key of an object, wanted or not.
+// key is one key of an object, with or without a field.
 type key struct {
-	w0, m0, w1, m1 uint64 // first 16 bytes of token, and which of them count
+	// The first 16 bytes of token, and masks of the bytes to compare.
+	w0, m0, w1, m1 uint64
 	token          string // "name":
-	next           *key   // the key that came after it last time
+	next           *key   // the key that followed it last time
 	bit            uint64
 	off            uintptr
 	op             op
@@ -82,7 +87,7 @@ type key struct {
 	omitEmpty, omitZero bool // for writing
 }
 
-// direction is whether tables are for reading or for writing: types may have methods for one of them only.
+// direction selects reading or writing, because a type may have methods for only one of them.
 type direction bool
 
 const (
@@ -90,10 +95,10 @@ const (
 	writing direction = true
 )
 
-// compiler builds the tables of a type and those it holds.
+// compiler compiles the tables of a type and of the types inside it.
 type compiler struct {
 	dir  direction
-	seen map[seen]*value // types may hold themselves
+	seen map[seen]*value // types may contain themselves
 }
 
 type seen struct {
@@ -106,8 +111,8 @@ func compile(t reflect.Type, dir direction) (*value, error) {
 	return c.value(t, "", true)
 }
 
-// value compiles type t, found at path. addr is whether values of t can be addressed by encoding/json, which
-// decides whether their pointer methods count when writing.
+// value compiles type t, found at path. addr reports whether encoding/json can take the address of
+// values of t. If not, pointer methods do not count when writing.
 func (c *compiler) value(t reflect.Type, path string, addr bool) (*value, error) {
 	addr = addr || c.dir == reading
 	if v := c.seen[seen{t, addr}]; v != nil {
@@ -185,7 +190,8 @@ func refuse(path string, t reflect.Type, why string) error {
 	return fmt.Errorf("field %s: type %s: %s", path, t, why)
 }
 
-// method returns opJSON or opText when t has methods of its own for that, and whether only its pointer has them.
+// method returns opJSON or opText if t has its own methods, and whether they have a pointer
+// receiver.
 func (c *compiler) method(t reflect.Type, addr bool) (o op, byPtr bool) {
 	byJSON, byText := jsonUnmarshaler, textUnmarshaler
 	if c.dir == writing {
@@ -246,7 +252,7 @@ func (c *compiler) object(t reflect.Type, path string, addr bool) (*object, erro
 	return o, nil
 }
 
-// field compiles the type of f with what its tags ask for.
+// field compiles the type of f and applies its tags.
 func (c *compiler) field(f field, path string, addr bool) (*value, error) {
 	v, err := c.value(f.Type, path, addr)
 	if err != nil {
@@ -267,7 +273,8 @@ func (c *compiler) field(f field, path string, addr bool) (*value, error) {
 	return v, nil
 }
 
-// scaled returns v, an integer or a pointer to one, as a decimal of the given number of digits.
+// scaled returns a copy of v with the given number of decimals. v is an integer or a pointer to
+// one.
 func scaled(v *value, digits uint8) (*value, error) {
 	if v == nil {
 		return nil, strconv.ErrSyntax
@@ -287,7 +294,7 @@ func scaled(v *value, digits uint8) (*value, error) {
 	return &w, nil
 }
 
-// quoted returns v inside a string. A nil pointer is null without quotes.
+// quoted returns v inside a JSON string. A nil pointer stays null without quotes.
 func quoted(v *value) *value {
 	switch v.op {
 	case opJSON, opText:
@@ -300,7 +307,8 @@ func quoted(v *value) *value {
 	return &value{op: opQuoted, typ: v.typ, size: v.size, elem: v}
 }
 
-// locate sets where in a struct of type t the field of k lies, and how it is reached.
+// locate sets the offset of k's field in a struct of type t, and the embedded pointers on the way
+// to it.
 func (c *compiler) locate(k *key, t reflect.Type, f field, v *value, path string, o *object) error {
 	var hops []hop
 	off := uintptr(0)
@@ -328,7 +336,7 @@ func (c *compiler) locate(k *key, t reflect.Type, f field, v *value, path string
 	return nil
 }
 
-// key returns a new key that is skipped.
+// key returns a new key without a field.
 func (o *object) key(name string) *key {
 	k := &key{name: name, token: `"` + name + `":`, next: &o.start}
 	var b [16]byte

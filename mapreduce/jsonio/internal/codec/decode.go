@@ -8,18 +8,20 @@ import (
 	"unsafe"
 )
 
-// Decoder reads lines into values of one type. It learns the order of keys as it goes, so each goroutine needs its own.
+// Decoder reads lines into values of one type. It learns the order of keys as it reads. It must not
+// be shared by goroutines.
 type Decoder struct {
 	root  *value
-	line  bool // the value is the line itself
+	line  bool // the value is the unparsed line
 	base  unsafe.Pointer
 	end   int // of the line
 	depth int
 	err   *Error
 }
 
-// NewDecoder compiles type t. The error names the path of a field that cannot be read. The types string and
-// json.RawMessage take the line as it is; every other type takes the JSON value that the line holds.
+// NewDecoder compiles type t. The error names the path of a field that cannot be read. The types
+// string and json.RawMessage receive the unparsed line. Every other type receives the JSON value of
+// the line.
 func NewDecoder(t reflect.Type) (*Decoder, error) {
 	root, err := compile(t, reading)
 	if err != nil {
@@ -28,10 +30,12 @@ func NewDecoder(t reflect.Type) (*Decoder, error) {
 	return &Decoder{root: root, line: t == stringType || t == rawType}, nil
 }
 
-// Decode reads line into the value at dst, which must be of the decoder's type, and either zero or as the last Decode
-// left it. What the line does not hold becomes zero. The line has no line feed in it, but one behind it, and Padding readable bytes
-// behind that. Strings alias the line, which must thus never change. After an error, which is an *Error,
-// the value at dst is incomplete but may be used for the next line.
+// Decode reads line into the value at dst. The value must have the decoder's type, and be zero or
+// the result of the last Decode. Fields missing in the line become zero.
+//
+// The line excludes its line feed. The line feed must follow it in memory, and Padding readable
+// bytes after that. Strings alias the line, so the line must never change. An error is an *Error.
+// The value at dst is then incomplete, but may be used for the next line.
 func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 	d.base, d.end, d.depth = unsafe.Pointer(unsafe.SliceData(line)), len(line), 0
 	i := d.space(0)
@@ -62,7 +66,7 @@ func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 	return nil
 }
 
-// over checks that nothing but blanks follows the value that ends at i.
+// over checks that only blanks follow the value that ends at i.
 func (d *Decoder) over(i int) int {
 	if i = d.space(i); i != d.end {
 		return d.fail(i, "the end of the line")
@@ -70,7 +74,8 @@ func (d *Decoder) over(i int) int {
 	return i
 }
 
-// space returns the next byte from i on that is not blank. The line feed behind the line counts as not blank.
+// space returns the position of the next byte from i that is not blank. The line feed after the
+// line ends the search.
 func (d *Decoder) space(i int) int {
 	for c := at(d.base, i); c == ' ' || c == '\t' || c == '\r'; c = at(d.base, i) {
 		i++
@@ -78,9 +83,9 @@ func (d *Decoder) space(i int) int {
 	return i
 }
 
-// object reads the members of an object, from i behind its brace, into the struct at dst. Members that do not come up
-// become zero. It returns the end of the object, or -1. When it is the root and no field is missing any more, the
-// rest of the line is only glanced at.
+// object reads the members of an object into the struct at dst. i is after the opening brace.
+// Missing members become zero. It returns the end of the object, or -1. Once the root object has
+// all fields, the rest of the line gets only the check of braces.
 func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 	p := d.base
 	var seen uint64
@@ -163,7 +168,7 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 		if seen |= k.bit; seen == all {
 			if d.glance(i) {
 				i = d.end
-			} else if i = d.members(i); i < 0 { // braces inside strings, or an error to name
+			} else if i = d.members(i); i < 0 { // braces inside strings, or an error to describe
 				return -1
 			}
 			break
@@ -197,7 +202,7 @@ done:
 	return i
 }
 
-// prepare sets to zero what cannot wait until the missing fields are known.
+// prepare sets those fields to zero that cannot wait until the missing fields are known.
 func (o *object) prepare(dst unsafe.Pointer) {
 	for _, off := range o.embeds {
 		*(*unsafe.Pointer)(unsafe.Add(dst, off)) = nil
@@ -209,7 +214,8 @@ func (o *object) prepare(dst unsafe.Pointer) {
 	}
 }
 
-// lookup finds the key at i, which was not the predicted one, and predicts it after last for the next time. It returns where the value starts.
+// lookup finds the key at i after a wrong prediction, and predicts it after last for the next line.
+// It also returns the start of the value.
 func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 	if at(d.base, i) != '"' {
 		return nil, d.fail(i, "a key in quotes")
@@ -233,18 +239,18 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 			o.names[name] = k
 		}
 	}
-	// A name that was spelled with escapes is not compared as bytes: its token may hold a line feed.
+	// A name spelled with escapes is not compared as bytes: its token may contain a line feed.
 	if end = start + len(k.token); end <= d.end && d.slice(start, end) == k.token {
 		last.next = k
 	}
 	return k, i
 }
 
-// maxLearned is how many keys of an object are remembered beyond those that the struct asks for.
+// maxLearned is the maximum number of remembered keys per object beyond the fields of the struct.
 const maxLearned = 256
 
-// glance reports whether the rest of the line from i on, inside the root object, seems to close it: it ends in a brace, and
-// its braces are balanced.
+// glance reports whether the rest of the line from i seems to complete the root object: it ends
+// with a brace, and its braces balance.
 func (d *Decoder) glance(i int) bool {
 	rest := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), d.end-i)
 	e := len(rest)

@@ -14,8 +14,8 @@ import (
 	"unsafe"
 )
 
-// Encoder writes values of one type as encoding/json does with SetEscapeHTML(false), and decimals with their point. It is
-// used by one goroutine.
+// Encoder writes values of one type as encoding/json does with SetEscapeHTML(false), and decimals
+// with their point. It must not be shared by goroutines.
 type Encoder struct {
 	root  *value
 	depth int
@@ -31,8 +31,8 @@ func NewEncoder(t reflect.Type) (*Encoder, error) {
 	return &Encoder{root: root}, nil
 }
 
-// Append appends the value at p, which must be of the encoder's type, to dst, without a line feed. After an error, which names the
-// field, dst holds part of the value.
+// Append appends the value at p to dst, without a line feed. The value must have the encoder's
+// type. After an error, which names the field, dst contains part of the value.
 func (e *Encoder) Append(dst []byte, p unsafe.Pointer) ([]byte, error) {
 	e.depth = 0
 	return e.value(dst, e.root, p)
@@ -47,7 +47,7 @@ type pathError struct {
 func (e *pathError) Error() string { return "field " + e.path + ": " + e.err.Error() }
 func (e *pathError) Unwrap() error { return e.err }
 
-// under puts a path element before the path of err.
+// under prepends a path element to the path of err.
 func under(name string, err error) error {
 	if p, ok := err.(*pathError); ok {
 		return &pathError{join(name, p.path), p.err}
@@ -111,7 +111,7 @@ func (e *Encoder) value(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) 
 	return dst, err
 }
 
-// nested writes a value that holds others.
+// nested writes a value with other values inside.
 func (e *Encoder) nested(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
 	switch v.op {
 	case opStruct:
@@ -167,7 +167,8 @@ func (e *Encoder) object(dst []byte, o *object, p unsafe.Pointer) ([]byte, error
 	return append(dst, '}'), nil
 }
 
-// follow returns where the promoted field lies in the struct at p, or nil when a pointer on the way is nil.
+// follow returns the address of the promoted field in the struct at p, or nil when a pointer on the
+// way is nil.
 func (v *value) follow(p unsafe.Pointer) unsafe.Pointer {
 	for _, h := range v.hops {
 		if p = *(*unsafe.Pointer)(unsafe.Add(p, h.off)); p == nil {
@@ -208,7 +209,7 @@ func (e *Encoder) stringMap(dst []byte, m map[string]string) []byte {
 	return append(dst, '}')
 }
 
-// mapping writes a map, by its keys as they are spelled.
+// mapping writes a map, sorted by the text of its keys.
 func (e *Encoder) mapping(dst []byte, v *value, m reflect.Value) ([]byte, error) {
 	spelled := make(map[string]reflect.Value, m.Len())
 	for k, x := range m.Seq2() {
@@ -247,7 +248,7 @@ func keyName(k reflect.Value) (string, error) {
 	return fmt.Sprint(k), nil
 }
 
-// appendMethod writes what a type's own method returns.
+// appendMethod appends the result of a type's own marshal method.
 func appendMethod(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
 	x := reflect.NewAt(v.typ, p)
 	if !v.byPtr {
@@ -273,14 +274,14 @@ func appendRaw(dst, raw []byte) ([]byte, error) {
 	return appendCompact(dst, raw)
 }
 
-// appendCompact appends JSON without its blanks, so that it stays on one line.
+// appendCompact appends JSON without blanks, so that it stays on one line.
 func appendCompact(dst, raw []byte) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	err := json.Compact(b, raw)
 	return b.Bytes(), err
 }
 
-// appendAny writes a value of a type that is not known before.
+// appendAny writes a value of a type that was unknown at compile time.
 func appendAny(dst []byte, x any) ([]byte, error) {
 	switch x := x.(type) {
 	case string:
@@ -316,12 +317,12 @@ func (v *value) int(p unsafe.Pointer) int64 {
 	return *(*int64)(p)
 }
 
-// uint returns the integer without sign at p.
+// uint returns the unsigned integer at p.
 func (v *value) uint(p unsafe.Pointer) uint64 {
 	return uint64(v.int(p)) & (math.MaxUint64 >> (64 - v.bits))
 }
 
-// empty reports whether omitempty leaves the value at p out.
+// empty reports whether omitempty omits the value at p.
 func (v *value) empty(p unsafe.Pointer) bool {
 	switch v.op {
 	case opString, opNumber:
@@ -341,7 +342,8 @@ func (v *value) empty(p unsafe.Pointer) bool {
 	}
 }
 
-// isZero reports whether omitzero leaves the value at p out: its method IsZero says so or, without one, all of it is zero.
+// isZero reports whether omitzero omits the value at p. Its method IsZero decides or, without one,
+// the zero value of the type.
 func (v *value) isZero(p unsafe.Pointer) bool {
 	x := reflect.NewAt(v.typ, p)
 	z, ok := x.Interface().(interface{ IsZero() bool })

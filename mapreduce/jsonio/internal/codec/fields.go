@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// field is one JSON member of a struct type, found by the rules of encoding/json.
+// field is one JSON member of a struct type, selected by the rules of encoding/json.
 type field struct {
 	reflect.StructField
 	name                        string
@@ -18,7 +18,7 @@ type field struct {
 	omitEmpty, omitZero, quoted bool
 }
 
-// structFields returns the members of struct type t in the order in which encoding/json writes them.
+// structFields returns the members of struct type t in the order that encoding/json writes.
 func structFields(t reflect.Type) []field {
 	type level struct {
 		typ   reflect.Type
@@ -26,7 +26,7 @@ func structFields(t reflect.Type) []field {
 	}
 	var fields []field
 	visited := map[reflect.Type]bool{}
-	var count map[reflect.Type]int // how often a type is embedded at the current level
+	var count map[reflect.Type]int // how often each type is embedded at the current level
 	for next := []level{{typ: t}}; len(next) > 0; {
 		current, nextCount := next, map[reflect.Type]int{}
 		next = nil
@@ -52,7 +52,7 @@ func structFields(t reflect.Type) []field {
 				}
 				fields = append(fields, f)
 				if count[l.typ] > 1 {
-					fields = append(fields, f) // two of a name at one level hide each other
+					fields = append(fields, f) // two fields of one name at one level hide each other
 				}
 			}
 		}
@@ -78,7 +78,8 @@ func structFields(t reflect.Type) []field {
 	return out
 }
 
-// parseTag reads the json tag of f, whose type without a pointer is ft. It reports whether f takes part.
+// parseTag reads the json tag of f and reports whether f is a member. ft is the type of f without a
+// pointer.
 func (f *field) parseTag(ft reflect.Type) bool {
 	tag := f.Tag.Get("json")
 	if tag == "-" {
@@ -120,11 +121,11 @@ func btoi(b bool) int {
 	return 0
 }
 
-// fold returns a form of name that is equal for names which differ in case only.
+// fold returns a form of name that is the same for all its spellings in upper and lower case.
 func fold(name string) string {
 	out := make([]byte, 0, 32)
 	for _, r := range name {
-		for { // the smallest rune of the set of those that fold to each other
+		for { // find the smallest rune of those that fold to each other
 			before := r
 			if r = unicode.SimpleFold(r); r <= before {
 				break

@@ -14,7 +14,8 @@ type slice struct {
 	len, cap int
 }
 
-// grow returns s, of v's type, with room for another element. Its memory is always new: users keep what they got.
+// grow returns s, of v's type, with room for another element. It always allocates, because users
+// keep earlier slices.
 func (v *value) grow(s slice) slice {
 	n := max(4, 2*s.cap)
 	if v.elem.op == opString {
@@ -54,7 +55,8 @@ func (d *Decoder) slices(v *value, i int, dst unsafe.Pointer) int {
 	return i
 }
 
-// array reads the array at i into the array at dst. What is too much is skipped; what is missing becomes zero.
+// array reads the array at i into the Go array at dst. Extra elements are skipped; missing elements
+// become zero.
 func (d *Decoder) array(v *value, i int, dst unsafe.Pointer) int {
 	if !d.enter(i) {
 		return -1
@@ -108,7 +110,7 @@ func (d *Decoder) mapping(v *value, i int, dst unsafe.Pointer) int {
 	})
 }
 
-// mapKey returns name as a map key of type t.
+// mapKey converts name to a map key of type t.
 func mapKey(t reflect.Type, name string) (reflect.Value, error) {
 	key := reflect.New(t)
 	if u, ok := key.Interface().(encoding.TextUnmarshaler); ok {
@@ -134,8 +136,8 @@ func mapKey(t reflect.Type, name string) (reflect.Value, error) {
 	return key, nil
 }
 
-// each calls member with every key of the object at i and the place of its value; member returns the value's end, or -1. It
-// returns the end of the object, or -1.
+// each calls member with every key of the object at i and the position of its value. member returns
+// the end of the value, or -1. each returns the end of the object, or -1.
 func (d *Decoder) each(i int, member func(name string, i int) int) int {
 	if i = d.space(i + 1); at(d.base, i) == '}' {
 		return i + 1
@@ -207,7 +209,7 @@ func (d *Decoder) any(i int) (any, int) {
 	return box(d.float(anyNumber, i, 64))
 }
 
-// anyNumber is what an any that is nothing else must hold.
+// anyNumber describes the value expected in an any when no other type fits.
 var anyNumber = &value{op: opAny}
 
 func box[T any](x T, end int) (any, int) { return x, end }

@@ -8,11 +8,12 @@ import (
 	"unsafe"
 )
 
-// nondigits marks the bytes of x = word ^ "00000000" that are no digits. The lowest mark is exact, and so is the
-// next when the lowest is a decimal point.
+// nondigits marks the bytes of x = word ^ "00000000" that are not digits. The lowest mark is exact.
+// The next mark is exact too when the lowest one is a decimal point.
 func nondigits(x uint64) uint64 { return (x + 0x76*low | x) & high }
 
-// digits returns the number that the first n bytes of x spell, 0 < n <= 8, each byte being a digit's value.
+// digits returns the number in the first n bytes of x, 0 < n <= 8. Each byte is the value of one
+// digit.
 func digits(x uint64, n int) uint64 {
 	x <<= (64 - 8*n) & 63
 	x = x * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
@@ -20,8 +21,9 @@ func digits(x uint64, n int) uint64 {
 	return x * (10000<<32 + 1) >> 32
 }
 
-// short reads the digits of an integer at i, of at most 7 digits and with a comma, brace or bracket behind it, as nearly all are.
-// It returns its end, or -1 when the number needs a closer look.
+// short reads an integer at i with at most 7 digits and a comma, brace or bracket after it, like
+// nearly all integers. It returns the number and its end, or -1 when the number needs a closer
+// look.
 func short(p unsafe.Pointer, i int) (uint64, int) {
 	x := load(p, i) ^ low*'0'
 	n := bits.TrailingZeros64(nondigits(x)) >> 3
@@ -31,7 +33,8 @@ func short(p unsafe.Pointer, i int) (uint64, int) {
 	return digits(x, n), i + n
 }
 
-// shortDecimal is short for numbers with at most 6 digits and a point among them. places is the number of digits behind it.
+// shortDecimal is short for numbers with at most 6 digits and a point. places is the number of
+// digits after the point.
 func shortDecimal(p unsafe.Pointer, i int) (v uint64, places, end int) {
 	x := load(p, i) ^ low*'0'
 	m := nondigits(x)
@@ -57,7 +60,8 @@ func shortDecimal(p unsafe.Pointer, i int) (v uint64, places, end int) {
 
 var pow10 = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19}
 
-// number returns the end of the number at i, or -1 when there is none: the grammar of JSON, to the letter.
+// number returns the end of the number at i, or -1 when there is none. It follows the grammar of
+// JSON strictly.
 func (d *Decoder) number(i int) int {
 	p := d.base
 	if at(p, i) == '-' {
@@ -96,7 +100,7 @@ func digitsEnd(p unsafe.Pointer, i int) int {
 	return i
 }
 
-// int64 reads an integer, scaled by 10^scale. It returns its end, or -1.
+// int64 reads an integer, scaled by 10^scale. It returns the integer and its end, or -1.
 func (d *Decoder) int64(v *value, i int) (int64, int) {
 	neg, start := at(d.base, i) == '-', i
 	if neg {
@@ -116,7 +120,7 @@ func (d *Decoder) int64(v *value, i int) (int64, int) {
 			return 0, -1
 		}
 	}
-	// Two's complement has one more negative number than positive ones.
+	// Two's complement has one more negative number.
 	if most := uint64(1) << (v.bits - 1); u >= most && !(neg && u == most) {
 		return 0, d.fail(start, v.wants())
 	}
@@ -135,7 +139,8 @@ func (d *Decoder) uint64(v *value, i int) (uint64, int) {
 	return u, end
 }
 
-// long reads any number at i into an integer without sign that is scaled by 10^scale. It returns its end, or -1.
+// long reads any number at i as an unsigned integer, scaled by 10^scale. It returns the integer and
+// its end, or -1.
 func (d *Decoder) long(v *value, i int) (u uint64, end int) {
 	if end = d.number(i); end < 0 {
 		return 0, d.fail(i, v.wants())
@@ -158,14 +163,15 @@ func (d *Decoder) long(v *value, i int) (u uint64, end int) {
 	return u, end
 }
 
-// decimal returns the number s, without sign, times 10^scale, when that is an integer that fits.
+// decimal returns the unsigned number s times 10^scale. ok is false when the result is not an
+// integer or does not fit.
 func decimal(s string, scale int) (u uint64, ok bool) {
 	point, exp := -1, 0
 	for i := range len(s) {
 		if s[i] == '.' {
 			point = i
 		} else if s[i]|0x20 == 'e' {
-			exp, _ = strconv.Atoi(s[i+1:]) // out of range: at the nearest end of it
+			exp, _ = strconv.Atoi(s[i+1:]) // Atoi returns the nearest limit when out of range
 			s = s[:i]
 			break
 		}
@@ -197,15 +203,15 @@ func decimal(s string, scale int) (u uint64, ok bool) {
 	return u, carry == 0
 }
 
-// float reads a number of the given size in bits for v. It returns its end, or -1.
+// float reads a number of size bits for v. It returns the number and its end, or -1.
 func (d *Decoder) float(v *value, i, size int) (float64, int) {
 	neg := at(d.base, i) == '-'
 	start := i
 	if neg {
 		start++
 	}
-	// A mantissa below 2^53 and a power of ten up to 10^22 are exact, so their quotient is rounded once. For 32 bits
-	// the bounds are 2^24 and 10^10.
+	// A mantissa below 2^53 and a power of ten up to 10^22 are exact, so their quotient is rounded
+	// only once. For 32 bits the limits are 2^24 and 10^10.
 	if u, places, end := shortDecimal(d.base, start); end >= 0 {
 		f := float64(u) / float64(pow10[places])
 		if size == 32 {

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// appendString appends s in quotes, escaped as by encoding/json without escapes for HTML.
+// appendString appends s in quotes, with the escapes of encoding/json except its HTML escapes.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for {
@@ -44,7 +44,7 @@ func appendString(dst []byte, s string) []byte {
 			switch r, n = utf8.DecodeRuneInString(s); {
 			case r == utf8.RuneError && n == 1:
 				dst = append(dst, `\ufffd`...)
-			case r == '\u2028' || r == '\u2029': // line ends to JavaScript
+			case r == '\u2028' || r == '\u2029': // line ends in JavaScript
 				dst = append(dst, `\u202`...)
 				dst = append(dst, hex[r&15])
 			default:
@@ -55,7 +55,7 @@ func appendString(dst []byte, s string) []byte {
 	}
 }
 
-// clean returns how many bytes of s, from the start, are ASCII that needs no escapes.
+// clean returns the length of the longest prefix of s that is ASCII and needs no escapes.
 func clean(s string) int {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
 	i := 0
@@ -71,7 +71,7 @@ func clean(s string) int {
 	return i
 }
 
-// appendDecimal appends u / 10^scale with scale digits behind the point.
+// appendDecimal appends u / 10^scale with scale digits after the point.
 func appendDecimal(dst []byte, u uint64, scale uint8) []byte {
 	unit := pow10[scale]
 	dst = strconv.AppendUint(dst, u/unit, 10)
@@ -79,12 +79,12 @@ func appendDecimal(dst []byte, u uint64, scale uint8) []byte {
 		return dst
 	}
 	start := len(dst)
-	dst = strconv.AppendUint(dst, unit+u%unit, 10) // the digit of unit makes place for the point
+	dst = strconv.AppendUint(dst, unit+u%unit, 10) // the first digit of unit makes room for the point
 	dst[start] = '.'
 	return dst
 }
 
-// appendFloat appends f in the form of encoding/json, which is that of JavaScript.
+// appendFloat appends f in the format of encoding/json, which is the format of JavaScript.
 func appendFloat(dst []byte, f float64, size int) ([]byte, error) {
 	abs := math.Abs(f)
 	if !(abs <= math.MaxFloat64) {

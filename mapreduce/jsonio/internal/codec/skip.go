@@ -31,7 +31,7 @@ func (d *Decoder) skip(i int) int {
 	return d.fail(i, "a value")
 }
 
-// enter counts one level of nesting at i. It reports whether that many are allowed.
+// enter counts one level of nesting at i. It reports whether this level is allowed.
 func (d *Decoder) enter(i int) bool {
 	if d.depth++; d.depth > maxDepth {
 		d.fail(i, "at most 10000 levels of nesting")
@@ -40,7 +40,8 @@ func (d *Decoder) enter(i int) bool {
 	return true
 }
 
-// members skips the rest of an object, from the end of a member on. Negative i is passed on.
+// members skips the rest of an object after a member that ends at i. A negative i is returned
+// unchanged.
 func (d *Decoder) members(i int) int {
 	for i >= 0 {
 		switch i = d.space(i); at(d.base, i) {
@@ -69,7 +70,7 @@ func (d *Decoder) member(i int) int {
 	return d.skip(i)
 }
 
-// colon returns where the value of the key that ends at i starts, or -1.
+// colon returns the start of the value whose key ends at i, or -1.
 func (d *Decoder) colon(i int) int {
 	if i = d.space(i); at(d.base, i) != ':' {
 		return d.fail(i, "a colon")
@@ -77,7 +78,7 @@ func (d *Decoder) colon(i int) int {
 	return d.space(i + 1)
 }
 
-// elements skips the rest of an array, from an element on.
+// elements skips the rest of an array, from the element at i.
 func (d *Decoder) elements(i int) int {
 	for {
 		if i = d.skip(i); i < 0 {
@@ -90,8 +91,8 @@ func (d *Decoder) elements(i int) int {
 	}
 }
 
-// comma returns where the next element of an array starts after the one that ended at i, or false and the end of
-// the array, or false and -1.
+// comma returns the start of the array element after the one that ends at i, and true. It returns
+// the end of the array and false after the last element, or -1 and false.
 func (d *Decoder) comma(i int) (int, bool) {
 	switch i = d.space(i); at(d.base, i) {
 	case ',':
@@ -102,7 +103,7 @@ func (d *Decoder) comma(i int) (int, bool) {
 	return d.fail(i, "a comma or a closing bracket"), false
 }
 
-// literal returns the end of a word of JSON at i, or -1.
+// literal returns the end of a JSON literal at i, or -1.
 func (d *Decoder) literal(i int, word string) int {
 	end := i + len(word)
 	if end > d.end || d.slice(i, end) != word {

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// plain returns where the run of plain string bytes at i ends: at a quote, a backslash or a control character, of which
-// the line feed behind the line is one.
+// plain returns the end of the run of plain string bytes at i: a quote, a backslash or a control
+// character. The line feed after the line is a control character too.
 func plain(p unsafe.Pointer, i int) int {
 	for {
 		if m := special(load(p, i)); m != 0 {
@@ -31,7 +31,8 @@ func (d *Decoder) skipString(i int) int {
 	}
 }
 
-// text returns the string whose content starts at i, and its end, or -1. Without escapes the string aliases the line.
+// text returns the string whose content starts at i, and its end, or -1. A string without escapes
+// aliases the line.
 func (d *Decoder) text(i int) (string, int) {
 	end := plain(d.base, i)
 	if at(d.base, end) == '"' {
@@ -57,8 +58,9 @@ func (d *Decoder) slice(i, end int) string {
 	return unsafe.String((*byte)(unsafe.Add(d.base, i)), end-i)
 }
 
-// escape returns the character that the escape sequence at i stands for, and its end, or -1. For half a surrogate pair it
-// returns that half, of which utf8.AppendRune makes U+FFFD, as encoding/json does.
+// escape decodes the escape sequence at i and returns the character and the end of the sequence, or
+// -1. Half a surrogate pair is returned as it is. utf8.AppendRune replaces it by U+FFFD, like
+// encoding/json.
 func (d *Decoder) escape(i int) (rune, int) {
 	switch c := at(d.base, i); {
 	case c == '\n' && i >= d.end:

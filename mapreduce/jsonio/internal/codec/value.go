@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// value reads the value at i into dst, whatever its type. It returns its end, or -1.
+// value reads the value at i into dst, for any type. It returns the end of the value, or -1.
 func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 	c := at(d.base, i)
 	if c == 'n' && v.op != opJSON && v.op != opVia && v.op != opRaw && d.slice(i, min(i+4, d.end)) == "null" {
@@ -107,7 +107,7 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 	return d.fail(i, v.wants())
 }
 
-// store puts an integer into dst, which has v's size.
+// store stores an integer in dst, which has v's size.
 func store(v *value, dst unsafe.Pointer, n uint64) {
 	switch v.size {
 	case 1:
@@ -121,7 +121,7 @@ func store(v *value, dst unsafe.Pointer, n uint64) {
 	}
 }
 
-// quoted reads the string at i into a type that is spelled as one.
+// quoted reads the string at i into a type written as a string.
 func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
 	s, end := d.text(i + 1)
 	if end < 0 {
@@ -162,7 +162,7 @@ func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
 	return end
 }
 
-// done returns end, or reports the error of a method that was given the value from i to end.
+// done returns end, or reports the error of a method that received the value from i to end.
 func (d *Decoder) done(i, end int, err error) int {
 	if err != nil {
 		d.fail(i, "a value that its type takes")
@@ -189,7 +189,7 @@ func (v *value) zero(dst unsafe.Pointer) {
 	}
 }
 
-// wants says in words what v is read from.
+// wants describes the JSON value expected for v.
 func (v *value) wants() string {
 	switch v.op {
 	case opString, opText:
@@ -215,13 +215,13 @@ func (v *value) wants() string {
 	return "a value"
 }
 
-// fail reports that something else than want stands at i, and returns -1.
+// fail records an error: want was expected at i. It returns -1.
 func (d *Decoder) fail(i int, want string) int {
 	d.err = &Error{Offset: i, Want: want, Found: d.found(i)}
 	return -1
 }
 
-// found describes what stands at i.
+// found describes the value at i.
 func (d *Decoder) found(i int) string {
 	if i >= d.end {
 		return "the end of the line"
