@@ -108,7 +108,7 @@ type message struct {
 
 // broker stands for tasks: it is granted slots, and keeps budgets.
 type broker interface {
-	// do takes a GrantCall, AcquireBudgets or ReleaseBudgets. It must not block.
+	// do takes a GrantQueued, AcquireBudgets or ReleaseBudgets. It must not block.
 	do(cmd sched.Command)
 }
 
@@ -295,7 +295,7 @@ func (c *Coordinator) act(cmd sched.Command) {
 		}
 	case sched.Commit:
 		c.changed(cmd.Attempt.Job)
-	case sched.GrantCall, sched.AcquireBudgets, sched.ReleaseBudgets:
+	case sched.GrantQueued, sched.AcquireBudgets, sched.ReleaseBudgets:
 		c.broker.do(cmd)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
@@ -331,7 +331,7 @@ func (c *Coordinator) note(ev sched.Event) {
 	log := c.cfg.Log
 	switch ev := ev.(type) {
 	case sched.WorkerJoined:
-		log.Info("worker joined", "worker", ev.Worker, "slots", ev.Slots, "zone", ev.Zone, "held", len(ev.Held))
+		log.Info("worker joined", "worker", ev.Worker, "slots", ev.Slots, "zone", ev.Zone, "held", len(ev.Outputs))
 	case sched.AttemptDone:
 		log.Debug("attempt done", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker, "bytes", ev.Summary.Bytes)
 	case sched.AttemptFailed:
@@ -343,8 +343,8 @@ func (c *Coordinator) note(ev sched.Event) {
 		if w, ok := c.workers[ev.Worker].(drainer); ok {
 			w.Drain()
 		}
-	case sched.Withdrawn:
-		log.Info("files of worker not waited for any more", "worker", ev.Worker)
+	case sched.WorkerWithdrawn:
+		log.Info("files of worker not waited for any more", "worker", ev.WorkerID)
 	case sched.OutputWanted:
 		log.Warn("client cannot read an output", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker)
 	case sched.OutputLost:

@@ -33,7 +33,7 @@ func (l *limits) do(cmd sched.Command) {
 				needs = append(needs, n)
 			}
 		}
-		ev = &queue.Acquire{Ref: cmd.Ticket, Needs: needs, Restored: cmd.Held}
+		ev = &queue.Acquire{Ref: cmd.Ticket, Needs: needs, Restored: cmd.InUse}
 	case sched.ReleaseBudgets:
 		ev = &queue.Release{Ref: cmd.Ticket}
 	default:

@@ -81,14 +81,14 @@ func (s *Server) holders(dataset string) (addresses map[string]string, away []st
 	for _, w := range workers {
 		for _, d := range w.Datasets {
 			if offered[d] = true; d == dataset {
-				addresses[w.Lasting], _ = s.address(w.Worker)
+				addresses[w.WorkerID], _ = s.address(w.Worker)
 			}
 		}
 	}
 	for _, o := range lost {
 		for _, d := range o.Datasets {
 			if offered[d] = true; d == dataset {
-				away = append(away, o.Worker)
+				away = append(away, o.WorkerID)
 			}
 		}
 	}

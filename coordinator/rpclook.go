@@ -24,7 +24,7 @@ type (
 	// RunningAttempt is an attempt on its way.
 	RunningAttempt = sched.RunningAttempt
 	// AuditPlace is how far an audit has come. The zero value is the beginning.
-	AuditPlace = sched.Place
+	AuditPlace = sched.AuditPosition
 )
 
 // The numbers of kinds of stages, and of ends of attempts.
@@ -69,7 +69,7 @@ func (c *Coordinator) Attempts(id job.ID, n int) []RunningAttempt {
 func (c *Coordinator) AuditPart(at AuditPlace) (bad []string, next AuditPlace) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.AuditPart(at)
+	return c.core.AuditStep(at)
 }
 
 // Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
@@ -88,8 +88,8 @@ func (s *Server) Workers() []WorkerInfo {
 	s.mu.Unlock()
 	var out []WorkerInfo
 	for _, w := range s.c.Workers() {
-		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Waits: w.Waits, Blocked: w.Blocked,
-			Silent: max(time.Since(w.Heard), 0)}
+		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Waits: w.WaitsFor, Blocked: w.Blocked,
+			Silent: max(time.Since(w.LastContact), 0)}
 		if x := sessions[w.Worker]; x != nil {
 			h := x.hello
 			i.ID, i.Address, i.Platform, i.Version, i.Memory, i.Ships = h.GetId(), h.GetAddress(), h.GetPlatform(), h.GetVersion(), h.GetMemory(), h.GetShips()

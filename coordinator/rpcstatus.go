@@ -154,11 +154,11 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 	out := &layshaftv1.ListWorkersResponse{}
 	workers, away := s.c.WorkersAndAway()
 	for _, o := range away {
-		out.Away = append(out.Away, &layshaftv1.AwayWorker{Id: o.Worker, Datasets: o.Datasets})
+		out.Away = append(out.Away, &layshaftv1.AwayWorker{Id: o.WorkerID, Datasets: o.Datasets})
 	}
 	for _, w := range workers {
-		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Id: w.Lasting, Datasets: w.Datasets, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
-			Running: int64(w.Running), Calls: int64(w.Calls), Draining: w.Draining, Waits: w.Waits, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.Heard), 0))}
+		p := &layshaftv1.WorkerStatus{Hello: &layshaftv1.Hello{Worker: w.Worker, Id: w.WorkerID, Datasets: w.Datasets, Zone: w.Zone, Slots: int64(w.Slots), Reserved: int64(w.Reserved)},
+			Running: int64(w.Running), Calls: int64(w.QueuedTasks), Draining: w.Draining, Waits: w.WaitsFor, Blocked: w.Blocked, SilentNanos: int64(max(time.Since(w.LastContact), 0))}
 		if x := sessions[w.Worker]; x != nil {
 			p.Hello = x.hello
 			x.mu.Lock()

@@ -211,9 +211,9 @@ func (x *session) begin(hello *layshaftv1.Hello) error {
 }
 
 func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
-	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Held: held, Running: running,
-		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), Ships: hello.GetShips(),
-		Draining: hello.GetDraining(), Lasting: hello.GetId(), Datasets: hello.GetDatasets()}
+	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Outputs: held, Running: running,
+		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), AllowsShippedCode: hello.GetShips(),
+		Draining: hello.GetDraining(), WorkerID: hello.GetId(), Datasets: hello.GetDatasets()}
 }
 
 // hear takes one message in. An error ends the session.
@@ -233,7 +233,7 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Done:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(say.Done.GetAttempt()); err == nil {
-			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: records.SummaryFromProto(say.Done.GetSummary()), Parts: say.Done.GetParts()}, done: x.ack(a)})
+			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: records.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, done: x.ack(a)})
 		}
 	case *layshaftv1.WorkRequest_Failed:
 		var a job.Attempt
@@ -252,7 +252,7 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Moved:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(say.Moved.GetAttempt()); err == nil {
-			err = c.post(message{ev: sched.Moved{Worker: name, Attempt: a}, done: x.ack(a)})
+			err = c.post(message{ev: sched.OutputMoved{Worker: name, Attempt: a}, done: x.ack(a)})
 		}
 	case *layshaftv1.WorkRequest_Drain:
 		err = c.post(message{ev: sched.DrainWorker{Worker: name}})
@@ -438,7 +438,7 @@ func (s *Server) part(x *session) error {
 		if goes {
 			s.c.Leave(name)
 			if errors.Is(cause, errLeft) {
-				_ = s.c.post(message{ev: sched.Withdrawn{Worker: lasting(hello)}})
+				_ = s.c.post(message{ev: sched.WorkerWithdrawn{WorkerID: lasting(hello)}})
 			}
 		}
 	}

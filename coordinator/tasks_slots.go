@@ -22,8 +22,8 @@ type lender struct {
 
 // The priorities of tasks and the classes of calls are one thing.
 var (
-	classes    = [...]sched.Class{queue.High: sched.HighCalls, queue.Normal: sched.NormalCalls, queue.Low: sched.LowCalls}
-	priorities = [...]queue.Priority{sched.HighCalls: queue.High, sched.NormalCalls: queue.Normal, sched.LowCalls: queue.Low}
+	classes    = [...]sched.QueuedClass{queue.High: sched.QueuedHigh, queue.Normal: sched.QueuedNormal, queue.Low: sched.QueuedLow}
+	priorities = [...]queue.Priority{sched.QueuedHigh: queue.High, sched.QueuedNormal: queue.Normal, sched.QueuedLow: queue.Low}
 )
 
 func newLender(c *Coordinator) *lender {
@@ -34,17 +34,17 @@ func newLender(c *Coordinator) *lender {
 
 // Wanted is desk.Slots. A coordinator that has stopped does not hear it: then all goes down.
 func (l *lender) Wanted(worker string, p queue.Priority, n int) {
-	_ = l.c.post(message{ev: sched.CallsWanted{Worker: worker, Class: classes[p], N: n}})
+	_ = l.c.post(message{ev: sched.QueuedWaiting{WorkerID: worker, Class: classes[p], N: n}})
 }
 
 // Started is desk.Slots.
 func (l *lender) Started(worker string, p queue.Priority) {
-	_ = l.c.post(message{ev: sched.CallStarted{Worker: worker, Class: classes[p]}})
+	_ = l.c.post(message{ev: sched.QueuedStarted{WorkerID: worker, Class: classes[p]}})
 }
 
 // Ended is desk.Slots.
 func (l *lender) Ended(worker string, p queue.Priority) {
-	_ = l.c.post(message{ev: sched.CallEnded{Worker: worker, Class: classes[p]}})
+	_ = l.c.post(message{ev: sched.QueuedEnded{WorkerID: worker, Class: classes[p]}})
 }
 
 // granted is desk.Config.Granted.
@@ -78,10 +78,10 @@ func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 		d.Lock()
 		for _, cmd := range asks {
 			switch cmd := cmd.(type) {
-			case sched.GrantCall:
-				d.Grant(cmd.Worker, priorities[cmd.Class])
+			case sched.GrantQueued:
+				d.Grant(cmd.WorkerID, priorities[cmd.Class])
 			case sched.AcquireBudgets:
-				d.Acquire(cmd.Ticket, needsOf(cmd.Needs), cmd.Held)
+				d.Acquire(cmd.Ticket, needsOf(cmd.Needs), cmd.InUse)
 			case sched.ReleaseBudgets:
 				d.Release(cmd.Ticket)
 			}

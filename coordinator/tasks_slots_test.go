@@ -124,7 +124,7 @@ func joinShared(t *testing.T, c *Coordinator, w *fakeWorker, slots, reserved int
 	t.Helper()
 	w.mu.Lock()
 	w.c = c
-	ev := sched.WorkerJoined{Worker: w.name, Lasting: "m", Slots: slots, Reserved: reserved}
+	ev := sched.WorkerJoined{Worker: w.name, WorkerID: "m", Slots: slots, Reserved: reserved}
 	for a := range w.running {
 		ev.Running = append(ev.Running, a)
 	}
@@ -139,7 +139,7 @@ func joinShared(t *testing.T, c *Coordinator, w *fakeWorker, slots, reserved int
 func busy(c *Coordinator) string {
 	synctest.Wait()
 	for _, w := range c.Workers() {
-		return fmt.Sprintf("%d+%d", w.Running, w.Calls)
+		return fmt.Sprintf("%d+%d", w.Running, w.QueuedTasks)
 	}
 	return "no worker"
 }

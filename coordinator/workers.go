@@ -52,15 +52,15 @@ func (c *Coordinator) Workers() []WorkerStatus {
 func (c *Coordinator) WorkersAndAway() ([]WorkerStatus, []sched.Offered) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.Workers(), c.core.Away()
+	return c.core.Workers(), c.core.AwayOffers()
 }
 
 // DrainWorker asks a worker to leave: it gets no new attempts, and what it holds is copied to others as far as it is needed. The error wraps
 // ErrUnknownWorker when there is none of that name. Of a worker that is away, which its lasting name names, the files are not waited for any more.
 func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	c.mu.Lock()
-	known := c.core.Joined(name)
-	away := slices.ContainsFunc(c.core.Away(), func(o sched.Offered) bool { return o.Worker == name })
+	known := c.core.HasLease(name)
+	away := slices.ContainsFunc(c.core.AwayOffers(), func(o sched.Offered) bool { return o.WorkerID == name })
 	c.mu.Unlock()
 	if away {
 		return c.withdraw(ctx, name)
@@ -76,7 +76,7 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 
 // withdraw has nobody wait for the files of a worker, by its lasting name, that has no lease.
 func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
-	if err := c.ask(ctx, sched.Withdrawn{Worker: lasting}); err != nil {
+	if err := c.ask(ctx, sched.WorkerWithdrawn{WorkerID: lasting}); err != nil {
 		return fmt.Errorf("worker %s: %w", lasting, err)
 	}
 	return nil
@@ -95,7 +95,7 @@ func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running 
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
 	}
-	return c.join(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Held: held, Running: running}, w)
+	return c.join(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: held, Running: running}, w)
 }
 
 func (c *Coordinator) join(ev sched.WorkerJoined, w Worker) error {
@@ -123,7 +123,7 @@ func (c *Coordinator) Running(name string, attempts []job.Attempt) error {
 
 func (c *Coordinator) heartbeat(name string, running []job.Attempt) error {
 	c.mu.Lock()
-	known := c.core.Joined(name) || c.joining[name] > 0
+	known := c.core.HasLease(name) || c.joining[name] > 0
 	c.mu.Unlock()
 	if err := c.post(message{ev: sched.Heartbeat{Worker: name, Running: running}}); err != nil {
 		return err

@@ -70,7 +70,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	for _, w := range d.cfg.Coordinator.Workers() {
 		states[workerState(w.Draining, w.Blocked)]++
 		slots += w.Slots
-		busy += w.Running + w.Calls
+		busy += w.Running + w.QueuedTasks
 	}
 	for _, state := range []string{"ready", "draining", "blocked"} {
 		ch.gauge(workersDesc, states[state], state)

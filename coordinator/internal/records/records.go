@@ -55,7 +55,7 @@ func Encode(rec sched.Record) ([]byte, error) {
 			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: SummaryToProto(rec.Summary)}}
 	case sched.OutputLost:
 		p.Event = &layshaftv1.Event_OutputLost{OutputLost: &layshaftv1.OutputLost{Attempt: wire.AttemptToProto(rec.Attempt)}}
-	case sched.Moved:
+	case sched.OutputMoved:
 		p.Event = &layshaftv1.Event_OutputMoved{OutputMoved: &layshaftv1.OutputMoved{
 			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD")}}
 	case sched.Grouped:
@@ -82,7 +82,7 @@ func Encode(rec sched.Record) ([]byte, error) {
 	case sched.Detached:
 		p.Event = &layshaftv1.Event_Detached{Detached: &layshaftv1.Detached{Job: string(rec.Job)}}
 	case sched.Offered:
-		p.Event = &layshaftv1.Event_Offered{Offered: &layshaftv1.Offered{Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Datasets: valid(rec.Datasets)}}
+		p.Event = &layshaftv1.Event_Offered{Offered: &layshaftv1.Offered{Worker: strings.ToValidUTF8(rec.WorkerID, "\uFFFD"), Datasets: valid(rec.Datasets)}}
 	case sched.Epoch:
 		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
 	default:
@@ -113,7 +113,7 @@ func Decode(b []byte) (sched.Record, error) {
 		lost.Attempt, err = wire.AttemptFromProto(e.OutputLost.GetAttempt())
 		rec = lost
 	case *layshaftv1.Event_OutputMoved:
-		moved := sched.Moved{Worker: e.OutputMoved.GetWorker()}
+		moved := sched.OutputMoved{Worker: e.OutputMoved.GetWorker()}
 		moved.Attempt, err = wire.AttemptFromProto(e.OutputMoved.GetAttempt())
 		rec = moved
 	case *layshaftv1.Event_Grouped:
@@ -129,7 +129,7 @@ func Decode(b []byte) (sched.Record, error) {
 	case *layshaftv1.Event_Detached:
 		return sched.Detached{Job: job.ID(e.Detached.GetJob())}, nil
 	case *layshaftv1.Event_Offered:
-		return sched.Offered{Worker: e.Offered.GetWorker(), Datasets: e.Offered.GetDatasets()}, nil
+		return sched.Offered{WorkerID: e.Offered.GetWorker(), Datasets: e.Offered.GetDatasets()}, nil
 	case *layshaftv1.Event_Epoch:
 		rec = sched.Epoch{N: int(e.Epoch.GetN())}
 		if e.Epoch.GetN() < 1 {

@@ -23,10 +23,10 @@ func records() []sched.Record {
 		sched.OutputLost{Attempt: a},
 		sched.Ended{Job: "j", Outcome: sched.Failed, Failure: &job.Failure{Kind: job.Fatal, Message: "m", Lost: []job.Attempt{a}}, Task: a.Task},
 		sched.JobDropped{Job: "j"},
-		sched.Moved{Worker: "w", Attempt: a},
+		sched.OutputMoved{Worker: "w", Attempt: a},
 		sched.Grouped{Job: "j", Stage: 1, Groups: []int32{0, 1, 0}},
 		sched.Epoch{N: 2},
-		sched.Offered{Worker: "w", Datasets: []string{"a", "b"}},
+		sched.Offered{WorkerID: "w", Datasets: []string{"a", "b"}},
 	}
 }
 

@@ -166,7 +166,7 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 		t.kept, t.n = n, max(t.n, n)
 		ev.Summary.Locality = s.locality(w, st, r.t.Index)
 		st.add(t, ev.Summary)
-		st.sizes.put(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.Parts)
+		st.sizes.put(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.PartitionBytes)
 		if since.Before(s.now) {
 			st.took.add(s.now.Sub(since))
 		}

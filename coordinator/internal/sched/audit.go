@@ -10,9 +10,9 @@ import (
 // that is not final has an owner or a wake-up time, and all totals conserve. It takes time proportional to the tasks.
 func (s *Scheduler) Audit() []string {
 	var bad []string
-	for at := (Place{}); ; {
-		more, next := s.AuditPart(at)
-		if bad = append(bad, more...); next == (Place{}) {
+	for at := (AuditPosition{}); ; {
+		more, next := s.AuditStep(at)
+		if bad = append(bad, more...); next == (AuditPosition{}) {
 			slices.Sort(bad)
 			return bad
 		}
@@ -20,18 +20,18 @@ func (s *Scheduler) Audit() []string {
 	}
 }
 
-// Place is how far an audit has come. The zero value is the beginning.
-type Place struct{ job, stage int }
+// AuditPosition is how far an audit has come. The zero value is the beginning.
+type AuditPosition struct{ job, stage int }
 
-// AuditPart is one step of an Audit that others do not wait for: it looks at one stage, or at last at all totals, and returns the place to go on from, which
+// AuditStep is one step of an Audit that others do not wait for: it looks at one stage, or at last at all totals, and returns the place to go on from, which
 // is the beginning again when it was the last step. Between steps anything may happen.
-func (s *Scheduler) AuditPart(at Place) (bad []string, next Place) {
+func (s *Scheduler) AuditStep(at AuditPosition) (bad []string, next AuditPosition) {
 	a := auditor{s: s}
 	i, same := slices.BinarySearchFunc(s.active, at.job, func(j *jobState, number int) int { return cmp.Compare(j.number, number) })
 	if i == len(s.active) {
 		a.totals()
 		slices.Sort(a.bad)
-		return a.bad, Place{}
+		return a.bad, AuditPosition{}
 	}
 	j, k := s.active[i], 0
 	if same {
@@ -42,9 +42,9 @@ func (s *Scheduler) AuditPart(at Place) (bad []string, next Place) {
 	}
 	slices.Sort(a.bad)
 	if k+1 < len(j.stages) {
-		return a.bad, Place{j.number, k + 1}
+		return a.bad, AuditPosition{j.number, k + 1}
 	}
-	return a.bad, Place{j.number + 1, 0}
+	return a.bad, AuditPosition{j.number + 1, 0}
 }
 
 type auditor struct {
@@ -208,8 +208,8 @@ func (a *auditor) totals() {
 	for id, w := range s.workers {
 		ordinary, calls := 0, 0
 		if sh := w.share; sh != nil {
-			calls = sh.held[HighCalls] + sh.held[NormalCalls] + sh.held[LowCalls]
-			ordinary = sh.held[NormalCalls] + sh.held[LowCalls]
+			calls = sh.held[QueuedHigh] + sh.held[QueuedNormal] + sh.held[QueuedLow]
+			ordinary = sh.held[QueuedNormal] + sh.held[QueuedLow]
 		}
 		if calls != w.calls {
 			a.complain("worker %s: calls have %d slots, counted %d", id, calls, w.calls)

@@ -140,7 +140,7 @@ func (l load) play(tb testing.TB, specs []Submitted, halfway func()) (decisions 
 	for i := range l.workers {
 		w := WorkerJoined{Worker: fmt.Sprint("w", i), Slots: 1, Zone: fmt.Sprint("z", i%20)}
 		if l.busy {
-			w.Slots, w.Reserved, w.Tags, w.Platform, w.Ships = 2, i%2, []string{"a", "b", "c"}[i%2:], "linux/amd64", i%3 > 0
+			w.Slots, w.Reserved, w.Tags, w.Platform, w.AllowsShippedCode = 2, i%2, []string{"a", "b", "c"}[i%2:], "linux/amd64", i%3 > 0
 			for c := range 50 {
 				w.Codes = append(w.Codes, fmt.Sprint("c", c))
 			}
@@ -171,7 +171,7 @@ func (l load) play(tb testing.TB, specs []Submitted, halfway func()) (decisions 
 		}
 		done := AttemptDone{Worker: x.Worker, Attempt: x.Launch.Attempt, Summary: Summary{Bytes: 1, Records: 1}}
 		if l.busy && x.Launch.Split != nil {
-			done.Parts = sizes
+			done.PartitionBytes = sizes
 		}
 		step(done)
 		decisions++

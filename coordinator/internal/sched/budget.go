@@ -107,7 +107,7 @@ func (s *Scheduler) tidyTickets() {
 func (s *Scheduler) holdBudgets(a *attempt) {
 	if needs := a.stage().spec.Needs; len(needs) > 0 {
 		a.ticket = s.newTicket()
-		s.emit(AcquireBudgets{Ticket: a.ticket, Needs: needs, Held: true})
+		s.emit(AcquireBudgets{Ticket: a.ticket, Needs: needs, InUse: true})
 	}
 }
 

@@ -37,7 +37,7 @@ type Refuse struct {
 	Attempt job.Attempt
 }
 
-// Copy asks worker To for a copy of an output, because its holder drains. To answers with Moved, also when it has a copy
+// Copy asks worker To for a copy of an output, because its holder drains. To answers with OutputMoved, also when it has a copy
 // already; when it does not answer for long, another worker is asked.
 type Copy struct {
 	To     string
@@ -48,18 +48,18 @@ type Copy struct {
 // It comes once.
 type Drained struct{ Worker string }
 
-// GrantCall gives a slot of a worker, by its lasting name, to a call of a class. CallEnded gives it back.
-type GrantCall struct {
-	Worker string
-	Class  Class
+// GrantQueued gives a slot of a worker, by its lasting name, to a call of a class. QueuedEnded gives it back.
+type GrantQueued struct {
+	WorkerID string
+	Class    QueuedClass
 }
 
-// AcquireBudgets asks for what an attempt needs of budgets. BudgetsGranted answers, perhaps much later, unless Held: then an attempt has it already,
+// AcquireBudgets asks for what an attempt needs of budgets. BudgetsGranted answers, perhaps much later, unless InUse: then an attempt has it already,
 // from before a restart.
 type AcquireBudgets struct {
 	Ticket uint64 // never used again
 	Needs  []job.Need
-	Held   bool
+	InUse  bool
 }
 
 // ReleaseBudgets gives back what a ticket got, or stops waiting for it.
@@ -90,7 +90,7 @@ func (Commit) command()         {}
 func (Refuse) command()         {}
 func (Copy) command()           {}
 func (Drained) command()        {}
-func (GrantCall) command()      {}
+func (GrantQueued) command()    {}
 func (AcquireBudgets) command() {}
 func (ReleaseBudgets) command() {}
 func (WorkerGone) command()     {}

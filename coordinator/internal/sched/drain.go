@@ -170,7 +170,7 @@ func (s *Scheduler) feed(w *worker) {
 }
 
 // moved makes another worker the holder of an output whose holder drains or has gone.
-func (s *Scheduler) moved(ev Moved) {
+func (s *Scheduler) moved(ev OutputMoved) {
 	w := s.workers[ev.Worker]
 	r, ok := s.find(ev.Attempt)
 	if w == nil || !ok || ev.Attempt.N <= 0 || r.task().kept != ev.Attempt.N || r.task().at != nil && r.task().at != w && r.task().at.drain == nil {

@@ -25,7 +25,7 @@ type Options struct {
 	// Tags are what a worker must have, all of them, to run the job's attempts.
 	Tags []string
 	// Code is the hash of the program that runs the job; empty when no program is needed. A worker runs it that was given it or that
-	// takes programs from clients (Ships), and whose platform is Platform.
+	// takes programs from clients (AllowsShippedCode), and whose platform is Platform.
 	Code     string
 	Platform string // GOOS/GOARCH of Code
 
@@ -44,26 +44,26 @@ type WorkerJoined struct {
 	Worker  string
 	Slots   int           // attempts it runs at once
 	Zone    string        // empty when there are no zones
-	Held    []job.Attempt // outputs that it holds, committed or not; those that do not count are refused
+	Outputs []job.Attempt // outputs that it holds, committed or not; those that do not count are refused
 	Running []job.Attempt // attempts that it runs
 
-	Reserved int      // how many of the slots only interactive jobs may use
-	Tags     []string // what it offers to jobs that ask for it
-	Platform string   // GOOS/GOARCH
-	Codes    []string // hashes of the programs that it was given
-	Ships    bool     // it takes programs from clients
-	Draining bool     // it was told to drain before: see DrainWorker
+	Reserved          int      // how many of the slots only interactive jobs may use
+	Tags              []string // what it offers to jobs that ask for it
+	Platform          string   // GOOS/GOARCH
+	Codes             []string // hashes of the programs that it was given
+	AllowsShippedCode bool     // it takes programs from clients
+	Draining          bool     // it was told to drain before: see DrainWorker
 
-	// Lasting is the name that stays when the process is started again, by which calls name the worker whose slots they take. Empty
+	// WorkerID is the name that stays when the process is started again, by which calls name the worker whose slots they take. Empty
 	// means Worker. Of several workers that have it, calls take the slots of the last that joined.
-	Lasting string
+	WorkerID string
 
 	Datasets []string // that it offers
 }
 
-// Withdrawn says that a worker, by its lasting name, left for good, or was given up while it was away: nobody is to wait for what it offered. One that has
+// WorkerWithdrawn says that a worker, by its lasting name, left for good, or was given up while it was away: nobody is to wait for what it offered. One that has
 // a lease is not touched.
-type Withdrawn struct{ Worker string }
+type WorkerWithdrawn struct{ WorkerID string }
 
 // WorkerLost says that a worker left or died.
 type WorkerLost struct{ Worker string }
@@ -86,10 +86,10 @@ type Summary struct {
 
 // AttemptDone says that a worker sealed the output of an attempt. Telling it twice does no harm.
 type AttemptDone struct {
-	Worker  string
-	Attempt job.Attempt
-	Summary Summary
-	Parts   []int64 // stored bytes of each partition of the first output port; nil when not told. They say where readers run best
+	Worker         string
+	Attempt        job.Attempt
+	Summary        Summary
+	PartitionBytes []int64 // stored bytes of each partition of the first output port; nil when not told. They say where readers run best
 }
 
 // AttemptFailed says that an attempt ended without output.
@@ -129,31 +129,31 @@ type JobReleased struct{ Job job.ID }
 // workers. Drained answers when nothing is left to wait for. A worker that is not known changes nothing.
 type DrainWorker struct{ Worker string }
 
-// Moved says that a worker holds a copy of the output of a committed attempt. It is also a Record, for people: after a restart
+// OutputMoved says that a worker holds a copy of the output of a committed attempt. It is also a Record, for people: after a restart
 // workers say themselves what they hold.
-type Moved struct {
+type OutputMoved struct {
 	Worker  string
 	Attempt job.Attempt
 }
 
-// CallsWanted says how many more calls of a class could start now on a worker, by its lasting name, which need not have joined yet. It
-// takes the place of what was said before. Each slot that calls get is told by GrantCall, and wanted no more.
-type CallsWanted struct {
-	Worker string
-	Class  Class
-	N      int
+// QueuedWaiting says how many more calls of a class could start now on a worker, by its lasting name, which need not have joined yet. It
+// takes the place of what was said before. Each slot that calls get is told by GrantQueued, and wanted no more.
+type QueuedWaiting struct {
+	WorkerID string
+	Class    QueuedClass
+	N        int
 }
 
-// CallStarted says that a call runs on a worker without a grant: from before a restart.
-type CallStarted struct {
-	Worker string
-	Class  Class
+// QueuedStarted says that a call runs on a worker without a grant: from before a restart.
+type QueuedStarted struct {
+	WorkerID string
+	Class    QueuedClass
 }
 
-// CallEnded gives the slot of a call back, also one that was granted and could not be used.
-type CallEnded struct {
-	Worker string
-	Class  Class
+// QueuedEnded gives the slot of a call back, also one that was granted and could not be used.
+type QueuedEnded struct {
+	WorkerID string
+	Class    QueuedClass
 }
 
 // BudgetsGranted answers AcquireBudgets.
@@ -168,25 +168,25 @@ type Restarted struct{}
 // Tick says that time has passed. It must come no later than Next.
 type Tick struct{}
 
-func (Submitted) event()      {}
-func (WorkerJoined) event()   {}
-func (WorkerLost) event()     {}
-func (Withdrawn) event()      {}
-func (Heartbeat) event()      {}
-func (AttemptDone) event()    {}
-func (AttemptFailed) event()  {}
-func (OutputLost) event()     {}
-func (OutputWanted) event()   {}
-func (Detached) event()       {}
-func (Cancelled) event()      {}
-func (JobDropped) event()     {}
-func (JobReleased) event()    {}
-func (DrainWorker) event()    {}
-func (Moved) event()          {}
-func (CallsWanted) event()    {}
-func (CallStarted) event()    {}
-func (CallEnded) event()      {}
-func (BudgetsGranted) event() {}
-func (Settled) event()        {}
-func (Restarted) event()      {}
-func (Tick) event()           {}
+func (Submitted) event()       {}
+func (WorkerJoined) event()    {}
+func (WorkerLost) event()      {}
+func (WorkerWithdrawn) event() {}
+func (Heartbeat) event()       {}
+func (AttemptDone) event()     {}
+func (AttemptFailed) event()   {}
+func (OutputLost) event()      {}
+func (OutputWanted) event()    {}
+func (Detached) event()        {}
+func (Cancelled) event()       {}
+func (JobDropped) event()      {}
+func (JobReleased) event()     {}
+func (DrainWorker) event()     {}
+func (OutputMoved) event()     {}
+func (QueuedWaiting) event()   {}
+func (QueuedStarted) event()   {}
+func (QueuedEnded) event()     {}
+func (BudgetsGranted) event()  {}
+func (Settled) event()         {}
+func (Restarted) event()       {}
+func (Tick) event()            {}

@@ -98,8 +98,8 @@ type jobState struct {
 	fresh      bool      // in line with tasks that idle workers were not offered yet
 	served     uint64    // Scheduler.starts when it last got a slot, or was submitted
 
-	calls bool  // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
-	class Class // of those calls
+	calls bool        // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
+	class QueuedClass // of those calls
 }
 
 // ref points to one task.

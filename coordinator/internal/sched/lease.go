@@ -49,5 +49,5 @@ func (s *Scheduler) heartbeat(ev Heartbeat) {
 	}
 }
 
-// Joined says whether a worker has a lease.
-func (s *Scheduler) Joined(worker string) bool { return s.workers[worker] != nil }
+// HasLease says whether a worker has a lease.
+func (s *Scheduler) HasLease(worker string) bool { return s.workers[worker] != nil }

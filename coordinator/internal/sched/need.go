@@ -88,7 +88,7 @@ func (s *Scheduler) unneed(n *need) {
 
 // kindOf returns what a worker offers, and counts the worker.
 func (s *Scheduler) kindOf(ev *WorkerJoined) *kind {
-	k := &kind{tags: sorted(ev.Tags), codes: sorted(ev.Codes), platform: ev.Platform, ships: ev.Ships}
+	k := &kind{tags: sorted(ev.Tags), codes: sorted(ev.Codes), platform: ev.Platform, ships: ev.AllowsShippedCode}
 	k.key = key(k.tags, k.codes, []string{k.platform, fmt.Sprint(k.ships)})
 	if known := s.kinds[k.key]; known != nil {
 		k = known

@@ -20,21 +20,21 @@ func (s *Scheduler) offers(worker string, datasets []string) {
 
 func (s *Scheduler) noteOffer(o Offered) {
 	if len(o.Datasets) == 0 {
-		delete(s.offered, o.Worker)
+		delete(s.offered, o.WorkerID)
 	} else {
-		s.offered[o.Worker] = o.Datasets
+		s.offered[o.WorkerID] = o.Datasets
 	}
 }
 
 // withdraw forgets what a worker offered, unless it has a lease.
-func (s *Scheduler) withdraw(ev Withdrawn) {
-	if s.called(ev.Worker) == nil {
-		s.offers(ev.Worker, nil)
+func (s *Scheduler) withdraw(ev WorkerWithdrawn) {
+	if s.called(ev.WorkerID) == nil {
+		s.offers(ev.WorkerID, nil)
 	}
 }
 
-// Away returns what workers offered that have no lease now, by their lasting names, in order.
-func (s *Scheduler) Away() []Offered {
+// AwayOffers returns what workers offered that have no lease now, by their lasting names, in order.
+func (s *Scheduler) AwayOffers() []Offered {
 	var out []Offered
 	for _, name := range slices.Sorted(maps.Keys(s.offered)) {
 		if s.called(name) == nil {

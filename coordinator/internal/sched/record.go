@@ -10,7 +10,7 @@ import (
 )
 
 // Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
-// Submitted, OutputLost, Moved, Detached, JobReleased and JobDropped are events as well.
+// Submitted, OutputLost, OutputMoved, Detached, JobReleased and JobDropped are events as well.
 type Record interface{ record() }
 
 // Committed says that the output of an attempt is its task's output.
@@ -51,7 +51,7 @@ type Reopened struct{ Job job.ID }
 
 // Offered says which datasets a worker offers from now on, by its lasting name; none when it offers none any more.
 type Offered struct {
-	Worker   string
+	WorkerID string
 	Datasets []string // sorted
 }
 
@@ -60,7 +60,7 @@ type Epoch struct{ N int }
 
 func (Submitted) record()   {}
 func (OutputLost) record()  {}
-func (Moved) record()       {}
+func (OutputMoved) record() {}
 func (Grouped) record()     {}
 func (JobDropped) record()  {}
 func (JobReleased) record() {}

@@ -25,7 +25,7 @@ func TestRecordsKeepDamage(t *testing.T) {
 		}
 		s.Step(now, Restarted{})
 		var refused bool
-		for _, c := range s.Step(now, WorkerJoined{Worker: "w", Held: []job.Attempt{a}}) {
+		for _, c := range s.Step(now, WorkerJoined{Worker: "w", Outputs: []job.Attempt{a}}) {
 			refused = refused || c == Refuse{"w", a}
 		}
 		if !refused {

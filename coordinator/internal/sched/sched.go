@@ -131,7 +131,7 @@ func New(cfg Config) *Scheduler {
 	s := &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
 		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}, offered: map[string][]string{}}
 	for c := range s.callers {
-		s.callers[c] = newCaller(Class(c))
+		s.callers[c] = newCaller(QueuedClass(c))
 	}
 	return s
 }
@@ -150,7 +150,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 			s.lose(w)
 			s.emit(WorkerGone{w.id})
 		}
-	case Withdrawn:
+	case WorkerWithdrawn:
 		s.withdraw(ev)
 	case Heartbeat:
 		s.heartbeat(ev)
@@ -177,13 +177,13 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.drop(ev.Job)
 	case DrainWorker:
 		s.startDrain(s.workers[ev.Worker])
-	case Moved:
+	case OutputMoved:
 		s.moved(ev)
-	case CallsWanted:
+	case QueuedWaiting:
 		s.callsWanted(ev)
-	case CallStarted:
+	case QueuedStarted:
 		s.callStarted(ev)
-	case CallEnded:
+	case QueuedEnded:
 		s.callEnded(ev)
 	case BudgetsGranted:
 		s.granted(ev.Ticket)

@@ -23,12 +23,12 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                                      before anything else
 //	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0, NAME:TASKS/SLICES<<0 does so in slices;
 //	                                      a split has 10 bytes; -NAME is an inner stage. Options: priority=N interactive tags=T,T code=C platform=P
-//	join WORKER SLOTS [zone=Z] [held=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [lasting=NAME] [datasets=D,D]
+//	join WORKER SLOTS [zone=Z] [outputs=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [id=ID] [datasets=D,D]
 //	leave WORKER · withdraw WORKER · away · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
 //	done A on WORKER [parts=MiB,MiB] [bad=N] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
 //	drain WORKER · moved A to WORKER · workers
 //	grant TICKET       (of budgets; a stage NAME:TASKS%BUDGET:N,BUDGET:N needs them)
-//	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (calls; the worker by its lasting name)
+//	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (queued tasks; the worker by its ID)
 //	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
 //
 // An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
@@ -131,16 +131,16 @@ func (p *player) line(t *testing.T, f []string) {
 			Code: word("code"), Platform: word("platform")}})
 	case "join":
 		slots, _ := strconv.Atoi(f[2])
-		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: word("zone"), Held: opt("held"), Running: opt("running"),
+		p.step(t, WorkerJoined{Worker: f[1], Slots: slots, Zone: word("zone"), Outputs: opt("outputs"), Running: opt("running"),
 			Reserved: number("reserved"), Tags: words("tags"), Codes: words("codes"), Platform: word("platform"),
-			Lasting: word("lasting"), Datasets: words("datasets"), Ships: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
+			WorkerID: word("id"), Datasets: words("datasets"), AllowsShippedCode: slices.Contains(f, "ships"), Draining: slices.Contains(f, "draining")})
 	case "leave":
 		p.step(t, WorkerLost{f[1]})
 	case "withdraw":
-		p.step(t, Withdrawn{f[1]})
+		p.step(t, WorkerWithdrawn{f[1]})
 	case "away":
-		for _, o := range p.core.Away() {
-			fmt.Fprintf(&p.out, "away %s: %s\n", o.Worker, strings.Join(o.Datasets, " "))
+		for _, o := range p.core.AwayOffers() {
+			fmt.Fprintf(&p.out, "away %s: %s\n", o.WorkerID, strings.Join(o.Datasets, " "))
 		}
 	case "beat":
 		hb := Heartbeat{Worker: f[1]}
@@ -155,7 +155,7 @@ func (p *player) line(t *testing.T, f []string) {
 		done := AttemptDone{Worker: f[3], Attempt: p.attempts(f[1])[0]}
 		for _, x := range words("parts") {
 			n, _ := strconv.ParseInt(x, 10, 64)
-			done.Parts = append(done.Parts, n<<20)
+			done.PartitionBytes = append(done.PartitionBytes, n<<20)
 		}
 		if n := number("bad"); n > 0 {
 			done.Summary.Counters = map[string]int64{job.Bad: int64(n)}
@@ -164,17 +164,17 @@ func (p *player) line(t *testing.T, f []string) {
 	case "drain":
 		p.step(t, DrainWorker{f[1]})
 	case "moved":
-		p.step(t, Moved{f[3], p.attempts(f[1])[0]})
+		p.step(t, OutputMoved{f[3], p.attempts(f[1])[0]})
 	case "workers":
 		for _, w := range p.core.Workers() {
 			calls := ""
-			if w.Calls > 0 {
-				calls = fmt.Sprintf("%d calls, ", w.Calls)
+			if w.QueuedTasks > 0 {
+				calls = fmt.Sprintf("%d queued tasks, ", w.QueuedTasks)
 			}
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
-				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.Heard))
-			if w.Waits != "" {
-				fmt.Fprintf(&p.out, "  waits: %s\n", w.Waits)
+				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.LastContact))
+			if w.WaitsFor != "" {
+				fmt.Fprintf(&p.out, "  waits: %s\n", w.WaitsFor)
 			}
 		}
 	case "grant":
@@ -182,11 +182,11 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, BudgetsGranted{uint64(n)})
 	case "want":
 		n, _ := strconv.Atoi(f[2])
-		p.step(t, CallsWanted{f[4], classOf(f[1]), n})
+		p.step(t, QueuedWaiting{f[4], classOf(f[1]), n})
 	case "started":
-		p.step(t, CallStarted{f[3], classOf(f[1])})
+		p.step(t, QueuedStarted{f[3], classOf(f[1])})
 	case "over":
-		p.step(t, CallEnded{f[3], classOf(f[1])})
+		p.step(t, QueuedEnded{f[3], classOf(f[1])})
 	case "fail":
 		kinds := map[string]job.Kind{"transient": job.Transient, "fatal": job.Fatal, "input-lost": job.InputLost, "cancelled": job.Cancelled, "poison": job.Poison}
 		p.step(t, AttemptFailed{f[3], p.attempts(f[1])[0], job.Failure{Kind: kinds[f[4]], Message: f[5], Lost: opt("lost"),
@@ -247,8 +247,8 @@ func (p *player) line(t *testing.T, f []string) {
 	}
 }
 
-func classOf(word string) Class {
-	return map[string]Class{"high": HighCalls, "normal": NormalCalls, "low": LowCalls}[word]
+func classOf(word string) QueuedClass {
+	return map[string]QueuedClass{"high": QueuedHigh, "normal": QueuedNormal, "low": QueuedLow}[word]
 }
 
 func parseStage(x string) job.Stage {
@@ -344,10 +344,10 @@ func describe(c Command) string {
 		return fmt.Sprintf("copy %s from %s to %s", name(c.Output.Attempt), c.Output.Worker, c.To)
 	case Drained:
 		return "drained " + c.Worker
-	case GrantCall:
-		return fmt.Sprintf("grant %s on %s", [...]string{"high", "normal", "low"}[c.Class], c.Worker)
+	case GrantQueued:
+		return fmt.Sprintf("grant %s on %s", [...]string{"high", "normal", "low"}[c.Class], c.WorkerID)
 	case AcquireBudgets:
-		return fmt.Sprintf("acquire %d: %v, held %v", c.Ticket, c.Needs, c.Held)
+		return fmt.Sprintf("acquire %d: %v, in use %v", c.Ticket, c.Needs, c.InUse)
 	case ReleaseBudgets:
 		return fmt.Sprintf("release budgets of %d", c.Ticket)
 	case WorkerGone:

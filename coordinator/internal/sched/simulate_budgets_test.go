@@ -26,7 +26,7 @@ func (w *world) acquire(c AcquireBudgets) {
 	if b.held[c.Ticket] != nil {
 		w.Errorf("ticket %d was asked for before", c.Ticket)
 	}
-	if c.Held {
+	if c.InUse {
 		b.hold(c)
 		return
 	}

@@ -224,7 +224,7 @@ func (w *world) recorded(rec Record) {
 		delete(w.ended, rec.Job)
 	case JobDropped:
 		w.dropped[rec.Job] = true
-	case Moved:
+	case OutputMoved:
 		if c := w.commits[taskOf{rec.Attempt.Job, rec.Attempt.Task}]; c == nil || c.attempt != rec.Attempt {
 			w.Errorf("%s of job %s moves to %s, but does not count", rec.Attempt, rec.Attempt.Job, rec.Worker)
 		}
@@ -242,7 +242,7 @@ func (w *world) act(c Command) {
 		if _, over := w.ended[a.Job]; over {
 			w.Errorf("attempt %s of job %s launched after its end", a, a.Job)
 		}
-		if silent := w.now.Sub(w.beats[c.Worker]); silent >= w.cfg.LeaseTTL || !w.core.Joined(c.Worker) {
+		if silent := w.now.Sub(w.beats[c.Worker]); silent >= w.cfg.LeaseTTL || !w.core.HasLease(c.Worker) {
 			w.Errorf("launch on %s, silent for %v", c.Worker, silent)
 		}
 		if c := w.commits[taskOf{a.Job, a.Task}]; c != nil && c.valid {
@@ -269,7 +269,7 @@ func (w *world) act(c Command) {
 		}
 	case Copy:
 		w.toWorker(c.To, func(x *simWorker) { w.copy(x, c.Output) })
-	case GrantCall:
+	case GrantQueued:
 		w.granted(c)
 	case AcquireBudgets:
 		w.acquire(c)
@@ -323,14 +323,14 @@ func (w *world) addWorker() {
 	x := &simWorker{name: fmt.Sprintf("w%d", len(w.names)), alive: true, running: map[job.Attempt]job.Launch{}, store: map[job.Attempt]uint64{}}
 	slots := 1 + w.rng.IntN(3)
 	x.join = WorkerJoined{Worker: x.name, Slots: slots, Zone: []string{"", "z1", "z2"}[w.rng.IntN(3)], Reserved: w.rng.IntN(slots + 1),
-		Tags: []string{"t1", "t2"}[:w.rng.IntN(3)], Platform: []string{"p1", "p2"}[w.rng.IntN(2)], Codes: []string{"c1", "c2"}[:w.rng.IntN(3)], Ships: w.chance(30)}
+		Tags: []string{"t1", "t2"}[:w.rng.IntN(3)], Platform: []string{"p1", "p2"}[w.rng.IntN(2)], Codes: []string{"c1", "c2"}[:w.rng.IntN(3)], AllowsShippedCode: w.chance(30)}
 	if !w.faults { // every job finds a worker in the end
-		x.join.Reserved, x.join.Tags, x.join.Ships, x.join.Platform = 0, []string{"t2", "t1"}, true, []string{"p1", "p2"}[len(w.names)%2]
+		x.join.Reserved, x.join.Tags, x.join.AllowsShippedCode, x.join.Platform = 0, []string{"t2", "t1"}, true, []string{"p1", "p2"}[len(w.names)%2]
 	}
-	x.join.Lasting = "l" + x.name
+	x.join.WorkerID = "l" + x.name
 	for _, name := range w.names {
 		if old := w.workers[name]; !old.alive && w.chance(50) {
-			x.join.Lasting = old.join.Lasting
+			x.join.WorkerID = old.join.WorkerID
 		}
 	}
 	w.names = append(w.names, x.name)
@@ -358,11 +358,11 @@ func (w *world) report(x *simWorker, ev Event) {
 		if !x.alive || core != w.core && w.chance(50) {
 			return
 		}
-		if !w.core.Joined(x.name) {
+		if !w.core.HasLease(x.name) {
 			w.forget(x.name)
 			w.beats[x.name] = w.now
 			join := x.join
-			join.Held, join.Running = sortedAttempts(x.store), sortedAttempts(x.running)
+			join.Outputs, join.Running = sortedAttempts(x.store), sortedAttempts(x.running)
 			w.step(join)
 			if join.Draining && !x.alive {
 				return // it was drained at once
@@ -432,7 +432,7 @@ func (w *world) run(x *simWorker, l job.Launch) {
 		x.store[l.Attempt] = output(&spec, l.Attempt.Task, inputs)
 		done := AttemptDone{Worker: x.name, Attempt: l.Attempt, Summary: Summary{Records: 1, Counters: map[string]int64{"n": 2}}}
 		for range w.rng.IntN(7) {
-			done.Parts = append(done.Parts, w.rng.Int64N(100<<20))
+			done.PartitionBytes = append(done.PartitionBytes, w.rng.Int64N(100<<20))
 		}
 		w.report(x, done)
 	})
@@ -479,7 +479,7 @@ func (w *world) copy(x *simWorker, p job.Producer) {
 			w.report(x, AttemptFailed{x.name, p.Attempt, job.Failure{Kind: job.Transient, Message: "no copy"}})
 		default:
 			x.store[p.Attempt] = value
-			w.report(x, Moved{x.name, p.Attempt})
+			w.report(x, OutputMoved{x.name, p.Attempt})
 		}
 	})
 }
@@ -697,7 +697,7 @@ func (w *world) checkResults() {
 // first.
 func (w *world) checkLaunches(cmds []Command, yielded int) {
 	for _, c := range cmds {
-		if g, ok := c.(GrantCall); ok {
+		if g, ok := c.(GrantQueued); ok {
 			w.checkGrant(g, &yielded)
 			continue
 		}
@@ -716,7 +716,7 @@ func (w *world) checkLaunches(cmds []Command, yielded int) {
 				w.Errorf("job %s needs %v, worker %s has %v", id, o.Tags, l.Worker, x.Tags)
 			}
 		}
-		if o.Code != "" && (!x.Ships && !has(x.Codes, o.Code) || x.Platform != o.Platform) {
+		if o.Code != "" && (!x.AllowsShippedCode && !has(x.Codes, o.Code) || x.Platform != o.Platform) {
 			w.Errorf("job %s needs %s for %s, worker %s is %+v", id, o.Code, o.Platform, l.Worker, x)
 		}
 		core := w.core.workers[l.Worker]

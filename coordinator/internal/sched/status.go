@@ -73,23 +73,23 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 // WorkerStatus is how a worker stands.
 type WorkerStatus struct {
 	Worker, Zone    string
-	Lasting         string   // see WorkerJoined
+	WorkerID        string   // see WorkerJoined
 	Datasets        []string // that it offers
 	Slots, Reserved int
 	Running         int       // attempts on it, also cancelled ones that have not ended
-	Calls           int       // single calls of functions in its slots
+	QueuedTasks     int       // single calls of functions in its slots
 	Draining        bool      // it gets no new attempts, and will leave
-	Waits           string    // what it waits for when it drains, for people; may be empty
+	WaitsFor        string    // what it waits for when it drains, for people; may be empty
 	Blocked         bool      // it failed too often and gets no attempts for a while
-	Heard           time.Time // when it joined or sent its last heartbeat
+	LastContact     time.Time // when it joined or sent its last heartbeat
 }
 
 // Workers returns the workers that have a lease, by name.
 func (s *Scheduler) Workers() []WorkerStatus {
 	out := make([]WorkerStatus, 0, len(s.workers))
 	for _, w := range s.workers {
-		out = append(out, WorkerStatus{Worker: w.id, Lasting: w.lasting, Datasets: s.offered[w.lasting], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), Calls: w.calls,
-			Draining: w.drain != nil, Waits: s.waits(w), Blocked: !w.blockedUntil.IsZero(), Heard: w.seen})
+		out = append(out, WorkerStatus{Worker: w.id, WorkerID: w.lasting, Datasets: s.offered[w.lasting], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.calls,
+			Draining: w.drain != nil, WaitsFor: s.waits(w), Blocked: !w.blockedUntil.IsZero(), LastContact: w.seen})
 	}
 	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })
 	return out

@@ -89,7 +89,7 @@ func TestTroublesAreFew(t *testing.T) {
 }
 
 // An audit in parts finds what a whole one finds, and looks at each stage.
-func TestAuditPart(t *testing.T) {
+func TestAuditStep(t *testing.T) {
 	s := New(Config{})
 	now := time.Unix(1e9, 0)
 	for _, id := range []job.ID{"a", "b", "c"} {
@@ -97,9 +97,9 @@ func TestAuditPart(t *testing.T) {
 	}
 	s.jobs["b"].stages[1].queues = queues{} // its task waits, and nothing will come for it
 	found, parts := []string(nil), 0
-	for at := (Place{}); parts == 0 || at != (Place{}); parts++ {
+	for at := (AuditPosition{}); parts == 0 || at != (AuditPosition{}); parts++ {
 		var bad []string
-		bad, at = s.AuditPart(at)
+		bad, at = s.AuditStep(at)
 		found = append(found, bad...)
 		if parts == 0 {
 			s.Step(now, Cancelled{Job: "a"})
@@ -110,7 +110,7 @@ func TestAuditPart(t *testing.T) {
 	}
 }
 
-func BenchmarkAuditPart(b *testing.B) {
+func BenchmarkAuditStep(b *testing.B) {
 	const tasks = 200_000
 	s := New(Config{})
 	now := time.Unix(1e9, 0)
@@ -120,7 +120,7 @@ func BenchmarkAuditPart(b *testing.B) {
 		s.Step(now, AttemptDone{Worker: "a", Attempt: s.Attempts("j", 1)[0].Attempt})
 	}
 	for b.Loop() {
-		s.AuditPart(Place{})
+		s.AuditStep(AuditPosition{})
 	}
 	b.ReportMetric(tasks, "tasks")
 }

@@ -35,14 +35,14 @@ func (s *Scheduler) join(ev WorkerJoined) {
 	if w := s.workers[ev.Worker]; w != nil {
 		s.lose(w)
 	}
-	w := &worker{id: ev.Worker, lasting: cmp.Or(ev.Lasting, ev.Worker), zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, seen: s.now, kind: s.kindOf(&ev)}
+	w := &worker{id: ev.Worker, lasting: cmp.Or(ev.WorkerID, ev.Worker), zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, seen: s.now, kind: s.kindOf(&ev)}
 	s.workers[w.id] = w
 	w.lease = s.leases.PushBack(w)
 	s.taking(w.kind, 1)
 	if ev.Draining {
 		s.startDrain(w)
 	}
-	for _, a := range ev.Held {
+	for _, a := range ev.Outputs {
 		r, ok := s.find(a)
 		switch {
 		case !ok || a.N <= 0 || r.task().kept != a.N:

@@ -5,18 +5,18 @@ package sched
 // for each, and gives it back. It keeps what it was granted when the worker is lost, since whoever runs the calls may live; when the worker, or its
 // next process, joins, the calls are there already.
 
-// Class is the priority of calls.
-type Class uint8
+// QueuedClass is the priority of calls.
+type QueuedClass uint8
 
 // The classes, as indexes.
 const (
-	HighCalls   Class = iota // like an interactive job of priority 10
-	NormalCalls              // like a job of priority 0
-	LowCalls                 // like a job of priority -10
+	QueuedHigh   QueuedClass = iota // like an interactive job of priority 10
+	QueuedNormal                    // like a job of priority 0
+	QueuedLow                       // like a job of priority -10
 	classes
 )
 
-var callOptions = [classes]Options{HighCalls: {Priority: 10, Interactive: true}, LowCalls: {Priority: -10}}
+var callOptions = [classes]Options{QueuedHigh: {Priority: 10, Interactive: true}, QueuedLow: {Priority: -10}}
 
 // share is what calls have and want of one worker, by its lasting name.
 type share struct {
@@ -25,7 +25,7 @@ type share struct {
 	want, held [classes]int
 }
 
-func newCaller(c Class) *jobState {
+func newCaller(c QueuedClass) *jobState {
 	return &jobState{calls: true, class: c, options: callOptions[c], need: &need{met: true}}
 }
 
@@ -77,18 +77,18 @@ func (s *Scheduler) leaveShare(w *worker) {
 }
 
 // hold counts calls in the slots of w.
-func (w *worker) hold(c Class, n int) {
+func (w *worker) hold(c QueuedClass, n int) {
 	w.calls += n
 	if !callOptions[c].Interactive {
 		w.ordinary += n
 	}
 }
 
-func (s *Scheduler) callsWanted(ev CallsWanted) {
+func (s *Scheduler) callsWanted(ev QueuedWaiting) {
 	if ev.Class >= classes {
 		return
 	}
-	sh := s.shareOf(ev.Worker)
+	sh := s.shareOf(ev.WorkerID)
 	n := max(ev.N, 0)
 	if sh.w != nil {
 		s.adjust(s.callers[ev.Class], n-sh.want[ev.Class], 0)
@@ -100,20 +100,20 @@ func (s *Scheduler) callsWanted(ev CallsWanted) {
 	s.tidy(sh)
 }
 
-func (s *Scheduler) callStarted(ev CallStarted) {
+func (s *Scheduler) callStarted(ev QueuedStarted) {
 	if ev.Class < classes {
-		s.holds(s.shareOf(ev.Worker), ev.Class, 1)
+		s.holds(s.shareOf(ev.WorkerID), ev.Class, 1)
 	}
 }
 
-func (s *Scheduler) callEnded(ev CallEnded) {
-	if sh := s.shares[ev.Worker]; sh != nil && ev.Class < classes && sh.held[ev.Class] > 0 {
+func (s *Scheduler) callEnded(ev QueuedEnded) {
+	if sh := s.shares[ev.WorkerID]; sh != nil && ev.Class < classes && sh.held[ev.Class] > 0 {
 		s.holds(sh, ev.Class, -1)
 	}
 }
 
 // holds counts a slot that calls got, by 1, or gave back, by -1.
-func (s *Scheduler) holds(sh *share, c Class, by int) {
+func (s *Scheduler) holds(sh *share, c QueuedClass, by int) {
 	sh.held[c] += by
 	s.adjust(s.callers[c], 0, by)
 	if w := sh.w; w != nil {
@@ -135,6 +135,6 @@ func (s *Scheduler) grant(w *worker, j *jobState) bool {
 	s.holds(sh, j.class, 1)
 	s.starts++
 	j.served = s.starts
-	s.emit(GrantCall{sh.name, j.class})
+	s.emit(GrantQueued{sh.name, j.class})
 	return true
 }

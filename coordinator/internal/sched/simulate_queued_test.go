@@ -17,8 +17,8 @@ type simCallers struct {
 }
 
 type simCall struct {
-	Worker string
-	Class  Class
+	WorkerID string
+	Class    QueuedClass
 }
 
 func (x *simCallers) init() {
@@ -33,9 +33,9 @@ func (w *world) tell(ev Event) {
 			return
 		}
 		switch ev := ev.(type) {
-		case CallStarted:
+		case QueuedStarted:
 			w.callers.granted[simCall(ev)]++
-		case CallEnded:
+		case QueuedEnded:
 			w.callers.granted[simCall(ev)]--
 		}
 		w.step(ev)
@@ -47,31 +47,31 @@ func (w *world) call() {
 	if !w.faults {
 		return
 	}
-	lasting := w.workers[w.names[w.rng.IntN(len(w.names))]].join.Lasting
+	lasting := w.workers[w.names[w.rng.IntN(len(w.names))]].join.WorkerID
 	at := w.callers.waiting[lasting]
 	if at == nil {
 		at = new([classes]int)
 		w.callers.waiting[lasting] = at
 	}
-	c := Class(w.rng.IntN(int(classes)))
+	c := QueuedClass(w.rng.IntN(int(classes)))
 	if w.chance(20) {
 		at[c] = 0 // they run elsewhere, or were cancelled
 	} else {
 		at[c] += 1 + w.rng.IntN(5)
 	}
 	if at[c] > 0 || w.chance(50) { // that there are fewer need not be told
-		w.tell(CallsWanted{lasting, c, at[c]})
+		w.tell(QueuedWaiting{lasting, c, at[c]})
 	}
 	w.after(w.upTo(4*time.Second), w.call)
 }
 
 // granted starts a call, if one waits.
-func (w *world) granted(g GrantCall) {
+func (w *world) granted(g GrantQueued) {
 	x := &w.callers
 	x.granted[simCall(g)]++
-	at := x.waiting[g.Worker]
+	at := x.waiting[g.WorkerID]
 	if at == nil || at[g.Class] == 0 {
-		w.tell(CallEnded(g))
+		w.tell(QueuedEnded(g))
 		return
 	}
 	at[g.Class]--
@@ -81,7 +81,7 @@ func (w *world) granted(g GrantCall) {
 	w.after(w.upTo(3*time.Second), func() {
 		delete(x.running, n)
 		if life == x.life {
-			w.tell(CallEnded(g))
+			w.tell(QueuedEnded(g))
 		}
 	})
 }
@@ -98,7 +98,7 @@ func (w *world) rejoinCalls() {
 		}
 		for _, n := range slices.Sorted(maps.Keys(x.running)) {
 			c := x.running[n]
-			w.tell(CallStarted(c))
+			w.tell(QueuedStarted(c))
 			delete(x.running, n)
 			x.number++
 			m := x.number
@@ -106,13 +106,13 @@ func (w *world) rejoinCalls() {
 			w.after(w.upTo(3*time.Second), func() {
 				delete(x.running, m)
 				if life == x.life {
-					w.tell(CallEnded(c))
+					w.tell(QueuedEnded(c))
 				}
 			})
 		}
 		for _, lasting := range slices.Sorted(maps.Keys(x.waiting)) {
 			for c := range classes {
-				w.tell(CallsWanted{lasting, c, x.waiting[lasting][c]})
+				w.tell(QueuedWaiting{lasting, c, x.waiting[lasting][c]})
 			}
 		}
 	})
@@ -122,7 +122,7 @@ func (w *world) rejoinCalls() {
 func (w *world) calling() bool {
 	for lasting, at := range w.callers.waiting {
 		if sh := w.core.shares[lasting]; *at != [classes]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
-			(at[HighCalls] > 0 || sh.w.reserved < sh.w.slots) {
+			(at[QueuedHigh] > 0 || sh.w.reserved < sh.w.slots) {
 			return true
 		}
 	}
@@ -146,8 +146,8 @@ func (w *world) checkCalls() {
 }
 
 // checkGrant looks at a grant: on a worker that is fit, within its slots, and not before a job that goes first.
-func (w *world) checkGrant(g GrantCall, yielded *int) {
-	sh := w.core.shares[g.Worker]
+func (w *world) checkGrant(g GrantQueued, yielded *int) {
+	sh := w.core.shares[g.WorkerID]
 	if sh == nil || sh.w == nil || sh.w.drain != nil || w.core.settling {
 		w.Errorf("%s on a worker that is not there, or drains", fmt.Sprint(g))
 		return
