@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -177,7 +178,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		return nil, errors.Join(ErrDetached, e.leave())
 	}
 	if files, size := lent.Size(); files > 0 && e.inside == nil {
-		fmt.Fprintf(t.Err, "layshaft: %s of this machine (%s) are read through this command, where a worker is not on this machine; in a dataset (dataset://NAME/path) or an object store they would be near\n", plural(files, "file"), bytesText(size))
+		fmt.Fprintf(t.Err, "layshaft: %s of this machine (%s) are read through this command, where a worker is not on this machine; in a dataset (dataset://NAME/path) or an object store they would be near\n", plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Lent()

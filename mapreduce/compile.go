@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -503,7 +504,7 @@ func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
 	}
 	if limit := e.sideLimit(); bytes > limit {
 		return 0, Fatal(fmt.Errorf("the small sides of broadcast joins in one stage take %s together, and half of the memory, %s, is theirs; give more (-memory), or use Join or LeftJoin",
-			bytesText(bytes), bytesText(limit)))
+			bytesize.Format(bytes), bytesize.Format(limit)))
 	}
 	return bytes / int64(max(1, e.run.Slots)), nil
 }

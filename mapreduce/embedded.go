@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/spill"
@@ -347,7 +348,7 @@ func (e *embedded) recall(ctx context.Context, t *Target) error {
 	}
 	slots := int(min(int64(t.Slots), max(t.Memory/begun.Memory, int64(t.Workers))))
 	fmt.Fprintf(t.Err, "layshaft: state %s: job %s keeps the memory it began with, %s for each attempt, not %s as -memory and -slots say; %d of %d slots work\n",
-		t.State, e.spec.ID, bytesText(begun.Memory), bytesText(e.fresh.Memory), slots, t.Slots)
+		t.State, e.spec.ID, bytesize.Format(begun.Memory), bytesize.Format(e.fresh.Memory), slots, t.Slots)
 	t.Slots = slots
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // Variables for flags that have no meaning in a run are ignored, as they are for other programs; flags of the command line are refused.
 func TestFlagsFromTheEnvironment(t *testing.T) {
-	for name, value := range map[string]string{"LAYSHAFT_WORKERS": "3", "LAYSHAFT_MEMORY": "1GiB", "LAYSHAFT_SLOTS": "many", "LAYSHAFT_TAGS": " gpu , x,", "LAYSHAFT_TLS_CA": "ca.pem"} {
+	for name, value := range map[string]string{"LAYSHAFT_WORKERS": "3", "LAYSHAFT_MEMORY": "256M", "LAYSHAFT_SLOTS": "many", "LAYSHAFT_TAGS": " gpu , x,", "LAYSHAFT_TLS_CA": "ca.pem"} {
 		t.Setenv(name, value)
 	}
 	parse := func(args ...string) (Target, error) {
@@ -28,7 +28,7 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	}
 	t.Setenv("LAYSHAFT_PRIORITY", "high")
 	in, err := parse("-slots", "4")
-	if err != nil || in.Workers != 3 || in.Slots != 4 || in.Memory != 1<<30 || in.Tags != nil {
+	if err != nil || in.Workers != 3 || in.Slots != 4 || in.Memory != 256<<20 || in.Tags != nil {
 		t.Errorf("inside the process: %+v, %v", in, err)
 	}
 	for want, args := range map[string][]string{

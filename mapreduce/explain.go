@@ -8,13 +8,14 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
 // explain prints what a run would do.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, plural(len(spec.Stages), "stage"), plural(spec.Tasks(), "task"),
-		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesText(t.Memory))
+		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesize.Format(t.Memory))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "STAGE\tTASKS\tINPUT\tSTEPS\tOUTPUT")
 	estimate := make([]int64, len(c.stages)) // bytes that flow through each stage, at most
@@ -25,7 +26,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			for j := range st.Splits {
 				estimate[i] += st.Splits[j].Bytes
 			}
-			input = fmt.Sprintf("%s, %s in %s", shortened(s.head.read.source.String()), bytesText(estimate[i]), plural(len(st.Splits), "split"))
+			input = fmt.Sprintf("%s, %s in %s", shortened(s.head.read.source.String()), bytesize.Format(estimate[i]), plural(len(st.Splits), "split"))
 		}
 		for _, e := range s.edges {
 			if e.Mode != job.Broadcast {
@@ -44,7 +45,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
 			}
 		}
 		if !s.publish && s.head.wide != nil {
-			input += fmt.Sprintf(", at most %s", bytesText(estimate[i]))
+			input += fmt.Sprintf(", at most %s", bytesize.Format(estimate[i]))
 		}
 		output := ""
 		for _, x := range s.ends {
@@ -130,18 +131,4 @@ var edgeText = map[job.Mode]string{
 	job.Range:     "key ranges of stage %d",
 	job.Group:     "what each worker holds of stage %d",
 	job.Sinks:     "files of stage %d",
-}
-
-// bytesText writes a number of bytes for people, in powers of 1,024.
-func bytesText(n int64) string {
-	const units = "KMGTPE"
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, u := float64(n), -1
-	for f >= 1024 && u < len(units)-1 {
-		f /= 1024
-		u++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[u])
 }

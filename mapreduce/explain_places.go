@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -24,9 +25,9 @@ func explainPlaces(w io.Writer, spec *job.Spec, workers []coordinator.WorkerInfo
 		}
 		fmt.Fprintf(w, "stage %d: attempts", i)
 		for n, name := range []string{"local", "same zone", "remote"} {
-			fmt.Fprintf(w, " %s: %d (%s),", name, attempts[n], bytesText(bytes[n]))
+			fmt.Fprintf(w, " %s: %d (%s),", name, attempts[n], bytesize.Format(bytes[n]))
 		}
-		fmt.Fprintf(w, " with input that is equally near to all: %d (%s)\n", attempts[3], bytesText(bytes[3]))
+		fmt.Fprintf(w, " with input that is equally near to all: %d (%s)\n", attempts[3], bytesize.Format(bytes[3]))
 	}
 }
 

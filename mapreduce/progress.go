@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 // progress shows how the job stands, as Target.Progress says, until the returned function is called with the job's end.
@@ -141,7 +142,7 @@ func (p *display) line(i int, s coordinator.StageStatus, records, bytes int64) s
 		line += fmt.Sprintf("  %s records", countText(records))
 	}
 	if took := time.Since(p.began[i]); s.Done < s.Tasks && s.Running > 0 && took > time.Second {
-		line += fmt.Sprintf("  %s/s  %s/s", countText(int64(float64(records)/took.Seconds())), bytesText(int64(float64(bytes)/took.Seconds())))
+		line += fmt.Sprintf("  %s/s  %s/s", countText(int64(float64(records)/took.Seconds())), bytesize.Format(int64(float64(bytes)/took.Seconds())))
 		line += eta(took, share)
 	}
 	return line

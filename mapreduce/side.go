@@ -10,6 +10,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
@@ -168,7 +169,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 			read += int64(len(b))
 			if l.measure(read); l.bytes > limit {
 				return nil, Fatal(fmt.Errorf("its first %d records take %s, and half of the memory, %s, is all that it may; give more (-memory), or use Join or LeftJoin",
-					len(l.values), bytesText(l.bytes), bytesText(limit)))
+					len(l.values), bytesize.Format(l.bytes), bytesize.Format(limit)))
 			}
 			for len(b) > 0 {
 				var v []byte

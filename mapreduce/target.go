@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -77,7 +78,7 @@ func Flags(fs *flag.FlagSet) *Target {
 	fs.StringVar(&t.State, "state", "", "keep journal and intermediate data in `DIR`, so that a killed run goes on (LAYSHAFT_STATE; default a temporary directory)")
 	fs.IntVar(&t.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
 	fs.IntVar(&t.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
-	fs.Var(byteFlag{&t.Memory}, "memory", "`BYTES` that attempts may hold before they spill, such as 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
+	fs.Var((*bytesize.Size)(&t.Memory), "memory", "`BYTES` that attempts may hold before they spill, such as 256M, 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
 	fs.Var(budgetFlag{&t.Budgets}, "budget", "`NAME=N`: attempts that need the budget NAME share N of it (LAYSHAFT_BUDGET; default no limit); may be repeated, or have commas between")
 	fs.StringVar(&t.Progress, "progress", t.Progress, "`HOW` to show progress: auto, plain or none (LAYSHAFT_PROGRESS)")
 	fs.BoolVar(&t.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
@@ -144,43 +145,6 @@ func (b budgetFlag) Set(s string) error {
 		(*b.m)[name] = n
 	}
 	return nil
-}
-
-type byteFlag struct{ n *int64 }
-
-func (b byteFlag) String() string {
-	if b.n == nil || *b.n == 0 {
-		return ""
-	}
-	return strconv.FormatInt(*b.n, 10)
-}
-
-// Set takes a number with an optional unit: KB, MB, GB (powers of 1,000) or KiB, MiB, GiB (powers of 1,024).
-func (b byteFlag) Set(s string) error {
-	n, err := parseBytes(s)
-	if err == nil {
-		*b.n = n
-	}
-	return err
-}
-
-func parseBytes(s string) (int64, error) {
-	units := []struct {
-		suffix string
-		size   float64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1}, {"", 1}}
-	for _, u := range units {
-		num, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-		if err != nil || f < 0 || f*u.size > 1<<60 {
-			break
-		}
-		return int64(f * u.size), nil
-	}
-	return 0, fmt.Errorf("%q is not a size; write a number with a unit, such as 256MiB or 2GB", s)
 }
 
 // fromEnvironment forgets what the environment says of flags that have no meaning in this run, as other programs of a cluster have flags of the same names,
@@ -262,7 +226,7 @@ func (t Target) withDefaults(plan string) (Target, error) {
 	case t.Slots < t.Workers || t.Slots > 4096:
 		return t, fmt.Errorf("slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
 	case t.Memory < int64(t.Slots)*minMemory:
-		return t, fmt.Errorf("memory %s: %d slots need at least %s, %s each; give more memory or fewer slots", bytesText(t.Memory), t.Slots, bytesText(int64(t.Slots)*minMemory), bytesText(minMemory))
+		return t, fmt.Errorf("memory %s: %d slots need at least %s, %s each; give more memory or fewer slots", bytesize.Format(t.Memory), t.Slots, bytesize.Format(int64(t.Slots)*minMemory), bytesize.Format(minMemory))
 	}
 	switch t.Progress {
 	case "auto", "plain", "none":

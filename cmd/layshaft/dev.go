@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/dev"
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 // devCmd runs a local cluster.
@@ -24,7 +25,7 @@ type devCmd struct {
 	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
 	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
-	Memory   size              `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
+	Memory   bytesize.Size     `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
 	gearmanFlags
@@ -111,9 +112,9 @@ func (d *devCmd) workArgs() []string {
 		slots = (runtime.GOMAXPROCS(0) + d.Workers - 1) / d.Workers
 	}
 	if memory == 0 {
-		memory = size(machineMemory() / 10 * 6 / int64(d.Workers))
+		memory = bytesize.Size(machineMemory() / 10 * 6 / int64(d.Workers))
 	}
-	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", strconv.FormatInt(int64(memory), 10)}
+	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", memory.String()}
 	for name, dir := range d.Dataset {
 		args = append(args, "--dataset", name+"="+dir)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -60,7 +61,7 @@ func (c *backupCmd) Run(ctx context.Context) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	v := map[string]any{"file": c.File, "bytes": info.Size()}
-	return c.print(v, func(w io.Writer) { row(w, c.File, size(info.Size())) })
+	return c.print(v, func(w io.Writer) { row(w, c.File, bytesize.Format(info.Size())) })
 }
 
 // Run restores a coordinator.

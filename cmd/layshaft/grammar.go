@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 // cli is the grammar of the command line.
@@ -60,8 +62,8 @@ type memberFlags struct {
 	GossipAllow []netip.Prefix `group:"Gossip" sep:"," placeholder:"CIDR" help:"Networks from which members may come, such as 10.1.0.0/16. Default: all."`
 	Insecure    bool           `group:"Certificates" help:"Let others than this machine in without certificates and gossip key. Whoever reaches the ports can then run code."`
 
-	NoSync  bool `group:"Disk" help:"Leave it to the system when to write. What was acknowledged then survives the end of the process, not that of the machine."`
-	Reserve size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in. 0 means none."`
+	NoSync  bool          `group:"Disk" help:"Leave it to the system when to write. What was acknowledged then survives the end of the process, not that of the machine."`
+	Reserve bytesize.Size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Space on the disk that stays free: below it nothing new is taken in. 0 means none."`
 
 	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error. A coordinator's audit log, of who did what and who was refused, is always written."`
 	LogFormat string `group:"Log" enum:"text,json" default:"text" help:"Form of the log: text or json."`
@@ -87,10 +89,10 @@ type coordinatorCmd struct {
 	Retain         time.Duration `group:"Scheduling" default:"168h" help:"How long a job is kept after its end; 0s means until it is dropped."`
 	ClientLease    time.Duration `group:"Scheduling" default:"1m" help:"How long the client of a job that is not detached may be away before the job is cancelled; 0s means for ever."`
 	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long a program that no job needs is kept; 0s means that it goes soon."`
-	MaxCode        size          `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
+	MaxCode        bytesize.Size `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Size of the largest program that clients may send."`
 
 	gearmanFlags
-	TaskMemory size `group:"Tasks" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory only, before more of them go to disk. Default: an eighth of the machine."`
+	TaskMemory bytesize.Size `group:"Tasks" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory only, before more of them go to disk. Default: an eighth of the machine."`
 }
 
 // gearmanFlags are those of the Gearman protocol.
@@ -114,7 +116,7 @@ type workerCmd struct {
 	workFlags
 	Zone  string        `placeholder:"NAME" help:"Where the worker stands. Data crosses zones only when it must."`
 	Tags  []string      `sep:"," placeholder:"TAG" help:"What the worker offers beside slots, such as gpu; jobs ask for it."`
-	Quota size          `group:"Disk" default:"0" placeholder:"BYTES" help:"Space that outputs may take; 0 means what the disk has."`
+	Quota bytesize.Size `group:"Disk" default:"0" placeholder:"BYTES" help:"Space that outputs may take; 0 means what the disk has."`
 	Drain time.Duration `default:"5m" help:"How long a worker that was told to end finishes attempts and hands over outputs; 0s means not at all. A second signal ends it at once."`
 	Grace time.Duration `default:"10s" help:"How long user code may ignore that its attempt was cancelled before it is killed; 0s means at once."`
 }
@@ -123,7 +125,7 @@ type workerCmd struct {
 type workFlags struct {
 	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time. Default: one per processor."`
 	Reserved int               `placeholder:"NUMBER" help:"How many of the slots only interactive jobs may use."`
-	Memory   size              `placeholder:"BYTES" help:"What attempts of all slots may hold before they spill. Default: 60 % of the machine."`
+	Memory   bytesize.Size     `placeholder:"BYTES" help:"What attempts of all slots may hold before they spill. Default: 60 % of the machine."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of this worker: see \"layshaft task work -h\". Tasks of high priority go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10. May be repeated."`
 	Code     []string          `sep:"," placeholder:"FILE" help:"Program whose jobs the worker may run. May be repeated."`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -257,10 +258,10 @@ func (c *jobReportCmd) Run(ctx context.Context) error {
 				if p.Attempts == 0 {
 					return "-"
 				}
-				return fmt.Sprintf("%d (%s)", p.Attempts, size(p.Bytes))
+				return fmt.Sprintf("%d (%s)", p.Attempts, bytesize.Format(p.Bytes))
 			}
 			for _, s := range v.Stages {
-				row(w, s.Stage, s.ReadRecords, size(s.ReadBytes), s.WroteRecords, size(s.WroteBytes), at(s.Local), at(s.Zone), at(s.Remote))
+				row(w, s.Stage, s.ReadRecords, bytesize.Format(s.ReadBytes), s.WroteRecords, bytesize.Format(s.WroteBytes), at(s.Local), at(s.Zone), at(s.Remote))
 			}
 			sums := map[string]int64{}
 			for _, s := range v.Stages {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/tasks"
@@ -171,15 +172,15 @@ func (w *workerCmd) check() error {
 		w.Slots = runtime.GOMAXPROCS(0)
 	}
 	if w.Memory == 0 {
-		w.Memory = size(machineMemory() / 10 * 6)
+		w.Memory = bytesize.Size(machineMemory() / 10 * 6)
 	}
 	w.Tags = trimmed(w.Tags)
-	least := size(w.Slots) * minMemory
+	least := bytesize.Size(w.Slots) * minMemory
 	err := refuse(
 		wrong{w.Slots < 1, "slots", w.Slots, "must be 1 or more; leave it out for one per processor"},
 		wrong{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
-		wrong{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, size(minMemory))},
-		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for what the disk has", size(minQuota))},
+		wrong{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, bytesize.Size(minMemory))},
+		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for what the disk has", bytesize.Size(minQuota))},
 		wrong{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
 		wrong{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},
 		w.checkReserve(w.Data),
@@ -215,8 +216,8 @@ func checkDatasets(datasets map[string]string) error {
 
 // checkReserve says whether more is to stay free than the disk has.
 func (f *memberFlags) checkReserve(dir string) wrong {
-	disk := size(diskSize(dir))
-	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the disk of %s, %v: nothing would ever be taken in", dir, disk)}
+	disk := bytesize.Size(diskSize(dir))
+	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the disk of %s, %v: nothing would ever be taken in", dir, bytesize.Format(int64(disk)))}
 }
 
 // Run runs a coordinator.
@@ -239,7 +240,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 		c.GearmanHTTP = ""
 	}
 	if c.TaskMemory == 0 {
-		c.TaskMemory = size(machineMemory() / 8)
+		c.TaskMemory = bytesize.Size(machineMemory() / 8)
 	}
 	blockAfter := 0 // the default
 	if c.BlockFor == 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -67,7 +68,7 @@ func workerTable(w io.Writer, workers []workerView) {
 	for _, v := range workers {
 		free := "-" // it has not said yet
 		if v.Free > 0 {
-			free = size(v.Free).String()
+			free = bytesize.Format(v.Free)
 		}
 		if v.State == "away" {
 			row(w, v.ID, v.State, "-", "", "-", "-", strings.Join(v.Datasets, ","), "-")

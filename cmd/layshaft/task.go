@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -182,7 +183,7 @@ func (f *taskFlags) input() ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("standard input: %w", err)
 	case len(in) > maxInput:
-		return nil, fmt.Errorf("standard input has more than %s; a task takes no more", size(maxInput))
+		return nil, fmt.Errorf("standard input has more than %s; a task takes no more", bytesize.Size(maxInput))
 	}
 	return in, nil
 }
@@ -309,7 +310,7 @@ func submitLines(ctx context.Context, c *tasks.Client, function string, in io.Re
 		ids = append(ids, some...)
 	}
 	if read := lines.Err(); read != nil {
-		err = errors.Join(err, fmt.Errorf("standard input: line %d: %w; a task takes at most %s", len(ids)+1, read, size(maxInput)))
+		err = errors.Join(err, fmt.Errorf("standard input: line %d: %w; a task takes at most %s", len(ids)+1, read, bytesize.Size(maxInput)))
 	}
 	return ids, err
 }
@@ -408,7 +409,7 @@ func overviewTable(w io.Writer, o *tasks.Overview) {
 func taskTable(w io.Writer, all []tasks.Status) {
 	row(w, "TASK", "FUNCTION", "STATE", "PRIORITY", "ATTEMPTS", "INPUT", "WORKER", "ERROR")
 	for _, s := range all {
-		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.Most), size(s.Size), s.Worker, firstLine([]byte(s.Error)))
+		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.Most), bytesize.Format(int64(s.Size)), s.Worker, firstLine([]byte(s.Error)))
 	}
 }
 

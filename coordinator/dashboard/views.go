@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
 )
@@ -153,7 +154,7 @@ func (d *Dashboard) overview() view {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: "/workers"})
 		}
 		if w.FreeBytes > 0 && w.FreeBytes < 1<<30 {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, page.Size(w.FreeBytes)), URL: "/workers"})
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, bytesize.Format(w.FreeBytes)), URL: "/workers"})
 		}
 	}
 	o.Free = max(o.Slots-o.Busy, 0)

@@ -11,12 +11,13 @@ import (
 	"fmt"
 	"hash/fnv"
 	"html/template"
-	"math"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 //go:embed layout.html style.css live.js
@@ -40,7 +41,7 @@ type Link struct {
 
 // Funcs are the functions that templates may use.
 var Funcs = template.FuncMap{
-	"num": num, "size": Size, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
+	"num": num, "size": bytesize.Format, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
@@ -151,22 +152,6 @@ func num(v any) (string, error) {
 		return Num(v), nil
 	}
 	return "", fmt.Errorf("num: %T is no count", v)
-}
-
-// Size writes a number of bytes.
-func Size(n int64) string {
-	v, units := float64(n), []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
-	i := 0
-	for ; math.Abs(v) >= 999.5 && i < len(units)-1; i++ {
-		v /= 1000
-	}
-	if i == 0 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	if v < 9.95 {
-		return fmt.Sprintf("%.1f %s", v, units[i])
-	}
-	return fmt.Sprintf("%.0f %s", v, units[i])
 }
 
 // Dur writes a duration, coarsely.

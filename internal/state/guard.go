@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 // guard keeps Badger away from a full disk. Badger extends its files through memory maps, so the kernel answers a full
@@ -78,8 +80,8 @@ func (g *guard) check(n int64) error {
 		return nil
 	}
 	g.watch()
-	return fmt.Errorf("%w: %s has %.1f MB free, %.1f MB are needed and %.1f MB kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
-		ErrDiskFull, g.dir, float64(free)/1e6, float64(n)/1e6, float64(g.reserve)/1e6)
+	return fmt.Errorf("%w: %s has %s free, %s are needed and %s kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
+		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(g.reserve))
 }
 
 // beforeOpen makes sure that Badger has room to open, at the cost of the ballast: it writes the tables that a killed process left
@@ -94,7 +96,7 @@ func (g *guard) beforeOpen() error {
 		return err
 	}
 	if free < g.room {
-		return fmt.Errorf("%w: %s has %.1f MB free and %.1f MB are needed to open it; free space there, or choose a directory on a larger disk", ErrDiskFull, g.dir, float64(free)/1e6, float64(g.room)/1e6)
+		return fmt.Errorf("%w: %s has %s free and %s are needed to open it; free space there, or choose a directory on a larger disk", ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(g.room))
 	}
 	return nil
 }

@@ -71,11 +71,3 @@ func TestGenerateHonoursTheMark(t *testing.T) {
 		t.Errorf("the set was made %d times, want once (%v)", len(b)/2, err)
 	}
 }
-
-func TestSizes(t *testing.T) {
-	for bytes, want := range map[int64]string{14: "14 bytes", 2_289_277: "2 MB", 3_341_000_000: "3.34 GB"} {
-		if got := size(bytes); got != want {
-			t.Errorf("%d: %s, want %s", bytes, got, want)
-		}
-	}
-}

@@ -23,6 +23,7 @@ import (
 	"syscall"
 
 	"github.com/layshaft/layshaft/bench/internal/compare"
+	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
 // The names of the programs in the tables.
@@ -129,20 +130,10 @@ func measure(ctx context.Context, w io.Writer, work workload, data string, p *pr
 	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, size(input.bytes), len(input.paths), max(rounds, work.rounds))
+	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, bytesize.Format(input.bytes), len(input.paths), max(rounds, work.rounds))
 	if err := compare.Markdown(w, results, handWritten, duckDB); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w)
 	return err
-}
-
-func size(bytes int64) string {
-	switch {
-	case bytes < 1e3:
-		return fmt.Sprintf("%d bytes", bytes)
-	case bytes < 1e9:
-		return fmt.Sprintf("%.0f MB", float64(bytes)/1e6)
-	}
-	return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
 }

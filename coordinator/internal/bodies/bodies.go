@@ -31,6 +31,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/tally"
 )
@@ -152,12 +153,12 @@ func (s *Store) Room(n int64) error {
 	}
 	if s.db != nil {
 		if behind > maxBehind {
-			return fmt.Errorf("bodies: %w: %.1f MB wait to be written; the disk is slower than what comes in", ErrFull, float64(behind)/1e6)
+			return fmt.Errorf("bodies: %w: %s wait to be written; the disk is slower than what comes in", ErrFull, bytesize.Format(behind))
 		}
 		return s.db.Expect(n)
 	}
 	if used+n > s.opt.Memory {
-		return fmt.Errorf("bodies: %w: %.1f of %.1f MB; take work off the queues, or give the coordinator a directory", ErrFull, float64(used)/1e6, float64(s.opt.Memory)/1e6)
+		return fmt.Errorf("bodies: %w: %s of %s; take work off the queues, or give the coordinator a directory", ErrFull, bytesize.Format(used), bytesize.Format(s.opt.Memory))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
 )
@@ -125,7 +126,7 @@ func (p *process) obituary(others int) *job.Failure {
 		}
 	}
 	if n := p.memory.Load(); n > 0 {
-		f.Message += fmt.Sprintf("; it had up to %d MiB of memory", n>>20)
+		f.Message += fmt.Sprintf("; it had up to %s of memory", bytesize.Format(n))
 	}
 	if others > 0 {
 		f.Message += fmt.Sprintf("; %d other attempts were running in it", others)

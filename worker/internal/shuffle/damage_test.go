@@ -182,7 +182,7 @@ func TestDiskFull(t *testing.T) {
 		"Seal":       err,
 		"CheckSpace": s.CheckSpace(1),
 	} {
-		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), s.dir) || !strings.Contains(err.Error(), "94.4 MB") {
+		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), s.dir) || !strings.Contains(err.Error(), "90.0 MiB") {
 			t.Errorf("%s on a full disk: %v, want ErrDiskFull with path and space", what, err)
 		}
 	}

@@ -1,6 +1,10 @@
 package shuffle
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
+)
 
 // CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve, or when the outputs
 // have reached the quota.
@@ -49,6 +53,6 @@ func (s *Store) overQuota(n int64) error {
 	if s.quota <= 0 || s.used+n < s.quota {
 		return nil
 	}
-	return fmt.Errorf("%w: outputs in %s take %.1f MB of a quota of %.1f MB; drop finished jobs, or raise the quota", ErrDiskFull, s.dir,
-		float64(s.used)/1e6, float64(s.quota)/1e6)
+	return fmt.Errorf("%w: outputs in %s take %s of a quota of %s; drop finished jobs, or raise the quota", ErrDiskFull, s.dir,
+		bytesize.Format(s.used), bytesize.Format(s.quota))
 }
