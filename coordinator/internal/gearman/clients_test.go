@@ -1,4 +1,4 @@
-package gearman
+package gearman_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/internal/outside"
 )
 
@@ -55,7 +55,7 @@ func eventually(t *testing.T, addr, command, want string) {
 
 func TestCommandLineTools(t *testing.T) {
 	outside.Need(t, outside.Gearman)
-	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
+	addr := startTCP(t, newBroker(t, desk.Config{}, desk.BrokerConfig{}), nil)
 	_, port, _ := net.SplitHostPort(addr)
 	at := []string{"-h", "127.0.0.1", "-p", port}
 	gearman := func(stdin string, args ...string) string {
@@ -126,7 +126,7 @@ my $s; for (1..100) { $s = $c->get_status($h); last if !$s || !$s->known; select
 
 func TestPerl(t *testing.T) {
 	outside.Need(t, outside.Perl)
-	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
+	addr := startTCP(t, newBroker(t, desk.Config{}, desk.BrokerConfig{}), nil)
 	begin(t, "perl", "-e", perlWorker, addr)
 	eventually(t, addr, "status", "sum\t0\t0\t1")
 	got := run(t, "", "perl", "-e", perlClient, addr)
@@ -156,7 +156,7 @@ echo "ping ", $c->ping("x") ? "yes" : "no", "\n";`
 
 func TestPHP(t *testing.T) {
 	outside.Need(t, outside.PHPCLI, outside.PHP)
-	addr := startTCP(t, NewQueued(queue.New(queue.Config{}), QueuedConfig{}), nil)
+	addr := startTCP(t, newBroker(t, desk.Config{}, desk.BrokerConfig{}), nil)
 	_, port, _ := net.SplitHostPort(addr)
 	begin(t, "php", "-r", phpWorker, "--", port)
 	eventually(t, addr, "status", "reverse\t0\t0\t1")

@@ -1,14 +1,12 @@
-package gearman
+package gearman_test
 
 import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,10 +16,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 	for name, text := range scripts(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := play(t, text, startOurs(t, text))
+				got := play(t, text, start(t, text))
 				if *update {
 					if err := os.WriteFile("testdata/scripts/"+name+".txt", []byte(got), 0o644); err != nil {
 						t.Fatal(err)
@@ -95,19 +96,6 @@ func options(text string) map[string]string {
 	return o
 }
 
-// TestScriptsAgreeWithCore plays the same stories to the core of the queue.
-func TestScriptsAgreeWithCore(t *testing.T) {
-	for name, text := range scripts(t) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				if got := play(t, text, startCore(t, text)); got != text {
-					t.Errorf("the core answers otherwise:\n%s", got)
-				}
-			})
-		})
-	}
-}
-
 // TestScriptsOverSockets plays the stories that need no clock over real connections, which are in a loop where there are loops.
 func TestScriptsOverSockets(t *testing.T) {
 	for name, text := range scripts(t) {
@@ -115,16 +103,10 @@ func TestScriptsOverSockets(t *testing.T) {
 			if strings.Contains(text, "advance ") {
 				t.Skip("the story needs a clock")
 			}
-			o := options(text)
-			attempts, _ := strconv.Atoi(o["retries"])
-			q := NewQueued(queue.New(queue.Config{}), QueuedConfig{Policy: queue.Policy{Attempts: attempts}})
-			var server *Server
-			addr := startTCP(t, q, func(s *Server) {
+			var server *gearman.Server
+			addr := startTCP(t, scriptBroker(t, text), func(s *gearman.Server) {
 				server = s
-				s.MaxBody, _ = strconv.Atoi(o["body"])
-				if o["shutdown"] != "" {
-					s.Shutdown = func(bool) {}
-				}
+				setOptions(s, text)
 			})
 			got := play(t, text, func() net.Conn { return noticed{dialTCP(t, addr).Conn, server} })
 			if got = strings.ReplaceAll(got, " 127.0.0.1 ", " pipe "); got != text {
@@ -137,69 +119,88 @@ func TestScriptsOverSockets(t *testing.T) {
 // noticed is a connection whose end the server has noticed when Close returns.
 type noticed struct {
 	net.Conn
-	server *Server
+	server *gearman.Server
 }
 
 func (c noticed) Close() error {
 	err := c.Conn.Close()
-	for slices.ContainsFunc(c.server.connections(), func(x *conn) bool { return x.net.RemoteAddr().String() == c.LocalAddr().String() }) {
+	for slices.ContainsFunc(c.server.Remotes(), func(a net.Addr) bool { return a.String() == c.LocalAddr().String() }) {
 		runtime.Gosched()
 	}
 	return err
 }
 
-func startCore(t *testing.T, text string) func() net.Conn {
-	o := options(text)
-	attempts, _ := strconv.Atoi(o["retries"])
-	q := NewQueued(queue.New(queue.Config{}), QueuedConfig{Policy: queue.Policy{Attempts: attempts}})
-	return start(t, o, q)
-}
-
-// startOurs starts a server of ours and returns how to connect to it.
-func startOurs(t *testing.T, text string) func() net.Conn {
-	o := options(text)
-	m := NewMemory()
-	m.FirstID = 1
-	m.Retries, _ = strconv.Atoi(o["retries"])
-	return start(t, o, m)
-}
-
-func start(t *testing.T, o map[string]string, b runner) func() net.Conn {
+// start starts a server of ours with the options of a story, and returns how to connect to it.
+func start(t *testing.T, text string) func() net.Conn {
 	l := newPipeListener()
-	s := &Server{Listener: l, Broker: b, HandlePrefix: "H:x"}
+	s := &gearman.Server{Listener: l, Broker: scriptBroker(t, text), HandlePrefix: "H:x"}
+	setOptions(s, text)
+	serve(t, s)
+	return func() net.Conn { return l.dial() }
+}
+
+func scriptBroker(t *testing.T, text string) *desk.Broker {
+	attempts, _ := strconv.Atoi(options(text)["retries"])
+	return newBroker(t, desk.Config{}, desk.BrokerConfig{Policy: queue.Policy{Attempts: attempts}})
+}
+
+func setOptions(s *gearman.Server, text string) {
+	o := options(text)
 	s.MaxBody, _ = strconv.Atoi(o["body"])
 	if o["shutdown"] != "" {
 		s.Shutdown = func(bool) {}
 	}
-	serve(t, s, b)
-	return func() net.Conn { return l.dial() }
 }
 
-// runner is a Broker with timers.
-type runner interface {
-	Broker
-	Run(context.Context) error
-}
-
-// serve runs a server and its queue until the test ends.
-func serve(t testing.TB, s *Server, b interface{ Run(context.Context) error }) {
+// newBroker returns the broker that ships, over a desk that runs until the test ends.
+func newBroker(t testing.TB, cfg desk.Config, b desk.BrokerConfig) *desk.Broker {
+	t.Helper()
+	d := openDesk(t, cfg)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
-	go func() {
-		if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Run = %v", err)
-		}
-		done <- struct{}{}
-	}()
-	go func() {
-		_ = b.Run(ctx)
-		done <- struct{}{}
-	}()
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
-		<-done
+		if err := <-ended; err != nil {
+			t.Errorf("Run of the desk = %v", err)
+		}
 	})
+	return desk.NewBroker(d, b)
+}
+
+// openDesk returns a desk that nobody runs. It is closed when the test ends.
+func openDesk(t testing.TB, cfg desk.Config) *desk.Desk {
+	t.Helper()
+	d, err := desk.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.Lock()
+		for _, bad := range d.Audit() {
+			t.Error(bad)
+		}
+		d.Unlock()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// serve runs a server until stop is called or the test ends.
+func serve(t testing.TB, s *gearman.Server) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func startGearmand(t *testing.T) func() net.Conn {
@@ -332,13 +333,8 @@ func (p *player) unquote(s string) string {
 }
 
 func (p *player) packet(name, rest string) []byte {
-	i := slices.IndexFunc(types[:], func(t struct {
-		name string
-		args int
-	}) bool {
-		return t.name == name
-	})
-	if i < 0 {
+	typ, ok := gearman.TypeNamed(name)
+	if !ok {
 		p.t.Fatalf("no packet %q", name)
 	}
 	var args [][]byte
@@ -348,7 +344,7 @@ func (p *player) packet(name, rest string) []byte {
 		}
 		args = append(args, []byte(w))
 	}
-	return requestPacket(Type(i), args...)
+	return gearman.RequestPacket(typ, args...)
 }
 
 // words splits at spaces outside of quotes.
@@ -363,12 +359,6 @@ func words(s string) []string {
 		s = s[len(w):]
 	}
 	return all
-}
-
-func requestPacket(t Type, args ...[]byte) []byte {
-	b := appendPacket(nil, t, args...)
-	b[3] = 'Q'
-	return b
 }
 
 func (p *player) answers() string {
@@ -413,7 +403,7 @@ func (c *client) read(t testing.TB) {
 	const end = "no more for now"
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	defer c.SetDeadline(time.Time{})
-	go c.Write(requestPacket(EchoReq, []byte(end)))
+	go c.Write(gearman.RequestPacket(gearman.EchoReq, []byte(end)))
 	for {
 		a, err := c.answer()
 		if err != nil {
@@ -440,7 +430,7 @@ func (c *client) answer() (string, error) {
 		line, err := c.r.ReadString('\n')
 		return strconv.Quote(line), err
 	}
-	typ, args, err := readPacket(c.r)
+	typ, args, err := gearman.ReadPacket(c.r)
 	if err != nil {
 		return "", err
 	}
@@ -453,26 +443,6 @@ func (c *client) answer() (string, error) {
 		out = append(out, w)
 	}
 	return strings.Join(out, " "), nil
-}
-
-func readPacket(r io.Reader) (Type, [][]byte, error) {
-	head := make([]byte, headerSize)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return 0, nil, err
-	}
-	p := packet{typ: Type(binary.BigEndian.Uint32(head[4:])), body: make([]byte, binary.BigEndian.Uint32(head[8:]))}
-	if _, err := io.ReadFull(r, p.body); err != nil {
-		return 0, nil, err
-	}
-	if p.typ.known() && p.typ != Error { // gearmand ends the text of some errors, not of others, with a NUL
-		var args [maxArgs][]byte
-		if err := p.args(&args); err != nil {
-			return 0, nil, err
-		}
-		return p.typ, args[:types[p.typ].args], nil
-	}
-	code, _, _ := strings.Cut(string(p.body), "\x00")
-	return p.typ, [][]byte{[]byte(code)}, nil
 }
 
 // pipeListener is a listener inside the process, whose connections have no sockets.

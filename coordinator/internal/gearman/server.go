@@ -1,6 +1,5 @@
 // Package gearman is a Gearman job server's front: it speaks the protocol of gearmand, binary packets and text commands on one
-// port, so that existing clients, workers and tools in any language work without change. The queue behind it is a Broker; Memory is
-// one that lives and dies with the process.
+// port, so that existing clients, workers and tools in any language work without change. The queue behind it is a Broker, which package desk implements.
 //
 // Always true: answers to a connection keep the order of its requests; what a connection costs is bounded, whatever its peer sends or
 // does not read; a connection that breaks the protocol is told or closed, and no other notices.

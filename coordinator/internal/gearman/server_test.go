@@ -1,4 +1,4 @@
-package gearman
+package gearman_test
 
 import (
 	"bytes"
@@ -13,24 +13,29 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 )
 
 // startTCP starts a server on a free port. change may alter it before.
-func startTCP(t testing.TB, m runner, change func(*Server)) string {
+func startTCP(t testing.TB, b gearman.Broker, change func(*gearman.Server)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Listener: l, Broker: m, HandlePrefix: "H:x"}
+	s := &gearman.Server{Listener: l, Broker: b, HandlePrefix: "H:x"}
 	if change != nil {
 		change(s)
 	}
-	serve(t, s, m)
+	serve(t, s)
 	return l.Addr().String()
 }
 
@@ -44,13 +49,13 @@ func dialTCP(t testing.TB, addr string) *client {
 	return newClient(c)
 }
 
-func (c *client) ask(t testing.TB, typ Type, args ...string) {
+func (c *client) ask(t testing.TB, typ gearman.Type, args ...string) {
 	t.Helper()
 	b := make([][]byte, len(args))
 	for i := range args {
 		b[i] = []byte(args[i])
 	}
-	if _, err := c.Write(requestPacket(typ, b...)); err != nil {
+	if _, err := c.Write(gearman.RequestPacket(typ, b...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -63,31 +68,57 @@ func (c *client) want(t testing.TB, answer string) {
 	}
 }
 
-func firstID(id uint64) *Memory {
-	m := NewMemory()
-	m.FirstID = id
-	return m
+// created waits for the answer to a submit and returns the handle of the job.
+func (c *client) created(t testing.TB) string {
+	t.Helper()
+	got, err := c.answer()
+	h, ok := strings.CutPrefix(got, "JOB_CREATED ")
+	if err != nil || !ok {
+		t.Fatalf("answer = %.200s, %v; want JOB_CREATED", got, err)
+	}
+	return h
+}
+
+// awaitKnown waits until the server knows a queued background job with a unique key.
+func (c *client) awaitKnown(t testing.TB, unique string) {
+	t.Helper()
+	for {
+		c.ask(t, gearman.GetStatusUnique, unique)
+		if a, err := c.answer(); err != nil {
+			t.Fatal(err)
+		} else if a == fmt.Sprintf("STATUS_RES_UNIQUE %s 1 0 0 0 0", unique) {
+			return
+		}
+	}
+}
+
+// memoryBroker returns the broker that ships, with its jobs in memory.
+func memoryBroker(t testing.TB) *desk.Broker {
+	return newBroker(t, desk.Config{}, desk.BrokerConfig{})
 }
 
 // TestFragments cuts a stream into pieces: the answers are the same.
 func TestFragments(t *testing.T) { inBothModes(t, testFragments) }
 
+// created is a JOB_CREATED packet.
+var created = regexp.MustCompile(`(?s)\x00RES\x00\x00\x00\x08\x00\x00\x00.H:x:[0-9]+`)
+
 // inBothModes runs a test with connections in a loop, where there are loops, and with a goroutine for each.
-func inBothModes(t *testing.T, test func(t *testing.T, mode func(*Server))) {
-	t.Run("loop", func(t *testing.T) { test(t, func(*Server) {}) })
-	t.Run("alone", func(t *testing.T) { test(t, func(s *Server) { s.alone = true }) })
+func inBothModes(t *testing.T, test func(t *testing.T, mode func(*gearman.Server))) {
+	t.Run("loop", func(t *testing.T) { test(t, func(*gearman.Server) {}) })
+	t.Run("alone", func(t *testing.T) { test(t, func(s *gearman.Server) { s.ServeAlone() }) })
 }
 
-func testFragments(t *testing.T, mode func(*Server)) {
+func testFragments(t *testing.T, mode func(*gearman.Server)) {
 	var stream []byte
 	for i := range 20 {
-		stream = append(stream, requestPacket(EchoReq, fmt.Append(nil, i))...)
-		stream = append(stream, requestPacket(SubmitJobBG, []byte("f"), nil, make([]byte, i*37))...)
+		stream = append(stream, gearman.RequestPacket(gearman.EchoReq, fmt.Append(nil, i))...)
+		stream = append(stream, gearman.RequestPacket(gearman.SubmitJobBG, []byte("f"), nil, make([]byte, i*37))...)
 		stream = append(stream, "version\r\n"...)
 	}
 	var first []byte
 	for _, size := range []int{1 << 20, 1, 7, 100} {
-		addr := startTCP(t, firstID(1), mode)
+		addr := startTCP(t, memoryBroker(t), mode)
 		c := dialTCP(t, addr)
 		go func() {
 			for b := stream; len(b) > 0; b = b[min(size, len(b)):] {
@@ -99,6 +130,14 @@ func testFragments(t *testing.T, mode func(*Server)) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		n := 0
+		got = created.ReplaceAllFunc(got, func(packet []byte) []byte { // every server has handles of its own
+			if h := packet[len(packet)-int(packet[len("\x00RES....\x00\x00\x00")]):]; !bytes.HasPrefix(h, []byte("H:x:")) {
+				t.Errorf("size of %q does not agree with its handle", packet)
+			}
+			n++
+			return fmt.Append(nil, "JOB_CREATED H:x:#", n)
+		})
 		if first == nil {
 			first = got
 		}
@@ -110,36 +149,36 @@ func testFragments(t *testing.T, mode func(*Server)) {
 
 func TestLargePackets(t *testing.T) { inBothModes(t, testLargePackets) }
 
-func testLargePackets(t *testing.T, mode func(*Server)) {
-	addr := startTCP(t, NewMemory(), mode)
+func testLargePackets(t *testing.T, mode func(*gearman.Server)) {
+	addr := startTCP(t, memoryBroker(t), mode)
 	c, w := dialTCP(t, addr), dialTCP(t, addr)
-	for _, size := range []int{keepSize - 1, keepSize, keepSize + 1, readSize, readSize + 1, 1 << 20, 8 << 20} {
+	for _, size := range []int{gearman.KeepSize - 1, gearman.KeepSize, gearman.KeepSize + 1, gearman.ReadSize, gearman.ReadSize + 1, 1 << 20, 8 << 20} {
 		data := make([]byte, size)
 		rand.Read(data)
 		function := fmt.Sprint("f", size)
-		w.ask(t, ResetAbilities)
-		w.ask(t, CanDo, function)
-		w.ask(t, PreSleep)
+		w.ask(t, gearman.ResetAbilities)
+		w.ask(t, gearman.CanDo, function)
+		w.ask(t, gearman.PreSleep)
 		go func() { // two at once, so that the second begins in the same read
-			c.Write(append(requestPacket(EchoReq, data), requestPacket(SubmitJob, []byte(function), nil, data)...))
+			c.Write(append(gearman.RequestPacket(gearman.EchoReq, data), gearman.RequestPacket(gearman.SubmitJob, []byte(function), nil, data)...))
 		}()
-		if _, args, err := readPacket(c.r); err != nil || !bytes.Equal(args[0], data) {
+		if _, args, err := gearman.ReadPacket(c.r); err != nil || !bytes.Equal(args[0], data) {
 			t.Fatalf("echo of %d bytes: %v", size, err)
 		}
-		typ, created, err := readPacket(c.r)
-		if err != nil || typ != JobCreated {
+		typ, created, err := gearman.ReadPacket(c.r)
+		if err != nil || typ != gearman.JobCreated {
 			t.Fatal(typ, err)
 		}
 		w.want(t, "NOOP")
-		w.ask(t, GrabJob)
-		_, args, err := readPacket(w.r)
+		w.ask(t, gearman.GrabJob)
+		_, args, err := gearman.ReadPacket(w.r)
 		if err != nil || !bytes.Equal(args[2], data) {
 			t.Fatalf("job of %d bytes: %v", size, err)
 		}
-		w.ask(t, WorkData, string(args[0]), string(data))
-		w.ask(t, WorkComplete, string(args[0]), string(data))
-		for _, want := range []Type{WorkData, WorkComplete} {
-			typ, args, err := readPacket(c.r)
+		w.ask(t, gearman.WorkData, string(args[0]), string(data))
+		w.ask(t, gearman.WorkComplete, string(args[0]), string(data))
+		for _, want := range []gearman.Type{gearman.WorkData, gearman.WorkComplete} {
+			typ, args, err := gearman.ReadPacket(c.r)
 			if err != nil || typ != want || string(args[0]) != string(created[0]) || !bytes.Equal(args[1], data) {
 				t.Fatalf("%v of %d bytes: %v", typ, size, err)
 			}
@@ -150,19 +189,18 @@ func testLargePackets(t *testing.T, mode func(*Server)) {
 // TestSlowReader has a client that reads nothing of what a worker sends it. The worker is held up, then the client closed.
 func TestSlowReader(t *testing.T) { inBothModes(t, testSlowReader) }
 
-func testSlowReader(t *testing.T, mode func(*Server)) {
-	m := NewMemory()
-	var server *Server
-	addr := startTCP(t, m, func(s *Server) {
+func testSlowReader(t *testing.T, mode func(*gearman.Server)) {
+	var server *gearman.Server
+	addr := startTCP(t, memoryBroker(t), func(s *gearman.Server) {
 		mode(s)
 		s.MaxPending, s.Stall, server = 256<<10, time.Second, s
 	})
 	c, w := dialTCP(t, addr), dialTCP(t, addr)
-	c.ask(t, SubmitJob, "f", "", "x")
+	c.ask(t, gearman.SubmitJob, "f", "", "x")
 	c.read(nil)
-	w.ask(t, CanDo, "f")
-	w.ask(t, GrabJob)
-	_, args, err := readPacket(w.r)
+	w.ask(t, gearman.CanDo, "f")
+	w.ask(t, gearman.GrabJob)
+	_, args, err := gearman.ReadPacket(w.r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,26 +213,22 @@ func testSlowReader(t *testing.T, mode func(*Server)) {
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
-			for _, c := range server.connections() {
-				c.out.mu.Lock()
-				most.Store(max(most.Load(), int64(c.out.pending)))
-				c.out.mu.Unlock()
-			}
+			most.Store(max(most.Load(), int64(server.MostPending())))
 		}
 	}()
 	chunk := strings.Repeat("x", 8<<10) // small enough for a loop
 	sent, start := 0, time.Now()
-	for ; time.Since(start) < 10*time.Second && len(server.connections()) > 1; sent += len(chunk) {
-		w.ask(t, WorkData, string(args[0]), chunk)
+	for ; time.Since(start) < 10*time.Second && len(server.Remotes()) > 1; sent += len(chunk) {
+		w.ask(t, gearman.WorkData, string(args[0]), chunk)
 	}
 	close(done)
-	if n := len(server.connections()); n != 1 {
+	if n := len(server.Remotes()); n != 1 {
 		t.Errorf("%d connections are left after %v, want the worker's", n, time.Since(start))
 	}
 	if got := most.Load(); got == 0 || got > 512<<10 {
 		t.Errorf("up to %d bytes waited, want some, at most 512 KiB", got)
 	}
-	w.ask(t, EchoReq, "still here")
+	w.ask(t, gearman.EchoReq, "still here")
 	for { // the job went with its client or not, in the middle of the chunks
 		if a, err := w.answer(); err != nil {
 			t.Fatal(err)
@@ -204,29 +238,38 @@ func testSlowReader(t *testing.T, mode func(*Server)) {
 	}
 }
 
-// durable makes the submits of a Memory wait for commits.
+// durable makes the background submits of a broker in memory wait for commits of its own.
 type durable struct {
-	*Memory
+	*desk.Broker
 	commit uint64
-	peers  []Peer
+	peers  []gearman.Peer
+	ids    []uint64 // of jobs, as they were submitted
 }
 
-func (d *durable) Attach(p Peer) Session {
+func (d *durable) Attach(p gearman.Peer) gearman.Session {
 	d.peers = append(d.peers, p)
-	return &durableSession{d.Memory.Attach(p), d}
+	return &durableSession{d.Broker.Attach(p), d}
 }
 
 type durableSession struct {
-	Session
+	gearman.Session
 	d *durable
 }
 
-func (s *durableSession) Submit(sub Submission) (uint64, uint64, error) {
+func (s *durableSession) Submit(sub gearman.Submission) (uint64, uint64, error) {
 	id, _, err := s.Session.Submit(sub)
+	s.d.ids = append(s.d.ids, id)
 	if !sub.Background {
 		return id, 0, err
 	}
 	return id, s.d.commit + 1, err
+}
+
+// handle returns the handle of the n-th job, from 1.
+func (d *durable) handle(n int) string {
+	d.Lock()
+	defer d.Unlock()
+	return fmt.Sprint("H:x:", d.ids[n-1])
 }
 
 // begin begins a commit: later submits wait for the next one.
@@ -252,11 +295,9 @@ func (d *durable) tell() {
 
 func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory()
-		m.FirstID = 1
-		d := &durable{Memory: m}
+		d := &durable{Broker: memoryBroker(t)}
 		l := newPipeListener()
-		serve(t, &Server{Listener: l, Broker: d, HandlePrefix: "H:x"}, m)
+		serve(t, &gearman.Server{Listener: l, Broker: d, HandlePrefix: "H:x"})
 		a, b := newClient(l.dial()), newClient(l.dial())
 		got := make(chan string, 100)
 		for _, c := range []*client{a, b} {
@@ -270,10 +311,14 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 				}
 			}()
 		}
-		heard := func(want ...string) {
+		heard := func(want ...string) { // #n is the handle of the n-th job
 			t.Helper()
 			synctest.Wait()
 			for _, w := range want {
+				if before, n, ok := strings.Cut(w, "#"); ok {
+					i, _ := strconv.Atoi(n)
+					w = before + d.handle(i)
+				}
 				select {
 				case g := <-got:
 					if g != w {
@@ -287,16 +332,16 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 				t.Errorf("got %s too", <-got)
 			}
 		}
-		a.ask(t, EchoReq, "1")
-		a.ask(t, SubmitJobBG, "f", "", "x")
-		a.ask(t, EchoReq, "2") // its answer keeps its place, and it is read although the first waits
+		a.ask(t, gearman.EchoReq, "1")
+		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
+		a.ask(t, gearman.EchoReq, "2") // its answer keeps its place, and it is read although the first waits
 		heard("ECHO_RES 1")
-		b.ask(t, SubmitJob, "g", "", "not durable")
-		heard("JOB_CREATED H:x:2")
+		b.ask(t, gearman.SubmitJob, "g", "", "not durable")
+		heard("JOB_CREATED #2")
 		d.end()
-		heard("JOB_CREATED H:x:1", "ECHO_RES 2")
-		a.ask(t, SubmitJobBG, "f", "", "x")
-		b.ask(t, SubmitJobBG, "f", "", "x")
+		heard("JOB_CREATED #1", "ECHO_RES 2")
+		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
+		b.ask(t, gearman.SubmitJobBG, "f", "", "x")
 		heard()
 		d.end()
 		synctest.Wait()
@@ -305,15 +350,15 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 		}
 		<-got
 		<-got
-		a.ask(t, SubmitJobBG, "f", "", "x")
+		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
 		synctest.Wait()
 		d.begin() // a's waits for this one, and the next for a later one
-		a.ask(t, SubmitJobBG, "f", "", "x")
+		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
 		heard()
 		d.tell()
-		heard("JOB_CREATED H:x:5")
+		heard("JOB_CREATED #5")
 		d.end()
-		heard("JOB_CREATED H:x:6")
+		heard("JOB_CREATED #6")
 		a.Close()
 		b.Close()
 	})
@@ -323,11 +368,10 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 // closed in time.
 func TestHalfPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory()
-		m.FirstID = 1
+		broker := memoryBroker(t)
 		l := newPipeListener()
-		serve(t, &Server{Listener: l, Broker: m, HandlePrefix: "H:x", MaxBody: 1 << 20, MaxArriving: 1 << 20}, m)
-		packet := requestPacket(SubmitJobBG, []byte("f"), nil, make([]byte, 900<<10))
+		serve(t, &gearman.Server{Listener: l, Broker: broker, HandlePrefix: "H:x", MaxBody: 1 << 20, MaxArriving: 1 << 20})
+		packet := gearman.RequestPacket(gearman.SubmitJobBG, []byte("f"), nil, make([]byte, 900<<10))
 		begin := time.Now()
 		half, whole, late := newClient(l.dial()), newClient(l.dial()), newClient(l.dial())
 		if _, err := half.Write(packet[:800<<10]); err != nil {
@@ -362,11 +406,21 @@ func TestHalfPackets(t *testing.T) {
 		}
 		again := newClient(l.dial())
 		go func() { _, _ = again.Write(packet) }()
-		again.want(t, "JOB_CREATED H:x:1")
+		again.created(t)
+		if n := countJobs(broker); n != 1 {
+			t.Errorf("there are %d jobs, want 1", n)
+		}
 		for _, c := range []*client{half, whole, late, again} {
 			c.Close()
 		}
 	})
+}
+
+func countJobs(b *desk.Broker) (n int) {
+	b.Lock()
+	defer b.Unlock()
+	b.Jobs(0, 1<<20, func(gearman.JobInfo) { n++ })
+	return n
 }
 
 // TestListing asks for a long listing and does not read it, so that it cannot end. Others are served meanwhile, and what is for the
@@ -374,34 +428,42 @@ func TestHalfPackets(t *testing.T) {
 func TestListing(t *testing.T) {
 	const jobs = 50_000 // a listing larger than MaxPending
 	synctest.Test(t, func(t *testing.T) {
-		m := firstID(1)
-		s := m.Attach(nil)
-		for range jobs {
-			_, _, _ = s.Submit(Submission{Function: []byte("queued"), Background: true})
+		broker := memoryBroker(t)
+		broker.Lock()
+		s := broker.Attach(silent{})
+		handles := make([]string, jobs, jobs+1)
+		for i := range handles {
+			id, _, err := s.Submit(gearman.Submission{Function: []byte("queued"), Background: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			handles[i] = fmt.Sprint("H:x:", id)
 		}
+		broker.Unlock()
 		l := newPipeListener()
-		serve(t, &Server{Listener: l, Broker: m, HandlePrefix: "H:x", MaxPending: 256 << 10}, m)
+		serve(t, &gearman.Server{Listener: l, Broker: broker, HandlePrefix: "H:x", MaxPending: 256 << 10})
 		c, w := newClient(l.dial()), newClient(l.dial())
 		defer c.Close()
 		defer w.Close()
-		c.ask(t, SubmitJob, "f", "", "x")
-		c.want(t, fmt.Sprint("JOB_CREATED H:x:", jobs+1))
+		c.ask(t, gearman.SubmitJob, "f", "", "x")
+		last := c.created(t)
+		handles = append(handles, last)
 		c.Write([]byte("show jobs\n"))
-		go c.Write(requestPacket(EchoReq, []byte("end"))) // which is not read before the listing is over
+		go c.Write(gearman.RequestPacket(gearman.EchoReq, []byte("end"))) // which is not read before the listing is over
 		synctest.Wait()
-		w.ask(t, CanDo, "f")
-		w.ask(t, GrabJob)
-		w.want(t, fmt.Sprintf("JOB_ASSIGN H:x:%d f x", jobs+1))
-		w.ask(t, WorkData, fmt.Sprint("H:x:", jobs+1), "part")
-		w.ask(t, EchoReq, "served")
+		w.ask(t, gearman.CanDo, "f")
+		w.ask(t, gearman.GrabJob)
+		w.want(t, "JOB_ASSIGN "+last+" f x")
+		w.ask(t, gearman.WorkData, last, "part")
+		w.ask(t, gearman.EchoReq, "served")
 		w.want(t, "ECHO_RES served")
-		for i := range jobs + 1 {
-			if line, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, fmt.Sprintf("H:x:%d\t0\t0\t", i+1)) {
+		for i, h := range handles {
+			if line, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, h+"\t0\t0\t") {
 				t.Fatalf("line %d is %q, %v", i, line, err)
 			}
 		}
 		c.want(t, `".\n"`)
-		c.want(t, fmt.Sprintf("WORK_DATA H:x:%d part", jobs+1))
+		c.want(t, "WORK_DATA "+last+" part")
 		c.want(t, "ECHO_RES end")
 	})
 }
@@ -419,7 +481,7 @@ func TestTLS(t *testing.T) {
 	cert, _ := x509.ParseCertificate(der)
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	addr := startTCP(t, NewMemory(), func(s *Server) {
+	addr := startTCP(t, memoryBroker(t), func(s *gearman.Server) {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 		s.MayWork = func(s tls.ConnectionState) bool { return s.ServerName == "localhost" }
 	})
@@ -436,10 +498,10 @@ func TestTLS(t *testing.T) {
 	c := newClient(nc)
 	for range 3 {
 		data := strings.Repeat("x", 300_000)
-		go c.Write(requestPacket(EchoReq, []byte(data)))
+		go c.Write(gearman.RequestPacket(gearman.EchoReq, []byte(data)))
 		c.want(t, "ECHO_RES "+data)
 	}
-	c.ask(t, CanDo, "f")
+	c.ask(t, gearman.CanDo, "f")
 	c.want(t, "ERROR INVALID_COMMAND")
 	worker, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
 	if err != nil {
@@ -447,12 +509,12 @@ func TestTLS(t *testing.T) {
 	}
 	defer worker.Close()
 	w := newClient(worker)
-	w.ask(t, CanDo, "f")
-	w.ask(t, EchoReq, "none")
+	w.ask(t, gearman.CanDo, "f")
+	w.ask(t, gearman.EchoReq, "none")
 	w.want(t, "ECHO_RES none")
 }
 
-// lagging is a Memory whose store is behind until room is closed.
+// lagging is a broker whose store is behind until room is closed.
 type lagging struct {
 	*durable
 	room chan struct{}
@@ -472,59 +534,45 @@ func (b lagging) CatchUp() { <-b.room }
 
 // TestLagging has one connection submit more than can be stored. It waits, and no other.
 func TestLagging(t *testing.T) {
-	d := &durable{Memory: firstID(1)}
+	d := &durable{Broker: memoryBroker(t)}
 	b := lagging{d, make(chan struct{})}
 	addr := startTCP(t, b, nil)
 	c, other := dialTCP(t, addr), dialTCP(t, addr)
-	c.ask(t, SubmitJobBG, "f", "", "x")
-	for { // until it was handed over
-		other.ask(t, GetStatus, "H:x:1")
-		if a, err := other.answer(); err != nil {
-			t.Fatal(err)
-		} else if a == "STATUS_RES H:x:1 1 0 0 0" {
-			break
-		}
-	}
+	c.ask(t, gearman.SubmitJobBG, "f", "first", "x")
+	other.awaitKnown(t, "first") // until it was handed over
 	d.end()
-	c.want(t, "JOB_CREATED H:x:1")
-	c.ask(t, SubmitJobBG, "f", "", "y")
+	c.want(t, "JOB_CREATED "+d.handle(1))
+	c.ask(t, gearman.SubmitJobBG, "f", "second", "y")
 	for range 100 {
-		other.ask(t, GetStatus, "H:x:2")
-		other.want(t, "STATUS_RES H:x:2 0 0 0 0")
+		other.ask(t, gearman.GetStatusUnique, "second")
+		other.want(t, "STATUS_RES_UNIQUE second 0 0 0 0 0")
 	}
 	close(b.room)
-	c.ask(t, EchoReq, "x")
-	for { // it is no longer in the loop and goes on by itself
-		other.ask(t, GetStatus, "H:x:2")
-		if a, err := other.answer(); err != nil {
-			t.Fatal(err)
-		} else if a == "STATUS_RES H:x:2 1 0 0 0" {
-			break
-		}
-	}
+	c.ask(t, gearman.EchoReq, "x")
+	other.awaitKnown(t, "second") // it is no longer in the loop and goes on by itself
 	d.end()
-	c.want(t, "JOB_CREATED H:x:2")
+	c.want(t, "JOB_CREATED "+d.handle(2))
 	c.want(t, "ECHO_RES x")
 }
 
 // TestRunEnds ends a server with connections of every kind: each is closed, and Run returns.
 func TestRunEnds(t *testing.T) {
-	inBothModes(t, func(t *testing.T, mode func(*Server)) {
+	inBothModes(t, func(t *testing.T, mode func(*gearman.Server)) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Server{Listener: l, Broker: NewMemory(), HandlePrefix: "H:x"}
+		s := &gearman.Server{Listener: l, Broker: memoryBroker(t), HandlePrefix: "H:x"}
 		mode(s)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
 		idle, text, half := dialTCP(t, l.Addr().String()), dialTCP(t, l.Addr().String()), dialTCP(t, l.Addr().String())
-		idle.ask(t, EchoReq, "x")
+		idle.ask(t, gearman.EchoReq, "x")
 		idle.want(t, "ECHO_RES x")
 		text.Write([]byte("version\n"))
 		text.want(t, `"OK 1.1.20\n"`)
-		half.Write(append(requestPacket(EchoReq, []byte("x")), requestPacket(EchoReq, make([]byte, 1<<20))[:1000]...))
+		half.Write(append(gearman.RequestPacket(gearman.EchoReq, []byte("x")), gearman.RequestPacket(gearman.EchoReq, make([]byte, 1<<20))[:1000]...))
 		half.want(t, "ECHO_RES x")
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -539,34 +587,20 @@ func TestRunEnds(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	addr := startTCP(t, NewMemory(), func(s *Server) { s.MaxConnections = 1 })
+	addr := startTCP(t, memoryBroker(t), func(s *gearman.Server) { s.MaxConnections = 1 })
 	first := dialTCP(t, addr)
-	first.ask(t, EchoReq, "x")
+	first.ask(t, gearman.EchoReq, "x")
 	first.want(t, "ECHO_RES x")
 	if b, err := io.ReadAll(dialTCP(t, addr)); len(b) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("second connection got %q, %v; want the end", b, err)
 	}
-	first.ask(t, EchoReq, "y")
+	first.ask(t, gearman.EchoReq, "y")
 	first.want(t, "ECHO_RES y")
 }
 
 func TestPrefixTooLong(t *testing.T) {
 	l := newPipeListener()
-	if err := (&Server{Listener: l, Broker: NewMemory(), HandlePrefix: strings.Repeat("x", 41)}).Run(t.Context()); err == nil {
+	if err := (&gearman.Server{Listener: l, Broker: memoryBroker(t), HandlePrefix: strings.Repeat("x", 41)}).Run(t.Context()); err == nil {
 		t.Error("a handle of more than 64 bytes was allowed")
-	}
-}
-
-func TestHandles(t *testing.T) {
-	s := &Server{prefix: "H:x:"}
-	for _, id := range []uint64{1, 10, 1<<64 - 1} {
-		if got := s.parseHandle(s.appendHandle(nil, id)); got != id {
-			t.Errorf("handle of %d is that of %d", id, got)
-		}
-	}
-	for _, h := range []string{"", "H:x:", "H:x:0", "H:x:01", "H:x:18446744073709551616", "H:x:99999999999999999999", "H:x:1x", "H:y:1", "H:x:-1"} {
-		if got := s.parseHandle([]byte(h)); got != 0 {
-			t.Errorf("%q is the handle of %d", h, got)
-		}
 	}
 }

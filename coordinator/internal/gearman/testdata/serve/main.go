@@ -1,8 +1,9 @@
-// Serve runs a Gearman server whose queue is in memory, to be measured.
+// Serve runs a Gearman server over a task queue, to be measured.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log"
 	"log/slog"
@@ -13,43 +14,53 @@ import (
 	"runtime/pprof"
 	"syscall"
 
+	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
-	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:4730", "address to listen on")
+	dir := flag.String("dir", "", "directory for background jobs; empty keeps them in memory")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile")
 	gc := flag.Int("gc", 200, "GOGC")
-	core := flag.Bool("core", false, "use the core of the queue instead of the plain one")
 	flag.Parse()
 	debug.SetGCPercent(*gc)
+	if err := serve(*addr, *dir, *profile); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func serve(addr, dir, profile string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if *profile != "" {
-		f, err := os.Create(*profile)
+	if profile != "" {
+		f, err := os.Create(profile)
 		if err != nil {
-			log.Fatal(err)
+			return err
 		}
 		if err := pprof.StartCPUProfile(f); err != nil {
-			log.Fatal(err)
+			return err
 		}
 		defer pprof.StopCPUProfile()
 	}
-	l, err := net.Listen("tcp", *addr)
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	var b interface {
-		gearman.Broker
-		Run(context.Context) error
-	} = gearman.NewMemory()
-	if *core {
-		b = gearman.NewQueued(queue.New(queue.Config{}), gearman.QueuedConfig{})
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	d, err := desk.Open(desk.Config{Dir: dir, Log: logger})
+	if err != nil {
+		return err
 	}
-	go b.Run(ctx)
-	s := gearman.Server{Listener: l, Broker: b, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-	if err := s.Run(ctx); err != nil && ctx.Err() == nil {
-		log.Fatal(err)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.Run(ctx)
+		stop()
+	}()
+	s := gearman.Server{Listener: l, Broker: desk.NewBroker(d, desk.BrokerConfig{}), Log: logger}
+	if err = s.Run(ctx); ctx.Err() != nil {
+		err = nil
 	}
+	stop()
+	return errors.Join(err, <-ended, d.Close())
 }
