@@ -17,46 +17,56 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Padding is how many bytes behind the end of a chunk may be read, so that scanners may load whole words.
+// Padding is the number of readable bytes after the end of a chunk, so that scanners may load whole
+// words.
 const Padding = 32
 
-// MaxRecord is the longest record that is read, in bytes. A longer one is an error that names its place.
+// MaxRecord is the maximum size of a record, in bytes. A longer record is an error with its
+// position.
 const MaxRecord = 64 << 20
 
-// chunkSize is the bytes of one chunk: large enough that system calls cost nothing (BenchmarkChunks is flat from 128 KiB to 4 MiB),
-// small enough to stay in the cache until it is parsed, and to be kept alive by one string.
+// chunkSize is the size of a chunk in bytes. It is large enough to make the cost of system calls
+// negligible (BenchmarkChunks is flat from 128 KiB to 4 MiB). It is small enough to stay in the
+// cache until it is parsed, and to be retained by one string.
 const chunkSize = 256 << 10
 
-// overhang is how far the first read beyond the end of a slice goes, to complete its last record.
+// overhang is the number of bytes of the first read after the end of a slice, to complete its last
+// record.
 const overhang = 8 << 10
 
-// Chunk is a run of whole records of one file.
+// Chunk is a sequence of whole records of one file.
 type Chunk struct {
 	Path   string
 	Codec  Codec
 	Offset int64 // of Data[0] in the decompressed file
-	First  bool  // the first record of the file is in it; Offset is 0, or 3 behind a byte order mark
-	// Data is fresh memory that is never written again, so strings may alias it for ever. Padding bytes behind its
-	// end may be read (cap(Data) >= len(Data)+Padding); what they hold is not said.
+	// First reports whether the chunk contains the first record of the file. Offset is then 0, or 3
+	// after a byte order mark.
+	First bool
+	// Data is fresh memory and never overwritten, so strings may alias it permanently. Padding
+	// bytes after its end may be read (cap(Data) >= len(Data)+Padding); their content is undefined.
 	Data []byte
 }
 
-// ErrStop is what yield returns to end Chunks or Blocks early and without an error.
+// ErrStop is returned by yield to end Chunks or Blocks early without an error.
 var ErrStop = errors.New("stop")
 
-// Chunks hands the records of a split to yield, several at a time and in order. A record ends behind delim; the last of a
-// file may lack it. A record belongs to the slice in which its first byte lies, so slices of one file give each record once.
-// Errors name the file: it changed since it was cut, it is damaged, or a record is longer than MaxRecord.
+// Chunks passes the records of a split to yield, several at a time and in order. A record ends
+// after delim; the last record of a file may lack it. A record belongs to the slice with its first
+// byte, so the slices of one file contain each record once.
+//
+// Chunks returns an error with the name of the file if the file changed since it was split, is
+// damaged, or has a record longer than MaxRecord.
 func Chunks(ctx context.Context, s job.Split, delim byte, yield func(c Chunk) error) error {
 	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, byteDelim(delim), chunkSize, yield) })
 }
 
-// Words is Chunks for text of which only the words matter: it cuts behind any ASCII white space, so lines may be of any length.
+// Words is Chunks for text when only words matter: it cuts after any ASCII white space, so lines
+// may have any length.
 func Words(ctx context.Context, s job.Split, yield func(c Chunk) error) error {
 	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, spaceDelim, chunkSize, yield) })
 }
 
-// delimiter finds the first and the last delimiter in data, -1 when there is none.
+// delimiter finds the first and the last delimiter in data, or -1 when there is none.
 type delimiter struct {
 	first, last func(data []byte) int
 	name        string
@@ -78,7 +88,7 @@ var spaceDelim = delimiter{
 
 const asciiSpace = " \t\n\v\f\r"
 
-// eachSlice opens the slices of a split in turn and ends early on ErrStop.
+// eachSlice calls read for the slices of a split in turn. It ends early on ErrStop.
 func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 	slices, err := SlicesOf(s)
 	if err != nil {
@@ -101,13 +111,14 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 // chunks reads one slice.
 func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(c Chunk) error) (err error) {
 	from, last := s.Offset, int64(1<<62)
-	skip := s.Offset > 0 // through the end of a record that the slice before owns
+	skip := s.Offset > 0 // skip the end of a record that the previous slice owns
 	if skip && s.Codec == Plain {
-		from-- // a delimiter in front of the slice means that a record starts with it
+		from-- // a delimiter before the slice means that a record starts at its first byte
 	}
 	if s.Length >= 0 {
-		// last is the last place where a record of this slice may start. A compressed slice cannot look at the byte in front of it, so
-		// a record that starts exactly at its end is its own, and the next slice skips that.
+		// last is the last position at which a record of this slice may start. A compressed slice
+		// cannot read the byte before it. So a record that starts exactly at its end belongs to it,
+		// and the next slice skips that record.
 		if last = s.Offset + s.Length; s.Codec == Plain {
 			last--
 		}
@@ -122,18 +133,18 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 		}
 	}()
 
-	var carry []byte // the start of a record that the last chunk did not complete
+	var carry []byte // the incomplete record at the end of the last chunk
 	base := from     // offset of carry[0] in the file
 	want := size     // bytes of the next buffer
 	if s.Codec != Plain {
-		want = int(min(int64(size), 16*s.Size)) // do not allocate much for a small file
+		want = int(min(int64(size), 16*s.Size)) // allocate little for a small file
 	}
 	first := s.Offset == 0
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		// Do not read far beyond what is ours.
+		// Do not read far beyond the end of the slice.
 		at := base + int64(len(carry))
 		room := max(last+1-at, int64(len(carry))) + overhang
 		if s.Codec == Plain {
@@ -166,7 +177,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 		if base == 0 && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
 			data, base = data[3:], 3
 		}
-		// Our last record ends with the first delimiter at or behind last.
+		// The last record of this slice ends with the first delimiter at or after last.
 		end, done := 0, false
 		if k := last - base; k < int64(len(data)) {
 			k = max(k, 0)
@@ -197,8 +208,9 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 	}
 }
 
-// Blocks hands the fixed-size records of a split to yield, several at a time and in order; len(Data) is a multiple of size. Like
-// Chunks, it gives each record to the slice in which its first byte lies. A file that ends within a record is an error.
+// Blocks passes the fixed-size records of a split to yield, several at a time and in order.
+// len(Data) is a multiple of size. As in Chunks, a record belongs to the slice with its first byte.
+// A file that ends within a record is an error.
 func Blocks(ctx context.Context, s job.Split, size int, yield func(c Chunk) error) error {
 	return eachSlice(ctx, s, func(sl Slice) error { return blocks(ctx, sl, size, yield) })
 }
@@ -257,22 +269,22 @@ func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (
 	return nil
 }
 
-// Ragged returns the error for a file that ends within a record of fixed size.
+// Ragged returns the error for a file that ends within a fixed-size record.
 func Ragged(path string, bytes int64, size int) error {
 	return fmt.Errorf("%s: its %d bytes are no multiple of the record size %d (%d are left over); check the size, or that the file is complete",
 		path, bytes, size, bytes%int64(size))
 }
 
-// fresh returns n bytes of memory of its own, with Padding behind them, not set to zero: clearing what the file is about to
-// fill costs more than reading it.
+// fresh returns n bytes of new memory, with Padding bytes after them. The memory is not cleared:
+// clearing it costs more than reading the file into it.
 func fresh(n int) []byte {
 	var b strings.Builder
 	b.Grow(n + Padding)
-	b.WriteByte(0) // so that the string has an address
+	b.WriteByte(0) // to give the string an address
 	return unsafe.Slice(unsafe.StringData(b.String()), n+Padding)[:n]
 }
 
-// stream is an open slice.
+// stream is a slice opened for reading.
 type stream struct {
 	io.Reader
 	file  filesys.File
@@ -280,7 +292,7 @@ type stream struct {
 	free  func()
 }
 
-// open opens the slice and stands at offset from, which is Offset unless the file is plain.
+// open opens the slice at offset from. For a compressed file, it starts at Offset instead.
 func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	f, err := filesys.Open(ctx, s.Path, s.Hosts)
 	if err != nil {
@@ -290,7 +302,7 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	if s.Codec != Plain {
 		at = s.Frame
 	}
-	// What is appended meanwhile is not ours.
+	// Bytes appended in the meantime are not part of the slice.
 	st := &stream{Reader: f.Stream(at, max(s.Size-at, 0)), file: f, slice: s, free: func() {}}
 	if err := st.unchanged(); err != nil {
 		f.Close()
@@ -311,7 +323,8 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	return st, nil
 }
 
-// fill reads until buf is full or the file ends. It is not io.ReadFull, which hides that compressed data was cut short.
+// fill reads until buf is full or the file ends. Unlike io.ReadFull, it keeps the error for
+// truncated compressed data.
 func (s *stream) fill(buf []byte) (n int, eof bool, err error) {
 	for n < len(buf) && err == nil {
 		var m int
@@ -327,7 +340,7 @@ func (s *stream) fill(buf []byte) (n int, eof bool, err error) {
 	return n, false, err
 }
 
-// damaged says what an error in compressed data means: the file changed, or it is not whole.
+// damaged explains an error in compressed data: the file changed, or is incomplete.
 func (s *stream) damaged(err error) error {
 	if changed := s.unchanged(); changed != nil {
 		return changed
@@ -338,7 +351,8 @@ func (s *stream) damaged(err error) error {
 	return fmt.Errorf("its %s data is damaged, or the file was cut off (%w); fetch or write it again", s.slice.Codec, err)
 }
 
-// decompress returns a reader of the content of r, and what gives its memory back.
+// decompress returns a reader of the decompressed content of r, and a function that frees its
+// memory.
 func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	switch c {
 	case Gzip:
@@ -357,7 +371,7 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	return r, func() {}, nil
 }
 
-// close closes the slice. It returns an error when the file changed meanwhile.
+// close closes the slice. It returns an error when the file changed in the meantime.
 func (s *stream) close() error {
 	s.free()
 	err := s.unchanged()
@@ -365,7 +379,7 @@ func (s *stream) close() error {
 	return err
 }
 
-// unchanged compares the file with what it was when it was cut.
+// unchanged returns an error when the file differs from its state at the time of the split.
 func (s *stream) unchanged() error {
 	fi, err := s.file.Stat()
 	if err != nil {
@@ -374,21 +388,25 @@ func (s *stream) unchanged() error {
 	return Unchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
 }
 
-// Unchanged returns an error when a file is not what it was when it was cut: now is what it is, modTime is in nanoseconds since 1970.
+// Unchanged returns an error when a file differs from its state at the time of the split: now is
+// its current state, size and modTime (in nanoseconds since 1970) are the earlier ones.
 func Unchanged(now filesys.Info, path string, size, modTime int64) error {
 	t := now.ModTime.UnixNano()
 	if now.Size == size && (t == modTime || t < modTime && len(now.Hosts) > 0) {
-		return nil // the times of copies differ, but none was later than that of the newest
+		// The times of copies differ, but the split recorded the latest of them.
+		return nil
 	}
 	if now.Size == size && strings.HasPrefix(path, "s3://") && max(t-modTime, modTime-t) <= 1e9 {
-		return nil // a listing tells fractions of a second, which a single object's header cuts off or rounds
+		// A listing contains fractions of a second; the header of a single object omits or rounds
+		// them.
+		return nil
 	}
 	return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
 		size, stamp(modTime), now.Size, stamp(t))
 }
 
-// LineOf returns the number, from 1, of the line that holds the byte at offset of the decompressed file. It reads the
-// file up to there, so it is for error messages.
+// LineOf returns the number, from 1, of the line with the byte at offset of the decompressed file.
+// It reads the file up to that byte, so it is only for error messages.
 func LineOf(ctx context.Context, path string, c Codec, offset int64) (int64, error) {
 	f, err := filesys.Open(ctx, path, nil)
 	if err != nil {

@@ -21,36 +21,42 @@ const (
 	tempPrefix   = ".layshaft-"
 )
 
-// manifest says what a finished output directory holds. It is the last file to appear.
+// manifest lists the contents of a finished output directory. It is the last file to appear.
 type manifest struct {
-	Layshaft int    `json:"layshaft"` // version of this format; first, so that our manifests are known by their first bytes
+	// Layshaft is the version of this format. It comes first, so that the first bytes identify a
+	// manifest of this program.
+	Layshaft int    `json:"layshaft"`
 	Job      string `json:"job"`
-	Complete bool   `json:"complete"` // false while Finish is at work: the parts are a mixture of two jobs
+	// Complete is false while Finish runs, when the files are a mixture of two jobs.
+	Complete bool   `json:"complete"`
 	Parts    []Part `json:"parts"`
 }
 
-// step is called before each change that Finish makes, so that a test can kill it there.
+// step is called before each change by Finish, so that a test can stop it there.
 var step = func(string) {}
 
-// Dir is a directory that holds one output file per task, part-00000.EXT and so on, and manifest.json.
+// Dir is a directory with one output file per task (part-00000.EXT and so on) and manifest.json.
 type Dir struct {
 	Path     string
 	Ext      string // of the part files, without a dot
 	Compress Codec
-	NoSync   bool // leave writing to disk to the kernel; a power cut may then lose or cut files of a finished job
+	// NoSync skips syncing to disk. A power failure may then lose or truncate files of a finished
+	// job.
+	NoSync bool
 }
 
 // String returns the path.
 func (d *Dir) String() string { return d.Path }
 
-// With returns a copy that compresses with c.
+// With returns a copy with codec c.
 func (d *Dir) With(c Codec) Output {
 	out := *d
 	out.Compress = c
 	return &out
 }
 
-// Check makes the directory. It refuses one that holds anything but the output of an earlier job.
+// Check creates the directory. It returns an error if the directory contains anything but the
+// output of an earlier job.
 func (d *Dir) Check(ctx context.Context) error {
 	if d.Path == "" {
 		return errors.New("the path of the output directory is empty; name a directory")
@@ -85,7 +91,7 @@ func (d *Dir) Check(ctx context.Context) error {
 	return nil
 }
 
-// writable makes and removes a file in dir.
+// writable checks that files can be created in dir, by creating and removing one.
 func writable(ctx context.Context, fsys filesys.FS, dir string) error {
 	f, err := fsys.Create(ctx, filesys.Join(dir, tempPrefix+"check-"+rand.Text()))
 	if err == nil {
@@ -109,14 +115,16 @@ func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
 	}
 	p := Part{Name: fmt.Sprintf("part-%05d%s", t.Index, ext), Temp: fmt.Sprintf("part-%05d.attempt-%d%s", t.Index, t.Attempt, ext)}
 	if isSpread(ctx, d.Path) {
-		// Parts of an earlier job may come back with their host, and must not pass as copies of this one.
+		// Parts of an earlier job may come back with their host, and must not be taken for copies
+		// of these parts.
 		p.Name = fmt.Sprintf("part-%05d-%s%s", t.Index, t.Job, ext)
 	}
 	return newWriter(ctx, filesys.Join(d.temp(t.Job), p.Temp), d.Compress, p, d.NoSync)
 }
 
-// Finish moves the parts into place, removes those of an earlier job, and writes the manifest. Until it is complete, the
-// manifest says so, and lists the files of both jobs. A part stays on its host.
+// Finish moves the parts to their final names, removes the parts of an earlier job, and writes the
+// manifest. Until then, the manifest is marked incomplete and lists the files of both jobs. Each
+// part stays on its host.
 func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parse(parts)
 	if err != nil {
@@ -136,7 +144,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.inPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
 	}
-	// Nothing is touched before it is known that every part is somewhere.
+	// Before the first change, make sure that every part exists.
 	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.present(ctx, fsys, job, list[i]) }); err != nil {
 		return err
 	}
@@ -180,7 +188,8 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return d.Abandon(ctx, job)
 }
 
-// Published reports whether the directory holds the result of the job, as far as the sizes of its files tell.
+// Published reports whether the directory contains the output of the job. It compares only the
+// sizes of the files.
 func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, error) {
 	fsys, err := filesys.Of(ctx, d.Path)
 	if err != nil {
@@ -193,14 +202,15 @@ func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, err
 	return err == nil && m.Complete && m.Job == job && d.inPlace(ctx, fsys, m.Parts), err
 }
 
-// sameParts reports whether two lists describe the same files, wherever they lie.
+// sameParts reports whether two lists describe the same files, on any hosts.
 func sameParts(a, b []Part) bool {
 	return slices.EqualFunc(a, b, func(a, b Part) bool {
 		return a.Name == b.Name && a.Bytes == b.Bytes && a.Records == b.Records && a.XXH3 == b.XXH3
 	})
 }
 
-// inPlace reports whether the parts of a finished output are still there, as far as their sizes tell. Those on hosts that are gone count as there.
+// inPlace reports whether the parts of a finished output exist with their sizes. Parts on absent
+// hosts count as existing.
 func (d *Dir) inPlace(ctx context.Context, fsys filesys.FS, parts []Part) bool {
 	err := each(len(parts), atOnce(d.Path), func(i int) error {
 		fi, err := fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, parts[i].Name), parts[i].Host))
@@ -212,7 +222,7 @@ func (d *Dir) inPlace(ctx context.Context, fsys filesys.FS, parts []Part) bool {
 	return err == nil
 }
 
-// present returns an error when a part lies neither where its task wrote it nor where it belongs.
+// present returns an error when a part exists neither at its temporary path nor at its final path.
 func (d *Dir) present(ctx context.Context, fsys filesys.FS, job string, p Part) error {
 	from := filesys.Join(d.temp(job), p.Temp)
 	fi, err := fsys.Stat(ctx, filesys.OnHost(from, p.Host))
@@ -220,7 +230,7 @@ func (d *Dir) present(ctx context.Context, fsys filesys.FS, job string, p Part) 
 		return fmt.Errorf("%s has %d bytes, its task wrote %d: something else writes there too; run the job again when that has ended", from, fi.Size, p.Bytes)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil // other errors are those of the rename
+		return nil // the rename will return other errors
 	}
 	fi, err = fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, p.Name), p.Host))
 	if err == nil && fi.Size != p.Bytes {
@@ -236,7 +246,7 @@ func partGone(p Part, from string) error {
 	return fmt.Errorf("output part %s is gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", p.Name, from)
 }
 
-// moveIn renames from to to, unless an earlier Finish did, and returns where the file is.
+// moveIn renames from to to, unless an earlier Finish did, and returns the final path of the file.
 func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (string, error) {
 	step("rename part")
 	there := filesys.OnHost(to, p.Host)
@@ -245,7 +255,7 @@ func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (stri
 		return there, nil
 	}
 	if errors.Is(err, filesys.ErrGone) && p.Host != "" {
-		// The host may be there again under another name.
+		// The host may be back under another name.
 		for _, path := range []string{from, to} {
 			if fi, serr := fsys.Stat(ctx, path); serr == nil && fi.Size == p.Bytes && len(fi.Hosts) > 0 && fi.Hosts[0] != p.Host {
 				p.Host = fi.Hosts[0]
@@ -262,7 +272,7 @@ func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (stri
 	return "", partGone(p, from)
 }
 
-// isSpread reports whether files of one directory may lie on several hosts.
+// isSpread reports whether the files of one directory may be on several hosts.
 func isSpread(ctx context.Context, path string) bool {
 	fsys, err := filesys.Of(ctx, path)
 	_, ok := fsys.(filesys.Spread)
@@ -281,7 +291,8 @@ func removeTemp(ctx context.Context, path string) error {
 	return leave(fsys.RemoveAll(ctx, path))
 }
 
-// leave lets files be that could not be removed because their host is gone: nobody reads them, should it come back.
+// leave ignores the error that a file could not be removed because its host is absent. Nobody reads
+// the file if the host returns.
 func leave(err error) error {
 	if errors.Is(err, filesys.ErrGone) {
 		return nil
@@ -289,7 +300,7 @@ func leave(err error) error {
 	return err
 }
 
-// writeManifest replaces the manifest at one moment.
+// writeManifest replaces the manifest atomically.
 func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) error {
 	data, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
@@ -298,7 +309,9 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 	data = append(bytes.Replace(data, []byte("{\n \"layshaft\": "), []byte(manifestHead), 1), '\n')
 	path, temp := filesys.Join(d.Path, manifestName), filesys.Join(d.temp(m.Job), manifestName)
 	if fi, err := fsys.Stat(ctx, path); err == nil && len(fi.Hosts) > 0 {
-		temp = filesys.OnHost(temp, fi.Hosts[0]) // so that this one replaces it; of two on different hosts, the newer counts
+		// Write to the host of the old manifest, to replace it. Of two manifests on different
+		// hosts, the newer one counts.
+		temp = filesys.OnHost(temp, fi.Hosts[0])
 	}
 	if err := fsys.MkdirAll(ctx, filesys.Dir(temp)); err != nil {
 		return err
@@ -325,7 +338,7 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 	return syncDir(ctx, fsys, d.Path, d.NoSync)
 }
 
-// syncDir makes renames in dir last.
+// syncDir makes renames in dir durable.
 func syncDir(ctx context.Context, fsys filesys.FS, dir string, noSync bool) error {
 	if noSync {
 		return nil
@@ -333,7 +346,8 @@ func syncDir(ctx context.Context, fsys filesys.FS, dir string, noSync bool) erro
 	return fsys.Sync(ctx, dir)
 }
 
-// manifestHead is how our manifests begin; other programs write files of that name too.
+// manifestHead is the start of every manifest of this program. Other programs write files named
+// manifest.json too.
 const manifestHead = `{"layshaft": `
 
 // readManifest reads the manifest of an output directory.
@@ -361,7 +375,7 @@ func readManifest(ctx context.Context, dir string) (m manifest, err error) {
 	return m, nil
 }
 
-// notOurs means that a manifest.json was made by another program.
+// notOurs means that another program wrote a manifest.json.
 type notOurs struct{ path string }
 
 func (e *notOurs) Error() string {

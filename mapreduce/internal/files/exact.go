@@ -9,8 +9,9 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// SplitsAt is Splits for formats in which not every delimiter ends a record: cuts gives, for each file, the offsets at which
-// it is cut, ascending and without 0. Small files are packed together. Compressed files must have no cuts.
+// SplitsAt is Splits for formats whose records cannot be found by a delimiter. cuts contains the
+// offsets of the cuts in each file, ascending and without 0. Small files are packed together.
+// Compressed files must have no cuts.
 func SplitsAt(ctx context.Context, fs []File, target int64, cuts [][]int64) ([]job.Split, error) {
 	if target <= 0 {
 		target = defaultTarget
@@ -38,7 +39,8 @@ func SplitsAt(ctx context.Context, fs []File, target int64, cuts [][]int64) ([]j
 	return p.out, nil
 }
 
-// Whole returns the slice that is all of a file, which other processes of the job may read from then on.
+// Whole returns a slice for the whole file. From then on, other processes of the job may read the
+// file.
 func Whole(ctx context.Context, f File) (Slice, error) {
 	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
@@ -47,15 +49,17 @@ func Whole(ctx context.Context, f File) (Slice, error) {
 	return Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Hosts: f.Hosts}, nil
 }
 
-// exactSize is the bytes that Exact reads at once: they stay in the processor's cache while yield works on them.
+// exactSize is the read size of Exact in bytes. Such a block stays in the processor's cache while
+// yield processes it.
 const exactSize = 256 << 10
 
-// Exact reads a slice that starts and ends exactly with a record, in chunks that may end anywhere. yield returns how many bytes of
-// c.Data it has done with; the others come again, with more behind them, so that a chunk always starts with a record. It must take
-// all when last is set, and may end early by returning ErrStop.
+// Exact reads a slice that starts and ends exactly at record boundaries, in chunks that may end
+// anywhere. yield returns how many bytes of c.Data it processed. The rest comes again with more
+// bytes after it, so a chunk always starts with a record. When last is set, yield must process all
+// bytes. It may end early by returning ErrStop.
 //
-// Unlike with Chunks, c.Data is overwritten after yield returns: a format that keeps little of a record is faster when it
-// copies that much than when all it reads is fresh memory.
+// Unlike in Chunks, c.Data is overwritten after yield returns. A format that keeps little of a
+// record is faster if it copies that part than if all input is fresh memory.
 func Exact(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, error)) error {
 	return exact(ctx, s, exactSize, yield)
 }
@@ -70,15 +74,16 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 			err = cerr
 		}
 	}()
-	left := int64(1 << 62) // bytes of the slice not read yet, as far as known
+	left := int64(1 << 62) // remaining bytes of the slice, as far as known
 	switch {
 	case s.Length >= 0:
 		left = s.Length
 	case s.Codec == Plain:
 		left = s.Size - s.Offset
 	}
-	buf := fresh(int(max(min(int64(size), left), 3))) // a byte order mark must fit
-	base, n := s.Offset, 0                            // buf[:n], at offset base, is what yield did not take
+	buf := fresh(int(max(min(int64(size), left), 3))) // room for a byte order mark
+	// buf[:n], at offset base, are the bytes that yield has not processed.
+	base, n := s.Offset, 0
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Whatever the chunk size and however much yield takes at a time, Exact gives every byte of the slice once, in order, and
-// says truly where it is.
+// Whatever the chunk size and however much yield takes at a time, Exact gives every byte of the
+// slice once, in order, and says truly where it is.
 func TestExactGivesEveryByteOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 0))
 	content := make([]byte, 5000)

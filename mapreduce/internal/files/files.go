@@ -1,10 +1,15 @@
-// Package files finds, cuts and reads the input files of jobs, and commits their output files. The file formats
-// (textio, csvio, jsonio, binio, parquetio) share it; it knows no record type and no format.
+// Package files finds, splits and reads the input files of jobs, and commits their output files.
+// The file formats (textio, csvio, jsonio, binio, parquetio) share it. It contains no record type
+// and no format.
 //
-// Input: Expand turns patterns into files, Splits cuts and packs them, Chunks reads whole records of a split.
-// Output: a Dir holds one file per task and a manifest, a One is a single file; both make output visible at once in
-// Finish and can be killed between any two steps.
-// All of it goes through the file systems of the context (package filesys), so a path may have any scheme. Appender writes records of any type through an append function.
+// For input, Expand resolves patterns to files, Splits cuts and packs files into splits, and Chunks
+// reads whole records of a split.
+//
+// For output, a Dir contains one file per task and a manifest; a One is a single file. Both make
+// the output visible in Finish. Finish may be killed between any two steps and repeated. An
+// Appender writes records of any type through an append function.
+//
+// All access uses the file systems of the context (package filesys), so a path may have any scheme.
 package files
 
 import (
@@ -22,7 +27,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// Codec is how the bytes of a file are compressed.
+// Codec is the compression of a file.
 type Codec uint8
 
 // The codecs.
@@ -45,7 +50,7 @@ func (c Codec) String() string {
 	return fmt.Sprintf("codec %d", c)
 }
 
-// Suffix returns what the codec adds to a file name: nothing, .gz or .zst.
+// Suffix returns the codec's file name suffix: empty, .gz or .zst.
 func (c Codec) Suffix() string {
 	switch c {
 	case Gzip:
@@ -56,7 +61,7 @@ func (c Codec) Suffix() string {
 	return ""
 }
 
-// BySuffix returns the codec that the name of a file promises.
+// BySuffix returns the codec for the suffix of a file name.
 func BySuffix(path string) Codec {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".gz", ".gzip":
@@ -67,7 +72,7 @@ func BySuffix(path string) Codec {
 	return Plain
 }
 
-// byMagic returns the codec that the first bytes of a file show.
+// byMagic returns the codec for the first bytes of a file.
 func byMagic(head []byte) Codec {
 	switch {
 	case len(head) >= 3 && head[0] == 0x1f && head[1] == 0x8b && head[2] == 8:
@@ -81,18 +86,23 @@ func byMagic(head []byte) Codec {
 
 // File is one input file.
 type File struct {
-	Path    string // as given or found; relative when the pattern was
+	Path    string // as given or found; relative if the pattern was relative
 	Size    int64  // bytes on disk
 	ModTime time.Time
 	Codec   Codec
-	Raw     int64    // bytes after decompression, estimated; Size for a plain file
-	Hosts   []string // workers that hold it; empty means that it is equally near to all
+	Raw     int64 // bytes after decompression, estimated; Size for a plain file
+	// Hosts are the workers with a copy of the file. If empty, the file is equally near to all
+	// workers.
+	Hosts []string
 }
 
-// Expand resolves patterns to files, sorted by path and without doubles. A pattern is a path, a glob (with * ? [a-z] {a,b}, and
-// ** for any number of directories), or a directory, which stands for all regular files below it. Names that start
-// with a dot or an underscore are left out unless the pattern spells them; so is the manifest of an earlier output.
-// The error names what is missing, empty or unreadable, and what to do.
+// Expand resolves patterns to files, sorted by path and without duplicates. A pattern is a path, a
+// glob or a directory. A glob may contain * ? [a-z] {a,b}, and ** for any number of directories. A
+// directory stands for all regular files below it.
+//
+// Names that start with a dot or an underscore are omitted unless the pattern spells them.
+// Manifests of earlier outputs are omitted too. An error names the missing, empty or unreadable
+// pattern and a way to correct it.
 func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	if len(patterns) == 0 {
 		return nil, errors.New("no input: give at least one path, directory or glob")
@@ -137,7 +147,8 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	return out, err
 }
 
-// atOnce returns how many operations on files like path are worth doing at the same time: elsewhere each has a way to go.
+// atOnce returns the useful number of parallel operations on files like path. Remote files have
+// latency, so it is higher there.
 func atOnce(path string) int {
 	if filesys.Scheme(path) == "" {
 		return 1
@@ -145,7 +156,8 @@ func atOnce(path string) int {
 	return 16
 }
 
-// each calls f for 0 to n-1, some at a time, and returns the first error in that order.
+// each calls f for 0 to n-1, up to atOnce calls in parallel, and returns the error with the lowest
+// index.
 func each(n, atOnce int, f func(i int) error) error {
 	if atOnce == 1 {
 		for i := range n {
@@ -173,7 +185,7 @@ func each(n, atOnce int, f func(i int) error) error {
 	return nil
 }
 
-// probe opens the file to learn whether it can be read and how it is compressed.
+// probe opens the file to check that it can be read, and to find its codec.
 func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if !i.Mode.IsRegular() {
 		return File{}, fmt.Errorf("%s: not a regular file; write its content to a file first", i.Path)
@@ -199,12 +211,12 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	return out, nil
 }
 
-// Open opens the file to read.
+// Open opens the file for reading.
 func (f File) Open(ctx context.Context) (filesys.File, error) {
 	return filesys.Open(ctx, f.Path, f.Hosts)
 }
 
-// about says which file an error is about, unless it does so itself.
+// about adds the file's path to an error, unless the error already contains one.
 func about(path string, err error) error {
 	var own *filesys.Error
 	if errors.As(err, &own) {

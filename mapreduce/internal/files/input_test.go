@@ -288,7 +288,8 @@ func FuzzZstdFrames(f *testing.F) {
 	})
 }
 
-// TestDamagedCompression holds that compressed files which are cut off, damaged or not what their name says end in an error that says so.
+// TestDamagedCompression holds that compressed files which are cut off, damaged or not what their
+// name says end in an error that says so.
 func TestDamagedCompression(t *testing.T) {
 	var text strings.Builder
 	for i := range 50_000 {
@@ -318,8 +319,8 @@ func TestDamagedCompression(t *testing.T) {
 	}
 }
 
-// TestSeekTableThatLies holds that a seek table which does not fit its frames ends in an error, whatever it says: pieces that were cut by it would
-// lack records, or have some twice.
+// TestSeekTableThatLies holds that a seek table which does not fit its frames ends in an error,
+// whatever it says: pieces that were cut by it would lack records, or have some twice.
 func TestSeekTableThatLies(t *testing.T) {
 	var text strings.Builder
 	for i := range 400 {

@@ -12,16 +12,18 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// outputDir is what is known of a directory that holds input files.
+// outputDir describes a directory of input files.
 type outputDir struct {
-	ours     bool // it has a manifest of ours
+	ours     bool // it contains a manifest of an earlier job
 	manifest manifest
 	spread   bool // its files may lie on several hosts
 }
 
-// withoutManifests takes the manifests of earlier outputs out of the files that pattern stands for. It refuses a directory in which
-// Finish was killed, and one of which some parts lie on hosts that are not there; it leaves out parts of an earlier
-// job that come back with their host. dirs remembers directories.
+// withoutManifests removes the manifests of earlier outputs from infos, the files that match
+// pattern. It also removes parts of an earlier job that came back with their host.
+//
+// It returns an error for a directory in which Finish was killed, and for a directory with parts on
+// absent hosts. dirs caches the directories.
 func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs map[string]*outputDir) ([]filesys.Info, error) {
 	here := make(map[string]bool)
 	var fresh []string
@@ -57,7 +59,7 @@ func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info,
 	return infos, nil
 }
 
-// look reads the manifest of dir, if it has one.
+// look reads the manifest of dir, if there is one.
 func (d *outputDir) look(ctx context.Context, dir string) (err error) {
 	d.manifest, err = readManifest(ctx, dir)
 	var foreign *notOurs
@@ -75,7 +77,7 @@ func (d *outputDir) look(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
-// complete returns an error when a part that pattern stands for was not seen.
+// complete returns an error when a part that matches pattern is missing in seen.
 func (d *outputDir) complete(dir, pattern string, seen map[string]bool) error {
 	_, name := filesys.Cut(filesys.Clean(pattern))
 	m, err := filesys.NewMatcher(name)
@@ -92,7 +94,7 @@ func (d *outputDir) complete(dir, pattern string, seen map[string]bool) error {
 	return nil
 }
 
-// has reports whether a part of that name and size is listed.
+// has reports whether the manifest lists a part with that name and size.
 func (m *manifest) has(name string, size int64) bool {
 	return slices.ContainsFunc(m.Parts, func(p Part) bool { return p.Name == name && p.Bytes == size })
 }

@@ -12,24 +12,26 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// One is a single output file: the files of all tasks, one behind the other in task order.
+// One is a single output file: the files of all tasks, concatenated in task order.
 type One struct {
 	Path     string
 	Compress Codec
-	NoSync   bool // leave writing to disk to the kernel; a power cut may then lose or cut the file of a finished job
+	// NoSync skips syncing to disk. A power failure may then lose or truncate the file of a
+	// finished job.
+	NoSync bool
 }
 
 // String returns the path.
 func (o *One) String() string { return o.Path }
 
-// With returns a copy that compresses with c.
+// With returns a copy with codec c.
 func (o *One) With(c Codec) Output {
 	out := *o
 	out.Compress = c
 	return &out
 }
 
-// Check makes the directory of the file and finds out whether it can be written.
+// Check creates the directory of the file and checks that it can be written.
 func (o *One) Check(ctx context.Context) error {
 	if o.Path == "" {
 		return errors.New("the path of the output file is empty; name a file")
@@ -53,7 +55,8 @@ func (o *One) Check(ctx context.Context) error {
 
 func (o *One) tempName(job string) string { return "." + filesys.Base(o.Path) + tempPrefix + job }
 
-// temp names the temporary directory of a job. It lies beside the file, so that a rename suffices.
+// temp returns the path of the job's temporary directory. It is beside the file, so that a rename
+// suffices.
 func (o *One) temp(job string) string { return filesys.Join(filesys.Dir(o.Path), o.tempName(job)) }
 
 // Create starts the file of one attempt in the temporary directory of the job.
@@ -62,7 +65,7 @@ func (o *One) Create(ctx context.Context, t Task) (*Writer, error) {
 	return newWriter(ctx, filesys.Join(o.temp(t.Job), p.Temp), o.Compress, p, o.NoSync)
 }
 
-// Finish joins the parts and renames the result into place.
+// Finish joins the parts and renames the result to its final path.
 func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parse(parts)
 	if err != nil {
@@ -76,7 +79,8 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	for _, p := range list {
 		total += p.Bytes
 	}
-	// A file of this name says that the result is in place, and that some of the parts may be gone.
+	// A file with this name means that the result is in place, and that some of the parts may be
+	// gone.
 	temp := o.temp(job)
 	done := temp + ".done"
 	if _, err := fsys.Stat(ctx, done); err == nil {
@@ -85,7 +89,7 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 		return err
 	}
 	if _, err := fsys.Stat(ctx, temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
-		// Either Finish got as far as removing it, or the parts are elsewhere.
+		// Either an earlier Finish removed the directory, or the parts are elsewhere.
 		if fi, err := fsys.Stat(ctx, o.Path); err != nil || fi.Size != total {
 			return fmt.Errorf("the parts of %s are gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
 		}
@@ -122,7 +126,8 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return o.Abandon(ctx, job)
 }
 
-// Published reports whether the file is there, and has not been written since the job ended.
+// Published reports whether the file exists and was not modified after ended, the time when the job
+// ended.
 func (o *One) Published(ctx context.Context, _ string, ended time.Time) (bool, error) {
 	fsys, err := filesys.Of(ctx, o.Path)
 	if err != nil {
@@ -135,7 +140,8 @@ func (o *One) Published(ctx context.Context, _ string, ended time.Time) (bool, e
 	return err == nil && !fi.ModTime.After(ended), err
 }
 
-// join writes the parts one behind the other and returns the path of the whole. On Linux the kernel copies local files (copy_file_range).
+// join writes all parts to one file and returns its path. On Linux the kernel copies local files
+// (copy_file_range).
 func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Part) (whole string, err error) {
 	if err := fsys.MkdirAll(ctx, temp); err != nil {
 		return "", err
@@ -163,7 +169,7 @@ func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Par
 func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, p Part) error {
 	src, err := fsys.Open(ctx, filesys.OnHost(path, p.Host))
 	if errors.Is(err, filesys.ErrGone) && p.Host != "" {
-		src, err = fsys.Open(ctx, path) // the host may be there again under another name
+		src, err = fsys.Open(ctx, path) // the host may be back under another name
 	}
 	if err != nil {
 		return err

@@ -158,8 +158,8 @@ func snapshot(t *testing.T, dir string) string {
 	return to
 }
 
-// Finish is killed before each of its changes in turn, and runs again: the result is the same, and nobody can mistake what
-// lies between for a finished output.
+// Finish is killed before each of its changes in turn, and runs again: the result is the same, and
+// nobody can mistake what lies between for a finished output.
 func TestFinishKilled(t *testing.T) {
 	for _, kind := range []string{"dir", "one"} {
 		t.Run(kind, func(t *testing.T) {
@@ -245,8 +245,10 @@ func TestFinishKilled(t *testing.T) {
 	}
 }
 
-// The same job may run again over its own output: without State it has the same name each time. What the new run wrote counts, and parts
-// that were damaged or removed since are replaced; an output that is as it was stays. When there is nothing to replace them with, Finish says so and changes nothing.
+// The same job may run again over its own output: without State it has the same name each time.
+// What the new run wrote counts, and parts that were damaged or removed since are replaced; an
+// output that is as it was stays. When there is nothing to replace them with, Finish says so and
+// changes nothing.
 func TestFinishAgainOverOwnOutput(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
@@ -320,7 +322,8 @@ func TestFinishWithoutParts(t *testing.T) {
 	}
 }
 
-// Parts that are elsewhere, as with workers that do not share a disk, must not pass as empty output.
+// Parts that are elsewhere, as with workers that do not share a disk, must not pass as empty
+// output.
 func TestFinishPartsElsewhere(t *testing.T) {
 	ctx, here, there := context.Background(), t.TempDir(), t.TempDir()
 	for _, c := range []struct{ worker, client Output }{

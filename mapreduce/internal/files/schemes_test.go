@@ -177,8 +177,8 @@ func places(t *testing.T) map[string]func(t *testing.T) place {
 	}
 }
 
-// content returns the lines that pattern holds, read by workers in turn, and sorted when they may come in another order: files of one
-// worker share splits.
+// content returns the lines that pattern holds, read by workers in turn, and sorted when they may
+// come in another order: files of one worker share splits.
 func (p *place) content(t *testing.T, pattern string, target int64) string {
 	t.Helper()
 	fs, err := Expand(p.client, []string{pattern})
@@ -251,7 +251,8 @@ func (p *place) attempts(t *testing.T, out Output, job string, texts ...string) 
 	return parts
 }
 
-// killer is a file system that stops changing things after a number of changes, as one whose process was killed.
+// killer is a file system that stops changing things after a number of changes, as one whose
+// process was killed.
 type killer struct {
 	filesys.FS
 	left atomic.Int64
@@ -299,8 +300,8 @@ func killAfter(ctx context.Context, path string, n int64) context.Context {
 	return filesys.With(ctx, filesys.Set{filesys.Scheme(path): out})
 }
 
-// Output is committed whole everywhere: killed after any number of changes, Finish goes on to the same end, and what can be
-// read in between is the old output, the new one, or an error.
+// Output is committed whole everywhere: killed after any number of changes, Finish goes on to the
+// same end, and what can be read in between is the old output, the new one, or an error.
 func TestCommitEverywhere(t *testing.T) {
 	for name, make := range places(t) {
 		if name == "file" || name == "dataset" {
@@ -371,8 +372,8 @@ func TestCommitEverywhere(t *testing.T) {
 	}
 }
 
-// A dataset's output of which a part is on a worker that is not there cannot be read as if it were whole, and parts of an earlier
-// output that come back with their worker are not mixed in.
+// A dataset's output of which a part is on a worker that is not there cannot be read as if it were
+// whole, and parts of an earlier output that come back with their worker are not mixed in.
 func TestPartsOnWorkersThatAreGone(t *testing.T) {
 	d := newDatasets(t, 3)
 	p := place{dir: "dataset://d/x", client: as(d.router(""))}

@@ -9,29 +9,36 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Slice is a piece of one file. Split.Data holds a JSON list of them.
+// Slice is a contiguous range of one file. Split.Data is a JSON list of slices.
 type Slice struct {
-	Path    string   `json:"p"`           // as filesys.Lend gives it, so that another machine with another working directory finds it
-	Offset  int64    `json:"o,omitempty"` // first byte, counted after decompression
-	Length  int64    `json:"n"`           // bytes; -1 means to the end of the file
-	Codec   Codec    `json:"c,omitempty"`
-	Frame   int64    `json:"f,omitempty"` // where the compressed frame that starts at Offset lies in the file
-	End     int64    `json:"e,omitempty"` // where the frames end that hold Length bytes; zero for the last, and when not compressed
-	Size    int64    `json:"s"`           // of the file when it was cut
+	// Path is the result of filesys.Lend, so that other machines with other working directories
+	// find the file.
+	Path   string `json:"p"`
+	Offset int64  `json:"o,omitempty"` // first byte, counted after decompression
+	Length int64  `json:"n"`           // bytes; -1 means to the end of the file
+	Codec  Codec  `json:"c,omitempty"`
+	Frame  int64  `json:"f,omitempty"` // position in the file of the compressed frame that starts at Offset
+	// End is the position in the file where the frames with Length bytes end; zero for the last
+	// slice, and when not compressed.
+	End     int64    `json:"e,omitempty"`
+	Size    int64    `json:"s"`           // of the file at the time of the split
 	ModTime int64    `json:"t"`           // the same, in nanoseconds since 1970
-	Hosts   []string `json:"h,omitempty"` // that had it then
+	Hosts   []string `json:"h,omitempty"` // with a copy of the file at that time
 }
 
-// maxFiles bounds the files of one split, so that its description stays small.
+// maxFiles limits the files of one split, to keep its description small.
 const maxFiles = 4096
 
-// defaultTarget is the size of a split when the caller has no wish.
+// defaultTarget is the default size of a split in bytes.
 const defaultTarget = 64 << 20
 
-// Splits cuts files into splits of about target bytes (64 MiB when zero), counted after decompression, and packs small files together, in the
-// order of fs as far as the files of one split have a worker that holds them all. A plain file is cut anywhere and a zstd file between frames whose
-// sizes are known; other compressed files, and all files when whole is set, stay in one piece, which the Note of the split says
-// when that makes it larger than target.
+// Splits cuts files into splits of about target bytes (64 MiB when zero), counted after
+// decompression. It packs small files together, in the order of fs, if one worker holds all of
+// them.
+//
+// A plain file is cut anywhere. A zstd file is cut between frames if their sizes are known. Other
+// compressed files stay in one piece, and so do all files when whole is set. If that makes a split
+// larger than target, its Note explains it.
 func Splits(ctx context.Context, fs []File, target int64, whole bool) ([]job.Split, error) {
 	if target <= 0 {
 		target = defaultTarget
@@ -67,7 +74,8 @@ func Splits(ctx context.Context, fs []File, target int64, whole bool) ([]job.Spl
 	return p.out, nil
 }
 
-// cut is where a piece starts: its offset after decompression and the place of its frame.
+// cut is the start of a piece: its offset after decompression, and the position of its frame in the
+// file.
 type cut struct{ offset, frame int64 }
 
 // plainCuts returns the starts of equal pieces of about target bytes.
@@ -80,13 +88,13 @@ func plainCuts(size, target int64) []cut {
 	return cuts
 }
 
-// packer makes splits of slices.
+// packer turns slices into splits.
 type packer struct {
 	bins Bins[packed]
 	out  []job.Split
 }
 
-// packed is a whole small file that shares a split with others.
+// packed is a whole small file. It shares a split with others.
 type packed struct {
 	slice Slice
 	name  string
@@ -108,7 +116,7 @@ func newPacker(target int64) *packer {
 	return p
 }
 
-// add adds the pieces of one file. A file in one piece that fits is packed with its neighbours.
+// add adds the pieces of one file. A file in one piece that fits is packed with other files.
 func (p *packer) add(f File, s Slice, cuts []cut, note string) error {
 	if len(cuts) == 1 && note == "" {
 		return p.bins.Add(packed{s, f.Path}, f.Raw, f.Hosts)
@@ -143,14 +151,15 @@ func (p *packer) emit(label string, bytes int64, note string, hosts []string, sl
 	return nil
 }
 
-// Bins packs small items, in the order in which they come, into bins of about Target bytes. Items of one bin share a host; those
-// without hosts share bins of their own. Bins that are begun wait until they are full or Flush is called.
+// Bins packs small items, in order of arrival, into bins of about Target bytes. The items of one
+// bin share a host; items without hosts go to bins of their own. Unfinished bins wait until they
+// are full or Flush is called.
 type Bins[T any] struct {
 	Target int64                                              // bytes
-	Most   int                                                // items of one bin; zero means any number
-	Full   func(items []T, bytes int64, hosts []string) error // takes a bin; hosts hold all of it
+	Most   int                                                // maximum number of items per bin; zero means no limit
+	Full   func(items []T, bytes int64, hosts []string) error // receives a bin; each of hosts holds all its items
 
-	open []bin[T] // in order of their first items
+	open []bin[T] // in the order of their first items
 }
 
 type bin[T any] struct {
@@ -159,7 +168,7 @@ type bin[T any] struct {
 	hosts []string
 }
 
-// Add puts an item into the first bin that is near enough.
+// Add adds an item to the first bin that shares a host with it.
 func (b *Bins[T]) Add(item T, bytes int64, hosts []string) error {
 	for i := range b.open {
 		o := &b.open[i]
@@ -185,7 +194,7 @@ func (b *Bins[T]) Add(item T, bytes int64, hosts []string) error {
 	return nil
 }
 
-// Flush hands over all bins that are begun.
+// Flush passes all unfinished bins to Full.
 func (b *Bins[T]) Flush() error {
 	open := b.open
 	b.open = nil

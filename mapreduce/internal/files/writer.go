@@ -15,7 +15,8 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// Task says for which attempt an output file is made. It has the fields of mapreduce.SinkTask and converts from it.
+// Task identifies the attempt that writes an output file. It has the fields of mapreduce.SinkTask,
+// so the types convert.
 type Task struct {
 	Job     string // job ID, safe in file names
 	Index   int    // task number, from 0
@@ -23,19 +24,22 @@ type Task struct {
 	Attempt int    // attempt number, from 1
 }
 
-// Output is a place for output files: a *Dir or a *One. Check, Finish and Abandon are what mapreduce.Sink asks for.
+// Output is a destination of output files: a *Dir or a *One. Check, Finish and Abandon implement
+// mapreduce.Sink.
 type Output interface {
 	String() string
-	// With returns a copy that compresses with c.
+	// With returns a copy with codec c.
 	With(c Codec) Output
-	// Check returns an error that names the place and the way out when it cannot take output.
+	// Check returns an error with the place and a way to correct it if the place cannot take
+	// output.
 	Check(ctx context.Context) error
 	// Create starts the file of one attempt.
 	Create(ctx context.Context, t Task) (*Writer, error)
-	// Finish makes the files of the committed attempts visible; parts are what Close returned, in task order. It may be
-	// killed anywhere and called again.
+	// Finish makes the files of the committed attempts visible. parts are the results of Close, in
+	// task order. Finish may be killed at any point and called again.
 	Finish(ctx context.Context, job string, parts [][]byte) error
-	// Published reports whether the result of the job, which ended at a time, is in place still.
+	// Published reports whether the output of the job is still in place. ended is the time when the
+	// job ended.
 	Published(ctx context.Context, job string, ended time.Time) (bool, error)
 	// Abandon removes every temporary file of the job.
 	Abandon(ctx context.Context, job string) error
@@ -45,18 +49,18 @@ type Output interface {
 type Part struct {
 	Name    string `json:"name"`           // final name: part-00003.txt
 	Temp    string `json:"temp,omitempty"` // name until Finish: part-00003.attempt-2.txt
-	Host    string `json:"host,omitempty"` // the one that it lies on, where the file system has several
+	Host    string `json:"host,omitempty"` // host of the file, for a file system with several hosts
 	Bytes   int64  `json:"bytes"`          // on disk
 	Records int64  `json:"records"`
 	XXH3    string `json:"xxh3"` // of the bytes on disk, 64 bits, hex
 }
 
-// bufferSize is the bytes gathered before a write.
+// bufferSize is the number of bytes collected before a write.
 const bufferSize = 256 << 10
 
-// Writer writes the file of one attempt. It is used by one goroutine.
+// Writer writes the file of one attempt. It must not be used by several goroutines at once.
 type Writer struct {
-	// Records is counted by the format, for the manifest.
+	// Records is set by the format, for the manifest.
 	Records int64
 
 	dest   *hashed
@@ -66,7 +70,7 @@ type Writer struct {
 	noSync bool
 }
 
-// Write adds p.
+// Write appends p.
 func (w *Writer) Write(p []byte) (int, error) {
 	if len(w.buf)+len(p) > cap(w.buf) {
 		if err := w.flush(); err != nil {
@@ -95,7 +99,8 @@ func (w *Writer) emit(p []byte) (err error) {
 	return err
 }
 
-// Close flushes and syncs the file and returns its Part as JSON. After an error call Abort.
+// Close flushes and syncs the file and returns its Part as JSON. After an error, the caller must
+// call Abort.
 func (w *Writer) Close() (part []byte, err error) {
 	if err := w.flush(); err != nil {
 		return nil, err
@@ -121,7 +126,7 @@ func (w *Writer) Close() (part []byte, err error) {
 // Abort removes the file. It is called instead of Close, or after Close failed.
 func (w *Writer) Abort() { w.dest.Abort() }
 
-// hashed counts and hashes what goes to a file.
+// hashed counts and hashes the bytes written to a file.
 type hashed struct {
 	filesys.Writer
 	n    int64
@@ -162,14 +167,16 @@ func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool
 	return w, nil
 }
 
-// Appender writes records of type T through a function that appends the encoded record to dst. It is a mapreduce.SinkWriter[T].
+// Appender writes records of type T through a function that appends the encoded record to dst. It
+// is a mapreduce.SinkWriter[T].
 type Appender[T any] struct {
 	w      *Writer
 	append func(dst []byte, r *T) ([]byte, error)
 	buf    []byte
 }
 
-// NewAppender starts the file of one attempt. head, which may be nil, is written first, such as a row of column names.
+// NewAppender starts the file of one attempt. head is written first, such as a row of column names;
+// it may be nil.
 func NewAppender[T any](ctx context.Context, out Output, t Task, head []byte, app func(dst []byte, r *T) ([]byte, error)) (*Appender[T], error) {
 	w, err := out.Create(ctx, t)
 	if err != nil {
@@ -178,7 +185,7 @@ func NewAppender[T any](ctx context.Context, out Output, t Task, head []byte, ap
 	return &Appender[T]{w, app, append(make([]byte, 0, bufferSize+bufferSize/8), head...)}, nil
 }
 
-// Write adds one record.
+// Write writes one record.
 func (a *Appender[T]) Write(r *T) error {
 	buf, err := a.append(a.buf, r)
 	if err != nil {
@@ -198,7 +205,7 @@ func (a *Appender[T]) flush() error {
 	return err
 }
 
-// Close flushes and syncs, and describes the file.
+// Close flushes and syncs the file and returns its Part as JSON.
 func (a *Appender[T]) Close() ([]byte, error) {
 	if err := a.flush(); err != nil {
 		return nil, err
@@ -212,7 +219,7 @@ func (a *Appender[T]) Abort() { a.w.Abort() }
 // stamp formats a modification time.
 func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339Nano) }
 
-// parse decodes what Close returned.
+// parse decodes the results of Close.
 func parse(parts [][]byte) ([]Part, error) {
 	out := make([]Part, len(parts))
 	for i, p := range parts {

@@ -10,7 +10,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// estimate returns the bytes of the file after decompression, as well as its ends tell.
+// estimate returns the decompressed size of the file, as far as the start and end of the file show
+// it.
 func estimate(r io.ReaderAt, f File) int64 {
 	switch f.Codec {
 	case Gzip:
@@ -32,10 +33,11 @@ func estimate(r io.ReaderAt, f File) int64 {
 	return f.Size
 }
 
-// frame is one zstd frame: its place in the file and its place after decompression.
+// frame is one zstd frame: its position and size in the file and after decompression.
 type frame struct{ at, size, raw, rawSize int64 }
 
-// zstdCuts returns frame boundaries about target bytes apart, or one cut and a note that says why there are none.
+// zstdCuts returns frame boundaries about target bytes apart. If there are none, it returns one cut
+// and a note with the reason.
 func zstdCuts(ctx context.Context, f File, target int64) ([]cut, string, error) {
 	r, err := f.Open(ctx)
 	if err != nil {
@@ -55,7 +57,7 @@ func zstdCuts(ctx context.Context, f File, target int64) ([]cut, string, error) 
 			cuts = append(cuts, cut{fr.raw, fr.at})
 		}
 	}
-	// A short last piece is not worth a task.
+	// A short last piece does not justify a task.
 	last := frames[len(frames)-1]
 	if n := len(cuts); n > 1 && last.raw+last.rawSize-cuts[n-1].offset < target/8 {
 		cuts = cuts[:n-1]
@@ -71,7 +73,8 @@ func frames(r io.ReaderAt, size int64) ([]frame, error) {
 	return scanFrames(r, size)
 }
 
-// The seekable format ends with a skippable frame: entries of compressed and decompressed size, then a footer.
+// The seekable format ends with a skippable frame: entries of compressed and decompressed size,
+// then a footer.
 const (
 	seekableFrame  = 0x184D2A5E
 	seekableFooter = 0x8F92EAB1
@@ -118,7 +121,8 @@ func seekTable(r io.ReaderAt, size int64) (frames []frame, ok bool, err error) {
 	return frames, true, nil
 }
 
-// scanFrames walks the frames and blocks of a zstd file, reading headers only. Every frame must state its content size.
+// scanFrames visits the frames and blocks of a zstd file, but reads only their headers. Every frame
+// must state its content size.
 func scanFrames(r io.ReaderAt, size int64) ([]frame, error) {
 	var frames []frame
 	var raw int64
@@ -152,7 +156,7 @@ func scanFrames(r io.ReaderAt, size int64) ([]frame, error) {
 	return frames, nil
 }
 
-// frameEnd walks the blocks that start at pos and returns where the frame ends.
+// frameEnd visits the blocks from pos and returns the end of the frame.
 func frameEnd(r io.ReaderAt, pos int64, checksum bool) (int64, error) {
 	for {
 		var b [4]byte
@@ -175,8 +179,9 @@ func frameEnd(r io.ReaderAt, pos int64, checksum bool) (int64, error) {
 	return pos, nil
 }
 
-// decompressFrames is decompress for zstd frames of size bytes that must hold raw bytes, and those behind them. Where one slice ends and the
-// next begins is what a seek table says, which has no checksum.
+// decompressFrames is decompress for zstd frames of size bytes in total, with raw bytes after
+// decompression, and for the frames after them. It checks raw, because the boundary between slices
+// comes from a seek table without checksum.
 func decompressFrames(r io.Reader, size, raw int64) (io.Reader, func(), error) {
 	z, free, err := decompress(io.LimitReader(r, size), Zstd)
 	if err != nil {
@@ -185,11 +190,11 @@ func decompressFrames(r io.Reader, size, raw int64) (io.Reader, func(), error) {
 	return &framed{z.(*zstd.Decoder), r, raw}, free, nil
 }
 
-// framed reads frames that must hold a number of bytes, and then what is behind them.
+// framed reads frames that must have a given decompressed size, and then the frames after them.
 type framed struct {
 	z    *zstd.Decoder
-	rest io.Reader // behind the frames
-	left int64     // bytes that they must still hold; -1 behind them
+	rest io.Reader // the input after the frames
+	left int64     // decompressed bytes still expected; -1 after the frames
 }
 
 var errSeekTable = errors.New("its seek table does not fit its frames")
