@@ -12,15 +12,19 @@ const (
 	approxBits = 14              // register number: 16,384 registers, standard error 1.04/sqrt(16384) = 0.81 %
 	approxRegs = 1 << approxBits // one byte each
 	approxMax  = 64 - approxBits + 1
-	// approxExact is how many hashes are kept before registers replace them. A table of that many fills 1,024 slots by
-	// three quarters, half of what the registers take.
+	// approxExact is the maximum number of hashes before registers replace them. A table of this
+	// size has 1,024 slots, three quarters full, and takes half the memory of the registers.
 	approxExact = 768
 )
 
-// ApproxSet counts distinct keys without keeping them. Up to 768 keys it keeps their 64-bit hashes and the count is
-// exact (two keys with the same hash aside: for strings one chance in 6e13 at 768). Above that it keeps 16 KiB of
-// HyperLogLog registers; the standard error of the count is 0.81 %: two thirds of all counts are within it and 99.7 %
-// are within 2.5 %. K is as for Set. Whoever chooses the keys can choose them so that the count is wrong.
+// ApproxSet counts distinct keys without storing them. Up to 768 keys it stores their 64-bit
+// hashes, and the count is exact unless two keys have the same hash (for 768 strings, a chance of
+// one in 6e13).
+//
+// Above 768 keys it stores 16 KiB of HyperLogLog registers. The standard error of the count is 0.81
+// %: two thirds of all counts are within it, and 99.7 % are within 2.5 %.
+//
+// K is as for Set. A user with control over the keys can make the count wrong on purpose.
 type ApproxSet[K comparable] struct {
 	s *approx // nil while empty
 }
@@ -52,7 +56,7 @@ func (a *approx) add(h uint64) {
 	a.count(h)
 }
 
-// densify replaces the hashes by registers.
+// densify replaces the hashes with registers.
 func (a *approx) densify() {
 	a.regs = make([]uint8, approxRegs)
 	for _, h := range a.hashes.ordered() {
@@ -61,7 +65,8 @@ func (a *approx) densify() {
 	a.hashes = table{keys: a.hashes.keys}
 }
 
-// count keeps in the register that the upper bits of h name the longest run of zeros that was seen behind them.
+// count updates the register selected by the upper bits of h. A register stores the longest run of
+// zeros seen in the bits below.
 func (a *approx) count(h uint64) {
 	r := &a.regs[h>>(64-approxBits)]
 	*r = max(*r, uint8(bits.LeadingZeros64(h<<approxBits|1<<(approxBits-1))+1))
@@ -78,8 +83,9 @@ func (s *ApproxSet[K]) Len() int {
 	return int(math.Round(estimate(s.s.regs)))
 }
 
-// estimate is the improved raw estimator of Ertl, "New cardinality estimation algorithms for HyperLogLog sketches"
-// (2017), algorithm 6: without bias over the whole range, and without tables.
+// estimate is the improved raw estimator of Ertl, "New cardinality estimation algorithms for
+// HyperLogLog sketches" (2017), algorithm 6. It has no bias over the whole range and needs no
+// tables.
 func estimate(regs []uint8) float64 {
 	const m = approxRegs
 	var c [approxMax + 1]float64
@@ -122,7 +128,7 @@ func tau(x float64) float64 {
 	return z / 3
 }
 
-// Size returns the bytes held beyond the fixed size of an ApproxSet; it is never above 17 KiB.
+// Size returns the bytes used beyond the fixed size of an ApproxSet, at most 17 KiB.
 func (s *ApproxSet[K]) Size() int {
 	if s.s == nil {
 		return 0
@@ -130,7 +136,7 @@ func (s *ApproxSet[K]) Size() int {
 	return s.s.hashes.size() + int(unsafe.Sizeof(s.s.regs)) + cap(s.s.regs)
 }
 
-// Merge counts all keys of b in s and leaves b empty.
+// Merge adds all keys of b to s and empties b.
 func (s *ApproxSet[K]) Merge(b *ApproxSet[K]) {
 	if s.s == nil {
 		s.s, b.s = b.s, nil
@@ -166,7 +172,8 @@ func (s ApproxSet[K]) AppendBinary(dst []byte) ([]byte, error) {
 	return append(append(dst, 1), s.s.regs...), nil
 }
 
-// UnmarshalBinary replaces the set by what AppendBinary wrote. It fails on anything else and leaves the set as it was.
+// UnmarshalBinary replaces the set with the result of AppendBinary. It fails on other bytes and
+// then leaves the set unchanged.
 func (s *ApproxSet[K]) UnmarshalBinary(data []byte) error {
 	p := keyPlanOf[K]()
 	if p.err != nil {

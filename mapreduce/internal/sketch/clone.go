@@ -7,10 +7,11 @@ import (
 	"unsafe"
 )
 
-// Cloner copies what a value of one type shares with the buffer that it was read from: strings and slices, also those
-// inside structs, arrays and slices. It leaves pointers, maps, interfaces, channels and functions as they are.
+// Cloner copies the memory that a value of one type shares with the buffer it was read from:
+// strings and slices, also inside structs, arrays and slices. It does not follow pointers, maps,
+// interfaces, channels and functions.
 type Cloner struct {
-	fields []cloneField // strings and slices by place; empty when the type has none
+	fields []cloneField // strings and slices by offset; empty when the type has none
 }
 
 type cloneField struct {
@@ -19,13 +20,14 @@ type cloneField struct {
 	elem  *Cloner      // of a slice's elements
 }
 
-// cloners holds *Cloner by reflect.Type. mu guards making one; a type may contain slices of itself.
+// cloners maps a reflect.Type to its *Cloner. mu guards compilation; a type may contain slices of
+// itself.
 var (
 	cloners sync.Map
 	mu      sync.Mutex
 )
 
-// ClonerOf returns the Cloner of T, compiled once per type.
+// ClonerOf returns the Cloner of T. It is compiled once per type.
 func ClonerOf[T any]() *Cloner {
 	t := reflect.TypeFor[T]()
 	if c, ok := cloners.Load(t); ok {
@@ -70,7 +72,8 @@ func (c *Cloner) addFields(t reflect.Type, off uintptr, made map[reflect.Type]*C
 	}
 }
 
-// Clone copies the strings and slices of the value at p, in place. p must point to a value of the Cloner's type.
+// Clone copies the strings and slices of the value at p, in place. p must point to a value of the
+// Cloner's type.
 func (c *Cloner) Clone(p unsafe.Pointer) {
 	for i := range c.fields {
 		f := &c.fields[i]

@@ -20,11 +20,12 @@ const (
 	classBytes                  // a struct or an array, as the bytes of its fields
 )
 
-// keyPlan says how values of one key type become bytes and back. Equal keys give equal bytes in every process.
+// keyPlan describes how values of one key type become bytes and back. Equal keys give equal bytes
+// in every process.
 type keyPlan struct {
 	class  keyClass
-	fields []keyField // in memory order, blank fields left out
-	err    error      // why the type cannot be a key
+	fields []keyField // in memory order, without blank fields
+	err    error      // the reason why the type cannot be a key
 }
 
 // keyField is a string, a number or a bool inside a key.
@@ -62,7 +63,7 @@ func (p *keyPlan) addFields(t reflect.Type, path string, off uintptr) error {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			if f.Name == "_" {
-				continue // == does not look at it either
+				continue // == ignores it too
 			}
 			if err := p.addFields(f.Type, path+"."+f.Name, off+f.Offset); err != nil {
 				return err
@@ -86,8 +87,8 @@ func (p *keyPlan) addFields(t reflect.Type, path string, off uintptr) error {
 	return nil
 }
 
-// load returns the number or bool of the key at k as a uint64 in the same order. Negative zero loads as zero; NaNs load
-// as one NaN, so they are equal here.
+// load returns the number or bool of the key at k as a uint64 in the same order. Negative zero
+// becomes zero. All NaNs become one NaN, so they are equal here.
 func (f keyField) load(k unsafe.Pointer) uint64 {
 	const sign = 1 << 63
 	p := unsafe.Add(k, f.off)
@@ -153,7 +154,7 @@ func (f keyField) store(k unsafe.Pointer, x uint64) {
 	}
 }
 
-// bias returns what load gives for zero, so that small numbers become small varints.
+// bias returns the result of load for zero, so that small numbers become small varints.
 func (f keyField) bias() uint64 {
 	switch f.kind {
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int, reflect.Int64, reflect.Float32, reflect.Float64:
@@ -162,7 +163,8 @@ func (f keyField) bias() uint64 {
 	return 0
 }
 
-// orderedFloat maps floats to uint64s in the same order, NaN last and negative zero to zero.
+// orderedFloat maps floats to uint64s in the same order. NaN comes last, and negative zero becomes
+// zero.
 func orderedFloat(x float64) uint64 {
 	if x != x {
 		return math.MaxUint64
@@ -203,7 +205,7 @@ func (p *keyPlan) append(dst []byte, k unsafe.Pointer) []byte {
 
 var errKey = errors.New("damaged key")
 
-// decode reads the bytes of a key, all of b, into the zero key at k. Strings alias b.
+// decode reads a key from all of b into the zero key at k. Strings alias b.
 func (p *keyPlan) decode(k unsafe.Pointer, b []byte) error {
 	if p.class == classString {
 		*(*string)(k) = unsafe.String(unsafe.SliceData(b), len(b))
@@ -234,14 +236,14 @@ func (p *keyPlan) decode(k unsafe.Pointer, b []byte) error {
 	return nil
 }
 
-// hash returns a hash of the key at k that is the same in every process.
+// hash returns a hash of the key at k. It is the same in every process.
 func (p *keyPlan) hash(k unsafe.Pointer) uint64 {
 	switch p.class {
 	case classString:
 		return xxh3.HashString(*(*string)(k))
 	case classNum:
 		x := p.fields[0].load(k) ^ p.fields[0].bias()
-		// The finalizer of MurmurHash3: one to one, so that integers never collide.
+		// The finalizer of MurmurHash3 is one to one, so integers never collide.
 		x = (x ^ x>>33) * 0xff51afd7ed558ccd
 		x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
 		return x ^ x>>33

@@ -9,22 +9,26 @@ import (
 )
 
 const (
-	// quantilesExact is how many values are kept as they are before buckets replace them.
+	// quantilesExact is the maximum number of values stored before buckets replace them.
 	quantilesExact = 64
-	// A bucket is what the upper 18 bits of orderedFloat name: sign, exponent and six bits of the mantissa. So a power of
-	// two is cut into 64 buckets of equal width, none wider than 1/64 of its values, and its middle is 1/128 off at most.
-	// That needs no logarithm, and gives the same buckets on every processor.
+	// A bucket is selected by the upper 18 bits of orderedFloat: sign, exponent and six bits of the
+	// mantissa. So a power of two is divided into 64 buckets of equal width. A bucket is no wider
+	// than 1/64 of its values, and its middle is off by at most 1/128. This needs no logarithm, and
+	// gives the same buckets on every processor.
 	bucketShift = 64 - 18
 	pageBits    = 6
 	pageMask    = 1<<pageBits - 1
 	pages       = 1 << (18 - pageBits) // one page per sign and exponent
 )
 
-// Quantiles summarises numbers so that any quantile can be asked for. Up to 64 numbers it keeps them all and is exact.
-// Above that it counts them in buckets: a quantile is then off by at most 0.79 % of its true value; the smallest and
-// the largest number stay exact. It takes 512 bytes per power of two (and sign) that numbers fall into: prices from 1 to
-// 10,000 take 7 KiB, and no input takes more than 2.1 MiB. NaN is left out. Numbers nearer to zero than 2.3e-308
-// count as zero.
+// Quantiles summarizes numbers, to compute any quantile of them. Up to 64 numbers it stores them
+// all and is exact.
+//
+// Above 64 numbers it counts them in buckets. A quantile is then off by at most 0.79 % of its true
+// value. The smallest and the largest number stay exact. The memory is 512 bytes per power of two
+// (and sign) in the input: prices from 1 to 10,000 take 7 KiB. No input takes more than 2.1 MiB.
+//
+// NaN is ignored. Numbers nearer to zero than 2.3e-308 count as zero.
 type Quantiles struct {
 	few  []float64 // all numbers, while many is nil
 	many *buckets
@@ -91,7 +95,7 @@ func (b *buckets) add(x float64) {
 	b.n++
 }
 
-// page returns a page by number, made if it is missing.
+// page returns the page with the given number, and creates it if it is missing.
 func (b *buckets) page(no int) *[1 << pageBits]uint64 {
 	if i := no - b.base; i >= 0 && i < len(b.pages) && b.pages[i] != nil {
 		return b.pages[i]
@@ -112,7 +116,7 @@ func (b *buckets) page(no int) *[1 << pageBits]uint64 {
 	return p
 }
 
-// Len returns how many numbers were added, NaN aside.
+// Len returns how many numbers were added, without NaN.
 func (q *Quantiles) Len() int {
 	if q.many != nil {
 		return int(q.many.n)
@@ -120,15 +124,15 @@ func (q *Quantiles) Len() int {
 	return len(q.few)
 }
 
-// Quantile returns the p-quantile: the smallest number x such that a share of at least p of all numbers is x or
-// less. 0 asks for the smallest number, 0.5 for the (lower) median, 1 for the largest; p outside is taken as 0 or 1.
-// It returns NaN when there are no numbers, or p is NaN.
+// Quantile returns the p-quantile: the smallest number x such that at least the share p of all
+// numbers is x or less. p = 0 gives the smallest number, 0.5 the (lower) median, and 1 the largest.
+// p below 0 counts as 0, and above 1 as 1. The result is NaN when there are no numbers or p is NaN.
 func (q *Quantiles) Quantile(p float64) float64 {
 	n := uint64(q.Len())
 	if n == 0 || p != p {
 		return math.NaN()
 	}
-	// Products such as 0.07*100 come out a hair above the whole number that they stand for.
+	// Products such as 0.07*100 are slightly above the intended whole number.
 	rank := uint64(max(1, math.Ceil(min(max(p, 0), 1)*float64(n)-1e-9)))
 	rank = min(rank, n)
 	if q.many == nil {
@@ -156,7 +160,7 @@ func (q *Quantiles) Quantile(p float64) float64 {
 	}
 }
 
-// Size returns the bytes held beyond the fixed size of a Quantiles.
+// Size returns the bytes used beyond the fixed size of a Quantiles.
 func (q *Quantiles) Size() int {
 	if b := q.many; b != nil {
 		return int(unsafe.Sizeof(*b)) + 8*cap(b.pages) + b.used<<(pageBits+3)
@@ -164,7 +168,7 @@ func (q *Quantiles) Size() int {
 	return 8 * cap(q.few)
 }
 
-// Merge counts all numbers of b in q and leaves b empty.
+// Merge adds all numbers of b to q and empties b.
 func (q *Quantiles) Merge(b *Quantiles) {
 	if q.Len() == 0 || q.many == nil && b.many != nil {
 		*q, *b = *b, *q
@@ -193,7 +197,8 @@ const (
 	quantilesMany = 1
 )
 
-// AppendBinary appends the numbers in ascending order, or the smallest, the largest and all buckets. It never fails.
+// AppendBinary appends the numbers in ascending order, or the smallest, the largest and all
+// buckets. It never fails.
 func (q Quantiles) AppendBinary(dst []byte) ([]byte, error) {
 	if q.many == nil {
 		if len(q.few) == 0 {
@@ -210,7 +215,7 @@ func (q Quantiles) AppendBinary(dst []byte) ([]byte, error) {
 	dst = append(dst, quantilesMany)
 	dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(b.min))
 	dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(b.max))
-	last := bucketOf(b.min) // the first bucket: its difference is zero
+	last := bucketOf(b.min) // the first bucket, so its difference is zero
 	for i, page := range b.pages {
 		if page == nil {
 			continue
@@ -229,7 +234,8 @@ func (q Quantiles) AppendBinary(dst []byte) ([]byte, error) {
 
 var errQuantiles = errors.New("quantiles: damaged")
 
-// UnmarshalBinary replaces the numbers by what AppendBinary wrote. It fails on anything else and leaves them as they were.
+// UnmarshalBinary replaces the numbers with the result of AppendBinary. It fails on other bytes and
+// then changes nothing.
 func (q *Quantiles) UnmarshalBinary(data []byte) error {
 	var r Quantiles
 	switch {
@@ -263,7 +269,7 @@ func (q *Quantiles) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-// decodeNumber reads a number of the kind that Add keeps.
+// decodeNumber reads a number and refuses those that Add never stores.
 func decodeNumber(data []byte) (float64, error) {
 	if len(data) < 8 {
 		return 0, errQuantiles
@@ -296,7 +302,7 @@ func decodeBuckets(data []byte) (*buckets, error) {
 		if w == 0 || v == 0 || c == 0 || diff > end-k || (diff == 0) != (b.n == 0) || b.n+c < c || b.n+c > math.MaxInt64 {
 			return nil, errQuantiles
 		}
-		k += diff // the first difference is zero, the others are not
+		k += diff // only the first difference is zero
 		b.page(int(k >> pageBits))[k&pageMask] = c
 		b.n += c
 		data = data[w+v:]

@@ -1,14 +1,23 @@
-// Package sketch owns the containers that aggregates keep per group: Set, ApproxSet and Quantiles, and the cloning of
-// records that are kept. It knows nothing of jobs, stages or aggregates.
+// Package sketch contains the containers that aggregates store per group: Set, ApproxSet and
+// Quantiles. It also clones records that must outlive their buffer. It does not depend on jobs,
+// stages or aggregates.
 //
-// What always holds: the zero value is empty and ready; the order of Add and Merge does not show in any result or
-// encoding; Size takes constant time and counts every byte held beyond the fixed size of the type; a decoder
-// accepts exactly the bytes that an encoder can write, allocates in proportion to them, and copies what it keeps. A
-// container is used by one goroutine at a time and is not copied while both copies are in use.
+// These properties always hold:
 //
-// Set.Add of a string that is present takes 12 ns while the set is in cache, Go's map 23 to 31 (BenchmarkSet). Beyond
-// the cache it costs one random read of memory, as keys of up to 15 bytes lie in the slots; a longer key costs a second.
-// Keys are copied into memory of the set, so a short key never keeps a large read buffer alive.
+//   - The zero value is empty and ready to use.
+//   - The order of Add and Merge does not affect any result or encoding.
+//   - Size takes constant time and counts every byte used beyond the fixed size of the type.
+//   - A decoder accepts exactly the bytes that an encoder can write, allocates in proportion to
+//     them, and copies the data it
+//     keeps.
+//
+// A container must not be used by several goroutines at once. Of two copies of a container, only
+// one may be used.
+//
+// Set.Add of a string already present takes 12 ns while the set is in cache; Go's map takes 23 to
+// 31 (BenchmarkSet). Beyond the cache it costs one random read of memory, because keys of up to 15
+// bytes are stored in the slots. A longer key costs a second read. Keys are copied into the set's
+// memory, so a short key never retains a large read buffer.
 package sketch
 
 import (
@@ -19,8 +28,9 @@ import (
 	"unsafe"
 )
 
-// Set is an exact set of keys. K is a string, number or bool, or a struct or array of those; other types make Add
-// panic and AppendBinary fail, even on an empty Set. Negative zero equals zero, and NaN equals NaN.
+// Set is an exact set of keys. K is a string, number or bool, or a struct or array of those. For
+// other types, Add panics and AppendBinary fails, even on an empty Set. Negative zero equals zero,
+// and NaN equals NaN.
 type Set[K comparable] struct {
 	t *table // nil while empty
 }
@@ -33,7 +43,7 @@ func newTable[K comparable]() *table {
 	return &table{keys: p}
 }
 
-// Add puts k in the set. It copies k, strings included.
+// Add adds k to the set. It copies k, including strings.
 func (s *Set[K]) Add(k K) {
 	if s.t == nil {
 		s.t = newTable[K]()
@@ -58,7 +68,7 @@ func (s *Set[K]) Len() int {
 	return s.t.n
 }
 
-// Size returns the bytes held beyond the fixed size of a Set.
+// Size returns the bytes used beyond the fixed size of a Set.
 func (s *Set[K]) Size() int {
 	if s.t == nil {
 		return 0
@@ -66,7 +76,7 @@ func (s *Set[K]) Size() int {
 	return s.t.size()
 }
 
-// Merge adds all keys of b to s and leaves b empty. It takes time linear in the size of the two.
+// Merge adds all keys of b to s and empties b. It takes time linear in the size of the two.
 func (s *Set[K]) Merge(b *Set[K]) {
 	if s.t == nil {
 		s.t, b.t = b.t, nil
@@ -77,8 +87,9 @@ func (s *Set[K]) Merge(b *Set[K]) {
 	}
 }
 
-// All returns the keys: strings and numbers in ascending order, structs and arrays in an order that is fixed by their
-// values. It sorts at each call. Strings are copies that share memory with each other, not with the set.
+// All returns the keys. Strings and numbers come in ascending order, structs and arrays in an order
+// fixed by their values. It sorts at each call. Strings are copies; they share memory with each
+// other, but not with the set.
 func (s *Set[K]) All() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		t := s.t
@@ -96,7 +107,7 @@ func (s *Set[K]) All() iter.Seq[K] {
 			var e []byte
 			e, b, _ = cutString(b)
 			if err := t.keys.decode(unsafe.Pointer(&k), e); err != nil {
-				panic(err) // there are no keys but those that keyPlan.append wrote or keyPlan.decode accepted
+				panic(err) // cannot happen: all keys come from keyPlan.append or were accepted by keyPlan.decode
 			}
 			if !yield(k) {
 				return
@@ -119,7 +130,8 @@ func (s Set[K]) AppendBinary(dst []byte) ([]byte, error) {
 	return s.t.appendStrings(dst), nil
 }
 
-// UnmarshalBinary replaces the set by what AppendBinary wrote. It fails on anything else and leaves the set as it was.
+// UnmarshalBinary replaces the set with the result of AppendBinary. It fails on other bytes and
+// then leaves the set unchanged.
 func (s *Set[K]) UnmarshalBinary(data []byte) error {
 	p := keyPlanOf[K]()
 	if p.err != nil {
@@ -175,7 +187,7 @@ func (s *Set[K]) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-// appendNums appends ascending numbers: the first relative to bias, then the differences.
+// appendNums appends ascending numbers: the first one relative to bias, then the differences.
 func appendNums(dst []byte, xs []uint64, bias uint64) []byte {
 	for i, x := range xs {
 		if i == 0 {
@@ -189,7 +201,8 @@ func appendNums(dst []byte, xs []uint64, bias uint64) []byte {
 
 var errNums = errors.New("set: damaged list of numbers")
 
-// decodeNums fills an empty table with what appendNums wrote, if valid accepts every number.
+// decodeNums fills an empty table with the result of appendNums. It fails if valid rejects a
+// number.
 func (t *table) decodeNums(data []byte, bias uint64, valid func(uint64) bool) error {
 	n := 0
 	for _, b := range data {
@@ -208,7 +221,7 @@ func (t *table) decodeNums(data []byte, bias uint64, valid func(uint64) bool) er
 		if first {
 			x ^= bias
 		} else if x += last; x <= last {
-			return errNums // not ascending, or past the end of uint64
+			return errNums // not ascending, or above the maximum of uint64
 		}
 		if !valid(x) {
 			return errNums

@@ -9,25 +9,27 @@ import (
 	"unsafe"
 )
 
-// table is an open-addressing hash set of byte strings, in slots, or of uint64s, in nums; never of both. Few keys, or
-// keys that were decoded only to be merged into another table, are a plain list; see indexed.
+// table is an open-addressing hash set of byte strings (in slots) or of uint64s (in nums), never of
+// both. A table of few keys is a plain list. So is a decoded table, which is often only merged into
+// another one; see indexed.
 type table struct {
 	keys  *keyPlan
 	slots []slot
-	arena []byte   // keys that do not fit a slot, each after its length as a uvarint
-	nums  []uint64 // zero is free; the key 0 is kept in zero
+	arena []byte   // keys too long for a slot, each after its length as a uvarint
+	nums  []uint64 // zero marks a free slot; the key 0 is stored in the field zero
 	n     int
-	// indexed says that slots or nums are to be searched by hash. A table starts as a plain list of keys.
+	// indexed reports whether slots or nums are searched by hash. A table starts as a plain list of
+	// keys.
 	indexed bool
 	zero    bool
 }
 
-// smallTable is how many keys are searched one by one before they are hashed.
+// smallTable is the maximum number of keys searched without hashing.
 const smallTable = 8
 
-// slot holds a key of up to 15 bytes in place: its bytes in order from the lowest of lo, zeros behind them, and its
-// length plus one in the highest byte of hi. For a longer key lo is where it lies in the arena, and hi 56 bits of its hash
-// below a byte of ones. hi of a free slot is zero.
+// slot contains a key of up to 15 bytes: its bytes in order from the lowest of lo, followed by
+// zeros, and its length plus one in the highest byte of hi. For a longer key, lo is its position in
+// the arena; hi is 56 bits of its hash below a byte of ones. In a free slot, hi is zero.
 type slot struct{ lo, hi uint64 }
 
 const (
@@ -35,7 +37,8 @@ const (
 	longKey   = 0xff << 56
 )
 
-// seed keeps whoever chooses the keys from choosing collisions. Nothing that leaves the process depends on it.
+// seed is random, so nobody can choose keys that collide. No data outside this process depends on
+// it.
 var (
 	seed  = maphash.MakeSeed()
 	seed0 = maphash.String(seed, "0")
@@ -47,7 +50,7 @@ func pack(s string) slot {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
 	n := len(b)
 	k := slot{hi: uint64(n+1) << 56}
-	// The loads overlap where the length is not a power of two; they agree there.
+	// The loads overlap when the length is not a power of two; they agree there.
 	switch {
 	case n >= 8:
 		k.lo = binary.LittleEndian.Uint64(b)
@@ -60,7 +63,7 @@ func pack(s string) slot {
 	return k
 }
 
-// slotOf returns the slot of a key, without lo if the key is long, and its hash.
+// slotOf returns the slot of a key and its hash. lo is not set for a long key.
 func slotOf(s string) (slot, uint64) {
 	if len(s) <= inlineMax {
 		k := pack(s)
@@ -70,7 +73,7 @@ func slotOf(s string) (slot, uint64) {
 	return slot{hi: longKey | h>>8}, h
 }
 
-// hash returns the hash of a key that lies in k.
+// hash returns the hash of a key stored in k.
 func (k slot) hash() uint64 {
 	hi, lo := bits.Mul64(k.lo^seed0, k.hi^seed1)
 	return hi ^ lo
@@ -81,12 +84,12 @@ func hashNum(x uint64) uint64 {
 	return hi ^ lo
 }
 
-// size returns the bytes held.
+// size returns the bytes used.
 func (t *table) size() int {
 	return int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*cap(t.slots) + 8*cap(t.nums)
 }
 
-// lookup reports whether the set holds the K that k points to, and adds it if told to.
+// lookup reports whether the set contains the K at k. If add is set, it adds a missing key.
 func (t *table) lookup(k unsafe.Pointer, add bool) bool {
 	switch t.keys.class {
 	case classString:
@@ -107,7 +110,7 @@ func (t *table) lookupString(s string, add bool) bool {
 	}
 	k := pack(s)
 	h := k.hash()
-	if t.indexed { // by far the most common case: a short key, and it is there
+	if t.indexed { // by far the most common case: a short key that is present
 		mask := uint64(len(t.slots) - 1)
 		for i := h & mask; t.slots[i].hi != 0; i = (i + 1) & mask {
 			if t.slots[i] == k {
@@ -118,7 +121,8 @@ func (t *table) lookupString(s string, add bool) bool {
 	return t.lookupSlot(k, h, "", add)
 }
 
-// lookupSlot looks up the key k with hash h; long is the key itself if it does not fit a slot, else empty.
+// lookupSlot looks up the key k with hash h. long is the key itself if it does not fit a slot, else
+// empty.
 func (t *table) lookupSlot(k slot, h uint64, long string, add bool) bool {
 	if !t.indexed && t.n > smallTable {
 		t.index()
@@ -156,7 +160,7 @@ func (t *table) lookupSlot(k slot, h uint64, long string, add bool) bool {
 	return false
 }
 
-// appendLong puts a key in the arena and returns where.
+// appendLong stores a key in the arena and returns its position.
 func (t *table) appendLong(s []byte) uint64 {
 	at := len(t.arena)
 	t.arena = binary.AppendUvarint(t.arena, uint64(len(s)))
@@ -164,7 +168,7 @@ func (t *table) appendLong(s []byte) uint64 {
 	return uint64(at)
 }
 
-// same reports whether have and k, which agree in hi, are the same key.
+// same reports whether have and k are the same key. Their hi must be equal.
 func (t *table) same(have, k slot, long string) bool {
 	if long == "" {
 		return have.lo == k.lo
@@ -172,16 +176,17 @@ func (t *table) same(have, k slot, long string) bool {
 	return string(t.long(have)) == long
 }
 
-// long returns the key of a slot that points to the arena.
+// long returns the key of a slot with a position in the arena.
 func (t *table) long(k slot) []byte {
 	n, w := binary.Uvarint(t.arena[k.lo:])
 	return t.arena[k.lo+uint64(w):][:n]
 }
 
-// slotsFor returns the smallest power of two that n keys fill by three quarters at most.
+// slotsFor returns the smallest power of two with at most three quarters of the slots used by n
+// keys.
 func slotsFor(n int) int { return 1 << bits.Len(uint((n*4-1)/3)) }
 
-// index makes slots to be searched by hash, with room for one more key at least.
+// index builds slots for search by hash, with room for at least one more key.
 func (t *table) index() {
 	old := t.slots
 	t.slots = make([]slot, slotsFor(max(t.n, smallTable)+1))
@@ -242,7 +247,7 @@ func (t *table) lookupNum(x uint64, add bool) bool {
 	return false
 }
 
-// indexNums makes nums to be searched by hash, with room for one more key at least.
+// indexNums builds nums for search by hash, with room for at least one more key.
 func (t *table) indexNums() {
 	old := t.nums
 	t.nums = make([]uint64, slotsFor(max(t.n, smallTable)+1))
@@ -260,8 +265,8 @@ func (t *table) indexNums() {
 	}
 }
 
-// merge adds all of b, a table of the same kind, and may take over its memory. It takes time linear in the smaller of
-// the two, and in the larger one if that is not indexed yet.
+// merge adds all keys of b, a table of the same kind, and may take over its memory. It takes time
+// linear in the smaller of the two, plus time linear in the larger one if that is not yet indexed.
 func (t *table) merge(b *table) {
 	if b.n > t.n {
 		*t, *b = *b, *t
@@ -302,8 +307,9 @@ func (t *table) ordered() []uint64 {
 
 // appendStrings appends the byte strings in ascending order, each after its length as a uvarint.
 func (t *table) appendStrings(dst []byte) []byte {
-	// Big-endian, a slot orders like the key in it: the length comes last, and decides only when one key is the other and
-	// zeros behind it. So a and b, the first 15 bytes and the length, decide all but long keys with a common beginning.
+	// Read as big-endian numbers, slots sort like their keys. The length comes last, and decides
+	// only between a key and the same key followed by zeros. So a and b (the first 15 bytes and the
+	// length) order all keys except long ones with a common beginning.
 	type ref struct{ a, b, lo uint64 }
 	refs := make([]ref, 0, t.n)
 	for _, k := range t.slots {
@@ -343,7 +349,8 @@ func (t *table) appendStrings(dst []byte) []byte {
 	return dst
 }
 
-// cutString cuts one string off what appendStrings wrote. It returns ok = false when that is damaged.
+// cutString reads one string from the result of appendStrings and returns the rest. ok is false
+// when the data is damaged.
 func cutString(b []byte) (s, rest []byte, ok bool) {
 	n, w := uvarint(b)
 	if w == 0 || n > uint64(len(b)-w) {
@@ -352,7 +359,8 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 	return b[w:][:n:n], b[w:][n:], true
 }
 
-// uvarint reads the uvarint that b begins with. It returns n = 0 when b is cut, or when fewer bytes would have done.
+// uvarint reads the uvarint at the start of b. It returns n = 0 when b is truncated or the encoding
+// is not the shortest.
 func uvarint(b []byte) (x uint64, n int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1
