@@ -1,9 +1,12 @@
-// Package memio makes sources of values that are already in the program, or that a function makes: Slice, Generate and
-// Seq. It is for tests, examples, benchmarks and small inputs.
+// Package memio provides sources of values from memory: Of, Slice, Generate and Seq. It is for
+// tests, examples, benchmarks and small inputs.
 //
-// Nothing but index ranges travels to a worker. A worker rebuilds the plan from the job's parameters and so makes the
-// values again: they must depend on the parameters alone. Slice and Generate check that they do, as far as that is
-// possible, and refuse to read when they do not.
+//	numbers := mapreduce.Read(p, memio.Generate(1_000_000, func(i int64) int64 { return i * i }))
+//
+// Only ranges of indexes are sent to workers, not values. A worker builds the plan again from the
+// job's parameters, and so makes the values again. The values must therefore depend on the
+// parameters alone. Slice and Generate compare samples of the values with those of the process that
+// made the splits. Read fails when they differ.
 package memio
 
 import (
@@ -19,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
-// Source reads values by index. Slice and Generate make it.
+// Source reads values by index. It is a mapreduce.Source[T], made by Of, Slice or Generate.
 type Source[T any] struct {
 	name   string
 	values []T             // Slice
@@ -28,10 +31,11 @@ type Source[T any] struct {
 	pieces int
 }
 
-// Of is a source of the given values, in that order.
+// Of returns a source of the given values, in order.
 func Of[T any](values ...T) Source[T] { return Slice(values) }
 
-// Slice is a source of the given values, in that order. The values must not change while the job runs.
+// Slice returns a source of the given values, in order. The values must not change while the job
+// runs.
 func Slice[T any](values []T) Source[T] {
 	return Source[T]{
 		name:   fmt.Sprintf("memio.Slice(%d of %v)", len(values), reflect.TypeFor[T]()),
@@ -40,30 +44,34 @@ func Slice[T any](values []T) Source[T] {
 	}
 }
 
-// Generate is a source of f(0), f(1), ..., f(n-1). f is called from several goroutines at once and, when an attempt is
-// repeated, more than once for the same i: the same i must give the same value.
+// Generate returns a source of f(0), f(1), ..., f(n-1). f must return the same value for the same
+// i. It is called by several goroutines at once. When an attempt is repeated, f is called again for
+// the same i.
 func Generate[T any](n int64, f func(i int64) T) Source[T] {
 	return Source[T]{name: fmt.Sprintf("memio.Generate(%d of %v)", n, reflect.TypeFor[T]()), make: f, n: n}
 }
 
-// Cut sets the number of splits; no split is empty, so there are fewer when there are fewer values. Zero, the default,
-// cuts by size, and into 16 at least when there are 16,000 values or more.
+// Cut sets the number of splits. No split is empty, so there are never more splits than values.
+// Zero, the default, splits by size like other sources, but makes at least one split per 1,000
+// values, up to 16.
 func (s Source[T]) Cut(splits int) Source[T] {
 	s.pieces = splits
 	return s
 }
 
-// String names the source, such as memio.Slice(3 of string).
+// String returns the source, such as memio.Slice(3 of string).
 func (s Source[T]) String() string { return s.name }
 
-// indexes is what a split carries: values From to To, and the hash of the first and last of them.
+// indexes is the content of a split's Data: values From to To (excluded), and a hash of a sample of
+// them.
 type indexes struct {
 	From int64  `json:"from"`
 	To   int64  `json:"to"`
 	Sum  uint64 `json:"sum,omitempty"`
 }
 
-// Splits cuts the values into ranges. It returns an error when the number of values or of splits is negative.
+// Splits divides the values into ranges. It returns an error when the number of values or of splits
+// is negative.
 func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
 	if s.n < 0 || s.pieces < 0 {
 		return nil, fmt.Errorf("%s: %d values in %d splits; neither may be negative", s, s.n, s.pieces)
@@ -96,7 +104,7 @@ func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, e
 	return splits, nil
 }
 
-// Read hands out the values of one range.
+// Read emits the values of one range.
 func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	var x indexes
 	if err := json.Unmarshal(split.Data, &x); err != nil {
@@ -107,7 +115,7 @@ func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.R
 	}
 	size := int64(unsafe.Sizeof(*new(T)))
 	r.Path = s.name
-	var v T // a copy, so that nobody changes the values through the pointer
+	var v T // a copy, so that receivers cannot change the values through the pointer
 	for from := x.From; from < x.To; {
 		to := min(from+1024, x.To)
 		for i := from; i < to; i++ {
@@ -131,8 +139,8 @@ func (s Source[T]) at(i int64) T {
 	return s.values[i]
 }
 
-// sum hashes a sample of the values from to to: all of a short range, else 64 spread over it, so that a long slice costs
-// nothing. It is zero when JSON cannot hold a value.
+// sum hashes a sample of the values from to to: all values of a short range, else about 64 of them,
+// so a long slice costs almost nothing. It is zero when a value cannot be encoded as JSON.
 func (s Source[T]) sum(from, to int64) uint64 {
 	h := xxh3.New()
 	out := json.NewEncoder(h)
@@ -144,8 +152,8 @@ func (s Source[T]) sum(from, to int64) uint64 {
 	return h.Sum64()
 }
 
-// Seq is a source of what f's iterator yields, read as one split. f is called once per attempt, and must give
-// the same values each time.
+// Seq returns a source of the values of f's iterator, read as one split. f is called once per
+// attempt and must return the same values each time.
 func Seq[T any](f func() iter.Seq[T]) mapreduce.Source[T] { return seq[T]{f} }
 
 type seq[T any] struct{ f func() iter.Seq[T] }
