@@ -11,29 +11,30 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// columns says how the rows of a file become records of type T.
+// columns describes how the rows of a file become records of type T.
 type columns[T any] struct {
-	leaves []int  // the columns of the file that are read
-	flat   []flat // one per leaf; nil when T needs the library's reader
+	leaves []int // columns of the file to read
+	// flat contains one entry per leaf; nil when T needs the library's reader.
+	flat   []flat
 	schema *parquet.Schema
 }
 
-// flat is a column that goes to a field of its own.
+// flat is a column with a field of its own.
 type flat struct {
 	leaf   int
 	offset uintptr
 	field  reflect.Type
 	file   parquet.Type
-	full   byte // definition level of a value that is not null
+	full   byte // definition level of a value other than null
 }
 
 // rowReader reads the rows of a row group in order.
 type rowReader[T any] interface {
-	read(rows []T) (int, error) // rows is zeroed
+	read(rows []T) (int, error) // rows must be zero
 	close()
 }
 
-// reader starts to read a row group.
+// reader returns a reader of the rows of a row group.
 func (c *columns[T]) reader(g parquet.RowGroup) rowReader[T] {
 	if c.flat != nil {
 		return newFlatReader[T](c.flat, g)
@@ -41,13 +42,13 @@ func (c *columns[T]) reader(g parquet.RowGroup) rowReader[T] {
 	return libraryReader[T]{parquet.NewGenericRowGroupReader[T](g, c.schema)}
 }
 
-// libraryReader reads any T that the library knows.
+// libraryReader reads any T supported by the library.
 type libraryReader[T any] struct{ *parquet.GenericReader[T] }
 
 func (r libraryReader[T]) read(rows []T) (int, error) { return r.Read(rows) }
 func (r libraryReader[T]) close()                     { r.Close() }
 
-// bytes returns the bytes in the file of T's columns in a row group.
+// bytes returns the size in the file of T's columns in a row group.
 func (c *columns[T]) bytes(file *parquet.File, group int) (n int64) {
 	for _, leaf := range c.leaves {
 		n += file.Metadata().RowGroups[group].Columns[leaf].MetaData.TotalCompressedSize
@@ -55,8 +56,9 @@ func (c *columns[T]) bytes(file *parquet.File, group int) (n int64) {
 	return n
 }
 
-// check returns an error when a file cannot be read rightly: its footer contradicts itself, which no checksum would tell, or a column that T
-// wants is compressed with LZ4, of which the library (0.32) may hand out other bytes than those of the page, and never ends on a damaged one.
+// check refuses files that would be read wrongly. The first case is a footer that contradicts
+// itself, which no checksum covers. The second is a column of T compressed with LZ4: for such pages
+// the library (0.32) may return wrong bytes, and loops on a damaged page.
 func (c *columns[T]) check(file *parquet.File) error {
 	meta, rows := file.Metadata(), int64(0)
 	for i := range meta.RowGroups {
@@ -79,7 +81,7 @@ func (c *columns[T]) check(file *parquet.File) error {
 	return nil
 }
 
-// schemaOf returns the schema of a struct, and an error where the library panics.
+// schemaOf returns the schema of a struct. It returns an error where the library panics.
 func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%v is no struct; give one whose fields are the columns", t)
@@ -120,12 +122,13 @@ type matcher struct {
 	missing []string
 	record  reflect.Value
 	base    uintptr
-	simple  bool // all columns are flat so far
+	simple  bool // all columns so far are flat
 	flat    []flat
 	leaves  []int
 }
 
-// walk matches the fields of a struct. value is the struct, invalid below a list, a map or a pointer.
+// walk matches the fields of a struct. value is the struct. It is invalid below a list, a map or a
+// pointer.
 func (m *matcher) walk(fields []parquet.Field, value reflect.Value, path []string) error {
 	for _, f := range fields {
 		path := append(slices.Clip(path), f.Name())
@@ -192,10 +195,11 @@ func describe(c parquet.LeafColumn) string {
 	return fmt.Sprintf("a list (depth %d) of %s", c.MaxRepetitionLevel, c.Node.Type())
 }
 
-// errLibrary says that a column is for the library to read.
+// errLibrary means that only the library can read the column.
 var errLibrary = errors.New("not a plain column")
 
-// fits reports whether values of a file's type can go to a Go field, whose own Parquet type is mine.
+// fits returns an error if values of the file's column type cannot be stored in a Go field of type
+// t. mine is the Parquet type of that field.
 func fits(t reflect.Type, mine, file parquet.Type) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -11,25 +11,26 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// flatReader reads a row group column by column into a batch of records: for structs without lists, that is several times
-// faster than assembling rows.
+// flatReader reads a row group column by column into a batch of records. For structs without lists,
+// this is several times faster than assembling rows.
 type flatReader[T any] struct{ columns []flatColumn }
 
 type flatColumn struct {
 	flat
 	set    setter
-	isText bool // a string field
+	isText bool // it is a string field
 	pages  parquet.Pages
 	page   parquet.Page
-	left   int // rows of page that were not read
+	left   int // rows of page not yet read
 	values parquet.ValueReader
 	buf    []parquet.Value
 
-	// For pages of strings that have a dictionary:
-	words   []string // of the dictionary
-	index   []int32  // into words, for the rest of the page
-	levels  []byte   // definition levels of the rest of the page; empty when no value may be null
-	indexed bool     // the page is one
+	// For pages of strings with a dictionary:
+	words []string // strings of the dictionary
+	index []int32  // indexes into words, for the rest of the page
+	// levels are the definition levels of the rest of the page; empty when no value may be null.
+	levels  []byte
+	indexed bool // page uses a dictionary
 
 	arena arena
 }
@@ -64,7 +65,7 @@ func (r *flatReader[T]) read(rows []T) (int, error) {
 	return len(rows), nil
 }
 
-// read stores the next n values in fields that are stride bytes apart.
+// read stores the next n values in fields at intervals of stride bytes.
 func (c *flatColumn) read(field unsafe.Pointer, stride uintptr, n int) error {
 	for n > 0 {
 		if c.left == 0 {
@@ -119,7 +120,7 @@ func (c *flatColumn) nextPage() error {
 
 var errDamaged = errors.New("the page is damaged: it holds fewer values than it says, or points outside its dictionary")
 
-// readWords reads from a page of indexes into a dictionary.
+// readWords reads n values from a page of indexes into a dictionary.
 func (c *flatColumn) readWords(field unsafe.Pointer, stride uintptr, n int) error {
 	if len(c.levels) == 0 {
 		if len(c.index) < n {
@@ -172,12 +173,12 @@ func (c *flatColumn) readValues(field unsafe.Pointer, stride uintptr, n int) err
 	return nil
 }
 
-// A setter stores a value that is not null in a field.
+// A setter stores a value other than null in a field.
 type setter func(field unsafe.Pointer, v *parquet.Value)
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// setter compiles the setter for a field of type t, which fits the column.
+// setter returns the setter for a field of type t. The type must fit the column.
 func (c *flatColumn) setter(t reflect.Type) setter {
 	integer := func(v *parquet.Value) int64 { return v.Int64() }
 	if c.file.Kind() == parquet.Int32 {
@@ -215,7 +216,7 @@ func (c *flatColumn) setter(t reflect.Type) setter {
 		}
 		return func(field unsafe.Pointer, v *parquet.Value) { *(*float64)(field) = v.Double() }
 	}
-	switch t.Size() { // integers, signed or not: the bits are the same
+	switch t.Size() { // integers with and without sign have the same bits
 	case 8:
 		return func(field unsafe.Pointer, v *parquet.Value) { *(*int64)(field) = integer(v) }
 	case 4:
@@ -226,7 +227,7 @@ func (c *flatColumn) setter(t reflect.Type) setter {
 	return func(field unsafe.Pointer, v *parquet.Value) { *(*int8)(field) = int8(integer(v)) }
 }
 
-// timeOf returns the conversion of the column's values to times in UTC.
+// timeOf returns a function that converts the column's values to times in UTC.
 func (c *flatColumn) timeOf(integer func(*parquet.Value) int64) func(*parquet.Value) time.Time {
 	switch l := logicalOf(c.file).(type) {
 	case *format.DateType:
@@ -246,12 +247,12 @@ func (c *flatColumn) timeOf(integer func(*parquet.Value) int64) func(*parquet.Va
 	}
 }
 
-// An arena keeps strings, many of them in one piece of memory that is never overwritten.
+// An arena stores many strings in one block of memory and never overwrites them.
 type arena struct{ free []byte }
 
 const arenaSize = 64 << 10
 
-// keep returns a string with a copy of b.
+// keep returns a permanent copy of b as a string.
 func (a *arena) keep(b []byte) string {
 	if len(b) > len(a.free) {
 		if len(b) > arenaSize/8 {

@@ -1,7 +1,5 @@
 // Package parquetio reads and writes Parquet files, one struct per row.
 //
-// A struct names the columns it wants with the tags of github.com/parquet-go/parquet-go; nothing else of a file is read:
-//
 //	type Product struct {
 //		SKU     string    `parquet:"sku"`
 //		Price   float64   `parquet:"price"`
@@ -10,14 +8,28 @@
 //		Tags    []string  `parquet:"tags,list"`
 //	}
 //
-// Without a tag a column has the name of the field, to the letter. A null is the zero value, or nil for a pointer. Integers and
-// floats may be wider in the struct than in the file, not narrower.
+//	products := mapreduce.Read(p, parquetio.Rows[Product]("catalog/*.parquet"))
 //
-// Structs of plain fields, and structs of such, are read column by column; those with lists, maps or optional structs go
-// through the library's row by row reader, which is several times slower. Strings share pieces of memory that are never
-// reused; those of a dictionary-encoded column exist once per row group.
+// # Columns
 //
-// Columns compressed with LZ4 are refused.
+// The tags are those of github.com/parquet-go/parquet-go. Only the columns of the struct are read
+// from a file. Without a tag, a column has exactly the name of the field.
+//
+// A null is read as the zero value, or as nil for a pointer. An integer or float field may be wider
+// than its column, but not narrower. A time.Time reads timestamps and dates; it cannot be written
+// as a date.
+//
+// A missing column, or a column with another type, is an error with the file, the column and both
+// types. Columns compressed with LZ4 are refused.
+//
+// # Speed and memory
+//
+// A struct of plain fields and of inner structs with plain fields is read column by column. A
+// struct with lists, maps or optional structs is read row by row by the library, which is several
+// times slower.
+//
+// Strings share blocks of 64 KiB that are never reused; a string that is kept for long keeps its
+// block in memory. The strings of a dictionary-encoded column exist once per row group.
 package parquetio
 
 import (
@@ -40,25 +52,28 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Source reads rows. Rows makes it; its methods return changed copies.
+// Source reads rows from Parquet files. It is a mapreduce.Source[T], made by Rows. Its methods
+// return changed copies.
 type Source[T any] struct {
 	patterns []string
 	missing  []string
 }
 
-// Rows is a source of the rows of all files that the patterns name: paths, globs and directories. T is a struct.
+// Rows returns a source of all rows of the files that match the patterns: paths, globs (** matches
+// any depth) and directories. T is a struct.
 //
-// A split is one or more whole row groups of one or more files. The position of a record is its row in the file, from 1.
+// A split contains one or more whole row groups of one or more files. The position of a record is
+// its row number in the file, from 1.
 func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns: patterns} }
 
-// AllowMissing says that files may lack these columns; their fields are then zero. The parts of a nested name are joined by
-// dots, as in address.city.
+// AllowMissing allows files without these columns; their fields are then zero. The parts of a
+// nested name are joined by dots, such as address.city.
 func (s Source[T]) AllowMissing(columns ...string) Source[T] {
 	s.missing = append(slices.Clip(s.missing), columns...)
 	return s
 }
 
-// String names the source, such as parquetio.Rows[Product]("p/*.parquet").
+// String returns the source and its options, such as parquetio.Rows[Product]("p/*.parquet").
 func (s Source[T]) String() string {
 	out := fmt.Sprintf("parquetio.Rows[%v](%s)", reflect.TypeFor[T](), quoted(s.patterns))
 	if len(s.missing) > 0 {
@@ -75,22 +90,23 @@ func quoted(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// piece is some row groups of a file; a split carries a list of them.
+// piece is a range of row groups of a file. A split contains a list of pieces.
 type piece struct {
-	Path    string   `json:"path"`            // as filesys.Lend gives it
+	Path    string   `json:"path"`            // result of filesys.Lend
 	From    int      `json:"from"`            // first row group
-	To      int      `json:"to"`              // first row group not to read
-	Size    int64    `json:"size"`            // of the file when it was cut
-	ModTime int64    `json:"time"`            // the same, in nanoseconds since 1970
-	Hosts   []string `json:"hosts,omitempty"` // that had it then
+	To      int      `json:"to"`              // after the last row group
+	Size    int64    `json:"size"`            // of the file at the time of the split
+	ModTime int64    `json:"time"`            // of the file at that time, in nanoseconds since 1970
+	Hosts   []string `json:"hosts,omitempty"` // with a copy of the file at that time
 
-	label string // path as the user wrote it
+	label string // path as written by the user
 	bytes int64  // of the columns to read
 	of    int    // row groups of the file
 }
 
-// Splits reads the footers, and packs row groups into splits of about target bytes (64 MiB when zero), counting only the
-// columns that T wants. It returns an error that names file, column and types when a file does not fit T.
+// Splits reads the footers, and packs row groups into splits of about target bytes (64 MiB when
+// zero). It counts only the bytes of T's columns. It returns an error with the file, the column and
+// both types when a file does not fit T.
 func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if target <= 0 {
 		target = 64 << 20
@@ -101,7 +117,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	}
 	groups := make([][]piece, len(fs))
 	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // they mostly wait for the disk
+	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // mostly waiting for the disk
 	for i, f := range fs {
 		work.Go(func() (err error) {
 			if err := context.Cause(ctx); err != nil {
@@ -147,7 +163,7 @@ func labelOf(pack []piece) string {
 	return fmt.Sprintf("%s[row groups %d:%d of %d]", first.label, first.From, first.To, first.of)
 }
 
-// groups lists the row groups of one file.
+// groups returns the row groups of one file as pieces.
 func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
@@ -168,7 +184,7 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 	return out, nil
 }
 
-// open opens a file, refuses it when it is not the one that was cut, and finds T's columns in it.
+// open opens a file, checks that it is unchanged since the split, and finds T's columns in it.
 func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
 	f, err := filesys.Open(ctx, p.Path, p.Hosts)
 	if err != nil {
@@ -207,11 +223,12 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 	return file, f, columns, nil
 }
 
-// checkEnd looks at the last bytes of a file, which say how long its footer is: the library makes room for that before it looks.
+// checkEnd checks the length of the footer in the last bytes of a file. The library would allocate
+// that length unchecked.
 func checkEnd(r io.ReaderAt, size int64) error {
 	var end [8]byte
 	if size < int64(len(end)) {
-		return nil // the library says what is wrong
+		return nil // the library returns a better error
 	}
 	if _, err := r.ReadAt(end[:], size-int64(len(end))); err != nil && err != io.EOF {
 		return err
@@ -222,11 +239,11 @@ func checkEnd(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// readBuffer is the bytes that are read at once of each column of a file of this machine, and a quarter of what is read of
-// one elsewhere, where every read has a way to go.
+// readBuffer is the read size per column in bytes, for local files. Remote files have latency, so
+// open uses four times as much.
 const readBuffer = 256 << 10
 
-// guard calls f and turns a panic of the library, which it has for some damaged files, into an error.
+// guard calls f and converts a panic into an error. The library panics on some damaged files.
 func guard(path string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -236,7 +253,7 @@ func guard(path string, f func() error) (err error) {
 	return f()
 }
 
-// Read hands out the rows of one split.
+// Read emits the rows of one split.
 func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	var pieces []piece
 	if err := json.Unmarshal(split.Data, &pieces); err != nil {
@@ -273,7 +290,7 @@ func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T
 	return nil
 }
 
-// readGroup hands out the rows of one row group, of which bytes are read.
+// readGroup emits the rows of one row group. bytes is the size of its columns, for progress.
 func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *mapreduce.Reader[T]) error {
 	var rows rowReader[T]
 	if err := guard(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
@@ -284,7 +301,7 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		clear(batch) // the caller may have kept slices and pointers of the last one
+		clear(batch) // receivers may keep slices and pointers of the last batch
 		n := 0
 		err := guard(r.Path, func() (err error) {
 			n, err = rows.read(batch[:min(left, batchRows)])
@@ -311,5 +328,6 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 	return nil
 }
 
-// batchRows is the rows decoded at once: enough to share the cost of the calls, and few enough to stay in the cache.
+// batchRows is the number of rows decoded at once: enough to share the cost of the calls, and few
+// enough to stay in the cache.
 const batchRows = 512

@@ -20,7 +20,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Sink writes rows. It is a mapreduce.Sink[T]; its methods return changed copies.
+// Sink writes rows to Parquet files. It is a mapreduce.Sink[T], made by Write. Its methods return
+// changed copies.
 type Sink[T any] struct {
 	name     string
 	out      *files.Dir
@@ -28,11 +29,12 @@ type Sink[T any] struct {
 	rowGroup int64
 }
 
-// Write writes records to dir/part-00000.parquet and so on, one file per task, and dir/manifest.json last. T is a struct; its
-// columns are named as for Rows. The files are compressed with zstd. The directory must be new, empty, or the output of an
-// earlier run, which is replaced.
+// Write returns a sink for dir/part-00000.parquet, dir/part-00001.parquet and so on: one file per
+// task. T is a struct, with columns named as for Rows. The files are compressed with zstd; see
+// Snappy. The job writes dir/manifest.json last, to mark the output as complete.
 //
-// A row group is held in memory until it is complete; see RowGroup.
+// The directory must be new, empty, or contain the output of an earlier job, which is replaced. A
+// task keeps one row group in memory until it is complete; see RowGroup.
 func Write[T any](dir string) Sink[T] {
 	return Sink[T]{
 		name:     fmt.Sprintf("parquetio.Write(%q)", dir),
@@ -42,26 +44,29 @@ func Write[T any](dir string) Sink[T] {
 	}
 }
 
-// Snappy compresses with snappy: larger files, read and written faster, by every reader.
+// Snappy compresses with snappy. The files are larger than with zstd, but faster to read and write,
+// and every reader supports them.
 func (s Sink[T]) Snappy() Sink[T] {
 	s.name, s.codec = s.name+".Snappy()", &snappy.Codec{}
 	return s
 }
 
-// RowGroup sets how many bytes are gathered, encoded but not compressed, before a row group is complete; 64 MiB by default. A
-// row group is the smallest piece that a reader can take, and what a task of the sink holds in memory.
+// RowGroup sets the size of a row group in bytes, encoded but not compressed. The default is 64
+// MiB; a size below 1 is refused. A row group is the smallest unit that a reader can take, and the
+// amount of memory that a task of the sink uses.
 func (s Sink[T]) RowGroup(bytes int64) Sink[T] {
 	s.name, s.rowGroup = fmt.Sprintf("%s.RowGroup(%d)", s.name, bytes), bytes
 	return s
 }
 
-// String names the sink, such as parquetio.Write("out").
+// String returns the sink and its options, such as parquetio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
-// Place returns the path that the sink writes to, as it was given.
+// Place returns the path of the output as given to Write.
 func (s Sink[T]) Place() string { return s.out.String() }
 
-// Check makes the directory, and refuses one that holds other files, and a T that cannot be written.
+// Check creates the directory. It returns an error if T cannot be written, or if the directory
+// contains other files.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if _, _, err := s.compile(); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
@@ -91,7 +96,8 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	}, nil
 }
 
-// compile returns T's schema, and the times that may not fit. It refuses what the library would write wrongly.
+// compile returns T's schema and its time fields with a limited range. It refuses types that the
+// library writes wrongly.
 func (s Sink[T]) compile() (*parquet.Schema, []timeField, error) {
 	t := reflect.TypeFor[T]()
 	schema, err := schemaOf(t)
@@ -102,7 +108,8 @@ func (s Sink[T]) compile() (*parquet.Schema, []timeField, error) {
 	return schema, timesOf(schema.Fields(), record, record, ""), noDates(t, map[reflect.Type]bool{})
 }
 
-// noDates refuses a time.Time that is tagged date, however deep: the library (0.32) writes another day.
+// noDates refuses a time.Time with the tag date at any depth: the library (0.32) writes a wrong
+// day.
 func noDates(t reflect.Type, seen map[reflect.Type]bool) error {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
@@ -124,15 +131,16 @@ func noDates(t reflect.Type, seen map[reflect.Type]bool) error {
 	return nil
 }
 
-// timeField is a time.Time, or a pointer to one, that is written as nanoseconds since 1970.
+// timeField is a time.Time, or a pointer to one, written as nanoseconds since 1970.
 type timeField struct {
 	name     string
 	offset   uintptr
 	pointer  bool
-	optional bool // zero is null
+	optional bool // a zero time is written as null
 }
 
-// timesOf lists the times in nanoseconds in the fields of a struct, lists and optional structs aside.
+// timesOf returns the times written in nanoseconds among the fields of a struct, except in lists
+// and optional structs.
 func timesOf(fields []parquet.Field, record, value reflect.Value, prefix string) (out []timeField) {
 	for _, f := range fields {
 		name := prefix + f.Name()
@@ -173,12 +181,13 @@ func (f *timeField) check(record unsafe.Pointer) error {
 	return fmt.Errorf("column %q: %v does not fit into nanoseconds since 1970; tag the field timestamp(microsecond), or optional to write a zero time as null", f.name, at)
 }
 
-// Finish moves the files of the committed attempts into place.
+// Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
-// Published reports whether what the job wrote, which ended at a time, is in place still.
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
 func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
 	return s.out.Published(ctx, job, ended)
 }
@@ -188,13 +197,15 @@ func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.A
 
 // writer writes the file of one attempt.
 type writer[T any] struct {
-	out            *files.Writer
-	rows           *parquet.GenericWriter[T]
-	times          []timeField
-	limit, flushAt int64 // bytes of a row group; size of the file at which the current one is complete
+	out   *files.Writer
+	rows  *parquet.GenericWriter[T]
+	times []timeField
+	// limit is the size of a row group in bytes; flushAt is the size of the file at which the
+	// current row group is complete.
+	limit, flushAt int64
 }
 
-// Write adds one record.
+// Write writes one record.
 func (w *writer[T]) Write(r *T) error {
 	for i := range w.times {
 		if err := w.times[i].check(unsafe.Pointer(r)); err != nil {
@@ -215,7 +226,7 @@ func (w *writer[T]) Write(r *T) error {
 	return nil
 }
 
-// Close writes the footer, syncs, and describes the file.
+// Close writes the footer, syncs the file and returns its description.
 func (w *writer[T]) Close() ([]byte, error) {
 	if err := w.rows.Close(); err != nil {
 		return nil, err
