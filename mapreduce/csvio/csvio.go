@@ -49,9 +49,10 @@
 // before the line feed at the end of a row is dropped; one inside a cell is kept. Every row must
 // have as many cells as the header.
 //
-// A malformed row is reported with its file, line and column, and counts as a bad record of the
-// job. It ends at the first line feed after the wrong byte, so it does not spoil the next row. A
-// row of more than 64 MiB, or a header of more than 4 MiB, fails the job.
+// A malformed row is an error with its file, line and column. It ends the job, unless the option
+// mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A malformed row ends at the first
+// line feed after the wrong byte, so it does not spoil the next row. A row of more than 64 MiB, or a
+// header of more than 4 MiB, always ends the job.
 //
 // # Memory
 //

@@ -28,8 +28,10 @@
 //
 //	products.jsonl:1042: offset 57: field price: expected a number with at most 2 decimals that fits int64, found 12.345
 //
-// A malformed line counts as a bad record of the job. Checks depend on how much of the line is
-// read:
+// It ends the job, unless the option mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A
+// line of more than 64 MiB always ends the job.
+//
+// Checks depend on how much of the line is read:
 //
 //   - Up to the last field of the struct, every byte is checked. Strings may contain bytes other
 //     than UTF-8, which are passed
@@ -39,8 +41,6 @@
 //     finds lines that were cut off. Names, values and commas there are not checked.
 //   - Lines read as string or json.RawMessage get only the check of braces.
 //   - If a key occurs twice in an object, its last value in the part read counts.
-//
-// A line of more than 64 MiB fails the job.
 //
 // # Memory
 //
