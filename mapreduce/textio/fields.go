@@ -10,17 +10,17 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// fields emits the words of a chunk, and reports how many, and whether the reader wants more.
+// fields emits the words of a chunk. It returns their number, and false if the reader stopped.
 //
-// It works on 64 bytes at a time: arithmetic on eight bytes at once makes a bit per byte that says white space or not,
-// and the words are the gaps between the bits. So the processor does not have to guess where each word ends, which
-// is what a loop over bytes spends its time on.
+// It processes 64 bytes at a time. Arithmetic on eight bytes at once makes one bit per byte, set
+// for white space, and words are the gaps between the bits. So the processor need not predict where
+// each word ends. A loop over bytes spends most of its time on wrong predictions.
 func fields(c files.Chunk, r *mapreduce.Reader[string]) (n int64, ok bool) {
 	word := new(string)
 	data := unsafe.Pointer(unsafe.SliceData(c.Data))
-	start := 0           // of the word at hand
-	before := ^uint64(0) // the bits of the block before
-	wide := false        // whether the word at hand may hold bytes outside ASCII
+	start := 0           // of the current word
+	before := ^uint64(0) // bits of the previous block
+	wide := false        // the current word may contain bytes outside ASCII
 	for base := 0; ; base += 64 {
 		var space, high uint64
 		switch rest := len(c.Data) - base; {
@@ -30,7 +30,7 @@ func fields(c files.Chunk, r *mapreduce.Reader[string]) (n int64, ok bool) {
 			var tail [64]byte
 			copy(tail[:], c.Data[base:])
 			space, high = classify(&tail)
-			space |= ^uint64(0) << rest // behind the end, all is space
+			space |= ^uint64(0) << rest // the bytes after the end count as space
 		default:
 			space = ^uint64(0)
 		}
@@ -64,7 +64,8 @@ func fields(c files.Chunk, r *mapreduce.Reader[string]) (n int64, ok bool) {
 	}
 }
 
-// classify returns a bit for each byte of a block that is ASCII white space, and, not zero, when any byte is outside ASCII.
+// classify returns one bit per byte of a block, set for ASCII white space. high is not zero if any
+// byte is outside ASCII.
 func classify(b *[64]byte) (space, high uint64) {
 	le := binary.LittleEndian
 	w0, w1, w2, w3 := le.Uint64(b[0:]), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])
@@ -76,7 +77,7 @@ func classify(b *[64]byte) (space, high uint64) {
 
 const ones, highs = 0x0101010101010101, 0x8080808080808080
 
-// spaces returns a bit for each of eight bytes that is ASCII white space.
+// spaces returns one bit for each of eight bytes, set for ASCII white space.
 func spaces(w uint64) uint64 {
 	a := w &^ highs
 	other := (a ^ ones*' ') + ones*0x7f                      // high bit: not ' '
@@ -84,7 +85,7 @@ func spaces(w uint64) uint64 {
 	return ((ctrl | ^other) & highs &^ w >> 7) * 0x0102040810204080 >> 56
 }
 
-// wideFields emits the parts of a word that lie between white space outside ASCII, and returns how many.
+// wideFields splits a word at white space outside ASCII, emits the parts and returns their number.
 func wideFields(word *string, r *mapreduce.Reader[string]) (n int64) {
 	whole, offset, start := *word, r.Offset, -1
 	for i, c := range whole {

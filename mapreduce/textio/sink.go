@@ -8,27 +8,35 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Sink writes records of type T as text. It is a mapreduce.Sink[T].
+// Sink writes records of type T as text. It is a mapreduce.Sink[T], made by Write and its variants.
+// Its methods return changed copies.
 type Sink[T any] struct {
 	name   string
 	out    files.Output
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
-// Write writes one record per line to dir/part-00000.txt and so on, one file per task, and dir/manifest.json last. A record that holds
-// line feeds becomes several lines. The directory must be new, empty, or the output of an earlier run, which is replaced.
+// Write returns a sink for dir/part-00000.txt, dir/part-00001.txt and so on: one file per task, one
+// line per record. A record with line feeds becomes several lines. The job writes dir/manifest.json
+// last, to mark the output as complete.
+//
+// The directory must be new, empty, or contain the output of an earlier job, which is replaced.
 func Write(dir string) Sink[string] {
 	return Sink[string]{call("Write", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, appendLine}
 }
 
-// WriteFile writes one record per line to a single file, in task order. A path that ends in .gz or .zst is compressed.
-// An earlier file is replaced when the job is done.
+// WriteFile returns a sink for a single file, with one line per record, in task order. A suffix .gz
+// or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile(path string) Sink[string] {
 	return Sink[string]{call("WriteFile", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, appendLine}
 }
 
-// WriteAs is Write for records of any type: line appends v, without a line end, to dst and returns it, as in
-// func(dst []byte, v KV) []byte { return strconv.AppendInt(append(append(dst, v.Key...), '\t'), v.Value, 10) }.
+// WriteAs is Write for records of any type. line appends v to dst, without a line end, and returns
+// the result:
+//
+//	func(dst []byte, v mapreduce.KV[string, int64]) []byte {
+//		return strconv.AppendInt(append(append(dst, v.Key...), '\t'), v.Value, 10)
+//	}
 func WriteAs[T any](dir string, line func(dst []byte, v T) []byte) Sink[T] {
 	return Sink[T]{call("WriteAs", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, withLineEnd(line)}
 }
@@ -44,19 +52,19 @@ func withLineEnd[T any](line func(dst []byte, v T) []byte) func([]byte, *T) ([]b
 	return func(dst []byte, v *T) ([]byte, error) { return append(line(dst, *v), '\n'), nil }
 }
 
-// Gzip returns a sink whose files are compressed with gzip.
+// Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip), s.append} }
 
-// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+// Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd), s.append} }
 
-// String returns textio.Write("out").
+// String returns the sink and its options, such as textio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
-// Place returns the path that the sink writes to, as it was given.
+// Place returns the path of the output as given to the constructor.
 func (s Sink[T]) Place() string { return s.out.String() }
 
-// Check makes the directory, and refuses one that holds other files.
+// Check creates the directory. It returns an error if the directory contains other files.
 func (s Sink[T]) Check(ctx context.Context) error { return s.out.Check(ctx) }
 
 // Open starts the file of one attempt.
@@ -64,12 +72,13 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	return files.NewAppender(ctx, s.out, files.Task(t), nil, s.append)
 }
 
-// Finish moves the files of the committed attempts into place.
+// Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
-// Published reports whether what the job wrote, which ended at a time, is in place still.
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
 func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
 	return s.out.Published(ctx, job, ended)
 }

@@ -1,8 +1,19 @@
-// Package textio reads lines and words from text files and writes records as lines.
+// Package textio reads lines and words from text files, and writes records as lines.
 //
-// Paths may be globs (with ** for any depth) or directories. Files that end in .gz or .zst, or begin like one, are
-// decompressed. Lines and words alias the memory that the file was read into: they cost no copy and no allocation,
-// and one that is kept keeps up to 256 KiB of its neighbours; strings.Clone frees it of them.
+//	lines := mapreduce.Read(p, textio.Lines("logs/**/*.log.gz"))
+//	words := mapreduce.Read(p, textio.Fields("books"))
+//
+// Patterns are paths, globs (** matches any depth) and directories. A directory stands for all
+// regular files below it; names that start with a dot or an underscore are omitted. A pattern
+// without a match is an error.
+//
+// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
+// files are split anywhere, into splits of 64 MiB by default. Zstd files are split at frames if the
+// frames state their sizes. Gzip files are read in one piece. Small files share a split.
+//
+// Lines and words alias the memory of the file's data, so reading them neither copies nor
+// allocates. A string that is kept for long keeps its block of 256 KiB (or more, for longer lines)
+// in memory. strings.Clone makes an independent copy.
 package textio
 
 import (
@@ -16,22 +27,25 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// LineSource reads lines. It is a mapreduce.Source[string].
+// LineSource reads lines. It is a mapreduce.Source[string], made by Lines.
 type LineSource struct {
 	patterns []string
 	delim    byte
 }
 
-// Lines reads the lines of files, without their line ends ("\n" or "\r\n"). Bytes that are not UTF-8 are passed as they are.
+// Lines returns a source of the lines of files, without their line ends ("\n" or "\r\n"). A byte
+// order mark is skipped. Bytes other than UTF-8 are passed on unchanged. Empty lines are records
+// too. A line of more than 64 MiB ends the job with an error.
 func Lines(patterns ...string) LineSource { return LineSource{patterns, '\n'} }
 
-// Delimiter returns a source whose records end with b instead of a line end, as with find -print0.
+// Delimiter returns a source whose records end with b instead of a line end, as in the output of
+// find -print0.
 func (s LineSource) Delimiter(b byte) LineSource {
 	s.delim = b
 	return s
 }
 
-// String returns textio.Lines("a", "b").
+// String returns the source and its options, such as textio.Lines("a", "b").
 func (s LineSource) String() string {
 	name := call("Lines", s.patterns)
 	if s.delim != '\n' {
@@ -40,12 +54,14 @@ func (s LineSource) String() string {
 	return name
 }
 
-// Splits cuts the files behind any byte; Read makes whole lines of that.
+// Splits cuts the files at any byte; Read completes the lines. target is the size of a split in
+// bytes; zero means 64 MiB.
 func (s LineSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	return splits(ctx, s.patterns, target)
 }
 
-// Read hands every line of the split to r.
+// Read emits every line of the split. The position of a line is its offset in bytes in the
+// decompressed file.
 func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
 	var line string
 	return files.Chunks(ctx, split, s.delim, func(c files.Chunk) error {
@@ -72,21 +88,24 @@ func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 	})
 }
 
-// WordSource reads words. It is a mapreduce.Source[string].
+// WordSource reads words. It is a mapreduce.Source[string], made by Fields.
 type WordSource struct{ patterns []string }
 
-// Fields reads the words of files: what strings.Fields finds in their lines.
+// Fields returns a source of the words of files, as split by strings.Fields: at Unicode white
+// space. Lines may have any length.
 func Fields(patterns ...string) WordSource { return WordSource{patterns} }
 
-// String returns textio.Fields("a", "b").
+// String returns the source, such as textio.Fields("a", "b").
 func (s WordSource) String() string { return call("Fields", s.patterns) }
 
-// Splits cuts the files behind any byte; Read makes whole words of that.
+// Splits cuts the files at any byte; Read completes the words. target is the size of a split in
+// bytes; zero means 64 MiB.
 func (s WordSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	return splits(ctx, s.patterns, target)
 }
 
-// Read hands every word of the split to r.
+// Read emits every word of the split. The position of a word is its offset in bytes in the
+// decompressed file.
 func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
 	return files.Words(ctx, split, func(c files.Chunk) error {
 		r.Path = c.Path
