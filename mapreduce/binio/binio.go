@@ -1,7 +1,14 @@
-// Package binio reads and writes records of a fixed number of bytes, back to back and without anything between them.
+// Package binio reads and writes records of a fixed number of bytes, without anything between them.
 //
-// Paths may be globs (with ** for any depth) or directories. A file whose name ends in .gz or .zst is decompressed; unlike
-// in text files the first bytes decide nothing, as a record may begin with any.
+//	records := mapreduce.Read(p, binio.Records(100, "sort/input-*"))
+//
+// Patterns are paths, globs (** matches any depth) and directories. Files with a suffix .gz or .zst
+// are decompressed. Unlike for text, the first bytes of a file do not matter, because a record may
+// start with any bytes.
+//
+// Plain files are split between records, into splits of 64 MiB by default. Zstd files are split at
+// frames if the frames state their sizes. Gzip files are read in one piece. A file that ends within
+// a record is an error.
 package binio
 
 import (
@@ -14,31 +21,35 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Source reads records of fixed size as values of type T. It is a mapreduce.Source[T].
+// Source reads records of fixed size as values of type T. It is a mapreduce.Source[T], made by
+// Records or RecordsAs.
 type Source[T any] struct {
 	name     string
 	size     int
 	patterns []string
-	decode   func(b string, v *T) error // nil when T is string and the bytes are the value
+	decode   func(b string, v *T) error // nil if T is string and the bytes are the value
 }
 
-// Records reads records of size bytes. A record aliases the memory that the file was read into: it costs no copy, and one
-// that is kept keeps up to 256 KiB of its neighbours.
+// Records returns a source of records of size bytes, from 1 to 64 MiB. A record aliases the memory
+// of the file's data, so reading it copies nothing. A record that is kept for long keeps its block
+// of up to 256 KiB in memory. strings.Clone makes an independent copy.
 func Records(size int, patterns ...string) Source[string] {
 	return Source[string]{call("Records", size, patterns), size, patterns, nil}
 }
 
-// RecordsAs reads records of size bytes and decodes each into a value. decode gets the bytes, which never change, and a
-// value that may hold the record before; an error makes the record a malformed one.
+// RecordsAs returns a source of records of size bytes, decoded into values of type T. decode
+// receives the bytes, which never change, and a value that may still contain the previous record.
+// An error of decode makes the record a bad record; see mapreduce.MaxBad.
 func RecordsAs[T any](size int, decode func(b string, v *T) error, patterns ...string) Source[T] {
 	return Source[T]{call("RecordsAs", size, patterns), size, patterns, decode}
 }
 
-// String returns binio.Records(100, "a").
+// String returns the source, such as binio.Records(100, "a").
 func (s Source[T]) String() string { return s.name }
 
-// Splits cuts the files between bytes; Read makes whole records of that. A file whose size is no multiple of the record
-// size is an error.
+// Splits cuts the files at any byte; Read completes the records. target is the size of a split in
+// bytes; zero means 64 MiB. A plain file whose size is not a multiple of the record size is an
+// error.
 func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
 	if s.size < 1 || s.size > files.MaxRecord {
 		return nil, fmt.Errorf("%s: the record size must be between 1 and %d bytes", s.name, files.MaxRecord)
@@ -59,7 +70,8 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	return files.Splits(ctx, fs, target, false)
 }
 
-// Read hands every record of the split to r.
+// Read emits every record of the split. The position of a record is its offset in bytes in the
+// decompressed file.
 func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	var v T
 	str, _ := any(&v).(*string)

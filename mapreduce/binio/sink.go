@@ -9,26 +9,32 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
-// Sink writes records of type T back to back. It is a mapreduce.Sink[T].
+// Sink writes records of type T without anything between them. It is a mapreduce.Sink[T], made by
+// Write and its variants. Its methods return changed copies.
 type Sink[T any] struct {
 	name   string
 	out    files.Output
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
-// Write writes the bytes of the records to dir/part-00000.bin and so on, one file per task, and dir/manifest.json last. The
-// directory must be new, empty, or the output of an earlier run, which is replaced.
+// Write returns a sink for dir/part-00000.bin, dir/part-00001.bin and so on: one file per task,
+// with the bytes of the records. The job writes dir/manifest.json last, to mark the output as
+// complete.
+//
+// The directory must be new, empty, or contain the output of an earlier job, which is replaced. The
+// sink does not check the size of records.
 func Write(dir string) Sink[string] {
 	return Sink[string]{fmt.Sprintf("binio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}, appendRaw}
 }
 
-// WriteFile writes the bytes of the records to a single file, in task order. A path that ends in .gz or .zst is compressed.
-// An earlier file is replaced when the job is done.
+// WriteFile returns a sink for a single file with the bytes of the records, in task order. A suffix
+// .gz or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile(path string) Sink[string] {
 	return Sink[string]{fmt.Sprintf("binio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}, appendRaw}
 }
 
-// WriteAs is Write for records of any type: encode appends the bytes of v to dst and returns it.
+// WriteAs is Write for records of any type. encode appends the bytes of v to dst and returns the
+// result.
 func WriteAs[T any](dir string, encode func(dst []byte, v T) []byte) Sink[T] {
 	return Sink[T]{fmt.Sprintf("binio.WriteAs(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}, encoded(encode)}
 }
@@ -44,19 +50,19 @@ func encoded[T any](encode func(dst []byte, v T) []byte) func([]byte, *T) ([]byt
 	return func(dst []byte, v *T) ([]byte, error) { return encode(dst, *v), nil }
 }
 
-// Gzip returns a sink whose files are compressed with gzip.
+// Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip), s.append} }
 
-// Zstd returns a sink whose files are compressed with zstd, which is faster than gzip and packs tighter.
+// Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd), s.append} }
 
-// String returns binio.Write("out").
+// String returns the sink and its options, such as binio.Write("out").
 func (s Sink[T]) String() string { return s.name }
 
-// Place returns the path that the sink writes to, as it was given.
+// Place returns the path of the output as given to the constructor.
 func (s Sink[T]) Place() string { return s.out.String() }
 
-// Check makes the directory, and refuses one that holds other files.
+// Check creates the directory. It returns an error if the directory contains other files.
 func (s Sink[T]) Check(ctx context.Context) error { return s.out.Check(ctx) }
 
 // Open starts the file of one attempt.
@@ -64,12 +70,13 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	return files.NewAppender(ctx, s.out, files.Task(t), nil, s.append)
 }
 
-// Finish moves the files of the committed attempts into place.
+// Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
 }
 
-// Published reports whether what the job wrote, which ended at a time, is in place still.
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
 func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
 	return s.out.Published(ctx, job, ended)
 }
