@@ -260,7 +260,7 @@ func (f *follower) tell(now []job.Producer, tasks int) (complete bool, err error
 			continue
 		}
 		a := job.Attempt{Job: f.id, Task: job.Task{Stage: f.stage, Index: i}, N: p.Attempt.N}
-		out.Commits = append(out.Commits, &layshaftv1.Committed{Attempt: wire.AttemptToProto(a), Worker: p.Worker})
+		out.Commits = append(out.Commits, &layshaftv1.Producer{Attempt: wire.AttemptToProto(a), Worker: p.Worker})
 		if address, ok := f.s.address(p.Worker); ok && !f.told[p.Worker] {
 			f.told[p.Worker] = true
 			if out.Addresses == nil {

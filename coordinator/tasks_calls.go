@@ -37,7 +37,7 @@ type calls struct {
 
 	// mu guards the fields below. It is taken before the lock of the desk.
 	mu       sync.Mutex
-	options  *layshaftv1.CallOptions
+	options  *layshaftv1.CallTasksOptions
 	next     int64                // index of the next call
 	tasks    map[int64]queue.ID   // by index, until the end is told
 	waiting  map[queue.ID][]int64 // who waits for a task; the core knows of one wait
@@ -81,7 +81,7 @@ func (t *Tasks) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStream
 	})
 	defer c.leave()
 	close(c.last)
-	c.options = &layshaftv1.CallOptions{OnlyEnds: r.GetOnlyEnds()}
+	c.options = &layshaftv1.CallTasksOptions{OnlyEnds: r.GetOnlyEnds()}
 	c.mu.Lock()
 	t.desk.Lock()
 	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique())

@@ -301,12 +301,12 @@ func TestLeftCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallOptions{CancelLeft: true}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{CancelLeft: true}}})
 		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
 			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
 		a := w.assigned()
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.CancelCalls{Indexes: []int64{1, 77}}}})
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.CancelCalls{Indexes: []int64{2, -1}}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{1, 77}}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.TaskIndexes{Indexes: []int64{2, -1}}}})
 		m, err := stream.Recv()
 		if err != nil || m.GetUpdates()[0].GetIndex() != 2 || m.GetUpdates()[0].GetFailed().GetReason() != layshaftv1.TaskReason_TASK_REASON_CANCELLED {
 			t.Errorf("told %v, %v", m, err)

@@ -11,10 +11,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	journalv1 "github.com/layshaft/layshaft/proto/layshaft/journal/v1"
 )
 
-type event = *layshaftv1.Event
+type event = *journalv1.Event
 
 // history reads along what the coordinator writes into its journal, and fails the test when an attempt is committed twice. A task may be: when the worker that held its output is lost.
 type history struct {
@@ -37,9 +37,9 @@ func (h *history) take(events [][]byte) verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var kinds []string
-	var all []*layshaftv1.Event
+	var all []*journalv1.Event
 	for _, b := range events {
-		var e layshaftv1.Event
+		var e journalv1.Event
 		if err := proto.Unmarshal(b, &e); err != nil {
 			h.t.Errorf("journal: %v", err)
 			return keep
@@ -73,7 +73,7 @@ func (h *history) count(kind string) int {
 	return h.kinds[kind]
 }
 
-func (h *history) note(e *layshaftv1.Event) {
+func (h *history) note(e *journalv1.Event) {
 	if d := e.GetJobDropped(); d != nil { // it may come again
 		maps.DeleteFunc(h.committed, func(task string, _ int64) bool { return strings.HasPrefix(task, d.GetJob()+" ") })
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // openCalls opens a stream of calls.
-func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallOptions) (callsStream, error) {
+func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error) {
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
 		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})
@@ -131,7 +131,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := c.openCalls(ctx, &layshaftv1.CallOptions{CancelLeft: true, OnlyEnds: s.update == nil})
+	stream, err := c.openCalls(ctx, &layshaftv1.CallTasksOptions{CancelLeft: true, OnlyEnds: s.update == nil})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type callsStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaf
 // sharedCalls is the one stream that all calls of a client share which want to hear the end of one task and nothing else: a stream of its own
 // would cost each more than all the rest.
 type sharedCalls struct {
-	open   func(ctx context.Context, options *layshaftv1.CallOptions) (callsStream, error)
+	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error)
 	turn   chan struct{} // held by whoever opens a stream
 	family sync.WaitGroup
 
@@ -39,7 +39,7 @@ func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
 	}
 	within, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
-	stream, err := s.open(within, &layshaftv1.CallOptions{OnlyEnds: true})
+	stream, err := s.open(within, &layshaftv1.CallTasksOptions{OnlyEnds: true})
 	if !stop() {
 		err = context.Cause(ctx)
 	}
@@ -114,7 +114,7 @@ func (c *calls) leave(i int64) {
 		return
 	}
 	delete(c.waiting, i)
-	c.says = append(c.says, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.CancelCalls{Indexes: []int64{i}}}})
+	c.says = append(c.says, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
 	c.send()
 }
 

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/job"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 )
 
 func encode(t testing.TB, m proto.Message, data ...string) []byte {
@@ -29,17 +29,17 @@ func encode(t testing.TB, m proto.Message, data ...string) []byte {
 
 // What the codec reads is what protobuf alone would read, wherever data stands in the message.
 func FuzzCodec(f *testing.F) {
-	pull := &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: 3}}}
+	pull := &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 3}}}
 	f.Add(encode(f, pull, "data", "more"))
 	f.Add(encode(f, pull))
-	both, err := proto.Marshal(&layshaftv1.RunResponse{Data: []byte("first"), Say: pull.Say})
+	both, err := proto.Marshal(&runnerv1.RunResponse{Data: []byte("first"), Say: pull.Say})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(both)
 	f.Add([]byte{dataField<<3 | 2, 200})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var want, got layshaftv1.RunResponse
+		var want, got runnerv1.RunResponse
 		in := incoming{Message: &got, buf: make([]byte, 3)}
 		wantErr := proto.Unmarshal(b, &want)
 		err := codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(bytes.Clone(b[:len(b)/2])), mem.SliceBuffer(bytes.Clone(b[len(b)/2:]))}, &in)
@@ -67,9 +67,9 @@ type scripted struct {
 	says [][]byte
 }
 
-func (s *scripted) Recv() (*layshaftv1.RunResponse, error) { panic("not used") }
-func (s *scripted) Send(*layshaftv1.RunRequest) error      { panic("not used") }
-func (s *scripted) SendMsg(any) error                      { return nil }
+func (s *scripted) Recv() (*runnerv1.RunResponse, error) { panic("not used") }
+func (s *scripted) Send(*runnerv1.RunRequest) error      { panic("not used") }
+func (s *scripted) SendMsg(any) error                    { return nil }
 
 func (s *scripted) RecvMsg(m any) error {
 	if len(s.says) == 0 {
@@ -82,13 +82,13 @@ func (s *scripted) RecvMsg(m any) error {
 
 // Whatever a child says, the worker stands.
 func FuzzHost(f *testing.F) {
-	say := func(m *layshaftv1.RunResponse, data ...string) []byte { return encode(f, m, data...) }
-	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: 1, Bytes: -1}}}),
-		say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_End{End: &layshaftv1.EndAttempt{}}}))
-	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Append{Append: &layshaftv1.AppendBlocks{Blocks: []*layshaftv1.OutputBlock{{Size: 3}, {Size: 1 << 40}}}}}, "abcd"),
-		say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Open{Open: &layshaftv1.OpenRuns{Part: -5}}}))
-	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Check{}}), []byte{})
-	f.Add(say(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Close{Close: &layshaftv1.CloseRun{Run: -1}}}), []byte{1})
+	say := func(m *runnerv1.RunResponse, data ...string) []byte { return encode(f, m, data...) }
+	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 1, Bytes: -1}}}),
+		say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_End{End: &runnerv1.EndAttempt{}}}))
+	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: []*runnerv1.OutputBlock{{Size: 3}, {Size: 1 << 40}}}}}, "abcd"),
+		say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Part: -5}}}))
+	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Check{}}), []byte{})
+	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: -1}}}), []byte{1})
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		r, _ := newRun()
 		r.Output = nowhere{}

@@ -12,12 +12,13 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/wire"
+	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
 // attempt is the child's end of one Run stream.
 type attempt struct {
-	stream   layshaftv1.RunnerService_RunServer
+	stream   runnerv1.RunnerService_RunServer
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	memory   int64
@@ -41,18 +42,18 @@ const (
 // answer is what the worker said to a question.
 type answer struct {
 	blocks [][]byte
-	runs   []*layshaftv1.InputRun
+	runs   []*runnerv1.InputRun
 	err    error // io.EOF after the last blocks
 }
 
-func (a *attempt) send(m *layshaftv1.RunResponse, data mem.BufferSlice) error {
+func (a *attempt) send(m *runnerv1.RunResponse, data mem.BufferSlice) error {
 	a.sending.Lock()
 	defer a.sending.Unlock()
 	return a.stream.SendMsg(&outgoing{m, data})
 }
 
 // ask sends a question and returns where its answer will come.
-func (a *attempt) ask(what int64, m *layshaftv1.RunResponse) (<-chan *answer, error) {
+func (a *attempt) ask(what int64, m *runnerv1.RunResponse) (<-chan *answer, error) {
 	c := make(chan *answer, 1)
 	a.mu.Lock()
 	a.waiting[what] = c
@@ -61,7 +62,7 @@ func (a *attempt) ask(what int64, m *layshaftv1.RunResponse) (<-chan *answer, er
 }
 
 // await asks and waits for the answer, or for the end of the attempt.
-func (a *attempt) await(what int64, m *layshaftv1.RunResponse) (*answer, error) {
+func (a *attempt) await(what int64, m *runnerv1.RunResponse) (*answer, error) {
 	c, err := a.ask(what, m)
 	if err != nil {
 		return nil, err
@@ -77,14 +78,14 @@ func (a *attempt) await(what int64, m *layshaftv1.RunResponse) (*answer, error) 
 // listen hands the worker's answers to those who wait, until the stream ends. It never waits for anybody, so the worker can always send.
 func (a *attempt) listen() {
 	for {
-		var m layshaftv1.RunRequest
+		var m runnerv1.RunRequest
 		in := incoming{Message: &m}
 		if err := a.stream.RecvMsg(&in); err != nil {
 			a.cancel(fmt.Errorf("the worker ended the conversation: %w", err))
 			return
 		}
 		switch say := m.GetSay().(type) {
-		case *layshaftv1.RunRequest_Blocks:
+		case *runnerv1.RunRequest_Blocks:
 			x := &answer{err: failureFrom(say.Blocks.GetFailure())}
 			for _, n := range say.Blocks.GetSizes() {
 				if n < 0 || n > int64(len(in.data)) {
@@ -98,11 +99,11 @@ func (a *attempt) listen() {
 				x.err = io.EOF
 			}
 			a.answer(say.Blocks.GetRun(), x)
-		case *layshaftv1.RunRequest_Granted:
+		case *runnerv1.RunRequest_Granted:
 			a.answer(checking, &answer{err: failureFrom(say.Granted.GetFailure())})
-		case *layshaftv1.RunRequest_Opened:
+		case *runnerv1.RunRequest_Opened:
 			a.answer(opening, &answer{runs: say.Opened.GetRuns(), err: failureFrom(say.Opened.GetFailure())})
-		case *layshaftv1.RunRequest_Cancel:
+		case *runnerv1.RunRequest_Cancel:
 			a.cancel(failureFrom(say.Cancel))
 		}
 	}
@@ -132,12 +133,12 @@ func failureFrom(p *layshaftv1.Failure) error {
 
 // check asks whether need bytes of scratch may be written.
 func (a *attempt) check(need int64) error {
-	_, err := a.await(checking, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Check{Check: &layshaftv1.Check{Bytes: need}}})
+	_, err := a.await(checking, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Check{Check: &runnerv1.Check{Bytes: need}}})
 	return err
 }
 
 // inputs returns the runs that the attempt was started with.
-func (a *attempt) inputs(in []*layshaftv1.InputRuns) [][]job.RunReader {
+func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 	total := 0
 	for _, x := range in {
 		total += len(x.GetRuns())
@@ -151,7 +152,7 @@ func (a *attempt) inputs(in []*layshaftv1.InputRuns) [][]job.RunReader {
 
 // open returns the runs of one partition; see job.Run.Part.
 func (a *attempt) open(part int) ([]job.RunReader, error) {
-	x, err := a.await(opening, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Open{Open: &layshaftv1.OpenRuns{Part: int64(part)}}})
+	x, err := a.await(opening, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Part: int64(part)}}})
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (a *attempt) open(part int) ([]job.RunReader, error) {
 
 // number makes readers of further runs, some of total that are read side by side. A quarter of the attempt's memory is for
 // what they hold on the way.
-func (a *attempt) number(runs []*layshaftv1.InputRun, total int) []job.RunReader {
+func (a *attempt) number(runs []*runnerv1.InputRun, total int) []job.RunReader {
 	each := int64(2 * batch)
 	if a.memory > 0 {
 		each = min(each, a.memory/4/int64(max(total, 1)))
@@ -223,7 +224,7 @@ func (r *input) Next() ([]byte, error) {
 // pull asks for the next batch, unless it is on its way.
 func (r *input) pull() {
 	if r.coming == nil {
-		r.coming, r.err = r.attempt.ask(r.number, &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Pull{Pull: &layshaftv1.Pull{Run: r.number, Bytes: r.want}}})
+		r.coming, r.err = r.attempt.ask(r.number, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
 	}
 }
 
@@ -234,7 +235,7 @@ func (r *input) Close() error {
 		return nil
 	}
 	r.ready, r.err = nil, io.EOF
-	return r.attempt.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Close{Close: &layshaftv1.CloseRun{Run: r.number}}}, nil)
+	return r.attempt.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: r.number}}}, nil)
 }
 
 // output gathers blocks and sends them to the worker.
@@ -242,7 +243,7 @@ type output struct {
 	attempt *attempt
 	buf     *[]byte // nil when empty
 	n       int     // bytes in it
-	blocks  []*layshaftv1.OutputBlock
+	blocks  []*runnerv1.OutputBlock
 	used    int // of blocks
 }
 
@@ -265,7 +266,7 @@ func (o *output) Append(port, run, part int, block []byte, records int, first []
 		first = bytes.Clone(first[:min(len(first), job.MaxFirst)])
 	}
 	if o.used == len(o.blocks) {
-		o.blocks = append(o.blocks, new(layshaftv1.OutputBlock))
+		o.blocks = append(o.blocks, new(runnerv1.OutputBlock))
 	}
 	b := o.blocks[o.used]
 	o.used++
@@ -298,7 +299,7 @@ func (o *output) flush() error {
 }
 
 func (o *output) sendBlocks(data mem.Buffer) error {
-	m := &layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Append{Append: &layshaftv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
+	m := &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
 	o.used = 0
 	return o.attempt.send(m, mem.BufferSlice{data})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/wire"
+	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -27,7 +28,7 @@ var ErrGone = errors.New("child process is gone")
 // Conn is a worker's connection to one child. Its methods may be called concurrently.
 type Conn struct {
 	cc        *grpc.ClientConn
-	client    layshaftv1.RunnerServiceClient
+	client    runnerv1.RunnerServiceClient
 	tolerates bool // set by Load
 }
 
@@ -51,7 +52,7 @@ func NewConn(conn net.Conn) (*Conn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &Conn{cc: cc, client: layshaftv1.NewRunnerServiceClient(cc)}, nil
+	return &Conn{cc: cc, client: runnerv1.NewRunnerServiceClient(cc)}, nil
 }
 
 // Close closes the connection. The child ends then, and calls of Run with it.
@@ -64,7 +65,7 @@ func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	for i := range s.Stages {
 		s.Stages[i].Splits = nil // each attempt brings its own
 	}
-	resp, err := c.client.Load(ctx, &layshaftv1.LoadRequest{Spec: wire.SpecToProto(&s), Protocol: protocol})
+	resp, err := c.client.Load(ctx, &runnerv1.LoadRequest{Spec: wire.SpecToProto(&s), Protocol: protocol})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
@@ -113,7 +114,7 @@ func (c *Conn) Run(ctx context.Context, call Call) error {
 	group.Wait()
 	_ = stream.CloseSend()
 	if err == nil {
-		_ = stream.RecvMsg(&incoming{Message: new(layshaftv1.RunResponse)}) // the end of the stream
+		_ = stream.RecvMsg(&incoming{Message: new(runnerv1.RunResponse)}) // the end of the stream
 	}
 	return err
 }
@@ -122,7 +123,7 @@ func (c *Conn) Run(ctx context.Context, call Call) error {
 type host struct {
 	call   Call
 	run    *job.Run
-	stream layshaftv1.RunnerService_RunClient
+	stream runnerv1.RunnerService_RunClient
 	cancel context.CancelCauseFunc
 	ended  chan struct{} // closed when the child has said its last word
 
@@ -136,7 +137,7 @@ type host struct {
 	opened    int             // where those that run.Part opened last begin
 }
 
-func (h *host) send(m *layshaftv1.RunRequest, data mem.BufferSlice) error {
+func (h *host) send(m *runnerv1.RunRequest, data mem.BufferSlice) error {
 	h.sending.Lock()
 	defer h.sending.Unlock()
 	if err := h.stream.SendMsg(&outgoing{m, data}); err != nil {
@@ -146,30 +147,30 @@ func (h *host) send(m *layshaftv1.RunRequest, data mem.BufferSlice) error {
 }
 
 // start describes the attempt.
-func (h *host) start() (*layshaftv1.RunRequest, error) {
+func (h *host) start() (*runnerv1.RunRequest, error) {
 	r := h.run
 	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split, Alone: r.Alone, Skips: r.Skips})
 	if err != nil {
 		return nil, err
 	}
-	s := &layshaftv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
+	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
 	for _, in := range r.Inputs {
-		s.Inputs = append(s.Inputs, &layshaftv1.InputRuns{Runs: h.number(in)})
+		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
 	h.opened = len(h.runs)
 	for _, parts := range r.Sinks {
-		s.Sinks = append(s.Sinks, &layshaftv1.SinkParts{Parts: parts})
+		s.Sinks = append(s.Sinks, &runnerv1.SinkParts{Parts: parts})
 	}
-	return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Start{Start: s}}, nil
+	return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Start{Start: s}}, nil
 }
 
 // number remembers runs and describes them for the child.
-func (h *host) number(runs []job.RunReader) []*layshaftv1.InputRun {
+func (h *host) number(runs []job.RunReader) []*runnerv1.InputRun {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := make([]*layshaftv1.InputRun, len(runs))
+	out := make([]*runnerv1.InputRun, len(runs))
 	for i, r := range runs {
-		out[i] = &layshaftv1.InputRun{Records: r.Records(), Bytes: r.Bytes()}
+		out[i] = &runnerv1.InputRun{Records: r.Records(), Bytes: r.Bytes()}
 	}
 	h.runs = append(h.runs, runs...)
 	return out
@@ -190,7 +191,7 @@ func (h *host) watch(work context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() {
-		_ = h.send(&layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Cancel{Cancel: wire.FailureToProto(f)}}, nil)
+		_ = h.send(&runnerv1.RunRequest{Say: &runnerv1.RunRequest_Cancel{Cancel: wire.FailureToProto(f)}}, nil)
 	})
 	select {
 	case <-h.ended:
@@ -201,7 +202,7 @@ func (h *host) watch(work context.Context) {
 
 // listen does what the child asks until it has ended.
 func (h *host) listen() error {
-	var m layshaftv1.RunResponse
+	var m runnerv1.RunResponse
 	in := incoming{Message: &m, buf: make([]byte, 0, 1<<10)}
 	var outErr error
 	for {
@@ -210,15 +211,15 @@ func (h *host) listen() error {
 		}
 		var err error
 		switch say := m.GetSay().(type) {
-		case *layshaftv1.RunResponse_Append:
+		case *runnerv1.RunResponse_Append:
 			if outErr == nil {
 				if outErr, err = h.append(say.Append.GetBlocks(), in.data); outErr != nil {
 					h.cancel(outErr)
 				}
 			}
-		case *layshaftv1.RunResponse_Progress:
+		case *runnerv1.RunResponse_Progress:
 			h.progress(say.Progress)
-		case *layshaftv1.RunResponse_End:
+		case *runnerv1.RunResponse_End:
 			h.progress(say.End.GetProgress())
 			if outErr != nil {
 				return outErr
@@ -229,7 +230,7 @@ func (h *host) listen() error {
 			maps.Copy(h.run.Counters, say.End.GetCounters())
 			h.run.Sink = say.End.GetSink()
 			return nil
-		case *layshaftv1.RunResponse_Pull, *layshaftv1.RunResponse_Close, *layshaftv1.RunResponse_Check, *layshaftv1.RunResponse_Open:
+		case *runnerv1.RunResponse_Pull, *runnerv1.RunResponse_Close, *runnerv1.RunResponse_Check, *runnerv1.RunResponse_Open:
 			err = h.question(say)
 		default:
 			err = errors.New("an empty message")
@@ -241,7 +242,7 @@ func (h *host) listen() error {
 }
 
 // append hands blocks to the attempt's output. err is for what no child should send.
-func (h *host) append(blocks []*layshaftv1.OutputBlock, data []byte) (outErr, err error) {
+func (h *host) append(blocks []*runnerv1.OutputBlock, data []byte) (outErr, err error) {
 	for _, b := range blocks {
 		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPart(), b.GetSize()
 		if min(port, run, part, b.GetRecords()) < 0 || max(port, run, part) > math.MaxInt32 || n < 0 || n > int64(len(data)) {
@@ -255,7 +256,7 @@ func (h *host) append(blocks []*layshaftv1.OutputBlock, data []byte) (outErr, er
 	return nil, nil
 }
 
-func (h *host) progress(p *layshaftv1.RunProgress) {
+func (h *host) progress(p *runnerv1.RunProgress) {
 	if to := h.run.Progress; to != nil {
 		to.Records.Store(p.GetRecords())
 		to.Bytes.Store(p.GetBytes())
@@ -305,42 +306,42 @@ func (h *host) feed() {
 }
 
 // answer answers one question; nil when there is nothing to say.
-func (h *host) answer(question any) (*layshaftv1.RunRequest, mem.BufferSlice) {
+func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
 	switch say := question.(type) {
-	case *layshaftv1.RunResponse_Pull:
-		b := &layshaftv1.Blocks{Run: say.Pull.GetRun()}
+	case *runnerv1.RunResponse_Pull:
+		b := &runnerv1.Blocks{Run: say.Pull.GetRun()}
 		data := h.read(b, say.Pull.GetBytes())
-		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Blocks{Blocks: b}}, data
-	case *layshaftv1.RunResponse_Close:
+		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Blocks{Blocks: b}}, data
+	case *runnerv1.RunResponse_Close:
 		if r := h.reader(say.Close.GetRun()); r != nil {
 			_ = r.Close()
 		}
-	case *layshaftv1.RunResponse_Open:
-		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Opened{Opened: h.open(say.Open.GetPart())}}, nil
-	case *layshaftv1.RunResponse_Check:
-		g := &layshaftv1.Granted{}
+	case *runnerv1.RunResponse_Open:
+		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Opened{Opened: h.open(say.Open.GetPart())}}, nil
+	case *runnerv1.RunResponse_Check:
+		g := &runnerv1.Granted{}
 		if h.call.Check != nil {
 			g.Failure = failureTo(h.call.Check(say.Check.GetBytes()))
 		}
-		return &layshaftv1.RunRequest{Say: &layshaftv1.RunRequest_Granted{Granted: g}}, nil
+		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Granted{Granted: g}}, nil
 	}
 	return nil, nil
 }
 
 // open opens the runs of one partition, which closes those of the call before.
-func (h *host) open(part int64) *layshaftv1.OpenedRuns {
+func (h *host) open(part int64) *runnerv1.OpenedRuns {
 	if h.run.Part == nil || part < 0 || part > math.MaxInt32 {
-		return &layshaftv1.OpenedRuns{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for partition %d, which the attempt does not have", part)})}
+		return &runnerv1.OpenedRuns{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for partition %d, which the attempt does not have", part)})}
 	}
 	runs, err := h.run.Part(int(part))
 	if err != nil {
-		return &layshaftv1.OpenedRuns{Failure: failureTo(err)}
+		return &runnerv1.OpenedRuns{Failure: failureTo(err)}
 	}
 	h.mu.Lock()
 	clear(h.runs[h.opened:])
 	h.opened = len(h.runs)
 	h.mu.Unlock()
-	return &layshaftv1.OpenedRuns{Runs: h.number(runs)}
+	return &runnerv1.OpenedRuns{Runs: h.number(runs)}
 }
 
 func (h *host) reader(run int64) job.RunReader {
@@ -353,7 +354,7 @@ func (h *host) reader(run int64) job.RunReader {
 }
 
 // read reads the next blocks of a run, at least one and want bytes if there are as many.
-func (h *host) read(b *layshaftv1.Blocks, want int64) (data mem.BufferSlice) {
+func (h *host) read(b *runnerv1.Blocks, want int64) (data mem.BufferSlice) {
 	r := h.reader(b.GetRun())
 	if r == nil {
 		b.Failure = wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for run %d, which is not open", b.GetRun())})

@@ -20,7 +20,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 )
 
 // Build makes the compiled code of a job for one slot. ctx lives as long as the process.
@@ -81,7 +81,7 @@ func serve(conn net.Conn, build Build) error {
 		grpc.ReadBufferSize(batch), grpc.WriteBufferSize(batch), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(1<<16))
 	ctx, cancel := context.WithCancelCause(context.Background())
-	layshaftv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, programs: make(map[int]*job.Program)})
+	runnerv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, programs: make(map[int]*job.Program)})
 	err := gs.Serve(one)
 	cancel(errors.New("the worker is gone"))
 	gs.Stop()
@@ -117,7 +117,7 @@ func (c *oneConn) Close() error {
 
 // server runs the attempts of one job.
 type server struct {
-	layshaftv1.UnimplementedRunnerServiceServer
+	runnerv1.UnimplementedRunnerServiceServer
 	ctx   context.Context
 	build Build
 
@@ -128,10 +128,10 @@ type server struct {
 }
 
 // Load takes the job.
-func (s *server) Load(_ context.Context, req *layshaftv1.LoadRequest) (*layshaftv1.LoadResponse, error) {
-	refuse := func(format string, a ...any) (*layshaftv1.LoadResponse, error) {
+func (s *server) Load(_ context.Context, req *runnerv1.LoadRequest) (*runnerv1.LoadResponse, error) {
+	refuse := func(format string, a ...any) (*runnerv1.LoadResponse, error) {
 		f := &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf(format, a...)}
-		return &layshaftv1.LoadResponse{Failure: wire.FailureToProto(f)}, nil
+		return &runnerv1.LoadResponse{Failure: wire.FailureToProto(f)}, nil
 	}
 	if req.GetProtocol() != protocol {
 		return refuse("the worker speaks protocol %d to its children, this program %d: build it with the version of Layshaft that the cluster has, or update the worker", req.GetProtocol(), protocol)
@@ -146,10 +146,10 @@ func (s *server) Load(_ context.Context, req *layshaftv1.LoadRequest) (*layshaft
 	// The first slot's program is made here, so that a job which this program cannot run is refused before any attempt.
 	p, err := s.take(0)
 	if err != nil {
-		return &layshaftv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
+		return &runnerv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
 	}
 	s.giveBack(0, p)
-	return &layshaftv1.LoadResponse{Tolerates: p.Tolerates}, nil
+	return &runnerv1.LoadResponse{Tolerates: p.Tolerates}, nil
 }
 
 // take returns the program of a slot for one attempt.
@@ -193,8 +193,8 @@ func (s *server) make(spec *job.Spec, slot int) (p *job.Program, err error) {
 }
 
 // Run runs one attempt.
-func (s *server) Run(stream layshaftv1.RunnerService_RunServer) error {
-	var start layshaftv1.RunRequest
+func (s *server) Run(stream runnerv1.RunnerService_RunServer) error {
+	var start runnerv1.RunRequest
 	if err := stream.RecvMsg(&incoming{Message: &start}); err != nil {
 		return err
 	}
@@ -206,13 +206,13 @@ func (s *server) Run(stream layshaftv1.RunnerService_RunServer) error {
 	defer group.Wait()
 	group.Go(a.listen)
 	end := s.attempt(a, start.GetStart())
-	return a.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_End{End: end}}, nil)
+	return a.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_End{End: end}}, nil)
 }
 
 // attempt runs the stage function and returns its outcome.
-func (s *server) attempt(a *attempt, start *layshaftv1.StartAttempt) *layshaftv1.EndAttempt {
-	failed := func(err error) *layshaftv1.EndAttempt {
-		return &layshaftv1.EndAttempt{Failure: wire.FailureToProto(failureOf(err)), Progress: a.progressed()}
+func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.EndAttempt {
+	failed := func(err error) *runnerv1.EndAttempt {
+		return &runnerv1.EndAttempt{Failure: wire.FailureToProto(failureOf(err)), Progress: a.progressed()}
 	}
 	launch, err := wire.LaunchFromProto(start.GetLaunch())
 	if err != nil {
@@ -263,7 +263,7 @@ func (s *server) attempt(a *attempt, start *layshaftv1.StartAttempt) *layshaftv1
 	if err != nil {
 		return failed(err)
 	}
-	return &layshaftv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
+	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
 }
 
 // progressEvery is how often the worker hears how far an attempt is.
@@ -279,12 +279,12 @@ func (a *attempt) tell(done <-chan struct{}) {
 			return
 		case <-t.C:
 			// An error means that the worker is gone, which others find out too.
-			_ = a.send(&layshaftv1.RunResponse{Say: &layshaftv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
+			_ = a.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
 		}
 	}
 }
 
-func (a *attempt) progressed() *layshaftv1.RunProgress {
+func (a *attempt) progressed() *runnerv1.RunProgress {
 	p := &a.progress
-	return &layshaftv1.RunProgress{Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load()}
+	return &runnerv1.RunProgress{Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load()}
 }

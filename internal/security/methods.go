@@ -56,8 +56,8 @@ var methods = map[string][]Role{
 	"/layshaft.v1.FilesService/Call": {Client, Coordinator, Worker},
 
 	// Between a worker and its own child, over a socket of theirs: nobody else.
-	"/layshaft.v1.RunnerService/Load": {},
-	"/layshaft.v1.RunnerService/Run":  {},
+	"/layshaft.runner.v1.RunnerService/Load": {},
+	"/layshaft.runner.v1.RunnerService/Run":  {},
 }
 
 // Authorize says whether the caller may call the method, by its full name. The error wraps wire.ErrUnauthenticated or

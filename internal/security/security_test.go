@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/layshaft/layshaft/internal/wire"
+	_ "github.com/layshaft/layshaft/proto/layshaft/runner/v1" // its methods are in the table
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -317,7 +318,10 @@ func call(lis *bufconn.Listener, creds credentials.TransportCredentials, method 
 
 // schema returns the full names of all methods of the schema.
 func schema() (all []string) {
-	protoregistry.GlobalFiles.RangeFilesByPackage("layshaft.v1", func(f protoreflect.FileDescriptor) bool {
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		if !strings.HasPrefix(f.Path(), "layshaft/") {
+			return true
+		}
 		for i := range f.Services().Len() {
 			s := f.Services().Get(i)
 			for j := range s.Methods().Len() {

@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -14,7 +13,7 @@ import (
 // same job, in order.
 func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
 	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout), Alone: l.Alone,
-		Skips: list(l.Skips, func(s job.Skip) *layshaftv1.Skip {
+		Skips: List(l.Skips, func(s job.Skip) *layshaftv1.Skip {
 			return &layshaftv1.Skip{Number: s.Number, Why: text(s.Why), Detail: text(s.Detail)}
 		})}
 	if l.Split != nil {
@@ -66,30 +65,30 @@ func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producer
 
 // LaunchFromProto converts a launch.
 func LaunchFromProto(p *layshaftv1.Launch) (*job.Launch, error) {
-	var d decoder
-	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Alone: p.GetAlone(),
-		Skips: list(p.GetSkips(), func(s *layshaftv1.Skip) job.Skip {
-			return job.Skip{Number: d.size("number of a record", s.GetNumber()), Why: s.GetWhy(), Detail: s.GetDetail()}
+	var d Decoder
+	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Alone: p.GetAlone(),
+		Skips: List(p.GetSkips(), func(s *layshaftv1.Skip) job.Skip {
+			return job.Skip{Number: d.Size("number of a record", s.GetNumber()), Why: s.GetWhy(), Detail: s.GetDetail()}
 		})}
 	if p.GetSplit() != nil {
 		s := d.split(p.GetSplit())
 		l.Split = &s
 	}
-	l.Producers = list(p.GetProducers(), func(p *layshaftv1.Producers) []job.Producer { return d.producers(l.Attempt.Job, p) })
-	if d.err != nil {
-		return nil, fmt.Errorf("launch %s: %w", l.Attempt, d.err)
+	l.Producers = List(p.GetProducers(), func(p *layshaftv1.Producers) []job.Producer { return d.producers(l.Attempt.Job, p) })
+	if d.Err != nil {
+		return nil, fmt.Errorf("launch %s: %w", l.Attempt, d.Err)
 	}
 	return l, nil
 }
 
-func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
-	stage := d.count("stage", p.GetStage())
+func (d *Decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
+	stage := d.Count("stage", p.GetStage())
 	if len(p.GetHolders()) != len(p.GetAttempts()) {
-		d.fail("%d holders for %d attempts", len(p.GetHolders()), len(p.GetAttempts()))
+		d.Fail("%d holders for %d attempts", len(p.GetHolders()), len(p.GetAttempts()))
 		return nil
 	}
 	if gaps := len(p.GetGaps()); gaps != 0 && gaps != len(p.GetHolders()) {
-		d.fail("%d gaps for %d attempts", gaps, len(p.GetHolders()))
+		d.Fail("%d gaps for %d attempts", gaps, len(p.GetHolders()))
 		return nil
 	}
 	if len(p.GetHolders()) == 0 {
@@ -106,11 +105,11 @@ func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 			continue
 		}
 		if int64(holder) >= int64(len(p.GetWorkers())) {
-			d.fail("holder %d of %d workers", holder, len(p.GetWorkers()))
+			d.Fail("holder %d of %d workers", holder, len(p.GetWorkers()))
 			return nil
 		}
 		out[i] = job.Producer{
-			Attempt: job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: d.count("task", index)}, N: d.count("attempt", n)},
+			Attempt: job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: d.Count("task", index)}, N: d.Count("attempt", n)},
 			Worker:  p.GetWorkers()[holder],
 		}
 	}
@@ -120,58 +119,19 @@ func (d *decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 // FailureToProto converts a failure.
 func FailureToProto(f *job.Failure) *layshaftv1.Failure {
 	return &layshaftv1.Failure{Kind: failureKinds[f.Kind], Message: text(f.Message), Detail: text(f.Detail), Record: text(f.Record),
-		Lost: list(f.Lost, AttemptToProto), Crashed: f.Crashed, Number: f.Number}
+		Lost: List(f.Lost, AttemptToProto), Crashed: f.Crashed, Number: f.Number}
 }
 
 // FailureFromProto converts a failure; nil is an error.
 func FailureFromProto(p *layshaftv1.Failure) (*job.Failure, error) {
-	var d decoder
-	f := &job.Failure{Kind: kind[job.Kind](&d, "kind of a failure", failureKinds, p.GetKind()), Message: p.GetMessage(),
-		Detail: p.GetDetail(), Record: p.GetRecord(), Lost: list(p.GetLost(), d.attempt), Crashed: p.GetCrashed(),
-		Number: d.size("number of a record", p.GetNumber())}
-	if d.err != nil {
-		return nil, fmt.Errorf("failure %q: %w", p.GetMessage(), d.err)
+	var d Decoder
+	f := &job.Failure{Kind: Kind[job.Kind](&d, "kind of a failure", failureKinds, p.GetKind()), Message: p.GetMessage(),
+		Detail: p.GetDetail(), Record: p.GetRecord(), Lost: List(p.GetLost(), d.attempt), Crashed: p.GetCrashed(),
+		Number: d.Size("number of a record", p.GetNumber())}
+	if d.Err != nil {
+		return nil, fmt.Errorf("failure %q: %w", p.GetMessage(), d.Err)
 	}
 	return f, nil
-}
-
-// ManifestToProto converts a manifest.
-func ManifestToProto(m *job.Manifest) *layshaftv1.Manifest {
-	return &layshaftv1.Manifest{Attempt: AttemptToProto(m.Attempt), Segment: m.Segment, Sink: m.Sink, Sum: m.Sum,
-		Counters: CountersToProto(m.Counters),
-		Extents: list(m.Extents, func(e job.Extent) *layshaftv1.Extent {
-			return &layshaftv1.Extent{Port: int64(e.Port), Run: int64(e.Run), Part: int64(e.Part), Inline: e.Inline,
-				Offset: e.Offset, Bytes: e.Bytes, Records: e.Records, Raw: e.Raw,
-				Blocks: list(e.Blocks, func(b job.Block) *layshaftv1.Block {
-					return &layshaftv1.Block{Offset: b.Offset, Records: b.Records, First: b.First}
-				})}
-		})}
-}
-
-// ManifestFromProto converts a manifest. Whether its extents lie within the segment is not checked here, but that it is a
-// plain file name.
-func ManifestFromProto(p *layshaftv1.Manifest) (*job.Manifest, error) {
-	var d decoder
-	m := &job.Manifest{Attempt: d.attempt(p.GetAttempt()), Segment: p.GetSegment(), Counters: p.GetCounters(), Sum: p.GetSum(),
-		Sink: p.GetSink(), Extents: list(p.GetExtents(), d.extent)}
-	if strings.ContainsAny(m.Segment, `/\`) || m.Segment == ".." {
-		d.fail("segment %q is not a plain file name", m.Segment)
-	}
-	if d.err != nil {
-		return nil, fmt.Errorf("manifest of %s: %w", m.Attempt, d.err)
-	}
-	return m, nil
-}
-
-func (d *decoder) extent(p *layshaftv1.Extent) job.Extent {
-	return job.Extent{
-		Port: d.count("port", p.GetPort()), Run: d.count("run", p.GetRun()), Part: d.count("partition", p.GetPart()), Inline: p.GetInline(),
-		Offset: d.size("offset", p.GetOffset()), Bytes: d.size("bytes", p.GetBytes()),
-		Records: d.size("records", p.GetRecords()), Raw: d.size("raw bytes", p.GetRaw()),
-		Blocks: list(p.GetBlocks(), func(p *layshaftv1.Block) job.Block {
-			return job.Block{Offset: d.size("offset of a block", p.GetOffset()), Records: d.size("records of a block", p.GetRecords()), First: p.GetFirst()}
-		}),
-	}
 }
 
 // CountersToProto makes the names of counters fit for protobuf. Counters whose repaired names meet are added up.

@@ -19,42 +19,43 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// decoder keeps the first error of a conversion.
-type decoder struct{ err error }
+// Decoder checks the numbers of a message and keeps the first error.
+type Decoder struct{ Err error }
 
-func (d *decoder) fail(format string, a ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf(format, a...)
+// Fail notes an error, unless there is one already.
+func (d *Decoder) Fail(format string, a ...any) {
+	if d.Err == nil {
+		d.Err = fmt.Errorf(format, a...)
 	}
 }
 
-// size checks a number that must not be negative.
-func (d *decoder) size(field string, v int64) int64 {
+// Size checks a number that must not be negative.
+func (d *Decoder) Size(field string, v int64) int64 {
 	if v < 0 {
-		d.fail("%s is %d, below 0", field, v)
+		d.Fail("%s is %d, below 0", field, v)
 	}
 	return v
 }
 
-// count checks a number that must not be negative and must fit into an int.
-func (d *decoder) count(field string, v int64) int {
+// Count checks a number that must not be negative and must fit into an int.
+func (d *Decoder) Count(field string, v int64) int {
 	if int64(int(v)) != v {
-		d.fail("%s is %d, too large for this machine", field, v)
+		d.Fail("%s is %d, too large for this machine", field, v)
 	}
-	return int(d.size(field, v))
+	return int(d.Size(field, v))
 }
 
-// kind finds the Go value of an enumeration in its table.
-func kind[G ~int, P comparable](d *decoder, field string, table []P, v P) G {
+// Kind finds the Go value of an enumeration in its table.
+func Kind[G ~int, P comparable](d *Decoder, field string, table []P, v P) G {
 	i := slices.Index(table, v)
 	if i < 0 {
-		d.fail("%s %v is unknown; it may come from a newer version", field, v)
+		d.Fail("%s %v is unknown; it may come from a newer version", field, v)
 	}
 	return G(i)
 }
 
-// list converts all of in, and gives nil for none.
-func list[A, B any](in []A, convert func(A) B) []B {
+// List converts all of in. It returns nil for an empty list.
+func List[A, B any](in []A, convert func(A) B) []B {
 	if len(in) == 0 {
 		return nil
 	}
@@ -75,12 +76,12 @@ func TaskToProto(t job.Task) *layshaftv1.Task {
 
 // TaskFromProto converts a task; nil is task 0/0.
 func TaskFromProto(p *layshaftv1.Task) (job.Task, error) {
-	var d decoder
-	return d.task(p), d.err
+	var d Decoder
+	return d.task(p), d.Err
 }
 
-func (d *decoder) task(p *layshaftv1.Task) job.Task {
-	return job.Task{Stage: d.count("stage", p.GetStage()), Index: d.count("index", p.GetIndex())}
+func (d *Decoder) task(p *layshaftv1.Task) job.Task {
+	return job.Task{Stage: d.Count("stage", p.GetStage()), Index: d.Count("index", p.GetIndex())}
 }
 
 // AttemptToProto converts an attempt.
@@ -90,36 +91,36 @@ func AttemptToProto(a job.Attempt) *layshaftv1.Attempt {
 
 // AttemptFromProto converts an attempt; nil is an error.
 func AttemptFromProto(p *layshaftv1.Attempt) (job.Attempt, error) {
-	var d decoder
-	return d.attempt(p), d.err
+	var d Decoder
+	return d.attempt(p), d.Err
 }
 
-func (d *decoder) attempt(p *layshaftv1.Attempt) job.Attempt {
+func (d *Decoder) attempt(p *layshaftv1.Attempt) job.Attempt {
 	if p == nil {
-		d.fail("attempt is not set")
+		d.Fail("attempt is not set")
 	}
-	return job.Attempt{Job: job.ID(p.GetJob()), Task: d.task(p.GetTask()), N: d.count("attempt", p.GetN())}
+	return job.Attempt{Job: job.ID(p.GetJob()), Task: d.task(p.GetTask()), N: d.Count("attempt", p.GetN())}
 }
 
 func splitToProto(s job.Split) *layshaftv1.Split {
 	return &layshaftv1.Split{Label: text(s.Label), Bytes: s.Bytes, Hosts: s.Hosts, Note: text(s.Note), Data: s.Data}
 }
 
-func (d *decoder) split(p *layshaftv1.Split) job.Split {
-	return job.Split{Label: p.GetLabel(), Bytes: d.size("bytes of a split", p.GetBytes()), Hosts: p.GetHosts(),
+func (d *Decoder) split(p *layshaftv1.Split) job.Split {
+	return job.Split{Label: p.GetLabel(), Bytes: d.Size("bytes of a split", p.GetBytes()), Hosts: p.GetHosts(),
 		Note: p.GetNote(), Data: p.GetData()}
 }
 
 // SpecToProto converts a job.
 func SpecToProto(s *job.Spec) *layshaftv1.Spec {
-	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Memory: s.Memory, Stages: list(s.Stages, stageToProto)}
+	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Memory: s.Memory, Stages: List(s.Stages, stageToProto)}
 }
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
 		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
-		Splits: list(s.Splits, splitToProto), Needs: needsToProto(s.Needs),
-		Inputs: list(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
+		Splits: List(s.Splits, splitToProto), Needs: needsToProto(s.Needs),
+		Inputs: List(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
 		}),
 	}
@@ -136,9 +137,9 @@ func needsToProto(needs []job.Need) map[string]int64 {
 	return m
 }
 
-func (d *decoder) needs(m map[string]int64) (needs []job.Need) {
+func (d *Decoder) needs(m map[string]int64) (needs []job.Need) {
 	for _, budget := range slices.Sorted(maps.Keys(m)) {
-		needs = append(needs, job.Need{Budget: budget, N: d.count("needs of "+budget, m[budget])})
+		needs = append(needs, job.Need{Budget: budget, N: d.Count("needs of "+budget, m[budget])})
 	}
 	return needs
 }
@@ -148,23 +149,23 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 	if p == nil {
 		return nil, errors.New("job is not set")
 	}
-	var d decoder
-	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Memory: d.size("memory", p.GetMemory()),
-		Stages: list(p.GetStages(), d.stage)}
-	if d.err != nil {
-		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.err)
+	var d Decoder
+	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Memory: d.Size("memory", p.GetMemory()),
+		Stages: List(p.GetStages(), d.stage)}
+	if d.Err != nil {
+		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.Err)
 	}
 	return s, nil
 }
 
-func (d *decoder) stage(p *layshaftv1.Stage) job.Stage {
+func (d *Decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
-		Name: p.GetName(), Tasks: d.count("tasks", p.GetTasks()), MaxAttempts: d.count("max attempts", p.GetMaxAttempts()),
-		Timeout: time.Duration(d.size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(), Slices: d.count("slices", p.GetSlices()),
-		Splits: list(p.GetSplits(), d.split), Needs: d.needs(p.GetNeeds()),
-		Inputs: list(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
-			return job.Edge{From: d.count("from", e.GetFrom()), Port: d.count("port", e.GetPort()), Input: d.count("input", e.GetInput()),
-				Mode: kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}
+		Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
+		Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(), Slices: d.Count("slices", p.GetSlices()),
+		Splits: List(p.GetSplits(), d.split), Needs: d.needs(p.GetNeeds()),
+		Inputs: List(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
+			return job.Edge{From: d.Count("from", e.GetFrom()), Port: d.Count("port", e.GetPort()), Input: d.Count("input", e.GetInput()),
+				Mode: Kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}
 		}),
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 )
 
 // TestDistrust connects with and without TLS to servers with and without, and where nobody is.
@@ -57,7 +57,7 @@ func TestDistrust(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_, err = layshaftv1.NewRunnerServiceClient(conn).Load(t.Context(), &layshaftv1.LoadRequest{}, grpc.WaitForReady(false))
+			_, err = runnerv1.NewRunnerServiceClient(conn).Load(t.Context(), &runnerv1.LoadRequest{}, grpc.WaitForReady(false))
 			return wire.Distrust(context.Background(), err, tt.address, wire.Plain(tt.creds)), err
 		}
 		got, err := try()

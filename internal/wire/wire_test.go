@@ -81,18 +81,6 @@ var (
 		return &job.Failure{Kind: job.Kind(rapid.IntRange(0, int(job.WorkerLost)).Draw(t, "kind")), Message: rapid.String().Draw(t, "message"),
 			Detail: rapid.String().Draw(t, "detail"), Record: rapid.String().Draw(t, "record"), Lost: some(t, attempt)}
 	})
-	manifest = rapid.Custom(func(t *rapid.T) *job.Manifest {
-		return &job.Manifest{Attempt: attempt.Draw(t, "attempt"), Segment: rapid.StringMatching(`[a-z0-9.-]{3,9}`).Draw(t, "segment"),
-			Counters: counters.Draw(t, "counters"), Sum: rapid.Uint64().Draw(t, "sum"),
-			Sink: rapid.SliceOfN(rapid.Just([]byte("sink")), 1, 3).Draw(t, "sink"),
-			Extents: some(t, rapid.Custom(func(t *rapid.T) job.Extent {
-				return job.Extent{Port: num.Draw(t, "port"), Run: num.Draw(t, "run"), Part: num.Draw(t, "part"), Inline: rapid.Bool().Draw(t, "inline"),
-					Offset: size.Draw(t, "offset"), Bytes: size.Draw(t, "bytes"), Records: size.Draw(t, "records"), Raw: size.Draw(t, "raw"),
-					Blocks: some(t, rapid.Custom(func(t *rapid.T) job.Block {
-						return job.Block{Offset: size.Draw(t, "offset"), Records: size.Draw(t, "records"), First: data.Draw(t, "first")}
-					}))}
-			}))}
-	})
 )
 
 // some draws none, or a few.
@@ -138,7 +126,6 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("spec", func(t *testing.T) { roundTrip(t, spec, sure(SpecToProto), SpecFromProto) })
 	t.Run("launch", func(t *testing.T) { roundTrip(t, launch, LaunchToProto, LaunchFromProto) })
 	t.Run("failure", func(t *testing.T) { roundTrip(t, failure, sure(FailureToProto), FailureFromProto) })
-	t.Run("manifest", func(t *testing.T) { roundTrip(t, manifest, sure(ManifestToProto), ManifestFromProto) })
 }
 
 // A field that is added to a type of package job and forgotten here would be lost on the way.
@@ -146,15 +133,13 @@ func TestEveryFieldIsKept(t *testing.T) {
 	var s job.Spec
 	var l job.Launch
 	var f job.Failure
-	var m job.Manifest
-	for _, v := range []any{&s, &l, &f, &m} {
+	for _, v := range []any{&s, &l, &f} {
 		fill(reflect.ValueOf(v).Elem())
 	}
 	l.Producers[0][0].Attempt = job.Attempt{Job: l.Attempt.Job, Task: job.Task{Stage: 2}, N: 2}
 	keeps(t, &s, sure(SpecToProto), SpecFromProto)
 	keeps(t, &l, LaunchToProto, LaunchFromProto)
 	keeps(t, &f, sure(FailureToProto), FailureFromProto)
-	keeps(t, &m, sure(ManifestToProto), ManifestFromProto)
 }
 
 func keeps[G, P any](t *testing.T, want *G, to func(*G) (P, error), from func(P) (*G, error)) {
@@ -214,9 +199,6 @@ func TestRefused(t *testing.T) {
 			return err
 		}
 	}
-	manifest := func(m *layshaftv1.Manifest) func() error {
-		return func() error { _, err := ManifestFromProto(m); return err }
-	}
 	tests := []struct {
 		name string
 		err  func() error
@@ -237,8 +219,6 @@ func TestRefused(t *testing.T) {
 		{"attempt", launch(&layshaftv1.Producers{Attempts: []int64{-1}, Holders: []uint32{0}, Workers: []string{"w"}}), "attempt is -1"},
 		{"overflow", launch(&layshaftv1.Producers{Attempts: []int64{math.MaxInt64, 1}, Holders: []uint32{0, 0}, Workers: []string{"w"}}), "below 0"},
 		{"failure", func() error { _, err := FailureFromProto(nil); return err }, "kind of a failure"},
-		{"segment", manifest(&layshaftv1.Manifest{Attempt: whole(), Segment: "../../etc/passwd"}), "not a plain file name"},
-		{"extent", manifest(&layshaftv1.Manifest{Attempt: whole(), Extents: []*layshaftv1.Extent{{Offset: -9}}}), "offset is -9"},
 		{"task", func() error { _, err := TaskFromProto(&layshaftv1.Task{Stage: -3}); return err }, "stage is -3"},
 		{"producers of two jobs", func() error {
 			_, err := LaunchToProto(&job.Launch{Attempt: job.Attempt{Job: "a", N: 1},
@@ -267,7 +247,6 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	for _, p := range []proto.Message{
 		SpecToProto(&job.Spec{Name: bad, Stages: []job.Stage{{Name: bad, Splits: []job.Split{{Label: bad, Note: bad}}}}}),
 		FailureToProto(&job.Failure{Message: bad, Detail: bad, Record: bad}),
-		ManifestToProto(&job.Manifest{Counters: map[string]int64{bad: 1, "caf\xff": 2}}),
 	} {
 		if _, err := proto.Marshal(p); err != nil {
 			t.Error(err)
@@ -305,7 +284,6 @@ func FuzzDecode(f *testing.F) {
 		&layshaftv1.Launch{Attempt: AttemptToProto(job.Attempt{Job: "j", N: 1}), Split: &layshaftv1.Split{},
 			Producers: []*layshaftv1.Producers{{Stage: 1, Workers: []string{"w"}, Holders: []uint32{0, 0}, Attempts: []int64{2, -1}, Gaps: []uint32{4, 0}}}},
 		FailureToProto(&job.Failure{Kind: job.InputLost, Lost: []job.Attempt{{N: 3}}}),
-		ManifestToProto(&job.Manifest{Segment: "s", Extents: []job.Extent{{Blocks: []job.Block{{Offset: 1}}}}, Counters: map[string]int64{"c": -1}}),
 	}
 	for i, p := range seeds {
 		b, err := proto.Marshal(p)
@@ -315,15 +293,13 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint8(i), b)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
-		switch which % 4 {
+		switch which % 3 {
 		case 0:
 			again(t, b, &layshaftv1.Spec{}, SpecFromProto, sure(SpecToProto))
 		case 1:
 			again(t, b, &layshaftv1.Launch{}, LaunchFromProto, LaunchToProto)
 		case 2:
 			again(t, b, &layshaftv1.Failure{}, FailureFromProto, sure(FailureToProto))
-		case 3:
-			again(t, b, &layshaftv1.Manifest{}, ManifestFromProto, sure(ManifestToProto))
 		}
 	})
 }

@@ -1,90 +1,69 @@
 // Package records converts the records of the scheduler to the events that the journal stores, and back.
 //
-// Each kind of record has one message: sched.Committed becomes layshaft.v1.Committed, and so on.
-// Encode refuses a record that Decode could not read. Decode refuses an event of an unknown kind
-// and a value that is impossible.
+// Each kind of record has one message in proto/layshaft/journal/v1: sched.Committed becomes Committed, and so on.
+// Encode refuses a record that Decode could not read. Decode refuses an event of an unknown kind and a value that is
+// impossible.
 package records
 
 import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	journalv1 "github.com/layshaft/layshaft/proto/layshaft/journal/v1"
 )
 
 // outcomes is the table of how jobs end, by their Go value.
-var outcomes = []layshaftv1.Outcome{
-	sched.Done:    layshaftv1.Outcome_OUTCOME_DONE,
-	sched.Failed:  layshaftv1.Outcome_OUTCOME_FAILED,
-	sched.Aborted: layshaftv1.Outcome_OUTCOME_CANCELLED,
-}
-
-// OutcomeToProto returns the message's value for an outcome.
-func OutcomeToProto(o sched.Outcome) layshaftv1.Outcome { return outcomes[o] }
-
-// OutcomeFromProto is the inverse of OutcomeToProto. An outcome that is missing or unknown is an error.
-func OutcomeFromProto(p layshaftv1.Outcome) (sched.Outcome, error) {
-	o := slices.Index(outcomes, p)
-	if p == layshaftv1.Outcome_OUTCOME_UNSPECIFIED || o < 0 {
-		return 0, fmt.Errorf("outcome %v is unknown", p)
-	}
-	return sched.Outcome(o), nil
+var outcomes = []journalv1.Outcome{
+	sched.Running: journalv1.Outcome_OUTCOME_UNSPECIFIED,
+	sched.Done:    journalv1.Outcome_OUTCOME_DONE,
+	sched.Failed:  journalv1.Outcome_OUTCOME_FAILED,
+	sched.Aborted: journalv1.Outcome_OUTCOME_CANCELLED,
 }
 
 // Encode returns the journal's event for a record. A job that Decode could not read back is an error for the client that
 // submitted it.
 func Encode(rec sched.Record) ([]byte, error) {
-	var p layshaftv1.Event
+	var p journalv1.Event
 	switch rec := rec.(type) {
 	case sched.Submitted:
-		spec := wire.SpecToProto(&rec.Spec)
-		if _, err := wire.SpecFromProto(spec); err != nil {
-			return nil, err
+		spec := specToProto(&rec.Spec)
+		var d decoder
+		if d.spec(spec); d.Err != nil {
+			return nil, fmt.Errorf("job %q: %w", rec.Spec.ID, d.Err)
 		}
-		p.Event = &layshaftv1.Event_Submitted{Submitted: &layshaftv1.Submitted{Spec: spec, Options: encodeOptions(&rec.Options)}}
+		p.Event = &journalv1.Event_Submitted{Submitted: &journalv1.Submitted{Spec: spec, Options: optionsToProto(&rec.Options)}}
 	case sched.Committed:
-		p.Event = &layshaftv1.Event_Committed{Committed: &layshaftv1.Committed{
-			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD"), Summary: SummaryToProto(rec.Summary)}}
+		p.Event = &journalv1.Event_Committed{Committed: &journalv1.Committed{
+			Attempt: attemptToProto(rec.Attempt), Worker: text(rec.Worker), Summary: summaryToProto(rec.Summary)}}
 	case sched.OutputLost:
-		p.Event = &layshaftv1.Event_OutputLost{OutputLost: &layshaftv1.OutputLost{Attempt: wire.AttemptToProto(rec.Attempt)}}
+		p.Event = &journalv1.Event_OutputLost{OutputLost: &journalv1.OutputLost{Attempt: attemptToProto(rec.Attempt)}}
 	case sched.OutputMoved:
-		p.Event = &layshaftv1.Event_OutputMoved{OutputMoved: &layshaftv1.OutputMoved{
-			Attempt: wire.AttemptToProto(rec.Attempt), Worker: strings.ToValidUTF8(rec.Worker, "\uFFFD")}}
+		p.Event = &journalv1.Event_OutputMoved{OutputMoved: &journalv1.OutputMoved{Attempt: attemptToProto(rec.Attempt), Worker: text(rec.Worker)}}
 	case sched.Grouped:
-		g := &layshaftv1.Grouped{Job: string(rec.Job), Stage: int64(rec.Stage)}
-		for _, group := range rec.Groups {
-			g.Groups = append(g.Groups, uint32(group))
-		}
-		p.Event = &layshaftv1.Event_Grouped{Grouped: g}
+		p.Event = &journalv1.Event_Grouped{Grouped: &journalv1.Grouped{Job: string(rec.Job), Stage: int64(rec.Stage),
+			Groups: wire.List(rec.Groups, func(group int32) uint32 { return uint32(group) })}}
 	case sched.Ended:
-		e := &layshaftv1.Ended{Job: string(rec.Job), Outcome: OutcomeToProto(rec.Outcome), Task: wire.TaskToProto(rec.Task), AtNanos: wire.TimeToProto(rec.At), Released: rec.Released}
-		if rec.Failure != nil {
-			e.Failure = wire.FailureToProto(rec.Failure)
-		}
-		for _, x := range rec.Stages {
-			e.Stages = append(e.Stages, &layshaftv1.Totals{Done: int64(x.Done), Failed: int64(x.Failed), Cancelled: int64(x.Cancelled), Sum: SummaryToProto(x.Sum)})
-		}
-		p.Event = &layshaftv1.Event_Ended{Ended: e}
+		p.Event = &journalv1.Event_Ended{Ended: &journalv1.Ended{Job: string(rec.Job), Outcome: outcomes[rec.Outcome],
+			Task: taskToProto(rec.Task), AtNanos: wire.TimeToProto(rec.At), Released: rec.Released,
+			Failure: failureToProto(rec.Failure), Stages: wire.List(rec.Stages, totalsToProto)}}
 	case sched.JobDropped:
-		p.Event = &layshaftv1.Event_JobDropped{JobDropped: &layshaftv1.JobDropped{Job: string(rec.Job)}}
+		p.Event = &journalv1.Event_JobDropped{JobDropped: &journalv1.JobDropped{Job: string(rec.Job)}}
 	case sched.JobReleased:
-		p.Event = &layshaftv1.Event_JobReleased{JobReleased: &layshaftv1.JobReleased{Job: string(rec.Job)}}
+		p.Event = &journalv1.Event_JobReleased{JobReleased: &journalv1.JobReleased{Job: string(rec.Job)}}
 	case sched.Reopened:
-		p.Event = &layshaftv1.Event_Reopened{Reopened: &layshaftv1.Reopened{Job: string(rec.Job)}}
+		p.Event = &journalv1.Event_Reopened{Reopened: &journalv1.Reopened{Job: string(rec.Job)}}
 	case sched.Detached:
-		p.Event = &layshaftv1.Event_Detached{Detached: &layshaftv1.Detached{Job: string(rec.Job)}}
+		p.Event = &journalv1.Event_Detached{Detached: &journalv1.Detached{Job: string(rec.Job)}}
 	case sched.Offered:
-		p.Event = &layshaftv1.Event_Offered{Offered: &layshaftv1.Offered{Worker: strings.ToValidUTF8(rec.WorkerID, "\uFFFD"), Datasets: valid(rec.Datasets)}}
+		p.Event = &journalv1.Event_Offered{Offered: &journalv1.Offered{Worker: text(rec.WorkerID), Datasets: wire.List(rec.Datasets, text)}}
 	case sched.Epoch:
-		p.Event = &layshaftv1.Event_Epoch{Epoch: &layshaftv1.Epoch{N: int64(rec.N)}}
+		p.Event = &journalv1.Event_Epoch{Epoch: &journalv1.Epoch{N: int64(rec.N)}}
 	default:
 		return nil, fmt.Errorf("encode %T: unknown record", rec)
 	}
@@ -97,128 +76,112 @@ func Encode(rec sched.Record) ([]byte, error) {
 
 // Decode returns the record that an event of the journal stands for.
 func Decode(b []byte) (sched.Record, error) {
-	var p layshaftv1.Event
+	var p journalv1.Event
 	if err := proto.Unmarshal(b, &p); err != nil {
 		return nil, fmt.Errorf("decode event: %w", err)
 	}
-	var rec sched.Record
-	var err error
-	switch e := p.Event.(type) {
-	case *layshaftv1.Event_Submitted:
-		rec, err = decodeSubmitted(e.Submitted)
-	case *layshaftv1.Event_Committed:
-		rec, err = decodeCommitted(e.Committed)
-	case *layshaftv1.Event_OutputLost:
-		var lost sched.OutputLost
-		lost.Attempt, err = wire.AttemptFromProto(e.OutputLost.GetAttempt())
-		rec = lost
-	case *layshaftv1.Event_OutputMoved:
-		moved := sched.OutputMoved{Worker: e.OutputMoved.GetWorker()}
-		moved.Attempt, err = wire.AttemptFromProto(e.OutputMoved.GetAttempt())
-		rec = moved
-	case *layshaftv1.Event_Grouped:
-		rec, err = decodeGrouped(e.Grouped)
-	case *layshaftv1.Event_Ended:
-		rec, err = decodeEnded(e.Ended)
-	case *layshaftv1.Event_JobDropped:
-		return sched.JobDropped{Job: job.ID(e.JobDropped.GetJob())}, nil
-	case *layshaftv1.Event_JobReleased:
-		return sched.JobReleased{Job: job.ID(e.JobReleased.GetJob())}, nil
-	case *layshaftv1.Event_Reopened:
-		return sched.Reopened{Job: job.ID(e.Reopened.GetJob())}, nil
-	case *layshaftv1.Event_Detached:
-		return sched.Detached{Job: job.ID(e.Detached.GetJob())}, nil
-	case *layshaftv1.Event_Offered:
-		return sched.Offered{WorkerID: e.Offered.GetWorker(), Datasets: e.Offered.GetDatasets()}, nil
-	case *layshaftv1.Event_Epoch:
-		rec = sched.Epoch{N: int(e.Epoch.GetN())}
-		if e.Epoch.GetN() < 1 {
-			err = fmt.Errorf("epoch %d is below 1", e.Epoch.GetN())
-		}
-	default:
-		err = errors.New("unknown kind of event: a newer version wrote it; start that version")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("decode event: %w", err)
+	var d decoder
+	rec := d.record(&p)
+	if d.Err != nil {
+		return nil, fmt.Errorf("decode event: %w", d.Err)
 	}
 	return rec, nil
 }
 
-func valid(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = strings.ToValidUTF8(n, "\uFFFD")
-	}
-	return out
-}
-
-func decodeSubmitted(p *layshaftv1.Submitted) (sched.Submitted, error) {
-	spec, err := wire.SpecFromProto(p.GetSpec())
-	if err != nil {
-		return sched.Submitted{}, err
-	}
-	return sched.Submitted{Spec: *spec, Options: decodeOptions(p.GetOptions())}, nil
-}
-
-func encodeOptions(o *sched.Options) *layshaftv1.Options {
-	return &layshaftv1.Options{Priority: int64(o.Priority), Interactive: o.Interactive, Tags: o.Tags, Code: o.Code, Platform: o.Platform,
-		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client, SubmittedNanos: wire.TimeToProto(o.Submitted)}
-}
-
-func decodeOptions(p *layshaftv1.Options) sched.Options {
-	return sched.Options{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(), Platform: p.GetPlatform(),
-		CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(), Owner: p.GetOwner(), Client: p.GetClient(), Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}
-}
-
-func decodeGrouped(p *layshaftv1.Grouped) (sched.Grouped, error) {
-	g := sched.Grouped{Job: job.ID(p.GetJob()), Stage: int(p.GetStage())}
-	for _, group := range p.GetGroups() {
-		if group > math.MaxInt32 {
-			return g, fmt.Errorf("group %d of job %s is too large", group, g.Job)
+func (d *decoder) record(p *journalv1.Event) sched.Record {
+	switch e := p.Event.(type) {
+	case *journalv1.Event_Submitted:
+		return sched.Submitted{Spec: d.spec(e.Submitted.GetSpec()), Options: optionsFromProto(e.Submitted.GetOptions())}
+	case *journalv1.Event_Committed:
+		return d.committed(e.Committed)
+	case *journalv1.Event_OutputLost:
+		return sched.OutputLost{Attempt: d.attempt(e.OutputLost.GetAttempt())}
+	case *journalv1.Event_OutputMoved:
+		return sched.OutputMoved{Attempt: d.attempt(e.OutputMoved.GetAttempt()), Worker: e.OutputMoved.GetWorker()}
+	case *journalv1.Event_Grouped:
+		return d.grouped(e.Grouped)
+	case *journalv1.Event_Ended:
+		return d.ended(e.Ended)
+	case *journalv1.Event_JobDropped:
+		return sched.JobDropped{Job: job.ID(e.JobDropped.GetJob())}
+	case *journalv1.Event_JobReleased:
+		return sched.JobReleased{Job: job.ID(e.JobReleased.GetJob())}
+	case *journalv1.Event_Reopened:
+		return sched.Reopened{Job: job.ID(e.Reopened.GetJob())}
+	case *journalv1.Event_Detached:
+		return sched.Detached{Job: job.ID(e.Detached.GetJob())}
+	case *journalv1.Event_Offered:
+		return sched.Offered{WorkerID: e.Offered.GetWorker(), Datasets: e.Offered.GetDatasets()}
+	case *journalv1.Event_Epoch:
+		if e.Epoch.GetN() < 1 {
+			d.Fail("epoch %d is below 1", e.Epoch.GetN())
 		}
-		g.Groups = append(g.Groups, int32(group))
+		return sched.Epoch{N: d.Count("epoch", e.Epoch.GetN())}
 	}
-	return g, nil
+	d.Err = errors.New("unknown kind of event: a newer version wrote it; start that version")
+	return nil
 }
 
-func decodeCommitted(p *layshaftv1.Committed) (sched.Committed, error) {
-	a, err := wire.AttemptFromProto(p.GetAttempt())
-	if err == nil && a.N < 1 {
-		err = fmt.Errorf("attempt %s: numbers start at 1", a)
+func (d *decoder) committed(p *journalv1.Committed) sched.Committed {
+	a := d.attempt(p.GetAttempt())
+	if a.N < 1 {
+		d.Fail("attempt %s: numbers start at 1", a)
 	}
-	return sched.Committed{Attempt: a, Worker: p.GetWorker(), Summary: SummaryFromProto(p.GetSummary())}, err
+	return sched.Committed{Attempt: a, Worker: p.GetWorker(), Summary: summaryFromProto(p.GetSummary())}
 }
 
-// SummaryToProto returns the message for the totals of attempts.
-func SummaryToProto(s sched.Summary) *layshaftv1.Summary {
-	p := &layshaftv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
-	if l := s.Locality; l != (sched.Locality{}) {
-		p.Locality = &layshaftv1.Locality{Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote),
+func (d *decoder) grouped(p *journalv1.Grouped) sched.Grouped {
+	return sched.Grouped{Job: job.ID(p.GetJob()), Stage: d.Count("stage", p.GetStage()), Groups: wire.List(p.GetGroups(), func(group uint32) int32 {
+		if group > math.MaxInt32 {
+			d.Fail("group %d of job %s is too large", group, p.GetJob())
+		}
+		return int32(group)
+	})}
+}
+
+func (d *decoder) ended(p *journalv1.Ended) sched.Ended {
+	if p.GetOutcome() == journalv1.Outcome_OUTCOME_UNSPECIFIED {
+		d.Fail("job %s ended without an outcome", p.GetJob())
+	}
+	return sched.Ended{Job: job.ID(p.GetJob()), Outcome: wire.Kind[sched.Outcome](&d.Decoder, "outcome", outcomes, p.GetOutcome()),
+		At: wire.TimeFromProto(p.GetAtNanos()), Released: p.GetReleased(), Task: d.task(p.GetTask()), Failure: d.failure(p.GetFailure()),
+		Stages: wire.List(p.GetStages(), totalsFromProto)}
+}
+
+func totalsToProto(t sched.Totals) *journalv1.Totals {
+	return &journalv1.Totals{Done: int64(t.Done), Failed: int64(t.Failed), Cancelled: int64(t.Cancelled), Sum: summaryToProto(t.Sum)}
+}
+
+func totalsFromProto(p *journalv1.Totals) sched.Totals {
+	return sched.Totals{Done: int(p.GetDone()), Failed: int(p.GetFailed()), Cancelled: int(p.GetCancelled()), Sum: summaryFromProto(p.GetSum())}
+}
+
+func optionsToProto(o *sched.Options) *journalv1.Options {
+	return &journalv1.Options{Priority: int64(o.Priority), Interactive: o.Interactive, Tags: o.Tags, Code: o.Code, Platform: o.Platform,
+		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client,
+		SubmittedNanos: wire.TimeToProto(o.Submitted)}
+}
+
+func optionsFromProto(p *journalv1.Options) sched.Options {
+	return sched.Options{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(),
+		Platform: p.GetPlatform(), CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(),
+		Owner: p.GetOwner(), Client: p.GetClient(), Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}
+}
+
+func summaryToProto(s sched.Summary) *journalv1.Summary {
+	p := &journalv1.Summary{Bytes: s.Bytes, Records: s.Records, Counters: wire.CountersToProto(s.Counters)}
+	if l := s.Locality; l.Local+l.Zone+l.Remote != 0 {
+		p.Locality = &journalv1.Locality{Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote),
 			LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes}
 	}
 	return p
 }
 
-// SummaryFromProto is the inverse of SummaryToProto.
-func SummaryFromProto(p *layshaftv1.Summary) sched.Summary {
-	l := p.GetLocality()
-	return sched.Summary{Bytes: p.GetBytes(), Records: p.GetRecords(), Counters: p.GetCounters(), Locality: sched.Locality{
-		Local: int(l.GetLocal()), Zone: int(l.GetZone()), Remote: int(l.GetRemote()),
-		LocalBytes: l.GetLocalBytes(), ZoneBytes: l.GetZoneBytes(), RemoteBytes: l.GetRemoteBytes()}}
-}
-
-func decodeEnded(p *layshaftv1.Ended) (sched.Ended, error) {
-	e := sched.Ended{Job: job.ID(p.GetJob()), At: wire.TimeFromProto(p.GetAtNanos()), Released: p.GetReleased()}
-	var err error
-	if e.Outcome, err = OutcomeFromProto(p.GetOutcome()); err != nil {
-		return e, fmt.Errorf("job %s: %w", e.Job, err)
+func summaryFromProto(p *journalv1.Summary) (s sched.Summary) {
+	s.Bytes, s.Records, s.Counters = p.GetBytes(), p.GetRecords(), p.GetCounters()
+	if l := p.GetLocality(); l != nil {
+		s.Locality.Local, s.Locality.Zone, s.Locality.Remote = int(l.GetLocal()), int(l.GetZone()), int(l.GetRemote())
+		s.Locality.LocalBytes, s.Locality.ZoneBytes, s.Locality.RemoteBytes = l.GetLocalBytes(), l.GetZoneBytes(), l.GetRemoteBytes()
 	}
-	for _, x := range p.GetStages() {
-		e.Stages = append(e.Stages, sched.Totals{Done: int(x.GetDone()), Failed: int(x.GetFailed()), Cancelled: int(x.GetCancelled()), Sum: SummaryFromProto(x.GetSum())})
-	}
-	if e.Task, err = wire.TaskFromProto(p.GetTask()); err != nil || p.GetFailure() == nil {
-		return e, err
-	}
-	e.Failure, err = wire.FailureFromProto(p.GetFailure())
-	return e, err
+	return s
 }

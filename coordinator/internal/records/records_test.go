@@ -9,7 +9,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	journalv1 "github.com/layshaft/layshaft/proto/layshaft/journal/v1"
 )
 
 func records() []sched.Record {
@@ -105,16 +105,16 @@ func TestEventsRefused(t *testing.T) {
 			t.Errorf("%+v was encoded", spec)
 		}
 	}
-	for _, p := range []*layshaftv1.Event{
+	for _, p := range []*journalv1.Event{
 		{},
-		{Event: &layshaftv1.Event_Submitted{}},
-		{Event: &layshaftv1.Event_Committed{}},
-		{Event: &layshaftv1.Event_Committed{Committed: &layshaftv1.Committed{Attempt: &layshaftv1.Attempt{Job: "j"}}}},
-		{Event: &layshaftv1.Event_OutputLost{}},
-		{Event: &layshaftv1.Event_Ended{Ended: &layshaftv1.Ended{Job: "j"}}},
-		{Event: &layshaftv1.Event_Ended{Ended: &layshaftv1.Ended{Job: "j", Outcome: 99}}},
-		{Event: &layshaftv1.Event_Ended{Ended: &layshaftv1.Ended{Job: "j", Outcome: 2, Failure: &layshaftv1.Failure{}}}},
-		{Event: &layshaftv1.Event_Epoch{}},
+		{Event: &journalv1.Event_Submitted{}},
+		{Event: &journalv1.Event_Committed{}},
+		{Event: &journalv1.Event_Committed{Committed: &journalv1.Committed{Attempt: &journalv1.Attempt{Job: "j"}}}},
+		{Event: &journalv1.Event_OutputLost{}},
+		{Event: &journalv1.Event_Ended{Ended: &journalv1.Ended{Job: "j"}}},
+		{Event: &journalv1.Event_Ended{Ended: &journalv1.Ended{Job: "j", Outcome: 99}}},
+		{Event: &journalv1.Event_Ended{Ended: &journalv1.Ended{Job: "j", Outcome: 2, Failure: &journalv1.Failure{}}}},
+		{Event: &journalv1.Event_Epoch{}},
 	} {
 		b, err := proto.Marshal(p)
 		if err != nil {

@@ -124,7 +124,10 @@ type SubmitHeader struct {
 	// detached means that the job goes on when the client leaves.
 	Detached bool `protobuf:"varint,5,opt,name=detached,proto3" json:"detached,omitempty"`
 	// client is the volume of files that lie on the client's machine: client/ID. Empty when there are none.
-	Client        string `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	Client string `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	// protocol is the version of the wire that the client speaks. The coordinator refuses a version that
+	// it does not speak.
+	Protocol      int32 `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +202,13 @@ func (x *SubmitHeader) GetClient() string {
 		return x.Client
 	}
 	return ""
+}
+
+func (x *SubmitHeader) GetProtocol() int32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 // Code names a program by its content.
@@ -1327,8 +1337,8 @@ func (x *CommitsRequest) GetStage() int64 {
 // CommitsResponse is who holds what: first all tasks that have an output, in one answer or several, then those that changed.
 type CommitsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// commits are the tasks that changed; n zero means that a task has no output now. They have no summary.
-	Commits []*Committed `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	// commits are the tasks that changed. An attempt number of zero means that a task has no output now.
+	Commits []*Producer `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
 	// complete means that every task has an output.
 	Complete bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
 	// addresses are those of the workers named, by name.
@@ -1367,7 +1377,7 @@ func (*CommitsResponse) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *CommitsResponse) GetCommits() []*Committed {
+func (x *CommitsResponse) GetCommits() []*Producer {
 	if x != nil {
 		return x.Commits
 	}
@@ -1575,7 +1585,7 @@ func (x *ListWorkersResponse) GetAway() []*AwayWorker {
 // AwayWorker is a worker that was lost and may come back with its files.
 type AwayWorker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// id is its lasting name.
+	// id is its worker ID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// datasets are the names of those that it offered.
 	Datasets      []string `protobuf:"bytes,2,rep,name=datasets,proto3" json:"datasets,omitempty"`
@@ -1642,7 +1652,7 @@ type WorkerStatus struct {
 	SilentNanos int64 `protobuf:"varint,5,opt,name=silent_nanos,json=silentNanos,proto3" json:"silent_nanos,omitempty"`
 	// free_bytes is what its disk has left, as it said last.
 	FreeBytes int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
-	// calls is the number of its slots in which single calls of functions run.
+	// calls is the number of its slots in use by queued tasks.
 	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
 	// waits says what a worker that drains waits for, for people; empty when it does not.
 	Waits         string `protobuf:"bytes,8,opt,name=waits,proto3" json:"waits,omitempty"`
@@ -1822,7 +1832,7 @@ func (*DetachResponse) Descriptor() ([]byte, []int) {
 // DrainWorkerRequest names a worker. Of one that is away the files are not waited for any more.
 type DrainWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// worker is its name, or its lasting one.
+	// worker is its name or its worker ID.
 	Worker        string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2496,7 +2506,7 @@ type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// worker is its name: unique, and another one for every start of the process.
 	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
-	// id is the lasting name of its data directory.
+	// id is the worker ID, which belongs to its data directory.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// slots is how many attempts it runs at once.
 	Slots int64 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -2535,7 +2545,10 @@ type Hello struct {
 	// it does not say.
 	Loaders []string `protobuf:"bytes,19,rep,name=loaders,proto3" json:"loaders,omitempty"`
 	// draining means that it was asked to drain before, by another life of the coordinator.
-	Draining      bool `protobuf:"varint,20,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining bool `protobuf:"varint,20,opt,name=draining,proto3" json:"draining,omitempty"`
+	// protocol is the version of the wire that it speaks. The coordinator refuses a version that it does
+	// not speak.
+	Protocol      int32 `protobuf:"varint,21,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2708,6 +2721,13 @@ func (x *Hello) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *Hello) GetProtocol() int32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 // Heartbeat renews a lease.
@@ -3570,18 +3590,19 @@ var File_layshaft_v1_coordinator_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
-	"\x1dlayshaft/v1/coordinator.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\x1a\x19layshaft/v1/journal.proto\"b\n" +
+	"\x1dlayshaft/v1/coordinator.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\"b\n" +
 	"\rSubmitRequest\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.layshaft.v1.SubmitHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04spec\x18\x02 \x01(\fH\x00R\x04specB\x06\n" +
-	"\x04part\"\xbb\x01\n" +
+	"\x04part\"\xd7\x01\n" +
 	"\fSubmitHeader\x12%\n" +
 	"\x04code\x18\x01 \x01(\v2\x11.layshaft.v1.CodeR\x04code\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x12\n" +
 	"\x04tags\x18\x03 \x03(\tR\x04tags\x12 \n" +
 	"\vinteractive\x18\x04 \x01(\bR\vinteractive\x12\x1a\n" +
 	"\bdetached\x18\x05 \x01(\bR\bdetached\x12\x16\n" +
-	"\x06client\x18\x06 \x01(\tR\x06client\"h\n" +
+	"\x06client\x18\x06 \x01(\tR\x06client\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\x05R\bprotocol\"h\n" +
 	"\x04Code\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12\x12\n" +
@@ -3662,9 +3683,9 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x06client\x18\x03 \x01(\tR\x06client\"8\n" +
 	"\x0eCommitsRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
-	"\x05stage\x18\x02 \x01(\x03R\x05stage\"\xe8\x01\n" +
-	"\x0fCommitsResponse\x120\n" +
-	"\acommits\x18\x01 \x03(\v2\x16.layshaft.v1.CommittedR\acommits\x12\x1a\n" +
+	"\x05stage\x18\x02 \x01(\x03R\x05stage\"\xe7\x01\n" +
+	"\x0fCommitsResponse\x12/\n" +
+	"\acommits\x18\x01 \x03(\v2\x15.layshaft.v1.ProducerR\acommits\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12I\n" +
 	"\taddresses\x18\x03 \x03(\v2+.layshaft.v1.CommitsResponse.AddressesEntryR\taddresses\x1a<\n" +
 	"\x0eAddressesEntry\x12\x10\n" +
@@ -3724,7 +3745,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aleaving\x18\x06 \x01(\v2\x14.layshaft.v1.LeavingH\x00R\aleaving\x12*\n" +
 	"\x05moved\x18\a \x01(\v2\x12.layshaft.v1.MovedH\x00R\x05moved\x12*\n" +
 	"\x05drain\x18\b \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drainB\x05\n" +
-	"\x03say\"\x8d\x04\n" +
+	"\x03say\"\xa9\x04\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -3746,7 +3767,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04more\x18\x11 \x01(\bR\x04more\x12\x18\n" +
 	"\acluster\x18\x12 \x01(\tR\acluster\x12\x18\n" +
 	"\aloaders\x18\x13 \x03(\tR\aloaders\x12\x1a\n" +
-	"\bdraining\x18\x14 \x01(\bR\bdraining\"b\n" +
+	"\bdraining\x18\x14 \x01(\bR\bdraining\x12\x1a\n" +
+	"\bprotocol\x18\x15 \x01(\x05R\bprotocol\"b\n" +
 	"\tHeartbeat\x126\n" +
 	"\arunning\x18\x01 \x03(\v2\x1c.layshaft.v1.AttemptProgressR\arunning\x12\x1d\n" +
 	"\n" +
@@ -3894,10 +3916,9 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*Failure)(nil),             // 56: layshaft.v1.Failure
 	(*Summary)(nil),             // 57: layshaft.v1.Summary
 	(*Spec)(nil),                // 58: layshaft.v1.Spec
-	(*Committed)(nil),           // 59: layshaft.v1.Committed
-	(*Attempt)(nil),             // 60: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 61: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 62: layshaft.v1.Launch
+	(*Attempt)(nil),             // 59: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 60: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 61: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
@@ -3910,13 +3931,13 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	10, // 7: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
 	58, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
 	2,  // 9: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	59, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Committed
+	46, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
 	52, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	60, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	59, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
 	24, // 13: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
 	23, // 14: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
 	38, // 15: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	61, // 16: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	60, // 16: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
 	2,  // 17: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
 	38, // 18: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
 	39, // 19: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
@@ -3926,25 +3947,25 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	44, // 23: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
 	43, // 24: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
 	49, // 25: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	60, // 26: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
-	60, // 27: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	59, // 26: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
+	59, // 27: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
 	40, // 28: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	60, // 29: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	60, // 30: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	59, // 29: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	59, // 30: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
 	57, // 31: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	60, // 32: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	59, // 32: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
 	56, // 33: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	60, // 34: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	59, // 34: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
 	48, // 35: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	62, // 36: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	60, // 37: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	60, // 38: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	60, // 39: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	61, // 36: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	59, // 37: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	59, // 38: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	59, // 39: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
 	49, // 40: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
 	46, // 41: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
 	47, // 42: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
 	50, // 43: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	60, // 44: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	59, // 44: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
 	53, // 45: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
 	54, // 46: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
 	56, // 47: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
@@ -3994,7 +4015,6 @@ func file_layshaft_v1_coordinator_proto_init() {
 	}
 	file_layshaft_v1_files_proto_init()
 	file_layshaft_v1_job_proto_init()
-	file_layshaft_v1_journal_proto_init()
 	file_layshaft_v1_coordinator_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),

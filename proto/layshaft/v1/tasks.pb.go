@@ -1025,7 +1025,7 @@ func (x *CallTasksRequest) GetTasks() *TaskBatch {
 	return nil
 }
 
-func (x *CallTasksRequest) GetCancel() *CancelCalls {
+func (x *CallTasksRequest) GetCancel() *TaskIndexes {
 	if x != nil {
 		if x, ok := x.Say.(*CallTasksRequest_Cancel); ok {
 			return x.Cancel
@@ -1034,7 +1034,7 @@ func (x *CallTasksRequest) GetCancel() *CancelCalls {
 	return nil
 }
 
-func (x *CallTasksRequest) GetLeave() *CancelCalls {
+func (x *CallTasksRequest) GetLeave() *TaskIndexes {
 	if x != nil {
 		if x, ok := x.Say.(*CallTasksRequest_Leave); ok {
 			return x.Leave
@@ -1043,7 +1043,7 @@ func (x *CallTasksRequest) GetLeave() *CancelCalls {
 	return nil
 }
 
-func (x *CallTasksRequest) GetOptions() *CallOptions {
+func (x *CallTasksRequest) GetOptions() *CallTasksOptions {
 	if x != nil {
 		if x, ok := x.Say.(*CallTasksRequest_Options); ok {
 			return x.Options
@@ -1062,23 +1062,23 @@ type CallTasksRequest_Piece struct {
 }
 
 type CallTasksRequest_Tasks struct {
-	// tasks are calls. They are numbered from 0 in the order of the whole stream; see TaskUpdate.index.
+	// tasks are tasks to run. They are numbered from 0 in the order of the whole stream; see TaskUpdate.index.
 	Tasks *TaskBatch `protobuf:"bytes,2,opt,name=tasks,proto3,oneof"`
 }
 
 type CallTasksRequest_Cancel struct {
 	// cancel ends tasks of this stream, by index.
-	Cancel *CancelCalls `protobuf:"bytes,3,opt,name=cancel,proto3,oneof"`
+	Cancel *TaskIndexes `protobuf:"bytes,3,opt,name=cancel,proto3,oneof"`
 }
 
 type CallTasksRequest_Leave struct {
 	// leave stops waiting for tasks of this stream, by index: nothing more is told of them, and they end unless somebody else wants them.
-	Leave *CancelCalls `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
+	Leave *TaskIndexes `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
 }
 
 type CallTasksRequest_Options struct {
 	// options come first, if at all.
-	Options *CallOptions `protobuf:"bytes,5,opt,name=options,proto3,oneof"`
+	Options *CallTasksOptions `protobuf:"bytes,5,opt,name=options,proto3,oneof"`
 }
 
 func (*CallTasksRequest_Piece) isCallTasksRequest_Say() {}
@@ -1091,31 +1091,34 @@ func (*CallTasksRequest_Leave) isCallTasksRequest_Say() {}
 
 func (*CallTasksRequest_Options) isCallTasksRequest_Say() {}
 
-// CallOptions are for all tasks of a stream.
-type CallOptions struct {
+// CallTasksOptions are for all tasks of a stream.
+type CallTasksOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cancel_left ends tasks when the stream breaks though they run, unless somebody else waits for them or they are in the background.
 	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft,proto3" json:"cancel_left,omitempty"`
 	// only_ends leaves out chunks, warnings, progress and retries.
-	OnlyEnds      bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds,proto3" json:"only_ends,omitempty"`
+	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds,proto3" json:"only_ends,omitempty"`
+	// protocol is the version of the wire that the client speaks. The coordinator refuses a version that
+	// it does not speak.
+	Protocol      int32 `protobuf:"varint,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CallOptions) Reset() {
-	*x = CallOptions{}
+func (x *CallTasksOptions) Reset() {
+	*x = CallTasksOptions{}
 	mi := &file_layshaft_v1_tasks_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CallOptions) String() string {
+func (x *CallTasksOptions) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CallOptions) ProtoMessage() {}
+func (*CallTasksOptions) ProtoMessage() {}
 
-func (x *CallOptions) ProtoReflect() protoreflect.Message {
+func (x *CallTasksOptions) ProtoReflect() protoreflect.Message {
 	mi := &file_layshaft_v1_tasks_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1127,23 +1130,30 @@ func (x *CallOptions) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CallOptions.ProtoReflect.Descriptor instead.
-func (*CallOptions) Descriptor() ([]byte, []int) {
+// Deprecated: Use CallTasksOptions.ProtoReflect.Descriptor instead.
+func (*CallTasksOptions) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *CallOptions) GetCancelLeft() bool {
+func (x *CallTasksOptions) GetCancelLeft() bool {
 	if x != nil {
 		return x.CancelLeft
 	}
 	return false
 }
 
-func (x *CallOptions) GetOnlyEnds() bool {
+func (x *CallTasksOptions) GetOnlyEnds() bool {
 	if x != nil {
 		return x.OnlyEnds
 	}
 	return false
+}
+
+func (x *CallTasksOptions) GetProtocol() int32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 // TaskBatch is several tasks.
@@ -1201,8 +1211,8 @@ func (x *TaskBatch) GetSame() bool {
 	return false
 }
 
-// CancelCalls names calls of a stream.
-type CancelCalls struct {
+// TaskIndexes names tasks of a stream.
+type TaskIndexes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// indexes count the tasks of the stream from 0.
 	Indexes       []int64 `protobuf:"varint,1,rep,packed,name=indexes,proto3" json:"indexes,omitempty"`
@@ -1210,20 +1220,20 @@ type CancelCalls struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CancelCalls) Reset() {
-	*x = CancelCalls{}
+func (x *TaskIndexes) Reset() {
+	*x = TaskIndexes{}
 	mi := &file_layshaft_v1_tasks_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CancelCalls) String() string {
+func (x *TaskIndexes) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CancelCalls) ProtoMessage() {}
+func (*TaskIndexes) ProtoMessage() {}
 
-func (x *CancelCalls) ProtoReflect() protoreflect.Message {
+func (x *TaskIndexes) ProtoReflect() protoreflect.Message {
 	mi := &file_layshaft_v1_tasks_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1235,12 +1245,12 @@ func (x *CancelCalls) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CancelCalls.ProtoReflect.Descriptor instead.
-func (*CancelCalls) Descriptor() ([]byte, []int) {
+// Deprecated: Use TaskIndexes.ProtoReflect.Descriptor instead.
+func (*TaskIndexes) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{12}
 }
 
-func (x *CancelCalls) GetIndexes() []int64 {
+func (x *TaskIndexes) GetIndexes() []int64 {
 	if x != nil {
 		return x.Indexes
 	}
@@ -4193,9 +4203,12 @@ type TaskHello struct {
 	// held are the tasks that it runs from before a cut, and those whose end was reported but not acknowledged; their reports are sent again after
 	// welcome. Those that do not count any more are stopped.
 	Held []*TaskAttempt `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
-	// slots_of is the lasting name of a worker of pipelines whose slots the tasks take: Hello.id. The coordinator shares them out between attempts and
+	// slots_of is the worker ID of a worker of pipelines whose slots the tasks take: Hello.id. The coordinator shares them out between attempts and
 	// tasks, by priority. abilities.slots is then how many tasks the worker runs at most, and abilities.reserved counts for nothing. Empty: it has slots of its own.
-	SlotsOf       string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
+	SlotsOf string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
+	// protocol is the version of the wire that it speaks. The coordinator refuses a version that it does
+	// not speak.
+	Protocol      int32 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4256,6 +4269,13 @@ func (x *TaskHello) GetSlotsOf() string {
 		return x.SlotsOf
 	}
 	return ""
+}
+
+func (x *TaskHello) GetProtocol() int32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 // TaskAbilities is what a worker can do.
@@ -5110,22 +5130,23 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\arefused\x18\x03 \x01(\tR\arefused\x12\x12\n" +
 	"\x04full\x18\x04 \x01(\bR\x04full\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\xfd\x01\n" +
+	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\x82\x02\n" +
 	"\x10CallTasksRequest\x12\x16\n" +
 	"\x05piece\x18\x01 \x01(\fH\x00R\x05piece\x12.\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x16.layshaft.v1.TaskBatchH\x00R\x05tasks\x122\n" +
-	"\x06cancel\x18\x03 \x01(\v2\x18.layshaft.v1.CancelCallsH\x00R\x06cancel\x120\n" +
-	"\x05leave\x18\x04 \x01(\v2\x18.layshaft.v1.CancelCallsH\x00R\x05leave\x124\n" +
-	"\aoptions\x18\x05 \x01(\v2\x18.layshaft.v1.CallOptionsH\x00R\aoptionsB\x05\n" +
-	"\x03say\"K\n" +
-	"\vCallOptions\x12\x1f\n" +
+	"\x06cancel\x18\x03 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x06cancel\x120\n" +
+	"\x05leave\x18\x04 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x05leave\x129\n" +
+	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptionsB\x05\n" +
+	"\x03say\"l\n" +
+	"\x10CallTasksOptions\x12\x1f\n" +
 	"\vcancel_left\x18\x01 \x01(\bR\n" +
 	"cancelLeft\x12\x1b\n" +
-	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\"L\n" +
+	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\x05R\bprotocol\"L\n" +
 	"\tTaskBatch\x12+\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskSpecR\x05tasks\x12\x12\n" +
 	"\x04same\x18\x02 \x01(\bR\x04same\"'\n" +
-	"\vCancelCalls\x12\x18\n" +
+	"\vTaskIndexes\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\x03R\aindexes\"\\\n" +
 	"\x11CallTasksResponse\x121\n" +
 	"\aupdates\x18\x01 \x03(\v2\x17.layshaft.v1.TaskUpdateR\aupdates\x12\x14\n" +
@@ -5308,12 +5329,13 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\theartbeat\x18\x04 \x01(\v2\x1a.layshaft.v1.TaskHeartbeatH\x00R\theartbeat\x12:\n" +
 	"\tabilities\x18\x05 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesH\x00R\tabilities\x124\n" +
 	"\aleaving\x18\x06 \x01(\v2\x18.layshaft.v1.TaskLeavingH\x00R\aleavingB\x05\n" +
-	"\x03say\"\xa6\x01\n" +
+	"\x03say\"\xc2\x01\n" +
 	"\tTaskHello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x128\n" +
 	"\tabilities\x18\x02 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesR\tabilities\x12,\n" +
 	"\x04held\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\x04held\x12\x19\n" +
-	"\bslots_of\x18\x04 \x01(\tR\aslotsOf\"z\n" +
+	"\bslots_of\x18\x04 \x01(\tR\aslotsOf\x12\x1a\n" +
+	"\bprotocol\x18\x05 \x01(\x05R\bprotocol\"z\n" +
 	"\rTaskAbilities\x127\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x19.layshaft.v1.TaskFunctionR\tfunctions\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\x03R\x05slots\x12\x1a\n" +
@@ -5442,9 +5464,9 @@ var file_layshaft_v1_tasks_proto_goTypes = []any{
 	(*SubmitTasksResponse)(nil),     // 11: layshaft.v1.SubmitTasksResponse
 	(*Accepted)(nil),                // 12: layshaft.v1.Accepted
 	(*CallTasksRequest)(nil),        // 13: layshaft.v1.CallTasksRequest
-	(*CallOptions)(nil),             // 14: layshaft.v1.CallOptions
+	(*CallTasksOptions)(nil),        // 14: layshaft.v1.CallTasksOptions
 	(*TaskBatch)(nil),               // 15: layshaft.v1.TaskBatch
-	(*CancelCalls)(nil),             // 16: layshaft.v1.CancelCalls
+	(*TaskIndexes)(nil),             // 16: layshaft.v1.TaskIndexes
 	(*CallTasksResponse)(nil),       // 17: layshaft.v1.CallTasksResponse
 	(*TaskUpdate)(nil),              // 18: layshaft.v1.TaskUpdate
 	(*TaskProgress)(nil),            // 19: layshaft.v1.TaskProgress
@@ -5520,9 +5542,9 @@ var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	7,  // 11: layshaft.v1.SubmitTasksRequest.new_group:type_name -> layshaft.v1.TaskGroup
 	12, // 12: layshaft.v1.SubmitTasksResponse.accepted:type_name -> layshaft.v1.Accepted
 	15, // 13: layshaft.v1.CallTasksRequest.tasks:type_name -> layshaft.v1.TaskBatch
-	16, // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.CancelCalls
-	16, // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.CancelCalls
-	14, // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallOptions
+	16, // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.TaskIndexes
+	16, // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.TaskIndexes
+	14, // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallTasksOptions
 	6,  // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
 	18, // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
 	12, // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted

@@ -56,7 +56,7 @@ type TasksServiceClient interface {
 	// accepted, or some are refused, each for itself: see Accepted.refused.
 	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	// CallTasks hands over tasks and tells what becomes of them, as it happens, until the caller has closed its side and all have ended. A stream may be
-	// kept for many calls. When it breaks, its tasks are left: those that have not begun and that nobody else waits for are dropped, unless
+	// kept for many tasks. When it breaks, its tasks are left: those that have not begun and that nobody else waits for are dropped, unless
 	// they are in the background.
 	CallTasks(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CallTasksRequest, CallTasksResponse], error)
 	// WaitTask tells what becomes of a task or a group that was submitted before, from now to its end, which may be past already. NOT_FOUND when
@@ -332,7 +332,7 @@ type TasksServiceServer interface {
 	// accepted, or some are refused, each for itself: see Accepted.refused.
 	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	// CallTasks hands over tasks and tells what becomes of them, as it happens, until the caller has closed its side and all have ended. A stream may be
-	// kept for many calls. When it breaks, its tasks are left: those that have not begun and that nobody else waits for are dropped, unless
+	// kept for many tasks. When it breaks, its tasks are left: those that have not begun and that nobody else waits for are dropped, unless
 	// they are in the background.
 	CallTasks(grpc.BidiStreamingServer[CallTasksRequest, CallTasksResponse]) error
 	// WaitTask tells what becomes of a task or a group that was submitted before, from now to its end, which may be past already. NOT_FOUND when
