@@ -32,7 +32,7 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 	timed := t.next != 0
 	switch {
 	case t.state == Running:
-		if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.at] != t.run {
+		if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.index] != t.run {
 			complain("task %d runs nowhere", t.id)
 		}
 		timed = true // if there is a limit
@@ -87,11 +87,11 @@ func (q *Queue) Audit() []string {
 			in[t.state]++
 			counts[t.fn] = in
 			kept[t.fn]++
-			for w := t.waits; w != 0; {
+			for w := t.firstWait; w != 0; {
 				waits++
 				if x := q.waits.at(w); x.task != i {
 					complain("task %d: a wait of another", t.id)
-				} else if w = x.ofTask.next; w == t.waits {
+				} else if w = x.ofTask.next; w == t.firstWait {
 					w = 0
 				}
 			}
@@ -99,31 +99,31 @@ func (q *Queue) Audit() []string {
 				runs++
 			}
 			q.auditTask(i, complain)
-			if t.state == Waiting && t.waits == 0 && t.flags&background == 0 {
+			if t.state == Waiting && t.firstWait == 0 && t.flags&background == 0 {
 				complain("task %d waits and nobody waits for it", t.id)
 			}
-			if t.state.ended() && t.waits != 0 && !q.pending(i) {
+			if t.state.hasEnded() && t.firstWait != 0 && !q.resultNeeded(i) {
 				complain("task %d has ended and somebody waits for it", t.id)
 			}
 			if _, ok := q.memberOf[i]; ok != (t.flags&grouped != 0) {
 				complain("task %d: in a group %v, marked %v", t.id, ok, !ok)
 			}
-			if _, ok := q.gathers[i]; ok != (t.flags&held != 0) {
+			if _, ok := q.gathers[i]; ok != (t.flags&awaitsInput != 0) {
 				complain("task %d: waits for its input %v, marked %v", t.id, ok, !ok)
 			}
 		}
 	}
 	after := 0
-	for i, ids := range q.after.before {
+	for i, ids := range q.successors.predecessors {
 		after += len(ids)
 		for _, id := range ids {
-			if t := q.tasks.at(i); t.id == 0 || q.after.of[id] != t.id {
-				complain("task %d is followed by %d, and that thinks it is %d", id, q.after.of[id], t.id)
+			if t := q.tasks.at(i); t.id == 0 || q.successors.next[id] != t.id {
+				complain("task %d is followed by %d, and that thinks it is %d", id, q.successors.next[id], t.id)
 			}
 		}
 	}
-	if after != len(q.after.of) {
-		complain("%d tasks and groups are followed, %d of them by tasks that are there", len(q.after.of), after)
+	if after != len(q.successors.next) {
+		complain("%d tasks and groups are followed, %d of them by tasks that are there", len(q.successors.next), after)
 	}
 	q.auditTotals(complain)
 	used := map[string]int{}
@@ -137,8 +137,8 @@ func (q *Queue) Audit() []string {
 				complain("function %s: %d tasks counted %s, %d there", f.name, c, State(s), counts[int32(n)][s])
 			}
 		}
-		if f.kept != kept[int32(n)] {
-			complain("function %s: %d kept of %d", f.name, f.kept, kept[int32(n)])
+		if f.taskCount != kept[int32(n)] {
+			complain("function %s: %d kept of %d", f.name, f.taskCount, kept[int32(n)])
 		}
 		for r, h := range f.queues {
 			n := 0
@@ -153,26 +153,26 @@ func (q *Queue) Audit() []string {
 			}
 		}
 		deads := 0
-		for i := q.first(f.dead); i > 0; i = q.link(i).next {
+		for i := q.first(f.deadLetters); i > 0; i = q.link(i).next {
 			deads++
 		}
-		if deads != f.deads {
-			complain("function %s: %d dead letters of %d", f.name, deads, f.deads)
+		if deads != f.deadCount {
+			complain("function %s: %d dead letters of %d", f.name, deads, f.deadCount)
 		}
 		able := 0
 		for _, p := range q.peers {
-			if p != nil && p.can(f) != nil {
+			if p != nil && p.abilityFor(f) != nil {
 				able++
 			}
 		}
-		if able != f.able {
-			complain("function %s: %d workers of %d", f.name, able, f.able)
+		if able != f.workerCount {
+			complain("function %s: %d workers of %d", f.name, able, f.workerCount)
 		}
 		for _, n := range f.limits.Needs {
-			used[n.Budget] += n.N * f.active
+			used[n.Budget] += n.N * f.runCount
 		}
-		idle += f.active
-		if f.queued() > 0 && q.startable(f) &&
+		idle += f.runCount
+		if f.queued() > 0 && q.canStart(f) &&
 			(f.workers[free].first() != nil || f.workers[asleep].first() != nil || f.waiting[0] > 0 && f.workers[reserved].first() != nil) {
 			complain("function %s: %d tasks wait and a worker is idle", f.name, f.queued())
 		}
@@ -184,9 +184,9 @@ func (q *Queue) Audit() []string {
 			continue
 		}
 		inRuns += len(p.runs)
-		for w := p.waits; w != 0; {
+		for w := p.firstWait; w != 0; {
 			inWaits++
-			if w = q.waits.at(w).ofPeer.next; w == p.waits {
+			if w = q.waits.at(w).ofPeer.next; w == p.firstWait {
 				w = 0
 			}
 		}
@@ -195,7 +195,7 @@ func (q *Queue) Audit() []string {
 		complain("%d runs of functions, %d of workers, %d of tasks; %d waits of tasks, %d of peers", idle, inRuns, runs, waits, inWaits)
 	}
 	for _, h := range q.holders {
-		for _, n := range h.needs[:h.got] {
+		for _, n := range h.needs[:h.acquired] {
 			used[n.Budget] += n.N
 		}
 	}
@@ -207,7 +207,7 @@ func (q *Queue) Audit() []string {
 			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].n, b.used, b.size)
 		}
 	}
-	for i := range q.earlier {
+	for i := range q.earlierAttempts {
 		if q.tasks.at(i).id == 0 {
 			complain("earlier tries of slot %d, where no task is", i)
 		}
@@ -227,12 +227,12 @@ func (q *Queue) Audit() []string {
 	for _, g := range q.groups {
 		left := 0
 		for _, id := range g.members {
-			if i := q.find(id); i != 0 && (!q.tasks.at(i).state.ended() || q.pending(i)) {
+			if i := q.find(id); i != 0 && (!q.tasks.at(i).state.hasEnded() || q.resultNeeded(i)) {
 				left++
 			}
 		}
-		if left != g.left {
-			complain("group %d: %d of %d left", g.id, left, g.left)
+		if left != g.unfinished {
+			complain("group %d: %d of %d left", g.id, left, g.unfinished)
 		}
 	}
 	slices.Sort(bad)

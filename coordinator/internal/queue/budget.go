@@ -9,23 +9,23 @@ import (
 // budget is an amount of something outside that running tasks and others hold parts of. Those others and tasks take turns when both
 // wait, so that neither starves, and the first of the others is not passed by smaller ones.
 type budget struct {
-	size, used int
-	waiters    []waiter
-	theirs     bool // the turn of the others
-	functions  []*function
+	size, used  int
+	waiters     []waiter
+	holdersTurn bool // the turn of the others
+	functions   []*function
 }
 
-// open tells whether a task may take n.
-func (b *budget) open(n int) bool {
-	return b.used+n <= b.size && !(b.theirs && len(b.waiters) > 0 && b.waiters[0].n <= b.size)
+// canTake tells whether a task may take n.
+func (b *budget) canTake(n int) bool {
+	return b.used+n <= b.size && !(b.holdersTurn && len(b.waiters) > 0 && b.waiters[0].n <= b.size)
 }
 
 func (b *budget) take(n int) {
 	b.used += n
-	b.theirs = true
+	b.holdersTurn = true
 }
 
-func (q *Queue) budget(name string) *budget {
+func (q *Queue) ensureBudget(name string) *budget {
 	b := q.budgets[name]
 	if b == nil {
 		b = &budget{}
@@ -35,16 +35,16 @@ func (q *Queue) budget(name string) *budget {
 }
 
 func (q *Queue) setBudget(e *SetBudget) {
-	b := q.budget(e.Budget)
+	b := q.ensureBudget(e.Budget)
 	b.size = e.N
 	q.write(0, NoPayload, append([]byte{'b'}, e.Budget...), binary.AppendVarint([]byte{version}, int64(e.N)))
-	q.settleBudget(b)
+	q.distribute(b)
 }
 
 // holder is one of the others. It gets what it needs budget by budget, in order of their names, so that no two wait for each other.
 type holder struct {
-	needs []Need
-	got   int // of needs; it waits for the next one
+	needs    []Need
+	acquired int // of needs; it waits for the next one
 }
 
 func (q *Queue) acquire(e *Acquire) {
@@ -56,23 +56,23 @@ func (q *Queue) acquire(e *Acquire) {
 	q.holders[e.Ref] = h
 	if e.Restored {
 		for _, n := range h.needs {
-			q.budget(n.Budget).used += n.N
+			q.ensureBudget(n.Budget).used += n.N
 		}
-		h.got = len(h.needs)
+		h.acquired = len(h.needs)
 		return
 	}
-	q.proceed(e.Ref, h)
+	q.acquireNext(e.Ref, h)
 }
 
-// proceed has a holder wait for its next need, or tells that it has all.
-func (q *Queue) proceed(ref uint64, h *holder) {
-	if h.got == len(h.needs) {
+// acquireNext has a holder wait for its next need, or tells that it has all.
+func (q *Queue) acquireNext(ref uint64, h *holder) {
+	if h.acquired == len(h.needs) {
 		q.emit(Command{Op: Granted, Ref: ref})
 		return
 	}
-	b := q.budget(h.needs[h.got].Budget)
-	b.waiters = append(b.waiters, waiter{ref, h.needs[h.got].N})
-	q.grantOne(b)
+	b := q.ensureBudget(h.needs[h.acquired].Budget)
+	b.waiters = append(b.waiters, waiter{ref, h.needs[h.acquired].N})
+	q.grantFirst(b)
 }
 
 func (q *Queue) release(ref uint64) {
@@ -81,45 +81,45 @@ func (q *Queue) release(ref uint64) {
 		return
 	}
 	delete(q.holders, ref)
-	touched := h.needs[:min(h.got+1, len(h.needs))]
+	touched := h.needs[:min(h.acquired+1, len(h.needs))]
 	for i, n := range touched {
 		b := q.budgets[n.Budget]
-		if i < h.got {
+		if i < h.acquired {
 			b.used -= n.N
 		} else {
 			b.waiters = slices.DeleteFunc(b.waiters, func(w waiter) bool { return w.ref == ref })
 		}
 	}
 	for _, n := range touched {
-		q.settleBudget(q.budgets[n.Budget])
+		q.distribute(q.budgets[n.Budget])
 	}
 }
 
-// settleBudget gives to those that wait what is free.
-func (q *Queue) settleBudget(b *budget) {
+// distribute gives to those that wait what is free.
+func (q *Queue) distribute(b *budget) {
 	for {
-		if b.theirs {
-			q.grantOne(b)
+		if b.holdersTurn {
+			q.grantFirst(b)
 		}
-		q.offerAll(b.functions)
-		if !q.grantOne(b) {
+		q.offerInTurn(b.functions)
+		if !q.grantFirst(b) {
 			return
 		}
 	}
 }
 
-// grantOne gives the first of the others what it waits for, if there is enough.
-func (q *Queue) grantOne(b *budget) bool {
+// grantFirst gives the first of the others what it waits for, if there is enough.
+func (q *Queue) grantFirst(b *budget) bool {
 	if len(b.waiters) == 0 || b.used+b.waiters[0].n > b.size {
 		return false
 	}
 	w := b.waiters[0]
 	b.waiters = b.waiters[1:]
 	b.used += w.n
-	b.theirs = false
+	b.holdersTurn = false
 	h := q.holders[w.ref]
-	h.got++
-	q.proceed(w.ref, h)
+	h.acquired++
+	q.acquireNext(w.ref, h)
 	return true
 }
 

@@ -4,20 +4,20 @@ import "slices"
 
 // function is a function that tasks call or workers can do.
 type function struct {
-	n       int32
-	name    string
-	limits  Limits
-	queues  [3]int32 // heads, by rank
-	waiting [3]int   // their lengths
-	dead    int32    // head of the dead letters, the oldest first
-	deads   int
-	active  int // runs, also of tasks that were cancelled or timed out and have not stopped yet
-	kept    int // tasks in memory, in any state
-	workers [classes]abilities
-	able    int    // workers
-	looked  uint64 // see wants
-	next    int64  // nanoseconds: when the rate would allow the next start, without Burst; see startable
-	counts  Counts
+	n           int32
+	name        string
+	limits      Limits
+	queues      [3]int32 // heads, by rank
+	waiting     [3]int   // their lengths
+	deadLetters int32    // head of the dead letters, the oldest first
+	deadCount   int
+	runCount    int // runs, also of tasks that were cancelled or timed out and have not stopped yet
+	taskCount   int // tasks in memory, in any state
+	workers     [classes]abilities
+	workerCount int    // workers
+	scanned     uint64 // see wants
+	next        int64  // nanoseconds: when the rate would allow the next start, without Burst; see startable
+	counts      Counts
 }
 
 // Counts says where tasks are. Submitted is always the sum of In, which is by State. Ended tasks stay counted when they are forgotten.
@@ -40,15 +40,15 @@ func (f *function) live() int {
 
 func (f *function) queued() int { return f.waiting[0] + f.waiting[1] + f.waiting[2] }
 
-// function returns the function of that name, a new one if need be, or nil when there may be no more.
-func (q *Queue) function(name string) *function {
+// ensureFunction returns the function of that name, a new one if need be, or nil when there may be no more.
+func (q *Queue) ensureFunction(name string) *function {
 	if n := q.functionIndex[name]; n != 0 {
 		return q.functions[n]
 	}
 	if len(name) == 0 || len(name) > 512 || len(q.functionIndex) >= q.cfg.MaxFunctions {
 		return nil
 	}
-	f := &function{name: name, dead: q.newHead()}
+	f := &function{name: name, deadLetters: q.newHead()}
 	for r := range f.queues {
 		f.queues[r] = q.newHead()
 	}
@@ -62,17 +62,17 @@ func (q *Queue) function(name string) *function {
 }
 
 func (q *Queue) setFunction(e *SetFunction) {
-	f := q.function(e.Function)
+	f := q.ensureFunction(e.Function)
 	if f == nil {
 		return
 	}
 	before := f.limits.Needs
-	q.limit(f, e.Limits.clean())
+	q.setLimits(f, e.Limits.clean())
 	q.write(0, NoPayload, append([]byte{'f'}, f.name...), appendLimits([]byte{version}, f.limits))
 	for _, n := range append(before, f.limits.Needs...) {
-		q.settleBudget(q.budgets[n.Budget])
+		q.distribute(q.budgets[n.Budget])
 	}
-	q.offer(f)
+	q.offerTasks(f)
 }
 
 // clean returns a copy of l in which a budget is named once, and nothing is negative.
@@ -97,16 +97,16 @@ func (l Limits) clean() Limits {
 	return l
 }
 
-func (q *Queue) limit(f *function, l Limits) {
+func (q *Queue) setLimits(f *function, l Limits) {
 	for _, n := range f.limits.Needs {
 		b := q.budgets[n.Budget]
-		b.used -= n.N * f.active
+		b.used -= n.N * f.runCount
 		b.functions = remove(b.functions, f)
 	}
 	f.limits = l
 	for _, n := range l.Needs {
-		b := q.budget(n.Budget)
-		b.used += n.N * f.active
+		b := q.ensureBudget(n.Budget)
+		b.used += n.N * f.runCount
 		b.functions = append(b.functions, f)
 	}
 	q.rated = remove(q.rated, f)
@@ -126,43 +126,43 @@ func (q *Queue) dropFunction(e *DropFunction) {
 	for _, g := range q.gathers {
 		needed = needed || g.group == nil && q.tasks.at(g.before).fn == n
 	}
-	if f.able > 0 || f.live() > 0 || f.active > 0 || needed {
+	if f.workerCount > 0 || f.live() > 0 || f.runCount > 0 || needed {
 		q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Busy})
 		return
 	}
-	if f.kept > 0 {
-		q.forgetAll(f)
+	if f.taskCount > 0 {
+		q.forgetTasksOf(f)
 	}
-	q.limit(f, Limits{})
-	q.past.add(f.counts)
-	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.dead)
+	q.setLimits(f, Limits{})
+	q.droppedCounts.add(f.counts)
+	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.deadLetters)
 	q.functions[n] = nil
 	delete(q.functionIndex, f.name)
 	q.write(0, NoPayload, append([]byte{'f'}, f.name...), nil)
 	q.emit(Command{Op: Accepted, Ref: e.Ref})
 }
 
-// forgetAll forgets the ended tasks of a function, among all tasks: it is rare.
-func (q *Queue) forgetAll(f *function) {
+// forgetTasksOf forgets the ended tasks of a function, among all tasks: it is rare.
+func (q *Queue) forgetTasksOf(f *function) {
 	for c := range q.tasks.chunks {
 		for k := range q.tasks.chunks[c] {
 			if t := &q.tasks.chunks[c][k]; t.id != 0 && t.fn == f.n {
 				i := t.id.slot()
 				q.leaveGroup(i)
-				q.forget(i)
+				q.forgetTask(i)
 			}
 		}
 	}
 }
 
-// startable tells whether the limits of f allow a start now.
-func (q *Queue) startable(f *function) bool {
+// canStart tells whether the limits of f allow a start now.
+func (q *Queue) canStart(f *function) bool {
 	l := &f.limits
-	if l.Paused || l.Concurrency > 0 && f.active >= l.Concurrency {
+	if l.Paused || l.Concurrency > 0 && f.runCount >= l.Concurrency {
 		return false
 	}
 	for _, n := range l.Needs {
-		if !q.budgets[n.Budget].open(n.N) {
+		if !q.budgets[n.Budget].canTake(n.N) {
 			return false
 		}
 	}
@@ -182,7 +182,7 @@ func (f *function) interval() float64 { return 1e9 / f.limits.Rate }
 
 // charge takes from the limits of f what a start costs.
 func (q *Queue) charge(f *function) {
-	f.active++
+	f.runCount++
 	for _, n := range f.limits.Needs {
 		q.budgets[n.Budget].take(n.N)
 	}
@@ -193,14 +193,14 @@ func (q *Queue) charge(f *function) {
 
 // refund gives back what a run held, and offers what can start now.
 func (q *Queue) refund(f *function) {
-	f.active--
+	f.runCount--
 	for _, n := range f.limits.Needs {
 		q.budgets[n.Budget].used -= n.N
 	}
 	for _, n := range f.limits.Needs {
-		q.settleBudget(q.budgets[n.Budget])
+		q.distribute(q.budgets[n.Budget])
 	}
 	if f.limits.Concurrency > 0 {
-		q.offer(f)
+		q.offerTasks(f)
 	}
 }

@@ -4,13 +4,13 @@ import "slices"
 
 // group is tasks whose results are gathered.
 type group struct {
-	id      ID
-	then    []Next
-	open    bool
-	partial bool
-	durable bool
-	members []ID // a task that follows a member takes its place
-	left    int  // members that have not ended
+	id         ID
+	then       []Next
+	open       bool
+	partial    bool
+	durable    bool
+	members    []ID // a task that follows a member takes its place
+	unfinished int  // members that have not ended
 }
 
 // maxMembers is how many tasks a group may have.
@@ -18,8 +18,8 @@ const maxMembers = 1 << 22
 
 // member is a place in a group.
 type member struct {
-	g  *group
-	at int
+	group *group
+	index int
 }
 
 // gather is what a task waits for before it is ready: the result of another, or those of a group.
@@ -52,7 +52,7 @@ func (q *Queue) closeGroup(id ID) {
 	if g := q.groups[id]; g != nil && g.open {
 		g.open = false
 		q.recordGroup(g)
-		q.review(g)
+		q.checkGroup(g)
 	}
 }
 
@@ -61,7 +61,7 @@ func (q *Queue) joinGroup(i int32, g *group) {
 	t := q.tasks.at(i)
 	t.flags |= grouped
 	g.members = append(g.members, t.id)
-	g.left++
+	g.unfinished++
 }
 
 // memberEnded is called when task i has ended, unless another follows it.
@@ -70,29 +70,29 @@ func (q *Queue) memberEnded(i int32) {
 	if !ok {
 		return
 	}
-	m.g.left--
-	if q.tasks.at(i).state != WasDone && !m.g.partial {
-		q.closeDown(m.g, Failed, 0)
+	m.group.unfinished--
+	if q.tasks.at(i).state != WasDone && !m.group.partial {
+		q.endGroup(m.group, Failed, 0)
 		return
 	}
-	q.review(m.g)
+	q.checkGroup(m.group)
 }
 
-// review goes on with a group when all its members have ended.
-func (q *Queue) review(g *group) {
-	if g.open || g.left > 0 {
+// checkGroup goes on with a group when all its members have ended.
+func (q *Queue) checkGroup(g *group) {
+	if g.open || g.unfinished > 0 {
 		return
 	}
 	if len(g.then) == 0 {
-		q.closeDown(g, Done, 0)
+		q.endGroup(g, Done, 0)
 		return
 	}
 	flags := background
 	if g.durable {
 		flags |= durable
 	}
-	if i := q.follow(g.then, flags); i == 0 {
-		q.closeDown(g, Failed, 0)
+	if i := q.newFollower(g.then, flags); i == 0 {
+		q.endGroup(g, Failed, 0)
 	} else {
 		q.gathers[i] = gather{group: g}
 		t := q.tasks.at(i)
@@ -100,22 +100,22 @@ func (q *Queue) review(g *group) {
 	}
 }
 
-// closeDown ends a group and lets go of its members.
-func (q *Queue) closeDown(g *group, what Notice, next ID) {
+// endGroup ends a group and lets go of its members.
+func (q *Queue) endGroup(g *group, what Notice, next ID) {
 	delete(q.groups, g.id)
 	if g.durable {
 		q.write(0, NoPayload, q.keyOf('g', g.id), nil)
 	}
 	if next == 0 {
-		q.groupEnded(g.id, endedGroup{what, g.durable})
+		q.rememberGroup(g.id, endedGroup{what, g.durable})
 	}
 	q.emit(Command{Op: GroupEnded, Task: g.id, Notice: what, N: uint64(next)})
 	for _, id := range g.members {
 		if i := q.find(id); i != 0 {
 			q.leaveGroup(i)
-			if t := q.tasks.at(i); t.state.ended() && !q.pending(i) {
+			if t := q.tasks.at(i); t.state.hasEnded() && !q.resultNeeded(i) {
 				q.unlink(i)
-				q.settle(i)
+				q.fileEnded(i)
 			}
 		}
 	}
@@ -126,10 +126,10 @@ func (q *Queue) leaveGroup(i int32) {
 	q.tasks.at(i).flags &^= grouped
 }
 
-// follow makes the first task of then, which waits for Gathered, and returns its slot, or 0 when there can be none.
-func (q *Queue) follow(then []Next, inherit flags) int32 {
+// newFollower makes the first task of then, which waits for Gathered, and returns its slot, or 0 when there can be none.
+func (q *Queue) newFollower(then []Next, inherit flags) int32 {
 	n := then[0]
-	f := q.function(n.Function)
+	f := q.ensureFunction(n.Function)
 	if f == nil {
 		return 0
 	}
@@ -138,21 +138,21 @@ func (q *Queue) follow(then []Next, inherit flags) int32 {
 		return 0
 	}
 	t := q.tasks.at(i)
-	t.flags = inherit&(background|durable) | rankOf(n.Priority) | held
+	t.flags = inherit&(background|durable) | rankOf(n.Priority) | awaitsInput
 	if len(then) > 1 {
 		t.flags |= chained
 		q.chains[i] = then[1:]
 	}
-	q.move(i, Delayed)
-	q.insertBefore(q.held, i)
+	q.setState(i, Delayed)
+	q.insertBefore(q.parked, i)
 	return i
 }
 
-// followChain makes next follow task i, which is done.
-func (q *Queue) followChain(i, next int32) {
+// linkFollower makes next follow task i, which is done.
+func (q *Queue) linkFollower(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
 	if m, ok := q.memberOf[i]; ok {
-		m.g.members[m.at] = n.id
+		m.group.members[m.index] = n.id
 		q.leaveGroup(i)
 		q.memberOf[next] = m
 		n.flags |= grouped
@@ -161,8 +161,8 @@ func (q *Queue) followChain(i, next int32) {
 	q.emit(Command{Op: Gather, Task: n.id, Function: q.functions[n.fn].name, Tasks: []ID{t.id}})
 }
 
-// follower returns the task that follows i, which is done, and is not ready yet.
-func (q *Queue) follower(i int32) int32 {
+// findFollower returns the task that follows i, which is done, and is not ready yet.
+func (q *Queue) findFollower(i int32) int32 {
 	for next, g := range q.gathers {
 		if g.group == nil && g.before == i {
 			return next
@@ -171,12 +171,12 @@ func (q *Queue) follower(i int32) int32 {
 	return 0
 }
 
-// unchain lets go of a task whose result is not needed any more by another.
-func (q *Queue) unchain(i int32) {
+// releaseResult lets go of a task whose result is not needed any more by another.
+func (q *Queue) releaseResult(i int32) {
 	delete(q.chains, i)
 	q.tasks.at(i).flags &^= chained
 	q.unlink(i)
-	q.settle(i)
+	q.fileEnded(i)
 }
 
 // gathered makes a task ready whose input has been put together.
@@ -188,54 +188,54 @@ func (q *Queue) gathered(e *Gathered) {
 		return
 	}
 	t := q.tasks.at(i)
-	t.flags &^= held
+	t.flags &^= awaitsInput
 	t.size = uint32(max(e.Size, 0))
 	delete(q.gathers, i)
 	q.unlink(i)
 	if t.flags&durable != 0 {
-		q.record(i, FromInput)
+		q.recordTask(i, FromInput)
 	}
 	if g.group != nil {
-		q.succeed(g.group.id, i)
-		q.closeDown(g.group, Done, t.id)
+		q.addSuccessor(g.group.id, i)
+		q.endGroup(g.group, Done, t.id)
 	} else {
-		q.succeed(q.tasks.at(g.before).id, i)
+		q.addSuccessor(q.tasks.at(g.before).id, i)
 		q.moveWaits(g.before, i)
-		q.unchain(g.before)
+		q.releaseResult(g.before)
 	}
-	if t.waits == 0 && t.flags&background == 0 {
-		q.end(i, WasCancelled, Cancelled, NoPayload)
+	if t.firstWait == 0 && t.flags&background == 0 {
+		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	q.ready(i, false)
+	q.makeReady(i, false)
 }
 
 // moveWaits makes those that wait for task i wait for next.
 func (q *Queue) moveWaits(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
-	q.tell(i, Command{Notice: Followed, N: uint64(n.id)})
-	for t.waits != 0 {
-		p := q.peers[q.waits.at(t.waits).peer]
-		q.dropWait(t.waits)
+	q.notifyWaiters(i, Command{Notice: Followed, N: uint64(n.id)})
+	for t.firstWait != 0 {
+		p := q.peers[q.waits.at(t.firstWait).peer]
+		q.dropWait(t.firstWait)
 		q.addWait(p, next)
 	}
 }
 
-// settleGather is called when task i has ended: if it was waiting for Gathered, nobody needs what it waited for.
-func (q *Queue) settleGather(i int32) {
+// cancelGather is called when task i has ended: if it was waiting for Gathered, nobody needs what it waited for.
+func (q *Queue) cancelGather(i int32) {
 	g, ok := q.gathers[i]
 	if !ok {
 		return
 	}
 	delete(q.gathers, i)
-	q.tasks.at(i).flags &^= held | durable // it was not recorded yet
+	q.tasks.at(i).flags &^= awaitsInput | durable // it was not recorded yet
 	if g.group != nil {
-		q.closeDown(g.group, Cancelled, 0)
+		q.endGroup(g.group, Cancelled, 0)
 		return
 	}
-	q.tell(g.before, Command{Notice: Cancelled})
-	for b := q.tasks.at(g.before); b.waits != 0; {
-		q.dropWait(b.waits)
+	q.notifyWaiters(g.before, Command{Notice: Cancelled})
+	for b := q.tasks.at(g.before); b.firstWait != 0; {
+		q.dropWait(b.firstWait)
 	}
-	q.unchain(g.before)
+	q.releaseResult(g.before)
 }

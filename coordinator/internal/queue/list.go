@@ -56,19 +56,19 @@ func (q *Queue) StatusUnique(function string, key Key) (Info, bool) {
 func (q *Queue) info(i int32) Info {
 	t := q.tasks.at(i)
 	x := Info{
-		ID: t.id, Function: q.functions[t.fn].name, State: t.state, DeadLetter: t.dead(), Priority: t.flags.priority(),
-		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Attempts: int(t.tries), Size: int(t.size), Policy: q.policies[t.policy].Policy,
+		ID: t.id, Function: q.functions[t.fn].name, State: t.state, DeadLetter: t.isDeadLetter(), Priority: t.flags.priority(),
+		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Attempts: int(t.attempts), Size: int(t.size), Policy: q.policies[t.policy].Policy,
 	}
-	if (t.state == Delayed || t.state.ended() && !x.DeadLetter) && t.due > 0 {
+	if (t.state == Delayed || t.state.hasEnded() && !x.DeadLetter) && t.due > 0 {
 		x.Due = time.UnixMilli(t.due)
 	}
 	if t.state == Running {
 		r := q.runs.at(t.run)
 		x.N, x.M, x.Worker = r.n, r.m, q.peers[r.peer].name
 	}
-	for w := t.waits; w != 0 && x.Waiters < 1000; {
+	for w := t.firstWait; w != 0 && x.Waiters < 1000; {
 		x.Waiters++
-		if w = q.waits.at(w).ofTask.next; w == t.waits {
+		if w = q.waits.at(w).ofTask.next; w == t.firstWait {
 			break
 		}
 	}
@@ -101,7 +101,7 @@ func (q *Queue) DeadLetters(function string, n int, yield func(Info)) {
 	if f == nil {
 		return
 	}
-	for i := q.first(f.dead); i > 0 && n > 0; i = q.link(i).next {
+	for i := q.first(f.deadLetters); i > 0 && n > 0; i = q.link(i).next {
 		n--
 		yield(q.info(i))
 	}
@@ -141,15 +141,15 @@ func (q *Queue) Function(name string) (FunctionInfo, bool) {
 }
 
 func (f *function) info() FunctionInfo {
-	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deads, f.active, f.able, f.limits}
+	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deadCount, f.runCount, f.workerCount, f.limits}
 }
 
 // AttemptDurations returns how long tries took that workers ended, in this life.
-func (q *Queue) AttemptDurations() tally.Durations { return q.took }
+func (q *Queue) AttemptDurations() tally.Durations { return q.attemptDurations }
 
 // Totals adds up the counts of all functions that there are and were.
 func (q *Queue) Totals() Counts {
-	c := q.past
+	c := q.droppedCounts
 	for _, f := range q.functions[1:] {
 		if f != nil {
 			c.add(f.counts)

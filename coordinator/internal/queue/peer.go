@@ -23,12 +23,12 @@ type peer struct {
 	name      Peer
 	abilities []*ability
 	class     class
-	pushed    bool // has slots
+	hasSlots  bool // has slots
 	slots     int
 	reserved  int
 	sleeping  bool
 	runs      []int32
-	waits     int32  // first wait, or 0
+	firstWait int32  // first wait, or 0
 	share     *share // nil when its slots are its own
 }
 
@@ -58,8 +58,8 @@ func (l *abilities) first() *peer {
 	return l.head.next.p
 }
 
-// peer returns the peer of that name, a new one if need be.
-func (q *Queue) peer(name Peer) *peer {
+// ensurePeer returns the peer of that name, a new one if need be.
+func (q *Queue) ensurePeer(name Peer) *peer {
 	if n := q.peerIndex[name]; n != 0 {
 		return q.peers[n]
 	}
@@ -74,22 +74,22 @@ func (q *Queue) peer(name Peer) *peer {
 	return p
 }
 
-// known returns the peer of that name, or nil.
-func (q *Queue) known(name Peer) *peer { return q.peers[q.peerIndex[name]] }
+// findPeer returns the peer of that name, or nil.
+func (q *Queue) findPeer(name Peer) *peer { return q.peers[q.peerIndex[name]] }
 
 // classify finds the class of p anew.
 func (q *Queue) classify(p *peer) {
 	c := busy
 	switch left := p.slots - len(p.runs); {
-	case !p.pushed && p.sleeping:
+	case !p.hasSlots && p.sleeping:
 		c = asleep
 	case p.share != nil:
 		if left > 0 {
 			c = sharing
 		}
-	case p.pushed && left > p.reserved:
+	case p.hasSlots && left > p.reserved:
 		c = free
-	case p.pushed && left > 0:
+	case p.hasSlots && left > 0:
 		c = reserved
 	}
 	if c == p.class {
@@ -107,25 +107,25 @@ func (q *Queue) classify(p *peer) {
 }
 
 func (q *Queue) canDo(e *CanDo) {
-	f := q.function(e.Function)
+	f := q.ensureFunction(e.Function)
 	if f == nil {
 		return
 	}
-	p := q.peer(e.Peer)
-	a := p.can(f)
+	p := q.ensurePeer(e.Peer)
+	a := p.abilityFor(f)
 	if a == nil {
 		a = &ability{p: p, f: f}
 		p.abilities = append(p.abilities, a)
-		f.able++
+		f.workerCount++
 		if p.class != busy {
 			f.workers[p.class].push(a)
 		}
 	}
 	a.timeout = e.Timeout
-	q.offer(f)
+	q.offerTasks(f)
 }
 
-func (p *peer) can(f *function) *ability {
+func (p *peer) abilityFor(f *function) *ability {
 	for _, a := range p.abilities {
 		if a.f == f {
 			return a
@@ -135,7 +135,7 @@ func (p *peer) can(f *function) *ability {
 }
 
 func (q *Queue) cantDo(e *CantDo) {
-	p := q.known(e.Peer)
+	p := q.findPeer(e.Peer)
 	if p == nil {
 		return
 	}
@@ -143,7 +143,7 @@ func (q *Queue) cantDo(e *CantDo) {
 		if e.Function != "" && a.f.name != e.Function {
 			return false
 		}
-		a.f.able--
+		a.f.workerCount--
 		if p.class != busy {
 			a.unlink()
 		}
@@ -152,21 +152,21 @@ func (q *Queue) cantDo(e *CantDo) {
 }
 
 func (q *Queue) slots(e *SetSlots) {
-	p := q.peer(e.Peer)
-	if !p.pushed && e.Share != "" {
+	p := q.ensurePeer(e.Peer)
+	if !p.hasSlots && e.Share != "" {
 		q.joinShare(p, e.Share)
 	}
-	p.pushed, p.slots, p.reserved = true, e.N, e.Reserved
+	p.hasSlots, p.slots, p.reserved = true, e.N, e.Reserved
 	q.classify(p)
-	q.feed(p)
+	q.fillSlots(p)
 }
 
 func (q *Queue) sleep(name Peer) {
-	p := q.peer(name)
-	if p.pushed {
+	p := q.ensurePeer(name)
+	if p.hasSlots {
 		return
 	}
-	if f, _ := q.pick(p); f != nil {
+	if f, _ := q.pickTask(p); f != nil {
 		q.emit(Command{Op: Wake, Peer: p.name})
 		return
 	}
@@ -176,29 +176,29 @@ func (q *Queue) sleep(name Peer) {
 
 // gone lets go of all that a peer held: its tasks go to the front, the oldest first, and those that only it waited for are dropped.
 func (q *Queue) gone(name Peer) {
-	p := q.known(name)
+	p := q.findPeer(name)
 	if p == nil {
 		return
 	}
 	q.cantDo(&CantDo{Peer: name})
-	p.class, p.pushed, p.slots, p.sleeping = busy, true, 0, false
+	p.class, p.hasSlots, p.slots, p.sleeping = busy, true, 0, false
 	slices.SortFunc(p.runs, func(a, b int32) int { return int(q.runs.at(a).stamp - q.runs.at(b).stamp) })
 	for at, r := range p.runs {
-		q.runs.at(r).at = int32(at)
+		q.runs.at(r).index = int32(at)
 	}
 	for len(p.runs) > 0 {
 		r := p.runs[len(p.runs)-1]
-		var e ended
+		var e endedRun
 		if i := q.runs.at(r).task; i != 0 {
 			e = q.endRun(i)
-			q.again(i, Lost, q.lostDelay(i))
+			q.retryOrFail(i, Lost, q.lostDelay(i))
 		} else {
 			e = q.dropRun(r)
 		}
 		q.refund(e.f)
 	}
-	for p.waits != 0 {
-		q.leave(p.waits, false)
+	for p.firstWait != 0 {
+		q.removeWait(p.firstWait, false)
 	}
 	q.leaveShare(p)
 	q.peers[p.n] = nil
@@ -209,8 +209,8 @@ func (q *Queue) gone(name Peer) {
 // lostDelay is how long task i waits after its worker was lost: not at all after its first try.
 func (q *Queue) lostDelay(i int32) time.Duration {
 	t := q.tasks.at(i)
-	if t.tries <= 1 {
+	if t.attempts <= 1 {
 		return 0
 	}
-	return q.policies[t.policy].backoff(int(t.tries) - 1)
+	return q.policies[t.policy].backoff(int(t.attempts) - 1)
 }

@@ -3,17 +3,17 @@ package queue
 // candidates are, by rank, the functions whose first tasks may start.
 type candidates [3]*function
 
-// pick returns the function and the rank of the task that p should run next, or nil.
-func (q *Queue) pick(p *peer) (*function, int) {
+// pickTask returns the function and the rank of the task that p should run next, or nil.
+func (q *Queue) pickTask(p *peer) (*function, int) {
 	ranks := 3
-	if p.pushed && p.slots-len(p.runs) <= p.reserved {
+	if p.hasSlots && p.slots-len(p.runs) <= p.reserved {
 		ranks = 1
 	}
 	var c candidates
 	for _, a := range p.abilities {
-		if f := a.f; f.queued() > 0 && q.startable(f) {
+		if f := a.f; f.queued() > 0 && q.canStart(f) {
 			for r := range ranks {
-				if f.waiting[r] > 0 && (c[r] == nil || q.older(f, c[r], r)) {
+				if f.waiting[r] > 0 && (c[r] == nil || q.firstIsOlder(f, c[r], r)) {
 					c[r] = f
 				}
 			}
@@ -21,7 +21,7 @@ func (q *Queue) pick(p *peer) (*function, int) {
 	}
 	for r, f := range c {
 		if f != nil {
-			if low := q.lowest(c, r); low != r {
+			if low := q.chooseRank(c, r); low != r {
 				return c[low], low
 			}
 			return f, r
@@ -30,47 +30,47 @@ func (q *Queue) pick(p *peer) (*function, int) {
 	return nil, 0
 }
 
-// older tells whether the first task of f with that rank became ready before that of g.
-func (q *Queue) older(f, g *function, rank int) bool {
+// firstIsOlder tells whether the first task of f with that rank became ready before that of g.
+func (q *Queue) firstIsOlder(f, g *function, rank int) bool {
 	return q.tasks.at(q.first(f.queues[rank])).due < q.tasks.at(q.first(g.queues[rank])).due
 }
 
-// lowest returns the rank whose turn it is among candidates of which the highest has rank r: r, but 1 time in 18 each of the lower ones.
+// chooseRank returns the rank whose turn it is among candidates of which the highest has rank r: r, but 1 time in 18 each of the lower ones.
 // The turns are multiples of the golden ratio, modulo 1: they are spread evenly over all starts, and also over
 // each second one, each third one and so on, so that no pattern of workers can miss the turns of one rank.
-func (q *Queue) lowest(c candidates, r int) int {
+func (q *Queue) chooseRank(c candidates, r int) int {
 	if r == 2 || c[1] == nil && c[2] == nil || r == 1 && c[2] == nil {
 		return r
 	}
-	q.turn += 2654435769 // 2^32 / the golden ratio
+	q.rankTurn += 2654435769 // 2^32 / the golden ratio
 	const share = 1 << 32 / 18
 	switch {
-	case q.turn < share && c[2] != nil:
+	case q.rankTurn < share && c[2] != nil:
 		return 2
-	case q.turn >= share && q.turn < 2*share && c[1] != nil:
+	case q.rankTurn >= share && q.rankTurn < 2*share && c[1] != nil:
 		return 1
 	}
 	return r
 }
 
-// offer gives waiting tasks of f to workers that have a slot, and wakes those that sleep when some are left.
-func (q *Queue) offer(f *function) {
-	for f.queued() > 0 && q.startable(f) {
+// offerTasks gives waiting tasks of f to workers that have a slot, and wakes those that sleep when some are left.
+func (q *Queue) offerTasks(f *function) {
+	for f.queued() > 0 && q.canStart(f) {
 		p := f.workers[free].first()
 		if p == nil && f.waiting[0] > 0 {
 			p = f.workers[reserved].first()
 		}
 		if p == nil {
-			q.wake(f)
-			q.wantFor(f)
+			q.wakeSleepers(f)
+			q.markSharesStale(f)
 			return
 		}
-		q.next(p)
+		q.startNext(p)
 	}
 }
 
-// wake wakes all workers of f that sleep.
-func (q *Queue) wake(f *function) {
+// wakeSleepers wakes all workers of f that sleep.
+func (q *Queue) wakeSleepers(f *function) {
 	for p := f.workers[asleep].first(); p != nil; p = f.workers[asleep].first() {
 		p.sleeping = false
 		q.classify(p)
@@ -78,8 +78,8 @@ func (q *Queue) wake(f *function) {
 	}
 }
 
-// offerAll offers the tasks of several functions that share a limit: one after the other, the best first.
-func (q *Queue) offerAll(fs []*function) {
+// offerInTurn offers the tasks of several functions that share a limit: one after the other, the best first.
+func (q *Queue) offerInTurn(fs []*function) {
 	for {
 		var best *function
 		rank := 0
@@ -88,10 +88,10 @@ func (q *Queue) offerAll(fs []*function) {
 			for r < 3 && f.waiting[r] == 0 {
 				r++
 			}
-			if r == 3 || f.workers[free].first() == nil && (r > 0 || f.workers[reserved].first() == nil) || !q.startable(f) {
+			if r == 3 || f.workers[free].first() == nil && (r > 0 || f.workers[reserved].first() == nil) || !q.canStart(f) {
 				continue
 			}
-			if best == nil || r < rank || r == rank && q.older(f, best, r) {
+			if best == nil || r < rank || r == rank && q.firstIsOlder(f, best, r) {
 				best, rank = f, r
 			}
 		}
@@ -102,46 +102,46 @@ func (q *Queue) offerAll(fs []*function) {
 		if p == nil {
 			p = best.workers[reserved].first()
 		}
-		q.next(p)
+		q.startNext(p)
 	}
 	for _, f := range fs {
-		if f.queued() > 0 && (f.workers[asleep].first() != nil || f.workers[sharing].first() != nil) && q.startable(f) {
-			q.wake(f)
-			q.wantFor(f)
+		if f.queued() > 0 && (f.workers[asleep].first() != nil || f.workers[sharing].first() != nil) && q.canStart(f) {
+			q.wakeSleepers(f)
+			q.markSharesStale(f)
 		}
 	}
 }
 
-// feed gives tasks to p while it has slots and there are any.
-func (q *Queue) feed(p *peer) {
+// fillSlots gives tasks to p while it has slots and there are any.
+func (q *Queue) fillSlots(p *peer) {
 	if p.share != nil {
-		q.doubt(p.share)
+		q.markStale(p.share)
 		return
 	}
-	for p.pushed && len(p.runs) < p.slots && q.next(p) {
+	for p.hasSlots && len(p.runs) < p.slots && q.startNext(p) {
 	}
 }
 
-// next starts the best task for p, if there is one and p has room.
-func (q *Queue) next(p *peer) bool {
-	if p.pushed && len(p.runs) >= p.slots || p.share != nil {
+// startNext starts the best task for p, if there is one and p has room.
+func (q *Queue) startNext(p *peer) bool {
+	if p.hasSlots && len(p.runs) >= p.slots || p.share != nil {
 		return false
 	}
-	f, rank := q.pick(p)
+	f, rank := q.pickTask(p)
 	if f != nil {
-		q.start(p, f, q.first(f.queues[rank]))
+		q.startTask(p, f, q.first(f.queues[rank]))
 	}
 	return f != nil
 }
 
 func (q *Queue) grab(e *Grab) {
-	p := q.peer(e.Peer)
+	p := q.ensurePeer(e.Peer)
 	if p.sleeping {
 		p.sleeping = false
 		q.classify(p)
 	}
 	for n := range max(e.Max, 1) {
-		if !q.next(p) {
+		if !q.startNext(p) {
 			if n == 0 {
 				q.emit(Command{Op: NoTask, Peer: p.name})
 			}

@@ -57,31 +57,31 @@ type Queue struct {
 	freePolicies []int32
 	lastPolicy   int32 // 0: none
 
-	functions     []*function // by number, from 1; nil when dropped
-	functionIndex map[string]int32
-	past          Counts // of functions that were dropped
-	took          tally.Durations
-	peers         []*peer // by number, from 1; nil when gone
-	peerIndex     map[Peer]int32
-	freePeers     []int32
-	turn          uint32 // see lowest
-	rated         []*function
-	rateWake      int64 // nanoseconds; when a function's rate allows a start again; 0 when none waits for that
+	functions        []*function // by number, from 1; nil when dropped
+	functionIndex    map[string]int32
+	droppedCounts    Counts // of functions that were dropped
+	attemptDurations tally.Durations
+	peers            []*peer // by number, from 1; nil when gone
+	peerIndex        map[Peer]int32
+	freePeers        []int32
+	rankTurn         uint32 // see lowest
+	rated            []*function
+	rateWake         int64 // nanoseconds; when a function's rate allows a start again; 0 when none waits for that
 
-	held     int32 // head of those that wait for Gathered, and of ended members of groups
-	groups   map[ID]*group
-	memberOf map[int32]member
-	chains   map[int32][]Next
-	earlier  map[int32]int // tries before a dead letter was run again
-	gathers  map[int32]gather
-	after    successors
-	ended    endedGroups
-	budgets  map[string]*budget
-	shares   map[string]*share
-	looks    uint64             // see wants
-	unsure   []*share           // whose wants may have grown
-	vacated  []Command          // to be said after them
-	holders  map[uint64]*holder // of Acquire
+	parked          int32 // head of those that wait for Gathered, and of ended members of groups
+	groups          map[ID]*group
+	memberOf        map[int32]member
+	chains          map[int32][]Next
+	earlierAttempts map[int32]int // tries before a dead letter was run again
+	gathers         map[int32]gather
+	successors      successors
+	endedGroups     endedGroups
+	budgets         map[string]*budget
+	shares          map[string]*share
+	scan            uint64             // see wants
+	staleShares     []*share           // whose wants may have grown
+	vacated         []Command          // to be said after them
+	holders         map[uint64]*holder // of Acquire
 }
 
 // New returns an empty core.
@@ -95,12 +95,12 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlier: map[int32]int{}, gathers: map[int32]gather{}, after: successors{map[ID]ID{}, map[int32][]ID{}}, ended: endedGroups{how: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()
 	}
-	q.held = q.newHead()
+	q.parked = q.newHead()
 	return q
 }
 
@@ -111,11 +111,11 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	clear(q.out)
 	q.out, q.buf = q.out[:0], q.buf[:0]
 	if tick := now.UnixMilli(); tick > q.wheel.tick {
-		q.advance(tick)
+		q.advanceWheel(tick)
 	}
 	if q.rateWake != 0 && now.UnixNano() >= q.rateWake {
 		q.rateWake = 0
-		q.offerAll(q.rated)
+		q.offerInTurn(q.rated)
 	}
 	switch ev := ev.(type) {
 	case *Submit:
@@ -167,8 +167,8 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	case Restarted:
 		q.restarted()
 	}
-	if len(q.unsure)+len(q.vacated) > 0 {
-		q.tellWants()
+	if len(q.staleShares)+len(q.vacated) > 0 {
+		q.emitWants()
 	}
 	return q.out
 }
@@ -177,7 +177,7 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 // The zero time means that only an event can change anything.
 func (q *Queue) Next() time.Time {
 	var next time.Time
-	if _, _, tick, ok := q.upcoming(); ok {
+	if _, _, tick, ok := q.nextTimers(); ok {
 		next = time.UnixMilli(tick)
 	}
 	if rate := time.Unix(0, q.rateWake); q.rateWake != 0 && (next.IsZero() || rate.Before(next)) {
@@ -200,20 +200,20 @@ func tickOf(t time.Time) int64 {
 
 func (q *Queue) emit(c Command) { q.out = append(q.out, c) }
 
-// fire is called when the timer of task i has run out.
-func (q *Queue) fire(i int32) {
+// fireTimer is called when the timer of task i has run out.
+func (q *Queue) fireTimer(i int32) {
 	switch t := q.tasks.at(i); {
 	case t.state == Delayed:
-		q.ready(i, false)
+		q.makeReady(i, false)
 	case t.state == Running:
-		q.overdue(i)
+		q.enforceLimit(i)
 	default:
-		q.forget(i)
+		q.forgetTask(i)
 	}
 }
 
-// move counts task i in another state.
-func (q *Queue) move(i int32, to State) {
+// setState counts task i in another state.
+func (q *Queue) setState(i int32, to State) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
 	f.counts.In[t.state]--
@@ -221,13 +221,13 @@ func (q *Queue) move(i int32, to State) {
 	t.state = to
 }
 
-// ready puts task i, which is in no list, at the end of its queue, or at its front, and offers it to workers.
-func (q *Queue) ready(i int32, front bool) {
+// makeReady puts task i, which is in no list, at the end of its queue, or at its front, and offers it to workers.
+func (q *Queue) makeReady(i int32, front bool) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
-	q.move(i, Waiting)
+	q.setState(i, Waiting)
 	q.enqueue(i, front)
-	q.offer(f)
+	q.offerTasks(f)
 }
 
 func (q *Queue) enqueue(i int32, front bool) {
@@ -251,25 +251,25 @@ func (q *Queue) dequeue(i int32) {
 	q.functions[t.fn].waiting[t.flags.rank()]--
 }
 
-// forget drops all that there is of task i.
-func (q *Queue) forget(i int32) {
+// forgetTask drops all that there is of task i.
+func (q *Queue) forgetTask(i int32) {
 	t := q.tasks.at(i)
 	q.unlink(i)
-	q.disown(i)
+	q.forgetKey(i)
 	q.dropPolicy(t.policy)
 	delete(q.chains, i)
-	q.unfollow(i)
-	delete(q.earlier, i)
-	q.emit(Command{Op: Drop, Task: t.id, N: bit(t.flags&durable != 0), M: bit(t.flags&updated != 0)})
+	q.dropPredecessors(i)
+	delete(q.earlierAttempts, i)
+	q.emit(Command{Op: Drop, Task: t.id, N: boolBit(t.flags&durable != 0), M: boolBit(t.flags&hasUpdate != 0)})
 	f := q.functions[t.fn]
-	f.kept--
-	if t.dead() {
-		f.deads--
+	f.taskCount--
+	if t.isDeadLetter() {
+		f.deadCount--
 	}
 	q.tasks.drop(i)
 }
 
-func bit(b bool) uint64 {
+func boolBit(b bool) uint64 {
 	if b {
 		return 1
 	}

@@ -35,8 +35,8 @@ func (q *Queue) write(id ID, from Payload, key, value []byte) {
 	q.emit(Command{Op: Write, Task: id, Payload: from, Key: key, Value: value})
 }
 
-// record writes task i as it was submitted.
-func (q *Queue) record(i int32, from Payload) {
+// recordTask writes task i as it was submitted.
+func (q *Queue) recordTask(i int32, from Payload) {
 	t := q.tasks.at(i)
 	key := q.keyOf('t', t.id)
 	start := len(q.buf)
@@ -55,7 +55,7 @@ func (q *Queue) record(i int32, from Payload) {
 	b = binary.AppendUvarint(binary.AppendVarint(b, due), uint64(t.size))
 	b = appendPolicy(b, q.policies[t.policy].Policy)
 	if m, ok := q.memberOf[i]; ok {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(m.g.id)), uint64(m.at))
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(m.group.id)), uint64(m.index))
 	}
 	if t.flags&chained != 0 {
 		b = appendNext(b, q.chains[i])
@@ -64,21 +64,21 @@ func (q *Queue) record(i int32, from Payload) {
 	q.write(t.id, from, key, b[start:len(b):len(b)])
 }
 
-// update writes how task i stands.
-func (q *Queue) update(i int32) {
+// recordUpdate writes how task i stands.
+func (q *Queue) recordUpdate(i int32) {
 	t := q.tasks.at(i)
 	if t.flags&durable == 0 {
 		return
 	}
-	t.flags |= updated
+	t.flags |= hasUpdate
 	due := int64(0)
-	if t.state == Delayed || t.state.ended() {
+	if t.state == Delayed || t.state.hasEnded() {
 		due = t.due
 	}
 	key := q.keyOf('u', t.id)
 	start := len(q.buf)
-	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(t.state), byte(t.flags)), uint64(t.tries)), due)
-	if n := q.earlier[i]; n > 0 {
+	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(t.state), byte(t.flags)), uint64(t.attempts)), due)
+	if n := q.earlierAttempts[i]; n > 0 {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
 	}
 	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
@@ -86,7 +86,7 @@ func (q *Queue) update(i int32) {
 
 func (q *Queue) recordGroup(g *group) {
 	if g.durable {
-		q.write(g.id, NoPayload, keyOf('g', g.id), appendNext([]byte{version, byte(bit(g.open) | bit(g.partial)<<1)}, g.then))
+		q.write(g.id, NoPayload, keyOf('g', g.id), appendNext([]byte{version, byte(boolBit(g.open) | boolBit(g.partial)<<1)}, g.then))
 	}
 }
 
@@ -114,7 +114,7 @@ func appendLimits(b []byte, l Limits) []byte {
 	for _, n := range [...]int{l.Queue[0], l.Queue[1], l.Queue[2], l.Concurrency, l.Burst, len(l.Needs)} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
-	b = binary.LittleEndian.AppendUint64(append(b, byte(bit(l.Paused))), math.Float64bits(l.Rate))
+	b = binary.LittleEndian.AppendUint64(append(b, byte(boolBit(l.Paused))), math.Float64bits(l.Rate))
 	for _, n := range l.Needs {
 		b = binary.AppendUvarint(appendString(b, n.Budget), uint64(n.N))
 	}
@@ -232,7 +232,7 @@ func (q *Queue) restore(key, value []byte) error {
 	switch key[0] {
 	case 'b':
 		if size := r.varint(); r.err == nil {
-			q.budget(name).size = int(size)
+			q.ensureBudget(name).size = int(size)
 		}
 		return r.err
 	case 'f':
@@ -240,11 +240,11 @@ func (q *Queue) restore(key, value []byte) error {
 		if r.err != nil {
 			return r.err
 		}
-		f := q.function(name)
+		f := q.ensureFunction(name)
 		if f == nil {
 			return errors.New("no such function can be")
 		}
-		q.limit(f, l.clean())
+		q.setLimits(f, l.clean())
 		return nil
 	}
 	if len(key) != 9 {
@@ -298,23 +298,23 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 		return errRecord
 	}
 	i := id.slot()
-	if i == 0 || q.tasks.has(i) && q.tasks.at(i).id != 0 {
+	if i == 0 || q.tasks.hasMemory(i) && q.tasks.at(i).id != 0 {
 		return errors.New("its slot is taken")
 	}
 	f := q.functions[q.functionIndex[string(name)]]
 	if f == nil {
-		if f = q.function(string(name)); f == nil {
+		if f = q.ensureFunction(string(name)); f == nil {
 			return errors.New("no such function can be")
 		}
 	}
-	if !q.tasks.has(i) {
+	if !q.tasks.hasMemory(i) {
 		q.tasks.grow(int(i >> chunkBits))
 	}
 	t := q.tasks.at(i)
-	*t = task{id: id, fn: f.n, size: uint32(size), policy: q.policyOf(pol), state: Waiting, flags: (fl | durable | background) &^ (grouped | held)}
+	*t = task{id: id, fn: f.n, size: uint32(size), policy: q.policyOf(pol), state: Waiting, flags: (fl | durable | background) &^ (grouped | awaitsInput)}
 	f.counts.Submitted++
 	f.counts.In[Waiting]++
-	f.kept++
+	f.taskCount++
 	q.seq = max(q.seq, uint64(id>>slotBits))
 	if g != nil {
 		t.flags |= grouped
@@ -323,18 +323,18 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 			g.members = append(g.members, 0)
 		}
 		g.members[at] = id
-		g.left++
+		g.unfinished++
 	}
 	if key != (Key{}) {
 		t.key = key
-		q.remember(i, q.lookUp(f.n, key))
+		q.rememberKey(i, q.lookUp(f.n, key))
 	}
 	if fl&chained != 0 {
 		q.chains[i] = then
 	}
 	if due > 0 {
-		q.move(i, Delayed)
-		q.schedule(i, due)
+		q.setState(i, Delayed)
+		q.setTimer(i, due)
 	} else {
 		q.enqueue(i, false)
 	}
@@ -348,17 +348,17 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	if len(r.b) > 0 {
 		earlier = r.int(math.MaxInt32)
 	}
-	if r.err != nil || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.ended() {
+	if r.err != nil || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
 		return errRecord
 	}
-	q.takeOut(i)
+	q.removeFromList(i)
 	t := q.tasks.at(i)
-	if t.tries = uint16(tries); earlier > 0 {
-		q.earlier[i] = earlier
+	if t.attempts = uint16(tries); earlier > 0 {
+		q.earlierAttempts[i] = earlier
 	}
-	t.flags |= updated
+	t.flags |= hasUpdate
 	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {
-		m.g.left--
+		m.group.unfinished--
 		q.leaveGroup(i)
 	}
 	if fl&chained == 0 {
@@ -366,34 +366,34 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 		t.flags &^= chained
 	}
 	switch {
-	case state.ended():
-		q.move(i, state)
+	case state.hasEnded():
+		q.setState(i, state)
 		t.due = due
-		if m, ok := q.memberOf[i]; ok && !q.pending(i) {
-			m.g.left--
+		if m, ok := q.memberOf[i]; ok && !q.resultNeeded(i) {
+			m.group.unfinished--
 		}
-		q.settleRestored(i)
+		q.fileRestored(i)
 	case due > 0:
-		q.move(i, Delayed)
-		q.schedule(i, due)
+		q.setState(i, Delayed)
+		q.setTimer(i, due)
 	default:
-		q.move(i, Waiting)
+		q.setState(i, Waiting)
 		q.enqueue(i, false)
 	}
 	return nil
 }
 
-// settleRestored is settle for a task that must not be forgotten yet: nothing is written while Records come back.
-func (q *Queue) settleRestored(i int32) {
+// fileRestored is settle for a task that must not be forgotten yet: nothing is written while Records come back.
+func (q *Queue) fileRestored(i int32) {
 	t := q.tasks.at(i)
 	switch {
-	case t.flags&grouped != 0, q.pending(i):
-		q.insertBefore(q.held, i)
-	case t.dead():
-		q.functions[t.fn].deads++
-		q.insertBefore(q.functions[t.fn].dead, i)
+	case t.flags&grouped != 0, q.resultNeeded(i):
+		q.insertBefore(q.parked, i)
+	case t.isDeadLetter():
+		q.functions[t.fn].deadCount++
+		q.insertBefore(q.functions[t.fn].deadLetters, i)
 	default:
-		q.schedule(i, t.due)
+		q.setTimer(i, t.due)
 	}
 }
 
@@ -407,14 +407,14 @@ func (q *Queue) restarted() {
 		}
 	}
 	var pending []int32
-	for i := q.first(q.held); i > 0; i = q.link(i).next {
-		if q.pending(i) {
+	for i := q.first(q.parked); i > 0; i = q.link(i).next {
+		if q.resultNeeded(i) {
 			pending = append(pending, i)
 		}
 	}
 	for _, i := range pending {
-		if next := q.follow(q.chains[i], q.tasks.at(i).flags); next != 0 {
-			q.followChain(i, next)
+		if next := q.newFollower(q.chains[i], q.tasks.at(i).flags); next != 0 {
+			q.linkFollower(i, next)
 		}
 	}
 	var ids []ID
@@ -427,12 +427,12 @@ func (q *Queue) restarted() {
 		failed := false
 		for _, m := range g.members {
 			i := q.find(m)
-			failed = failed || i == 0 || q.tasks.at(i).state.ended() && q.tasks.at(i).state != WasDone
+			failed = failed || i == 0 || q.tasks.at(i).state.hasEnded() && q.tasks.at(i).state != WasDone
 		}
 		if failed && !g.partial {
-			q.closeDown(g, Failed, 0)
+			q.endGroup(g, Failed, 0)
 		} else {
-			q.review(g)
+			q.checkGroup(g)
 		}
 	}
 }

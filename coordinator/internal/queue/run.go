@@ -4,70 +4,70 @@ import "time"
 
 // run is a try on its way.
 type run struct {
-	task  int32 // 0: cancelled or timed out, and the worker has not said yet that it stopped
-	peer  int32
-	at    int32 // place in peer.runs
-	fn    int32
-	id    ID
-	rank  uint8
-	stamp int64  // of the task's place in the order
-	hard  int64  // tick; 0: no limit
-	since int64  // nanoseconds
-	soft  bool   // the timer is for the soft limit
-	n, m  uint64 // progress
+	task      int32 // 0: cancelled or timed out, and the worker has not said yet that it stopped
+	peer      int32
+	index     int32 // place in peer.runs
+	fn        int32
+	id        ID
+	rank      uint8
+	stamp     int64  // of the task's place in the order
+	hard      int64  // tick; 0: no limit
+	started   int64  // nanoseconds
+	softTimer bool   // the timer is for the soft limit
+	n, m      uint64 // progress
 }
 
-// start makes p run task i, which waits for it in f.
-func (q *Queue) start(p *peer, f *function, i int32) {
+// startTask makes p run task i, which waits for it in f.
+func (q *Queue) startTask(p *peer, f *function, i int32) {
 	q.dequeue(i)
-	a := q.begin(p, f, i)
+	a := q.beginRun(p, f, i)
 	if p.class != busy && a != nil { // the next task goes to another worker
 		a.unlink()
 		f.workers[p.class].push(a)
 	}
 	t := q.tasks.at(i)
-	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: q.number(i)})
+	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: q.attemptNumber(i)})
 }
 
-// number is that of the last try of task i. It only grows, so that what is left of an earlier try is never taken for a later one.
-func (q *Queue) number(i int32) uint64 {
-	return uint64(q.earlier[i] + int(q.tasks.at(i).tries))
+// attemptNumber is that of the last try of task i. It only grows, so that what is left of an earlier try is never taken for a later one.
+func (q *Queue) attemptNumber(i int32) uint64 {
+	return uint64(q.earlierAttempts[i] + int(q.tasks.at(i).attempts))
 }
 
-// begin notes that p runs task i, which is in no list.
-func (q *Queue) begin(p *peer, f *function, i int32) *ability {
+// beginRun notes that p runs task i, which is in no list.
+func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	t := q.tasks.at(i)
-	q.move(i, Running)
+	q.setState(i, Running)
 	q.charge(f)
-	t.tries++
+	t.attempts++
 	r := q.runs.take()
 	x := q.runs.at(r)
-	*x = run{task: i, peer: p.n, at: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, since: q.now.UnixNano(), rank: uint8(t.flags.rank())}
+	*x = run{task: i, peer: p.n, index: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, started: q.now.UnixNano(), rank: uint8(t.flags.rank())}
 	t.run = r
 	p.runs = append(p.runs, r)
 	q.classify(p)
 	pol := &q.policies[t.policy].Policy
 	hard := pol.Hard
-	a := p.can(f)
+	a := p.abilityFor(f)
 	if a != nil && a.timeout > 0 && (hard == 0 || a.timeout < hard) {
 		hard = a.timeout
 	}
 	if hard > 0 {
 		x.hard = q.tickAfter(hard)
 	}
-	if x.soft = pol.Soft > 0 && (hard == 0 || pol.Soft < hard); x.soft {
-		q.schedule(i, q.tickAfter(pol.Soft))
+	if x.softTimer = pol.Soft > 0 && (hard == 0 || pol.Soft < hard); x.softTimer {
+		q.setTimer(i, q.tickAfter(pol.Soft))
 	} else if hard > 0 {
-		q.schedule(i, x.hard)
+		q.setTimer(i, x.hard)
 	}
 	return a
 }
 
 // report is what a worker says of a task.
 func (q *Queue) report(e *Report) {
-	p, i := q.known(e.Peer), q.find(e.Task)
+	p, i := q.findPeer(e.Peer), q.find(e.Task)
 	if p == nil || i == 0 || q.tasks.at(i).state != Running || q.runs.at(q.tasks.at(i).run).peer != p.n {
-		if p == nil || !q.stopped(p, e) {
+		if p == nil || !q.handleStoppedReport(p, e) {
 			q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
 		}
 		return
@@ -75,33 +75,33 @@ func (q *Queue) report(e *Report) {
 	t := q.tasks.at(i)
 	switch e.Notice {
 	case Data, Warning, Exception:
-		q.tell(i, Command{Notice: e.Notice, Payload: FromEvent})
+		q.notifyWaiters(i, Command{Notice: e.Notice, Payload: FromEvent})
 		return
 	case Progress:
 		r := q.runs.at(t.run)
 		r.n, r.m = e.N, e.M
-		q.tell(i, Command{Notice: Progress, N: e.N, M: e.M, Payload: FromEvent})
+		q.notifyWaiters(i, Command{Notice: Progress, N: e.N, M: e.M, Payload: FromEvent})
 		return
 	case Done, Failed, Fatal:
 	default:
 		q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
 		return
 	}
-	q.took.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).since))
+	q.attemptDurations.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).started))
 	after := q.endRun(i)
 	switch e.Notice {
 	case Done:
-		q.end(i, WasDone, Done, FromEvent)
+		q.endTask(i, WasDone, Done, FromEvent)
 	case Failed:
-		q.again(i, Failed, q.policies[t.policy].backoff(int(t.tries)))
+		q.retryOrFail(i, Failed, q.policies[t.policy].backoff(int(t.attempts)))
 	case Fatal:
-		q.fail(i, Failed, FromEvent)
+		q.failTask(i, Failed, FromEvent)
 	}
 	q.refundRun(after)
 }
 
-// stopped tells whether e is about a run of p whose task was taken from it; if it says that the run has ended, its slot is free.
-func (q *Queue) stopped(p *peer, e *Report) bool {
+// handleStoppedReport tells whether e is about a run of p whose task was taken from it; if it says that the run has ended, its slot is free.
+func (q *Queue) handleStoppedReport(p *peer, e *Report) bool {
 	for _, r := range p.runs {
 		if x := q.runs.at(r); x.task == 0 && x.id == e.Task {
 			if e.Notice == Done || e.Notice == Failed || e.Notice == Fatal {
@@ -113,14 +113,14 @@ func (q *Queue) stopped(p *peer, e *Report) bool {
 	return false
 }
 
-// ended is a run that has ended but still holds its part of the limits, until its task is settled. The zero value holds nothing.
-type ended struct {
+// endedRun is a run that has ended but still holds its part of the limits, until its task is settled. The zero value holds nothing.
+type endedRun struct {
 	p *peer
 	f *function
 }
 
 // endRun takes running task i from its worker. The caller settles the task, then calls refundRun.
-func (q *Queue) endRun(i int32) ended {
+func (q *Queue) endRun(i int32) endedRun {
 	t := q.tasks.at(i)
 	q.unlink(i)
 	t.due = q.runs.at(t.run).stamp
@@ -129,109 +129,109 @@ func (q *Queue) endRun(i int32) ended {
 	return e
 }
 
-func (q *Queue) dropRun(r int32) ended {
+func (q *Queue) dropRun(r int32) endedRun {
 	x := q.runs.at(r)
-	e := ended{q.peers[x.peer], q.functions[x.fn]}
+	e := endedRun{q.peers[x.peer], q.functions[x.fn]}
 	last := e.p.runs[len(e.p.runs)-1]
-	e.p.runs[x.at] = last
-	q.runs.at(last).at = x.at
+	e.p.runs[x.index] = last
+	q.runs.at(last).index = x.index
 	e.p.runs = e.p.runs[:len(e.p.runs)-1]
 	if e.p.share != nil {
-		q.vacate(e.p.share.name, priorities[x.rank])
+		q.vacateSlot(e.p.share.name, priorities[x.rank])
 	}
 	q.runs.drop(r)
 	return e
 }
 
-// halt asks the worker of running task i to stop. One with slots keeps the slot busy until it says that it has.
-func (q *Queue) halt(i int32, why Notice) ended {
+// stopRun asks the worker of running task i to stop. One with slots keeps the slot busy until it says that it has.
+func (q *Queue) stopRun(i int32, why Notice) endedRun {
 	t := q.tasks.at(i)
 	r := q.runs.at(t.run)
 	p := q.peers[r.peer]
 	q.emit(Command{Op: Stop, Peer: p.name, Task: t.id, Notice: why})
-	if !p.pushed {
+	if !p.hasSlots {
 		return q.endRun(i)
 	}
 	q.unlink(i)
 	t.due = r.stamp
 	r.task, t.run = 0, 0
-	return ended{}
+	return endedRun{}
 }
 
-func (q *Queue) refundRun(e ended) {
+func (q *Queue) refundRun(e endedRun) {
 	if e.p == nil {
 		return
 	}
 	q.classify(e.p)
 	q.refund(e.f)
-	q.feed(e.p)
+	q.fillSlots(e.p)
 }
 
-// again gives task i, whose try has ended without a result, another one after delay, unless it was the last.
-func (q *Queue) again(i int32, why Notice, delay time.Duration) {
+// retryOrFail gives task i, whose try has ended without a result, another one after delay, unless it was the last.
+func (q *Queue) retryOrFail(i int32, why Notice, delay time.Duration) {
 	t := q.tasks.at(i)
 	from := NoPayload
 	if why == Failed {
 		from = FromEvent
 	}
-	if t.waits == 0 && t.flags&background == 0 {
-		q.end(i, WasCancelled, Cancelled, NoPayload)
+	if t.firstWait == 0 && t.flags&background == 0 {
+		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	if int(t.tries) >= q.policies[t.policy].Attempts {
-		q.fail(i, why, from)
+	if int(t.attempts) >= q.policies[t.policy].Attempts {
+		q.failTask(i, why, from)
 		return
 	}
-	q.tell(i, Command{Notice: Retrying, N: q.number(i) + 1, M: uint64(why), Payload: from})
+	q.notifyWaiters(i, Command{Notice: Retrying, N: q.attemptNumber(i) + 1, M: uint64(why), Payload: from})
 	if delay > 0 {
-		q.move(i, Delayed)
-		q.schedule(i, q.tickAfter(delay))
-		q.update(i)
+		q.setState(i, Delayed)
+		q.setTimer(i, q.tickAfter(delay))
+		q.recordUpdate(i)
 		return
 	}
-	q.move(i, Waiting)
-	q.update(i)
-	q.ready(i, true)
+	q.setState(i, Waiting)
+	q.recordUpdate(i)
+	q.makeReady(i, true)
 }
 
-// fail ends task i, whose last try has failed, and keeps why for those who ask later.
-func (q *Queue) fail(i int32, why Notice, from Payload) {
+// failTask ends task i, whose last try has failed, and keeps why for those who ask later.
+func (q *Queue) failTask(i int32, why Notice, from Payload) {
 	t := q.tasks.at(i)
 	if t.flags&(background|grouped) != 0 || q.policies[t.policy].Keep > 0 {
-		q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: bit(t.flags&durable != 0)})
-		t.flags |= updated // what is written of it goes with the update
+		q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0)})
+		t.flags |= hasUpdate // what is written of it goes with the update
 	}
-	q.endWith(i, WasFailed, Command{Notice: Failed, M: uint64(why), Payload: from})
+	q.endTaskWith(i, WasFailed, Command{Notice: Failed, M: uint64(why), Payload: from})
 }
 
-// overdue is called when running task i has reached its soft or its hard limit.
-func (q *Queue) overdue(i int32) {
+// enforceLimit is called when running task i has reached its soft or its hard limit.
+func (q *Queue) enforceLimit(i int32) {
 	t := q.tasks.at(i)
 	r := q.runs.at(t.run)
-	if r.soft {
-		r.soft = false
+	if r.softTimer {
+		r.softTimer = false
 		q.emit(Command{Op: Stop, Peer: q.peers[r.peer].name, Task: t.id, Notice: Soft})
 		if r.hard > 0 {
-			q.schedule(i, r.hard)
+			q.setTimer(i, r.hard)
 		}
 		return
 	}
-	after := q.halt(i, TimedOut)
-	q.again(i, TimedOut, q.lostDelay(i))
+	after := q.stopRun(i, TimedOut)
+	q.retryOrFail(i, TimedOut, q.lostDelay(i))
 	q.refundRun(after)
 }
 
 // claim takes up a try that p began in an earlier life of the coordinator or of the connection.
 func (q *Queue) claim(e *Claim) {
-	p, i := q.peer(e.Peer), q.find(e.Task)
+	p, i := q.ensurePeer(e.Peer), q.find(e.Task)
 	if i != 0 {
 		t := q.tasks.at(i)
 		if t.state == Running && q.runs.at(t.run).peer == p.n {
 			return
 		}
-		if t.state == Waiting || t.state == Delayed && t.flags&held == 0 {
-			q.takeOut(i)
-			q.begin(p, q.functions[t.fn], i)
+		if t.state == Waiting || t.state == Delayed && t.flags&awaitsInput == 0 {
+			q.removeFromList(i)
+			q.beginRun(p, q.functions[t.fn], i)
 			return
 		}
 	}

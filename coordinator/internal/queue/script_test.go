@@ -201,7 +201,7 @@ func (p *player) line(t *testing.T, f []string) {
 		for _, x := range p.q.Functions() {
 			fmt.Fprintf(&p.out, "%s: %d submitted =", x.Name, x.Counts.Submitted)
 			for s := Waiting; s < states; s++ {
-				fmt.Fprintf(&p.out, " + %d %s"[bit(s == Waiting)*2:], x.Counts.In[s], s)
+				fmt.Fprintf(&p.out, " + %d %s"[boolBit(s == Waiting)*2:], x.Counts.In[s], s)
 			}
 			fmt.Fprintf(&p.out, "; %d workers, %d dead letters\n", x.Workers, x.Dead)
 		}

@@ -5,10 +5,10 @@ import "slices"
 // share is slots that somebody else gives to tasks, one at a time, such as those of one machine that runs other work too. For its peers it says
 // how many tasks of which priority could start; each Grant starts one, or is given back at once.
 type share struct {
-	name   string
-	peers  []*peer
-	told   [3]int // by rank: what was said, less what was granted since
-	unsure bool   // in Queue.unsure
+	name      string
+	peers     []*peer
+	announced [3]int // by rank: what was said, less what was granted since
+	stale     bool   // in Queue.unsure
 }
 
 // joinShare makes p, which may run tasks already, one whose slots are given.
@@ -28,38 +28,38 @@ func (q *Queue) joinShare(p *peer, name string) {
 func (q *Queue) leaveShare(p *peer) {
 	if s := p.share; s != nil {
 		s.peers = remove(s.peers, p)
-		q.doubt(s)
+		q.markStale(s)
 	}
 }
 
-// doubt notes that a share may want something else than it said.
-func (q *Queue) doubt(s *share) {
-	if !s.unsure {
-		s.unsure = true
-		q.unsure = append(q.unsure, s)
+// markStale notes that a share may want something else than it said.
+func (q *Queue) markStale(s *share) {
+	if !s.stale {
+		s.stale = true
+		q.staleShares = append(q.staleShares, s)
 	}
 }
 
-// wantFor notes that tasks of f can start.
-func (q *Queue) wantFor(f *function) {
+// markSharesStale notes that tasks of f can start.
+func (q *Queue) markSharesStale(f *function) {
 	l := &f.workers[sharing]
 	for a := l.head.next; a != &l.head; a = a.next {
-		q.doubt(a.p.share)
+		q.markStale(a.p.share)
 	}
 }
 
-// vacate gives a slot back, once it is said what is wanted: else it would go to somebody whose turn it is not.
-func (q *Queue) vacate(share string, p Priority) {
+// vacateSlot gives a slot back, once it is said what is wanted: else it would go to somebody whose turn it is not.
+func (q *Queue) vacateSlot(share string, p Priority) {
 	q.vacated = append(q.vacated, Command{Op: Vacated, Function: share, M: uint64(p)})
 }
 
-// tellWants says what shares want, where that is something else than what was said, and then which slots are given back.
-func (q *Queue) tellWants() {
-	for _, s := range q.unsure {
-		s.unsure = false
-		for rank, n := range q.wants(s) {
-			if n != s.told[rank] {
-				s.told[rank] = n
+// emitWants says what shares want, where that is something else than what was said, and then which slots are given back.
+func (q *Queue) emitWants() {
+	for _, s := range q.staleShares {
+		s.stale = false
+		for rank, n := range q.countWants(s) {
+			if n != s.announced[rank] {
+				s.announced[rank] = n
 				q.emit(Command{Op: Want, Function: s.name, N: uint64(n), M: uint64(priorities[rank])})
 			}
 		}
@@ -67,15 +67,15 @@ func (q *Queue) tellWants() {
 			delete(q.shares, s.name)
 		}
 	}
-	clear(q.unsure)
+	clear(q.staleShares)
 	q.out = append(q.out, q.vacated...)
-	q.unsure, q.vacated = q.unsure[:0], q.vacated[:0]
+	q.staleShares, q.vacated = q.staleShares[:0], q.vacated[:0]
 }
 
-// wants counts, by rank, the tasks that could start on peers of s; there may be slots for some of them only. It is never zero when there is one.
-func (q *Queue) wants(s *share) (n [3]int) {
+// countWants counts, by rank, the tasks that could start on peers of s; there may be slots for some of them only. It is never zero when there is one.
+func (q *Queue) countWants(s *share) (n [3]int) {
 	room := 0
-	q.looks++
+	q.scan++
 	for _, p := range s.peers {
 		left := p.slots - len(p.runs)
 		if left <= 0 {
@@ -84,13 +84,13 @@ func (q *Queue) wants(s *share) (n [3]int) {
 		room += left
 		for _, a := range p.abilities {
 			f := a.f
-			if f.looked == q.looks || f.queued() == 0 || !q.startable(f) {
+			if f.scanned == q.scan || f.queued() == 0 || !q.canStart(f) {
 				continue
 			}
-			f.looked = q.looks
+			f.scanned = q.scan
 			most := f.queued()
 			if c := f.limits.Concurrency; c > 0 {
-				most = min(most, c-f.active)
+				most = min(most, c-f.runCount)
 			}
 			for rank := range n {
 				n[rank] += min(f.waiting[rank], most)
@@ -109,39 +109,39 @@ func (q *Queue) grant(e *Grant) {
 	var to *peer
 	var best *function
 	if s != nil {
-		s.told[rank] = max(0, s.told[rank]-1)
-		q.doubt(s)
+		s.announced[rank] = max(0, s.announced[rank]-1)
+		q.markStale(s)
 		for _, p := range s.peers {
 			if p.class != sharing {
 				continue
 			}
 			for _, a := range p.abilities {
 				f := a.f
-				if f.waiting[rank] == 0 || !q.startable(f) {
+				if f.waiting[rank] == 0 || !q.canStart(f) {
 					continue
 				}
-				if best == nil || f != best && q.older(f, best, rank) || f == best && len(p.runs) < len(to.runs) {
+				if best == nil || f != best && q.firstIsOlder(f, best, rank) || f == best && len(p.runs) < len(to.runs) {
 					best, to = f, p
 				}
 			}
 		}
 	}
 	if best == nil {
-		q.vacate(e.Share, e.Priority)
+		q.vacateSlot(e.Share, e.Priority)
 		return
 	}
-	q.start(to, best, q.first(best.queues[rank]))
+	q.startTask(to, best, q.first(best.queues[rank]))
 }
 
 // auditShares complains of shares that want something and did not say so.
 func (q *Queue) auditShares(complain func(format string, a ...any)) {
 	for name, s := range q.shares {
-		for rank, n := range q.wants(s) {
-			if n > s.told[rank] {
-				complain("share %s: %d tasks of rank %d could start, told %d", name, n, rank, s.told[rank])
+		for rank, n := range q.countWants(s) {
+			if n > s.announced[rank] {
+				complain("share %s: %d tasks of rank %d could start, told %d", name, n, rank, s.announced[rank])
 			}
 		}
-		if s.unsure || s.name != name || slices.ContainsFunc(s.peers, func(p *peer) bool { return p.share != s || q.peers[p.n] != p }) {
+		if s.stale || s.name != name || slices.ContainsFunc(s.peers, func(p *peer) bool { return p.share != s || q.peers[p.n] != p }) {
 			complain("share %s: %+v", name, *s)
 		}
 	}

@@ -14,8 +14,8 @@ const (
 
 func (s *slab[T]) at(i int32) *T { return &s.chunks[i>>chunkBits][i&(chunkSize-1)] }
 
-// has tells whether there is memory for number i.
-func (s *slab[T]) has(i int32) bool {
+// hasMemory tells whether there is memory for number i.
+func (s *slab[T]) hasMemory(i int32) bool {
 	c := int(i >> chunkBits)
 	return i > 0 && c < len(s.chunks) && s.chunks[c] != nil
 }

@@ -17,15 +17,15 @@ func (q *Queue) submit(e *Submit) {
 			return
 		}
 	}
-	f := q.function(e.Function)
+	f := q.ensureFunction(e.Function)
 	if f == nil {
 		reject(Invalid)
 		return
 	}
 	old := int32(0)
 	if e.Unique != (Key{}) && e.Group == 0 {
-		if old = q.lookUp(f.n, e.Unique); old != 0 && !q.tasks.at(old).state.ended() {
-			q.join(e, old)
+		if old = q.lookUp(f.n, e.Unique); old != 0 && !q.tasks.at(old).state.hasEnded() {
+			q.joinTask(e, old)
 			return
 		}
 	}
@@ -50,7 +50,7 @@ func (q *Queue) submit(e *Submit) {
 		q.joinGroup(i, g)
 	} else if e.Unique != (Key{}) {
 		t.key = e.Unique
-		q.remember(i, old)
+		q.rememberKey(i, old)
 	}
 	if len(e.Then) > 0 {
 		t.flags |= chained
@@ -62,25 +62,25 @@ func (q *Queue) submit(e *Submit) {
 	}
 	delayed := at > q.wheel.tick
 	if delayed {
-		q.schedule(i, at)
-		q.move(i, Delayed)
+		q.setTimer(i, at)
+		q.setState(i, Delayed)
 	}
 	if e.Durable {
-		q.record(i, FromEvent)
+		q.recordTask(i, FromEvent)
 	} else {
 		q.emit(Command{Op: Keep, Task: t.id, Payload: FromEvent})
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id})
 	if e.Peer != 0 {
-		q.addWait(q.peer(e.Peer), i)
+		q.addWait(q.ensurePeer(e.Peer), i)
 	}
 	if !delayed {
-		q.ready(i, false)
+		q.makeReady(i, false)
 	}
 }
 
-// join makes e's peer wait for task i, or e's wish that it runs although nobody waits its own, that it survives, and how long its outcome is kept.
-func (q *Queue) join(e *Submit, i int32) {
+// joinTask makes e's peer wait for task i, or e's wish that it runs although nobody waits its own, that it survives, and how long its outcome is kept.
+func (q *Queue) joinTask(e *Submit, i int32) {
 	t := q.tasks.at(i)
 	changed := e.Durable && t.flags&durable == 0
 	if changed {
@@ -97,11 +97,11 @@ func (q *Queue) join(e *Submit, i int32) {
 		changed = true
 	}
 	if changed && t.flags&durable != 0 {
-		q.record(i, FromInput)
+		q.recordTask(i, FromInput)
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
-		q.addWait(q.peer(e.Peer), i)
+		q.addWait(q.ensurePeer(e.Peer), i)
 	}
 }
 
@@ -116,12 +116,12 @@ func (q *Queue) newTask(f *function, size int, p Policy) int32 {
 	t.fn, t.size, t.policy, t.state = f.n, uint32(size), q.policyOf(p.withDefaults()), Waiting
 	f.counts.Submitted++
 	f.counts.In[Waiting]++
-	f.kept++
+	f.taskCount++
 	return i
 }
 
-// takeOut takes a task that waits or is delayed out of its list.
-func (q *Queue) takeOut(i int32) {
+// removeFromList takes a task that waits or is delayed out of its list.
+func (q *Queue) removeFromList(i int32) {
 	if q.tasks.at(i).state == Waiting {
 		q.dequeue(i)
 	} else {
@@ -129,67 +129,67 @@ func (q *Queue) takeOut(i int32) {
 	}
 }
 
-// end ends task i, which is in no list and not running.
-func (q *Queue) end(i int32, state State, what Notice, from Payload) {
-	q.endWith(i, state, Command{Notice: what, Payload: from})
+// endTask ends task i, which is in no list and not running.
+func (q *Queue) endTask(i int32, state State, what Notice, from Payload) {
+	q.endTaskWith(i, state, Command{Notice: what, Payload: from})
 }
 
-// endWith is end, and tells last.
-func (q *Queue) endWith(i int32, state State, last Command) {
+// endTaskWith is end, and tells last.
+func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	t := q.tasks.at(i)
-	q.move(i, state)
+	q.setState(i, state)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
-		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: bit(t.flags&durable != 0)})
-		t.flags |= updated // what is written of a result goes with the update
+		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: boolBit(t.flags&durable != 0)})
+		t.flags |= hasUpdate // what is written of a result goes with the update
 	}
 	t.due = 0
 	if keep > 0 {
 		t.due = q.tickAfter(keep)
 	}
-	if q.pending(i) {
-		if next := q.follow(q.chains[i], t.flags); next != 0 {
-			q.settle(i)
-			q.followChain(i, next)
+	if q.resultNeeded(i) {
+		if next := q.newFollower(q.chains[i], t.flags); next != 0 {
+			q.fileEnded(i)
+			q.linkFollower(i, next)
 			return
 		}
-		q.move(i, WasFailed)
+		q.setState(i, WasFailed)
 		last = Command{Notice: Failed, M: uint64(Failed)}
 	}
-	q.tell(i, last)
-	for t.waits != 0 {
-		q.dropWait(t.waits)
+	q.notifyWaiters(i, last)
+	for t.firstWait != 0 {
+		q.dropWait(t.firstWait)
 	}
-	q.settleGather(i)
-	q.settle(i)
+	q.cancelGather(i)
+	q.fileEnded(i)
 	q.memberEnded(i)
 }
 
-// settle finds the place of a task that has ended: with its group, or the task that follows it, as long as they need its result; as a dead
+// fileEnded finds the place of a task that has ended: with its group, or the task that follows it, as long as they need its result; as a dead
 // letter; until it need not be kept any more; or nowhere.
-func (q *Queue) settle(i int32) {
+func (q *Queue) fileEnded(i int32) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
 	switch {
-	case t.flags&grouped != 0, q.pending(i):
-		q.insertBefore(q.held, i)
-	case t.dead():
-		f.deads++
-		q.insertBefore(f.dead, i)
-		if f.deads > q.cfg.MaxDead {
-			q.forget(q.first(f.dead))
+	case t.flags&grouped != 0, q.resultNeeded(i):
+		q.insertBefore(q.parked, i)
+	case t.isDeadLetter():
+		f.deadCount++
+		q.insertBefore(f.deadLetters, i)
+		if f.deadCount > q.cfg.MaxDead {
+			q.forgetTask(q.first(f.deadLetters))
 		}
 	case t.due > q.wheel.tick:
-		q.schedule(i, t.due)
+		q.setTimer(i, t.due)
 	default:
-		q.forget(i)
+		q.forgetTask(i)
 		return
 	}
-	q.update(i)
+	q.recordUpdate(i)
 }
 
-// dead tells whether t is a dead letter.
-func (t *task) dead() bool {
+// isDeadLetter tells whether t is a dead letter.
+func (t *task) isDeadLetter() bool {
 	return t.state == WasFailed && t.flags&(background|grouped) == background
 }
 
@@ -207,62 +207,62 @@ func (q *Queue) cancel(e *Cancel) {
 		q.cancelGroup(g)
 		return
 	}
-	i := q.last(e.Task)
-	if i != 0 && q.pending(i) {
-		i = q.follower(i)
+	i := q.findLatest(e.Task)
+	if i != 0 && q.resultNeeded(i) {
+		i = q.findFollower(i)
 	}
-	ok := i != 0 && !q.tasks.at(i).state.ended()
+	ok := i != 0 && !q.tasks.at(i).state.hasEnded()
 	q.answer(e.Ref, e.Task, ok)
 	if ok {
-		q.stop(i)
+		q.cancelTask(i)
 	}
 }
 
-// stop cancels task i, which has not ended.
-func (q *Queue) stop(i int32) {
+// cancelTask cancels task i, which has not ended.
+func (q *Queue) cancelTask(i int32) {
 	if q.tasks.at(i).state != Running {
-		q.takeOut(i)
-		q.end(i, WasCancelled, Cancelled, NoPayload)
+		q.removeFromList(i)
+		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	after := q.halt(i, Cancelled)
-	q.end(i, WasCancelled, Cancelled, NoPayload)
+	after := q.stopRun(i, Cancelled)
+	q.endTask(i, WasCancelled, Cancelled, NoPayload)
 	q.refundRun(after)
 }
 
 // retry runs a dead letter again. If another task has its unique key by now, it does without.
 func (q *Queue) retry(e *Retry) {
 	i := q.find(e.Task)
-	ok := i != 0 && q.tasks.at(i).dead()
+	ok := i != 0 && q.tasks.at(i).isDeadLetter()
 	q.answer(e.Ref, e.Task, ok)
 	if !ok {
 		return
 	}
 	t := q.tasks.at(i)
 	q.unlink(i)
-	q.functions[t.fn].deads--
-	q.earlier[i], t.tries = int(q.number(i)), 0
+	q.functions[t.fn].deadCount--
+	q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
 	if t.key != (Key{}) {
-		if other := q.lookUp(t.fn, t.key); other == 0 || q.tasks.at(other).state.ended() {
-			q.remember(i, other)
+		if other := q.lookUp(t.fn, t.key); other == 0 || q.tasks.at(other).state.hasEnded() {
+			q.rememberKey(i, other)
 		}
 	}
-	q.move(i, Waiting)
-	q.update(i)
-	q.ready(i, false)
+	q.setState(i, Waiting)
+	q.recordUpdate(i)
+	q.makeReady(i, false)
 }
 
 func (q *Queue) forgetEnded(e *Forget) {
 	i := q.find(e.Task)
-	ok := i != 0 && q.tasks.at(i).state.ended() && q.tasks.at(i).flags&grouped == 0 && !q.pending(i)
+	ok := i != 0 && q.tasks.at(i).state.hasEnded() && q.tasks.at(i).flags&grouped == 0 && !q.resultNeeded(i)
 	q.answer(e.Ref, e.Task, ok)
 	if ok {
-		q.forget(i)
+		q.forgetTask(i)
 	}
 }
 
-// pending tells whether the task that follows i needs its result still.
-func (q *Queue) pending(i int32) bool {
+// resultNeeded tells whether the task that follows i needs its result still.
+func (q *Queue) resultNeeded(i int32) bool {
 	t := q.tasks.at(i)
 	return t.state == WasDone && t.flags&chained != 0
 }

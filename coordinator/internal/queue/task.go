@@ -44,34 +44,34 @@ func (s State) String() string {
 	return [states]string{"none", "waiting", "delayed", "running", "done", "failed", "cancelled"}[s]
 }
 
-func (s State) ended() bool { return s >= WasDone }
+func (s State) hasEnded() bool { return s >= WasDone }
 
 // task is one cache line: what a million waiting tasks cost. What few tasks have is elsewhere, by slot.
 type task struct {
-	links        // waiting: in a queue of its function; with a timer: in the wheel; else see settle
-	id     ID    // zero: the slot is free
-	key    Key   // zero: none
-	due    int64 // waiting, running: stamp of its place in the order; delayed, ended: tick of the timer
-	fn     int32
-	waits  int32 // first of those that wait for it, or 0
-	run    int32 // while it runs
-	policy int32
-	size   uint32
-	tries  uint16 // begun, since it was run again if it was a dead letter; see number
-	state  State
-	flags  flags
+	links           // waiting: in a queue of its function; with a timer: in the wheel; else see settle
+	id        ID    // zero: the slot is free
+	key       Key   // zero: none
+	due       int64 // waiting, running: stamp of its place in the order; delayed, ended: tick of the timer
+	fn        int32
+	firstWait int32 // first of those that wait for it, or 0
+	run       int32 // while it runs
+	policy    int32
+	size      uint32
+	attempts  uint16 // begun, since it was run again if it was a dead letter; see number
+	state     State
+	flags     flags
 }
 
 type flags uint8
 
 const (
-	rankMask   flags = 3 // High 0, Normal 1, Low 2
-	background flags = 1 << iota << 1
-	durable          // its Records are written
-	grouped          // in Queue.memberOf
-	chained          // in Queue.chains
-	held             // delayed until Gathered, in Queue.held
-	updated          // there is an update, or a result, that Drop must remove
+	rankMask    flags = 3 // High 0, Normal 1, Low 2
+	background  flags = 1 << iota << 1
+	durable           // its Records are written
+	grouped           // in Queue.memberOf
+	chained           // in Queue.chains
+	awaitsInput       // delayed until Gathered, in Queue.held
+	hasUpdate         // there is an update, or a result, that Drop must remove
 )
 
 func (f flags) rank() int { return int(f & rankMask) }
@@ -85,7 +85,7 @@ var priorities = [3]Priority{High, Normal, Low}
 
 // find returns the slot of a task, or 0.
 func (q *Queue) find(id ID) int32 {
-	if i := id.slot(); id != 0 && q.tasks.has(i) && q.tasks.at(i).id == id {
+	if i := id.slot(); id != 0 && q.tasks.hasMemory(i) && q.tasks.at(i).id == id {
 		return i
 	}
 	return 0

@@ -29,11 +29,11 @@ func (q *Queue) lookUp(fn int32, k Key) int32 {
 	return 0
 }
 
-// remember makes task i the one that its key finds, in place of task old unless that is 0.
-func (q *Queue) remember(i, old int32) {
+// rememberKey makes task i the one that its key finds, in place of task old unless that is 0.
+func (q *Queue) rememberKey(i, old int32) {
 	u := &q.uniques
 	if old != 0 {
-		q.disown(old)
+		q.forgetKey(old)
 	}
 	if u.n*4 >= len(u.entries)*3 {
 		entries := u.entries
@@ -58,8 +58,8 @@ func (u *uniques) put(e uint64) {
 	u.entries[at] = e
 }
 
-// disown takes task i out, if its key finds it, and moves back those behind it that would not be found any more.
-func (q *Queue) disown(i int32) {
+// forgetKey takes task i out, if its key finds it, and moves back those behind it that would not be found any more.
+func (q *Queue) forgetKey(i int32) {
 	u, t := &q.uniques, q.tasks.at(i)
 	if t.key == (Key{}) || u.n == 0 {
 		return

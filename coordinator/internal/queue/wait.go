@@ -12,24 +12,24 @@ func (q *Queue) addWait(p *peer, i int32) {
 	w := q.waits.take()
 	t := q.tasks.at(i)
 	*q.waits.at(w) = wait{ofTask: links{w, w}, ofPeer: links{w, w}, task: i, peer: p.n}
-	q.joinTask(w, t)
-	if p.waits == 0 {
-		p.waits = w
+	q.appendToTask(w, t)
+	if p.firstWait == 0 {
+		p.firstWait = w
 		return
 	}
-	head := &q.waits.at(p.waits).ofPeer
-	q.waits.at(w).ofPeer = links{p.waits, head.prev}
+	head := &q.waits.at(p.firstWait).ofPeer
+	q.waits.at(w).ofPeer = links{p.firstWait, head.prev}
 	q.waits.at(head.prev).ofPeer.next = w
 	head.prev = w
 }
 
-func (q *Queue) joinTask(w int32, t *task) {
-	if t.waits == 0 {
-		t.waits = w
+func (q *Queue) appendToTask(w int32, t *task) {
+	if t.firstWait == 0 {
+		t.firstWait = w
 		return
 	}
-	head := &q.waits.at(t.waits).ofTask
-	q.waits.at(w).ofTask = links{t.waits, head.prev}
+	head := &q.waits.at(t.firstWait).ofTask
+	q.waits.at(w).ofTask = links{t.firstWait, head.prev}
 	q.waits.at(head.prev).ofTask.next = w
 	head.prev = w
 }
@@ -40,47 +40,47 @@ func (q *Queue) dropWait(w int32) {
 	t, p := q.tasks.at(x.task), q.peers[x.peer]
 	q.waits.at(x.ofTask.prev).ofTask.next, q.waits.at(x.ofTask.next).ofTask.prev = x.ofTask.next, x.ofTask.prev
 	q.waits.at(x.ofPeer.prev).ofPeer.next, q.waits.at(x.ofPeer.next).ofPeer.prev = x.ofPeer.next, x.ofPeer.prev
-	if t.waits == w {
-		t.waits = x.ofTask.next
+	if t.firstWait == w {
+		t.firstWait = x.ofTask.next
 	}
-	if t.waits == w {
-		t.waits = 0
+	if t.firstWait == w {
+		t.firstWait = 0
 	}
-	if p.waits == w {
-		p.waits = x.ofPeer.next
+	if p.firstWait == w {
+		p.firstWait = x.ofPeer.next
 	}
-	if p.waits == w {
-		p.waits = 0
+	if p.firstWait == w {
+		p.firstWait = 0
 	}
 	q.waits.drop(w)
 }
 
-// leave drops w, and with the last of those that wait a foreground task that has not begun or, with stop, has not ended.
-func (q *Queue) leave(w int32, stop bool) {
+// removeWait drops w, and with the last of those that wait a foreground task that has not begun or, with stop, has not ended.
+func (q *Queue) removeWait(w int32, stop bool) {
 	i := q.waits.at(w).task
 	q.dropWait(w)
 	t := q.tasks.at(i)
-	if t.waits == 0 && t.flags&background == 0 && !t.state.ended() && (stop || t.state != Running) {
-		q.stop(i)
+	if t.firstWait == 0 && t.flags&background == 0 && !t.state.hasEnded() && (stop || t.state != Running) {
+		q.cancelTask(i)
 	}
 }
 
-// tell passes c on to all that wait for task i.
-func (q *Queue) tell(i int32, c Command) {
+// notifyWaiters passes c on to all that wait for task i.
+func (q *Queue) notifyWaiters(i int32, c Command) {
 	t := q.tasks.at(i)
 	c.Op, c.Task = Notify, t.id
-	for w := t.waits; w != 0; {
+	for w := t.firstWait; w != 0; {
 		x := q.waits.at(w)
 		c.Peer = q.peers[x.peer].name
 		q.emit(c)
-		if w = x.ofTask.next; w == t.waits {
+		if w = x.ofTask.next; w == t.firstWait {
 			return
 		}
 	}
 }
 
 func (q *Queue) attach(e *Attach) {
-	i := q.last(e.Task)
+	i := q.findLatest(e.Task)
 	if e.Task == 0 && e.Unique != (Key{}) {
 		i = q.lookUp(q.functionIndex[e.Function], e.Unique)
 	}
@@ -89,17 +89,17 @@ func (q *Queue) attach(e *Attach) {
 		return
 	}
 	t := q.tasks.at(i)
-	if id := cmp.Or(e.Task, t.id); q.after.of[id] == 0 {
+	if id := cmp.Or(e.Task, t.id); q.successors.next[id] == 0 {
 		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: t.id, Peer: e.Peer, N: 1})
 	} else {
-		i = q.last(id)
+		i = q.findLatest(id)
 		t = q.tasks.at(i)
 		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: id, Peer: e.Peer, N: 1})
 		q.emit(Command{Op: Notify, Peer: e.Peer, Task: id, Notice: Followed, N: uint64(t.id)})
 	}
 	switch {
-	case !t.state.ended() || q.pending(i):
-		q.addWait(q.peer(e.Peer), i)
+	case !t.state.hasEnded() || q.resultNeeded(i):
+		q.addWait(q.ensurePeer(e.Peer), i)
 	case t.state == WasDone:
 		q.emit(Command{Op: Notify, Peer: e.Peer, Task: t.id, Notice: Done, Payload: FromResult})
 	case t.state == WasFailed:
@@ -110,15 +110,15 @@ func (q *Queue) attach(e *Attach) {
 }
 
 func (q *Queue) detach(e *Detach) {
-	p, i := q.known(e.Peer), q.find(e.Task)
+	p, i := q.findPeer(e.Peer), q.find(e.Task)
 	if p == nil || i == 0 {
 		return
 	}
-	first := q.tasks.at(i).waits
+	first := q.tasks.at(i).firstWait
 	for w := first; w != 0; {
 		x := q.waits.at(w)
 		if x.peer == p.n {
-			q.leave(w, e.Stop)
+			q.removeWait(w, e.Stop)
 			return
 		}
 		if w = x.ofTask.next; w == first {

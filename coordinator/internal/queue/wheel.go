@@ -21,14 +21,14 @@ const (
 // The lists of the wheel are the first heads.
 func wheelHead(level, digit int) int32 { return -int32(level*digits+digit) - 1 }
 
-// schedule puts task i in the wheel; it fires no earlier than tick at.
-func (q *Queue) schedule(i int32, at int64) {
+// setTimer puts task i in the wheel; it fires no earlier than tick at.
+func (q *Queue) setTimer(i int32, at int64) {
 	at = min(max(at, q.wheel.tick+1), maxTick)
 	q.tasks.at(i).due = at
-	q.place(i, at)
+	q.insertTimer(i, at)
 }
 
-func (q *Queue) place(i int32, at int64) {
+func (q *Queue) insertTimer(i int32, at int64) {
 	w := &q.wheel
 	level := 0
 	if diff := uint64(at ^ w.tick); diff != 0 {
@@ -39,8 +39,8 @@ func (q *Queue) place(i int32, at int64) {
 	q.insertBefore(wheelHead(level, digit), i)
 }
 
-// upcoming returns the first list that is not empty and the tick at which it begins, or ok false when there is none.
-func (q *Queue) upcoming() (level int, head int32, begins int64, ok bool) {
+// nextTimers returns the first list that is not empty and the tick at which it begins, or ok false when there is none.
+func (q *Queue) nextTimers() (level int, head int32, begins int64, ok bool) {
 	w := &q.wheel
 	for level := range wheelLevels {
 		shift := level * digitBits
@@ -63,10 +63,10 @@ func (q *Queue) upcoming() (level int, head int32, begins int64, ok bool) {
 	return 0, 0, 0, false
 }
 
-// advance moves the present to tick to and fires what is due.
-func (q *Queue) advance(to int64) {
+// advanceWheel moves the present to tick to and fires what is due.
+func (q *Queue) advanceWheel(to int64) {
 	for {
-		level, head, begins, ok := q.upcoming()
+		level, head, begins, ok := q.nextTimers()
 		if !ok || begins > to {
 			q.wheel.tick = max(q.wheel.tick, to)
 			return
@@ -75,9 +75,9 @@ func (q *Queue) advance(to int64) {
 		for i := q.first(head); i != 0; i = q.first(head) {
 			q.unlink(i)
 			if level > 0 {
-				q.place(i, q.tasks.at(i).due)
+				q.insertTimer(i, q.tasks.at(i).due)
 			} else {
-				q.fire(i)
+				q.fireTimer(i)
 			}
 		}
 	}

@@ -15,20 +15,20 @@ func (q *Queue) WaitReason(id ID) string {
 	t := q.tasks.at(i)
 	f, l := q.functions[t.fn], &q.functions[t.fn].limits
 	switch {
-	case t.state == Delayed && t.flags&held != 0:
+	case t.state == Delayed && t.flags&awaitsInput != 0:
 		return "what it follows is being put together"
-	case t.state == Delayed && t.tries > 0:
-		return fmt.Sprintf("attempt %d has failed, and the next one waits until it is due", t.tries)
+	case t.state == Delayed && t.attempts > 0:
+		return fmt.Sprintf("attempt %d has failed, and the next one waits until it is due", t.attempts)
 	case t.state == Delayed:
 		return "it is not due yet"
 	case t.state != Waiting:
 		return ""
 	case l.Paused:
 		return "its function is paused"
-	case f.able == 0:
+	case f.workerCount == 0:
 		return "no worker can do its function"
-	case l.Concurrency > 0 && f.active >= l.Concurrency:
-		return fmt.Sprintf("its function runs %d times, which is its limit", f.active)
+	case l.Concurrency > 0 && f.runCount >= l.Concurrency:
+		return fmt.Sprintf("its function runs %d times, which is its limit", f.runCount)
 	}
 	for _, n := range l.Needs {
 		switch b := q.budgets[n.Budget]; {
@@ -36,11 +36,11 @@ func (q *Queue) WaitReason(id ID) string {
 			return fmt.Sprintf("its function needs %d of the budget %s, which has %d in all", n.N, n.Budget, b.size)
 		case b.used+n.N > b.size:
 			return fmt.Sprintf("its function needs %d of the budget %s, of which %d of %d are in use", n.N, n.Budget, b.used, b.size)
-		case !b.open(n.N):
+		case !b.canTake(n.N):
 			return fmt.Sprintf("it is the turn of others who wait for the budget %s", n.Budget)
 		}
 	}
-	if !q.startable(f) {
+	if !q.canStart(f) {
 		return fmt.Sprintf("its function starts at most %v times a second", l.Rate)
 	}
 	if shares := q.sharesOf(f); shares != nil {
@@ -52,7 +52,7 @@ func (q *Queue) WaitReason(id ID) string {
 // sharesOf returns the shares of whose slots the workers of f wait, when none of them has slots of its own.
 func (q *Queue) sharesOf(f *function) (names []string) {
 	for _, p := range q.peers {
-		if p == nil || p.can(f) == nil {
+		if p == nil || p.abilityFor(f) == nil {
 			continue
 		}
 		if p.share == nil {
