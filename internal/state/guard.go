@@ -25,8 +25,8 @@ type guard struct {
 	done    chan struct{} // closed to end the loop
 
 	// mu guards the fields below.
-	mu   sync.Mutex
-	held bool // the ballast file is there
+	mu         sync.Mutex
+	hasBallast bool // the ballast file is there
 
 	// credits guards the fields below.
 	credits sync.Mutex
@@ -41,8 +41,8 @@ const (
 	creditFor = 10 * time.Millisecond // how long
 )
 
-// onCredit says whether n bytes are part of what the last look allowed.
-func (g *guard) onCredit(n int64) bool {
+// spendCredit says whether n bytes are part of what the last look allowed.
+func (g *guard) spendCredit(n int64) bool {
 	g.credits.Lock()
 	defer g.credits.Unlock()
 	if n > g.credit || time.Now().After(g.until) {
@@ -60,7 +60,7 @@ func (g *guard) giveCredit() {
 
 func newGuard(dir string, opt Options) *guard {
 	_, err := os.Stat(filepath.Join(dir, "ballast"))
-	return &guard{dir: dir, reserve: opt.Reserve, room: min(opt.Reserve/4, 64<<20), free: opt.Free, log: opt.Log, held: err == nil,
+	return &guard{dir: dir, reserve: opt.Reserve, room: min(opt.Reserve/4, 64<<20), free: opt.Free, log: opt.Log, hasBallast: err == nil,
 		work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
@@ -79,18 +79,18 @@ func (g *guard) check(n int64) error {
 	if free-n >= g.reserve {
 		return nil
 	}
-	g.watch()
+	g.adjustBallast()
 	return fmt.Errorf("%w: %s has %s free, %s are needed and %s kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
 		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(g.reserve))
 }
 
-// beforeOpen makes sure that Badger has room to open, at the cost of the ballast: it writes the tables that a killed process left
+// checkOpen makes sure that Badger has room to open, at the cost of the ballast: it writes the tables that a killed process left
 // unwritten.
-func (g *guard) beforeOpen() error {
+func (g *guard) checkOpen() error {
 	if g.reserve <= 0 {
 		return nil
 	}
-	g.watch()
+	g.adjustBallast()
 	free, err := g.free(g.dir)
 	if err != nil {
 		return err
@@ -101,8 +101,8 @@ func (g *guard) beforeOpen() error {
 	return nil
 }
 
-// watch removes the ballast when most of the reserve is gone, and puts it back when there is room again.
-func (g *guard) watch() {
+// adjustBallast removes the ballast when most of the reserve is gone, and puts it back when there is room again.
+func (g *guard) adjustBallast() {
 	free, err := g.free(g.dir)
 	if err != nil {
 		return
@@ -111,12 +111,12 @@ func (g *guard) watch() {
 	defer g.mu.Unlock()
 	path := filepath.Join(g.dir, "ballast")
 	switch {
-	case g.held && free < 2*g.room:
+	case g.hasBallast && free < 2*g.room:
 		g.log.Warn("disk almost full, ballast removed", "dir", g.dir, "free", free)
 		err = os.Remove(path)
-		g.held = false
-	case !g.held && free > g.reserve+2*g.room:
-		g.held = true
+		g.hasBallast = false
+	case !g.hasBallast && free > g.reserve+2*g.room:
+		g.hasBallast = true
 		err = allocate(path, g.room)
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -124,8 +124,8 @@ func (g *guard) watch() {
 	}
 }
 
-// used tells the loop that Badger was given work.
-func (g *guard) used() {
+// noteWork tells the loop that Badger was given work.
+func (g *guard) noteWork() {
 	select {
 	case g.work <- struct{}{}:
 	default:
@@ -147,7 +147,7 @@ func (g *guard) loop() {
 			}
 			left = 100
 		case <-timer.C:
-			g.watch()
+			g.adjustBallast()
 			if left--; left > 0 {
 				timer.Reset(pause)
 			} else if left == 0 {

@@ -39,7 +39,7 @@ func TestGuard(t *testing.T) {
 	}
 	for _, s := range steps {
 		free.Store(s.free << 20)
-		if err := g.beforeOpen(); !errors.Is(err, s.open) {
+		if err := g.checkOpen(); !errors.Is(err, s.open) {
 			t.Errorf("%s: open: %v", s.name, err)
 		}
 		if err := g.check(1); !errors.Is(err, s.write) || err != nil && !strings.Contains(err.Error(), dir) {
@@ -59,7 +59,7 @@ func TestCredit(t *testing.T) {
 		check := func(n int64, want error, looked int) {
 			t.Helper()
 			looks = 0
-			if err := db.Expect(n); !errors.Is(err, want) {
+			if err := db.CheckAhead(n); !errors.Is(err, want) {
 				t.Errorf("Expect(%d) = %v, want %v", n, err, want)
 			}
 			if looks < looked || looked == 0 && looks > 0 {

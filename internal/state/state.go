@@ -85,7 +85,7 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 	if db.unlock, err = Lock(dir); err != nil {
 		return nil, err
 	}
-	if err = db.guard.beforeOpen(); err == nil {
+	if err = db.guard.checkOpen(); err == nil {
 		files := filepath.Join(dir, name)
 		db.DB, err = openBadger(files, opt)
 		if errors.Is(err, ErrDamaged) && opt.Disposable {
@@ -99,7 +99,7 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 		return nil, errors.Join(err, db.unlock())
 	}
 	if opt.Reserve > 0 {
-		db.guard.watch()
+		db.guard.adjustBallast()
 		db.watch.Go(db.guard.loop)
 	}
 	return db, nil
@@ -109,16 +109,16 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 // every write to Badger, which does not survive a full disk.
 func (db *DB) Check(n int64) error { return db.guard.check(n) }
 
-// Expect is Check for what will be written later, which is checked again then. It may go by what the disk had a moment ago.
-func (db *DB) Expect(n int64) error {
-	if db.guard.onCredit(n) {
+// CheckAhead is Check for what will be written later, which is checked again then. It may go by what the disk had a moment ago.
+func (db *DB) CheckAhead(n int64) error {
+	if db.guard.spendCredit(n) {
 		return nil
 	}
 	return db.Check(n)
 }
 
-// Wrote says that Badger was given work: the disk is watched while it flushes and compacts.
-func (db *DB) Wrote() { db.guard.used() }
+// NoteWrite says that Badger was given work: the disk is watched while it flushes and compacts.
+func (db *DB) NoteWrite() { db.guard.noteWork() }
 
 // Close writes what Badger holds in memory and lets go of the directory. It is called once.
 func (db *DB) Close() error {
@@ -139,7 +139,7 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 		return nil, err
 	}
 	if err := errors.Join(removeEmpty(dir), verifyTables(dir)); err != nil {
-		return nil, fmt.Errorf("open: %w", damaged(err))
+		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
 	}
 	db, err = badger.Open(badger.DefaultOptions(dir).
 		WithSyncWrites(!opt.NoSync).
@@ -156,17 +156,17 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 		WithBypassLockGuard(!badgerLocks).
 		WithLogger(badgerLog{opt.Log}))
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", damaged(err))
+		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
 	}
 	if err := db.VerifyChecksum(); err != nil {
 		_ = db.Close() // nothing was written
-		return nil, fmt.Errorf("verify tables: %w", damaged(err))
+		return nil, fmt.Errorf("verify tables: %w", wrapDamaged(err))
 	}
 	return db, nil
 }
 
-// damaged wraps ErrDamaged around an error of opening, unless the files may be whole and the trouble is elsewhere.
-func damaged(err error) error {
+// wrapDamaged wraps ErrDamaged around an error of opening, unless the files may be whole and the trouble is elsewhere.
+func wrapDamaged(err error) error {
 	for _, elsewhere := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 		syscall.EIO, syscall.ENOSPC} {
 		if strings.Contains(err.Error(), elsewhere.Error()) { // Badger drops what it wraps

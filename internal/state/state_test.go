@@ -80,7 +80,7 @@ func TestReopen(t *testing.T) {
 		if err := db.Check(1 << 60); err != nil {
 			t.Errorf("without a reserve nothing is refused: %v", err)
 		}
-		db.Wrote()
+		db.NoteWrite()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
@@ -176,7 +176,7 @@ func TestTroubleElsewhereIsNoDamage(t *testing.T) {
 		{&os.PathError{Op: "open", Path: "db/000001.sst", Err: syscall.ENOENT}, true},
 		{errors.New("manifest has bad magic"), true},
 	} {
-		if got := damaged(c.err); errors.Is(got, ErrDamaged) != c.want || !errors.Is(got, c.err) {
+		if got := wrapDamaged(c.err); errors.Is(got, ErrDamaged) != c.want || !errors.Is(got, c.err) {
 			t.Errorf("%v: %v, want damage: %v", c.err, got, c.want)
 		}
 	}

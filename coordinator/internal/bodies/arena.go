@@ -7,18 +7,18 @@ import "encoding/binary"
 //
 //	ID 8 | length * 2 + kind, a varint | body
 type arena struct {
-	chunks  []chunk
-	current int   // is filled; valid when there are chunks
-	unused  []int // numbers of chunks without memory
-	spare   []int // empty chunks of one megabyte
-	used    int64 // bytes of bodies that are there, with their headers
-	held    int64 // bytes of chunks
+	chunks   []chunk
+	current  int   // is filled; valid when there are chunks
+	unused   []int // numbers of chunks without memory
+	spare    []int // empty chunks of one megabyte
+	used     int64 // bytes of bodies that are there, with their headers
+	reserved int64 // bytes of chunks
 }
 
 type chunk struct {
-	b       []byte
-	mapped  bool
-	n, live int // bytes filled, and those of them that are still needed
+	b            []byte
+	mapped       bool
+	filled, live int // bytes filled, and those of them that are still needed
 }
 
 const (
@@ -69,30 +69,30 @@ func (a *arena) put(kind Kind, id uint64, body []byte) uint64 {
 	a.used += int64(size)
 	n := a.current
 	if size > ownChunk {
-		n = a.add(size)
-	} else if len(a.chunks) == 0 || cap(a.chunks[n].b) == 0 || a.chunks[n].n+size > len(a.chunks[n].b) {
+		n = a.addChunk(size)
+	} else if len(a.chunks) == 0 || cap(a.chunks[n].b) == 0 || a.chunks[n].filled+size > len(a.chunks[n].b) {
 		if k := len(a.spare); k > 0 {
 			n, a.spare = a.spare[k-1], a.spare[:k-1]
 		} else {
-			n = a.add(chunkSize)
+			n = a.addChunk(chunkSize)
 		}
 		full := a.current
 		a.current = n
 		if len(a.chunks) > full && full != n {
-			a.empty(full)
+			a.freeIfUnused(full)
 		}
 	}
 	c := &a.chunks[n]
-	off := c.n
+	off := c.filled
 	copy(c.b[off:], header[:h])
 	copy(c.b[off+h:], body)
-	c.n += size
+	c.filled += size
 	c.live += size
 	return location(n, off)
 }
 
-// add makes a chunk.
-func (a *arena) add(size int) int {
+// addChunk makes a chunk.
+func (a *arena) addChunk(size int) int {
 	n := len(a.chunks)
 	if k := len(a.unused); k > 0 {
 		n, a.unused = a.unused[k-1], a.unused[:k-1]
@@ -101,8 +101,8 @@ func (a *arena) add(size int) int {
 	}
 	c := &a.chunks[n]
 	c.b, c.mapped = pages(size)
-	c.n, c.live = 0, 0
-	a.held += int64(size)
+	c.filled, c.live = 0, 0
+	a.reserved += int64(size)
 	return n
 }
 
@@ -115,22 +115,22 @@ func (a *arena) drop(loc uint64) (size int64) {
 	_, _, _, n := entry(b)
 	a.used -= int64(n)
 	c.live -= n
-	a.empty(int(loc>>40 - 1))
+	a.freeIfUnused(int(loc>>40 - 1))
 	return int64(n)
 }
 
-// empty gives back the memory of chunk n if nothing in it is needed.
-func (a *arena) empty(n int) {
+// freeIfUnused gives back the memory of chunk n if nothing in it is needed.
+func (a *arena) freeIfUnused(n int) {
 	c := &a.chunks[n]
 	switch {
 	case c.live > 0 || c.b == nil:
 	case len(c.b) == chunkSize && n == a.current:
-		c.n = 0
+		c.filled = 0
 	case len(c.b) == chunkSize && len(a.spare) < maxSpare:
-		c.n = 0
+		c.filled = 0
 		a.spare = append(a.spare, n)
 	default:
-		a.held -= int64(len(c.b))
+		a.reserved -= int64(len(c.b))
 		c.release()
 		a.unused = append(a.unused, n)
 	}
@@ -145,7 +145,7 @@ func (c *chunk) release() {
 
 // compact moves what is left in the emptiest chunk elsewhere, when more than half of the memory is not needed.
 func (a *arena) compact(of *[kinds]places) {
-	if a.held <= 2*a.used+8*chunkSize {
+	if a.reserved <= 2*a.used+8*chunkSize {
 		return
 	}
 	least := -1
@@ -157,7 +157,7 @@ func (a *arena) compact(of *[kinds]places) {
 	if least < 0 {
 		return
 	}
-	b, n := a.chunks[least].b, a.chunks[least].n
+	b, n := a.chunks[least].b, a.chunks[least].filled
 	for off := 0; off < n && a.chunks[least].live > 0; {
 		id, kind, body, size := entry(b[off:])
 		if p := of[kind].find(id); p != nil && p.loc() == location(least, off) {
@@ -188,10 +188,10 @@ const (
 type place uint64
 
 const (
-	spilled place = 1 << 63 // it was written, or will be, although it is not durable
-	alone   place = 1 << 62 // it is in memory and will not be anywhere else
+	spilled    place = 1 << 63 // it was written, or will be, although it is not durable
+	memoryOnly place = 1 << 62 // it is in memory and will not be anywhere else
 
-	flags = spilled | alone
+	flags = spilled | memoryOnly
 )
 
 func (p *place) loc() uint64 { return uint64(*p &^ flags) }
@@ -207,8 +207,8 @@ func (p *places) find(id uint64) *place {
 	return nil
 }
 
-// at returns the place of a body.
-func (p *places) at(id uint64) *place {
+// ensure returns the place of a body.
+func (p *places) ensure(id uint64) *place {
 	if at := p.find(id); at != nil {
 		return at
 	}

@@ -83,17 +83,17 @@ type Store struct {
 	synced  time.Time  // when the head was
 
 	// mu guards the fields below.
-	mu     sync.Mutex
-	arena  arena
-	alone  int64 // bytes of bodies in the arena that are nowhere else
-	places [kinds]places
-	next   group       // to be written
-	batch  int         // ops of next that are committed
-	bodies int         // bodies of next that are
-	large  map[ref]int // pieces of bodies that have some
-	n      uint64
-	failed error
-	syncs  tally.Durations
+	mu              sync.Mutex
+	arena           arena
+	memoryOnlyBytes int64 // bytes of bodies in the arena that are nowhere else
+	places          [kinds]places
+	next            group       // to be written
+	committedOps    int         // ops of next that are committed
+	committedBodies int         // bodies of next that are
+	large           map[ref]int // pieces of bodies that have some
+	lastBatch       uint64
+	failed          error
+	syncs           tally.Durations
 }
 
 // Open opens the store in dir, which is made when missing; an empty dir means memory only. Errors wrap those of state.Open, and ErrDamaged when the end
@@ -155,7 +155,7 @@ func (s *Store) Room(n int64) error {
 		if behind > maxBehind {
 			return fmt.Errorf("bodies: %w: %s wait to be written; the disk is slower than what comes in", ErrFull, bytesize.Format(behind))
 		}
-		return s.db.Expect(n)
+		return s.db.CheckAhead(n)
 	}
 	if used+n > s.opt.Memory {
 		return fmt.Errorf("bodies: %w: %s of %s; take work off the queues, or give the coordinator a directory", ErrFull, bytesize.Format(used), bytesize.Format(s.opt.Memory))
@@ -174,9 +174,9 @@ func (s *Store) Write(key, value []byte) {
 func (s *Store) WriteTask(id uint64, key, record, input []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(Input, id, input)
+	s.putInMemory(Input, id, input)
 	if s.db != nil {
-		s.write(key, record, s.pieces(Input, id, input))
+		s.write(key, record, s.splitBody(Input, id, input))
 		s.next.bodies = append(s.next.bodies, ref{id, Input})
 	}
 }
@@ -194,17 +194,17 @@ func (s *Store) WriteKept(id uint64, key, record []byte) error {
 func (s *Store) Keep(kind Kind, id uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(kind, id, body)
-	p := s.places[kind].at(id)
+	s.putInMemory(kind, id, body)
+	p := s.places[kind].ensure(id)
 	switch size := s.arena.size(p.loc()); {
 	case s.db == nil:
-	case s.alone+size > s.opt.Memory:
-		s.write(key('s', kind, id), []byte{}, s.pieces(kind, id, body))
+	case s.memoryOnlyBytes+size > s.opt.Memory:
+		s.write(key('s', kind, id), []byte{}, s.splitBody(kind, id, body))
 		s.next.bodies = append(s.next.bodies, ref{id, kind})
 		*p |= spilled
 	default:
-		s.alone += size
-		*p |= alone
+		s.memoryOnlyBytes += size
+		*p |= memoryOnly
 	}
 }
 
@@ -212,9 +212,9 @@ func (s *Store) Keep(kind Kind, id uint64, body []byte) {
 func (s *Store) WriteResult(id uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(Result, id, body)
+	s.putInMemory(Result, id, body)
 	if s.db != nil {
-		s.write(key('r', Result, id), []byte{}, s.pieces(Result, id, body))
+		s.write(key('r', Result, id), []byte{}, s.splitBody(Result, id, body))
 		s.next.bodies = append(s.next.bodies, ref{id, Result})
 	}
 }
@@ -232,7 +232,7 @@ func (s *Store) Drop(id uint64, result bool, recorded ...[]byte) {
 			if *p&spilled != 0 {
 				s.write(key('s', kind, id), nil, nil)
 			}
-			s.forget(p)
+			s.dropFromMemory(p)
 			*p = 0
 		}
 	}
@@ -248,15 +248,15 @@ func (s *Store) Drop(id uint64, result bool, recorded ...[]byte) {
 // Commit ends the batch and returns its number, or 0 when there was nothing in it to be written.
 func (s *Store) Commit() uint64 {
 	s.mu.Lock()
-	if s.batch == len(s.next.ops) {
+	if s.committedOps == len(s.next.ops) {
 		s.mu.Unlock()
 		return 0
 	}
-	s.batch, s.bodies = len(s.next.ops), len(s.next.bodies)
-	s.next.ends = append(s.next.ends, s.batch)
-	s.n++
-	n := s.n
-	s.next.last = n
+	s.committedOps, s.committedBodies = len(s.next.ops), len(s.next.bodies)
+	s.next.ends = append(s.next.ends, s.committedOps)
+	s.lastBatch++
+	n := s.lastBatch
+	s.next.lastBatch = n
 	s.mu.Unlock()
 	s.signal()
 	return n
@@ -269,8 +269,8 @@ func (s *Store) signal() {
 	}
 }
 
-// pending is how many batches wait to be written.
-func (s *Store) pending() int {
+// pendingBatches is how many batches wait to be written.
+func (s *Store) pendingBatches() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.next.ends)
@@ -346,19 +346,19 @@ func readPiece(txn *badger.Txn, dst []byte, kind Kind, id uint64, n int) ([]byte
 	return dst, err
 }
 
-// keep puts a body into memory, in place of the one that was there.
-func (s *Store) keep(kind Kind, id uint64, body []byte) {
-	p := s.places[kind].at(id)
+// putInMemory puts a body into memory, in place of the one that was there.
+func (s *Store) putInMemory(kind Kind, id uint64, body []byte) {
+	p := s.places[kind].ensure(id)
 	loc := s.arena.put(kind, id, body) // before the old one goes, which it may be made of
-	s.forget(p)
+	s.dropFromMemory(p)
 	p.set(loc)
 }
 
-// forget lets go of what is in memory of a body.
-func (s *Store) forget(p *place) {
+// dropFromMemory lets go of what is in memory of a body.
+func (s *Store) dropFromMemory(p *place) {
 	size := s.arena.drop(p.loc())
-	if *p&alone != 0 {
-		s.alone -= size
+	if *p&memoryOnly != 0 {
+		s.memoryOnlyBytes -= size
 	}
 	*p &= spilled
 }
@@ -366,8 +366,10 @@ func (s *Store) forget(p *place) {
 // maxCached is how many bytes of bodies that are on disk are kept in memory too.
 const maxCached = 32 << 20
 
-// crowded says whether bodies that are on disk take too much memory.
-func (s *Store) crowded() bool { return s.arena.used-s.alone > min(s.opt.Memory, maxCached) }
+// cacheIsFull says whether bodies that are on disk take too much memory.
+func (s *Store) cacheIsFull() bool {
+	return s.arena.used-s.memoryOnlyBytes > min(s.opt.Memory, maxCached)
+}
 
 // body is how a body is written: itself, or the number of its pieces.
 type body struct {
@@ -380,8 +382,8 @@ const maxBehind = 16 << 20
 
 const pieceSize = 256 << 10
 
-// pieces writes a large body in pieces, which go before all batches of the group: without the batch that names them they count for nothing.
-func (s *Store) pieces(kind Kind, id uint64, b []byte) *body {
+// splitBody writes a large body in pieces, which go before all batches of the group: without the batch that names them they count for nothing.
+func (s *Store) splitBody(kind Kind, id uint64, b []byte) *body {
 	if len(b) <= pieceSize {
 		return &body{b: b}
 	}
@@ -467,7 +469,7 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		// Callers that were just answered come back with their next batches: they share one sync if it waits for them a little.
 		patience.Reset(min(took/2, maxPatience))
-		for waiting := true; waiting && s.pending() < last; {
+		for waiting := true; waiting && s.pendingBatches() < last; {
 			select {
 			case <-s.wake:
 			case <-patience.C:
@@ -478,7 +480,7 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		for {
 			begin := time.Now()
-			g := s.swap(&spare)
+			g := s.takeGroup(&spare)
 			if len(g.ends) == 0 {
 				break
 			}
@@ -489,7 +491,7 @@ func (s *Store) Run(ctx context.Context) error {
 				s.mu.Unlock()
 				return fmt.Errorf("bodies: %w", err)
 			}
-			s.written(g)
+			s.releaseWritten(g)
 			took = time.Since(begin)
 			s.mu.Lock()
 			s.syncs.Add(took)
@@ -498,7 +500,7 @@ func (s *Store) Run(ctx context.Context) error {
 				break
 			}
 		}
-		if s.pending() > 0 {
+		if s.pendingBatches() > 0 {
 			s.signal()
 		}
 		if ctx.Err() != nil {

@@ -172,8 +172,8 @@ func TestAgainstMap(t *testing.T) {
 				s.Drop(id, x.durable && x.result != nil, taskKey(id))
 			}
 			wait(s.Commit())
-			if s.alone != 0 || s.arena.used != 0 {
-				t.Errorf("without tasks %d bytes are in memory, %d of them nowhere else", s.arena.used, s.alone)
+			if s.memoryOnlyBytes != 0 || s.arena.used != 0 {
+				t.Errorf("without tasks %d bytes are in memory, %d of them nowhere else", s.arena.used, s.memoryOnlyBytes)
 			}
 			stop()
 		})
@@ -196,8 +196,8 @@ func TestMemoryOnly(t *testing.T) {
 				s.Drop(i+1, false)
 			}
 		}
-		if s.arena.held > 2*s.arena.used+12<<20 {
-			t.Errorf("%d bytes held for %d", s.arena.held, s.arena.used)
+		if s.arena.reserved > 2*s.arena.used+12<<20 {
+			t.Errorf("%d bytes held for %d", s.arena.reserved, s.arena.used)
 		}
 		for i := uint64(0); i < 10_000 && round%2 == 1; i += 100 {
 			if b, err := s.Get(nil, Input, i+1); err != nil || len(b) != 300 || b[299] != byte(i) {
@@ -228,15 +228,15 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	wait(s.Commit())
-	if s.alone < n*size || s.arena.used-s.alone > maxCached || s.arena.used-s.alone < maxCached-11*size {
-		t.Errorf("%d bytes in memory, %d of them nowhere else", s.arena.used, s.alone)
+	if s.memoryOnlyBytes < n*size || s.arena.used-s.memoryOnlyBytes > maxCached || s.arena.used-s.memoryOnlyBytes < maxCached-11*size {
+		t.Errorf("%d bytes in memory, %d of them nowhere else", s.arena.used, s.memoryOnlyBytes)
 	}
 	for i := range uint64(n) {
 		s.Keep(Result, 2*i+1, b)
 	}
 	wait(s.Commit())
-	if s.alone > s.opt.Memory || s.alone < s.opt.Memory-2*size || s.arena.used-s.alone > maxCached {
-		t.Errorf("with results, %d bytes in memory, %d of them nowhere else", s.arena.used, s.alone)
+	if s.memoryOnlyBytes > s.opt.Memory || s.memoryOnlyBytes < s.opt.Memory-2*size || s.arena.used-s.memoryOnlyBytes > maxCached {
+		t.Errorf("with results, %d bytes in memory, %d of them nowhere else", s.arena.used, s.memoryOnlyBytes)
 	}
 	for i := range uint64(2 * n) {
 		if got, err := s.Get(nil, Input, i+1); err != nil || len(got) != size {
@@ -275,7 +275,7 @@ func TestPiecesLeftBehind(t *testing.T) {
 	s.Commit()
 	s.WriteTask(1, taskKey(1), []byte("record"), large) // its pieces may go with the group before; its batch does not
 	s.mu.Lock()
-	s.next.ops, s.next.bodies = s.next.ops[:s.batch], s.next.bodies[:s.bodies] // killed here
+	s.next.ops, s.next.bodies = s.next.ops[:s.committedOps], s.next.bodies[:s.committedBodies] // killed here
 	s.mu.Unlock()
 	s.Write([]byte("g"), []byte("and another"))
 	wait(s.Commit())

@@ -113,7 +113,7 @@ func (f *Filler) flush() error {
 		return err
 	}
 	err := f.txn.Commit()
-	f.db.Wrote()
+	f.db.NoteWrite()
 	f.txn, f.bytes, f.count = f.db.NewTransaction(true), 0, 0
 	return err
 }

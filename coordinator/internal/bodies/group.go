@@ -8,12 +8,12 @@ import (
 
 // group is batches that are written together.
 type group struct {
-	buf    []byte
-	pieces []op // of large bodies, also of the batch that is being built
-	ops    []op
-	ends   []int // ops at which batches end
-	bodies []ref // that will be on disk
-	last   uint64
+	buf       []byte
+	pieces    []op // of large bodies, also of the batch that is being built
+	ops       []op
+	ends      []int // ops at which batches end
+	bodies    []ref // that will be on disk
+	lastBatch uint64
 }
 
 // op is a key and a value in a group's buf.
@@ -47,9 +47,9 @@ const (
 	maxTxnOps   = 10_000
 )
 
-// swap takes the group that is to be written, up to the last end of a batch, and leaves spare in its place. It returns an empty one when
+// takeGroup takes the group that is to be written, up to the last end of a batch, and leaves spare in its place. It returns an empty one when
 // there is none.
-func (s *Store) swap(spare *group) *group {
+func (s *Store) takeGroup(spare *group) *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.next.ends) == 0 {
@@ -57,18 +57,18 @@ func (s *Store) swap(spare *group) *group {
 	}
 	g := s.next
 	s.next = group{buf: spare.buf[:0], pieces: spare.pieces[:0], ops: spare.ops[:0], ends: spare.ends[:0], bodies: spare.bodies[:0]}
-	if s.batch < len(g.ops) { // a batch is being built: it moves over
-		from := g.ops[s.batch].start
-		for _, o := range g.ops[s.batch:] {
+	if s.committedOps < len(g.ops) { // a batch is being built: it moves over
+		from := g.ops[s.committedOps].start
+		for _, o := range g.ops[s.committedOps:] {
 			o.start -= from
 			s.next.ops = append(s.next.ops, o)
 		}
 		s.next.buf = append(s.next.buf, g.buf[from:]...)
-		g.ops = g.ops[:s.batch]
+		g.ops = g.ops[:s.committedOps]
 	}
-	s.next.bodies = append(s.next.bodies, g.bodies[s.bodies:]...)
-	g.bodies = g.bodies[:s.bodies]
-	s.batch, s.bodies = 0, 0
+	s.next.bodies = append(s.next.bodies, g.bodies[s.committedBodies:]...)
+	g.bodies = g.bodies[:s.committedBodies]
+	s.committedOps, s.committedBodies = 0, 0
 	*spare = g
 	return spare
 }
@@ -122,8 +122,8 @@ func (s *Store) writeGroup(g *group) error {
 		}
 		bytes, count, at = bytes+size, count+end-at, end
 	}
-	s.db.Wrote()
-	return s.count(txn)
+	s.db.NoteWrite()
+	return s.commitGroup(txn)
 }
 
 func (g *group) set(txn *badger.Txn, o op) error {
@@ -135,20 +135,20 @@ func (g *group) set(txn *badger.Txn, o op) error {
 	return txn.Set(k, g.buf[mid:mid+o.value:mid+o.value])
 }
 
-// written lets go of the memory of bodies that are on disk now, when too much is used, and reports.
-func (s *Store) written(g *group) {
+// releaseWritten lets go of the memory of bodies that are on disk now, when too much is used, and reports.
+func (s *Store) releaseWritten(g *group) {
 	s.mu.Lock()
 	for _, r := range g.bodies {
-		if !s.crowded() {
+		if !s.cacheIsFull() {
 			break
 		}
-		if p := s.places[r.kind].find(r.id); p != nil && p.loc() != 0 && *p&alone == 0 && s.arena.id(p.loc()) == r.id {
-			s.forget(p)
+		if p := s.places[r.kind].find(r.id); p != nil && p.loc() != 0 && *p&memoryOnly == 0 && s.arena.id(p.loc()) == r.id {
+			s.dropFromMemory(p)
 		}
 	}
 	s.arena.compact(&s.places)
 	s.mu.Unlock()
-	s.opt.Committed(g.last)
+	s.opt.Committed(g.lastBatch)
 	if cap(g.buf) > 4<<20 { // one large group must not hold its memory for ever
 		*g = group{}
 	}

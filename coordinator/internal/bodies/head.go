@@ -20,7 +20,7 @@ const syncEvery = time.Second
 
 // openHead compares the groups that Badger has with those that were acknowledged.
 func (s *Store) openHead(dir string) error {
-	have, err := s.groups()
+	have, err := s.countGroups()
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,8 @@ func (s *Store) openHead(dir string) error {
 	return s.head.Create(dir)
 }
 
-// groups returns how many groups Badger has.
-func (s *Store) groups() (n uint64, err error) {
+// countGroups returns how many groups Badger has.
+func (s *Store) countGroups() (n uint64, err error) {
 	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(groupsKey)
 		if errors.Is(err, badger.ErrKeyNotFound) {
@@ -71,8 +71,8 @@ func (s *Store) groups() (n uint64, err error) {
 	return n, err
 }
 
-// count commits the last transaction of a group, with its number, and tells the head. s.writing is held.
-func (s *Store) count(txn *badger.Txn) error {
+// commitGroup commits the last transaction of a group, with its number, and tells the head. s.writing is held.
+func (s *Store) commitGroup(txn *badger.Txn) error {
 	n := s.head.Seq + 1
 	if err := txn.Set(groupsKey, encode(nil, groupsKey, binary.AppendUvarint(nil, n), &body{})); err != nil {
 		return err

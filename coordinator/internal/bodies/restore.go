@@ -40,7 +40,7 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 	if err != nil {
 		return fmt.Errorf("bodies: %w", err)
 	}
-	s.db.Wrote() // not so, but all its tables were read
+	s.db.NoteWrite() // not so, but all its tables were read
 
 	for r, n := range found { // a process was killed between the pieces of a body and the batch that it belongs to
 		for at := s.large[r]; at < n; at++ {
@@ -71,7 +71,7 @@ func (s *Store) restore(k, record, body []byte, pieces int, found map[ref]int, f
 		if pieces > 0 {
 			s.large[ref{id, kind}] = pieces
 		} else if kind == Input && s.arena.used+int64(len(body)) < min(s.opt.Memory, maxCached) {
-			s.keep(kind, id, body)
+			s.putInMemory(kind, id, body)
 		}
 	}
 	if kind == Result {

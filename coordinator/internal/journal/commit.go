@@ -140,7 +140,7 @@ func (j *Journal) write(f *frame, flags byte) error {
 			}
 		}
 	}
-	j.db.Wrote()
+	j.db.NoteWrite()
 	return nil
 }
 

@@ -66,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	fill()
-	for j.db.Wrote(); exists(ballast); runtime.Gosched() {
+	for j.db.NoteWrite(); exists(ballast); runtime.Gosched() {
 		if t.Context().Err() != nil {
 			t.Fatal("the ballast stays")
 		}

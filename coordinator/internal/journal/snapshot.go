@@ -71,7 +71,7 @@ func (j *Journal) drop(seq uint64) error {
 		}
 	}
 	j.gens = append(keep, generation{n: j.generation().n + 1})
-	j.db.Wrote()
+	j.db.NoteWrite()
 	if err := j.db.DropPrefix(prefixes...); err != nil {
 		return j.fail(err)
 	}

@@ -135,7 +135,7 @@ func (s *Store) write(batch []*commit) error {
 	if err := txn.Commit(); err != nil {
 		return err
 	}
-	s.db.Wrote()
+	s.db.NoteWrite()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range batch {
@@ -197,7 +197,7 @@ func (s *Store) dropNow(c *commit) error {
 		err = os.RemoveAll(c.trash)
 	}
 	err = errors.Join(err, s.db.DropPrefix(jobPrefix(id)))
-	s.db.Wrote()
+	s.db.NoteWrite()
 	return err
 }
 
