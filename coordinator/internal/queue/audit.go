@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// AuditNext is one step of an audit that others do not wait for. It looks whether each of the next n tasks has an owner or a wake-up time, from the
-// place that the last call returned, 0 at first; the last step looks at the totals of functions too, and returns 0. Between steps anything may happen.
+// AuditNext is one step of an incremental audit, beginning at position from, 0 at first. It checks
+// that each of the next n tasks has an owner or a timer, and returns the next position. The last
+// step also checks the totals of functions and returns 0. Other events may happen between steps.
 func (q *Queue) AuditNext(from, n int) (bad []string, next int) {
 	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }
 	i := max(from, 1)
@@ -26,7 +27,7 @@ func (q *Queue) AuditNext(from, n int) (bad []string, next int) {
 	return bad, i
 }
 
-// auditTask looks whether something will happen to a task.
+// auditTask checks that task i has a next step.
 func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 	t := q.tasks.at(i)
 	timed := t.next != 0
@@ -35,7 +36,7 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 		if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.index] != t.run {
 			complain("task %d runs nowhere", t.id)
 		}
-		timed = true // if there is a limit
+		timed = true // the timer of a limit is optional
 	case t.run != 0:
 		complain("task %d is %s but has a run", t.id, t.state)
 	}
@@ -44,7 +45,7 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 	}
 }
 
-// auditTotals looks whether the totals of functions conserve.
+// auditTotals checks the totals of all functions.
 func (q *Queue) auditTotals(complain func(format string, a ...any)) {
 	q.auditShares(complain)
 	for _, f := range q.functions {
@@ -66,8 +67,8 @@ func (q *Queue) auditTotals(complain func(format string, a ...any)) {
 	}
 }
 
-// Audit counts everything anew and returns what does not agree, in words. It costs a look at every task: it is for tests and
-// for a metric that must read zero.
+// Audit recounts everything and returns the contradictions, in words. It scans all tasks: it is for
+// tests and for a metric that must be zero.
 func (q *Queue) Audit() []string {
 	var bad []string
 	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }

@@ -6,16 +6,18 @@ import (
 	"slices"
 )
 
-// budget is an amount of something outside that running tasks and others hold parts of. Those others and tasks take turns when both
-// wait, so that neither starves, and the first of the others is not passed by smaller ones.
+// budget is a limited amount of something outside, such as database connections. Running tasks use
+// parts of it, and so do holders: other parties with an Acquire. If tasks and holders both wait,
+// they take turns, so neither starves. Among the holders, a small request never passes the first
+// one.
 type budget struct {
 	size, used  int
 	waiters     []waiter
-	holdersTurn bool // the turn of the others
+	holdersTurn bool // the next turn belongs to the holders
 	functions   []*function
 }
 
-// canTake tells whether a task may take n.
+// canTake reports whether a task may take n now.
 func (b *budget) canTake(n int) bool {
 	return b.used+n <= b.size && !(b.holdersTurn && len(b.waiters) > 0 && b.waiters[0].n <= b.size)
 }
@@ -41,10 +43,11 @@ func (q *Queue) setBudget(e *SetBudget) {
 	q.distribute(b)
 }
 
-// holder is one of the others. It gets what it needs budget by budget, in order of their names, so that no two wait for each other.
+// holder is a party with an Acquire. It gets one budget after another, sorted by name, so that no
+// two holders wait for each other.
 type holder struct {
 	needs    []Need
-	acquired int // of needs; it waits for the next one
+	acquired int // number of needs acquired; the next one is waited for
 }
 
 func (q *Queue) acquire(e *Acquire) {
@@ -64,7 +67,7 @@ func (q *Queue) acquire(e *Acquire) {
 	q.acquireNext(e.Ref, h)
 }
 
-// acquireNext has a holder wait for its next need, or tells that it has all.
+// acquireNext makes a holder wait for its next need, or sends Granted if it has all of them.
 func (q *Queue) acquireNext(ref uint64, h *holder) {
 	if h.acquired == len(h.needs) {
 		q.emit(Command{Op: Granted, Ref: ref})
@@ -95,7 +98,7 @@ func (q *Queue) release(ref uint64) {
 	}
 }
 
-// distribute gives to those that wait what is free.
+// distribute gives the free part of a budget to waiting tasks and holders.
 func (q *Queue) distribute(b *budget) {
 	for {
 		if b.holdersTurn {
@@ -108,7 +111,7 @@ func (q *Queue) distribute(b *budget) {
 	}
 }
 
-// grantFirst gives the first of the others what it waits for, if there is enough.
+// grantFirst gives the first waiting holder its amount and reports whether there was enough.
 func (q *Queue) grantFirst(b *budget) bool {
 	if len(b.waiters) == 0 || b.used+b.waiters[0].n > b.size {
 		return false
@@ -123,7 +126,7 @@ func (q *Queue) grantFirst(b *budget) bool {
 	return true
 }
 
-// waiter waits for n of a budget.
+// waiter is a holder waiting for n.
 type waiter struct {
 	ref uint64
 	n   int

@@ -1,100 +1,133 @@
 package queue
 
-// Command is a wish that the shell carries out, after it has written all Records of the same Step. It is one flat struct, so
-// that a Step allocates nothing; each Op says which fields it uses. Key and Value are valid until the next Step.
+// Command is an action for the shell. The shell first writes all Records of the same Step, then
+// carries out the rest. Command is one flat struct, so a Step allocates nothing; each Op documents
+// the fields it uses. Key and Value are valid until the next Step.
 type Command struct {
-	Op       Op
-	Notice   Notice  // of Tell, Stop and Rejected
-	Payload  Payload // where the payload is, of Tell and Write
-	Peer     Peer
-	Task     ID
-	Ref      uint64 // of the event that is answered
-	N, M     uint64 // Tell of Progress; Assign: the attempt in N
-	Function string // Assign and Gather; of Want, Occupied and Vacated the share
-	Key      []byte // Write
-	Value    []byte // Write; nil means remove
-	Tasks    []ID   // Gather
+	Op Op
+	// Notice is set in Notify, Stop and Rejected.
+	Notice Notice
+	// Payload is the location of the payload, in Notify and Write.
+	Payload Payload
+	Peer    Peer
+	Task    ID
+	Ref     uint64 // Ref of the answered event
+	// N and M are the progress in Notify. N is the attempt in Assign.
+	N, M uint64
+	// Function is set in Assign and Gather. In Want, Occupied and Vacated it is the share.
+	Function string
+	Key      []byte // in Write
+	Value    []byte // in Write; nil removes the Record
+	Tasks    []ID   // in Gather
 }
 
-// Op is what a Command wants.
+// Op is the kind of a Command.
 type Op uint8
 
 const (
-	// Write makes a Record (Key, Value) durable before any other command of the same Step is carried out. From OfEvent: with the
-	// payload of the event as the input of Task. From OfInput: with the input that the shell has kept so far. Value nil: remove.
+	// Write makes a Record (Key, Value) durable before the other commands of the same Step. A nil
+	// Value removes the Record. With FromEvent, the payload of the event is stored as the input of
+	// Task in the same transaction; with FromInput, the input stored earlier is made durable.
 	Write Op = iota + 1
-	// Accepted answers Ref. Task is the task (or group); N is 1 when it was there before.
+	// Accepted answers Ref. Task is the task or group. N is 1 if it existed before.
 	Accepted
-	// Rejected answers Ref: What is QueueFull, Invalid or Busy.
+	// Rejected answers Ref. Notice is QueueFull, Invalid or Busy.
 	Rejected
-	// Unknown answers Ref, or a Report by Peer: there is no such Task, or it is not the peer's.
+	// Unknown answers Ref, or a Report by Peer: Task does not exist, or does not run on this peer.
 	Unknown
-	// Keep asks to keep the event's payload as the input of Task. It comes with each new task that is not durable; with a
-	// durable one, Write does both.
+	// Keep stores the event's payload as the input of Task. It comes with each new task without
+	// Records; for a durable task, Write does both.
 	Keep
-	// KeepResult asks to keep the event's payload as the result of Task, durably if N is 1.
+	// KeepResult stores the event's payload as the result of Task, durably if N is 1.
 	KeepResult
-	// KeepError asks to keep why Task has failed, in place of a result, durably if N is 1: the event's payload if From is OfEvent, else What, which is TimedOut or
-	// Lost, in words.
+	// KeepError stores the reason why Task failed, in place of a result, durably if N is 1. The
+	// reason is the event's payload (FromEvent), or Notice in words: TimedOut or Lost.
 	KeepError
-	// Drop lets go of the input and the result of Task. If N is 1 the task is durable: its Records go too, which no Write says.
-	// If M is 0 there is neither a durable result nor an update among them.
+	// Drop removes the input and the result of Task. N is 1 for a durable task: its Records are
+	// removed too, without further Writes. M is 0 if it has neither a durable result nor an update
+	// Record.
 	Drop
-	// Assign gives Task, of Function, to Peer; attempt N.
+	// Assign starts attempt N of Task, of Function, on Peer.
 	Assign
 	// NoTask answers Grab.
 	NoTask
 	// Wake wakes Peer.
 	Wake
-	// Notify passes on to Peer, which waits for Task, What was reported. M of Failed is why: Failed, TimedOut or Lost.
+	// Notify passes a notice about Task to Peer, which waits for it. For Failed, M is the reason:
+	// Failed, TimedOut or Lost.
 	Notify
-	// Stop asks Peer to stop Task: What is Soft (the task may still end well), TimedOut or Cancelled.
-	// A peer with slots reports the end all the same; that frees the slot.
+	// Stop asks Peer to stop Task. Notice is Soft (the task may still succeed), TimedOut or
+	// Cancelled. A peer with slots reports the end in any case; the report frees the slot.
 	Stop
-	// Gather asks to put together the input of Task from the results of Tasks, in order, and to keep it, and then to say Gathered. M is 1 for
-	// a group. For a chain Tasks has one element, whose result is the input.
-	// Tasks is valid for ever; those that failed have no result.
+	// Gather asks the shell to assemble and store the input of Task from the results of Tasks, in
+	// order, and then to send Gathered. M is 1 for a group. For a chain, Tasks has one element, and
+	// its result is the input. Failed members have no result. Tasks stays valid after the Step.
 	Gather
-	// GroupEnded says that the group Task is over; What is Done, Failed or Cancelled.
+	// GroupEnded reports the end of group Task. Notice is Done, Failed or Cancelled; N is the task
+	// that follows it, or 0.
 	GroupEnded
 	// Granted answers Acquire.
 	Granted
-	// Want says how many more tasks of priority M could start now in slots of a share: N. It may be too many, and then no longer is after a Grant.
+	// Want reports how many more tasks of priority M could start in slots of a share: N. The number
+	// may be too high; after a Grant in vain it is corrected.
 	Want
-	// Occupied says that a task of priority M runs in a slot of a share without a Grant.
+	// Occupied reports that a task of priority M runs in a slot of a share without a Grant.
 	Occupied
-	// Vacated gives a slot back that a Grant gave to a task of priority M, or that was Occupied.
+	// Vacated returns the slot of a Grant, or an Occupied one, used for a task of priority M.
 	Vacated
 )
 
-// Notice says what happened to a task, or why something did not.
+// Notice is an event in the life of a task, or the reason of a refusal.
 type Notice uint8
 
 const (
-	Data      Notice = iota + 1 // partial result
-	Warning                     // message for people
-	Progress                    // N of M
-	Exception                   // message of an error; Failed or Fatal ends the try
-	Done                        // with the result
-	Failed                      // this try; Tell: for good, after the last try
-	Fatal                       // for good, reported by a worker; told as Failed
-	Cancelled                   // by somebody
-	TimedOut                    // hard time limit; told as Failed after the last try
-	Lost                        // with its worker; told as Failed after the last try
-	Retrying                    // Tell: the try failed, there will be another, number N
-	Followed                    // Tell: done, and the task N follows it: its end is told instead
-	Soft                        // Stop: soft time limit
-	QueueFull                   // Rejected: the function's queue limit
-	Invalid                     // Rejected: a field is out of bounds, or the group is not open
-	Busy                        // Rejected: the function has workers or tasks
+	// Data is a partial result.
+	Data Notice = iota + 1
+	// Warning is a message for people.
+	Warning
+	// Progress: N of M is done.
+	Progress
+	// Exception is an error message; Failed or Fatal then ends the attempt.
+	Exception
+	// Done is the end with the result.
+	Done
+	// Failed: the attempt failed. In Notify: the task failed, after its last attempt.
+	Failed
+	// Fatal: the task failed and is not attempted again. Waiting peers receive Failed.
+	Fatal
+	// Cancelled by a client.
+	Cancelled
+	// TimedOut: the attempt reached its hard time limit. After the last attempt, waiting peers
+	// receive Failed.
+	TimedOut
+	// Lost: the attempt was lost with its worker. After the last attempt, waiting peers receive
+	// Failed.
+	Lost
+	// Retrying, only in Notify: the attempt failed, and attempt N will follow.
+	Retrying
+	// Followed, only in Notify: the task is done, and task N follows it. Further notices are about
+	// task N.
+	Followed
+	// Soft, only in Stop: the soft time limit.
+	Soft
+	// QueueFull, only in Rejected: the function's queue limit.
+	QueueFull
+	// Invalid, only in Rejected: a field is out of bounds, or the group is not open.
+	Invalid
+	// Busy, only in Rejected: the function has workers or tasks.
+	Busy
 )
 
-// Payload says where a payload is.
+// Payload is the location of a payload.
 type Payload uint8
 
 const (
-	NoPayload  Payload = iota // there is none
-	FromEvent                 // in the event of this Step
-	FromInput                 // kept as the input of the task
-	FromResult                // kept as the result of the task
+	// NoPayload: none.
+	NoPayload Payload = iota
+	// FromEvent: in the event of this Step.
+	FromEvent
+	// FromInput: stored as the input of the task.
+	FromInput
+	// FromResult: stored as the result of the task.
+	FromResult
 )

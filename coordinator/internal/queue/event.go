@@ -2,14 +2,15 @@ package queue
 
 import "time"
 
-// Event is a fact that the shell tells the core. Events are pointers so that a shell can use the same one again and again;
-// the core keeps nothing of them but strings and, in Then, the slice.
+// Event is a fact reported by the shell. Events are pointers, so a shell can reuse them; the queue
+// keeps only their strings and the slices in Then.
 type Event interface{ event() }
 
-// Peer names a connection, chosen by the shell and never used again: a client that waits, a worker, or both. Zero is nobody.
+// Peer identifies a connection: a waiting client, a worker, or both. The shell chooses the number
+// and never uses it again. Zero means none.
 type Peer uint64
 
-// Priority orders tasks over all functions: High goes before Normal, Normal before Low.
+// Priority orders tasks over all functions: High before Normal before Low.
 type Priority uint8
 
 const (
@@ -18,30 +19,48 @@ const (
 	Low
 )
 
-// Policy is how a task is tried. Tasks with equal policies share one copy.
+// Policy controls the attempts at a task. Tasks with equal policies share one copy.
 type Policy struct {
-	Attempts   int           // tries at most, whether they failed, timed out or were lost with their worker; zero means 5
-	Backoff    time.Duration // wait before the second try, doubling with each; zero means 1 s. After a first lost worker there is no wait
-	MaxBackoff time.Duration // the longest wait; zero means 1 hour
-	Soft       time.Duration // after it the worker is asked to end the task; zero means never
-	Hard       time.Duration // after it the try counts as failed; zero means never
-	Keep       time.Duration // how long outcome and result are kept after the end; zero means not
+	// Attempts is the maximum number of attempts, including those that failed, timed out or were
+	// lost with their worker. Zero means 5.
+	Attempts int
+	// Backoff is the delay before the second attempt; it doubles with each further attempt. Zero
+	// means 1 s. If a lost worker ended the first attempt, there is no delay.
+	Backoff    time.Duration
+	MaxBackoff time.Duration // longest delay; zero means 1 hour
+	// Soft is the time after which the worker is asked to end the attempt. Zero means never.
+	Soft time.Duration
+	// Hard is the time after which the attempt counts as failed. Zero means never.
+	Hard time.Duration
+	// Keep is how long the outcome and the result are kept after the end. Zero means not at all.
+	Keep time.Duration
 }
 
-// Submit wants a task run. Answered by Accepted or Rejected with the same Ref.
+// Submit adds a task. The answer is Accepted or Rejected with the same Ref.
 type Submit struct {
-	Ref      uint64 // handed back in the answer
-	Peer     Peer   // that waits for the result (foreground); zero means background
-	Function string // at most 512 bytes, not empty
-	Unique   Key    // see KeyOf; zero means that the task never joins another
+	Ref uint64 // returned in the answer
+	// Peer waits for the result (a foreground task). Zero means a background task.
+	Peer     Peer
+	Function string // not empty, at most 512 bytes
+	// Unique joins the task to an earlier one with the same function and key; see KeyOf. Zero means
+	// never.
+	Unique   Key
 	Priority Priority
-	Due      time.Time // not before; zero means now
-	Size     int       // bytes of the input, which the shell keeps under the task's ID
-	Policy   Policy
-	Durable  bool   // survives a restart: its Records are written. Accepted comes after them
-	Group    ID     // of an open group that it belongs to; zero means none. Such a task never joins another
-	Place    int    // in the group, from 1: a task that is there already is the answer, and without one before it the submit is rejected. Zero means the next
-	Then     []Next // tasks that follow one another, each with the result of the one before as input
+	Due      time.Time // earliest start; zero means now
+	// Size is the length of the input in bytes. The shell stores the input under the task ID.
+	Size   int
+	Policy Policy
+	// Durable makes the task survive a restart: Writes of its Records come before Accepted.
+	Durable bool
+	// Group is an open group to add the task to. Zero means none. A task in a group ignores Unique.
+	Group ID
+	// Place is the position in the group, from 1; zero means the next one. If the position is
+	// taken, the answer is the task in it. If the position before it is empty, the submit is
+	// rejected.
+	Place int
+	// Then lists the tasks to run afterwards, one after another. Each gets the result of the task
+	// before it as input.
+	Then []Next
 }
 
 // Next is a task that follows another task, or a group.
@@ -51,120 +70,136 @@ type Next struct {
 	Policy   Policy
 }
 
-// OpenGroup begins a group: tasks submitted with it are gathered. Answered by Accepted, with the group's ID.
+// OpenGroup opens a group, to be filled with Submit. The answer is Accepted with the group's ID.
 type OpenGroup struct {
-	Ref     uint64
-	Then    []Next // the first gets the gathered results as input. Empty means that the group only ends
-	Partial bool   // go on although tasks failed or were cancelled; otherwise the group is over with the first of them
+	Ref uint64
+	// Then lists the tasks to run after the group. The first gets the results of all members as
+	// input. If Then is empty, the group just ends.
+	Then []Next
+	// Partial makes the group continue after a member fails or is cancelled. Otherwise the group
+	// ends with the first such member.
+	Partial bool
 	Durable bool
 }
 
-// CloseGroup says that all tasks of a group have been submitted.
+// CloseGroup ends the submits to a group.
 type CloseGroup struct{ Group ID }
 
-// Gathered says that the shell has put the input of a task together, after Gather.
+// Gathered reports that the shell has assembled the input of a task, as requested by Gather.
 type Gathered struct {
 	Task ID
-	Size int // bytes of the input
+	Size int // length of the input in bytes
 }
 
-// Attach makes a peer wait for a task, which may have ended. Answered by Accepted, or by Unknown.
+// Attach adds a peer to those waiting for a task. The task may have ended. The answer is Accepted
+// or Unknown.
 type Attach struct {
 	Ref      uint64
 	Peer     Peer
-	Task     ID     // zero means: by Function and Unique
+	Task     ID     // zero means: find it by Function and Unique
 	Function string // used when Task is zero
 	Unique   Key
 }
 
-// CanDo says that a peer is a worker for a function. It may be said again.
+// CanDo adds a function to those that a worker can run, or changes its Timeout.
 type CanDo struct {
 	Peer     Peer
 	Function string
-	Timeout  time.Duration // a task returns to the queue after it; zero means never
+	// Timeout is a hard time limit for tasks on this worker, after which they are queued again.
+	// Zero means none.
+	Timeout time.Duration
 }
 
-// CantDo takes CanDo back for one function, and for all when Function is empty.
+// CantDo withdraws CanDo for one function, or for all if Function is empty.
 type CantDo struct {
 	Peer     Peer
 	Function string
 }
 
-// Grab asks for tasks. Answered by up to Max Assigns, or one NoTask. The peer is no longer asleep.
+// Grab requests tasks. The answer is up to Max Assigns, or one NoTask. A sleeping peer is awake
+// again.
 type Grab struct {
 	Peer Peer
 	Max  int // zero means 1
 }
 
-// Sleep says that a peer waits for Wake, which comes at once when a task waits for it.
+// Sleep reports that a peer waits for Wake. If a task is ready for it, Wake comes at once.
 type Sleep struct{ Peer Peer }
 
-// SetSlots makes a peer one that tasks are pushed to.
+// SetSlots gives a peer slots. The queue then assigns tasks to it without Grab.
 type SetSlots struct {
 	Peer     Peer
-	N        int // tasks that it may hold at once, from now on
-	Reserved int // so many of them are only for High
-	// Share, unless empty, names slots that somebody else gives, by Grant: the peer gets a task with each, and at most N at once. It is that
-	// of the first Slots of a peer.
+	N        int // maximum number of tasks at once, from now on
+	Reserved int // slots kept free for High
+	// Share, if set, names slots lent by another party. Each Grant then starts one task, and the
+	// peer runs at most N at once. Only the first SetSlots of a peer sets it.
 	Share string
 }
 
-// Grant gives a slot of a share to a task of a priority. It is given back by Vacated.
+// Grant lends one slot of a share for a task of the given priority. Vacated returns it.
 type Grant struct {
 	Share    string
 	Priority Priority
 }
 
-// Claim says that a peer still runs a task from before a restart or a cut. The peer gets Stop when it should not.
+// Claim reports that a peer still runs a task from before a restart or a lost connection. The
+// answer is Stop if the peer must not continue.
 type Claim struct {
 	Peer Peer
 	Task ID
 }
 
-// Report is what a worker says of a task that it runs. Answered by Unknown when it does not run it.
+// Report is a worker's message about a task it runs. The answer is Unknown if it does not run the
+// task.
 type Report struct {
-	Peer   Peer
-	Task   ID
-	Notice Notice // Data, Warning, Progress, Exception, Done, Failed, Fatal
-	N, M   uint64 // of Progress
+	Peer Peer
+	Task ID
+	// Notice is Data, Warning, Progress, Exception, Done, Failed or Fatal.
+	Notice Notice
+	N, M   uint64 // for Progress
 }
 
-// Cancel ends a task that has not ended, or the one that follows it, or a group with its tasks. Answered by Accepted (Ref, Task) or Unknown.
+// Cancel ends a task before its end, including its follower, or a group with all its tasks. The
+// answer is Accepted (Ref, Task) or Unknown.
 type Cancel struct {
 	Ref  uint64
 	Task ID
 }
 
-// Retry runs a dead letter again, with all its attempts. Answered like Cancel.
+// Retry queues a dead letter again, with a full number of attempts. It is answered like Cancel.
 type Retry struct {
 	Ref  uint64
 	Task ID
 }
 
-// Forget drops a task that has ended. Answered like Cancel.
+// Forget drops an ended task. It is answered like Cancel.
 type Forget struct {
 	Ref  uint64
 	Task ID
 }
 
-// Detach says that a peer does not wait for a task any more. A foreground task that nobody waits for any more is dropped unless it runs.
+// Detach removes a peer from those waiting for a task. If nobody waits for a foreground task now,
+// the task is dropped unless it is running.
 type Detach struct {
 	Peer Peer
 	Task ID
-	Stop bool // also when it runs
+	Stop bool // drop it even if it is running
 }
 
-// Gone says that a peer has left or died.
+// Gone reports that a peer has disconnected or died.
 type Gone struct{ Peer Peer }
 
 // Limits bound a function. Zero values mean no limit.
 type Limits struct {
-	Queue       [3]int  // by Priority: a submit is rejected when so many tasks wait, are delayed or run
-	Concurrency int     // tasks that run at once, on all workers
+	// Queue is, by Priority, the number of unended tasks from which a submit is rejected.
+	Queue [3]int
+	// Concurrency is the number of tasks that may run at once, over all workers.
+	Concurrency int
 	Rate        float64 // starts per second
-	Burst       int     // starts that may come at once after a pause; zero means 1
-	Needs       []Need  // what each running task holds
-	Paused      bool    // nothing starts
+	// Burst is the number of starts allowed at once after a pause. Zero means 1.
+	Burst  int
+	Needs  []Need // budgets used by each running task
+	Paused bool   // no task starts
 }
 
 // Need is an amount of a budget.
@@ -173,39 +208,42 @@ type Need struct {
 	N      int
 }
 
-// SetFunction makes a function known and sets its limits. They are Records.
+// SetFunction creates a function if necessary and sets its limits. They are durable.
 type SetFunction struct {
 	Function string
 	Limits   Limits
 }
 
-// DropFunction forgets a function. Answered by Accepted, or by Rejected when it has workers or tasks that have not ended.
+// DropFunction removes a function. The answer is Accepted, or Rejected if the function has workers
+// or unended tasks.
 type DropFunction struct {
 	Ref      uint64
 	Function string
 }
 
-// SetBudget sets how much there is of a budget; budgets that were never set are empty. It is a Record.
+// SetBudget sets the size of a budget; the size is durable. Budgets start with size zero.
 type SetBudget struct {
 	Budget string
 	N      int
 }
 
-// Acquire asks for parts of budgets on behalf of somebody else, such as a pipeline stage. Answered by Granted with the
-// same Ref, perhaps much later. A Ref that was acquired already changes nothing.
+// Acquire requests amounts of budgets for another party, such as a pipeline stage. The answer is
+// Granted with the same Ref, perhaps much later. A Ref in use changes nothing.
 type Acquire struct {
-	Ref      uint64
-	Needs    []Need
-	Restored bool // it has them already, from before a restart, although there may not be enough; no answer
+	Ref   uint64
+	Needs []Need
+	// Restored marks amounts granted before a restart. They are taken even if the budget is too
+	// small, and there is no answer.
+	Restored bool
 }
 
-// Release gives back what Acquire got, or stops waiting for it.
+// Release returns the amounts of an Acquire, or withdraws its request.
 type Release struct{ Ref uint64 }
 
 // Restarted follows the last Restore.
 type Restarted struct{}
 
-// Tick says that time has passed. It must come no later than Next.
+// Tick reports the passing of time. It must come no later than Next.
 type Tick struct{}
 
 func (*Submit) event()       {}

@@ -2,14 +2,15 @@ package queue
 
 import "encoding/binary"
 
-// successors remembers which task followed a task or a group, for who asks for those later: as long as the one that follows is there. One that followed in turn
-// takes its place.
+// successors maps a task or a group to the task that follows it, for later queries with the old ID.
+// If b follows a and c follows b, then a and b both map to c. An entry lasts as long as the
+// follower.
 type successors struct {
 	next         map[ID]ID
-	predecessors map[int32][]ID // the reverse, by slot of the one that follows
+	predecessors map[int32][]ID // reverse of next, by slot of the follower
 }
 
-// addSuccessor notes that task next, which is ready to run, follows id, a task or group that is done.
+// addSuccessor records that task next, ready to run, follows id, a task or group that is done.
 func (q *Queue) addSuccessor(id ID, next int32) {
 	t := q.tasks.at(next)
 	ids := []ID{id}
@@ -26,7 +27,7 @@ func (q *Queue) addSuccessor(id ID, next int32) {
 	q.successors.predecessors[next] = append(q.successors.predecessors[next], ids...)
 }
 
-// findLatest returns the slot of task id or, when others followed it, of the last of them; 0 when it is gone.
+// findLatest returns the slot of task id or of its last follower, or 0 if it no longer exists.
 func (q *Queue) findLatest(id ID) int32 {
 	if next, ok := q.successors.next[id]; ok {
 		return q.find(next)
@@ -34,7 +35,8 @@ func (q *Queue) findLatest(id ID) int32 {
 	return q.find(id)
 }
 
-// AttemptNumber returns the number of the try at a task, or at the last that followed it, that runs or runs next; zero when it is not there.
+// AttemptNumber returns the number of the running or else the next attempt at a task or its last
+// follower. It returns zero for an unknown task.
 func (q *Queue) AttemptNumber(id ID) uint64 {
 	i := q.findLatest(id)
 	if i == 0 {
@@ -46,7 +48,7 @@ func (q *Queue) AttemptNumber(id ID) uint64 {
 	return q.attemptNumber(i) + 1
 }
 
-// dropPredecessors lets go of what is known of those before task i.
+// dropPredecessors removes the successor entries pointing to task i.
 func (q *Queue) dropPredecessors(i int32) {
 	for _, id := range q.successors.predecessors[i] {
 		delete(q.successors.next, id)
@@ -67,7 +69,7 @@ func (q *Queue) restoreSuccessor(id ID, r *reader) error {
 	return nil
 }
 
-// endedGroups are those that nothing followed, the last few.
+// endedGroups has the outcomes of the latest groups that ended without a follower.
 type endedGroups struct {
 	outcomes map[ID]endedGroup
 	order    []ID
@@ -78,16 +80,17 @@ type endedGroup struct {
 	durable bool
 }
 
-// maxEndedGroups is how many groups are remembered after their end that nothing followed.
+// maxEndedGroups limits the entries of endedGroups.
 const maxEndedGroups = 10_000
 
-// GroupOutcome says how a group ended that no task followed: Done, Failed or Cancelled. The last 10,000 are known.
+// GroupOutcome returns how a group without a follower ended: Done, Failed or Cancelled. Only the
+// last 10,000 are remembered.
 func (q *Queue) GroupOutcome(id ID) (Notice, bool) {
 	e, ok := q.endedGroups.outcomes[id]
 	return e.outcome, ok
 }
 
-// rememberGroup remembers how a group ended.
+// rememberGroup stores the outcome of a group and drops the oldest one beyond maxEndedGroups.
 func (q *Queue) rememberGroup(id ID, e endedGroup) {
 	q.endedGroups.outcomes[id] = e
 	q.endedGroups.order = append(q.endedGroups.order, id)
@@ -115,10 +118,10 @@ func (q *Queue) restoreEnded(id ID, r *reader) error {
 	return nil
 }
 
-// cancelGroup ends a group that is not over, and its tasks.
+// cancelGroup ends a group and cancels its unended tasks.
 func (q *Queue) cancelGroup(g *group) {
 	for i, x := range q.gathers {
-		if x.group == g { // what follows it is being made ready
+		if x.group == g { // its follower waits for its input
 			q.cancelTask(i)
 			return
 		}

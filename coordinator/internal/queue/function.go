@@ -2,25 +2,30 @@ package queue
 
 import "slices"
 
-// function is a function that tasks call or workers can do.
+// function is a named function with its queues, limits and workers.
 type function struct {
-	n           int32
-	name        string
-	limits      Limits
-	queues      [3]int32 // heads, by rank
-	waiting     [3]int   // their lengths
-	deadLetters int32    // head of the dead letters, the oldest first
+	n       int32
+	name    string
+	limits  Limits
+	queues  [3]int32 // queues are list heads, by rank.
+	waiting [3]int   // lengths of queues
+	// deadLetters is a list head; the oldest dead letter comes first.
+	deadLetters int32
 	deadCount   int
-	runCount    int // runs, also of tasks that were cancelled or timed out and have not stopped yet
+	// runCount includes runs of tasks that were cancelled or timed out and have not stopped yet.
+	runCount    int
 	taskCount   int // tasks in memory, in any state
 	workers     [classes]abilities
-	workerCount int    // workers
-	scanned     uint64 // see wants
-	next        int64  // nanoseconds: when the rate would allow the next start, without Burst; see startable
-	counts      Counts
+	workerCount int    // workers able to run it
+	scanned     uint64 // see countWants
+	// next is the time of the next start allowed by the rate without Burst, in Unix nanoseconds;
+	// see canStart.
+	next   int64
+	counts Counts
 }
 
-// Counts says where tasks are. Submitted is always the sum of In, which is by State. Ended tasks stay counted when they are forgotten.
+// Counts has the number of tasks by state. Submitted is always the sum of In. Ended tasks stay
+// counted after they are forgotten.
 type Counts struct {
 	Submitted int
 	In        [states]int
@@ -33,14 +38,15 @@ func (c *Counts) add(x Counts) {
 	}
 }
 
-// live is how many tasks have not ended.
+// live returns the number of tasks that have not ended.
 func (f *function) live() int {
 	return f.counts.In[Waiting] + f.counts.In[Delayed] + f.counts.In[Running]
 }
 
 func (f *function) queued() int { return f.waiting[0] + f.waiting[1] + f.waiting[2] }
 
-// ensureFunction returns the function of that name, a new one if need be, or nil when there may be no more.
+// ensureFunction returns the function with this name and creates it if necessary. It returns nil
+// for an invalid name and at MaxFunctions.
 func (q *Queue) ensureFunction(name string) *function {
 	if n := q.functionIndex[name]; n != 0 {
 		return q.functions[n]
@@ -55,7 +61,8 @@ func (q *Queue) ensureFunction(name string) *function {
 	for c := range f.workers {
 		f.workers[c].init()
 	}
-	f.n = int32(len(q.functions)) // never used again: keys of old tasks must not be found under a new function
+	// a number is never used again: keys of old tasks must not match a new function
+	f.n = int32(len(q.functions))
 	q.functions = append(q.functions, f)
 	q.functionIndex[name] = f.n
 	return f
@@ -75,7 +82,7 @@ func (q *Queue) setFunction(e *SetFunction) {
 	q.offerTasks(f)
 }
 
-// clean returns a copy of l in which a budget is named once, and nothing is negative.
+// clean returns a copy of l with each budget named once and no negative numbers.
 func (l Limits) clean() Limits {
 	var needs []Need
 	for _, n := range l.Needs {
@@ -142,7 +149,7 @@ func (q *Queue) dropFunction(e *DropFunction) {
 	q.emit(Command{Op: Accepted, Ref: e.Ref})
 }
 
-// forgetTasksOf forgets the ended tasks of a function, among all tasks: it is rare.
+// forgetTasksOf forgets the ended tasks of a function. It scans all tasks, as it is rarely needed.
 func (q *Queue) forgetTasksOf(f *function) {
 	for c := range q.tasks.chunks {
 		for k := range q.tasks.chunks[c] {
@@ -155,7 +162,7 @@ func (q *Queue) forgetTasksOf(f *function) {
 	}
 }
 
-// canStart tells whether the limits of f allow a start now.
+// canStart reports whether the limits of f allow a start now.
 func (q *Queue) canStart(f *function) bool {
 	l := &f.limits
 	if l.Paused || l.Concurrency > 0 && f.runCount >= l.Concurrency {
@@ -177,10 +184,10 @@ func (q *Queue) canStart(f *function) bool {
 	return true
 }
 
-// interval is the time between starts, in nanoseconds.
+// interval returns the time between starts in nanoseconds.
 func (f *function) interval() float64 { return 1e9 / f.limits.Rate }
 
-// charge takes from the limits of f what a start costs.
+// charge counts a start against the limits of f.
 func (q *Queue) charge(f *function) {
 	f.runCount++
 	for _, n := range f.limits.Needs {
@@ -191,7 +198,7 @@ func (q *Queue) charge(f *function) {
 	}
 }
 
-// refund gives back what a run held, and offers what can start now.
+// refund returns the share of the limits held by a run, and offers tasks that can start now.
 func (q *Queue) refund(f *function) {
 	f.runCount--
 	for _, n := range f.limits.Needs {

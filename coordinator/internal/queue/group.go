@@ -2,18 +2,19 @@ package queue
 
 import "slices"
 
-// group is tasks whose results are gathered.
+// group collects tasks; its follower gets their results as input.
 type group struct {
-	id         ID
-	then       []Next
-	open       bool
-	partial    bool
-	durable    bool
-	members    []ID // a task that follows a member takes its place
-	unfinished int  // members that have not ended
+	id      ID
+	then    []Next
+	open    bool
+	partial bool
+	durable bool
+	// members lists the tasks by place. The follower of a member takes the member's place.
+	members    []ID
+	unfinished int // members that have not ended
 }
 
-// maxMembers is how many tasks a group may have.
+// maxMembers limits the tasks of a group.
 const maxMembers = 1 << 22
 
 // member is a place in a group.
@@ -22,7 +23,8 @@ type member struct {
 	index int
 }
 
-// gather is what a task waits for before it is ready: the result of another, or those of a group.
+// gather is the origin of a task's input: from the result of task before or, if group is
+// set, from the results of its members.
 type gather struct {
 	before int32
 	group  *group
@@ -64,7 +66,7 @@ func (q *Queue) joinGroup(i int32, g *group) {
 	g.unfinished++
 }
 
-// memberEnded is called when task i has ended, unless another follows it.
+// memberEnded updates the group of task i, which has ended without a follower.
 func (q *Queue) memberEnded(i int32) {
 	m, ok := q.memberOf[i]
 	if !ok {
@@ -78,7 +80,7 @@ func (q *Queue) memberEnded(i int32) {
 	q.checkGroup(m.group)
 }
 
-// checkGroup goes on with a group when all its members have ended.
+// checkGroup starts the follower of a group, or ends the group, if all its members have ended.
 func (q *Queue) checkGroup(g *group) {
 	if g.open || g.unfinished > 0 {
 		return
@@ -100,7 +102,7 @@ func (q *Queue) checkGroup(g *group) {
 	}
 }
 
-// endGroup ends a group and lets go of its members.
+// endGroup ends a group and releases its members.
 func (q *Queue) endGroup(g *group, what Notice, next ID) {
 	delete(q.groups, g.id)
 	if g.durable {
@@ -126,7 +128,8 @@ func (q *Queue) leaveGroup(i int32) {
 	q.tasks.at(i).flags &^= grouped
 }
 
-// newFollower makes the first task of then, which waits for Gathered, and returns its slot, or 0 when there can be none.
+// newFollower creates the first task of then, waiting for Gathered, and returns its slot. It
+// returns 0 if there is no room for a task or a function.
 func (q *Queue) newFollower(then []Next, inherit flags) int32 {
 	n := then[0]
 	f := q.ensureFunction(n.Function)
@@ -148,7 +151,7 @@ func (q *Queue) newFollower(then []Next, inherit flags) int32 {
 	return i
 }
 
-// linkFollower makes next follow task i, which is done.
+// linkFollower makes next the follower of task i, which is done.
 func (q *Queue) linkFollower(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
 	if m, ok := q.memberOf[i]; ok {
@@ -161,7 +164,7 @@ func (q *Queue) linkFollower(i, next int32) {
 	q.emit(Command{Op: Gather, Task: n.id, Function: q.functions[n.fn].name, Tasks: []ID{t.id}})
 }
 
-// findFollower returns the task that follows i, which is done, and is not ready yet.
+// findFollower returns the follower of task i while it waits for its input, or 0.
 func (q *Queue) findFollower(i int32) int32 {
 	for next, g := range q.gathers {
 		if g.group == nil && g.before == i {
@@ -171,7 +174,7 @@ func (q *Queue) findFollower(i int32) int32 {
 	return 0
 }
 
-// releaseResult lets go of a task whose result is not needed any more by another.
+// releaseResult marks the result of task i as no longer needed by a follower.
 func (q *Queue) releaseResult(i int32) {
 	delete(q.chains, i)
 	q.tasks.at(i).flags &^= chained
@@ -179,7 +182,7 @@ func (q *Queue) releaseResult(i int32) {
 	q.fileEnded(i)
 }
 
-// gathered makes a task ready whose input has been put together.
+// gathered makes a task ready after the shell has assembled its input.
 func (q *Queue) gathered(e *Gathered) {
 	i := q.find(e.Task)
 	g, ok := q.gathers[i]
@@ -210,7 +213,7 @@ func (q *Queue) gathered(e *Gathered) {
 	q.makeReady(i, false)
 }
 
-// moveWaits makes those that wait for task i wait for next.
+// moveWaits makes the peers waiting for task i wait for next.
 func (q *Queue) moveWaits(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
 	q.notifyWaiters(i, Command{Notice: Followed, N: uint64(n.id)})
@@ -221,14 +224,15 @@ func (q *Queue) moveWaits(i, next int32) {
 	}
 }
 
-// cancelGather is called when task i has ended: if it was waiting for Gathered, nobody needs what it waited for.
+// cancelGather cleans up after task i if it ended while waiting for Gathered: the group or the task
+// before it is released.
 func (q *Queue) cancelGather(i int32) {
 	g, ok := q.gathers[i]
 	if !ok {
 		return
 	}
 	delete(q.gathers, i)
-	q.tasks.at(i).flags &^= awaitsInput | durable // it was not recorded yet
+	q.tasks.at(i).flags &^= awaitsInput | durable // it has no Record yet
 	if g.group != nil {
 		q.endGroup(g.group, Cancelled, 0)
 		return

@@ -8,25 +8,28 @@ import (
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
-// Info is how a task stands.
+// Info describes a task.
 type Info struct {
 	ID         ID
 	Function   string
 	State      State
-	DeadLetter bool // a dead letter: it can be run again
+	DeadLetter bool // it can be retried
 	Priority   Priority
 	Background bool
 	Durable    bool
-	Attempts   int       // begun, since it was run again if it was a dead letter
-	Waiters    int       // at most 1,000 are counted
-	Size       int       // bytes of the input
-	Due        time.Time // delayed: when it becomes ready; ended: when it is forgotten; zero when nothing is fixed, as of dead letters
-	N, M       uint64    // progress of the running try
-	Worker     Peer      // that runs it
-	Policy     Policy
+	Attempts   int // attempts begun since the submit or the last Retry
+	Waiters    int // counted up to 1,000
+	Size       int // length of the input in bytes
+	// Due is when a delayed task becomes ready or an ended task is forgotten. It is zero for all
+	// others, and for dead letters.
+	Due    time.Time
+	N, M   uint64 // progress of the running attempt
+	Worker Peer   // peer running it
+	Policy Policy
 }
 
-// Status returns how a task stands. A chained task that is done counts as running until the next one is ready.
+// Status returns the state of a task. A chained task that is done counts as running until its
+// follower is ready.
 func (q *Queue) Status(id ID) (Info, bool) {
 	i := q.find(id)
 	if i == 0 {
@@ -35,13 +38,14 @@ func (q *Queue) Status(id ID) (Info, bool) {
 	return q.info(i), true
 }
 
-// Durable reports whether a task is one that survives a restart. An unknown one is not.
+// Durable reports whether a task exists and survives a restart.
 func (q *Queue) Durable(id ID) bool {
 	i := q.find(id)
 	return i != 0 && q.tasks.at(i).flags&durable != 0
 }
 
-// StatusUnique returns how the last task with a unique key stands. Without a function all are searched, the oldest function first.
+// StatusUnique returns the state of the last task with a unique key. If function is empty, it
+// searches all functions, the oldest first.
 func (q *Queue) StatusUnique(function string, key Key) (Info, bool) {
 	i := q.lookUp(q.functionIndex[function], key)
 	for n := 1; function == "" && i == 0 && n < len(q.functions); n++ {
@@ -75,8 +79,9 @@ func (q *Queue) info(i int32) Info {
 	return x
 }
 
-// Tasks yields at most n tasks, in no particular order, from the place that the last call returned, 0 at first. It returns 0 at the end.
-// A task that is there all the time is yielded once.
+// Tasks yields at most n tasks in no particular order, beginning at position from, 0 at first. It
+// returns the position for the next call, 0 at the end. A task that exists all the time is yielded
+// once.
 func (q *Queue) Tasks(from, n int, yield func(Info)) (next int) {
 	for i := max(from, 1); i < len(q.tasks.chunks)<<chunkBits; i++ {
 		if q.tasks.chunks[i>>chunkBits] == nil {
@@ -107,19 +112,21 @@ func (q *Queue) DeadLetters(function string, n int, yield func(Info)) {
 	}
 }
 
-// FunctionInfo is how a function stands.
+// FunctionInfo describes a function.
 type FunctionInfo struct {
-	Name    string
-	Number  int // a count of all that there were: older ones have smaller numbers
-	Counts  Counts
-	Queued  [3]int // waiting, by Priority
-	Dead    int    // dead letters
-	Active  int    // runs, also of tasks that were cancelled or timed out and have not stopped yet
+	Name   string
+	Number int // sequence number, smaller for older functions
+	Counts Counts
+	Queued [3]int // waiting tasks, by Priority
+	Dead   int    // number of dead letters
+	// Active is the number of runs, including those of tasks that were cancelled or timed out and
+	// have not stopped yet.
+	Active  int
 	Workers int
 	Limits  Limits
 }
 
-// Functions returns how all functions stand, by name.
+// Functions describes all functions, sorted by name.
 func (q *Queue) Functions() []FunctionInfo {
 	var all []FunctionInfo
 	for _, f := range q.functions[1:] {
@@ -131,7 +138,7 @@ func (q *Queue) Functions() []FunctionInfo {
 	return all
 }
 
-// Function returns how one function stands.
+// Function describes one function.
 func (q *Queue) Function(name string) (FunctionInfo, bool) {
 	f := q.functions[q.functionIndex[name]]
 	if f == nil {
@@ -144,10 +151,11 @@ func (f *function) info() FunctionInfo {
 	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deadCount, f.runCount, f.workerCount, f.limits}
 }
 
-// AttemptDurations returns how long tries took that workers ended, in this life.
+// AttemptDurations returns the durations of attempts ended by workers since the start of this
+// process.
 func (q *Queue) AttemptDurations() tally.Durations { return q.attemptDurations }
 
-// Totals adds up the counts of all functions that there are and were.
+// Totals returns the sum of the counts of all functions, including dropped ones.
 func (q *Queue) Totals() Counts {
 	c := q.droppedCounts
 	for _, f := range q.functions[1:] {
@@ -158,17 +166,18 @@ func (q *Queue) Totals() Counts {
 	return c
 }
 
-// WorkerInfo is how a worker stands.
+// WorkerInfo describes a worker.
 type WorkerInfo struct {
-	Share           string // whose slots it uses; empty when they are its own
+	// Share names the share that lends its slots. It is empty if the slots are its own.
+	Share           string
 	Peer            Peer
-	Functions       []string // in the order in which it said so
+	Functions       []string // in the order of CanDo
 	Running         []ID
-	Slots, Reserved int // zero when it grabs
+	Slots, Reserved int // zero for a worker without slots
 	Sleeping        bool
 }
 
-// Workers returns how all peers stand that can do something or run something, by Peer.
+// Workers describes all peers with functions or running tasks, sorted by Peer.
 func (q *Queue) Workers() []WorkerInfo {
 	var all []WorkerInfo
 	for _, p := range q.peers[1:] {
@@ -191,14 +200,14 @@ func (q *Queue) Workers() []WorkerInfo {
 	return all
 }
 
-// BudgetInfo is how a budget stands.
+// BudgetInfo describes a budget.
 type BudgetInfo struct {
 	Name            string
 	Size, Used      int
 	WaitingAcquires int
 }
 
-// Budgets returns how all budgets stand, by name.
+// Budgets describes all budgets, sorted by name.
 func (q *Queue) Budgets() []BudgetInfo {
 	var all []BudgetInfo
 	for name, b := range q.budgets {

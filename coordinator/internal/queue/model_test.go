@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// naive does with slices and loops what the core does with lists and wheels: order, unique keys, delays, retries, lost workers, concurrency.
+// naive does with slices and loops what the core does with lists and wheels: order, unique keys,
+// delays, retries, lost workers, concurrency.
 type naive struct {
 	now    time.Time
 	stamp  int
@@ -258,8 +259,8 @@ func TestAgainstModel(t *testing.T) {
 	}
 }
 
-// TestLowIsNotStarved counts the starts of each priority when all of them always wait: for one worker, and for workers in turn of which
-// some can do only one function.
+// TestLowIsNotStarved counts the starts of each priority when all of them always wait: for one
+// worker, and for workers in turn of which some can do only one function.
 func TestLowIsNotStarved(t *testing.T) {
 	for workers := 1; workers <= 7; workers++ {
 		q := New(Config{})

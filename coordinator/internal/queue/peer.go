@@ -5,34 +5,35 @@ import (
 	"time"
 )
 
-// class is what a worker can be offered now.
+// class is the kind of offer a worker can take now.
 type class uint8
 
 const (
-	asleep   class = iota // a Wake
-	free                  // a task
-	reserved              // a task of High
-	sharing               // a task when somebody else gives it a slot
+	asleep   class = iota // only a Wake
+	free                  // any task
+	reserved              // only a task of High
+	sharing               // a task together with a Grant
 	classes
 	busy = classes // nothing
 )
 
-// peer is a connection: a worker, one that waits, or both.
+// peer is a connection: a worker, a waiting client, or both.
 type peer struct {
 	n         int32
 	name      Peer
 	abilities []*ability
 	class     class
-	hasSlots  bool // has slots
+	hasSlots  bool // the queue assigns tasks without Grab
 	slots     int
 	reserved  int
 	sleeping  bool
 	runs      []int32
-	firstWait int32  // first wait, or 0
-	share     *share // nil when its slots are its own
+	firstWait int32  // slot of the first wait, or 0
+	share     *share // nil if the slots are its own
 }
 
-// ability is that a worker can do a function; in the list of the worker's class, the one that was not offered anything for longest first.
+// ability is an entry for a worker and a function it can run. It is in the function's list for the
+// worker's class, sorted by the time of the last offer, oldest first.
 type ability struct {
 	p          *peer
 	f          *function
@@ -58,7 +59,7 @@ func (l *abilities) first() *peer {
 	return l.head.next.p
 }
 
-// ensurePeer returns the peer of that name, a new one if need be.
+// ensurePeer returns the peer with this number and creates it if necessary.
 func (q *Queue) ensurePeer(name Peer) *peer {
 	if n := q.peerIndex[name]; n != 0 {
 		return q.peers[n]
@@ -74,10 +75,10 @@ func (q *Queue) ensurePeer(name Peer) *peer {
 	return p
 }
 
-// findPeer returns the peer of that name, or nil.
+// findPeer returns the peer with this number, or nil.
 func (q *Queue) findPeer(name Peer) *peer { return q.peers[q.peerIndex[name]] }
 
-// classify finds the class of p anew.
+// classify updates the class of p and its lists.
 func (q *Queue) classify(p *peer) {
 	c := busy
 	switch left := p.slots - len(p.runs); {
@@ -174,7 +175,8 @@ func (q *Queue) sleep(name Peer) {
 	q.classify(p)
 }
 
-// gone lets go of all that a peer held: its tasks go to the front, the oldest first, and those that only it waited for are dropped.
+// gone removes a peer. Its tasks go to the front of their queues, the oldest first. Foreground
+// tasks that only it waited for are dropped unless they run.
 func (q *Queue) gone(name Peer) {
 	p := q.findPeer(name)
 	if p == nil {
@@ -206,7 +208,8 @@ func (q *Queue) gone(name Peer) {
 	delete(q.peerIndex, name)
 }
 
-// lostDelay is how long task i waits after its worker was lost: not at all after its first try.
+// lostDelay returns the delay of task i after its worker was lost. There is none after the first
+// attempt.
 func (q *Queue) lostDelay(i int32) time.Duration {
 	t := q.tasks.at(i)
 	if t.attempts <= 1 {

@@ -1,9 +1,9 @@
 package queue
 
-// candidates are, by rank, the functions whose first tasks may start.
+// candidates has, by rank, the function with the oldest task that may start.
 type candidates [3]*function
 
-// pickTask returns the function and the rank of the task that p should run next, or nil.
+// pickTask returns the function and the rank of the next task for p, or nil.
 func (q *Queue) pickTask(p *peer) (*function, int) {
 	ranks := 3
 	if p.hasSlots && p.slots-len(p.runs) <= p.reserved {
@@ -30,14 +30,15 @@ func (q *Queue) pickTask(p *peer) (*function, int) {
 	return nil, 0
 }
 
-// firstIsOlder tells whether the first task of f with that rank became ready before that of g.
+// firstIsOlder reports whether the first task of f at this rank became ready before that of g.
 func (q *Queue) firstIsOlder(f, g *function, rank int) bool {
 	return q.tasks.at(q.first(f.queues[rank])).due < q.tasks.at(q.first(g.queues[rank])).due
 }
 
-// chooseRank returns the rank whose turn it is among candidates of which the highest has rank r: r, but 1 time in 18 each of the lower ones.
-// The turns are multiples of the golden ratio, modulo 1: they are spread evenly over all starts, and also over
-// each second one, each third one and so on, so that no pattern of workers can miss the turns of one rank.
+// chooseRank returns the rank of the next start, where r is the highest rank with a candidate.
+// Usually it is r, but each lower rank with a candidate gets 1 start in 18. The turns are multiples
+// of the golden ratio, modulo 1. They are spread evenly over all starts, and also over every second
+// or third start, so no pattern of workers can miss the turns of one rank.
 func (q *Queue) chooseRank(c candidates, r int) int {
 	if r == 2 || c[1] == nil && c[2] == nil || r == 1 && c[2] == nil {
 		return r
@@ -53,7 +54,8 @@ func (q *Queue) chooseRank(c candidates, r int) int {
 	return r
 }
 
-// offerTasks gives waiting tasks of f to workers that have a slot, and wakes those that sleep when some are left.
+// offerTasks assigns waiting tasks of f to workers with free slots. If tasks are left, it wakes the
+// sleeping workers of f.
 func (q *Queue) offerTasks(f *function) {
 	for f.queued() > 0 && q.canStart(f) {
 		p := f.workers[free].first()
@@ -69,7 +71,7 @@ func (q *Queue) offerTasks(f *function) {
 	}
 }
 
-// wakeSleepers wakes all workers of f that sleep.
+// wakeSleepers wakes all sleeping workers of f.
 func (q *Queue) wakeSleepers(f *function) {
 	for p := f.workers[asleep].first(); p != nil; p = f.workers[asleep].first() {
 		p.sleeping = false
@@ -78,7 +80,8 @@ func (q *Queue) wakeSleepers(f *function) {
 	}
 }
 
-// offerInTurn offers the tasks of several functions that share a limit: one after the other, the best first.
+// offerInTurn assigns the tasks of several functions with a common limit, always the best task
+// next.
 func (q *Queue) offerInTurn(fs []*function) {
 	for {
 		var best *function
@@ -112,7 +115,7 @@ func (q *Queue) offerInTurn(fs []*function) {
 	}
 }
 
-// fillSlots gives tasks to p while it has slots and there are any.
+// fillSlots assigns tasks to p until its slots or the tasks are used up.
 func (q *Queue) fillSlots(p *peer) {
 	if p.share != nil {
 		q.markStale(p.share)
@@ -122,7 +125,7 @@ func (q *Queue) fillSlots(p *peer) {
 	}
 }
 
-// startNext starts the best task for p, if there is one and p has room.
+// startNext starts the best task for p and reports whether there was one.
 func (q *Queue) startNext(p *peer) bool {
 	if p.hasSlots && len(p.runs) >= p.slots || p.share != nil {
 		return false

@@ -10,13 +10,21 @@ import (
 	"time"
 )
 
-// Records are what must survive. A key is a letter and then a name or 8 bytes of an ID, so that in the order of keys everything comes
-// after what it names:
+// version begins the value of every Record.
 //
-//	b NAME  budget      f NAME  function      g ID  group, not over      n  IDs up to this one are taken
-//	t ID    task as it was submitted          u ID  how task t stands, when that is not as submitted
+// Records are the durable state. A key is a letter followed by a name or by the 8 bytes of an ID:
 //
-// Drop removes t and u of its task. A value begins with its version.
+//	b NAME  budget
+//	e ID    outcome of a group that ended without a follower
+//	f NAME  limits of a function
+//	g ID    group that has not ended
+//	n       IDs up to this one are reserved
+//	t ID    task as it was submitted
+//	u ID    update: state of a task, if it is not as submitted
+//	v ID    successor: the task that follows this task or group
+//
+// In key order, every Record comes after those it refers to. The command Drop removes t and u of
+// its task.
 const version = 1
 
 var errRecord = errors.New("not a record of this version")
@@ -35,7 +43,7 @@ func (q *Queue) write(id ID, from Payload, key, value []byte) {
 	q.emit(Command{Op: Write, Task: id, Payload: from, Key: key, Value: value})
 }
 
-// recordTask writes task i as it was submitted.
+// recordTask writes task i as submitted.
 func (q *Queue) recordTask(i int32, from Payload) {
 	t := q.tasks.at(i)
 	key := q.keyOf('t', t.id)
@@ -64,7 +72,7 @@ func (q *Queue) recordTask(i int32, from Payload) {
 	q.write(t.id, from, key, b[start:len(b):len(b)])
 }
 
-// recordUpdate writes how task i stands.
+// recordUpdate writes the present state of task i.
 func (q *Queue) recordUpdate(i int32) {
 	t := q.tasks.at(i)
 	if t.flags&durable == 0 {
@@ -121,7 +129,7 @@ func appendLimits(b []byte, l Limits) []byte {
 	return b
 }
 
-// reader reads what the functions above append. After an error it returns zeros.
+// reader decodes values. After an error it returns zeros.
 type reader struct {
 	b   []byte
 	err error
@@ -154,7 +162,7 @@ func (r *reader) varint() int64 {
 	return int64(u>>1) ^ -int64(u&1)
 }
 
-// int reads a number of at most limit.
+// int reads a number between 0 and limit.
 func (r *reader) int(limit uint64) int {
 	v := r.uint()
 	if v > limit {
@@ -203,8 +211,9 @@ func (r *reader) limits() (l Limits) {
 	return l
 }
 
-// Restore puts back a Record of an earlier life. They come in the order of their keys, before the first Step; after the last one,
-// Step wants Restarted. It keeps neither slice. An error means that the Record is damaged; nothing has changed then.
+// Restore restores a Record of an earlier process. Call it for all Records in key order before the
+// first Step, then send Restarted. It keeps neither slice. An error means that the Record is
+// damaged; the queue is unchanged then.
 func (q *Queue) Restore(key, value []byte) error {
 	if err := q.restore(key, value); err != nil {
 		return fmt.Errorf("queue: record %x: %w", key, err)
@@ -383,7 +392,7 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	return nil
 }
 
-// fileRestored is settle for a task that must not be forgotten yet: nothing is written while Records come back.
+// fileRestored is fileEnded during Restore: it never forgets a task, as nothing may be written yet.
 func (q *Queue) fileRestored(i int32) {
 	t := q.tasks.at(i)
 	switch {
@@ -397,7 +406,7 @@ func (q *Queue) fileRestored(i int32) {
 	}
 }
 
-// restarted makes the core ready after Restore, and goes on with groups and chains.
+// restarted completes Restore: it finds the free slots and continues groups and chains.
 func (q *Queue) restarted() {
 	for c := len(q.tasks.chunks) - 1; c >= 0; c-- {
 		for k := len(q.tasks.chunks[c]) - 1; k >= 0; k-- {

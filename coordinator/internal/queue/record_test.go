@@ -48,7 +48,8 @@ func records() (all [][2][]byte) {
 	return all
 }
 
-// FuzzRestore gives the core a damaged record among others: it refuses it, or is consistent afterwards.
+// FuzzRestore gives the core a damaged record among others: it refuses it, or is consistent
+// afterwards.
 func FuzzRestore(f *testing.F) {
 	kinds := map[byte]bool{}
 	for _, r := range records() {

@@ -2,22 +2,23 @@ package queue
 
 import "time"
 
-// run is a try on its way.
+// run is a running attempt.
 type run struct {
-	task      int32 // 0: cancelled or timed out, and the worker has not said yet that it stopped
+	// task is 0 after a cancel or a timeout, until the worker reports that the attempt has stopped.
+	task      int32
 	peer      int32
-	index     int32 // place in peer.runs
+	index     int32 // index in peer.runs
 	fn        int32
 	id        ID
 	rank      uint8
-	stamp     int64  // of the task's place in the order
-	hard      int64  // tick; 0: no limit
-	started   int64  // nanoseconds
+	stamp     int64  // age stamp of the task
+	hard      int64  // tick of the hard limit; 0: none
+	started   int64  // Unix nanoseconds
 	softTimer bool   // the timer is for the soft limit
 	n, m      uint64 // progress
 }
 
-// startTask makes p run task i, which waits for it in f.
+// startTask starts task i, waiting in f, on p.
 func (q *Queue) startTask(p *peer, f *function, i int32) {
 	q.dequeue(i)
 	a := q.beginRun(p, f, i)
@@ -29,12 +30,13 @@ func (q *Queue) startTask(p *peer, f *function, i int32) {
 	q.emit(Command{Op: Assign, Peer: p.name, Task: t.id, Function: f.name, N: q.attemptNumber(i)})
 }
 
-// attemptNumber is that of the last try of task i. It only grows, so that what is left of an earlier try is never taken for a later one.
+// attemptNumber returns the number of the last attempt at task i. It only grows, so leftovers of an
+// earlier attempt are never mistaken for a later one.
 func (q *Queue) attemptNumber(i int32) uint64 {
 	return uint64(q.earlierAttempts[i] + int(q.tasks.at(i).attempts))
 }
 
-// beginRun notes that p runs task i, which is in no list.
+// beginRun records that p runs task i, which is in no list.
 func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	t := q.tasks.at(i)
 	q.setState(i, Running)
@@ -63,7 +65,7 @@ func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	return a
 }
 
-// report is what a worker says of a task.
+// report handles a worker's message about a task.
 func (q *Queue) report(e *Report) {
 	p, i := q.findPeer(e.Peer), q.find(e.Task)
 	if p == nil || i == 0 || q.tasks.at(i).state != Running || q.runs.at(q.tasks.at(i).run).peer != p.n {
@@ -100,7 +102,8 @@ func (q *Queue) report(e *Report) {
 	q.refundRun(after)
 }
 
-// handleStoppedReport tells whether e is about a run of p whose task was taken from it; if it says that the run has ended, its slot is free.
+// handleStoppedReport reports whether e is about a run of p that was stopped. If the run has ended,
+// its slot becomes free.
 func (q *Queue) handleStoppedReport(p *peer, e *Report) bool {
 	for _, r := range p.runs {
 		if x := q.runs.at(r); x.task == 0 && x.id == e.Task {
@@ -113,13 +116,14 @@ func (q *Queue) handleStoppedReport(p *peer, e *Report) bool {
 	return false
 }
 
-// endedRun is a run that has ended but still holds its part of the limits, until its task is settled. The zero value holds nothing.
+// endedRun is a run that has ended and still counts against the limits, until its task has found
+// its next place. The zero value holds nothing.
 type endedRun struct {
 	p *peer
 	f *function
 }
 
-// endRun takes running task i from its worker. The caller settles the task, then calls refundRun.
+// endRun ends the run of task i. The caller moves the task on, then calls refundRun.
 func (q *Queue) endRun(i int32) endedRun {
 	t := q.tasks.at(i)
 	q.unlink(i)
@@ -143,7 +147,8 @@ func (q *Queue) dropRun(r int32) endedRun {
 	return e
 }
 
-// stopRun asks the worker of running task i to stop. One with slots keeps the slot busy until it says that it has.
+// stopRun asks the worker of running task i to stop. A peer with slots keeps the slot busy until it
+// reports the end.
 func (q *Queue) stopRun(i int32, why Notice) endedRun {
 	t := q.tasks.at(i)
 	r := q.runs.at(t.run)
@@ -167,7 +172,8 @@ func (q *Queue) refundRun(e endedRun) {
 	q.fillSlots(e.p)
 }
 
-// retryOrFail gives task i, whose try has ended without a result, another one after delay, unless it was the last.
+// retryOrFail handles an attempt at task i that ended without a result: another attempt follows
+// after delay, unless it was the last.
 func (q *Queue) retryOrFail(i int32, why Notice, delay time.Duration) {
 	t := q.tasks.at(i)
 	from := NoPayload
@@ -194,17 +200,17 @@ func (q *Queue) retryOrFail(i int32, why Notice, delay time.Duration) {
 	q.makeReady(i, true)
 }
 
-// failTask ends task i, whose last try has failed, and keeps why for those who ask later.
+// failTask ends task i after its last attempt and stores the reason for later queries.
 func (q *Queue) failTask(i int32, why Notice, from Payload) {
 	t := q.tasks.at(i)
 	if t.flags&(background|grouped) != 0 || q.policies[t.policy].Keep > 0 {
 		q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0)})
-		t.flags |= hasUpdate // what is written of it goes with the update
+		t.flags |= hasUpdate // the reason is removed with the update
 	}
 	q.endTaskWith(i, WasFailed, Command{Notice: Failed, M: uint64(why), Payload: from})
 }
 
-// enforceLimit is called when running task i has reached its soft or its hard limit.
+// enforceLimit handles the soft or the hard time limit of running task i.
 func (q *Queue) enforceLimit(i int32) {
 	t := q.tasks.at(i)
 	r := q.runs.at(t.run)
@@ -221,7 +227,7 @@ func (q *Queue) enforceLimit(i int32) {
 	q.refundRun(after)
 }
 
-// claim takes up a try that p began in an earlier life of the coordinator or of the connection.
+// claim continues an attempt begun by p before a restart or a lost connection.
 func (q *Queue) claim(e *Claim) {
 	p, i := q.ensurePeer(e.Peer), q.find(e.Task)
 	if i != 0 {

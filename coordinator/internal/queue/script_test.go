@@ -15,8 +15,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
-// TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
-// core's answers. Blocks are separated by empty lines. Peers are numbers; tasks and groups have the names that they were submitted with.
+// TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a
+// line of four dashes, the core's answers. Blocks are separated by empty lines. Peers are numbers;
+// tasks and groups have the names that they were submitted with.
 //
 //	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION] [attempts=N] [backoff=D] [soft=D] [hard=D]
 //	                     [keep=D] [group=G [place=N]] [then=FUNCTION,...]

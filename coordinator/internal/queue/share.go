@@ -2,16 +2,23 @@ package queue
 
 import "slices"
 
-// share is slots that somebody else gives to tasks, one at a time, such as those of one machine that runs other work too. For its peers it says
-// how many tasks of which priority could start; each Grant starts one, or is given back at once.
+// share is a set of slots lent to tasks one by one, for example the slots of a machine that runs
+// pipeline stages too. The lender decides who gets the next slot:
+//
+//	Want{share, N: 2, M: Normal}   the queue announces how many tasks could start
+//	Grant{share, Normal}           the lender lends one slot: one task starts
+//	Vacated{share, M: Normal}      the task has ended: the slot returns to the lender
+//
+// A Grant without a task to start is returned at once.
 type share struct {
-	name      string
-	peers     []*peer
-	announced [3]int // by rank: what was said, less what was granted since
-	stale     bool   // in Queue.unsure
+	name  string
+	peers []*peer
+	// announced is, by rank, the last Want minus the Grants since then.
+	announced [3]int
+	stale     bool // it is in Queue.staleShares
 }
 
-// joinShare makes p, which may run tasks already, one whose slots are given.
+// joinShare makes p, which may already run tasks, a peer of a share.
 func (q *Queue) joinShare(p *peer, name string) {
 	s := q.shares[name]
 	if s == nil {
@@ -32,7 +39,7 @@ func (q *Queue) leaveShare(p *peer) {
 	}
 }
 
-// markStale notes that a share may want something else than it said.
+// markStale marks the announced numbers of a share as possibly outdated.
 func (q *Queue) markStale(s *share) {
 	if !s.stale {
 		s.stale = true
@@ -40,7 +47,7 @@ func (q *Queue) markStale(s *share) {
 	}
 }
 
-// markSharesStale notes that tasks of f can start.
+// markSharesStale marks all shares used by workers of f.
 func (q *Queue) markSharesStale(f *function) {
 	l := &f.workers[sharing]
 	for a := l.head.next; a != &l.head; a = a.next {
@@ -48,12 +55,14 @@ func (q *Queue) markSharesStale(f *function) {
 	}
 }
 
-// vacateSlot gives a slot back, once it is said what is wanted: else it would go to somebody whose turn it is not.
+// vacateSlot returns a slot at the end of Step, after Want. In the other order, the lender could
+// give the slot to a party whose turn it is not.
 func (q *Queue) vacateSlot(share string, p Priority) {
 	q.vacated = append(q.vacated, Command{Op: Vacated, Function: share, M: uint64(p)})
 }
 
-// emitWants says what shares want, where that is something else than what was said, and then which slots are given back.
+// emitWants sends a Want for every changed number of the stale shares, and then the Vacated
+// commands.
 func (q *Queue) emitWants() {
 	for _, s := range q.staleShares {
 		s.stale = false
@@ -72,7 +81,8 @@ func (q *Queue) emitWants() {
 	q.staleShares, q.vacated = q.staleShares[:0], q.vacated[:0]
 }
 
-// countWants counts, by rank, the tasks that could start on peers of s; there may be slots for some of them only. It is never zero when there is one.
+// countWants counts, by rank, the tasks that could start on peers of s. Not all of them may find a
+// slot. If any task could start, the count is not zero.
 func (q *Queue) countWants(s *share) (n [3]int) {
 	room := 0
 	q.scan++
@@ -103,7 +113,8 @@ func (q *Queue) countWants(s *share) (n [3]int) {
 	return n
 }
 
-// grant starts the oldest task of a priority on the peer of a share that runs least, if there is one.
+// grant starts the oldest task of a priority on the peer of the share with the fewest runs, if
+// there is such a task.
 func (q *Queue) grant(e *Grant) {
 	s, rank := q.shares[e.Share], int(rankOf(e.Priority))
 	var to *peer
@@ -133,7 +144,7 @@ func (q *Queue) grant(e *Grant) {
 	q.startTask(to, best, q.first(best.queues[rank]))
 }
 
-// auditShares complains of shares that want something and did not say so.
+// auditShares complains about shares with too small announced numbers.
 func (q *Queue) auditShares(complain func(format string, a ...any)) {
 	for name, s := range q.shares {
 		for rank, n := range q.countWants(s) {

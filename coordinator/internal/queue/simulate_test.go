@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestSimulate plays seeds of random clients, workers, faults and restarts against the core, and keeps books of its own.
+// TestSimulate plays seeds of random clients, workers, faults and restarts against the core, and
+// keeps books of its own.
 func TestSimulate(t *testing.T) {
 	n := uint64(seeds)
 	if testing.Short() {

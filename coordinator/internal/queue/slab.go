@@ -1,9 +1,10 @@
 package queue
 
-// slab holds structs by number, from 1. Numbers of dropped ones are used again. Nothing ever moves, and with a T without pointers
-// the collector has nothing to look at. Its memory is that of the most that there were at once.
+// slab stores structs by number, from 1, and reuses the numbers of dropped ones. Structs never
+// move. If T has no pointers, the garbage collector skips them. A slab never shrinks: it keeps room
+// for the largest number of structs ever stored.
 type slab[T any] struct {
-	chunks [][]T // nil where nothing was needed yet
+	chunks [][]T // nil where no memory was needed yet
 	free   []int32
 }
 
@@ -14,13 +15,14 @@ const (
 
 func (s *slab[T]) at(i int32) *T { return &s.chunks[i>>chunkBits][i&(chunkSize-1)] }
 
-// hasMemory tells whether there is memory for number i.
+// hasMemory reports whether there is memory for number i.
 func (s *slab[T]) hasMemory(i int32) bool {
 	c := int(i >> chunkBits)
 	return i > 0 && c < len(s.chunks) && s.chunks[c] != nil
 }
 
-// take returns a number that is free, lower ones first while the slab grows, or 0 when all are in use.
+// take returns a free number, or 0 if all are in use. While the slab grows, lower numbers come
+// first.
 func (s *slab[T]) take() int32 {
 	if len(s.free) == 0 {
 		c := 0
@@ -40,7 +42,7 @@ func (s *slab[T]) take() int32 {
 	return i
 }
 
-// grow makes chunk c.
+// grow allocates chunk c.
 func (s *slab[T]) grow(c int) {
 	for len(s.chunks) <= c {
 		s.chunks = append(s.chunks, nil)
@@ -55,8 +57,8 @@ func (s *slab[T]) drop(i int32) {
 	s.free = append(s.free, i)
 }
 
-// links are a place in a list that goes round through its head. Heads have negative numbers, tasks positive ones, and a next of
-// zero means: in no list. So nothing needs to know which list a task is in to take it out.
+// links is a place in a circular list through a head. Heads have negative numbers, tasks positive
+// ones. A zero next means: in no list. A task can be removed without knowing its list.
 type links struct{ next, prev int32 }
 
 // newHead returns the number of an empty list.
@@ -78,7 +80,7 @@ func (q *Queue) link(i int32) *links {
 	return &q.tasks.at(i).links
 }
 
-// insertBefore puts task i before x; before a head means at the end.
+// insertBefore puts task i before x. If x is a head, the task goes to the end.
 func (q *Queue) insertBefore(x, i int32) {
 	at := q.link(x)
 	*q.link(i) = links{x, at.prev}

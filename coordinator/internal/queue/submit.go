@@ -79,7 +79,8 @@ func (q *Queue) submit(e *Submit) {
 	}
 }
 
-// joinTask makes e's peer wait for task i, or e's wish that it runs although nobody waits its own, that it survives, and how long its outcome is kept.
+// joinTask joins submit e to task i. Its peer waits for task i. If e is a background submit, is
+// durable or has a longer Keep, task i takes over this property.
 func (q *Queue) joinTask(e *Submit, i int32) {
 	t := q.tasks.at(i)
 	changed := e.Durable && t.flags&durable == 0
@@ -105,7 +106,8 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 	}
 }
 
-// newTask returns a new task, counted as waiting but in no list, or 0 when there is no room.
+// newTask returns the slot of a new task, counted as waiting but in no list. It returns 0 if there
+// is no room.
 func (q *Queue) newTask(f *function, size int, p Policy) int32 {
 	i := q.tasks.take()
 	if i == 0 {
@@ -120,7 +122,7 @@ func (q *Queue) newTask(f *function, size int, p Policy) int32 {
 	return i
 }
 
-// removeFromList takes a task that waits or is delayed out of its list.
+// removeFromList removes a waiting or delayed task from its list.
 func (q *Queue) removeFromList(i int32) {
 	if q.tasks.at(i).state == Waiting {
 		q.dequeue(i)
@@ -134,14 +136,14 @@ func (q *Queue) endTask(i int32, state State, what Notice, from Payload) {
 	q.endTaskWith(i, state, Command{Notice: what, Payload: from})
 }
 
-// endTaskWith is end, and tells last.
+// endTaskWith is endTask with the last notice for the waiting peers.
 func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	t := q.tasks.at(i)
 	q.setState(i, state)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
 		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: boolBit(t.flags&durable != 0)})
-		t.flags |= hasUpdate // what is written of a result goes with the update
+		t.flags |= hasUpdate // the result is removed with the update
 	}
 	t.due = 0
 	if keep > 0 {
@@ -165,8 +167,8 @@ func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	q.memberEnded(i)
 }
 
-// fileEnded finds the place of a task that has ended: with its group, or the task that follows it, as long as they need its result; as a dead
-// letter; until it need not be kept any more; or nowhere.
+// fileEnded moves ended task i to the right list: parked while a group or a follower needs its
+// result, the dead letters, or the wheel for the time of Keep. Otherwise the task is forgotten.
 func (q *Queue) fileEnded(i int32) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
@@ -188,7 +190,7 @@ func (q *Queue) fileEnded(i int32) {
 	q.recordUpdate(i)
 }
 
-// isDeadLetter tells whether t is a dead letter.
+// isDeadLetter reports whether t is a dead letter.
 func (t *task) isDeadLetter() bool {
 	return t.state == WasFailed && t.flags&(background|grouped) == background
 }
@@ -230,7 +232,8 @@ func (q *Queue) cancelTask(i int32) {
 	q.refundRun(after)
 }
 
-// retry runs a dead letter again. If another task has its unique key by now, it does without.
+// retry queues a dead letter again. If another task has its unique key now, it continues without
+// one.
 func (q *Queue) retry(e *Retry) {
 	i := q.find(e.Task)
 	ok := i != 0 && q.tasks.at(i).isDeadLetter()
@@ -261,7 +264,7 @@ func (q *Queue) forgetEnded(e *Forget) {
 	}
 }
 
-// resultNeeded tells whether the task that follows i needs its result still.
+// resultNeeded reports whether a follower still needs the result of task i.
 func (q *Queue) resultNeeded(i int32) bool {
 	t := q.tasks.at(i)
 	return t.state == WasDone && t.flags&chained != 0

@@ -6,18 +6,22 @@ import (
 	"time"
 )
 
-// ID names a task or a group, for ever: a count of all that there were, and for a task its slot in memory, which makes finding it
-// one load. Later ones have larger IDs. Zero is none.
+// ID identifies a task or a group and is never used again. Its high bits are a sequence number, so
+// later IDs are larger. The low bits of a task's ID are its slot in memory, so a lookup takes one
+// load. Zero means none.
 type ID uint64
 
-const slotBits = 26 // 67 million tasks at once; the count lasts for 270,000 million
+// slotBits is the width of the slot in an ID: 67 million tasks at once. The sequence number above
+// it lasts for 270,000 million IDs.
+const slotBits = 26
 
 func (id ID) slot() int32 { return int32(id & (1<<slotBits - 1)) }
 
-// Key is a unique key.
+// Key is the hash of a unique string; see KeyOf.
 type Key [2]uint64
 
-// KeyOf returns the key of a unique string, a cryptographic hash of it. An empty string has the zero Key, which joins nothing.
+// KeyOf returns the key of a unique string, the start of its SHA-256. The empty string has the zero
+// Key: tasks with it are never joined.
 func KeyOf[T string | []byte](unique T) Key {
 	if len(unique) == 0 {
 		return Key{}
@@ -26,40 +30,52 @@ func KeyOf[T string | []byte](unique T) Key {
 	return Key{binary.LittleEndian.Uint64(sum[:]) | 1, binary.LittleEndian.Uint64(sum[8:])}
 }
 
-// State is where a task is. Every task is counted in exactly one.
+// State is the state of a task. Each task is counted in exactly one.
 type State uint8
 
 const (
-	Waiting   State = iota + 1 // for a worker
-	Delayed                    // for a time, or for its input
-	Running                    // on a worker
-	WasDone                    // ended with a result
-	WasFailed                  // ended without
+	// Waiting for a worker.
+	Waiting State = iota + 1
+	// Delayed until a time, or until its input is ready.
+	Delayed
+	// Running on a worker.
+	Running
+	// WasDone: ended with a result.
+	WasDone
+	// WasFailed: ended without a result, after its last attempt.
+	WasFailed
+	// WasCancelled: ended by a client, or because nobody waited for it.
 	WasCancelled
 	states
 )
 
-// String returns the state in the words of the status page.
+// String returns the name of the state as shown on the status page.
 func (s State) String() string {
 	return [states]string{"none", "waiting", "delayed", "running", "done", "failed", "cancelled"}[s]
 }
 
 func (s State) hasEnded() bool { return s >= WasDone }
 
-// task is one cache line: what a million waiting tasks cost. What few tasks have is elsewhere, by slot.
+// task fills one cache line, because there may be millions of waiting tasks. Rare properties are
+// stored in maps of Queue, by slot.
 type task struct {
-	links           // waiting: in a queue of its function; with a timer: in the wheel; else see settle
-	id        ID    // zero: the slot is free
-	key       Key   // zero: none
-	due       int64 // waiting, running: stamp of its place in the order; delayed, ended: tick of the timer
+	// links is the place in a list: a waiting task is in a queue of its function, a task with a
+	// timer in the wheel, another in one of the lists of fileEnded.
+	links
+	id  ID  // zero: free slot
+	key Key // zero: none
+	// due of a waiting or running task is its age stamp; of a delayed or ended task it is the tick
+	// of its timer.
+	due       int64
 	fn        int32
-	firstWait int32 // first of those that wait for it, or 0
-	run       int32 // while it runs
+	firstWait int32 // slot of the first wait, or 0
+	run       int32 // slot of its run, while running
 	policy    int32
 	size      uint32
-	attempts  uint16 // begun, since it was run again if it was a dead letter; see number
-	state     State
-	flags     flags
+	// attempts counts the attempts begun since the submit or the last Retry; see attemptNumber.
+	attempts uint16
+	state    State
+	flags    flags
 }
 
 type flags uint8
@@ -67,11 +83,11 @@ type flags uint8
 const (
 	rankMask    flags = 3 // High 0, Normal 1, Low 2
 	background  flags = 1 << iota << 1
-	durable           // its Records are written
-	grouped           // in Queue.memberOf
-	chained           // in Queue.chains
-	awaitsInput       // delayed until Gathered, in Queue.held
-	hasUpdate         // there is an update, or a result, that Drop must remove
+	durable           // it has Records
+	grouped           // it is in Queue.memberOf
+	chained           // it is in Queue.chains
+	awaitsInput       // delayed until Gathered, in Queue.parked
+	hasUpdate         // Drop must remove an update or a result
 )
 
 func (f flags) rank() int { return int(f & rankMask) }
@@ -80,10 +96,10 @@ func rankOf(p Priority) flags { return [3]flags{1, 0, 2}[p] }
 
 func (f flags) priority() Priority { return priorities[f.rank()] }
 
-// priorities are by rank.
+// priorities maps ranks to priorities.
 var priorities = [3]Priority{High, Normal, Low}
 
-// find returns the slot of a task, or 0.
+// find returns the slot of a task, or 0 if there is no such task.
 func (q *Queue) find(id ID) int32 {
 	if i := id.slot(); id != 0 && q.tasks.hasMemory(i) && q.tasks.at(i).id == id {
 		return i
@@ -91,7 +107,8 @@ func (q *Queue) find(id ID) int32 {
 	return 0
 }
 
-// newID returns an ID for a slot. IDs are reserved in ranges, by a Record, so that none is used again after a restart.
+// newID returns an ID for a slot. A Record reserves IDs in ranges, so that no ID is used again
+// after a restart.
 func (q *Queue) newID(slot int32) ID {
 	q.seq++
 	if q.seq >= q.reserved {
@@ -103,7 +120,7 @@ func (q *Queue) newID(slot int32) ID {
 
 const reserve = 1 << 20
 
-// policyOf returns the number of a policy, of which there is one more user now.
+// policyOf returns the number of the shared copy of p and adds a user to it.
 func (q *Queue) policyOf(p Policy) int32 {
 	if q.lastPolicy > 0 && q.policies[q.lastPolicy].Policy == p {
 		q.policies[q.lastPolicy].users++
@@ -158,7 +175,7 @@ func (p Policy) valid() bool {
 	return p.Attempts >= 0 && p.Attempts < 1<<16 && min(p.Backoff, p.MaxBackoff, p.Soft, p.Hard, p.Keep) >= 0
 }
 
-// backoff is the wait after n failed tries.
+// backoff returns the delay after n failed attempts.
 func (p Policy) backoff(n int) time.Duration {
 	d := p.Backoff
 	for ; n > 1 && d < p.MaxBackoff; n-- {

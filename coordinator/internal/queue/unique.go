@@ -1,7 +1,8 @@
 package queue
 
-// uniques finds tasks by function and unique key: open addressing with linear probing. An entry is the slot of the task and 32 bits
-// of the hash, which say where the entry belongs and spare most looks at tasks.
+// uniques finds tasks by function and unique key: a hash table with open addressing and linear
+// probing. An entry holds the slot of the task and 32 bits of the hash. These bits give the entry's
+// home and save most comparisons with tasks.
 type uniques struct {
 	entries []uint64 // hash << 32 | slot; zero is empty; a power of two
 	n       int
@@ -12,7 +13,7 @@ func hashKey(fn int32, k Key) uint32 {
 	return uint32(h >> 32)
 }
 
-// lookUp returns the slot of the last task with that key, or 0.
+// lookUp returns the slot of the last task with this key, or 0.
 func (q *Queue) lookUp(fn int32, k Key) int32 {
 	u := &q.uniques
 	if u.n == 0 {
@@ -29,7 +30,7 @@ func (q *Queue) lookUp(fn int32, k Key) int32 {
 	return 0
 }
 
-// rememberKey makes task i the one that its key finds, in place of task old unless that is 0.
+// rememberKey makes the key of task i find task i, in place of task old unless old is 0.
 func (q *Queue) rememberKey(i, old int32) {
 	u := &q.uniques
 	if old != 0 {
@@ -58,7 +59,8 @@ func (u *uniques) put(e uint64) {
 	u.entries[at] = e
 }
 
-// forgetKey takes task i out, if its key finds it, and moves back those behind it that would not be found any more.
+// forgetKey removes the entry of task i, if there is one, and moves later entries back so that they
+// can still be found.
 func (q *Queue) forgetKey(i int32) {
 	u, t := &q.uniques, q.tasks.at(i)
 	if t.key == (Key{}) || u.n == 0 {

@@ -2,7 +2,8 @@ package queue
 
 import "cmp"
 
-// wait is that a peer waits for a task: in the list of the task, in order of coming, and in that of the peer. Both go round.
+// wait is an entry for a peer waiting for a task. It is in two circular lists: the waits of the
+// task, in order of arrival, and the waits of the peer.
 type wait struct {
 	ofTask, ofPeer links
 	task, peer     int32
@@ -34,7 +35,7 @@ func (q *Queue) appendToTask(w int32, t *task) {
 	head.prev = w
 }
 
-// dropWait takes w out of both lists.
+// dropWait removes w from both lists.
 func (q *Queue) dropWait(w int32) {
 	x := q.waits.at(w)
 	t, p := q.tasks.at(x.task), q.peers[x.peer]
@@ -55,7 +56,8 @@ func (q *Queue) dropWait(w int32) {
 	q.waits.drop(w)
 }
 
-// removeWait drops w, and with the last of those that wait a foreground task that has not begun or, with stop, has not ended.
+// removeWait removes w. If nobody waits for a foreground task then, the task is cancelled unless it
+// runs; with stop, even if it runs.
 func (q *Queue) removeWait(w int32, stop bool) {
 	i := q.waits.at(w).task
 	q.dropWait(w)
@@ -65,7 +67,7 @@ func (q *Queue) removeWait(w int32, stop bool) {
 	}
 }
 
-// notifyWaiters passes c on to all that wait for task i.
+// notifyWaiters sends c to all peers waiting for task i.
 func (q *Queue) notifyWaiters(i int32, c Command) {
 	t := q.tasks.at(i)
 	c.Op, c.Task = Notify, t.id

@@ -2,13 +2,18 @@ package queue
 
 import "math/bits"
 
-// The wheel holds tasks with a timer, by tick of one millisecond, in lists of their own: putting in and taking out cost the same
-// whatever there is. Level l has a list for each value of digit l (base 64) of the tick; a task is at the level of the highest digit
-// in which its tick differs from the present one, and moves down when the present reaches that digit. Those of one tick fire
-// in the order in which they were put in.
+// wheel is a hierarchical timer wheel with ticks of one millisecond. Setting and removing a timer
+// cost the same for any number of timers.
+//
+// Level l has one list for each value of digit l (base 64) of the tick. A task is at the level of
+// the highest digit in which its tick differs from the present tick, and moves down when the
+// present reaches that digit. For example, at tick 100 (digits 1, 36) a timer for tick 103 (1, 39)
+// is at level 0 in list 39; one for tick 200 (3, 8) is at level 1 in list 3.
+//
+// Timers of the same tick fire in the order in which they were set.
 type wheel struct {
-	tick int64               // the present
-	used [wheelLevels]uint64 // which lists may not be empty
+	tick int64               // present tick
+	used [wheelLevels]uint64 // bits of lists that may not be empty
 }
 
 const (
@@ -18,10 +23,10 @@ const (
 	maxTick     = 1<<(wheelLevels*digitBits) - 1
 )
 
-// The lists of the wheel are the first heads.
+// wheelHead returns the head of a list of the wheel. New creates these heads first.
 func wheelHead(level, digit int) int32 { return -int32(level*digits+digit) - 1 }
 
-// setTimer puts task i in the wheel; it fires no earlier than tick at.
+// setTimer puts task i in the wheel. Its timer fires no earlier than tick at.
 func (q *Queue) setTimer(i int32, at int64) {
 	at = min(max(at, q.wheel.tick+1), maxTick)
 	q.tasks.at(i).due = at
@@ -39,7 +44,8 @@ func (q *Queue) insertTimer(i int32, at int64) {
 	q.insertBefore(wheelHead(level, digit), i)
 }
 
-// nextTimers returns the first list that is not empty and the tick at which it begins, or ok false when there is none.
+// nextTimers returns the earliest list that is not empty, and the tick at which it begins. If all
+// are empty, ok is false.
 func (q *Queue) nextTimers() (level int, head int32, begins int64, ok bool) {
 	w := &q.wheel
 	for level := range wheelLevels {
@@ -63,7 +69,7 @@ func (q *Queue) nextTimers() (level int, head int32, begins int64, ok bool) {
 	return 0, 0, 0, false
 }
 
-// advanceWheel moves the present to tick to and fires what is due.
+// advanceWheel moves the present to tick to and fires the expired timers.
 func (q *Queue) advanceWheel(to int64) {
 	for {
 		level, head, begins, ok := q.nextTimers()

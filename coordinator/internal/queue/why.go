@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// WaitReason says in words why a task does not run now; empty when it runs, has ended, or is not there. It costs no more than a look at the workers of its function.
+// WaitReason explains why a task does not run now. It returns the empty string if the task runs,
+// has ended or does not exist. It looks at the workers of one function at most.
 func (q *Queue) WaitReason(id ID) string {
 	i := q.find(id)
 	if i == 0 {
@@ -49,7 +50,7 @@ func (q *Queue) WaitReason(id ID) string {
 	return "all workers of its function have something else to do"
 }
 
-// sharesOf returns the shares of whose slots the workers of f wait, when none of them has slots of its own.
+// sharesOf returns the shares used by the workers of f, if none of these has slots of its own.
 func (q *Queue) sharesOf(f *function) (names []string) {
 	for _, p := range q.peers {
 		if p == nil || p.abilityFor(f) == nil {
