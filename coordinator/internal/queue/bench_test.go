@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// BenchmarkCycle is the life of a task: submitted, grabbed, done; three Steps. Depth is how many
-// other tasks wait behind it.
+// BenchmarkCycle measures the life of a task in three Steps: submit, grab, done. Depth is the
+// number of other tasks waiting behind it.
 func BenchmarkCycle(b *testing.B) {
 	for _, depth := range []int{0, 1_000_000} {
 		for _, kind := range []string{"background", "unique", "foreground", "durable", "pushed"} {
@@ -70,8 +70,8 @@ func BenchmarkCycle(b *testing.B) {
 	}
 }
 
-// BenchmarkMillion queues a million tasks with unique keys, drains them, and reports what one costs
-// while it waits.
+// BenchmarkMillion queues a million tasks with unique keys, drains them, and reports the cost of
+// one waiting task.
 func BenchmarkMillion(b *testing.B) {
 	const n = 1_000_000
 	var memory uint64

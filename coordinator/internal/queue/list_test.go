@@ -48,8 +48,9 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// An audit in parts looks at each task, also while others come and go.
-func TestAuditPart(t *testing.T) {
+// TestAuditNext checks that an audit in steps looks at each task, also while other tasks come and
+// go.
+func TestAuditNext(t *testing.T) {
 	q := New(Config{})
 	now := time.Unix(1e9, 0)
 	for i := range 10_000 {

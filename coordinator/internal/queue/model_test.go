@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// naive does with slices and loops what the core does with lists and wheels: order, unique keys,
-// delays, retries, lost workers, concurrency.
+// naive is a simple model of the queue with slices and loops: order, unique keys, delays, retries,
+// lost workers, concurrency.
 type naive struct {
-	now    time.Time
-	stamp  int
-	turn   uint32
-	seq    int
-	tasks  []*naiveTask // that have not ended, in order of submission
+	now   time.Time
+	stamp int
+	turn  uint32
+	seq   int
+	// unended tasks, in order of submission
+	tasks  []*naiveTask
 	queues map[string][3][]*naiveTask
 	limit  map[string]int
 }
@@ -27,7 +28,7 @@ type naiveTask struct {
 	stamp    int
 	tries    int
 	due      time.Time // when delayed
-	timer    int       // order of setting
+	timer    int       // order of setting the timer
 	on       int
 	attempts int
 }
@@ -125,8 +126,8 @@ func (m *naive) end(t *naiveTask) {
 	m.queues[t.fn] = q
 }
 
-// again returns whether t will have another try.
-func (m *naive) again(t *naiveTask, d time.Duration) bool {
+// canRetry reports whether t gets another attempt after d.
+func (m *naive) canRetry(t *naiveTask, d time.Duration) bool {
 	t.on = 0
 	if t.tries >= t.attempts {
 		m.end(t)
@@ -140,7 +141,7 @@ func (m *naive) again(t *naiveTask, d time.Duration) bool {
 	return true
 }
 
-// TestAgainstModel gives the core and the model the same events and compares who gets what.
+// TestAgainstModel sends the same events to the queue and the model and compares the assignments.
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(seeds / 5) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -157,7 +158,7 @@ func TestAgainstModel(t *testing.T) {
 					q.Step(now, &CanDo{Peer: Peer(p), Function: fn})
 				}
 			}
-			var sub Submit // the same one again and again, as shells do it
+			var sub Submit // reused, as shells do
 			for range 1500 {
 				var task *naiveTask
 				if len(m.tasks) > 0 {
@@ -213,7 +214,7 @@ func TestAgainstModel(t *testing.T) {
 					if what != Failed {
 						m.end(task)
 					} else {
-						m.again(task, time.Second<<(task.tries-1))
+						m.canRetry(task, time.Second<<(task.tries-1))
 					}
 					q.Step(now, &Report{Peer: p, Task: ids[task], Notice: what})
 				case k < 18 && task != nil && task.on == 0:
@@ -232,7 +233,7 @@ func TestAgainstModel(t *testing.T) {
 						if x.tries > 1 {
 							d = time.Second << (x.tries - 2)
 						}
-						m.again(x, d)
+						m.canRetry(x, d)
 					}
 					q.Step(now, &Gone{Peer(p)})
 					for _, fn := range can[p] {
@@ -259,8 +260,8 @@ func TestAgainstModel(t *testing.T) {
 	}
 }
 
-// TestLowIsNotStarved counts the starts of each priority when all of them always wait: for one
-// worker, and for workers in turn of which some can do only one function.
+// TestLowIsNotStarved counts the starts of each priority while all of them always wait: for one
+// worker, and for several workers in turn, some of them with only one function.
 func TestLowIsNotStarved(t *testing.T) {
 	for workers := 1; workers <= 7; workers++ {
 		q := New(Config{})
@@ -299,7 +300,7 @@ func TestLowIsNotStarved(t *testing.T) {
 	}
 }
 
-// TestManyUniques puts in and takes out keys against a map.
+// TestManyUniques adds and removes keys and compares with a map.
 func TestManyUniques(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	q := New(Config{})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// records are some of each kind, in the order of their keys.
+// records returns some Records of each kind, in key order.
 func records() (all [][2][]byte) {
 	q := New(Config{})
 	now := time.Unix(1e9, 0)
@@ -48,8 +48,8 @@ func records() (all [][2][]byte) {
 	return all
 }
 
-// FuzzRestore gives the core a damaged record among others: it refuses it, or is consistent
-// afterwards.
+// FuzzRestore restores a damaged Record among others: Restore refuses it, or the queue is
+// consistent afterwards.
 func FuzzRestore(f *testing.F) {
 	kinds := map[byte]bool{}
 	for _, r := range records() {

@@ -15,18 +15,21 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
-// TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a
-// line of four dashes, the core's answers. Blocks are separated by empty lines. Peers are numbers;
-// tasks and groups have the names that they were submitted with.
+// TestScripts runs the scripts in testdata. A script is a list of blocks, separated by empty lines: lines
+// for the queue, a line of four dashes, and the expected answers. Peers are numbers. Tasks and groups have
+// the names from their submit. The lines are:
 //
-//	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION] [attempts=N] [backoff=D] [soft=D] [hard=D]
-//	                     [keep=D] [group=G [place=N]] [then=FUNCTION,...]
+//	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION]
+//	       [attempts=N] [backoff=D] [soft=D] [hard=D] [keep=D]
+//	       [group=G [place=N]] [then=FUNCTION,...]
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
-//	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S] · grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
-//	say PEER NAME data|warning|progress|exception|done|failed|fatal
+//	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S]
+//	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
+//	report PEER NAME data|warning|progress|exception|done|failed|fatal
 //	attach PEER NAME · detach PEER NAME [stop] · cancel NAME · retry NAME · forget NAME
-//	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N] · drop FUNCTION
-//	budget NAME N · acquire REF NAME N [NAME N]... [held] · release REF · advance D · restart · status · dead FUNCTION · why NAME
+//	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
+//	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
+//	advance D · restart · status · dead FUNCTION · why NAME
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -72,17 +75,17 @@ type player struct {
 	out     strings.Builder
 }
 
-var whats = map[string]Notice{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
+var noticeNames = map[string]Notice{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
 	"fatal": Fatal, "cancelled": Cancelled, "timed out": TimedOut, "lost": Lost, "retrying": Retrying, "followed": Followed, "soft": Soft,
 	"queue full": QueueFull, "invalid": Invalid, "busy": Busy}
 
 func (w Notice) text() string {
-	for s, x := range whats {
+	for s, x := range noticeNames {
 		if x == w {
 			return s
 		}
 	}
-	return fmt.Sprint("what ", uint8(w))
+	return fmt.Sprint("notice ", uint8(w))
 }
 
 func (p *player) line(t *testing.T, f []string) {
@@ -149,8 +152,8 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, &Gone{peer})
 	case "claim":
 		p.step(t, &Claim{peer, id})
-	case "say":
-		p.step(t, &Report{Peer: peer, Task: id, Notice: whats[f[3]], N: 1, M: 2})
+	case "report":
+		p.step(t, &Report{Peer: peer, Task: id, Notice: noticeNames[f[3]], N: 1, M: 2})
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id})
 	case "detach":
@@ -174,7 +177,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "budget":
 		p.step(t, &SetBudget{f[1], num(f[2])})
 	case "acquire":
-		a := &Acquire{Ref: uint64(num(f[1])), Restored: has("held")}
+		a := &Acquire{Ref: uint64(num(f[1])), Restored: has("restored")}
 		for i := 2; i+1 < len(f); i += 2 {
 			a.Needs = append(a.Needs, Need{f[i], num(f[i+1])})
 		}
@@ -209,7 +212,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "why":
 		fmt.Fprintf(&p.out, "%s: %s\n", f[1], p.q.WaitReason(p.ids[f[1]]))
 	case "dead":
-		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d tries\n", p.names[x.ID], x.Attempts) })
+		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d attempts\n", p.names[x.ID], x.Attempts) })
 	default:
 		t.Fatalf("unknown word %q", f[0])
 	}
@@ -255,7 +258,7 @@ func (p *player) answer(c Command) {
 	case KeepResult:
 		say("keep the result of %s", name)
 	case KeepError:
-		say("keep why %s failed: %s", name, c.Notice.text())
+		say("keep the error of %s: %s", name, c.Notice.text())
 	case Assign:
 		say("%d runs %s, attempt %d", c.Peer, name, c.N)
 	case NoTask:
@@ -263,7 +266,7 @@ func (p *player) answer(c Command) {
 	case Wake:
 		say("wake %d", c.Peer)
 	case Notify:
-		s := fmt.Sprintf("tell %d %s: %s", c.Peer, name, c.Notice.text())
+		s := fmt.Sprintf("notify %d about %s: %s", c.Peer, name, c.Notice.text())
 		switch c.Notice {
 		case Progress:
 			s += fmt.Sprintf(" %d/%d", c.N, c.M)

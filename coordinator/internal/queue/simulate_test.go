@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestSimulate plays seeds of random clients, workers, faults and restarts against the core, and
-// keeps books of its own.
+// TestSimulate runs random clients, workers, faults and restarts against the queue, by seed, and
+// keeps its own account of every task.
 func TestSimulate(t *testing.T) {
 	n := uint64(seeds)
 	if testing.Short() {
@@ -27,15 +27,17 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// fact is what the world knows of a task.
+// fact is the simulated world's account of a task.
 type fact struct {
 	durable       bool
-	input, result bool // kept by the shell
-	ended         bool // told or known
-	cancelled     bool
-	dropped       bool
-	on            Peer         // whose try counts, 0 when none
-	waits         map[Peer]int // how often each peer must be told the end
+	input, result bool // stored by the shell
+	// notified or seen as ended
+	ended     bool
+	cancelled bool
+	dropped   bool
+	on        Peer // peer whose attempt counts, or 0
+	// how often each peer must be notified of the end
+	waits map[Peer]int
 }
 
 type world struct {
@@ -45,10 +47,11 @@ type world struct {
 	now     time.Time
 	records map[string][]byte
 	facts   map[ID]*fact
-	order   []ID // of facts
+	order   []ID // IDs in facts
 	workers []Peer
-	pushed  map[Peer]int         // slots
-	busy    map[Peer]map[ID]bool // what workers do, stopped or not
+	pushed  map[Peer]int // slots
+	// attempts on workers, stopped or not
+	busy    map[Peer]map[ID]bool
 	clients []Peer
 	last    Peer
 	groups  []ID
@@ -58,7 +61,7 @@ type world struct {
 	shares  map[string]*simShare
 }
 
-// simShare is what a share wants of whoever gives slots, and the slots that it has.
+// simShare has the numbers announced by a share and the slots lent to it.
 type simShare struct{ want, held [3]int }
 
 func (w *world) share(name string) *simShare {
@@ -68,7 +71,7 @@ func (w *world) share(name string) *simShare {
 	return w.shares[name]
 }
 
-// checkShares sees that no slot was lost or made up.
+// checkShares checks that no slot was lost or invented.
 func (w *world) checkShares() {
 	for name, s := range w.shares {
 		var held [3]int
@@ -85,7 +88,7 @@ func (w *world) checkShares() {
 	}
 }
 
-// grant gives a slot that is wanted, if there is any.
+// grant grants a wanted slot, if there is one.
 func (w *world) grant() bool {
 	for _, name := range slices.Sorted(maps.Keys(w.shares)) {
 		for _, p := range priorities {
@@ -247,7 +250,7 @@ func (w *world) act() {
 		}
 		if r.IntN(4) == 0 {
 			w.share("m").held[High]++
-			w.step(&Grant{"m", High}) // that nobody wants
+			w.step(&Grant{"m", High}) // a grant without a want
 		}
 	case k < 99 && r.IntN(2) == 0:
 		w.restart()
@@ -277,7 +280,7 @@ func (w *world) advance(d time.Duration) {
 	w.now = end
 }
 
-// report has p say something of a task that it has, or of one that it has not.
+// report makes p report about one of its tasks, or about a task of another worker.
 func (w *world) report(p Peer) {
 	var tasks []ID
 	for id := range w.busy[p] {
@@ -330,7 +333,7 @@ func (w *world) gone(p Peer) {
 	w.step(&Gone{p})
 }
 
-// restart forgets all but the records. Some workers come back and claim what they run.
+// restart loses everything but the Records. Some workers come back and claim their runs.
 func (w *world) restart() {
 	w.q = New(Config{MaxDead: 5})
 	for _, key := range slices.Sorted(maps.Keys(w.records)) {
@@ -375,7 +378,7 @@ func (w *world) restart() {
 	}
 }
 
-// heal gives the world what it needs for every task to end, and looks whether all have.
+// heal provides all that tasks need to end, and checks that all have ended.
 func (w *world) heal() {
 	for _, g := range slices.Clone(w.groups) {
 		w.step(&CloseGroup{g})
@@ -469,7 +472,7 @@ func (w *world) fact(id ID) *fact {
 
 func (w *world) do(ev Event, c Command) {
 	t := w.t
-	ofLast := false // what is done to a task that others followed is done to the last of them
+	ofLast := false // an operation on a task with followers affects the last follower
 	switch ev.(type) {
 	case *Cancel, *Attach:
 		ofLast = c.Op == Accepted || c.Notice == Followed
@@ -508,7 +511,8 @@ func (w *world) do(ev Event, c Command) {
 			w.fact(c.Task).waits[a.Peer]++
 		}
 		if _, ok := ev.(*Cancel); ok && w.facts[c.Task] != nil {
-			if x, ok := w.q.Status(c.Task); !ok || x.State != WasDone { // else what follows it was cancelled
+			// otherwise its follower was cancelled
+			if x, ok := w.q.Status(c.Task); !ok || x.State != WasDone {
 				w.facts[c.Task].cancelled, w.facts[c.Task].ended, w.facts[c.Task].on = true, true, 0
 			}
 		}
@@ -541,7 +545,8 @@ func (w *world) do(ev Event, c Command) {
 		}
 		f.on = c.Peer
 		w.busy[c.Peer][c.Task] = true
-		if n := w.pushed[c.Peer]; n > 0 && len(w.busy[c.Peer]) > n+1 { // one twice: a try that is stopping and one that is not
+		// one twice: an attempt being stopped and a new one
+		if n := w.pushed[c.Peer]; n > 0 && len(w.busy[c.Peer]) > n+1 {
 			t.Fatalf("peer %d has %d tasks in %d slots", c.Peer, len(w.busy[c.Peer]), n)
 		}
 	case Notify:
