@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 // Main must be the first line of main in a program that defines pipelines, behind nothing but package variables: on a cluster the workers start
@@ -14,7 +15,7 @@ import (
 // nine tenths of the machine's or cgroup's memory are in use.
 func Main() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
-		debug.SetMemoryLimit(machineMemory() / 10 * 9)
+		debug.SetMemoryLimit(machine.Memory() / 10 * 9)
 	}
 	address, set := os.LookupEnv(child.Env)
 	if !set {

@@ -10,13 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/clustertest"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -41,9 +41,11 @@ type Target struct {
 	Tags []string
 	// Workers is the number of workers, each with a block store of its own. Zero means 1.
 	Workers int
-	// Slots is the number of attempts that run at the same time, over all workers. Zero means GOMAXPROCS.
+	// Slots is the number of attempts that run at the same time, over all workers. Zero means one for each
+	// processor that this process may use: GOMAXPROCS, or the CPU quota of its cgroups if that is less.
 	Slots int
-	// Memory is how many bytes all attempts together may hold before they spill. Zero means 60 % of what the machine or its cgroup gives.
+	// Memory is how many bytes all attempts together may hold before they spill. Zero means 60 % of the
+	// memory that this process may use: the machine's, or the limit of its cgroups if that is less.
 	Memory int64
 	// Budgets is how much there is of what attempts need of the outside, by name; see Needs. Of others there is enough. A cluster has its own.
 	Budgets map[string]int
@@ -204,10 +206,10 @@ func (t Target) withDefaults(plan string) (Target, error) {
 		t.Workers = 1
 	}
 	if t.Slots == 0 {
-		t.Slots = max(runtime.GOMAXPROCS(0), t.Workers)
+		t.Slots = max(machine.Processors(), t.Workers)
 	}
 	if t.Memory == 0 {
-		t.Memory = machineMemory() / 10 * 6
+		t.Memory = machine.Memory() / 10 * 6
 	}
 	if t.Out == nil {
 		t.Out = os.Stdout
@@ -249,27 +251,6 @@ func isAddress(text string) bool {
 		_, err = net.LookupPort("tcp", port)
 	}
 	return err == nil
-}
-
-// machineMemory returns the bytes that this process may use: the machine's memory or its cgroup's limit, whichever is less.
-func machineMemory() int64 {
-	least := int64(4 << 30) // where nothing can be read
-	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
-		var kb int64
-		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kb); err == nil {
-			least = kb << 10
-		}
-	}
-	for _, p := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			continue
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 && n < least {
-			least = n
-		}
-	}
-	return least
 }
 
 // ErrExplained is returned by Start when Target.Explain is set: the plan was printed and nothing ran. Run, Collect and WriteTo

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -19,7 +19,8 @@ import (
 type Worker struct {
 	// Name is shown where workers are listed. Empty means the name of the machine. A part that makes it unique is added.
 	Name string
-	// Concurrency is how many tasks run at once. Zero means GOMAXPROCS, times the largest BatchSize if the worker handles batches.
+	// Concurrency is how many tasks run at once. Zero means the number of processors that this process
+	// may use, times the largest BatchSize if the worker handles batches.
 	Concurrency int
 	// Reserved is how many of them only tasks of [High] priority may be. It must be less than Concurrency, unless the worker is for such alone.
 	Reserved int
@@ -170,7 +171,7 @@ func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, er
 		for _, h := range w.handlers {
 			batch = max(batch, h.batch)
 		}
-		slots = min(runtime.GOMAXPROCS(0)*batch, maxSlots)
+		slots = min(machine.Processors()*batch, maxSlots)
 	}
 	if drain == 0 {
 		drain = 30 * time.Second

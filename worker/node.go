@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker/internal/runner"
 )
@@ -101,7 +101,7 @@ func (c NodeConfig) withDefaults() (NodeConfig, error) {
 	case c.Slots < 0 || c.Memory < 0 || c.Quota < 0 || c.Drain < 0:
 		return c, fmt.Errorf("worker: Slots %d, Memory %d, Quota %d, Drain %v: none may be negative", c.Slots, c.Memory, c.Quota, c.Drain)
 	}
-	c.Slots = cmp.Or(c.Slots, runtime.GOMAXPROCS(0))
+	c.Slots = cmp.Or(c.Slots, machine.Processors())
 	if c.Reserved < 0 || c.Reserved > c.Slots {
 		return c, fmt.Errorf("worker: Reserved %d: must be between 0 and the number of slots, %d", c.Reserved, c.Slots)
 	}

@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/worker/internal/attempt"
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
@@ -81,7 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Slots < 0 || c.Memory < 0 || c.Drain < 0 || c.Grace < 0:
 		return c, fmt.Errorf("worker: Slots %d, Memory %d, Drain %v, Grace %v: none may be negative", c.Slots, c.Memory, c.Drain, c.Grace)
 	}
-	c.Slots = cmp.Or(c.Slots, runtime.GOMAXPROCS(0))
+	c.Slots = cmp.Or(c.Slots, machine.Processors())
 	c.Memory = cmp.Or(c.Memory, int64(c.Slots)*256<<20)
 	c.Grace = cmp.Or(c.Grace, attempt.DefaultGrace)
 	if c.Log == nil {

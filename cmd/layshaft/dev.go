@@ -7,13 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/dev"
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 // devCmd runs a local cluster.
@@ -109,10 +109,10 @@ func (d *devCmd) gearmanArgs() []string {
 func (d *devCmd) workArgs() []string {
 	slots, memory := d.Slots, d.Memory
 	if slots == 0 {
-		slots = (runtime.GOMAXPROCS(0) + d.Workers - 1) / d.Workers
+		slots = (machine.Processors() + d.Workers - 1) / d.Workers
 	}
 	if memory == 0 {
-		memory = bytesize.Size(machineMemory() / 10 * 6 / int64(d.Workers))
+		memory = bytesize.Size(machine.Memory() / 10 * 6 / int64(d.Workers))
 	}
 	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", memory.String()}
 	for name, dir := range d.Dataset {

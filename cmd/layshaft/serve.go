@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,6 +23,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
@@ -169,10 +169,10 @@ const (
 // check looks at what the grammar does not know, and sets what is not given.
 func (w *workerCmd) check() error {
 	if w.Slots == 0 {
-		w.Slots = runtime.GOMAXPROCS(0)
+		w.Slots = machine.Processors()
 	}
 	if w.Memory == 0 {
-		w.Memory = bytesize.Size(machineMemory() / 10 * 6)
+		w.Memory = bytesize.Size(machine.Memory() / 10 * 6)
 	}
 	w.Tags = trimmed(w.Tags)
 	least := bytesize.Size(w.Slots) * minMemory
@@ -240,7 +240,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 		c.GearmanHTTP = ""
 	}
 	if c.TaskMemory == 0 {
-		c.TaskMemory = bytesize.Size(machineMemory() / 8)
+		c.TaskMemory = bytesize.Size(machine.Memory() / 8)
 	}
 	blockAfter := 0 // the default
 	if c.BlockFor == 0 {

@@ -8,6 +8,9 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 // writeMachine says where and of what the figures were taken.
@@ -22,7 +25,7 @@ func writeMachine(ctx context.Context, w io.Writer, p *programs) error {
 	}
 	_, err := fmt.Fprintf(w, "%s, commit %s. %s, %d processors, %s memory, %s, %s. DuckDB: %s. Median (least–most).\n\n",
 		time.Now().Format(time.DateOnly), commit(ctx, p.module), field("/proc/cpuinfo", "model name", runtime.GOARCH), runtime.NumCPU(),
-		memory(), kernel(), runtime.Version(), duck)
+		bytesize.Format(machine.Memory()), kernel(), runtime.Version(), duck)
 	return err
 }
 
@@ -44,14 +47,6 @@ func kernel() string {
 		return runtime.GOOS
 	}
 	return runtime.GOOS + " " + strings.TrimSpace(string(b))
-}
-
-func memory() string {
-	var kib float64
-	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemTotal", ""), "%f kB", &kib); err != nil {
-		return "unknown"
-	}
-	return fmt.Sprintf("%.0f GiB", kib/(1<<20))
 }
 
 // field returns the first value of a name in a file of lines "name: value", or otherwise.

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/security"
 	calls "github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
@@ -44,7 +44,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	n.CoordinatorCreds, n.PeerCreds = p.clientCreds(security.Coordinator), p.clientCreds(security.Worker)
 	n.Compress = !security.Loopback(p.advertise)
 	n.Version, n.Log = cfg.Version, cfg.Log
-	n.Slots = cmp.Or(n.Slots, runtime.GOMAXPROCS(0))
+	n.Slots = cmp.Or(n.Slots, machine.Processors())
 	node, err := worker.NewNode(n)
 	if err != nil {
 		return err
