@@ -355,7 +355,7 @@ func TestFailures(t *testing.T) {
 			if f.Kind != tt.kind || !strings.Contains(f.Message, tt.message) || !strings.Contains(f.Detail, tt.detail) || f.Kind == job.Poison && f.Record != "a.txt:7" {
 				t.Errorf("failure %+v", f)
 			}
-			if tt.detail == "child_test.go" && (strings.Contains(f.Detail, "child.call") || strings.Contains(f.Detail, "runtime/") || strings.HasPrefix(f.Detail, "goroutine")) {
+			if tt.detail == "child_test.go" && (strings.Contains(f.Detail, "internal/call.") || strings.Contains(f.Detail, "runtime/") || strings.HasPrefix(f.Detail, "goroutine")) {
 				t.Errorf("stack has frames that are not the user's:\n%s", f.Detail)
 			}
 			// The slot takes the next attempt.
@@ -450,13 +450,13 @@ func TestScratch(t *testing.T) {
 		if files, _ := os.ReadDir(dir); len(files) != 1 {
 			return fmt.Errorf("%d scratch files", len(files))
 		}
-		_, err := b.Write(make([]byte, 2*allowance))
+		_, err := b.Write(make([]byte, 2*scratchAllowance))
 		return err
 	})
 	r, _ := newRun()
 	err := c.Run(t.Context(), Call{Run: r, Scratch: dir, Grace: time.Minute, Check: func(need int64) error {
 		asked.Add(1)
-		if need > 2*allowance {
+		if need > 2*scratchAllowance {
 			return full
 		}
 		return nil

@@ -18,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
@@ -63,7 +64,7 @@ func stacksOnQuit() (stop func()) {
 		buf = buf[:runtime.Stack(buf, true)]
 		fmt.Fprintln(os.Stderr, StuckMark)
 		for stack := range strings.SplitSeq(string(buf), "\n\n") {
-			if head, _, _ := strings.Cut(stack, "\n"); strings.Contains(head, `labels:{"`+Label+`"`) {
+			if head, _, _ := strings.Cut(stack, "\n"); strings.Contains(head, `labels:{"`+call.Label+`"`) {
 				fmt.Fprintf(os.Stderr, "\n%s\n", stack)
 			}
 		}
@@ -228,11 +229,11 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	if stage >= len(p.Stages) {
 		return failed(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program has no stage %d, only %d: coordinator and worker run different code", stage, len(p.Stages))})
 	}
-	scratch := &scratchSet{dir: start.GetScratch(), check: a.check, progress: &a.progress}
-	defer scratch.close()
+	scratch := &call.Scratch{Dir: start.GetScratch(), Check: a.check, Allowance: scratchAllowance, Progress: &a.progress}
+	defer scratch.Close()
 	a.memory = start.GetMemory()
 	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory, Slots: int(start.GetSlots()),
-		Temp: scratch.temp, Counters: make(map[string]int64), Progress: &a.progress}
+		Temp: scratch.Temp, Counters: make(map[string]int64), Progress: &a.progress}
 	if r.Alone, r.Skips = launch.Alone, launch.Skips; r.Alone && r.Split != nil {
 		m, err := openMark(start.GetScratch())
 		if err != nil {
@@ -254,7 +255,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	done := make(chan struct{})
 	var ticker sync.WaitGroup
 	ticker.Go(func() { a.tell(done) })
-	err = call(a.ctx, p.Stages[stage], r)
+	err = call.Run(a.ctx, p.Stages[stage], r)
 	close(done)
 	ticker.Wait()
 	if err == nil {
@@ -265,6 +266,9 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	}
 	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
 }
+
+// scratchAllowance is how many bytes of scratch files more than needed the worker is asked for at once.
+const scratchAllowance = 4 << 20
 
 // progressEvery is how often the worker hears how far an attempt is.
 const progressEvery = 100 * time.Millisecond

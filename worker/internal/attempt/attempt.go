@@ -6,11 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -150,8 +149,8 @@ func failure(ctx context.Context, err error, stage string, limit time.Duration) 
 // run does the work in the goroutine that the stage function may keep.
 func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	defer cfg.Output.Discard()
-	scratch := &scratchSet{dir: cfg.Dir, check: cfg.Check}
-	defer scratch.close()
+	scratch := &call.Scratch{Dir: cfg.Dir, Check: cfg.Check, Progress: cfg.Progress}
+	defer scratch.Close()
 	a := cfg.Launch.Attempt
 	if a.Task.Stage < 0 || a.Task.Stage >= len(cfg.Program.Stages) {
 		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program has no stage %d, only %d: coordinator and worker run different code", a.Task.Stage, len(cfg.Program.Stages))}
@@ -167,14 +166,14 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	}
 	r := &job.Run{
 		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
-		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.Temp, Counters: make(map[string]int64), Progress: cfg.Progress,
 	}
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}
 		defer group.close()
 		r.Part = group.part
 	}
-	if err := call(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
+	if err := call.Run(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
@@ -189,53 +188,4 @@ func closeInputs(inputs [][]job.RunReader) {
 			_ = r.Close()
 		}
 	}
-}
-
-// call runs user code. It turns a panic, and a goroutine that ends itself, into a failure.
-func call(ctx context.Context, stage func(context.Context, *job.Run) error, r *job.Run) (err error) {
-	ended := make(chan error, 1)
-	go func() {
-		returned := false
-		var err error
-		defer func() {
-			if v := recover(); v != nil {
-				err = panicked(v)
-			} else if !returned {
-				err = &job.Failure{Kind: job.Transient, Message: "user code ended its goroutine (runtime.Goexit)"}
-			}
-			ended <- err
-		}()
-		err = stage(ctx, r)
-		returned = true
-	}()
-	return <-ended
-}
-
-// panicked describes a panic by its value and the stack of user code below it.
-func panicked(v any) *job.Failure {
-	var f *job.Failure
-	if err, ok := v.(error); ok && errors.As(err, &f) {
-		return f // thrown through user code, such as by an iterator over a lost input
-	}
-	return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: trim(string(debug.Stack()))}
-}
-
-// trim cuts a stack down to the frames between the panic and this package.
-func trim(stack string) string {
-	lines := strings.SplitAfter(stack, "\n")
-	start, end := 1, len(lines) // the first line names the goroutine
-	for i, l := range lines {
-		if strings.HasPrefix(l, "panic(") {
-			start = i + 2
-		}
-		if start > 1 && i >= start && strings.Contains(l, "worker/internal/attempt.call.") {
-			end = i
-			break
-		}
-	}
-	// Frames of the runtime between panic and user code, such as of a nil map or an index, are left out.
-	for start+2 < end && strings.HasPrefix(lines[start], "runtime.") {
-		start += 2
-	}
-	return strings.Join(lines[min(start, end):end], "")
 }

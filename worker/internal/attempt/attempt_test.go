@@ -101,7 +101,7 @@ func TestFailures(t *testing.T) {
 			if c.kind == job.InputLost && (len(f.Lost) != 1 || f.Lost[0].N != 7) {
 				t.Errorf("lost %v, want attempt 7", f.Lost)
 			}
-			if c.detail != "" && (strings.Contains(f.Detail, "attempt.call") || strings.Contains(f.Detail, "runtime/") || strings.HasPrefix(f.Detail, "goroutine")) {
+			if c.detail != "" && (strings.Contains(f.Detail, "internal/call.") || strings.Contains(f.Detail, "runtime/") || strings.HasPrefix(f.Detail, "goroutine")) {
 				t.Errorf("stack has frames that are not the user's:\n%s", f.Detail)
 			}
 			if out.sealed || !out.discarded {
@@ -237,7 +237,7 @@ func TestScratch(t *testing.T) {
 		}
 		return nil
 	})
-	left = cfg.Dir
+	left, cfg.Progress = cfg.Dir, new(job.Progress)
 	cfg.Check = func(need int64) error {
 		if need > 100 {
 			return full
@@ -249,5 +249,8 @@ func TestScratch(t *testing.T) {
 	}
 	if files, _ := os.ReadDir(cfg.Dir); len(files) != 0 {
 		t.Errorf("%d scratch files are left", len(files))
+	}
+	if n := cfg.Progress.Spilled.Load(); n != 12 {
+		t.Errorf("%d bytes counted as spilled, want 12", n)
 	}
 }

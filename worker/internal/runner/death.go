@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
 )
@@ -56,7 +57,7 @@ func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Fa
 
 var (
 	stackHead = regexp.MustCompile(`(?m)^goroutine \d+ .*$`)
-	attempted = regexp.MustCompile(`labels:\{"` + child.Label + `": "(\d+/\d+#\d+)"`)
+	attempted = regexp.MustCompile(`labels:\{"` + call.Label + `": "(\d+/\d+#\d+)"`)
 )
 
 // blamed returns the attempt whose goroutine crashed the process, as its String, empty when that is not known.
