@@ -10,27 +10,27 @@ import (
 )
 
 // span is how many attempts of one task an epoch can number.
-const span = 1_000_000
+const attemptsPerEpoch = 1_000_000
 
 // attempt is on its way on a worker.
 type attempt struct {
 	ref
 	id          job.Attempt
-	w           *worker
-	since       time.Time
-	also        *attempt      // the next older attempt of the same task
-	el          *list.Element // in stage.running; nil when the attempt no longer counts and only holds its slot
+	worker      *worker
+	started     time.Time
+	older       *attempt      // the next older attempt of the same task
+	element     *list.Element // in stage.running; nil when the attempt no longer counts and only holds its slot
 	ticket      uint64        // for the budgets that it holds; zero when it needs none
 	speculative bool
 }
 
-// launch starts a new attempt of a task on a worker.
-func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
+// launchAttempt starts a new attempt of a task on a worker.
+func (s *Scheduler) launchAttempt(w *worker, r ref, speculative bool) {
 	t, st := r.task(), r.stage()
-	t.n = max(t.n, s.epoch*span) + 1
-	a := s.attach(w, r, t.n)
+	t.lastAttempt = max(t.lastAttempt, s.epoch*attemptsPerEpoch) + 1
+	a := s.addAttempt(w, r, t.lastAttempt)
 	a.speculative = speculative
-	a.ticket = s.useTicket(st)
+	a.ticket = s.takeTicket(st)
 	s.starts++
 	r.j.served = s.starts
 	l := job.Launch{Attempt: a.id, Timeout: st.spec.Timeout}
@@ -41,76 +41,78 @@ func (s *Scheduler) launch(w *worker, r ref, speculative bool) {
 		l.Split = &st.spec.Splits[r.t.Index]
 	}
 	for _, e := range st.spec.Inputs {
-		producers := s.list(r.j, e.From)
+		producers := s.committedOutputs(r.j, e.From)
 		if e.Mode == job.Group {
-			producers = pickOut(producers, st.members[r.t.Index])
+			producers = selectOutputs(producers, st.members[r.t.Index])
 		}
 		l.Producers = append(l.Producers, producers)
 	}
-	s.emit(Launch{Worker: w.id, Launch: l, Speculative: speculative})
+	s.emit(Launch{Worker: w.name, Launch: l, Speculative: speculative})
 }
 
-func (s *Scheduler) attach(w *worker, r ref, n int) *attempt {
+func (s *Scheduler) addAttempt(w *worker, r ref, n int) *attempt {
 	t, st := r.task(), r.stage()
-	a := &attempt{ref: r, id: r.attempt(n), w: w, since: s.now, also: t.run}
-	a.el = st.running.PushBack(a)
-	t.run = a
+	a := &attempt{ref: r, id: r.attempt(n), worker: w, started: s.now, older: t.newest}
+	a.element = st.running.PushBack(a)
+	t.newest = a
 	w.running = append(w.running, a)
 	s.tallies[st.kind()].Begun++
 	if !r.j.options.Interactive {
 		w.ordinary++
 	}
-	s.adjust(r.j, 0, 1)
-	s.move(r, running)
-	s.place(w)
+	s.updateLine(r.j, 0, 1)
+	s.setState(r, running)
+	s.listWorker(w)
 	return a
 }
 
-// detach takes an attempt away from its task. It returns true when the task is left without any attempt, so that the
+// removeAttempt takes an attempt away from its task. It returns true when the task is left without any attempt, so that the
 // caller must move it on.
-func (s *Scheduler) detach(a *attempt) bool {
-	if a.el == nil {
+func (s *Scheduler) removeAttempt(a *attempt) bool {
+	if a.element == nil {
 		return false
 	}
-	a.stage().running.Remove(a.el)
-	a.el = nil
-	s.adjust(a.j, 0, -1)
+	a.stage().running.Remove(a.element)
+	a.element = nil
+	s.updateLine(a.j, 0, -1)
 	t := a.task()
-	for p := &t.run; *p != nil; p = &(*p).also {
+	for p := &t.newest; *p != nil; p = &(*p).older {
 		if *p == a {
-			*p = a.also
+			*p = a.older
 			break
 		}
 	}
-	return t.run == nil
+	return t.newest == nil
 }
 
-// cancel ends an attempt that can no longer help. Its slot stays taken until the worker reports.
-func (s *Scheduler) cancel(a *attempt) {
-	s.detach(a)
-	s.emit(CancelAttempt{a.w.id, a.id})
+// cancelAttempt ends an attempt that can no longer help. Its slot stays taken until the worker reports.
+func (s *Scheduler) cancelAttempt(a *attempt) {
+	s.removeAttempt(a)
+	s.emit(CancelAttempt{a.worker.name, a.id})
 }
 
-// remove frees the slot of an attempt.
-func (s *Scheduler) remove(w *worker, a *attempt) {
-	s.giveBack(a)
+// freeSlot frees the slot of an attempt.
+func (s *Scheduler) freeSlot(w *worker, a *attempt) {
+	s.returnBudgets(a)
 	if i := slices.Index(w.running, a); i >= 0 {
 		w.running = slices.Delete(w.running, i, i+1)
 		if !a.j.options.Interactive {
 			w.ordinary--
 		}
 	}
-	if s.offer(w); w.drain != nil && len(w.running) == 0 {
+	if s.offerWorker(w); w.drain != nil && len(w.running) == 0 {
 		s.drainAt = s.now // is that all?
 	}
 }
 
-// issued says whether an attempt number may have been given to a worker.
-func (s *Scheduler) issued(t *task, n int) bool { return n > 0 && (n <= t.n || n <= s.epoch*span) }
+// wasIssued says whether an attempt number may have been given to a worker.
+func (s *Scheduler) wasIssued(t *task, n int) bool {
+	return n > 0 && (n <= t.lastAttempt || n <= s.epoch*attemptsPerEpoch)
+}
 
-// runs says whether some worker is known to run attempt n.
-func (t *task) runs(n int) bool {
-	for a := t.run; a != nil; a = a.also {
+// isRunning says whether some worker is known to run attempt n.
+func (t *task) isRunning(n int) bool {
+	for a := t.newest; a != nil; a = a.older {
 		if a.id.N == n {
 			return true
 		}
@@ -118,18 +120,18 @@ func (t *task) runs(n int) bool {
 	return false
 }
 
-// adopt takes up an attempt that a worker runs and that the core does not know, because the coordinator was restarted or
+// adoptAttempt takes up an attempt that a worker runs and that the core does not know, because the coordinator was restarted or
 // the lease had ended. When it cannot help any more it is cancelled.
-func (s *Scheduler) adopt(w *worker, id job.Attempt) {
-	r, ok := s.find(id)
-	if ok && r.j.outcome == Running && s.issued(r.task(), id.N) && id.N > r.task().floor {
+func (s *Scheduler) adoptAttempt(w *worker, id job.Attempt) {
+	r, ok := s.findTask(id)
+	if ok && r.j.outcome == Running && s.wasIssued(r.task(), id.N) && id.N > r.task().floor {
 		t := r.task()
-		if t.kept != id.N && !t.runs(id.N) && t.state != done && t.state != gone {
-			s.holdBudgets(s.attach(w, r, id.N))
+		if t.committed != id.N && !t.isRunning(id.N) && t.state != done && t.state != gone {
+			s.reclaimBudgets(s.addAttempt(w, r, id.N))
 			return
 		}
 	}
-	s.emit(CancelAttempt{w.id, id})
+	s.emit(CancelAttempt{w.name, id})
 }
 
 func (s *Scheduler) attemptDone(ev AttemptDone) {
@@ -140,13 +142,13 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 		return
 	}
 	since := s.now
-	a := w.find(ev.Attempt)
+	a := w.findAttempt(ev.Attempt)
 	if a != nil {
-		since = a.since
-		s.remove(w, a)
-		s.detach(a)
+		since = a.started
+		s.freeSlot(w, a)
+		s.removeAttempt(a)
 	}
-	r, ok := s.find(ev.Attempt)
+	r, ok := s.findTask(ev.Attempt)
 	if !ok {
 		s.countRefused(a)
 		s.emit(refuse)
@@ -154,41 +156,41 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 	}
 	t, st, n := r.task(), r.stage(), ev.Attempt.N
 	switch {
-	case n > 0 && t.kept == n:
+	case n > 0 && t.committed == n:
 		s.countRefused(a)
-		s.claim(r, w)
-	case r.j.outcome != Running || t.state == done || t.state == gone || n <= t.floor || !s.issued(t, n) || t.runs(n):
+		s.confirmCommit(r, w)
+	case r.j.outcome != Running || t.state == done || t.state == gone || n <= t.floor || !s.wasIssued(t, n) || t.isRunning(n):
 		s.countRefused(a)
 		s.emit(refuse)
 	default:
-		s.count(st, a, EndDone)
+		s.countEnd(st, a, EndDone)
 		w.strikes = 0
-		t.kept, t.n = n, max(t.n, n)
-		ev.Summary.Locality = s.locality(w, st, r.t.Index)
-		st.add(t, ev.Summary)
-		st.sizes.put(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.PartitionBytes)
+		t.committed, t.lastAttempt = n, max(t.lastAttempt, n)
+		ev.Summary.Locality = s.measureLocality(w, st, r.t.Index)
+		st.addSummary(t, ev.Summary)
+		st.sizes.store(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.PartitionBytes)
 		if since.Before(s.now) {
 			st.took.add(s.now.Sub(since))
 		}
-		s.emit(Write{Committed{Attempt: ev.Attempt, Worker: w.id, Summary: ev.Summary}})
-		s.claim(r, w)
+		s.emit(Write{Committed{Attempt: ev.Attempt, Worker: w.name, Summary: ev.Summary}})
+		s.confirmCommit(r, w)
 	}
 }
 
-// add counts a task's output once, when it is first committed.
-func (st *stage) add(t *task, sum Summary) {
-	if t.seen {
+// addSummary counts a task's output once, when it is first committed.
+func (st *stage) addSummary(t *task, sum Summary) {
+	if t.isCounted {
 		return
 	}
-	t.seen = true
-	st.sum.Bytes += sum.Bytes
-	st.sum.Records += sum.Records
-	st.sum.Locality.add(sum.Locality)
+	t.isCounted = true
+	st.summary.Bytes += sum.Bytes
+	st.summary.Records += sum.Records
+	st.summary.Locality.add(sum.Locality)
 	for k, v := range sum.Counters {
-		if st.sum.Counters == nil {
-			st.sum.Counters = map[string]int64{}
+		if st.summary.Counters == nil {
+			st.summary.Counters = map[string]int64{}
 		}
-		st.sum.Counters[k] += v
+		st.summary.Counters[k] += v
 	}
 }
 
@@ -197,54 +199,54 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	if w == nil {
 		return
 	}
-	a := w.find(ev.Attempt)
+	a := w.findAttempt(ev.Attempt)
 	if a == nil {
-		s.notMoved(w, ev.Attempt)
+		s.copyFailed(w, ev.Attempt)
 		return
 	}
-	s.remove(w, a)
-	if a.el == nil {
-		s.count(a.stage(), a, EndCancelled)
+	s.freeSlot(w, a)
+	if a.element == nil {
+		s.countEnd(a.stage(), a, EndCancelled)
 		return
 	}
-	last := s.detach(a)
+	last := s.removeAttempt(a)
 	t, st, f := a.task(), a.stage(), ev.Failure
 	st.failures++
-	s.count(st, a, endOf(f.Kind))
-	s.trouble(a, f)
-	st.suspect(a.t.Index, &f)
+	s.countEnd(st, a, endOf(f.Kind))
+	s.noteTrouble(a, f)
+	st.noteDeath(a.t.Index, &f)
 	switch {
 	case f.Kind == job.Fatal:
-		s.fail(a.ref, f)
+		s.failJob(a.ref, f)
 		return
 	case f.Kind == job.InputLost && len(f.Lost) > 0:
 		for _, l := range f.Lost {
-			if l.Job == a.id.Job && !s.movedSince(l, a) {
+			if l.Job == a.id.Job && !s.outputMovedSince(l, a) {
 				s.outputLost(l)
 			}
 		}
-		if t.lost++; int(t.lost) >= s.cfg.MaxInputLost {
-			f.Message = fmt.Sprintf("input lost %d times: %s", t.lost, f.Message)
-			s.fail(a.ref, f)
+		if t.inputLosses++; int(t.inputLosses) >= s.cfg.MaxInputLost {
+			f.Message = fmt.Sprintf("input lost %d times: %s", t.inputLosses, f.Message)
+			s.failJob(a.ref, f)
 			return
 		}
 	case f.Kind == job.Transient || f.Kind == job.InputLost:
-		s.strike(w)
-		if t.failed++; int(t.failed) >= orDefault(st.spec.MaxAttempts, s.cfg.MaxAttempts) {
-			s.fail(a.ref, f)
+		s.countStrike(w)
+		if t.failures++; int(t.failures) >= orDefault(st.spec.MaxAttempts, s.cfg.MaxAttempts) {
+			s.failJob(a.ref, f)
 			return
 		}
 		if last {
-			s.delay(a.ref)
+			s.delayTask(a.ref)
 		}
 		return
 	}
 	if last {
-		s.enqueue(a.ref)
+		s.enqueueTask(a.ref)
 	}
 }
 
-// fail ends the job of a task.
-func (s *Scheduler) fail(r ref, f job.Failure) {
-	s.end(r.j, Ended{Job: r.j.spec.ID, Outcome: Failed, Failure: &f, Task: r.t})
+// failJob ends the job of a task.
+func (s *Scheduler) failJob(r ref, f job.Failure) {
+	s.endJob(r.j, Ended{Job: r.j.spec.ID, Outcome: Failed, Failure: &f, Task: r.t})
 }

@@ -29,7 +29,7 @@ func (s *Scheduler) AuditStep(at AuditPosition) (bad []string, next AuditPositio
 	a := auditor{s: s}
 	i, same := slices.BinarySearchFunc(s.active, at.job, func(j *jobState, number int) int { return cmp.Compare(j.number, number) })
 	if i == len(s.active) {
-		a.totals()
+		a.checkTotals()
 		slices.Sort(a.bad)
 		return a.bad, AuditPosition{}
 	}
@@ -38,7 +38,7 @@ func (s *Scheduler) AuditStep(at AuditPosition) (bad []string, next AuditPositio
 		k = at.stage
 	}
 	if k < len(j.stages) {
-		a.stage(j, k)
+		a.checkStage(j, k)
 	}
 	slices.Sort(a.bad)
 	if k+1 < len(j.stages) {
@@ -52,21 +52,21 @@ type auditor struct {
 	bad []string
 }
 
-func (a *auditor) complain(format string, args ...any) {
+func (a *auditor) report(format string, args ...any) {
 	a.bad = append(a.bad, fmt.Sprintf(format, args...))
 }
 
-// stage looks at the tasks of a stage.
-func (a *auditor) stage(j *jobState, k int) {
+// checkStage looks at the tasks of a stage.
+func (a *auditor) checkStage(j *jobState, k int) {
 	s, st := a.s, j.stages[k]
 	missing := map[int]bool{}
 	for _, e := range st.spec.Inputs {
-		if !j.stages[e.From].complete() {
+		if !j.stages[e.From].isComplete() {
 			missing[e.From] = true
 		}
 	}
-	if len(missing) != st.missing {
-		a.complain("job %s: stage %d: %d producing stages are not complete, counted %d", j.spec.ID, k, len(missing), st.missing)
+	if len(missing) != st.incompleteInputs {
+		a.report("job %s: stage %d: %d producing stages are not complete, counted %d", j.spec.ID, k, len(missing), st.incompleteInputs)
 	}
 	in := make([]struct{ queued, asleep, lost, held bool }, len(st.tasks))
 	for _, q := range []*queue{&st.queues.free, &st.queues.rest} {
@@ -79,12 +79,12 @@ func (a *auditor) stage(j *jobState, k int) {
 			in[r.t.Index].asleep = true
 		}
 	}
-	for _, i := range st.lost {
+	for _, i := range st.goneTasks {
 		in[i].lost = true
 	}
-	for w, tasks := range j.held {
+	for w, tasks := range j.outputsAt {
 		for _, t := range tasks {
-			if t.Stage == k && st.tasks[t.Index].at == w && s.workers[w.id] == w {
+			if t.Stage == k && st.tasks[t.Index].holder == w && s.workers[w.name] == w {
 				in[t.Index].held = true
 			}
 		}
@@ -95,10 +95,10 @@ func (a *auditor) stage(j *jobState, k int) {
 		t := &st.tasks[i]
 		count[t.state]++
 		tries := 0
-		for x := t.run; x != nil; x = x.also {
+		for x := t.newest; x != nil; x = x.older {
 			tries++
-			if s.workers[x.w.id] != x.w || x.w.find(x.id) != x || x.el == nil {
-				a.complain("attempt %s of job %s runs on worker %s, which does not know", x.id, j.spec.ID, x.w.id)
+			if s.workers[x.worker.name] != x.worker || x.worker.findAttempt(x.id) != x || x.element == nil {
+				a.report("attempt %s of job %s runs on worker %s, which does not know", x.id, j.spec.ID, x.worker.name)
 			}
 		}
 		stageRunning += tries
@@ -111,46 +111,46 @@ func (a *auditor) stage(j *jobState, k int) {
 		case running:
 			owned = tries > 0
 		case done:
-			owned = in[i].held && t.kept > 0
+			owned = in[i].held && t.committed > 0
 		case gone:
-			owned = tries == 0 && t.at == nil && in[i].lost && (s.settling || !j.returnBy.IsZero() || !st.needed() && !j.wanted[j.ref(k, i).t])
+			owned = tries == 0 && t.holder == nil && in[i].lost && (s.settling || !j.returnBy.IsZero() || !st.isNeeded() && !j.wanted[j.ref(k, i).t])
 		}
 		if !owned {
-			a.complain("task %s of job %s is in state %d and has no owner", j.ref(k, i).t, j.spec.ID, t.state)
+			a.report("task %s of job %s is in state %d and has no owner", j.ref(k, i).t, j.spec.ID, t.state)
 		}
 	}
-	if count != st.count {
-		a.complain("job %s: stage %d: tasks by state are %v, counted %v", j.spec.ID, k, count, st.count)
+	if count != st.taskCounts {
+		a.report("job %s: stage %d: tasks by state are %v, counted %v", j.spec.ID, k, count, st.taskCounts)
 	}
 	for i, p := range st.outputs {
-		if t := &st.tasks[i]; (t.at == nil) != (p.Worker == "") || t.at != nil && (p.Worker != t.at.id || p.Attempt.N != t.kept) {
-			a.complain("task %s of job %s: the list of outputs says %+v, which is out of date", j.ref(k, i).t, j.spec.ID, p)
+		if t := &st.tasks[i]; (t.holder == nil) != (p.Worker == "") || t.holder != nil && (p.Worker != t.holder.name || p.Attempt.N != t.committed) {
+			a.report("task %s of job %s: the list of outputs says %+v, which is out of date", j.ref(k, i).t, j.spec.ID, p)
 		}
 	}
 	if stageRunning != st.running.Len() {
-		a.complain("job %s: stage %d: %d attempts run, counted %d", j.spec.ID, k, stageRunning, st.running.Len())
+		a.report("job %s: stage %d: %d attempts run, counted %d", j.spec.ID, k, stageRunning, st.running.Len())
 	}
 }
 
-// totals looks at what is counted for jobs, workers and all.
-func (a *auditor) totals() {
+// checkTotals looks at what is counted for jobs, workers and all.
+func (a *auditor) checkTotals() {
 	s := a.s
 	attempts, inLine, fresh := 0, 0, 0
 	for _, j := range s.active {
 		jobLaunchable, jobRunning, open := 0, 0, 0
 		for _, st := range j.stages {
-			if st.missing == 0 {
-				jobLaunchable += st.count[waiting]
+			if st.incompleteInputs == 0 {
+				jobLaunchable += st.taskCounts[waiting]
 			}
 			jobRunning += st.running.Len()
-			open += st.open()
+			open += st.openTasks()
 		}
 		if jobLaunchable != j.launchable || jobRunning != j.running || open != j.open {
-			a.complain("job %s: launchable, running, open are %d %d %d, counted %d %d %d",
+			a.report("job %s: launchable, running, open are %d %d %d, counted %d %d %d",
 				j.spec.ID, jobLaunchable, jobRunning, open, j.launchable, j.running, j.open)
 		}
 		if open == 0 && !s.settling && j.returnBy.IsZero() {
-			a.complain("job %s has nothing left to do and has not ended", j.spec.ID)
+			a.report("job %s has nothing left to do and has not ended", j.spec.ID)
 		}
 		attempts += jobRunning
 		met := false
@@ -158,7 +158,7 @@ func (a *auditor) totals() {
 			met = met || w.drain == nil && w.kind.meets[j.need]
 		}
 		if met != j.need.met || (j.launchable > 0 && met) != j.inLine {
-			a.complain("job %s: some worker will do: %v, noted %v; in line: %v", j.spec.ID, met, j.need.met, j.inLine)
+			a.report("job %s: some worker will do: %v, noted %v; in line: %v", j.spec.ID, met, j.need.met, j.inLine)
 		}
 		if j.inLine {
 			inLine++
@@ -167,52 +167,52 @@ func (a *auditor) totals() {
 			fresh++
 		}
 	}
-	for c, j := range s.callers {
+	for c, j := range s.queuedJobs {
 		held, want := 0, 0
 		for _, sh := range s.shares {
-			held += sh.held[c]
+			held += sh.granted[c]
 			if sh.w != nil {
-				want += sh.want[c]
+				want += sh.waiting[c]
 			}
 		}
 		if held != j.running || want != j.launchable || j.inLine != (want > 0) {
-			a.complain("calls of class %d: %d slots, %d wanted; counted %d, %d, in line: %v", c, held, want, j.running, j.launchable, j.inLine)
+			a.report("calls of class %d: %d slots, %d wanted; counted %d, %d, in line: %v", c, held, want, j.running, j.launchable, j.inLine)
 		}
 		if j.inLine {
 			inLine++
 		}
 	}
 	for name, sh := range s.shares {
-		if w := sh.w; sh.name != name || w != nil && (w.share != sh || s.workers[w.id] != w) || min(sh.want[0], sh.want[1], sh.want[2], sh.held[0], sh.held[1], sh.held[2]) < 0 {
-			a.complain("share of worker %s: %+v", name, *sh)
+		if w := sh.w; sh.name != name || w != nil && (w.share != sh || s.workers[w.name] != w) || min(sh.waiting[0], sh.waiting[1], sh.waiting[2], sh.granted[0], sh.granted[1], sh.granted[2]) < 0 {
+			a.report("share of worker %s: %+v", name, *sh)
 		}
 	}
-	if attempts != s.running || inLine != len(s.line) || fresh != s.fresh || fresh > 0 && !s.settling || !slices.IsSortedFunc(s.line, compareJobs) {
-		a.complain("%d attempts run, %d jobs in line, %d fresh, counted %d, %d, %d, in order: %v",
-			attempts, inLine, fresh, s.running, len(s.line), s.fresh, slices.IsSortedFunc(s.line, compareJobs))
+	if attempts != s.running || inLine != len(s.line) || fresh != s.freshJobs || fresh > 0 && !s.settling || !slices.IsSortedFunc(s.line, compareJobs) {
+		a.report("%d attempts run, %d jobs in line, %d fresh, counted %d, %d, %d, in order: %v",
+			attempts, inLine, fresh, s.running, len(s.line), s.freshJobs, slices.IsSortedFunc(s.line, compareJobs))
 	}
 	for _, j := range s.order {
 		for k, st := range j.stages {
 			tasks := st.failedTasks + st.cancelledTasks
-			for _, n := range st.count {
+			for _, n := range st.taskCounts {
 				tasks += n
 			}
 			if tasks != st.spec.Tasks {
-				a.complain("job %s: stage %d: totals do not conserve: %d tasks, by state %v, %d failed, %d cancelled",
-					j.spec.ID, k, st.spec.Tasks, st.count, st.failedTasks, st.cancelledTasks)
+				a.report("job %s: stage %d: totals do not conserve: %d tasks, by state %v, %d failed, %d cancelled",
+					j.spec.ID, k, st.spec.Tasks, st.taskCounts, st.failedTasks, st.cancelledTasks)
 			}
 		}
 	}
-	a.tickets()
+	a.checkTickets()
 	idle, spare, have := 0, 0, 0
 	for id, w := range s.workers {
 		ordinary, calls := 0, 0
 		if sh := w.share; sh != nil {
-			calls = sh.held[QueuedHigh] + sh.held[QueuedNormal] + sh.held[QueuedLow]
-			ordinary = sh.held[QueuedNormal] + sh.held[QueuedLow]
+			calls = sh.granted[QueuedHigh] + sh.granted[QueuedNormal] + sh.granted[QueuedLow]
+			ordinary = sh.granted[QueuedNormal] + sh.granted[QueuedLow]
 		}
-		if calls != w.calls {
-			a.complain("worker %s: calls have %d slots, counted %d", id, calls, w.calls)
+		if calls != w.queuedTasks {
+			a.report("worker %s: calls have %d slots, counted %d", id, calls, w.queuedTasks)
 		}
 		for _, x := range w.running {
 			if !x.j.options.Interactive {
@@ -220,8 +220,8 @@ func (a *auditor) totals() {
 			}
 		}
 		have += len(w.running)
-		if w.free() != (w.idle != nil) || ordinary != w.ordinary || w.idle != nil && w.isSpare != (ordinary >= w.slots-w.reserved) {
-			a.complain("worker %s: free %v, idle %v, spare %v; %d ordinary attempts, counted %d", id, w.free(), w.idle != nil, w.isSpare, ordinary, w.ordinary)
+		if w.hasFreeSlot() != (w.idle != nil) || ordinary != w.ordinary || w.idle != nil && w.isSpare != (ordinary >= w.slots-w.reserved) {
+			a.report("worker %s: free %v, idle %v, spare %v; %d ordinary attempts, counted %d", id, w.hasFreeSlot(), w.idle != nil, w.isSpare, ordinary, w.ordinary)
 		}
 		switch {
 		case w.idle == nil:
@@ -232,13 +232,13 @@ func (a *auditor) totals() {
 			idle++
 		}
 		for _, j := range s.line {
-			if w.fits(j) && !s.settling && w.napUntil.IsZero() && j.waitsFor() == "" {
-				a.complain("job %s has %d tasks to launch, worker %s is idle, and nothing will wake them", j.spec.ID, j.launchable, id)
+			if w.fits(j) && !s.settling && w.napUntil.IsZero() && j.budgetsMissing() == "" {
+				a.report("job %s has %d tasks to launch, worker %s is idle, and nothing will wake them", j.spec.ID, j.launchable, id)
 			}
 		}
 	}
 	if idle != s.idle.Len() || spare != s.spare.Len() || len(s.workers) != s.leases.Len() {
-		a.complain("%d workers, %d idle, %d spare; listed %d, %d, %d", len(s.workers), idle, spare, s.leases.Len(), s.idle.Len(), s.spare.Len())
+		a.report("%d workers, %d idle, %d spare; listed %d, %d, %d", len(s.workers), idle, spare, s.leases.Len(), s.idle.Len(), s.spare.Len())
 	}
 	for _, t := range s.tallies {
 		for _, n := range t.Ended {
@@ -247,11 +247,11 @@ func (a *auditor) totals() {
 		have -= t.Begun
 	}
 	if have != 0 {
-		a.complain("attempts that began are not those that ended and those that workers have: %+d, %+v", have, s.tallies)
+		a.report("attempts that began are not those that ended and those that workers have: %+d, %+v", have, s.tallies)
 	}
 	for _, w := range s.drains {
-		if s.workers[w.id] != w || s.drainAt.IsZero() {
-			a.complain("worker %s drains, and nobody looks after it", w.id)
+		if s.workers[w.name] != w || s.drainAt.IsZero() {
+			a.report("worker %s drains, and nobody looks after it", w.name)
 		}
 	}
 }

@@ -18,14 +18,14 @@ type ticket struct {
 	granted bool
 }
 
-// asking is a stage that has a ticket which no attempt has.
-type asking struct {
+// ticketRequest is a stage that has a ticket which no attempt has.
+type ticketRequest struct {
 	j  *jobState
 	st *stage
 }
 
-// hasTicket says whether an attempt of a stage may start now, and asks for what it lacks.
-func (s *Scheduler) hasTicket(j *jobState, st *stage) bool {
+// ensureTicket says whether an attempt of a stage may start now, and asks for what it lacks.
+func (s *Scheduler) ensureTicket(j *jobState, st *stage) bool {
 	if len(st.spec.Needs) == 0 || st.ticket.granted {
 		return true
 	}
@@ -33,47 +33,47 @@ func (s *Scheduler) hasTicket(j *jobState, st *stage) bool {
 		return false
 	}
 	for _, x := range slices.Clone(s.tickets) {
-		if compareBands(&j.options, &x.j.options) < 0 && overlap(st.spec.Needs, x.st.spec.Needs) {
-			s.dropTicket(x.st)
-			s.refresh(x.j)
+		if compareBands(&j.options, &x.j.options) < 0 && shareBudget(st.spec.Needs, x.st.spec.Needs) {
+			s.returnTicket(x.st)
+			s.markFresh(x.j)
 		}
 	}
 	st.ticket.n = s.newTicket()
-	s.tickets = append(s.tickets, asking{j, st})
+	s.tickets = append(s.tickets, ticketRequest{j, st})
 	s.emit(AcquireBudgets{Ticket: st.ticket.n, Needs: st.spec.Needs})
 	return false
 }
 
 func (s *Scheduler) newTicket() uint64 {
-	s.ticket++
-	return s.ticket
+	s.lastTicket++
+	return s.lastTicket
 }
 
-func overlap(a, b []job.Need) bool {
+func shareBudget(a, b []job.Need) bool {
 	return slices.ContainsFunc(a, func(x job.Need) bool {
 		return slices.ContainsFunc(b, func(y job.Need) bool { return x.Budget == y.Budget })
 	})
 }
 
-// refresh has the tasks of a job offered to all idle workers, which may have declined them.
-func (s *Scheduler) refresh(j *jobState) {
+// markFresh has the tasks of a job offered to all idle workers, which may have declined them.
+func (s *Scheduler) markFresh(j *jobState) {
 	if j.inLine && !j.fresh {
 		j.fresh = true
-		s.fresh++
+		s.freshJobs++
 	}
 }
 
-func (s *Scheduler) granted(n uint64) {
+func (s *Scheduler) grantTicket(n uint64) {
 	for _, x := range s.tickets {
 		if x.st.ticket.n == n {
 			x.st.ticket.granted = true
-			s.refresh(x.j)
+			s.markFresh(x.j)
 		}
 	}
 }
 
-// useTicket takes the ticket of a stage for an attempt that starts.
-func (s *Scheduler) useTicket(st *stage) uint64 {
+// takeTicket takes the ticket of a stage for an attempt that starts.
+func (s *Scheduler) takeTicket(st *stage) uint64 {
 	n := st.ticket.n
 	if n != 0 {
 		s.forgetTicket(st)
@@ -83,47 +83,47 @@ func (s *Scheduler) useTicket(st *stage) uint64 {
 
 func (s *Scheduler) forgetTicket(st *stage) {
 	st.ticket = ticket{}
-	s.tickets = slices.DeleteFunc(s.tickets, func(x asking) bool { return x.st == st })
+	s.tickets = slices.DeleteFunc(s.tickets, func(x ticketRequest) bool { return x.st == st })
 }
 
-// dropTicket gives the ticket of a stage back.
-func (s *Scheduler) dropTicket(st *stage) {
+// returnTicket gives the ticket of a stage back.
+func (s *Scheduler) returnTicket(st *stage) {
 	s.emit(ReleaseBudgets{st.ticket.n})
 	s.forgetTicket(st)
 }
 
-// tidyTickets gives back the tickets of stages that have nothing to start.
-func (s *Scheduler) tidyTickets() {
+// returnUnusedTickets gives back the tickets of stages that have nothing to start.
+func (s *Scheduler) returnUnusedTickets() {
 	for i := 0; i < len(s.tickets); {
-		if x := s.tickets[i]; x.j.outcome != Running || x.st.missing > 0 || x.st.count[waiting] == 0 {
-			s.dropTicket(x.st)
+		if x := s.tickets[i]; x.j.outcome != Running || x.st.incompleteInputs > 0 || x.st.taskCounts[waiting] == 0 {
+			s.returnTicket(x.st)
 			continue
 		}
 		i++
 	}
 }
 
-// holdBudgets notes that an attempt runs already.
-func (s *Scheduler) holdBudgets(a *attempt) {
+// reclaimBudgets notes that an attempt runs already.
+func (s *Scheduler) reclaimBudgets(a *attempt) {
 	if needs := a.stage().spec.Needs; len(needs) > 0 {
 		a.ticket = s.newTicket()
 		s.emit(AcquireBudgets{Ticket: a.ticket, Needs: needs, InUse: true})
 	}
 }
 
-// giveBack gives back the budgets of an attempt that is over.
-func (s *Scheduler) giveBack(a *attempt) {
+// returnBudgets gives back the budgets of an attempt that is over.
+func (s *Scheduler) returnBudgets(a *attempt) {
 	if a.ticket != 0 {
 		s.emit(ReleaseBudgets{a.ticket})
 		a.ticket = 0
 	}
 }
 
-// waitsFor names the budgets that all waiting tasks of a job need, in a sentence; empty when some can start.
-func (j *jobState) waitsFor() string {
+// budgetsMissing names the budgets that all waiting tasks of a job need, in a sentence; empty when some can start.
+func (j *jobState) budgetsMissing() string {
 	var names []string
 	for _, st := range j.stages {
-		if st.missing > 0 || st.count[waiting] == 0 {
+		if st.incompleteInputs > 0 || st.taskCounts[waiting] == 0 {
 			continue
 		}
 		if st.ticket.n == 0 || st.ticket.granted {
@@ -144,17 +144,17 @@ func (j *jobState) waitsFor() string {
 	return "waits for the budgets " + strings.Join(names, ", ")
 }
 
-// tickets looks whether stages wait for what they asked for.
-func (a *auditor) tickets() {
+// checkTickets looks whether stages wait for what they asked for.
+func (a *auditor) checkTickets() {
 	for _, x := range a.s.tickets {
 		if x.st.ticket.n == 0 || x.j.outcome != Running || len(x.st.spec.Needs) == 0 {
-			a.complain("job %s: a stage has ticket %+v for budgets", x.j.spec.ID, x.st.ticket)
+			a.report("job %s: a stage has ticket %+v for budgets", x.j.spec.ID, x.st.ticket)
 		}
 	}
 	for _, w := range a.s.workers {
 		for _, x := range w.running {
 			if needs := len(x.j.stages[x.t.Stage].spec.Needs) > 0; needs != (x.ticket != 0) {
-				a.complain("attempt %s of job %s has ticket %d for budgets, needs any: %v", x.id, x.j.spec.ID, x.ticket, needs)
+				a.report("attempt %s of job %s has ticket %d for budgets, needs any: %v", x.id, x.j.spec.ID, x.ticket, needs)
 			}
 		}
 	}

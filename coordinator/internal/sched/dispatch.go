@@ -18,20 +18,20 @@ func (s *Scheduler) dispatch() {
 	for _, w := range awake {
 		w.awake = true
 	}
-	for at := 0; at < len(s.line) && (s.fresh > 0 || anyIdle(awake)); {
+	for at := 0; at < len(s.line) && (s.freshJobs > 0 || anyIdle(awake)); {
 		o := &s.line[at].options
-		s.serve(o, awake)
+		s.serveBand(o, awake)
 		for at = s.bandStart(o); at < len(s.line) && compareBands(&s.line[at].options, o) == 0; at++ {
 		}
 	}
 	for _, w := range awake {
 		w.awake = false
 	}
-	if s.fresh > 0 {
+	if s.freshJobs > 0 {
 		for _, j := range s.line {
 			j.fresh = false
 		}
-		s.fresh = 0
+		s.freshJobs = 0
 	}
 }
 
@@ -44,27 +44,27 @@ func anyIdle(workers []*worker) bool {
 	return false
 }
 
-// serve launches what it can of one band of jobs, one task per worker in turn, so that work spreads. Of a fresh job it first looks
+// serveBand launches what it can of one band of jobs, one task per worker in turn, so that work spreads. Of a fresh job it first looks
 // for tasks that are near, for all workers, before it lets any worker take a task that is far.
-func (s *Scheduler) serve(o *Options, awake []*worker) {
+func (s *Scheduler) serveBand(o *Options, awake []*worker) {
 	if s.hasFresh(o) {
 		for d := near; d <= far; d++ {
 			for progress := true; progress; {
-				progress = o.Interactive && s.round(&s.spare, o, d)
-				progress = s.round(&s.idle, o, d) || progress
+				progress = o.Interactive && s.offerRound(&s.spare, o, d)
+				progress = s.offerRound(&s.idle, o, d) || progress
 			}
 		}
 	}
 	for progress := true; progress; {
 		progress = false
 		for _, w := range awake {
-			progress = w.idle != nil && s.try(w, o, far) || progress
+			progress = w.idle != nil && s.offerTask(w, o, far) || progress
 		}
 	}
 }
 
 func (s *Scheduler) hasFresh(o *Options) bool {
-	if s.fresh > 0 {
+	if s.freshJobs > 0 {
 		for i := s.bandStart(o); i < len(s.line) && compareBands(&s.line[i].options, o) == 0; i++ {
 			if s.line[i].fresh {
 				return true
@@ -74,26 +74,26 @@ func (s *Scheduler) hasFresh(o *Options) bool {
 	return false
 }
 
-// round offers one task to each worker of a list.
-func (s *Scheduler) round(l *list.List, o *Options, d distance) (progress bool) {
-	for n := l.Len(); n > 0 && s.fresh > 0; n-- {
+// offerRound offers one task to each worker of a list.
+func (s *Scheduler) offerRound(l *list.List, o *Options, d distance) (progress bool) {
+	for n := l.Len(); n > 0 && s.freshJobs > 0; n-- {
 		w := l.Front().Value.(*worker)
 		l.MoveToBack(w.idle)
-		progress = s.try(w, o, d) || progress
+		progress = s.offerTask(w, o, d) || progress
 	}
 	return progress
 }
 
-// try launches one task on a worker, of the first job in a band that has one for it: of a fresh job only tasks as far away as d, of
+// offerTask launches one task on a worker, of the first job in a band that has one for it: of a fresh job only tasks as far away as d, of
 // others, if the worker has not declined them, the nearest.
-func (s *Scheduler) try(w *worker, o *Options, d distance) bool {
+func (s *Scheduler) offerTask(w *worker, o *Options, d distance) bool {
 	asked := false
 	for i := s.bandStart(o); i < len(s.line) && compareBands(&s.line[i].options, o) == 0; i++ {
 		j := s.line[i]
 		if !j.fresh && !w.awake || !w.fits(j) {
 			continue
 		}
-		if !asked && s.yield(w, o) {
+		if !asked && s.yieldSlot(w, o) {
 			return true
 		}
 		asked = true
@@ -102,7 +102,7 @@ func (s *Scheduler) try(w *worker, o *Options, d distance) bool {
 			from = d
 		}
 		for e := from; e <= far; e++ {
-			if s.take(w, j, e) {
+			if s.startTask(w, j, e) {
 				return true
 			}
 			if j.fresh {
@@ -113,18 +113,18 @@ func (s *Scheduler) try(w *worker, o *Options, d distance) bool {
 	return false
 }
 
-// take launches one task of a job that is as far from the worker as d, if there is any, or grants a slot to calls.
-func (s *Scheduler) take(w *worker, j *jobState, d distance) bool {
-	if j.calls {
-		return s.grant(w, j)
+// startTask launches one task of a job that is as far from the worker as d, if there is any, or grants a slot to calls.
+func (s *Scheduler) startTask(w *worker, j *jobState, d distance) bool {
+	if j.isQueued {
+		return s.grantQueued(w, j)
 	}
 	for k := len(j.stages) - 1; k >= 0; k-- { // later stages first: they end jobs and free outputs
 		st := j.stages[k]
-		if st.missing > 0 || st.count[waiting] == 0 || !s.hasTicket(j, st) {
+		if st.incompleteInputs > 0 || st.taskCounts[waiting] == 0 || !s.ensureTicket(j, st) {
 			continue
 		}
-		if i, ok := s.pick(st, w, d); ok {
-			s.launch(w, j.ref(k, i), false)
+		if i, ok := s.pickTask(st, w, d); ok {
+			s.launchAttempt(w, j.ref(k, i), false)
 			return true
 		}
 	}
@@ -150,8 +150,8 @@ func (q *naps) Pop() any {
 	return x
 }
 
-// sleep lets a worker wait, unless it wakes up before that anyway.
-func (s *Scheduler) sleep(w *worker, until time.Time) {
+// startNap lets a worker wait, unless it wakes up before that anyway.
+func (s *Scheduler) startNap(w *worker, until time.Time) {
 	if w.napUntil.IsZero() || until.Before(w.napUntil) {
 		w.napUntil = until
 		heap.Push(&s.naps, nap{until, w})
@@ -163,7 +163,7 @@ func (s *Scheduler) endNaps() {
 		n := heap.Pop(&s.naps).(nap)
 		if n.w.napUntil.Equal(n.until) {
 			n.w.napUntil = time.Time{}
-			s.offer(n.w)
+			s.offerWorker(n.w)
 		}
 	}
 }

@@ -22,14 +22,14 @@ const (
 
 // draining is what is known of a worker that drains.
 type draining struct {
-	todo    []ref                // outputs to copy; entries may be out of date
-	moves   map[job.Attempt]move // that were asked for
-	targets []*worker            // that can be asked; some may have left
-	next    int                  // which of them is next
-	gave    map[*stage]time.Time // when the last output of a stage moved away
-	owed    int                  // outputs that were to copy at the last sweep
-	of      *jobState            // a job of theirs
-	ended   bool                 // Drained was said
+	outputs     []ref                // outputs to copy; entries may be out of date
+	moves       map[job.Attempt]move // that were asked for
+	targets     []*worker            // that can be asked; some may have left
+	next        int                  // which of them is next
+	lastMoved   map[*stage]time.Time // when the last output of a stage moved away
+	outputsLeft int                  // outputs that were to copy at the last sweep
+	exampleJob  *jobState            // a job of theirs
+	isReported  bool                 // Drained was said
 }
 
 type move struct {
@@ -42,15 +42,15 @@ func (s *Scheduler) startDrain(w *worker) {
 	if w == nil || w.drain != nil {
 		return
 	}
-	w.drain = &draining{moves: map[job.Attempt]move{}, gave: map[*stage]time.Time{}}
-	s.taking(w.kind, -1)
-	s.place(w)
+	w.drain = &draining{moves: map[job.Attempt]move{}, lastMoved: map[*stage]time.Time{}}
+	s.countTaker(w.kind, -1)
+	s.listWorker(w)
 	s.drains = append(s.drains, w)
 	s.drainAt = s.now
 }
 
-// drain looks after the workers that drain.
-func (s *Scheduler) drain() {
+// stepDrains looks after the workers that drain.
+func (s *Scheduler) stepDrains() {
 	switch {
 	case len(s.drains) == 0:
 		s.drainAt = time.Time{}
@@ -58,30 +58,30 @@ func (s *Scheduler) drain() {
 		s.drainAt = s.now.Add(drainEvery)
 		for _, w := range s.drains {
 			if !s.settling { // else it is not known who reads from it
-				s.sweep(w)
+				s.sweepDrain(w)
 			}
 		}
 	}
 }
 
-// owes says whether a draining worker holds the output of a task, and somebody needs it.
-func (w *worker) owes(r ref) bool {
-	return r.stage().tasks != nil && r.task().at == w && r.stage().needed()
+// mustMove says whether a draining worker holds the output of a task, and somebody needs it.
+func (w *worker) mustMove(r ref) bool {
+	return r.stage().tasks != nil && r.task().holder == w && r.stage().isNeeded()
 }
 
-// sweep lists what a draining worker must give away.
-func (s *Scheduler) sweep(w *worker) {
+// sweepDrain lists what a draining worker must give away.
+func (s *Scheduler) sweepDrain(w *worker) {
 	d := w.drain
 	for id, m := range d.moves {
-		if !w.owes(m.ref) || m.task().kept != id.N || s.workers[m.to.id] != m.to || !s.now.Before(m.until) {
+		if !w.mustMove(m.ref) || m.task().committed != id.N || s.workers[m.to.name] != m.to || !s.now.Before(m.until) {
 			delete(d.moves, id)
 		}
 	}
-	d.todo = d.todo[:0]
+	d.outputs = d.outputs[:0]
 	for _, j := range s.order {
-		for _, t := range j.held[w] {
-			if r := (ref{j, t}); w.owes(r) {
-				d.todo = append(d.todo, r)
+		for _, t := range j.outputsAt[w] {
+			if r := (ref{j, t}); w.mustMove(r) {
+				d.outputs = append(d.outputs, r)
 			}
 		}
 	}
@@ -98,46 +98,46 @@ func (s *Scheduler) sweep(w *worker) {
 		d.targets = all
 	}
 	if len(d.targets) == 0 { // rows that wait for a client are on the worker's disk when it comes back, and can be made again
-		d.todo = slices.DeleteFunc(d.todo, func(r ref) bool { return r.j.outcome == Done })
+		d.outputs = slices.DeleteFunc(d.outputs, func(r ref) bool { return r.j.outcome == Done })
 	}
-	if d.owed = len(d.todo); d.owed > 0 {
-		d.of = d.todo[0].j
+	if d.outputsLeft = len(d.outputs); d.outputsLeft > 0 {
+		d.exampleJob = d.outputs[0].j
 	}
-	if len(d.todo) == 0 {
-		if !d.ended && len(w.running) == 0 && !d.serves() {
-			d.ended = true
-			s.emit(Drained{w.id})
+	if len(d.outputs) == 0 {
+		if !d.isReported && len(w.running) == 0 && !d.hasReaders() {
+			d.isReported = true
+			s.emit(Drained{w.name})
 		}
 		return
 	}
-	s.feed(w)
+	s.requestCopies(w)
 }
 
-// waits says what a worker that drains waits for, for people; nothing when it does not, or does not drain.
-func (s *Scheduler) waits(w *worker) string {
+// explainDrain says what a worker that drains waits for, for people; nothing when it does not, or does not drain.
+func (s *Scheduler) explainDrain(w *worker) string {
 	d := w.drain
 	switch {
-	case d == nil || d.ended:
+	case d == nil || d.isReported:
 		return ""
 	case len(w.running) > 0:
 		return fmt.Sprintf("%d attempts run", len(w.running))
 	case s.settling:
 		return "the coordinator has restarted and waits for workers to say what they hold"
-	case d.owed > 0 && len(d.targets) == 0:
-		return fmt.Sprintf("no other worker can take its %d outputs, which job %s still needs: start another worker, or cancel the job", d.owed, d.of.spec.ID)
-	case d.owed > 0:
-		return fmt.Sprintf("%d outputs are to be copied, such as those of job %s", d.owed, d.of.spec.ID)
-	case d.serves():
+	case d.outputsLeft > 0 && len(d.targets) == 0:
+		return fmt.Sprintf("no other worker can take its %d outputs, which job %s still needs: start another worker, or cancel the job", d.outputsLeft, d.exampleJob.spec.ID)
+	case d.outputsLeft > 0:
+		return fmt.Sprintf("%d outputs are to be copied, such as those of job %s", d.outputsLeft, d.exampleJob.spec.ID)
+	case d.hasReaders():
 		return "others still read from it"
 	}
 	return ""
 }
 
-// serves says whether attempts run that were launched before the last of their input moved away.
-func (d *draining) serves() bool {
-	for st, at := range d.gave {
+// hasReaders says whether attempts run that were launched before the last of their input moved away.
+func (d *draining) hasReaders() bool {
+	for st, at := range d.lastMoved {
 		for _, r := range st.readers {
-			if e := r.running.Front(); e != nil && !e.Value.(*attempt).since.After(at) {
+			if e := r.running.Front(); e != nil && !e.Value.(*attempt).started.After(at) {
 				return true
 			}
 		}
@@ -145,60 +145,60 @@ func (d *draining) serves() bool {
 	return false
 }
 
-// feed asks for copies until enough are on their way.
-func (s *Scheduler) feed(w *worker) {
+// requestCopies asks for copies until enough are on their way.
+func (s *Scheduler) requestCopies(w *worker) {
 	d := w.drain
-	for ; len(d.todo) > 0 && len(d.moves) < copies; d.todo = d.todo[1:] {
-		r := d.todo[0]
-		if !w.owes(r) {
+	for ; len(d.outputs) > 0 && len(d.moves) < copies; d.outputs = d.outputs[1:] {
+		r := d.outputs[0]
+		if !w.mustMove(r) {
 			continue
 		}
-		id := r.attempt(r.task().kept)
+		id := r.attempt(r.task().committed)
 		if _, asked := d.moves[id]; asked {
 			continue
 		}
 		for range d.targets {
 			to := d.targets[d.next%len(d.targets)]
 			d.next++
-			if s.workers[to.id] == to && to.drain == nil {
+			if s.workers[to.name] == to && to.drain == nil {
 				d.moves[id] = move{r, to, s.now.Add(copyWait)}
-				s.emit(Copy{To: to.id, Output: job.Producer{Attempt: id, Worker: w.id}})
+				s.emit(Copy{To: to.name, Output: job.Producer{Attempt: id, Worker: w.name}})
 				break
 			}
 		}
 	}
 }
 
-// moved makes another worker the holder of an output whose holder drains or has gone.
-func (s *Scheduler) moved(ev OutputMoved) {
+// outputMoved makes another worker the holder of an output whose holder drains or has gone.
+func (s *Scheduler) outputMoved(ev OutputMoved) {
 	w := s.workers[ev.Worker]
-	r, ok := s.find(ev.Attempt)
-	if w == nil || !ok || ev.Attempt.N <= 0 || r.task().kept != ev.Attempt.N || r.task().at != nil && r.task().at != w && r.task().at.drain == nil {
+	r, ok := s.findTask(ev.Attempt)
+	if w == nil || !ok || ev.Attempt.N <= 0 || r.task().committed != ev.Attempt.N || r.task().holder != nil && r.task().holder != w && r.task().holder.drain == nil {
 		s.emit(Refuse(ev))
 		return
 	}
-	from, st := r.task().at, r.stage()
+	from, st := r.task().holder, r.stage()
 	if from == w {
 		return
 	}
 	s.emit(Write{ev})
-	s.claim(r, w)
+	s.confirmCommit(r, w)
 	if from == nil {
 		return
 	}
-	if st.moved == nil {
-		st.moved = map[int]time.Time{}
+	if st.movedAt == nil {
+		st.movedAt = map[int]time.Time{}
 	}
 	d := from.drain
-	st.moved[r.t.Index], d.gave[st] = s.now, s.now
+	st.movedAt[r.t.Index], d.lastMoved[st] = s.now, s.now
 	delete(d.moves, ev.Attempt)
-	if s.feed(from); len(d.moves) == 0 {
+	if s.requestCopies(from); len(d.moves) == 0 {
 		s.drainAt = s.now // is that all?
 	}
 }
 
-// notMoved says that a worker could not make a copy. Another one is asked a little later.
-func (s *Scheduler) notMoved(w *worker, id job.Attempt) {
+// copyFailed says that a worker could not make a copy. Another one is asked a little later.
+func (s *Scheduler) copyFailed(w *worker, id job.Attempt) {
 	for _, from := range s.drains {
 		if m, ok := from.drain.moves[id]; ok && m.to == w {
 			delete(from.drain.moves, id)
@@ -206,13 +206,13 @@ func (s *Scheduler) notMoved(w *worker, id job.Attempt) {
 	}
 }
 
-// movedSince says whether an output got another holder after an attempt that reads it was launched: it was looked for in
+// outputMovedSince says whether an output got another holder after an attempt that reads it was launched: it was looked for in
 // the wrong place.
-func (s *Scheduler) movedSince(id job.Attempt, reader *attempt) bool {
-	r, ok := s.find(id)
+func (s *Scheduler) outputMovedSince(id job.Attempt, reader *attempt) bool {
+	r, ok := s.findTask(id)
 	if !ok {
 		return false
 	}
-	at, ok := r.stage().moved[r.t.Index]
-	return ok && !reader.since.After(at)
+	at, ok := r.stage().movedAt[r.t.Index]
+	return ok && !reader.started.After(at)
 }

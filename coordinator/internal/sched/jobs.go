@@ -22,53 +22,55 @@ const (
 )
 
 type task struct {
-	n      int      // number of the newest attempt
-	kept   int      // the committed attempt; zero when there is none, or when its output was damaged
-	floor  int      // attempts up to this one can no longer commit
-	at     *worker  // holds the output of attempt kept; nil when none does
-	run    *attempt // attempts on their way, newest first
-	failed uint16   // transient failures
-	lost   uint16   // times its input was lost
-	state  state
-	seen   bool // counted in the summary of the stage
+	lastAttempt int      // number of the newest attempt
+	committed   int      // the committed attempt; zero when there is none, or when its output was damaged
+	floor       int      // attempts up to this one can no longer commit
+	holder      *worker  // holds the output of attempt kept; nil when none does
+	newest      *attempt // attempts on their way, newest first
+	failures    uint16   // transient failures
+	inputLosses uint16   // times its input was lost
+	state       state
+	isCounted   bool // counted in the summary of the stage
 }
 
 type stage struct {
-	spec    *job.Stage
-	tasks   []task
-	readers []*stage // stages that read it
-	missing int      // stages that it reads and that are not complete
-	count   [states]int
-	sum     Summary
-	last    string // why the last attempt that failed did, in one line
+	spec             *job.Stage
+	tasks            []task
+	readers          []*stage // stages that read it
+	incompleteInputs int      // stages that it reads and that are not complete
+	taskCounts       [states]int
+	summary          Summary
+	lastFailure      string // why the last attempt that failed did, in one line
 	// failures counts attempts that failed; the others count tasks of an ended job that will never be done.
 	failures, failedTasks, cancelledTasks int
 	queues                                queues
 	readyAt                               time.Time
-	lost                                  []int32        // tasks that became gone; entries may be out of date
+	goneTasks                             []int32        // tasks that became gone; entries may be out of date
 	outputs                               []job.Producer // of all tasks; nil when it must be built again. Shared by launches, so never changed
 	running                               list.List      // of *attempt, the longest running first
 	took                                  durations
-	remade                                int               // outputs that were lost and are made again
+	lostOutputs                           int               // outputs that were lost and are made again
 	ticket                                ticket            // for the next attempt, when attempts need budgets
 	sizes                                 sizes             // of partitions, for readers
-	prefer                                [][]string        // workers near each task's input; nil when that is not known, or the splits tell
-	zoned                                 bool              // a combine stage that makes its groups by zone
+	nearWorkers                           [][]string        // workers near each task's input; nil when that is not known, or the splits tell
+	byZone                                bool              // a combine stage that makes its groups by zone
 	groups                                []int32           // of a combine stage: the group of each producing task; nil when not decided
 	members                               [][]int32         // the producing tasks of each task of a combine stage
-	moved                                 map[int]time.Time // when an output got another holder, by task
+	movedAt                               map[int]time.Time // when an output got another holder, by task
 	suspects                              map[int]*suspect  // tasks whose records ended attempts
 }
 
-func (st *stage) open() int      { return st.count[waiting] + st.count[delayed] + st.count[running] }
-func (st *stage) slices() int    { return max(st.spec.Slices, 1) }
-func (st *stage) complete() bool { return st.count[done] == len(st.tasks) }
+func (st *stage) openTasks() int {
+	return st.taskCounts[waiting] + st.taskCounts[delayed] + st.taskCounts[running]
+}
+func (st *stage) groupSlices() int { return max(st.spec.Slices, 1) }
+func (st *stage) isComplete() bool { return st.taskCounts[done] == len(st.tasks) }
 
-// needed says whether somebody will still read the stage's output: an unfinished stage or, when no stage
+// isNeeded says whether somebody will still read the stage's output: an unfinished stage or, when no stage
 // reads it, the client.
-func (st *stage) needed() bool {
+func (st *stage) isNeeded() bool {
 	for _, r := range st.readers {
-		if r.open() > 0 {
+		if r.openTasks() > 0 {
 			return true
 		}
 	}
@@ -88,7 +90,7 @@ type jobState struct {
 	wanted     map[job.Task]bool      // by a client, and made again or waited for though no stage needs them
 	lostAt     time.Time              // when an output was lost, or the coordinator restarted, since the job was done
 	returnBy   time.Time              // until when lost outputs wait for their worker; zero when they do not
-	held       map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
+	outputsAt  map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
 	open       int                    // tasks that are waiting, delayed or running
 	launchable int                    // waiting tasks of ready stages
 	running    int                    // attempts on their way
@@ -98,8 +100,8 @@ type jobState struct {
 	fresh      bool      // in line with tasks that idle workers were not offered yet
 	served     uint64    // Scheduler.starts when it last got a slot, or was submitted
 
-	calls bool        // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
-	class QueuedClass // of those calls
+	isQueued    bool        // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
+	queuedClass QueuedClass // of those calls
 }
 
 // ref points to one task.
@@ -116,8 +118,8 @@ func (r ref) attempt(n int) job.Attempt {
 	return job.Attempt{Job: r.j.spec.ID, Task: r.t, N: n}
 }
 
-// find returns the task of an attempt. It fails when the job, the task or its memory of outputs is gone.
-func (s *Scheduler) find(a job.Attempt) (ref, bool) {
+// findTask returns the task of an attempt. It fails when the job, the task or its memory of outputs is gone.
+func (s *Scheduler) findTask(a job.Attempt) (ref, bool) {
 	j := s.jobs[a.Job]
 	if j == nil || a.Task.Stage < 0 || a.Task.Stage >= len(j.stages) || a.Task.Index < 0 ||
 		a.Task.Index >= len(j.stages[a.Task.Stage].tasks) {
@@ -177,7 +179,7 @@ func Check(spec *job.Spec) error {
 	return nil
 }
 
-func (s *Scheduler) submit(ev Submitted) {
+func (s *Scheduler) submitJob(ev Submitted) {
 	if s.jobs[ev.Spec.ID] != nil || Check(&ev.Spec) != nil {
 		return
 	}
@@ -188,11 +190,11 @@ func (s *Scheduler) submit(ev Submitted) {
 func (s *Scheduler) addJob(ev Submitted) {
 	spec := ev.Spec
 	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
-	s.number++
-	j := &jobState{spec: spec, options: ev.Options, number: s.number, need: s.needOf(&ev.Options), served: s.starts, held: map[*worker][]job.Task{}}
+	s.lastJob++
+	j := &jobState{spec: spec, options: ev.Options, number: s.lastJob, need: s.needOf(&ev.Options), served: s.starts, outputsAt: map[*worker][]job.Task{}}
 	for k := range spec.Stages {
 		st := &stage{spec: &spec.Stages[k], tasks: make([]task, spec.Stages[k].Tasks)}
-		st.count[waiting] = len(st.tasks)
+		st.taskCounts[waiting] = len(st.tasks)
 		j.open += len(st.tasks)
 		j.stages = append(j.stages, st)
 		for _, e := range st.spec.Inputs {
@@ -201,90 +203,90 @@ func (s *Scheduler) addJob(ev Submitted) {
 				continue
 			}
 			from.readers = append(from.readers, st)
-			st.zoned = st.spec.Combine && from.spec.Combine
-			if !from.complete() {
-				st.missing++
+			st.byZone = st.spec.Combine && from.spec.Combine
+			if !from.isComplete() {
+				st.incompleteInputs++
 			}
 		}
 		for i := range st.tasks {
-			s.enqueue(j.ref(k, i))
+			s.enqueueTask(j.ref(k, i))
 		}
-		if st.missing == 0 {
+		if st.incompleteInputs == 0 {
 			s.setReady(j, k, true)
 		}
 	}
 	s.jobs[spec.ID] = j
 	s.order = append(s.order, j)
 	s.active = append(s.active, j)
-	s.touch(j)
+	s.touchJob(j)
 }
 
-func (s *Scheduler) touch(j *jobState) {
+func (s *Scheduler) touchJob(j *jobState) {
 	if !j.touched {
 		j.touched = true
 		s.touched = append(s.touched, j)
 	}
 }
 
-// move changes the state of a task, and all counts that follow from it.
-func (s *Scheduler) move(r ref, to state) {
+// setState changes the state of a task, and all counts that follow from it.
+func (s *Scheduler) setState(r ref, to state) {
 	t, st := r.task(), r.stage()
 	from := t.state
 	if from == to {
 		return
 	}
-	wasOpen, wasComplete := st.open(), st.complete()
+	wasOpen, wasComplete := st.openTasks(), st.isComplete()
 	t.state = to
-	st.count[from]--
-	st.count[to]++
-	r.j.open += st.open() - wasOpen
-	if st.missing == 0 {
+	st.taskCounts[from]--
+	st.taskCounts[to]++
+	r.j.open += st.openTasks() - wasOpen
+	if st.incompleteInputs == 0 {
 		if from == waiting {
-			s.adjust(r.j, -1, 0)
+			s.updateLine(r.j, -1, 0)
 		}
 		if to == waiting {
-			s.adjust(r.j, 1, 0)
+			s.updateLine(r.j, 1, 0)
 		}
 	}
-	if is := st.complete(); is != wasComplete {
+	if is := st.isComplete(); is != wasComplete {
 		for k, reader := range r.j.stages {
 			if !slices.Contains(st.readers, reader) {
 				continue
 			}
 			if is {
-				reader.missing--
+				reader.incompleteInputs--
 			} else {
-				reader.missing++
+				reader.incompleteInputs++
 			}
-			if is && reader.missing == 0 {
+			if is && reader.incompleteInputs == 0 {
 				s.setReady(r.j, k, true)
-			} else if !is && reader.missing == 1 {
+			} else if !is && reader.incompleteInputs == 1 {
 				s.setReady(r.j, k, false)
 			}
 		}
 	}
-	s.touch(r.j)
+	s.touchJob(r.j)
 }
 
 func (s *Scheduler) setReady(j *jobState, k int, ready bool) {
 	st := j.stages[k]
 	if !ready {
-		s.adjust(j, -st.count[waiting], 0)
+		s.updateLine(j, -st.taskCounts[waiting], 0)
 		return
 	}
 	st.readyAt = s.now
 	if st.spec.Combine && st.groups == nil {
-		s.group(j, k)
+		s.makeGroups(j, k)
 	}
-	if near := s.prefer(j, st); near != nil || st.prefer != nil { // outputs may be elsewhere than the last time
-		st.prefer, st.queues = near, queues{}
+	if near := s.findNearWorkers(j, st); near != nil || st.nearWorkers != nil { // outputs may be elsewhere than the last time
+		st.nearWorkers, st.queues = near, queues{}
 		for i := range st.tasks {
 			if st.tasks[i].state == waiting {
-				s.queue(j.ref(k, i))
+				s.addToQueues(j.ref(k, i))
 			}
 		}
 	}
-	s.adjust(j, st.count[waiting], 0)
+	s.updateLine(j, st.taskCounts[waiting], 0)
 }
 
 func (s *Scheduler) reviewTouched() {
@@ -292,130 +294,130 @@ func (s *Scheduler) reviewTouched() {
 		j := s.touched[len(s.touched)-1]
 		s.touched = s.touched[:len(s.touched)-1]
 		j.touched = false
-		s.review(j)
+		s.reviewJob(j)
 	}
 }
 
-// review sees to a job that changed: lost outputs that are needed run again, and a job without open tasks is done.
-func (s *Scheduler) review(j *jobState) {
+// reviewJob sees to a job that changed: lost outputs that are needed run again, and a job without open tasks is done.
+func (s *Scheduler) reviewJob(j *jobState) {
 	if j.outcome != Running {
 		return
 	}
 	finished := true
 	for k := len(j.stages) - 1; k >= 0; k-- { // readers first: a task that runs again needs its inputs again
 		st := j.stages[k]
-		if st.count[gone] == 0 {
-			st.lost = st.lost[:0]
+		if st.taskCounts[gone] == 0 {
+			st.goneTasks = st.goneTasks[:0]
 			continue
 		}
-		needed := st.needed()
+		needed := st.isNeeded()
 		if !needed && len(j.wanted) == 0 {
 			continue
 		}
-		keep := st.lost[:0]
-		for _, i := range st.lost {
+		keep := st.goneTasks[:0]
+		for _, i := range st.goneTasks {
 			r := j.ref(k, int(i))
 			t := r.task()
 			switch {
 			case t.state != gone:
 			case !needed && !j.wanted[r.t]:
 				keep = append(keep, i)
-			case t.kept != 0 && (s.settling || !j.returnBy.IsZero()):
+			case t.committed != 0 && (s.settling || !j.returnBy.IsZero()):
 				keep = append(keep, i)
 				finished = false
 			default:
-				st.remade++
-				s.enqueue(r)
+				st.lostOutputs++
+				s.enqueueTask(r)
 			}
 		}
-		st.lost = keep
+		st.goneTasks = keep
 	}
 	if finished && j.open == 0 {
-		s.end(j, Ended{Job: j.spec.ID, Outcome: Done})
+		s.endJob(j, Ended{Job: j.spec.ID, Outcome: Done})
 	}
 }
 
-// end closes a job. Only the outputs that the client may still gather stay.
-func (s *Scheduler) end(j *jobState, e Ended) {
+// endJob closes a job. Only the outputs that the client may still gather stay.
+func (s *Scheduler) endJob(j *jobState, e Ended) {
 	if j.outcome != Running {
 		return
 	}
 	e.At = s.now
 	s.emit(Write{e})
-	s.close(j, e)
+	s.closeJob(j, e)
 	empty := false
 	if e.Outcome == Done { // the client still reads results, counters and bad records
-		empty = s.thin(j)
+		empty = s.dropInternalOutputs(j)
 	}
 	s.emit(JobEnded{Job: e.Job, Outcome: e.Outcome, Failure: e.Failure, Empty: empty})
 	if e.Outcome != Done {
-		s.letGo(j)
+		s.releaseOutputs(j)
 	}
 }
 
-// read says whether a client may read what a stage of a job that is done has written.
-func (st *stage) read() bool { return !st.spec.Inner || st.sum.Counters[job.Bad] > 0 }
+// isReadable says whether a client may read what a stage of a job that is done has written.
+func (st *stage) isReadable() bool { return !st.spec.Inner || st.summary.Counters[job.Bad] > 0 }
 
-// thin lets go of what no client reads of a job that is done, and returns whether that is all. When it is not, the tasks that made it stay known: they
+// dropInternalOutputs lets go of what no client reads of a job that is done, and returns whether that is all. When it is not, the tasks that made it stay known: they
 // run again if rows are lost.
-func (s *Scheduler) thin(j *jobState) (all bool) {
-	all = !slices.ContainsFunc(j.stages, (*stage).read)
+func (s *Scheduler) dropInternalOutputs(j *jobState) (all bool) {
+	all = !slices.ContainsFunc(j.stages, (*stage).isReadable)
 	for k, st := range j.stages {
 		if all {
 			s.release(j, k)
-		} else if !st.read() {
-			s.empty(j, k)
+		} else if !st.isReadable() {
+			s.dropOutputs(j, k)
 		}
 	}
 	return all
 }
 
-// empty lets go of the outputs of a stage of an ended job, as if they were lost.
-func (s *Scheduler) empty(j *jobState, k int) {
+// dropOutputs lets go of the outputs of a stage of an ended job, as if they were lost.
+func (s *Scheduler) dropOutputs(j *jobState, k int) {
 	st := j.stages[k]
-	if outputs := s.held(j, k); outputs != nil {
+	if outputs := s.heldOutputs(j, k); outputs != nil {
 		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
 	}
 	for i := range st.tasks {
-		if t := &st.tasks[i]; t.kept != 0 {
-			t.kept, t.floor, t.at = 0, t.kept, nil
-			s.move(j.ref(k, i), gone)
+		if t := &st.tasks[i]; t.committed != 0 {
+			t.committed, t.floor, t.holder = 0, t.committed, nil
+			s.setState(j.ref(k, i), gone)
 		}
 	}
 	st.outputs = nil
 }
 
-// letGo lets go of all outputs of an ended job.
-func (s *Scheduler) letGo(j *jobState) {
+// releaseOutputs lets go of all outputs of an ended job.
+func (s *Scheduler) releaseOutputs(j *jobState) {
 	j.released = true
 	for k := range j.stages {
 		s.release(j, k)
 	}
 }
 
-// close makes a job an ended one, live or from the journal.
-func (s *Scheduler) close(j *jobState, e Ended) {
+// closeJob makes a job an ended one, live or from the journal.
+func (s *Scheduler) closeJob(j *jobState, e Ended) {
 	for k, st := range j.stages {
 		for el := st.running.Front(); el != nil; el = st.running.Front() {
-			s.cancel(el.Value.(*attempt))
+			s.cancelAttempt(el.Value.(*attempt))
 		}
-		if st.missing == 0 {
-			s.adjust(j, -st.count[waiting], 0)
+		if st.incompleteInputs == 0 {
+			s.updateLine(j, -st.taskCounts[waiting], 0)
 		}
-		st.cancelledTasks = st.open()
-		if e.Outcome == Failed && k == e.Task.Stage && st.open() > 0 {
+		st.cancelledTasks = st.openTasks()
+		if e.Outcome == Failed && k == e.Task.Stage && st.openTasks() > 0 {
 			st.failedTasks++
 			st.cancelledTasks--
 		}
-		st.count[waiting], st.count[delayed], st.count[running] = 0, 0, 0
-		st.queues, st.took, st.lost = queues{}, durations{}, nil
-		st.sizes, st.prefer, st.moved, st.suspects = sizes{}, nil, nil, nil
+		st.taskCounts[waiting], st.taskCounts[delayed], st.taskCounts[running] = 0, 0, 0
+		st.queues, st.took, st.goneTasks = queues{}, durations{}, nil
+		st.sizes, st.nearWorkers, st.movedAt, st.suspects = sizes{}, nil, nil, nil
 	}
 	j.outcome, j.failure, j.endedAt, j.open = e.Outcome, e.Failure, e.At, 0
-	s.unneed(j.need)
+	s.dropNeed(j.need)
 	j.wanted, j.lostAt, j.returnBy = nil, time.Time{}, time.Time{}
 	s.returning = slices.DeleteFunc(s.returning, func(x *jobState) bool { return x == j })
-	s.retain(j)
+	s.retainJob(j)
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
@@ -425,16 +427,16 @@ func (s *Scheduler) release(j *jobState, k int) {
 	if st.tasks == nil {
 		return
 	}
-	outputs := s.held(j, k)
+	outputs := s.heldOutputs(j, k)
 	st.tasks, st.outputs, st.spec.Splits, st.groups, st.members = nil, nil, nil, nil, nil
 	if outputs != nil {
 		s.emit(Release{Job: j.spec.ID, Stage: k, Outputs: outputs})
 	}
 }
 
-// held returns the outputs of a stage that some worker holds.
-func (s *Scheduler) held(j *jobState, k int) (outputs []job.Producer) {
-	for _, p := range s.list(j, k) {
+// heldOutputs returns the outputs of a stage that some worker holds.
+func (s *Scheduler) heldOutputs(j *jobState, k int) (outputs []job.Producer) {
+	for _, p := range s.committedOutputs(j, k) {
 		if p.Worker != "" {
 			outputs = append(outputs, p)
 		}
@@ -447,43 +449,43 @@ func (s *Scheduler) jobReleased(id job.ID) {
 	if j == nil || j.released {
 		return
 	}
-	s.end(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "nobody wants its result"}})
+	s.endJob(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "nobody wants its result"}})
 	s.emit(Write{JobReleased{id}})
-	s.letGo(j)
+	s.releaseOutputs(j)
 }
 
-func (s *Scheduler) drop(id job.ID) {
+func (s *Scheduler) dropJob(id job.ID) {
 	j := s.jobs[id]
 	if j == nil {
 		return
 	}
-	s.end(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "dropped"}})
-	s.letGo(j)
+	s.endJob(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "dropped"}})
+	s.releaseOutputs(j)
 	s.emit(Write{JobDropped{id}})
-	s.forget(j)
+	s.forgetJob(j)
 }
 
-func (s *Scheduler) forget(j *jobState) {
+func (s *Scheduler) forgetJob(j *jobState) {
 	delete(s.jobs, j.spec.ID)
 	s.retained = slices.DeleteFunc(s.retained, func(x *jobState) bool { return x == j })
 	s.order = slices.DeleteFunc(s.order, func(x *jobState) bool { return x == j })
 }
 
-// list returns the committed attempts of a stage in task order; the zero Producer where no worker holds one.
-func (s *Scheduler) list(j *jobState, k int) []job.Producer {
+// committedOutputs returns the committed attempts of a stage in task order; the zero Producer where no worker holds one.
+func (s *Scheduler) committedOutputs(j *jobState, k int) []job.Producer {
 	st := j.stages[k]
 	if st.outputs == nil {
 		st.outputs = make([]job.Producer, len(st.tasks))
 		for i := range st.tasks {
-			if t := &st.tasks[i]; t.at != nil {
-				st.outputs[i] = job.Producer{Attempt: j.ref(k, i).attempt(t.kept), Worker: t.at.id}
+			if t := &st.tasks[i]; t.holder != nil {
+				st.outputs[i] = job.Producer{Attempt: j.ref(k, i).attempt(t.committed), Worker: t.holder.name}
 			}
 		}
 	}
 	return st.outputs
 }
 
-func pickOut(all []job.Producer, tasks []int32) []job.Producer {
+func selectOutputs(all []job.Producer, tasks []int32) []job.Producer {
 	out := make([]job.Producer, len(tasks))
 	for k, i := range tasks {
 		out[k] = all[i]

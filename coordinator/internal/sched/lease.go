@@ -5,8 +5,8 @@ import "slices"
 // A worker's lease ends LeaseTTL after it joined or sent its last heartbeat. Its attempts may still be running somewhere; whatever they
 // report after that is refused.
 
-func (s *Scheduler) renew(w *worker) {
-	w.seen = s.now
+func (s *Scheduler) renewLease(w *worker) {
+	w.lastContact = s.now
 	s.leases.MoveToBack(w.lease)
 }
 
@@ -16,11 +16,11 @@ func (s *Scheduler) expireLeases() {
 	}
 	for e := s.leases.Front(); e != nil; e = s.leases.Front() {
 		w := e.Value.(*worker)
-		if s.now.Before(w.seen.Add(s.cfg.LeaseTTL)) {
+		if s.now.Before(w.lastContact.Add(s.cfg.LeaseTTL)) {
 			return
 		}
-		s.lose(w)
-		s.emit(WorkerGone{w.id})
+		s.loseWorker(w)
+		s.emit(WorkerGone{w.name})
 	}
 }
 
@@ -29,21 +29,21 @@ func (s *Scheduler) heartbeat(ev Heartbeat) {
 	if w == nil {
 		return
 	}
-	s.renew(w)
+	s.renewLease(w)
 	if ev.Running == nil {
 		return
 	}
 	for _, a := range ev.Running {
-		if w.find(a) == nil {
-			s.adopt(w, a)
+		if w.findAttempt(a) == nil {
+			s.adoptAttempt(w, a)
 		}
 	}
 	for _, a := range slices.Clone(w.running) {
-		if s.cfg.LeaseTTL > 0 && s.now.Sub(a.since) > s.cfg.LeaseTTL && !slices.Contains(ev.Running, a.id) {
-			s.remove(w, a)
+		if s.cfg.LeaseTTL > 0 && s.now.Sub(a.started) > s.cfg.LeaseTTL && !slices.Contains(ev.Running, a.id) {
+			s.freeSlot(w, a)
 			s.countLost(a, "the launch never arrived, or the report of its end was lost")
-			if s.detach(a) {
-				s.enqueue(a.ref)
+			if s.removeAttempt(a) {
+				s.enqueueTask(a.ref)
 			}
 		}
 	}

@@ -59,15 +59,15 @@ type queues struct {
 // its lasting name, who holds an output by that of its process.
 func (st *stage) hosts(i int) []string {
 	switch {
-	case st.prefer != nil:
-		return st.prefer[i]
+	case st.nearWorkers != nil:
+		return st.nearWorkers[i]
 	case len(st.spec.Splits) > 0:
 		return st.spec.Splits[i].Hosts
 	}
 	return nil
 }
 
-func at(m *map[string]*queue, key string) *queue {
+func queueFor(m *map[string]*queue, key string) *queue {
 	q := (*m)[key]
 	if q == nil {
 		if *m == nil {
@@ -79,25 +79,25 @@ func at(m *map[string]*queue, key string) *queue {
 	return q
 }
 
-// enqueue makes a task wait.
-func (s *Scheduler) enqueue(r ref) {
-	s.move(r, waiting)
-	s.queue(r)
+// enqueueTask makes a task wait.
+func (s *Scheduler) enqueueTask(r ref) {
+	s.setState(r, waiting)
+	s.addToQueues(r)
 }
 
-// queue puts a waiting task into its queues. A task that has failed before may go anywhere at once.
-func (s *Scheduler) queue(r ref) {
+// addToQueues puts a waiting task into its queues. A task that has failed before may go anywhere at once.
+func (s *Scheduler) addToQueues(r ref) {
 	st, i, held := r.stage(), r.t.Index, false
-	if hosts := st.hosts(i); r.task().failed == 0 {
+	if hosts := st.hosts(i); r.task().failures == 0 {
 		for k, h := range hosts {
-			at(&st.queues.host, h).push(i)
-			w := s.called(h)
+			queueFor(&st.queues.host, h).push(i)
+			w := s.findWorker(h)
 			if w == nil {
 				continue
 			}
 			held = true
 			if w.zone != "" && !s.inZone(hosts[:k], w.zone) {
-				at(&st.queues.zone, w.zone).push(i)
+				queueFor(&st.queues.zone, w.zone).push(i)
 			}
 		}
 	}
@@ -108,8 +108,8 @@ func (s *Scheduler) queue(r ref) {
 	}
 }
 
-// called returns the worker that has a name, its own or the lasting one; nil when none does now.
-func (s *Scheduler) called(name string) *worker {
+// findWorker returns the worker that has a name, its own or the lasting one; nil when none does now.
+func (s *Scheduler) findWorker(name string) *worker {
 	if w := s.workers[name]; w != nil {
 		return w
 	}
@@ -119,32 +119,32 @@ func (s *Scheduler) called(name string) *worker {
 	return nil
 }
 
-// near calls f for the queues of tasks whose input w holds, until it returns true.
-func (q *queues) near(w *worker, f func(h *queue) bool) bool {
-	if h := q.host[w.id]; h != nil && f(h) {
+// eachNear calls f for the queues of tasks whose input w holds, until it returns true.
+func (q *queues) eachNear(w *worker, f func(h *queue) bool) bool {
+	if h := q.host[w.name]; h != nil && f(h) {
 		return true
 	}
-	h := q.host[w.lasting]
-	return w.lasting != w.id && h != nil && f(h)
+	h := q.host[w.id]
+	return w.id != w.name && h != nil && f(h)
 }
 
 // inZone says whether any of some workers is in a zone.
 func (s *Scheduler) inZone(hosts []string, zone string) bool {
 	for _, h := range hosts {
-		if w := s.called(h); w != nil && w.zone == zone {
+		if w := s.findWorker(h); w != nil && w.zone == zone {
 			return true
 		}
 	}
 	return false
 }
 
-// pick chooses a waiting task of a stage for a worker.
-func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
+// pickTask chooses a waiting task of a stage for a worker.
+func (s *Scheduler) pickTask(st *stage, w *worker, d distance) (int, bool) {
 	q := &st.queues.rest
 	switch d {
 	case near:
 		var i int
-		popped := st.queues.near(w, func(h *queue) (ok bool) {
+		popped := st.queues.eachNear(w, func(h *queue) (ok bool) {
 			if i, ok = h.pop(st); ok {
 				h.last = s.now
 			}
@@ -163,7 +163,7 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 		return 0, false
 	}
 	from := st.readyAt
-	st.queues.near(w, func(h *queue) bool {
+	st.queues.eachNear(w, func(h *queue) bool {
 		if h.last.After(from) {
 			from = h.last
 		}
@@ -173,7 +173,7 @@ func (s *Scheduler) pick(st *stage, w *worker, d distance) (int, bool) {
 		d = zonal // it has waited for its zone already
 	}
 	if due := from.Add(time.Duration(d) * s.cfg.LocalityWait); s.now.Before(due) {
-		s.sleep(w, due)
+		s.startNap(w, due)
 		return 0, false
 	}
 	return q.pop(st)
@@ -191,8 +191,8 @@ func (l *Locality) add(x Locality) {
 	l.LocalBytes, l.ZoneBytes, l.RemoteBytes = l.LocalBytes+x.LocalBytes, l.ZoneBytes+x.ZoneBytes, l.RemoteBytes+x.RemoteBytes
 }
 
-// locality says how near to its input a worker ran a task.
-func (s *Scheduler) locality(w *worker, st *stage, i int) Locality {
+// measureLocality says how near to its input a worker ran a task.
+func (s *Scheduler) measureLocality(w *worker, st *stage, i int) Locality {
 	hosts, bytes := st.hosts(i), int64(0)
 	if len(st.spec.Splits) > 0 {
 		bytes = st.spec.Splits[i].Bytes
@@ -200,7 +200,7 @@ func (s *Scheduler) locality(w *worker, st *stage, i int) Locality {
 	switch {
 	case len(hosts) == 0:
 		return Locality{}
-	case slices.Contains(hosts, w.id), slices.Contains(hosts, w.lasting):
+	case slices.Contains(hosts, w.name), slices.Contains(hosts, w.id):
 		return Locality{Local: 1, LocalBytes: bytes}
 	case w.zone != "" && s.inZone(hosts, w.zone):
 		return Locality{Zone: 1, ZoneBytes: bytes}

@@ -25,7 +25,7 @@ type kind struct {
 	platform    string
 	ships       bool
 	workers     int // of this kind
-	taking      int // those that do not drain
+	takers      int // those that do not drain
 	meets       map[*need]bool
 }
 
@@ -38,20 +38,20 @@ func sorted(words []string) []string {
 	return slices.Compact(words)
 }
 
-// any says whether every worker will do.
-func (n *need) any() bool { return n.code == "" && len(n.tags) == 0 }
+// isEmpty says whether every worker will do.
+func (n *need) isEmpty() bool { return n.code == "" && len(n.tags) == 0 }
 
-func (k *kind) has(n *need) bool {
+func (k *kind) meetsNeed(n *need) bool {
 	for _, tag := range n.tags {
 		if _, ok := slices.BinarySearch(k.tags, tag); !ok {
 			return false
 		}
 	}
-	return k.runs(n)
+	return k.runsProgram(n)
 }
 
-// runs says whether workers of the kind run the program.
-func (k *kind) runs(n *need) bool {
+// runsProgram says whether workers of the kind run the program.
+func (k *kind) runsProgram(n *need) bool {
 	if n.code == "" {
 		return true
 	}
@@ -68,16 +68,16 @@ func (s *Scheduler) needOf(o *Options) *need {
 	} else {
 		s.needs[n.key] = n
 		for _, k := range s.kinds {
-			k.meets[n] = k.has(n)
-			n.met = n.met || k.taking > 0 && k.meets[n]
+			k.meets[n] = k.meetsNeed(n)
+			n.met = n.met || k.takers > 0 && k.meets[n]
 		}
 	}
 	n.jobs++
 	return n
 }
 
-// unneed says that a job has ended.
-func (s *Scheduler) unneed(n *need) {
+// dropNeed says that a job has ended.
+func (s *Scheduler) dropNeed(n *need) {
 	if n.jobs--; n.jobs == 0 {
 		delete(s.needs, n.key)
 		for _, k := range s.kinds {
@@ -96,18 +96,18 @@ func (s *Scheduler) kindOf(ev *WorkerJoined) *kind {
 		s.kinds[k.key] = k
 		k.meets = make(map[*need]bool, len(s.needs))
 		for _, n := range s.needs {
-			k.meets[n] = k.has(n)
+			k.meets[n] = k.meetsNeed(n)
 		}
 	}
 	k.workers++
 	return k
 }
 
-// taking counts a worker among those of its kind that take attempts (by 1), or no more (by -1). When it is the first or the last of
+// countTaker counts a worker among those of its kind that take attempts (by 1), or no more (by -1). When it is the first or the last of
 // its kind, jobs come to the line or leave it.
-func (s *Scheduler) taking(k *kind, by int) {
-	before := k.taking
-	if k.taking += by; before > 0 && k.taking > 0 {
+func (s *Scheduler) countTaker(k *kind, by int) {
+	before := k.takers
+	if k.takers += by; before > 0 && k.takers > 0 {
 		return
 	}
 	for n, meets := range k.meets {
@@ -116,26 +116,26 @@ func (s *Scheduler) taking(k *kind, by int) {
 		}
 		n.met = false
 		for _, k := range s.kinds {
-			n.met = n.met || k.taking > 0 && k.meets[n]
+			n.met = n.met || k.takers > 0 && k.meets[n]
 		}
 	}
 	for _, j := range s.active {
 		if j.inLine != (j.launchable > 0 && j.need.met) {
-			s.adjust(j, 0, 0)
+			s.updateLine(j, 0, 0)
 		}
 	}
 }
 
 // fits says whether a worker that can take an attempt can take one of this job.
 func (w *worker) fits(j *jobState) bool {
-	if j.calls && (w.share == nil || w.share.want[j.class] == 0) || !j.calls && !w.blockedUntil.IsZero() {
+	if j.isQueued && (w.share == nil || w.share.waiting[j.queuedClass] == 0) || !j.isQueued && !w.blockedUntil.IsZero() {
 		return false
 	}
-	return (j.options.Interactive || w.ordinary < w.slots-w.reserved) && (j.need.any() || w.kind.meets[j.need])
+	return (j.options.Interactive || w.ordinary < w.slots-w.reserved) && (j.need.isEmpty() || w.kind.meets[j.need])
 }
 
-// unmet says why no worker takes attempts with this need.
-func (s *Scheduler) unmet(n *need) string {
+// explainUnmet says why no worker takes attempts with this need.
+func (s *Scheduler) explainUnmet(n *need) string {
 	can := func(ok func(*kind) bool) bool {
 		for _, k := range s.kinds {
 			if ok(k) {
@@ -157,7 +157,7 @@ func (s *Scheduler) unmet(n *need) string {
 	if n.platform != "" {
 		on = " on " + n.platform
 	}
-	if n.code != "" && !can(func(k *kind) bool { return k.runs(n) }) {
+	if n.code != "" && !can(func(k *kind) bool { return k.runsProgram(n) }) {
 		return "no worker" + on + " has " + program + " or takes programs from clients"
 	}
 	all := slices.Clone(n.tags)

@@ -33,8 +33,8 @@ func compareJobs(a, b *jobState) int {
 	return a.number - b.number
 }
 
-// adjust changes how many launchable tasks and attempts on their way a job has, and so its place in the line.
-func (s *Scheduler) adjust(j *jobState, launchable, running int) {
+// updateLine changes how many launchable tasks and attempts on their way a job has, and so its place in the line.
+func (s *Scheduler) updateLine(j *jobState, launchable, running int) {
 	wasInLine, wasFresh := j.inLine, j.fresh
 	if j.inLine {
 		i, _ := slices.BinarySearchFunc(s.line, j, compareJobs)
@@ -42,18 +42,18 @@ func (s *Scheduler) adjust(j *jobState, launchable, running int) {
 	}
 	j.launchable += launchable
 	j.running += running
-	if !j.calls {
+	if !j.isQueued {
 		s.running += running
 	}
 	if j.inLine = j.launchable > 0 && j.need.met; j.inLine {
 		i, _ := slices.BinarySearchFunc(s.line, j, compareJobs)
 		s.line = slices.Insert(s.line, i, j)
 	}
-	j.fresh = j.inLine && !j.calls && (wasFresh || launchable > 0 || !wasInLine)
+	j.fresh = j.inLine && !j.isQueued && (wasFresh || launchable > 0 || !wasInLine)
 	if j.fresh && !wasFresh {
-		s.fresh++
+		s.freshJobs++
 	} else if wasFresh && !j.fresh {
-		s.fresh--
+		s.freshJobs--
 	}
 }
 
@@ -74,10 +74,10 @@ func (s *Scheduler) bandEnd(o *Options) int {
 	return i
 }
 
-// yield gives a slot that a band is about to take to a lower one, if it is its turn. Of the bands behind, the last has one turn in 18, and those
+// yieldSlot gives a slot that a band is about to take to a lower one, if it is its turn. Of the bands behind, the last has one turn in 18, and those
 // between, if there are any, another: whoever had no start for longest. The turns are multiples of the golden ratio, modulo 1: they
 // are spread evenly over all starts, and also over each second one, each third one and so on, so that no pattern of workers can miss them.
-func (s *Scheduler) yield(w *worker, o *Options) bool {
+func (s *Scheduler) yieldSlot(w *worker, o *Options) bool {
 	last := &s.line[len(s.line)-1].options
 	if compareBands(last, o) == 0 {
 		return false
@@ -103,7 +103,7 @@ func (s *Scheduler) yield(w *worker, o *Options) bool {
 	slices.SortStableFunc(lower, func(a, b *jobState) int { return cmp.Compare(a.served, b.served) })
 	for _, j := range lower {
 		for d := near; d <= far; d++ {
-			if s.take(w, j, d) {
+			if s.startTask(w, j, d) {
 				s.yielded++
 				return true
 			}

@@ -73,9 +73,9 @@ func TestSizes(t *testing.T) {
 		t.Errorf("-7 is remembered as %d", got)
 	}
 	var z sizes
-	z.put(3, 0, 4, nil)
-	z.put(3, 1, 1, []int64{7})
-	z.put(3, 2, maxSizes/3+1, []int64{7, 8})
+	z.store(3, 0, 4, nil)
+	z.store(3, 1, 1, []int64{7})
+	z.store(3, 2, maxSizes/3+1, []int64{7, 8})
 	if z.codes != nil {
 		t.Errorf("%d sizes are kept: none told, one partition, too many", len(z.codes))
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	// deadly is how many attempts a record must have ended.
-	deadly = 2
+	deathsToSkip = 2
 	// maxPoison is for how many records of a task attempts may end without counting as failed.
 	maxPoison = 32
 )
@@ -25,8 +25,8 @@ type suspect struct {
 	skips  []job.Skip    // by number; launches share it
 }
 
-// suspect looks at how an attempt failed. A failure of kind Poison that brings nothing new becomes a transient one, which counts.
-func (st *stage) suspect(task int, f *job.Failure) {
+// noteDeath looks at how an attempt failed. A failure of kind Poison that brings nothing new becomes a transient one, which counts.
+func (st *stage) noteDeath(task int, f *job.Failure) {
 	if !f.Crashed && f.Number == 0 {
 		return
 	}
@@ -40,9 +40,9 @@ func (st *stage) suspect(task int, f *job.Failure) {
 	}
 	learnt := f.Crashed && !p.alone
 	p.alone = p.alone || f.Crashed
-	if n := f.Number; n > 0 && p.deaths[n] < deadly && (p.deaths[n] > 0 || len(p.deaths) < maxPoison) {
+	if n := f.Number; n > 0 && p.deaths[n] < deathsToSkip && (p.deaths[n] > 0 || len(p.deaths) < maxPoison) {
 		learnt = true
-		if p.deaths[n]++; p.deaths[n] == deadly {
+		if p.deaths[n]++; p.deaths[n] == deathsToSkip {
 			at, _ := slices.BinarySearchFunc(p.skips, n, func(s job.Skip, n int64) int { return cmp.Compare(s.Number, n) })
 			p.skips = slices.Insert(slices.Clone(p.skips), at, job.Skip{Number: n, Why: f.Message, Detail: f.Detail})
 		}

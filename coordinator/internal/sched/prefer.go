@@ -19,21 +19,21 @@ const (
 
 // sizes remembers the bytes of each partition of each task of a stage, at most a fifth too low.
 type sizes struct {
-	parts int
-	codes []uint8 // by task, then partition; nil when there are none or too many
+	partitions int
+	codes      []uint8 // by task, then partition; nil when there are none or too many
 }
 
-// put notes the sizes of task i, of so many, for a reader of n partitions. Those behind the last that has anything may be missing.
-func (z *sizes) put(tasks, i, n int, parts []int64) {
+// store notes the sizes of task i, of so many, for a reader of n partitions. Those behind the last that has anything may be missing.
+func (z *sizes) store(tasks, i, n int, parts []int64) {
 	if z.codes == nil && len(parts) > 0 && n > 1 && n <= maxSizes/tasks {
-		z.parts, z.codes = n, make([]uint8, tasks*n)
+		z.partitions, z.codes = n, make([]uint8, tasks*n)
 	}
 	if z.codes == nil {
 		return
 	}
-	row := z.codes[i*z.parts : (i+1)*z.parts]
+	row := z.codes[i*z.partitions : (i+1)*z.partitions]
 	clear(row)
-	if len(parts) <= z.parts {
+	if len(parts) <= z.partitions {
 		for p, n := range parts {
 			row[p] = sizeCode(n)
 		}
@@ -69,10 +69,10 @@ func sizeOf(c uint8) int64 {
 	return int64(c-e<<2) << e
 }
 
-// prefer finds the workers near each task of a stage that begins; nil when there are none.
-func (s *Scheduler) prefer(j *jobState, st *stage) [][]string {
+// findNearWorkers finds the workers near each task of a stage that begins; nil when there are none.
+func (s *Scheduler) findNearWorkers(j *jobState, st *stage) [][]string {
 	if st.groups != nil {
-		return s.preferGroups(j, st)
+		return s.findNearGroups(j, st)
 	}
 	place := map[*worker]int{}
 	var holders []*worker
@@ -80,18 +80,18 @@ func (s *Scheduler) prefer(j *jobState, st *stage) [][]string {
 	for _, e := range st.spec.Inputs {
 		from := j.stages[e.From]
 		z := &from.sizes
-		if e.Mode != job.Shuffle || e.Port != 0 || z.codes == nil || z.parts != st.spec.Tasks {
+		if e.Mode != job.Shuffle || e.Port != 0 || z.codes == nil || z.partitions != st.spec.Tasks {
 			continue
 		}
 		for i := range from.tasks {
-			w := from.tasks[i].at
+			w := from.tasks[i].holder
 			k, ok := place[w]
 			if !ok {
 				k = len(holders)
 				place[w] = k
-				holders, rows = append(holders, w), append(rows, make([]int64, z.parts))
+				holders, rows = append(holders, w), append(rows, make([]int64, z.partitions))
 			}
-			for p, c := range z.codes[i*z.parts : (i+1)*z.parts] {
+			for p, c := range z.codes[i*z.partitions : (i+1)*z.partitions] {
 				rows[k][p] += sizeOf(c)
 			}
 		}
@@ -118,7 +118,7 @@ func heaviest(holders []*worker, held func(k int) int64, least int64) (names []s
 	}
 	for k, w := range holders {
 		if held(k) >= (top+1)/2 {
-			names = append(names, w.id)
+			names = append(names, w.name)
 		}
 	}
 	return names

@@ -13,20 +13,20 @@ const (
 	QueuedHigh   QueuedClass = iota // like an interactive job of priority 10
 	QueuedNormal                    // like a job of priority 0
 	QueuedLow                       // like a job of priority -10
-	classes
+	queuedClasses
 )
 
-var callOptions = [classes]Options{QueuedHigh: {Priority: 10, Interactive: true}, QueuedLow: {Priority: -10}}
+var queuedOptions = [queuedClasses]Options{QueuedHigh: {Priority: 10, Interactive: true}, QueuedLow: {Priority: -10}}
 
 // share is what calls have and want of one worker, by its lasting name.
 type share struct {
-	name       string
-	w          *worker // nil when it has no lease
-	want, held [classes]int
+	name             string
+	w                *worker // nil when it has no lease
+	waiting, granted [queuedClasses]int
 }
 
-func newCaller(c QueuedClass) *jobState {
-	return &jobState{calls: true, class: c, options: callOptions[c], need: &need{met: true}}
+func newQueuedJob(c QueuedClass) *jobState {
+	return &jobState{isQueued: true, queuedClass: c, options: queuedOptions[c], need: &need{met: true}}
 }
 
 // shareOf returns the share of a worker, a new one if need be.
@@ -39,102 +39,102 @@ func (s *Scheduler) shareOf(name string) *share {
 	return sh
 }
 
-// tidy forgets a share that says nothing.
-func (s *Scheduler) tidy(sh *share) {
-	if sh.w == nil && sh.want == [classes]int{} && sh.held == [classes]int{} {
+// dropEmptyShare forgets a share that says nothing.
+func (s *Scheduler) dropEmptyShare(sh *share) {
+	if sh.w == nil && sh.waiting == [queuedClasses]int{} && sh.granted == [queuedClasses]int{} {
 		delete(s.shares, sh.name)
 	}
 }
 
-// joinShare lets calls take slots of w, in which those are that run already.
-func (s *Scheduler) joinShare(w *worker, name string) {
+// attachShare lets calls take slots of w, in which those are that run already.
+func (s *Scheduler) attachShare(w *worker, name string) {
 	sh := s.shareOf(name)
 	if sh.w != nil {
 		old := sh.w
-		s.leaveShare(old)
-		s.offer(old)
+		s.detachShare(old)
+		s.offerWorker(old)
 		sh = s.shareOf(name)
 	}
 	sh.w, w.share = w, sh
-	for c := range classes {
-		w.hold(c, sh.held[c])
-		s.adjust(s.callers[c], sh.want[c], 0)
+	for c := range queuedClasses {
+		w.countQueued(c, sh.granted[c])
+		s.updateLine(s.queuedJobs[c], sh.waiting[c], 0)
 	}
 }
 
-// leaveShare takes the slots of w from calls.
-func (s *Scheduler) leaveShare(w *worker) {
+// detachShare takes the slots of w from calls.
+func (s *Scheduler) detachShare(w *worker) {
 	sh := w.share
 	if sh == nil {
 		return
 	}
-	for c := range classes {
-		w.hold(c, -sh.held[c])
-		s.adjust(s.callers[c], -sh.want[c], 0)
+	for c := range queuedClasses {
+		w.countQueued(c, -sh.granted[c])
+		s.updateLine(s.queuedJobs[c], -sh.waiting[c], 0)
 	}
 	sh.w, w.share = nil, nil
-	s.tidy(sh)
+	s.dropEmptyShare(sh)
 }
 
-// hold counts calls in the slots of w.
-func (w *worker) hold(c QueuedClass, n int) {
-	w.calls += n
-	if !callOptions[c].Interactive {
+// countQueued counts calls in the slots of w.
+func (w *worker) countQueued(c QueuedClass, n int) {
+	w.queuedTasks += n
+	if !queuedOptions[c].Interactive {
 		w.ordinary += n
 	}
 }
 
-func (s *Scheduler) callsWanted(ev QueuedWaiting) {
-	if ev.Class >= classes {
+func (s *Scheduler) queuedWaiting(ev QueuedWaiting) {
+	if ev.Class >= queuedClasses {
 		return
 	}
 	sh := s.shareOf(ev.WorkerID)
 	n := max(ev.N, 0)
 	if sh.w != nil {
-		s.adjust(s.callers[ev.Class], n-sh.want[ev.Class], 0)
-		if n > sh.want[ev.Class] && sh.w.idle != nil {
+		s.updateLine(s.queuedJobs[ev.Class], n-sh.waiting[ev.Class], 0)
+		if n > sh.waiting[ev.Class] && sh.w.idle != nil {
 			s.freed = append(s.freed, sh.w)
 		}
 	}
-	sh.want[ev.Class] = n
-	s.tidy(sh)
+	sh.waiting[ev.Class] = n
+	s.dropEmptyShare(sh)
 }
 
-func (s *Scheduler) callStarted(ev QueuedStarted) {
-	if ev.Class < classes {
-		s.holds(s.shareOf(ev.WorkerID), ev.Class, 1)
+func (s *Scheduler) queuedStarted(ev QueuedStarted) {
+	if ev.Class < queuedClasses {
+		s.countGranted(s.shareOf(ev.WorkerID), ev.Class, 1)
 	}
 }
 
-func (s *Scheduler) callEnded(ev QueuedEnded) {
-	if sh := s.shares[ev.WorkerID]; sh != nil && ev.Class < classes && sh.held[ev.Class] > 0 {
-		s.holds(sh, ev.Class, -1)
+func (s *Scheduler) queuedEnded(ev QueuedEnded) {
+	if sh := s.shares[ev.WorkerID]; sh != nil && ev.Class < queuedClasses && sh.granted[ev.Class] > 0 {
+		s.countGranted(sh, ev.Class, -1)
 	}
 }
 
-// holds counts a slot that calls got, by 1, or gave back, by -1.
-func (s *Scheduler) holds(sh *share, c QueuedClass, by int) {
-	sh.held[c] += by
-	s.adjust(s.callers[c], 0, by)
+// countGranted counts a slot that calls got, by 1, or gave back, by -1.
+func (s *Scheduler) countGranted(sh *share, c QueuedClass, by int) {
+	sh.granted[c] += by
+	s.updateLine(s.queuedJobs[c], 0, by)
 	if w := sh.w; w != nil {
-		w.hold(c, by)
+		w.countQueued(c, by)
 		if by < 0 {
-			s.offer(w)
+			s.offerWorker(w)
 		} else {
-			s.place(w)
+			s.listWorker(w)
 		}
 	}
-	s.tidy(sh)
+	s.dropEmptyShare(sh)
 }
 
-// grant gives calls a slot of w, which fits them.
-func (s *Scheduler) grant(w *worker, j *jobState) bool {
+// grantQueued gives calls a slot of w, which fits them.
+func (s *Scheduler) grantQueued(w *worker, j *jobState) bool {
 	sh := w.share
-	sh.want[j.class]--
-	s.adjust(j, -1, 0)
-	s.holds(sh, j.class, 1)
+	sh.waiting[j.queuedClass]--
+	s.updateLine(j, -1, 0)
+	s.countGranted(sh, j.queuedClass, 1)
 	s.starts++
 	j.served = s.starts
-	s.emit(GrantQueued{sh.name, j.class})
+	s.emit(GrantQueued{sh.name, j.queuedClass})
 	return true
 }

@@ -2,8 +2,8 @@ package sched
 
 import "container/list"
 
-// reason says why a job makes no progress, for people; nothing when it does.
-func (s *Scheduler) reason(j *jobState) string {
+// explainWait says why a job makes no progress, for people; nothing when it does.
+func (s *Scheduler) explainWait(j *jobState) string {
 	switch {
 	case j.outcome != Running || j.running > 0:
 		return ""
@@ -13,7 +13,7 @@ func (s *Scheduler) reason(j *jobState) string {
 		return "waits for a lost worker to return, which holds rows of it"
 	case j.launchable == 0:
 		for _, st := range j.stages {
-			if st.count[delayed] > 0 {
+			if st.taskCounts[delayed] > 0 {
 				return "a failed task waits to be tried again"
 			}
 		}
@@ -21,15 +21,15 @@ func (s *Scheduler) reason(j *jobState) string {
 	case len(s.workers) == 0:
 		return "there are no workers"
 	case !j.need.met:
-		return s.unmet(j.need)
+		return s.explainUnmet(j.need)
 	}
-	if budgets := j.waitsFor(); budgets != "" {
+	if budgets := j.budgetsMissing(); budgets != "" {
 		return budgets
 	}
 	able, blocked := 0, 0
 	for _, k := range s.kinds {
 		if k.meets[j.need] {
-			able += k.taking
+			able += k.takers
 		}
 	}
 	for e := s.blocked.Front(); e != nil; e = e.Next() {

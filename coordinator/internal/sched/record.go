@@ -78,22 +78,22 @@ func (s *Scheduler) Restore(rec Record) {
 	case Epoch:
 		s.epoch = rec.N
 	case Offered:
-		s.noteOffer(rec)
+		s.setOffer(rec)
 	case Submitted:
 		if s.jobs[rec.Spec.ID] == nil && Check(&rec.Spec) == nil {
 			s.addJob(rec)
 		}
 	case Committed:
-		if r, ok := s.find(rec.Attempt); ok && r.j.outcome == Running {
+		if r, ok := s.findTask(rec.Attempt); ok && r.j.outcome == Running {
 			t, st := r.task(), r.stage()
-			t.kept = rec.Attempt.N
-			st.add(t, rec.Summary)
-			s.move(r, gone) // until a worker claims it
-			st.lost = append(st.lost, int32(r.t.Index))
+			t.committed = rec.Attempt.N
+			st.addSummary(t, rec.Summary)
+			s.setState(r, gone) // until a worker claims it
+			st.goneTasks = append(st.goneTasks, int32(r.t.Index))
 		}
 	case OutputLost:
-		if r, ok := s.find(rec.Attempt); ok && r.task().kept == rec.Attempt.N {
-			r.task().kept, r.task().floor = 0, rec.Attempt.N
+		if r, ok := s.findTask(rec.Attempt); ok && r.task().committed == rec.Attempt.N {
+			r.task().committed, r.task().floor = 0, rec.Attempt.N
 		}
 	case Grouped:
 		if j := s.jobs[rec.Job]; j != nil && rec.Stage >= 0 && rec.Stage < len(j.stages) {
@@ -101,29 +101,29 @@ func (s *Scheduler) Restore(rec Record) {
 		}
 	case Ended:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome == Running {
-			s.close(j, rec)
+			s.closeJob(j, rec)
 			j.released = rec.Outcome != Done || rec.Released
 			for k, st := range j.stages {
 				if k < len(rec.Stages) {
-					st.sum = rec.Stages[k].Sum
+					st.summary = rec.Stages[k].Sum
 				}
 				if j.released {
 					s.release(j, k)
 				}
 			}
 			if !j.released {
-				s.thin(j)
+				s.dropInternalOutputs(j)
 			}
 			for k, st := range j.stages {
 				if st.tasks == nil && k < len(rec.Stages) {
 					x := rec.Stages[k]
-					st.count[done], st.failedTasks, st.cancelledTasks = x.Done, x.Failed, x.Cancelled
+					st.taskCounts[done], st.failedTasks, st.cancelledTasks = x.Done, x.Failed, x.Cancelled
 				}
 			}
 		}
 	case Reopened:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome == Done && !j.released {
-			s.reopen(j)
+			s.reopenJob(j)
 		}
 	case Detached:
 		if j := s.jobs[rec.Job]; j != nil {
@@ -131,14 +131,14 @@ func (s *Scheduler) Restore(rec Record) {
 		}
 	case JobReleased:
 		if j := s.jobs[rec.Job]; j != nil && j.outcome != Running {
-			s.letGo(j)
+			s.releaseOutputs(j)
 		}
 	case JobDropped:
 		if j := s.jobs[rec.Job]; j != nil {
 			if j.outcome == Running { // its Ended record was lost with the end of the journal
-				s.close(j, Ended{Job: rec.Job, Outcome: Aborted})
+				s.closeJob(j, Ended{Job: rec.Job, Outcome: Aborted})
 			}
-			s.forget(j)
+			s.forgetJob(j)
 		}
 	}
 }
@@ -156,14 +156,14 @@ func (s *Scheduler) Records() iter.Seq[Record] {
 			}
 		}
 		for _, j := range s.order {
-			if !j.records(yield) {
+			if !j.yieldRecords(yield) {
 				return
 			}
 		}
 	}
 }
 
-func (j *jobState) records(yield func(Record) bool) bool {
+func (j *jobState) yieldRecords(yield func(Record) bool) bool {
 	if !yield(Submitted{j.spec, j.options}) {
 		return false
 	}
@@ -172,19 +172,19 @@ func (j *jobState) records(yield func(Record) bool) bool {
 		if st.groups != nil && !yield(Grouped{j.spec.ID, k, st.groups}) {
 			return false
 		}
-		end.Stages = append(end.Stages, Totals{st.count[done] + st.count[gone], st.failedTasks, st.cancelledTasks, st.sum})
-		sum := st.sum // with the first commit; only the sum over the stage is known
+		end.Stages = append(end.Stages, Totals{st.taskCounts[done] + st.taskCounts[gone], st.failedTasks, st.cancelledTasks, st.summary})
+		sum := st.summary // with the first commit; only the sum over the stage is known
 		for i := range st.tasks {
 			t, r := &st.tasks[i], j.ref(k, i)
-			if !t.seen {
+			if !t.isCounted {
 				continue
 			}
-			c := Committed{Attempt: r.attempt(max(t.kept, t.floor)), Summary: sum}
-			if t.at != nil {
-				c.Worker = t.at.id
+			c := Committed{Attempt: r.attempt(max(t.committed, t.floor)), Summary: sum}
+			if t.holder != nil {
+				c.Worker = t.holder.name
 			}
 			sum = Summary{}
-			if !yield(c) || t.kept == 0 && !yield(OutputLost{c.Attempt}) {
+			if !yield(c) || t.committed == 0 && !yield(OutputLost{c.Attempt}) {
 				return false
 			}
 		}

@@ -15,13 +15,13 @@ import (
 // outputWanted has an output made again that a client cannot read.
 func (s *Scheduler) outputWanted(ev OutputWanted) {
 	a := ev.Attempt
-	r, ok := s.find(a)
-	if !ok || !r.j.repeatable() {
+	r, ok := s.findTask(a)
+	if !ok || !r.j.canRepeat() {
 		return
 	}
 	t := r.task()
 	if t.state == done {
-		if a.N != t.kept || ev.Worker != "" && ev.Worker != t.at.id {
+		if a.N != t.committed || ev.Worker != "" && ev.Worker != t.holder.name {
 			return // it is elsewhere
 		}
 		s.outputLost(a)
@@ -34,21 +34,21 @@ func (s *Scheduler) outputWanted(ev OutputWanted) {
 		j.wanted = map[job.Task]bool{}
 	}
 	j.wanted[r.t] = true
-	s.touch(j)
+	s.touchJob(j)
 	if j.outcome != Done {
 		return
 	}
 	lost := j.lostAt
 	s.emit(Write{Reopened{j.spec.ID}})
-	s.reopen(j)
-	if by := lost.Add(s.cfg.Return); t.kept != 0 && s.now.Before(by) {
+	s.reopenJob(j)
+	if by := lost.Add(s.cfg.Return); t.committed != 0 && s.now.Before(by) {
 		j.returnBy = by
 		s.returning = append(s.returning, j)
 	}
 }
 
-// repeatable says whether all is there to run the tasks of a job again.
-func (j *jobState) repeatable() bool {
+// canRepeat says whether all is there to run the tasks of a job again.
+func (j *jobState) canRepeat() bool {
 	if j.released || j.outcome != Running && j.outcome != Done {
 		return false
 	}
@@ -60,8 +60,8 @@ func (j *jobState) repeatable() bool {
 	return true
 }
 
-// reopen makes a job that is done a running one.
-func (s *Scheduler) reopen(j *jobState) {
+// reopenJob makes a job that is done a running one.
+func (s *Scheduler) reopenJob(j *jobState) {
 	j.outcome, j.endedAt, j.lostAt = Running, time.Time{}, time.Time{}
 	j.need = s.needOf(&j.options)
 	s.retained = slices.DeleteFunc(s.retained, func(x *jobState) bool { return x == j })
@@ -71,11 +71,11 @@ func (s *Scheduler) reopen(j *jobState) {
 		st.readyAt = s.now
 		for i := range st.tasks {
 			if st.tasks[i].state == gone {
-				st.lost = append(st.lost, int32(i))
+				st.goneTasks = append(st.goneTasks, int32(i))
 			}
 		}
 	}
-	s.touch(j)
+	s.touchJob(j)
 }
 
 // endReturns ends the wait for workers that were lost.
@@ -85,7 +85,7 @@ func (s *Scheduler) endReturns() {
 			return false
 		}
 		j.returnBy = time.Time{}
-		s.touch(j)
+		s.touchJob(j)
 		return true
 	})
 }

@@ -9,7 +9,7 @@ import (
 // Workers say so when they join. Until every needed output is claimed and Rejoin is over, or Settle is over, nothing is launched and
 // no unclaimed output counts as lost.
 
-func (s *Scheduler) restart() {
+func (s *Scheduler) beginEpoch() {
 	s.epoch++
 	s.emit(Write{Epoch{s.epoch}})
 	s.settling, s.settleUntil, s.rejoinUntil = true, s.now.Add(s.cfg.Settle), time.Time{}
@@ -24,7 +24,7 @@ func (s *Scheduler) restart() {
 	}
 	slices.SortStableFunc(s.retained, func(a, b *jobState) int { return a.endedAt.Compare(b.endedAt) })
 	for _, j := range s.active {
-		s.touch(j)
+		s.touchJob(j)
 		for _, st := range j.stages {
 			st.readyAt = s.now
 		}
@@ -35,12 +35,12 @@ func (s *Scheduler) endSettling() {
 	if !s.now.Before(s.rejoinUntil) {
 		s.rejoinUntil = time.Time{}
 	}
-	if !s.settling || s.now.Before(s.settleUntil) && (!s.rejoinUntil.IsZero() || s.unclaimed()) {
+	if !s.settling || s.now.Before(s.settleUntil) && (!s.rejoinUntil.IsZero() || s.hasUnclaimed()) {
 		return
 	}
 	s.settling = false
 	for _, j := range s.active {
-		s.touch(j)
+		s.touchJob(j)
 	}
 	s.reviewTouched()
 	for e := s.leases.Front(); e != nil; e = e.Next() { // calls are never fresh
@@ -50,11 +50,11 @@ func (s *Scheduler) endSettling() {
 	}
 }
 
-// unclaimed says whether a committed output that somebody still needs has no holder.
-func (s *Scheduler) unclaimed() bool {
+// hasUnclaimed says whether a committed output that somebody still needs has no holder.
+func (s *Scheduler) hasUnclaimed() bool {
 	for _, j := range s.active {
 		for _, st := range j.stages {
-			if st.count[gone] > 0 && st.needed() {
+			if st.taskCounts[gone] > 0 && st.isNeeded() {
 				return true
 			}
 		}

@@ -7,8 +7,8 @@ import (
 
 // Jobs that have ended are kept for Retain, so that clients can ask how they went and gather results; then they are dropped.
 
-// retain notes that a job has ended.
-func (s *Scheduler) retain(j *jobState) {
+// retainJob notes that a job has ended.
+func (s *Scheduler) retainJob(j *jobState) {
 	i, _ := slices.BinarySearchFunc(s.retained, j.endedAt, func(x *jobState, at time.Time) int {
 		if x.endedAt.After(at) {
 			return 1
@@ -18,9 +18,9 @@ func (s *Scheduler) retain(j *jobState) {
 	s.retained = slices.Insert(s.retained, i, j)
 }
 
-// dropOld drops the jobs whose time is over.
-func (s *Scheduler) dropOld() {
+// dropOldJobs drops the jobs whose time is over.
+func (s *Scheduler) dropOldJobs() {
 	for s.cfg.Retain > 0 && len(s.retained) > 0 && !s.now.Before(s.retained[0].endedAt.Add(s.cfg.Retain)) {
-		s.drop(s.retained[0].spec.ID)
+		s.dropJob(s.retained[0].spec.ID)
 	}
 }

@@ -25,9 +25,9 @@ func (q *retries) Pop() any {
 }
 func (q retries) Less(a, b int) bool { return q[a].at.Before(q[b].at) }
 
-func (s *Scheduler) delay(r ref) {
-	wait := s.cfg.RetryDelay << min(r.task().failed-1, 10)
-	s.move(r, delayed)
+func (s *Scheduler) delayTask(r ref) {
+	wait := s.cfg.RetryDelay << min(r.task().failures-1, 10)
+	s.setState(r, delayed)
 	heap.Push(&s.delayed, retry{at: s.now.Add(wait), ref: r})
 }
 
@@ -35,7 +35,7 @@ func (s *Scheduler) wakeRetries() {
 	for len(s.delayed) > 0 && !s.now.Before(s.delayed[0].at) {
 		r := heap.Pop(&s.delayed).(retry)
 		if r.j.outcome == Running && r.task().state == delayed {
-			s.enqueue(r.ref)
+			s.enqueueTask(r.ref)
 		}
 	}
 }

@@ -86,32 +86,32 @@ type Scheduler struct {
 	now time.Time
 	out []Command
 
-	epoch   int
-	jobs    map[job.ID]*jobState
-	order   []*jobState // all jobs, in order of submission
-	active  []*jobState // those that have not ended
-	workers map[string]*worker
-	needs   map[string]*need // of active jobs
-	kinds   map[string]*kind // of workers
-	number  int              // of the last job
-	tallies [StageKinds]Tally
-	shares  map[string]*share
-	offered map[string][]string // datasets, sorted, by the lasting names of workers
-	callers [classes]*jobState  // stand in line for calls
+	epoch      int
+	jobs       map[job.ID]*jobState
+	order      []*jobState // all jobs, in order of submission
+	active     []*jobState // those that have not ended
+	workers    map[string]*worker
+	needs      map[string]*need // of active jobs
+	kinds      map[string]*kind // of workers
+	lastJob    int              // of the last job
+	tallies    [StageKinds]Tally
+	shares     map[string]*share
+	offered    map[string][]string      // datasets, sorted, by the lasting names of workers
+	queuedJobs [queuedClasses]*jobState // stand in line for calls
 
-	touched []*jobState // changed during this Step
-	line    []*jobState // those with tasks to launch, the first to be served first; see compareJobs
-	running int         // attempts on their way
-	freed   []*worker   // got a free slot during this Step
-	fresh   int         // jobs in line with tasks that were not there before
-	tickets []asking    // for budgets, that no attempt has; in the order in which they were asked for
-	ticket  uint64      // the last one
-	starts  uint64      // launches and grants
-	turn    uint32      // see yield
-	yielded uint64      // starts that went to a lower band
-	idle    list.List   // of *worker: free slots, not draining; the longest unused first
-	spare   list.List   // of *worker: the same, but all free slots are reserved
-	naps    naps        // of idle workers that wait for tasks that are near
+	touched    []*jobState     // changed during this Step
+	line       []*jobState     // those with tasks to launch, the first to be served first; see compareJobs
+	running    int             // attempts on their way
+	freed      []*worker       // got a free slot during this Step
+	freshJobs  int             // jobs in line with tasks that were not there before
+	tickets    []ticketRequest // for budgets, that no attempt has; in the order in which they were asked for
+	lastTicket uint64          // the last one
+	starts     uint64          // launches and grants
+	turn       uint32          // see yield
+	yielded    uint64          // starts that went to a lower band
+	idle       list.List       // of *worker: free slots, not draining; the longest unused first
+	spare      list.List       // of *worker: the same, but all free slots are reserved
+	naps       naps            // of idle workers that wait for tasks that are near
 
 	leases      list.List // of *worker, the earliest end first
 	blocked     list.List // of *worker, the earliest end first
@@ -130,8 +130,8 @@ type Scheduler struct {
 func New(cfg Config) *Scheduler {
 	s := &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
 		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}, offered: map[string][]string{}}
-	for c := range s.callers {
-		s.callers[c] = newCaller(QueuedClass(c))
+	for c := range s.queuedJobs {
+		s.queuedJobs[c] = newQueuedJob(QueuedClass(c))
 	}
 	return s
 }
@@ -142,16 +142,16 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	s.now, s.out = now, s.out[:0]
 	switch ev := ev.(type) {
 	case Submitted:
-		s.submit(ev)
+		s.submitJob(ev)
 	case WorkerJoined:
-		s.join(ev)
+		s.joinWorker(ev)
 	case WorkerLost:
 		if w := s.workers[ev.Worker]; w != nil {
-			s.lose(w)
-			s.emit(WorkerGone{w.id})
+			s.loseWorker(w)
+			s.emit(WorkerGone{w.name})
 		}
 	case WorkerWithdrawn:
-		s.withdraw(ev)
+		s.withdrawOffer(ev)
 	case Heartbeat:
 		s.heartbeat(ev)
 	case AttemptDone:
@@ -169,40 +169,40 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		}
 	case Cancelled:
 		if j := s.jobs[ev.Job]; j != nil {
-			s.end(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Why}})
+			s.endJob(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Why}})
 		}
 	case JobReleased:
 		s.jobReleased(ev.Job)
 	case JobDropped:
-		s.drop(ev.Job)
+		s.dropJob(ev.Job)
 	case DrainWorker:
 		s.startDrain(s.workers[ev.Worker])
 	case OutputMoved:
-		s.moved(ev)
+		s.outputMoved(ev)
 	case QueuedWaiting:
-		s.callsWanted(ev)
+		s.queuedWaiting(ev)
 	case QueuedStarted:
-		s.callStarted(ev)
+		s.queuedStarted(ev)
 	case QueuedEnded:
-		s.callEnded(ev)
+		s.queuedEnded(ev)
 	case BudgetsGranted:
-		s.granted(ev.Ticket)
+		s.grantTicket(ev.Ticket)
 	case Settled:
 		s.settleUntil = s.now
 	case Restarted:
-		s.restart()
+		s.beginEpoch()
 	}
 	s.expireLeases()
-	s.unblock()
+	s.unblockWorkers()
 	s.wakeRetries()
 	s.endReturns()
 	s.reviewTouched()
 	s.endSettling()
-	s.tidyTickets()
+	s.returnUnusedTickets()
 	s.dispatch()
-	s.speculate()
-	s.drain()
-	s.dropOld()
+	s.startSpeculative()
+	s.stepDrains()
+	s.dropOldJobs()
 	return s.out
 }
 
@@ -234,7 +234,7 @@ func (s *Scheduler) Next() time.Time {
 		soonest(j.returnBy)
 	}
 	if e := s.leases.Front(); e != nil && s.cfg.LeaseTTL > 0 {
-		soonest(e.Value.(*worker).seen.Add(s.cfg.LeaseTTL))
+		soonest(e.Value.(*worker).lastContact.Add(s.cfg.LeaseTTL))
 	}
 	if e := s.blocked.Front(); e != nil {
 		soonest(e.Value.(*worker).blockedUntil)

@@ -7,53 +7,53 @@ import (
 	"time"
 )
 
-// simCallers plays the other core, which wants slots for calls, and those who run them. It lives and dies with the core; those who run calls do not.
-type simCallers struct {
+// simQueued plays the other core, which wants slots for calls, and those who run them. It lives and dies with the core; those who run calls do not.
+type simQueued struct {
 	number  int
-	waiting map[string]*[classes]int // by lasting name of the worker
-	running map[int]simCall
-	granted map[simCall]int // slots that the core gave and did not get back, by what was acted on
-	life    int             // of the coordinator
+	waiting map[string]*[queuedClasses]int // by lasting name of the worker
+	running map[int]simGrant
+	granted map[simGrant]int // slots that the core gave and did not get back, by what was acted on
+	life    int              // of the coordinator
 }
 
-type simCall struct {
+type simGrant struct {
 	WorkerID string
 	Class    QueuedClass
 }
 
-func (x *simCallers) init() {
-	x.waiting, x.running, x.granted = map[string]*[classes]int{}, map[int]simCall{}, map[simCall]int{}
+func (x *simQueued) init() {
+	x.waiting, x.running, x.granted = map[string]*[queuedClasses]int{}, map[int]simGrant{}, map[simGrant]int{}
 }
 
 // tell gives the core an event a moment later, in order.
 func (w *world) tell(ev Event) {
-	life := w.callers.life
+	life := w.queued.life
 	w.after(time.Millisecond, func() {
-		if life != w.callers.life {
+		if life != w.queued.life {
 			return
 		}
 		switch ev := ev.(type) {
 		case QueuedStarted:
-			w.callers.granted[simCall(ev)]++
+			w.queued.granted[simGrant(ev)]++
 		case QueuedEnded:
-			w.callers.granted[simCall(ev)]--
+			w.queued.granted[simGrant(ev)]--
 		}
 		w.step(ev)
 	})
 }
 
-// call has somebody want calls, or not any more, and comes back.
-func (w *world) call() {
+// changeQueued has somebody want calls, or not any more, and comes back.
+func (w *world) changeQueued() {
 	if !w.faults {
 		return
 	}
 	lasting := w.workers[w.names[w.rng.IntN(len(w.names))]].join.WorkerID
-	at := w.callers.waiting[lasting]
+	at := w.queued.waiting[lasting]
 	if at == nil {
-		at = new([classes]int)
-		w.callers.waiting[lasting] = at
+		at = new([queuedClasses]int)
+		w.queued.waiting[lasting] = at
 	}
-	c := QueuedClass(w.rng.IntN(int(classes)))
+	c := QueuedClass(w.rng.IntN(int(queuedClasses)))
 	if w.chance(20) {
 		at[c] = 0 // they run elsewhere, or were cancelled
 	} else {
@@ -62,13 +62,13 @@ func (w *world) call() {
 	if at[c] > 0 || w.chance(50) { // that there are fewer need not be told
 		w.tell(QueuedWaiting{lasting, c, at[c]})
 	}
-	w.after(w.upTo(4*time.Second), w.call)
+	w.after(w.upTo(4*time.Second), w.changeQueued)
 }
 
 // granted starts a call, if one waits.
 func (w *world) granted(g GrantQueued) {
-	x := &w.callers
-	x.granted[simCall(g)]++
+	x := &w.queued
+	x.granted[simGrant(g)]++
 	at := x.waiting[g.WorkerID]
 	if at == nil || at[g.Class] == 0 {
 		w.tell(QueuedEnded(g))
@@ -77,7 +77,7 @@ func (w *world) granted(g GrantQueued) {
 	at[g.Class]--
 	x.number++
 	n, life := x.number, x.life
-	x.running[n] = simCall(g)
+	x.running[n] = simGrant(g)
 	w.after(w.upTo(3*time.Second), func() {
 		delete(x.running, n)
 		if life == x.life {
@@ -86,9 +86,9 @@ func (w *world) granted(g GrantQueued) {
 	})
 }
 
-// rejoinCalls has those who run calls say so, soon after a restart, and the others be wanted again.
-func (w *world) rejoinCalls() {
-	x := &w.callers
+// rejoinQueued has those who run calls say so, soon after a restart, and the others be wanted again.
+func (w *world) rejoinQueued() {
+	x := &w.queued
 	x.life++
 	clear(x.granted)
 	life := x.life
@@ -111,37 +111,37 @@ func (w *world) rejoinCalls() {
 			})
 		}
 		for _, lasting := range slices.Sorted(maps.Keys(x.waiting)) {
-			for c := range classes {
+			for c := range queuedClasses {
 				w.tell(QueuedWaiting{lasting, c, x.waiting[lasting][c]})
 			}
 		}
 	})
 }
 
-// calling says whether calls wait that could run, or run.
-func (w *world) calling() bool {
-	for lasting, at := range w.callers.waiting {
-		if sh := w.core.shares[lasting]; *at != [classes]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
+// hasQueuedWork says whether calls wait that could run, or run.
+func (w *world) hasQueuedWork() bool {
+	for lasting, at := range w.queued.waiting {
+		if sh := w.core.shares[lasting]; *at != [queuedClasses]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
 			(at[QueuedHigh] > 0 || sh.w.reserved < sh.w.slots) {
 			return true
 		}
 	}
-	return len(w.callers.running) > 0
+	return len(w.queued.running) > 0
 }
 
-// checkCalls sees that no slot was lost or made up.
-func (w *world) checkCalls() {
-	got := map[simCall]int{}
+// checkQueued sees that no slot was lost or made up.
+func (w *world) checkQueued() {
+	got := map[simGrant]int{}
 	for name, sh := range w.core.shares {
-		for c := range classes {
-			if sh.held[c] > 0 {
-				got[simCall{name, c}] = sh.held[c]
+		for c := range queuedClasses {
+			if sh.granted[c] > 0 {
+				got[simGrant{name, c}] = sh.granted[c]
 			}
 		}
 	}
-	maps.DeleteFunc(w.callers.granted, func(_ simCall, n int) bool { return n == 0 })
-	if !maps.Equal(got, w.callers.granted) {
-		w.Errorf("%v: calls hold %v, the core knows of %v", w.now.Sub(w.start), w.callers.granted, got)
+	maps.DeleteFunc(w.queued.granted, func(_ simGrant, n int) bool { return n == 0 })
+	if !maps.Equal(got, w.queued.granted) {
+		w.Errorf("%v: calls hold %v, the core knows of %v", w.now.Sub(w.start), w.queued.granted, got)
 	}
 }
 
@@ -152,13 +152,13 @@ func (w *world) checkGrant(g GrantQueued, yielded *int) {
 		w.Errorf("%s on a worker that is not there, or drains", fmt.Sprint(g))
 		return
 	}
-	x, o := sh.w, &callOptions[g.Class]
-	if len(x.running)+x.calls > x.slots || !o.Interactive && x.ordinary > x.slots-x.reserved {
-		w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts and %d calls, %d ordinary", x.id, x.slots, x.reserved, len(x.running), x.calls, x.ordinary)
+	x, o := sh.w, &queuedOptions[g.Class]
+	if len(x.running)+x.queuedTasks > x.slots || !o.Interactive && x.ordinary > x.slots-x.reserved {
+		w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts and %d calls, %d ordinary", x.name, x.slots, x.reserved, len(x.running), x.queuedTasks, x.ordinary)
 	}
 	if j := w.first(x, *o); w.cfg.LocalityWait < 0 && j != nil {
 		if *yielded--; *yielded < 0 {
-			w.Errorf("%v, but job %s, calls %v, goes first", g, j.spec.ID, j.calls)
+			w.Errorf("%v, but job %s, calls %v, goes first", g, j.spec.ID, j.isQueued)
 		}
 	}
 }
@@ -166,8 +166,8 @@ func (w *world) checkGrant(g GrantQueued, yielded *int) {
 // first returns a job that could take a slot of a worker and goes before those with other options; nil when there is none.
 func (w *world) first(x *worker, o Options) *jobState {
 	for _, j := range w.core.line {
-		able := j.mayUse(x) && (j.calls || !j.asks())
-		if able && compareBands(&j.options, &o) < 0 && (j.options.Interactive || !o.Interactive) && (j.need.any() || x.kind.meets[j.need]) {
+		able := j.mayUse(x) && (j.isQueued || !j.asks())
+		if able && compareBands(&j.options, &o) < 0 && (j.options.Interactive || !o.Interactive) && (j.need.isEmpty() || x.kind.meets[j.need]) {
 			return j
 		}
 	}
@@ -181,8 +181,8 @@ func (j *jobState) asks() bool {
 
 // mayUse says whether x takes attempts, or the calls that are wanted are wanted of it.
 func (j *jobState) mayUse(x *worker) bool {
-	if j.calls {
-		return x.share != nil && x.share.want[j.class] > 0
+	if j.isQueued {
+		return x.share != nil && x.share.waiting[j.queuedClass] > 0
 	}
 	return x.blockedUntil.IsZero()
 }

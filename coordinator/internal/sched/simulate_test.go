@@ -49,7 +49,7 @@ type world struct {
 	launched  map[job.Attempt]bool
 	commits   map[taskOf]*simCommit
 	beats     map[string]time.Time // last join or heartbeat that the core got
-	callers   simCallers
+	queued    simQueued
 	budgets   simBudgets
 }
 
@@ -114,9 +114,9 @@ func simulate(t *testing.T, seed uint64) {
 		w.cfg.Retain = 20 * time.Second
 	}
 	w.core = New(w.cfg)
-	w.callers.init()
+	w.queued.init()
 	w.budgets.clear()
-	w.after(w.upTo(5*time.Second), w.call)
+	w.after(w.upTo(5*time.Second), w.changeQueued)
 	for range 1 + w.rng.IntN(4) {
 		w.addWorker()
 	}
@@ -144,7 +144,7 @@ func simulate(t *testing.T, seed uint64) {
 		default:
 			t.Fatalf("nothing will ever happen: %v", w.statuses())
 		}
-		w.checkCalls()
+		w.checkQueued()
 		w.checkBudgets()
 		if t.Failed() {
 			return
@@ -154,7 +154,7 @@ func simulate(t *testing.T, seed uint64) {
 }
 
 func (w *world) over() bool {
-	return !w.faults && len(w.ended) == len(w.specs) && !w.calling() && !w.wantAll()
+	return !w.faults && len(w.ended) == len(w.specs) && !w.hasQueuedWork() && !w.wantAll()
 }
 
 func (w *world) statuses() (out []Status) {
@@ -314,7 +314,7 @@ func (w *world) restart() {
 		c.valid = false
 	}
 	clear(w.beats)
-	w.rejoinCalls()
+	w.rejoinQueued()
 	w.budgets.clear()
 	w.step(Restarted{})
 }
@@ -720,13 +720,13 @@ func (w *world) checkLaunches(cmds []Command, yielded int) {
 			w.Errorf("job %s needs %s for %s, worker %s is %+v", id, o.Code, o.Platform, l.Worker, x)
 		}
 		core := w.core.workers[l.Worker]
-		if len(core.running)+core.calls > core.slots || !o.Interactive && core.ordinary > core.slots-core.reserved {
+		if len(core.running)+core.queuedTasks > core.slots || !o.Interactive && core.ordinary > core.slots-core.reserved {
 			w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts, %d ordinary", l.Worker, core.slots, core.reserved, len(core.running), core.ordinary)
 		}
 		if w.cfg.LocalityWait < 0 && !l.Speculative {
 			if j := w.first(core, o); j != nil {
 				if yielded--; yielded < 0 {
-					w.Errorf("job %s launches on %s, but job %s, calls %v, goes first", id, l.Worker, j.spec.ID, j.calls)
+					w.Errorf("job %s launches on %s, but job %s, calls %v, goes first", id, l.Worker, j.spec.ID, j.isQueued)
 				}
 			}
 		}
@@ -752,7 +752,7 @@ func (w *world) checkDrained(name string) {
 		}
 		for _, st := range j.stages {
 			for i := range st.tasks {
-				if st.tasks[i].at == x && st.needed() {
+				if st.tasks[i].holder == x && st.isNeeded() {
 					w.Errorf("%s goes, but somebody needs task %d of stage %s of job %s", name, i, st.spec.Name, j.spec.ID)
 				}
 			}

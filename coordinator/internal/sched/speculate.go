@@ -12,7 +12,7 @@ import (
 // speculateEvery is how often stragglers are looked for.
 const speculateEvery = time.Second
 
-func (s *Scheduler) speculate() {
+func (s *Scheduler) startSpeculative() {
 	if s.cfg.StragglerRatio < 0 || s.idle.Len()+s.spare.Len() == 0 || s.running == 0 {
 		s.speculateAt = time.Time{}
 		return
@@ -27,32 +27,32 @@ func (s *Scheduler) speculate() {
 	}
 	for _, j := range s.active {
 		for _, st := range j.stages {
-			if st.count[running] == 0 || st.count[waiting] > 0 || st.missing > 0 || st.count[done] < (len(st.tasks)+1)/2 ||
+			if st.taskCounts[running] == 0 || st.taskCounts[waiting] > 0 || st.incompleteInputs > 0 || st.taskCounts[done] < (len(st.tasks)+1)/2 ||
 				len(st.spec.Needs) > 0 { // a race would take twice what is scarce
 				continue
 			}
 			limit := max(s.cfg.SpeculateAfter, time.Duration(s.cfg.StragglerRatio*float64(st.took.median())))
 			for e := st.running.Front(); e != nil; e = e.Next() {
 				a := e.Value.(*attempt)
-				if s.now.Sub(a.since) < limit {
+				if s.now.Sub(a.started) < limit {
 					break
 				}
-				if a.also != nil || a.task().run != a || a.task().failed > 0 {
+				if a.older != nil || a.task().newest != a || a.task().failures > 0 {
 					continue // in a race already, or failing: racing would use up its attempts
 				}
-				if w := s.racer(a); w != nil {
-					s.launch(w, a.ref, true)
+				if w := s.findRacer(a); w != nil {
+					s.launchAttempt(w, a.ref, true)
 				}
 			}
 		}
 	}
 }
 
-// racer returns another worker that can run the task of an attempt too, or nil.
-func (s *Scheduler) racer(a *attempt) *worker {
+// findRacer returns another worker that can run the task of an attempt too, or nil.
+func (s *Scheduler) findRacer(a *attempt) *worker {
 	for _, l := range []*list.List{&s.spare, &s.idle} {
 		for e := l.Front(); e != nil; e = e.Next() {
-			if w := e.Value.(*worker); w != a.w && w.fits(a.j) {
+			if w := e.Value.(*worker); w != a.worker && w.fits(a.j) {
 				l.MoveToBack(e)
 				return w
 			}

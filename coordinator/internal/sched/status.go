@@ -41,19 +41,19 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 		return Status{}, false
 	}
 	status = Status{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure,
-		Options: j.options, Ended: j.endedAt, Released: j.released, Reason: s.reason(j)}
+		Options: j.options, Ended: j.endedAt, Released: j.released, Reason: s.explainWait(j)}
 	for _, st := range j.stages {
-		sum := st.sum
+		sum := st.summary
 		sum.Counters = maps.Clone(sum.Counters)
-		last := st.last
-		if st.open() == 0 {
+		last := st.lastFailure
+		if st.openTasks() == 0 {
 			last = ""
 		}
 		status.Stages = append(status.Stages, StageStatus{
 			Name: st.spec.Name, Tasks: st.spec.Tasks,
-			Waiting: st.count[waiting] + st.count[delayed], Running: st.count[running], Done: st.count[done] + st.count[gone],
+			Waiting: st.taskCounts[waiting] + st.taskCounts[delayed], Running: st.taskCounts[running], Done: st.taskCounts[done] + st.taskCounts[gone],
 			Failed: st.failedTasks, Cancelled: st.cancelledTasks,
-			Attempts: st.running.Len(), FailedAttempts: st.failures, LastFailure: last, Lost: st.remade, Sum: sum,
+			Attempts: st.running.Len(), FailedAttempts: st.failures, LastFailure: last, Lost: st.lostOutputs, Sum: sum,
 		})
 	}
 	return status, true
@@ -88,8 +88,8 @@ type WorkerStatus struct {
 func (s *Scheduler) Workers() []WorkerStatus {
 	out := make([]WorkerStatus, 0, len(s.workers))
 	for _, w := range s.workers {
-		out = append(out, WorkerStatus{Worker: w.id, WorkerID: w.lasting, Datasets: s.offered[w.lasting], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.calls,
-			Draining: w.drain != nil, WaitsFor: s.waits(w), Blocked: !w.blockedUntil.IsZero(), LastContact: w.seen})
+		out = append(out, WorkerStatus{Worker: w.name, WorkerID: w.id, Datasets: s.offered[w.id], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
+			Draining: w.drain != nil, WaitsFor: s.explainDrain(w), Blocked: !w.blockedUntil.IsZero(), LastContact: w.lastContact})
 	}
 	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })
 	return out
@@ -102,7 +102,7 @@ func (s *Scheduler) Commits(id job.ID, stage int) []job.Producer {
 	if j == nil || stage < 0 || stage >= len(j.stages) || j.stages[stage].tasks == nil {
 		return nil
 	}
-	return slices.Clone(s.list(j, stage))
+	return slices.Clone(s.committedOutputs(j, stage))
 }
 
 // Commit returns what Commits has of one task, in constant time: readers of rows ask for each in turn.
@@ -111,8 +111,8 @@ func (s *Scheduler) Commit(id job.ID, stage, task int) job.Producer {
 	if j == nil || stage < 0 || stage >= len(j.stages) || task < 0 || task >= len(j.stages[stage].tasks) {
 		return job.Producer{}
 	}
-	if t := &j.stages[stage].tasks[task]; t.at != nil {
-		return job.Producer{Attempt: j.ref(stage, task).attempt(t.kept), Worker: t.at.id}
+	if t := &j.stages[stage].tasks[task]; t.holder != nil {
+		return job.Producer{Attempt: j.ref(stage, task).attempt(t.committed), Worker: t.holder.name}
 	}
 	return job.Producer{}
 }

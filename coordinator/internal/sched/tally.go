@@ -72,32 +72,32 @@ type Tally struct {
 // Tallies returns the counts of all kinds of stages, by StageKind.
 func (s *Scheduler) Tallies() [StageKinds]Tally { return s.tallies }
 
-// count counts the end of an attempt.
-func (s *Scheduler) count(st *stage, a *attempt, e End) {
+// countEnd counts the end of an attempt.
+func (s *Scheduler) countEnd(st *stage, a *attempt, e End) {
 	t := &s.tallies[st.kind()]
 	t.Ended[e]++
 	switch {
 	case a == nil: // it began in an earlier life
 		t.Begun++
 	case e == EndDone:
-		t.Took.Add(s.now.Sub(a.since))
+		t.Took.Add(s.now.Sub(a.started))
 	}
 }
 
 func (s *Scheduler) countRefused(a *attempt) {
 	if a != nil {
-		s.count(a.stage(), a, EndRefused)
+		s.countEnd(a.stage(), a, EndRefused)
 	}
 }
 
 // countLost counts an attempt that was taken from its worker.
 func (s *Scheduler) countLost(a *attempt, why string) {
-	if a.el == nil {
-		s.count(a.stage(), a, EndCancelled)
+	if a.element == nil {
+		s.countEnd(a.stage(), a, EndCancelled)
 		return
 	}
-	s.count(a.stage(), a, EndLost)
-	s.trouble(a, job.Failure{Kind: job.WorkerLost, Message: why})
+	s.countEnd(a.stage(), a, EndLost)
+	s.noteTrouble(a, job.Failure{Kind: job.WorkerLost, Message: why})
 }
 
 func endOf(k job.Kind) End {
@@ -127,17 +127,17 @@ const (
 	maxDetail   = 2 << 10 // bytes
 )
 
-// trouble notes why an attempt ended without output.
-func (s *Scheduler) trouble(a *attempt, f job.Failure) {
-	f.Message, f.Detail, f.Record, f.Lost = cut(f.Message, maxMessage), cut(f.Detail, maxDetail), cut(f.Record, maxMessage), nil
-	a.stage().last, _, _ = strings.Cut(f.Error(), "\n")
+// noteTrouble notes why an attempt ended without output.
+func (s *Scheduler) noteTrouble(a *attempt, f job.Failure) {
+	f.Message, f.Detail, f.Record, f.Lost = cutText(f.Message, maxMessage), cutText(f.Detail, maxDetail), cutText(f.Record, maxMessage), nil
+	a.stage().lastFailure, _, _ = strings.Cut(f.Error(), "\n")
 	if len(a.j.troubles) == maxTroubles {
 		a.j.troubles = append(a.j.troubles[:0], a.j.troubles[1:]...)
 	}
-	a.j.troubles = append(a.j.troubles, Trouble{At: s.now, Took: s.now.Sub(a.since), Attempt: a.id, Worker: a.w.id, Failure: f})
+	a.j.troubles = append(a.j.troubles, Trouble{At: s.now, Took: s.now.Sub(a.started), Attempt: a.id, Worker: a.worker.name, Failure: f})
 }
 
-func cut(text string, n int) string {
+func cutText(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}
@@ -170,7 +170,7 @@ func (s *Scheduler) Attempts(id job.ID, n int) []RunningAttempt {
 	for _, st := range j.stages {
 		for e := st.running.Front(); e != nil && len(out) < n; e = e.Next() {
 			a := e.Value.(*attempt)
-			out = append(out, RunningAttempt{a.id, a.w.id, a.since, a.speculative})
+			out = append(out, RunningAttempt{a.id, a.worker.name, a.started, a.speculative})
 		}
 	}
 	return out
@@ -193,27 +193,27 @@ func (s *Scheduler) Sums() Sums {
 		}
 		for _, st := range j.stages {
 			t.Tasks += st.spec.Tasks
-			t.Waiting += st.count[waiting] + st.count[delayed]
-			t.Running += st.count[running]
-			t.Done += st.count[done] + st.count[gone]
+			t.Waiting += st.taskCounts[waiting] + st.taskCounts[delayed]
+			t.Running += st.taskCounts[running]
+			t.Done += st.taskCounts[done] + st.taskCounts[gone]
 			t.Failed += st.failedTasks
 			t.Cancelled += st.cancelledTasks
 			t.Attempts += st.running.Len()
 			t.FailedAttempts += st.failures
-			t.Lost += st.remade
-			t.Sum.Bytes += st.sum.Bytes
-			t.Sum.Records += st.sum.Records
+			t.Lost += st.lostOutputs
+			t.Sum.Bytes += st.summary.Bytes
+			t.Sum.Records += st.summary.Records
 		}
 	}
 	return out
 }
 
-// silence says why a worker counts as lost.
-func (s *Scheduler) silence(w *worker) string {
-	if d := s.now.Sub(w.seen); s.cfg.LeaseTTL > 0 && d >= s.cfg.LeaseTTL {
-		return fmt.Sprintf("worker %s was silent for %v: its lease ended", w.id, d.Round(time.Millisecond))
+// explainLoss says why a worker counts as lost.
+func (s *Scheduler) explainLoss(w *worker) string {
+	if d := s.now.Sub(w.lastContact); s.cfg.LeaseTTL > 0 && d >= s.cfg.LeaseTTL {
+		return fmt.Sprintf("worker %s was silent for %v: its lease ended", w.name, d.Round(time.Millisecond))
 	}
-	return fmt.Sprintf("worker %s left or was cut off", w.id)
+	return fmt.Sprintf("worker %s left or was cut off", w.name)
 }
 
 // Page returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.

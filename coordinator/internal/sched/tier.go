@@ -10,18 +10,18 @@ import (
 // outputs form a group is decided once, when the producing stage is first complete, and written down: a group's output
 // that was committed must never meet the same input twice, whoever holds what by then.
 
-// group puts the outputs that a combine stage reads into groups: one per worker or zone or, when there are too few, one per some that
+// makeGroups puts the outputs that a combine stage reads into groups: one per worker or zone or, when there are too few, one per some that
 // are neighbours by name.
-func (s *Scheduler) group(j *jobState, k int) {
+func (s *Scheduler) makeGroups(j *jobState, k int) {
 	st := j.stages[k]
 	from := j.stages[st.spec.Inputs[0].From]
 	type place struct{ zone, worker string }
 	of := func(i int) place {
-		w := from.tasks[i].at
-		if st.zoned {
+		w := from.tasks[i].holder
+		if st.byZone {
 			return place{zone: w.zone}
 		}
-		return place{w.zone, w.id}
+		return place{w.zone, w.name}
 	}
 	group := map[place]int{}
 	for i := range from.tasks {
@@ -30,7 +30,7 @@ func (s *Scheduler) group(j *jobState, k int) {
 	places := slices.SortedFunc(maps.Keys(group), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(a.worker, b.worker))
 	})
-	room := st.spec.Tasks / st.slices()
+	room := st.spec.Tasks / st.groupSlices()
 	for i, p := range places {
 		group[p] = i * min(room, len(places)) / len(places)
 	}
@@ -49,7 +49,7 @@ func (j *jobState) setGroups(st *stage, groups []int32) {
 	}
 	members := make([][]int32, st.spec.Tasks) // by task: those of a group have the same
 	for i, g := range groups {
-		n := st.slices()
+		n := st.groupSlices()
 		if g < 0 || int(g) >= len(members)/n {
 			return
 		}
@@ -60,27 +60,27 @@ func (j *jobState) setGroups(st *stage, groups []int32) {
 	st.groups, st.members = groups, members
 }
 
-// preferGroups finds the workers near each group: those that hold most of its outputs or, in the second tier, those of their zones.
-func (s *Scheduler) preferGroups(j *jobState, st *stage) [][]string {
+// findNearGroups finds the workers near each group: those that hold most of its outputs or, in the second tier, those of their zones.
+func (s *Scheduler) findNearGroups(j *jobState, st *stage) [][]string {
 	from := j.stages[st.spec.Inputs[0].From]
 	out := make([][]string, len(st.members))
 	zones := map[string][]string{}
-	if st.zoned {
+	if st.byZone {
 		for e := s.leases.Front(); e != nil; e = e.Next() {
 			w := e.Value.(*worker)
-			zones[w.zone] = append(zones[w.zone], w.id)
+			zones[w.zone] = append(zones[w.zone], w.name)
 		}
 	}
 	for g, members := range st.members {
 		held := map[*worker]int64{}
 		var holders []*worker
 		for _, i := range members {
-			w := from.tasks[i].at
+			w := from.tasks[i].holder
 			if held[w]++; held[w] == 1 {
 				holders = append(holders, w)
 			}
 		}
-		if !st.zoned {
+		if !st.byZone {
 			out[g] = heaviest(holders, func(k int) int64 { return held[holders[k]] }, 0)
 			continue
 		}
