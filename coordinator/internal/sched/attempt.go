@@ -9,18 +9,20 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// span is how many attempts of one task an epoch can number.
+// attemptsPerEpoch is how many attempts of one task an epoch can number.
 const attemptsPerEpoch = 1_000_000
 
-// attempt is on its way on a worker.
+// attempt runs on a worker, or was cancelled and still holds its slot there.
 type attempt struct {
 	ref
-	id          job.Attempt
-	worker      *worker
-	started     time.Time
-	older       *attempt      // the next older attempt of the same task
-	element     *list.Element // in stage.running; nil when the attempt no longer counts and only holds its slot
-	ticket      uint64        // for the budgets that it holds; zero when it needs none
+	id      job.Attempt
+	worker  *worker
+	started time.Time
+	older   *attempt // the next older attempt of the same task
+	// element is the attempt's place in stage.running. It is nil when the attempt no longer counts
+	// and only holds its slot.
+	element     *list.Element
+	ticket      uint64 // for its budgets; zero when it needs none
 	speculative bool
 }
 
@@ -66,8 +68,8 @@ func (s *Scheduler) addAttempt(w *worker, r ref, n int) *attempt {
 	return a
 }
 
-// removeAttempt takes an attempt away from its task. It returns true when the task is left without any attempt, so that the
-// caller must move it on.
+// removeAttempt removes an attempt from its task. It returns true when the task has no attempt
+// left: then the caller must set a new state.
 func (s *Scheduler) removeAttempt(a *attempt) bool {
 	if a.element == nil {
 		return false
@@ -85,13 +87,13 @@ func (s *Scheduler) removeAttempt(a *attempt) bool {
 	return t.newest == nil
 }
 
-// cancelAttempt ends an attempt that can no longer help. Its slot stays taken until the worker reports.
+// cancelAttempt cancels a useless attempt. Its slot stays taken until the worker reports its end.
 func (s *Scheduler) cancelAttempt(a *attempt) {
 	s.removeAttempt(a)
 	s.emit(CancelAttempt{a.worker.name, a.id})
 }
 
-// freeSlot frees the slot of an attempt.
+// freeSlot frees the slot of an attempt and returns its budgets.
 func (s *Scheduler) freeSlot(w *worker, a *attempt) {
 	s.returnBudgets(a)
 	if i := slices.Index(w.running, a); i >= 0 {
@@ -101,16 +103,16 @@ func (s *Scheduler) freeSlot(w *worker, a *attempt) {
 		}
 	}
 	if s.offerWorker(w); w.drain != nil && len(w.running) == 0 {
-		s.drainAt = s.now // is that all?
+		s.drainAt = s.now // the worker may be able to leave now
 	}
 }
 
-// wasIssued says whether an attempt number may have been given to a worker.
+// wasIssued reports whether an attempt number may have been given to a worker.
 func (s *Scheduler) wasIssued(t *task, n int) bool {
 	return n > 0 && (n <= t.lastAttempt || n <= s.epoch*attemptsPerEpoch)
 }
 
-// isRunning says whether some worker is known to run attempt n.
+// isRunning reports whether attempt n is known to run on some worker.
 func (t *task) isRunning(n int) bool {
 	for a := t.newest; a != nil; a = a.older {
 		if a.id.N == n {
@@ -120,8 +122,8 @@ func (t *task) isRunning(n int) bool {
 	return false
 }
 
-// adoptAttempt takes up an attempt that a worker runs and that the core does not know, because the coordinator was restarted or
-// the lease had ended. When it cannot help any more it is cancelled.
+// adoptAttempt takes over an attempt on a worker, unknown to the core after a restart or after the
+// worker's lease ended. If the attempt is useless, it is cancelled.
 func (s *Scheduler) adoptAttempt(w *worker, id job.Attempt) {
 	r, ok := s.findTask(id)
 	if ok && r.j.outcome == Running && s.wasIssued(r.task(), id.N) && id.N > r.task().floor {
@@ -177,7 +179,7 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 	}
 }
 
-// addSummary counts a task's output once, when it is first committed.
+// addSummary counts a task's output when it is first committed, and never again.
 func (st *stage) addSummary(t *task, sum Summary) {
 	if t.isCounted {
 		return
@@ -246,7 +248,7 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	}
 }
 
-// failJob ends the job of a task.
+// failJob ends the job of a task as failed.
 func (s *Scheduler) failJob(r ref, f job.Failure) {
 	s.endJob(r.j, Ended{Job: r.j.spec.ID, Outcome: Failed, Failure: &f, Task: r.t})
 }

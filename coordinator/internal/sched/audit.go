@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Audit looks at every task and returns what breaks a promise, in plain words; nothing when all is well: every task
-// that is not final has an owner or a wake-up time, and all totals conserve. It takes time proportional to the tasks.
+// Audit checks every task and returns the broken promises in plain words; none when all is well.
+// Every unfinished task must have an owner or a wake-up time, and all totals must add up. The time
+// is proportional to the number of tasks.
 func (s *Scheduler) Audit() []string {
 	var bad []string
 	for at := (AuditPosition{}); ; {
@@ -20,11 +21,12 @@ func (s *Scheduler) Audit() []string {
 	}
 }
 
-// AuditPosition is how far an audit has come. The zero value is the beginning.
+// AuditPosition is the progress of an audit. The zero value is the beginning.
 type AuditPosition struct{ job, stage int }
 
-// AuditStep is one step of an Audit that others do not wait for: it looks at one stage, or at last at all totals, and returns the place to go on from, which
-// is the beginning again when it was the last step. Between steps anything may happen.
+// AuditStep does one step of an Audit, so events need not wait for a whole one. It checks one
+// stage, or at the end all totals, and returns the position of the next step. After the last step
+// this is the beginning. Any events may happen between steps.
 func (s *Scheduler) AuditStep(at AuditPosition) (bad []string, next AuditPosition) {
 	a := auditor{s: s}
 	i, same := slices.BinarySearchFunc(s.active, at.job, func(j *jobState, number int) int { return cmp.Compare(j.number, number) })
@@ -56,7 +58,7 @@ func (a *auditor) report(format string, args ...any) {
 	a.bad = append(a.bad, fmt.Sprintf(format, args...))
 }
 
-// checkStage looks at the tasks of a stage.
+// checkStage checks the tasks of a stage.
 func (a *auditor) checkStage(j *jobState, k int) {
 	s, st := a.s, j.stages[k]
 	missing := map[int]bool{}
@@ -132,7 +134,7 @@ func (a *auditor) checkStage(j *jobState, k int) {
 	}
 }
 
-// checkTotals looks at what is counted for jobs, workers and all.
+// checkTotals checks the counts of jobs, workers and the whole scheduler.
 func (a *auditor) checkTotals() {
 	s := a.s
 	attempts, inLine, fresh := 0, 0, 0

@@ -2,8 +2,9 @@ package sched
 
 import "time"
 
-// A worker on which BlockAfter attempts in a row failed gets no attempts for BlockFor; calls go on. At most half of the workers are
-// blocked at once: when everything fails, the workers are not to blame.
+// When BlockAfter attempts in a row fail on a worker, it gets no attempts for BlockFor. Queued
+// tasks still run there. At most half of the workers are blocked at once: when everything fails,
+// the workers are not the cause.
 
 func (s *Scheduler) countStrike(w *worker) {
 	w.strikes++
@@ -17,6 +18,6 @@ func (s *Scheduler) unblockWorkers() {
 	for e := s.blocked.Front(); e != nil && !s.now.Before(e.Value.(*worker).blockedUntil); e = s.blocked.Front() {
 		w := s.blocked.Remove(e).(*worker)
 		w.strikes, w.blockedUntil = 0, time.Time{}
-		s.offerWorker(w) // it has no slots if it was lost
+		s.offerWorker(w) // a lost worker has no slots, so it is not listed
 	}
 }

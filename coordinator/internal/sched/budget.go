@@ -7,24 +7,32 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Attempts of a stage may need parts of budgets of outside resources, which another core keeps. A stage whose turn it is for a slot, and that has no
-// ticket, asks for one and lets the slot go to others. Once it is granted the stage takes the next slot that it gets. So a stage holds no
-// slot while it waits for budgets, and no more budgets than for one attempt while it waits for a slot; and those it gives up as soon as
-// a stage that goes before it wants any of the same budgets.
+// Attempts of a stage may need parts of budgets of outside resources. Package queue keeps the
+// budgets. A stage whose turn it is for a slot requests a ticket and leaves the slot to others;
+// when the ticket is granted, the stage takes the next slot that it gets. Example, for a stage that
+// needs 2 of budget db:
+//
+//	slot free    -> AcquireBudgets ticket 7, db:2; the slot goes to another stage
+//	BudgetsGranted 7
+//	slot free    -> Launch, with ticket 7; at the attempt's end ReleaseBudgets 7
+//
+// So a stage holds no slot while it waits for budgets. While it waits for a slot, it holds the
+// budgets of at most one attempt, and returns them as soon as a stage of a higher band needs any of
+// the same budgets.
 
-// ticket stands for what one attempt needs.
+// ticket stands for the budgets of one attempt.
 type ticket struct {
-	n       uint64 // zero when it was not asked for
+	n       uint64 // zero when it was not requested
 	granted bool
 }
 
-// ticketRequest is a stage that has a ticket which no attempt has.
+// ticketRequest is a stage with a ticket not yet taken by an attempt.
 type ticketRequest struct {
 	j  *jobState
 	st *stage
 }
 
-// ensureTicket says whether an attempt of a stage may start now, and asks for what it lacks.
+// ensureTicket reports whether an attempt of a stage may start now. It requests a missing ticket.
 func (s *Scheduler) ensureTicket(j *jobState, st *stage) bool {
 	if len(st.spec.Needs) == 0 || st.ticket.granted {
 		return true
@@ -55,7 +63,8 @@ func shareBudget(a, b []job.Need) bool {
 	})
 }
 
-// markFresh has the tasks of a job offered to all idle workers, which may have declined them.
+// markFresh causes the tasks of a job to be offered to all idle workers, even if they declined them
+// before.
 func (s *Scheduler) markFresh(j *jobState) {
 	if j.inLine && !j.fresh {
 		j.fresh = true
@@ -72,7 +81,7 @@ func (s *Scheduler) grantTicket(n uint64) {
 	}
 }
 
-// takeTicket takes the ticket of a stage for an attempt that starts.
+// takeTicket moves the ticket of a stage to a starting attempt.
 func (s *Scheduler) takeTicket(st *stage) uint64 {
 	n := st.ticket.n
 	if n != 0 {
@@ -86,13 +95,13 @@ func (s *Scheduler) forgetTicket(st *stage) {
 	s.tickets = slices.DeleteFunc(s.tickets, func(x ticketRequest) bool { return x.st == st })
 }
 
-// returnTicket gives the ticket of a stage back.
+// returnTicket returns the ticket of a stage.
 func (s *Scheduler) returnTicket(st *stage) {
 	s.emit(ReleaseBudgets{st.ticket.n})
 	s.forgetTicket(st)
 }
 
-// returnUnusedTickets gives back the tickets of stages that have nothing to start.
+// returnUnusedTickets returns the tickets of stages with nothing to start.
 func (s *Scheduler) returnUnusedTickets() {
 	for i := 0; i < len(s.tickets); {
 		if x := s.tickets[i]; x.j.outcome != Running || x.st.incompleteInputs > 0 || x.st.taskCounts[waiting] == 0 {
@@ -103,7 +112,7 @@ func (s *Scheduler) returnUnusedTickets() {
 	}
 }
 
-// reclaimBudgets notes that an attempt runs already.
+// reclaimBudgets claims the budgets of an adopted attempt: it has used them all along.
 func (s *Scheduler) reclaimBudgets(a *attempt) {
 	if needs := a.stage().spec.Needs; len(needs) > 0 {
 		a.ticket = s.newTicket()
@@ -111,7 +120,7 @@ func (s *Scheduler) reclaimBudgets(a *attempt) {
 	}
 }
 
-// returnBudgets gives back the budgets of an attempt that is over.
+// returnBudgets returns the budgets of an attempt at its end.
 func (s *Scheduler) returnBudgets(a *attempt) {
 	if a.ticket != 0 {
 		s.emit(ReleaseBudgets{a.ticket})
@@ -119,7 +128,8 @@ func (s *Scheduler) returnBudgets(a *attempt) {
 	}
 }
 
-// budgetsMissing names the budgets that all waiting tasks of a job need, in a sentence; empty when some can start.
+// budgetsMissing names the budgets needed by all waiting tasks of a job, in a sentence; empty when
+// some task can start.
 func (j *jobState) budgetsMissing() string {
 	var names []string
 	for _, st := range j.stages {
@@ -144,7 +154,8 @@ func (j *jobState) budgetsMissing() string {
 	return "waits for the budgets " + strings.Join(names, ", ")
 }
 
-// checkTickets looks whether stages wait for what they asked for.
+// checkTickets checks for tickets of stages and attempts without needs, and for needs without
+// tickets.
 func (a *auditor) checkTickets() {
 	for _, x := range a.s.tickets {
 		if x.st.ticket.n == 0 || x.j.outcome != Running || len(x.st.spec.Needs) == 0 {

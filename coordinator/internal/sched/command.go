@@ -6,77 +6,82 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Command is a wish that the shell carries out, after it has written all Records of the same Step.
+// Command is an order to the shell. The shell first writes all Records of the same Step.
 type Command interface{ command() }
 
-// Write asks for a Record to be made durable before any other command of the same Step is carried out.
+// Write orders the shell to make a Record durable before it carries out any other command of the
+// same Step.
 type Write struct{ Record Record }
 
-// Launch asks a worker to run an attempt. The slices in it are shared between launches: read only.
+// Launch starts an attempt on a worker. Launches share the slices in it: read only.
 type Launch struct {
 	Worker      string
 	Launch      job.Launch
-	Speculative bool // races another attempt of the same task
+	Speculative bool // the attempt races another attempt of its task
 }
 
-// CancelAttempt asks a worker to stop an attempt. The worker still reports its end, which frees the slot.
+// CancelAttempt stops an attempt on a worker. The worker still reports its end; only then the slot
+// is free.
 type CancelAttempt struct {
 	Worker  string
 	Attempt job.Attempt
 }
 
-// Commit says that the output of an attempt, held by the worker, is the task's output from now on.
+// Commit makes the output of an attempt, held by the worker, the task's output from now on.
 type Commit struct {
 	Worker  string
 	Attempt job.Attempt
 }
 
-// Refuse asks a worker to drop an output that does not count: late, duplicate, damaged or of a job that is gone.
+// Refuse makes a worker drop an output that does not count: it is late, a duplicate, damaged, or
+// its job is gone.
 type Refuse struct {
 	Worker  string
 	Attempt job.Attempt
 }
 
-// Copy asks worker To for a copy of an output, because its holder drains. To answers with OutputMoved, also when it has a copy
-// already; when it does not answer for long, another worker is asked.
+// Copy makes worker To copy an output, because its holder drains. To answers with OutputMoved, even
+// if it already has a copy. If no answer comes within copyWait, the core tries another worker.
 type Copy struct {
 	To     string
 	Output job.Producer
 }
 
-// Drained says that nothing runs on a draining worker, nothing is needed of what it holds, and nobody reads from it: it can leave.
-// It comes once.
+// Drained lets a draining worker leave: no attempt runs on it, none of its outputs is needed, and
+// nobody reads from it. It comes once.
 type Drained struct{ Worker string }
 
-// GrantQueued gives a slot of a worker, by its lasting name, to a call of a class. QueuedEnded gives it back.
+// GrantQueued gives a slot of a worker to a queued task of a class. QueuedEnded returns it.
 type GrantQueued struct {
 	WorkerID string
 	Class    QueuedClass
 }
 
-// AcquireBudgets asks for what an attempt needs of budgets. BudgetsGranted answers, perhaps much later, unless InUse: then an attempt has it already,
-// from before a restart.
+// AcquireBudgets requests the budgets of an attempt. BudgetsGranted answers, perhaps much later. If
+// InUse is set, no answer comes: the attempt has had them since before a restart or before its
+// worker was lost.
 type AcquireBudgets struct {
-	Ticket uint64 // never used again
+	Ticket uint64 // never used twice
 	Needs  []job.Need
 	InUse  bool
 }
 
-// ReleaseBudgets gives back what a ticket got, or stops waiting for it.
+// ReleaseBudgets returns the budgets of a ticket, or withdraws its request.
 type ReleaseBudgets struct{ Ticket uint64 }
 
-// WorkerGone says that a worker's lease ended or that it left. It must join again before it gets work.
+// WorkerGone announces the end of a worker's lease: it expired, or the worker left. The worker must
+// join again to get work.
 type WorkerGone struct{ Worker string }
 
-// JobEnded says that a job is over. It comes once, and again when the job was Reopened.
+// JobEnded announces the end of a job. It comes once, and once more after each Reopened.
 type JobEnded struct {
 	Job     job.ID
 	Outcome Outcome
-	Failure *job.Failure // nil when done
-	Empty   bool         // it is done, and has nothing that a client could read
+	Failure *job.Failure // nil when the job is done
+	Empty   bool         // the job is done and left nothing for a client to read
 }
 
-// Release says that nobody needs the output of a stage any more, and which workers hold it.
+// Release drops the outputs of a stage, which nobody needs, at their holders.
 type Release struct {
 	Job     job.ID
 	Stage   int
@@ -97,11 +102,11 @@ func (WorkerGone) command()     {}
 func (JobEnded) command()       {}
 func (Release) command()        {}
 
-// Outcome is how a job stands.
+// Outcome is the result of a job, or Running before there is one.
 type Outcome int
 
 const (
-	Running Outcome = iota // not ended
+	Running Outcome = iota // not ended yet
 	Done
 	Failed
 	Aborted // cancelled by a client

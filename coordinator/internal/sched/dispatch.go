@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// dispatch gives waiting tasks to idle workers. It offers the tasks of all jobs to workers whose slot came free in this Step or whose
-// wait is over, and those of jobs that have tasks that were not there before to all workers; the others have declined already.
+// dispatch gives waiting tasks to idle workers. A worker is awake if it got a free slot in this
+// Step or its wait is over: it is offered the tasks of all jobs. All other workers have declined
+// those tasks before, so they are only offered the tasks of fresh jobs, with new tasks to launch.
 func (s *Scheduler) dispatch() {
 	s.endNaps()
 	awake := s.freed
 	s.freed = s.freed[:0]
 	if s.settling {
-		return // all jobs are fresh when that ends
+		return // all jobs are fresh when settling ends
 	}
 	for _, w := range awake {
 		w.awake = true
@@ -44,8 +45,9 @@ func anyIdle(workers []*worker) bool {
 	return false
 }
 
-// serveBand launches what it can of one band of jobs, one task per worker in turn, so that work spreads. Of a fresh job it first looks
-// for tasks that are near, for all workers, before it lets any worker take a task that is far.
+// serveBand launches as many tasks of one band as it can, one task per worker in turn, so that work
+// spreads. For fresh jobs it offers near tasks to all workers before it lets any worker take a far
+// one.
 func (s *Scheduler) serveBand(o *Options, awake []*worker) {
 	if s.hasFresh(o) {
 		for d := near; d <= far; d++ {
@@ -84,8 +86,8 @@ func (s *Scheduler) offerRound(l *list.List, o *Options, d distance) (progress b
 	return progress
 }
 
-// offerTask launches one task on a worker, of the first job in a band that has one for it: of a fresh job only tasks as far away as d, of
-// others, if the worker has not declined them, the nearest.
+// offerTask launches one task on a worker, for the first suitable job in a band. From a fresh job
+// the worker gets only tasks at distance d. From other jobs an awake worker gets the nearest task.
 func (s *Scheduler) offerTask(w *worker, o *Options, d distance) bool {
 	asked := false
 	for i := s.bandStart(o); i < len(s.line) && compareBands(&s.line[i].options, o) == 0; i++ {
@@ -113,7 +115,8 @@ func (s *Scheduler) offerTask(w *worker, o *Options, d distance) bool {
 	return false
 }
 
-// startTask launches one task of a job that is as far from the worker as d, if there is any, or grants a slot to calls.
+// startTask launches one task of a job at distance d from the worker, or grants the slot to a
+// queued task. It returns false when there is none.
 func (s *Scheduler) startTask(w *worker, j *jobState, d distance) bool {
 	if j.isQueued {
 		return s.grantQueued(w, j)
@@ -131,13 +134,13 @@ func (s *Scheduler) startTask(w *worker, j *jobState, d distance) bool {
 	return false
 }
 
-// nap is the wait of an idle worker for tasks that are near.
+// nap is the wait of an idle worker for near tasks.
 type nap struct {
 	until time.Time
-	w     *worker // its napUntil is another time when this is out of date
+	w     *worker // its napUntil differs when this entry is out of date
 }
 
-// naps is a heap by time.
+// naps is a heap, ordered by time.
 type naps []nap
 
 func (q naps) Len() int           { return len(q) }
@@ -150,7 +153,7 @@ func (q *naps) Pop() any {
 	return x
 }
 
-// startNap lets a worker wait, unless it wakes up before that anyway.
+// startNap lets a worker wait, unless it wakes up earlier anyway.
 func (s *Scheduler) startNap(w *worker, until time.Time) {
 	if w.napUntil.IsZero() || until.Before(w.napUntil) {
 		w.napUntil = until

@@ -8,28 +8,34 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A worker that is to leave drains: it gets no new attempts, ends those it runs, and its outputs that somebody still needs are
-// copied to others, in its zone if there are any. Meanwhile it serves the readers that were sent to it.
+// A worker drains before it leaves: it gets no new attempts, finishes its running ones, and its
+// outputs are copied to other workers as long as a stage or client needs them. Workers of its zone
+// are preferred. Until it leaves, it serves the readers that were launched with its address. An
+// example:
+//
+//	DrainWorker w1               -> Copy 0/3#1 from w1 to w2
+//	OutputMoved 0/3#1 to w2      -> Write OutputMoved, Commit 0/3#1 on w2
+//	last reader of w1 ends       -> Drained w1
 
 const (
-	// copies is how many outputs of one draining worker are on their way at once.
+	// copies is how many outputs of one draining worker are copied at once.
 	copies = 16
-	// copyWait is how long a worker may take for a copy before another one is asked too.
+	// copyWait is how long a worker may take for a copy before another worker is asked too.
 	copyWait = 5 * time.Minute
-	// drainEvery is how often draining workers are looked at again.
+	// drainEvery is the interval between looks at draining workers.
 	drainEvery = time.Second
 )
 
-// draining is what is known of a worker that drains.
+// draining is the state of a draining worker.
 type draining struct {
-	outputs     []ref                // outputs to copy; entries may be out of date
-	moves       map[job.Attempt]move // that were asked for
-	targets     []*worker            // that can be asked; some may have left
-	next        int                  // which of them is next
+	outputs     []ref                // to copy; entries may be out of date
+	moves       map[job.Attempt]move // requested copies
+	targets     []*worker            // possible makers of copies; some may have left
+	next        int                  // index into targets
 	lastMoved   map[*stage]time.Time // when the last output of a stage moved away
-	outputsLeft int                  // outputs that were to copy at the last sweep
-	exampleJob  *jobState            // a job of theirs
-	isReported  bool                 // Drained was said
+	outputsLeft int                  // length of outputs after the last sweep
+	exampleJob  *jobState            // one of the jobs with outputs left
+	isReported  bool                 // Drained was emitted
 }
 
 type move struct {
@@ -49,7 +55,7 @@ func (s *Scheduler) startDrain(w *worker) {
 	s.drainAt = s.now
 }
 
-// stepDrains looks after the workers that drain.
+// stepDrains sweeps the draining workers, at most once per drainEvery.
 func (s *Scheduler) stepDrains() {
 	switch {
 	case len(s.drains) == 0:
@@ -57,19 +63,20 @@ func (s *Scheduler) stepDrains() {
 	case !s.now.Before(s.drainAt):
 		s.drainAt = s.now.Add(drainEvery)
 		for _, w := range s.drains {
-			if !s.settling { // else it is not known who reads from it
+			if !s.settling { // while settling, the readers are not known
 				s.sweepDrain(w)
 			}
 		}
 	}
 }
 
-// mustMove says whether a draining worker holds the output of a task, and somebody needs it.
+// mustMove reports whether a draining worker holds the output of a task and somebody needs it.
 func (w *worker) mustMove(r ref) bool {
 	return r.stage().tasks != nil && r.task().holder == w && r.stage().isNeeded()
 }
 
-// sweepDrain lists what a draining worker must give away.
+// sweepDrain lists the outputs to move away from a draining worker, and requests copies. If none is
+// left, it checks whether the worker can leave.
 func (s *Scheduler) sweepDrain(w *worker) {
 	d := w.drain
 	for id, m := range d.moves {
@@ -97,7 +104,8 @@ func (s *Scheduler) sweepDrain(w *worker) {
 	if d.targets = zone; zone == nil {
 		d.targets = all
 	}
-	if len(d.targets) == 0 { // rows that wait for a client are on the worker's disk when it comes back, and can be made again
+	// Outputs for a client stay on the worker's disk for its return, and can be made again.
+	if len(d.targets) == 0 {
 		d.outputs = slices.DeleteFunc(d.outputs, func(r ref) bool { return r.j.outcome == Done })
 	}
 	if d.outputsLeft = len(d.outputs); d.outputsLeft > 0 {
@@ -113,7 +121,8 @@ func (s *Scheduler) sweepDrain(w *worker) {
 	s.requestCopies(w)
 }
 
-// explainDrain says what a worker that drains waits for, for people; nothing when it does not, or does not drain.
+// explainDrain returns the reason why a draining worker cannot leave yet, for people. It is empty
+// when the worker does not drain or has nothing to wait for.
 func (s *Scheduler) explainDrain(w *worker) string {
 	d := w.drain
 	switch {
@@ -133,7 +142,8 @@ func (s *Scheduler) explainDrain(w *worker) string {
 	return ""
 }
 
-// hasReaders says whether attempts run that were launched before the last of their input moved away.
+// hasReaders reports whether readers run that were launched before the last of their input moved
+// away.
 func (d *draining) hasReaders() bool {
 	for st, at := range d.lastMoved {
 		for _, r := range st.readers {
@@ -145,7 +155,7 @@ func (d *draining) hasReaders() bool {
 	return false
 }
 
-// requestCopies asks for copies until enough are on their way.
+// requestCopies requests copies until enough are under way.
 func (s *Scheduler) requestCopies(w *worker) {
 	d := w.drain
 	for ; len(d.outputs) > 0 && len(d.moves) < copies; d.outputs = d.outputs[1:] {
@@ -169,7 +179,8 @@ func (s *Scheduler) requestCopies(w *worker) {
 	}
 }
 
-// outputMoved makes another worker the holder of an output whose holder drains or has gone.
+// outputMoved makes another worker the holder of an output after the old holder began to drain or
+// was lost.
 func (s *Scheduler) outputMoved(ev OutputMoved) {
 	w := s.workers[ev.Worker]
 	r, ok := s.findTask(ev.Attempt)
@@ -193,11 +204,12 @@ func (s *Scheduler) outputMoved(ev OutputMoved) {
 	st.movedAt[r.t.Index], d.lastMoved[st] = s.now, s.now
 	delete(d.moves, ev.Attempt)
 	if s.requestCopies(from); len(d.moves) == 0 {
-		s.drainAt = s.now // is that all?
+		s.drainAt = s.now // the worker may be able to leave now
 	}
 }
 
-// copyFailed says that a worker could not make a copy. Another one is asked a little later.
+// copyFailed removes a request after a worker failed to make the copy. The next sweep chooses
+// another worker.
 func (s *Scheduler) copyFailed(w *worker, id job.Attempt) {
 	for _, from := range s.drains {
 		if m, ok := from.drain.moves[id]; ok && m.to == w {
@@ -206,8 +218,8 @@ func (s *Scheduler) copyFailed(w *worker, id job.Attempt) {
 	}
 }
 
-// outputMovedSince says whether an output got another holder after an attempt that reads it was launched: it was looked for in
-// the wrong place.
+// outputMovedSince reports whether an output got another holder after its reader was launched. Then
+// the reader looked for it in the wrong place.
 func (s *Scheduler) outputMovedSince(id job.Attempt, reader *attempt) bool {
 	r, ok := s.findTask(id)
 	if !ok {

@@ -6,151 +6,163 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Event is a fact that the shell tells the core.
+// Event is a fact. The shell passes it to Step.
 type Event interface{ event() }
 
-// Submitted says that a client wants a job. A job ID that is known already changes nothing. The spec must pass Check.
+// Submitted reports a new job of a client. The spec must pass Check. A known job ID changes
+// nothing.
 type Submitted struct {
 	Spec    job.Spec
 	Options Options
 }
 
-// Options are what a client asks for beside the Spec. The zero value is a job that any worker can run.
+// Options are the client's wishes beside the Spec. The zero value is a job that any worker can run.
 type Options struct {
-	// Priority: a larger number goes first, but for the turns of smaller ones (see yield); jobs of equal priority share the slots evenly.
-	// Zero is the default.
+	// Priority orders jobs: a larger number goes first, but smaller ones get their turns (see
+	// yieldSlot). Jobs of equal priority share the slots evenly. Zero is the default.
 	Priority int
-	// Interactive means that somebody waits: the job goes before others of its priority and may use reserved slots.
+	// Interactive means somebody waits for the job: it goes before others of its priority and may
+	// use reserved slots.
 	Interactive bool
-	// Tags are what a worker must have, all of them, to run the job's attempts.
+	// Tags are required: a worker must have all of them to run attempts of the job.
 	Tags []string
-	// Code is the hash of the program that runs the job; empty when no program is needed. A worker runs it that was given it or that
-	// takes programs from clients (AllowsShippedCode), and whose platform is Platform.
+	// Code is the hash of the job's program; empty when no program is needed. A worker can run the
+	// program if its platform is Platform and it was given the program or accepts programs from
+	// clients (AllowsShippedCode).
 	Code     string
 	Platform string // GOOS/GOARCH of Code
 
-	// The rest is kept for others and decides nothing here.
-	CodeSize   int64     // bytes of the program
-	CodeLoader string    // loader that the program needs; empty when it is linked statically
-	Detached   bool      // the job goes on when its client leaves
-	Owner      string    // who submitted it
+	// The fields below are kept for others and decide nothing here.
+	CodeSize   int64     // size of the program in bytes
+	CodeLoader string    // loader of the program; empty when it is linked statically
+	Detached   bool      // the job continues when its client leaves
+	Owner      string    // name of the submitter
 	Client     string    // volume of files on the client's machine; empty when there are none
-	Submitted  time.Time // when; zero when not known
+	Submitted  time.Time // time of submission; zero when not known
 }
 
-// WorkerJoined says that a worker offers slots. A worker that is known already is first taken for lost, so a worker
-// that re-attaches names what it holds and runs.
+// WorkerJoined reports a worker that offers slots. If the worker is already known, it first counts
+// as lost; so a reconnecting worker lists its outputs and its running attempts.
 type WorkerJoined struct {
-	Worker  string
-	Slots   int           // attempts it runs at once
-	Zone    string        // empty when there are no zones
-	Outputs []job.Attempt // outputs that it holds, committed or not; those that do not count are refused
-	Running []job.Attempt // attempts that it runs
+	Worker string
+	Slots  int    // number of attempts it runs at once
+	Zone   string // empty when there are no zones
+	// ^ Outputs are the outputs on the worker, committed or not. Outputs that do not count are
+	// refused.
+	Outputs []job.Attempt
+	Running []job.Attempt // attempts on the worker
 
 	Reserved          int      // how many of the slots only interactive jobs may use
-	Tags              []string // what it offers to jobs that ask for it
+	Tags              []string // offered to jobs
 	Platform          string   // GOOS/GOARCH
-	Codes             []string // hashes of the programs that it was given
-	AllowsShippedCode bool     // it takes programs from clients
-	Draining          bool     // it was told to drain before: see DrainWorker
+	Codes             []string // hashes of the programs given to the worker
+	AllowsShippedCode bool     // the worker accepts programs from clients
+	Draining          bool     // it was asked to drain before: see DrainWorker
 
-	// WorkerID is the name that stays when the process is started again, by which calls name the worker whose slots they take. Empty
-	// means Worker. Of several workers that have it, calls take the slots of the last that joined.
+	// WorkerID is the ID of the worker's data directory. It stays when the process restarts. Queued
+	// tasks use it to name the worker whose slots they take. Empty means Worker. If several workers
+	// have one ID, queued tasks take the slots of the last to join.
 	WorkerID string
 
-	Datasets []string // that it offers
+	Datasets []string // datasets on offer
 }
 
-// WorkerWithdrawn says that a worker, by its lasting name, left for good, or was given up while it was away: nobody is to wait for what it offered. One that has
-// a lease is not touched.
+// WorkerWithdrawn reports the end of a worker: it left for good, or an operator removed it while it
+// was away. Nobody waits for its datasets from then on. A worker with a lease is not changed.
 type WorkerWithdrawn struct{ WorkerID string }
 
-// WorkerLost says that a worker left or died.
+// WorkerLost reports the departure or death of a worker.
 type WorkerLost struct{ Worker string }
 
 // Heartbeat renews a worker's lease.
 type Heartbeat struct {
 	Worker string
-	// Running is what the worker runs; nil means not told. Attempts that the core does not know are taken up or
-	// cancelled, and launches that never arrived are taken back after a lease.
+	// Running lists the running attempts; nil means not reported. Attempts unknown to the core are
+	// adopted or cancelled. Launches that never arrived are taken back after LeaseTTL.
 	Running []job.Attempt
 }
 
-// Summary is what the coordinator keeps of a manifest.
+// Summary is the coordinator's extract of a manifest.
 type Summary struct {
 	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
-	Records  int64            `json:"records,omitempty"` // records of all extents
+	Records  int64            `json:"records,omitempty"` // sum over all extents
 	Counters map[string]int64 `json:"counters,omitempty"`
-	Locality Locality         `json:"locality,omitzero"` // filled by the core
+	Locality Locality         `json:"locality,omitzero"` // filled in by the core
 }
 
-// AttemptDone says that a worker sealed the output of an attempt. Telling it twice does no harm.
+// AttemptDone reports an attempt with a sealed output. Reporting it twice does no harm.
 type AttemptDone struct {
-	Worker         string
-	Attempt        job.Attempt
-	Summary        Summary
-	PartitionBytes []int64 // stored bytes of each partition of the first output port; nil when not told. They say where readers run best
+	Worker  string
+	Attempt job.Attempt
+	Summary Summary
+	// PartitionBytes is the stored size of each partition of the first output port; nil when not
+	// reported. It shows where readers run best.
+	PartitionBytes []int64
 }
 
-// AttemptFailed says that an attempt ended without output.
+// AttemptFailed reports an attempt that ended without output.
 type AttemptFailed struct {
 	Worker  string
 	Attempt job.Attempt
 	Failure job.Failure
 }
 
-// OutputLost says that the output of a committed attempt cannot be read. It is also a Record.
+// OutputLost reports a committed attempt with an unreadable output. It is also a Record.
 type OutputLost struct{ Attempt job.Attempt }
 
-// OutputWanted says that a client cannot read the output of a committed attempt at Worker, or knows of none: attempt number zero. Unless somebody
-// else holds it, it is made again, also when no stage reads it; a job that is done runs again for that, until it is released.
+// OutputWanted reports a client's failure to read the output of a committed attempt at Worker, or
+// to find a committed attempt (then the attempt's number is zero). The output is made again unless
+// another worker holds it, even when no stage reads it. A finished job runs again for this purpose,
+// until it is released.
 type OutputWanted struct {
 	Attempt job.Attempt
-	Worker  string // empty stands for any
+	Worker  string // empty means any worker
 }
 
-// Detached says that a job goes on without its client. It is also a Record.
+// Detached lets a job continue without its client. It is also a Record.
 type Detached struct{ Job job.ID }
 
-// Cancelled says that a client wants a job to end.
+// Cancelled ends a job on behalf of a client.
 type Cancelled struct {
 	Job job.ID
 	Why string
 }
 
-// JobDropped says that nobody wants to know of a job any more. A job that has not ended is cancelled first. It is also a Record.
+// JobDropped deletes a job: nobody needs its history. A running job is cancelled first. It is also
+// a Record.
 type JobDropped struct{ Job job.ID }
 
-// JobReleased says that nobody wants the output of a job any more. How it went is remembered until Retain. A job that has not ended is
-// cancelled. It is also a Record.
+// JobReleased drops the outputs of a job: nobody needs them. Its status is kept until Retain has
+// passed. A running job is cancelled. It is also a Record.
 type JobReleased struct{ Job job.ID }
 
-// DrainWorker says that a worker is to leave: it gets no new attempts, and its outputs that are still needed are copied to other
-// workers. Drained answers when nothing is left to wait for. A worker that is not known changes nothing.
+// DrainWorker orders a worker to leave. It gets no new attempts, and its outputs are copied to
+// other workers as long as they are needed. When nothing is left to do, Drained answers. An unknown
+// worker changes nothing.
 type DrainWorker struct{ Worker string }
 
-// OutputMoved says that a worker holds a copy of the output of a committed attempt. It is also a Record, for people: after a restart
-// workers say themselves what they hold.
+// OutputMoved reports a copy of the output of a committed attempt at Worker. It is also a Record,
+// but only for people: after a restart, workers report their outputs themselves.
 type OutputMoved struct {
 	Worker  string
 	Attempt job.Attempt
 }
 
-// QueuedWaiting says how many more calls of a class could start now on a worker, by its lasting name, which need not have joined yet. It
-// takes the place of what was said before. Each slot that calls get is told by GrantQueued, and wanted no more.
+// QueuedWaiting sets how many more queued tasks of a class could start now on a worker. It replaces
+// the last number. The worker need not have joined yet. Each GrantQueued lowers the number by one.
 type QueuedWaiting struct {
 	WorkerID string
 	Class    QueuedClass
 	N        int
 }
 
-// QueuedStarted says that a call runs on a worker without a grant: from before a restart.
+// QueuedStarted reports a queued task that runs without a grant, because it began before a restart.
 type QueuedStarted struct {
 	WorkerID string
 	Class    QueuedClass
 }
 
-// QueuedEnded gives the slot of a call back, also one that was granted and could not be used.
+// QueuedEnded returns the slot of a queued task, including a granted slot without use.
 type QueuedEnded struct {
 	WorkerID string
 	Class    QueuedClass
@@ -159,13 +171,14 @@ type QueuedEnded struct {
 // BudgetsGranted answers AcquireBudgets.
 type BudgetsGranted struct{ Ticket uint64 }
 
-// Settled says that after a restart all workers that there are have joined, so no more outputs will be claimed.
+// Settled reports the end of a restart: all existing workers have joined, so no more outputs will
+// be reported.
 type Settled struct{}
 
-// Restarted follows the last Restore of a coordinator that had a past.
+// Restarted follows the last Restore, when the coordinator had an earlier life.
 type Restarted struct{}
 
-// Tick says that time has passed. It must come no later than Next.
+// Tick reports the passing of time. It must come no later than Next.
 type Tick struct{}
 
 func (Submitted) event()       {}

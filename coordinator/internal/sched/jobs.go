@@ -9,55 +9,69 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// state is where a task stands.
+// state is the state of a task.
 type state uint8
 
 const (
 	waiting state = iota // in the queues of its stage
 	delayed              // in the retry heap
-	running              // on one worker or more
+	running              // on one or more workers
 	done                 // committed, and a worker holds the output
-	gone                 // committed, but no worker that we know holds the output
+	gone                 // committed, but no known worker holds the output
 	states
 )
 
 type task struct {
-	lastAttempt int      // number of the newest attempt
-	committed   int      // the committed attempt; zero when there is none, or when its output was damaged
-	floor       int      // attempts up to this one can no longer commit
-	holder      *worker  // holds the output of attempt kept; nil when none does
-	newest      *attempt // attempts on their way, newest first
+	lastAttempt int // number of the newest attempt
+	// committed is the number of the committed attempt. It is zero when there is none, or when its
+	// output was damaged.
+	committed   int
+	floor       int      // attempts up to this number cannot commit
+	holder      *worker  // holds the committed output; nil when no worker does
+	newest      *attempt // running attempts, newest first
 	failures    uint16   // transient failures
-	inputLosses uint16   // times its input was lost
+	inputLosses uint16   // failures because its input was lost
 	state       state
-	isCounted   bool // counted in the summary of the stage
+	isCounted   bool // its output is in the summary of the stage
 }
 
 type stage struct {
 	spec             *job.Stage
 	tasks            []task
-	readers          []*stage // stages that read it
-	incompleteInputs int      // stages that it reads and that are not complete
+	readers          []*stage // stages with this one as an input
+	incompleteInputs int      // number of inputs that are not complete
 	taskCounts       [states]int
 	summary          Summary
-	lastFailure      string // why the last attempt that failed did, in one line
-	// failures counts attempts that failed; the others count tasks of an ended job that will never be done.
+	lastFailure      string // error of the last failed attempt, in one line
+	// failures counts attempts; failedTasks and cancelledTasks count unfinished tasks of an ended
+	// job.
 	failures, failedTasks, cancelledTasks int
 	queues                                queues
 	readyAt                               time.Time
-	goneTasks                             []int32        // tasks that became gone; entries may be out of date
-	outputs                               []job.Producer // of all tasks; nil when it must be built again. Shared by launches, so never changed
-	running                               list.List      // of *attempt, the longest running first
-	took                                  durations
-	lostOutputs                           int               // outputs that were lost and are made again
-	ticket                                ticket            // for the next attempt, when attempts need budgets
-	sizes                                 sizes             // of partitions, for readers
-	nearWorkers                           [][]string        // workers near each task's input; nil when that is not known, or the splits tell
-	byZone                                bool              // a combine stage that makes its groups by zone
-	groups                                []int32           // of a combine stage: the group of each producing task; nil when not decided
-	members                               [][]int32         // the producing tasks of each task of a combine stage
-	movedAt                               map[int]time.Time // when an output got another holder, by task
-	suspects                              map[int]*suspect  // tasks whose records ended attempts
+	// goneTasks lists tasks in state gone; entries may be out of date.
+	goneTasks []int32
+	// outputs lists the outputs of all tasks. It is nil when it must be built anew. Launches share
+	// it, so it never changes.
+	outputs     []job.Producer
+	running     list.List // of *attempt, longest running first
+	took        durations
+	lostOutputs int // lost outputs made again
+	// ticket is for the next attempt, when attempts need budgets.
+	ticket ticket
+	sizes  sizes // of partitions, for readers
+	// nearWorkers are the workers near each task's input; nil when they are not known, or the
+	// splits name them.
+	nearWorkers [][]string
+	// byZone is set for a combine stage with groups by zone.
+	byZone bool
+	// groups has the group of each producing task, for a combine stage; nil when not decided.
+	groups []int32
+	// members has the producing tasks of each task, for a combine stage.
+	members [][]int32
+	// movedAt has the time when an output last got another holder, by task.
+	movedAt map[int]time.Time
+	// suspects are tasks with records that killed a process, by index.
+	suspects map[int]*suspect
 }
 
 func (st *stage) openTasks() int {
@@ -66,8 +80,8 @@ func (st *stage) openTasks() int {
 func (st *stage) groupSlices() int { return max(st.spec.Slices, 1) }
 func (st *stage) isComplete() bool { return st.taskCounts[done] == len(st.tasks) }
 
-// isNeeded says whether somebody will still read the stage's output: an unfinished stage or, when no stage
-// reads it, the client.
+// isNeeded reports whether the stage's output will still be read: by a stage with open tasks or,
+// when no stage reads it, by the client.
 func (st *stage) isNeeded() bool {
 	for _, r := range st.readers {
 		if r.openTasks() > 0 {
@@ -78,33 +92,40 @@ func (st *stage) isNeeded() bool {
 }
 
 type jobState struct {
-	spec       job.Spec
-	options    Options
-	number     int // in order of submission
-	need       *need
-	stages     []*stage
-	outcome    Outcome
-	failure    *job.Failure
-	endedAt    time.Time
-	released   bool                   // the outputs were let go
-	wanted     map[job.Task]bool      // by a client, and made again or waited for though no stage needs them
-	lostAt     time.Time              // when an output was lost, or the coordinator restarted, since the job was done
-	returnBy   time.Time              // until when lost outputs wait for their worker; zero when they do not
-	outputsAt  map[*worker][]job.Task // outputs by holder, for its loss; entries may be out of date
-	open       int                    // tasks that are waiting, delayed or running
-	launchable int                    // waiting tasks of ready stages
-	running    int                    // attempts on their way
+	spec     job.Spec
+	options  Options
+	number   int // in order of submission
+	need     *need
+	stages   []*stage
+	outcome  Outcome
+	failure  *job.Failure
+	endedAt  time.Time
+	released bool // the outputs were dropped
+	// wanted are the tasks with outputs needed by a client, although no stage may need them.
+	wanted map[job.Task]bool
+	// lostAt is when the job, after it was done, lost an output or the coordinator restarted.
+	lostAt time.Time
+	// returnBy ends the wait of lost outputs for their worker; zero when they do not wait.
+	returnBy time.Time
+	// outputsAt has the outputs by holder, for the loss of a worker; entries may be out of date.
+	outputsAt  map[*worker][]job.Task
+	open       int // tasks in state waiting, delayed or running
+	launchable int // waiting tasks of ready stages
+	running    int // running attempts
 	touched    bool
 	inLine     bool
-	troubles   []Trouble // the last ones; see trouble
-	fresh      bool      // in line with tasks that idle workers were not offered yet
-	served     uint64    // Scheduler.starts when it last got a slot, or was submitted
+	troubles   []Trouble // the latest ones; see noteTrouble
+	fresh      bool      // in line with tasks not yet offered to idle workers
+	served     uint64    // Scheduler.starts at its last start or submission
 
-	isQueued    bool        // it is one of Scheduler.callers; launchable is what they want of workers that are there, running the slots they have
-	queuedClass QueuedClass // of those calls
+	// isQueued marks an element of Scheduler.queuedJobs: it stands in the line for queued tasks.
+	// Then launchable is the number of waiting tasks at workers with a lease, and running is the
+	// number of their slots.
+	isQueued    bool
+	queuedClass QueuedClass // class of those queued tasks
 }
 
-// ref points to one task.
+// ref refers to one task.
 type ref struct {
 	j *jobState
 	t job.Task
@@ -118,7 +139,8 @@ func (r ref) attempt(n int) job.Attempt {
 	return job.Attempt{Job: r.j.spec.ID, Task: r.t, N: n}
 }
 
-// findTask returns the task of an attempt. It fails when the job, the task or its memory of outputs is gone.
+// findTask returns the task of an attempt. It returns false when the job or task is unknown or was
+// released.
 func (s *Scheduler) findTask(a job.Attempt) (ref, bool) {
 	j := s.jobs[a.Job]
 	if j == nil || a.Task.Stage < 0 || a.Task.Stage >= len(j.stages) || a.Task.Index < 0 ||
@@ -128,10 +150,10 @@ func (s *Scheduler) findTask(a job.Attempt) (ref, bool) {
 	return ref{j, a.Task}, true
 }
 
-// maxTasks is how many tasks a job may have.
+// maxTasks is the largest number of tasks in a job.
 const maxTasks = 10_000_000
 
-// Check returns an error that says what is wrong with a spec.
+// Check returns an error if a spec is invalid.
 func Check(spec *job.Spec) error {
 	if spec.ID == "" {
 		return fmt.Errorf("job %q: the ID is empty", spec.Name)
@@ -189,7 +211,7 @@ func (s *Scheduler) submitJob(ev Submitted) {
 
 func (s *Scheduler) addJob(ev Submitted) {
 	spec := ev.Spec
-	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
+	spec.Stages = slices.Clone(spec.Stages) // release clears splits in this copy
 	s.lastJob++
 	j := &jobState{spec: spec, options: ev.Options, number: s.lastJob, need: s.needOf(&ev.Options), served: s.starts, outputsAt: map[*worker][]job.Task{}}
 	for k := range spec.Stages {
@@ -228,7 +250,7 @@ func (s *Scheduler) touchJob(j *jobState) {
 	}
 }
 
-// setState changes the state of a task, and all counts that follow from it.
+// setState changes the state of a task and all dependent counts.
 func (s *Scheduler) setState(r ref, to state) {
 	t, st := r.task(), r.stage()
 	from := t.state
@@ -278,7 +300,8 @@ func (s *Scheduler) setReady(j *jobState, k int, ready bool) {
 	if st.spec.Combine && st.groups == nil {
 		s.makeGroups(j, k)
 	}
-	if near := s.findNearWorkers(j, st); near != nil || st.nearWorkers != nil { // outputs may be elsewhere than the last time
+	// holders may have changed
+	if near := s.findNearWorkers(j, st); near != nil || st.nearWorkers != nil {
 		st.nearWorkers, st.queues = near, queues{}
 		for i := range st.tasks {
 			if st.tasks[i].state == waiting {
@@ -298,13 +321,15 @@ func (s *Scheduler) reviewTouched() {
 	}
 }
 
-// reviewJob sees to a job that changed: lost outputs that are needed run again, and a job without open tasks is done.
+// reviewJob follows up a change in a job: needed lost outputs are made again, and a job without
+// open tasks is done.
 func (s *Scheduler) reviewJob(j *jobState) {
 	if j.outcome != Running {
 		return
 	}
 	finished := true
-	for k := len(j.stages) - 1; k >= 0; k-- { // readers first: a task that runs again needs its inputs again
+	// readers first, since a repeated task needs its inputs again
+	for k := len(j.stages) - 1; k >= 0; k-- {
 		st := j.stages[k]
 		if st.taskCounts[gone] == 0 {
 			st.goneTasks = st.goneTasks[:0]
@@ -337,7 +362,7 @@ func (s *Scheduler) reviewJob(j *jobState) {
 	}
 }
 
-// endJob closes a job. Only the outputs that the client may still gather stay.
+// endJob ends a job. It keeps only outputs for the client.
 func (s *Scheduler) endJob(j *jobState, e Ended) {
 	if j.outcome != Running {
 		return
@@ -355,11 +380,11 @@ func (s *Scheduler) endJob(j *jobState, e Ended) {
 	}
 }
 
-// isReadable says whether a client may read what a stage of a job that is done has written.
+// isReadable reports whether a client may read the outputs of the stage after the job is done.
 func (st *stage) isReadable() bool { return !st.spec.Inner || st.summary.Counters[job.Bad] > 0 }
 
-// dropInternalOutputs lets go of what no client reads of a job that is done, and returns whether that is all. When it is not, the tasks that made it stay known: they
-// run again if rows are lost.
+// dropInternalOutputs drops outputs of a finished job that no client can read, and reports whether
+// none remain. If some remain, all tasks stay known, so a lost output can be made again.
 func (s *Scheduler) dropInternalOutputs(j *jobState) (all bool) {
 	all = !slices.ContainsFunc(j.stages, (*stage).isReadable)
 	for k, st := range j.stages {
@@ -372,7 +397,7 @@ func (s *Scheduler) dropInternalOutputs(j *jobState) (all bool) {
 	return all
 }
 
-// dropOutputs lets go of the outputs of a stage of an ended job, as if they were lost.
+// dropOutputs drops the outputs of a stage of an ended job, and marks them as lost.
 func (s *Scheduler) dropOutputs(j *jobState, k int) {
 	st := j.stages[k]
 	if outputs := s.heldOutputs(j, k); outputs != nil {
@@ -387,7 +412,7 @@ func (s *Scheduler) dropOutputs(j *jobState, k int) {
 	st.outputs = nil
 }
 
-// releaseOutputs lets go of all outputs of an ended job.
+// releaseOutputs drops all outputs of an ended job.
 func (s *Scheduler) releaseOutputs(j *jobState) {
 	j.released = true
 	for k := range j.stages {
@@ -395,7 +420,7 @@ func (s *Scheduler) releaseOutputs(j *jobState) {
 	}
 }
 
-// closeJob makes a job an ended one, live or from the journal.
+// closeJob ends a job, both in Step and in Restore.
 func (s *Scheduler) closeJob(j *jobState, e Ended) {
 	for k, st := range j.stages {
 		for el := st.running.Front(); el != nil; el = st.running.Front() {
@@ -421,7 +446,8 @@ func (s *Scheduler) closeJob(j *jobState, e Ended) {
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
-// release lets go of the outputs of a stage of an ended job, and of all that could make them again.
+// release drops the outputs of a stage of an ended job, together with everything needed to make
+// them again.
 func (s *Scheduler) release(j *jobState, k int) {
 	st := j.stages[k]
 	if st.tasks == nil {
@@ -434,7 +460,7 @@ func (s *Scheduler) release(j *jobState, k int) {
 	}
 }
 
-// heldOutputs returns the outputs of a stage that some worker holds.
+// heldOutputs returns the outputs of a stage with a holder.
 func (s *Scheduler) heldOutputs(j *jobState, k int) (outputs []job.Producer) {
 	for _, p := range s.committedOutputs(j, k) {
 		if p.Worker != "" {
@@ -471,7 +497,8 @@ func (s *Scheduler) forgetJob(j *jobState) {
 	s.order = slices.DeleteFunc(s.order, func(x *jobState) bool { return x == j })
 }
 
-// committedOutputs returns the committed attempts of a stage in task order; the zero Producer where no worker holds one.
+// committedOutputs returns the committed attempts of a stage in task order, with the zero Producer
+// where there is no holder.
 func (s *Scheduler) committedOutputs(j *jobState, k int) []job.Producer {
 	st := j.stages[k]
 	if st.outputs == nil {

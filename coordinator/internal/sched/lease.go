@@ -2,8 +2,8 @@ package sched
 
 import "slices"
 
-// A worker's lease ends LeaseTTL after it joined or sent its last heartbeat. Its attempts may still be running somewhere; whatever they
-// report after that is refused.
+// A worker's lease ends LeaseTTL after its join or last heartbeat. Its attempts may still run
+// somewhere, but their reports are refused from then on.
 
 func (s *Scheduler) renewLease(w *worker) {
 	w.lastContact = s.now
@@ -49,5 +49,5 @@ func (s *Scheduler) heartbeat(ev Heartbeat) {
 	}
 }
 
-// HasLease says whether a worker has a lease.
+// HasLease reports whether a worker has a lease.
 func (s *Scheduler) HasLease(worker string) bool { return s.workers[worker] != nil }

@@ -5,12 +5,19 @@ import (
 	"time"
 )
 
-// A task that reads a split should run where the split is. A worker that has run out of splits of its own waits a
-// little, in case one comes free near it, before it takes one from the zone and then from afar (delay scheduling, Zaharia
-// and others, EuroSys 2010). The wait counts from its last near launch of the stage, so it is paid once and not per task. Tasks that
-// read other stages do the same, when it is known where their input is: see prefer.
+// A task should run on a worker that holds its split. A worker without waiting tasks of this sort
+// waits a little before it takes a task with input in its zone, and again before it takes any other
+// task (delay scheduling, Zaharia and others, EuroSys 2010). With a LocalityWait of 1 s:
+//
+//	0 s    tasks with input on the worker, and tasks with input nowhere in particular
+//	1 s    also tasks with input in its zone
+//	2 s    all tasks
+//
+// The wait begins with the worker's last near launch of the stage, so a worker pays it once and not
+// per task. Tasks with input from other stages follow the same rule when the place of their input
+// is known: see prefer.go.
 
-// distance says how far from a worker a task's split may be.
+// distance is the largest distance between a worker and a task's input.
 type distance int
 
 const (
@@ -19,16 +26,17 @@ const (
 	far                   // anywhere
 )
 
-// queue is a FIFO of task indexes. Entries whose task is not waiting are out of date and skipped.
+// queue is a FIFO of task indexes. An entry is out of date, and skipped, when its task is not
+// waiting.
 type queue struct {
 	items []int32
 	head  int
-	last  time.Time // of the queue of a worker: when it last launched one of them
+	last  time.Time // for a worker's queue: time of its last launch from it
 }
 
 func (q *queue) push(i int) { q.items = append(q.items, int32(i)) }
 
-// peek returns the first entry that is up to date.
+// peek returns the first valid entry.
 func (q *queue) peek(st *stage) (int, bool) {
 	for ; q.head < len(q.items); q.head++ {
 		if i := int(q.items[q.head]); st.tasks[i].state == waiting {
@@ -49,14 +57,15 @@ func (q *queue) pop(st *stage) (int, bool) {
 
 // queues holds the waiting tasks of one stage. A task with hosts is in several queues at once.
 type queues struct {
-	free queue             // no worker is near the input
-	rest queue             // some worker is
-	host map[string]*queue // by worker, as its hosts name it
-	zone map[string]*queue // by zone of the workers that are near
+	free queue             // tasks with no known worker near the input
+	rest queue             // tasks with a known worker near the input
+	host map[string]*queue // by the name or ID in the task's hosts
+	zone map[string]*queue // by zone of the near workers
 }
 
-// hosts returns the workers that are near the input of a task, some of which may be gone. Who holds a split has it over all its lives and is named by
-// its lasting name, who holds an output by that of its process.
+// hosts returns the workers near the input of a task; some may be gone. A holder of a split keeps
+// it over restarts of its process, so it appears by its ID. A holder of an output appears by its
+// name.
 func (st *stage) hosts(i int) []string {
 	switch {
 	case st.nearWorkers != nil:
@@ -85,7 +94,8 @@ func (s *Scheduler) enqueueTask(r ref) {
 	s.addToQueues(r)
 }
 
-// addToQueues puts a waiting task into its queues. A task that has failed before may go anywhere at once.
+// addToQueues puts a waiting task into its queues. After a failure, a task may run anywhere at
+// once.
 func (s *Scheduler) addToQueues(r ref) {
 	st, i, held := r.stage(), r.t.Index, false
 	if hosts := st.hosts(i); r.task().failures == 0 {
@@ -108,7 +118,7 @@ func (s *Scheduler) addToQueues(r ref) {
 	}
 }
 
-// findWorker returns the worker that has a name, its own or the lasting one; nil when none does now.
+// findWorker returns the worker with a name or ID, or nil if none has a lease.
 func (s *Scheduler) findWorker(name string) *worker {
 	if w := s.workers[name]; w != nil {
 		return w
@@ -119,7 +129,7 @@ func (s *Scheduler) findWorker(name string) *worker {
 	return nil
 }
 
-// eachNear calls f for the queues of tasks whose input w holds, until it returns true.
+// eachNear calls f for the queues of tasks with input on w, until f returns true.
 func (q *queues) eachNear(w *worker, f func(h *queue) bool) bool {
 	if h := q.host[w.name]; h != nil && f(h) {
 		return true
@@ -128,7 +138,7 @@ func (q *queues) eachNear(w *worker, f func(h *queue) bool) bool {
 	return w.id != w.name && h != nil && f(h)
 }
 
-// inZone says whether any of some workers is in a zone.
+// inZone reports whether any of the hosts is in a zone.
 func (s *Scheduler) inZone(hosts []string, zone string) bool {
 	for _, h := range hosts {
 		if w := s.findWorker(h); w != nil && w.zone == zone {
@@ -138,7 +148,8 @@ func (s *Scheduler) inZone(hosts []string, zone string) bool {
 	return false
 }
 
-// pickTask chooses a waiting task of a stage for a worker.
+// pickTask chooses a waiting task of a stage for a worker. If the worker must wait first, it starts
+// a nap.
 func (s *Scheduler) pickTask(st *stage, w *worker, d distance) (int, bool) {
 	q := &st.queues.rest
 	switch d {
@@ -179,8 +190,8 @@ func (s *Scheduler) pickTask(st *stage, w *worker, d distance) (int, bool) {
 	return q.pop(st)
 }
 
-// Locality counts attempts by how near to their input they ran, those whose input is nowhere in particular left aside, and the
-// bytes of their splits.
+// Locality counts attempts by their distance from their input, and the bytes of their splits.
+// Attempts with input nowhere in particular are not counted.
 type Locality struct {
 	Local, Zone, Remote                int
 	LocalBytes, ZoneBytes, RemoteBytes int64
@@ -191,7 +202,7 @@ func (l *Locality) add(x Locality) {
 	l.LocalBytes, l.ZoneBytes, l.RemoteBytes = l.LocalBytes+x.LocalBytes, l.ZoneBytes+x.ZoneBytes, l.RemoteBytes+x.RemoteBytes
 }
 
-// measureLocality says how near to its input a worker ran a task.
+// measureLocality returns the distance between a worker and the input of its task, as counts.
 func (s *Scheduler) measureLocality(w *worker, st *stage, i int) Locality {
 	hosts, bytes := st.hosts(i), int64(0)
 	if len(st.spec.Splits) > 0 {

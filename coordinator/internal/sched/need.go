@@ -6,30 +6,31 @@ import (
 	"strings"
 )
 
-// A job may ask for workers that have tags, and for a program that runs on their platform. Workers that offer the same are of
-// one kind, jobs that ask for the same have one need, so who can run what is found out once per kind and need.
+// A job may need workers with certain tags, and a program for their platform. Workers with the same
+// offer are of one kind, and jobs with the same wishes have one need, so the scheduler matches each
+// kind with each need only once.
 
-// need is what a job asks of a worker beside a slot.
+// need is the set of properties required of a worker, beside a slot.
 type need struct {
 	key            string
 	tags           []string
 	code, platform string
-	jobs           int  // that have it and have not ended
-	met            bool // by a kind of which some worker takes attempts
+	jobs           int  // running jobs with this need
+	met            bool // a kind with takers meets it
 }
 
-// kind is what a worker offers beside slots.
+// kind is the set of properties offered by a worker, beside slots.
 type kind struct {
 	key         string
 	tags, codes []string
 	platform    string
 	ships       bool
-	workers     int // of this kind
-	takers      int // those that do not drain
+	workers     int // all workers of this kind
+	takers      int // workers of this kind, without draining ones
 	meets       map[*need]bool
 }
 
-// key joins parts so that different parts give different keys.
+// key joins parts. Different parts give different keys.
 func key(parts ...[]string) string { return fmt.Sprintf("%q", parts) }
 
 func sorted(words []string) []string {
@@ -38,7 +39,7 @@ func sorted(words []string) []string {
 	return slices.Compact(words)
 }
 
-// isEmpty says whether every worker will do.
+// isEmpty reports whether every worker meets the need.
 func (n *need) isEmpty() bool { return n.code == "" && len(n.tags) == 0 }
 
 func (k *kind) meetsNeed(n *need) bool {
@@ -50,7 +51,7 @@ func (k *kind) meetsNeed(n *need) bool {
 	return k.runsProgram(n)
 }
 
-// runsProgram says whether workers of the kind run the program.
+// runsProgram reports whether workers of the kind can run the program.
 func (k *kind) runsProgram(n *need) bool {
 	if n.code == "" {
 		return true
@@ -59,7 +60,7 @@ func (k *kind) runsProgram(n *need) bool {
 	return (given || k.ships) && (n.platform == "" || n.platform == k.platform)
 }
 
-// needOf returns what a job asks for, and counts the job.
+// needOf returns the need of a job and counts the job.
 func (s *Scheduler) needOf(o *Options) *need {
 	n := &need{tags: sorted(o.Tags), code: o.Code, platform: o.Platform}
 	n.key = key(n.tags, []string{n.code, n.platform})
@@ -76,7 +77,7 @@ func (s *Scheduler) needOf(o *Options) *need {
 	return n
 }
 
-// dropNeed says that a job has ended.
+// dropNeed uncounts an ended job.
 func (s *Scheduler) dropNeed(n *need) {
 	if n.jobs--; n.jobs == 0 {
 		delete(s.needs, n.key)
@@ -86,7 +87,7 @@ func (s *Scheduler) dropNeed(n *need) {
 	}
 }
 
-// kindOf returns what a worker offers, and counts the worker.
+// kindOf returns the kind of a worker and counts the worker.
 func (s *Scheduler) kindOf(ev *WorkerJoined) *kind {
 	k := &kind{tags: sorted(ev.Tags), codes: sorted(ev.Codes), platform: ev.Platform, ships: ev.AllowsShippedCode}
 	k.key = key(k.tags, k.codes, []string{k.platform, fmt.Sprint(k.ships)})
@@ -103,8 +104,8 @@ func (s *Scheduler) kindOf(ev *WorkerJoined) *kind {
 	return k
 }
 
-// countTaker counts a worker among those of its kind that take attempts (by 1), or no more (by -1). When it is the first or the last of
-// its kind, jobs come to the line or leave it.
+// countTaker adds by to the workers of a kind that take attempts. With the first or last one, jobs
+// enter or leave the line.
 func (s *Scheduler) countTaker(k *kind, by int) {
 	before := k.takers
 	if k.takers += by; before > 0 && k.takers > 0 {
@@ -126,7 +127,7 @@ func (s *Scheduler) countTaker(k *kind, by int) {
 	}
 }
 
-// fits says whether a worker that can take an attempt can take one of this job.
+// fits reports whether a worker with a free slot can run an attempt or queued task of this job.
 func (w *worker) fits(j *jobState) bool {
 	if j.isQueued && (w.share == nil || w.share.waiting[j.queuedClass] == 0) || !j.isQueued && !w.blockedUntil.IsZero() {
 		return false
@@ -134,7 +135,7 @@ func (w *worker) fits(j *jobState) bool {
 	return (j.options.Interactive || w.ordinary < w.slots-w.reserved) && (j.need.isEmpty() || w.kind.meets[j.need])
 }
 
-// explainUnmet says why no worker takes attempts with this need.
+// explainUnmet returns the reason why no worker meets a need.
 func (s *Scheduler) explainUnmet(n *need) string {
 	can := func(ok func(*kind) bool) bool {
 		for _, k := range s.kinds {

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Which datasets a worker offers is remembered by its lasting name, also when it is lost and over restarts, so that whoever reads a dataset can be told
-// that some of it is away. It ends when the worker offers something else, or is withdrawn. Nothing else is decided by it.
+// The offered datasets of a worker are remembered by worker ID, even when the worker is lost and
+// over restarts. So a reader of a dataset learns about parts of it on workers that are away. An
+// offer ends when the worker offers something else or is withdrawn. Nothing else depends on it.
 
-// recordOffer remembers what a worker offers now.
+// recordOffer stores the offer of a worker.
 func (s *Scheduler) recordOffer(worker string, datasets []string) {
 	datasets = slices.Compact(slices.Sorted(slices.Values(datasets)))
 	if !slices.Equal(s.offered[worker], datasets) {
@@ -26,14 +27,14 @@ func (s *Scheduler) setOffer(o Offered) {
 	}
 }
 
-// withdrawOffer forgets what a worker offered, unless it has a lease.
+// withdrawOffer deletes the offer of a worker without a lease.
 func (s *Scheduler) withdrawOffer(ev WorkerWithdrawn) {
 	if s.findWorker(ev.WorkerID) == nil {
 		s.recordOffer(ev.WorkerID, nil)
 	}
 }
 
-// AwayOffers returns what workers offered that have no lease now, by their lasting names, in order.
+// AwayOffers returns the offers of workers without a lease, sorted by worker ID.
 func (s *Scheduler) AwayOffers() []Offered {
 	var out []Offered
 	for _, name := range slices.Sorted(maps.Keys(s.offered)) {

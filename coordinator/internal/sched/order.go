@@ -5,14 +5,16 @@ import (
 	"slices"
 )
 
-// Jobs that have tasks to launch, and for which some worker is fit, stand in a line for slots. A larger priority stands before a
-// smaller one, an interactive job before others of its priority, and among equals the job with the fewest attempts on their
-// way: each gets an even share of the slots, and one that cannot use its share leaves it to the others (max-min fairness). Calls
-// stand there like jobs, one for each class of them.
+// Jobs with tasks to launch stand in a line for slots, if some worker meets their needs. A higher
+// priority stands before a lower one, and an interactive job before others of its priority: jobs
+// equal in both are a band. Within a band the job with the fewest running attempts is first. So
+// each gets an even share of the slots, and a job that cannot use its share leaves it to the others
+// (max-min fairness). Queued tasks stand in the line like jobs, one for each class.
 //
-// So that none starves, of the starts that a lower band could have had 1 in 18 is of the last one, and 1 in 18 of those between; see yield.
+// So that no job starves, lower bands get turns: the last band gets 1 in 18 of the starts that it
+// could use, and the bands between another 1 in 18; see yieldSlot.
 
-// compareBands orders jobs that never share slots: all of one band go before any of the next.
+// compareBands orders the bands of jobs: all jobs of one band go before any job of the next.
 func compareBands(a, b *Options) int {
 	switch {
 	case a.Priority > b.Priority, a.Priority == b.Priority && a.Interactive && !b.Interactive:
@@ -33,7 +35,8 @@ func compareJobs(a, b *jobState) int {
 	return a.number - b.number
 }
 
-// updateLine changes how many launchable tasks and attempts on their way a job has, and so its place in the line.
+// updateLine adds to a job's counts of launchable tasks and running attempts, and so changes its
+// place in the line.
 func (s *Scheduler) updateLine(j *jobState, launchable, running int) {
 	wasInLine, wasFresh := j.inLine, j.fresh
 	if j.inLine {
@@ -57,13 +60,13 @@ func (s *Scheduler) updateLine(j *jobState, launchable, running int) {
 	}
 }
 
-// bandStart returns the place in the line where a band of jobs begins or would begin.
+// bandStart returns the index in the line where a band begins or would begin.
 func (s *Scheduler) bandStart(o *Options) int {
 	i, _ := slices.BinarySearchFunc(s.line, o, func(j *jobState, o *Options) int { return compareBands(&j.options, o) })
 	return i
 }
 
-// bandEnd returns the place in the line behind a band of jobs.
+// bandEnd returns the index in the line behind a band.
 func (s *Scheduler) bandEnd(o *Options) int {
 	i, _ := slices.BinarySearchFunc(s.line, o, func(j *jobState, o *Options) int {
 		if compareBands(&j.options, o) <= 0 {
@@ -74,9 +77,13 @@ func (s *Scheduler) bandEnd(o *Options) int {
 	return i
 }
 
-// yieldSlot gives a slot that a band is about to take to a lower one, if it is its turn. Of the bands behind, the last has one turn in 18, and those
-// between, if there are any, another: whoever had no start for longest. The turns are multiples of the golden ratio, modulo 1: they
-// are spread evenly over all starts, and also over each second one, each third one and so on, so that no pattern of workers can miss them.
+// yieldSlot gives a slot to a lower band if it is the lower band's turn. Of the bands behind the
+// one about to take the slot, the last gets one turn in 18. The bands between share another one in
+// 18: the job without a start for longest gets it.
+//
+// The turns are multiples of the golden ratio, modulo 1. They are spread evenly over all starts,
+// and also over every second one, every third one and so on, so no pattern of workers can miss
+// them.
 func (s *Scheduler) yieldSlot(w *worker, o *Options) bool {
 	last := &s.line[len(s.line)-1].options
 	if compareBands(last, o) == 0 {
@@ -87,7 +94,7 @@ func (s *Scheduler) yieldSlot(w *worker, o *Options) bool {
 	for _, j := range s.line[s.bandEnd(o):] {
 		if (j.fresh || w.awake) && w.fits(j) {
 			if lower = append(lower, j); turn >= 2*inTurn {
-				break // it is enough that there is one
+				break // one is enough
 			}
 		}
 	}

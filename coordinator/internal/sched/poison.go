@@ -7,25 +7,30 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A record may end the process of user code, and every further attempt would die of it. After the first such death the attempts of the
-// task run alone and tell the record that they had at hand; the one that ended deadly of them is left out from then on. Whether the
-// plan allows that, user code knows: it sets the record aside, or fails the job.
+// A record may kill the process of user code, and every further attempt would die of it too. After
+// the first such death the attempts of the task run alone, and each reports the record at hand when
+// it dies. A record that killed deathsToSkip attempts is skipped from then on. User code decides
+// whether the plan allows that: it sets the record aside or fails the job. An example:
+//
+//	attempt 1 dies                            -> attempt 2 runs alone
+//	attempts 2 and 3 die at record 17         -> attempt 4 skips record 17
 
 const (
-	// deadly is how many attempts a record must have ended.
+	// deathsToSkip is how many attempts a record must kill before it is skipped.
 	deathsToSkip = 2
-	// maxPoison is for how many records of a task attempts may end without counting as failed.
+	// maxPoison is how many records of a task may kill attempts without a count of failures.
 	maxPoison = 32
 )
 
-// suspect is what is known of the records of a task whose attempts died.
+// suspect collects the deaths of a task's attempts.
 type suspect struct {
 	alone  bool          // a process died
 	deaths map[int64]int // by number of the record
 	skips  []job.Skip    // by number; launches share it
 }
 
-// noteDeath looks at how an attempt failed. A failure of kind Poison that brings nothing new becomes a transient one, which counts.
+// noteDeath records how an attempt died. A Poison failure without news becomes a transient one,
+// which counts.
 func (st *stage) noteDeath(task int, f *job.Failure) {
 	if !f.Crashed && f.Number == 0 {
 		return

@@ -6,24 +6,28 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A task that reads other stages runs best where most of its input is. For a task of a combine stage that is the worker that its
-// group was made for, or any worker of its zone. For a partition it is the worker that holds most of its bytes, when producers have
-// told the sizes and when it is worth to wait for.
+// A task with input from other stages runs best on the worker that holds most of its input. For a
+// task of a combine stage this is the worker of its group, or any worker of its group's zone. For a
+// partition it is the worker with most of its bytes, if the producers reported the sizes and the
+// partition is large enough to be worth the wait.
 
 const (
-	// maxSizes is how many sizes are remembered of one stage, one byte each: its tasks times its partitions.
+	// maxSizes is how many sizes of one stage are remembered, one byte each: its tasks times its
+	// partitions.
 	maxSizes = 1 << 20
-	// worthMoving is the size of a partition below which it does not matter from where it is read.
+	// worthMoving is the smallest size of a partition for which the place of its readers matters.
 	worthMoving = 4 << 20
 )
 
-// sizes remembers the bytes of each partition of each task of a stage, at most a fifth too low.
+// sizes remembers the bytes of each partition of each task of a stage. A remembered size is at most
+// a fifth too low.
 type sizes struct {
 	partitions int
 	codes      []uint8 // by task, then partition; nil when there are none or too many
 }
 
-// store notes the sizes of task i, of so many, for a reader of n partitions. Those behind the last that has anything may be missing.
+// store notes the partition sizes of task i, one of so many tasks, for a reader with n partitions.
+// Empty partitions at the end may be missing from parts.
 func (z *sizes) store(tasks, i, n int, parts []int64) {
 	if z.codes == nil && len(parts) > 0 && n > 1 && n <= maxSizes/tasks {
 		z.partitions, z.codes = n, make([]uint8, tasks*n)
@@ -40,7 +44,8 @@ func (z *sizes) store(tasks, i, n int, parts []int64) {
 	}
 }
 
-// partitions returns how many partitions a reader of stage k, which st is, has; zero when none has any.
+// partitions returns the number of partitions read by a reader of stage k (st); zero when it has no
+// such reader.
 func (st *stage) partitions(k int) int {
 	for _, r := range st.readers {
 		for _, e := range r.spec.Inputs {
@@ -52,7 +57,8 @@ func (st *stage) partitions(k int) int {
 	return 0
 }
 
-// sizeCode is a float of 6 bits exponent and 2 bits mantissa; sizeOf gives back the lower end of what it stands for.
+// sizeCode encodes a size as a float with 6 bits of exponent and 2 bits of mantissa. sizeOf returns
+// the lower end of the code's range.
 func sizeCode(n int64) uint8 {
 	if n < 4 {
 		return uint8(max(n, 0))
@@ -69,7 +75,8 @@ func sizeOf(c uint8) int64 {
 	return int64(c-e<<2) << e
 }
 
-// findNearWorkers finds the workers near each task of a stage that begins; nil when there are none.
+// findNearWorkers finds the workers near the input of each task of a starting stage; nil when there
+// are none.
 func (s *Scheduler) findNearWorkers(j *jobState, st *stage) [][]string {
 	if st.groups != nil {
 		return s.findNearGroups(j, st)
@@ -106,8 +113,8 @@ func (s *Scheduler) findNearWorkers(j *jobState, st *stage) [][]string {
 	return out
 }
 
-// heaviest returns the workers that hold at least half as much as the one that holds most; none when that is below a quarter of
-// all, or all is less than least.
+// heaviest returns the workers with at least half as much as the worker with most. It returns none
+// when the top worker holds less than a quarter of all, or all is less than least.
 func heaviest(holders []*worker, held func(k int) int64, least int64) (names []string) {
 	var total, top int64
 	for k := range holders {

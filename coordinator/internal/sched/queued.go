@@ -1,14 +1,23 @@
 package sched
 
-// Single calls of functions are another core's business, but those that run in the slots of a worker take them from this one, so that there is
-// one order for both: a class of calls stands in the line like a job. The other core says how many calls want to start on a worker, is granted a slot
-// for each, and gives it back. It keeps what it was granted when the worker is lost, since whoever runs the calls may live; when the worker, or its
-// next process, joins, the calls are there already.
+// Package queue decides about queued tasks, but if they run in the slots of a worker, the slots
+// come from here. So there is one order for both: each class of queued tasks stands in the line
+// like a job.
+//
+// The queue sets how many tasks could start on a worker, gets a grant for each slot, and returns
+// the slot at the end:
+//
+//	QueuedWaiting w1 normal 2    -> GrantQueued w1 normal, GrantQueued w1 normal
+//	QueuedEnded w1 normal
+//
+// The queue keeps its grants when the worker is lost, since the process with the tasks may be
+// alive. When the worker joins again, as the same process or another with its ID, those tasks take
+// their slots from the start.
 
-// QueuedClass is the priority of calls.
+// QueuedClass is the priority of queued tasks.
 type QueuedClass uint8
 
-// The classes, as indexes.
+// The classes are indexes of arrays.
 const (
 	QueuedHigh   QueuedClass = iota // like an interactive job of priority 10
 	QueuedNormal                    // like a job of priority 0
@@ -18,10 +27,10 @@ const (
 
 var queuedOptions = [queuedClasses]Options{QueuedHigh: {Priority: 10, Interactive: true}, QueuedLow: {Priority: -10}}
 
-// share is what calls have and want of one worker, by its lasting name.
+// share is the part of queued tasks in the slots of one worker, by worker ID.
 type share struct {
 	name             string
-	w                *worker // nil when it has no lease
+	w                *worker // nil when the worker has no lease
 	waiting, granted [queuedClasses]int
 }
 
@@ -29,7 +38,7 @@ func newQueuedJob(c QueuedClass) *jobState {
 	return &jobState{isQueued: true, queuedClass: c, options: queuedOptions[c], need: &need{met: true}}
 }
 
-// shareOf returns the share of a worker, a new one if need be.
+// shareOf returns the share of a worker. It makes one if there is none.
 func (s *Scheduler) shareOf(name string) *share {
 	sh := s.shares[name]
 	if sh == nil {
@@ -39,14 +48,14 @@ func (s *Scheduler) shareOf(name string) *share {
 	return sh
 }
 
-// dropEmptyShare forgets a share that says nothing.
+// dropEmptyShare deletes a share without worker, waiting tasks and grants.
 func (s *Scheduler) dropEmptyShare(sh *share) {
 	if sh.w == nil && sh.waiting == [queuedClasses]int{} && sh.granted == [queuedClasses]int{} {
 		delete(s.shares, sh.name)
 	}
 }
 
-// attachShare lets calls take slots of w, in which those are that run already.
+// attachShare lets queued tasks use slots of w, beginning with the running tasks.
 func (s *Scheduler) attachShare(w *worker, name string) {
 	sh := s.shareOf(name)
 	if sh.w != nil {
@@ -62,7 +71,7 @@ func (s *Scheduler) attachShare(w *worker, name string) {
 	}
 }
 
-// detachShare takes the slots of w from calls.
+// detachShare ends the use of the slots of w by queued tasks.
 func (s *Scheduler) detachShare(w *worker) {
 	sh := w.share
 	if sh == nil {
@@ -76,7 +85,7 @@ func (s *Scheduler) detachShare(w *worker) {
 	s.dropEmptyShare(sh)
 }
 
-// countQueued counts calls in the slots of w.
+// countQueued adds n queued tasks to the slots of w.
 func (w *worker) countQueued(c QueuedClass, n int) {
 	w.queuedTasks += n
 	if !queuedOptions[c].Interactive {
@@ -112,7 +121,7 @@ func (s *Scheduler) queuedEnded(ev QueuedEnded) {
 	}
 }
 
-// countGranted counts a slot that calls got, by 1, or gave back, by -1.
+// countGranted counts a slot as granted (by is 1) or returned (by is -1).
 func (s *Scheduler) countGranted(sh *share, c QueuedClass, by int) {
 	sh.granted[c] += by
 	s.updateLine(s.queuedJobs[c], 0, by)
@@ -127,7 +136,7 @@ func (s *Scheduler) countGranted(sh *share, c QueuedClass, by int) {
 	s.dropEmptyShare(sh)
 }
 
-// grantQueued gives calls a slot of w, which fits them.
+// grantQueued gives a slot of w to a queued task. The caller has checked w.fits.
 func (s *Scheduler) grantQueued(w *worker, j *jobState) bool {
 	sh := w.share
 	sh.waiting[j.queuedClass]--

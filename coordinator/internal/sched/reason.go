@@ -2,7 +2,8 @@ package sched
 
 import "container/list"
 
-// explainWait says why a job makes no progress, for people; nothing when it does.
+// explainWait returns the reason why a job makes no progress, for people; empty when it makes
+// progress.
 func (s *Scheduler) explainWait(j *jobState) string {
 	switch {
 	case j.outcome != Running || j.running > 0:

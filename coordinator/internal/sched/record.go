@@ -9,53 +9,57 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Record is a decision that must survive a crash. The records in order, given to Restore, rebuild the core.
-// Submitted, OutputLost, OutputMoved, Detached, JobReleased and JobDropped are events as well.
+// Record is a decision. It must survive a crash. Restore rebuilds the core from all records in
+// order. Submitted, OutputLost, OutputMoved, Detached, JobReleased and JobDropped are events as
+// well.
 type Record interface{ record() }
 
-// Committed says that the output of an attempt is its task's output.
+// Committed makes the output of an attempt its task's output.
 type Committed struct {
 	Attempt job.Attempt
-	Worker  string // that sealed it, for people: after a restart the worker that holds it says so itself
+	// Worker sealed the output. It is kept for people: after a restart the holder reports the
+	// output itself.
+	Worker  string
 	Summary Summary
 }
 
-// Ended says that a job is over.
+// Ended ends a job.
 type Ended struct {
 	Job     job.ID
 	Outcome Outcome
-	Failure *job.Failure // nil when done
-	Task    job.Task     // that failed the job, when it failed
-	At      time.Time    // when; zero when not known
-	Stages  []Totals     // only from Records, for the stages whose tasks are forgotten
+	Failure *job.Failure // nil when the job is done
+	Task    job.Task     // the failed task, if the job failed
+	At      time.Time    // time of the end; zero when not known
+	// Stages is set only by Records, for the stages whose tasks were forgotten.
+	Stages []Totals
 
-	Released bool // only from Records: a JobReleased followed
+	Released bool // set only by Records: a JobReleased followed
 }
 
-// Totals is what is left of a stage of an ended job.
+// Totals is the rest of a stage of an ended job.
 type Totals struct {
 	Done, Failed, Cancelled int
 	Sum                     Summary
 }
 
-// Grouped says into which group each output was put that a combine stage reads. It holds until the job ends, whoever holds the
-// outputs later: groups that were committed stay right.
+// Grouped assigns the outputs read by a combine stage to groups. It holds until the job ends, even
+// if the outputs move to other workers, so committed groups stay right.
 type Grouped struct {
 	Job    job.ID
-	Stage  int     // the combine stage
-	Groups []int32 // by task of the producing stage
+	Stage  int     // index of the combine stage
+	Groups []int32 // group numbers, by task of the producing stage
 }
 
-// Reopened says that a job that was done runs again, to make outputs that were lost. Another Ended follows.
+// Reopened makes a finished job run again, to make lost outputs. Another Ended follows.
 type Reopened struct{ Job job.ID }
 
-// Offered says which datasets a worker offers from now on, by its lasting name; none when it offers none any more.
+// Offered replaces the datasets offered by a worker; an empty list ends the offer.
 type Offered struct {
 	WorkerID string
 	Datasets []string // sorted
 }
 
-// Epoch begins the life of a coordinator after the first.
+// Epoch begins a life of the coordinator after the first.
 type Epoch struct{ N int }
 
 func (Submitted) record()   {}
@@ -71,8 +75,8 @@ func (Detached) record()    {}
 func (Offered) record()     {}
 func (Epoch) record()       {}
 
-// Restore puts back a record that Step wrote in an earlier life. After the last one, Step wants Restarted.
-// Records about things that are not known are skipped.
+// Restore puts back a record of an earlier life. Restarted must follow the last record. Records
+// about unknown jobs and tasks are skipped.
 func (s *Scheduler) Restore(rec Record) {
 	switch rec := rec.(type) {
 	case Epoch:
@@ -88,7 +92,7 @@ func (s *Scheduler) Restore(rec Record) {
 			t, st := r.task(), r.stage()
 			t.committed = rec.Attempt.N
 			st.addSummary(t, rec.Summary)
-			s.setState(r, gone) // until a worker claims it
+			s.setState(r, gone) // until a worker reports the output
 			st.goneTasks = append(st.goneTasks, int32(r.t.Index))
 		}
 	case OutputLost:
@@ -143,8 +147,7 @@ func (s *Scheduler) Restore(rec Record) {
 	}
 }
 
-// Records yields the shortest list of records that rebuilds what Restore has rebuilt or Step has written, to replace
-// a long journal.
+// Records yields the shortest list of records for the present state. It can replace a long journal.
 func (s *Scheduler) Records() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		if s.epoch > 0 && !yield(Epoch{s.epoch}) {
@@ -173,7 +176,7 @@ func (j *jobState) yieldRecords(yield func(Record) bool) bool {
 			return false
 		}
 		end.Stages = append(end.Stages, Totals{st.taskCounts[done] + st.taskCounts[gone], st.failedTasks, st.cancelledTasks, st.summary})
-		sum := st.summary // with the first commit; only the sum over the stage is known
+		sum := st.summary // goes with the first commit: only the sum over the stage is known
 		for i := range st.tasks {
 			t, r := &st.tasks[i], j.ref(k, i)
 			if !t.isCounted {

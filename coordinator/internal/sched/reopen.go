@@ -8,11 +8,12 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A client may find that an output it wants is gone, be it the last word of a job that is done or what a stage wrote for it on the way. Then the
-// task runs again, and those whose outputs it needs and that were lost, or let go at the end, and nothing else. The job is running meanwhile; what it has counted stays, as
-// each task counts once. Nobody needs that of a job that was released, so nothing is kept to do it.
+// A client may miss an output: the result of a finished job, or a side output of an earlier stage.
+// Then the output's task runs again, together with the tasks of those of its inputs that were lost
+// or dropped, and no others. The job is running meanwhile. Its counters stay, since each task
+// counts once. The outputs of a released job are not needed, so nothing is kept to make them again.
 
-// outputWanted has an output made again that a client cannot read.
+// outputWanted causes a missing output to be made again.
 func (s *Scheduler) outputWanted(ev OutputWanted) {
 	a := ev.Attempt
 	r, ok := s.findTask(a)
@@ -22,7 +23,7 @@ func (s *Scheduler) outputWanted(ev OutputWanted) {
 	t := r.task()
 	if t.state == done {
 		if a.N != t.committed || ev.Worker != "" && ev.Worker != t.holder.name {
-			return // it is elsewhere
+			return // another worker holds it
 		}
 		s.outputLost(a)
 	}
@@ -47,7 +48,7 @@ func (s *Scheduler) outputWanted(ev OutputWanted) {
 	}
 }
 
-// canRepeat says whether all is there to run the tasks of a job again.
+// canRepeat reports whether everything needed to run the job's tasks again is still there.
 func (j *jobState) canRepeat() bool {
 	if j.released || j.outcome != Running && j.outcome != Done {
 		return false
@@ -60,7 +61,7 @@ func (j *jobState) canRepeat() bool {
 	return true
 }
 
-// reopenJob makes a job that is done a running one.
+// reopenJob makes a finished job a running one.
 func (s *Scheduler) reopenJob(j *jobState) {
 	j.outcome, j.endedAt, j.lostAt = Running, time.Time{}, time.Time{}
 	j.need = s.needOf(&j.options)
@@ -78,7 +79,7 @@ func (s *Scheduler) reopenJob(j *jobState) {
 	s.touchJob(j)
 }
 
-// endReturns ends the wait for workers that were lost.
+// endReturns ends the wait for lost workers.
 func (s *Scheduler) endReturns() {
 	s.returning = slices.DeleteFunc(s.returning, func(j *jobState) bool {
 		if s.now.Before(j.returnBy) {

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// After a restart the core knows which attempts were committed, but not who holds their outputs nor what is being run.
-// Workers say so when they join. Until every needed output is claimed and Rejoin is over, or Settle is over, nothing is launched and
-// no unclaimed output counts as lost.
+// After a restart the core knows the committed attempts, but not the holders of their outputs or
+// the running attempts. Workers report both when they join. Until then the core is settling: it
+// launches nothing, and no output counts as lost. Settling ends when every needed output has been
+// reported and Rejoin has passed, or when Settle has passed.
 
 func (s *Scheduler) beginEpoch() {
 	s.epoch++
@@ -20,7 +21,7 @@ func (s *Scheduler) beginEpoch() {
 		if j.endedAt.IsZero() { // a former version wrote its end
 			j.endedAt = s.now
 		}
-		j.lostAt = s.now // it is not known yet who holds its outputs
+		j.lostAt = s.now // the holders of its outputs are not known yet
 	}
 	slices.SortStableFunc(s.retained, func(a, b *jobState) int { return a.endedAt.Compare(b.endedAt) })
 	for _, j := range s.active {
@@ -43,14 +44,14 @@ func (s *Scheduler) endSettling() {
 		s.touchJob(j)
 	}
 	s.reviewTouched()
-	for e := s.leases.Front(); e != nil; e = e.Next() { // calls are never fresh
+	for e := s.leases.Front(); e != nil; e = e.Next() { // queued tasks are never fresh
 		if w := e.Value.(*worker); w.idle != nil {
 			s.freed = append(s.freed, w)
 		}
 	}
 }
 
-// hasUnclaimed says whether a committed output that somebody still needs has no holder.
+// hasUnclaimed reports whether a needed committed output has no holder.
 func (s *Scheduler) hasUnclaimed() bool {
 	for _, j := range s.active {
 		for _, st := range j.stages {

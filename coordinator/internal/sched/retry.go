@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// A task that failed waits before it is tried again, longer each time, so that a passing trouble does not use up its attempts.
+// A failed task waits before it runs again, longer each time, so that a short disturbance does not
+// use up its attempts.
 
 type retry struct {
 	at  time.Time
-	ref // out of date when the task is not delayed any more
+	ref // out of date when the task is not delayed
 }
 
-// retries is a heap by time.
+// retries is a heap, ordered by time.
 type retries []retry
 
 func (q retries) Len() int      { return len(q) }

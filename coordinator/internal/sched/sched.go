@@ -1,17 +1,75 @@
-// Package sched decides which attempt of which task runs on which worker, whose output counts, and when a job is over.
+// Package sched decides which attempt of which task runs on which worker, which output counts, and
+// when a job is over.
 //
-// It is a pure core: Step takes one fact and the time and returns wishes. It starts nothing, reads no clock, does no
-// I/O, and the same events give the same commands. The shell around it owns sockets, disks and goroutines.
+// It is a core without side effects. Step takes one event and the time, and returns commands. The
+// package starts nothing, reads no clock and does no I/O, so the same events always give the same
+// commands. The shell around it (package coordinator) owns sockets, disks and goroutines:
 //
-// What must survive a crash leaves Step as Write commands: few records of what was decided (a job was submitted, an
-// attempt was committed, a job ended), never what led there. Restore puts them back. So replay does not depend on the
-// policies of this package, and leases, queues, failures counted and attempts on their way need no journal.
+//	for ev := range events {
+//		for _, cmd := range s.Step(time.Now(), ev) {
+//			do(cmd) // Write first: then Launch, Commit, JobEnded ...
+//		}
+//	}
 //
-// Attempt numbers never repeat for a task: every Restarted begins a new epoch, written as a record, and the attempts of
-// epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
+// # Events and commands
 //
-// Memory is proportional to the number of tasks; a Step costs no scan over tasks except when a stage begins, a worker
-// is lost or drains, or a job ends, and no scan over workers except when a job gets tasks to launch while workers are idle.
+// An event is a fact: a client submitted a job, a worker joined, an attempt ended, time passed. A
+// command is a request to the shell: write a record, launch an attempt, commit an output. A short
+// job looks like this:
+//
+//	WorkerJoined w1, 1 slot
+//	Submitted j, 1 task          -> Write Submitted, Launch 0/0#1 on w1
+//	AttemptDone 0/0#1 on w1      -> Write Committed, Commit 0/0#1 on w1, Write Ended, JobEnded j
+//
+// The scripts in testdata show many more.
+//
+// # The life of a task
+//
+// A task is waiting until a worker gets it, running while at least one attempt runs, and done when
+// an attempt was committed and a worker holds its output. After a transient failure it is delayed
+// for a while, then waiting again. When the holder of its output is lost the task is gone: it waits
+// again if some stage or client still needs the output. A stage is ready when all stages that it
+// reads are complete.
+//
+// # The order of work
+//
+// A Step brings free slots and waiting tasks together, in this order:
+//
+//  1. Bands (order.go): jobs of a higher priority go first; at equal priority, interactive jobs go
+//     first. Lower bands still get a fixed share of all starts, so no job starves.
+//  2. Fair share (order.go): within a band the job with the fewest running attempts goes first.
+//  3. Later stages of a job go before earlier ones.
+//  4. Needs (need.go), reserved slots and budgets (budget.go) exclude workers and stages for now.
+//  5. Locality (locality.go, prefer.go): a worker takes tasks whose input it holds, then, after a
+//     wait, tasks with input in its zone, then any task. Combine stages (tier.go) merge outputs that
+//     lie near each other.
+//  6. Speculation (speculate.go): near the end of a stage, free slots run second attempts of
+//     stragglers.
+//
+// A worker on which attempts keep failing is on the block list for a while (block.go). A worker
+// that drains gets no attempts, and its outputs are copied away (drain.go). Queued tasks (single
+// calls of named functions) belong to package queue, but take the same slots: each of their
+// priorities stands in the line like a job (queued.go).
+//
+// # Crashes
+//
+// Whatever must survive a crash leaves Step as a Write command: few records of decisions (a job was
+// submitted, an attempt was committed, a job ended) and never their causes. Restore puts them back.
+// So replay does not depend on the policies of this package, and leases, queues, failure counts and
+// running attempts need no journal. After a restart, workers report their outputs and running
+// attempts when they join (restart.go).
+//
+// # What always holds
+//
+//   - A task has at most one committed attempt. Only its output is read.
+//   - Attempt numbers of a task never repeat. Every Restarted begins a new epoch, written as a record,
+//     and the attempts of epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
+//   - Every task of a job that has not ended has an owner or a wake-up time, and all totals add up:
+//     see Audit.
+//   - Every job ends: done, failed or cancelled.
+//   - Memory is proportional to the number of tasks.
+//   - A Step scans tasks only when a stage begins, a worker is lost or drains, or a job ends. It scans
+//     workers only when a job gets tasks to launch while workers are idle.
 package sched
 
 import (
@@ -21,38 +79,49 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Config holds the policies. Zero values mean the defaults; each policy lives in one file.
+// Config holds the policies. Zero values mean the defaults. Each policy lives in one file.
 type Config struct {
-	// LeaseTTL is how long a silent worker keeps its lease. Zero means 10 s, negative for ever.
+	// LeaseTTL is how long a silent worker keeps its lease. Zero means 10 s; a negative value means
+	// no limit.
 	LeaseTTL time.Duration
-	// Settle is how long after a restart outputs wait for a worker that holds them before they count as lost, and launches
-	// wait with them. It ends early when every output that is still needed has been claimed. Zero means 10 s.
+	// Settle is the longest wait after a restart for workers to report their outputs. Until then
+	// nothing is launched and no output counts as lost. The wait ends early when every needed
+	// output has been reported. Zero means 10 s.
 	Settle time.Duration
-	// Rejoin is how long after a restart nothing is launched even then, so that workers can say what they are running. Zero means 1 s,
-	// negative no wait.
+	// Rejoin is the shortest wait after a restart before anything is launched, so that workers can
+	// report their running attempts. It applies even when all outputs were reported sooner. Zero
+	// means 1 s, negative no wait.
 	Rejoin time.Duration
-	// MaxAttempts is how many transient failures of one task fail its job, unless its stage says. Zero means 4.
+	// MaxAttempts is how many transient failures of one task fail its job, unless its stage sets a
+	// limit. Zero means 4.
 	MaxAttempts int
-	// MaxInputLost is how often one task may fail because its input was lost before the job fails. Zero means 100.
+	// MaxInputLost is how many times one task may fail because its input was lost before the job
+	// fails. Zero means 100.
 	MaxInputLost int
-	// RetryDelay is the wait after the first transient failure of a task; it doubles with each. Zero means 100 ms.
+	// RetryDelay is the wait after the first transient failure of a task. It doubles with each
+	// failure. Zero means 100 ms.
 	RetryDelay time.Duration
-	// LocalityWait is how long a worker without splits of its own waits before it takes splits held in its zone, and twice
-	// that for splits held elsewhere. A worker without a zone waits once. Zero means 1 s, negative no wait.
+	// LocalityWait is how long a worker without near tasks waits before it takes tasks with input
+	// in its zone. It waits twice as long before it takes any other task. A worker without a zone
+	// waits once. Zero means 1 s, negative no wait.
 	LocalityWait time.Duration
-	// StragglerRatio is how many times longer than its stage's median an attempt may run before a speculative attempt
-	// starts on another worker. Zero means 1.5, negative never.
+	// StragglerRatio is how many times longer than its stage's median an attempt may run before a
+	// speculative attempt starts on another worker. Zero means 1.5, negative never.
 	StragglerRatio float64
-	// SpeculateAfter is the least time an attempt must have run before it counts as a straggler. Zero means 5 s.
+	// SpeculateAfter is how long an attempt must have run before it can count as a straggler. Zero
+	// means 5 s.
 	SpeculateAfter time.Duration
-	// BlockAfter is how many transient failures in a row put a worker on the block list. Zero means 3, negative never.
+	// BlockAfter is how many transient failures in a row put a worker on the block list. Zero means
+	// 3, negative never.
 	BlockAfter int
 	// BlockFor is how long a worker stays on the block list. Zero means 1 minute.
 	BlockFor time.Duration
-	// Return is how long outputs of a job that is done wait for a worker that was lost to join again, when a client wants them, before they are
-	// made again. Zero means 3 s, negative no wait.
+	// Return applies when a client needs a lost output of a finished job: it is how long the job
+	// waits for the lost worker to join again before it makes the output again. Zero means 3 s,
+	// negative no wait.
 	Return time.Duration
-	// Retain is how long a job is kept after its end before it is dropped. Zero or less means for ever.
+	// Retain is how long a job is kept after its end before it is dropped. Zero or less means
+	// always.
 	Retain time.Duration
 }
 
@@ -80,7 +149,7 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// Scheduler is the core. Use it from one goroutine.
+// Scheduler is the core. It is not safe for use by several goroutines.
 type Scheduler struct {
 	cfg Config
 	now time.Time
@@ -89,44 +158,46 @@ type Scheduler struct {
 	epoch      int
 	jobs       map[job.ID]*jobState
 	order      []*jobState // all jobs, in order of submission
-	active     []*jobState // those that have not ended
+	active     []*jobState // jobs without an end, in order of submission
 	workers    map[string]*worker
-	needs      map[string]*need // of active jobs
-	kinds      map[string]*kind // of workers
-	lastJob    int              // of the last job
+	needs      map[string]*need // needs of active jobs, by key
+	kinds      map[string]*kind // kinds of workers, by key
+	lastJob    int              // number of the last submitted job
 	tallies    [StageKinds]Tally
 	shares     map[string]*share
-	offered    map[string][]string      // datasets, sorted, by the lasting names of workers
-	queuedJobs [queuedClasses]*jobState // stand in line for calls
+	offered    map[string][]string      // sorted datasets, by worker ID
+	queuedJobs [queuedClasses]*jobState // stand in the line for queued tasks
 
-	touched    []*jobState     // changed during this Step
-	line       []*jobState     // those with tasks to launch, the first to be served first; see compareJobs
-	running    int             // attempts on their way
-	freed      []*worker       // got a free slot during this Step
-	freshJobs  int             // jobs in line with tasks that were not there before
-	tickets    []ticketRequest // for budgets, that no attempt has; in the order in which they were asked for
-	lastTicket uint64          // the last one
-	starts     uint64          // launches and grants
-	turn       uint32          // see yield
-	yielded    uint64          // starts that went to a lower band
-	idle       list.List       // of *worker: free slots, not draining; the longest unused first
-	spare      list.List       // of *worker: the same, but all free slots are reserved
-	naps       naps            // of idle workers that wait for tasks that are near
+	touched   []*jobState // jobs with a change in this Step
+	line      []*jobState // jobs with tasks to launch, in order of service; see compareJobs
+	running   int         // number of running attempts
+	freed     []*worker   // workers with a new free slot in this Step
+	freshJobs int         // number of jobs in line with the fresh flag
+	// tickets are the requests for budgets with tickets not yet taken by an attempt, in order of
+	// request.
+	tickets    []ticketRequest
+	lastTicket uint64    // number of the last ticket
+	starts     uint64    // launches and grants so far
+	turn       uint32    // position in the sequence of turns; see yieldSlot
+	yielded    uint64    // starts of lower bands in their turn
+	idle       list.List // of *worker: has free slots, does not drain; longest unused first
+	spare      list.List // of *worker: like idle, but all free slots are reserved
+	naps       naps      // idle workers waiting for near tasks
 
-	leases      list.List // of *worker, the earliest end first
-	blocked     list.List // of *worker, the earliest end first
+	leases      list.List // of *worker, earliest end first
+	blocked     list.List // of *worker, earliest end first
 	delayed     retries
 	settling    bool
 	settleUntil time.Time
-	rejoinUntil time.Time   // zero when it is over
-	speculateAt time.Time   // zero when nothing could race
-	drains      []*worker   // that drain
-	drainAt     time.Time   // when to look at them again
-	retained    []*jobState // that have ended, the first that did first
-	returning   []*jobState // whose outputs wait for workers to return
+	rejoinUntil time.Time   // zero when the wait is over
+	speculateAt time.Time   // zero when no attempt can be raced
+	drains      []*worker   // draining workers
+	drainAt     time.Time   // when to look at the draining workers again
+	retained    []*jobState // ended jobs, earliest end first
+	returning   []*jobState // jobs waiting for lost workers to join again
 }
 
-// New returns an empty core.
+// New returns a scheduler without jobs and workers.
 func New(cfg Config) *Scheduler {
 	s := &Scheduler{cfg: cfg.withDefaults(), jobs: map[job.ID]*jobState{}, workers: map[string]*worker{},
 		needs: map[string]*need{}, kinds: map[string]*kind{}, shares: map[string]*share{}, offered: map[string][]string{}}
@@ -136,8 +207,8 @@ func New(cfg Config) *Scheduler {
 	return s
 }
 
-// Step applies one event at time now and returns what the world should do next. The returned slice is valid until the
-// next Step.
+// Step applies one event at time now and returns the resulting commands. The returned slice is
+// valid until the next Step.
 func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	s.now, s.out = now, s.out[:0]
 	switch ev := ev.(type) {
@@ -206,8 +277,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	return s.out
 }
 
-// Next returns the latest time at which Step wants to be called again, with Tick if nothing else happens.
-// The zero time means that only an event can change anything.
+// Next returns the time by which Step must be called again, with Tick if nothing else happens. The
+// zero time means that only an event can change anything.
 func (s *Scheduler) Next() time.Time {
 	var next time.Time
 	soonest := func(t time.Time) {
@@ -242,7 +313,8 @@ func (s *Scheduler) Next() time.Time {
 	return next
 }
 
-// Epoch returns how often the coordinator has been restarted. Workers obey the highest epoch they have seen.
+// Epoch returns how often the coordinator has been restarted. Workers obey the highest epoch they
+// have seen.
 func (s *Scheduler) Epoch() int { return s.epoch }
 
 func (s *Scheduler) emit(c Command) { s.out = append(s.out, c) }

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Near the end of a stage, idle slots race its stragglers: a second attempt starts elsewhere, and the first to finish
-// wins. See Dean and Ghemawat, "MapReduce" (OSDI 2004), section 3.6.
+// Near the end of a stage, idle slots race its stragglers: a second attempt starts on another
+// worker, and the first one to finish wins. See Dean and Ghemawat, "MapReduce" (OSDI 2004), section
+// 3.6.
 
-// speculateEvery is how often stragglers are looked for.
+// speculateEvery is the interval between searches for stragglers.
 const speculateEvery = time.Second
 
 func (s *Scheduler) startSpeculative() {
@@ -28,7 +29,7 @@ func (s *Scheduler) startSpeculative() {
 	for _, j := range s.active {
 		for _, st := range j.stages {
 			if st.taskCounts[running] == 0 || st.taskCounts[waiting] > 0 || st.incompleteInputs > 0 || st.taskCounts[done] < (len(st.tasks)+1)/2 ||
-				len(st.spec.Needs) > 0 { // a race would take twice what is scarce
+				len(st.spec.Needs) > 0 { // a race would take twice the scarce budget
 				continue
 			}
 			limit := max(s.cfg.SpeculateAfter, time.Duration(s.cfg.StragglerRatio*float64(st.took.median())))
@@ -38,7 +39,7 @@ func (s *Scheduler) startSpeculative() {
 					break
 				}
 				if a.older != nil || a.task().newest != a || a.task().failures > 0 {
-					continue // in a race already, or failing: racing would use up its attempts
+					continue // in a race already, or failing: a race would use up its attempts
 				}
 				if w := s.findRacer(a); w != nil {
 					s.launchAttempt(w, a.ref, true)
@@ -77,7 +78,7 @@ func (d *durations) add(t time.Duration) {
 	d.next = (d.next + 1) % keep
 }
 
-// median returns zero when nothing was added.
+// median returns zero when there are no durations.
 func (d *durations) median() time.Duration {
 	if len(d.last) == 0 {
 		return 0

@@ -9,7 +9,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Status is how a job stands.
+// Status describes a job at one moment.
 type Status struct {
 	ID      job.ID
 	Name    string
@@ -17,24 +17,32 @@ type Status struct {
 	Failure *job.Failure // nil unless failed or cancelled
 	Stages  []StageStatus
 	Options Options
-	Ended   time.Time // zero when it has not, or when that is not known
-	// Released means that the outputs are gone, as nobody wants them: of a job that is done, failed or cancelled.
+	Ended   time.Time // zero when the job has not ended, or the time is not known
+	// Released means the outputs of an ended job were dropped, because nobody needs them.
 	Released bool
-	Reason   string // why a job that has not ended makes no progress, for people; empty when it does
+	// Reason is why a running job makes no progress, in words for people; empty when it makes
+	// progress.
+	Reason string
 }
 
-// StageStatus is how a stage stands. Tasks is always the sum of Waiting, Running, Done, Failed and Cancelled.
+// StageStatus describes a stage at one moment. Tasks is always the sum of Waiting, Running, Done,
+// Failed and Cancelled.
 type StageStatus struct {
 	Name                                             string
 	Tasks, Waiting, Running, Done, Failed, Cancelled int
-	Attempts                                         int     // on their way, speculative ones too
-	FailedAttempts                                   int     // ended without output in this life of the coordinator
-	LastFailure                                      string  // of the last attempt that failed in this life, in one line; empty when none did or all tasks are done
-	Lost                                             int     // committed outputs that were lost and had to be made again, in this life
-	Sum                                              Summary // of committed attempts, each task once
+	Attempts                                         int // running, including speculative ones
+	// FailedAttempts counts attempts that ended without output since the coordinator started.
+	FailedAttempts int
+	// LastFailure is the error of the last failed attempt since the coordinator started, in one
+	// line. It is empty when no attempt failed or all tasks are done.
+	LastFailure string
+	// Lost counts committed outputs lost and made again since the coordinator started.
+	Lost int
+	// Sum adds up the committed attempts, each task once.
+	Sum Summary
 }
 
-// Status returns how a job stands; ok is false when the job is not known.
+// Status returns the status of a job; ok is false when the job is not known.
 func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	j := s.jobs[id]
 	if j == nil {
@@ -59,32 +67,34 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 	return status, true
 }
 
-// Spec returns a job as it was submitted, without its splits when its output was let go; ok is false when the job is not known.
+// Spec returns a job as it was submitted, but without its splits once its outputs were released; ok
+// is false when the job is not known.
 func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 	j := s.jobs[id]
 	if j == nil {
 		return job.Spec{}, false
 	}
 	spec = j.spec
-	spec.Stages = slices.Clone(spec.Stages) // splits are let go when the job ends
+	spec.Stages = slices.Clone(spec.Stages) // releaseStage clears splits in its own copy
 	return spec, true
 }
 
-// WorkerStatus is how a worker stands.
+// WorkerStatus describes a worker at one moment.
 type WorkerStatus struct {
 	Worker, Zone    string
 	WorkerID        string   // see WorkerJoined
-	Datasets        []string // that it offers
+	Datasets        []string // datasets on offer
 	Slots, Reserved int
-	Running         int       // attempts on it, also cancelled ones that have not ended
-	QueuedTasks     int       // single calls of functions in its slots
-	Draining        bool      // it gets no new attempts, and will leave
-	WaitsFor        string    // what it waits for when it drains, for people; may be empty
-	Blocked         bool      // it failed too often and gets no attempts for a while
-	LastContact     time.Time // when it joined or sent its last heartbeat
+	Running         int  // attempts on it, including cancelled ones until they end
+	QueuedTasks     int  // queued tasks in its slots
+	Draining        bool // it gets no new attempts, and will leave
+	// WaitsFor is why a draining worker cannot leave yet, in words for people; it may be empty.
+	WaitsFor    string
+	Blocked     bool      // its attempts failed too often: it gets none for a while
+	LastContact time.Time // time of its join or last heartbeat
 }
 
-// Workers returns the workers that have a lease, by name.
+// Workers returns the workers with a lease, sorted by name.
 func (s *Scheduler) Workers() []WorkerStatus {
 	out := make([]WorkerStatus, 0, len(s.workers))
 	for _, w := range s.workers {
@@ -95,8 +105,9 @@ func (s *Scheduler) Workers() []WorkerStatus {
 	return out
 }
 
-// Commits returns the committed attempts of a stage and their holders in task order, the zero Producer for a task without.
-// It returns nil for a stage that is not known or whose output was released.
+// Commits returns the committed attempts of a stage and their holders in task order, with the zero
+// Producer for a task without a commit. It returns nil if the stage is not known or its output was
+// released.
 func (s *Scheduler) Commits(id job.ID, stage int) []job.Producer {
 	j := s.jobs[id]
 	if j == nil || stage < 0 || stage >= len(j.stages) || j.stages[stage].tasks == nil {
@@ -105,7 +116,8 @@ func (s *Scheduler) Commits(id job.ID, stage int) []job.Producer {
 	return slices.Clone(s.committedOutputs(j, stage))
 }
 
-// Commit returns what Commits has of one task, in constant time: readers of rows ask for each in turn.
+// Commit returns the element of Commits for one task, in constant time: readers of rows need one
+// after another.
 func (s *Scheduler) Commit(id job.ID, stage, task int) job.Producer {
 	j := s.jobs[id]
 	if j == nil || stage < 0 || stage >= len(j.stages) || task < 0 || task >= len(j.stages[stage].tasks) {

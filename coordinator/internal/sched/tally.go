@@ -10,16 +10,17 @@ import (
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
-// What attempts did, for people and metrics. It decides nothing, and a restart forgets it.
+// Counts of attempts, for people and metrics. No decision depends on them, and a restart resets
+// them.
 
-// StageKind sorts stages by what they read.
+// StageKind classifies stages by their input.
 type StageKind int
 
 const (
-	MapStage     StageKind = iota // a source
-	CombineStage                  // outputs that lie near: a tier
-	ReduceStage                   // outputs of earlier stages
-	PublishStage                  // what sinks wrote
+	MapStage     StageKind = iota // reads a source
+	CombineStage                  // reads outputs on one worker or in one zone: a tier
+	ReduceStage                   // reads outputs of earlier stages
+	PublishStage                  // reads the outputs of sinks
 	StageKinds
 )
 
@@ -40,7 +41,7 @@ func KindOf(st *job.Stage) StageKind {
 	case slices.ContainsFunc(in, func(e job.Edge) bool { return e.Mode != job.Broadcast }):
 		return ReduceStage
 	}
-	return MapStage // with broadcast sides, perhaps
+	return MapStage // perhaps with broadcast sides
 }
 
 // End is how an attempt ended.
@@ -48,11 +49,11 @@ type End int
 
 const (
 	EndDone      End = iota // its output was committed
-	EndFailed               // by user code or the worker
-	EndInputLost            // what it read was lost
-	EndLost                 // with its worker, or without a word
-	EndCancelled            // because another was done first, or the job ended
-	EndRefused              // it was done, but did not count any more
+	EndFailed               // by an error of user code or of the worker
+	EndInputLost            // its input was lost
+	EndLost                 // with its worker, or without a report
+	EndCancelled            // another attempt was done first, or the job ended
+	EndRefused              // it was done, but no longer counted
 	Ends
 )
 
@@ -61,15 +62,15 @@ func (e End) String() string {
 	return [...]string{"done", "failed", "input lost", "lost", "cancelled", "refused", "none"}[min(max(e, 0), Ends)]
 }
 
-// Tally counts the attempts of all stages of a kind, in this life of the coordinator. Begun is always the sum of Ended and of those that
-// workers have.
+// Tally counts the attempts of all stages of a kind since the coordinator started. Begun is always
+// the sum of Ended and of the attempts on workers.
 type Tally struct {
 	Begun int
 	Ended [Ends]int
-	Took  tally.Durations // of those that are done
+	Took  tally.Durations // of done attempts
 }
 
-// Tallies returns the counts of all kinds of stages, by StageKind.
+// Tallies returns the counts by StageKind.
 func (s *Scheduler) Tallies() [StageKinds]Tally { return s.tallies }
 
 // countEnd counts the end of an attempt.
@@ -90,7 +91,7 @@ func (s *Scheduler) countRefused(a *attempt) {
 	}
 }
 
-// countLost counts an attempt that was taken from its worker.
+// countLost counts an attempt as taken from its worker.
 func (s *Scheduler) countLost(a *attempt, why string) {
 	if a.element == nil {
 		s.countEnd(a.stage(), a, EndCancelled)
@@ -112,22 +113,22 @@ func endOf(k job.Kind) End {
 	return EndFailed
 }
 
-// Trouble is an attempt that ended without output.
+// Trouble describes an attempt that ended without output.
 type Trouble struct {
 	At      time.Time
 	Took    time.Duration
 	Attempt job.Attempt
 	Worker  string
-	Failure job.Failure // its texts are cut, and it does not say what was lost
+	Failure job.Failure // without Lost; its texts are cut
 }
 
 const (
-	maxTroubles = 8       // of one job
+	maxTroubles = 8       // per job
 	maxMessage  = 1 << 10 // bytes
 	maxDetail   = 2 << 10 // bytes
 )
 
-// noteTrouble notes why an attempt ended without output.
+// noteTrouble records why an attempt ended without output.
 func (s *Scheduler) noteTrouble(a *attempt, f job.Failure) {
 	f.Message, f.Detail, f.Record, f.Lost = cutText(f.Message, maxMessage), cutText(f.Detail, maxDetail), cutText(f.Record, maxMessage), nil
 	a.stage().lastFailure, _, _ = strings.Cut(f.Error(), "\n")
@@ -141,10 +142,10 @@ func cutText(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}
-	return strings.ToValidUTF8(text[:n], "") + "…" // a copy: the rest can go
+	return strings.ToValidUTF8(text[:n], "") + "…" // a copy, so that the rest can be freed
 }
 
-// Troubles returns the last attempts of a job that ended without output, the latest last.
+// Troubles returns the latest attempts of a job that ended without output, the latest one last.
 func (s *Scheduler) Troubles(id job.ID) []Trouble {
 	if j := s.jobs[id]; j != nil {
 		return append([]Trouble(nil), j.troubles...)
@@ -152,15 +153,15 @@ func (s *Scheduler) Troubles(id job.ID) []Trouble {
 	return nil
 }
 
-// RunningAttempt is an attempt on its way.
+// RunningAttempt describes a running attempt.
 type RunningAttempt struct {
 	Attempt     job.Attempt
 	Worker      string
-	Since       time.Time // it was launched, or taken up after a restart
+	Since       time.Time // when it was launched, or adopted after a restart
 	Speculative bool
 }
 
-// Attempts returns at most n attempts of a job that are on their way: by stage, the longest running first.
+// Attempts returns at most n running attempts of a job: by stage, the longest running first.
 func (s *Scheduler) Attempts(id job.ID, n int) []RunningAttempt {
 	j := s.jobs[id]
 	if j == nil {
@@ -176,14 +177,15 @@ func (s *Scheduler) Attempts(id job.ID, n int) []RunningAttempt {
 	return out
 }
 
-// Sums adds up all jobs that are remembered. Tasks is always the sum of Waiting, Running, Done, Failed and Cancelled.
+// Sums are totals over all remembered jobs. Tasks is always the sum of Waiting, Running, Done,
+// Failed and Cancelled.
 type Sums struct {
 	Jobs    [Aborted + 1]int // by outcome
-	Waiting int              // of the jobs that have not ended: nothing of them runs
-	Tasks   StageStatus      // of all stages; without Name and counters
+	Waiting int              // unfinished jobs with no running attempt
+	Tasks   StageStatus      // over all stages; without Name and counters
 }
 
-// Sums adds up all jobs. It takes time proportional to the number of their stages.
+// Sums returns the totals over all jobs. The time is proportional to the number of their stages.
 func (s *Scheduler) Sums() Sums {
 	var out Sums
 	t := &out.Tasks
@@ -208,7 +210,7 @@ func (s *Scheduler) Sums() Sums {
 	return out
 }
 
-// explainLoss says why a worker counts as lost.
+// explainLoss returns the reason why a worker counts as lost.
 func (s *Scheduler) explainLoss(w *worker) string {
 	if d := s.now.Sub(w.lastContact); s.cfg.LeaseTTL > 0 && d >= s.cfg.LeaseTTL {
 		return fmt.Sprintf("worker %s was silent for %v: its lease ended", w.name, d.Round(time.Millisecond))
@@ -216,7 +218,8 @@ func (s *Scheduler) explainLoss(w *worker) string {
 	return fmt.Sprintf("worker %s left or was cut off", w.name)
 }
 
-// Page returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
+// Page returns the IDs of jobs with one of the wanted outcomes, the latest first. It skips the
+// first skip of them and returns at most n, and the total number of such jobs.
 func (s *Scheduler) Page(skip, n int, want ...Outcome) (ids []job.ID, total int) {
 	for _, j := range slices.Backward(s.order) {
 		if !slices.Contains(want, j.outcome) {

@@ -6,12 +6,17 @@ import (
 	"slices"
 )
 
-// A combine stage merges outputs before they cross the network: those of one worker first, those of one zone in a second tier. Which
-// outputs form a group is decided once, when the producing stage is first complete, and written down: a group's output
-// that was committed must never meet the same input twice, whoever holds what by then.
+// A combine stage merges outputs before they cross the network: outputs of one worker first,
+// outputs of one zone in a second tier. The groups are decided once, when the producing stage is
+// first complete, and written as a record. They must not change: otherwise a committed group and a
+// later one could both contain the same input. For example, with two zones:
+//
+//	outputs on w1, w2 (zone a) and w3 (zone b)
+//	first tier: one task for each of w1, w2, w3
+//	second tier: one task for zone a, one for zone b
 
-// makeGroups puts the outputs that a combine stage reads into groups: one per worker or zone or, when there are too few, one per some that
-// are neighbours by name.
+// makeGroups puts the outputs read by a combine stage into groups: one per worker or zone. If the
+// stage has too few tasks, workers or zones with neighbouring names share a group.
 func (s *Scheduler) makeGroups(j *jobState, k int) {
 	st := j.stages[k]
 	from := j.stages[st.spec.Inputs[0].From]
@@ -42,12 +47,12 @@ func (s *Scheduler) makeGroups(j *jobState, k int) {
 	j.setGroups(st, groups)
 }
 
-// setGroups makes groups those of a combine stage, unless they make no sense.
+// setGroups sets the groups of a combine stage, unless they are invalid.
 func (j *jobState) setGroups(st *stage, groups []int32) {
 	if !st.spec.Combine || j.outcome != Running || len(groups) != len(j.stages[st.spec.Inputs[0].From].tasks) {
 		return
 	}
-	members := make([][]int32, st.spec.Tasks) // by task: those of a group have the same
+	members := make([][]int32, st.spec.Tasks) // by task; tasks of one group share the slice
 	for i, g := range groups {
 		n := st.groupSlices()
 		if g < 0 || int(g) >= len(members)/n {
@@ -60,7 +65,8 @@ func (j *jobState) setGroups(st *stage, groups []int32) {
 	st.groups, st.members = groups, members
 }
 
-// findNearGroups finds the workers near each group: those that hold most of its outputs or, in the second tier, those of their zones.
+// findNearGroups finds the workers near each group: the holders of most of its outputs or, in the
+// second tier, all workers of the holders' zones.
 func (s *Scheduler) findNearGroups(j *jobState, st *stage) [][]string {
 	from := j.stages[st.spec.Inputs[0].From]
 	out := make([][]string, len(st.members))
@@ -84,7 +90,7 @@ func (s *Scheduler) findNearGroups(j *jobState, st *stage) [][]string {
 			out[g] = heaviest(holders, func(k int) int64 { return held[holders[k]] }, 0)
 			continue
 		}
-		seen := map[string]bool{"": true} // without a zone, nowhere is nearer
+		seen := map[string]bool{"": true} // without a zone, no worker is nearer than others
 		for _, w := range holders {
 			if !seen[w.zone] {
 				seen[w.zone] = true

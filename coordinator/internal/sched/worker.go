@@ -13,20 +13,26 @@ type worker struct {
 	name, zone  string
 	id          string // see WorkerJoined
 	slots       int
-	reserved    int        // of the slots, for interactive jobs only
-	running     []*attempt // cancelled ones too, until the worker reports their end
-	queuedTasks int        // slots that calls have
-	ordinary    int        // attempts of jobs that are not interactive, and calls that are not high
-	share       *share     // nil when another worker has its lasting name
-	kind        *kind
-	drain       *draining // nil when it does not drain
+	reserved    int        // number of slots for interactive jobs only
+	running     []*attempt // including cancelled ones, until the worker reports their end
+	queuedTasks int        // slots in use by queued tasks
+	// ^ ordinary counts attempts of jobs that are not interactive, and queued tasks below high
+	// priority.
+	ordinary int
+	share    *share // nil when another worker has its ID
+	kind     *kind
+	drain    *draining // nil when it does not drain
 
-	lastContact  time.Time // joined, or sent its last heartbeat
-	lease        *list.Element
-	idle         *list.Element // in Scheduler.idle or, when isSpare, Scheduler.spare; nil when it can take nothing
-	isSpare      bool
-	awake        bool      // it is offered the tasks of all jobs in this Step
-	napUntil     time.Time // when it is offered tasks again that it declined because they were far; zero when it declined none
+	lastContact time.Time // time of its join or last heartbeat
+	lease       *list.Element
+	// idle is its place in Scheduler.idle or, when isSpare, in Scheduler.spare; nil when it can
+	// take nothing.
+	idle    *list.Element
+	isSpare bool
+	awake   bool // it is offered the tasks of all jobs in this Step
+	// ^ napUntil is when the worker is offered declined far tasks again; zero when it declined
+	// none.
+	napUntil     time.Time
 	strikes      int       // transient failures in a row
 	blockedUntil time.Time // zero when not blocked
 }
@@ -47,7 +53,8 @@ func (s *Scheduler) joinWorker(ev WorkerJoined) {
 		switch {
 		case !ok || a.N <= 0 || r.task().committed != a.N:
 			s.emit(Refuse{w.name, a})
-		case r.task().holder == nil || w.drain == nil: // what moved away from a draining worker stays where it is
+		// a moved output stays at its new holder
+		case r.task().holder == nil || w.drain == nil:
 			s.confirmCommit(r, w)
 		}
 	}
@@ -65,7 +72,8 @@ func (s *Scheduler) confirmCommit(r ref, w *worker) {
 	s.emit(Commit{w.name, r.attempt(r.task().committed)})
 }
 
-// setHolder notes that w holds the committed output of a task, and ends the attempts that would make another.
+// setHolder stores w as the holder of the committed output of a task, and cancels other attempts of
+// the task.
 func (s *Scheduler) setHolder(r ref, w *worker) {
 	t := r.task()
 	for t.newest != nil {
@@ -78,7 +86,7 @@ func (s *Scheduler) setHolder(r ref, w *worker) {
 	s.setState(r, done)
 }
 
-// loseWorker ends a worker's lease: its attempts go back to the queue, and its outputs are gone.
+// loseWorker ends a worker's lease: its attempts return to the queue, and its outputs are gone.
 func (s *Scheduler) loseWorker(w *worker) {
 	s.leases.Remove(w.lease)
 	w.slots = 0
@@ -115,7 +123,7 @@ func (s *Scheduler) loseWorker(w *worker) {
 	}
 }
 
-// loseOutput notes that nobody holds the output of a task any more.
+// loseOutput marks the output of a task as one without a holder.
 func (s *Scheduler) loseOutput(r ref) {
 	st := r.stage()
 	r.task().holder, st.outputs = nil, nil
@@ -127,7 +135,7 @@ func (s *Scheduler) loseOutput(r ref) {
 	s.setState(r, gone)
 }
 
-// outputLost takes back a commit whose output cannot be read, until the job is released.
+// outputLost takes back a commit with an unreadable output, unless the job was released.
 func (s *Scheduler) outputLost(a job.Attempt) {
 	r, ok := s.findTask(a)
 	if !ok || a.N <= 0 || r.task().committed != a.N {
@@ -146,14 +154,14 @@ func (w *worker) hasFreeSlot() bool {
 	return len(w.running)+w.queuedTasks < w.slots && w.drain == nil
 }
 
-// offerWorker puts a worker that may have got a free slot among the idle ones.
+// offerWorker lists a worker after a slot may have become free, and wakes it.
 func (s *Scheduler) offerWorker(w *worker) {
 	if s.listWorker(w); w.idle != nil {
 		s.freed = append(s.freed, w)
 	}
 }
 
-// listWorker puts a worker among the idle ones, the spare ones, or neither.
+// listWorker puts a worker into the list of idle workers, the list of spare ones, or neither.
 func (s *Scheduler) listWorker(w *worker) {
 	free, spare := w.hasFreeSlot(), w.ordinary >= w.slots-w.reserved
 	if w.idle != nil && (!free || spare != w.isSpare) {
