@@ -64,10 +64,10 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 		}
 		fs[i].Raw = f.Size
 		if rest := f.Size % int64(s.size); rest != 0 {
-			return nil, files.Ragged(f.Path, f.Size, s.size)
+			return nil, files.PartialRecordError(f.Path, f.Size, s.size)
 		}
 	}
-	return files.Splits(ctx, fs, target, false)
+	return files.Splits(ctx, fs, target)
 }
 
 // Read emits every record of the split. The position of a record is its offset in bytes in the

@@ -242,7 +242,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
 			}
 		}
-		whole, err := files.Whole(ctx, f)
+		whole, err := files.WholeFile(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -301,7 +301,7 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 		}
 		return names, err
 	}
-	whole, err := files.Whole(ctx, f)
+	whole, err := files.WholeFile(ctx, f)
 	if err != nil {
 		return nil, err
 	}

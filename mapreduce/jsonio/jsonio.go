@@ -96,7 +96,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(ctx, fs, target, false)
+	return files.Splits(ctx, fs, target)
 }
 
 func (s Source[T]) decoder() (*codec.Decoder, error) {

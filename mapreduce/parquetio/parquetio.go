@@ -197,7 +197,7 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 	err = guard(p.Path, func() error {
 		info, err := f.Stat()
 		if err == nil {
-			err = files.Unchanged(info, p.Path, p.Size, p.ModTime)
+			err = files.CheckUnchanged(info, p.Path, p.Size, p.ModTime)
 		}
 		if err != nil {
 			return err

@@ -123,7 +123,7 @@ func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.S
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(ctx, fs, target, false)
+	return files.Splits(ctx, fs, target)
 }
 
 func call(name string, args []string) string {

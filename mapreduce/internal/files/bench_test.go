@@ -32,7 +32,7 @@ func BenchmarkChunks(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	splits, err := Splits(context.Background(), fs, 32<<20, false)
+	splits, err := Splits(context.Background(), fs, 32<<20)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func BenchmarkChunks(b *testing.B) {
 							n := 0
 							for i := range todo {
 								err := eachSlice(context.Background(), splits[i], func(s Slice) error {
-									return chunks(context.Background(), s, byteDelim('\n'), chunk, func(c Chunk) error {
+									return readChunks(context.Background(), s, byteDelim('\n'), chunk, func(c Chunk) error {
 										n += len(c.Data)
 										return nil
 									})
@@ -112,7 +112,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			splits, err := Splits(context.Background(), fs, 0, false)
+			splits, err := Splits(context.Background(), fs, 0)
 			if err != nil {
 				b.Fatal(err)
 			}

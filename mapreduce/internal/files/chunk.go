@@ -57,13 +57,13 @@ var ErrStop = errors.New("stop")
 // Chunks returns an error with the name of the file if the file changed since it was split, is
 // damaged, or has a record longer than MaxRecord.
 func Chunks(ctx context.Context, s job.Split, delim byte, yield func(c Chunk) error) error {
-	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, byteDelim(delim), chunkSize, yield) })
+	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, byteDelim(delim), chunkSize, yield) })
 }
 
 // Words is Chunks for text when only words matter: it cuts after any ASCII white space, so lines
 // may have any length.
 func Words(ctx context.Context, s job.Split, yield func(c Chunk) error) error {
-	return eachSlice(ctx, s, func(sl Slice) error { return chunks(ctx, sl, spaceDelim, chunkSize, yield) })
+	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, spaceDelim, chunkSize, yield) })
 }
 
 // delimiter finds the first and the last delimiter in data, or -1 when there is none.
@@ -108,8 +108,8 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 	return nil
 }
 
-// chunks reads one slice.
-func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(c Chunk) error) (err error) {
+// readChunks reads one slice.
+func readChunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(c Chunk) error) (err error) {
 	from, last := s.Offset, int64(1<<62)
 	skip := s.Offset > 0 // skip the end of a record that the previous slice owns
 	if skip && s.Codec == Plain {
@@ -153,7 +153,7 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 		if n := len(carry) + int(min(room, 1<<30)); n < want {
 			want = n
 		}
-		buf := fresh(want)
+		buf := allocate(want)
 		n := copy(buf, carry)
 		m, eof, err := r.fill(buf[n:])
 		if err != nil {
@@ -212,10 +212,10 @@ func chunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(
 // len(Data) is a multiple of size. As in Chunks, a record belongs to the slice with its first byte.
 // A file that ends within a record is an error.
 func Blocks(ctx context.Context, s job.Split, size int, yield func(c Chunk) error) error {
-	return eachSlice(ctx, s, func(sl Slice) error { return blocks(ctx, sl, size, yield) })
+	return eachSlice(ctx, s, func(sl Slice) error { return readBlocks(ctx, sl, size, yield) })
 }
 
-func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (err error) {
+func readBlocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (err error) {
 	z := int64(size)
 	pos, end := (s.Offset+z-1)/z*z, int64(1<<62)
 	if s.Length >= 0 {
@@ -249,13 +249,13 @@ func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (
 		if s.Codec == Plain {
 			n = min(n, s.Size-pos)
 		}
-		buf := fresh(int(n))
+		buf := allocate(int(n))
 		m, eof, err := r.fill(buf)
 		if err != nil {
 			return fmt.Errorf("%s: byte %d: %w", s.Path, pos+int64(m), err)
 		}
 		if m%size != 0 {
-			return Ragged(s.Path, pos+int64(m), size)
+			return PartialRecordError(s.Path, pos+int64(m), size)
 		}
 		if m > 0 {
 			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: pos, First: pos == 0, Data: buf[:m]}); err != nil {
@@ -269,15 +269,15 @@ func blocks(ctx context.Context, s Slice, size int, yield func(c Chunk) error) (
 	return nil
 }
 
-// Ragged returns the error for a file that ends within a fixed-size record.
-func Ragged(path string, bytes int64, size int) error {
+// PartialRecordError returns the error for a file that ends within a fixed-size record.
+func PartialRecordError(path string, bytes int64, size int) error {
 	return fmt.Errorf("%s: its %d bytes are no multiple of the record size %d (%d are left over); check the size, or that the file is complete",
 		path, bytes, size, bytes%int64(size))
 }
 
-// fresh returns n bytes of new memory, with Padding bytes after them. The memory is not cleared:
+// allocate returns n bytes of new memory, with Padding bytes after them. The memory is not cleared:
 // clearing it costs more than reading the file into it.
-func fresh(n int) []byte {
+func allocate(n int) []byte {
 	var b strings.Builder
 	b.Grow(n + Padding)
 	b.WriteByte(0) // to give the string an address
@@ -304,7 +304,7 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	}
 	// Bytes appended in the meantime are not part of the slice.
 	st := &stream{Reader: f.Stream(at, max(s.Size-at, 0)), file: f, slice: s, free: func() {}}
-	if err := st.unchanged(); err != nil {
+	if err := st.checkUnchanged(); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -318,7 +318,7 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, about(s.Path, err)
+		return nil, withPath(s.Path, err)
 	}
 	return st, nil
 }
@@ -335,14 +335,14 @@ func (s *stream) fill(buf []byte) (n int, eof bool, err error) {
 		return n, true, nil
 	}
 	if err != nil && s.slice.Codec != Plain {
-		err = s.damaged(err)
+		err = s.explainDamage(err)
 	}
 	return n, false, err
 }
 
-// damaged explains an error in compressed data: the file changed, or is incomplete.
-func (s *stream) damaged(err error) error {
-	if changed := s.unchanged(); changed != nil {
+// explainDamage explains an error in compressed data: the file changed, or is incomplete.
+func (s *stream) explainDamage(err error) error {
+	if changed := s.checkUnchanged(); changed != nil {
 		return changed
 	}
 	if errors.As(err, new(*filesys.Error)) || errors.As(err, new(*fs.PathError)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -374,23 +374,23 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 // close closes the slice. It returns an error when the file changed in the meantime.
 func (s *stream) close() error {
 	s.free()
-	err := s.unchanged()
+	err := s.checkUnchanged()
 	s.file.Close()
 	return err
 }
 
-// unchanged returns an error when the file differs from its state at the time of the split.
-func (s *stream) unchanged() error {
+// checkUnchanged returns an error when the file differs from its state at the time of the split.
+func (s *stream) checkUnchanged() error {
 	fi, err := s.file.Stat()
 	if err != nil {
 		return err
 	}
-	return Unchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
+	return CheckUnchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
 }
 
-// Unchanged returns an error when a file differs from its state at the time of the split: now is
-// its current state, size and modTime (in nanoseconds since 1970) are the earlier ones.
-func Unchanged(now filesys.Info, path string, size, modTime int64) error {
+// CheckUnchanged returns an error when a file differs from its state at the time of the split: now
+// is its current state, size and modTime (in nanoseconds since 1970) are the earlier ones.
+func CheckUnchanged(now filesys.Info, path string, size, modTime int64) error {
 	t := now.ModTime.UnixNano()
 	if now.Size == size && (t == modTime || t < modTime && len(now.Hosts) > 0) {
 		// The times of copies differ, but the split recorded the latest of them.
@@ -402,7 +402,7 @@ func Unchanged(now filesys.Info, path string, size, modTime int64) error {
 		return nil
 	}
 	return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
-		size, stamp(modTime), now.Size, stamp(t))
+		size, formatTime(modTime), now.Size, formatTime(t))
 }
 
 // LineOf returns the number, from 1, of the line with the byte at offset of the decompressed file.

@@ -27,7 +27,7 @@ type record struct {
 func read(t *testing.T, s Slice, size int) []record {
 	t.Helper()
 	var out []record
-	err := chunks(context.Background(), s, byteDelim('\n'), size, func(c Chunk) error {
+	err := readChunks(context.Background(), s, byteDelim('\n'), size, func(c Chunk) error {
 		if len(c.Data) == 0 || cap(c.Data) < len(c.Data)+Padding || c.First != (s.Offset == 0 && len(out) == 0) {
 			t.Errorf("chunk at %d: length %d, capacity %d, first %v", c.Offset, len(c.Data), cap(c.Data), c.First)
 		}
@@ -68,7 +68,7 @@ func slice(t *testing.T, path string) Slice {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Splits(context.Background(), fs, 1<<40, false)
+	s, err := Splits(context.Background(), fs, 1<<40)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestChunksOfSplits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			splits, err := Splits(context.Background(), fs, int64(1+rng.IntN(200)), false)
+			splits, err := Splits(context.Background(), fs, int64(1+rng.IntN(200)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestBlocks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			splits, err := Splits(context.Background(), fs, target, false)
+			splits, err := Splits(context.Background(), fs, target)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,7 +192,7 @@ func TestWordsCutAtAnySpace(t *testing.T) {
 	text := strings.Repeat("word\tand more ", 30)
 	tree(t, map[string]string{"f": text})
 	got := ""
-	err := chunks(context.Background(), slice(t, "f"), spaceDelim, 16, func(c Chunk) error {
+	err := readChunks(context.Background(), slice(t, "f"), spaceDelim, 16, func(c Chunk) error {
 		if last := c.Data[len(c.Data)-1]; last != ' ' && last != '\t' {
 			t.Errorf("a chunk ends with %q", last)
 		}
@@ -208,11 +208,11 @@ func TestChunksErrors(t *testing.T) {
 	text := strings.Repeat("line\n", 1000)
 	tree(t, map[string]string{"f": text, "bad.gz": "no gzip", "cut.gz": gz(text)[:40], "bad.zst": "no zstd", "cut.zst": zst(text, 5000)[:20]})
 	for _, path := range []string{"bad.gz", "cut.gz", "bad.zst", "cut.zst"} {
-		err := chunks(context.Background(), slice(t, path), byteDelim('\n'), 100, func(Chunk) error { return nil })
+		err := readChunks(context.Background(), slice(t, path), byteDelim('\n'), 100, func(Chunk) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
-		err = exact(context.Background(), slice(t, path), 100, func(c Chunk, _ bool) (int, error) { return len(c.Data), nil })
+		err = readExact(context.Background(), slice(t, path), 100, func(c Chunk, _ bool) (int, error) { return len(c.Data), nil })
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s by Exact: %v", path, err)
 		}
@@ -223,12 +223,12 @@ func TestChunksErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := func(Chunk) error { t.Error("a chunk of a changed file"); return nil }
-	if err := chunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "f: changed while the job ran") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "f: changed while the job ran") {
 		t.Errorf("changed before: %v", err)
 	}
 	all = slice(t, "f")
 	grow := func(Chunk) error { return os.WriteFile("f", []byte(text+"more"), 0o666) }
-	if err := chunks(context.Background(), all, byteDelim('\n'), 100, grow); err == nil || !strings.Contains(err.Error(), "changed while the job ran") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, grow); err == nil || !strings.Contains(err.Error(), "changed while the job ran") {
 		t.Errorf("changed meanwhile: %v", err)
 	}
 
@@ -236,7 +236,7 @@ func TestChunksErrors(t *testing.T) {
 	if err := os.Remove("f"); err != nil {
 		t.Fatal(err)
 	}
-	if err := chunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("removed: %v", err)
 	}
 	if err := Chunks(context.Background(), job.Split{Label: "x", Data: []byte("{")}, '\n', none); err == nil {
@@ -250,7 +250,7 @@ func TestChunksStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	splits, err := Splits(context.Background(), fs, 100, false)
+	splits, err := Splits(context.Background(), fs, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestRecordTooLong(t *testing.T) {
 	if err := os.Truncate("f", MaxRecord+(1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	err := chunks(context.Background(), slice(t, "f"), byteDelim('\n'), chunkSize, func(Chunk) error { return nil })
+	err := readChunks(context.Background(), slice(t, "f"), byteDelim('\n'), chunkSize, func(Chunk) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), `the record at byte 3 is longer than 67108864 bytes; is the delimiter '\n' the right one?`) {
 		t.Error(err)
 	}

@@ -68,7 +68,7 @@ func (d *Dir) Check(ctx context.Context) error {
 	if err := fsys.MkdirAll(ctx, d.Path); err != nil {
 		return fmt.Errorf("output directory %s: %w; choose another place", d.Path, filesys.Cause(err))
 	}
-	if err := writable(ctx, fsys, d.Path); err != nil {
+	if err := checkWritable(ctx, fsys, d.Path); err != nil {
 		return err
 	}
 	if err := filesys.LendDir(ctx, d.Path, tempPrefix); err != nil {
@@ -91,8 +91,8 @@ func (d *Dir) Check(ctx context.Context) error {
 	return nil
 }
 
-// writable checks that files can be created in dir, by creating and removing one.
-func writable(ctx context.Context, fsys filesys.FS, dir string) error {
+// checkWritable checks that files can be created in dir, by creating and removing one.
+func checkWritable(ctx context.Context, fsys filesys.FS, dir string) error {
 	f, err := fsys.Create(ctx, filesys.Join(dir, tempPrefix+"check-"+rand.Text()))
 	if err == nil {
 		if err = f.Close(); err == nil {
@@ -105,7 +105,7 @@ func writable(ctx context.Context, fsys filesys.FS, dir string) error {
 	return nil
 }
 
-func (d *Dir) temp(job string) string { return filesys.Join(d.Path, tempPrefix+job) }
+func (d *Dir) tempDir(job string) string { return filesys.Join(d.Path, tempPrefix+job) }
 
 // Create starts the file of one attempt in the temporary directory of the job.
 func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
@@ -119,14 +119,14 @@ func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
 		// of these parts.
 		p.Name = fmt.Sprintf("part-%05d-%s%s", t.Index, t.Job, ext)
 	}
-	return newWriter(ctx, filesys.Join(d.temp(t.Job), p.Temp), d.Compress, p, d.NoSync)
+	return newWriter(ctx, filesys.Join(d.tempDir(t.Job), p.Temp), d.Compress, p, d.NoSync)
 }
 
 // Finish moves the parts to their final names, removes the parts of an earlier job, and writes the
 // manifest. Until then, the manifest is marked incomplete and lists the files of both jobs. Each
 // part stays on its host.
 func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
-	list, err := parse(parts)
+	list, err := parseParts(parts)
 	if err != nil {
 		return err
 	}
@@ -141,11 +141,11 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.inPlace(ctx, fsys, old.Parts) {
+	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.partsInPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
 	}
 	// Before the first change, make sure that every part exists.
-	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.present(ctx, fsys, job, list[i]) }); err != nil {
+	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.checkPart(ctx, fsys, job, list[i]) }); err != nil {
 		return err
 	}
 	final := manifest{Layshaft: 1, Job: job, Complete: true, Parts: make([]Part, len(list))}
@@ -168,7 +168,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	err = each(len(list), atOnce(d.Path), func(i int) error {
 		p := list[i]
-		to, err := moveIn(ctx, fsys, filesys.Join(d.temp(job), p.Temp), filesys.Join(d.Path, p.Name), p)
+		to, err := moveIn(ctx, fsys, filesys.Join(d.tempDir(job), p.Temp), filesys.Join(d.Path, p.Name), p)
 		final.Parts[i].Host = filesys.Host(to)
 		return err
 	})
@@ -177,7 +177,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	for _, name := range stale {
 		step("remove stale part")
-		if err := leave(fsys.Remove(ctx, filesys.Join(d.Path, name))); err != nil {
+		if err := ignoreGone(fsys.Remove(ctx, filesys.Join(d.Path, name))); err != nil {
 			return err
 		}
 	}
@@ -199,7 +199,7 @@ func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, err
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && m.Complete && m.Job == job && d.inPlace(ctx, fsys, m.Parts), err
+	return err == nil && m.Complete && m.Job == job && d.partsInPlace(ctx, fsys, m.Parts), err
 }
 
 // sameParts reports whether two lists describe the same files, on any hosts.
@@ -209,22 +209,23 @@ func sameParts(a, b []Part) bool {
 	})
 }
 
-// inPlace reports whether the parts of a finished output exist with their sizes. Parts on absent
-// hosts count as existing.
-func (d *Dir) inPlace(ctx context.Context, fsys filesys.FS, parts []Part) bool {
+// partsInPlace reports whether the parts of a finished output exist with their sizes. Parts on
+// absent hosts count as existing.
+func (d *Dir) partsInPlace(ctx context.Context, fsys filesys.FS, parts []Part) bool {
 	err := each(len(parts), atOnce(d.Path), func(i int) error {
 		fi, err := fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, parts[i].Name), parts[i].Host))
 		if err == nil && fi.Size != parts[i].Bytes {
 			return fs.ErrNotExist
 		}
-		return leave(err)
+		return ignoreGone(err)
 	})
 	return err == nil
 }
 
-// present returns an error when a part exists neither at its temporary path nor at its final path.
-func (d *Dir) present(ctx context.Context, fsys filesys.FS, job string, p Part) error {
-	from := filesys.Join(d.temp(job), p.Temp)
+// checkPart returns an error when a part exists neither at its temporary path nor at its final
+// path.
+func (d *Dir) checkPart(ctx context.Context, fsys filesys.FS, job string, p Part) error {
+	from := filesys.Join(d.tempDir(job), p.Temp)
 	fi, err := fsys.Stat(ctx, filesys.OnHost(from, p.Host))
 	if err == nil && fi.Size != p.Bytes {
 		return fmt.Errorf("%s has %d bytes, its task wrote %d: something else writes there too; run the job again when that has ended", from, fi.Size, p.Bytes)
@@ -237,12 +238,12 @@ func (d *Dir) present(ctx context.Context, fsys filesys.FS, job string, p Part) 
 		err = fs.ErrNotExist
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return partGone(p, from)
+		return partGoneError(p, from)
 	}
 	return nil
 }
 
-func partGone(p Part, from string) error {
+func partGoneError(p Part, from string) error {
 	return fmt.Errorf("output part %s is gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", p.Name, from)
 }
 
@@ -269,7 +270,7 @@ func moveIn(ctx context.Context, fsys filesys.FS, from, to string, p Part) (stri
 	if fi, serr := fsys.Stat(ctx, there); serr == nil && fi.Size == p.Bytes {
 		return there, nil
 	}
-	return "", partGone(p, from)
+	return "", partGoneError(p, from)
 }
 
 // isSpread reports whether the files of one directory may be on several hosts.
@@ -280,7 +281,7 @@ func isSpread(ctx context.Context, path string) bool {
 }
 
 // Abandon removes the temporary directory of the job.
-func (d *Dir) Abandon(ctx context.Context, job string) error { return removeTemp(ctx, d.temp(job)) }
+func (d *Dir) Abandon(ctx context.Context, job string) error { return removeTemp(ctx, d.tempDir(job)) }
 
 // removeTemp removes temporary files.
 func removeTemp(ctx context.Context, path string) error {
@@ -288,12 +289,12 @@ func removeTemp(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return leave(fsys.RemoveAll(ctx, path))
+	return ignoreGone(fsys.RemoveAll(ctx, path))
 }
 
-// leave ignores the error that a file could not be removed because its host is absent. Nobody reads
-// the file if the host returns.
-func leave(err error) error {
+// ignoreGone ignores the error that a file could not be removed because its host is absent. Nobody
+// reads the file if the host returns.
+func ignoreGone(err error) error {
 	if errors.Is(err, filesys.ErrGone) {
 		return nil
 	}
@@ -307,7 +308,7 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 		return err
 	}
 	data = append(bytes.Replace(data, []byte("{\n \"layshaft\": "), []byte(manifestHead), 1), '\n')
-	path, temp := filesys.Join(d.Path, manifestName), filesys.Join(d.temp(m.Job), manifestName)
+	path, temp := filesys.Join(d.Path, manifestName), filesys.Join(d.tempDir(m.Job), manifestName)
 	if fi, err := fsys.Stat(ctx, path); err == nil && len(fi.Hosts) > 0 {
 		// Write to the host of the old manifest, to replace it. Of two manifests on different
 		// hosts, the newer one counts.
@@ -361,13 +362,13 @@ func readManifest(ctx context.Context, dir string) (m manifest, err error) {
 	head := make([]byte, len(manifestHead))
 	if n, err := f.ReadAt(head, 0); string(head[:n]) != manifestHead {
 		if n < len(head) && err != nil && !errors.Is(err, io.EOF) {
-			return m, about(path, err)
+			return m, withPath(path, err)
 		}
-		return m, &notOurs{path}
+		return m, &foreignManifest{path}
 	}
 	data, err := io.ReadAll(f.Stream(0, 1<<62))
 	if err != nil {
-		return m, about(path, err)
+		return m, withPath(path, err)
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("%s: %w; choose another directory, or remove it", path, err)
@@ -375,9 +376,9 @@ func readManifest(ctx context.Context, dir string) (m manifest, err error) {
 	return m, nil
 }
 
-// notOurs means that another program wrote a manifest.json.
-type notOurs struct{ path string }
+// foreignManifest means that another program wrote a manifest.json.
+type foreignManifest struct{ path string }
 
-func (e *notOurs) Error() string {
+func (e *foreignManifest) Error() string {
 	return e.path + " is not ours; choose another directory, or remove it"
 }

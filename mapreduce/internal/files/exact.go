@@ -18,7 +18,7 @@ func SplitsAt(ctx context.Context, fs []File, target int64, cuts [][]int64) ([]j
 	}
 	p := newPacker(target)
 	for i, f := range fs {
-		s, err := Whole(ctx, f)
+		s, err := WholeFile(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -39,9 +39,9 @@ func SplitsAt(ctx context.Context, fs []File, target int64, cuts [][]int64) ([]j
 	return p.out, nil
 }
 
-// Whole returns a slice for the whole file. From then on, other processes of the job may read the
-// file.
-func Whole(ctx context.Context, f File) (Slice, error) {
+// WholeFile returns a slice for the whole file. From then on, other processes of the job may read
+// the file.
+func WholeFile(ctx context.Context, f File) (Slice, error) {
 	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
 		return Slice{}, err
@@ -61,10 +61,10 @@ const exactSize = 256 << 10
 // Unlike in Chunks, c.Data is overwritten after yield returns. A format that keeps little of a
 // record is faster if it copies that part than if all input is fresh memory.
 func Exact(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, error)) error {
-	return exact(ctx, s, exactSize, yield)
+	return readExact(ctx, s, exactSize, yield)
 }
 
-func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool) (int, error)) (err error) {
+func readExact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool) (int, error)) (err error) {
 	st, err := s.open(ctx, s.Offset)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 	case s.Codec == Plain:
 		left = s.Size - s.Offset
 	}
-	buf := fresh(int(max(min(int64(size), left), 3))) // room for a byte order mark
+	buf := allocate(int(max(min(int64(size), left), 3))) // room for a byte order mark
 	// buf[:n], at offset base, are the bytes that yield has not processed.
 	base, n := s.Offset, 0
 	for {
@@ -118,7 +118,7 @@ func exact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool
 			return fmt.Errorf("%s: the record at byte %d is longer than %d bytes", s.Path, base, MaxRecord)
 		}
 		if 2*len(rest) > len(buf) {
-			buf = fresh(2 * len(buf))
+			buf = allocate(2 * len(buf))
 		}
 		n = copy(buf, rest)
 	}

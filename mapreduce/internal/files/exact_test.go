@@ -45,7 +45,7 @@ func TestExactGivesEveryByteOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Whole(context.Background(), fs[0])
+		s, err := WholeFile(context.Background(), fs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestExactGivesEveryByteOnce(t *testing.T) {
 		for _, size := range []int{3, 7, 100, 4096, 1 << 20} {
 			var got []byte
 			next, ended := c.from+c.skip, false
-			err := exact(context.Background(), s, size, func(ch Chunk, last bool) (int, error) {
+			err := readExact(context.Background(), s, size, func(ch Chunk, last bool) (int, error) {
 				if ch.Offset != next || ended || cap(ch.Data) < len(ch.Data)+Padding {
 					t.Fatalf("%s: chunk at %d, want %d; ended %v", c.name, ch.Offset, next, ended)
 				}
@@ -89,7 +89,7 @@ func TestExactEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _ := Whole(context.Background(), fs[0])
+	s, _ := WholeFile(context.Background(), fs[0])
 	for _, want := range []error{nil, errors.New("mine")} {
 		give := want
 		if want == nil {

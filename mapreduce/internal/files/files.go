@@ -202,12 +202,12 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	var head [4]byte
 	n, err := f.ReadAt(head[:], 0)
 	if n == 0 {
-		return File{}, about(i.Path, err)
+		return File{}, withPath(i.Path, err)
 	}
 	if out.Codec = byMagic(head[:n]); out.Codec == Plain {
 		out.Codec = BySuffix(i.Path)
 	}
-	out.Raw = estimate(f, out)
+	out.Raw = estimateSize(f, out)
 	return out, nil
 }
 
@@ -216,8 +216,8 @@ func (f File) Open(ctx context.Context) (filesys.File, error) {
 	return filesys.Open(ctx, f.Path, f.Hosts)
 }
 
-// about adds the file's path to an error, unless the error already contains one.
-func about(path string, err error) error {
+// withPath adds the file's path to an error, unless the error already contains one.
+func withPath(path string, err error) error {
 	var own *filesys.Error
 	if errors.As(err, &own) {
 		return err

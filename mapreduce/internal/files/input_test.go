@@ -214,14 +214,12 @@ func TestSplits(t *testing.T) {
 	for _, c := range []struct {
 		in     string
 		target int64
-		whole  bool
 		want   string
 	}{
 		{in: "a", target: 250, want: "a[0:250] 250|a[250:500] 250|a[500:750] 250|a[750:1000] 250"},
 		{in: "a", target: 950, want: "a 1000"},
 		{in: "a", target: 0, want: "a 1000"},
 		{in: "a", target: 400, want: "a[0:333] 333|a[333:666] 333|a[666:1000] 334"},
-		{in: "a b", target: 400, whole: true, want: "a 1000 (the format cannot be cut)|b 10"},
 		{in: "b c d f", target: 100, want: "2 files, b … c 30|2 files, d … f 90"},
 		{in: "b c d", target: 1000, want: "3 files, b … d 120"},
 		{in: "b e.gz f", target: 100, want: "b 10|e.gz 1000 (gzip: cannot be cut)|f 0"},
@@ -235,7 +233,7 @@ func TestSplits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		splits, err := Splits(context.Background(), fs, c.target, c.whole)
+		splits, err := Splits(context.Background(), fs, c.target)
 		if err != nil {
 			t.Errorf("%s: %v", c.in, err)
 		}
@@ -254,7 +252,7 @@ func TestSplits(t *testing.T) {
 			c.want = strings.Replace(c.want, "76", itoa(4*fs[0].Size), 1)
 		}
 		if g := strings.Join(got, "|"); g != c.want {
-			t.Errorf("Splits(%s, %d, %v)\n got %s\nwant %s", c.in, c.target, c.whole, g, c.want)
+			t.Errorf("Splits(%s, %d)\n got %s\nwant %s", c.in, c.target, g, c.want)
 		}
 	}
 }
@@ -264,7 +262,7 @@ func TestSplitsOfManyFiles(t *testing.T) {
 	for range maxFiles + 10 {
 		fs = append(fs, File{Path: "x", Size: 1, Raw: 1, ModTime: time.Unix(5, 0)})
 	}
-	splits, err := Splits(context.Background(), fs, 1<<20, false)
+	splits, err := Splits(context.Background(), fs, 1<<20)
 	if err != nil || len(splits) != 2 || splits[0].Bytes != maxFiles {
 		t.Errorf("%d splits, %v", len(splits), err)
 	}
@@ -348,7 +346,7 @@ func TestSeekTableThatLies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			splits, err := Splits(t.Context(), fs, 400, false)
+			splits, err := Splits(t.Context(), fs, 400)
 			if err != nil || len(splits) < 4 {
 				t.Fatal(len(splits), err)
 			}
@@ -380,7 +378,7 @@ func readLines(t *testing.T, name string) error {
 	if err != nil {
 		return err
 	}
-	splits, err := Splits(t.Context(), fs, 0, false)
+	splits, err := Splits(t.Context(), fs, 0)
 	if err != nil {
 		return err
 	}

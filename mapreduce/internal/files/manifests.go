@@ -14,9 +14,9 @@ import (
 
 // outputDir describes a directory of input files.
 type outputDir struct {
-	ours     bool // it contains a manifest of an earlier job
-	manifest manifest
-	spread   bool // its files may lie on several hosts
+	hasManifest bool // it contains a manifest of an earlier job
+	manifest    manifest
+	isSpread    bool // its files may lie on several hosts
 }
 
 // withoutManifests removes the manifests of earlier outputs from infos, the files that match
@@ -34,24 +34,24 @@ func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info,
 			fresh = append(fresh, dir)
 		}
 	}
-	if err := each(len(fresh), 16, func(i int) error { return dirs[fresh[i]].look(ctx, fresh[i]) }); err != nil {
+	if err := each(len(fresh), 16, func(i int) error { return dirs[fresh[i]].load(ctx, fresh[i]) }); err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool)
 	infos = slices.DeleteFunc(infos, func(i filesys.Info) bool {
 		d, name := dirs[filesys.Dir(i.Path)], filesys.Base(i.Path)
-		if !d.ours {
+		if !d.hasManifest {
 			return false
 		}
-		if name == manifestName || d.spread && strings.HasPrefix(name, "part-") && !d.manifest.has(name, i.Size) {
+		if name == manifestName || d.isSpread && strings.HasPrefix(name, "part-") && !d.manifest.hasPart(name, i.Size) {
 			return true
 		}
 		seen[i.Path] = true
 		return false
 	})
 	for _, dir := range slices.Sorted(maps.Keys(here)) {
-		if d := dirs[dir]; d.ours && d.spread {
-			if err := d.complete(dir, pattern, seen); err != nil {
+		if d := dirs[dir]; d.hasManifest && d.isSpread {
+			if err := d.checkParts(dir, pattern, seen); err != nil {
 				return nil, err
 			}
 		}
@@ -59,10 +59,10 @@ func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info,
 	return infos, nil
 }
 
-// look reads the manifest of dir, if there is one.
-func (d *outputDir) look(ctx context.Context, dir string) (err error) {
+// load reads the manifest of dir, if there is one.
+func (d *outputDir) load(ctx context.Context, dir string) (err error) {
 	d.manifest, err = readManifest(ctx, dir)
-	var foreign *notOurs
+	var foreign *foreignManifest
 	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &foreign) {
 		return nil
 	}
@@ -72,13 +72,13 @@ func (d *outputDir) look(ctx context.Context, dir string) (err error) {
 	if !d.manifest.Complete {
 		return fmt.Errorf("%s holds a mixture of files, as job %s was stopped while it moved its output in; run that job again", dir, d.manifest.Job)
 	}
-	d.ours = true
-	d.spread = isSpread(ctx, dir)
+	d.hasManifest = true
+	d.isSpread = isSpread(ctx, dir)
 	return nil
 }
 
-// complete returns an error when a part that matches pattern is missing in seen.
-func (d *outputDir) complete(dir, pattern string, seen map[string]bool) error {
+// checkParts returns an error when a part that matches pattern is missing in seen.
+func (d *outputDir) checkParts(dir, pattern string, seen map[string]bool) error {
 	_, name := filesys.Cut(filesys.Clean(pattern))
 	m, err := filesys.NewMatcher(name)
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *outputDir) complete(dir, pattern string, seen map[string]bool) error {
 	return nil
 }
 
-// has reports whether the manifest lists a part with that name and size.
-func (m *manifest) has(name string, size int64) bool {
+// hasPart reports whether the manifest lists a part with that name and size.
+func (m *manifest) hasPart(name string, size int64) bool {
 	return slices.ContainsFunc(m.Parts, func(p Part) bool { return p.Name == name && p.Bytes == size })
 }

@@ -50,24 +50,24 @@ func (o *One) Check(ctx context.Context) error {
 	if err := filesys.LendDir(ctx, dir, o.tempName("")); err != nil {
 		return err
 	}
-	return writable(ctx, fsys, dir)
+	return checkWritable(ctx, fsys, dir)
 }
 
 func (o *One) tempName(job string) string { return "." + filesys.Base(o.Path) + tempPrefix + job }
 
-// temp returns the path of the job's temporary directory. It is beside the file, so that a rename
-// suffices.
-func (o *One) temp(job string) string { return filesys.Join(filesys.Dir(o.Path), o.tempName(job)) }
+// tempDir returns the path of the job's temporary directory. It is beside the file, so that a
+// rename suffices.
+func (o *One) tempDir(job string) string { return filesys.Join(filesys.Dir(o.Path), o.tempName(job)) }
 
 // Create starts the file of one attempt in the temporary directory of the job.
 func (o *One) Create(ctx context.Context, t Task) (*Writer, error) {
 	p := Part{Name: filesys.Base(o.Path), Temp: fmt.Sprintf("part-%05d.attempt-%d", t.Index, t.Attempt)}
-	return newWriter(ctx, filesys.Join(o.temp(t.Job), p.Temp), o.Compress, p, o.NoSync)
+	return newWriter(ctx, filesys.Join(o.tempDir(t.Job), p.Temp), o.Compress, p, o.NoSync)
 }
 
 // Finish joins the parts and renames the result to its final path.
 func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
-	list, err := parse(parts)
+	list, err := parseParts(parts)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	// A file with this name means that the result is in place, and that some of the parts may be
 	// gone.
-	temp := o.temp(job)
+	temp := o.tempDir(job)
 	done := temp + ".done"
 	if _, err := fsys.Stat(ctx, done); err == nil {
 		return o.Abandon(ctx, job)
@@ -177,7 +177,7 @@ func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, 
 	defer src.Close()
 	n, err := io.Copy(w, src.Stream(0, p.Bytes+1))
 	if err != nil {
-		return about(path, err)
+		return withPath(path, err)
 	}
 	if n != p.Bytes {
 		return fmt.Errorf("%s has %d bytes, its task wrote %d", path, n, p.Bytes)
@@ -187,8 +187,8 @@ func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, 
 
 // Abandon removes the temporary directory of the job.
 func (o *One) Abandon(ctx context.Context, job string) error {
-	if err := removeTemp(ctx, o.temp(job)); err != nil {
+	if err := removeTemp(ctx, o.tempDir(job)); err != nil {
 		return err
 	}
-	return removeTemp(ctx, o.temp(job)+".done")
+	return removeTemp(ctx, o.tempDir(job)+".done")
 }

@@ -286,7 +286,7 @@ func TestFinishAgainOverOwnOutput(t *testing.T) {
 				t.Errorf("without the parts: %s, want %s; manifest %s", got, c.gone, after)
 			}
 			parts = run(t, d, "j", c.again...)
-			foreign := filepath.Join(d.temp("j"), "part-00000.attempt-2.txt")
+			foreign := filepath.Join(d.tempDir("j"), "part-00000.attempt-2.txt")
 			if err := os.WriteFile(foreign, nil, 0o666); err != nil {
 				t.Fatal(err)
 			}
@@ -373,7 +373,7 @@ func TestCompressedRoundTrip(t *testing.T) {
 					t.Errorf("%s is %v, want %v", f.Path, f.Codec, c)
 				}
 			}
-			splits, err := Splits(context.Background(), fs, 0, false)
+			splits, err := Splits(context.Background(), fs, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -185,7 +185,7 @@ func (p *place) content(t *testing.T, pattern string, target int64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	splits, err := Splits(p.client, fs, target, false)
+	splits, err := Splits(p.client, fs, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func TestSplitsShareHosts(t *testing.T) {
 	splits, err := Splits(as(d.router("")), []File{
 		file("a", 10, "w1"), file("b", 10, "w2"), file("c", 10, "w1", "w2"), file("d", 10, "w2", "w3"), file("e", 10), file("f", 80, "w1"), file("g", 10),
 		file("h", 300, "w1", "w3"), file("i", 10, "w1"),
-	}, 100, false)
+	}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

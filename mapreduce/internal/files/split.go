@@ -37,26 +37,24 @@ const defaultTarget = 64 << 20
 // them.
 //
 // A plain file is cut anywhere. A zstd file is cut between frames if their sizes are known. Other
-// compressed files stay in one piece, and so do all files when whole is set. If that makes a split
-// larger than target, its Note explains it.
-func Splits(ctx context.Context, fs []File, target int64, whole bool) ([]job.Split, error) {
+// compressed files stay in one piece. If that makes a split larger than target, its Note explains
+// it.
+func Splits(ctx context.Context, fs []File, target int64) ([]job.Split, error) {
 	if target <= 0 {
 		target = defaultTarget
 	}
 	p := newPacker(target)
 	for _, f := range fs {
-		s, err := Whole(ctx, f)
+		s, err := WholeFile(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		cuts, note := []cut{{}}, ""
 		if f.Raw > target+target/8 {
-			switch {
-			case whole:
-				note = "the format cannot be cut"
-			case f.Codec == Gzip:
+			switch f.Codec {
+			case Gzip:
 				note = "gzip: cannot be cut"
-			case f.Codec == Zstd:
+			case Zstd:
 				if cuts, note, err = zstdCuts(ctx, f, target); err != nil {
 					return nil, err
 				}

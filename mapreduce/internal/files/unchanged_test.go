@@ -16,10 +16,10 @@ func TestUnchangedToTheSecond(t *testing.T) {
 		same  bool
 	}{{"s3://bucket/x", time.Second, true}, {"s3://bucket/x", -time.Second, true}, {"s3://bucket/x", 2 * time.Second, false}, {"x", time.Second, false}} {
 		now := filesys.Info{Size: 7, ModTime: at.Add(c.later)}
-		if err := Unchanged(now, c.path, 7, at.UnixNano()); (err == nil) != c.same {
+		if err := CheckUnchanged(now, c.path, 7, at.UnixNano()); (err == nil) != c.same {
 			t.Errorf("%s %v later: %v", c.path, c.later, err)
 		}
-		if err := Unchanged(now, c.path, 8, at.UnixNano()); err == nil {
+		if err := CheckUnchanged(now, c.path, 8, at.UnixNano()); err == nil {
 			t.Errorf("%s of another size counts as unchanged", c.path)
 		}
 	}

@@ -63,7 +63,7 @@ type Writer struct {
 	// Records is set by the format, for the manifest.
 	Records int64
 
-	dest   *hashed
+	dest   *hashedFile
 	zip    io.WriteCloser // compresses into dest; nil when plain
 	buf    []byte
 	part   Part
@@ -107,7 +107,7 @@ func (w *Writer) Close() (part []byte, err error) {
 	}
 	if w.zip != nil {
 		if err := w.zip.Close(); err != nil {
-			return nil, about(w.dest.Path(), err)
+			return nil, withPath(w.dest.Path(), err)
 		}
 	}
 	if !w.noSync {
@@ -126,14 +126,14 @@ func (w *Writer) Close() (part []byte, err error) {
 // Abort removes the file. It is called instead of Close, or after Close failed.
 func (w *Writer) Abort() { w.dest.Abort() }
 
-// hashed counts and hashes the bytes written to a file.
-type hashed struct {
+// hashedFile counts and hashes the bytes written to a file.
+type hashedFile struct {
 	filesys.Writer
 	n    int64
 	hash *xxh3.Hasher
 }
 
-func (h *hashed) Write(p []byte) (int, error) {
+func (h *hashedFile) Write(p []byte) (int, error) {
 	n, err := h.Writer.Write(p)
 	h.n += int64(n)
 	h.hash.Write(p[:n])
@@ -153,7 +153,7 @@ func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{dest: &hashed{f, 0, xxh3.New()}, buf: make([]byte, 0, bufferSize), part: part, noSync: noSync}
+	w := &Writer{dest: &hashedFile{f, 0, xxh3.New()}, buf: make([]byte, 0, bufferSize), part: part, noSync: noSync}
 	switch c {
 	case Gzip:
 		w.zip, err = gzip.NewWriterLevel(w.dest, gzip.BestSpeed)
@@ -216,11 +216,11 @@ func (a *Appender[T]) Close() ([]byte, error) {
 // Abort removes the file.
 func (a *Appender[T]) Abort() { a.w.Abort() }
 
-// stamp formats a modification time.
-func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339Nano) }
+// formatTime formats a modification time.
+func formatTime(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339Nano) }
 
-// parse decodes the results of Close.
-func parse(parts [][]byte) ([]Part, error) {
+// parseParts decodes the results of Close.
+func parseParts(parts [][]byte) ([]Part, error) {
 	out := make([]Part, len(parts))
 	for i, p := range parts {
 		d := json.NewDecoder(bytes.NewReader(p))

@@ -10,9 +10,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// estimate returns the decompressed size of the file, as far as the start and end of the file show
-// it.
-func estimate(r io.ReaderAt, f File) int64 {
+// estimateSize returns the decompressed size of the file, as far as the start and end of the file
+// show it.
+func estimateSize(r io.ReaderAt, f File) int64 {
 	switch f.Codec {
 	case Gzip:
 		// The last four bytes are the length of the last member modulo 4 GiB.
@@ -24,7 +24,7 @@ func estimate(r io.ReaderAt, f File) int64 {
 		}
 		return 4 * f.Size
 	case Zstd:
-		if frames, err := frames(r, f.Size); err == nil && len(frames) > 0 {
+		if frames, err := readFrames(r, f.Size); err == nil && len(frames) > 0 {
 			last := frames[len(frames)-1]
 			return last.raw + last.rawSize
 		}
@@ -44,7 +44,7 @@ func zstdCuts(ctx context.Context, f File, target int64) ([]cut, string, error) 
 		return nil, "", err
 	}
 	defer r.Close()
-	frames, err := frames(r, f.Size)
+	frames, err := readFrames(r, f.Size)
 	if err != nil {
 		return []cut{{}}, "zstd: cannot be cut: " + err.Error(), nil
 	}
@@ -65,8 +65,8 @@ func zstdCuts(ctx context.Context, f File, target int64) ([]cut, string, error) 
 	return cuts, "", nil
 }
 
-// frames returns the frames of a zstd file.
-func frames(r io.ReaderAt, size int64) ([]frame, error) {
+// readFrames returns the frames of a zstd file.
+func readFrames(r io.ReaderAt, size int64) ([]frame, error) {
 	if table, ok, err := seekTable(r, size); err != nil || ok {
 		return table, err
 	}
@@ -187,11 +187,12 @@ func decompressFrames(r io.Reader, size, raw int64) (io.Reader, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &framed{z.(*zstd.Decoder), r, raw}, free, nil
+	return &framedReader{z.(*zstd.Decoder), r, raw}, free, nil
 }
 
-// framed reads frames that must have a given decompressed size, and then the frames after them.
-type framed struct {
+// framedReader reads frames that must have a given decompressed size, and then the frames after
+// them.
+type framedReader struct {
 	z    *zstd.Decoder
 	rest io.Reader // the input after the frames
 	left int64     // decompressed bytes still expected; -1 after the frames
@@ -199,7 +200,7 @@ type framed struct {
 
 var errSeekTable = errors.New("its seek table does not fit its frames")
 
-func (f *framed) Read(p []byte) (int, error) {
+func (f *framedReader) Read(p []byte) (int, error) {
 	if f.left < 0 || len(p) == 0 {
 		return f.z.Read(p)
 	}
