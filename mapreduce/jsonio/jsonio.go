@@ -28,8 +28,8 @@
 //
 //	products.jsonl:1042: offset 57: field price: expected a number with at most 2 decimals that fits int64, found 12.345
 //
-// It ends the job, unless the option mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A
-// line of more than 64 MiB always ends the job.
+// It ends the job, unless the option mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records.
+// A line of more than 64 MiB always ends the job.
 //
 // Checks depend on how much of the line is read:
 //

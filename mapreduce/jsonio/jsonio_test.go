@@ -31,7 +31,8 @@ type row[T any] struct {
 	Offset int64
 }
 
-// read returns the records of a source that is cut into splits of target bytes, and the complaints about malformed rows.
+// read returns the records of a source that is cut into splits of target bytes, and the complaints
+// about malformed rows.
 func read[T any](t testing.TB, src mapreduce.Source[T], target int64) (rows []row[T], bad []string) {
 	t.Helper()
 	splits, err := src.Splits(t.Context(), target)

@@ -105,9 +105,9 @@ const (
 	high = 0x8080808080808080
 )
 
-// special marks the bytes of w that end a run of plain string bytes: quotes, backslashes and
+// markSpecial marks the bytes of w that end a run of plain string bytes: quotes, backslashes and
 // control characters. The lowest mark is exact; higher marks may be wrong.
-func special(w uint64) uint64 {
+func markSpecial(w uint64) uint64 {
 	q, b := w^low*'"', w^low*'\\'
 	return ((q-low)&^q | (b-low)&^b | (w-low*' ')&^w) & high
 }

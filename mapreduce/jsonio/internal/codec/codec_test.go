@@ -149,8 +149,8 @@ func repeats(b []byte) bool {
 	}
 }
 
-// same compares what this package and encoding/json make of a line. When exact, both must agree on whether it is
-// well-formed; else this package may accept more.
+// same compares what this package and encoding/json make of a line. When exact, both must agree on
+// whether it is well-formed; else this package may accept more.
 func same[T any](t *testing.T, exact bool, line []byte, earlier ...string) {
 	t.Helper()
 	var want T

@@ -108,12 +108,12 @@ type seen struct {
 
 func compile(t reflect.Type, dir direction) (*value, error) {
 	c := compiler{dir, map[seen]*value{}}
-	return c.value(t, "", true)
+	return c.compileValue(t, "", true)
 }
 
-// value compiles type t, found at path. addr reports whether encoding/json can take the address of
-// values of t. If not, pointer methods do not count when writing.
-func (c *compiler) value(t reflect.Type, path string, addr bool) (*value, error) {
+// compileValue compiles type t, found at path. addr reports whether encoding/json can take the
+// address of values of t. If not, pointer methods do not count when writing.
+func (c *compiler) compileValue(t reflect.Type, path string, addr bool) (*value, error) {
 	addr = addr || c.dir == reading
 	if v := c.seen[seen{t, addr}]; v != nil {
 		return v, nil
@@ -128,7 +128,7 @@ func (c *compiler) value(t reflect.Type, path string, addr bool) (*value, error)
 		v.op = opNumber
 		return v, nil
 	}
-	if v.op, v.byPtr = c.method(t, addr); v.op != opSkip {
+	if v.op, v.byPtr = c.findMethod(t, addr); v.op != opSkip {
 		return v, nil
 	}
 
@@ -151,48 +151,48 @@ func (c *compiler) value(t reflect.Type, path string, addr bool) (*value, error)
 		v.op = opFloat64
 	case reflect.Struct:
 		v.op = opStruct
-		v.obj, err = c.object(t, path, addr)
+		v.obj, err = c.compileObject(t, path, addr)
 	case reflect.Pointer:
 		v.op = opPointer
-		v.elem, err = c.value(t.Elem(), path, true)
+		v.elem, err = c.compileValue(t.Elem(), path, true)
 	case reflect.Slice:
 		v.op = opSlice
 		if e := t.Elem(); e.Kind() == reflect.Uint8 {
-			if own, _ := c.method(e, true); own == opSkip {
+			if own, _ := c.findMethod(e, true); own == opSkip {
 				v.op = opBytes
 			}
 		}
-		v.elem, err = c.value(t.Elem(), path+"[]", true)
+		v.elem, err = c.compileValue(t.Elem(), path+"[]", true)
 	case reflect.Array:
 		v.op = opArray
-		v.elem, err = c.value(t.Elem(), path+"[]", addr)
+		v.elem, err = c.compileValue(t.Elem(), path+"[]", addr)
 	case reflect.Map:
 		if v.op = opMap; t == stringMapType {
 			v.op = opStringMap
-		} else if !c.mapKey(t.Key()) {
-			return nil, refuse(path, t, "map keys must be strings, integers or have text methods")
+		} else if !c.isMapKey(t.Key()) {
+			return nil, typeError(path, t, "map keys must be strings, integers or have text methods")
 		}
-		v.elem, err = c.value(t.Elem(), path+"{}", false)
+		v.elem, err = c.compileValue(t.Elem(), path+"{}", false)
 	case reflect.Interface:
 		if v.op = opAny; c.dir == reading && t.NumMethod() > 0 {
-			return nil, refuse(path, t, "the type to make for an interface is not known: use any or a concrete type")
+			return nil, typeError(path, t, "the type to make for an interface is not known: use any or a concrete type")
 		}
 	default:
-		return nil, refuse(path, t, "JSON has no form for it: leave it out with `json:\"-\"`")
+		return nil, typeError(path, t, "JSON has no form for it: leave it out with `json:\"-\"`")
 	}
 	return v, err
 }
 
-func refuse(path string, t reflect.Type, why string) error {
+func typeError(path string, t reflect.Type, why string) error {
 	if path == "" {
 		return fmt.Errorf("type %s: %s", t, why)
 	}
 	return fmt.Errorf("field %s: type %s: %s", path, t, why)
 }
 
-// method returns opJSON or opText if t has its own methods, and whether they have a pointer
+// findMethod returns opJSON or opText if t has its own methods, and whether they have a pointer
 // receiver.
-func (c *compiler) method(t reflect.Type, addr bool) (o op, byPtr bool) {
+func (c *compiler) findMethod(t reflect.Type, addr bool) (o op, byPtr bool) {
 	byJSON, byText := jsonUnmarshaler, textUnmarshaler
 	if c.dir == writing {
 		byJSON, byText = jsonMarshaler, textMarshaler
@@ -215,13 +215,13 @@ func (c *compiler) method(t reflect.Type, addr bool) (o op, byPtr bool) {
 	return opSkip, false
 }
 
-func (c *compiler) mapKey(t reflect.Type) bool {
+func (c *compiler) isMapKey(t reflect.Type) bool {
 	k := t.Kind()
 	return k == reflect.String || k >= reflect.Int && k <= reflect.Uintptr ||
 		c.dir == reading && reflect.PointerTo(t).Implements(textUnmarshaler) || c.dir == writing && t.Implements(textMarshaler)
 }
 
-func (c *compiler) object(t reflect.Type, path string, addr bool) (*object, error) {
+func (c *compiler) compileObject(t reflect.Type, path string, addr bool) (*object, error) {
 	fields := structFields(t)
 	o := &object{names: map[string]*key{}, folded: map[string]*key{}, wide: len(fields) > 63}
 	o.start.next, o.start.m0 = &o.start, math.MaxUint64 // matches no key
@@ -230,7 +230,7 @@ func (c *compiler) object(t reflect.Type, path string, addr bool) (*object, erro
 		if path != "" {
 			where = path + "." + f.name
 		}
-		v, err := c.field(f, where, addr)
+		v, err := c.compileField(f, where, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -252,9 +252,9 @@ func (c *compiler) object(t reflect.Type, path string, addr bool) (*object, erro
 	return o, nil
 }
 
-// field compiles the type of f and applies its tags.
-func (c *compiler) field(f field, path string, addr bool) (*value, error) {
-	v, err := c.value(f.Type, path, addr)
+// compileField compiles the type of f and applies its tags.
+func (c *compiler) compileField(f field, path string, addr bool) (*value, error) {
+	v, err := c.compileValue(f.Type, path, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -263,19 +263,19 @@ func (c *compiler) field(f field, path string, addr bool) (*value, error) {
 		if err != nil || n > 18 {
 			return nil, fmt.Errorf("field %s: tag decimal:%q is not a number of digits from 0 to 18", path, tag)
 		}
-		if v, err = scaled(v, uint8(n)); err != nil {
+		if v, err = withScale(v, uint8(n)); err != nil {
 			return nil, fmt.Errorf("field %s: tag decimal needs an integer, not %s", path, f.Type)
 		}
 	}
 	if f.quoted {
-		v = quoted(v)
+		v = withQuotes(v)
 	}
 	return v, nil
 }
 
-// scaled returns a copy of v with the given number of decimals. v is an integer or a pointer to
+// withScale returns a copy of v with the given number of decimals. v is an integer or a pointer to
 // one.
-func scaled(v *value, digits uint8) (*value, error) {
+func withScale(v *value, digits uint8) (*value, error) {
 	if v == nil {
 		return nil, strconv.ErrSyntax
 	}
@@ -285,7 +285,7 @@ func scaled(v *value, digits uint8) (*value, error) {
 		w.op = opDecimal
 	case opInt, opUint:
 	case opPointer:
-		elem, err := scaled(v.elem, digits)
+		elem, err := withScale(v.elem, digits)
 		w.elem = elem
 		return &w, err
 	default:
@@ -294,14 +294,14 @@ func scaled(v *value, digits uint8) (*value, error) {
 	return &w, nil
 }
 
-// quoted returns v inside a JSON string. A nil pointer stays null without quotes.
-func quoted(v *value) *value {
+// withQuotes returns v inside a JSON string. A nil pointer stays null without quotes.
+func withQuotes(v *value) *value {
 	switch v.op {
 	case opJSON, opText:
 		return v
 	case opPointer:
 		w := *v
-		w.elem = quoted(v.elem)
+		w.elem = withQuotes(v.elem)
 		return &w
 	}
 	return &value{op: opQuoted, typ: v.typ, size: v.size, elem: v}

@@ -11,12 +11,12 @@ import (
 // Decoder reads lines into values of one type. It learns the order of keys as it reads. It must not
 // be shared by goroutines.
 type Decoder struct {
-	root  *value
-	line  bool // the value is the unparsed line
-	base  unsafe.Pointer
-	end   int // of the line
-	depth int
-	err   *Error
+	root   *value
+	isLine bool // the value is the unparsed line
+	base   unsafe.Pointer
+	end    int // of the line
+	depth  int
+	err    *Error
 }
 
 // NewDecoder compiles type t. The error names the path of a field that cannot be read. The types
@@ -27,7 +27,7 @@ func NewDecoder(t reflect.Type) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Decoder{root: root, line: t == stringType || t == rawType}, nil
+	return &Decoder{root: root, isLine: t == stringType || t == rawType}, nil
 }
 
 // Decode reads line into the value at dst. The value must have the decoder's type, and be zero or
@@ -38,15 +38,15 @@ func NewDecoder(t reflect.Type) (*Decoder, error) {
 // The value at dst is then incomplete, but may be used for the next line.
 func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 	d.base, d.end, d.depth = unsafe.Pointer(unsafe.SliceData(line)), len(line), 0
-	i := d.space(0)
+	i := d.skipSpace(0)
 	switch {
 	case d.root.op == opStruct && at(d.base, i) == '{':
 		d.depth = 1
-		if i = d.object(d.root.obj, i+1, dst, true); i < 0 {
+		if i = d.readObject(d.root.obj, i+1, dst, true); i < 0 {
 			d.root.obj.dirty = d.root.obj.all
 		}
-	case d.line:
-		if at(d.base, i) == '{' && d.glance(i+1) {
+	case d.isLine:
+		if at(d.base, i) == '{' && d.looksClosed(i+1) {
 			i = d.end
 		} else {
 			i = d.skip(i)
@@ -58,35 +58,35 @@ func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 			}
 		}
 	default:
-		i = d.value(d.root, i, dst)
+		i = d.readValue(d.root, i, dst)
 	}
-	if i < 0 || d.over(i) < 0 {
+	if i < 0 || d.checkEnd(i) < 0 {
 		return d.err
 	}
 	return nil
 }
 
-// over checks that only blanks follow the value that ends at i.
-func (d *Decoder) over(i int) int {
-	if i = d.space(i); i != d.end {
+// checkEnd checks that only blanks follow the value that ends at i.
+func (d *Decoder) checkEnd(i int) int {
+	if i = d.skipSpace(i); i != d.end {
 		return d.fail(i, "the end of the line")
 	}
 	return i
 }
 
-// space returns the position of the next byte from i that is not blank. The line feed after the
+// skipSpace returns the position of the next byte from i that is not blank. The line feed after the
 // line ends the search.
-func (d *Decoder) space(i int) int {
+func (d *Decoder) skipSpace(i int) int {
 	for c := at(d.base, i); c == ' ' || c == '\t' || c == '\r'; c = at(d.base, i) {
 		i++
 	}
 	return i
 }
 
-// object reads the members of an object into the struct at dst. i is after the opening brace.
+// readObject reads the members of an object into the struct at dst. i is after the opening brace.
 // Missing members become zero. It returns the end of the object, or -1. Once the root object has
 // all fields, the rest of the line gets only the check of braces.
-func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
+func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) int {
 	p := d.base
 	var seen uint64
 	all, dirty := uint64(math.MaxUint64), o.all
@@ -96,7 +96,7 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 	if o.wide || o.embeds != nil {
 		o.prepare(dst)
 	}
-	if i = d.space(i); at(p, i) == '}' {
+	if i = d.skipSpace(i); at(p, i) == '}' {
 		i++
 		goto done
 	}
@@ -115,50 +115,50 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 		k = next
 		c := at(p, i)
 		if c <= ' ' {
-			i = d.space(i)
+			i = d.skipSpace(i)
 			c = at(p, i)
 		}
 
 		switch k.op {
 		case opSkip:
 			if c == '"' {
-				if i = plain(p, i+1); at(p, i) == '"' {
+				if i = plainEnd(p, i+1); at(p, i) == '"' {
 					i++
 				} else {
 					i = d.skipString(i)
 				}
-			} else if _, end := short(p, i); end >= 0 {
+			} else if _, end := readShort(p, i); end >= 0 {
 				i = end
 			} else {
 				i = d.skip(i)
 			}
 		case opString:
 			if c != '"' {
-				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+				i = d.readValue(k.val, i, unsafe.Add(dst, k.off))
 				break
 			}
-			if end := plain(p, i+1); at(p, end) == '"' {
+			if end := plainEnd(p, i+1); at(p, end) == '"' {
 				*(*string)(unsafe.Add(dst, k.off)) = d.slice(i+1, end)
 				i = end + 1
 			} else {
-				*(*string)(unsafe.Add(dst, k.off)), i = d.text(i + 1)
+				*(*string)(unsafe.Add(dst, k.off)), i = d.readText(i + 1)
 			}
 		case opInt64:
-			if n, end := short(p, i); end >= 0 {
+			if n, end := readShort(p, i); end >= 0 {
 				*(*int64)(unsafe.Add(dst, k.off)) = int64(n)
 				i = end
 			} else {
-				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+				i = d.readValue(k.val, i, unsafe.Add(dst, k.off))
 			}
 		case opDecimal:
-			if n, places, end := shortDecimal(p, i); end >= 0 && places <= int(k.scale) {
+			if n, places, end := readShortDecimal(p, i); end >= 0 && places <= int(k.scale) {
 				*(*int64)(unsafe.Add(dst, k.off)) = int64(n * pow10[k.scale-uint8(places)])
 				i = end
 			} else {
-				i = d.value(k.val, i, unsafe.Add(dst, k.off))
+				i = d.readValue(k.val, i, unsafe.Add(dst, k.off))
 			}
 		default:
-			i = d.value(k.val, i, unsafe.Add(dst, k.off))
+			i = d.readValue(k.val, i, unsafe.Add(dst, k.off))
 		}
 		if i < 0 {
 			d.err.Field = join(k.name, d.err.Field)
@@ -166,15 +166,15 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 		}
 
 		if seen |= k.bit; seen == all {
-			if d.glance(i) {
+			if d.looksClosed(i) {
 				i = d.end
-			} else if i = d.members(i); i < 0 { // braces inside strings, or an error to describe
+			} else if i = d.skipMembers(i); i < 0 { // braces inside strings, or an error to describe
 				return -1
 			}
 			break
 		}
 		if c = at(p, i); c <= ' ' {
-			i = d.space(i)
+			i = d.skipSpace(i)
 			c = at(p, i)
 		}
 		if c != ',' {
@@ -185,7 +185,7 @@ func (d *Decoder) object(o *object, i int, dst unsafe.Pointer, root bool) int {
 			return d.fail(i, "a comma or a closing brace")
 		}
 		if i++; at(p, i) <= ' ' {
-			i = d.space(i)
+			i = d.skipSpace(i)
 		}
 	}
 done:
@@ -220,12 +220,12 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 	if at(d.base, i) != '"' {
 		return nil, d.fail(i, "a key in quotes")
 	}
-	name, end := d.text(i + 1)
+	name, end := d.readText(i + 1)
 	if end < 0 {
 		return nil, -1
 	}
 	start := i
-	if i = d.colon(end); i < 0 {
+	if i = d.skipColon(end); i < 0 {
 		return nil, -1
 	}
 	k := o.names[name]
@@ -249,9 +249,9 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 // maxLearned is the maximum number of remembered keys per object beyond the fields of the struct.
 const maxLearned = 256
 
-// glance reports whether the rest of the line from i seems to complete the root object: it ends
-// with a brace, and its braces balance.
-func (d *Decoder) glance(i int) bool {
+// looksClosed reports whether the rest of the line from i seems to complete the root object: it
+// ends with a brace, and its braces balance.
+func (d *Decoder) looksClosed(i int) bool {
 	rest := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), d.end-i)
 	e := len(rest)
 	for e > 0 && rest[e-1] <= ' ' {

@@ -213,7 +213,8 @@ func TestRepeatedKeys(t *testing.T) {
 	}
 }
 
-// TestChangingKeys feeds one decoder lines whose keys come and go and change places, and more of them than it remembers.
+// TestChangingKeys feeds one decoder lines whose keys come and go and change places, and more of
+// them than it remembers.
 func TestChangingKeys(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	d, rec := newDecoder[inner](t), new(inner)
@@ -241,7 +242,8 @@ func TestChangingKeys(t *testing.T) {
 	}
 }
 
-// TestKeysWithLineFeeds checks that a key which was spelled with an escape is not found across the end of a line.
+// TestKeysWithLineFeeds checks that a key which was spelled with an escape is not found across the
+// end of a line.
 func TestKeysWithLineFeeds(t *testing.T) {
 	d, rec := newDecoder[wantedS](t), new(wantedS)
 	for range 2 {

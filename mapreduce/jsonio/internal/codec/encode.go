@@ -35,7 +35,7 @@ func NewEncoder(t reflect.Type) (*Encoder, error) {
 // type. After an error, which names the field, dst contains part of the value.
 func (e *Encoder) Append(dst []byte, p unsafe.Pointer) ([]byte, error) {
 	e.depth = 0
-	return e.value(dst, e.root, p)
+	return e.appendValue(dst, e.root, p)
 }
 
 // pathError is an error in the field at path.
@@ -47,20 +47,20 @@ type pathError struct {
 func (e *pathError) Error() string { return "field " + e.path + ": " + e.err.Error() }
 func (e *pathError) Unwrap() error { return e.err }
 
-// under prepends a path element to the path of err.
-func under(name string, err error) error {
+// addPath prepends a path element to the path of err.
+func addPath(name string, err error) error {
 	if p, ok := err.(*pathError); ok {
 		return &pathError{join(name, p.path), p.err}
 	}
 	return &pathError{name, err}
 }
 
-func (e *Encoder) value(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
+func (e *Encoder) appendValue(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
 	switch v.op {
 	case opString:
 		return appendString(dst, *(*string)(p)), nil
 	case opInt64, opInt, opDecimal:
-		n := v.int(p)
+		n := v.loadInt(p)
 		if v.scale > 0 {
 			u := uint64(n)
 			if n < 0 {
@@ -70,7 +70,7 @@ func (e *Encoder) value(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) 
 		}
 		return strconv.AppendInt(dst, n, 10), nil
 	case opUint:
-		return appendDecimal(dst, v.uint(p), v.scale), nil
+		return appendDecimal(dst, v.loadUint(p), v.scale), nil
 	case opFloat64:
 		return appendFloat(dst, *(*float64)(p), 64)
 	case opFloat32:
@@ -89,7 +89,7 @@ func (e *Encoder) value(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) 
 		if v.elem.op == opString {
 			return appendString(dst, string(appendString(nil, *(*string)(p)))), nil
 		}
-		dst, err := e.value(append(dst, '"'), v.elem, p)
+		dst, err := e.appendValue(append(dst, '"'), v.elem, p)
 		return append(dst, '"'), err
 	case opBytes:
 		b := *(*[]byte)(p)
@@ -106,33 +106,33 @@ func (e *Encoder) value(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) 
 	if e.depth++; e.depth > maxDepth {
 		return dst, fmt.Errorf("more than %d levels of nesting; does the value hold itself?", maxDepth)
 	}
-	dst, err := e.nested(dst, v, p)
+	dst, err := e.appendNested(dst, v, p)
 	e.depth--
 	return dst, err
 }
 
-// nested writes a value with other values inside.
-func (e *Encoder) nested(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
+// appendNested writes a value with other values inside.
+func (e *Encoder) appendNested(dst []byte, v *value, p unsafe.Pointer) ([]byte, error) {
 	switch v.op {
 	case opStruct:
-		return e.object(dst, v.obj, p)
+		return e.appendObject(dst, v.obj, p)
 	case opPointer:
 		if p = *(*unsafe.Pointer)(p); p != nil {
-			return e.value(dst, v.elem, p)
+			return e.appendValue(dst, v.elem, p)
 		}
 	case opSlice:
 		if s := *(*slice)(p); s.data != nil {
-			return e.elements(dst, v.elem, s.data, s.len)
+			return e.appendElements(dst, v.elem, s.data, s.len)
 		}
 	case opArray:
-		return e.elements(dst, v.elem, p, v.typ.Len())
+		return e.appendElements(dst, v.elem, p, v.typ.Len())
 	case opStringMap:
 		if m := *(*map[string]string)(p); m != nil {
-			return e.stringMap(dst, m), nil
+			return e.appendStringMap(dst, m), nil
 		}
 	case opMap:
 		if m := reflect.NewAt(v.typ, p).Elem(); !m.IsNil() {
-			return e.mapping(dst, v, m)
+			return e.appendMap(dst, v, m)
 		}
 	case opAny:
 		if x := reflect.NewAt(v.typ, p).Elem(); !x.IsNil() {
@@ -142,7 +142,7 @@ func (e *Encoder) nested(dst []byte, v *value, p unsafe.Pointer) ([]byte, error)
 	return append(dst, "null"...), nil
 }
 
-func (e *Encoder) object(dst []byte, o *object, p unsafe.Pointer) ([]byte, error) {
+func (e *Encoder) appendObject(dst []byte, o *object, p unsafe.Pointer) ([]byte, error) {
 	dst = append(dst, '{')
 	start := len(dst)
 	for _, k := range o.keys {
@@ -153,15 +153,15 @@ func (e *Encoder) object(dst []byte, o *object, p unsafe.Pointer) ([]byte, error
 			}
 			v = v.elem
 		}
-		if k.omitEmpty && v.empty(p) || k.omitZero && v.isZero(p) {
+		if k.omitEmpty && v.isEmpty(p) || k.omitZero && v.isZero(p) {
 			continue
 		}
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
 		var err error
-		if dst, err = e.value(append(dst, k.token...), v, p); err != nil {
-			return dst, under(k.name, err)
+		if dst, err = e.appendValue(append(dst, k.token...), v, p); err != nil {
+			return dst, addPath(k.name, err)
 		}
 	}
 	return append(dst, '}'), nil
@@ -178,21 +178,21 @@ func (v *value) follow(p unsafe.Pointer) unsafe.Pointer {
 	return unsafe.Add(p, v.size)
 }
 
-func (e *Encoder) elements(dst []byte, v *value, p unsafe.Pointer, n int) ([]byte, error) {
+func (e *Encoder) appendElements(dst []byte, v *value, p unsafe.Pointer, n int) ([]byte, error) {
 	dst = append(dst, '[')
 	for i := range n {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		var err error
-		if dst, err = e.value(dst, v, unsafe.Add(p, uintptr(i)*v.size)); err != nil {
-			return dst, under("["+strconv.Itoa(i)+"]", err)
+		if dst, err = e.appendValue(dst, v, unsafe.Add(p, uintptr(i)*v.size)); err != nil {
+			return dst, addPath("["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	return append(dst, ']'), nil
 }
 
-func (e *Encoder) stringMap(dst []byte, m map[string]string) []byte {
+func (e *Encoder) appendStringMap(dst []byte, m map[string]string) []byte {
 	e.names = e.names[:0]
 	for name := range m {
 		e.names = append(e.names, name)
@@ -209,8 +209,8 @@ func (e *Encoder) stringMap(dst []byte, m map[string]string) []byte {
 	return append(dst, '}')
 }
 
-// mapping writes a map, sorted by the text of its keys.
-func (e *Encoder) mapping(dst []byte, v *value, m reflect.Value) ([]byte, error) {
+// appendMap writes a map, sorted by the text of its keys.
+func (e *Encoder) appendMap(dst []byte, v *value, m reflect.Value) ([]byte, error) {
 	spelled := make(map[string]reflect.Value, m.Len())
 	for k, x := range m.Seq2() {
 		name, err := keyName(k)
@@ -227,8 +227,8 @@ func (e *Encoder) mapping(dst []byte, v *value, m reflect.Value) ([]byte, error)
 		}
 		elem.Set(spelled[name])
 		var err error
-		if dst, err = e.value(append(appendString(dst, name), ':'), v.elem, elem.Addr().UnsafePointer()); err != nil {
-			return dst, under(name, err)
+		if dst, err = e.appendValue(append(appendString(dst, name), ':'), v.elem, elem.Addr().UnsafePointer()); err != nil {
+			return dst, addPath(name, err)
 		}
 	}
 	return append(dst, '}'), nil
@@ -304,8 +304,8 @@ func appendAny(dst []byte, x any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// int returns the integer at p.
-func (v *value) int(p unsafe.Pointer) int64 {
+// loadInt returns the integer at p.
+func (v *value) loadInt(p unsafe.Pointer) int64 {
 	switch v.size {
 	case 1:
 		return int64(*(*int8)(p))
@@ -317,13 +317,13 @@ func (v *value) int(p unsafe.Pointer) int64 {
 	return *(*int64)(p)
 }
 
-// uint returns the unsigned integer at p.
-func (v *value) uint(p unsafe.Pointer) uint64 {
-	return uint64(v.int(p)) & (math.MaxUint64 >> (64 - v.bits))
+// loadUint returns the unsigned integer at p.
+func (v *value) loadUint(p unsafe.Pointer) uint64 {
+	return uint64(v.loadInt(p)) & (math.MaxUint64 >> (64 - v.bits))
 }
 
-// empty reports whether omitempty omits the value at p.
-func (v *value) empty(p unsafe.Pointer) bool {
+// isEmpty reports whether omitempty omits the value at p.
+func (v *value) isEmpty(p unsafe.Pointer) bool {
 	switch v.op {
 	case opString, opNumber:
 		return *(*string)(p) == ""

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// handwritten is what one would write for this one type: no tables, no checks beyond what the scan needs, jump to the end
-// of the line after the fifth field. It is the measure for the decoder.
+// handwritten is what one would write for this one type: no tables, no checks beyond what the scan
+// needs, jump to the end of the line after the fifth field. It is the measure for the decoder.
 func handwritten(line []byte, w *wanted) bool {
 	number := func(i, places int) (n int64, end int) {
 		seen := -1

@@ -28,13 +28,13 @@ func (v *value) grow(s slice) slice {
 	return slice{bigger.UnsafePointer(), s.len, n}
 }
 
-// slices reads the array at i into the slice at dst.
-func (d *Decoder) slices(v *value, i int, dst unsafe.Pointer) int {
+// readSlice reads the array at i into the slice at dst.
+func (d *Decoder) readSlice(v *value, i int, dst unsafe.Pointer) int {
 	if !d.enter(i) {
 		return -1
 	}
 	var s slice
-	i = d.space(i + 1)
+	i = d.skipSpace(i + 1)
 	if at(d.base, i) == ']' {
 		i++
 		s.data = reflect.MakeSlice(v.typ, 0, 0).UnsafePointer()
@@ -43,11 +43,11 @@ func (d *Decoder) slices(v *value, i int, dst unsafe.Pointer) int {
 			if s.len == s.cap {
 				s = v.grow(s)
 			}
-			if i = d.value(v.elem, i, unsafe.Add(s.data, uintptr(s.len)*v.elem.size)); i < 0 {
+			if i = d.readValue(v.elem, i, unsafe.Add(s.data, uintptr(s.len)*v.elem.size)); i < 0 {
 				d.err.Field = join("["+strconv.Itoa(s.len)+"]", d.err.Field)
 				return -1
 			}
-			i, more = d.comma(i)
+			i, more = d.skipComma(i)
 		}
 	}
 	*(*slice)(dst) = s
@@ -55,21 +55,21 @@ func (d *Decoder) slices(v *value, i int, dst unsafe.Pointer) int {
 	return i
 }
 
-// array reads the array at i into the Go array at dst. Extra elements are skipped; missing elements
-// become zero.
-func (d *Decoder) array(v *value, i int, dst unsafe.Pointer) int {
+// readArray reads the array at i into the Go array at dst. Extra elements are skipped; missing
+// elements become zero.
+func (d *Decoder) readArray(v *value, i int, dst unsafe.Pointer) int {
 	if !d.enter(i) {
 		return -1
 	}
 	v.zero(dst)
 	n := 0
-	i = d.space(i + 1)
+	i = d.skipSpace(i + 1)
 	if at(d.base, i) == ']' {
 		i++
 	} else {
 		for more := true; more; n++ {
 			if n < v.typ.Len() {
-				i = d.value(v.elem, i, unsafe.Add(dst, uintptr(n)*v.elem.size))
+				i = d.readValue(v.elem, i, unsafe.Add(dst, uintptr(n)*v.elem.size))
 			} else {
 				i = d.skip(i)
 			}
@@ -77,33 +77,33 @@ func (d *Decoder) array(v *value, i int, dst unsafe.Pointer) int {
 				d.err.Field = join("["+strconv.Itoa(n)+"]", d.err.Field)
 				return -1
 			}
-			i, more = d.comma(i)
+			i, more = d.skipComma(i)
 		}
 	}
 	d.depth--
 	return i
 }
 
-// mapping reads the object at i into the map at dst.
-func (d *Decoder) mapping(v *value, i int, dst unsafe.Pointer) int {
+// readMap reads the object at i into the map at dst.
+func (d *Decoder) readMap(v *value, i int, dst unsafe.Pointer) int {
 	if v.op == opStringMap {
 		m := map[string]string{}
 		*(*map[string]string)(dst) = m
-		return d.each(i, func(name string, i int) int {
+		return d.eachMember(i, func(name string, i int) int {
 			var s string
-			i = d.value(v.elem, i, unsafe.Pointer(&s))
+			i = d.readValue(v.elem, i, unsafe.Pointer(&s))
 			m[name] = s
 			return i
 		})
 	}
 	m, elem := reflect.MakeMap(v.typ), reflect.New(v.elem.typ).Elem()
 	*(*unsafe.Pointer)(dst) = m.UnsafePointer()
-	return d.each(i, func(name string, i int) int {
+	return d.eachMember(i, func(name string, i int) int {
 		key, err := mapKey(v.typ.Key(), name)
 		if err != nil {
-			return d.done(i, i, err)
+			return d.checkMethod(i, i, err)
 		}
-		if i = d.value(v.elem, i, elem.Addr().UnsafePointer()); i >= 0 {
+		if i = d.readValue(v.elem, i, elem.Addr().UnsafePointer()); i >= 0 {
 			m.SetMapIndex(key, elem)
 		}
 		return i
@@ -136,30 +136,30 @@ func mapKey(t reflect.Type, name string) (reflect.Value, error) {
 	return key, nil
 }
 
-// each calls member with every key of the object at i and the position of its value. member returns
-// the end of the value, or -1. each returns the end of the object, or -1.
-func (d *Decoder) each(i int, member func(name string, i int) int) int {
-	if i = d.space(i + 1); at(d.base, i) == '}' {
+// eachMember calls member with every key of the object at i and the position of its value. member
+// returns the end of the value, or -1. eachMember returns the end of the object, or -1.
+func (d *Decoder) eachMember(i int, member func(name string, i int) int) int {
+	if i = d.skipSpace(i + 1); at(d.base, i) == '}' {
 		return i + 1
 	}
 	for {
 		if at(d.base, i) != '"' {
 			return d.fail(i, "a key in quotes")
 		}
-		name, end := d.text(i + 1)
+		name, end := d.readText(i + 1)
 		if end < 0 {
 			return -1
 		}
-		if i = d.colon(end); i < 0 {
+		if i = d.skipColon(end); i < 0 {
 			return -1
 		}
 		if i = member(name, i); i < 0 {
 			d.err.Field = join(name, d.err.Field)
 			return -1
 		}
-		switch i = d.space(i); at(d.base, i) {
+		switch i = d.skipSpace(i); at(d.base, i) {
 		case ',':
-			i = d.space(i + 1)
+			i = d.skipSpace(i + 1)
 		case '}':
 			return i + 1
 		default:
@@ -168,17 +168,17 @@ func (d *Decoder) each(i int, member func(name string, i int) int) int {
 	}
 }
 
-// any reads the value at i as encoding/json reads into an empty interface.
-func (d *Decoder) any(i int) (any, int) {
+// readAny reads the value at i as encoding/json reads into an empty interface.
+func (d *Decoder) readAny(i int) (any, int) {
 	switch c := at(d.base, i); c {
 	case '"':
-		return box(d.text(i + 1))
+		return box(d.readText(i + 1))
 	case 't':
-		return true, d.literal(i, "true")
+		return true, d.skipLiteral(i, "true")
 	case 'f':
-		return false, d.literal(i, "false")
+		return false, d.skipLiteral(i, "false")
 	case 'n':
-		return nil, d.literal(i, "null")
+		return nil, d.skipLiteral(i, "null")
 	case '{', '[':
 		if !d.enter(i) {
 			return nil, -1
@@ -186,27 +186,27 @@ func (d *Decoder) any(i int) (any, int) {
 		defer func() { d.depth-- }()
 		if c == '{' {
 			m := map[string]any{}
-			return m, d.each(i, func(name string, i int) int {
-				m[name], i = d.any(i)
+			return m, d.eachMember(i, func(name string, i int) int {
+				m[name], i = d.readAny(i)
 				return i
 			})
 		}
 		list := []any{}
-		if i = d.space(i + 1); at(d.base, i) == ']' {
+		if i = d.skipSpace(i + 1); at(d.base, i) == ']' {
 			return list, i + 1
 		}
 		for more := true; more; {
 			var x any
-			if x, i = d.any(i); i < 0 {
+			if x, i = d.readAny(i); i < 0 {
 				d.err.Field = join("["+strconv.Itoa(len(list))+"]", d.err.Field)
 				return nil, -1
 			}
 			list = append(list, x)
-			i, more = d.comma(i)
+			i, more = d.skipComma(i)
 		}
 		return list, i
 	}
-	return box(d.float(anyNumber, i, 64))
+	return box(d.readFloat(anyNumber, i, 64))
 }
 
 // anyNumber describes the value expected in an any when no other type fits.

@@ -21,10 +21,10 @@ func digits(x uint64, n int) uint64 {
 	return x * (10000<<32 + 1) >> 32
 }
 
-// short reads an integer at i with at most 7 digits and a comma, brace or bracket after it, like
-// nearly all integers. It returns the number and its end, or -1 when the number needs a closer
+// readShort reads an integer at i with at most 7 digits and a comma, brace or bracket after it,
+// like nearly all integers. It returns the number and its end, or -1 when the number needs a closer
 // look.
-func short(p unsafe.Pointer, i int) (uint64, int) {
+func readShort(p unsafe.Pointer, i int) (uint64, int) {
 	x := load(p, i) ^ low*'0'
 	n := bits.TrailingZeros64(nondigits(x)) >> 3
 	if c := at(p, i+n); n == 0 || n == 8 || x&0xff == 0 && n > 1 || c != ',' && c|0x20 != '}' {
@@ -33,9 +33,9 @@ func short(p unsafe.Pointer, i int) (uint64, int) {
 	return digits(x, n), i + n
 }
 
-// shortDecimal is short for numbers with at most 6 digits and a point. places is the number of
-// digits after the point.
-func shortDecimal(p unsafe.Pointer, i int) (v uint64, places, end int) {
+// readShortDecimal is readShort for numbers with at most 6 digits and a point. places is the number
+// of digits after the point.
+func readShortDecimal(p unsafe.Pointer, i int) (v uint64, places, end int) {
 	x := load(p, i) ^ low*'0'
 	m := nondigits(x)
 	n := bits.TrailingZeros64(m) >> 3
@@ -60,9 +60,9 @@ func shortDecimal(p unsafe.Pointer, i int) (v uint64, places, end int) {
 
 var pow10 = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19}
 
-// number returns the end of the number at i, or -1 when there is none. It follows the grammar of
-// JSON strictly.
-func (d *Decoder) number(i int) int {
+// skipNumber returns the end of the number at i, or -1 when there is none. It follows the grammar
+// of JSON strictly.
+func (d *Decoder) skipNumber(i int) int {
 	p := d.base
 	if at(p, i) == '-' {
 		i++
@@ -100,8 +100,8 @@ func digitsEnd(p unsafe.Pointer, i int) int {
 	return i
 }
 
-// int64 reads an integer, scaled by 10^scale. It returns the integer and its end, or -1.
-func (d *Decoder) int64(v *value, i int) (int64, int) {
+// readInt reads an integer, scaled by 10^scale. It returns the integer and its end, or -1.
+func (d *Decoder) readInt(v *value, i int) (int64, int) {
 	neg, start := at(d.base, i) == '-', i
 	if neg {
 		i++
@@ -109,20 +109,20 @@ func (d *Decoder) int64(v *value, i int) (int64, int) {
 	var u uint64
 	var places, end int
 	if v.scale == 0 {
-		u, end = short(d.base, i)
-	} else if u, places, end = shortDecimal(d.base, i); places > int(v.scale) || v.scale > 12 {
+		u, end = readShort(d.base, i)
+	} else if u, places, end = readShortDecimal(d.base, i); places > int(v.scale) || v.scale > 12 {
 		end = -1
 	} else {
 		u *= pow10[int(v.scale)-places]
 	}
 	if end < 0 {
-		if u, end = d.long(v, start); end < 0 {
+		if u, end = d.readLong(v, start); end < 0 {
 			return 0, -1
 		}
 	}
 	// Two's complement has one more negative number.
 	if most := uint64(1) << (v.bits - 1); u >= most && !(neg && u == most) {
-		return 0, d.fail(start, v.wants())
+		return 0, d.fail(start, v.expected())
 	}
 	if neg {
 		return -int64(u), end
@@ -130,20 +130,20 @@ func (d *Decoder) int64(v *value, i int) (int64, int) {
 	return int64(u), end
 }
 
-// uint64 is int64 for unsigned integers.
-func (d *Decoder) uint64(v *value, i int) (uint64, int) {
-	u, end := d.long(v, i)
+// readUint is readInt for unsigned integers.
+func (d *Decoder) readUint(v *value, i int) (uint64, int) {
+	u, end := d.readLong(v, i)
 	if end >= 0 && (u > math.MaxUint64>>(64-v.bits) || at(d.base, i) == '-') {
-		return 0, d.fail(i, v.wants())
+		return 0, d.fail(i, v.expected())
 	}
 	return u, end
 }
 
-// long reads any number at i as an unsigned integer, scaled by 10^scale. It returns the integer and
-// its end, or -1.
-func (d *Decoder) long(v *value, i int) (u uint64, end int) {
-	if end = d.number(i); end < 0 {
-		return 0, d.fail(i, v.wants())
+// readLong reads any number at i as an unsigned integer, scaled by 10^scale. It returns the integer
+// and its end, or -1.
+func (d *Decoder) readLong(v *value, i int) (u uint64, end int) {
+	if end = d.skipNumber(i); end < 0 {
+		return 0, d.fail(i, v.expected())
 	}
 	s := d.slice(i, end)
 	if s[0] == '-' {
@@ -152,13 +152,13 @@ func (d *Decoder) long(v *value, i int) (u uint64, end int) {
 	if v.scale == 0 {
 		u, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
-			return 0, d.fail(i, v.wants())
+			return 0, d.fail(i, v.expected())
 		}
 		return u, end
 	}
 	u, ok := decimal(s, int(v.scale))
 	if !ok {
-		return 0, d.fail(i, v.wants())
+		return 0, d.fail(i, v.expected())
 	}
 	return u, end
 }
@@ -203,8 +203,8 @@ func decimal(s string, scale int) (u uint64, ok bool) {
 	return u, carry == 0
 }
 
-// float reads a number of size bits for v. It returns the number and its end, or -1.
-func (d *Decoder) float(v *value, i, size int) (float64, int) {
+// readFloat reads a number of size bits for v. It returns the number and its end, or -1.
+func (d *Decoder) readFloat(v *value, i, size int) (float64, int) {
 	neg := at(d.base, i) == '-'
 	start := i
 	if neg {
@@ -212,7 +212,7 @@ func (d *Decoder) float(v *value, i, size int) (float64, int) {
 	}
 	// A mantissa below 2^53 and a power of ten up to 10^22 are exact, so their quotient is rounded
 	// only once. For 32 bits the limits are 2^24 and 10^10.
-	if u, places, end := shortDecimal(d.base, start); end >= 0 {
+	if u, places, end := readShortDecimal(d.base, start); end >= 0 {
 		f := float64(u) / float64(pow10[places])
 		if size == 32 {
 			f = float64(float32(u) / float32(pow10[places]))
@@ -222,9 +222,9 @@ func (d *Decoder) float(v *value, i, size int) (float64, int) {
 		}
 		return f, end
 	}
-	end := d.number(i)
+	end := d.skipNumber(i)
 	if end < 0 {
-		return 0, d.fail(i, v.wants())
+		return 0, d.fail(i, v.expected())
 	}
 	f, err := strconv.ParseFloat(d.slice(i, end), size)
 	if errors.Is(err, strconv.ErrRange) {

@@ -14,7 +14,7 @@ import (
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for {
-		n := clean(s)
+		n := plainPrefix(s)
 		dst = append(dst, s[:n]...)
 		if s = s[n:]; s == "" {
 			return append(dst, '"')
@@ -55,13 +55,13 @@ func appendString(dst []byte, s string) []byte {
 	}
 }
 
-// clean returns the length of the longest prefix of s that is ASCII and needs no escapes.
-func clean(s string) int {
+// plainPrefix returns the length of the longest prefix of s that is ASCII and needs no escapes.
+func plainPrefix(s string) int {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
 	i := 0
 	for ; i+8 <= len(b); i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
-		if m := special(w) | w&high; m != 0 {
+		if m := markSpecial(w) | w&high; m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 	}
@@ -109,5 +109,5 @@ func isNumber(s string) bool {
 	b := make([]byte, len(s)+1+Padding)
 	copy(b, s)
 	d := Decoder{base: unsafe.Pointer(unsafe.SliceData(b)), end: len(s)}
-	return d.number(0) == len(s)
+	return d.skipNumber(0) == len(s)
 }

@@ -162,7 +162,8 @@ func (m maker) damage(s string) string {
 	return s[:i] + string(`{}[]",:\ 0-e.n`[m.IntN(14)]) + s[min(i+1, len(s)):]
 }
 
-// TestRandomTypes reads lines into one reused record of a random type, and writes it, as encoding/json does.
+// TestRandomTypes reads lines into one reused record of a random type, and writes it, as
+// encoding/json does.
 func TestRandomTypes(t *testing.T) {
 	for seed := range uint64(40) {
 		m := maker{rand.New(rand.NewPCG(seed, 0))}
@@ -184,7 +185,7 @@ func TestRandomTypes(t *testing.T) {
 			if m.IntN(4) == 0 {
 				line = m.damage(line)
 			}
-			if d.line || repeats([]byte(line)) || !utf8.ValidString(line) {
+			if d.isLine || repeats([]byte(line)) || !utf8.ValidString(line) {
 				continue
 			}
 			want := reflect.New(typ)
@@ -212,7 +213,8 @@ func TestRandomTypes(t *testing.T) {
 	}
 }
 
-// fullDecoder returns a decoder for struct type t with one more field, which no line has, so that all of a line is read.
+// fullDecoder returns a decoder for struct type t with one more field, which no line has, so that
+// all of a line is read.
 func fullDecoder(t *testing.T, typ reflect.Type) *Decoder {
 	if typ.Kind() == reflect.Struct && typ.Name() == "" {
 		fs := []reflect.StructField{{Name: "Never", Type: reflect.TypeFor[int](), Tag: `json:"never there"`}}

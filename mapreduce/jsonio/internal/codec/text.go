@@ -7,11 +7,11 @@ import (
 	"unsafe"
 )
 
-// plain returns the end of the run of plain string bytes at i: a quote, a backslash or a control
+// plainEnd returns the end of the run of plain string bytes at i: a quote, a backslash or a control
 // character. The line feed after the line is a control character too.
-func plain(p unsafe.Pointer, i int) int {
+func plainEnd(p unsafe.Pointer, i int) int {
 	for {
-		if m := special(load(p, i)); m != 0 {
+		if m := markSpecial(load(p, i)); m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 		i += 8
@@ -21,20 +21,20 @@ func plain(p unsafe.Pointer, i int) int {
 // skipString returns the end of the string whose content starts at i, or -1.
 func (d *Decoder) skipString(i int) int {
 	for {
-		i = plain(d.base, i)
+		i = plainEnd(d.base, i)
 		if at(d.base, i) == '"' {
 			return i + 1
 		}
-		if _, i = d.escape(i); i < 0 {
+		if _, i = d.readEscape(i); i < 0 {
 			return -1
 		}
 	}
 }
 
-// text returns the string whose content starts at i, and its end, or -1. A string without escapes
-// aliases the line.
-func (d *Decoder) text(i int) (string, int) {
-	end := plain(d.base, i)
+// readText returns the string whose content starts at i, and its end, or -1. A string without
+// escapes aliases the line.
+func (d *Decoder) readText(i int) (string, int) {
+	end := plainEnd(d.base, i)
 	if at(d.base, end) == '"' {
 		return d.slice(i, end), end + 1
 	}
@@ -45,11 +45,11 @@ func (d *Decoder) text(i int) (string, int) {
 			return string(b), end + 1
 		}
 		var r rune
-		if r, i = d.escape(end); i < 0 {
+		if r, i = d.readEscape(end); i < 0 {
 			return "", -1
 		}
 		b = utf8.AppendRune(b, r)
-		end = plain(d.base, i)
+		end = plainEnd(d.base, i)
 	}
 }
 
@@ -58,10 +58,10 @@ func (d *Decoder) slice(i, end int) string {
 	return unsafe.String((*byte)(unsafe.Add(d.base, i)), end-i)
 }
 
-// escape decodes the escape sequence at i and returns the character and the end of the sequence, or
-// -1. Half a surrogate pair is returned as it is. utf8.AppendRune replaces it by U+FFFD, like
-// encoding/json.
-func (d *Decoder) escape(i int) (rune, int) {
+// readEscape decodes the escape sequence at i and returns the character and the end of the
+// sequence, or -1. Half a surrogate pair is returned as it is. utf8.AppendRune replaces it by
+// U+FFFD, like encoding/json.
+func (d *Decoder) readEscape(i int) (rune, int) {
 	switch c := at(d.base, i); {
 	case c == '\n' && i >= d.end:
 		return 0, d.fail(i, "the end of the string")
@@ -75,21 +75,21 @@ func (d *Decoder) escape(i int) (rune, int) {
 			return rune(chars[k]), i + 2
 		}
 	}
-	r := d.hex4(i)
+	r := d.readHex4(i)
 	if r < 0 {
 		return 0, d.fail(i, "an escape sequence")
 	}
 	i += 6
 	if utf16.IsSurrogate(r) && at(d.base, i) == '\\' {
-		if both := utf16.DecodeRune(r, d.hex4(i)); both != utf8.RuneError {
+		if both := utf16.DecodeRune(r, d.readHex4(i)); both != utf8.RuneError {
 			return both, i + 6
 		}
 	}
 	return r, i
 }
 
-// hex4 returns the code unit of the sequence \uXXXX at i, or -1.
-func (d *Decoder) hex4(i int) rune {
+// readHex4 returns the code unit of the sequence \uXXXX at i, or -1.
+func (d *Decoder) readHex4(i int) rune {
 	if at(d.base, i+1) != 'u' {
 		return -1
 	}

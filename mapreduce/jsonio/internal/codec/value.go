@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// value reads the value at i into dst, for any type. It returns the end of the value, or -1.
-func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
+// readValue reads the value at i into dst, for any type. It returns the end of the value, or -1.
+func (d *Decoder) readValue(v *value, i int, dst unsafe.Pointer) int {
 	c := at(d.base, i)
 	if c == 'n' && v.op != opJSON && v.op != opVia && v.op != opRaw && d.slice(i, min(i+4, d.end)) == "null" {
 		v.zero(dst)
@@ -19,23 +19,23 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 	}
 	switch v.op {
 	case opInt64, opInt, opDecimal:
-		n, end := d.int64(v, i)
+		n, end := d.readInt(v, i)
 		store(v, dst, uint64(n))
 		return end
 	case opUint:
-		n, end := d.uint64(v, i)
+		n, end := d.readUint(v, i)
 		store(v, dst, n)
 		return end
 	case opFloat64:
-		f, end := d.float(v, i, 64)
+		f, end := d.readFloat(v, i, 64)
 		*(*float64)(dst) = f
 		return end
 	case opFloat32:
-		f, end := d.float(v, i, 32)
+		f, end := d.readFloat(v, i, 32)
 		*(*float32)(dst) = float32(f)
 		return end
 	case opAny:
-		x, end := d.any(i)
+		x, end := d.readAny(i)
 		*(*any)(dst) = x
 		return end
 	case opPointer:
@@ -43,7 +43,7 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 			return -1
 		}
 		*(*unsafe.Pointer)(dst) = reflect.New(v.elem.typ).UnsafePointer()
-		i = d.value(v.elem, i, *(*unsafe.Pointer)(dst))
+		i = d.readValue(v.elem, i, *(*unsafe.Pointer)(dst))
 		d.depth--
 		return i
 	case opVia:
@@ -54,7 +54,7 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 			}
 			dst = *p
 		}
-		return d.value(v.elem, i, unsafe.Add(dst, v.size))
+		return d.readValue(v.elem, i, unsafe.Add(dst, v.size))
 	case opRaw, opJSON:
 		end := d.skip(i)
 		if end < 0 {
@@ -66,29 +66,29 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 			return end
 		}
 		v.zero(dst)
-		return d.done(i, end, reflect.NewAt(v.typ, dst).Interface().(json.Unmarshaler).UnmarshalJSON(raw))
+		return d.checkMethod(i, end, reflect.NewAt(v.typ, dst).Interface().(json.Unmarshaler).UnmarshalJSON(raw))
 	case opBool:
 		if *(*bool)(dst) = c == 't'; c == 't' {
-			return d.literal(i, "true")
+			return d.skipLiteral(i, "true")
 		} else if c == 'f' {
-			return d.literal(i, "false")
+			return d.skipLiteral(i, "false")
 		}
 	case opString, opText, opQuoted, opBytes, opNumber:
 		if c == '"' {
-			return d.quoted(v, i, dst)
+			return d.readQuoted(v, i, dst)
 		} else if c == '[' && v.op == opBytes {
-			return d.slices(v, i, dst)
-		} else if end := d.number(i); v.op == opNumber && end >= 0 {
+			return d.readSlice(v, i, dst)
+		} else if end := d.skipNumber(i); v.op == opNumber && end >= 0 {
 			*(*string)(dst) = d.slice(i, end)
 			return end
 		}
 	case opSlice:
 		if c == '[' {
-			return d.slices(v, i, dst)
+			return d.readSlice(v, i, dst)
 		}
 	case opArray:
 		if c == '[' {
-			return d.array(v, i, dst)
+			return d.readArray(v, i, dst)
 		}
 	case opStruct, opMap, opStringMap:
 		if c == '{' {
@@ -96,15 +96,15 @@ func (d *Decoder) value(v *value, i int, dst unsafe.Pointer) int {
 				return -1
 			}
 			if v.op == opStruct {
-				i = d.object(v.obj, i+1, dst, false)
+				i = d.readObject(v.obj, i+1, dst, false)
 			} else {
-				i = d.mapping(v, i, dst)
+				i = d.readMap(v, i, dst)
 			}
 			d.depth--
 			return i
 		}
 	}
-	return d.fail(i, v.wants())
+	return d.fail(i, v.expected())
 }
 
 // store stores an integer in dst, which has v's size.
@@ -121,9 +121,9 @@ func store(v *value, dst unsafe.Pointer, n uint64) {
 	}
 }
 
-// quoted reads the string at i into a type written as a string.
-func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
-	s, end := d.text(i + 1)
+// readQuoted reads the string at i into a type written as a string.
+func (d *Decoder) readQuoted(v *value, i int, dst unsafe.Pointer) int {
+	s, end := d.readText(i + 1)
 	if end < 0 {
 		return -1
 	}
@@ -132,15 +132,15 @@ func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
 		*(*string)(dst) = s
 	case opNumber:
 		if *(*string)(dst) = s; !isNumber(s) {
-			return d.fail(i, v.wants())
+			return d.fail(i, v.expected())
 		}
 	case opText:
 		v.zero(dst)
-		return d.done(i, end, reflect.NewAt(v.typ, dst).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)))
+		return d.checkMethod(i, end, reflect.NewAt(v.typ, dst).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)))
 	case opBytes:
 		b, err := base64.StdEncoding.DecodeString(s)
 		if *(*[]byte)(dst) = b; err != nil {
-			return d.fail(i, v.wants())
+			return d.fail(i, v.expected())
 		}
 	case opQuoted:
 		inner := make([]byte, len(s)+1+Padding)
@@ -148,9 +148,9 @@ func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
 		inner[len(s)] = '\n'
 		base, stop := d.base, d.end
 		d.base, d.end = unsafe.Pointer(unsafe.SliceData(inner)), len(s)
-		n := d.value(v.elem, 0, dst)
+		n := d.readValue(v.elem, 0, dst)
 		if n >= 0 && n != len(s) {
-			n = d.fail(0, v.elem.wants())
+			n = d.fail(0, v.elem.expected())
 		}
 		d.base, d.end = base, stop
 		if n < 0 {
@@ -162,8 +162,8 @@ func (d *Decoder) quoted(v *value, i int, dst unsafe.Pointer) int {
 	return end
 }
 
-// done returns end, or reports the error of a method that received the value from i to end.
-func (d *Decoder) done(i, end int, err error) int {
+// checkMethod returns end, or reports the error of a method that received the value from i to end.
+func (d *Decoder) checkMethod(i, end int, err error) int {
 	if err != nil {
 		d.fail(i, "a value that its type takes")
 		d.err.Err = err
@@ -189,15 +189,15 @@ func (v *value) zero(dst unsafe.Pointer) {
 	}
 }
 
-// wants describes the JSON value expected for v.
-func (v *value) wants() string {
+// expected describes the JSON value expected for v.
+func (v *value) expected() string {
 	switch v.op {
 	case opString, opText:
 		return "a string"
 	case opBytes:
 		return "a string in base64"
 	case opQuoted:
-		return v.elem.wants() + " in a string"
+		return v.elem.expected() + " in a string"
 	case opBool:
 		return "true or false"
 	case opInt64, opInt, opUint, opDecimal:
