@@ -242,7 +242,7 @@ func cloneOf[T any](v T) T {
 
 // heldBytes returns the bytes of the strings and slices of *v.
 func heldBytes[T any](v *T) int {
-	return sketch.ClonerOf[T]().Held(unsafe.Pointer(v))
+	return sketch.ClonerOf[T]().Size(unsafe.Pointer(v))
 }
 
 // sizeOfOne returns an Agg.Size for accumulators that keep one value of type V. It is nil when A
@@ -252,5 +252,5 @@ func sizeOfOne[A, V any](value func(*A) *V) func(*A) int {
 		return nil
 	}
 	c := sketch.ClonerOf[V]()
-	return func(a *A) int { return c.Held(unsafe.Pointer(value(a))) }
+	return func(a *A) int { return c.Size(unsafe.Pointer(value(a))) }
 }

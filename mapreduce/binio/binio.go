@@ -34,14 +34,14 @@ type Source[T any] struct {
 // of the file's data, so reading it copies nothing. A record that is kept for long keeps its block
 // of up to 256 KiB in memory. strings.Clone makes an independent copy.
 func Records(size int, patterns ...string) Source[string] {
-	return Source[string]{call("Records", size, patterns), size, patterns, nil}
+	return Source[string]{describe("Records", size, patterns), size, patterns, nil}
 }
 
 // RecordsAs returns a source of records of size bytes, decoded into values of type T. decode
 // receives the bytes, which never change, and a value that may still contain the previous record.
 // An error of decode makes the record a bad record; see mapreduce.MaxBad.
 func RecordsAs[T any](size int, decode func(b string, v *T) error, patterns ...string) Source[T] {
-	return Source[T]{call("RecordsAs", size, patterns), size, patterns, decode}
+	return Source[T]{describe("RecordsAs", size, patterns), size, patterns, decode}
 }
 
 // String returns the source, such as binio.Records(100, "a").
@@ -98,7 +98,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 	})
 }
 
-func call(name string, size int, patterns []string) string {
+func describe(name string, size int, patterns []string) string {
 	args := []string{fmt.Sprint(size)}
 	for _, p := range patterns {
 		args = append(args, fmt.Sprintf("%q", p))

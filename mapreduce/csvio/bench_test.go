@@ -15,8 +15,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 )
 
-// catalogue writes rows of 11 columns, about 200 bytes each, and returns the path and the number of rows. In form plain
-// no cell is quoted, in quoted two are, as in a shop's catalogue.
+// catalogue writes rows of 11 columns, about 200 bytes each, and returns the path and the number of
+// rows. In form plain no cell is quoted, in quoted two are, as in a shop's catalogue.
 func catalogue(b *testing.B, form string) (string, int) {
 	path := filepath.Join(b.TempDir(), form+".csv")
 	f, err := os.Create(path)

@@ -51,8 +51,8 @@
 //
 // A malformed row is an error with its file, line and column. It ends the job, unless the option
 // mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A malformed row ends at the first
-// line feed after the wrong byte, so it does not spoil the next row. A row of more than 64 MiB, or a
-// header of more than 4 MiB, always ends the job.
+// line feed after the wrong byte, so it does not spoil the next row. A row of more than 64 MiB, or
+// a header of more than 4 MiB, always ends the job.
 //
 // # Memory
 //
@@ -140,15 +140,15 @@ func (s Source[T]) NoLineFeeds() Source[T] {
 // String returns the source and its options, such as csvio.Rows[Product]("p/*.csv").Comma(';').
 func (s Source[T]) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "csvio.Rows[%v](%s)", reflect.TypeFor[T](), quoted(s.patterns))
+	fmt.Fprintf(&b, "csvio.Rows[%v](%s)", reflect.TypeFor[T](), quoteAll(s.patterns))
 	if s.comma != ',' {
 		fmt.Fprintf(&b, ".Comma(%q)", s.comma)
 	}
 	if s.noHeader {
-		fmt.Fprintf(&b, ".NoHeader(%s)", quoted(s.names))
+		fmt.Fprintf(&b, ".NoHeader(%s)", quoteAll(s.names))
 	}
 	if len(s.columns) > 0 {
-		fmt.Fprintf(&b, ".Columns(%s)", quoted(s.columns))
+		fmt.Fprintf(&b, ".Columns(%s)", quoteAll(s.columns))
 	}
 	if s.noQuotes {
 		b.WriteString(".NoQuotes()")
@@ -159,7 +159,7 @@ func (s Source[T]) String() string {
 	return b.String()
 }
 
-func quoted(names []string) string {
+func quoteAll(names []string) string {
 	out := make([]string, len(names))
 	for i, n := range names {
 		out[i] = fmt.Sprintf("%q", n)

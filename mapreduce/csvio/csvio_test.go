@@ -46,7 +46,8 @@ type event struct {
 	bad string
 }
 
-// readAll reads all splits of a source, one after the other, and returns what it gave and the errors of malformed rows.
+// readAll reads all splits of a source, one after the other, and returns what it gave and the
+// errors of malformed rows.
 func readAll[T any](t testing.TB, s mapreduce.Source[T], target int64) (events []event, bad []error, splits int) {
 	t.Helper()
 	cut, err := s.Splits(context.Background(), target)

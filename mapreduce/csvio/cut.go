@@ -119,7 +119,7 @@ func (s Source[T]) segment(ctx context.Context, f files.File, from, to int64) (g
 			same = inside.state == outside.state && inside.first >= 0
 		}
 	}
-	g.second, g.outsideEnd, g.insideEnd = inside.first, outside.quoted(), inside.quoted()
+	g.second, g.outsideEnd, g.insideEnd = inside.first, outside.isQuoted(), inside.isQuoted()
 	if same {
 		g.insideEnd = g.outsideEnd
 	}

@@ -37,7 +37,8 @@ func (c cells) equal(d cells) bool {
 	return slices.Equal(c.text, d.text) && c.n == d.n && c.next == d.next && c.bad == d.bad
 }
 
-// A parser that sees only the start of a file must either ask for more, or give what it would give with all of it.
+// A parser that sees only the start of a file must either ask for more, or give what it would give
+// with all of it.
 func checkPrefixes(t *testing.T, content []byte, want int) {
 	t.Helper()
 	whole, part := newParser(',', false, want), newParser(',', false, want)
@@ -101,8 +102,8 @@ func TestScannerAgreesWithParser(t *testing.T) {
 			n := min(1+rng.IntN(5), len(b)-at)
 			s.scan(b[at : at+n])
 			at += n
-			if b[at-1] == '\n' && at < len(b) && starts[int64(at)] == s.quoted() {
-				t.Fatalf("%q: row start at %d: parser %v, scanner %v", b, at, starts[int64(at)], !s.quoted())
+			if b[at-1] == '\n' && at < len(b) && starts[int64(at)] == s.isQuoted() {
+				t.Fatalf("%q: row start at %d: parser %v, scanner %v", b, at, starts[int64(at)], !s.isQuoted())
 			}
 		}
 	}

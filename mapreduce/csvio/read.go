@@ -30,14 +30,14 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 			return fmt.Errorf("%s: %w", sl.Path, err)
 		}
 		rd := sliceReader[T]{
-			ctx:    ctx,
-			reader: r,
-			slice:  sl,
-			parser: newParser(s.comma, s.noQuotes, dec.want),
-			dec:    dec,
-			header: header,
-			skip:   !s.noHeader && sl.Offset == 0,
-			source: &s,
+			ctx:          ctx,
+			reader:       r,
+			slice:        sl,
+			parser:       newParser(s.comma, s.noQuotes, dec.want),
+			dec:          dec,
+			header:       header,
+			isHeaderNext: !s.noHeader && sl.Offset == 0,
+			source:       &s,
 		}
 		if sl.Offset == 0 {
 			rd.line = 1
@@ -54,14 +54,14 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 
 // A sliceReader reads the rows of one slice.
 type sliceReader[T any] struct {
-	ctx    context.Context
-	reader *mapreduce.Reader[T]
-	slice  files.Slice
-	parser *parser
-	dec    *rowDecoder[T]
-	header []string
-	skip   bool // the next row that is not blank is the header
-	source *Source[T]
+	ctx          context.Context
+	reader       *mapreduce.Reader[T]
+	slice        files.Slice
+	parser       *parser
+	dec          *rowDecoder[T]
+	header       []string
+	isHeaderNext bool // the next row that is not blank is the header
+	source       *Source[T]
 
 	// line is the line number of the current row. It is 0 when not known: the slice starts within
 	// the file and no row of it was malformed so far.
@@ -90,17 +90,17 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 		r.Offset, r.Line = c.Offset+int64(took), rd.line
 		switch {
 		case err != nil:
-			err = rd.bad(rd.malformed(err), c.Data[took:next])
+			err = rd.reportBad(rd.nameColumn(err), c.Data[took:next])
 		case p.n == 0: // a blank line
-		case rd.skip:
-			rd.skip = false
+		case rd.isHeaderNext:
+			rd.isHeaderNext = false
 		case p.n != len(rd.header):
-			err = rd.bad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.n, len(rd.header)), c.Data[took:next])
+			err = rd.reportBad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.n, len(rd.header)), c.Data[took:next])
 		case p.feeds > 1 && rd.source.noFeeds:
 			return 0, fmt.Errorf("%s:%d: a cell holds a line feed, against NoLineFeeds; take that option away", c.Path, rd.lineNumber())
 		default:
 			if err = rd.dec.decode(p, &rd.row); err != nil {
-				err = rd.bad(err, c.Data[took:next])
+				err = rd.reportBad(err, c.Data[took:next])
 				break
 			}
 			rows++
@@ -132,15 +132,15 @@ func (rd *sliceReader[T]) lineNumber() int64 {
 	return rd.line
 }
 
-// bad reports the current row as malformed.
-func (rd *sliceReader[T]) bad(err error, raw []byte) error {
+// reportBad reports the current row as malformed.
+func (rd *sliceReader[T]) reportBad(err error, raw []byte) error {
 	r := rd.reader
 	r.Line = rd.lineNumber()
 	return r.Bad(fmt.Errorf("%s:%d: %w", r.Path, r.Line, err), bytes.Clone(raw))
 }
 
-// malformed adds the column name to a rowError.
-func (rd *sliceReader[T]) malformed(err error) error {
+// nameColumn adds the column name to a rowError.
+func (rd *sliceReader[T]) nameColumn(err error) error {
 	var e *rowError
 	if !errors.As(err, &e) {
 		return err
@@ -195,7 +195,7 @@ func newRowDecoder[T any](s Source[T], header, first []string) (*rowDecoder[T], 
 		}
 		if at < 0 && !c.optional {
 			return nil, fmt.Errorf("no column %q for field %s; the columns are %s; name the right one with a csv tag, or tag the field csv:\",optional\"",
-				c.name, c.field, quoted(header))
+				c.name, c.field, quoteAll(header))
 		}
 		if at >= 0 {
 			d.cells = append(d.cells, cell{at, c.offset, decode, c, header[at]})
@@ -211,7 +211,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	if len(names) == 0 {
 		names = first
 		if len(header) != len(first) {
-			return fmt.Errorf("%d columns, where the first file has %d: %s; choose those that all files have with Columns", len(header), len(first), quoted(first))
+			return fmt.Errorf("%d columns, where the first file has %d: %s; choose those that all files have with Columns", len(header), len(first), quoteAll(first))
 		}
 	}
 	for i, name := range names {
@@ -222,7 +222,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 			return fmt.Errorf("two columns are named %q; rename one", name)
 		}
 		if at < 0 {
-			return fmt.Errorf("no column %q; the columns are %s", name, quoted(header))
+			return fmt.Errorf("no column %q; the columns are %s", name, quoteAll(header))
 		}
 		d.order = append(d.order, at)
 		d.want = max(d.want, at+1)

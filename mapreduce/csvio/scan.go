@@ -38,8 +38,8 @@ func newScanner(comma byte, at int64, quoted bool) scanner {
 	return s
 }
 
-// quoted reports whether a line feed at the end of the last block would be inside a quoted cell.
-func (s *scanner) quoted() bool { return s.state == inQuotes }
+// isQuoted reports whether a line feed at the end of the last block would be inside a quoted cell.
+func (s *scanner) isQuoted() bool { return s.state == inQuotes }
 
 // scan processes the next block.
 func (s *scanner) scan(block []byte) {

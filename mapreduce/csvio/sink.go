@@ -72,7 +72,7 @@ func (s Sink[T]) NoHeader() Sink[T] {
 // Header sets the column names of a []string. Without it no header is written. Every row must have
 // as many cells as the header. It is refused for structs.
 func (s Sink[T]) Header(columns ...string) Sink[T] {
-	s.name, s.header = fmt.Sprintf("%s.Header(%s)", s.name, quoted(columns)), columns
+	s.name, s.header = fmt.Sprintf("%s.Header(%s)", s.name, quoteAll(columns)), columns
 	return s
 }
 

@@ -94,7 +94,7 @@ func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, e
 		if int64(i) < rest {
 			to++
 		}
-		data, err := json.Marshal(indexes{From: from, To: to, Sum: s.sum(from, to)})
+		data, err := json.Marshal(indexes{From: from, To: to, Sum: s.hashSample(from, to)})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}
@@ -110,7 +110,7 @@ func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.R
 	if err := json.Unmarshal(split.Data, &x); err != nil {
 		return fmt.Errorf("%s: split %s: %w", s, split.Label, err)
 	}
-	if x.From < 0 || x.From > x.To || x.To > s.n || s.sum(x.From, x.To) != x.Sum {
+	if x.From < 0 || x.From > x.To || x.To > s.n || s.hashSample(x.From, x.To) != x.Sum {
 		return fmt.Errorf("%s: this process made other values than the one that cut %s; make them from the job's parameters alone", s, split.Label)
 	}
 	size := int64(unsafe.Sizeof(*new(T)))
@@ -139,9 +139,9 @@ func (s Source[T]) at(i int64) T {
 	return s.values[i]
 }
 
-// sum hashes a sample of the values from to to: all values of a short range, else about 64 of them,
-// so a long slice costs almost nothing. It is zero when a value cannot be encoded as JSON.
-func (s Source[T]) sum(from, to int64) uint64 {
+// hashSample hashes a sample of the values from to to: all values of a short range, else about 64
+// of them, so a long slice costs almost nothing. It is zero when a value cannot be encoded as JSON.
+func (s Source[T]) hashSample(from, to int64) uint64 {
 	h := xxh3.New()
 	out := json.NewEncoder(h)
 	for i := from; i < to; i += max(1, (to-from)/64) {

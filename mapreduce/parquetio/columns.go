@@ -145,14 +145,14 @@ func (m *matcher) walk(fields []parquet.Field, value reflect.Value, path []strin
 			}
 			continue
 		}
-		if err := m.leaf(f, field, path); err != nil {
+		if err := m.matchLeaf(f, field, path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *matcher) leaf(f parquet.Field, field reflect.Value, path []string) error {
+func (m *matcher) matchLeaf(f parquet.Field, field reflect.Value, path []string) error {
 	name := strings.Join(path, ".")
 	leaf, ok := m.file.Lookup(path...)
 	if !ok {
@@ -163,7 +163,7 @@ func (m *matcher) leaf(f parquet.Field, field reflect.Value, path []string) erro
 		for _, c := range m.file.Columns() {
 			have = append(have, strings.Join(c, "."))
 		}
-		return fmt.Errorf("no column %q; the columns are %s; name the right one with a parquet tag, or allow it with AllowMissing", name, quoted(have))
+		return fmt.Errorf("no column %q; the columns are %s; name the right one with a parquet tag, or allow it with AllowMissing", name, quoteAll(have))
 	}
 	m.leaves = append(m.leaves, leaf.ColumnIndex)
 	mine, _ := parquet.SchemaOf(m.record.Addr().Interface()).Lookup(path...)
@@ -172,7 +172,7 @@ func (m *matcher) leaf(f parquet.Field, field reflect.Value, path []string) erro
 	}
 	if field.IsValid() && !f.Repeated() {
 		offset := field.Addr().Pointer() - m.base
-		err := fits(field.Type(), f.Type(), leaf.Node.Type())
+		err := checkFit(field.Type(), f.Type(), leaf.Node.Type())
 		if err == nil && offset < m.record.Type().Size() {
 			m.flat = append(m.flat, flat{leaf.ColumnIndex, offset, field.Type(), leaf.Node.Type(), byte(leaf.MaxDefinitionLevel)})
 			return nil
@@ -198,9 +198,9 @@ func describe(c parquet.LeafColumn) string {
 // errLibrary means that only the library can read the column.
 var errLibrary = errors.New("not a plain column")
 
-// fits returns an error if values of the file's column type cannot be stored in a Go field of type
-// t. mine is the Parquet type of that field.
-func fits(t reflect.Type, mine, file parquet.Type) error {
+// checkFit returns an error if values of the file's column type cannot be stored in a Go field of
+// type t. mine is the Parquet type of that field.
+func checkFit(t reflect.Type, mine, file parquet.Type) error {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -231,7 +231,7 @@ func fits(t reflect.Type, mine, file parquet.Type) error {
 		}
 		return errors.New("make the field an integer or what the file holds")
 	case k >= reflect.Int && k <= reflect.Uint64:
-		return fitsInteger(t, mine, file)
+		return checkIntegerFit(t, mine, file)
 	case k == reflect.Float32 || k == reflect.Float64:
 		switch {
 		case mine.Kind() != parquet.Double && mine.Kind() != parquet.Float:
@@ -246,7 +246,7 @@ func fits(t reflect.Type, mine, file parquet.Type) error {
 	return errLibrary
 }
 
-func fitsInteger(t reflect.Type, mine, file parquet.Type) error {
+func checkIntegerFit(t reflect.Type, mine, file parquet.Type) error {
 	width, unsigned := 64, false
 	switch file.Kind() {
 	case parquet.Int32:

@@ -75,14 +75,14 @@ func (s Source[T]) AllowMissing(columns ...string) Source[T] {
 
 // String returns the source and its options, such as parquetio.Rows[Product]("p/*.parquet").
 func (s Source[T]) String() string {
-	out := fmt.Sprintf("parquetio.Rows[%v](%s)", reflect.TypeFor[T](), quoted(s.patterns))
+	out := fmt.Sprintf("parquetio.Rows[%v](%s)", reflect.TypeFor[T](), quoteAll(s.patterns))
 	if len(s.missing) > 0 {
-		out += fmt.Sprintf(".AllowMissing(%s)", quoted(s.missing))
+		out += fmt.Sprintf(".AllowMissing(%s)", quoteAll(s.missing))
 	}
 	return out
 }
 
-func quoted(names []string) string {
+func quoteAll(names []string) string {
 	out := make([]string, len(names))
 	for i, n := range names {
 		out[i] = fmt.Sprintf("%q", n)
@@ -101,7 +101,7 @@ type piece struct {
 
 	label string // path as written by the user
 	bytes int64  // of the columns to read
-	of    int    // row groups of the file
+	total int    // row groups of the file
 }
 
 // Splits reads the footers, and packs row groups into splits of about target bytes (64 MiB when
@@ -157,10 +157,10 @@ func labelOf(pack []piece) string {
 	switch {
 	case len(pack) > 1:
 		return fmt.Sprintf("%d files, %s … %s", len(pack), first.label, last.label)
-	case first.To-first.From == first.of:
+	case first.To-first.From == first.total:
 		return first.label
 	}
-	return fmt.Sprintf("%s[row groups %d:%d of %d]", first.label, first.From, first.To, first.of)
+	return fmt.Sprintf("%s[row groups %d:%d of %d]", first.label, first.From, first.To, first.total)
 }
 
 // groups returns the row groups of one file as pieces.
@@ -175,8 +175,8 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 		return nil, err
 	}
 	defer closer.Close()
-	p.of = len(file.RowGroups())
-	out := make([]piece, p.of)
+	p.total = len(file.RowGroups())
+	out := make([]piece, p.total)
 	for i := range out {
 		p.From, p.To, p.bytes = i, i+1, columns.bytes(file, i)
 		out[i] = p
@@ -194,7 +194,7 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 	if !filesys.IsLocal(f) {
 		buffer = 4 * readBuffer
 	}
-	err = guard(p.Path, func() error {
+	err = recoverPanic(p.Path, func() error {
 		info, err := f.Stat()
 		if err == nil {
 			err = files.CheckUnchanged(info, p.Path, p.Size, p.ModTime)
@@ -243,8 +243,9 @@ func checkEnd(r io.ReaderAt, size int64) error {
 // open uses four times as much.
 const readBuffer = 256 << 10
 
-// guard calls f and converts a panic into an error. The library panics on some damaged files.
-func guard(path string, f func() error) (err error) {
+// recoverPanic calls f and converts a panic into an error. The library panics on some damaged
+// files.
+func recoverPanic(path string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%s: damaged, or of an unknown kind: %v", path, r)
@@ -293,7 +294,7 @@ func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T
 // readGroup emits the rows of one row group. bytes is the size of its columns, for progress.
 func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *mapreduce.Reader[T]) error {
 	var rows rowReader[T]
-	if err := guard(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
+	if err := recoverPanic(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
 		return err
 	}
 	defer rows.close()
@@ -303,7 +304,7 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 		}
 		clear(batch) // receivers may keep slices and pointers of the last batch
 		n := 0
-		err := guard(r.Path, func() (err error) {
+		err := recoverPanic(r.Path, func() (err error) {
 			n, err = rows.read(batch[:min(left, batchRows)])
 			return err
 		})

@@ -445,7 +445,8 @@ func TestTimesThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-// TestLZ4IsRefused: the library hands out wrong values for such pages. When it no longer does, the refusal can go.
+// TestLZ4IsRefused: the library hands out wrong values for such pages. When it no longer does, the
+// refusal can go.
 func TestLZ4IsRefused(t *testing.T) {
 	type rec struct {
 		ID   int64  `parquet:"id,lz4"`
@@ -468,7 +469,8 @@ func TestLZ4IsRefused(t *testing.T) {
 	}
 }
 
-// TestDamagedFooter changes every byte of a footer, which has no checksum: it must not cost rows, nor memory for what the file cannot hold.
+// TestDamagedFooter changes every byte of a footer, which has no checksum: it must not cost rows,
+// nor memory for what the file cannot hold.
 func TestDamagedFooter(t *testing.T) {
 	type rec struct {
 		ID   int64  `parquet:"id"`

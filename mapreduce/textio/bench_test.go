@@ -15,7 +15,8 @@ import (
 
 const prose = "the quick brown fox jumps over a lazy dog and never looks back at internationalization\n"
 
-// bigText writes a temporary file of English-like text and returns its path and the number of words.
+// bigText writes a temporary file of English-like text and returns its path and the number of
+// words.
 func bigText(b *testing.B, size int) (string, int) {
 	b.Helper()
 	data := bytes.Repeat([]byte(prose), size/len(prose))

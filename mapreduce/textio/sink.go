@@ -22,13 +22,13 @@ type Sink[T any] struct {
 //
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced.
 func Write(dir string) Sink[string] {
-	return Sink[string]{call("Write", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, appendLine}
+	return Sink[string]{describe("Write", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, appendLine}
 }
 
 // WriteFile returns a sink for a single file, with one line per record, in task order. A suffix .gz
 // or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile(path string) Sink[string] {
-	return Sink[string]{call("WriteFile", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, appendLine}
+	return Sink[string]{describe("WriteFile", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, appendLine}
 }
 
 // WriteAs is Write for records of any type. line appends v to dst, without a line end, and returns
@@ -38,12 +38,12 @@ func WriteFile(path string) Sink[string] {
 //		return strconv.AppendInt(append(append(dst, v.Key...), '\t'), v.Value, 10)
 //	}
 func WriteAs[T any](dir string, line func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{call("WriteAs", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, withLineEnd(line)}
+	return Sink[T]{describe("WriteAs", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}, withLineEnd(line)}
 }
 
 // WriteFileAs is WriteFile for records of any type; see WriteAs.
 func WriteFileAs[T any](path string, line func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{call("WriteFileAs", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, withLineEnd(line)}
+	return Sink[T]{describe("WriteFileAs", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}, withLineEnd(line)}
 }
 
 func appendLine(dst []byte, v *string) ([]byte, error) { return append(append(dst, *v...), '\n'), nil }

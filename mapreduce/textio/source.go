@@ -47,7 +47,7 @@ func (s LineSource) Delimiter(b byte) LineSource {
 
 // String returns the source and its options, such as textio.Lines("a", "b").
 func (s LineSource) String() string {
-	name := call("Lines", s.patterns)
+	name := describe("Lines", s.patterns)
 	if s.delim != '\n' {
 		name += fmt.Sprintf(".Delimiter(%q)", s.delim)
 	}
@@ -96,7 +96,7 @@ type WordSource struct{ patterns []string }
 func Fields(patterns ...string) WordSource { return WordSource{patterns} }
 
 // String returns the source, such as textio.Fields("a", "b").
-func (s WordSource) String() string { return call("Fields", s.patterns) }
+func (s WordSource) String() string { return describe("Fields", s.patterns) }
 
 // Splits cuts the files at any byte; Read completes the words. target is the size of a split in
 // bytes; zero means 64 MiB.
@@ -126,7 +126,7 @@ func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.S
 	return files.Splits(ctx, fs, target)
 }
 
-func call(name string, args []string) string {
+func describe(name string, args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = fmt.Sprintf("%q", a)

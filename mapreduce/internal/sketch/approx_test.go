@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestApproxSetError draws many sets around and above the exact range: the counts must be as near as promised.
+// TestApproxSetError draws many sets around and above the exact range: the counts must be as near
+// as promised.
 func TestApproxSetError(t *testing.T) {
 	for _, n := range []int{1, 500, approxExact, approxExact + 1, 2000, 30_000} {
 		var squares float64
@@ -32,7 +33,8 @@ func TestApproxSetError(t *testing.T) {
 	}
 }
 
-// TestApproxSetMerge splits one stream in any way, with moves through the encoding: the result must be the same bytes.
+// TestApproxSetMerge splits one stream in any way, with moves through the encoding: the result must
+// be the same bytes.
 func TestApproxSetMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.SampledFrom([]int{0, 1, 10, approxExact - 1, approxExact, approxExact + 1, 3000}).Draw(t, "n")
@@ -71,7 +73,8 @@ func TestApproxSetMerge(t *testing.T) {
 	})
 }
 
-// TestApproxSetHash holds the hashes still: sets that were encoded by another process, or an earlier build, must merge.
+// TestApproxSetHash holds the hashes still: sets that were encoded by another process, or an
+// earlier build, must merge.
 func TestApproxSetHash(t *testing.T) {
 	type pair struct {
 		A string

@@ -98,8 +98,8 @@ func (c *Cloner) Clone(p unsafe.Pointer) {
 	}
 }
 
-// Held returns the bytes of the strings and slices of the value at p.
-func (c *Cloner) Held(p unsafe.Pointer) (bytes int) {
+// Size returns the bytes of the strings and slices of the value at p.
+func (c *Cloner) Size(p unsafe.Pointer) (bytes int) {
 	for i := range c.fields {
 		f := &c.fields[i]
 		at := unsafe.Add(p, f.off)
@@ -111,7 +111,7 @@ func (c *Cloner) Held(p unsafe.Pointer) (bytes int) {
 		bytes += s.Cap() * int(f.slice.Elem().Size())
 		if len(f.elem.fields) > 0 {
 			for j := range s.Len() {
-				bytes += f.elem.Held(s.Index(j).Addr().UnsafePointer())
+				bytes += f.elem.Size(s.Index(j).Addr().UnsafePointer())
 			}
 		}
 	}

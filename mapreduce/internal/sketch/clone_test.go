@@ -23,7 +23,8 @@ type tree struct {
 	None  []string
 }
 
-// TestClone overwrites the buffer that a record's strings and slices lie in: the copy must not notice.
+// TestClone overwrites the buffer that a record's strings and slices lie in: the copy must not
+// notice.
 func TestClone(t *testing.T) {
 	make1 := func(buf []byte) tree {
 		v := tree{Name: viewOf(buf[:3]), Bytes: buf[3:6], Nums: []int{1, 2}, Empty: []string{}}
@@ -41,7 +42,7 @@ func TestClone(t *testing.T) {
 		t.Errorf("copy = %+v, want %+v", v, want)
 	}
 	held := 3 + 3 + 4 + 16 + 2*int(unsafe.Sizeof(v)) + 2 + int(unsafe.Sizeof(v)) + 10
-	if got := ClonerOf[tree]().Held(unsafe.Pointer(&v)); got != held {
+	if got := ClonerOf[tree]().Size(unsafe.Pointer(&v)); got != held {
 		t.Errorf("Held = %d, want %d", got, held)
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDamaged holds every check of the decoders: bytes that no encoder writes are refused, and change nothing.
+// TestDamaged holds every check of the decoders: bytes that no encoder writes are refused, and
+// change nothing.
 func TestDamaged(t *testing.T) {
 	type pair struct {
 		A string

@@ -63,7 +63,8 @@ func checkQuantiles(t *rapid.T, q *Quantiles, xs []float64) {
 	}
 }
 
-// TestQuantilesMerge splits one stream in any way, with moves through the encoding: the result must be the same bytes.
+// TestQuantilesMerge splits one stream in any way, with moves through the encoding: the result must
+// be the same bytes.
 func TestQuantilesMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		xs := drawNumbers(t)

@@ -36,7 +36,8 @@ var stringKeys = rapid.Custom(func(t *rapid.T) string {
 	return string(b)
 })
 
-// TestSet compares sets with Go's maps over random additions, merges and moves through the encoding.
+// TestSet compares sets with Go's maps over random additions, merges and moves through the
+// encoding.
 func TestSet(t *testing.T) {
 	t.Run("string", testSet(stringKeys, strings.Compare))
 	t.Run("int", testSet(rapid.SampledFrom([]int{math.MinInt, -300, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1 << 40, math.MaxInt}), cmp.Compare))
@@ -150,7 +151,8 @@ func TestSetFloats(t *testing.T) {
 	}
 }
 
-// TestSetCopies makes sure that keys are copied: the strings of a record may share one large buffer.
+// TestSetCopies makes sure that keys are copied: the strings of a record may share one large
+// buffer.
 func TestSetCopies(t *testing.T) {
 	buf := []byte("abc and a key that does not fit a slot")
 	var s Set[string]
