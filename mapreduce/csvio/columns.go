@@ -40,7 +40,7 @@ var (
 // columnsOf returns the columns of a struct in the order of its fields.
 func columnsOf(t reflect.Type) ([]column, error) {
 	if t.Kind() != reflect.Struct || isLeaf(t) {
-		return nil, fmt.Errorf("%v is neither a struct nor []string; give a struct whose fields are the columns", t)
+		return nil, fmt.Errorf("%v is neither a struct nor []string; use a struct whose fields are the columns", t)
 	}
 	w := columnWalk{seen: map[string]string{}}
 	if err := w.walk(t, t.Name(), "", "", 0); err != nil {
@@ -82,7 +82,7 @@ func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offs
 			case "inline":
 				inline = true
 			default:
-				return fmt.Errorf("field %s: csv option %q is not known; there are optional, omitempty and inline", c.field, option)
+				return fmt.Errorf("field %s: unknown csv option %q; use optional, omitempty or inline", c.field, option)
 			}
 		}
 		if name == "" {

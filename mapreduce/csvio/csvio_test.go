@@ -404,7 +404,7 @@ func TestNoLineFeedsIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Read(context.Background(), cut[0], mapreduce.NewReader(func(*[]string) {}, nil))
-	if err == nil || !strings.Contains(err.Error(), "x:2: a cell holds a line feed") {
+	if err == nil || !strings.Contains(err.Error(), "x:2: a cell contains a line feed") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -443,7 +443,7 @@ func TestMalformedRows(t *testing.T) {
 		{"a,1,,,1e999,", `"1e999": out of the range of a float`},
 		{"a,1,,,1.2.3,", `"1.2.3": not a number; correct the cell, or make the field a string`},
 		{"a,1,,,,maybe", `"maybe": not a truth value`},
-		{`a 5" pipe,1,,,,`, `x.csv:4: column "name": a quote in a cell that does not start with one; quote the cell and double the quote, as in "a 5"" pipe"`},
+		{`a 5" pipe,1,,,,`, `x.csv:4: column "name": a quote in an unquoted cell; quote the cell and double the quote, as in "a 5"" pipe"`},
 		{`a,"1"2,,,,`, `x.csv:4: column "price": a character follows a closing quote`},
 		{strings.Repeat("a", 100) + ",b" + strings.Repeat("c", 100) + ",,,,", `"b` + strings.Repeat("c", 59) + `…"`},
 	} {
@@ -460,7 +460,7 @@ func TestMalformedRows(t *testing.T) {
 		}
 	}
 	_, bad, _ := readAll(t, csvio.Rows[rec](write(t, "x.csv", "name,price,cost,when,ratio,ok\n\"b,1,,,,\n")), 1)
-	if len(bad) != 1 || !strings.Contains(bad[0].Error(), "x.csv:2: a quoted cell that never ends; close it") {
+	if len(bad) != 1 || !strings.Contains(bad[0].Error(), "x.csv:2: a quoted cell is not closed; add the closing quote") {
 		t.Errorf("%v", bad)
 	}
 }
@@ -494,14 +494,14 @@ func TestRefusals(t *testing.T) {
 		{refusal(csvio.Rows[tagged](file("A,b\n"))), `no column "a" for field tagged.A`},
 		{refusal(csvio.Rows[twice](path)), `fields twice.A and twice.B are both column "x"`},
 		{refusal(csvio.Rows[badKind](file("m\n"))), `field badKind.M map[string]int cannot be read from a cell`},
-		{refusal(csvio.Rows[badTag](path)), `csv option "omitzero" is not known`},
+		{refusal(csvio.Rows[badTag](path)), `unknown csv option "omitzero"`},
 		{refusal(csvio.Rows[badDecimal](path)), `decimal:"2" needs an integer field`},
 		{refusal(csvio.Rows[nothing](path)), `has no exported field`},
 		{refusal(csvio.Rows[int](path)), `int is neither a struct nor []string`},
 		{refusal(csvio.Rows[rec](path).Comma('"')), `Comma('"')`},
 		{refusal(csvio.Rows[rec](path).Columns("name")), `Columns is for []string`},
 		{refusal(csvio.Rows[[]string](path).Columns("nam")), `no column "nam"; the columns are "NAME", "brnd", "name"`},
-		{refusal(csvio.Rows[[]string](file("\"a\n"))), `the header cannot be read: a quoted cell that never ends`},
+		{refusal(csvio.Rows[[]string](file("\"a\n"))), `the header cannot be read: a quoted cell is not closed`},
 		{refusal(csvio.Rows[[]string](file("a,b\n"), file("a\n"))), `x.csv: 1 columns, where the first file has 2`},
 		{refusal(csvio.Rows[[]string](file("a,b\n"), file("c,a\n"))), `no column "b"`},
 		{refusal(csvio.Rows[[]string](path + ".missing")), `no such file`},

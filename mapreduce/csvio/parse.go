@@ -14,7 +14,7 @@ import (
 const slack = 8
 
 // errMore means that the data ends before the row does.
-var errMore = errors.New("row goes on")
+var errMore = errors.New("row is incomplete")
 
 // A parser cuts rows into fields. It looks at every byte once or twice, by words or vectors: first
 // for the line feed, then for the separators up to the last wanted field. Separators after that
@@ -172,7 +172,7 @@ func (p *parser) quotedRow(from, end, next int) (int, error) {
 				to = end
 			}
 			if p.quote < to {
-				return next, &rowError{column: n, what: `a quote in a cell that does not start with one; quote the cell and double the quote, as in "a 5"" pipe"`}
+				return next, &rowError{column: n, what: `a quote in an unquoted cell; quote the cell and double the quote, as in "a 5"" pipe"`}
 			}
 			f.from, f.to = from, to
 			from = to
@@ -196,7 +196,7 @@ func (p *parser) closingQuote(from int) (at int, doubled bool, err error) {
 		i = find(p.data, i, len(p.data), '"')
 		switch {
 		case i < 0 && p.last:
-			return 0, false, &rowError{column: -1, what: "a quoted cell that never ends; close it"}
+			return 0, false, &rowError{column: -1, what: "a quoted cell is not closed; add the closing quote"}
 		case i < 0:
 			return 0, false, errMore
 		case i+1 == len(p.data) || p.data[i+1] != '"':

@@ -97,7 +97,7 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 		case p.n != len(rd.header):
 			err = rd.reportBad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.n, len(rd.header)), c.Data[took:next])
 		case p.feeds > 1 && rd.source.noFeeds:
-			return 0, fmt.Errorf("%s:%d: a cell holds a line feed, against NoLineFeeds; take that option away", c.Path, rd.lineNumber())
+			return 0, fmt.Errorf("%s:%d: a cell contains a line feed; remove the option NoLineFeeds", c.Path, rd.lineNumber())
 		default:
 			if err = rd.dec.decode(p, &rd.row); err != nil {
 				err = rd.reportBad(err, c.Data[took:next])
@@ -211,7 +211,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	if len(names) == 0 {
 		names = first
 		if len(header) != len(first) {
-			return fmt.Errorf("%d columns, where the first file has %d: %s; choose those that all files have with Columns", len(header), len(first), quoteAll(first))
+			return fmt.Errorf("%d columns, where the first file has %d: %s; use Columns to choose columns of all files", len(header), len(first), quoteAll(first))
 		}
 	}
 	for i, name := range names {

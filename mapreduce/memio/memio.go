@@ -111,7 +111,7 @@ func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.R
 		return fmt.Errorf("%s: split %s: %w", s, split.Label, err)
 	}
 	if x.From < 0 || x.From > x.To || x.To > s.n || s.hashSample(x.From, x.To) != x.Sum {
-		return fmt.Errorf("%s: this process made other values than the one that cut %s; make them from the job's parameters alone", s, split.Label)
+		return fmt.Errorf("%s: the values differ from those at the time of the split %s; make them from the job's parameters alone", s, split.Label)
 	}
 	size := int64(unsafe.Sizeof(*new(T)))
 	r.Path = s.name

@@ -76,7 +76,7 @@ func (c *columns[T]) check(file *parquet.File) error {
 		}
 	}
 	if rows != meta.NumRows {
-		return fmt.Errorf("damaged: its row groups have %d rows, the file says %d; fetch or write it again", rows, meta.NumRows)
+		return fmt.Errorf("damaged: its row groups have %d rows, its footer has %d; fetch or write it again", rows, meta.NumRows)
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (c *columns[T]) check(file *parquet.File) error {
 // schemaOf returns the schema of a struct. It returns an error where the library panics.
 func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("%v is no struct; give one whose fields are the columns", t)
+		return nil, fmt.Errorf("%v is not a struct; use a struct whose fields are the columns", t)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -229,7 +229,7 @@ func checkFit(t reflect.Type, mine, file parquet.Type) error {
 		if kind == parquet.Boolean {
 			return nil
 		}
-		return errors.New("make the field an integer or what the file holds")
+		return errors.New("make the field an integer, or use the type of the file")
 	case k >= reflect.Int && k <= reflect.Uint64:
 		return checkIntegerFit(t, mine, file)
 	case k == reflect.Float32 || k == reflect.Float64:
@@ -241,7 +241,7 @@ func checkFit(t reflect.Type, mine, file parquet.Type) error {
 		case kind == parquet.Double:
 			return errors.New("make the field a float64")
 		}
-		return errors.New("make the field what the file holds")
+		return errors.New("use the type of the file")
 	}
 	return errLibrary
 }
@@ -253,7 +253,7 @@ func checkIntegerFit(t reflect.Type, mine, file parquet.Type) error {
 		width = 32
 	case parquet.Int64:
 	default:
-		return errors.New("make the field what the file holds")
+		return errors.New("use the type of the file")
 	}
 	switch l := logicalOf(file).(type) {
 	case nil:

@@ -118,7 +118,7 @@ func (c *flatColumn) nextPage() error {
 	return nil
 }
 
-var errDamaged = errors.New("the page is damaged: it holds fewer values than it says, or points outside its dictionary")
+var errDamaged = errors.New("the page is damaged: it has too few values, or an index outside its dictionary")
 
 // readWords reads n values from a page of indexes into a dictionary.
 func (c *flatColumn) readWords(field unsafe.Pointer, stride uintptr, n int) error {

@@ -248,7 +248,7 @@ const readBuffer = 256 << 10
 func recoverPanic(path string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%s: damaged, or of an unknown kind: %v", path, r)
+			err = fmt.Errorf("%s: damaged, or of an unsupported kind: %v", path, r)
 		}
 	}()
 	return f()

@@ -391,7 +391,7 @@ func TestRefusals(t *testing.T) {
 		{refusal[when](path), `only a timestamp or a date is a time`},
 		{refusal[channel](path), `cannot be a Parquet row`},
 		{refusal[empty](path), `no exported field`},
-		{refusal[int](path), `int is no struct`},
+		{refusal[int](path), `int is not a struct`},
 		{refusal[file](write(t, []byte("a,b\n1,2\n3,4\n"))), `x.parquet: not a Parquet file, or damaged`},
 		{refusal[file](write(t, nil)), `x.parquet: not a Parquet file, or damaged`},
 		{refusal[file](path + ".missing"), `no such file`},

@@ -271,7 +271,7 @@ func readBlocks(ctx context.Context, s Slice, size int, yield func(c Chunk) erro
 
 // PartialRecordError returns the error for a file that ends within a fixed-size record.
 func PartialRecordError(path string, bytes int64, size int) error {
-	return fmt.Errorf("%s: its %d bytes are no multiple of the record size %d (%d are left over); check the size, or that the file is complete",
+	return fmt.Errorf("%s: its %d bytes are not a multiple of the record size %d (%d are left over); check the size, or that the file is complete",
 		path, bytes, size, bytes%int64(size))
 }
 
@@ -358,7 +358,7 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	case Gzip:
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			return nil, nil, fmt.Errorf("it does not begin like a gzip file, as its name says (%w); take the suffix off its name, or write it again", err)
+			return nil, nil, fmt.Errorf("its name has a gzip suffix, but it is not a gzip file (%w); remove the suffix, or write the file again", err)
 		}
 		return z, func() { z.Close() }, nil
 	case Zstd:

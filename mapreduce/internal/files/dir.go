@@ -85,7 +85,7 @@ func (d *Dir) Check(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		if name := filesys.Base(e.Path); !strings.HasPrefix(name, tempPrefix) {
-			return fmt.Errorf("output directory %s holds %s, which no earlier run made; choose another directory, or remove it", d.Path, name)
+			return fmt.Errorf("output directory %s contains %s, which is not the output of an earlier job; choose another directory, or remove it", d.Path, name)
 		}
 	}
 	return nil
@@ -380,5 +380,5 @@ func readManifest(ctx context.Context, dir string) (m manifest, err error) {
 type foreignManifest struct{ path string }
 
 func (e *foreignManifest) Error() string {
-	return e.path + " is not ours; choose another directory, or remove it"
+	return e.path + " was not written by Layshaft; choose another directory, or remove it"
 }

@@ -130,7 +130,7 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 			}
 		}
 		if len(infos) == 0 {
-			return nil, fmt.Errorf("%s: no file found there; check the path, or take the pattern out", p)
+			return nil, fmt.Errorf("%s: no file found there; check the path, or remove the pattern", p)
 		}
 		found = append(found, infos...)
 	}

@@ -70,8 +70,8 @@ func TestExpand(t *testing.T) {
 		{in: "*.json", wrong: "*.json: no file found there"},
 		{in: "empty", wrong: "empty: no file found there"},
 		{in: "a[", wrong: "a[: syntax error"},
-		{in: "half", wrong: "half holds a mixture of files, as job j7"},
-		{in: "**/*.txt", wrong: "half holds a mixture of files, as job j7"},
+		{in: "half", wrong: "half contains files of two jobs, because job j7"},
+		{in: "**/*.txt", wrong: "half contains files of two jobs, because job j7"},
 	} {
 		fs, err := Expand(context.Background(), strings.Fields(c.in))
 		switch {
@@ -309,7 +309,7 @@ func TestDamagedCompression(t *testing.T) {
 			want = " gzip data is damaged, or the file was cut off"
 		}
 		if name == "plain.gz" {
-			want = "plain.gz: it does not begin like a gzip file, as its name says"
+			want = "plain.gz: its name has a gzip suffix, but it is not a gzip file"
 		}
 		if err := readLines(t, name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("%s: %v, want an error with %q", name, err, want)

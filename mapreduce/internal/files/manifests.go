@@ -70,7 +70,7 @@ func (d *outputDir) load(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	if !d.manifest.Complete {
-		return fmt.Errorf("%s holds a mixture of files, as job %s was stopped while it moved its output in; run that job again", dir, d.manifest.Job)
+		return fmt.Errorf("%s contains files of two jobs, because job %s was stopped while moving its output; run that job again", dir, d.manifest.Job)
 	}
 	d.hasManifest = true
 	d.isSpread = isSpread(ctx, dir)
@@ -88,7 +88,7 @@ func (d *outputDir) checkParts(dir, pattern string, seen map[string]bool) error 
 		path := filesys.Join(dir, p.Name)
 		if _, name := filesys.Cut(path); m.Match(name) && !seen[path] {
 			return &filesys.Error{Path: path, Err: filesys.ErrGone,
-				Help: fmt.Sprintf("worker %s wrote it and no worker that is there has it: bring that one back, or run job %s again", p.Host, d.manifest.Job)}
+				Help: fmt.Sprintf("worker %s wrote it, and no present worker has a copy; restart that worker, or run job %s again", p.Host, d.manifest.Job)}
 		}
 	}
 	return nil

@@ -124,7 +124,7 @@ func TestDir(t *testing.T) {
 func TestCheckRefuses(t *testing.T) {
 	tree(t, map[string]string{"full/data.txt": "x", "theirs/manifest.json": "{}", "torn/manifest.json": manifestHead, "file": "x", "fresh/.layshaft-j/part-0": "x"})
 	for path, want := range map[string]string{
-		"full": "holds data.txt, which no earlier run made; choose another directory, or remove it", "theirs": "is not ours",
+		"full": "contains data.txt, which is not the output of an earlier job; choose another directory, or remove it", "theirs": "was not written by Layshaft",
 		"torn": "choose another directory", "file": "choose another place", "file/below": "choose another place", "fresh": "",
 	} {
 		err := (&Dir{Path: path}).Check(context.Background())

@@ -43,7 +43,7 @@ func keyPlanOf[K comparable]() *keyPlan {
 	}
 	p := new(keyPlan)
 	if p.err = p.addFields(t, t.String(), 0); p.err != nil {
-		p.err = fmt.Errorf("key %w; keys hold strings, numbers and bools only", p.err)
+		p.err = fmt.Errorf("key %w; keys may contain only strings, numbers and bools", p.err)
 	}
 	switch t.Kind() {
 	case reflect.String:

@@ -167,7 +167,7 @@ func TestSetCopies(t *testing.T) {
 func TestSetRefusesKeys(t *testing.T) {
 	type bad struct{ In struct{ P [2]*int } }
 	var s Set[bad]
-	const want = "key sketch.bad.In.P[] is of type *int; keys hold strings, numbers and bools only"
+	const want = "key sketch.bad.In.P[] is of type *int; keys may contain only strings, numbers and bools"
 	if _, err := s.AppendBinary(nil); err == nil || err.Error() != want {
 		t.Errorf("AppendBinary: %v, want %s", err, want)
 	}

@@ -104,7 +104,7 @@ func (e *Encoder) appendValue(dst []byte, v *value, p unsafe.Pointer) ([]byte, e
 	}
 
 	if e.depth++; e.depth > maxDepth {
-		return dst, fmt.Errorf("more than %d levels of nesting; does the value hold itself?", maxDepth)
+		return dst, fmt.Errorf("more than %d levels of nesting; does the value contain itself?", maxDepth)
 	}
 	dst, err := e.appendNested(dst, v, p)
 	e.depth--

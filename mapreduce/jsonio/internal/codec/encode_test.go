@@ -145,7 +145,7 @@ func TestEncodeErrors(t *testing.T) {
 			t.Errorf("error %v, want %s", c.err, c.want)
 		}
 	}
-	if _, err := encode(t, ring); err == nil || !strings.HasSuffix(err.Error(), "more than 10000 levels of nesting; does the value hold itself?") {
+	if _, err := encode(t, ring); err == nil || !strings.HasSuffix(err.Error(), "more than 10000 levels of nesting; does the value contain itself?") {
 		t.Errorf("error of a ring: %.200v", err)
 	}
 }

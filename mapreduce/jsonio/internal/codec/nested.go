@@ -123,13 +123,13 @@ func mapKey(t reflect.Type, name string) (reflect.Value, error) {
 	case key.CanInt():
 		n, err := strconv.ParseInt(name, 10, t.Bits())
 		if err != nil {
-			return key, fmt.Errorf("map key %q is no %s", name, t)
+			return key, fmt.Errorf("map key %q is not a valid %s", name, t)
 		}
 		key.SetInt(n)
 	default:
 		n, err := strconv.ParseUint(name, 10, t.Bits())
 		if err != nil {
-			return key, fmt.Errorf("map key %q is no %s", name, t)
+			return key, fmt.Errorf("map key %q is not a valid %s", name, t)
 		}
 		key.SetUint(n)
 	}
