@@ -50,15 +50,7 @@ func (s *Scheduler) outputWanted(ev OutputWanted) {
 
 // canRepeat reports whether everything needed to run the job's tasks again is still there.
 func (j *jobState) canRepeat() bool {
-	if j.released || j.outcome != Running && j.outcome != Done {
-		return false
-	}
-	for _, st := range j.stages {
-		if j.outcome == Done && st.spec.Combine && st.groups == nil { // a former version forgot them
-			return false
-		}
-	}
-	return true
+	return !j.released && (j.outcome == Running || j.outcome == Done)
 }
 
 // reopenJob makes a finished job a running one.

@@ -1,9 +1,6 @@
 package sched
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // After a restart the core knows the committed attempts, but not the holders of their outputs or
 // the running attempts. Workers report both when they join. Until then the core is settling: it
@@ -18,12 +15,8 @@ func (s *Scheduler) beginEpoch() {
 		s.rejoinUntil = s.now.Add(s.cfg.Rejoin)
 	}
 	for _, j := range s.retained {
-		if j.endedAt.IsZero() { // a former version wrote its end
-			j.endedAt = s.now
-		}
 		j.lostAt = s.now // the holders of its outputs are not known yet
 	}
-	slices.SortStableFunc(s.retained, func(a, b *jobState) int { return a.endedAt.Compare(b.endedAt) })
 	for _, j := range s.active {
 		s.touchJob(j)
 		for _, st := range j.stages {
