@@ -100,7 +100,7 @@ func (a *auditor) checkStage(j *jobState, k int) {
 		for x := t.newest; x != nil; x = x.older {
 			tries++
 			if s.workers[x.worker.name] != x.worker || x.worker.findAttempt(x.id) != x || x.element == nil {
-				a.report("attempt %s of job %s runs on worker %s, which does not know", x.id, j.spec.ID, x.worker.name)
+				a.report("attempt %s of job %s runs on worker %s, but the worker does not list it", x.id, j.spec.ID, x.worker.name)
 			}
 		}
 		stageRunning += tries
@@ -126,7 +126,7 @@ func (a *auditor) checkStage(j *jobState, k int) {
 	}
 	for i, p := range st.outputs {
 		if t := &st.tasks[i]; (t.holder == nil) != (p.Worker == "") || t.holder != nil && (p.Worker != t.holder.name || p.Attempt.N != t.committed) {
-			a.report("task %s of job %s: the list of outputs says %+v, which is out of date", j.ref(k, i).t, j.spec.ID, p)
+			a.report("task %s of job %s: entry %+v in the list of outputs is out of date", j.ref(k, i).t, j.spec.ID, p)
 		}
 	}
 	if stageRunning != st.running.Len() {
@@ -160,7 +160,7 @@ func (a *auditor) checkTotals() {
 			met = met || w.drain == nil && w.kind.meets[j.need]
 		}
 		if met != j.need.met || (j.launchable > 0 && met) != j.inLine {
-			a.report("job %s: some worker will do: %v, noted %v; in line: %v", j.spec.ID, met, j.need.met, j.inLine)
+			a.report("job %s: some worker meets its needs: %v, stored %v; in line: %v", j.spec.ID, met, j.need.met, j.inLine)
 		}
 		if j.inLine {
 			inLine++
@@ -178,7 +178,7 @@ func (a *auditor) checkTotals() {
 			}
 		}
 		if held != j.running || want != j.launchable || j.inLine != (want > 0) {
-			a.report("calls of class %d: %d slots, %d wanted; counted %d, %d, in line: %v", c, held, want, j.running, j.launchable, j.inLine)
+			a.report("queued tasks of class %d: %d slots, %d waiting; counted %d, %d, in line: %v", c, held, want, j.running, j.launchable, j.inLine)
 		}
 		if j.inLine {
 			inLine++
@@ -200,7 +200,7 @@ func (a *auditor) checkTotals() {
 				tasks += n
 			}
 			if tasks != st.spec.Tasks {
-				a.report("job %s: stage %d: totals do not conserve: %d tasks, by state %v, %d failed, %d cancelled",
+				a.report("job %s: stage %d: totals do not add up: %d tasks, by state %v, %d failed, %d cancelled",
 					j.spec.ID, k, st.spec.Tasks, st.taskCounts, st.failedTasks, st.cancelledTasks)
 			}
 		}
@@ -214,7 +214,7 @@ func (a *auditor) checkTotals() {
 			ordinary = sh.granted[QueuedNormal] + sh.granted[QueuedLow]
 		}
 		if calls != w.queuedTasks {
-			a.report("worker %s: calls have %d slots, counted %d", id, calls, w.queuedTasks)
+			a.report("worker %s: queued tasks have %d slots, counted %d", id, calls, w.queuedTasks)
 		}
 		for _, x := range w.running {
 			if !x.j.options.Interactive {
@@ -249,11 +249,11 @@ func (a *auditor) checkTotals() {
 		have -= t.Begun
 	}
 	if have != 0 {
-		a.report("attempts that began are not those that ended and those that workers have: %+d, %+v", have, s.tallies)
+		a.report("attempts begun minus ended minus running is %+d, want 0: %+v", have, s.tallies)
 	}
 	for _, w := range s.drains {
 		if s.workers[w.name] != w || s.drainAt.IsZero() {
-			a.report("worker %s drains, and nobody looks after it", w.name)
+			a.report("worker %s drains, but no time is set to check it", w.name)
 		}
 	}
 }

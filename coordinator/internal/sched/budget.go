@@ -159,7 +159,7 @@ func (j *jobState) budgetsMissing() string {
 func (a *auditor) checkTickets() {
 	for _, x := range a.s.tickets {
 		if x.st.ticket.n == 0 || x.j.outcome != Running || len(x.st.spec.Needs) == 0 {
-			a.report("job %s: a stage has ticket %+v for budgets", x.j.spec.ID, x.st.ticket)
+			a.report("job %s: a stage has ticket %+v, but cannot use budgets", x.j.spec.ID, x.st.ticket)
 		}
 	}
 	for _, w := range a.s.workers {

@@ -129,15 +129,15 @@ func (s *Scheduler) explainDrain(w *worker) string {
 	case d == nil || d.isReported:
 		return ""
 	case len(w.running) > 0:
-		return fmt.Sprintf("%d attempts run", len(w.running))
+		return fmt.Sprintf("%d attempts still run", len(w.running))
 	case s.settling:
-		return "the coordinator has restarted and waits for workers to say what they hold"
+		return "the coordinator restarted and waits for workers to report their outputs"
 	case d.outputsLeft > 0 && len(d.targets) == 0:
 		return fmt.Sprintf("no other worker can take its %d outputs, which job %s still needs: start another worker, or cancel the job", d.outputsLeft, d.exampleJob.spec.ID)
 	case d.outputsLeft > 0:
-		return fmt.Sprintf("%d outputs are to be copied, such as those of job %s", d.outputsLeft, d.exampleJob.spec.ID)
+		return fmt.Sprintf("%d outputs must be copied first, for example of job %s", d.outputsLeft, d.exampleJob.spec.ID)
 	case d.hasReaders():
-		return "others still read from it"
+		return "other workers still read from it"
 	}
 	return ""
 }

@@ -178,7 +178,7 @@ func Check(spec *job.Spec) error {
 		}
 		for i, n := range st.Needs {
 			if n.Budget == "" || len(n.Budget) > 512 || n.N < 1 || i > 0 && n.Budget <= st.Needs[i-1].Budget {
-				return fmt.Errorf("job %s: stage %d: needs %d of budget %.100q: must be 1 or more, of a name of 1 to 512 bytes, each once and in order", spec.ID, k, n.N, n.Budget)
+				return fmt.Errorf("job %s: stage %d: needs %d of budget %.100q: must be at least 1, the name 1 to 512 bytes, budgets sorted by name and each once", spec.ID, k, n.N, n.Budget)
 			}
 		}
 		if st.Slices < 0 || st.Slices > 1 && (!st.Combine || st.Tasks%st.Slices != 0) {
@@ -194,7 +194,7 @@ func Check(spec *job.Spec) error {
 			}
 		}
 		if grouped > 0 && !st.Combine || st.Combine && (grouped != 1 || len(st.Inputs) != 1 || st.Tasks < 1) {
-			return fmt.Errorf("job %s: stage %d: %d inputs, %d by group, %d tasks: a combine stage, and no other, has one input, by group, and a task or more",
+			return fmt.Errorf("job %s: stage %d: %d inputs, %d by group, %d tasks: a combine stage must have one input, by group, and at least one task; other stages have no input by group",
 				spec.ID, k, len(st.Inputs), grouped, st.Tasks)
 		}
 	}
@@ -211,7 +211,7 @@ func (s *Scheduler) submitJob(ev Submitted) {
 
 func (s *Scheduler) addJob(ev Submitted) {
 	spec := ev.Spec
-	spec.Stages = slices.Clone(spec.Stages) // release clears splits in this copy
+	spec.Stages = slices.Clone(spec.Stages) // releaseStage clears splits in this copy
 	s.lastJob++
 	j := &jobState{spec: spec, options: ev.Options, number: s.lastJob, need: s.needOf(&ev.Options), served: s.starts, outputsAt: map[*worker][]job.Task{}}
 	for k := range spec.Stages {
@@ -389,7 +389,7 @@ func (s *Scheduler) dropInternalOutputs(j *jobState) (all bool) {
 	all = !slices.ContainsFunc(j.stages, (*stage).isReadable)
 	for k, st := range j.stages {
 		if all {
-			s.release(j, k)
+			s.releaseStage(j, k)
 		} else if !st.isReadable() {
 			s.dropOutputs(j, k)
 		}
@@ -416,7 +416,7 @@ func (s *Scheduler) dropOutputs(j *jobState, k int) {
 func (s *Scheduler) releaseOutputs(j *jobState) {
 	j.released = true
 	for k := range j.stages {
-		s.release(j, k)
+		s.releaseStage(j, k)
 	}
 }
 
@@ -446,9 +446,9 @@ func (s *Scheduler) closeJob(j *jobState, e Ended) {
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
-// release drops the outputs of a stage of an ended job, together with everything needed to make
+// releaseStage drops the outputs of a stage of an ended job, together with everything needed to make
 // them again.
-func (s *Scheduler) release(j *jobState, k int) {
+func (s *Scheduler) releaseStage(j *jobState, k int) {
 	st := j.stages[k]
 	if st.tasks == nil {
 		return
@@ -475,7 +475,7 @@ func (s *Scheduler) jobReleased(id job.ID) {
 	if j == nil || j.released {
 		return
 	}
-	s.endJob(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "nobody wants its result"}})
+	s.endJob(j, Ended{Job: id, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: "its result is not needed"}})
 	s.emit(Write{JobReleased{id}})
 	s.releaseOutputs(j)
 }

@@ -9,13 +9,13 @@ func (s *Scheduler) explainWait(j *jobState) string {
 	case j.outcome != Running || j.running > 0:
 		return ""
 	case s.settling:
-		return "the coordinator has restarted and waits for workers to say what they hold"
+		return "the coordinator restarted and waits for workers to report their outputs"
 	case !j.returnBy.IsZero():
-		return "waits for a lost worker to return, which holds rows of it"
+		return "waits for the return of a lost worker that holds some of its rows"
 	case j.launchable == 0:
 		for _, st := range j.stages {
 			if st.taskCounts[delayed] > 0 {
-				return "a failed task waits to be tried again"
+				return "a failed task waits for its next attempt"
 			}
 		}
 		return ""
@@ -52,7 +52,7 @@ func (s *Scheduler) explainWait(j *jobState) string {
 	case blocked == able:
 		return "every worker that could run it is blocked for a while, after failures in a row"
 	case reserved:
-		return "all slots are busy but those reserved for interactive jobs"
+		return "all slots are busy except those reserved for interactive jobs"
 	}
 	return "all slots are busy"
 }

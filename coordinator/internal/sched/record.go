@@ -112,7 +112,7 @@ func (s *Scheduler) Restore(rec Record) {
 					st.summary = rec.Stages[k].Sum
 				}
 				if j.released {
-					s.release(j, k)
+					s.releaseStage(j, k)
 				}
 			}
 			if !j.released {
