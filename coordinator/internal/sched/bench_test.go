@@ -13,16 +13,18 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// load is what a benchmark schedules: jobs of the same shape, over workers of one slot in 20 zones.
+// load describes the work of a benchmark: jobs of one shape, over workers with one slot in 20
+// zones.
 type load struct {
 	jobs, maps, reduces, workers int
 	hosts                        int  // of each split
 	tiers                        bool // outputs are combined per worker, then per zone
-	busy                         bool // the jobs have needs, priorities and sizes of partitions
+	busy                         bool // the jobs have needs, priorities and partition sizes
 }
 
-// BenchmarkJob schedules a whole job of the MapReduce paper's typical size, 200,000 maps and 5,000 reduces, over 10,000
-// workers, with and without hosts for the splits. One decision is one finished attempt and what follows from it.
+// BenchmarkJob schedules a whole job of the MapReduce paper's typical size, 200,000 maps and 5,000
+// reduces, over 10,000 workers, with and without hosts for the splits. One decision is one finished
+// attempt and its consequences.
 func BenchmarkJob(b *testing.B) {
 	b.Run("hosts=0", func(b *testing.B) { run(b, load{jobs: 1, maps: 200_000, reduces: 5_000, workers: 10_000}) })
 	b.Run("hosts=3", func(b *testing.B) { run(b, load{jobs: 1, maps: 200_000, reduces: 5_000, workers: 10_000, hosts: 3}) })
@@ -42,8 +44,8 @@ func BenchmarkJobs(b *testing.B) {
 	})
 }
 
-// BenchmarkGrowth shows how the cost of a decision grows with tasks and with workers: hardly. Compare the CPU time; on a machine that
-// does other things, too, the rate is by the clock on the wall.
+// BenchmarkGrowth shows that the cost of a decision hardly grows with tasks and workers. Compare
+// the CPU time: on a busy machine the rate depends on the wall clock.
 func BenchmarkGrowth(b *testing.B) {
 	for _, workers := range []int{100, 1_000, 10_000} {
 		for _, maps := range []int{20_000, 200_000} {
@@ -83,7 +85,7 @@ func run(b *testing.B, l load) {
 	b.ReportMetric(float64(memory)/(1<<20), "MB")
 }
 
-// cpuTime is what the process has used.
+// cpuTime returns the CPU time used by the process.
 func cpuTime() time.Duration {
 	var r syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {

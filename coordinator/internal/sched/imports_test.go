@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestImports keeps the core pure: what it does not import it cannot do.
+// TestImports keeps the core free of side effects: it lists the only packages that the core may
+// import.
 func TestImports(t *testing.T) {
 	allowed := []string{"cmp", "container/heap", "container/list", "fmt", "iter", "maps", "math/bits", "slices", "strings", "time",
 		"github.com/layshaft/layshaft/internal/job", "github.com/layshaft/layshaft/internal/tally"}

@@ -9,8 +9,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// TestShares submits jobs of all sizes at random times to a cluster that is never idle. From the moment when as many slots came free as
-// there are, each job of equal priority has an even share, or all it can use.
+// TestShares submits jobs of all sizes at random times to a busy cluster. Once as many slots became
+// free as there are, each job of equal priority must have an even share, or all it can use.
 func TestShares(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -30,7 +30,7 @@ func TestShares(t *testing.T) {
 			slots += n
 			step(WorkerJoined{Worker: fmt.Sprint("w", w), Slots: n})
 		}
-		settled := 0 // attempts that ended since the last submit
+		settled := 0 // attempts that ended since the last submission
 		for n := range 2000 {
 			if n%300 == 0 {
 				step(Submitted{Spec: job.Spec{ID: job.ID(fmt.Sprint("j", n)), Stages: []job.Stage{{Tasks: 1 + rng.IntN(1500)}}}})
@@ -62,7 +62,7 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// A size that is remembered is at most a fifth below the true one.
+// A remembered size is at most a fifth below the true one.
 func TestSizes(t *testing.T) {
 	for n := int64(0); n >= 0 && n < 1<<62; n += 1 + n/5 {
 		if got := sizeOf(sizeCode(n)); got > n || got < n-n/5-1 {

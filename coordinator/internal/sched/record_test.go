@@ -9,7 +9,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// What was reported damaged stays so through a snapshot, and every output is counted once.
+// An output reported as damaged stays damaged through a snapshot, and every output is counted once.
 func TestRecordsKeepDamage(t *testing.T) {
 	s, now := New(Config{}), time.Unix(0, 0)
 	a := job.Attempt{Job: "j", N: 1}
@@ -17,7 +17,7 @@ func TestRecordsKeepDamage(t *testing.T) {
 	s.Step(now, WorkerJoined{Worker: "w", Slots: 2})
 	s.Step(now, AttemptDone{Worker: "w", Attempt: a, Summary: Summary{Records: 7}})
 	s.Step(now, OutputLost{a})
-	for range 3 { // a snapshot of a snapshot, too
+	for range 3 { // also in a snapshot of a snapshot
 		records := slices.Collect(s.Records())
 		s = New(Config{})
 		for _, r := range records {

@@ -16,22 +16,43 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
-// TestScripts plays the stories in testdata. A story is a list of blocks: lines for the core, a line of four dashes, the
-// core's answers. Blocks are separated by empty lines.
+// TestScripts plays the scripts in testdata. The first line of a script says what it tests. A
+// script is a list of blocks, separated by empty lines: events, a line of four dashes, the core's
+// answers.
 //
-//	config KEY=VALUE ...                  lease, settle, rejoin (none unless given), retry, locality, speculate, block, retain, return, attempts, input-lost:
-//	                                      before anything else
-//	job ID [OPTION] NAME:TASKS[@HOST,HOST] ...  stages; NAME:TASKS<0,1 reads stages 0 and 1, NAME:TASKS<<0 combines stage 0, NAME:TASKS/SLICES<<0 does so in slices;
-//	                                      a split has 10 bytes; -NAME is an inner stage. Options: priority=N interactive tags=T,T code=C platform=P
-//	join WORKER SLOTS [zone=Z] [outputs=A,A] [running=A,A] [reserved=N] [tags=T,T] [codes=C,C] [platform=P] [ships] [draining] [id=ID] [datasets=D,D]
-//	leave WORKER · withdraw WORKER · away · beat WORKER [A ...]    (a heartbeat that lists attempts says what runs; - means nothing)
-//	done A on WORKER [parts=MiB,MiB] [bad=N] · fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N] · gone A · miss A [at=WORKER]
-//	drain WORKER · moved A to WORKER · workers
-//	grant TICKET       (of budgets; a stage NAME:TASKS%BUDGET:N,BUDGET:N needs them)
-//	want CLASS N of WORKER · started CLASS on WORKER · over CLASS on WORKER    (queued tasks; the worker by its ID)
-//	cancel ID WHY · drop ID · advance DURATION · status ID · restart · settled
+//	config KEY=VALUE ...          first of all; keys: lease, settle, rejoin (no wait unless given),
+//	                              retry, locality, speculate, block, retain, return, attempts,
+//	                              input-lost
+//	job ID [OPTION] STAGE ...     options: priority=N interactive tags=T,T code=C platform=P
+//	join WORKER SLOTS [OPTION]    options: zone=Z outputs=A,A running=A,A reserved=N tags=T,T
+//	                              codes=C,C platform=P ships draining id=ID datasets=D,D
+//	leave WORKER
+//	withdraw ID
+//	away                          prints the offers of workers that are away
+//	beat WORKER [A ...]           with a list of running attempts, - for an empty list
+//	done A on WORKER [parts=MiB,MiB] [bad=N]
+//	fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N]
+//	gone A                        the output cannot be read
+//	miss A [at=WORKER]            a client cannot read it
+//	drain WORKER
+//	moved A to WORKER
+//	workers                       prints the workers
+//	grant TICKET                  of budgets
+//	want CLASS N of ID            queued tasks that wait for the worker with the ID
+//	started CLASS on ID
+//	over CLASS on ID
+//	cancel JOB WHY
+//	drop JOB
+//	release JOB
+//	status JOB                    prints the job
+//	advance DURATION
+//	restart
+//	settled
 //
-// An attempt A is STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
+// A STAGE is [-]NAME:TASKS[/SLICES][%BUDGET:N,BUDGET:N][@HOST,HOST;HOST][<0,1]: a minus sign marks
+// an inner stage, % the budgets of each attempt, @ the hosts of its splits in turn (of 10 bytes
+// each), < the stages that it reads, and << the stage that it combines. An attempt A is
+// STAGE/TASK#N of the job named last, or JOB:STAGE/TASK#N.
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {

@@ -2,5 +2,5 @@
 
 package sched
 
-// seeds is small here: the core has one goroutine, and the detector is slow.
+// seeds is small here: the core has one goroutine, and the race detector is slow.
 const seeds = 150

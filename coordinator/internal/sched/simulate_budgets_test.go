@@ -8,7 +8,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// simBudgets plays the other core where it keeps budgets: there are 3 of each. It dies with the coordinator.
+// simBudgets simulates package queue as the keeper of budgets: there are 3 of each. It dies with
+// the coordinator.
 type simBudgets struct {
 	used    map[string]int
 	held    map[uint64][]job.Need
@@ -41,7 +42,7 @@ func (b *simBudgets) hold(c AcquireBudgets) {
 	}
 }
 
-// grantBudgets gives what is free to those that wait, and tells them a moment later.
+// grantBudgets gives free budgets to waiting tickets, and reports the grants a moment later.
 func (w *world) grantBudgets() {
 	b, life := &w.budgets, w.budgets.life
 	b.waiting = slices.DeleteFunc(b.waiting, func(c AcquireBudgets) bool {
@@ -70,7 +71,7 @@ func (w *world) release(ticket uint64) {
 	w.grantBudgets()
 }
 
-// checkBudgets sees that each attempt holds what it needs, and nobody else does.
+// checkBudgets checks that each attempt, and nothing else, has the budgets that it needs.
 func (w *world) checkBudgets() {
 	want := map[uint64][]job.Need{}
 	for _, x := range w.core.workers {

@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
-// simQueued plays the other core, which wants slots for calls, and those who run them. It lives and dies with the core; those who run calls do not.
+// simQueued simulates package queue, which requests slots for queued tasks, and the processes that
+// run them. The queue lives and dies with the core; the processes do not.
 type simQueued struct {
 	number  int
-	waiting map[string]*[queuedClasses]int // by lasting name of the worker
+	waiting map[string]*[queuedClasses]int // by worker ID
 	running map[int]simGrant
-	granted map[simGrant]int // slots that the core gave and did not get back, by what was acted on
-	life    int              // of the coordinator
+	// granted counts slots that the core granted and did not get back, as far as the simulation has
+	// acted.
+	granted map[simGrant]int
+	life    int // of the coordinator
 }
 
 type simGrant struct {
@@ -25,7 +28,7 @@ func (x *simQueued) init() {
 	x.waiting, x.running, x.granted = map[string]*[queuedClasses]int{}, map[int]simGrant{}, map[simGrant]int{}
 }
 
-// tell gives the core an event a moment later, in order.
+// tell passes an event to the core a moment later, in order.
 func (w *world) tell(ev Event) {
 	life := w.queued.life
 	w.after(time.Millisecond, func() {
@@ -42,7 +45,7 @@ func (w *world) tell(ev Event) {
 	})
 }
 
-// changeQueued has somebody want calls, or not any more, and comes back.
+// changeQueued changes the number of waiting tasks somewhere, and schedules itself again.
 func (w *world) changeQueued() {
 	if !w.faults {
 		return
@@ -59,13 +62,13 @@ func (w *world) changeQueued() {
 	} else {
 		at[c] += 1 + w.rng.IntN(5)
 	}
-	if at[c] > 0 || w.chance(50) { // that there are fewer need not be told
+	if at[c] > 0 || w.chance(50) { // a smaller number need not be reported
 		w.tell(QueuedWaiting{lasting, c, at[c]})
 	}
 	w.after(w.upTo(4*time.Second), w.changeQueued)
 }
 
-// granted starts a call, if one waits.
+// granted starts a queued task, if one waits.
 func (w *world) granted(g GrantQueued) {
 	x := &w.queued
 	x.granted[simGrant(g)]++
@@ -86,7 +89,7 @@ func (w *world) granted(g GrantQueued) {
 	})
 }
 
-// rejoinQueued has those who run calls say so, soon after a restart, and the others be wanted again.
+// rejoinQueued reports the running tasks soon after a restart, and then the waiting ones.
 func (w *world) rejoinQueued() {
 	x := &w.queued
 	x.life++
@@ -118,7 +121,7 @@ func (w *world) rejoinQueued() {
 	})
 }
 
-// hasQueuedWork says whether calls wait that could run, or run.
+// hasQueuedWork reports whether queued tasks run, or wait and could run.
 func (w *world) hasQueuedWork() bool {
 	for lasting, at := range w.queued.waiting {
 		if sh := w.core.shares[lasting]; *at != [queuedClasses]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
@@ -129,7 +132,7 @@ func (w *world) hasQueuedWork() bool {
 	return len(w.queued.running) > 0
 }
 
-// checkQueued sees that no slot was lost or made up.
+// checkQueued checks that no slot was lost or made up.
 func (w *world) checkQueued() {
 	got := map[simGrant]int{}
 	for name, sh := range w.core.shares {
@@ -145,7 +148,7 @@ func (w *world) checkQueued() {
 	}
 }
 
-// checkGrant looks at a grant: on a worker that is fit, within its slots, and not before a job that goes first.
+// checkGrant checks a grant: the worker is fit and has the slot, and no job goes before the task.
 func (w *world) checkGrant(g GrantQueued, yielded *int) {
 	sh := w.core.shares[g.WorkerID]
 	if sh == nil || sh.w == nil || sh.w.drain != nil || w.core.settling {
@@ -163,7 +166,8 @@ func (w *world) checkGrant(g GrantQueued, yielded *int) {
 	}
 }
 
-// first returns a job that could take a slot of a worker and goes before those with other options; nil when there is none.
+// first returns a job that could take a slot of a worker and goes before jobs with other options,
+// or nil.
 func (w *world) first(x *worker, o Options) *jobState {
 	for _, j := range w.core.line {
 		able := j.mayUse(x) && (j.isQueued || !j.asks())
@@ -174,12 +178,12 @@ func (w *world) first(x *worker, o Options) *jobState {
 	return nil
 }
 
-// asks says whether some stage of a job wants budgets, so that the job may have declined a slot.
+// asks reports whether some stage of a job needs budgets, so that the job may have declined a slot.
 func (j *jobState) asks() bool {
 	return slices.ContainsFunc(j.stages, func(st *stage) bool { return len(st.spec.Needs) > 0 })
 }
 
-// mayUse says whether x takes attempts, or the calls that are wanted are wanted of it.
+// mayUse reports whether x takes attempts, or has waiting queued tasks of the class.
 func (j *jobState) mayUse(x *worker) bool {
 	if j.isQueued {
 		return x.share != nil && x.share.waiting[j.queuedClass] > 0

@@ -14,8 +14,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// TestSimulate runs seeded clusters with faults of every kind. A failing seed comes back with
-// go test -run 'Simulate/seed=417'.
+// TestSimulate runs seeded clusters with faults of every kind. To repeat a failing seed, run go
+// test -run 'Simulate/seed=417'.
 func TestSimulate(t *testing.T) {
 	n := seeds
 	if testing.Short() {
@@ -26,7 +26,7 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// world is the cluster around the core: workers, messages on their way, and what the journal holds.
+// world is the cluster around the core: workers, messages under way, and the journal.
 type world struct {
 	*testing.T
 	rng     *rand.Rand
@@ -38,8 +38,8 @@ type world struct {
 	mail    mailbox
 	seq     int
 	workers map[string]*simWorker
-	names   []string // of all workers that ever were, in order
-	faults  bool     // until the world is left in peace
+	names   []string // of all workers ever, in order
+	faults  bool     // until faults end
 
 	specs     map[job.ID]job.Spec
 	options   map[job.ID]Options
@@ -48,7 +48,7 @@ type world struct {
 	cancelled map[job.ID]bool
 	launched  map[job.Attempt]bool
 	commits   map[taskOf]*simCommit
-	beats     map[string]time.Time // last join or heartbeat that the core got
+	beats     map[string]time.Time // last join or heartbeat received by the core
 	queued    simQueued
 	budgets   simBudgets
 }
@@ -61,14 +61,14 @@ type taskOf struct {
 type simCommit struct {
 	attempt job.Attempt
 	worker  string
-	valid   bool // the core has no reason to think it lost
+	valid   bool // the core has no reason to think it is lost
 }
 
 type simWorker struct {
 	name    string
-	join    WorkerJoined // what it says of itself
+	join    WorkerJoined // its own report of itself
 	alive   bool
-	silent  time.Time // until when its messages are not delivered
+	silent  time.Time // its messages are not delivered before
 	running map[job.Attempt]job.Launch
 	store   map[job.Attempt]uint64
 }
@@ -165,8 +165,8 @@ func (w *world) statuses() (out []Status) {
 	return out
 }
 
-// step gives the core an event and checks every answer. Now and then the coordinator dies before it has written the
-// records, or before it has acted on the commands.
+// step passes an event to the core and checks every answer. Now and then the coordinator dies
+// before it has written the records, or before it has carried out the commands.
 func (w *world) step(ev Event) {
 	yielded := w.core.yielded
 	cmds := slices.Clone(w.core.Step(w.now, ev))
@@ -263,7 +263,7 @@ func (w *world) act(c Command) {
 	case Release:
 		for _, p := range c.Outputs {
 			if x := w.commits[taskOf{p.Attempt.Job, p.Attempt.Task}]; x != nil && x.attempt == p.Attempt {
-				x.valid = false // a client may want what is made of it
+				x.valid = false // a client may need the rows made of it
 			}
 			w.toWorker(p.Worker, func(x *simWorker) { delete(x.store, p.Attempt) })
 		}
@@ -293,7 +293,7 @@ func (w *world) forget(worker string) {
 	}
 }
 
-// restart replaces the coordinator. Messages to it that are on their way are lost; workers notice and join again.
+// restart replaces the coordinator. Messages to it are lost; workers notice and join again.
 func (w *world) restart() {
 	w.core = New(w.cfg)
 	for _, r := range w.records {
@@ -338,7 +338,7 @@ func (w *world) addWorker() {
 	w.beat(x)
 }
 
-// beat sends heartbeats for ever, and joins whenever the core does not know the worker.
+// beat sends heartbeats all the time, and joins when the core does not know the worker.
 func (w *world) beat(x *simWorker) {
 	if !x.alive {
 		return
@@ -347,10 +347,11 @@ func (w *world) beat(x *simWorker) {
 	w.after(2*time.Second+w.upTo(time.Second), func() { w.beat(x) })
 }
 
-// report delivers an event from a worker a moment later. A worker that finds itself unknown joins.
+// report delivers an event from a worker a moment later. A worker that the core does not know
+// joins.
 func (w *world) report(x *simWorker, ev Event) {
 	core := w.core
-	d := 100 * time.Millisecond // the same for all, so a worker's messages stay in order
+	d := 100 * time.Millisecond // the same delay for all, so a worker's messages stay in order
 	if x.silent.After(w.now) {
 		d += x.silent.Sub(w.now)
 	}
@@ -373,7 +374,8 @@ func (w *world) report(x *simWorker, ev Event) {
 			w.beats[x.name] = w.now
 		}
 		w.step(ev)
-		if _, done := ev.(AttemptDone); done && w.faults && w.chance(10) { // told twice, late
+		// reported twice, and late
+		if _, done := ev.(AttemptDone); done && w.faults && w.chance(10) {
 			w.after(w.upTo(20*time.Second), func() { w.step(ev) })
 		}
 	})
@@ -438,8 +440,8 @@ func (w *world) run(x *simWorker, l job.Launch) {
 	})
 }
 
-// output is what a task makes of its inputs. What a combine stage makes adds up to the sum of its inputs, whatever the groups, so that
-// an input that was left out or taken twice shows.
+// output is the result of a task, computed from its inputs. The result of a combine stage is the
+// sum of its inputs, whatever the groups, so an input left out or used twice is noticed.
 func output(spec *job.Spec, t job.Task, inputs [][]uint64) uint64 {
 	st := &spec.Stages[t.Stage]
 	if st.Combine {
@@ -468,7 +470,7 @@ func sum(all []uint64) (s uint64) {
 	return s
 }
 
-// copy plays a worker that takes a copy of an output, sometimes not, sometimes late.
+// copy plays a worker that copies an output, sometimes fails, and is sometimes late.
 func (w *world) copy(x *simWorker, p job.Producer) {
 	w.after(w.upTo(3*time.Second), func() {
 		from := w.workers[p.Worker]
@@ -517,7 +519,7 @@ func (w *world) submit(n int) {
 	}
 	w.specs[spec.ID] = spec
 	var try func()
-	try = func() { // a client tries until its submit is acknowledged
+	try = func() { // a client repeats until its submission is acknowledged
 		if _, known := w.core.Hash(spec.ID); !known {
 			w.step(Submitted{spec, options})
 		}
@@ -528,7 +530,7 @@ func (w *world) submit(n int) {
 	try()
 }
 
-// misfortune does one bad thing to the cluster, and comes back.
+// misfortune does one bad thing to the cluster, and schedules itself again.
 func (w *world) misfortune() {
 	if !w.faults {
 		w.addWorker()
@@ -537,12 +539,12 @@ func (w *world) misfortune() {
 	}
 	x := w.workers[w.names[w.rng.IntN(len(w.names))]]
 	switch w.rng.IntN(10) {
-	case 8: // somebody wants it to leave
+	case 8: // an operator drains it
 		if x.alive {
 			x.join.Draining = true
 			w.step(DrainWorker{x.name})
 		}
-	case 9: // the same at a time when its outputs matter
+	case 9: // the same while its outputs are needed
 		w.after(w.upTo(20*time.Second), func() {
 			if x.alive {
 				x.join.Draining = true
@@ -551,12 +553,12 @@ func (w *world) misfortune() {
 		})
 	case 0, 1:
 		w.addWorker()
-	case 2: // dies; the lease tells
+	case 2: // dies; its lease ends
 		x.alive = false
-	case 3: // dies; somebody tells
+	case 3: // dies, and is reported
 		x.alive = false
 		w.step(WorkerLost{x.name})
-	case 4: // its disk loses something
+	case 4: // its disk loses an output
 		for _, a := range sortedAttempts(x.store) {
 			if w.chance(30) {
 				delete(x.store, a)
@@ -584,7 +586,8 @@ func (w *world) misfortune() {
 	w.after(w.upTo(4*time.Second), w.misfortune)
 }
 
-// want has a client ask for an output that it cannot read: because nobody holds it, or it says so.
+// want makes a client report an output that it cannot read, because nobody holds it or it claims
+// so.
 func (w *world) want(id job.ID, stage, task int) {
 	if c := w.core.Commits(id, stage); task < len(c) {
 		a := job.Attempt{Job: id, Task: job.Task{Stage: stage, Index: task}, N: c[task].Attempt.N}
@@ -592,7 +595,8 @@ func (w *world) want(id job.ID, stage, task int) {
 	}
 }
 
-// wantAll has clients ask for all that is lost of the jobs that are done, and reports whether there was any.
+// wantAll makes clients ask for all lost outputs of finished jobs, and reports whether there were
+// any.
 func (w *world) wantAll() (any bool) {
 	for id, spec := range w.specs {
 		last := len(spec.Stages) - 1
@@ -600,7 +604,7 @@ func (w *world) wantAll() (any bool) {
 			last--
 		}
 		if spec.Stages[last].Inner {
-			continue // nothing is kept
+			continue // no outputs are kept
 		}
 		for i, p := range w.core.Commits(id, last) {
 			if _, over := w.ended[id]; over && p.Worker == "" {
@@ -668,7 +672,7 @@ func (w *world) checkResults() {
 			}
 			if st.Combine {
 				var all uint64
-				whole := len(commits) > 0 // else they were let go
+				whole := len(commits) > 0 // otherwise they were dropped
 				for _, p := range commits {
 					got, ok := uint64(0), false
 					if p.Worker != "" {
@@ -693,8 +697,8 @@ func (w *world) checkResults() {
 	}
 }
 
-// checkLaunches looks at what one Step launched: only on workers that are fit, within their slots, and no job before one that goes
-// first.
+// checkLaunches checks the launches of one Step: only on fit workers, within their slots, and no
+// job before one that goes first.
 func (w *world) checkLaunches(cmds []Command, yielded int) {
 	for _, c := range cmds {
 		if g, ok := c.(GrantQueued); ok {
@@ -733,13 +737,13 @@ func (w *world) checkLaunches(cmds []Command, yielded int) {
 	}
 }
 
-// checkDrained looks at a worker that is told to go.
+// checkDrained checks a worker that may leave.
 func (w *world) checkDrained(name string) {
 	x := w.core.workers[name]
 	if x == nil {
 		return // its lease ended meanwhile
 	}
-	if len(x.running) > 0 { // calls are the business of who runs them
+	if len(x.running) > 0 { // queued tasks belong to the queue
 		w.Errorf("%s goes, and runs %d attempts", name, len(x.running))
 	}
 	taker := false
@@ -748,7 +752,7 @@ func (w *world) checkDrained(name string) {
 	}
 	for _, j := range w.core.order {
 		if j.outcome == Done && !taker {
-			continue // they come back with it, or are made again
+			continue // they return with it, or are made again
 		}
 		for _, st := range j.stages {
 			for i := range st.tasks {

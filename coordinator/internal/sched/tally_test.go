@@ -88,14 +88,14 @@ func TestTroublesAreFew(t *testing.T) {
 	}
 }
 
-// An audit in parts finds what a whole one finds, and looks at each stage.
+// An audit in steps finds the same as a whole one, and checks each stage.
 func TestAuditStep(t *testing.T) {
 	s := New(Config{})
 	now := time.Unix(1e9, 0)
 	for _, id := range []job.ID{"a", "b", "c"} {
 		s.Step(now, Submitted{Spec: job.Spec{ID: id, Stages: []job.Stage{{Tasks: 3}, {Tasks: 1, Inputs: []job.Edge{{}}}}}})
 	}
-	s.jobs["b"].stages[1].queues = queues{} // its task waits, and nothing will come for it
+	s.jobs["b"].stages[1].queues = queues{} // its task waits, and nothing will wake it
 	found, parts := []string(nil), 0
 	for at := (AuditPosition{}); parts == 0 || at != (AuditPosition{}); parts++ {
 		var bad []string
