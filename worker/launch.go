@@ -99,7 +99,7 @@ func (w *Worker) DropJob(id job.ID) error {
 func (w *Worker) Jobs() []job.ID { return w.store.Jobs() }
 
 // Held returns the attempts of a job whose outputs the worker holds, in task order.
-func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.Held(id) }
+func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.SealedAttempts(id) }
 
 // Running is what is known of an attempt that was launched and not reported yet.
 type Running struct {

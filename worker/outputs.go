@@ -45,7 +45,7 @@ func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
 }
 
 func (o outputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
-	m, err := o.store.Part(a, port, part)
+	m, err := o.store.PartitionManifest(a, port, part)
 	if err != nil {
 		return nil, lost(a, err.Error())
 	}
@@ -87,8 +87,8 @@ func (f fetcher) at(p job.Producer) (Outputs, error) {
 	return nil, lost(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
 }
 
-// Ahead asks other workers for what is wanted of each of them together.
-func (f fetcher) Ahead(ps []job.Producer, port, part int) {
+// Prefetch asks other workers for what is wanted of each of them together.
+func (f fetcher) Prefetch(ps []job.Producer, port, part int) {
 	if f.w.cfg.Peer == nil {
 		return
 	}

@@ -40,7 +40,7 @@ func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func
 		}
 		var m *job.Manifest
 		if only := req.GetOnly(); only != nil {
-			m, err = s.store.Part(a, int(only.GetPort()), int(only.GetPart()))
+			m, err = s.store.PartitionManifest(a, int(only.GetPort()), int(only.GetPart()))
 		} else {
 			m, err = s.store.Manifest(a)
 		}

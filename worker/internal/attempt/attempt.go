@@ -19,9 +19,9 @@ const DefaultGrace = 10 * time.Second
 // Fetcher reads the outputs of committed attempts, wherever they are held. An error that wraps a *job.Failure is
 // passed on, so that a lost input can name the attempt that must run again.
 type Fetcher interface {
-	// Ahead says that Runs of one partition will be called for all of these producers or, when port is negative, Manifest,
+	// Prefetch says that Runs of one partition will be called for all of these producers or, when port is negative, Manifest,
 	// All or Range: what is elsewhere can be asked for together. What goes wrong is reported by those.
-	Ahead(ps []job.Producer, port, part int)
+	Prefetch(ps []job.Producer, port, part int)
 	// Manifest returns the manifest of a producer's output.
 	Manifest(p job.Producer) (*job.Manifest, error)
 	// Runs returns the runs of one partition of an output port, in run order.
@@ -85,13 +85,13 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		m, err := run(ctx, cfg)
+		m, err := runStage(ctx, cfg)
 		done <- result{m, err}
 	}()
 	select {
 	case r := <-done:
 		<-ended
-		return r.m, ended, failure(ctx, r.err, cfg.Stage.Name, limit)
+		return r.m, ended, toFailure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(cfg.Grace)
@@ -99,9 +99,9 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	select {
 	case r := <-done:
 		<-ended
-		return r.m, ended, failure(ctx, r.err, cfg.Stage.Name, limit)
+		return r.m, ended, toFailure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-grace.C:
-		f := failure(ctx, context.Cause(ctx), cfg.Stage.Name, limit).(*job.Failure)
+		f := toFailure(ctx, context.Cause(ctx), cfg.Stage.Name, limit).(*job.Failure)
 		f.Message += fmt.Sprintf("; user code ignored its context for %v and still runs", cfg.Grace)
 		return nil, ended, f
 	}
@@ -109,8 +109,8 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 
 var errTimeout = errors.New("timed out")
 
-// failure turns an error into a *job.Failure and keeps nil.
-func failure(ctx context.Context, err error, stage string, limit time.Duration) error {
+// toFailure turns an error into a *job.Failure and keeps nil.
+func toFailure(ctx context.Context, err error, stage string, limit time.Duration) error {
 	if err == nil {
 		return nil
 	}
@@ -146,8 +146,8 @@ func failure(ctx context.Context, err error, stage string, limit time.Duration) 
 	return out
 }
 
-// run does the work in the goroutine that the stage function may keep.
-func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
+// runStage does the work in the goroutine that the stage function may keep.
+func runStage(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	defer cfg.Output.Discard()
 	scratch := &call.Scratch{Dir: cfg.Dir, Check: cfg.Check, Progress: cfg.Progress}
 	defer scratch.Close()
@@ -156,7 +156,7 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 		return nil, &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program has no stage %d, only %d: coordinator and worker run different code", a.Task.Stage, len(cfg.Program.Stages))}
 	}
 	inputs, err := openInputs(cfg)
-	defer closeInputs(inputs)
+	defer closeRuns(inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}
 		defer group.close()
-		r.Part = group.part
+		r.Part = group.openPartition
 	}
 	if err := call.Run(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func run(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	return cfg.Output.Seal(ctx, r.Counters, r.Sink)
 }
 
-func closeInputs(inputs [][]job.RunReader) {
+func closeRuns(inputs [][]job.RunReader) {
 	for _, runs := range inputs {
 		for _, r := range runs {
 			_ = r.Close()

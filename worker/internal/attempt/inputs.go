@@ -28,9 +28,9 @@ func openInputs(cfg Config) ([][]job.RunReader, error) {
 		switch ps := cfg.Launch.Producers[i]; {
 		case len(ps) < 2:
 		case e.Mode == job.Shuffle:
-			cfg.Fetch.Ahead(ps, e.Port, task)
+			cfg.Fetch.Prefetch(ps, e.Port, task)
 		case e.Mode != job.Group:
-			cfg.Fetch.Ahead(ps, -1, -1)
+			cfg.Fetch.Prefetch(ps, -1, -1)
 		}
 	}
 	if ranged {
@@ -78,14 +78,14 @@ type groupInputs struct {
 	open []job.RunReader
 }
 
-// part is the attempt's job.Run.Part.
-func (g *groupInputs) part(part int) ([]job.RunReader, error) {
+// openPartition is the attempt's job.Run.Part.
+func (g *groupInputs) openPartition(part int) ([]job.RunReader, error) {
 	g.close()
 	for i, e := range g.cfg.Stage.Inputs {
 		if e.Mode != job.Group {
 			continue
 		}
-		g.cfg.Fetch.Ahead(g.cfg.Launch.Producers[i], e.Port, part)
+		g.cfg.Fetch.Prefetch(g.cfg.Launch.Producers[i], e.Port, part)
 		for _, p := range g.cfg.Launch.Producers[i] {
 			runs, err := g.cfg.Fetch.Runs(p, e.Port, part)
 			g.open = append(g.open, runs...)
@@ -99,7 +99,7 @@ func (g *groupInputs) part(part int) ([]job.RunReader, error) {
 }
 
 func (g *groupInputs) close() {
-	closeInputs([][]job.RunReader{g.open})
+	closeRuns([][]job.RunReader{g.open})
 	g.open = nil
 }
 
@@ -129,7 +129,7 @@ func limitReadAhead(inputs [][]job.RunReader, total int, memory int64) {
 	ahead := max(16<<10, int(memory/4)/total)
 	for _, runs := range inputs {
 		for _, r := range runs {
-			if t, ok := r.(*trimmed); ok {
+			if t, ok := r.(*trimmedRun); ok {
 				r = t.RunReader
 			}
 			if r, ok := r.(interface{ ReadAhead(bytes int) }); ok {

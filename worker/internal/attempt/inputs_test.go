@@ -22,7 +22,7 @@ func (f storeFetcher) Manifest(p job.Producer) (*job.Manifest, error) {
 	return f.Store.Manifest(p.Attempt)
 }
 
-func (f storeFetcher) Ahead([]job.Producer, int, int) {}
+func (f storeFetcher) Prefetch([]job.Producer, int, int) {}
 
 func (f storeFetcher) Runs(p job.Producer, port, part int) ([]job.RunReader, error) {
 	m, err := f.Manifest(p)
@@ -256,7 +256,7 @@ func BenchmarkTrim(b *testing.B) {
 	for len(block) < 64<<10 {
 		block = record.AppendRecord(block, key, make([]byte, 88))
 	}
-	r := &trimmed{lo: []byte("a"), hi: []byte("z")}
+	r := &trimmedRun{lo: []byte("a"), hi: []byte("z")}
 	b.SetBytes(int64(len(block)))
 	for b.Loop() {
 		if out, err := r.trim(block); err != nil || len(out) != len(block) {

@@ -38,7 +38,7 @@ func boundaries(cfg Config) ([][]byte, error) {
 				var last int64
 				for _, b := range x.Blocks {
 					if len(points) == maxPoints {
-						points = halved(points)
+						points = mergePoints(points)
 					}
 					points = append(points, point{b.First, last + b.Records})
 					last = b.Records
@@ -80,8 +80,8 @@ func byKey(a, b point) int { return bytes.Compare(a.key, b.key) }
 // maxPoints bounds the points that are held at a time: they stand for 16 GB, above which neighbours share a point.
 var maxPoints = 1 << 18
 
-// halved sorts points and joins each two neighbours. The result does not keep the manifests that the keys came from in memory.
-func halved(points []point) []point {
+// mergePoints sorts points and joins each two neighbours. The result does not keep the manifests that the keys came from in memory.
+func mergePoints(points []point) []point {
 	slices.SortFunc(points, byKey)
 	for i := range len(points) / 2 {
 		a, b := points[2*i], points[2*i+1]
@@ -90,8 +90,8 @@ func halved(points []point) []point {
 	return points[:len(points)/2]
 }
 
-// trimmed cuts the records outside [lo, hi) off the blocks of a sorted run.
-type trimmed struct {
+// trimmedRun cuts the records outside [lo, hi) off the blocks of a sorted run.
+type trimmedRun struct {
 	job.RunReader
 	lo, hi []byte
 	began  bool // a key of at least lo was seen
@@ -102,11 +102,11 @@ func trimRun(r job.RunReader, lo, hi []byte) job.RunReader {
 	if lo == nil && hi == nil {
 		return r
 	}
-	return &trimmed{RunReader: r, lo: lo, hi: hi, began: lo == nil}
+	return &trimmedRun{RunReader: r, lo: lo, hi: hi, began: lo == nil}
 }
 
 // Next returns the next block that is not empty after trimming.
-func (t *trimmed) Next() ([]byte, error) {
+func (t *trimmedRun) Next() ([]byte, error) {
 	for !t.ended {
 		block, err := t.RunReader.Next()
 		if err != nil {
@@ -123,7 +123,7 @@ func (t *trimmed) Next() ([]byte, error) {
 	return nil, io.EOF
 }
 
-func (t *trimmed) trim(block []byte) ([]byte, error) {
+func (t *trimmedRun) trim(block []byte) ([]byte, error) {
 	rest := block
 	for !t.began && len(rest) > 0 {
 		key, _, next, err := record.Cut(rest)

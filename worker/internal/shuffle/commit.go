@@ -31,7 +31,7 @@ type commit struct {
 	values  [][]byte
 	bytes   int64
 	trash   string     // dropJob: where the job's directory was moved to
-	done    chan error // buffered
+	result  chan error // buffered
 }
 
 // maxBatch is how many bytes are gathered into one transaction before the last commit of it. With maxInline and
@@ -40,10 +40,10 @@ const maxBatch = 1 << 20
 
 // send hands c to the commit loop and waits for the result. ctx can only end the wait for the loop to take it.
 func (s *Store) send(ctx context.Context, c *commit) error {
-	c.done = make(chan error, 1)
+	c.result = make(chan error, 1)
 	select {
 	case s.commits <- c:
-		return <-c.done
+		return <-c.result
 	case <-s.stop:
 		return errClosed
 	case <-ctx.Done():
@@ -66,7 +66,7 @@ func (s *Store) commitLoop() {
 			if c.kind == dropJob { // Badger refuses writes during a drop, so it stands alone.
 				s.commitBatch(batch)
 				batch = nil
-				c.done <- s.dropNow(c)
+				c.result <- s.dropJobNow(c)
 			} else {
 				batch = append(batch, c)
 				bytes += c.bytes
@@ -95,7 +95,7 @@ func (s *Store) commitBatch(batch []*commit) {
 		return
 	}
 	for _, c := range batch {
-		c.done <- err
+		c.result <- err
 	}
 }
 
@@ -140,15 +140,15 @@ func (s *Store) write(batch []*commit) error {
 	defer s.mu.Unlock()
 	for _, c := range batch {
 		if c.kind == putManifest {
-			c.state.held[c.attempt] = c.size
+			c.state.outputs[c.attempt] = c.size
 			s.used += c.bytes
 			if c.segment {
-				s.syncSoon(c.attempt)
+				s.queueSync(c.attempt)
 			}
-		} else if st := s.jobs[c.attempt.Job]; st != nil && st.sealed(c.attempt) {
-			s.used -= st.held[c.attempt]
-			delete(st.held, c.attempt)
-			s.uncache(c.attempt)
+		} else if st := s.jobs[c.attempt.Job]; st != nil && st.isSealed(c.attempt) {
+			s.used -= st.outputs[c.attempt]
+			delete(st.outputs, c.attempt)
+			s.forgetCached(c.attempt)
 		}
 	}
 	return nil
@@ -168,15 +168,15 @@ func deletePrefix(txn *badger.Txn, prefix []byte) error {
 // stateRoom is what Badger may need to drop a job, in bytes.
 const stateRoom = 64 << 20
 
-// dropNow forgets a job and moves its directory aside, so that the job may come back at once.
-func (s *Store) dropNow(c *commit) error {
+// dropJobNow forgets a job and moves its directory aside, so that the job may come back at once.
+func (s *Store) dropJobNow(c *commit) error {
 	id := c.attempt.Job
 	s.mu.Lock()
 	if st := s.jobs[id]; st != nil {
 		st.dropped = true
 		delete(s.jobs, id)
-		for a, bytes := range st.held {
-			s.uncache(a)
+		for a, bytes := range st.outputs {
+			s.forgetCached(a)
 			if bytes != unsealed { // a Writer gives back what it wrote
 				s.used -= bytes
 			}

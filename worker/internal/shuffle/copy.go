@@ -47,7 +47,7 @@ func (w *Writer) copyExtent(ctx context.Context, r *run) error {
 			return nil
 		}
 		if err == nil && len(e.Blocks) > 0 && i >= len(e.Blocks) || err == io.EOF {
-			return r.lost(fmt.Errorf("%w: frame %d of %d blocks", record.ErrCorrupt, i, len(e.Blocks)))
+			return r.inputLost(fmt.Errorf("%w: frame %d of %d blocks", record.ErrCorrupt, i, len(e.Blocks)))
 		}
 		if err != nil {
 			return err

@@ -72,7 +72,7 @@ func TestDamagedSegment(t *testing.T) {
 // set replaces a value behind the store's back.
 func set(t *testing.T, s *Store, key []byte, change func(v []byte)) {
 	t.Helper()
-	v, err := s.value(key)
+	v, err := s.readValue(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestDamagedState(t *testing.T) {
 	set(t, s, inlineKey(attempt("j", 0, 1), 0), flip)
 	_, err = read(s.All(m, 0)[0])
 	wantLost(t, err, attempt("j", 0, 1))
-	other, err := s.value(inlineKey(attempt("j", 2, 1), 0))
+	other, err := s.readValue(inlineKey(attempt("j", 2, 1), 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +117,8 @@ func TestDamagedState(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, Options{})
-	if got := s.Held("j"); len(got) != 2 {
-		t.Errorf("Held after reopening = %v, want two", got)
+	if got := s.SealedAttempts("j"); len(got) != 2 {
+		t.Errorf("SealedAttempts after reopening = %v, want two", got)
 	}
 }
 
@@ -146,8 +146,8 @@ func TestDamagedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, Options{})
-	if got := s.Held("j"); len(got) != 0 {
-		t.Errorf("Held with a damaged table = %v, want nothing", got)
+	if got := s.SealedAttempts("j"); len(got) != 0 {
+		t.Errorf("SealedAttempts with a damaged table = %v, want nothing", got)
 	}
 	if got := segments(t, dir); len(got) != 0 {
 		t.Errorf("segments with a damaged table: %v, want none", got)
@@ -246,8 +246,8 @@ func TestKilledOrDamagedState(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := open(t, dir, Options{})
-			if held := s.Held("j"); c.kept != (len(held) == 1) {
-				t.Fatalf("Held = %v", held)
+			if held := s.SealedAttempts("j"); c.kept != (len(held) == 1) {
+				t.Fatalf("SealedAttempts = %v", held)
 			}
 			if !c.kept {
 				if got := segments(t, dir); len(got) > 0 {

@@ -27,14 +27,14 @@ type unsynced struct {
 	since   time.Time
 }
 
-// syncSoon notes that the segment of an output is to be synced. The caller holds mu, or is alone.
-func (s *Store) syncSoon(a job.Attempt) {
+// queueSync notes that the segment of an output is to be synced. The caller holds mu, or is alone.
+func (s *Store) queueSync(a job.Attempt) {
 	if !s.sync {
 		return
 	}
 	s.unsynced = append(s.unsynced, unsynced{a, time.Now()})
 	select {
-	case s.fresh <- struct{}{}:
+	case s.wakeSync <- struct{}{}:
 	default:
 	}
 }
@@ -45,12 +45,12 @@ func (s *Store) syncLoop() {
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.fresh:
+		case <-s.wakeSync:
 		case <-timer.C:
 		case <-s.stop:
 			return
 		}
-		s.syncSegments(s.due())
+		s.syncSegments(s.takeDue())
 		s.mu.Lock()
 		if len(s.unsynced) > 0 {
 			timer.Reset(time.Until(s.unsynced[0].since.Add(SyncAfter)))
@@ -59,8 +59,8 @@ func (s *Store) syncLoop() {
 	}
 }
 
-// due takes the outputs out of unsynced whose time has come.
-func (s *Store) due() (due []unsynced) {
+// takeDue takes the outputs out of unsynced whose time has come.
+func (s *Store) takeDue() (due []unsynced) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -106,8 +106,8 @@ func (s *Store) syncSegments(due []unsynced) {
 	}
 }
 
-// durable reports whether a segment is known to be on the disk.
-func durable(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o200 == 0 }
+// isSynced reports whether a segment is known to be on the disk.
+func isSynced(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o200 == 0 }
 
 // verifySegment reads the first size bytes of a segment and returns an error when they are not what was written.
 func (s *Store) verifySegment(a job.Attempt, size int64) error {

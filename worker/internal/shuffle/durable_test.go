@@ -28,7 +28,7 @@ func isDurable(t *testing.T, s *Store, a job.Attempt) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return durable(fi)
+	return isSynced(fi)
 }
 
 // TestSegmentsAreSynced waits until a segment counts as durable, with one beside it that is dropped before.

@@ -75,7 +75,7 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 	for i := range m.Extents {
 		e := &m.Extents[i]
 		d.extent(e)
-		d.bad = d.bad || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
+		d.failed = d.failed || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
 	}
 	if n := d.count(2); n > 0 {
 		m.Counters = make(map[string]int64, n)
@@ -90,7 +90,7 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 			m.Sink[i] = d.bytes()
 		}
 	}
-	if d.bad || len(d.b) > 0 {
+	if d.failed || len(d.b) > 0 {
 		return nil, errManifest
 	}
 	return m, nil
@@ -98,8 +98,8 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 
 var errManifest = fmt.Errorf("manifest: %w", record.ErrCorrupt)
 
-// foreign says that the manifest found under a is that of another attempt.
-func foreign(a, found job.Attempt) error {
+// wrongAttempt says that the manifest found under a is that of another attempt.
+func wrongAttempt(a, found job.Attempt) error {
 	return fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, found)
 }
 
@@ -118,7 +118,7 @@ func openManifest(b []byte) (*decoder, *job.Manifest, error) {
 	m.Attempt.N = d.int32()
 	m.Segment = string(d.bytes())
 	m.Sum = d.fixed64()
-	if d.bad {
+	if d.failed {
 		return nil, nil, errManifest
 	}
 	return d, m, nil
@@ -131,7 +131,7 @@ func (d *decoder) extent(e *job.Extent) {
 	e.Port = int(min(port>>1, math.MaxInt32))
 	e.Part, e.Run = d.int32(), d.int32()
 	e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
-	d.bad = d.bad || e.Bytes > math.MaxInt64-e.Offset
+	d.failed = d.failed || e.Bytes > math.MaxInt64-e.Offset
 	if n := d.count(3); n > cap(e.Blocks) {
 		e.Blocks = make([]job.Block, n)
 	} else {
@@ -140,20 +140,20 @@ func (d *decoder) extent(e *job.Extent) {
 	for j := range e.Blocks {
 		k := &e.Blocks[j]
 		*k = job.Block{Offset: d.int(), Records: d.int(), First: d.bytes()}
-		d.bad = d.bad || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
+		d.failed = d.failed || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
 	}
 }
 
 // decoder takes values off b. After a bad one it returns zeros.
 type decoder struct {
-	b   []byte
-	bad bool
+	b      []byte
+	failed bool
 }
 
 func (d *decoder) int() int64 {
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || v > math.MaxInt64 {
-		d.bad, d.b = true, nil
+		d.failed, d.b = true, nil
 		return 0
 	}
 	d.b = d.b[n:]
@@ -163,7 +163,7 @@ func (d *decoder) int() int64 {
 func (d *decoder) int32() int {
 	v := d.int()
 	if v > math.MaxInt32 {
-		d.bad = true
+		d.failed = true
 		return 0
 	}
 	return int(v)
@@ -172,7 +172,7 @@ func (d *decoder) int32() int {
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.b)
 	if n <= 0 {
-		d.bad, d.b = true, nil
+		d.failed, d.b = true, nil
 		return 0
 	}
 	d.b = d.b[n:]
@@ -181,7 +181,7 @@ func (d *decoder) varint() int64 {
 
 func (d *decoder) fixed64() uint64 {
 	if len(d.b) < 8 {
-		d.bad, d.b = true, nil
+		d.failed, d.b = true, nil
 		return 0
 	}
 	v := binary.LittleEndian.Uint64(d.b)
@@ -192,7 +192,7 @@ func (d *decoder) fixed64() uint64 {
 func (d *decoder) bytes() []byte {
 	n := d.int()
 	if n > int64(len(d.b)) {
-		d.bad, d.b = true, nil
+		d.failed, d.b = true, nil
 		return nil
 	}
 	v := d.b[:n:n]
@@ -204,7 +204,7 @@ func (d *decoder) bytes() []byte {
 func (d *decoder) count(size int64) int {
 	n := d.int()
 	if n > int64(len(d.b))/size {
-		d.bad, d.b = true, nil
+		d.failed, d.b = true, nil
 		return 0
 	}
 	return int(n)

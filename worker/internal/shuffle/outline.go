@@ -27,14 +27,14 @@ type mark struct {
 // markEvery is how many extents are read over to find one, at most.
 const markEvery = 64
 
-// outlined reads over an encoded manifest, whose checksum it verifies.
-func outlined(body []byte, a job.Attempt) (*outline, error) {
+// parseOutline reads over an encoded manifest, whose checksum it verifies.
+func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 	d, m, err := openManifest(body)
 	if err != nil {
 		return nil, err
 	}
 	if m.Attempt != a {
-		return nil, foreign(a, m.Attempt)
+		return nil, wrongAttempt(a, m.Attempt)
 	}
 	o := &outline{segment: m.Segment, body: body, extents: d.count(8)}
 	end := len(body) - 4 // of what the decoder sees
@@ -43,7 +43,7 @@ func outlined(body []byte, a job.Attempt) (*outline, error) {
 		at := end - len(d.b)
 		e = job.Extent{Blocks: e.Blocks[:0]}
 		d.extent(&e)
-		if d.bad || i > 0 && byPlace(last, e) >= 0 {
+		if d.failed || i > 0 && byPlace(last, e) >= 0 {
 			return nil, errManifest
 		}
 		last = e
@@ -54,8 +54,8 @@ func outlined(body []byte, a job.Attempt) (*outline, error) {
 	return o, nil
 }
 
-// part returns the extents of one partition of an output port, in run order.
-func (o *outline) part(port, part int) ([]job.Extent, error) {
+// findExtents returns the extents of one partition of an output port, in run order.
+func (o *outline) findExtents(port, part int) ([]job.Extent, error) {
 	// The first marked extent of the partition may have others of it in front.
 	i := max(0, sort.Search(len(o.marks), func(i int) bool {
 		m := o.marks[i]
@@ -68,7 +68,7 @@ func (o *outline) part(port, part int) ([]job.Extent, error) {
 	var found []job.Extent
 	for range o.extents - i*markEvery {
 		var e job.Extent
-		if d.extent(&e); d.bad {
+		if d.extent(&e); d.failed {
 			return nil, errManifest
 		}
 		if e.Port > port || e.Port == port && e.Part > part {
@@ -81,20 +81,20 @@ func (o *outline) part(port, part int) ([]job.Extent, error) {
 	return found, nil
 }
 
-// size is what the outline takes of a cache, in bytes.
-func (o *outline) size() int { return len(o.body) + 16*len(o.marks) + 128 }
+// cacheBytes is what the outline takes of a cache, in bytes.
+func (o *outline) cacheBytes() int { return len(o.body) + 16*len(o.marks) + 128 }
 
 // maxOutlines bounds the outlines that are kept, in bytes: about three million extents.
 const maxOutlines = 32 << 20
 
-// Part returns the manifest of a sealed output with the extents of one partition of one port, and without counters and sinks. It costs
+// PartitionManifest returns the manifest of a sealed output with the extents of one partition of one port, and without counters and sinks. It costs
 // little, whatever the number of partitions. Errors are those of Manifest.
-func (s *Store) Part(a job.Attempt, port, part int) (*job.Manifest, error) {
+func (s *Store) PartitionManifest(a job.Attempt, port, part int) (*job.Manifest, error) {
 	o, err := s.outline(a)
 	if err != nil {
 		return nil, err
 	}
-	es, err := o.part(min(port, math.MaxInt32), min(part, math.MaxInt32))
+	es, err := o.findExtents(min(port, math.MaxInt32), min(part, math.MaxInt32))
 	if err != nil {
 		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
 	}
@@ -111,24 +111,24 @@ func (s *Store) outline(a job.Attempt) (*outline, error) {
 	if !s.Holds(a) {
 		return nil, fmt.Errorf("output of %s: %w", a, ErrGone)
 	}
-	body, err := s.body(a)
+	body, err := s.readManifest(a)
 	if err == nil {
-		o, err = outlined(body, a)
+		o, err = parseOutline(body, a)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.jobs[a.Job]; st != nil && st.sealed(a) && s.outlines[a] == nil {
+	if st := s.jobs[a.Job]; st != nil && st.isSealed(a) && s.outlines[a] == nil {
 		for other := range s.outlines { // whichever comes first
-			if s.outlinesSize+o.size() <= maxOutlines {
+			if s.outlinesSize+o.cacheBytes() <= maxOutlines {
 				break
 			}
 			s.forgetOutline(other)
 		}
 		s.outlines[a] = o
-		s.outlinesSize += o.size()
+		s.outlinesSize += o.cacheBytes()
 	}
 	return o, nil
 }
@@ -137,6 +137,6 @@ func (s *Store) outline(a job.Attempt) (*outline, error) {
 func (s *Store) forgetOutline(a job.Attempt) {
 	if o := s.outlines[a]; o != nil {
 		delete(s.outlines, a)
-		s.outlinesSize -= o.size()
+		s.outlinesSize -= o.cacheBytes()
 	}
 }

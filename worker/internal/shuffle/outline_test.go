@@ -38,13 +38,13 @@ func TestOutlineFindsEveryPart(t *testing.T) {
 	a := attempt("j", 3, 2)
 	for _, parts := range []int{0, 1, 40, 700} {
 		m := manyParts(a, rand.New(rand.NewPCG(uint64(parts), 0)), parts)
-		o, err := outlined(AppendManifest(nil, m), a)
+		o, err := parseOutline(AppendManifest(nil, m), a)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for port := range 4 {
 			for part := -1; part <= parts+1; part++ {
-				got, err := o.part(port-1, part)
+				got, err := o.findExtents(port-1, part)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -62,17 +62,17 @@ func TestOutlineOfDamage(t *testing.T) {
 	b := AppendManifest(nil, manyParts(a, rand.New(rand.NewPCG(1, 0)), 10))
 	for i := range b {
 		b[i] ^= 0x41
-		if _, err := outlined(b, a); !errors.Is(err, record.ErrCorrupt) {
+		if _, err := parseOutline(b, a); !errors.Is(err, record.ErrCorrupt) {
 			t.Fatalf("byte %d: %v", i, err)
 		}
 		b[i] ^= 0x41
 	}
 	for n := range b {
-		if _, err := outlined(b[:n], a); !errors.Is(err, record.ErrCorrupt) {
+		if _, err := parseOutline(b[:n], a); !errors.Is(err, record.ErrCorrupt) {
 			t.Fatalf("cut at %d: %v", n, err)
 		}
 	}
-	if _, err := outlined(b, attempt("j", 3, 3)); !errors.Is(err, record.ErrCorrupt) {
+	if _, err := parseOutline(b, attempt("j", 3, 3)); !errors.Is(err, record.ErrCorrupt) {
 		t.Fatalf("manifest of another attempt: %v", err)
 	}
 }
@@ -90,7 +90,7 @@ func TestPartsOfManyOutputs(t *testing.T) {
 		seal(t, w)
 	}
 	for i := range 3 {
-		m, err := s.Part(attempt("j", i, 1), 0, 42)
+		m, err := s.PartitionManifest(attempt("j", i, 1), 0, 42)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestPartsOfManyOutputs(t *testing.T) {
 	if err := s.Drop(attempt("j", 1, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Part(attempt("j", 1, 1), 0, 42); !errors.Is(err, ErrGone) {
+	if _, err := s.PartitionManifest(attempt("j", 1, 1), 0, 42); !errors.Is(err, ErrGone) {
 		t.Errorf("after Drop: %v", err)
 	}
 	if err := s.DropJob("j"); err != nil {

@@ -16,17 +16,17 @@ import (
 
 // Runs returns the runs of one partition of an output port, in run order. Nothing is opened before it is read.
 func (s *Store) Runs(m *job.Manifest, port, part int) []job.RunReader {
-	return runs(m, port, part, s.run)
+	return partitionRuns(m, port, part, s.run)
 }
 
 // All returns the runs of all partitions of an output port, in order of run, then partition.
-func (s *Store) All(m *job.Manifest, port int) []job.RunReader { return all(m, port, s.run) }
+func (s *Store) All(m *job.Manifest, port int) []job.RunReader { return allRuns(m, port, s.run) }
 
 // Range returns the runs of an output port in the order of All, each restricted to the blocks that may hold keys in [lo, hi).
 // A nil lo is the start and a nil hi the end of all keys. The caller cuts the records off that lie outside; runs with
 // nothing inside are left out.
 func (s *Store) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
-	return ranged(m, port, lo, hi, s.run)
+	return rangeRuns(m, port, lo, hi, s.run)
 }
 
 // Bytes are stored bytes of an extent that lie elsewhere. ReadAt takes offsets as those of the extent, and never reads
@@ -44,15 +44,15 @@ type Remote func(a job.Attempt, inline bool, from, to int64) Bytes
 
 // Runs is as that of Store.
 func (f Remote) Runs(m *job.Manifest, port, part int) []job.RunReader {
-	return runs(m, port, part, f.run)
+	return partitionRuns(m, port, part, f.run)
 }
 
 // All is as that of Store.
-func (f Remote) All(m *job.Manifest, port int) []job.RunReader { return all(m, port, f.run) }
+func (f Remote) All(m *job.Manifest, port int) []job.RunReader { return allRuns(m, port, f.run) }
 
 // Range is as that of Store.
 func (f Remote) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
-	return ranged(m, port, lo, hi, f.run)
+	return rangeRuns(m, port, lo, hi, f.run)
 }
 
 func (f Remote) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
@@ -70,7 +70,7 @@ func (s *Store) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
 // opener makes the run of the bytes from and to of an extent.
 type opener func(m *job.Manifest, e *job.Extent, from, to int64) *run
 
-func runs(m *job.Manifest, port, part int, open opener) []job.RunReader {
+func partitionRuns(m *job.Manifest, port, part int, open opener) []job.RunReader {
 	var runs []job.RunReader
 	es := extentsOf(m, port, part)
 	for i := range es {
@@ -92,17 +92,17 @@ func extentsOf(m *job.Manifest, port, part int) []job.Extent {
 	return m.Extents[from:to:to]
 }
 
-func all(m *job.Manifest, port int, open opener) []job.RunReader {
+func allRuns(m *job.Manifest, port int, open opener) []job.RunReader {
 	var runs []job.RunReader
-	for _, e := range ofPort(m, port) {
+	for _, e := range portExtents(m, port) {
 		runs = append(runs, open(m, e, 0, e.Bytes))
 	}
 	return runs
 }
 
-func ranged(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunReader {
+func rangeRuns(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunReader {
 	var runs []job.RunReader
-	for _, e := range ofPort(m, port) {
+	for _, e := range portExtents(m, port) {
 		if len(e.Blocks) == 0 {
 			runs = append(runs, open(m, e, 0, e.Bytes))
 			continue
@@ -122,7 +122,7 @@ func ranged(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunRead
 		}
 		r := open(m, e, from, to)
 		r.left = end - first
-		if !r.whole {
+		if !r.coversExtent {
 			r.records = 0
 			for _, b := range e.Blocks[first:end] {
 				r.records += b.Records
@@ -134,8 +134,8 @@ func ranged(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunRead
 	return runs
 }
 
-// ofPort returns the extents of a port in order of run, then partition.
-func ofPort(m *job.Manifest, port int) []*job.Extent {
+// portExtents returns the extents of a port in order of run, then partition.
+func portExtents(m *job.Manifest, port int) []*job.Extent {
 	var es []*job.Extent
 	for i := range m.Extents {
 		if m.Extents[i].Port == port {
@@ -154,19 +154,19 @@ type run struct {
 	e            *job.Extent
 	from, to     int64 // relative to the extent
 	records, raw int64
-	whole        bool // from and to are those of the extent
+	coversExtent bool // from and to are those of the extent
 	ahead        int
 	left         int // of a Range: blocks still to come
 
-	got    int64 // raw bytes returned
-	opened bool
-	file   *os.File
-	frames *record.FrameReader
-	inline []byte
+	returned int64 // raw bytes returned
+	opened   bool
+	file     *os.File
+	frames   *record.FrameReader
+	inline   []byte
 }
 
 func newRun(m *job.Manifest, e *job.Extent, from, to int64) *run {
-	return &run{attempt: m.Attempt, e: e, from: from, to: to, records: e.Records, raw: e.Raw, whole: from == 0 && to == e.Bytes}
+	return &run{attempt: m.Attempt, e: e, from: from, to: to, records: e.Records, raw: e.Raw, coversExtent: from == 0 && to == e.Bytes}
 }
 
 func (r *run) Records() int64 { return r.records }
@@ -214,18 +214,18 @@ func (r *run) Next() (block []byte, err error) {
 	default:
 		return nil, io.EOF
 	}
-	r.got += int64(len(block))
+	r.returned += int64(len(block))
 	r.left--
 	if err == nil {
 		return block, nil
 	}
-	if err == io.EOF && r.whole && r.got != r.raw {
-		err = fmt.Errorf("%w: %d of %d bytes", record.ErrCorrupt, r.got, r.raw)
+	if err == io.EOF && r.coversExtent && r.returned != r.raw {
+		err = fmt.Errorf("%w: %d of %d bytes", record.ErrCorrupt, r.returned, r.raw)
 	}
 	_ = r.Close()
 	var f *job.Failure
 	if err != io.EOF && !errors.As(err, &f) {
-		err = r.lost(err)
+		err = r.inputLost(err)
 	}
 	return nil, err
 }
@@ -238,7 +238,7 @@ func (r *run) open() error {
 	if r.e.Inline {
 		b, err := r.s.inlineBytes(r.attempt, r.e.Offset+r.from, r.e.Offset+r.to)
 		if err != nil {
-			return r.lost(err)
+			return r.inputLost(err)
 		}
 		r.inline = b
 		return nil
@@ -248,14 +248,14 @@ func (r *run) open() error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err // such as too many open files: the output itself may be well
 		}
-		return r.lost(err)
+		return r.inputLost(err)
 	}
 	r.file = f
 	r.frames = record.NewFrameReader(f, r.e.Offset+r.from, r.e.Offset+r.to, r.ahead)
 	return nil
 }
 
-func (r *run) lost(err error) error {
+func (r *run) inputLost(err error) error {
 	return &job.Failure{
 		Kind:    job.InputLost,
 		Message: fmt.Sprintf("output of %s, port %d run %d partition %d: %v", r.attempt, r.e.Port, r.e.Run, r.e.Part, err),

@@ -38,12 +38,12 @@ func (s *Store) Read(pieces []Piece, p []byte) error {
 		into := p[:piece.Length]
 		p = p[piece.Length:]
 		if !s.Holds(a) {
-			return lost(a, ErrGone)
+			return outputLost(a, ErrGone)
 		}
 		if piece.Inline {
 			b, err := s.inlineBytes(a, piece.Offset, piece.Offset+piece.Length)
 			if err != nil {
-				return lost(a, err)
+				return outputLost(a, err)
 			}
 			copy(into, b)
 			continue
@@ -51,7 +51,7 @@ func (s *Store) Read(pieces []Piece, p []byte) error {
 		if file == nil || of != a {
 			f, err := os.Open(s.segmentPath(a))
 			if errors.Is(err, os.ErrNotExist) {
-				return lost(a, err)
+				return outputLost(a, err)
 			}
 			if err != nil {
 				return fmt.Errorf("output of %s: %w", a, err)
@@ -62,13 +62,13 @@ func (s *Store) Read(pieces []Piece, p []byte) error {
 			file, of = f, a
 		}
 		if n, err := file.ReadAt(into, piece.Offset); n < len(into) {
-			return lost(a, fmt.Errorf("at byte %d of its segment: %w", piece.Offset+int64(n), err))
+			return outputLost(a, fmt.Errorf("at byte %d of its segment: %w", piece.Offset+int64(n), err))
 		}
 	}
 	return nil
 }
 
-func lost(a job.Attempt, err error) error {
+func outputLost(a job.Attempt, err error) error {
 	return &job.Failure{Kind: job.InputLost, Message: fmt.Sprintf("output of %s: %v", a, err), Lost: []job.Attempt{a}}
 }
 
@@ -76,7 +76,7 @@ func lost(a job.Attempt, err error) error {
 func (s *Store) inlineBytes(a job.Attempt, from, to int64) ([]byte, error) {
 	for chunk := min(from, maxInline) / inlineChunk; chunk >= 0; chunk-- { // a value holds the extents that start in its chunk
 		key := inlineKey(a, int(chunk))
-		v, err := s.value(key)
+		v, err := s.readValue(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			continue
 		}

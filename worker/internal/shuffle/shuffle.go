@@ -66,10 +66,10 @@ type Store struct {
 	db       *state.DB
 	bufs     sync.Pool // *[]byte: segment buffers
 
-	commits chan *commit
-	fresh   chan struct{} // there is something in unsynced
-	stop    chan struct{}
-	loops   sync.WaitGroup
+	commits  chan *commit
+	wakeSync chan struct{} // there is something in unsynced
+	stop     chan struct{}
+	loops    sync.WaitGroup
 
 	// mu guards the fields below.
 	mu           sync.Mutex
@@ -85,7 +85,7 @@ type Store struct {
 
 // jobState is what the store knows of a job. A job that was dropped and came back has a new one.
 type jobState struct {
-	held    map[job.Attempt]int64 // stored bytes when sealed; unsealed while a Writer is at it
+	outputs map[job.Attempt]int64 // stored bytes when sealed; unsealed while a Writer is at it
 	dropped bool
 }
 
@@ -108,7 +108,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: dir, sync: opts.Sync, compress: opts.Compress, reserve: opts.Reserve, quota: opts.Quota, free: opts.free, log: opts.Log,
-		commits: make(chan *commit), fresh: make(chan struct{}, 1), stop: make(chan struct{}),
+		commits: make(chan *commit), wakeSync: make(chan struct{}, 1), stop: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest), outlines: make(map[job.Attempt]*outline),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
@@ -149,7 +149,7 @@ func (s *Store) Jobs() []job.ID {
 	defer s.mu.Unlock()
 	var ids []job.ID
 	for id, st := range s.jobs {
-		if len(st.held) > 0 {
+		if len(st.outputs) > 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -157,13 +157,13 @@ func (s *Store) Jobs() []job.ID {
 	return ids
 }
 
-// Held returns the attempts of a job whose output is sealed, in task order.
-func (s *Store) Held(id job.ID) []job.Attempt {
+// SealedAttempts returns the attempts of a job whose output is sealed, in task order.
+func (s *Store) SealedAttempts(id job.ID) []job.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var as []job.Attempt
 	if st := s.jobs[id]; st != nil {
-		for a, bytes := range st.held {
+		for a, bytes := range st.outputs {
 			if bytes != unsealed {
 				as = append(as, a)
 			}
@@ -180,11 +180,11 @@ func (s *Store) Holds(a job.Attempt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.jobs[a.Job]
-	return st != nil && st.sealed(a)
+	return st != nil && st.isSealed(a)
 }
 
-func (st *jobState) sealed(a job.Attempt) bool {
-	bytes, ok := st.held[a]
+func (st *jobState) isSealed(a job.Attempt) bool {
+	bytes, ok := st.outputs[a]
 	return ok && bytes != unsealed
 }
 

@@ -179,8 +179,8 @@ func TestStoreKeepsSealedOutputs(t *testing.T) {
 						t.Errorf("%s: counters %v, sink %q", a, m.Counters, m.Sink)
 					}
 				}
-				if got := s.Held("j-1"); len(got) != len(want) || got[1] != attempt("j-1", 1, 2) || got[6] != empty {
-					t.Errorf("Held = %v, want %d in task order", got, len(want))
+				if got := s.SealedAttempts("j-1"); len(got) != len(want) || got[1] != attempt("j-1", 1, 2) || got[6] != empty {
+					t.Errorf("SealedAttempts = %v, want %d in task order", got, len(want))
 				}
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
@@ -263,8 +263,8 @@ func TestOpenDropsManifestsWithoutSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, Options{})
-	if got := s.Held("j"); len(got) != 1 || got[0] != attempt("j", 2, 1) {
-		t.Errorf("Held = %v, want 0/2#1 alone", got)
+	if got := s.SealedAttempts("j"); len(got) != 1 || got[0] != attempt("j", 2, 1) {
+		t.Errorf("SealedAttempts = %v, want 0/2#1 alone", got)
 	}
 	if n := keys(t, s, ""); n > 17 {
 		t.Errorf("%d keys are left, want those of one output", n)
@@ -343,8 +343,8 @@ func TestDropJob(t *testing.T) {
 	if _, err := late.Seal(t.Context(), nil, nil); !errors.Is(err, ErrGone) {
 		t.Errorf("Seal after DropJob: %v, want ErrGone", err)
 	}
-	if got := s.Held("j"); got != nil {
-		t.Errorf("Held after DropJob = %v", got)
+	if got := s.SealedAttempts("j"); got != nil {
+		t.Errorf("SealedAttempts after DropJob = %v", got)
 	}
 	if n := keys(t, s, "j"); n != 0 {
 		t.Errorf("%d keys of the job are left", n)
@@ -421,10 +421,10 @@ func TestConcurrentSeals(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(s.Held("j0")); n != 0 {
+	if n := len(s.SealedAttempts("j0")); n != 0 {
 		t.Errorf("%d outputs are held after Drop", n)
 	}
-	if n := len(s.Held("j1")) + len(s.Held("j2")); n != 42 {
+	if n := len(s.SealedAttempts("j1")) + len(s.SealedAttempts("j2")); n != 42 {
 		t.Errorf("%d outputs are held, want 42", n)
 	}
 }

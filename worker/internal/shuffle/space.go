@@ -10,7 +10,7 @@ import (
 // have reached the quota.
 func (s *Store) CheckSpace(need int64) error {
 	s.mu.Lock()
-	err := s.overQuota(0)
+	err := s.checkQuota(0)
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -37,19 +37,19 @@ func (s *Store) Space() (used, quota int64) {
 	return s.used, s.quota
 }
 
-// take counts n bytes more against the quota.
-func (s *Store) take(n int64) error {
+// takeQuota counts n bytes more against the quota.
+func (s *Store) takeQuota(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.overQuota(n); err != nil {
+	if err := s.checkQuota(n); err != nil {
 		return err
 	}
 	s.used += n
 	return nil
 }
 
-// overQuota returns an error when n bytes more are not below the quota. The caller holds mu.
-func (s *Store) overQuota(n int64) error {
+// checkQuota returns an error when n bytes more are not below the quota. The caller holds mu.
+func (s *Store) checkQuota(n int64) error {
 	if s.quota <= 0 || s.used+n < s.quota {
 		return nil
 	}

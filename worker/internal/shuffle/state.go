@@ -37,7 +37,7 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 	}
 	d := decoder{b: b}
 	h = stored{segment: d.int(), chunks: int(d.int()), offset: d.int(), bytes: d.int()}
-	if d.bad || h.bytes > h.segment || h.offset > h.segment-h.bytes {
+	if d.failed || h.bytes > h.segment || h.offset > h.segment-h.bytes {
 		return h, nil, fmt.Errorf("value of key %q: %w", key, record.ErrCorrupt)
 	}
 	return h, d.b, nil
@@ -46,10 +46,10 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 // recover makes state and files agree: it finds the outputs that are whole and removes everything else.
 func (s *Store) recover() error {
 	type found struct {
-		head   stored
-		bytes  int64
-		whole  bool
-		chunks [][]byte // keys
+		head        stored
+		bytes       int64
+		hasManifest bool
+		chunks      [][]byte // keys
 	}
 	outputs := make(map[job.Attempt]*found)
 	var bad [][]byte
@@ -80,7 +80,7 @@ func (s *Store) recover() error {
 					f.head, _, err = parseStored(key, v)
 					return err
 				})
-				f.whole = err == nil
+				f.hasManifest = err == nil
 				f.bytes += f.head.segment + int64(len(key)) + it.Item().ValueSize()
 			}
 		}
@@ -91,7 +91,7 @@ func (s *Store) recover() error {
 	}
 	for a, f := range outputs {
 		why := ""
-		if !f.whole {
+		if !f.hasManifest {
 			why = "no manifest"
 		} else if len(f.chunks) != f.head.chunks {
 			why = fmt.Sprintf("%d of %d inline values", len(f.chunks), f.head.chunks)
@@ -100,11 +100,11 @@ func (s *Store) recover() error {
 				why = err.Error()
 			} else if fi.Size() < f.head.segment {
 				why = fmt.Sprintf("segment has %d of %d bytes", fi.Size(), f.head.segment)
-			} else if s.sync && !durable(fi) {
+			} else if s.sync && !isSynced(fi) {
 				if err := s.verifySegment(a, f.head.segment); err != nil {
 					why = fmt.Sprintf("not all of its segment reached the disk: %v", err)
 				} else {
-					s.syncSoon(a)
+					s.queueSync(a)
 				}
 			}
 		}
@@ -115,10 +115,10 @@ func (s *Store) recover() error {
 		}
 		st := s.jobs[a.Job]
 		if st == nil {
-			st = &jobState{held: make(map[job.Attempt]int64)}
+			st = &jobState{outputs: make(map[job.Attempt]int64)}
 			s.jobs[a.Job] = st
 		}
-		st.held[a] = f.bytes
+		st.outputs[a] = f.bytes
 		s.used += f.bytes
 	}
 	batch := s.db.NewWriteBatch()
@@ -138,7 +138,7 @@ func (s *Store) recover() error {
 func (s *Store) removeStrays() error {
 	segments := make(map[string]bool)
 	for _, st := range s.jobs {
-		for a := range st.held {
+		for a := range st.outputs {
 			segments[s.segmentPath(a)] = true
 		}
 	}
@@ -186,13 +186,13 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 	if !s.Holds(a) {
 		return nil, fmt.Errorf("output of %s: %w", a, ErrGone)
 	}
-	m, err := s.load(a)
+	m, err := s.loadManifest(a)
 	if err != nil {
 		return nil, fmt.Errorf("output of %s: %w", a, errors.Join(ErrGone, err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.jobs[a.Job]; st != nil && st.sealed(a) && s.cache[a] == nil {
+	if st := s.jobs[a.Job]; st != nil && st.isSealed(a) && s.cache[a] == nil {
 		for other := range s.cache { // whichever comes first
 			if s.cached+Weight(m) <= maxCached {
 				break
@@ -205,21 +205,21 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 	return m, nil
 }
 
-func (s *Store) load(a job.Attempt) (*job.Manifest, error) {
-	body, err := s.body(a)
+func (s *Store) loadManifest(a job.Attempt) (*job.Manifest, error) {
+	body, err := s.readManifest(a)
 	if err != nil {
 		return nil, err
 	}
 	m, err := DecodeManifest(body)
 	if err == nil && m.Attempt != a {
-		err = foreign(a, m.Attempt)
+		err = wrongAttempt(a, m.Attempt)
 	}
 	return m, err
 }
 
-// body reads an encoded manifest.
-func (s *Store) body(a job.Attempt) ([]byte, error) {
-	v, err := s.value(manifestKey(a))
+// readManifest reads an encoded manifest.
+func (s *Store) readManifest(a job.Attempt) ([]byte, error) {
+	v, err := s.readValue(manifestKey(a))
 	if err != nil {
 		return nil, err
 	}
@@ -248,8 +248,8 @@ func (s *Store) body(a job.Attempt) ([]byte, error) {
 	return body, nil
 }
 
-// value returns a copy of a value, not yet verified.
-func (s *Store) value(key []byte) (v []byte, err error) {
+// readValue returns a copy of a value, not yet verified.
+func (s *Store) readValue(key []byte) (v []byte, err error) {
 	err = s.db.View(func(txn *badger.Txn) error {
 		it, err := txn.Get(key)
 		if err != nil {
@@ -270,8 +270,8 @@ func Weight(m *job.Manifest) int {
 	return n
 }
 
-// uncache forgets a manifest. The caller holds mu.
-func (s *Store) uncache(a job.Attempt) {
+// forgetCached forgets a manifest. The caller holds mu.
+func (s *Store) forgetCached(a job.Attempt) {
 	s.forgetManifest(a)
 	s.forgetOutline(a)
 }

@@ -9,15 +9,15 @@ import (
 // Sum is an output that keeps nothing but a hash over ports, runs, partitions and content, in the order given. How the
 // content is cut into blocks and compressed makes no difference. The zero value is ready; it is a job.Output.
 type Sum struct {
-	h   xxh3.Hasher
-	at  [3]int
-	any bool
+	h       xxh3.Hasher
+	at      [3]int
+	hasData bool
 }
 
 // Append adds one block to the hash. It never fails.
 func (s *Sum) Append(port, run, part int, block []byte, _ int, _ []byte) error {
-	if at := [3]int{port, run, part}; !s.any || at != s.at {
-		s.at, s.any = at, true
+	if at := [3]int{port, run, part}; !s.hasData || at != s.at {
+		s.at, s.hasData = at, true
 		var b [24]byte
 		for i, n := range at {
 			binary.LittleEndian.PutUint64(b[8*i:], uint64(n))

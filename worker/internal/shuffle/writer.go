@@ -18,8 +18,8 @@ const (
 	maxInline        = 64 << 10  // an output of at most so many bytes lies in Badger; files are faster for more
 	inlineChunk      = 16 << 10  // inline extents that start in the same so many bytes share a value in Badger
 	maxPlainManifest = 256 << 10 // a longer manifest goes to the end of the segment
-	flushAt          = 512 << 10 // segment bytes to gather before a write
-	keepBuffer       = 2 << 20   // a larger buffer is not kept for the next attempt
+	flushBytes       = 512 << 10 // segment bytes to gather before a write
+	maxKeptBuffer    = 2 << 20   // a larger buffer is not kept for the next attempt
 )
 
 var errEnded = errors.New("output was sealed or discarded")
@@ -33,12 +33,12 @@ type Writer struct {
 	seal  Sum
 	enc   record.Adaptive
 
-	buf    *[]byte  // bytes of the segment that are not in the file yet
-	off    int64    // bytes of the segment that are
-	taken  int64    // bytes of the segment that count against the quota
-	file   *os.File // made when the first bytes go to it
-	firsts []byte   // memory of Block.First
-	err    error    // of an earlier Append
+	buf       *[]byte  // bytes of the segment that are not in the file yet
+	flushed   int64    // bytes of the segment that are
+	quotaUsed int64    // bytes of the segment that count against the quota
+	file      *os.File // made when the first bytes go to it
+	firstKeys []byte   // memory of Block.First
+	err       error    // of an earlier Append
 }
 
 // Create starts the output of attempt a. It returns an error when a is sealed already or being written, and one that
@@ -57,13 +57,13 @@ func (s *Store) Create(a job.Attempt) (*Writer, error) {
 	}
 	st := s.jobs[a.Job]
 	if st == nil {
-		st = &jobState{held: make(map[job.Attempt]int64)}
+		st = &jobState{outputs: make(map[job.Attempt]int64)}
 		s.jobs[a.Job] = st
 	}
-	if bytes, ok := st.held[a]; ok {
+	if bytes, ok := st.outputs[a]; ok {
 		return nil, fmt.Errorf("attempt %s of job %s has an output already (sealed: %v)", a, a.Job, bytes != unsealed)
 	}
-	st.held[a] = unsealed
+	st.outputs[a] = unsealed
 	return &Writer{s: s, state: st, m: job.Manifest{Attempt: a}, buf: s.bufs.Get().(*[]byte)}, nil
 }
 
@@ -77,21 +77,21 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 	}
 	_ = w.seal.Append(port, run, part, block, records, first)
 	if n := len(w.m.Extents) - 1; n < 0 || w.m.Extents[n].Port != port || w.m.Extents[n].Run != run || w.m.Extents[n].Part != part {
-		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Part: part, Offset: w.off + int64(len(*w.buf))})
+		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Part: part, Offset: w.flushed + int64(len(*w.buf))})
 	}
 	e := &w.m.Extents[len(w.m.Extents)-1]
 	if first != nil {
 		first = first[:min(len(first), job.MaxFirst)]
-		at := len(w.firsts)
-		w.firsts = append(w.firsts, first...)
-		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firsts[at:len(w.firsts):len(w.firsts)]})
+		at := len(w.firstKeys)
+		w.firstKeys = append(w.firstKeys, first...)
+		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firstKeys[at:len(w.firstKeys):len(w.firstKeys)]})
 	}
 	before := len(*w.buf)
-	*w.buf = w.frame(*w.buf, block)
+	*w.buf = w.appendFrame(*w.buf, block)
 	e.Bytes += int64(len(*w.buf) - before)
 	e.Records += int64(records)
 	e.Raw += int64(len(block))
-	if len(*w.buf) >= flushAt {
+	if len(*w.buf) >= flushBytes {
 		w.err = w.flush()
 	}
 	return w.err
@@ -111,17 +111,17 @@ func (w *Writer) flush() error {
 			return err
 		}
 	}
-	if err := w.s.take(n); err != nil {
+	if err := w.s.takeQuota(n); err != nil {
 		return err
 	}
-	w.taken += n
+	w.quotaUsed += n
 	if _, err := w.file.Write(*w.buf); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return cmp.Or(w.s.db.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
 		}
 		return err
 	}
-	w.off += n
+	w.flushed += n
 	*w.buf = (*w.buf)[:0]
 	return nil
 }
@@ -144,16 +144,16 @@ func (w *Writer) makeFile() error {
 // blocks until the manifest is durable when the store is synced; see Options.Sync for the segment. ctx can end the wait for the shared
 // commit. After an error nothing is left of the output.
 func (w *Writer) Seal(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
-	m, err := w.finish(ctx, counters, sink)
+	m, err := w.sealOutput(ctx, counters, sink)
 	if err != nil {
 		w.Discard()
 		return nil, fmt.Errorf("output of %s: %w", w.m.Attempt, err)
 	}
-	w.release()
+	w.releaseBuffer()
 	return m, nil
 }
 
-func (w *Writer) finish(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
+func (w *Writer) sealOutput(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
@@ -175,21 +175,21 @@ func (w *Writer) finish(ctx context.Context, counters map[string]int64, sink [][
 	}
 	body := AppendManifest(nil, &m)
 	if len(body) > maxPlainManifest {
-		head.offset = w.off + int64(len(*w.buf))
+		head.offset = w.flushed + int64(len(*w.buf))
 		for piece := range slices.Chunk(body, 1<<20) {
-			*w.buf = w.frame(*w.buf, piece)
+			*w.buf = w.appendFrame(*w.buf, piece)
 		}
-		head.bytes = w.off + int64(len(*w.buf)) - head.offset
+		head.bytes = w.flushed + int64(len(*w.buf)) - head.offset
 		body = nil
 	}
-	if w.off+int64(len(*w.buf)) > 0 {
+	if w.flushed+int64(len(*w.buf)) > 0 {
 		if err := w.endFile(); err != nil {
 			return nil, err
 		}
-		c.segment, head.segment = true, w.off
+		c.segment, head.segment = true, w.flushed
 	}
-	c.put(manifestKey(m.Attempt), append(head.append(make([]byte, 4, 40+len(body))), body...))
-	c.size = w.off + c.bytes
+	c.addValue(manifestKey(m.Attempt), append(head.append(make([]byte, 4, 40+len(body))), body...))
+	c.size = w.flushed + c.bytes
 	if err := w.s.send(ctx, c); err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (w *Writer) putInline(c *commit) (values int) {
 	chunk := int64(-1)
 	flush := func() {
 		if chunk >= 0 {
-			c.put(inlineKey(w.m.Attempt, int(chunk)), v)
+			c.addValue(inlineKey(w.m.Attempt, int(chunk)), v)
 			values++
 		}
 	}
@@ -231,8 +231,8 @@ func (w *Writer) endFile() error {
 	return err
 }
 
-// put adds a value, whose first 4 bytes are free for the checksum.
-func (c *commit) put(key, value []byte) {
+// addValue adds a value, whose first 4 bytes are free for the checksum.
+func (c *commit) addValue(key, value []byte) {
 	c.keys = append(c.keys, key)
 	c.values = append(c.values, sealValue(key, value))
 	c.bytes += int64(len(key) + len(value))
@@ -246,7 +246,7 @@ func (w *Writer) Discard() {
 	w.s.mu.Lock()
 	dropped := w.state.dropped
 	w.s.mu.Unlock()
-	made := w.file != nil || w.off > 0
+	made := w.file != nil || w.flushed > 0
 	if w.file != nil {
 		_ = w.file.Close()
 		w.file = nil
@@ -255,22 +255,22 @@ func (w *Writer) Discard() {
 		_ = os.Remove(w.s.segmentPath(w.m.Attempt))
 	}
 	w.s.mu.Lock()
-	delete(w.state.held, w.m.Attempt)
-	w.s.used -= w.taken
+	delete(w.state.outputs, w.m.Attempt)
+	w.s.used -= w.quotaUsed
 	w.s.mu.Unlock()
-	w.release()
+	w.releaseBuffer()
 }
 
-func (w *Writer) release() {
-	if w.buf != nil && cap(*w.buf) <= keepBuffer {
+func (w *Writer) releaseBuffer() {
+	if w.buf != nil && cap(*w.buf) <= maxKeptBuffer {
 		*w.buf = (*w.buf)[:0]
 		w.s.bufs.Put(w.buf)
 	}
 	w.buf, w.state, w.err = nil, nil, errEnded
 }
 
-// frame appends a block as a frame, compressed where the store does that and it pays.
-func (w *Writer) frame(dst, block []byte) []byte {
+// appendFrame appends a block as a frame, compressed where the store does that and it pays.
+func (w *Writer) appendFrame(dst, block []byte) []byte {
 	if !w.s.compress {
 		return record.AppendFrame(dst, block, record.None)
 	}
