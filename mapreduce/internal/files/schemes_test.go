@@ -14,12 +14,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
-
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/filesys/s3"
+	"github.com/layshaft/layshaft/internal/filesys/s3/s3test"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -154,11 +152,7 @@ func places(t *testing.T) map[string]func(t *testing.T) place {
 		},
 		"dataset": dataset(1, same), "datasets": dataset(3, same), "far datasets": dataset(3, far), "client": client(same), "far client": client(far),
 		"s3": func(t *testing.T) place {
-			backend := s3mem.New()
-			if err := backend.CreateBucket("bucket"); err != nil {
-				t.Fatal(err)
-			}
-			server := httptest.NewServer(gofakes3.New(backend).Server())
+			server := httptest.NewServer(s3test.New("bucket"))
 			t.Cleanup(server.Close)
 			env := map[string]string{"LAYSHAFT_S3_ENDPOINT": server.URL, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r"}
 			f := &s3.FS{Getenv: func(n string) string { return env[n] }}
