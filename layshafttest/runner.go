@@ -9,7 +9,6 @@ import (
 	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
-	"github.com/layshaft/layshaft/internal/filesys/s3"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -23,15 +22,13 @@ type runner struct {
 	jobs map[job.ID]clustertest.Build
 }
 
-var objects = &s3.FS{}
-
 // Program makes the program of one slot.
 func (r *runner) Program(id job.ID, slot int, spec *job.Spec, _ string, env []string) (*job.Program, error) {
 	build, err := r.build(id)
 	if err != nil {
 		return nil, err
 	}
-	files := filesys.Set{"client": remote.Client(r.files), "dataset": remote.Dataset(r.files), "s3": objects}
+	files := filesys.Set{"client": remote.Client(r.files), "dataset": remote.Dataset(r.files)}
 	for _, v := range env {
 		if at, ok := strings.CutPrefix(v, child.FilesEnv+"="); ok {
 			_, client, _ := strings.Cut(at, " ")

@@ -13,13 +13,9 @@ import (
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
-	"github.com/layshaft/layshaft/internal/filesys/s3"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 )
-
-// objects are the files of object stores, with what the environment says of them.
-var objects = &s3.FS{}
 
 // childContext gives the context of a child process the files that its worker can reach. It is called before each plan is built and before
 // each attempt.
@@ -44,5 +40,5 @@ var childFiles = sync.OnceValues(func() (filesys.Set, error) {
 		return nil, fmt.Errorf("files of the worker at %s: %w", address, err)
 	}
 	caller := remote.Conn(conn)
-	return filesys.Set{"": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller), "s3": objects}, nil
+	return filesys.Set{"": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
 })

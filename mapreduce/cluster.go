@@ -132,7 +132,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	}
 	e.lender = lent
 	files := lent.Files()
-	files["dataset"], files["s3"] = remote.Dataset(e.router()), objects
+	files["dataset"] = remote.Dataset(e.router())
 	ctx = filesys.With(ctx, files)
 	c, err := build(ctx)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"regexp"
 
 	"github.com/layshaft/layshaft/coordinator"
-	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -234,7 +233,6 @@ func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also f
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
 	}
-	ctx = filesys.With(ctx, filesys.Set{"s3": objects})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
 	c, err := build(ctx)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -168,12 +169,22 @@ func Nowhere(ctx context.Context) context.Context { return context.WithValue(ctx
 // IsNowhere reports whether ctx comes from Nowhere.
 func IsNowhere(ctx context.Context) bool { return ctx.Value(nowhere{}) != nil }
 
-// From returns the set that ctx carries. Without one, paths without a scheme and file:// are the operating system's.
+// registered are the file systems of Register.
+var registered = Set{}
+
+// Register makes f the file system of a scheme wherever a context carries no other. Call it from an
+// init function only.
+func Register(scheme string, f FS) { registered[scheme] = f }
+
+// From returns the set that ctx carries. Without one, paths without a scheme and file:// belong to the
+// operating system, and other schemes to the file systems of Register.
 func From(ctx context.Context) Set {
 	if s, ok := ctx.Value(key{}).(Set); ok {
 		return s
 	}
-	return Set{"": OS{}, "file": OS{}}
+	s := maps.Clone(registered)
+	s[""], s["file"] = OS{}, OS{}
+	return s
 }
 
 // Of returns the file system of path.
@@ -182,8 +193,11 @@ func Of(ctx context.Context, path string) (FS, error) {
 	if f, ok := From(ctx)[scheme]; ok {
 		return f, nil
 	}
-	return nil, &Error{path, fmt.Errorf("no file system for %s:// here: %w", scheme, fs.ErrInvalid),
-		"use a path, file:///path, dataset://NAME/path or s3://BUCKET/path, and a cluster for datasets"}
+	help := "use a path, file:///path, dataset://NAME/path or s3://BUCKET/path, and a cluster for datasets"
+	if scheme == "s3" {
+		help = `the program must import _ "github.com/layshaft/layshaft/mapreduce/s3io" for object stores`
+	}
+	return nil, &Error{path, fmt.Errorf("no file system for %s:// here: %w", scheme, fs.ErrInvalid), help}
 }
 
 // Lend returns the path by which all processes of a job know a file: absolute, or the one that the FS of the file lends it under.

@@ -38,6 +38,15 @@ func TestSet(t *testing.T) {
 	if _, err := filesys.Of(ctx, "ftp://a"); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "s3://") {
 		t.Error(err)
 	}
+	if _, err := filesys.Of(ctx, "s3://bucket/a"); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "mapreduce/s3io") {
+		t.Errorf("s3 without its package: %v, want the import that is missing", err)
+	}
+	filesys.Register("y", filesys.OS{As: "y://1"})
+	for _, ctx := range []context.Context{context.Background(), filesys.With(context.Background(), filesys.Set{"x": filesys.OS{}})} {
+		if f, err := filesys.Of(ctx, "y://1/a"); err != nil || f != (filesys.OS{As: "y://1"}) {
+			t.Errorf("a registered scheme: %v, %v", f, err)
+		}
+	}
 	wd, _ := os.Getwd()
 	for path, want := range map[string]string{"a/../b": filepath.Join(wd, "b"), "x://1/a/../b": "x://1/b"} {
 		if got, err := filesys.Lend(ctx, path); err != nil || got != want {
