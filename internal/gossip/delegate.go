@@ -11,13 +11,13 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// delegate is what memberlist calls, with its locks held.
+// delegate receives the calls of memberlist. memberlist holds its locks during these calls.
 type delegate struct {
 	g    *Gossip
 	meta []byte
 }
 
-// NotifyAlive refuses whoever does not say what a member says.
+// NotifyAlive refuses nodes without valid metadata of a member.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	_, err := decode(n.Name, n.Meta)
 	return err
@@ -26,7 +26,7 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 func (d *delegate) NotifyJoin(n *memberlist.Node) {
 	m, err := decode(n.Name, n.Meta)
 	if err != nil {
-		return // NotifyAlive has refused it
+		return // NotifyAlive refused it
 	}
 	m.Gossip = n.Address()
 	g := d.g
@@ -52,7 +52,8 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	if n.Name != g.cfg.Self.Name && !left {
 		g.lost[addr] = time.Now()
 	}
-	for _, other := range g.members { // a process that was started again at this address
+	// A process may have restarted at this address.
+	for _, other := range g.members {
 		if other.Gossip == addr {
 			delete(g.lost, addr)
 		}
@@ -73,7 +74,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	g.touch()
 }
 
-// NotifyMsg takes a goodbye.
+// NotifyMsg receives a goodbye.
 func (d *delegate) NotifyMsg(b []byte) {
 	if len(b) == 0 || b[0] != goodbye {
 		return
@@ -86,7 +87,7 @@ func (d *delegate) NotifyMsg(b []byte) {
 	}
 }
 
-// touch lets Run call Changed.
+// touch makes Run call Changed.
 func (g *Gossip) touch() {
 	select {
 	case g.dirty <- struct{}{}:
@@ -99,29 +100,30 @@ func (d *delegate) GetBroadcasts(_, _ int) [][]byte { return nil }
 func (d *delegate) LocalState(bool) []byte          { return nil }
 func (d *delegate) MergeRemoteState([]byte, bool)   {}
 
-// logger returns a logger for memberlist, which writes lines such as "[WARN] memberlist: text". Peers that cannot be
-// reached are everyday matters to it and to us.
+// logger returns a logger for memberlist, which writes lines such as "[WARN] memberlist: text".
+// Unreachable peers are normal both for memberlist and for Layshaft.
 func logger(to *slog.Logger) *log.Logger {
 	return log.New(&lines{to: to, said: map[string]time.Time{}}, "", 0)
 }
 
-// lines are the lines of memberlist.
+// lines is a writer for the log lines of memberlist.
 type lines struct {
 	to *slog.Logger
 
 	// mu guards the fields below.
-	mu   sync.Mutex
-	said map[string]time.Time // when a trouble was logged last, by its text without numbers
+	mu sync.Mutex
+	// said contains the time of the last log entry for each error text, without numbers.
+	said map[string]time.Time
 }
 
 const (
-	troubleEvery = 10 * time.Minute // of one kind
-	maxTroubles  = 100              // kinds that are remembered
+	troubleEvery = 10 * time.Minute // interval between log entries of one kind
+	maxTroubles  = 100              // maximum number of remembered kinds
 )
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// often reports whether such a trouble was logged a while ago.
+// often reports whether an error with this text was logged recently.
 func (l *lines) often(text string) bool {
 	text = numbers.ReplaceAllString(text, "")
 	l.mu.Lock()
@@ -142,7 +144,9 @@ func (l *lines) Write(b []byte) (int, error) {
 	if !found {
 		said = text
 	}
-	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") && !l.often(said) { // it goes on for a moment after its shutdown
+	// memberlist continues for a moment after its shutdown, so errors about closed connections are
+	// not logged.
+	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") && !l.often(said) {
 		l.to.Info("gossip: trouble", "err", said)
 	} else {
 		l.to.Debug("gossip: " + said)

@@ -7,21 +7,23 @@ import (
 	"sync"
 )
 
-// Finder knows where the members of one role are. It is made by NewFinder, and its methods may be called concurrently.
+// Finder tracks the addresses of the members with one role. It is made by NewFinder. Its methods
+// may be called concurrently.
 type Finder struct {
 	role string
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	known   []string      // addresses, the newest first; the last ones when none is alive
-	asked   int           // how often Address was called since known changed
+	mu sync.Mutex
+	// known lists addresses, newest first. When no member is alive, it keeps the last addresses.
+	known   []string
+	asked   int           // number of calls of Address since known changed
 	changed chan struct{} // closed and replaced when known changes
 }
 
-// NewFinder returns a Finder of the members of a role that knows nobody yet.
+// NewFinder returns a Finder for the members with a role. It starts without addresses.
 func NewFinder(role string) *Finder { return &Finder{role: role, changed: make(chan struct{})} }
 
-// Hear takes in who lives; it is a Config.Changed.
+// Hear updates the addresses from a list of live members. It has the signature of Config.Changed.
 func (f *Finder) Hear(members []Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -45,15 +47,16 @@ func (f *Finder) Hear(members []Member) {
 	f.changed = make(chan struct{})
 }
 
-// Found says whether a member of the role is known.
+// Found reports whether an address is known.
 func (f *Finder) Found() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.known) > 0
 }
 
-// Address returns where a member of the role serves gRPC; it blocks until one is known, and its error is why ctx ended before that. Of several, as
-// there may be for a while after one moved, it returns the newest and then the others in turn.
+// Address returns the gRPC address of a member with the role. It blocks until one is known or ctx
+// ends. When there are several, for example for a while after a member moved, it returns the newest
+// first and then the others in turn.
 func (f *Finder) Address(ctx context.Context) (string, error) {
 	for {
 		f.mu.Lock()

@@ -1,9 +1,10 @@
-// Package gossip lets the processes of a cluster find each other from any one address. It owns the memberlist of
-// HashiCorp: nobody else imports it.
+// Package gossip lets the processes of a cluster find each other from any one address. It wraps
+// HashiCorp's memberlist; no other package imports that library.
 //
-// What it says is a hint. A member that is gone here may be alive behind a cut wire, and one that is here may be dead for
-// half a minute; the lease that a coordinator grants is what decides. A key identifies the cluster, not the process: who
-// a process is, its certificate says.
+// The list of members is a hint. A member missing from it may be alive on the other side of a
+// network cut. A listed member may have been dead for half a minute. The leases of the coordinator
+// decide. A gossip key identifies the cluster, not the process; a process is identified by its
+// certificate.
 package gossip
 
 import (
@@ -31,35 +32,41 @@ import (
 // KeySize is the size of a key in bytes.
 const KeySize = 32
 
-// leaveTimeout is how long Run tells others that the process goes.
+// leaveTimeout limits how long Run notifies other members that this process leaves.
 const leaveTimeout = 2 * time.Second
 
-// Config says who gossips, where and with whom. Self and Listen are needed.
+// Config configures a Gossip. Self and Listen are required.
 type Config struct {
-	// Self is told to all others. Its Name must be one that no process had before; see FreshName.
+	// Self is announced to all other members. No process may have used its Name before; see
+	// FreshName.
 	Self Member
-	// Listen is the address for UDP and TCP, host:port. Port 0 is any free one.
+	// Listen is the address for UDP and TCP, host:port. Port 0 selects a free port.
 	Listen string
-	// Advertise is the address at which others reach this process, as host or host:port. Empty means that of Listen, and
-	// a private address of the machine when that is 0.0.0.0.
+	// Advertise is the address at which other members reach this process, as host or host:port.
+	// Empty means the address of Listen, or a private address of the machine if Listen is 0.0.0.0.
 	Advertise string
-	// Join are addresses of other members. Any one is enough; they are asked again for ever.
+	// Join lists addresses of other members. One is enough. They are contacted repeatedly, without
+	// end.
 	Join []string
-	// Key encrypts and authenticates all packets. It is KeySize bytes, the same for all members; nil means plain text.
+	// Key encrypts and authenticates all packets. It has KeySize bytes and is the same for all
+	// members. Nil means plain text.
 	Key []byte
-	// Label keeps clusters apart that can reach each other. It is the same for all members; empty means "layshaft".
+	// Label separates clusters on the same network. It is the same for all members. Empty means
+	// "layshaft".
 	Label string
-	// Allowed are the networks from which members may come; nil means all.
+	// Allowed lists the networks from which members may join; nil means all.
 	Allowed []netip.Prefix
-	// Changed is called by Run with all members, by name, after some came or went. It delays nothing but its next call.
+	// Changed is called by Run with all members, sorted by name, after members joined or left.
+	// Calls do not overlap.
 	Changed func([]Member)
-	// Log hears of members that come and go; nil means silence.
+	// Log receives messages about members that join and leave; nil disables logging.
 	Log *slog.Logger
-	// Transport replaces the network, in tests.
+	// Transport replaces the network in tests.
 	Transport memberlist.Transport
 }
 
-// Gossip is made by New. Its methods may be called concurrently.
+// Gossip announces this process and tracks the other members. It is made by New. Its methods may be
+// called concurrently.
 type Gossip struct {
 	cfg     Config
 	list    *memberlist.Config
@@ -70,13 +77,15 @@ type Gossip struct {
 	mu      sync.Mutex
 	addr    string
 	members map[string]Member
-	leaving map[string]bool      // members that have said that they go
-	lost    map[string]time.Time // gossip addresses of members that went without a word, and when
-	refused string               // why joins fail, as it was logged last
+	leaving map[string]bool // names of members that announced that they leave
+	// lost maps gossip addresses of members that disappeared without a goodbye to the time of their
+	// loss.
+	lost    map[string]time.Time
+	refused string // the last logged reason why joins failed
 	begun   time.Time
 }
 
-// New checks cfg. The error names the field that is wrong.
+// New checks cfg. The error names the invalid field.
 func New(cfg Config) (*Gossip, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -96,8 +105,8 @@ func New(cfg Config) (*Gossip, error) {
 	return g, err
 }
 
-// settings returns what memberlist needs to know. The intervals are those at which a machine that is busy for seconds is
-// not taken for dead.
+// settings returns the configuration of memberlist. With its intervals, a machine that is busy for
+// some seconds is not considered dead.
 func (g *Gossip) settings(meta []byte) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name = g.cfg.Self.Name
@@ -114,7 +123,7 @@ func (g *Gossip) settings(meta []byte) (*memberlist.Config, error) {
 	for _, p := range g.cfg.Allowed {
 		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
 	}
-	c.AdvertisePort = 0 // that of the listener
+	c.AdvertisePort = 0 // the port of the listener
 	if g.cfg.Transport != nil {
 		return c, nil
 	}
@@ -144,8 +153,9 @@ func (g *Gossip) settings(meta []byte) (*memberlist.Config, error) {
 	return c, nil
 }
 
-// Run gossips until ctx ends, then tells the others that this process goes, for two seconds at most, and returns nil. It
-// fails at once when it cannot listen. It is called once. The library lets some goroutines end up to half a minute later.
+// Run exchanges gossip until ctx ends. Then it notifies the other members that this process leaves,
+// for at most two seconds, and returns nil. It returns an error immediately if it cannot listen. It
+// must be called only once. Some goroutines of the library may end up to half a minute later.
 func (g *Gossip) Run(ctx context.Context) error {
 	list, err := memberlist.Create(g.list)
 	if err != nil {
@@ -176,15 +186,17 @@ func (g *Gossip) Run(ctx context.Context) error {
 		g.cfg.Log.Debug("gossip: not all were told that this process goes", "err", err)
 	}
 	err = list.Shutdown()
-	_ = joins.Wait() // they log what went wrong
+	_ = joins.Wait() // joins log their errors
 	return err
 }
 
-// goodbye is the first byte of the message of a member that goes; its name follows. memberlist tells nobody whether one that is gone has left or has died: what
-// it hands to NotifyLeave has the state that the member had in life (v0.7.0). So it says so itself, before it leaves.
+// goodbye is the first byte of the message from a member that leaves; its name follows. memberlist
+// (v0.7.0) does not distinguish leaving from dying: the node passed to NotifyLeave has the state
+// from its lifetime. So the member sends this message before it leaves.
 const goodbye = 1
 
-// goodbyeTime is how long a goodbye has before the process leaves: of messages that have arrived, memberlist handles the last one first.
+// goodbyeTime is the time between a goodbye and the process's leave message. memberlist handles the
+// last message received first.
 const goodbyeTime = 50 * time.Millisecond
 
 func (g *Gossip) sayGoodbye(list *memberlist.Memberlist) {
@@ -193,7 +205,7 @@ func (g *Gossip) sayGoodbye(list *memberlist.Memberlist) {
 	for _, n := range list.Members() {
 		if n.Name != g.cfg.Self.Name {
 			alone = false
-			_ = list.SendBestEffort(n, msg) // whoever misses it takes this process for dead
+			_ = list.SendBestEffort(n, msg) // a member that misses it considers this process dead
 		}
 	}
 	if !alone {
@@ -201,7 +213,8 @@ func (g *Gossip) sayGoodbye(list *memberlist.Memberlist) {
 	}
 }
 
-// Address returns where the process gossips, host:port, as others see it. It blocks until Run listens or ctx ends.
+// Address returns the gossip address of this process as other members see it, host:port. It blocks
+// until Run listens or ctx ends.
 func (g *Gossip) Address(ctx context.Context) (string, error) {
 	select {
 	case <-g.started:
@@ -213,21 +226,21 @@ func (g *Gossip) Address(ctx context.Context) (string, error) {
 	}
 }
 
-// Members returns all members that are thought to live, this one too, by name.
+// Members returns all members considered alive, including this one, sorted by name.
 func (g *Gossip) Members() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.SortedFunc(maps.Values(g.members), func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// FreshName returns a name that no process had before: prefix and 64 random bits.
+// FreshName returns a name that no process used before: prefix and 64 random bits.
 func FreshName(prefix string) string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // it never fails
+	_, _ = rand.Read(b[:]) // never fails
 	return prefix + "-" + hex.EncodeToString(b[:])
 }
 
-// ParseKey reads a key in hex or in base64, as openssl rand prints it.
+// ParseKey parses a key in hex or base64, as printed by openssl rand.
 func ParseKey(text string) ([]byte, error) {
 	text = strings.TrimSpace(text)
 	if key, err := hex.DecodeString(text); err == nil && len(key) == KeySize {

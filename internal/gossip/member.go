@@ -6,38 +6,41 @@ import (
 	"fmt"
 )
 
-// Member is what a process says of itself, and where its gossip comes from.
+// Member describes a process of the cluster.
 type Member struct {
-	// Name is another one for every start of a process; see FreshName.
+	// Name is the process name, different for every start of a process; see FreshName.
 	Name string
-	// Role is coordinator, worker, or task-worker, which runs tasks only.
+	// Role is coordinator, worker, or task-worker, which runs only queued tasks.
 	Role string
-	// ID is the lasting name of the data directory; empty when it is not told.
+	// ID is the lasting ID of the data directory, for a worker its worker ID. It is empty when not
+	// announced.
 	ID string
-	// Address is where the process serves gRPC, host:port; empty when it does not.
+	// Address is the process's gRPC address, host:port; empty without a gRPC server.
 	Address string
-	// HTTP is where it serves status and metrics, host:port; empty when it does not.
+	// HTTP is the address of its status pages and metrics, host:port; empty without them.
 	HTTP string
-	// Slots is how many attempts a worker runs at once.
+	// Slots is the number of attempts that a worker runs at once.
 	Slots int
-	// Zone is where it stands; empty when there are no zones.
+	// Zone is the zone of the process; empty when the cluster has no zones.
 	Zone string
 	// Platform is GOOS/GOARCH.
 	Platform string
-	// Version is that of the program.
+	// Version is the version of the program.
 	Version string
-	// Gossip is where its gossip comes from, host:port. Members finds it out; it is not needed in Config.
+	// Gossip is the member's gossip address, host:port. Members sets it; it is ignored in
+	// Config.Self.
 	Gossip string
 }
 
-// maxMeta is how many bytes a member may say of itself, the name aside. memberlist panics beyond 512.
+// maxMeta is the maximum size of a member's metadata in bytes, without its name. memberlist panics
+// above 512.
 const maxMeta = 255
 
-// metaVersion is the first byte of the metadata. A later form that starts with other bytes is refused by this one; fields
-// that are added at the end are skipped.
+// metaVersion is the first byte of the metadata. Other versions are refused. Fields added at the
+// end are ignored, so older processes accept newer members.
 const metaVersion = 1
 
-// fields are the texts of a member in the order of the metadata.
+// fields returns pointers to the texts of a member, in the order of the metadata.
 func (m *Member) fields() []*string {
 	return []*string{&m.Role, &m.ID, &m.Address, &m.HTTP, &m.Zone, &m.Platform, &m.Version}
 }
@@ -64,7 +67,7 @@ func (m Member) encode() ([]byte, error) {
 
 var errMeta = errors.New("metadata is not that of a member; is it another program, or another version?")
 
-// decode reads metadata that came from anywhere.
+// decode parses metadata from an untrusted source.
 func decode(name string, b []byte) (Member, error) {
 	if len(b) == 0 || len(b) > maxMeta || b[0] != metaVersion {
 		return Member{}, errMeta

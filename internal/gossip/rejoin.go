@@ -11,25 +11,30 @@ import (
 )
 
 const (
-	// rejoinEvery is how often addresses outside the list are asked. memberlist alone forgets a dead member after half a
-	// minute and then never finds it again.
+	// rejoinEvery is the interval for contacting addresses outside the member list. memberlist
+	// alone forgets a dead member after half a minute and never contacts it again.
 	rejoinEvery = 15 * time.Second
-	// aloneEvery is the same while nobody else is known. After aloneWarn that is worth a warning.
+	// aloneEvery is the interval while no other member is known. After aloneWarn without members, a
+	// warning is logged.
 	aloneEvery = 250 * time.Millisecond
 	aloneWarn  = 3 * time.Second
-	// maxJoins is how many addresses are asked at the same time.
+	// maxJoins is the number of addresses contacted at the same time.
 	maxJoins = 16
-	// lostPerRound is how many lost members are asked in one round: with a cut through the cluster, both sides ask.
+	// lostPerRound is the number of lost members contacted in one round. After a network cut, both
+	// sides contact each other.
 	lostPerRound = 8
-	// maxLost is how many lost members are remembered, lostFor how long. Those in Join are asked for ever.
+	// maxLost limits the number of remembered lost members, and lostFor the time. Addresses of Join
+	// are contacted without end.
 	maxLost = 256
 	lostFor = 24 * time.Hour
-	// seedAsks is how many members of a large cluster ask each address of Join in one round. All of a small one do, so
-	// that a process that was started again at such an address is found at once.
+	// seedAsks is the expected number of members of a large cluster that contact an address of Join
+	// in one round. In a small cluster all members do, so that a process restarted at this address
+	// is found immediately.
 	seedAsks = 32
 )
 
-// rejoin asks seeds and lost members for their lists, in the background, and returns when to do it again.
+// rejoin contacts seeds and lost members in the background. It returns the time until the next
+// round.
 func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist, joins *errgroup.Group) time.Duration {
 	var targets []string
 	g.mu.Lock()
@@ -48,7 +53,7 @@ func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist, joins 
 		}
 	}
 	for _, t := range targets {
-		joins.TryGo(func() error { // one that finds no room is asked in another round
+		joins.TryGo(func() error { // without a free slot, the address waits for another round
 			g.note(t, g.join(ctx, list, t))
 			return nil
 		})
@@ -59,7 +64,7 @@ func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist, joins 
 	return rejoinEvery
 }
 
-// join asks one address, which may be the name of several.
+// join contacts one address. It may be a host name with several IP addresses.
 func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, target string) error {
 	host, port, err := net.SplitHostPort(target)
 	if err != nil {
@@ -81,7 +86,7 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, target s
 	return err
 }
 
-// note logs why nobody could be joined, once for each reason.
+// note logs why no member could be joined, once for each reason.
 func (g *Gossip) note(target string, err error) {
 	if err == nil {
 		return

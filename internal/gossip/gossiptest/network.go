@@ -1,5 +1,6 @@
-// Package gossiptest is a network in memory for tests of gossip, also in synctest bubbles: packets to a stopped or
-// cut-off peer are dropped, as on a wire, and connections to it time out.
+// Package gossiptest provides an in-memory network for tests of gossip, also in synctest bubbles.
+// As on a real network, packets to a stopped or cut-off peer are dropped, and connections to it
+// time out.
 package gossiptest
 
 import (
@@ -14,12 +15,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Network joins transports. Its zero value is ready, and its methods may be called concurrently.
+// Network connects transports. Its zero value is ready to use. Its methods may be called
+// concurrently.
 type Network struct {
-	// Loss is the share of packets that are lost, from 0 to 1. Set it before the first transport is made.
+	// Loss is the share of lost packets, from 0 to 1. Set it before the first transport is made.
 	Loss float64
-	// Arrive says after which times the copies of a packet arrive: none is a loss, several are repeats. Nil means at once. Set it before the
-	// first transport is made. It must not call the network.
+	// Arrive returns the delays after which the copies of a packet arrive. No delay means a loss,
+	// several mean repeats. A nil Arrive delivers immediately. Set it before the first transport is
+	// made. It must not call the network.
 	Arrive func() []time.Duration
 
 	// mu guards the fields below.
@@ -49,22 +52,22 @@ func (n *Network) Listen() *Transport {
 	return n.listen(&net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 7946})
 }
 
-// listen makes a transport. The caller holds mu.
+// listen makes a transport. The caller must hold mu.
 func (n *Network) listen(addr *net.TCPAddr) *Transport {
 	t := &Transport{net: n, addr: addr, packets: make(chan *memberlist.Packet, 1024), streams: make(chan net.Conn)}
 	n.peers[t.Address()] = t
 	return t
 }
 
-// Again stops the transport and returns a new one at its address, as when its process was started again.
+// Again stops the transport and returns a new one at its address, like a restarted process.
 func (t *Transport) Again() *Transport {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
 	return t.net.listen(t.addr)
 }
 
-// Cut breaks the way between all pairs of addresses for which cut returns true, and the connections between them. It
-// replaces the former cut; nil heals everything.
+// Cut blocks traffic from one address to another where cut returns true, and closes connections
+// between them. It replaces the previous cut; nil removes all cuts.
 func (n *Network) Cut(cut func(from, to string) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -82,7 +85,7 @@ func (n *Network) severed(from, to string) bool { return n.cut != nil && n.cut(f
 // Address returns the address of the transport, host:port.
 func (t *Transport) Address() string { return t.addr.String() }
 
-// Stop makes the transport unreachable for good, as when its process was killed.
+// Stop makes the transport unreachable permanently, like a killed process.
 func (t *Transport) Stop() {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
@@ -96,7 +99,7 @@ func (t *Transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return t.addr.IP, t.addr.Port, nil
 }
 
-// WriteTo sends a packet, or loses it.
+// WriteTo sends a packet, or drops it.
 func (t *Transport) WriteTo(b []byte, to string) (time.Time, error) {
 	n, now := t.net, time.Now()
 	times := []time.Duration{0}
@@ -114,7 +117,7 @@ func (t *Transport) WriteTo(b []byte, to string) (time.Time, error) {
 	return now, nil
 }
 
-// deliver gives a packet to the transport at an address, or loses it.
+// deliver passes a packet to the transport at an address, or drops it.
 func (n *Network) deliver(from *Transport, p *memberlist.Packet, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,10 +133,10 @@ func (n *Network) deliver(from *Transport, p *memberlist.Packet, to string) {
 	}
 }
 
-// PacketCh returns the packets that came.
+// PacketCh returns the received packets.
 func (t *Transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
 
-// StreamCh returns the connections that came.
+// StreamCh returns the accepted connections.
 func (t *Transport) StreamCh() <-chan net.Conn { return t.streams }
 
 // Shutdown stops the transport.
@@ -142,7 +145,8 @@ func (t *Transport) Shutdown() error {
 	return nil
 }
 
-// DialTimeout connects to another transport. It fails after timeout when that cannot be reached.
+// DialTimeout connects to another transport. It fails after timeout when that transport is
+// unreachable.
 func (t *Transport) DialTimeout(to string, timeout time.Duration) (net.Conn, error) {
 	n := t.net
 	n.mu.Lock()
