@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// Files of a CA directory, and those that name a certificate and its key.
+// Files of a CA directory, and the suffixes of the files of a certificate and its key.
 const (
 	caCert  = "ca.pem"
 	caKey   = "ca-key.pem"
@@ -29,14 +29,16 @@ const (
 
 const (
 	caValidity = 10 * 365 * 24 * time.Hour
-	// DefaultValidity is how long a certificate is good. Nothing revokes one, so shorter is safer.
+	// DefaultValidity is the default validity of a certificate. Certificates cannot be revoked, so
+	// a shorter time is safer.
 	DefaultValidity = 365 * 24 * time.Hour
-	// clockSlack is how far the clocks of two machines may differ.
+	// clockSlack is the maximum difference between the clocks of two machines.
 	clockSlack = 10 * time.Minute
 )
 
-// InitCA makes a CA in dir, which it makes when it does not exist: ca.pem, which every process needs, and ca-key.pem,
-// which signs certificates and should be kept elsewhere. A CA that is there already is an error, and stays.
+// InitCA makes a CA in dir, and creates dir if needed. It writes ca.pem, which every process needs,
+// and ca-key.pem, which signs certificates and should be kept elsewhere. It returns an error if dir
+// contains a CA already, and does not change it.
 func InitCA(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -61,20 +63,24 @@ func InitCA(dir string) error {
 	return nil
 }
 
-// Request says what certificate to issue. Role and Name are needed.
+// Request describes a certificate to issue. Role and Name are required.
 type Request struct {
-	// Role is what it entitles to.
+	// Role is the role granted by the certificate.
 	Role Role
-	// Name is who has it, for logs and as the owner of jobs. Letters, digits, dots, dashes, underscores and @.
+	// Name is the name of the holder, for logs and as the owner of jobs. It has 1 to 64 letters,
+	// digits, dots, dashes, underscores and @.
 	Name string
-	// Hosts are host names and IP addresses at which browsers find a coordinator or worker.
+	// Hosts are the host names and IP addresses that browsers use for a coordinator or worker.
+	// Other roles must have none.
 	Hosts []string
-	// Validity is how long it is good. Zero means DefaultValidity; it ends with the CA at the latest.
+	// Validity is the validity of the certificate. Zero means DefaultValidity. It is limited to the
+	// validity of the CA.
 	Validity time.Duration
 }
 
-// Issue makes a certificate signed by the CA in dir, and its key, and returns their paths: ROLE-NAME.pem and
-// ROLE-NAME-key.pem in dir. Files that are there already are an error, and stay.
+// Issue makes a certificate signed by the CA in dir, and its key, and returns their paths:
+// ROLE-NAME.pem and ROLE-NAME-key.pem in dir. It returns an error if one of the files exists, and
+// does not change it.
 func Issue(dir string, r Request) (certFile, keyFile string, err error) {
 	if _, err := ParseRole(string(r.Role)); err != nil {
 		return "", "", err
@@ -164,7 +170,8 @@ func readPEM(path, kind string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// write signs a certificate and writes it beside its key. The key comes first: a certificate without one is of no use.
+// write signs a certificate and writes its key and then the certificate. A certificate without its
+// key would be useless.
 func write(dir, certName, keyName string, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {

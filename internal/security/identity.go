@@ -1,9 +1,10 @@
-// Package security says who may connect and who may do what: certificates of the cluster's own CA with a role in each,
-// mutual TLS 1.3 on every port, and a table of methods and roles. It imports no shell and no schema; it is told the
-// names of methods.
+// Package security decides about connections and permissions. It provides certificates of the
+// cluster's own CA with a role in each, mutual TLS 1.3 on every port, and a table of methods and
+// roles. It imports no shell and no schema; methods are given by name.
 //
-// Who holds the key of a certificate that the CA signed is who the certificate says. Host names count for browsers only:
-// processes of the cluster look at the role of whom they reach, because addresses come and go.
+// The holder of the key of a signed certificate has the identity in the certificate. Host names
+// matter only to browsers. Processes of the cluster check the role of their peer instead, because
+// addresses change.
 package security
 
 import (
@@ -20,21 +21,21 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// Role is what a certificate entitles to.
+// Role is the set of permissions granted by a certificate.
 type Role string
 
 // The roles.
 const (
-	Coordinator Role = "coordinator" // decides; reads files of workers
-	Worker      Role = "worker"      // takes attempts, reads what other workers hold
+	Coordinator Role = "coordinator" // schedules; reads files of workers
+	Worker      Role = "worker"      // runs attempts; reads outputs of other workers
 	Client      Role = "client"      // submits, cancels, drains, reads; its code runs on workers
-	Reader      Role = "reader"      // looks how jobs and workers stand
+	Reader      Role = "reader"      // reads the status of jobs and workers
 )
 
-// Roles are all roles.
+// Roles lists all roles.
 var Roles = []Role{Coordinator, Worker, Client, Reader}
 
-// ParseRole reads a role.
+// ParseRole parses the name of a role.
 func ParseRole(text string) (Role, error) {
 	if r := Role(text); slices.Contains(Roles, r) {
 		return r, nil
@@ -42,14 +43,14 @@ func ParseRole(text string) (Role, error) {
 	return "", fmt.Errorf("role %q is none of coordinator, worker, client and reader", text)
 }
 
-// serves reports whether others connect to holders of the role.
+// serves reports whether other processes connect to holders of the role.
 func (r Role) serves() bool { return r == Coordinator || r == Worker }
 
-// Identity is who is at the other end of a connection.
+// Identity identifies the peer of a connection.
 type Identity struct {
 	// Role is empty without TLS.
 	Role Role
-	// Name is that of the certificate, and the address without TLS.
+	// Name is the name in the certificate, or the address without TLS.
 	Name string
 }
 
@@ -60,7 +61,8 @@ func (i Identity) String() string {
 	return string(i.Role) + "/" + i.Name
 }
 
-// PeerIdentity returns who calls: for the handler of a gRPC call. Outside of one it is the zero Identity.
+// PeerIdentity returns the identity of the caller, for the handler of a gRPC call. Outside a call
+// it returns the zero Identity.
 func PeerIdentity(ctx context.Context) Identity {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -77,7 +79,7 @@ func PeerIdentity(ctx context.Context) Identity {
 	return Identity{Name: hostOf(p.Addr.String())}
 }
 
-// hostOf returns an address without its port, which says nothing of who is there.
+// hostOf returns an address without its port. The port does not identify the peer.
 func hostOf(addr string) string {
 	if host, _, err := net.SplitHostPort(addr); err == nil {
 		return host
@@ -85,7 +87,8 @@ func hostOf(addr string) string {
 	return addr
 }
 
-// RequestIdentity returns who asks, for the handler of an HTTP request to a server with the configuration of Browser.
+// RequestIdentity returns the identity of the client of an HTTP request. The server must use the
+// configuration of Browser.
 func RequestIdentity(r *http.Request) Identity {
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		if id, err := CertificateIdentity(r.TLS.PeerCertificates[0]); err == nil {
@@ -95,14 +98,14 @@ func RequestIdentity(r *http.Request) Identity {
 	return Identity{Name: hostOf(r.RemoteAddr)}
 }
 
-// scheme begins the URI that a certificate carries: layshaft://ROLE/NAME.
+// scheme is the scheme of the URI in a certificate: layshaft://ROLE/NAME.
 const scheme = "layshaft"
 
 func (i Identity) uri() *url.URL {
 	return &url.URL{Scheme: scheme, Host: string(i.Role), Path: "/" + i.Name}
 }
 
-// CertificateIdentity returns whom a certificate names. It does not check who signed it.
+// CertificateIdentity returns the identity in a certificate. It does not check the signature.
 func CertificateIdentity(c *x509.Certificate) (Identity, error) {
 	var found []Identity
 	for _, u := range c.URIs {

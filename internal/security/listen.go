@@ -6,8 +6,9 @@ import (
 	"net"
 )
 
-// CheckListen says whether a process may listen on addr, host:port. Loopback may do without protection; any other address
-// needs it, or insecure, which is loud in log. flag names the option that addr came from, protection the way to be safe.
+// CheckListen returns an error if a process may not listen on addr, host:port. A loopback address
+// needs no protection. Any other address needs protection or insecure, which logs a warning. flag
+// is the name of the option with addr; protection names the options that protect it.
 func CheckListen(flag, addr string, protected, insecure bool, protection string, log *slog.Logger) error {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("-%s %s: %w; write host:port, such as 127.0.0.1:7070", flag, addr, err)
@@ -23,7 +24,8 @@ func CheckListen(flag, addr string, protected, insecure bool, protection string,
 		flag, addr, protection)
 }
 
-// Loopback reports whether only this machine reaches addr, host:port. An empty host is all addresses.
+// Loopback reports whether addr, host:port, is reachable only from this machine. An empty host
+// means all addresses.
 func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// methods says which roles may call what. What is not here is refused. A client may have done whatever its code, which
-// runs on workers, can do there.
+// methods contains the roles allowed to call each method. Other methods are refused. A client's
+// code runs on workers, so a client has all permissions of that code.
 var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Submit":      {Client},
 	"/layshaft.v1.CoordinatorService/Cancel":      {Client},
@@ -28,7 +28,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Backup":      {Client},
 	"/layshaft.v1.CoordinatorService/Work":        {Worker},
 
-	// Tasks submit tasks, so their workers may too.
+	// Queued tasks may submit more tasks, so their workers may too.
 	"/layshaft.v1.TasksService/SubmitTasks":     {Client, Worker},
 	"/layshaft.v1.TasksService/CallTasks":       {Client, Worker},
 	"/layshaft.v1.TasksService/WaitTask":        {Client, Worker},
@@ -55,13 +55,13 @@ var methods = map[string][]Role{
 
 	"/layshaft.v1.FilesService/Call": {Client, Coordinator, Worker},
 
-	// Between a worker and its own child, over a socket of theirs: nobody else.
+	// Only a worker and its own child use these, over a private socket.
 	"/layshaft.runner.v1.RunnerService/Load": {},
 	"/layshaft.runner.v1.RunnerService/Run":  {},
 }
 
-// Authorize says whether the caller may call the method, by its full name. The error wraps wire.ErrUnauthenticated or
-// wire.ErrForbidden. It is for servers that require TLS.
+// Authorize returns an error if the caller may not call the method, given by its full name. The
+// error wraps wire.ErrUnauthenticated or wire.ErrForbidden. It is for servers that require TLS.
 func Authorize(ctx context.Context, fullMethod string) error {
 	id := PeerIdentity(ctx)
 	switch {

@@ -15,20 +15,22 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Files name what a process shows and what it trusts, as PEM.
+// Files names the PEM files with which a process authenticates itself and its peers.
 type Files struct {
-	CA   string // certificate of the CA, or several
+	CA   string // certificate of the CA; may contain several
 	Cert string // certificate of this process
 	Key  string // its private key
 }
 
 func (f Files) all() []string { return []string{f.CA, f.Cert, f.Key} }
 
-// recheck is how often the files are looked at, when connections are made.
+// recheck is the minimum interval between checks of the files. They are checked when a connection
+// is made.
 const recheck = 5 * time.Second
 
-// TLS makes the configurations of a process. It reads the files again when they change, so a certificate is renewed by
-// replacing them; while what is there is unusable, the former one stays. It is safe for concurrent use.
+// TLS makes the TLS configurations of a process. It reads the files again when they change, so
+// replacing them renews a certificate. While the new files are invalid, it continues with the
+// previous ones. It is safe for concurrent use.
 type TLS struct {
 	files Files
 	log   *slog.Logger
@@ -40,20 +42,21 @@ type TLS struct {
 	checked time.Time
 }
 
-// material is one state of the files.
+// material is the content of the files at one time.
 type material struct {
 	cert   tls.Certificate
 	roots  *x509.CertPool
 	stamps [3]stamp
 }
 
-// stamp tells whether a file has changed.
+// stamp detects changes of a file.
 type stamp struct {
 	time time.Time
 	size int64
 }
 
-// Load reads the files. The error names the file that is missing or wrong. log hears of renewals; nil means silence.
+// Load reads the files. The error names the missing or invalid file. log receives messages about
+// renewals; nil disables logging.
 func Load(files Files, log *slog.Logger) (*TLS, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -65,19 +68,20 @@ func Load(files Files, log *slog.Logger) (*TLS, error) {
 	return &TLS{files: files, log: log, id: id, now: m, checked: time.Now()}, nil
 }
 
-// Identity returns who this process is.
+// Identity returns the identity of this process.
 func (t *TLS) Identity() Identity { return t.id }
 
-// Server returns the credentials of a gRPC server: whoever connects shows a certificate of the CA.
+// Server returns the credentials of a gRPC server. Clients must have a certificate of the CA.
 func (t *TLS) Server() credentials.TransportCredentials {
 	return credentials.NewTLS(t.server(tls.RequireAnyClientCert, Roles))
 }
 
-// Browser returns the configuration of an HTTP server: whoever shows a certificate shows one of the CA. The handler
-// decides what is shown to those who do not.
+// Browser returns the configuration of an HTTP server. A client may have no certificate; then its
+// handler decides about access. If a client presents a certificate, it must be signed by the CA.
 func (t *TLS) Browser() *tls.Config { return t.server(tls.RequestClientCert, Roles) }
 
-// Peers returns the configuration of a server that is not gRPC: whoever connects shows a certificate of the CA with one of the given roles.
+// Peers returns the configuration of a server without gRPC. Clients must have a certificate of the
+// CA with one of the given roles.
 func (t *TLS) Peers(roles ...Role) *tls.Config { return t.server(tls.RequireAnyClientCert, roles) }
 
 func (t *TLS) server(auth tls.ClientAuthType, roles []Role) *tls.Config {
@@ -94,19 +98,20 @@ func (t *TLS) server(auth tls.ClientAuthType, roles []Role) *tls.Config {
 	}
 }
 
-// Client returns the credentials with which to connect to servers of the given roles, and to no others.
+// Client returns the credentials for connections to servers with the given roles. Other servers are
+// refused.
 func (t *TLS) Client(to ...Role) credentials.TransportCredentials {
 	return credentials.NewTLS(&tls.Config{
 		MinVersion:           tls.VersionTLS13,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &t.current().cert, nil },
-		InsecureSkipVerify:   true, // VerifyConnection does it, without the host name
+		InsecureSkipVerify:   true, // VerifyConnection verifies, except for the host name
 		VerifyConnection: func(s tls.ConnectionState) error {
 			return t.verify(s, x509.ExtKeyUsageServerAuth, to)
 		},
 	})
 }
 
-// verify checks who is at the other end. It runs for resumed connections too.
+// verify checks the certificate of the peer. It runs for resumed connections too.
 func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role) error {
 	if len(s.PeerCertificates) == 0 {
 		return errors.New("the other end shows no certificate")
@@ -129,7 +134,7 @@ func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role
 	return nil
 }
 
-// current returns what the files hold now.
+// current returns the current content of the files.
 func (t *TLS) current() *material {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,7 +169,7 @@ func (f Files) stamps() (s [3]stamp, err error) {
 	return s, nil
 }
 
-// read reads the files. Their stamps are taken before, so that a change in between is seen later.
+// read reads the files. It takes their stamps first, so that a change in between is detected later.
 func read(f Files) (*material, Identity, error) {
 	for i, path := range f.all() {
 		if path == "" {
