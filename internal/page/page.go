@@ -1,8 +1,9 @@
-// Package page is what the web pages of all processes share: layout, style, a script that keeps them live, and the headers that keep others out. It
-// knows nothing of jobs or workers.
+// Package page contains the common parts of the web pages of all processes: the layout, the style,
+// a script for live updates, and security headers. It does not depend on jobs or workers.
 //
-// A page is a template and reads well without the script; with it, the page is asked for again every two seconds and what changed in it is
-// replaced, so that selections, open details and the place in a long page stay. There is nothing to build: all files are embedded.
+// A page is a template and works without the script. With it, the browser requests the page again
+// every two seconds and replaces the changed parts. Selections, open details and the scroll
+// position stay. There is no build step: all files are embedded.
 package page
 
 import (
@@ -23,30 +24,31 @@ import (
 //go:embed layout.html style.css live.js
 var files embed.FS
 
-// Frame is what is around the content of each page.
+// Frame is the data of a page around its content.
 type Frame struct {
-	Title   string // of this page
-	Name    string // of the cluster or worker
+	Title   string // title of this page
+	Name    string // name of the cluster or worker
 	Version string
 	Nav     []Link
-	At      time.Time // when the content was looked up
-	Content any       // handed to the template "content"
+	At      time.Time // time of the data in the content
+	Content any       // data for the template "content"
 }
 
 // Link is one entry of the navigation.
 type Link struct {
 	Text, URL string
-	Here      bool // it is the page that is shown
+	Here      bool // it links to the current page
 }
 
-// Funcs are the functions that templates may use.
+// Funcs are the functions available in templates.
 var Funcs = template.FuncMap{
 	"num": num, "size": bytesize.Format, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
 
-// Parse returns the page whose templates fs has in the files that match patterns; one of them defines "content".
+// Parse returns a page with the templates in the files of fs that match patterns. One of the
+// templates must define "content".
 func Parse(fs embed.FS, patterns ...string) (*template.Template, error) {
 	t, err := template.New("layout.html").Funcs(Funcs).ParseFS(files, "layout.html")
 	if err != nil {
@@ -55,7 +57,7 @@ func Parse(fs embed.FS, patterns ...string) (*template.Template, error) {
 	return t.ParseFS(fs, patterns...)
 }
 
-// Render returns a page.
+// Render returns the HTML of a page.
 func Render(t *template.Template, f *Frame) ([]byte, error) {
 	var b bytes.Buffer
 	if err := t.Execute(&b, f); err != nil {
@@ -64,10 +66,11 @@ func Render(t *template.Template, f *Frame) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// policy lets pages use what this server serves and nothing else.
+// policy allows pages to use only resources from this server.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Guard adds the headers that every answer has, and refuses what a web page of others asks by having its own name point to this machine.
+// Guard adds the security headers to every response. It refuses requests made through DNS
+// rebinding, when a foreign web page points its own host name to this machine.
 func Guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if rebound(r) {
@@ -85,7 +88,7 @@ func Guard(h http.Handler) http.Handler {
 	})
 }
 
-// rebound reports whether a request came to a loopback address under a name that means another.
+// rebound reports whether a request reached a loopback address under another host name.
 func rebound(r *http.Request) bool {
 	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !at.IP.IsLoopback() {
@@ -99,19 +102,19 @@ func rebound(r *http.Request) bool {
 	return host != "" && !strings.EqualFold(host, "localhost") && net.ParseIP(host) == nil
 }
 
-// Assets adds style and script to a mux.
+// Assets adds the style and the script to a mux.
 func Assets(mux *http.ServeMux) {
 	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
-			b, _ := files.ReadFile(name) // it is embedded
+			b, _ := files.ReadFile(name) // embedded, so it cannot fail
 			w.Header().Set("Content-Type", kind)
-			w.Header().Set("Cache-Control", "private, max-age=3600") // the address has a hash of it
+			w.Header().Set("Cache-Control", "private, max-age=3600") // its URL contains its hash
 			_, _ = w.Write(b)
 		})
 	}
 }
 
-// asset returns the address of a file, which changes with its content.
+// asset returns the URL of a file. The URL changes with its content.
 func asset(name string) (string, error) {
 	b, err := files.ReadFile(name)
 	h := fnv.New32a()
@@ -119,7 +122,7 @@ func asset(name string) (string, error) {
 	return fmt.Sprintf("/%s?%x", name, h.Sum32()), err
 }
 
-// WantsHTML says whether a request comes from a browser. Everybody else gets JSON.
+// WantsHTML reports whether a request comes from a browser. Other clients get JSON.
 func WantsHTML(r *http.Request) bool {
 	for _, accept := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(accept, ",") {
@@ -134,7 +137,7 @@ func WantsHTML(r *http.Request) bool {
 	return false
 }
 
-// Num writes a number with commas between thousands.
+// Num formats a number with commas between thousands.
 func Num[T ~int | ~int64](v T) string {
 	s := strconv.FormatInt(int64(v), 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -154,7 +157,7 @@ func num(v any) (string, error) {
 	return "", fmt.Errorf("num: %T is no count", v)
 }
 
-// Dur writes a duration, coarsely.
+// Dur formats a duration with at most two units.
 func Dur(d time.Duration) string {
 	d = max(d, 0)
 	switch {
@@ -174,7 +177,7 @@ func Dur(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
-// Time writes a moment for machines; templates write it for people with Dur.
+// Time formats a time for machines. For people, templates use Dur.
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // Shell quotes a word for a POSIX shell.
@@ -196,7 +199,7 @@ func pct(part, whole int) string {
 	return fmt.Sprintf("%d %%", part*100/whole)
 }
 
-// args makes a map for a template that wants several values.
+// args builds a map for a template with several arguments.
 func args(pairs ...any) (map[string]any, error) {
 	m := map[string]any{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -209,19 +212,20 @@ func args(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// Bar is a bar of coloured parts.
+// Bar is a bar of colored parts.
 type Bar struct {
 	Parts []Part
-	Label string // says what it shows, for those who do not see it
+	Label string // text alternative for people who cannot see the bar
 }
 
-// Part is a part of a bar, in per mille of its length.
+// Part is a part of a bar. From and To are in per mille of its length.
 type Part struct {
 	Class    string
 	From, To float64
 }
 
-// NewBar returns a bar of counts with the classes done, running, failed, cancelled and waiting, in this order.
+// NewBar returns a bar of counts with the classes done, running, failed, cancelled and waiting, in
+// this order.
 func NewBar(done, running, failed, cancelled, waiting int) Bar {
 	all := done + running + failed + cancelled + waiting
 	b := Bar{Label: fmt.Sprintf("%s of %s done, %s running, %s failed, %s cancelled, %s waiting", Num(done), Num(all), Num(running), Num(failed), Num(cancelled), Num(waiting))}
@@ -240,22 +244,23 @@ func NewBar(done, running, failed, cancelled, waiting int) Bar {
 	return b
 }
 
-// Slots returns a bar of how much is in use.
+// Slots returns a bar of used and free slots.
 func Slots(used, all int) Bar {
 	b := NewBar(0, min(used, all), 0, 0, max(all-used, 0))
 	b.Label = fmt.Sprintf("%s of %s in use", Num(used), Num(all))
 	return b
 }
 
-// shownNames is how many names a cell of a table has at most.
+// shownNames is the maximum number of names in a table cell.
 const shownNames = 20
 
 func firstNames(s []string) []string { return s[:min(len(s), shownNames)] }
 
-// Width is how long a part is.
+// Width returns the width of the part in per mille.
 func (p Part) Width() float64 { return p.To - p.From }
 
-// Line returns the points of a line through values, the oldest first, in a box of 240 by 40, whose top is at the largest value.
+// Line returns the points of a line through values, oldest first, in a box of 240 by 40. The top of
+// the box is the largest value.
 func Line(values []float64) string {
 	top := 0.0
 	for _, v := range values {
