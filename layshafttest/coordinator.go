@@ -56,7 +56,7 @@ func (x *Coordinator) Restart() {
 	if x.gossip == nil {
 		x.gossip = x.c.gossip.Listen()
 	} else {
-		x.gossip = x.gossip.Again()
+		x.gossip = x.gossip.Restart()
 	}
 	transport := x.gossip
 	x.mu.Unlock()

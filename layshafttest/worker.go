@@ -107,7 +107,7 @@ func (w *Worker) start() (err error) {
 	}
 	code.files = node.Files()
 	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: node.Name(), Role: string(security.Worker), Address: address, Slots: c.opt.slots, Zone: w.zone()},
-		Join: []string{c.coord.gossipAddress()}, Transport: transport, Changed: find.Hear, Log: c.log})
+		Join: []string{c.coord.gossipAddress()}, Transport: transport, Changed: find.Update, Log: c.log})
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}

@@ -57,7 +57,7 @@ func (g *Gossip) member(name string, c Cluster) (*gossip.Gossip, Cluster, error)
 		return nil, c, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	find := gossip.NewFinder(string(security.Coordinator))
-	cfg.Changed = find.Hear
+	cfg.Changed = find.Update
 	dial := c.Dial
 	if dial == nil {
 		dial = func(ctx context.Context, address string) (net.Conn, error) {

@@ -37,7 +37,7 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) {
 	if m.Name != g.cfg.Self.Name {
 		g.cfg.Log.Debug("gossip: member found", "member", m.Name, "role", m.Role, "address", m.Address)
 	}
-	g.touch()
+	g.notifyChanged()
 }
 
 func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.NotifyJoin(n) }
@@ -71,7 +71,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	if known && n.Name != g.cfg.Self.Name {
 		g.cfg.Log.Debug(map[bool]string{true: "gossip: member left", false: "gossip: member gone"}[left], "member", n.Name, "role", m.Role, "address", m.Address)
 	}
-	g.touch()
+	g.notifyChanged()
 }
 
 // NotifyMsg receives a goodbye.
@@ -87,8 +87,8 @@ func (d *delegate) NotifyMsg(b []byte) {
 	}
 }
 
-// touch makes Run call Changed.
-func (g *Gossip) touch() {
+// notifyChanged makes Run call Changed.
+func (g *Gossip) notifyChanged() {
 	select {
 	case g.dirty <- struct{}{}:
 	default:
@@ -103,7 +103,7 @@ func (d *delegate) MergeRemoteState([]byte, bool)   {}
 // logger returns a logger for memberlist, which writes lines such as "[WARN] memberlist: text".
 // Unreachable peers are normal both for memberlist and for Layshaft.
 func logger(to *slog.Logger) *log.Logger {
-	return log.New(&lines{to: to, said: map[string]time.Time{}}, "", 0)
+	return log.New(&lines{to: to, lastLogged: map[string]time.Time{}}, "", 0)
 }
 
 // lines is a writer for the log lines of memberlist.
@@ -112,8 +112,8 @@ type lines struct {
 
 	// mu guards the fields below.
 	mu sync.Mutex
-	// said contains the time of the last log entry for each error text, without numbers.
-	said map[string]time.Time
+	// lastLogged contains the time of the last log entry for each error text, without numbers.
+	lastLogged map[string]time.Time
 }
 
 const (
@@ -123,33 +123,33 @@ const (
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// often reports whether an error with this text was logged recently.
-func (l *lines) often(text string) bool {
+// isRepeated reports whether an error with this text was logged recently.
+func (l *lines) isRepeated(text string) bool {
 	text = numbers.ReplaceAllString(text, "")
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at, ok := l.said[text]; ok && time.Since(at) < troubleEvery {
+	if at, ok := l.lastLogged[text]; ok && time.Since(at) < troubleEvery {
 		return true
 	}
-	if len(l.said) >= maxTroubles {
-		clear(l.said)
+	if len(l.lastLogged) >= maxTroubles {
+		clear(l.lastLogged)
 	}
-	l.said[text] = time.Now()
+	l.lastLogged[text] = time.Now()
 	return false
 }
 
 func (l *lines) Write(b []byte) (int, error) {
 	text := strings.TrimSpace(string(b))
-	_, said, found := strings.Cut(text, "memberlist: ")
+	_, message, found := strings.Cut(text, "memberlist: ")
 	if !found {
-		said = text
+		message = text
 	}
 	// memberlist continues for a moment after its shutdown, so errors about closed connections are
 	// not logged.
-	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(said, "use of closed network connection") && !l.often(said) {
-		l.to.Info("gossip: trouble", "err", said)
+	if strings.HasPrefix(text, "[ERR]") && !strings.Contains(message, "use of closed network connection") && !l.isRepeated(message) {
+		l.to.Info("gossip: trouble", "err", message)
 	} else {
-		l.to.Debug("gossip: " + said)
+		l.to.Debug("gossip: " + message)
 	}
 	return len(b), nil
 }

@@ -23,8 +23,8 @@ type Finder struct {
 // NewFinder returns a Finder for the members with a role. It starts without addresses.
 func NewFinder(role string) *Finder { return &Finder{role: role, changed: make(chan struct{})} }
 
-// Hear updates the addresses from a list of live members. It has the signature of Config.Changed.
-func (f *Finder) Hear(members []Member) {
+// Update sets the addresses from a list of live members. It has the signature of Config.Changed.
+func (f *Finder) Update(members []Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var fresh, kept []string
@@ -47,8 +47,8 @@ func (f *Finder) Hear(members []Member) {
 	f.changed = make(chan struct{})
 }
 
-// Found reports whether an address is known.
-func (f *Finder) Found() bool {
+// HasAddress reports whether an address is known.
+func (f *Finder) HasAddress() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.known) > 0

@@ -19,7 +19,7 @@ func TestFinder(t *testing.T) {
 		for _, a := range addrs {
 			members = append(members, gossip.Member{Role: "coordinator", Address: a})
 		}
-		f.Hear(members)
+		f.Update(members)
 	}
 	hear()
 	hear("a:1")

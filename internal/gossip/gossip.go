@@ -101,13 +101,13 @@ func New(cfg Config) (*Gossip, error) {
 		return nil, err
 	}
 	g := &Gossip{cfg: cfg, dirty: make(chan struct{}, 1), started: make(chan struct{}), members: map[string]Member{}, leaving: map[string]bool{}, lost: map[string]time.Time{}}
-	g.list, err = g.settings(meta)
+	g.list, err = g.memberlistConfig(meta)
 	return g, err
 }
 
-// settings returns the configuration of memberlist. With its intervals, a machine that is busy for
-// some seconds is not considered dead.
-func (g *Gossip) settings(meta []byte) (*memberlist.Config, error) {
+// memberlistConfig returns the configuration of memberlist. With its intervals, a machine that is
+// busy for some seconds is not considered dead.
+func (g *Gossip) memberlistConfig(meta []byte) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name = g.cfg.Self.Name
 	c.Label = cmp.Or(g.cfg.Label, "layshaft")
@@ -183,7 +183,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	}
 	g.sayGoodbye(list)
 	if err := list.Leave(leaveTimeout); err != nil {
-		g.cfg.Log.Debug("gossip: not all were told that this process goes", "err", err)
+		g.cfg.Log.Debug("gossip: not all members were notified of the leave", "err", err)
 	}
 	err = list.Shutdown()
 	_ = joins.Wait() // joins log their errors

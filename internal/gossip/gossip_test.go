@@ -140,9 +140,9 @@ func TestMemberTellsWhatItIs(t *testing.T) {
 // A member that ends has left; one that falls silent is gone.
 func TestLeftAndGone(t *testing.T) {
 	bubble(t, 3, new(gossiptest.Network), func(t *testing.T, c *cluster) {
-		var said syncBuffer
+		var out syncBuffer
 		c.start(func(cfg *gossip.Config) {
-			cfg.Log = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			cfg.Log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
 		time.Sleep(5 * time.Second)
 		ends, silent := c.members[1], c.members[2]
@@ -158,8 +158,8 @@ func TestLeftAndGone(t *testing.T) {
 			{`"gossip: member left" member=` + silent.name, 0},
 			{`"gossip: member gone" member=` + silent.name, 1},
 		} {
-			if n := strings.Count(said.String(), tt.line); n != tt.want {
-				t.Errorf("%s was said %d times, want %d", tt.line, n, tt.want)
+			if n := strings.Count(out.String(), tt.line); n != tt.want {
+				t.Errorf("%s was logged %d times, want %d", tt.line, n, tt.want)
 			}
 		}
 	})

@@ -59,13 +59,13 @@ func (m Member) encode() ([]byte, error) {
 		b = append(b, *f...)
 	}
 	if len(b) > maxMeta {
-		return nil, fmt.Errorf("gossip: role %q, id %q, addresses %q and %q, zone %q, platform and version %q take %d bytes, at most %d can be told to others; use a shorter zone or address",
+		return nil, fmt.Errorf("gossip: role %q, id %q, addresses %q and %q, zone %q, platform and version %q take %d bytes, more than the %d that fit in a gossip packet; use a shorter zone or address",
 			m.Role, m.ID, m.Address, m.HTTP, m.Zone, m.Version, len(b), maxMeta)
 	}
 	return b, nil
 }
 
-var errMeta = errors.New("metadata is not that of a member; is it another program, or another version?")
+var errMeta = errors.New("not the metadata of a member; is it another program or another version?")
 
 // decode parses metadata from an untrusted source.
 func decode(name string, b []byte) (Member, error) {

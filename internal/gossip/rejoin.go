@@ -54,7 +54,7 @@ func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist, joins 
 	}
 	for _, t := range targets {
 		joins.TryGo(func() error { // without a free slot, the address waits for another round
-			g.note(t, g.join(ctx, list, t))
+			g.logFailure(t, g.join(ctx, list, t))
 			return nil
 		})
 	}
@@ -86,18 +86,18 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, target s
 	return err
 }
 
-// note logs why no member could be joined, once for each reason.
-func (g *Gossip) note(target string, err error) {
+// logFailure logs why no member could be joined, once for each reason.
+func (g *Gossip) logFailure(target string, err error) {
 	if err == nil {
 		return
 	}
 	g.mu.Lock()
-	news := len(g.members) < 2 && time.Since(g.begun) > aloneWarn && g.refused != err.Error()
-	if news {
+	isNew := len(g.members) < 2 && time.Since(g.begun) > aloneWarn && g.refused != err.Error()
+	if isNew {
 		g.refused = err.Error()
 	}
 	g.mu.Unlock()
-	if news {
-		g.cfg.Log.Warn("gossip: nobody could be joined yet; is it running there, with the same gossip key and label?", "address", target, "err", err)
+	if isNew {
+		g.cfg.Log.Warn("gossip: no member could be joined yet; is one running there with the same gossip key and label?", "address", target, "err", err)
 	}
 }

@@ -31,7 +31,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 		for i := range 10 * maxTroubles {
 			log.Print("[ERR] memberlist: " + fmt.Sprintf("%s of many", strings.Repeat("x", i)))
 		}
-		if n := len(log.Writer().(*lines).said); n > maxTroubles {
+		if n := len(log.Writer().(*lines).lastLogged); n > maxTroubles {
 			t.Errorf("%d kinds are remembered", n)
 		}
 	})

@@ -73,8 +73,8 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect
 // rebinding, when a foreign web page points its own host name to this machine.
 func Guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if rebound(r) {
-			http.Error(w, fmt.Sprintf("host %q: here is 127.0.0.1 or localhost; a proxy must send one of these as the Host", r.Host), http.StatusForbidden)
+		if isRebound(r) {
+			http.Error(w, fmt.Sprintf("host %q is not 127.0.0.1 or localhost; a proxy must send one of these as the Host", r.Host), http.StatusForbidden)
 			return
 		}
 		to := w.Header()
@@ -88,8 +88,8 @@ func Guard(h http.Handler) http.Handler {
 	})
 }
 
-// rebound reports whether a request reached a loopback address under another host name.
-func rebound(r *http.Request) bool {
+// isRebound reports whether a request reached a loopback address under another host name.
+func isRebound(r *http.Request) bool {
 	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !at.IP.IsLoopback() {
 		return false
@@ -154,7 +154,7 @@ func num(v any) (string, error) {
 	case int64:
 		return Num(v), nil
 	}
-	return "", fmt.Errorf("num: %T is no count", v)
+	return "", fmt.Errorf("num: %T is not a count", v)
 }
 
 // Dur formats a duration with at most two units.
@@ -205,7 +205,7 @@ func args(pairs ...any) (map[string]any, error) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		key, ok := pairs[i].(string)
 		if !ok {
-			return nil, fmt.Errorf("args: key %v is no string", pairs[i])
+			return nil, fmt.Errorf("args: key %v is not a string", pairs[i])
 		}
 		m[key] = pairs[i+1]
 	}

@@ -57,7 +57,7 @@ func InitCA(dir string) error {
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	if err := write(dir, caCert, caKey, template, template, key, key); err != nil {
+	if err := writeCertificate(dir, caCert, caKey, template, template, key, key); err != nil {
 		return fmt.Errorf("certificate authority: %w", err)
 	}
 	return nil
@@ -92,7 +92,7 @@ func Issue(dir string, r Request) (certFile, keyFile string, err error) {
 		return "", "", fmt.Errorf("validity %v of a certificate is negative", r.Validity)
 	}
 	if len(r.Hosts) > 0 && !r.Role.serves() {
-		return "", "", fmt.Errorf("hosts %s: nobody connects to a %s; leave them out", strings.Join(r.Hosts, ","), r.Role)
+		return "", "", fmt.Errorf("hosts %s: no process connects to a %s; omit them", strings.Join(r.Hosts, ","), r.Role)
 	}
 	if r.Validity == 0 {
 		r.Validity = DefaultValidity
@@ -128,7 +128,7 @@ func Issue(dir string, r Request) (certFile, keyFile string, err error) {
 		}
 	}
 	base := string(r.Role) + "-" + r.Name
-	if err := write(dir, base+certEnd, base+keyEnd, template, ca, key, signer); err != nil {
+	if err := writeCertificate(dir, base+certEnd, base+keyEnd, template, ca, key, signer); err != nil {
 		return "", "", fmt.Errorf("certificate %s: %w", id, err)
 	}
 	return filepath.Join(dir, base+certEnd), filepath.Join(dir, base+keyEnd), nil
@@ -172,7 +172,7 @@ func readPEM(path, kind string) ([]byte, error) {
 
 // write signs a certificate and writes its key and then the certificate. A certificate without its
 // key would be useless.
-func write(dir, certName, keyName string, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) error {
+func writeCertificate(dir, certName, keyName string, template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return err

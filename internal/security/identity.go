@@ -40,7 +40,7 @@ func ParseRole(text string) (Role, error) {
 	if r := Role(text); slices.Contains(Roles, r) {
 		return r, nil
 	}
-	return "", fmt.Errorf("role %q is none of coordinator, worker, client and reader", text)
+	return "", fmt.Errorf("unknown role %q; use coordinator, worker, client or reader", text)
 }
 
 // serves reports whether other processes connect to holders of the role.
@@ -118,7 +118,7 @@ func CertificateIdentity(c *x509.Certificate) (Identity, error) {
 		}
 	}
 	if len(found) != 1 || found[0].Name == "" {
-		return Identity{}, fmt.Errorf("certificate of %q names no role of the cluster; make one with: layshaft cert issue", c.Subject.CommonName)
+		return Identity{}, fmt.Errorf("certificate of %q has no role of the cluster; make one with: layshaft cert issue", c.Subject.CommonName)
 	}
 	return found[0], nil
 }

@@ -17,10 +17,10 @@ func CheckListen(flag, addr string, protected, insecure bool, protection string,
 	case protected || Loopback(addr):
 		return nil
 	case insecure:
-		log.Warn("INSECURE: whoever reaches this address can run code on this cluster and read its data", "flag", flag, "address", addr)
+		log.Warn("INSECURE: everyone with access to this address can run code on this cluster and read its data", "flag", flag, "address", addr)
 		return nil
 	}
-	return fmt.Errorf("-%s %s can be reached by others and is not protected: give %s, or listen on 127.0.0.1, or say -insecure on a network where everybody may do everything",
+	return fmt.Errorf("-%s %s is reachable from other machines and not protected: give %s, or listen on 127.0.0.1, or set -insecure on a network where everyone is trusted",
 		flag, addr, protection)
 }
 

@@ -66,9 +66,9 @@ func Authorize(ctx context.Context, fullMethod string) error {
 	id := PeerIdentity(ctx)
 	switch {
 	case id.Role == "":
-		return fmt.Errorf("%s from %s: %w: it shows no certificate of the cluster", fullMethod, id, wire.ErrUnauthenticated)
+		return fmt.Errorf("%s from %s: %w: the peer presented no certificate of the cluster", fullMethod, id, wire.ErrUnauthenticated)
 	case !slices.Contains(methods[fullMethod], id.Role):
-		return fmt.Errorf("%s by %s: %w; roles that may: %v", fullMethod, id, wire.ErrForbidden, methods[fullMethod])
+		return fmt.Errorf("%s by %s: %w; allowed roles: %v", fullMethod, id, wire.ErrForbidden, methods[fullMethod])
 	}
 	return nil
 }

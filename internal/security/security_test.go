@@ -98,7 +98,7 @@ func TestIssueRefuses(t *testing.T) {
 		{dir, Request{Role: Worker}, `name ""`},
 		{dir, Request{Role: Worker, Name: "../a"}, `"../a"`},
 		{dir, Request{Role: Worker, Name: "a", Validity: -1}, "negative"},
-		{dir, Request{Role: Client, Name: "a", Hosts: []string{"h"}}, "nobody connects"},
+		{dir, Request{Role: Client, Name: "a", Hosts: []string{"h"}}, "no process connects"},
 		{dir, Request{Role: Worker, Name: "n1"}, "exists"},
 	}
 	for _, tt := range tests {
@@ -263,14 +263,14 @@ func TestLoadRefuses(t *testing.T) {
 		files Files
 		want  string
 	}{
-		{Files{}, "-tls-ca is not given"},
-		{Files{CA: f.CA, Cert: f.Cert}, "-tls-key is not given"},
+		{Files{}, "-tls-ca is missing"},
+		{Files{CA: f.CA, Cert: f.Cert}, "-tls-key is missing"},
 		{Files{CA: "missing.pem", Cert: f.Cert, Key: f.Key}, "missing.pem"},
 		{Files{CA: text, Cert: f.Cert, Key: f.Key}, "no certificate"},
 		{Files{CA: f.CA, Cert: text, Key: f.Key}, text},
 		{Files{CA: f.CA, Cert: f.Cert, Key: files[Client].Key}, files[Client].Key},
 		{Files{CA: others[Worker].CA, Cert: f.Cert, Key: f.Key}, "unknown authority"},
-		{Files{CA: f.CA, Cert: f.CA, Key: filepath.Join(filepath.Dir(f.CA), caKey)}, "names no role"},
+		{Files{CA: f.CA, Cert: f.CA, Key: filepath.Join(filepath.Dir(f.CA), caKey)}, "has no role"},
 	}
 	for _, tt := range tests {
 		if _, err := Load(tt.files, nil); err == nil || !strings.Contains(err.Error(), tt.want) {

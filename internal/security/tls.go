@@ -22,7 +22,7 @@ type Files struct {
 	Key  string // its private key
 }
 
-func (f Files) all() []string { return []string{f.CA, f.Cert, f.Key} }
+func (f Files) paths() []string { return []string{f.CA, f.Cert, f.Key} }
 
 // recheck is the minimum interval between checks of the files. They are checked when a connection
 // is made.
@@ -61,7 +61,7 @@ func Load(files Files, log *slog.Logger) (*TLS, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m, id, err := read(files)
+	m, id, err := readFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (t *TLS) Client(to ...Role) credentials.TransportCredentials {
 // verify checks the certificate of the peer. It runs for resumed connections too.
 func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role) error {
 	if len(s.PeerCertificates) == 0 {
-		return errors.New("the other end shows no certificate")
+		return errors.New("the peer presented no certificate")
 	}
 	between := x509.NewCertPool()
 	for _, c := range s.PeerCertificates[1:] {
@@ -129,7 +129,7 @@ func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role
 		return err
 	}
 	if !slices.Contains(roles, id.Role) {
-		return fmt.Errorf("the other end is %s, not a %s", id, roles[0])
+		return fmt.Errorf("the peer is %s, not a %s", id, roles[0])
 	}
 	return nil
 }
@@ -145,12 +145,12 @@ func (t *TLS) current() *material {
 	if stamps, err := t.files.stamps(); err == nil && stamps == t.now.stamps {
 		return t.now
 	}
-	m, id, err := read(t.files)
+	m, id, err := readFiles(t.files)
 	if err == nil && id != t.id {
-		err = fmt.Errorf("%s is the certificate of %s, this process is %s; restart it to change that", t.files.Cert, id, t.id)
+		err = fmt.Errorf("%s is the certificate of %s, but this process is %s; restart it to change its identity", t.files.Cert, id, t.id)
 	}
 	if err != nil {
-		t.log.Warn("certificate not renewed, the former one stays", "err", err)
+		t.log.Warn("certificate not renewed; the previous one stays in use", "err", err)
 		return t.now
 	}
 	t.now = m
@@ -159,7 +159,7 @@ func (t *TLS) current() *material {
 }
 
 func (f Files) stamps() (s [3]stamp, err error) {
-	for i, path := range f.all() {
+	for i, path := range f.paths() {
 		info, err := os.Stat(path)
 		if err != nil {
 			return s, err
@@ -169,11 +169,11 @@ func (f Files) stamps() (s [3]stamp, err error) {
 	return s, nil
 }
 
-// read reads the files. It takes their stamps first, so that a change in between is detected later.
-func read(f Files) (*material, Identity, error) {
-	for i, path := range f.all() {
+// readFiles reads the files. It takes their stamps first, so that a change in between is detected later.
+func readFiles(f Files) (*material, Identity, error) {
+	for i, path := range f.paths() {
 		if path == "" {
-			return nil, Identity{}, fmt.Errorf("%s is not given: -tls-ca, -tls-cert and -tls-key go together (layshaft cert makes the files)", []string{"-tls-ca", "-tls-cert", "-tls-key"}[i])
+			return nil, Identity{}, fmt.Errorf("%s is missing: -tls-ca, -tls-cert and -tls-key must be set together (layshaft cert makes the files)", []string{"-tls-ca", "-tls-cert", "-tls-key"}[i])
 		}
 	}
 	stamps, err := f.stamps()

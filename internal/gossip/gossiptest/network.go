@@ -59,8 +59,8 @@ func (n *Network) listen(addr *net.TCPAddr) *Transport {
 	return t
 }
 
-// Again stops the transport and returns a new one at its address, like a restarted process.
-func (t *Transport) Again() *Transport {
+// Restart stops the transport and returns a new one at its address, like a restarted process.
+func (t *Transport) Restart() *Transport {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
 	return t.net.listen(t.addr)
@@ -73,14 +73,14 @@ func (n *Network) Cut(cut func(from, to string) bool) {
 	defer n.mu.Unlock()
 	n.cut = cut
 	for c := range n.conns {
-		if n.severed(c.from, c.to) || n.severed(c.to, c.from) {
+		if n.isCut(c.from, c.to) || n.isCut(c.to, c.from) {
 			_ = c.Conn.Close()
 			delete(n.conns, c)
 		}
 	}
 }
 
-func (n *Network) severed(from, to string) bool { return n.cut != nil && n.cut(from, to) }
+func (n *Network) isCut(from, to string) bool { return n.cut != nil && n.cut(from, to) }
 
 // Address returns the address of the transport, host:port.
 func (t *Transport) Address() string { return t.addr.String() }
@@ -122,7 +122,7 @@ func (n *Network) deliver(from *Transport, p *memberlist.Packet, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	peer := n.peers[to]
-	if peer == nil || n.peers[from.Address()] != from || n.severed(from.Address(), to) || n.Loss > 0 && n.rand.Float64() < n.Loss {
+	if peer == nil || n.peers[from.Address()] != from || n.isCut(from.Address(), to) || n.Loss > 0 && n.rand.Float64() < n.Loss {
 		return
 	}
 	copied := *p
@@ -151,7 +151,7 @@ func (t *Transport) DialTimeout(to string, timeout time.Duration) (net.Conn, err
 	n := t.net
 	n.mu.Lock()
 	peer := n.peers[to]
-	if n.peers[t.Address()] != t || n.severed(t.Address(), to) || n.severed(to, t.Address()) {
+	if n.peers[t.Address()] != t || n.isCut(t.Address(), to) || n.isCut(to, t.Address()) {
 		peer = nil
 	}
 	n.mu.Unlock()
@@ -163,8 +163,8 @@ func (t *Transport) DialTimeout(to string, timeout time.Duration) (net.Conn, err
 	}
 	here, there := net.Pipe()
 	select {
-	case peer.streams <- n.hold(there, to, t.Address()):
-		return n.hold(here, t.Address(), to), nil
+	case peer.streams <- n.track(there, to, t.Address()):
+		return n.track(here, t.Address(), to), nil
 	case <-timer.C:
 		return nil, fmt.Errorf("dial %s: %w", to, errTimeout)
 	}
@@ -179,12 +179,12 @@ type conn struct {
 	from, to string
 }
 
-func (n *Network) hold(c net.Conn, from, to string) net.Conn {
+func (n *Network) track(c net.Conn, from, to string) net.Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	held := &conn{c, n, from, to}
-	n.conns[held] = struct{}{}
-	return held
+	tracked := &conn{c, n, from, to}
+	n.conns[tracked] = struct{}{}
+	return tracked
 }
 
 // RemoteAddr returns the address of the other end.

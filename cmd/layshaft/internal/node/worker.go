@@ -50,7 +50,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return err
 	}
 	g, err := cfg.gossip(gossip.Member{Name: node.Name(), Role: string(security.Worker), Address: p.advertise, HTTP: p.httpAddress(),
-		Slots: n.Slots, Zone: n.Zone}, find.Hear)
+		Slots: n.Slots, Zone: n.Zone}, find.Update)
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -72,7 +72,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	})
 	family.Go(func() error { return g.Run(within) })
 	if p.http != nil {
-		shown := &page{ready: find.Found, metrics: own, shown: own.handler()}
+		shown := &page{ready: find.HasAddress, metrics: own, shown: own.handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {
