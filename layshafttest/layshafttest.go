@@ -35,7 +35,6 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/child"
-	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -51,7 +50,7 @@ type Cluster struct {
 	opt     options
 	net     network.Network
 	gossip  gossiptest.Network
-	inside  *clustertest.Cluster
+	inside  *inside
 	address string // of the coordinator
 	log     *slog.Logger
 	coord   *Coordinator
@@ -88,12 +87,12 @@ func Start(t testing.TB, workers int, opts ...Option) *Cluster {
 	}
 	program := []byte("the program of a test\n")
 	sum := sha256.Sum256(program)
-	c.inside = &clustertest.Cluster{Dial: c.dial, Program: filepath.Join(c.dir, "program"),
-		Code: child.Code{SHA256: hex.EncodeToString(sum[:]), Platform: runtime.GOOS + "/" + runtime.GOARCH, Size: int64(len(program))}}
-	if err := os.WriteFile(c.inside.Program, program, 0o755); err != nil {
+	c.inside = &inside{dial: c.dial, program: filepath.Join(c.dir, "program"),
+		code: child.Code{SHA256: hex.EncodeToString(sum[:]), Platform: runtime.GOOS + "/" + runtime.GOARCH, Size: int64(len(program))}}
+	if err := os.WriteFile(c.inside.program, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	address, remove := clustertest.Add(c.inside)
+	address, remove := c.inside.add()
 	c.address = address
 	c.coord = &Coordinator{c: c}
 	for i := range workers {

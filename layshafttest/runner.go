@@ -6,9 +6,9 @@ import (
 	"sync"
 
 	"github.com/layshaft/layshaft/internal/child"
-	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -19,7 +19,7 @@ type runner struct {
 
 	// mu guards the fields below.
 	mu   sync.Mutex
-	jobs map[job.ID]clustertest.Build
+	jobs map[job.ID]inprocess.Build
 }
 
 // Program makes the program of one slot.
@@ -50,16 +50,16 @@ func (r *runner) Program(id job.ID, slot int, spec *job.Spec, _ string, env []st
 	return p, nil
 }
 
-func (r *runner) build(id job.ID) (clustertest.Build, error) {
+func (r *runner) build(id job.ID) (inprocess.Build, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b := r.jobs[id]; b != nil {
 		return b, nil
 	}
-	b, err := r.w.c.inside.Process(id)
+	b, err := r.w.c.inside.newProcess(id)
 	if err == nil {
 		if r.jobs == nil {
-			r.jobs = map[job.ID]clustertest.Build{}
+			r.jobs = map[job.ID]inprocess.Build{}
 		}
 		r.jobs[id] = b
 	}

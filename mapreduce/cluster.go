@@ -24,9 +24,9 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
-	"github.com/layshaft/layshaft/internal/clustertest"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -38,9 +38,9 @@ type cluster struct {
 	client *coordinator.Client
 	spec   *job.Spec
 	creds  credentials.TransportCredentials
-	dial   []grpc.DialOption    // how connections are made
-	inside *clustertest.Cluster // that the coordinator belongs to; nil when it is none inside this process
-	lender *remote.Lender       // of this machine's files
+	dial   []grpc.DialOption // how connections are made
+	inside inprocess.Cluster // that the coordinator belongs to; nil when it is none inside this process
+	lender *remote.Lender    // of this machine's files
 	detach bool
 	ask    func() bool // whether an interrupted job goes on; nil where nobody would answer
 
@@ -109,7 +109,7 @@ func dialCluster(ctx context.Context, t Target) (*cluster, error) {
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error
-	if e.inside = clustertest.At(t.Cluster); e.inside != nil {
+	if e.inside = inprocess.Find(t.Cluster); e.inside != nil {
 		e.dial = append(e.dial, grpc.WithContextDialer(e.inside.Dial))
 	}
 	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.Cluster, Credentials: to, Options: e.dial}); err != nil {
@@ -156,7 +156,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 		return nil, ErrExplained
 	}
 	if e.inside != nil {
-		e.inside.Submits(e.spec.ID, func() clustertest.Build {
+		e.inside.SetProgram(e.spec.ID, func() inprocess.Build {
 			sh := &shared{}
 			return func(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
 				return sh.rebuild(spec, func() (*compiled, error) { return build(ctx) })
@@ -314,7 +314,8 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string, missing 
 // program returns the file that the workers start for this job, and what it is.
 func (e *cluster) program() (path string, code child.Code, err error) {
 	if e.inside != nil {
-		return e.inside.Program, e.inside.Code, nil
+		path, code = e.inside.Program()
+		return path, code, nil
 	}
 	if path, err = os.Executable(); err != nil {
 		return "", code, fmt.Errorf("this program's own file: %w", err)

@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
-	"github.com/layshaft/layshaft/internal/clustertest"
+	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -197,7 +197,7 @@ func (t Target) withDefaults(plan string) (Target, error) {
 	switch {
 	case t.Cluster == "" && (t.Detach || t.Priority != 0 || t.Interactive || len(t.Tags) > 0 || t.TLS != TLSFiles{}):
 		return t, errors.New("detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT")
-	case t.Cluster != "" && clustertest.At(t.Cluster) == nil && !isAddress(t.Cluster):
+	case t.Cluster != "" && inprocess.Find(t.Cluster) == nil && !isAddress(t.Cluster):
 		return t, fmt.Errorf("cluster %q is not HOST:PORT, such as 127.0.0.1:7070: name the address of its coordinator", t.Cluster)
 	case t.Cluster != "" && (t.State != "" || t.Workers != 0 || t.Slots != 0 || t.Memory != 0 || t.Verify || t.Budgets != nil):
 		return t, errors.New("state, workers, slots, memory, budget and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster")

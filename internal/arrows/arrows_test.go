@@ -50,6 +50,12 @@ func not(f func(string) bool) func(string) bool {
 	return func(name string) bool { return !f(name) }
 }
 
+// isTestPackage reports whether a package is for tests, by its name: layshafttest, net/http/httptest.
+func isTestPackage(pkg string) bool { return strings.HasSuffix(path.Base(pkg), "test") }
+
+// inTestPackage reports whether a file belongs to a package for tests.
+func inTestPackage(file string) bool { return isTestPackage(path.Dir(file)) }
+
 var (
 	cores = in("coordinator/internal/sched", "coordinator/internal/queue")
 	// sourcesAndSinks are the packages of users: mapreduce/textio and so on.
@@ -83,6 +89,8 @@ var rules = []rule{
 	{cores, func(pkg string) bool {
 		return own("proto")(pkg) || in("context", "sync", "os", "net", "log", "google.golang.org", "github.com/dgraph-io/badger")(pkg)
 	}, "a core is pure: time and randomness are arguments, and the shell around it owns sockets, disks and goroutines"},
+	{not(inTestPackage), isTestPackage,
+		"a package whose name ends in test is for tests: give production code an interface or a hook that the test fills"},
 	{not(shells), own("proto"),
 		"generated types live at the edge: take and return the types of internal/job, and let internal/wire turn them into messages"},
 }
@@ -167,6 +175,9 @@ func TestRules(t *testing.T) {
 		{"mapreduce/textio/lines.go", module + "/mapreduce/internal/files", false},
 		{"report/plan.go", module + "/mapreduce", false},
 		{"examples/wordcount/main.go", module + "/mapreduce/textio", false},
+		{"mapreduce/cluster.go", module + "/layshafttest", true},
+		{"mapreduce/cluster.go", "net/http/httptest", true},
+		{"layshafttest/gossip.go", module + "/internal/gossip/gossiptest", false},
 		{"internal/job/job.go", "context", false},
 		{"internal/job/job.go", "google.golang.org/protobuf/proto", true},
 		{"internal/job/job.go", module + "/internal/record", true},
