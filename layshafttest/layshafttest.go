@@ -123,8 +123,8 @@ func inBubble() (yes bool) {
 }
 
 // Target is what pipelines are run on: definition.Run(ctx, c.Target(), params).
-func (c *Cluster) Target() mapreduce.Target {
-	return mapreduce.Target{Cluster: c.address, Quarantine: filepath.Join(c.dir, "quarantine.jsonl")}
+func (c *Cluster) Target() mapreduce.Cluster {
+	return mapreduce.Cluster{Address: c.address, Reporting: mapreduce.Reporting{Quarantine: filepath.Join(c.dir, "quarantine.jsonl")}}
 }
 
 // Coordinator returns the coordinator.

@@ -69,7 +69,7 @@ func (r tiers) names() (names []string) {
 // Where workers stand in zones, partial aggregates are merged in each zone before they leave it; elsewhere there is no such tier. Rows and the job's ID are the same.
 func TestZoneTier(t *testing.T) {
 	n := numbers{N: 3000, Splits: 12, Groups: 50, Map: time.Millisecond}
-	want, err := sums.Collect(t.Context(), mapreduce.Target{Slots: 2}, n)
+	want, err := sums.Collect(t.Context(), mapreduce.Local{Slots: 2}, n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,16 +76,12 @@ type peer struct {
 	worker.Outputs
 }
 
-// ErrDetached is returned by Start when Target.Detach is set: the job was submitted and runs on the cluster without this process. Run, Collect and
+// ErrDetached is returned by Start when Cluster.Detach is set: the job was submitted and runs on the cluster without this process. Run, Collect and
 // WriteTo return without rows and without error instead. The same program with the same parameters and input finds the job again.
 var ErrDetached = errors.New("detached, runs on the cluster")
 
 // startCluster submits a job to a cluster and follows it.
-func startCluster(ctx context.Context, t Target, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
-	t, err := t.withDefaults(name)
-	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", name, err)
-	}
+func startCluster(ctx context.Context, t settings, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
 	e, err := dialCluster(ctx, t)
 	if err != nil {
 		return nil, err
@@ -97,22 +93,22 @@ func startCluster(ctx context.Context, t Target, name string, params []byte, bui
 	return j, nil
 }
 
-func dialCluster(ctx context.Context, t Target) (*cluster, error) {
-	e := &cluster{creds: insecure.NewCredentials(), detach: t.Detach, ended: make(chan struct{}), change: make(chan struct{}),
+func dialCluster(ctx context.Context, t settings) (*cluster, error) {
+	e := &cluster{creds: insecure.NewCredentials(), detach: t.cluster.Detach, ended: make(chan struct{}), change: make(chan struct{}),
 		stages: map[int]*commits{}, address: map[string]string{}, present: map[string]string{}, peers: map[string]*peer{}}
 	to := e.creds
-	if t.TLS != (security.Files{}) {
-		tls, err := security.Load(t.TLS, t.Log)
+	if t.cluster.TLS != (TLSFiles{}) {
+		tls, err := security.Load(security.Files(t.cluster.TLS), t.Log)
 		if err != nil {
 			return nil, err
 		}
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error
-	if e.inside = inprocess.Find(t.Cluster); e.inside != nil {
+	if e.inside = inprocess.Find(t.cluster.Address); e.inside != nil {
 		e.dial = append(e.dial, grpc.WithContextDialer(e.inside.Dial))
 	}
-	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.Cluster, Credentials: to, Options: e.dial}); err != nil {
+	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.cluster.Address, Credentials: to, Options: e.dial}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -120,7 +116,7 @@ func dialCluster(ctx context.Context, t Target) (*cluster, error) {
 }
 
 // start prepares the job for the workers that there are, submits it, and follows it.
-func (e *cluster) start(ctx context.Context, t *Target, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
+func (e *cluster) start(ctx context.Context, t *settings, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
 	workers, err := e.workers(ctx)
 	if err != nil {
 		return nil, err
@@ -145,7 +141,7 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), dirs == 0); err != nil {
 		return nil, err
 	}
-	if files, _ := lent.Lent(); t.Detach && files+dirs > 0 {
+	if files, _ := lent.Lent(); t.cluster.Detach && files+dirs > 0 {
 		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, which needs this program to the end; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
 	}
 	if t.Explain {
@@ -170,11 +166,11 @@ func (e *cluster) start(ctx context.Context, t *Target, name string, params []by
 	if err := c.follow(e.spec); err != nil { // other workers may have been there when the job was submitted, so that it has other tiers
 		return nil, err
 	}
-	if t.Detach {
+	if t.cluster.Detach {
 		if err := e.client.Detach(ctx, e.spec.ID); err != nil { // it may have been submitted without that
 			return nil, err
 		}
-		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.Cluster, e.spec.ID)
+		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.leave())
 	}
 	if files, size := lent.Size(); files > 0 && e.inside == nil {
@@ -214,7 +210,7 @@ func (e *cluster) workers(ctx context.Context) ([]coordinator.WorkerInfo, error)
 
 // fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives. There are zones when the workers stand in two or
 // more, and some share one; those without a zone count as one more.
-func (t *Target) fit(workers []coordinator.WorkerInfo) {
+func (t *settings) fit(workers []coordinator.WorkerInfo) {
 	t.Workers, t.Slots, t.zones = len(workers), 0, 0
 	var least int64
 	zones := map[string]bool{}
@@ -246,14 +242,14 @@ func (c *compiled) missing(ctx context.Context, id string, ended time.Time) (str
 
 // submit hands over the job, and the program where no worker has it. missing names output that a job has published which was done at a time, and that is
 // gone.
-func (e *cluster) submit(ctx context.Context, t *Target, volume string, missing func(ended time.Time) (string, error)) error {
+func (e *cluster) submit(ctx context.Context, t *settings, volume string, missing func(ended time.Time) (string, error)) error {
 	path, code, err := e.program()
 	if err != nil {
 		return err
 	}
 	opt := coordinator.SubmitOptions{
-		Priority: t.Priority, Interactive: t.Interactive, Tags: t.Tags, Code: code.SHA256, Platform: code.Platform, CodeSize: code.Size,
-		CodeLoader: code.Dynamic, Detached: t.Detach, Client: volume, Submitted: time.Now(),
+		Priority: t.cluster.Priority, Interactive: t.cluster.Interactive, Tags: t.cluster.Tags, Code: code.SHA256, Platform: code.Platform, CodeSize: code.Size,
+		CodeLoader: code.Dynamic, Detached: t.cluster.Detach, Client: volume, Submitted: time.Now(),
 	}
 	for range 3 {
 		got, err := e.client.Submit(ctx, e.spec, opt)
@@ -280,7 +276,7 @@ func (e *cluster) submit(ctx context.Context, t *Target, volume string, missing 
 			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
 				return err
 			}
-			again := err == nil && !t.anew && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released)
+			again := err == nil && !t.runAfresh && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released)
 			if again && st.Outcome == coordinator.JobDone {
 				gone, err := missing(st.Ended)
 				if err != nil {
@@ -684,7 +680,7 @@ func (e *cluster) leave() error {
 }
 
 // askDetach asks whether an interrupted job goes on. One that lends files of this machine cannot.
-func askDetach(t *Target, id job.ID, in io.Reader, lends bool) bool {
+func askDetach(t *settings, id job.ID, in io.Reader, lends bool) bool {
 	if lends {
 		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine\n", id)
 		return false
@@ -694,6 +690,6 @@ func askDetach(t *Target, id job.ID, in io.Reader, lends bool) bool {
 	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y") {
 		return false
 	}
-	fmt.Fprintf(t.Err, "layshaft: job %s goes on at %s; layshaft job wait %s tells its end, and the same command finds its rows\n", id, t.Cluster, id)
+	fmt.Fprintf(t.Err, "layshaft: job %s goes on at %s; layshaft job wait %s tells its end, and the same command finds its rows\n", id, t.cluster.Address, id)
 	return true
 }

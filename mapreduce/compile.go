@@ -602,7 +602,7 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 }
 
 // spec returns the job as data, given its splits and what runs it.
-func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, t Target) *job.Spec {
+func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, t settings) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
 	for i, s := range c.stages {
 		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}

@@ -79,13 +79,13 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 }
 
 // Run runs the pipeline and yields its rows in a fixed order: by partition, within it as the last operator orders them. It blocks
-// until the rows are there; an error ends the sequence. Breaking out of the loop ends the run; with Target.State the next one goes
+// until the rows are there; an error ends the sequence. Breaking out of the loop ends the run; with Local.State the next one goes
 // on from there.
 func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		shown, stopped := 0, false
-		err := again(t, func(t Target) error {
+		err := d.runAgain(t, func(t settings) error {
 			n := 0
 			return d.once(ctx, t, params, func(row T) bool {
 				if n++; n > shown { // the rows of a job that runs again come in the same order
@@ -104,21 +104,26 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 // maxRuns is how often a job runs again because a worker was lost with the rows of a job that was done.
 const maxRuns = 3
 
-// again calls run, and once more when rows were lost after the job was done: the coordinator makes nothing again then.
-func again(t Target, run func(Target) error) error {
+// runAgain calls run, and repeats it if the rows of a finished job were lost on a cluster: its coordinator does not
+// make the output of a finished job again.
+func (d *Definition[P, T]) runAgain(target Target, run func(settings) error) error {
+	t, err := settingsOf(target, d.name)
+	if err != nil {
+		return err
+	}
 	for n := 1; ; n++ {
 		err := run(t)
 		var lost *job.Failure
-		if t.Cluster == "" || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*coordinator.JobError)) {
+		if t.cluster == nil || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*coordinator.JobError)) {
 			return err
 		}
-		t.anew = true
+		t.runAfresh = true
 	}
 }
 
 // once runs the pipeline and shows its rows until show returns false.
-func (d *Definition[P, T]) once(ctx context.Context, t Target, params P, show func(T) bool) error {
-	j, err := d.Start(ctx, t, params)
+func (d *Definition[P, T]) once(ctx context.Context, t settings, params P, show func(T) bool) error {
+	j, err := d.start(ctx, t, params, d.rows)
 	if errors.Is(err, ErrExplained) || errors.Is(err, ErrDetached) {
 		return nil
 	}
@@ -163,10 +168,14 @@ func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T
 // WriteTo runs the pipeline and sends its rows to a sink. On a cluster the rows come to this process, which writes them: for large results
 // write to a sink in the function given to Define.
 func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
-	if t.Cluster != "" {
-		return d.writeHere(ctx, t, params, s)
+	run, err := settingsOf(t, d.name)
+	if err != nil {
+		return err
 	}
-	j, err := d.start(ctx, t, params, func(ds Dataset[T]) { WriteTo(ds, s) })
+	if run.cluster != nil {
+		return d.writeHere(ctx, run, params, s)
+	}
+	j, err := d.start(ctx, run, params, func(ds Dataset[T]) { WriteTo(ds, s) })
 	if errors.Is(err, ErrExplained) {
 		return nil
 	}
@@ -178,14 +187,14 @@ func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Si
 }
 
 // writeHere runs the pipeline and writes its rows in this process: workers know the sinks of the plan only.
-func (d *Definition[P, T]) writeHere(ctx context.Context, t Target, params P, s Sink[T]) (err error) {
-	if t.Detach {
+func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, s Sink[T]) (err error) {
+	if t.cluster.Detach {
 		return fmt.Errorf("plan %s: WriteTo writes in this process, which detach lets go; write to a sink in the function given to Define", d.name)
 	}
 	if err := s.Check(ctx); err != nil {
 		return err
 	}
-	j, err := d.Start(ctx, t, params)
+	j, err := d.start(ctx, t, params, d.rows)
 	if errors.Is(err, ErrExplained) {
 		return nil
 	}
@@ -225,10 +234,14 @@ func (d *Definition[P, T]) writeHere(ctx context.Context, t Target, params P, s 
 
 // Start starts the pipeline and returns at once. The caller must Close the job.
 func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job, error) {
-	return d.start(ctx, t, params, d.rows)
+	run, err := settingsOf(t, d.name)
+	if err != nil {
+		return nil, err
+	}
+	return d.start(ctx, run, params, d.rows)
 }
 
-func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also func(Dataset[T])) (*Job, error) {
+func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also func(Dataset[T])) (*Job, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
@@ -245,7 +258,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t Target, params P, also f
 	if err := c.difference(again); err != nil {
 		return nil, err
 	}
-	if t.Cluster != "" {
+	if t.cluster != nil {
 		return startCluster(ctx, t, d.name, raw, build)
 	}
 	return startEmbedded(ctx, t, d.name, raw, c, build)

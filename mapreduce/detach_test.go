@@ -20,7 +20,7 @@ func TestAskDetach(t *testing.T) {
 		{"y\n", true, false, "job j ends with this program, as it reads or writes files of this machine"},
 	} {
 		var said strings.Builder
-		got := askDetach(&Target{Cluster: "c:1", Err: &said}, "j", strings.NewReader(tt.answer), tt.lends)
+		got := askDetach(&settings{Local: Local{Reporting: Reporting{Err: &said}}, cluster: &Cluster{Address: "c:1"}}, "j", strings.NewReader(tt.answer), tt.lends)
 		if got != tt.want || !strings.Contains(said.String(), tt.said) || tt.lends && strings.Contains(said.String(), "?") {
 			t.Errorf("%q, lends %v: %v, %s", tt.answer, tt.lends, got, &said)
 		}

@@ -27,7 +27,7 @@
 //
 // # Memory
 //
-// [Target.Memory] is divided among the slots. What an operator must hold beyond its share goes to disk as sorted runs, which the next
+// [Local.Memory] is divided among the slots. What an operator must hold beyond its share goes to disk as sorted runs, which the next
 // stage merges. Only a few things must fit: one accumulator, one record, what user functions keep, and the small side of a
 // [BroadcastJoin], which counts, and ends the job when it takes more than half.
 package mapreduce

@@ -54,11 +54,7 @@ type embedded struct {
 const ballastSize = 64 << 20
 
 // startEmbedded starts a job inside this process. build makes a further instance of the plan.
-func startEmbedded(ctx context.Context, t Target, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
-	t, err := t.withDefaults(name)
-	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", name, err)
-	}
+func startEmbedded(ctx context.Context, t settings, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
 	if err := c.checkPlaces(ctx, &t); err != nil {
 		return nil, err
 	}
@@ -121,8 +117,8 @@ func (c *compiled) lockPlaces() (release func(), err error) {
 
 // checkPlaces finds out, before anything runs, whether what the job will write can be written. To explain makes nothing; on a cluster it needs
 // to know which places this process lends.
-func (c *compiled) checkPlaces(ctx context.Context, t *Target) error {
-	if t.Explain && t.Cluster == "" {
+func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
+	if t.Explain && t.cluster == nil {
 		return nil
 	}
 	for _, o := range c.plan.outs {
@@ -146,7 +142,7 @@ const worthOne = 64
 
 // prepare lists the input, cuts it, and makes the job's data. The job's ID does not depend on who holds the input, nor on the name by which this
 // client lends its files. On a cluster a last stage publishes what sinks wrote when publish is set.
-func (c *compiled) prepare(name string, params []byte, t Target, client string, publish bool) (*job.Spec, error) {
+func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
@@ -183,7 +179,7 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 		}
 		whole[s] = splits
 	}
-	if t.Cluster != "" {
+	if t.cluster != nil {
 		c.spread(func(_ int, s, from *stage) int {
 			outputs := c.tasks(from, whole)
 			switch {
@@ -197,7 +193,7 @@ func (c *compiled) prepare(name string, params []byte, t Target, client string, 
 	}
 	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t)
 	for k, s := range c.stages {
-		spec.Stages[k].Inner = t.Cluster != "" && !c.gives(s) // inside the process Verify reads all of it
+		spec.Stages[k].Inner = t.cluster != nil && !c.gives(s) // inside the process Verify reads all of it
 	}
 	return spec, nil
 }
@@ -226,7 +222,7 @@ var executable = sync.OnceValue(func() string {
 })
 
 // start starts the coordinator and the workers. It changes t.Slots when a job that is found in State needs that.
-func (e *embedded) start(ctx context.Context, t *Target, c *compiled, build func(context.Context) (*compiled, error)) error {
+func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build func(context.Context) (*compiled, error)) error {
 	log := t.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -324,7 +320,7 @@ func (e *embedded) peer(name string) worker.Outputs {
 // recall looks for the job in the State directory. A job that has begun goes on with the tasks that it was cut into and the memory
 // that its attempts had: an attempt that runs again must cut its output into the same runs and blocks as the one before, because
 // readers choose key ranges from them. Where that memory is more than each slot may take now, fewer slots work.
-func (e *embedded) recall(ctx context.Context, t *Target) error {
+func (e *embedded) recall(ctx context.Context, t *settings) error {
 	if t.State == "" {
 		return nil
 	}
@@ -354,7 +350,7 @@ func (e *embedded) recall(ctx context.Context, t *Target) error {
 }
 
 // submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
-func (e *embedded) submit(ctx context.Context, t Target) error {
+func (e *embedded) submit(ctx context.Context, t settings) error {
 	if t.State != "" {
 		for _, id := range e.coord.Jobs() {
 			st, _ := e.coord.Status(id)
@@ -429,7 +425,7 @@ func (e *embedded) complete() bool {
 func workerName(i int) string { return fmt.Sprintf("worker-%d", i+1) }
 
 // slotsOf returns the number of slots of worker i.
-func (t *Target) slotsOf(i int) int {
+func (t *settings) slotsOf(i int) int {
 	n := t.Slots / t.Workers
 	if i < t.Slots%t.Workers {
 		n++

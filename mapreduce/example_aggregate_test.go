@@ -20,7 +20,7 @@ func ExampleAggregateBy() {
 			agg.Mean(func(x Product) int64 { return x.Cents }),
 			mapreduce.Parallel(1))
 	})
-	fmt.Println(prices.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(prices.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{Acme 3100} {Bolt 900}] <nil>
 }
 
@@ -29,7 +29,7 @@ func ExampleAggregate() {
 		orders := mapreduce.Read(p, memio.Of(Order{1, "saw", 2}, Order{2, "drill", 1}, Order{3, "saw", 4}))
 		return mapreduce.Aggregate(orders, agg.Sum(func(o Order) int64 { return o.Units }))
 	})
-	fmt.Println(total.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(total.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [7] <nil>
 }
 
@@ -46,7 +46,7 @@ func ExampleReduceByKey() {
 			return a
 		}, mapreduce.Parallel(1))
 	})
-	fmt.Println(longest.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(longest.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{Acme hammer} {Bolt saw}] <nil>
 }
 
@@ -58,7 +58,7 @@ func ExampleCountBy() {
 			return level
 		}, mapreduce.Parallel(1))
 	})
-	fmt.Println(levels.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(levels.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{ERROR 1} {INFO 2}] <nil>
 }
 
@@ -66,7 +66,7 @@ func ExampleDistinct() {
 	brands := mapreduce.Define("brands", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.Distinct(mapreduce.Read(p, memio.Of("Bolt", "Acme", "Bolt", "Bolt")), mapreduce.Parallel(1))
 	})
-	fmt.Println(brands.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(brands.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [Acme Bolt] <nil>
 }
 
@@ -76,7 +76,7 @@ func ExampleTop() {
 			Product{"saw", "Bolt", 900}, Product{"drill", "Acme", 4900}, Product{"hammer", "Acme", 1300}, Product{"ladder", "Core", 7000}))
 		return mapreduce.Top(products, n, func(x Product) float64 { return float64(x.Cents) })
 	})
-	for x, err := range dearest.Run(context.Background(), mapreduce.Target{}, 2) {
+	for x, err := range dearest.Run(context.Background(), mapreduce.Local{}, 2) {
 		fmt.Println(x.Name, x.Cents, err)
 	}
 	// Output:
@@ -90,9 +90,9 @@ func ExampleSample() {
 		ids := mapreduce.Read(p, memio.Generate(1000, func(i int64) int64 { return i }).Cut(4))
 		return mapreduce.Sample(ids, n, 42)
 	})
-	first, err := some.Collect(context.Background(), mapreduce.Target{Slots: 1}, 5)
+	first, err := some.Collect(context.Background(), mapreduce.Local{Slots: 1}, 5)
 	fmt.Println(len(first), err)
-	again, err := some.Collect(context.Background(), mapreduce.Target{Slots: 3}, 5)
+	again, err := some.Collect(context.Background(), mapreduce.Local{Slots: 3}, 5)
 	fmt.Println(fmt.Sprint(again) == fmt.Sprint(first), err)
 	// Output:
 	// 5 <nil>

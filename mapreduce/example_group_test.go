@@ -24,7 +24,7 @@ func ExampleGroupBy() {
 				return basket
 			}, mapreduce.Parallel(1))
 	})
-	for row, err := range baskets.Run(context.Background(), mapreduce.Target{}, mapreduce.None{}) {
+	for row, err := range baskets.Run(context.Background(), mapreduce.Local{}, mapreduce.None{}) {
 		fmt.Println(row, err)
 	}
 	// Output:
@@ -48,7 +48,7 @@ func ExampleTryGroupBy() {
 				return nil
 			})
 	})
-	fmt.Println(twice.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(twice.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [Core offers saw too] <nil>
 }
 
@@ -67,7 +67,7 @@ func ExampleSortValues() {
 			mapreduce.SortValues(func(x Product) int64 { return x.Cents }),
 			mapreduce.Parallel(1))
 	})
-	fmt.Println(cheapest.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(cheapest.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [drill from Acme saw from Core] <nil>
 }
 
@@ -81,7 +81,7 @@ func ExampleJoin() {
 			func(x Product, o Order) string { return fmt.Sprintf("order %d: %d cents", o.ID, x.Cents*o.Units) },
 			mapreduce.Parallel(1))
 	})
-	for row, err := range revenue.Run(context.Background(), mapreduce.Target{}, mapreduce.None{}) {
+	for row, err := range revenue.Run(context.Background(), mapreduce.Local{}, mapreduce.None{}) {
 		fmt.Println(row, err)
 	}
 	// Output:
@@ -105,7 +105,7 @@ func ExampleLeftJoin() {
 			},
 			mapreduce.Parallel(1))
 	})
-	fmt.Println(unsold.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(unsold.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [drill: never ordered saw: 2 ordered] <nil>
 }
 
@@ -128,7 +128,7 @@ func ExampleCoGroup() {
 				return nil
 			}, mapreduce.Parallel(1))
 	})
-	fmt.Println(stock.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(stock.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{drill 3} {glue -2} {saw 5}] <nil>
 }
 
@@ -151,7 +151,7 @@ func ExampleBroadcastJoin() {
 				return fmt.Sprintf("%s %d %%", c, r.Percent)
 			})
 	})
-	rows, err := taxed.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	rows, err := taxed.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Printf("%q %v\n", rows, err)
 	// Output: ["DE 19 %" "XX unknown" "FR 20 %"] <nil>
 }
@@ -162,7 +162,7 @@ func ExampleSortBy() {
 		products := mapreduce.Read(p, memio.Of(Product{"saw", "Bolt", 900}, Product{"drill", "Acme", 4900}, Product{"hammer", "Acme", 1300}))
 		return mapreduce.SortBy(products, func(x Product) int64 { return x.Cents })
 	})
-	rows, err := sorted.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	rows, err := sorted.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Println(slices.IsSortedFunc(rows, func(a, b Product) int { return int(a.Cents - b.Cents) }), rows[0].Name, err)
 	// Output: true saw <nil>
 }
@@ -171,7 +171,7 @@ func ExampleSort() {
 	sorted := mapreduce.Define("sorted", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.Sort(mapreduce.Read(p, memio.Of("saw", "drill", "hammer")))
 	})
-	fmt.Println(sorted.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(sorted.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [drill hammer saw] <nil>
 }
 
@@ -179,6 +179,6 @@ func ExampleDescending() {
 	sorted := mapreduce.Define("sorted", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[float64] {
 		return mapreduce.Sort(mapreduce.Read(p, memio.Of(1.5, -2, 40)), mapreduce.Descending())
 	})
-	fmt.Println(sorted.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(sorted.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [40 1.5 -2] <nil>
 }

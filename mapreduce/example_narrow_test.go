@@ -14,7 +14,7 @@ func ExampleRead() {
 	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
 		return mapreduce.Read(p, memio.Of(3, 1, 2))
 	})
-	fmt.Println(numbers.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(numbers.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [3 1 2] <nil>
 }
 
@@ -23,7 +23,7 @@ func ExampleMap() {
 		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"saw", "Bolt", 900}))
 		return mapreduce.Map(products, func(x Product) string { return x.Brand + " " + x.Name })
 	})
-	fmt.Println(labels.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(labels.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [Acme drill Bolt saw] <nil>
 }
 
@@ -35,7 +35,7 @@ func ExampleTryMap() {
 			return strconv.ParseFloat(s, 64)
 		})
 	})
-	fmt.Println(prices.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(prices.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [4.5 12 0.99] <nil>
 }
 
@@ -44,7 +44,7 @@ func ExampleFilter() {
 		lines := mapreduce.Read(p, memio.Of("INFO started", "ERROR disk full", "INFO stopped"))
 		return mapreduce.Filter(lines, func(l string) bool { return strings.HasPrefix(l, level) })
 	})
-	fmt.Println(errors.Collect(context.Background(), mapreduce.Target{}, "ERROR"))
+	fmt.Println(errors.Collect(context.Background(), mapreduce.Local{}, "ERROR"))
 	// Output: [ERROR disk full] <nil>
 }
 
@@ -56,7 +56,7 @@ func ExampleTryFilter() {
 			return price < 5, err
 		})
 	})
-	fmt.Println(cheap.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(cheap.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [4.50 0.99] <nil>
 }
 
@@ -65,7 +65,7 @@ func ExampleFlatMap() {
 		lines := mapreduce.Read(p, memio.Of("to be", "or not to be"))
 		return mapreduce.FlatMap(lines, strings.FieldsSeq)
 	})
-	fmt.Println(words.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(words.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [to be or not to be] <nil>
 }
 
@@ -78,7 +78,7 @@ func ExampleFlatMapEmit() {
 			}
 		})
 	})
-	fmt.Println(units.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(units.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [saw saw nail] <nil>
 }
 
@@ -96,7 +96,7 @@ func ExampleTryFlatMap() {
 			return nil
 		})
 	})
-	fmt.Println(codes.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(codes.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [200 200 404] <nil>
 }
 
@@ -105,7 +105,7 @@ func ExampleKeyBy() {
 		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"saw", "Bolt", 900}))
 		return mapreduce.KeyBy(products, func(x Product) string { return x.Brand })
 	})
-	rows, err := byBrand.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	rows, err := byBrand.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Println(rows[1].Key, rows[1].Value.Name, err)
 	// Output: Bolt saw <nil>
 }
@@ -116,7 +116,7 @@ func ExampleValues() {
 			mapreduce.KV[string, int]{Key: "drill", Value: 12},
 			mapreduce.KV[string, int]{Key: "saw", Value: 7})))
 	})
-	fmt.Println(values.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(values.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [12 7] <nil>
 }
 
@@ -126,6 +126,6 @@ func ExampleUnion() {
 		web := mapreduce.Read(p, memio.Of("ladder", "saw"))
 		return mapreduce.Union(shop, web)
 	})
-	fmt.Println(all.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(all.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [drill saw ladder saw] <nil>
 }

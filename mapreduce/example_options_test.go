@@ -26,7 +26,7 @@ func ExampleNewCounter() {
 			return true
 		})
 	})
-	job, err := clean.Start(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	job, err := clean.Start(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -53,7 +53,7 @@ func ExampleSkip() {
 		})
 	}, mapreduce.MaxBad(10))
 
-	target := mapreduce.Target{Quarantine: filepath.Join(dir, "quarantine.jsonl")}
+	target := mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "quarantine.jsonl")}}
 	fmt.Println(prices.Collect(context.Background(), target, mapreduce.None{}))
 	// Output: [4.5 0.99] <nil>
 }
@@ -78,7 +78,7 @@ func ExampleMaxBad() {
 				return true, nil
 			})
 		}, mapreduce.MaxBad(allowed))
-		rows, err := even.Collect(context.Background(), mapreduce.Target{Quarantine: filepath.Join(dir, "bad")}, mapreduce.None{})
+		rows, err := even.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad")}}, mapreduce.None{})
 		fmt.Println(rows, err != nil)
 	}
 	// Output:
@@ -102,7 +102,7 @@ func ExampleMaxBadShare() {
 			return cents, mapreduce.Skip(err)
 		})
 	}, mapreduce.MaxBadShare(0.25))
-	fmt.Println(prices.Collect(context.Background(), mapreduce.Target{Quarantine: filepath.Join(dir, "bad")}, mapreduce.None{}))
+	fmt.Println(prices.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad")}}, mapreduce.None{}))
 	// Output: [450 99 1200] <nil>
 }
 
@@ -114,7 +114,7 @@ func ExampleFatal() {
 			return "", mapreduce.Fatal(denied)
 		}, mapreduce.Named("ask the shop"))
 	})
-	_, err := load.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	_, err := load.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Println(err != nil)
 	// Output: true
 }
@@ -127,7 +127,7 @@ func ExamplePartitionBy() {
 			mapreduce.Parallel(3),
 			mapreduce.PartitionBy(func(year, n int) int { return (year - 2024) % n }))
 	})
-	fmt.Println(perYear.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(perYear.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{2024 1} {2025 1} {2026 2}] <nil>
 }
 
@@ -137,7 +137,7 @@ func ExampleParallel() {
 		return mapreduce.CountBy(mapreduce.Read(p, memio.Of("b", "c", "a", "b")), func(s string) string { return s },
 			mapreduce.Parallel(1))
 	})
-	fmt.Println(letters.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(letters.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{a 1} {b 2} {c 1}] <nil>
 }
 
@@ -147,7 +147,7 @@ func ExampleNamed() {
 		numbers := mapreduce.Read(p, memio.Of(4, 10), mapreduce.Named("numbers"))
 		return mapreduce.Map(numbers, func(n int) int { return n / 2 }, mapreduce.Named("halve"))
 	})
-	fmt.Println(half.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(half.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [2 5] <nil>
 }
 
@@ -159,7 +159,7 @@ func ExampleRetry() {
 			return "shop" + path, nil // a call to a shop that is sometimes away
 		}, mapreduce.Retry(10))
 	}, mapreduce.Retry(2))
-	fmt.Println(careful.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(careful.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [shop/drill shop/saw] <nil>
 }
 
@@ -171,7 +171,7 @@ func ExampleTimeout() {
 			return "", context.Cause(ctx)
 		}, mapreduce.Timeout(time.Millisecond), mapreduce.Retry(1))
 	})
-	_, err := stuck.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	_, err := stuck.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Println(err != nil)
 	// Output: true
 }
@@ -183,6 +183,6 @@ func ExampleNeeds() {
 			return name + " stored", nil // a row written to a database
 		}, mapreduce.Needs("pg", 1))
 	})
-	fmt.Println(stored.Collect(context.Background(), mapreduce.Target{Budgets: map[string]int{"pg": 8}}, mapreduce.None{}))
+	fmt.Println(stored.Collect(context.Background(), mapreduce.Local{Budgets: map[string]int{"pg": 8}}, mapreduce.None{}))
 	// Output: [drill stored saw stored] <nil>
 }

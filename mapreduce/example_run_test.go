@@ -24,7 +24,7 @@ func ExampleDefine() {
 		wanted := products.Filter(func(x Product) bool { return x.Brand == in.Brand && x.Cents <= in.Max })
 		return mapreduce.Map(wanted, func(x Product) string { return x.Name })
 	})
-	fmt.Println(cheap.Collect(context.Background(), mapreduce.Target{}, Params{Brand: "Acme", Max: 2000}))
+	fmt.Println(cheap.Collect(context.Background(), nil, Params{Brand: "Acme", Max: 2000}))
 	// Output: [hammer] <nil>
 }
 
@@ -33,7 +33,7 @@ func ExampleDefinition_Run() {
 	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[int64] {
 		return mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }))
 	})
-	for i, err := range numbers.Run(context.Background(), mapreduce.Target{Slots: 2}, 100_000) {
+	for i, err := range numbers.Run(context.Background(), mapreduce.Local{Slots: 2}, 100_000) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -53,7 +53,7 @@ func ExampleDefinition_Collect() {
 	names := mapreduce.Define("names", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.Read(p, memio.Of("drill", "hammer", "saw"))
 	})
-	rows, err := names.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	rows, err := names.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Println(len(rows), err)
 	// Output: 3 <nil>
 }
@@ -71,7 +71,7 @@ func ExampleDefinition_WriteTo() {
 		return mapreduce.Read(p, memio.Of("drill", "hammer", "saw"))
 	})
 	file := filepath.Join(dir, "names.txt")
-	err = names.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, textio.WriteFile(file))
+	err = names.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, textio.WriteFile(file))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -98,7 +98,7 @@ func ExampleWriteTo() {
 			WriteTo(textio.WriteFileAs(filepath.Join(dir, "cheap.txt"), line))
 		return mapreduce.Nothing(p)
 	})
-	if _, err := split.Collect(context.Background(), mapreduce.Target{}, dir); err != nil {
+	if _, err := split.Collect(context.Background(), mapreduce.Local{}, dir); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -119,7 +119,7 @@ func ExampleOutput() {
 		return mapreduce.Aggregate(products, agg.Count[Product]())
 	})
 
-	job, err := catalog.Start(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	job, err := catalog.Start(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	if err != nil {
 		fmt.Println(err)
 		return

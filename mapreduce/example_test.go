@@ -42,7 +42,7 @@ func Example() {
 			mapreduce.Descending())
 	})
 
-	for r, err := range revenue.Run(context.Background(), mapreduce.Target{}, 100) {
+	for r, err := range revenue.Run(context.Background(), mapreduce.Local{}, 100) {
 		if err != nil {
 			fmt.Println(err)
 			return

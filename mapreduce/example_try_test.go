@@ -16,7 +16,7 @@ func ExampleTryKeyBy() {
 		texts := mapreduce.Read(p, memio.Of("450", "1200"))
 		return mapreduce.TryKeyBy(texts, func(_ context.Context, s string) (int, error) { return strconv.Atoi(s) })
 	})
-	fmt.Println(byPrice.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(byPrice.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [{450 450} {1200 1200}] <nil>
 }
 
@@ -36,7 +36,7 @@ func ExampleTryJoin() {
 	}, mapreduce.MaxBad(1))
 	dir, _ := os.MkdirTemp("", "")
 	defer os.RemoveAll(dir)
-	target := mapreduce.Target{Quarantine: filepath.Join(dir, "bad")}
+	target := mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad")}}
 	fmt.Println(revenue.Collect(context.Background(), target, mapreduce.None{}))
 	// Output: [order 1: 1800 cents] <nil>
 }
@@ -56,7 +56,7 @@ func ExampleTryLeftJoin() {
 			},
 			mapreduce.Parallel(1))
 	})
-	fmt.Println(unsold.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{}))
+	fmt.Println(unsold.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [drill: never ordered saw: 2 ordered] <nil>
 }
 
@@ -78,7 +78,7 @@ func ExampleTryBroadcastJoin() {
 				return fmt.Sprintf("%s %d %%", c, r.Percent), nil
 			})
 	})
-	rows, err := taxed.Collect(context.Background(), mapreduce.Target{}, mapreduce.None{})
+	rows, err := taxed.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{})
 	fmt.Printf("%q %v\n", rows, err)
 	// Output: ["DE 19 %" "FR 20 %"] <nil>
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // explain prints what a run would do.
-func explain(w io.Writer, c *compiled, spec *job.Spec, t Target) error {
+func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, plural(len(spec.Stages), "stage"), plural(spec.Tasks(), "task"),
 		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesize.Format(t.Memory))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -23,7 +23,7 @@ func TestFitZones(t *testing.T) {
 		for _, z := range c.zones {
 			workers = append(workers, coordinator.WorkerInfo{Zone: z, Slots: 2, Memory: 1 << 20})
 		}
-		target := Target{zones: 7}
+		target := settings{zones: 7}
 		if target.fit(workers); target.zones != c.want || target.Workers != len(workers) || target.Slots != 2*len(workers) {
 			t.Errorf("zones %q: %d to merge by, want %d (%d workers, %d slots)", c.zones, target.zones, c.want, target.Workers, target.Slots)
 		}

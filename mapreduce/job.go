@@ -20,7 +20,7 @@ type Job struct {
 	name     string
 	c        *compiled
 	spec     *job.Spec
-	target   Target
+	target   settings
 	engine   engine
 	done     chan struct{}
 	err      error
@@ -55,7 +55,7 @@ func (j *Job) Counters() map[string]int64 {
 // Totals are the engine's own counts of a job, over committed attempts.
 type Totals struct {
 	Read     int64 // records read from sources
-	Bad      int64 // records set aside; they are in Target.Quarantine
+	Bad      int64 // records set aside; they are in Reporting.Quarantine
 	Shuffled int64 // bytes written for later stages and for rows
 }
 

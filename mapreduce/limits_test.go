@@ -39,7 +39,7 @@ func TestPartitionByMayKeepKeys(t *testing.T) {
 	} {
 		t.Run(op, func(t *testing.T) {
 			var kept []string
-			rows := run(t, mapreduce.Target{Slots: 1, Memory: 8 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+			rows := run(t, mapreduce.Local{Slots: 1, Memory: 8 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 				d := mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }).Cut(2))
 				return build(d, mapreduce.PartitionBy(func(k string, n int) int {
 					kept = append(kept, k) // there is one slot
@@ -69,7 +69,7 @@ func TestNoInput(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rows := run(t, mapreduce.Target{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+			rows := run(t, mapreduce.Local{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 				d, some := read(p), mapreduce.Read(p, upTo(3))
 				text := func(d mapreduce.Dataset[int64], op string) mapreduce.Dataset[string] {
 					return mapreduce.Map(d, func(i int64) string { return fmt.Sprint(op, " ", i) })
@@ -105,7 +105,7 @@ func TestLargeRecords(t *testing.T) {
 		Name string
 		Body []byte
 	}
-	target := mapreduce.Target{Slots: 1, Memory: 8 << 20}
+	target := mapreduce.Local{Slots: 1, Memory: 8 << 20}
 	read := func(p *mapreduce.Plan, size int) mapreduce.Dataset[doc] {
 		return mapreduce.Read(p, memio.Generate(3, func(i int64) doc {
 			return doc{fmt.Sprint("doc ", i), bytes.Repeat([]byte{byte(i)}, size>>(8*(i%2)))}
@@ -167,7 +167,7 @@ func TestSortWithEmptyKeys(t *testing.T) {
 		}
 		return fmt.Sprint("word ", i*7919%n)
 	}
-	rows := run(t, mapreduce.Target{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
+	rows := run(t, mapreduce.Local{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 		return mapreduce.Sort(mapreduce.Read(p, memio.Generate(n, word).Cut(3)), mapreduce.Parallel(5))
 	})
 	var want []string
@@ -181,7 +181,7 @@ func TestSortWithEmptyKeys(t *testing.T) {
 // TestJobMemory: the tables, sorted records and runs of a job stay within its memory, however many operators share an attempt.
 func TestJobMemory(t *testing.T) {
 	const memory = 24 << 20
-	target := mapreduce.Target{Slots: 2, Memory: memory}
+	target := mapreduce.Local{Slots: 2, Memory: memory}
 	key := func(i int64) int64 { return i * 7919 % 100_003 }
 	spill.Trim()
 	before, _ := spill.Used()
@@ -220,7 +220,7 @@ func TestManyPartitions(t *testing.T) {
 	if testing.Short() {
 		parts = 5000
 	}
-	rows := run(t, mapreduce.Target{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	rows := run(t, mapreduce.Local{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		d := mapreduce.Read(p, upTo(100_000).Cut(2))
 		return mapreduce.Aggregate(mapreduce.GroupBy(d, func(i int64) int64 { return i / 2 }, func(k int64, values iter.Seq[int64]) int64 {
 			n := int64(0)
@@ -263,7 +263,7 @@ func checkKeys[K comparable](t *testing.T, key func(int64) K) {
 	for i := range int64(n) {
 		want[key(i)]++
 	}
-	rows := run(t, mapreduce.Target{Slots: 2, Workers: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[K, int64]] {
+	rows := run(t, mapreduce.Local{Slots: 2, Workers: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[K, int64]] {
 		d := mapreduce.Read(p, upTo(n).Cut(3))
 		counts := mapreduce.CountBy(d, key, mapreduce.Parallel(3))
 		sums := mapreduce.GroupBy(d, key, func(k K, values iter.Seq[int64]) kv[K, int64] {
@@ -295,7 +295,7 @@ func checkKeys[K comparable](t *testing.T, key func(int64) K) {
 // TestPanicInSmallSide: the panic of a key function of a small side is told as such, each time.
 func TestPanicInSmallSide(t *testing.T) {
 	var calls atomic.Int64
-	j := start(t, t.Context(), mapreduce.Target{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j := start(t, t.Context(), mapreduce.Local{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		id := func(i int64) int64 { return i }
 		return mapreduce.BroadcastJoin(mapreduce.Read(p, upTo(1000).Cut(4)), mapreduce.Read(p, upTo(10)), id, func(i int64) int64 {
 			if i == 7 && calls.Add(1) <= 2 {
@@ -308,7 +308,7 @@ func TestPanicInSmallSide(t *testing.T) {
 		t.Error(err)
 	}
 	calls.Store(-1 << 40)
-	j = start(t, t.Context(), mapreduce.Target{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j = start(t, t.Context(), mapreduce.Local{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		id := func(i int64) int64 { return i }
 		return mapreduce.BroadcastJoin(mapreduce.Read(p, upTo(1000).Cut(4)), mapreduce.Read(p, upTo(10)), id, explode, func(l int64, r *int64) int64 { return l })
 	})
@@ -318,7 +318,7 @@ func TestPanicInSmallSide(t *testing.T) {
 // TestLargeSmallSide: a small side that does not fit into half of the memory ends the job, which says so; so do two that do not fit together.
 func TestLargeSmallSide(t *testing.T) {
 	join := func(n int64, times int) error {
-		j := start(t, t.Context(), mapreduce.Target{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		j := start(t, t.Context(), mapreduce.Local{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			id := func(i int64) int64 { return i }
 			d := mapreduce.Read(p, upTo(100).Cut(4))
 			for range times {
@@ -346,7 +346,7 @@ func TestTwoJobsAtOnce(t *testing.T) {
 	for i := range int64(4) {
 		go func() {
 			n := 100_000 + 20_000*(i%2)
-			rows, err := d.Collect(context.Background(), mapreduce.Target{Slots: 2, Workers: 2, Memory: 16 << 20}, n)
+			rows, err := d.Collect(context.Background(), mapreduce.Local{Slots: 2, Workers: 2, Memory: 16 << 20}, n)
 			for j, r := range rows {
 				if r.Key != int64(j) || r.Value != n/20_000 {
 					err = errors.Join(err, fmt.Errorf("run %d: row %d is %v", i, j, r))

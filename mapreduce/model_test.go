@@ -54,7 +54,7 @@ func newScene(r *rand.Rand) *scene {
 
 func randomTarget(r *rand.Rand) mapreduce.Target {
 	slots := 1 + r.IntN(4)
-	return mapreduce.Target{Slots: slots, Workers: max(1, r.IntN(2*slots)-slots), Memory: int64(slots) * 8 << 20}
+	return mapreduce.Local{Slots: slots, Workers: max(1, r.IntN(2*slots)-slots), Memory: int64(slots) * 8 << 20}
 }
 
 func (s *scene) draw(n int) []item {

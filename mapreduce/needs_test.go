@@ -33,7 +33,7 @@ func TestNeeds(t *testing.T) {
 	var at together
 	var failed atomic.Bool
 	var seen atomic.Int32
-	rows := run(t, mapreduce.Target{Slots: 4, Budgets: map[string]int{"pg": 4}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	rows := run(t, mapreduce.Local{Slots: 4, Budgets: map[string]int{"pg": 4}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		all := mapreduce.Read(p, memio.Generate(12, func(i int64) int64 { return i }).Cut(12))
 		return mapreduce.TryMap(all, func(_ context.Context, i int64) (int64, error) {
 			at.in()
@@ -58,24 +58,25 @@ func TestNeedsAreShown(t *testing.T) {
 	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
 		return mapreduce.Map(mapreduce.Read(p, memio.Of(1)), func(i int) int { return i }, mapreduce.Needs("pg", 2), mapreduce.Needs("es", 1))
 	})
-	_, err := load.Collect(context.Background(), mapreduce.Target{Budgets: map[string]int{"pg": 1}}, none{})
+	_, err := load.Collect(context.Background(), mapreduce.Local{Budgets: map[string]int{"pg": 1}}, none{})
 	checkError(t, err, "plan load: stage", "each attempt needs 2 of budget pg, of which there are 1", "-budget")
 	var out bytes.Buffer
-	_, err = load.Collect(context.Background(), mapreduce.Target{Explain: true, Out: &out}, none{})
+	_, err = load.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: &out}}, none{})
 	if err != nil || !strings.Contains(out.String(), "stage 0: each attempt needs 1 of budget es\nstage 0: each attempt needs 2 of budget pg\n") {
 		t.Errorf("%v, explained:\n%s", err, out.String())
 	}
 	_, err = mapreduce.Define("everywhere", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) }, mapreduce.Needs("pg", 1)).
-		Collect(context.Background(), mapreduce.Target{}, none{})
+		Collect(context.Background(), mapreduce.Local{}, none{})
 	checkError(t, err, "plan everywhere: ", "Define: ", "Needs belong to one operator")
 }
 
 func TestBudgetFlag(t *testing.T) {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	target := mapreduce.Flags(fs)
-	if err := fs.Parse([]string{"-budget", "pg=8,es=2", "-budget", "es=4"}); err != nil || target.Budgets["pg"] != 8 || target.Budgets["es"] != 4 {
-		t.Errorf("%v, %v", target.Budgets, err)
+	mapreduce.Flags(fs)
+	err := fs.Parse([]string{"-budget", "pg=8,es=2", "-budget", "es=4"})
+	if got := fs.Lookup("budget").Value.String(); err != nil || got != "es=4,pg=8" {
+		t.Errorf("budgets %s, %v", got, err)
 	}
 	for _, bad := range []string{"pg", "pg=x", "=1", "pg=-1"} {
 		if err := fs.Parse([]string{"-budget", bad}); err == nil || !strings.Contains(err.Error(), "NAME=N") {

@@ -358,7 +358,7 @@ func TestFlatMapOfNothing(t *testing.T) {
 			return slices.Values([]int{n, 10 * n})
 		})
 	})
-	got, err := d.Collect(t.Context(), mapreduce.Target{}, none{})
+	got, err := d.Collect(t.Context(), mapreduce.Local{}, none{})
 	if want := []int{2, 20, 4, 40}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
@@ -376,6 +376,6 @@ func TestFlatMapOfNothing(t *testing.T) {
 			return n, nil
 		})
 	})
-	_, err = endless.Collect(t.Context(), mapreduce.Target{}, none{})
+	_, err = endless.Collect(t.Context(), mapreduce.Local{}, none{})
 	checkError(t, err, "enough")
 }

@@ -61,7 +61,7 @@ func TestCountersUnderRetries(t *testing.T) {
 	const n, splits, parts = 3000, 4, 3
 	failed, failedLate := once(), once()
 	var calls atomic.Int64
-	j := start(t, t.Context(), mapreduce.Target{Slots: 3, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j := start(t, t.Context(), mapreduce.Local{Slots: 3, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		read, keys, none := mapreduce.NewCounter(p, "read"), mapreduce.NewCounter(p, "keys"), mapreduce.NewCounter(p, "none")
 		if mapreduce.NewCounter(p, "read") != read {
 			t.Error("one name gives two counters")
@@ -115,7 +115,7 @@ func TestCountersUnderRetries(t *testing.T) {
 func TestAttemptsRunOut(t *testing.T) {
 	for _, attempts := range []int{1, 3} {
 		var tries atomic.Int64
-		j := start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		j := start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			return mapreduce.TryMap(mapreduce.Read(p, upTo(10).Cut(1)), func(_ context.Context, i int64) (int64, error) {
 				if i == 7 {
 					tries.Add(1)
@@ -135,12 +135,12 @@ func TestAttemptsRunOut(t *testing.T) {
 }
 
 func TestPanicNamesRecordAndPlace(t *testing.T) {
-	j := start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j := start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.Map(mapreduce.Read(p, upTo(10)), func(i int64) int64 { return explode(i) })
 	}, mapreduce.Retry(1))
 	checkError(t, j.Wait(), "panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "memio.Generate(10 of int64):8", "outcome_test.go:")
 
-	j = start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j = start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.GroupBy(mapreduce.Read(p, upTo(10)), func(i int64) int64 { return i }, func(i int64, _ iter.Seq[int64]) int64 { return explode(i) })
 	}, mapreduce.Retry(1))
 	checkError(t, j.Wait(), "groupby: panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
@@ -158,11 +158,11 @@ func TestPlacesAreCheckedFirst(t *testing.T) {
 		words.WriteTo(textio.Write("out"))
 		return words
 	}, mapreduce.MaxBad(1))
-	_, err := d.Collect(t.Context(), mapreduce.Target{Quarantine: "file/bad.jsonl", Explain: true, Out: io.Discard}, none{})
+	_, err := d.Collect(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: "file/bad.jsonl", Explain: true, Out: io.Discard}}, none{})
 	if _, stat := os.Stat("out"); err != nil || !errors.Is(stat, fs.ErrNotExist) {
 		t.Errorf("explained with error %v; out: %v", err, stat)
 	}
-	_, err = d.Collect(t.Context(), mapreduce.Target{Quarantine: "file/bad.jsonl"}, none{})
+	_, err = d.Collect(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: "file/bad.jsonl"}}, none{})
 	checkError(t, err, "quarantine file/bad.jsonl: it cannot be written", "name another file with -quarantine")
 }
 
@@ -176,7 +176,7 @@ func explode(i int64) int64 {
 func TestFatalEndsAtOnce(t *testing.T) {
 	var tries atomic.Int64
 	denied := errors.New("the key is wrong")
-	j := start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j := start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.TryMap(mapreduce.Read(p, upTo(10)), func(_ context.Context, i int64) (int64, error) {
 			if i == 3 {
 				tries.Add(1)
@@ -221,7 +221,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "bad.jsonl")
 	retried := once()
-	j := start(t, t.Context(), mapreduce.Target{Slots: 2, Workers: 2, Quarantine: path}, func(p *mapreduce.Plan) mapreduce.Dataset[visit] {
+	j := start(t, t.Context(), mapreduce.Local{Slots: 2, Workers: 2, Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[visit] {
 		visits := mapreduce.Read(p, memio.Generate(1000, func(i int64) visit { return visit{fmt.Sprint("/", i), i} }).Cut(4))
 		good := mapreduce.TryFilter(visits, func(_ context.Context, v visit) (bool, error) {
 			if v.Ms%300 == 299 {
@@ -274,7 +274,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 func TestTooManyBadRecords(t *testing.T) {
 	run := func(n int64, splits int, bad int64, opt mapreduce.Option) (string, error) {
 		path := filepath.Join(t.TempDir(), "bad.jsonl")
-		j := start(t, t.Context(), mapreduce.Target{Quarantine: path}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		j := start(t, t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			return mapreduce.TryMap(mapreduce.Read(p, upTo(n).Cut(splits)), func(_ context.Context, i int64) (int64, error) {
 				if i < bad {
 					return 0, mapreduce.Skip(errors.New("too small"))
@@ -315,7 +315,7 @@ func TestPoisonRecord(t *testing.T) {
 		}
 	})} {
 		path := filepath.Join(t.TempDir(), "bad.jsonl")
-		j := start(t, t.Context(), mapreduce.Target{Quarantine: path, Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		j := start(t, t.Context(), mapreduce.Local{Slots: 2, Workers: 2, Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			n := mapreduce.NewCounter(p, "n")
 			return mapreduce.Map(mapreduce.Read(p, source), func(i int64) int64 { n.Add(1); return explode(i) })
 		}, mapreduce.MaxBad(3))
@@ -343,7 +343,7 @@ func TestCancelEndsTheRun(t *testing.T) {
 		}).Filter(func(i int64) bool { return i < 0 })
 	})
 	begin := time.Now()
-	_, err := d.Collect(ctx, mapreduce.Target{}, none{})
+	_, err := d.Collect(ctx, mapreduce.Local{}, none{})
 	if !errors.Is(err, why) {
 		t.Errorf("error %v, want %v", err, why)
 	}
@@ -363,14 +363,14 @@ func TestCancelReachesUserCode(t *testing.T) {
 			return 0, context.Cause(ctx)
 		})
 	})
-	if _, err := d.Collect(ctx, mapreduce.Target{}, none{}); !errors.Is(err, why) {
+	if _, err := d.Collect(ctx, mapreduce.Local{}, none{}); !errors.Is(err, why) {
 		t.Errorf("error %v, want %v", err, why)
 	}
 }
 
 func TestTimeoutEndsAnAttempt(t *testing.T) {
 	hung := once()
-	j := start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j := start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.TryMap(mapreduce.Read(p, upTo(3)), func(ctx context.Context, i int64) (int64, error) {
 			if i == 1 && hung(i) {
 				<-ctx.Done()
@@ -382,7 +382,7 @@ func TestTimeoutEndsAnAttempt(t *testing.T) {
 	if err := j.Wait(); err != nil {
 		t.Errorf("the second attempt did not hang, but: %v", err)
 	}
-	j = start(t, t.Context(), mapreduce.Target{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	j = start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.TryMap(mapreduce.Read(p, upTo(3)), func(ctx context.Context, _ int64) (int64, error) {
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
@@ -401,7 +401,7 @@ func TestLeavingTheLoopEndsTheJob(t *testing.T) {
 		endless := mapreduce.Read(p, upTo(1<<40).Cut(3)).Filter(func(i int64) bool { return i < 0 })
 		return mapreduce.Union(few, endless)
 	})
-	for i, err := range d.Run(t.Context(), mapreduce.Target{Slots: 4}, none{}) {
+	for i, err := range d.Run(t.Context(), mapreduce.Local{Slots: 4}, none{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -432,11 +432,11 @@ func TestFailedJobWritesNothing(t *testing.T) {
 			return fmt.Sprint(i), nil
 		})
 	})
-	checkError(t, d.WriteTo(t.Context(), mapreduce.Target{}, true, textio.Write(dir)), "no more")
+	checkError(t, d.WriteTo(t.Context(), mapreduce.Local{}, true, textio.Write(dir)), "no more")
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
 		t.Errorf("a failed job left %v %v", left, err)
 	}
-	if err := d.WriteTo(t.Context(), mapreduce.Target{}, false, textio.Write(dir)); err != nil {
+	if err := d.WriteTo(t.Context(), mapreduce.Local{}, false, textio.Write(dir)); err != nil {
 		t.Fatal(err)
 	}
 	parts, err := filepath.Glob(filepath.Join(dir, "part-*.txt"))
@@ -447,7 +447,7 @@ func TestFailedJobWritesNothing(t *testing.T) {
 
 // TestFinishedJobStands runs a job twice in one State directory: the second run repeats nothing.
 func TestFinishedJobStands(t *testing.T) {
-	target := mapreduce.Target{State: t.TempDir(), Err: io.Discard}
+	target := mapreduce.Local{State: t.TempDir(), Reporting: mapreduce.Reporting{Err: io.Discard}}
 	var calls atomic.Int64
 	d := mapreduce.Define("stands", func(p *mapreduce.Plan, k int64) mapreduce.Dataset[int64] {
 		return mapreduce.Sort(mapreduce.Map(mapreduce.Read(p, upTo(100)), func(i int64) int64 { calls.Add(1); return i * k % 101 }))

@@ -38,7 +38,7 @@ func TestTwoRunsToOnePlace(t *testing.T) {
 				return mapreduce.Nothing(p)
 			})
 			dir := t.TempDir()
-			first, err := d.Start(t.Context(), mapreduce.Target{Slots: 1}, dir)
+			first, err := d.Start(t.Context(), mapreduce.Local{Slots: 1}, dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,18 +50,18 @@ func TestTwoRunsToOnePlace(t *testing.T) {
 				t.Skip(err)
 			}
 			for _, at := range []string{dir, link} {
-				if _, err := d.Collect(t.Context(), mapreduce.Target{Slots: 3}, at); err == nil || !strings.Contains(err.Error(), "another run writes to "+at) {
+				if _, err := d.Collect(t.Context(), mapreduce.Local{Slots: 3}, at); err == nil || !strings.Contains(err.Error(), "another run writes to "+at) {
 					t.Errorf("a second run at the same time: %v", err)
 				}
 			}
-			if _, err := d.Collect(t.Context(), mapreduce.Target{Slots: 3, Explain: true, Out: &bytes.Buffer{}}, dir); err != nil {
+			if _, err := d.Collect(t.Context(), mapreduce.Local{Slots: 3, Reporting: mapreduce.Reporting{Explain: true, Out: &bytes.Buffer{}}}, dir); err != nil {
 				t.Errorf("to explain needs no place: %v", err)
 			}
 			close(goOn)
 			if err := first.Wait(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := d.Collect(t.Context(), mapreduce.Target{Slots: 3}, dir); err != nil {
+			if _, err := d.Collect(t.Context(), mapreduce.Local{Slots: 3}, dir); err != nil {
 				t.Errorf("a second run afterwards: %v", err)
 			}
 			size := 0

@@ -264,7 +264,7 @@ func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d }
 
 // Needs says that each running attempt of the operator's stage holds n of a budget of something outside, such as connections of a database: Needs("pg", 1). On a
 // cluster budgets are those that tasks use and `layshaft task budget` sets; one that was never set is empty, and what needs it waits. Inside one process
-// Target.Budgets limits them, and there is enough of others. A stage holds the sum of what its operators need. No second attempt races a slow one of
+// Local.Budgets limits them, and there is enough of others. A stage holds the sum of what its operators need. No second attempt races a slow one of
 // such a stage. Given to Define it is an error of the plan.
 func Needs(budget string, n int) Option {
 	return func(o *options) { o.needs = append(slices.Clip(o.needs), job.Need{Budget: budget, N: n}) }

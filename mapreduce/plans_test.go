@@ -23,7 +23,7 @@ func TestParallelForAllOfAPlan(t *testing.T) {
 		counts := mapreduce.CountBy(mapreduce.Read(p, memio.Of[int64](1, 2)), func(i int64) int64 { return i })
 		return mapreduce.Sort(counts, mapreduce.Parallel(3))
 	}, mapreduce.Parallel(7))
-	if _, err := d.Collect(t.Context(), mapreduce.Target{Explain: true, Out: &out}, none{}); err != nil {
+	if _, err := d.Collect(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: &out}}, none{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "3 stages, 11 tasks") {
@@ -332,7 +332,7 @@ func TestSameRowsInTheSameOrder(t *testing.T) {
 			steps := chain(r, func() mapreduce.Option { return mapreduce.Parallel(1 + r.IntN(5)) })
 			t.Log(chainName(steps))
 			var first []pair
-			for i, target := range []mapreduce.Target{{Slots: 1}, {Slots: 4, Workers: 3, Memory: 32 << 20}, {Slots: 2, Memory: 16 << 20}, {Slots: 3, Workers: 3, Memory: 1 << 30}} {
+			for i, target := range []mapreduce.Local{{Slots: 1}, {Slots: 4, Workers: 3, Memory: 32 << 20}, {Slots: 2, Memory: 16 << 20}, {Slots: 3, Workers: 3, Memory: 1 << 30}} {
 				rows := run(t, target, func(p *mapreduce.Plan) mapreduce.Dataset[pair] {
 					d := mapreduce.Read(p, memio.Slice(input).Cut(cut))
 					for _, s := range steps {

@@ -28,7 +28,7 @@ func TestPoisonValue(t *testing.T) {
 		Merge:  func(a, b *int64) { *a += *b },
 		Result: func(a *int64) int64 { return *a },
 	}
-	j := start(t, t.Context(), mapreduce.Target{Quarantine: path, Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, int64]] {
+	j := start(t, t.Context(), mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, int64]] {
 		return mapreduce.AggregateBy(mapreduce.Read(p, upTo(n).Cut(1)), func(i int64) int64 { return i }, sum)
 	}, mapreduce.MaxBad(3))
 	if err := j.Wait(); err != nil {
@@ -44,7 +44,7 @@ func TestManyPoisonRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad.jsonl")
 	poison := []int64{3, 4, 50, 51, 99, 700, 701}
 	run := func(max int64) error {
-		return start(t, t.Context(), mapreduce.Target{Quarantine: path, Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		return start(t, t.Context(), mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			return mapreduce.Map(mapreduce.Read(p, upTo(1000).Cut(1)), func(i int64) int64 {
 				if slices.Contains(poison, i) {
 					panic(fmt.Sprint("cannot digest ", i))
@@ -73,7 +73,7 @@ func TestLostOutputs(t *testing.T) {
 	var calls atomic.Int64
 	var said bytes.Buffer
 	var removed atomic.Bool
-	rows := run(t, mapreduce.Target{State: state, Slots: 3, Workers: 3, Err: &said}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+	rows := run(t, mapreduce.Local{State: state, Slots: 3, Workers: 3, Reporting: mapreduce.Reporting{Err: &said}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		d := mapreduce.Map(mapreduce.Read(p, upTo(n).Cut(6)), func(i int64) int64 { calls.Add(1); return i })
 		return mapreduce.GroupBy(d, func(i int64) int64 { return i % 9973 }, func(k int64, values iter.Seq[int64]) int64 {
 			if removed.CompareAndSwap(false, true) {

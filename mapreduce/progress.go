@@ -17,7 +17,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
-// progress shows how the job stands, as Target.Progress says, until the returned function is called with the job's end.
+// progress shows how the job stands, as Reporting.Progress says, until the returned function is called with the job's end.
 func (j *Job) progress() func(error) {
 	f, isFile := j.target.Err.(*os.File)
 	live := isFile && term.IsTerminal(int(f.Fd()))

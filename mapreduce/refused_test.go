@@ -25,7 +25,7 @@ func refusal[T any](build func(p *mapreduce.Plan) mapreduce.Dataset[T]) error {
 }
 
 func refusalOf[P, T any](d *mapreduce.Definition[P, T], params P) error {
-	j, err := d.Start(context.Background(), mapreduce.Target{}, params)
+	j, err := d.Start(context.Background(), mapreduce.Local{}, params)
 	if err == nil {
 		_ = j.Close()
 	}
@@ -304,11 +304,12 @@ func TestRefusedTargets(t *testing.T) {
 		target mapreduce.Target
 		want   string
 	}{
-		{mapreduce.Target{Workers: -1}, "workers -1: use 1 to 1024"},
-		{mapreduce.Target{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
-		{mapreduce.Target{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: 2 slots need at least 16.0 MiB"},
-		{mapreduce.Target{Budgets: map[string]int{"pg": -1}}, "budgets map[pg:-1]: none may be negative"},
-		{mapreduce.Target{Progress: "loud"}, `progress "loud": use auto, plain or none`},
+		{mapreduce.Cluster{}, `cluster "" is not HOST:PORT, such as 127.0.0.1:7070`},
+		{mapreduce.Local{Workers: -1}, "workers -1: use 1 to 1024"},
+		{mapreduce.Local{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
+		{mapreduce.Local{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: 2 slots need at least 16.0 MiB"},
+		{mapreduce.Local{Budgets: map[string]int{"pg": -1}}, "budgets map[pg:-1]: none may be negative"},
+		{mapreduce.Local{Reporting: mapreduce.Reporting{Progress: "loud"}}, `progress "loud": use auto, plain or none`},
 	} {
 		_, err := numbers.Start(context.Background(), c.target, none{})
 		checkError(t, err, "plan numbers: "+c.want)
@@ -321,7 +322,7 @@ func TestRefusedRows(t *testing.T) {
 		mapreduce.Output(p, "text", mapreduce.Map(n, func(int) string { return "a" }))
 		return n
 	})
-	j, err := d.Start(context.Background(), mapreduce.Target{}, none{})
+	j, err := d.Start(context.Background(), mapreduce.Local{}, none{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,16 +65,16 @@ func interrupt(t *testing.T, target mapreduce.Target, n int64) {
 // whatever memory the flags give by then.
 func TestResumeWithOtherMemory(t *testing.T) {
 	const n = 300_000
-	want, err := sortedWords.Collect(t.Context(), mapreduce.Target{Slots: 2}, n)
+	want, err := sortedWords.Collect(t.Context(), mapreduce.Local{Slots: 2}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, again := range []mapreduce.Target{
+	for _, again := range []mapreduce.Local{
 		{Slots: 2, Workers: 1, Memory: 16 << 20},
 		{Slots: 5, Workers: 3, Memory: 1600 << 20},
 	} {
 		var said bytes.Buffer
-		first := mapreduce.Target{State: t.TempDir(), Slots: 4, Workers: 2, Memory: 640 << 20, Err: &said}
+		first := mapreduce.Local{State: t.TempDir(), Slots: 4, Workers: 2, Memory: 640 << 20, Reporting: mapreduce.Reporting{Err: &said}}
 		interrupt(t, first, n)
 		if err := os.RemoveAll(filepath.Join(first.State, "worker-2")); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestResumeAfterLeavingTheLoop(t *testing.T) {
 		mapreduce.Map(d, func(i int64) string { return strings.Repeat("x", int(i%10)) }).WriteTo(textio.Write(out))
 		return mapreduce.SortBy(d, func(i int64) int64 { return -i })
 	})
-	target := mapreduce.Target{State: filepath.Join(dir, "state"), Slots: 2, Workers: 2, Err: &bytes.Buffer{}}
+	target := mapreduce.Local{State: filepath.Join(dir, "state"), Slots: 2, Workers: 2, Reporting: mapreduce.Reporting{Err: &bytes.Buffer{}}}
 	out := filepath.Join(dir, "out")
 	for range 3 {
 		for _, err := range d.Run(t.Context(), target, out) {

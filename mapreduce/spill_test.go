@@ -35,7 +35,7 @@ func makePage(i int64) page {
 // TestSpill gives operators ten times as much data as memory.
 func TestSpill(t *testing.T) {
 	const n = 40_000
-	target := mapreduce.Target{Slots: 2, Workers: 2, Memory: 16 << 20}
+	target := mapreduce.Local{Slots: 2, Workers: 2, Memory: 16 << 20}
 	source := memio.Generate(n, makePage).Cut(5)
 	type digest struct{ N, Hash int64 } // of records, in order
 	add := func(d *digest, x page) {

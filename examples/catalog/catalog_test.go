@@ -27,11 +27,11 @@ func generated(t testing.TB, n int64, target mapreduce.Target) string {
 // TestGenerate makes the same catalogue with few slots and with many.
 func TestGenerate(t *testing.T) {
 	const n = productsPerFile + 1
-	want := tree(t, generated(t, n, mapreduce.Target{Slots: 1}))
+	want := tree(t, generated(t, n, mapreduce.Local{Slots: 1}))
 	if len(want) != 4 { // two product files, their manifest, the price file
 		t.Errorf("%d files, want 4", len(want))
 	}
-	got := tree(t, generated(t, n, mapreduce.Target{Workers: 2, Slots: 7}))
+	got := tree(t, generated(t, n, mapreduce.Local{Workers: 2, Slots: 7}))
 	for name, b := range want {
 		if !strings.HasSuffix(name, "manifest.json") && !bytes.Equal(got[name], b) { // a manifest names its job
 			t.Errorf("%s differs between 1 and 7 slots", name)
@@ -59,12 +59,12 @@ func tree(t *testing.T, dir string) map[string][]byte {
 
 // TestCatalog compares the pipeline with a loop over the same 20,000 lines.
 func TestCatalog(t *testing.T) {
-	dir := generated(t, 20_000, mapreduce.Target{})
+	dir := generated(t, 20_000, mapreduce.Local{})
 	want := naively(t, dir)
 	if want.bad == 0 || want.unbranded == 0 || int64(len(want.products)) != distinct(want.products, sku) || len(want.products)+want.bad == 20_000 {
 		t.Fatalf("the catalogue lacks bad, unbranded or repeated lines: %d products, %d bad", len(want.products), want.bad)
 	}
-	for _, target := range []mapreduce.Target{{Slots: 1}, {Workers: 3, Slots: 4}, {Slots: 2, Verify: true}} {
+	for _, target := range []mapreduce.Local{{Slots: 1}, {Workers: 3, Slots: 4}, {Slots: 2, Verify: true}} {
 		t.Run(fmt.Sprintf("workers=%d/slots=%d/verify=%v", target.Workers, target.Slots, target.Verify), func(t *testing.T) {
 			target.Quarantine = filepath.Join(t.TempDir(), "bad.jsonl")
 			out := filepath.Join(t.TempDir(), "listings")
@@ -92,9 +92,9 @@ func TestCatalog(t *testing.T) {
 
 // TestCatalog_tooBad stops at a catalogue of which more than the allowed share is bad.
 func TestCatalog_tooBad(t *testing.T) {
-	dir := generated(t, 1000, mapreduce.Target{})
+	dir := generated(t, 1000, mapreduce.Local{})
 	params := Params{productsDir(dir), pricesFile(dir), filepath.Join(dir, "out"), 5, map[string]float64{"EUR": 1}} // no dollars, no pounds
-	_, err := Catalog.Collect(context.Background(), mapreduce.Target{Quarantine: filepath.Join(dir, "bad.jsonl")}, params)
+	_, err := Catalog.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad.jsonl")}}, params)
 	if err == nil || !strings.Contains(err.Error(), "MaxBadShare") || !strings.Contains(err.Error(), "bad.jsonl") {
 		t.Errorf("error %v, want one that names MaxBadShare and the quarantine file", err)
 	}
@@ -111,7 +111,7 @@ func Example() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	ctx, target := context.Background(), mapreduce.Target{Quarantine: filepath.Join(dir, "bad.jsonl")}
+	ctx, target := context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad.jsonl")}}
 	if _, err := Generate.Collect(ctx, target, GenerateParams{N: 1000, Seed: 1, Dir: dir}); err != nil {
 		fmt.Println(err)
 		return

@@ -54,7 +54,7 @@ func main() {
 	case *top < 1:
 		log.Fatalf("catalog: -top %d: use a number above zero", *top)
 	case *generate > 0:
-		if _, err := Generate.Collect(ctx, *target, GenerateParams{*generate, *seed, *dir}); err != nil {
+		if _, err := Generate.Collect(ctx, target, GenerateParams{*generate, *seed, *dir}); err != nil {
 			log.Fatal("catalog: ", err)
 		}
 		return
@@ -68,7 +68,7 @@ func main() {
 	if target.Quarantine == "" {
 		target.Quarantine = filepath.Join(*dir, "quarantine.jsonl")
 	}
-	err := report(ctx, os.Stdout, *target, Params{
+	err := report(ctx, os.Stdout, target, Params{
 		Products: productsDir(*dir),
 		Prices:   pricesFile(*dir),
 		Out:      *out,

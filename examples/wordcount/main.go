@@ -54,7 +54,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
-	for c, err := range wordCount.Run(ctx, *target, Params{flag.Args(), *out}) {
+	for c, err := range wordCount.Run(ctx, target, Params{flag.Args(), *out}) {
 		if err != nil {
 			log.Fatal("wordcount: ", err)
 		}

@@ -31,7 +31,7 @@ func Example() {
 		records := mapreduce.Read(p, binio.Records(4, in))
 		return mapreduce.SortBy(records, func(r string) string { return r[:2] })
 	})
-	err = sorted.WriteTo(context.Background(), mapreduce.Target{}, in, binio.WriteFile(out))
+	err = sorted.WriteTo(context.Background(), mapreduce.Local{}, in, binio.WriteFile(out))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -62,7 +62,7 @@ func ExampleRecordsAs() {
 		return binary.LittleEndian.AppendUint64(dst, math.Float64bits(m.Value))
 	}
 	file := filepath.Join(dir, "measurements.zst") // compressed because of its suffix
-	err = write.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, binio.WriteFileAs(file, encode))
+	err = write.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, binio.WriteFileAs(file, encode))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -76,6 +76,6 @@ func ExampleRecordsAs() {
 			return nil
 		}, file))
 	})
-	fmt.Println(read.Collect(context.Background(), mapreduce.Target{}, file))
+	fmt.Println(read.Collect(context.Background(), mapreduce.Local{}, file))
 	// Output: [{7 21.5} {8 -3}] <nil>
 }

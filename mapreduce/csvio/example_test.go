@@ -39,7 +39,7 @@ func Example() {
 		products := mapreduce.Read(p, csvio.Rows[Product](file))
 		return products.Filter(func(x Product) bool { return x.Stock != nil })
 	})
-	for x, err := range inStock.Run(context.Background(), mapreduce.Target{}, file) {
+	for x, err := range inStock.Run(context.Background(), mapreduce.Local{}, file) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -67,7 +67,7 @@ func ExampleSource_Columns() {
 	totals := mapreduce.Define("totals", func(p *mapreduce.Plan, file string) mapreduce.Dataset[[]string] {
 		return mapreduce.Read(p, csvio.Rows[[]string](file).Comma(';').Columns("total", "id"))
 	})
-	rows, err := totals.Collect(context.Background(), mapreduce.Target{}, file)
+	rows, err := totals.Collect(context.Background(), mapreduce.Local{}, file)
 	fmt.Printf("%q %v\n", rows, err)
 	// Output: [["9,90" "17"] ["1,20" "18"]] <nil>
 }
@@ -96,7 +96,7 @@ func ExampleTSV() {
 		requests := mapreduce.Read(p, csvio.TSV[Request](file).NoHeader("method", "path", "status").NoQuotes())
 		return requests.Filter(func(r Request) bool { return r.Status >= 500 })
 	})
-	fmt.Println(failed.Collect(context.Background(), mapreduce.Target{}, file))
+	fmt.Println(failed.Collect(context.Background(), mapreduce.Local{}, file))
 	// Output: [{POST /order 500}] <nil>
 }
 
@@ -118,7 +118,7 @@ func ExampleWriteFile() {
 		return mapreduce.Read(p, memio.Of(Line{"A-1", 1234, `5" pipe`}, Line{"B-2", 5, ""}))
 	})
 	file := filepath.Join(dir, "lines.csv")
-	err = lines.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, csvio.WriteFile[Line](file).Comma(';'))
+	err = lines.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, csvio.WriteFile[Line](file).Comma(';'))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -36,7 +36,7 @@ func Example() {
 	products := mapreduce.Define("products", func(p *mapreduce.Plan, file string) mapreduce.Dataset[Product] {
 		return mapreduce.Read(p, jsonio.Rows[Product](file))
 	})
-	fmt.Println(products.Collect(context.Background(), mapreduce.Target{}, file))
+	fmt.Println(products.Collect(context.Background(), mapreduce.Local{}, file))
 	// Output: [{A-1 1234 7} {B-2 99 0}] <nil>
 }
 
@@ -66,7 +66,7 @@ func ExampleRows_raw() {
 		})
 		return lines.Filter(func(line string) bool { return line != "" })
 	})
-	fmt.Println(orders.Collect(context.Background(), mapreduce.Target{}, file))
+	fmt.Println(orders.Collect(context.Background(), mapreduce.Local{}, file))
 	// Output: [{"kind":"order","id":17}] <nil>
 }
 
@@ -91,7 +91,7 @@ func ExampleRows_malformed() {
 	products := mapreduce.Define("products", func(p *mapreduce.Plan, file string) mapreduce.Dataset[Product] {
 		return mapreduce.Read(p, jsonio.Rows[Product](file))
 	}, mapreduce.MaxBad(1))
-	target := mapreduce.Target{Quarantine: filepath.Join(dir, "quarantine.jsonl")}
+	target := mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "quarantine.jsonl")}}
 	fmt.Println(products.Collect(context.Background(), target, file))
 
 	data, err := os.ReadFile(target.Quarantine)
@@ -124,7 +124,7 @@ func ExampleWrite() {
 		return mapreduce.Read(p, memio.Of(Line{"A-1", 1234}, Line{"B-2", 5}).Cut(2))
 	})
 	out := filepath.Join(dir, "lines")
-	err = lines.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, jsonio.Write[Line](out))
+	err = lines.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, jsonio.Write[Line](out))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -28,7 +28,7 @@ func Example() {
 	write := mapreduce.Define("write", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Product] {
 		return mapreduce.Read(p, memio.Of(Product{"A-1", "Acme", 12.5}, Product{"B-2", "Bolt", 0.75}))
 	})
-	err = write.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, parquetio.Write[Product](dir))
+	err = write.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, parquetio.Write[Product](dir))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -41,7 +41,7 @@ func Example() {
 	read := mapreduce.Define("read", func(p *mapreduce.Plan, files string) mapreduce.Dataset[Price] {
 		return mapreduce.Read(p, parquetio.Rows[Price](files))
 	})
-	fmt.Println(read.Collect(context.Background(), mapreduce.Target{}, filepath.Join(dir, "*.parquet")))
+	fmt.Println(read.Collect(context.Background(), mapreduce.Local{}, filepath.Join(dir, "*.parquet")))
 	// Output: [{A-1 12.5} {B-2 0.75}] <nil>
 }
 
@@ -60,7 +60,7 @@ func ExampleSource_AllowMissing() {
 	write := mapreduce.Define("write", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Old] {
 		return mapreduce.Read(p, memio.Of(Old{"A-1"}))
 	})
-	err = write.WriteTo(context.Background(), mapreduce.Target{}, mapreduce.None{}, parquetio.Write[Old](dir).Snappy())
+	err = write.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, parquetio.Write[Old](dir).Snappy())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -73,6 +73,6 @@ func ExampleSource_AllowMissing() {
 	read := mapreduce.Define("read", func(p *mapreduce.Plan, dir string) mapreduce.Dataset[New] {
 		return mapreduce.Read(p, parquetio.Rows[New](dir).AllowMissing("stock"))
 	})
-	fmt.Println(read.Collect(context.Background(), mapreduce.Target{}, dir))
+	fmt.Println(read.Collect(context.Background(), mapreduce.Local{}, dir))
 	// Output: [{A-1 0}] <nil>
 }

@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 	for name, value := range map[string]string{"LAYSHAFT_S3_ENDPOINT": server.URL, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "r"} {
 		t.Setenv(name, value)
 	}
-	if err := upper.WriteTo(context.Background(), mapreduce.Target{}, "s3://bucket", textio.Write("s3://bucket/out")); err != nil {
+	if err := upper.WriteTo(context.Background(), mapreduce.Local{}, "s3://bucket", textio.Write("s3://bucket/out")); err != nil {
 		t.Fatal(err)
 	}
 	if files := store.Keys("bucket", "out/part-"); len(files) != 1 || string(store.Get("bucket", files[0])) != "one\ntwo\n" {

@@ -37,7 +37,7 @@ func Example() {
 	line := func(dst []byte, c Count) []byte {
 		return strconv.AppendInt(append(append(dst, c.Key...), '\t'), c.Value, 10)
 	}
-	err = count.WriteTo(context.Background(), mapreduce.Target{}, book, textio.WriteFileAs(out, line))
+	err = count.WriteTo(context.Background(), mapreduce.Local{}, book, textio.WriteFileAs(out, line))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -72,7 +72,7 @@ func ExampleLines() {
 		failed := lines.Filter(func(l string) bool { return strings.HasPrefix(l, "ERROR ") })
 		return mapreduce.Map(failed, func(l string) string { return l[len("ERROR "):] })
 	})
-	fmt.Println(failures.Collect(context.Background(), mapreduce.Target{}, log))
+	fmt.Println(failures.Collect(context.Background(), mapreduce.Local{}, log))
 	// Output: [disk full] <nil>
 }
 
@@ -93,7 +93,7 @@ func ExampleLineSource_Delimiter() {
 	paths := mapreduce.Define("paths", func(p *mapreduce.Plan, list string) mapreduce.Dataset[string] {
 		return mapreduce.Read(p, textio.Lines(list).Delimiter(0))
 	})
-	rows, err := paths.Collect(context.Background(), mapreduce.Target{}, list)
+	rows, err := paths.Collect(context.Background(), mapreduce.Local{}, list)
 	fmt.Printf("%q %v\n", rows, err)
 	// Output: ["./a" "./b\nc"] <nil>
 }

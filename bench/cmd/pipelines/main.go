@@ -167,7 +167,7 @@ func main() {
 	if work == w5 {
 		in.Overrides, in.Files = in.Files[0], in.Files[1:]
 	}
-	if _, err := work.Collect(context.Background(), *target, in); err != nil {
+	if _, err := work.Collect(context.Background(), target, in); err != nil {
 		pprof.StopCPUProfile()
 		log.Fatalf("pipelines: %s: %v", flag.Arg(0), err)
 	}

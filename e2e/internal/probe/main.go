@@ -100,16 +100,16 @@ func main() {
 	switch job := flag.Arg(0); job {
 	case "wait":
 		var all []int64
-		all, err = gate.Collect(ctx, *target, struct{ Dir, Out string }{*dir, *out})
+		all, err = gate.Collect(ctx, target, struct{ Dir, Out string }{*dir, *out})
 		fmt.Println(len(all))
 	case "sort":
-		err = check(ctx, *target, *bytes)
+		err = check(ctx, target, *bytes)
 	case "rows":
 		var sum []float64
-		sum, err = rows.Collect(ctx, *target, flag.Arg(1))
+		sum, err = rows.Collect(ctx, target, flag.Arg(1))
 		fmt.Println(sum)
 	case "unsteady":
-		_, err = unsteady.Collect(ctx, *target, mapreduce.None{})
+		_, err = unsteady.Collect(ctx, target, mapreduce.None{})
 	default:
 		err = fmt.Errorf("job %q: use wait, sort, rows or unsteady", job)
 	}

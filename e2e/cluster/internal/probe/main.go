@@ -219,7 +219,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
-	lines, err := job.Collect(ctx, *target, in)
+	lines, err := job.Collect(ctx, target, in)
 	if err != nil {
 		log.Fatal("probe: ", err)
 	}

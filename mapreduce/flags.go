@@ -1,0 +1,160 @@
+package mapreduce
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
+)
+
+// TargetFlags is the Target that command-line flags describe: a Cluster if -cluster is given, else a Local.
+// Use it after the flags are parsed.
+type TargetFlags struct {
+	// Reporting holds the values of its flags. A program may change them after parsing.
+	Reporting
+
+	local   Local
+	cluster Cluster
+	flags   *flag.FlagSet
+	environ map[string]error // flags that have an environment variable, with the error of its value
+}
+
+// Names of the flags that apply only inside this process, only on a cluster, and to both.
+var (
+	localFlags     = []string{"state", "workers", "slots", "memory", "budget", "verify"}
+	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
+	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine"}
+)
+
+// Flags registers the flags of a target with fs, and returns the target that they describe once fs is
+// parsed.
+//
+// The default of each flag is the environment variable LAYSHAFT_NAME, if it is set. Variables of flags that
+// have no meaning in a run are ignored, such as LAYSHAFT_WORKERS with -cluster. The same flags on the
+// command line are an error.
+func Flags(fs *flag.FlagSet) *TargetFlags {
+	t := &TargetFlags{Reporting: Reporting{Progress: "auto"}, flags: fs, environ: map[string]error{}}
+	l, c, r := &t.local, &t.cluster, &t.Reporting
+	fs.StringVar(&l.State, "state", "", "keep journal and intermediate data in `DIR`; a killed run then continues when started again (LAYSHAFT_STATE; default a temporary directory)")
+	fs.IntVar(&l.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
+	fs.IntVar(&l.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
+	fs.Var((*bytesize.Size)(&l.Memory), "memory", "`BYTES` that attempts may hold before they spill, such as 256M, 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
+	fs.Var(budgetFlag{&l.Budgets}, "budget", "`NAME=N`: attempts that need the budget NAME share N of it (LAYSHAFT_BUDGET; default no limit); may be repeated or separated by commas")
+	fs.BoolVar(&l.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
+	fs.StringVar(&c.Address, "cluster", "", "run on the workers of the coordinator at `HOST:PORT` (LAYSHAFT_CLUSTER; default inside this process)")
+	fs.BoolVar(&c.Detach, "detach", false, "with -cluster: submit the job and do not wait for it (LAYSHAFT_DETACH)")
+	fs.IntVar(&c.Priority, "priority", 0, "with -cluster: a larger `NUMBER` goes first (LAYSHAFT_PRIORITY; default 0)")
+	fs.BoolVar(&c.Interactive, "interactive", false, "with -cluster: somebody waits for the job, so it goes before others of its priority (LAYSHAFT_INTERACTIVE)")
+	fs.Var(tagsFlag{&c.Tags}, "tags", "with -cluster: comma-separated `TAGS` that a worker must have (LAYSHAFT_TAGS)")
+	fs.StringVar(&c.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
+	fs.StringVar(&c.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
+	fs.StringVar(&c.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with the private key of this client (LAYSHAFT_TLS_KEY)")
+	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, plain or none (LAYSHAFT_PROGRESS)")
+	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
+	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
+	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory, else NAME-quarantine.jsonl here)")
+	for _, name := range slices.Concat(localFlags, clusterFlags, reportingFlags) {
+		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+		v, set := os.LookupEnv(env)
+		if !set || v == "" {
+			continue
+		}
+		f := fs.Lookup(name)
+		err := f.Value.Set(v)
+		if err != nil {
+			err = fmt.Errorf("environment variable %s=%q: %w; give it a value that -%s takes, or unset it", env, v, err, name)
+		}
+		t.environ[name] = err
+		f.DefValue = f.Value.String()
+	}
+	return t
+}
+
+func (t *TargetFlags) settings(plan string) (settings, error) {
+	idle, why := clusterFlags, "detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT"
+	if t.cluster.Address != "" {
+		idle, why = localFlags, "state, workers, slots, memory, budget and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"
+	}
+	var wrong error
+	relevant := maps.Clone(t.environ)
+	for _, name := range idle {
+		delete(relevant, name)
+	}
+	t.flags.Visit(func(f *flag.Flag) {
+		delete(relevant, f.Name) // the command line overrides the environment
+		zero := slices.Contains([]string{"", "0", "0B", "false"}, f.Value.String())
+		if slices.Contains(idle, f.Name) && !zero {
+			wrong = errors.New(why)
+		}
+	})
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(relevant)) {
+		errs = append(errs, relevant[name])
+	}
+	if err := errors.Join(append(errs, wrong)...); err != nil {
+		return settings{}, err
+	}
+	if t.cluster.Address != "" {
+		c := t.cluster
+		c.Reporting = t.Reporting
+		return c.settings(plan)
+	}
+	l := t.local
+	l.Reporting = t.Reporting
+	return l.settings(plan)
+}
+
+// tagsFlag fills a list of tags.
+type tagsFlag struct{ tags *[]string }
+
+func (t tagsFlag) String() string {
+	if t.tags == nil {
+		return ""
+	}
+	return strings.Join(*t.tags, ",")
+}
+
+func (t tagsFlag) Set(s string) error {
+	*t.tags = nil
+	for tag := range strings.SplitSeq(s, ",") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			*t.tags = append(*t.tags, tag)
+		}
+	}
+	return nil
+}
+
+// budgetFlag fills a map of budgets. The last value given for a name counts.
+type budgetFlag struct{ m *map[string]int }
+
+func (b budgetFlag) String() string {
+	if b.m == nil {
+		return ""
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(*b.m)) {
+		all = append(all, fmt.Sprintf("%s=%d", name, (*b.m)[name]))
+	}
+	return strings.Join(all, ",")
+}
+
+func (b budgetFlag) Set(s string) error {
+	for one := range strings.SplitSeq(s, ",") {
+		name, number, ok := strings.Cut(one, "=")
+		n, err := strconv.Atoi(number)
+		if !ok || name == "" || err != nil || n < 0 {
+			return fmt.Errorf("%q is not NAME=N, such as pg=8", one)
+		}
+		if *b.m == nil {
+			*b.m = map[string]int{}
+		}
+		(*b.m)[name] = n
+	}
+	return nil
+}
