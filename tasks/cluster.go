@@ -6,19 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -107,22 +106,11 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 	}
 	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // the loops here see why the coordinator cannot be reached
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 3 * time.Second,
-			Backoff: backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause}}))...)
+		retry.Connections(3*time.Second, minPause, maxPause))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
 	}
 	return conn, nil
-}
-
-// pause waits a random time about d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d/2 + rand.N(d))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // broken tells whether err is one that another try may not meet.
@@ -135,7 +123,7 @@ func untrusted(err error) bool {
 
 // retry makes a call until it succeeds or fails for good.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
-	wait, since := minPause, time.Now()
+	pause, since := retry.Backoff{Min: minPause, Max: maxPause}, time.Now()
 	for {
 		begun := time.Now()
 		err := call(ctx)
@@ -157,7 +145,8 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return context.Cause(ctx)
 		}
 		if time.Since(begun) > answered {
-			wait, since = minPause, time.Now()
+			pause.Reset()
+			since = time.Now()
 		}
 		limit := c.cluster.Connect
 		if c.reached.Load() {
@@ -169,7 +158,8 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if time.Since(since) >= limit {
 			return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cluster.Address, wire.FromStatus(err))
 		}
-		pause(ctx, wait)
-		wait = min(2*wait, maxPause)
+		if err := pause.Wait(ctx); err != nil {
+			return err
+		}
 	}
 }

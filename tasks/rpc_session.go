@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"google.golang.org/grpc"
@@ -47,12 +48,13 @@ const maxReconnect = 10 * time.Second
 
 // connect keeps a session until ctx ends. It returns an error when the first one is refused.
 func (w *Worker) connect(ctx context.Context, l *link) error {
-	wait, welcome, told := minPause, false, false
+	pause, welcome, logged := retry.Backoff{Min: minPause, Max: maxReconnect}, false, false
 	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
 	for {
 		err := w.serve(ctx, l, func() {
 			log.Info("worker joined")
-			wait, welcome, told = minPause, true, false
+			pause.Reset()
+			welcome, logged = true, false
 		})
 		w.state.mu.Lock()
 		left := w.state.left
@@ -63,12 +65,13 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if !welcome && !broken(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
 			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, wire.FromStatus(err))
 		}
-		if !told {
+		if !logged {
 			log.Warn("no connection; trying again", "err", err)
-			told = true
+			logged = true
 		}
-		pause(ctx, wait)
-		wait = min(2*wait, maxReconnect)
+		if pause.Wait(ctx) != nil {
+			return nil
+		}
 	}
 }
 

@@ -8,24 +8,17 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // connectParams has connections tried again soon: what they are for is tried again by its own rules. connectSoon is for those to the coordinator.
 var (
-	connectParams = retryConnect(2 * time.Second)
-	connectSoon   = retryConnect(maxPause)
+	connectParams = retry.Connections(5*time.Second, minPause, 2*time.Second)
+	connectSoon   = retry.Connections(5*time.Second, minPause, maxPause)
 )
-
-func retryConnect(atMost time.Duration) grpc.DialOption {
-	return grpc.WithConnectParams(grpc.ConnectParams{
-		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: atMost},
-		MinConnectTimeout: 5 * time.Second,
-	})
-}
 
 const (
 	// maxPeers is how many peers are known at a time. The coordinator tells them again when a worker joins anew.

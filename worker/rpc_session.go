@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
@@ -37,7 +37,7 @@ type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.Wo
 // another cluster.
 func (n *Node) obey(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
-	pause, said, strangers := minPause, "", 0
+	pause, lastErr, strangers := retry.Backoff{Min: minPause, Max: maxPause}, "", 0
 	for {
 		welcomed, err := n.session(ctx, copies)
 		if ctx.Err() != nil {
@@ -53,20 +53,16 @@ func (n *Node) obey(ctx context.Context) error {
 			return fmt.Errorf("worker %s: %w", n.name, err)
 		}
 		if welcomed {
-			pause, said = minPause, ""
+			pause.Reset()
+			lastErr = ""
 		}
-		if now := err.Error(); now != said {
+		if now := err.Error(); now != lastErr {
 			n.log.Warn("no session with the coordinator", "err", err)
-			said = now
+			lastErr = now
 		}
-		wait := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return context.Cause(ctx)
+		if err := pause.Wait(ctx); err != nil {
+			return err
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 

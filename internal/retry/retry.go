@@ -1,0 +1,51 @@
+// Package retry paces attempts to reach something again: an RPC, a stream, a connection.
+package retry
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// Backoff is a series of pauses between attempts. They double from Min up to Max. Each one is multiplied
+// with a random factor from 0.5 to 1.5, so that clients of a server that comes back do not all come at
+// once. Backoff belongs to one goroutine.
+type Backoff struct {
+	Min, Max time.Duration // both positive
+	pause    time.Duration // the last pause without its factor; zero before the first
+}
+
+// Reset makes the next pause Min. Call it after a success.
+func (b *Backoff) Reset() { b.pause = 0 }
+
+// Next returns the next pause.
+func (b *Backoff) Next() time.Duration {
+	if b.pause = min(2*b.pause, b.Max); b.pause == 0 {
+		b.pause = min(b.Min, b.Max)
+	}
+	return b.pause/2 + rand.N(b.pause)
+}
+
+// Wait waits for the next pause. It returns the cause of ctx if ctx ends first.
+func (b *Backoff) Wait(ctx context.Context) error {
+	t := time.NewTimer(b.Next())
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Connections has a gRPC client repeat a connection attempt that failed, with pauses from least to most.
+// One attempt takes at most timeout.
+func Connections(timeout, least, most time.Duration) grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{
+		MinConnectTimeout: timeout,
+		Backoff:           backoff.Config{BaseDelay: least, Multiplier: 1.6, Jitter: 0.2, MaxDelay: most},
+	})
+}
