@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// freeBytes returns how much this process can still write to the disk of dir.
+// freeBytes returns the number of bytes this process can still write to the disk of dir.
 func freeBytes(dir string) (int64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
@@ -15,7 +15,7 @@ func freeBytes(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
-// allocate makes a file of size bytes that has its place on the disk.
+// allocate creates a file with size bytes allocated on the disk.
 func allocate(path string, size int64) error {
 	file, err := os.Create(path)
 	if err != nil {

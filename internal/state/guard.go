@@ -12,36 +12,42 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
-// guard keeps Badger away from a full disk. Badger extends its files through memory maps, so the kernel answers a full
-// disk with SIGBUS, which no Go program survives. So nothing is written below the reserve; what Badger still does on its
-// own then (it flushes and compacts) has the reserve to do it in; and when others eat that too, the ballast file is removed.
+// guard keeps Badger away from a full disk. Badger extends its files through memory maps, so on a
+// full disk the kernel sends SIGBUS, and the process dies. The guard has two lines of defence:
+//
+//   - check refuses writes that would touch the reserve. Badger still flushes and compacts in the
+//     background; it uses the reserve for that.
+//   - If other programs use up the reserve too, the ballast file is removed to make room.
 type guard struct {
 	dir     string
-	reserve int64                           // bytes; not above zero when nothing is checked
-	room    int64                           // bytes that Badger needs to open and to flush, and those of the ballast
-	free    func(dir string) (int64, error) // bytes that are free
-	log     *slog.Logger
-	work    chan struct{} // capacity 1: Badger has something to do
-	done    chan struct{} // closed to end the loop
+	reserve int64 // bytes; if not positive, nothing is checked
+	// room is the size of the ballast, and the number of bytes needed by Badger to open and to
+	// flush.
+	room int64
+	free func(dir string) (int64, error) // free bytes on the disk of dir
+	log  *slog.Logger
+	work chan struct{} // capacity 1: Badger has work
+	done chan struct{} // closed to end the loop
 
 	// mu guards the fields below.
 	mu         sync.Mutex
-	hasBallast bool // the ballast file is there
+	hasBallast bool // the ballast file exists
 
 	// credits guards the fields below.
 	credits sync.Mutex
-	credit  int64     // bytes that may be written without looking at the disk
-	until   time.Time // then it has to be looked at in any case
+	credit  int64     // bytes that may be written without measuring the disk
+	until   time.Time // end of the credit
 }
 
-// Looking at the disk takes a system call, and every task asks for room. So with ample room it is looked at once for many.
+// Measuring the disk takes a system call, and every task needs room. With ample room, one
+// measurement gives credit for many tasks.
 const (
 	ample     = 256 << 20             // bytes above the reserve
-	credit    = 16 << 20              // bytes that are allowed at once
-	creditFor = 10 * time.Millisecond // how long
+	credit    = 16 << 20              // bytes allowed by one measurement
+	creditFor = 10 * time.Millisecond // validity of the credit
 )
 
-// spendCredit says whether n bytes are part of what the last look allowed.
+// spendCredit reports whether n bytes are covered by the last measurement, and subtracts them.
 func (g *guard) spendCredit(n int64) bool {
 	g.credits.Lock()
 	defer g.credits.Unlock()
@@ -64,7 +70,7 @@ func newGuard(dir string, opt Options) *guard {
 		work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// check returns an error that wraps ErrDiskFull when writing n more bytes would touch the reserve.
+// check returns an error that wraps ErrDiskFull if writing n more bytes would touch the reserve.
 func (g *guard) check(n int64) error {
 	if g.reserve <= 0 {
 		return nil
@@ -84,8 +90,8 @@ func (g *guard) check(n int64) error {
 		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(g.reserve))
 }
 
-// checkOpen makes sure that Badger has room to open, at the cost of the ballast: it writes the tables that a killed process left
-// unwritten.
+// checkOpen makes room for opening Badger, if need be by removing the ballast. When it opens,
+// Badger writes the tables that a killed process left unwritten.
 func (g *guard) checkOpen() error {
 	if g.reserve <= 0 {
 		return nil
@@ -101,7 +107,8 @@ func (g *guard) checkOpen() error {
 	return nil
 }
 
-// adjustBallast removes the ballast when most of the reserve is gone, and puts it back when there is room again.
+// adjustBallast removes the ballast when most of the reserve is gone, and restores it when there is
+// room again.
 func (g *guard) adjustBallast() {
 	free, err := g.free(g.dir)
 	if err != nil {
@@ -124,7 +131,7 @@ func (g *guard) adjustBallast() {
 	}
 }
 
-// noteWork tells the loop that Badger was given work.
+// noteWork makes the loop watch the disk, as Badger has new work.
 func (g *guard) noteWork() {
 	select {
 	case g.work <- struct{}{}:
@@ -132,7 +139,8 @@ func (g *guard) noteWork() {
 	}
 }
 
-// loop watches the disk while Badger has work and ten seconds longer: it flushes and compacts in the background. Then the memory of its tables is given back.
+// loop watches the disk while Badger has work and for ten more seconds, since Badger flushes and
+// compacts in the background. Then it returns the memory of Badger's tables to the system.
 func (g *guard) loop() {
 	const pause = 100 * time.Millisecond
 	timer := time.NewTimer(pause)
@@ -158,7 +166,8 @@ func (g *guard) loop() {
 	}
 }
 
-// close ends the loop. Badger writes its last tables when it is closed, so the ballast goes when there is little room.
+// close ends the loop. If the disk is nearly full, it removes the ballast, because Badger writes
+// its last tables when it is closed.
 func (g *guard) close() {
 	close(g.done)
 	if free, err := g.free(g.dir); err == nil && free < g.reserve {

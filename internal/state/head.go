@@ -10,14 +10,15 @@ import (
 	"path/filepath"
 )
 
-// Head is the file head in the directory of a store. It says how far the store was acknowledged: Badger drops a damaged tail without a word; the head
-// lies apart from it and tells.
+// Head is the file head in the directory of a store. It holds the number of the last acknowledged
+// write. Badger drops a damaged end of its log without an error; the head reveals the loss, because
+// it is a separate file.
 //
-//	"LSHEAD1\n" 8 | number of the last write 8 | sum of it 16 | CRC32C of all before 4
+//	"LSHEAD1\n" 8 | number of the last write 8 | its sum 16 | CRC32C of all before 4
 type Head struct {
-	file *os.File // nil until there is one
-	Seq  uint64   // of the last write
-	Sum  [16]byte // of it; what it is made of is up to the caller
+	file *os.File // nil until the file exists
+	Seq  uint64   // number of the last write
+	Sum  [16]byte // sum of the last write, defined by the caller
 }
 
 const (
@@ -27,7 +28,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// OpenHead opens and reads the head in dir. When there is none, it returns one that does not exist; see Create.
+// OpenHead opens and reads the head in dir. If the file does not exist, Exists is false; see
+// Create.
 func OpenHead(dir string) (h Head, err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "head"), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -49,10 +51,10 @@ func OpenHead(dir string) (h Head, err error) {
 	return h, nil
 }
 
-// Exists says whether there is a file.
+// Exists reports whether the file exists.
 func (h *Head) Exists() bool { return h.file != nil }
 
-// Create makes the file, durable, with what h says.
+// Create creates the file with the content of h and makes it durable.
 func (h *Head) Create(dir string) error {
 	tmp := filepath.Join(dir, "head.tmp")
 	file, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -75,7 +77,7 @@ func (h *Head) Create(dir string) error {
 	return SyncDir(dir)
 }
 
-// Write overwrites the head in place: it lies within one sector, so it is never half written.
+// Write overwrites the head in place. The head fits in one sector, so it is never half written.
 func (h *Head) Write(seq uint64, sum [16]byte) error {
 	h.Seq, h.Sum = seq, sum
 	b := append(make([]byte, 0, headSize), headMagic...)
@@ -88,10 +90,11 @@ func (h *Head) Write(seq uint64, sum [16]byte) error {
 	return nil
 }
 
-// Sync makes durable what was written. It may be called beside Write. A machine that stops before has a head that is older than the store, which is no damage.
+// Sync makes the last Write durable. It may run concurrently with Write. If the machine stops
+// before, the head is older than the store; this is not damage.
 func (h *Head) Sync() error { return h.file.Sync() }
 
-// Close syncs and closes the file, if there is one.
+// Close syncs and closes the file, if it exists.
 func (h *Head) Close() error {
 	if h.file == nil {
 		return nil

@@ -4,8 +4,8 @@ package state
 
 const badgerLocks = true
 
-// Lock does nothing here: Badger locks its directories itself.
+// Lock does nothing on this system: Badger locks its directories itself.
 func Lock(string) (release func() error, err error) { return func() error { return nil }, nil }
 
-// LockPlace does nothing here.
+// LockPlace does nothing on this system.
 func LockPlace(string) (release func() error, err error) { return func() error { return nil }, nil }

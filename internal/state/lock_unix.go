@@ -12,11 +12,12 @@ import (
 	"syscall"
 )
 
-// badgerLocks says whether Badger has to lock its directory itself.
+// badgerLocks reports whether Badger must lock its directory itself.
 const badgerLocks = false
 
-// Lock locks dir for this process until release, by a file in it named LockName, which holds the process ID for people. The
-// error wraps ErrLocked when another process has it.
+// Lock locks dir for this process until release is called. It locks the file LockName in dir and
+// writes the process ID into it, for people. The error wraps ErrLocked if another process holds the
+// lock.
 func Lock(dir string) (release func() error, err error) {
 	file, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -39,15 +40,17 @@ func Lock(dir string) (release func() error, err error) {
 		return nil, err
 	}
 	return func() error {
-		// Closing would not do: a process that is being forked at this moment holds the file too, until it is replaced.
+		// An explicit unlock is needed: a child process being forked now shares the open file until
+		// its exec.
 		err := os.NewSyscallError("flock", syscall.Flock(int(file.Fd()), syscall.LOCK_UN))
 		return errors.Join(err, file.Close())
 	}, nil
 }
 
-// LockPlace locks, for this process until release, the place of an output: a directory, or a file that need not be there yet, for which
-// a hidden file beside it stands that release removes. The error is ErrLocked when somebody has it already, this process included. Where
-// the file system knows no such locks, there is none, and no error.
+// LockPlace locks an output path for this process until release is called. The path is a directory,
+// or a file that may not exist yet. For a file, the lock is a hidden file beside it, removed by
+// release. The error is ErrLocked if the path is locked already, even by this process. If the file
+// system does not support locks, LockPlace returns no error and locks nothing.
 func LockPlace(path string) (release func() error, err error) {
 	none := func() error { return nil }
 	remove := none
@@ -61,7 +64,8 @@ func LockPlace(path string) (release func() error, err error) {
 			file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 		}
 		if err != nil {
-			return none, nil // who cannot open it will not write there either
+			// without permission to open it, nothing can be written there either
+			return none, nil
 		}
 		switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case errors.Is(err, syscall.EWOULDBLOCK):
@@ -71,7 +75,7 @@ func LockPlace(path string) (release func() error, err error) {
 			_ = file.Close()
 			return none, nil
 		}
-		// Who had it before may have removed it.
+		// The previous owner may have removed the file meanwhile.
 		now, err := os.Stat(path)
 		if mine, merr := file.Stat(); err == nil && merr == nil && os.SameFile(now, mine) {
 			return func() error {

@@ -11,8 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pageOut gives the memory of tables below dir back to the system, which reads them again when they are needed. Badger maps whole tables, so whatever has been
-// read once, if only to verify it, stays in the memory of the process until the system runs short. It loses nothing, whatever is mapped there by now.
+// pageOut returns the memory of the tables below dir to the system; the pages are read again on
+// demand. Badger maps whole tables, so every page read once, if only to verify it, stays in the
+// memory of the process until the system runs short. pageOut is safe for any mapping: it loses no
+// data.
 func pageOut(dir string) {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
@@ -26,7 +28,8 @@ func pageOut(dir string) {
 		return
 	}
 	defer maps.Close()
-	for in := bufio.NewScanner(maps); in.Scan(); { // FROM-TO PERMISSIONS OFFSET DEVICE INODE PATH
+	// FROM-TO PERMISSIONS OFFSET DEVICE INODE PATH
+	for in := bufio.NewScanner(maps); in.Scan(); {
 		span, path, ok := strings.Cut(in.Text(), " ")
 		if at := strings.IndexByte(path, '/'); !ok || at < 0 || !strings.HasPrefix(path[at:], dir+"/") || !strings.HasSuffix(path, ".sst") {
 			continue
@@ -38,7 +41,7 @@ func pageOut(dir string) {
 			return
 		}
 		if _, _, no := syscall.Syscall(syscall.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_PAGEOUT); no != 0 {
-			return // an older kernel, or it was unmapped meanwhile
+			return // old kernel, or unmapped meanwhile
 		}
 	}
 }

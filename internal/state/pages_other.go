@@ -2,5 +2,5 @@
 
 package state
 
-// pageOut does nothing: the system takes pages of files back by itself when it runs short.
+// pageOut does nothing: the system reclaims file pages itself when memory runs short.
 func pageOut(string) {}

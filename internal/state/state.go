@@ -1,13 +1,21 @@
-// Package state opens Badger for the small state that must survive everything: the coordinator's journal, a worker's manifests.
+// Package state opens Badger for small state that must survive crashes: the coordinator's journal,
+// the tasks, a worker's manifests.
 //
-// Badger alone is not enough for that. Killed while it makes or removes a log, it cannot open any more; a damaged table makes it
-// panic in a goroutine of its own; without its manifest it removes all tables; a full disk ends the process, because it writes
-// through memory maps; and its defaults take gigabytes of memory. This package looks at the files before Badger does, keeps part
-// of the disk free, and opens Badger small. What the values hold, and whether they are whole, is for the callers: Badger hands out
-// flipped bytes of its logs in silence, so they keep a checksum in every value.
+// Badger alone is not safe enough:
 //
-// In the directory: a folder named by the caller holds Badger's files, lock says who has it open, and ballast is some space that
-// is given up when the disk fills.
+//   - Killed while it creates or removes a log, it cannot open again.
+//   - A damaged table makes it panic in its own goroutine.
+//   - Without its manifest, it removes all tables.
+//   - A full disk kills the process, because Badger writes through memory maps.
+//   - Its defaults take gigabytes of memory.
+//
+// This package therefore checks the files first, keeps part of the disk free, and opens Badger with
+// small settings. Badger returns flipped bytes of its logs without an error, so callers must keep a
+// checksum in every value.
+//
+// A directory contains a folder, named by the caller, with Badger's files; the file lock, which
+// names the process using the directory; and the file ballast, space to be freed when the disk is
+// full.
 package state
 
 import (
@@ -25,36 +33,38 @@ import (
 )
 
 var (
-	// ErrDiskFull means that too little disk space is left. Trying again may work later.
+	// ErrDiskFull means that too little disk space is left. A later attempt may succeed.
 	ErrDiskFull = errors.New("disk full")
-	// ErrLocked means that another process has the directory open.
+	// ErrLocked means that another process uses the directory.
 	ErrLocked = errors.New("in use by another process")
-	// ErrDamaged means that Badger's files are missing, cut or changed, so that they cannot be opened as they are.
+	// ErrDamaged means that Badger's files are missing, truncated or changed, and cannot be opened.
 	ErrDamaged = errors.New("damaged")
 )
 
-// Options are the knobs of a store. The zero value is a good default.
+// Options configure a store. The zero value is a good default.
 type Options struct {
-	// NoSync leaves it to the operating system when to write. Transactions then survive the end of the process but not that
-	// of the machine. The default is to sync each of them.
+	// NoSync skips the sync after each transaction. Transactions then survive the end of the
+	// process but not a crash of the machine.
 	NoSync bool
-	// Reserve is how many bytes of the disk DB.Check keeps free; zero means 256 MiB, negative means none. A quarter as much
-	// again, up to 64 MiB, is held in the file ballast. Only Linux is checked.
+	// Reserve is the number of bytes that DB.Check keeps free on the disk. Zero means 256 MiB,
+	// negative none. The file ballast takes another quarter of it, up to 64 MiB. Only Linux is
+	// checked.
 	Reserve int64
-	// Cache is how many bytes of values that were read are kept; zero means none.
+	// Cache is the size of the cache for values, in bytes; zero means none.
 	Cache int64
-	// Disposable says that what the store holds can be made again: when it is damaged, an empty one takes its place.
+	// Disposable marks content that can be created again: an empty store replaces a damaged one.
 	Disposable bool
-	// Free returns how many bytes can still be written to the disk of dir. Nil asks the operating system.
+	// Free returns the number of bytes that can still be written to the disk of dir. Nil means to
+	// ask the operating system.
 	Free func(dir string) (int64, error)
-	// Log hears of a disk that fills up and what Badger has to say; nil means silence.
+	// Log receives warnings about a full disk and messages of Badger; nil means none.
 	Log *slog.Logger
 }
 
-// LockName is the name of the file by which Lock locks a directory.
+// LockName is the name of the file locked by Lock.
 const LockName = "lock"
 
-// Locks says whether Lock keeps others out. Where it does not, Badger still does so for its own directories.
+// Locks reports whether Lock locks anything. If not, Badger still locks its own directories.
 const Locks = !badgerLocks
 
 // DB is an open store.
@@ -62,12 +72,13 @@ type DB struct {
 	*badger.DB
 	guard  *guard
 	watch  sync.WaitGroup
-	unlock func() error // lets another process have the directory
+	unlock func() error // releases the lock on the directory
 }
 
-// Open opens the store in the folder name of dir; both are made when missing. It returns an error that wraps ErrLocked when another
-// process has dir open, ErrDiskFull when there is no room to open it, and ErrDamaged when its files are not whole and not
-// Disposable; then nothing was changed but empty logs, which carry nothing. It starts a goroutine that Close ends.
+// Open opens the store in folder name of dir and creates both if necessary. The error wraps
+// ErrLocked if another process uses dir, ErrDiskFull if there is no room to open the store, and
+// ErrDamaged if its files are damaged and not Disposable. A damaged store is left unchanged, except
+// that log files of zero bytes are removed. Open starts a goroutine that Close ends.
 func Open(dir, name string, opt Options) (_ *DB, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -105,11 +116,13 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 	return db, nil
 }
 
-// Check returns an error that wraps ErrDiskFull when writing n more bytes, anywhere on that disk, would touch the reserve. It comes before
-// every write to Badger, which does not survive a full disk.
+// Check returns an error that wraps ErrDiskFull if writing n more bytes, anywhere on the disk,
+// would touch the reserve. Call it before every write to Badger, because Badger does not survive a
+// full disk.
 func (db *DB) Check(n int64) error { return db.guard.check(n) }
 
-// CheckAhead is Check for what will be written later, which is checked again then. It may go by what the disk had a moment ago.
+// CheckAhead is a cheaper Check for data to be written later, when Check runs again. Its answer may
+// be a few milliseconds old.
 func (db *DB) CheckAhead(n int64) error {
 	if db.guard.spendCredit(n) {
 		return nil
@@ -117,18 +130,18 @@ func (db *DB) CheckAhead(n int64) error {
 	return db.Check(n)
 }
 
-// NoteWrite says that Badger was given work: the disk is watched while it flushes and compacts.
+// NoteWrite reports a write to Badger: the disk is watched while Badger flushes and compacts.
 func (db *DB) NoteWrite() { db.guard.noteWork() }
 
-// Close writes what Badger holds in memory and lets go of the directory. It is called once.
+// Close writes the data in Badger's memory and releases the directory. Call it once.
 func (db *DB) Close() error {
 	db.guard.close()
 	db.watch.Wait()
 	return errors.Join(db.DB.Close(), db.unlock())
 }
 
-// openBadger opens Badger small: its defaults take gigabytes. Values are below its value threshold, so none goes to the value log,
-// whose space never comes back.
+// openBadger opens Badger with small settings, as its defaults take gigabytes. All values are below
+// the value threshold, so none goes to the value log, where space is never reclaimed.
 func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -165,18 +178,20 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 	return db, nil
 }
 
-// wrapDamaged wraps ErrDamaged around an error of opening, unless the files may be whole and the trouble is elsewhere.
+// wrapDamaged wraps ErrDamaged around an error of opening, unless the cause is outside the files,
+// such as missing permission.
 func wrapDamaged(err error) error {
 	for _, elsewhere := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 		syscall.EIO, syscall.ENOSPC} {
-		if strings.Contains(err.Error(), elsewhere.Error()) { // Badger drops what it wraps
+		// compared by text, because Badger does not wrap errors
+		if strings.Contains(err.Error(), elsewhere.Error()) {
 			return err
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// badgerLog hands Badger's messages on; what it calls information is for debugging.
+// badgerLog forwards Badger's messages. Its information messages become debug messages.
 type badgerLog struct{ log *slog.Logger }
 
 func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error("badger", "message", message(f, a)) }

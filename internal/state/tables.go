@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// removeEmpty removes log files of no bytes. Badger leaves one when it is killed while it makes or removes a log, and
-// cannot open afterwards.
+// removeEmpty removes log files of zero bytes. Badger leaves one if it is killed while it creates
+// or removes a log, and cannot open with it.
 func removeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -32,12 +32,12 @@ func removeEmpty(dir string) error {
 	return err
 }
 
-// verifyTables checks the ends of Badger's tables in dir before Badger reads them: it panics on a damaged one, in a
-// goroutine of its own, and that would end the process. A new directory passes.
+// verifyTables checks the ends of Badger's tables in dir before Badger reads them. Badger panics on
+// a damaged table in its own goroutine, and this would end the process. An empty directory passes.
 func verifyTables(dir string) error {
 	manifest, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
-		// Badger would begin anew, and remove the tables.
+		// Badger would start empty and remove the tables.
 		files, dirErr := os.ReadDir(dir)
 		if slices.ContainsFunc(files, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".sst" }) {
 			return err
@@ -65,7 +65,8 @@ func verifyTables(dir string) error {
 	return nil
 }
 
-// verifyTable checks the last three parts of a table: index, its length (4 bytes), checksum, its length (4 bytes).
+// verifyTable checks the last four parts of a table: index, its length (4 bytes), checksum, its
+// length (4 bytes).
 func verifyTable(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -77,7 +78,7 @@ func verifyTable(path string) error {
 		return err
 	}
 	end := info.Size()
-	take := func(n int64) []byte { // the last n bytes before end
+	take := func(n int64) []byte { // returns the last n bytes before end
 		if err != nil || n > end {
 			err = errors.Join(err, io.ErrUnexpectedEOF)
 			return make([]byte, 4)

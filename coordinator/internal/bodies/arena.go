@@ -2,32 +2,35 @@ package bodies
 
 import "encoding/binary"
 
-// arena holds bodies in chunks of one megabyte that are filled from the front and used again when they are empty; large bodies have
-// chunks of their own. When less than half of the memory is in use, the emptiest chunk is moved together with others.
+// arena stores bodies in chunks of one megabyte. A chunk is filled from the front and reused when
+// all its bodies are dropped. A large body has its own chunk. When less than half of the memory is
+// in use, compact moves the bodies of the emptiest chunk. A body is stored as
 //
 //	ID 8 | length * 2 + kind, a varint | body
 type arena struct {
-	chunks   []chunk
-	current  int   // is filled; valid when there are chunks
-	unused   []int // numbers of chunks without memory
-	spare    []int // empty chunks of one megabyte
-	used     int64 // bytes of bodies that are there, with their headers
-	reserved int64 // bytes of chunks
+	chunks  []chunk
+	current int   // chunk being filled, if there are chunks
+	unused  []int // numbers of chunks without memory
+	spare   []int // empty chunks of one megabyte
+	// used is the size of all stored bodies with their headers, in bytes.
+	used     int64
+	reserved int64 // size of all chunks in bytes
 }
 
 type chunk struct {
-	b            []byte
-	mapped       bool
-	filled, live int // bytes filled, and those of them that are still needed
+	b      []byte
+	mapped bool
+	// filled is the number of bytes written, live those of them still in use.
+	filled, live int
 }
 
 const (
 	chunkSize = 1 << 20
-	ownChunk  = 64 << 10 // a body so large has its own
+	ownChunk  = 64 << 10 // larger bodies have their own chunk
 	maxSpare  = 4
 )
 
-// A location is the number of a chunk plus one and an offset in it. Zero is nowhere.
+// location packs the number of a chunk plus one and an offset in it. Zero means no location.
 func location(c, off int) uint64 { return uint64(c+1)<<40 | uint64(off) }
 
 func (a *arena) at(loc uint64) (*chunk, []byte) {
@@ -35,7 +38,7 @@ func (a *arena) at(loc uint64) (*chunk, []byte) {
 	return c, c.b[loc&(1<<40-1):]
 }
 
-// entry splits what begins at b.
+// entry decodes the entry at the start of b.
 func entry(b []byte) (id uint64, kind Kind, body []byte, size int) {
 	n, k := binary.Uvarint(b[8:])
 	size = 8 + k + int(n>>1)
@@ -53,14 +56,14 @@ func (a *arena) id(loc uint64) uint64 {
 	return binary.LittleEndian.Uint64(b)
 }
 
-// size returns what a body takes.
+// size returns the size of a body with its header.
 func (a *arena) size(loc uint64) int64 {
 	_, b := a.at(loc)
 	_, _, _, size := entry(b)
 	return int64(size)
 }
 
-// put copies a body and returns where it is.
+// put copies a body into the arena and returns its location.
 func (a *arena) put(kind Kind, id uint64, body []byte) uint64 {
 	var header [8 + binary.MaxVarintLen64]byte
 	binary.LittleEndian.PutUint64(header[:], id)
@@ -91,7 +94,7 @@ func (a *arena) put(kind Kind, id uint64, body []byte) uint64 {
 	return location(n, off)
 }
 
-// addChunk makes a chunk.
+// addChunk adds a chunk and returns its number.
 func (a *arena) addChunk(size int) int {
 	n := len(a.chunks)
 	if k := len(a.unused); k > 0 {
@@ -106,7 +109,7 @@ func (a *arena) addChunk(size int) int {
 	return n
 }
 
-// drop lets go of a body, and returns what it took. Nowhere is fine.
+// drop removes a body and returns its size with its header. A zero location is allowed.
 func (a *arena) drop(loc uint64) (size int64) {
 	if loc == 0 {
 		return 0
@@ -119,7 +122,7 @@ func (a *arena) drop(loc uint64) (size int64) {
 	return int64(n)
 }
 
-// freeIfUnused gives back the memory of chunk n if nothing in it is needed.
+// freeIfUnused frees chunk n, or prepares it for reuse, if it has no bodies in use.
 func (a *arena) freeIfUnused(n int) {
 	c := &a.chunks[n]
 	switch {
@@ -143,7 +146,7 @@ func (c *chunk) release() {
 	*c = chunk{}
 }
 
-// compact moves what is left in the emptiest chunk elsewhere, when more than half of the memory is not needed.
+// compact moves the bodies of the emptiest chunk if more than half of the memory is unused.
 func (a *arena) compact(of *[kinds]places) {
 	if a.reserved <= 2*a.used+8*chunkSize {
 		return
@@ -176,7 +179,8 @@ func (a *arena) free() {
 	*a = arena{}
 }
 
-// places says where bodies are, by the slot in the low bits of the ID of their task, which is theirs alone until it is dropped.
+// places maps bodies to their places by the slot in the low bits of the task ID. A slot belongs to
+// one task until the task is dropped.
 type places struct{ pages []*[pageSize]place }
 
 const (
@@ -184,12 +188,12 @@ const (
 	pageSize = 1 << 12
 )
 
-// place is a location, and what is known of the body.
+// place is a location with flags.
 type place uint64
 
 const (
-	spilled    place = 1 << 63 // it was written, or will be, although it is not durable
-	memoryOnly place = 1 << 62 // it is in memory and will not be anywhere else
+	spilled    place = 1 << 63 // written to save memory, not for durability
+	memoryOnly place = 1 << 62 // stored in memory and nowhere else
 
 	flags = spilled | memoryOnly
 )
@@ -198,7 +202,7 @@ func (p *place) loc() uint64 { return uint64(*p &^ flags) }
 
 func (p *place) set(loc uint64) { *p = *p&flags | place(loc) }
 
-// find returns the place of a body, or nil when it has none.
+// find returns the place of a body, or nil if it has none.
 func (p *places) find(id uint64) *place {
 	slot := id & (1<<slotBits - 1)
 	if page := slot / pageSize; page < uint64(len(p.pages)) && p.pages[page] != nil {
@@ -207,7 +211,7 @@ func (p *places) find(id uint64) *place {
 	return nil
 }
 
-// ensure returns the place of a body.
+// ensure returns the place of a body and creates it if necessary.
 func (p *places) ensure(id uint64) *place {
 	if at := p.find(id); at != nil {
 		return at

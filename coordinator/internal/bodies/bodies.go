@@ -1,22 +1,36 @@
-// Package bodies keeps the payloads of tasks, and the Records of package queue, in one place: so both become durable in one transaction.
+// Package bodies stores the payloads of tasks (bodies) together with the Records of package queue,
+// so that both become durable in one transaction.
 //
-// A payload lies in memory, outside of the collected heap, at the cost of ten bytes more than its own and eight for its place. Those that
-// Badger has too stay there while they take little, the oldest, which are the next in a queue. Those that need not survive a restart stay until the
-// memory for payloads is used up; then the newest, which wait longest, go to Badger under a key that the next Open removes.
+// # Memory and disk
 //
-// Changes are put together as a batch, one for each Step of the queue, and Commit numbers it. One goroutine, Run, gathers the batches of
-// all callers into one transaction and one sync, and reports the number of the last. Bodies over 256 KiB are written in pieces before
-// the batch that they belong to, since a transaction must stay small.
+// Bodies are kept in memory outside the garbage-collected heap. Each takes ten bytes more than its
+// payload, and eight for its place.
 //
-// A shell carries the commands of a Step out like this, then calls Commit, and goes on with the others when that number is durable:
+//   - A durable body is written to Badger. A copy stays in memory while all copies take little
+//     room; the oldest stay longest, as they are next in their queue.
+//   - A body without durability stays in memory only, up to Options.Memory. Beyond it, the newest
+//     bodies are spilled to Badger, as they wait longest. The next Open removes spilled bodies.
 //
-//	Write of a task      WriteTask with the event's payload, or WriteKept when From is OfInput
+// # Batches
+//
+// The changes of one Step of the queue form a batch; Commit ends the batch and numbers it. A single
+// goroutine, Run, gathers the batches of all callers into a group: one transaction and one sync.
+// Then it reports the last number of the group. Bodies over 256 KiB are written in pieces before
+// their batch, because a transaction must stay small.
+//
+// A shell carries out the commands of a Step like this, then calls Commit. It sends answers when
+// that number is durable:
+//
+//	Write of a task      WriteTask with the event's payload, or WriteKept for FromInput
 //	other Writes         Write
 //	Keep, KeepResult     Keep; WriteResult for a durable result
 //	Drop                 Drop
 //
-// Every value in Badger carries a CRC32C of itself and its key: Badger hands out flipped bytes in silence. Groups of batches are counted, in Badger and
-// in the file head beside it, since Badger drops the damaged end of a log without a word; see state.Head.
+// # Damage
+//
+// Badger returns flipped bytes without an error, so every value carries a CRC32C of itself and its
+// key. Badger also drops the damaged end of a log without an error, so groups are counted twice: in
+// Badger and in the file head beside it; see state.Head.
 package bodies
 
 import (
@@ -37,15 +51,15 @@ import (
 )
 
 var (
-	// ErrNotFound means that there is no such body.
+	// ErrNotFound means that the body does not exist.
 	ErrNotFound = errors.New("no such body")
-	// ErrDamaged means that what was read is not what was written.
+	// ErrDamaged means that the data differs from what was written.
 	ErrDamaged = state.ErrDamaged
 	// ErrFull means that a store without a directory has no memory left.
 	ErrFull = errors.New("memory for payloads is used up")
 )
 
-// Kind says which body of a task is meant.
+// Kind is the kind of a task's body.
 type Kind uint8
 
 const (
@@ -54,51 +68,56 @@ const (
 	kinds
 )
 
-// Options are the knobs of a store. The zero value is a good default.
+// Options configure a store. The zero value is a good default.
 type Options struct {
-	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about; zero means 32 MiB. Payloads that are on disk
-	// take as much, but 32 MiB at most. Without a directory nothing can go elsewhere: then Memory is the limit for Room, and zero means 1 GiB.
+	// Memory is the approximate limit, in bytes, for bodies in memory that are not durable. Zero
+	// means 32 MiB. Copies of bodies on disk may take as much again, but at most 32 MiB. Without a
+	// directory, nothing can be spilled: Memory is then the limit for Room, and zero means 1 GiB.
 	Memory int64
-	// NoSync leaves it to the operating system when to write; see state.Options.
+	// NoSync skips the sync after each transaction; see state.Options.
 	NoSync bool
-	// Reserve is how many bytes of the disk are kept free; see state.Options.
+	// Reserve is the number of bytes kept free on the disk; see state.Options.
 	Reserve int64
-	// AcceptLoss makes Open go on, once, with what is left when the end of what was durable is missing.
+	// AcceptLoss lets Open continue, once, if the end of the durable data is missing.
 	AcceptLoss bool
-	// Committed is called by Run with the number of the last batch that is durable. It must not block for long, nor call the store.
+	// Committed is called by Run with the number of the last durable batch. It must not block for
+	// long, and must not call the store.
 	Committed func(n uint64)
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil means none.
 	Log *slog.Logger
 }
 
-// Store is an open store. Its methods may be called from many goroutines, but a batch is built by one at a time.
+// Store is an open store. Its methods may be called concurrently, but only one goroutine at a time
+// may build a batch.
 type Store struct {
 	opt  Options
 	db   *state.DB // nil: memory only
 	wake chan struct{}
 
-	// writing is held while batches are on their way to disk: between two of them what is there is whole. It is taken before mu. It guards the fields below.
+	// writing is held while batches are written, so a reader that holds it sees only whole batches.
+	// It is locked before mu. It guards the fields below.
 	writing sync.Mutex
 	head    state.Head // counts groups
-	synced  time.Time  // when the head was
+	synced  time.Time  // last sync of head
 
 	// mu guards the fields below.
-	mu              sync.Mutex
-	arena           arena
-	memoryOnlyBytes int64 // bytes of bodies in the arena that are nowhere else
+	mu    sync.Mutex
+	arena arena
+	// memoryOnlyBytes is the total size of the bodies stored only in the arena.
+	memoryOnlyBytes int64
 	places          [kinds]places
 	next            group       // to be written
-	committedOps    int         // ops of next that are committed
-	committedBodies int         // bodies of next that are
-	large           map[ref]int // pieces of bodies that have some
+	committedOps    int         // ops of next in committed batches
+	committedBodies int         // bodies of next in committed batches
+	large           map[ref]int // number of pieces of each large body
 	lastBatch       uint64
 	failed          error
 	syncs           tally.Durations
 }
 
-// Open opens the store in dir, which is made when missing; an empty dir means memory only. Errors wrap those of state.Open, and ErrDamaged when the end
-// of what was durable is missing.
-// It starts a goroutine that Close ends; Run does the writing.
+// Open opens the store in dir and creates dir if necessary. If dir is empty, the store is in memory
+// only. Errors wrap those of state.Open, or ErrDamaged if the end of the durable data is missing.
+// Open starts a goroutine that Close ends. To write batches, call Run.
 func Open(dir string, opt Options) (*Store, error) {
 	if opt.Memory == 0 {
 		opt.Memory = maxCached
@@ -130,7 +149,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the store, after Run has ended. Bodies that are not durable are gone.
+// Close closes the store. Run must have ended. Bodies that are not durable are lost.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,8 +161,8 @@ func (s *Store) Close() error {
 	return errors.Join(s.head.Close(), s.db.Close())
 }
 
-// Room returns nil when n more bytes can be taken in, else an error that wraps ErrFull or state.ErrDiskFull. A shell asks before it accepts
-// a task; what has been accepted is always kept.
+// Room returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull or
+// state.ErrDiskFull. A shell calls Room before it accepts a task; accepted data is always stored.
 func (s *Store) Room(n int64) error {
 	s.mu.Lock()
 	used, behind, failed := s.arena.used, int64(len(s.next.buf)), s.failed
@@ -163,14 +182,15 @@ func (s *Store) Room(n int64) error {
 	return nil
 }
 
-// Write adds a record to the batch; a nil value removes it. It keeps neither slice.
+// Write adds a record to the batch; a nil value removes it. It does not retain the slices.
 func (s *Store) Write(key, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.write(key, value, nil)
 }
 
-// WriteTask adds the record of a task and its input to the batch, and keeps the input. It keeps none of the slices.
+// WriteTask adds the record of a task and its input to the batch, and stores the input. It does not
+// retain the slices.
 func (s *Store) WriteTask(id uint64, key, record, input []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +201,8 @@ func (s *Store) WriteTask(id uint64, key, record, input []byte) {
 	}
 }
 
-// WriteKept is WriteTask with the input that was kept before. It may block for the disk. Errors are those of Get.
+// WriteKept is WriteTask with the input stored before. It may block on the disk. Errors are those
+// of Get.
 func (s *Store) WriteKept(id uint64, key, record []byte) error {
 	input, err := s.Get(nil, Input, id)
 	if err == nil {
@@ -190,7 +211,7 @@ func (s *Store) WriteKept(id uint64, key, record []byte) error {
 	return err
 }
 
-// Keep keeps a body that need not survive a restart. It does not keep the slice.
+// Keep stores a body that need not survive a restart. It does not retain the slice.
 func (s *Store) Keep(kind Kind, id uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +229,7 @@ func (s *Store) Keep(kind Kind, id uint64, body []byte) {
 	}
 }
 
-// WriteResult adds the result of a task to the batch, and keeps it.
+// WriteResult adds the result of a task to the batch, and stores it. It does not retain the slice.
 func (s *Store) WriteResult(id uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,7 +240,8 @@ func (s *Store) WriteResult(id uint64, body []byte) {
 	}
 }
 
-// Drop lets go of both bodies of a task. recorded are the keys of its records; result says that its result was written.
+// Drop removes both bodies of a task. result reports whether its result was written; recorded lists
+// the keys of its records.
 func (s *Store) Drop(id uint64, result bool, recorded ...[]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +267,7 @@ func (s *Store) Drop(id uint64, result bool, recorded ...[]byte) {
 	}
 }
 
-// Commit ends the batch and returns its number, or 0 when there was nothing in it to be written.
+// Commit ends the batch and returns its number, or 0 if the batch has nothing to write.
 func (s *Store) Commit() uint64 {
 	s.mu.Lock()
 	if s.committedOps == len(s.next.ops) {
@@ -269,17 +291,18 @@ func (s *Store) signal() {
 	}
 }
 
-// pendingBatches is how many batches wait to be written.
+// pendingBatches returns the number of batches waiting to be written.
 func (s *Store) pendingBatches() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.next.ends)
 }
 
-// maxPatience is how long a group waits for batches that may come.
+// maxPatience limits the time for which a group waits for further batches.
 const maxPatience = 300 * time.Microsecond
 
-// Get appends a body to dst. It blocks for the disk when the body is not in memory. Errors wrap ErrNotFound or ErrDamaged.
+// Get appends a body to dst. It blocks on the disk if the body is not in memory. Errors wrap
+// ErrNotFound or ErrDamaged.
 func (s *Store) Get(dst []byte, kind Kind, id uint64) ([]byte, error) {
 	s.mu.Lock()
 	dst, ok := s.fromMemory(dst, kind, id)
@@ -287,7 +310,8 @@ func (s *Store) Get(dst []byte, kind Kind, id uint64) ([]byte, error) {
 	if ok {
 		return dst, nil
 	}
-	return s.fromDisk(dst, kind, id) // without the lock: a body leaves memory only after it has been written
+	// the lock is not needed: a body leaves memory only after it was written
+	return s.fromDisk(dst, kind, id)
 }
 
 func (s *Store) fromMemory(dst []byte, kind Kind, id uint64) ([]byte, bool) {
@@ -346,15 +370,15 @@ func readPiece(txn *badger.Txn, dst []byte, kind Kind, id uint64, n int) ([]byte
 	return dst, err
 }
 
-// putInMemory puts a body into memory, in place of the one that was there.
+// putInMemory stores a body in memory, in place of the old one.
 func (s *Store) putInMemory(kind Kind, id uint64, body []byte) {
 	p := s.places[kind].ensure(id)
-	loc := s.arena.put(kind, id, body) // before the old one goes, which it may be made of
+	loc := s.arena.put(kind, id, body) // first, since body may be part of the old one
 	s.dropFromMemory(p)
 	p.set(loc)
 }
 
-// dropFromMemory lets go of what is in memory of a body.
+// dropFromMemory removes a body from memory.
 func (s *Store) dropFromMemory(p *place) {
 	size := s.arena.drop(p.loc())
 	if *p&memoryOnly != 0 {
@@ -363,26 +387,27 @@ func (s *Store) dropFromMemory(p *place) {
 	*p &= spilled
 }
 
-// maxCached is how many bytes of bodies that are on disk are kept in memory too.
+// maxCached limits the bytes in memory of bodies that are also on disk.
 const maxCached = 32 << 20
 
-// cacheIsFull says whether bodies that are on disk take too much memory.
+// cacheIsFull reports whether bodies that are also on disk take too much memory.
 func (s *Store) cacheIsFull() bool {
 	return s.arena.used-s.memoryOnlyBytes > min(s.opt.Memory, maxCached)
 }
 
-// body is how a body is written: itself, or the number of its pieces.
+// body is the written form of a body: the payload or, for a large one, the number of its pieces.
 type body struct {
 	b      []byte
 	pieces int
 }
 
-// maxBehind is how many bytes may wait to be written before Room refuses.
+// maxBehind is the number of bytes waiting to be written from which Room refuses.
 const maxBehind = 16 << 20
 
 const pieceSize = 256 << 10
 
-// splitBody writes a large body in pieces, which go before all batches of the group: without the batch that names them they count for nothing.
+// splitBody writes a large body in pieces before all batches of the group. Without the batch that
+// refers to them, the pieces have no effect.
 func (s *Store) splitBody(kind Kind, id uint64, b []byte) *body {
 	if len(b) <= pieceSize {
 		return &body{b: b}
@@ -418,7 +443,9 @@ func pieceKey(kind Kind, id uint64, n int) []byte {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode appends a value: CRC32C of the key and what follows 4 | pieces | length of the record | record | body.
+// encode appends a value:
+//
+//	CRC32C of the key and the rest 4 | pieces | length of the record | record | body
 func encode(dst, k, record []byte, b *body) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
@@ -445,7 +472,7 @@ func decode(k, v []byte) (record, body []byte, pieces int, err error) {
 	return nil, nil, 0, fmt.Errorf("value of key %x: %w: the lengths do not match", k, ErrDamaged)
 }
 
-// Syncs returns how long it took to make groups of batches durable; nothing without a directory.
+// Syncs returns the durations of group writes. Without a directory there are none.
 func (s *Store) Syncs() tally.Durations {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -455,19 +482,21 @@ func (s *Store) Syncs() tally.Durations {
 	return s.syncs
 }
 
-// Run writes what is committed until ctx ends, and then what is left. It returns nil, or the first error of writing; after that
-// nothing is durable any more.
+// Run writes committed batches until ctx ends, and then the rest. It returns nil, or the first
+// write error; after an error nothing becomes durable.
 func (s *Store) Run(ctx context.Context) error {
 	var spare group
 	patience := time.NewTimer(0)
 	defer patience.Stop()
-	last, took := 0, time.Duration(0) // batches of the last group, and how long it took
+	// last is the number of batches in the last group, took its duration.
+	last, took := 0, time.Duration(0)
 	for {
 		select {
 		case <-s.wake:
 		case <-ctx.Done():
 		}
-		// Callers that were just answered come back with their next batches: they share one sync if it waits for them a little.
+		// The clients answered last soon return with new batches. A short wait lets these share one
+		// sync.
 		patience.Reset(min(took/2, maxPatience))
 		for waiting := true; waiting && s.pendingBatches() < last; {
 			select {

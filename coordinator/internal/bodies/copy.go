@@ -9,12 +9,12 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// Snapshot is what a store holds on disk at one moment. The store goes on meanwhile.
+// Snapshot is the durable content of a store at one moment. The store may change meanwhile.
 type Snapshot struct {
 	txn *badger.Txn // nil: nothing is on disk
 }
 
-// Snapshot returns what is durable now: whole batches. Close it after use.
+// Snapshot returns the durable content, in whole batches. Close it after use.
 func (s *Store) Snapshot() *Snapshot {
 	if s.db == nil {
 		return &Snapshot{}
@@ -24,15 +24,15 @@ func (s *Store) Snapshot() *Snapshot {
 	return &Snapshot{s.db.NewTransaction(false)}
 }
 
-// Close lets go of the snapshot.
+// Close releases the snapshot.
 func (c *Snapshot) Close() {
 	if c.txn != nil {
 		c.txn.Discard()
 	}
 }
 
-// Each calls fn with every key and value, as [Filler.Add] takes them, in the order of the keys. Neither slice may be kept. It returns fn's error,
-// or one that wraps ErrDamaged.
+// Each calls fn with every key and value, in key order, as accepted by [Filler.Add]. fn must not
+// retain the slices. Each returns the error of fn, or one that wraps ErrDamaged.
 func (c *Snapshot) Each(fn func(key, value []byte) error) error {
 	if c.txn == nil {
 		return nil
@@ -43,7 +43,8 @@ func (c *Snapshot) Each(fn func(key, value []byte) error) error {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		k := it.Item().Key()
-		if k[0] == 's' || k[0] == groupsKey[0] { // was written to save memory only, or counts what this store wrote
+		// spilled bodies and the count of groups belong to this store only
+		if k[0] == 's' || k[0] == groupsKey[0] {
 			continue
 		}
 		err := it.Item().Value(func(v []byte) error {
@@ -65,7 +66,7 @@ func Record(key, value []byte) ([]byte, error) {
 	return record, err
 }
 
-// Filler makes a store from a Snapshot.
+// Filler builds a store from a Snapshot.
 type Filler struct {
 	db    *state.DB
 	txn   *badger.Txn
@@ -73,7 +74,7 @@ type Filler struct {
 	count int
 }
 
-// NewFiller begins a store in dir, which must have none. Errors wrap those of state.Open.
+// NewFiller creates a store in dir; dir must not contain one. Errors wrap those of state.Open.
 func NewFiller(dir string, opt Options) (*Filler, error) {
 	db, err := state.Open(dir, "bodies", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
@@ -82,7 +83,8 @@ func NewFiller(dir string, opt Options) (*Filler, error) {
 	return &Filler{db: db, txn: db.NewTransaction(true)}, nil
 }
 
-// Add puts a key and value of a Snapshot in. It keeps neither slice. The error wraps ErrDamaged when they do not belong together.
+// Add stores a key and value of a Snapshot. It does not retain the slices. The error wraps
+// ErrDamaged if the value does not match the key.
 func (f *Filler) Add(key, value []byte) error {
 	if len(key) == 0 {
 		return fmt.Errorf("empty key: %w", ErrDamaged)
@@ -93,7 +95,7 @@ func (f *Filler) Add(key, value []byte) error {
 	return f.set(key, append([]byte(nil), value...))
 }
 
-// Write puts a record in.
+// Write stores a record.
 func (f *Filler) Write(key, record []byte) error {
 	return f.set(key, encode(nil, key, record, &body{}))
 }
@@ -118,10 +120,10 @@ func (f *Filler) flush() error {
 	return err
 }
 
-// Close writes what is left, if whole says that nothing is missing, and closes the store.
-func (f *Filler) Close(whole bool) error {
+// Close closes the store. With complete, it first writes the rest; otherwise the rest is discarded.
+func (f *Filler) Close(complete bool) error {
 	var err error
-	if whole {
+	if complete {
 		err = f.flush()
 	}
 	f.txn.Discard()

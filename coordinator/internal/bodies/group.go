@@ -6,20 +6,21 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// group is batches that are written together.
+// group is a set of batches that are written together.
 type group struct {
-	buf       []byte
-	pieces    []op // of large bodies, also of the batch that is being built
+	buf []byte
+	// pieces of large bodies, including those of the batch being built
+	pieces    []op
 	ops       []op
-	ends      []int // ops at which batches end
-	bodies    []ref // that will be on disk
+	ends      []int // index in ops after each batch
+	bodies    []ref // bodies on disk after the write
 	lastBatch uint64
 }
 
 // op is a key and a value in a group's buf.
 type op struct {
 	start, key int
-	value      int // bytes; -1 removes the key
+	value      int // size in bytes; -1 removes the key
 }
 
 type ref struct {
@@ -41,14 +42,15 @@ func (g *group) add(k, record []byte, b *body) op {
 	return o
 }
 
-// A transaction holds fewer bytes and keys than Badger allows with the memtables of package state.
+// A transaction stays below the limits that Badger derives from the memtable size set in package
+// state.
 const (
 	maxTxnBytes = 1 << 20
 	maxTxnOps   = 10_000
 )
 
-// takeGroup takes the group that is to be written, up to the last end of a batch, and leaves spare in its place. It returns an empty one when
-// there is none.
+// takeGroup returns the committed batches for writing and continues with spare. The group is empty
+// if there are none.
 func (s *Store) takeGroup(spare *group) *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +59,7 @@ func (s *Store) takeGroup(spare *group) *group {
 	}
 	g := s.next
 	s.next = group{buf: spare.buf[:0], pieces: spare.pieces[:0], ops: spare.ops[:0], ends: spare.ends[:0], bodies: spare.bodies[:0]}
-	if s.committedOps < len(g.ops) { // a batch is being built: it moves over
+	if s.committedOps < len(g.ops) { // move the unfinished batch to the new group
 		from := g.ops[s.committedOps].start
 		for _, o := range g.ops[s.committedOps:] {
 			o.start -= from
@@ -73,7 +75,8 @@ func (s *Store) takeGroup(spare *group) *group {
 	return spare
 }
 
-// writeGroup writes g in as few transactions as its size allows, none of which splits a batch unless the batch alone is too large.
+// writeGroup writes g in as few transactions as its size allows. It splits a batch only if this
+// batch alone is too large.
 func (s *Store) writeGroup(g *group) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -135,7 +138,8 @@ func (g *group) set(txn *badger.Txn, o op) error {
 	return txn.Set(k, g.buf[mid:mid+o.value:mid+o.value])
 }
 
-// releaseWritten lets go of the memory of bodies that are on disk now, when too much is used, and reports.
+// releaseWritten drops the in-memory copies of bodies written with g if they take too much memory,
+// and reports the group as durable.
 func (s *Store) releaseWritten(g *group) {
 	s.mu.Lock()
 	for _, r := range g.bodies {
@@ -149,7 +153,7 @@ func (s *Store) releaseWritten(g *group) {
 	s.arena.compact(&s.places)
 	s.mu.Unlock()
 	s.opt.Committed(g.lastBatch)
-	if cap(g.buf) > 4<<20 { // one large group must not hold its memory for ever
+	if cap(g.buf) > 4<<20 { // free the memory of a single large group
 		*g = group{}
 	}
 }

@@ -12,13 +12,15 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// groupsKey is the key of the number of groups that were written: a uvarint, in the last transaction of each group.
+// groupsKey is the key of the number of groups written: a uvarint, set in the last transaction of
+// each group.
 var groupsKey = []byte{'c'}
 
-// syncEvery is how often the head is synced. What a machine writes in its last second before it loses power can be cut off by damage unseen.
+// syncEvery is the time between syncs of the head. After a power failure, the loss of groups
+// written within this time cannot be detected.
 const syncEvery = time.Second
 
-// openHead compares the groups that Badger has with those that were acknowledged.
+// openHead compares the number of groups in Badger with the number in the head.
 func (s *Store) openHead(dir string) error {
 	have, err := s.countGroups()
 	if err != nil {
@@ -27,7 +29,7 @@ func (s *Store) openHead(dir string) error {
 	h, err := state.OpenHead(dir)
 	s.head = h
 	switch {
-	case err == nil && !h.Exists() && have == 0: // a new store, or one of the time before there were heads
+	case err == nil && !h.Exists() && have == 0: // a new store
 		return s.head.Create(dir)
 	case err == nil && !h.Exists():
 		err = errors.New("the file head is missing, so nobody knows whether all is there")
@@ -35,7 +37,8 @@ func (s *Store) openHead(dir string) error {
 		err = fmt.Errorf("the last %d of %d acknowledged writes are missing", h.Seq-have, h.Seq)
 	}
 	if err == nil {
-		return s.head.Write(have, h.Sum) // a process may have been killed between the two
+		// the process may have been killed between the two writes
+		return s.head.Write(have, h.Sum)
 	}
 	err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	if !s.opt.AcceptLoss {
@@ -49,7 +52,7 @@ func (s *Store) openHead(dir string) error {
 	return s.head.Create(dir)
 }
 
-// countGroups returns how many groups Badger has.
+// countGroups returns the number of groups in Badger.
 func (s *Store) countGroups() (n uint64, err error) {
 	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(groupsKey)
@@ -71,7 +74,8 @@ func (s *Store) countGroups() (n uint64, err error) {
 	return n, err
 }
 
-// commitGroup commits the last transaction of a group, with its number, and tells the head. s.writing is held.
+// commitGroup commits the last transaction of a group with the group's number, and updates the
+// head. s.writing is held.
 func (s *Store) commitGroup(txn *badger.Txn) error {
 	n := s.head.Seq + 1
 	if err := txn.Set(groupsKey, encode(nil, groupsKey, binary.AppendUvarint(nil, n), &body{})); err != nil {

@@ -2,7 +2,7 @@ package bodies
 
 import "golang.org/x/sys/unix"
 
-// pages returns n zeroed bytes outside the garbage-collected heap, or inside when the system has none to give.
+// pages returns n zeroed bytes outside the garbage-collected heap, or inside if the system refuses.
 func pages(n int) (b []byte, mapped bool) {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
 	if err != nil {
@@ -12,5 +12,5 @@ func pages(n int) (b []byte, mapped bool) {
 }
 
 func release(b []byte) {
-	_ = unix.Munmap(b) // fails only for memory that pages did not return
+	_ = unix.Munmap(b) // fails only for memory that did not come from pages
 }

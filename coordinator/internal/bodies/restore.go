@@ -7,8 +7,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Restore calls fn with every record, in the order of the keys, and takes inputs into memory while there is room. It is called once, before
-// anything is written. It returns fn's error, or one that wraps ErrDamaged; neither slice may be kept.
+// Restore calls fn with every record, in key order, and loads inputs into memory while there is
+// room. Call it once, before the first write. fn must not retain the slices. Restore returns the
+// error of fn, or one that wraps ErrDamaged.
 func (s *Store) Restore(fn func(key, value []byte) error) error {
 	if s.db == nil {
 		return nil
@@ -16,7 +17,7 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.large = map[ref]int{}
-	found := map[ref]int{} // pieces that are there
+	found := map[ref]int{} // number of pieces found
 	err := s.db.View(func(txn *badger.Txn) error {
 		opt := badger.DefaultIteratorOptions
 		opt.PrefetchSize = 64
@@ -40,11 +41,13 @@ func (s *Store) Restore(fn func(key, value []byte) error) error {
 	if err != nil {
 		return fmt.Errorf("bodies: %w", err)
 	}
-	s.db.NoteWrite() // not so, but all its tables were read
+	s.db.NoteWrite() // nothing was written, but all tables were read into memory
 
-	for r, n := range found { // a process was killed between the pieces of a body and the batch that it belongs to
+	// Remove the pieces of a body whose batch is missing because the process was killed.
+	for r, n := range found {
 		for at := s.large[r]; at < n; at++ {
-			s.next.pieces = append(s.next.pieces, s.next.add(pieceKey(r.kind, r.id, at), nil, nil)) // before new ones of the same body
+			// before any new pieces of this body
+			s.next.pieces = append(s.next.pieces, s.next.add(pieceKey(r.kind, r.id, at), nil, nil))
 		}
 	}
 	return nil
@@ -80,7 +83,7 @@ func (s *Store) restore(k, record, body []byte, pieces int, found map[ref]int, f
 	return fn(k, record)
 }
 
-// removeSpilled removes what an earlier life had written only to save memory.
+// removeSpilled removes bodies spilled by an earlier process.
 func (s *Store) removeSpilled() error {
 	any := false
 	err := s.db.View(func(txn *badger.Txn) error {
