@@ -127,7 +127,7 @@ func (g *guard) adjustBallast() {
 		err = allocate(path, g.room)
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		g.log.Warn("ballast", "path", path, "err", err)
+		g.log.Warn("cannot adjust the ballast file", "path", path, "err", err)
 	}
 }
 

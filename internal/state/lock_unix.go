@@ -27,7 +27,7 @@ func Lock(dir string) (release func() error, err error) {
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		pid, _ := io.ReadAll(io.LimitReader(file, 20))
-		err = fmt.Errorf("%w, process %s; stop it, or give this one a directory of its own", ErrLocked, strings.TrimSpace(string(pid)))
+		err = fmt.Errorf("%w, process %s; stop it, or use another directory", ErrLocked, strings.TrimSpace(string(pid)))
 	case err != nil:
 		err = os.NewSyscallError("flock", err)
 	default:

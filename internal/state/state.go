@@ -100,7 +100,7 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 		files := filepath.Join(dir, name)
 		db.DB, err = openBadger(files, opt)
 		if errors.Is(err, ErrDamaged) && opt.Disposable {
-			opt.Log.Error("store damaged, starting empty", "dir", files, "err", err)
+			opt.Log.Error("store damaged, replaced by an empty one", "dir", files, "err", err)
 			if err = os.RemoveAll(files); err == nil {
 				db.DB, err = openBadger(files, opt)
 			}

@@ -135,7 +135,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	db, err := state.Open(dir, "bodies", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
 		if errors.Is(err, ErrDamaged) {
-			err = fmt.Errorf("%w; restore a backup of the coordinator, or move the directory away and go on without its tasks", err)
+			err = fmt.Errorf("%w; restore a backup of the coordinator, or move the directory away to continue without its tasks", err)
 		}
 		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
@@ -172,12 +172,12 @@ func (s *Store) Room(n int64) error {
 	}
 	if s.db != nil {
 		if behind > maxBehind {
-			return fmt.Errorf("bodies: %w: %s wait to be written; the disk is slower than what comes in", ErrFull, bytesize.Format(behind))
+			return fmt.Errorf("bodies: %w: %s wait to be written; the disk is too slow for the incoming tasks", ErrFull, bytesize.Format(behind))
 		}
 		return s.db.CheckAhead(n)
 	}
 	if used+n > s.opt.Memory {
-		return fmt.Errorf("bodies: %w: %s of %s; take work off the queues, or give the coordinator a directory", ErrFull, bytesize.Format(used), bytesize.Format(s.opt.Memory))
+		return fmt.Errorf("bodies: %w: %s of %s; wait until tasks have ended, or give the coordinator a directory", ErrFull, bytesize.Format(used), bytesize.Format(s.opt.Memory))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *Store) openHead(dir string) error {
 	case err == nil && !h.Exists() && have == 0: // a new store
 		return s.head.Create(dir)
 	case err == nil && !h.Exists():
-		err = errors.New("the file head is missing, so nobody knows whether all is there")
+		err = errors.New("the file head is missing, so lost writes cannot be detected")
 	case err == nil && h.Seq > have:
 		err = fmt.Errorf("the last %d of %d acknowledged writes are missing", h.Seq-have, h.Seq)
 	}
@@ -42,12 +42,12 @@ func (s *Store) openHead(dir string) error {
 	}
 	err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	if !s.opt.AcceptLoss {
-		return fmt.Errorf("%w; restore a backup of the coordinator, or go on without the tasks in them (-accept-loss)", err)
+		return fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without these tasks", err)
 	}
 	if s.opt.Log == nil {
 		s.opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s.opt.Log.Error("tasks damaged, the last are lost", "dir", dir, "err", err)
+	s.opt.Log.Error("task store damaged, continuing without the last writes", "dir", dir, "err", err)
 	s.head.Seq = have
 	return s.head.Create(dir)
 }

@@ -34,14 +34,14 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 	switch {
 	case t.state == Running:
 		if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.index] != t.run {
-			complain("task %d runs nowhere", t.id)
+			complain("task %d is running without a run", t.id)
 		}
 		timed = true // the timer of a limit is optional
 	case t.run != 0:
 		complain("task %d is %s but has a run", t.id, t.state)
 	}
 	if !timed {
-		complain("task %d is %s and nothing will ever happen to it", t.id, t.state)
+		complain("task %d is %s and in no list: it would never continue", t.id, t.state)
 	}
 }
 
@@ -59,7 +59,7 @@ func (q *Queue) auditTotals(complain func(format string, a ...any)) {
 			}
 		}
 		if sum != f.counts.Submitted {
-			complain("function %s: %d submitted, %d somewhere", f.name, f.counts.Submitted, sum)
+			complain("function %s: %d tasks submitted, %d counted in a state", f.name, f.counts.Submitted, sum)
 		}
 		if f.queued() != f.counts.In[Waiting] {
 			complain("function %s: %d queued of %d waiting", f.name, f.queued(), f.counts.In[Waiting])
@@ -91,7 +91,7 @@ func (q *Queue) Audit() []string {
 			for w := t.firstWait; w != 0; {
 				waits++
 				if x := q.waits.at(w); x.task != i {
-					complain("task %d: a wait of another", t.id)
+					complain("task %d has the wait of another task", t.id)
 				} else if w = x.ofTask.next; w == t.firstWait {
 					w = 0
 				}
@@ -101,10 +101,10 @@ func (q *Queue) Audit() []string {
 			}
 			q.auditTask(i, complain)
 			if t.state == Waiting && t.firstWait == 0 && t.flags&background == 0 {
-				complain("task %d waits and nobody waits for it", t.id)
+				complain("foreground task %d waits without a waiting peer", t.id)
 			}
 			if t.state.hasEnded() && t.firstWait != 0 && !q.resultNeeded(i) {
-				complain("task %d has ended and somebody waits for it", t.id)
+				complain("task %d has ended and still has waiting peers", t.id)
 			}
 			if _, ok := q.memberOf[i]; ok != (t.flags&grouped != 0) {
 				complain("task %d: in a group %v, marked %v", t.id, ok, !ok)
@@ -119,12 +119,12 @@ func (q *Queue) Audit() []string {
 		after += len(ids)
 		for _, id := range ids {
 			if t := q.tasks.at(i); t.id == 0 || q.successors.next[id] != t.id {
-				complain("task %d is followed by %d, and that thinks it is %d", id, q.successors.next[id], t.id)
+				complain("successor of %d is task %d, but recorded as %d", id, t.id, q.successors.next[id])
 			}
 		}
 	}
 	if after != len(q.successors.next) {
-		complain("%d tasks and groups are followed, %d of them by tasks that are there", len(q.successors.next), after)
+		complain("%d successor entries, %d of them for existing tasks", len(q.successors.next), after)
 	}
 	q.auditTotals(complain)
 	used := map[string]int{}

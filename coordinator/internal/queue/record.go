@@ -27,7 +27,7 @@ import (
 // its task.
 const version = 1
 
-var errRecord = errors.New("not a record of this version")
+var errRecord = errors.New("not a valid record of this version")
 
 func keyOf(kind byte, id ID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(id))
@@ -251,7 +251,7 @@ func (q *Queue) restore(key, value []byte) error {
 		}
 		f := q.ensureFunction(name)
 		if f == nil {
-			return errors.New("no such function can be")
+			return errors.New("invalid function name, or too many functions")
 		}
 		q.setLimits(f, l.clean())
 		return nil
@@ -308,12 +308,12 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 	}
 	i := id.slot()
 	if i == 0 || q.tasks.hasMemory(i) && q.tasks.at(i).id != 0 {
-		return errors.New("its slot is taken")
+		return errors.New("its slot is already in use")
 	}
 	f := q.functions[q.functionIndex[string(name)]]
 	if f == nil {
 		if f = q.ensureFunction(string(name)); f == nil {
-			return errors.New("no such function can be")
+			return errors.New("invalid function name, or too many functions")
 		}
 	}
 	if !q.tasks.hasMemory(i) {

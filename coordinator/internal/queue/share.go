@@ -149,7 +149,7 @@ func (q *Queue) auditShares(complain func(format string, a ...any)) {
 	for name, s := range q.shares {
 		for rank, n := range q.countWants(s) {
 			if n > s.announced[rank] {
-				complain("share %s: %d tasks of rank %d could start, told %d", name, n, rank, s.announced[rank])
+				complain("share %s: %d tasks of rank %d could start, announced %d", name, n, rank, s.announced[rank])
 			}
 		}
 		if s.stale || s.name != name || slices.ContainsFunc(s.peers, func(p *peer) bool { return p.share != s || q.peers[p.n] != p }) {

@@ -17,9 +17,9 @@ func (q *Queue) WaitReason(id ID) string {
 	f, l := q.functions[t.fn], &q.functions[t.fn].limits
 	switch {
 	case t.state == Delayed && t.flags&awaitsInput != 0:
-		return "what it follows is being put together"
+		return "its input is being assembled from the results of earlier tasks"
 	case t.state == Delayed && t.attempts > 0:
-		return fmt.Sprintf("attempt %d has failed, and the next one waits until it is due", t.attempts)
+		return fmt.Sprintf("attempt %d failed; the next one waits until its delay has passed", t.attempts)
 	case t.state == Delayed:
 		return "it is not due yet"
 	case t.state != Waiting:
@@ -27,27 +27,27 @@ func (q *Queue) WaitReason(id ID) string {
 	case l.Paused:
 		return "its function is paused"
 	case f.workerCount == 0:
-		return "no worker can do its function"
+		return "no worker can run its function"
 	case l.Concurrency > 0 && f.runCount >= l.Concurrency:
-		return fmt.Sprintf("its function runs %d times, which is its limit", f.runCount)
+		return fmt.Sprintf("its function has reached its limit of running tasks, %d", f.runCount)
 	}
 	for _, n := range l.Needs {
 		switch b := q.budgets[n.Budget]; {
 		case n.N > b.size:
-			return fmt.Sprintf("its function needs %d of the budget %s, which has %d in all", n.N, n.Budget, b.size)
+			return fmt.Sprintf("its function needs %d of budget %s, which has only %d in total", n.N, n.Budget, b.size)
 		case b.used+n.N > b.size:
-			return fmt.Sprintf("its function needs %d of the budget %s, of which %d of %d are in use", n.N, n.Budget, b.used, b.size)
+			return fmt.Sprintf("its function needs %d of budget %s; %d of %d are in use", n.N, n.Budget, b.used, b.size)
 		case !b.canTake(n.N):
-			return fmt.Sprintf("it is the turn of others who wait for the budget %s", n.Budget)
+			return fmt.Sprintf("other work that waits for budget %s has the next turn", n.Budget)
 		}
 	}
 	if !q.canStart(f) {
-		return fmt.Sprintf("its function starts at most %v times a second", l.Rate)
+		return fmt.Sprintf("its function is limited to %v starts per second", l.Rate)
 	}
 	if shares := q.sharesOf(f); shares != nil {
-		return fmt.Sprintf("its workers wait for slots of %s; other work has them, or that worker is not there", strings.Join(shares, ", "))
+		return fmt.Sprintf("its workers wait for slots of %s, which are in use, or that worker is away", strings.Join(shares, ", "))
 	}
-	return "all workers of its function have something else to do"
+	return "all workers of its function are busy"
 }
 
 // sharesOf returns the shares used by the workers of f, if none of these has slots of its own.
