@@ -1,5 +1,6 @@
-// Package attempt runs one attempt of a job.Program: it opens the inputs, calls the stage function, catches what goes
-// wrong in user code, and seals the output or leaves nothing of it. It knows neither sockets nor other attempts.
+// Package attempt runs one attempt of a job.Program: it opens the inputs, calls the stage function,
+// catches errors and panics of user code, and then seals the output or removes it. It has no access
+// to sockets or to other attempts.
 package attempt
 
 import (
@@ -13,14 +14,16 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// DefaultGrace is how long a stage function may go on after its context ended before the attempt is abandoned.
+// DefaultGrace is how long a stage function may run after the end of its context before the attempt
+// is abandoned.
 const DefaultGrace = 10 * time.Second
 
-// Fetcher reads the outputs of committed attempts, wherever they are held. An error that wraps a *job.Failure is
-// passed on, so that a lost input can name the attempt that must run again.
+// Fetcher reads the outputs of committed attempts, from any worker. A *job.Failure wrapped in an
+// error is passed on, so a lost input can name the attempt to repeat.
 type Fetcher interface {
-	// Prefetch says that Runs of one partition will be called for all of these producers or, when port is negative, Manifest,
-	// All or Range: what is elsewhere can be asked for together. What goes wrong is reported by those.
+	// Prefetch announces calls of Runs for one partition of all these producers or, when port is
+	// negative, of Manifest, All or Range. Outputs on other workers can then be requested together.
+	// The later calls report any errors.
 	Prefetch(ps []job.Producer, port, part int)
 	// Manifest returns the manifest of a producer's output.
 	Manifest(p job.Producer) (*job.Manifest, error)
@@ -28,11 +31,12 @@ type Fetcher interface {
 	Runs(p job.Producer, port, part int) ([]job.RunReader, error)
 	// All returns the runs of all partitions of an output port, in order of run, then partition.
 	All(p job.Producer, port int) ([]job.RunReader, error)
-	// Range returns the runs of All, without blocks that hold no key in [lo, hi); nil is the start or the end.
+	// Range returns the runs of All without blocks outside [lo, hi). A nil lo is the start and a
+	// nil hi the end of all keys.
 	Range(p job.Producer, port int, lo, hi []byte) ([]job.RunReader, error)
 }
 
-// Output takes the blocks of the attempt and makes them exist, or not.
+// Output stores the blocks of the attempt.
 type Output interface {
 	job.Output
 	// Seal makes the output exist, with these counters and sink parts.
@@ -41,19 +45,21 @@ type Output interface {
 	Discard()
 }
 
-// Config is what one attempt needs.
+// Config describes one attempt.
 type Config struct {
-	Launch   job.Launch
-	Stage    job.Stage // the stage of Launch.Attempt
-	Program  *job.Program
-	Fetch    Fetcher
-	Output   Output
-	Dir      string                 // for scratch files; must exist
-	Check    func(need int64) error // asked before need bytes of scratch are written; nil means there is always space
-	Memory   int64                  // bytes that the attempt may hold
-	Slots    int                    // attempts that may hold as much at the same time, in one process
-	Progress *job.Progress          // nil means that no one watches
-	Grace    time.Duration          // zero means DefaultGrace
+	Launch  job.Launch
+	Stage   job.Stage // the stage of Launch.Attempt
+	Program *job.Program
+	Fetch   Fetcher
+	Output  Output
+	Dir     string // for scratch files; must exist
+	// Check is called before each write of need bytes to scratch files. An error stops the write.
+	// Nil means there is always space.
+	Check    func(need int64) error
+	Memory   int64         // bytes that the attempt may use
+	Slots    int           // attempts of this size that share the process
+	Progress *job.Progress // nil when nobody reads it
+	Grace    time.Duration // zero means DefaultGrace
 }
 
 type result struct {
@@ -61,11 +67,13 @@ type result struct {
 	err error
 }
 
-// Run runs the attempt and returns its manifest, or a *job.Failure: the cause of ctx when ctx ended (cancelled, unless the
-// cause is itself a failure), transient for panics, time-outs and errors that do not say otherwise. The output is sealed or discarded in any case.
+// Run runs the attempt and returns its manifest or a *job.Failure. When ctx ended, the failure is
+// the cause of ctx: its kind is Cancelled unless the cause is itself a failure. Panics, time-outs
+// and errors without a kind are transient failures. The output is sealed or discarded in any case.
 //
-// A stage function that goes on for longer than Grace after its context ended is abandoned: Run returns and the function keeps a
-// goroutine, and the program instance, until it ends by itself. busy is closed then; normally it is when Run returns.
+// If a stage function runs for longer than Grace after the end of its context, it is abandoned: Run
+// returns, and the function keeps a goroutine and the program instance until it ends by itself.
+// Only then busy is closed; normally it is closed when Run returns.
 func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}, err error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
@@ -109,7 +117,7 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 
 var errTimeout = errors.New("timed out")
 
-// toFailure turns an error into a *job.Failure and keeps nil.
+// toFailure converts an error to a *job.Failure; nil stays nil.
 func toFailure(ctx context.Context, err error, stage string, limit time.Duration) error {
 	if err == nil {
 		return nil
@@ -118,7 +126,7 @@ func toFailure(ctx context.Context, err error, stage string, limit time.Duration
 	var f *job.Failure
 	switch {
 	case cause == nil && errors.As(err, &f):
-		if err != error(f) { // keep what wrapping added
+		if err != error(f) { // keep the text added by wrapping
 			c := *f
 			c.Message = err.Error()
 			return &c
@@ -134,10 +142,11 @@ func toFailure(ctx context.Context, err error, stage string, limit time.Duration
 		c := *f
 		out = &c
 	}
-	if errors.As(err, &f) && out.Detail == "" { // such as the stacks of user code that had to be killed
+	// for example the stacks of user code that was killed
+	if errors.As(err, &f) && out.Detail == "" {
 		out.Detail = f.Detail
 	}
-	if f != nil && out.Kind == job.Transient { // as it took a record too long
+	if f != nil && out.Kind == job.Transient { // for example, one record took too long
 		out.Record, out.Number, out.Crashed = f.Record, f.Number, f.Crashed
 		if f.Kind == job.Poison {
 			out.Kind = job.Poison
@@ -146,7 +155,7 @@ func toFailure(ctx context.Context, err error, stage string, limit time.Duration
 	return out
 }
 
-// runStage does the work in the goroutine that the stage function may keep.
+// runStage does the work of Run, in the goroutine that an abandoned stage function keeps.
 func runStage(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	defer cfg.Output.Discard()
 	scratch := &call.Scratch{Dir: cfg.Dir, Check: cfg.Check, Progress: cfg.Progress}

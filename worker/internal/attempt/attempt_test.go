@@ -164,7 +164,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Code that ignores its context is abandoned, and what it does later has no effect.
+// Code that ignores its context is abandoned, and its later actions have no effect.
 func TestAbandon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})

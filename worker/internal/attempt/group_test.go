@@ -37,7 +37,7 @@ func TestGroupInputs(t *testing.T) {
 			}
 			if part == 0 {
 				first = slices.Clone(runs)
-				continue // they are closed by the next call
+				continue // the next call closes them
 			}
 			blocks, err := drain(runs)
 			if err != nil {
@@ -68,7 +68,7 @@ func TestGroupInputs(t *testing.T) {
 	}
 }
 
-// A task over Sinks edges gets what the producers' sinks wrote, or names the output that is lost.
+// A task over Sinks edges gets the sink parts of the producers, or an error with the lost output.
 func TestSinksInputs(t *testing.T) {
 	s := testStore(t)
 	var ps []job.Producer

@@ -8,7 +8,7 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// openInputs returns the runs that the attempt reads, per input, in order of edge, producing task and run.
+// openInputs returns the runs of each input, in order of edge, producing task and run.
 func openInputs(cfg Config) ([][]job.RunReader, error) {
 	edges := cfg.Stage.Inputs
 	if len(cfg.Launch.Producers) != len(edges) {
@@ -78,7 +78,8 @@ type groupInputs struct {
 	open []job.RunReader
 }
 
-// openPartition is the attempt's job.Run.Part.
+// openPartition closes the runs of the last partition and opens those of the next. It is the
+// attempt's job.Run.Part.
 func (g *groupInputs) openPartition(part int) ([]job.RunReader, error) {
 	g.close()
 	for i, e := range g.cfg.Stage.Inputs {
@@ -103,7 +104,7 @@ func (g *groupInputs) close() {
 	g.open = nil
 }
 
-// sinkParts returns what the sinks of the producers of Sinks edges wrote.
+// sinkParts returns the sink parts of the producers of Sinks edges.
 func sinkParts(cfg Config) ([][][]byte, error) {
 	var parts [][][]byte
 	for i, e := range cfg.Stage.Inputs {
@@ -121,7 +122,7 @@ func sinkParts(cfg Config) ([][][]byte, error) {
 	return parts, nil
 }
 
-// limitReadAhead keeps what all runs read ahead below a quarter of the attempt's memory.
+// limitReadAhead keeps the read-ahead of all runs together below a quarter of the attempt's memory.
 func limitReadAhead(inputs [][]job.RunReader, total int, memory int64) {
 	if memory <= 0 || int64(total)*record.ReadAhead <= memory/4 {
 		return

@@ -89,7 +89,7 @@ func drain(runs []job.RunReader) (blocks []string, err error) {
 	return blocks, nil
 }
 
-// Inputs come in order of edge, producing task and run, and each edge reads what its mode says.
+// Inputs come in order of edge, producing task and run, and each edge reads according to its mode.
 func TestInputs(t *testing.T) {
 	s := testStore(t)
 	var producers [2][]job.Producer
@@ -122,7 +122,7 @@ func TestInputs(t *testing.T) {
 		return nil
 	})
 	cfg.Fetch = storeFetcher{s}
-	cfg.Memory = 1 // read ahead as little as possible
+	cfg.Memory = 1 // the least read-ahead
 	cfg.Launch.Attempt.Task = job.Task{Stage: 1, Index: 1}
 	cfg.Stage = job.Stage{Tasks: 2, Inputs: []job.Edge{
 		{From: 0, Port: 1, Input: 1, Mode: job.Shuffle},
@@ -142,7 +142,8 @@ func TestInputs(t *testing.T) {
 	}
 }
 
-// The ranges of all tasks together hold every record once, in key order, with equal keys in one range, and about as many each.
+// The ranges of all tasks together hold every record once, in key order, with equal keys in one
+// range and about equally many records each.
 func TestRangeInputs(t *testing.T) {
 	defer func(n int) { maxPoints = n }(maxPoints)
 	maxPoints = 256 // of some 500 in the largest input
@@ -151,7 +152,7 @@ func TestRangeInputs(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		distinct := []int{1, 3, 100, 1_000_000}[seed%4]
 		perProducer := []int{0, 1, 50, 2000}[seed/4%4]
-		prefix := "" // manifests hold the beginnings of first keys, some of which are all the same
+		prefix := "" // manifests hold the beginnings of first keys, and some are all the same
 		if seed >= 16 {
 			perProducer, prefix = 200, strings.Repeat("p", []int{1018, 5000}[seed/4%2])
 		}

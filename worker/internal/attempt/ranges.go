@@ -11,10 +11,14 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// boundaries returns n+1 keys that cut the input of all Range edges into n ranges of about equally many records;
-// the first and the last are nil. Range i is [key i, key i+1), so equal keys fall into one range; a range may be empty. All
-// readers of the same producers compute the same boundaries, and all inputs of a reader are cut alike. A boundary is never
-// longer than what manifests hold of first keys, so cutting those short changes no comparison with it.
+// boundaries returns n+1 keys that divide the input of all Range edges into n ranges with about
+// equally many records. Range i is [key i, key i+1); the first and the last key are nil. So equal
+// keys fall into one range, and a range may be empty. For example, three tasks might get the keys
+// nil, "g", "p", nil.
+//
+// All readers of the same producers compute the same boundaries, and all inputs of a reader are
+// divided alike. No boundary is longer than the first keys in manifests, which are cut short, so
+// the cut changes no comparison with a boundary.
 func boundaries(cfg Config) ([][]byte, error) {
 	var points []point
 	var total int64
@@ -53,14 +57,14 @@ func boundaries(cfg Config) ([][]byte, error) {
 	}
 	slices.SortFunc(points, byKey)
 	bounds := make([][]byte, n+1)
-	var before int64 // weight of the points in front of at
+	var before int64 // weight of the points before index at
 	at := 0
 	for i := 1; i < n; i++ {
 		for at < len(points)-1 && before < total*int64(i)/int64(n) {
 			before += points[at].weight
 			at++
 		}
-		bounds[i] = []byte{} // never nil, which would mean the start or the end of all keys
+		bounds[i] = []byte{} // never nil: nil would be the start or the end of all keys
 		if len(points) > 0 {
 			bounds[i] = append(bounds[i], points[at].key...)
 		}
@@ -68,8 +72,9 @@ func boundaries(cfg Config) ([][]byte, error) {
 	return bounds, nil
 }
 
-// point stands for the records around the first key of a block. A block's records lie between its first key and that of the next
-// block: half of them are counted at each. Weights are doubled, to stay whole.
+// point stands for the records around the first key of a block. The records of a block lie between
+// its first key and the first key of the next block, so half of them count at each. Weights are
+// doubled to stay whole numbers.
 type point struct {
 	key    []byte
 	weight int64
@@ -77,10 +82,12 @@ type point struct {
 
 func byKey(a, b point) int { return bytes.Compare(a.key, b.key) }
 
-// maxPoints bounds the points that are held at a time: they stand for 16 GB, above which neighbours share a point.
+// maxPoints limits the points in memory. They are enough for 16 GB of input; above it, neighbours
+// share a point.
 var maxPoints = 1 << 18
 
-// mergePoints sorts points and joins each two neighbours. The result does not keep the manifests that the keys came from in memory.
+// mergePoints sorts points and joins each two neighbours. It copies the keys, so the manifests can
+// be freed.
 func mergePoints(points []point) []point {
 	slices.SortFunc(points, byKey)
 	for i := range len(points) / 2 {
@@ -90,12 +97,12 @@ func mergePoints(points []point) []point {
 	return points[:len(points)/2]
 }
 
-// trimmedRun cuts the records outside [lo, hi) off the blocks of a sorted run.
+// trimmedRun removes records outside [lo, hi) from the blocks of a sorted run.
 type trimmedRun struct {
 	job.RunReader
 	lo, hi []byte
-	began  bool // a key of at least lo was seen
-	ended  bool // a key of at least hi was seen
+	began  bool // a key at or above lo was seen
+	ended  bool // a key at or above hi was seen
 }
 
 func trimRun(r job.RunReader, lo, hi []byte) job.RunReader {
@@ -113,7 +120,8 @@ func (t *trimmedRun) Next() ([]byte, error) {
 			return nil, err
 		}
 		if block, err = t.trim(block); err != nil {
-			// The frame was whole, so its writer made the mistake; running that again cannot help.
+			// The frame's checksum was right, so its writer made the mistake; a repetition cannot
+			// help.
 			return nil, &job.Failure{Kind: job.Fatal, Message: errors.Join(errors.New("input by key range"), err).Error()}
 		}
 		if len(block) > 0 {

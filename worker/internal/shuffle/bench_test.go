@@ -66,7 +66,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkSeal is one attempt with 100 partitions. Of the sizes one lies inline and one in a segment.
+// BenchmarkSeal writes one attempt with 100 partitions. The smaller size is stored inline, the
+// larger in a segment.
 func BenchmarkSeal(b *testing.B) {
 	for _, sync := range []bool{false, true} {
 		for _, writers := range []int{1, 16} {

@@ -20,25 +20,26 @@ const (
 	dropJob
 )
 
-// commit is one wish to change the state.
+// commit is one change of the state.
 type commit struct {
 	kind    commitKind
 	attempt job.Attempt
-	state   *jobState // putManifest: the job as the writer knew it
+	state   *jobState // putManifest: the state of the job as the writer knows it
 	segment bool      // putManifest: there is a segment file
 	size    int64     // putManifest: bytes of the segment and of the values
 	keys    [][]byte
 	values  [][]byte
 	bytes   int64
-	trash   string     // dropJob: where the job's directory was moved to
+	trash   string     // dropJob: new place of the job's directory
 	result  chan error // buffered
 }
 
-// maxBatch is how many bytes are gathered into one transaction before the last commit of it. With maxInline and
-// maxPlainManifest it stays below Badger's limit, which is 15 % of the 16 MiB memtable.
+// maxBatch limits the bytes of one transaction, without its last commit. With maxInline and
+// maxPlainManifest it stays below Badger's limit of 15 % of the 16 MiB memtable.
 const maxBatch = 1 << 20
 
-// send hands c to the commit loop and waits for the result. ctx can only end the wait for the loop to take it.
+// send passes c to the commit loop and waits for the result. ctx can end the wait only until the
+// loop has taken c.
 func (s *Store) send(ctx context.Context, c *commit) error {
 	c.result = make(chan error, 1)
 	select {
@@ -51,8 +52,8 @@ func (s *Store) send(ctx context.Context, c *commit) error {
 	}
 }
 
-// commitLoop is the only writer of the state. Badger syncs once per transaction, so what waits while one transaction
-// is synced goes together into the next.
+// commitLoop is the only writer of the state. Badger syncs once per transaction, so commits that
+// arrive during one sync share the next transaction.
 func (s *Store) commitLoop() {
 	for {
 		var c *commit
@@ -63,7 +64,7 @@ func (s *Store) commitLoop() {
 		}
 		var batch []*commit
 		for bytes := int64(0); c != nil; {
-			if c.kind == dropJob { // Badger refuses writes during a drop, so it stands alone.
+			if c.kind == dropJob { // Badger refuses writes during a drop, so it is done alone
 				s.commitBatch(batch)
 				batch = nil
 				c.result <- s.dropJobNow(c)
@@ -89,7 +90,7 @@ func (s *Store) commitBatch(batch []*commit) {
 	}
 	err := s.write(batch)
 	if err != nil && len(batch) > 1 {
-		for _, c := range batch { // one bad apple must not spoil the others
+		for _, c := range batch { // so that one error does not fail the others
 			s.commitBatch([]*commit{c})
 		}
 		return
@@ -99,7 +100,7 @@ func (s *Store) commitBatch(batch []*commit) {
 	}
 }
 
-// write makes the changes of batch durable in one transaction, then known to readers.
+// write makes the changes of a batch durable in one transaction, and then visible to readers.
 func (s *Store) write(batch []*commit) error {
 	var need int64
 	for _, c := range batch {
@@ -165,10 +166,11 @@ func deletePrefix(txn *badger.Txn, prefix []byte) error {
 	return nil
 }
 
-// stateRoom is what Badger may need to drop a job, in bytes.
+// stateRoom is the space that Badger may need to drop a job, in bytes.
 const stateRoom = 64 << 20
 
-// dropJobNow forgets a job and moves its directory aside, so that the job may come back at once.
+// dropJobNow forgets a job and moves its directory aside, so that a job with the same ID may begin
+// at once.
 func (s *Store) dropJobNow(c *commit) error {
 	id := c.attempt.Job
 	s.mu.Lock()
@@ -177,13 +179,13 @@ func (s *Store) dropJobNow(c *commit) error {
 		delete(s.jobs, id)
 		for a, bytes := range st.outputs {
 			s.forgetCached(a)
-			if bytes != unsealed { // a Writer gives back what it wrote
+			if bytes != unsealed { // a Writer returns its own bytes
 				s.used -= bytes
 			}
 		}
 	}
 	dir, trash := s.jobDir(id), filepath.Join(s.dir, "jobs", trashPrefix+string(id))
-	err := os.RemoveAll(trash) // left by an earlier drop that could not finish
+	err := os.RemoveAll(trash) // from an earlier drop that did not finish
 	if err == nil {
 		err = os.Rename(dir, trash)
 	}
@@ -193,7 +195,8 @@ func (s *Store) dropJobNow(c *commit) error {
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	if c.trash != "" && s.db.Check(stateRoom) != nil { // Badger needs space to drop, and must not run out of it
+	// Badger needs space to drop, and must not run out of it
+	if c.trash != "" && s.db.Check(stateRoom) != nil {
 		err = os.RemoveAll(c.trash)
 	}
 	err = errors.Join(err, s.db.DropPrefix(jobPrefix(id)))
@@ -201,5 +204,5 @@ func (s *Store) dropJobNow(c *commit) error {
 	return err
 }
 
-// trashPrefix starts the names of job directories that are being removed; no job ID starts with a dot.
+// trashPrefix begins the names of job directories under removal; no job ID begins with a dot.
 const trashPrefix = ".dropped-"

@@ -10,10 +10,10 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// Copy makes an output of another store one of this store, under the same attempt. m is its manifest and from reads its bytes. It
-// is read frame by frame in the order in which it was written, so that the hash over its content must come out as in m. An
-// error that wraps a *job.Failure of kind job.InputLost means that it could not be read or is damaged; whatever the error,
-// nothing is left of the copy.
+// Copy copies an output of another store into this one, under the same attempt. m is its manifest,
+// and from reads its bytes. Frames are read in the order of their writing, so the hash over the
+// content must equal the hash in m. An error that wraps a *job.Failure of kind job.InputLost means
+// a damaged or unreadable output. After any error the copy is removed.
 func (s *Store) Copy(ctx context.Context, m *job.Manifest, from Remote) error {
 	w, err := s.Create(m.Attempt)
 	if err != nil {
@@ -56,7 +56,7 @@ func (w *Writer) copyExtent(ctx context.Context, r *run) error {
 		switch {
 		case len(e.Blocks) > 0:
 			records, first = int(e.Blocks[i].Records), append([]byte{}, e.Blocks[i].First...)
-		case i == 0: // how the records are spread over the frames is known to nobody
+		case i == 0: // the number of records in each frame is not known
 			records = int(e.Records)
 		}
 		if err := w.Append(e.Port, e.Run, e.Part, block, records, first); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// piecesOf reads an output of s piece by piece, as a peer does.
+// piecesOf reads an output of s piece by piece, like a peer.
 type piecesOf struct {
 	s      *Store
 	a      job.Attempt
@@ -47,7 +47,8 @@ func (p piecesOf) ReadAt(b []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-// A copy has the content, the places, the first keys, the counters and the hash of the original, however either is stored.
+// A copy has the content, order, first keys, counters and hash of the original, whatever their
+// storage.
 func TestCopy(t *testing.T) {
 	from, to := open(t, t.TempDir(), Options{Reserve: -1, Compress: true}), open(t, t.TempDir(), Options{Reserve: -1})
 	for i, size := range []int{20, 3_000, 100_000} {
@@ -101,7 +102,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// A manifest that does not belong to the bytes makes no copy.
+// A manifest of other bytes gives an error and no copy.
 func TestCopyOfAnotherManifest(t *testing.T) {
 	from, to := open(t, t.TempDir(), Options{Reserve: -1}), open(t, t.TempDir(), Options{Reserve: -1})
 	a := attempt("j", 0, 1)
@@ -134,7 +135,8 @@ func TestCopyOfAnotherManifest(t *testing.T) {
 	}
 }
 
-// Outputs beyond the quota are refused, also those on their way; dropping makes room, and all is counted again after a restart.
+// Outputs beyond the quota are refused, even while they are being written. Dropping makes room, and
+// a restart counts again.
 func TestQuota(t *testing.T) {
 	dir := t.TempDir()
 	opts := Options{Reserve: -1, Quota: 3 << 20}
@@ -176,7 +178,7 @@ func TestQuota(t *testing.T) {
 	if err := s.Drop(attempt("j", 0, 1)); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 5 { // each leaves what it took
+	for i := range 5 { // each one freed its bytes
 		if err := add(3+i, 2<<20); err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +193,7 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// What is missing on disk is the loss of that output, and of no other.
+// Missing files are the loss of their output, and of no other.
 func TestReadDamage(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{Reserve: -1})

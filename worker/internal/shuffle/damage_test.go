@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// keys counts the keys of a job, or of all.
+// keys returns the number of keys of a job, or of all jobs.
 func keys(t *testing.T, s *Store, id job.ID) (n int) {
 	t.Helper()
 	var prefix []byte
@@ -69,7 +69,7 @@ func TestDamagedSegment(t *testing.T) {
 	}
 }
 
-// set replaces a value behind the store's back.
+// set replaces a value without the store.
 func set(t *testing.T, s *Store, key []byte, change func(v []byte)) {
 	t.Helper()
 	v, err := s.readValue(key)
@@ -103,7 +103,7 @@ func TestDamagedState(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.db.Update(func(txn *badger.Txn) error { return txn.Set(inlineKey(attempt("j", 0, 1), 0), other) })
-	if err != nil { // a sound value under a foreign key
+	if err != nil { // a sound value under a wrong key
 		t.Fatal(err)
 	}
 	_, err = read(s.All(m, 0)[0])
@@ -122,7 +122,7 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// Damage to Badger's own files must end in a store that works, never in a wrong answer.
+// After damage to Badger's own files the store must work, and never return a wrong result.
 func TestDamagedFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
@@ -187,7 +187,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	bulk.Discard()
-	check(t, s, a, want) // what is committed stays readable
+	check(t, s, a, want) // committed outputs stay readable
 	if _, err := os.Stat(ballast); err != nil {
 		t.Errorf("ballast is gone already: %v", err)
 	}
@@ -198,7 +198,8 @@ func TestDiskFull(t *testing.T) {
 	if _, err := os.Stat(ballast); err == nil {
 		t.Error("ballast is still there on a nearly full disk")
 	}
-	if err := errors.Join(s.Drop(a), s.DropJob("j")); err != nil { // dropping must work on a full disk
+	// dropping must work on a full disk
+	if err := errors.Join(s.Drop(a), s.DropJob("j")); err != nil {
 		t.Error(err)
 	}
 	free.Store(1 << 40)
@@ -208,7 +209,8 @@ func TestDiskFull(t *testing.T) {
 	check(t, s, a, want)
 }
 
-// What kill -9 leaves of Badger's files, and files that are cut or gone, must end in a store that works: with all it had, or empty.
+// After kill -9, and with truncated or missing Badger files, the store must work: with all of its
+// content, or empty.
 func TestKilledOrDamagedState(t *testing.T) {
 	whole := t.TempDir()
 	s := open(t, whole, Options{})

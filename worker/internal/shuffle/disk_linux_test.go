@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A disk that is really full must neither kill the process nor harm what is committed.
+// A really full disk must neither kill the process nor harm committed outputs.
 func TestRealDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=160m"); err != nil {

@@ -13,21 +13,23 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// Segments are synced behind the back of the attempts that wrote them. An attempt that waited for the disk would hold its slot for longer
-// than it computes, and most outputs are read and dropped before the kernel would have written them at all. Nothing rests on it: a
-// segment that a power cut took is a lost output, and what is missing is found by reading. A segment that is known to be on the disk
-// is a read-only file, so that Open need not read it.
+// Segments are synced some seconds after their attempts ended. An attempt that waited for the disk
+// would hold its slot for longer than it computes, and most outputs are read and dropped before the
+// kernel would write them at all.
+//
+// No promise depends on the sync: a segment destroyed by a power cut is a lost output, found on
+// reading. A segment on the disk for sure is made a read-only file, so that Open need not read it.
 
-// SyncAfter is how long after its commit a segment is synced.
+// SyncAfter is the delay between the commit of a segment and its sync.
 const SyncAfter = 10 * time.Second
 
-// unsynced is a sealed output whose segment may not be on the disk.
+// unsynced is a sealed output with a segment that may not be on the disk.
 type unsynced struct {
 	attempt job.Attempt
 	since   time.Time
 }
 
-// queueSync notes that the segment of an output is to be synced. The caller holds mu, or is alone.
+// queueSync queues the segment of an output for a sync. The caller holds mu, or runs alone.
 func (s *Store) queueSync(a job.Attempt) {
 	if !s.sync {
 		return
@@ -39,7 +41,7 @@ func (s *Store) queueSync(a job.Attempt) {
 	}
 }
 
-// syncLoop syncs segments when their time has come, until the store is closed.
+// syncLoop syncs segments when they are due, until the store is closed.
 func (s *Store) syncLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -59,7 +61,7 @@ func (s *Store) syncLoop() {
 	}
 }
 
-// takeDue takes the outputs out of unsynced whose time has come.
+// takeDue removes the due outputs from unsynced and returns them.
 func (s *Store) takeDue() (due []unsynced) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +76,7 @@ func (s *Store) takeDue() (due []unsynced) {
 	return due
 }
 
-// syncSegments makes segments durable and then read-only. Those that were dropped meanwhile are passed over.
+// syncSegments makes segments durable and then read-only. It skips segments dropped in between.
 func (s *Store) syncSegments(due []unsynced) {
 	dirs := make(map[string]bool)
 	var synced []string
@@ -102,14 +104,15 @@ func (s *Store) syncSegments(due []unsynced) {
 		}
 	}
 	for _, path := range synced {
-		_ = os.Chmod(path, 0o444) // dropped, or else the next Open reads it once more
+		// an error means it was dropped, or that the next Open reads it once more
+		_ = os.Chmod(path, 0o444)
 	}
 }
 
-// isSynced reports whether a segment is known to be on the disk.
+// isSynced reports whether a segment is on the disk for sure.
 func isSynced(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o200 == 0 }
 
-// verifySegment reads the first size bytes of a segment and returns an error when they are not what was written.
+// verifySegment reads the first size bytes of a segment and returns an error if they are damaged.
 func (s *Store) verifySegment(a job.Attempt, size int64) error {
 	f, err := os.Open(s.segmentPath(a))
 	if err != nil {

@@ -31,7 +31,7 @@ func isDurable(t *testing.T, s *Store, a job.Attempt) bool {
 	return isSynced(fi)
 }
 
-// TestSegmentsAreSynced waits until a segment counts as durable, with one beside it that is dropped before.
+// TestSegmentsAreSynced waits until a segment counts as synced, beside one that is dropped before.
 func TestSegmentsAreSynced(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,11 +60,12 @@ func TestSegmentsAreSynced(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute) // Badger leaves goroutines behind that end soon
+		time.Sleep(time.Minute) // Badger leaves goroutines that end soon
 	})
 }
 
-// TestPowerCut opens a store whose segments have the right length, but not the right content, as after the end of a machine.
+// TestPowerCut opens a store with segments of the right length but the wrong content, as after a
+// power cut.
 func TestPowerCut(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, Options{Sync: true})

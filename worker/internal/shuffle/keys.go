@@ -10,9 +10,14 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// Keys are JOB 0x00 STAGE INDEX N KIND, where the numbers have 4 bytes, big endian. KIND is keyManifest, or keyInline and the
-// number of the chunk of inline bytes in 2 bytes. Values begin with a CRC32C of key and content, so that a value
-// that was damaged or sits under a foreign key is found.
+// A key is JOB 0x00 STAGE INDEX N KIND; the numbers have 4 bytes, big endian. KIND is keyManifest,
+// or keyInline and the 2-byte number of a chunk of inline bytes. For example, the manifest of
+// attempt 1 of task 0/7 of job j has the key
+//
+//	'j' 00 00000000 00000007 00000001 'm'
+//
+// A value begins with a CRC32C over key and content, so a damaged value and a value under the wrong
+// key are found.
 const (
 	keyInline   = 'b'
 	keyManifest = 'm'
@@ -36,7 +41,7 @@ func inlineKey(a job.Attempt, chunk int) []byte {
 	return binary.BigEndian.AppendUint16(append(attemptPrefix(a), keyInline), uint16(chunk))
 }
 
-// parseKey returns what a key stands for; chunk is -1 for a manifest.
+// parseKey returns the parts of a key; chunk is -1 for a manifest.
 func parseKey(k []byte) (a job.Attempt, chunk int, ok bool) {
 	for i, c := range k {
 		if c != 0 {
@@ -61,7 +66,7 @@ func parseKey(k []byte) (a job.Attempt, chunk int, ok bool) {
 	return a, 0, false
 }
 
-// checkAttempt refuses an attempt that has no key.
+// checkAttempt returns an error for an attempt that cannot have a key.
 func checkAttempt(a job.Attempt) error {
 	if err := checkID(a.Job); err != nil {
 		return err
@@ -74,7 +79,7 @@ func checkAttempt(a job.Attempt) error {
 	return nil
 }
 
-// sealValue puts the checksum into v, whose first 4 bytes were left free for it.
+// sealValue writes the checksum into the first 4 bytes of v, which the caller left free.
 func sealValue(key, v []byte) []byte {
 	binary.LittleEndian.PutUint32(v, crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, v[4:]))
 	return v

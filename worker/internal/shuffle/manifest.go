@@ -15,12 +15,13 @@ import (
 
 const manifestVersion = 1
 
-// byPlace is the order of the extents of a manifest: runs of one partition of one port lie together.
+// byPlace is the order of extents in a manifest: runs of one partition of one port lie together.
 func byPlace(a, b job.Extent) int {
 	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Part, b.Part), cmp.Compare(a.Run, b.Run))
 }
 
-// AppendManifest appends the encoding of m, whose extents are in order of (port, part, run): about 12 bytes for each.
+// AppendManifest appends the encoding of m, about 12 bytes for each extent. The extents must be in
+// order of port, partition and run.
 func AppendManifest(dst []byte, m *job.Manifest) []byte {
 	at := len(dst)
 	uv := func(n int64) { dst = binary.AppendUvarint(dst, uint64(n)) }
@@ -63,7 +64,8 @@ func AppendManifest(dst []byte, m *job.Manifest) []byte {
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
 
-// DecodeManifest decodes what AppendManifest wrote. The manifest aliases b. Errors wrap record.ErrCorrupt.
+// DecodeManifest decodes a manifest written by AppendManifest. The result aliases b. Errors wrap
+// record.ErrCorrupt.
 func DecodeManifest(b []byte) (*job.Manifest, error) {
 	d, m, err := openManifest(b)
 	if err != nil {
@@ -98,12 +100,12 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 
 var errManifest = fmt.Errorf("manifest: %w", record.ErrCorrupt)
 
-// wrongAttempt says that the manifest found under a is that of another attempt.
+// wrongAttempt is the error for a manifest of another attempt under the key of a.
 func wrongAttempt(a, found job.Attempt) error {
 	return fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, found)
 }
 
-// openManifest verifies an encoded manifest and decodes what stands in front of its extents.
+// openManifest verifies an encoded manifest and decodes the part before its extents.
 func openManifest(b []byte) (*decoder, *job.Manifest, error) {
 	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
 		return nil, nil, fmt.Errorf("manifest: %w: checksum does not match", record.ErrCorrupt)
@@ -124,7 +126,7 @@ func openManifest(b []byte) (*decoder, *job.Manifest, error) {
 	return d, m, nil
 }
 
-// extent decodes an extent into e, whose Blocks it uses when they are large enough.
+// extent decodes an extent into e. It uses the memory of e.Blocks if that is large enough.
 func (d *decoder) extent(e *job.Extent) {
 	port := d.int()
 	e.Inline = port&1 != 0
@@ -144,7 +146,7 @@ func (d *decoder) extent(e *job.Extent) {
 	}
 }
 
-// decoder takes values off b. After a bad one it returns zeros.
+// decoder reads values from b. After an invalid one it returns zeros.
 type decoder struct {
 	b      []byte
 	failed bool
@@ -200,7 +202,8 @@ func (d *decoder) bytes() []byte {
 	return v
 }
 
-// count returns the number of elements that follow, each of at least size bytes, so that a lie costs no memory.
+// count returns the number of elements that follow, each of at least size bytes; so a wrong number
+// costs no memory.
 func (d *decoder) count(size int64) int {
 	n := d.int()
 	if n > int64(len(d.b))/size {

@@ -9,25 +9,26 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// outline is a manifest as it is encoded, with the places of some of its extents. A reader of one partition among tens of thousands
-// wants a few extents; finding them here costs about a microsecond, and an extent takes a tenth of the memory that it takes decoded.
+// outline is an encoded manifest with the places of some of its extents. A reader of one among ten
+// thousands of partitions needs only a few extents. It finds them here in about a microsecond, and
+// an extent takes a tenth of its decoded memory.
 type outline struct {
 	segment string
 	body    []byte // the encoded manifest
-	marks   []mark // of every markEvery-th extent
+	marks   []mark // one for each markEvery extents
 	extents int
 }
 
-// mark says where an extent starts.
+// mark is the start of an extent.
 type mark struct {
 	port, part int32
-	at         int // in body
+	at         int // index in body
 }
 
-// markEvery is how many extents are read over to find one, at most.
+// markEvery is how many extents findExtents decodes at most before it finds one.
 const markEvery = 64
 
-// parseOutline reads over an encoded manifest, whose checksum it verifies.
+// parseOutline reads through an encoded manifest and verifies its checksum.
 func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 	d, m, err := openManifest(body)
 	if err != nil {
@@ -37,7 +38,7 @@ func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 		return nil, wrongAttempt(a, m.Attempt)
 	}
 	o := &outline{segment: m.Segment, body: body, extents: d.count(8)}
-	end := len(body) - 4 // of what the decoder sees
+	end := len(body) - 4 // end of the decoder's input
 	var e, last job.Extent
 	for i := range o.extents {
 		at := end - len(d.b)
@@ -56,7 +57,7 @@ func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 
 // findExtents returns the extents of one partition of an output port, in run order.
 func (o *outline) findExtents(port, part int) ([]job.Extent, error) {
-	// The first marked extent of the partition may have others of it in front.
+	// The partition may begin before its first marked extent.
 	i := max(0, sort.Search(len(o.marks), func(i int) bool {
 		m := o.marks[i]
 		return int(m.port) > port || int(m.port) == port && int(m.part) >= part
@@ -81,14 +82,15 @@ func (o *outline) findExtents(port, part int) ([]job.Extent, error) {
 	return found, nil
 }
 
-// cacheBytes is what the outline takes of a cache, in bytes.
+// cacheBytes returns the memory of the outline in the cache, in bytes.
 func (o *outline) cacheBytes() int { return len(o.body) + 16*len(o.marks) + 128 }
 
-// maxOutlines bounds the outlines that are kept, in bytes: about three million extents.
+// maxOutlines limits the cached outlines, in bytes: about three million extents.
 const maxOutlines = 32 << 20
 
-// PartitionManifest returns the manifest of a sealed output with the extents of one partition of one port, and without counters and sinks. It costs
-// little, whatever the number of partitions. Errors are those of Manifest.
+// PartitionManifest returns the manifest of a sealed output with the extents of one partition of
+// one port, and without counters and sinks. Its cost does not grow with the number of partitions.
+// Errors are as for Manifest.
 func (s *Store) PartitionManifest(a job.Attempt, port, part int) (*job.Manifest, error) {
 	o, err := s.outline(a)
 	if err != nil {
@@ -121,7 +123,7 @@ func (s *Store) outline(a job.Attempt) (*outline, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.jobs[a.Job]; st != nil && st.isSealed(a) && s.outlines[a] == nil {
-		for other := range s.outlines { // whichever comes first
+		for other := range s.outlines { // in no particular order
 			if s.outlinesSize+o.cacheBytes() <= maxOutlines {
 				break
 			}

@@ -10,7 +10,8 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// manyParts returns a manifest of parts partitions of two ports, some of which have no extent and some several.
+// manyParts returns a manifest of parts partitions of two ports; some have no extent and some have
+// several.
 func manyParts(a job.Attempt, rng *rand.Rand, parts int) *job.Manifest {
 	m := &job.Manifest{Attempt: a, Segment: segmentName(a), Counters: map[string]int64{"n": 1}}
 	offset := int64(0)
@@ -18,7 +19,7 @@ func manyParts(a job.Attempt, rng *rand.Rand, parts int) *job.Manifest {
 		for part := range parts {
 			runs := rng.IntN(3)
 			if rng.IntN(50) == 0 {
-				runs = 3 * markEvery // more than lie between two marks
+				runs = 3 * markEvery // more than between two marks
 			}
 			for run := range runs {
 				e := job.Extent{Port: port, Part: part, Run: run, Offset: offset, Bytes: rng.Int64N(1 << 20), Records: 1, Raw: 7}
@@ -33,7 +34,7 @@ func manyParts(a job.Attempt, rng *rand.Rand, parts int) *job.Manifest {
 	return m
 }
 
-// TestOutlineFindsEveryPart holds that the extents of a partition are those that decoding the whole manifest gives.
+// TestOutlineFindsEveryPart compares the extents of each partition with the decoded manifest.
 func TestOutlineFindsEveryPart(t *testing.T) {
 	a := attempt("j", 3, 2)
 	for _, parts := range []int{0, 1, 40, 700} {
@@ -56,7 +57,8 @@ func TestOutlineFindsEveryPart(t *testing.T) {
 	}
 }
 
-// TestOutlineOfDamage holds that no damage of an encoded manifest goes unnoticed, or is more than an error.
+// TestOutlineOfDamage checks that any damage of an encoded manifest gives an error, and nothing
+// worse.
 func TestOutlineOfDamage(t *testing.T) {
 	a := attempt("j", 3, 2)
 	b := AppendManifest(nil, manyParts(a, rand.New(rand.NewPCG(1, 0)), 10))
@@ -77,7 +79,8 @@ func TestOutlineOfDamage(t *testing.T) {
 	}
 }
 
-// TestPartsOfManyOutputs holds that the cache of outlines keeps to its bound and forgets dropped outputs.
+// TestPartsOfManyOutputs checks that the cache of outlines keeps its limit and forgets dropped
+// outputs.
 func TestPartsOfManyOutputs(t *testing.T) {
 	s := open(t, t.TempDir(), Options{Reserve: -1})
 	for i := range 3 {

@@ -15,7 +15,7 @@ import (
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(42, 0)) }
 
-// Every record in [lo, hi) is in the blocks that Range returns, and no block lies wholly outside.
+// Every record in [lo, hi) is in the blocks returned by Range, and no block lies wholly outside.
 func TestRange(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	rng := newRand()
@@ -119,7 +119,7 @@ func FuzzManifest(f *testing.F) {
 		f.Add(b[:len(b)-4])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		// The checksum would keep the fuzzer out.
+		// The checksum would stop the fuzzer.
 		m, err := DecodeManifest(append(b[:len(b):len(b)], crc(b)...))
 		if err != nil {
 			return
@@ -142,7 +142,7 @@ func crc(b []byte) []byte {
 	return v[:4]
 }
 
-// A sort of long keys must not have them all in its manifests.
+// A sort of long keys must not put them whole into its manifests.
 func TestFirstKeysAreCut(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	w := create(t, s, attempt("j", 0, 1))

@@ -14,7 +14,8 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// Runs returns the runs of one partition of an output port, in run order. Nothing is opened before it is read.
+// Runs returns the runs of one partition of an output port, in run order. Files are opened on the
+// first read.
 func (s *Store) Runs(m *job.Manifest, port, part int) []job.RunReader {
 	return partitionRuns(m, port, part, s.run)
 }
@@ -22,35 +23,37 @@ func (s *Store) Runs(m *job.Manifest, port, part int) []job.RunReader {
 // All returns the runs of all partitions of an output port, in order of run, then partition.
 func (s *Store) All(m *job.Manifest, port int) []job.RunReader { return allRuns(m, port, s.run) }
 
-// Range returns the runs of an output port in the order of All, each restricted to the blocks that may hold keys in [lo, hi).
-// A nil lo is the start and a nil hi the end of all keys. The caller cuts the records off that lie outside; runs with
-// nothing inside are left out.
+// Range returns the runs of an output port in the order of All, limited to blocks that may hold
+// keys in [lo, hi). A nil lo is the start and a nil hi the end of all keys. The caller removes the
+// remaining records outside. Runs without a block inside are left out.
 func (s *Store) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
 	return rangeRuns(m, port, lo, hi, s.run)
 }
 
-// Bytes are stored bytes of an extent that lie elsewhere. ReadAt takes offsets as those of the extent, and never reads
-// before the last read's end again. Errors of ReadAt mean that the output is lost, unless they wrap a *job.Failure that says otherwise.
+// Bytes reads stored bytes of an extent on another worker. ReadAt takes offsets within the segment
+// or the inline bytes, in rising order. An error of ReadAt means the output is lost, unless it
+// wraps a *job.Failure of another kind.
 type Bytes interface {
 	io.ReaderAt
 	io.Closer
-	// ReadAhead says how many bytes will be read at once. It is called before the first ReadAt, or never.
+	// ReadAhead sets how many bytes are read at once. If called at all, it is called before the
+	// first ReadAt.
 	ReadAhead(bytes int)
 }
 
-// Remote reads outputs whose bytes lie elsewhere: it returns those between two offsets of an attempt's segment or, when
-// inline is set, of its inline bytes. The bytes are closed when they were read to their end, or given up.
+// Remote reads outputs on other workers. It returns the bytes between two offsets of an attempt's
+// segment or, when inline is set, of its inline bytes. The caller closes them.
 type Remote func(a job.Attempt, inline bool, from, to int64) Bytes
 
-// Runs is as that of Store.
+// Runs is like Store.Runs.
 func (f Remote) Runs(m *job.Manifest, port, part int) []job.RunReader {
 	return partitionRuns(m, port, part, f.run)
 }
 
-// All is as that of Store.
+// All is like Store.All.
 func (f Remote) All(m *job.Manifest, port int) []job.RunReader { return allRuns(m, port, f.run) }
 
-// Range is as that of Store.
+// Range is like Store.Range.
 func (f Remote) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader {
 	return rangeRuns(m, port, lo, hi, f.run)
 }
@@ -67,7 +70,7 @@ func (s *Store) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
 	return r
 }
 
-// opener makes the run of the bytes from and to of an extent.
+// opener returns the run of the bytes between two offsets of an extent.
 type opener func(m *job.Manifest, e *job.Extent, from, to int64) *run
 
 func partitionRuns(m *job.Manifest, port, part int, open opener) []job.RunReader {
@@ -79,7 +82,8 @@ func partitionRuns(m *job.Manifest, port, part int, open opener) []job.RunReader
 	return runs
 }
 
-// extentsOf returns the extents of one partition of an output port, in run order. They are shared with m.
+// extentsOf returns the extents of one partition of an output port, in run order. They are shared
+// with m.
 func extentsOf(m *job.Manifest, port, part int) []job.Extent {
 	from := sort.Search(len(m.Extents), func(i int) bool {
 		e := &m.Extents[i]
@@ -107,7 +111,8 @@ func rangeRuns(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunR
 			runs = append(runs, open(m, e, 0, e.Bytes))
 			continue
 		}
-		// Equal keys may lie on both sides of a block's end, so a block counts when the next one starts at lo.
+		// Equal keys may lie on both sides of a block's end, so a block counts even if the next one
+		// starts at lo.
 		first := sort.Search(len(e.Blocks)-1, func(i int) bool { return string(e.Blocks[i+1].First) >= string(lo) })
 		end := len(e.Blocks)
 		if hi != nil {
@@ -146,17 +151,17 @@ func portExtents(m *job.Manifest, port int) []*job.Extent {
 	return es
 }
 
-// run reads a part of one extent.
+// run reads an extent, or some of its blocks.
 type run struct {
-	s            *Store // holds it
-	remote       Bytes  // or it lies elsewhere
+	s            *Store // holder of the bytes; nil for remote ones
+	remote       Bytes  // source of the bytes; nil for local ones
 	attempt      job.Attempt
 	e            *job.Extent
-	from, to     int64 // relative to the extent
+	from, to     int64 // offsets in the extent
 	records, raw int64
-	coversExtent bool // from and to are those of the extent
+	coversExtent bool // from and to are the ends of the extent
 	ahead        int
-	left         int // of a Range: blocks still to come
+	left         int // of a Range: number of blocks still to come
 
 	returned int64 // raw bytes returned
 	opened   bool
@@ -172,8 +177,8 @@ func newRun(m *job.Manifest, e *job.Extent, from, to int64) *run {
 func (r *run) Records() int64 { return r.records }
 func (r *run) Bytes() int64   { return r.raw }
 
-// ReadAhead sets how many bytes are read at once; it is for callers that open very many runs. It has no effect
-// after the first Next.
+// ReadAhead sets how many bytes are read at once, for callers with very many open runs. It has no
+// effect after the first Next.
 func (r *run) ReadAhead(bytes int) {
 	r.ahead = bytes
 	if r.remote != nil {
@@ -181,8 +186,8 @@ func (r *run) ReadAhead(bytes int) {
 	}
 }
 
-// Left returns how many blocks of a Range are still to come, as far as that is known. While there are any, all keys of the
-// block at hand lie below the end of the range.
+// Left returns the known number of blocks of a Range still to come. While it is above zero, all
+// keys of the current block are below the end of the range.
 func (r *run) Left() int { return r.left }
 
 func (r *run) Close() error {
@@ -246,7 +251,7 @@ func (r *run) open() error {
 	f, err := os.Open(r.s.segmentPath(r.attempt))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			return err // such as too many open files: the output itself may be well
+			return err // for example too many open files: the output itself may be intact
 		}
 		return r.inputLost(err)
 	}

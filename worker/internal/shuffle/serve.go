@@ -15,13 +15,13 @@ import (
 // Piece is a range of the stored bytes of an output.
 type Piece struct {
 	Attempt        job.Attempt
-	Inline         bool // beside the manifest, else in the segment
+	Inline         bool // in Badger; otherwise in the segment
 	Offset, Length int64
 }
 
-// Read reads pieces as they are stored, one behind the other, into p, which has the length of all of them. When one of the
-// outputs is not held, or not whole, the error wraps a *job.Failure of kind job.InputLost that names its attempt. What is read is not
-// verified: its frames carry checksums.
+// Read reads pieces as they are stored into p, one after the other. p must have their total length.
+// If an output is missing or incomplete, the error wraps a *job.Failure of kind job.InputLost with
+// its attempt. The bytes are not verified here: their frames carry checksums.
 func (s *Store) Read(pieces []Piece, p []byte) error {
 	var file *os.File
 	var of job.Attempt
@@ -72,9 +72,10 @@ func outputLost(a job.Attempt, err error) error {
 	return &job.Failure{Kind: job.InputLost, Message: fmt.Sprintf("output of %s: %v", a, err), Lost: []job.Attempt{a}}
 }
 
-// inlineBytes returns the inline bytes of an output between two offsets, which lie in one extent.
+// inlineBytes returns the inline bytes of an output between two offsets in one extent.
 func (s *Store) inlineBytes(a job.Attempt, from, to int64) ([]byte, error) {
-	for chunk := min(from, maxInline) / inlineChunk; chunk >= 0; chunk-- { // a value holds the extents that start in its chunk
+	// each value holds the extents that start in its chunk
+	for chunk := min(from, maxInline) / inlineChunk; chunk >= 0; chunk-- {
 		key := inlineKey(a, int(chunk))
 		v, err := s.readValue(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {

@@ -1,13 +1,18 @@
-// Package shuffle keeps the output of a worker's attempts until the job is dropped: the block store.
+// Package shuffle is the block store of a worker: it keeps the outputs of attempts until their job
+// is dropped.
 //
-// Bulk blocks go to append-only segment files, one per attempt, in one directory per job. What makes an output exist is
-// its manifest: one atomic write to Badger, synced when the store is. An output of at most 64 KiB lies in Badger beside
-// its manifest and costs one sync and no file. No manifest, no output: what a killed process leaves behind
-// is removed by the next Open.
+// Large outputs go to append-only segment files, one per attempt, in one directory per job. An
+// output exists as soon as its manifest exists: one atomic write to Badger, synced if the store is.
+// An output of at most 64 KiB lies in Badger beside its manifest, and costs one sync and no file.
+// Without a manifest there is no output: Open removes the remains of a killed process.
 //
-// Every byte is checksummed and verified on read; damage is a lost output (a *job.Failure of kind job.InputLost), never a
-// wrong answer. Badger alone neither survives a full disk nor reports damage, so every write is checked against the free space first
-// and every value carries a checksum of its own over key and content.
+//	DIR/jobs/JOB/0-7-1.seg    segment of attempt 0/7#1
+//	DIR/state                 Badger: manifests and small outputs
+//
+// Every byte has a checksum, verified on each read. Damage makes a lost output (a *job.Failure of
+// kind job.InputLost), never a wrong result. Badger alone neither survives a full disk nor reports
+// damage. Therefore every write first checks the free space, and every value carries its own
+// checksum over key and content.
 package shuffle
 
 import (
@@ -27,34 +32,38 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// ErrGone means that the store does not hold the output asked for, or holds it no longer.
+// ErrGone means the store does not hold the output, or no longer.
 var ErrGone = errors.New("output is gone")
 
-// ErrDiskFull means that the disk has too little space left. What is committed stays readable.
+// ErrDiskFull means the disk has too little space. Committed outputs stay readable.
 var ErrDiskFull = state.ErrDiskFull
 
 var errClosed = errors.New("block store is closed")
 
-// Options says how a store works. The zero value is ready.
+// Options configure a store. The zero value is ready.
 type Options struct {
-	// Sync makes sealed outputs survive a crash of the machine, not only of the process: at once those that lie in Badger and all
-	// manifests, within SyncAfter what lies in segments. The next Open reads the segments that may not have reached the disk, and drops
-	// those that did not: a crash of the machine costs the bulk outputs of the last seconds, which are made again.
+	// Sync makes sealed outputs survive a crash of the machine, not only of the process. Manifests
+	// and outputs in Badger are durable at once, segments within SyncAfter. The next Open reads the
+	// segments that may not have reached the disk, and drops damaged ones. So a crash of the
+	// machine costs the large outputs of its last seconds; they are made again.
 	Sync bool
-	// Compress stores blocks compressed where that pays. It costs about 2 ns a byte to save disk and network; a local disk behind a page
-	// cache is faster without.
+	// Compress compresses blocks if that makes them smaller. It costs about 2 ns a byte to save
+	// disk and network. With a local disk behind a page cache, a store is faster without it.
 	Compress bool
-	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB, less than zero means none.
+	// Reserve is the space to keep free on the disk, in bytes. Zero means 256 MiB, a negative value
+	// none.
 	Reserve int64
-	// Quota is how many bytes the outputs may take in all. Zero means no limit but the disk. Scratch files do not count.
+	// Quota limits the size of all outputs, in bytes. Zero means no limit but the disk. Scratch
+	// files do not count.
 	Quota int64
-	// Log hears of damage and of what Open removed. Nil means silence.
+	// Log receives reports of damage and of files removed by Open. Nil means silence.
 	Log *slog.Logger
 
 	free func(dir string) (int64, error) // see state.Options.Free
 }
 
-// Store is a block store in one directory, used by one process. Its methods may be called concurrently.
+// Store is a block store in one directory, used by one process. Its methods may be called
+// concurrently.
 type Store struct {
 	dir      string
 	sync     bool
@@ -67,7 +76,7 @@ type Store struct {
 	bufs     sync.Pool // *[]byte: segment buffers
 
 	commits  chan *commit
-	wakeSync chan struct{} // there is something in unsynced
+	wakeSync chan struct{} // wakes syncLoop after an addition to unsynced
 	stop     chan struct{}
 	loops    sync.WaitGroup
 
@@ -79,22 +88,23 @@ type Store struct {
 	cached       int // extents and blocks in cache
 	outlines     map[job.Attempt]*outline
 	outlinesSize int        // bytes of outlines
-	used         int64      // bytes of outputs, of those being written too
-	unsynced     []unsynced // the oldest first; empty when the store is not synced
+	used         int64      // bytes of sealed and unsealed outputs
+	unsynced     []unsynced // oldest first; empty when the store is not synced
 }
 
-// jobState is what the store knows of a job. A job that was dropped and came back has a new one.
+// jobState is the state of a job in the store. A job that was dropped and came back has a new one.
 type jobState struct {
-	outputs map[job.Attempt]int64 // stored bytes when sealed; unsealed while a Writer is at it
+	outputs map[job.Attempt]int64 // stored bytes, or unsealed while a Writer writes it
 	dropped bool
 }
 
 // unsealed stands for the size of an output that is being written.
 const unsealed = -1
 
-// Open opens the store in dir, which it makes when needed. It removes segments without a manifest and manifests
-// whose segment is missing or too short. When the state in dir is damaged beyond that, the store starts empty: all of
-// its content can be made again. It starts goroutines, which Close ends.
+// Open opens the store in dir and makes dir if needed. It removes segments without a manifest, and
+// manifests with a missing or short segment. If the state in dir is damaged beyond repair, the
+// store starts empty: all of its content can be made again. Open starts goroutines; Close ends
+// them.
 func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -126,7 +136,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// Close ends the store. Outputs that are not sealed are lost; runs that are open must not be read any more.
+// Close closes the store. Outputs not yet sealed are lost, and open runs must not be read after it.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	closed := s.closed
@@ -143,7 +153,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Jobs returns the IDs of the jobs that have outputs, sealed or being written, in order.
+// Jobs returns the sorted IDs of the jobs with outputs, sealed or being written.
 func (s *Store) Jobs() []job.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +167,7 @@ func (s *Store) Jobs() []job.ID {
 	return ids
 }
 
-// SealedAttempts returns the attempts of a job whose output is sealed, in task order.
+// SealedAttempts returns the attempts of a job with a sealed output, in task order.
 func (s *Store) SealedAttempts(id job.ID) []job.Attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +212,7 @@ func (s *Store) Drop(a job.Attempt) error {
 	return nil
 }
 
-// DropJob removes everything of a job and returns its space. Writers of the job that are still at work get ErrGone.
+// DropJob removes all outputs of a job and frees their space. Open writers of the job get ErrGone.
 func (s *Store) DropJob(id job.ID) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -228,7 +238,7 @@ func segmentName(a job.Attempt) string {
 	return fmt.Sprintf("%d-%d-%d.seg", a.Task.Stage, a.Task.Index, a.N)
 }
 
-// checkID refuses a job ID that is not safe as a file name and as a prefix of keys.
+// checkID returns an error for a job ID that is not safe as a file name and as a prefix of keys.
 func checkID(id job.ID) error {
 	ok := id != "" && len(id) <= 128 && id[0] != '.'
 	for _, c := range id {

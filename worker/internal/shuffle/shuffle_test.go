@@ -68,7 +68,7 @@ func read(r job.RunReader) (blocks [][]byte, err error) {
 	}
 }
 
-// block returns n bytes that compress a little, or not at all.
+// block returns n bytes; they compress a little, or not at all.
 func block(rng *rand.Rand, n int, dense bool) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(rng.Uint32()), byte(rng.Uint32())}).Read(b)
@@ -105,7 +105,7 @@ func fill(t testing.TB, w *Writer, seed uint64, sizes ...int) map[place][][]byte
 	return want
 }
 
-// check reads a whole output back.
+// check reads and compares a whole output.
 func check(t testing.TB, s *Store, a job.Attempt, want map[place][][]byte) *job.Manifest {
 	t.Helper()
 	m, err := s.Manifest(a)
@@ -224,7 +224,7 @@ func TestOpenRemovesWhatHasNoManifest(t *testing.T) {
 	w := create(t, s, kept)
 	want := fill(t, w, 1, 400<<10)
 	seal(t, w)
-	for i := range 2 { // a process that dies between the segment and the manifest
+	for i := range 2 { // like a process that dies between the segment and the manifest
 		fill(t, create(t, s, attempt(job.ID(fmt.Sprintf("j%d", i*9)[:1+i]), 5, 1)), 2, 1<<20)
 	}
 	if n := len(segments(t, dir)); n != 3 {
@@ -390,7 +390,7 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-// Many attempts at once, so that their commits share transactions.
+// Many attempts at once share transactions.
 func TestConcurrentSeals(t *testing.T) {
 	s := open(t, t.TempDir(), Options{Sync: true})
 	var wg sync.WaitGroup

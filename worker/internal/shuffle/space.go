@@ -6,8 +6,8 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
-// CheckSpace returns an error that wraps ErrDiskFull when writing need bytes more would eat into the reserve, or when the outputs
-// have reached the quota.
+// CheckSpace returns an error that wraps ErrDiskFull if need more bytes would use the reserve, or
+// if the outputs have reached the quota.
 func (s *Store) CheckSpace(need int64) error {
 	s.mu.Lock()
 	err := s.checkQuota(0)
@@ -18,7 +18,8 @@ func (s *Store) CheckSpace(need int64) error {
 	return s.db.Check(need)
 }
 
-// Free returns how many bytes outputs may still take: what the disk has beyond the reserve, or the quota leaves if that is less.
+// Free returns how many bytes outputs may still take: the space of the disk beyond the reserve, or
+// the rest of the quota if that is less.
 func (s *Store) Free() (int64, error) {
 	free, err := s.free(s.dir)
 	free -= max(s.reserve, 0)
@@ -30,14 +31,14 @@ func (s *Store) Free() (int64, error) {
 	return max(free, 0), err
 }
 
-// Space returns how many bytes outputs take, and how many they may; zero means no limit but the disk.
+// Space returns the size of all outputs and their quota; zero means no limit but the disk.
 func (s *Store) Space() (used, quota int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.used, s.quota
 }
 
-// takeQuota counts n bytes more against the quota.
+// takeQuota counts n more bytes against the quota.
 func (s *Store) takeQuota(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +49,7 @@ func (s *Store) takeQuota(n int64) error {
 	return nil
 }
 
-// checkQuota returns an error when n bytes more are not below the quota. The caller holds mu.
+// checkQuota returns an error if n more bytes would reach the quota. The caller holds mu.
 func (s *Store) checkQuota(n int64) error {
 	if s.quota <= 0 || s.used+n < s.quota {
 		return nil

@@ -15,11 +15,13 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// stored is what stands in front of a manifest in Badger.
+// stored is the header of a manifest in Badger.
 type stored struct {
-	segment       int64 // bytes that the segment file must have
-	chunks        int   // values of inline bytes
-	offset, bytes int64 // where the manifest lies in the segment; bytes is 0 when it follows here
+	segment int64 // required size of the segment file
+	chunks  int   // number of values with inline bytes
+	// offset and bytes are the place of the manifest in the segment; bytes is 0 when it follows
+	// this header.
+	offset, bytes int64
 }
 
 func (h stored) append(dst []byte) []byte {
@@ -29,7 +31,8 @@ func (h stored) append(dst []byte) []byte {
 	return dst
 }
 
-// parseStored verifies the value of a manifest key and returns the head and the manifest behind it.
+// parseStored verifies the value of a manifest key and returns its header and the manifest behind
+// it.
 func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 	b, err := openValue(key, value)
 	if err != nil {
@@ -43,7 +46,8 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 	return h, d.b, nil
 }
 
-// recover makes state and files agree: it finds the outputs that are whole and removes everything else.
+// recover brings state and files into agreement: it finds the complete outputs and removes
+// everything else.
 func (s *Store) recover() error {
 	type found struct {
 		head        stored
@@ -171,11 +175,11 @@ func (s *Store) removeStrays() error {
 	return nil
 }
 
-// maxCached bounds the extents and blocks of the manifests that are kept decoded: about 20 MB.
+// maxCached limits the extents and blocks of cached manifests: about 20 MB.
 const maxCached = 200_000
 
-// Manifest returns the manifest of a sealed output; it is shared and must not be changed. It returns an error that
-// wraps ErrGone when the output is not held, or when its manifest is damaged.
+// Manifest returns the manifest of a sealed output; it is shared and must not be changed. If the
+// output is not held, or its manifest is damaged, the error wraps ErrGone.
 func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 	s.mu.Lock()
 	m := s.cache[a]
@@ -193,7 +197,7 @@ func (s *Store) Manifest(a job.Attempt) (*job.Manifest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.jobs[a.Job]; st != nil && st.isSealed(a) && s.cache[a] == nil {
-		for other := range s.cache { // whichever comes first
+		for other := range s.cache { // in no particular order
 			if s.cached+Weight(m) <= maxCached {
 				break
 			}
@@ -248,7 +252,7 @@ func (s *Store) readManifest(a job.Attempt) ([]byte, error) {
 	return body, nil
 }
 
-// readValue returns a copy of a value, not yet verified.
+// readValue returns a copy of a value. It is not verified.
 func (s *Store) readValue(key []byte) (v []byte, err error) {
 	err = s.db.View(func(txn *badger.Txn) error {
 		it, err := txn.Get(key)
@@ -261,7 +265,7 @@ func (s *Store) readValue(key []byte) (v []byte, err error) {
 	return v, err
 }
 
-// Weight is how much of a cache a manifest takes: its extents and blocks.
+// Weight returns the size of a manifest in a cache: the number of its extents and blocks.
 func Weight(m *job.Manifest) int {
 	n := 1 + len(m.Extents)
 	for i := range m.Extents {
@@ -270,7 +274,7 @@ func Weight(m *job.Manifest) int {
 	return n
 }
 
-// forgetCached forgets a manifest. The caller holds mu.
+// forgetCached removes a manifest and its outline from the caches. The caller holds mu.
 func (s *Store) forgetCached(a job.Attempt) {
 	s.forgetManifest(a)
 	s.forgetOutline(a)

@@ -6,8 +6,9 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Sum is an output that keeps nothing but a hash over ports, runs, partitions and content, in the order given. How the
-// content is cut into blocks and compressed makes no difference. The zero value is ready; it is a job.Output.
+// Sum is an output that keeps only a hash over ports, runs, partitions and content, in the given
+// order. The division into blocks and the compression of the content do not change it. The zero
+// value is ready; it is a job.Output.
 type Sum struct {
 	h       xxh3.Hasher
 	at      [3]int
@@ -28,5 +29,5 @@ func (s *Sum) Append(port, run, part int, block []byte, _ int, _ []byte) error {
 	return nil
 }
 
-// Sum64 returns the hash of what was appended so far, as Manifest.Sum has it.
+// Sum64 returns the hash of all data so far, as in Manifest.Sum.
 func (s *Sum) Sum64() uint64 { return s.h.Sum64() }

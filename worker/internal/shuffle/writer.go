@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	maxInline        = 64 << 10  // an output of at most so many bytes lies in Badger; files are faster for more
-	inlineChunk      = 16 << 10  // inline extents that start in the same so many bytes share a value in Badger
+	// A smaller output lies in Badger, in bytes; for larger ones files are faster.
+	maxInline = 64 << 10
+	// Inline extents that start in the same chunk share a value in Badger; its size in bytes.
+	inlineChunk      = 16 << 10
 	maxPlainManifest = 256 << 10 // a longer manifest goes to the end of the segment
 	flushBytes       = 512 << 10 // segment bytes to gather before a write
 	maxKeptBuffer    = 2 << 20   // a larger buffer is not kept for the next attempt
@@ -24,8 +26,8 @@ const (
 
 var errEnded = errors.New("output was sealed or discarded")
 
-// Writer writes the output of one attempt; it is the attempt's job.Output. It is used by one goroutine and ended by Seal
-// or Discard.
+// Writer writes the output of one attempt; it is the attempt's job.Output. Only one goroutine may
+// use it. Seal or Discard must end it.
 type Writer struct {
 	s     *Store
 	state *jobState
@@ -33,16 +35,16 @@ type Writer struct {
 	seal  Sum
 	enc   record.Adaptive
 
-	buf       *[]byte  // bytes of the segment that are not in the file yet
-	flushed   int64    // bytes of the segment that are
-	quotaUsed int64    // bytes of the segment that count against the quota
-	file      *os.File // made when the first bytes go to it
+	buf       *[]byte  // bytes of the segment not yet in the file
+	flushed   int64    // bytes of the segment in the file
+	quotaUsed int64    // bytes of the segment counted against the quota
+	file      *os.File // made with the first flush
 	firstKeys []byte   // memory of Block.First
 	err       error    // of an earlier Append
 }
 
-// Create starts the output of attempt a. It returns an error when a is sealed already or being written, and one that
-// wraps ErrDiskFull when the disk is.
+// Create starts the output of attempt a. It returns an error if the output is already sealed or
+// being written, and one that wraps ErrDiskFull if the disk is full.
 func (s *Store) Create(a job.Attempt) (*Writer, error) {
 	if err := checkAttempt(a); err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func (w *Writer) flush() error {
 }
 
 func (w *Writer) makeFile() error {
-	w.s.mu.Lock() // against DropJob, which moves the directory
+	w.s.mu.Lock() // DropJob may move the directory
 	defer w.s.mu.Unlock()
 	if w.state.dropped {
 		return fmt.Errorf("job %s was dropped: %w", w.m.Attempt.Job, ErrGone)
@@ -140,9 +142,10 @@ func (w *Writer) makeFile() error {
 	return err
 }
 
-// Seal makes the output exist and returns its manifest, which must not be changed. counters and sink become part of it. It
-// blocks until the manifest is durable when the store is synced; see Options.Sync for the segment. ctx can end the wait for the shared
-// commit. After an error nothing is left of the output.
+// Seal makes the output exist and returns its manifest, which must not be changed. counters and
+// sink become part of it. If the store is synced, Seal blocks until the manifest is durable; see
+// Options.Sync for the segment. ctx can end the wait for the shared commit. After an error the
+// output is removed.
 func (w *Writer) Seal(ctx context.Context, counters map[string]int64, sink [][]byte) (*job.Manifest, error) {
 	m, err := w.sealOutput(ctx, counters, sink)
 	if err != nil {
@@ -231,14 +234,14 @@ func (w *Writer) endFile() error {
 	return err
 }
 
-// addValue adds a value, whose first 4 bytes are free for the checksum.
+// addValue adds a value. Its first 4 bytes must be free for the checksum.
 func (c *commit) addValue(key, value []byte) {
 	c.keys = append(c.keys, key)
 	c.values = append(c.values, sealValue(key, value))
 	c.bytes += int64(len(key) + len(value))
 }
 
-// Discard removes what was written. After Seal it does nothing.
+// Discard removes the written data. After Seal it does nothing.
 func (w *Writer) Discard() {
 	if w.state == nil {
 		return
@@ -251,7 +254,7 @@ func (w *Writer) Discard() {
 		_ = w.file.Close()
 		w.file = nil
 	}
-	if made && !dropped { // a dropped job's file is gone, and a new one may have its name
+	if made && !dropped { // a dropped job's file is gone, and a new file may have its name
 		_ = os.Remove(w.s.segmentPath(w.m.Attempt))
 	}
 	w.s.mu.Lock()
@@ -269,7 +272,7 @@ func (w *Writer) releaseBuffer() {
 	w.buf, w.state, w.err = nil, nil, errEnded
 }
 
-// appendFrame appends a block as a frame, compressed where the store does that and it pays.
+// appendFrame appends a block as a frame, compressed if the store compresses and the block shrinks.
 func (w *Writer) appendFrame(dst, block []byte) []byte {
 	if !w.s.compress {
 		return record.AppendFrame(dst, block, record.None)
