@@ -91,7 +91,7 @@ func (s *Store) syncSegments(due []unsynced) {
 			synced = append(synced, path)
 			dirs[filepath.Dir(path)] = true
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("segment not synced: a crash of the machine would cost it", "job", u.attempt.Job, "attempt", u.attempt, "err", err)
+			s.log.Warn("segment not synced: a crash of the machine would lose it", "job", u.attempt.Job, "attempt", u.attempt, "err", err)
 		}
 	}
 	if len(synced) > 0 {
@@ -99,7 +99,7 @@ func (s *Store) syncSegments(due []unsynced) {
 	}
 	for dir := range dirs {
 		if err := state.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("directory of segments not synced: a crash of the machine would cost them", "dir", dir, "err", err)
+			s.log.Warn("directory of segments not synced: a crash of the machine would lose them", "dir", dir, "err", err)
 			return
 		}
 	}

@@ -102,7 +102,7 @@ var errManifest = fmt.Errorf("manifest: %w", record.ErrCorrupt)
 
 // wrongAttempt is the error for a manifest of another attempt under the key of a.
 func wrongAttempt(a, found job.Attempt) error {
-	return fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, found)
+	return fmt.Errorf("manifest of %s: %w: it belongs to attempt %s", a, record.ErrCorrupt, found)
 }
 
 // openManifest verifies an encoded manifest and decodes the part before its extents.
