@@ -119,39 +119,6 @@ func DecodeFrame(b []byte) (payload, rest []byte, err error) {
 	return payload, rest, err
 }
 
-// ReadFrame reads the frame at off and returns where the next one starts. The payload is fresh memory that is never
-// reused. It returns io.EOF when r ends at off, an error that wraps ErrCorrupt on any damage, and r's own error when
-// reading failed. To read many frames in a row, FrameReader needs fewer calls of r.
-func ReadFrame(r io.ReaderAt, off int64) (payload []byte, next int64, err error) {
-	var h [frameHeader]byte
-	if n, err := r.ReadAt(h[:], off); n < len(h) {
-		return nil, 0, shortRead(n, off, err)
-	}
-	stored, raw, err := parseHeader(h[:])
-	if err != nil {
-		return nil, 0, atOffset(off, err)
-	}
-	b := Uninitialized(stored)
-	if n, err := r.ReadAt(b, off+frameHeader); n < stored {
-		return nil, 0, shortRead(frameHeader+n, off, err)
-	}
-	if payload, err = open(h[:], b, raw); err != nil {
-		return nil, 0, atOffset(off, err)
-	}
-	return payload, off + frameHeader + int64(stored), nil
-}
-
-// shortRead explains why only n bytes of the frame at off could be read.
-func shortRead(n int, off int64, err error) error {
-	switch {
-	case err != nil && err != io.EOF:
-		return fmt.Errorf("frame at offset %d: %w", off, err)
-	case n == 0:
-		return io.EOF
-	}
-	return atOffset(off, fmt.Errorf("%w: cut after %d bytes", ErrCorrupt, n))
-}
-
 func atOffset(off int64, err error) error { return fmt.Errorf("frame at offset %d: %w", off, err) }
 
 // Uninitialized returns n bytes of fresh memory whose content is arbitrary: make([]byte, n) without the time to zero it.

@@ -43,7 +43,7 @@ func TestFrameRoundTrip(t *testing.T) {
 		for _, p := range payloads {
 			stream = AppendFrame(stream, p, c)
 		}
-		rest, off := stream, int64(0)
+		rest := stream
 		readers := []*FrameReader{
 			NewFrameReader(bytes.NewReader(stream), 0, int64(len(stream)), 0),
 			NewFrameReader(bytes.NewReader(stream), 0, int64(len(stream)), 1),
@@ -55,9 +55,6 @@ func TestFrameRoundTrip(t *testing.T) {
 			var err error
 			if got, rest, err = DecodeFrame(rest); err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("compression %d, DecodeFrame %d: %d bytes, %v; want %d", c, i, len(got), err, len(want))
-			}
-			if got, off, err = ReadFrame(bytes.NewReader(stream), off); err != nil || !bytes.Equal(got, want) {
-				t.Fatalf("compression %d, ReadFrame %d: %d bytes, %v; want %d", c, i, len(got), err, len(want))
 			}
 			for _, r := range readers {
 				if got, err = r.Next(); err != nil || !bytes.Equal(got, want) {
@@ -73,9 +70,6 @@ func TestFrameRoundTrip(t *testing.T) {
 		}
 		if _, _, err := DecodeFrame(rest); err != io.EOF {
 			t.Errorf("DecodeFrame at the end: %v, want EOF", err)
-		}
-		if _, _, err := ReadFrame(bytes.NewReader(stream), off); err != io.EOF {
-			t.Errorf("ReadFrame at the end: %v, want EOF", err)
 		}
 		for _, r := range readers {
 			if _, err := r.Next(); err != io.EOF {
@@ -99,13 +93,6 @@ func TestFrameDamage(t *testing.T) {
 		}
 		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "offset") {
 			t.Fatalf("%s: FrameReader: %v, want ErrCorrupt with an offset", what, err)
-		}
-		var off int64
-		for err = nil; err == nil; {
-			_, off, err = ReadFrame(bytes.NewReader(b), off)
-		}
-		if end == int64(len(b)) && !errors.Is(err, ErrCorrupt) {
-			t.Fatalf("%s: ReadFrame: %v, want ErrCorrupt", what, err)
 		}
 		rest := b
 		for err = nil; err == nil; {
@@ -132,9 +119,6 @@ func TestFrameDamage(t *testing.T) {
 func TestFrameReadError(t *testing.T) {
 	broken := errors.New("disk on fire")
 	r := readerAt{iotest.ErrReader(broken)}
-	if _, _, err := ReadFrame(r, 7); !errors.Is(err, broken) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("ReadFrame: %v, want the reader's own error", err)
-	}
 	if _, err := NewFrameReader(r, 7, 100, 0).Next(); !errors.Is(err, broken) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("Next: %v, want the reader's own error", err)
 	}
@@ -200,15 +184,14 @@ func FuzzDecodeFrame(f *testing.F) {
 	f.Add(make([]byte, frameHeader))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := NewFrameReader(bytes.NewReader(b), 0, int64(len(b)), 100)
-		rest, off := b, int64(0)
+		rest := b
 		for {
-			var p1, p2, p3 []byte
-			var err1, err2, err3 error
+			var p1, p2 []byte
+			var err1, err2 error
 			p1, rest, err1 = DecodeFrame(rest)
 			p2, err2 = r.Next()
-			p3, off, err3 = ReadFrame(bytes.NewReader(b), off)
-			if (err1 == nil) != (err2 == nil) || (err1 == nil) != (err3 == nil) || (err1 == io.EOF) != (err2 == io.EOF) || (err1 == io.EOF) != (err3 == io.EOF) {
-				t.Fatalf("three ways to read disagree: %v; %v; %v", err1, err2, err3)
+			if (err1 == nil) != (err2 == nil) || (err1 == io.EOF) != (err2 == io.EOF) {
+				t.Fatalf("two ways to read disagree: %v; %v", err1, err2)
 			}
 			if err1 != nil {
 				if err1 != io.EOF && !errors.Is(err1, ErrCorrupt) {
@@ -216,8 +199,8 @@ func FuzzDecodeFrame(f *testing.F) {
 				}
 				return
 			}
-			if !bytes.Equal(p1, p2) || !bytes.Equal(p1, p3) {
-				t.Fatal("three ways to read return different payloads")
+			if !bytes.Equal(p1, p2) {
+				t.Fatal("two ways to read return different payloads")
 			}
 		}
 	})
