@@ -46,18 +46,18 @@ const (
 
 // op encodes the value at one offset.
 type op struct {
-	kind kind
-	size uint8 // of an int, uint or bool
-	off  uintptr
-	n    int // bytes of a kFixed, least bytes of a kOther
-	enc  func(dst []byte, p unsafe.Pointer) []byte
-	dec  func(src []byte, p unsafe.Pointer) ([]byte, error)
+	kind   kind
+	size   uint8 // of an int, uint or bool
+	offset uintptr
+	n      int // bytes of a kFixed, least bytes of a kOther
+	enc    func(dst []byte, p unsafe.Pointer) []byte
+	dec    func(src []byte, p unsafe.Pointer) ([]byte, error)
 }
 
 type program struct {
-	ops  []op
-	min  int  // least bytes of an encoding; zero only for types that carry nothing
-	done bool // compiled
+	ops        []op
+	minBytes   int  // least bytes of an encoding; zero only for types that carry nothing
+	isCompiled bool // compiled
 }
 
 // Codec encodes and decodes values of type T. It is safe for concurrent use.
@@ -68,7 +68,7 @@ type Codec[T any] struct {
 // For compiles the codec of T. It returns a *TypeError when T holds channels, functions, interfaces or unsafe pointers.
 func For[T any]() (*Codec[T], error) {
 	t := reflect.TypeFor[T]()
-	p, err := compiled(t, t, "")
+	p, err := programOf(t, t, "")
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (c *Codec[T]) Decode(src []byte, v *T) ([]byte, error) {
 func (pr *program) append(dst []byte, base unsafe.Pointer) []byte {
 	for i := range pr.ops {
 		o := &pr.ops[i]
-		p := unsafe.Add(base, o.off)
+		p := unsafe.Add(base, o.offset)
 		switch o.kind {
 		case kBool:
 			dst = append(dst, *(*byte)(p))
@@ -123,7 +123,7 @@ func (pr *program) append(dst []byte, base unsafe.Pointer) []byte {
 func (pr *program) decode(src []byte, base unsafe.Pointer) ([]byte, error) {
 	for i := range pr.ops {
 		o := &pr.ops[i]
-		p := unsafe.Add(base, o.off)
+		p := unsafe.Add(base, o.offset)
 		switch o.kind {
 		case kBool:
 			if len(src) < 1 || src[0] > 1 {
@@ -260,12 +260,12 @@ var (
 	typeUnmarsh  = reflect.TypeFor[encoding.BinaryUnmarshaler]()
 )
 
-func compiled(root, t reflect.Type, path string) (*program, error) {
+func programOf(root, t reflect.Type, path string) (*program, error) {
 	if p, ok := programs.Load(t); ok {
 		return p.(*program), nil
 	}
 	c := &compiler{root: root, open: map[reflect.Type]*program{}}
-	p, err := c.program(t, path)
+	p, err := c.compile(t, path)
 	if err != nil {
 		return nil, err
 	}
@@ -279,34 +279,34 @@ type compiler struct {
 	open map[reflect.Type]*program
 }
 
-func (c *compiler) program(t reflect.Type, path string) (*program, error) {
+func (c *compiler) compile(t reflect.Type, path string) (*program, error) {
 	if p, ok := c.open[t]; ok {
-		if !p.done {
-			return within(p, t), nil
+		if !p.isCompiled {
+			return recursiveProgram(p, t), nil
 		}
 		return p, nil
 	}
 	p := &program{}
 	c.open[t] = p
-	ops, err := c.ops(nil, t, 0, path)
+	ops, err := c.compileOps(nil, t, 0, path)
 	if err != nil {
 		return nil, err
 	}
 	p.ops = ops
 	for i := range ops {
-		p.min += ops[i].least()
+		p.minBytes += ops[i].minBytes()
 	}
-	p.done = true
+	p.isCompiled = true
 	return p, nil
 }
 
 // maxDepth is how many values may lie within each other, over all goroutines: their stacks must not overflow, which ends the process.
 const maxDepth = 50_000
 
-// within returns the program of a type inside itself. Values may be endless there.
-func within(p *program, t reflect.Type) *program {
+// recursiveProgram returns the program of a type inside itself. Values may be endless there.
+func recursiveProgram(p *program, t reflect.Type) *program {
 	depth := new(atomic.Int64)
-	return &program{min: 1, ops: []op{{kind: kOther, n: 1,
+	return &program{minBytes: 1, ops: []op{{kind: kOther, n: 1,
 		enc: func(dst []byte, v unsafe.Pointer) []byte {
 			defer depth.Add(-1)
 			if depth.Add(1) > maxDepth {
@@ -318,7 +318,7 @@ func within(p *program, t reflect.Type) *program {
 	}}}
 }
 
-func (o *op) least() int {
+func (o *op) minBytes() int {
 	switch o.kind {
 	case kFloat64:
 		return 8
@@ -330,17 +330,17 @@ func (o *op) least() int {
 	return 1
 }
 
-func (c *compiler) refuse(t reflect.Type, path, why string) error {
+func (c *compiler) typeError(t reflect.Type, path, why string) error {
 	return &TypeError{Root: c.root, Path: path, Type: t, Why: why}
 }
 
-// ops appends the operations for a value of type t at offset off.
-func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op, error) {
-	if o, ok := marshalled(t); ok {
-		o.off = off
+// compileOps appends the operations for a value of type t at offset off.
+func (c *compiler) compileOps(ops []op, t reflect.Type, off uintptr, path string) ([]op, error) {
+	if o, ok := marshalOp(t); ok {
+		o.offset = off
 		return append(ops, o), nil
 	}
-	o := op{off: off, size: uint8(min(t.Size(), 8))}
+	o := op{offset: off, size: uint8(min(t.Size(), 8))}
 	switch t.Kind() {
 	case reflect.Bool:
 		o.kind = kBool
@@ -363,7 +363,7 @@ func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op
 				continue
 			}
 			var err error
-			if ops, err = c.ops(ops, f.Type, off+f.Offset, path+"."+f.Name); err != nil {
+			if ops, err = c.compileOps(ops, f.Type, off+f.Offset, path+"."+f.Name); err != nil {
 				return nil, err
 			}
 		}
@@ -374,51 +374,51 @@ func (c *compiler) ops(ops []op, t reflect.Type, off uintptr, path string) ([]op
 			o.kind, o.n = kFixed, t.Len()
 			break
 		}
-		ep, err := c.program(e, path+"[]")
+		ep, err := c.compile(e, path+"[]")
 		if err != nil {
 			return nil, err
 		}
-		o.kind, o.n = kOther, t.Len()*ep.min
-		o.enc, o.dec = array(ep, t.Len(), e.Size())
+		o.kind, o.n = kOther, t.Len()*ep.minBytes
+		o.enc, o.dec = arrayCodec(ep, t.Len(), e.Size())
 	case reflect.Slice:
 		e := t.Elem()
 		if e.Kind() == reflect.Uint8 {
 			o.kind = kBytes
 			break
 		}
-		ep, err := c.program(e, path+"[]")
+		ep, err := c.compile(e, path+"[]")
 		if err != nil {
 			return nil, err
 		}
 		o.kind, o.n = kOther, 1
-		o.enc, o.dec = slice(ep, t)
+		o.enc, o.dec = sliceCodec(ep, t)
 	case reflect.Pointer:
-		ep, err := c.program(t.Elem(), path)
+		ep, err := c.compile(t.Elem(), path)
 		if err != nil {
 			return nil, err
 		}
 		o.kind, o.n = kOther, 1
-		o.enc, o.dec = pointer(ep, t.Elem())
+		o.enc, o.dec = pointerCodec(ep, t.Elem())
 	case reflect.Map:
-		kp, err := c.program(t.Key(), path+"[key]")
+		kp, err := c.compile(t.Key(), path+"[key]")
 		if err != nil {
 			return nil, err
 		}
-		ep, err := c.program(t.Elem(), path+"[]")
+		ep, err := c.compile(t.Elem(), path+"[]")
 		if err != nil {
 			return nil, err
 		}
 		o.kind, o.n = kOther, 1
-		o.enc, o.dec = mapping(kp, ep, t)
+		o.enc, o.dec = mapCodec(kp, ep, t)
 	case reflect.Interface:
-		return nil, c.refuse(t, path, "an interface does not say what to decode; use a concrete type")
+		return nil, c.typeError(t, path, "an interface does not say what to decode; use a concrete type")
 	default:
-		return nil, c.refuse(t, path, "a "+t.Kind().String()+" has no meaning in another process; leave it out of the record")
+		return nil, c.typeError(t, path, "a "+t.Kind().String()+" has no meaning in another process; leave it out of the record")
 	}
 	return append(ops, o), nil
 }
 
-func array(ep *program, n int, size uintptr) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+func arrayCodec(ep *program, n int, size uintptr) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
 	return func(dst []byte, p unsafe.Pointer) []byte {
 			for i := range n {
 				dst = ep.append(dst, unsafe.Add(p, uintptr(i)*size))
@@ -435,7 +435,7 @@ func array(ep *program, n int, size uintptr) (func([]byte, unsafe.Pointer) []byt
 		}
 }
 
-func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+func sliceCodec(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
 	size := t.Elem().Size()
 	return func(dst []byte, p unsafe.Pointer) []byte {
 			h := *(*[]byte)(p) // the header alone: pointer, length, capacity
@@ -444,12 +444,12 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 			}
 			dst = binary.AppendUvarint(dst, uint64(len(h))+1)
 			data := unsafe.Pointer(unsafe.SliceData(h))
-			for i := 0; i < len(h) && ep.min > 0; i++ {
+			for i := 0; i < len(h) && ep.minBytes > 0; i++ {
 				dst = ep.append(dst, unsafe.Add(data, uintptr(i)*size))
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
-			n, src, err := count(src, ep.min, size == 0)
+			n, src, err := readCount(src, ep.minBytes, size == 0)
 			if err != nil {
 				return nil, err
 			}
@@ -460,7 +460,7 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 			}
 			s := reflect.MakeSlice(t, n, n)
 			data := s.UnsafePointer()
-			for i := 0; i < n && ep.min > 0; i++ {
+			for i := 0; i < n && ep.minBytes > 0; i++ {
 				if src, err = ep.decode(src, unsafe.Add(data, uintptr(i)*size)); err != nil {
 					return nil, err
 				}
@@ -470,9 +470,9 @@ func slice(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, fu
 		}
 }
 
-// count reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold
+// readCount reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold
 // at least bytes each, so hostile bytes cannot make us allocate without bound. With free, elements take no memory.
-func count(src []byte, least int, free bool) (int, []byte, error) {
+func readCount(src []byte, least int, free bool) (int, []byte, error) {
 	n, w := binary.Uvarint(src)
 	if w <= 0 {
 		return 0, nil, corrupt("length")
@@ -488,7 +488,7 @@ func count(src []byte, least int, free bool) (int, []byte, error) {
 	return int(n), src, nil
 }
 
-func pointer(ep *program, e reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+func pointerCodec(ep *program, e reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
 	return func(dst []byte, p unsafe.Pointer) []byte {
 			q := *(*unsafe.Pointer)(p)
 			if q == nil {
@@ -513,8 +513,8 @@ func pointer(ep *program, e reflect.Type) (func([]byte, unsafe.Pointer) []byte, 
 		}
 }
 
-// mapping writes entries in the order of their encoded keys, so equal maps have equal encodings.
-func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
+// mapCodec writes entries in the order of their encoded keys, so equal maps have equal encodings.
+func mapCodec(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
 	return func(dst []byte, p unsafe.Pointer) []byte {
 			m := reflect.NewAt(t, p).Elem()
 			if m.IsNil() {
@@ -535,8 +535,8 @@ func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []by
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
-			none := kp.min+ep.min == 0 // then there is one possible key, and an entry takes no bytes
-			n, src, err := count(src, kp.min+ep.min, none)
+			none := kp.minBytes+ep.minBytes == 0 // then there is one possible key, and an entry takes no bytes
+			n, src, err := readCount(src, kp.minBytes+ep.minBytes, none)
 			if err != nil {
 				return nil, err
 			}
@@ -564,8 +564,8 @@ func mapping(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []by
 		}
 }
 
-// marshalled returns an op for types that encode themselves: AppendBinary or MarshalBinary with UnmarshalBinary.
-func marshalled(t reflect.Type) (op, bool) {
+// marshalOp returns an op for types that encode themselves: AppendBinary or MarshalBinary with UnmarshalBinary.
+func marshalOp(t reflect.Type) (op, bool) {
 	pt := reflect.PointerTo(t)
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || !pt.Implements(typeUnmarsh) {
 		return op{}, false

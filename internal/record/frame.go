@@ -81,8 +81,8 @@ func parseHeader(h []byte) (stored, raw int, err error) {
 	return int(s), int(r), nil
 }
 
-// open verifies the frame of header h and stored bytes, and returns its payload, which aliases stored when it is not compressed.
-func open(h, stored []byte, raw int) (payload []byte, err error) {
+// openFrame verifies the frame of header h and stored bytes, and returns its payload, which aliases stored when it is not compressed.
+func openFrame(h, stored []byte, raw int) (payload []byte, err error) {
 	if checksum(h, stored) != binary.LittleEndian.Uint32(h[9:]) {
 		return nil, fmt.Errorf("%w: checksum does not match", ErrCorrupt)
 	}
@@ -115,7 +115,7 @@ func DecodeFrame(b []byte) (payload, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %d of %d bytes", ErrCorrupt, len(b)-frameHeader, stored)
 	}
 	rest = b[frameHeader+stored:]
-	payload, err = open(b[:frameHeader], b[frameHeader:frameHeader+stored], raw)
+	payload, err = openFrame(b[:frameHeader], b[frameHeader:frameHeader+stored], raw)
 	return payload, rest, err
 }
 

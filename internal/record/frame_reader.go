@@ -11,12 +11,12 @@ const ReadAhead = 256 << 10
 // FrameReader reads the frames between two offsets, one after the other, with one call of ReadAt for many small
 // frames. It is used by one goroutine.
 type FrameReader struct {
-	r        io.ReaderAt
-	off, end int64  // of r that is not read yet
-	ahead    int    // bytes to read at once
-	buf      []byte // read, not yet returned
-	chunk    []byte // the memory that buf is in
-	aliased  bool   // a payload that was returned lies in chunk
+	r         io.ReaderAt
+	off, end  int64  // of r that is not read yet
+	ahead     int    // bytes to read at once
+	buf       []byte // read, not yet returned
+	chunk     []byte // the memory that buf is in
+	isAliased bool   // a payload that was returned lies in chunk
 }
 
 // NewFrameReader returns a reader of the frames in [off, end) of r. It reads at most ahead bytes at once, save
@@ -47,12 +47,12 @@ func (f *FrameReader) Next() ([]byte, error) {
 	if err := f.fill(n); err != nil {
 		return nil, atOffset(at, err)
 	}
-	payload, err := open(f.buf[:frameHeader], f.buf[frameHeader:n], raw)
+	payload, err := openFrame(f.buf[:frameHeader], f.buf[frameHeader:n], raw)
 	if err != nil {
 		return nil, atOffset(at, err)
 	}
 	if f.buf[8] == byte(None) {
-		f.aliased = true
+		f.isAliased = true
 	}
 	f.buf = f.buf[n:]
 	return payload, nil
@@ -67,8 +67,8 @@ func (f *FrameReader) fill(n int) error {
 		return fmt.Errorf("%w: needs %d bytes of the last %d", ErrCorrupt, n, left)
 	}
 	size := int(min(int64(max(n, f.ahead)), int64(len(f.buf))+f.end-f.off))
-	if f.aliased || cap(f.chunk) < size {
-		f.chunk, f.aliased = Uninitialized(size), false
+	if f.isAliased || cap(f.chunk) < size {
+		f.chunk, f.isAliased = Uninitialized(size), false
 	}
 	b := f.chunk[:size]
 	have := copy(b, f.buf)

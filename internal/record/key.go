@@ -32,9 +32,9 @@ const (
 )
 
 type keyPart struct {
-	kind keyKind
-	size uint8
-	off  uintptr
+	kind   keyKind
+	size   uint8
+	offset uintptr
 }
 
 var keyParts sync.Map // reflect.Type -> []keyPart
@@ -55,11 +55,11 @@ func ForKey[K any]() (*KeyCodec[K], error) {
 }
 
 func newKeyCodec[K any](parts []keyPart) *KeyCodec[K] {
-	return &KeyCodec[K]{parts: parts, IsString: len(parts) == 1 && parts[0].kind == keyString && parts[0].off == 0}
+	return &KeyCodec[K]{parts: parts, IsString: len(parts) == 1 && parts[0].kind == keyString && parts[0].offset == 0}
 }
 
 func partsOf(parts []keyPart, root, t reflect.Type, off uintptr, path string) ([]keyPart, error) {
-	p := keyPart{off: off, size: uint8(min(t.Size(), 8))}
+	p := keyPart{offset: off, size: uint8(min(t.Size(), 8))}
 	if t == typeTime {
 		p.kind = keyTime
 		return append(parts, p), nil
@@ -116,7 +116,7 @@ func (c *KeyCodec[K]) append(dst []byte, k *K, last bool) []byte {
 	base := unsafe.Pointer(k)
 	for i := range c.parts {
 		o := &c.parts[i]
-		p := unsafe.Add(base, o.off)
+		p := unsafe.Add(base, o.offset)
 		switch o.kind {
 		case keyBool:
 			dst = append(dst, *(*byte)(p))
@@ -161,7 +161,7 @@ func (c *KeyCodec[K]) decode(b []byte, k *K, last bool) ([]byte, error) {
 	base := unsafe.Pointer(k)
 	for i := range c.parts {
 		o := &c.parts[i]
-		p := unsafe.Add(base, o.off)
+		p := unsafe.Add(base, o.offset)
 		n := int(o.size)
 		switch o.kind {
 		case keyBool:
