@@ -203,7 +203,7 @@ func decodeManifest(a job.Attempt, gone string, data []byte) (*job.Manifest, err
 	}
 	m, err := shuffle.DecodeManifest(data)
 	if err == nil && m.Attempt != a {
-		err = fmt.Errorf("manifest of %s: %w: it says %s", a, record.ErrCorrupt, m.Attempt)
+		err = fmt.Errorf("manifest of %s: %w: it belongs to attempt %s", a, record.ErrCorrupt, m.Attempt)
 	}
 	return m, err
 }

@@ -2,7 +2,8 @@ package record
 
 import "encoding/binary"
 
-// A block is a run of records, each: uvarint key length, uvarint value length, key, value.
+// A block is a sequence of records. Each record is: uvarint key length, uvarint value length, key,
+// value.
 
 // AppendRecord appends one record to a block.
 func AppendRecord(dst, key, value []byte) []byte {
@@ -11,10 +12,11 @@ func AppendRecord(dst, key, value []byte) []byte {
 	return append(append(dst, key...), value...)
 }
 
-// Cut returns the first record of a block and the rest of it. Key and value alias the block.
-// It returns an error that wraps ErrCorrupt when the block does not begin with a record.
+// Cut returns the first record of a block and the rest of the block. Key and value alias the block.
+// If the block does not begin with a record, the error wraps ErrCorrupt.
 func Cut(block []byte) (key, value, rest []byte, err error) {
-	if len(block) >= 2 && block[0] < 0x80 && block[1] < 0x80 { // short key and value: nearly always
+	// short key and value: the usual case
+	if len(block) >= 2 && block[0] < 0x80 && block[1] < 0x80 {
 		k, v := int(block[0]), int(block[1])
 		if k+v <= len(block)-2 {
 			return block[2 : 2+k : 2+k], block[2+k : 2+k+v : 2+k+v], block[2+k+v:], nil

@@ -1,8 +1,10 @@
-// Package record turns typed values into bytes and back, and packs records into blocks and frames.
+// Package record encodes typed values as bytes, and packs records into blocks and frames.
 //
-// A Codec encodes values compactly; a KeyCodec encodes keys so that bytes.Compare on the encodings orders as the values do.
-// Both are compiled once per type by reflection; afterwards fields are reached by offset, without reflection and, strings
-// aside, without allocation. Decoded strings and byte slices alias the input, so the input must never be written again.
+// A Codec encodes values compactly. A KeyCodec encodes keys in such a way that bytes.Compare on two
+// encodings gives the order of the values. Both are compiled once per type by reflection.
+// Afterwards they reach fields by offset, without reflection and, except for strings, without
+// allocation. Decoded strings and byte slices alias the input, so nobody may write to the input
+// again.
 package record
 
 import (
@@ -18,10 +20,11 @@ import (
 	"unsafe"
 )
 
-// TypeError says that a type cannot be encoded, and where in it the trouble lies.
+// TypeError is a type that cannot be encoded, with the place of the problem in it.
 type TypeError struct {
-	Root reflect.Type // the type asked for
-	Path string       // the field path from the root, such as .Items[].Done; empty for the root itself
+	Root reflect.Type // the type to encode
+	// Path is the field path from Root, such as .Items[].Done; empty for Root itself.
+	Path string
 	Type reflect.Type // the type at that path
 	Why  string
 }
@@ -40,8 +43,8 @@ const (
 	kFloat32
 	kString
 	kBytes
-	kFixed // n bytes as they are
-	kOther // enc and dec
+	kFixed // n bytes, unchanged
+	kOther // encoded by enc, decoded by dec
 )
 
 // op encodes the value at one offset.
@@ -49,15 +52,15 @@ type op struct {
 	kind   kind
 	size   uint8 // of an int, uint or bool
 	offset uintptr
-	n      int // bytes of a kFixed, least bytes of a kOther
+	n      int // bytes of a kFixed, minimum of a kOther
 	enc    func(dst []byte, p unsafe.Pointer) []byte
 	dec    func(src []byte, p unsafe.Pointer) ([]byte, error)
 }
 
 type program struct {
 	ops        []op
-	minBytes   int  // least bytes of an encoding; zero only for types that carry nothing
-	isCompiled bool // compiled
+	minBytes   int // of an encoding; zero only for types without data
+	isCompiled bool
 }
 
 // Codec encodes and decodes values of type T. It is safe for concurrent use.
@@ -65,7 +68,8 @@ type Codec[T any] struct {
 	prog *program
 }
 
-// For compiles the codec of T. It returns a *TypeError when T holds channels, functions, interfaces or unsafe pointers.
+// For compiles the codec of T. It returns a *TypeError if T contains channels, functions,
+// interfaces or unsafe pointers.
 func For[T any]() (*Codec[T], error) {
 	t := reflect.TypeFor[T]()
 	p, err := programOf(t, t, "")
@@ -80,8 +84,9 @@ func (c *Codec[T]) Append(dst []byte, v *T) []byte {
 	return c.prog.append(dst, unsafe.Pointer(v))
 }
 
-// Decode decodes one value from the front of src into v and returns the rest. Fields keep no trace of what v held before.
-// Strings and byte slices in v alias src. It returns an error that wraps ErrCorrupt when src is not an encoding.
+// Decode decodes one value from the front of src into v and returns the rest. All fields are
+// overwritten. Strings and byte slices in v alias src. If src is not an encoding, the error wraps
+// ErrCorrupt.
 func (c *Codec[T]) Decode(src []byte, v *T) ([]byte, error) {
 	return c.prog.decode(src, unsafe.Pointer(v))
 }
@@ -273,7 +278,8 @@ func programOf(root, t reflect.Type, path string) (*program, error) {
 	return p, nil
 }
 
-// compiler compiles one root type. Types that contain themselves through a pointer, slice or map find their unfinished program in open.
+// compiler compiles one root type. A type that contains itself through a pointer, slice or map
+// finds its unfinished program in open.
 type compiler struct {
 	root reflect.Type
 	open map[reflect.Type]*program
@@ -300,17 +306,20 @@ func (c *compiler) compile(t reflect.Type, path string) (*program, error) {
 	return p, nil
 }
 
-// maxDepth is how many values may lie within each other, over all goroutines: their stacks must not overflow, which ends the process.
+// maxDepth limits the nesting of values of one recursive type, over all goroutines: a stack
+// overflow would end the process.
 const maxDepth = 50_000
 
-// recursiveProgram returns the program of a type inside itself. Values may be endless there.
+// recursiveProgram returns the program of a type inside itself. Its values may be nested without
+// end.
 func recursiveProgram(p *program, t reflect.Type) *program {
 	depth := new(atomic.Int64)
 	return &program{minBytes: 1, ops: []op{{kind: kOther, n: 1,
 		enc: func(dst []byte, v unsafe.Pointer) []byte {
 			defer depth.Add(-1)
 			if depth.Add(1) > maxDepth {
-				panic(fmt.Errorf("encode %v: more than %d values lie within each other; perhaps one contains itself", t, maxDepth)) // becomes the attempt's failure
+				// becomes the attempt's failure
+				panic(fmt.Errorf("encode %v: more than %d values lie within each other; perhaps one contains itself", t, maxDepth))
 			}
 			return p.append(dst, v)
 		},
@@ -438,7 +447,7 @@ func arrayCodec(ep *program, n int, size uintptr) (func([]byte, unsafe.Pointer) 
 func sliceCodec(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byte, func([]byte, unsafe.Pointer) ([]byte, error)) {
 	size := t.Elem().Size()
 	return func(dst []byte, p unsafe.Pointer) []byte {
-			h := *(*[]byte)(p) // the header alone: pointer, length, capacity
+			h := *(*[]byte)(p) // only the header: pointer, length, capacity
 			if h == nil {
 				return append(dst, 0)
 			}
@@ -470,9 +479,10 @@ func sliceCodec(ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []byt
 		}
 }
 
-// readCount reads a length that was stored plus one; -1 stands for nil. It refuses lengths that the rest of src cannot hold
-// at least bytes each, so hostile bytes cannot make us allocate without bound. With free, elements take no memory.
-func readCount(src []byte, least int, free bool) (int, []byte, error) {
+// readCount reads a length that was stored plus one; -1 stands for nil. Each element takes at least
+// minBytes bytes, so it rejects a length that does not fit into the rest of src: hostile bytes
+// cannot cause huge allocations. With free set, elements take no memory.
+func readCount(src []byte, minBytes int, free bool) (int, []byte, error) {
 	n, w := binary.Uvarint(src)
 	if w <= 0 {
 		return 0, nil, corrupt("length")
@@ -482,7 +492,7 @@ func readCount(src []byte, least int, free bool) (int, []byte, error) {
 		return -1, src, nil
 	}
 	n--
-	if n > uint64(len(src)/max(1, least)) && !(free && n <= math.MaxInt32) {
+	if n > uint64(len(src)/max(1, minBytes)) && !(free && n <= math.MaxInt32) {
 		return 0, nil, corrupt("length")
 	}
 	return int(n), src, nil
@@ -535,7 +545,8 @@ func mapCodec(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []b
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {
-			none := kp.minBytes+ep.minBytes == 0 // then there is one possible key, and an entry takes no bytes
+			// there is only one possible key, and an entry takes no bytes
+			none := kp.minBytes+ep.minBytes == 0
 			n, src, err := readCount(src, kp.minBytes+ep.minBytes, none)
 			if err != nil {
 				return nil, err
@@ -564,7 +575,8 @@ func mapCodec(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []b
 		}
 }
 
-// marshalOp returns an op for types that encode themselves: AppendBinary or MarshalBinary with UnmarshalBinary.
+// marshalOp returns an op for types with their own encoding: AppendBinary or MarshalBinary, and
+// UnmarshalBinary.
 func marshalOp(t reflect.Type) (op, bool) {
 	pt := reflect.PointerTo(t)
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || !pt.Implements(typeUnmarsh) {

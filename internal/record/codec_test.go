@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// benchRecord is the record whose speed the package promises.
+// benchRecord is the record of the package's speed benchmarks.
 type benchRecord struct {
 	Name  string
 	Units int64
@@ -152,8 +152,8 @@ func drawTree(t *rapid.T, depth int) tree {
 	return n
 }
 
-// TestRoundTrip encodes random values, decodes them over other values and compares. It also holds that every encoding marks its
-// own end: no shorter piece of it decodes.
+// TestRoundTrip encodes random values, decodes them over other values and compares. It also checks
+// that every encoding marks its end: no prefix of it decodes.
 func TestRoundTrip(t *testing.T) {
 	t.Run("scalars", roundTrip(drawScalars))
 	t.Run("nested", roundTrip(drawNested))
@@ -261,7 +261,7 @@ func TestEqualMapsEncodeEqually(t *testing.T) {
 	})
 }
 
-// TestDecodedStringsAlias holds the promise that decoding copies no text.
+// TestDecodedStringsAlias checks that decoding copies no text.
 func TestDecodedStringsAlias(t *testing.T) {
 	c, err := For[benchRecord]()
 	if err != nil {
@@ -343,7 +343,8 @@ func TestMarshalErrorPanicsWithTheType(t *testing.T) {
 	c.Append(nil, &labelled{"refuse"})
 }
 
-// TestCompileFromManyGoroutines makes recursive programs at the same time, for the race detector.
+// TestCompileFromManyGoroutines compiles recursive programs at the same time, for the race
+// detector.
 func TestCompileFromManyGoroutines(t *testing.T) {
 	type b struct{ L []*b }
 	type a struct {
@@ -370,8 +371,8 @@ func TestCompileFromManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// hostile decodes data as a T. It fails when that panics, takes memory out of proportion, or accepts bytes that do not
-// come back the same.
+// hostile decodes data as a T. It fails if that panics, takes too much memory, or accepts bytes
+// that encode differently.
 func hostile[T any](t testing.TB, data []byte) {
 	c, err := For[T]()
 	if err != nil {
@@ -484,7 +485,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeFlat is the decoding of a record without slices: nothing is allocated.
+// BenchmarkDecodeFlat decodes a record without slices: it allocates nothing.
 func BenchmarkDecodeFlat(b *testing.B) {
 	type flat struct {
 		Name  string
@@ -513,7 +514,8 @@ type chain struct {
 	By   map[string]*chain
 }
 
-// TestDeepAndEndlessValues: a long chain comes back, and a value that contains itself is an error, not the end of the process.
+// TestDeepAndEndlessValues: a long chain decodes, and a value that contains itself is an error and
+// does not end the process.
 func TestDeepAndEndlessValues(t *testing.T) {
 	c, err := For[chain]()
 	if err != nil {
@@ -543,7 +545,7 @@ func TestDeepAndEndlessValues(t *testing.T) {
 			c.Append(nil, endless)
 		}()
 	}
-	if got := c.Append(nil, &chain{N: 1}); len(got) == 0 { // the depth was counted back
+	if got := c.Append(nil, &chain{N: 1}); len(got) == 0 { // the depth returned to zero
 		t.Error("nothing is encoded afterwards")
 	}
 }

@@ -13,35 +13,37 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// A frame is a payload with a header of 13 bytes, all integers little endian:
+// A frame is a payload with a header of 13 bytes. All integers are little endian:
 //
-//	0  uint32  stored: bytes that follow the header
+//	0  uint32  stored: bytes after the header
 //	4  uint32  raw: bytes of the payload; never less than stored
 //	8  uint8   codec: a Compression
 //	9  uint32  CRC32C of bytes 0 to 8 and of the stored bytes
 const frameHeader = 13
 
-// FrameOverhead is how many bytes a frame takes beside its stored payload.
+// FrameOverhead is the size of a frame beside its stored payload, in bytes.
 const FrameOverhead = frameHeader
 
 // MaxFrame is the largest payload of a frame, in bytes.
 const MaxFrame = 64 << 20
 
-// ErrCorrupt means that bytes read back are not the bytes that were written. Errors that wrap it name the offset.
+// ErrCorrupt means the bytes read differ from the bytes written. Errors that wrap it contain the
+// offset.
 var ErrCorrupt = errors.New("corrupt data")
 
-// Compression says how the payload of a frame is stored.
+// Compression is the storage format of a payload.
 type Compression uint8
 
 const (
-	None Compression = iota // as it is
-	S2                      // compressed by s2, unless that would make it longer
+	None Compression = iota // unchanged
+	S2                      // compressed by s2, unless the result would be longer
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// AppendFrame appends payload as one frame to dst. It allocates only to grow dst, which with S2 has to hold
-// len(payload)*7/6 bytes more at times. A payload longer than MaxFrame is a mistake of the caller and panics.
+// AppendFrame appends payload as one frame to dst. It allocates only to grow dst; with S2, dst may
+// need room for len(payload)*7/6 more bytes. A payload longer than MaxFrame is a mistake of the
+// caller and panics.
 func AppendFrame(dst, payload []byte, c Compression) []byte {
 	if len(payload) > MaxFrame {
 		panic(fmt.Sprintf("record: payload of %d bytes exceeds MaxFrame (%d)", len(payload), MaxFrame))
@@ -72,7 +74,8 @@ func checksum(header, stored []byte) uint32 {
 	return crc32.Update(crc32.Checksum(header[:9], castagnoli), castagnoli, stored)
 }
 
-// parseHeader returns the lengths of the frame that starts with h, which has at least frameHeader bytes.
+// parseHeader returns the lengths in the frame header h, which must have at least frameHeader
+// bytes.
 func parseHeader(h []byte) (stored, raw int, err error) {
 	s, r := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
 	if r > MaxFrame || s > r || h[8] > byte(S2) || h[8] == byte(None) && s != r {
@@ -81,7 +84,8 @@ func parseHeader(h []byte) (stored, raw int, err error) {
 	return int(s), int(r), nil
 }
 
-// openFrame verifies the frame of header h and stored bytes, and returns its payload, which aliases stored when it is not compressed.
+// openFrame verifies a frame with header h and returns its payload. An uncompressed payload aliases
+// stored.
 func openFrame(h, stored []byte, raw int) (payload []byte, err error) {
 	if checksum(h, stored) != binary.LittleEndian.Uint32(h[9:]) {
 		return nil, fmt.Errorf("%w: checksum does not match", ErrCorrupt)
@@ -98,8 +102,9 @@ func openFrame(h, stored []byte, raw int) (payload []byte, err error) {
 	return payload, nil
 }
 
-// DecodeFrame reads the frame that b starts with and returns the bytes behind it. An uncompressed payload aliases b,
-// others are fresh memory. It returns io.EOF when b is empty and an error that wraps ErrCorrupt on any damage.
+// DecodeFrame decodes the frame at the start of b and returns the bytes behind it. An uncompressed
+// payload aliases b; a compressed one gets new memory. It returns io.EOF if b is empty, and an
+// error that wraps ErrCorrupt on any damage.
 func DecodeFrame(b []byte) (payload, rest []byte, err error) {
 	if len(b) == 0 {
 		return nil, nil, io.EOF
@@ -121,12 +126,13 @@ func DecodeFrame(b []byte) (payload, rest []byte, err error) {
 
 func atOffset(off int64, err error) error { return fmt.Errorf("frame at offset %d: %w", off, err) }
 
-// Uninitialized returns n bytes of fresh memory whose content is arbitrary: make([]byte, n) without the time to zero it.
+// Uninitialized returns n bytes of new memory with arbitrary content: make([]byte, n) without the
+// time to zero it.
 func Uninitialized(n int) []byte {
 	if n == 0 {
 		return nil
 	}
-	var b strings.Builder // the one type of the standard library whose growth is not zeroed
+	var b strings.Builder // the only type of the standard library that grows without zeroing
 	b.Grow(n)
 	b.WriteByte(0)
 	return unsafe.Slice(unsafe.StringData(b.String()), n)

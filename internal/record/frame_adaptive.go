@@ -1,14 +1,16 @@
 package record
 
-// Adaptive compresses frames with S2 for as long as that pays. When a frame shrinks by less than a quarter it stores
-// the next ones as they are, and tries again after 16 frames, then 32, up to 256. Payloads under 256 bytes are stored as
-// they are and prove nothing. What it does depends on the payloads alone. The zero value is ready; it is used by one
-// goroutine.
+// Adaptive compresses frames with S2 as long as they shrink. When a frame shrinks by less than a
+// quarter, the next 16 frames are stored as they are; after another bad sample 32, and so on up to
+// 256. Payloads under 256 bytes are always stored as they are, and are no samples. The result
+// depends only on the payloads. The zero value is ready; only one goroutine may use it.
 type Adaptive struct {
-	skip, wait int // frames to store as they are: still, and after the last bad sample
+	// skip is how many of the next frames to store as they are; wait is its value after the last
+	// bad sample.
+	skip, wait int
 }
 
-// AppendFrame appends payload as one frame to dst, as the function of that name.
+// AppendFrame appends payload as one frame to dst, like the function AppendFrame.
 func (a *Adaptive) AppendFrame(dst, payload []byte) []byte {
 	if len(payload) < 256 {
 		return AppendFrame(dst, payload, None)

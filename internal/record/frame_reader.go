@@ -5,22 +5,22 @@ import (
 	"io"
 )
 
-// ReadAhead is how many bytes a FrameReader reads at once unless told otherwise.
+// ReadAhead is the default number of bytes that a FrameReader reads at once.
 const ReadAhead = 256 << 10
 
-// FrameReader reads the frames between two offsets, one after the other, with one call of ReadAt for many small
-// frames. It is used by one goroutine.
+// FrameReader reads the frames between two offsets, one after the other, with one call of ReadAt
+// for many small frames. Only one goroutine may use it.
 type FrameReader struct {
 	r         io.ReaderAt
-	off, end  int64  // of r that is not read yet
+	off, end  int64  // range of r not read yet
 	ahead     int    // bytes to read at once
-	buf       []byte // read, not yet returned
-	chunk     []byte // the memory that buf is in
-	isAliased bool   // a payload that was returned lies in chunk
+	buf       []byte // bytes read, but not yet returned
+	chunk     []byte // memory of buf
+	isAliased bool   // a returned payload lies in chunk
 }
 
-// NewFrameReader returns a reader of the frames in [off, end) of r. It reads at most ahead bytes at once, save
-// for a single longer frame; zero means ReadAhead.
+// NewFrameReader returns a reader of the frames in [off, end) of r. It reads at most ahead bytes at
+// once, except for a single longer frame; zero means ReadAhead.
 func NewFrameReader(r io.ReaderAt, off, end int64, ahead int) *FrameReader {
 	if ahead <= 0 {
 		ahead = ReadAhead
@@ -28,9 +28,9 @@ func NewFrameReader(r io.ReaderAt, off, end int64, ahead int) *FrameReader {
 	return &FrameReader{r: r, off: off, end: max(off, end), ahead: ahead}
 }
 
-// Next returns the payload of the next frame, in memory that is never reused. It returns io.EOF at the end of the
-// range, an error that wraps ErrCorrupt on any damage (also when a frame crosses the end of the range or r ends
-// before it), and the error of ReadAt when reading failed.
+// Next returns the payload of the next frame, in memory that is never used again. It returns io.EOF
+// at the end of the range. On any damage the error wraps ErrCorrupt, also if a frame crosses the
+// end of the range or r ends before it. If ReadAt fails, the error is that of ReadAt.
 func (f *FrameReader) Next() ([]byte, error) {
 	at := f.off - int64(len(f.buf))
 	if at == f.end {
@@ -58,7 +58,7 @@ func (f *FrameReader) Next() ([]byte, error) {
 	return payload, nil
 }
 
-// fill makes sure that buf holds at least n bytes.
+// fill reads until buf holds at least n bytes.
 func (f *FrameReader) fill(n int) error {
 	if len(f.buf) >= n {
 		return nil

@@ -49,7 +49,7 @@ func TestFrameRoundTrip(t *testing.T) {
 			NewFrameReader(bytes.NewReader(stream), 0, int64(len(stream)), 1),
 			NewFrameReader(bytes.NewReader(stream), 0, int64(len(stream)), 1<<30),
 		}
-		var kept [][]byte // payloads must never change after they were returned
+		var kept [][]byte // returned payloads must never change
 		for i, want := range payloads {
 			var got []byte
 			var err error
@@ -79,7 +79,7 @@ func TestFrameRoundTrip(t *testing.T) {
 	}
 }
 
-// Every flipped bit and every cut of a stream is found, by each way of reading.
+// Each way of reading finds every flipped bit and every cut of a stream.
 func TestFrameDamage(t *testing.T) {
 	stream := AppendFrame(nil, text(300), S2)
 	first := len(stream)
@@ -128,7 +128,8 @@ type readerAt struct{ io.Reader }
 
 func (r readerAt) ReadAt(p []byte, _ int64) (int, error) { return r.Read(p) }
 
-// A frame is never longer than its payload and the header, so a count of bytes bounds a file.
+// A frame is never longer than its payload and the header, so the payload bounds the size of a
+// file.
 func TestFrameNeverGrows(t *testing.T) {
 	for _, p := range payloads() {
 		if got := len(AppendFrame(nil, p, S2)); got > len(p)+FrameOverhead {
@@ -206,7 +207,7 @@ func FuzzDecodeFrame(f *testing.F) {
 	})
 }
 
-// FuzzFrameBody gets past the checksum, so that damage which CRC32C accepts cannot hurt either.
+// FuzzFrameBody passes the checksum, so that even damage accepted by CRC32C does no harm.
 func FuzzFrameBody(f *testing.F) {
 	f.Add(uint32(500), byte(S2), AppendFrame(nil, text(500), S2)[frameHeader:])
 	f.Add(uint32(3), byte(None), []byte("abc"))

@@ -10,12 +10,19 @@ import (
 	"unsafe"
 )
 
-// KeyCodec encodes keys of type K so that bytes.Compare on the encodings orders as the values do: false before true, numbers by
-// value (-0 equals 0, NaN is one key and comes last), strings by bytes, structs and arrays field by field, time.Time by instant (it comes back in
-// UTC). A key that is one string is its own encoding. It is safe for concurrent use.
+// KeyCodec encodes keys of type K in such a way that bytes.Compare on two encodings gives the order
+// of the values:
+//
+//   - false before true
+//   - numbers by value; -0 equals 0, and NaN is one key and comes last
+//   - strings by bytes
+//   - structs and arrays field by field
+//   - time.Time by instant; it is decoded in UTC
+//
+// A key that is a single string is its own encoding. A KeyCodec is safe for concurrent use.
 type KeyCodec[K any] struct {
 	parts []keyPart
-	// IsString reports that K is a string type, whose encoding is the string itself.
+	// IsString reports whether K is a string type, with the string itself as encoding.
 	IsString bool
 }
 
@@ -39,8 +46,8 @@ type keyPart struct {
 
 var keyParts sync.Map // reflect.Type -> []keyPart
 
-// ForKey compiles the key codec of K. It returns a *TypeError unless K is made of booleans, numbers, strings, time.Time,
-// and arrays and structs of those.
+// ForKey compiles the key codec of K. It returns a *TypeError unless K consists of booleans,
+// numbers, strings, time.Time, and arrays and structs of these.
 func ForKey[K any]() (*KeyCodec[K], error) {
 	t := reflect.TypeFor[K]()
 	if p, ok := keyParts.Load(t); ok {
@@ -104,12 +111,12 @@ func partsOf(parts []keyPart, root, t reflect.Type, off uintptr, path string) ([
 	return append(parts, p), nil
 }
 
-// Append appends the encoding of k to dst. A final string stands as it is, so an encoding followed by other bytes has
-// no end of its own; AppendPart has.
+// Append appends the encoding of k to dst. A final string has no end mark, so no bytes may follow;
+// use AppendPart for that.
 func (c *KeyCodec[K]) Append(dst []byte, k *K) []byte { return c.append(dst, k, true) }
 
-// AppendPart appends an encoding of k that marks its own end, so that more key bytes may follow and the order stays that of
-// the values, part by part.
+// AppendPart appends an encoding of k with its own end, so that more key bytes may follow. The
+// order is then the order of the values, part by part.
 func (c *KeyCodec[K]) AppendPart(dst []byte, k *K) []byte { return c.append(dst, k, false) }
 
 func (c *KeyCodec[K]) append(dst []byte, k *K, last bool) []byte {
@@ -144,8 +151,8 @@ func (c *KeyCodec[K]) append(dst []byte, k *K, last bool) []byte {
 	return dst
 }
 
-// Decode decodes a whole encoding made by Append into k. Strings alias b where no byte was escaped.
-// It returns an error that wraps ErrCorrupt when b is not such an encoding.
+// Decode decodes a whole encoding made by Append into k. Strings alias b unless a byte was escaped.
+// If b is not such an encoding, the error wraps ErrCorrupt.
 func (c *KeyCodec[K]) Decode(b []byte, k *K) error {
 	rest, err := c.decode(b, k, true)
 	if err == nil && len(rest) != 0 {
@@ -237,7 +244,7 @@ func orderFloat(f float64) uint64 {
 		return math.MaxUint64
 	}
 	if f == 0 {
-		f = 0 // -0 equals 0
+		f = 0 // -0 becomes 0
 	}
 	u := math.Float64bits(f)
 	if u>>63 != 0 {
@@ -256,7 +263,8 @@ func unorderFloat(u uint64) float64 {
 	return math.Float64frombits(^u)
 }
 
-// A string in the middle of a key ends with 00 01; a zero byte in it becomes 00 FF. So a string sorts before its own extensions.
+// A string in the middle of a key ends with 00 01, and a zero byte in it becomes 00 FF. So a string
+// sorts before its extensions.
 func appendEscaped(dst []byte, s string) []byte {
 	for {
 		i := strings.IndexByte(s, 0)

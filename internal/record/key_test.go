@@ -13,7 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// keyText draws short strings of few bytes, zeros among them, so that they share beginnings and escape each other.
+// keyText draws short strings of few bytes, zeros among them, so that they share beginnings and
+// escape each other.
 var keyText = rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 0xfe, 0xff}), 0, 5), func(b []byte) string { return string(b) })
 
 var keyFloat = rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.NaN(),
@@ -86,7 +87,8 @@ var keyWide = rapid.Custom(func(t *rapid.T) wide {
 	return w
 })
 
-// TestKeyOrder holds that encodings compare as the values do, alone and with more key behind them, and that they decode.
+// TestKeyOrder checks that encodings compare like the values, alone and with more key behind them,
+// and that they decode.
 func TestKeyOrder(t *testing.T) {
 	t.Run("bool", keyOrder(rapid.Bool(), compareBools))
 	t.Run("int", keyOrder(smallInt[int](math.MinInt, math.MaxInt), cmp.Compare))
@@ -134,7 +136,7 @@ func keyOrder[K any](draw *rapid.Generator[K], compare func(a, b K) int) func(*t
 			if err := c.Decode(x, &back); err != nil || compare(a, back) != 0 {
 				t.Fatalf("%#v came back as %#v: %v", a, back, err)
 			}
-			// Parts: what stands behind decides only between equal keys.
+			// In a key of several parts, later parts decide only between equal earlier ones.
 			behind, after := keyText.Draw(t, "behind a"), keyText.Draw(t, "behind b")
 			px := append(c.AppendPart([]byte("~"), &a), behind...)[1:]
 			py := append(c.AppendPart([]byte("~"), &b), after...)[1:]
@@ -200,7 +202,8 @@ func TestRefusedKeys(t *testing.T) {
 	}
 }
 
-// FuzzKeyDecode decodes arbitrary bytes as keys: it never panics, and what it accepts comes back the same.
+// FuzzKeyDecode decodes arbitrary bytes as keys: it must not panic, and accepted bytes must encode
+// to the same bytes.
 func FuzzKeyDecode(f *testing.F) {
 	c, p, n := mustKey[wide](f), mustKey[pair](f), mustKey[[2]float32](f)
 	f.Add(c.Append(nil, &wide{Name: "a\x00b", Day: time.Unix(1, 2)}))
