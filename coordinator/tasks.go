@@ -87,7 +87,7 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)
-		shell.Slots, shell.Granted = t.lender, t.lender.granted
+		shell.Slots, shell.OnGranted = t.lender, t.lender.granted
 	}
 	var err error
 	if t.desk, err = desk.Open(shell); err != nil {

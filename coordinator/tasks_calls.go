@@ -85,7 +85,7 @@ func (t *Tasks) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStream
 	c.mu.Lock()
 	t.desk.Lock()
 	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique())
-	accepted := &layshaftv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.Number(n.Task))}
+	accepted := &layshaftv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.AttemptNumber(n.Task))}
 	t.desk.Unlock()
 	c.tasks[0], c.waiting[n.Task], c.inFlight = n.Task, []int64{0}, 1
 	c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *calls) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequ
 				specs = filled(specs)
 			}
 			if err = c.submit(stream, specs); err == nil {
-				c.s.WaitRoom()
+				c.s.WaitForRoom()
 			}
 		case *layshaftv1.CallTasksRequest_Cancel:
 			c.cancel(say.Cancel.GetIndexes())
@@ -264,7 +264,7 @@ func (c *calls) send(gone <-chan struct{}) error {
 				return nil
 			}
 			select {
-			case <-c.s.Wake():
+			case <-c.s.Ready():
 			case <-last:
 				last = nil
 			case <-gone:
@@ -276,7 +276,7 @@ func (c *calls) send(gone <-chan struct{}) error {
 			return err
 		}
 		clear(notes)
-		c.s.Taken()
+		c.s.ConfirmTaken()
 	}
 }
 
@@ -308,7 +308,7 @@ func (c *calls) tell(notes []desk.Note) error {
 	}
 	for i := range notes {
 		n := &notes[i]
-		if n.Kept {
+		if n.Stored {
 			n.Body, _ = c.t.desk.Result(n.Task) // which may have none
 		}
 		for _, index := range c.indexes(n) {
@@ -344,7 +344,7 @@ func (c *calls) indexes(n *desk.Note) []int64 {
 		}
 		if background := n.Ref&1 != 0; background {
 			c.inFlight--
-		} else if n.N == 0 && n.Commit == 0 {
+		} else if n.N == 0 && n.Batch == 0 {
 			return nil
 		}
 		return []int64{int64(n.Ref >> 1)}
@@ -353,7 +353,7 @@ func (c *calls) indexes(n *desk.Note) []int64 {
 		return []int64{int64(n.Ref >> 1)}
 	}
 	indexes := c.waiting[n.Task]
-	switch n.What {
+	switch n.Notice {
 	case queue.Data, queue.Warning, queue.Progress, queue.Retrying:
 		if c.options.GetOnlyEnds() {
 			return nil
@@ -386,7 +386,7 @@ func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
 		u.What = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Refused: string(body), Full: n.N == 1}}
 		return u
 	}
-	switch n.What {
+	switch n.Notice {
 	case queue.Data:
 		u.What = &layshaftv1.TaskUpdate_Data{Data: body}
 	case queue.Warning:

@@ -149,7 +149,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // submissionOf returns the job that a request is for, without its payload, or the status of the answer and why.
 func submissionOf(r *http.Request) (sub gearman.Submission, status int, err error) {
-	sub = gearman.Submission{Function: []byte(strings.TrimPrefix(r.URL.Path, "/")), Unique: []byte(r.Header.Get("X-Gearman-Unique")), Priority: gearman.Normal, Keep: true}
+	sub = gearman.Submission{Function: []byte(strings.TrimPrefix(r.URL.Path, "/")), Unique: []byte(r.Header.Get("X-Gearman-Unique")), Priority: gearman.Normal, Immutable: true}
 	if r.Method != http.MethodPost {
 		return sub, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for jobs; use POST /FUNCTION", r.Method)
 	}
@@ -196,8 +196,8 @@ type httpJob struct {
 // Wake is for workers.
 func (j *httpJob) Wake() {}
 
-// Committed says what is durable.
-func (j *httpJob) Committed(commit uint64) {
+// Durable says what is durable.
+func (j *httpJob) Durable(commit uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.durable = max(j.durable, commit)
@@ -208,7 +208,7 @@ func (j *httpJob) Committed(commit uint64) {
 func (j *httpJob) Update(u gearman.Update) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !u.Keep {
+	if !u.Immutable {
 		u.Data = slices.Clone(u.Data)
 	}
 	if u.Ends() {
@@ -251,8 +251,8 @@ func (j *httpJob) close() {
 	j.free()
 }
 
-// WaitRoom blocks while too much waits for the client.
-func (j *httpJob) WaitRoom() {
+// WaitForRoom blocks while too much waits for the client.
+func (j *httpJob) WaitForRoom() {
 	t := time.NewTimer(httpStall)
 	defer t.Stop()
 	for {

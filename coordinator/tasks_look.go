@@ -43,9 +43,9 @@ func CountsOf(f *Function) TaskTotals { return taskTotals(f.Counts) }
 // Look returns how all tasks stand.
 func (t *Tasks) Look() TasksLook {
 	t.desk.Lock()
-	l := TasksLook{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.Took()}
+	l := TasksLook{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
 	t.desk.Unlock()
-	l.Syncs = t.desk.Syncs()
+	l.Syncs = t.desk.SyncDurations()
 	return l
 }
 
@@ -60,7 +60,7 @@ func (t *Tasks) Totals() TaskTotals {
 func (t *Tasks) AuditPart(at int) (bad []string, next int) {
 	t.desk.Lock()
 	defer t.desk.Unlock()
-	return t.desk.AuditPart(at, 4096)
+	return t.desk.AuditNext(at, 4096)
 }
 
 // maxError is how much of an error a TaskDetail has, in bytes.
@@ -100,7 +100,7 @@ func (t *Tasks) Unfinished(function string, n int) (out []TaskDetail, more bool)
 		t.desk.Lock()
 		next = t.desk.Tasks(next, underLock, func(i queue.Info) {
 			if i.Function == function && slices.Contains([]queue.State{queue.Waiting, queue.Delayed, queue.Running}, i.State) && len(out) <= n {
-				out = append(out, TaskDetail{Info: i, WorkerName: t.desk.Name(i.Worker)})
+				out = append(out, TaskDetail{Info: i, WorkerName: t.desk.PeerName(i.Worker)})
 			}
 		})
 		t.desk.Unlock()
@@ -115,7 +115,7 @@ func (t *Tasks) Unfinished(function string, n int) (out []TaskDetail, more bool)
 func (t *Tasks) Task(id TaskID) (d TaskDetail, ok bool) {
 	t.desk.Lock()
 	info, ok := t.desk.Status(id)
-	worker := t.desk.Name(info.Worker)
+	worker := t.desk.PeerName(info.Worker)
 	t.desk.Unlock()
 	if !ok {
 		return d, false

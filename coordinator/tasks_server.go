@@ -39,7 +39,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 func (t *Tasks) durably(ctx context.Context, change func(d *desk.Desk) error) error {
 	t.desk.Lock()
 	err := change(t.desk)
-	commit := t.desk.Written()
+	commit := t.desk.LastBatch()
 	t.desk.Unlock()
 	if err != nil {
 		return taskError(err)
@@ -55,13 +55,13 @@ func (t *Tasks) submitAll(ctx context.Context, s *desk.Session, all []desk.Submi
 		var err error
 		for end := min(len(all), i+underLock); i < end; i++ {
 			var n desk.Note
-			if n, err = t.desk.Submit(s, &all[i]); t.desk.Behind(err) {
+			if n, err = t.desk.Submit(s, &all[i]); t.desk.IsBacklog(err) {
 				break
 			}
 			each(i, n, err)
 		}
-		behind := t.desk.Behind(err)
-		next := t.desk.Committed()
+		behind := t.desk.IsBacklog(err)
+		next := t.desk.NextDurable()
 		t.desk.Unlock()
 		if !behind {
 			continue
@@ -87,7 +87,7 @@ func (t *Tasks) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReques
 	if g := r.GetNewGroup(); g != nil {
 		t.desk.Lock()
 		n, err := t.openGroup(g)
-		commit = t.desk.Written()
+		commit = t.desk.LastBatch()
 		t.desk.Unlock()
 		if err != nil {
 			return nil, taskError(err)
@@ -104,7 +104,7 @@ func (t *Tasks) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReques
 	}
 	var refused error
 	err := t.submitAll(ctx, nil, all, func(i int, n desk.Note, err error) {
-		commit = max(commit, n.Commit)
+		commit = max(commit, n.Batch)
 		out.Accepted[i] = acceptedToProto(&n, err)
 		if refused == nil {
 			refused = err
@@ -206,7 +206,7 @@ func (t *Tasks) forEach(ctx context.Context, tasks []uint64, change func(queue.I
 				done = append(done, id)
 			}
 		}
-		commit = t.desk.Written()
+		commit = t.desk.LastBatch()
 		t.desk.Unlock()
 	}
 	return done, t.desk.Durable(ctx, commit)
@@ -220,7 +220,7 @@ func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*lay
 	if n.GetTask() == 0 && n.GetUnique() != "" {
 		info, ok = t.desk.StatusUnique(n.GetFunction(), n.GetUnique())
 	}
-	worker, why, written := t.desk.Name(info.Worker), t.desk.Why(info.ID), t.desk.Written()
+	worker, why, written := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID), t.desk.LastBatch()
 	t.desk.Unlock()
 	if info.Durable { // what is told stays so
 		if err := t.desk.Durable(ctx, written); err != nil {
@@ -275,7 +275,7 @@ func (t *Tasks) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*l
 		next = t.desk.Tasks(next, min(underLock, limit-len(out.GetTasks())), func(i queue.Info) {
 			if (r.GetFunction() == "" || r.GetFunction() == i.Function) &&
 				(len(r.GetStates()) == 0 || slices.Contains(r.GetStates(), layshaftv1.TaskState(i.State))) {
-				out.Tasks = append(out.Tasks, infoToProto(i, t.desk.Name(i.Worker)))
+				out.Tasks = append(out.Tasks, infoToProto(i, t.desk.PeerName(i.Worker)))
 			}
 		})
 		t.desk.Unlock()

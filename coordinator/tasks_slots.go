@@ -32,22 +32,22 @@ func newLender(c *Coordinator) *lender {
 	return l
 }
 
-// Wanted is desk.Slots. A coordinator that has stopped does not hear it: then all goes down.
-func (l *lender) Wanted(worker string, p queue.Priority, n int) {
+// RequestSlots is desk.Slots. A coordinator that has stopped does not hear it: then all goes down.
+func (l *lender) RequestSlots(worker string, p queue.Priority, n int) {
 	_ = l.c.post(message{ev: sched.QueuedWaiting{WorkerID: worker, Class: classes[p], N: n}})
 }
 
-// Started is desk.Slots.
-func (l *lender) Started(worker string, p queue.Priority) {
+// OccupySlot is desk.Slots.
+func (l *lender) OccupySlot(worker string, p queue.Priority) {
 	_ = l.c.post(message{ev: sched.QueuedStarted{WorkerID: worker, Class: classes[p]}})
 }
 
-// Ended is desk.Slots.
-func (l *lender) Ended(worker string, p queue.Priority) {
+// FreeSlot is desk.Slots.
+func (l *lender) FreeSlot(worker string, p queue.Priority) {
 	_ = l.c.post(message{ev: sched.QueuedEnded{WorkerID: worker, Class: classes[p]}})
 }
 
-// granted is desk.Config.Granted.
+// granted is desk.Config.OnGranted.
 func (l *lender) granted(ref uint64) {
 	_ = l.c.post(message{ev: sched.BudgetsGranted{Ticket: ref}})
 }

@@ -128,7 +128,7 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
 			w.name, len(hello.GetHeld()), maxHeld)
 	}
-	if w.share = hello.GetSlotsOf(); len(w.share) > 512 || w.share != "" && !t.desk.Shares() {
+	if w.share = hello.GetSlotsOf(); len(w.share) > 512 || w.share != "" && !t.desk.SharesSlots() {
 		return fmt.Errorf("%w: worker %s shares the slots of %.100q; here no slots are shared, let it have its own", wire.ErrInvalid, w.name, w.share)
 	}
 	t.mu.Lock()
@@ -139,7 +139,7 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	if old := t.workers[w.name]; old != nil {
-		old.Replace(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, w.name))
+		old.Disconnect(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, w.name))
 		old.Leave()
 	}
 	w.s = t.desk.Join(w.name)
@@ -182,7 +182,7 @@ func (w *work) able(a *layshaftv1.TaskAbilities) error {
 	if err := w.can(a); err != nil {
 		return err
 	}
-	w.s.Slots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())), w.share)
+	w.s.SetSlots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())), w.share)
 	return nil
 }
 
@@ -284,7 +284,7 @@ func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
 			continue
 		}
 		select {
-		case <-w.s.Wake():
+		case <-w.s.Ready():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -313,9 +313,9 @@ func (w *work) tell(notes []desk.Note) error {
 		switch {
 		case n.Signal == desk.Ack:
 			m.Acks = append(m.Acks, &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)})
-		case n.Signal == desk.Hold:
+		case n.Signal == desk.Pause:
 			m.Hold, m.GoOn = append(m.Hold, uint64(n.Task)), slices.DeleteFunc(m.GoOn, func(id uint64) bool { return id == uint64(n.Task) })
-		case n.Signal == desk.GoOn:
+		case n.Signal == desk.Resume:
 			m.Hold, m.GoOn = slices.DeleteFunc(m.Hold, func(id uint64) bool { return id == uint64(n.Task) }), append(m.GoOn, uint64(n.Task))
 		case n.Op == queue.Stop:
 			m.Stops = append(m.Stops, stopOf(n))
@@ -343,10 +343,10 @@ func (w *work) tell(notes []desk.Note) error {
 
 func stopOf(n *desk.Note) *layshaftv1.TaskStop {
 	reason := layshaftv1.TaskReason_TASK_REASON_TIMEOUT
-	if n.What == queue.Cancelled {
+	if n.Notice == queue.Cancelled {
 		reason = layshaftv1.TaskReason_TASK_REASON_CANCELLED
 	}
-	return &layshaftv1.TaskStop{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.What == queue.Soft, Reason: reason}
+	return &layshaftv1.TaskStop{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.Notice == queue.Soft, Reason: reason}
 }
 
 // assign returns a task with its input, or nil when it is gone, which frees its slot.

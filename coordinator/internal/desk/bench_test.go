@@ -14,7 +14,7 @@ type silent struct{}
 
 func (silent) Wake()                 {}
 func (silent) Update(gearman.Update) {}
-func (silent) Committed(uint64)      {}
+func (silent) Durable(uint64)        {}
 
 // BenchmarkDurable submits tasks of 128 bytes from many clients, each of which waits until its task is durable.
 func BenchmarkDurable(b *testing.B) {
@@ -31,7 +31,7 @@ func BenchmarkDurable(b *testing.B) {
 						n, err := d.Submit(nil, &x)
 						d.Unlock()
 						if err == nil {
-							err = d.Durable(context.Background(), n.Commit)
+							err = d.Durable(context.Background(), n.Batch)
 						}
 						if err != nil {
 							b.Error(err)

@@ -23,17 +23,17 @@ type BrokerConfig struct {
 	Gathered func(encoded []byte) ([]byte, error)
 }
 
-// Broker makes a desk the queue behind Gearman connections.
+// Broker makes a desk the queue backlogged Gearman connections.
 type Broker struct {
 	*Desk
 	cfg BrokerConfig
 
 	// The desk's lock guards the fields below.
-	names map[string]string // of functions, so that a submit makes no new string
-	grab  queue.Grab
-	slab  []byte    // inputs of jobs that are given out
-	slow  []*Outbox // had too much waiting at the end of a batch
-	seen  uint64    // Desk.batch at the end of the last batch of packets
+	names        map[string]string // of functions, so that a submit makes no new string
+	grab         queue.Grab
+	slab         []byte    // inputs of jobs that are given out
+	slowOutboxes []*Outbox // had too much waiting at the end of a batch
+	batchSeen    uint64    // Desk.batch at the end of the last batch of packets
 }
 
 // NewBroker returns a Broker over d.
@@ -43,7 +43,7 @@ func NewBroker(d *Desk, cfg BrokerConfig) *Broker {
 
 var _ interface {
 	gearman.Broker
-	gearman.Lagging
+	gearman.Backlogged
 } = (*Broker)(nil)
 
 // maxNames bounds what is kept of the names that peers make up.
@@ -62,29 +62,29 @@ func (b *Broker) name(function []byte) string {
 }
 
 // jobs is one connection.
-type jobs struct {
-	b         *Broker
-	peer      gearman.Peer
-	id        queue.Peer
-	functions []string
-	assigned  Note   // answer to Grab
-	asking    bool   // Sleep runs: a Wake is its answer
-	awake     bool   // that answer
-	held      []Note // wait for a commit, as all that is told after them
-	commit    uint64 // that a submit waits for
-	listed    bool   // is told of the next commit
+type gearmanSession struct {
+	b           *Broker
+	peer        gearman.Peer
+	id          queue.Peer
+	functions   []string
+	assigned    Note   // answer to Grab
+	inSleep     bool   // Sleep runs: a Wake is its answer
+	jobFound    bool   // that answer
+	delayed     []Note // wait for a commit, as all that is told after them
+	batch       uint64 // that a submit waits for
+	callbackSet bool   // is told of the next commit
 }
 
 // Attach registers a connection.
 func (b *Broker) Attach(p gearman.Peer) gearman.Session {
 	b.lastPeer++
-	s := &jobs{b: b, peer: p, id: b.lastPeer}
+	s := &gearmanSession{b: b, peer: p, id: b.lastPeer}
 	b.peers[s.id] = s
 	return s
 }
 
 // name is that of the connection, for people.
-func (s *jobs) name() string {
+func (s *gearmanSession) name() string {
 	if c, ok := s.peer.(interface{ Name() string }); ok {
 		return c.Name()
 	}
@@ -92,10 +92,10 @@ func (s *jobs) name() string {
 }
 
 // Close ends the session.
-func (s *jobs) Close() {
+func (s *gearmanSession) Close() {
 	s.b.step(&queue.Gone{Peer: s.id}, nil)
 	delete(s.b.peers, s.id)
-	s.held, s.peer = nil, nil
+	s.delayed, s.peer = nil, nil
 }
 
 // uniqueKey returns the core's key. A payload that is the key differs from all that clients can send: those have no NUL.
@@ -112,10 +112,10 @@ func uniqueKey(unique, data []byte) queue.Key {
 var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: queue.Normal, gearman.Low: queue.Low}
 
 // Submit queues a job.
-func (s *jobs) Submit(sub gearman.Submission) (id, commit uint64, err error) {
+func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err error) {
 	b := s.b
 	function := b.name(sub.Function)
-	if err := b.admit(function, len(sub.Data)); err != nil {
+	if err := b.checkRoom(function, len(sub.Data)); err != nil {
 		return 0, 0, err
 	}
 	b.submit = queue.Submit{Function: function, Unique: uniqueKey(sub.Unique, sub.Data), Priority: priorityOf[sub.Priority],
@@ -133,81 +133,81 @@ func (s *jobs) Submit(sub gearman.Submission) (id, commit uint64, err error) {
 	}
 	b.body = appendInput(b.body[:0], bits, sub.Unique, sub.Reducer, sub.Data)
 	n := b.step(&b.submit, b.body)
-	b.shrink()
+	b.releaseScratch()
 	switch {
 	case n.Op == queue.Accepted:
-		if n.Commit > 0 {
-			s.commit = n.Commit
-			s.settle()
+		if n.Batch > 0 {
+			s.batch = n.Batch
+			s.deliverDurable()
 		}
-		return uint64(n.Task), n.Commit, nil
-	case n.What == queue.QueueFull:
+		return uint64(n.Task), n.Batch, nil
+	case n.Notice == queue.QueueFull:
 		return 0, 0, gearman.ErrQueueFull
 	}
-	return 0, 0, refusal(&n, b.submit.Function)
+	return 0, 0, refusalError(&n, b.submit.Function)
 }
 
 // settle lets go what is durable, and sees to it that it is called again when more is.
-func (s *jobs) settle() {
+func (s *gearmanSession) deliverDurable() {
 	b := s.b
-	for !s.listed {
-		durable := b.commits.durable.Load()
-		if s.commit > 0 {
-			s.peer.Committed(durable)
+	for !s.callbackSet {
+		durable := b.durability.durable.Load()
+		if s.batch > 0 {
+			s.peer.Durable(durable)
 		}
-		if s.commit <= durable {
-			s.commit = 0
+		if s.batch <= durable {
+			s.batch = 0
 		}
 		n := 0
-		for ; n < len(s.held) && s.held[n].Commit <= durable; n++ {
-			s.tell(&s.held[n])
+		for ; n < len(s.delayed) && s.delayed[n].Batch <= durable; n++ {
+			s.send(&s.delayed[n])
 		}
-		s.held = slices.Delete(s.held, 0, n)
-		next := s.commit
-		if len(s.held) > 0 {
-			next = max(next, s.held[0].Commit)
+		s.delayed = slices.Delete(s.delayed, 0, n)
+		next := s.batch
+		if len(s.delayed) > 0 {
+			next = max(next, s.delayed[0].Batch)
 		}
 		if next == 0 {
 			return
 		}
-		s.listed = b.commits.later(next, func() { b.released(s) })
+		s.callbackSet = b.durability.callAfterBatch(next, func() { b.afterBatch(s) })
 	}
 }
 
 // released is called by a commit.
-func (b *Broker) released(s *jobs) {
+func (b *Broker) afterBatch(s *gearmanSession) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.listed = false; s.peer != nil {
-		s.settle()
+	if s.callbackSet = false; s.peer != nil {
+		s.deliverDurable()
 	}
 }
 
 // hear takes a note in.
-func (s *jobs) hear(n *Note) {
+func (s *gearmanSession) receive(n *Note) {
 	switch {
 	case n.Op == queue.Assign:
 		s.assigned = *n
-	case n.Op == queue.Wake && s.asking:
-		s.awake = true
+	case n.Op == queue.Wake && s.inSleep:
+		s.jobFound = true
 	case n.Op != queue.Wake && n.Op != queue.Notify: // this protocol has no word for it
-	case len(s.held) > 0 || n.Commit > s.b.commits.durable.Load():
-		n.Body = s.b.lasting(n.Body)
-		s.held = append(s.held, *n)
-		s.settle()
+	case len(s.delayed) > 0 || n.Batch > s.b.durability.durable.Load():
+		n.Body = s.b.stableCopy(n.Body)
+		s.delayed = append(s.delayed, *n)
+		s.deliverDurable()
 	default:
-		s.tell(n)
+		s.send(n)
 	}
 }
 
 // tell passes a note on.
-func (s *jobs) tell(n *Note) {
+func (s *gearmanSession) send(n *Note) {
 	if n.Op == queue.Wake {
 		s.peer.Wake()
 		return
 	}
-	u := gearman.Update{ID: uint64(n.Task), Data: n.Body, Keep: !s.b.passing}
-	switch n.What {
+	u := gearman.Update{ID: uint64(n.Task), Data: n.Body, Immutable: !s.b.payloadReused}
+	switch n.Notice {
 	case queue.Data:
 		u.Kind = gearman.WorkData
 	case queue.Warning:
@@ -230,58 +230,58 @@ func (s *jobs) tell(n *Note) {
 		return
 	}
 	s.peer.Update(u)
-	if r, ok := s.peer.(roomer); ok && !s.b.serving && len(n.Body) > 0 {
-		s.b.roomers = append(s.b.roomers, r)
+	if r, ok := s.peer.(roomWaiter); ok && !s.b.inGearmanTurn && len(n.Body) > 0 {
+		s.b.roomWaiters = append(s.b.roomWaiters, r)
 	}
 }
 
-// roomer is a connection that may have too much to send.
-type roomer interface {
-	// WaitRoom blocks while it has.
-	WaitRoom()
+// roomWaiter is a connection that may have too much to send.
+type roomWaiter interface {
+	// WaitForRoom blocks while it has.
+	WaitForRoom()
 }
 
 // Lock begins a batch of packets.
 func (b *Broker) Lock() {
 	b.Desk.Lock()
-	b.serving = true
+	b.inGearmanTurn = true
 }
 
 // Unlock ends a batch. It blocks also while the disk is too far behind.
 func (b *Broker) Unlock() {
 	if b.UnlockNow() {
-		b.CatchUp()
+		b.WaitForBacklog()
 	}
 }
 
 // UnlockNow is Unlock without the wait. It tells whether one is due.
-func (b *Broker) UnlockNow() (behind bool) {
-	b.serving = false
-	behind = b.batch != b.seen && b.Behind(b.store.Room(0))
-	b.seen = b.batch
+func (b *Broker) UnlockNow() (backlogged bool) {
+	b.inGearmanTurn = false
+	backlogged = b.lastBatch != b.batchSeen && b.IsBacklog(b.store.Room(0))
+	b.batchSeen = b.lastBatch
 	for _, o := range b.full {
-		if !slices.Contains(b.slow, o) {
-			b.slow = append(b.slow, o)
+		if !slices.Contains(b.slowOutboxes, o) {
+			b.slowOutboxes = append(b.slowOutboxes, o)
 		}
 	}
 	b.full = nil
-	b.slow = slices.DeleteFunc(b.slow, func(o *Outbox) bool { return o.hasRoom(b.Desk.cfg.Pending) })
-	behind = behind || len(b.slow) > 0
+	b.slowOutboxes = slices.DeleteFunc(b.slowOutboxes, func(o *Outbox) bool { return o.hasRoom(b.Desk.cfg.MaxPending) })
+	backlogged = backlogged || len(b.slowOutboxes) > 0
 	b.Desk.Unlock()
-	return behind
+	return backlogged
 }
 
 // CatchUp waits until the disk, and those who were sent too much, have caught up.
-func (b *Broker) CatchUp() {
+func (b *Broker) WaitForBacklog() {
 	b.mu.Lock()
-	slow := slices.Clone(b.slow)
+	slow := slices.Clone(b.slowOutboxes)
 	b.mu.Unlock()
 	for _, o := range slow {
-		o.waitRoom(b.Desk.cfg.Pending, b.Desk.cfg.Stall)
+		o.waitForRoom(b.Desk.cfg.MaxPending, b.Desk.cfg.Stall)
 	}
-	for b.Behind(b.store.Room(0)) && b.commits.failure() == nil {
-		next := b.commits.next()
-		if !b.Behind(b.store.Room(0)) {
+	for b.IsBacklog(b.store.Room(0)) && b.durability.failure() == nil {
+		next := b.durability.nextBatch()
+		if !b.IsBacklog(b.store.Room(0)) {
 			return
 		}
 		<-next
@@ -289,7 +289,7 @@ func (b *Broker) CatchUp() {
 }
 
 // CanDo makes the session a worker of function.
-func (s *jobs) CanDo(function []byte, timeout time.Duration) {
+func (s *gearmanSession) CanDo(function []byte, timeout time.Duration) {
 	name := s.b.name(function)
 	s.b.step(&queue.CanDo{Peer: s.id, Function: name, Timeout: timeout}, nil)
 	if !slices.Contains(s.functions, name) {
@@ -298,7 +298,7 @@ func (s *jobs) CanDo(function []byte, timeout time.Duration) {
 }
 
 // CantDo takes CanDo back.
-func (s *jobs) CantDo(function []byte) {
+func (s *gearmanSession) CantDo(function []byte) {
 	if len(function) == 0 { // which the core takes for all
 		return
 	}
@@ -307,20 +307,20 @@ func (s *jobs) CantDo(function []byte) {
 }
 
 // ResetAbilities takes all CanDo back.
-func (s *jobs) ResetAbilities() {
+func (s *gearmanSession) ResetAbilities() {
 	s.b.step(&queue.CantDo{Peer: s.id}, nil)
 	s.functions = nil
 }
 
 // Functions calls yield for each function the session can do.
-func (s *jobs) Functions(yield func(string)) {
+func (s *gearmanSession) Functions(yield func(string)) {
 	for _, f := range s.functions {
 		yield(f)
 	}
 }
 
 // Grab takes the next job.
-func (s *jobs) Grab() (gearman.Job, bool) {
+func (s *gearmanSession) Grab() (gearman.Job, bool) {
 	b := s.b
 	b.grab = queue.Grab{Peer: s.id}
 	for {
@@ -360,15 +360,15 @@ func (b *Broker) input(id queue.ID) (Input, error) {
 }
 
 // Sleep returns true if a job is there for the session.
-func (s *jobs) Sleep() bool {
-	s.asking, s.awake = true, false
+func (s *gearmanSession) Sleep() bool {
+	s.inSleep, s.jobFound = true, false
 	s.b.step(&queue.Sleep{Peer: s.id}, nil)
-	s.asking = false
-	return s.awake
+	s.inSleep = false
+	return s.jobFound
 }
 
 // Work passes on what a worker says.
-func (s *jobs) Work(u gearman.Update) error {
+func (s *gearmanSession) Work(u gearman.Update) error {
 	b := s.b
 	what, data, n, m := queue.Data, u.Data, uint64(0), uint64(0)
 	switch u.Kind {
@@ -382,9 +382,9 @@ func (s *jobs) Work(u gearman.Update) error {
 	case gearman.WorkFail, gearman.WorkException: // with its text an exception is the end in this protocol
 		what = queue.Failed
 	}
-	b.passing = !u.Keep
+	b.payloadReused = !u.Immutable
 	answer := b.reported(s.id, queue.ID(u.ID), what, n, m, data)
-	b.passing = false
+	b.payloadReused = false
 	if answer.Op == queue.Unknown {
 		return gearman.ErrNoJob
 	}
@@ -429,7 +429,7 @@ func (b *Broker) Functions(yield func(gearman.FunctionStatus)) {
 }
 
 // Others calls yield for every worker that is none of Gearman's.
-func (b *Broker) Others(yield func(name string, functions []string)) {
+func (b *Broker) OtherWorkers(yield func(name string, functions []string)) {
 	for _, w := range b.Workers() {
 		if !w.Gearman {
 			yield(w.Name, w.Functions)
@@ -467,7 +467,7 @@ func (b *Broker) DropFunction(name string) error {
 }
 
 // Limit bounds the queue of a function.
-func (b *Broker) Limit(name string, jobs [3]int) {
+func (b *Broker) SetLimits(name string, jobs [3]int) {
 	f, ok := b.core.Function(name)
 	if !ok {
 		return

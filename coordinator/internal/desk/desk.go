@@ -42,13 +42,13 @@ type Config struct {
 	// MaxBody is the largest input or result, in bytes. Zero means 64 MiB.
 	MaxBody int
 	// Pending is how many bytes may wait for one session before those who produce them are held up. Zero means 4 MiB.
-	Pending int
+	MaxPending int
 	// Stall is how long a session may take nothing of what waits for it, while others are held up, before it is ended. Zero means 30 s.
 	Stall time.Duration
 	// Slots are those of other work, which sessions may share; nil when there are none.
 	Slots Slots
 	// Granted is told that Acquire has what it asked for. It is called with the lock held, and must not block. Nil when nobody acquires.
-	Granted func(ref uint64)
+	OnGranted func(ref uint64)
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
 }
@@ -57,11 +57,11 @@ type Config struct {
 // through Grant, later.
 type Slots interface {
 	// Wanted says how many more tasks of a priority could start in slots of a share.
-	Wanted(share string, p queue.Priority, n int)
+	RequestSlots(share string, p queue.Priority, n int)
 	// Started says that a task runs in a slot that was not granted, from before a restart.
-	Started(share string, p queue.Priority)
+	OccupySlot(share string, p queue.Priority)
 	// Ended gives a slot back.
-	Ended(share string, p queue.Priority)
+	FreeSlot(share string, p queue.Priority)
 }
 
 var (
@@ -81,29 +81,29 @@ var (
 
 // Desk is the shell. Its methods that say so want to be called between Lock and Unlock.
 type Desk struct {
-	cfg     Config
-	store   *bodies.Store
-	commits commits
-	sooner  chan struct{} // Run must wake up sooner
-	gathers chan struct{} // there is something in gathering
+	cfg         Config
+	store       *bodies.Store
+	durability  durability
+	rearm       chan struct{} // Run must wake up sooner
+	gatherReady chan struct{} // there is something in gathering
 
 	// mu guards the fields below, with Lock and Unlock.
-	mu        sync.Mutex
-	core      *queue.Queue
-	now       time.Time // of the batch
-	armed     time.Time // when Run wakes up
-	peers     map[queue.Peer]peer
-	lastPeer  queue.Peer
-	batch     uint64              // number of the last that was written
-	full      []*Outbox           // were filled up by this batch
-	roomers   []roomer            // connections that this batch had something for
-	serving   bool                // the batch is that of a Gearman connection, which looks after others of its kind itself
-	passing   bool                // the payload of the event changes after it
-	gathering []gathering         // to be done by Run
-	groups    map[queue.ID]*group // that are not over
-	made      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
-	followers []follower          // of groups, for those who wait
-	broken    error               // of the store; nothing is right after it
+	mu             sync.Mutex
+	core           *queue.Queue
+	now            time.Time // of the batch
+	nextTick       time.Time // when Run wakes up
+	peers          map[queue.Peer]peer
+	lastPeer       queue.Peer
+	lastBatch      uint64              // number of the last that was written
+	full           []*Outbox           // were filled up by this batch
+	roomWaiters    []roomWaiter        // connections that this batch had something for
+	inGearmanTurn  bool                // the batch is that of a Gearman connection, which looks after others of its kind itself
+	payloadReused  bool                // the payload of the event changes after it
+	gathering      []gathering         // to be done by Run
+	groups         map[queue.ID]*group // that are not over
+	followUps      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
+	groupFollowers []follower          // of groups, for those who wait
+	broken         error               // of the store; nothing is right after it
 
 	submit queue.Submit // used again and again
 	report queue.Report
@@ -114,7 +114,7 @@ type Desk struct {
 
 // peer is who hears notes. hear is called with the lock held, and keeps no pointer.
 type peer interface {
-	hear(n *Note)
+	receive(n *Note)
 }
 
 // Open opens a desk. It starts little; Run does the work. Close it after Run.
@@ -122,8 +122,8 @@ func Open(cfg Config) (*Desk, error) {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 64 << 20
 	}
-	if cfg.Pending == 0 {
-		cfg.Pending = 4 << 20
+	if cfg.MaxPending == 0 {
+		cfg.MaxPending = 4 << 20
 	}
 	if cfg.Stall == 0 {
 		cfg.Stall = 30 * time.Second
@@ -131,8 +131,8 @@ func Open(cfg Config) (*Desk, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, made: map[queue.ID]uint64{},
-		sooner: make(chan struct{}, 1), gathers: make(chan struct{}, 1)}
+	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
+		rearm: make(chan struct{}, 1), gatherReady: make(chan struct{}, 1)}
 	var err error
 	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log, Committed: d.committed})
 	if err != nil {
@@ -180,7 +180,7 @@ func (d *Desk) Run(ctx context.Context) error {
 		written <- err
 	}()
 	family.Go(func() error { return d.tick(within) })
-	family.Go(func() error { return d.gatherAll(within) })
+	family.Go(func() error { return d.runGathers(within) })
 	failed := error(nil)
 	select {
 	case <-ctx.Done():
@@ -192,7 +192,7 @@ func (d *Desk) Run(ctx context.Context) error {
 		stopWriting()
 		failed = <-written
 	}
-	d.commits.fail(errStopped)
+	d.durability.fail(errStopped)
 	if failed != nil {
 		d.fail(failed)
 	}
@@ -213,17 +213,17 @@ func (d *Desk) tick(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-d.sooner:
+		case <-d.rearm:
 		case <-t.C:
 		}
 		d.Lock()
 		d.step(queue.Tick{}, nil)
-		d.armed = d.core.Next()
+		d.nextTick = d.core.Next()
 		wait, broken := time.Hour, d.broken
-		if !d.armed.IsZero() {
-			wait = time.Until(d.armed)
+		if !d.nextTick.IsZero() {
+			wait = time.Until(d.nextTick)
 		}
-		d.full, d.roomers = nil, nil
+		d.full, d.roomWaiters = nil, nil
 		d.mu.Unlock()
 		if broken != nil {
 			return broken
@@ -236,11 +236,11 @@ func (d *Desk) tick(ctx context.Context) error {
 func (d *Desk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.breakDown(err)
+	d.failLocked(err)
 }
 
-// breakDown is fail with the lock held.
-func (d *Desk) breakDown(err error) {
+// failLocked is fail with the lock held.
+func (d *Desk) failLocked(err error) {
 	if d.broken != nil {
 		return
 	}
@@ -248,16 +248,16 @@ func (d *Desk) breakDown(err error) {
 	d.cfg.Log.Error("tasks are not remembered any more", "err", err)
 	for _, p := range d.peers {
 		if s, ok := p.(*Session); ok {
-			s.end(err)
+			s.close(err)
 		}
 	}
-	d.commits.fail(err)
-	d.wake()
+	d.durability.fail(err)
+	d.wakeTick()
 }
 
-func (d *Desk) wake() {
+func (d *Desk) wakeTick() {
 	select {
-	case d.sooner <- struct{}{}:
+	case d.rearm <- struct{}{}:
 	default:
 	}
 }
@@ -271,18 +271,18 @@ func (d *Desk) Lock() {
 // Unlock ends a batch of calls. It blocks while sessions that the batch had something for have too much waiting: so who produces faster than
 // others read is slowed down.
 func (d *Desk) Unlock() {
-	if next := d.core.Next(); !next.IsZero() && (d.armed.IsZero() || next.Before(d.armed)) {
-		d.armed = next
-		d.wake()
+	if next := d.core.Next(); !next.IsZero() && (d.nextTick.IsZero() || next.Before(d.nextTick)) {
+		d.nextTick = next
+		d.wakeTick()
 	}
-	full, roomers := d.full, d.roomers
-	d.full, d.roomers = nil, nil
+	full, roomWaiters := d.full, d.roomWaiters
+	d.full, d.roomWaiters = nil, nil
 	d.mu.Unlock()
 	for _, o := range full {
-		o.waitRoom(d.cfg.Pending, d.cfg.Stall)
+		o.waitForRoom(d.cfg.MaxPending, d.cfg.Stall)
 	}
-	for _, r := range roomers {
-		r.WaitRoom()
+	for _, r := range roomWaiters {
+		r.WaitForRoom()
 	}
 }
 
@@ -295,17 +295,17 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	}
 	commit := uint64(0)
 	if n := d.store.Commit(); n != 0 {
-		d.batch, commit = n, n
+		d.lastBatch, commit = n, n
 	}
 	if commit == 0 {
-		commit = d.behind(ev, cmds)
+		commit = d.unwrittenBatch(ev, cmds)
 	}
 	if g, ok := ev.(*queue.Gathered); ok && commit != 0 {
-		d.made[g.Task] = commit
+		d.followUps[g.Task] = commit
 	}
 	for i := range cmds {
 		c, n := &cmds[i], &d.note
-		*n = Note{Op: c.Op, What: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Commit: commit}
+		*n = Note{Op: c.Op, Notice: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Batch: commit}
 		if c.Payload == queue.FromEvent {
 			n.Body = payload
 		}
@@ -314,42 +314,42 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			answer = *n
 		case queue.Accepted:
 			answer = *n
-			d.tell(c.Peer, n)
+			d.deliver(c.Peer, n)
 		case queue.Assign, queue.Wake, queue.Stop:
 			if _, next := ev.(*queue.Report); next {
-				n.Commit = 0 // a worker's next task has nothing to do with what the last one wrote
+				n.Batch = 0 // a worker's next task has nothing to do with what the last one wrote
 			}
-			if at, follows := d.made[c.Task]; follows && c.Op == queue.Assign {
-				n.Commit = at // after a crash before, another task would follow instead
-				delete(d.made, c.Task)
+			if at, follows := d.followUps[c.Task]; follows && c.Op == queue.Assign {
+				n.Batch = at // after a crash before, another task would follow instead
+				delete(d.followUps, c.Task)
 			}
-			d.tell(c.Peer, n)
+			d.deliver(c.Peer, n)
 		case queue.Notify:
-			n.Kept = c.Payload == queue.FromResult
-			d.tell(c.Peer, n)
+			n.Stored = c.Payload == queue.FromResult
+			d.deliver(c.Peer, n)
 		case queue.Gather:
 			d.gathering = append(d.gathering, gathering{task: c.Task, from: c.Tasks, group: c.M == 1})
 			select {
-			case d.gathers <- struct{}{}:
+			case d.gatherReady <- struct{}{}:
 			default:
 			}
 		case queue.Drop:
-			delete(d.made, c.Task)
+			delete(d.followUps, c.Task)
 		case queue.GroupEnded:
 			d.groupEnded(n)
 		case queue.Want:
-			d.cfg.Slots.Wanted(c.Function, queue.Priority(c.M), int(c.N))
+			d.cfg.Slots.RequestSlots(c.Function, queue.Priority(c.M), int(c.N))
 		case queue.Occupied:
-			d.cfg.Slots.Started(c.Function, queue.Priority(c.M))
+			d.cfg.Slots.OccupySlot(c.Function, queue.Priority(c.M))
 		case queue.Vacated:
-			d.cfg.Slots.Ended(c.Function, queue.Priority(c.M))
+			d.cfg.Slots.FreeSlot(c.Function, queue.Priority(c.M))
 		case queue.Granted:
-			d.cfg.Granted(c.Ref)
+			d.cfg.OnGranted(c.Ref)
 		}
 	}
-	for len(d.followers) > 0 {
-		f := d.followers[0]
-		d.followers = d.followers[1:]
+	for len(d.groupFollowers) > 0 {
+		f := d.groupFollowers[0]
+		d.groupFollowers = d.groupFollowers[1:]
 		d.step(&queue.Attach{Peer: f.peer, Task: f.task, Ref: NoRef}, nil)
 	}
 	return answer
@@ -357,15 +357,15 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 
 // behind returns the commit that the answers to an event must wait for which wrote nothing itself, but tells of tasks whose last change may
 // not be durable yet: whoever joins or attaches to one would know of what a crash undoes.
-func (d *Desk) behind(ev queue.Event, cmds []queue.Command) uint64 {
-	if d.batch <= d.commits.durable.Load() {
+func (d *Desk) unwrittenBatch(ev queue.Event, cmds []queue.Command) uint64 {
+	if d.lastBatch <= d.durability.durable.Load() {
 		return 0
 	}
 	switch ev.(type) {
 	case *queue.Submit, *queue.Attach:
 		for i := range cmds {
 			if c := &cmds[i]; (c.Op == queue.Accepted || c.Op == queue.Notify) && d.core.Durable(c.Task) {
-				return d.batch
+				return d.lastBatch
 			}
 		}
 	}
@@ -373,8 +373,8 @@ func (d *Desk) behind(ev queue.Event, cmds []queue.Command) uint64 {
 }
 
 // lasting returns a payload that never changes.
-func (d *Desk) lasting(b []byte) []byte {
-	if d.passing && len(b) > 0 {
+func (d *Desk) stableCopy(b []byte) []byte {
+	if d.payloadReused && len(b) > 0 {
 		return slices.Clone(b)
 	}
 	return b
@@ -383,8 +383,8 @@ func (d *Desk) lasting(b []byte) []byte {
 // NoRef is the Ref of answers to what nobody asked.
 const NoRef = math.MaxUint64
 
-func (d *Desk) tell(to queue.Peer, n *Note) {
+func (d *Desk) deliver(to queue.Peer, n *Note) {
 	if p := d.peers[to]; p != nil {
-		p.hear(n)
+		p.receive(n)
 	}
 }

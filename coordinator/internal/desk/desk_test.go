@@ -64,8 +64,8 @@ func join(t testing.TB, d *Desk, name string) *conn {
 	return &conn{Session: d.Join(name), t: t, d: d}
 }
 
-// hear waits for the next note.
-func (c *conn) hear() Note {
+// next waits for the next note.
+func (c *conn) next() Note {
 	c.t.Helper()
 	for {
 		if len(c.waiting) > 0 {
@@ -78,30 +78,30 @@ func (c *conn) hear() Note {
 			c.t.Fatal(err)
 		}
 		if len(c.waiting) > 0 {
-			c.Taken()
+			c.ConfirmTaken()
 			continue
 		}
 		select {
-		case <-c.Wake():
+		case <-c.Ready():
 		case <-time.After(time.Minute):
 			c.t.Fatal("nothing came")
 		}
 	}
 }
 
-// words says what a note says.
-func (c *conn) words(n Note) string {
+// describe says what a note says.
+func (c *conn) describe(n Note) string {
 	body := string(n.Body)
-	if n.Kept {
+	if n.Stored {
 		b, _ := c.d.Result(n.Task)
 		body = string(b)
 	}
 	switch {
 	case n.Signal == Ack:
 		return fmt.Sprintf("ack %d", n.N)
-	case n.Signal == Hold:
+	case n.Signal == Pause:
 		return "hold"
-	case n.Signal == GoOn:
+	case n.Signal == Resume:
 		return "go on"
 	case n.Op == queue.Accepted:
 		return "accepted"
@@ -116,15 +116,15 @@ func (c *conn) words(n Note) string {
 	}
 	names := map[queue.Notice]string{queue.Data: "data", queue.Warning: "warning", queue.Progress: "progress", queue.Done: "done", queue.Failed: "failed",
 		queue.Cancelled: "cancelled", queue.Retrying: "retrying", queue.Followed: "followed"}
-	return strings.TrimSpace(names[n.What] + " " + body)
+	return strings.TrimSpace(names[n.Notice] + " " + body)
 }
 
 // expect waits for notes and compares them.
 func (c *conn) expect(want ...string) (last Note) {
 	c.t.Helper()
 	for _, w := range want {
-		last = c.hear()
-		if got := c.words(last); got != w {
+		last = c.next()
+		if got := c.describe(last); got != w {
 			c.t.Fatalf("told %q, want %q", got, w)
 		}
 	}
@@ -148,10 +148,10 @@ func (c *conn) work(slots int, functions ...string) {
 	for _, f := range functions {
 		c.CanDo(f, 0)
 	}
-	c.Slots(slots, 0, "")
+	c.SetSlots(slots, 0, "")
 }
 
-func (c *conn) say(n Note, what queue.Notice, body string) {
+func (c *conn) report(n Note, what queue.Notice, body string) {
 	c.d.Lock()
 	defer c.d.Unlock()
 	c.Report(n.Task, int64(n.N), what, 0, 0, []byte(body))
@@ -183,16 +183,16 @@ func TestLifeOfATask(t *testing.T) {
 		worker.work(1, "f")
 		client.submit(Submission{Function: "f", Input: []byte("in"), Policy: queue.Policy{Attempts: 2, Keep: time.Minute}})
 		first := worker.expect("f#1(in)")
-		worker.say(first, queue.Data, "chunk")
-		worker.say(first, queue.Warning, "careful")
-		worker.say(first, queue.Failed, "broke")
+		worker.report(first, queue.Data, "chunk")
+		worker.report(first, queue.Warning, "careful")
+		worker.report(first, queue.Failed, "broke")
 		client.expect("accepted", "data chunk", "warning careful", "retrying broke")
 		worker.expect("ack 1")
 		second := worker.expect("f#2(in)")
 		if !second.Limits.Last {
 			t.Error("the last try does not know that it is")
 		}
-		worker.say(second, queue.Done, "out")
+		worker.report(second, queue.Done, "out")
 		client.expect("done out")
 
 		late := join(t, d, "late")
@@ -234,7 +234,7 @@ func TestWhoComesLaterWaitsForTheDisk(t *testing.T) {
 		t.Fatalf("task %d, want to join %d", again, id)
 	}
 	silent(b, "who joins")
-	w.say(Note{Task: id, N: 1}, queue.Done, "result")
+	w.report(Note{Task: id, N: 1}, queue.Done, "result")
 	d.Lock()
 	if _, err := c.Attach(NoRef, id, "", ""); err != nil {
 		t.Fatal(err)
@@ -266,8 +266,8 @@ func TestLateReports(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		worker.expect("stop #1")
 		second := worker.expect("f#2()")
-		worker.say(first, queue.Done, "stale")
-		worker.say(second, queue.Done, "fresh")
+		worker.report(first, queue.Done, "stale")
+		worker.report(second, queue.Done, "fresh")
 		client.expect("retrying", "done fresh")
 		for range 2 { // both slots are free again
 			client.submit(Submission{Function: "f"})
@@ -294,7 +294,7 @@ func TestLostWorkerAndCancel(t *testing.T) {
 		}
 		client.expect("retrying", "cancelled")
 		b.expect("stop #2")
-		b.say(n, queue.Done, "too late")
+		b.report(n, queue.Done, "too late")
 		b.expect("ack 2")
 		if _, ok := d.Status(id); ok {
 			t.Error("a cancelled task that nobody asked to keep is there")
@@ -307,9 +307,9 @@ func TestChainsAndGroups(t *testing.T) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
 		worker.work(10, "a", "b", "sum")
 		client.submit(Submission{Function: "a", Input: []byte("1"), Then: []queue.Next{{Function: "b"}}})
-		worker.say(worker.expect("a#1(1)"), queue.Done, "2")
+		worker.report(worker.expect("a#1(1)"), queue.Done, "2")
 		worker.expect("ack 1")
-		worker.say(worker.expect("b#1(2)"), queue.Done, "3")
+		worker.report(worker.expect("b#1(2)"), queue.Done, "3")
 		client.expect("accepted", "followed", "done 3")
 		worker.expect("ack 1")
 
@@ -329,17 +329,17 @@ func TestChainsAndGroups(t *testing.T) {
 		d.CloseGroup(g.Task)
 		d.Unlock()
 		x, y := worker.expect("a#1(x)"), worker.expect("a#1(y)")
-		worker.say(y, queue.Done, "Y")
-		worker.say(x, queue.Done, "X")
+		worker.report(y, queue.Done, "Y")
+		worker.report(x, queue.Done, "X")
 		worker.expect("ack 1", "ack 1")
-		sum := worker.hear()
+		sum := worker.next()
 		in, err := d.Input(sum.Task)
 		got, invalid := wire.GatheredJSON(in.Data)
 		want := fmt.Sprintf(`[{"id":"%x","outcome":"done","encoding":"text","result":"X"},{"id":"%x","outcome":"done","encoding":"text","result":"Y"}]`, x.Task, y.Task)
 		if err != nil || invalid != nil || !in.Gathered || string(got) != want {
 			t.Errorf("gathered %s, %v, %v, %v, want %s", got, in.Gathered, err, invalid, want)
 		}
-		worker.say(sum, queue.Done, "XY")
+		worker.report(sum, queue.Done, "XY")
 		client.expect("followed", "accepted", "done XY")
 		worker.expect("ack 1")
 
@@ -356,7 +356,7 @@ func TestChainsAndGroups(t *testing.T) {
 // and all arrive in order.
 func TestSlowReader(t *testing.T) {
 	const chunk, chunks, pending = 64 << 10, 1024, 1 << 20
-	bubble(t, Config{Pending: pending}, func(t *testing.T, d *Desk) {
+	bubble(t, Config{MaxPending: pending}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
 		worker.work(2, "f")
 		client.submit(Submission{Function: "f"})
@@ -381,7 +381,7 @@ func TestSlowReader(t *testing.T) {
 		}
 		worker.expect("hold")
 		for i := range chunks {
-			if got := client.hear(); got.Body[0] != byte(i) {
+			if got := client.next(); got.Body[0] != byte(i) {
 				t.Fatalf("chunk %d is %d", i, got.Body[0])
 			}
 		}
@@ -392,14 +392,14 @@ func TestSlowReader(t *testing.T) {
 
 // TestStalledReader ends a session that reads nothing at all, so that its worker goes on.
 func TestStalledReader(t *testing.T) {
-	bubble(t, Config{Pending: 1 << 20}, func(t *testing.T, d *Desk) {
+	bubble(t, Config{MaxPending: 1 << 20}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
 		worker.work(1, "f")
 		client.submit(Submission{Function: "f"})
 		n := worker.expect("f#1()")
 		begin := time.Now()
 		for range 100 {
-			worker.say(n, queue.Data, strings.Repeat("x", 64<<10))
+			worker.report(n, queue.Data, strings.Repeat("x", 64<<10))
 		}
 		if took := time.Since(begin); took > 40*time.Second {
 			t.Errorf("the worker was held up for %v", took)
@@ -413,15 +413,15 @@ func TestStalledReader(t *testing.T) {
 
 // recorder is a Gearman connection.
 type recorder struct {
-	told []string
-	woke int
+	updates []string
+	woke    int
 }
 
 func (r *recorder) Wake() { r.woke++ }
 func (r *recorder) Update(u gearman.Update) {
-	r.told = append(r.told, fmt.Sprintf("%v %s", u.Kind, u.Data))
+	r.updates = append(r.updates, fmt.Sprintf("%v %s", u.Kind, u.Data))
 }
-func (r *recorder) Committed(uint64) {}
+func (r *recorder) Durable(uint64) {}
 
 // TestGearmanMeetsSessions has workers of each kind serve clients of the other.
 func TestGearmanMeetsSessions(t *testing.T) {
@@ -460,17 +460,17 @@ func TestGearmanMeetsSessions(t *testing.T) {
 		}
 		b.Unlock()
 		n := worker.expect("go#1(1)")
-		worker.say(n, queue.Warning, "hm")
-		worker.say(n, queue.Failed, "no") // is final for this protocol
-		if want := []string{fmt.Sprintf("%v hm", gearman.WorkWarning), fmt.Sprintf("%v no", gearman.WorkException)}; !slices.Equal(r.told, want) {
-			t.Errorf("told %q, want %q", r.told, want)
+		worker.report(n, queue.Warning, "hm")
+		worker.report(n, queue.Failed, "no") // is final for this protocol
+		if want := []string{fmt.Sprintf("%v hm", gearman.WorkWarning), fmt.Sprintf("%v no", gearman.WorkException)}; !slices.Equal(r.updates, want) {
+			t.Errorf("told %q, want %q", r.updates, want)
 		}
 	})
 }
 
 func TestLimitsAndBudgets(t *testing.T) {
 	granted := make(chan uint64, 10)
-	bubble(t, Config{MaxBody: 10, Granted: func(ref uint64) { granted <- ref }}, func(t *testing.T, d *Desk) {
+	bubble(t, Config{MaxBody: 10, OnGranted: func(ref uint64) { granted <- ref }}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
 		acquire := func(ref uint64) {
 			d.Lock()
@@ -508,49 +508,49 @@ func TestLimitsAndBudgets(t *testing.T) {
 		release(1)
 		first := worker.expect("f#1()")
 		acquire(2)
-		worker.say(first, queue.Done, "")
+		worker.report(first, queue.Done, "")
 		worker.expect("ack 1")
 		if ref := <-granted; ref != 2 {
 			t.Errorf("granted %d", ref)
 		}
 		release(2)
-		worker.say(worker.expect("f#1()"), queue.Done, "")
+		worker.report(worker.expect("f#1()"), queue.Done, "")
 	})
 }
 
-// committer is a Gearman connection that notes commits.
-type committer struct {
+// durableRecorder is a Gearman connection that notes batches.
+type durableRecorder struct {
 	recorder
-	commits chan uint64
+	batches chan uint64
 	wakes   chan struct{}
 }
 
-func (c *committer) Wake()              { c.wakes <- struct{}{} }
-func (c *committer) Committed(n uint64) { c.commits <- n }
+func (c *durableRecorder) Wake()            { c.wakes <- struct{}{} }
+func (c *durableRecorder) Durable(n uint64) { c.batches <- n }
 
-// TestGearmanDurable has background jobs acknowledged by a commit, which wakes workers too, and survive; those of the foreground do not.
+// TestGearmanDurable has background jobs acknowledged by a batch, which wakes workers too, and survive; those of the foreground do not.
 func TestGearmanDurable(t *testing.T) {
 	dir := t.TempDir()
 	d, shut := openAndShut(t, Config{Dir: dir})
 	b := NewBroker(d, BrokerConfig{})
-	c := &committer{commits: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
+	c := &durableRecorder{batches: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
 	b.Lock()
 	s := b.Attach(c)
 	s.CanDo([]byte("f"), 0)
 	if s.Sleep() {
 		t.Error("there is a job before there is one")
 	}
-	id, commit, err := s.Submit(gearman.Submission{Function: []byte("f"), Unique: []byte("u"), Reducer: []byte("r"), Data: []byte("data"), Background: true})
-	if err != nil || commit == 0 || len(c.wakes) > 0 {
-		t.Errorf("commit %d, %v, %d wakes", commit, err, len(c.wakes))
+	id, batch, err := s.Submit(gearman.Submission{Function: []byte("f"), Unique: []byte("u"), Reducer: []byte("r"), Data: []byte("data"), Background: true})
+	if err != nil || batch == 0 || len(c.wakes) > 0 {
+		t.Errorf("batch %d, %v, %d wakes", batch, err, len(c.wakes))
 	}
 	b.Unlock()
-	for <-c.commits < commit {
+	for <-c.batches < batch {
 	}
 	<-c.wakes
 	b.Lock()
-	if _, commit, err := s.Submit(gearman.Submission{Function: []byte("g"), Data: []byte("not durable")}); err != nil || commit != 0 {
-		t.Errorf("commit %d, %v", commit, err)
+	if _, batch, err := s.Submit(gearman.Submission{Function: []byte("g"), Data: []byte("not durable")}); err != nil || batch != 0 {
+		t.Errorf("batch %d, %v", batch, err)
 	}
 	if j, ok := s.Grab(); !ok || j.ID != id || j.Unique != "u" || j.Reducer != "r" || string(j.Data) != "data" {
 		t.Errorf("grabbed %+v, %v", j, ok)
@@ -620,18 +620,18 @@ func TestWhyItFailed(t *testing.T) {
 				t.Fatal("no dead letter")
 			}
 		}
-		w.say(w.hear(), queue.Failed, "FIRST")
-		w.hear() // ack
+		w.report(w.next(), queue.Failed, "FIRST")
+		w.next() // ack
 		check("FIRST")
 		again()
-		run := w.hear()
+		run := w.next()
 		time.Sleep(2 * time.Second)
-		w.hear() // stop
+		w.next() // stop
 		check("took longer than its hard limit")
-		w.say(run, queue.Failed, "")
-		w.hear()
+		w.report(run, queue.Failed, "")
+		w.next()
 		again()
-		w.hear()
+		w.next()
 		w.leave()
 		check("its worker was lost")
 	})
@@ -642,7 +642,7 @@ func TestGearmanKeep(t *testing.T) {
 	d, shut := openAndShut(t, Config{Dir: t.TempDir()})
 	defer shut()
 	b := NewBroker(d, BrokerConfig{Policy: queue.Policy{Keep: time.Hour}})
-	c := &committer{commits: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
+	c := &durableRecorder{batches: make(chan uint64, 100), wakes: make(chan struct{}, 100)}
 	b.Lock()
 	defer b.Unlock()
 	s := b.Attach(c)

@@ -19,13 +19,13 @@ type gathering struct {
 	ends  []queue.State // of the tasks of a group
 }
 
-// gatherAll puts inputs together until ctx ends. What is left then is asked for again after a restart.
-func (d *Desk) gatherAll(ctx context.Context) error {
+// runGathers puts inputs together until ctx ends. What is left then is asked for again after a restart.
+func (d *Desk) runGathers(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-d.gathers:
+		case <-d.gatherReady:
 		}
 		d.Lock()
 		todo := d.gathering
@@ -43,7 +43,7 @@ func (d *Desk) gatherAll(ctx context.Context) error {
 			}
 			body, err := d.gather(g)
 			d.Lock()
-			d.gathered(g, body, err)
+			d.finishGather(g, body, err)
 			d.Unlock()
 		}
 	}
@@ -85,7 +85,7 @@ func (d *Desk) gather(g gathering) ([]byte, error) {
 }
 
 // gathered makes the task ready, unless it is gone.
-func (d *Desk) gathered(g gathering, body []byte, err error) {
+func (d *Desk) finishGather(g gathering, body []byte, err error) {
 	if info, ok := d.core.Status(g.task); !ok || info.State != queue.Delayed {
 		return
 	}
@@ -121,13 +121,13 @@ func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error)
 // CloseGroup says that a group has all its tasks. It returns the commit. It wants the lock.
 func (d *Desk) CloseGroup(id queue.ID) uint64 {
 	d.step(&queue.CloseGroup{Group: id}, nil)
-	return d.batch
+	return d.lastBatch
 }
 
 func (d *Desk) groupEnded(n *Note) {
 	if g := d.groups[n.Task]; g != nil {
 		for _, s := range g.waiting {
-			s.tellGroup(*n)
+			s.notifyGroupEnd(*n)
 		}
 	}
 	delete(d.groups, n.Task)
@@ -142,7 +142,7 @@ func (s *Session) attachGroup(id queue.ID) bool {
 	}
 	what, ok := s.d.core.GroupOutcome(id)
 	if ok {
-		s.tellGroup(Note{Task: id, What: what})
+		s.notifyGroupEnd(Note{Task: id, Notice: what})
 	}
 	return ok
 }
@@ -153,12 +153,12 @@ type follower struct {
 	task queue.ID
 }
 
-// tellGroup tells the end of a group as that of a task: Followed by another, which the session waits for from now on; Done; or Failed.
-func (s *Session) tellGroup(n Note) {
+// notifyGroupEnd tells the end of a group as that of a task: Followed by another, which the session waits for from now on; Done; or Failed.
+func (s *Session) notifyGroupEnd(n Note) {
 	n.Op = queue.Notify
-	if n.What == queue.Done && n.N != 0 {
-		n.What = queue.Followed
-		s.d.followers = append(s.d.followers, follower{s.id, queue.ID(n.N)})
+	if n.Notice == queue.Done && n.N != 0 {
+		n.Notice = queue.Followed
+		s.d.groupFollowers = append(s.d.groupFollowers, follower{s.id, queue.ID(n.N)})
 	}
 	s.put(&n)
 }

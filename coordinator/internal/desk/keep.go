@@ -78,7 +78,7 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 		d.store.WriteTask(id, c.Key, c.Value, payload)
 	case c.Op == queue.Write && c.Payload == queue.FromInput:
 		if err := d.store.WriteKept(id, c.Key, c.Value); err != nil {
-			d.breakDown(err)
+			d.failLocked(err)
 		}
 	case c.Op == queue.Write:
 		d.store.Write(c.Key, c.Value)

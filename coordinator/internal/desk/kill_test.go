@@ -17,7 +17,7 @@ import (
 // followed in it. Afterwards no task is missing whose submit was acknowledged, and none runs again whose end was.
 func TestKilledDeskKeepsWhatItAcknowledged(t *testing.T) {
 	if dir := os.Getenv("LAYSHAFT_TEST_DESK"); dir != "" {
-		liveForEver(dir)
+		submitUntilKilled(dir)
 	}
 	dir := t.TempDir()
 	inputs, ends := map[queue.ID]string{}, map[queue.ID]string{}
@@ -85,8 +85,8 @@ func check(t *testing.T, dir string, inputs, ends map[queue.ID]string) {
 	}
 }
 
-// liveForEver plays a client and a worker, and says what was acknowledged.
-func liveForEver(dir string) {
+// submitUntilKilled plays a client and a worker, and says what was acknowledged.
+func submitUntilKilled(dir string) {
 	d, err := Open(Config{Dir: dir, Reserve: -1})
 	if err != nil {
 		panic(err)
@@ -96,7 +96,7 @@ func liveForEver(dir string) {
 	d.Lock()
 	worker := d.Join("worker")
 	worker.CanDo("f", 0)
-	worker.Slots(4, 0, "")
+	worker.SetSlots(4, 0, "")
 	d.Unlock()
 	go work(d, worker)
 	for i := 0; ; i++ {
@@ -112,7 +112,7 @@ func liveForEver(dir string) {
 		n, err := d.Submit(nil, &x)
 		d.Unlock()
 		if err == nil {
-			err = d.Durable(ctx, n.Commit)
+			err = d.Durable(ctx, n.Batch)
 		}
 		if err != nil {
 			panic(err)
@@ -121,9 +121,9 @@ func liveForEver(dir string) {
 		if i%18 == 4 {
 			d.Lock()
 			d.Cancel(n.Task)
-			commit := d.Written()
+			batch := d.LastBatch()
 			d.Unlock()
-			if err := d.Durable(ctx, commit); err != nil {
+			if err := d.Durable(ctx, batch); err != nil {
 				panic(err)
 			}
 			fmt.Println("cancelled", uint64(n.Task), input)
@@ -167,7 +167,7 @@ func work(d *Desk, s *Session) {
 			d.Unlock()
 		}
 		if len(notes) == 0 {
-			<-s.Wake()
+			<-s.Ready()
 		}
 	}
 }

@@ -19,14 +19,14 @@ type Session struct {
 	id   queue.Peer
 	name string
 
-	left   bool
+	ended  bool
 	groups []queue.ID // that it waits for
 
-	tries    map[queue.ID]int64 // the last one of each task that it was given and that it has not said to have ended
-	replaced map[queue.ID]int   // tries that ended after the task was given to it again
+	attempts  map[queue.ID]int64 // the last one of each task that it was given and that it has not said to have ended
+	staleEnds map[queue.ID]int   // tries that ended after the task was given to it again
 
-	holds   atomic.Bool             // holding is not empty
-	holding map[queue.ID]queue.Peer // tasks that send this session too much, and their workers
+	hasPaused atomic.Bool             // holding is not empty
+	paused    map[queue.ID]queue.Peer // tasks that send this session too much, and their workers
 }
 
 var errLeft = errors.New("the session has ended")
@@ -35,21 +35,21 @@ var errLeft = errors.New("the session has ended")
 func (d *Desk) Join(name string) *Session {
 	d.lastPeer++
 	s := &Session{d: d, id: d.lastPeer, name: name}
-	s.Outbox.init(&d.commits)
+	s.Outbox.init(&d.durability)
 	d.peers[s.id] = s
 	if d.broken != nil {
-		s.end(d.broken)
+		s.close(d.broken)
 	}
 	return s
 }
 
 // Leave ends the session: the tasks that it runs go to others, those that only it waits for are dropped unless they run. It may be called again.
 func (s *Session) Leave() {
-	if s.left {
+	if s.ended {
 		return
 	}
-	s.left = true
-	s.goOn()
+	s.ended = true
+	s.resumeSenders()
 	for _, id := range s.groups {
 		if g := s.d.groups[id]; g != nil {
 			g.waiting = slices.DeleteFunc(g.waiting, func(x *Session) bool { return x == s })
@@ -57,37 +57,37 @@ func (s *Session) Leave() {
 	}
 	s.d.step(&queue.Gone{Peer: s.id}, nil)
 	delete(s.d.peers, s.id)
-	s.end(errLeft)
+	s.close(errLeft)
 }
 
 // Replace makes Take return err from now on.
-func (s *Session) Replace(err error) { s.end(err) }
+func (s *Session) Disconnect(err error) { s.close(err) }
 
-func (s *Session) hear(n *Note) {
+func (s *Session) receive(n *Note) {
 	switch n.Op {
 	case queue.Stop:
-		n.N = uint64(s.tries[n.Task])
+		n.N = uint64(s.attempts[n.Task])
 	case queue.Assign:
-		s.try(n.Task, int64(n.N))
+		s.setAttempt(n.Task, int64(n.N))
 		info, _ := s.d.core.Status(n.Task)
-		n.Limits = &AssignLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts >= info.Policy.Attempts}
+		n.Limits = &AttemptLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts >= info.Policy.Attempts}
 	}
-	n.Body = s.d.lasting(n.Body)
+	n.Body = s.d.stableCopy(n.Body)
 	waiting := s.put(n)
-	if waiting <= s.d.cfg.Pending/4 || len(n.Body) == 0 {
+	if waiting <= s.d.cfg.MaxPending/4 || len(n.Body) == 0 {
 		return
 	}
-	if n.Op == queue.Notify && (n.What == queue.Data || n.What == queue.Warning) {
-		s.hold(n.Task)
-		s.relax() // the sender may have taken everything before it could see the hold
+	if n.Op == queue.Notify && (n.Notice == queue.Data || n.Notice == queue.Warning) {
+		s.pauseSender(n.Task)
+		s.resumeIfDrained() // the sender may have taken everything before it could see the hold
 	}
-	if waiting > s.d.cfg.Pending {
-		s.d.filled(&s.Outbox)
+	if waiting > s.d.cfg.MaxPending {
+		s.d.addFull(&s.Outbox)
 	}
 }
 
 // filled notes that those who fill o are to be held up after this batch.
-func (d *Desk) filled(o *Outbox) {
+func (d *Desk) addFull(o *Outbox) {
 	for _, x := range d.full {
 		if x == o {
 			return
@@ -97,8 +97,8 @@ func (d *Desk) filled(o *Outbox) {
 }
 
 // hold asks the worker of a task to send no more data: others of its tasks need not suffer from a slow reader.
-func (s *Session) hold(id queue.ID) {
-	if _, known := s.holding[id]; known {
+func (s *Session) pauseSender(id queue.ID) {
+	if _, known := s.paused[id]; known {
 		return
 	}
 	info, _ := s.d.core.Status(id)
@@ -106,47 +106,47 @@ func (s *Session) hold(id queue.ID) {
 	if !ok {
 		return
 	}
-	if s.holding == nil {
-		s.holding = map[queue.ID]queue.Peer{}
+	if s.paused == nil {
+		s.paused = map[queue.ID]queue.Peer{}
 	}
-	s.holding[id] = info.Worker
-	s.holds.Store(true)
-	w.put(&Note{Signal: Hold, Task: id})
+	s.paused[id] = info.Worker
+	s.hasPaused.Store(true)
+	w.put(&Note{Signal: Pause, Task: id})
 }
 
 // goOn takes all holds back. Another session that is slow for the same task asks again when more comes.
-func (s *Session) goOn() {
-	for id, worker := range s.holding {
+func (s *Session) resumeSenders() {
+	for id, worker := range s.paused {
 		if w, ok := s.d.peers[worker].(*Session); ok {
-			w.put(&Note{Signal: GoOn, Task: id})
+			w.put(&Note{Signal: Resume, Task: id})
 		}
 	}
-	s.holding = nil
-	s.holds.Store(false)
+	s.paused = nil
+	s.hasPaused.Store(false)
 }
 
 // Taken is called, without the lock, when what Take returned has gone out.
-func (s *Session) Taken() {
-	if !s.holds.Load() {
+func (s *Session) ConfirmTaken() {
+	if !s.hasPaused.Load() {
 		return
 	}
 	s.d.Lock()
-	s.relax()
+	s.resumeIfDrained()
 	s.d.Unlock()
 }
 
 // relax takes all holds back when little waits.
-func (s *Session) relax() {
+func (s *Session) resumeIfDrained() {
 	s.mu.Lock()
-	low := s.bytes <= s.d.cfg.Pending/8
+	low := s.bytes <= s.d.cfg.MaxPending/8
 	s.mu.Unlock()
 	if low {
-		s.goOn()
+		s.resumeSenders()
 	}
 }
 
-// WaitRoom blocks while too much waits for the session. It is called without the lock.
-func (s *Session) WaitRoom() { s.waitRoom(s.d.cfg.Pending, s.d.cfg.Stall) }
+// WaitForRoom blocks while too much waits for the session. It is called without the lock.
+func (s *Session) WaitForRoom() { s.waitForRoom(s.d.cfg.MaxPending, s.d.cfg.Stall) }
 
 // Submission is a task that somebody wants to be run.
 type Submission struct {
@@ -169,10 +169,10 @@ type Submission struct {
 // Outbox, with its Ref, before anything else about the task. The error wraps ErrFull or ErrInvalid; nothing has changed then. It wants the lock.
 // The task is accepted once Note.Commit of the answer is durable.
 func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
-	if err := d.admit(x.Function, len(x.Input)); err != nil {
+	if err := d.checkRoom(x.Function, len(x.Input)); err != nil {
 		return Note{}, err
 	}
-	if s != nil && s.left {
+	if s != nil && s.ended {
 		return Note{}, errLeft
 	}
 	key := queue.Key{}
@@ -186,22 +186,22 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	}
 	d.body = appendInput(d.body[:0], 0, x.Unique, "", x.Input)
 	n := d.step(&d.submit, d.body)
-	d.shrink()
+	d.releaseScratch()
 	if s != nil && x.Background && n.Op == queue.Accepted {
 		s.put(&n)
 	}
-	return n, refusal(&n, x.Function)
+	return n, refusalError(&n, x.Function)
 }
 
 // shrink lets go of the scratch space of a large body.
-func (d *Desk) shrink() {
+func (d *Desk) releaseScratch() {
 	if cap(d.body) > 1<<20 {
 		d.body = nil
 	}
 }
 
 // admit refuses what there is no room for.
-func (d *Desk) admit(function string, size int) error {
+func (d *Desk) checkRoom(function string, size int) error {
 	if d.broken != nil {
 		return d.broken
 	}
@@ -214,27 +214,27 @@ func (d *Desk) admit(function string, size int) error {
 	return nil
 }
 
-func refusal(n *Note, function string) error {
+func refusalError(n *Note, function string) error {
 	switch {
 	case n.Op == queue.Accepted:
 		return nil
-	case n.What == queue.QueueFull:
+	case n.Notice == queue.QueueFull:
 		return fmt.Errorf("function %q: %w: its queue limit is reached", function, ErrFull)
 	}
 	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open, and have a task before it", function, ErrInvalid)
 }
 
 // Behind tells whether err is a refusal that passes with the next commit, because more comes in than the disk takes.
-func (d *Desk) Behind(err error) bool {
+func (d *Desk) IsBacklog(err error) bool {
 	return d.cfg.Dir != "" && errors.Is(err, bodies.ErrFull)
 }
 
 // Committed returns a channel that is closed by the next commit. It needs no lock.
-func (d *Desk) Committed() <-chan struct{} { return d.commits.next() }
+func (d *Desk) NextDurable() <-chan struct{} { return d.durability.nextBatch() }
 
 // Attach makes the session wait for a task, which may have ended, or for a group. ref comes back in the answer, see Submit. The error wraps ErrUnknown.
 func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note, error) {
-	if s.left {
+	if s.ended {
 		return Note{}, errLeft
 	}
 	if s.attachGroup(id) {
@@ -261,7 +261,7 @@ func (s *Session) Detach(id queue.ID, stop bool) {
 
 // CanDo makes the session a worker of a function.
 func (s *Session) CanDo(function string, timeout time.Duration) {
-	if s.left { // which the core would take for a new peer
+	if s.ended { // which the core would take for a new peer
 		return
 	}
 	s.d.step(&queue.CanDo{Peer: s.id, Function: function, Timeout: timeout}, nil)
@@ -273,8 +273,8 @@ func (s *Session) CantDo(function string) {
 }
 
 // Slots makes tasks be pushed to the session, so many at once; with a share, when they are granted slots of it. It has the share that was named first.
-func (s *Session) Slots(n, reserved int, share string) {
-	if s.left {
+func (s *Session) SetSlots(n, reserved int, share string) {
+	if s.ended {
 		return
 	}
 	s.d.step(&queue.SetSlots{Peer: s.id, N: n, Reserved: reserved, Share: share}, nil)
@@ -286,31 +286,31 @@ func (d *Desk) Grant(share string, p queue.Priority) {
 }
 
 // Shares tells whether sessions may share slots.
-func (d *Desk) Shares() bool { return d.cfg.Slots != nil }
+func (d *Desk) SharesSlots() bool { return d.cfg.Slots != nil }
 
 // Claim says that the session runs try n of a task, from before a cut. It is told to stop what it should not run.
 func (s *Session) Claim(id queue.ID, n int64) {
-	if s.left {
+	if s.ended {
 		return
 	}
-	s.try(id, n)
+	s.setAttempt(id, n)
 	s.d.step(&queue.Claim{Peer: s.id, Task: id}, nil)
 }
 
-func (s *Session) try(id queue.ID, n int64) {
-	if s.tries == nil {
-		s.tries, s.replaced = map[queue.ID]int64{}, map[queue.ID]int{}
+func (s *Session) setAttempt(id queue.ID, n int64) {
+	if s.attempts == nil {
+		s.attempts, s.staleEnds = map[queue.ID]int64{}, map[queue.ID]int{}
 	}
-	s.tries[id] = n
+	s.attempts[id] = n
 }
 
 // Report is what the worker says of a try: Data, Warning, Progress (n of m), Done, Failed or Fatal, with a body that must never change, and is
 // the error of Failed and Fatal. Ends are acknowledged, whether they count or not.
 func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64, body []byte) {
 	end := what == queue.Done || what == queue.Failed || what == queue.Fatal
-	if last, known := s.tries[id]; known && last != try { // the core finds runs by task, so it hears of this one after the last
+	if last, known := s.attempts[id]; known && last != try { // the core finds runs by task, so it hears of this one after the last
 		if end {
-			s.replaced[id]++
+			s.staleEnds[id]++
 			s.Acknowledge(Note{Task: id, N: uint64(try)})
 		}
 		return
@@ -319,17 +319,17 @@ func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64,
 	if !end {
 		return
 	}
-	s.Acknowledge(Note{Task: id, N: uint64(try), Commit: s.d.batch})
-	delete(s.tries, id)
-	for range s.replaced[id] { // now their slots can be freed
+	s.Acknowledge(Note{Task: id, N: uint64(try), Batch: s.d.lastBatch})
+	delete(s.attempts, id)
+	for range s.staleEnds[id] { // now their slots can be freed
 		s.d.reported(s.id, id, queue.Failed, 0, 0, nil)
 	}
-	delete(s.replaced, id)
+	delete(s.staleEnds, id)
 }
 
 // reported gives the core a report.
 func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m uint64, body []byte) Note {
-	if what == queue.Failed && d.final(id) {
+	if what == queue.Failed && d.isFinal(id) {
 		what = queue.Fatal
 	}
 	d.report = queue.Report{Peer: from, Task: id, Notice: what, N: n, M: m}
@@ -337,7 +337,7 @@ func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m ui
 }
 
 // final tells whether a failure of a task is for good.
-func (d *Desk) final(id queue.ID) bool {
+func (d *Desk) isFinal(id queue.ID) bool {
 	in, err := d.Input(id)
 	return err == nil && in.final
 }

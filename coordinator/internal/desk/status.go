@@ -9,10 +9,10 @@ import (
 func (d *Desk) Status(id queue.ID) (queue.Info, bool) { return d.core.Status(id) }
 
 // Number returns the number of the try at a task that runs or runs next; see queue.Queue.Number. It wants the lock.
-func (d *Desk) Number(id queue.ID) uint64 { return d.core.AttemptNumber(id) }
+func (d *Desk) AttemptNumber(id queue.ID) uint64 { return d.core.AttemptNumber(id) }
 
 // Why says in words why a task does not run now; see queue.Queue.Why. It wants the lock.
-func (d *Desk) Why(id queue.ID) string { return d.core.WaitReason(id) }
+func (d *Desk) WaitReason(id queue.ID) string { return d.core.WaitReason(id) }
 
 // StatusUnique returns how the last task with a unique key stands. It wants the lock.
 func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
@@ -42,13 +42,13 @@ func (d *Desk) Totals() queue.Counts { return d.core.Totals() }
 func (d *Desk) Budgets() []queue.BudgetInfo { return d.core.Budgets() }
 
 // AuditPart is one step of an audit; see queue.Queue.AuditPart. It wants the lock.
-func (d *Desk) AuditPart(from, n int) (bad []string, next int) { return d.core.AuditNext(from, n) }
+func (d *Desk) AuditNext(from, n int) (bad []string, next int) { return d.core.AuditNext(from, n) }
 
 // Took returns how long tries took. It wants the lock.
-func (d *Desk) Took() tally.Durations { return d.core.AttemptDurations() }
+func (d *Desk) AttemptDurations() tally.Durations { return d.core.AttemptDurations() }
 
 // Syncs returns how long writes took.
-func (d *Desk) Syncs() tally.Durations { return d.store.Syncs() }
+func (d *Desk) SyncDurations() tally.Durations { return d.store.Syncs() }
 
 // Audit returns what does not agree in the core; it takes long. It wants the lock.
 func (d *Desk) Audit() []string { return d.core.Audit() }
@@ -71,7 +71,7 @@ func (d *Desk) Workers() []Worker {
 }
 
 // Name returns the name of a peer, for people; empty when it is gone. It wants the lock.
-func (d *Desk) Name(p queue.Peer) string {
+func (d *Desk) PeerName(p queue.Peer) string {
 	name, _ := d.nameOf(p)
 	return name
 }
@@ -80,7 +80,7 @@ func (d *Desk) nameOf(p queue.Peer) (name string, gearman bool) {
 	switch p := d.peers[p].(type) {
 	case *Session:
 		return p.name, false
-	case *jobs:
+	case *gearmanSession:
 		return p.name(), true
 	}
 	return "", false
@@ -121,7 +121,7 @@ func (d *Desk) DropFunction(name string) error {
 func (d *Desk) SetBudget(name string, n int) { d.step(&queue.SetBudget{Budget: name, N: n}, nil) }
 
 // Written returns the commit of all that has been done so far; see Durable. It wants the lock.
-func (d *Desk) Written() uint64 { return d.batch }
+func (d *Desk) LastBatch() uint64 { return d.lastBatch }
 
 // Acquire asks for parts of budgets on behalf of something else than tasks, such as an attempt of a pipeline; Config.Granted answers. With held, that has
 // them already. It wants the lock.

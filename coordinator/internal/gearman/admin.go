@@ -15,7 +15,7 @@ import (
 
 const (
 	// slice is how many lines of a listing are made under one lock, at most.
-	slice = 500
+	maxSliceLines = 500
 	// sliceTime is how long that should take. Slices of brokers that look jobs up on disk are smaller for it.
 	sliceTime = time.Millisecond
 )
@@ -29,22 +29,22 @@ type textCommand struct {
 
 // textCommands is searched in order, so that longer ones come before those that they begin with.
 var textCommands = []textCommand{
-	{"version", 0, func(c *conn, _ []string) { c.text("OK " + c.server.Version + "\n") }},
-	{"getpid", 0, func(c *conn, _ []string) { c.text("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
-	{"verbose", 0, func(c *conn, _ []string) { c.text("OK ERROR\n") }},
-	{"status", 0, func(c *conn, _ []string) { c.functions(false) }},
-	{"prioritystatus", 0, func(c *conn, _ []string) { c.functions(true) }},
-	{"workers", 0, func(c *conn, _ []string) { c.workers() }},
-	{"show jobs", 0, func(c *conn, _ []string) { c.jobs(false) }},
-	{"show unique jobs", 0, func(c *conn, _ []string) { c.jobs(true) }},
-	{"show", 0, (*conn).show},
-	{"cancel job", 1, (*conn).cancel},
+	{"version", 0, func(c *conn, _ []string) { c.reply("OK " + c.server.Version + "\n") }},
+	{"getpid", 0, func(c *conn, _ []string) { c.reply("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
+	{"verbose", 0, func(c *conn, _ []string) { c.reply("OK ERROR\n") }},
+	{"status", 0, func(c *conn, _ []string) { c.listFunctions(false) }},
+	{"prioritystatus", 0, func(c *conn, _ []string) { c.listFunctions(true) }},
+	{"workers", 0, func(c *conn, _ []string) { c.listWorkers() }},
+	{"show jobs", 0, func(c *conn, _ []string) { c.listJobs(false) }},
+	{"show unique jobs", 0, func(c *conn, _ []string) { c.listJobs(true) }},
+	{"show", 0, (*conn).replyShow},
+	{"cancel job", 1, (*conn).cancelJob},
 	{"create function", 1, func(c *conn, a []string) {
 		c.server.Broker.CreateFunction(a[0])
-		c.text("OK\r\n")
+		c.reply("OK\r\n")
 	}},
-	{"drop function", 1, (*conn).drop},
-	{"maxqueue", 1, (*conn).maxQueue},
+	{"drop function", 1, (*conn).dropFunction},
+	{"maxqueue", 1, (*conn).setMaxQueue},
 	{"shutdown", 0, (*conn).shutdown},
 	{"cancel", math.MaxInt, nil},
 	{"create", math.MaxInt, nil},
@@ -60,39 +60,39 @@ func (c *conn) command(line []byte) {
 			continue
 		}
 		if len(words)-n < t.args {
-			c.text("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+" + words[0] + "\r\n")
+			c.reply("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+" + words[0] + "\r\n")
 			return
 		}
 		t.run(c, words[n:])
 		return
 	}
-	c.unknown(strings.Join(words[:min(len(words), 1)], ""))
+	c.replyUnknown(strings.Join(words[:min(len(words), 1)], ""))
 }
 
-func (c *conn) unknown(word string) {
-	c.text("ERR UNKNOWN_COMMAND Unknown+server+command" + word + "\r\n")
+func (c *conn) replyUnknown(word string) {
+	c.reply("ERR UNKNOWN_COMMAND Unknown+server+command" + word + "\r\n")
 }
 
 // show answers what is neither of the two listings.
-func (c *conn) show(args []string) {
+func (c *conn) replyShow(args []string) {
 	if len(args) == 0 {
-		c.unknown("show")
+		c.replyUnknown("show")
 		return
 	}
-	c.text("ERR UNKNOWN_SHOW_ARGUMENTS\r\n")
+	c.reply("ERR UNKNOWN_SHOW_ARGUMENTS\r\n")
 }
 
-func (c *conn) text(answer string) {
+func (c *conn) reply(answer string) {
 	c.out.add(0, false, []byte(answer))
-	c.changed()
+	c.scheduleFlush()
 }
 
 // listing sends a long answer in slices that next makes under the lock, until it returns false. Between them others have their turn.
 // What else is for this connection waits for the end.
 func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 	s := c.server
-	c.end()
-	c.out.hold()
+	c.endTurn()
+	c.out.pause()
 	var b []byte
 	for more := true; more; {
 		s.Broker.Lock()
@@ -104,14 +104,14 @@ func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 		runtime.Gosched() // who waited for the lock is ready, and may have no other processor to run on
 		c.out.addNow(b)
 		c.out.flush()
-		c.out.waitRoom(c.server.MaxPending / 2) // with the other half, nobody who has something for c waits for the listing
+		c.out.waitForRoom(c.server.MaxPending / 2) // with the other half, nobody who has something for c waits for the listing
 	}
-	c.out.release()
-	c.begin()
-	c.changed()
+	c.out.resume()
+	c.beginTurn()
+	c.scheduleFlush()
 }
 
-func (c *conn) functions(priorities bool) {
+func (c *conn) listFunctions(priorities bool) {
 	c.listing(func(b []byte) ([]byte, bool) {
 		c.server.Broker.Functions(func(f FunctionStatus) {
 			q := f.Queued
@@ -125,10 +125,10 @@ func (c *conn) functions(priorities bool) {
 	})
 }
 
-func (c *conn) workers() {
+func (c *conn) listWorkers() {
 	conns := c.server.connections()
 	c.listing(func(b []byte) ([]byte, bool) {
-		n := min(slice, len(conns))
+		n := min(maxSliceLines, len(conns))
 		for _, other := range conns[:n] {
 			if other.session == nil { // it is still shaking hands
 				continue
@@ -138,8 +138,8 @@ func (c *conn) workers() {
 			b = append(b, '\n')
 		}
 		conns = conns[n:]
-		if others, ok := c.server.Broker.(Peopled); ok && len(conns) == 0 {
-			others.Others(func(name string, functions []string) {
+		if lister, ok := c.server.Broker.(WorkerLister); ok && len(conns) == 0 {
+			lister.OtherWorkers(func(name string, functions []string) {
 				b = fmt.Appendf(b, "0 - %s : %s\n", strings.Map(printable, name), strings.Join(functions, " "))
 			})
 		}
@@ -155,8 +155,8 @@ func host(c net.Conn) string {
 	return addr
 }
 
-func (c *conn) jobs(unique bool) {
-	s, from, n := c.server, uint64(0), slice
+func (c *conn) listJobs(unique bool) {
+	s, from, n := c.server, uint64(0), maxSliceLines
 	c.listing(func(b []byte) ([]byte, bool) {
 		start := time.Now()
 		from = s.Broker.Jobs(from, n, func(j JobInfo) {
@@ -174,33 +174,33 @@ func (c *conn) jobs(unique bool) {
 		if time.Since(start) > sliceTime {
 			n = max(1, n/2)
 		} else {
-			n = min(slice, 2*n)
+			n = min(maxSliceLines, 2*n)
 		}
 		return b, from != 0
 	})
 }
 
-func (c *conn) cancel(args []string) {
+func (c *conn) cancelJob(args []string) {
 	if err := c.server.Broker.Cancel(c.server.parseHandle([]byte(args[0]))); err != nil {
-		c.text("ERR UNKNOWN_JOB\r\n")
+		c.reply("ERR UNKNOWN_JOB\r\n")
 		return
 	}
-	c.text("OK\r\n")
+	c.reply("OK\r\n")
 }
 
-func (c *conn) drop(args []string) {
+func (c *conn) dropFunction(args []string) {
 	switch err := c.server.Broker.DropFunction(args[0]); {
 	case errors.Is(err, ErrNoFunction):
-		c.text("ERR function not found\r\n")
+		c.reply("ERR function not found\r\n")
 	case err != nil:
-		c.text("ERR there are still connected workers or executing clients\r\n")
+		c.reply("ERR there are still connected workers or executing clients\r\n")
 	default:
-		c.text("OK\r\n")
+		c.reply("OK\r\n")
 	}
 }
 
 // maxQueue takes one limit for all priorities, or up to three. None, or one below 0, is no limit.
-func (c *conn) maxQueue(args []string) {
+func (c *conn) setMaxQueue(args []string) {
 	var limits [3]int
 	for i := range limits {
 		if n := len(args) - 1; i < n {
@@ -210,19 +210,19 @@ func (c *conn) maxQueue(args []string) {
 			limits[i] = limits[0]
 		}
 	}
-	c.server.Broker.Limit(args[0], limits)
-	c.text("OK\r\n")
+	c.server.Broker.SetLimits(args[0], limits)
+	c.reply("OK\r\n")
 }
 
 func (c *conn) shutdown(args []string) {
 	graceful := len(args) == 1 && strings.EqualFold(args[0], "graceful")
 	switch {
 	case c.server.Shutdown == nil:
-		c.unknown("shutdown")
+		c.replyUnknown("shutdown")
 	case len(args) > 0 && !graceful:
-		c.text("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+shutdown\r\n")
+		c.reply("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+shutdown\r\n")
 	default:
-		c.text("OK\r\n")
+		c.reply("OK\r\n")
 		c.server.wg.Go(func() { c.server.Shutdown(graceful) })
 	}
 }

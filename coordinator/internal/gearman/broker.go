@@ -30,22 +30,22 @@ type Broker interface {
 	// DropFunction forgets a function. Errors: ErrNoFunction, ErrBusy while it has workers or jobs.
 	DropFunction(name string) error
 	// Limit refuses submits while the function has as many jobs; one limit per priority, 0 for none. Unknown functions are ignored.
-	Limit(name string, jobs [3]int)
+	SetLimits(name string, jobs [3]int)
 }
 
-// Lagging is a Broker that may be given more than it can store, or than those take who wait for jobs in other ways than through this package. What it
+// Backlogged is a Broker that may be given more than it can store, or than those take who wait for jobs in other ways than through this package. What it
 // has beyond Broker spares those who give it nothing the wait: its Unlock blocks while it is too far behind.
-type Lagging interface {
+type Backlogged interface {
 	// UnlockNow is Unlock without the wait. It tells whether one is due.
 	UnlockNow() (behind bool)
 	// CatchUp is that wait. The lock is not held.
-	CatchUp()
+	WaitForBacklog()
 }
 
-// Peopled is a Broker that has workers which came in other ways than through this package.
-type Peopled interface {
+// WorkerLister is a Broker that has workers which came in other ways than through this package.
+type WorkerLister interface {
 	// Others calls yield for each of them.
-	Others(yield func(name string, functions []string))
+	OtherWorkers(yield func(name string, functions []string))
 }
 
 // A Session is what one connection can do, as a client and as a worker.
@@ -53,7 +53,7 @@ type Session interface {
 	// Submit queues a job, or joins one of the same function and unique key. commit is 0, or the number of the commit that
 	// makes it durable: the client hears nothing of it before Peer.Committed with that number or a higher one.
 	// Errors: ErrQueueFull, or one whose text is for the client.
-	Submit(Submission) (id, commit uint64, err error)
+	Submit(Submission) (id, batch uint64, err error)
 
 	// CanDo makes the session a worker of function. A job that it holds for longer than timeout goes back to the queue; 0 is for ever.
 	CanDo(function []byte, timeout time.Duration)
@@ -76,7 +76,7 @@ type Peer interface {
 	Wake()
 	// Update is called for every job that the peer submitted in the foreground, up to the one whose kind ends the job.
 	Update(Update)
-	Committed(commit uint64)
+	Durable(commit uint64)
 }
 
 // Errors of a Broker that the protocol has codes for.
@@ -100,8 +100,8 @@ const (
 type Submission struct {
 	Function, Unique, Reducer, Data []byte
 
-	// Keep says that Data will not change, so that the broker need not copy it.
-	Keep       bool
+	// Immutable says that Data will not change, so that the broker need not copy it.
+	Immutable  bool
 	Priority   Priority
 	Background bool
 	// After is the second since 1970 before which the job does not start; 0 is now.
@@ -123,8 +123,8 @@ type Update struct {
 	// Data is the payload; of WorkStatus it is the numerator.
 	Data        []byte
 	Denominator []byte
-	// Keep says that Data will not change.
-	Keep bool
+	// Immutable says that Data will not change.
+	Immutable bool
 }
 
 // Ends tells whether the update is the job's last.

@@ -23,23 +23,23 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // conn is one connection: somebody who reads, a goroutine of its own or a loop, and an outbox that anyone may fill.
 type conn struct {
-	server  *Server
-	net     net.Conn
-	release func()  // gives back what Close of net leaves; may be nil
-	direct  *direct // nil where reading goes through net
-	out     outbox
-	session Session
-	number  int
-	barred  bool // from being a worker
+	server         *Server
+	net            net.Conn
+	release        func()  // gives back what Close of net leaves; may be nil
+	direct         *direct // nil where reading goes through net
+	out            outbox
+	session        Session
+	number         int
+	barredFromWork bool // from being a worker
 
 	// The goroutine that reads alone uses the fields below.
-	rest   []byte  // the beginning of a packet, read but not complete
-	spare  []*conn // see Server.end
-	locked bool    // this goroutine has begun a batch
-	args   [maxArgs][]byte
-	loop   *loop // that reads; nil: a goroutine of its own
-	slow   *conn // has too much to send, of this one's doing
-	stored bool  // has given the broker what that may have to store, or to hold for somebody
+	rest     []byte  // the beginning of a packet, read but not complete
+	spare    []*conn // see Server.end
+	locked   bool    // this goroutine has begun a batch
+	args     [maxArgs][]byte
+	loop     *loop // that reads; nil: a goroutine of its own
+	slow     *conn // has too much to send, of this one's doing
+	gaveWork bool  // has given the broker what that may have to store, or to hold for somebody
 
 	// The broker's lock guards the fields below.
 	dirty      bool
@@ -68,11 +68,11 @@ func (c *conn) attach() {
 func (c *conn) finish(err error) {
 	s := c.server
 	if c.session != nil {
-		c.out.waitRoom(0) // who sends and closes at once still gets the answers
-		s.begin()
+		c.out.waitForRoom(0) // who sends and closes at once still gets the answers
+		s.beginTurn()
 		c.session.Close()
 		s.remove(c)
-		s.end(nil)
+		s.endTurn(nil)
 	} else {
 		s.remove(c)
 	}
@@ -97,13 +97,13 @@ func (c *conn) handshake() error {
 	if err := t.Handshake(); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
-	c.barred = c.server.MayWork != nil && !c.server.MayWork(t.ConnectionState())
+	c.barredFromWork = c.server.MayWork != nil && !c.server.MayWork(t.ConnectionState())
 	return t.SetDeadline(time.Time{})
 }
 
 func (c *conn) readAll() error {
 	for {
-		if c.large() {
+		if c.startsLarge() {
 			if err := c.readLarge(); err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func (c *conn) readAll() error {
 
 // handle handles the whole messages at the start of in, and keeps what is behind them.
 func (c *conn) handle(in []byte) error {
-	defer c.end()
+	defer c.endTurn()
 	used, err := c.parse(in)
 	c.keepRest(in[used:])
 	return err
@@ -151,7 +151,7 @@ func (c *conn) read() (*[readSize]byte, int, error) {
 }
 
 // large tells whether the rest begins a packet larger than keepSize.
-func (c *conn) large() bool {
+func (c *conn) startsLarge() bool {
 	_, size, ok, err := decodeHeader(c.rest, c.server.MaxBody)
 	return ok && err == nil && size > keepSize
 }
@@ -162,14 +162,14 @@ func (c *conn) readLarge() error {
 	if err != nil {
 		return err
 	}
-	deadline, err := c.server.large.enter(size)
+	deadline, err := c.server.large.reserve(size)
 	if err != nil {
-		c.begin()
-		c.refuse(err)
-		c.end()
+		c.beginTurn()
+		c.sendRefusal(err)
+		c.endTurn()
 		return err
 	}
-	defer c.server.large.leave(size)
+	defer c.server.large.free(size)
 	if err := c.net.SetReadDeadline(deadline); err != nil {
 		return err
 	}
@@ -188,9 +188,9 @@ func (c *conn) readLarge() error {
 		return err
 	}
 	p.body = body
-	c.begin()
+	c.beginTurn()
 	err = c.request(p, true)
-	c.end()
+	c.endTurn()
 	return err
 }
 
@@ -210,22 +210,22 @@ func (c *conn) parse(in []byte) (used int, err error) {
 				}
 				break
 			}
-			c.begin()
+			c.beginTurn()
 			c.command(b[:n])
 			used += n + 1
 			continue
 		}
 		p, size, ok, err := decodeHeader(b, c.server.MaxBody)
 		if err != nil {
-			c.begin()
-			c.refuse(err)
+			c.beginTurn()
+			c.sendRefusal(err)
 			return used, err
 		}
 		if !ok || len(b) < headerSize+size {
 			break
 		}
 		p.body = b[headerSize : headerSize+size]
-		c.begin()
+		c.beginTurn()
 		if err := c.request(p, false); err != nil {
 			return used, err
 		}
@@ -234,28 +234,28 @@ func (c *conn) parse(in []byte) (used int, err error) {
 	return used, nil
 }
 
-func (c *conn) begin() {
+func (c *conn) beginTurn() {
 	if !c.locked {
-		c.server.begin()
+		c.server.beginTurn()
 		c.locked = true
 	}
 }
 
-func (c *conn) end() {
+func (c *conn) endTurn() {
 	if c.locked {
 		c.locked = false
-		c.spare = c.server.end(c.spare)
+		c.spare = c.server.endTurn(c.spare)
 	}
 }
 
 // changed sees to it that what was added to the outbox is sent: by the batch that runs, or, outside of one, by a goroutine.
-func (c *conn) changed() {
+func (c *conn) scheduleFlush() {
 	s := c.server
 	if s.producer != nil && !c.out.hasRoom(s.MaxPending) {
 		s.producer.slow = c
 	}
 	switch {
-	case !s.batch:
+	case !s.turnOpen:
 		s.wg.Go(c.out.flush)
 	case !c.dirty:
 		c.dirty = true
@@ -268,16 +268,16 @@ func (c *conn) send(t Type, args ...[]byte) {
 	s := c.server
 	s.scratch = appendPacket(s.scratch[:0], t, args...)
 	c.out.add(0, false, s.scratch, nil)
-	c.changed()
+	c.scheduleFlush()
 }
 
 // Wake tells a sleeping worker that a job is there.
 func (c *conn) Wake() { c.send(Noop) }
 
 // Committed lets go the answers that waited for it.
-func (c *conn) Committed(commit uint64) {
-	c.out.committed(commit)
-	c.changed()
+func (c *conn) Durable(commit uint64) {
+	c.out.markDurable(commit)
+	c.scheduleFlush()
 }
 
 // Update passes on what a worker says.
@@ -299,6 +299,6 @@ func (c *conn) Update(u Update) {
 	}
 	s.scratch = b
 	setSize(b, len(b)-headerSize+len(u.Data))
-	c.out.add(0, u.Keep, b, u.Data)
-	c.changed()
+	c.out.add(0, u.Immutable, b, u.Data)
+	c.scheduleFlush()
 }

@@ -63,7 +63,7 @@ func CutAnswer(b []byte) (rest []byte, ok bool) {
 }
 
 // ServeAlone gives each connection a goroutine of its own, also where there are loops. Call it before Run.
-func (s *Server) ServeAlone() { s.alone = true }
+func (s *Server) ServeAlone() { s.noLoops = true }
 
 // Remotes returns the address of the other end of every open connection.
 func (s *Server) Remotes() (all []net.Addr) {
@@ -99,7 +99,7 @@ func (s *Server) Feeder() (feed func(packets []byte) error, err error) {
 		return n, nil
 	}
 	return func(packets []byte) error {
-		defer c.end()
+		defer c.endTurn()
 		_, err := c.parse(packets)
 		return err
 	}, nil

@@ -116,4 +116,4 @@ type silent struct{}
 
 func (silent) Wake()                 {}
 func (silent) Update(gearman.Update) {}
-func (silent) Committed(uint64)      {}
+func (silent) Durable(uint64)        {}

@@ -15,19 +15,19 @@ var errBusy = errors.New("too many large packets arrive at once; try again")
 // slowest is how many bytes a second a large packet arrives with at least, beside the time for a start.
 const slowest = 64 << 10
 
-// arrivals bounds the memory of packets that have begun to arrive, on all connections together: each has a place for all of its bytes before it is read, so none waits
+// arrivalLimit bounds the memory of packets that have begun to arrive, on all connections together: each has a place for all of its bytes before it is read, so none waits
 // for another that waits too, and a time to be there.
-type arrivals struct {
+type arrivalLimit struct {
 	room  *semaphore.Weighted
 	stall time.Duration
 }
 
-func newArrivals(bytes int, stall time.Duration) *arrivals {
-	return &arrivals{semaphore.NewWeighted(int64(bytes)), stall}
+func newArrivalLimit(bytes int, stall time.Duration) *arrivalLimit {
+	return &arrivalLimit{semaphore.NewWeighted(int64(bytes)), stall}
 }
 
 // enter waits for a place, and returns until when the packet must have come. The error wraps errBusy.
-func (a *arrivals) enter(size int) (deadline time.Time, err error) {
+func (a *arrivalLimit) reserve(size int) (deadline time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.stall)
 	defer cancel()
 	if err := a.room.Acquire(ctx, int64(size)); err != nil {
@@ -36,4 +36,4 @@ func (a *arrivals) enter(size int) (deadline time.Time, err error) {
 	return time.Now().Add(a.stall + time.Duration(size)*time.Second/slowest), nil
 }
 
-func (a *arrivals) leave(size int) { a.room.Release(int64(size)) }
+func (a *arrivalLimit) free(size int) { a.room.Release(int64(size)) }

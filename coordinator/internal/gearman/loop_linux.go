@@ -30,7 +30,7 @@ type loop struct {
 	// The goroutine of run alone uses the fields below.
 	in      []byte
 	round   []*conn // were read
-	leaving []leaver
+	leaving []leavingConn
 	spare   []*conn // see Server.end
 
 	// mu guards the fields below.
@@ -39,8 +39,8 @@ type loop struct {
 	ending bool
 }
 
-// leaver is a connection that leaves the loop: to end if there is an error, else to go on.
-type leaver struct {
+// leavingConn is a connection that leaves the loop: to end if there is an error, else to go on.
+type leavingConn struct {
 	c   *conn
 	err error
 }
@@ -168,20 +168,20 @@ func (l *loop) serve(events []unix.EpollEvent) {
 		case err == unix.EAGAIN:
 			continue
 		case err != nil:
-			l.leave(c, err)
+			l.moveOut(c, err)
 			continue
 		case !locked:
-			s.begin()
+			s.beginTurn()
 			locked = true
 		}
 		l.feed(c, l.in[:have+n])
 		if taken += n; taken >= loopBatch {
-			l.end()
+			l.endTurn()
 			locked, taken = false, 0
 		}
 	}
 	if locked {
-		l.end()
+		l.endTurn()
 	}
 	for _, x := range l.leaving {
 		s.wg.Go(x.serve)
@@ -197,14 +197,14 @@ func (l *loop) feed(c *conn, in []byte) {
 	used, err := c.parse(in)
 	c.locked, l.server.producer = false, nil
 	c.keepRest(in[used:])
-	if err != nil || used < len(in) && (in[used] != 0 || c.large()) {
-		l.leave(c, err)
+	if err != nil || used < len(in) && (in[used] != 0 || c.startsLarge()) {
+		l.moveOut(c, err)
 	}
 }
 
 // end is Server.end, but makes those leave who have to wait because they produce faster than others read, or than the broker stores.
-func (l *loop) end() {
-	dirty := l.server.endBatch(l.spare)
+func (l *loop) endTurn() {
+	dirty := l.server.takeDirty(l.spare)
 	behind := l.server.unlockNow()
 	flush(dirty)
 	clear(dirty)
@@ -213,34 +213,34 @@ func (l *loop) end() {
 		if c.slow != nil && c.slow.out.hasRoom(l.server.MaxPending) {
 			c.slow = nil
 		}
-		if c.loop != nil && (c.slow != nil || behind && c.stored) {
-			l.leave(c, nil)
+		if c.loop != nil && (c.slow != nil || behind && c.gaveWork) {
+			l.moveOut(c, nil)
 		}
-		c.stored = false
+		c.gaveWork = false
 	}
 }
 
 // leave makes the connection go on in a goroutine of its own, which ends it if err is not nil, when the round is over.
-func (l *loop) leave(c *conn, err error) {
+func (l *loop) moveOut(c *conn, err error) {
 	l.forget(c)
-	l.leaving = append(l.leaving, leaver{c, err})
+	l.leaving = append(l.leaving, leavingConn{c, err})
 }
 
 // serve serves the connection in a goroutine of its own.
-func (x leaver) serve() {
+func (x leavingConn) serve() {
 	if x.err == nil {
-		x.err = x.c.goOn()
+		x.err = x.c.readAlone()
 	}
 	x.c.finish(x.err)
 }
 
-func (c *conn) goOn() error {
+func (c *conn) readAlone() error {
 	if slow := c.slow; slow != nil {
 		c.slow = nil
-		slow.out.waitRoom(c.server.MaxPending)
+		slow.out.waitForRoom(c.server.MaxPending)
 	}
-	if b, ok := c.server.Broker.(Lagging); ok {
-		b.CatchUp()
+	if b, ok := c.server.Broker.(Backlogged); ok {
+		b.WaitForBacklog()
 	}
 	if c.direct = newDirect(c.net); c.direct == nil {
 		return net.ErrClosed

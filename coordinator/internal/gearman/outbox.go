@@ -12,8 +12,8 @@ const (
 	segmentSize = 16 << 10
 	// keepSize is the size from which a payload is passed on by reference instead of being copied.
 	keepSize = 16 << 10
-	// forever is a commit that never comes: what waits for it is let go by release.
-	forever = math.MaxUint64
+	// untilResumed is a commit that never comes: what waits for it is let go by release.
+	untilResumed = math.MaxUint64
 )
 
 var segments = sync.Pool{New: func() any { return new([segmentSize]byte) }}
@@ -25,8 +25,8 @@ type segment struct {
 }
 
 // held is output that waits for a commit.
-type held struct {
-	commit uint64
+type delayed struct {
+	batch  uint64
 	pieces []segment
 	bytes  int
 }
@@ -45,8 +45,8 @@ type outbox struct {
 	ready   []segment
 	spare   []segment // the other array for ready
 	bufs    [][]byte  // of the goroutine that sends
-	waiting []held    // in the order of their commits
-	commit  uint64    // the highest that has come
+	waiting []delayed // in the order of their commits
+	durable uint64    // the highest that has come
 	pending int       // bytes in ready, waiting and in writing
 	sending bool      // a goroutine sends; it looks at ready again before it ends
 	closed  bool
@@ -54,23 +54,23 @@ type outbox struct {
 
 // add appends to the output what is in parts. keep says that the last part never changes. With a commit that has not come, this
 // and all that is added later waits for it.
-func (o *outbox) add(commit uint64, keep bool, parts ...[]byte) {
+func (o *outbox) add(batch uint64, immutable bool, parts ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return
 	}
 	to := &o.ready
-	if commit > o.commit && (len(o.waiting) == 0 || o.waiting[len(o.waiting)-1].commit < commit) {
-		o.waiting = append(o.waiting, held{commit: commit})
+	if batch > o.durable && (len(o.waiting) == 0 || o.waiting[len(o.waiting)-1].batch < batch) {
+		o.waiting = append(o.waiting, delayed{batch: batch})
 	}
-	var h *held
+	var h *delayed
 	if n := len(o.waiting); n > 0 {
 		h = &o.waiting[n-1]
 		to = &h.pieces
 	}
 	for i, p := range parts {
-		*to = appendSegment(*to, p, keep && i == len(parts)-1)
+		*to = appendSegment(*to, p, immutable && i == len(parts)-1)
 		o.pending += len(p)
 		if h != nil {
 			h.bytes += len(p)
@@ -78,8 +78,8 @@ func (o *outbox) add(commit uint64, keep bool, parts ...[]byte) {
 	}
 }
 
-func appendSegment(to []segment, p []byte, keep bool) []segment {
-	if keep && len(p) >= keepSize {
+func appendSegment(to []segment, p []byte, immutable bool) []segment {
+	if immutable && len(p) >= keepSize {
 		return append(to, segment{b: p})
 	}
 	for len(p) > 0 {
@@ -96,16 +96,16 @@ func appendSegment(to []segment, p []byte, keep bool) []segment {
 }
 
 // committed lets go what waits for the commit.
-func (o *outbox) committed(commit uint64) {
+func (o *outbox) markDurable(batch uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.commit = max(o.commit, commit)
-	o.letGo()
+	o.durable = max(o.durable, batch)
+	o.moveReady()
 }
 
-func (o *outbox) letGo() {
+func (o *outbox) moveReady() {
 	n := 0
-	for ; n < len(o.waiting) && o.waiting[n].commit <= o.commit; n++ {
+	for ; n < len(o.waiting) && o.waiting[n].batch <= o.durable; n++ {
 		o.ready = append(o.ready, o.waiting[n].pieces...)
 	}
 	if n > 0 {
@@ -116,13 +116,13 @@ func (o *outbox) letGo() {
 
 // hold makes what others add wait until release. It blocks until all that was added is committed, so that what goes out
 // through addNow follows it.
-func (o *outbox) hold() {
+func (o *outbox) pause() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.waiting) > 0 && !o.closed {
 		o.room.Wait()
 	}
-	o.waiting = append(o.waiting, held{commit: forever})
+	o.waiting = append(o.waiting, delayed{batch: untilResumed})
 }
 
 // addNow adds p in spite of hold.
@@ -136,31 +136,31 @@ func (o *outbox) addNow(p []byte) {
 }
 
 // release ends hold.
-func (o *outbox) release() {
+func (o *outbox) resume() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, h := range o.waiting {
-		if h.commit == forever {
-			o.waiting[i].commit = 0
+		if h.batch == untilResumed {
+			o.waiting[i].batch = 0
 		}
 	}
-	o.letGo()
+	o.moveReady()
 }
 
-// waitRoom blocks while more than limit bytes are pending. A connection that takes nothing is closed after a while, which ends the wait.
-func (o *outbox) waitRoom(limit int) {
+// waitForRoom blocks while more than limit bytes are pending. A connection that takes nothing is closed after a while, which ends the wait.
+func (o *outbox) waitForRoom(limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.pending-o.parked() > limit && !o.closed {
+	for o.pending-o.pausedBytes() > limit && !o.closed {
 		o.room.Wait()
 	}
 }
 
-// hasRoom tells whether waitRoom would not block.
+// hasRoom tells whether waitForRoom would not block.
 func (o *outbox) hasRoom(limit int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.pending-o.parked() <= limit || o.closed
+	return o.pending-o.pausedBytes() <= limit || o.closed
 }
 
 // flush sends what is ready, as far as the kernel takes it at once, and leaves the rest to a goroutine.
@@ -177,43 +177,43 @@ func (o *outbox) flush() {
 		return
 	}
 	for len(o.ready) > 0 && !o.closed {
-		batch := o.take()
+		batch := o.takeReady()
 		o.mu.Unlock()
 		rest, n, err := o.trySend(batch)
 		if err == nil && len(rest) > 0 {
-			o.settle(n)
+			o.countSent(n)
 			o.start(func() { o.send(rest) })
 			return
 		}
 		recycle(batch)
 		o.mu.Lock()
-		o.sent(batch, n, err)
+		o.finishBatch(batch, n, err)
 	}
 	o.sending = false
 	o.mu.Unlock()
 }
 
 // take hands out what is ready. mu is held.
-func (o *outbox) take() []segment {
+func (o *outbox) takeReady() []segment {
 	batch := o.ready
 	o.ready, o.spare = o.spare[:0], nil
 	return batch
 }
 
 // sent books what became of a batch. mu is held.
-func (o *outbox) sent(batch []segment, n int, err error) {
+func (o *outbox) finishBatch(batch []segment, n int, err error) {
 	if cap(batch) <= 64 {
 		clear(batch)
 		o.spare = batch[:0]
 	}
 	o.pending -= n
 	if err != nil {
-		o.shut()
+		o.closeLocked()
 	}
 	o.room.Broadcast()
 }
 
-func (o *outbox) settle(n int) {
+func (o *outbox) countSent(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pending -= n
@@ -264,7 +264,7 @@ func (o *outbox) send(rest []segment) {
 		recycle(rest)
 		o.mu.Lock()
 		if err != nil {
-			o.shut()
+			o.closeLocked()
 		}
 		if len(o.ready) == 0 || o.closed {
 			if o.try != nil { // which the deadline would fail
@@ -274,7 +274,7 @@ func (o *outbox) send(rest []segment) {
 			o.mu.Unlock()
 			return
 		}
-		rest = o.take()
+		rest = o.takeReady()
 		o.mu.Unlock()
 	}
 }
@@ -287,7 +287,7 @@ func (o *outbox) write(b []byte) error {
 			return err
 		}
 		n, err := o.conn.Write(piece)
-		o.settle(n)
+		o.countSent(n)
 		if err != nil && (n == 0 || !isTimeout(err)) {
 			return err
 		}
@@ -305,11 +305,11 @@ func isTimeout(err error) bool {
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.shut()
+	o.closeLocked()
 }
 
 // shut closes. mu is held.
-func (o *outbox) shut() {
+func (o *outbox) closeLocked() {
 	if o.closed {
 		return
 	}
@@ -329,8 +329,8 @@ func recycle(batch []segment) {
 }
 
 // parked counts the bytes that wait for release. mu is held.
-func (o *outbox) parked() int {
-	if n := len(o.waiting); n > 0 && o.waiting[n-1].commit == forever {
+func (o *outbox) pausedBytes() int {
+	if n := len(o.waiting); n > 0 && o.waiting[n-1].batch == untilResumed {
 		return o.waiting[n-1].bytes
 	}
 	return 0

@@ -28,37 +28,37 @@ const (
 	codeQueue           = "QUEUE_ERROR"
 )
 
-func (c *conn) fail(code, text string) { c.send(Error, []byte(code), []byte(text)) }
+func (c *conn) sendError(code, text string) { c.send(Error, []byte(code), []byte(text)) }
 
 // refuse answers bytes after which the connection is closed. There is no answer to what is no packet at all.
-func (c *conn) refuse(err error) {
+func (c *conn) sendRefusal(err error) {
 	switch {
 	case errors.Is(err, errType):
-		c.fail(codeInvalidCommand, "Invalid command expected")
+		c.sendError(codeInvalidCommand, "Invalid command expected")
 	case errors.Is(err, errLarge):
-		c.fail(codeTooLarge, err.Error())
+		c.sendError(codeTooLarge, err.Error())
 	case errors.Is(err, errBusy):
-		c.fail(codeQueue, err.Error())
+		c.sendError(codeQueue, err.Error())
 	case errors.Is(err, errArgs):
-		c.fail(codeInvalidPacket, err.Error())
+		c.sendError(codeInvalidPacket, err.Error())
 	}
 }
 
 // request handles one packet. keep says that its body never changes. An error ends the connection. The broker's lock is held.
-func (c *conn) request(p packet, keep bool) error {
+func (c *conn) request(p packet, immutable bool) error {
 	if p.response {
-		c.fail(codeInvalidMagic, "Request magic expected")
+		c.sendError(codeInvalidMagic, "Request magic expected")
 		return nil
 	}
 	a := &c.args
 	if err := p.args(a); err != nil {
-		c.refuse(err)
+		c.sendRefusal(err)
 		return err
 	}
 	switch p.typ {
 	case SubmitJob, SubmitJobBG, SubmitJobHigh, SubmitJobHighBG, SubmitJobLow, SubmitJobLowBG, SubmitJobEpoch, SubmitReduceJob,
 		SubmitReduceJobBG:
-		c.submit(p.typ, keep)
+		c.submit(p.typ, immutable)
 	case GrabJob, GrabJobUniq, GrabJobAll:
 		c.grab(p.typ)
 	case PreSleep:
@@ -66,13 +66,13 @@ func (c *conn) request(p packet, keep bool) error {
 			c.send(Noop)
 		}
 	case WorkStatus:
-		c.work(Update{Kind: p.typ, Data: a[1], Denominator: a[2], Keep: keep})
+		c.passUpdate(Update{Kind: p.typ, Data: a[1], Denominator: a[2], Immutable: immutable})
 	case WorkComplete, WorkData, WorkWarning, WorkException:
-		c.work(Update{Kind: p.typ, Data: a[1], Keep: keep})
+		c.passUpdate(Update{Kind: p.typ, Data: a[1], Immutable: immutable})
 	case WorkFail:
-		c.work(Update{Kind: p.typ})
+		c.passUpdate(Update{Kind: p.typ})
 	case CanDo, CanDoTimeout:
-		c.canDo(p.typ)
+		c.addAbility(p.typ)
 	case CantDo:
 		c.session.CantDo(a[0])
 	case ResetAbilities:
@@ -80,21 +80,21 @@ func (c *conn) request(p packet, keep bool) error {
 	case SetClientID:
 		c.name = string(bytes.Map(printable, a[0][:min(len(a[0]), maxUnique)]))
 	case GetStatus:
-		c.status(StatusRes, a[0], c.server.Broker.Status(c.server.parseHandle(a[0])))
+		c.sendStatus(StatusRes, a[0], c.server.Broker.Status(c.server.parseHandle(a[0])))
 	case GetStatusUnique:
-		c.status(StatusResUnique, a[0], c.server.Broker.StatusUnique(a[0]))
+		c.sendStatus(StatusResUnique, a[0], c.server.Broker.StatusUnique(a[0]))
 	case OptionReq:
 		if !bytes.EqualFold(a[0], []byte("exceptions")) {
-			c.fail(codeUnknownOption, "Server does not recognize given option")
+			c.sendError(codeUnknownOption, "Server does not recognize given option")
 			break
 		}
 		c.exceptions = true
 		c.send(OptionRes, a[0])
 	case EchoReq:
-		c.out.add(0, keep, c.header(EchoRes, len(p.body)), p.body)
-		c.changed()
+		c.out.add(0, immutable, c.header(EchoRes, len(p.body)), p.body)
+		c.scheduleFlush()
 	default: // packets of the server, and those that no server ever served
-		c.fail(codeInvalidCommand, "Command not expected")
+		c.sendError(codeInvalidCommand, "Command not expected")
 	}
 	return nil
 }
@@ -114,9 +114,9 @@ func (c *conn) header(t Type, size int) []byte {
 	return s.scratch
 }
 
-func (c *conn) submit(t Type, keep bool) {
+func (c *conn) submit(t Type, immutable bool) {
 	a := &c.args
-	sub := Submission{Function: a[0], Unique: a[1], Data: a[2], Keep: keep, Priority: Normal}
+	sub := Submission{Function: a[0], Unique: a[1], Data: a[2], Immutable: immutable, Priority: Normal}
 	switch t {
 	case SubmitJobBG:
 		sub.Background = true
@@ -131,7 +131,7 @@ func (c *conn) submit(t Type, keep bool) {
 	case SubmitJobEpoch:
 		at, err := strconv.ParseInt(string(a[2]), 10, 64)
 		if err != nil {
-			c.fail(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is no number of seconds since 1970", a[2]))
+			c.sendError(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is no number of seconds since 1970", a[2]))
 			return
 		}
 		sub.Background, sub.After, sub.Data = true, at, a[3]
@@ -140,25 +140,25 @@ func (c *conn) submit(t Type, keep bool) {
 	}
 	switch {
 	case len(sub.Unique) > maxUnique:
-		c.fail(codeTooLarge, "Unique value too large")
+		c.sendError(codeTooLarge, "Unique value too large")
 		return
 	case len(sub.Function) > maxFunction || len(sub.Reducer) > maxFunction:
-		c.fail(codeTooLarge, "Function name too large")
+		c.sendError(codeTooLarge, "Function name too large")
 		return
 	}
 	id, commit, err := c.session.Submit(sub)
 	if err != nil {
-		c.fail(codeQueue, err.Error())
+		c.sendError(codeQueue, err.Error())
 		return
 	}
-	c.stored = c.stored || commit > 0
+	c.gaveWork = c.gaveWork || commit > 0
 	s := c.server
 	b := appendHeader(s.scratch[:0], JobCreated, 0)
 	b = s.appendHandle(b, id)
 	setSize(b, len(b)-headerSize)
 	s.scratch = b
 	c.out.add(commit, false, b, nil)
-	c.changed()
+	c.scheduleFlush()
 }
 
 func (c *conn) grab(t Type) {
@@ -187,31 +187,31 @@ func (c *conn) grab(t Type) {
 	setSize(b, len(b)-headerSize+len(j.Data))
 	s.scratch = b
 	c.out.add(0, true, b, j.Data)
-	c.changed()
+	c.scheduleFlush()
 }
 
-func (c *conn) work(u Update) {
+func (c *conn) passUpdate(u Update) {
 	u.ID = c.server.parseHandle(c.args[0])
-	c.stored = c.stored || u.Kind == WorkData || u.Kind == WorkWarning
+	c.gaveWork = c.gaveWork || u.Kind == WorkData || u.Kind == WorkWarning
 	if err := c.session.Work(u); err != nil {
-		c.fail(codeJobNotFound, "Job given in work result not found")
+		c.sendError(codeJobNotFound, "Job given in work result not found")
 	}
 }
 
-func (c *conn) canDo(t Type) {
+func (c *conn) addAbility(t Type) {
 	function, timeout := c.args[0], time.Duration(0)
-	if c.barred {
-		c.fail(codeInvalidCommand, "This certificate is not that of a worker")
+	if c.barredFromWork {
+		c.sendError(codeInvalidCommand, "This certificate is not that of a worker")
 		return
 	}
 	if len(function) > maxFunction {
-		c.fail(codeTooLarge, "Function name too large")
+		c.sendError(codeTooLarge, "Function name too large")
 		return
 	}
 	if t == CanDoTimeout {
 		ms, err := strconv.ParseInt(string(c.args[1]), 10, 64)
 		if err != nil || ms < 0 {
-			c.fail(codeInvalidArgument, fmt.Sprintf("CAN_DO_TIMEOUT: time-out %.20q is no number of milliseconds", c.args[1]))
+			c.sendError(codeInvalidArgument, fmt.Sprintf("CAN_DO_TIMEOUT: time-out %.20q is no number of milliseconds", c.args[1]))
 			return
 		}
 		if ms > 0 {
@@ -221,7 +221,7 @@ func (c *conn) canDo(t Type) {
 	c.session.CanDo(function, timeout)
 }
 
-func (c *conn) status(answer Type, key []byte, st JobStatus) {
+func (c *conn) sendStatus(answer Type, key []byte, st JobStatus) {
 	s := c.server
 	b := appendHeader(s.scratch[:0], answer, 0)
 	b = append(append(b, key...), 0)
@@ -235,7 +235,7 @@ func (c *conn) status(answer Type, key []byte, st JobStatus) {
 	setSize(b, len(b)-headerSize)
 	s.scratch = b
 	c.out.add(0, false, b, nil)
-	c.changed()
+	c.scheduleFlush()
 }
 
 func appendBool(dst []byte, v bool) []byte {

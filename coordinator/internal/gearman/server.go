@@ -12,6 +12,7 @@ package gearman
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -61,18 +62,18 @@ type Server struct {
 	// Log hears of connections that were closed for cause. Nil is silence.
 	Log *slog.Logger
 
-	prefix string
-	wg     sync.WaitGroup
-	loops  []*loop // begun with the first connection for them
-	alone  bool    // all connections have goroutines of their own
-	large  *arrivals
+	prefix  string
+	wg      sync.WaitGroup
+	loops   []*loop // begun with the first connection for them
+	noLoops bool    // all connections have goroutines of their own
+	large   *arrivalLimit
 
 	// connsMu guards the field below. It is taken after the broker's lock, or alone.
 	connsMu sync.Mutex
 	conns   map[*conn]struct{}
 
 	// The broker's lock guards the fields below.
-	batch    bool    // a goroutine has begun and not ended: it flushes dirty
+	turnOpen bool    // a goroutine has begun and not ended: it flushes dirty
 	producer *conn   // whose packets a loop hands over
 	dirty    []*conn // have something new to send
 	scratch  []byte  // in which packets are put together
@@ -124,13 +125,13 @@ func (s *Server) prepare() error {
 		return fmt.Errorf("gearman: HandlePrefix %q has %d bytes; clients keep 64 for a handle, so it may have 40", s.prefix, len(s.prefix))
 	}
 	s.prefix += ":"
-	s.Version = or(s.Version, "1.1.20")
-	s.MaxBody = or(s.MaxBody, defaultMaxBody)
-	s.MaxPending = or(s.MaxPending, 4<<20)
-	s.MaxConnections = or(s.MaxConnections, 50_000)
-	s.Stall = or(s.Stall, 30*time.Second)
-	s.Log = or(s.Log, slog.New(slog.DiscardHandler))
-	s.large = newArrivals(max(or(s.MaxArriving, 256<<20), s.MaxBody), s.Stall)
+	s.Version = cmp.Or(s.Version, "1.1.20")
+	s.MaxBody = cmp.Or(s.MaxBody, defaultMaxBody)
+	s.MaxPending = cmp.Or(s.MaxPending, 4<<20)
+	s.MaxConnections = cmp.Or(s.MaxConnections, 50_000)
+	s.Stall = cmp.Or(s.Stall, 30*time.Second)
+	s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))
+	s.large = newArrivalLimit(max(cmp.Or(s.MaxArriving, 256<<20), s.MaxBody), s.Stall)
 	s.conns = map[*conn]struct{}{}
 	return nil
 }
@@ -142,14 +143,6 @@ func DefaultHandlePrefix() string {
 		host = "localhost"
 	}
 	return "H:" + host[:min(len(host), 38)] + ":"
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // accept returns the next connection. Passing errors, such as too many open files, only make it wait.
@@ -187,7 +180,7 @@ func (s *Server) add(nc net.Conn, id int) {
 		nc.Close()
 		return
 	}
-	inLoop := !s.alone && c.forLoop()
+	inLoop := !s.noLoops && c.forLoop()
 	if !inLoop {
 		if c.direct = newDirect(nc); c.direct != nil {
 			c.out.try = c.direct.try
@@ -222,20 +215,20 @@ func (s *Server) connections() []*conn {
 }
 
 // begin takes the broker's lock for a batch of packets.
-func (s *Server) begin() {
+func (s *Server) beginTurn() {
 	s.Broker.Lock()
-	s.batch = true
+	s.turnOpen = true
 }
 
 // end releases the lock and sends what the batch has produced, for whomever. spare is an array that the caller lends for the next
 // batch; it gets back the one of this batch. It blocks while one of the connections has too much waiting, so that who produces faster
 // than others read is slowed down.
-func (s *Server) end(spare []*conn) []*conn {
-	dirty := s.endBatch(spare)
+func (s *Server) endTurn(spare []*conn) []*conn {
+	dirty := s.takeDirty(spare)
 	s.Broker.Unlock()
 	flush(dirty)
 	for _, c := range dirty {
-		c.out.waitRoom(s.MaxPending)
+		c.out.waitForRoom(s.MaxPending)
 	}
 	clear(dirty)
 	return dirty[:0]
@@ -243,19 +236,19 @@ func (s *Server) end(spare []*conn) []*conn {
 
 // unlockNow releases the broker's lock without the wait that may be due. It tells whether one is.
 func (s *Server) unlockNow() (behind bool) {
-	if b, ok := s.Broker.(Lagging); ok {
+	if b, ok := s.Broker.(Backlogged); ok {
 		return b.UnlockNow()
 	}
 	s.Broker.Unlock()
 	return false
 }
 
-func (s *Server) endBatch(spare []*conn) []*conn {
+func (s *Server) takeDirty(spare []*conn) []*conn {
 	dirty := s.dirty
 	for _, c := range dirty {
 		c.dirty = false
 	}
-	s.dirty, s.batch = spare, false
+	s.dirty, s.turnOpen = spare, false
 	return dirty
 }
 

@@ -289,7 +289,7 @@ func (d *durable) tell() {
 	d.Lock()
 	defer d.Unlock()
 	for _, p := range d.peers {
-		p.Committed(d.commit)
+		p.Durable(d.commit)
 	}
 }
 
@@ -530,7 +530,7 @@ func (b lagging) UnlockNow() bool {
 	}
 }
 
-func (b lagging) CatchUp() { <-b.room }
+func (b lagging) WaitForBacklog() { <-b.room }
 
 // TestLagging has one connection submit more than can be stored. It waits, and no other.
 func TestLagging(t *testing.T) {

@@ -7,26 +7,26 @@ import (
 )
 
 // commits knows what is durable, and wakes those who wait for more.
-type commits struct {
+type durability struct {
 	durable atomic.Uint64 // number of the last batch
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	waiting []func()
-	behind  chan struct{} // closed by the next commit; nil when nobody waits
-	err     error
+	mu       sync.Mutex
+	waiting  []func()
+	nextDone chan struct{} // closed by the next commit; nil when nobody waits
+	err      error
 }
 
 // committed is called by the store.
 func (d *Desk) committed(n uint64) {
-	c := &d.commits
+	c := &d.durability
 	c.mu.Lock()
 	c.durable.Store(n)
 	waiting := c.waiting
 	c.waiting = nil
-	if c.behind != nil {
-		close(c.behind)
-		c.behind = nil
+	if c.nextDone != nil {
+		close(c.nextDone)
+		c.nextDone = nil
 	}
 	c.mu.Unlock()
 	for _, wake := range waiting {
@@ -35,7 +35,7 @@ func (d *Desk) committed(n uint64) {
 }
 
 // later tells whether batch n is not durable yet; if so, wake is called with the next commit, which may not be the one.
-func (c *commits) later(n uint64, wake func()) bool {
+func (c *durability) callAfterBatch(n uint64, wake func()) bool {
 	if n <= c.durable.Load() {
 		return false
 	}
@@ -49,32 +49,32 @@ func (c *commits) later(n uint64, wake func()) bool {
 }
 
 // next returns a channel that is closed by the next commit.
-func (c *commits) next() <-chan struct{} {
+func (c *durability) nextBatch() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.behind == nil {
-		c.behind = make(chan struct{})
+	if c.nextDone == nil {
+		c.nextDone = make(chan struct{})
 		if c.err != nil {
-			close(c.behind)
+			close(c.nextDone)
 		}
 	}
-	return c.behind
+	return c.nextDone
 }
 
 // fail ends all waiting.
-func (c *commits) fail(err error) {
+func (c *durability) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
-		if c.behind != nil {
-			close(c.behind)
+		if c.nextDone != nil {
+			close(c.nextDone)
 		}
-		c.behind = nil
+		c.nextDone = nil
 	}
 }
 
-func (c *commits) failure() error {
+func (c *durability) failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
@@ -82,9 +82,9 @@ func (c *commits) failure() error {
 
 // Durable blocks until a commit is durable. It returns the cause of ctx, or what broke the store.
 func (d *Desk) Durable(ctx context.Context, commit uint64) error {
-	c := &d.commits
+	c := &d.durability
 	for {
-		next := c.next()
+		next := c.nextBatch()
 		if commit <= c.durable.Load() {
 			return nil
 		}
