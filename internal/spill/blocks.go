@@ -28,12 +28,12 @@ type Append func(run, part int, block []byte, records int, first []byte) error
 
 // packer collects records into blocks.
 type packer struct {
-	to    Append
-	run   int
-	part  int
-	n     int
-	buf   []byte
-	first []byte
+	output Append
+	run    int
+	part   int
+	n      int
+	buf    []byte
+	first  []byte
 }
 
 func (p *packer) add(key, value []byte) error {
@@ -63,13 +63,13 @@ func (p *packer) flush() error {
 	if p.n == 0 {
 		return nil
 	}
-	err := p.to(p.run, p.part, p.buf, p.n, p.first)
+	err := p.output(p.run, p.part, p.buf, p.n, p.first)
 	p.buf, p.n = p.buf[:0], 0
 	return err
 }
 
-// at moves on to another partition of the same run.
-func (p *packer) at(part int) error {
+// setPartition moves on to another partition of the same run.
+func (p *packer) setPartition(part int) error {
 	if part == p.part {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (p *packer) at(part int) error {
 type Packer struct{ p packer }
 
 // NewPacker returns a Packer of run 0, partition part.
-func NewPacker(to Append, part int) *Packer { return &Packer{packer{to: to, part: part}} }
+func NewPacker(to Append, part int) *Packer { return &Packer{packer{output: to, part: part}} }
 
 // Add adds one record.
 func (p *Packer) Add(key, value []byte) error { return p.p.add(key, value) }

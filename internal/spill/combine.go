@@ -18,10 +18,10 @@ import (
 )
 
 // batch is how many values wait for their look-ups together.
-const batch = 64
+const batchSize = 64
 
 // small is the size of a table, in bytes, up to which look-ups one by one are as fast: it stays in the core's own cache.
-const small = 192 << 10
+const smallTable = 192 << 10
 
 // leastLimit is the smallest limit of a Combiner, in bytes: below that a run would hold a handful of keys.
 const leastLimit = 256 << 10
@@ -37,17 +37,17 @@ const maxHeld = record.MaxFrame / 4
 type Combiner[T, A any] struct {
 	cfg CombinerConfig[T, A]
 
-	flat   core[A]      // accumulators in the slots, when A is small and holds no pointers
-	index  core[uint32] // else numbers of accumulators, from 1
-	accs   [][]holder[A]
-	shift  uint // each slice of accs has room for 1<<shift
-	n      int  // accumulators in accs
-	inSlot bool
-	direct bool // the table is small: no batches
+	flat     core[A]      // accumulators in the slots, when A is small and holds no pointers
+	index    core[uint32] // else numbers of accumulators, from 1
+	accs     [][]holder[A]
+	shift    uint // each slice of accs has room for 1<<shift
+	n        int  // accumulators in accs
+	inSlot   bool
+	isDirect bool // the table is small: no batches
 
-	queued  int
-	tokens  [batch]token
-	values  [batch]T
+	waiting int
+	tokens  [batchSize]token
+	values  [batchSize]T
 	scratch []byte // copies of long keys that wait
 
 	runs int
@@ -55,9 +55,9 @@ type Combiner[T, A any] struct {
 
 // holder is an accumulator outside the table.
 type holder[A any] struct {
-	a         A
-	held      int // bytes it holds beyond its own size, as last measured
-	adds, due int // values folded, and after how many it is measured again
+	a                 A
+	heldBytes         int // bytes it holds beyond its own size, as last measured
+	adds, nextMeasure int // values folded, and after how many it is measured again
 }
 
 // CombinerConfig says what a Combiner does.
@@ -76,7 +76,7 @@ type CombinerConfig[T, A any] struct {
 // NewCombiner returns an empty Combiner.
 func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 	cfg.Limit = max(cfg.Limit, leastLimit)
-	c := &Combiner[T, A]{cfg: cfg, direct: true}
+	c := &Combiner[T, A]{cfg: cfg, isDirect: true}
 	t := reflect.TypeFor[A]()
 	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
 		c.flat.limit = cfg.Limit
@@ -93,26 +93,26 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 
 // AddString folds v under a key whose bytes never change.
 func (c *Combiner[T, A]) AddString(key string, v *T) error {
-	t := &c.tokens[c.queued]
+	t := &c.tokens[c.waiting]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
-	if c.direct {
-		err := c.fold(t, v)
+	if c.isDirect {
+		err := c.foldValue(t, v)
 		c.scratch = c.scratch[:0]
-		c.direct = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= small
+		c.isDirect = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= smallTable
 		return err
 	}
-	c.values[c.queued] = *v
-	if c.queued++; c.queued == batch {
-		return c.drain()
+	c.values[c.waiting] = *v
+	if c.waiting++; c.waiting == batchSize {
+		return c.foldWaiting()
 	}
 	return nil
 }
 
 // AddBytes folds v under a key that may change after the call.
 func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
-	if len(key) > inline {
+	if len(key) > maxInlineKey {
 		if len(c.scratch)+len(key) > maxWaiting {
-			if err := c.drain(); err != nil {
+			if err := c.foldWaiting(); err != nil {
 				return err
 			}
 		}
@@ -123,30 +123,30 @@ func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
 	return c.AddString(unsafe.String(unsafe.SliceData(key), len(key)), v)
 }
 
-// fold folds one value.
-func (c *Combiner[T, A]) fold(t *token, v *T) error {
+// foldValue folds one value.
+func (c *Combiner[T, A]) foldValue(t *token, v *T) error {
 	if c.inSlot {
-		c.cfg.Add(c.flat.find(t), *v)
+		c.cfg.Add(c.flat.findSlot(t), *v)
 	} else {
-		h := c.find(t)
+		h := c.findHolder(t)
 		c.cfg.Add(&h.a, *v)
 		if c.cfg.Size != nil {
-			c.measure(h)
+			c.measureHeld(h)
 		}
 	}
-	if c.flat.full || c.index.full {
+	if c.flat.isFull || c.index.isFull {
 		return c.writeRun()
 	}
 	return nil
 }
 
-// find returns the accumulator of a key. The pointer is good until the next call.
-func (c *Combiner[T, A]) find(t *token) *holder[A] {
-	i := c.index.find(t)
+// findHolder returns the accumulator of a key. The pointer is good until the next call.
+func (c *Combiner[T, A]) findHolder(t *token) *holder[A] {
+	i := c.index.findSlot(t)
 	if *i == 0 {
 		if c.n>>c.shift == len(c.accs) {
 			c.accs = append(c.accs, make([]holder[A], 1<<c.shift))
-			c.grant(int(unsafe.Sizeof(holder[A]{})) << c.shift)
+			c.chargeIndex(int(unsafe.Sizeof(holder[A]{})) << c.shift)
 		}
 		c.n++
 		*i = uint32(c.n)
@@ -158,51 +158,51 @@ func (c *Combiner[T, A]) holder(i uint32) *holder[A] {
 	return &c.accs[(i-1)>>c.shift][(i-1)&(1<<c.shift-1)]
 }
 
-// measure takes note of what an accumulator holds.
-func (c *Combiner[T, A]) measure(h *holder[A]) {
-	if h.adds++; c.cfg.Costly && h.adds < h.due {
+// measureHeld takes note of what an accumulator holds.
+func (c *Combiner[T, A]) measureHeld(h *holder[A]) {
+	if h.adds++; c.cfg.Costly && h.adds < h.nextMeasure {
 		return
 	}
 	now := c.cfg.Size(&h.a)
-	h.due = h.adds + min(h.adds/2, now/64) + 1
-	c.grant(now - h.held)
-	h.held = now
+	h.nextMeasure = h.adds + min(h.adds/2, now/64) + 1
+	c.chargeIndex(now - h.heldBytes)
+	h.heldBytes = now
 	if now > maxHeld {
-		c.index.full = true
+		c.index.isFull = true
 	}
 }
 
-// grant takes n bytes from what the index may take.
-func (c *Combiner[T, A]) grant(n int) {
+// chargeIndex takes n bytes from what the index may take.
+func (c *Combiner[T, A]) chargeIndex(n int) {
 	c.index.limit -= int64(n)
-	c.index.take(0)
+	c.index.charge(0)
 }
 
-// drain looks up all waiting values: first it touches every slot, so that the cache misses overlap, then it folds.
-func (c *Combiner[T, A]) drain() error {
-	n := c.queued
-	c.queued = 0
+// foldWaiting looks up all waiting values: first it touches every slot, so that the cache misses overlap, then it folds.
+func (c *Combiner[T, A]) foldWaiting() error {
+	n := c.waiting
+	c.waiting = 0
 	if c.inSlot {
 		add := c.cfg.Add
-		touch(&c.flat, c.tokens[:n])
+		loadSlots(&c.flat, c.tokens[:n])
 		for i := range n {
 			t := &c.tokens[i]
 			s := &c.flat.slots[t.hash&c.flat.mask]
-			if s.k0 == t.k0 && s.k1 == t.k1 && s.size == t.size && t.size <= inline+1 { // at the first place, as nearly always
+			if s.k0 == t.k0 && s.k1 == t.k1 && s.size == t.size && t.size <= maxInlineKey+1 { // at the first place, as nearly always
 				add(&s.x, c.values[i])
 				continue
 			}
-			add(c.flat.find(t), c.values[i])
-			if c.flat.full {
+			add(c.flat.findSlot(t), c.values[i])
+			if c.flat.isFull {
 				if err := c.writeRun(); err != nil {
 					return err
 				}
 			}
 		}
 	} else {
-		touch(&c.index, c.tokens[:n])
+		loadSlots(&c.index, c.tokens[:n])
 		for i := range n {
-			if err := c.fold(&c.tokens[i], &c.values[i]); err != nil {
+			if err := c.foldValue(&c.tokens[i], &c.values[i]); err != nil {
 				return err
 			}
 		}
@@ -212,7 +212,7 @@ func (c *Combiner[T, A]) drain() error {
 }
 
 // touch loads the slots of all tokens.
-func touch[X any](c *core[X], q []token) {
+func loadSlots[X any](c *core[X], q []token) {
 	var s uint64
 	slots, mask := c.slots, c.mask
 	for i := range q {
@@ -223,7 +223,7 @@ func touch[X any](c *core[X], q []token) {
 
 // Flush writes what is left as the last run and frees the memory. The Combiner must not be used afterwards.
 func (c *Combiner[T, A]) Flush() error {
-	err := c.drain()
+	err := c.foldWaiting()
 	if err == nil {
 		err = c.writeRun()
 	}
@@ -259,7 +259,7 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 	}
 	defer t.reset()
 	mem, _ := region(2 * 16 * t.n)
-	defer giveBack(mem)
+	defer freeRegion(mem)
 	all := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), 2*t.n)
 	e, aux := all[:0:t.n], all[t.n:]
 	const partShift = 40
@@ -275,14 +275,14 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 		}
 		e = append(e, entry{prefix(key), uint64(part)<<partShift | uint64(i)})
 	}
-	p := packer{to: c.cfg.Output, run: c.runs}
+	p := packer{output: c.cfg.Output, run: c.runs}
 	c.runs++
 	const slotMask = 1<<partShift - 1
 	keyOf := func(ref uint64) []byte { return t.key(ref & slotMask) }
 	value := make([]byte, 0, 256)
-	for part, e := range byPart(e, aux, c.cfg.Parts, partShift) {
+	for part, e := range byPartition(e, aux, c.cfg.Parts, partShift) {
 		sortEntries(e, aux, keyOf)
-		if err := p.at(part); err != nil {
+		if err := p.setPartition(part); err != nil {
 			return err
 		}
 		for _, x := range e {

@@ -9,12 +9,12 @@ import (
 // Regions are not zeroed.
 var pool struct {
 	// mu guards the fields below.
-	mu       sync.Mutex
-	free     [48][][]byte
-	held     int64 // bytes in free
-	used     int64 // bytes handed out
-	peak     int64 // the most that held and used were together
-	reserved int64 // sum of what Reserve was told
+	mu        sync.Mutex
+	free      [48][][]byte
+	freeBytes int64 // bytes in free
+	used      int64 // bytes handed out
+	peak      int64 // the most that held and used were together
+	reserved  int64 // sum of what Reserve was told
 }
 
 // unreserved is how many bytes regions may take before freed ones are let go, when nobody called Reserve.
@@ -27,7 +27,7 @@ func Reserve(n int64) (release func()) {
 		pool.mu.Lock()
 		defer pool.mu.Unlock()
 		pool.reserved += n
-		fit(0)
+		trimTo(0)
 	}
 	change(n)
 	return sync.OnceFunc(func() { change(-n) })
@@ -37,21 +37,21 @@ func Reserve(n int64) (release func()) {
 func Used() (now, peak int64) {
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
-	return pool.used + pool.held, pool.peak
+	return pool.used + pool.freeBytes, pool.peak
 }
 
-// fit lets go of free regions, the largest first, until n bytes more are within what is reserved, or none is left. pool.mu is held.
-func fit(n int64) {
+// trimTo lets go of free regions, the largest first, until n bytes more are within what is reserved, or none is left. pool.mu is held.
+func trimTo(n int64) {
 	limit := pool.reserved
 	if limit == 0 {
 		limit = unreserved
 	}
-	for class := len(pool.free) - 1; class >= 0 && pool.held > 0; class-- {
-		for l := len(pool.free[class]); l > 0 && pool.used+pool.held+n > limit; l-- {
-			release(pool.free[class][l-1])
+	for class := len(pool.free) - 1; class >= 0 && pool.freeBytes > 0; class-- {
+		for l := len(pool.free[class]); l > 0 && pool.used+pool.freeBytes+n > limit; l-- {
+			unmapPages(pool.free[class][l-1])
 			pool.free[class][l-1] = nil
 			pool.free[class] = pool.free[class][:l-1]
-			pool.held -= 1 << class
+			pool.freeBytes -= 1 << class
 		}
 	}
 }
@@ -70,12 +70,12 @@ func region(n int) (b []byte, fresh bool) {
 		b = l[len(l)-1]
 		l[len(l)-1] = nil
 		pool.free[class] = l[:len(l)-1]
-		pool.held -= size
+		pool.freeBytes -= size
 	} else {
-		fit(size)
+		trimTo(size)
 	}
 	pool.used += size
-	pool.peak = max(pool.peak, pool.used+pool.held)
+	pool.peak = max(pool.peak, pool.used+pool.freeBytes)
 	pool.mu.Unlock()
 	if b != nil {
 		return b, false
@@ -89,7 +89,7 @@ func region(n int) (b []byte, fresh bool) {
 	return b, true
 }
 
-func giveBack(b []byte) {
+func freeRegion(b []byte) {
 	if b == nil {
 		return
 	}
@@ -98,9 +98,9 @@ func giveBack(b []byte) {
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
 	pool.free[class] = append(pool.free[class], b)
-	pool.held += int64(len(b))
+	pool.freeBytes += int64(len(b))
 	pool.used -= int64(len(b))
-	fit(0)
+	trimTo(0)
 }
 
 // Trim returns all unused regions to the operating system.
@@ -109,9 +109,9 @@ func Trim() {
 	defer pool.mu.Unlock()
 	for c, l := range pool.free {
 		for _, b := range l {
-			release(b)
+			unmapPages(b)
 		}
 		pool.free[c] = nil
 	}
-	pool.held = 0
+	pool.freeBytes = 0
 }

@@ -13,6 +13,6 @@ func pages(n int) []byte {
 	return b
 }
 
-func release(b []byte) {
+func unmapPages(b []byte) {
 	_ = unix.Munmap(b) // fails only for memory that pages did not return
 }

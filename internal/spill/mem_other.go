@@ -4,4 +4,4 @@ package spill
 
 func pages(n int) []byte { return make([]byte, n) }
 
-func release([]byte) {}
+func unmapPages([]byte) {}

@@ -77,7 +77,7 @@ func TestCombinerMemory(t *testing.T) {
 					}
 				})
 				room := limit
-				if big := int64(regionSize(size)); size > inline && big > limit/16 {
+				if big := int64(regionSize(size)); size > maxInlineKey && big > limit/16 {
 					room += 2 * big
 				}
 				if got > room {

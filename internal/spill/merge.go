@@ -16,9 +16,9 @@ type Run interface {
 // Merge reads sorted runs as one: records in key order, equal keys in the order of the runs.
 // It is a loser tree (Knuth, The Art of Computer Programming, volume 3, section 5.4.1) over cached key prefixes.
 type Merge struct {
-	runs    []cursor
-	tree    []int32 // tree[0] is the winner, the others are the losers of their matches
-	started bool
+	runs      []cursor
+	tree      []int32 // tree[0] is the winner, the others are the losers of their matches
+	isStarted bool
 }
 
 type cursor struct {
@@ -27,7 +27,7 @@ type cursor struct {
 	value  []byte
 	rest   []byte
 	run    Run
-	done   bool
+	isDone bool
 }
 
 // NewMerge returns a Merge of runs. It reads nothing yet.
@@ -44,8 +44,8 @@ func (m *Merge) Next() (key, value []byte, run int, err error) {
 	if len(m.runs) == 0 {
 		return nil, nil, 0, io.EOF
 	}
-	if !m.started {
-		m.started = true
+	if !m.isStarted {
+		m.isStarted = true
 		for i := range m.runs {
 			if err := m.runs[i].advance(); err != nil {
 				return nil, nil, 0, err
@@ -62,7 +62,7 @@ func (m *Merge) Next() (key, value []byte, run int, err error) {
 	}
 	w := m.tree[0]
 	c := &m.runs[w]
-	if c.done {
+	if c.isDone {
 		return nil, nil, 0, io.EOF
 	}
 	return c.key, c.value, int(w), nil
@@ -72,7 +72,7 @@ func (c *cursor) advance() error {
 	for len(c.rest) == 0 {
 		b, err := c.run.Next()
 		if err == io.EOF {
-			c.done = true
+			c.isDone = true
 			return nil
 		}
 		if err != nil {
@@ -114,8 +114,8 @@ func (m *Merge) replay(w int32) {
 
 func (m *Merge) less(a, b int32) bool {
 	x, y := &m.runs[a], &m.runs[b]
-	if x.done || y.done {
-		return !x.done && y.done
+	if x.isDone || y.isDone {
+		return !x.isDone && y.isDone
 	}
 	if x.prefix != y.prefix {
 		return x.prefix < y.prefix

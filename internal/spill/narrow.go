@@ -44,7 +44,7 @@ func (s *Spool) merge(runs []Run) (Run, error) {
 	for {
 		k, v, _, err := m.Next()
 		if err == io.EOF {
-			return s.since(start)
+			return s.runFrom(start)
 		}
 		if err == nil {
 			err = s.add(k, v)
@@ -129,8 +129,8 @@ func (s *Spool) write() error {
 	return nil
 }
 
-// since returns what was added behind offset start of the file.
-func (s *Spool) since(start int64) (Run, error) {
+// runFrom returns what was added behind offset start of the file.
+func (s *Spool) runFrom(start int64) (Run, error) {
 	if err := s.write(); err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Spool) All(yield func(value []byte) bool) error {
 	var r Run = &oneBlock{s.block}
 	if s.file != nil {
 		var err error
-		if r, err = s.since(0); err != nil {
+		if r, err = s.runFrom(0); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,7 @@ type entry struct {
 }
 
 // few is how many entries are sorted by comparison.
-const few = 48
+const maxCompared = 48
 
 // sortEntries sorts e by key, then by ref. The prefixes hold the first eight bytes of the keys; key returns a whole one.
 // It is a most-significant-digit radix sort that reloads the prefixes with the next eight bytes where long beginnings are shared.
@@ -31,12 +31,12 @@ type sorter struct {
 // radix sorts e by the bytes of the prefixes from shift down to 0, then by the key bytes from depth+8 on.
 func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 	for {
-		if len(e) <= few {
+		if len(e) <= maxCompared {
 			s.compare(e, depth)
 			return
 		}
 		if shift < 0 {
-			if e = s.deeper(e, aux, depth); len(e) == 0 {
+			if e = s.loadNextBytes(e, aux, depth); len(e) == 0 {
 				return
 			}
 			aux = aux[:len(e)]
@@ -72,9 +72,9 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 	}
 }
 
-// deeper puts the keys that end within the bytes sorted so far first, shortest first, and loads the next eight bytes of the rest, which it returns.
+// loadNextBytes puts the keys that end within the bytes sorted so far first, shortest first, and loads the next eight bytes of the rest, which it returns.
 // All entries of e share their first depth+8 bytes, zeros behind the end of a short key included.
-func (s *sorter) deeper(e, aux []entry, depth int) []entry {
+func (s *sorter) loadNextBytes(e, aux []entry, depth int) []entry {
 	end := depth + 8
 	short, long := 0, 0
 	for _, x := range e {

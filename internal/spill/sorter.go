@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// byPart yields the entries of each partition in turn, in the order of arrival. The partition stands in ref above shift.
-func byPart(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] {
+// byPartition yields the entries of each partition in turn, in the order of arrival. The partition stands in ref above shift.
+func byPartition(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] {
 	return func(yield func(int, []entry) bool) {
 		if parts == 1 {
 			yield(0, e)
@@ -53,17 +53,17 @@ const MaxParts = 1 << 16
 // Sorter sorts encoded records by partition and key, in memory up to a limit; then it writes a run and starts afresh.
 // Records with equal keys keep their order. It is used by one goroutine.
 type Sorter struct {
-	cfg     SorterConfig
-	size    int // of a chunk
-	chunks  [][]byte
-	cur     []byte // free rest of the last chunk
-	base    uint64 // ref of the last chunk's first byte
-	curLen  int
-	entries []entry
-	mem     []byte // behind entries
-	used    int64
-	runs    int
-	near    byte // see fetch
+	cfg          SorterConfig
+	size         int // of a chunk
+	chunks       [][]byte
+	rest         []byte // free rest of the last chunk
+	base         uint64 // ref of the last chunk's first byte
+	curLen       int
+	entries      []entry
+	mem          []byte // behind entries
+	used         int64
+	runs         int
+	prefetchSink byte // see fetch
 }
 
 // SorterConfig says what a Sorter does.
@@ -84,13 +84,13 @@ func NewSorter(cfg SorterConfig) *Sorter {
 
 // Begin returns an empty slice to which the caller appends the key and then the value of the next record, for End.
 func (s *Sorter) Begin() []byte {
-	if len(s.cur) < 1<<10 {
-		s.chunk(s.size)
+	if len(s.rest) < 1<<10 {
+		s.addChunk(s.size)
 	}
-	return s.cur[headerBytes:headerBytes:len(s.cur)]
+	return s.rest[headerBytes:headerBytes:len(s.rest)]
 }
 
-func (s *Sorter) chunk(n int) {
+func (s *Sorter) addChunk(n int) {
 	b, _ := region(n)
 	s.used += int64(cap(b))
 	if n > s.size {
@@ -98,49 +98,49 @@ func (s *Sorter) chunk(n int) {
 	}
 	s.base = uint64(len(s.chunks)) << chunkBits
 	s.chunks = append(s.chunks, b)
-	s.cur, s.curLen = b, len(b)
+	s.rest, s.curLen = b, len(b)
 }
 
 // End adds the record in b, which came from Begin: keyLen bytes of key, then the value.
 func (s *Sorter) End(part int, b []byte, keyLen int) error {
-	moved := headerBytes+len(b) > len(s.cur) || unsafe.SliceData(b) != &s.cur[headerBytes] // append had to
+	moved := headerBytes+len(b) > len(s.rest) || unsafe.SliceData(b) != &s.rest[headerBytes] // append had to
 	if moved {
 		if err := Fits(b[:keyLen], len(b)-keyLen); err != nil {
 			return err
 		}
 		n := max(s.size, (headerBytes+len(b)+7)&^7)
-		if s.bytes()+int64(regionSize(n)) > s.cfg.Limit { // b is not in a chunk, so they may go
+		if s.memoryUsed()+int64(regionSize(n)) > s.cfg.Limit { // b is not in a chunk, so they may go
 			if err := s.writeRun(); err != nil {
 				return err
 			}
 		}
-		s.chunk(n)
-		copy(s.cur[headerBytes:], b)
+		s.addChunk(n)
+		copy(s.rest[headerBytes:], b)
 	}
-	binary.LittleEndian.PutUint32(s.cur, uint32(keyLen))
-	binary.LittleEndian.PutUint32(s.cur[4:], uint32(len(b)-keyLen))
+	binary.LittleEndian.PutUint32(s.rest, uint32(keyLen))
+	binary.LittleEndian.PutUint32(s.rest[4:], uint32(len(b)-keyLen))
 	if len(s.entries) == cap(s.entries) {
 		s.growEntries()
 	}
-	ref := uint64(part)<<refPart | s.base | uint64(s.curLen-len(s.cur))
+	ref := uint64(part)<<refPart | s.base | uint64(s.curLen-len(s.rest))
 	s.entries = append(s.entries, entry{prefix(b[:keyLen]), ref})
-	s.cur = s.cur[min(len(s.cur), (headerBytes+len(b)+7)&^7):]
-	if len(s.cur) < 1<<10 && s.bytes()+int64(s.size) > s.cfg.Limit ||
-		len(s.entries) == cap(s.entries) && s.bytes()+2*int64(len(s.mem)) > s.cfg.Limit {
+	s.rest = s.rest[min(len(s.rest), (headerBytes+len(b)+7)&^7):]
+	if len(s.rest) < 1<<10 && s.memoryUsed()+int64(s.size) > s.cfg.Limit ||
+		len(s.entries) == cap(s.entries) && s.memoryUsed()+2*int64(len(s.mem)) > s.cfg.Limit {
 		return s.writeRun() // the next record would need more
 	}
 	return nil
 }
 
-// bytes returns the memory in use, the sort's scratch included.
-func (s *Sorter) bytes() int64 { return s.used + 2*int64(len(s.mem)) }
+// memoryUsed returns the memory in use, the sort's scratch included.
+func (s *Sorter) memoryUsed() int64 { return s.used + 2*int64(len(s.mem)) }
 
 func (s *Sorter) growEntries() {
 	n := max(1<<12, 2*cap(s.entries))
 	mem, _ := region(n * 16)
 	grown := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), n)[:len(s.entries)]
 	copy(grown, s.entries)
-	giveBack(s.mem)
+	freeRegion(s.mem)
 	s.entries, s.mem = grown, mem
 }
 
@@ -155,11 +155,11 @@ func (s *Sorter) record(ref uint64) (key, value []byte) {
 }
 
 // fetched is how many records fetch brings near at a time.
-const fetched = 32
+const prefetchCount = 32
 
-// fetch brings the first bytes of records into the processor's cache. In the order of their keys they lie anywhere in memory, and
+// prefetch brings the first bytes of records into the processor's cache. In the order of their keys they lie anywhere in memory, and
 // reading them one after the other would wait for each; loads that do not depend on one another are under way together.
-func (s *Sorter) fetch(batch []entry) {
+func (s *Sorter) prefetch(batch []entry) {
 	var sum byte
 	for _, x := range batch {
 		ref := x.ref & (1<<refPart - 1)
@@ -167,7 +167,7 @@ func (s *Sorter) fetch(batch []entry) {
 		at := int(ref & (1<<chunkBits - 1))
 		sum += c[at] + c[min(at+cacheLine, len(c)-1)]
 	}
-	s.near = sum // or the compiler would leave the loads out
+	s.prefetchSink = sum // or the compiler would leave the loads out
 }
 
 const cacheLine = 64
@@ -182,9 +182,9 @@ func (s *Sorter) Flush() error {
 // Close frees the memory without writing.
 func (s *Sorter) Close() {
 	for _, c := range s.chunks {
-		giveBack(c)
+		freeRegion(c)
 	}
-	giveBack(s.mem)
+	freeRegion(s.mem)
 	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs}
 }
 
@@ -198,25 +198,25 @@ func (s *Sorter) writeRun() error {
 	}
 	defer func() {
 		for _, c := range s.chunks {
-			giveBack(c)
+			freeRegion(c)
 		}
-		s.chunks, s.cur, s.used, s.entries = nil, nil, 0, s.entries[:0]
+		s.chunks, s.rest, s.used, s.entries = nil, nil, 0, s.entries[:0]
 	}()
 	mem, _ := region(len(s.entries) * 16)
-	defer giveBack(mem)
+	defer freeRegion(mem)
 	aux := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), len(s.entries))
-	p := packer{to: s.cfg.Output, run: s.runs}
+	p := packer{output: s.cfg.Output, run: s.runs}
 	s.runs++
 	keyOf := func(ref uint64) []byte { k, _ := s.record(ref); return k }
-	for part, e := range byPart(s.entries, aux, s.cfg.Parts, refPart) {
+	for part, e := range byPartition(s.entries, aux, s.cfg.Parts, refPart) {
 		sortEntries(e, aux, keyOf)
-		if err := p.at(part); err != nil {
+		if err := p.setPartition(part); err != nil {
 			return err
 		}
 		for len(e) > 0 {
-			batch := e[:min(len(e), fetched)]
+			batch := e[:min(len(e), prefetchCount)]
 			e = e[len(batch):]
-			s.fetch(batch)
+			s.prefetch(batch)
 			for _, x := range batch {
 				k, v := s.record(x.ref)
 				if err := p.add(k, v); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // inline is the longest key that a slot holds itself, in bytes.
-const inline = 16
+const maxInlineKey = 16
 
 const (
 	mix0 = 0xa0761d6478bd642f
@@ -30,7 +30,7 @@ func (t *token) set(p unsafe.Pointer, n int) {
 	t.size = uint32(n) + 1
 	var k0, k1 uint64
 	switch {
-	case n > inline:
+	case n > maxInlineKey:
 		t.hash = xxh3.HashString(unsafe.String((*byte)(p), n))
 		t.k0, t.k1, t.key = t.hash, 0, p
 		return
@@ -46,10 +46,10 @@ func (t *token) set(p unsafe.Pointer, n int) {
 		}
 	}
 	t.k0, t.k1 = k0, k1
-	t.hash = mixed(k0, k1)
+	t.hash = mixHash(k0, k1)
 }
 
-func mixed(k0, k1 uint64) uint64 {
+func mixHash(k0, k1 uint64) uint64 {
 	h, l := bits.Mul64(k0^mix0, k1^mix1)
 	return h ^ l
 }
@@ -79,28 +79,28 @@ type slot[X any] struct {
 // core is an open-addressing hash table from byte keys to X, which must not hold pointers. It is half full at most, or a little
 // more when it is not emptied as soon as full is set.
 type core[X any] struct {
-	slots []slot[X]
-	mem   []byte
-	mask  uint64
-	n     int
-	long  [][]byte // pieces that hold keys longer than inline
-	taken int64    // bytes of memory, those included that growing or writing the table takes beside it
-	limit int64    // for taken
-	full  bool     // the limit is reached: it is time to write the table and to empty it
+	slots     []slot[X]
+	mem       []byte
+	mask      uint64
+	n         int
+	longKeys  [][]byte // pieces that hold keys longer than inline
+	usedBytes int64    // bytes of memory, those included that growing or writing the table takes beside it
+	limit     int64    // for taken
+	isFull    bool     // the limit is reached: it is time to write the table and to empty it
 }
 
 func (c *core[X]) slotSize() int { return int(unsafe.Sizeof(slot[X]{})) }
 
-// cost returns what a table of n slots takes: its slots and half as much, for the smaller table that it grows from or for
+// tableBytes returns what a table of n slots takes: its slots and half as much, for the smaller table that it grows from or for
 // sorting its entries.
-func (c *core[X]) cost(n int) int64 { return int64(regionSize(n*c.slotSize())) * 3 / 2 }
+func (c *core[X]) tableBytes(n int) int64 { return int64(regionSize(n*c.slotSize())) * 3 / 2 }
 
 func (c *core[X]) init(n int) {
 	b, fresh := region(n * c.slotSize())
 	if !fresh {
 		clear(b[:n*c.slotSize()])
 	}
-	c.taken += c.cost(n)
+	c.usedBytes += c.tableBytes(n)
 	c.mem = b
 	c.slots = unsafe.Slice((*slot[X])(unsafe.Pointer(unsafe.SliceData(b))), n)
 	c.mask = uint64(n - 1)
@@ -109,81 +109,81 @@ func (c *core[X]) init(n int) {
 func (c *core[X]) key(i uint64) []byte {
 	s := &c.slots[i]
 	n := uint64(s.size) - 1
-	if n <= inline {
+	if n <= maxInlineKey {
 		return unsafe.Slice((*byte)(unsafe.Pointer(&s.k0)), n)
 	}
 	at := s.k1 & math.MaxUint32
-	return c.long[s.k1>>32][at : at+n]
+	return c.longKeys[s.k1>>32][at : at+n]
 }
 
 func (c *core[X]) hash(s *slot[X]) uint64 {
-	if s.size > inline+1 {
+	if s.size > maxInlineKey+1 {
 		return s.k0
 	}
-	return mixed(s.k0, s.k1)
+	return mixHash(s.k0, s.k1)
 }
 
-// find returns the place for t's key; if the key is new its X is the zero value. The pointer is good until the next call.
-func (c *core[X]) find(t *token) *X {
+// findSlot returns the place for t's key; if the key is new its X is the zero value. The pointer is good until the next call.
+func (c *core[X]) findSlot(t *token) *X {
 	for h := t.hash; ; h++ {
 		s := &c.slots[h&c.mask]
 		if s.size == t.size && s.k0 == t.k0 {
-			if t.size <= inline+1 {
+			if t.size <= maxInlineKey+1 {
 				if s.k1 == t.k1 {
 					return &s.x
 				}
-			} else if unsafe.String(&c.long[s.k1>>32][s.k1&math.MaxUint32], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
+			} else if unsafe.String(&c.longKeys[s.k1>>32][s.k1&math.MaxUint32], t.size-1) == unsafe.String((*byte)(t.key), t.size-1) {
 				return &s.x
 			}
 		}
 		if s.size == 0 {
 			if 2*c.n+2 >= len(c.slots) && c.grow() {
-				return c.find(t)
+				return c.findSlot(t)
 			}
 			c.n++
 			s.k0, s.k1, s.size = t.k0, t.k1, t.size
-			if t.size > inline+1 {
-				s.k1 = c.keep(unsafe.String((*byte)(t.key), t.size-1))
+			if t.size > maxInlineKey+1 {
+				s.k1 = c.storeKey(unsafe.String((*byte)(t.key), t.size-1))
 			}
 			return &s.x
 		}
 	}
 }
 
-// keep copies a long key and returns where it is.
-func (c *core[X]) keep(key string) uint64 {
-	last := len(c.long) - 1
-	if last < 0 || cap(c.long[last])-len(c.long[last]) < len(key) {
+// storeKey copies a long key and returns where it is.
+func (c *core[X]) storeKey(key string) uint64 {
+	last := len(c.longKeys) - 1
+	if last < 0 || cap(c.longKeys[last])-len(c.longKeys[last]) < len(key) {
 		b, _ := region(max(len(key), min(1<<20, int(c.limit/32))))
-		c.long = append(c.long, b[:0])
-		c.take(int64(cap(b)))
-		c.full = c.full || c.taken+int64(cap(b)) > c.limit // there is no room for another one
+		c.longKeys = append(c.longKeys, b[:0])
+		c.charge(int64(cap(b)))
+		c.isFull = c.isFull || c.usedBytes+int64(cap(b)) > c.limit // there is no room for another one
 		last++
 	}
-	at := len(c.long[last])
-	c.long[last] = append(c.long[last], key...)
+	at := len(c.longKeys[last])
+	c.longKeys[last] = append(c.longKeys[last], key...)
 	return uint64(last)<<32 | uint64(at)
 }
 
-func (c *core[X]) take(n int64) {
-	if c.taken += n; c.taken > c.limit {
-		c.full = true
+func (c *core[X]) charge(n int64) {
+	if c.usedBytes += n; c.usedBytes > c.limit {
+		c.isFull = true
 	}
 }
 
 // grow makes the table larger. It returns false when the limit forbids that.
 func (c *core[X]) grow() bool {
 	old, mem := c.slots, c.mem
-	rest := c.taken - c.cost(len(old))
+	rest := c.usedBytes - c.tableBytes(len(old))
 	n := 4 * len(old)
-	if len(old) >= 1<<16 || rest+c.cost(n) > c.limit {
+	if len(old) >= 1<<16 || rest+c.tableBytes(n) > c.limit {
 		n = 2 * len(old)
 	}
-	if rest+c.cost(n) > c.limit {
-		c.full = true
+	if rest+c.tableBytes(n) > c.limit {
+		c.isFull = true
 		return false
 	}
-	c.taken = rest
+	c.usedBytes = rest
 	c.init(n)
 	for i := range old {
 		s := &old[i]
@@ -196,25 +196,25 @@ func (c *core[X]) grow() bool {
 		}
 		c.slots[h&c.mask] = *s
 	}
-	giveBack(mem)
+	freeRegion(mem)
 	return true
 }
 
 // reset empties the table and keeps its slots.
 func (c *core[X]) reset() {
 	clear(c.slots)
-	c.n, c.full = 0, false
-	c.taken = c.cost(len(c.slots))
-	for _, b := range c.long {
-		giveBack(b)
+	c.n, c.isFull = 0, false
+	c.usedBytes = c.tableBytes(len(c.slots))
+	for _, b := range c.longKeys {
+		freeRegion(b)
 	}
-	c.long = nil
+	c.longKeys = nil
 }
 
 func (c *core[X]) free() {
-	for _, b := range c.long {
-		giveBack(b)
+	for _, b := range c.longKeys {
+		freeRegion(b)
 	}
-	giveBack(c.mem)
+	freeRegion(c.mem)
 	*c = core[X]{}
 }
