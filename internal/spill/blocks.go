@@ -8,13 +8,13 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// BlockSize is the size at which a block of records is handed on, in bytes before compression.
+// BlockSize is the size at which a block of records is output, in bytes before compression.
 const BlockSize = 64 << 10
 
-// maxRecord is how many bytes of key and value fit into a block.
+// maxRecord is the largest size of key and value together in a block, in bytes.
 const maxRecord = record.MaxFrame - 2*binary.MaxVarintLen64
 
-// Fits returns a *job.Failure that names key and size when the record is too large for a block.
+// Fits returns a *job.Failure with key and size if the record is too large for a block.
 func Fits(key []byte, value int) error {
 	if n := len(key) + value; n > maxRecord {
 		return &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("record of %d bytes under key %.60q: at most %d bytes can be moved or gathered; keep large values in files and pass their names, or use smaller accumulators", n, key, maxRecord)}
@@ -22,8 +22,9 @@ func Fits(key []byte, value int) error {
 	return nil
 }
 
-// Append takes one block of whole records of partition part of run number run. first is the key of the first record.
-// block and first may be reused after the call. It is job.Output.Append for one port.
+// Append outputs one block of whole records of partition part of run number run. first is the key
+// of the first record. The caller may reuse block and first afterwards. It is job.Output.Append for
+// one port.
 type Append func(run, part int, block []byte, records int, first []byte) error
 
 // packer collects records into blocks.
@@ -37,7 +38,7 @@ type packer struct {
 }
 
 func (p *packer) add(key, value []byte) error {
-	if len(key)+len(value) > BlockSize { // in a block of its own
+	if len(key)+len(value) > BlockSize { // it gets a block of its own
 		if err := Fits(key, len(value)); err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func (p *packer) add(key, value []byte) error {
 	}
 	if p.n == 0 {
 		if p.first == nil {
-			p.first = make([]byte, 0, 64) // an empty key must not look like none
+			p.first = make([]byte, 0, 64) // so that an empty first key is not nil
 		}
 		p.first = append(p.first[:0], key...)
 	}
@@ -68,7 +69,7 @@ func (p *packer) flush() error {
 	return err
 }
 
-// setPartition moves on to another partition of the same run.
+// setPartition changes to another partition of the same run.
 func (p *packer) setPartition(part int) error {
 	if part == p.part {
 		return nil
@@ -78,7 +79,7 @@ func (p *packer) setPartition(part int) error {
 	return err
 }
 
-// Packer packs records that need no sorting into blocks of one partition, in the order given.
+// Packer packs records that need no sorting into blocks of one partition, in the given order.
 type Packer struct{ p packer }
 
 // NewPacker returns a Packer of run 0, partition part.
@@ -87,5 +88,5 @@ func NewPacker(to Append, part int) *Packer { return &Packer{packer{output: to, 
 // Add adds one record.
 func (p *Packer) Add(key, value []byte) error { return p.p.add(key, value) }
 
-// Flush hands on what is left.
+// Flush outputs the remaining records.
 func (p *Packer) Flush() error { return p.p.flush() }

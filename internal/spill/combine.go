@@ -1,12 +1,21 @@
-// Package spill aggregates, groups and sorts more records than memory holds: a combining hash table, a sorter of encoded
-// records, and a k-way merge of sorted runs. It knows nothing of jobs.
+// Package spill aggregates, groups and sorts more records than memory holds. It consists of a
+// combining hash table (Combiner), a sorter of encoded records (Sorter) and a k-way merge of sorted
+// runs (Merge). It does not depend on jobs.
 //
-// All three meet in one form: a run is a sequence of blocks of records in key order, and every partition of an output is one or
-// more runs. Reducing is always a merge of runs, so memory stays bounded whatever the number of keys, and equal keys arrive in the
-// order of the runs, so results do not depend on timing.
+// All three use one form of data. A run is a sequence of blocks of records in key order, and every
+// partition of an output consists of one or more runs. Reducing is always a merge of runs. So
+// memory stays limited for any number of keys, and equal keys arrive in the order of the runs:
+// results do not depend on timing. For example, a Combiner with room for three keys turns b a c d a
+// into
 //
-// The table keeps keys of up to 16 bytes in its slots, looks keys up in batches so that cache misses overlap, and lives on huge
-// pages outside the collected heap: 2.2 times as fast as a built-in map for 500,000 words (see the benchmarks).
+//	run 0: a b c
+//	run 1: a d
+//
+// and the Merge of both returns a (run 0), a (run 1), b, c, d.
+//
+// The table keeps keys of up to 16 bytes in its slots. It looks keys up in batches, so that cache
+// misses overlap, and lives on huge pages outside the garbage-collected heap: 2.2 times as fast as
+// a built-in map for 500,000 words (see the benchmarks).
 package spill
 
 import (
@@ -17,28 +26,33 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// batch is how many values wait for their look-ups together.
+// batchSize is how many values wait to be looked up together.
 const batchSize = 64
 
-// small is the size of a table, in bytes, up to which look-ups one by one are as fast: it stays in the core's own cache.
+// smallTable is the largest size of a table, in bytes, for which single look-ups are as fast: it
+// fits into the core's own cache.
 const smallTable = 192 << 10
 
-// leastLimit is the smallest limit of a Combiner, in bytes: below that a run would hold a handful of keys.
+// leastLimit is the smallest limit of a Combiner, in bytes: below it a run would hold only a
+// handful of keys.
 const leastLimit = 256 << 10
 
-// maxWaiting is how many bytes of long keys wait for their look-ups at most.
+// maxWaiting limits the long keys that wait to be looked up, in bytes.
 const maxWaiting = 64 << 10
 
-// maxHeld is how many bytes an accumulator may hold before it is written, so that its encoding fits into a block.
+// maxHeld limits the memory of an accumulator before it is written, in bytes, so that its encoding
+// fits into a block.
 const maxHeld = record.MaxFrame / 4
 
-// Combiner folds values of T into one accumulator A per key, in memory, up to a limit; then it writes a run and starts afresh.
-// It is used by one goroutine.
+// Combiner folds values of T into one accumulator A per key, in memory. At its limit it writes a
+// run and starts again. Only one goroutine may use it.
 type Combiner[T, A any] struct {
 	cfg CombinerConfig[T, A]
 
-	flat     core[A]      // accumulators in the slots, when A is small and holds no pointers
-	index    core[uint32] // else numbers of accumulators, from 1
+	// flat has the accumulators in its slots, if A is small and without pointers.
+	flat core[A]
+	// index is used otherwise: it has the numbers of the accumulators, from 1.
+	index    core[uint32]
 	accs     [][]holder[A]
 	shift    uint // each slice of accs has room for 1<<shift
 	n        int  // accumulators in accs
@@ -48,7 +62,7 @@ type Combiner[T, A any] struct {
 	waiting int
 	tokens  [batchSize]token
 	values  [batchSize]T
-	scratch []byte // copies of long keys that wait
+	scratch []byte // copies of waiting long keys
 
 	runs int
 }
@@ -56,21 +70,27 @@ type Combiner[T, A any] struct {
 // holder is an accumulator outside the table.
 type holder[A any] struct {
 	a                 A
-	heldBytes         int // bytes it holds beyond its own size, as last measured
-	adds, nextMeasure int // values folded, and after how many it is measured again
+	heldBytes         int // bytes beyond its own size, as last measured
+	adds, nextMeasure int // values folded; number of values for the next measurement
 }
 
-// CombinerConfig says what a Combiner does.
+// CombinerConfig configures a Combiner.
 type CombinerConfig[T, A any] struct {
-	Add       func(a *A, v T)                   // folds a value
-	Size      func(a *A) int                    // bytes held beyond A's own size; nil when A holds no pointers
-	Costly    bool                              // Size takes long: an accumulator is measured after ever more values, not after each
-	Encode    func(dst []byte, a *A) []byte     // encodes an accumulator
-	Partition func(key []byte, hash uint64) int // from 0 to Parts-1. key is good until it returns
-	Parts     int                               // number of partitions
-	Direct    bool                              // look keys up one by one, so that values are folded before AddString returns
-	Limit     int64                             // bytes in memory before a run is written; less than 256 KiB counts as that
-	Output    Append                            // takes the runs
+	Add func(a *A, v T) // folds a value
+	// Size returns the bytes of an accumulator beyond A's own size; nil if A has no pointers.
+	Size func(a *A) int
+	// Costly means Size takes long: an accumulator is measured after more and more values, not
+	// after each.
+	Costly bool
+	Encode func(dst []byte, a *A) []byte // encodes an accumulator
+	// Partition returns a number from 0 to Parts-1. It must not keep key.
+	Partition func(key []byte, hash uint64) int
+	Parts     int // number of partitions
+	// Direct looks keys up one by one, so that values are folded before AddString returns.
+	Direct bool
+	// Limit is the memory in bytes at which a run is written. Less than 256 KiB counts as 256 KiB.
+	Limit  int64
+	Output Append // receives the runs
 }
 
 // NewCombiner returns an empty Combiner.
@@ -91,7 +111,7 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 	return c
 }
 
-// AddString folds v under a key whose bytes never change.
+// AddString folds v under key. The bytes of key must never change.
 func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	t := &c.tokens[c.waiting]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
@@ -108,7 +128,7 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	return nil
 }
 
-// AddBytes folds v under a key that may change after the call.
+// AddBytes folds v under key. The caller may change key after the call.
 func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
 	if len(key) > maxInlineKey {
 		if len(c.scratch)+len(key) > maxWaiting {
@@ -117,7 +137,8 @@ func (c *Combiner[T, A]) AddBytes(key []byte, v *T) error {
 			}
 		}
 		at := len(c.scratch)
-		c.scratch = append(c.scratch, key...) // a grown copy leaves the old one to the tokens that point to it
+		// if the copy grows, waiting tokens keep the old memory
+		c.scratch = append(c.scratch, key...)
 		key = c.scratch[at:]
 	}
 	return c.AddString(unsafe.String(unsafe.SliceData(key), len(key)), v)
@@ -140,7 +161,7 @@ func (c *Combiner[T, A]) foldValue(t *token, v *T) error {
 	return nil
 }
 
-// findHolder returns the accumulator of a key. The pointer is good until the next call.
+// findHolder returns the accumulator of a key. The pointer is valid until the next call.
 func (c *Combiner[T, A]) findHolder(t *token) *holder[A] {
 	i := c.index.findSlot(t)
 	if *i == 0 {
@@ -158,7 +179,7 @@ func (c *Combiner[T, A]) holder(i uint32) *holder[A] {
 	return &c.accs[(i-1)>>c.shift][(i-1)&(1<<c.shift-1)]
 }
 
-// measureHeld takes note of what an accumulator holds.
+// measureHeld updates the size of an accumulator.
 func (c *Combiner[T, A]) measureHeld(h *holder[A]) {
 	if h.adds++; c.cfg.Costly && h.adds < h.nextMeasure {
 		return
@@ -172,13 +193,14 @@ func (c *Combiner[T, A]) measureHeld(h *holder[A]) {
 	}
 }
 
-// chargeIndex takes n bytes from what the index may take.
+// chargeIndex lowers the limit of the index by n bytes.
 func (c *Combiner[T, A]) chargeIndex(n int) {
 	c.index.limit -= int64(n)
 	c.index.charge(0)
 }
 
-// foldWaiting looks up all waiting values: first it touches every slot, so that the cache misses overlap, then it folds.
+// foldWaiting folds all waiting values. First it loads every slot, so that the cache misses
+// overlap.
 func (c *Combiner[T, A]) foldWaiting() error {
 	n := c.waiting
 	c.waiting = 0
@@ -188,7 +210,8 @@ func (c *Combiner[T, A]) foldWaiting() error {
 		for i := range n {
 			t := &c.tokens[i]
 			s := &c.flat.slots[t.hash&c.flat.mask]
-			if s.k0 == t.k0 && s.k1 == t.k1 && s.size == t.size && t.size <= maxInlineKey+1 { // at the first place, as nearly always
+			// at its first place: the usual case
+			if s.k0 == t.k0 && s.k1 == t.k1 && s.size == t.size && t.size <= maxInlineKey+1 {
 				add(&s.x, c.values[i])
 				continue
 			}
@@ -211,17 +234,18 @@ func (c *Combiner[T, A]) foldWaiting() error {
 	return nil
 }
 
-// touch loads the slots of all tokens.
+// loadSlots loads the slots of all tokens into the processor's cache.
 func loadSlots[X any](c *core[X], q []token) {
 	var s uint64
 	slots, mask := c.slots, c.mask
 	for i := range q {
 		s += slots[q[i].hash&mask].k0
 	}
-	runtime.KeepAlive(s) // or the compiler would drop the loads
+	runtime.KeepAlive(s) // otherwise the compiler would drop the loads
 }
 
-// Flush writes what is left as the last run and frees the memory. The Combiner must not be used afterwards.
+// Flush writes the remaining accumulators as the last run and frees the memory. The Combiner must
+// not be used afterwards.
 func (c *Combiner[T, A]) Flush() error {
 	err := c.foldWaiting()
 	if err == nil {
@@ -238,10 +262,10 @@ func (c *Combiner[T, A]) Close() {
 	c.accs = nil
 }
 
-// Runs returns how many runs were written.
+// Runs returns the number of runs written.
 func (c *Combiner[T, A]) Runs() int { return c.runs }
 
-// writeRun writes all accumulators and forgets them, also when it fails.
+// writeRun writes and removes all accumulators. It removes them even after an error.
 func (c *Combiner[T, A]) writeRun() error {
 	if c.inSlot {
 		return writeTable(c, &c.flat, func(a *A) *A { return a })
@@ -252,7 +276,7 @@ func (c *Combiner[T, A]) writeRun() error {
 	return err
 }
 
-// writeTable writes the table's entries in the order of partition and key, and empties it.
+// writeTable writes the table's entries in the order of partition and key, and empties the table.
 func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) error {
 	if t.n == 0 {
 		return nil
@@ -295,7 +319,7 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 	return p.flush()
 }
 
-// HasPointers reports whether values of type t hold pointers that the garbage collector must see.
+// HasPointers reports whether values of type t contain pointers for the garbage collector.
 func HasPointers(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,

@@ -2,5 +2,5 @@
 
 package spill
 
-// Tables hold keys as they stand in memory, put together from numbers that were read with their first byte lowest.
+// Tables hold the bytes of keys as numbers that were read with the lowest byte first.
 var _ = thisPackageNeedsALittleEndianProcessor

@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// frames is an Append that holds what it gets to the limit of a block.
+// frames is an Append that checks its blocks against the limit of a block.
 func frames(t *testing.T, blocks *int) Append {
 	return func(_, _ int, block []byte, _ int, _ []byte) error {
 		if *blocks++; len(block) > record.MaxFrame {
@@ -23,7 +23,8 @@ func frames(t *testing.T, blocks *int) Append {
 	}
 }
 
-// TestLargeRecords: records pass up to the size of a block, whatever stands before them; above that the error names key and size.
+// TestLargeRecords: records up to the size of a block pass, whatever comes before them; a larger
+// one gives an error with key and size.
 func TestLargeRecords(t *testing.T) {
 	blocks := 0
 	for _, size := range []int{record.MaxFrame - 100, record.MaxFrame} {
@@ -99,7 +100,8 @@ func TestSpoolOfLargeValues(t *testing.T) {
 	}
 }
 
-// TestNarrowNeedsFewFiles: a merge of very many runs keeps a few files open, not one for each intermediate run, and keeps the order.
+// TestNarrowNeedsFewFiles: a merge of very many runs opens few files, not one for each intermediate
+// run, and keeps the order.
 func TestNarrowNeedsFewFiles(t *testing.T) {
 	var files []*memFile
 	var runs []Run

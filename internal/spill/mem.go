@@ -5,23 +5,24 @@ import (
 	"sync"
 )
 
-// pool keeps freed regions for the next attempt, by size class: fresh memory costs ten times as much as memory used before.
-// Regions are not zeroed.
+// pool keeps freed regions for the next attempt, by size class: new memory costs ten times as much
+// as used memory. Regions are not zeroed.
 var pool struct {
 	// mu guards the fields below.
 	mu        sync.Mutex
 	free      [48][][]byte
 	freeBytes int64 // bytes in free
 	used      int64 // bytes handed out
-	peak      int64 // the most that held and used were together
-	reserved  int64 // sum of what Reserve was told
+	peak      int64 // largest sum of freeBytes and used so far
+	reserved  int64 // sum of all reservations
 }
 
-// unreserved is how many bytes regions may take before freed ones are let go, when nobody called Reserve.
+// unreserved is how many bytes regions may take before freed ones are unmapped, without any
+// reservation.
 const unreserved = 256 << 20
 
-// Reserve says that n more bytes are meant for this package, until release is called. Freed regions are kept for the next use only
-// while all regions together stay within the sum of what is reserved.
+// Reserve reserves n more bytes for this package, until release is called. Freed regions are kept
+// for reuse only while all regions together stay within the reserved memory.
 func Reserve(n int64) (release func()) {
 	change := func(n int64) {
 		pool.mu.Lock()
@@ -33,14 +34,16 @@ func Reserve(n int64) (release func()) {
 	return sync.OnceFunc(func() { change(-n) })
 }
 
-// Used returns the bytes that regions take now, unused ones that are kept included, and the most they ever took.
+// Used returns the bytes of all regions, including unused ones in the pool, and the largest such
+// number so far.
 func Used() (now, peak int64) {
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
 	return pool.used + pool.freeBytes, pool.peak
 }
 
-// trimTo lets go of free regions, the largest first, until n bytes more are within what is reserved, or none is left. pool.mu is held.
+// trimTo unmaps free regions, the largest first, until n more bytes fit into the reserved memory or
+// no free region is left. The caller holds pool.mu.
 func trimTo(n int64) {
 	limit := pool.reserved
 	if limit == 0 {
@@ -56,12 +59,13 @@ func trimTo(n int64) {
 	}
 }
 
-// regionSize returns how many bytes a region of at least n takes.
+// regionSize returns the size of a region for n bytes.
 func regionSize(n int) int { return 1 << sizeClass(n) }
 
 func sizeClass(n int) int { return max(16, bits.Len(uint(n-1))) }
 
-// region returns at least n bytes, rounded up to a power of two of at least 64 KiB. Their content is undefined unless fresh.
+// region returns at least n bytes, rounded up to a power of two of at least 64 KiB. Their content
+// is undefined unless fresh.
 func region(n int) (b []byte, fresh bool) {
 	class := sizeClass(n)
 	size := int64(1) << class

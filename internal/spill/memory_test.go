@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// peak runs f and returns the most bytes that regions took, those included that were kept for later.
+// peak runs f and returns the largest size of all regions, including those in the pool.
 func peak(limit int64, f func()) int64 {
 	Trim()
 	defer Reserve(limit)()
@@ -22,7 +22,8 @@ func peak(limit int64, f func()) int64 {
 
 func discard(int, int, []byte, int, []byte) error { return nil }
 
-// TestSorterMemory: whatever the size of the records, the regions of a sorter stay within its limit and its runs are long.
+// TestSorterMemory: with records of any size, the regions of a sorter stay within its limit, and
+// its runs are long.
 func TestSorterMemory(t *testing.T) {
 	for _, limit := range []int64{1 << 20, 3 << 20} {
 		for _, size := range []int{0, 1, 9, 24, 100, 1500, 40_000, 300_000, 3 << 20} {
@@ -42,7 +43,8 @@ func TestSorterMemory(t *testing.T) {
 					}
 				})
 				room := limit
-				if big := int64(regionSize(size + headerBytes)); big > limit/4 { // one such record has to fit in any case
+				// one such record must fit in any case
+				if big := int64(regionSize(size + headerBytes)); big > limit/4 {
 					room += big
 				}
 				if got > room {
@@ -56,7 +58,7 @@ func TestSorterMemory(t *testing.T) {
 	}
 }
 
-// TestCombinerMemory is the same for tables, with keys and accumulators of any size.
+// TestCombinerMemory: the same for tables, with keys and accumulators of any size.
 func TestCombinerMemory(t *testing.T) {
 	for _, limit := range []int64{1 << 20, 3 << 20} {
 		for _, size := range []int{8, 16, 40, 1000, 50_000, 2 << 20} {
@@ -91,8 +93,8 @@ func TestCombinerMemory(t *testing.T) {
 	}
 }
 
-// TestAccumulatorMemory: what accumulators hold stays within the limit, whatever a single value adds, and also when values
-// suddenly are larger.
+// TestAccumulatorMemory: accumulators stay within the limit, whatever the size of one value, and
+// even when values suddenly become larger.
 func TestAccumulatorMemory(t *testing.T) {
 	type acc struct {
 		all  [][]byte
@@ -136,7 +138,8 @@ func TestAccumulatorMemory(t *testing.T) {
 					}
 					room := int64(limit)
 					if costly {
-						room += limit / 2 // an accumulator is measured when it holds half as many values more
+						// an accumulator is measured after half as many values more
+						room += limit / 2
 					}
 					if most > room+int64(size) {
 						t.Errorf("accumulators held %d KiB, the limit is %d", most>>10, room>>10)

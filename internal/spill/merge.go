@@ -7,17 +7,19 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// Run reads the blocks of one sorted run. Blocks are never reused, so what Merge hands out stays as it is.
+// Run reads the blocks of one sorted run. It never reuses a block, so records returned by Merge do
+// not change.
 type Run interface {
-	// Next returns the next block, io.EOF after the last.
+	// Next returns the next block, or io.EOF after the last.
 	Next() ([]byte, error)
 }
 
-// Merge reads sorted runs as one: records in key order, equal keys in the order of the runs.
-// It is a loser tree (Knuth, The Art of Computer Programming, volume 3, section 5.4.1) over cached key prefixes.
+// Merge reads sorted runs as one: records in key order, equal keys in the order of the runs. It is
+// a loser tree (Knuth, The Art of Computer Programming, volume 3, section 5.4.1) over cached key
+// prefixes.
 type Merge struct {
 	runs      []cursor
-	tree      []int32 // tree[0] is the winner, the others are the losers of their matches
+	tree      []int32 // tree[0] is the winner; the others are the losers of their matches
 	isStarted bool
 }
 
@@ -30,7 +32,7 @@ type cursor struct {
 	isDone bool
 }
 
-// NewMerge returns a Merge of runs. It reads nothing yet.
+// NewMerge returns a Merge of runs. It reads nothing before the first Next.
 func NewMerge(runs []Run) *Merge {
 	m := &Merge{runs: make([]cursor, len(runs)), tree: make([]int32, max(1, len(runs)))}
 	for i, r := range runs {
@@ -88,7 +90,8 @@ func (c *cursor) advance() error {
 	return nil
 }
 
-// build plays the matches below node n and returns the winner; node n stands for the players n-k when n >= k, for k runs.
+// build plays the matches below node n and returns the winner. For k runs, node n >= k stands for
+// player n-k.
 func (m *Merge) build(n int) int32 {
 	k := len(m.runs)
 	if n >= k {
@@ -102,7 +105,7 @@ func (m *Merge) build(n int) int32 {
 	return a
 }
 
-// replay plays the matches of run w up to the root again.
+// replay repeats the matches of run w up to the root.
 func (m *Merge) replay(w int32) {
 	for n := (int(w) + len(m.runs)) / 2; n > 0; n /= 2 {
 		if l := m.tree[n]; m.less(l, w) {

@@ -7,13 +7,14 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// Narrow merges neighbouring runs into scratch files until at most fan are left, so that a merge of very many runs needs
-// bounded memory and few open files. The order of records, equal keys included, stays. fan is at least 2.
+// Narrow merges neighbouring runs into scratch files until at most fan are left, so that a merge of
+// very many runs needs limited memory and few open files. The order of records stays the same, even
+// for equal keys. fan must be at least 2.
 func Narrow(runs []Run, fan int, scratch func() job.Scratch) ([]Run, error) {
-	var file job.Scratch // of the last round
+	var file job.Scratch // file of the last round
 	for len(runs) > fan {
 		w := &Spool{file: scratch()}
-		// Merge no more than needed in the last round: each record that is written again costs.
+		// Merge no more runs than needed in the last round: writing a record again costs time.
 		width := min(fan, max(2, len(runs)-fan+1))
 		var next []Run
 		for len(runs) > 0 {
@@ -28,7 +29,7 @@ func Narrow(runs []Run, fan int, scratch func() job.Scratch) ([]Run, error) {
 			next = append(next, r)
 			runs = runs[n:]
 		}
-		if file != nil && len(runs) == 0 { // else some of its runs are still to be read
+		if file != nil && len(runs) == 0 { // otherwise some of its runs are still to be read
 			_ = file.Close()
 		}
 		file = w.file
@@ -37,7 +38,7 @@ func Narrow(runs []Run, fan int, scratch func() job.Scratch) ([]Run, error) {
 	return runs, nil
 }
 
-// merge writes the records of sorted runs behind what s holds, and returns them as one run.
+// merge appends the records of sorted runs to s, and returns them as one run.
 func (s *Spool) merge(runs []Run) (Run, error) {
 	start := s.end
 	m := NewMerge(runs)
@@ -55,18 +56,19 @@ func (s *Spool) merge(runs []Run) (Run, error) {
 	}
 }
 
-// Spool keeps a sequence of values that can be read any number of times: in memory up to a limit, then in a scratch file.
+// Spool keeps a sequence of values, in memory up to a limit and then in a scratch file. It can be
+// read any number of times.
 type Spool struct {
 	limit   int
 	scratch func() job.Scratch
 	file    job.Scratch
 	block   []byte
 	frame   []byte
-	end     int64 // of the frames in file
+	end     int64 // end of the frames in file
 	n       int
 }
 
-// NewSpool returns an empty Spool that holds up to limit bytes in memory.
+// NewSpool returns an empty Spool for up to limit bytes in memory.
 func NewSpool(limit int, scratch func() job.Scratch) *Spool {
 	return &Spool{limit: limit, scratch: scratch}
 }
@@ -74,9 +76,9 @@ func NewSpool(limit int, scratch func() job.Scratch) *Spool {
 // Len returns the number of values.
 func (s *Spool) Len() int { return s.n }
 
-// Reset forgets all values.
+// Reset removes all values.
 func (s *Spool) Reset() {
-	s.block, s.n, s.end = nil, 0, 0 // the block may still be aliased by those who read it
+	s.block, s.n, s.end = nil, 0, 0 // readers may still alias the block
 	if s.file != nil {
 		_ = s.file.Close()
 		s.file = nil
@@ -93,7 +95,8 @@ func (s *Spool) Add(value []byte) error {
 
 func (s *Spool) add(key, value []byte) error {
 	if s.file != nil && len(s.block)+len(key)+len(value) >= BlockSize {
-		if err := s.write(); err != nil { // first, so that a large record is in a block of its own
+		// flush first, so that a large record gets a block of its own
+		if err := s.write(); err != nil {
 			return err
 		}
 	}
@@ -102,10 +105,11 @@ func (s *Spool) add(key, value []byte) error {
 	return nil
 }
 
-// write moves what is in memory to the file.
+// write moves the values in memory to the file.
 func (s *Spool) write() error {
 	for b := s.block; len(b) > 0; {
-		end := 0 // of the records that share a frame: one, or as many as fit into a block
+		// end of the records for the next frame: one record, or as many as fit into a block
+		end := 0
 		for rest := b; len(rest) > 0; {
 			var err error
 			if _, _, rest, err = record.Cut(rest); err != nil {
@@ -129,7 +133,7 @@ func (s *Spool) write() error {
 	return nil
 }
 
-// runFrom returns what was added behind offset start of the file.
+// runFrom returns everything behind offset start of the file, as a run.
 func (s *Spool) runFrom(start int64) (Run, error) {
 	if err := s.write(); err != nil {
 		return nil, err
@@ -137,7 +141,7 @@ func (s *Spool) runFrom(start int64) (Run, error) {
 	return record.NewFrameReader(s.file, start, s.end, BlockSize), nil
 }
 
-// All hands every value to yield, in order, until it returns false. Values stay as they are.
+// All passes every value to yield, in order, until yield returns false. The values never change.
 func (s *Spool) All(yield func(value []byte) bool) error {
 	var r Run = &oneBlock{s.block}
 	if s.file != nil {

@@ -6,19 +6,21 @@ import (
 	"slices"
 )
 
-// entry stands for one record while it is sorted: eight bytes of its key, big endian and padded with zeros, and where it is.
-// Refs grow in the order of arrival, so equal keys keep it.
+// entry stands for one record in a sort: the first eight bytes of its key, big endian and padded
+// with zeros, and its place. Refs grow in the order of arrival, so equal keys keep their order.
 type entry struct {
 	prefix, ref uint64
 }
 
-// few is how many entries are sorted by comparison.
+// maxCompared is the largest number of entries sorted by comparison.
 const maxCompared = 48
 
-// sortEntries sorts e by key, then by ref. The prefixes hold the first eight bytes of the keys; key returns a whole one.
-// It is a most-significant-digit radix sort that reloads the prefixes with the next eight bytes where long beginnings are shared.
-// aux is scratch of at least the same length. Source: Bentley and McIlroy, "Engineering radix sort" (1993); the cached
-// prefixes are from Ng and Kakehi, "Cache efficient radix sort for string sorting" (2007).
+// sortEntries sorts e by key, then by ref. The prefixes hold the first eight bytes of the keys; key
+// returns a whole key. aux is scratch of at least the same length.
+//
+// It is a most-significant-digit radix sort. Where keys share a long beginning, it loads the next
+// eight bytes into the prefixes. Sources: Bentley and McIlroy, "Engineering radix sort" (1993); the
+// cached prefixes are from Ng and Kakehi, "Cache efficient radix sort for string sorting" (2007).
 func sortEntries(e, aux []entry, key func(ref uint64) []byte) {
 	s := sorter{key: key}
 	s.radix(e, aux[:len(e)], 56, 0)
@@ -28,7 +30,8 @@ type sorter struct {
 	key func(ref uint64) []byte
 }
 
-// radix sorts e by the bytes of the prefixes from shift down to 0, then by the key bytes from depth+8 on.
+// radix sorts e by the bytes of the prefixes from shift down to 0, then by the key bytes from
+// depth+8 on.
 func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 	for {
 		if len(e) <= maxCompared {
@@ -48,7 +51,7 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 		for i := range e {
 			count[int(byte(e[i].prefix>>shift))+1]++
 		}
-		if count[int(byte(e[0].prefix>>shift))+1] == uint32(len(e)) { // all share this byte
+		if count[int(byte(e[0].prefix>>shift))+1] == uint32(len(e)) { // all keys share this byte
 			shift -= 8
 			continue
 		}
@@ -72,8 +75,9 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 	}
 }
 
-// loadNextBytes puts the keys that end within the bytes sorted so far first, shortest first, and loads the next eight bytes of the rest, which it returns.
-// All entries of e share their first depth+8 bytes, zeros behind the end of a short key included.
+// loadNextBytes puts the keys that end within the sorted bytes first, shortest first. It loads the
+// next eight bytes of the other keys and returns their entries. All entries of e share their first
+// depth+8 bytes; zeros behind the end of a short key count.
 func (s *sorter) loadNextBytes(e, aux []entry, depth int) []entry {
 	end := depth + 8
 	short, long := 0, 0

@@ -6,7 +6,8 @@ import (
 	"unsafe"
 )
 
-// byPartition yields the entries of each partition in turn, in the order of arrival. The partition stands in ref above shift.
+// byPartition yields the entries of each partition in turn, in the order of arrival. The bits of
+// ref above shift are the partition.
 func byPartition(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] {
 	return func(yield func(int, []entry) bool) {
 		if parts == 1 {
@@ -35,23 +36,25 @@ func byPartition(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] 
 	}
 }
 
-// chunkSize is the largest size of the Sorter's pieces of memory, minChunk the smallest, in bytes.
+// chunkSize is the largest and minChunk the smallest size of the Sorter's chunks of memory, in
+// bytes.
 const (
 	chunkSize = 4 << 20
 	minChunk  = 64 << 10
 )
 
 const (
-	chunkBits   = 22
-	refPart     = 48 // a ref of the Sorter is partition << 48 | chunk << 22 | offset in the chunk
-	headerBytes = 8  // key length and value length before each record in a chunk
+	chunkBits = 22
+	// A ref of the Sorter is partition << 48 | chunk << 22 | offset in the chunk.
+	refPart     = 48
+	headerBytes = 8 // key length and value length before each record in a chunk
 )
 
 // MaxParts is the largest number of partitions of a Sorter.
 const MaxParts = 1 << 16
 
-// Sorter sorts encoded records by partition and key, in memory up to a limit; then it writes a run and starts afresh.
-// Records with equal keys keep their order. It is used by one goroutine.
+// Sorter sorts encoded records by partition and key, in memory. At its limit it writes a run and
+// starts again. Records with equal keys keep their order. Only one goroutine may use it.
 type Sorter struct {
 	cfg          SorterConfig
 	size         int // of a chunk
@@ -60,17 +63,17 @@ type Sorter struct {
 	base         uint64 // ref of the last chunk's first byte
 	curLen       int
 	entries      []entry
-	mem          []byte // behind entries
+	mem          []byte // memory of entries
 	used         int64
 	runs         int
-	prefetchSink byte // see fetch
+	prefetchSink byte // see prefetch
 }
 
-// SorterConfig says what a Sorter does.
+// SorterConfig configures a Sorter.
 type SorterConfig struct {
 	Parts  int    // number of partitions, at most MaxParts
-	Limit  int64  // bytes in memory before a run is written
-	Output Append // takes the runs
+	Limit  int64  // memory in bytes at which a run is written
+	Output Append // receives the runs
 }
 
 // NewSorter returns an empty Sorter.
@@ -82,7 +85,8 @@ func NewSorter(cfg SorterConfig) *Sorter {
 	return &Sorter{cfg: cfg, size: size}
 }
 
-// Begin returns an empty slice to which the caller appends the key and then the value of the next record, for End.
+// Begin returns an empty slice for the next record. The caller appends the key and then the value,
+// and passes the result to End.
 func (s *Sorter) Begin() []byte {
 	if len(s.rest) < 1<<10 {
 		s.addChunk(s.size)
@@ -94,7 +98,7 @@ func (s *Sorter) addChunk(n int) {
 	b, _ := region(n)
 	s.used += int64(cap(b))
 	if n > s.size {
-		b = b[:n] // a record too large to share: no other may begin behind it
+		b = b[:n] // a record too large to share a chunk: no other may begin behind it
 	}
 	s.base = uint64(len(s.chunks)) << chunkBits
 	s.chunks = append(s.chunks, b)
@@ -103,13 +107,15 @@ func (s *Sorter) addChunk(n int) {
 
 // End adds the record in b, which came from Begin: keyLen bytes of key, then the value.
 func (s *Sorter) End(part int, b []byte, keyLen int) error {
-	moved := headerBytes+len(b) > len(s.rest) || unsafe.SliceData(b) != &s.rest[headerBytes] // append had to
+	// append had to grow it
+	moved := headerBytes+len(b) > len(s.rest) || unsafe.SliceData(b) != &s.rest[headerBytes]
 	if moved {
 		if err := Fits(b[:keyLen], len(b)-keyLen); err != nil {
 			return err
 		}
 		n := max(s.size, (headerBytes+len(b)+7)&^7)
-		if s.memoryUsed()+int64(regionSize(n)) > s.cfg.Limit { // b is not in a chunk, so they may go
+		// b is not in a chunk, so the chunks may be freed
+		if s.memoryUsed()+int64(regionSize(n)) > s.cfg.Limit {
 			if err := s.writeRun(); err != nil {
 				return err
 			}
@@ -127,12 +133,12 @@ func (s *Sorter) End(part int, b []byte, keyLen int) error {
 	s.rest = s.rest[min(len(s.rest), (headerBytes+len(b)+7)&^7):]
 	if len(s.rest) < 1<<10 && s.memoryUsed()+int64(s.size) > s.cfg.Limit ||
 		len(s.entries) == cap(s.entries) && s.memoryUsed()+2*int64(len(s.mem)) > s.cfg.Limit {
-		return s.writeRun() // the next record would need more
+		return s.writeRun() // the next record would need more memory
 	}
 	return nil
 }
 
-// memoryUsed returns the memory in use, the sort's scratch included.
+// memoryUsed returns the memory in use, with the scratch of the sort, in bytes.
 func (s *Sorter) memoryUsed() int64 { return s.used + 2*int64(len(s.mem)) }
 
 func (s *Sorter) growEntries() {
@@ -154,11 +160,12 @@ func (s *Sorter) record(ref uint64) (key, value []byte) {
 	return c[:k:k], c[k : k+v : k+v]
 }
 
-// fetched is how many records fetch brings near at a time.
+// prefetchCount is how many records are prefetched at a time.
 const prefetchCount = 32
 
-// prefetch brings the first bytes of records into the processor's cache. In the order of their keys they lie anywhere in memory, and
-// reading them one after the other would wait for each; loads that do not depend on one another are under way together.
+// prefetch loads the first bytes of records into the processor's cache. In key order the records
+// are spread over the memory, and reading them one after the other would wait for each; independent
+// loads run at the same time.
 func (s *Sorter) prefetch(batch []entry) {
 	var sum byte
 	for _, x := range batch {
@@ -167,12 +174,13 @@ func (s *Sorter) prefetch(batch []entry) {
 		at := int(ref & (1<<chunkBits - 1))
 		sum += c[at] + c[min(at+cacheLine, len(c)-1)]
 	}
-	s.prefetchSink = sum // or the compiler would leave the loads out
+	s.prefetchSink = sum // otherwise the compiler would drop the loads
 }
 
 const cacheLine = 64
 
-// Flush writes what is left as the last run and frees the memory. The Sorter must not be used afterwards.
+// Flush writes the remaining records as the last run and frees the memory. The Sorter must not be
+// used afterwards.
 func (s *Sorter) Flush() error {
 	err := s.writeRun()
 	s.Close()
@@ -188,10 +196,10 @@ func (s *Sorter) Close() {
 	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs}
 }
 
-// Runs returns how many runs were written.
+// Runs returns the number of runs written.
 func (s *Sorter) Runs() int { return s.runs }
 
-// writeRun writes all records and forgets them, also when it fails.
+// writeRun writes and removes all records. It removes them even after an error.
 func (s *Sorter) writeRun() error {
 	if len(s.entries) == 0 {
 		return nil

@@ -54,7 +54,7 @@ func (s *store) merge(t testing.TB, runs, part int) (out [][2]string) {
 	}
 }
 
-// randomKey draws keys that collide, share beginnings, hold zeros and end early.
+// randomKey returns keys that collide, share beginnings, contain zeros and end early.
 func randomKey(r *rand.Rand) string {
 	switch r.IntN(5) {
 	case 0:
@@ -306,7 +306,7 @@ func stMerge(st *store, runs int) []struct{} {
 	}
 }
 
-// TestRunsAreLong: a table that was emptied because memory is short must not be full again at once.
+// TestRunsAreLong: a table emptied for lack of memory must not be full again at once.
 func TestRunsAreLong(t *testing.T) {
 	var st store
 	c := NewCombiner(CombinerConfig[int, int64]{Add: func(a *int64, _ int) { *a++ }, Parts: 1, Limit: 1 << 20,

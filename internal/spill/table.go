@@ -8,7 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// inline is the longest key that a slot holds itself, in bytes.
+// maxInlineKey is the longest key stored in a slot itself, in bytes.
 const maxInlineKey = 16
 
 const (
@@ -16,16 +16,16 @@ const (
 	mix1 = 0xe7037ed1a0b428db
 )
 
-// token is a key made ready for a look-up. Up to 16 bytes stand in k0 and k1, little endian, padded with zeros; of a longer key
-// k0 is the hash.
+// token is a key prepared for a look-up. A key of up to 16 bytes is stored in k0 and k1, little
+// endian, padded with zeros. For a longer key k0 is its hash.
 type token struct {
 	k0, k1 uint64
 	hash   uint64
-	key    unsafe.Pointer // the bytes, for keys longer than inline
+	key    unsafe.Pointer // the bytes of a long key
 	size   uint32         // length of the key plus one
 }
 
-// set makes the n bytes at p ready for a look-up.
+// set prepares the n bytes at p for a look-up.
 func (t *token) set(p unsafe.Pointer, n int) {
 	t.size = uint32(n) + 1
 	var k0, k1 uint64
@@ -54,7 +54,7 @@ func mixHash(k0, k1 uint64) uint64 {
 	return h ^ l
 }
 
-// Hash returns the hash of a key that decides its partition. It is the same in every process.
+// Hash returns the hash of a key, which decides its partition. It is the same in every process.
 func Hash(key []byte) uint64 {
 	var t token
 	t.set(unsafe.Pointer(unsafe.SliceData(key)), len(key))
@@ -63,36 +63,38 @@ func Hash(key []byte) uint64 {
 
 // Partition returns the partition, from 0 to n-1, of a key with the given hash.
 func Partition(hash uint64, n int) int {
-	// The upper bits: a table uses the lower ones, so the keys of one partition still spread over a table.
+	// It uses the upper bits: a table uses the lower ones, so the keys of one partition still
+	// spread over a table.
 	hi, _ := bits.Mul64(hash*mix1, uint64(n))
 	return int(hi)
 }
 
-// slot is one place of a table. size zero means free. k0 and k1 are the key's bytes as they stand in memory, or for a long key
-// its hash and where its bytes are: piece<<32 | offset.
+// slot is one place of a table. It is free if size is zero. k0 and k1 are the key's bytes, as in a
+// token; for a long key they are its hash and the place of its bytes: piece<<32 | offset.
 type slot[X any] struct {
 	k0, k1 uint64
 	size   uint32
 	x      X
 }
 
-// core is an open-addressing hash table from byte keys to X, which must not hold pointers. It is half full at most, or a little
-// more when it is not emptied as soon as full is set.
+// core is an open-addressing hash table from byte keys to X, a type without pointers. It is at most
+// half full, or a little more if it is not emptied as soon as isFull is set.
 type core[X any] struct {
-	slots     []slot[X]
-	mem       []byte
-	mask      uint64
-	n         int
-	longKeys  [][]byte // pieces that hold keys longer than inline
-	usedBytes int64    // bytes of memory, those included that growing or writing the table takes beside it
-	limit     int64    // for taken
-	isFull    bool     // the limit is reached: it is time to write the table and to empty it
+	slots    []slot[X]
+	mem      []byte
+	mask     uint64
+	n        int
+	longKeys [][]byte // pieces of memory for keys longer than maxInlineKey
+	// usedBytes includes the extra memory needed to grow or write the table.
+	usedBytes int64
+	limit     int64 // for usedBytes
+	isFull    bool  // the limit is reached: write and empty the table
 }
 
 func (c *core[X]) slotSize() int { return int(unsafe.Sizeof(slot[X]{})) }
 
-// tableBytes returns what a table of n slots takes: its slots and half as much, for the smaller table that it grows from or for
-// sorting its entries.
+// tableBytes returns the memory for a table of n slots: its slots and half as much, for the smaller
+// table during growth or for the sort of its entries.
 func (c *core[X]) tableBytes(n int) int64 { return int64(regionSize(n*c.slotSize())) * 3 / 2 }
 
 func (c *core[X]) init(n int) {
@@ -123,7 +125,8 @@ func (c *core[X]) hash(s *slot[X]) uint64 {
 	return mixHash(s.k0, s.k1)
 }
 
-// findSlot returns the place for t's key; if the key is new its X is the zero value. The pointer is good until the next call.
+// findSlot returns the value of t's key; for a new key it is the zero value. The pointer is valid
+// until the next call.
 func (c *core[X]) findSlot(t *token) *X {
 	for h := t.hash; ; h++ {
 		s := &c.slots[h&c.mask]
@@ -150,14 +153,15 @@ func (c *core[X]) findSlot(t *token) *X {
 	}
 }
 
-// storeKey copies a long key and returns where it is.
+// storeKey copies a long key and returns its place.
 func (c *core[X]) storeKey(key string) uint64 {
 	last := len(c.longKeys) - 1
 	if last < 0 || cap(c.longKeys[last])-len(c.longKeys[last]) < len(key) {
 		b, _ := region(max(len(key), min(1<<20, int(c.limit/32))))
 		c.longKeys = append(c.longKeys, b[:0])
 		c.charge(int64(cap(b)))
-		c.isFull = c.isFull || c.usedBytes+int64(cap(b)) > c.limit // there is no room for another one
+		// there is no room for another piece
+		c.isFull = c.isFull || c.usedBytes+int64(cap(b)) > c.limit
 		last++
 	}
 	at := len(c.longKeys[last])
@@ -171,7 +175,7 @@ func (c *core[X]) charge(n int64) {
 	}
 }
 
-// grow makes the table larger. It returns false when the limit forbids that.
+// grow makes the table larger. It returns false if the limit does not allow that.
 func (c *core[X]) grow() bool {
 	old, mem := c.slots, c.mem
 	rest := c.usedBytes - c.tableBytes(len(old))
