@@ -19,6 +19,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A backup is a tar archive:
@@ -230,7 +231,7 @@ func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) 
 		sumName(sum, h.Name, h.Size)
 		content := io.TeeReader(in, sum)
 		if hash, ok := strings.CutPrefix(h.Name, "code/"); ok {
-			if err := code.Put(Code{SHA256: hash, Size: h.Size}, content); err != nil {
+			if err := code.Put(report.Code{SHA256: hash, Size: h.Size}, content); err != nil {
 				return nil, err
 			}
 			continue

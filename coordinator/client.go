@@ -9,55 +9,19 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 )
-
-// JobStatus is how a job stands.
-type JobStatus = sched.Status
-
-// StageStatus is how a stage stands.
-type StageStatus = sched.StageStatus
-
-// SubmitOptions are what a client asks for beside the Spec.
-type SubmitOptions = sched.Options
-
-// Outcome is how a job ended, if it did.
-type Outcome = sched.Outcome
-
-// The outcomes of a job.
-const (
-	JobRunning   = sched.Running
-	JobDone      = sched.Done
-	JobFailed    = sched.Failed
-	JobCancelled = sched.Aborted
-)
-
-// JobError says that a job ended without a result.
-type JobError struct {
-	ID      job.ID
-	Outcome Outcome // JobFailed or JobCancelled
-	Failure job.Failure
-}
-
-func (e *JobError) Error() string {
-	s := fmt.Sprintf("job %s %s: %s", e.ID, e.Outcome, e.Failure.Error())
-	if e.Failure.Detail != "" {
-		s += "\n" + e.Failure.Detail
-	}
-	return s
-}
-
-func (e *JobError) Unwrap() error { return &e.Failure }
 
 // Submit accepts a job. When it returns nil the job is in the journal. A spec with the ID and Hash of a known job changes
 // nothing, whether that job runs or has ended: Drop it first to run it again. The same ID with another Hash is an error.
 // An error that wraps journal.ErrDiskFull means that nothing was accepted. spec must not be changed afterwards.
 func (c *Coordinator) Submit(ctx context.Context, spec job.Spec) error {
-	return c.SubmitWith(ctx, spec, SubmitOptions{Submitted: time.Now()})
+	return c.SubmitWith(ctx, spec, report.Options{Submitted: time.Now()})
 }
 
 // SubmitWith is Submit with options. Those of a known job stay as they are.
-func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt SubmitOptions) error {
+func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt report.Options) error {
 	if err := sched.Check(&spec); err != nil {
 		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
 	}
@@ -111,7 +75,7 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 	return c.ask(ctx, sched.JobDropped{}) // of no job: it changes nothing
 }
 
-// Wait blocks until a job has ended. It returns nil when it is done, a *JobError when it failed or was cancelled, and an
+// Wait blocks until a job has ended. It returns nil when it is done, a *report.JobError when it failed or was cancelled, and an
 // error that wraps ErrUnknownJob, ErrStopped or the cause of ctx.
 func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
 	c.mu.Lock()
@@ -156,7 +120,7 @@ func (c *Coordinator) Watch(id job.ID) <-chan struct{} {
 }
 
 // Status returns how a job stands; ok is false when it is not known.
-func (c *Coordinator) Status(id job.ID) (status JobStatus, ok bool) {
+func (c *Coordinator) Status(id job.ID) (status report.Job, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Status(id)
@@ -171,7 +135,7 @@ func (c *Coordinator) Spec(id job.ID) (spec job.Spec, ok bool) {
 }
 
 // Options returns what was asked for when a job was submitted; ok is false when the job is not known.
-func (c *Coordinator) Options(id job.ID) (opt SubmitOptions, ok bool) {
+func (c *Coordinator) Options(id job.ID) (opt report.Options, ok bool) {
 	st, ok := c.Status(id)
 	return st.Options, ok
 }
@@ -272,9 +236,9 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 func newWatch() *watch { return &watch{done: make(chan struct{}), changed: make(chan struct{})} }
 
 // finish lets go of those who wait.
-func (w *watch) finish(id job.ID, outcome Outcome, f *job.Failure) {
+func (w *watch) finish(id job.ID, outcome report.Outcome, f *job.Failure) {
 	if f != nil {
-		w.end = &JobError{ID: id, Outcome: outcome, Failure: *f}
+		w.end = &report.JobError{ID: id, Outcome: outcome, Failure: *f}
 	}
 	close(w.done)
 	close(w.changed)

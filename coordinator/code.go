@@ -11,17 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 )
-
-// Code names a program by its content.
-type Code struct {
-	SHA256   string // of the file, in hex
-	Platform string // GOOS/GOARCH
-	Size     int64  // in bytes
-	Dynamic  string // the loader that it needs; empty when it is linked statically
-}
 
 var (
 	// ErrUnknownCode means that a program is not stored.
@@ -63,7 +56,7 @@ func validHash(hash string) bool {
 
 // Put stores a program that it reads from r. Whoever looks for it finds all of it, on disk, or nothing. What r holds must have
 // the size and hash of c, else the error wraps ErrInvalid.
-func (s *CodeStore) Put(c Code, r io.Reader) error {
+func (s *CodeStore) Put(c report.Code, r io.Reader) error {
 	if !validHash(c.SHA256) {
 		return fmt.Errorf("program %q: %w: its name must be a SHA-256 in hex", c.SHA256, wire.ErrInvalid)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // fakeWorker runs attempts for a second each. fail may say that one fails.
@@ -229,7 +230,7 @@ func TestHappy(t *testing.T) {
 		for ended := false; !ended; { // as a client streams results in task order
 			changed := c.Watch("j")
 			status, _ := c.Status("j")
-			ended = status.Outcome != JobRunning
+			ended = status.Outcome != report.JobRunning
 			for commits := c.Commits("j", 1); seen < len(commits) && commits[seen].Worker != ""; seen++ {
 			}
 			<-changed
@@ -301,7 +302,7 @@ func TestFailures(t *testing.T) {
 						t.Error(err)
 					}
 				} else {
-					var je *JobError
+					var je *report.JobError
 					if !errors.As(err, &je) || je.Error() != x.want || je.Failure.Kind != x.kind {
 						t.Errorf("Wait = %v, want %s", err, x.want)
 					}
@@ -327,8 +328,8 @@ func TestCancel(t *testing.T) {
 		if err := c.Cancel(t.Context(), "j", "enough"); err != nil {
 			t.Fatal(err)
 		}
-		var je *JobError
-		if err := c.Wait(t.Context(), "j"); !errors.As(err, &je) || je.Outcome != JobCancelled || je.Failure.Message != "enough" {
+		var je *report.JobError
+		if err := c.Wait(t.Context(), "j"); !errors.As(err, &je) || je.Outcome != report.JobCancelled || je.Failure.Message != "enough" {
 			t.Errorf("Wait = %v", err)
 		}
 		synctest.Wait()

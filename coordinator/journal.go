@@ -10,6 +10,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Journal is an ordered list of events, in memory that outlives the process. Package journal keeps it on Badger.
@@ -65,7 +66,7 @@ func (c *Coordinator) replay(ctx context.Context) error {
 	c.mu.Lock()
 	for _, id := range c.core.Jobs() {
 		w := newWatch()
-		if status, _ := c.core.Status(id); status.Outcome != JobRunning {
+		if status, _ := c.core.Status(id); status.Outcome != report.JobRunning {
 			w.finish(id, status.Outcome, status.Failure)
 		}
 		c.watches[id] = w

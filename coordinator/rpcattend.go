@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // The client of a job that is not detached watches it to the end: that is how it is known to be there. One that is away for longer than its lease will
@@ -42,7 +43,7 @@ func (s *Server) missClients(ctx context.Context, now time.Time) {
 	alone := map[job.ID]bool{}
 	for _, id := range s.c.Jobs() {
 		st, ok := s.c.Status(id)
-		alone[id] = ok && st.Outcome == JobRunning && !st.Options.Detached
+		alone[id] = ok && st.Outcome == report.JobRunning && !st.Options.Detached
 	}
 	var gone []job.ID
 	s.mu.Lock()

@@ -10,39 +10,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
-
-// pieces reads what comes in pieces.
-type pieces struct {
-	recv func() ([]byte, error)
-	rest []byte
-}
-
-func (p *pieces) Read(b []byte) (int, error) {
-	for len(p.rest) == 0 {
-		var err error
-		if p.rest, err = p.recv(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(b, p.rest)
-	p.rest = p.rest[n:]
-	return n, nil
-}
-
-// sender writes in pieces, each of at most wire.PieceSize.
-type sender func([]byte) error
-
-func (s sender) Write(b []byte) (int, error) {
-	for piece := range slices.Chunk(b, wire.PieceSize) {
-		if err := s(piece); err != nil {
-			return 0, err
-		}
-	}
-	return len(b), nil
-}
 
 // PutCode takes a program.
 func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeRequest, layshaftv1.PutCodeResponse]) error {
@@ -64,7 +35,7 @@ func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeReq
 		}
 	}
 	if !s.cfg.Data.Code.Has(h.GetSha256()) {
-		err = s.cfg.Data.Code.Put(codeFromProto(h), &pieces{recv: func() ([]byte, error) {
+		err = s.cfg.Data.Code.Put(wire.CodeFromProto(h), &wire.PieceReader{Recv: func() ([]byte, error) {
 			m, err := stream.Recv()
 			return m.GetData(), err
 		}})
@@ -77,17 +48,13 @@ func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeReq
 
 // GetCode returns a program.
 func (s *Server) GetCode(r *layshaftv1.GetCodeRequest, stream grpc.ServerStreamingServer[layshaftv1.GetCodeResponse]) error {
-	return s.cfg.Data.Code.Get(r.GetSha256(), sender(func(b []byte) error {
+	return s.cfg.Data.Code.Get(r.GetSha256(), wire.PieceWriter(func(b []byte) error {
 		return stream.Send(&layshaftv1.GetCodeResponse{Data: b})
 	}))
 }
 
-func codeFromProto(p *layshaftv1.Code) Code {
-	return Code{SHA256: p.GetSha256(), Platform: p.GetPlatform(), Size: p.GetSize(), Dynamic: p.GetDynamic()}
-}
-
 // checkCode says whether the program of a job must be sent first, or why no worker can ever run it.
-func (s *Server) checkCode(o *SubmitOptions) (wanted bool, err error) {
+func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	if o.Code == "" {
 		return false, nil
 	}

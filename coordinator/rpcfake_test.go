@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -109,9 +110,9 @@ func memoryData(t *testing.T) *Data {
 	return &Data{Cluster: "c1", Code: store}
 }
 
-func (n *network) client(t *testing.T) *Client {
+func (n *network) client(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := Dial(ClientConfig{Address: "passthrough:///coordinator:7070", Options: []grpc.DialOption{grpc.WithContextDialer(n.dial)}})
+	c, err := client.Dial(client.Config{Address: "passthrough:///coordinator:7070", Options: []grpc.DialOption{grpc.WithContextDialer(n.dial)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -76,19 +77,16 @@ func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.
 
 // holders returns who offers a dataset, by lasting names: those that are there, with their addresses, and those that are away.
 func (s *Server) holders(dataset string) (addresses map[string]string, away []string, err error) {
-	workers, lost := s.c.WorkersAndAway()
 	addresses, offered := map[string]string{}, map[string]bool{}
-	for _, w := range workers {
+	for _, w := range s.c.AllWorkers() {
 		for _, d := range w.Datasets {
-			if offered[d] = true; d == dataset {
-				addresses[w.WorkerID], _ = s.address(w.Worker)
+			if offered[d] = true; d != dataset {
+				continue
 			}
-		}
-	}
-	for _, o := range lost {
-		for _, d := range o.Datasets {
-			if offered[d] = true; d == dataset {
-				away = append(away, o.WorkerID)
+			if w.State == report.Away {
+				away = append(away, w.ID)
+			} else {
+				addresses[w.ID], _ = s.address(w.Name)
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -61,7 +62,7 @@ func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitReque
 	if err != nil {
 		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
 	}
-	opt := optionsFromProto(header)
+	opt := wire.OptionsFromProto(header)
 	opt.Owner, opt.Submitted = s.cfg.Identity(ctx), time.Now()
 	out, err := s.submit(ctx, spec, opt)
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitReque
 	return stream.SendAndClose(out)
 }
 
-func (s *Server) submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) (*layshaftv1.SubmitResponse, error) {
+func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options) (*layshaftv1.SubmitResponse, error) {
 	out := &layshaftv1.SubmitResponse{}
 	if _, out.Known = s.c.hash(spec.ID); !out.Known {
 		wanted, err := s.checkCode(&opt)
@@ -93,23 +94,6 @@ func (s *Server) submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) 
 	return out, nil
 }
 
-func optionsFromProto(h *layshaftv1.SubmitHeader) SubmitOptions {
-	code := h.GetCode()
-	return SubmitOptions{Priority: int(h.GetPriority()), Tags: h.GetTags(), Interactive: h.GetInteractive(), Detached: h.GetDetached(), Client: h.GetClient(),
-		Code: code.GetSha256(), Platform: code.GetPlatform(), CodeSize: code.GetSize(), CodeLoader: code.GetDynamic()}
-}
-
-func optionsToProto(o *SubmitOptions) *layshaftv1.SubmitHeader {
-	return &layshaftv1.SubmitHeader{Code: codeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive, Detached: o.Detached, Client: o.Client}
-}
-
-func codeOf(o *SubmitOptions) *layshaftv1.Code {
-	if o.Code == "" {
-		return nil
-	}
-	return &layshaftv1.Code{Sha256: o.Code, Platform: o.Platform, Size: o.CodeSize, Dynamic: o.CodeLoader}
-}
-
 // Watch tells how a job stands.
 func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchResponse]) error {
 	id := job.ID(r.GetJob())
@@ -125,14 +109,14 @@ func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingSe
 		if !ok {
 			return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
 		}
-		report := s.report(status)
-		if p := reportToProto(&report); last == nil || !proto.Equal(p, last) {
+		st := s.report(status)
+		if p := wire.JobToProto(&st); last == nil || !proto.Equal(p, last) {
 			last = p
 			if err := stream.Send(&layshaftv1.WatchResponse{Status: p}); err != nil {
 				return err
 			}
 		}
-		if r.GetOnce() || status.Outcome != JobRunning {
+		if r.GetOnce() || status.Outcome != report.JobRunning {
 			return nil
 		}
 		if err := s.await(stream.Context(), id, watchPause, changed, look.C); err != nil {
@@ -174,8 +158,8 @@ func (s *Server) ListJobs(_ context.Context, r *layshaftv1.ListJobsRequest) (*la
 			break
 		}
 		if status, ok := s.c.Status(id); ok {
-			report := s.report(status)
-			out.Jobs = append(out.Jobs, reportToProto(&report))
+			st := s.report(status)
+			out.Jobs = append(out.Jobs, wire.JobToProto(&st))
 		}
 	}
 	return out, nil
@@ -194,7 +178,7 @@ func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreami
 			spec.Stages[k].Splits = nil
 		}
 	}
-	b, err := proto.Marshal(&layshaftv1.JobCode{Spec: wire.SpecToProto(&spec), Code: codeOf(&opt), Client: opt.Client})
+	b, err := proto.Marshal(&layshaftv1.JobCode{Spec: wire.SpecToProto(&spec), Code: wire.CodeOf(&opt), Client: opt.Client})
 	if err != nil {
 		return fmt.Errorf("job %s: %w", id, err)
 	}
@@ -220,7 +204,7 @@ func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreami
 			return fmt.Errorf("job %s has no stage %d, only %d: %w", id, stage, len(status.Stages), wire.ErrInvalid)
 		}
 		complete, err := f.tell(s.c.Commits(id, stage), status.Stages[stage].Tasks)
-		if err != nil || complete || status.Outcome != JobRunning {
+		if err != nil || complete || status.Outcome != report.JobRunning {
 			return err
 		}
 		if err := s.await(stream.Context(), id, commitsPause, changed, nil); err != nil {

@@ -1,12 +1,9 @@
 package coordinator
 
 import (
-	"maps"
-	"slices"
-	"time"
-
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // What the status page and the metrics look at, beside Status. All of it is of one instant, and taken quickly.
@@ -73,7 +70,7 @@ func (c *Coordinator) AuditPart(at AuditPlace) (bad []string, next AuditPlace) {
 }
 
 // Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
-func (s *Server) Report(id job.ID) (r JobReport, ok bool) {
+func (s *Server) Report(id job.ID) (r report.Job, ok bool) {
 	st, ok := s.c.Status(id)
 	if !ok {
 		return r, false
@@ -81,30 +78,8 @@ func (s *Server) Report(id job.ID) (r JobReport, ok bool) {
 	return s.report(st), true
 }
 
-// Workers lists the workers that have a lease, by name.
-func (s *Server) Workers() []WorkerInfo {
-	s.mu.Lock()
-	sessions := maps.Clone(s.sessions)
-	s.mu.Unlock()
-	var out []WorkerInfo
-	for _, w := range s.c.Workers() {
-		i := WorkerInfo{Name: w.Worker, Zone: w.Zone, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Draining: w.Draining, Waits: w.WaitsFor, Blocked: w.Blocked,
-			Silent: max(time.Since(w.LastContact), 0)}
-		if x := sessions[w.Worker]; x != nil {
-			h := x.hello
-			i.ID, i.Address, i.Platform, i.Version, i.Memory, i.Ships = h.GetId(), h.GetAddress(), h.GetPlatform(), h.GetVersion(), h.GetMemory(), h.GetShips()
-			i.Tags, i.Datasets = slices.Clone(h.GetTags()), slices.Clone(h.GetDatasets())
-			x.mu.Lock()
-			i.FreeBytes = x.free
-			x.mu.Unlock()
-		}
-		out = append(out, i)
-	}
-	return out
-}
-
 // JobPage returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
-func (c *Coordinator) JobPage(skip, n int, want ...Outcome) (ids []job.ID, total int) {
+func (c *Coordinator) JobPage(skip, n int, want ...report.Outcome) (ids []job.ID, total int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Page(skip, n, want...)

@@ -23,15 +23,17 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-func program(text string) Code {
+func program(text string) report.Code {
 	sum := sha256.Sum256([]byte(text))
-	return Code{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Platform: "linux/amd64"}
+	return report.Code{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Platform: "linux/amd64"}
 }
 
 func TestCodeStore(t *testing.T) {
@@ -97,7 +99,7 @@ func TestShipping(t *testing.T) {
 		text := strings.Repeat("x", 700_000)
 		code := program(text)
 		spec := twoStages(1, 1)
-		opt := SubmitOptions{Code: code.SHA256, CodeSize: code.Size, Platform: code.Platform}
+		opt := report.Options{Code: code.SHA256, CodeSize: code.Size, Platform: code.Platform}
 		if out, err := c.Submit(ctx, &spec, opt); err != nil || !out.CodeWanted {
 			t.Errorf("without workers: %+v, %v", out, err)
 		}
@@ -116,7 +118,7 @@ func TestShipping(t *testing.T) {
 		w.hello.Ships, w.hello.Loaders, w.gone = true, []string{"/lib/ld-musl.so"}, make(chan struct{})
 		w.start(t)
 		settle()
-		for want, o := range map[string]SubmitOptions{
+		for want, o := range map[string]report.Options{
 			"GOARCH=arm64":                  {Code: code.SHA256, Platform: "linux/arm64"},
 			"CGO_ENABLED=0":                 {Code: code.SHA256, Platform: "linux/amd64", CodeLoader: "/lib64/ld-linux-x86-64.so.2"},
 			"its name must be a SHA-256 in": {Code: "../x", Platform: "linux/amd64"},
@@ -131,7 +133,7 @@ func TestShipping(t *testing.T) {
 		if err := c.PutCode(ctx, code, strings.NewReader(text[1:])); !errors.Is(err, wire.ErrInvalid) {
 			t.Errorf("a cut program: %v", err)
 		}
-		if err := c.PutCode(ctx, Code{SHA256: code.SHA256, Size: 2 << 20}, strings.NewReader(text)); !errors.Is(err, wire.ErrInvalid) {
+		if err := c.PutCode(ctx, report.Code{SHA256: code.SHA256, Size: 2 << 20}, strings.NewReader(text)); !errors.Is(err, wire.ErrInvalid) {
 			t.Errorf("a program that is too large: %v", err)
 		}
 		if err := c.PutCode(ctx, code, strings.NewReader(text)); err != nil {
@@ -391,7 +393,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		ctx := t.Context()
 		spec := twoStages(1, 1)
 		j.setFull(true)
-		if _, err := c.Submit(ctx, &spec, SubmitOptions{}); !errors.Is(err, journal.ErrDiskFull) {
+		if _, err := c.Submit(ctx, &spec, report.Options{}); !errors.Is(err, journal.ErrDiskFull) {
 			t.Errorf("full disk: %v", err)
 		}
 		j.setFull(false)
@@ -404,10 +406,10 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		if err := c.Cancel(ctx, "x", "no"); !errors.Is(err, ErrUnknownJob) {
 			t.Errorf("unknown: %v", err)
 		}
-		if out, err := c.Submit(ctx, &spec, SubmitOptions{}); err != nil || len(out.Warnings) != 1 {
+		if out, err := c.Submit(ctx, &spec, report.Options{}); err != nil || len(out.Warnings) != 1 {
 			t.Errorf("submit without workers = %+v, %v", out, err)
 		}
-		if _, err := c.Submit(ctx, &job.Spec{ID: "bad"}, SubmitOptions{}); !errors.Is(err, wire.ErrInvalid) {
+		if _, err := c.Submit(ctx, &job.Spec{ID: "bad"}, report.Options{}); !errors.Is(err, wire.ErrInvalid) {
 			t.Errorf("a job without stages: %v", err)
 		}
 		for _, err := range c.Commits(ctx, "j", 7) {
@@ -418,8 +420,8 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		if err := c.Cancel(ctx, "j", "enough"); err != nil {
 			t.Error(err)
 		}
-		var ended *JobError
-		if err := c.Wait(ctx, "j"); !errors.As(err, &ended) || ended.Outcome != JobCancelled || ended.Failure.Message != "enough" {
+		var ended *report.JobError
+		if err := c.Wait(ctx, "j"); !errors.As(err, &ended) || ended.Outcome != report.JobCancelled || ended.Failure.Message != "enough" {
 			t.Errorf("Wait = %v", err)
 		}
 		if st, _ := c.Status(ctx, "j"); st.Options.Owner != "ann" {
@@ -440,8 +442,8 @@ func TestServerRefusesItsConfig(t *testing.T) {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
-	for _, cfg := range []ClientConfig{{}, {Address: "x:1", Connect: -1}} {
-		if _, err := Dial(cfg); err == nil {
+	for _, cfg := range []client.Config{{}, {Address: "x:1", Connect: -1}} {
+		if _, err := client.Dial(cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
@@ -482,7 +484,7 @@ func TestLoopsAreLeftForGood(t *testing.T) {
 		n.serve(t, Config{}, ServerConfig{})
 		client := n.client(t)
 		spec := twoStages(2, 2)
-		if _, err := client.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+		if _, err := client.Submit(t.Context(), &spec, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		leave := func(loop func(ctx context.Context, end func())) {
@@ -525,13 +527,13 @@ func TestNothingIsLeft(t *testing.T) {
 	go func() { ran <- c.Run(ctx) }()
 	serving, stop := context.WithCancel(t.Context())
 	go func() { served <- s.Run(serving, l) }()
-	client, err := Dial(ClientConfig{Address: l.Addr().String()})
+	client, err := client.Dial(client.Config{Address: l.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
 		spec := job.Spec{ID: job.ID(fmt.Sprint("j", i)), Stages: []job.Stage{{Name: "map", Tasks: 2}}}
-		if _, err := client.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+		if _, err := client.Submit(t.Context(), &spec, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		watch, leave := context.WithCancel(t.Context())

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -233,7 +232,7 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Done:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(say.Done.GetAttempt()); err == nil {
-			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: records.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, done: x.ack(a)})
+			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, done: x.ack(a)})
 		}
 	case *layshaftv1.WorkRequest_Failed:
 		var a job.Attempt

@@ -12,14 +12,16 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-func remoteSubmit(t *testing.T, c *Client, spec job.Spec) {
+func remoteSubmit(t *testing.T, c *client.Client, spec job.Spec) {
 	t.Helper()
-	if _, err := c.Submit(t.Context(), &spec, SubmitOptions{}); err != nil {
+	if _, err := c.Submit(t.Context(), &spec, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -33,18 +35,18 @@ func TestRemoteJob(t *testing.T) {
 		c := n.client(t)
 		ctx := t.Context()
 		spec := twoStages(6, 4)
-		if out, err := c.Submit(ctx, &spec, SubmitOptions{Priority: 3, Detached: true}); err != nil || out.Known {
+		if out, err := c.Submit(ctx, &spec, report.Options{Priority: 3, Detached: true}); err != nil || out.Known {
 			t.Fatalf("Submit = %+v, %v", out, err)
 		}
-		if out, err := c.Submit(ctx, &spec, SubmitOptions{}); err != nil || !out.Known {
+		if out, err := c.Submit(ctx, &spec, report.Options{}); err != nil || !out.Known {
 			t.Errorf("second Submit = %+v, %v", out, err)
 		}
 		other := twoStages(6, 4)
 		other.Hash = "def"
-		if _, err := c.Submit(ctx, &other, SubmitOptions{}); !errors.Is(err, wire.ErrConflict) {
+		if _, err := c.Submit(ctx, &other, report.Options{}); !errors.Is(err, wire.ErrConflict) {
 			t.Errorf("submit with another hash = %v", err)
 		}
-		last := JobReport{}
+		last := report.Job{}
 		for st, err := range c.Watch(ctx, "j") {
 			if err != nil {
 				t.Fatal(err)
@@ -56,7 +58,7 @@ func TestRemoteJob(t *testing.T) {
 			}
 			last = st
 		}
-		if last.Outcome != JobDone || last.Options.Priority != 3 || !last.Options.Detached || last.Options.Owner == "" || last.Ended.IsZero() || last.Stages[0].Sum.Counters["rows"] != 60 {
+		if last.Outcome != report.JobDone || last.Options.Priority != 3 || !last.Options.Detached || last.Options.Owner == "" || last.Ended.IsZero() || last.Stages[0].Sum.Counters["rows"] != 60 {
 			t.Errorf("the end is %+v", last)
 		}
 		held := map[job.Task]string{}
@@ -348,12 +350,12 @@ func TestProgress(t *testing.T) {
 		remoteSubmit(t, c, twoStages(2, 1))
 		time.Sleep(700 * time.Millisecond)
 		st, err := c.Status(t.Context(), "j")
-		if err != nil || st.Progress[0] != (Progress{14, 140}) || st.Stages[0].Running != 2 {
+		if err != nil || st.Stages[0].Progress != (report.Progress{Records: 14, Bytes: 140}) || st.Stages[0].Running != 2 {
 			t.Errorf("status is %+v, %v", st, err)
 		}
 		time.Sleep(300 * time.Millisecond) // the maps have ended, and no heartbeat came since
 		settle()
-		if st, err = c.Status(t.Context(), "j"); err != nil || st.Progress[0] != (Progress{}) || st.Stages[0].Done != 2 {
+		if st, err = c.Status(t.Context(), "j"); err != nil || st.Stages[0].Progress != (report.Progress{}) || st.Stages[0].Done != 2 {
 			t.Errorf("what was committed is counted again: %+v, %v", st, err)
 		}
 		if err := c.Wait(t.Context(), "j"); err != nil {
@@ -426,13 +428,13 @@ func BenchmarkRemoteTasks(b *testing.B) {
 			}
 		})
 	}
-	client, err := Dial(ClientConfig{Address: l.Addr().String()})
+	client, err := client.Dial(client.Config{Address: l.Addr().String()})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
 	spec := job.Spec{ID: "j", Stages: []job.Stage{{Name: "map", Tasks: b.N}}}
-	if _, err := client.Submit(ctx, &spec, SubmitOptions{}); err != nil {
+	if _, err := client.Submit(ctx, &spec, report.Options{}); err != nil {
 		b.Fatal(err)
 	}
 	if err := client.Wait(ctx, "j"); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -204,7 +205,7 @@ func TestSharedSlots(t *testing.T) {
 		}
 		before := len(w.ran())
 		urgent := sharedSpec("urgent", 2)
-		if err := c.SubmitWith(t.Context(), urgent, SubmitOptions{Priority: 11}); err != nil {
+		if err := c.SubmitWith(t.Context(), urgent, report.Options{Priority: 11}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2500 * time.Millisecond)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -35,24 +37,26 @@ type (
 	}
 )
 
-// WorkerStatus is how a worker stands.
-type WorkerStatus = sched.WorkerStatus
-
 // ErrUnknownWorker means that no worker of that name has a lease.
 var ErrUnknownWorker = wire.ErrUnknownWorker
 
 // Workers returns the workers that have a lease, by name.
-func (c *Coordinator) Workers() []WorkerStatus {
+func (c *Coordinator) Workers() []report.Worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.Workers()
+	return c.core.Workers(time.Now())
 }
 
-// WorkersAndAway returns what Workers does and, as of the same moment, what workers without a lease offered, by lasting name.
-func (c *Coordinator) WorkersAndAway() ([]WorkerStatus, []sched.Offered) {
+// AllWorkers returns the workers that have a lease, by name, and then the workers that are away, by
+// ID, as of one moment.
+func (c *Coordinator) AllWorkers() []report.Worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.Workers(), c.core.AwayOffers()
+	all := c.core.Workers(time.Now())
+	for _, w := range c.core.AwayOffers() {
+		all = append(all, report.Worker{Name: w.WorkerID, ID: w.WorkerID, State: report.Away, Datasets: w.Datasets})
+	}
+	return all
 }
 
 // DrainWorker asks a worker to leave: it gets no new attempts, and what it holds is copied to others as far as it is needed. The error wraps

@@ -14,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
@@ -128,7 +129,7 @@ func (x *Coordinator) living() *coordinator.Coordinator {
 }
 
 // Workers returns the workers that have a lease; nil while the coordinator is down.
-func (x *Coordinator) Workers() []coordinator.WorkerStatus {
+func (x *Coordinator) Workers() []report.Worker {
 	if core := x.living(); core != nil {
 		return core.Workers()
 	}
@@ -143,10 +144,10 @@ func (x *Coordinator) Audit() []string {
 	return nil
 }
 
-func (x *Coordinator) job(id string) (coordinator.JobStatus, bool) {
+func (x *Coordinator) job(id string) (report.Job, bool) {
 	core := x.living()
 	if core == nil {
-		return coordinator.JobStatus{}, false
+		return report.Job{}, false
 	}
 	return core.Status(job.ID(id))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
@@ -491,9 +492,9 @@ func TestClientAway(t *testing.T) {
 				c.Cut(c.Client(), c.Coordinator())
 				begun := time.Now()
 				if tt.ends {
-					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != coordinator.JobRunning })
+					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != report.JobRunning })
 					st, _ := c.Job(id)
-					if st.Outcome != coordinator.JobCancelled || !strings.Contains(st.Failure.Message, "client has been away for 1m0s") {
+					if st.Outcome != report.JobCancelled || !strings.Contains(st.Failure.Message, "client has been away for 1m0s") {
 						t.Errorf("the job is %v: %v", st.Outcome, st.Failure)
 					}
 					if took := time.Since(begun); took < time.Minute || took > 2*time.Minute {
@@ -508,8 +509,8 @@ func TestClientAway(t *testing.T) {
 						time.Sleep(tt.away)
 						c.Heal()
 					}
-					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != coordinator.JobRunning })
-					if st, _ := c.Job(id); st.Outcome != coordinator.JobDone {
+					c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome != report.JobRunning })
+					if st, _ := c.Job(id); st.Outcome != report.JobDone {
 						t.Errorf("the job is %v: %v", st.Outcome, st.Failure)
 					}
 				}
@@ -541,7 +542,7 @@ func (in numbers) detach(t *testing.T, c *Cluster) string {
 		t.Fatal(err)
 	}
 	id := strings.Fields(said.String()[strings.Index(said.String(), "job written-"):])[1]
-	c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome == coordinator.JobDone })
+	c.WaitFor("the end of the job", func() bool { st, _ := c.Job(id); return st.Outcome == report.JobDone })
 	return said.String()
 }
 
@@ -602,7 +603,7 @@ func TestNothingStays(t *testing.T) {
 					c.WaitFor("the end of the job", func() bool {
 						return slices.ContainsFunc(c.Attempts(""), func(a Attempt) bool {
 							st, _ := c.Job(a.Job)
-							return st.Outcome == coordinator.JobDone
+							return st.Outcome == report.JobDone
 						})
 					})
 				} else {

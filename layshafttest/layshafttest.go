@@ -33,9 +33,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -187,7 +187,7 @@ func (w logWriter) Write(b []byte) (int, error) {
 }
 
 // Job returns how a job stands; ok is false when the coordinator does not know it or is down.
-func (c *Cluster) Job(id string) (status coordinator.JobStatus, ok bool) { return c.coord.job(id) }
+func (c *Cluster) Job(id string) (status report.Job, ok bool) { return c.coord.job(id) }
 
 // Attempt is a try at a task that reached user code.
 type Attempt struct {

@@ -1,6 +1,8 @@
 package layshafttest
 
-import "github.com/layshaft/layshaft/coordinator"
+import (
+	"github.com/layshaft/layshaft/coordinator"
+)
 
 // Option changes what Start starts.
 type Option func(*options)

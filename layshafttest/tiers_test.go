@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
@@ -18,12 +18,12 @@ import (
 type tiers struct {
 	id     string
 	rows   []sum // in the order in which they came
-	stages []coordinator.StageStatus
+	stages []report.Stage
 	plan   string // what Explain says
 }
 
 // in returns how many records and bytes came into a stage.
-func in(s *coordinator.StageStatus) (records, bytes int64) {
+func in(s *report.Stage) (records, bytes int64) {
 	return s.Sum.Counters[".records"], s.Sum.Counters[".bytes"]
 }
 

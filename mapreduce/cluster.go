@@ -21,13 +21,14 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker"
@@ -35,7 +36,7 @@ import (
 
 // cluster follows a job that runs on the workers of a coordinator elsewhere.
 type cluster struct {
-	client *coordinator.Client
+	client *client.Client
 	spec   *job.Spec
 	creds  credentials.TransportCredentials
 	dial   []grpc.DialOption // how connections are made
@@ -52,7 +53,7 @@ type cluster struct {
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	last    coordinator.JobReport
+	last    report.Job
 	change  chan struct{} // closed and replaced when anything below changes
 	stages  map[int]*commits
 	address map[string]string // of workers, by name
@@ -108,7 +109,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 	if e.inside = inprocess.Find(t.cluster.Address); e.inside != nil {
 		e.dial = append(e.dial, grpc.WithContextDialer(e.inside.Dial))
 	}
-	if e.client, err = coordinator.Dial(coordinator.ClientConfig{Address: t.cluster.Address, Credentials: to, Options: e.dial}); err != nil {
+	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Options: e.dial}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -188,7 +189,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 }
 
 // workers returns the workers of the cluster, and waits a while for the first to join.
-func (e *cluster) workers(ctx context.Context) ([]coordinator.WorkerInfo, error) {
+func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
 	defer cancel()
 	for {
@@ -210,7 +211,7 @@ func (e *cluster) workers(ctx context.Context) ([]coordinator.WorkerInfo, error)
 
 // fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives. There are zones when the workers stand in two or
 // more, and some share one; those without a zone count as one more.
-func (t *settings) fit(workers []coordinator.WorkerInfo) {
+func (t *settings) fit(workers []report.Worker) {
 	t.Workers, t.Slots, t.zones = len(workers), 0, 0
 	var least int64
 	zones := map[string]bool{}
@@ -247,7 +248,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 	if err != nil {
 		return err
 	}
-	opt := coordinator.SubmitOptions{
+	opt := report.Options{
 		Priority: t.cluster.Priority, Interactive: t.cluster.Interactive, Tags: t.cluster.Tags, Code: code.SHA256, Platform: code.Platform, CodeSize: code.Size,
 		CodeLoader: code.Dynamic, Detached: t.cluster.Detach, Client: volume, Submitted: time.Now(),
 	}
@@ -265,7 +266,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			if err != nil {
 				return fmt.Errorf("this program's own file: %w", err)
 			}
-			err = e.client.PutCode(ctx, coordinator.Code{SHA256: code.SHA256, Platform: code.Platform, Size: code.Size, Dynamic: code.Dynamic}, f)
+			err = e.client.PutCode(ctx, report.Code{SHA256: code.SHA256, Platform: code.Platform, Size: code.Size, Dynamic: code.Dynamic}, f)
 			_ = f.Close()
 			if err != nil {
 				return err
@@ -273,11 +274,11 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			continue
 		case got.Known:
 			st, err := e.client.Status(ctx, e.spec.ID)
-			if err != nil && !errors.Is(err, coordinator.ErrUnknownJob) {
+			if err != nil && !errors.Is(err, wire.ErrUnknownJob) {
 				return err
 			}
-			again := err == nil && !t.runAfresh && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone && !st.Released)
-			if again && st.Outcome == coordinator.JobDone {
+			again := err == nil && !t.runAfresh && (st.Outcome == report.JobRunning || st.Outcome == report.JobDone && !st.Released)
+			if again && st.Outcome == report.JobDone {
 				gone, err := missing(st.Ended)
 				if err != nil {
 					return fmt.Errorf("job %s was submitted before and is done, but whether its result is there cannot be told: %s: %w", e.spec.ID, gone, err)
@@ -332,11 +333,11 @@ func (e *cluster) follow() {
 		e.last = st
 		e.changedLocked()
 		e.mu.Unlock()
-		if st.Outcome == coordinator.JobRunning {
+		if st.Outcome == report.JobRunning {
 			continue
 		}
-		if st.Outcome != coordinator.JobDone {
-			end := &coordinator.JobError{ID: e.spec.ID, Outcome: st.Outcome}
+		if st.Outcome != report.JobDone {
+			end := &report.JobError{ID: e.spec.ID, Outcome: st.Outcome}
 			if st.Failure != nil {
 				end.Failure = *st.Failure
 			}
@@ -364,10 +365,10 @@ func (e *cluster) wait(ctx context.Context) error {
 	}
 }
 
-func (e *cluster) status() (coordinator.JobStatus, bool) {
+func (e *cluster) status() (report.Job, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.last.JobStatus, true // the zero status, which runs, until more is known
+	return e.last, true // the zero status, which runs, until more is known
 }
 
 func (e *cluster) changed() <-chan struct{} {
@@ -380,7 +381,8 @@ func (e *cluster) running() []worker.Running {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []worker.Running
-	for i, p := range e.last.Progress {
+	for i := range e.last.Stages {
+		p := e.last.Stages[i].Progress
 		all = append(all, worker.Running{Attempt: job.Attempt{Job: e.spec.ID, Task: job.Task{Stage: i}}, Records: p.Records, Bytes: p.Bytes})
 	}
 	return all
@@ -416,7 +418,7 @@ func (e *cluster) told(stage int) *commits {
 		e.stages[stage] = c
 		e.group.Go(func() { e.followCommits(stage, c) })
 	}
-	over := e.last.Outcome != coordinator.JobRunning
+	over := e.last.Outcome != report.JobRunning
 	e.mu.Unlock()
 	<-c.told
 	if over {
@@ -496,11 +498,13 @@ func (e *cluster) places(ctx context.Context) ([]string, error) {
 }
 
 // meet remembers where workers are.
-func (e *cluster) meet(ws []coordinator.WorkerInfo) {
+func (e *cluster) meet(ws []report.Worker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range ws {
-		e.address[ws[i].Name], e.present[ws[i].ID] = ws[i].Address, ws[i].Name
+		if ws[i].State != report.Away {
+			e.address[ws[i].Name], e.present[ws[i].ID] = ws[i].Address, ws[i].Name
+		}
 	}
 }
 
@@ -517,19 +521,18 @@ func (e *cluster) lend(ctx context.Context, name string) (remote.LendStream, err
 func (e *cluster) router() *remote.Router {
 	return &remote.Router{
 		Holders: func(ctx context.Context, dataset string) (here, away []string, err error) {
-			ws, lost, err := e.client.WorkersAndAway(ctx)
+			ws, err := e.client.AllWorkers(ctx)
 			if err != nil {
 				return nil, nil, err
 			}
 			e.meet(ws)
 			for i := range ws {
-				if slices.Contains(ws[i].Datasets, dataset) {
-					here = append(here, ws[i].ID)
-				}
-			}
-			for i := range lost {
-				if slices.Contains(lost[i].Datasets, dataset) {
-					away = append(away, lost[i].ID)
+				switch w := &ws[i]; {
+				case !slices.Contains(w.Datasets, dataset):
+				case w.State == report.Away:
+					away = append(away, w.ID)
+				default:
+					here = append(here, w.ID)
 				}
 			}
 			return here, away, nil
@@ -616,8 +619,8 @@ func (e *cluster) again(p job.Producer) (job.Producer, error) {
 			return p, err
 		case st.Released:
 			return p, fmt.Errorf("job %s was released by another run of the same command, which has read it", id)
-		case st.Outcome == coordinator.JobFailed, st.Outcome == coordinator.JobCancelled:
-			return p, &coordinator.JobError{ID: id, Outcome: st.Outcome, Failure: *cmp.Or(st.Failure, &job.Failure{})}
+		case st.Outcome == report.JobFailed, st.Outcome == report.JobCancelled:
+			return p, &report.JobError{ID: id, Outcome: st.Outcome, Failure: *cmp.Or(st.Failure, &job.Failure{})}
 		case tries >= maxWant:
 			return p, fmt.Errorf("worker %s holds it, says the coordinator", p.Worker)
 		}
@@ -640,7 +643,7 @@ func (e *cluster) runAgain(context.Context, job.Launch) (*job.Manifest, error) {
 
 // abandon ends the job, unless the person at the terminal says that it shall go on.
 func (e *cluster) abandon(ctx context.Context, why string) error {
-	if st, ok := e.status(); ok && st.Outcome != coordinator.JobRunning {
+	if st, ok := e.status(); ok && st.Outcome != report.JobRunning {
 		return nil
 	}
 	if e.ask != nil && e.ask() {

@@ -8,8 +8,8 @@ import (
 	"iter"
 	"regexp"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Definition is a pipeline with a name: parameters of type P in, rows of type T out.
@@ -114,7 +114,7 @@ func (d *Definition[P, T]) runAgain(target Target, run func(settings) error) err
 	for n := 1; ; n++ {
 		err := run(t)
 		var lost *job.Failure
-		if t.cluster == nil || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*coordinator.JobError)) {
+		if t.cluster == nil || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*report.JobError)) {
 			return err
 		}
 		t.runAfresh = true

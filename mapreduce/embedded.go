@@ -22,8 +22,10 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -329,7 +331,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 	}
 	begun, ok := e.coord.Spec(e.spec.ID)
 	st, _ := e.coord.Status(e.spec.ID)
-	if !ok || st.Outcome != coordinator.JobRunning && st.Outcome != coordinator.JobDone {
+	if !ok || st.Outcome != report.JobRunning && st.Outcome != report.JobDone {
 		return nil
 	}
 	for i := range begun.Stages {
@@ -339,7 +341,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 		}
 	}
 	*e.spec = begun
-	if st.Outcome != coordinator.JobRunning || begun.Memory == e.fresh.Memory || begun.Memory == 0 {
+	if st.Outcome != report.JobRunning || begun.Memory == e.fresh.Memory || begun.Memory == 0 {
 		return nil
 	}
 	slots := int(min(int64(t.Slots), max(t.Memory/begun.Memory, int64(t.Workers))))
@@ -354,14 +356,14 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 	if t.State != "" {
 		for _, id := range e.coord.Jobs() {
 			st, _ := e.coord.Status(id)
-			if id == e.spec.ID && (st.Outcome == coordinator.JobRunning || st.Outcome == coordinator.JobDone) {
+			if id == e.spec.ID && (st.Outcome == report.JobRunning || st.Outcome == report.JobDone) {
 				continue
 			}
 			done := 0
 			for i := range st.Stages {
 				done += st.Stages[i].Done
 			}
-			if id != e.spec.ID && st.Outcome == coordinator.JobRunning && done > 0 {
+			if id != e.spec.ID && st.Outcome == report.JobRunning && done > 0 {
 				return fmt.Errorf("state %s holds the unfinished job %s of another program, plan, input or parameters, with %d tasks done; let that one end, remove the directory, or name another", t.State, id, done)
 			}
 			if id != e.spec.ID {
@@ -390,7 +392,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 	if err := e.coord.Ready(ctx); err != nil {
 		return err
 	}
-	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == coordinator.JobDone && !e.complete() {
+	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == report.JobDone && !e.complete() {
 		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but its output was dropped or is gone; it runs again\n", t.State, e.spec.ID)
 		if err := e.drop(ctx, e.spec.ID); err != nil {
 			return err
@@ -447,7 +449,7 @@ func (e *embedded) drop(ctx context.Context, id job.ID) error {
 
 // abandon ends what still runs of a failed job.
 func (e *embedded) abandon(ctx context.Context, why string) error {
-	if err := e.coord.Cancel(ctx, e.spec.ID, why); err != nil && !errors.Is(err, coordinator.ErrStopped) {
+	if err := e.coord.Cancel(ctx, e.spec.ID, why); err != nil && !errors.Is(err, wire.ErrStopped) {
 		return err
 	}
 	for _, w := range e.workers {
@@ -460,7 +462,7 @@ func (e *embedded) abandon(ctx context.Context, why string) error {
 
 func (e *embedded) wait(ctx context.Context) error { return e.coord.Wait(ctx, e.spec.ID) }
 
-func (e *embedded) status() (coordinator.JobStatus, bool) { return e.coord.Status(e.spec.ID) }
+func (e *embedded) status() (report.Job, bool) { return e.coord.Status(e.spec.ID) }
 
 func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
 
@@ -475,7 +477,7 @@ func (e *embedded) again(p job.Producer) (job.Producer, error) {
 		if now := e.coord.Commits(id, t.Stage); t.Index < len(now) && now[t.Index].Worker != "" {
 			return now[t.Index], nil
 		}
-		if st.Outcome != coordinator.JobRunning {
+		if st.Outcome != report.JobRunning {
 			return p, e.coord.Wait(context.Background(), id)
 		}
 		<-changed

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -15,7 +16,7 @@ type engine interface {
 	// wait blocks until every task is committed, and returns why the job ended without that.
 	wait(ctx context.Context) error
 	// status returns how the job stands; ok is false when that is not known.
-	status() (st coordinator.JobStatus, ok bool)
+	status() (st report.Job, ok bool)
 	// changed returns a channel that is closed when an attempt commits or the job ends: call it first, then look.
 	changed() <-chan struct{}
 	// running returns the attempts that are on their way.
@@ -81,7 +82,7 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	// An interrupted run with State goes on later, so what it has made stays.
-	interrupted := ctx.Err() != nil || errors.Is(err, coordinator.ErrStopped)
+	interrupted := ctx.Err() != nil || errors.Is(err, wire.ErrStopped)
 	if err != nil && (!interrupted || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
 	}
@@ -124,7 +125,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 			p = back
 		}
 		if p.Worker == "" {
-			if ended || !ok || st.Outcome != coordinator.JobRunning {
+			if ended || !ok || st.Outcome != report.JobRunning {
 				if <-j.done; j.err == nil {
 					err := elsewhere(job.Producer{Attempt: job.Attempt{Job: j.spec.ID, Task: job.Task{Stage: stage, Index: task}}})
 					if err == nil {
@@ -154,7 +155,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 			if now := e.commit(stage, task); back.Worker == "" && now.Worker != "" && now != p {
 				continue // it was made again already
 			}
-			if st, ok := e.status(); ok && st.Outcome == coordinator.JobRunning {
+			if st, ok := e.status(); ok && st.Outcome == report.JobRunning {
 				e.lost(p)
 				select {
 				case <-changed:

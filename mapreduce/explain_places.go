@@ -5,13 +5,13 @@ import (
 	"io"
 	"slices"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // explainPlaces prints how near to their input the attempts of each source would run, if each ran as near to it as there is a worker that takes any.
-func explainPlaces(w io.Writer, spec *job.Spec, workers []coordinator.WorkerInfo) {
+func explainPlaces(w io.Writer, spec *job.Spec, workers []report.Worker) {
 	for i := range spec.Stages {
 		var attempts, bytes [4]int64 // by nearness
 		splits := spec.Stages[i].Splits
@@ -32,19 +32,19 @@ func explainPlaces(w io.Writer, spec *job.Spec, workers []coordinator.WorkerInfo
 }
 
 // nearness says how near a worker can be to a split that hosts hold: 0 on one of them, 1 in its zone, 2 elsewhere; 3 when nobody in particular holds it.
-func nearness(hosts []string, workers []coordinator.WorkerInfo) int {
+func nearness(hosts []string, workers []report.Worker) int {
 	if len(hosts) == 0 {
 		return 3
 	}
 	best := 2
 	for i := range workers {
-		if workers[i].Draining {
+		if workers[i].State == report.Draining {
 			continue
 		}
 		if slices.Contains(hosts, workers[i].ID) {
 			return 0
 		}
-		if workers[i].Zone != "" && slices.ContainsFunc(workers, func(h coordinator.WorkerInfo) bool {
+		if workers[i].Zone != "" && slices.ContainsFunc(workers, func(h report.Worker) bool {
 			return h.Zone == workers[i].Zone && slices.Contains(hosts, h.ID)
 		}) {
 			best = 1

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // -explain says how near to the input attempts would run, and with how many bytes.
@@ -13,7 +13,7 @@ func TestExplainPlaces(t *testing.T) {
 	spec := &job.Spec{Stages: []job.Stage{{Splits: []job.Split{
 		{Bytes: 1 << 10, Hosts: []string{"a"}}, {Bytes: 2 << 10, Hosts: []string{"b", "a"}}, {Bytes: 4 << 10, Hosts: []string{"b"}},
 		{Bytes: 8 << 10, Hosts: []string{"gone"}}, {Bytes: 16 << 10}}}, {}}}
-	workers := []coordinator.WorkerInfo{{Name: "a-1", ID: "a", Zone: "z"}, {Name: "b-1", ID: "b", Zone: "z", Draining: true}}
+	workers := []report.Worker{{Name: "a-1", ID: "a", Zone: "z"}, {Name: "b-1", ID: "b", Zone: "z", State: report.Draining}}
 	var out strings.Builder
 	explainPlaces(&out, spec, workers)
 	const want = "stage 0: attempts local: 2 (3.0 KiB), same zone: 1 (4.0 KiB), remote: 1 (8.0 KiB), with input that is equally near to all: 1 (16.0 KiB)\n"

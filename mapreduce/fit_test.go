@@ -3,7 +3,7 @@ package mapreduce
 import (
 	"testing"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // TestFitZones checks that a tier of zones is planned only where there are several and one of them has several workers.
@@ -19,9 +19,9 @@ func TestFitZones(t *testing.T) {
 		{[]string{"a", "a", "b"}, 2},
 		{[]string{"b", "", "", "a"}, 3},
 	} {
-		var workers []coordinator.WorkerInfo
+		var workers []report.Worker
 		for _, z := range c.zones {
-			workers = append(workers, coordinator.WorkerInfo{Zone: z, Slots: 2, Memory: 1 << 20})
+			workers = append(workers, report.Worker{Zone: z, Slots: 2, Memory: 1 << 20})
 		}
 		target := settings{zones: 7}
 		if target.fit(workers); target.zones != c.want || target.Workers != len(workers) || target.Slots != 2*len(workers) {

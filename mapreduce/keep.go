@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -32,7 +32,7 @@ func (k *keeper) Failed(name string, a job.Attempt, f job.Failure) {
 		return
 	}
 	f.Message += fmt.Sprintf("; what is done stays in %s, and the same command goes on from there", k.state)
-	k.end(&coordinator.JobError{ID: a.Job, Outcome: coordinator.JobFailed, Failure: f})
+	k.end(&report.JobError{ID: a.Job, Outcome: report.JobFailed, Failure: f})
 }
 
 // final reports whether a transient failure would end the job.

@@ -13,8 +13,9 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // progress shows how the job stands, as Reporting.Progress says, until the returned function is called with the job's end.
@@ -121,7 +122,7 @@ func (p *display) running() (records, bytes []int64) {
 
 const barWidth = 20
 
-func (p *display) line(i int, s coordinator.StageStatus, records, bytes int64) string {
+func (p *display) line(i int, s report.Stage, records, bytes int64) string {
 	records += s.Sum.Counters[consumedCounter]
 	bytes += s.Sum.Counters[consumedBytes]
 	share := 0.0
@@ -170,7 +171,7 @@ func (p *display) end(err error) {
 		p.show()
 	}
 	took := time.Since(p.start).Round(10 * time.Millisecond)
-	if errors.Is(err, context.Canceled) || errors.Is(err, coordinator.ErrStopped) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, wire.ErrStopped) {
 		fmt.Fprintf(p.w, "%s interrupted after %s\n", p.j.ID(), took)
 		return
 	}

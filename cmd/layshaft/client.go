@@ -6,21 +6,22 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // dial returns a client of the coordinator that the flags name. The caller closes it.
-func (f *clientFlags) dial() (*coordinator.Client, error) {
+func (f *clientFlags) dial() (*client.Client, error) {
 	if f.Timeout <= 0 {
 		return nil, usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
 	}
 	if err := checkAddress(f.Cluster); err != nil {
 		return nil, usageError{fmt.Errorf("-cluster: %w", err)}
 	}
-	cfg := coordinator.ClientConfig{Address: f.Cluster, Connect: f.Timeout}
+	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout}
 	if files := f.files(); files != (security.Files{}) {
 		tls, err := security.Load(files, nil)
 		if err != nil {
@@ -28,7 +29,7 @@ func (f *clientFlags) dial() (*coordinator.Client, error) {
 		}
 		cfg.Credentials = tls.Client(security.Coordinator)
 	}
-	c, err := coordinator.Dial(cfg)
+	c, err := client.Dial(cfg)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -39,9 +40,9 @@ func (f *clientFlags) dial() (*coordinator.Client, error) {
 const searched = 10_000
 
 // findJob returns how the job stands whose ID is or begins with id.
-func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator.JobReport, error) {
+func findJob(ctx context.Context, c *client.Client, id string) (report.Job, error) {
 	if id == "" {
-		return coordinator.JobReport{}, usageError{errors.New("the ID of the job is empty; layshaft job list names them")}
+		return report.Job{}, usageError{errors.New("the ID of the job is empty; layshaft job list names them")}
 	}
 	st, err := c.Status(ctx, job.ID(id))
 	if !errors.Is(err, wire.ErrUnknownJob) {
@@ -51,7 +52,7 @@ func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator
 	if listErr != nil {
 		return st, listErr
 	}
-	var found []coordinator.JobReport
+	var found []report.Job
 	for _, j := range jobs {
 		if strings.HasPrefix(string(j.ID), id) {
 			found = append(found, j)
@@ -67,15 +68,15 @@ func findJob(ctx context.Context, c *coordinator.Client, id string) (coordinator
 }
 
 // findWorker returns the worker whose name or ID is or begins with name.
-func findWorker(ctx context.Context, c *coordinator.Client, name string) (coordinator.WorkerInfo, error) {
+func findWorker(ctx context.Context, c *client.Client, name string) (report.Worker, error) {
 	if name == "" {
-		return coordinator.WorkerInfo{}, usageError{errors.New("the name of the worker is empty; layshaft worker list names them")}
+		return report.Worker{}, usageError{errors.New("the name of the worker is empty; layshaft worker list names them")}
 	}
 	workers, err := c.Workers(ctx)
 	if err != nil {
-		return coordinator.WorkerInfo{}, err
+		return report.Worker{}, err
 	}
-	var found []coordinator.WorkerInfo
+	var found []report.Worker
 	for _, w := range workers {
 		if w.Name == name {
 			return w, nil
@@ -86,9 +87,9 @@ func findWorker(ctx context.Context, c *coordinator.Client, name string) (coordi
 	}
 	switch len(found) {
 	case 0:
-		return coordinator.WorkerInfo{}, fmt.Errorf("worker %q: %w; layshaft worker list names them", name, wire.ErrUnknownWorker)
+		return report.Worker{}, fmt.Errorf("worker %q: %w; layshaft worker list names them", name, wire.ErrUnknownWorker)
 	case 1:
 		return found[0], nil
 	}
-	return coordinator.WorkerInfo{}, fmt.Errorf("%d workers begin with %q, such as %s and %s; write more of the name", len(found), name, found[0].Name, found[1].Name)
+	return report.Worker{}, fmt.Errorf("%d workers begin with %q, such as %s and %s; write more of the name", len(found), name, found[0].Name, found[1].Name)
 }

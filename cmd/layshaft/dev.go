@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/dev"
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/machine"
 )
 
@@ -125,7 +125,7 @@ func (d *devCmd) workArgs() []string {
 }
 
 // allJoined blocks until n workers have a lease.
-func allJoined(ctx context.Context, client *coordinator.Client, n int) error {
+func allJoined(ctx context.Context, client *client.Client, n int) error {
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	for {

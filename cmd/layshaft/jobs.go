@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 type (
@@ -91,7 +92,7 @@ const (
 	bytesCounter   = ".bytes"
 )
 
-func viewJob(r *coordinator.JobReport) jobView {
+func viewJob(r *report.Job) jobView {
 	v := jobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Owner: r.Options.Owner, Priority: r.Options.Priority,
 		Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags, Stages: []stageView{}}
 	if r.Failure != nil {
@@ -109,13 +110,9 @@ func viewJob(r *coordinator.JobReport) jobView {
 		st, l := &r.Stages[k], &r.Stages[k].Sum.Locality
 		s := stageView{Stage: st.Name, Tasks: st.Tasks, Waiting: st.Waiting, Running: st.Running, Done: st.Done, Failed: st.Failed,
 			Cancelled: st.Cancelled, Attempts: st.Attempts + st.Done + st.Lost + st.FailedAttempts, FailedAttempts: st.FailedAttempts, LastFailure: st.LastFailure, Lost: st.Lost,
-			ReadRecords: st.Sum.Counters[recordsCounter], ReadBytes: st.Sum.Counters[bytesCounter],
+			ReadRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, ReadBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes,
 			WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
 			Local: place{l.Local, l.LocalBytes}, Zone: place{l.Zone, l.ZoneBytes}, Remote: place{l.Remote, l.RemoteBytes}}
-		if k < len(r.Progress) {
-			s.ReadRecords += r.Progress[k].Records
-			s.ReadBytes += r.Progress[k].Bytes
-		}
 		for name, n := range st.Sum.Counters {
 			if !strings.HasPrefix(name, ".") {
 				s.Counters[name] = n
@@ -133,7 +130,7 @@ func (v *jobView) took() string {
 		return "-"
 	case v.Ended != nil:
 		return since(v.Ended.Sub(*v.Submitted))
-	case v.Outcome != coordinator.JobRunning.String():
+	case v.Outcome != report.JobRunning.String():
 		return "-"
 	}
 	return since(time.Since(*v.Submitted))
@@ -199,7 +196,7 @@ func (f *clientFlags) jobs(ctx context.Context, limit int) ([]jobView, error) {
 }
 
 // withJob finds a job and hands it to do.
-func (f *clientFlags) withJob(ctx context.Context, id string, do func(*coordinator.Client, coordinator.JobReport) error) error {
+func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Client, report.Job) error) error {
 	client, err := f.dial()
 	if err != nil {
 		return err
@@ -214,7 +211,7 @@ func (f *clientFlags) withJob(ctx context.Context, id string, do func(*coordinat
 
 // Run shows a job.
 func (c *jobShowCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(_ *coordinator.Client, st coordinator.JobReport) error {
+	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		v := viewJob(&st)
 		return c.print(v, func(w io.Writer) {
 			v.head(w)
@@ -248,7 +245,7 @@ func (v *jobView) head(w io.Writer) {
 
 // Run shows what stages read and wrote.
 func (c *jobReportCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(_ *coordinator.Client, st coordinator.JobReport) error {
+	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		v := viewJob(&st)
 		return c.print(v, func(w io.Writer) {
 			v.head(w)
@@ -282,7 +279,7 @@ func (c *jobReportCmd) Run(ctx context.Context) error {
 
 // Run ends a job.
 func (c *jobCancelCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(client *coordinator.Client, st coordinator.JobReport) error {
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
 		if err := client.Cancel(ctx, st.ID, c.Why); err != nil {
 			return err
 		}
@@ -297,8 +294,8 @@ func (c *jobCancelCmd) Run(ctx context.Context) error {
 
 // Run waits for a job.
 func (c *jobWaitCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(client *coordinator.Client, st coordinator.JobReport) error {
-		var last coordinator.JobReport
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
+		var last report.Job
 		for r, err := range client.Watch(ctx, st.ID) {
 			if err != nil {
 				return err
@@ -314,11 +311,11 @@ func (c *jobWaitCmd) Run(ctx context.Context) error {
 }
 
 // outcomeError is what the exit code comes from; what there is to say is printed already.
-func outcomeError(r *coordinator.JobReport) error {
-	if r.Outcome == coordinator.JobDone {
+func outcomeError(r *report.Job) error {
+	if r.Outcome == report.JobDone {
 		return nil
 	}
-	e := &coordinator.JobError{ID: r.ID, Outcome: r.Outcome, Failure: job.Failure{Message: "it has not ended"}}
+	e := &report.JobError{ID: r.ID, Outcome: r.Outcome, Failure: job.Failure{Message: "it has not ended"}}
 	if r.Failure != nil {
 		e.Failure = *r.Failure
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -87,7 +87,7 @@ func ownVariables(k *kong.Kong) error {
 
 // exitCode reports err and returns what the process ends with.
 func exitCode(err error) int {
-	var ended *coordinator.JobError
+	var ended *report.JobError
 	var usage usageError
 	var refused node.Refused
 	switch {
@@ -100,7 +100,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage), errors.As(err, &refused):
 		return exitUsage
-	case errors.As(err, &ended) && ended.Outcome == coordinator.JobCancelled, errors.Is(err, tasks.ErrCancelled):
+	case errors.As(err, &ended) && ended.Outcome == report.JobCancelled, errors.Is(err, tasks.ErrCancelled):
 		return exitJobCancelled
 	case errors.As(err, &ended), errors.Is(err, tasks.ErrFailed):
 		return exitJobFailed

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -30,85 +31,44 @@ type (
 	versionCmd struct{ outputFlag }
 )
 
-// workerView is a worker as -o json prints it.
-type workerView struct {
-	Worker   string   `json:"worker"`
-	ID       string   `json:"id"`
-	State    string   `json:"state"`           // ready, draining, blocked or away
-	Waits    string   `json:"waits,omitempty"` // what it waits for when it drains
-	Address  string   `json:"address"`
-	Zone     string   `json:"zone,omitempty"`
-	Platform string   `json:"platform"`
-	Version  string   `json:"version"`
-	Tags     []string `json:"tags,omitempty"`
-	Datasets []string `json:"datasets,omitempty"`
-	Slots    int      `json:"slots"`
-	Reserved int      `json:"reserved"`
-	Running  int      `json:"running"`      // attempts
-	Calls    int      `json:"calls"`        // single calls of functions in its slots
-	Memory   int64    `json:"memory_bytes"` // that one attempt may hold
-	Free     int64    `json:"free_bytes"`   // on its disk
-	Ships    bool     `json:"allows_shipped_code"`
-	Silent   float64  `json:"silent_seconds"`
-}
-
-func viewWorker(w *coordinator.WorkerInfo) workerView {
-	v := workerView{Worker: w.Name, ID: w.ID, State: "ready", Waits: w.Waits, Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version, Tags: w.Tags,
-		Datasets: w.Datasets, Slots: w.Slots, Reserved: w.Reserved, Running: w.Running, Calls: w.Calls, Memory: w.Memory, Free: w.FreeBytes, Ships: w.Ships, Silent: w.Silent.Seconds()}
-	if w.Draining {
-		v.State = "draining"
-	} else if w.Blocked {
-		v.State = "blocked"
-	}
-	return v
-}
-
-func workerTable(w io.Writer, workers []workerView) {
+func workerTable(w io.Writer, workers []report.Worker) {
 	row(w, "WORKER", "STATE", "ADDRESS", "ZONE", "BUSY", "FREE DISK", "DATASETS", "HEARD")
 	for _, v := range workers {
 		free := "-" // it has not said yet
-		if v.Free > 0 {
-			free = bytesize.Format(v.Free)
+		if v.FreeBytes > 0 {
+			free = bytesize.Format(v.FreeBytes)
 		}
-		if v.State == "away" {
-			row(w, v.ID, v.State, "-", "", "-", "-", strings.Join(v.Datasets, ","), "-")
+		if v.State == report.Away {
+			row(w, v.ID, string(v.State), "-", "", "-", "-", strings.Join(v.Datasets, ","), "-")
 			continue
 		}
-		row(w, v.Worker, v.State, v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Running+v.Calls, v.Slots), free, strings.Join(v.Datasets, ","),
-			since(time.Duration(v.Silent*float64(time.Second)))+" ago")
+		row(w, v.Name, string(v.State), v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Busy(), v.Slots), free, strings.Join(v.Datasets, ","),
+			since(v.Silent.Duration())+" ago")
 	}
 	for _, v := range workers {
 		if v.Waits != "" {
 			row(w)
-			row(w, v.Worker+" drains: "+v.Waits)
+			row(w, v.Name+" drains: "+v.Waits)
 		}
 	}
 }
 
-func (f *clientFlags) workers(ctx context.Context) ([]workerView, error) {
+func (f *clientFlags) workers(ctx context.Context) ([]report.Worker, error) {
 	client, err := f.dial()
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	workers, away, err := client.WorkersAndAway(ctx)
-	views := make([]workerView, len(workers), len(workers)+len(away))
-	for i := range workers {
-		views[i] = viewWorker(&workers[i])
-	}
-	for i := range away {
-		views = append(views, workerView{Worker: away[i].ID, ID: away[i].ID, State: "away", Datasets: away[i].Datasets})
-	}
-	return views, err
+	return client.AllWorkers(ctx)
 }
 
 // Run lists workers.
 func (c *workerListCmd) Run(ctx context.Context) error {
-	views, err := c.workers(ctx)
+	workers, err := c.workers(ctx)
 	if err != nil {
 		return err
 	}
-	return c.print(views, func(w io.Writer) { workerTable(w, views) })
+	return c.print(workers, func(w io.Writer) { workerTable(w, workers) })
 }
 
 // drainLook is how often it is looked whether a worker has left.
@@ -159,12 +119,12 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 }
 
 // giveUp has nobody wait for a worker that is away. unknown is the error for one that is not.
-func (c *workerDrainCmd) giveUp(ctx context.Context, client *coordinator.Client, unknown error) error {
-	_, away, err := client.WorkersAndAway(ctx)
+func (c *workerDrainCmd) giveUp(ctx context.Context, client *client.Client, unknown error) error {
+	workers, err := client.AllWorkers(ctx)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(away, func(w coordinator.AwayWorker) bool { return w.ID == c.Name }) {
+	if !slices.ContainsFunc(workers, func(w report.Worker) bool { return w.State == report.Away && w.ID == c.Name }) {
 		return unknown
 	}
 	if err := client.DrainWorker(ctx, c.Name); err != nil {
@@ -186,18 +146,21 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		return err
 	}
 	view := struct {
-		Cluster string       `json:"cluster"`
-		Workers []workerView `json:"workers"`
-		Jobs    []jobView    `json:"jobs"`
+		Cluster string          `json:"cluster"`
+		Workers []report.Worker `json:"workers"`
+		Jobs    []jobView       `json:"jobs"`
 	}{c.Cluster, workers, jobs}
 	return c.print(view, func(w io.Writer) {
-		slots, running, calls := 0, 0, 0
+		leased, slots, running, queued := 0, 0, 0, 0
 		for _, v := range workers {
+			if v.State != report.Away {
+				leased++
+			}
 			slots += v.Slots
 			running += v.Running
-			calls += v.Calls
+			queued += v.QueuedTasks
 		}
-		fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d tasks\n\n", len(workers), running+calls, slots, running, calls)
+		fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d tasks\n\n", leased, running+queued, slots, running, queued)
 		workerTable(w, workers)
 		fmt.Fprintln(w)
 		jobTable(w, jobs)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -74,7 +75,7 @@ func open(t *testing.T) *Dashboard {
 func (d *Dashboard) submitJob(t *testing.T, id, name string) {
 	t.Helper()
 	err := d.cfg.Coordinator.SubmitWith(t.Context(), job.Spec{ID: job.ID(id), Name: name, Hash: "h", Stages: []job.Stage{{Name: name, Tasks: 3}, {Name: name, Tasks: 1, Combine: true,
-		Inputs: []job.Edge{{Mode: job.Group}}}}}, coordinator.SubmitOptions{Owner: name, Tags: []string{name}, Submitted: time.Now()})
+		Inputs: []job.Edge{{Mode: job.Group}}}}}, report.Options{Owner: name, Tags: []string{name}, Submitted: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // maxJobs is how many jobs the status shows.
@@ -11,26 +12,14 @@ const maxJobs = 100
 
 // Status is the JSON at /api/status, and at / for everybody but browsers.
 type Status struct {
-	Cluster string         `json:"cluster"`
-	Version string         `json:"version"`
-	Workers []WorkerStatus `json:"workers"`
-	Jobs    []JobStatus    `json:"jobs"` // the newest first, at most 100
+	Cluster string          `json:"cluster"`
+	Version string          `json:"version"`
+	Workers []report.Worker `json:"workers"`
+	Jobs    []JobStatus     `json:"jobs"` // the newest first, at most 100
 
 	// Single calls of functions, all at one instant.
 	Calls     coordinator.TaskTotals       `json:"calls"`
 	Functions []coordinator.FunctionReport `json:"functions"`
-}
-
-// WorkerStatus is how a worker stands.
-type WorkerStatus struct {
-	Worker   string  `json:"worker"`
-	Zone     string  `json:"zone,omitempty"`
-	Slots    int     `json:"slots"`
-	Running  int     `json:"running"` // attempts
-	Calls    int     `json:"calls"`   // single calls of functions in its slots
-	Draining bool    `json:"draining"`
-	Blocked  bool    `json:"blocked"`
-	Silent   float64 `json:"silent_seconds"`
 }
 
 // JobStatus is how a job stands.
@@ -53,7 +42,7 @@ type Counts struct {
 	Cancelled int `json:"cancelled"`
 }
 
-func (t *Counts) add(s *coordinator.StageStatus) {
+func (t *Counts) add(s *report.Stage) {
 	t.Tasks += s.Tasks
 	t.Waiting += s.Waiting
 	t.Running += s.Running
@@ -64,13 +53,10 @@ func (t *Counts) add(s *coordinator.StageStatus) {
 
 // status looks anew: scripts that ask after something happened want to see it.
 func (d *Dashboard) status() Status {
-	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []WorkerStatus{}, Jobs: []JobStatus{}, Functions: []coordinator.FunctionReport{}}
+	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []coordinator.FunctionReport{}}
 	calls, functions := d.cfg.Tasks.Status()
 	out.Calls, out.Functions = calls, append(out.Functions, functions...)
-	for _, w := range d.cfg.Server.Workers() {
-		out.Workers = append(out.Workers, WorkerStatus{Worker: w.Name, Zone: w.Zone, Slots: w.Slots, Running: w.Running, Calls: w.Calls,
-			Draining: w.Draining, Blocked: w.Blocked, Silent: w.Silent.Seconds()})
-	}
+	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {
 		if len(out.Jobs) == maxJobs {
 			break

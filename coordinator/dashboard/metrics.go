@@ -10,12 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
 // The metrics are counted when they are asked for. No label has the name of a job or of a worker, and only the first functions have labels of their own.
 var (
-	workersDesc    = desc("workers", "Workers that have a lease.", "state")
+	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
 	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs.", "state")
 	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and calls of functions (kind call), ended ones that are forgotten too.", "kind", "state")
@@ -66,22 +67,22 @@ func (ch collector) durations(d *prometheus.Desc, t *tally.Durations, labels ...
 // Collect counts.
 func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	ch := collector(to)
-	states, slots, busy := map[string]int{}, 0, 0
-	for _, w := range d.cfg.Coordinator.Workers() {
-		states[workerState(w.Draining, w.Blocked)]++
+	states, slots, busy := map[report.State]int{}, 0, 0
+	for _, w := range d.cfg.Server.Workers() {
+		states[w.State]++
 		slots += w.Slots
-		busy += w.Running + w.QueuedTasks
+		busy += w.Busy()
 	}
-	for _, state := range []string{"ready", "draining", "blocked"} {
-		ch.gauge(workersDesc, states[state], state)
+	for _, state := range []report.State{report.Ready, report.Draining, report.Blocked, report.Away} {
+		ch.gauge(workersDesc, states[state], string(state))
 	}
 	ch.gauge(slotsDesc, busy, "busy")
 	ch.gauge(slotsDesc, max(slots-busy, 0), "free")
 
 	sums := d.cfg.Coordinator.Sums()
 	ch.gauge(jobsDesc, sums.Waiting, "waiting")
-	ch.gauge(jobsDesc, sums.Jobs[coordinator.JobRunning]-sums.Waiting, "running")
-	for _, o := range []coordinator.Outcome{coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled} {
+	ch.gauge(jobsDesc, sums.Jobs[report.JobRunning]-sums.Waiting, "running")
+	for _, o := range []report.Outcome{report.JobDone, report.JobFailed, report.JobCancelled} {
 		ch.gauge(jobsDesc, sums.Jobs[o], o.String())
 	}
 	t := &sums.Tasks
@@ -182,14 +183,4 @@ func label(name string) string {
 		return strconv.QuoteToASCII(name)
 	}
 	return name
-}
-
-func workerState(draining, blocked bool) string {
-	switch {
-	case draining:
-		return "draining"
-	case blocked:
-		return "blocked"
-	}
-	return "ready"
 }

@@ -64,7 +64,7 @@ func takeSample(c *coordinator.Coordinator, t *coordinator.Tasks) sample {
 		s.attempts += k.Ended[0]
 	}
 	for _, w := range c.Workers() {
-		s.busy += w.Running + w.QueuedTasks
+		s.busy += w.Busy()
 		s.slots += w.Slots
 	}
 	x := t.Totals()

@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 const (
@@ -46,7 +47,7 @@ func cutTo(n, p int, base string) (from, to int, at pager) {
 
 // jobRow is a job in a listing.
 type jobRow struct {
-	coordinator.JobStatus
+	report.Job
 	State   string // running, waiting, done, failed or cancelled
 	Took    time.Duration
 	Known   bool // Took
@@ -55,8 +56,8 @@ type jobRow struct {
 	Trouble int // attempts that failed
 }
 
-func rowOf(st coordinator.JobStatus) jobRow {
-	r := jobRow{JobStatus: st, State: st.Outcome.String()}
+func rowOf(st report.Job) jobRow {
+	r := jobRow{Job: st, State: st.Outcome.String()}
 	attempts := 0
 	for i := range st.Stages {
 		s := &st.Stages[i]
@@ -64,10 +65,10 @@ func rowOf(st coordinator.JobStatus) jobRow {
 		r.Trouble += s.FailedAttempts
 		attempts += s.Attempts
 	}
-	if st.Outcome == coordinator.JobRunning && attempts == 0 {
+	if st.Outcome == report.JobRunning && attempts == 0 {
 		r.State = "waiting"
 	}
-	if from := st.Options.Submitted; !from.IsZero() && (st.Outcome == coordinator.JobRunning || !st.Ended.IsZero()) {
+	if from := st.Options.Submitted; !from.IsZero() && (st.Outcome == report.JobRunning || !st.Ended.IsZero()) {
 		r.Known, r.Took = true, time.Since(from)
 		if !st.Ended.IsZero() {
 			r.Took = st.Ended.Sub(from)
@@ -110,8 +111,9 @@ func callsBar(c coordinator.TaskTotals) page.Bar {
 
 // overview is what / shows.
 type overview struct {
-	Workers           []coordinator.WorkerInfo
+	Workers           []report.Worker
 	MoreWorkers       int
+	Leased            int // workers that have a lease
 	States            map[string]int
 	Slots, Busy, Free int
 	SlotsBar          page.Bar
@@ -147,16 +149,17 @@ func (d *Dashboard) overview() view {
 	all := d.cfg.Server.Workers()
 	for i := range all {
 		w := &all[i]
-		o.States[workerState(w.Draining, w.Blocked)]++
+		o.States[string(w.State)]++
 		o.Slots += w.Slots
-		o.Busy += w.Running + w.Calls
-		if w.Blocked {
+		o.Busy += w.Busy()
+		if w.State == report.Blocked {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: "/workers"})
 		}
 		if w.FreeBytes > 0 && w.FreeBytes < 1<<30 {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, bytesize.Format(w.FreeBytes)), URL: "/workers"})
 		}
 	}
+	o.Leased = len(all) - o.States[string(report.Away)]
 	o.Free = max(o.Slots-o.Busy, 0)
 	o.SlotsBar = page.NewBar(0, o.Busy, 0, 0, o.Free)
 	o.SlotsBar.Label = fmt.Sprintf("%s of %s slots busy", page.Num(o.Busy), page.Num(o.Slots))
@@ -165,7 +168,7 @@ func (d *Dashboard) overview() view {
 	o.Sums = c.Sums()
 	t := &o.Sums.Tasks
 	o.StagesBar = page.NewBar(t.Done, t.Running, t.Failed, t.Cancelled, t.Waiting)
-	ids, active := c.JobPage(0, few, coordinator.JobRunning)
+	ids, active := c.JobPage(0, few, report.JobRunning)
 	o.Jobs, o.MoreJobs = d.rows(ids), max(active-few, 0)
 	for i := range o.Jobs {
 		if j := &o.Jobs[i]; j.Reason != "" {
@@ -173,7 +176,7 @@ func (d *Dashboard) overview() view {
 		}
 	}
 	if len(o.Jobs) == 0 { // show what was last
-		ids, total := c.JobPage(0, few, coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled)
+		ids, total := c.JobPage(0, few, report.JobDone, report.JobFailed, report.JobCancelled)
 		o.Jobs, o.MoreJobs = d.rows(ids), max(total-few, 0)
 	}
 
@@ -223,7 +226,7 @@ type jobsView struct {
 
 func (d *Dashboard) jobs(state string, n int) view {
 	v := jobsView{Sums: d.cfg.Coordinator.Sums()}
-	all := []coordinator.Outcome{coordinator.JobRunning, coordinator.JobDone, coordinator.JobFailed, coordinator.JobCancelled}
+	all := []report.Outcome{report.JobRunning, report.JobDone, report.JobFailed, report.JobCancelled}
 	want, base, total := all, "/jobs", 0
 	for _, o := range all {
 		total += v.Sums.Jobs[o]
@@ -232,7 +235,7 @@ func (d *Dashboard) jobs(state string, n int) view {
 	for _, o := range all {
 		at := "/jobs?state=" + o.String()
 		if state == o.String() {
-			want, base, total = []coordinator.Outcome{o}, at, v.Sums.Jobs[o]
+			want, base, total = []report.Outcome{o}, at, v.Sums.Jobs[o]
 		}
 		v.Tabs = append(v.Tabs, page.Link{Text: o.String() + " " + page.Num(v.Sums.Jobs[o]), URL: at, Here: state == o.String()})
 	}
@@ -255,7 +258,7 @@ type jobView struct {
 }
 
 type stageRow struct {
-	coordinator.StageStatus
+	report.Stage
 	Number             int
 	Kind               string
 	Reads              []int // stages
@@ -283,18 +286,14 @@ func (d *Dashboard) job(id string) view {
 	if !ok {
 		return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id))
 	}
-	v := jobView{jobRow: rowOf(r.JobStatus), Troubles: c.Troubles(r.ID), Ended: r.Outcome != coordinator.JobRunning}
+	v := jobView{jobRow: rowOf(r), Troubles: c.Troubles(r.ID), Ended: r.Outcome != report.JobRunning}
 	slices.Reverse(v.Troubles)
 	spec, _ := c.Spec(r.ID)
 	sums, running := map[string]int64{}, 0
-	for k := range r.JobStatus.Stages {
-		st := r.JobStatus.Stages[k]
-		s := stageRow{StageStatus: st, Number: k, InRecords: st.Sum.Counters[recordsCounter], InBytes: st.Sum.Counters[bytesCounter], Bad: st.Sum.Counters[badCounter],
+	for k := range r.Stages {
+		st := r.Stages[k]
+		s := stageRow{Stage: st, Number: k, InRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, InBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes, Bad: st.Sum.Counters[badCounter],
 			Bar: page.NewBar(st.Done, st.Running, st.Failed, st.Cancelled, st.Waiting)}
-		if k < len(r.Progress) {
-			s.InRecords += r.Progress[k].Records
-			s.InBytes += r.Progress[k].Bytes
-		}
 		if k < len(spec.Stages) {
 			s.Kind = coordinator.KindOf(&spec.Stages[k]).String()
 			for _, e := range spec.Stages[k].Inputs {
@@ -327,7 +326,7 @@ func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
 
 // workersView is what /workers shows.
 type workersView struct {
-	Workers []coordinator.WorkerInfo
+	Workers []report.Worker
 	At      pager
 	Callers []coordinator.TaskWorker
 	More    int // callers that are not shown

@@ -36,23 +36,23 @@ func TestFunctionsInSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	// busy waits until the worker's slots are used like that.
-	busy := func(calls int) {
+	busy := func(queued int) {
 		t.Helper()
 		type view struct {
 			Slots   int `json:"slots"`
 			Running int `json:"running"`
-			Calls   int `json:"calls"`
+			Queued  int `json:"queued_tasks"`
 		}
 		var got []view
 		for deadline := time.Now().Add(patience); ; {
 			if err := json.Unmarshal([]byte(run(t, "layshaft", "worker", "list", "-cluster", c.address, "-timeout", "30s", "-o", "json")), &got); err != nil {
 				t.Fatal(err)
 			}
-			if len(got) == 1 && got[0] == (view{Slots: 2, Calls: calls}) {
+			if len(got) == 1 && got[0] == (view{Slots: 2, Queued: queued}) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("workers %+v, want tasks in %d slots", got, calls)
+				t.Fatalf("workers %+v, want tasks in %d slots", got, queued)
 			}
 		}
 	}

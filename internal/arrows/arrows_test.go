@@ -65,7 +65,7 @@ var (
 	}
 	// shells are the files that may speak protobuf: the first and last line of what goes over the wire or into the journal.
 	shells = func(file string) bool {
-		return in("internal/wire", "internal/filesys/remote", "coordinator/internal/journal", "coordinator/internal/records", "proto")(file) ||
+		return in("internal/wire", "internal/client", "internal/filesys/remote", "coordinator/internal/journal", "coordinator/internal/records", "proto")(file) ||
 			in("coordinator", "worker", "tasks", "internal/child")(file) && strings.HasPrefix(path.Base(file), "rpc") ||
 			path.Dir(file) == "coordinator" && strings.HasPrefix(path.Base(file), "tasks")
 	}

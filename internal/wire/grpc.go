@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -80,4 +81,35 @@ func ServerOptions(log *slog.Logger, authorize func(ctx context.Context, fullMet
 			return guard(stream.Context(), info.FullMethod, func() error { return h(srv, stream) })
 		}),
 	}
+}
+
+// PieceReader reads a body that arrives in pieces.
+type PieceReader struct {
+	// Recv returns the next piece, or io.EOF after the last one.
+	Recv func() ([]byte, error)
+	rest []byte
+}
+
+func (p *PieceReader) Read(b []byte) (int, error) {
+	for len(p.rest) == 0 {
+		var err error
+		if p.rest, err = p.Recv(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// PieceWriter sends a body in pieces of at most PieceSize.
+type PieceWriter func([]byte) error
+
+func (send PieceWriter) Write(b []byte) (int, error) {
+	for piece := range slices.Chunk(b, PieceSize) {
+		if err := send(piece); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
 }

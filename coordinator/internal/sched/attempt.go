@@ -187,7 +187,7 @@ func (st *stage) addSummary(t *task, sum Summary) {
 	t.isCounted = true
 	st.summary.Bytes += sum.Bytes
 	st.summary.Records += sum.Records
-	st.summary.Locality.add(sum.Locality)
+	st.summary.Locality.Add(sum.Locality)
 	for k, v := range sum.Counters {
 		if st.summary.Counters == nil {
 			st.summary.Counters = map[string]int64{}

@@ -1,9 +1,8 @@
 package sched
 
 import (
-	"fmt"
-
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Command is an order to the shell. The shell first writes all Records of the same Step.
@@ -102,27 +101,13 @@ func (WorkerGone) command()     {}
 func (JobEnded) command()       {}
 func (Release) command()        {}
 
-// Outcome is the result of a job, or Running before there is one.
-type Outcome int
+// Outcome is how a job ended.
+type Outcome = report.Outcome
 
+// The outcomes of a job.
 const (
-	Running Outcome = iota // not ended yet
-	Done
-	Failed
-	Aborted // cancelled by a client
+	Running = report.JobRunning // not ended
+	Done    = report.JobDone
+	Failed  = report.JobFailed
+	Aborted = report.JobCancelled // by a client
 )
-
-// String returns the outcome in the words of the status page.
-func (o Outcome) String() string {
-	switch o {
-	case Running:
-		return "running"
-	case Done:
-		return "done"
-	case Failed:
-		return "failed"
-	case Aborted:
-		return "cancelled"
-	}
-	return fmt.Sprintf("outcome %d", int(o))
-}

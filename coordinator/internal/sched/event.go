@@ -1,9 +1,8 @@
 package sched
 
 import (
-	"time"
-
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Event is a fact. The shell passes it to Step.
@@ -16,30 +15,8 @@ type Submitted struct {
 	Options Options
 }
 
-// Options are the client's wishes beside the Spec. The zero value is a job that any worker can run.
-type Options struct {
-	// Priority orders jobs: a larger number goes first, but smaller ones get their turns (see
-	// yieldSlot). Jobs of equal priority share the slots evenly. Zero is the default.
-	Priority int
-	// Interactive means somebody waits for the job: it goes before others of its priority and may
-	// use reserved slots.
-	Interactive bool
-	// Tags are required: a worker must have all of them to run attempts of the job.
-	Tags []string
-	// Code is the hash of the job's program; empty when no program is needed. A worker can run the
-	// program if its platform is Platform and it was given the program or accepts programs from
-	// clients (AllowsShippedCode).
-	Code     string
-	Platform string // GOOS/GOARCH of Code
-
-	// The fields below are kept for others and decide nothing here.
-	CodeSize   int64     // size of the program in bytes
-	CodeLoader string    // loader of the program; empty when it is linked statically
-	Detached   bool      // the job continues when its client leaves
-	Owner      string    // name of the submitter
-	Client     string    // volume of files on the client's machine; empty when there are none
-	Submitted  time.Time // time of submission; zero when not known
-}
+// Options are what a client requests beside the Spec when it submits a job.
+type Options = report.Options
 
 // WorkerJoined reports a worker that offers slots. If the worker is already known, it first counts
 // as lost; so a reconnecting worker lists its outputs and its running attempts.
@@ -82,13 +59,8 @@ type Heartbeat struct {
 	Running []job.Attempt
 }
 
-// Summary is the coordinator's extract of a manifest.
-type Summary struct {
-	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
-	Records  int64            `json:"records,omitempty"` // sum over all extents
-	Counters map[string]int64 `json:"counters,omitempty"`
-	Locality Locality         `json:"locality,omitzero"` // filled in by the core
-}
+// Summary is the part of a manifest that the coordinator keeps.
+type Summary = report.Summary
 
 // AttemptDone reports an attempt with a sealed output. Reporting it twice does no harm.
 type AttemptDone struct {

@@ -3,6 +3,8 @@ package sched
 import (
 	"slices"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A task should run on a worker that holds its split. A worker without waiting tasks of this sort
@@ -190,31 +192,19 @@ func (s *Scheduler) pickTask(st *stage, w *worker, d distance) (int, bool) {
 	return q.pop(st)
 }
 
-// Locality counts attempts by their distance from their input, and the bytes of their splits.
-// Attempts with input nowhere in particular are not counted.
-type Locality struct {
-	Local, Zone, Remote                int
-	LocalBytes, ZoneBytes, RemoteBytes int64
-}
-
-func (l *Locality) add(x Locality) {
-	l.Local, l.Zone, l.Remote = l.Local+x.Local, l.Zone+x.Zone, l.Remote+x.Remote
-	l.LocalBytes, l.ZoneBytes, l.RemoteBytes = l.LocalBytes+x.LocalBytes, l.ZoneBytes+x.ZoneBytes, l.RemoteBytes+x.RemoteBytes
-}
-
 // measureLocality returns the distance between a worker and the input of its task, as counts.
-func (s *Scheduler) measureLocality(w *worker, st *stage, i int) Locality {
+func (s *Scheduler) measureLocality(w *worker, st *stage, i int) report.Locality {
 	hosts, bytes := st.hosts(i), int64(0)
 	if len(st.spec.Splits) > 0 {
 		bytes = st.spec.Splits[i].Bytes
 	}
 	switch {
 	case len(hosts) == 0:
-		return Locality{}
+		return report.Locality{}
 	case slices.Contains(hosts, w.name), slices.Contains(hosts, w.id):
-		return Locality{Local: 1, LocalBytes: bytes}
+		return report.Locality{Local: 1, LocalBytes: bytes}
 	case w.zone != "" && s.inZone(hosts, w.zone):
-		return Locality{Zone: 1, ZoneBytes: bytes}
+		return report.Locality{Zone: 1, ZoneBytes: bytes}
 	}
-	return Locality{Remote: 1, RemoteBytes: bytes}
+	return report.Locality{Remote: 1, RemoteBytes: bytes}
 }

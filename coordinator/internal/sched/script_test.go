@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 var update = flag.Bool("update", false, "rewrite the answers in testdata")
@@ -187,15 +188,15 @@ func (p *player) line(t *testing.T, f []string) {
 	case "moved":
 		p.step(t, OutputMoved{f[3], p.attempts(f[1])[0]})
 	case "workers":
-		for _, w := range p.core.Workers() {
+		for _, w := range p.core.Workers(p.now) {
 			calls := ""
 			if w.QueuedTasks > 0 {
 				calls = fmt.Sprintf("%d queued tasks, ", w.QueuedTasks)
 			}
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
-				w.Worker, w.Running, w.Slots, calls, w.Reserved, w.Draining, w.Blocked, p.now.Sub(w.LastContact))
-			if w.WaitsFor != "" {
-				fmt.Fprintf(&p.out, "  waits: %s\n", w.WaitsFor)
+				w.Name, w.Running, w.Slots, calls, w.Reserved, w.State == report.Draining, w.State == report.Blocked, w.Silent.Duration())
+			if w.Waits != "" {
+				fmt.Fprintf(&p.out, "  waits: %s\n", w.Waits)
 			}
 		}
 	case "grant":
@@ -258,7 +259,7 @@ func (p *player) line(t *testing.T, f []string) {
 			if x.LastFailure != "" {
 				fmt.Fprintf(&p.out, ", the last: %s", x.LastFailure)
 			}
-			if l := x.Sum.Locality; l != (Locality{}) {
+			if l := x.Sum.Locality; l != (report.Locality{}) {
 				fmt.Fprintf(&p.out, "; %d local, %d zone, %d remote, of %d %d %d bytes", l.Local, l.Zone, l.Remote, l.LocalBytes, l.ZoneBytes, l.RemoteBytes)
 			}
 			fmt.Fprintln(&p.out)

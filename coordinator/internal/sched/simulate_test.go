@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // TestSimulate runs seeded clusters with faults of every kind. To repeat a failing seed, run go
@@ -157,7 +158,7 @@ func (w *world) over() bool {
 	return !w.faults && len(w.ended) == len(w.specs) && !w.hasQueuedWork() && !w.wantAll()
 }
 
-func (w *world) statuses() (out []Status) {
+func (w *world) statuses() (out []report.Job) {
 	for _, id := range w.core.Jobs() {
 		st, _ := w.core.Status(id)
 		out = append(out, st)

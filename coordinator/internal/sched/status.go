@@ -7,48 +7,16 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
-// Status describes a job at one moment.
-type Status struct {
-	ID      job.ID
-	Name    string
-	Outcome Outcome
-	Failure *job.Failure // nil unless failed or cancelled
-	Stages  []StageStatus
-	Options Options
-	Ended   time.Time // zero when the job has not ended, or the time is not known
-	// Released means the outputs of an ended job were dropped, because nobody needs them.
-	Released bool
-	// Reason is why a running job makes no progress, in words for people; empty when it makes
-	// progress.
-	Reason string
-}
-
-// StageStatus describes a stage at one moment. Tasks is always the sum of Waiting, Running, Done,
-// Failed and Cancelled.
-type StageStatus struct {
-	Name                                             string
-	Tasks, Waiting, Running, Done, Failed, Cancelled int
-	Attempts                                         int // running, including speculative ones
-	// FailedAttempts counts attempts that ended without output since the coordinator started.
-	FailedAttempts int
-	// LastFailure is the error of the last failed attempt since the coordinator started, in one
-	// line. It is empty when no attempt failed or all tasks are done.
-	LastFailure string
-	// Lost counts committed outputs lost and made again since the coordinator started.
-	Lost int
-	// Sum adds up the committed attempts, each task once.
-	Sum Summary
-}
-
-// Status returns the status of a job; ok is false when the job is not known.
-func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
+// Status returns how a job stands; ok is false when the job is not known.
+func (s *Scheduler) Status(id job.ID) (status report.Job, ok bool) {
 	j := s.jobs[id]
 	if j == nil {
-		return Status{}, false
+		return report.Job{}, false
 	}
-	status = Status{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure,
+	status = report.Job{ID: id, Name: j.spec.Name, Outcome: j.outcome, Failure: j.failure,
 		Options: j.options, Ended: j.endedAt, Released: j.released, Reason: s.explainWait(j)}
 	for _, st := range j.stages {
 		sum := st.summary
@@ -57,7 +25,7 @@ func (s *Scheduler) Status(id job.ID) (status Status, ok bool) {
 		if st.openTasks() == 0 {
 			last = ""
 		}
-		status.Stages = append(status.Stages, StageStatus{
+		status.Stages = append(status.Stages, report.Stage{
 			Name: st.spec.Name, Tasks: st.spec.Tasks,
 			Waiting: st.taskCounts[waiting] + st.taskCounts[delayed], Running: st.taskCounts[running], Done: st.taskCounts[done] + st.taskCounts[gone],
 			Failed: st.failedTasks, Cancelled: st.cancelledTasks,
@@ -79,30 +47,27 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 	return spec, true
 }
 
-// WorkerStatus describes a worker at one moment.
-type WorkerStatus struct {
-	Worker, Zone    string
-	WorkerID        string   // see WorkerJoined
-	Datasets        []string // datasets on offer
-	Slots, Reserved int
-	Running         int  // attempts on it, including cancelled ones until they end
-	QueuedTasks     int  // queued tasks in its slots
-	Draining        bool // it gets no new attempts, and will leave
-	// WaitsFor is why a draining worker cannot leave yet, in words for people; it may be empty.
-	WaitsFor    string
-	Blocked     bool      // its attempts failed too often: it gets none for a while
-	LastContact time.Time // time of its join or last heartbeat
+// Workers returns the workers that have a lease at time now, by name. It fills what the scheduler
+// knows of them.
+func (s *Scheduler) Workers(now time.Time) []report.Worker {
+	out := make([]report.Worker, 0, len(s.workers))
+	for _, w := range s.workers {
+		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), Waits: s.explainDrain(w), Zone: w.zone,
+			Datasets: s.offered[w.id], Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
+			Silent: report.SecondsOf(max(now.Sub(w.lastContact), 0))})
+	}
+	slices.SortFunc(out, func(a, b report.Worker) int { return cmp.Compare(a.Name, b.Name) })
+	return out
 }
 
-// Workers returns the workers with a lease, sorted by name.
-func (s *Scheduler) Workers() []WorkerStatus {
-	out := make([]WorkerStatus, 0, len(s.workers))
-	for _, w := range s.workers {
-		out = append(out, WorkerStatus{Worker: w.name, WorkerID: w.id, Datasets: s.offered[w.id], Zone: w.zone, Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
-			Draining: w.drain != nil, WaitsFor: s.explainDrain(w), Blocked: !w.blockedUntil.IsZero(), LastContact: w.lastContact})
+func (w *worker) state() report.State {
+	switch {
+	case w.drain != nil:
+		return report.Draining
+	case !w.blockedUntil.IsZero():
+		return report.Blocked
 	}
-	slices.SortFunc(out, func(a, b WorkerStatus) int { return cmp.Compare(a.Worker, b.Worker) })
-	return out
+	return report.Ready
 }
 
 // Commits returns the committed attempts of a stage and their holders in task order, with the zero

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
@@ -182,7 +183,7 @@ func (s *Scheduler) Attempts(id job.ID, n int) []RunningAttempt {
 type Sums struct {
 	Jobs    [Aborted + 1]int // by outcome
 	Waiting int              // unfinished jobs with no running attempt
-	Tasks   StageStatus      // over all stages; without Name and counters
+	Tasks   report.Stage     // over all stages; without Name and counters
 }
 
 // Sums returns the totals over all jobs. The time is proportional to the number of their stages.

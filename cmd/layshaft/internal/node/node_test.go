@@ -15,8 +15,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/dashboard"
+	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -74,7 +75,7 @@ func get(t *testing.T, url string) string {
 }
 
 // workers waits until n workers have joined.
-func workers(t *testing.T, c *coordinator.Client, n int) []coordinator.WorkerInfo {
+func workers(t *testing.T, c *client.Client, n int) []report.Worker {
 	t.Helper()
 	for {
 		ws, err := c.Workers(t.Context())
@@ -100,7 +101,7 @@ func TestCluster(t *testing.T) {
 		}
 		joined = append(joined, w.HTTP)
 	}
-	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC})
+	c, err := client.Dial(client.Config{Address: at.GRPC})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestClusterWithTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Credentials: reader.Client(security.Coordinator)})
+	c, err := client.Dial(client.Config{Address: at.GRPC, Credentials: reader.Client(security.Coordinator)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestClusterWithTLS(t *testing.T) {
 	if said := audit.String(); !strings.Contains(said, "msg=audit action=refuse who=reader/n method=/layshaft.v1.CoordinatorService/DrainWorker") || !strings.Contains(said, "action=join who=worker/n") {
 		t.Errorf("the audit log has %s", said)
 	}
-	plain, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC, Connect: 1})
+	plain, err := client.Dial(client.Config{Address: at.GRPC, Connect: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +308,7 @@ func TestWorkerDrains(t *testing.T) {
 	cfg.Join, cfg.Node.Dir = []string{at.Gossip}, t.TempDir()
 	ended := make(chan error, 1)
 	go func() { ended <- RunWorker(t.Context(), cfg) }()
-	c, err := coordinator.Dial(coordinator.ClientConfig{Address: at.GRPC})
+	c, err := client.Dial(client.Config{Address: at.GRPC})
 	if err != nil {
 		t.Fatal(err)
 	}

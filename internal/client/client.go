@@ -1,4 +1,6 @@
-package coordinator
+// Package client is how a program talks to a coordinator in another process: it connects, retries
+// while the coordinator restarts, and turns messages into the types of package report.
+package client
 
 import (
 	"context"
@@ -20,12 +22,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// ClientConfig says how to reach a coordinator.
-type ClientConfig struct {
+// Config says how to reach a coordinator.
+type Config struct {
 	// Address is HOST:PORT.
 	Address string
 	// Credentials secure the connection; nil means none.
@@ -39,10 +42,10 @@ type ClientConfig struct {
 }
 
 // Client speaks to a coordinator in another process. Its methods may be called from many goroutines. A coordinator that cannot be
-// reached is tried again, for as long as ClientConfig says, so that a restart goes unnoticed; then the error names its address
+// reached is tried again, for as long as Config says, so that a restart goes unnoticed; then the error names its address
 // and wraps wire.ErrUnavailable or ErrStopped. Other errors are those of the methods of Coordinator.
 type Client struct {
-	cfg     ClientConfig
+	cfg     Config
 	conn    *grpc.ClientConn
 	rpc     layshaftv1.CoordinatorServiceClient
 	reached atomic.Bool
@@ -56,7 +59,7 @@ const (
 )
 
 // Dial returns a client. It connects with the first call.
-func Dial(cfg ClientConfig) (*Client, error) {
+func Dial(cfg Config) (*Client, error) {
 	if cfg.Address == "" || cfg.Connect < 0 || cfg.Patience < 0 {
 		return nil, fmt.Errorf("coordinator client: address %q, Connect %v, Patience %v: there must be an address, and no wait may be negative", cfg.Address, cfg.Connect, cfg.Patience)
 	}
@@ -174,15 +177,8 @@ func receive[Q, A any](ctx context.Context, c *Client, method func(context.Conte
 	})
 }
 
-// Submitted says what became of a job that was submitted.
-type Submitted struct {
-	Known      bool     // the job was there before
-	CodeWanted bool     // nothing was accepted: send the program with PutCode, and submit again
-	Warnings   []string // for people
-}
-
 // Submit hands over a job. When it returns without an error, and the program is not wanted, the job is in the coordinator's journal.
-func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) (out Submitted, err error) {
+func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options) (out report.Submitted, err error) {
 	encoded, err := proto.Marshal(wire.SpecToProto(spec))
 	if err != nil {
 		return out, fmt.Errorf("submit job %s: %w", spec.ID, err)
@@ -194,7 +190,7 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) 
 		if err != nil {
 			return err
 		}
-		err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: optionsToProto(&opt)}})
+		err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: wire.OptionsToProto(&opt)}})
 		for piece := range slices.Chunk(encoded, wire.PieceSize) {
 			if err == nil {
 				err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Spec{Spec: piece}})
@@ -202,7 +198,7 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) 
 		}
 		r, err := stream.CloseAndRecv() // it has the error that ended Send, too
 		if err == nil {
-			out = Submitted{Known: r.GetKnown(), CodeWanted: r.GetCodeWanted(), Warnings: r.GetWarnings()}
+			out = report.Submitted{Known: r.GetKnown(), CodeWanted: r.GetCodeWanted(), Warnings: r.GetWarnings()}
 		}
 		return err
 	})
@@ -210,7 +206,7 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt SubmitOptions) 
 }
 
 // PutCode hands over a program, which it reads from its start, again if need be.
-func (c *Client) PutCode(ctx context.Context, code Code, r io.ReadSeeker) error {
+func (c *Client) PutCode(ctx context.Context, code report.Code, r io.ReadSeeker) error {
 	var local error // of r
 	err := c.retry(ctx, func(ctx context.Context, _ func()) error {
 		ctx, cancel := context.WithCancel(ctx)
@@ -222,8 +218,7 @@ func (c *Client) PutCode(ctx context.Context, code Code, r io.ReadSeeker) error 
 		if err != nil {
 			return err
 		}
-		err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Header{Header: &layshaftv1.Code{
-			Sha256: code.SHA256, Platform: code.Platform, Size: code.Size, Dynamic: code.Dynamic}}})
+		err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Header{Header: wire.CodeToProto(code)}})
 		buf := make([]byte, wire.PieceSize)
 		for err == nil {
 			var n int
@@ -278,7 +273,7 @@ func copyPieces[Q, A any](ctx context.Context, w io.Writer, method func(context.
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, &pieces{recv: func() ([]byte, error) {
+	_, err = io.Copy(w, &wire.PieceReader{Recv: func() ([]byte, error) {
 		m, err := stream.Recv()
 		return data(m), err
 	}})
@@ -317,9 +312,9 @@ func (c *Client) Want(ctx context.Context, p job.Producer) error {
 }
 
 // Status returns how a job stands. The error wraps ErrUnknownJob when there is no such job.
-func (c *Client) Status(ctx context.Context, id job.ID) (st JobReport, err error) {
+func (c *Client) Status(ctx context.Context, id job.ID) (st report.Job, err error) {
 	err = receive(ctx, c, c.rpc.Watch, &layshaftv1.WatchRequest{Job: string(id), Once: true}, func() {}, func(m *layshaftv1.WatchResponse) (err error) {
-		st, err = reportFromProto(m.GetStatus())
+		st, err = wire.JobFromProto(m.GetStatus())
 		return err
 	})
 	return st, err
@@ -330,41 +325,41 @@ var errEnough = errors.New("enough")
 
 // Watch yields how a job stands, now and whenever that changes, a few times a second at most. The last one is its end. An error
 // is the last too.
-func (c *Client) Watch(ctx context.Context, id job.ID) iter.Seq2[JobReport, error] {
+func (c *Client) Watch(ctx context.Context, id job.ID) iter.Seq2[report.Job, error] {
 	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id)})
 }
 
 // Attend is Watch by the client of the job, which is there meanwhile: see ServerConfig.ClientLease.
-func (c *Client) Attend(ctx context.Context, id job.ID) iter.Seq2[JobReport, error] {
+func (c *Client) Attend(ctx context.Context, id job.ID) iter.Seq2[report.Job, error] {
 	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id), Attached: true})
 }
 
-func (c *Client) watch(ctx context.Context, r *layshaftv1.WatchRequest) iter.Seq2[JobReport, error] {
-	return func(yield func(JobReport, error) bool) {
+func (c *Client) watch(ctx context.Context, r *layshaftv1.WatchRequest) iter.Seq2[report.Job, error] {
+	return func(yield func(report.Job, error) bool) {
 		err := receive(ctx, c, c.rpc.Watch, r, func() {}, func(m *layshaftv1.WatchResponse) error {
-			st, err := reportFromProto(m.GetStatus())
+			st, err := wire.JobFromProto(m.GetStatus())
 			if err == nil && !yield(st, nil) {
 				err = errEnough
 			}
 			return err
 		})
 		if err != nil && !errors.Is(err, errEnough) {
-			yield(JobReport{}, err)
+			yield(report.Job{}, err)
 		}
 	}
 }
 
-// Wait blocks until a job has ended. It returns nil when it is done, a *JobError when it failed or was cancelled, and an
+// Wait blocks until a job has ended. It returns nil when it is done, a *report.JobError when it failed or was cancelled, and an
 // error that wraps ErrUnknownJob or the cause of ctx.
 func (c *Client) Wait(ctx context.Context, id job.ID) error {
 	for st, err := range c.Watch(ctx, id) {
 		switch {
 		case err != nil:
 			return err
-		case st.Outcome == JobDone:
+		case st.Outcome == report.JobDone:
 			return nil
-		case st.Outcome != JobRunning:
-			e := &JobError{ID: id, Outcome: st.Outcome}
+		case st.Outcome != report.JobRunning:
+			e := &report.JobError{ID: id, Outcome: st.Outcome}
 			if st.Failure != nil {
 				e.Failure = *st.Failure
 			}
@@ -374,27 +369,13 @@ func (c *Client) Wait(ctx context.Context, id job.ID) error {
 	return fmt.Errorf("job %s: %w: the coordinator did not tell its end", id, wire.ErrUnavailable)
 }
 
-// Commits says who holds the outputs of a stage.
-type Commits struct {
-	// All means that what was told before is void, as after a break of the connection: only tasks that are named from here on
-	// have an output. It is true the first time.
-	All bool
-	// Changed are the tasks that changed, with the attempt that counts and its worker. Attempt number zero, without a worker, means that the
-	// task has no output now.
-	Changed []job.Producer
-	// Complete means that all tasks have an output. Nothing follows then.
-	Complete bool
-	// Addresses are those of workers not told before, by name.
-	Addresses map[string]string
-}
-
 // Commits yields who holds the outputs of a stage, as tasks commit and as outputs are made again, until the stage is complete or the
 // job has ended. An error is the last.
-func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[Commits, error] {
-	return func(yield func(Commits, error) bool) {
+func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[report.Commits, error] {
+	return func(yield func(report.Commits, error) bool) {
 		first := true
 		err := receive(ctx, c, c.rpc.Commits, &layshaftv1.CommitsRequest{Job: string(id), Stage: int64(stage)}, func() { first = true }, func(m *layshaftv1.CommitsResponse) error {
-			out := Commits{All: first, Complete: m.GetComplete(), Addresses: m.GetAddresses()}
+			out := report.Commits{All: first, Complete: m.GetComplete(), Addresses: m.GetAddresses()}
 			first = false
 			for _, p := range m.GetCommits() {
 				a, err := wire.AttemptFromProto(p.GetAttempt())
@@ -409,20 +390,20 @@ func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[Co
 			return nil
 		})
 		if err != nil && !errors.Is(err, errEnough) {
-			yield(Commits{}, err)
+			yield(report.Commits{}, err)
 		}
 	}
 }
 
 // Jobs lists jobs, the newest first; limit zero means 100.
-func (c *Client) Jobs(ctx context.Context, limit int) ([]JobReport, error) {
+func (c *Client) Jobs(ctx context.Context, limit int) ([]report.Job, error) {
 	out, err := call(ctx, c, c.rpc.ListJobs, &layshaftv1.ListJobsRequest{Limit: int32(limit)})
 	if err != nil {
 		return nil, err
 	}
-	jobs := make([]JobReport, len(out.GetJobs()))
+	jobs := make([]report.Job, len(out.GetJobs()))
 	for i, p := range out.GetJobs() {
-		if jobs[i], err = reportFromProto(p); err != nil {
+		if jobs[i], err = wire.JobFromProto(p); err != nil {
 			return nil, err
 		}
 	}
@@ -430,7 +411,7 @@ func (c *Client) Jobs(ctx context.Context, limit int) ([]JobReport, error) {
 }
 
 // Spec returns a job as it was submitted, and its program and client; splits asks for its splits too, unless it has ended.
-func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, SubmitOptions, error) {
+func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, report.Options, error) {
 	var encoded []byte
 	err := receive(ctx, c, c.rpc.GetSpec, &layshaftv1.GetSpecRequest{Job: string(id), Splits: splits}, func() { encoded = nil }, func(m *layshaftv1.GetSpecResponse) error {
 		encoded = append(encoded, m.GetData()...)
@@ -441,10 +422,10 @@ func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, S
 		err = proto.Unmarshal(encoded, &p)
 	}
 	if err != nil {
-		return nil, SubmitOptions{}, err
+		return nil, report.Options{}, err
 	}
 	spec, err := wire.SpecFromProto(p.GetSpec())
-	return spec, optionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
+	return spec, wire.OptionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
 }
 
 // DrainWorker asks a worker to take no new attempts, to hand over what is needed, and to leave.
@@ -453,22 +434,28 @@ func (c *Client) DrainWorker(ctx context.Context, worker string) error {
 	return err
 }
 
-// File is a file of a dataset.
-type File struct {
-	Name    string // path inside the dataset
-	Size    int64  // in bytes
-	ModTime time.Time
-	Dir     bool
-	Holders []string // lasting names of workers that have it
-}
-
 // FindFiles lists the files of a dataset that match a glob, from all workers that hold it, in order of name.
-func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []File, err error) {
+func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []report.File, err error) {
 	err = receive(ctx, c, c.rpc.FindFiles, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob}, func() { files = nil }, func(m *layshaftv1.FindFilesResponse) error {
 		for _, f := range m.GetFiles() {
-			files = append(files, File{Name: f.GetName(), Size: f.GetSize(), ModTime: time.Unix(0, f.GetModTimeNanos()), Dir: f.GetDir(), Holders: f.GetHolders()})
+			files = append(files, report.File{Name: f.GetName(), Size: f.GetSize(), ModTime: time.Unix(0, f.GetModTimeNanos()), Dir: f.GetDir(), Holders: f.GetHolders()})
 		}
 		return nil
 	})
 	return files, err
+}
+
+// Workers lists the workers that have a lease, by name.
+func (c *Client) Workers(ctx context.Context) ([]report.Worker, error) {
+	all, err := c.AllWorkers(ctx)
+	return slices.DeleteFunc(all, func(w report.Worker) bool { return w.State == report.Away }), err
+}
+
+// AllWorkers lists the workers that have a lease, by name, and then the workers that are away, by ID.
+func (c *Client) AllWorkers(ctx context.Context) ([]report.Worker, error) {
+	out, err := call(ctx, c, c.rpc.ListWorkers, &layshaftv1.ListWorkersRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return wire.WorkersFromProto(out), nil
 }

@@ -1,0 +1,190 @@
+// Package report holds what the coordinator reports about jobs, workers and functions, as plain Go
+// types. The scheduler and the servers fill them; the client, the command line, the status page,
+// /api/status and the metrics read them. Package wire converts them to and from messages.
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// Outcome is how a job ended. The zero value is JobRunning.
+type Outcome int
+
+// The outcomes of a job.
+const (
+	JobRunning   Outcome = iota // not ended
+	JobDone                     // with a result
+	JobFailed                   // a task failed for good
+	JobCancelled                // by a client, or because its client was away for too long
+)
+
+// String returns the outcome in the words of the status page.
+func (o Outcome) String() string {
+	switch o {
+	case JobRunning:
+		return "running"
+	case JobDone:
+		return "done"
+	case JobFailed:
+		return "failed"
+	case JobCancelled:
+		return "cancelled"
+	}
+	return fmt.Sprintf("outcome %d", int(o))
+}
+
+// Options are what a client requests beside the Spec when it submits a job.
+type Options struct {
+	// Priority: jobs with a larger number go first, except for the turns that smaller ones get so that
+	// they do not starve. Jobs of equal priority share the slots evenly. Zero is the default.
+	Priority int
+	// Interactive means that a person waits: the job goes before others of its priority and may use
+	// reserved slots.
+	Interactive bool
+	// Tags must all be on a worker for it to run the job's attempts.
+	Tags []string
+	// Code is the hash of the program that runs the job; empty when no program is needed. A worker can
+	// run it if its platform is Platform and it has the program or accepts programs from clients.
+	Code string
+	// Platform is the GOOS/GOARCH of Code.
+	Platform string
+
+	// The scheduler ignores the fields below.
+
+	// CodeSize is the size of the program in bytes.
+	CodeSize int64
+	// CodeLoader is the loader that the program needs; empty when it is linked statically.
+	CodeLoader string
+	// Detached means that the job continues when its client leaves.
+	Detached bool
+	// Owner is the name of the client that submitted the job.
+	Owner string
+	// Client is the volume of files on the client's machine; empty when the job reads none.
+	Client string
+	// Submitted is the time of the submit; zero when it is unknown.
+	Submitted time.Time
+}
+
+// Job is the state of a job.
+type Job struct {
+	ID      job.ID
+	Name    string
+	Outcome Outcome
+	// Failure is nil unless the job failed or was cancelled.
+	Failure *job.Failure
+	Stages  []Stage
+	Options Options
+	// Ended is zero when the job has not ended, or when the time is unknown.
+	Ended time.Time
+	// Released means that the outputs of a job that has ended were deleted because nobody needs them.
+	Released bool
+	// Reason explains to people why a running job makes no progress; empty when it does.
+	Reason string
+}
+
+// Stage is the state of a stage. Tasks is always the sum of Waiting, Running, Done, Failed and
+// Cancelled.
+type Stage struct {
+	Name                                             string
+	Tasks, Waiting, Running, Done, Failed, Cancelled int
+	// Attempts counts running attempts, including speculative ones.
+	Attempts int
+	// FailedAttempts counts attempts that ended without output since the coordinator started.
+	FailedAttempts int
+	// LastFailure is one line about the last attempt that failed since the coordinator started. It is
+	// empty when none failed or when all tasks are done.
+	LastFailure string
+	// Lost counts committed outputs that were lost and made again since the coordinator started.
+	Lost int
+	// Sum adds up the committed attempts, each task once.
+	Sum Summary
+	// Progress is what the running attempts have read so far.
+	Progress Progress
+}
+
+// Progress is what running attempts have read. When attempts race each other, only the one that has
+// read most counts.
+type Progress struct{ Records, Bytes int64 }
+
+// Summary is the part of a manifest that the coordinator keeps.
+type Summary struct {
+	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
+	Records  int64            `json:"records,omitempty"` // records of all extents
+	Counters map[string]int64 `json:"counters,omitempty"`
+	Locality Locality         `json:"locality,omitzero"` // filled by the scheduler
+}
+
+// Locality counts attempts, and the bytes of their splits, by the distance to their input. Attempts
+// whose input has no place are not counted.
+type Locality struct {
+	Local, Zone, Remote                int
+	LocalBytes, ZoneBytes, RemoteBytes int64
+}
+
+// Add adds x to l.
+func (l *Locality) Add(x Locality) {
+	l.Local, l.Zone, l.Remote = l.Local+x.Local, l.Zone+x.Zone, l.Remote+x.Remote
+	l.LocalBytes, l.ZoneBytes, l.RemoteBytes = l.LocalBytes+x.LocalBytes, l.ZoneBytes+x.ZoneBytes, l.RemoteBytes+x.RemoteBytes
+}
+
+// JobError is the error of a job that ended without a result.
+type JobError struct {
+	ID      job.ID
+	Outcome Outcome // JobFailed or JobCancelled
+	Failure job.Failure
+}
+
+func (e *JobError) Error() string {
+	s := fmt.Sprintf("job %s %s: %s", e.ID, e.Outcome, e.Failure.Error())
+	if e.Failure.Detail != "" {
+		s += "\n" + e.Failure.Detail
+	}
+	return s
+}
+
+func (e *JobError) Unwrap() error { return &e.Failure }
+
+// Submitted is the answer to a submit.
+type Submitted struct {
+	// Known means that the coordinator had the job before.
+	Known bool
+	// CodeWanted means that the coordinator accepted nothing: send the program with PutCode, then
+	// submit again.
+	CodeWanted bool
+	// Warnings are for people.
+	Warnings []string
+}
+
+// Commits is a change in which workers hold the outputs of a stage.
+type Commits struct {
+	// All means that earlier answers no longer count, as after a lost connection: only tasks named from
+	// here on have an output. It is true in the first answer.
+	All bool
+	// Changed are the tasks that changed, each with its committed attempt and that attempt's worker.
+	// Attempt number zero without a worker means that the task has no output now.
+	Changed []job.Producer
+	// Complete means that every task has an output. No answer follows.
+	Complete bool
+	// Addresses are those of workers that no earlier answer had, by worker name.
+	Addresses map[string]string
+}
+
+// Code identifies a program by its content.
+type Code struct {
+	SHA256   string // of the file, in hex
+	Platform string // GOOS/GOARCH
+	Size     int64  // in bytes
+	Dynamic  string // the loader that it needs; empty when it is linked statically
+}
+
+// File is a file of a dataset.
+type File struct {
+	Name    string // path inside the dataset
+	Size    int64  // in bytes
+	ModTime time.Time
+	Dir     bool
+	Holders []string // IDs of the workers that have it
+}
