@@ -62,12 +62,12 @@ func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.
 			have[worker] = append(have[worker], h)
 		}
 	}
-	if !remote.Whole(files, err, glob) {
+	if !remote.IsComplete(files, err, glob) {
 		for _, worker := range away {
 			if n, known := s.listed.missing(key, worker, have); !known {
-				return nil, remote.Away(worker, dataset, "may hold some of it")
+				return nil, remote.AwayError(worker, dataset, "may hold some of it")
 			} else if n > 0 {
-				return nil, remote.Away(worker, dataset, fmt.Sprintf("had %d of the files that %s matches, which nobody else has", n, glob))
+				return nil, remote.AwayError(worker, dataset, fmt.Sprintf("had %d of the files that %s matches, which nobody else has", n, glob))
 			}
 		}
 	}

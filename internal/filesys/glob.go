@@ -23,7 +23,7 @@ func Find(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 	case err == nil:
 		return []Info{infoOf(pattern, fi)}, nil
 	case HasMeta(pattern):
-		out, err = match(ctx, tree, pattern)
+		out, err = matchFiles(ctx, tree, pattern)
 	}
 	if err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func infoOf(name string, fi fs.FileInfo) Info {
 	return Info{Path: name, Size: fi.Size(), ModTime: fi.ModTime(), Mode: fi.Mode()}
 }
 
-// match lists what a glob stands for.
-func match(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
+// matchFiles lists what a glob stands for.
+func matchFiles(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 	base, wild := doublestar.SplitPattern(pattern)
 	opts := []doublestar.GlobOption{doublestar.WithFailOnIOErrors()}
 	if strings.Contains(pattern, "**") {
@@ -115,7 +115,7 @@ func walk(ctx context.Context, tree fs.FS, dir string, out []Info) ([]Info, erro
 // Matcher tells which names of a flat list of files a glob stands for, by Glob's rules.
 type Matcher struct {
 	pattern, base string
-	exact         bool // no glob signs
+	isExact       bool // no glob signs
 	spelled       bool
 	deep          bool
 }
@@ -137,7 +137,7 @@ func NewMatcher(pattern string) (*Matcher, error) {
 
 // Prefix returns what all names start with that Match accepts.
 func (m *Matcher) Prefix() string {
-	if m.exact {
+	if m.isExact {
 		return strings.TrimSuffix(strings.TrimPrefix(m.pattern, "."), "/")
 	}
 	if m.base == "" {
@@ -148,7 +148,7 @@ func (m *Matcher) Prefix() string {
 
 // Match reports whether the pattern stands for the file name.
 func (m *Matcher) Match(name string) bool {
-	if m.exact {
+	if m.isExact {
 		dir := m.Prefix()
 		below, ok := name, true
 		if dir != "" {

@@ -25,7 +25,7 @@ func (o OS) name(p string) (string, error) {
 	if Scheme(p) == "" {
 		return p, nil
 	}
-	root, rest := cut(p)
+	root, rest := splitRoot(p)
 	if root != o.As && (Scheme(p) != "file" || !strings.HasSuffix(root, "//")) || rest == "" {
 		return "", &Error{p, fs.ErrInvalid, "write file:///PATH with three slashes"}
 	}
@@ -91,7 +91,7 @@ func (OS) join(like, dir, name string) string {
 	if Scheme(like) == "" {
 		return p
 	}
-	root, _ := cut(like)
+	root, _ := splitRoot(like)
 	return root + filepath.ToSlash(p)
 }
 
@@ -237,14 +237,14 @@ func FromOS(f *os.File, path string, hosts []string) File { return &osFile{f, pa
 // Stream reads the file itself, so that the kernel sees one who reads in order, and io.Copy can leave copying to it.
 func (f *osFile) Stream(from, n int64) io.Reader {
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return failed{explain(f.path, err)}
+		return errorReader{explain(f.path, err)}
 	}
 	return io.LimitReader(f.File, n)
 }
 
-type failed struct{ err error }
+type errorReader struct{ err error }
 
-func (f failed) Read([]byte) (int, error) { return 0, f.err }
+func (f errorReader) Read([]byte) (int, error) { return 0, f.err }
 
 func (f *osFile) Stat() (Info, error) {
 	fi, err := f.File.Stat()
@@ -259,8 +259,8 @@ func (f *osFile) Stat() (Info, error) {
 // osWriter has the kernel write to disk early, so that the sync at the end is short.
 type osWriter struct {
 	*os.File
-	path    string
-	n, done int64
+	path               string
+	written, submitted int64
 }
 
 // writeBack is how many bytes lie between two requests to start writing to disk.
@@ -273,9 +273,9 @@ func (w *osWriter) Path() string { return w.path }
 
 func (w *osWriter) Write(p []byte) (int, error) {
 	n, err := w.File.Write(p)
-	if w.n += int64(n); w.n-w.done >= writeBack {
-		startWriteBack(w.File, w.done, w.n-w.done)
-		w.done = w.n
+	if w.written += int64(n); w.written-w.submitted >= writeBack {
+		startWriteBack(w.File, w.submitted, w.written-w.submitted)
+		w.submitted = w.written
 	}
 	return n, explain(w.path, err)
 }

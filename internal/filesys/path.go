@@ -23,8 +23,8 @@ func Scheme(path string) string {
 	return strings.ToLower(s)
 }
 
-// cut parts a path with a scheme into SCHEME://PLACE and the rest, which starts with a slash or is empty.
-func cut(p string) (root, rest string) {
+// splitRoot parts a path with a scheme into SCHEME://PLACE and the rest, which starts with a slash or is empty.
+func splitRoot(p string) (root, rest string) {
 	at := strings.Index(p, "://") + 3
 	if i := strings.IndexByte(p[at:], '/'); i >= 0 {
 		return p[:at+i], p[at+i:]
@@ -34,7 +34,7 @@ func cut(p string) (root, rest string) {
 
 // Cut parts a path with a scheme into its place and the name there: of dataset://w1@logs/a/b, "w1@logs" and "a/b".
 func Cut(p string) (place, name string) {
-	root, rest := cut(p)
+	root, rest := splitRoot(p)
 	return root[strings.Index(root, "://")+3:], strings.TrimPrefix(rest, "/")
 }
 
@@ -43,7 +43,7 @@ func Clean(p string) string {
 	if Scheme(p) == "" {
 		return filepath.Clean(p)
 	}
-	root, rest := cut(p)
+	root, rest := splitRoot(p)
 	if rest = path.Clean("/" + rest); rest == "/" && !strings.HasSuffix(root, "//") {
 		rest = ""
 	}
@@ -63,7 +63,7 @@ func Base(p string) string {
 	if Scheme(p) == "" {
 		return filepath.Base(p)
 	}
-	_, rest := cut(Clean(p))
+	_, rest := splitRoot(Clean(p))
 	return path.Base(rest)
 }
 
@@ -72,7 +72,7 @@ func Dir(p string) string {
 	if Scheme(p) == "" {
 		return filepath.Dir(p)
 	}
-	root, rest := cut(Clean(p))
+	root, rest := splitRoot(Clean(p))
 	return Clean(root + path.Dir("/"+rest))
 }
 
@@ -95,7 +95,7 @@ func OnHost(p, host string) string {
 	if scheme == "" {
 		return p
 	}
-	root, rest := cut(p)
+	root, rest := splitRoot(p)
 	place := root[strings.Index(root, "://")+3:]
 	if _, after, ok := strings.Cut(place, "@"); ok {
 		place = after
@@ -117,14 +117,14 @@ func Local(name string) (local string, ok bool) {
 }
 
 // lent is how a path begins that a client lends.
-var lent = regexp.MustCompile(`client://[0-9a-f]{32}/`)
+var lentPrefix = regexp.MustCompile(`client://[0-9a-f]{32}/`)
 
 // Shown returns a text for people: paths that a client lends are as they are on its machine.
 func Shown(text string) string {
 	if !strings.Contains(text, "client://") {
 		return text
 	}
-	return lent.ReplaceAllString(text, "/")
+	return lentPrefix.ReplaceAllString(text, "/")
 }
 
 // HasMeta reports whether path is a glob.

@@ -36,12 +36,12 @@ type digests struct {
 	slot chan struct{} // held while a file is read
 
 	// mu guards the fields below.
-	mu    sync.Mutex
-	known map[string]remembered // by name
-	busy  map[string]*digest    // the same, being read
+	mu      sync.Mutex
+	known   map[string]knownDigest // by name
+	reading map[string]*digest     // the same, being read
 }
 
-type remembered struct {
+type knownDigest struct {
 	state string // see filesys.StateOf
 	sum   []byte
 }
@@ -54,7 +54,7 @@ type digest struct {
 }
 
 func newDigests(open func(name string) (*os.File, error)) *digests {
-	d := &digests{open: open, slot: make(chan struct{}, digestsAtOnce), known: map[string]remembered{}, busy: map[string]*digest{}}
+	d := &digests{open: open, slot: make(chan struct{}, digestsAtOnce), known: map[string]knownDigest{}, reading: map[string]*digest{}}
 	d.ctx, d.end = context.WithCancel(context.Background())
 	return d
 }
@@ -64,15 +64,15 @@ func (d *digests) close() {
 	d.work.Wait()
 }
 
-// answer returns the digests of the first of some names, as far as there is time.
-func (d *digests) answer(ctx context.Context, names []string) (*layshaftv1.CallResponse, error) {
+// digestFiles returns the digests of the first of some names, as far as there is time.
+func (d *digests) digestFiles(ctx context.Context, names []string) (*layshaftv1.CallResponse, error) {
 	late := time.NewTimer(digestWait)
 	defer late.Stop()
 	resp := &layshaftv1.CallResponse{}
 	asked := make([]*digest, 0, digestsAtOnce)
 	for i, name := range names {
 		for k := i + len(asked); k < min(i+digestsAtOnce, len(names)); k++ {
-			asked = append(asked, d.ask(names[k]))
+			asked = append(asked, d.startDigest(names[k]))
 		}
 		select {
 		case <-asked[0].done:
@@ -91,11 +91,11 @@ func (d *digests) answer(ctx context.Context, names []string) (*layshaftv1.CallR
 	return resp, nil
 }
 
-// ask returns the digest of a file, which is known or being read.
-func (d *digests) ask(name string) *digest {
+// startDigest returns the digest of a file, which is known or being read.
+func (d *digests) startDigest(name string) *digest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if x := d.busy[name]; x != nil {
+	if x := d.reading[name]; x != nil {
 		return x
 	}
 	x := &digest{done: make(chan struct{})}
@@ -104,11 +104,11 @@ func (d *digests) ask(name string) *digest {
 		close(x.done)
 		return x
 	}
-	d.busy[name] = x
+	d.reading[name] = x
 	d.work.Go(func() {
 		x.sum, x.err = d.read(name)
 		d.mu.Lock()
-		delete(d.busy, name)
+		delete(d.reading, name)
 		d.mu.Unlock()
 		close(x.done)
 	})
@@ -156,7 +156,7 @@ func (d *digests) read(name string) ([]byte, error) {
 		if len(d.known) >= maxDigests {
 			clear(d.known)
 		}
-		d.known[name] = remembered{state, b[:]}
+		d.known[name] = knownDigest{state, b[:]}
 		d.mu.Unlock()
 	}
 	return b[:], nil

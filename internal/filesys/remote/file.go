@@ -14,19 +14,19 @@ import (
 
 // file is an open file of another machine. Nothing is open there: every piece is read by itself.
 type file struct {
-	fs     *FS
-	path   string
-	info   filesys.Info
-	ctx    context.Context
-	cancel context.CancelFunc
-	fresh  bool           // info was just asked for
-	reads  sync.WaitGroup // those ahead of the caller
+	fs      *FS
+	path    string
+	info    filesys.Info
+	ctx     context.Context
+	cancel  context.CancelFunc
+	isFresh bool           // info was just asked for
+	reads   sync.WaitGroup // those ahead of the caller
 }
 
 // Stat says what the file is now, on a host that has it.
 func (f *file) Stat() (filesys.Info, error) {
-	if f.fresh {
-		f.fresh = false
+	if f.isFresh {
+		f.isFresh = false
 		return f.info, nil
 	}
 	req, err := f.fs.request(f.path)

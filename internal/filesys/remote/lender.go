@@ -54,7 +54,7 @@ func (l *Lender) Volume() string { return clientVolume + l.id }
 // Files returns the file systems of the client: paths without a scheme are its own, and what sources and sinks name is lent, under
 // client://ID/path. So the files of a job are lent by listing its input and checking its sinks.
 func (l *Lender) Files() filesys.Set {
-	return filesys.Set{"": lending{lender: l}, "client": filesys.OS{As: "client://" + l.id}}
+	return filesys.Set{"": lendingFS{lender: l}, "client": filesys.OS{As: "client://" + l.id}}
 }
 
 // Adopt has the files lent under the volume of a client that left, from Run on. An empty volume changes nothing.
@@ -96,13 +96,13 @@ func (l *Lender) Close() error {
 	return errors.Join(errs...)
 }
 
-// lending is the file system of the machine, which lends what is named to it.
-type lending struct {
+// lendingFS is the file system of the machine, which lends what is named to it.
+type lendingFS struct {
 	filesys.OS
 	lender *Lender
 }
 
-func (f lending) Lend(path string) (string, error) {
+func (f lendingFS) Lend(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", &filesys.Error{Path: path, Err: err, Help: "give an absolute path"}
@@ -113,7 +113,7 @@ func (f lending) Lend(path string) (string, error) {
 	return filesys.Clean("client://" + f.lender.id + "/" + strings.TrimPrefix(filepath.ToSlash(abs), "/")), nil
 }
 
-func (f lending) LendDir(dir, prefix string) error {
+func (f lendingFS) LendDir(dir, prefix string) error {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return &filesys.Error{Path: dir, Err: err, Help: "give an absolute path"}
@@ -132,7 +132,7 @@ func (f lending) LendDir(dir, prefix string) error {
 func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name := filepath.FromSlash(req.GetName())
 	if req.GetVolume() != l.Volume() || strings.ContainsRune(name, 0) || name == "" {
-		return refuse(req, fmt.Errorf("%s has no %q: %w", l.Volume(), req.GetName(), fs.ErrInvalid)), nil
+		return errorResponse(req, fmt.Errorf("%s has no %q: %w", l.Volume(), req.GetName(), fs.ErrInvalid)), nil
 	}
 	abs := l.abs(name)
 	l.mu.Lock()
@@ -140,12 +140,12 @@ func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	dirs := slices.Clone(l.dirs)
 	l.mu.Unlock()
 	for _, d := range dirs {
-		if resp, ok, err := d.call(ctx, l, abs, req); ok {
+		if resp, ok, err := d.answerCall(ctx, l, abs, req); ok {
 			return resp, err
 		}
 	}
 	if !file {
-		return refuse(req, fmt.Errorf("%s was not lent: %w", abs, fs.ErrPermission)), nil
+		return errorResponse(req, fmt.Errorf("%s was not lent: %w", abs, fs.ErrPermission)), nil
 	}
 	resp := &layshaftv1.CallResponse{Id: req.GetId()}
 	var err error
@@ -153,7 +153,7 @@ func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	case *layshaftv1.CallRequest_Stat:
 		var fi fs.FileInfo
 		if fi, err = os.Stat(abs); err == nil {
-			err = known(fi)
+			err = checkType(fi)
 			info := infoOf(req.GetName(), fi, "")
 			if info.Identity = identity(fi); info.Identity != "" {
 				info.Path = abs
@@ -166,7 +166,7 @@ func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 		err = fmt.Errorf("%s was lent to be read: %w", abs, fs.ErrPermission)
 	}
 	if err != nil {
-		resp = refuse(req, filesys.Cause(err))
+		resp = errorResponse(req, filesys.Cause(err))
 	}
 	return resp, nil
 }
@@ -178,8 +178,8 @@ func (l *Lender) abs(name string) string {
 	return filepath.Join(l.dir, name)
 }
 
-// call answers when abs lies in the directory, under a name with its prefix.
-func (d *lentDir) call(ctx context.Context, l *Lender, abs string, req *layshaftv1.CallRequest) (resp *layshaftv1.CallResponse, ok bool, err error) {
+// answerCall answers when abs lies in the directory, under a name with its prefix.
+func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *layshaftv1.CallRequest) (resp *layshaftv1.CallResponse, ok bool, err error) {
 	name, ok := d.name(abs)
 	if !ok {
 		return nil, false, nil
@@ -189,11 +189,11 @@ func (d *lentDir) call(ctx context.Context, l *Lender, abs string, req *layshaft
 	case *layshaftv1.CallRequest_Rename:
 		to, ok := d.name(l.abs(filepath.FromSlash(op.Rename.GetTo())))
 		if !ok {
-			return refuse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
+			return errorResponse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
 		}
 		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
 	case *layshaftv1.CallRequest_Digest: // its names are not those that were lent
-		return refuse(req, fmt.Errorf("%s was not lent for that: %w", req.Name, fs.ErrPermission)), true, nil
+		return errorResponse(req, fmt.Errorf("%s was not lent for that: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
 		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
 		if after := op.List.GetAfter(); after != "" {
@@ -258,7 +258,7 @@ func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]s
 				one, end := context.WithCancel(ctx)
 				ends[name] = end
 				group.Go(func() error {
-					l.serve(one, name, open)
+					l.keepStream(one, name, open)
 					return nil
 				})
 			}
@@ -275,12 +275,12 @@ func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]s
 	return context.Cause(ctx)
 }
 
-// serve keeps a stream to one worker, until ctx ends.
-func (l *Lender) serve(ctx context.Context, worker string, open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) {
+// keepStream keeps a stream to one worker, until ctx ends.
+func (l *Lender) keepStream(ctx context.Context, worker string, open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) {
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
 		one, end := context.WithCancel(ctx)
 		if stream, err := open(one, worker); err == nil {
-			if l.answer(one, stream) {
+			if l.answerCalls(one, stream) {
 				wait = 50 * time.Millisecond
 			}
 		}
@@ -292,8 +292,8 @@ func (l *Lender) serve(ctx context.Context, worker string, open func(ctx context
 	}
 }
 
-// answer answers the calls of one stream until it ends, some at a time. It reports whether there were any.
-func (l *Lender) answer(ctx context.Context, stream grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]) (any bool) {
+// answerCalls answers the calls of one stream until it ends, some at a time. It reports whether there were any.
+func (l *Lender) answerCalls(ctx context.Context, stream grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]) (any bool) {
 	if stream.Send(&layshaftv1.LendRequest{Volume: l.Volume()}) != nil {
 		return false
 	}
@@ -310,7 +310,7 @@ func (l *Lender) answer(ctx context.Context, stream grpc.BidiStreamingClient[lay
 		group.Go(func() error {
 			resp, err := l.Call(ctx, in.GetCall())
 			if err != nil {
-				resp = refuse(in.GetCall(), err)
+				resp = errorResponse(in.GetCall(), err)
 			}
 			mu.Lock()
 			defer mu.Unlock()

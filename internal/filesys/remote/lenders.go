@@ -24,8 +24,8 @@ type Lenders struct {
 
 // lendStream is the stream of one client.
 type lendStream struct {
-	send func(*layshaftv1.LendResponse) error
-	gone chan struct{} // closed when the stream has ended
+	send  func(*layshaftv1.LendResponse) error
+	ended chan struct{} // closed when the stream has ended
 
 	// mu guards the fields below and is held while a call is sent.
 	mu      sync.Mutex
@@ -43,7 +43,7 @@ func (l *Lenders) Serve(stream grpc.BidiStreamingServer[layshaftv1.LendRequest, 
 	if id := strings.TrimPrefix(volume, clientVolume); id == volume || id == "" || strings.ContainsAny(id, "/@") {
 		return fmt.Errorf("volume %q: a client lends client/ID", volume)
 	}
-	s := &lendStream{send: stream.Send, gone: make(chan struct{}), waiting: map[uint64]chan *layshaftv1.CallResponse{}}
+	s := &lendStream{send: stream.Send, ended: make(chan struct{}), waiting: map[uint64]chan *layshaftv1.CallResponse{}}
 	l.mu.Lock()
 	if l.streams == nil {
 		l.streams = map[string]*lendStream{}
@@ -55,7 +55,7 @@ func (l *Lenders) Serve(stream grpc.BidiStreamingServer[layshaftv1.LendRequest, 
 	}
 	l.mu.Unlock()
 	defer func() {
-		close(s.gone)
+		close(s.ended)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.streams[volume] == s {
@@ -88,7 +88,7 @@ func (l *Lenders) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysh
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return refuse(req, err), nil
+		return errorResponse(req, err), nil
 	}
 	out, own := make(chan *layshaftv1.CallResponse, 1), proto.CloneOf(req)
 	s.mu.Lock()
@@ -103,20 +103,20 @@ func (l *Lenders) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysh
 		delete(s.waiting, own.Id)
 	}()
 	if err != nil {
-		return refuse(req, gone(req.Volume)), nil
+		return errorResponse(req, clientGone(req.Volume)), nil
 	}
 	select {
 	case resp := <-out:
 		resp.Id = req.Id
 		return resp, nil
-	case <-s.gone:
-		return refuse(req, gone(req.Volume)), nil
+	case <-s.ended:
+		return errorResponse(req, clientGone(req.Volume)), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-func gone(volume string) error {
+func clientGone(volume string) error {
 	return fmt.Errorf("the machine of the client that submitted the job (%s) %w", volume, filesys.ErrGone)
 }
 
@@ -138,7 +138,7 @@ func (l *Lenders) stream(ctx context.Context, volume string) (*lendStream, error
 		select {
 		case <-changed:
 		case <-late.C:
-			return nil, gone(volume)
+			return nil, clientGone(volume)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

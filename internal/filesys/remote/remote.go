@@ -68,8 +68,8 @@ var reasons = []struct {
 	{fs.ErrInvalid, layshaftv1.FileError_FILE_ERROR_INVALID},
 }
 
-// refuse makes an answer of an error.
-func refuse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
+// errorResponse makes an answer of an error.
+func errorResponse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
 	out := &layshaftv1.CallResponse{Id: req.GetId(), Error: strings.ToValidUTF8(err.Error(), "\uFFFD")}
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
@@ -80,8 +80,8 @@ func refuse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
 	return out
 }
 
-// failure makes an error of an answer, or of a failed call.
-func failure(resp *layshaftv1.CallResponse, err error) error {
+// responseError makes an error of an answer, or of a failed call.
+func responseError(resp *layshaftv1.CallResponse, err error) error {
 	if err != nil {
 		switch status.Code(err) {
 		case codes.Unavailable:
@@ -189,12 +189,12 @@ const (
 
 // call carries out an operation, again and again while nobody can be reached. hosts, which may be empty, are asked in turn.
 func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (*layshaftv1.CallResponse, error) {
-	resp, _, err := f.try(ctx, path, req, hosts...)
+	resp, _, err := f.callWithRetries(ctx, path, req, hosts...)
 	return resp, err
 }
 
-// try is call that also says whether more than one try was made.
-func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
+// callWithRetries is call that also says whether more than one try was made.
+func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
 	patience := f.Patience
 	if patience == 0 {
 		patience = 30 * time.Second
@@ -210,7 +210,7 @@ func (f *FS) try(ctx context.Context, path string, req *layshaftv1.CallRequest, 
 		if ctx.Err() != nil {
 			return nil, false, context.Cause(ctx)
 		}
-		if err = failure(resp, err); err == nil {
+		if err = responseError(resp, err); err == nil {
 			return resp, try > 0, nil
 		}
 		now, wait := time.Now(), min(time.Millisecond<<min(try, 10), time.Second)
@@ -321,16 +321,16 @@ func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys
 	if info.Mode.IsDir() {
 		return nil, &filesys.Error{Path: path, Err: fmt.Errorf("is a directory: %w", fs.ErrInvalid)}
 	}
-	if file := openSame(raw); file != nil {
+	if file := openHere(raw); file != nil {
 		return filesys.FromOS(file, path, info.Hosts), nil
 	}
-	out := &file{fs: f, path: path, info: info, fresh: true}
+	out := &file{fs: f, path: path, info: info, isFresh: true}
 	out.ctx, out.cancel = context.WithCancel(ctx)
 	return out, nil
 }
 
-// openSame opens a file that is on this machine too. It returns nil when it is not.
-func openSame(i *layshaftv1.FileInfo) *os.File {
+// openHere opens a file that is on this machine too. It returns nil when it is not.
+func openHere(i *layshaftv1.FileInfo) *os.File {
 	if i.Identity == "" || i.Path == "" {
 		return nil
 	}
@@ -364,7 +364,7 @@ func (f *FS) createHere(ctx context.Context, path string) filesys.Writer {
 	if err != nil || !dir.Dir || f.scheme == "dataset" && len(info.Hosts) == 0 {
 		return nil
 	}
-	same := openSame(dir)
+	same := openHere(dir)
 	if same == nil {
 		return nil
 	}
@@ -393,7 +393,7 @@ func (f *FS) Rename(ctx context.Context, from, to string) error {
 		return &filesys.Error{Path: from, Err: fmt.Errorf("cannot become %s: %w", to, fs.ErrInvalid), Help: "both must lie in one place"}
 	}
 	req.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: target.Name}}
-	_, again, err := f.try(ctx, from, req)
+	_, again, err := f.callWithRetries(ctx, from, req)
 	if again && errors.Is(err, fs.ErrNotExist) {
 		// The answer to an earlier try may have been lost.
 		if _, serr := f.Stat(ctx, filesys.OnHost(to, req.Holder)); serr == nil {
@@ -462,7 +462,7 @@ func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
 	hosts := slices.Sorted(maps.Keys(byHost))
 	sums := make([][]string, len(hosts)) // by host and file, as in byHost
 	errs := make([]error, len(hosts))
-	each(hosts, func(k int) { sums[k], errs[k] = f.digests(ctx, hosts[k], infos, byHost[hosts[k]]) })
+	forEach(hosts, func(k int) { sums[k], errs[k] = f.digests(ctx, hosts[k], infos, byHost[hosts[k]]) })
 	from, sum := make([]string, len(infos)), make([]string, len(infos)) // of each file the first copy, and its digest
 	for k, host := range hosts {
 		for n, i := range byHost[host] {

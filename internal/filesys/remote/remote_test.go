@@ -471,7 +471,7 @@ func TestDigests(t *testing.T) {
 	put(t, dir+"/a/f", "text")
 	digest := func(name string) (string, error) {
 		resp, err := v.Call(context.Background(), &layshaftv1.CallRequest{Op: &layshaftv1.CallRequest_Digest{Digest: &layshaftv1.DigestFiles{Names: []string{name}}}})
-		if err = failure(resp, err); err != nil {
+		if err = responseError(resp, err); err != nil {
 			return "", err
 		}
 		return string(resp.Infos[0].Digest), nil
@@ -559,7 +559,7 @@ func TestSameMachine(t *testing.T) {
 	}
 	put(t, c.dirs["w1"]+"/g", "other")
 	for path, id := range map[string]string{c.dirs["w1"] + "/g": identity(fi), c.dirs["w1"] + "/none": identity(fi), c.dirs["w1"] + "/f": "x/1/2", "": identity(fi)} {
-		if f := openSame(&layshaftv1.FileInfo{Path: path, Identity: id}); f != nil {
+		if f := openHere(&layshaftv1.FileInfo{Path: path, Identity: id}); f != nil {
 			t.Errorf("%s passes as %s", path, id)
 			f.Close()
 		}

@@ -49,29 +49,29 @@ type Router struct {
 func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
 	if req.GetHolder() != "" && req.GetHolder() != r.Self {
-		return refuse(req, fmt.Errorf("%w: its address is that of worker %s now", filesys.ErrGone, r.Self)), nil
+		return errorResponse(req, fmt.Errorf("%w: its address is that of worker %s now", filesys.ErrGone, r.Self)), nil
 	}
 	if v := r.Datasets[name]; ok && v != nil {
 		return v.Call(ctx, req)
 	}
-	return refuse(req, fmt.Errorf("worker %s does not offer %s: %w", r.Self, req.GetVolume(), fs.ErrNotExist)), nil
+	return errorResponse(req, fmt.Errorf("worker %s does not offer %s: %w", r.Self, req.GetVolume(), fs.ErrNotExist)), nil
 }
 
 // Call answers a call of this process or of a child of it, for all datasets and all clients.
 func (r *Router) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	if strings.HasPrefix(req.GetVolume(), clientVolume) {
 		if r.Lenders == nil {
-			return refuse(req, fmt.Errorf("%s is the machine of another client: %w", req.Volume, fs.ErrPermission)), nil
+			return errorResponse(req, fmt.Errorf("%s is the machine of another client: %w", req.Volume, fs.ErrPermission)), nil
 		}
 		return r.Lenders.Call(ctx, req)
 	}
 	dataset, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
 	if !ok || dataset == "" {
-		return refuse(req, fmt.Errorf("volume %q is unknown: %w", req.GetVolume(), fs.ErrInvalid)), nil
+		return errorResponse(req, fmt.Errorf("volume %q is unknown: %w", req.GetVolume(), fs.ErrInvalid)), nil
 	}
 	resp, err := r.dataset(ctx, dataset, req)
 	if err != nil {
-		return refuse(req, err), nil
+		return errorResponse(req, err), nil
 	}
 	return resp, nil
 }
@@ -90,8 +90,8 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 				return nil, err
 			}
 			infos, err := Gather(ctx, holders, r.ask, dataset, req.Name)
-			if len(away) > 0 && !Whole(infos, err, req.Name) {
-				return nil, Away(away[0], dataset, "may hold some of it")
+			if len(away) > 0 && !IsComplete(infos, err, req.Name) {
+				return nil, AwayError(away[0], dataset, "may hold some of it")
 			}
 			return infos, err
 		})
@@ -112,7 +112,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		}
 	}
 	for _, hint := range req.GetHints() {
-		if resp, err := r.within(ctx, hintTime, hint, req); err == nil && resp.Error == "" && len(resp.Infos) == 1 {
+		if resp, err := r.askWithin(ctx, hintTime, hint, req); err == nil && resp.Error == "" && len(resp.Infos) == 1 {
 			out := proto.CloneOf(resp)
 			out.Infos[0].Holders = slices.Compact(slices.Sorted(slices.Values(req.Hints)))
 			return out, nil
@@ -125,14 +125,14 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	switch op := req.Op.(type) {
 	case *layshaftv1.CallRequest_List: // all that is in a directory, on any of them
 		return r.lists.page(dataset+"/"+req.Name, op.List, func() ([]*layshaftv1.FileInfo, error) {
-			return gather(ctx, holders, r.ask, list(dataset, req.Name, true))
+			return gather(ctx, holders, r.ask, listRequest(dataset, req.Name, true))
 		})
 	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_MakeDir:
 		h := fnv.New32a()
 		h.Write([]byte(req.Name))
 		return r.ask(ctx, holders[int(h.Sum32()%uint32(len(holders)))], req)
 	case *layshaftv1.CallRequest_Remove:
-		return r.all(ctx, holders, req)
+		return r.askAll(ctx, holders, req)
 	}
 	info, err := r.stat(ctx, dataset, name, holders)
 	if errors.Is(err, fs.ErrNotExist) && len(away) > 0 {
@@ -150,14 +150,14 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	return r.ask(ctx, info.Holders[0], req)
 }
 
-// Whole says whether a list is all of a dataset that a glob matches, although some worker is away: it names one file, which is there.
-func Whole(infos []*layshaftv1.FileInfo, err error, glob string) bool {
+// IsComplete says whether a list is all of a dataset that a glob matches, although some worker is away: it names one file, which is there.
+func IsComplete(infos []*layshaftv1.FileInfo, err error, glob string) bool {
 	name, _ := filesys.Local(glob)
 	return err == nil && len(infos) == 1 && infos[0].Name == name
 }
 
-// Away returns the error for what cannot be said because a worker is away. It wraps filesys.ErrAway.
-func Away(worker, dataset, why string) error {
+// AwayError returns the error for what cannot be said because a worker is away. It wraps filesys.ErrAway.
+func AwayError(worker, dataset, why string) error {
 	return fmt.Errorf("worker %s, which offers dataset %s, is %w; it %s: start it again, or, if it is gone for good, give it up with: layshaft worker drain %s",
 		worker, dataset, filesys.ErrAway, why, worker)
 }
@@ -217,11 +217,11 @@ const (
 
 // ask carries out a call on one worker.
 func (r *Router) ask(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
-	return r.within(ctx, askTime, worker, req)
+	return r.askWithin(ctx, askTime, worker, req)
 }
 
-// within is ask for at most some time. A worker that cannot be reached where it was is looked for once more.
-func (r *Router) within(ctx context.Context, limit time.Duration, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+// askWithin is ask for at most some time. A worker that cannot be reached where it was is looked for once more.
+func (r *Router) askWithin(ctx context.Context, limit time.Duration, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	own := proto.CloneOf(req)
 	own.Holder = worker
 	if r.Self != "" && worker == r.Self {
@@ -235,7 +235,7 @@ func (r *Router) within(ctx context.Context, limit time.Duration, worker string,
 			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, err)
 		}
 		resp, err := c.Call(limited, own)
-		f := failure(resp, err)
+		f := responseError(resp, err)
 		switch {
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, context.Cause(ctx))
@@ -252,12 +252,12 @@ func (r *Router) within(ctx context.Context, limit time.Duration, worker string,
 	}
 }
 
-// all carries out a call on all holders.
-func (r *Router) all(ctx context.Context, holders []string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+// askAll carries out a call on all holders.
+func (r *Router) askAll(ctx context.Context, holders []string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	errs := make([]error, len(holders))
-	each(holders, func(i int) {
+	forEach(holders, func(i int) {
 		resp, err := r.ask(ctx, holders[i], req)
-		errs[i] = failure(resp, err)
+		errs[i] = responseError(resp, err)
 	})
 	// A failure that trying again will not mend counts more.
 	for _, err := range errs {
@@ -272,9 +272,9 @@ func (r *Router) all(ctx context.Context, holders []string, req *layshaftv1.Call
 func (r *Router) stat(ctx context.Context, dataset, name string, holders []string) (*layshaftv1.FileInfo, error) {
 	req := &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name, Op: &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}}
 	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
-	each(holders, func(i int) {
+	forEach(holders, func(i int) {
 		resp, err := r.ask(ctx, holders[i], req)
-		if errs[i] = failure(resp, err); errs[i] == nil {
+		if errs[i] = responseError(resp, err); errs[i] == nil {
 			lists[i] = resp.Infos
 		}
 	})
@@ -293,23 +293,23 @@ func (r *Router) stat(ctx context.Context, dataset, name string, holders []strin
 // Gather lists the files of a dataset that match a glob, on all workers that hold it: each once, in order of name, with its
 // holders. ask carries out a call on one of them. The error names the worker that did not answer.
 func Gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), dataset, glob string) ([]*layshaftv1.FileInfo, error) {
-	return gather(ctx, holders, ask, list(dataset, glob, false))
+	return gather(ctx, holders, ask, listRequest(dataset, glob, false))
 }
 
-// list makes a request.
-func list(dataset, name string, entries bool) *layshaftv1.CallRequest {
+// listRequest makes a request.
+func listRequest(dataset, name string, entries bool) *layshaftv1.CallRequest {
 	return &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name,
 		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: entries}}}
 }
 
 func gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), req *layshaftv1.CallRequest) ([]*layshaftv1.FileInfo, error) {
 	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
-	each(holders, func(i int) {
+	forEach(holders, func(i int) {
 		own := proto.CloneOf(req)
 		own.Holder = holders[i]
 		for {
 			resp, err := ask(ctx, holders[i], own)
-			if errs[i] = failure(resp, err); errs[i] != nil {
+			if errs[i] = responseError(resp, err); errs[i] != nil {
 				return
 			}
 			lists[i] = append(lists[i], resp.Infos...)
@@ -334,8 +334,8 @@ func gather(ctx context.Context, holders []string, ask func(ctx context.Context,
 	return Merge(lists), nil
 }
 
-// each calls f for every holder, some at a time.
-func each(holders []string, f func(i int)) {
+// forEach calls f for every holder, some at a time.
+func forEach(holders []string, f func(i int)) {
 	var group errgroup.Group
 	group.SetLimit(32)
 	for i := range holders {
@@ -347,8 +347,8 @@ func each(holders []string, f func(i int)) {
 	group.Wait()
 }
 
-// differ says how two copies of a file differ.
-func differ(a, b *layshaftv1.FileInfo) string {
+// describeDifference says how two copies of a file differ.
+func describeDifference(a, b *layshaftv1.FileInfo) string {
 	say := func(i *layshaftv1.FileInfo) string {
 		what := fmt.Sprintf("%d bytes", i.Size)
 		if i.Dir {
@@ -374,9 +374,9 @@ func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 				have.ModTimeNanos = max(have.ModTimeNanos, i.ModTimeNanos)
 			case i.ModTimeNanos > have.ModTimeNanos:
 				byName[i.Name] = proto.CloneOf(i)
-				byName[i.Name].Differs = differ(have, i)
+				byName[i.Name].Differs = describeDifference(have, i)
 			default:
-				have.Differs = differ(have, i)
+				have.Differs = describeDifference(have, i)
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func (v *Volume) openFile(name string) (*os.File, error) {
 func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := filesys.Local(req.GetName())
 	if !ok {
-		return refuse(req, fmt.Errorf("name %q leads out: %w", req.GetName(), fs.ErrInvalid)), nil
+		return errorResponse(req, fmt.Errorf("name %q leads out: %w", req.GetName(), fs.ErrInvalid)), nil
 	}
 	resp := &layshaftv1.CallResponse{}
 	var err error
@@ -83,7 +83,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 		var fi fs.FileInfo
 		if fi, err = v.root.Stat(name); err == nil {
 			resp.Infos = []*layshaftv1.FileInfo{v.info(name, fi)}
-			err = known(fi)
+			err = checkType(fi)
 		}
 	case *layshaftv1.CallRequest_Read:
 		resp.Data, err = readPiece(func() (fs.FileInfo, error) { return v.root.Stat(name) }, func() (*os.File, error) { return v.root.Open(name) }, op.Read)
@@ -113,27 +113,27 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	case *layshaftv1.CallRequest_MakeDir:
 		err = v.root.MkdirAll(name, 0o777)
 	case *layshaftv1.CallRequest_Digest:
-		resp, err = v.sums.answer(ctx, op.Digest.GetNames())
+		resp, err = v.sums.digestFiles(ctx, op.Digest.GetNames())
 	default:
 		err = fmt.Errorf("no operation of this version: %w", fs.ErrInvalid)
 	}
 	if err != nil {
-		resp = refuse(req, v.about(err))
+		resp = errorResponse(req, v.addHolder(err))
 	}
 	resp.Id, resp.Holder = req.GetId(), v.holder
 	return resp, nil
 }
 
-// about names the machine in an error.
-func (v *Volume) about(err error) error {
+// addHolder names the machine in an error.
+func (v *Volume) addHolder(err error) error {
 	if err = filesys.Cause(err); v.holder == "" {
 		return err
 	}
 	return fmt.Errorf("worker %s: %w", v.holder, err)
 }
 
-// known returns an error when a file is neither a regular one nor a directory.
-func known(fi fs.FileInfo) error {
+// checkType returns an error when a file is neither a regular one nor a directory.
+func checkType(fi fs.FileInfo) error {
 	if fi.IsDir() || fi.Mode().IsRegular() {
 		return nil
 	}
