@@ -10,33 +10,39 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// BrokerConfig says how jobs of Gearman clients are tried. The zero value is good.
+// BrokerConfig configures the jobs of Gearman clients. The zero value is usable.
 type BrokerConfig struct {
-	// Memory keeps background jobs in memory only, as gearmand does without a queue plug-in.
+	// Memory keeps background jobs in memory only, like gearmand without a queue plug-in.
 	Memory bool
-	// Policy of every job. Zero fields have the core's defaults. Keep is for background jobs.
+	// Policy applies to every job. Zero fields have the core's defaults. Keep applies to
+	// background jobs only.
 	Policy queue.Policy
-	// RetryFailed tries jobs again that a worker reports as failed, as often as Policy says. Without it, as in gearmand, only jobs whose
-	// worker was lost or took too long are tried again.
+	// RetryFailed retries jobs after WORK_FAIL and WORK_EXCEPTION, as Policy allows. Without it,
+	// as in gearmand, a job is retried only if its worker was lost or too slow.
 	RetryFailed bool
-	// Gathered returns encoded GatheredResults in the form for Gearman's workers; nil leaves them as they are.
+	// Gathered converts encoded GatheredResults for Gearman workers; nil passes them on
+	// unchanged.
 	Gathered func(encoded []byte) ([]byte, error)
 }
 
-// Broker makes a desk the queue backlogged Gearman connections.
+// Broker is the queue behind Gearman connections: it implements gearman.Broker on a desk.
 type Broker struct {
 	*Desk
 	cfg BrokerConfig
 
 	// The desk's lock guards the fields below.
-	names        map[string]string // of functions, so that a submit makes no new string
-	grab         queue.Grab
-	slab         []byte    // inputs of jobs that are given out
-	slowOutboxes []*Outbox // had too much waiting at the end of a batch
-	batchSeen    uint64    // Desk.batch at the end of the last batch of packets
+	// names interns function names, to save allocations.
+	names map[string]string
+	grab  queue.Grab
+	// slab holds inputs on their way to workers.
+	slab []byte
+	// slowOutboxes had too much waiting at the end of a turn.
+	slowOutboxes []*Outbox
+	// batchSeen is Desk.lastBatch at the end of the previous turn.
+	batchSeen uint64
 }
 
-// NewBroker returns a Broker over d.
+// NewBroker returns a Broker for d.
 func NewBroker(d *Desk, cfg BrokerConfig) *Broker {
 	return &Broker{Desk: d, cfg: cfg, names: map[string]string{}}
 }
@@ -46,7 +52,7 @@ var _ interface {
 	gearman.Backlogged
 } = (*Broker)(nil)
 
-// maxNames bounds what is kept of the names that peers make up.
+// maxNames limits the memory for invented function names.
 const maxNames = 100_000
 
 func (b *Broker) name(function []byte) string {
@@ -61,21 +67,26 @@ func (b *Broker) name(function []byte) string {
 	return name
 }
 
-// jobs is one connection.
+// gearmanSession is one Gearman connection.
 type gearmanSession struct {
-	b           *Broker
-	peer        gearman.Peer
-	id          queue.Peer
-	functions   []string
-	assigned    Note   // answer to Grab
-	inSleep     bool   // Sleep runs: a Wake is its answer
-	jobFound    bool   // that answer
-	delayed     []Note // wait for a commit, as all that is told after them
-	batch       uint64 // that a submit waits for
-	callbackSet bool   // is told of the next commit
+	b         *Broker
+	peer      gearman.Peer
+	id        queue.Peer
+	functions []string
+	// assigned is the note that answers Grab.
+	assigned Note
+	// inSleep means that Sleep runs: a Wake is its answer, jobFound.
+	inSleep  bool
+	jobFound bool
+	// delayed holds notes until their batch is durable, and all later notes.
+	delayed []Note
+	// batch is the latest batch that a submit waits for, or 0.
+	batch uint64
+	// callbackSet means that afterBatch will be called.
+	callbackSet bool
 }
 
-// Attach registers a connection.
+// Attach starts the session of a connection.
 func (b *Broker) Attach(p gearman.Peer) gearman.Session {
 	b.lastPeer++
 	s := &gearmanSession{b: b, peer: p, id: b.lastPeer}
@@ -83,7 +94,7 @@ func (b *Broker) Attach(p gearman.Peer) gearman.Session {
 	return s
 }
 
-// name is that of the connection, for people.
+// name returns a name for people.
 func (s *gearmanSession) name() string {
 	if c, ok := s.peer.(interface{ Name() string }); ok {
 		return c.Name()
@@ -98,7 +109,8 @@ func (s *gearmanSession) Close() {
 	s.delayed, s.peer = nil, nil
 }
 
-// uniqueKey returns the core's key. A payload that is the key differs from all that clients can send: those have no NUL.
+// uniqueKey returns the core's key. For unique "-" the payload is the key (SUBMIT_JOB, gearmand
+// protocol document). A NUL in front separates it from keys of clients, which cannot contain NUL.
 func uniqueKey(unique, data []byte) queue.Key {
 	if string(unique) != "-" {
 		return queue.KeyOf(unique)
@@ -111,7 +123,7 @@ func uniqueKey(unique, data []byte) queue.Key {
 
 var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: queue.Normal, gearman.Low: queue.Low}
 
-// Submit queues a job.
+// Submit queues a job (SUBMIT_JOB and its variants).
 func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err error) {
 	b := s.b
 	function := b.name(sub.Function)
@@ -122,7 +134,7 @@ func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err e
 		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.cfg.Dir != ""}
 	if !sub.Background {
 		b.submit.Peer = s.id
-		b.submit.Policy.Keep = 0 // whoever waits has the result
+		b.submit.Policy.Keep = 0 // the waiting clients receive the result
 	}
 	if sub.After > 0 {
 		b.submit.Due = time.Unix(sub.After, 0)
@@ -147,7 +159,7 @@ func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err e
 	return 0, 0, refusalError(&n, b.submit.Function)
 }
 
-// settle lets go what is durable, and sees to it that it is called again when more is.
+// deliverDurable passes on everything durable, and registers for the next batch if more waits.
 func (s *gearmanSession) deliverDurable() {
 	b := s.b
 	for !s.callbackSet {
@@ -174,7 +186,7 @@ func (s *gearmanSession) deliverDurable() {
 	}
 }
 
-// released is called by a commit.
+// afterBatch is called when a later batch is durable.
 func (b *Broker) afterBatch(s *gearmanSession) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,14 +195,14 @@ func (b *Broker) afterBatch(s *gearmanSession) {
 	}
 }
 
-// hear takes a note in.
+// receive handles a note of the desk.
 func (s *gearmanSession) receive(n *Note) {
 	switch {
 	case n.Op == queue.Assign:
 		s.assigned = *n
 	case n.Op == queue.Wake && s.inSleep:
 		s.jobFound = true
-	case n.Op != queue.Wake && n.Op != queue.Notify: // this protocol has no word for it
+	case n.Op != queue.Wake && n.Op != queue.Notify: // no packet exists for it
 	case len(s.delayed) > 0 || n.Batch > s.b.durability.durable.Load():
 		n.Body = s.b.stableCopy(n.Body)
 		s.delayed = append(s.delayed, *n)
@@ -200,7 +212,7 @@ func (s *gearmanSession) receive(n *Note) {
 	}
 }
 
-// tell passes a note on.
+// send passes a note to the connection.
 func (s *gearmanSession) send(n *Note) {
 	if n.Op == queue.Wake {
 		s.peer.Wake()
@@ -217,7 +229,7 @@ func (s *gearmanSession) send(n *Note) {
 	case queue.Done:
 		u.Kind = gearman.WorkComplete
 	case queue.Retrying:
-		if !s.b.cfg.RetryFailed { // gearmand says nothing of it
+		if !s.b.cfg.RetryFailed { // gearmand does not report retries
 			return
 		}
 		u.Kind, u.Data = gearman.WorkWarning, []byte("The job has failed and will be tried again")
@@ -235,26 +247,26 @@ func (s *gearmanSession) send(n *Note) {
 	}
 }
 
-// roomWaiter is a connection that may have too much to send.
+// roomWaiter is a connection with a bounded queue of output.
 type roomWaiter interface {
-	// WaitForRoom blocks while it has.
+	// WaitForRoom blocks while the queue is full.
 	WaitForRoom()
 }
 
-// Lock begins a batch of packets.
+// Lock begins a turn of package gearman.
 func (b *Broker) Lock() {
 	b.Desk.Lock()
 	b.inGearmanTurn = true
 }
 
-// Unlock ends a batch. It blocks also while the disk is too far behind.
+// Unlock ends a turn. It also blocks while the disk is too far behind.
 func (b *Broker) Unlock() {
 	if b.UnlockNow() {
 		b.WaitForBacklog()
 	}
 }
 
-// UnlockNow is Unlock without the wait. It tells whether one is due.
+// UnlockNow is Unlock without the wait. It reports whether a wait is due.
 func (b *Broker) UnlockNow() (backlogged bool) {
 	b.inGearmanTurn = false
 	backlogged = b.lastBatch != b.batchSeen && b.IsBacklog(b.store.Room(0))
@@ -271,7 +283,8 @@ func (b *Broker) UnlockNow() (backlogged bool) {
 	return backlogged
 }
 
-// CatchUp waits until the disk, and those who were sent too much, have caught up.
+// WaitForBacklog blocks until the disk and the slow sessions have caught up. Call it without the
+// lock.
 func (b *Broker) WaitForBacklog() {
 	b.mu.Lock()
 	slow := slices.Clone(b.slowOutboxes)
@@ -288,7 +301,7 @@ func (b *Broker) WaitForBacklog() {
 	}
 }
 
-// CanDo makes the session a worker of function.
+// CanDo makes the session a worker of function (CAN_DO, CAN_DO_TIMEOUT).
 func (s *gearmanSession) CanDo(function []byte, timeout time.Duration) {
 	name := s.b.name(function)
 	s.b.step(&queue.CanDo{Peer: s.id, Function: name, Timeout: timeout}, nil)
@@ -297,29 +310,29 @@ func (s *gearmanSession) CanDo(function []byte, timeout time.Duration) {
 	}
 }
 
-// CantDo takes CanDo back.
+// CantDo reverses CanDo (CANT_DO).
 func (s *gearmanSession) CantDo(function []byte) {
-	if len(function) == 0 { // which the core takes for all
+	if len(function) == 0 { // the core would remove all functions
 		return
 	}
 	s.b.step(&queue.CantDo{Peer: s.id, Function: string(function)}, nil)
 	s.functions = slices.DeleteFunc(s.functions, func(f string) bool { return f == string(function) })
 }
 
-// ResetAbilities takes all CanDo back.
+// ResetAbilities reverses all CanDo (RESET_ABILITIES).
 func (s *gearmanSession) ResetAbilities() {
 	s.b.step(&queue.CantDo{Peer: s.id}, nil)
 	s.functions = nil
 }
 
-// Functions calls yield for each function the session can do.
+// Functions yields the functions of the session.
 func (s *gearmanSession) Functions(yield func(string)) {
 	for _, f := range s.functions {
 		yield(f)
 	}
 }
 
-// Grab takes the next job.
+// Grab returns the next job (GRAB_JOB).
 func (s *gearmanSession) Grab() (gearman.Job, bool) {
 	b := s.b
 	b.grab = queue.Grab{Peer: s.id}
@@ -340,7 +353,7 @@ func (s *gearmanSession) Grab() (gearman.Job, bool) {
 	}
 }
 
-// slabSize is how much is allocated at once for inputs that are given out.
+// slabSize is the allocation unit for inputs on their way to workers.
 const slabSize = 32 << 10
 
 // input is Desk.Input with fewer allocations.
@@ -359,7 +372,7 @@ func (b *Broker) input(id queue.ID) (Input, error) {
 	return decodeInput(all[:len(all):len(all)])
 }
 
-// Sleep returns true if a job is there for the session.
+// Sleep reports whether a job waits for the session (PRE_SLEEP).
 func (s *gearmanSession) Sleep() bool {
 	s.inSleep, s.jobFound = true, false
 	s.b.step(&queue.Sleep{Peer: s.id}, nil)
@@ -367,7 +380,7 @@ func (s *gearmanSession) Sleep() bool {
 	return s.jobFound
 }
 
-// Work passes on what a worker says.
+// Work passes on a worker's update (WORK_DATA to WORK_EXCEPTION).
 func (s *gearmanSession) Work(u gearman.Update) error {
 	b := s.b
 	what, data, n, m := queue.Data, u.Data, uint64(0), uint64(0)
@@ -379,7 +392,7 @@ func (s *gearmanSession) Work(u gearman.Update) error {
 		n, m = number(u.Data), number(u.Denominator)
 	case gearman.WorkComplete:
 		what = queue.Done
-	case gearman.WorkFail, gearman.WorkException: // with its text an exception is the end in this protocol
+	case gearman.WorkFail, gearman.WorkException: // in this protocol an exception is the end
 		what = queue.Failed
 	}
 	b.payloadReused = !u.Immutable
@@ -391,16 +404,16 @@ func (s *gearmanSession) Work(u gearman.Update) error {
 	return nil
 }
 
-// number reads the digits of a status; what is none counts as 0.
+// number parses the digits of WORK_STATUS; anything else counts as 0.
 func number(text []byte) uint64 {
 	n, _ := strconv.ParseUint(string(text), 10, 32)
 	return n
 }
 
-// Status of a task that has ended is that of one that is not known, as this protocol has it.
+// Status reports a finished task as unknown, as the Gearman protocol requires (STATUS_RES).
 func (b *Broker) Status(id uint64) gearman.JobStatus { return jobStatus(b.core.Status(queue.ID(id))) }
 
-// StatusUnique finds a job by its unique key.
+// StatusUnique finds a job by its unique key (GET_STATUS_UNIQUE).
 func (b *Broker) StatusUnique(unique []byte) gearman.JobStatus {
 	return jobStatus(b.core.StatusUnique("", queue.KeyOf(unique)))
 }
@@ -412,7 +425,7 @@ func jobStatus(t queue.Info, ok bool) gearman.JobStatus {
 	return gearman.JobStatus{Known: true, Running: t.State == queue.Running, Numerator: uint32(t.N), Denominator: uint32(t.M), Waiting: t.Waiters}
 }
 
-// Cancel ends a job.
+// Cancel ends a job (text command cancel job).
 func (b *Broker) Cancel(id uint64) error {
 	if b.step(&queue.Cancel{Task: queue.ID(id)}, nil).Op != queue.Accepted {
 		return gearman.ErrNoJob
@@ -420,7 +433,8 @@ func (b *Broker) Cancel(id uint64) error {
 	return nil
 }
 
-// Functions calls yield for every function.
+// Functions yields the counts of every function. Delayed jobs count as queued with normal
+// priority.
 func (b *Broker) Functions(yield func(gearman.FunctionStatus)) {
 	for _, f := range b.core.Functions() {
 		yield(gearman.FunctionStatus{Name: f.Name, Running: f.Counts.In[queue.Running], Workers: f.Workers, Queued: [3]int{
@@ -428,7 +442,7 @@ func (b *Broker) Functions(yield func(gearman.FunctionStatus)) {
 	}
 }
 
-// Others calls yield for every worker that is none of Gearman's.
+// OtherWorkers yields the workers of the native protocol.
 func (b *Broker) OtherWorkers(yield func(name string, functions []string)) {
 	for _, w := range b.Workers() {
 		if !w.Gearman {
@@ -437,7 +451,7 @@ func (b *Broker) OtherWorkers(yield func(name string, functions []string)) {
 	}
 }
 
-// Jobs lists some jobs.
+// Jobs lists up to n jobs.
 func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uint64) {
 	return uint64(b.core.Tasks(int(from), n, func(t queue.Info) {
 		if t.State <= queue.Running {
@@ -447,14 +461,14 @@ func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uin
 	}))
 }
 
-// CreateFunction makes a function known.
+// CreateFunction registers a function without workers or jobs.
 func (b *Broker) CreateFunction(name string) {
 	if _, ok := b.core.Function(name); !ok {
 		b.step(&queue.SetFunction{Function: strings.Clone(name)}, nil)
 	}
 }
 
-// DropFunction forgets a function.
+// DropFunction removes a function.
 func (b *Broker) DropFunction(name string) error {
 	if _, ok := b.core.Function(name); !ok {
 		return gearman.ErrNoFunction
@@ -466,7 +480,7 @@ func (b *Broker) DropFunction(name string) error {
 	return nil
 }
 
-// Limit bounds the queue of a function.
+// SetLimits bounds the queue of a function.
 func (b *Broker) SetLimits(name string, jobs [3]int) {
 	f, ok := b.core.Function(name)
 	if !ok {

@@ -7,25 +7,29 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 )
 
-// Snapshot returns all that is remembered durably, as of now: whatever was acknowledged before. Close it after use.
+// Snapshot returns all durable records as of now, including every acknowledged task. Close it
+// after use. It needs no lock.
 func (d *Desk) Snapshot() *bodies.Snapshot { return d.store.Snapshot() }
 
-// restoredIDs is how many IDs a restored desk skips: the one that the snapshot was taken from may have gone on.
+// restoredIDs is the number of task IDs that a restored desk skips: the original may have used
+// more since the snapshot.
 const restoredIDs = 1 << 30
 
-// Filler makes the directory of a desk from a Snapshot.
+// Filler creates the directory of a desk from a Snapshot.
 type Filler struct {
-	to   *bodies.Filler
-	last uint64 // ID that is taken
+	to *bodies.Filler
+	// last is the highest reserved ID count in the snapshot.
+	last uint64
 }
 
-// NewFiller begins the directory of cfg, which must have nothing in it.
+// NewFiller starts the directory of cfg, which must be empty.
 func NewFiller(cfg Config) (*Filler, error) {
 	to, err := bodies.NewFiller(cfg.Dir, bodies.Options{NoSync: cfg.NoSync, Reserve: cfg.Reserve, Log: cfg.Log})
 	return &Filler{to: to}, err
 }
 
-// Add puts a key and value of a Snapshot in. It keeps neither slice. The error wraps bodies.ErrDamaged when they do not belong together.
+// Add stores one key and value of a Snapshot. It keeps neither slice. The error wraps
+// bodies.ErrDamaged if key and value do not match.
 func (f *Filler) Add(key, value []byte) error {
 	if string(key) != "n" {
 		return f.to.Add(key, value)
@@ -40,7 +44,7 @@ func (f *Filler) Add(key, value []byte) error {
 	return err
 }
 
-// Close ends the directory, as one that can be opened if whole says that nothing is missing.
+// Close finishes the directory. Only with whole set, when nothing is missing, can it be opened.
 func (f *Filler) Close(whole bool) error {
 	if whole {
 		if err := f.to.Write([]byte{'n'}, binary.BigEndian.AppendUint64(nil, f.last+restoredIDs)); err != nil {

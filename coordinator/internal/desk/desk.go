@@ -1,9 +1,42 @@
-// Package desk is the shell around the queue of tasks: it gives the core of package queue its events and the time, keeps payloads and records
-// in package bodies, and brings what the core wishes to clients and workers. It knows neither gRPC nor sockets: a Session is one connection of
-// those who use it, and Broker makes it a queue for package gearman. So a worker of either kind serves the tasks of clients of either kind.
+// Package desk is the shell around the task queue. It feeds events and the time to the core,
+// package queue, and executes the commands that the core returns: it stores payloads and records
+// in package bodies, and delivers notes to clients and workers.
 //
-// One lock encloses the core, and is taken for a whole batch of calls. What a Step says to somebody waits, in the order in which it was said,
-// until the records of that Step are durable.
+// Two kinds of peer use it. A Session is one client or task worker of the native protocol; its
+// owner takes notes from its Outbox and sends them over gRPC. A Broker is the queue behind
+// package gearman, with one gearman.Session per connection. A worker of either kind can run tasks
+// from clients of either kind. The desk itself uses neither gRPC nor sockets.
+//
+// # Turns
+//
+// One mutex guards the core. Callers hold it from Lock to Unlock: this is a turn. A turn may
+// contain many calls, such as all packets of one read, and all of them see the same time. Unlock
+// blocks, after it has released the mutex, while a peer has too many bytes waiting, so a fast
+// producer waits for a slow reader. Methods without such a note in their comment are called
+// within a turn.
+//
+// # Batches
+//
+// Each call gives the core one event (step). All records written for that event form one batch
+// with a number; batches become durable in the order of their numbers. The store writes in the
+// background (Run): while one write is on its way to the disk, later batches collect, and the
+// next write takes all of them together. So the number of writes per second does not limit the
+// number of tasks (group commit). After each write the store calls Desk.committed with the
+// highest durable number.
+//
+// # Answers
+//
+// Every note carries the number of the batch that must be durable before its peer may see it, or
+// 0. An Outbox keeps its notes in order and stops at the first one whose batch is not yet
+// durable. Hence:
+//
+//   - a client receives Accepted after its task is durable, and a result after the result is durable;
+//   - a client that attaches to a task waits for the latest batch, although its own event wrote nothing;
+//   - a worker may start its next task at once, but receives the acknowledgement of a finished attempt only when the end is durable;
+//   - tasks in memory never wait, because they write no records.
+//
+// Callers without a session pass Note.Batch to Desk.Durable, which blocks. If the store fails,
+// nothing can become durable: all sessions end with the error, and Run returns it.
 package desk
 
 import (
@@ -24,100 +57,122 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Config says what a desk is. The zero value is one in memory.
+// Config configures a desk. The zero value keeps everything in memory.
 type Config struct {
-	// Dir is where tasks are remembered; it is made when missing. Empty means memory only: nothing survives the process.
+	// Dir is the directory for tasks and records; Open creates it. Empty means memory only: tasks
+	// are lost with the process.
 	Dir string
-	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about. Zero means 32 MiB; without Dir it is the
-	// limit, and zero means 1 GiB.
+	// Memory limits the memory for payloads that need not survive a restart, in bytes,
+	// approximately. Zero means 32 MiB with Dir, and 1 GiB without, where every payload counts.
 	Memory int64
-	// NoSync leaves it to the operating system when to write.
+	// NoSync skips fsync; the operating system decides when to write.
 	NoSync bool
-	// Reserve is how many bytes of the disk stay free; see state.Options.
+	// Reserve is the disk space to leave free, in bytes; see state.Options.
 	Reserve int64
-	// AcceptLoss drops what is damaged, once; see bodies.Options.
+	// AcceptLoss drops damaged data, once, instead of refusing to open; see bodies.Options.
 	AcceptLoss bool
-	// Queue are the knobs of the core.
+	// Queue configures the core.
 	Queue queue.Config
 	// MaxBody is the largest input or result, in bytes. Zero means 64 MiB.
 	MaxBody int
-	// Pending is how many bytes may wait for one session before those who produce them are held up. Zero means 4 MiB.
+	// MaxPending is the number of bytes that may wait for one session before producers block.
+	// Zero means 4 MiB.
 	MaxPending int
-	// Stall is how long a session may take nothing of what waits for it, while others are held up, before it is ended. Zero means 30 s.
+	// Stall is how long a session with a full Outbox may take nothing before it is ended. Zero
+	// means 30 s.
 	Stall time.Duration
-	// Slots are those of other work, which sessions may share; nil when there are none.
+	// Slots lends slots of other work to sessions. Nil means that sessions cannot share slots.
 	Slots Slots
-	// Granted is told that Acquire has what it asked for. It is called with the lock held, and must not block. Nil when nobody acquires.
+	// OnGranted is called when Acquire has got all its budgets. It runs with the lock held and
+	// must not block. It may be nil if Acquire is never called.
 	OnGranted func(ref uint64)
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
 }
 
-// Slots shares out slots between tasks and other work. Its methods are called with the lock held, in order, and must not block; what they grant comes
-// through Grant, later.
+// Slots divides the slots of workers between tasks and other work. The desk calls it in order
+// with the lock held, so methods must not block. Granted slots arrive later through Desk.Grant.
 type Slots interface {
-	// Wanted says how many more tasks of a priority could start in slots of a share.
+	// RequestSlots reports how many more tasks of priority p could start in slots of the share.
 	RequestSlots(share string, p queue.Priority, n int)
-	// Started says that a task runs in a slot that was not granted, from before a restart.
+	// OccupySlot reports a task that already runs in an ungranted slot, after a restart.
 	OccupySlot(share string, p queue.Priority)
-	// Ended gives a slot back.
+	// FreeSlot returns a slot.
 	FreeSlot(share string, p queue.Priority)
 }
 
 var (
-	// ErrFull means that a queue, memory or the disk is full. Trying later may help.
+	// ErrFull means that a queue, the memory or the disk is full. A retry may succeed.
 	ErrFull = errors.New("no room for the task")
 	// ErrInvalid means that a field is out of bounds.
 	ErrInvalid = errors.New("invalid task")
-	// ErrUnknown means that there is no such task, or no more.
+	// ErrUnknown means that the task does not exist, or no longer exists.
 	ErrUnknown = errors.New("unknown task")
-	// ErrBusy means that a function has workers or tasks.
+	// ErrBusy means that the function still has workers or tasks.
 	ErrBusy = errors.New("function has workers or tasks")
-	// ErrStalled ends a session that takes nothing.
-	ErrStalled = errors.New("nothing was taken for too long")
+	// ErrStalled ends a session after it has taken nothing for Config.Stall.
+	ErrStalled = errors.New("the receiver read nothing for too long")
 
-	errStopped = errors.New("the coordinator goes down")
+	errStopped = errors.New("the coordinator is shutting down")
 )
 
-// Desk is the shell. Its methods that say so want to be called between Lock and Unlock.
+// Desk is the shell of the queue. See the package comment for locking.
 type Desk struct {
-	cfg         Config
-	store       *bodies.Store
-	durability  durability
-	rearm       chan struct{} // Run must wake up sooner
-	gatherReady chan struct{} // there is something in gathering
+	cfg        Config
+	store      *bodies.Store
+	durability durability
+	// rearm wakes tick before its timer fires.
+	rearm chan struct{}
+	// gatherReady wakes runGathers: gathering is not empty.
+	gatherReady chan struct{}
 
 	// mu guards the fields below, with Lock and Unlock.
-	mu             sync.Mutex
-	core           *queue.Queue
-	now            time.Time // of the batch
-	nextTick       time.Time // when Run wakes up
-	peers          map[queue.Peer]peer
-	lastPeer       queue.Peer
-	lastBatch      uint64              // number of the last that was written
-	full           []*Outbox           // were filled up by this batch
-	roomWaiters    []roomWaiter        // connections that this batch had something for
-	inGearmanTurn  bool                // the batch is that of a Gearman connection, which looks after others of its kind itself
-	payloadReused  bool                // the payload of the event changes after it
-	gathering      []gathering         // to be done by Run
-	groups         map[queue.ID]*group // that are not over
-	followUps      map[queue.ID]uint64 // tasks that follow others and did not start yet, with the batch that remembers them
-	groupFollowers []follower          // of groups, for those who wait
-	broken         error               // of the store; nothing is right after it
+	mu   sync.Mutex
+	core *queue.Queue
+	// now is the start of the turn.
+	now time.Time
+	// nextTick is when the timer of tick fires.
+	nextTick time.Time
+	peers    map[queue.Peer]peer
+	lastPeer queue.Peer
+	// lastBatch is the number of the latest batch.
+	lastBatch uint64
+	// full lists the outboxes that this turn filled beyond MaxPending.
+	full []*Outbox
+	// roomWaiters lists the Gearman connections that received bodies in this turn.
+	roomWaiters []roomWaiter
+	// inGearmanTurn is set in turns of package gearman, which waits for its own connections.
+	inGearmanTurn bool
+	// payloadReused means that the caller overwrites the payload after the event.
+	payloadReused bool
+	// gathering lists the inputs for runGathers to assemble.
+	gathering []gathering
+	// groups holds the groups without an outcome.
+	groups map[queue.ID]*group
+	// followUps holds tasks that follow others and have not started, with the batch that recorded
+	// their input.
+	followUps map[queue.ID]uint64
+	// groupFollowers lists the sessions to attach to the successor of an ended group.
+	groupFollowers []follower
+	// broken is the error that ended the store; afterwards the desk refuses everything.
+	broken error
 
-	submit queue.Submit // used again and again
+	// The fields below are scratch space, to save allocations.
+	submit queue.Submit
 	report queue.Report
 	body   []byte
 	key    []byte
-	note   Note // that is being told
+	note   Note // the note on its way
 }
 
-// peer is who hears notes. hear is called with the lock held, and keeps no pointer.
+// peer is a connected party, as the desk sees it. receive is called with the lock held and must
+// not keep n.
 type peer interface {
 	receive(n *Note)
 }
 
-// Open opens a desk. It starts little; Run does the work. Close it after Run.
+// Open opens a desk and restores its tasks. Call Run to operate it, and Close after Run has
+// returned.
 func Open(cfg Config) (*Desk, error) {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 64 << 20
@@ -144,9 +199,9 @@ func Open(cfg Config) (*Desk, error) {
 	return d, nil
 }
 
-// restore takes up where an earlier life ended.
+// restore loads the records of the previous process.
 func (d *Desk) restore() error {
-	if d.cfg.Dir == "" { // IDs must not be those of an earlier life: it begins somewhere among 137,000 million
+	if d.cfg.Dir == "" { // task IDs must differ from those of an earlier process: start at a random count below 2^37
 		var b [8]byte
 		_, _ = crand.Read(b[3:])
 		b[3] &= 0x1f
@@ -166,8 +221,8 @@ func (d *Desk) restore() error {
 	return err
 }
 
-// Run works until ctx ends, and returns nil then, or what broke the store: nothing can be durable any more after that. It must run while
-// the desk is used.
+// Run operates the desk until ctx ends; then it returns nil. It returns an error if the store
+// fails. Everything that waits for a timer or for the disk needs Run.
 func (d *Desk) Run(ctx context.Context) error {
 	family, within := errgroup.WithContext(ctx)
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
@@ -202,10 +257,10 @@ func (d *Desk) Run(ctx context.Context) error {
 	return failed
 }
 
-// Close closes the store, after Run.
+// Close closes the store. Call it after Run has returned.
 func (d *Desk) Close() error { return d.store.Close() }
 
-// tick gives the core the time when it asks for it.
+// tick sends Tick to the core at the times that the core requests.
 func (d *Desk) tick(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
@@ -232,7 +287,7 @@ func (d *Desk) tick(ctx context.Context) error {
 	}
 }
 
-// fail notes that nothing is right any more. Sessions end.
+// fail records that the store is broken and ends all sessions. It needs no lock.
 func (d *Desk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -245,7 +300,7 @@ func (d *Desk) failLocked(err error) {
 		return
 	}
 	d.broken = err
-	d.cfg.Log.Error("tasks are not remembered any more", "err", err)
+	d.cfg.Log.Error("task store failed: tasks are no longer durable", "err", err)
 	for _, p := range d.peers {
 		if s, ok := p.(*Session); ok {
 			s.close(err)
@@ -262,14 +317,13 @@ func (d *Desk) wakeTick() {
 	}
 }
 
-// Lock begins a batch of calls.
+// Lock begins a turn.
 func (d *Desk) Lock() {
 	d.mu.Lock()
 	d.now = time.Now()
 }
 
-// Unlock ends a batch of calls. It blocks while sessions that the batch had something for have too much waiting: so who produces faster than
-// others read is slowed down.
+// Unlock ends a turn. It blocks while a session that the turn sent to has too much waiting.
 func (d *Desk) Unlock() {
 	if next := d.core.Next(); !next.IsZero() && (d.nextTick.IsZero() || next.Before(d.nextTick)) {
 		d.nextTick = next
@@ -286,8 +340,9 @@ func (d *Desk) Unlock() {
 	}
 }
 
-// step gives the core an event with its payload, which never changes, keeps what is to be kept, tells everybody what concerns them, and returns
-// the command that answers the event.
+// step passes one event and its payload to the core, stores payloads and records, and delivers
+// notes to the peers. It returns the command that answers the event. The payload must not change
+// during the call.
 func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	cmds := d.core.Step(d.now, ev)
 	for i := range cmds {
@@ -317,10 +372,10 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			d.deliver(c.Peer, n)
 		case queue.Assign, queue.Wake, queue.Stop:
 			if _, next := ev.(*queue.Report); next {
-				n.Batch = 0 // a worker's next task has nothing to do with what the last one wrote
+				n.Batch = 0 // the worker's next task does not depend on the end of the last one
 			}
 			if at, follows := d.followUps[c.Task]; follows && c.Op == queue.Assign {
-				n.Batch = at // after a crash before, another task would follow instead
+				n.Batch = at // a crash before this batch would create another successor
 				delete(d.followUps, c.Task)
 			}
 			d.deliver(c.Peer, n)
@@ -355,8 +410,8 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	return answer
 }
 
-// behind returns the commit that the answers to an event must wait for which wrote nothing itself, but tells of tasks whose last change may
-// not be durable yet: whoever joins or attaches to one would know of what a crash undoes.
+// unwrittenBatch returns the batch to wait for when an event wrote nothing. A client that joins
+// or attaches to a durable task must not see a state that a crash could undo.
 func (d *Desk) unwrittenBatch(ev queue.Event, cmds []queue.Command) uint64 {
 	if d.lastBatch <= d.durability.durable.Load() {
 		return 0
@@ -372,7 +427,7 @@ func (d *Desk) unwrittenBatch(ev queue.Event, cmds []queue.Command) uint64 {
 	return 0
 }
 
-// lasting returns a payload that never changes.
+// stableCopy returns b, or a copy if the caller will overwrite b.
 func (d *Desk) stableCopy(b []byte) []byte {
 	if d.payloadReused && len(b) > 0 {
 		return slices.Clone(b)
@@ -380,9 +435,10 @@ func (d *Desk) stableCopy(b []byte) []byte {
 	return b
 }
 
-// NoRef is the Ref of answers to what nobody asked.
+// NoRef is the Ref of notes that answer no request of the session.
 const NoRef = math.MaxUint64
 
+// deliver passes n to a peer, if it is still connected.
 func (d *Desk) deliver(to queue.Peer, n *Note) {
 	if p := d.peers[to]; p != nil {
 		p.receive(n)

@@ -6,18 +6,19 @@ import (
 	"sync/atomic"
 )
 
-// commits knows what is durable, and wakes those who wait for more.
+// durability tracks the latest durable batch and wakes callers that wait for later ones.
 type durability struct {
-	durable atomic.Uint64 // number of the last batch
+	// durable is the number of the latest durable batch.
+	durable atomic.Uint64
 
 	// mu guards the fields below.
 	mu       sync.Mutex
 	waiting  []func()
-	nextDone chan struct{} // closed by the next commit; nil when nobody waits
+	nextDone chan struct{} // closed when the next batch is durable; nil if nobody waits
 	err      error
 }
 
-// committed is called by the store.
+// committed is the callback of the store: all batches up to n are durable.
 func (d *Desk) committed(n uint64) {
 	c := &d.durability
 	c.mu.Lock()
@@ -34,7 +35,8 @@ func (d *Desk) committed(n uint64) {
 	}
 }
 
-// later tells whether batch n is not durable yet; if so, wake is called with the next commit, which may not be the one.
+// callAfterBatch returns false if batch n is durable. Otherwise it returns true and arranges one
+// call of wake when any later batch becomes durable; the caller then has to check again.
 func (c *durability) callAfterBatch(n uint64, wake func()) bool {
 	if n <= c.durable.Load() {
 		return false
@@ -48,7 +50,8 @@ func (c *durability) callAfterBatch(n uint64, wake func()) bool {
 	return true
 }
 
-// next returns a channel that is closed by the next commit.
+// nextBatch returns a channel that is closed when the next batch is durable, or when the store
+// fails.
 func (c *durability) nextBatch() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +64,7 @@ func (c *durability) nextBatch() <-chan struct{} {
 	return c.nextDone
 }
 
-// fail ends all waiting.
+// fail ends all waiting with err.
 func (c *durability) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +83,8 @@ func (c *durability) failure() error {
 	return c.err
 }
 
-// Durable blocks until a commit is durable. It returns the cause of ctx, or what broke the store.
+// Durable blocks until a batch is durable. It returns the cause of ctx, or the error of the
+// store. It needs no lock.
 func (d *Desk) Durable(ctx context.Context, commit uint64) error {
 	c := &d.durability
 	for {

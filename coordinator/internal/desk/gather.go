@@ -11,15 +11,17 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// gathering is an input that is to be put together from results.
+// gathering is the input of a successor, to be assembled from results.
 type gathering struct {
 	task  queue.ID
 	from  []queue.ID
 	group bool
-	ends  []queue.State // of the tasks of a group
+	// ends holds the states of the group's tasks.
+	ends []queue.State
 }
 
-// runGathers puts inputs together until ctx ends. What is left then is asked for again after a restart.
+// runGathers assembles inputs until ctx ends. The core requests unfinished ones again after a
+// restart.
 func (d *Desk) runGathers(ctx context.Context) error {
 	for {
 		select {
@@ -49,7 +51,8 @@ func (d *Desk) runGathers(ctx context.Context) error {
 	}
 }
 
-// gather reads the results and encodes the input. It is called without the lock: results stay as long as they are needed.
+// gather reads the results and encodes the input. It runs without the lock: the core keeps
+// results until the successor has its input.
 func (d *Desk) gather(g gathering) ([]byte, error) {
 	if !g.group {
 		body := appendInput(nil, 0, "", "", nil)
@@ -66,7 +69,7 @@ func (d *Desk) gather(g gathering) ([]byte, error) {
 			return nil, err
 		}
 		one = one[:0]
-		field := protowire.Number(5) // what it left is why it failed
+		field := protowire.Number(5) // the stored text of a failed task is its error
 		if g.ends[i] == queue.WasDone && err == nil {
 			field = 2
 			one = protowire.AppendVarint(protowire.AppendTag(one, 1, protowire.VarintType), 1)
@@ -78,19 +81,19 @@ func (d *Desk) gather(g gathering) ([]byte, error) {
 		one = protowire.AppendVarint(protowire.AppendTag(one, 4, protowire.VarintType), uint64(g.ends[i]))
 		body = protowire.AppendBytes(protowire.AppendTag(body, 1, protowire.BytesType), one)
 		if len(body) > d.cfg.MaxBody {
-			return nil, fmt.Errorf("the results of a group are more than %d bytes", d.cfg.MaxBody)
+			return nil, fmt.Errorf("the results of the group exceed %d bytes", d.cfg.MaxBody)
 		}
 	}
 	return body, nil
 }
 
-// gathered makes the task ready, unless it is gone.
+// finishGather makes the successor ready, unless it no longer exists.
 func (d *Desk) finishGather(g gathering, body []byte, err error) {
 	if info, ok := d.core.Status(g.task); !ok || info.State != queue.Delayed {
 		return
 	}
 	if err != nil {
-		d.cfg.Log.Warn("task cancelled: its input cannot be put together", "task", uint64(g.task), "err", err)
+		d.cfg.Log.Warn("task cancelled: its input cannot be assembled", "task", uint64(g.task), "err", err)
 		d.step(&queue.Cancel{Task: g.task}, nil)
 		return
 	}
@@ -98,19 +101,19 @@ func (d *Desk) finishGather(g gathering, body []byte, err error) {
 	d.step(&queue.Gathered{Task: g.task, Size: len(body) - 3}, nil)
 }
 
-// group is a group that is not over.
+// group is a group without an outcome.
 type group struct {
 	waiting []*Session
 }
 
-// OpenGroup begins a group. The error wraps ErrInvalid. It wants the lock.
+// OpenGroup creates a group. The error wraps ErrInvalid.
 func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error) {
 	if d.broken != nil {
 		return Note{}, d.broken
 	}
 	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.cfg.Dir != ""}, nil)
 	if n.Op != queue.Accepted {
-		return n, fmt.Errorf("group: %w: a function that follows has no name of 1 to 512 bytes, or a negative limit", ErrInvalid)
+		return n, fmt.Errorf("group: %w: the name of a following function must have 1 to 512 bytes, and limits must not be negative", ErrInvalid)
 	}
 	if d.groups[n.Task] == nil {
 		d.groups[n.Task] = &group{}
@@ -118,7 +121,7 @@ func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error)
 	return n, nil
 }
 
-// CloseGroup says that a group has all its tasks. It returns the commit. It wants the lock.
+// CloseGroup declares the group complete: no task can join it. It returns the latest batch.
 func (d *Desk) CloseGroup(id queue.ID) uint64 {
 	d.step(&queue.CloseGroup{Group: id}, nil)
 	return d.lastBatch
@@ -133,7 +136,8 @@ func (d *Desk) groupEnded(n *Note) {
 	delete(d.groups, n.Task)
 }
 
-// attachGroup makes the session wait for the end of a group, if id is one that no task followed.
+// attachGroup makes the session wait for the outcome of a group. It returns false if id is no
+// group.
 func (s *Session) attachGroup(id queue.ID) bool {
 	if g := s.d.groups[id]; g != nil {
 		g.waiting = append(g.waiting, s)
@@ -147,13 +151,14 @@ func (s *Session) attachGroup(id queue.ID) bool {
 	return ok
 }
 
-// follower is a task that a session waits for because it waited for a group.
+// follower is a session to attach to the successor of its group.
 type follower struct {
 	peer queue.Peer
 	task queue.ID
 }
 
-// notifyGroupEnd tells the end of a group as that of a task: Followed by another, which the session waits for from now on; Done; or Failed.
+// notifyGroupEnd reports the outcome of a group like the outcome of a task: Done, Failed, or
+// Followed. After Followed the session waits for the successor.
 func (s *Session) notifyGroupEnd(n Note) {
 	n.Op = queue.Notify
 	if n.Notice == queue.Done && n.N != 0 {

@@ -8,11 +8,11 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Input is what a worker gets with a task.
+// Input is what a worker receives with a task.
 type Input struct {
 	// Gathered means that Data is an encoded GatheredResults.
 	Gathered bool
-	// final means that a failure that a worker reports is for good, as Gearman's clients expect.
+	// final means that a failure reported by a worker is not retried, as Gearman clients expect.
 	final bool
 
 	Unique, Reducer string
@@ -25,14 +25,14 @@ const (
 	finalBit
 )
 
-// appendInput encodes in: bits 1 | length and unique | length and reducer | data.
+// appendInput encodes an input: bits 1 | length and unique | length and reducer | data.
 func appendInput[T string | []byte](dst []byte, bits byte, unique, reducer T, data []byte) []byte {
 	dst = binary.AppendUvarint(append(dst, bits), uint64(len(unique)))
 	dst = binary.AppendUvarint(append(dst, unique...), uint64(len(reducer)))
 	return append(append(dst, reducer...), data...)
 }
 
-// decodeInput is its inverse. Data is a part of b.
+// decodeInput reverses appendInput. Data is a part of b.
 func decodeInput(b []byte) (in Input, err error) {
 	text := func() (s string) {
 		n, k := binary.Uvarint(b)
@@ -56,7 +56,8 @@ func decodeInput(b []byte) (in Input, err error) {
 	return in, err
 }
 
-// Input returns what the worker of a task gets. It may block for the disk. It needs no lock; without, the task may be gone: ErrUnknown.
+// Input returns the input of a task. It may block for the disk. It needs no lock. The error wraps
+// bodies.ErrNotFound if the task no longer exists.
 func (d *Desk) Input(id queue.ID) (Input, error) {
 	b, err := d.store.Get(nil, bodies.Input, uint64(id))
 	if err != nil {
@@ -65,12 +66,12 @@ func (d *Desk) Input(id queue.ID) (Input, error) {
 	return decodeInput(b)
 }
 
-// Result returns what a task returned, or, of a dead letter, why the last try failed. See Input.
+// Result returns the result of a task, or the last error of a dead letter. See Input.
 func (d *Desk) Result(id queue.ID) ([]byte, error) {
 	return d.store.Get(nil, bodies.Result, uint64(id))
 }
 
-// keep does to payloads and records what c wishes.
+// keep stores or drops the payload and record of one command.
 func (d *Desk) keep(c *queue.Command, payload []byte) {
 	id := uint64(c.Task)
 	switch {
@@ -103,7 +104,7 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 	}
 }
 
-// keepError keeps why a task has failed for good, for those who look at dead letters.
+// keepError stores the error of a task that has failed finally, for readers of dead letters.
 func (d *Desk) keepError(c *queue.Command, text []byte) {
 	switch {
 	case c.Notice == queue.TimedOut:
@@ -119,5 +120,5 @@ func (d *Desk) keepError(c *queue.Command, text []byte) {
 	}
 }
 
-// maxError is how much of an error is kept.
+// maxError is the number of stored bytes of an error.
 const maxError = 16 << 10

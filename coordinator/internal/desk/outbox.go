@@ -8,58 +8,74 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Note is something that a session is told. The fields are those of queue.Command, as its Op says.
+// Note is a message to a session. Op decides the meaning of the fields, as in queue.Command.
 type Note struct {
-	Op       queue.Op
-	Notice   queue.Notice
-	Stored   bool // the body is that of Desk.Result, if there is one
+	Op     queue.Op
+	Notice queue.Notice
+	// Stored means that the body, if any, must be read with Desk.Result.
+	Stored   bool
 	Task     queue.ID
 	Ref      uint64
 	N, M     uint64
 	Function string
-	Body     []byte         // never changes; the input of an assigned task is that of Desk.Input
-	Limits   *AttemptLimits // of Assign
-	Batch    uint64         // of what led to it; zero when nothing was written
-	Signal   Signal         // what Task is about when Op is zero
+	// Body never changes. For Assign it is empty: read the input with Desk.Input.
+	Body []byte
+	// Limits is set for Assign.
+	Limits *AttemptLimits
+	// Batch must be durable before the peer sees the note; zero means at once.
+	Batch uint64
+	// Signal is set, with Task, when Op is zero.
+	Signal Signal
 }
 
-// Signal is something that a worker is told by the shell.
+// Signal is a message of the desk itself to a worker.
 type Signal uint8
 
 const (
-	Pause Signal = iota + 1 // send no more data of Task for now
+	// Pause stops the data of Task until Resume.
+	Pause Signal = iota + 1
+	// Resume ends Pause.
 	Resume
-	Ack // the end of try N of Task need not be reported again
+	// Ack confirms the end of attempt N of Task: the worker need not report it again.
+	Ack
 )
 
-// AttemptLimits are those of a try.
+// AttemptLimits are the time limits of one attempt.
 type AttemptLimits struct {
-	Soft, Hard time.Duration // zero is none
-	Last       bool          // there will be no other try
+	// Soft and Hard are durations from the start; zero means no limit.
+	Soft, Hard time.Duration
+	// Last means that a failure is final: no attempt follows.
+	Last bool
 }
 
-// noteBytes is what a note costs beside its body.
+// noteBytes is the assumed memory of a note beside its body.
 const noteBytes = 128
 
-// Outbox is what waits for one session, in the order in which it was said. Whoever owns the session takes it out.
+// Outbox queues the notes of one session, in order. The owner of the session takes them out with
+// Take. Its methods need no lock of the desk.
 type Outbox struct {
 	durability *durability
-	wake       chan struct{} // capacity 1: there may be something to take
+	// wake has capacity 1; a value means that Take may return something.
+	wake chan struct{}
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	notes   []Note
-	first   int    // in notes
-	acks    []Note // overtake notes, but not one another
-	bytes   int
-	taken   uint64        // how often something was taken
-	drained chan struct{} // closed when something is taken; nil when nobody waits
-	err     error         // the session has ended
+	mu    sync.Mutex
+	notes []Note
+	// first is the index of the oldest note in notes.
+	first int
+	// acks overtake notes, but stay in order among themselves.
+	acks  []Note
+	bytes int
+	// taken counts the calls of Take.
+	taken   uint64
+	drained chan struct{} // closed by Take; nil if nobody waits
+	// err is why the session has ended.
+	err error
 }
 
 func (o *Outbox) init(c *durability) { o.durability, o.wake = c, make(chan struct{}, 1) }
 
-// put adds a note, unless the session has ended, and returns how many bytes wait.
+// put adds a note, unless the session has ended, and returns the number of waiting bytes.
 func (o *Outbox) put(n *Note) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -74,7 +90,7 @@ func (o *Outbox) put(n *Note) int {
 	return o.bytes
 }
 
-// Acknowledge adds an Ack.
+// Acknowledge adds n as an Ack.
 func (o *Outbox) Acknowledge(n Note) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -94,11 +110,12 @@ func (o *Outbox) signal() {
 	}
 }
 
-// Wake has a value when there may be something to Take.
+// Ready returns a channel with a value when Take may return something.
 func (o *Outbox) Ready() <-chan struct{} { return o.wake }
 
-// Take appends notes to dst, as many as are durable, but no more than max bytes of them unless it is one. After it has returned none, Wake
-// says when to call it again. The error says why the session has ended.
+// Take appends durable notes to dst: at most max bytes, but at least one note if any is durable.
+// If it returns none, wait for Ready before the next call. The error is why the session has
+// ended.
 func (o *Outbox) Take(dst []Note, max int) ([]Note, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -141,7 +158,7 @@ func (o *Outbox) Take(dst []Note, max int) ([]Note, error) {
 	return dst, o.err
 }
 
-// end ends the session: what waits is dropped, and Take returns err.
+// close ends the session: it drops all notes, and Take returns err.
 func (o *Outbox) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,14 +173,15 @@ func (o *Outbox) close(err error) {
 	o.signal()
 }
 
-// hasRoom tells whether waitForRoom would not block.
+// hasRoom reports whether waitForRoom would return at once.
 func (o *Outbox) hasRoom(limit int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err != nil || o.bytes <= limit
 }
 
-// waitForRoom blocks while more than limit bytes wait. A session that takes nothing for the stall time is ended.
+// waitForRoom blocks while more than limit bytes wait. It ends the session if Take is not called
+// for the stall time.
 func (o *Outbox) waitForRoom(limit int, stall time.Duration) {
 	for {
 		o.mu.Lock()

@@ -11,27 +11,34 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Session is one connection: a client that waits, a worker, or both. What it is told waits in its Outbox for whoever owns it. All methods but
-// those of the Outbox, and Taken, want the lock of the desk.
+// Session is one connection of the native protocol: a client, a worker, or both. Notes to it wait
+// in its Outbox. Methods of Session need the lock of the desk, except those of Outbox,
+// ConfirmTaken and WaitForRoom.
 type Session struct {
 	Outbox
 	d    *Desk
 	id   queue.Peer
 	name string
 
-	ended  bool
-	groups []queue.ID // that it waits for
+	ended bool
+	// groups lists the groups that the session waits for.
+	groups []queue.ID
 
-	attempts  map[queue.ID]int64 // the last one of each task that it was given and that it has not said to have ended
-	staleEnds map[queue.ID]int   // tries that ended after the task was given to it again
+	// attempts holds the latest attempt of each task assigned to the session and not yet reported
+	// as ended.
+	attempts map[queue.ID]int64
+	// staleEnds counts attempts that ended after the same task was assigned to the session again.
+	staleEnds map[queue.ID]int
 
-	hasPaused atomic.Bool             // holding is not empty
-	paused    map[queue.ID]queue.Peer // tasks that send this session too much, and their workers
+	// hasPaused means that paused is not empty.
+	hasPaused atomic.Bool
+	// paused holds the tasks whose workers were asked to pause, and the workers.
+	paused map[queue.ID]queue.Peer
 }
 
 var errLeft = errors.New("the session has ended")
 
-// Join begins a session. name is for people. It wants the lock.
+// Join starts a session. name is for people.
 func (d *Desk) Join(name string) *Session {
 	d.lastPeer++
 	s := &Session{d: d, id: d.lastPeer, name: name}
@@ -43,7 +50,8 @@ func (d *Desk) Join(name string) *Session {
 	return s
 }
 
-// Leave ends the session: the tasks that it runs go to others, those that only it waits for are dropped unless they run. It may be called again.
+// Leave ends the session. Its running tasks return to the queue. Tasks for which only it waits
+// are dropped, unless they run. More calls have no effect.
 func (s *Session) Leave() {
 	if s.ended {
 		return
@@ -60,7 +68,7 @@ func (s *Session) Leave() {
 	s.close(errLeft)
 }
 
-// Replace makes Take return err from now on.
+// Disconnect drops all notes and makes Take return err. Leave must follow.
 func (s *Session) Disconnect(err error) { s.close(err) }
 
 func (s *Session) receive(n *Note) {
@@ -79,14 +87,14 @@ func (s *Session) receive(n *Note) {
 	}
 	if n.Op == queue.Notify && (n.Notice == queue.Data || n.Notice == queue.Warning) {
 		s.pauseSender(n.Task)
-		s.resumeIfDrained() // the sender may have taken everything before it could see the hold
+		s.resumeIfDrained() // the reader may have drained the outbox before hasPaused was set
 	}
 	if waiting > s.d.cfg.MaxPending {
 		s.d.addFull(&s.Outbox)
 	}
 }
 
-// filled notes that those who fill o are to be held up after this batch.
+// addFull marks o: Unlock blocks until it has room.
 func (d *Desk) addFull(o *Outbox) {
 	for _, x := range d.full {
 		if x == o {
@@ -96,7 +104,8 @@ func (d *Desk) addFull(o *Outbox) {
 	d.full = append(d.full, o)
 }
 
-// hold asks the worker of a task to send no more data: others of its tasks need not suffer from a slow reader.
+// pauseSender asks the worker of a task to pause its data, so that its other tasks do not suffer
+// from a slow reader.
 func (s *Session) pauseSender(id queue.ID) {
 	if _, known := s.paused[id]; known {
 		return
@@ -114,7 +123,8 @@ func (s *Session) pauseSender(id queue.ID) {
 	w.put(&Note{Signal: Pause, Task: id})
 }
 
-// goOn takes all holds back. Another session that is slow for the same task asks again when more comes.
+// resumeSenders ends all pauses of the session. If another session is slow for the same task, its
+// next note causes a new pause.
 func (s *Session) resumeSenders() {
 	for id, worker := range s.paused {
 		if w, ok := s.d.peers[worker].(*Session); ok {
@@ -125,7 +135,7 @@ func (s *Session) resumeSenders() {
 	s.hasPaused.Store(false)
 }
 
-// Taken is called, without the lock, when what Take returned has gone out.
+// ConfirmTaken is called, without the lock, after the notes of Take have been sent.
 func (s *Session) ConfirmTaken() {
 	if !s.hasPaused.Load() {
 		return
@@ -135,7 +145,7 @@ func (s *Session) ConfirmTaken() {
 	s.d.Unlock()
 }
 
-// relax takes all holds back when little waits.
+// resumeIfDrained ends all pauses if few bytes wait.
 func (s *Session) resumeIfDrained() {
 	s.mu.Lock()
 	low := s.bytes <= s.d.cfg.MaxPending/8
@@ -145,10 +155,10 @@ func (s *Session) resumeIfDrained() {
 	}
 }
 
-// WaitForRoom blocks while too much waits for the session. It is called without the lock.
+// WaitForRoom blocks while too much waits for the session. Call it without the lock.
 func (s *Session) WaitForRoom() { s.waitForRoom(s.d.cfg.MaxPending, s.d.cfg.Stall) }
 
-// Submission is a task that somebody wants to be run.
+// Submission is a new task.
 type Submission struct {
 	Ref      uint64
 	Function string
@@ -159,15 +169,18 @@ type Submission struct {
 	Policy   queue.Policy
 	Durable  bool
 	Group    queue.ID
-	Place    int // see queue.Submit
-	Then     []queue.Next
-	// Background lets it run although nobody waits; only the answer is told to the session.
+	// Place is the task's index in its group; see queue.Submit.
+	Place int
+	Then  []queue.Next
+	// Background keeps the task although nobody waits for it; the session receives only the
+	// answer.
 	Background bool
 }
 
-// Submit hands over a task on behalf of a session that waits for it, or of nobody when s is nil. The answer is also put into the session's
-// Outbox, with its Ref, before anything else about the task. The error wraps ErrFull or ErrInvalid; nothing has changed then. It wants the lock.
-// The task is accepted once Note.Commit of the answer is durable.
+// Submit queues a task. Session s waits for it; s may be nil. The answer is returned and also put
+// into the Outbox of s, with its Ref, before all other notes about the task. The task is accepted
+// once the answer's Batch is durable. The error wraps ErrFull or ErrInvalid; then nothing has
+// changed.
 func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if err := d.checkRoom(x.Function, len(x.Input)); err != nil {
 		return Note{}, err
@@ -193,20 +206,20 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	return n, refusalError(&n, x.Function)
 }
 
-// shrink lets go of the scratch space of a large body.
+// releaseScratch frees the scratch space of a large body.
 func (d *Desk) releaseScratch() {
 	if cap(d.body) > 1<<20 {
 		d.body = nil
 	}
 }
 
-// admit refuses what there is no room for.
+// checkRoom refuses an input that is too large or does not fit into the store.
 func (d *Desk) checkRoom(function string, size int) error {
 	if d.broken != nil {
 		return d.broken
 	}
 	if size > d.cfg.MaxBody {
-		return fmt.Errorf("function %q: %w: an input of %d bytes; the limit is %d", function, ErrInvalid, size, d.cfg.MaxBody)
+		return fmt.Errorf("function %q: %w: the input has %d bytes; the limit is %d", function, ErrInvalid, size, d.cfg.MaxBody)
 	}
 	if err := d.store.Room(int64(size)); err != nil {
 		return fmt.Errorf("function %q: %w: %w", function, ErrFull, err)
@@ -221,18 +234,20 @@ func refusalError(n *Note, function string) error {
 	case n.Notice == queue.QueueFull:
 		return fmt.Errorf("function %q: %w: its queue limit is reached", function, ErrFull)
 	}
-	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open, and have a task before it", function, ErrInvalid)
+	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, its group must be open, and its place in the group must follow the last one", function, ErrInvalid)
 }
 
-// Behind tells whether err is a refusal that passes with the next commit, because more comes in than the disk takes.
+// IsBacklog reports whether err passes with the next durable batch: more comes in than the disk
+// can write.
 func (d *Desk) IsBacklog(err error) bool {
 	return d.cfg.Dir != "" && errors.Is(err, bodies.ErrFull)
 }
 
-// Committed returns a channel that is closed by the next commit. It needs no lock.
+// NextDurable returns a channel that is closed when the next batch is durable. It needs no lock.
 func (d *Desk) NextDurable() <-chan struct{} { return d.durability.nextBatch() }
 
-// Attach makes the session wait for a task, which may have ended, or for a group. ref comes back in the answer, see Submit. The error wraps ErrUnknown.
+// Attach makes the session wait for a task, which may have ended, or for a group. The answer
+// carries ref; see Submit. The error wraps ErrUnknown.
 func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note, error) {
 	if s.ended {
 		return Note{}, errLeft
@@ -254,25 +269,27 @@ func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note
 	return n, nil
 }
 
-// Detach stops waiting for a task, once. With stop it ends a foreground task that nobody else waits for, though it runs.
+// Detach ends one wait for a task. With stop, a foreground task without other waiters is ended
+// even if it runs.
 func (s *Session) Detach(id queue.ID, stop bool) {
 	s.d.step(&queue.Detach{Peer: s.id, Task: id, Stop: stop}, nil)
 }
 
 // CanDo makes the session a worker of a function.
 func (s *Session) CanDo(function string, timeout time.Duration) {
-	if s.ended { // which the core would take for a new peer
+	if s.ended { // the core would create a new peer
 		return
 	}
 	s.d.step(&queue.CanDo{Peer: s.id, Function: function, Timeout: timeout}, nil)
 }
 
-// CantDo takes CanDo back.
+// CantDo reverses CanDo.
 func (s *Session) CantDo(function string) {
 	s.d.step(&queue.CantDo{Peer: s.id, Function: function}, nil)
 }
 
-// Slots makes tasks be pushed to the session, so many at once; with a share, when they are granted slots of it. It has the share that was named first.
+// SetSlots makes the desk push up to n tasks at a time to the session. With a share, each task
+// needs a granted slot of it. The first share of a session stays.
 func (s *Session) SetSlots(n, reserved int, share string) {
 	if s.ended {
 		return
@@ -280,15 +297,16 @@ func (s *Session) SetSlots(n, reserved int, share string) {
 	s.d.step(&queue.SetSlots{Peer: s.id, N: n, Reserved: reserved, Share: share}, nil)
 }
 
-// Grant gives a slot of a share to a task of a priority. It wants the lock.
+// Grant gives a slot of a share to tasks of a priority.
 func (d *Desk) Grant(share string, p queue.Priority) {
 	d.step(&queue.Grant{Share: share, Priority: p}, nil)
 }
 
-// Shares tells whether sessions may share slots.
+// SharesSlots reports whether sessions may share slots. It needs no lock.
 func (d *Desk) SharesSlots() bool { return d.cfg.Slots != nil }
 
-// Claim says that the session runs try n of a task, from before a cut. It is told to stop what it should not run.
+// Claim declares that the session still runs attempt n of a task after a reconnect. If it should
+// not, it receives Stop.
 func (s *Session) Claim(id queue.ID, n int64) {
 	if s.ended {
 		return
@@ -304,11 +322,13 @@ func (s *Session) setAttempt(id queue.ID, n int64) {
 	s.attempts[id] = n
 }
 
-// Report is what the worker says of a try: Data, Warning, Progress (n of m), Done, Failed or Fatal, with a body that must never change, and is
-// the error of Failed and Fatal. Ends are acknowledged, whether they count or not.
+// Report passes on a worker's report about an attempt: Data, Warning, Progress (n of m), Done,
+// Failed or Fatal. body must never change; for Failed and Fatal it is the error. The session
+// receives an Ack for every end, even for one without effect.
 func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64, body []byte) {
 	end := what == queue.Done || what == queue.Failed || what == queue.Fatal
-	if last, known := s.attempts[id]; known && last != try { // the core finds runs by task, so it hears of this one after the last
+	// The core finds a run by its task, so this stale end is reported after the latest attempt.
+	if last, known := s.attempts[id]; known && last != try {
 		if end {
 			s.staleEnds[id]++
 			s.Acknowledge(Note{Task: id, N: uint64(try)})
@@ -321,13 +341,13 @@ func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64,
 	}
 	s.Acknowledge(Note{Task: id, N: uint64(try), Batch: s.d.lastBatch})
 	delete(s.attempts, id)
-	for range s.staleEnds[id] { // now their slots can be freed
+	for range s.staleEnds[id] { // their slots become free only now
 		s.d.reported(s.id, id, queue.Failed, 0, 0, nil)
 	}
 	delete(s.staleEnds, id)
 }
 
-// reported gives the core a report.
+// reported passes a report to the core.
 func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m uint64, body []byte) Note {
 	if what == queue.Failed && d.isFinal(id) {
 		what = queue.Fatal
@@ -336,7 +356,7 @@ func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m ui
 	return d.step(&d.report, body)
 }
 
-// final tells whether a failure of a task is for good.
+// isFinal reports whether a failure of the task is not retried.
 func (d *Desk) isFinal(id queue.ID) bool {
 	in, err := d.Input(id)
 	return err == nil && in.final
