@@ -59,13 +59,6 @@ type compiled struct {
 }
 
 func compile(p *Plan) (*compiled, error) {
-	if len(p.errs) == 0 { // else some operators are not complete
-		for _, n := range p.nodes {
-			for _, err := range n.idle() {
-				n.refuse(err)
-			}
-		}
-	}
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
 	}

@@ -17,7 +17,7 @@ type Definition[P, T any] struct {
 	name  string
 	at    string // file:line
 	build func(*Plan, P) Dataset[T]
-	opts  []Option
+	opts  []PlanOption
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -28,7 +28,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 //
 // On a cluster the workers run the same program and find the pipeline by its name, so there Define must be called before Main,
 // best in a package variable, and once for each name. Inside one process several definitions may share a name.
-func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...Option) *Definition[P, T] {
+func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...PlanOption) *Definition[P, T] {
 	d := &Definition[P, T]{name, caller(), build, opts}
 	remember(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
 	return d
@@ -53,11 +53,8 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 			err = errors.Join(append(p.errs, &r.PlanError)...)
 		}
 	}()
-	for _, err := range p.opts.take(d.opts) {
+	for _, err := range applyOptions(&p.opts, d.opts) {
 		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, err})
-	}
-	if o := &p.opts; o.partition != nil || o.sortBy != nil || o.desc || o.needs != nil {
-		p.errs = append(p.errs, &PlanError{d.name, "Define", d.at, errors.New("PartitionBy, SortValues, Descending and Needs belong to one operator; give them to that")})
 	}
 	if d.build == nil {
 		return nil, &PlanError{d.name, "Define", d.at, errors.New("its function is nil")}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -19,24 +18,10 @@ type valueOrder[T any] struct {
 	err    error
 }
 
-// SortValues is an option of GroupBy: values of T come sorted by the key that by returns. The default is the order in which they were read.
-func SortValues[T, S any](by func(T) S) Option {
-	codec, err := record.ForKey[S]()
-	if by == nil {
-		err = errors.New("its function is nil")
-	}
-	return func(o *options) {
-		o.sortBy = valueOrder[T]{func(dst []byte, t *T) []byte {
-			s := by(*t)
-			return codec.AppendPart(dst, &s)
-		}, err}
-	}
-}
-
 // GroupBy turns all the records of each key into one record. values streams: a group may be larger than memory. It may be
 // ranged over once; what f leaves is skipped. Use AggregateBy instead where the fold is mergeable: it moves far less data.
 // Groups come sorted by key within each partition.
-func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter.Seq[T]) U, opts ...Option) Dataset[U] {
+func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter.Seq[T]) U, opts ...GroupOption) Dataset[U] {
 	n := newNode[U](planOf(d.n), "GroupBy", opts, d.n)
 	n.needs("key", key)
 	n.needs("function", f)
@@ -52,7 +37,7 @@ func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter
 }
 
 // TryGroupBy is GroupBy for functions that take a context, emit any number of records and may fail; errors are treated as by TryMap.
-func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Context, key K, values iter.Seq[T], emit func(U)) error, opts ...Option) Dataset[U] {
+func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Context, key K, values iter.Seq[T], emit func(U)) error, opts ...GroupOption) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryGroupBy", opts, d.n)
 	n.needs("key", key)
 	n.needs("function", f)

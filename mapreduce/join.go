@@ -14,7 +14,7 @@ import (
 // Join pairs every left record with every right record of the same key. It holds the left records of one key (in memory, then on
 // disk) while the right ones stream past, so put the side with fewer records per key on the left. Keys come sorted within each partition.
 // Where one side fits in memory, BroadcastJoin does not shuffle the other.
-func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...Option) Dataset[U] {
+func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "Join", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
@@ -27,7 +27,7 @@ func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, 
 }
 
 // TryJoin is Join for functions that take a context and may fail; errors are treated as by TryMap.
-func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...Option) Dataset[U] {
+func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
@@ -40,7 +40,7 @@ func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 }
 
 // LeftJoin is Join that keeps left records without a match: f then receives nil.
-func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
+func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "LeftJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
@@ -53,7 +53,7 @@ func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L)
 }
 
 // TryLeftJoin is LeftJoin for functions that take a context and may fail; errors are treated as by TryMap.
-func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
+func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryLeftJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
@@ -116,7 +116,7 @@ func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(
 
 // CoGroup hands the left and the right records of each key to f. lefts may be ranged over any number of times, rights once. A key that only one side has comes
 // with an empty other side. Errors are treated as by TryMap.
-func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(ctx context.Context, key K, lefts iter.Seq[L], rights iter.Seq[R], emit func(U)) error, opts ...Option) Dataset[U] {
+func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(ctx context.Context, key K, lefts iter.Seq[L], rights iter.Seq[R], emit func(U)) error, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "CoGroup", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)

@@ -25,14 +25,14 @@ import (
 func TestPartitionByMayKeepKeys(t *testing.T) {
 	const n = 60_000
 	name := func(i int64) string { return fmt.Sprintf("a key that is longer than a slot %d", i*7919%n) }
-	for op, build := range map[string]func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string]{
-		"CountBy": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+	for op, build := range map[string]func(d mapreduce.Dataset[int64], part mapreduce.ShuffleOption) mapreduce.Dataset[string]{
+		"CountBy": func(d mapreduce.Dataset[int64], part mapreduce.ShuffleOption) mapreduce.Dataset[string] {
 			return mapreduce.Map(mapreduce.CountBy(d, name, part, mapreduce.Parallel(3)), func(r kv[string, int64]) string { return r.Key })
 		},
-		"GroupBy": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+		"GroupBy": func(d mapreduce.Dataset[int64], part mapreduce.ShuffleOption) mapreduce.Dataset[string] {
 			return mapreduce.GroupBy(d, name, func(k string, _ iter.Seq[int64]) string { return k }, part, mapreduce.Parallel(3))
 		},
-		"SortValues": func(d mapreduce.Dataset[int64], part mapreduce.Option) mapreduce.Dataset[string] {
+		"SortValues": func(d mapreduce.Dataset[int64], part mapreduce.ShuffleOption) mapreduce.Dataset[string] {
 			return mapreduce.GroupBy(d, name, func(k string, _ iter.Seq[int64]) string { return k }, part, mapreduce.Parallel(3),
 				mapreduce.SortValues(func(i int64) int64 { return -i }))
 		},

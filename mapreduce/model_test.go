@@ -76,7 +76,7 @@ func (s *scene) read(p *mapreduce.Plan, items []item) mapreduce.Dataset[item] {
 }
 
 // parallel is an option that sets a random number of partitions, which it returns too.
-func (s *scene) parallel() (mapreduce.Option, int) {
+func (s *scene) parallel() (mapreduce.ParallelOption, int) {
 	n := 1 + s.r.IntN(6)
 	return mapreduce.Parallel(n), n
 }

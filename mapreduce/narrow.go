@@ -177,7 +177,7 @@ func Union[T any](first Dataset[T], others ...Dataset[T]) Dataset[T] {
 	for _, d := range others {
 		in = append(in, d.n)
 	}
-	n := newNode[T](planOf(first.n), "Union", nil, in...)
+	n := newNode[T](planOf(first.n), "Union", []Option(nil), in...)
 	n.union = true
 	return Dataset[T]{n}
 }

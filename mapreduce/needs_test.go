@@ -65,9 +65,6 @@ func TestNeedsAreShown(t *testing.T) {
 	if err != nil || !strings.Contains(out.String(), "stage 0: each attempt needs 1 of budget es\nstage 0: each attempt needs 2 of budget pg\n") {
 		t.Errorf("%v, explained:\n%s", err, out.String())
 	}
-	_, err = mapreduce.Define("everywhere", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) }, mapreduce.Needs("pg", 1)).
-		Collect(context.Background(), mapreduce.Local{}, none{})
-	checkError(t, err, "plan everywhere: ", "Define: ", "Needs belong to one operator")
 }
 
 func TestBudgetFlag(t *testing.T) {

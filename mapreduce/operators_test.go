@@ -259,7 +259,7 @@ var operators = map[string]func(t *testing.T, s *scene){
 	},
 	"SortBy": func(t *testing.T, s *scene) { // stable, in total order
 		opt, _ := s.parallel()
-		opts, sign := []mapreduce.Option{opt}, 1
+		opts, sign := []mapreduce.SortOption{opt}, 1
 		if s.r.IntN(2) == 0 {
 			opts, sign = append(opts, mapreduce.Descending()), -1
 		}
@@ -283,7 +283,7 @@ var operators = map[string]func(t *testing.T, s *scene){
 	},
 	"Sort": func(t *testing.T, s *scene) {
 		opt, _ := s.parallel()
-		opts, sign := []mapreduce.Option{opt}, 1
+		opts, sign := []mapreduce.SortOption{opt}, 1
 		if s.r.IntN(2) == 0 {
 			opts, sign = append(opts, mapreduce.Descending()), -1
 		}

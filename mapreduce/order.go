@@ -12,7 +12,7 @@ import (
 // SortBy sorts all records by key, over all partitions: the output read in partition order is in total order. Records with equal keys
 // keep the order in which they were read. The key ranges of the partitions are chosen from the sorted runs themselves, so they are
 // even whatever the keys look like.
-func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[T] {
+func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...SortOption) Dataset[T] {
 	n := newNode[T](planOf(d.n), "SortBy", opts, d.n)
 	n.needs("key", key)
 	kc, vc := keyCodec[K](n), valueCodec[T](n)
@@ -50,7 +50,7 @@ func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[T] {
 }
 
 // Sort sorts all records, as SortBy does with the record itself as the key; it moves half as many bytes. T must be usable as a key.
-func Sort[T any](d Dataset[T], opts ...Option) Dataset[T] {
+func Sort[T any](d Dataset[T], opts ...SortOption) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Sort", opts, d.n)
 	kc := keyCodec[T](n)
 	if len(n.plan.errs) > 0 {

@@ -28,7 +28,7 @@ import (
 // The tests in this file are about what happens to a job when user code fails: retries, counters, bad records, panics, ends.
 
 // start starts a plan without parameters. The job is closed when the test ends.
-func start[T any](t *testing.T, ctx context.Context, target mapreduce.Target, build func(p *mapreduce.Plan) mapreduce.Dataset[T], opts ...mapreduce.Option) *mapreduce.Job {
+func start[T any](t *testing.T, ctx context.Context, target mapreduce.Target, build func(p *mapreduce.Plan) mapreduce.Dataset[T], opts ...mapreduce.PlanOption) *mapreduce.Job {
 	t.Helper()
 	d := mapreduce.Define("outcome", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[T] { return build(p) }, opts...)
 	j, err := d.Start(ctx, target, none{})
@@ -272,7 +272,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 }
 
 func TestTooManyBadRecords(t *testing.T) {
-	run := func(n int64, splits int, bad int64, opt mapreduce.Option) (string, error) {
+	run := func(n int64, splits int, bad int64, opt mapreduce.PlanOption) (string, error) {
 		path := filepath.Join(t.TempDir(), "bad.jsonl")
 		j := start(t, t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 			return mapreduce.TryMap(mapreduce.Read(p, upTo(n).Cut(splits)), func(_ context.Context, i int64) (int64, error) {

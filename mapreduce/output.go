@@ -15,7 +15,7 @@ type None struct{}
 
 // Nothing is the result of a plan that only writes to sinks and named outputs.
 func Nothing(p *Plan) Dataset[None] {
-	n := newNode[None](p, "Nothing", nil)
+	n := newNode[None](p, "Nothing", []Option(nil))
 	n.union = true // of no datasets
 	return Dataset[None]{n}
 }

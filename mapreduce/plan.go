@@ -7,14 +7,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/spill"
 )
 
 // KV is a value under a key.
@@ -116,12 +111,12 @@ type out struct {
 	sink   *sinkRole
 }
 
-func newNode[T any](p *Plan, op string, opts []Option, in ...*node) *node {
+func newNode[T any, O interface{ apply(*options) }](p *Plan, op string, opts []O, in ...*node) *node {
 	if p == nil {
 		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})
 	}
 	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
-	for _, err := range n.opts.take(opts) {
+	for _, err := range applyOptions(&n.opts, opts) {
 		n.refuse(err)
 	}
 	n.tee = func(nexts []any) any {
@@ -191,101 +186,6 @@ func caller() string {
 		}
 	}
 }
-
-// Option changes how one operator runs, or, given to Define, all of a plan.
-type Option func(*options)
-
-type options struct {
-	name      string
-	parallel  int
-	retry     int
-	timeout   time.Duration
-	needs     []job.Need
-	maxBad    int64
-	maxShare  float64
-	partition any // func(K, int) int
-	desc      bool
-	sortBy    any // valueOrder[T]
-}
-
-// take applies opts, and returns what cannot be.
-func (o *options) take(opts []Option) (errs []error) {
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d of %d is nil; leave it out", i+1, len(opts)))
-			continue
-		}
-		opt(o)
-	}
-	refuse := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	refuse(o.parallel < 0 || o.parallel > spill.MaxParts, "Parallel(%d): use 1 to %d partitions, or 0 for the default", o.parallel, spill.MaxParts)
-	refuse(o.retry < 0, "Retry(%d): use 1 or more attempts, or 0 for the default", o.retry)
-	refuse(o.timeout < 0, "Timeout(%v): use a positive duration, or 0 for no limit", o.timeout)
-	for _, x := range o.needs {
-		refuse(x.N < 1 || x.N > 1<<30 || x.Budget == "" || len(x.Budget) > 512 || !utf8.ValidString(x.Budget),
-			"Needs(%.100q, %d): use 1 or more of a budget, whose name is 1 to 512 bytes of UTF-8", x.Budget, x.N)
-	}
-	refuse(o.maxBad < 0, "MaxBad(%d): use 0 or more records", o.maxBad)
-	refuse(!(o.maxShare >= 0 && o.maxShare <= 1), "MaxBadShare(%v): use a share from 0 to 1, such as 0.01 for one in a hundred", o.maxShare)
-	return errs
-}
-
-// idle returns an error for each option that changes nothing where it was given.
-func (n *node) idle() (errs []error) {
-	refuse := func(bad bool, option, why string) {
-		if bad {
-			errs = append(errs, fmt.Errorf("%s changes nothing here: %s; take it out", option, why))
-		}
-	}
-	single := n.wide != nil && n.wide.parts == 1
-	refuse(n.opts.parallel > 0 && n.wide == nil, "Parallel", "the operator runs in the tasks of the one before it; give it to that one, or to Define for all that shuffle")
-	refuse(n.opts.parallel > 1 && single, "Parallel", "the operator has one result and so one partition")
-	refuse(n.opts.partition != nil && (n.wide == nil || n.wide.ranged || single), "PartitionBy", "it is for operators that spread keys over partitions, such as AggregateBy, GroupBy and Join")
-	refuse(n.opts.desc && (n.wide == nil || !n.wide.ranged), "Descending", "it is for SortBy and Sort")
-	refuse(n.opts.sortBy != nil && n.op != "GroupBy" && n.op != "TryGroupBy", "SortValues", "it is for GroupBy and TryGroupBy")
-	return errs
-}
-
-// Named names an operator in progress, plans and errors. The default is the operator's own name.
-func Named(name string) Option { return func(o *options) { o.name = name } }
-
-// Parallel sets the number of partitions of a shuffling operator. The default is chosen from the input's size.
-func Parallel(partitions int) Option { return func(o *options) { o.parallel = partitions } }
-
-// Retry sets how many attempts a task may have before the job fails. The default is 4; the largest of a stage's operators counts.
-func Retry(attempts int) Option { return func(o *options) { o.retry = attempts } }
-
-// Timeout limits how long one attempt may run. The default is no limit; the smallest of a stage's operators counts.
-func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
-
-// Needs says that each running attempt of the operator's stage holds n of a budget of something outside, such as connections of a database: Needs("pg", 1). On a
-// cluster budgets are those that tasks use and `layshaft task budget` sets; one that was never set is empty, and what needs it waits. Inside one process
-// Local.Budgets limits them, and there is enough of others. A stage holds the sum of what its operators need. No second attempt races a slow one of
-// such a stage. Given to Define it is an error of the plan.
-func Needs(budget string, n int) Option {
-	return func(o *options) { o.needs = append(slices.Clip(o.needs), job.Need{Budget: budget, N: n}) }
-}
-
-// MaxBad lets a job go on with up to n bad records: malformed rows, records for which Skip was returned, and records
-// whose function panicked twice (from the 33rd on each costs its task two attempts; see Retry). They are set aside in the quarantine file. On a cluster so are records over which the process of user code
-// died twice, or that took it beyond its Timeout. The default is 0: the first one ends the job.
-// Given to Define it holds for the plan.
-func MaxBad(n int64) Option { return func(o *options) { o.maxBad = n } }
-
-// MaxBadShare lets a job go on while at most the given share of the records read, from 0 to 1, is bad. It is compared when the job is about to end.
-// Given to Define it holds for the plan.
-func MaxBadShare(share float64) Option { return func(o *options) { o.maxShare = share } }
-
-// Descending turns the order of SortBy or Sort around.
-func Descending() Option { return func(o *options) { o.desc = true } }
-
-// PartitionBy replaces the hash that decides which of n partitions a key belongs to. f must return 0 to n-1 and always
-// the same for the same key.
-func PartitionBy[K any](f func(key K, n int) int) Option { return func(o *options) { o.partition = f } }
 
 // Counter is a count that user code keeps. It is exact: only committed attempts count, whatever was retried.
 // It may be used inside operator functions of the plan it was made in, not from goroutines they start.

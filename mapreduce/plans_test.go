@@ -86,7 +86,7 @@ func score(r pair) float64 {
 }
 
 // chain draws a word of two to six steps from the grammar.
-func chain(r *rand.Rand, parallel func() mapreduce.Option) (steps []step) {
+func chain(r *rand.Rand, parallel func() mapreduce.ParallelOption) (steps []step) {
 	table := make([]pair, r.IntN(20)) // the other side of joins
 	for i := range table {
 		table[i] = pair{Key: fmt.Sprint("k", r.IntN(12)), Value: int64(r.IntN(5))}
@@ -300,7 +300,7 @@ func TestRandomPlans(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 0))
 			input, cut := randomRows(r, r.IntN(500)), 1+r.IntN(8)
-			steps := chain(r, func() mapreduce.Option { return mapreduce.Parallel(r.IntN(6)) }) // 0 is the default
+			steps := chain(r, func() mapreduce.ParallelOption { return mapreduce.Parallel(r.IntN(6)) }) // 0 is the default
 			t.Log(chainName(steps))
 			got := run(t, randomTarget(r), func(p *mapreduce.Plan) mapreduce.Dataset[pair] {
 				d := mapreduce.Read(p, memio.Slice(input).Cut(cut))
@@ -329,7 +329,7 @@ func TestSameRowsInTheSameOrder(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1))
 			input, cut := randomRows(r, 300+r.IntN(500)), 1+r.IntN(8)
-			steps := chain(r, func() mapreduce.Option { return mapreduce.Parallel(1 + r.IntN(5)) })
+			steps := chain(r, func() mapreduce.ParallelOption { return mapreduce.Parallel(1 + r.IntN(5)) })
 			t.Log(chainName(steps))
 			var first []pair
 			for i, target := range []mapreduce.Local{{Slots: 1}, {Slots: 4, Workers: 3, Memory: 32 << 20}, {Slots: 2, Memory: 16 << 20}, {Slots: 3, Workers: 3, Memory: 1 << 30}} {

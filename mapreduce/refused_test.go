@@ -207,14 +207,8 @@ func TestRefusedPlans(t *testing.T) {
 		{"options out of range", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Map(numbers(p), self, mapreduce.Retry(-1), mapreduce.Timeout(-time.Second), mapreduce.MaxBad(-1), mapreduce.MaxBadShare(50))
 		}), []string{": Map: Retry(-1)", "Timeout(-1s)", "MaxBad(-1)", "MaxBadShare(50): use a share from 0 to 1"}},
-		{"options that change nothing", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
-			d := mapreduce.Map(numbers(p), self, mapreduce.Parallel(3), mapreduce.Descending(), mapreduce.SortValues(self))
-			return mapreduce.Sort(d, mapreduce.PartitionBy(func(int, int) int { return 0 }))
-		}), []string{": Map: Parallel changes nothing here", ": Map: Descending changes nothing here: it is for SortBy and Sort", "SortValues changes nothing here", ": Sort: PartitionBy changes nothing here"}},
 		{"options of Define out of range", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
 			mapreduce.Parallel(1<<20), mapreduce.Retry(-1)), none{}), []string{"plan broken: refused_test.go:", ": Define: Parallel(1048576): use 1 to 65536", ": Define: Retry(-1)"}},
-		{"option of one operator for a plan", refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] { return numbers(p) },
-			mapreduce.Descending()), none{}), []string{": Define: PartitionBy, SortValues, Descending and Needs belong to one operator"}},
 		{"nothing defined", refusalOf(mapreduce.Define[none, int]("broken", nil), none{}), []string{": Define: its function is nil"}},
 		{"source that is not there", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 			return mapreduce.Read(p, textio.Lines("testdata/nowhere/*.txt"))

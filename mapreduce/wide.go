@@ -154,7 +154,7 @@ type Agg[T, A, R any] = agg.Agg[T, A, R]
 // AggregateBy folds the records of each key into one result. It is the operator of choice wherever the fold is mergeable:
 // values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
 // which spill when they are too many. Results come sorted by key within each partition.
-func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...Option) Dataset[KV[K, R]] {
+func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...ShuffleOption) Dataset[KV[K, R]] {
 	n := newNode[KV[K, R]](planOf(d.n), "AggregateBy", opts, d.n)
 	n.needs("key", key)
 	return aggregateBy(n, key, agg)
@@ -344,7 +344,7 @@ func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold fu
 const maxMerged = record.MaxFrame / 2
 
 // ReduceByKey merges the values of each key two by two. f must be associative; values meet in a fixed order.
-func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option) Dataset[KV[K, V]] {
+func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...ShuffleOption) Dataset[KV[K, V]] {
 	type acc struct {
 		Some  bool
 		Value V
@@ -378,7 +378,7 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Option
 }
 
 // Distinct keeps one of each set of equal records. T must be usable as a key.
-func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
+func Distinct[T any](d Dataset[T], opts ...ShuffleOption) Dataset[T] {
 	type none struct{}
 	n := newNode[T](planOf(d.n), "Distinct", opts, d.n)
 	aggregate(n, func(t T) T { return t }, Agg[T, none, none]{
@@ -394,7 +394,7 @@ func Distinct[T any](d Dataset[T], opts ...Option) Dataset[T] {
 }
 
 // CountBy counts the records of each key.
-func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, int64]] {
+func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...ShuffleOption) Dataset[KV[K, int64]] {
 	n := newNode[KV[K, int64]](planOf(d.n), "CountBy", opts, d.n)
 	n.needs("key", key)
 	return aggregateBy(n, key, agg.Count[T]())
