@@ -83,7 +83,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		return
 	}
 	at := ""
-	if s, ok := any(s).(interface{ Place() string }); ok {
+	if s, ok := any(s).(PlacedSink); ok {
 		at = absolute(s.Place())
 	}
 	for _, o := range p.outs {
@@ -98,9 +98,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		}
 	}
 	var published func(ctx context.Context, job string, ended time.Time) (bool, error)
-	if s, ok := any(s).(interface {
-		Published(ctx context.Context, job string, ended time.Time) (bool, error)
-	}); ok {
+	if s, ok := any(s).(PublishedSink); ok {
 		published = s.Published
 	}
 	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{

@@ -1,42 +1,59 @@
 package mapreduce
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
-// Sink is where records of type T go. Packages textio, csvio, jsonio, parquetio and binio make sinks.
-// Every attempt writes to a place of its own; Finish makes the committed attempts' output visible, all of it or nothing.
-// A sink that has a method Place() string says with it which path it writes to: a plan with two sinks to one path, or to one inside the
-// other, is refused. One that has a method Published(ctx context.Context, job string, ended time.Time) (bool, error) says with it whether what the job
-// wrote, which was done at a time, is in place still: when it is not, a cluster that remembers the job runs it anew.
+// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio and binio make sinks.
+//
+// Every attempt writes to a temporary place of its own. Finish makes the output of the committed attempts
+// visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].
 type Sink[T any] interface {
 	// String names the sink in plans and errors, such as textio.Write("out").
 	String() string
-	// Check is called once before the run, in the client. It returns an error that names the path and the way out when
-	// the place cannot be written.
+	// Check is called once before the run, in the client. If the sink cannot write, Check returns an error
+	// that names the path and a way to solve it.
 	Check(ctx context.Context) error
 	// Open starts the output of one attempt of one task.
 	Open(ctx context.Context, t SinkTask) (SinkWriter[T], error)
-	// Finish is called once, in the client, when the job is done, with the results of Close of the committed attempts in task
-	// order. It renames temporary files into place, removes what other attempts left, and writes a manifest.
-	// It must be idempotent: it runs again when the process is killed in the middle.
+	// Finish is called once, when all tasks are done. parts are the results of Close of the committed
+	// attempts, in task order. Finish renames temporary files into place, removes the files of other
+	// attempts, and writes a manifest. It must be idempotent: it runs again if its process is killed.
 	Finish(ctx context.Context, job string, parts [][]byte) error
 	// Abandon is called when the job failed or was cancelled. It removes every temporary file of the job.
 	Abandon(ctx context.Context, job string) error
 }
 
-// SinkTask says for which attempt a sink is opened.
+// PlacedSink is a Sink that writes to one path. A plan is refused if two of its sinks write to the same
+// path, or if the path of one lies inside the path of another.
+type PlacedSink interface {
+	// Place returns the path or URL.
+	Place() string
+}
+
+// PublishedSink is a Sink that can look for its output later. A cluster remembers finished jobs, and
+// answers a repeated run from memory. It runs the job again if a PublishedSink misses its output.
+type PublishedSink interface {
+	// Published reports whether the output of a job is still in place and unchanged. ended is the time
+	// when the job was done.
+	Published(ctx context.Context, job string, ended time.Time) (bool, error)
+}
+
+// SinkTask is the attempt for which a sink is opened.
 type SinkTask struct {
 	Job     string // job ID, safe in file names
 	Index   int    // task number over all tasks that write to the sink, from 0
-	Of      int    // number of such tasks
+	Of      int    // number of these tasks
 	Attempt int    // attempt number, from 1
 }
 
-// SinkWriter writes the output of one attempt. It is used by one goroutine.
+// SinkWriter writes the output of one attempt. One goroutine uses it.
 type SinkWriter[T any] interface {
 	// Write adds one record. It must not keep r.
 	Write(r *T) error
-	// Close flushes and syncs, and describes what was written, for Finish.
+	// Close flushes and syncs. It returns a description of the output, which Finish receives.
 	Close() (part []byte, err error)
-	// Abort removes what was written. It is called instead of Close, or after Close failed.
+	// Abort removes the output. It is called instead of Close, or after Close failed.
 	Abort()
 }

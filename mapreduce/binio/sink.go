@@ -17,6 +17,12 @@ type Sink[T any] struct {
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
+var (
+	_ mapreduce.Sink[string]  = Sink[string]{}
+	_ mapreduce.PlacedSink    = Sink[string]{}
+	_ mapreduce.PublishedSink = Sink[string]{}
+)
+
 // Write returns a sink for dir/part-00000.bin, dir/part-00001.bin and so on: one file per task,
 // with the bytes of the records. The job writes dir/manifest.json last, to mark the output as
 // complete.

@@ -29,6 +29,12 @@ type Sink[T any] struct {
 	header []string
 }
 
+var (
+	_ mapreduce.Sink[[]string] = Sink[[]string]{}
+	_ mapreduce.PlacedSink     = Sink[[]string]{}
+	_ mapreduce.PublishedSink  = Sink[[]string]{}
+)
+
 // Write returns a sink for dir/part-00000.csv, dir/part-00001.csv and so on: one file per task,
 // each with a header. T is a struct, or []string for plain cells. The job writes dir/manifest.json
 // last, to mark the output as complete.

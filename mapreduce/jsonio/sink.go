@@ -19,6 +19,12 @@ type Sink[T any] struct {
 	out  files.Output
 }
 
+var (
+	_ mapreduce.Sink[string]  = Sink[string]{}
+	_ mapreduce.PlacedSink    = Sink[string]{}
+	_ mapreduce.PublishedSink = Sink[string]{}
+)
+
 // Write returns a sink for dir/part-00000.jsonl, dir/part-00001.jsonl and so on: one file per task.
 // The job writes dir/manifest.json last, to mark the output as complete. The directory must be new,
 // empty, or contain the output of an earlier job, which is replaced.

@@ -29,6 +29,12 @@ type Sink[T any] struct {
 	rowGroup int64
 }
 
+var (
+	_ mapreduce.Sink[struct{}] = Sink[struct{}]{}
+	_ mapreduce.PlacedSink     = Sink[struct{}]{}
+	_ mapreduce.PublishedSink  = Sink[struct{}]{}
+)
+
 // Write returns a sink for dir/part-00000.parquet, dir/part-00001.parquet and so on: one file per
 // task. T is a struct, with columns named as for Rows. The files are compressed with zstd; see
 // Snappy. The job writes dir/manifest.json last, to mark the output as complete.

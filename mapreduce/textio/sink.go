@@ -16,6 +16,12 @@ type Sink[T any] struct {
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
+var (
+	_ mapreduce.Sink[string]  = Sink[string]{}
+	_ mapreduce.PlacedSink    = Sink[string]{}
+	_ mapreduce.PublishedSink = Sink[string]{}
+)
+
 // Write returns a sink for dir/part-00000.txt, dir/part-00001.txt and so on: one file per task, one
 // line per record. A record with line feeds becomes several lines. The job writes dir/manifest.json
 // last, to mark the output as complete.
