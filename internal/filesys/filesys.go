@@ -1,12 +1,18 @@
-// Package filesys says what a file system is to the sources and sinks of jobs, and which one a path belongs to.
+// Package filesys defines the file systems that sources and sinks of jobs use, and finds the file
+// system of a path.
 //
-// A path has a scheme, as in s3://bucket/a.txt, or none. A Set has one FS for each scheme and travels in the context, so that
-// the same source reads local files in one process and files of another machine in the next. This package has the file system
-// of the machine (OS); package remote has those of workers and clients, package s3 that of object stores.
+// A path may have a scheme, as in s3://bucket/a.txt. A Set has one FS for each scheme and travels
+// in the context. So the same source reads local files in one process and files of another machine
+// in the next:
 //
-// Every FS keeps to one contract, which package conform tests: names are compared byte by byte, slashes part them, and every error
-// is an *Error, which names the path with its scheme and the way out, and of which errors.Is tells fs.ErrNotExist,
-// fs.ErrPermission, fs.ErrInvalid, ErrGone and ErrAway.
+//	/data/a.txt, file:///data/a.txt    OS in this package: the local machine
+//	dataset://catalog/a.txt            package remote: a directory on workers
+//	client://ID/data/a.txt             package remote: the machine that submitted a job
+//	s3://bucket/a.txt                  package s3: an object store
+//
+// Every FS keeps one contract; package conform tests it. Names are compared byte by byte, and
+// slashes separate them. Every error is an *Error with the full path and a way out. errors.Is finds
+// fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, ErrGone and ErrAway in it.
 package filesys
 
 import (
@@ -21,92 +27,100 @@ import (
 	"time"
 )
 
-// ErrGone means that the machine or service that holds a file could not be reached for as long as the file system is patient.
+// ErrGone means the machine or service with a file could not be reached within the patience of the
+// file system.
 var ErrGone = errors.New("cannot be reached")
 
-// ErrAway means that an answer would be cut short: others were reached, but a worker that may have some of the files is not there now.
+// ErrAway means an answer would be incomplete: some workers answered, but a worker that may have
+// some of the files is away.
 var ErrAway = errors.New("away")
 
-// Info says what a path is.
+// Info describes a file or directory.
 type Info struct {
-	Path    string // in full, with its scheme
-	Size    int64  // bytes; of no meaning for directories
+	Path    string // full path, with its scheme
+	Size    int64  // bytes; undefined for directories
 	ModTime time.Time
-	Mode    fs.FileMode // the type; permissions where they are known
-	Hosts   []string    // workers that hold the file, sorted; empty means that it is equally near to all
-	Differs string      // how a copy differs that does not count; empty when there is none
+	Mode    fs.FileMode // the type; permissions if they are known
+	// Hosts are the workers that hold the file, sorted; empty means it is equally near to all.
+	Hosts []string
+	// Differs describes the difference to an outdated copy; empty when there is none.
+	Differs string
 }
 
-// FS is where files lie. Its methods may be called by several goroutines. They block until they are done or ctx ends. What
-// is remote is tried again for a bounded time.
+// FS is a file system. Its methods are safe for concurrent use. They block until they are done or
+// ctx ends. Remote operations are retried for a limited time.
 type FS interface {
-	// Glob lists files in order of path: those that match pattern, and all regular ones below directories that match it. A
-	// pattern has * ? [a-z] {a,b}, and ** for any number of directories. Names that start with a dot or an underscore are left
-	// out unless the pattern spells them. When pattern has no such signs and nothing is there the error is fs.ErrNotExist;
-	// when nothing matches the list is empty.
+	// Glob lists files in order of path: files that match pattern, and all regular files below
+	// directories that match it. A pattern may contain * ? [a-z] {a,b}, and ** for any number of
+	// directories. Names that start with a dot or an underscore are left out unless the pattern
+	// contains such a name. If nothing matches, the list is empty; but for a pattern without these
+	// signs the error is fs.ErrNotExist.
 	Glob(ctx context.Context, pattern string) ([]Info, error)
-	// Stat says what path is.
+	// Stat returns a description of path.
 	Stat(ctx context.Context, path string) (Info, error)
-	// ReadDir lists what is in a directory, in order of path and without exception.
+	// ReadDir lists all entries of a directory, in order of path.
 	ReadDir(ctx context.Context, path string) ([]Info, error)
-	// Open opens a file to read. ctx is also that of all reads.
+	// Open opens a file for reading. ctx applies to all reads.
 	Open(ctx context.Context, path string) (File, error)
-	// Create makes a file, or makes it anew. Its directory must be there. ctx is also that of all writes.
+	// Create creates a file or truncates it. Its directory must exist. ctx applies to all writes.
 	Create(ctx context.Context, path string) (Writer, error)
-	// Rename gives a file another name, over what is there. Both names are of the same file system, and of the same host.
+	// Rename renames a file and replaces the target. Both names must be on the same file system and
+	// host.
 	Rename(ctx context.Context, from, to string) error
-	// Remove deletes a file or an empty directory. What is not there is no error.
+	// Remove deletes a file or an empty directory. A missing one is no error.
 	Remove(ctx context.Context, path string) error
-	// RemoveAll deletes path with all that is below it. What is not there is no error.
+	// RemoveAll deletes path and everything below it. A missing path is no error.
 	RemoveAll(ctx context.Context, path string) error
-	// MkdirAll makes a directory and those above it.
+	// MkdirAll makes a directory and its parents.
 	MkdirAll(ctx context.Context, path string) error
 	// Sync returns when the names in a directory are on disk.
 	Sync(ctx context.Context, dir string) error
 }
 
-// File is an open file. ReadAt may be called by several goroutines; of streams one is used at a time.
+// File is an open file. ReadAt is safe for concurrent use; only one stream may be used at a time.
 type File interface {
 	io.ReaderAt
-	// Stream reads n bytes from offset from on, ahead of the caller where that pays. It ends where the file does.
+	// Stream reads n bytes from offset from on, and reads ahead where that is faster. It ends at
+	// the end of the file.
 	Stream(from, n int64) io.Reader
-	// Stat says what the file is now.
+	// Stat returns a description of the file as it is now.
 	Stat() (Info, error)
-	// Close ends streams too.
+	// Close closes the file and its streams.
 	Close() error
 }
 
-// Writer is a file being written. It is used by one goroutine.
+// Writer writes a file. Only one goroutine may use it.
 type Writer interface {
 	io.Writer
-	// Path names the file, with the host that it is on where the file system has several.
+	// Path returns the path of the file. It includes the host if the file system has several.
 	Path() string
-	// Sync returns when what was written is on disk.
+	// Sync returns when all written data is on disk.
 	Sync() error
-	// Close ends the file. Without it, the file may have any content, or not exist.
+	// Close completes the file. Without it the file may have any content, or not exist.
 	Close() error
-	// Abort ends and removes the file. It is called instead of Close, or after Close or Sync failed.
+	// Abort removes the file. It is called instead of Close, or after Close or Sync failed.
 	Abort()
 }
 
-// A Spread is an FS of which one directory may lie on several hosts.
+// A Spread is an FS with directories that lie on several hosts.
 type Spread interface {
 	// Spread returns the hosts that may have files below path, sorted.
 	Spread(ctx context.Context, path string) ([]string, error)
 }
 
-// A Copied is an FS of which one file may have several copies.
+// A Copied is an FS with several copies of one file.
 type Copied interface {
-	// Same fails when the copies of a file differ. It takes hosts off that cannot be reached.
+	// Same returns an error if the copies of a file differ. It removes hosts that cannot be reached
+	// from infos.
 	Same(ctx context.Context, infos []Info) error
 }
 
-// A Hinted is an FS that finds a file sooner when it is told which hosts had it. They may be wrong.
+// A Hinted is an FS that finds a file faster with a hint about its hosts. The hint may be wrong.
 type Hinted interface {
 	OpenAt(ctx context.Context, path string, hosts []string) (File, error)
 }
 
-// Open opens a file by its scheme. hosts are those that had it, as far as known.
+// Open opens a file by its scheme. hosts are the last known holders of the file.
 func Open(ctx context.Context, path string, hosts []string) (File, error) {
 	f, err := Of(ctx, path)
 	if err != nil {
@@ -118,19 +132,20 @@ func Open(ctx context.Context, path string, hosts []string) (File, error) {
 	return f.Open(ctx, path)
 }
 
-// A Lender is an FS whose files other processes know by other paths, and reach only once they were named to it.
+// A Lender is an FS with files that other processes know by other paths, and can reach only after
+// Lend.
 type Lender interface {
-	// Lend lets other processes read a file, and returns its path there.
+	// Lend lets other processes read a file, and returns its path for them.
 	Lend(path string) (string, error)
 	// LendDir lets other processes write below dir, under names that start with prefix.
 	LendDir(dir, prefix string) error
 }
 
-// Error is what the methods of every FS return.
+// Error is the error of the methods of every FS.
 type Error struct {
 	Path string // with its scheme
 	Err  error
-	Help string // the way out; may be empty
+	Help string // advice to the user; may be empty
 }
 
 func (e *Error) Error() string {
@@ -144,12 +159,12 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Set has an FS for each scheme, "" for paths without one.
+// Set has an FS for each scheme, and "" for paths without one.
 type Set map[string]FS
 
 type key struct{}
 
-// With returns a context that carries set. Schemes that set lacks come from the set that ctx carried before.
+// With returns a context with set. Schemes missing in set are taken from the set in ctx.
 func With(ctx context.Context, set Set) context.Context {
 	all := Set{}
 	for scheme, f := range From(ctx) {
@@ -163,21 +178,22 @@ func With(ctx context.Context, set Set) context.Context {
 
 type nowhere struct{}
 
-// Nowhere returns a context in which splits say nothing of who holds the input and do not depend on it, for telling whether it is the same input.
+// Nowhere returns a context in which splits do not depend on the holders of the input. It serves to
+// compare inputs.
 func Nowhere(ctx context.Context) context.Context { return context.WithValue(ctx, nowhere{}, true) }
 
 // IsNowhere reports whether ctx comes from Nowhere.
 func IsNowhere(ctx context.Context) bool { return ctx.Value(nowhere{}) != nil }
 
-// registered are the file systems of Register.
+// registered has the file systems added by Register.
 var registered = Set{}
 
-// Register makes f the file system of a scheme wherever a context carries no other. Call it from an
-// init function only.
+// Register makes f the file system of a scheme for contexts without another one. Call it only from
+// an init function.
 func Register(scheme string, f FS) { registered[scheme] = f }
 
-// From returns the set that ctx carries. Without one, paths without a scheme and file:// belong to the
-// operating system, and other schemes to the file systems of Register.
+// From returns the set in ctx. Without a set, paths without a scheme and file:// belong to the
+// operating system, and other schemes to the file systems added by Register.
 func From(ctx context.Context) Set {
 	if s, ok := ctx.Value(key{}).(Set); ok {
 		return s
@@ -200,7 +216,8 @@ func Of(ctx context.Context, path string) (FS, error) {
 	return nil, &Error{path, fmt.Errorf("no file system for %s:// here: %w", scheme, fs.ErrInvalid), help}
 }
 
-// Lend returns the path by which all processes of a job know a file: absolute, or the one that the FS of the file lends it under.
+// Lend returns the path of a file for all processes of a job: absolute, or the path under which its
+// FS lends it.
 func Lend(ctx context.Context, path string) (string, error) {
 	f, err := Of(ctx, path)
 	if err != nil {
@@ -219,7 +236,8 @@ func Lend(ctx context.Context, path string) (string, error) {
 	return abs, nil
 }
 
-// LendDir lets all processes of a job write below dir under names that start with prefix, where that is not so already.
+// LendDir lets all processes of a job write below dir under names that start with prefix, if they
+// cannot already.
 func LendDir(ctx context.Context, dir, prefix string) error {
 	f, err := Of(ctx, dir)
 	if err != nil {
@@ -231,7 +249,7 @@ func LendDir(ctx context.Context, dir, prefix string) error {
 	return nil
 }
 
-// Cause returns err without the path in it, for messages that name the path themselves.
+// Cause returns err without its path, for messages that contain the path themselves.
 func Cause(err error) error {
 	var e *Error
 	var pe *fs.PathError

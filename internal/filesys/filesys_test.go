@@ -83,7 +83,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// Whatever is joined to the place of a path with a scheme stays in that place, and local names stay local.
+// Names joined to the place of a path with a scheme stay in that place, and local names stay local.
 func FuzzPaths(f *testing.F) {
 	for _, s := range []string{"../../etc", "a/../../b", "//x", "..", "a\x00b", ".", "", "x://y/../z", `..\..`} {
 		f.Add(s)
@@ -101,7 +101,8 @@ func FuzzPaths(f *testing.F) {
 	})
 }
 
-// Matcher and Find say the same of any pattern, braces aside: of {} doublestar says one thing when it matches and another when it lists.
+// Matcher and Find agree on any pattern without braces. For {} doublestar itself differs between
+// matching and listing.
 func FuzzMatcher(f *testing.F) {
 	names := []string{"a.txt", "b/c.txt", "b/d/e.csv", ".h", "_x/y", "b/.z/q", "[1]"}
 	dir := f.TempDir()

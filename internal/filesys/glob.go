@@ -12,8 +12,9 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// Find does Glob's work in a tree of files: it hands over the names below the root of tree that pattern stands for, in order and each once.
-// Links to files are followed, and links to directories where the pattern names them, but not below **, as they may form a circle.
+// Find implements Glob for a tree of files. It lists the names below the root of tree that match
+// pattern, sorted and each once. It follows links to files. It follows links to directories if the
+// pattern names them, but not below **, as they may form a circle.
 func Find(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 	fi, err := fs.Stat(tree, pattern)
 	var out []Info
@@ -36,7 +37,7 @@ func infoOf(name string, fi fs.FileInfo) Info {
 	return Info{Path: name, Size: fi.Size(), ModTime: fi.ModTime(), Mode: fi.Mode()}
 }
 
-// matchFiles lists what a glob stands for.
+// matchFiles lists the files for a glob.
 func matchFiles(ctx context.Context, tree fs.FS, pattern string) ([]Info, error) {
 	base, wild := doublestar.SplitPattern(pattern)
 	opts := []doublestar.GlobOption{doublestar.WithFailOnIOErrors()}
@@ -63,7 +64,7 @@ func matchFiles(ctx context.Context, tree fs.FS, pattern string) ([]Info, error)
 		fi, err := fs.Stat(tree, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && strings.Contains(pattern, "**") && isLink(tree, name):
-			continue // it leads nowhere; walk leaves it out too
+			continue // a dangling link; walk skips it too
 		case err != nil:
 			return nil, err
 		case !fi.IsDir():
@@ -83,7 +84,7 @@ func isLink(tree fs.FS, name string) bool {
 	return err == nil && fi.Mode()&fs.ModeSymlink != 0
 }
 
-// walk adds the regular files below dir.
+// walk appends the regular files below dir.
 func walk(ctx context.Context, tree fs.FS, dir string, out []Info) ([]Info, error) {
 	err := fs.WalkDir(tree, dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -102,7 +103,7 @@ func walk(ctx context.Context, tree fs.FS, dir string, out []Info) ([]Info, erro
 		}
 		fi, err := fs.Stat(tree, name) // follows links
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && d.Type()&fs.ModeSymlink != 0: // it leads nowhere
+		case errors.Is(err, fs.ErrNotExist) && d.Type()&fs.ModeSymlink != 0: // a dangling link
 			return nil
 		case err == nil && fi.Mode().IsRegular():
 			out = append(out, infoOf(name, fi))
@@ -112,10 +113,10 @@ func walk(ctx context.Context, tree fs.FS, dir string, out []Info) ([]Info, erro
 	return out, err
 }
 
-// Matcher tells which names of a flat list of files a glob stands for, by Glob's rules.
+// Matcher matches names of a flat list of files with a glob, by the rules of Glob.
 type Matcher struct {
 	pattern, base string
-	isExact       bool // no glob signs
+	isExact       bool // without glob signs
 	spelled       bool
 	deep          bool
 }
@@ -130,12 +131,12 @@ func NewMatcher(pattern string) (*Matcher, error) {
 		base = ""
 	}
 	if strings.HasSuffix(pattern, "/**") {
-		pattern += "/*" // what is below, but not a file in the place of the directory
+		pattern += "/*" // files below the directory, but not a file with its name
 	}
 	return &Matcher{pattern, base, !HasMeta(pattern), Hidden(wild), strings.Contains(pattern, "**")}, nil
 }
 
-// Prefix returns what all names start with that Match accepts.
+// Prefix returns the common prefix of all names accepted by Match.
 func (m *Matcher) Prefix() string {
 	if m.isExact {
 		return strings.TrimSuffix(strings.TrimPrefix(m.pattern, "."), "/")
@@ -146,7 +147,7 @@ func (m *Matcher) Prefix() string {
 	return m.base + "/"
 }
 
-// Match reports whether the pattern stands for the file name.
+// Match reports whether the pattern matches the file name.
 func (m *Matcher) Match(name string) bool {
 	if m.isExact {
 		dir := m.Prefix()
@@ -163,7 +164,7 @@ func (m *Matcher) Match(name string) bool {
 	if m.deep {
 		return false
 	}
-	// Below a directory that matches?
+	// The name may be below a directory that matches.
 	for dir := path.Dir(name); dir != "." && len(dir) >= len(m.base); dir = path.Dir(dir) {
 		if ok, _ := doublestar.Match(m.pattern, dir); ok {
 			return !Hidden(name[len(dir)+1:]) && (m.spelled || !Hidden(strings.TrimPrefix(dir, m.Prefix())))

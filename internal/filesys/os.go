@@ -16,11 +16,12 @@ import (
 
 // OS is the file system of this machine: paths without a scheme, and file:///PATH.
 type OS struct {
-	// As is a further beginning of paths, SCHEME://PLACE, under which this machine is known; empty when there is none.
+	// As is another prefix of paths, SCHEME://PLACE, for the files of this machine; empty when
+	// there is none.
 	As string
 }
 
-// name returns the path as the operating system takes it.
+// name returns the path for the operating system.
 func (o OS) name(p string) (string, error) {
 	if Scheme(p) == "" {
 		return p, nil
@@ -32,7 +33,7 @@ func (o OS) name(p string) (string, error) {
 	return filepath.FromSlash(rest), nil
 }
 
-// explain names the path and adds the way out to an error of the operating system.
+// explain adds the path and advice to an error of the operating system.
 func explain(p string, err error) error {
 	var own *Error
 	if err == nil || errors.As(err, &own) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -85,7 +86,7 @@ func (o OS) Glob(ctx context.Context, pattern string) ([]Info, error) {
 	return found, nil
 }
 
-// join returns dir/name with the scheme that like has.
+// join returns dir/name with the scheme of like.
 func (OS) join(like, dir, name string) string {
 	p := filepath.Join(dir, filepath.FromSlash(name))
 	if Scheme(like) == "" {
@@ -95,7 +96,7 @@ func (OS) join(like, dir, name string) string {
 	return root + filepath.ToSlash(p)
 }
 
-// Stat says what path is.
+// Stat returns a description of path.
 func (o OS) Stat(_ context.Context, path string) (Info, error) {
 	name, err := o.name(path)
 	if err != nil {
@@ -109,7 +110,7 @@ func (o OS) Stat(_ context.Context, path string) (Info, error) {
 	return info, nil
 }
 
-// ReadDir lists a directory. A link is what it points to.
+// ReadDir lists a directory. It follows links.
 func (o OS) ReadDir(_ context.Context, dir string) ([]Info, error) {
 	name, err := o.name(dir)
 	if err != nil {
@@ -124,7 +125,7 @@ func (o OS) ReadDir(_ context.Context, dir string) ([]Info, error) {
 		fi, err := os.Stat(filepath.Join(name, e.Name()))
 		if err != nil {
 			if fi, err = e.Info(); err != nil {
-				continue // it was removed meanwhile
+				continue // removed in between
 			}
 		}
 		out = append(out, infoOf(Join(dir, e.Name()), fi))
@@ -132,7 +133,7 @@ func (o OS) ReadDir(_ context.Context, dir string) ([]Info, error) {
 	return out, nil
 }
 
-// Open opens a file to read.
+// Open opens a file for reading.
 func (o OS) Open(_ context.Context, path string) (File, error) {
 	name, err := o.name(path)
 	if err != nil {
@@ -145,7 +146,7 @@ func (o OS) Open(_ context.Context, path string) (File, error) {
 	return &osFile{f, path, nil}, nil
 }
 
-// Create makes a file.
+// Create creates a file.
 func (o OS) Create(_ context.Context, path string) (Writer, error) {
 	name, err := o.name(path)
 	if err != nil {
@@ -186,7 +187,7 @@ func (o OS) Remove(_ context.Context, path string) error {
 	return nil
 }
 
-// RemoveAll deletes path and all below it.
+// RemoveAll deletes path and everything below it.
 func (o OS) RemoveAll(_ context.Context, path string) error {
 	name, err := o.name(path)
 	if err != nil {
@@ -195,7 +196,7 @@ func (o OS) RemoveAll(_ context.Context, path string) error {
 	return explain(path, os.RemoveAll(name))
 }
 
-// MkdirAll makes a directory and those above it.
+// MkdirAll makes a directory and its parents.
 func (o OS) MkdirAll(_ context.Context, path string) error {
 	name, err := o.name(path)
 	if err != nil {
@@ -218,23 +219,25 @@ func (o OS) Sync(_ context.Context, dir string) error {
 	return explain(dir, f.Sync())
 }
 
-// osFile is a plain file of this machine.
+// osFile is a regular file of this machine.
 type osFile struct {
 	*os.File
 	path  string
 	hosts []string
 }
 
-// IsLocal reports whether reading f is a system call, so that small reads cost little.
+// IsLocal reports whether f is a local file, so that small reads are cheap: each is one system
+// call.
 func IsLocal(f File) bool {
 	_, ok := f.(*osFile)
 	return ok
 }
 
-// FromOS returns a plain file of this machine as a File known as path, of which hosts have copies.
+// FromOS returns a regular file of this machine as a File with the given path and hosts.
 func FromOS(f *os.File, path string, hosts []string) File { return &osFile{f, path, hosts} }
 
-// Stream reads the file itself, so that the kernel sees one who reads in order, and io.Copy can leave copying to it.
+// Stream reads the file itself. So the kernel detects sequential reads, and io.Copy can let the
+// kernel copy.
 func (f *osFile) Stream(from, n int64) io.Reader {
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
 		return errorReader{explain(f.path, err)}
@@ -256,17 +259,17 @@ func (f *osFile) Stat() (Info, error) {
 	return info, nil
 }
 
-// osWriter has the kernel write to disk early, so that the sync at the end is short.
+// osWriter makes the kernel write to disk early, so that the sync at the end is short.
 type osWriter struct {
 	*os.File
 	path               string
 	written, submitted int64
 }
 
-// writeBack is how many bytes lie between two requests to start writing to disk.
+// writeBack is the number of bytes between two requests to write to disk.
 const writeBack = 8 << 20
 
-// CreatedOS returns f, which was just made, as a Writer known as path.
+// CreatedOS returns f, a new file, as a Writer with the given path.
 func CreatedOS(f *os.File, path string) Writer { return &osWriter{File: f, path: path} }
 
 func (w *osWriter) Path() string { return w.path }

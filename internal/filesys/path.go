@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Scheme returns what stands before :// in path, in lower case; empty when there is none.
+// Scheme returns the part of path before ://, in lower case; empty when there is none.
 func Scheme(path string) string {
 	s, _, ok := strings.Cut(path, "://")
 	if !ok || s == "" {
@@ -23,7 +23,8 @@ func Scheme(path string) string {
 	return strings.ToLower(s)
 }
 
-// splitRoot parts a path with a scheme into SCHEME://PLACE and the rest, which starts with a slash or is empty.
+// splitRoot splits a path with a scheme into SCHEME://PLACE and the rest. The rest starts with a
+// slash or is empty.
 func splitRoot(p string) (root, rest string) {
 	at := strings.Index(p, "://") + 3
 	if i := strings.IndexByte(p[at:], '/'); i >= 0 {
@@ -32,13 +33,15 @@ func splitRoot(p string) (root, rest string) {
 	return p, ""
 }
 
-// Cut parts a path with a scheme into its place and the name there: of dataset://w1@logs/a/b, "w1@logs" and "a/b".
+// Cut splits a path with a scheme into its place and the name there: dataset://w1@logs/a/b into
+// "w1@logs" and "a/b".
 func Cut(p string) (place, name string) {
 	root, rest := splitRoot(p)
 	return root[strings.Index(root, "://")+3:], strings.TrimPrefix(rest, "/")
 }
 
-// Clean returns the shortest path for the same file. Dots never lead above the place of a path with a scheme.
+// Clean returns the shortest path of the same file. Dots never lead above the place of a path with
+// a scheme.
 func Clean(p string) string {
 	if Scheme(p) == "" {
 		return filepath.Clean(p)
@@ -50,7 +53,7 @@ func Clean(p string) string {
 	return Scheme(p) + root[strings.Index(root, "://"):] + rest
 }
 
-// Join puts names behind a directory.
+// Join appends names to a directory.
 func Join(dir string, names ...string) string {
 	if Scheme(dir) == "" {
 		return filepath.Join(append([]string{dir}, names...)...)
@@ -76,7 +79,7 @@ func Dir(p string) string {
 	return Clean(root + path.Dir("/"+rest))
 }
 
-// Host returns the host that a path names before an @, as in dataset://w1@logs/a; empty when it names none.
+// Host returns the host of a path, before an @ as in dataset://w1@logs/a; empty when it has none.
 func Host(p string) string {
 	if Scheme(p) == "" {
 		return ""
@@ -89,7 +92,8 @@ func Host(p string) string {
 	return host
 }
 
-// OnHost returns path on another host; on none when host is empty. A path without a scheme has no host.
+// OnHost returns path on another host, or without a host when host is empty. A path without a
+// scheme has no host.
 func OnHost(p, host string) string {
 	scheme := Scheme(p)
 	if scheme == "" {
@@ -106,8 +110,8 @@ func OnHost(p, host string) string {
 	return scheme + "://" + place + rest
 }
 
-// Local returns the path of a name inside a place, with slashes and without a way out of it: "." for the place itself. ok is
-// false when there is no such path.
+// Local returns the path of a name inside a place, with slashes and without a way out of the place;
+// "." is the place itself. ok is false when there is no such path.
 func Local(name string) (local string, ok bool) {
 	local = path.Clean(strings.TrimPrefix(name, "/"))
 	if name == "" || name == "/" {
@@ -116,10 +120,10 @@ func Local(name string) (local string, ok bool) {
 	return local, fs.ValidPath(local) && filepath.IsLocal(filepath.FromSlash(local)) && !strings.ContainsRune(local, 0)
 }
 
-// lent is how a path begins that a client lends.
+// lentPrefix matches the beginning of paths lent by a client.
 var lentPrefix = regexp.MustCompile(`client://[0-9a-f]{32}/`)
 
-// Shown returns a text for people: paths that a client lends are as they are on its machine.
+// Shown returns a text for people: paths lent by a client appear as on its machine.
 func Shown(text string) string {
 	if !strings.Contains(text, "client://") {
 		return text

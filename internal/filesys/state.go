@@ -2,5 +2,5 @@ package filesys
 
 import "time"
 
-// Settled is how old a file must be before what was read of it is remembered by its [StateOf].
+// Settled is the age from which on the content of a file can be remembered under its [StateOf].
 const Settled = 2 * time.Second

@@ -10,9 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StateOf tells one state of a file of this machine from all others: by device, inode and size, and when content and inode were last changed, of which nobody can
-// set the second. It also returns the later of the two times: a file as young as a tick of its file system's clock, at most [Settled], may change once more unseen.
-// The state is empty for a file that cannot be looked at, and where files have no inodes.
+// StateOf returns a text that differs for any two states of a file of this machine. It consists of
+// device, inode, size, and the times of the last change of content and inode; nobody can set the
+// second time. It is empty for a file without this information.
+//
+// StateOf also returns the later of the two times. A young file may change again within one tick of
+// its file system's clock, without a new state; a tick takes at most [Settled].
 func StateOf(f *os.File) (state string, changed time.Time) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

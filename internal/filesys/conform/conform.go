@@ -1,4 +1,4 @@
-// Package conform tests that a file system keeps the contract of filesys.FS. The tests of every FS call it.
+// Package conform tests the contract of filesys.FS. The tests of every FS call it.
 package conform
 
 import (
@@ -33,7 +33,7 @@ type suite struct {
 
 func (s *suite) at(name string) string { return filesys.Join(s.dir, name) }
 
-// write makes a file and returns its path.
+// write creates a file and returns its path.
 func (s *suite) write(t *testing.T, name string, data []byte) string {
 	t.Helper()
 	ctx := context.Background()
@@ -79,7 +79,7 @@ func (s *suite) content(t *testing.T) {
 		for i := range data {
 			data[i] = byte(rng.Uint32())
 		}
-		path := s.write(t, "content/file", data) // again and again over what is there
+		path := s.write(t, "content/file", data) // several times, over the old content
 		for _, p := range []string{path, s.at("content/file")} {
 			if info, err := s.f.Stat(ctx, p); err != nil || info.Size != int64(size) || !info.Mode.IsRegular() || info.Path != p || info.ModTime.IsZero() {
 				t.Errorf("Stat(%s) = %+v, %v; want %d bytes", p, info, err, size)
@@ -115,7 +115,7 @@ func (s *suite) content(t *testing.T) {
 				t.Errorf("Stream(%d, %d) of %d has %d bytes, want %d; %v", from, n, size, len(got), len(want), err)
 			}
 		}
-		f.Stream(0, int64(size)).Read(make([]byte, 1)) // and no more
+		f.Stream(0, int64(size)).Read(make([]byte, 1)) // and nothing more
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
@@ -208,7 +208,7 @@ func (s *suite) names(t *testing.T) {
 	}
 }
 
-// missing tells that every error says what it is about and of which kind.
+// missing checks that every error contains its path and has the right kind.
 func (s *suite) missing(t *testing.T) {
 	ctx, path := context.Background(), s.at("no/such")
 	check := func(what string, err error) {

@@ -16,21 +16,22 @@ import (
 )
 
 const (
-	// digestWait is how long an answer with digests takes at most; then it has those that are known.
+	// digestWait limits the time for an answer with digests; then it contains only the known ones.
 	digestWait = 5 * time.Second
-	// digestsAtOnce is how many files of a volume are read at a time.
+	// digestsAtOnce is how many files of a volume are read at the same time.
 	digestsAtOnce = 2
-	// maxDigests is how many digests are remembered.
+	// maxDigests limits the remembered digests.
 	maxDigests = 1 << 20
 )
 
 // settled is filesys.Settled; a variable for tests.
 var settled = filesys.Settled
 
-// digests reads the files of a volume once, and again when they have changed. Reading goes on when the call is over that asked for it.
+// digests reads each file of a volume once, and again after a change. A read continues after the
+// end of the call that started it.
 type digests struct {
 	open func(name string) (*os.File, error)
-	ctx  context.Context // of all reading
+	ctx  context.Context // of all reads
 	end  context.CancelFunc
 	work sync.WaitGroup
 	slot chan struct{} // held while a file is read
@@ -38,7 +39,7 @@ type digests struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	known   map[string]knownDigest // by name
-	reading map[string]*digest     // the same, being read
+	reading map[string]*digest     // by name; in progress
 }
 
 type knownDigest struct {
@@ -64,7 +65,7 @@ func (d *digests) close() {
 	d.work.Wait()
 }
 
-// digestFiles returns the digests of the first of some names, as far as there is time.
+// digestFiles returns the digests of the first of the names, as many as the time allows.
 func (d *digests) digestFiles(ctx context.Context, names []string) (*layshaftv1.CallResponse, error) {
 	late := time.NewTimer(digestWait)
 	defer late.Stop()
@@ -91,7 +92,8 @@ func (d *digests) digestFiles(ctx context.Context, names []string) (*layshaftv1.
 	return resp, nil
 }
 
-// startDigest returns the digest of a file, which is known or being read.
+// startDigest returns the digest of a file. It starts to read the file unless a read is in
+// progress.
 func (d *digests) startDigest(name string) *digest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,7 +117,7 @@ func (d *digests) startDigest(name string) *digest {
 	return x
 }
 
-// read returns the digest of a file: what is remembered, if it is as it was.
+// read returns the digest of a file, from memory if the file has not changed.
 func (d *digests) read(name string) ([]byte, error) {
 	f, err := d.open(name)
 	if err != nil {

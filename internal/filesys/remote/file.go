@@ -12,18 +12,18 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// file is an open file of another machine. Nothing is open there: every piece is read by itself.
+// file is a file of another machine. Nothing is open there: every piece is read by its own call.
 type file struct {
 	fs      *FS
 	path    string
 	info    filesys.Info
 	ctx     context.Context
 	cancel  context.CancelFunc
-	isFresh bool           // info was just asked for
-	reads   sync.WaitGroup // those ahead of the caller
+	isFresh bool           // info is new
+	reads   sync.WaitGroup // reads ahead of the caller
 }
 
-// Stat says what the file is now, on a host that has it.
+// Stat returns a description of the file as it is now, from a host that has it.
 func (f *file) Stat() (filesys.Info, error) {
 	if f.isFresh {
 		f.isFresh = false
@@ -46,7 +46,7 @@ func (f *file) Stat() (filesys.Info, error) {
 	return info, nil
 }
 
-// ReadAt reads exactly what is asked for.
+// ReadAt reads exactly len(p) bytes, without read-ahead.
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
 		data, err := f.piece(off+int64(n), min(int64(len(p)-n), MaxPiece))
@@ -57,7 +57,7 @@ func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// piece reads n bytes. It returns io.EOF with fewer.
+// piece reads n bytes. With fewer it returns io.EOF.
 func (f *file) piece(off, n int64) ([]byte, error) {
 	if n = min(n, f.info.Size-off); n <= 0 {
 		return nil, io.EOF
@@ -85,7 +85,7 @@ func (f *file) Close() error {
 	return nil
 }
 
-// Stream reads ahead: one piece first, then two, then four, so that who stops early has cost little.
+// Stream reads ahead: one piece first, then two, then four, so that an early stop costs little.
 func (f *file) Stream(from, n int64) io.Reader {
 	return &stream{file: f, next: from, end: min(from+n, f.info.Size)}
 }
@@ -94,9 +94,9 @@ const maxAhead = 4
 
 type stream struct {
 	file      *file
-	next, end int64 // not asked for yet
+	next, end int64 // range not yet requested
 	ahead     int
-	pieces    []chan piece // asked for, in order
+	pieces    []chan piece // requested, in order
 	data      []byte
 	err       error
 }
@@ -168,7 +168,7 @@ func (w *writer) flush(sync bool) error {
 	return err
 }
 
-// send writes one piece. The first makes the file, and learns which host took it.
+// send writes one piece. The first one creates the file, and its answer names the host.
 func (w *writer) send(data []byte, sync bool) error {
 	if w.err != nil {
 		return w.err
@@ -199,10 +199,10 @@ func (w *writer) Close() error {
 	return w.err
 }
 
-// Abort removes what was written, also when the job's context has ended.
+// Abort removes the file, even after the end of the job's context.
 func (w *writer) Abort() {
 	w.err = errors.New("aborted")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), tryTime)
 	defer cancel()
-	_ = w.fs.Remove(ctx, w.path) // what stays is removed with the temporary directory of the job
+	_ = w.fs.Remove(ctx, w.path) // remains are removed with the temporary directory of the job
 }

@@ -4,5 +4,5 @@ package remote
 
 import "io/fs"
 
-// identity is not known here, so that files are always read through their owner.
+// identity is empty on this system, so files are always read through their owner.
 func identity(fs.FileInfo) string { return "" }

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// boot names this start of this machine's kernel; empty when that is not known.
+// boot returns an ID of this start of the machine's kernel; empty when it is not known.
 var boot = sync.OnceValue(func() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -20,7 +20,8 @@ var boot = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(b))
 })
 
-// identity names a file of this machine until the machine or the file ends; empty when that is not known.
+// identity returns an ID of a file of this machine, unique until the machine stops or the file is
+// removed; empty when it is not known.
 func identity(fi fs.FileInfo) string {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok || boot() == "" {

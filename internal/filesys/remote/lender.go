@@ -20,26 +20,26 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Lender answers calls for files of this machine, on behalf of one client: to read the files that were lent, and to write below the
-// directories that were lent, under names with their prefix. It refuses everything else. It is the client's half of
-// WorkerService.Lend, and a Caller.
+// Lender answers calls for files of this machine, on behalf of one client. It lets others read the
+// lent files, and write below the lent directories under names with their prefix. It refuses
+// everything else. It is the client's half of WorkerService.Lend, and a Caller.
 type Lender struct {
 	id  string
-	dir string // from which names that are not absolute count
+	dir string // base of relative names
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	files map[string]bool // absolute
+	files map[string]bool // absolute paths
 	dirs  []lentDir
 }
 
-// lentDir is a directory below which names with a prefix may be written.
+// lentDir is a directory in which names with a prefix may be written.
 type lentDir struct {
 	path, prefix string
 	volume       *Volume
 }
 
-// NewLender returns a Lender of no files yet. id is the client's, hard to guess.
+// NewLender returns a Lender without files. id is the ID of the client; it must be hard to guess.
 func NewLender(id string) (*Lender, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -48,30 +48,32 @@ func NewLender(id string) (*Lender, error) {
 	return &Lender{id: id, dir: dir, files: map[string]bool{}}, nil
 }
 
-// Volume is how SubmitHeader.client names the files.
+// Volume returns the volume of the files, as in SubmitHeader.client.
 func (l *Lender) Volume() string { return clientVolume + l.id }
 
-// Files returns the file systems of the client: paths without a scheme are its own, and what sources and sinks name is lent, under
-// client://ID/path. So the files of a job are lent by listing its input and checking its sinks.
+// Files returns the file systems of the client. Paths without a scheme are its own files; if a
+// source or sink lends one, its path becomes client://ID/path. So listing the input of a job and
+// checking its sinks lends the job's files.
 func (l *Lender) Files() filesys.Set {
 	return filesys.Set{"": lendingFS{lender: l}, "client": filesys.OS{As: "client://" + l.id}}
 }
 
-// Adopt has the files lent under the volume of a client that left, from Run on. An empty volume changes nothing.
+// Adopt makes Run lend the files under the volume of a client that left. An empty volume changes
+// nothing.
 func (l *Lender) Adopt(volume string) {
 	if id, ok := strings.CutPrefix(volume, clientVolume); ok && id != "" {
 		l.id = id
 	}
 }
 
-// Lent returns how many files may be read and how many directories written.
+// Lent returns the number of readable files and of writable directories.
 func (l *Lender) Lent() (files, dirs int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.files), len(l.dirs)
 }
 
-// Size returns how many files may be read, and how many bytes they have.
+// Size returns the number of readable files and their size in bytes.
 func (l *Lender) Size() (files int, bytes int64) {
 	l.mu.Lock()
 	paths := slices.Collect(maps.Keys(l.files))
@@ -84,7 +86,7 @@ func (l *Lender) Size() (files int, bytes int64) {
 	return len(paths), bytes
 }
 
-// Close lets go of the directories.
+// Close ends the lending and closes the directories.
 func (l *Lender) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +98,7 @@ func (l *Lender) Close() error {
 	return errors.Join(errs...)
 }
 
-// lendingFS is the file system of the machine, which lends what is named to it.
+// lendingFS is the file system of the machine; Lend and LendDir add to the Lender.
 type lendingFS struct {
 	filesys.OS
 	lender *Lender
@@ -178,7 +180,8 @@ func (l *Lender) abs(name string) string {
 	return filepath.Join(l.dir, name)
 }
 
-// answerCall answers when abs lies in the directory, under a name with its prefix.
+// answerCall answers if abs lies in the directory, under a name with its prefix; ok is false if
+// not.
 func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *layshaftv1.CallRequest) (resp *layshaftv1.CallResponse, ok bool, err error) {
 	name, ok := d.name(abs)
 	if !ok {
@@ -192,7 +195,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 			return errorResponse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
 		}
 		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
-	case *layshaftv1.CallRequest_Digest: // its names are not those that were lent
+	case *layshaftv1.CallRequest_Digest: // the names in the request were not checked
 		return errorResponse(req, fmt.Errorf("%s was not lent for that: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
 		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
@@ -201,7 +204,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 		}
 	}
 	resp, err = d.volume.Call(ctx, inner)
-	// Names are told as they were asked for.
+	// The answer has names in the form of the request.
 	base := strings.TrimSuffix(req.Name, "/")
 	if name != "." {
 		base = strings.TrimSuffix(req.Name, name)
@@ -216,7 +219,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 	return resp, true, err
 }
 
-// name returns the name of abs inside the directory, if it was lent.
+// name returns the name of abs inside the directory; ok is false if it was not lent.
 func (d *lentDir) name(abs string) (string, bool) {
 	rel, err := filepath.Rel(d.path, abs)
 	if err != nil || !filepath.IsLocal(rel) {
@@ -226,7 +229,7 @@ func (d *lentDir) name(abs string) (string, bool) {
 	return rel, strings.HasPrefix(rel, d.prefix)
 }
 
-// LendStream is the client's end of a stream over which a worker asks for files.
+// LendStream is the client's end of a stream. The worker sends calls for files over it.
 type LendStream = grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]
 
 // OpenLend opens a stream to the worker at the other end of conn, for Run.
@@ -234,8 +237,8 @@ func OpenLend(ctx context.Context, conn grpc.ClientConnInterface) (LendStream, e
 	return layshaftv1.NewWorkerServiceClient(conn).Lend(ctx)
 }
 
-// Run offers the files to every worker, until ctx ends. workers returns those that are there; it is asked every second. open
-// opens a stream to one, which ends with its context.
+// Run offers the files to every worker, until ctx ends. It calls workers every second for the
+// present workers. open opens a stream to one of them; the stream ends with its context.
 func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]string, error),
 	open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) error {
 	var group errgroup.Group
@@ -244,7 +247,7 @@ func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]s
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		names, err := workers(ctx)
-		if err == nil { // else those that are known stay
+		if err == nil { // after an error the known workers stay
 			for name, end := range ends {
 				if !slices.Contains(names, name) {
 					end()
@@ -292,7 +295,8 @@ func (l *Lender) keepStream(ctx context.Context, worker string, open func(ctx co
 	}
 }
 
-// answerCalls answers the calls of one stream until it ends, some at a time. It reports whether there were any.
+// answerCalls answers the calls of one stream until it ends, several at the same time. It reports
+// whether there were any.
 func (l *Lender) answerCalls(ctx context.Context, stream grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse]) (any bool) {
 	if stream.Send(&layshaftv1.LendRequest{Volume: l.Volume()}) != nil {
 		return false
@@ -300,7 +304,7 @@ func (l *Lender) answerCalls(ctx context.Context, stream grpc.BidiStreamingClien
 	var group errgroup.Group
 	group.SetLimit(8)
 	defer group.Wait()
-	var mu sync.Mutex // of Send
+	var mu sync.Mutex // guards Send
 	for {
 		in, err := stream.Recv()
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// A Lender answers for what was lent, and for nothing else.
+// A Lender answers only for lent files.
 func TestLenderRefuses(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	t.Chdir(dir)
@@ -84,7 +84,7 @@ func TestLenderRefuses(t *testing.T) {
 	}
 }
 
-// Whatever is asked of a lender or a volume, nothing outside is read or changed.
+// No call to a lender or a volume can read or change anything outside.
 func FuzzNoEscape(f *testing.F) {
 	for _, s := range []string{"../secret", "..", "/", "a/../../secret", "link/secret", "./..//secret", "in/\x00", "in", "", "*", "**/../*", "link/*"} {
 		f.Add(s, s)

@@ -14,18 +14,19 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Lenders are the clients that offer files to this worker, each by a stream of its own. The zero value is ready.
+// Lenders are the clients that offer files to this worker, each by its own stream. The zero value
+// is ready.
 type Lenders struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	streams map[string]*lendStream // by volume; the newest of each
-	changed chan struct{}          // closed when a stream comes
+	changed chan struct{}          // closed when a stream arrives
 }
 
 // lendStream is the stream of one client.
 type lendStream struct {
 	send  func(*layshaftv1.LendResponse) error
-	ended chan struct{} // closed when the stream has ended
+	ended chan struct{} // closed at the end of the stream
 
 	// mu guards the fields below and is held while a call is sent.
 	mu      sync.Mutex
@@ -33,7 +34,8 @@ type lendStream struct {
 	waiting map[uint64]chan *layshaftv1.CallResponse
 }
 
-// Serve is the worker's end of a stream. It returns when the client leaves or the stream's context ends.
+// Serve serves the worker's end of a stream. It returns when the client leaves or the stream's
+// context ends.
 func (l *Lenders) Serve(stream grpc.BidiStreamingServer[layshaftv1.LendRequest, layshaftv1.LendResponse]) error {
 	first, err := stream.Recv()
 	if err != nil {
@@ -81,7 +83,7 @@ func (l *Lenders) Serve(stream grpc.BidiStreamingServer[layshaftv1.LendRequest, 
 // lendWait is how long a call waits for the stream of a client that has just begun or comes back.
 const lendWait = 5 * time.Second
 
-// Call has the client answer.
+// Call sends a call to its client and returns the answer.
 func (l *Lenders) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	s, err := l.stream(ctx, req.GetVolume())
 	if ctx.Err() != nil {
@@ -120,7 +122,7 @@ func clientGone(volume string) error {
 	return fmt.Errorf("the machine of the client that submitted the job (%s) %w", volume, filesys.ErrGone)
 }
 
-// stream returns the stream of a client, and waits for it a little.
+// stream returns the stream of a client. It waits up to lendWait for it.
 func (l *Lenders) stream(ctx context.Context, volume string) (*lendStream, error) {
 	late := time.NewTimer(lendWait)
 	defer late.Stop()

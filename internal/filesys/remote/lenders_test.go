@@ -14,7 +14,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// lendEnd is a worker's end of a stream whose other end is the test.
+// lendEnd is a worker's end of a stream; the test is the other end.
 type lendEnd struct {
 	grpc.ServerStream
 	in  chan *layshaftv1.LendRequest
@@ -33,7 +33,7 @@ func (e *lendEnd) Send(m *layshaftv1.LendResponse) error {
 	return nil
 }
 
-// A call waits for its client a while, gets its own answer, and ends when the client leaves.
+// A call waits a while for its client, gets its own answer, and ends when the client leaves.
 func TestLenders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lenders

@@ -1,14 +1,18 @@
-// Package remote makes the files of other machines file systems: those of datasets, which workers offer, and those of the machine of
-// the client that submitted a job.
+// Package remote makes file systems of files on other machines: datasets on workers, and files on
+// the machine of the client that submitted a job.
 //
-// All of it is made of one message, CallRequest of proto/layshaft/v1/files.proto, and its answer. A Caller carries it out:
+// Everything uses one message, CallRequest of proto/layshaft/v1/files.proto, and its answer. A
+// Caller carries it out:
 //
 //   - a Volume is a directory of this machine that others may use;
-//   - a Router stands in a worker or client and knows who can answer: its own volumes, other workers, clients that lend;
-//   - a Lender answers for the files of a job on the client's machine, and for no others;
-//   - Conn is a connection to a process that has one of these.
+//   - a Router, in a worker or client, passes a call on: to its own volumes, other workers, or clients that lend;
+//   - a Lender answers only for the files of a job on the client's machine;
+//   - Conn is a connection to a process with one of these.
 //
-// FS makes a file system of a Caller. Where a file turns out to lie on this very machine it is opened directly.
+// FS makes a file system of a Caller. A file that turns out to lie on this machine is opened
+// directly. For example, an attempt on w1 reads dataset://catalog/a.txt, held by w2:
+//
+//	FS.Open -> Router of w1 -> Conn to w2 -> Router of w2 -> Volume "catalog"
 package remote
 
 import (
@@ -31,11 +35,11 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// MaxPiece is the most bytes that one call reads or writes.
+// MaxPiece is the largest number of bytes that one call reads or writes.
 const MaxPiece = 1 << 20
 
-// Caller carries out one operation on one file. What is wrong with the file is said in the answer; the error is for what is wrong with
-// the way to it. It blocks until there is an answer or ctx ends.
+// Caller carries out one operation on one file. The answer contains errors of the file; the
+// returned error is an error on the way to it. Call blocks until there is an answer or ctx ends.
 type Caller interface {
 	Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error)
 }
@@ -46,16 +50,17 @@ func Conn(c grpc.ClientConnInterface) Caller { return conn{layshaftv1.NewFilesSe
 type conn struct{ layshaftv1.FilesServiceClient }
 
 func (c conn) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
-	return c.FilesServiceClient.Call(ctx, req, grpc.WaitForReady(false)) // who is gone is looked up again
+	// do not wait: the address is looked up again
+	return c.FilesServiceClient.Call(ctx, req, grpc.WaitForReady(false))
 }
 
-// The volumes of datasets and of clients.
+// Prefixes of the volumes of datasets and of clients.
 const (
 	datasetVolume = "dataset/"
 	clientVolume  = "client/"
 )
 
-// reasons pairs what errors.Is tells with what goes over the wire.
+// reasons maps errors to their codes in answers.
 var reasons = []struct {
 	err    error
 	reason layshaftv1.FileError
@@ -68,7 +73,7 @@ var reasons = []struct {
 	{fs.ErrInvalid, layshaftv1.FileError_FILE_ERROR_INVALID},
 }
 
-// errorResponse makes an answer of an error.
+// errorResponse returns the answer for an error.
 func errorResponse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallResponse {
 	out := &layshaftv1.CallResponse{Id: req.GetId(), Error: strings.ToValidUTF8(err.Error(), "\uFFFD")}
 	for _, r := range reasons {
@@ -80,13 +85,14 @@ func errorResponse(req *layshaftv1.CallRequest, err error) *layshaftv1.CallRespo
 	return out
 }
 
-// responseError makes an error of an answer, or of a failed call.
+// responseError returns the error in an answer, or the error of a failed call in its common form.
 func responseError(resp *layshaftv1.CallResponse, err error) error {
 	if err != nil {
 		switch status.Code(err) {
 		case codes.Unavailable:
 			return &answerError{status.Convert(err).Message(), filesys.ErrGone}
-		case codes.DeadlineExceeded, codes.Canceled: // the text of either depends on whose clock was first
+		// one text for both: it depends only on the clocks which one comes
+		case codes.DeadlineExceeded, codes.Canceled:
 			return &answerError{"no answer came in time", filesys.ErrGone}
 		}
 		return err
@@ -102,7 +108,7 @@ func responseError(resp *layshaftv1.CallResponse, err error) error {
 	return errors.New(resp.Error)
 }
 
-// answerError is an error that came over the wire.
+// answerError is an error from an answer.
 type answerError struct {
 	text string
 	is   error
@@ -111,9 +117,9 @@ type answerError struct {
 func (e *answerError) Error() string { return e.text }
 func (e *answerError) Unwrap() error { return e.is }
 
-// FS is the file system that a Caller gives access to. Dataset, Client and Home make it.
+// FS is the file system behind a Caller. Dataset, Client and Home make it.
 type FS struct {
-	// Patience is how long an operation is tried again when nobody can be reached. Zero means 30 s.
+	// Patience is how long an operation is retried when nobody can be reached. Zero means 30 s.
 	Patience time.Duration
 
 	caller Caller
@@ -121,19 +127,21 @@ type FS struct {
 	home   string // volume of paths without a scheme
 }
 
-// DatasetFS is the FS of dataset://NAME/path, or dataset://WORKER@NAME/path for the copy on one worker.
+// DatasetFS is the FS of dataset://NAME/path, or of dataset://WORKER@NAME/path for the copy on one
+// worker.
 type DatasetFS struct{ FS }
 
 // Dataset returns the file system of dataset:// paths.
 func Dataset(c Caller) *DatasetFS { return &DatasetFS{FS{caller: c, scheme: "dataset"}} }
 
-// Client returns the file system of client://ID/path, where the path is one of the machine of client ID.
+// Client returns the file system of client://ID/path: the files on the machine of client ID.
 func Client(c Caller) *FS { return &FS{caller: c, scheme: "client"} }
 
-// Home returns the file system of paths without a scheme in a process that works for client id: they are the client's.
+// Home returns the file system of paths without a scheme in a process that works for client id:
+// they are the client's files.
 func Home(c Caller, id string) *FS { return &FS{caller: c, home: clientVolume + id} }
 
-// request parts a path.
+// request returns a request for a path, without an operation.
 func (f *FS) request(path string) (*layshaftv1.CallRequest, error) {
 	if strings.ContainsRune(path, 0) || filesys.Scheme(path) != f.scheme {
 		return nil, &filesys.Error{Path: fmt.Sprintf("%q", path), Err: fs.ErrInvalid, Help: "check the path"}
@@ -159,7 +167,7 @@ func (f *FS) request(path string) (*layshaftv1.CallRequest, error) {
 	return &layshaftv1.CallRequest{Volume: datasetVolume + place, Name: name, Holder: host}, nil
 }
 
-// path names a file as path does, by the name that an answer has.
+// path returns the full path for the name in an answer, in the form of path.
 func (f *FS) path(path, name string) string {
 	switch f.scheme {
 	case "":
@@ -181,25 +189,27 @@ func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
 }
 
 const (
-	// tryTime is how long one try may take. A machine that has died in silence is noticed by the lease before that.
+	// tryTime limits one try. The lease of a machine that died in silence ends earlier.
 	tryTime = 20 * time.Second
-	// awayTime is how long a worker is waited for that is away, where others answer: as long as it takes to start it again.
+	// awayTime is how long an operation waits for a worker that is away while others answer: the
+	// time of a restart.
 	awayTime = 5 * time.Second
 )
 
-// call carries out an operation, again and again while nobody can be reached. hosts, which may be empty, are asked in turn.
+// call carries out an operation, and repeats it while nobody can be reached. It tries the hosts, if
+// given, in turn.
 func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (*layshaftv1.CallResponse, error) {
 	resp, _, err := f.callWithRetries(ctx, path, req, hosts...)
 	return resp, err
 }
 
-// callWithRetries is call that also says whether more than one try was made.
+// callWithRetries is call. It also reports whether there was more than one try.
 func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
 	patience := f.Patience
 	if patience == 0 {
 		patience = 30 * time.Second
 	}
-	var end, away time.Time // when it is given up; away is zero while nobody is away
+	var end, away time.Time // when to stop; away is zero while no worker is away
 	for try := 0; ; try++ {
 		if len(hosts) > 0 {
 			req.Holder = hosts[try%len(hosts)]
@@ -237,7 +247,7 @@ func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.C
 func (f *FS) help(err error) string {
 	switch {
 	case errors.Is(err, filesys.ErrAway):
-		return "" // it says so itself
+		return "" // the error itself has the advice
 	case errors.Is(err, filesys.ErrGone) && f.scheme == "dataset":
 		return "bring the worker back, or give the dataset to another one as well"
 	case errors.Is(err, filesys.ErrGone):
@@ -282,7 +292,7 @@ func (f *FS) list(ctx context.Context, path string, list *layshaftv1.ListFiles) 
 	}
 }
 
-// Stat says what path is.
+// Stat returns a description of path.
 func (f *FS) Stat(ctx context.Context, path string) (filesys.Info, error) {
 	info, _, err := f.stat(ctx, path, nil)
 	return info, err
@@ -307,12 +317,12 @@ func (f *FS) stat(ctx context.Context, path string, hints []string) (filesys.Inf
 	return info, resp.Infos[0], nil
 }
 
-// Open opens a file: directly when it lies on this machine.
+// Open opens a file; directly if it lies on this machine.
 func (f *FS) Open(ctx context.Context, path string) (filesys.File, error) {
 	return f.OpenAt(ctx, path, nil)
 }
 
-// OpenAt is Open of a file that workers had, as far as known.
+// OpenAt is Open with the last known holders of the file.
 func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys.File, error) {
 	info, raw, err := f.stat(ctx, path, workers)
 	if err != nil {
@@ -329,12 +339,12 @@ func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys
 	return out, nil
 }
 
-// openHere opens a file that is on this machine too. It returns nil when it is not.
+// openHere opens a file that is also on this machine. It returns nil if it is not.
 func openHere(i *layshaftv1.FileInfo) *os.File {
 	if i.Identity == "" || i.Path == "" {
 		return nil
 	}
-	fi, err := os.Stat(i.Path) // before it is opened: a pipe would block
+	fi, err := os.Stat(i.Path) // before opening it: a pipe would block
 	if err != nil || identity(fi) != i.Identity {
 		return nil
 	}
@@ -349,7 +359,7 @@ func openHere(i *layshaftv1.FileInfo) *os.File {
 	return f
 }
 
-// Create makes a file: directly when its directory lies on this machine.
+// Create creates a file; directly if its directory lies on this machine.
 func (f *FS) Create(ctx context.Context, path string) (filesys.Writer, error) {
 	if w := f.createHere(ctx, path); w != nil {
 		return w, nil
@@ -358,7 +368,7 @@ func (f *FS) Create(ctx context.Context, path string) (filesys.Writer, error) {
 	return w, w.send(nil, false)
 }
 
-// createHere makes a file of this machine, and returns nil when that is not possible.
+// createHere creates a file on this machine. It returns nil if that is not possible.
 func (f *FS) createHere(ctx context.Context, path string) filesys.Writer {
 	info, dir, err := f.stat(ctx, filesys.Dir(path), nil)
 	if err != nil || !dir.Dir || f.scheme == "dataset" && len(info.Hosts) == 0 {
@@ -371,7 +381,7 @@ func (f *FS) createHere(ctx context.Context, path string) filesys.Writer {
 	same.Close()
 	file, err := os.Create(filepath.Join(dir.Path, filesys.Base(path)))
 	if err != nil {
-		return nil // whoever has it may be allowed to
+		return nil // the holder may have the permission
 	}
 	if f.scheme == "dataset" {
 		path = filesys.OnHost(path, info.Hosts[0])
@@ -379,7 +389,7 @@ func (f *FS) createHere(ctx context.Context, path string) filesys.Writer {
 	return filesys.CreatedOS(file, path)
 }
 
-// Rename renames a file, on the host that from names.
+// Rename renames a file, on the host in from.
 func (f *FS) Rename(ctx context.Context, from, to string) error {
 	req, err := f.request(from)
 	if err != nil {
@@ -403,10 +413,12 @@ func (f *FS) Rename(ctx context.Context, from, to string) error {
 	return err
 }
 
-// Remove deletes a file or an empty directory; of a dataset the copies of all workers when path names none.
+// Remove deletes a file or an empty directory. In a dataset it deletes the copies of all workers if
+// path has no host.
 func (f *FS) Remove(ctx context.Context, path string) error { return f.remove(ctx, path, false) }
 
-// RemoveAll deletes path and all below it; of a dataset on all workers when path names none.
+// RemoveAll deletes path and everything below it. In a dataset it does so on all workers if path
+// has no host.
 func (f *FS) RemoveAll(ctx context.Context, path string) error { return f.remove(ctx, path, true) }
 
 func (f *FS) remove(ctx context.Context, path string, all bool) error {
@@ -445,10 +457,11 @@ const (
 	compareHelp = "make the copies equal, remove the wrong one, or offer the directories as different datasets"
 )
 
-// Same compares the copies of files that several workers hold, by their digests. Files of one holder are left alone. The error names a file of
-// which copies differ, and who holds them. A holder that cannot be reached is taken off, if there is another.
+// Same compares the copies of files on several workers, by their digests. It skips files with one
+// holder. The error names a file with different copies and their holders. A holder that cannot be
+// reached is removed if there is another.
 func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
-	byHost := map[string][]int{} // files, by the worker that is asked
+	byHost := map[string][]int{} // indexes of files, by worker
 	for i := range infos {
 		if infos[i].Differs != "" {
 			return &filesys.Error{Path: infos[i].Path, Err: fmt.Errorf("its copies differ: %s", infos[i].Differs), Help: compareHelp}
@@ -463,7 +476,8 @@ func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
 	sums := make([][]string, len(hosts)) // by host and file, as in byHost
 	errs := make([]error, len(hosts))
 	forEach(hosts, func(k int) { sums[k], errs[k] = f.digests(ctx, hosts[k], infos, byHost[hosts[k]]) })
-	from, sum := make([]string, len(infos)), make([]string, len(infos)) // of each file the first copy, and its digest
+	// first copy of each file, and its digest
+	from, sum := make([]string, len(infos)), make([]string, len(infos))
 	for k, host := range hosts {
 		for n, i := range byHost[host] {
 			info := &infos[i]
@@ -482,7 +496,7 @@ func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
 	return nil
 }
 
-// digests asks one worker for the digests of some files, for as long as it takes.
+// digests gets the digests of some files from one worker, without a time limit.
 func (f *DatasetFS) digests(ctx context.Context, host string, infos []filesys.Info, files []int) ([]string, error) {
 	var out []string
 	for len(out) < len(files) {

@@ -26,7 +26,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// far makes a Caller one of another machine: what it answers cannot be opened here.
+// far hides that a Caller is on this machine: the files in its answers cannot be opened directly.
 type far struct{ Caller }
 
 func (f far) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
@@ -56,7 +56,7 @@ func (s *server) Lend(stream grpc.BidiStreamingServer[layshaftv1.LendRequest, la
 	return s.router.Lenders.Serve(stream)
 }
 
-// serve starts a server and returns a connection to it and what stops it.
+// serve starts a server and returns a connection to it and a function that stops it.
 func serve(t testing.TB, r *Router, relay bool) (*grpc.ClientConn, func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,7 +81,7 @@ func serve(t testing.TB, r *Router, relay bool) (*grpc.ClientConn, func()) {
 	return c, stop
 }
 
-// cluster is some workers with a dataset called d each, joined by gRPC.
+// cluster has some workers, each with a dataset d, connected by gRPC.
 type cluster struct {
 	routers map[string]*Router
 	dirs    map[string]string
@@ -89,7 +89,7 @@ type cluster struct {
 	stop    map[string]func()
 
 	mu   sync.Mutex
-	dead map[string]bool // known to be, and given up
+	dead map[string]bool // known as dead, and withdrawn
 	away map[string]bool
 }
 
@@ -111,7 +111,7 @@ func newCluster(t testing.TB, workers ...string) *cluster {
 	return c
 }
 
-// router returns one that is in no worker.
+// router returns a Router outside any worker.
 func (c *cluster) router() *Router {
 	return &Router{
 		Holders: func(_ context.Context, dataset string) (out, away []string, _ error) {
@@ -174,7 +174,7 @@ func TestConform(t *testing.T) {
 	}
 }
 
-// lend has a client lend to all workers, until the test ends.
+// lend makes a client lend to all workers, until the test ends.
 func lend(t testing.TB, c *cluster) *Lender {
 	t.Helper()
 	l, err := NewLender("me")
@@ -222,7 +222,8 @@ func get(f filesys.FS, path string) (string, error) {
 	return string(data), err
 }
 
-// Copies of the length of the newest count; any of them is read, and another one when its worker dies.
+// Copies with the size of the newest one count. Any of them is read, and another one when its
+// worker dies.
 func TestReplicas(t *testing.T) {
 	ctx, c := context.Background(), newCluster(t, "w1", "w2", "w3")
 	put(t, c.dirs["w1"]+"/f", "old")
@@ -257,7 +258,7 @@ func TestReplicas(t *testing.T) {
 	if got, err := get(f, "dataset://w1@d/f"); err != nil || got != "old" {
 		t.Errorf("%q, %v", got, err)
 	}
-	// The list is not cut short because a worker does not answer.
+	// The list is not cut short when a worker does not answer.
 	f.Patience = 50 * time.Millisecond
 	if _, err := f.Glob(ctx, "dataset://d/*"); !errors.Is(err, filesys.ErrGone) || !strings.Contains(err.Error(), "w2") {
 		t.Errorf("a worker that is gone: %v", err)
@@ -275,7 +276,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// Who knows which workers have a file asks only them.
+// With hints only the named workers are called.
 func TestHints(t *testing.T) {
 	ctx, c := context.Background(), newCluster(t, "w1", "w2", "w3", "w4")
 	put(t, c.dirs["w3"]+"/f", "text")
@@ -300,7 +301,7 @@ func TestHints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file.Stat() // what Open found
+		file.Stat() // from Open
 		file.ReadAt(make([]byte, 4), 0)
 		if info, err := file.Stat(); err != nil || info.Size != 4 {
 			t.Errorf("%+v, %v", info, err)
@@ -317,7 +318,7 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// A worker that is not where it was is looked for, whoever answers at its old address now.
+// A worker at a new address is found, even if another process answers at its old address.
 func TestHolderElsewhere(t *testing.T) {
 	c := newCluster(t, "w1", "w2")
 	put(t, c.dirs["w1"]+"/f", "text")
@@ -353,7 +354,8 @@ func TestHolderElsewhere(t *testing.T) {
 	}
 }
 
-// A list is not cut short, and a file not said to be missing, because a worker is away; it is waited for a little.
+// While a worker is away, a list is not cut short and no file counts as missing. The operation
+// waits a little for the worker.
 func TestAway(t *testing.T) {
 	ctx, c := context.Background(), newCluster(t, "w1", "w2")
 	put(t, c.dirs["w1"]+"/f1", "one")
@@ -383,7 +385,7 @@ func TestAway(t *testing.T) {
 	if _, err := f.OpenAt(ctx, "dataset://d/f2", []string{"w2"}); !errors.Is(err, filesys.ErrGone) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "w2") {
 		t.Errorf("a file that it had: %v", err)
 	}
-	// It comes back while it is waited for.
+	// It comes back during the wait.
 	f.Patience = time.Minute
 	r := c.router()
 	holders, asked := r.Holders, 0
@@ -399,7 +401,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// Copies of one file must be equal, whatever their times. Files that only one worker has are not read for that.
+// Copies of one file must be equal, whatever their times. Files on only one worker are not read for
+// that.
 func TestSame(t *testing.T) {
 	ctx, c := context.Background(), newCluster(t, "w1", "w2", "w3")
 	put(t, c.dirs["w1"]+"/equal", "text")
@@ -458,7 +461,8 @@ func (c caller) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaf
 	return c(ctx, req)
 }
 
-// A file is read once for its digest, and again when it was changed, also without a trace in its size and time.
+// A file is read once for its digest, and again after a change, even if size and time stay the
+// same.
 func TestDigests(t *testing.T) {
 	defer func(d time.Duration) { settled = d }(settled)
 	settled = 0
@@ -513,7 +517,7 @@ func TestDigests(t *testing.T) {
 	}
 }
 
-// What a worker writes stays on it when it offers the dataset.
+// A file written by a worker stays on it if it offers the dataset.
 func TestWritesNear(t *testing.T) {
 	ctx, c := context.Background(), newCluster(t, "w1", "w2")
 	for _, name := range []string{"w1", "w2"} {
@@ -538,7 +542,7 @@ func TestWritesNear(t *testing.T) {
 	}
 }
 
-// A file of this machine is opened directly, and only that one.
+// A file of this machine is opened directly, and no other.
 func TestSameMachine(t *testing.T) {
 	c := newCluster(t, "w1")
 	put(t, c.dirs["w1"]+"/f", "text")
@@ -588,7 +592,7 @@ func (f *flaky) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaf
 	return f.Caller.Call(ctx, req)
 }
 
-// Every operation stands being carried out twice, and a way that fails now and then.
+// Every operation may be carried out twice, over a connection that fails now and then.
 func TestFlaky(t *testing.T) {
 	conform.Test(t, Dataset(&flaky{Caller: far{newCluster(t, "w1").router()}}), "dataset://d")
 }
@@ -602,7 +606,7 @@ func TestClientGone(t *testing.T) {
 	if _, err := f.Stat(ctx, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	// A client that leaves ends the calls that wait for it.
+	// When a client leaves, its waiting calls end.
 	l := lend(t, c)
 	path := filepath.Join(t.TempDir(), "f")
 	put(t, path, "x")
@@ -614,7 +618,7 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// Long lists come in several answers, each of which fits into a message.
+// Long lists come in several answers, each small enough for a message.
 func TestLongLists(t *testing.T) {
 	defer func(n int) { pageBytes = n }(pageBytes)
 	pageBytes = 4000
@@ -640,7 +644,8 @@ func TestLongLists(t *testing.T) {
 	}
 }
 
-// BenchmarkStream reads a file over a loopback connection, straight and through the worker of a child.
+// BenchmarkStream reads a file over a loopback connection, directly and through the worker of a
+// child.
 func BenchmarkStream(b *testing.B) {
 	const size = 256 << 20
 	c := newCluster(b, "w1", "w2")

@@ -21,23 +21,26 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Router finds who can answer a call. A worker has one for its own code and for its children; a client has one without volumes.
-// Its fields are set before it is used and not changed then. Workers go by their lasting names, so that a file stays where it is when its holder
-// is started again.
+// Router passes calls to the process that can answer them. A worker has one for its own code and
+// its children; a client has one without volumes. Its fields are set before its first use and never
+// changed. Workers are named by worker ID, so a file keeps its path when its holder restarts.
 //
-// Of several copies of a file those count that are as long as the newest; whether they are equal, Same of DatasetFS tells. A worker that should have a
-// dataset and cannot be reached is an error of every operation that needs all of it: an answer is never cut short in silence.
+// Of several copies of a file, those with the size of the newest one count; DatasetFS.Same compares
+// their content. If a worker that should have a dataset cannot be reached, every operation on the
+// whole dataset fails: no answer is cut short in silence.
 type Router struct {
-	// Self is the name of this worker; empty in a client.
+	// Self is the ID of this worker; empty in a client.
 	Self string
-	// Datasets are the volumes that this worker offers, by name.
+	// Datasets are the volumes offered by this worker, by name.
 	Datasets map[string]*Volume
-	// Holders returns the workers that offer a dataset and are not known to be dead, and those that are away: they offered it, were lost, and may come back.
+	// Holders returns the IDs of the workers with a dataset: possibly alive ones, and ones that are
+	// away. A worker is away if it offered the dataset, was lost, and may come back.
 	Holders func(ctx context.Context, dataset string) (here, away []string, err error)
-	// Peer returns the way to another worker, which it does not wait for. anew means that the way known so far did not lead there: the worker may
-	// have been started again elsewhere.
+	// Peer returns the connection to another worker, without waiting for it. anew means the last
+	// connection did not lead to the worker: it may have restarted elsewhere.
 	Peer func(ctx context.Context, worker string, anew bool) (Caller, error)
-	// Find lists the files of a dataset by asking the coordinator, which remembers what holders had that are away. Nil means to ask every holder.
+	// Find lists the files of a dataset with the help of the coordinator, which remembers the files
+	// of holders that are away. Nil means all holders are called.
 	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
 	// Lenders are the clients that offer files to this worker; nil in a client.
 	Lenders *Lenders
@@ -45,7 +48,7 @@ type Router struct {
 	lists pager
 }
 
-// Serve answers a call from the network: for the datasets of this worker only.
+// Serve answers a call from the network, only for the datasets of this worker.
 func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
 	if req.GetHolder() != "" && req.GetHolder() != r.Self {
@@ -57,7 +60,7 @@ func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*laysh
 	return errorResponse(req, fmt.Errorf("worker %s does not offer %s: %w", r.Self, req.GetVolume(), fs.ErrNotExist)), nil
 }
 
-// Call answers a call of this process or of a child of it, for all datasets and all clients.
+// Call answers a call of this process or of one of its children, for all datasets and all clients.
 func (r *Router) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	if strings.HasPrefix(req.GetVolume(), clientVolume) {
 		if r.Lenders == nil {
@@ -98,7 +101,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	}
 	name, _ := filesys.Local(req.GetName())
 	local := r.Datasets[dataset]
-	// What this worker has, or may make, it does itself.
+	// This worker serves its own files, and creates files, itself.
 	switch req.Op.(type) {
 	case *layshaftv1.CallRequest_Stat, *layshaftv1.CallRequest_Read:
 		if local != nil && name != "." {
@@ -123,7 +126,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		return nil, err
 	}
 	switch op := req.Op.(type) {
-	case *layshaftv1.CallRequest_List: // all that is in a directory, on any of them
+	case *layshaftv1.CallRequest_List: // all entries of a directory, on any of the holders
 		return r.lists.page(dataset+"/"+req.Name, op.List, func() ([]*layshaftv1.FileInfo, error) {
 			return gather(ctx, holders, r.ask, listRequest(dataset, req.Name, true))
 		})
@@ -150,19 +153,22 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	return r.ask(ctx, info.Holders[0], req)
 }
 
-// IsComplete says whether a list is all of a dataset that a glob matches, although some worker is away: it names one file, which is there.
+// IsComplete reports whether a list has all files of a dataset that match glob, although some
+// worker is away. This is so if glob names one file and it was found.
 func IsComplete(infos []*layshaftv1.FileInfo, err error, glob string) bool {
 	name, _ := filesys.Local(glob)
 	return err == nil && len(infos) == 1 && infos[0].Name == name
 }
 
-// AwayError returns the error for what cannot be said because a worker is away. It wraps filesys.ErrAway.
+// AwayError returns the error for an answer that is incomplete while a worker is away. It wraps
+// filesys.ErrAway.
 func AwayError(worker, dataset, why string) error {
 	return fmt.Errorf("worker %s, which offers dataset %s, is %w; it %s: start it again, or, if it is gone for good, give it up with: layshaft worker drain %s",
 		worker, dataset, filesys.ErrAway, why, worker)
 }
 
-// Finder has a coordinator list the files of a dataset, for Router.Find. coordinator returns the connection to it.
+// Finder returns a function for Router.Find: it lists the files of a dataset through a coordinator.
+// coordinator returns the connection.
 func Finder(coordinator func() (*grpc.ClientConn, error)) func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
 	return func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
 		conn, err := coordinator()
@@ -209,9 +215,10 @@ func (r *Router) holders(ctx context.Context, dataset string) (names, away []str
 }
 
 const (
-	// askTime is how long one worker may take to answer: less than tryTime, so that whoever asked hears which one did not.
+	// askTime limits the answer of one worker. It is shorter than tryTime, so that the caller
+	// learns the name of the silent worker.
 	askTime = tryTime * 3 / 4
-	// hintTime is the same for one that is only likely to have a file; others may have it too.
+	// hintTime is the limit for a worker that only may have a file; others may have it too.
 	hintTime = 3 * time.Second
 )
 
@@ -220,7 +227,8 @@ func (r *Router) ask(ctx context.Context, worker string, req *layshaftv1.CallReq
 	return r.askWithin(ctx, askTime, worker, req)
 }
 
-// askWithin is ask for at most some time. A worker that cannot be reached where it was is looked for once more.
+// askWithin is ask with a time limit. If the worker cannot be reached, it looks up its address
+// again and retries once.
 func (r *Router) askWithin(ctx context.Context, limit time.Duration, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	own := proto.CloneOf(req)
 	own.Holder = worker
@@ -259,7 +267,7 @@ func (r *Router) askAll(ctx context.Context, holders []string, req *layshaftv1.C
 		resp, err := r.ask(ctx, holders[i], req)
 		errs[i] = responseError(resp, err)
 	})
-	// A failure that trying again will not mend counts more.
+	// A permanent failure is more important than a holder that cannot be reached.
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, filesys.ErrGone) {
 			return nil, err
@@ -268,7 +276,7 @@ func (r *Router) askAll(ctx context.Context, holders []string, req *layshaftv1.C
 	return &layshaftv1.CallResponse{}, errors.Join(errs...)
 }
 
-// stat finds the copies of a file that count; of the root all holders.
+// stat finds the current copies of a file; for the root, all holders.
 func (r *Router) stat(ctx context.Context, dataset, name string, holders []string) (*layshaftv1.FileInfo, error) {
 	req := &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name, Op: &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}}
 	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
@@ -280,7 +288,7 @@ func (r *Router) stat(ctx context.Context, dataset, name string, holders []strin
 	})
 	found := Merge(lists)
 	if len(found) > 0 {
-		return found[0], nil // any copy will do
+		return found[0], nil // any of them
 	}
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -290,13 +298,14 @@ func (r *Router) stat(ctx context.Context, dataset, name string, holders []strin
 	return nil, fmt.Errorf("no worker has it: %w", fs.ErrNotExist)
 }
 
-// Gather lists the files of a dataset that match a glob, on all workers that hold it: each once, in order of name, with its
-// holders. ask carries out a call on one of them. The error names the worker that did not answer.
+// Gather lists the files of a dataset that match a glob, on all its holders: each file once, sorted
+// by name, with its holders. The function ask carries out a call on one of them. The error contains
+// the name of a worker without an answer.
 func Gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), dataset, glob string) ([]*layshaftv1.FileInfo, error) {
 	return gather(ctx, holders, ask, listRequest(dataset, glob, false))
 }
 
-// listRequest makes a request.
+// listRequest returns a request for a list.
 func listRequest(dataset, name string, entries bool) *layshaftv1.CallRequest {
 	return &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name,
 		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: entries}}}
@@ -334,7 +343,7 @@ func gather(ctx context.Context, holders []string, ask func(ctx context.Context,
 	return Merge(lists), nil
 }
 
-// forEach calls f for every holder, some at a time.
+// forEach calls f for every holder, several at the same time.
 func forEach(holders []string, f func(i int)) {
 	var group errgroup.Group
 	group.SetLimit(32)
@@ -347,7 +356,7 @@ func forEach(holders []string, f func(i int)) {
 	group.Wait()
 }
 
-// describeDifference says how two copies of a file differ.
+// describeDifference returns a text about two different copies of a file.
 func describeDifference(a, b *layshaftv1.FileInfo) string {
 	say := func(i *layshaftv1.FileInfo) string {
 		what := fmt.Sprintf("%d bytes", i.Size)
@@ -359,8 +368,8 @@ func describeDifference(a, b *layshaftv1.FileInfo) string {
 	return say(a) + ", " + say(b)
 }
 
-// Merge makes one list of those of several workers, in order of name: of each file the copies that are as long as the newest one. Differs tells of
-// others.
+// Merge merges the lists of several workers, sorted by name. Of each file it keeps the copies with
+// the size of the newest one. Differs describes the others.
 func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 	byName := make(map[string]*layshaftv1.FileInfo)
 	for _, l := range lists {

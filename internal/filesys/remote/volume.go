@@ -21,17 +21,19 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Volume serves a directory of this machine. No name and no link leads out of it. It is a Caller, and may be used by several
-// goroutines; whoever asks for a volume name of another directory gets this one, so the caller checks that first.
+// Volume serves a directory of this machine. No name and no link leads out of it. It is a Caller,
+// and safe for concurrent use. It does not check the volume name in a request; the caller must do
+// that.
 type Volume struct {
-	dir    string // absolute
+	dir    string // absolute path
 	holder string
 	root   *os.Root
 	lists  pager
 	sums   *digests
 }
 
-// OpenVolume opens a directory; holder is the worker that serves it, empty when none does. The error says what is wrong with dir.
+// OpenVolume opens a directory. holder is the worker that serves it, or empty. The error describes
+// the problem with dir.
 func OpenVolume(dir, holder string) (*Volume, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -46,7 +48,7 @@ func OpenVolume(dir, holder string) (*Volume, error) {
 	return v, nil
 }
 
-// Close ends the service. Calls made later fail.
+// Close closes the volume. Later calls fail.
 func (v *Volume) Close() error {
 	v.sums.close()
 	return v.root.Close()
@@ -58,7 +60,7 @@ func (v *Volume) openFile(name string) (*os.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("name %q leads out: %w", name, fs.ErrInvalid)
 	}
-	fi, err := v.root.Stat(local) // before it is opened: a pipe would block
+	fi, err := v.root.Stat(local) // before opening it: a pipe would block
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	return resp, nil
 }
 
-// addHolder names the machine in an error.
+// addHolder adds the worker's name to an error.
 func (v *Volume) addHolder(err error) error {
 	if err = filesys.Cause(err); v.holder == "" {
 		return err
@@ -132,7 +134,7 @@ func (v *Volume) addHolder(err error) error {
 	return fmt.Errorf("worker %s: %w", v.holder, err)
 }
 
-// checkType returns an error when a file is neither a regular one nor a directory.
+// checkType returns an error if a file is neither regular nor a directory.
 func checkType(fi fs.FileInfo) error {
 	if fi.IsDir() || fi.Mode().IsRegular() {
 		return nil
@@ -156,12 +158,12 @@ func infoOf(name string, fi fs.FileInfo, holder string) *layshaftv1.FileInfo {
 	return out
 }
 
-// readPiece reads from the file that open opens, if stat says that it is a regular one.
+// readPiece reads from the file opened by open. stat must describe a regular file.
 func readPiece(stat func() (fs.FileInfo, error), open func() (*os.File, error), req *layshaftv1.ReadFile) ([]byte, error) {
 	if req.GetOffset() < 0 || req.GetLength() < 0 || req.GetLength() > MaxPiece {
 		return nil, fmt.Errorf("%d bytes at %d cannot be read at once: %w", req.GetLength(), req.GetOffset(), fs.ErrInvalid)
 	}
-	fi, err := stat() // before it is opened: a pipe would block
+	fi, err := stat() // before opening it: a pipe would block
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +216,8 @@ func (v *Volume) write(name string, req *layshaftv1.WriteFile) error {
 	return err
 }
 
-// appendAt writes data at the end of f, which must be at off. It does nothing when that was done before.
+// appendAt appends data to f. The end of f must be at off. If the data is there already, it does
+// nothing.
 func appendAt(f *os.File, off int64, data []byte) error {
 	fi, err := f.Stat()
 	if err != nil {
@@ -279,7 +282,7 @@ func (v *Volume) entries(name string) ([]*layshaftv1.FileInfo, error) {
 		fi, err := v.root.Stat(full)
 		if err != nil {
 			if fi, err = e.Info(); err != nil {
-				continue // it was removed meanwhile
+				continue // removed in between
 			}
 		}
 		out = append(out, infoOf(full, fi, v.holder))
@@ -287,8 +290,8 @@ func (v *Volume) entries(name string) ([]*layshaftv1.FileInfo, error) {
 	return out, nil
 }
 
-// pager hands out long lists in answers of bounded size. It remembers the last list for a while, so that the disk is not searched
-// for every answer.
+// pager returns long lists in answers of limited size. It remembers the last list for a while, so
+// that not every answer searches the disk.
 type pager struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -297,10 +300,10 @@ type pager struct {
 	made  time.Time
 }
 
-// pageBytes is about how large an answer is. It is a variable for tests.
+// pageBytes is the approximate size of an answer. It is a variable for tests.
 var pageBytes = 1 << 20
 
-// page returns the part of a list that req asks for.
+// page returns the part of a list that req requests.
 func (p *pager) page(name string, req *layshaftv1.ListFiles, find func() ([]*layshaftv1.FileInfo, error)) (*layshaftv1.CallResponse, error) {
 	key := fmt.Sprint(req.GetEntries(), name)
 	p.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// file is an object as it was when it was opened.
+// file is an object in the version that was opened.
 type file struct {
 	fs          *FS
 	ctx         context.Context
@@ -25,7 +25,7 @@ type file struct {
 	streams     []*stream
 }
 
-// Open opens an object to read.
+// Open opens an object for reading.
 func (f *FS) Open(ctx context.Context, p string) (filesys.File, error) {
 	c, bucket, key, err := f.parts(p)
 	if err != nil {
@@ -73,18 +73,19 @@ func (f *file) Close() error {
 	return nil
 }
 
-// stream reads a range of an object by one request, and by another from where that one broke off.
+// stream reads a range of an object by one request. If it breaks off, another request continues
+// there.
 type stream struct {
 	file      *file
 	next, end int64
 	body      io.ReadCloser
 	stop      context.CancelFunc // of the request
-	stalled   *time.Timer        // stops it
-	since     time.Time          // when reading began to fail; zero when it goes well
+	stalled   *time.Timer        // cancels a stalled request
+	since     time.Time          // start of the failures; zero when reading works
 	tries     int
 }
 
-// stall is how long a request may give nothing.
+// stall is how long a request may deliver nothing.
 const stall = 20 * time.Second
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -128,7 +129,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
-// read reads on, with a new request where there is none.
+// read continues reading, with a new request if there is none.
 func (s *stream) read(p []byte) (int, error) {
 	if s.body == nil {
 		var opts minio.GetObjectOptions
@@ -159,14 +160,14 @@ func (s *stream) close() {
 	}
 }
 
-// partSize is the bytes of one part of an upload, of which a writer holds up to two. 10,000 parts are what stores allow, so an object has
-// at most 160 GB.
+// partSize is the size of one part of an upload, in bytes. A writer holds up to two parts. Stores
+// allow 10,000 parts, so an object has at most 160 GB.
 const partSize = 16 << 20
 
-// putOptions have every part checked by its MD5, which all stores know, whether they know the newer ways or not.
+// putOptions send an MD5 of every part, since all stores can check it, unlike newer checksums.
 var putOptions = minio.PutObjectOptions{PartSize: partSize, SendContentMd5: true, DisableContentSha256: true}
 
-// writer gathers a part, and starts an upload when there is more.
+// writer collects a part, and starts an upload when there is more.
 type writer struct {
 	fs          *FS
 	ctx         context.Context
@@ -178,7 +179,7 @@ type writer struct {
 	done        chan error // ends the upload
 }
 
-// Create makes an object, which appears when the writer is closed.
+// Create creates an object; it appears when the writer is closed.
 func (f *FS) Create(ctx context.Context, p string) (filesys.Writer, error) {
 	c, bucket, key, err := f.parts(p)
 	if err != nil {
@@ -204,7 +205,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, w.fs.explain(w.ctx, w.path, err)
 }
 
-// start begins an upload of what was gathered and what comes.
+// start begins an upload of the collected and the following data.
 func (w *writer) start() {
 	r, pipe := io.Pipe()
 	w.pipe, w.done = pipe, make(chan error, 1)
@@ -219,7 +220,7 @@ func (w *writer) start() {
 	}()
 }
 
-// Sync does nothing: the object is on disk, or not there, when Close returns.
+// Sync does nothing: when Close returns, the object is on disk or does not exist.
 func (w *writer) Sync() error { return nil }
 
 func (w *writer) Close() error {
@@ -236,7 +237,7 @@ func (w *writer) Close() error {
 
 var errAborted = errors.New("aborted")
 
-// Abort ends the upload, which the library takes back, and removes the object if it was complete.
+// Abort ends the upload; the library removes its parts. If the object was complete, it is removed.
 func (w *writer) Abort() {
 	if w.pipe != nil {
 		w.pipe.CloseWithError(errAborted)
@@ -244,5 +245,5 @@ func (w *writer) Abort() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), stall)
 	defer cancel()
-	_ = w.fs.Remove(ctx, w.path) // what stays is removed with the temporary files of the job
+	_ = w.fs.Remove(ctx, w.path) // remains are removed with the temporary files of the job
 }

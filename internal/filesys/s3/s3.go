@@ -1,14 +1,19 @@
-// Package s3 makes an object store that speaks Amazon's protocol a file system: s3://BUCKET/KEY.
+// Package s3 makes a file system of an object store with Amazon's protocol: s3://BUCKET/KEY.
 //
-// Directories exist as far as there are keys below them. A file appears when its Writer is closed: small ones by one request, others by
-// a multipart upload, which is taken back when it fails. Rename is a copy made by the store and a removal, so what a sink commits
-// is copied once there: files are written under names of their attempts, copied to their final names, and the
+// A directory exists as long as there are keys below it. A file appears when its Writer is closed.
+// Small files take one request, others a multipart upload, which is removed after a failure. Rename
+// consists of a copy within the store and a removal. So the store copies every committed file of a
+// sink once: files are written under names of their attempts, copied to their final names, and the
 // manifest comes last.
 //
-// A file that is open is read as it was: what replaces it meanwhile is an error. Credentials come from AWS_ACCESS_KEY_ID,
-// AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else from ~/.aws/credentials (AWS_PROFILE), else from the machine's role; the
-// region from AWS_REGION; another endpoint than Amazon's from LAYSHAFT_S3_ENDPOINT or AWS_ENDPOINT_URL, such as
-// https://minio.example:9000.
+// An open file is read in the version that was opened; if it is replaced, reads return an error.
+// Configuration:
+//
+//   - credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, otherwise
+//     ~/.aws/credentials (AWS_PROFILE), otherwise the machine's role
+//   - region: AWS_REGION
+//   - endpoint, if not Amazon's: LAYSHAFT_S3_ENDPOINT or AWS_ENDPOINT_URL, such as
+//     https://minio.example:9000
 package s3
 
 import (
@@ -30,9 +35,10 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// FS is the file system of s3:// paths. The zero value takes what it needs from the environment when it is first used.
+// FS is the file system of s3:// paths. The zero value is configured from the environment on first
+// use.
 type FS struct {
-	// Patience is how long reading is tried again when the store does not answer. Zero means 30 s.
+	// Patience is how long reads are retried when the store does not answer. Zero means 30 s.
 	Patience time.Duration
 	// Getenv looks up environment variables. Nil means os.Getenv.
 	Getenv func(name string) string
@@ -54,7 +60,7 @@ func (f *FS) client(p string) (*minio.Core, error) {
 		if endpoint == "" {
 			endpoint = env("AWS_ENDPOINT_URL")
 		}
-		// The machine's role is Amazon's: elsewhere nobody would answer for it.
+		// Only Amazon's machines have a role: elsewhere no service would answer the request for it.
 		providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
 		if endpoint == "" {
 			endpoint = "https://s3.amazonaws.com"
@@ -92,7 +98,7 @@ func (f *FS) parts(p string) (c *minio.Core, bucket, key string, err error) {
 	return c, bucket, key, err
 }
 
-// explain names the path and adds the way out to an error of the store.
+// explain adds the path and advice to an error of the store.
 func (f *FS) explain(ctx context.Context, p string, err error) error {
 	var own *filesys.Error
 	switch {
@@ -125,14 +131,14 @@ func missing(err error) bool {
 	return errors.As(err, &resp) && resp.StatusCode == 404
 }
 
-// infoOf leaves fractions of seconds out, which lists have and other answers have not.
+// infoOf drops fractions of seconds: lists have them, other answers do not.
 func infoOf(p string, o minio.ObjectInfo) filesys.Info {
 	return filesys.Info{Path: p, Size: o.Size, ModTime: o.LastModified.Truncate(time.Second)}
 }
 
-// list hands over the objects whose keys start with prefix.
+// list passes the objects whose keys start with prefix to each.
 func (f *FS) list(ctx context.Context, c *minio.Core, bucket, prefix string, deep bool, each func(minio.ObjectInfo) bool) error {
-	ctx, cancel := context.WithCancel(ctx) // the lister ends with it
+	ctx, cancel := context.WithCancel(ctx) // ends the lister
 	defer cancel()
 	for o := range c.ListObjectsIter(ctx, bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: deep}) {
 		if o.Err != nil {
@@ -190,7 +196,7 @@ func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
 	return out, nil
 }
 
-// Stat says what path is.
+// Stat returns a description of path.
 func (f *FS) Stat(ctx context.Context, p string) (filesys.Info, error) {
 	c, bucket, key, err := f.parts(p)
 	if err != nil {
@@ -216,7 +222,7 @@ func (f *FS) Stat(ctx context.Context, p string) (filesys.Info, error) {
 	return filesys.Info{Path: p, Mode: fs.ModeDir}, nil
 }
 
-// ReadDir lists a directory. One without keys is empty.
+// ReadDir lists a directory. A directory without keys is empty.
 func (f *FS) ReadDir(ctx context.Context, dir string) ([]filesys.Info, error) {
 	c, bucket, key, err := f.parts(dir)
 	if err != nil {
@@ -229,7 +235,7 @@ func (f *FS) ReadDir(ctx context.Context, dir string) ([]filesys.Info, error) {
 	err = f.list(ctx, c, bucket, key, false, func(o minio.ObjectInfo) bool {
 		name, isDir := strings.CutSuffix(o.Key, "/")
 		if o.Key == key {
-			return true // a marker of the directory itself
+			return true // a marker for the directory itself
 		}
 		info := infoOf(filesys.Join(dir, path.Base(name)), o)
 		if isDir {
@@ -242,10 +248,10 @@ func (f *FS) ReadDir(ctx context.Context, dir string) ([]filesys.Info, error) {
 	return out, f.explain(ctx, dir, err)
 }
 
-// copyMost is the largest object that the store copies in one request.
+// copyMost is the largest object that the store copies in one request, in bytes.
 const copyMost = 5 << 30
 
-// Rename has the store copy the object, and removes the old one.
+// Rename copies the object within the store, and removes the old one.
 func (f *FS) Rename(ctx context.Context, from, to string) error {
 	c, bucket, key, err := f.parts(from)
 	if err != nil {
@@ -284,7 +290,7 @@ func (f *FS) Remove(ctx context.Context, p string) error {
 	return nil
 }
 
-// RemoveAll deletes an object and all below it.
+// RemoveAll deletes an object and everything below it.
 func (f *FS) RemoveAll(ctx context.Context, p string) error {
 	c, bucket, key, err := f.parts(p)
 	if err != nil {
@@ -315,7 +321,7 @@ func (f *FS) RemoveAll(ctx context.Context, p string) error {
 	return err
 }
 
-// MkdirAll does nothing: directories need not be made.
+// MkdirAll does nothing: directories need no creation.
 func (f *FS) MkdirAll(_ context.Context, p string) error {
 	_, _, _, err := f.parts(p)
 	return err

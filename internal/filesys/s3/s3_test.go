@@ -82,7 +82,8 @@ func write(t *testing.T, f *FS, path string, data []byte) {
 	}
 }
 
-// A large object goes up in parts and comes down whole, though the connection breaks again and again.
+// A large object goes up in parts and comes down whole, though the connection breaks again and
+// again.
 func TestBrokenConnections(t *testing.T) {
 	f, s := newStore(t)
 	data := []byte(strings.Repeat("0123456789abcdef", (2*partSize+12345)/16))

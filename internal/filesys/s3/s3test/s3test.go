@@ -1,5 +1,5 @@
-// Package s3test is an object store in memory for tests: the part of Amazon's protocol that package s3
-// uses. It checks MD5 sums and preconditions as a real store does, but no signatures.
+// Package s3test is an object store in memory for tests: the part of Amazon's protocol that package
+// s3 uses. It checks MD5 sums and preconditions as a real store does, but no signatures.
 package s3test
 
 import (
@@ -151,8 +151,8 @@ func answer(w http.ResponseWriter, reply any, f *failure) {
 	_ = xml.NewEncoder(w).Encode(reply)
 }
 
-// readBody returns the body of a request, without the signatures of chunks, and checks its MD5. Chunks are
-// "SIZE;chunk-signature=...\r\nDATA\r\n" with a hexadecimal size; the last one is empty.
+// readBody returns the body of a request, without the signatures of chunks, and checks its MD5.
+// Chunks are "SIZE;chunk-signature=...\r\nDATA\r\n" with a hexadecimal size; the last one is empty.
 func readBody(r *http.Request) ([]byte, error) {
 	if !strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
 		body, err := io.ReadAll(r.Body)
@@ -205,7 +205,8 @@ type commonPrefix struct{ Prefix string }
 
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// list returns a page of a bucket's keys. With a delimiter, keys that have it after the prefix are one entry.
+// list returns a page of a bucket's keys. With a delimiter, keys that have it after the prefix are
+// one entry.
 func (s *Store) list(bucket string, query url.Values) *listResult {
 	prefix, delimiter := query.Get("prefix"), query.Get("delimiter")
 	encode := func(text string) string { return text }
