@@ -170,7 +170,7 @@ func (o OS) Rename(_ context.Context, from, to string) error {
 		return err
 	}
 	if err := os.Rename(a, b); err != nil {
-		return explain(from, fmt.Errorf("cannot become %s: %w", to, Cause(err)))
+		return explain(from, fmt.Errorf("cannot be renamed to %s: %w", to, Cause(err)))
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (f *file) Stat() (filesys.Info, error) {
 	req.Op = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
 	resp, err := f.fs.call(f.ctx, f.path, req, f.info.Hosts...)
 	if err == nil && (len(resp.Infos) != 1 || resp.Infos[0].Dir) {
-		err = &filesys.Error{Path: f.path, Err: fmt.Errorf("is no file any more: %w", fs.ErrInvalid)}
+		err = &filesys.Error{Path: f.path, Err: fmt.Errorf("is not a file now: %w", fs.ErrInvalid)}
 	}
 	if err != nil {
 		return filesys.Info{}, err
@@ -72,7 +72,7 @@ func (f *file) piece(off, n int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case int64(len(resp.Data)) > n:
-		return nil, &filesys.Error{Path: f.path, Err: fmt.Errorf("%d bytes came where %d were asked for", len(resp.Data), n)}
+		return nil, &filesys.Error{Path: f.path, Err: fmt.Errorf("got %d bytes, want %d", len(resp.Data), n)}
 	case int64(len(resp.Data)) < n:
 		return resp.Data, io.EOF
 	}

@@ -196,7 +196,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 		}
 		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
 	case *layshaftv1.CallRequest_Digest: // the names in the request were not checked
-		return errorResponse(req, fmt.Errorf("%s was not lent for that: %w", req.Name, fs.ErrPermission)), true, nil
+		return errorResponse(req, fmt.Errorf("%s was not lent for digests: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
 		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
 		if after := op.List.GetAfter(); after != "" {

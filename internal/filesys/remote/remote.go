@@ -400,7 +400,7 @@ func (f *FS) Rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	if target.Volume != req.Volume || target.Holder != req.Holder && target.Holder != "" && req.Holder != "" {
-		return &filesys.Error{Path: from, Err: fmt.Errorf("cannot become %s: %w", to, fs.ErrInvalid), Help: "both must lie in one place"}
+		return &filesys.Error{Path: from, Err: fmt.Errorf("cannot be renamed to %s: %w", to, fs.ErrInvalid), Help: "both must lie in one place"}
 	}
 	req.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: target.Name}}
 	_, again, err := f.callWithRetries(ctx, from, req)
@@ -520,7 +520,7 @@ func (f *DatasetFS) digests(ctx context.Context, host string, infos []filesys.In
 			return nil, err
 		}
 		if n := len(resp.Infos); n > len(op.Names) || n < len(op.Names) && !resp.More {
-			return nil, &filesys.Error{Path: path, Err: fmt.Errorf("worker %s: %d digests came where %d were asked for", host, n, len(op.Names))}
+			return nil, &filesys.Error{Path: path, Err: fmt.Errorf("worker %s: got %d digests, want %d", host, n, len(op.Names))}
 		}
 		for _, i := range resp.Infos {
 			out = append(out, string(i.Digest))

@@ -52,7 +52,7 @@ type Router struct {
 func (r *Router) Serve(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := strings.CutPrefix(req.GetVolume(), datasetVolume)
 	if req.GetHolder() != "" && req.GetHolder() != r.Self {
-		return errorResponse(req, fmt.Errorf("%w: its address is that of worker %s now", filesys.ErrGone, r.Self)), nil
+		return errorResponse(req, fmt.Errorf("%w: its address now belongs to worker %s", filesys.ErrGone, r.Self)), nil
 	}
 	if v := r.Datasets[name]; ok && v != nil {
 		return v.Call(ctx, req)
@@ -142,7 +142,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		if i := slices.IndexFunc(away, func(w string) bool { return slices.Contains(req.GetHints(), w) }); i >= 0 {
 			return nil, fmt.Errorf("worker %s, which had it, %w", away[i], filesys.ErrGone)
 		}
-		err = fmt.Errorf("%w: no worker that is there has it, and worker %s, which offers dataset %s, is away", fs.ErrNotExist, away[0], dataset)
+		err = fmt.Errorf("%w: no present worker has it, and worker %s, which offers dataset %s, is away", fs.ErrNotExist, away[0], dataset)
 	}
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func IsComplete(infos []*layshaftv1.FileInfo, err error, glob string) bool {
 // AwayError returns the error for an answer that is incomplete while a worker is away. It wraps
 // filesys.ErrAway.
 func AwayError(worker, dataset, why string) error {
-	return fmt.Errorf("worker %s, which offers dataset %s, is %w; it %s: start it again, or, if it is gone for good, give it up with: layshaft worker drain %s",
+	return fmt.Errorf("worker %s, which offers dataset %s, is %w; it %s: start it again or, if it is gone for good, run: layshaft worker drain %s",
 		worker, dataset, filesys.ErrAway, why, worker)
 }
 
@@ -206,10 +206,10 @@ func (r *Router) holders(ctx context.Context, dataset string) (names, away []str
 	}
 	slices.Sort(away)
 	if names = slices.Sorted(slices.Values(names)); len(names) == 0 && len(away) > 0 {
-		return nil, nil, fmt.Errorf("worker %s, which alone offers dataset %s, %w", strings.Join(away, ", "), dataset, filesys.ErrGone)
+		return nil, nil, fmt.Errorf("worker %s, the only one with dataset %s, %w", strings.Join(away, ", "), dataset, filesys.ErrGone)
 	}
 	if len(names) == 0 {
-		return nil, nil, fmt.Errorf("no worker that is there offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
+		return nil, nil, fmt.Errorf("no present worker offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
 	}
 	return names, away, nil
 }

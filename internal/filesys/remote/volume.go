@@ -58,7 +58,7 @@ func (v *Volume) Close() error {
 func (v *Volume) openFile(name string) (*os.File, error) {
 	local, ok := filesys.Local(name)
 	if !ok {
-		return nil, fmt.Errorf("name %q leads out: %w", name, fs.ErrInvalid)
+		return nil, fmt.Errorf("name %q is outside the directory: %w", name, fs.ErrInvalid)
 	}
 	fi, err := v.root.Stat(local) // before opening it: a pipe would block
 	if err != nil {
@@ -74,7 +74,7 @@ func (v *Volume) openFile(name string) (*os.File, error) {
 func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
 	name, ok := filesys.Local(req.GetName())
 	if !ok {
-		return errorResponse(req, fmt.Errorf("name %q leads out: %w", req.GetName(), fs.ErrInvalid)), nil
+		return errorResponse(req, fmt.Errorf("name %q is outside the directory: %w", req.GetName(), fs.ErrInvalid)), nil
 	}
 	resp := &layshaftv1.CallResponse{}
 	var err error
@@ -117,7 +117,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	case *layshaftv1.CallRequest_Digest:
 		resp, err = v.sums.digestFiles(ctx, op.Digest.GetNames())
 	default:
-		err = fmt.Errorf("no operation of this version: %w", fs.ErrInvalid)
+		err = fmt.Errorf("this version does not know the operation: %w", fs.ErrInvalid)
 	}
 	if err != nil {
 		resp = errorResponse(req, v.addHolder(err))
@@ -230,7 +230,7 @@ func appendAt(f *os.File, off int64, data []byte) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("has %d bytes where a piece for byte %d came: somebody else writes it too: %w", size, off, fs.ErrInvalid)
+		return fmt.Errorf("has %d bytes, but a piece for byte %d arrived; another process writes it too: %w", size, off, fs.ErrInvalid)
 	}
 	_, err = f.WriteAt(data, off)
 	return err
