@@ -30,7 +30,7 @@ type Config struct {
 	Policy               // leases, retries, locality, stragglers, block list
 
 	// Budgets are how much there is of outside resources that attempts need; of those that are not named there is enough. They count for nothing when
-	// TasksConfig.Coordinator names this coordinator: then tasks and attempts share the budgets that people set.
+	// SetTaskSide was called: then tasks and attempts share the budgets that people set.
 	Budgets map[string]int
 
 	// SnapshotEvery is how many events the journal takes before it is replaced by a snapshot. Zero means 200,000.
@@ -83,7 +83,7 @@ type Coordinator struct {
 	wake    chan struct{} // capacity 1: the inbox has messages
 	stopped chan struct{} // closed when Run returns
 
-	broker  broker            // set before Run
+	tasks   TaskSide          // set before Run
 	workers map[string]Worker // owned by Run
 	written int               // events in the journal since the last snapshot; owned by Run
 	last    uint64            // number of the last event in the journal; owned by Run
@@ -106,10 +106,11 @@ type message struct {
 	done   func()     // called when the event has been taken in, durably; it must not block. Nil when nobody wants to know
 }
 
-// broker stands for tasks: it is granted slots, and keeps budgets.
-type broker interface {
-	// do takes a GrantQueued, AcquireBudgets or ReleaseBudgets. It must not block.
-	do(cmd sched.Command)
+// TaskSide is the side of queued tasks: it uses slots that the scheduler grants to tasks, and keeps
+// the budgets that tasks and attempts share.
+type TaskSide interface {
+	// Do takes a GrantQueued, AcquireBudgets or ReleaseBudgets. It must not block.
+	Do(cmd sched.Command)
 }
 
 // watch is what callers wait on for one job.
@@ -129,7 +130,7 @@ func New(cfg Config) (*Coordinator, error) {
 		cfg: cfg, core: sched.New(cfg.Policy), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		workers: map[string]Worker{}, joining: map[string]int{}, watches: map[job.ID]*watch{},
 	}
-	c.broker = newLimits(c, cfg.Budgets)
+	c.tasks = newLimits(c, cfg.Budgets)
 	return c, nil
 }
 
@@ -296,7 +297,7 @@ func (c *Coordinator) act(cmd sched.Command) {
 	case sched.Commit:
 		c.changed(cmd.Attempt.Job)
 	case sched.GrantQueued, sched.AcquireBudgets, sched.ReleaseBudgets:
-		c.broker.do(cmd)
+		c.tasks.Do(cmd)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
 		if w, ok := c.workers[cmd.Worker].(goner); ok {
@@ -370,6 +371,34 @@ func (c *Coordinator) post(m message) error {
 	default:
 	}
 	return nil
+}
+
+// Post hands an event to the scheduler and returns at once, with ErrStopped when Run has returned. done
+// is called when the event has been processed and is durable; it must not block, and may be nil.
+func (c *Coordinator) Post(ev sched.Event, done func()) error {
+	return c.post(message{ev: ev, done: done})
+}
+
+// SetTaskSide makes t use the slots of the workers for queued tasks, and keep the budgets. Call it
+// before Run.
+func (c *Coordinator) SetTaskSide(t TaskSide) { c.tasks = t }
+
+// LeaseTTL is how long a worker may be silent before it loses its lease.
+func (c *Coordinator) LeaseTTL() time.Duration { return c.cfg.LeaseTTL }
+
+// Stopped returns a channel that is closed when Run has returned.
+func (c *Coordinator) Stopped() <-chan struct{} { return c.stopped }
+
+// Err returns an error that wraps ErrStopped and the reason, once Stopped is closed; nil before.
+func (c *Coordinator) Err() error {
+	select {
+	case <-c.stopped:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.stopError()
+	default:
+		return nil
+	}
 }
 
 // ask posts an event and waits until it has been dealt with.

@@ -52,7 +52,7 @@ func (c *Coordinator) replay(ctx context.Context) error {
 		c.core.Restore(rec)
 		return nil
 	}
-	if err := splitState(state, func(ev []byte) error { return restore(seq, ev) }); err != nil {
+	if err := SplitState(state, func(ev []byte) error { return restore(seq, ev) }); err != nil {
 		return err
 	}
 	err = c.cfg.Journal.Replay(func(seq uint64, ev []byte) error {
@@ -163,8 +163,8 @@ func (c *Coordinator) encodeState() (state []byte, err error) {
 	return state, nil
 }
 
-// splitState calls fn for each event in what encodeState returned.
-func splitState(state []byte, fn func(ev []byte) error) error {
+// SplitState calls fn for each event in what State returned.
+func SplitState(state []byte, fn func(ev []byte) error) error {
 	for len(state) > 0 {
 		n, k := binary.Uvarint(state)
 		if k <= 0 || n > uint64(len(state)-k) {
@@ -176,4 +176,26 @@ func splitState(state []byte, fn func(ev []byte) error) error {
 		state = state[k+int(n):]
 	}
 	return nil
+}
+
+// State returns what a snapshot of the journal would hold now; see SplitState.
+func (c *Coordinator) State(ctx context.Context) ([]byte, error) {
+	done := make(chan struct{})
+	var encoded []byte
+	var failed error
+	post := c.post(message{ev: sched.Tick{}, done: func() {
+		encoded, failed = c.encodeState()
+		close(done)
+	}})
+	if post != nil {
+		return nil, post
+	}
+	select {
+	case <-done:
+		return encoded, failed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-c.stopped:
+		return nil, ErrStopped
+	}
 }

@@ -1,47 +1,115 @@
 package coordinator
 
 import (
-	"time"
+	"cmp"
+	"slices"
 
-	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/job"
 )
 
-// limits keeps the budgets of a coordinator without tasks. It belongs to the goroutine of Run.
+// limits keeps the budgets of a coordinator without queued tasks. A budget without a limit never runs
+// out. Only the goroutine of Run uses it.
+//
+// An attempt gets its budgets one after the other, in order of their names, so that no two attempts
+// wait for each other. Attempts that wait for the same budget get it in order of their requests.
 type limits struct {
-	c     *Coordinator
-	core  *queue.Queue
-	sizes map[string]int
+	c       *Coordinator
+	budgets map[string]*budget
+	holders map[uint64]*holder // by ticket
+}
+
+type budget struct {
+	size, used int
+	waiting    []uint64 // tickets, the longest waiting first
+}
+
+// holder is an attempt that needs parts of budgets.
+type holder struct {
+	needs []job.Need // by name of the budget
+	got   int        // how many of needs it has; it waits for the next one
 }
 
 func newLimits(c *Coordinator, sizes map[string]int) *limits {
-	l := &limits{c: c, core: queue.New(queue.Config{}), sizes: sizes}
-	for name, n := range sizes {
-		l.core.Step(time.Time{}, &queue.SetBudget{Budget: name, N: n})
+	l := &limits{c: c, budgets: map[string]*budget{}, holders: map[uint64]*holder{}}
+	for name, size := range sizes {
+		l.budgets[name] = &budget{size: size}
 	}
 	return l
 }
 
-// do is broker. Of budgets that have no limit there is enough.
-func (l *limits) do(cmd sched.Command) {
-	var ev queue.Event
+// Do is TaskSide.
+func (l *limits) Do(cmd sched.Command) {
 	switch cmd := cmd.(type) {
 	case sched.AcquireBudgets:
-		var needs []queue.Need
-		for _, n := range needsOf(cmd.Needs) {
-			if _, limited := l.sizes[n.Budget]; limited {
-				needs = append(needs, n)
-			}
-		}
-		ev = &queue.Acquire{Ref: cmd.Ticket, Needs: needs, Restored: cmd.InUse}
+		l.acquire(cmd)
 	case sched.ReleaseBudgets:
-		ev = &queue.Release{Ref: cmd.Ticket}
-	default:
-		return // there are no tasks that could be granted a slot
+		l.release(cmd.Ticket)
 	}
-	for _, answer := range l.core.Step(time.Time{}, ev) {
-		if answer.Op == queue.Granted {
-			_ = l.c.post(message{ev: sched.BudgetsGranted{Ticket: answer.Ref}})
+}
+
+func (l *limits) acquire(cmd sched.AcquireBudgets) {
+	if l.holders[cmd.Ticket] != nil {
+		return
+	}
+	h := &holder{}
+	for _, n := range cmd.Needs {
+		if l.budgets[n.Budget] != nil && n.N > 0 {
+			h.needs = append(h.needs, n)
 		}
+	}
+	slices.SortFunc(h.needs, func(a, b job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
+	l.holders[cmd.Ticket] = h
+	if cmd.InUse { // since before a restart, although there may not be enough
+		for _, n := range h.needs {
+			l.budgets[n.Budget].used += n.N
+		}
+		h.got = len(h.needs)
+		return
+	}
+	l.proceed(cmd.Ticket, h)
+}
+
+// proceed makes a holder wait for its next budget, or reports that it has all.
+func (l *limits) proceed(ticket uint64, h *holder) {
+	if h.got == len(h.needs) {
+		_ = l.c.post(message{ev: sched.BudgetsGranted{Ticket: ticket}})
+		return
+	}
+	b := l.budgets[h.needs[h.got].Budget]
+	b.waiting = append(b.waiting, ticket)
+	l.grant(b)
+}
+
+// grant gives the free part of a budget to the attempts that wait for it, in their order.
+func (l *limits) grant(b *budget) {
+	for len(b.waiting) > 0 {
+		ticket := b.waiting[0]
+		h := l.holders[ticket]
+		n := h.needs[h.got].N
+		if b.used+n > b.size {
+			return
+		}
+		b.used += n
+		b.waiting = b.waiting[1:]
+		h.got++
+		l.proceed(ticket, h)
+	}
+}
+
+func (l *limits) release(ticket uint64) {
+	h := l.holders[ticket]
+	if h == nil {
+		return
+	}
+	delete(l.holders, ticket)
+	for i, n := range h.needs[:min(h.got+1, len(h.needs))] {
+		b := l.budgets[n.Budget]
+		if i < h.got {
+			b.used -= n.N
+		} else {
+			b.waiting = slices.DeleteFunc(b.waiting, func(t uint64) bool { return t == ticket })
+		}
+		l.grant(b)
 	}
 }

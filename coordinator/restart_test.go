@@ -1,30 +1,32 @@
-package coordinator
+package coordinator_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 )
 
 // A decision is still there after the process opens its journal again, also when the journal is a snapshot.
 func TestRestartOnDisk(t *testing.T) {
 	for _, every := range []int{1000, 3} {
-		bubble(t, func(t *testing.T) {
+		coordtest.Bubble(t, func(t *testing.T) {
 			dir := t.TempDir()
-			w := newWorker("w1")
+			w := coordtest.NewWorker("w1")
 			for life, at := range []time.Duration{2500 * time.Millisecond, 2 * time.Second, time.Hour} {
 				j, err := journal.Open(dir, journal.Options{NoSync: true, Reserve: -1})
 				if err != nil {
 					t.Fatal(err)
 				}
-				c, stop := start(t, Config{Journal: j, SnapshotEvery: every})
-				w.join(t, c, 2)
+				c, stop := coordtest.Start(t, coordinator.Config{Journal: j, SnapshotEvery: every})
+				w.Join(t, c, 2)
 				if life > 0 {
-					go w.beat()
+					go w.Beat()
 				}
-				submit(t, c, twoStages(6, 4))
+				coordtest.Submit(t, c, coordtest.TwoStages(6, 4))
 				if at < time.Hour {
 					time.Sleep(at)
 				} else if err := c.Wait(t.Context(), "j"); err != nil {
@@ -35,8 +37,8 @@ func TestRestartOnDisk(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if got := len(strings.Fields(w.ran())); got != 10 {
-				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.ran())
+			if got := len(strings.Fields(w.Ran())); got != 10 {
+				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.Ran())
 			}
 			time.Sleep(5 * time.Second)
 		})

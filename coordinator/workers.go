@@ -99,10 +99,11 @@ func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running 
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
 	}
-	return c.join(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: held, Running: running}, w)
+	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: held, Running: running}, w)
 }
 
-func (c *Coordinator) join(ev sched.WorkerJoined, w Worker) error {
+// JoinAs is Join for a worker at the other end of a network, which has more to offer than slots.
+func (c *Coordinator) JoinAs(ev sched.WorkerJoined, w Worker) error {
 	return c.post(message{ev: ev, worker: w})
 }
 

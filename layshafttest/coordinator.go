@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
 	"github.com/layshaft/layshaft/internal/job"
@@ -71,7 +73,7 @@ func (x *Coordinator) Restart() {
 // main is the coordinator's process.
 func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 	c := x.c
-	data, err := coordinator.OpenData(filepath.Join(c.dir, "coordinator"), coordinator.DataOptions{NoSync: true, Reserve: -1, Log: c.log})
+	data, err := datadir.Open(filepath.Join(c.dir, "coordinator"), datadir.Options{NoSync: true, Reserve: -1, Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 	x.mu.Lock()
 	x.core = core
 	x.mu.Unlock()
-	server, err := coordinator.NewServer(coordinator.ServerConfig{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
+	server, err := jobserver.New(jobserver.Config{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
 	if err != nil {
 		return err
 	}

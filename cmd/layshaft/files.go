@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -75,7 +75,7 @@ func (c *restoreCmd) Run() error {
 		defer f.Close()
 		in = f
 	}
-	if err := coordinator.Restore(c.Data, in, coordinator.DataOptions{}); err != nil {
+	if err := datadir.Restore(c.Data, in, datadir.Options{}); err != nil {
 		return err
 	}
 	return c.print(map[string]string{"data": c.Data}, func(w io.Writer) {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/machine"
@@ -249,9 +251,9 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
-		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: coordinator.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
-		Tasks: coordinator.TasksConfig{Memory: int64(c.TaskMemory)},
-		Data:  coordinator.DataOptions{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss},
+		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: taskserver.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
+		Tasks: taskserver.Config{Memory: int64(c.TaskMemory)},
+		Data:  datadir.Options{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss},
 		Policy: coordinator.Policy{LeaseTTL: c.Lease, BlockAfter: blockAfter, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,
 			StragglerRatio: cmp.Or(c.StragglerRatio, -1), BlockFor: c.BlockFor, Retain: c.Retain},
 	})

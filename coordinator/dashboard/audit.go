@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
 // auditor looks, a little at a time, whether every task that is not final has an owner or a wake-up time and all totals conserve. A part of an audit
@@ -39,7 +40,7 @@ const (
 	maxFindings = 100
 )
 
-func newAuditor(c *coordinator.Coordinator, t *coordinator.Tasks) *auditor {
+func newAuditor(c *coordinator.Coordinator, t *taskserver.Server) *auditor {
 	a := &auditor{}
 	a.jobs.part, a.tasks.part = c.AuditPart, t.AuditPart
 	return a

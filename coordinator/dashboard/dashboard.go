@@ -22,6 +22,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/jobserver"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/tally"
 )
@@ -29,8 +31,8 @@ import (
 // Config says what a dashboard shows. Syncs and Log may be nil.
 type Config struct {
 	Coordinator *coordinator.Coordinator
-	Server      *coordinator.Server
-	Tasks       *coordinator.Tasks
+	Server      *jobserver.Server
+	Tasks       *taskserver.Server
 	Cluster     string                 // its name
 	Version     string                 // of this program
 	Syncs       func() tally.Durations // how long writes of the journal took

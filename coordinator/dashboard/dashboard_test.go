@@ -18,6 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/jobserver"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -26,7 +29,7 @@ import (
 // open returns a dashboard of a coordinator that runs until the test ends.
 func open(t *testing.T) *Dashboard {
 	t.Helper()
-	data, err := coordinator.OpenData(t.TempDir(), coordinator.DataOptions{NoSync: true})
+	data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +37,11 @@ func open(t *testing.T) *Dashboard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tasks, err := coordinator.OpenTasks(coordinator.TasksConfig{})
+	tasks, err := taskserver.Open(taskserver.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := coordinator.NewServer(coordinator.ServerConfig{Coordinator: c, Data: data})
+	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package dashboard
 import (
 	"slices"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -18,8 +18,8 @@ type Status struct {
 	Jobs    []JobStatus     `json:"jobs"` // the newest first, at most 100
 
 	// Single calls of functions, all at one instant.
-	Calls     coordinator.TaskTotals       `json:"calls"`
-	Functions []coordinator.FunctionReport `json:"functions"`
+	Calls     taskserver.TaskTotals       `json:"calls"`
+	Functions []taskserver.FunctionReport `json:"functions"`
 }
 
 // JobStatus is how a job stands.
@@ -53,7 +53,7 @@ func (t *Counts) add(s *report.Stage) {
 
 // status looks anew: scripts that ask after something happened want to see it.
 func (d *Dashboard) status() Status {
-	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []coordinator.FunctionReport{}}
+	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []taskserver.FunctionReport{}}
 	calls, functions := d.cfg.Tasks.Status()
 	out.Calls, out.Functions = calls, append(out.Functions, functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)

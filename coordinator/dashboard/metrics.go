@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
@@ -130,12 +131,12 @@ func (d *Dashboard) calls(ch collector) {
 	ch.durations(syncDesc, &l.Syncs, "tasks")
 
 	// Which have labels does not change while functions come: else counters would jump.
-	slices.SortFunc(l.Functions, func(a, b coordinator.Function) int { return cmp.Compare(a.Number, b.Number) })
+	slices.SortFunc(l.Functions, func(a, b taskserver.Function) int { return cmp.Compare(a.Number, b.Number) })
 	for i := range min(len(l.Functions), labelled) {
 		functionMetrics(ch, label(l.Functions[i].Name), &l.Functions[i])
 	}
 	if len(l.Functions) > labelled {
-		var rest coordinator.Function
+		var rest taskserver.Function
 		for i := labelled; i < len(l.Functions); i++ {
 			f := &l.Functions[i]
 			rest.Counts.Submitted += f.Counts.Submitted
@@ -153,8 +154,8 @@ func (d *Dashboard) calls(ch collector) {
 	}
 }
 
-func functionMetrics(ch collector, name string, f *coordinator.Function) {
-	for i, s := range states(coordinator.CountsOf(f)) {
+func functionMetrics(ch collector, name string, f *taskserver.Function) {
+	for i, s := range states(taskserver.CountsOf(f)) {
 		if i < 3 {
 			ch.gauge(functionDesc, s.n, name, s.name)
 		} else {
@@ -173,7 +174,7 @@ type state struct {
 }
 
 // states lists counts, those of tasks that have not ended first.
-func states(t coordinator.TaskTotals) []state {
+func states(t taskserver.TaskTotals) []state {
 	return []state{{"waiting", t.Waiting}, {"delayed", t.Delayed}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
 // history remembers some numbers of the last minutes, one sample every few seconds, whether somebody looks or not.
@@ -58,7 +59,7 @@ func last(rates []float64) float64 {
 	return sum / float64(max(n, 1))
 }
 
-func takeSample(c *coordinator.Coordinator, t *coordinator.Tasks) sample {
+func takeSample(c *coordinator.Coordinator, t *taskserver.Server) sample {
 	s := sample{at: time.Now()}
 	for _, k := range c.Tallies() {
 		s.attempts += k.Ended[0]

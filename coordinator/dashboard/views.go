@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
@@ -94,18 +95,18 @@ func (d *Dashboard) rows(ids []job.ID) (out []jobRow) {
 
 // functionRow is a function in a listing.
 type functionRow struct {
-	coordinator.Function
-	Counts coordinator.TaskTotals
+	taskserver.Function
+	Counts taskserver.TaskTotals
 	Bar    page.Bar
 	Idle   bool // tasks wait and nobody can do them
 }
 
-func functionOf(f coordinator.Function) functionRow {
-	c := coordinator.CountsOf(&f)
+func functionOf(f taskserver.Function) functionRow {
+	c := taskserver.CountsOf(&f)
 	return functionRow{f, c, callsBar(c), c.Waiting > 0 && f.Workers == 0}
 }
 
-func callsBar(c coordinator.TaskTotals) page.Bar {
+func callsBar(c taskserver.TaskTotals) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting+c.Delayed)
 }
 
@@ -121,7 +122,7 @@ type overview struct {
 	StagesBar         page.Bar
 	Jobs              []jobRow
 	MoreJobs          int
-	Calls             coordinator.TaskTotals
+	Calls             taskserver.TaskTotals
 	CallsBar          page.Bar
 	Functions         []functionRow
 	MoreFunctions     int
@@ -182,7 +183,7 @@ func (d *Dashboard) overview() view {
 
 	l := d.cfg.Tasks.Look()
 	o.Calls, o.CallsBar = l.Totals, callsBar(l.Totals)
-	slices.SortStableFunc(l.Functions, func(a, b coordinator.Function) int { return live(&b) - live(&a) })
+	slices.SortStableFunc(l.Functions, func(a, b taskserver.Function) int { return live(&b) - live(&a) })
 	o.MoreFunctions = max(len(l.Functions)-few, 0)
 	for i := range l.Functions {
 		f := functionOf(l.Functions[i])
@@ -211,8 +212,8 @@ func (d *Dashboard) overview() view {
 	return view{page: "overview", title: "Overview", section: "Overview", content: &o}
 }
 
-func live(f *coordinator.Function) int {
-	c := coordinator.CountsOf(f)
+func live(f *taskserver.Function) int {
+	c := taskserver.CountsOf(f)
 	return c.Waiting + c.Delayed + c.Running
 }
 
@@ -328,7 +329,7 @@ func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
 type workersView struct {
 	Workers []report.Worker
 	At      pager
-	Callers []coordinator.TaskWorker
+	Callers []taskserver.TaskWorker
 	More    int // callers that are not shown
 }
 
@@ -345,9 +346,9 @@ type functionsView struct {
 	Cluster   string
 	Functions []functionRow
 	At        pager
-	Budgets   []coordinator.Budget
+	Budgets   []taskserver.Budget
 	More      int // budgets that are not shown
-	Calls     coordinator.TaskTotals
+	Calls     taskserver.TaskTotals
 	CallsBar  page.Bar
 	Typical   string // how long calls take
 }
@@ -369,7 +370,7 @@ func (d *Dashboard) functions(n int) view {
 type functionView struct {
 	functionRow
 	Limits  []limit
-	Workers []coordinator.TaskWorker
+	Workers []taskserver.TaskWorker
 	Tasks   []*taskRow
 	More    bool // tasks
 	Dead    []*taskRow
@@ -380,7 +381,7 @@ type limit struct{ Name, Value string }
 
 // taskRow is a task in a listing.
 type taskRow struct {
-	coordinator.TaskDetail
+	taskserver.TaskDetail
 	Priority string
 	Bar      *page.Bar // of its progress; nil when it tells none
 	In       string    // how long until Due
@@ -394,7 +395,7 @@ func (t *taskRow) Live() bool {
 	return slices.Contains([]string{"waiting", "delayed", "running"}, t.State.String())
 }
 
-func taskOf(t coordinator.TaskDetail) *taskRow {
+func taskOf(t taskserver.TaskDetail) *taskRow {
 	r := &taskRow{TaskDetail: t, Priority: [...]string{"normal", "high", "low"}[min(t.Priority, 2)]}
 	if t.M > 0 {
 		done := min(t.N, t.M)
@@ -409,7 +410,7 @@ func taskOf(t coordinator.TaskDetail) *taskRow {
 
 func (d *Dashboard) function(name string) view {
 	l := d.cfg.Tasks.Look()
-	i := slices.IndexFunc(l.Functions, func(f coordinator.Function) bool { return f.Name == name })
+	i := slices.IndexFunc(l.Functions, func(f taskserver.Function) bool { return f.Name == name })
 	if i < 0 {
 		return missing(fmt.Sprintf("Function %s is not known: nobody has called it or can do it.", name))
 	}
@@ -447,7 +448,7 @@ func (d *Dashboard) function(name string) view {
 
 func (d *Dashboard) task(id string) view {
 	n, _ := strconv.ParseUint(id, 10, 64)
-	t, ok := d.cfg.Tasks.Task(coordinator.TaskID(n))
+	t, ok := d.cfg.Tasks.Task(taskserver.TaskID(n))
 	if !ok {
 		return missing(fmt.Sprintf("Task %s is not known: there was none, or it has been forgotten.", id))
 	}

@@ -63,12 +63,10 @@ var (
 		parts := strings.Split(file, "/")
 		return len(parts) > 2 && parts[0] == "mapreduce" && strings.HasSuffix(parts[1], "io")
 	}
-	// shells are the files that may speak protobuf: the first and last line of what goes over the wire or into the journal.
-	shells = func(file string) bool {
-		return in("internal/wire", "internal/client", "internal/filesys/remote", "coordinator/internal/journal", "coordinator/internal/records", "proto")(file) ||
-			in("coordinator", "worker", "tasks", "internal/child")(file) && strings.HasPrefix(path.Base(file), "rpc") ||
-			path.Dir(file) == "coordinator" && strings.HasPrefix(path.Base(file), "tasks")
-	}
+	// speakers are the packages that may import generated types: the first and last line of what goes
+	// over the wire or into the journal.
+	speakers = in("internal/wire", "internal/client", "internal/child", "internal/filesys/remote", "coordinator/jobserver", "coordinator/taskserver",
+		"coordinator/internal/journal", "coordinator/internal/records", "worker/.", "tasks/.", "proto")
 )
 
 var rules = []rule{
@@ -91,7 +89,9 @@ var rules = []rule{
 	}, "a core is pure: time and randomness are arguments, and the shell around it owns sockets, disks and goroutines"},
 	{not(inTestPackage), isTestPackage,
 		"a package whose name ends in test is for tests: give production code an interface or a hook that the test fills"},
-	{not(shells), own("proto"),
+	{in("mapreduce"), own("coordinator/jobserver", "coordinator/taskserver", "coordinator/datadir"),
+		"a pipeline program embeds the event loop of package coordinator and talks to other coordinators through internal/client; it links no server"},
+	{not(speakers), own("proto"),
 		"generated types live at the edge: take and return the types of internal/job, and let internal/wire turn them into messages"},
 }
 
@@ -160,8 +160,8 @@ func TestRules(t *testing.T) {
 		{"worker/worker.go", module + "/coordinator", true},
 		{"worker/worker.go", module + "/internal/job", false},
 		{"worker/worker.go", module + "/mapreduce", true},
-		{"worker/worker.go", module + "/proto/layshaft/v1", true},
-		{"worker/rpc.go", module + "/proto/layshaft/v1", false},
+		{"worker/internal/attempt/attempt.go", module + "/proto/layshaft/v1", true},
+		{"worker/session.go", module + "/proto/layshaft/v1", false},
 		{"mapreduce/run.go", module + "/coordinator", false},
 		{"mapreduce/run.go", module + "/worker", false},
 		{"mapreduce/run.go", module + "/mapreduce/internal/files", false},
@@ -195,7 +195,17 @@ func TestRules(t *testing.T) {
 		{"coordinator/internal/queue/queue.go", "os", true},
 		{"coordinator/internal/journal/badger.go", "github.com/dgraph-io/badger/v4", false},
 		{"coordinator/internal/records/records.go", module + "/proto/layshaft/v1", false},
-		{"coordinator/client.go", module + "/proto/layshaft/v1", true},
+		{"coordinator/jobs.go", module + "/proto/layshaft/v1", true},
+		{"coordinator/jobserver/work.go", module + "/proto/layshaft/v1", false},
+		{"coordinator/taskserver/work.go", module + "/proto/layshaft/v1", false},
+		{"coordinator/datadir/backup.go", module + "/proto/layshaft/v1", true},
+		{"coordinator/dashboard/views.go", module + "/proto/layshaft/v1", true},
+		{"internal/client/client.go", module + "/proto/layshaft/v1", false},
+		{"internal/client/client.go", module + "/coordinator", true},
+		{"mapreduce/cluster.go", module + "/internal/client", false},
+		{"mapreduce/cluster.go", module + "/coordinator/jobserver", true},
+		{"mapreduce/embedded.go", module + "/coordinator/taskserver", true},
+		{"mapreduce/embedded.go", module + "/coordinator/datadir", true},
 	}
 	for _, tt := range tests {
 		if why := broken(tt.file, tt.pkg); (len(why) > 0) != tt.broken {

@@ -2,15 +2,20 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -112,4 +117,30 @@ func (send PieceWriter) Write(b []byte) (int, error) {
 		}
 	}
 	return len(b), nil
+}
+
+// CallerName names a caller by its certificate, else by its address.
+func CallerName(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "unknown"
+	}
+	if tls, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(tls.State.PeerCertificates) > 0 {
+		return tls.State.PeerCertificates[0].Subject.CommonName
+	}
+	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
+		return host
+	}
+	return p.Addr.String()
+}
+
+// ErrBroken means that the connection of a worker broke.
+var ErrBroken = errors.New("connection broken")
+
+// BrokenBy wraps the error of a stream in ErrBroken. io.EOF means that the worker closed the stream.
+func BrokenBy(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the worker closed the stream")
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
 }

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -23,7 +23,7 @@ type Server struct {
 	// HTTP is the address of Gearman's HTTP front.
 	HTTP string
 
-	tasks  *coordinator.Tasks
+	tasks  *taskserver.Server
 	grpc   *grpc.Server
 	cancel context.CancelFunc
 	family sync.WaitGroup
@@ -46,7 +46,7 @@ func Start(dir, address string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), g.Close())
 	}
-	tasks, err := coordinator.OpenTasks(coordinator.TasksConfig{Dir: dir})
+	tasks, err := taskserver.Open(taskserver.Config{Dir: dir})
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), g.Close(), h.Close())
 	}
@@ -55,8 +55,8 @@ func Start(dir, address string) (*Server, error) {
 		grpc: grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)}
 	tasks.Register(s.grpc)
 	s.family.Go(func() { _ = tasks.Run(ctx) })
-	s.family.Go(func() { _ = tasks.ServeGearman(ctx, g, coordinator.GearmanOptions{}) })
-	s.family.Go(func() { _ = tasks.ServeGearmanHTTP(ctx, h, coordinator.GearmanOptions{}) })
+	s.family.Go(func() { _ = tasks.ServeGearman(ctx, g, taskserver.GearmanOptions{}) })
+	s.family.Go(func() { _ = tasks.ServeGearmanHTTP(ctx, h, taskserver.GearmanOptions{}) })
 	s.family.Go(func() { _ = s.grpc.Serve(l) })
 	return s, nil
 }

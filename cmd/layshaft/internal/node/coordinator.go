@@ -14,6 +14,9 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/dashboard"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/jobserver"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -24,7 +27,7 @@ type CoordinatorConfig struct {
 	// Dir holds all that the coordinator remembers.
 	Dir string
 	// Data are the knobs of Dir. Its Log is that of Common.
-	Data coordinator.DataOptions
+	Data datadir.Options
 	// Policy are the knobs of scheduling.
 	Policy coordinator.Policy
 	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
@@ -34,7 +37,7 @@ type CoordinatorConfig struct {
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
 	// Tasks are the knobs of single calls of functions. The caller sets Memory; Dir is in the directory of the coordinator.
-	Tasks coordinator.TasksConfig
+	Tasks taskserver.Config
 	// Audit hears who did what, and who was refused. Nil means Log of Common.
 	Audit *slog.Logger
 	// Gearman is the address for Gearman's clients and workers; empty means none.
@@ -42,7 +45,7 @@ type CoordinatorConfig struct {
 	// GearmanHTTP is the address for jobs over HTTP; empty means none.
 	GearmanHTTP string
 	// GearmanOptions are the knobs of that protocol. Its TLS is that of Common, and asks for certificates.
-	GearmanOptions coordinator.GearmanOptions
+	GearmanOptions taskserver.GearmanOptions
 }
 
 // RunCoordinator runs a coordinator until ctx ends, and returns nil then. It fails when an address is taken or not
@@ -54,7 +57,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	cfg.Data.Log = cfg.Log
-	data, err := coordinator.OpenData(cfg.Dir, cfg.Data)
+	data, err := datadir.Open(cfg.Dir, cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	if gearmanHTTP != nil {
 		defer gearmanHTTP.Close()
 	}
-	server, err := coordinator.NewServer(coordinator.ServerConfig{
+	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Tasks: tasks,
 		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Audit: cfg.Audit, Log: cfg.Log,
@@ -143,13 +146,13 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }
 
 // tasks opens the tasks that the coordinator remembers.
-func (c *CoordinatorConfig) tasks(data *coordinator.Data, coord *coordinator.Coordinator) (*coordinator.Tasks, error) {
+func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordinator) (*taskserver.Server, error) {
 	t := c.Tasks
 	t.Coordinator = coord
 	t.Dir, t.Cluster, t.Identity, t.Log = data.TasksDir(), data.Cluster, peerName, c.Log
 	t.Audit = c.Audit
 	t.NoSync, t.Reserve, t.AcceptLoss = c.Data.NoSync, c.Data.Reserve, c.Data.AcceptLoss
-	return coordinator.OpenTasks(t)
+	return taskserver.Open(t)
 }
 
 // gearman opens a port for Gearman, if there is to be one. Who serves it closes it.

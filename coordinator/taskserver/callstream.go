@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ const (
 
 // calls is a stream of somebody who waits for tasks: one goroutine receives, another sends.
 type calls struct {
-	t    *Tasks
+	t    *Server
 	s    *desk.Session
 	emit func(updates []*layshaftv1.TaskUpdate, piece []byte) error
 	last chan struct{} // closed when nothing more is received
@@ -44,7 +44,7 @@ type calls struct {
 	inFlight int                  // calls whose end, or whose acceptance in the background, was not told
 }
 
-func (t *Tasks) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *calls {
+func (t *Server) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *calls {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return &calls{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
@@ -66,7 +66,7 @@ func (c *calls) leave() {
 }
 
 // CallTasks hands over tasks and tells what becomes of them.
-func (t *Tasks) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+func (t *Server) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
 	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.CallTasksResponse{Updates: updates, Piece: piece})
 	})
@@ -75,7 +75,7 @@ func (t *Tasks) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRe
 }
 
 // WaitTask tells what becomes of a task.
-func (t *Tasks) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
+func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
 	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.WaitTaskResponse{Updates: updates, Piece: piece})
 	})

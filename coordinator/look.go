@@ -69,15 +69,6 @@ func (c *Coordinator) AuditPart(at AuditPlace) (bad []string, next AuditPlace) {
 	return c.core.AuditStep(at)
 }
 
-// Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
-func (s *Server) Report(id job.ID) (r report.Job, ok bool) {
-	st, ok := s.c.Status(id)
-	if !ok {
-		return r, false
-	}
-	return s.report(st), true
-}
-
 // JobPage returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
 func (c *Coordinator) JobPage(skip, n int, want ...report.Outcome) (ids []job.ID, total int) {
 	c.mu.Lock()

@@ -1,4 +1,4 @@
-package coordinator
+package datadir
 
 import (
 	"archive/tar"
@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
@@ -35,19 +36,26 @@ const backupVersion = "2\n"
 // oldBackupVersion is that of backups without tasks.
 const oldBackupVersion = "1\n"
 
-// restoredEpochs is how many epochs a restored coordinator skips. The one that the backup was taken from may have gone on, and been
+// RestoredEpochs is how many epochs a restored coordinator skips. The one that the backup was taken from may have gone on, and been
 // restarted; workers must obey the restored one, and attempts must get numbers that were never used.
-const restoredEpochs = 1000
+const RestoredEpochs = 1000
 
-// Backup writes all that the coordinator remembers into w, while it goes on working: the jobs as of one moment, and single calls of functions that are
-// durable, which t has unless it is nil, as of one moment just before. It blocks while w does.
-func (c *Coordinator) Backup(ctx context.Context, d *Data, t *Tasks, w io.Writer) error {
+// Tasks is the server of queued tasks, whose durable tasks a backup holds.
+type Tasks interface {
+	// Snapshot returns the durable tasks as of one moment. The caller closes it.
+	Snapshot() *bodies.Snapshot
+}
+
+// Backup writes all durable state of the coordinator c, whose directory is d, into w while it runs: the
+// jobs as of one moment, and the durable queued tasks of t, unless it is nil, as of one moment just
+// before. It blocks while w does.
+func Backup(ctx context.Context, c *coordinator.Coordinator, d *Data, t Tasks, w io.Writer) error {
 	calls := &bodies.Snapshot{}
 	if t != nil {
-		calls = t.desk.Snapshot()
+		calls = t.Snapshot()
 	}
 	defer calls.Close()
-	state, err := c.state(ctx)
+	state, err := c.State(ctx)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
@@ -109,7 +117,7 @@ func splitTasks(file []byte, fn func(key, value []byte) error) error {
 		for i := range fields {
 			n, k := binary.Uvarint(file)
 			if k <= 0 || n > uint64(len(file)-k) {
-				return fmt.Errorf("%w: the lengths of tasks do not match", errBackup)
+				return fmt.Errorf("%w: the lengths of tasks do not match", ErrBackup)
 			}
 			fields[i], file = file[k:k+int(n)], file[k+int(n):]
 		}
@@ -118,28 +126,6 @@ func splitTasks(file []byte, fn func(key, value []byte) error) error {
 		}
 	}
 	return nil
-}
-
-// state returns what a snapshot would hold now.
-func (c *Coordinator) state(ctx context.Context) ([]byte, error) {
-	done := make(chan struct{})
-	var encoded []byte
-	var failed error
-	post := c.post(message{ev: sched.Tick{}, done: func() {
-		encoded, failed = c.encodeState()
-		close(done)
-	}})
-	if post != nil {
-		return nil, post
-	}
-	select {
-	case <-done:
-		return encoded, failed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-c.stopped:
-		return nil, ErrStopped
-	}
 }
 
 // archive writes a backup. After the first error it writes nothing.
@@ -178,7 +164,7 @@ func sumName(h hash.Hash, name string, size int64) { fmt.Fprintf(h, "%d %d %s", 
 // Restore makes the data directory dir from a backup that it reads from r. dir must not exist, or be empty. The coordinator that starts
 // with it takes the place of the one that the backup was taken from: its workers obey it, and what they made after the backup
 // is dropped.
-func Restore(dir string, r io.Reader, opt DataOptions) error {
+func Restore(dir string, r io.Reader, opt Options) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("restore: %w", err)
@@ -199,10 +185,11 @@ func Restore(dir string, r io.Reader, opt DataOptions) error {
 	return nil
 }
 
-var errBackup = errors.New("this is not a whole backup; take another copy of it")
+// ErrBackup means that a file is not a whole backup.
+var ErrBackup = errors.New("this is not a whole backup; take another copy of it")
 
 // restore fills an empty directory. The name of the cluster comes last.
-func restore(dir string, r io.Reader, opt DataOptions) error {
+func restore(dir string, r io.Reader, opt Options) error {
 	calls, err := desk.NewFiller(desk.Config{Dir: tasksDir(dir), NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
 		return err
@@ -215,7 +202,7 @@ func restore(dir string, r io.Reader, opt DataOptions) error {
 }
 
 // restoreFiles reads a backup, and returns the name of the cluster.
-func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) (cluster []byte, err error) {
+func restoreFiles(dir string, r io.Reader, opt Options, calls *desk.Filler) (cluster []byte, err error) {
 	code, err := OpenCodeStore(filepath.Join(dir, "code"))
 	if err != nil {
 		return nil, err
@@ -225,7 +212,7 @@ func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) 
 	for in := tar.NewReader(r); files["sum"] == nil; {
 		h, err := in.Next()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errBackup, err)
+			return nil, fmt.Errorf("%w: %w", ErrBackup, err)
 		}
 		before := hex.EncodeToString(sum.Sum(nil))
 		sumName(sum, h.Name, h.Size)
@@ -238,23 +225,23 @@ func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) 
 		}
 		data, err := io.ReadAll(content)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errBackup, err)
+			return nil, fmt.Errorf("%w: %w", ErrBackup, err)
 		}
 		if strings.HasPrefix(h.Name, "tasks/") {
 			if err := splitTasks(data, calls.Add); errors.Is(err, bodies.ErrDamaged) {
-				return nil, fmt.Errorf("%w: %w", errBackup, err)
+				return nil, fmt.Errorf("%w: %w", ErrBackup, err)
 			} else if err != nil {
 				return nil, err
 			}
 			continue
 		}
 		if h.Name == "sum" && string(data) != before {
-			return nil, fmt.Errorf("%w: its sum is wrong", errBackup)
+			return nil, fmt.Errorf("%w: its sum is wrong", ErrBackup)
 		}
 		files[h.Name] = data
 	}
 	if v := string(files["layshaft-backup"]); v != backupVersion && v != oldBackupVersion {
-		return nil, fmt.Errorf("%w: its version is %q, this program reads %q", errBackup, v, backupVersion)
+		return nil, fmt.Errorf("%w: its version is %q, this program reads %q", ErrBackup, v, backupVersion)
 	}
 	events, err := restored(files["state"])
 	if err != nil {
@@ -270,17 +257,17 @@ func restoreFiles(dir string, r io.Reader, opt DataOptions, calls *desk.Filler) 
 
 // restored returns the events of a restored journal.
 func restored(state []byte) (events [][]byte, err error) {
-	epoch := sched.Epoch{N: restoredEpochs}
-	err = splitState(state, func(ev []byte) error {
+	epoch := sched.Epoch{N: RestoredEpochs}
+	err = coordinator.SplitState(state, func(ev []byte) error {
 		rec, err := records.Decode(ev)
 		if e, ok := rec.(sched.Epoch); ok {
-			epoch.N = e.N + restoredEpochs
+			epoch.N = e.N + RestoredEpochs
 		}
 		events = append(events, ev)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBackup, err)
+		return nil, fmt.Errorf("%w: %w", ErrBackup, err)
 	}
 	last, err := records.Encode(epoch)
 	return append(events, last), err

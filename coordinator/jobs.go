@@ -96,8 +96,8 @@ func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
 	}
 }
 
-// end returns a channel that is closed when a job has ended; nil when it is not known.
-func (c *Coordinator) end(id job.ID) <-chan struct{} {
+// Ended returns a channel that is closed when a job has ended; nil when the job is unknown.
+func (c *Coordinator) Ended(id job.ID) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.watches[id]; w != nil {
@@ -170,8 +170,8 @@ func (c *Coordinator) Epoch() int {
 	return c.core.Epoch()
 }
 
-// hash returns the fingerprint of a job; ok is false when it is not known.
-func (c *Coordinator) hash(id job.ID) (hash string, ok bool) {
+// Hash returns the fingerprint of a job; ok is false when it is not known.
+func (c *Coordinator) Hash(id job.ID) (hash string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Hash(id)
@@ -193,7 +193,7 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 	for _, m := range batch {
 		ev := m.ev.(sched.Submitted)
 		id := ev.Spec.ID
-		before, known := c.hash(id)
+		before, known := c.Hash(id)
 		now, twice := hashes[id]
 		switch {
 		case known && before != ev.Spec.Hash || twice && now != ev.Spec.Hash:

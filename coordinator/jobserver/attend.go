@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // The client of a job that is not detached watches it to the end: that is how it is known to be there. One that is away for longer than its lease will
@@ -66,7 +67,7 @@ func (s *Server) missClients(ctx context.Context, now time.Time) {
 	for _, id := range gone {
 		why := fmt.Sprintf("its client has been away for %v; the same command runs it anew, and with -detach it needs none", s.cfg.ClientLease)
 		s.cfg.Audit.Info("audit", "action", "cancel", "who", "coordinator", "job", id, "why", why)
-		if err := s.c.Cancel(ctx, id, why); err != nil && !errors.Is(err, ErrUnknownJob) && !errors.Is(err, ErrStopped) {
+		if err := s.c.Cancel(ctx, id, why); err != nil && !errors.Is(err, wire.ErrUnknownJob) && !errors.Is(err, wire.ErrStopped) {
 			s.log.Warn("job without a client not cancelled", "job", id, "err", err)
 		}
 	}

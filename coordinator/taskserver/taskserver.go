@@ -1,4 +1,6 @@
-package coordinator
+// Package taskserver serves queued tasks, single calls of named functions: over gRPC, over Gearman's
+// protocol, and over HTTP. Its tasks may use the slots of a coordinator's workers.
+package taskserver
 
 import (
 	"context"
@@ -15,6 +17,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
@@ -22,23 +26,23 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// TasksConfig says how single calls of functions are served. The zero value is good, and remembers nothing.
-type TasksConfig struct {
+// Config says how single calls of functions are served. The zero value is good, and remembers nothing.
+type Config struct {
 	// Dir is where tasks are remembered; it is made when missing. Empty means memory only.
 	Dir string
 	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about; more of them go to disk. Zero means 32 MiB.
 	// Without Dir it is the limit beyond which tasks are refused, and zero means 1 GiB.
 	Memory int64
-	// NoSync leaves it to the operating system when to write; see DataOptions.
+	// NoSync leaves it to the operating system when to write; see datadir.Options.
 	NoSync bool
-	// Reserve is how many bytes of the disk stay free; see DataOptions.
+	// Reserve is how many bytes of the disk stay free; see datadir.Options.
 	Reserve int64
-	// AcceptLoss drops what is damaged, once, instead of refusing to start; see DataOptions.
+	// AcceptLoss drops what is damaged, once, instead of refusing to start; see datadir.Options.
 	AcceptLoss bool
 	// Lease is how long a worker may be silent until its tasks are given to others. Zero means 9 s.
 	Lease time.Duration
 	// Coordinator is whose workers' slots the workers of tasks may share; see TaskHello.slots_of. It must not run yet. Nil refuses that.
-	Coordinator *Coordinator
+	Coordinator *coordinator.Coordinator
 	// Cluster is the name of the cluster, for workers.
 	Cluster string
 	// Identity names the caller, for the audit log. Nil means the name in its certificate, else its address.
@@ -49,10 +53,10 @@ type TasksConfig struct {
 	Log *slog.Logger
 }
 
-// Tasks serves single calls of functions: over gRPC as TasksService, and over Gearman's protocol.
-type Tasks struct {
+// Server serves single calls of functions: over gRPC as TasksService, and over Gearman's protocol.
+type Server struct {
 	layshaftv1.UnimplementedTasksServiceServer
-	cfg     TasksConfig
+	cfg     Config
 	epoch   uint64 // another one after each start
 	log     *slog.Logger
 	desk    *desk.Desk
@@ -66,8 +70,8 @@ type Tasks struct {
 	workers map[string]*desk.Session // by name
 }
 
-// OpenTasks opens the tasks that are remembered. It starts nothing that is to be seen; see Run. Close it after Run.
-func OpenTasks(cfg TasksConfig) (*Tasks, error) {
+// Open opens the tasks that are remembered. It starts nothing that is to be seen; see Run. Close it after Run.
+func Open(cfg Config) (*Server, error) {
 	if cfg.Lease < 0 || cfg.Memory < 0 {
 		return nil, fmt.Errorf("tasks: Lease %v, Memory %d: must not be negative", cfg.Lease, cfg.Memory)
 	}
@@ -81,9 +85,9 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 		cfg.Audit = cfg.Log
 	}
 	if cfg.Identity == nil {
-		cfg.Identity = identity
+		cfg.Identity = wire.CallerName
 	}
-	t := &Tasks{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
+	t := &Server{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
 	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)
@@ -96,12 +100,12 @@ func OpenTasks(cfg TasksConfig) (*Tasks, error) {
 	return t, nil
 }
 
-// Register adds TasksService to a server. A Server with ServerConfig.Tasks does so.
-func (t *Tasks) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
+// Register adds TasksService to a server. A jobserver.Server with Config.Tasks does so.
+func (t *Server) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
 
 // Run works until ctx ends, and returns nil then, or what broke the store: nothing can be remembered any more after that. It must run while calls
 // are served, and ends those that follow something. It is called once.
-func (t *Tasks) Run(ctx context.Context) error {
+func (t *Server) Run(ctx context.Context) error {
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
 	ended := make(chan error, 1)
@@ -122,7 +126,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 	return err
 }
 
-func (t *Tasks) endStreams() {
+func (t *Server) endStreams() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
@@ -131,7 +135,7 @@ func (t *Tasks) endStreams() {
 
 // both runs the two sides of a stream, and returns what the first of them to end with an error returns, or nil when send does; or the error
 // of one that stops it. The other side ends when the handler has returned.
-func (t *Tasks) both(ctx context.Context, receive, send func() error) error {
+func (t *Server) both(ctx context.Context, receive, send func() error) error {
 	ends := make(chan error, 2)
 	t.mu.Lock()
 	if t.over {
@@ -160,8 +164,11 @@ func (t *Tasks) both(ctx context.Context, receive, send func() error) error {
 	}
 }
 
+// Snapshot returns the durable tasks as of one moment, for a backup. The caller closes it.
+func (t *Server) Snapshot() *bodies.Snapshot { return t.desk.Snapshot() }
+
 // Close closes the store.
-func (t *Tasks) Close() error { return t.desk.Close() }
+func (t *Server) Close() error { return t.desk.Close() }
 
 // GearmanOptions are the knobs of the Gearman protocol. The zero value is a good default.
 type GearmanOptions struct {
@@ -181,7 +188,7 @@ type GearmanOptions struct {
 }
 
 // ServeGearman serves Gearman's clients and workers on l, which it closes, until ctx ends, and returns nil then.
-func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
+func (t *Server) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
 		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, Log: t.log}
 	err := s.Run(ctx)
@@ -191,7 +198,7 @@ func (t *Tasks) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOpt
 	return err
 }
 
-func (t *Tasks) broker(opt GearmanOptions) *desk.Broker {
+func (t *Server) broker(opt GearmanOptions) *desk.Broker {
 	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: queue.Policy{Keep: opt.Keep}, Gathered: wire.GatheredJSON})
 }
 
@@ -216,7 +223,7 @@ type FunctionReport struct {
 }
 
 // Status returns how all functions stand, by name, and their sum with those that were dropped, at one instant.
-func (t *Tasks) Status() (TaskTotals, []FunctionReport) {
+func (t *Server) Status() (TaskTotals, []FunctionReport) {
 	t.desk.Lock()
 	totals, functions := t.desk.Totals(), t.desk.Functions()
 	t.desk.Unlock()
@@ -249,8 +256,8 @@ func taskError(err error) error {
 	return err
 }
 
-func (t *Tasks) audit(ctx context.Context, action string, attrs ...any) {
+func (t *Server) audit(ctx context.Context, action string, attrs ...any) {
 	t.cfg.Audit.Info("audit", append([]any{"action", action, "who", t.cfg.Identity(ctx)}, attrs...)...)
 }
 
-func (t *Tasks) stopping() error { return fmt.Errorf("%w: it goes down", ErrStopped) }
+func (t *Server) stopping() error { return fmt.Errorf("%w: it goes down", wire.ErrStopped) }

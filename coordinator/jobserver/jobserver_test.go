@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -22,6 +21,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -36,69 +38,15 @@ func program(text string) report.Code {
 	return report.Code{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Platform: "linux/amd64"}
 }
 
-func TestCodeStore(t *testing.T) {
-	dir := t.TempDir()
-	s, err := OpenCodeStore(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Repeat("program", 100_000)
-	code := program(text)
-	for name, r := range map[string]string{"cut": text[:99], "long": text + "x", "changed": "P" + text[1:]} {
-		if err := s.Put(code, strings.NewReader(r)); !errors.Is(err, wire.ErrInvalid) || s.Has(code.SHA256) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if err := s.Put(code, strings.NewReader(text)); err != nil || !s.Has(code.SHA256) {
-		t.Fatal(err)
-	}
-	if err := s.Put(code, strings.NewReader(text)); err != nil {
-		t.Errorf("again: %v", err)
-	}
-	var out bytes.Buffer
-	if err := s.Get(code.SHA256, &out); err != nil || out.String() != text {
-		t.Errorf("got %d bytes, %v", out.Len(), err)
-	}
-	for _, name := range []string{"", "../../etc/passwd", "abc", strings.ToUpper(code.SHA256), strings.Repeat("0", 64)} {
-		if err := s.Get(name, io.Discard); !errors.Is(err, ErrUnknownCode) || s.Has(name) {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-
-	later := time.Now().Add(time.Hour)
-	if err := s.Trim(later, func(string) bool { return true }); err != nil || !s.Has(code.SHA256) {
-		t.Errorf("a program that is needed was removed, %v", err)
-	}
-	if err := s.Trim(time.Now().Add(-time.Hour), func(string) bool { return false }); err != nil || !s.Has(code.SHA256) {
-		t.Errorf("a program that was just used was removed, %v", err)
-	}
-	if err := s.Trim(later, func(string) bool { return false }); err != nil || s.Has(code.SHA256) {
-		t.Errorf("a program that nobody needs was kept, %v", err)
-	}
-
-	if err := s.Put(code, strings.NewReader(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, code.SHA256), []byte("X"+text[1:]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Get(code.SHA256, io.Discard); !errors.Is(err, ErrDamaged) || s.Has(code.SHA256) {
-		t.Errorf("a flipped byte: %v", err)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
-		t.Errorf("left over: %v", left)
-	}
-}
-
 func TestShipping(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{MaxCode: 1 << 20})
+		n.serve(t, coordinator.Config{}, Config{MaxCode: 1 << 20})
 		c := n.client(t)
 		ctx := t.Context()
 		text := strings.Repeat("x", 700_000)
 		code := program(text)
-		spec := twoStages(1, 1)
+		spec := coordtest.TwoStages(1, 1)
 		opt := report.Options{Code: code.SHA256, CodeSize: code.Size, Platform: code.Platform}
 		if out, err := c.Submit(ctx, &spec, opt); err != nil || !out.CodeWanted {
 			t.Errorf("without workers: %+v, %v", out, err)
@@ -143,7 +91,7 @@ func TestShipping(t *testing.T) {
 		if err := c.GetCode(ctx, code.SHA256, &got); err != nil || got.String() != text {
 			t.Errorf("GetCode = %d bytes, %v", got.Len(), err)
 		}
-		if err := c.GetCode(ctx, strings.Repeat("0", 64), &got); !errors.Is(err, ErrUnknownCode) {
+		if err := c.GetCode(ctx, strings.Repeat("0", 64), &got); !errors.Is(err, wire.ErrUnknownCode) {
 			t.Errorf("GetCode of another = %v", err)
 		}
 		if out, err := c.Submit(ctx, &spec, opt); err != nil || out.CodeWanted {
@@ -177,7 +125,7 @@ func (l *lister) Call(_ context.Context, r *layshaftv1.CallRequest) (*layshaftv1
 }
 
 func TestFindFiles(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		file := func(name string, size int64) *layshaftv1.FileInfo {
 			return &layshaftv1.FileInfo{Name: name, Size: size, ModTimeNanos: size}
 		}
@@ -196,7 +144,7 @@ func TestFindFiles(t *testing.T) {
 			t.Cleanup(s.Stop)
 		}
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{Dial: func(address string) (*grpc.ClientConn, error) {
+		n.serve(t, coordinator.Config{}, Config{Dial: func(address string) (*grpc.ClientConn, error) {
 			return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 				grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 					if l := listeners[address]; l != nil {
@@ -270,13 +218,13 @@ func TestFindFiles(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		data, err := OpenData(t.TempDir(), DataOptions{NoSync: true, Reserve: -1})
+	coordtest.Bubble(t, func(t *testing.T) {
+		data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true, Reserve: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := &network{}
-		_, stop := n.serve(t, Config{Journal: data.Journal}, ServerConfig{Data: data})
+		_, stop := n.serve(t, coordinator.Config{Journal: data.Journal}, Config{Data: data})
 		w := n.worker(t, "w1", 2)
 		settle()
 		c := n.client(t)
@@ -284,7 +232,7 @@ func TestBackupAndRestore(t *testing.T) {
 		if err := c.PutCode(t.Context(), code, strings.NewReader("shipped")); err != nil {
 			t.Fatal(err)
 		}
-		remoteSubmit(t, c, twoStages(4, 2))
+		remoteSubmit(t, c, coordtest.TwoStages(4, 2))
 		time.Sleep(2500 * time.Millisecond) // all maps are committed
 		var backup bytes.Buffer
 		if err := c.Backup(t.Context(), &backup); err != nil {
@@ -298,7 +246,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 		dir := filepath.Join(t.TempDir(), "restored")
 		for cut := range backup.Len() / 512 {
-			if err := Restore(dir, bytes.NewReader(backup.Bytes()[:cut*512-min(cut, 1)]), DataOptions{NoSync: true, Reserve: -1}); err == nil && cut < backup.Len()/512-2 {
+			if err := datadir.Restore(dir, bytes.NewReader(backup.Bytes()[:cut*512-min(cut, 1)]), datadir.Options{NoSync: true, Reserve: -1}); err == nil && cut < backup.Len()/512-2 {
 				t.Fatalf("a backup cut after %d of %d bytes was restored", cut*512, backup.Len())
 			} else if err == nil {
 				break
@@ -306,27 +254,27 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 		flipped := bytes.Clone(backup.Bytes())
 		flipped[bytes.Index(flipped, []byte("two stages"))]++
-		if err := Restore(filepath.Join(dir, "x"), bytes.NewReader(flipped), DataOptions{NoSync: true, Reserve: -1}); !errors.Is(err, errBackup) {
+		if err := datadir.Restore(filepath.Join(dir, "x"), bytes.NewReader(flipped), datadir.Options{NoSync: true, Reserve: -1}); !errors.Is(err, datadir.ErrBackup) {
 			t.Errorf("a flipped byte: %v", err)
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := Restore(dir, &backup, DataOptions{NoSync: true, Reserve: -1}); err != nil {
+		if err := datadir.Restore(dir, &backup, datadir.Options{NoSync: true, Reserve: -1}); err != nil {
 			t.Fatal(err)
 		}
-		if err := Restore(dir, &backup, DataOptions{}); err == nil || !strings.Contains(err.Error(), "not empty") {
+		if err := datadir.Restore(dir, &backup, datadir.Options{}); err == nil || !strings.Contains(err.Error(), "not empty") {
 			t.Errorf("restored over what is there: %v", err)
 		}
 
-		restored, err := OpenData(dir, DataOptions{NoSync: true, Reserve: -1})
+		restored, err := datadir.Open(dir, datadir.Options{NoSync: true, Reserve: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if restored.Cluster != data.Cluster || !restored.Code.Has(code.SHA256) {
 			t.Errorf("cluster %q became %q; programs were %v", data.Cluster, restored.Cluster, restored.Code.Has(code.SHA256))
 		}
-		_, stop = n.serve(t, Config{Journal: restored.Journal}, ServerConfig{Data: restored})
+		_, stop = n.serve(t, coordinator.Config{Journal: restored.Journal}, Config{Data: restored})
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
@@ -335,7 +283,7 @@ func TestBackupAndRestore(t *testing.T) {
 				t.Errorf("%s ran again after the restore", a)
 			}
 		}
-		if w.welcome.GetEpoch() != restoredEpochs+1 {
+		if w.welcome.GetEpoch() != datadir.RestoredEpochs+1 {
 			t.Errorf("epoch %d is not above all that the former coordinator may have had", w.welcome.GetEpoch())
 		}
 		stop()
@@ -347,7 +295,7 @@ func TestBackupAndRestore(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{} // refuses
 		c := n.client(t)
 		begin := time.Now()
@@ -361,12 +309,12 @@ func TestUnreachable(t *testing.T) {
 		if _, err := c.Jobs(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("with a deadline: %v", err)
 		}
-		_, stop := n.serve(t, Config{}, ServerConfig{})
+		_, stop := n.serve(t, coordinator.Config{}, Config{})
 		if _, err := c.Jobs(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		stop()
-		time.AfterFunc(time.Minute, func() { n.serve(t, Config{}, ServerConfig{}) })
+		time.AfterFunc(time.Minute, func() { n.serve(t, coordinator.Config{}, Config{}) })
 		if _, err := c.Jobs(t.Context(), 0); err != nil {
 			t.Errorf("a coordinator that was away for a minute: %v", err)
 		}
@@ -374,12 +322,12 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestErrorsCrossTheWire(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		j := &fakeJournal{}
+		j := &coordtest.Journal{}
 		forbidden := ""
 		var audit bytes.Buffer
-		n.serve(t, Config{Journal: j}, ServerConfig{
+		n.serve(t, coordinator.Config{Journal: j}, Config{
 			Authorize: func(_ context.Context, method string) error {
 				if strings.HasSuffix(method, forbidden) && forbidden != "" {
 					return fmt.Errorf("read-only: %w", wire.ErrForbidden)
@@ -391,19 +339,19 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		})
 		c := n.client(t)
 		ctx := t.Context()
-		spec := twoStages(1, 1)
-		j.setFull(true)
+		spec := coordtest.TwoStages(1, 1)
+		j.SetFull(true)
 		if _, err := c.Submit(ctx, &spec, report.Options{}); !errors.Is(err, journal.ErrDiskFull) {
 			t.Errorf("full disk: %v", err)
 		}
-		j.setFull(false)
+		j.SetFull(false)
 		remoteSubmit(t, c, spec)
 		forbidden = "/Cancel"
 		if err := c.Cancel(ctx, "j", "no"); !errors.Is(err, wire.ErrForbidden) {
 			t.Errorf("forbidden: %v", err)
 		}
 		forbidden = ""
-		if err := c.Cancel(ctx, "x", "no"); !errors.Is(err, ErrUnknownJob) {
+		if err := c.Cancel(ctx, "x", "no"); !errors.Is(err, wire.ErrUnknownJob) {
 			t.Errorf("unknown: %v", err)
 		}
 		if out, err := c.Submit(ctx, &spec, report.Options{}); err != nil || len(out.Warnings) != 1 {
@@ -436,9 +384,9 @@ func TestErrorsCrossTheWire(t *testing.T) {
 }
 
 func TestServerRefusesItsConfig(t *testing.T) {
-	c, _ := New(Config{})
-	for _, cfg := range []ServerConfig{{}, {Coordinator: c}, {Coordinator: c, Data: &Data{}, Grace: -1}} {
-		if _, err := NewServer(cfg); err == nil {
+	c, _ := coordinator.New(coordinator.Config{})
+	for _, cfg := range []Config{{}, {Coordinator: c}, {Coordinator: c, Data: &datadir.Data{}, Grace: -1}} {
+		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
@@ -449,41 +397,13 @@ func TestServerRefusesItsConfig(t *testing.T) {
 	}
 }
 
-func TestDataDirectory(t *testing.T) {
-	dir := t.TempDir()
-	opt := DataOptions{NoSync: true, Reserve: -1}
-	d, err := OpenData(dir, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenData(dir, opt); err == nil {
-		t.Error("opened twice")
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := OpenData(dir, opt)
-	if err != nil || again.Cluster != d.Cluster || len(d.Cluster) != 12 {
-		t.Fatalf("cluster %q became %+v, %v", d.Cluster, again, err)
-	}
-	if err := again.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "cluster")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenData(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") {
-		t.Errorf("without its name: %v", err)
-	}
-}
-
 // Whoever leaves a loop hears nothing more, although the context ends with it.
 func TestLoopsAreLeftForGood(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		client := n.client(t)
-		spec := twoStages(2, 2)
+		spec := coordtest.TwoStages(2, 2)
 		if _, err := client.Submit(t.Context(), &spec, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
@@ -510,11 +430,11 @@ func TestLoopsAreLeftForGood(t *testing.T) {
 // A real socket, with many jobs and connections that break: nothing is left behind.
 func TestNothingIsLeft(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	c, err := New(Config{})
+	c, err := coordinator.New(coordinator.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewServer(ServerConfig{Coordinator: c, Data: memoryData(t), Grace: time.Millisecond})
+	s, err := New(Config{Coordinator: c, Data: memoryData(t), Grace: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package coordinator
+package datadir
 
 import (
 	"crypto/sha256"
@@ -14,13 +14,6 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
-)
-
-var (
-	// ErrUnknownCode means that a program is not stored.
-	ErrUnknownCode = wire.ErrUnknownCode
-	// ErrDamaged means that what is stored is not what was written.
-	ErrDamaged = wire.ErrDamaged
 )
 
 // CodeStore keeps programs that clients sent, each in a file named by its hash. Its methods may be called from many
@@ -45,11 +38,11 @@ func OpenCodeStore(dir string) (*CodeStore, error) {
 // Has says whether a program is stored.
 func (s *CodeStore) Has(hash string) bool {
 	_, err := os.Stat(filepath.Join(s.dir, hash))
-	return validHash(hash) && err == nil
+	return IsHash(hash) && err == nil
 }
 
-// validHash says whether a name is the hash of a file, and so no path.
-func validHash(hash string) bool {
+// IsHash reports whether a name is the SHA-256 of a file in hex, and so not a path.
+func IsHash(hash string) bool {
 	b, err := hex.DecodeString(hash)
 	return err == nil && len(b) == sha256.Size && hash == strings.ToLower(hash)
 }
@@ -57,7 +50,7 @@ func validHash(hash string) bool {
 // Put stores a program that it reads from r. Whoever looks for it finds all of it, on disk, or nothing. What r holds must have
 // the size and hash of c, else the error wraps ErrInvalid.
 func (s *CodeStore) Put(c report.Code, r io.Reader) error {
-	if !validHash(c.SHA256) {
+	if !IsHash(c.SHA256) {
 		return fmt.Errorf("program %q: %w: its name must be a SHA-256 in hex", c.SHA256, wire.ErrInvalid)
 	}
 	file, err := os.CreateTemp(s.dir, "put-*.tmp")
@@ -83,16 +76,16 @@ func (s *CodeStore) Put(c report.Code, r io.Reader) error {
 	return state.SyncDir(s.dir)
 }
 
-// Get writes a program into w and verifies it on the way. An error that wraps ErrDamaged comes after the last byte; the file is
+// Get writes a program into w and verifies it on the way. An error that wraps wire.ErrDamaged comes after the last byte; the file is
 // removed then, so that it can be sent again.
 func (s *CodeStore) Get(hash string, w io.Writer) error {
 	path := filepath.Join(s.dir, hash)
-	if !validHash(hash) {
-		return fmt.Errorf("program %q: %w", hash, ErrUnknownCode)
+	if !IsHash(hash) {
+		return fmt.Errorf("program %q: %w", hash, wire.ErrUnknownCode)
 	}
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("program %.12s: %w", hash, ErrUnknownCode)
+		return fmt.Errorf("program %.12s: %w", hash, wire.ErrUnknownCode)
 	}
 	if err != nil {
 		return fmt.Errorf("program %.12s: %w", hash, err)
@@ -105,7 +98,7 @@ func (s *CodeStore) Get(hash string, w io.Writer) error {
 		return fmt.Errorf("program %.12s: %w", hash, err)
 	}
 	if hex.EncodeToString(h.Sum(nil)) != hash {
-		return fmt.Errorf("program %.12s: %w: the file was removed, send it again", hash, errors.Join(ErrDamaged, os.Remove(path)))
+		return fmt.Errorf("program %.12s: %w: the file was removed, send it again", hash, errors.Join(wire.ErrDamaged, os.Remove(path)))
 	}
 	return nil
 }
@@ -118,7 +111,7 @@ func (s *CodeStore) List() ([]string, error) {
 	}
 	var hashes []string
 	for _, e := range entries {
-		if validHash(e.Name()) {
+		if IsHash(e.Name()) {
 			hashes = append(hashes, e.Name())
 		}
 	}

@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -95,4 +95,13 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerRequest) (*layshaftv1.DrainWorkerResponse, error) {
 	s.audit(ctx, "drain", "worker", r.GetWorker())
 	return &layshaftv1.DrainWorkerResponse{}, s.c.DrainWorker(ctx, r.GetWorker())
+}
+
+// Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
+func (s *Server) Report(id job.ID) (r report.Job, ok bool) {
+	st, ok := s.c.Status(id)
+	if !ok {
+		return r, false
+	}
+	return s.report(st), true
 }

@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"bytes"
@@ -27,9 +27,9 @@ import (
 )
 
 // serveTasks runs tasks and a server of theirs. The returned function ends both.
-func serveTasks(t testing.TB, cfg TasksConfig) (layshaftv1.TasksServiceClient, *Tasks, func()) {
+func serveTasks(t testing.TB, cfg Config) (layshaftv1.TasksServiceClient, *Server, func()) {
 	t.Helper()
-	tasks, err := OpenTasks(cfg)
+	tasks, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,9 +208,9 @@ func told[M interface {
 }
 
 // tasksBubble runs a test with tasks in memory, under a fake clock.
-func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks)) {
+func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server)) {
 	synctest.Test(t, func(t *testing.T) {
-		c, tasks, stop := serveTasks(t, TasksConfig{})
+		c, tasks, stop := serveTasks(t, Config{})
 		ctx, cancel := context.WithCancel(context.Background())
 		test(t, ctx, c, tasks)
 		cancel()
@@ -228,7 +228,7 @@ func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c la
 }
 
 func TestCallTasks(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
 		stream := callTasks(t, ctx, c,
 			&layshaftv1.TaskSpec{Function: "f", Input: []byte("a"), Unique: "k"}, &layshaftv1.TaskSpec{Input: []byte("b"), Unique: "k"},
 			&layshaftv1.TaskSpec{Input: bytes.Repeat([]byte("c"), 3), Policy: nil}, &layshaftv1.TaskSpec{Function: "f", Background: true}, &layshaftv1.TaskSpec{Function: strings.Repeat("x", 600)})
@@ -258,7 +258,7 @@ func TestCallTasks(t *testing.T) {
 
 // TestLargeBodies sends 9 MiB there and back.
 func TestLargeBodies(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Input: make([]byte, 9<<20+3)})
 		_ = stream.CloseSend()
@@ -276,7 +276,7 @@ func TestTooLargeReport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends 64 MiB, which takes long with the race detector")
 	}
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 2, "f"))
 		other := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f"})
 		_ = other.CloseSend()
@@ -294,7 +294,7 @@ func TestTooLargeReport(t *testing.T) {
 
 // TestLeftCalls drops what was called when the stream breaks, or cancels it.
 func TestLeftCalls(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		calling, hangUp := context.WithCancel(ctx)
 		stream, err := c.CallTasks(calling)
@@ -325,7 +325,7 @@ func TestLeftCalls(t *testing.T) {
 
 // TestTaskWorkerLost gives the task of a worker that says nothing, and of one whose connection breaks, to others.
 func TestTaskWorkerLost(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
 		silent := startWork(t, ctx, c, helloOf("silent", 1, "f"))
 		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Policy: &layshaftv1.TaskPolicy{BackoffNanos: 1}})
 		_ = stream.CloseSend()
@@ -343,7 +343,7 @@ func TestTaskWorkerLost(t *testing.T) {
 		if took := time.Since(begin); took > 10*time.Second {
 			t.Errorf("a silent worker was lost after %v", took)
 		}
-		if _, err := silent.stream.Recv(); !errors.Is(wire.FromStatus(err), ErrLeaseLost) {
+		if _, err := silent.stream.Recv(); !errors.Is(wire.FromStatus(err), wire.ErrLeaseLost) {
 			t.Errorf("the silent worker heard %v", err)
 		}
 		cut()
@@ -362,7 +362,7 @@ func TestTaskWorkerLost(t *testing.T) {
 
 // TestLimitsAreChecked sends limits that make no sense.
 func TestLimitsAreChecked(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
 		for _, tt := range []struct {
 			want   string
 			limits *layshaftv1.FunctionLimits
@@ -392,7 +392,7 @@ func TestLimitsAreChecked(t *testing.T) {
 
 // TestTaskAdministration uses what is not about one call.
 func TestTaskAdministration(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
 		must := func(_ any, err error) {
 			t.Helper()
 			if err != nil {
@@ -457,7 +457,7 @@ func TestTaskAdministration(t *testing.T) {
 
 // TestGroupOverTheWire submits a group in one call, and waits for what follows it.
 func TestGroupOverTheWire(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Tasks) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
 		out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{Then: []*layshaftv1.NextTask{{Function: "sum"}}},
 			Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("1")}, {Function: "f", Input: []byte("2")}}})
 		if err != nil {
@@ -496,7 +496,7 @@ func TestTasksSurvive(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c, _, stop := serveTasks(t, TasksConfig{Dir: dir, Reserve: -1})
+	c, _, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
 	out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("x"), Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}},
 		{Function: "f", Durability: layshaftv1.Durability_DURABILITY_MEMORY}}})
 	if err != nil {
@@ -506,7 +506,7 @@ func TestTasksSurvive(t *testing.T) {
 	a := w.assigned()
 	stop()
 
-	c, tasks, stop := serveTasks(t, TasksConfig{Dir: dir, Reserve: -1})
+	c, tasks, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
 	defer stop()
 	hello := helloOf("w2", 1, "f")
 	hello.Held = []*layshaftv1.TaskAttempt{a.GetAttempt()}
@@ -564,7 +564,7 @@ func FuzzWorkTasks(f *testing.F) {
 	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Worker: "w", Held: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
 	f.Add(workScriptOf(hello, hello))
 	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{}))
-	c, tasks, stop := serveTasks(f, TasksConfig{})
+	c, tasks, stop := serveTasks(f, Config{})
 	f.Cleanup(stop)
 	f.Fuzz(func(t *testing.T, script []byte) {
 		var say []*layshaftv1.WorkTasksRequest

@@ -1,4 +1,6 @@
-package coordinator
+// Package datadir owns the data directory of a coordinator: its lock, the name of the cluster, the
+// journal, the store of programs, and backups of all of it.
+package datadir
 
 import (
 	"crypto/rand"
@@ -16,9 +18,9 @@ import (
 // Data is all that a coordinator remembers, in one directory:
 //
 //	cluster    the name of the cluster, made when the directory was
-//	journal/   decisions; see OpenJournal
+//	journal/   decisions; see coordinator.OpenJournal
 //	code/      programs that clients sent
-//	tasks/     single calls of functions; see OpenTasks
+//	tasks/     single calls of functions; see taskserver.Open
 //	lock       who has the directory open
 type Data struct {
 	Dir     string
@@ -29,22 +31,22 @@ type Data struct {
 	unlock func() error
 }
 
-// DataOptions are the knobs of a data directory. The zero value is a good default.
-type DataOptions struct {
+// Options are the knobs of a data directory. The zero value is a good default.
+type Options struct {
 	// NoSync leaves it to the operating system when to write: what was acknowledged then survives the end of the process but
 	// not that of the machine. The default is to sync.
 	NoSync bool
 	// Reserve is how many bytes of the disk stay free: below it no job is accepted. Zero means 256 MiB, negative no limit.
 	Reserve int64
-	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start. TasksConfig has one of its own.
+	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start. Config of taskserver has its own.
 	AcceptLoss bool
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
 }
 
-// OpenData opens the directory dir, which is made when missing. It fails when another process has it open, when it is damaged, or when
+// Open opens the directory dir, which is made when missing. It fails when another process has it open, when it is damaged, or when
 // the disk is full; the error says what to do. Close it after Run.
-func OpenData(dir string, opt DataOptions) (_ *Data, err error) {
+func Open(dir string, opt Options) (_ *Data, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -61,7 +63,7 @@ func OpenData(dir string, opt DataOptions) (_ *Data, err error) {
 	return d, nil
 }
 
-func (d *Data) open(opt DataOptions) (err error) {
+func (d *Data) open(opt Options) (err error) {
 	if d.Cluster, err = clusterName(d.Dir); err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
 	}
@@ -73,7 +75,7 @@ func (d *Data) open(opt DataOptions) (err error) {
 	return err
 }
 
-// TasksDir is the directory for OpenTasks.
+// TasksDir is the directory for taskserver.Open.
 func (d *Data) TasksDir() string { return tasksDir(d.Dir) }
 
 func tasksDir(dir string) string { return filepath.Join(dir, "tasks") }

@@ -1,8 +1,9 @@
-package coordinator
+package taskserver
 
 import (
 	"sync"
 
+	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
@@ -12,7 +13,7 @@ import (
 // lender stands between the two cores where tasks take slots of workers, and attempts parts of budgets: it brings to the coordinator what tasks want and
 // give back, and to the desk what they are granted and what attempts need. Neither waits for the other.
 type lender struct {
-	c    *Coordinator
+	c    *coordinator.Coordinator
 	wake chan struct{} // capacity 1: there is something in asks
 
 	// mu guards the field below.
@@ -26,34 +27,34 @@ var (
 	priorities = [...]queue.Priority{sched.QueuedHigh: queue.High, sched.QueuedNormal: queue.Normal, sched.QueuedLow: queue.Low}
 )
 
-func newLender(c *Coordinator) *lender {
+func newLender(c *coordinator.Coordinator) *lender {
 	l := &lender{c: c, wake: make(chan struct{}, 1)}
-	c.broker = l
+	c.SetTaskSide(l)
 	return l
 }
 
 // RequestSlots is desk.Slots. A coordinator that has stopped does not hear it: then all goes down.
 func (l *lender) RequestSlots(worker string, p queue.Priority, n int) {
-	_ = l.c.post(message{ev: sched.QueuedWaiting{WorkerID: worker, Class: classes[p], N: n}})
+	_ = l.c.Post(sched.QueuedWaiting{WorkerID: worker, Class: classes[p], N: n}, nil)
 }
 
 // OccupySlot is desk.Slots.
 func (l *lender) OccupySlot(worker string, p queue.Priority) {
-	_ = l.c.post(message{ev: sched.QueuedStarted{WorkerID: worker, Class: classes[p]}})
+	_ = l.c.Post(sched.QueuedStarted{WorkerID: worker, Class: classes[p]}, nil)
 }
 
 // FreeSlot is desk.Slots.
 func (l *lender) FreeSlot(worker string, p queue.Priority) {
-	_ = l.c.post(message{ev: sched.QueuedEnded{WorkerID: worker, Class: classes[p]}})
+	_ = l.c.Post(sched.QueuedEnded{WorkerID: worker, Class: classes[p]}, nil)
 }
 
 // granted is desk.Config.OnGranted.
 func (l *lender) granted(ref uint64) {
-	_ = l.c.post(message{ev: sched.BudgetsGranted{Ticket: ref}})
+	_ = l.c.Post(sched.BudgetsGranted{Ticket: ref}, nil)
 }
 
-// do is broker: it takes what the coordinator asks to the desk, later.
-func (l *lender) do(cmd sched.Command) {
+// Do is coordinator.TaskSide: it takes what the coordinator asks to the desk, later.
+func (l *lender) Do(cmd sched.Command) {
 	l.mu.Lock()
 	l.asks = append(l.asks, cmd)
 	l.mu.Unlock()

@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"context"
@@ -36,7 +36,7 @@ const (
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // durably calls change with the lock held, and returns when what it did is durable.
-func (t *Tasks) durably(ctx context.Context, change func(d *desk.Desk) error) error {
+func (t *Server) durably(ctx context.Context, change func(d *desk.Desk) error) error {
 	t.desk.Lock()
 	err := change(t.desk)
 	commit := t.desk.LastBatch()
@@ -49,7 +49,7 @@ func (t *Tasks) durably(ctx context.Context, change func(d *desk.Desk) error) er
 
 // submitAll hands over tasks, in slices, so that others are not held up; each hears the answer, with the lock held. What the disk cannot
 // take now waits until it can.
-func (t *Tasks) submitAll(ctx context.Context, s *desk.Session, all []desk.Submission, each func(i int, n desk.Note, err error)) error {
+func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Submission, each func(i int, n desk.Note, err error)) error {
 	for i := 0; i < len(all); {
 		t.desk.Lock()
 		var err error
@@ -78,7 +78,7 @@ func (t *Tasks) submitAll(ctx context.Context, s *desk.Session, all []desk.Submi
 }
 
 // SubmitTasks hands over tasks that nobody waits for.
-func (t *Tasks) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
 	if len(r.GetTasks()) > maxSubmit {
 		return nil, fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(r.GetTasks()), maxSubmit)
 	}
@@ -136,12 +136,12 @@ func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
 	return &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}
 }
 
-func (t *Tasks) openGroup(g *layshaftv1.TaskGroup) (desk.Note, error) {
+func (t *Server) openGroup(g *layshaftv1.TaskGroup) (desk.Note, error) {
 	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true))
 }
 
 // OpenGroup begins a group.
-func (t *Tasks) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
+func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
 	out := &layshaftv1.OpenGroupResponse{}
 	return out, t.durably(ctx, func(*desk.Desk) error {
 		n, err := t.openGroup(r.GetGroup())
@@ -151,7 +151,7 @@ func (t *Tasks) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (
 }
 
 // CloseGroup says that a group has all its tasks.
-func (t *Tasks) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest) (*layshaftv1.CloseGroupResponse, error) {
+func (t *Server) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest) (*layshaftv1.CloseGroupResponse, error) {
 	return &layshaftv1.CloseGroupResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		d.CloseGroup(queue.ID(r.GetGroup()))
 		return nil
@@ -159,7 +159,7 @@ func (t *Tasks) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest)
 }
 
 // CancelTasks ends tasks.
-func (t *Tasks) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
+func (t *Server) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
 	t.audit(ctx, "cancel tasks", "tasks", len(r.GetTasks()))
 	out := &layshaftv1.CancelTasksResponse{}
 	var err error
@@ -168,7 +168,7 @@ func (t *Tasks) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksReques
 }
 
 // RetryTasks runs dead letters again.
-func (t *Tasks) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest) (*layshaftv1.RetryTasksResponse, error) {
+func (t *Server) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest) (*layshaftv1.RetryTasksResponse, error) {
 	t.audit(ctx, "retry tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
 	out := &layshaftv1.RetryTasksResponse{}
 	var err error
@@ -177,7 +177,7 @@ func (t *Tasks) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest)
 }
 
 // DropTasks forgets tasks that have ended.
-func (t *Tasks) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
+func (t *Server) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
 	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
 	out := &layshaftv1.DropTasksResponse{}
 	var err error
@@ -186,7 +186,7 @@ func (t *Tasks) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (
 }
 
 // named returns tasks, or all dead letters of a function.
-func (t *Tasks) named(tasks []uint64, function string) []uint64 {
+func (t *Server) named(tasks []uint64, function string) []uint64 {
 	if len(tasks) > 0 || function == "" {
 		return tasks
 	}
@@ -197,7 +197,7 @@ func (t *Tasks) named(tasks []uint64, function string) []uint64 {
 }
 
 // forEach calls change for tasks and returns those for which it was true, when that is durable.
-func (t *Tasks) forEach(ctx context.Context, tasks []uint64, change func(queue.ID) bool) (done []uint64, err error) {
+func (t *Server) forEach(ctx context.Context, tasks []uint64, change func(queue.ID) bool) (done []uint64, err error) {
 	commit := uint64(0)
 	for part := range slices.Chunk(tasks, underLock) {
 		t.desk.Lock()
@@ -213,7 +213,7 @@ func (t *Tasks) forEach(ctx context.Context, tasks []uint64, change func(queue.I
 }
 
 // GetTask tells how a task stands.
-func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
 	n := r.GetName()
 	t.desk.Lock()
 	info, ok := t.desk.Status(queue.ID(n.GetTask()))
@@ -236,7 +236,7 @@ func (t *Tasks) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*lay
 }
 
 // describe returns how a task stands, with what the store knows of it.
-func (t *Tasks) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
+func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
 	p := infoToProto(info, worker)
 	if in, err := t.desk.Input(info.ID); err == nil {
 		if p.Unique = in.Unique; bodies && in.Gathered {
@@ -267,7 +267,7 @@ func page(limit int64) int {
 }
 
 // ListTasks lists tasks.
-func (t *Tasks) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*layshaftv1.ListTasksResponse, error) {
+func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*layshaftv1.ListTasksResponse, error) {
 	out := &layshaftv1.ListTasksResponse{}
 	limit, next := page(r.GetLimit()), int(min(r.GetFrom(), 1<<32))
 	for looked := 0; looked < 50*maxPage; looked += underLock { // then an empty page, rather than a long wait
@@ -294,7 +294,7 @@ func (t *Tasks) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*l
 }
 
 // ListDeadTasks lists dead letters.
-func (t *Tasks) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
+func (t *Server) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
 	var infos []queue.Info
 	t.desk.Lock()
 	for _, f := range t.desk.Functions() {
@@ -316,7 +316,7 @@ func (t *Tasks) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequ
 }
 
 // SetFunction sets the limits of a function.
-func (t *Tasks) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionRequest) (*layshaftv1.SetFunctionResponse, error) {
+func (t *Server) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionRequest) (*layshaftv1.SetFunctionResponse, error) {
 	t.audit(ctx, "set function", "function", r.GetFunction(), "limits", r.GetLimits().String())
 	limits, err := limitsFromProto(r.GetLimits())
 	if err != nil {
@@ -329,7 +329,7 @@ func (t *Tasks) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionReques
 }
 
 // PauseFunction pauses a function, or ends that.
-func (t *Tasks) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRequest) (*layshaftv1.PauseFunctionResponse, error) {
+func (t *Server) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRequest) (*layshaftv1.PauseFunctionResponse, error) {
 	t.audit(ctx, "pause function", "function", r.GetFunction(), "paused", r.GetPaused())
 	return &layshaftv1.PauseFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
 		l.Paused = r.GetPaused()
@@ -337,7 +337,7 @@ func (t *Tasks) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRe
 	})
 }
 
-func (t *Tasks) setFunction(ctx context.Context, name string, change func(queue.Limits) queue.Limits) error {
+func (t *Server) setFunction(ctx context.Context, name string, change func(queue.Limits) queue.Limits) error {
 	if len(name) == 0 || len(name) > 512 {
 		return fmt.Errorf("%w: a function has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(name))
 	}
@@ -352,7 +352,7 @@ func (t *Tasks) setFunction(ctx context.Context, name string, change func(queue.
 }
 
 // DropFunction forgets a function.
-func (t *Tasks) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequest) (*layshaftv1.DropFunctionResponse, error) {
+func (t *Server) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequest) (*layshaftv1.DropFunctionResponse, error) {
 	t.audit(ctx, "drop function", "function", r.GetFunction())
 	return &layshaftv1.DropFunctionResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		if err := d.DropFunction(r.GetFunction()); err != nil {
@@ -363,7 +363,7 @@ func (t *Tasks) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequ
 }
 
 // SetBudget sets how much there is of a budget.
-func (t *Tasks) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (*layshaftv1.SetBudgetResponse, error) {
+func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (*layshaftv1.SetBudgetResponse, error) {
 	t.audit(ctx, "set budget", "budget", r.GetBudget(), "size", r.GetSize())
 	if len(r.GetBudget()) == 0 || len(r.GetBudget()) > 512 {
 		return nil, fmt.Errorf("%w: a budget has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(r.GetBudget()))
@@ -378,7 +378,7 @@ func (t *Tasks) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (
 }
 
 // functions tells how all functions and budgets stand.
-func (t *Tasks) functions() *layshaftv1.FunctionsStatus {
+func (t *Server) functions() *layshaftv1.FunctionsStatus {
 	t.desk.Lock()
 	totals, functions, budgets := t.desk.Totals(), t.desk.Functions(), t.desk.Budgets()
 	t.desk.Unlock()
@@ -395,12 +395,12 @@ func (t *Tasks) functions() *layshaftv1.FunctionsStatus {
 }
 
 // ListFunctions tells how functions and budgets stand.
-func (t *Tasks) ListFunctions(context.Context, *layshaftv1.ListFunctionsRequest) (*layshaftv1.ListFunctionsResponse, error) {
+func (t *Server) ListFunctions(context.Context, *layshaftv1.ListFunctionsRequest) (*layshaftv1.ListFunctionsResponse, error) {
 	return &layshaftv1.ListFunctionsResponse{Status: t.functions()}, nil
 }
 
 // WatchFunctions tells how functions and budgets stand, as it changes.
-func (t *Tasks) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchFunctionsResponse]) error {
+func (t *Server) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchFunctionsResponse]) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var last *layshaftv1.FunctionsStatus
@@ -422,7 +422,7 @@ func (t *Tasks) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.
 }
 
 // ListTaskWorkers lists workers.
-func (t *Tasks) ListTaskWorkers(context.Context, *layshaftv1.ListTaskWorkersRequest) (*layshaftv1.ListTaskWorkersResponse, error) {
+func (t *Server) ListTaskWorkers(context.Context, *layshaftv1.ListTaskWorkersRequest) (*layshaftv1.ListTaskWorkersResponse, error) {
 	t.desk.Lock()
 	workers := t.desk.Workers()
 	t.desk.Unlock()

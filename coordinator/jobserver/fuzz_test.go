@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -57,14 +59,14 @@ func FuzzWork(f *testing.F) {
 	f.Add(script(hello, &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Failed{Failed: &layshaftv1.AttemptFailed{Attempt: a}}}))
 	f.Add(script(&layshaftv1.WorkRequest{}))
 
-	c, err := New(Config{})
+	c, err := coordinator.New(coordinator.Config{})
 	if err != nil {
 		f.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.Cleanup(cancel)
 	go func() { _ = c.Run(ctx) }()
-	s, err := NewServer(ServerConfig{Coordinator: c, Data: &Data{Cluster: "c"}, Grace: time.Nanosecond})
+	s, err := New(Config{Coordinator: c, Data: &datadir.Data{Cluster: "c"}, Grace: time.Nanosecond})
 	if err != nil {
 		f.Fatal(err)
 	}

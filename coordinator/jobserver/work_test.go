@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -12,6 +12,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -27,21 +30,21 @@ func remoteSubmit(t *testing.T, c *client.Client, spec job.Spec) {
 }
 
 func TestRemoteJob(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w1, w2 := n.worker(t, "w1", 2), n.worker(t, "w2", 2)
 		settle()
 		c := n.client(t)
 		ctx := t.Context()
-		spec := twoStages(6, 4)
+		spec := coordtest.TwoStages(6, 4)
 		if out, err := c.Submit(ctx, &spec, report.Options{Priority: 3, Detached: true}); err != nil || out.Known {
 			t.Fatalf("Submit = %+v, %v", out, err)
 		}
 		if out, err := c.Submit(ctx, &spec, report.Options{}); err != nil || !out.Known {
 			t.Errorf("second Submit = %+v, %v", out, err)
 		}
-		other := twoStages(6, 4)
+		other := coordtest.TwoStages(6, 4)
 		other.Hash = "def"
 		if _, err := c.Submit(ctx, &other, report.Options{}); !errors.Is(err, wire.ErrConflict) {
 			t.Errorf("submit with another hash = %v", err)
@@ -92,10 +95,10 @@ func TestRemoteJob(t *testing.T) {
 		if w1.holds()+w2.holds() != 0 || w1.was() != "drop job j" || w2.was() != "drop job j" {
 			t.Errorf("after the drop w1 holds %d, w2 %d; they were asked: %s; %s", w1.holds(), w2.holds(), w1.was(), w2.was())
 		}
-		if err := c.Wait(ctx, "j"); !errors.Is(err, ErrUnknownJob) {
+		if err := c.Wait(ctx, "j"); !errors.Is(err, wire.ErrUnknownJob) {
 			t.Errorf("Wait after the drop = %v", err)
 		}
-		if _, err := c.Status(ctx, "j"); !errors.Is(err, ErrUnknownJob) {
+		if _, err := c.Status(ctx, "j"); !errors.Is(err, wire.ErrUnknownJob) {
 			t.Errorf("Status after the drop = %v", err)
 		}
 	})
@@ -103,13 +106,13 @@ func TestRemoteJob(t *testing.T) {
 
 // A worker whose connection breaks may come back within the grace; its attempts go on.
 func TestWorkerComesBack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w1, w2 := n.worker(t, "w1", 2), n.worker(t, "w2", 2)
 		settle()
 		c := n.client(t)
-		remoteSubmit(t, c, twoStages(4, 1))
+		remoteSubmit(t, c, coordtest.TwoStages(4, 1))
 		time.Sleep(500 * time.Millisecond)
 		w1.reset(200 * time.Millisecond)
 		if err := c.Wait(t.Context(), "j"); err != nil {
@@ -123,13 +126,13 @@ func TestWorkerComesBack(t *testing.T) {
 
 // A worker that stays away loses its attempts within a second of the break, long before its lease ends.
 func TestWorkerReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w1, w2 := n.worker(t, "w1", 1), n.worker(t, "w2", 2)
 		settle()
 		c := n.client(t)
-		remoteSubmit(t, c, twoStages(2, 1))
+		remoteSubmit(t, c, coordtest.TwoStages(2, 1))
 		time.Sleep(500 * time.Millisecond)
 		w1.reset(time.Hour)
 		begin := time.Now()
@@ -147,9 +150,9 @@ func TestWorkerReset(t *testing.T) {
 
 // A worker that falls silent loses its lease; when it comes back, what it reports late is refused.
 func TestWorkerSilent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w1, w2 := n.worker(t, "w1", 1), n.worker(t, "w2", 1)
 		settle()
 		c := n.client(t)
@@ -157,13 +160,13 @@ func TestWorkerSilent(t *testing.T) {
 		w1.silent, w1.away = true, time.Minute
 		w1.mu.Unlock()
 		time.Sleep(11 * time.Second)
-		if err := w1.ended(); !errors.Is(err, ErrLeaseLost) {
+		if err := w1.ended(); !errors.Is(err, wire.ErrLeaseLost) {
 			t.Errorf("the session of a silent worker ended with %v", err)
 		}
 		if ws, err := c.Workers(t.Context()); err != nil || len(ws) != 1 || ws[0].Name != "w2" {
 			t.Errorf("Workers = %+v, %v", ws, err)
 		}
-		remoteSubmit(t, c, twoStages(2, 1))
+		remoteSubmit(t, c, coordtest.TwoStages(2, 1))
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
@@ -180,9 +183,9 @@ func TestWorkerSilent(t *testing.T) {
 }
 
 func TestSecondSessionReplaces(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		old := n.worker(t, "w1", 1)
 		settle()
 		old.mu.Lock()
@@ -190,7 +193,7 @@ func TestSecondSessionReplaces(t *testing.T) {
 		old.mu.Unlock()
 		w := n.worker(t, "w1", 2)
 		settle()
-		if err := old.ended(); !errors.Is(err, ErrLeaseLost) {
+		if err := old.ended(); !errors.Is(err, wire.ErrLeaseLost) {
 			t.Errorf("the former session ended with %v", err)
 		}
 		time.Sleep(time.Minute) // nobody takes the new one for lost
@@ -205,9 +208,9 @@ func TestSecondSessionReplaces(t *testing.T) {
 }
 
 func TestWorkerRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		for _, tt := range []struct {
 			change func(h *layshaftv1.Hello)
 			is     error
@@ -230,9 +233,9 @@ func TestWorkerRefused(t *testing.T) {
 
 // One that connects and says nothing, or nonsense, is sent away, and nobody else notices.
 func TestWorkerWithoutHello(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		c := n.client(t)
 		rpc := layshaftv1.NewCoordinatorServiceClient(c.Conn())
 		quiet, err := rpc.Work(t.Context())
@@ -255,16 +258,16 @@ func TestWorkerWithoutHello(t *testing.T) {
 
 // A coordinator that is killed and starts again goes unnoticed by those who wait, and runs nothing twice.
 func TestRemoteRestart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		j := &fakeJournal{}
+		j := &coordtest.Journal{}
 		data := memoryData(t)
-		_, stop := n.serve(t, Config{Journal: j}, ServerConfig{Data: data})
+		_, stop := n.serve(t, coordinator.Config{Journal: j}, Config{Data: data})
 		w1 := n.worker(t, "w1", 2)
 		n.worker(t, "w2", 2)
 		settle()
 		c := n.client(t)
-		remoteSubmit(t, c, twoStages(8, 4))
+		remoteSubmit(t, c, coordtest.TwoStages(8, 4))
 		ended := make(chan error, 1)
 		go func() { ended <- c.Wait(t.Context(), "j") }()
 		committed := make(chan int, 1)
@@ -287,7 +290,7 @@ func TestRemoteRestart(t *testing.T) {
 			time.Sleep(700 * time.Millisecond)
 			stop()
 			time.Sleep(300 * time.Millisecond)
-			_, stop = n.serve(t, Config{Journal: j}, ServerConfig{Data: data})
+			_, stop = n.serve(t, coordinator.Config{Journal: j}, Config{Data: data})
 		}
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -306,9 +309,9 @@ func TestRemoteRestart(t *testing.T) {
 
 // What a draining worker holds moves to another before it leaves.
 func TestDrain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w1 := n.worker(t, "w1", 2)
 		settle()
 		c := n.client(t)
@@ -318,7 +321,7 @@ func TestDrain(t *testing.T) {
 		}
 		w2 := n.worker(t, "w2", 2)
 		settle()
-		if err := c.DrainWorker(t.Context(), "nobody"); !errors.Is(err, ErrUnknownWorker) {
+		if err := c.DrainWorker(t.Context(), "nobody"); !errors.Is(err, wire.ErrUnknownWorker) {
 			t.Errorf("drain of nobody = %v", err)
 		}
 		if err := c.DrainWorker(t.Context(), "w1"); err != nil {
@@ -340,14 +343,14 @@ func TestDrain(t *testing.T) {
 
 // Progress of attempts on their way is told with a job's status.
 func TestProgress(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		n.serve(t, Config{}, ServerConfig{})
+		n.serve(t, coordinator.Config{}, Config{})
 		w := n.worker(t, "w1", 2)
 		settle()
 		c := n.client(t)
 		time.Sleep(1500 * time.Millisecond) // the heartbeat comes while the attempts run
-		remoteSubmit(t, c, twoStages(2, 1))
+		remoteSubmit(t, c, coordtest.TwoStages(2, 1))
 		time.Sleep(700 * time.Millisecond)
 		st, err := c.Status(t.Context(), "j")
 		if err != nil || st.Stages[0].Progress != (report.Progress{Records: 14, Bytes: 140}) || st.Stages[0].Running != 2 {
@@ -388,15 +391,15 @@ func TestHelloInParts(t *testing.T) {
 // BenchmarkRemoteTasks measures tasks that are launched, reported and committed, durably, over sockets: four workers with 16 slots
 // each that do nothing.
 func BenchmarkRemoteTasks(b *testing.B) {
-	data, err := OpenData(b.TempDir(), DataOptions{})
+	data, err := datadir.Open(b.TempDir(), datadir.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := New(Config{Journal: data.Journal, Policy: Policy{StragglerRatio: -1}})
+	c, err := coordinator.New(coordinator.Config{Journal: data.Journal, Policy: coordinator.Policy{StragglerRatio: -1}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := NewServer(ServerConfig{Coordinator: c, Data: data})
+	s, err := New(Config{Coordinator: c, Data: data})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -452,13 +455,13 @@ func BenchmarkRemoteTasks(b *testing.B) {
 
 // Who looks at a job hears of the last failure of a stage while tasks are to be done.
 func TestLastFailureIsTold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}
-		s, _ := n.serve(t, Config{}, ServerConfig{})
+		s, _ := n.serve(t, coordinator.Config{}, Config{})
 		n.worker(t, "w1", 2)
 		settle()
 		c := n.client(t)
-		remoteSubmit(t, c, twoStages(2, 1))
+		remoteSubmit(t, c, coordtest.TwoStages(2, 1))
 		settle()
 		s.c.Failed("w1", job.Attempt{Job: "j", N: 1}, job.Failure{Kind: job.Transient, Message: "quota full\nmore"})
 		settle()

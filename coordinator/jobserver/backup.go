@@ -1,8 +1,9 @@
-package coordinator
+package jobserver
 
 import (
 	"google.golang.org/grpc"
 
+	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -10,7 +11,11 @@ import (
 // Backup returns all that the coordinator remembers.
 func (s *Server) Backup(_ *layshaftv1.BackupRequest, stream grpc.ServerStreamingServer[layshaftv1.BackupResponse]) error {
 	s.audit(stream.Context(), "backup")
-	return s.c.Backup(stream.Context(), s.cfg.Data, s.cfg.Tasks, wire.PieceWriter(func(b []byte) error {
+	var tasks datadir.Tasks // a nil interface when there are none
+	if s.cfg.Tasks != nil {
+		tasks = s.cfg.Tasks
+	}
+	return datadir.Backup(stream.Context(), s.c, s.cfg.Data, tasks, wire.PieceWriter(func(b []byte) error {
 		return stream.Send(&layshaftv1.BackupResponse{Data: b})
 	}))
 }

@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -97,12 +99,12 @@ func background(t *testing.T, c layshaftv1.TasksServiceClient, function, takes s
 }
 
 // shared runs a coordinator and tasks that share slots.
-func shared(t *testing.T, j Journal, dir string) (*Coordinator, *Tasks, layshaftv1.TasksServiceClient, func()) {
-	c, err := New(Config{Journal: j, Policy: Policy{SpeculateAfter: time.Hour}})
+func shared(t *testing.T, j coordinator.Journal, dir string) (*coordinator.Coordinator, *Server, layshaftv1.TasksServiceClient, func()) {
+	c, err := coordinator.New(coordinator.Config{Journal: j, Policy: coordinator.Policy{SpeculateAfter: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, tasks, stopTasks := serveTasks(t, TasksConfig{Dir: dir, NoSync: true, Reserve: -1, Coordinator: c})
+	client, tasks, stopTasks := serveTasks(t, Config{Dir: dir, NoSync: true, Reserve: -1, Coordinator: c})
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- c.Run(ctx) }()
@@ -121,23 +123,23 @@ func shared(t *testing.T, j Journal, dir string) (*Coordinator, *Tasks, layshaft
 	}
 }
 
-func joinShared(t *testing.T, c *Coordinator, w *fakeWorker, slots, reserved int) {
+func joinShared(t *testing.T, c *coordinator.Coordinator, w *coordtest.Worker, slots, reserved int) {
 	t.Helper()
-	w.mu.Lock()
-	w.c = c
-	ev := sched.WorkerJoined{Worker: w.name, WorkerID: "m", Slots: slots, Reserved: reserved}
-	for a := range w.running {
+	w.Mu.Lock()
+	w.C = c
+	ev := sched.WorkerJoined{Worker: w.Name, WorkerID: "m", Slots: slots, Reserved: reserved}
+	for a := range w.Running {
 		ev.Running = append(ev.Running, a)
 	}
-	w.mu.Unlock()
-	if err := c.join(ev, w); err != nil {
+	w.Mu.Unlock()
+	if err := c.JoinAs(ev, w); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()
 }
 
 // busy tells how many attempts and calls have slots of the only worker.
-func busy(c *Coordinator) string {
+func busy(c *coordinator.Coordinator) string {
 	synctest.Wait()
 	for _, w := range c.Workers() {
 		return fmt.Sprintf("%d+%d", w.Running, w.QueuedTasks)
@@ -157,7 +159,7 @@ const (
 
 // Tasks and attempts share the slots of one worker, in one order.
 func TestSharedSlots(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
 		c, _, client, stop := shared(t, nil, "")
 		defer stop()
 		s := share(t, client, "tasks", nil, "index", "download", "echo")
@@ -166,8 +168,8 @@ func TestSharedSlots(t *testing.T) {
 		if got := s.ran(); got != "" {
 			t.Errorf("ran %q without the worker whose slots it needs", got)
 		}
-		w := newWorker("m-1")
-		go w.beat()
+		w := coordtest.NewWorker("m-1")
+		go w.Beat()
 		joinShared(t, c, w, 3, 1)
 		if got := busy(c); got != "0+1" {
 			t.Errorf("%s slots busy, want the waiting task in one", got)
@@ -175,7 +177,7 @@ func TestSharedSlots(t *testing.T) {
 		time.Sleep(2 * time.Second)
 
 		// An even share of the slots that are not reserved.
-		submit(t, c, sharedSpec("batch", 40))
+		coordtest.Submit(t, c, sharedSpec("batch", 40))
 		background(t, client, "echo", "1s", normal, 8)
 		time.Sleep(1500 * time.Millisecond)
 		if got := busy(c); got != "1+1" {
@@ -203,13 +205,13 @@ func TestSharedSlots(t *testing.T) {
 		if got := busy(c); got != "0+2" {
 			t.Errorf("%s slots busy, want downloads in all that are not reserved", got)
 		}
-		before := len(w.ran())
+		before := len(w.Ran())
 		urgent := sharedSpec("urgent", 2)
 		if err := c.SubmitWith(t.Context(), urgent, report.Options{Priority: 11}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2500 * time.Millisecond)
-		if len(w.ran()) == before {
+		if len(w.Ran()) == before {
 			t.Error("an urgent job waits behind low tasks")
 		}
 		time.Sleep(time.Minute)
@@ -221,12 +223,12 @@ func TestSharedSlots(t *testing.T) {
 
 // Slots are neither lost nor made up when the worker, those who run tasks, or the coordinator go and come back.
 func TestSharedSlotsSurvive(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		j, dir := &fakeJournal{}, t.TempDir()
+	coordtest.Bubble(t, func(t *testing.T) {
+		j, dir := &coordtest.Journal{}, t.TempDir()
 		c, _, client, stop := shared(t, j, dir)
 		s := share(t, client, "tasks", nil, "f")
-		w := newWorker("m-1")
-		go w.beat()
+		w := coordtest.NewWorker("m-1")
+		go w.Beat()
 		joinShared(t, c, w, 3, 0)
 		background(t, client, "f", "30s", normal, 2)
 		if got := busy(c); got != "0+2" {
@@ -235,10 +237,10 @@ func TestSharedSlotsSurvive(t *testing.T) {
 
 		// Another process of the worker finds the tasks in its slots.
 		c.Leave("m-1")
-		next := newWorker("m-2")
-		go next.beat()
+		next := coordtest.NewWorker("m-2")
+		go next.Beat()
 		joinShared(t, c, next, 3, 0)
-		submit(t, c, sharedSpec("batch", 30))
+		coordtest.Submit(t, c, sharedSpec("batch", 30))
 		if got := busy(c); got != "1+2" {
 			t.Errorf("%s slots busy after the worker came back", got)
 		}
@@ -254,7 +256,7 @@ func TestSharedSlotsSurvive(t *testing.T) {
 		s.cancel()
 		c, _, client, stop = shared(t, j, dir)
 		again := share(t, client, "tasks", held, "f")
-		go next.beat()
+		go next.Beat()
 		joinShared(t, c, next, 3, 0)
 		if got := busy(c); got != "0+2" { // the attempt ended meanwhile
 			t.Errorf("%s slots busy after a restart", got)
@@ -287,7 +289,7 @@ func TestSharedSlotsSurvive(t *testing.T) {
 
 // A worker cannot share slots where there are none.
 func TestNoSharedSlots(t *testing.T) {
-	c, _, stop := serveTasks(t, TasksConfig{})
+	c, _, stop := serveTasks(t, Config{})
 	defer stop()
 	stream, err := c.WorkTasks(t.Context())
 	if err != nil {
@@ -304,7 +306,7 @@ func TestNoSharedSlots(t *testing.T) {
 }
 
 // used tells how much of a budget is held, and how many wait beside tasks.
-func used(tasks *Tasks, budget string) string {
+func used(tasks *Server, budget string) string {
 	synctest.Wait()
 	tasks.desk.Lock()
 	defer tasks.desk.Unlock()
@@ -318,8 +320,8 @@ func used(tasks *Tasks, budget string) string {
 
 // Tasks and attempts share budgets. Who waits for one leaves slots to others, and a lost worker gives back what its attempts held.
 func TestSharedBudgets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		j, dir := &fakeJournal{}, t.TempDir()
+	coordtest.Bubble(t, func(t *testing.T) {
+		j, dir := &coordtest.Journal{}, t.TempDir()
 		c, tasks, client, stop := shared(t, j, dir)
 		if _, err := client.SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 1}); err != nil {
 			t.Fatal(err)
@@ -328,20 +330,20 @@ func TestSharedBudgets(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := share(t, client, "tasks", nil, "f")
-		w := newWorker("m-1")
-		go w.beat()
+		w := coordtest.NewWorker("m-1")
+		go w.Beat()
 		joinShared(t, c, w, 3, 0)
 		background(t, client, "f", "5s", normal, 1)
 		load := sharedSpec("load", 4)
 		load.Stages[0].Needs = []job.Need{{Budget: "pg", N: 1}}
-		submit(t, c, load)
+		coordtest.Submit(t, c, load)
 		if got, budget := busy(c), used(tasks, "pg"); got != "0+1" || budget != "1 of 1, 1 wait" {
 			t.Errorf("%s slots busy, budget %s", got, budget)
 		}
 		if st, _ := c.Status("load"); st.Reason != "waits for the budget pg" {
 			t.Errorf("the job says %q", st.Reason)
 		}
-		submit(t, c, sharedSpec("free", 2))
+		coordtest.Submit(t, c, sharedSpec("free", 2))
 		if got := busy(c); got != "2+1" {
 			t.Errorf("%s slots busy: a job that waits for a budget keeps slots from another", got)
 		}
@@ -355,7 +357,7 @@ func TestSharedBudgets(t *testing.T) {
 		if budget := used(tasks, "pg"); budget != "1 of 1, 0 wait" { // for the next attempt
 			t.Errorf("budget %s after the worker was lost", budget)
 		}
-		next := newWorker("m-2")
+		next := coordtest.NewWorker("m-2")
 		joinShared(t, c, next, 3, 0)
 		if got, budget := busy(c), used(tasks, "pg"); got != "1+0" || budget != "1 of 1, 1 wait" {
 			t.Errorf("%s slots busy, budget %s with another worker", got, budget)
@@ -372,10 +374,10 @@ func TestSharedBudgets(t *testing.T) {
 		// After a restart what runs holds its part, and tasks wait for it.
 		slow := sharedSpec("slow", 1)
 		slow.Stages[0].Needs = load.Stages[0].Needs
-		next.mu.Lock()
-		next.takes = time.Minute
-		next.mu.Unlock()
-		submit(t, c, slow)
+		next.Mu.Lock()
+		next.Takes = time.Minute
+		next.Mu.Unlock()
+		coordtest.Submit(t, c, slow)
 		if got := busy(c); got != "1+0" {
 			t.Errorf("%s slots busy", got)
 		}
@@ -385,7 +387,7 @@ func TestSharedBudgets(t *testing.T) {
 		defer stop()
 		s = share(t, client, "tasks", nil, "f")
 		defer s.cancel()
-		go next.beat()
+		go next.Beat()
 		joinShared(t, c, next, 3, 0)
 		background(t, client, "f", "1s", normal, 1)
 		if got, budget := busy(c), used(tasks, "pg"); got != "1+0" || budget != "1 of 1, 0 wait" {
@@ -403,16 +405,16 @@ func TestSharedBudgets(t *testing.T) {
 func BenchmarkSharedSlots(b *testing.B) {
 	for _, slotsOf := range []string{"", "m"} {
 		b.Run("of="+slotsOf, func(b *testing.B) {
-			c, err := New(Config{Policy: Policy{LeaseTTL: -1}})
+			c, err := coordinator.New(coordinator.Config{Policy: coordinator.Policy{LeaseTTL: -1}})
 			if err != nil {
 				b.Fatal(err)
 			}
-			client, _, stop := serveTasks(b, TasksConfig{Coordinator: c})
+			client, _, stop := serveTasks(b, Config{Coordinator: c})
 			defer stop()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			go func() { _ = c.Run(ctx) }()
-			if err := c.join(sched.WorkerJoined{Worker: "m", Slots: 2}, newWorker("m")); err != nil {
+			if err := c.JoinAs(sched.WorkerJoined{Worker: "m", Slots: 2}, coordtest.NewWorker("m")); err != nil {
 				b.Fatal(err)
 			}
 			hello := helloOf("w", 8, "echo")

@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -20,6 +20,9 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -74,14 +77,14 @@ func (n *network) options() []grpc.DialOption {
 }
 
 // serve runs a coordinator and its server on the network until stop is called or the test ends.
-func (n *network) serve(t *testing.T, cfg Config, sc ServerConfig) (s *Server, stop func()) {
+func (n *network) serve(t *testing.T, cfg coordinator.Config, sc Config) (s *Server, stop func()) {
 	t.Helper()
-	c, stopCoordinator := start(t, cfg)
+	c, stopCoordinator := coordtest.Start(t, cfg)
 	sc.Coordinator = c
 	if sc.Data == nil {
 		sc.Data = memoryData(t)
 	}
-	s, err := NewServer(sc)
+	s, err := New(sc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +94,7 @@ func (n *network) serve(t *testing.T, cfg Config, sc ServerConfig) (s *Server, s
 	go func() { done <- s.Run(ctx, l) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil && !errors.Is(err, ErrStopped) { // at the end of the test both stop at once
+		if err := <-done; err != nil && !errors.Is(err, wire.ErrStopped) { // at the end of the test both stop at once
 			t.Errorf("Server.Run = %v", err)
 		}
 		stopCoordinator()
@@ -101,13 +104,13 @@ func (n *network) serve(t *testing.T, cfg Config, sc ServerConfig) (s *Server, s
 }
 
 // memoryData is the data directory of a coordinator without a journal.
-func memoryData(t *testing.T) *Data {
+func memoryData(t *testing.T) *datadir.Data {
 	t.Helper()
-	store, err := OpenCodeStore(filepath.Join(t.TempDir(), "code"))
+	store, err := datadir.OpenCodeStore(filepath.Join(t.TempDir(), "code"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Data{Cluster: "c1", Code: store}
+	return &datadir.Data{Cluster: "c1", Code: store}
 }
 
 func (n *network) client(t *testing.T) *client.Client {

@@ -1,10 +1,9 @@
-package coordinator
+package jobserver
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"sync"
 	"time"
@@ -31,8 +30,7 @@ const (
 )
 
 var (
-	errBroken = errors.New("connection broken")
-	errLeft   = errors.New("worker left")
+	errLeft = errors.New("worker left")
 )
 
 // session is the stream of one worker, from its hello to its end. For the coordinator it is the Worker: what that asks is
@@ -92,11 +90,11 @@ func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest
 	for {
 		m, err := stream.Recv()
 		if err != nil {
-			return brokenBy(err)
+			return wire.BrokenBy(err)
 		}
 		select {
 		case <-x.over:
-			return errBroken // for another reason, which is noted
+			return wire.ErrBroken // for another reason, which is noted
 		default:
 		}
 		if err := x.hear(m); err != nil {
@@ -105,19 +103,12 @@ func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest
 	}
 }
 
-func brokenBy(err error) error {
-	if errors.Is(err, io.EOF) {
-		err = errors.New("the worker closed the stream")
-	}
-	return fmt.Errorf("%w: %w", errBroken, err)
-}
-
 // readHello reads all of a worker's hello.
 func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.Hello, held, running []job.Attempt, err error) {
 	for more := true; more; {
 		m, err := recv()
 		if err != nil {
-			return nil, nil, nil, brokenBy(err)
+			return nil, nil, nil, wire.BrokenBy(err)
 		}
 		part := m.GetHello()
 		if part == nil {
@@ -181,19 +172,19 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 		}
 	}
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
-		Epoch: epoch, LeaseNanos: max(int64(s.c.cfg.LeaseTTL), 0), Cluster: cluster, Peers: peers}}}})
+		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers}}}})
 	known := map[job.ID]bool{}
 	for _, a := range held {
 		if _, seen := known[a.Job]; !seen {
-			if _, known[a.Job] = s.c.hash(a.Job); !known[a.Job] {
+			if _, known[a.Job] = s.c.Hash(a.Job); !known[a.Job] {
 				x.Forget(a.Job)
 			}
 		}
 	}
-	err := s.c.join(joining(hello, held, running), x)
+	err := s.c.JoinAs(joining(hello, held, running), x)
 	s.mu.Unlock()
 	if old != nil {
-		old.end(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, name))
+		old.end(fmt.Errorf("%w: another session of worker %s began", wire.ErrLeaseLost, name))
 	}
 	return err
 }
@@ -232,7 +223,7 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Done:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(say.Done.GetAttempt()); err == nil {
-			err = c.post(message{ev: sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, done: x.ack(a)})
+			err = c.Post(sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Failed:
 		var a job.Attempt
@@ -241,7 +232,7 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 			f, err = wire.FailureFromProto(say.Failed.GetFailure())
 		}
 		if err == nil {
-			err = c.post(message{ev: sched.AttemptFailed{Worker: name, Attempt: a, Failure: *f}, done: x.ack(a)})
+			err = c.Post(sched.AttemptFailed{Worker: name, Attempt: a, Failure: *f}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Lost:
 		var a job.Attempt
@@ -251,16 +242,16 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Moved:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(say.Moved.GetAttempt()); err == nil {
-			err = c.post(message{ev: sched.OutputMoved{Worker: name, Attempt: a}, done: x.ack(a)})
+			err = c.Post(sched.OutputMoved{Worker: name, Attempt: a}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Drain:
-		err = c.post(message{ev: sched.DrainWorker{Worker: name}})
+		err = c.Post(sched.DrainWorker{Worker: name}, nil)
 	case *layshaftv1.WorkRequest_Leaving:
 		return errLeft
 	default:
 		err = fmt.Errorf("a worker that has joined does not say %T", m.GetSay())
 	}
-	if err != nil && !errors.Is(err, ErrStopped) {
+	if err != nil && !errors.Is(err, wire.ErrStopped) {
 		return fmt.Errorf("%w: worker %s: %w", wire.ErrInvalid, name, err)
 	}
 	return err
@@ -307,7 +298,7 @@ func (x *session) put(a ask) {
 	full := len(x.queue) > maxQueued
 	x.mu.Unlock()
 	if full {
-		x.end(fmt.Errorf("%w: %d messages wait for a worker that does not read", ErrLeaseLost, maxQueued))
+		x.end(fmt.Errorf("%w: %d messages wait for a worker that does not read", wire.ErrLeaseLost, maxQueued))
 	}
 	select {
 	case x.wake <- struct{}{}:
@@ -337,12 +328,12 @@ func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, l
 			}
 			if peers := x.peers(msg); len(peers) > 0 {
 				if err := stream.Send(&layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: peers}}}); err != nil {
-					x.end(brokenBy(err))
+					x.end(wire.BrokenBy(err))
 					return
 				}
 			}
 			if err := stream.Send(msg); err != nil {
-				x.end(brokenBy(err))
+				x.end(wire.BrokenBy(err))
 				return
 			}
 		}
@@ -418,7 +409,7 @@ func (s *Server) part(x *session) error {
 		return cause
 	}
 	name := hello.GetWorker()
-	goes := !errors.Is(cause, ErrStopped) && !errors.Is(cause, ErrLeaseLost)
+	goes := !errors.Is(cause, wire.ErrStopped) && !errors.Is(cause, wire.ErrLeaseLost)
 	if goes && !errors.Is(cause, errLeft) {
 		s.log.Info("worker session ended", "worker", name, "err", cause)
 		select {
@@ -437,7 +428,7 @@ func (s *Server) part(x *session) error {
 		if goes {
 			s.c.Leave(name)
 			if errors.Is(cause, errLeft) {
-				_ = s.c.post(message{ev: sched.WorkerWithdrawn{WorkerID: lasting(hello)}})
+				_ = s.c.Post(sched.WorkerWithdrawn{WorkerID: lasting(hello)}, nil)
 			}
 		}
 	}
@@ -494,5 +485,5 @@ func (x *session) Drained() {
 
 // Gone says that the worker has no lease any more.
 func (x *session) Gone() {
-	x.end(fmt.Errorf("worker %s: %w: it was not heard for %v", x.hello.GetWorker(), ErrLeaseLost, x.s.c.cfg.LeaseTTL))
+	x.end(fmt.Errorf("worker %s: %w: it was not heard for %v", x.hello.GetWorker(), wire.ErrLeaseLost, x.s.c.LeaseTTL()))
 }

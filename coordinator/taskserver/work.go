@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"context"
@@ -22,13 +22,17 @@ type workStream = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaft
 const (
 	// maxHeld is how many tasks a worker may say it holds, and how many slots it may have.
 	maxHeld = 100_000
+	// helloWait is how long a worker may take to send its hello.
+	helloWait = 10 * time.Second
 	// maxAbilities is how many functions a worker may have.
 	maxAbilities = 10_000
 )
 
+var errLeft = errors.New("worker left")
+
 // work is the session of a worker: one goroutine receives, another sends.
 type work struct {
-	t         *Tasks
+	t         *Server
 	s         *desk.Session
 	stream    workStream
 	name      string
@@ -39,7 +43,7 @@ type work struct {
 }
 
 // WorkTasks is the session of a worker.
-func (t *Tasks) WorkTasks(stream workStream) error {
+func (t *Server) WorkTasks(stream workStream) error {
 	w := &work{t: t, stream: stream}
 	w.heard.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithCancelCause(stream.Context())
@@ -75,7 +79,7 @@ func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 			case <-tick.C:
 			}
 			if at := w.heard.Load(); at != 0 && time.Since(time.Unix(0, at)) > w.t.cfg.Lease {
-				cancel(fmt.Errorf("%w: the worker was silent for %v", ErrLeaseLost, w.t.cfg.Lease))
+				cancel(fmt.Errorf("%w: the worker was silent for %v", wire.ErrLeaseLost, w.t.cfg.Lease))
 			}
 		}
 	}()
@@ -86,7 +90,7 @@ func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 func (w *work) receive(joined chan<- struct{}) error {
 	m, err := w.stream.Recv()
 	if err != nil {
-		return brokenBy(err)
+		return wire.BrokenBy(err)
 	}
 	if err := w.join(m.GetHello()); err != nil {
 		return err
@@ -96,7 +100,7 @@ func (w *work) receive(joined chan<- struct{}) error {
 	for {
 		w.heard.Store(time.Now().UnixNano())
 		if m, err = w.stream.Recv(); err != nil {
-			return brokenBy(err)
+			return wire.BrokenBy(err)
 		}
 		w.heard.Store(0)
 		switch say := m.GetSay().(type) {
@@ -134,12 +138,12 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.gone {
-		return errBroken
+		return wire.ErrBroken
 	}
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	if old := t.workers[w.name]; old != nil {
-		old.Disconnect(fmt.Errorf("%w: another session of worker %s began", ErrLeaseLost, w.name))
+		old.Disconnect(fmt.Errorf("%w: another session of worker %s began", wire.ErrLeaseLost, w.name))
 		old.Leave()
 	}
 	w.s = t.desk.Join(w.name)

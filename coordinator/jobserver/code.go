@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -58,7 +59,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	if o.Code == "" {
 		return false, nil
 	}
-	if !validHash(o.Code) {
+	if !datadir.IsHash(o.Code) {
 		return false, fmt.Errorf("%w: program %q: its name must be a SHA-256 in hex", wire.ErrInvalid, o.Code)
 	}
 	s.mu.Lock()

@@ -1,4 +1,4 @@
-package coordinator
+package jobserver
 
 import (
 	"context"
@@ -73,7 +73,7 @@ func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitReque
 
 func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options) (*layshaftv1.SubmitResponse, error) {
 	out := &layshaftv1.SubmitResponse{}
-	if _, out.Known = s.c.hash(spec.ID); !out.Known {
+	if _, out.Known = s.c.Hash(spec.ID); !out.Known {
 		wanted, err := s.checkCode(&opt)
 		if err != nil {
 			return nil, fmt.Errorf("submit job %s: %w", spec.ID, err)
@@ -107,7 +107,7 @@ func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingSe
 		changed := s.c.Watch(id)
 		status, ok := s.c.Status(id)
 		if !ok {
-			return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+			return fmt.Errorf("job %s: %w", id, wire.ErrUnknownJob)
 		}
 		st := s.report(status)
 		if p := wire.JobToProto(&st); last == nil || !proto.Equal(p, last) {
@@ -127,7 +127,7 @@ func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingSe
 
 // await waits for a while, and then for a change of a job or for a tick, but not beyond the end of the job, of ctx or of the server.
 func (s *Server) await(ctx context.Context, id job.ID, d time.Duration, changed <-chan struct{}, tick <-chan time.Time) error {
-	ended := s.c.end(id)
+	ended := s.c.Ended(id)
 	for _, wait := range []struct {
 		change <-chan struct{}
 		tick   <-chan time.Time
@@ -171,7 +171,7 @@ func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreami
 	spec, ok := s.c.Spec(id)
 	opt, known := s.c.Options(id)
 	if !ok || !known {
-		return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+		return fmt.Errorf("job %s: %w", id, wire.ErrUnknownJob)
 	}
 	if !r.GetSplits() {
 		for k := range spec.Stages {
@@ -198,7 +198,7 @@ func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreami
 		changed := s.c.Watch(id)
 		status, ok := s.c.Status(id) // before the commits: those of a job that is done are all there
 		if !ok {
-			return fmt.Errorf("job %s: %w", id, ErrUnknownJob)
+			return fmt.Errorf("job %s: %w", id, wire.ErrUnknownJob)
 		}
 		if stage < 0 || stage >= len(status.Stages) {
 			return fmt.Errorf("job %s has no stage %d, only %d: %w", id, stage, len(status.Stages), wire.ErrInvalid)

@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"slices"
@@ -27,8 +27,8 @@ type TaskDetail struct {
 	Error      string // why it failed, cut; empty when it did not
 }
 
-// TasksLook is how all tasks stand, at one instant.
-type TasksLook struct {
+// Overview is how all tasks stand, at one instant.
+type Overview struct {
 	Totals    TaskTotals
 	Functions []Function // by name
 	Budgets   []Budget   // by name
@@ -41,23 +41,23 @@ type TasksLook struct {
 func CountsOf(f *Function) TaskTotals { return taskTotals(f.Counts) }
 
 // Look returns how all tasks stand.
-func (t *Tasks) Look() TasksLook {
+func (t *Server) Look() Overview {
 	t.desk.Lock()
-	l := TasksLook{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
+	l := Overview{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
 	t.desk.Unlock()
 	l.Syncs = t.desk.SyncDurations()
 	return l
 }
 
 // Totals returns the counts of all functions.
-func (t *Tasks) Totals() TaskTotals {
+func (t *Server) Totals() TaskTotals {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return taskTotals(t.desk.Totals())
 }
 
 // AuditPart is one step of an audit; see Coordinator.AuditPart. The beginning is 0.
-func (t *Tasks) AuditPart(at int) (bad []string, next int) {
+func (t *Server) AuditPart(at int) (bad []string, next int) {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return t.desk.AuditNext(at, 4096)
@@ -67,7 +67,7 @@ func (t *Tasks) AuditPart(at int) (bad []string, next int) {
 const maxError = 4 << 10
 
 // detail adds to how a task stands what the store knows.
-func (t *Tasks) detail(info queue.Info, worker string) TaskDetail {
+func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	d := TaskDetail{Info: info, WorkerName: worker}
 	if in, err := t.desk.Input(info.ID); err == nil {
 		d.Unique = in.Unique
@@ -81,7 +81,7 @@ func (t *Tasks) detail(info queue.Info, worker string) TaskDetail {
 }
 
 // Dead returns at most n dead letters of a function, the oldest first.
-func (t *Tasks) Dead(function string, n int) []TaskDetail {
+func (t *Server) Dead(function string, n int) []TaskDetail {
 	var infos []queue.Info
 	t.desk.Lock()
 	t.desk.DeadLetters(function, n, func(i queue.Info) { infos = append(infos, i) })
@@ -94,7 +94,7 @@ func (t *Tasks) Dead(function string, n int) []TaskDetail {
 }
 
 // Unfinished returns at most n tasks of a function that have not ended, in no particular order. more tells that it did not look at all: there may be others.
-func (t *Tasks) Unfinished(function string, n int) (out []TaskDetail, more bool) {
+func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool) {
 	next := 0
 	for range 200 {
 		t.desk.Lock()
@@ -112,7 +112,7 @@ func (t *Tasks) Unfinished(function string, n int) (out []TaskDetail, more bool)
 }
 
 // Task returns how a task stands; ok is false when it is not known.
-func (t *Tasks) Task(id TaskID) (d TaskDetail, ok bool) {
+func (t *Server) Task(id TaskID) (d TaskDetail, ok bool) {
 	t.desk.Lock()
 	info, ok := t.desk.Status(id)
 	worker := t.desk.PeerName(info.Worker)

@@ -1,4 +1,4 @@
-package coordinator
+package taskserver
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // ServeGearmanHTTP serves Gearman's HTTP front on l, which it closes, until ctx ends, and returns nil then: POST /FUNCTION with the payload as body, and the headers
 // X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has the handle of the job in X-Gearman-Job-Handle and, unless it is in
 // the background, the result as body: 500 with the error when the job failed. Of opt it takes Memory, RetryFailed and TLS.
-func (t *Tasks) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
+func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	front := &httpFront{b: t.broker(opt), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
 	s := &http.Server{Handler: http.NewCrossOriginProtection().Handler(front), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, TLSConfig: opt.TLS, ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug)}

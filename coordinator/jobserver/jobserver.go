@@ -1,4 +1,6 @@
-package coordinator
+// Package jobserver serves jobs and workers over gRPC: clients submit and watch jobs through it, and
+// workers keep a stream open to it, over which the coordinator reaches them.
+package jobserver
 
 import (
 	"context"
@@ -11,19 +13,21 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// ServerConfig says what a server needs. Coordinator and Data are needed; the rest has defaults.
-type ServerConfig struct {
+// Config says what a server needs. Coordinator and Data are needed; the rest has defaults.
+type Config struct {
 	// Coordinator is whom the server serves. Somebody else runs it.
-	Coordinator *Coordinator
+	Coordinator *coordinator.Coordinator
 	// Data gives the name of the cluster and the store of programs.
-	Data *Data
+	Data *datadir.Data
 	// Credentials secure connections; nil means none: whoever can connect may do everything.
 	Credentials credentials.TransportCredentials
 	// Authorize says whether a call may go on, by an error that wraps wire.ErrForbidden or wire.ErrUnauthenticated; nil means always.
@@ -42,14 +46,14 @@ type ServerConfig struct {
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
 	// Tasks are single calls of functions, served by the same port, which a backup holds too; nil means none.
-	Tasks *Tasks
+	Tasks *taskserver.Server
 	// Audit hears who submitted, cancelled, dropped, shipped and drained what, and whom Authorize refused. Nil means Log.
 	Audit *slog.Logger
 	// Log takes what the operator should see; nil means silence.
 	Log *slog.Logger
 }
 
-func (c ServerConfig) withDefaults() (ServerConfig, error) {
+func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Coordinator == nil || c.Data == nil:
 		return c, errors.New("coordinator server: Coordinator and Data must be set")
@@ -63,7 +67,7 @@ func (c ServerConfig) withDefaults() (ServerConfig, error) {
 		c.Audit = c.Log
 	}
 	if c.Identity == nil {
-		c.Identity = identity
+		c.Identity = wire.CallerName
 	}
 	if c.Dial == nil {
 		c.Dial = dialInsecure
@@ -83,27 +87,12 @@ func (c ServerConfig) withDefaults() (ServerConfig, error) {
 	return c, nil
 }
 
-// identity names a caller by its certificate, else by its address.
-func identity(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return "unknown"
-	}
-	if tls, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(tls.State.PeerCertificates) > 0 {
-		return tls.State.PeerCertificates[0].Subject.CommonName
-	}
-	if host, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
-		return host
-	}
-	return p.Addr.String()
-}
-
 // Server offers a coordinator to clients and workers, over gRPC.
 type Server struct {
 	layshaftv1.UnimplementedCoordinatorServiceServer
-	cfg       ServerConfig
+	cfg       Config
 	log       *slog.Logger
-	c         *Coordinator
+	c         *coordinator.Coordinator
 	grpc      *grpc.Server
 	stop      chan struct{} // closed when the server goes down
 	receivers sync.WaitGroup
@@ -117,8 +106,8 @@ type Server struct {
 	clients  map[job.ID]*attendance // of jobs that are not detached and have not ended
 }
 
-// NewServer returns a server that does nothing until Run. The error names the field of cfg that is wrong.
-func NewServer(cfg ServerConfig) (*Server, error) {
+// New returns a server that does nothing until Run. The error names the field of cfg that is wrong.
+func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -182,10 +171,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		select {
 		case <-ctx.Done():
 			running = false
-		case <-s.c.stopped:
-			s.c.mu.Lock()
-			err = s.c.stopError()
-			s.c.mu.Unlock()
+		case <-s.c.Stopped():
+			err = s.c.Err()
 			running = false
 		case err = <-served:
 			served <- err
@@ -218,7 +205,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 }
 
 // stopping says that the server goes down.
-func (s *Server) stopping() error { return fmt.Errorf("%w: it goes down", ErrStopped) }
+func (s *Server) stopping() error { return fmt.Errorf("%w: it goes down", wire.ErrStopped) }
 
 // audit notes who asked for what.
 func (s *Server) audit(ctx context.Context, action string, attrs ...any) {

@@ -1,0 +1,104 @@
+package datadir
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+func program(text string) report.Code {
+	sum := sha256.Sum256([]byte(text))
+	return report.Code{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Platform: "linux/amd64"}
+}
+
+func TestCodeStore(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenCodeStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("program", 100_000)
+	code := program(text)
+	for name, r := range map[string]string{"cut": text[:99], "long": text + "x", "changed": "P" + text[1:]} {
+		if err := s.Put(code, strings.NewReader(r)); !errors.Is(err, wire.ErrInvalid) || s.Has(code.SHA256) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Put(code, strings.NewReader(text)); err != nil || !s.Has(code.SHA256) {
+		t.Fatal(err)
+	}
+	if err := s.Put(code, strings.NewReader(text)); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	var out bytes.Buffer
+	if err := s.Get(code.SHA256, &out); err != nil || out.String() != text {
+		t.Errorf("got %d bytes, %v", out.Len(), err)
+	}
+	for _, name := range []string{"", "../../etc/passwd", "abc", strings.ToUpper(code.SHA256), strings.Repeat("0", 64)} {
+		if err := s.Get(name, io.Discard); !errors.Is(err, wire.ErrUnknownCode) || s.Has(name) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+
+	later := time.Now().Add(time.Hour)
+	if err := s.Trim(later, func(string) bool { return true }); err != nil || !s.Has(code.SHA256) {
+		t.Errorf("a program that is needed was removed, %v", err)
+	}
+	if err := s.Trim(time.Now().Add(-time.Hour), func(string) bool { return false }); err != nil || !s.Has(code.SHA256) {
+		t.Errorf("a program that was just used was removed, %v", err)
+	}
+	if err := s.Trim(later, func(string) bool { return false }); err != nil || s.Has(code.SHA256) {
+		t.Errorf("a program that nobody needs was kept, %v", err)
+	}
+
+	if err := s.Put(code, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, code.SHA256), []byte("X"+text[1:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Get(code.SHA256, io.Discard); !errors.Is(err, wire.ErrDamaged) || s.Has(code.SHA256) {
+		t.Errorf("a flipped byte: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestDataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	opt := Options{NoSync: true, Reserve: -1}
+	d, err := Open(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, opt); err == nil {
+		t.Error("opened twice")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(dir, opt)
+	if err != nil || again.Cluster != d.Cluster || len(d.Cluster) != 12 {
+		t.Fatalf("cluster %q became %+v, %v", d.Cluster, again, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "cluster")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") {
+		t.Errorf("without its name: %v", err)
+	}
+}
