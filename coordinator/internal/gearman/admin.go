@@ -13,21 +13,23 @@ import (
 	"time"
 )
 
+// A long listing is made in slices, so that other connections can take the lock in between.
 const (
-	// slice is how many lines of a listing are made under one lock, at most.
+	// maxSliceLines is the most lines of one slice.
 	maxSliceLines = 500
-	// sliceTime is how long that should take. Slices of brokers that look jobs up on disk are smaller for it.
+	// sliceTime is the target time of one slice. If the broker reads jobs from disk, slices get
+	// smaller.
 	sliceTime = time.Millisecond
 )
 
-// A text command is written as gearmand's gearadmin and users of telnet know it.
+// textCommand is a command of the text protocol, as sent by gearadmin or by telnet.
 type textCommand struct {
-	words string // in lower case, with spaces
-	args  int    // at least
+	words string // lower case, separated by spaces
+	args  int    // minimum number of arguments
 	run   func(c *conn, args []string)
 }
 
-// textCommands is searched in order, so that longer ones come before those that they begin with.
+// textCommands is searched in order, so a longer command stands before its own prefix.
 var textCommands = []textCommand{
 	{"version", 0, func(c *conn, _ []string) { c.reply("OK " + c.server.Version + "\n") }},
 	{"getpid", 0, func(c *conn, _ []string) { c.reply("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
@@ -51,7 +53,8 @@ var textCommands = []textCommand{
 	{"drop", math.MaxInt, nil},
 }
 
-// command answers one line of the text protocol. The broker's lock is held, and again when it returns.
+// command answers one line of the text protocol. The broker's lock is held; listings release it
+// for a while.
 func (c *conn) command(line []byte) {
 	words := strings.Fields(string(bytes.ToValidUTF8(line, []byte("?"))))
 	for _, t := range textCommands {
@@ -73,7 +76,7 @@ func (c *conn) replyUnknown(word string) {
 	c.reply("ERR UNKNOWN_COMMAND Unknown+server+command" + word + "\r\n")
 }
 
-// show answers what is neither of the two listings.
+// replyShow answers show with any argument other than the two listings.
 func (c *conn) replyShow(args []string) {
 	if len(args) == 0 {
 		c.replyUnknown("show")
@@ -87,8 +90,9 @@ func (c *conn) reply(answer string) {
 	c.scheduleFlush()
 }
 
-// listing sends a long answer in slices that next makes under the lock, until it returns false. Between them others have their turn.
-// What else is for this connection waits for the end.
+// listing sends a long answer in slices. next makes each slice under the lock, until it returns
+// false. Between slices other connections can take the lock; other output for this connection
+// waits for the end of the listing.
 func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 	s := c.server
 	c.endTurn()
@@ -101,10 +105,10 @@ func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 		if !more {
 			b = append(b, ".\n"...)
 		}
-		runtime.Gosched() // who waited for the lock is ready, and may have no other processor to run on
+		runtime.Gosched() // let a goroutine that waited for the lock run, if there is no other processor
 		c.out.addNow(b)
 		c.out.flush()
-		c.out.waitForRoom(c.server.MaxPending / 2) // with the other half, nobody who has something for c waits for the listing
+		c.out.waitForRoom(c.server.MaxPending / 2) // the other half keeps producers of c from waiting for the listing
 	}
 	c.out.resume()
 	c.beginTurn()
@@ -130,7 +134,7 @@ func (c *conn) listWorkers() {
 	c.listing(func(b []byte) ([]byte, bool) {
 		n := min(maxSliceLines, len(conns))
 		for _, other := range conns[:n] {
-			if other.session == nil { // it is still shaking hands
+			if other.session == nil { // in the TLS handshake
 				continue
 			}
 			b = fmt.Appendf(b, "%d %s %s :", other.number, host(other.net), other.name)
@@ -199,7 +203,8 @@ func (c *conn) dropFunction(args []string) {
 	}
 }
 
-// maxQueue takes one limit for all priorities, or up to three. None, or one below 0, is no limit.
+// setMaxQueue takes one limit for all priorities, or up to three. A missing or negative limit
+// means none.
 func (c *conn) setMaxQueue(args []string) {
 	var limits [3]int
 	for i := range limits {

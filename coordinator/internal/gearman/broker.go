@@ -5,81 +5,91 @@ import (
 	"time"
 )
 
-// A Broker is the queue behind the connections. Lock and Unlock enclose every other call to it and to its sessions, so that a
-// connection can hand in a whole batch of packets under one lock. It calls the methods of Peer with the lock held. Slices that
-// it is given are valid during the call only, except where said; those that it returns never change.
+// Broker is the queue behind the connections; package desk implements it. Lock and Unlock enclose
+// all calls to it and to its sessions, so that a connection can pass many packets under one lock:
+// a turn. A Broker calls Peer with the lock held. It must not keep byte slices after a call,
+// unless they are marked immutable; slices that it returns never change.
 type Broker interface {
 	Lock()
 	Unlock()
 
-	// Attach registers a connection. The session ends with its Close.
+	// Attach starts the session of a connection. Session.Close ends it.
 	Attach(Peer) Session
 
 	Status(id uint64) JobStatus
 	// StatusUnique finds a job by its unique key, whatever its function.
 	StatusUnique(unique []byte) JobStatus
-	// Cancel ends a job that is queued; those who wait for it are told that it failed. Errors: ErrNoJob.
+	// Cancel ends a queued job with WORK_FAIL for its clients. Errors: ErrNoJob.
 	Cancel(id uint64) error
 
-	// Functions calls yield for every function, in the order of their names.
+	// Functions calls yield for every function, in the order of names.
 	Functions(yield func(FunctionStatus))
-	// Jobs calls yield for at most n jobs from a place on, 0 at first, and returns where to go on, 0 at the end. The caller may release
-	// the lock between the slices: a job that is there all the time is listed once.
+	// Jobs calls yield for at most n jobs, starting at a place, 0 at first. It returns the next
+	// place, or 0 at the end. The caller may release the lock between calls; a job present
+	// throughout is listed once.
 	Jobs(from uint64, n int, yield func(JobInfo)) (next uint64)
 	CreateFunction(name string)
-	// DropFunction forgets a function. Errors: ErrNoFunction, ErrBusy while it has workers or jobs.
+	// DropFunction removes a function. Errors: ErrNoFunction, or ErrBusy while it has workers or
+	// jobs.
 	DropFunction(name string) error
-	// Limit refuses submits while the function has as many jobs; one limit per priority, 0 for none. Unknown functions are ignored.
+	// SetLimits limits the jobs of a function: a submit fails once the function has as many jobs
+	// as the limit of the submit's priority. 0 means no limit. Unknown functions are ignored.
 	SetLimits(name string, jobs [3]int)
 }
 
-// Backlogged is a Broker that may be given more than it can store, or than those take who wait for jobs in other ways than through this package. What it
-// has beyond Broker spares those who give it nothing the wait: its Unlock blocks while it is too far behind.
+// Backlogged is a Broker whose Unlock blocks while its disk, or readers outside this package, are
+// behind. A loop must not wait, so it uses UnlockNow and lets only the producers wait.
 type Backlogged interface {
-	// UnlockNow is Unlock without the wait. It tells whether one is due.
+	// UnlockNow is Unlock without the wait. It reports whether a wait is due.
 	UnlockNow() (behind bool)
-	// CatchUp is that wait. The lock is not held.
+	// WaitForBacklog is the wait. The lock must not be held.
 	WaitForBacklog()
 }
 
-// WorkerLister is a Broker that has workers which came in other ways than through this package.
+// WorkerLister is a Broker with workers outside this package.
 type WorkerLister interface {
-	// Others calls yield for each of them.
+	// OtherWorkers calls yield for each of them.
 	OtherWorkers(yield func(name string, functions []string))
 }
 
-// A Session is what one connection can do, as a client and as a worker.
+// Session is one connection, as a client and as a worker.
 type Session interface {
-	// Submit queues a job, or joins one of the same function and unique key. commit is 0, or the number of the commit that
-	// makes it durable: the client hears nothing of it before Peer.Committed with that number or a higher one.
-	// Errors: ErrQueueFull, or one whose text is for the client.
+	// Submit queues a job, or joins a job with the same function and unique key. If batch is not
+	// 0, JOB_CREATED must wait until Peer.Durable reports that batch or a later one. Errors:
+	// ErrQueueFull, or an error with a text for the client.
 	Submit(Submission) (id, batch uint64, err error)
 
-	// CanDo makes the session a worker of function. A job that it holds for longer than timeout goes back to the queue; 0 is for ever.
+	// CanDo makes the session a worker of function. A job held for longer than timeout returns to
+	// the queue; 0 means no limit.
 	CanDo(function []byte, timeout time.Duration)
 	CantDo(function []byte)
 	ResetAbilities()
-	// Grab takes the next job of the session's functions: by priority, then age.
+	// Grab returns the next job for the session: by priority, then by age.
 	Grab() (Job, bool)
-	// Sleep returns true if a job is there for the session. If not, Peer.Wake is called once when one comes; Grab ends the sleep.
+	// Sleep returns true if a job waits for the session. Otherwise the next job causes one
+	// Peer.Wake; Grab ends the sleep.
 	Sleep() bool
-	// Work passes an update to all who wait for the job. Errors: ErrNoJob when the session does not hold the job.
+	// Work passes an update to all clients of the job. Errors: ErrNoJob if the session does not
+	// hold the job.
 	Work(Update) error
-	// Functions calls yield for each function the session can do.
+	// Functions calls yield for each function of the session.
 	Functions(yield func(string))
-	// Close puts back the jobs that the session holds, and leaves those that it waits for.
+	// Close returns the session's jobs to the queue and ends its waits.
 	Close()
 }
 
 // Peer is the connection of a session, as the broker sees it. No method blocks.
 type Peer interface {
+	// Wake reports a job to a sleeping worker.
 	Wake()
-	// Update is called for every job that the peer submitted in the foreground, up to the one whose kind ends the job.
+	// Update passes on news of a job that the peer submitted in the foreground. The last update
+	// is one that ends the job.
 	Update(Update)
+	// Durable reports that all batches up to this number are on disk.
 	Durable(commit uint64)
 }
 
-// Errors of a Broker that the protocol has codes for.
+// Errors of a Broker with a code in the protocol.
 var (
 	ErrQueueFull  = errors.New("Job queue is full") //nolint:staticcheck // the protocol's words
 	ErrNoJob      = errors.New("job not found")
@@ -87,7 +97,7 @@ var (
 	ErrBusy       = errors.New("function has workers or jobs")
 )
 
-// Priority of a job; smaller is sooner.
+// Priority of a job; smaller values run first.
 type Priority uint8
 
 const (
@@ -100,43 +110,43 @@ const (
 type Submission struct {
 	Function, Unique, Reducer, Data []byte
 
-	// Immutable says that Data will not change, so that the broker need not copy it.
+	// Immutable means that Data never changes, so the broker need not copy it.
 	Immutable  bool
 	Priority   Priority
 	Background bool
-	// After is the second since 1970 before which the job does not start; 0 is now.
+	// After is the earliest start, in seconds since 1970; 0 means now.
 	After int64
 }
 
-// Job is what a worker gets.
+// Job is the assignment of a job to a worker.
 type Job struct {
 	ID                        uint64
 	Function, Unique, Reducer string
 	Data                      []byte
 }
 
-// Update is what a worker says of a job. Kind is WorkData, WorkWarning, WorkStatus, or one that ends the job: WorkComplete,
-// WorkFail, WorkException.
+// Update is a worker's news of a job. Kind is WorkData, WorkWarning or WorkStatus, or it ends the
+// job: WorkComplete, WorkFail, WorkException.
 type Update struct {
 	ID   uint64
 	Kind Type
-	// Data is the payload; of WorkStatus it is the numerator.
+	// Data is the payload. For WorkStatus it is the numerator.
 	Data        []byte
 	Denominator []byte
-	// Immutable says that Data will not change.
+	// Immutable means that Data never changes.
 	Immutable bool
 }
 
-// Ends tells whether the update is the job's last.
+// Ends reports whether the update ends the job.
 func (u Update) Ends() bool {
 	return u.Kind == WorkComplete || u.Kind == WorkFail || u.Kind == WorkException
 }
 
-// JobStatus is the state of a job. The zero value is a job that is not known, or no more.
+// JobStatus is the state of a job. The zero value means an unknown or finished job.
 type JobStatus struct {
 	Known, Running         bool
 	Numerator, Denominator uint32
-	Waiting                int // clients
+	Waiting                int // number of waiting clients
 }
 
 // JobInfo is a job in a listing.
@@ -144,11 +154,13 @@ type JobInfo struct {
 	ID      uint64
 	Unique  string
 	Retries int
-	Ignored bool // it will not run: nobody waits for it any more
-	Stored  bool // it is a background job
+	// Ignored means that the job will not run, because nobody waits for it.
+	Ignored bool
+	// Stored means a background job.
+	Stored bool
 }
 
-// FunctionStatus counts the jobs of a function. Queued is by priority; delayed jobs are among the queued.
+// FunctionStatus counts the jobs of a function. Queued is by priority and includes delayed jobs.
 type FunctionStatus struct {
 	Name    string
 	Queued  [3]int

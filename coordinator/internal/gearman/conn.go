@@ -13,38 +13,51 @@ import (
 
 const (
 	readSize = 64 << 10
-	// maxLine is the longest text command. The longest sensible one is maxqueue with a long name.
+	// maxLine is the longest text command in bytes. The longest sensible command is maxqueue with
+	// a long name.
 	maxLine = 8 << 10
-	// handshakeTime is how long a TLS handshake may take.
+	// handshakeTime limits a TLS handshake.
 	handshakeTime = 10 * time.Second
 )
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// conn is one connection: somebody who reads, a goroutine of its own or a loop, and an outbox that anyone may fill.
+// conn is one connection: one reader, which is a goroutine or a loop, and an outbox open to all
+// goroutines.
 type conn struct {
-	server         *Server
-	net            net.Conn
-	release        func()  // gives back what Close of net leaves; may be nil
-	direct         *direct // nil where reading goes through net
-	out            outbox
-	session        Session
-	number         int
-	barredFromWork bool // from being a worker
+	server *Server
+	net    net.Conn
+	// release frees what Close of net leaves; it may be nil.
+	release func()
+	// direct reads the socket; nil means reading through net.
+	direct  *direct
+	out     outbox
+	session Session
+	number  int
+	// barredFromWork means that the client's certificate is not a worker's.
+	barredFromWork bool
 
-	// The goroutine that reads alone uses the fields below.
-	rest     []byte  // the beginning of a packet, read but not complete
-	spare    []*conn // see Server.end
-	locked   bool    // this goroutine has begun a batch
-	args     [maxArgs][]byte
-	loop     *loop // that reads; nil: a goroutine of its own
-	slow     *conn // has too much to send, of this one's doing
-	gaveWork bool  // has given the broker what that may have to store, or to hold for somebody
+	// Only the reading goroutine uses the fields below.
+
+	// rest is the read part of an incomplete packet.
+	rest []byte
+	// spare is an array for the next turn; see Server.endTurn.
+	spare []*conn
+	// locked means that this goroutine has begun a turn.
+	locked bool
+	args   [maxArgs][]byte
+	// loop reads the connection; nil means a goroutine of its own.
+	loop *loop
+	// slow is a connection with too much to send because of this one.
+	slow *conn
+	// gaveWork means that the broker may have to store something, or to hold it for a reader.
+	gaveWork bool
 
 	// The broker's lock guards the fields below.
 	dirty      bool
 	exceptions bool
-	name       string // as SET_CLIENT_ID said
+	// name is the argument of SET_CLIENT_ID.
+	name string
 }
 
 // serve reads until the connection ends.
@@ -64,11 +77,11 @@ func (c *conn) attach() {
 	c.session = s.Broker.Attach(c)
 }
 
-// finish ends the connection. err is nil or why.
+// finish ends the connection. err is the reason, or nil.
 func (c *conn) finish(err error) {
 	s := c.server
 	if c.session != nil {
-		c.out.waitForRoom(0) // who sends and closes at once still gets the answers
+		c.out.waitForRoom(0) // a client may send, close its side at once, and still read the answers
 		s.beginTurn()
 		c.session.Close()
 		s.remove(c)
@@ -85,7 +98,7 @@ func (c *conn) finish(err error) {
 	}
 }
 
-// handshake makes a silent peer cost no more than handshakeTime.
+// handshake bounds the cost of a silent peer by handshakeTime.
 func (c *conn) handshake() error {
 	t, ok := c.net.(*tls.Conn)
 	if !ok {
@@ -120,7 +133,7 @@ func (c *conn) readAll() error {
 	}
 }
 
-// handle handles the whole messages at the start of in, and keeps what is behind them.
+// handle processes the complete messages at the start of in, and keeps the rest.
 func (c *conn) handle(in []byte) error {
 	defer c.endTurn()
 	used, err := c.parse(in)
@@ -135,7 +148,7 @@ func (c *conn) keepRest(rest []byte) {
 	}
 }
 
-// read waits for bytes and returns them, behind rest, in a buffer of readBuffers.
+// read waits for bytes and returns them, after rest, in a buffer of readBuffers.
 func (c *conn) read() (*[readSize]byte, int, error) {
 	if c.direct != nil {
 		return c.direct.wait(c.rest)
@@ -150,13 +163,13 @@ func (c *conn) read() (*[readSize]byte, int, error) {
 	return buf, have + n, nil
 }
 
-// large tells whether the rest begins a packet larger than keepSize.
+// startsLarge reports whether rest begins a packet larger than keepSize.
 func (c *conn) startsLarge() bool {
 	_, size, ok, err := decodeHeader(c.rest, c.server.MaxBody)
 	return ok && err == nil && size > keepSize
 }
 
-// readLarge reads what is left of a large packet, in a buffer of its own, and handles it.
+// readLarge reads the remainder of a large packet into a buffer of its own, and handles it.
 func (c *conn) readLarge() error {
 	p, size, _, err := decodeHeader(c.rest, c.server.MaxBody)
 	if err != nil {
@@ -176,7 +189,7 @@ func (c *conn) readLarge() error {
 	body := append(make([]byte, 0, min(size, 1<<20)), c.rest[headerSize:]...)
 	c.rest = nil
 	for len(body) < size {
-		if len(body) == cap(body) { // memory follows what has arrived, not what the header promised
+		if len(body) == cap(body) { // memory grows with received bytes, not with the size in the header
 			body = append(make([]byte, 0, min(size, 2*cap(body))), body...)
 		}
 		n, err := c.net.Read(body[len(body):cap(body)])
@@ -194,8 +207,9 @@ func (c *conn) readLarge() error {
 	return err
 }
 
-// parse handles the whole messages at the start of in and returns how many bytes they took. An error ends the connection. It begins a
-// batch. In a loop, which must not wait, it stops before a text command.
+// parse handles the complete messages at the start of in and returns their size. An error ends
+// the connection. It begins a turn. In a loop, which must not wait, it stops before a text
+// command.
 func (c *conn) parse(in []byte) (used int, err error) {
 	for used < len(in) {
 		b := in[used:]
@@ -248,7 +262,8 @@ func (c *conn) endTurn() {
 	}
 }
 
-// changed sees to it that what was added to the outbox is sent: by the batch that runs, or, outside of one, by a goroutine.
+// scheduleFlush arranges the sending of the outbox: at the end of the turn, or, outside of one,
+// by a goroutine.
 func (c *conn) scheduleFlush() {
 	s := c.server
 	if s.producer != nil && !c.out.hasRoom(s.MaxPending) {
@@ -271,16 +286,17 @@ func (c *conn) send(t Type, args ...[]byte) {
 	c.scheduleFlush()
 }
 
-// Wake tells a sleeping worker that a job is there.
+// Wake sends NOOP to a sleeping worker.
 func (c *conn) Wake() { c.send(Noop) }
 
-// Committed lets go the answers that waited for it.
+// Durable releases the answers that waited for the batch.
 func (c *conn) Durable(commit uint64) {
 	c.out.markDurable(commit)
 	c.scheduleFlush()
 }
 
-// Update passes on what a worker says.
+// Update sends a WORK_* packet to a client. WORK_EXCEPTION becomes WORK_FAIL unless the client
+// set the option exceptions (OPTION_REQ).
 func (c *conn) Update(u Update) {
 	s := c.server
 	if u.Kind == WorkException && !c.exceptions {

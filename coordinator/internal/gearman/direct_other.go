@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// direct exists on unix only; elsewhere connections use net.Conn.
+// direct exists on Unix only; elsewhere connections use net.Conn.
 type direct struct{}
 
 func newDirect(net.Conn) *direct { return nil }

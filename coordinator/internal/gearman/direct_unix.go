@@ -10,22 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// direct reads and writes a socket without the waiting of net.Conn. A reader that waits holds no buffer, and any goroutine can
-// write without being held up.
+// direct reads and writes a socket without the waiting of net.Conn: a waiting reader holds no
+// buffer, and writers never block.
 type direct struct {
-	raw   syscall.RawConn
-	read  func(fd uintptr) bool // made once: closures would be allocated for each call
+	raw syscall.RawConn
+	// read and write are tryRead and tryWrite, stored because a method value allocates.
+	read  func(fd uintptr) bool
 	write func(fd uintptr) bool
-	in    *[readSize]byte // what the last read filled, behind rest
-	rest  []byte
-	n     int
-	err   error
-	out   [][]byte
-	sent  int
-	werr  error
+	// in is the buffer of the last read, after rest.
+	in   *[readSize]byte
+	rest []byte
+	n    int
+	err  error
+	out  [][]byte
+	sent int
+	werr error
 }
 
-// newDirect returns nil when c is no plain socket.
+// newDirect returns nil if c is not a plain socket.
 func newDirect(c net.Conn) *direct {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -56,7 +58,8 @@ func (d *direct) tryRead(fd uintptr) bool {
 	}
 }
 
-// wait blocks until bytes are there and returns them, behind rest, in a buffer of readBuffers, which the caller gives back.
+// wait blocks until bytes arrive. It returns them, after rest, in a buffer of readBuffers; the
+// caller returns the buffer.
 func (d *direct) wait(rest []byte) (*[readSize]byte, int, error) {
 	d.in, d.rest, d.n, d.err = nil, rest, 0, nil
 	err := d.raw.Read(d.read)
@@ -78,7 +81,7 @@ func (d *direct) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// writeNow writes to a descriptor that never waits.
+// writeNow writes to a non-blocking descriptor.
 func writeNow(fd int, bufs [][]byte) (n int, err error) {
 	for {
 		if len(bufs) == 1 {
@@ -92,7 +95,7 @@ func writeNow(fd int, bufs [][]byte) (n int, err error) {
 	}
 }
 
-// try writes what the kernel takes at once. Only the goroutine that is sending calls it.
+// try writes as much as the kernel accepts at once. Only the sending goroutine calls it.
 func (d *direct) try(bufs [][]byte) (int, error) {
 	d.out, d.sent, d.werr = bufs, 0, nil
 	err := d.raw.Write(d.write)

@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// errBusy means that too many large packets were on their way.
+// errBusy refuses a large packet when too many are arriving.
 var errBusy = errors.New("too many large packets arrive at once; try again")
 
-// slowest is how many bytes a second a large packet arrives with at least, beside the time for a start.
+// slowest is the minimum speed of a large packet in bytes per second, after a grace time.
 const slowest = 64 << 10
 
-// arrivalLimit bounds the memory of packets that have begun to arrive, on all connections together: each has a place for all of its bytes before it is read, so none waits
-// for another that waits too, and a time to be there.
+// arrivalLimit bounds the memory for arriving large packets of all connections together. Each
+// packet reserves room for all of its bytes before it is read, so packets cannot block each
+// other, and each has a deadline.
 type arrivalLimit struct {
 	room  *semaphore.Weighted
 	stall time.Duration
@@ -26,7 +27,7 @@ func newArrivalLimit(bytes int, stall time.Duration) *arrivalLimit {
 	return &arrivalLimit{semaphore.NewWeighted(int64(bytes)), stall}
 }
 
-// enter waits for a place, and returns until when the packet must have come. The error wraps errBusy.
+// reserve waits for room, and returns the deadline for the packet. The error wraps errBusy.
 func (a *arrivalLimit) reserve(size int) (deadline time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.stall)
 	defer cancel()

@@ -12,26 +12,31 @@ import (
 const (
 	loopRead   = 256 << 10
 	loopEvents = 256
-	// loopBatch is how many bytes are handed over under one lock before others have their turn.
+	// loopBatch is the number of bytes in one turn before other goroutines get the lock.
 	loopBatch = 1 << 20
 )
 
-// loop serves plain sockets, many by one goroutine: in a round it reads what has come on any of them, hands all of it to the broker under
-// one lock, and then writes the answers. Compared with a goroutine for each, a packet wakes none and waits for no lock, and answers
-// to several packets of a round go out together.
+// loop serves many plain sockets with one goroutine. In a round it reads all sockets with input,
+// passes everything to the broker under one lock, and then writes the answers. Compared with a
+// goroutine per connection, a packet wakes no goroutine and waits for no lock, and answers to
+// several packets leave together.
 //
-// It never waits for a connection. One that has to be waited for leaves the loop and has a goroutine of its own from then on: one with text
-// commands, of which some are long; with large packets; with answers that it is slow to read while it asks for more; and one that ends.
+// A loop never waits for one connection. A connection that needs waiting moves out to a goroutine
+// of its own and stays there. Reasons: text commands, of which some take long; large packets; a
+// client that reads slowly but sends more requests; and the end.
 type loop struct {
 	server *Server
 	epoll  int
-	woken  int // a descriptor that ends the wait
+	// woken is an eventfd that ends the wait.
+	woken int
 
-	// The goroutine of run alone uses the fields below.
-	in      []byte
-	round   []*conn // were read
+	// Only the goroutine of run uses the fields below.
+	in []byte
+	// round lists the connections with input.
+	round   []*conn
 	leaving []leavingConn
-	spare   []*conn // see Server.end
+	// spare is an array for the next turn; see Server.endTurn.
+	spare []*conn
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -39,13 +44,14 @@ type loop struct {
 	ending bool
 }
 
-// leavingConn is a connection that leaves the loop: to end if there is an error, else to go on.
+// leavingConn is a connection on its way out of the loop. With an error it ends; otherwise a
+// goroutine serves it.
 type leavingConn struct {
 	c   *conn
 	err error
 }
 
-// forLoop prepares the connection for a loop, if it is a plain socket.
+// forLoop prepares the connection for a loop. It returns false if it is not a plain socket.
 func (c *conn) forLoop() bool {
 	s := newSocket(c.net)
 	if s == nil {
@@ -55,7 +61,7 @@ func (c *conn) forLoop() bool {
 	return true
 }
 
-// adopt gives a connection to a loop.
+// adopt assigns a connection to a loop.
 func (s *Server) adopt(c *conn) {
 	c.attach()
 	err := s.startLoops()
@@ -67,7 +73,8 @@ func (s *Server) adopt(c *conn) {
 	}
 }
 
-// startLoops begins as many loops as leave half of the processors to the rest of the process.
+// startLoops starts one loop per two processors, at most eight: the rest of the process needs the
+// others.
 func (s *Server) startLoops() error {
 	for len(s.loops) < max(1, min(8, runtime.GOMAXPROCS(0)/2)) {
 		l := &loop{server: s, in: make([]byte, loopRead), conns: map[int32]*conn{}}
@@ -94,7 +101,7 @@ func (l *loop) watch(fd int) error {
 	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// stop makes run return when the last connection has ended.
+// stop makes run return after the last connection has ended.
 func (l *loop) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +122,7 @@ func (l *loop) add(c *conn) error {
 	return nil
 }
 
-// forget takes a connection out. It has no events any more.
+// forget removes a connection, and its events.
 func (l *loop) forget(c *conn) {
 	fd := c.net.(*socket).fd
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
@@ -130,7 +137,7 @@ func (l *loop) run() {
 	for !l.ended() {
 		n, err := unix.EpollWait(l.epoll, events, -1)
 		if err != nil && err != unix.EINTR {
-			l.server.Log.Error("gearman: epoll", "err", err) // no such error is known
+			l.server.Log.Error("gearman: epoll", "err", err)
 		}
 		l.serve(events[:max(0, n)])
 	}
@@ -146,7 +153,7 @@ func (l *loop) ended() bool {
 	return l.ending && len(l.conns) == 0
 }
 
-// serve is one round.
+// serve runs one round.
 func (l *loop) serve(events []unix.EpollEvent) {
 	s := l.server
 	l.mu.Lock()
@@ -191,7 +198,7 @@ func (l *loop) serve(events []unix.EpollEvent) {
 	l.round, l.leaving = l.round[:0], l.leaving[:0]
 }
 
-// feed hands over what was read of one connection. The broker's lock is held.
+// feed passes on the input of one connection. The broker's lock is held.
 func (l *loop) feed(c *conn, in []byte) {
 	c.locked, l.server.producer = true, c
 	used, err := c.parse(in)
@@ -202,7 +209,8 @@ func (l *loop) feed(c *conn, in []byte) {
 	}
 }
 
-// end is Server.end, but makes those leave who have to wait because they produce faster than others read, or than the broker stores.
+// endTurn is Server.endTurn without waiting: connections that would have to wait, for slow
+// readers or for the broker, move out.
 func (l *loop) endTurn() {
 	dirty := l.server.takeDirty(l.spare)
 	behind := l.server.unlockNow()
@@ -220,7 +228,8 @@ func (l *loop) endTurn() {
 	}
 }
 
-// leave makes the connection go on in a goroutine of its own, which ends it if err is not nil, when the round is over.
+// moveOut removes the connection from the loop. At the end of the round a goroutine serves it, or
+// ends it if err is not nil.
 func (l *loop) moveOut(c *conn, err error) {
 	l.forget(c)
 	l.leaving = append(l.leaving, leavingConn{c, err})

@@ -10,50 +10,62 @@ import (
 
 const (
 	segmentSize = 16 << 10
-	// keepSize is the size from which a payload is passed on by reference instead of being copied.
+	// keepSize is the size from which a payload is passed on by reference instead of being
+	// copied.
 	keepSize = 16 << 10
-	// untilResumed is a commit that never comes: what waits for it is let go by release.
+	// untilResumed is a batch that never becomes durable: only resume releases it.
 	untilResumed = math.MaxUint64
 )
 
 var segments = sync.Pool{New: func() any { return new([segmentSize]byte) }}
 
-// segment is a piece of output. One with a pooled array is filled up before the next one begins.
+// segment is a piece of output. A pooled array is filled before the next one begins.
 type segment struct {
 	b      []byte
 	pooled *[segmentSize]byte
 }
 
-// held is output that waits for a commit.
+// delayed is output that waits for a batch.
 type delayed struct {
 	batch  uint64
 	pieces []segment
 	bytes  int
 }
 
-// outbox is what a connection has yet to send. Many goroutines add to it, and whoever adds sends, without waiting: only what the
-// kernel does not take at once is left to a goroutine that waits for it. An empty outbox costs no buffer.
+// outbox holds the unsent output of a connection. Every goroutine may add to it and send without
+// waiting; only bytes refused by the kernel are left to a goroutine that waits. An empty outbox
+// holds no buffer.
 type outbox struct {
-	conn  net.Conn
-	try   func(bufs [][]byte) (int, error) // sends without waiting; nil if conn cannot
-	start func(func())                     // starts a goroutine of the server
-	stall time.Duration                    // longest time without progress
+	conn net.Conn
+	// try sends without waiting; nil if conn cannot.
+	try func(bufs [][]byte) (int, error)
+	// start starts a goroutine of the server.
+	start func(func())
+	// stall is the longest time without progress.
+	stall time.Duration
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	room    sync.Cond // less is pending, or the outbox is closed
-	ready   []segment
-	spare   []segment // the other array for ready
-	bufs    [][]byte  // of the goroutine that sends
-	waiting []delayed // in the order of their commits
-	durable uint64    // the highest that has come
-	pending int       // bytes in ready, waiting and in writing
-	sending bool      // a goroutine sends; it looks at ready again before it ends
+	mu sync.Mutex
+	// room signals that less is pending, or that the outbox is closed.
+	room  sync.Cond
+	ready []segment
+	// spare is the other array for ready.
+	spare []segment
+	// bufs belongs to the sending goroutine.
+	bufs [][]byte
+	// waiting is in the order of batches.
+	waiting []delayed
+	// durable is the highest durable batch.
+	durable uint64
+	// pending counts the bytes in ready, in waiting and on their way.
+	pending int
+	// sending means that a goroutine sends; it checks ready again before it ends.
+	sending bool
 	closed  bool
 }
 
-// add appends to the output what is in parts. keep says that the last part never changes. With a commit that has not come, this
-// and all that is added later waits for it.
+// add appends the parts to the output. immutable means that the last part never changes. If batch
+// is not yet durable, these parts and all later ones wait for it.
 func (o *outbox) add(batch uint64, immutable bool, parts ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -95,7 +107,7 @@ func appendSegment(to []segment, p []byte, immutable bool) []segment {
 	return to
 }
 
-// committed lets go what waits for the commit.
+// markDurable releases the output that waited for the batch.
 func (o *outbox) markDurable(batch uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -103,6 +115,7 @@ func (o *outbox) markDurable(batch uint64) {
 	o.moveReady()
 }
 
+// moveReady moves released output to ready. mu is held.
 func (o *outbox) moveReady() {
 	n := 0
 	for ; n < len(o.waiting) && o.waiting[n].batch <= o.durable; n++ {
@@ -114,8 +127,8 @@ func (o *outbox) moveReady() {
 	}
 }
 
-// hold makes what others add wait until release. It blocks until all that was added is committed, so that what goes out
-// through addNow follows it.
+// pause makes later output wait until resume. It blocks until all earlier output is durable, so
+// that addNow follows it.
 func (o *outbox) pause() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,7 +138,7 @@ func (o *outbox) pause() {
 	o.waiting = append(o.waiting, delayed{batch: untilResumed})
 }
 
-// addNow adds p in spite of hold.
+// addNow adds p in spite of pause.
 func (o *outbox) addNow(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,7 +148,7 @@ func (o *outbox) addNow(p []byte) {
 	}
 }
 
-// release ends hold.
+// resume ends pause.
 func (o *outbox) resume() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -147,7 +160,8 @@ func (o *outbox) resume() {
 	o.moveReady()
 }
 
-// waitForRoom blocks while more than limit bytes are pending. A connection that takes nothing is closed after a while, which ends the wait.
+// waitForRoom blocks while more than limit bytes are pending. A connection without progress is
+// closed after the stall time, which ends the wait.
 func (o *outbox) waitForRoom(limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,14 +170,15 @@ func (o *outbox) waitForRoom(limit int) {
 	}
 }
 
-// hasRoom tells whether waitForRoom would not block.
+// hasRoom reports whether waitForRoom would return at once.
 func (o *outbox) hasRoom(limit int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.pending-o.pausedBytes() <= limit || o.closed
 }
 
-// flush sends what is ready, as far as the kernel takes it at once, and leaves the rest to a goroutine.
+// flush sends ready output as far as the kernel accepts it at once, and leaves the rest to a
+// goroutine.
 func (o *outbox) flush() {
 	o.mu.Lock()
 	if o.sending || o.closed || len(o.ready) == 0 {
@@ -193,14 +208,14 @@ func (o *outbox) flush() {
 	o.mu.Unlock()
 }
 
-// take hands out what is ready. mu is held.
+// takeReady returns the ready output. mu is held.
 func (o *outbox) takeReady() []segment {
 	batch := o.ready
 	o.ready, o.spare = o.spare[:0], nil
 	return batch
 }
 
-// sent books what became of a batch. mu is held.
+// finishBatch updates the counters after a send. mu is held.
 func (o *outbox) finishBatch(batch []segment, n int, err error) {
 	if cap(batch) <= 64 {
 		clear(batch)
@@ -220,7 +235,7 @@ func (o *outbox) countSent(n int) {
 	o.room.Broadcast()
 }
 
-// trySend sends what the kernel takes and returns the rest of the batch.
+// trySend sends as much as the kernel accepts and returns the rest.
 func (o *outbox) trySend(batch []segment) (rest []segment, n int, err error) {
 	o.bufs = o.bufs[:0]
 	for _, s := range batch {
@@ -252,7 +267,8 @@ func (o *outbox) trySend(batch []segment) (rest []segment, n int, err error) {
 	return rest, n, nil
 }
 
-// send sends rest and what becomes ready meanwhile, waiting where it must. It owns sending.
+// send sends rest, and output that becomes ready meanwhile. It blocks. The caller has set
+// sending.
 func (o *outbox) send(rest []segment) {
 	for {
 		var err error
@@ -267,7 +283,7 @@ func (o *outbox) send(rest []segment) {
 			o.closeLocked()
 		}
 		if len(o.ready) == 0 || o.closed {
-			if o.try != nil { // which the deadline would fail
+			if o.try != nil { // the deadline would fail it
 				_ = o.conn.SetWriteDeadline(time.Time{})
 			}
 			o.sending = false
@@ -279,7 +295,7 @@ func (o *outbox) send(rest []segment) {
 	}
 }
 
-// write sends b in pieces, each of which must go within the stall time.
+// write sends b in pieces; each piece must make progress within the stall time.
 func (o *outbox) write(b []byte) error {
 	for len(b) > 0 {
 		piece := b[:min(len(b), 4*segmentSize)]
@@ -301,14 +317,14 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// close drops the output and the connection.
+// close drops the output and closes the connection.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closeLocked()
 }
 
-// shut closes. mu is held.
+// closeLocked is close with mu held.
 func (o *outbox) closeLocked() {
 	if o.closed {
 		return
@@ -319,7 +335,7 @@ func (o *outbox) closeLocked() {
 	o.conn.Close()
 }
 
-// recycle gives back the arrays of segments that were sent.
+// recycle returns the arrays of sent segments to the pool.
 func recycle(batch []segment) {
 	for _, s := range batch {
 		if s.pooled != nil {
@@ -328,7 +344,7 @@ func recycle(batch []segment) {
 	}
 }
 
-// parked counts the bytes that wait for release. mu is held.
+// pausedBytes counts the bytes that wait for resume. mu is held.
 func (o *outbox) pausedBytes() int {
 	if n := len(o.waiting); n > 0 && o.waiting[n-1].batch == untilResumed {
 		return o.waiting[n-1].bytes

@@ -11,7 +11,8 @@ import (
 // Type is the number of a packet.
 type Type uint32
 
-// The packets of the protocol. Numbers 5, 0 and those above 42 were never given.
+// The packets of the protocol, numbered as in the PROTOCOL document of gearmand. Numbers 0 and 5
+// and numbers above 42 were never assigned.
 const (
 	CanDo             Type = 1
 	CantDo            Type = 2
@@ -60,7 +61,8 @@ const (
 	defaultMaxBody         = 64 << 20
 )
 
-// types gives each packet its name and the number of its arguments. The last argument takes the rest of the body and may hold NULs.
+// types holds the name and number of arguments of each packet. The last argument is the rest of
+// the body and may contain NULs.
 var types = [lastType + 1]struct {
 	name string
 	args int
@@ -79,7 +81,7 @@ var types = [lastType + 1]struct {
 	GetStatusUnique: {"GET_STATUS_UNIQUE", 1}, StatusResUnique: {"STATUS_RES_UNIQUE", 6},
 }
 
-// String returns the name that the protocol's documents use, such as SUBMIT_JOB_BG.
+// String returns the name in the PROTOCOL document, such as SUBMIT_JOB_BG.
 func (t Type) String() string {
 	if t.known() {
 		return types[t].name
@@ -101,15 +103,15 @@ var (
 	magicResponse = [4]byte{0, 'R', 'E', 'S'}
 )
 
-// packet is a binary packet. Its body aliases the buffer that it was decoded from.
+// packet is a binary packet. Its body aliases the input buffer.
 type packet struct {
 	typ      Type
 	response bool
 	body     []byte
 }
 
-// decodeHeader reads the first bytes of a packet and returns the size of its body. ok is false when b is too short to tell.
-// Wrong bytes are refused as soon as they are seen.
+// decodeHeader decodes the header at the start of b and returns the size of the body. ok is false
+// if b is too short. It refuses wrong bytes as soon as they arrive.
 func decodeHeader(b []byte, maxBody int) (p packet, size int, ok bool, err error) {
 	if n := min(len(b), 4); !bytes.Equal(b[:n], magicRequest[:n]) && !bytes.Equal(b[:n], magicResponse[:n]) {
 		return p, 0, false, fmt.Errorf("%w: %q", errMagic, b[:n])
@@ -128,7 +130,8 @@ func decodeHeader(b []byte, maxBody int) (p packet, size int, ok bool, err error
 	return p, int(n), true, nil
 }
 
-// args splits the body into the arguments of the packet's type. It fails when there are fewer.
+// args splits the body at NULs into the arguments of the packet's type. It fails if there are too
+// few.
 func (p packet) args(dst *[maxArgs][]byte) error {
 	n, rest := types[p.typ].args, p.body
 	if n == 0 {
@@ -145,17 +148,17 @@ func (p packet) args(dst *[maxArgs][]byte) error {
 	return nil
 }
 
-// appendHeader begins a packet of the server whose arguments and the NULs between them take size bytes.
+// appendHeader starts a response packet. size counts the arguments and the NULs between them.
 func appendHeader(dst []byte, t Type, size int) []byte {
 	dst = append(dst, magicResponse[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(t))
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
 }
 
-// setSize changes the size of the body in a header.
+// setSize overwrites the body size in a header.
 func setSize(header []byte, size int) { binary.BigEndian.PutUint32(header[8:], uint32(size)) }
 
-// appendPacket appends a whole packet of the server.
+// appendPacket appends a complete response packet.
 func appendPacket(dst []byte, t Type, args ...[]byte) []byte {
 	size := max(0, len(args)-1)
 	for _, a := range args {

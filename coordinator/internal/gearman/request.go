@@ -12,11 +12,12 @@ import (
 const (
 	maxUnique   = 64
 	maxFunction = 512
-	// minTimeout is the shortest time-out of CAN_DO_TIMEOUT. Many workers give seconds where the protocol has milliseconds.
+	// minTimeout is the shortest effective CAN_DO_TIMEOUT, as in gearmand. Many workers send
+	// seconds instead of milliseconds.
 	minTimeout = time.Second
 )
 
-// The codes of ERROR packets, as libgearman knows them.
+// The codes of ERROR packets known to libgearman.
 const (
 	codeInvalidCommand  = "INVALID_COMMAND"
 	codeInvalidMagic    = "INVALID_MAGIC"
@@ -30,7 +31,7 @@ const (
 
 func (c *conn) sendError(code, text string) { c.send(Error, []byte(code), []byte(text)) }
 
-// refuse answers bytes after which the connection is closed. There is no answer to what is no packet at all.
+// sendRefusal answers bytes that end the connection. Bytes outside of any packet get no answer.
 func (c *conn) sendRefusal(err error) {
 	switch {
 	case errors.Is(err, errType):
@@ -44,7 +45,8 @@ func (c *conn) sendRefusal(err error) {
 	}
 }
 
-// request handles one packet. keep says that its body never changes. An error ends the connection. The broker's lock is held.
+// request handles one packet. immutable means that its body never changes. An error ends the
+// connection. The broker's lock is held.
 func (c *conn) request(p packet, immutable bool) error {
 	if p.response {
 		c.sendError(codeInvalidMagic, "Request magic expected")
@@ -93,13 +95,13 @@ func (c *conn) request(p packet, immutable bool) error {
 	case EchoReq:
 		c.out.add(0, immutable, c.header(EchoRes, len(p.body)), p.body)
 		c.scheduleFlush()
-	default: // packets of the server, and those that no server ever served
+	default: // packets of the server, ALL_YOURS and SUBMIT_JOB_SCHED, as in gearmand
 		c.sendError(codeInvalidCommand, "Command not expected")
 	}
 	return nil
 }
 
-// printable keeps names from breaking the lines of text answers.
+// printable replaces characters that would break the lines of text answers.
 func printable(r rune) rune {
 	if r <= ' ' || r == 0x7f {
 		return '_'
@@ -107,7 +109,7 @@ func printable(r rune) rune {
 	return r
 }
 
-// header begins a packet of size bytes in the scratch buffer.
+// header starts a packet in the scratch buffer. size is the size of its body in bytes.
 func (c *conn) header(t Type, size int) []byte {
 	s := c.server
 	s.scratch = appendHeader(s.scratch[:0], t, size)

@@ -1,13 +1,18 @@
-// Package gearman is a Gearman job server's front: it speaks the protocol of gearmand, binary packets and text commands on one
-// port, so that existing clients, workers and tools in any language work without change. The queue behind it is a Broker, which package desk implements.
+// Package gearman is the front of a Gearman job server. It speaks the protocol of gearmand
+// (PROTOCOL document of gearmand 1.1.20), binary packets and text commands on one port, so
+// existing clients, workers and tools in any language work unchanged. The queue behind it is a
+// Broker.
 //
-// Always true: answers to a connection keep the order of its requests; what a connection costs is bounded, whatever its peer sends or
-// does not read; a connection that breaks the protocol is told or closed, and no other notices.
+// Guarantees: answers on a connection keep the order of its requests. The cost of a connection is
+// bounded, whatever its peer sends or does not read. A connection that breaks the protocol gets
+// an error or is closed; other connections do not notice.
 //
-// How it is fast: who reads a connection parses all packets that one read brought, hands them to the broker under one lock, and then
-// writes the answers of all connections concerned straight to their sockets. So a packet costs no hand-over between goroutines, and
-// many packets cost one read and one write. Nothing is allocated per packet but what is kept. On Linux the reader is a loop that serves
-// many sockets by rounds; else, and for connections that have to be waited for, it is a goroutine of the connection's own.
+// Speed: the reader of a connection parses all packets of one read, passes them to the broker
+// under one lock (a turn), and then writes the answers of all affected connections straight to
+// their sockets. A packet costs no switch between goroutines, and many packets share one read and
+// one write. Only retained data is allocated per packet. On Linux the reader is a loop for many
+// sockets (see loop); elsewhere, and for connections that need waiting, each connection has a
+// goroutine.
 package gearman
 
 import (
@@ -28,44 +33,55 @@ import (
 	"time"
 )
 
-// Server accepts connections and serves them. Its fields are not changed after Run was called.
+// Server accepts and serves connections. Do not change its fields after Run has started.
 type Server struct {
-	// Listener is where connections come from. Run closes it.
+	// Listener provides the connections. Run closes it.
 	Listener net.Listener
 	Broker   Broker
 
-	// TLS wraps every connection when set, as gearmand's --ssl does. Clients are authenticated if its ClientAuth says so.
+	// TLS wraps every connection if set, like gearmand --ssl. Its ClientAuth decides whether
+	// clients are authenticated.
 	TLS *tls.Config
-	// MayWork says, with TLS, who may be a worker; CAN_DO of others is refused. Nil means everybody.
+	// MayWork decides, with TLS, whether a client may be a worker; otherwise its CAN_DO is
+	// refused. Nil admits everybody.
 	MayWork func(tls.ConnectionState) bool
-	// HandlePrefix begins the handles of jobs, such as H:host:17. Empty means "H:" and the name of this machine. At most 40 bytes.
+	// HandlePrefix starts every job handle: the prefix H:host gives H:host:17. Empty means "H:"
+	// and the host name. At most 40 bytes.
 	HandlePrefix string
-	// Version is the answer to the text command of that name. Empty means 1.1.20: what clients that ask expect of a gearmand.
+	// Version answers the text command version. Empty means 1.1.20, as clients expect of
+	// gearmand.
 	Version string
-	// MaxBody is the largest body of a packet in bytes. 0 means 64 MiB. A packet costs memory only as it arrives.
+	// MaxBody is the largest packet body in bytes. 0 means 64 MiB. Memory is used only as bytes
+	// arrive.
 	MaxBody int
-	// MaxArriving is how many bytes of large packets, of more than 16 KiB, may be on their way at once, on all connections. Others wait, and are refused after Stall.
-	// 0 means 256 MiB, and never less than MaxBody.
+	// MaxArriving limits the bytes of large packets (over 16 KiB) arriving at the same time on
+	// all connections. Others wait, and are refused after Stall. 0 means 256 MiB; the minimum is
+	// MaxBody.
 	MaxArriving int
-	// MaxPending is how many bytes may wait to be sent to one connection before those that produce them are held up. A connection
-	// may exceed it by what one batch of packets produces. 0 means 4 MiB.
+	// MaxPending is the number of unsent bytes of one connection at which producers have to wait.
+	// One turn may exceed it. 0 means 4 MiB.
 	MaxPending int
-	// MaxConnections is the number of connections beyond which new ones are closed at once. 0 means 50,000.
+	// MaxConnections is the limit of open connections; new ones are closed at once. 0 means
+	// 50,000.
 	MaxConnections int
-	// Stall is how long a connection may take nothing of what waits for it before it is closed. 0 means 30 s.
-	// A large packet must be there after it and another second for each 64 KiB.
+	// Stall is the time after which a connection that accepts no output is closed. 0 means 30 s.
+	// A large packet may take this time and one second per 64 KiB.
 	Stall time.Duration
-	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it by OPTION_REQ, as gearmand's --exceptions does.
+	// Exceptions sends WORK_EXCEPTION also to clients without OPTION_REQ exceptions, like
+	// gearmand --exceptions.
 	Exceptions bool
-	// Shutdown is called by the text command of that name, and must not wait for Run. Nil means that the command is refused.
+	// Shutdown is called by the text command shutdown, and must not wait for Run. Nil refuses the
+	// command.
 	Shutdown func(graceful bool)
-	// Log hears of connections that were closed for cause. Nil is silence.
+	// Log receives the reasons for closed connections. Nil disables logging.
 	Log *slog.Logger
 
-	prefix  string
-	wg      sync.WaitGroup
-	loops   []*loop // begun with the first connection for them
-	noLoops bool    // all connections have goroutines of their own
+	prefix string
+	wg     sync.WaitGroup
+	// loops start with their first connection.
+	loops []*loop
+	// noLoops gives every connection a goroutine.
+	noLoops bool
 	large   *arrivalLimit
 
 	// connsMu guards the field below. It is taken after the broker's lock, or alone.
@@ -73,18 +89,22 @@ type Server struct {
 	conns   map[*conn]struct{}
 
 	// The broker's lock guards the fields below.
-	turnOpen bool    // a goroutine has begun and not ended: it flushes dirty
-	producer *conn   // whose packets a loop hands over
-	dirty    []*conn // have something new to send
-	scratch  []byte  // in which packets are put together
+	// turnOpen means that a goroutine is in a turn and will flush dirty.
+	turnOpen bool
+	// producer is the connection whose packets a loop is passing on.
+	producer *conn
+	// dirty lists the connections with new output.
+	dirty []*conn
+	// scratch is a buffer for building packets.
+	scratch []byte
 }
 
-// keepAlive finds connections whose peer is gone without a word, in 10 seconds: a dead worker must not hold its jobs for longer. Probes cost nothing that counts, and a busy
-// process answers them, since its kernel does.
+// keepAlive detects a vanished peer within 10 s, so that a dead worker does not hold its jobs for
+// longer. The kernel answers probes, so a busy process stays connected.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 4 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// Run accepts and serves connections until ctx ends, then closes all and returns when every goroutine has ended. It returns the cause of
-// ctx's end, or the error that ended the listener.
+// Run serves connections until ctx ends, then closes all and returns after every goroutine has
+// ended. It returns the cause of ctx, or the error of the listener.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
@@ -136,7 +156,7 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-// DefaultHandlePrefix returns what handles begin with when Server.HandlePrefix is empty; the number of the job follows.
+// DefaultHandlePrefix returns the default of Server.HandlePrefix, and a colon.
 func DefaultHandlePrefix() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -145,7 +165,8 @@ func DefaultHandlePrefix() string {
 	return "H:" + host[:min(len(host), 38)] + ":"
 }
 
-// accept returns the next connection. Passing errors, such as too many open files, only make it wait.
+// accept returns the next connection. After a temporary error, such as too many open files, it
+// retries.
 func (s *Server) accept(ctx context.Context) (net.Conn, error) {
 	for {
 		c, err := s.Listener.Accept()
@@ -173,7 +194,7 @@ func (s *Server) add(nc net.Conn, id int) {
 	c.out = outbox{conn: nc, start: s.wg.Go, stall: s.Stall}
 	c.out.room.L = &c.out.mu
 	s.connsMu.Lock()
-	full := len(s.conns) >= s.MaxConnections // and remains below: nobody else adds
+	full := len(s.conns) >= s.MaxConnections // only this goroutine adds connections
 	s.connsMu.Unlock()
 	if full {
 		s.Log.Warn("too many connections", "limit", s.MaxConnections, "peer", nc.RemoteAddr())
@@ -202,7 +223,7 @@ func (s *Server) remove(c *conn) {
 	delete(s.conns, c)
 }
 
-// connections returns the open ones, oldest first.
+// connections returns the open connections, oldest first.
 func (s *Server) connections() []*conn {
 	s.connsMu.Lock()
 	defer s.connsMu.Unlock()
@@ -214,15 +235,15 @@ func (s *Server) connections() []*conn {
 	return all
 }
 
-// begin takes the broker's lock for a batch of packets.
+// beginTurn takes the broker's lock.
 func (s *Server) beginTurn() {
 	s.Broker.Lock()
 	s.turnOpen = true
 }
 
-// end releases the lock and sends what the batch has produced, for whomever. spare is an array that the caller lends for the next
-// batch; it gets back the one of this batch. It blocks while one of the connections has too much waiting, so that who produces faster
-// than others read is slowed down.
+// endTurn releases the lock and sends the output of the turn, to all connections. It blocks while
+// one of them has too much unsent output, so a fast producer waits for a slow reader. spare is
+// the array for the dirty list of the next turn; the result is the array of this turn.
 func (s *Server) endTurn(spare []*conn) []*conn {
 	dirty := s.takeDirty(spare)
 	s.Broker.Unlock()
@@ -234,7 +255,7 @@ func (s *Server) endTurn(spare []*conn) []*conn {
 	return dirty[:0]
 }
 
-// unlockNow releases the broker's lock without the wait that may be due. It tells whether one is.
+// unlockNow releases the broker's lock without waiting. It reports whether a wait is due.
 func (s *Server) unlockNow() (behind bool) {
 	if b, ok := s.Broker.(Backlogged); ok {
 		return b.UnlockNow()
@@ -243,6 +264,7 @@ func (s *Server) unlockNow() (behind bool) {
 	return false
 }
 
+// takeDirty closes the turn and returns the connections with new output. The lock is held.
 func (s *Server) takeDirty(spare []*conn) []*conn {
 	dirty := s.dirty
 	for _, c := range dirty {
@@ -263,7 +285,7 @@ func (s *Server) appendHandle(dst []byte, id uint64) []byte {
 	return strconv.AppendUint(append(dst, s.prefix...), id, 10)
 }
 
-// parseHandle returns the job of a handle, or 0: no job has that ID. Some clients end a handle with NUL.
+// parseHandle returns the job ID of a handle, or 0, which no job has. Some clients append a NUL.
 func (s *Server) parseHandle(handle []byte) uint64 {
 	handle = bytes.TrimSuffix(handle, []byte{0})
 	if len(handle) <= len(s.prefix) || string(handle[:len(s.prefix)]) != s.prefix {

@@ -11,20 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is a connection that the Go runtime does not watch, so that what comes on it wakes nobody but the loop that it is in. Who
-// wants to wait for it, by the methods of net.Conn or SyscallConn, makes the runtime watch it from then on.
+// socket is a connection outside the Go runtime's poller, so that its input wakes only its loop.
+// The blocking methods of net.Conn and SyscallConn register it with the runtime, permanently.
 type socket struct {
 	local, remote net.Addr
 
-	// mu guards the fields below. It is held while the descriptor is used, which never waits, so that it is not another
-	// connection's meanwhile.
-	mu      sync.Mutex
-	fd      int // -1 after release
-	closed  bool
-	watched net.Conn // the same connection, watched; nil before anybody waited
+	// mu guards the fields below. It is held during system calls, which never block, so that the
+	// descriptor cannot be closed and reused meanwhile.
+	mu sync.Mutex
+	// fd is -1 after release.
+	fd     int
+	closed bool
+	// watched is the same connection in the runtime's poller; nil before the first blocking call.
+	watched net.Conn
 }
 
-// newSocket takes over a connection, or returns nil, if it has no descriptor, and leaves it as it is.
+// newSocket takes over a connection. It returns nil, and leaves c unchanged, if c has no
+// descriptor.
 func newSocket(c net.Conn) *socket {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -35,7 +38,7 @@ func newSocket(c net.Conn) *socket {
 		return nil
 	}
 	s := &socket{local: c.LocalAddr(), remote: c.RemoteAddr(), fd: -1}
-	// The copy of the descriptor outlives the original, with which the runtime's watching ends.
+	// The runtime's watching ends with the original descriptor; the copy stays.
 	err = raw.Control(func(fd uintptr) {
 		if n, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			s.fd = n
@@ -48,7 +51,7 @@ func newSocket(c net.Conn) *socket {
 	return s
 }
 
-// tryRead reads what is there. It returns EAGAIN if nothing is.
+// tryRead reads the available bytes. It returns EAGAIN if there are none.
 func (s *socket) tryRead(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +72,7 @@ func (s *socket) tryRead(b []byte) (int, error) {
 	}
 }
 
-// try writes what the kernel takes at once.
+// try writes as much as the kernel accepts at once.
 func (s *socket) try(bufs [][]byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +86,7 @@ func (s *socket) try(bufs [][]byte) (int, error) {
 	return max(n, 0), err
 }
 
-// watch makes the runtime watch the socket.
+// watch registers the socket with the runtime's poller.
 func (s *socket) watch() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +107,8 @@ func (s *socket) watch() (net.Conn, error) {
 	return s.watched, nil
 }
 
-// Close ends the connection. The descriptor stays for the one who reads, who notices, and calls release.
+// Close ends the connection. The descriptor stays open until the reader notices and calls
+// release.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +123,7 @@ func (s *socket) Close() error {
 	return err
 }
 
-// release closes, and gives the descriptor back.
+// release closes the connection and its descriptor.
 func (s *socket) release() {
 	_ = s.Close()
 	s.mu.Lock()
