@@ -348,19 +348,19 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	for i := range cmds {
 		d.keep(&cmds[i], payload)
 	}
-	commit := uint64(0)
+	batch := uint64(0)
 	if n := d.store.Commit(); n != 0 {
-		d.lastBatch, commit = n, n
+		d.lastBatch, batch = n, n
 	}
-	if commit == 0 {
-		commit = d.unwrittenBatch(ev, cmds)
+	if batch == 0 {
+		batch = d.unwrittenBatch(ev, cmds)
 	}
-	if g, ok := ev.(*queue.Gathered); ok && commit != 0 {
-		d.followUps[g.Task] = commit
+	if g, ok := ev.(*queue.Gathered); ok && batch != 0 {
+		d.followUps[g.Task] = batch
 	}
 	for i := range cmds {
 		c, n := &cmds[i], &d.note
-		*n = Note{Op: c.Op, Notice: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Batch: commit}
+		*n = Note{Op: c.Op, Notice: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Batch: batch}
 		if c.Payload == queue.FromEvent {
 			n.Body = payload
 		}

@@ -85,11 +85,11 @@ func (c *durability) failure() error {
 
 // Durable blocks until a batch is durable. It returns the cause of ctx, or the error of the
 // store. It needs no lock.
-func (d *Desk) Durable(ctx context.Context, commit uint64) error {
+func (d *Desk) Durable(ctx context.Context, batch uint64) error {
 	c := &d.durability
 	for {
 		next := c.nextBatch()
-		if commit <= c.durable.Load() {
+		if batch <= c.durable.Load() {
 			return nil
 		}
 		if err := c.failure(); err != nil {

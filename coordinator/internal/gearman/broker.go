@@ -86,7 +86,7 @@ type Peer interface {
 	// is one that ends the job.
 	Update(Update)
 	// Durable reports that all batches up to this number are on disk.
-	Durable(commit uint64)
+	Durable(batch uint64)
 }
 
 // Errors of a Broker with a code in the protocol.

@@ -220,7 +220,7 @@ func (c *conn) parse(in []byte) (used int, err error) {
 			n := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
 			if n < 0 {
 				if len(b) >= maxLine {
-					return used, fmt.Errorf("text command of more than %d bytes", maxLine)
+					return used, fmt.Errorf("text command longer than %d bytes", maxLine)
 				}
 				break
 			}
@@ -290,8 +290,8 @@ func (c *conn) send(t Type, args ...[]byte) {
 func (c *conn) Wake() { c.send(Noop) }
 
 // Durable releases the answers that waited for the batch.
-func (c *conn) Durable(commit uint64) {
-	c.out.markDurable(commit)
+func (c *conn) Durable(batch uint64) {
+	c.out.markDurable(batch)
 	c.scheduleFlush()
 }
 

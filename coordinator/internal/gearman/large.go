@@ -10,7 +10,7 @@ import (
 )
 
 // errBusy refuses a large packet when too many are arriving.
-var errBusy = errors.New("too many large packets arrive at once; try again")
+var errBusy = errors.New("too many large packets are arriving; try again later")
 
 // slowest is the minimum speed of a large packet in bytes per second, after a grace time.
 const slowest = 64 << 10

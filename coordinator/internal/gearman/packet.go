@@ -92,9 +92,9 @@ func (t Type) String() string {
 func (t Type) known() bool { return t <= lastType && types[t].name != "" }
 
 var (
-	errMagic = errors.New("bytes that start no packet")
-	errLarge = errors.New("packet larger than the limit")
-	errType  = errors.New("number of no packet")
+	errMagic = errors.New("not the start of a packet")
+	errLarge = errors.New("packet too large")
+	errType  = errors.New("unknown packet number")
 	errArgs  = errors.New("too few arguments")
 )
 

@@ -133,7 +133,7 @@ func (c *conn) submit(t Type, immutable bool) {
 	case SubmitJobEpoch:
 		at, err := strconv.ParseInt(string(a[2]), 10, 64)
 		if err != nil {
-			c.sendError(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is no number of seconds since 1970", a[2]))
+			c.sendError(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is not a number of seconds since 1970", a[2]))
 			return
 		}
 		sub.Background, sub.After, sub.Data = true, at, a[3]
@@ -148,18 +148,18 @@ func (c *conn) submit(t Type, immutable bool) {
 		c.sendError(codeTooLarge, "Function name too large")
 		return
 	}
-	id, commit, err := c.session.Submit(sub)
+	id, batch, err := c.session.Submit(sub)
 	if err != nil {
 		c.sendError(codeQueue, err.Error())
 		return
 	}
-	c.gaveWork = c.gaveWork || commit > 0
+	c.gaveWork = c.gaveWork || batch > 0
 	s := c.server
 	b := appendHeader(s.scratch[:0], JobCreated, 0)
 	b = s.appendHandle(b, id)
 	setSize(b, len(b)-headerSize)
 	s.scratch = b
-	c.out.add(commit, false, b, nil)
+	c.out.add(batch, false, b, nil)
 	c.scheduleFlush()
 }
 
@@ -203,7 +203,7 @@ func (c *conn) passUpdate(u Update) {
 func (c *conn) addAbility(t Type) {
 	function, timeout := c.args[0], time.Duration(0)
 	if c.barredFromWork {
-		c.sendError(codeInvalidCommand, "This certificate is not that of a worker")
+		c.sendError(codeInvalidCommand, "This certificate does not belong to a worker")
 		return
 	}
 	if len(function) > maxFunction {
@@ -213,7 +213,7 @@ func (c *conn) addAbility(t Type) {
 	if t == CanDoTimeout {
 		ms, err := strconv.ParseInt(string(c.args[1]), 10, 64)
 		if err != nil || ms < 0 {
-			c.sendError(codeInvalidArgument, fmt.Sprintf("CAN_DO_TIMEOUT: time-out %.20q is no number of milliseconds", c.args[1]))
+			c.sendError(codeInvalidArgument, fmt.Sprintf("CAN_DO_TIMEOUT: timeout %.20q is not a number of milliseconds", c.args[1]))
 			return
 		}
 		if ms > 0 {

@@ -142,7 +142,7 @@ func (s *Server) prepare() error {
 		s.prefix = strings.TrimSuffix(DefaultHandlePrefix(), ":")
 	}
 	if len(s.prefix) > 40 {
-		return fmt.Errorf("gearman: HandlePrefix %q has %d bytes; clients keep 64 for a handle, so it may have 40", s.prefix, len(s.prefix))
+		return fmt.Errorf("gearman: HandlePrefix %q has %d bytes; the limit is 40, because clients keep 64 for a handle", s.prefix, len(s.prefix))
 	}
 	s.prefix += ":"
 	s.Version = cmp.Or(s.Version, "1.1.20")
