@@ -31,7 +31,9 @@ type upTo int
 
 func (n upTo) String() string { return "upTo(" + strconv.Itoa(int(n)) + ")" }
 
-func (n upTo) Splits(context.Context, int64) ([]Split, error) { return []Split{{Label: "all"}}, nil }
+func (n upTo) Splits(context.Context, int64) ([]Split, error) {
+	return []Split{{Label: "all"}}, nil
+}
 
 func (n upTo) Read(_ context.Context, _ Split, r *Reader[int]) error {
 	for i := range int(n) {
@@ -117,7 +119,7 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 		t.Fatal(err)
 	}
 	c.spread(func(int, *stage, *stage) int { return 2 }, true)
-	splits := map[*stage][]Split{c.stages[0]: {{Label: "all"}}}
+	splits := map[*stage][]job.Split{c.stages[0]: {{Label: "all"}}}
 	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, settings{Local: Local{Memory: 8 << 20, Slots: 1, Workers: 1}, zones: 1})
 }
 

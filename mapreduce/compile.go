@@ -595,7 +595,7 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 }
 
 // spec returns the job as data, given its splits and what runs it.
-func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]Split, t settings) *job.Spec {
+func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]job.Split, t settings) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
 	for i, s := range c.stages {
 		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
@@ -630,7 +630,7 @@ func (s *stage) needs() []job.Need {
 }
 
 // tasks returns the number of tasks of a stage that does not combine, given the splits of those that read.
-func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
+func (c *compiled) tasks(s *stage, splits map[*stage][]job.Split) int {
 	input := c.input(splits)
 	switch {
 	case s.publish:
@@ -653,7 +653,7 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]Split) int {
 const reduceBytes = 256 << 20
 
 // input returns the bytes of all splits.
-func (*compiled) input(splits map[*stage][]Split) (input int64) {
+func (*compiled) input(splits map[*stage][]job.Split) (input int64) {
 	for _, l := range splits {
 		for i := range l {
 			input += l[i].Bytes

@@ -148,7 +148,7 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
-	whole := map[*stage][]Split{}
+	whole := map[*stage][]job.Split{}
 	for _, s := range c.stages {
 		if s.publish || s.head.read == nil {
 			continue

@@ -288,7 +288,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: q.place(), Number: number}
 		}
 	}()
-	if err := s.Read(e.ctx, *e.run.Split, r); err != nil {
+	if err := s.Read(e.ctx, Split(*e.run.Split), r); err != nil {
 		return shown{err}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/job"
 )
 
 // KV is a value under a key.
@@ -77,8 +78,8 @@ type readRole struct {
 	source interface {
 		String() string
 	}
-	splits func(target int64) ([]Split, error)
-	input  func() ([]Split, error) // the whole input, whoever holds it
+	splits func(target int64) ([]job.Split, error)
+	input  func() ([]job.Split, error) // the whole input, whoever holds it
 	run    func(e *env, next any) error
 }
 
@@ -224,8 +225,8 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	}
 	n.note = s.String()
 	n.read = &readRole{source: s,
-		splits: func(target int64) ([]Split, error) { return s.Splits(p.context(), target) },
-		input:  func() ([]Split, error) { return s.Splits(filesys.Nowhere(p.context()), 1<<62) },
+		splits: func(target int64) ([]job.Split, error) { return jobSplits(s.Splits(p.context(), target)) },
+		input:  func() ([]job.Split, error) { return jobSplits(s.Splits(filesys.Nowhere(p.context()), 1<<62)) },
 		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
 	}
 	return Dataset[T]{n}

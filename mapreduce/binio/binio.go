@@ -17,6 +17,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
@@ -67,7 +68,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, files.PartialRecordError(f.Path, f.Size, s.size)
 		}
 	}
-	return files.Splits(ctx, fs, target)
+	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
 
 // Read emits every record of the split. The position of a record is its offset in bytes in the
@@ -75,7 +76,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
 	var v T
 	str, _ := any(&v).(*string)
-	return files.Blocks(ctx, split, s.size, func(c files.Chunk) error {
+	return files.Blocks(ctx, job.Split(split), s.size, func(c files.Chunk) error {
 		r.Path = c.Path
 		for off := 0; off < len(c.Data); off += s.size {
 			r.Offset = c.Offset + int64(off)

@@ -261,7 +261,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, err
 		}
 	}
-	return splits, nil
+	return files.Convert[mapreduce.Split](splits, nil)
 }
 
 // describe returns the description of a split: its slices, and the headers that they need. use maps

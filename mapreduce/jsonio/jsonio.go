@@ -58,6 +58,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 	"github.com/layshaft/layshaft/mapreduce/jsonio/internal/codec"
@@ -96,7 +97,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(ctx, fs, target)
+	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
 
 func (s Source[T]) decoder() (*codec.Decoder, error) {
@@ -117,7 +118,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 	}
 	rec := new(T)
 	at := position{ctx: ctx}
-	return files.Chunks(ctx, split, '\n', func(c files.Chunk) error {
+	return files.Chunks(ctx, job.Split(split), '\n', func(c files.Chunk) error {
 		r.Path, r.Line = c.Path, 0
 		at.enter(c)
 		records := int64(0)

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
@@ -64,7 +65,7 @@ func (s LineSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split
 // decompressed file.
 func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
 	var line string
-	return files.Chunks(ctx, split, s.delim, func(c files.Chunk) error {
+	return files.Chunks(ctx, job.Split(split), s.delim, func(c files.Chunk) error {
 		r.Path = c.Path
 		records := int64(0)
 		for off := 0; off < len(c.Data); records++ {
@@ -107,7 +108,7 @@ func (s WordSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split
 // Read emits every word of the split. The position of a word is its offset in bytes in the
 // decompressed file.
 func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
-	return files.Words(ctx, split, func(c files.Chunk) error {
+	return files.Words(ctx, job.Split(split), func(c files.Chunk) error {
 		r.Path = c.Path
 		n, ok := fields(c, r)
 		if !ok {
@@ -123,7 +124,7 @@ func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.S
 	if err != nil {
 		return nil, err
 	}
-	return files.Splits(ctx, fs, target)
+	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
 
 func describe(name string, args []string) string {
