@@ -262,9 +262,6 @@ func (c *Combiner[T, A]) Close() {
 	c.accs = nil
 }
 
-// Runs returns the number of runs written.
-func (c *Combiner[T, A]) Runs() int { return c.runs }
-
 // writeRun writes and removes all accumulators. It removes them even after an error.
 func (c *Combiner[T, A]) writeRun() error {
 	if c.inSlot {

@@ -50,7 +50,7 @@ func TestSorterMemory(t *testing.T) {
 				if got > room {
 					t.Errorf("took %d KiB, the limit is %d", got>>10, room>>10)
 				}
-				if runs := s.Runs(); runs > 30 && int64(size) < limit/16 {
+				if runs := s.runs; runs > 30 && int64(size) < limit/16 {
 					t.Errorf("%d records of %d bytes made %d runs; five times the limit should need less than 30", n, size, runs)
 				}
 			})
@@ -85,7 +85,7 @@ func TestCombinerMemory(t *testing.T) {
 				if got > room {
 					t.Errorf("took %d KiB, the limit is %d", got>>10, room>>10)
 				}
-				if runs := flat.Runs(); runs > 30 && int64(size) < limit/16 {
+				if runs := flat.runs; runs > 30 && int64(size) < limit/16 {
 					t.Errorf("%d keys of %d bytes made %d runs; four times the limit should need less than 30", n, size, runs)
 				}
 			})

@@ -196,9 +196,6 @@ func (s *Sorter) Close() {
 	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs}
 }
 
-// Runs returns the number of runs written.
-func (s *Sorter) Runs() int { return s.runs }
-
 // writeRun writes and removes all records. It removes them even after an error.
 func (s *Sorter) writeRun() error {
 	if len(s.entries) == 0 {

@@ -95,7 +95,7 @@ func TestSorterAgainstModel(t *testing.T) {
 			}
 			for p := range parts {
 				slices.SortStableFunc(want[p], func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
-				if got := st.merge(t, s.Runs(), p); !slices.Equal(got, want[p]) {
+				if got := st.merge(t, s.runs, p); !slices.Equal(got, want[p]) {
 					t.Fatalf("partition %d: %d records, want %d, or their order differs", p, len(got), len(want[p]))
 				}
 			}
@@ -158,14 +158,14 @@ func TestCombinerAgainstModel(t *testing.T) {
 			seen := 0
 			for p := range parts {
 				got := map[string]sums{}
-				for _, kv := range flat.merge(t, a.Runs(), p) {
+				for _, kv := range flat.merge(t, a.runs, p) {
 					s := got[kv[0]]
 					s.n += int64(binary.BigEndian.Uint64([]byte(kv[1])))
 					s.sum += int64(binary.BigEndian.Uint64([]byte(kv[1][8:])))
 					got[kv[0]] = s
 				}
 				order := map[string][]int64{}
-				for _, kv := range deep.merge(t, b.Runs(), p) {
+				for _, kv := range deep.merge(t, b.runs, p) {
 					for v := []byte(kv[1]); len(v) > 0; v = v[8:] {
 						order[kv[0]] = append(order[kv[0]], int64(binary.BigEndian.Uint64(v)))
 					}
@@ -281,7 +281,7 @@ func BenchmarkMerge(b *testing.B) {
 		_ = s.End(0, append(binary.BigEndian.AppendUint64(s.Begin(), r.Uint64()), "some value of a record"...), 8)
 	}
 	_ = s.Flush()
-	runs = s.Runs()
+	runs = s.runs
 	for b.Loop() {
 		if got := len(stMerge(&st, runs)); got != 1<<20 {
 			b.Fatal(got)
@@ -324,7 +324,7 @@ func TestRunsAreLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A megabyte of 32-byte slots, half full, holds 16,000 keys.
-	if runs := c.Runs(); runs < 3 || runs > 30 {
+	if runs := c.runs; runs < 3 || runs > 30 {
 		t.Errorf("%d values of 100,000 keys made %d runs, want 3 to 30", values, runs)
 	}
 }
