@@ -9,30 +9,41 @@ import (
 	"time"
 )
 
-// Trouble is a kind of thing that goes wrong under Chaos.
+// Trouble is a kind of fault that Chaos causes.
 type Trouble int
 
 const (
-	KillWorkers      Trouble = iota // a worker is killed, and started again later
-	KillCoordinator                 // the coordinator is killed, and started again later
-	RestartProcesses                // a worker is drained or stopped, or the coordinator stopped, and started again
-	SilenceWorkers                  // a worker falls silent, and returns
-	CutLinks                        // two places are cut off from each other, in one direction or both
-	CutGossip                       // the gossip of a place is cut off
-	SlowLinks                       // data is late: a little always, much now and then
-	Repeat                          // what workers and coordinator say to each other is said twice; gossip is lost, late, out of order and doubled
+	// KillWorkers kills a worker and starts it again later.
+	KillWorkers Trouble = iota
+	// KillCoordinator kills the coordinator and starts it again later.
+	KillCoordinator
+	// RestartProcesses drains or stops a worker, or stops the coordinator, and starts it again.
+	RestartProcesses
+	// SilenceWorkers isolates a worker for a while.
+	SilenceWorkers
+	// CutLinks cuts the connections between two places, in one direction or both.
+	CutLinks
+	// CutGossip cuts the gossip of a place.
+	CutGossip
+	// SlowLinks delays data: always a little, sometimes for long.
+	SlowLinks
+	// Repeat duplicates messages between workers and coordinator. Gossip packets are lost,
+	// delayed, reordered and duplicated.
+	Repeat
 )
 
 var everything = [...]Trouble{KillWorkers, KillCoordinator, RestartProcesses, SilenceWorkers, CutLinks, CutGossip, SlowLinks, Repeat}
 
-// chaosFor is how long chaos lasts unless Calm ends it: every job must be able to end.
+// chaosFor is the duration of chaos without Calm. It is limited, because every job must be able
+// to end.
 const chaosFor = 3 * time.Minute
 
-// maxOutage is how long the coordinator may be away: clients that begin wait 10 s for it.
+// maxOutage is the longest outage of the coordinator: a new client waits 10 s for it.
 const maxOutage = 7 * time.Second
 
-// Chaos has things go wrong from the time at which all workers have joined, for three minutes of fake time or until Calm: of the given kinds, or of all when none
-// is given. What happens when is drawn from seed; how goroutines interleave is not, so that a seed brings most failures back, and not all.
+// Chaos causes faults from the time all workers have joined, for three minutes of fake time or
+// until Calm. Without arguments it causes all kinds. The times are drawn from seed. The
+// interleaving of goroutines is not, so a seed reproduces most failures, but not all.
 func Chaos(seed uint64, troubles ...Trouble) Option {
 	if len(troubles) == 0 {
 		troubles = everything[:]
@@ -42,30 +53,31 @@ func Chaos(seed uint64, troubles ...Trouble) Option {
 	}
 }
 
-// chaos makes trouble.
+// chaos causes faults.
 type chaos struct {
 	c        *Cluster
 	troubles []Trouble
-	plan     *rand.Rand // used by run alone
+	plan     *rand.Rand // only run uses it
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	busy  map[string]bool // places with which something is wrong now
+	busy  map[string]bool // places with a current fault
 	links *rand.Rand
 }
 
 func (x *chaos) has(t Trouble) bool { return x != nil && slices.Contains(x.troubles, t) }
 
-// start begins the trouble.
+// start begins the faults.
 func (x *chaos) start(c *Cluster) {
 	ctx, cancel := context.WithTimeout(context.Background(), chaosFor)
 	x.c, x.cancel = c, cancel
 	x.group.Go(func() { x.run(ctx) })
 }
 
-// Calm ends the chaos and blocks until all that was killed runs again and all links are whole. Without chaos it does nothing.
+// Calm ends the chaos and blocks until all killed processes run again and all links work. Without
+// chaos it does nothing.
 func (c *Cluster) Calm() {
 	x := c.opt.chaos
 	if x == nil || x.cancel == nil {
@@ -75,7 +87,7 @@ func (c *Cluster) Calm() {
 	x.group.Wait()
 }
 
-// run makes one kind of trouble after the other.
+// run causes faults one after the other.
 func (x *chaos) run(ctx context.Context) {
 	kinds := slices.DeleteFunc(slices.Clone(x.troubles), func(t Trouble) bool { return t == SlowLinks || t == Repeat })
 	for len(kinds) > 0 && sleep(ctx, time.Duration(x.plan.ExpFloat64()*float64(2500*time.Millisecond))) {
@@ -83,7 +95,7 @@ func (x *chaos) run(ctx context.Context) {
 	}
 }
 
-// sleep waits, and says whether ctx goes on.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -95,7 +107,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// make has one thing go wrong, and undoes it later. All that is drawn is drawn first.
+// make causes one fault and ends it later. All random draws happen first.
 func (x *chaos) make(ctx context.Context, kind Trouble) {
 	w, other := x.c.workers[x.plan.IntN(len(x.c.workers))], x.plan.IntN(len(x.c.workers)+2)
 	lasts, way, gently := 50*time.Millisecond+time.Duration(x.plan.ExpFloat64()*float64(4*time.Second)), x.plan.IntN(3), x.plan.IntN(3)
@@ -154,7 +166,7 @@ func (x *chaos) make(ctx context.Context, kind Trouble) {
 	})
 }
 
-// String names the trouble.
+// String returns the name of the trouble.
 func (t Trouble) String() string {
 	names := []string{"kill worker", "kill coordinator", "restart", "silence worker", "cut link", "cut gossip", "slow links", "repeat"}
 	if t < 0 || int(t) >= len(names) {
@@ -163,7 +175,7 @@ func (t Trouble) String() string {
 	return names[t]
 }
 
-// delay says how long a piece of data takes.
+// delay returns the delay of a piece of data.
 func (x *chaos) delay() time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -173,14 +185,14 @@ func (x *chaos) delay() time.Duration {
 	return time.Duration(x.links.IntN(int(2 * time.Millisecond)))
 }
 
-// repeats says whether a message is said twice.
+// repeats reports whether to duplicate a message.
 func (x *chaos) repeats() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.links.IntN(10) == 0
 }
 
-// packet says when a packet of gossip arrives, which may be several times or never.
+// packet returns the arrival delays of a gossip packet: none, one or several.
 func (x *chaos) packet() []time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()

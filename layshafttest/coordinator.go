@@ -22,16 +22,17 @@ import (
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
 )
 
-// Coordinator is the coordinator of a cluster, over all its lives.
+// Coordinator is the coordinator of a cluster. Restart gives it a new process; this value stays
+// the same.
 type Coordinator struct {
 	c *Cluster
 
-	// life is held while a life ends or begins.
+	// life is held while a process starts or ends.
 	life sync.Mutex
 	// mu guards the fields below.
 	mu     sync.Mutex
 	p      *process
-	core   *coordinator.Coordinator // of the last life; nil until it has opened its data
+	core   *coordinator.Coordinator // of the latest process; nil until its data is open
 	gossip *gossiptest.Transport
 }
 
@@ -43,13 +44,14 @@ func (x *Coordinator) process() *process {
 	return x.p
 }
 
-// Kill ends the coordinator as kill -9 does. It does not block.
+// Kill ends the coordinator like kill -9. It does not block.
 func (x *Coordinator) Kill() { x.process().kill() }
 
-// Stop ends the coordinator as SIGTERM does, and blocks until it has ended.
+// Stop ends the coordinator like SIGTERM, and blocks until it has ended.
 func (x *Coordinator) Stop() { x.process().stop() }
 
-// Restart starts the coordinator again, with the same data and address. One that runs is stopped before. It blocks until the last life has ended.
+// Restart starts the coordinator again, with the same data and address. It stops a running one
+// first, and blocks until the previous process has ended.
 func (x *Coordinator) Restart() {
 	x.life.Lock()
 	defer x.life.Unlock()
@@ -70,7 +72,7 @@ func (x *Coordinator) Restart() {
 	x.mu.Unlock()
 }
 
-// main is the coordinator's process.
+// main is the main function of the coordinator's process.
 func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 	c := x.c
 	data, err := datadir.Open(filepath.Join(c.dir, "coordinator"), datadir.Options{NoSync: true, Reserve: -1, Log: c.log})
@@ -112,7 +114,7 @@ func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 	return err
 }
 
-// dialer returns how a host reaches workers.
+// dialer returns a function that connects host to workers.
 func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
 	return func(address string) (*grpc.ClientConn, error) {
 		return grpc.NewClient("passthrough:///"+address, append(wire.DialOptions(),
@@ -120,7 +122,7 @@ func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
 	}
 }
 
-// living returns the coordinator that runs; nil while it is down.
+// living returns the running coordinator, or nil while it is down.
 func (x *Coordinator) living() *coordinator.Coordinator {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -130,7 +132,7 @@ func (x *Coordinator) living() *coordinator.Coordinator {
 	return x.core
 }
 
-// Workers returns the workers that have a lease; nil while the coordinator is down.
+// Workers returns the workers with a lease, or nil while the coordinator is down.
 func (x *Coordinator) Workers() []report.Worker {
 	if core := x.living(); core != nil {
 		return core.Workers()
@@ -138,7 +140,7 @@ func (x *Coordinator) Workers() []report.Worker {
 	return nil
 }
 
-// Audit returns the promises that the coordinator finds broken; nil while it is down.
+// Audit returns the invariants that the coordinator finds violated, or nil while it is down.
 func (x *Coordinator) Audit() []string {
 	if core := x.living(); core != nil {
 		return core.Audit()
@@ -154,16 +156,16 @@ func (x *Coordinator) job(id string) (report.Job, bool) {
 	return core.Status(job.ID(id))
 }
 
-// verdict says what becomes of events on their way into the journal.
+// verdict decides about events before the journal writes them.
 type verdict int
 
 const (
 	keep    verdict = iota
-	lose            // the coordinator is killed before they are written
-	killNow         // the coordinator is killed when they are written, before it does anything about it
+	lose            // kill the coordinator before the write
+	killNow         // kill the coordinator after the write, before it acts on the events
 )
 
-// journal lets tests kill the coordinator around each append. After a kill nothing more is written.
+// journal lets tests kill the coordinator around each append. It writes nothing after a kill.
 type journal struct {
 	coordinator.Journal
 	appended func(events [][]byte) verdict
@@ -197,7 +199,7 @@ func (j *journal) Snapshot(seq uint64, state []byte) error {
 	return j.Journal.Snapshot(seq, state)
 }
 
-// at notes whose gossip comes from an address.
+// at records the place of a gossip address.
 func (c *Cluster) at(t *gossiptest.Transport, place string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// inside is a cluster as package mapreduce sees it.
+// inside is the cluster as seen by package mapreduce.
 type inside struct {
 	dial    func(ctx context.Context, address string) (net.Conn, error)
 	program string
@@ -37,7 +37,7 @@ func (i *inside) SetProgram(id job.ID, newProcess func() inprocess.Build) {
 	i.jobs[id] = newProcess
 }
 
-// newProcess returns the program of a job as a new child process would have it.
+// newProcess builds the program of a job as a new child process would.
 func (i *inside) newProcess(id job.ID) (inprocess.Build, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -48,7 +48,7 @@ func (i *inside) newProcess(id job.ID) (inprocess.Build, error) {
 	return newProcess(), nil
 }
 
-// clusters are the clusters of this process, by the address of their coordinator.
+// clusters holds the clusters of this process, by the address of their coordinator.
 var clusters struct {
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -67,7 +67,8 @@ func init() {
 	}
 }
 
-// add makes i known to package mapreduce until remove is called. The address is unique in this process.
+// add registers i with package mapreduce until remove is called. The address is unique in this
+// process.
 func (i *inside) add() (address string, remove func()) {
 	clusters.mu.Lock()
 	defer clusters.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package layshafttest runs a whole cluster inside one test: a coordinator with its journal, workers with their disks, gRPC and gossip, all of them
-// the real ones, over a network in memory and under the fake clock of testing/synctest. Hours of leases, retries and cuts take seconds, and the
-// pipeline under test runs as it would on machines: over processes that are killed, fall silent, and come back.
+// Package layshafttest runs a whole cluster inside one test: a coordinator with its journal, workers
+// with their disks, gRPC and gossip. All of them are real; only the network is in memory, and the
+// clock is the fake one of testing/synctest. Hours of leases, retries and cuts take seconds. The
+// pipeline under test runs as on real machines, while processes are killed, isolated and restarted.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		c := layshafttest.Start(t, 3)
@@ -12,8 +13,8 @@
 //		...
 //	})
 //
-// What it cannot show is what belongs to processes and machines: user code runs in the process of the test instead of a child, so it must not exit
-// or race with other slots, and kill -9 leaves the disks as if they had been closed.
+// Limits: user code runs in the process of the test instead of a child, so it must not exit or race
+// with other slots; and kill -9 leaves the disks as if they had been closed.
 package layshafttest
 
 import (
@@ -40,10 +41,11 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
-// LeaseTTL is how long a worker that falls silent keeps its attempts, unless Policy says otherwise.
+// LeaseTTL is how long a silent worker keeps its attempts, unless Policy sets another time.
 const LeaseTTL = 10 * time.Second
 
-// Cluster is a coordinator and its workers. It is made by Start. Its methods may be called concurrently, by goroutines of the bubble.
+// Cluster is a coordinator and its workers, made by Start. Its methods may be called
+// concurrently, from goroutines of the bubble.
 type Cluster struct {
 	t       testing.TB
 	dir     string
@@ -59,14 +61,15 @@ type Cluster struct {
 
 	// mu guards the fields below.
 	mu       sync.Mutex
-	lines    bytes.Buffer // what the log said lately
+	lines    bytes.Buffer // the end of the log
 	places   map[string]string
 	cuts     map[link]bool
 	attempts []*Attempt
 }
 
-// Start starts a coordinator and a number of workers, and returns when all have joined. Everything is stopped at the end of the test, which fails when
-// the coordinator's audit finds anything then, or when something does not end. It must be called in a bubble, by the test's own goroutine.
+// Start starts a coordinator and some workers, and returns after all have joined. At the end of
+// the test everything is stopped. The test fails if the coordinator's audit finds an error or if
+// something does not end. Call it in a bubble, from the test's own goroutine.
 func Start(t testing.TB, workers int, opts ...Option) *Cluster {
 	t.Helper()
 	if !inBubble() {
@@ -115,14 +118,14 @@ func Start(t testing.TB, workers int, opts ...Option) *Cluster {
 	return c
 }
 
-// inBubble says whether the caller runs under a fake clock.
+// inBubble reports whether the caller runs under a fake clock.
 func inBubble() (yes bool) {
 	defer func() { yes = recover() == nil }()
 	synctest.Wait()
 	return true
 }
 
-// Target is what pipelines are run on: definition.Run(ctx, c.Target(), params).
+// Target returns the target of pipelines: definition.Run(ctx, c.Target(), params).
 func (c *Cluster) Target() mapreduce.Cluster {
 	return mapreduce.Cluster{Address: c.address, Reporting: mapreduce.Reporting{Quarantine: filepath.Join(c.dir, "quarantine.jsonl")}}
 }
@@ -133,8 +136,8 @@ func (c *Cluster) Coordinator() *Coordinator { return c.coord }
 // Worker returns worker i, counted from 0.
 func (c *Cluster) Worker(i int) *Worker { return c.workers[i] }
 
-// WaitFor waits, up to an hour of fake time, until a condition holds, which it looks at every 10 ms, and fails the test otherwise. It must be called by the test's own
-// goroutine.
+// WaitFor checks a condition every 10 ms until it holds. After an hour of fake time it fails the
+// test. Call it from the test's own goroutine.
 func (c *Cluster) WaitFor(what string, condition func() bool) {
 	c.t.Helper()
 	for end := time.Now().Add(time.Hour); !condition(); time.Sleep(10 * time.Millisecond) {
@@ -149,7 +152,7 @@ func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 	return c.client.Dial(ctx, address)
 }
 
-// stop ends everything, and looks whether all is well.
+// stop ends everything and checks the audit.
 func (c *Cluster) stop() {
 	c.Calm()
 	c.Heal()
@@ -163,7 +166,7 @@ func (c *Cluster) stop() {
 	stops.Wait()
 	c.coord.Stop()
 	c.client.Shut()
-	time.Sleep(time.Minute) // memberlist lets some goroutines end later
+	time.Sleep(time.Minute) // some goroutines of memberlist end late
 	if c.t.Failed() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -171,7 +174,7 @@ func (c *Cluster) stop() {
 	}
 }
 
-// maxLog is how many bytes of the log are shown when a test fails.
+// maxLog is the number of log bytes shown when a test fails.
 const maxLog = 64 << 10
 
 // logWriter keeps the end of the log.
@@ -186,22 +189,23 @@ func (w logWriter) Write(b []byte) (int, error) {
 	return w.c.lines.Write(b)
 }
 
-// Job returns how a job stands; ok is false when the coordinator does not know it or is down.
+// Job returns the state of a job. ok is false if the coordinator does not have it or is down.
 func (c *Cluster) Job(id string) (status report.Job, ok bool) { return c.coord.job(id) }
 
-// Attempt is a try at a task that reached user code.
+// Attempt is an attempt that reached user code.
 type Attempt struct {
 	Job    string
 	Task   string // STAGE/INDEX, both counted from 0
 	Stage  string // the name of the stage
-	Number int    // of the attempt; numbers of a task grow, with gaps after restarts of the coordinator
+	Number int    // number of the attempt; grows per task, with gaps after restarts of the coordinator
 	Worker int
 	Begun  time.Time
 	Ended  time.Time // zero while it runs
-	Err    error     // why it ended without output; nil otherwise, and while it runs
+	Err    error     // nil while it runs, or after success
 }
 
-// Attempts returns the attempts at a task of any job, written STAGE/INDEX as in "0/3", in the order in which they began; with "" those at all tasks.
+// Attempts returns the attempts at a task of any job, in the order of their start. The task is
+// STAGE/INDEX, as in "0/3"; "" means all tasks.
 func (c *Cluster) Attempts(task string) []Attempt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -214,7 +218,7 @@ func (c *Cluster) Attempts(task string) []Attempt {
 	return all
 }
 
-// begin notes an attempt, and returns what notes its end.
+// begin records the start of an attempt; end records its end.
 func (c *Cluster) begin(a Attempt) (end func(err error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -228,7 +232,7 @@ func (c *Cluster) begin(a Attempt) (end func(err error)) {
 	}
 }
 
-// Running returns the attempts that are in user code now.
+// Running returns the attempts currently in user code.
 func (c *Cluster) Running() []Attempt {
 	return slices.DeleteFunc(c.Attempts(""), func(a Attempt) bool { return !a.Ended.IsZero() })
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 )
 
-// Option changes what Start starts.
+// Option configures Start.
 type Option func(*options)
 
 type options struct {
@@ -18,16 +18,16 @@ type options struct {
 	appended func(events [][]byte) verdict
 }
 
-// Slots sets how many attempts each worker runs at once. The default is 2.
+// Slots sets the number of parallel attempts of each worker. The default is 2.
 func Slots(n int) Option { return func(o *options) { o.slots = n } }
 
-// Memory sets how many bytes each attempt may hold before it spills. The default is 16 MiB.
+// Memory sets the memory of each attempt, in bytes, before it spills. The default is 16 MiB.
 func Memory(bytes int64) Option { return func(o *options) { o.memory = bytes } }
 
 // Zones puts the workers into zones, in turn.
 func Zones(zones ...string) Option { return func(o *options) { o.zones = zones } }
 
-// Dataset has workers offer directories: dir returns that of a worker, or "" for one that offers nothing.
+// Dataset makes workers offer directories. dir returns the directory of a worker, or "" for none.
 func Dataset(name string, dir func(worker int) string) Option {
 	return func(o *options) {
 		if o.datasets == nil {
@@ -37,8 +37,9 @@ func Dataset(name string, dir func(worker int) string) Option {
 	}
 }
 
-// Policy sets the knobs of scheduling.
+// Policy sets the scheduling policy.
 func Policy(p coordinator.Policy) Option { return func(o *options) { o.policy = p } }
 
-// SnapshotEvery sets after how many events the journal is replaced by a snapshot, as coordinator.Config does.
+// SnapshotEvery sets the number of events between snapshots of the journal; see
+// coordinator.Config.
 func SnapshotEvery(events int) Option { return func(o *options) { o.snapshot = events } }

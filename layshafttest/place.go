@@ -1,31 +1,31 @@
 package layshafttest
 
-// Place is an end of a link: the coordinator, a worker, or where the test's own clients are.
+// Place is an end of a link: the coordinator, a worker, or the clients of the test.
 type Place interface{ place() string }
 
 type clientPlace struct{}
 
 func (clientPlace) place() string { return "client" }
 
-// Client is where Target's clients are.
+// Client is the place of the clients of Target.
 func (c *Cluster) Client() Place { return clientPlace{} }
 
-// link is a way from one place to another.
+// link is one direction between two places.
 type link struct {
 	from, to string
 	gossip   bool // for gossip alone
 }
 
-// Cut has nothing get through between two places any more, in both directions. Connections hang: what is sent arrives when the link heals, if anybody still
-// waits for it.
+// Cut stops all data between two places, in both directions. Connections hang: data arrives when
+// the link heals, if the receiver still waits.
 func (c *Cluster) Cut(a, b Place) {
 	c.sever(true, link{from: a.place(), to: b.place()}, link{from: b.place(), to: a.place()})
 }
 
-// CutOneWay has nothing get through from one place to another any more; the other direction works.
+// CutOneWay stops all data from one place to another; the other direction works.
 func (c *Cluster) CutOneWay(from, to Place) { c.sever(true, link{from: from.place(), to: to.place()}) }
 
-// CutGossip cuts the gossip of a place off from all others; its connections work.
+// CutGossip cuts the gossip of a place; its connections work.
 func (c *Cluster) CutGossip(p Place) { c.sever(true, c.gossipLinks(p)...) }
 
 func (c *Cluster) gossipLinks(p Place) []link {
@@ -36,7 +36,7 @@ func (c *Cluster) gossipLinks(p Place) []link {
 	return links
 }
 
-// Heal heals all cuts, or with two places those between them.
+// Heal ends all cuts, or with two places the cuts between them.
 func (c *Cluster) Heal(between ...Place) {
 	if len(between) == 2 {
 		a, b := between[0].place(), between[1].place()
@@ -49,7 +49,7 @@ func (c *Cluster) Heal(between ...Place) {
 	c.apply()
 }
 
-// isolate cuts a place off from all others, or heals that.
+// isolate cuts a place off from all others, or ends this.
 func (c *Cluster) isolate(p Place, cut bool) {
 	var links []link
 	for _, other := range c.all() {
@@ -80,7 +80,7 @@ func (c *Cluster) sever(cut bool, links ...link) {
 	c.apply()
 }
 
-// apply tells the networks which links are cut.
+// apply passes the cuts to the networks.
 func (c *Cluster) apply() {
 	c.net.Cut(func(from, to string) bool {
 		c.mu.Lock()

@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
 )
 
-// process is one life of a coordinator or worker.
+// process is one process of a coordinator or worker, from start to end.
 type process struct {
 	host   *network.Host
 	gossip *gossiptest.Transport
@@ -45,7 +45,7 @@ func run(t testing.TB, name string, host *network.Host, gossip *gossiptest.Trans
 	return p
 }
 
-// kill takes the process off the network at once; what it still does, nobody sees.
+// kill takes the process off the network at once. Whatever it still does has no effect outside.
 func (p *process) kill() {
 	if p == nil {
 		return
@@ -58,7 +58,7 @@ func (p *process) kill() {
 	})
 }
 
-// stop asks the process to end and waits until it has.
+// stop stops the process and waits for its end.
 func (p *process) stop() {
 	if p == nil {
 		return
@@ -67,7 +67,7 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-// alive says whether the process runs.
+// alive reports whether the process runs.
 func (p *process) alive() bool {
 	if p == nil {
 		return false

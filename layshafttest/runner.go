@@ -12,7 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// runner makes the programs of one worker from the definitions that this test runs, where a worker process would start a child.
+// runner builds the programs of one worker from the definitions of this test. A real worker
+// starts a child process instead.
 type runner struct {
 	w     *Worker
 	files remote.Caller
@@ -22,7 +23,7 @@ type runner struct {
 	jobs map[job.ID]inprocess.Build
 }
 
-// Program makes the program of one slot.
+// Program builds the program of one slot.
 func (r *runner) Program(id job.ID, slot int, spec *job.Spec, _ string, env []string) (*job.Program, error) {
 	build, err := r.build(id)
 	if err != nil {
@@ -73,5 +74,5 @@ func (r *runner) End(id job.ID) {
 	delete(r.jobs, id)
 }
 
-// Close does nothing: what runs belongs to attempts.
+// Close does nothing: attempts own everything that runs.
 func (r *runner) Close() error { return nil }

@@ -14,17 +14,17 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// Worker is a worker of a cluster, over all its lives.
+// Worker is a worker of a cluster. Restart gives it a new process; this value stays the same.
 type Worker struct {
 	c *Cluster
 	i int
 
-	// life is held while a life ends or begins.
+	// life is held while a process starts or ends.
 	life sync.Mutex
 	// mu guards the fields below.
 	mu    sync.Mutex
 	p     *process
-	node  *worker.Node // of the last life
+	node  *worker.Node // of the latest process
 	lives int
 }
 
@@ -36,13 +36,15 @@ func (w *Worker) process() *process {
 	return w.p
 }
 
-// Kill ends the worker as kill -9 does. It does not block.
+// Kill ends the worker like kill -9. It does not block.
 func (w *Worker) Kill() { w.process().kill() }
 
-// Stop ends the worker as SIGINT does: its attempts are cancelled. It blocks until the worker has ended.
+// Stop ends the worker like SIGINT: its attempts are cancelled. It blocks until the worker has
+// ended.
 func (w *Worker) Stop() { w.process().stop() }
 
-// Drain ends the worker as SIGTERM does: it takes no new attempts, ends those it runs, hands over its outputs, and leaves. It blocks until then.
+// Drain ends the worker like SIGTERM: it finishes its attempts without taking new ones, hands
+// over its outputs, and leaves. It blocks until the worker has ended.
 func (w *Worker) Drain() {
 	w.mu.Lock()
 	p, node := w.p, w.node
@@ -54,21 +56,22 @@ func (w *Worker) Drain() {
 	<-p.ended
 }
 
-// Silence has the worker hear nothing and be heard by nobody, as if its machine was stopped, until Resume. It goes on working.
+// Silence isolates the worker from everything, like a stopped machine, until Resume. The worker
+// continues to work.
 func (w *Worker) Silence() { w.c.isolate(w, true) }
 
-// Resume undoes Silence.
+// Resume ends Silence.
 func (w *Worker) Resume() { w.c.isolate(w, false) }
 
-// Name returns the name of the worker's last life, by which the coordinator knows it.
+// Name returns the worker name of the latest process, as the coordinator lists it.
 func (w *Worker) Name() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.node.Name()
 }
 
-// Restart starts the worker again, on its own disk. One that runs is stopped before. It blocks until the last life has ended and the disk is open; the worker then
-// joins by itself.
+// Restart starts the worker again, on its own disk. It stops a running one first. It blocks until
+// the previous process has ended and the disk is open; the worker then joins by itself.
 func (w *Worker) Restart() {
 	w.life.Lock()
 	defer w.life.Unlock()
@@ -118,7 +121,7 @@ func (w *Worker) start() (err error) {
 	return nil
 }
 
-// dial returns how the worker reaches others.
+// dial returns a function that connects the worker to others.
 func (w *Worker) dial(host *network.Host) func(ctx context.Context, address string) (net.Conn, error) {
 	x := w.c.opt.chaos
 	if !x.has(Repeat) {
@@ -133,7 +136,7 @@ func (w *Worker) dial(host *network.Host) func(ctx context.Context, address stri
 	}
 }
 
-// live runs a worker and its gossip, which ends with it.
+// live runs a worker and its gossip until the worker ends.
 func live(ctx context.Context, node *worker.Node, g *gossip.Gossip) error {
 	within, end := context.WithCancel(context.WithoutCancel(ctx))
 	gossiped := make(chan error, 1)

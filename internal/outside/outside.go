@@ -1,4 +1,4 @@
-// Package outside is for tests that need programs of other people.
+// Package outside is for tests that need third-party programs.
 package outside
 
 import (
@@ -9,25 +9,26 @@ import (
 	"testing"
 )
 
-// Package is a package of Debian with what a test needs.
+// Package is a Debian package with a program for a test.
 type Package struct {
 	// Name is what apt-get installs.
 	Name string
-	// Command must be there, and Check, if there is any, be arguments with which it ends well.
+	// Command must be in the PATH. Check, if set, holds arguments with which the command must
+	// succeed.
 	Command string
 	Check   []string
 }
 
-// InstallEnv makes tests install what is missing, as CI does: with root's rights, by apt-get.
+// InstallEnv makes tests install missing packages with apt-get, as CI does. This needs root.
 const InstallEnv = "LAYSHAFT_TEST_INSTALL"
 
-// mu is held while packages are installed; update happens once.
+// mu is held while packages are installed; "apt-get update" runs once.
 var (
 	mu     sync.Mutex
 	update sync.Once
 )
 
-// missing returns why a package is not to be used, or nothing.
+// missing returns the reason not to use a package, or "".
 func (p Package) missing() string {
 	if _, err := exec.LookPath(p.Command); err != nil {
 		return p.Command + " is not installed"
@@ -40,7 +41,8 @@ func (p Package) missing() string {
 	return ""
 }
 
-// Need skips the test, and says why, when packages are not here and cannot be installed: that is done in CI, and where InstallEnv is set.
+// Need skips the test, with the reason, if packages are missing. In CI, or with InstallEnv set,
+// it installs them first.
 func Need(t testing.TB, packages ...Package) {
 	t.Helper()
 	mu.Lock()
@@ -69,7 +71,7 @@ func Need(t testing.TB, packages ...Package) {
 	}
 }
 
-// Programs that speak Gearman's protocol.
+// Programs for the Gearman protocol.
 var (
 	Gearman = Package{Name: "gearman-tools", Command: "gearman"}
 	Perl    = Package{Name: "libgearman-client-perl", Command: "perl", Check: []string{"-MGearman::Client", "-MGearman::Worker", "-e", "1"}}

@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// window is how many bytes may be on their way in one direction of a connection.
+// window limits the bytes on their way in one direction of a connection.
 const window = 1 << 20
 
-// pipe is one direction of a connection. It has one reader and one writer at a time.
+// pipe is one direction of a connection, with one reader and one writer at a time.
 type pipe struct {
 	net      *Network
 	from, to *Host
-	readable chan struct{} // capacity 1: look again, reader
-	writable chan struct{} // capacity 1: look again, writer
+	readable chan struct{} // capacity 1: wakes the reader
+	writable chan struct{} // capacity 1: wakes the writer
 
 	// mu guards the fields below.
 	mu       sync.Mutex
 	queue    []piece
 	held     int   // bytes in queue
-	in, out  error // what the reader and the writer get, once set
+	in, out  error // errors for the reader and the writer
 	readBy   time.Time
 	writeBy  time.Time
-	finished time.Time // arrival of the last piece: no other overtakes it
+	finished time.Time // arrival of the last piece; later pieces cannot overtake it
 }
 
-// piece is some data and when it arrives; the last one of a connection has an error instead.
+// piece is data with its time of arrival. The last piece of a connection has an error instead.
 type piece struct {
 	data []byte
 	at   time.Time
@@ -60,7 +60,8 @@ func (p *pipe) put(x piece) {
 	signal(p.readable)
 }
 
-// reset ends the pipe because the host at its end, reader's or writer's, is gone. The other end hears of it as soon as it can.
+// reset ends the pipe after one of its hosts, the reader's or the writer's, was shut down. The
+// other end gets an error as soon as the network allows.
 func (p *pipe) reset(reader bool) {
 	severed := p.net.severed(p.to.place, p.from.place)
 	p.mu.Lock()
@@ -80,7 +81,7 @@ func (p *pipe) reset(reader bool) {
 	p.forget()
 }
 
-// forget lets the network forget a pipe that needs no waking by a cut any more.
+// forget removes a pipe that needs no signal after a change of cuts.
 func (p *pipe) forget() {
 	p.mu.Lock()
 	over := p.in != nil
@@ -98,7 +99,7 @@ func (p *pipe) read(b []byte) (int, error) {
 		severed := p.net.severed(p.from.place, p.to.place)
 		now := time.Now()
 		p.mu.Lock()
-		var until time.Time // when there is something to see, if nobody signals before
+		var until time.Time // the next arrival, if no signal comes first
 		switch {
 		case p.in != nil:
 			p.mu.Unlock()
@@ -156,7 +157,7 @@ func (p *pipe) write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// wait waits for a signal, and not beyond until unless that is zero.
+// wait waits for a signal, at most until a time; zero means no limit.
 func wait(c <-chan struct{}, until time.Time) {
 	if until.IsZero() {
 		<-c
@@ -185,7 +186,7 @@ func (c *conn) Read(b []byte) (int, error) {
 
 func (c *conn) Write(b []byte) (int, error) { return c.out.write(b) }
 
-// Close ends the connection: the other end reads what was written, and then the end.
+// Close ends the connection: the other end reads the written data, and then EOF.
 func (c *conn) Close() error {
 	c.out.mu.Lock()
 	if c.out.out == nil {

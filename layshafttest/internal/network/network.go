@@ -1,8 +1,9 @@
-// Package network is a network in memory whose links can be cut, slowed down and mixed up, for clusters in synctest bubbles. It owns
-// connections; what runs over them it does not know.
+// Package network is an in-memory network for clusters in synctest bubbles. Tests can cut, delay
+// and reorder its links. It knows nothing of the protocols on its connections.
 //
-// It behaves like TCP: what was sent into a cut arrives when it heals, dialling into a cut hangs, a port where nobody listens refuses, and a host that
-// is shut down resets its connections, which its peers notice unless they are cut off from it.
+// It behaves like TCP. Data sent into a cut arrives after the cut ends. Dialling through a cut
+// hangs. A port without a listener refuses. A host that shuts down resets its connections; its
+// peers notice, unless a cut separates them.
 package network
 
 import (
@@ -15,34 +16,35 @@ import (
 	"time"
 )
 
-// Network joins hosts. The zero value is ready, and its methods may be called concurrently.
+// Network connects hosts. The zero value is ready. Its methods may be called concurrently.
 type Network struct {
 	// mu guards the fields below.
 	mu        sync.Mutex
 	listeners map[string]*Listener // by address
-	pipes     map[*pipe]bool       // that are open
+	pipes     map[*pipe]bool       // the open ones
 	cut       func(from, to string) bool
 	delay     func(from, to string) time.Duration
 	changed   chan struct{} // closed and replaced when cut or listeners change
 }
 
-// Host is one process on the network, from its start to its end. Several may have had one place before.
+// Host is one process on the network, from its start to its end. Successive hosts may use the
+// same place.
 type Host struct {
 	net   *Network
 	place string
 
-	// down is closed by Shut.
+	// Shut closes down.
 	down chan struct{}
 	once sync.Once
 }
 
-// Host returns a new process at a place, whose name is what Cut and Delay are told.
+// Host returns a new process at a place. Cut and Delay use the name of the place.
 func (n *Network) Host(place string) *Host {
 	return &Host{net: n, place: place, down: make(chan struct{})}
 }
 
-// Cut has nothing arrive that is on its way from one place to another, for each pair for which cut returns true. It replaces the former cut;
-// nil heals all.
+// Cut stops all data from one place to another, for each pair for which cut returns true. It
+// replaces the previous cut; nil ends all cuts.
 func (n *Network) Cut(cut func(from, to string) bool) {
 	n.mu.Lock()
 	n.cut = cut
@@ -57,7 +59,8 @@ func (n *Network) Cut(cut func(from, to string) bool) {
 	}
 }
 
-// Delay says how long each piece of data takes from one place to another; nil means no time. Pieces of one connection stay in order.
+// Delay sets the delay of each piece of data from one place to another; nil means none. Pieces of
+// one connection stay in order.
 func (n *Network) Delay(delay func(from, to string) time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -71,7 +74,8 @@ func (n *Network) changeLocked() {
 	n.changed = nil
 }
 
-// state returns the listener of an address, and a channel that is closed when it, or a cut, changes.
+// state returns the listener of an address, and a channel that is closed when the listener or a
+// cut changes.
 func (n *Network) state(from, to string) (l *Listener, severed bool, changed <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,7 +104,8 @@ func (n *Network) arrival(from, to string) time.Time {
 	return time.Now().Add(delay(from, to))
 }
 
-// Shut ends the host as the end of its process does: its connections are reset and its listeners gone.
+// Shut ends the host like the end of a process: it resets the connections and closes the
+// listeners.
 func (h *Host) Shut() {
 	h.once.Do(func() {
 		close(h.down)
@@ -154,7 +159,8 @@ func (h *Host) Listen(address string) (*Listener, error) {
 	return l, nil
 }
 
-// Dial connects to an address. It waits while the way there is cut, and fails when nobody listens, when the host is shut, or when ctx ends.
+// Dial connects to an address. It waits while the way is cut. It fails if nothing listens there,
+// the host is shut, or ctx ends.
 func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 	n := h.net
 	for {
@@ -216,7 +222,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// Close frees the address. Connections that nobody accepted are closed.
+// Close frees the address and closes connections not yet accepted.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		n := l.host.net

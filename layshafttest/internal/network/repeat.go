@@ -5,9 +5,10 @@ import (
 	"net"
 )
 
-// Repeat returns a gRPC client's connection on which messages of long-lived streams are delivered twice, in both directions, whenever twice says so. A stream
-// counts as long-lived when its client sends a message and does not end with it. The first message in each direction is never repeated: it says who speaks.
-// It is for protocols in which saying something twice must do no harm.
+// Repeat returns a gRPC client's connection that delivers messages of long-lived streams twice,
+// in both directions, whenever twice returns true. A stream is long-lived if its client sends a
+// message and keeps the stream open. The first message in each direction is never repeated,
+// because it identifies the sender. Repeat is for protocols with idempotent messages.
 func Repeat(c net.Conn, twice func() bool) net.Conn {
 	r := &repeated{Conn: c}
 	r.out = repeater{twice: twice, skip: len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), mark: r.mark, sent: map[uint32]int{}}
@@ -20,8 +21,8 @@ func Repeat(c net.Conn, twice func() bool) net.Conn {
 type repeated struct {
 	net.Conn
 	out, in repeater
-	long    chan map[uint32]bool // held by one: the long-lived streams
-	rest    []byte               // read, and not yet taken
+	long    chan map[uint32]bool // holds the set of long-lived streams; receive to lock
+	rest    []byte               // read from the connection, not yet returned
 }
 
 func (r *repeated) mark(stream uint32) bool {
@@ -59,10 +60,10 @@ func (r *repeated) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// repeater lets the frames of HTTP/2 pass in one direction.
+// repeater passes HTTP/2 frames in one direction.
 type repeater struct {
 	twice func() bool
-	mark  func(stream uint32) bool // says whether a stream that has a message like that is long-lived
+	mark  func(stream uint32) bool // reports whether a stream with such a message is long-lived
 	sent  map[uint32]int           // messages by stream
 	skip  int                      // bytes before the first frame
 	held  []byte                   // the beginning of a frame
@@ -75,7 +76,7 @@ const (
 	padded      = 0x8
 )
 
-// pass takes some bytes and returns those that are to be delivered now: whole frames.
+// pass consumes bytes and returns the whole frames to deliver now.
 func (p *repeater) pass(b []byte) (out []byte) {
 	n := min(p.skip, len(b))
 	p.skip -= n
@@ -96,13 +97,14 @@ func (p *repeater) pass(b []byte) (out []byte) {
 	return out
 }
 
-// again says whether a frame is to be delivered twice: when it is one whole message of a long-lived stream, and not its first.
+// again reports whether to repeat a frame: it must be one whole message of a long-lived stream,
+// and not the first.
 func (p *repeater) again(frame []byte) bool {
 	kind, flags, stream, body := frame[3], frame[4], binary.BigEndian.Uint32(frame[5:]), frame[frameHeader:]
 	if kind != dataFrame || flags&(endStream|padded) != 0 || !p.mark(stream) {
 		return false
 	}
 	p.sent[stream]++
-	const prefix = 5 // of a message: compressed or not, and its length
+	const prefix = 5 // of a message: compression flag and length
 	return p.sent[stream] > 1 && len(body) >= prefix && int(binary.BigEndian.Uint32(body[1:])) == len(body)-prefix && p.twice()
 }
