@@ -91,7 +91,7 @@ func (c *Cluster) Calm() {
 func (x *chaos) run(ctx context.Context) {
 	kinds := slices.DeleteFunc(slices.Clone(x.troubles), func(t Trouble) bool { return t == SlowLinks || t == Repeat })
 	for len(kinds) > 0 && sleep(ctx, time.Duration(x.plan.ExpFloat64()*float64(2500*time.Millisecond))) {
-		x.make(ctx, kinds[x.plan.IntN(len(kinds))])
+		x.causeTrouble(ctx, kinds[x.plan.IntN(len(kinds))])
 	}
 }
 
@@ -107,8 +107,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// make causes one fault and ends it later. All random draws happen first.
-func (x *chaos) make(ctx context.Context, kind Trouble) {
+// causeTrouble causes one fault and ends it later. All random draws happen first.
+func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	w, other := x.c.workers[x.plan.IntN(len(x.c.workers))], x.plan.IntN(len(x.c.workers)+2)
 	lasts, way, gently := 50*time.Millisecond+time.Duration(x.plan.ExpFloat64()*float64(4*time.Second)), x.plan.IntN(3), x.plan.IntN(3)
 	if lasts = min(lasts, 40*time.Second); kind == KillCoordinator || kind == CutLinks {

@@ -65,7 +65,7 @@ func (x *Coordinator) Restart() {
 	}
 	transport := x.gossip
 	x.mu.Unlock()
-	x.c.at(transport, x.place())
+	x.c.recordPlace(transport, x.place())
 	x.mu.Lock()
 	x.core = nil
 	x.p = run(x.c.t, x.place(), host, transport, x.main)
@@ -122,8 +122,8 @@ func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
 	}
 }
 
-// living returns the running coordinator, or nil while it is down.
-func (x *Coordinator) living() *coordinator.Coordinator {
+// running returns the running coordinator, or nil while it is down.
+func (x *Coordinator) running() *coordinator.Coordinator {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.p.alive() {
@@ -134,7 +134,7 @@ func (x *Coordinator) living() *coordinator.Coordinator {
 
 // Workers returns the workers with a lease, or nil while the coordinator is down.
 func (x *Coordinator) Workers() []report.Worker {
-	if core := x.living(); core != nil {
+	if core := x.running(); core != nil {
 		return core.Workers()
 	}
 	return nil
@@ -142,14 +142,14 @@ func (x *Coordinator) Workers() []report.Worker {
 
 // Audit returns the invariants that the coordinator finds violated, or nil while it is down.
 func (x *Coordinator) Audit() []string {
-	if core := x.living(); core != nil {
+	if core := x.running(); core != nil {
 		return core.Audit()
 	}
 	return nil
 }
 
 func (x *Coordinator) job(id string) (report.Job, bool) {
-	core := x.living()
+	core := x.running()
 	if core == nil {
 		return report.Job{}, false
 	}
@@ -199,8 +199,8 @@ func (j *journal) Snapshot(seq uint64, state []byte) error {
 	return j.Journal.Snapshot(seq, state)
 }
 
-// at records the place of a gossip address.
-func (c *Cluster) at(t *gossiptest.Transport, place string) {
+// recordPlace records the place of a gossip address.
+func (c *Cluster) recordPlace(t *gossiptest.Transport, place string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.places[t.Address()] = place

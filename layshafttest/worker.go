@@ -84,7 +84,7 @@ func (w *Worker) Restart() {
 func (w *Worker) start() (err error) {
 	c := w.c
 	host, transport := c.net.Host(w.place()), c.gossip.Listen()
-	c.at(transport, w.place())
+	c.recordPlace(transport, w.place())
 	w.mu.Lock()
 	w.lives++
 	address := fmt.Sprintf("10.1.%d.%d:%d", w.i>>8, w.i&255, 7000+w.lives)
@@ -114,7 +114,7 @@ func (w *Worker) start() (err error) {
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
-	p := run(c.t, w.place(), host, transport, func(ctx context.Context, _ *process) error { return live(ctx, node, g) })
+	p := run(c.t, w.place(), host, transport, func(ctx context.Context, _ *process) error { return runWorker(ctx, node, g) })
 	w.mu.Lock()
 	w.p, w.node = p, node
 	w.mu.Unlock()
@@ -136,8 +136,8 @@ func (w *Worker) dial(host *network.Host) func(ctx context.Context, address stri
 	}
 }
 
-// live runs a worker and its gossip until the worker ends.
-func live(ctx context.Context, node *worker.Node, g *gossip.Gossip) error {
+// runWorker runs a worker and its gossip until the worker ends.
+func runWorker(ctx context.Context, node *worker.Node, g *gossip.Gossip) error {
 	within, end := context.WithCancel(context.WithoutCancel(ctx))
 	gossiped := make(chan error, 1)
 	go func() { gossiped <- g.Run(within) }()

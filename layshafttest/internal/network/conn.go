@@ -23,7 +23,7 @@ type pipe struct {
 	// mu guards the fields below.
 	mu       sync.Mutex
 	queue    []piece
-	held     int   // bytes in queue
+	queued   int   // bytes in queue
 	in, out  error // errors for the reader and the writer
 	readBy   time.Time
 	writeBy  time.Time
@@ -56,7 +56,7 @@ func (p *pipe) put(x piece) {
 	}
 	p.finished = x.at
 	p.queue = append(p.queue, x)
-	p.held += len(x.data)
+	p.queued += len(x.data)
 	signal(p.readable)
 }
 
@@ -68,11 +68,11 @@ func (p *pipe) reset(reader bool) {
 	if reader {
 		p.in, p.queue = net.ErrClosed, nil
 		if !severed {
-			p.out, p.held = syscall.ECONNRESET, 0
+			p.out, p.queued = syscall.ECONNRESET, 0
 		}
 	} else {
 		p.out = net.ErrClosed
-		p.queue, p.held = nil, 0
+		p.queue, p.queued = nil, 0
 		p.put(piece{err: syscall.ECONNRESET})
 	}
 	p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *pipe) read(b []byte) (int, error) {
 			if p.queue[0].data = p.queue[0].data[n:]; len(p.queue[0].data) == 0 {
 				p.queue = p.queue[1:]
 			}
-			p.held -= n
+			p.queued -= n
 			p.mu.Unlock()
 			signal(p.writable)
 			return n, nil
@@ -143,8 +143,8 @@ func (p *pipe) write(b []byte) (written int, err error) {
 		case !p.writeBy.IsZero() && !time.Now().Before(p.writeBy):
 			p.mu.Unlock()
 			return written, os.ErrDeadlineExceeded
-		case p.held < window:
-			n := min(len(b), window-p.held)
+		case p.queued < window:
+			n := min(len(b), window-p.queued)
 			p.put(piece{data: slices.Clone(b[:n])})
 			b, written = b[n:], written+n
 			p.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *conn) Close() error {
 	if c.in.out == nil {
 		c.in.out = syscall.EPIPE
 	}
-	c.in.queue, c.in.held = nil, 0
+	c.in.queue, c.in.queued = nil, 0
 	c.in.mu.Unlock()
 	for _, p := range []*pipe{c.in, c.out} {
 		signal(p.readable)

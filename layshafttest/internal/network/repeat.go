@@ -62,11 +62,11 @@ func (r *repeated) Read(b []byte) (int, error) {
 
 // repeater passes HTTP/2 frames in one direction.
 type repeater struct {
-	twice func() bool
-	mark  func(stream uint32) bool // reports whether a stream with such a message is long-lived
-	sent  map[uint32]int           // messages by stream
-	skip  int                      // bytes before the first frame
-	held  []byte                   // the beginning of a frame
+	twice   func() bool
+	mark    func(stream uint32) bool // reports whether a stream with such a message is long-lived
+	sent    map[uint32]int           // messages by stream
+	skip    int                      // bytes before the first frame
+	partial []byte                   // the beginning of a frame
 }
 
 const (
@@ -81,25 +81,25 @@ func (p *repeater) pass(b []byte) (out []byte) {
 	n := min(p.skip, len(b))
 	p.skip -= n
 	out = append(out, b[:n]...)
-	p.held = append(p.held, b[n:]...)
-	for len(p.held) >= frameHeader {
-		size := frameHeader + int(binary.BigEndian.Uint32(p.held)>>8)
-		if len(p.held) < size {
+	p.partial = append(p.partial, b[n:]...)
+	for len(p.partial) >= frameHeader {
+		size := frameHeader + int(binary.BigEndian.Uint32(p.partial)>>8)
+		if len(p.partial) < size {
 			break
 		}
-		frame := p.held[:size]
+		frame := p.partial[:size]
 		out = append(out, frame...)
-		if p.again(frame) {
+		if p.shouldRepeat(frame) {
 			out = append(out, frame...)
 		}
-		p.held = p.held[size:]
+		p.partial = p.partial[size:]
 	}
 	return out
 }
 
-// again reports whether to repeat a frame: it must be one whole message of a long-lived stream,
+// shouldRepeat reports whether to repeat a frame: it must be one whole message of a long-lived stream,
 // and not the first.
-func (p *repeater) again(frame []byte) bool {
+func (p *repeater) shouldRepeat(frame []byte) bool {
 	kind, flags, stream, body := frame[3], frame[4], binary.BigEndian.Uint32(frame[5:]), frame[frameHeader:]
 	if kind != dataFrame || flags&(endStream|padded) != 0 || !p.mark(stream) {
 		return false
