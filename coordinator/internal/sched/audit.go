@@ -208,13 +208,13 @@ func (a *auditor) checkTotals() {
 	a.checkTickets()
 	idle, spare, have := 0, 0, 0
 	for id, w := range s.workers {
-		ordinary, calls := 0, 0
+		ordinary, queued := 0, 0
 		if sh := w.share; sh != nil {
-			calls = sh.granted[QueuedHigh] + sh.granted[QueuedNormal] + sh.granted[QueuedLow]
+			queued = sh.granted[QueuedHigh] + sh.granted[QueuedNormal] + sh.granted[QueuedLow]
 			ordinary = sh.granted[QueuedNormal] + sh.granted[QueuedLow]
 		}
-		if calls != w.queuedTasks {
-			a.report("worker %s: queued tasks have %d slots, counted %d", id, calls, w.queuedTasks)
+		if queued != w.queuedTasks {
+			a.report("worker %s: queued tasks have %d slots, counted %d", id, queued, w.queuedTasks)
 		}
 		for _, x := range w.running {
 			if !x.j.options.Interactive {

@@ -446,8 +446,8 @@ func (s *Scheduler) closeJob(j *jobState, e Ended) {
 	s.active = slices.DeleteFunc(s.active, func(x *jobState) bool { return x == j })
 }
 
-// releaseStage drops the outputs of a stage of an ended job, together with everything needed to make
-// them again.
+// releaseStage drops the outputs of a stage of an ended job, together with everything needed to
+// make them again.
 func (s *Scheduler) releaseStage(j *jobState, k int) {
 	st := j.stages[k]
 	if st.tasks == nil {

@@ -41,8 +41,8 @@
 //  3. Later stages of a job go before earlier ones.
 //  4. Needs (need.go), reserved slots and budgets (budget.go) exclude workers and stages for now.
 //  5. Locality (locality.go, prefer.go): a worker takes tasks whose input it holds, then, after a
-//     wait, tasks with input in its zone, then any task. Combine stages (tier.go) merge outputs that
-//     lie near each other.
+//     wait, tasks with input in its zone, then any task. Combine stages (tier.go) merge outputs
+//     that lie near each other.
 //  6. Speculation (speculate.go): near the end of a stage, free slots run second attempts of
 //     stragglers.
 //
@@ -62,14 +62,14 @@
 // # What always holds
 //
 //   - A task has at most one committed attempt. Only its output is read.
-//   - Attempt numbers of a task never repeat. Every Restarted begins a new epoch, written as a record,
-//     and the attempts of epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
+//   - Attempt numbers of a task never repeat. Every Restarted begins a new epoch, written as a
+//     record, and the attempts of epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
 //   - Every task of a job that has not ended has an owner or a wake-up time, and all totals add up:
 //     see Audit.
 //   - Every job ends: done, failed or cancelled.
 //   - Memory is proportional to the number of tasks.
-//   - A Step scans tasks only when a stage begins, a worker is lost or drains, or a job ends. It scans
-//     workers only when a job gets tasks to launch while workers are idle.
+//   - A Step scans tasks only when a stage begins, a worker is lost or drains, or a job ends. It
+//     scans workers only when a job gets tasks to launch while workers are idle.
 package sched
 
 import (

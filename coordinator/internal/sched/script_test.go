@@ -189,12 +189,12 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, OutputMoved{f[3], p.attempts(f[1])[0]})
 	case "workers":
 		for _, w := range p.core.Workers(p.now) {
-			calls := ""
+			queued := ""
 			if w.QueuedTasks > 0 {
-				calls = fmt.Sprintf("%d queued tasks, ", w.QueuedTasks)
+				queued = fmt.Sprintf("%d queued tasks, ", w.QueuedTasks)
 			}
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
-				w.Name, w.Running, w.Slots, calls, w.Reserved, w.State == report.Draining, w.State == report.Blocked, w.Silent.Duration())
+				w.Name, w.Running, w.Slots, queued, w.Reserved, w.State == report.Draining, w.State == report.Blocked, w.Silent.Duration())
 			if w.Waits != "" {
 				fmt.Fprintf(&p.out, "  waits: %s\n", w.Waits)
 			}

@@ -50,11 +50,11 @@ func (w *world) changeQueued() {
 	if !w.faults {
 		return
 	}
-	lasting := w.workers[w.names[w.rng.IntN(len(w.names))]].join.WorkerID
-	at := w.queued.waiting[lasting]
+	id := w.workers[w.names[w.rng.IntN(len(w.names))]].join.WorkerID
+	at := w.queued.waiting[id]
 	if at == nil {
 		at = new([queuedClasses]int)
-		w.queued.waiting[lasting] = at
+		w.queued.waiting[id] = at
 	}
 	c := QueuedClass(w.rng.IntN(int(queuedClasses)))
 	if w.chance(20) {
@@ -63,7 +63,7 @@ func (w *world) changeQueued() {
 		at[c] += 1 + w.rng.IntN(5)
 	}
 	if at[c] > 0 || w.chance(50) { // a smaller number need not be reported
-		w.tell(QueuedWaiting{lasting, c, at[c]})
+		w.tell(QueuedWaiting{id, c, at[c]})
 	}
 	w.after(w.upTo(4*time.Second), w.changeQueued)
 }
@@ -113,9 +113,9 @@ func (w *world) rejoinQueued() {
 				}
 			})
 		}
-		for _, lasting := range slices.Sorted(maps.Keys(x.waiting)) {
+		for _, id := range slices.Sorted(maps.Keys(x.waiting)) {
 			for c := range queuedClasses {
-				w.tell(QueuedWaiting{lasting, c, x.waiting[lasting][c]})
+				w.tell(QueuedWaiting{id, c, x.waiting[id][c]})
 			}
 		}
 	})
@@ -123,8 +123,8 @@ func (w *world) rejoinQueued() {
 
 // hasQueuedWork reports whether queued tasks run, or wait and could run.
 func (w *world) hasQueuedWork() bool {
-	for lasting, at := range w.queued.waiting {
-		if sh := w.core.shares[lasting]; *at != [queuedClasses]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
+	for id, at := range w.queued.waiting {
+		if sh := w.core.shares[id]; *at != [queuedClasses]int{} && sh != nil && sh.w != nil && sh.w.drain == nil &&
 			(at[QueuedHigh] > 0 || sh.w.reserved < sh.w.slots) {
 			return true
 		}
@@ -144,7 +144,7 @@ func (w *world) checkQueued() {
 	}
 	maps.DeleteFunc(w.queued.granted, func(_ simGrant, n int) bool { return n == 0 })
 	if !maps.Equal(got, w.queued.granted) {
-		w.Errorf("%v: calls hold %v, the core knows of %v", w.now.Sub(w.start), w.queued.granted, got)
+		w.Errorf("%v: queued tasks hold %v, the core lists %v", w.now.Sub(w.start), w.queued.granted, got)
 	}
 }
 
@@ -157,11 +157,11 @@ func (w *world) checkGrant(g GrantQueued, yielded *int) {
 	}
 	x, o := sh.w, &queuedOptions[g.Class]
 	if len(x.running)+x.queuedTasks > x.slots || !o.Interactive && x.ordinary > x.slots-x.reserved {
-		w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts and %d calls, %d ordinary", x.name, x.slots, x.reserved, len(x.running), x.queuedTasks, x.ordinary)
+		w.Errorf("worker %s of %d slots, %d reserved, runs %d attempts and %d queued tasks, %d ordinary", x.name, x.slots, x.reserved, len(x.running), x.queuedTasks, x.ordinary)
 	}
 	if j := w.first(x, *o); w.cfg.LocalityWait < 0 && j != nil {
 		if *yielded--; *yielded < 0 {
-			w.Errorf("%v, but job %s, calls %v, goes first", g, j.spec.ID, j.isQueued)
+			w.Errorf("%v, but job %s, queued %v, goes first", g, j.spec.ID, j.isQueued)
 		}
 	}
 }

@@ -731,7 +731,7 @@ func (w *world) checkLaunches(cmds []Command, yielded int) {
 		if w.cfg.LocalityWait < 0 && !l.Speculative {
 			if j := w.first(core, o); j != nil {
 				if yielded--; yielded < 0 {
-					w.Errorf("job %s launches on %s, but job %s, calls %v, goes first", id, l.Worker, j.spec.ID, j.isQueued)
+					w.Errorf("job %s launches on %s, but job %s, queued %v, goes first", id, l.Worker, j.spec.ID, j.isQueued)
 				}
 			}
 		}

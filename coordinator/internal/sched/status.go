@@ -47,8 +47,8 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 	return spec, true
 }
 
-// Workers returns the workers that have a lease at time now, by name. It fills what the scheduler
-// knows of them.
+// Workers returns the workers with a lease, sorted by name. now is the time for Silent. Fields that
+// the scheduler does not have stay zero.
 func (s *Scheduler) Workers(now time.Time) []report.Worker {
 	out := make([]report.Worker, 0, len(s.workers))
 	for _, w := range s.workers {
