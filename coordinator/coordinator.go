@@ -259,8 +259,8 @@ func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 // forgetOutputs tells all workers that nothing of a job is needed any more.
 func (c *Coordinator) forgetOutputs(id job.ID) {
 	for _, name := range slices.Sorted(maps.Keys(c.workers)) {
-		if w, ok := c.workers[name].(forgetter); ok {
-			w.Forget(id)
+		if w, ok := c.workers[name].(RemoteWorker); ok {
+			w.DropJob(id)
 		}
 	}
 }
@@ -300,17 +300,17 @@ func (c *Coordinator) act(cmd sched.Command) {
 		c.tasks.Do(cmd)
 	case sched.WorkerGone:
 		c.cfg.Log.Warn("worker lost", "worker", cmd.Worker)
-		if w, ok := c.workers[cmd.Worker].(goner); ok {
-			w.Gone()
+		if w, ok := c.workers[cmd.Worker].(RemoteWorker); ok {
+			w.LoseLease()
 		}
 		delete(c.workers, cmd.Worker)
 	case sched.Copy:
-		if w, ok := c.workers[cmd.To].(drainer); ok {
-			w.Take(cmd.Output)
+		if w, ok := c.workers[cmd.To].(RemoteWorker); ok {
+			w.Copy(cmd.Output)
 		}
 	case sched.Drained:
 		c.cfg.Log.Info("worker drained", "worker", cmd.Worker)
-		if w, ok := c.workers[cmd.Worker].(drainer); ok {
+		if w, ok := c.workers[cmd.Worker].(RemoteWorker); ok {
 			w.Drained()
 		}
 	case sched.JobEnded:
@@ -341,7 +341,7 @@ func (c *Coordinator) note(ev sched.Event) {
 		}
 	case sched.DrainWorker:
 		log.Info("worker drains", "worker", ev.Worker)
-		if w, ok := c.workers[ev.Worker].(drainer); ok {
+		if w, ok := c.workers[ev.Worker].(RemoteWorker); ok {
 			w.Drain()
 		}
 	case sched.WorkerWithdrawn:

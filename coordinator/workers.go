@@ -12,30 +12,32 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Worker is how the coordinator speaks to a worker. The methods must not block; they may call the coordinator back.
+// Worker is the coordinator's side of a worker. Its methods must not block; they may call the
+// coordinator.
 type Worker interface {
-	// Launch asks for an attempt. Whatever becomes of it, the worker reports its end once, with Done or Failed; that frees
-	// the slot. Everything that l points to is shared and must not be changed.
+	// Launch starts an attempt. However it ends, the worker reports its end once, with Done or Failed;
+	// that frees the slot. Everything that l points to is shared and must not be changed.
 	Launch(l job.Launch)
-	// Cancel asks for the end of an attempt, which may have ended already. The worker still reports it when it was running.
+	// Cancel ends an attempt. If the attempt is still running, the worker reports its end.
 	Cancel(a job.Attempt)
-	// Drop says that the output of an attempt is needed no more.
+	// Drop deletes the output of an attempt.
 	Drop(a job.Attempt)
 }
 
-// Workers at the other end of a network can do more, in methods of the same kind.
-type (
-	// forgetter hears that all of a job is needed no more, after the Drop of each of its outputs.
-	forgetter interface{ Forget(id job.ID) }
-	// goner hears that it has no lease any more.
-	goner interface{ Gone() }
-	// drainer hears that it is to leave, and then that it can. Meanwhile other workers are asked to take what it holds.
-	drainer interface {
-		Drain()
-		Drained()
-		Take(p job.Producer)
-	}
-)
+// RemoteWorker is a worker in another process. It also learns about its lease, and can drain.
+type RemoteWorker interface {
+	Worker
+	// DropJob deletes everything of a job. It follows the Drop of each of the job's outputs.
+	DropJob(id job.ID)
+	// LoseLease reports that the worker's lease has ended.
+	LoseLease()
+	// Drain asks the worker to leave: other workers copy its outputs, and Drained follows.
+	Drain()
+	// Drained reports that the worker can exit.
+	Drained()
+	// Copy asks the worker to copy an output from another worker, which drains.
+	Copy(p job.Producer)
+}
 
 // ErrUnknownWorker means that no worker of that name has a lease.
 var ErrUnknownWorker = wire.ErrUnknownWorker

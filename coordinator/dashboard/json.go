@@ -17,9 +17,9 @@ type Status struct {
 	Workers []report.Worker `json:"workers"`
 	Jobs    []JobStatus     `json:"jobs"` // the newest first, at most 100
 
-	// Single calls of functions, all at one instant.
-	Calls     taskserver.TaskTotals       `json:"calls"`
-	Functions []taskserver.FunctionReport `json:"functions"`
+	// Queued tasks, all at one instant.
+	QueuedTasks taskserver.TaskTotals       `json:"queued_tasks"`
+	Functions   []taskserver.FunctionReport `json:"functions"`
 }
 
 // JobStatus is how a job stands.
@@ -54,8 +54,8 @@ func (t *Counts) add(s *report.Stage) {
 // status looks anew: scripts that ask after something happened want to see it.
 func (d *Dashboard) status() Status {
 	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []taskserver.FunctionReport{}}
-	calls, functions := d.cfg.Tasks.Status()
-	out.Calls, out.Functions = calls, append(out.Functions, functions...)
+	queued, functions := d.cfg.Tasks.Status()
+	out.QueuedTasks, out.Functions = queued, append(out.Functions, functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {
 		if len(out.Jobs) == maxJobs {

@@ -20,18 +20,18 @@ var (
 	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
 	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs.", "state")
-	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and calls of functions (kind call), ended ones that are forgotten too.", "kind", "state")
+	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and queued tasks (kind queued), ended ones that are forgotten too.", "kind", "state")
 	attemptsDesc   = desc("attempts_total", "Attempts of stages that have ended, by kind of stage and how.", "stage", "outcome")
 	runningDesc    = desc("attempts", "Attempts of stages that workers have.", "stage")
 	attemptDesc    = desc("attempt_duration_seconds", "How long attempts took whose output was committed.", "stage")
 	lostDesc       = desc("outputs_lost", "Committed outputs of remembered jobs that were lost and made again.")
 	outputDesc     = desc("output_bytes", "Stored bytes that committed attempts of remembered jobs wrote.")
-	taskDesc       = desc("task_duration_seconds", "How long tries of calls took that workers ended.")
-	functionDesc   = desc("function_tasks", "Calls that have not ended. An empty function stands for all that have no label of their own.", "function", "state")
-	endedDesc      = desc("function_tasks_total", "Calls that have ended.", "function", "outcome")
-	submittedDesc  = desc("function_submits_total", "Calls that were accepted.", "function")
+	taskDesc       = desc("task_duration_seconds", "How long attempts at queued tasks took that workers ended.")
+	functionDesc   = desc("function_tasks", "Queued tasks that have not ended. An empty function stands for all that have no label of their own.", "function", "state")
+	endedDesc      = desc("function_tasks_total", "Queued tasks that have ended.", "function", "outcome")
+	submittedDesc  = desc("function_submits_total", "Queued tasks that were accepted.", "function")
 	handlersDesc   = desc("function_workers", "Workers of functions.", "function")
-	deadDesc       = desc("dead_letters", "Calls that failed for good and are kept.", "function")
+	deadDesc       = desc("dead_letters", "Queued tasks that failed for good and are kept.", "function")
 	budgetSizeDesc = desc("budget_size", "How much there is of a budget.", "budget")
 	budgetUsedDesc = desc("budget_used", "How much of a budget is in use.", "budget")
 	syncDesc       = desc("sync_duration_seconds", "How long it took to make decisions durable.", "store")
@@ -109,7 +109,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 		syncs := d.cfg.Syncs()
 		ch.durations(syncDesc, &syncs, "journal")
 	}
-	d.calls(ch)
+	d.queuedTasks(ch)
 
 	d.audit.look()
 	all := 0
@@ -121,11 +121,11 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	ch.gauge(auditDesc, all)
 }
 
-// calls counts those of functions.
-func (d *Dashboard) calls(ch collector) {
+// queuedTasks collects the metrics of queued tasks and functions.
+func (d *Dashboard) queuedTasks(ch collector) {
 	l := d.cfg.Tasks.Look()
 	for _, s := range states(l.Totals) {
-		ch.gauge(tasksDesc, s.n, "call", s.name)
+		ch.gauge(tasksDesc, s.n, "queued", s.name)
 	}
 	ch.durations(taskDesc, &l.Took)
 	ch.durations(syncDesc, &l.Syncs, "tasks")

@@ -103,10 +103,10 @@ type functionRow struct {
 
 func functionOf(f taskserver.Function) functionRow {
 	c := taskserver.CountsOf(&f)
-	return functionRow{f, c, callsBar(c), c.Waiting > 0 && f.Workers == 0}
+	return functionRow{f, c, queuedBar(c), c.Waiting > 0 && f.Workers == 0}
 }
 
-func callsBar(c taskserver.TaskTotals) page.Bar {
+func queuedBar(c taskserver.TaskTotals) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting+c.Delayed)
 }
 
@@ -122,8 +122,8 @@ type overview struct {
 	StagesBar         page.Bar
 	Jobs              []jobRow
 	MoreJobs          int
-	Calls             taskserver.TaskTotals
-	CallsBar          page.Bar
+	QueuedTasks       taskserver.TaskTotals
+	QueuedBar         page.Bar
 	Functions         []functionRow
 	MoreFunctions     int
 	Dead              int
@@ -182,7 +182,7 @@ func (d *Dashboard) overview() view {
 	}
 
 	l := d.cfg.Tasks.Look()
-	o.Calls, o.CallsBar = l.Totals, callsBar(l.Totals)
+	o.QueuedTasks, o.QueuedBar = l.Totals, queuedBar(l.Totals)
 	slices.SortStableFunc(l.Functions, func(a, b taskserver.Function) int { return live(&b) - live(&a) })
 	o.MoreFunctions = max(len(l.Functions)-few, 0)
 	for i := range l.Functions {
@@ -327,41 +327,41 @@ func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
 
 // workersView is what /workers shows.
 type workersView struct {
-	Workers []report.Worker
-	At      pager
-	Callers []taskserver.TaskWorker
-	More    int // callers that are not shown
+	Workers     []report.Worker
+	At          pager
+	TaskWorkers []taskserver.TaskWorker
+	More        int // of TaskWorkers, not shown
 }
 
 func (d *Dashboard) workers(n int) view {
 	all := d.cfg.Server.Workers()
 	from, to, at := cutTo(len(all), n, "/workers")
 	l := d.cfg.Tasks.Look()
-	v := workersView{Workers: all[from:to], At: at, Callers: l.Workers[:min(len(l.Workers), perPage)], More: max(len(l.Workers)-perPage, 0)}
+	v := workersView{Workers: all[from:to], At: at, TaskWorkers: l.Workers[:min(len(l.Workers), perPage)], More: max(len(l.Workers)-perPage, 0)}
 	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
 }
 
 // functionsView is what /tasks shows.
 type functionsView struct {
-	Cluster   string
-	Functions []functionRow
-	At        pager
-	Budgets   []taskserver.Budget
-	More      int // budgets that are not shown
-	Calls     taskserver.TaskTotals
-	CallsBar  page.Bar
-	Typical   string // how long calls take
+	Cluster     string
+	Functions   []functionRow
+	At          pager
+	Budgets     []taskserver.Budget
+	More        int // budgets that are not shown
+	QueuedTasks taskserver.TaskTotals
+	QueuedBar   page.Bar
+	Typical     string // how long attempts take
 }
 
 func (d *Dashboard) functions(n int) view {
 	l := d.cfg.Tasks.Look()
 	from, to, at := cutTo(len(l.Functions), n, "/tasks")
-	v := functionsView{Cluster: d.cfg.Cluster, At: at, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), Calls: l.Totals, CallsBar: callsBar(l.Totals)}
+	v := functionsView{Cluster: d.cfg.Cluster, At: at, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), QueuedTasks: l.Totals, QueuedBar: queuedBar(l.Totals)}
 	for _, f := range l.Functions[from:to] {
 		v.Functions = append(v.Functions, functionOf(f))
 	}
 	if l.Took.N > 0 {
-		v.Typical = fmt.Sprintf("half of the tries took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))
+		v.Typical = fmt.Sprintf("half of the attempts took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))
 	}
 	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v}
 }
@@ -412,7 +412,7 @@ func (d *Dashboard) function(name string) view {
 	l := d.cfg.Tasks.Look()
 	i := slices.IndexFunc(l.Functions, func(f taskserver.Function) bool { return f.Name == name })
 	if i < 0 {
-		return missing(fmt.Sprintf("Function %s is not known: nobody has called it or can do it.", name))
+		return missing(fmt.Sprintf("Function %s is not known: no task of it was submitted, and no worker handles it.", name))
 	}
 	v := functionView{functionRow: functionOf(l.Functions[i])}
 	lim := &v.Function.Limits

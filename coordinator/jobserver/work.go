@@ -177,7 +177,7 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 	for _, a := range held {
 		if _, seen := known[a.Job]; !seen {
 			if _, known[a.Job] = s.c.Hash(a.Job); !known[a.Job] {
-				x.Forget(a.Job)
+				x.DropJob(a.Job)
 			}
 		}
 	}
@@ -463,13 +463,13 @@ func (x *session) Drop(a job.Attempt) {
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
 }
 
-// Forget says that all of a job is needed no more.
-func (x *session) Forget(id job.ID) {
+// DropJob deletes everything of a job.
+func (x *session) DropJob(id job.ID) {
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
 }
 
-// Take asks for a copy of an output that another worker holds.
-func (x *session) Take(p job.Producer) {
+// Copy asks the worker to copy an output from another worker.
+func (x *session) Copy(p job.Producer) {
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
 }
 
@@ -483,7 +483,7 @@ func (x *session) Drained() {
 	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
 }
 
-// Gone says that the worker has no lease any more.
-func (x *session) Gone() {
+// LoseLease ends the stream, because the worker's lease has ended.
+func (x *session) LoseLease() {
 	x.end(fmt.Errorf("worker %s: %w: it was not heard for %v", x.hello.GetWorker(), wire.ErrLeaseLost, x.s.c.LeaseTTL()))
 }
