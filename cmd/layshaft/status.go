@@ -150,21 +150,24 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		Workers []report.Worker `json:"workers"`
 		Jobs    []jobView       `json:"jobs"`
 	}{c.Cluster, workers, jobs}
-	return c.print(view, func(w io.Writer) {
-		leased, slots, running, queued := 0, 0, 0, 0
-		for _, v := range workers {
-			if v.State != report.Away {
-				leased++
-			}
-			slots += v.Slots
-			running += v.Running
-			queued += v.QueuedTasks
+	return c.print(view, func(w io.Writer) { statusTable(w, workers, jobs) })
+}
+
+// statusTable writes the cluster on one screen.
+func statusTable(w io.Writer, workers []report.Worker, jobs []jobView) {
+	leased, slots, running, queued := 0, 0, 0, 0
+	for _, v := range workers {
+		if v.State != report.Away {
+			leased++
 		}
-		fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d tasks\n\n", leased, running+queued, slots, running, queued)
-		workerTable(w, workers)
-		fmt.Fprintln(w)
-		jobTable(w, jobs)
-	})
+		slots += v.Slots
+		running += v.Running
+		queued += v.QueuedTasks
+	}
+	fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d queued tasks\n\n", leased, running+queued, slots, running, queued)
+	workerTable(w, workers)
+	fmt.Fprintln(w)
+	jobTable(w, jobs)
 }
 
 // Run prints the version.

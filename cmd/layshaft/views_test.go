@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/dashboard"
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/jobserver"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
+	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// cluster is a coordinator with a worker that runs two queued tasks in its slots, a worker that is
+// away, and a job that waits.
+type cluster struct {
+	board  *dashboard.Dashboard
+	client *client.Client
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := coordinator.New(coordinator.Config{Journal: data.Journal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := taskserver.Open(taskserver.Config{Coordinator: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Tasks: tasks, Grace: time.Nanosecond,
+		Identity: func(context.Context) string { return "tester" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	board, err := dashboard.New(dashboard.Config{Coordinator: c, Server: server, Tasks: tasks, Cluster: "golden", Version: "v1", Syncs: data.Journal.Syncs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = c.Run(ctx) })
+	running.Go(func() { _ = tasks.Run(ctx) })
+	running.Go(func() { _ = server.Run(ctx, l) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		if err := errors.Join(tasks.Close(), data.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, err := client.Dial(client.Config{Address: l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	x := &cluster{board: board, client: conn}
+	x.join(t, &layshaftv1.Hello{Worker: "here-1", Id: "here", Slots: 2, Zone: "z1", Address: "10.0.0.1:7071", Platform: "linux/amd64", Version: "v1", Datasets: []string{"catalog"}})
+	leave := x.join(t, &layshaftv1.Hello{Worker: "lost-1", Id: "lost", Slots: 4, Address: "10.0.0.2:7071", Datasets: []string{"archive"}})
+	x.runTasks(t)
+	spec := &job.Spec{ID: "nightly", Name: "nightly report", Hash: "h", Stages: []job.Stage{{Name: "read", Tasks: 3}, {Name: "sum", Tasks: 1, Inputs: []job.Edge{{}}}}}
+	if _, err := x.client.Submit(t.Context(), spec, report.Options{Tags: []string{"gpu"}, Detached: true}); err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	x.wait(t, "worker lost to be away", func() bool { w := server.Workers(); return len(w) == 2 && w[1].State == report.Away })
+	return x
+}
+
+func (x *cluster) wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// join joins a worker, whose connection breaks when leave is called.
+func (x *cluster) join(t *testing.T, hello *layshaftv1.Hello) (leave func()) {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	t.Cleanup(leave)
+	var stream grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
+	x.wait(t, "the server", func() bool {
+		var err error
+		if stream, err = layshaftv1.NewCoordinatorServiceClient(x.client.Conn()).Work(ctx); err != nil {
+			return false
+		}
+		_ = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}})
+		_, err = stream.Recv()
+		return err == nil
+	})
+	_ = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{FreeBytes: 5 << 30}}})
+	x.wait(t, "the heartbeat", func() bool {
+		ws, err := x.client.Workers(t.Context())
+		return err == nil && len(ws) > 0 && ws[0].FreeBytes > 0
+	})
+	return leave
+}
+
+// runTasks has worker here run two queued tasks in its slots.
+func (x *cluster) runTasks(t *testing.T) {
+	t.Helper()
+	rpc := layshaftv1.NewTasksServiceClient(x.client.Conn())
+	stream, err := rpc.WorkTasks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Worker: "tasks of here", SlotsOf: "here",
+		Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "resize"}}}}}})
+	if _, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "resize"}, {Function: "resize"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for assigned := 0; assigned < 2; {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		assigned += len(m.GetAssigns())
+	}
+	x.wait(t, "two busy slots", func() bool {
+		ws, err := x.client.Workers(t.Context())
+		return err == nil && ws[0].Busy() == 2
+	})
+}
+
+// get returns a page of the dashboard.
+func (x *cluster) get(path, accept string) string {
+	r := httptest.NewRequest("GET", path, nil)
+	r.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	x.board.Handler().ServeHTTP(w, r)
+	return w.Body.String()
+}
+
+// table returns what a command prints.
+func table(t *testing.T, print func(w *tabwriter.Writer)) string {
+	t.Helper()
+	var out bytes.Buffer
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	print(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// TestViewsAgree compares the command line, the page, /api/status and the metrics for a cluster with
+// queued tasks in the slots of a worker and a worker that is away.
+func TestViewsAgree(t *testing.T) {
+	x := startCluster(t)
+	workers, err := x.client.AllWorkers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }); !regexp.MustCompile(`(?m)^here-1 +ready .* 2/2 `).MatchString(text) ||
+		!regexp.MustCompile(`(?m)^lost +away .*archive`).MatchString(text) {
+		t.Errorf("worker list:\n%s", text)
+	}
+	var status struct {
+		Workers []report.Worker `json:"workers"`
+	}
+	if err := json.Unmarshal([]byte(x.get("/api/status", "application/json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	for i := range status.Workers {
+		status.Workers[i].Silent, workers[i].Silent = 0, 0
+	}
+	got, _ := json.Marshal(status.Workers)
+	want, _ := json.Marshal(workers)
+	if !bytes.Equal(got, want) {
+		t.Errorf("/api/status:\n%s\nworker list:\n%s", got, want)
+	}
+	page := x.get("/workers", "text/html")
+	for _, text := range []string{"2 of 2 busy", `<span class="tag away">away</span>`, "archive"} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page of workers does not contain %s", text)
+		}
+	}
+	if overview := x.get("/", "text/html"); !strings.Contains(overview, "2 of 2 slots busy") || !strings.Contains(overview, "1 away") {
+		t.Error("the overview does not show 2 of 2 slots busy and 1 worker away")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(x.board)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if len(m.GetLabel()) == 1 {
+				metrics[f.GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	for name, want := range map[string]float64{"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1} {
+		if got, ok := metrics[name]; !ok || got != want {
+			t.Errorf("%s = %v, want %v", name, got, want)
+		}
+	}
+}
+
+// Times and numbers that differ from run to run.
+var unstable = regexp.MustCompile(`\d+(\.\d+)? ?(ns|µs|ms|s)\b( ago)?|\d{4}-\d\d-\d\d[T ][\d:]+(\.\d+)?( UTC|Z)?|datetime="[^"]*"|\d\d:\d\d:\d\d|(style|script)\.(css|js)\?[^"]*`)
+
+// TestGolden compares the output of commands and whole pages with files. -update writes the files.
+func TestGolden(t *testing.T) {
+	x := startCluster(t)
+	workers, err := x.client.AllWorkers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := x.client.Jobs(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := make([]jobView, len(jobs))
+	for i := range jobs {
+		views[i] = viewJob(&jobs[i])
+	}
+	for name, text := range map[string]string{
+		"worker-list.txt": table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),
+		"status.txt":      table(t, func(w *tabwriter.Writer) { statusTable(w, workers, views) }),
+		"overview.html":   x.get("/", "text/html"),
+		"job.html":        x.get("/jobs/nightly", "text/html"),
+		"functions.html":  x.get("/tasks", "text/html"),
+	} {
+		path, got := filepath.Join("testdata", "golden", name), unstable.ReplaceAllString(text, "TIME")
+		got = regexp.MustCompile(` +\n`).ReplaceAllString(regexp.MustCompile(`TIME +`).ReplaceAllString(got, "TIME "), "\n")
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s differs; run go test ./cmd/layshaft -run TestGolden -update and read the diff:\n%s", path, firstDifference(got, string(want)))
+		}
+	}
+}
+
+// firstDifference returns the first line that differs, as it is and as it should be.
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range g {
+		if i >= len(w) || g[i] != w[i] {
+			return "got  " + g[i] + "\nwant " + strings.Join(w[min(i, len(w)):min(i+1, len(w))], "")
+		}
+	}
+	return "lines are missing at the end"
+}
