@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// dial returns a client of the coordinator that the flags name. The caller closes it.
+// dial connects to the coordinator named by the flags. The caller closes the client.
 func (f *clientFlags) dial() (*client.Client, error) {
 	if f.Timeout <= 0 {
 		return nil, usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
@@ -36,10 +36,10 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	return c, nil
 }
 
-// searched is how many jobs are looked through for one whose ID begins as was given.
+// searched is the number of jobs to search for an ID prefix.
 const searched = 10_000
 
-// findJob returns how the job stands whose ID is or begins with id.
+// findJob returns the job whose ID equals id or starts with it.
 func findJob(ctx context.Context, c *client.Client, id string) (report.Job, error) {
 	if id == "" {
 		return report.Job{}, usageError{errors.New("the ID of the job is empty; layshaft job list names them")}
@@ -67,7 +67,7 @@ func findJob(ctx context.Context, c *client.Client, id string) (report.Job, erro
 	return st, fmt.Errorf("%d jobs begin with %q, such as %s and %s; write more of the ID", len(found), id, found[0].ID, found[1].ID)
 }
 
-// findWorker returns the worker whose name or ID is or begins with name.
+// findWorker returns the worker whose name or ID equals name or starts with it.
 func findWorker(ctx context.Context, c *client.Client, name string) (report.Worker, error) {
 	if name == "" {
 		return report.Worker{}, usageError{errors.New("the name of the worker is empty; layshaft worker list names them")}

@@ -13,21 +13,24 @@ import (
 )
 
 const (
-	// killAfter is how long a command may go on after SIGTERM.
+	// killAfter is the time between SIGTERM and SIGKILL for a command.
 	killAfter = 10 * time.Second
-	// killLast is how long it may when the worker ends.
+	// killLast is the same time when the worker itself ends.
 	killLast = 500 * time.Millisecond
-	// linger is how long after its exit more output of a command is waited for, when something that it started has its pipes.
+	// linger is how long to wait for more output after a command has exited, if one of its
+	// children still holds its pipes.
 	linger = time.Second
 )
 
-// execute runs a command, with what it starts as a group, until it has exited and its output has ended. When ctx ends the group gets SIGTERM, and SIGKILL when
-// the command and its output have ended, after killAfter, or soon after the end of ending. What is left of the group of a command that exits by itself goes on.
+// execute runs a command as a process group until it has exited and its output has ended. When
+// ctx ends, the group gets SIGTERM. It gets SIGKILL when the command and its output have ended,
+// after killAfter, or soon after ending is closed. If a command exits by itself, the rest of its
+// group keeps running.
 func execute(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer, ending <-chan struct{}) error {
-	runtime.LockOSThread() // Linux kills the command when the thread that started it ends, so this one is kept
+	runtime.LockOSThread() // Linux kills the command when its starting thread ends, so keep the thread
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = groupOfItsOwn()
-	cmd.WaitDelay = linger // for input that nobody takes
+	cmd.WaitDelay = linger // for input that nobody reads
 	out, outW, err := newOutput(stdout)
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func execute(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer, endin
 		killGroup(cmd.Process)
 		close(killed)
 	})
-	if err = cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) { // it has exited with 0
+	if err = cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) { // exit code 0
 		err = nil
 	}
 	select {
@@ -76,7 +79,7 @@ func execute(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer, endin
 	return err
 }
 
-// grace waits for as long as a command that was told to end may go on.
+// grace waits as long as a stopped command may still run.
 func grace(ended, ending <-chan struct{}) {
 	t := time.NewTimer(killAfter)
 	defer t.Stop()
@@ -101,11 +104,11 @@ func endingAfter(ctx context.Context, d time.Duration) <-chan struct{} {
 	return ending
 }
 
-// output copies what a command writes.
+// output copies the output of a command.
 type output struct {
 	r       *os.File
 	to      io.Writer
-	stopped atomic.Bool // what is in the pipe is all
+	stopped atomic.Bool // no more output comes after the pipe is empty
 }
 
 func newOutput(to io.Writer) (*output, *os.File, error) {
@@ -113,10 +116,10 @@ func newOutput(to io.Writer) (*output, *os.File, error) {
 	return &output{r: r, to: to}, w, err
 }
 
-// maxPipe is how much a pipe may hold, in bytes: without privileges Linux allows no more.
+// maxPipe is the largest pipe buffer in bytes that Linux allows without privileges.
 const maxPipe = 1 << 20
 
-// copy copies until nobody has the pipe, or it is stopped and the pipe is empty.
+// copy copies until every process has closed the pipe, or until stop and the pipe is empty.
 func (o *output) copy() {
 	defer o.r.Close()
 	b := make([]byte, 32<<10)
@@ -142,8 +145,8 @@ func (o *output) copy() {
 	}
 }
 
-// stop ends the wait for more.
+// stop ends the wait for more output.
 func (o *output) stop() {
 	_ = o.r.SetReadDeadline(time.Now())
-	o.stopped.Store(true) // second: whoever sees it sets a deadline that this one must not replace
+	o.stopped.Store(true) // after the deadline: copy, once it sees this, sets a deadline that must stay
 }

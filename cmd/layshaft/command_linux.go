@@ -2,7 +2,8 @@ package main
 
 import "syscall"
 
-// groupOfItsOwn has the kernel kill the command when the thread that started it ends, and thus when the worker does.
+// groupOfItsOwn starts the command in a process group of its own. The kernel kills it when its
+// starting thread ends, and therefore when the worker ends.
 func groupOfItsOwn() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

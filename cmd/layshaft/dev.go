@@ -87,7 +87,7 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	return dev.Run(ctx, cfg)
 }
 
-// args are for all processes.
+// args returns the arguments of every process.
 func (d *devCmd) args(dir, name string) []string {
 	args := []string{"--data", filepath.Join(dir, name), "--until-eof", "--log-level", d.LogLevel}
 	if d.Data == "" {
@@ -96,7 +96,7 @@ func (d *devCmd) args(dir, name string) []string {
 	return args
 }
 
-// gearmanArgs are for the coordinator.
+// gearmanArgs returns the Gearman arguments of the coordinator.
 func (d *devCmd) gearmanArgs() []string {
 	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
 	if d.GearmanRetryFailed {
@@ -105,7 +105,7 @@ func (d *devCmd) gearmanArgs() []string {
 	return args
 }
 
-// workArgs are for workers.
+// workArgs returns the arguments of workers.
 func (d *devCmd) workArgs() []string {
 	slots, memory := d.Slots, d.Memory
 	if slots == 0 {
@@ -160,7 +160,8 @@ A cluster of %d workers is ready. Its data is in %s.
 	fmt.Print("  end              ^C\n\n")
 }
 
-// freePort replaces port 0 by a free one, so that several processes can be told of it, and sees that the address is free.
+// freePort replaces port 0 by a free port, so that several processes can use the same address,
+// and checks that the address is free.
 func freePort(addr string) (string, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package main
 
-// diskSize returns the bytes of the disk on which a directory lies, which cannot be told here: zero.
+// diskSize returns zero: the size of the disk is unknown on this system.
 func diskSize(string) int64 { return 0 }

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// diskSize returns the bytes of the disk on which a directory lies, or will; zero when that cannot be told.
+// diskSize returns the size in bytes of the disk for dir, which need not exist yet; zero if
+// unknown.
 func diskSize(dir string) int64 {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

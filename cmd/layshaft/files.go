@@ -38,7 +38,7 @@ type (
 	}
 )
 
-// Run backs a coordinator up.
+// Run backs up a coordinator.
 func (c *backupCmd) Run(ctx context.Context) error {
 	client, err := c.dial()
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *restoreCmd) Run() error {
 	})
 }
 
-// Run makes a CA.
+// Run creates a CA.
 func (c *certInitCmd) Run() error {
 	if err := security.InitCA(c.Dir); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (c *certInitCmd) Run() error {
 	})
 }
 
-// Run makes a certificate.
+// Run creates a certificate.
 func (c *certIssueCmd) Run() error {
 	if c.Validity <= 0 {
 		return usageError{fmt.Errorf("-validity %v must be more than 0s: such a certificate would never be good", c.Validity)}

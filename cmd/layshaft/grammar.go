@@ -40,21 +40,21 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print what this program was built from."`
 }
 
-// tlsFlags name the certificates of any process.
+// tlsFlags are the certificates of a process.
 type tlsFlags struct {
 	TLSCA   string `name:"tls-ca" group:"Certificates" placeholder:"FILE" help:"Certificate of the cluster's CA, as PEM."`
 	TLSCert string `name:"tls-cert" group:"Certificates" placeholder:"FILE" help:"Certificate of this process, as PEM. It is read again when it changes."`
 	TLSKey  string `name:"tls-key" group:"Certificates" placeholder:"FILE" help:"Its private key, as PEM."`
 }
 
-// gossipFlags are those of processes that gossip.
+// gossipFlags are the flags of processes with gossip.
 type gossipFlags struct {
 	GossipKey     string `group:"Gossip" placeholder:"KEY" help:"Key of the cluster's gossip: 32 bytes in hex or base64, as \"openssl rand -hex 32\" prints. Rather use LAYSHAFT_GOSSIP_KEY or -gossip-key-file."`
 	GossipKeyFile string `group:"Gossip" placeholder:"FILE" help:"File with that key."`
 	Label         string `group:"Gossip" default:"layshaft" placeholder:"NAME" help:"Name that keeps apart clusters that can reach each other."`
 }
 
-// memberFlags are those of processes that are members of a cluster.
+// memberFlags are the flags of coordinators and workers.
 type memberFlags struct {
 	tlsFlags
 	Advertise string `placeholder:"HOST" help:"Host name or address at which others reach this machine. Default: that of -listen, or the one that routes to -join."`
@@ -95,7 +95,7 @@ type coordinatorCmd struct {
 	TaskMemory bytesize.Size `group:"Tasks" placeholder:"BYTES" help:"Inputs and results of tasks that are kept in memory only, before more of them go to disk. Default: an eighth of the machine."`
 }
 
-// gearmanFlags are those of the Gearman protocol.
+// gearmanFlags are the flags of the Gearman protocol.
 type gearmanFlags struct {
 	Gearman            string        `group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for Gearman's clients and workers, such as 127.0.0.1:4730; none turns it off."`
 	GearmanHTTP        string        `name:"gearman-http" group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for jobs over HTTP, POST /FUNCTION, as gearmand has it; none turns it off."`
@@ -121,7 +121,7 @@ type workerCmd struct {
 	Grace time.Duration `default:"10s" help:"How long user code may ignore that its attempt was cancelled before it is killed; 0s means at once."`
 }
 
-// workFlags say what a worker can do.
+// workFlags describe the resources of a worker.
 type workFlags struct {
 	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time. Default: one per processor."`
 	Reserved int               `placeholder:"NUMBER" help:"How many of the slots only interactive jobs may use."`
@@ -133,20 +133,20 @@ type workFlags struct {
 	AllowShippedCode bool `help:"Run programs that clients send, too. Whoever may submit jobs can then run any code as this user."`
 }
 
-// clusterFlags say where the coordinator is.
+// clusterFlags name the coordinator.
 type clusterFlags struct {
 	Cluster string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator."`
 	tlsFlags
 }
 
-// clientFlags are those of commands that ask a coordinator.
+// clientFlags are the flags of commands with a connection to a coordinator.
 type clientFlags struct {
 	clusterFlags
 	Timeout time.Duration `default:"10s" help:"How long to try to reach the coordinator."`
 	outputFlag
 }
 
-// outputFlag chooses the form of what is printed.
+// outputFlag chooses the output format.
 type outputFlag struct {
 	Output string `short:"o" enum:"table,json" default:"table" help:"Form of what is printed: table or json."`
 }

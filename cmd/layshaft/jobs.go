@@ -39,7 +39,7 @@ type (
 	}
 )
 
-// jobView is a job as -o json prints it.
+// jobView is the JSON form of a job (-o json).
 type jobView struct {
 	Job         string      `json:"job"`
 	Name        string      `json:"name"`
@@ -57,7 +57,8 @@ type jobView struct {
 	Stages      []stageView `json:"stages"`
 }
 
-// stageView is a stage. Tasks is the sum of waiting, running, done, failed and cancelled.
+// stageView is the JSON form of a stage. Tasks is the sum of waiting, running, done, failed and
+// cancelled.
 type stageView struct {
 	Stage          string           `json:"stage"`
 	Tasks          int              `json:"tasks"`
@@ -68,7 +69,7 @@ type stageView struct {
 	Cancelled      int              `json:"cancelled"`
 	Attempts       int              `json:"attempts"` // on their way, committed and failed
 	FailedAttempts int              `json:"failed_attempts"`
-	LastFailure    string           `json:"last_failure,omitempty"` // of an attempt, while tasks are to be done
+	LastFailure    string           `json:"last_failure,omitempty"` // error of an attempt, while tasks remain
 	Lost           int              `json:"lost_outputs"`
 	ReadRecords    int64            `json:"read_records"`
 	ReadBytes      int64            `json:"read_bytes"`
@@ -80,9 +81,9 @@ type stageView struct {
 	Counters       map[string]int64 `json:"counters,omitempty"`
 }
 
-// place counts committed attempts by where their split was.
+// place counts committed attempts by the location of their split.
 type place struct {
-	Attempts int   `json:"attempts"`
+	Attempts int   `json:"attempts"` // running, committed and failed
 	Bytes    int64 `json:"bytes"`
 }
 
@@ -123,7 +124,7 @@ func viewJob(r *report.Job) jobView {
 	return v
 }
 
-// took writes how long the job ran, or has run so far.
+// took formats the duration of the job so far.
 func (v *jobView) took() string {
 	switch {
 	case v.Submitted == nil:
@@ -136,7 +137,7 @@ func (v *jobView) took() string {
 	return since(time.Since(*v.Submitted))
 }
 
-// done writes how many tasks of a job are done.
+// done formats the number of finished tasks.
 func (v *jobView) done() string {
 	done, all := 0, 0
 	for i := range v.Stages {
@@ -155,7 +156,7 @@ func jobTable(w io.Writer, jobs []jobView) {
 	}
 }
 
-// why says why a job makes no progress, and what failed last.
+// why explains why a job makes no progress, and the last failure.
 func (v *jobView) why() string {
 	why := v.Reason
 	for _, s := range v.Stages {
@@ -195,7 +196,7 @@ func (f *clientFlags) jobs(ctx context.Context, limit int) ([]jobView, error) {
 	return views, err
 }
 
-// withJob finds a job and hands it to do.
+// withJob finds a job and passes it to do.
 func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Client, report.Job) error) error {
 	client, err := f.dial()
 	if err != nil {
@@ -230,7 +231,7 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 	})
 }
 
-// head writes what is known of a job as a whole.
+// head writes the general state of a job.
 func (v *jobView) head(w io.Writer) {
 	row(w, "job", v.Job)
 	row(w, "outcome", v.Outcome)
@@ -243,7 +244,7 @@ func (v *jobView) head(w io.Writer) {
 	}
 }
 
-// Run shows what stages read and wrote.
+// Run shows the input and output of stages.
 func (c *jobReportCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		v := viewJob(&st)
@@ -310,7 +311,7 @@ func (c *jobWaitCmd) Run(ctx context.Context) error {
 	})
 }
 
-// outcomeError is what the exit code comes from; what there is to say is printed already.
+// outcomeError returns the error for the exit code; the message has been printed already.
 func outcomeError(r *report.Job) error {
 	if r.Outcome == report.JobDone {
 		return nil

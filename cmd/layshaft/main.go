@@ -1,5 +1,5 @@
-// Command layshaft runs the processes of a cluster and shows what they do. It reads flags, environment and config file;
-// what a coordinator or worker is made of is in internal/node.
+// Command layshaft runs the processes of a cluster and shows their state. It reads flags,
+// environment and config file; internal/node assembles coordinators and workers.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Exit codes, as the help says.
+// Exit codes, as in the help text.
 const (
 	exitFailed       = 1
 	exitUsage        = 2
@@ -45,11 +45,11 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run is main without the exit.
+// run is main without os.Exit.
 func run(args []string) int {
 	for _, v := range os.Environ() {
 		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && value == "" {
-			_ = os.Unsetenv(name) // kong would take an empty variable for a value
+			_ = os.Unsetenv(name) // kong would treat an empty variable as a value
 		}
 	}
 	var c cli
@@ -74,7 +74,8 @@ func run(args []string) int {
 	return exitCode(command.Run())
 }
 
-// ownVariables gives variables of their own to flags of tasks of which programs have flags of the same name and another meaning.
+// ownVariables gives some flags of task commands environment variables of their own, because
+// programs have flags of the same name with another meaning.
 func ownVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
 		if f, ok := n.(*kong.Flag); ok && (f.Name == "priority" || f.Name == "state") {
@@ -85,7 +86,7 @@ func ownVariables(k *kong.Kong) error {
 	})
 }
 
-// exitCode reports err and returns what the process ends with.
+// exitCode reports err and returns the exit code of the process.
 func exitCode(err error) int {
 	var ended *report.JobError
 	var usage usageError
@@ -112,10 +113,10 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// usageError is a wrong command line that only the command itself can see.
+// usageError is a wrong command line that only the command itself can detect.
 type usageError struct{ error }
 
-// version returns what this program was built from.
+// version returns the version of this program.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -132,20 +133,20 @@ func version() string {
 	return "devel"
 }
 
-// help prints flags with one dash, as the documentation writes them.
+// help prints flags with one dash, as in the documentation.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	var out strings.Builder
 	to := ctx.Stdout
 	ctx.Stdout = &out
 	err := kong.DefaultHelpPrinter(options, ctx)
 	ctx.Stdout = to
-	if node := ctx.Selected(); err == nil && node != nil && node.DefaultCmd != nil { // its flags are what is asked for
+	if node := ctx.Selected(); err == nil && node != nil && node.DefaultCmd != nil { // the user needs its flags
 		var of *kong.Context
 		if of, err = kong.Trace(ctx.Kong, []string{node.Name, node.DefaultCmd.Name}); err == nil {
 			fmt.Fprintln(&out)
 			of.Stdout = &out
 			err = kong.DefaultHelpPrinter(options, of)
-			of.Stdout = to // it is that of the parser
+			of.Stdout = to // kong takes it from the parser
 		}
 	}
 	if err == nil {
@@ -154,7 +155,7 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 	return err
 }
 
-// describe adds environment variable and default to the help of a flag.
+// describe adds the environment variable and the default to the help of a flag.
 func describe(v *kong.Value) string {
 	if v.Flag == nil || len(v.Flag.Envs) == 0 {
 		return v.Help

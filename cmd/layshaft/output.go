@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// print prints v as JSON, or as what table writes, with cells between tabs.
+// print prints v as JSON, or the output of table, with tabs between cells.
 func (f outputFlag) print(v any, table func(w io.Writer)) error {
 	if f.Output == "json" {
 		enc := json.NewEncoder(os.Stdout)

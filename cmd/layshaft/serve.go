@@ -35,14 +35,14 @@ func (f *tlsFlags) files() security.Files {
 	return security.Files{CA: f.TLSCA, Cert: f.TLSCert, Key: f.TLSKey}
 }
 
-// logger returns the log of a process, and standard error as a place for words beside it.
+// logger returns the log of a process.
 func (f *memberFlags) logger() *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
 	return f.log(level)
 }
 
-// audit returns the log of who did what, which is written whatever the level of the other.
+// audit returns the audit log, which ignores the log level.
 func (f *memberFlags) audit() *slog.Logger { return f.log(slog.LevelInfo) }
 
 func (f *memberFlags) log(level slog.Level) *slog.Logger {
@@ -53,7 +53,7 @@ func (f *memberFlags) log(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
-// common returns what both roles are told.
+// common returns the configuration of both roles.
 func (f *memberFlags) common(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
 	c := node.Common{Listen: listen, HTTP: http, Gossip: at, Advertise: f.Advertise, Join: join, GossipAllowed: f.GossipAllow, Label: f.Label, TLS: f.files(),
 		Insecure: f.Insecure, Version: version(), Log: log}
@@ -84,7 +84,7 @@ func (f *memberFlags) common(listen, http, at string, join []string, log *slog.L
 	return c, nil
 }
 
-// key returns the text of the key of gossip; empty when there is none.
+// key returns the text of the gossip key; empty if there is none.
 func (f *gossipFlags) key() (string, error) {
 	text := f.GossipKey
 	if f.GossipKeyFile != "" {
@@ -100,7 +100,7 @@ func (f *gossipFlags) key() (string, error) {
 	return strings.TrimSpace(text), nil
 }
 
-// checkAddress returns an error when an address is not HOST:PORT. Whether the host is known shows later.
+// checkAddress returns an error if an address is not HOST:PORT. It does not resolve the host.
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -112,13 +112,13 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// until returns ctx, which ends when standard input does if -until-eof is given: so a process that was started by another
-// does not outlive it.
+// until returns a context that also ends with standard input if -until-eof is given, so that a
+// process does not outlive its parent.
 func (f *memberFlags) until(ctx context.Context) context.Context {
 	if !f.UntilEOF {
 		return ctx
 	}
-	signal.Ignore(os.Interrupt) // ^C is for the process that started this one
+	signal.Ignore(os.Interrupt) // ^C is for the parent process
 	ctx, end := context.WithCancel(ctx)
 	go func() { // ends with standard input, or with the process
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -127,7 +127,7 @@ func (f *memberFlags) until(ctx context.Context) context.Context {
 	return ctx
 }
 
-// refuse returns the error of the first flag whose value is wrong. A value that none of them names is right.
+// refuse returns the error of the first wrong flag, or nil.
 func refuse(flags ...wrong) error {
 	for _, f := range flags {
 		if f.is {
@@ -137,7 +137,7 @@ func refuse(flags ...wrong) error {
 	return nil
 }
 
-// wrong says whether the value of a flag is wrong, and why.
+// wrong is the result of checking one flag.
 type wrong struct {
 	is    bool
 	flag  string
@@ -145,7 +145,7 @@ type wrong struct {
 	why   string
 }
 
-// check looks at what the grammar does not know.
+// check validates flags beyond the grammar.
 func (c *coordinatorCmd) check() error {
 	return refuse(
 		wrong{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
@@ -162,13 +162,13 @@ func (c *coordinatorCmd) check() error {
 }
 
 const (
-	// minMemory is the least memory of a slot: runs for a few inputs and outputs fit into it.
+	// minMemory is the least memory of a slot: sort runs of a few inputs and outputs fit.
 	minMemory = 8 << 20
-	// minQuota is the least space for outputs, that of a few small ones.
+	// minQuota is the least space for outputs: a few small outputs fit.
 	minQuota = 16 << 20
 )
 
-// check looks at what the grammar does not know, and sets what is not given.
+// check validates flags beyond the grammar, and sets missing values.
 func (w *workerCmd) check() error {
 	if w.Slots == 0 {
 		w.Slots = machine.Processors()
@@ -193,7 +193,7 @@ func (w *workerCmd) check() error {
 	return checkDatasets(w.Dataset)
 }
 
-// trimmed returns words without what is around them, and without empty ones.
+// trimmed returns words without surrounding space, and without empty ones.
 func trimmed(words []string) (out []string) {
 	for _, word := range words {
 		if word = strings.TrimSpace(word); word != "" {
@@ -203,10 +203,10 @@ func trimmed(words []string) (out []string) {
 	return out
 }
 
-// datasetName is what a dataset may be called, as it is a part of paths.
+// datasetName is the form of a dataset name, which becomes part of paths.
 var datasetName = regexp.MustCompile(`^[\pL\pN][\pL\pN._-]*$`)
 
-// checkDatasets returns an error when paths could not name a dataset.
+// checkDatasets returns an error for names that cannot be used in paths.
 func checkDatasets(datasets map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(datasets)) {
 		if !datasetName.MatchString(name) {
@@ -216,7 +216,7 @@ func checkDatasets(datasets map[string]string) error {
 	return nil
 }
 
-// checkReserve says whether more is to stay free than the disk has.
+// checkReserve checks that the reserve is not larger than the disk.
 func (f *memberFlags) checkReserve(dir string) wrong {
 	disk := bytesize.Size(diskSize(dir))
 	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the disk of %s, %v: nothing would ever be taken in", dir, bytesize.Format(int64(disk)))}

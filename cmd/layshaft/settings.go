@@ -16,7 +16,7 @@ import (
 
 var longFlag = regexp.MustCompile(`^-[a-zA-Z][a-zA-Z0-9-]+(=.*)?$`)
 
-// dashes lets long flags have one dash, as in -join ADDR.
+// dashes accepts long flags with one dash, as in -join ADDR.
 func dashes(args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
@@ -36,7 +36,8 @@ var (
 	inColumn  = regexp.MustCompile(`(^|\s)--([a-zA-Z]\S*)(  |\n)`)
 )
 
-// oneDash writes flags in a text for people as the documentation does. Columns stay as they are.
+// oneDash rewrites the flags in a text with one dash, as in the documentation. Columns stay
+// aligned.
 func oneDash(text string) string {
 	return twoDashes.ReplaceAllString(inColumn.ReplaceAllString(text, "$1-$2 $3"), "$1-$2")
 }
@@ -83,7 +84,7 @@ func readConfig(r io.Reader) (kong.Resolver, error) {
 	return c, nil
 }
 
-// Validate refuses flags that no command has: one file may serve several commands.
+// Validate refuses flags unknown to every command: one file may serve several commands.
 func (c *config) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	_ = kong.Visit(app, func(n kong.Visitable, next kong.Next) error {
@@ -139,7 +140,7 @@ func fromEnvironment(f *kong.Flag) bool {
 	return false
 }
 
-// logSettings logs the effective value of every flag of a command, by where it came from.
+// logSettings logs the effective value of every flag of a command, grouped by source.
 func logSettings(ctx *kong.Context, log *slog.Logger) {
 	given := map[*kong.Flag]string{}
 	for _, p := range ctx.Path {

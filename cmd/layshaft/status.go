@@ -34,7 +34,7 @@ type (
 func workerTable(w io.Writer, workers []report.Worker) {
 	row(w, "WORKER", "STATE", "ADDRESS", "ZONE", "BUSY", "FREE DISK", "DATASETS", "HEARD")
 	for _, v := range workers {
-		free := "-" // it has not said yet
+		free := "-" // not reported yet
 		if v.FreeBytes > 0 {
 			free = bytesize.Format(v.FreeBytes)
 		}
@@ -71,7 +71,7 @@ func (c *workerListCmd) Run(ctx context.Context) error {
 	return c.print(workers, func(w io.Writer) { workerTable(w, workers) })
 }
 
-// drainLook is how often it is looked whether a worker has left.
+// drainLook is the interval between checks whether a worker has left.
 const drainLook = 500 * time.Millisecond
 
 // Run drains a worker.
@@ -118,7 +118,8 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	return c.print(v, func(w io.Writer) { row(w, "worker "+found.Name+" "+state) })
 }
 
-// giveUp has nobody wait for a worker that is away. unknown is the error for one that is not.
+// giveUp makes the cluster stop waiting for a worker that is away. unknown is the error for a
+// worker that is not.
 func (c *workerDrainCmd) giveUp(ctx context.Context, client *client.Client, unknown error) error {
 	workers, err := client.AllWorkers(ctx)
 	if err != nil {

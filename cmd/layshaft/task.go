@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// taskCmd are the commands for single calls of named functions.
+// taskCmd are the commands for tasks.
 type taskCmd struct {
 	Do     taskDoCmd     `cmd:"" help:"Call a function, print what it sends and returns, and exit with 0, 3 or 4."`
 	Submit taskSubmitCmd `cmd:"" help:"Hand over tasks that run although nobody waits, and print their IDs."`
@@ -35,7 +35,7 @@ type taskCmd struct {
 }
 
 type (
-	// taskFlags say how a task is run.
+	// taskFlags set the options of a task.
 	taskFlags struct {
 		Priority   string        `enum:"high,normal,low" default:"normal" help:"Order over all functions: high, normal or low."`
 		Unique     string        `placeholder:"KEY" help:"Join a task of the same function and key that has not ended, instead of making one."`
@@ -61,7 +61,7 @@ type (
 		Lines    bool          `help:"Submit a task for each line of standard input."`
 		Function string        `arg:"" help:"Its name."`
 	}
-	// nameFlags find a task that was submitted.
+	// nameFlags name a submitted task.
 	nameFlags struct {
 		Function string `placeholder:"NAME" help:"Its function, with -unique."`
 		Unique   string `placeholder:"KEY" help:"Its unique key: the last task of the function with it."`
@@ -128,7 +128,7 @@ type (
 	}
 )
 
-// cluster returns what the flags name.
+// cluster returns the cluster named by the flags.
 func (f *clientFlags) cluster() tasks.Cluster {
 	return tasks.Cluster{Address: f.Cluster, TLS: f.files(), Connect: f.Timeout, Patience: f.Timeout}
 }
@@ -145,7 +145,7 @@ func (f *clientFlags) client(use func(*tasks.Client) error) error {
 	return errors.Join(use(c), c.Close())
 }
 
-// atLeast is a wrong use of a flag or argument whose value is less than least, or no number.
+// atLeast returns a usage error if value is less than least, or not a number.
 func atLeast[T int | float64 | time.Duration](name string, value, least T) error {
 	if value >= least {
 		return nil
@@ -153,13 +153,13 @@ func atLeast[T int | float64 | time.Duration](name string, value, least T) error
 	return usageError{fmt.Errorf("%s %v must be at least %v", name, value, least)}
 }
 
-// check returns what is wrong with flags whose form is right.
+// check validates flags beyond the grammar.
 func (f *taskFlags) check() error {
 	return cmp.Or(atLeast("-attempts", f.Attempts, 1), atLeast("-after", f.After, 0), atLeast("-backoff", f.Backoff, 0),
 		atLeast("-soft-limit", f.SoftLimit, 0), atLeast("-hard-limit", f.HardLimit, 0))
 }
 
-// options returns what the flags say of every task.
+// options returns the options of every task.
 func (f *taskFlags) options() []tasks.Option {
 	var priority tasks.Priority
 	_ = priority.UnmarshalText([]byte(f.Priority)) // the grammar has checked it
@@ -188,7 +188,8 @@ func (f *taskFlags) input() ([]byte, error) {
 	return in, nil
 }
 
-// show prints what a task tells while somebody waits: partial results to standard output, the rest to standard error.
+// show prints updates while a client waits: partial results to standard output, the rest to
+// standard error.
 func show(u tasks.Update) {
 	switch u.Kind {
 	case tasks.KindData:
@@ -224,7 +225,7 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 	})
 }
 
-// unique tells whether a task is named by its key.
+// unique reports whether a task is named by its unique key.
 func (f *nameFlags) unique(id tasks.ID) (bool, error) {
 	switch {
 	case (f.Function == "") != (f.Unique == ""):
@@ -283,11 +284,11 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 	})
 }
 
-// submitLines makes a task of each line, and returns those that it handed over.
+// submitLines submits a task for each line, and returns the IDs of the submitted ones.
 func submitLines(ctx context.Context, c *tasks.Client, function string, in io.Reader, opts []tasks.Option) (ids []tasks.ID, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxInput)
-	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) { // as they are: a carriage return stays
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) { // unchanged: a carriage return stays
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
 			return i + 1, data[:i:i], nil
 		}
@@ -315,7 +316,7 @@ func submitLines(ctx context.Context, c *tasks.Client, function string, in io.Re
 	return ids, err
 }
 
-// ids prints IDs, one in a line.
+// ids prints IDs, one per line.
 func (f outputFlag) ids(ids []tasks.ID) error {
 	if ids == nil {
 		ids = []tasks.ID{}
@@ -478,7 +479,7 @@ func (f *taskDropCmd) Run(ctx context.Context) error {
 	})
 }
 
-// missing is an error when a call that went well did not do all that was asked.
+// missing returns an error if a successful request did not affect all tasks.
 func missing(err error, why string, asked, did []tasks.ID) error {
 	if err != nil || len(did) >= len(asked) {
 		return nil
@@ -518,7 +519,7 @@ func (f *taskLimitCmd) Run(ctx context.Context) error {
 	})
 }
 
-// refused makes wrong usage of what the coordinator says is invalid.
+// refused turns "invalid" from the coordinator into a usage error.
 func refused(err error) error {
 	if errors.Is(err, tasks.ErrInvalid) {
 		return usageError{err}

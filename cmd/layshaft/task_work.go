@@ -18,7 +18,7 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// taskWorkCmd is a worker that runs a command per task.
+// taskWorkCmd is a task worker that runs a command per task.
 type taskWorkCmd struct {
 	clusterFlags
 	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
@@ -70,13 +70,13 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 	return w.Run(ctx)
 }
 
-// program is a command that is run for each task of a function.
+// program is the command for the tasks of a function.
 type program struct {
 	function string
 	command  []string
-	fatal    []int           // exit codes that mean that another attempt would fail too
-	stream   bool            // what it writes is sent as it comes
-	ending   <-chan struct{} // closed when the worker waits no longer
+	fatal    []int           // exit codes after which no attempt follows
+	stream   bool            // send output as partial results, at once
+	ending   <-chan struct{} // closed when the worker stops waiting
 }
 
 // defaultFatal is EX_DATAERR of sysexits.h.
@@ -115,7 +115,7 @@ func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
 	return nil, err
 }
 
-// bounded keeps what is written, unless that is more than a task may return; then it only counts.
+// bounded keeps written bytes up to the limit of a result; beyond the limit it only counts.
 type bounded struct {
 	bytes.Buffer
 	size int
@@ -129,7 +129,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// sender sends what is written as partial results.
+// sender sends written bytes as partial results.
 type sender struct{ ctx context.Context }
 
 func (s sender) Write(b []byte) (int, error) {
@@ -139,14 +139,14 @@ func (s sender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lines sends each line that is written as a warning.
+// lines sends each written line as a warning.
 type lines struct {
 	ctx  context.Context
 	rest []byte
 	last string
 }
 
-// maxLine is where a line without an end is cut, in bytes.
+// maxLine is the length in bytes at which a line is split.
 const maxLine = 64 << 10
 
 func (l *lines) Write(b []byte) (int, error) {

@@ -2,7 +2,7 @@ package main
 
 import "time"
 
-// since writes how long ago or how long something was.
+// since formats a duration.
 func since(d time.Duration) string {
 	switch {
 	case d < time.Second:

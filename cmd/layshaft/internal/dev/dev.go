@@ -1,5 +1,6 @@
-// Package dev keeps the processes of a local cluster alive: it starts them, puts their names before the lines that they
-// print, starts again what ends by itself, and ends all of them together. What the processes are, it is told.
+// Package dev keeps the processes of a local cluster running. It starts them, prefixes their
+// output with their names, restarts processes that end by themselves, and ends all of them
+// together. The caller defines the processes.
 package dev
 
 import (
@@ -18,37 +19,38 @@ import (
 )
 
 const (
-	// The pause before a process starts again grows from minPause to maxPause, and is forgotten after steady.
+	// The pause before a restart grows from minPause to maxPause. It is reset after a process has
+	// run for steady.
 	minPause, maxPause = 200 * time.Millisecond, 10 * time.Second
 	steady             = 30 * time.Second
-	// endWait is how long a process may take to end when it was asked to, before it is killed.
+	// endWait is how long a process may take to end before it is killed.
 	endWait = 15 * time.Second
 )
 
-// Process is one that is kept alive. It must end when its standard input does.
+// Process is a process to keep running. It must end when its standard input ends.
 type Process struct {
 	Name string
-	Args []string // without the program
+	Args []string // without the program name
 }
 
-// Config says what to run.
+// Config configures Run.
 type Config struct {
-	// Program is the path of the program that all processes run.
+	// Program is the path of the program of all processes.
 	Program string
-	// First is started first and ends last; the others need it.
+	// First starts first and ends last; the others need it.
 	First Process
-	// Others run beside it.
+	// Others run beside First.
 	Others []Process
-	// Ready blocks until all processes work together. A process that ends before that ends everything.
+	// Ready blocks until all processes work together. If a process ends earlier, Run fails.
 	Ready func(ctx context.Context) error
-	// Welcome is called after that.
+	// Welcome is called after Ready.
 	Welcome func()
-	// Out takes what the processes print, and what there is to say of them.
+	// Out receives the output of the processes and messages about them.
 	Out io.Writer
 }
 
-// Run runs the processes until ctx ends, and returns nil when all have ended. It fails when one of them ends before they
-// were ready.
+// Run runs the processes until ctx ends, and returns nil after all have ended. It fails if a
+// process ends before Ready returns.
 func Run(ctx context.Context, cfg Config) error {
 	d := &dev{cfg: cfg}
 	for _, p := range append([]Process{cfg.First}, cfg.Others...) {
@@ -96,8 +98,9 @@ type dev struct {
 	mu sync.Mutex
 }
 
-// keep runs a process again and again until ctx ends, or until it has ended and over is closed: a signal may reach it before it reaches this process. One
-// that may leave and ends without an error was asked to, as a worker that is drained.
+// keep restarts a process until ctx ends, or until over is closed and it has ended: a signal may
+// reach the process before it reaches this one. If leaves is set, a process that ends without an
+// error, such as a drained worker, is not restarted.
 func (d *dev) keep(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
 	pause := minPause
 	for {
@@ -137,7 +140,7 @@ func ending(err error) string {
 	return err.Error()
 }
 
-// once runs a process to its end.
+// once runs a process until it ends.
 func (d *dev) once(ctx context.Context, p Process) error {
 	cmd := exec.CommandContext(ctx, d.cfg.Program, p.Args...)
 	cmd.Env = environment()
@@ -159,8 +162,8 @@ func (d *dev) once(ctx context.Context, p Process) error {
 	return fmt.Errorf("killed, as it had not ended after %v", endWait)
 }
 
-// environment is that of the processes: their flags are all given, so that variables for this process do not count twice. Those of object stores
-// are no flags.
+// environment returns the environment of the processes. All flags are passed as arguments, so
+// LAYSHAFT_ variables must not apply a second time. Variables of object stores stay.
 func environment() (env []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") {
@@ -183,7 +186,7 @@ type lines struct {
 	rest   []byte
 }
 
-// maxLine is the length beyond which a line is cut into several.
+// maxLine is the length at which a line is split.
 const maxLine = 64 << 10
 
 func (l *lines) Write(b []byte) (int, error) {
@@ -201,7 +204,7 @@ func (l *lines) Write(b []byte) (int, error) {
 	}
 }
 
-// end writes what is left of a last line.
+// end writes an incomplete last line.
 func (l *lines) end() {
 	if len(l.rest) > 0 {
 		_, _ = l.Write([]byte("\n"))

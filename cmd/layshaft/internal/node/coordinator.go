@@ -21,35 +21,40 @@ import (
 	"github.com/layshaft/layshaft/internal/security"
 )
 
-// CoordinatorConfig says what a coordinator process is. Dir is needed, and what Common needs.
+// CoordinatorConfig configures a coordinator process. Dir is required, and the required fields of
+// Common.
 type CoordinatorConfig struct {
 	Common
-	// Dir holds all that the coordinator remembers.
+	// Dir is the directory of the coordinator's data.
 	Dir string
-	// Data are the knobs of Dir. Its Log is that of Common.
+	// Data configures Dir. Its Log is set from Common.
 	Data datadir.Options
-	// Policy are the knobs of scheduling.
+	// Policy configures scheduling.
 	Policy coordinator.Policy
-	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
+	// KeepCode is how long an unused program is kept after its last use. Zero means a day.
 	KeepCode time.Duration
-	// ClientLease is how long the client of a job that is not detached may be away. Zero means 1 minute, negative for ever.
+	// ClientLease is how long the client of an attached job may be away before the job ends. Zero
+	// means 1 minute, negative means no limit.
 	ClientLease time.Duration
-	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
+	// MaxCode is the largest program in bytes. Zero means 2 GiB.
 	MaxCode int64
-	// Tasks are the knobs of single calls of functions. The caller sets Memory; Dir is in the directory of the coordinator.
+	// Tasks configures the task queue. The caller sets Memory; Dir is set to a directory below
+	// the coordinator's.
 	Tasks taskserver.Config
-	// Audit hears who did what, and who was refused. Nil means Log of Common.
+	// Audit receives the audit log: every action and refusal, with its user. Nil means Log of
+	// Common.
 	Audit *slog.Logger
-	// Gearman is the address for Gearman's clients and workers; empty means none.
+	// Gearman is the address for Gearman clients and workers; empty means none.
 	Gearman string
 	// GearmanHTTP is the address for jobs over HTTP; empty means none.
 	GearmanHTTP string
-	// GearmanOptions are the knobs of that protocol. Its TLS is that of Common, and asks for certificates.
+	// GearmanOptions configures the Gearman protocol. Its TLS is set from Common, with client
+	// certificates.
 	GearmanOptions taskserver.GearmanOptions
 }
 
-// RunCoordinator runs a coordinator until ctx ends, and returns nil then. It fails when an address is taken or not
-// protected, when the directory cannot be opened, and when its journal fails later.
+// RunCoordinator runs a coordinator until ctx ends; then it returns nil. It fails if an address
+// is in use or unprotected, if the directory cannot be opened, or if the journal fails later.
 func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	p, err := cfg.open(security.Coordinator)
 	if err != nil {
@@ -106,7 +111,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 
 	family, within := errgroup.WithContext(ctx)
 	var ready atomic.Bool
-	// The coordinator ends last, because the server's calls end in it.
+	// The coordinator ends last, because RPCs of the server wait for it.
 	deciding, stopDeciding := context.WithCancel(context.WithoutCancel(ctx))
 	decided := make(chan error, 1)
 	go func() { decided <- coord.Run(deciding) }()
@@ -145,7 +150,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 
 func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }
 
-// tasks opens the tasks that the coordinator remembers.
+// tasks opens the task queue of the coordinator.
 func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordinator) (*taskserver.Server, error) {
 	t := c.Tasks
 	t.Coordinator = coord
@@ -155,7 +160,7 @@ func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordin
 	return taskserver.Open(t)
 }
 
-// gearman opens a port for Gearman, if there is to be one. Who serves it closes it.
+// gearman opens a port for Gearman, if one is configured. The server of the port closes it.
 func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
@@ -166,7 +171,7 @@ func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listene
 	if p.tls != nil {
 		c.GearmanOptions.TLS = p.tls.Peers(security.Client, security.Worker)
 		c.GearmanOptions.MayWork = func(s tls.ConnectionState) bool {
-			id, err := security.CertificateIdentity(s.PeerCertificates[0]) // which Peers has asked for
+			id, err := security.CertificateIdentity(s.PeerCertificates[0]) // Peers has requested the certificate
 			return err == nil && id.Role == security.Worker
 		}
 	}

@@ -17,14 +17,15 @@ import (
 	"github.com/layshaft/layshaft/internal/security"
 )
 
-// page is what a process shows over HTTP: /healthz and /readyz to everybody, the rest to those who have a certificate when
-// there is TLS.
+// page is the HTTP server of a process. /healthz and /readyz are public; with TLS, all other
+// paths need a certificate.
 type page struct {
-	// ready says whether the process does its work: a coordinator that replays its journal lives, but is not ready.
+	// ready reports whether the process does its work. A coordinator that replays its journal is
+	// alive, but not ready.
 	ready func() bool
-	// shown are the pages: all paths but the others.
+	// shown serves all other paths.
 	shown http.Handler
-	// metrics are shown at /metrics, beside those of Go and of the process; nil means no others.
+	// metrics are served at /metrics, with the metrics of Go and of the process; nil adds none.
 	metrics prometheus.Collector
 }
 
@@ -56,7 +57,7 @@ func (p *page) handler(secured bool) http.Handler {
 	return webpage.Guard(mux)
 }
 
-// serve shows the page on l until ctx ends, and closes l.
+// serve serves the page on l until ctx ends, and closes l.
 func (p *page) serve(ctx context.Context, l net.Listener, t *security.TLS, log *slog.Logger) error {
 	if t != nil {
 		l = tls.NewListener(l, t.Browser())

@@ -17,7 +17,7 @@ import (
 //go:embed worker.html
 var html embed.FS
 
-// workerPage shows how a worker stands. It is a prometheus.Collector too.
+// workerPage shows the state of a worker. It is also a prometheus.Collector.
 type workerPage struct {
 	version string
 	status  func() worker.Status
@@ -30,10 +30,10 @@ func newWorkerPage(version string, status func() worker.Status, members func() [
 	return &workerPage{version, status, members, t}, err
 }
 
-// maxAttempts is how many attempts the page shows.
+// maxAttempts is the number of attempts on the page.
 const maxAttempts = 100
 
-// busy is how many attempts have a slot.
+// busy counts the attempts with a slot.
 func busy(s *worker.Status) (n int) {
 	for i := range s.Attempts {
 		if !s.Attempts[i].Since.IsZero() {
@@ -46,11 +46,11 @@ func busy(s *worker.Status) (n int) {
 type workerView struct {
 	worker.Status
 	Busy    int
-	More    int // attempts that are not shown
+	More    int // number of attempts not shown
 	Members []gossip.Member
 }
 
-// For is how long an attempt has run.
+// For returns how long an attempt has run.
 func (*workerView) For(t time.Time) time.Duration { return time.Since(t) }
 
 func (p *workerPage) handler() http.Handler {
@@ -94,10 +94,10 @@ var (
 	drainingDesc = prometheus.NewDesc("layshaft_worker_draining", "1 when this worker takes no new attempts because it is to leave.", nil, nil)
 )
 
-// Describe names the metrics.
+// Describe implements prometheus.Collector.
 func (p *workerPage) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(p, ch) }
 
-// Collect counts.
+// Collect implements prometheus.Collector.
 func (p *workerPage) Collect(ch chan<- prometheus.Metric) {
 	set := func(d *prometheus.Desc, kind prometheus.ValueType, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, float64(v), labels...)

@@ -9,19 +9,21 @@ import (
 )
 
 const (
-	// slack is how much garbage may gather beside a large heap before it is collected, in bytes. Small heaps may double, as Go has it.
+	// slack is the garbage in bytes allowed beside a large heap. Small heaps may double, as by
+	// default in Go.
 	slack = 48 << 20
-	// quiet is how many bytes may be allocated in a second by a process that does nothing to speak of.
+	// quiet is the allocation per second, in bytes, up to which a process counts as idle.
 	quiet = 4 << 20
 )
 
-// gcPercent is the garbage that may gather beside live bytes, in percent of them.
+// gcPercent returns the allowed garbage beside live bytes, in percent of them.
 func gcPercent(live uint64) int {
 	return int(max(10, min(100, slack*100/max(live, 1))))
 }
 
-// lean keeps the process close to the memory that it uses, until ctx ends. Most of what a coordinator holds is large and free of pointers, so that
-// collecting more often costs little; and what a burst of work left is given back to the system when it is over. It leaves a process alone that has GOGC set.
+// lean keeps the memory of the process close to its use until ctx ends. Most of a coordinator's
+// heap is large and free of pointers, so frequent collection is cheap; memory of a burst is
+// returned to the system afterwards. lean does nothing if GOGC is set.
 func lean(ctx context.Context) error {
 	if os.Getenv("GOGC") != "" {
 		return nil
@@ -46,7 +48,7 @@ func lean(ctx context.Context) error {
 		if calm++; total-allocated > quiet {
 			calm = 0
 		}
-		// Badger lets go of what it built tables in one by one, a few seconds later.
+		// Badger frees the buffers of new tables one by one, a few seconds later.
 		if allocated = total; calm == 3 && free+objects > live+slack/2 || calm == 20 && objects > slack {
 			debug.FreeOSMemory()
 		}

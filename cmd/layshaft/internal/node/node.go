@@ -1,6 +1,6 @@
-// Package node composes the processes of a cluster from their parts: a coordinator or a worker with its listeners,
-// certificates, gossip and status page. It reads no flags and no environment; a config goes in, and Run... blocks until
-// the process should end.
+// Package node assembles the processes of a cluster: a coordinator or a worker with its
+// listeners, certificates, gossip and status page. It reads no flags and no environment.
+// RunCoordinator and RunWorker take a config and block until the process should end.
 package node
 
 import (
@@ -23,55 +23,57 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Common is what processes of both roles are told. Listen and Gossip are needed; the rest has defaults.
+// Common is the configuration of both roles. Listen and Gossip are required.
 type Common struct {
-	// Listen is the address for gRPC, host:port; port 0 is any free one.
+	// Listen is the address for gRPC, host:port; port 0 chooses a free port.
 	Listen string
-	// HTTP is the address of status page, metrics and health check; empty means none.
+	// HTTP is the address of the status page, metrics and health checks; empty means none.
 	HTTP string
-	// Gossip is the address at which members find each other.
+	// Gossip is the address for gossip between members.
 	Gossip string
-	// Advertise is the host at which others reach this machine. Empty means that of Listen, and when that is all
-	// addresses, the one that routes to the first of Join.
+	// Advertise is the host under which others reach this machine. Empty means the host of
+	// Listen. If Listen is on all addresses, it means the address with a route to the first of
+	// Join.
 	Advertise string
-	// Join are gossip addresses of other members. Any one is enough.
+	// Join lists gossip addresses of other members. One reachable address is enough.
 	Join []string
 	// GossipKey encrypts gossip; see gossip.Config.
 	GossipKey []byte
-	// GossipAllowed are the networks from which members may come; nil means all.
+	// GossipAllowed lists the networks of permitted members; nil permits all.
 	GossipAllowed []netip.Prefix
-	// Label keeps clusters apart that can reach each other; see gossip.Config.
+	// Label separates clusters on the same network; see gossip.Config.
 	Label string
-	// TLS secures all ports but gossip. The zero value means no TLS, on loopback only.
+	// TLS secures all ports except gossip. The zero value means no TLS, on loopback addresses
+	// only.
 	TLS security.Files
-	// Insecure lets unprotected ports listen on other addresses than loopback.
+	// Insecure permits unprotected ports on other addresses than loopback.
 	Insecure bool
-	// Version is that of the program, for people.
+	// Version is the version of the program, for people.
 	Version string
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
-	// Ready is called when the process serves; nil means nobody.
+	// Ready, if set, is called when the process serves.
 	Ready func(Addresses)
 }
 
-// Addresses are where a process serves.
+// Addresses are the addresses of a process.
 type Addresses struct {
-	GRPC   string // as others are told
-	HTTP   string // empty when there is none
-	Gossip string // as others are told
+	GRPC   string // as advertised to others
+	HTTP   string // empty without a status page
+	Gossip string // as advertised to others
 }
 
-// ports are the listeners of a process and what protects them.
+// ports are the listeners of a process, and their protection.
 type ports struct {
-	grpc, http net.Listener // http is nil when there is none
+	grpc, http net.Listener // http may be nil
 	tls        *security.TLS
 	advertise  string // host:port
 }
 
-// Refused is the error of a config that cannot work: nothing was opened.
+// Refused is the error of an unusable config. Nothing was opened.
 type Refused struct{ error }
 
-// Unwrap returns what is wrong.
+// Unwrap returns the reason.
 func (r Refused) Unwrap() error { return r.error }
 
 // open checks the config before it opens any address.
@@ -86,7 +88,7 @@ func (c *Common) open(role security.Role) (*ports, error) {
 	return p, c.listen(p)
 }
 
-// check loads the certificates, and returns what is wrong with the config.
+// check loads the certificates and validates the config.
 func (c *Common) check(p *ports, role security.Role) (err error) {
 	if c.TLS != (security.Files{}) {
 		if p.tls, err = security.Load(c.TLS, c.Log); err != nil {
@@ -110,11 +112,12 @@ func (c *Common) check(p *ports, role security.Role) (err error) {
 	return c.checkJoin()
 }
 
-// resolveWait is how long it may take to find out where members are that are to be joined.
+// resolveWait limits the resolution of the addresses to join.
 const resolveWait = 2 * time.Second
 
-// checkJoin returns an error when members on other machines are to be joined by a process that only this machine reaches: they would send it work, and
-// others would never get what it made. A name that is not known yet counts as one of this machine.
+// checkJoin refuses to join members on other machines if this process listens on loopback only.
+// They would send it work and could not fetch its outputs. An unknown host name counts as this
+// machine.
 func (c *Common) checkJoin() error {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveWait)
 	defer cancel()
@@ -126,7 +129,7 @@ func (c *Common) checkJoin() error {
 		for _, f := range []struct{ name, value, like string }{{"-listen", c.Listen, "0.0.0.0:7080"}, {"-gossip", c.Gossip, "0.0.0.0:7946"}} {
 			switch {
 			case !security.Loopback(f.value):
-			case f.name == "-listen" && c.Advertise != "" && elsewhere(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // somebody forwards it
+			case f.name == "-listen" && c.Advertise != "" && elsewhere(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // a proxy may forward
 			default:
 				return fmt.Errorf("%s %s is an address for this machine alone, and -join %s (%s) is none: others could not reach this process; listen where they can, such as %s %s with certificates (layshaft cert) and a gossip key, and give -advertise when they know the machine by another address",
 					f.name, f.value, join, other, f.name, f.like)
@@ -136,7 +139,7 @@ func (c *Common) checkJoin() error {
 	return nil
 }
 
-// elsewhere returns an IP address of host:port that is not for this machine alone; nothing when there is none, or none is known.
+// elsewhere returns an IP address of host:port outside loopback, or "" if none is known.
 func elsewhere(ctx context.Context, address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
@@ -170,7 +173,7 @@ func (c *Common) listen(p *ports) (err error) {
 	return nil
 }
 
-// close closes listeners that nobody has taken over.
+// close closes the listeners without a server.
 func (p *ports) close() error {
 	err := p.grpc.Close()
 	if p.http != nil {
@@ -182,7 +185,7 @@ func (p *ports) close() error {
 	return err
 }
 
-// reachable returns the address of l as others reach it.
+// reachable returns the address of l as seen by others.
 func (c *Common) reachable(l net.Listener) (string, error) {
 	host, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
@@ -208,7 +211,7 @@ func (c *Common) reachable(l net.Listener) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// firstAddress returns the first address of the machine that is not for itself alone.
+// firstAddress returns the machine's first address outside loopback.
 func firstAddress() string {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -238,10 +241,10 @@ func (c *Common) gossip(self gossip.Member, changed func([]gossip.Member)) (*gos
 		Allowed: c.GossipAllowed, Label: c.Label, Changed: changed, Log: c.Log})
 }
 
-// shorten keeps what is told to everybody small.
+// shorten limits the length of a version in gossip.
 func shorten(version string) string { return version[:min(len(version), 32)] }
 
-// httpAddress returns where the status page is, as others reach it; empty when there is none.
+// httpAddress returns the address of the status page as seen by others, or "".
 func (p *ports) httpAddress() string {
 	if p.http == nil {
 		return ""
@@ -258,7 +261,7 @@ func (p *ports) httpAddress() string {
 	return net.JoinHostPort(host, port)
 }
 
-// clientCreds secures connections to servers of a role.
+// clientCreds returns credentials for connections to servers of a role.
 func (p *ports) clientCreds(to security.Role) credentials.TransportCredentials {
 	if p.tls == nil {
 		return insecure.NewCredentials()
@@ -266,7 +269,7 @@ func (p *ports) clientCreds(to security.Role) credentials.TransportCredentials {
 	return p.tls.Client(to)
 }
 
-// serverCreds secures connections from others.
+// serverCreds returns credentials for incoming connections.
 func (p *ports) serverCreds() credentials.TransportCredentials {
 	if p.tls == nil {
 		return insecure.NewCredentials()
@@ -274,7 +277,7 @@ func (p *ports) serverCreds() credentials.TransportCredentials {
 	return p.tls.Server()
 }
 
-// authorize returns who may call what; nil means everybody everything.
+// authorize returns the check of incoming RPCs; nil permits everything.
 func (p *ports) authorize() func(context.Context, string) error {
 	if p.tls == nil {
 		return nil
@@ -282,7 +285,7 @@ func (p *ports) authorize() func(context.Context, string) error {
 	return security.Authorize
 }
 
-// dial returns how to reach other processes.
+// dial returns a function that connects to processes of a role.
 func (p *ports) dial(to security.Role) func(address string) (*grpc.ClientConn, error) {
 	creds := p.clientCreds(to)
 	return func(address string) (*grpc.ClientConn, error) {
@@ -290,7 +293,7 @@ func (p *ports) dial(to security.Role) func(address string) (*grpc.ClientConn, e
 	}
 }
 
-// ready says that the process serves, once its gossip listens.
+// ready calls c.Ready once gossip listens.
 func (c *Common) ready(ctx context.Context, p *ports, g *gossip.Gossip) error {
 	addr, err := g.Address(ctx)
 	if err != nil {

@@ -16,21 +16,22 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// WorkerConfig says what a worker process is. Node.Dir and Join are needed, and what Common needs.
+// WorkerConfig configures a worker process. Node.Dir and Join are required, and the required
+// fields of Common.
 type WorkerConfig struct {
 	Common
-	// Node is what the worker is. Its listeners, credentials, Advertise, Authorize, Coordinator, Compress, Version and Log
-	// are filled in here.
+	// Node configures the worker. RunWorker sets its listeners, credentials, Advertise,
+	// Authorize, Coordinator, Compress, Version and Log.
 	Node worker.NodeConfig
-	// Functions, unless nil, gives functions to a worker of single calls, whose tasks take slots of this worker.
+	// Functions, if set, registers task functions; their tasks use slots of this worker.
 	Functions func(w *calls.Worker)
-	// Drain is closed to have the worker end in peace: see worker.Node. Nil means never.
+	// Drain is closed to drain the worker; see worker.Node. Nil means never.
 	Drain <-chan struct{}
 }
 
-// RunWorker runs a worker until ctx ends, which cancels its attempts, or until it has drained; it returns nil then. It fails
-// when an address is taken or not protected, when a directory or program cannot be opened, and when the worker belongs to
-// another cluster.
+// RunWorker runs a worker until ctx ends, which cancels its attempts, or until it has drained;
+// then it returns nil. It fails if an address is in use or unprotected, if a directory or program
+// cannot be opened, or if the worker belongs to another cluster.
 func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	p, err := cfg.open(security.Worker)
 	if err != nil {
@@ -60,7 +61,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return errors.Join(err, node.Close())
 	}
 
-	// The worker ends the others: they serve it until it has left.
+	// The worker ends first, because it needs the others until it has left.
 	family, within := errgroup.WithContext(context.WithoutCancel(ctx))
 	within, end := context.WithCancel(within)
 	family.Go(func() error {
@@ -92,7 +93,8 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	return err
 }
 
-// serveCalls runs single calls of functions in slots of the worker, until it drains or ctx ends and those that run have ended.
+// serveCalls runs tasks in slots of the worker. It returns after the worker has drained or ctx
+// has ended, and the running tasks have ended.
 func (c *WorkerConfig) serveCalls(ctx context.Context, node *worker.Node, n worker.NodeConfig, find *gossip.Finder) error {
 	w := calls.NewWorker(calls.Cluster{Address: "coordinator", TLS: c.TLS, Log: c.Log, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
 		address, err := find.Address(ctx)
