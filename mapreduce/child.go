@@ -12,23 +12,25 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
-// definitions are the pipelines of this program, by name: a child process finds there what a worker asks for.
+// definitions are the pipelines of this program, by name. A child process finds the pipeline of its
+// job here.
 var definitions struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	byName map[string]*defined
 }
 
-// defined is a name that was given to Define.
+// defined is one name of pipelines.
 type defined struct {
-	at   []string // file:line of the first calls
+	at   []string // file:line of the first calls of Define
 	plan func(ctx context.Context, params []byte) (*compiled, error)
 }
 
-// maxPlaces is how many calls of Define with one name are remembered, for an error.
+// maxPlaces is how many calls of Define with one name are kept for an error.
 const maxPlaces = 3
 
-// remember records a definition. A second one of the same name is an error only when a child is asked for it.
+// remember adds a definition. A second definition of the same name is an error only when a child
+// process needs that name.
 func remember(name string, plan func(ctx context.Context, params []byte) (*compiled, error)) {
 	at := caller()
 	d := &definitions
@@ -47,7 +49,7 @@ func remember(name string, plan func(ctx context.Context, params []byte) (*compi
 	}
 }
 
-// find returns the one definition with a name.
+// find returns the only definition with a name.
 func find(name string) (*defined, error) {
 	definitions.mu.Lock()
 	defer definitions.mu.Unlock()
@@ -62,7 +64,7 @@ func find(name string) (*defined, error) {
 	return x, nil
 }
 
-// rebuilder makes the programs of one job again, in a child process.
+// rebuilder makes the programs of one job in a child process.
 type rebuilder struct {
 	ballast []byte // see ballastSize
 	shared  *shared
@@ -72,7 +74,7 @@ func newRebuilder() *rebuilder {
 	return &rebuilder{ballast: make([]byte, ballastSize), shared: &shared{}}
 }
 
-// build makes the program of one slot; it is a child.Build. The plan must be the one that was submitted.
+// build makes the program of one slot; it is a child.Build. The plan must equal the submitted plan.
 func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
 	d, err := find(spec.Name)
 	if err != nil {
@@ -85,7 +87,8 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 	if err != nil {
 		return nil, err
 	}
-	var reserve sync.Once // the slot's memory; it is never released, as the process lives for the job alone
+	// the slot's memory; never released, because the process serves only this job
+	var reserve sync.Once
 	for i, stage := range p.Stages {
 		p.Stages[i] = func(ctx context.Context, run *job.Run) error {
 			reserve.Do(func() { spill.Reserve(run.Memory) })
@@ -99,7 +102,7 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 	return p, nil
 }
 
-// rebuild makes the program of one slot from a plan, which must be the one that was submitted.
+// rebuild makes the program of one slot from a plan. The plan must equal the submitted plan.
 func (sh *shared) rebuild(spec *job.Spec, plan func() (*compiled, error)) (*job.Program, error) {
 	c, err := plan()
 	if err == nil {
@@ -111,7 +114,7 @@ func (sh *shared) rebuild(spec *job.Spec, plan func() (*compiled, error)) (*job.
 	return c.program(spec, sh), nil
 }
 
-// matches returns an error when the plan is not the one that spec was made from.
+// matches returns an error if spec was made from another plan.
 func (c *compiled) matches(spec *job.Spec) error {
 	differs := func(format string, a ...any) error {
 		return fmt.Errorf("plan %s: here %s: the function given to Define must depend on its parameters alone, and the cluster must run the same program that submitted the job", spec.Name, fmt.Sprintf(format, a...))

@@ -148,7 +148,8 @@ func (b *blocks) Records() int64 { return 0 }
 func (b *blocks) Bytes() int64   { return 0 }
 func (b *blocks) Close() error   { return nil }
 
-// A child process finds the pipeline by its name, builds it from the parameters and runs its stages: map, two that combine, reduce.
+// A child process finds the pipeline by its name, builds it from the parameters and runs its
+// stages: map, two that combine, reduce.
 func TestChildRuns(t *testing.T) {
 	conn := startChild(t)
 	spec := childSpec(t, childParams{N: 1005})

@@ -17,8 +17,8 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// childContext gives the context of a child process the files that its worker can reach. It is called before each plan is built and before
-// each attempt.
+// childContext gives the context of a child process the files that its worker can reach. It is
+// called before each build of the plan and before each attempt.
 func childContext(ctx context.Context, _ *job.Spec) (context.Context, error) {
 	files, err := childFiles()
 	if err != nil {
@@ -27,11 +27,11 @@ func childContext(ctx context.Context, _ *job.Spec) (context.Context, error) {
 	return filesys.With(ctx, files), nil
 }
 
-// childFiles connects to the files of the worker whose child this process is.
+// childFiles connects to the files of the worker that started this process.
 var childFiles = sync.OnceValues(func() (filesys.Set, error) {
 	value := os.Getenv(child.FilesEnv)
 	if value == "" {
-		return nil, nil // a worker that offers none
+		return nil, nil // this worker offers no files
 	}
 	_ = os.Unsetenv(child.FilesEnv)
 	address, client, _ := strings.Cut(value, " ")

@@ -34,18 +34,18 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// cluster follows a job that runs on the workers of a coordinator elsewhere.
+// cluster is the engine of a job on the workers of a coordinator.
 type cluster struct {
 	client *client.Client
 	spec   *job.Spec
 	creds  credentials.TransportCredentials
-	dial   []grpc.DialOption // how connections are made
-	inside inprocess.Cluster // that the coordinator belongs to; nil when it is none inside this process
-	lender *remote.Lender    // of this machine's files
+	dial   []grpc.DialOption // options of every connection
+	inside inprocess.Cluster // the test cluster of the coordinator; nil outside tests
+	lender *remote.Lender    // lends files of this machine to the workers
 	detach bool
-	ask    func() bool // whether an interrupted job goes on; nil where nobody would answer
+	ask    func() bool // asks whether an interrupted job continues; nil without a terminal
 
-	cancel context.CancelCauseFunc // of what runs in the background
+	cancel context.CancelCauseFunc // cancels ctx, and with it everything in the background
 	ctx    context.Context
 	group  sync.WaitGroup
 	ended  chan struct{} // closed when end is set
@@ -54,31 +54,32 @@ type cluster struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	last    report.Job
-	change  chan struct{} // closed and replaced when anything below changes
+	change  chan struct{} // closed and replaced when a field below changes
 	stages  map[int]*commits
-	address map[string]string // of workers, by name
-	present map[string]string // names of workers by their lasting names
+	address map[string]string // addresses of workers, by name
+	present map[string]string // names of workers, by worker ID
 	peers   map[string]*peer
 
 	once sync.Once
 	err  error
 }
 
-// commits is what is known of the outputs of one stage.
+// commits are the committed outputs of one stage, as far as this process has received them.
 type commits struct {
-	told chan struct{} // closed when it is known at all
-	last chan struct{} // closed when nothing more will be told
+	told chan struct{} // closed when the first message has arrived
+	last chan struct{} // closed when the last message has arrived
 	by   []job.Producer
 }
 
-// peer is a worker whose outputs are read.
+// peer is a worker that holds outputs of the job.
 type peer struct {
 	conn *grpc.ClientConn
 	worker.Outputs
 }
 
-// ErrDetached is returned by Start when Cluster.Detach is set: the job was submitted and runs on the cluster without this process. Run, Collect and
-// WriteTo return without rows and without error instead. The same program with the same parameters and input finds the job again.
+// ErrDetached is returned by Start when Cluster.Detach is set: the job was submitted and runs on
+// the cluster without this process. Run, Collect and WriteTo return without rows and without error
+// instead. The same program with the same parameters and input finds the job again.
 var ErrDetached = errors.New("detached, runs on the cluster")
 
 // startCluster submits a job to a cluster and follows it.
@@ -116,7 +117,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 	return e, nil
 }
 
-// start prepares the job for the workers that there are, submits it, and follows it.
+// start prepares the job for the present workers, submits it, and follows it.
 func (e *cluster) start(ctx context.Context, t *settings, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
 	workers, err := e.workers(ctx)
 	if err != nil {
@@ -164,11 +165,13 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	if err := e.submit(ctx, t, lent.Volume(), missing); err != nil {
 		return nil, err
 	}
-	if err := c.follow(e.spec); err != nil { // other workers may have been there when the job was submitted, so that it has other tiers
+	// the spec of an earlier submission may have other tiers
+	if err := c.follow(e.spec); err != nil {
 		return nil, err
 	}
 	if t.cluster.Detach {
-		if err := e.client.Detach(ctx, e.spec.ID); err != nil { // it may have been submitted without that
+		// the job may have been submitted without Detach before
+		if err := e.client.Detach(ctx, e.spec.ID); err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
@@ -188,7 +191,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	return j, nil
 }
 
-// workers returns the workers of the cluster, and waits a while for the first to join.
+// workers returns the workers of the cluster. It waits up to 20 seconds for the first to join.
 func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
 	defer cancel()
@@ -209,8 +212,9 @@ func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
 	}
 }
 
-// fit sets slots and memory to those of the cluster: of a slot, what the least of the workers gives. There are zones when the workers stand in two or
-// more, and some share one; those without a zone count as one more.
+// fit sets workers, slots and memory to the values of the cluster. Every slot gets the least memory
+// of all slots of the cluster. zones is set when there are at least two zones, and at least one of
+// them has several workers. Workers without a zone count as one more zone, but not as one of two.
 func (t *settings) fit(workers []report.Worker) {
 	t.Workers, t.Slots, t.zones = len(workers), 0, 0
 	var least int64
@@ -228,10 +232,12 @@ func (t *settings) fit(workers []report.Worker) {
 	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
 }
 
-// missing names a sink of which what the job published is not in place any more, or was replaced since the job was done; empty when there is none.
+// missing returns the name of a sink whose published output is gone, or was replaced after ended.
+// It returns "" if the output of all sinks is in place.
 func (c *compiled) missing(ctx context.Context, id string, ended time.Time) (string, error) {
 	for _, o := range c.plan.outs {
-		if o.sink == nil || o.sink.published == nil || !c.publishes() { // else the client sees to it
+		// the client itself publishes the output
+		if o.sink == nil || o.sink.published == nil || !c.publishes() {
 			continue
 		}
 		if there, err := o.sink.published(ctx, id, ended); err != nil || !there {
@@ -241,8 +247,8 @@ func (c *compiled) missing(ctx context.Context, id string, ended time.Time) (str
 	return "", nil
 }
 
-// submit hands over the job, and the program where no worker has it. missing names output that a job has published which was done at a time, and that is
-// gone.
+// submit submits the job, and uploads the program if no worker has it. missing returns the name of
+// a sink if its output, published by a job that ended at the given time, is gone.
 func (e *cluster) submit(ctx context.Context, t *settings, volume string, missing func(ended time.Time) (string, error)) error {
 	path, code, err := e.program()
 	if err != nil {
@@ -293,7 +299,8 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 				if err != nil {
 					return err
 				}
-				// It may ask for files of the client that submitted it; this one lends them in its place.
+				// The job may need files of the client that submitted it. This client lends them
+				// instead.
 				*e.spec = *spec
 				e.lender.Adopt(was.Client)
 				return nil
@@ -308,7 +315,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 	return fmt.Errorf("job %s: the cluster asks for its program again and again", e.spec.ID)
 }
 
-// program returns the file that the workers start for this job, and what it is.
+// program returns the path and the description of the file that the workers start for this job.
 func (e *cluster) program() (path string, code child.Code, err error) {
 	if e.inside != nil {
 		path, code = e.inside.Program()
@@ -350,7 +357,7 @@ func (e *cluster) follow() {
 	}
 }
 
-// changedLocked wakes who waits for a change. The caller holds mu.
+// changedLocked wakes every goroutine that waits for a change. The caller holds mu.
 func (e *cluster) changedLocked() {
 	close(e.change)
 	e.change = make(chan struct{})
@@ -368,7 +375,7 @@ func (e *cluster) wait(ctx context.Context) error {
 func (e *cluster) status() (report.Job, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.last, true // the zero status, which runs, until more is known
+	return e.last, true // the zero status, meaning running, until the first report
 }
 
 func (e *cluster) changed() <-chan struct{} {
@@ -388,14 +395,16 @@ func (e *cluster) running() []worker.Running {
 	return all
 }
 
-// commits returns what is known of a stage's outputs. The first call waits until something is; when the job has ended, all of it.
+// commits returns the known outputs of a stage. The first call waits for the first message. After
+// the end of the job it waits for all messages.
 func (e *cluster) commits(stage int) []job.Producer {
 	c := e.told(stage)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	by := slices.Clone(c.by)
 	for i := range by {
-		by[i].Attempt.Job, by[i].Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: i} // of those without a commit too
+		// also for tasks without a commit
+		by[i].Attempt.Job, by[i].Attempt.Task = e.spec.ID, job.Task{Stage: stage, Index: i}
 	}
 	return by
 }
@@ -409,7 +418,8 @@ func (e *cluster) commit(stage, task int) job.Producer {
 	return p
 }
 
-// told waits until something is known of a stage's outputs and, when the job has ended, all.
+// told waits for the first message about the outputs of a stage; after the end of the job, for all
+// messages.
 func (e *cluster) told(stage int) *commits {
 	e.mu.Lock()
 	c := e.stages[stage]
@@ -433,7 +443,7 @@ func (e *cluster) followCommits(stage int, c *commits) {
 	defer tell()
 	for m, err := range e.client.Commits(e.ctx, e.spec.ID, stage) {
 		if err != nil {
-			return // the end of the job says why
+			return // the end of the job carries the reason
 		}
 		e.mu.Lock()
 		if m.All {
@@ -454,7 +464,7 @@ func (e *cluster) followCommits(stage int, c *commits) {
 	}
 }
 
-// at returns the outputs that a worker holds.
+// at returns the outputs of the worker that made p.
 func (e *cluster) at(p job.Producer) (worker.Outputs, error) {
 	w, err := e.peer(p.Worker)
 	if err != nil {
@@ -463,7 +473,7 @@ func (e *cluster) at(p job.Producer) (worker.Outputs, error) {
 	return w, nil
 }
 
-// peer returns the connection to a worker, which is made when it is first used.
+// peer returns the connection to a worker. It connects at the first use.
 func (e *cluster) peer(name string) (*peer, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -483,7 +493,7 @@ func (e *cluster) peer(name string) (*peer, error) {
 	return w, nil
 }
 
-// places returns the names of the workers that there are.
+// places returns the names of the present workers.
 func (e *cluster) places(ctx context.Context) ([]string, error) {
 	ws, err := e.client.Workers(ctx)
 	if err != nil {
@@ -497,7 +507,7 @@ func (e *cluster) places(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// meet remembers where workers are.
+// meet stores names and addresses of workers.
 func (e *cluster) meet(ws []report.Worker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -517,7 +527,7 @@ func (e *cluster) lend(ctx context.Context, name string) (remote.LendStream, err
 	return remote.OpenLend(ctx, w.conn)
 }
 
-// router finds the workers that hold files of datasets.
+// router returns a router that finds the workers with files of a dataset.
 func (e *cluster) router() *remote.Router {
 	return &remote.Router{
 		Holders: func(ctx context.Context, dataset string) (here, away []string, err error) {
@@ -563,7 +573,7 @@ func (e *cluster) router() *remote.Router {
 
 var errNoWorkers = errors.New("the cluster has no workers; start one with: layshaft worker -join GOSSIP_ADDRESS -data DIR")
 
-// newLender returns the files of this machine, under a name that nobody guesses.
+// newLender returns a lender of files of this machine, under a random name.
 func newLender() (*remote.Lender, error) {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
@@ -596,11 +606,11 @@ func (e *cluster) again(p job.Producer) (job.Producer, error) {
 		if err := e.client.Want(ctx, p); err != nil {
 			return p, err
 		}
-		there.Go(func() { // the job runs, for this client
+		there.Go(func() { // the job runs as long as a client attends it
 			for range e.client.Attend(ctx, id) {
 			}
 		})
-		for m, err := range e.client.Commits(ctx, id, t.Stage) { // until the stage is complete, if the job runs
+		for m, err := range e.client.Commits(ctx, id, t.Stage) { // ends when the stage is complete
 			if err != nil {
 				return p, err
 			}
@@ -624,7 +634,7 @@ func (e *cluster) again(p job.Producer) (job.Producer, error) {
 		case tries >= maxWant:
 			return p, fmt.Errorf("worker %s holds it, says the coordinator", p.Worker)
 		}
-		select { // such as a coordinator that was restarted, and waits for workers
+		select { // for example, a restarted coordinator waits for its workers
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 			return p, context.Cause(ctx)
@@ -632,7 +642,8 @@ func (e *cluster) again(p job.Producer) (job.Producer, error) {
 	}
 }
 
-// maxWant is how often, a second apart, the coordinator is asked for an output, without anything being done for it.
+// maxWant is how many times the coordinator is asked for an output, one second apart, before the
+// client stops waiting for it.
 const maxWant = 15
 
 func (e *cluster) lost(p job.Producer) { _ = e.client.Want(e.ctx, p) }
@@ -641,7 +652,7 @@ func (e *cluster) runAgain(context.Context, job.Launch) (*job.Manifest, error) {
 	return nil, errors.New("verify runs inside the process: leave out -cluster")
 }
 
-// abandon ends the job, unless the person at the terminal says that it shall go on.
+// abandon cancels the job, unless the user at the terminal lets it continue.
 func (e *cluster) abandon(ctx context.Context, why string) error {
 	if st, ok := e.status(); ok && st.Outcome != report.JobRunning {
 		return nil
@@ -653,7 +664,7 @@ func (e *cluster) abandon(ctx context.Context, why string) error {
 	return e.client.Cancel(ctx, e.spec.ID, why)
 }
 
-// stop lets the job go: its result has been read, or nobody wants it.
+// stop releases the job: its result has been read or is not wanted.
 func (e *cluster) stop() error {
 	e.once.Do(func() {
 		if !e.detach {
@@ -668,7 +679,7 @@ func (e *cluster) stop() error {
 
 var errLeft = errors.New("the client has left")
 
-// leave ends all that runs in the background.
+// leave ends everything in the background and closes all connections.
 func (e *cluster) leave() error {
 	e.cancel(errLeft)
 	e.group.Wait()
@@ -682,7 +693,8 @@ func (e *cluster) leave() error {
 	return errors.Join(append(errs, e.client.Close())...)
 }
 
-// askDetach asks whether an interrupted job goes on. One that lends files of this machine cannot.
+// askDetach asks at the terminal whether an interrupted job continues. A job that lends files of
+// this machine cannot continue.
 func askDetach(t *settings, id job.ID, in io.Reader, lends bool) bool {
 	if lends {
 		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine\n", id)

@@ -10,8 +10,9 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// TestCombineLarge checks that accumulators which are too large together stay apart, in the order of their key, as in a run inside one process they are
-// merged by the last stage alone, where nothing has to fit into a block; and that those which are not are merged.
+// TestCombineLarge checks that accumulators which are too large together stay apart, in the order
+// of their key, as in a run inside one process they are merged by the last stage alone, where
+// nothing has to fit into a block; and that those which are not are merged.
 func TestCombineLarge(t *testing.T) {
 	const size, n = record.MaxFrame / 5, 5
 	for name, c := range map[string]struct {
@@ -96,7 +97,8 @@ func (w *written) Append(_, _, part int, _ []byte, _ int, _ []byte) error {
 	return nil
 }
 
-// TestSlices checks that as many tasks merge what a worker or zone holds as there are slots for, if there is that much.
+// TestSlices checks that as many tasks merge what a worker or zone holds as there are slots for, if
+// there is that much.
 func TestSlices(t *testing.T) {
 	d := Define("test-slices", func(p *Plan, _ None) Dataset[KV[int, int64]] {
 		return CountBy(Read(p, upTo(0)), func(i int) int { return i })

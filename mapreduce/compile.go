@@ -15,33 +15,34 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A plan is cut into stages at its shuffles. Each source and each wide operator is the head of one stage; the narrow
-// operators behind a head run in the head's stage, fused into one function, up to the next wide operator or output.
+// A plan is cut into stages at its shuffles. Each source and each wide operator is the head of one
+// stage; the narrow operators behind a head run in the head's stage, fused into one function, up to
+// the next wide operator or output.
 
 // stage is one stage of a compiled plan.
 type stage struct {
 	number int
 	head   *node
 	label  string
-	ends   []*end // its outputs; the end's port is its index. One more port takes the quarantine
+	ends   []*end // its outputs, by port; one more port is the quarantine
 	edges  []job.Edge
-	sides  map[int]int // input number of each broadcast join in it, by node
-	inputs int         // how many inputs it reads
+	sides  map[int]int // input numbers of its broadcast joins, by node
+	inputs int         // number of inputs
 	opts   options
 	sinks  int
 
-	combine bool // merges what one worker, or one zone, holds of the input of the stage with the same head
-	zoned   bool // it is the tier of zones, which stands behind that of workers
-	publish bool // lets the sinks of all stages make visible what they wrote; it has no head
+	combine bool // merges the inputs of the stage with the same head, for one worker or one zone
+	zoned   bool // merges for a zone; reads from the combine stage of the workers
+	publish bool // publishes the output of every stage's sinks; it has no head
 }
 
 // end is where records leave a stage.
 type end struct {
-	n     *node // the operator that reads them, with its input number
+	n     *node // the operator that reads the records, with its input number
 	input int
 	side  bool
 	out   *out
-	sink  int // which of the stage's sinks
+	sink  int // number of the sink among the stage's sinks
 }
 
 type reader struct {
@@ -55,7 +56,7 @@ type compiled struct {
 	stages  []*stage
 	readers map[*node][]reader
 	outs    map[*node][]*out
-	tally   bool // attempts tell the publish stage how many records they read and set aside
+	tally   bool // attempts report to the publish stage how many records they read and set aside
 }
 
 func compile(p *Plan) (*compiled, error) {
@@ -101,7 +102,7 @@ func compile(p *Plan) (*compiled, error) {
 	return c, nil
 }
 
-// walk finds the ends of stage s behind node n.
+// walk finds the ends of stage s after node n.
 func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 	labels = append(labels, n.label())
 	s.opts.retry = max(s.opts.retry, n.opts.retry)
@@ -141,7 +142,7 @@ func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 	return labels
 }
 
-// order numbers the stages so that each comes after those it reads.
+// order numbers the stages, so that each stage comes after the stages that it reads.
 func (c *compiled) order() error {
 	var ordered []*stage
 	for left := c.stages; len(left) > 0; {
@@ -175,11 +176,14 @@ func (s *stage) reads(o *stage) bool {
 	})
 }
 
-// spread fits the plan for a cluster: before each reduce whose aggregate allows it, and that has one producing stage, stand as many combine
-// stages as tiers says, given the number of the first, the reduce and the producing stage: none, one that merges what each worker holds, or a second one that merges
-// what each zone holds; with publish, a last stage lets the sinks make visible what they wrote, so that no client is needed at the end.
+// spread adds the stages for a cluster. Before a reduce of an Unordered aggregate with one
+// producing stage it adds as many combine stages as tiers returns: none, one that merges for each
+// worker, or another one that merges for each zone. tiers receives the number of the first combine
+// stage, the reduce and the producing stage. With publish, a last stage publishes the output of the
+// sinks, so that the job ends without its client.
 func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bool) {
-	was := slices.DeleteFunc(c.stages, func(s *stage) bool { return s.combine || s.publish }) // it may have been fitted before
+	// spread may have run before
+	was := slices.DeleteFunc(c.stages, func(s *stage) bool { return s.combine || s.publish })
 	c.arrange(was)
 	var all []*stage
 	sinks := false
@@ -203,7 +207,7 @@ func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bo
 	c.arrange(all)
 }
 
-// follow fits the plan as spec was. It returns an error when the plan is not the one that spec was made from.
+// follow gives the plan the stages of spec. It returns an error if spec was made from another plan.
 func (c *compiled) follow(spec *job.Spec) error {
 	c.spread(func(number int, _, _ *stage) int {
 		n := 0
@@ -217,7 +221,7 @@ func (c *compiled) follow(spec *job.Spec) error {
 	return c.matches(spec)
 }
 
-// arrange makes stages those of the plan, and connects them anew.
+// arrange replaces the stages of the plan, and connects them.
 func (c *compiled) arrange(stages []*stage) {
 	for i, s := range stages {
 		s.number, s.edges, s.inputs = i, nil, 0
@@ -226,10 +230,12 @@ func (c *compiled) arrange(stages []*stage) {
 	c.connect()
 }
 
-// publishes reports whether a stage of the job makes visible what sinks wrote, so that the client need not.
+// publishes reports whether a stage of the job publishes the output of sinks, instead of the
+// client.
 func (c *compiled) publishes() bool { return c.stages[len(c.stages)-1].publish }
 
-// combined returns the stage that combines for s, which may be a later tier itself, or nil.
+// combined returns the combine stage that reads the same stages as s, which may be a combine stage
+// itself; nil if there is none.
 func (c *compiled) combined(s *stage) *stage {
 	if s.number > 0 && c.stages[s.number-1].combine && c.stages[s.number-1].head == s.head {
 		return c.stages[s.number-1]
@@ -237,7 +243,7 @@ func (c *compiled) combined(s *stage) *stage {
 	return nil
 }
 
-// connect makes the edges.
+// connect makes the edges between stages.
 func (c *compiled) connect() {
 	for _, s := range c.stages {
 		if s.publish {
@@ -259,7 +265,7 @@ func (c *compiled) connect() {
 		if s.head.wide != nil {
 			s.inputs = len(s.head.in)
 		}
-		for _, n := range c.plan.nodes { // the small sides that operators of the stage read
+		for _, n := range c.plan.nodes { // the small sides of the stage's broadcast joins
 			if _, ok := s.sides[n.id]; ok {
 				s.sides[n.id] = s.inputs
 				s.inputs++
@@ -288,7 +294,7 @@ func (c *compiled) connect() {
 	}
 }
 
-// fingerprint hashes all that makes one plan differ from another.
+// fingerprint hashes everything in which plans can differ.
 func (c *compiled) fingerprint() string {
 	h := sha256.New()
 	for _, n := range c.plan.nodes {
@@ -308,7 +314,8 @@ func (n *node) describe() string {
 	return fmt.Sprintf("%d %s %s %v %v %q %q %d %v", n.id, n.op, n.at, n.typ, in, n.note, n.opts.name, n.opts.parallel, n.opts.desc)
 }
 
-// difference returns an error naming the first operator in which two builds of a plan differ, nil when they are the same.
+// difference returns an error with the first operator in which two builds of a plan differ; nil if
+// they are equal.
 func (c *compiled) difference(o *compiled) error {
 	for i, n := range c.plan.nodes {
 		if i >= len(o.plan.nodes) || n.describe() != o.plan.nodes[i].describe() {
@@ -335,7 +342,7 @@ func (c *compiled) partitions(n *node, spec *job.Spec) int {
 	return 1
 }
 
-// build returns the function that takes the records of n in stage s: a func(*T) as any.
+// build returns a func(*T), as any, that processes the records of n in stage s.
 func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 	var nexts []any
 	for _, r := range c.readers[n] {
@@ -347,7 +354,7 @@ func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 			nexts = append(nexts, r.n.fuse(e, c.build(e, s, r.n, ports)))
 		}
 	}
-	// The ends of this very node: a reader may occur twice, as in a join of a dataset with itself.
+	// The ends of this node. A reader may occur twice, as in a join of a dataset with itself.
 	for _, r := range c.readers[n] {
 		for _, x := range s.ends {
 			if x.n == r.n && (x.side && r.input == 1 || !x.side && r.n.wide != nil && x.input == r.input) && !e.taken[x] {
@@ -475,7 +482,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	return e.failure(e.err)
 }
 
-// failure is err as the worker understands it.
+// failure converts err for the worker.
 func (e *env) failure(err error) error {
 	var fatal *fatalError
 	if errors.As(err, &fatal) {
@@ -484,7 +491,8 @@ func (e *env) failure(err error) error {
 	return err
 }
 
-// loadSides reads the small sides that operators of a stage look up, and returns what part of the memory of one attempt they take.
+// loadSides loads the small sides of the broadcast joins in a stage. It returns their share of the
+// memory of one attempt.
 func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
 	for _, n := range c.plan.nodes {
 		if _, ok := s.sides[n.id]; ok {
@@ -502,21 +510,23 @@ func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
 	return bytes / int64(max(1, e.run.Slots)), nil
 }
 
-// tally is what an attempt tells the publish stage.
+// tally is the report of an attempt to the publish stage.
 type tally struct{ Bad, Read int64 }
 
-// count ends the counting of an attempt.
+// count completes the counters of an attempt.
 func (c *compiled) count(run *job.Run) {
 	run.Counters[consumedCounter], run.Counters[consumedBytes] = run.Progress.Records.Load(), run.Progress.Bytes.Load()
 	if c.tally {
-		t, _ := json.Marshal(tally{run.Counters[badCounter], run.Counters[readCounter]}) // two numbers
+		// marshalling two numbers cannot fail
+		t, _ := json.Marshal(tally{run.Counters[badCounter], run.Counters[readCounter]})
 		run.Sink = append(run.Sink, t)
 	}
 }
 
-// publish makes visible what the committed attempts wrote to sinks. It may be killed and run again.
+// publish publishes the output that committed attempts wrote to sinks. It is idempotent: its
+// process may be killed and start again.
 func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) error {
-	made := run.Sinks // of each producer in turn, in the order of the edges
+	made := run.Sinks // of each producer, in the order of the edges
 	parts := map[*out][][]byte{}
 	var all tally
 	for _, s := range c.stages {
@@ -559,14 +569,15 @@ func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) er
 
 // The engine's own counters.
 const (
-	badCounter      = job.Bad     // records that were set aside
+	badCounter      = job.Bad     // bad records
 	readCounter     = ".read"     // records read from sources
-	consumedCounter = ".records"  // records that came into a stage
-	consumedBytes   = ".bytes"    // and their bytes
+	consumedCounter = ".records"  // records read by a stage
+	consumedBytes   = ".bytes"    // bytes read by a stage
 	shuffledCounter = ".shuffled" // bytes written for later stages
 )
 
-// sinkTask numbers the tasks that write to the sink of x over all stages that do.
+// sinkTask returns the number of a task among all tasks that write to the sink of x, over all
+// stages.
 func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
 	t := SinkTask{Job: string(spec.ID), Attempt: run.Attempt.N}
 	for _, s := range c.stages {
@@ -583,7 +594,7 @@ func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
 	return t
 }
 
-// program returns the stages as functions for the worker.
+// program returns the stages as functions that the worker can run.
 func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	p := &job.Program{Tolerates: c.plan.allowsBad()}
 	for _, s := range c.stages {
@@ -594,7 +605,7 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	return p
 }
 
-// spec returns the job as data, given its splits and what runs it.
+// spec returns the job as data.
 func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]job.Split, t settings) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
 	for i, s := range c.stages {
@@ -605,7 +616,7 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]jo
 				groups = t.zones
 			}
 			reduce := c.stages[i+slices.IndexFunc(c.stages[i:], func(s *stage) bool { return !s.combine })]
-			// As many tasks as a reduce of as much would have, when there are slots for them.
+			// As many tasks as a reduce of the same input would have, if there are slots for them.
 			st.Slices = max(1, int(min(c.input(splits)/int64(groups)/reduceBytes, int64(c.tasks(reduce, splits)), int64(t.Slots/groups))))
 			st.Tasks = groups * st.Slices
 		} else {
@@ -616,20 +627,20 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]jo
 	return sp
 }
 
-// alone returns the options of a stage that runs none of its operators' functions.
+// alone returns the options of a combine or publish stage, which calls no operator functions.
 func (o options) alone() options {
 	o.needs = nil
 	return o
 }
 
-// needs returns what attempts of a stage hold of budgets, in order of their names.
+// needs returns the budgets that each attempt of the stage holds, in order of their names.
 func (s *stage) needs() []job.Need {
 	needs := slices.Clone(s.opts.needs)
 	slices.SortFunc(needs, func(a, b job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
 	return needs
 }
 
-// tasks returns the number of tasks of a stage that does not combine, given the splits of those that read.
+// tasks returns the number of tasks of a stage that is not a combine stage.
 func (c *compiled) tasks(s *stage, splits map[*stage][]job.Split) int {
 	input := c.input(splits)
 	switch {
@@ -649,7 +660,7 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]job.Split) int {
 	return even(input, reduceBytes)
 }
 
-// reduceBytes is how many bytes of the job's input there are for each partition.
+// reduceBytes is the number of input bytes of the job for each partition.
 const reduceBytes = 256 << 20
 
 // input returns the bytes of all splits.
@@ -662,8 +673,9 @@ func (*compiled) input(splits map[*stage][]job.Split) (input int64) {
 	return input
 }
 
-// even cuts input into at most 4,096 parts of about size bytes: a multiple of four, so that as many slots, or half as many, end at the same
-// time. It depends on the input alone, since the order of rows must not depend on the slots.
+// even returns a number of partitions, at most 4,096, for input in parts of about size bytes. It is
+// a multiple of four, so that slots end at the same time if there are as many or half as many. It
+// depends on the input alone, because the order of rows must not depend on the slots.
 func even(input, size int64) int {
 	return int(min(max(1, (input+4*size-1)/(4*size)), 1024)) * 4
 }

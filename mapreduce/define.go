@@ -22,12 +22,13 @@ type Definition[P, T any] struct {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// Define names a pipeline. build describes it with the operators of this package and returns the dataset whose records are the
-// rows of a run, or Nothing. Parameters must survive encoding/json, which carries them to other processes. Options hold for the whole plan.
-// Nothing is checked before the first run.
+// Define names a pipeline. build describes it with the operators of this package, and returns the
+// dataset of the run's rows, or Nothing. Parameters must survive encoding/json, which carries them
+// to other processes. Options apply to the whole plan. Define checks nothing; the first run does.
 //
-// On a cluster the workers run the same program and find the pipeline by its name, so there Define must be called before Main,
-// best in a package variable, and once for each name. Inside one process several definitions may share a name.
+// On a cluster the workers run the same program and find the pipeline by its name. Call Define
+// before Main, best in a package variable, and once for each name. Inside one process several
+// definitions may share a name.
 func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...PlanOption) *Definition[P, T] {
 	d := &Definition[P, T]{name, caller(), build, opts}
 	remember(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
@@ -37,7 +38,7 @@ func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opt
 // rows gathers the rows of a run.
 func (d *Definition[P, T]) rows(ds Dataset[T]) { gather(planOf(ds.n), "", ds) }
 
-// plan builds and compiles the plan. main says whether the rows are gathered.
+// plan builds and compiles the plan. also decides what happens with its rows.
 func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Dataset[T])) (_ *compiled, err error) {
 	p := &Plan{name: d.name, ctx: ctx}
 	if !nameForm.MatchString(d.name) {
@@ -75,9 +76,9 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 	return compile(p)
 }
 
-// Run runs the pipeline and yields its rows in a fixed order: by partition, within it as the last operator orders them. It blocks
-// until the rows are there; an error ends the sequence. Breaking out of the loop ends the run; with Local.State the next one goes
-// on from there.
+// Run runs the pipeline and yields its rows in a fixed order: by partition, and within a partition
+// in the last operator's order. It blocks until rows are there; an error ends the sequence. A break
+// out of the loop ends the run; with Local.State the next run continues there.
 func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
@@ -85,7 +86,7 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 		err := d.runAgain(t, func(t settings) error {
 			n := 0
 			return d.once(ctx, t, params, func(row T) bool {
-				if n++; n > shown { // the rows of a job that runs again come in the same order
+				if n++; n > shown { // the rows of a repeated job come in the same order
 					shown++
 					stopped = !yield(row, nil)
 				}
@@ -98,11 +99,12 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	}
 }
 
-// maxRuns is how often a job runs again because a worker was lost with the rows of a job that was done.
+// maxRuns is how many times a finished job runs if its rows are lost with a worker before they are
+// read.
 const maxRuns = 3
 
-// runAgain calls run, and repeats it if the rows of a finished job were lost on a cluster: its coordinator does not
-// make the output of a finished job again.
+// runAgain calls run, and repeats it if the rows of a finished job were lost on a cluster: its
+// coordinator does not make the output of a finished job again.
 func (d *Definition[P, T]) runAgain(target Target, run func(settings) error) error {
 	t, err := settingsOf(target, d.name)
 	if err != nil {
@@ -118,7 +120,7 @@ func (d *Definition[P, T]) runAgain(target Target, run func(settings) error) err
 	}
 }
 
-// once runs the pipeline and shows its rows until show returns false.
+// once runs the pipeline and passes its rows to show until show returns false.
 func (d *Definition[P, T]) once(ctx context.Context, t settings, params P, show func(T) bool) error {
 	j, err := d.start(ctx, t, params, d.rows)
 	if errors.Is(err, ErrExplained) || errors.Is(err, ErrDetached) {
@@ -129,7 +131,7 @@ func (d *Definition[P, T]) once(ctx context.Context, t settings, params P, show 
 	}
 	defer j.Close()
 	if t.Verify {
-		err = j.Wait() // no row is shown before the verdict
+		err = j.Wait() // no row is shown before the comparison has ended
 	}
 	if err == nil {
 		for row, rowErr := range Rows[T](j, "") {
@@ -162,8 +164,8 @@ func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T
 	return all, nil
 }
 
-// WriteTo runs the pipeline and sends its rows to a sink. On a cluster the rows come to this process, which writes them: for large results
-// write to a sink in the function given to Define.
+// WriteTo runs the pipeline and writes its rows to a sink. On a cluster all rows travel to this
+// process, which writes them. For large results, use a sink in the function given to Define.
 func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
 	run, err := settingsOf(t, d.name)
 	if err != nil {
@@ -183,7 +185,8 @@ func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Si
 	return j.Wait()
 }
 
-// writeHere runs the pipeline and writes its rows in this process: workers know the sinks of the plan only.
+// writeHere runs the pipeline and writes its rows in this process, because workers have only the
+// sinks of the plan.
 func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, s Sink[T]) (err error) {
 	if t.cluster.Detach {
 		return fmt.Errorf("plan %s: WriteTo writes in this process, which detach lets go; write to a sink in the function given to Define", d.name)

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Who interrupts a job is asked whether it goes on only when it can, and told how to come back to it.
+// Who interrupts a job is asked whether it goes on only when it can, and told how to come back to
+// it.
 func TestAskDetach(t *testing.T) {
 	for _, tt := range []struct {
 		answer string

@@ -1,33 +1,53 @@
-// Package mapreduce runs pipelines written as typed Go functions, split into tasks over all cores, within a memory budget,
-// on state that survives a crash.
+// Package mapreduce runs pipelines written as typed Go functions. It splits them into tasks over
+// all cores, keeps to a memory budget, and can continue after a crash.
 //
-// [Define] names a pipeline and describes it with operators on a [Dataset]: [Map], [Filter], [AggregateBy], [Join], [SortBy] and
-// so on. Nothing runs until [Definition.Run], [Definition.Collect], [Definition.WriteTo] or [Definition.Start] is called with a [Target] and
-// parameters. Sources and sinks are in the packages textio, csvio, jsonio, parquetio, binio and memio.
+//	type Count = mapreduce.KV[string, int64]
+//
+//	var words = mapreduce.Define("words", func(p *mapreduce.Plan, file string) mapreduce.Dataset[Count] {
+//		words := mapreduce.FlatMap(mapreduce.Read(p, textio.Lines(file)), strings.FieldsSeq)
+//		return mapreduce.CountBy(words, func(w string) string { return w })
+//	})
+//
+//	rows, err := words.Collect(ctx, mapreduce.Local{}, "file.txt")
+//
+// [Define] names a pipeline and describes it with operators on a [Dataset]: [Map], [Filter],
+// [AggregateBy], [Join], [SortBy] and so on. Nothing runs until you call [Definition.Run],
+// [Definition.Collect], [Definition.WriteTo] or [Definition.Start] with a [Target] and parameters.
+// Aggregates are in package agg. Sources and sinks are in the packages textio, csvio, jsonio,
+// parquetio, binio and memio.
 //
 // # Values
 //
-// Records, keys and accumulators are ordinary Go values; they are encoded where they leave a task, by codecs compiled from their types.
-// A type with channels, functions or interfaces is refused when the plan is built. Strings and byte slices that reach a function
-// point into buffers that are never written again, so they may be kept; [strings.Clone] one to let go of the rest of its buffer.
-// A function must not change a record's slices and maps in place: another operator may read the same record.
+// Records, keys and accumulators are ordinary Go values. Codecs compiled from their types encode
+// them where they leave a task. A type with channels, functions or interfaces is refused when the
+// plan is built.
+//
+// Strings and byte slices in records point into buffers that are never written again, so a function
+// may keep them. Call [strings.Clone] to keep a short string without its large buffer. A function
+// must not change the slices and maps of a record in place: another operator may read the same
+// record.
 //
 // # Functions
 //
-// The pure form of an operator takes a plain function. The form whose name begins with Try takes a context and returns an error:
-// [Skip] sets the record aside, [Fatal] ends the job, any other error fails the attempt, which is tried again up to [Retry] times.
-// An attempt may run more than once, so a function with effects outside must be idempotent. Each slot calls its own copy of the
-// functions, made by its own call of the function given to Define, from one goroutine.
+// The plain form of an operator takes a plain function. The Try form, such as [TryMap], takes a
+// function with a context and an error: [Skip] sets the record aside, [Fatal] ends the job, and any
+// other error fails the attempt. A failed attempt is repeated up to [Retry] times. An attempt may
+// run more than once, so a function with outside effects must be idempotent.
+//
+// Each slot calls Define's function once to build its own copy of all functions, and calls them
+// from one goroutine.
 //
 // # Order
 //
-// The rows of a run come in the order of partitions, and within one in the order of the last shuffling operator: by key after
-// AggregateBy, GroupBy and the joins, in total order after SortBy. The same input gives the same rows in the same order,
-// whatever failed on the way and however many slots there are.
+// Rows come in the order of partitions. Within a partition they come in the order of the last
+// shuffling operator: by key after AggregateBy, GroupBy and the joins, in total order after SortBy.
+// The same input gives the same rows in the same order, whatever failed during the run and however
+// many slots there are.
 //
 // # Memory
 //
-// [Local.Memory] is divided among the slots. What an operator must hold beyond its share goes to disk as sorted runs, which the next
-// stage merges. Only a few things must fit: one accumulator, one record, what user functions keep, and the small side of a
-// [BroadcastJoin], which counts, and ends the job when it takes more than half.
+// [Local.Memory] is divided among the slots. An operator writes data beyond its share to disk as
+// sorted runs, and the next stage merges them. Only a few things must fit into memory: one
+// accumulator, one record, data kept by user functions, and the small side of a [BroadcastJoin].
+// The small side counts against the memory, and ends the job if it takes more than half.
 package mapreduce

@@ -29,33 +29,35 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// embedded is a coordinator and its workers inside this process: the same cores, block store, codec and journal as on a cluster,
-// joined by direct calls.
+// embedded is the engine of a job inside this process: a coordinator and its workers, joined by
+// direct calls. They use the same cores, block store, codec and journal as a cluster.
 type embedded struct {
 	coord   *coordinator.Coordinator
 	journal io.Closer // nil without State
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
-	unlock  func() error // of temp
+	unlock  func() error // unlocks temp
 	cancel  context.CancelCauseFunc
-	end     context.CancelCauseFunc // ends the run, not the job: with State it can go on later
+	// ends the run but not the job: with State it can continue later
+	end     context.CancelCauseFunc
 	group   *errgroup.Group
 	spec    *job.Spec
-	fresh   job.Spec // spec as this run would begin it
-	release func()   // of reserved memory
-	places  func()   // lets go of what sinks write to
+	fresh   job.Spec // the spec without an earlier run of the job
+	release func()   // frees the reserved memory
+	places  func()   // unlocks the places of the sinks
 
-	ballast []byte // never touched: it costs no memory and lets the collected heap grow to its size before a collection
+	// never touched, so it takes no memory; it raises the heap size at which the collector runs
+	ballast []byte
 
 	once sync.Once
 	err  error
 }
 
-// ballastSize is the floor under the garbage collector's pace, in bytes. Sources hand out fresh buffers; with Go's floor of 4 MB
-// they would have the collector run all the time.
+// ballastSize is the size of the ballast, in bytes. Sources allocate many buffers; with Go's
+// minimum heap of 4 MB the collector would run all the time.
 const ballastSize = 64 << 20
 
-// startEmbedded starts a job inside this process. build makes a further instance of the plan.
+// startEmbedded starts a job inside this process. build builds another instance of the plan.
 func startEmbedded(ctx context.Context, t settings, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
 	if err := c.checkPlaces(ctx, &t); err != nil {
 		return nil, err
@@ -88,14 +90,15 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
 		j.watch(ctx)
-		e.places() // what was to be written is
+		e.places() // all output is written
 		return nil
 	})
 	return j, nil
 }
 
-// lockPlaces keeps other runs away from the places of this machine that the sinks write to: a run without State has the same ID each time, so
-// two at once would write to the same temporary files, and any two would mix their files when they move them in. release is never nil.
+// lockPlaces locks the places of this machine that the sinks write to. Runs without State have the
+// same job ID each time, so two of them would write to the same temporary files. Any two runs would
+// mix their files when they move them into place. release is never nil.
 func (c *compiled) lockPlaces() (release func(), err error) {
 	var held []func() error
 	release = sync.OnceFunc(func() {
@@ -117,8 +120,9 @@ func (c *compiled) lockPlaces() (release func(), err error) {
 	return release, nil
 }
 
-// checkPlaces finds out, before anything runs, whether what the job will write can be written. To explain makes nothing; on a cluster it needs
-// to know which places this process lends.
+// checkPlaces checks, before anything runs, that the sinks and the quarantine can be written. With
+// Explain nothing is checked inside this process. On a cluster the sinks are checked even then,
+// because the check shows which files this process lends.
 func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 	if t.Explain && t.cluster == nil {
 		return nil
@@ -136,14 +140,17 @@ func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 	return nil
 }
 
-// worthMerging is how many outputs a worker must hold, on average, for merging them before they cross the network to pay.
+// worthMerging is how many outputs a worker must hold, on average, before a tier that merges them
+// pays.
 const worthMerging = 3
 
-// worthOne is how many outputs there must be for that where all records have one key: the last task merges fewer in the time that a tier takes.
+// worthOne is the same number when all records have one key: the last task merges fewer outputs in
+// the time that a tier takes.
 const worthOne = 64
 
-// prepare lists the input, cuts it, and makes the job's data. The job's ID does not depend on who holds the input, nor on the name by which this
-// client lends its files. On a cluster a last stage publishes what sinks wrote when publish is set.
+// prepare lists the input, cuts it into splits, and returns the spec of the job. The job ID depends
+// neither on the holders of the input nor on client, the name under which this process lends its
+// files. With publish, the last stage of a job on a cluster publishes the output of the sinks.
 func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
@@ -169,7 +176,8 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 			fmt.Fprintln(h)
 		}
 	}
-	// Splits of equal size, a few for each slot: few enough that partial aggregates stay small, and many enough that all slots end at the same time.
+	// Splits have equal sizes, a few for each slot: few enough to keep partial aggregates small,
+	// and enough to let all slots end at the same time.
 	target := min(max(input/int64(4*t.Slots), 1<<20), 128<<20)
 	for _, s := range c.stages {
 		if s.publish || s.head.read == nil {
@@ -195,17 +203,20 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 	}
 	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t)
 	for k, s := range c.stages {
-		spec.Stages[k].Inner = t.cluster != nil && !c.gives(s) // inside the process Verify reads all of it
+		// inside this process Verify reads all outputs
+		spec.Stages[k].Inner = t.cluster != nil && !c.gives(s)
 	}
 	return spec, nil
 }
 
-// gives reports whether the client reads what a stage has written, when the job is done: rows, or what sinks say that it is to make visible.
+// gives reports whether the client reads the output of a stage at the end: rows, or descriptions
+// for Finish.
 func (c *compiled) gives(s *stage) bool {
 	return !s.combine && slices.ContainsFunc(s.ends, func(x *end) bool { return x.out != nil && (x.out.sink == nil || !c.publishes()) })
 }
 
-// executable returns a hash of this program, so that a changed program does not go on with another's state.
+// executable returns a hash of this program. A changed program does not continue with the state of
+// another.
 var executable = sync.OnceValue(func() string {
 	path, err := os.Executable()
 	if err != nil {
@@ -223,7 +234,7 @@ var executable = sync.OnceValue(func() string {
 	return hex.EncodeToString(h.Sum(nil))
 })
 
-// start starts the coordinator and the workers. It changes t.Slots when a job that is found in State needs that.
+// start starts the coordinator and the workers. It lowers t.Slots if a job in State requires that.
 func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build func(context.Context) (*compiled, error)) error {
 	log := t.Log
 	if log == nil {
@@ -241,7 +252,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 		LeaseTTL:     -1, // the workers live and die with this process
 		LocalityWait: -1,
 		BlockAfter:   -1,
-		Settle:       time.Minute, // it ends when the workers have joined, a moment after the start
+		Settle:       time.Minute, // ends when the workers have joined, a moment after the start
 	}}
 	if t.Workers == 1 {
 		cfg.StragglerRatio = -1
@@ -264,7 +275,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 	if err := e.recall(ctx, t); err != nil {
 		return err
 	}
-	// The state is ours, since who shares that is told so first, and nothing runs yet.
+	// Another run on the same State has failed before this point, and no task runs yet.
 	if e.places, err = c.lockPlaces(); err != nil {
 		return err
 	}
@@ -319,9 +330,10 @@ func (e *embedded) peer(name string) worker.Outputs {
 	return nil
 }
 
-// recall looks for the job in the State directory. A job that has begun goes on with the tasks that it was cut into and the memory
-// that its attempts had: an attempt that runs again must cut its output into the same runs and blocks as the one before, because
-// readers choose key ranges from them. Where that memory is more than each slot may take now, fewer slots work.
+// recall looks for the job in the State directory. An unfinished job continues with its old splits
+// and its old memory per attempt: a repeated attempt must cut its output into the same runs and
+// blocks, because readers choose key ranges from them. If a slot has less memory now, fewer slots
+// work.
 func (e *embedded) recall(ctx context.Context, t *settings) error {
 	if t.State == "" {
 		return nil
@@ -335,7 +347,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 		return nil
 	}
 	for i := range begun.Stages {
-		// A coordinator of a former version forgot the splits of a job that is done. Only Verify wants them then.
+		// An older coordinator dropped the splits of a finished job. Only Verify needs them here.
 		if s := &begun.Stages[i]; s.Splits == nil && len(e.spec.Stages[i].Splits) == s.Tasks {
 			s.Splits = e.spec.Stages[i].Splits
 		}
@@ -351,7 +363,8 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 	return nil
 }
 
-// submit hands the job to the coordinator. In a State directory it may be there already: then it goes on, or its result stands.
+// submit submits the job to the coordinator. If the State directory has the job already, it
+// continues, or its result stands.
 func (e *embedded) submit(ctx context.Context, t settings) error {
 	if t.State != "" {
 		for _, id := range e.coord.Jobs() {
@@ -375,7 +388,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 		}
 		for _, w := range e.workers {
 			for _, id := range w.Jobs() {
-				if id != e.spec.ID { // the process was killed while it dropped the job
+				if id != e.spec.ID { // an earlier process was killed while it dropped the job
 					if err := w.DropJob(id); err != nil {
 						return err
 					}
@@ -412,7 +425,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 	return e.coord.Submit(ctx, *e.spec)
 }
 
-// complete reports whether the output of every task is held by a worker.
+// complete reports whether a worker holds the output of every task.
 func (e *embedded) complete() bool {
 	for s := range e.spec.Stages {
 		for _, p := range e.coord.Commits(e.spec.ID, s) {
@@ -447,13 +460,13 @@ func (e *embedded) drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// abandon ends what still runs of a failed job.
+// abandon ends the running attempts of a failed job.
 func (e *embedded) abandon(ctx context.Context, why string) error {
 	if err := e.coord.Cancel(ctx, e.spec.ID, why); err != nil && !errors.Is(err, wire.ErrStopped) {
 		return err
 	}
 	for _, w := range e.workers {
-		if err := w.DropJob(e.spec.ID); err != nil { // attempts that still run would write again
+		if err := w.DropJob(e.spec.ID); err != nil { // running attempts would write again
 			return err
 		}
 	}
@@ -512,7 +525,7 @@ func (e *embedded) open(p job.Producer, port int) ([]job.RunReader, error) {
 
 var errClosed = errors.New("the job was closed")
 
-// stop ends the job and frees all that it holds.
+// stop ends the job and frees its resources.
 func (e *embedded) stop() error {
 	e.once.Do(func() {
 		defer e.end(nil)

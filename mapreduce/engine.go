@@ -13,38 +13,43 @@ import (
 
 // engine runs the tasks of one job, inside this process or on a cluster.
 type engine interface {
-	// wait blocks until every task is committed, and returns why the job ended without that.
+	// wait blocks until every task is committed. It returns an error if the job ended before.
 	wait(ctx context.Context) error
-	// status returns how the job stands; ok is false when that is not known.
+	// status returns the status of the job; ok is false while it is unknown.
 	status() (st report.Job, ok bool)
-	// changed returns a channel that is closed when an attempt commits or the job ends: call it first, then look.
+	// changed returns a channel that is closed when an attempt commits or the job ends. Call it
+	// before you look at status or commits.
 	changed() <-chan struct{}
-	// running returns the attempts that are on their way.
+	// running returns the running attempts.
 	running() []worker.Running
-	// commits returns the committed attempt of each task of a stage; a task without has a Producer without a Worker.
+	// commits returns the committed attempt of each task of a stage. A Producer without a Worker
+	// stands for a task without a commit.
 	commits(stage int) []job.Producer
-	// commit returns what commits has of one task, at little cost.
+	// commit returns the element of commits for one task, at little cost.
 	commit(stage, task int) job.Producer
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
-	// again returns who holds the output of a task, after p could not be read and the job is done; p names no worker when none is known. What is
-	// lost is made again first. An error says why there is no such output.
+	// again finds the output of a task of a finished job after p could not be read; the job makes a
+	// lost output again first. p.Worker may be empty. It returns the present holder of the output,
+	// or an error with the reason why there is none.
 	again(p job.Producer) (now job.Producer, err error)
-	// lost says that an output cannot be read, so that it is made again.
+	// lost reports an unreadable output, so that the job makes it again.
 	lost(p job.Producer)
-	// runAgain runs a task once more, to compare it.
+	// runAgain runs a task once more, for a comparison.
 	runAgain(ctx context.Context, l job.Launch) (*job.Manifest, error)
-	// abandon ends what still runs of a failed job.
+	// abandon ends the running attempts of a failed job.
 	abandon(ctx context.Context, why string) error
-	// stop ends the run and frees all that it holds.
+	// stop ends the run and frees its resources.
 	stop() error
 }
 
-// maxAgain is how often an output of a job that is done is looked for elsewhere, or made again.
+// maxAgain is how many times a finished job looks for another holder of an output, or makes it
+// again.
 const maxAgain = 5
 
-// held calls read with who holds an output of a job that is done, and again when the output turns out to be held elsewhere, or has been made again.
+// held calls read with the holder of an output of a finished job. If the output is elsewhere or was
+// lost, it finds or makes it again and repeats the call.
 func (j *Job) held(p job.Producer, read func(p job.Producer) error) error {
 	for n := 0; ; n++ {
 		err := read(p)
@@ -81,7 +86,7 @@ func (j *Job) watch(ctx context.Context) {
 	if err == nil && j.target.Counters {
 		j.printCounters()
 	}
-	// An interrupted run with State goes on later, so what it has made stays.
+	// An interrupted run with State can continue later, so its output stays.
 	interrupted := ctx.Err() != nil || errors.Is(err, wire.ErrStopped)
 	if err != nil && (!interrupted || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
@@ -89,7 +94,7 @@ func (j *Job) watch(ctx context.Context) {
 	j.err = err
 }
 
-// abandon ends what still runs of a failed job and removes what its sinks have written.
+// abandon ends the running attempts of a failed job, and removes the output of its sinks.
 func (j *Job) abandon(ctx context.Context, why error) error {
 	if err := j.engine.abandon(ctx, why.Error()); err != nil {
 		return err
@@ -104,11 +109,13 @@ func (j *Job) abandon(ctx context.Context, why error) error {
 	return nil
 }
 
-// rows hands the values of one task's output to each, as soon as it is committed. An output that is lost while it is read is made again.
+// rows passes the values of one task's output to each, as soon as the task is committed. If the
+// output is lost meanwhile, the job makes it again.
 func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error)) (bool, error) {
 	e := j.engine
 	seen, ended := 0, false
-	var back job.Producer // who holds the output now that the job is done, if that is not known from commits
+	// the holder of the output after the end of the job, if it differs from the commit
+	var back job.Producer
 	looked := 0
 	elsewhere := func(p job.Producer) (err error) {
 		if looked++; looked > maxAgain {
@@ -119,7 +126,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 	}
 	for {
 		changed := e.changed()
-		st, ok := e.status() // before the commits: those of a job that is done are all there
+		st, ok := e.status() // before the commits: a finished job has all of them
 		p := e.commit(stage, task)
 		if back.Worker != "" {
 			p = back
@@ -153,7 +160,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 		var lost *job.Failure
 		if errors.As(err, &lost) && lost.Kind == job.InputLost {
 			if now := e.commit(stage, task); back.Worker == "" && now.Worker != "" && now != p {
-				continue // it was made again already
+				continue // the job has made it again already
 			}
 			if st, ok := e.status(); ok && st.Outcome == report.JobRunning {
 				e.lost(p)
@@ -163,7 +170,8 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 				}
 				continue
 			}
-			if <-j.done; j.err != nil { // what was read is dropped, as the job failed after its last task
+			// the job failed after its last task, and its output is dropped
+			if <-j.done; j.err != nil {
 				return false, errEnded
 			}
 			why := elsewhere(p)

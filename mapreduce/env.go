@@ -18,24 +18,26 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
-// env is what the operators of one attempt share. It belongs to the attempt's goroutine; stopped alone is for all.
+// env is the state that the operators of one attempt share. It belongs to the attempt's goroutine,
+// except stopped.
 type env struct {
-	ctx        context.Context
-	run        *job.Run
-	stage      *stage
-	shared     *shared
-	plan       *Plan
-	taken      map[*end]bool // ends that have their writer
-	closers    []func()      // free what an attempt holds, whatever its end
-	memory     int64         // for each of the operators that hold records
-	stopped    atomic.Bool
-	err        error
-	where      func() (path string, offset, line int64) // position of the record at hand; nil in a reduce
+	ctx     context.Context
+	run     *job.Run
+	stage   *stage
+	shared  *shared
+	plan    *Plan
+	taken   map[*end]bool // ends that have a writer
+	closers []func()      // free resources at the end of the attempt
+	memory  int64         // bytes for each operator that holds records
+	stopped atomic.Bool
+	err     error
+	// position of the current record; nil in a reduce
+	where      func() (path string, offset, line int64)
 	bad        int64
 	quarantine *bursts
 }
 
-// fail ends the attempt with err; the first one counts.
+// fail ends the attempt with err. Only the first error counts.
 func (e *env) fail(err error) {
 	if e.err == nil && err != nil {
 		e.err = err
@@ -43,7 +45,7 @@ func (e *env) fail(err error) {
 	}
 }
 
-// input returns the runs of an input of the attempt, none for one that no stage writes to.
+// input returns the runs of an input of the attempt; none if no stage writes to it.
 func (e *env) input(i int) []job.RunReader {
 	if i >= len(e.run.Inputs) {
 		return nil
@@ -56,7 +58,7 @@ type port struct {
 	e      *env
 	number int
 	parts  int
-	keys   bool // first keys are wanted, for reading by range
+	keys   bool // keep the first key of each block, for reading by range
 }
 
 func (p *port) append(run, part int, block []byte, records int, first []byte) error {
@@ -66,8 +68,9 @@ func (p *port) append(run, part int, block []byte, records int, first []byte) er
 	return p.e.run.Output.Append(p.number, run, part, block, records, first)
 }
 
-// bursts packs records that need no sorting. Blocks of one run must be given to an output together, so it holds back
-// about a megabyte and writes that as one run; reading the runs one after the other gives the records in order.
+// bursts packs records that need no sorting. An output takes all blocks of one run together, so
+// bursts collects about a megabyte and writes it as one run. The runs, read one after the other,
+// give the records in order.
 type bursts struct {
 	to  *port
 	run int
@@ -78,7 +81,7 @@ type bursts struct {
 }
 
 func (b *bursts) add(key, value []byte) error {
-	if len(key)+len(value) > spill.BlockSize { // in a block of its own
+	if len(key)+len(value) > spill.BlockSize { // the record gets its own block
 		if err := spill.Fits(key, len(value)); err != nil {
 			return err
 		}
@@ -135,7 +138,8 @@ type fatalError struct{ err error }
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// Skip marks err so that the record is set aside in quarantine and the attempt goes on, within MaxBad. Skip(nil) is nil.
+// Skip marks err so that the record is set aside in the quarantine and the attempt continues,
+// within MaxBad. Skip(nil) is nil.
 func Skip(err error) error {
 	if err == nil {
 		return nil
@@ -143,7 +147,8 @@ func Skip(err error) error {
 	return &skipError{err}
 }
 
-// Fatal marks err so that the job ends at once: trying again cannot help. Fatal(nil) is nil.
+// Fatal marks err so that the job ends at once, because another attempt cannot help. Fatal(nil) is
+// nil.
 func Fatal(err error) error {
 	if err == nil {
 		return nil
@@ -151,7 +156,7 @@ func Fatal(err error) error {
 	return &fatalError{err}
 }
 
-// userError treats an error that an operator's function returned for record.
+// userError handles an error of an operator's function for record.
 func userError[T any](e *env, n *node, err error, record *T) {
 	var skip *skipError
 	if errors.As(err, &skip) {
@@ -165,18 +170,19 @@ func userError[T any](e *env, n *node, err error, record *T) {
 	e.fail(located(q, err))
 }
 
-// Quarantined is one record that was set aside, as it stands in the quarantine file, one JSON object per line.
+// Quarantined is one bad record in the quarantine file, which has one JSON object per line.
 type Quarantined struct {
-	Source   string `json:"source,omitempty"` // file or source it came from
-	Offset   int64  `json:"offset"`           // bytes from the start of the (decompressed) file
-	Line     int64  `json:"line,omitempty"`   // from 1, when known
+	Source   string `json:"source,omitempty"` // file or other source of the record
+	Offset   int64  `json:"offset"`           // bytes from the start of the decompressed file
+	Line     int64  `json:"line,omitempty"`   // from 1; zero means unknown
 	Operator string `json:"operator"`
 	Error    string `json:"error"`
 	Stack    string `json:"stack,omitempty"`
-	Record   string `json:"record"` // at most 4 KiB of it
+	Record   string `json:"record"` // the first 4 KiB of the record
 }
 
-// setAside puts a record into quarantine. It returns an error when there are too many.
+// setAside puts a record into the quarantine. It returns an error if there are too many bad
+// records.
 func (e *env) setAside(operator string, cause error, record, stack string) error {
 	q := Quarantined{Operator: operator, Error: cause.Error(), Stack: stack}
 	if e.where != nil {
@@ -200,7 +206,7 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 
 func located(q Quarantined, cause error) error {
 	switch {
-	case q.Operator == "read": // sources name the place themselves
+	case q.Operator == "read": // errors of sources contain the place
 		return cause
 	case q.Source == "":
 		return fmt.Errorf("%s: %w", q.Operator, cause)
@@ -208,7 +214,7 @@ func located(q Quarantined, cause error) error {
 	return fmt.Errorf("%s: %s: %w", q.place(), q.Operator, cause)
 }
 
-// place names the position of the record, such as a.jsonl:1042.
+// place returns the position of the current record, such as a.jsonl:1042.
 func (q *Quarantined) place() string {
 	if q.Line > 0 {
 		return fmt.Sprintf("%s:%d", q.Source, q.Line)
@@ -216,14 +222,15 @@ func (q *Quarantined) place() string {
 	return fmt.Sprintf("%s at byte %d", q.Source, q.Offset)
 }
 
-// allowsBad reports whether a job goes on with bad records.
+// allowsBad reports whether the job tolerates bad records.
 func (p *Plan) allowsBad() bool { return p.opts.maxBad > 0 || p.opts.maxShare > 0 }
 
-// maxPoison is at how many positions the functions of a job may panic before panics count as failed attempts again.
+// maxPoison is the number of positions at which functions of a job may panic before each panic
+// fails an attempt again.
 const maxPoison = 32
 
-// traceFirst says on standard error when the process read its first record, for benchmarks of the start. It is nil unless the
-// environment variable LAYSHAFT_TRACE is "first".
+// traceFirst prints to standard error when the process reads its first record, for benchmarks of
+// the start. It is nil unless the environment variable LAYSHAFT_TRACE is "first".
 var traceFirst = func() func() {
 	if os.Getenv("LAYSHAFT_TRACE") != "first" {
 		return nil
@@ -245,7 +252,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			push(t)
 		}
 	}
-	var number int64 // of the record at hand, where records are counted
+	var number int64 // number of the current record, if records are counted
 	if mark, skips := e.run.Mark, e.run.Skips; mark != nil || len(skips) > 0 {
 		emit := r.Emit
 		r.Emit = func(t *T) {
@@ -278,9 +285,9 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			kind, at := job.Transient, position{e.stage.number, r.Path, r.Offset, r.Line}
 			switch {
 			case !e.plan.allowsBad():
-			case number > 0: // the coordinator counts
+			case number > 0: // the coordinator counts panics
 				kind = job.Poison
-			case at == position{stage: e.stage.number}: // the source does not tell
+			case at == position{stage: e.stage.number}: // the source reports no position
 			case e.shared.markPoison(at, fmt.Errorf("panic: %v", v), stack) <= maxPoison:
 				kind = job.Poison
 			}
@@ -294,20 +301,21 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	return nil
 }
 
-// shown is an error of a source that names files as the user does.
+// shown is an error of a source that names files in the same way as the user.
 type shown struct{ error }
 
 func (e shown) Error() string { return filesys.Shown(e.error.Error()) }
 func (e shown) Unwrap() error { return e.error }
 
-// readStage runs the reading side of a wide operator and what is fused behind it. A panic in a function of theirs becomes an error that
-// names the stage.
+// readStage runs the reading side of a wide operator and the operators fused behind it. A panic in
+// one of their functions becomes an error with the name of the stage.
 func readStage(e *env, read func(e *env, next any) error, next any) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			var f *job.Failure
 			if cause, ok := v.(error); ok && errors.As(cause, &f) {
-				err = f // thrown through user code, such as by an iterator over a lost input
+				// passed through user code as a panic, for example by an iterator over a lost input
+				err = f
 				return
 			}
 			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("%s: panic: %v", e.stage.label, v), Detail: userStack(string(debug.Stack()), "mapreduce.readStage(")}
@@ -316,7 +324,7 @@ func readStage(e *env, read func(e *env, next any) error, next any) (err error) 
 	return read(e, next)
 }
 
-// userStack cuts a stack down to the frames between the panic and the frame that contains below.
+// userStack cuts a stack to the frames between the panic and the frame that contains below.
 func userStack(stack, below string) string {
 	lines := strings.SplitAfter(stack, "\n")
 	start, end := 1, len(lines) // the first line names the goroutine
@@ -329,7 +337,8 @@ func userStack(stack, below string) string {
 			break
 		}
 	}
-	// Frames of the runtime between panic and user code, such as of a nil map or an index, are left out.
+	// Leave out runtime frames between the panic and user code, for example after a write to a nil
+	// map.
 	for start+2 < end && strings.HasPrefix(lines[start], "runtime.") {
 		start += 2
 	}

@@ -36,7 +36,8 @@ func ExampleNewCounter() {
 	// Output: <nil> 1
 }
 
-// Skip sets a record aside and goes on, as long as MaxBad allows. The quarantine file tells which records, and why.
+// Skip sets a record aside and goes on, as long as MaxBad allows. The quarantine file tells which
+// records, and why.
 func ExampleSkip() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -176,7 +177,8 @@ func ExampleTimeout() {
 	// Output: true
 }
 
-// No more than eight attempts at a time hold a connection each, of all jobs and tasks of a cluster, or of this run.
+// No more than eight attempts at a time hold a connection each, of all jobs and tasks of a cluster,
+// or of this run.
 func ExampleNeeds() {
 	stored := mapreduce.Define("stored", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.TryMap(mapreduce.Read(p, memio.Of("drill", "saw")), func(_ context.Context, name string) (string, error) {

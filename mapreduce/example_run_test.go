@@ -28,7 +28,8 @@ func ExampleDefine() {
 	// Output: [hammer] <nil>
 }
 
-// Run streams: a row comes as soon as the task that made it is done, and leaving the loop ends the job.
+// Run streams: a row comes as soon as the task that made it is done, and leaving the loop ends the
+// job.
 func ExampleDefinition_Run() {
 	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[int64] {
 		return mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }))

@@ -9,7 +9,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// Records of the examples. Any type of exported or unexported fields will do; nothing is registered.
+// Records of the examples. Any type of exported or unexported fields will do; nothing is
+// registered.
 type (
 	Product struct {
 		Name  string

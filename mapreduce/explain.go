@@ -12,7 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// explain prints what a run would do.
+// explain prints the stages of a run, without running it.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, plural(len(spec.Stages), "stage"), plural(spec.Tasks(), "task"),
 		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesize.Format(t.Memory))
@@ -99,7 +99,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 	return nil
 }
 
-// shortened leaves out the middle of a source that names many files, so that the table stays one.
+// shortened leaves out the middle of a long list of files, to keep the table narrow.
 func shortened(source string) string {
 	args := strings.Split(source, ", ")
 	if len(source) <= 120 || len(args) <= 3 {
@@ -108,7 +108,7 @@ func shortened(source string) string {
 	return fmt.Sprintf("%s, ... %d more ..., %s", args[0], len(args)-2, args[len(args)-1])
 }
 
-// tiers returns how many stages combine for n.
+// tiers returns the number of combine stages for n.
 func (c *compiled) tiers(n *node) (tiers int) {
 	for _, s := range c.stages {
 		if s.combine && s.head == n {

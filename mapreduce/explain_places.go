@@ -10,17 +10,18 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// explainPlaces prints how near to their input the attempts of each source would run, if each ran as near to it as there is a worker that takes any.
+// explainPlaces prints how many attempts of each source could run local to their input, in the same
+// zone, or remote.
 func explainPlaces(w io.Writer, spec *job.Spec, workers []report.Worker) {
 	for i := range spec.Stages {
-		var attempts, bytes [4]int64 // by nearness
+		var attempts, bytes [4]int64 // by the result of nearness
 		splits := spec.Stages[i].Splits
 		for k := range splits {
 			n := nearness(splits[k].Hosts, workers)
 			attempts[n]++
 			bytes[n] += splits[k].Bytes
 		}
-		if attempts[3] == int64(len(splits)) { // nothing to say of what is no more here than there
+		if attempts[3] == int64(len(splits)) { // all input is equally near to all workers
 			continue
 		}
 		fmt.Fprintf(w, "stage %d: attempts", i)
@@ -31,7 +32,8 @@ func explainPlaces(w io.Writer, spec *job.Spec, workers []report.Worker) {
 	}
 }
 
-// nearness says how near a worker can be to a split that hosts hold: 0 on one of them, 1 in its zone, 2 elsewhere; 3 when nobody in particular holds it.
+// nearness returns how near the nearest worker is to a split on the given hosts: 0 for the same
+// worker, 1 for the same zone, 2 for elsewhere. It returns 3 for a split without hosts.
 func nearness(hosts []string, workers []report.Worker) int {
 	if len(hosts) == 0 {
 		return 3

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestEven checks that parts are about as large as asked, and a multiple of four: with two or four slots none runs the last one alone.
+// TestEven checks that parts are about as large as asked, and a multiple of four: with two or four
+// slots none runs the last one alone.
 func TestEven(t *testing.T) {
 	for _, c := range []struct {
 		input int64

@@ -6,7 +6,8 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// TestFitZones checks that a tier of zones is planned only where there are several and one of them has several workers.
+// TestFitZones checks that a tier of zones is planned only where there are several and one of them
+// has several workers.
 func TestFitZones(t *testing.T) {
 	for _, c := range []struct {
 		zones []string

@@ -13,8 +13,8 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
-// TargetFlags is the Target that command-line flags describe: a Cluster if -cluster is given, else a Local.
-// Use it after the flags are parsed.
+// TargetFlags is the Target that command-line flags describe: a Cluster if -cluster is given, else
+// a Local. Use it after the flags are parsed.
 type TargetFlags struct {
 	// Reporting holds the values of its flags. A program may change them after parsing.
 	Reporting
@@ -32,12 +32,12 @@ var (
 	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine"}
 )
 
-// Flags registers the flags of a target with fs, and returns the target that they describe once fs is
-// parsed.
+// Flags registers the flags of a target with fs, and returns the target that they describe once fs
+// is parsed.
 //
-// The default of each flag is the environment variable LAYSHAFT_NAME, if it is set. Variables of flags that
-// have no meaning in a run are ignored, such as LAYSHAFT_WORKERS with -cluster. The same flags on the
-// command line are an error.
+// The default of each flag is the environment variable LAYSHAFT_NAME, if it is set. Variables of
+// flags that have no meaning in a run are ignored, such as LAYSHAFT_WORKERS with -cluster. The same
+// flags on the command line are an error.
 func Flags(fs *flag.FlagSet) *TargetFlags {
 	t := &TargetFlags{Reporting: Reporting{Progress: "auto"}, flags: fs, environ: map[string]error{}}
 	l, c, r := &t.local, &t.cluster, &t.Reporting

@@ -12,15 +12,15 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
-// valueOrder is the key by which the values of a group are sorted.
+// valueOrder encodes the key by which the values of a group are sorted.
 type valueOrder[T any] struct {
 	append func(dst []byte, t *T) []byte
 	err    error
 }
 
-// GroupBy turns all the records of each key into one record. values streams: a group may be larger than memory. It may be
-// ranged over once; what f leaves is skipped. Use AggregateBy instead where the fold is mergeable: it moves far less data.
-// Groups come sorted by key within each partition.
+// GroupBy turns all records of each key into one record. values streams, because a group may be
+// larger than memory. f may range over it once, and may stop early. Use AggregateBy instead if the
+// fold is mergeable: it moves far less data. Groups come sorted by key within each partition.
 func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter.Seq[T]) U, opts ...GroupOption) Dataset[U] {
 	n := newNode[U](planOf(d.n), "GroupBy", opts, d.n)
 	n.needs("key", key)
@@ -36,7 +36,8 @@ func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter
 	return Dataset[U]{n}
 }
 
-// TryGroupBy is GroupBy for functions that take a context, emit any number of records and may fail; errors are treated as by TryMap.
+// TryGroupBy is GroupBy for functions that take a context, emit any number of records and may fail.
+// It handles errors like TryMap.
 func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Context, key K, values iter.Seq[T], emit func(U)) error, opts ...GroupOption) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryGroupBy", opts, d.n)
 	n.needs("key", key)
@@ -54,7 +55,7 @@ func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Con
 	return Dataset[U]{n}
 }
 
-// group makes n hand the values of each key to what each returns.
+// group makes n pass the values of each key to the function that each returns.
 func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U)) func(*K, iter.Seq[T]) error) {
 	kc, vc := keyCodec[K](n), valueCodec[T](n)
 	var order func([]byte, *T) []byte
@@ -83,7 +84,8 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 					return vc.Append(b, t), p, kl
 				})
 			}
-			// The key part marks its own end, the order follows it, and the value begins with the length of the key part.
+			// The key part marks its own end, and the order key follows it. The value begins with
+			// the key part's length.
 			var whole []byte
 			return sorting(e, w, func(b []byte, t *T) ([]byte, int, int) {
 				*k = key(*t)
@@ -103,7 +105,7 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 				return err
 			}
 			k, t := new(K), new(T)
-			// cut returns the group's own part of a key and the encoded record.
+			// cut returns the group's part of a key, and the encoded record.
 			cut := func(key, value []byte) ([]byte, []byte, error) {
 				if order == nil {
 					return key, value, kc.Decode(key, k)
@@ -121,7 +123,7 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 				if first, v, err = cut(key, value); err != nil {
 					return err
 				}
-				more := true // the record in v belongs to the group and was not handed out
+				more := true // the record in v belongs to the group and was not passed on yet
 				var failed error
 				advance := func() {
 					key, value, _, err = m.next()

@@ -27,16 +27,19 @@ type Job struct {
 	counters map[string]int64
 }
 
-// ID returns the job's ID. The same pipeline with the same parameters, input and program has the same ID.
+// ID returns the job ID. The same pipeline with the same parameters, input and program has the same
+// ID.
 func (j *Job) ID() string { return string(j.spec.ID) }
 
-// Wait blocks until the job has ended, its sinks included, and returns why it failed, nil when it did not.
+// Wait blocks until the job and its sinks have ended. It returns the reason if the job failed, else
+// nil.
 func (j *Job) Wait() error {
 	<-j.done
 	return j.err
 }
 
-// Counters returns the user's counters, summed over all committed attempts, once the job has ended; nil before.
+// Counters returns the user's counters, summed over all committed attempts, after the job has
+// ended; nil before.
 func (j *Job) Counters() map[string]int64 {
 	select {
 	case <-j.done:
@@ -55,11 +58,11 @@ func (j *Job) Counters() map[string]int64 {
 // Totals are the engine's own counts of a job, over committed attempts.
 type Totals struct {
 	Read     int64 // records read from sources
-	Bad      int64 // records set aside; they are in Reporting.Quarantine
+	Bad      int64 // bad records; Reporting.Quarantine has them
 	Shuffled int64 // bytes written for later stages and for rows
 }
 
-// Totals returns the engine's own counts once the job has ended; zeros before.
+// Totals returns the engine's own counts after the job has ended; zeros before.
 func (j *Job) Totals() Totals {
 	select {
 	case <-j.done:
@@ -69,12 +72,13 @@ func (j *Job) Totals() Totals {
 	}
 }
 
-// Close ends the job if it still runs, and frees what it holds; its rows can no longer be read. It blocks until all
-// attempts have ended. Close after Close does nothing.
+// Close ends the job if it still runs, and frees its resources; its rows can no longer be read. It
+// blocks until all attempts have ended. A second Close does nothing.
 func (j *Job) Close() error { return j.engine.stop() }
 
-// Rows yields the records of the output with the given name, "" for the plan's own rows, in partition order. It may be
-// called while the job runs and blocks for what is not there yet. An error ends the sequence; why the job failed is told by Wait.
+// Rows yields the records of the output with the given name, in partition order; "" names the
+// plan's own rows. It may be called while the job runs, and blocks for missing rows. An error ends
+// the sequence. If the job failed, the sequence ends early and Wait returns the reason.
 func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
@@ -102,7 +106,7 @@ func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
 						return yield(row, nil), nil
 					})
 					if errors.Is(err, errEnded) {
-						return // Wait says why
+						return // Wait returns the reason
 					}
 					if err != nil {
 						yield(zero, err)
@@ -133,10 +137,10 @@ func (j *Job) outputs() string {
 	return strings.Join(names, ", ")
 }
 
-// errEnded means that the job ended without the rows asked for.
+// errEnded means that the job ended without the wanted rows.
 var errEnded = errors.New("the job ended")
 
-// values hands every value of a gathered run to each until it returns false.
+// values passes every value of a gathered run to each until each returns false.
 func values(r job.RunReader, each func(value []byte) (bool, error)) (bool, error) {
 	defer r.Close()
 	for {
@@ -159,14 +163,15 @@ func values(r job.RunReader, each func(value []byte) (bool, error)) (bool, error
 	}
 }
 
-// finish runs when all tasks are committed: bad records, sinks, counters.
+// finish runs after the last commit: it handles bad records, sinks and counters.
 func (j *Job) finish(ctx context.Context) error {
 	j.counters = map[string]int64{}
 	var manifests []*job.Manifest
 	var producers []job.Producer
 	st, known := j.engine.status()
 	for s := range j.spec.Stages {
-		// Outputs that later stages have read may be gone with their worker by now, and nobody needs them: the coordinator has summed up what counts.
+		// An output that later stages have read may be gone with its worker by now. It is not
+		// needed: the coordinator has summed up the counters.
 		if known && s < len(st.Stages) && (j.c.stages[s].sinks == 0 || j.c.publishes()) && st.Stages[s].Sum.Counters[badCounter] == 0 {
 			j.counters[shuffledCounter] += st.Stages[s].Sum.Bytes
 			for k, n := range st.Stages[s].Sum.Counters {
@@ -224,7 +229,8 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
-	if err := checkQuarantine(j.target.Quarantine); err != nil { // again: much may have happened meanwhile
+	// a second time, because the first check is long ago
+	if err := checkQuarantine(j.target.Quarantine); err != nil {
 		return err
 	}
 	tmp := j.target.Quarantine + ".tmp"
@@ -260,7 +266,8 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	return nil
 }
 
-// checkQuarantine makes the directory of the quarantine file, and finds out whether the file can be written.
+// checkQuarantine makes the directory of the quarantine file, and checks that the file can be
+// written.
 func checkQuarantine(path string) error {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		return fmt.Errorf("quarantine %s: it is not a regular file, so it cannot be replaced; name another with -quarantine", path)
@@ -278,7 +285,7 @@ func checkQuarantine(path string) error {
 	return nil
 }
 
-// limit returns an error when more records are bad than the plan allows.
+// limit returns an error if there are more bad records than the plan allows.
 func (o *options) limit(bad, read int64) error {
 	switch {
 	case bad == 0, o.maxBad > 0 && bad <= o.maxBad, o.maxShare > 0 && float64(bad) <= o.maxShare*float64(read):

@@ -11,9 +11,10 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
-// Join pairs every left record with every right record of the same key. It holds the left records of one key (in memory, then on
-// disk) while the right ones stream past, so put the side with fewer records per key on the left. Keys come sorted within each partition.
-// Where one side fits in memory, BroadcastJoin does not shuffle the other.
+// Join pairs every left record with every right record of the same key. It holds the left records
+// of one key, in memory and then on disk, while the right records stream past. So put the side with
+// fewer records per key on the left. Keys come sorted within each partition. If one side fits in
+// memory, use BroadcastJoin, which does not shuffle the other.
 func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "Join", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -26,7 +27,7 @@ func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, 
 	return Dataset[U]{n}
 }
 
-// TryJoin is Join for functions that take a context and may fail; errors are treated as by TryMap.
+// TryJoin is Join for functions that take a context and may fail. It handles errors like TryMap.
 func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -39,7 +40,7 @@ func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 	return Dataset[U]{n}
 }
 
-// LeftJoin is Join that keeps left records without a match: f then receives nil.
+// LeftJoin is Join that keeps left records without a match: f receives nil for them.
 func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, *R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "LeftJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -52,7 +53,8 @@ func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L)
 	return Dataset[U]{n}
 }
 
-// TryLeftJoin is LeftJoin for functions that take a context and may fail; errors are treated as by TryMap.
+// TryLeftJoin is LeftJoin for functions that take a context and may fail. It handles errors like
+// TryMap.
 func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryLeftJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -65,7 +67,7 @@ func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func
 	return Dataset[U]{n}
 }
 
-// tried keeps what a function returned, or treats its error for the left record at hand.
+// tried stores the result of a function in u, or handles its error for the left record.
 func tried[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
 	if err != nil {
 		userError(e, n, err, &l)
@@ -75,7 +77,8 @@ func tried[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
 	return true
 }
 
-// join makes n pair records. pair fills u and says whether it counts; r is nil for a left record without a match, which outer keeps.
+// join makes n pair records. pair fills u, and returns false to drop the pair. With outer, r is nil
+// for a left record without a match.
 func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(R) K, pair func(e *env, u *U, l L, r *R) bool) {
 	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
 		u, cur := new(U), new(R)
@@ -97,7 +100,7 @@ func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(
 			for r := range rs {
 				matched = true
 				right := cur
-				if outer { // the function sees the pointer and may keep it
+				if outer { // the function may keep the pointer
 					right = new(R)
 				}
 				*right = r
@@ -114,8 +117,9 @@ func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(
 	})
 }
 
-// CoGroup hands the left and the right records of each key to f. lefts may be ranged over any number of times, rights once. A key that only one side has comes
-// with an empty other side. Errors are treated as by TryMap.
+// CoGroup passes the left and the right records of each key to f. f may range over lefts any number
+// of times, over rights once. A key on only one side comes with an empty other side. It handles
+// errors like TryMap.
 func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(ctx context.Context, key K, lefts iter.Seq[L], rights iter.Seq[R], emit func(U)) error, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "CoGroup", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -137,7 +141,7 @@ func CoGroup[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 	return Dataset[U]{n}
 }
 
-// side is the left records of one key.
+// side holds the left records of one key.
 type side[L any] struct {
 	spool *spill.Spool
 	all   iter.Seq[L]
@@ -186,7 +190,8 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 					_, failed = lc.Decode(v, l)
 					return failed == nil && yield(*l)
 				})
-				ls.err = cmp.Or(ls.err, failed, err) // each further pass must not hide that one was cut short
+				// a later pass must not hide the error of an earlier pass
+				ls.err = cmp.Or(ls.err, failed, err)
 			}
 			key, value, input, err := m.next()
 			for err == nil {
@@ -238,9 +243,10 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 	}
 }
 
-// BroadcastJoin looks every left record up in a small right side that every process holds in memory; the left side is not
-// shuffled. A small side that takes more than half of the memory ends the job. f receives nil when there is no match, and must not change what it receives. Of several right records with one key the last one
-// read counts.
+// BroadcastJoin looks every left record up in a small right side, which every process holds in
+// memory. The left side is not shuffled. A small side that takes more than half of the memory ends
+// the job. f receives nil if there is no match, and must not change its arguments. Of several right
+// records with one key, the last record counts.
 func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(left.n), "BroadcastJoin", opts, left.n, small.n)
 	n.needs("left key", leftKey)
@@ -253,7 +259,8 @@ func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey fu
 	return Dataset[U]{n}
 }
 
-// TryBroadcastJoin is BroadcastJoin for functions that take a context and may fail; errors are treated as by TryMap.
+// TryBroadcastJoin is BroadcastJoin for functions that take a context and may fail. It handles
+// errors like TryMap.
 func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryBroadcastJoin", opts, left.n, small.n)
 	n.needs("left key", leftKey)
@@ -266,7 +273,7 @@ func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey
 	return Dataset[U]{n}
 }
 
-// broadcast makes n look its records up in a table of its second input.
+// broadcast makes n look up its records in a table of its second input.
 func broadcast[L, R, K, U any](n *node, leftKey func(L) K, smallKey func(R) K, pair func(e *env, u *U, l *L, r *R) bool) {
 	kc, vc := keyCodec[K](n), valueCodec[R](n)
 	if len(n.plan.errs) > 0 {

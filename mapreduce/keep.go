@@ -11,9 +11,10 @@ import (
 	"github.com/layshaft/layshaft/worker"
 )
 
-// keeper stands between the workers and the coordinator of a run with a state. It holds back the transient failure that would end the
-// job and ends the run instead. So the journal never learns that the job failed, all that was committed stays, and when
-// its cause is gone (a full disk, a shop that was away), the same command goes on. A fatal failure ends the job: it would come again.
+// keeper stands between the workers and the coordinator of a run with State. If a transient failure
+// would end the job, keeper does not report it and ends the run instead. The journal then does not
+// record a failed job, and all commits stay. When the cause is gone, such as a full disk, the same
+// command continues the job. A fatal failure ends the job, because it would occur again.
 type keeper struct {
 	worker.Reporter
 	spec  *job.Spec
@@ -25,7 +26,7 @@ type keeper struct {
 	failed map[job.Task]int
 }
 
-// Failed passes on what may be tried again.
+// Failed reports a failure that leads to another attempt, and ends the run otherwise.
 func (k *keeper) Failed(name string, a job.Attempt, f job.Failure) {
 	if !k.final(a.Task, &f) {
 		k.Reporter.Failed(name, a, f)
@@ -46,5 +47,5 @@ func (k *keeper) final(t job.Task, f *job.Failure) bool {
 	return k.failed[t] >= cmp.Or(k.spec.Stages[t.Stage].MaxAttempts, maxAttempts)
 }
 
-// maxAttempts is how many attempts a task has unless Retry says otherwise.
+// maxAttempts is the number of attempts of a task without Retry.
 const maxAttempts = 4

@@ -19,7 +19,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// The tests in this file are about the edges: nothing at all, very large, very many, odd types, user code that keeps what it sees.
+// The tests in this file are about the edges: nothing at all, very large, very many, odd types,
+// user code that keeps what it sees.
 
 // TestPartitionByMayKeepKeys: keys that a partition function saw must stay what they were.
 func TestPartitionByMayKeepKeys(t *testing.T) {
@@ -95,8 +96,8 @@ func TestNoInput(t *testing.T) {
 	}
 }
 
-// TestLargeRecords moves records of more than 16 MiB through every kind of stage, and refuses those that do not fit with an
-// error that says which.
+// TestLargeRecords moves records of more than 16 MiB through every kind of stage, and refuses those
+// that do not fit with an error that says which.
 func TestLargeRecords(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies gigabytes; run without -short")
@@ -178,7 +179,8 @@ func TestSortWithEmptyKeys(t *testing.T) {
 	same(t, rows, want)
 }
 
-// TestJobMemory: the tables, sorted records and runs of a job stay within its memory, however many operators share an attempt.
+// TestJobMemory: the tables, sorted records and runs of a job stay within its memory, however many
+// operators share an attempt.
 func TestJobMemory(t *testing.T) {
 	const memory = 24 << 20
 	target := mapreduce.Local{Slots: 2, Memory: memory}
@@ -315,7 +317,8 @@ func TestPanicInSmallSide(t *testing.T) {
 	checkError(t, j.Wait(), "panic: no price for product 7")
 }
 
-// TestLargeSmallSide: a small side that does not fit into half of the memory ends the job, which says so; so do two that do not fit together.
+// TestLargeSmallSide: a small side that does not fit into half of the memory ends the job, which
+// says so; so do two that do not fit together.
 func TestLargeSmallSide(t *testing.T) {
 	join := func(n int64, times int) error {
 		j := start(t, t.Context(), mapreduce.Local{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {

@@ -9,10 +9,13 @@ import (
 	"github.com/layshaft/layshaft/internal/machine"
 )
 
-// Main must be the first line of main in a program that defines pipelines, behind nothing but package variables: on a cluster the workers start
-// the same program as their child, and then Main runs the pipelines' functions for them and never returns. Otherwise it
-// prepares the process for batch work: unless GOMEMLIMIT is set, the garbage collector works harder, rather than let the process be killed, when
-// nine tenths of the machine's or cgroup's memory are in use.
+// Main must be the first line of main in a program that defines pipelines; only package variables
+// may run before it. On a cluster, workers start the same program as a child process. In such a
+// child, Main runs the functions of the pipelines for the worker and never returns.
+//
+// Otherwise Main prepares the process for batch work: it sets the soft memory limit to nine tenths
+// of the memory of the machine or cgroup, unless GOMEMLIMIT is set. The garbage collector then
+// works harder before the process is killed for its memory.
 func Main() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(machine.Memory() / 10 * 9)
@@ -21,7 +24,7 @@ func Main() {
 	if !set {
 		return
 	}
-	_ = os.Unsetenv(child.Env) // programs that user code starts are not the worker's children
+	_ = os.Unsetenv(child.Env) // a program started by user code is not a child of the worker
 	if err := child.Serve(address, newRebuilder().build); err != nil {
 		fmt.Fprintf(os.Stderr, "layshaft: %v\n", err)
 		os.Exit(1)

@@ -16,8 +16,9 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// The tests here, in operators_test.go, plans_test.go and spill_test.go run operators and plans on random data, cut at random, on a random number of workers and slots with the
-// least memory they may have, and compare the rows with those of a few lines of ordinary Go.
+// The tests here, in operators_test.go, plans_test.go and spill_test.go run operators and plans on
+// random data, cut at random, on a random number of workers and slots with the least memory they
+// may have, and compare the rows with those of a few lines of ordinary Go.
 
 // more makes the random tests longer: go test ./mapreduce -more 20.
 var more = flag.Uint64("more", 1, "factor for the number of random tests")
@@ -122,7 +123,8 @@ func sameSet[T any](t *testing.T, got, want []T) {
 	same(t, g, w)
 }
 
-// sameByKey compares rows in any order of partitions, and checks that the keys ascend within each of them.
+// sameByKey compares rows in any order of partitions, and checks that the keys ascend within each
+// of them.
 func sameByKey[K any, T any](t *testing.T, got, want []T, parts int, key func(T) K, compare func(a, b K) int) {
 	t.Helper()
 	sameSet(t, got, want)

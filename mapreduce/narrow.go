@@ -19,8 +19,9 @@ func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
 	return Dataset[U]{n}
 }
 
-// TryMap is Map for functions that take a context and may fail. An error made by Skip sets the record aside, one
-// made by Fatal ends the job, any other fails the attempt, which is tried again.
+// TryMap is Map for functions that take a context and may fail. An error made by Skip sets the
+// record aside, and an error made by Fatal ends the job. Any other error fails the attempt, which
+// is then repeated.
 func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryMap", opts, d.n)
 	n.needs("function", f)
@@ -39,7 +40,7 @@ func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts 
 	return Dataset[U]{n}
 }
 
-// Filter keeps the records for which f is true.
+// Filter keeps the records for which f returns true.
 func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Filter", opts, d.n)
 	n.needs("function", f)
@@ -54,10 +55,11 @@ func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	return Dataset[T]{n}
 }
 
-// Filter keeps the records for which f is true.
+// Filter keeps the records for which f returns true.
 func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return Filter(d, f, opts...) }
 
-// TryFilter is Filter for functions that take a context and may fail; errors are treated as by TryMap.
+// TryFilter is Filter for functions that take a context and may fail. It handles errors like
+// TryMap.
 func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "TryFilter", opts, d.n)
 	n.needs("function", f)
@@ -75,20 +77,20 @@ func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), op
 	return Dataset[T]{n}
 }
 
-// FlatMap turns every record into any number of records. f may be a function such as strings.FieldsSeq; a nil sequence
-// is one of no records.
+// FlatMap turns every record into any number of records. f may be a function such as
+// strings.FieldsSeq. A nil sequence is empty.
 func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "FlatMap", opts, d.n)
 	n.needs("function", f)
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
-		yield := func(u U) bool { // made once: a range statement would make it, on the heap, for each record
+		yield := func(u U) bool { // made once: a range statement would allocate it for each record
 			*cur = u
 			push(cur)
 			return !e.stopped.Load()
 		}
 		return func(t *T) {
-			if all := f(*t); all != nil { // else there are no records, as in a nil slice
+			if all := f(*t); all != nil { // a nil sequence is empty
 				all(yield)
 			}
 		}
@@ -96,7 +98,7 @@ func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Data
 	return Dataset[U]{n}
 }
 
-// FlatMapEmit is FlatMap in the form that costs least: f hands each record to emit.
+// FlatMapEmit is the fastest form of FlatMap: f passes each record to emit.
 func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "FlatMapEmit", opts, d.n)
 	n.needs("function", f)
@@ -111,8 +113,8 @@ func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Opti
 	return Dataset[U]{n}
 }
 
-// TryFlatMap is FlatMapEmit for functions that take a context and may fail; errors are treated as by TryMap. Records that were
-// emitted before f returned Skip stay.
+// TryFlatMap is FlatMapEmit for functions that take a context and may fail. It handles errors like
+// TryMap. Records that f emitted before it returned Skip stay.
 func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit func(U)) error, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryFlatMap", opts, d.n)
 	n.needs("function", f)
@@ -145,7 +147,7 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 	return Dataset[KV[K, T]]{n}
 }
 
-// TryKeyBy is KeyBy for functions that take a context and may fail; errors are treated as by TryMap.
+// TryKeyBy is KeyBy for functions that take a context and may fail. It handles errors like TryMap.
 func TryKeyBy[T, K any](d Dataset[T], key func(context.Context, T) (K, error), opts ...Option) Dataset[KV[K, T]] {
 	n := newNode[KV[K, T]](planOf(d.n), "TryKeyBy", opts, d.n)
 	n.needs("key", key)
@@ -171,7 +173,7 @@ func Values[K, V any](d Dataset[KV[K, V]], opts ...Option) Dataset[V] {
 	return n
 }
 
-// Union joins datasets of one type into one. Equal records stay.
+// Union joins datasets of one type into one. It keeps equal records.
 func Union[T any](first Dataset[T], others ...Dataset[T]) Dataset[T] {
 	in := []*node{first.n}
 	for _, d := range others {

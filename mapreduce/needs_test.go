@@ -26,7 +26,8 @@ func (x *together) in() {
 
 func (x *together) out() { x.now.Add(-1) }
 
-// A stage whose attempts need a budget never has more of them than it allows, also when some fail; others run beside it.
+// A stage whose attempts need a budget never has more of them than it allows, also when some fail;
+// others run beside it.
 func TestNeeds(t *testing.T) {
 	var both sync.WaitGroup // two at once there must be
 	both.Add(2)

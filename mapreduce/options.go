@@ -29,7 +29,8 @@ type Option interface {
 	operatorOption()
 }
 
-// ShuffleOption changes how an operator runs that spreads keys over partitions, such as AggregateBy and Join.
+// ShuffleOption changes how an operator runs that spreads keys over partitions, such as AggregateBy
+// and Join.
 type ShuffleOption interface {
 	GroupOption
 	shuffleOption()
@@ -59,7 +60,8 @@ type AnyOption interface {
 	PlanOption
 }
 
-// ParallelOption changes the number of partitions. All operators that shuffle accept it, and Define does.
+// ParallelOption changes the number of partitions. All operators that shuffle accept it, and Define
+// does.
 type ParallelOption interface {
 	ShuffleOption
 	SortOption
@@ -136,57 +138,58 @@ func applyOptions[O interface{ apply(*options) }](o *options, opts []O) (errs []
 // Named names an operator in progress, plans and errors. The default is the operator's own name.
 func Named(name string) Option { return forOperator(func(o *options) { o.name = name }) }
 
-// Parallel sets the number of partitions of an operator that shuffles, or the default for a plan. Without
-// it, or with zero, the number depends on the size of the input.
+// Parallel sets the number of partitions of an operator that shuffles, or the default for a plan.
+// Without it, or with zero, the number depends on the size of the input.
 func Parallel(partitions int) ParallelOption {
 	return parallelSetting{forShuffle(func(o *options) { o.parallel = partitions })}
 }
 
-// Retry sets how many attempts a task may have before the job fails. The default is 4. Of the operators in
-// one stage, the largest number counts.
+// Retry sets how many attempts a task may have before the job fails. The default is 4. Of the
+// operators in one stage, the largest number counts.
 func Retry(attempts int) AnyOption { return forAny(func(o *options) { o.retry = attempts }) }
 
-// Timeout limits how long one attempt may run. The default is no limit. Of the operators in one stage, the
-// smallest limit counts.
+// Timeout limits how long one attempt may run. The default is no limit. Of the operators in one
+// stage, the smallest limit counts.
 func Timeout(d time.Duration) AnyOption { return forAny(func(o *options) { o.timeout = d }) }
 
-// Needs makes each running attempt of the operator's stage hold n of a budget. A budget stands for an
-// outside resource, such as the connections of a database: Needs("pg", 1).
+// Needs makes each running attempt of the operator's stage hold n of a budget. A budget stands for
+// an outside resource, such as the connections of a database: Needs("pg", 1).
 //
-// On a cluster, jobs and queued tasks share the budgets that `layshaft task budget` sets. An attempt waits
-// while its budget is used up, and always waits if the budget was never set. Inside one process,
-// Local.Budgets limits budgets; a budget that it does not name is unlimited. A stage holds the sum of the
-// needs of its operators. No speculative attempt starts in such a stage.
+// On a cluster, jobs and queued tasks share the budgets that `layshaft task budget` sets. An
+// attempt waits while its budget is used up, and always waits if the budget was never set. Inside
+// one process, Local.Budgets limits budgets; a budget that it does not name is unlimited. A stage
+// holds the sum of the needs of its operators. No speculative attempt starts in such a stage.
 func Needs(budget string, n int) Option {
 	return forOperator(func(o *options) { o.needs = append(slices.Clip(o.needs), job.Need{Budget: budget, N: n}) })
 }
 
-// MaxBad lets a job tolerate up to n bad records. The default is 0: the first bad record ends the job.
-// Given to Define or to any operator, the limit applies to the whole plan.
+// MaxBad lets a job tolerate up to n bad records. The default is 0: the first bad record ends the
+// job. Given to Define or to any operator, the limit applies to the whole plan.
 //
-// A record is bad if it is malformed, if Skip was returned for it, or if a function panicked twice over
-// it. From the 33rd on, each record with a panic costs its task two attempts; see Retry. On a cluster a
-// record is also bad if the process of the user code died twice over it, or exceeded its Timeout.
-// Bad records go to the quarantine file; see Reporting.Quarantine.
+// A record is bad if it is malformed, if Skip was returned for it, or if a function panicked twice
+// over it. From the 33rd on, each record with a panic costs its task two attempts; see Retry. On a
+// cluster a record is also bad if the process of the user code died twice over it, or exceeded its
+// Timeout. Bad records go to the quarantine file; see Reporting.Quarantine.
 func MaxBad(n int64) AnyOption { return forAny(func(o *options) { o.maxBad = n }) }
 
-// MaxBadShare lets a job tolerate bad records up to a share of all records read, from 0 to 1. The share
-// is checked once, when all records have been read. Given to Define or to any operator, it
+// MaxBadShare lets a job tolerate bad records up to a share of all records read, from 0 to 1. The
+// share is checked once, when all records have been read. Given to Define or to any operator, it
 // applies to the whole plan. See MaxBad.
 func MaxBadShare(share float64) AnyOption { return forAny(func(o *options) { o.maxShare = share }) }
 
 // Descending reverses the order of SortBy or Sort.
 func Descending() SortOption { return sortSetting{func(o *options) { o.desc = true }} }
 
-// PartitionBy replaces the hash that decides to which of n partitions a key belongs. f must return 0 to
-// n-1, and always the same partition for the same key. K must be the operator's key type, else the plan is
-// refused.
+// PartitionBy replaces the hash that decides to which of n partitions a key belongs. f must return
+// 0 to n-1, and always the same partition for the same key. K must be the operator's key type, else
+// the plan is refused.
 func PartitionBy[K any](f func(key K, n int) int) ShuffleOption {
 	return forShuffle(func(o *options) { o.partition = f })
 }
 
-// SortValues makes GroupBy pass the values of each group in the order of the key that by returns. The
-// default is the order in which they were read. T must be the type of the values, else the plan is refused.
+// SortValues makes GroupBy pass the values of each group in the order of the key that by returns.
+// The default is the order in which they were read. T must be the type of the values, else the plan
+// is refused.
 func SortValues[T, S any](by func(T) S) GroupOption {
 	codec, err := record.ForKey[S]()
 	if by == nil {

@@ -78,7 +78,8 @@ var _ = ` + call
 	}
 }
 
-// exported returns an importer that reads the packages of this module as the go command has compiled them.
+// exported returns an importer that reads the packages of this module as the go command has
+// compiled them.
 func exported(t *testing.T) types.Importer {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {

@@ -9,9 +9,10 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
-// SortBy sorts all records by key, over all partitions: the output read in partition order is in total order. Records with equal keys
-// keep the order in which they were read. The key ranges of the partitions are chosen from the sorted runs themselves, so they are
-// even whatever the keys look like.
+// SortBy sorts all records by key, over all partitions: the output, read in partition order, is in
+// total order. Records with equal keys keep the order of the input. The key ranges of the
+// partitions are chosen from the sorted runs, so the partitions are even for any distribution of
+// keys.
 func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...SortOption) Dataset[T] {
 	n := newNode[T](planOf(d.n), "SortBy", opts, d.n)
 	n.needs("key", key)
@@ -49,7 +50,8 @@ func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...SortOption) Dataset[T
 	return Dataset[T]{n}
 }
 
-// Sort sorts all records, as SortBy does with the record itself as the key; it moves half as many bytes. T must be usable as a key.
+// Sort sorts all records, as SortBy does with the record itself as the key, but moves half as many
+// bytes. T must be usable as a key.
 func Sort[T any](d Dataset[T], opts ...SortOption) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Sort", opts, d.n)
 	kc := keyCodec[T](n)
@@ -113,7 +115,7 @@ func inOrder(e *env, each func(key, value []byte) error) error {
 	}
 }
 
-// Top keeps the n records with the highest score, highest first. Each task keeps its own n, so little is moved.
+// Top keeps the n records with the highest score, highest first. Each task moves at most n records.
 func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Option) Dataset[T] {
 	top := newNode[[]T](planOf(d.n), "Top", opts, d.n)
 	top.needs("score", score)
@@ -130,7 +132,8 @@ func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Opt
 	return rows
 }
 
-// Sample keeps n records, each set of n with equal chance. The choice depends on seed and on how the input is split, on nothing else.
+// Sample keeps n random records; every set of n records is equally likely. The choice depends only
+// on seed and on the splits of the input.
 func Sample[T any](d Dataset[T], n int, seed uint64, opts ...Option) Dataset[T] {
 	type drawn struct {
 		Rank  float64

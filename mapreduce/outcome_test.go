@@ -25,7 +25,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// The tests in this file are about what happens to a job when user code fails: retries, counters, bad records, panics, ends.
+// The tests in this file are about what happens to a job when user code fails: retries, counters,
+// bad records, panics, ends.
 
 // start starts a plan without parameters. The job is closed when the test ends.
 func start[T any](t *testing.T, ctx context.Context, target mapreduce.Target, build func(p *mapreduce.Plan) mapreduce.Dataset[T], opts ...mapreduce.PlanOption) *mapreduce.Job {
@@ -56,7 +57,8 @@ func once() func(n int64) bool {
 	}
 }
 
-// TestCountersUnderRetries fails one attempt of every task, by error or by panic, in the map and in the reduce.
+// TestCountersUnderRetries fails one attempt of every task, by error or by panic, in the map and in
+// the reduce.
 func TestCountersUnderRetries(t *testing.T) {
 	const n, splits, parts = 3000, 4, 3
 	failed, failedLate := once(), once()
@@ -146,8 +148,8 @@ func TestPanicNamesRecordAndPlace(t *testing.T) {
 	checkError(t, j.Wait(), "groupby: panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
 }
 
-// TestPlacesAreCheckedFirst holds that a job whose quarantine file cannot be written does not run for hours before it says so, and that to explain
-// a plan makes no directory.
+// TestPlacesAreCheckedFirst holds that a job whose quarantine file cannot be written does not run
+// for hours before it says so, and that to explain a plan makes no directory.
 func TestPlacesAreCheckedFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("file", nil, 0o644); err != nil {
@@ -306,7 +308,8 @@ func TestTooManyBadRecords(t *testing.T) {
 	checkError(t, err, "26 of 100 records are bad, more than the share of 0.25 that MaxBadShare allows; they are in "+path)
 }
 
-// TestPoisonRecord has records whose function always panics; they are set aside after the second time, and only they.
+// TestPoisonRecord has records whose function always panics; they are set aside after the second
+// time, and only they.
 func TestPoisonRecord(t *testing.T) {
 	for _, source := range []mapreduce.Source[int64]{upTo(100).Cut(3), memio.Seq(func() iter.Seq[int64] {
 		return func(yield func(int64) bool) {

@@ -10,17 +10,17 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// None is the type of a plan without rows of its own: all that it makes goes to sinks and named outputs.
+// None is the row type of a plan without rows. Such a plan writes only to sinks and named outputs.
 type None struct{}
 
-// Nothing is the result of a plan that only writes to sinks and named outputs.
+// Nothing is the result of a plan that writes only to sinks and named outputs.
 func Nothing(p *Plan) Dataset[None] {
 	n := newNode[None](p, "Nothing", []Option(nil))
-	n.union = true // of no datasets
+	n.union = true // a union of no datasets
 	return Dataset[None]{n}
 }
 
-// Output makes a dataset readable under a name, by Rows, beside the plan's own rows.
+// Output gives a dataset a name, so that Rows can read it beside the plan's own rows.
 func Output[T any](p *Plan, name string, d Dataset[T]) {
 	if name == "" {
 		d.n.refuse(fmt.Errorf("an output needs a name; the empty one is that of the plan's own rows"))
@@ -51,16 +51,16 @@ func gather[T any](p *Plan, name string, d Dataset[T]) {
 // sinkRole is a sink with its type erased.
 type sinkRole struct {
 	name    string
-	place   string // absolute path; empty when the sink does not say
+	place   string // absolute path; empty if the sink is not a PlacedSink
 	check   func(ctx context.Context) error
 	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
 	finish  func(ctx context.Context, job string, parts [][]byte) error
 	abandon func(ctx context.Context, job string) error
-	// published reports whether what a job wrote is in place still; nil when the sink does not say.
+	// published is PublishedSink.Published; nil if the sink does not have it.
 	published func(ctx context.Context, job string, ended time.Time) (bool, error)
 }
 
-// absolute returns a path by which two of one place are equal, links aside.
+// absolute returns a path that is equal for all spellings of one place. It does not resolve links.
 func absolute(path string) string {
 	if filesys.Scheme(path) == "" {
 		if abs, err := filepath.Abs(path); err == nil {
@@ -75,7 +75,7 @@ func within(path, dir string) bool {
 	return strings.HasPrefix(path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
 }
 
-// WriteTo sends all records to a sink. What it writes becomes visible when the whole job is done.
+// WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
 func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	p := planOf(d.n)
 	if s == nil {
@@ -138,5 +138,5 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	}})
 }
 
-// WriteTo sends all records to a sink. What it writes becomes visible when the whole job is done.
+// WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
 func (d Dataset[T]) WriteTo(s Sink[T]) { WriteTo(d, s) }

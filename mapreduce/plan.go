@@ -19,15 +19,17 @@ type KV[K, V any] struct {
 	Value V
 }
 
-// Dataset is a handle on records of type T in a plan: a step, not data. Operators take datasets and return new ones;
-// nothing runs until the plan does. A Dataset may be used by any number of operators; the steps before it run once.
+// Dataset is a handle on records of type T in a plan: a step, not data. Operators take datasets and
+// return new ones; nothing runs before the plan does. Any number of operators may use a Dataset;
+// the steps before it run once.
 type Dataset[T any] struct {
 	n *node
 }
 
-// Plan is a pipeline being described. Define's function receives one. The function is called several times (once
-// per slot and once more to see that it always builds the same plan), so it should only describe: state that it captures is private to
-// one slot, and files, clocks and random numbers belong into operators.
+// Plan is the description of a pipeline. Define's function receives one and adds operators to it.
+// The function is called several times: once per slot, and once more to check that it always builds
+// the same plan. So it should only describe. A captured variable is private to one slot; use files,
+// clocks and random numbers only inside operators.
 type Plan struct {
 	name     string
 	nodes    []*node
@@ -38,7 +40,8 @@ type Plan struct {
 	ctx      context.Context // for listing sources in the client
 }
 
-// PlanError says which operator of a plan cannot work, where it was written, and why.
+// PlanError is an error in an operator of a plan, with the place of the operator in the source
+// code.
 type PlanError struct {
 	Plan string // the name given to Define
 	Op   string // the operator, such as GroupBy
@@ -53,7 +56,7 @@ func (e *PlanError) Error() string {
 // Unwrap returns the cause.
 func (e *PlanError) Unwrap() error { return e.Err }
 
-// node is one operator. Exactly one of read, fuse, wide and union says what it does.
+// node is one operator. Exactly one of read, fuse, wide and union is set.
 type node struct {
 	plan *Plan
 	id   int
@@ -62,12 +65,12 @@ type node struct {
 	typ  reflect.Type
 	in   []*node
 	opts options
-	note string // parameters that change the meaning, for the fingerprint
+	note string // parameters that change the result, for the fingerprint
 
 	read  *readRole
 	fuse  func(e *env, next any) any // next is func(*Out); the result is func(*In)
 	wide  *wideRole
-	side  *sideRole // a broadcast input of a fuse node: its input number 1
+	side  *sideRole // the broadcast input of a fuse node, its input number 1
 	union bool
 
 	tee func(nexts []any) any // joins several func(*T) into one
@@ -79,28 +82,32 @@ type readRole struct {
 		String() string
 	}
 	splits func(target int64) ([]job.Split, error)
-	input  func() ([]job.Split, error) // the whole input, whoever holds it
+	input  func() ([]job.Split, error) // the whole input, without looking for its hosts
 	run    func(e *env, next any) error
 }
 
 // wideRole is an operator that needs its input shuffled.
 type wideRole struct {
 	ranged   bool // reads key ranges of sorted runs instead of partitions
-	combines bool // folds records before they are moved
-	holds    bool // holds records of a key while it reads
-	parts    int  // number of partitions when it cannot be chosen, else 0
-	// write returns func(*T), which takes records of input number input, and what to call behind the last.
+	combines bool // folds records before the shuffle
+	holds    bool // holds the records of a key while it reads
+	parts    int  // the number of partitions if it is fixed, else 0
+	// write returns a func(*T) that takes records of input number input, and a function to call
+	// after the last record.
 	write func(e *env, input int, w *port) (push any, flush func() error)
-	// combine merges what one worker or zone holds, of the partitions of the task's slice; nil when the order of merging shows in the result.
+	// combine merges the accumulators of one worker or zone, for the partitions of the task's
+	// slice. It is nil if the order of merging changes the result.
 	combine func(e *env, w *port, slices int) error
-	// read merges the runs of one partition, by input number, and pushes results to next, a func(*R).
+	// read merges the runs of one partition, by input number, and pushes results to next, a
+	// func(*R).
 	read func(e *env, next any) error
 }
 
-// sideRole is a dataset that every task of a stage reads whole.
+// sideRole is a dataset that every task of a stage reads completely.
 type sideRole struct {
 	write func(e *env, w *port) (push any, flush func() error)
-	load  func(e *env) (bytes int64, err error) // reads all of it, once per process, and says what it takes
+	// reads the dataset once per process, and returns its size in memory
+	load func(e *env) (bytes int64, err error)
 }
 
 // out is one result of a plan: gathered records, or a sink.
@@ -144,14 +151,15 @@ func newNode[T any, O interface{ apply(*options) }](p *Plan, op string, opts []O
 	return n
 }
 
-// needs refuses a function that is nil.
+// needs refuses a nil function.
 func (n *node) needs(what string, f any) {
 	if v := reflect.ValueOf(f); v.IsNil() {
 		n.refuse(fmt.Errorf("its %s is nil; it needs a %v", what, v.Type()))
 	}
 }
 
-// noPlan is thrown by an operator that has no plan to tell its trouble to. Definition.plan returns it as an error.
+// noPlan is the panic of an operator that has no plan to record its error. Definition.plan returns
+// it as an error.
 type noPlan struct{ PlanError }
 
 // planOf returns the plan of a dataset.
@@ -188,14 +196,15 @@ func caller() string {
 	}
 }
 
-// Counter is a count that user code keeps. It is exact: only committed attempts count, whatever was retried.
-// It may be used inside operator functions of the plan it was made in, not from goroutines they start.
+// Counter is a count that user code keeps. It is exact: only committed attempts count. Use it only
+// inside operator functions of its own plan, and not from goroutines that they start.
 type Counter struct {
 	name string
 	n    int64
 }
 
-// NewCounter returns the counter of the plan with the given name. It is shown by -counters and Result.Counters.
+// NewCounter returns the counter of the plan with the given name. Job.Counters and -counters show
+// it.
 func NewCounter(p *Plan, name string) *Counter {
 	if p == nil {
 		panic(noPlan{PlanError{Op: "NewCounter", At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})

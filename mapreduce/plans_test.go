@@ -321,8 +321,8 @@ func TestRandomPlans(t *testing.T) {
 	}
 }
 
-// TestSameRowsInTheSameOrder runs a plan on different numbers of workers and slots with different memory. The number of splits
-// and partitions is part of the plan; all else must not show.
+// TestSameRowsInTheSameOrder runs a plan on different numbers of workers and slots with different
+// memory. The number of splits and partitions is part of the plan; all else must not show.
 func TestSameRowsInTheSameOrder(t *testing.T) {
 	for seed := range 4 * *more {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
-// TestPoisonValue: an aggregate that panics on a value takes the blame for that record and no other, also when its table is large.
+// TestPoisonValue: an aggregate that panics on a value takes the blame for that record and no
+// other, also when its table is large.
 func TestPoisonValue(t *testing.T) {
 	const n, bad = 40_000, 30_007
 	path := filepath.Join(t.TempDir(), "bad.jsonl")

@@ -18,7 +18,8 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// progress shows how the job stands, as Reporting.Progress says, until the returned function is called with the job's end.
+// progress shows the progress of the job in the form of Reporting.Progress, until the returned
+// function is called with the result of the job.
 func (j *Job) progress() func(error) {
 	f, isFile := j.target.Err.(*os.File)
 	live := isFile && term.IsTerminal(int(f.Fd()))
@@ -58,9 +59,9 @@ type display struct {
 	w     io.Writer
 	start time.Time
 	live  bool
-	size  func() (width, height int, err error) // of the terminal
-	lines int                                   // drawn last time
-	began map[int]time.Time                     // when each stage was first seen to run
+	size  func() (width, height int, err error) // size of the terminal
+	lines int                                   // number of lines drawn last time
+	began map[int]time.Time                     // first time that each stage was seen running
 }
 
 func (p *display) show() {
@@ -82,7 +83,7 @@ func (p *display) show() {
 			p.began[i] = time.Now()
 		}
 		active := s.Running > 0 || s.Done > 0 && s.Done < s.Tasks
-		// A screen that is too low shows what is going on; scrolled lines could not be drawn again.
+		// A low terminal shows only active stages, because scrolled lines cannot be redrawn.
 		if !active && (!p.live || height > 0 && len(st.Stages) > height-2) {
 			if s.Done < s.Tasks {
 				waiting++
@@ -149,7 +150,8 @@ func (p *display) line(i int, s report.Stage, records, bytes int64) string {
 	return line
 }
 
-// eta says how long a stage will take that did a share of its work in took. It says nothing while that is a guess of years, or of less than a second.
+// eta returns the remaining time of a stage that did a share of its work in took. It returns "" for
+// less than a second, and for a guess of years.
 func eta(took time.Duration, share float64) string {
 	left := float64(took) * (1 - share) / share
 	if !(left >= float64(time.Second) && left < 1000*24*float64(time.Hour)) {

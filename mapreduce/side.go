@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
-// shared is what the attempts of one job in one process have in common, over all slots.
+// shared is the state that all attempts of one job share in one process.
 type shared struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -30,7 +30,8 @@ type sideEntry struct {
 	err   error
 }
 
-// position is where a record stands in the input of a stage. Sources tell the offset, the line, or both.
+// position is the place of a record in the input of a stage. Sources set the offset, the line, or
+// both.
 type position struct {
 	stage        int
 	path         string
@@ -43,7 +44,8 @@ type poisoned struct {
 	stack string
 }
 
-// markPoison counts a panic at a position of the input. It returns how many such positions there are.
+// markPoison counts a panic at a position of the input. It returns the number of positions with a
+// panic.
 func (s *shared) markPoison(at position, err error, stack string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +62,7 @@ func (s *shared) markPoison(at position, err error, stack string) int {
 	return len(s.poison)
 }
 
-// poisoned returns the positions at which a record's function panicked twice, nil when there are none.
+// poisoned returns the positions with two panics; nil if there are none.
 func (s *shared) poisoned() map[position]*poisoned {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +79,8 @@ func (s *shared) poisoned() map[position]*poisoned {
 	return twice
 }
 
-// sideTable returns the table of a broadcast join, made once per process. A failed attempt to make it is not remembered.
+// sideTable returns the table of a broadcast join. It makes the table once per process, and again
+// after an error.
 func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup[R], error) {
 	e.shared.mu.Lock()
 	if e.shared.sides == nil {
@@ -108,18 +111,19 @@ func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup
 	return s.table.(*lookup[R]), nil
 }
 
-// lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash and the number of its
-// entry plus one, so a look-up that misses touches one cache line and compares no key.
+// lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash,
+// and the number of its entry plus one. So a look-up of a missing key touches one cache line and
+// compares no key.
 type lookup[R any] struct {
 	slots  []uint64
 	mask   uint64
 	keys   []byte
-	ends   []uint32 // of each entry's key in keys
+	ends   []uint32 // end of each entry's key in keys
 	values []R
-	bytes  int64 // what all this takes, about
+	bytes  int64 // approximate size of the table
 }
 
-// get returns the value under key, nil when there is none.
+// get returns the value of key; nil if there is none.
 func (l *lookup[R]) get(key []byte) *R {
 	h := spill.Hash(key)
 	for i := h & l.mask; ; i = (i + 1) & l.mask {
@@ -149,7 +153,7 @@ func (l *lookup[R]) put(key []byte, n uint32) {
 	l.slots[i] = h>>32<<32 | uint64(n+1)
 }
 
-// loadSide reads the whole small side of a broadcast join.
+// loadSide reads the small side of a broadcast join.
 func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, decode func([]byte, *R) ([]byte, error), key func(R) K) (*lookup[R], error) {
 	l := &lookup[R]{}
 	k := new(K)
@@ -165,7 +169,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 			if err != nil {
 				return nil, err
 			}
-			b = bytes.Clone(b) // values alias it, for the whole job
+			b = bytes.Clone(b) // values alias it during the whole job
 			read += int64(len(b))
 			if l.measure(read); l.bytes > limit {
 				return nil, Fatal(fmt.Errorf("its first %d records take %s, and half of the memory, %s, is all that it may; give more (-memory), or use Join or LeftJoin",
@@ -200,7 +204,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 	for i, end := range l.ends {
 		key := l.keys[start:end]
 		if old := l.get(key); old != nil {
-			*old = l.values[i] // the last one read counts
+			*old = l.values[i] // the last record counts
 		} else {
 			l.put(key, uint32(i))
 		}
@@ -210,10 +214,11 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 	return l, nil
 }
 
-// sideLimit is how much memory the small sides of a stage may take: half of what all attempts of the process have, or a few megabytes.
+// sideLimit is the memory limit of all small sides of a stage: half of the memory of all attempts
+// in the process, but at least a few megabytes.
 func (e *env) sideLimit() int64 { return max(4<<20, e.run.Memory*int64(max(1, e.run.Slots))/2) }
 
-// measure counts what the table takes, with the bytes that its values alias.
+// measure computes the size of the table, including the bytes that its values alias.
 func (l *lookup[R]) measure(aliased int64) {
 	var r R
 	l.bytes = aliased + int64(cap(l.keys)+4*cap(l.ends)+8*cap(l.slots)) + int64(cap(l.values))*int64(unsafe.Sizeof(r))

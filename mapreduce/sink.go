@@ -5,38 +5,42 @@ import (
 	"time"
 )
 
-// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio and binio make sinks.
+// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio and binio make
+// sinks.
 //
-// Every attempt writes to a temporary place of its own. Finish makes the output of the committed attempts
-// visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].
+// Every attempt writes to a temporary place of its own. Finish makes the output of the committed
+// attempts visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].
 type Sink[T any] interface {
 	// String names the sink in plans and errors, such as textio.Write("out").
 	String() string
-	// Check is called once before the run, in the client. If the sink cannot write, Check returns an error
-	// that names the path and a way to solve it.
+	// Check is called once before the run, in the client. If the sink cannot write, Check returns
+	// an error that names the path and a way to solve it.
 	Check(ctx context.Context) error
 	// Open starts the output of one attempt of one task.
 	Open(ctx context.Context, t SinkTask) (SinkWriter[T], error)
-	// Finish is called once, when all tasks are done. parts are the results of Close of the committed
-	// attempts, in task order. Finish renames temporary files into place, removes the files of other
-	// attempts, and writes a manifest. It must be idempotent: it runs again if its process is killed.
+	// Finish is called once, when all tasks are done. parts are the results of Close of the
+	// committed attempts, in task order. Finish renames temporary files into place, removes the
+	// files of other attempts, and writes a manifest. It must be idempotent: it runs again if its
+	// process is killed.
 	Finish(ctx context.Context, job string, parts [][]byte) error
-	// Abandon is called when the job failed or was cancelled. It removes every temporary file of the job.
+	// Abandon is called when the job failed or was cancelled. It removes every temporary file of
+	// the job.
 	Abandon(ctx context.Context, job string) error
 }
 
-// PlacedSink is a Sink that writes to one path. A plan is refused if two of its sinks write to the same
-// path, or if the path of one lies inside the path of another.
+// PlacedSink is a Sink that writes to one path. A plan is refused if two of its sinks write to the
+// same path, or if the path of one lies inside the path of another.
 type PlacedSink interface {
 	// Place returns the path or URL.
 	Place() string
 }
 
-// PublishedSink is a Sink that can look for its output later. A cluster remembers finished jobs, and
-// answers a repeated run from memory. It runs the job again if a PublishedSink misses its output.
+// PublishedSink is a Sink that can look for its output later. A cluster remembers finished jobs,
+// and answers a repeated run from memory. It runs the job again if a PublishedSink misses its
+// output.
 type PublishedSink interface {
-	// Published reports whether the output of a job is still in place and unchanged. ended is the time
-	// when the job was done.
+	// Published reports whether the output of a job is still in place and unchanged. ended is the
+	// time when the job was done.
 	Published(ctx context.Context, job string, ended time.Time) (bool, error)
 }
 

@@ -13,7 +13,8 @@ type Split struct {
 	Label string
 	// Bytes is the estimated size of the input, for planning and progress.
 	Bytes int64
-	// Hosts are the IDs of the workers that hold the input. Empty means that every worker is equally near.
+	// Hosts are the IDs of the workers that hold the input. Empty means that every worker is
+	// equally near.
 	Hosts []string
 	// Note is shown by -explain, such as: gzip, cannot be cut.
 	Note string
@@ -33,27 +34,28 @@ func jobSplits(splits []Split, err error) ([]job.Split, error) {
 	return converted, nil
 }
 
-// Source reads records of type T from outside. Packages textio, csvio, jsonio, parquetio, binio and memio make
-// sources.
+// Source reads records of type T from outside. Packages textio, csvio, jsonio, parquetio, binio and
+// memio make sources.
 type Source[T any] interface {
 	// String names the source in plans and errors, such as textio.Lines("logs/*.txt").
 	String() string
-	// Splits cuts the input into slices of about target bytes each, in a fixed order. It is called twice
-	// per run, in the client. If input is missing or unreadable, it returns an error that names the
-	// path and a way to solve it.
+	// Splits cuts the input into slices of about target bytes each, in a fixed order. It is called
+	// twice per run, in the client. If input is missing or unreadable, it returns an error that
+	// names the path and a way to solve it.
 	Splits(ctx context.Context, target int64) ([]Split, error)
-	// Read passes every record of the split to r, in a fixed order. It returns at the end of the split, when
-	// r.Stopped returns true, or with an error.
+	// Read passes every record of the split to r, in a fixed order. It returns at the end of the
+	// split, when r.Stopped returns true, or with an error.
 	Read(ctx context.Context, s Split, r *Reader[T]) error
 }
 
 // Reader receives the records of a source, for one attempt. One goroutine uses it.
 type Reader[T any] struct {
-	// Emit receives one record. The source may reuse the variable after the call, but must never change the
-	// memory of its strings and slices: users may keep them.
+	// Emit receives one record. The source may reuse the variable after the call, but must never
+	// change the memory of its strings and slices: users may keep them.
 	Emit func(*T)
-	// Path, Offset and Line are the position of the record that is emitted next; the source sets them before
-	// it calls Emit. Offset is in bytes of the decompressed file. Line counts from 1; zero means unknown.
+	// Path, Offset and Line are the position of the record that is emitted next; the source sets
+	// them before it calls Emit. Offset is in bytes of the decompressed file. Line counts from 1;
+	// zero means unknown.
 	Path         string
 	Offset, Line int64
 
@@ -62,8 +64,8 @@ type Reader[T any] struct {
 	bad            func(err error, raw []byte) error
 }
 
-// Stopped reports whether the attempt is ending, so that Read should return nil. It is cheap enough to call
-// for every record.
+// Stopped reports whether the attempt is ending, so that Read should return nil. It is cheap enough
+// to call for every record.
 func (r *Reader[T]) Stopped() bool { return r.stopped.Load() }
 
 // Add counts consumed input, for progress. Call it once per chunk, not per record.
@@ -72,12 +74,12 @@ func (r *Reader[T]) Add(records, bytes int64) {
 	r.bytes.Add(bytes)
 }
 
-// Bad reports a malformed record at the current position. If Bad returns nil, the record is set aside and
-// Read continues. Otherwise Read must return the error.
+// Bad reports a malformed record at the current position. If Bad returns nil, the record is set
+// aside and Read continues. Otherwise Read must return the error.
 func (r *Reader[T]) Bad(err error, raw []byte) error { return r.bad(err, raw) }
 
-// NewReader returns a Reader for tests of sources. emit receives records. bad receives malformed records; if
-// it is nil, the first one ends the reading.
+// NewReader returns a Reader for tests of sources. emit receives records. bad receives malformed
+// records; if it is nil, the first one ends the reading.
 func NewReader[T any](emit func(*T), bad func(err error, raw []byte) error) *Reader[T] {
 	if bad == nil {
 		bad = func(err error, _ []byte) error { return err }

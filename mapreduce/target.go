@@ -16,30 +16,33 @@ import (
 	"github.com/layshaft/layshaft/internal/machine"
 )
 
-// Target is where and how a pipeline runs: a [Local], a [Cluster], or the result of [Flags], which picks
-// one of the two when it is used. Nil means Local{}.
+// Target is where and how a pipeline runs: a [Local], a [Cluster], or the result of [Flags], which
+// picks one of the two when it is used. Nil means Local{}.
 type Target interface {
-	// settings checks the target and fills in its defaults. plan is the name of the plan that will run.
+	// settings checks the target and fills in its defaults. plan is the name of the plan that will
+	// run.
 	settings(plan string) (settings, error)
 }
 
 // Local runs a pipeline inside this process. The zero value uses all processors, and a temporary
 // directory that is removed at the end.
 type Local struct {
-	// State is a directory for the journal and intermediate data. A run that was killed, interrupted or
-	// failed continues when it is started again with the same State, and does not repeat finished tasks.
-	// Empty means a temporary directory.
+	// State is a directory for the journal and intermediate data. A run that was killed,
+	// interrupted or failed continues when it is started again with the same State, and does not
+	// repeat finished tasks. Empty means a temporary directory.
 	State string
 	// Workers is the number of workers, each with its own block store. Zero means 1.
 	Workers int
-	// Slots is the number of attempts that run at the same time, over all workers. Zero means one for each
-	// processor that this process may use: GOMAXPROCS, or the CPU quota of its cgroups if that is less.
+	// Slots is the number of attempts that run at the same time, over all workers. Zero means one
+	// for each processor that this process may use: GOMAXPROCS, or the CPU quota of its cgroups if
+	// that is less.
 	Slots int
-	// Memory is the number of bytes that all attempts together may hold before they spill. Zero means
-	// 60 % of the memory that this process may use: the machine's, or the limit of its cgroups if that is less.
+	// Memory is the number of bytes that all attempts together may hold before they spill. Zero
+	// means 60 % of the memory that this process may use: the machine's, or the limit of its
+	// cgroups if that is less.
 	Memory int64
-	// Budgets limits how much of an outside resource all running attempts may use together, by name; see
-	// Needs. A name that is missing is unlimited.
+	// Budgets limits how much of an outside resource all running attempts may use together, by
+	// name; see Needs. A name that is missing is unlimited.
 	Budgets map[string]int
 	// Verify runs every task a second time, in another order, and fails when the outputs differ.
 	Verify bool
@@ -55,11 +58,11 @@ type Cluster struct {
 	TLS TLSFiles
 	// Detach submits the job and does not wait for it; see ErrDetached.
 	Detach bool
-	// Priority is the job's priority: a larger number goes first, and jobs of equal priority share the
-	// slots evenly. Zero is the default.
+	// Priority is the job's priority: a larger number goes first, and jobs of equal priority share
+	// the slots evenly. Zero is the default.
 	Priority int
-	// Interactive means that somebody waits for the job: it goes before other jobs of its priority, and
-	// may use reserved slots.
+	// Interactive means that somebody waits for the job: it goes before other jobs of its priority,
+	// and may use reserved slots.
 	Interactive bool
 	// Tags are the tags that a worker must have, all of them, to run the job's attempts.
 	Tags []string
@@ -69,10 +72,11 @@ type Cluster struct {
 
 // Reporting is what a run prints and records, and where. Local and Cluster share it.
 type Reporting struct {
-	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line every few seconds) or none.
-	// Empty means none.
+	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line every few seconds) or
+	// none. Empty means none.
 	Progress string
-	// Explain prints stages, splits, partitions and estimated bytes instead of running; see ErrExplained.
+	// Explain prints stages, splits, partitions and estimated bytes instead of running; see
+	// ErrExplained.
 	Explain bool
 	// Counters prints the counters at the end.
 	Counters bool
@@ -95,7 +99,9 @@ type TLSFiles struct {
 
 // settings are the settings of one run: a target with its defaults filled in.
 type settings struct {
-	Local              // also holds the Reporting of a cluster; its Workers, Slots and Memory are then the cluster's, see fit
+	// Local also holds the Reporting of a cluster. Its Workers, Slots and Memory are then the values of the
+	// cluster; see fit.
+	Local
 	cluster   *Cluster // nil inside this process
 	runAfresh bool     // run a job that is done again, because its result was lost
 	zones     int      // number of zones by which aggregates are merged once more; zero when that gains nothing
@@ -113,7 +119,8 @@ func settingsOf(t Target, plan string) (settings, error) {
 	return s, nil
 }
 
-// minMemory is the least memory of a slot, in bytes: room for one run of each of a few inputs and outputs.
+// minMemory is the least memory of a slot, in bytes: room for one run of each of a few inputs and
+// outputs.
 const minMemory = 8 << 20
 
 func (t Local) settings(plan string) (settings, error) {
@@ -150,8 +157,8 @@ func (t Cluster) settings(plan string) (settings, error) {
 	return settings{Local: Local{Reporting: r}, cluster: &t}, err
 }
 
-// withDefaults returns a checked copy with the defaults filled in. state is the directory of the run's
-// state; empty means none.
+// withDefaults returns a checked copy with the defaults filled in. state is the directory of the
+// run's state; empty means none.
 func (r Reporting) withDefaults(plan, state string) (Reporting, error) {
 	if r.Out == nil {
 		r.Out = os.Stdout
@@ -184,6 +191,6 @@ func isAddress(text string) bool {
 	return err == nil
 }
 
-// ErrExplained is returned by Start when Reporting.Explain is set: the plan was printed and nothing ran.
-// Run, Collect and WriteTo return without rows and without error instead.
+// ErrExplained is returned by Start when Reporting.Explain is set: the plan was printed and nothing
+// ran. Run, Collect and WriteTo return without rows and without error instead.
 var ErrExplained = errors.New("explained, not run")

@@ -8,7 +8,8 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// TestTempOfKilledRuns makes sure that a run removes the directories of runs that died, and no others.
+// TestTempOfKilledRuns makes sure that a run removes the directories of runs that died, and no
+// others.
 func TestTempOfKilledRuns(t *testing.T) {
 	if !state.Locks {
 		t.Skip("this system has no locks by which dead runs could be told from live ones")

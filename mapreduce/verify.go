@@ -9,10 +9,12 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// verifyOffset is added to attempt numbers of the second run, so that their temporary files are their own.
+// verifyOffset is added to the attempt numbers of the second run, so that its temporary files have
+// other names.
 const verifyOffset = 1 << 30
 
-// verify runs every task again, the last first, and compares outputs with the committed ones.
+// verify runs every task again, in reverse order, and compares the outputs with the committed
+// outputs.
 func (j *Job) verify(ctx context.Context) error {
 	e := j.engine
 	commits := make([][]job.Producer, len(j.spec.Stages))
@@ -51,7 +53,8 @@ func (j *Job) verify(ctx context.Context) error {
 	return nil
 }
 
-// sameParts compares what two attempts wrote to sinks, but for the attempt numbers in file names.
+// sameParts compares what two attempts wrote to sinks, except for the attempt numbers in file
+// names.
 func sameParts(a, b *job.Manifest) bool {
 	name := func(m *job.Manifest, part []byte) []byte {
 		return bytes.ReplaceAll(part, []byte("attempt-"+strconv.Itoa(m.Attempt.N)), []byte("attempt"))

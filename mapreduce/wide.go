@@ -26,7 +26,7 @@ func newKeyed[T, K any](codec *record.KeyCodec[K], of func(T) K) *keyed[T, K] {
 	return &keyed[T, K]{codec: codec, of: of, k: new(K)}
 }
 
-// partitioner returns how keys of n are spread over parts. Keys come encoded whole.
+// partitioner returns a function from the encoded key of n and its hash to a partition below parts.
 func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) func(key []byte, hash uint64) int {
 	if n.opts.partition == nil {
 		return func(_ []byte, hash uint64) int { return spill.Partition(hash, parts) }
@@ -35,7 +35,7 @@ func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) f
 	strings := spill.HasPointers(reflect.TypeFor[K]())
 	return func(key []byte, _ uint64) int {
 		if strings {
-			key = bytes.Clone(key) // f may keep them, and key lies in memory that is used again
+			key = bytes.Clone(key) // f may keep its strings, and the memory of key is reused
 		}
 		if err := codec.Decode(key, k); err != nil {
 			e.fail(err)
@@ -50,7 +50,8 @@ func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) f
 	}
 }
 
-// keyCodec and valueCodec compile codecs when the plan is built, so that types that cannot travel are refused there.
+// keyCodec and valueCodec compile codecs when the plan is built, so that types without a codec are
+// refused there.
 func keyCodec[K any](n *node) *record.KeyCodec[K] {
 	c, err := record.ForKey[K]()
 	if err != nil {
@@ -75,7 +76,8 @@ func valueCodec[T any](n *node) *record.Codec[T] {
 	return c
 }
 
-// merged is a merge of the runs of several inputs. Equal keys come in the order of inputs, then of producers, then of runs.
+// merged merges the runs of several inputs. Equal keys come in the order of inputs, then of
+// producers, then of runs.
 type merged struct {
 	*spill.Merge
 	input []int // of each run
@@ -102,7 +104,7 @@ func mergeRuns(e *env, all [][]job.RunReader) (*merged, error) {
 		for j, r := range readers {
 			rs[j] = r
 		}
-		// Every run that is open holds about a read-ahead of blocks, so no more are open than memory allows.
+		// Every open run holds a read-ahead of blocks, so memory limits the number of open runs.
 		fan := int(min(max(8, e.run.Memory/2/int64(inputs)/openRun), maxFan))
 		rs, err := spill.Narrow(rs, fan, e.run.Temp)
 		if err != nil {
@@ -117,13 +119,14 @@ func mergeRuns(e *env, all [][]job.RunReader) (*merged, error) {
 	return m, nil
 }
 
-// openRun is the memory that an open run takes, in bytes: what is read ahead and a block or two.
+// openRun is the memory of an open run, in bytes: its read-ahead and a block or two.
 const openRun = 384 << 10
 
-// maxFan is the largest number of runs of one input that are open at a time: each takes a file descriptor.
+// maxFan is the largest number of open runs of one input: each takes a file descriptor.
 const maxFan = 512
 
-// next returns the next record and its input. It ends with io.EOF, and early when the attempt does.
+// next returns the next record and its input. It returns io.EOF at the end, and earlier if the
+// attempt is stopped.
 func (m *merged) next() (key, value []byte, input int, err error) {
 	key, value, run, err := m.Next()
 	if err != nil {
@@ -147,13 +150,14 @@ func (m *merged) report() {
 	m.count, m.size = 0, 0
 }
 
-// Agg is a mergeable aggregate, as AggregateBy and Aggregate take it. Package agg has ready ones, such as agg.Count and
-// agg.Sum, and composes them.
+// Agg is a mergeable aggregate for AggregateBy and Aggregate. Package agg has ready aggregates,
+// such as agg.Count and agg.Sum, and composes them.
 type Agg[T, A, R any] = agg.Agg[T, A, R]
 
-// AggregateBy folds the records of each key into one result. It is the operator of choice wherever the fold is mergeable:
-// values are folded where they are read, only partial accumulators move, and memory is bounded by the number of keys in sight,
-// which spill when they are too many. Results come sorted by key within each partition.
+// AggregateBy folds the records of each key into one result. Prefer it wherever the fold is
+// mergeable. Records are folded where they are read, and only partial accumulators move.
+// Accumulators spill if there are too many keys for the memory. Results come sorted by key within
+// each partition.
 func AggregateBy[T, K, A, R any](d Dataset[T], key func(T) K, agg Agg[T, A, R], opts ...ShuffleOption) Dataset[KV[K, R]] {
 	n := newNode[KV[K, R]](planOf(d.n), "AggregateBy", opts, d.n)
 	n.needs("key", key)
@@ -171,7 +175,8 @@ func aggregateBy[T, K, A, R any](n *node, key func(T) K, agg Agg[T, A, R]) Datas
 	return Dataset[KV[K, R]]{n}
 }
 
-// Aggregate folds all records into one result. With no records it gives the result of an empty accumulator.
+// Aggregate folds all records into one result. Without records it returns the result of an empty
+// accumulator.
 func Aggregate[T, A, R any](d Dataset[T], agg Agg[T, A, R], opts ...Option) Dataset[R] {
 	return aggregateAll(newNode[R](planOf(d.n), "Aggregate", opts, d.n), agg)
 }
@@ -183,8 +188,8 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 	return Dataset[R]{n}
 }
 
-// aggregate makes n fold by key. emit turns n's push into one that takes a key and its result. With single there is one key, the empty one,
-// and it has a result even when there are no records.
+// aggregate makes n fold by key. emit turns n's push into a function of a key and its result. With
+// single there is one key, the empty key, and it has a result even without records.
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
 	if !agg.Complete() {
@@ -210,7 +215,8 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
 			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
 			Parts: w.parts, Limit: e.memory, Output: w.append,
-			Direct: e.plan.allowsBad() || e.run.Alone, // a panic must come while its record is at hand
+			// a panic must occur while its record is known
+			Direct: e.plan.allowsBad() || e.run.Alone,
 		})
 		e.closers = append(e.closers, c.Close)
 		if kc.IsString {
@@ -243,7 +249,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 			push(k, agg.Result(new(A)))
 		}
 		for err == nil {
-			a, b := new(A), new(A) // a Result may keep a
+			a, b := new(A), new(A) // Result may keep a
 			if _, err := ac.Decode(value, a); err != nil {
 				return err
 			}
@@ -269,11 +275,14 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	}
 }
 
-// smallOne is the size of an accumulator, in bytes, of which the last stage takes one from each task as fast as from each worker.
+// smallOne is a size of an accumulator, in bytes. Up to it, the last stage reads one accumulator
+// from each task as fast as one from each worker.
 const smallOne = 256
 
-// combine merges the accumulators of a group of producers, partition by partition, into one run: of partitions that belong to the task; see job.Stage.Slices. Those of one key stay apart where they would be too
-// large together for a block, as a set of very many may be: the last stage merges them in memory, and nothing that it makes of them needs to fit.
+// combine merges the accumulators of a group of producers into one run, for each partition of the
+// task's slice; see job.Stage.Slices. Accumulators of one key stay apart if together they would be
+// too large for a block, such as very large sets. The last stage merges these in memory, where
+// nothing must fit into a block.
 func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold func(a, b *A)) error {
 	var buf []byte
 	for part := e.run.Attempt.Task.Index % slices; part < w.parts; part += slices {
@@ -290,7 +299,7 @@ func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold fu
 		for err == nil {
 			first, single := key, value
 			var a *A
-			held := len(single) // bytes of a, encoded, at most
+			held := len(single) // upper limit of the encoded bytes of a
 			for {
 				if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
 					break
@@ -339,11 +348,13 @@ func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold fu
 	return nil
 }
 
-// maxMerged is how many bytes the accumulators of a key may take together, encoded, to be merged before the last stage. What was merged is measured when
-// they took more, and is written when it has half of that itself, so that it is not measured often.
+// maxMerged is the most encoded bytes that the accumulators of a key may take to be merged before
+// the last stage. When their sum exceeds it, combine measures the merged accumulator, and writes it
+// if it takes more than half of maxMerged. So it does not measure often.
 const maxMerged = record.MaxFrame / 2
 
-// ReduceByKey merges the values of each key two by two. f must be associative; values meet in a fixed order.
+// ReduceByKey merges the values of each key in pairs. f must be associative; values meet in a fixed
+// order.
 func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...ShuffleOption) Dataset[KV[K, V]] {
 	type acc struct {
 		Some  bool
@@ -377,7 +388,7 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Shuffl
 	return Dataset[KV[K, V]]{n}
 }
 
-// Distinct keeps one of each set of equal records. T must be usable as a key.
+// Distinct keeps one record of each set of equal records. T must be usable as a key.
 func Distinct[T any](d Dataset[T], opts ...ShuffleOption) Dataset[T] {
 	type none struct{}
 	n := newNode[T](planOf(d.n), "Distinct", opts, d.n)
@@ -400,7 +411,8 @@ func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...ShuffleOption) Datas
 	return aggregateBy(n, key, agg.Count[T]())
 }
 
-// sorting writes records, encoded and sorted by partition and key, for operators that need every record of a key together.
+// sorting writes records, encoded and sorted by partition and key, for operators that need all
+// records of a key together.
 func sorting[T any](e *env, w *port, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
 	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: w.append})
 	e.closers = append(e.closers, s.Close)
@@ -412,5 +424,6 @@ func sorting[T any](e *env, w *port, encode func(dst []byte, t *T) (b []byte, pa
 	}, s.Flush
 }
 
-// sortRun is the most memory for one sorted run, in bytes: longer runs would merge in fewer ways, but sort out of cache.
+// sortRun is the most memory for one sorted run, in bytes: longer runs would need fewer merges, but
+// sort out of cache.
 const sortRun = 256 << 20
