@@ -38,12 +38,12 @@ type boss struct {
 
 // bossSession is the session of one worker.
 type bossSession struct {
-	t     *testing.T
-	hello *layshaftv1.Hello // all of it
-	heard chan *layshaftv1.WorkRequest
-	asks  chan *layshaftv1.WorkResponse
-	beats chan *layshaftv1.Heartbeat // the newest, if nobody took it
-	end   chan error
+	t        *testing.T
+	hello    *layshaftv1.Hello // all of it
+	received chan *layshaftv1.WorkRequest
+	asks     chan *layshaftv1.WorkResponse
+	beats    chan *layshaftv1.Heartbeat // the newest, if nobody took it
+	end      chan error
 }
 
 func startBoss(t *testing.T, address string) *boss {
@@ -72,7 +72,7 @@ func serveBoss(t *testing.T, l net.Listener) *boss {
 }
 
 func (b *boss) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
-	s := &bossSession{t: b.t, heard: make(chan *layshaftv1.WorkRequest, 1000), asks: make(chan *layshaftv1.WorkResponse, 1000),
+	s := &bossSession{t: b.t, received: make(chan *layshaftv1.WorkRequest, 1000), asks: make(chan *layshaftv1.WorkResponse, 1000),
 		beats: make(chan *layshaftv1.Heartbeat, 1), end: make(chan error, 1)}
 	for more := true; more; {
 		m, err := stream.Recv()
@@ -120,7 +120,7 @@ func (s *bossSession) listen(stream grpc.BidiStreamingServer[layshaftv1.WorkRequ
 			s.beats <- beat
 			continue
 		}
-		s.heard <- m
+		s.received <- m
 		if m.GetLeaving() != nil {
 			return nil
 		}
@@ -199,7 +199,7 @@ func (b *boss) next() *bossSession {
 func (s *bossSession) hear() *layshaftv1.WorkRequest {
 	s.t.Helper()
 	select {
-	case m := <-s.heard:
+	case m := <-s.received:
 		return m
 	case <-time.After(patience):
 		s.t.Fatal("the worker said nothing")
@@ -211,7 +211,7 @@ func (s *bossSession) done(a job.Attempt) *layshaftv1.AttemptDone {
 	s.t.Helper()
 	m := s.hear()
 	if got, err := wire.AttemptFromProto(m.GetDone().GetAttempt()); err != nil || got != a {
-		s.t.Fatalf("heard %v, want that %s is done", m, a)
+		s.t.Fatalf("received %v, want that %s is done", m, a)
 	}
 	return m.GetDone()
 }

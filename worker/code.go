@@ -65,7 +65,7 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 		err = errors.Join(err, os.Remove(path))
 	}
 	if err == nil {
-		err = s.trim()
+		err = s.removeUnneeded()
 	}
 	return s, err
 }
@@ -125,11 +125,11 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 	if !s.ships {
 		return "", &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: this worker was not given it and runs none that clients send; start it with -code PATH or -allow-shipped-code", hash)}
 	}
-	s.need(hash, 1)
+	s.addUsers(hash, 1)
 	path := filepath.Join(s.dir, hash)
 	err := s.load(hash, path, fetch)
 	if err != nil {
-		s.need(hash, -1)
+		s.addUsers(hash, -1)
 		return "", fmt.Errorf("program %.12s: %w", hash, err)
 	}
 	return path, nil
@@ -165,7 +165,7 @@ func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error
 	s.loads[hash] = done
 	kept := s.kept[hash]
 	s.mu.Unlock()
-	err := s.verified(hash, path, kept.unchanged(), fetch)
+	err := s.ensureFile(hash, path, kept.unchanged(), fetch)
 	if err == nil {
 		now := time.Now()
 		_ = os.Chtimes(path, now, now)
@@ -183,7 +183,7 @@ func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error
 }
 
 // verified hashes what is at path, unless it is known to be right, and fetches the program when it is not that.
-func (s *codeStore) verified(hash, path string, right bool, fetch func(w io.Writer) error) error {
+func (s *codeStore) ensureFile(hash, path string, right bool, fetch func(w io.Writer) error) error {
 	if right {
 		return nil
 	}
@@ -213,13 +213,13 @@ func (s *codeStore) verified(hash, path string, right bool, fetch func(w io.Writ
 
 // release says that a job that took a program needs it no more.
 func (s *codeStore) release(hash string) {
-	if s.need(hash, -1) {
-		_ = s.trim()
+	if s.addUsers(hash, -1) {
+		_ = s.removeUnneeded()
 	}
 }
 
 // need adds to the number of jobs that need a program, and reports whether none does now.
-func (s *codeStore) need(hash string, jobs int) (unneeded bool) {
+func (s *codeStore) addUsers(hash string, jobs int) (unneeded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, given := s.paths[hash]; given {
@@ -233,7 +233,7 @@ func (s *codeStore) need(hash string, jobs int) (unneeded bool) {
 }
 
 // trim removes the programs that were not used for the longest time until those that no job needs take no more than max.
-func (s *codeStore) trim() error {
+func (s *codeStore) removeUnneeded() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err

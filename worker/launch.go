@@ -32,7 +32,7 @@ func (w *Worker) Launch(l job.Launch) {
 	w.attempts[a] = x
 	switch {
 	case w.store.Holds(a):
-		w.later(func() { w.report(x)(w.store.Manifest(a)) })
+		w.enqueueChore(func() { w.report(x)(w.store.Manifest(a)) })
 	case w.draining:
 		w.reportLater(x, lostWithWorker())
 	default:
@@ -47,12 +47,12 @@ func (w *Worker) Cancel(a job.Attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if x := w.attempts[a]; x != nil {
-		w.end(x)
+		w.cancelLocked(x)
 	}
 }
 
 // end cancels an attempt. The caller holds mu.
-func (w *Worker) end(x *launched) {
+func (w *Worker) cancelLocked(x *launched) {
 	cause := &job.Failure{Kind: job.Cancelled, Message: "cancelled"}
 	if x.cancel != nil {
 		x.cancel(cause)
@@ -66,7 +66,7 @@ func (w *Worker) end(x *launched) {
 func (w *Worker) Drop(a job.Attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.later(func() {
+	w.enqueueChore(func() {
 		if err := w.store.Drop(a); err != nil {
 			w.log.Warn("output not dropped", "job", a.Job, "attempt", a, "err", err)
 		}
@@ -81,7 +81,7 @@ func (w *Worker) DropJob(id job.ID) error {
 	var wait []*launched
 	for a, x := range w.attempts {
 		if a.Job == id {
-			w.end(x)
+			w.cancelLocked(x)
 			wait = append(wait, x)
 		}
 	}
@@ -145,5 +145,5 @@ func (w *Worker) report(x *launched) func(*job.Manifest, error) {
 
 // reportLater has the housekeeper report a failure. The caller holds mu.
 func (w *Worker) reportLater(x *launched, f *job.Failure) {
-	w.later(func() { w.report(x)(nil, f) })
+	w.enqueueChore(func() { w.report(x)(nil, f) })
 }

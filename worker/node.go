@@ -124,24 +124,24 @@ func (c NodeConfig) withDefaults() (NodeConfig, error) {
 // Node is the life of one worker process: a Worker that serves its peers and clients, and obeys a coordinator that it finds
 // again for as long as it lives.
 type Node struct {
-	cfg   NodeConfig
-	name  string
-	log   *slog.Logger
-	self  *self
-	w     *Worker
-	peers *peers
+	cfg      NodeConfig
+	name     string
+	log      *slog.Logger
+	identity *identity
+	w        *Worker
+	peers    *peers
 	// outputs serves what the store holds.
 	outputs *outputServer
-	coord   *coordinator
+	coord   *coordinatorConn
 	jobs    *jobs
 	files   *files
 	local   net.Listener // where child processes reach files; nil without them
 	out     *outbox
 	drops   *drops
 
-	unlisten func() error // removes it
+	removeSocket func() error // removes it
 
-	met        atomic.Bool   // it has joined
+	joined     atomic.Bool   // it has joined
 	drain      chan struct{} // closed by Drain
 	drainNow   func()        // closes it
 	drained    chan struct{} // closed when the coordinator needs nothing any more of what is held
@@ -162,16 +162,16 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("worker: %w; choose a directory that can be made and written", err)
 	}
-	if n.self, err = loadSelf(cfg.Dir); err != nil {
+	if n.identity, err = loadIdentity(cfg.Dir); err != nil {
 		return nil, err
 	}
-	n.name = n.self.ID + "-" + randomName(6)
+	n.name = n.identity.ID + "-" + randomName(6)
 	n.log = cfg.Log.With("worker", n.name)
 	n.out, n.drops = newOutbox(), newDrops()
 	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
 	})
-	n.coord = &coordinator{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
+	n.coord = &coordinatorConn{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
 	}}
 	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Ships)
@@ -179,7 +179,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.jobs = newJobs(n.coord, code, cfg.Runner)
-	if n.files, err = newFiles(n.self.ID, cfg.Datasets, n.coord, n.peers); err != nil {
+	if n.files, err = newFiles(n.identity.ID, cfg.Datasets, n.coord, n.peers); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.w, err = New(Config{
@@ -194,7 +194,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	if cfg.Runner == nil {
 		err = n.runChildren()
 	}
-	if err = errors.Join(err, n.self.save()); err != nil {
+	if err = errors.Join(err, n.identity.save()); err != nil {
 		return nil, errors.Join(fmt.Errorf("worker %s: %w", n.name, err), n.Close())
 	}
 	return n, nil
@@ -206,7 +206,7 @@ func (n *Node) runChildren() (err error) {
 	if err != nil {
 		return err
 	}
-	if n.local, n.unlisten, err = listenLocal(n.cfg.Dir); err == nil {
+	if n.local, n.removeSocket, err = listenLocal(n.cfg.Dir); err == nil {
 		n.jobs.files = "unix:" + n.local.Addr().String()
 	}
 	return err
@@ -216,7 +216,7 @@ func (n *Node) runChildren() (err error) {
 func (n *Node) Name() string { return n.name }
 
 // ID returns the lasting name of the worker, that of its directory.
-func (n *Node) ID() string { return n.self.ID }
+func (n *Node) ID() string { return n.identity.ID }
 
 // Draining is closed when the worker begins to drain, whoever asked for it.
 func (n *Node) Draining() <-chan struct{} { return n.drain }
@@ -248,7 +248,7 @@ func (n *Node) Run(outer context.Context) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() error { return n.w.Run(working) })
 	var family errgroup.Group
-	family.Go(func() error { end(n.obey(ctx)); return nil })
+	family.Go(func() error { end(n.followCoordinator(ctx)); return nil })
 	family.Go(func() error {
 		select {
 		case <-n.drain:
@@ -284,7 +284,7 @@ func (n *Node) Close() error {
 		err = n.jobs.runner.Close()
 	}
 	if n.local != nil {
-		err = errors.Join(err, n.unlisten())
+		err = errors.Join(err, n.removeSocket())
 	}
 	return errors.Join(err, n.peers.close(), n.coord.close(), n.files.close(), n.w.Close())
 }
@@ -308,43 +308,43 @@ func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Serv
 	return &serving, servers
 }
 
-// aloneWait is how long a worker that leaves waits for a coordinator that is not there. What it holds is on its disk when it comes back.
-const aloneWait = 30 * time.Second
+// noCoordinatorWait is how long a worker that leaves waits for a coordinator that is not there. What it holds is on its disk when it comes back.
+const noCoordinatorWait = 30 * time.Second
 
 // idle reports whether the worker holds and runs nothing.
 func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty() }
 
 // leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, when there is no
-// coordinator and nothing to hand over, or none for aloneWait, or when Drain has passed.
+// coordinator and nothing to hand over, or none for noCoordinatorWait, or when Drain has passed.
 func (n *Node) leave(ctx context.Context) {
 	n.log.Info("draining")
 	n.w.Drain()
 	patient, cancel := context.WithTimeout(ctx, n.cfg.Drain)
 	defer cancel()
-	if !n.met.Load() && len(n.w.Jobs()) == 0 {
+	if !n.joined.Load() && len(n.w.Jobs()) == 0 {
 		n.drainedNow() // nobody knows of it
 	}
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	since, alone := time.Time{}, false // there is no coordinator; it is waited for no longer
-	for waits, told := true, false; waits; {
+	for waits, warned := true, false; waits; {
 		select {
 		case <-n.drained:
 			waits = false
 		case <-patient.Done():
 			waits = false
 		case <-look.C: // without a coordinator there is nobody to hand over to; it may come back for what there is
-			if n.out.open() {
+			if n.out.connected() {
 				since = time.Time{}
 				continue
 			}
 			if since.IsZero() {
 				since = time.Now()
 			}
-			alone = n.idle() || time.Since(since) >= aloneWait && len(n.w.Progress()) == 0
-			if waits = !alone; waits && !told {
-				told = true
-				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(aloneWait, n.cfg.Drain))
+			alone = n.idle() || time.Since(since) >= noCoordinatorWait && len(n.w.Progress()) == 0
+			if waits = !alone; waits && !warned {
+				warned = true
+				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(noCoordinatorWait, n.cfg.Drain))
 			}
 		}
 	}

@@ -71,7 +71,7 @@ func TestNodes(t *testing.T) {
 	s.launch(l)
 	f := s.hear().GetFailed().GetFailure()
 	if f.GetKind() != layshaftv1.FailureKind_FAILURE_KIND_INPUT_LOST || len(f.GetLost()) != 1 || f.GetLost()[0].GetTask().GetIndex() != 1 {
-		t.Errorf("heard %v, want that the output of task 1 is lost", f)
+		t.Errorf("received %v, want that the output of task 1 is lost", f)
 	}
 }
 
@@ -132,7 +132,7 @@ func TestReconnect(t *testing.T) {
 	n.end()
 	again := startNode(t, next, dir, &stages{fs: []stage{slow}}, nil)
 	s = next.next()
-	if h := s.hello; len(h.GetHeld()) != 2 || len(h.GetRunning()) != 0 || h.GetEpoch() != 4 || h.GetId() != n.self.ID || h.GetWorker() == n.Name() {
+	if h := s.hello; len(h.GetHeld()) != 2 || len(h.GetRunning()) != 0 || h.GetEpoch() != 4 || h.GetId() != n.identity.ID || h.GetWorker() == n.Name() {
 		t.Errorf("hello %v", h)
 	}
 	s.dropJob("j")
@@ -187,19 +187,19 @@ func TestNodeDrains(t *testing.T) {
 	<-started
 	leaving.Drain()
 	if m := s.hear(); m.GetDrain() == nil {
-		t.Errorf("heard %v, want that it drains", m)
+		t.Errorf("received %v, want that it drains", m)
 	}
 	s.end <- wire.ErrLeaseLost
 	if s = b.next(); !s.hello.GetDraining() {
 		t.Errorf("hello %v, want that it drains", s.hello)
 	}
 	if m := s.hear(); m.GetDrain() == nil {
-		t.Errorf("heard %v, want that it drains", m)
+		t.Errorf("received %v, want that it drains", m)
 	}
 	late := launch(0, 1, 2)
 	s.launch(late)
 	if f := s.hear().GetFailed().GetFailure(); f.GetKind() != layshaftv1.FailureKind_FAILURE_KIND_WORKER_LOST {
-		t.Errorf("heard %v, want that the worker is lost", f)
+		t.Errorf("received %v, want that the worker is lost", f)
 	}
 	s.ack(late.Attempt)
 	close(gate)
@@ -214,7 +214,7 @@ func TestNodeDrains(t *testing.T) {
 		}
 		other.take(a, leaving.Name())
 		if m := other.hear(); m.GetMoved() == nil || m.GetMoved().GetAttempt().GetTask().GetIndex() != int64(a.Task.Index) {
-			t.Fatalf("heard %v, want that %s moved", m, a)
+			t.Fatalf("received %v, want that %s moved", m, a)
 		}
 		other.ack(a)
 		got, err := staying.w.store.Manifest(a)
@@ -226,11 +226,11 @@ func TestNodeDrains(t *testing.T) {
 	gone := job.Attempt{Job: "j", Task: job.Task{Index: 7}, N: 1}
 	other.take(gone, leaving.Name())
 	if f := other.hear().GetFailed(); f.GetAttempt().GetTask().GetIndex() != 7 {
-		t.Errorf("heard %v, want that 0/7 could not be copied", f)
+		t.Errorf("received %v, want that 0/7 could not be copied", f)
 	}
 	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}
 	if m := s.hear(); m.GetLeaving() == nil {
-		t.Errorf("heard %v, want that it leaves", m)
+		t.Errorf("received %v, want that it leaves", m)
 	}
 	if err := leaving.wait(t); err != nil {
 		t.Error(err)
@@ -263,12 +263,12 @@ func TestDroppedJobComesBack(t *testing.T) {
 	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(launch(0, 1, 2).Attempt)}}
 	f := s.hear().GetFailed()
 	if f.GetAttempt().GetTask().GetIndex() != 1 || f.GetFailure().GetKind() != layshaftv1.FailureKind_FAILURE_KIND_CANCELLED {
-		t.Errorf("heard %v, want that 0/1#2 is cancelled", f)
+		t.Errorf("received %v, want that 0/1#2 is cancelled", f)
 	}
 	s.beat(func(h *layshaftv1.Heartbeat) bool { return len(h.GetRunning()) == 3 })
 	close(gate)
 	if f := s.hear().GetFailed(); f.GetAttempt().GetN() != 1 {
-		t.Errorf("heard %v, want that 0/0#1 failed", f)
+		t.Errorf("received %v, want that 0/0#1 failed", f)
 	}
 	s.done(launch(0, 0, 2).Attempt)
 	if id := <-run.ended; id != "j" || len(run.ended) > 0 {
@@ -295,7 +295,7 @@ func TestIdleJobsAreDropped(t *testing.T) {
 	l.Attempt.Job = "idle"
 	s.launch(l)
 	if m := s.hear(); m.GetFailed().GetFailure().GetMessage() != "fails" {
-		t.Errorf("heard %v", m)
+		t.Errorf("received %v", m)
 	}
 	s.ack(l.Attempt)
 	s.launch(launch(0, 0, 1))
@@ -310,7 +310,7 @@ func TestIdleJobsAreDropped(t *testing.T) {
 	l.Attempt.N = 2
 	s.launch(l) // it goes on all the same
 	if m := s.hear(); m.GetFailed().GetAttempt().GetN() != 2 {
-		t.Errorf("heard %v", m)
+		t.Errorf("received %v", m)
 	}
 }
 
@@ -333,7 +333,7 @@ func TestNonsense(t *testing.T) {
 		s.asks <- ask
 	}
 	if m := s.hear(); m.GetFailed().GetAttempt().GetJob() != "../../x" {
-		t.Errorf("heard %v, want that nothing was copied", m)
+		t.Errorf("received %v, want that nothing was copied", m)
 	}
 	s.launch(launch(0, 0, 1))
 	s.done(launch(0, 0, 1).Attempt)
@@ -417,7 +417,7 @@ func FuzzAsk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var m layshaftv1.WorkResponse
 		if proto.Unmarshal(data, &m) == nil && m.GetDrain() == nil {
-			_ = n.do(t.Context(), &m, make(chan struct{}, 1))
+			_ = n.handle(t.Context(), &m, make(chan struct{}, 1))
 		}
 	})
 	cancel()

@@ -92,8 +92,8 @@ func (f fetcher) Prefetch(ps []job.Producer, port, part int) {
 	if f.w.cfg.Peer == nil {
 		return
 	}
-	type aheader interface {
-		ahead(as []job.Attempt, port, part int)
+	type prefetcher interface {
+		prefetch(as []job.Attempt, port, part int)
 	}
 	wanted := map[string][]job.Attempt{}
 	for _, p := range ps {
@@ -104,8 +104,8 @@ func (f fetcher) Prefetch(ps []job.Producer, port, part int) {
 	var calls errgroup.Group
 	calls.SetLimit(16)
 	for name, as := range wanted {
-		if r, ok := f.w.cfg.Peer(name).(aheader); ok {
-			calls.Go(func() error { r.ahead(as, port, part); return nil })
+		if r, ok := f.w.cfg.Peer(name).(prefetcher); ok {
+			calls.Go(func() error { r.prefetch(as, port, part); return nil })
 		}
 	}
 	_ = calls.Wait()

@@ -47,7 +47,7 @@ func newPeers(dial func(address string) (*grpc.ClientConn, error)) *peers {
 }
 
 // know adds workers.
-func (p *peers) know(addresses map[string]string) {
+func (p *peers) add(addresses map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, address := range addresses {
@@ -139,7 +139,7 @@ func (p *peers) close() error {
 }
 
 // coordinator is the connection to the coordinator, wherever that is now.
-type coordinator struct {
+type coordinatorConn struct {
 	find  func(ctx context.Context) (string, error)
 	dial  func(address string) (*grpc.ClientConn, error)
 	plain bool // over TCP without TLS
@@ -151,7 +151,7 @@ type coordinator struct {
 }
 
 // connect looks for the coordinator and returns a connection to it, which close or the next connect may close.
-func (c *coordinator) connect(ctx context.Context) (*grpc.ClientConn, error) {
+func (c *coordinatorConn) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	address, err := c.find(ctx)
 	if err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (c *coordinator) connect(ctx context.Context) (*grpc.ClientConn, error) {
 }
 
 // distrust returns why the coordinator and this worker do not trust each other when err means that, else nil.
-func (c *coordinator) distrust(ctx context.Context, err error) error {
+func (c *coordinatorConn) explainDistrust(ctx context.Context, err error) error {
 	c.mu.Lock()
 	address := c.address
 	c.mu.Unlock()
@@ -183,7 +183,7 @@ func (c *coordinator) distrust(ctx context.Context, err error) error {
 var errNoCoordinator = errors.New("no coordinator was found yet")
 
 // current returns the connection that connect returned last.
-func (c *coordinator) current() (*grpc.ClientConn, error) {
+func (c *coordinatorConn) current() (*grpc.ClientConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == nil {
@@ -192,7 +192,7 @@ func (c *coordinator) current() (*grpc.ClientConn, error) {
 	return c.conn, nil
 }
 
-func (c *coordinator) close() error {
+func (c *coordinatorConn) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == nil {

@@ -171,7 +171,7 @@ func TestRemoteEqualsLocal(t *testing.T) {
 			for _, want := range [][2]any{{0, 0}, {0, 3}, {1, 1}, {2, 2}, {9, 9}} {
 				port, part := want[0].(int), want[1].(int)
 				if r.IntN(2) == 0 {
-					far.(*remoteOutputs).ahead(as, port, part)
+					far.(*remoteOutputs).prefetch(as, port, part)
 				}
 				same(t, s, as, r, far, local, func(o Outputs, a job.Attempt) ([]job.RunReader, error) { return o.Runs(a, port, part) })
 				same(t, s, as, r, far, local, func(o Outputs, a job.Attempt) ([]job.RunReader, error) { return o.All(a, port) })
@@ -231,7 +231,7 @@ func TestRemoteReadsTogether(t *testing.T) {
 		s.seal(t, a, block{data: bytes.Repeat([]byte{byte(i)}, 10_000), records: 1})
 		as = append(as, a)
 	}
-	far.ahead(as, 0, 0)
+	far.prefetch(as, 0, 0)
 	if len(far.parts) != len(as) {
 		t.Fatalf("%d manifests were fetched ahead, want %d", len(far.parts), len(as))
 	}
@@ -458,9 +458,9 @@ func TestRemoteStaysUnreachable(t *testing.T) {
 			t.Errorf("ten outputs counted as lost after %v, want the wait for one", took)
 		}
 		f.calls = 0
-		time.Sleep(trustAgain)
+		time.Sleep(unreachableTime)
 		if _, err := r.Manifest(job.Attempt{Job: "j", N: 1}); err == nil || f.calls != 3 {
-			t.Errorf("%d calls after %v, want 3 as at first", f.calls, trustAgain)
+			t.Errorf("%d calls after %v, want 3 as at first", f.calls, unreachableTime)
 		}
 	})
 }

@@ -22,7 +22,7 @@ import (
 // files are the datasets of this worker, the clients that lend it theirs, and the ways to all others.
 type files struct {
 	remote.Router
-	coord *coordinator
+	coord *coordinatorConn
 	peers *peers
 
 	// mu guards the fields below.
@@ -36,7 +36,7 @@ type files struct {
 const holdersFresh = time.Second
 
 // newFiles opens the directories of datasets. worker is the lasting name of this one.
-func newFiles(worker string, datasets map[string]string, coord *coordinator, peers *peers) (*files, error) {
+func newFiles(worker string, datasets map[string]string, coord *coordinatorConn, peers *peers) (*files, error) {
 	f := &files{coord: coord, peers: peers}
 	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: remote.Finder(coord.current), Lenders: &remote.Lenders{}}
 	for name, dir := range datasets {
@@ -101,7 +101,7 @@ func (f *files) ask(ctx context.Context) error {
 			holders[name] = append(holders[name], id)
 		}
 	}
-	f.peers.know(addresses)
+	f.peers.add(addresses)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.holders, f.away, f.asked = holders, away, time.Now()

@@ -28,7 +28,7 @@ const (
 // jobs are the jobs of which attempts were launched here: what they are, and their programs. Both come from the coordinator, once per
 // job.
 type jobs struct {
-	coord  *coordinator
+	coord  *coordinatorConn
 	code   *codeStore
 	runner Runner
 	files  string // the address of the files that programs reach; empty without
@@ -48,7 +48,7 @@ type knownJob struct {
 	path   string        // of the program, which is kept for this job; empty until it is there
 }
 
-func newJobs(coord *coordinator, code *codeStore, runner Runner) *jobs {
+func newJobs(coord *coordinatorConn, code *codeStore, runner Runner) *jobs {
 	return &jobs{coord: coord, code: code, runner: runner, byID: map[job.ID]*knownJob{}}
 }
 

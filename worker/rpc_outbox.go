@@ -19,18 +19,18 @@ type outbox struct {
 	wake chan struct{} // capacity 1: there is something to say
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	made    int
-	reports map[job.Attempt]outcome
-	queue   []*layshaftv1.WorkRequest
-	over    chan struct{} // closed when the session of the moment is; nil without one
+	mu         sync.Mutex
+	lastNumber int
+	reports    map[job.Attempt]outcome
+	queue      []*layshaftv1.WorkRequest
+	streamEnd  chan struct{} // closed when the session of the moment is; nil without one
 }
 
 // outcome is the report on an attempt.
 type outcome struct {
-	number int // in the order in which they were made
-	said   *layshaftv1.WorkRequest
-	copied bool // it is about a copy of the output of an attempt that ran elsewhere
+	number  int // in the order in which they were made
+	message *layshaftv1.WorkRequest
+	copied  bool // it is about a copy of the output of an attempt that ran elsewhere
 }
 
 func newOutbox() *outbox {
@@ -38,42 +38,42 @@ func newOutbox() *outbox {
 }
 
 // begin opens a session, in which all reports are made again. The session's sender calls next, and end.
-func (o *outbox) begin() {
+func (o *outbox) openStream() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.over = make(chan struct{})
-	o.again()
+	o.streamEnd = make(chan struct{})
+	o.requeueReports()
 }
 
 // again queues all reports that were not acknowledged. The caller holds mu.
-func (o *outbox) again() {
+func (o *outbox) requeueReports() {
 	var all []outcome
 	for _, r := range o.reports {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b outcome) int { return cmp.Compare(a.number, b.number) })
 	for _, r := range all {
-		o.put(r.said)
+		o.enqueue(r.message)
 	}
 }
 
 // open reports whether there is a session.
-func (o *outbox) open() bool {
+func (o *outbox) connected() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.over != nil
+	return o.streamEnd != nil
 }
 
-func (o *outbox) end() {
+func (o *outbox) closeStream() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	close(o.over)
-	o.over, o.queue = nil, nil
+	close(o.streamEnd)
+	o.streamEnd, o.queue = nil, nil
 }
 
 // put queues a message. The caller holds mu.
-func (o *outbox) put(m *layshaftv1.WorkRequest) {
-	if o.over == nil {
+func (o *outbox) enqueue(m *layshaftv1.WorkRequest) {
+	if o.streamEnd == nil {
 		return
 	}
 	o.queue = append(o.queue, m)
@@ -93,30 +93,30 @@ func (o *outbox) next() []*layshaftv1.WorkRequest {
 }
 
 // say queues a message for the session of the moment.
-func (o *outbox) say(m *layshaftv1.WorkRequest) {
+func (o *outbox) send(m *layshaftv1.WorkRequest) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.put(m)
+	o.enqueue(m)
 }
 
 // report queues a report until it is acknowledged.
 func (o *outbox) report(a job.Attempt, m *layshaftv1.WorkRequest, copied bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.made++
-	o.reports[a] = outcome{o.made, m, copied}
-	o.put(m)
+	o.lastNumber++
+	o.reports[a] = outcome{o.lastNumber, m, copied}
+	o.enqueue(m)
 }
 
 // repeat makes the report on an attempt of this worker again when there is one, else it returns false.
-func (o *outbox) repeat(a job.Attempt) bool {
+func (o *outbox) resend(a job.Attempt) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r, ok := o.reports[a]
 	if !ok || r.copied {
 		return false
 	}
-	o.put(r.said)
+	o.enqueue(r.message)
 	return true
 }
 
@@ -151,16 +151,16 @@ const leaveWait = 5 * time.Second
 // leave says that the worker leaves, and waits until the coordinator has ended the session.
 func (o *outbox) leave(ctx context.Context) {
 	o.mu.Lock()
-	over := o.over
-	o.put(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
+	end := o.streamEnd
+	o.enqueue(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
 	o.mu.Unlock()
-	if over == nil {
+	if end == nil {
 		return
 	}
 	late := time.NewTimer(leaveWait)
 	defer late.Stop()
 	select {
-	case <-over:
+	case <-end:
 	case <-late.C:
 	case <-ctx.Done():
 	}
@@ -214,7 +214,7 @@ func partSizes(m *job.Manifest) []int64 {
 
 // lost says that an output is gone or damaged.
 func (o *outbox) lost(a job.Attempt) {
-	o.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
+	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
 }
 
 // copied reports what became of the copy of an output.
@@ -230,5 +230,5 @@ func (o *outbox) copied(a job.Attempt, err error) {
 
 // drain says that the worker wants to leave.
 func (o *outbox) drain() {
-	o.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}})
+	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}})
 }

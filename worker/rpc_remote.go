@@ -23,15 +23,15 @@ import (
 const (
 	callLimit   = time.Minute // for one call; that the peer lives is seen by keepalive
 	callsAtOnce = 8           // calls to one peer at a time
-	maxAhead    = 1000        // attempts of one GetManifest
+	maxPrefetch = 1000        // attempts of one GetManifest
 	maxParts    = 400_000     // manifests of one partition that wait to be used
 )
 
 // retryAfter are the waits before an unreachable peer is tried again.
 var retryAfter = []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond}
 
-// trustAgain is how long a peer that could not be reached is asked only once.
-const trustAgain = 10 * time.Second
+// unreachableTime is how long a peer that could not be reached is asked only once.
+const unreachableTime = 10 * time.Second
 
 // remoteOutputs reads the outputs of another worker.
 type remoteOutputs struct {
@@ -42,11 +42,11 @@ type remoteOutputs struct {
 	got    *atomic.Int64 // bytes of outputs that were read; shared
 
 	// mu guards the fields below.
-	mu     sync.Mutex
-	parts  map[partOf]*job.Manifest // asked for ahead: manifests with the extents of one partition
-	unread map[*remoteBytes]bool    // whose first piece nobody has asked for
-	order  []*remoteBytes           // those, in the order in which they were made; others may be among them
-	silent time.Time                // when it was given up; zero when it has answered since
+	mu          sync.Mutex
+	parts       map[partOf]*job.Manifest // asked for ahead: manifests with the extents of one partition
+	unread      map[*remoteBytes]bool    // whose first piece nobody has asked for
+	order       []*remoteBytes           // those, in the order in which they were made; others may be among them
+	unreachable time.Time                // when it was given up; zero when it has answered since
 }
 
 // partOf names one partition of an attempt's output.
@@ -121,7 +121,7 @@ func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.Run
 }
 
 // ahead fetches what Runs, or Manifest when port is negative, will be called for. What fails is left to those.
-func (r *remoteOutputs) ahead(as []job.Attempt, port, part int) {
+func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 	var only *layshaftv1.Partition
 	if port >= 0 {
 		only = &layshaftv1.Partition{Port: int64(port), Part: int64(part)}
@@ -136,7 +136,7 @@ func (r *remoteOutputs) ahead(as []job.Attempt, port, part int) {
 		return
 	}
 	for len(missing) > 0 {
-		n := min(len(missing), maxAhead)
+		n := min(len(missing), maxPrefetch)
 		err := r.fetch(missing[:n], only, func(a job.Attempt, m *job.Manifest, err error) error {
 			switch {
 			case err != nil: // Runs or Manifest will say so
@@ -242,9 +242,9 @@ func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx co
 		err := call(limited)
 		cancel()
 		code := status.Code(err)
-		again := code == codes.ResourceExhausted || code == codes.Unavailable && !r.givenUp()
-		if !again || i == len(retryAfter) {
-			r.heard(code)
+		retriable := code == codes.ResourceExhausted || code == codes.Unavailable && !r.isUnreachable()
+		if !retriable || i == len(retryAfter) {
+			r.noteResult(code)
 			return r.failure(a, err)
 		}
 		wait := time.NewTimer(retryAfter[i])
@@ -257,23 +257,23 @@ func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx co
 	}
 }
 
-// heard takes in how a call ended at last.
-func (r *remoteOutputs) heard(code codes.Code) {
+// received takes in how a call ended at last.
+func (r *remoteOutputs) noteResult(code codes.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case code == codes.OK:
-		r.silent = time.Time{}
-	case code == codes.Unavailable && time.Since(r.silent) >= trustAgain:
-		r.silent = time.Now()
+		r.unreachable = time.Time{}
+	case code == codes.Unavailable && time.Since(r.unreachable) >= unreachableTime:
+		r.unreachable = time.Now()
 	}
 }
 
-// givenUp says whether the peer could not be reached a moment ago.
-func (r *remoteOutputs) givenUp() bool {
+// isUnreachable says whether the peer could not be reached a moment ago.
+func (r *remoteOutputs) isUnreachable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return time.Since(r.silent) < trustAgain
+	return time.Since(r.unreachable) < unreachableTime
 }
 
 // failure turns an error of a call into a *job.Failure, and keeps nil.

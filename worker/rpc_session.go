@@ -35,11 +35,11 @@ type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.Wo
 
 // obey has one session with the coordinator after the other until ctx ends, the worker has left, or it turns out to belong to
 // another cluster.
-func (n *Node) obey(ctx context.Context) error {
+func (n *Node) followCoordinator(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
 	pause, lastErr, strangers := retry.Backoff{Min: minPause, Max: maxPause}, "", 0
 	for {
-		welcomed, err := n.session(ctx, copies)
+		welcomed, err := n.runStream(ctx, copies)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -47,7 +47,7 @@ func (n *Node) obey(ctx context.Context) error {
 			return err
 		}
 		unwelcome := errors.Is(err, wire.ErrDistrust) || errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated)
-		if !errors.Is(err, wire.ErrOtherCluster) && (n.met.Load() || !unwelcome) {
+		if !errors.Is(err, wire.ErrOtherCluster) && (n.joined.Load() || !unwelcome) {
 			strangers = 0
 		} else if strangers++; strangers == maxStrangers { // in turn there would have been another
 			return fmt.Errorf("worker %s: %w", n.name, err)
@@ -69,7 +69,7 @@ func (n *Node) obey(ctx context.Context) error {
 var errNoWelcome = fmt.Errorf("the coordinator did not answer within %v", helloWait)
 
 // session finds the coordinator, joins, and does what it asks until the stream breaks.
-func (n *Node) session(ctx context.Context, copies chan struct{}) (welcomed bool, err error) {
+func (n *Node) runStream(ctx context.Context, copies chan struct{}) (welcomed bool, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	late := time.AfterFunc(helloWait, func() { end(errNoWelcome) })
@@ -81,21 +81,21 @@ func (n *Node) session(ctx context.Context, copies chan struct{}) (welcomed bool
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
-		} else if why := n.coord.distrust(ctx, err); why != nil {
+		} else if why := n.coord.explainDistrust(ctx, err); why != nil {
 			err = why
 		}
 		return false, wire.FromStatus(err)
 	}
 	n.log.Info("joined", "epoch", welcome.GetEpoch(), "lease", time.Duration(welcome.GetLeaseNanos()))
-	n.out.begin()
-	heard := make(chan error, 1)
-	go func() { heard <- n.listen(ctx, stream, copies) }()
-	err, ended := n.talk(stream, time.Duration(welcome.GetLeaseNanos()), heard)
+	n.out.openStream()
+	received := make(chan error, 1)
+	go func() { received <- n.receiveLoop(ctx, stream, copies) }()
+	err, ended := n.sendLoop(stream, time.Duration(welcome.GetLeaseNanos()), received)
 	end(err)
 	if !ended {
-		<-heard
+		<-received
 	}
-	n.out.end()
+	n.out.closeStream()
 	return true, wire.FromStatus(err)
 }
 
@@ -106,12 +106,12 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
 	}
 	// Until it has joined once, a worker hears at once why it cannot; later it waits, as that is the quickest way to a coordinator that starts again.
-	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx, grpc.WaitForReady(n.met.Load()))
+	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx, grpc.WaitForReady(n.joined.Load()))
 	if err != nil {
 		return nil, nil, err
 	}
 	n.dropIdle()
-	for _, hello := range n.hellos() {
+	for _, hello := range n.helloMessages() {
 		if err := stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}}); err != nil {
 			break // Recv knows why
 		}
@@ -124,7 +124,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	if welcome == nil {
 		return nil, nil, fmt.Errorf("the coordinator answered hello with %T", m.GetAsk())
 	}
-	cluster, epoch := n.self.belongs()
+	cluster, epoch := n.identity.membership()
 	switch {
 	case cluster != "" && cluster != welcome.GetCluster():
 		return nil, nil, fmt.Errorf("%w: %s belongs to cluster %s, the coordinator to %s; join the worker's own coordinator, or give it an empty data directory",
@@ -133,19 +133,19 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 		return nil, nil, fmt.Errorf("%w: the coordinator is of epoch %d, this worker obeys one of epoch %d; stop the one that works on an old copy of the data directory",
 			wire.ErrStaleEpoch, welcome.GetEpoch(), epoch)
 	}
-	if err := n.self.obey(welcome.GetCluster(), welcome.GetEpoch()); err != nil {
+	if err := n.identity.setCluster(welcome.GetCluster(), welcome.GetEpoch()); err != nil {
 		return nil, nil, err
 	}
-	n.met.Store(true)
-	n.peers.know(welcome.GetPeers())
+	n.joined.Store(true)
+	n.peers.add(welcome.GetPeers())
 	return stream, welcome, nil
 }
 
 // hellos returns what the worker says of itself, in as many messages as it takes.
-func (n *Node) hellos() []*layshaftv1.Hello {
-	cluster, epoch := n.self.belongs()
+func (n *Node) helloMessages() []*layshaftv1.Hello {
+	cluster, epoch := n.identity.membership()
 	first := &layshaftv1.Hello{
-		Worker: n.name, Id: n.self.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
+		Worker: n.name, Id: n.identity.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, Version: n.cfg.Version, Tags: n.cfg.Tags, Datasets: n.files.names(),
 		Codes: n.jobs.code.given(), Ships: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
 		Loaders: loaders(),
@@ -199,14 +199,14 @@ func (n *Node) running() []job.Attempt {
 func unique(as []job.Attempt) []job.Attempt {
 	seen := make(map[job.Attempt]bool, len(as))
 	return slices.DeleteFunc(as, func(a job.Attempt) bool {
-		again := seen[a]
+		repeated := seen[a]
 		seen[a] = true
-		return again
+		return repeated
 	})
 }
 
 // talk says what there is to say, and heartbeats, until the stream breaks; ended is true when listen told it.
-func (n *Node) talk(stream workStream, lease time.Duration, heard <-chan error) (err error, ended bool) {
+func (n *Node) sendLoop(stream workStream, lease time.Duration, received <-chan error) (err error, ended bool) {
 	every := everyBeat
 	if lease > 0 {
 		every = lease / 4
@@ -216,22 +216,22 @@ func (n *Node) talk(stream workStream, lease time.Duration, heard <-chan error) 
 	drain := n.drain
 	for {
 		select {
-		case err := <-heard:
+		case err := <-received:
 			return err, true
 		case <-n.out.wake:
 			for _, m := range n.out.next() {
 				if err := stream.Send(m); err != nil {
-					return recvError(heard, err)
+					return recvError(received, err)
 				}
 				if m.GetLeaving() != nil {
 					_ = stream.CloseSend()
-					<-heard
+					<-received
 					return errLeft, true
 				}
 			}
 		case <-beat.C:
 			if err := stream.Send(n.heartbeat()); err != nil {
-				return recvError(heard, err)
+				return recvError(received, err)
 			}
 		case <-drain:
 			drain = nil
@@ -241,9 +241,9 @@ func (n *Node) talk(stream workStream, lease time.Duration, heard <-chan error) 
 }
 
 // recvError returns why a stream broke that could not be written: reading it tells.
-func recvError(heard <-chan error, err error) (error, bool) {
+func recvError(received <-chan error, err error) (error, bool) {
 	if err == io.EOF {
-		return <-heard, true
+		return <-received, true
 	}
 	return err, false
 }
@@ -251,13 +251,13 @@ func recvError(heard <-chan error, err error) (error, bool) {
 func (n *Node) heartbeat() *layshaftv1.WorkRequest {
 	h := &layshaftv1.Heartbeat{}
 	h.FreeBytes, _ = n.w.store.Free() // zero when not known
-	told := map[job.Attempt]bool{}
+	added := map[job.Attempt]bool{}
 	for _, r := range n.w.Progress() {
-		told[r.Attempt] = true
+		added[r.Attempt] = true
 		h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(r.Attempt), Records: r.Records, Bytes: r.Bytes, Spilled: r.Spilled})
 	}
 	for _, a := range n.running() {
-		if !told[a] {
+		if !added[a] {
 			h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(a)})
 		}
 	}
@@ -265,7 +265,7 @@ func (n *Node) heartbeat() *layshaftv1.WorkRequest {
 }
 
 // listen does what the coordinator asks until the stream ends, and returns why. It does not wait for anything else.
-func (n *Node) listen(ctx context.Context, stream workStream, copies chan struct{}) error {
+func (n *Node) receiveLoop(ctx context.Context, stream workStream, copies chan struct{}) error {
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF {
@@ -274,14 +274,14 @@ func (n *Node) listen(ctx context.Context, stream workStream, copies chan struct
 		if err != nil {
 			return err
 		}
-		if err := n.do(ctx, m, copies); err != nil {
+		if err := n.handle(ctx, m, copies); err != nil {
 			n.log.Error("the coordinator asked for something that makes no sense", "err", err)
 		}
 	}
 }
 
 // do does one thing that the coordinator asks.
-func (n *Node) do(ctx context.Context, m *layshaftv1.WorkResponse, copies chan struct{}) error {
+func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies chan struct{}) error {
 	on := func(p *layshaftv1.Attempt, do func(a job.Attempt)) error {
 		a, err := wire.AttemptFromProto(p)
 		if err == nil {
@@ -295,7 +295,7 @@ func (n *Node) do(ctx context.Context, m *layshaftv1.WorkResponse, copies chan s
 		if err != nil {
 			return err
 		}
-		if !n.out.repeat(l.Attempt) && !n.drops.hold(*l) {
+		if !n.out.resend(l.Attempt) && !n.drops.hold(*l) {
 			n.w.Launch(*l)
 		}
 	case *layshaftv1.WorkResponse_Cancel:
@@ -317,10 +317,10 @@ func (n *Node) do(ctx context.Context, m *layshaftv1.WorkResponse, copies chan s
 	case *layshaftv1.WorkResponse_Drained:
 		n.drainedNow()
 	case *layshaftv1.WorkResponse_Peers:
-		n.peers.know(ask.Peers.GetAddresses())
+		n.peers.add(ask.Peers.GetAddresses())
 	case *layshaftv1.WorkResponse_Take:
 		return on(ask.Take.GetAttempt(), func(a job.Attempt) {
-			n.chores.Go(func() { n.take(ctx, job.Producer{Attempt: a, Worker: ask.Take.GetWorker()}, copies) })
+			n.chores.Go(func() { n.takeOver(ctx, job.Producer{Attempt: a, Worker: ask.Take.GetWorker()}, copies) })
 		})
 	case *layshaftv1.WorkResponse_Welcome:
 		return errors.New("a second welcome")
@@ -331,7 +331,7 @@ func (n *Node) do(ctx context.Context, m *layshaftv1.WorkResponse, copies chan s
 }
 
 // take copies an output from a worker that is about to leave.
-func (n *Node) take(ctx context.Context, p job.Producer, copies chan struct{}) {
+func (n *Node) takeOver(ctx context.Context, p job.Producer, copies chan struct{}) {
 	select {
 	case copies <- struct{}{}:
 		defer func() { <-copies }()

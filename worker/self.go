@@ -15,7 +15,7 @@ import (
 )
 
 // self is who a worker is, over all starts of its process: the file self.json in its data directory.
-type self struct {
+type identity struct {
 	path string
 
 	ID string `json:"id"` // of the data directory; never changes
@@ -26,9 +26,9 @@ type self struct {
 	Epoch   int64  `json:"epoch,omitempty"`   // the highest of a coordinator that it has obeyed
 }
 
-// loadSelf reads who the worker of a directory is, or makes up a new one, which save writes.
-func loadSelf(dir string) (*self, error) {
-	s := &self{path: filepath.Join(dir, "self.json")}
+// loadIdentity reads who the worker of a directory is, or makes up a new one, which save writes.
+func loadIdentity(dir string) (*identity, error) {
+	s := &identity{path: filepath.Join(dir, "self.json")}
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.ID = hostName() + "-" + randomName(6)
@@ -66,14 +66,14 @@ func hostName() string {
 func randomName(n int) string { return strings.ToLower(rand.Text()[:n]) }
 
 // belongs returns the cluster and the epoch that the worker obeys.
-func (s *self) belongs() (cluster string, epoch int64) {
+func (s *identity) membership() (cluster string, epoch int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Cluster, s.Epoch
 }
 
 // obey remembers, durably, that the worker obeys a coordinator.
-func (s *self) obey(cluster string, epoch int64) error {
+func (s *identity) setCluster(cluster string, epoch int64) error {
 	s.mu.Lock()
 	same := s.Cluster == cluster && s.Epoch == epoch
 	s.Cluster, s.Epoch = cluster, epoch
@@ -85,12 +85,12 @@ func (s *self) obey(cluster string, epoch int64) error {
 }
 
 // save writes the file so that all of it is there, on disk, or what was there before.
-func (s *self) save() error {
+func (s *identity) save() error {
 	s.mu.Lock()
 	b, err := json.Marshal(s)
 	s.mu.Unlock()
 	if err == nil {
-		err = writeWhole(s.path, append(b, '\n'), 0o600)
+		err = writeAtomic(s.path, append(b, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("worker: who it is: %w", err)
@@ -98,8 +98,8 @@ func (s *self) save() error {
 	return nil
 }
 
-// writeWhole writes a file by way of a temporary one.
-func writeWhole(path string, data []byte, mode fs.FileMode) error {
+// writeAtomic writes a file by way of a temporary one.
+func writeAtomic(path string, data []byte, mode fs.FileMode) error {
 	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err

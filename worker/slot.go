@@ -33,7 +33,7 @@ func (w *Worker) runSlot(ctx context.Context, slot int) {
 		cancel(nil)
 		w.log.Debug("attempt ended", "job", x.Attempt.Job, "attempt", x.Attempt, "took", time.Since(x.since), "err", err)
 		w.report(x)(m, err)
-		if stuck(busy) {
+		if codeRuns(busy) {
 			w.log.Warn("slot lost: user code ignores its context", "job", x.Attempt.Job, "attempt", x.Attempt)
 			select {
 			case <-busy:
@@ -45,7 +45,7 @@ func (w *Worker) runSlot(ctx context.Context, slot int) {
 }
 
 // stuck reports whether user code has not returned.
-func stuck(busy <-chan struct{}) bool {
+func codeRuns(busy <-chan struct{}) bool {
 	select {
 	case <-busy:
 		return false
@@ -127,18 +127,18 @@ func (w *Worker) build(id job.ID, slot int) (program *job.Program, err error) {
 // task with sinks writes to them again, under the launch's attempt number.
 func (w *Worker) RunAgain(ctx context.Context, l job.Launch) (*job.Manifest, error) {
 	select {
-	case w.again <- struct{}{}:
+	case w.rerun <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	defer func() { <-w.again }()
+	defer func() { <-w.rerun }()
 	cfg, err := w.prepare(l, w.cfg.Slots)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Output = &sumOutput{attempt: l.Attempt}
 	m, busy, err := attempt.Run(ctx, cfg)
-	if stuck(busy) { // it keeps its instance of the program
+	if codeRuns(busy) { // it keeps its instance of the program
 		w.mu.Lock()
 		if c := w.code[l.Attempt.Job]; c != nil {
 			delete(c.programs, w.cfg.Slots)

@@ -95,7 +95,7 @@ type Worker struct {
 	cfg   Config
 	log   *slog.Logger
 	store *shuffle.Store
-	again chan struct{} // held by RunAgain
+	rerun chan struct{} // held by RunAgain
 
 	// mu guards the fields below; changed is signalled when one of them may let a goroutine of Run go on.
 	mu       sync.Mutex
@@ -126,7 +126,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, fmt.Errorf("worker %s: %w", cfg.Name, err)
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Log.With("worker", cfg.Name), store: store, again: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log.With("worker", cfg.Name), store: store, rerun: make(chan struct{}, 1),
 		attempts: make(map[job.Attempt]*launched), code: make(map[job.ID]*code),
 	}
 	w.changed = sync.NewCond(&w.mu)
@@ -155,7 +155,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for slot := range w.cfg.Slots {
 		slots.Go(func() error { w.runSlot(work, slot); return nil })
 	}
-	keeper.Go(func() error { w.keepHouse(); return nil })
+	keeper.Go(func() error { w.runChores(); return nil })
 
 	<-ctx.Done()
 	w.Drain()
@@ -199,8 +199,8 @@ func lostWithWorker() *job.Failure {
 	return &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
 }
 
-// keepHouse does what callers of the worker must not wait for.
-func (w *Worker) keepHouse() {
+// runChores does what callers of the worker must not wait for.
+func (w *Worker) runChores() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -221,7 +221,7 @@ func (w *Worker) keepHouse() {
 }
 
 // later gives the housekeeper a chore. The caller holds mu. After Run has ended no one would do it.
-func (w *Worker) later(chore func()) {
+func (w *Worker) enqueueChore(chore func()) {
 	if !w.ended {
 		w.chores = append(w.chores, chore)
 		w.changed.Broadcast()

@@ -19,7 +19,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// report is what a Reporter heard.
+// report is what a Reporter received.
 type report struct {
 	worker  string
 	attempt job.Attempt
@@ -80,7 +80,7 @@ func sum(_ context.Context, r *job.Run) error {
 
 // config returns a worker of two slots with jobs of any ID that have two tasks of each stage.
 func config(dir string, stages ...stage) (Config, reports) {
-	heard := make(reports, 100)
+	received := make(reports, 100)
 	return Config{
 		Name: "w1", Dir: dir, Slots: 2, Memory: 1 << 20, Reserve: -1,
 		Spec: func(id job.ID) (*job.Spec, error) {
@@ -95,8 +95,8 @@ func config(dir string, stages ...stage) (Config, reports) {
 			return spec, nil
 		},
 		Program:  func(job.ID, int) (*job.Program, error) { return &job.Program{Stages: stages}, nil },
-		Reporter: heard,
-	}, heard
+		Reporter: received,
+	}, received
 }
 
 // start runs a worker until the test ends or stop is called.
@@ -132,18 +132,18 @@ func launch(stage, index, n int, producers ...job.Producer) job.Launch {
 	return l
 }
 
-func done(t *testing.T, heard reports) report {
+func done(t *testing.T, received reports) report {
 	t.Helper()
-	r := <-heard
+	r := <-received
 	if r.f != nil {
 		t.Fatalf("%s failed: %v\n%s", r.attempt, r.f, r.f.Detail)
 	}
 	return r
 }
 
-func failed(t *testing.T, heard reports, kind job.Kind) report {
+func failed(t *testing.T, received reports, kind job.Kind) report {
 	t.Helper()
-	r := <-heard
+	r := <-received
 	if r.f == nil || r.f.Kind != kind {
 		t.Fatalf("%s: %+v, want a failure of kind %v", r.attempt, r.f, kind)
 	}
@@ -153,8 +153,8 @@ func failed(t *testing.T, heard reports, kind job.Kind) report {
 // Two workers in one process: the second reads what the first made.
 func TestTwoWorkers(t *testing.T) {
 	workers := make(map[string]*Worker)
-	var heard [2]reports
-	for i := range heard {
+	var received [2]reports
+	for i := range received {
 		cfg, h := config(t.TempDir(), numbers(i*10000), sum)
 		cfg.Name = fmt.Sprint("w", i)
 		cfg.Peer = func(name string) Outputs {
@@ -163,13 +163,13 @@ func TestTwoWorkers(t *testing.T) {
 			}
 			return nil
 		}
-		heard[i] = h
+		received[i] = h
 		workers[cfg.Name], _ = start(t, cfg)
 	}
 	var producers []job.Producer
 	for i := range 2 {
 		workers[fmt.Sprint("w", i)].Launch(launch(0, i, 1))
-		r := done(t, heard[i])
+		r := done(t, received[i])
 		if r.m.Counters["numbers"] != 2000 || r.worker != fmt.Sprint("w", i) {
 			t.Errorf("report %+v, counters %v", r, r.m.Counters)
 		}
@@ -178,7 +178,7 @@ func TestTwoWorkers(t *testing.T) {
 	w := workers["w0"]
 	w.Launch(launch(1, 1, 1, producers...))
 	want := int64(10*(99*100/2) + 10*(99*100/2+100))
-	r := done(t, heard[0])
+	r := done(t, received[0])
 	if r.m.Counters["sum"] != want {
 		t.Errorf("sum = %d, want %d", r.m.Counters["sum"], want)
 	}
@@ -195,13 +195,13 @@ func TestTwoWorkers(t *testing.T) {
 
 	producers[0].Worker = "w9"
 	w.Launch(launch(1, 0, 1, producers...))
-	if f := failed(t, heard[0], job.InputLost); len(f.f.Lost) != 1 || f.f.Lost[0] != producers[0].Attempt {
+	if f := failed(t, received[0], job.InputLost); len(f.f.Lost) != 1 || f.f.Lost[0] != producers[0].Attempt {
 		t.Errorf("lost %v, want %v", f.f.Lost, producers[0].Attempt)
 	}
 	producers[0].Worker = "w0"
 	w.Drop(producers[0].Attempt)
 	w.Launch(launch(1, 0, 2, producers...))
-	for r := range heard[0] { // the drop is not waited for
+	for r := range received[0] { // the drop is not waited for
 		if r.f != nil {
 			if r.f.Kind != job.InputLost || r.f.Lost[0] != producers[0].Attempt {
 				t.Errorf("failure %+v", r.f)
@@ -217,10 +217,10 @@ func TestTwoWorkers(t *testing.T) {
 
 func TestCorruptBlock(t *testing.T) {
 	dir := t.TempDir()
-	cfg, heard := config(dir, numbers(10000), sum)
+	cfg, received := config(dir, numbers(10000), sum)
 	w, _ := start(t, cfg)
 	w.Launch(launch(0, 0, 1))
-	m := done(t, heard).m
+	m := done(t, received).m
 	e := m.Extents[1]
 	f, err := os.OpenFile(filepath.Join(dir, "jobs", "j", m.Segment), os.O_RDWR, 0)
 	if err != nil {
@@ -233,15 +233,15 @@ func TestCorruptBlock(t *testing.T) {
 	for index := range 2 {
 		w.Launch(launch(1, index, 1, job.Producer{Attempt: m.Attempt, Worker: "w1"}))
 		if index == 0 {
-			done(t, heard)
-		} else if f := failed(t, heard, job.InputLost).f; len(f.Lost) != 1 || f.Lost[0] != m.Attempt {
+			done(t, received)
+		} else if f := failed(t, received, job.InputLost).f; len(f.Lost) != 1 || f.Lost[0] != m.Attempt {
 			t.Errorf("lost %v, want %v", f.Lost, m.Attempt)
 		}
 	}
 }
 
 func TestPanicLeavesTheWorkerAlive(t *testing.T) {
-	cfg, heard := config(t.TempDir(), func(_ context.Context, r *job.Run) error {
+	cfg, received := config(t.TempDir(), func(_ context.Context, r *job.Run) error {
 		if r.Attempt.N == 1 {
 			panic(fmt.Sprint("bad luck on ", r.Attempt))
 		}
@@ -249,21 +249,21 @@ func TestPanicLeavesTheWorkerAlive(t *testing.T) {
 	})
 	w, _ := start(t, cfg)
 	w.Launch(launch(0, 1, 1))
-	if f := failed(t, heard, job.Transient).f; f.Message != "panic: bad luck on 0/1#1" || !strings.Contains(f.Detail, "worker_test.go") {
+	if f := failed(t, received, job.Transient).f; f.Message != "panic: bad luck on 0/1#1" || !strings.Contains(f.Detail, "worker_test.go") {
 		t.Errorf("failure %q\n%s", f.Message, f.Detail)
 	}
 	w.Launch(launch(0, 1, 2))
-	done(t, heard)
+	done(t, received)
 	if held := w.Held("j"); len(held) != 1 || held[0].N != 2 {
 		t.Errorf("held %v, want 0/1#2", held)
 	}
 }
 
 func TestBadLaunches(t *testing.T) {
-	cfg, heard := config(t.TempDir(), numbers(0))
+	cfg, received := config(t.TempDir(), numbers(0))
 	cfg.Spec = func(id job.ID) (*job.Spec, error) {
 		if id == "unknown" {
-			return nil, errors.New("never heard of it")
+			return nil, errors.New("never received of it")
 		}
 		return &job.Spec{Stages: make([]job.Stage, 2)}, nil
 	}
@@ -283,7 +283,7 @@ func TestBadLaunches(t *testing.T) {
 		kind  job.Kind
 		want  string
 	}{
-		{"unknown", 0, job.Transient, "never heard of it"},
+		{"unknown", 0, job.Transient, "never received of it"},
 		{"broken", 0, job.Fatal, "does not compile"},
 		{"panics", 0, job.Transient, "cannot be built"},
 		{"j", 0, job.Fatal, "no stage 0"},
@@ -291,7 +291,7 @@ func TestBadLaunches(t *testing.T) {
 		{"../j", 1, job.Transient, "job ID"},
 	} {
 		w.Launch(job.Launch{Attempt: job.Attempt{Job: c.id, Task: job.Task{Stage: c.stage}, N: 1}})
-		if f := failed(t, heard, c.kind).f; !strings.Contains(f.Message, c.want) {
+		if f := failed(t, received, c.kind).f; !strings.Contains(f.Message, c.want) {
 			t.Errorf("job %q stage %d: %v, want %q", c.id, c.stage, f, c.want)
 		}
 	}
@@ -299,10 +299,10 @@ func TestBadLaunches(t *testing.T) {
 
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
-	cfg, heard := config(dir, numbers(10000), sum)
+	cfg, received := config(dir, numbers(10000), sum)
 	w, stop := start(t, cfg)
 	w.Launch(launch(0, 0, 1))
-	first := done(t, heard)
+	first := done(t, received)
 	stop()
 	// What a killed process leaves behind.
 	for _, path := range []string{"jobs/j/0-1-1.seg", "scratch/spill-7"} {
@@ -321,11 +321,11 @@ func TestRestart(t *testing.T) {
 		t.Errorf("left behind: %v", files)
 	}
 	w.Launch(launch(0, 0, 1)) // a coordinator that does not know of it
-	if again := done(t, heard); again.m.Sum != first.m.Sum || again.m.Counters["numbers"] != 2000 {
+	if again := done(t, received); again.m.Sum != first.m.Sum || again.m.Counters["numbers"] != 2000 {
 		t.Errorf("re-reported manifest %+v, want %+v", again.m, first.m)
 	}
 	w.Launch(launch(1, 0, 1, job.Producer{Attempt: first.attempt, Worker: "w1"}))
-	if r := done(t, heard); r.m.Counters["sum"] != 10*99*100/2 {
+	if r := done(t, received); r.m.Counters["sum"] != 10*99*100/2 {
 		t.Errorf("sum after restart = %d", r.m.Counters["sum"])
 	}
 }
@@ -369,7 +369,7 @@ func wait(release <-chan struct{}) stage {
 
 func TestCancelAndProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg, heard := config(t.TempDir(), wait(nil))
+		cfg, received := config(t.TempDir(), wait(nil))
 		w, stop := start(t, cfg)
 		defer stop()
 		for i := range 3 {
@@ -384,14 +384,14 @@ func TestCancelAndProgress(t *testing.T) {
 		for _, i := range []int{2, 0, 1, 7} {
 			w.Cancel(launch(0, i, 1).Attempt)
 			if i < 7 {
-				if r := failed(t, heard, job.Cancelled); r.attempt.Task.Index != i {
+				if r := failed(t, received, job.Cancelled); r.attempt.Task.Index != i {
 					t.Errorf("%s was reported, want task %d", r.attempt, i)
 				}
 			}
 		}
 		synctest.Wait()
-		if p := w.Progress(); len(p) != 0 || len(heard) != 0 {
-			t.Errorf("progress %+v and %d reports are left", p, len(heard))
+		if p := w.Progress(); len(p) != 0 || len(received) != 0 {
+			t.Errorf("progress %+v and %d reports are left", p, len(received))
 		}
 	})
 }
@@ -399,7 +399,7 @@ func TestCancelAndProgress(t *testing.T) {
 func TestTimeoutAndLostSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		cfg, heard := config(t.TempDir(), func(_ context.Context, r *job.Run) error {
+		cfg, received := config(t.TempDir(), func(_ context.Context, r *job.Run) error {
 			if r.Attempt.N == 1 {
 				<-release // does not look at its context
 			}
@@ -412,16 +412,16 @@ func TestTimeoutAndLostSlot(t *testing.T) {
 		l.Timeout = time.Minute
 		begin := time.Now()
 		w.Launch(l)
-		if f := failed(t, heard, job.Transient).f; !strings.Contains(f.Message, "1m0s") || time.Since(begin) != 70*time.Second {
+		if f := failed(t, received, job.Transient).f; !strings.Contains(f.Message, "1m0s") || time.Since(begin) != 70*time.Second {
 			t.Errorf("failure %v after %v", f, time.Since(begin))
 		}
 		w.Launch(launch(0, 0, 2))
 		time.Sleep(time.Minute)
-		if len(heard) != 0 {
+		if len(received) != 0 {
 			t.Error("an attempt ran in the slot that user code still holds")
 		}
 		close(release)
-		if r := done(t, heard); r.attempt.N != 2 {
+		if r := done(t, received); r.attempt.N != 2 {
 			t.Errorf("%s was reported, want attempt 2", r.attempt)
 		}
 		if held := w.Held("j"); len(held) != 1 || held[0].N != 2 {
@@ -434,7 +434,7 @@ func TestDrain(t *testing.T) {
 	for _, drain := range []time.Duration{0, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
-			cfg, heard := config(t.TempDir(), wait(release), wait(nil))
+			cfg, received := config(t.TempDir(), wait(release), wait(nil))
 			cfg.Drain = drain
 			w, stop := start(t, cfg)
 			w.Launch(launch(0, 0, 1))
@@ -449,9 +449,9 @@ func TestDrain(t *testing.T) {
 				t.Errorf("stopped after %v, want %v", time.Since(begin), drain)
 			}
 			time.Sleep(time.Minute)
-			close(heard)
+			close(received)
 			good, bad := 0, 0
-			for r := range heard {
+			for r := range received {
 				if r.m != nil {
 					good++
 				} else if r.f.Kind == job.WorkerLost || r.f.Kind == job.Fatal { // stage 1 has no producers
@@ -463,7 +463,7 @@ func TestDrain(t *testing.T) {
 			if want := int(min(drain, 1)); good != want || good+bad != 4 {
 				t.Errorf("%d done and %d lost, want %d of 4 done", good, bad, want)
 			}
-			w.Launch(launch(0, 0, 9)) // is not heard any more, and must not hang
+			w.Launch(launch(0, 0, 9)) // is not received any more, and must not hang
 		})
 	}
 }
@@ -471,7 +471,7 @@ func TestDrain(t *testing.T) {
 func TestDropJob(t *testing.T) {
 	dir := t.TempDir()
 	built := 0
-	cfg, heard := config(dir, numbers(10000), wait(nil))
+	cfg, received := config(dir, numbers(10000), wait(nil))
 	stages := cfg.Program
 	cfg.Slots = 1
 	cfg.Program = func(id job.ID, slot int) (*job.Program, error) {
@@ -481,15 +481,15 @@ func TestDropJob(t *testing.T) {
 	w, _ := start(t, cfg)
 	for round := range 2 {
 		w.Launch(launch(0, 0, 1))
-		m := done(t, heard).m
+		m := done(t, received).m
 		p := job.Producer{Attempt: m.Attempt, Worker: "w1"}
 		w.Launch(launch(1, 0, 1, p, p))
 		w.Launch(launch(1, 1, 1, p, p))
 		if err := w.DropJob("j"); err != nil {
 			t.Fatal(err)
 		}
-		failed(t, heard, job.Cancelled)
-		failed(t, heard, job.Cancelled)
+		failed(t, received, job.Cancelled)
+		failed(t, received, job.Cancelled)
 		if built != round+1 {
 			t.Errorf("the program was built %d times, want once per job and slot", built)
 		}
@@ -504,16 +504,16 @@ func TestDropJob(t *testing.T) {
 
 func TestRunAgain(t *testing.T) {
 	shift := int64(0)
-	cfg, heard := config(t.TempDir(), numbers(100), func(ctx context.Context, r *job.Run) error {
+	cfg, received := config(t.TempDir(), numbers(100), func(ctx context.Context, r *job.Run) error {
 		r.Counters["sum"] = shift
 		return sum(ctx, r)
 	})
 	w, _ := start(t, cfg)
 	w.Launch(launch(0, 0, 1))
-	m := done(t, heard).m
+	m := done(t, received).m
 	l := launch(1, 0, 1, job.Producer{Attempt: m.Attempt, Worker: "w1"})
 	w.Launch(l)
-	want := done(t, heard).m
+	want := done(t, received).m
 	for _, shift = range []int64{0, 1} {
 		got, err := w.RunAgain(t.Context(), l)
 		if err != nil {
@@ -533,7 +533,7 @@ func TestRunAgain(t *testing.T) {
 }
 
 func TestManyAttempts(t *testing.T) {
-	cfg, heard := config(t.TempDir(), numbers(10), sum)
+	cfg, received := config(t.TempDir(), numbers(10), sum)
 	cfg.Slots = 8
 	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	w, _ := start(t, cfg)
@@ -542,11 +542,11 @@ func TestManyAttempts(t *testing.T) {
 		w.Launch(launch(0, i, 1))
 	}
 	for range 100 {
-		producers = append(producers, job.Producer{Attempt: done(t, heard).attempt, Worker: "w1"})
+		producers = append(producers, job.Producer{Attempt: done(t, received).attempt, Worker: "w1"})
 	}
 	slices.SortFunc(producers, func(a, b job.Producer) int { return a.Attempt.Task.Index - b.Attempt.Task.Index })
 	w.Launch(launch(1, 1, 1, producers...))
-	if r := done(t, heard); r.m.Counters["sum"] != 100*10*99*100/2+1000*99*100/2 {
+	if r := done(t, received); r.m.Counters["sum"] != 100*10*99*100/2+1000*99*100/2 {
 		t.Errorf("sum = %d", r.m.Counters["sum"])
 	}
 }
