@@ -29,9 +29,9 @@ type defined struct {
 // maxPlaces is how many calls of Define with one name are kept for an error.
 const maxPlaces = 3
 
-// remember adds a definition. A second definition of the same name is an error only when a child
+// addDefinition adds a definition. A second definition of the same name is an error only when a child
 // process needs that name.
-func remember(name string, plan func(ctx context.Context, params []byte) (*compiled, error)) {
+func addDefinition(name string, plan func(ctx context.Context, params []byte) (*compiled, error)) {
 	at := caller()
 	d := &definitions
 	d.mu.Lock()
@@ -106,7 +106,7 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 func (sh *shared) rebuild(spec *job.Spec, plan func() (*compiled, error)) (*job.Program, error) {
 	c, err := plan()
 	if err == nil {
-		err = c.follow(spec)
+		err = c.adoptStages(spec)
 	}
 	if err != nil {
 		return nil, &job.Failure{Kind: job.Fatal, Message: err.Error()}

@@ -118,7 +118,7 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.spread(func(int, *stage, *stage) int { return 2 }, true)
+	c.addTiers(func(int, *stage, *stage) int { return 2 }, true)
 	splits := map[*stage][]job.Split{c.stages[0]: {{Label: "all"}}}
 	return c.spec("test-child", strings.Repeat("0", 64), raw, splits, settings{Local: Local{Memory: 8 << 20, Slots: 1, Workers: 1}, zones: 1})
 }

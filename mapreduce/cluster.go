@@ -36,14 +36,14 @@ import (
 
 // cluster is the engine of a job on the workers of a coordinator.
 type cluster struct {
-	client *client.Client
-	spec   *job.Spec
-	creds  credentials.TransportCredentials
-	dial   []grpc.DialOption // options of every connection
-	inside inprocess.Cluster // the test cluster of the coordinator; nil outside tests
-	lender *remote.Lender    // lends files of this machine to the workers
-	detach bool
-	ask    func() bool // asks whether an interrupted job continues; nil without a terminal
+	client    *client.Client
+	spec      *job.Spec
+	creds     credentials.TransportCredentials
+	dial      []grpc.DialOption // options of every connection
+	test      inprocess.Cluster // the test cluster of the coordinator; nil outside tests
+	lender    *remote.Lender    // lends files of this machine to the workers
+	detach    bool
+	askDetach func() bool // asks whether an interrupted job continues; nil without a terminal
 
 	cancel context.CancelCauseFunc // cancels ctx, and with it everything in the background
 	ctx    context.Context
@@ -55,24 +55,24 @@ type cluster struct {
 	mu      sync.Mutex
 	last    report.Job
 	change  chan struct{} // closed and replaced when a field below changes
-	stages  map[int]*commits
+	stages  map[int]*stageOutputs
 	address map[string]string // addresses of workers, by name
 	present map[string]string // names of workers, by worker ID
-	peers   map[string]*peer
+	holders map[string]*holder
 
 	once sync.Once
 	err  error
 }
 
-// commits are the committed outputs of one stage, as far as this process has received them.
-type commits struct {
-	told chan struct{} // closed when the first message has arrived
-	last chan struct{} // closed when the last message has arrived
-	by   []job.Producer
+// stageOutputs are the committed outputs of one stage, as far as this process has received them.
+type stageOutputs struct {
+	first chan struct{} // closed when the first message has arrived
+	last  chan struct{} // closed when the last message has arrived
+	by    []job.Producer
 }
 
-// peer is a worker that holds outputs of the job.
-type peer struct {
+// holder is a worker that holds outputs of the job.
+type holder struct {
 	conn *grpc.ClientConn
 	worker.Outputs
 }
@@ -90,14 +90,14 @@ func startCluster(ctx context.Context, t settings, name string, params []byte, b
 	}
 	j, err := e.start(ctx, &t, name, params, build)
 	if err != nil {
-		return nil, errors.Join(err, e.leave())
+		return nil, errors.Join(err, e.disconnect())
 	}
 	return j, nil
 }
 
 func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 	e := &cluster{creds: insecure.NewCredentials(), detach: t.cluster.Detach, ended: make(chan struct{}), change: make(chan struct{}),
-		stages: map[int]*commits{}, address: map[string]string{}, present: map[string]string{}, peers: map[string]*peer{}}
+		stages: map[int]*stageOutputs{}, address: map[string]string{}, present: map[string]string{}, holders: map[string]*holder{}}
 	to := e.creds
 	if t.cluster.TLS != (TLSFiles{}) {
 		tls, err := security.Load(security.Files(t.cluster.TLS), t.Log)
@@ -107,8 +107,8 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error
-	if e.inside = inprocess.Find(t.cluster.Address); e.inside != nil {
-		e.dial = append(e.dial, grpc.WithContextDialer(e.inside.Dial))
+	if e.test = inprocess.Find(t.cluster.Address); e.test != nil {
+		e.dial = append(e.dial, grpc.WithContextDialer(e.test.Dial))
 	}
 	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Options: e.dial}); err != nil {
 		return nil, err
@@ -153,20 +153,20 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		explainPlaces(t.Out, e.spec, workers)
 		return nil, ErrExplained
 	}
-	if e.inside != nil {
-		e.inside.SetProgram(e.spec.ID, func() inprocess.Build {
+	if e.test != nil {
+		e.test.SetProgram(e.spec.ID, func() inprocess.Build {
 			sh := &shared{}
 			return func(ctx context.Context, spec *job.Spec, _ int) (*job.Program, error) {
 				return sh.rebuild(spec, func() (*compiled, error) { return build(ctx) })
 			}
 		})
 	}
-	missing := func(ended time.Time) (string, error) { return c.missing(ctx, string(e.spec.ID), ended) }
+	missing := func(ended time.Time) (string, error) { return c.missingOutput(ctx, string(e.spec.ID), ended) }
 	if err := e.submit(ctx, t, lent.Volume(), missing); err != nil {
 		return nil, err
 	}
 	// the spec of an earlier submission may have other tiers
-	if err := c.follow(e.spec); err != nil {
+	if err := c.adoptStages(e.spec); err != nil {
 		return nil, err
 	}
 	if t.cluster.Detach {
@@ -175,17 +175,17 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 			return nil, err
 		}
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
-		return nil, errors.Join(ErrDetached, e.leave())
+		return nil, errors.Join(ErrDetached, e.disconnect())
 	}
-	if files, size := lent.Size(); files > 0 && e.inside == nil {
+	if files, size := lent.Size(); files > 0 && e.test == nil {
 		fmt.Fprintf(t.Err, "layshaft: %s of this machine (%s) are read through this command, where a worker is not on this machine; in a dataset (dataset://NAME/path) or an object store they would be near\n", plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Lent()
-		e.ask = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
+		e.askDetach = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
 	}
 	e.group.Go(e.follow)
-	e.group.Go(func() { _ = lent.Run(e.ctx, e.places, e.lend) })
+	e.group.Go(func() { _ = lent.Run(e.ctx, e.workerNames, e.openLend) })
 	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() { j.watch(ctx) })
 	return j, nil
@@ -201,7 +201,7 @@ func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
 			return nil, err
 		}
 		if len(ws) > 0 {
-			e.meet(ws)
+			e.rememberWorkers(ws)
 			return ws, nil
 		}
 		select {
@@ -232,9 +232,9 @@ func (t *settings) fit(workers []report.Worker) {
 	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
 }
 
-// missing returns the name of a sink whose published output is gone, or was replaced after ended.
+// missingOutput returns the name of a sink whose published output is gone, or was replaced after ended.
 // It returns "" if the output of all sinks is in place.
-func (c *compiled) missing(ctx context.Context, id string, ended time.Time) (string, error) {
+func (c *compiled) missingOutput(ctx context.Context, id string, ended time.Time) (string, error) {
 	for _, o := range c.plan.outs {
 		// the client itself publishes the output
 		if o.sink == nil || o.sink.published == nil || !c.publishes() {
@@ -283,17 +283,17 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			if err != nil && !errors.Is(err, wire.ErrUnknownJob) {
 				return err
 			}
-			again := err == nil && !t.runAfresh && (st.Outcome == report.JobRunning || st.Outcome == report.JobDone && !st.Released)
-			if again && st.Outcome == report.JobDone {
+			isSame := err == nil && !t.runAfresh && (st.Outcome == report.JobRunning || st.Outcome == report.JobDone && !st.Released)
+			if isSame && st.Outcome == report.JobDone {
 				gone, err := missing(st.Ended)
 				if err != nil {
 					return fmt.Errorf("job %s was submitted before and is done, but whether its result is there cannot be told: %s: %w", e.spec.ID, gone, err)
 				}
-				if again = gone == ""; !again {
+				if isSame = gone == ""; !isSame {
 					fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is done, but its result is not there any more (%s); it runs anew\n", e.spec.ID, gone)
 				}
 			}
-			if again {
+			if isSame {
 				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
 				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {
@@ -317,8 +317,8 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 
 // program returns the path and the description of the file that the workers start for this job.
 func (e *cluster) program() (path string, code child.Code, err error) {
-	if e.inside != nil {
-		path, code = e.inside.Program()
+	if e.test != nil {
+		path, code = e.test.Program()
 		return path, code, nil
 	}
 	if path, err = os.Executable(); err != nil {
@@ -398,7 +398,7 @@ func (e *cluster) running() []worker.Running {
 // commits returns the known outputs of a stage. The first call waits for the first message. After
 // the end of the job it waits for all messages.
 func (e *cluster) commits(stage int) []job.Producer {
-	c := e.told(stage)
+	c := e.awaitOutputs(stage)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	by := slices.Clone(c.by)
@@ -410,7 +410,7 @@ func (e *cluster) commits(stage int) []job.Producer {
 }
 
 func (e *cluster) commit(stage, task int) job.Producer {
-	c := e.told(stage)
+	c := e.awaitOutputs(stage)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := c.by[task]
@@ -418,29 +418,29 @@ func (e *cluster) commit(stage, task int) job.Producer {
 	return p
 }
 
-// told waits for the first message about the outputs of a stage; after the end of the job, for all
+// awaitOutputs waits for the first message about the outputs of a stage; after the end of the job, for all
 // messages.
-func (e *cluster) told(stage int) *commits {
+func (e *cluster) awaitOutputs(stage int) *stageOutputs {
 	e.mu.Lock()
 	c := e.stages[stage]
 	if c == nil {
-		c = &commits{told: make(chan struct{}), last: make(chan struct{}), by: make([]job.Producer, e.spec.Stages[stage].Tasks)}
+		c = &stageOutputs{first: make(chan struct{}), last: make(chan struct{}), by: make([]job.Producer, e.spec.Stages[stage].Tasks)}
 		e.stages[stage] = c
 		e.group.Go(func() { e.followCommits(stage, c) })
 	}
 	over := e.last.Outcome != report.JobRunning
 	e.mu.Unlock()
-	<-c.told
+	<-c.first
 	if over {
 		<-c.last
 	}
 	return c
 }
 
-func (e *cluster) followCommits(stage int, c *commits) {
-	tell := sync.OnceFunc(func() { close(c.told) })
+func (e *cluster) followCommits(stage int, c *stageOutputs) {
+	markFirst := sync.OnceFunc(func() { close(c.first) })
 	defer close(c.last)
-	defer tell()
+	defer markFirst()
 	for m, err := range e.client.Commits(e.ctx, e.spec.ID, stage) {
 		if err != nil {
 			return // the end of the job carries the reason
@@ -460,24 +460,24 @@ func (e *cluster) followCommits(stage int, c *commits) {
 		maps.Copy(e.address, m.Addresses)
 		e.changedLocked()
 		e.mu.Unlock()
-		tell()
+		markFirst()
 	}
 }
 
-// at returns the outputs of the worker that made p.
-func (e *cluster) at(p job.Producer) (worker.Outputs, error) {
-	w, err := e.peer(p.Worker)
+// outputsOf returns the outputs of the worker that made p.
+func (e *cluster) outputsOf(p job.Producer) (worker.Outputs, error) {
+	w, err := e.connect(p.Worker)
 	if err != nil {
 		return nil, &job.Failure{Kind: job.InputLost, Message: fmt.Sprintf("output of %s: %v", p.Attempt, err), Lost: []job.Attempt{p.Attempt}}
 	}
 	return w, nil
 }
 
-// peer returns the connection to a worker. It connects at the first use.
-func (e *cluster) peer(name string) (*peer, error) {
+// connect returns the connection to a worker. It connects at the first use.
+func (e *cluster) connect(name string) (*holder, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if w := e.peers[name]; w != nil {
+	if w := e.holders[name]; w != nil {
 		return w, nil
 	}
 	address := e.address[name]
@@ -488,18 +488,18 @@ func (e *cluster) peer(name string) (*peer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", name, err)
 	}
-	w := &peer{conn, worker.Remote(conn, name)}
-	e.peers[name] = w
+	w := &holder{conn, worker.Remote(conn, name)}
+	e.holders[name] = w
 	return w, nil
 }
 
-// places returns the names of the present workers.
-func (e *cluster) places(ctx context.Context) ([]string, error) {
+// workerNames returns the names of the present workers.
+func (e *cluster) workerNames(ctx context.Context) ([]string, error) {
 	ws, err := e.client.Workers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e.meet(ws)
+	e.rememberWorkers(ws)
 	names := make([]string, len(ws))
 	for i := range ws {
 		names[i] = ws[i].Name
@@ -507,8 +507,8 @@ func (e *cluster) places(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// meet stores names and addresses of workers.
-func (e *cluster) meet(ws []report.Worker) {
+// rememberWorkers stores names and addresses of workers.
+func (e *cluster) rememberWorkers(ws []report.Worker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range ws {
@@ -518,9 +518,9 @@ func (e *cluster) meet(ws []report.Worker) {
 	}
 }
 
-// lend opens the stream over which a worker reads and writes files of this machine.
-func (e *cluster) lend(ctx context.Context, name string) (remote.LendStream, error) {
-	w, err := e.peer(name)
+// openLend opens the stream over which a worker reads and writes files of this machine.
+func (e *cluster) openLend(ctx context.Context, name string) (remote.LendStream, error) {
+	w, err := e.connect(name)
 	if err != nil {
 		return nil, err
 	}
@@ -535,7 +535,7 @@ func (e *cluster) router() *remote.Router {
 			if err != nil {
 				return nil, nil, err
 			}
-			e.meet(ws)
+			e.rememberWorkers(ws)
 			for i := range ws {
 				switch w := &ws[i]; {
 				case !slices.Contains(w.Datasets, dataset):
@@ -554,7 +554,7 @@ func (e *cluster) router() *remote.Router {
 				if err != nil {
 					return nil, err
 				}
-				e.meet(ws)
+				e.rememberWorkers(ws)
 			}
 			e.mu.Lock()
 			name := e.present[id]
@@ -562,7 +562,7 @@ func (e *cluster) router() *remote.Router {
 			if name == "" {
 				return nil, errors.New("the coordinator does not know where it is")
 			}
-			w, err := e.peer(name)
+			w, err := e.connect(name)
 			if err != nil {
 				return nil, err
 			}
@@ -581,7 +581,7 @@ func newLender() (*remote.Lender, error) {
 }
 
 func (e *cluster) manifest(p job.Producer) (*job.Manifest, error) {
-	o, err := e.at(p)
+	o, err := e.outputsOf(p)
 	if err != nil {
 		return nil, err
 	}
@@ -589,24 +589,24 @@ func (e *cluster) manifest(p job.Producer) (*job.Manifest, error) {
 }
 
 func (e *cluster) open(p job.Producer, port int) ([]job.RunReader, error) {
-	o, err := e.at(p)
+	o, err := e.outputsOf(p)
 	if err != nil {
 		return nil, err
 	}
 	return o.All(p.Attempt, port)
 }
 
-func (e *cluster) again(p job.Producer) (job.Producer, error) {
+func (e *cluster) findOutput(p job.Producer) (job.Producer, error) {
 	id, t := e.spec.ID, p.Attempt.Task
 	ctx, cancel := context.WithCancel(e.ctx)
-	var there sync.WaitGroup
-	defer there.Wait()
+	var attending sync.WaitGroup
+	defer attending.Wait()
 	defer cancel()
 	for tries := 0; ; tries++ {
 		if err := e.client.Want(ctx, p); err != nil {
 			return p, err
 		}
-		there.Go(func() { // the job runs as long as a client attends it
+		attending.Go(func() { // the job runs as long as a client attends it
 			for range e.client.Attend(ctx, id) {
 			}
 		})
@@ -646,9 +646,9 @@ func (e *cluster) again(p job.Producer) (job.Producer, error) {
 // client stops waiting for it.
 const maxWant = 15
 
-func (e *cluster) lost(p job.Producer) { _ = e.client.Want(e.ctx, p) }
+func (e *cluster) reportLost(p job.Producer) { _ = e.client.Want(e.ctx, p) }
 
-func (e *cluster) runAgain(context.Context, job.Launch) (*job.Manifest, error) {
+func (e *cluster) rerunTask(context.Context, job.Launch) (*job.Manifest, error) {
 	return nil, errors.New("verify runs inside the process: leave out -cluster")
 }
 
@@ -657,7 +657,7 @@ func (e *cluster) abandon(ctx context.Context, why string) error {
 	if st, ok := e.status(); ok && st.Outcome != report.JobRunning {
 		return nil
 	}
-	if e.ask != nil && e.ask() {
+	if e.askDetach != nil && e.askDetach() {
 		e.detach = true
 		return e.client.Detach(ctx, e.spec.ID)
 	}
@@ -672,19 +672,19 @@ func (e *cluster) stop() error {
 			e.err = e.client.Release(ctx, e.spec.ID)
 			cancel()
 		}
-		e.err = errors.Join(e.err, e.leave())
+		e.err = errors.Join(e.err, e.disconnect())
 	})
 	return e.err
 }
 
 var errLeft = errors.New("the client has left")
 
-// leave ends everything in the background and closes all connections.
-func (e *cluster) leave() error {
+// disconnect ends everything in the background and closes all connections.
+func (e *cluster) disconnect() error {
 	e.cancel(errLeft)
 	e.group.Wait()
 	var errs []error
-	for _, w := range e.peers {
+	for _, w := range e.holders {
 		errs = append(errs, w.conn.Close())
 	}
 	if e.lender != nil {

@@ -108,7 +108,7 @@ func TestSlices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.spread(func(int, *stage, *stage) int { return 2 }, false)
+		c.addTiers(func(int, *stage, *stage) int { return 2 }, false)
 		spec := c.spec("test-slices", strings.Repeat("0", 64), nil, map[*stage][]job.Split{c.stages[0]: {{Bytes: x.input}}}, settings{Local: Local{Memory: 1 << 30, Workers: 4, Slots: 16}, zones: 2})
 		worker, zone := &spec.Stages[1], &spec.Stages[2]
 		if int64(worker.Slices) != x.worker || int64(zone.Slices) != x.zone || worker.Tasks != 4*worker.Slices || zone.Tasks != 2*zone.Slices {

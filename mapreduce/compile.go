@@ -176,13 +176,13 @@ func (s *stage) reads(o *stage) bool {
 	})
 }
 
-// spread adds the stages for a cluster. Before a reduce of an Unordered aggregate with one
+// addTiers adds the stages for a cluster. Before a reduce of an Unordered aggregate with one
 // producing stage it adds as many combine stages as tiers returns: none, one that merges for each
 // worker, or another one that merges for each zone. tiers receives the number of the first combine
 // stage, the reduce and the producing stage. With publish, a last stage publishes the output of the
 // sinks, so that the job ends without its client.
-func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bool) {
-	// spread may have run before
+func (c *compiled) addTiers(tiers func(number int, s, from *stage) int, publish bool) {
+	// addTiers may have run before
 	was := slices.DeleteFunc(c.stages, func(s *stage) bool { return s.combine || s.publish })
 	c.arrange(was)
 	var all []*stage
@@ -190,7 +190,7 @@ func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bo
 	for _, s := range was {
 		if w := s.head.wide; w != nil && w.combine != nil && len(s.edges) == 1 {
 			for tier := range tiers(len(all), s, was[s.edges[0].From]) {
-				t := &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.alone(), combine: true, zoned: tier > 0}
+				t := &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.withoutFunctions(), combine: true, zoned: tier > 0}
 				if t.zoned {
 					t.label += ", by zone"
 				}
@@ -207,9 +207,9 @@ func (c *compiled) spread(tiers func(number int, s, from *stage) int, publish bo
 	c.arrange(all)
 }
 
-// follow gives the plan the stages of spec. It returns an error if spec was made from another plan.
-func (c *compiled) follow(spec *job.Spec) error {
-	c.spread(func(number int, _, _ *stage) int {
+// adoptStages gives the plan the stages of spec. It returns an error if spec was made from another plan.
+func (c *compiled) adoptStages(spec *job.Spec) error {
+	c.addTiers(func(number int, _, _ *stage) int {
 		n := 0
 		for number+n < len(spec.Stages) && spec.Stages[number+n].Combine {
 			n++
@@ -627,8 +627,8 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]jo
 	return sp
 }
 
-// alone returns the options of a combine or publish stage, which calls no operator functions.
-func (o options) alone() options {
+// withoutFunctions returns the options of a combine or publish stage, which calls no operator functions.
+func (o options) withoutFunctions() options {
 	o.needs = nil
 	return o
 }
@@ -655,9 +655,9 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]job.Split) int {
 	case c.plan.opts.parallel > 0: // given to Define
 		return c.plan.opts.parallel
 	case s.head.wide.ranged:
-		return even(input, 128<<20)
+		return evenPartitions(input, 128<<20)
 	}
-	return even(input, reduceBytes)
+	return evenPartitions(input, reduceBytes)
 }
 
 // reduceBytes is the number of input bytes of the job for each partition.
@@ -673,9 +673,9 @@ func (*compiled) input(splits map[*stage][]job.Split) (input int64) {
 	return input
 }
 
-// even returns a number of partitions, at most 4,096, for input in parts of about size bytes. It is
+// evenPartitions returns a number of partitions, at most 4,096, for input in parts of about size bytes. It is
 // a multiple of four, so that slots end at the same time if there are as many or half as many. It
 // depends on the input alone, because the order of rows must not depend on the slots.
-func even(input, size int64) int {
+func evenPartitions(input, size int64) int {
 	return int(min(max(1, (input+4*size-1)/(4*size)), 1024)) * 4
 }

@@ -31,7 +31,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // definitions may share a name.
 func Define[P, T any](name string, build func(p *Plan, params P) Dataset[T], opts ...PlanOption) *Definition[P, T] {
 	d := &Definition[P, T]{name, caller(), build, opts}
-	remember(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
+	addDefinition(name, func(ctx context.Context, params []byte) (*compiled, error) { return d.plan(ctx, params, d.rows) })
 	return d
 }
 
@@ -83,7 +83,7 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	return func(yield func(T, error) bool) {
 		var zero T
 		shown, stopped := 0, false
-		err := d.runAgain(t, func(t settings) error {
+		err := d.retryLostRows(t, func(t settings) error {
 			n := 0
 			return d.once(ctx, t, params, func(row T) bool {
 				if n++; n > shown { // the rows of a repeated job come in the same order
@@ -103,9 +103,9 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 // read.
 const maxRuns = 3
 
-// runAgain calls run, and repeats it if the rows of a finished job were lost on a cluster: its
+// retryLostRows calls run, and repeats it if the rows of a finished job were lost on a cluster: its
 // coordinator does not make the output of a finished job again.
-func (d *Definition[P, T]) runAgain(target Target, run func(settings) error) error {
+func (d *Definition[P, T]) retryLostRows(target Target, run func(settings) error) error {
 	t, err := settingsOf(target, d.name)
 	if err != nil {
 		return err
@@ -251,11 +251,11 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	if err != nil {
 		return nil, err
 	}
-	again, err := build(ctx)
+	second, err := build(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.difference(again); err != nil {
+	if err := c.difference(second); err != nil {
 		return nil, err
 	}
 	if t.cluster != nil {

@@ -39,12 +39,12 @@ type embedded struct {
 	unlock  func() error // unlocks temp
 	cancel  context.CancelCauseFunc
 	// ends the run but not the job: with State it can continue later
-	end     context.CancelCauseFunc
-	group   *errgroup.Group
-	spec    *job.Spec
-	fresh   job.Spec // the spec without an earlier run of the job
-	release func()   // frees the reserved memory
-	places  func()   // unlocks the places of the sinks
+	end          context.CancelCauseFunc
+	group        *errgroup.Group
+	spec         *job.Spec
+	fresh        job.Spec // the spec without an earlier run of the job
+	release      func()   // frees the reserved memory
+	unlockPlaces func()   // unlocks the places of the sinks
 
 	// never touched, so it takes no memory; it raises the heap size at which the collector runs
 	ballast []byte
@@ -80,7 +80,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	e := &embedded{spec: spec, end: end, fresh: *spec, places: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	e := &embedded{spec: spec, end: end, fresh: *spec, unlockPlaces: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
 	if err := e.start(ctx, &t, c, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
@@ -90,7 +90,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
 		j.watch(ctx)
-		e.places() // all output is written
+		e.unlockPlaces() // all output is written
 		return nil
 	})
 	return j, nil
@@ -190,7 +190,7 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		whole[s] = splits
 	}
 	if t.cluster != nil {
-		c.spread(func(_ int, s, from *stage) int {
+		c.addTiers(func(_ int, s, from *stage) int {
 			outputs := c.tasks(from, whole)
 			switch {
 			case t.Workers < 2 || outputs < t.Workers*worthMerging || s.head.wide.parts == 1 && outputs < worthOne:
@@ -204,14 +204,14 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t)
 	for k, s := range c.stages {
 		// inside this process Verify reads all outputs
-		spec.Stages[k].Inner = t.cluster != nil && !c.gives(s)
+		spec.Stages[k].Inner = t.cluster != nil && !c.isReadByClient(s)
 	}
 	return spec, nil
 }
 
-// gives reports whether the client reads the output of a stage at the end: rows, or descriptions
+// isReadByClient reports whether the client reads the output of a stage at the end: rows, or descriptions
 // for Finish.
-func (c *compiled) gives(s *stage) bool {
+func (c *compiled) isReadByClient(s *stage) bool {
 	return !s.combine && slices.ContainsFunc(s.ends, func(x *end) bool { return x.out != nil && (x.out.sink == nil || !c.publishes()) })
 }
 
@@ -276,7 +276,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 		return err
 	}
 	// Another run on the same State has failed before this point, and no task runs yet.
-	if e.places, err = c.lockPlaces(); err != nil {
+	if e.unlockPlaces, err = c.lockPlaces(); err != nil {
 		return err
 	}
 	e.release = spill.Reserve(t.Memory)
@@ -405,7 +405,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 	if err := e.coord.Ready(ctx); err != nil {
 		return err
 	}
-	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == report.JobDone && !e.complete() {
+	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == report.JobDone && !e.isComplete() {
 		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but its output was dropped or is gone; it runs again\n", t.State, e.spec.ID)
 		if err := e.drop(ctx, e.spec.ID); err != nil {
 			return err
@@ -425,8 +425,8 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 	return e.coord.Submit(ctx, *e.spec)
 }
 
-// complete reports whether a worker holds the output of every task.
-func (e *embedded) complete() bool {
+// isComplete reports whether a worker holds the output of every task.
+func (e *embedded) isComplete() bool {
 	for s := range e.spec.Stages {
 		for _, p := range e.coord.Commits(e.spec.ID, s) {
 			if p.Worker == "" {
@@ -479,7 +479,7 @@ func (e *embedded) status() (report.Job, bool) { return e.coord.Status(e.spec.ID
 
 func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
 
-func (e *embedded) again(p job.Producer) (job.Producer, error) {
+func (e *embedded) findOutput(p job.Producer) (job.Producer, error) {
 	id, t := e.spec.ID, p.Attempt.Task
 	if err := e.coord.Want(context.Background(), p); err != nil {
 		return p, err
@@ -497,7 +497,7 @@ func (e *embedded) again(p job.Producer) (job.Producer, error) {
 	}
 }
 
-func (e *embedded) lost(p job.Producer) { _ = e.coord.Want(context.Background(), p) }
+func (e *embedded) reportLost(p job.Producer) { _ = e.coord.Want(context.Background(), p) }
 
 func (e *embedded) running() []worker.Running {
 	var all []worker.Running
@@ -507,7 +507,7 @@ func (e *embedded) running() []worker.Running {
 	return all
 }
 
-func (e *embedded) runAgain(ctx context.Context, l job.Launch) (*job.Manifest, error) {
+func (e *embedded) rerunTask(ctx context.Context, l job.Launch) (*job.Manifest, error) {
 	return e.workers[0].RunAgain(ctx, l)
 }
 
@@ -545,7 +545,7 @@ func (e *embedded) stop() error {
 			e.err = errors.Join(e.err, os.RemoveAll(e.temp), e.unlock())
 		}
 		e.ballast = nil
-		e.places()
+		e.unlockPlaces()
 		if e.release != nil {
 			e.release()
 		}

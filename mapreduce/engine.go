@@ -30,34 +30,34 @@ type engine interface {
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
-	// again finds the output of a task of a finished job after p could not be read; the job makes a
+	// findOutput finds the output of a task of a finished job after p could not be read; the job makes a
 	// lost output again first. p.Worker may be empty. It returns the present holder of the output,
 	// or an error with the reason why there is none.
-	again(p job.Producer) (now job.Producer, err error)
-	// lost reports an unreadable output, so that the job makes it again.
-	lost(p job.Producer)
-	// runAgain runs a task once more, for a comparison.
-	runAgain(ctx context.Context, l job.Launch) (*job.Manifest, error)
+	findOutput(p job.Producer) (now job.Producer, err error)
+	// reportLost reports an unreadable output, so that the job makes it again.
+	reportLost(p job.Producer)
+	// rerunTask runs a task once more, for a comparison.
+	rerunTask(ctx context.Context, l job.Launch) (*job.Manifest, error)
 	// abandon ends the running attempts of a failed job.
 	abandon(ctx context.Context, why string) error
 	// stop ends the run and frees its resources.
 	stop() error
 }
 
-// maxAgain is how many times a finished job looks for another holder of an output, or makes it
+// maxSearches is how many times a finished job looks for another holder of an output, or makes it
 // again.
-const maxAgain = 5
+const maxSearches = 5
 
-// held calls read with the holder of an output of a finished job. If the output is elsewhere or was
+// readOutput calls read with the holder of an output of a finished job. If the output is elsewhere or was
 // lost, it finds or makes it again and repeats the call.
-func (j *Job) held(p job.Producer, read func(p job.Producer) error) error {
+func (j *Job) readOutput(p job.Producer, read func(p job.Producer) error) error {
 	for n := 0; ; n++ {
 		err := read(p)
 		var lost *job.Failure
-		if !errors.As(err, &lost) || lost.Kind != job.InputLost || n == maxAgain {
+		if !errors.As(err, &lost) || lost.Kind != job.InputLost || n == maxSearches {
 			return err
 		}
-		now, why := j.engine.again(p)
+		now, why := j.engine.findOutput(p)
 		if why != nil {
 			return fmt.Errorf("%w; it cannot be made again: %w", err, why)
 		}
@@ -118,10 +118,10 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 	var back job.Producer
 	looked := 0
 	elsewhere := func(p job.Producer) (err error) {
-		if looked++; looked > maxAgain {
+		if looked++; looked > maxSearches {
 			return fmt.Errorf("it was lost %d times", looked)
 		}
-		back, err = e.again(p)
+		back, err = e.findOutput(p)
 		return err
 	}
 	for {
@@ -163,7 +163,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 				continue // the job has made it again already
 			}
 			if st, ok := e.status(); ok && st.Outcome == report.JobRunning {
-				e.lost(p)
+				e.reportLost(p)
 				select {
 				case <-changed:
 				case <-j.done:

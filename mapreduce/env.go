@@ -296,16 +296,16 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		}
 	}()
 	if err := s.Read(e.ctx, Split(*e.run.Split), r); err != nil {
-		return shown{err}
+		return sourceError{err}
 	}
 	return nil
 }
 
-// shown is an error of a source that names files in the same way as the user.
-type shown struct{ error }
+// sourceError is an error of a source that names files in the same way as the user.
+type sourceError struct{ error }
 
-func (e shown) Error() string { return filesys.Shown(e.error.Error()) }
-func (e shown) Unwrap() error { return e.error }
+func (e sourceError) Error() string { return filesys.Shown(e.error.Error()) }
+func (e sourceError) Unwrap() error { return e.error }
 
 // readStage runs the reading side of a wide operator and the operators fused behind it. A panic in
 // one of their functions becomes an error with the name of the stage.

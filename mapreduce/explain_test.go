@@ -12,8 +12,8 @@ func TestEven(t *testing.T) {
 		input int64
 		want  int
 	}{{0, 4}, {1, 4}, {512 << 20, 4}, {512<<20 + 1, 8}, {1 << 30, 8}, {1_070_000_000, 8}, {1 << 50, 4096}} {
-		if got := even(c.input, 128<<20); got != c.want {
-			t.Errorf("even(%d, 128 MiB) = %d, want %d", c.input, got, c.want)
+		if got := evenPartitions(c.input, 128<<20); got != c.want {
+			t.Errorf("evenPartitions(%d, 128 MiB) = %d, want %d", c.input, got, c.want)
 		}
 	}
 }

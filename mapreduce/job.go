@@ -181,7 +181,7 @@ func (j *Job) finish(ctx context.Context) error {
 		}
 		for _, p := range j.engine.commits(s) {
 			var m *job.Manifest
-			err := j.held(p, func(now job.Producer) (err error) {
+			err := j.readOutput(p, func(now job.Producer) (err error) {
 				p = now
 				m, err = j.engine.manifest(now)
 				return err

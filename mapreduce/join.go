@@ -35,7 +35,7 @@ func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 	n.needs("function", f)
 	join(n, false, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
 		v, err := f(e.ctx, l, *r)
-		return tried(e, n, u, v, err, l)
+		return storeResult(e, n, u, v, err, l)
 	})
 	return Dataset[U]{n}
 }
@@ -62,13 +62,13 @@ func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func
 	n.needs("function", f)
 	join(n, true, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
 		v, err := f(e.ctx, l, r)
-		return tried(e, n, u, v, err, l)
+		return storeResult(e, n, u, v, err, l)
 	})
 	return Dataset[U]{n}
 }
 
-// tried stores the result of a function in u, or handles its error for the left record.
-func tried[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
+// storeResult stores the result of a function in u, or handles its error for the left record.
+func storeResult[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
 	if err != nil {
 		userError(e, n, err, &l)
 		return false
@@ -268,7 +268,7 @@ func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey
 	n.needs("function", f)
 	broadcast(n, leftKey, smallKey, func(e *env, u *U, l *L, r *R) bool {
 		v, err := f(e.ctx, *l, r)
-		return tried(e, n, u, v, err, *l)
+		return storeResult(e, n, u, v, err, *l)
 	})
 	return Dataset[U]{n}
 }

@@ -28,7 +28,7 @@ type keeper struct {
 
 // Failed reports a failure that leads to another attempt, and ends the run otherwise.
 func (k *keeper) Failed(name string, a job.Attempt, f job.Failure) {
-	if !k.final(a.Task, &f) {
+	if !k.isFinal(a.Task, &f) {
 		k.Reporter.Failed(name, a, f)
 		return
 	}
@@ -36,8 +36,8 @@ func (k *keeper) Failed(name string, a job.Attempt, f job.Failure) {
 	k.end(&report.JobError{ID: a.Job, Outcome: report.JobFailed, Failure: f})
 }
 
-// final reports whether a transient failure would end the job.
-func (k *keeper) final(t job.Task, f *job.Failure) bool {
+// isFinal reports whether a transient failure would end the job.
+func (k *keeper) isFinal(t job.Task, f *job.Failure) bool {
 	if f.Kind != job.Transient {
 		return false
 	}

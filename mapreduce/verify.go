@@ -41,7 +41,7 @@ func (j *Job) verify(ctx context.Context) error {
 			for _, edge := range st.Inputs {
 				l.Producers = append(l.Producers, commits[edge.From])
 			}
-			second, err := e.runAgain(ctx, l)
+			second, err := e.rerunTask(ctx, l)
 			if err != nil {
 				return fmt.Errorf("verify: stage %d (%s), %s: %w", s, st.Name, where, err)
 			}
