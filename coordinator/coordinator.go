@@ -1,8 +1,10 @@
-// Package coordinator accepts jobs, decides which worker runs what, and remembers.
+// Package coordinator accepts jobs, assigns their attempts to workers, and remembers its
+// decisions.
 //
-// It is the shell around the pure core in internal/sched: one goroutine, in Run, owns the core, writes what was decided
-// to the journal and then acts on it. Workers and clients in the same process call its methods directly; they reach it
-// over the network through the same methods. It runs no user code and moves no data.
+// It is the shell around the pure core in internal/sched. One goroutine, in Run, owns the core,
+// writes each decision to the journal and then carries it out. Workers and clients in the same
+// process call its methods; package jobserver offers the same methods over the network. It runs no
+// user code and moves no data.
 package coordinator
 
 import (
@@ -23,17 +25,22 @@ import (
 // Policy holds the knobs of scheduling; see its fields.
 type Policy = sched.Config
 
-// Config is what a coordinator needs. The zero value works: it remembers in memory only.
+// Config configures a coordinator. The zero value works, but keeps everything in memory only.
 type Config struct {
-	Journal Journal      // where decisions are kept; nil means nowhere. The caller closes it after Run
-	Log     *slog.Logger // nil means silence
-	Policy               // leases, retries, locality, stragglers, block list
+	// Journal stores the decisions; nil means memory only. The caller closes it after Run.
+	Journal Journal
+	// Log receives log messages; nil means silence.
+	Log *slog.Logger
+	// Policy configures scheduling: leases, retries, locality, stragglers, block list.
+	Policy
 
-	// Budgets are how much there is of outside resources that attempts need; of those that are not named there is enough. They count for nothing when
-	// SetTaskSide was called: then tasks and attempts share the budgets that people set.
+	// Budgets are the sizes of outside resources that attempts need. A budget without a size never
+	// runs out. SetTaskSide makes them void: then tasks and attempts share the budgets of the task
+	// side.
 	Budgets map[string]int
 
-	// SnapshotEvery is how many events the journal takes before it is replaced by a snapshot. Zero means 200,000.
+	// SnapshotEvery is how many events the journal takes before a snapshot replaces it. Zero means
+	// 200,000.
 	SnapshotEvery int
 }
 
@@ -68,20 +75,23 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 var (
-	// ErrStopped means that the coordinator does not run any more.
+	// ErrStopped means that the coordinator has stopped.
 	ErrStopped = wire.ErrStopped
-	// ErrUnknownJob means that the coordinator knows no job of that ID: never submitted, or dropped.
+	// ErrUnknownJob means that the coordinator has no job with this ID: it was never submitted, or
+	// was dropped.
 	ErrUnknownJob = wire.ErrUnknownJob
-	// ErrLeaseLost means that the worker has no lease. It joins again, with the outputs it holds.
+	// ErrLeaseLost means that the worker has no lease. It should join again, with its outputs.
 	ErrLeaseLost = wire.ErrLeaseLost
 )
 
-// Coordinator is made by New. All methods may be called from many goroutines, also before Run, and do not block unless
-// they take a context.
+// Coordinator schedules jobs. Make one with New. All methods are safe for many goroutines, also
+// before Run. A method blocks only if it takes a context.
 type Coordinator struct {
-	cfg     Config
-	wake    chan struct{} // capacity 1: the inbox has messages
-	stopped chan struct{} // closed when Run returns
+	cfg Config
+	// wake has capacity 1: the inbox has messages.
+	wake chan struct{}
+	// stopped is closed when Run returns.
+	stopped chan struct{}
 
 	tasks   TaskSide          // set before Run
 	workers map[string]Worker // owned by Run
@@ -98,29 +108,34 @@ type Coordinator struct {
 	cause   error // why Run returned
 }
 
-// message is an event for the core, and who waits for it.
+// message is an event for the scheduler, with its sender's channels.
 type message struct {
-	ev     sched.Event
-	worker Worker     // that joins
-	reply  chan error // capacity 1; nil when nobody waits
-	done   func()     // called when the event has been taken in, durably; it must not block. Nil when nobody wants to know
+	ev sched.Event
+	// worker is the joining worker of a sched.WorkerJoined.
+	worker Worker
+	// reply gets the answer; capacity 1, nil when the sender does not wait.
+	reply chan error
+	// done is called when the event has been processed and is durable. It must not block, and may
+	// be nil.
+	done func()
 }
 
-// TaskSide is the side of queued tasks: it uses slots that the scheduler grants to tasks, and keeps
-// the budgets that tasks and attempts share.
+// TaskSide is the side of queued tasks: the scheduler grants them slots of workers, and the task
+// side keeps the budgets for tasks and attempts.
 type TaskSide interface {
 	// Do takes a GrantQueued, AcquireBudgets or ReleaseBudgets. It must not block.
 	Do(cmd sched.Command)
 }
 
-// watch is what callers wait on for one job.
+// watch is what the callers of Wait and Watch wait for, for one job.
 type watch struct {
-	done    chan struct{} // closed when the job has ended
-	changed chan struct{} // closed and replaced at every change; stays closed when the job has ended
-	end     error         // what Wait returns, once done is closed
+	done chan struct{} // closed when the job has ended
+	// changed is closed and replaced at every change; it stays closed after the end of the job.
+	changed chan struct{}
+	end     error // what Wait returns, once done is closed
 }
 
-// New returns a coordinator that does nothing until Run. The error names the field of cfg that is wrong.
+// New returns a coordinator that does nothing until Run. An error names the wrong field of cfg.
 func New(cfg Config) (*Coordinator, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -134,8 +149,9 @@ func New(cfg Config) (*Coordinator, error) {
 	return c, nil
 }
 
-// Run replays the journal and then coordinates until ctx ends, whose cause it returns, or until the journal fails. It may
-// be called once. Calls that still wait when it returns get ErrStopped.
+// Run replays the journal, then coordinates until ctx ends or the journal fails. It returns the
+// cause of ctx, or the journal's error. Call it once. Calls that still wait when it returns get
+// ErrStopped.
 func (c *Coordinator) Run(ctx context.Context) (err error) {
 	c.mu.Lock()
 	again := c.started
@@ -156,7 +172,8 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	return c.loop(ctx)
 }
 
-// loop takes what waits in the inbox, lets the core decide, writes the decisions in one append, and then acts.
+// loop takes messages from the inbox, passes them to the scheduler, writes the decisions in one
+// append, and then carries them out.
 func (c *Coordinator) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -186,7 +203,8 @@ func (c *Coordinator) loop(ctx context.Context) error {
 	}
 }
 
-// take returns the messages that can share one append: submits, because they can be refused, or all up to the next submit.
+// take returns messages that can share one append. Submits go alone, because the journal can still
+// refuse them; all other messages up to the next submit go together.
 func (c *Coordinator) take() []message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,7 +224,8 @@ func isSubmit(m message) bool {
 	return ok
 }
 
-// handle takes one batch through the core, the journal and the world. An empty batch is a tick.
+// handle passes one batch through the scheduler and the journal, and carries out the decisions. An
+// empty batch is a tick.
 func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	if len(batch) == 0 {
 		batch = []message{{ev: sched.Tick{}}}
@@ -256,7 +275,7 @@ func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	return c.snapshot()
 }
 
-// forgetOutputs tells all workers that nothing of a job is needed any more.
+// forgetOutputs makes all workers delete everything of a job.
 func (c *Coordinator) forgetOutputs(id job.ID) {
 	for _, name := range slices.Sorted(maps.Keys(c.workers)) {
 		if w, ok := c.workers[name].(RemoteWorker); ok {
@@ -321,13 +340,14 @@ func (c *Coordinator) act(cmd sched.Command) {
 	}
 }
 
+// drop deletes an output on a worker.
 func (c *Coordinator) drop(worker string, a job.Attempt) {
 	if w := c.workers[worker]; w != nil {
 		w.Drop(a)
 	}
 }
 
-// note logs what happened, and tells a worker that it drains.
+// note logs an event, and sends Drain to a worker.
 func (c *Coordinator) note(ev sched.Event) {
 	log := c.cfg.Log
 	switch ev := ev.(type) {
@@ -353,7 +373,7 @@ func (c *Coordinator) note(ev sched.Event) {
 	}
 }
 
-// post puts a message into the inbox. It returns ErrStopped when nobody will read it.
+// post puts a message into the inbox. It returns ErrStopped after Run has returned.
 func (c *Coordinator) post(m message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -401,7 +421,7 @@ func (c *Coordinator) Err() error {
 	}
 }
 
-// ask posts an event and waits until it has been dealt with.
+// ask posts an event and waits until it has been processed.
 func (c *Coordinator) ask(ctx context.Context, ev sched.Event) error {
 	reply := make(chan error, 1)
 	if err := c.post(message{ev: ev, reply: reply}); err != nil {
@@ -424,7 +444,7 @@ func (c *Coordinator) ask(ctx context.Context, ev sched.Event) error {
 	}
 }
 
-// stopError says why the coordinator stopped. c.mu is held.
+// stopError returns the reason for the stop. The caller holds c.mu.
 func (c *Coordinator) stopError() error {
 	if c.cause == nil || errors.Is(c.cause, context.Canceled) {
 		return ErrStopped

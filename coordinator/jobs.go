@@ -13,14 +13,15 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Submit accepts a job. When it returns nil the job is in the journal. A spec with the ID and Hash of a known job changes
-// nothing, whether that job runs or has ended: Drop it first to run it again. The same ID with another Hash is an error.
-// An error that wraps journal.ErrDiskFull means that nothing was accepted. spec must not be changed afterwards.
+// Submit accepts a job. When it returns nil, the job is in the journal. If the ID and Hash of spec
+// are known, nothing changes, even when that job has ended: Drop it first to run it again. The
+// same ID with another Hash is an error. After an error that wraps journal.ErrDiskFull, nothing
+// was accepted. The caller must not change spec afterwards.
 func (c *Coordinator) Submit(ctx context.Context, spec job.Spec) error {
 	return c.SubmitWith(ctx, spec, report.Options{Submitted: time.Now()})
 }
 
-// SubmitWith is Submit with options. Those of a known job stay as they are.
+// SubmitWith is Submit with options. A known job keeps its own options.
 func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt report.Options) error {
 	if err := sched.Check(&spec); err != nil {
 		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
@@ -31,7 +32,8 @@ func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt report.
 	return nil
 }
 
-// Cancel ends a job. When it returns nil that is in the journal. A job that has ended stays as it is.
+// Cancel ends a job. When it returns nil, the end is in the journal. A job that has ended stays as
+// it is.
 func (c *Coordinator) Cancel(ctx context.Context, id job.ID, why string) error {
 	if err := c.ask(ctx, sched.Cancelled{Job: id, Why: why}); err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)
@@ -42,7 +44,7 @@ func (c *Coordinator) Cancel(ctx context.Context, id job.ID, why string) error {
 	return nil
 }
 
-// Detach has a job go on without its client. When it returns nil that is in the journal.
+// Detach lets a job continue without its client. When it returns nil, this is in the journal.
 func (c *Coordinator) Detach(ctx context.Context, id job.ID) error {
 	if err := c.ask(ctx, sched.Detached{Job: id}); err != nil {
 		return fmt.Errorf("detach job %s: %w", id, err)
@@ -53,7 +55,8 @@ func (c *Coordinator) Detach(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
+// Drop deletes a job and its outputs, and cancels the job first if it still runs. An unknown job
+// is no error.
 func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
 	if err := c.ask(ctx, sched.JobDropped{Job: id}); err != nil {
 		return fmt.Errorf("drop job %s: %w", id, err)
@@ -61,8 +64,8 @@ func (c *Coordinator) Drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// Release says that nobody wants the output of a job any more: it is let go, and how the job went is remembered for as long as Policy.Retain. A
-// job that has not ended is cancelled. An unknown job is no error.
+// Release deletes the outputs of a job, and cancels the job first if it still runs. The status of
+// the job stays for Policy.Retain. An unknown job is no error.
 func (c *Coordinator) Release(ctx context.Context, id job.ID) error {
 	if err := c.ask(ctx, sched.JobReleased{Job: id}); err != nil {
 		return fmt.Errorf("release job %s: %w", id, err)
@@ -70,13 +73,15 @@ func (c *Coordinator) Release(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// Ready blocks until the journal has been replayed and all that was posted before, joins and reports too, has been taken in.
+// Ready blocks until the journal has been replayed and all earlier posts, including joins and
+// reports, have been processed.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	return c.ask(ctx, sched.JobDropped{}) // of no job: it changes nothing
 }
 
-// Wait blocks until a job has ended. It returns nil when it is done, a *report.JobError when it failed or was cancelled, and an
-// error that wraps ErrUnknownJob, ErrStopped or the cause of ctx.
+// Wait blocks until a job has ended. It returns nil when the job is done, a *report.JobError when
+// it failed or was cancelled, and an error that wraps ErrUnknownJob, ErrStopped or the cause of
+// ctx.
 func (c *Coordinator) Wait(ctx context.Context, id job.ID) error {
 	c.mu.Lock()
 	w := c.watches[id]
@@ -106,8 +111,9 @@ func (c *Coordinator) Ended(id job.ID) <-chan struct{} {
 	return nil
 }
 
-// Watch returns a channel that is closed when the next attempt of the job commits or when the job ends. Call it before Commits
-// or Status, look, wait, and call it again. For a job that is unknown or has ended the channel is closed already.
+// Watch returns a channel that is closed when the next attempt of the job commits, or when the job
+// ends. Call it before Commits or Status, look, wait, and call it again. For a job that is unknown
+// or has ended the channel is already closed.
 func (c *Coordinator) Watch(id job.ID) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,37 +125,39 @@ func (c *Coordinator) Watch(id job.ID) <-chan struct{} {
 	return closed
 }
 
-// Status returns how a job stands; ok is false when it is not known.
+// Status returns the state of a job; ok is false when the job is unknown.
 func (c *Coordinator) Status(id job.ID) (status report.Job, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Status(id)
 }
 
-// Spec returns a job as it was submitted, without its splits when its output was let go; ok is false when it is not known. What it
-// holds must not be changed.
+// Spec returns a job as submitted, without its splits when its output was deleted. ok is false
+// when the job is unknown. The caller must not change the contents.
 func (c *Coordinator) Spec(id job.ID) (spec job.Spec, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Spec(id)
 }
 
-// Options returns what was asked for when a job was submitted; ok is false when the job is not known.
+// Options returns the options of a job's submit; ok is false when the job is unknown.
 func (c *Coordinator) Options(id job.ID) (opt report.Options, ok bool) {
 	st, ok := c.Status(id)
 	return st.Options, ok
 }
 
-// Commits returns the committed attempt of each task of a stage and the worker that holds its output, in task order; the zero
-// Producer for a task without. It returns nil when the job is not known or the output of the stage is gone: a job that is done
-// keeps what its client may read until Release or Drop, one that failed or was cancelled nothing.
+// Commits returns the committed attempt of each task of a stage with the holder of its output, in
+// task order; the zero Producer for a task without a commit. It returns nil when the job is
+// unknown or the stage's output is gone. A job that is done keeps its client's outputs until
+// Release or Drop; a failed or cancelled job keeps none.
 func (c *Coordinator) Commits(id job.ID, stage int) []job.Producer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Commits(id, stage)
 }
 
-// Commit returns the committed attempt of one task and the worker that holds its output, the zero Producer when there is none.
+// Commit returns the committed attempt of one task with the holder of its output; the zero
+// Producer when there is none.
 func (c *Coordinator) Commit(id job.ID, stage, task int) job.Producer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,29 +171,30 @@ func (c *Coordinator) Jobs() []job.ID {
 	return c.core.Jobs()
 }
 
-// Epoch returns how often the coordinator has been restarted. It is known when Ready has returned.
+// Epoch returns how often the coordinator was restarted. Call it after Ready.
 func (c *Coordinator) Epoch() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Epoch()
 }
 
-// Hash returns the fingerprint of a job; ok is false when it is not known.
+// Hash returns the fingerprint of a job; ok is false when the job is unknown.
 func (c *Coordinator) Hash(id job.ID) (hash string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Hash(id)
 }
 
-// Audit returns what breaks a promise of the scheduler, in plain words; nothing when all is well. It looks at every task.
+// Audit returns broken promises of the scheduler, in words for people; nil when there are none. It
+// looks at every task.
 func (c *Coordinator) Audit() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Audit()
 }
 
-// admit writes submitted jobs to the journal, before the core sees them, because they can still be refused. It answers those that
-// are, and returns the others.
+// admit writes submitted jobs to the journal before the scheduler gets them, because the journal
+// can still refuse them. It answers the refused ones and returns the others.
 func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []message, err error) {
 	var events [][]byte
 	var fresh []message           // accepted when the journal takes events
@@ -235,7 +244,7 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 
 func newWatch() *watch { return &watch{done: make(chan struct{}), changed: make(chan struct{})} }
 
-// finish lets go of those who wait.
+// finish wakes all waiting callers.
 func (w *watch) finish(id job.ID, outcome report.Outcome, f *job.Failure) {
 	if f != nil {
 		w.end = &report.JobError{ID: id, Outcome: outcome, Failure: *f}
@@ -250,7 +259,7 @@ func (c *Coordinator) forget(id job.ID) {
 	delete(c.watches, id)
 }
 
-// changed tells those who watch a job.
+// changed wakes the callers that watch a job.
 func (c *Coordinator) changed(id job.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,7 +273,7 @@ func (c *Coordinator) changed(id job.ID) {
 	}
 }
 
-// reopened lets people wait for a job again that was done.
+// reopened lets callers wait again for a job that was done.
 func (c *Coordinator) reopened(id job.ID) {
 	c.cfg.Log.Warn("job runs again: outputs were lost before its client read them", "job", id)
 	c.mu.Lock()
@@ -272,7 +281,7 @@ func (c *Coordinator) reopened(id job.ID) {
 	c.watches[id] = newWatch()
 }
 
-// ended tells those who wait for a job.
+// ended wakes the callers that wait for the end of a job.
 func (c *Coordinator) ended(e sched.JobEnded) {
 	if e.Failure != nil {
 		c.cfg.Log.Info("job ended", "job", e.Job, "outcome", e.Outcome, "err", e.Failure.Error())

@@ -13,10 +13,12 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// Journal is an ordered list of events, in memory that outlives the process. Package journal keeps it on Badger.
+// Journal is an ordered list of events that outlives the process. Package journal stores it on
+// Badger.
 type Journal interface {
-	// Append adds events next to each other, all of them or none, and returns the number of the last one when they are
-	// durable. An error that wraps journal.ErrDiskFull means that nothing was added and that it may work later.
+	// Append adds events next to each other, all or none, and returns the number of the last one
+	// when they are durable. After an error that wraps journal.ErrDiskFull nothing was added, and a
+	// later try may work.
 	Append(ctx context.Context, events ...[]byte) (last uint64, err error)
 	// Replay calls fn for every event after the last snapshot, in order.
 	Replay(fn func(seq uint64, ev []byte) error) error
@@ -29,10 +31,10 @@ type Journal interface {
 // errJournal means that the journal failed for good. Run returns it.
 var errJournal = errors.New("journal failed")
 
-// diskFullWait is how long to wait before decisions are written again to a disk that was full.
+// diskFullWait is the pause before a decision is written again to a full disk.
 const diskFullWait = time.Second
 
-// replay rebuilds the core.
+// replay rebuilds the scheduler from the journal.
 func (c *Coordinator) replay(ctx context.Context) error {
 	if c.cfg.Journal == nil {
 		return nil
@@ -84,7 +86,8 @@ func (c *Coordinator) replay(ctx context.Context) error {
 	return c.snapshot()
 }
 
-// write makes all records among cmds durable at once. While the disk is full it waits: what was decided cannot be refused.
+// write makes all records among cmds durable at once. While the disk is full it waits, because a
+// decision cannot be refused.
 func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
 	var events [][]byte
 	for _, cmd := range cmds {
@@ -134,7 +137,7 @@ func (c *Coordinator) append(ctx context.Context, events ...[]byte) error {
 	return fmt.Errorf("coordinator: %w: %w", errJournal, err)
 }
 
-// snapshot replaces the journal by what it amounts to, when it has grown long. That it fails is no harm.
+// snapshot replaces a long journal by the state that it leads to. A failed snapshot does no harm.
 func (c *Coordinator) snapshot() error {
 	if c.cfg.Journal == nil || c.written < c.cfg.SnapshotEvery {
 		return nil
@@ -150,7 +153,8 @@ func (c *Coordinator) snapshot() error {
 	return nil
 }
 
-// encodeState returns all records that rebuild the core, each after its length. Only Run's goroutine may call it.
+// encodeState returns all records that rebuild the scheduler, each after its length. Only the
+// goroutine of Run may call it.
 func (c *Coordinator) encodeState() (state []byte, err error) {
 	for rec := range c.core.Records() { // no lock: nobody else changes what it reads
 		ev, err := records.Encode(rec)
@@ -163,7 +167,7 @@ func (c *Coordinator) encodeState() (state []byte, err error) {
 	return state, nil
 }
 
-// SplitState calls fn for each event in what State returned.
+// SplitState calls fn for each event in a state from State.
 func SplitState(state []byte, fn func(ev []byte) error) error {
 	for len(state) > 0 {
 		n, k := binary.Uvarint(state)
@@ -178,7 +182,7 @@ func SplitState(state []byte, fn func(ev []byte) error) error {
 	return nil
 }
 
-// State returns what a snapshot of the journal would hold now; see SplitState.
+// State returns a snapshot of the scheduler, as the journal would store it; see SplitState.
 func (c *Coordinator) State(ctx context.Context) ([]byte, error) {
 	done := make(chan struct{})
 	var encoded []byte

@@ -33,43 +33,46 @@ const (
 // KindOf returns the kind of a stage.
 func KindOf(st *job.Stage) StageKind { return sched.KindOf(st) }
 
-// Sums adds up all jobs that are remembered. It takes time proportional to the number of their stages.
+// Sums returns totals over all remembered jobs. The time is proportional to the number of their
+// stages.
 func (c *Coordinator) Sums() Sums {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Sums()
 }
 
-// Tallies counts attempts by StageKind, in this life of the coordinator.
+// Tallies counts attempts by StageKind since the coordinator started.
 func (c *Coordinator) Tallies() [StageKinds]Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Tallies()
 }
 
-// Troubles returns the last attempts of a job that ended without output in this life of the coordinator, the latest last.
+// Troubles returns the last attempts of a job without output since the coordinator started, the
+// latest last.
 func (c *Coordinator) Troubles(id job.ID) []Trouble {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Troubles(id)
 }
 
-// Attempts returns at most n attempts of a job that are on their way: by stage, the longest running first.
+// Attempts returns at most n running attempts of a job: by stage, the longest running first.
 func (c *Coordinator) Attempts(id job.ID, n int) []RunningAttempt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Attempts(id, n)
 }
 
-// AuditPart is one step of Audit, after which others may go on: it looks at one stage, or at the totals, and returns the place to go on from, which is
-// the beginning again after the last step.
+// AuditPart is one step of Audit. It looks at one stage, or at the totals, and returns the place
+// of the next step; after the last step, that is the beginning again.
 func (c *Coordinator) AuditPart(at AuditPlace) (bad []string, next AuditPlace) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.AuditStep(at)
 }
 
-// JobPage returns the IDs of jobs with one of some outcomes, the latest first, without the first skip of them and at most n, and how many there are in all.
+// JobPage returns the IDs of jobs with one of the outcomes want, the latest first: it skips the
+// first skip of them and returns at most n. total counts all of them.
 func (c *Coordinator) JobPage(skip, n int, want ...report.Outcome) (ids []job.ID, total int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,7 +24,7 @@ type Worker interface {
 	Drop(a job.Attempt)
 }
 
-// RemoteWorker is a worker in another process. It also learns about its lease, and can drain.
+// RemoteWorker is a worker in another process. It gets notice of its lease, and can drain.
 type RemoteWorker interface {
 	Worker
 	// DropJob deletes everything of a job. It follows the Drop of each of the job's outputs.
@@ -39,18 +39,18 @@ type RemoteWorker interface {
 	Copy(p job.Producer)
 }
 
-// ErrUnknownWorker means that no worker of that name has a lease.
+// ErrUnknownWorker means that no worker with this name has a lease.
 var ErrUnknownWorker = wire.ErrUnknownWorker
 
-// Workers returns the workers that have a lease, by name.
+// Workers returns the workers with a lease, by name.
 func (c *Coordinator) Workers() []report.Worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.core.Workers(time.Now())
 }
 
-// AllWorkers returns the workers that have a lease, by name, and then the workers that are away, by
-// ID, as of one moment.
+// AllWorkers returns the workers with a lease, by name, and then the workers that are away, by ID,
+// as of one moment.
 func (c *Coordinator) AllWorkers() []report.Worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +61,9 @@ func (c *Coordinator) AllWorkers() []report.Worker {
 	return all
 }
 
-// DrainWorker asks a worker to leave: it gets no new attempts, and what it holds is copied to others as far as it is needed. The error wraps
-// ErrUnknownWorker when there is none of that name. Of a worker that is away, which its lasting name names, the files are not waited for any more.
+// DrainWorker asks a worker to leave: it gets no new attempts, and other workers copy its outputs
+// as far as they are needed. For a worker that is away, give its ID; the cluster then stops
+// waiting for its files. The error wraps ErrUnknownWorker when there is no such worker.
 func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	c.mu.Lock()
 	known := c.core.HasLease(name)
@@ -80,7 +81,7 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	return nil
 }
 
-// withdraw has nobody wait for the files of a worker, by its lasting name, that has no lease.
+// withdraw stops the wait for the files of an away worker.
 func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
 	if err := c.ask(ctx, sched.WorkerWithdrawn{WorkerID: lasting}); err != nil {
 		return fmt.Errorf("worker %s: %w", lasting, err)
@@ -88,15 +89,16 @@ func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
 	return nil
 }
 
-// Join offers the slots of a worker. held are the attempts whose sealed output it has: those that count are kept, the others
-// dropped. name must be one that no living worker has; the same name again replaces the former worker, whose attempts
-// count as lost. From now on the worker calls Heartbeat more often than every LeaseTTL/3.
+// Join offers the slots of a worker. held are the attempts with a sealed output on the worker: the
+// coordinator keeps those that count and drops the others. No other living worker may have the
+// name; the same name again replaces the former worker and loses its attempts. From then on the
+// worker calls Heartbeat more often than every LeaseTTL/3.
 func (c *Coordinator) Join(name string, slots int, zone string, held []job.Attempt, w Worker) error {
 	return c.Rejoin(name, slots, zone, held, nil, w)
 }
 
-// Rejoin is Join for a worker that is running attempts, as after a restart of the coordinator or a lost lease. Attempts
-// that can still help go on, the others are cancelled.
+// Rejoin is Join for a worker with running attempts, as after a restart of the coordinator or a
+// lost lease. Useful attempts continue; the others are cancelled.
 func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running []job.Attempt, w Worker) error {
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
@@ -104,23 +106,26 @@ func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running 
 	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: held, Running: running}, w)
 }
 
-// JoinAs is Join for a worker at the other end of a network, which has more to offer than slots.
+// JoinAs is Join for a worker in another process, which sends more about itself than its slots.
 func (c *Coordinator) JoinAs(ev sched.WorkerJoined, w Worker) error {
 	return c.post(message{ev: ev, worker: w})
 }
 
-// Settled says that after a restart all workers that there are have joined: what none of them holds is made again at once, without
-// waiting for Settle.
+// Settled reports that all workers have joined again after a restart. Outputs that no worker holds
+// are then made again at once, without the wait of Policy.Settle.
 func (c *Coordinator) Settled() { _ = c.post(message{ev: sched.Settled{}}) }
 
-// Leave takes a worker away at once. Its attempts run elsewhere, and so do those of its outputs that are still needed.
+// Leave removes a worker at once. Its attempts, and its outputs that are still needed, run again
+// on other workers.
 func (c *Coordinator) Leave(name string) { _ = c.post(message{ev: sched.WorkerLost{Worker: name}}) }
 
-// Heartbeat renews the lease of a worker. It returns ErrLeaseLost when there is none; the worker then joins again.
+// Heartbeat renews the lease of a worker. It returns ErrLeaseLost when there is none; the worker
+// then joins again.
 func (c *Coordinator) Heartbeat(name string) error { return c.heartbeat(name, nil) }
 
-// Running is a Heartbeat that lists all attempts that the worker runs, so that launches and reports that were lost on the way
-// are noticed. Workers at the other end of a network use it.
+// Running is a Heartbeat with a list of all running attempts of the worker. The coordinator
+// compares it with its own, and so notices lost launches and reports. Workers in other processes
+// use it.
 func (c *Coordinator) Running(name string, attempts []job.Attempt) error {
 	if attempts == nil {
 		attempts = []job.Attempt{}
@@ -141,7 +146,8 @@ func (c *Coordinator) heartbeat(name string, running []job.Attempt) error {
 	return nil
 }
 
-// Done reports the sealed output of an attempt. The coordinator takes it as the task's output or asks the worker to drop it.
+// Done reports the sealed output of an attempt. The coordinator either commits it or makes the
+// worker drop it.
 func (c *Coordinator) Done(worker string, m *job.Manifest) {
 	sum := sched.Summary{Bytes: m.Bytes(), Counters: m.Counters}
 	for i := range m.Extents {
@@ -150,20 +156,21 @@ func (c *Coordinator) Done(worker string, m *job.Manifest) {
 	_ = c.post(message{ev: sched.AttemptDone{Worker: worker, Attempt: m.Attempt, Summary: sum}})
 }
 
-// Failed reports that an attempt ended without output.
+// Failed reports the end of an attempt without output.
 func (c *Coordinator) Failed(worker string, a job.Attempt, f job.Failure) {
 	_ = c.post(message{ev: sched.AttemptFailed{Worker: worker, Attempt: a, Failure: f}})
 }
 
-// OutputLost reports that the output of a committed attempt cannot be read. The task runs again if a stage or the client
-// still needs it.
+// OutputLost reports that the output of a committed attempt cannot be read. The task runs again if
+// a stage or the client still needs the output.
 func (c *Coordinator) OutputLost(a job.Attempt) {
 	_ = c.post(message{ev: sched.OutputLost{Attempt: a}})
 }
 
-// Want says that a client cannot read the output of a committed attempt at a worker; attempt number zero: it knows of none. The task runs again, unless
-// another worker holds its output by now. A job that is done runs again for that; of one that failed, was cancelled or released nothing is made.
-// When it returns nil that is in the journal.
+// Want reports that a client cannot read the output of a committed attempt on a worker; attempt
+// number zero means that the client found no commit. The task runs again, unless another worker
+// holds its output by now; a job that was done runs again for that. The outputs of a failed,
+// cancelled or released job are not made again. When Want returns nil, this is in the journal.
 func (c *Coordinator) Want(ctx context.Context, p job.Producer) error {
 	return c.ask(ctx, sched.OutputWanted{Attempt: p.Attempt, Worker: p.Worker})
 }

@@ -27,20 +27,21 @@ import (
 //
 //	layshaft-backup  the version of this format
 //	cluster          the name of the cluster
-//	state            what a snapshot of the journal holds
-//	code/HASH        programs that clients sent
-//	tasks/N          what is durable of single calls of functions: keys and values, each with its length as a varint before it, in some files
-//	sum              SHA-256 over the names and contents of all files before it, in hex: a backup without it is not whole
+//	state            a snapshot of the journal
+//	code/HASH        programs from clients
+//	tasks/N          the durable queued tasks: keys and values, each after its length as a varint, in several files
+//	sum              SHA-256 over the names and contents of all files before it, in hex; a backup without it is incomplete
 const backupVersion = "2\n"
 
-// oldBackupVersion is that of backups without tasks.
+// oldBackupVersion is the version of backups without tasks.
 const oldBackupVersion = "1\n"
 
-// RestoredEpochs is how many epochs a restored coordinator skips. The one that the backup was taken from may have gone on, and been
-// restarted; workers must obey the restored one, and attempts must get numbers that were never used.
+// RestoredEpochs is how many epochs a restored coordinator skips. The source of the backup may
+// have continued and restarted; workers must obey the restored coordinator, and attempts must get
+// unused numbers.
 const RestoredEpochs = 1000
 
-// Tasks is the server of queued tasks, whose durable tasks a backup holds.
+// Tasks is the server of the queued tasks in a backup.
 type Tasks interface {
 	// Snapshot returns the durable tasks as of one moment. The caller closes it.
 	Snapshot() *bodies.Snapshot
@@ -84,10 +85,10 @@ func Backup(ctx context.Context, c *coordinator.Coordinator, d *Data, t Tasks, w
 	return nil
 }
 
-// tasksFile is how large the files of tasks are, about, in bytes.
+// tasksFile is the approximate size of the files of tasks, in bytes.
 const tasksFile = 1 << 20
 
-// addTasks adds what calls holds.
+// addTasks adds the queued tasks.
 func (b *archive) addTasks(calls *bodies.Snapshot) error {
 	n, file := 0, []byte(nil)
 	flush := func() error {
@@ -149,7 +150,7 @@ func (b *archive) add(name string, data []byte) {
 	}
 }
 
-// begin begins a file of size bytes, which are written next.
+// begin starts a file of size bytes. The caller writes the bytes next.
 func (b *archive) begin(name string, size int64) {
 	if b.err == nil {
 		sumName(b.sum, name, size)
@@ -161,9 +162,9 @@ func (b *archive) Write(data []byte) (int, error) { return io.MultiWriter(b.tar,
 
 func sumName(h hash.Hash, name string, size int64) { fmt.Fprintf(h, "%d %d %s", len(name), size, name) }
 
-// Restore makes the data directory dir from a backup that it reads from r. dir must not exist, or be empty. The coordinator that starts
-// with it takes the place of the one that the backup was taken from: its workers obey it, and what they made after the backup
-// is dropped.
+// Restore makes the data directory dir from a backup in r. dir must be missing or empty. A
+// coordinator with the restored directory replaces the source of the backup: its workers obey it
+// and drop everything that they made after the backup.
 func Restore(dir string, r io.Reader, opt Options) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -185,10 +186,10 @@ func Restore(dir string, r io.Reader, opt Options) error {
 	return nil
 }
 
-// ErrBackup means that a file is not a whole backup.
+// ErrBackup means that a file is not a complete backup.
 var ErrBackup = errors.New("this is not a whole backup; take another copy of it")
 
-// restore fills an empty directory. The name of the cluster comes last.
+// restore fills an empty directory. It writes the name of the cluster last.
 func restore(dir string, r io.Reader, opt Options) error {
 	calls, err := desk.NewFiller(desk.Config{Dir: tasksDir(dir), NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
@@ -201,7 +202,7 @@ func restore(dir string, r io.Reader, opt Options) error {
 	return writeFile(filepath.Join(dir, "cluster"), append(cluster, '\n'))
 }
 
-// restoreFiles reads a backup, and returns the name of the cluster.
+// restoreFiles reads a backup and returns the name of the cluster.
 func restoreFiles(dir string, r io.Reader, opt Options, calls *desk.Filler) (cluster []byte, err error) {
 	code, err := OpenCodeStore(filepath.Join(dir, "code"))
 	if err != nil {

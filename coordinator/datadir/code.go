@@ -16,11 +16,12 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// CodeStore keeps programs that clients sent, each in a file named by its hash. Its methods may be called from many
-// goroutines, and from several processes.
+// CodeStore stores programs from clients, each in a file named by its hash. Its methods are safe
+// for many goroutines and several processes.
 type CodeStore struct{ dir string }
 
-// OpenCodeStore returns the store in dir, which is made when missing. It removes what uploads left that were interrupted.
+// OpenCodeStore returns the store in dir, and creates dir when it is missing. It removes the
+// remains of interrupted uploads.
 func OpenCodeStore(dir string) (*CodeStore, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("programs: %w", err)
@@ -35,7 +36,7 @@ func OpenCodeStore(dir string) (*CodeStore, error) {
 	return &CodeStore{dir}, nil
 }
 
-// Has says whether a program is stored.
+// Has reports whether a program is stored.
 func (s *CodeStore) Has(hash string) bool {
 	_, err := os.Stat(filepath.Join(s.dir, hash))
 	return IsHash(hash) && err == nil
@@ -47,8 +48,8 @@ func IsHash(hash string) bool {
 	return err == nil && len(b) == sha256.Size && hash == strings.ToLower(hash)
 }
 
-// Put stores a program that it reads from r. Whoever looks for it finds all of it, on disk, or nothing. What r holds must have
-// the size and hash of c, else the error wraps ErrInvalid.
+// Put stores a program from r. Readers find all of it, on disk, or nothing. If the size or the
+// hash of r differs from c, the error wraps wire.ErrInvalid.
 func (s *CodeStore) Put(c report.Code, r io.Reader) error {
 	if !IsHash(c.SHA256) {
 		return fmt.Errorf("program %q: %w: its name must be a SHA-256 in hex", c.SHA256, wire.ErrInvalid)
@@ -76,8 +77,8 @@ func (s *CodeStore) Put(c report.Code, r io.Reader) error {
 	return state.SyncDir(s.dir)
 }
 
-// Get writes a program into w and verifies it on the way. An error that wraps wire.ErrDamaged comes after the last byte; the file is
-// removed then, so that it can be sent again.
+// Get writes a program into w and verifies it on the way. An error that wraps wire.ErrDamaged
+// comes after the last byte; the file is then removed, so that a client can send it again.
 func (s *CodeStore) Get(hash string, w io.Writer) error {
 	path := filepath.Join(s.dir, hash)
 	if !IsHash(hash) {
@@ -118,7 +119,7 @@ func (s *CodeStore) List() ([]string, error) {
 	return hashes, nil
 }
 
-// Trim removes the programs that were not used since a moment, but those that needed names.
+// Trim removes the programs without use since before, except the needed ones.
 func (s *CodeStore) Trim(before time.Time, needed func(hash string) bool) error {
 	hashes, err := s.List()
 	for _, hash := range hashes {

@@ -15,13 +15,13 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// Data is all that a coordinator remembers, in one directory:
+// Data is the open data directory of a coordinator. The directory contains:
 //
-//	cluster    the name of the cluster, made when the directory was
+//	cluster    the name of the cluster, made when the directory was made
 //	journal/   decisions; see coordinator.OpenJournal
-//	code/      programs that clients sent
-//	tasks/     single calls of functions; see taskserver.Open
-//	lock       who has the directory open
+//	code/      programs from clients
+//	tasks/     queued tasks; see taskserver.Open
+//	lock       the lock of the process with the directory open
 type Data struct {
 	Dir     string
 	Cluster string
@@ -31,21 +31,24 @@ type Data struct {
 	unlock func() error
 }
 
-// Options are the knobs of a data directory. The zero value is a good default.
+// Options configure a data directory. The zero value is a good default.
 type Options struct {
-	// NoSync leaves it to the operating system when to write: what was acknowledged then survives the end of the process but
-	// not that of the machine. The default is to sync.
+	// NoSync lets the operating system decide when to write. An acknowledged change then survives
+	// the end of the process, but not a crash of the machine. The default is to sync.
 	NoSync bool
-	// Reserve is how many bytes of the disk stay free: below it no job is accepted. Zero means 256 MiB, negative no limit.
+	// Reserve is how many bytes of the disk stay free: with less, no job is accepted. Zero means
+	// 256 MiB, negative no limit.
 	Reserve int64
-	// AcceptLoss drops what is damaged in the journal, and all after it, once, instead of refusing to start. Config of taskserver has its own.
+	// AcceptLoss drops a damaged part of the journal, and everything after it, once, instead of an
+	// error at the start. Config of taskserver has its own.
 	AcceptLoss bool
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil means silence.
 	Log *slog.Logger
 }
 
-// Open opens the directory dir, which is made when missing. It fails when another process has it open, when it is damaged, or when
-// the disk is full; the error says what to do. Close it after Run.
+// Open opens the directory dir, and creates it when it is missing. It fails when another process
+// has it open, when it is damaged, or when the disk is full; the error names the way out. Close it
+// after Run of the coordinator.
 func Open(dir string, opt Options) (_ *Data, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -83,7 +86,8 @@ func tasksDir(dir string) string { return filepath.Join(dir, "tasks") }
 // Close closes the directory.
 func (d *Data) Close() error { return errors.Join(d.Journal.Close(), d.unlock()) }
 
-// clusterName returns the name of the cluster that dir belongs to, which it makes up for a directory without a journal.
+// clusterName returns the name of the cluster of dir. For a directory without a journal it makes a
+// new name.
 func clusterName(dir string) (string, error) {
 	path := filepath.Join(dir, "cluster")
 	b, err := os.ReadFile(path)
@@ -101,7 +105,7 @@ func clusterName(dir string) (string, error) {
 	return name, writeFile(path, []byte(name+"\n"))
 }
 
-// writeFile writes a file so that all of it is there, on disk, or nothing.
+// writeFile writes a file to disk, either all of it or nothing.
 func writeFile(path string, data []byte) error {
 	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package client is how a program talks to a coordinator in another process: it connects, retries
-// while the coordinator restarts, and turns messages into the types of package report.
+// Package client lets a program talk to a coordinator in another process. It connects, retries
+// while the coordinator restarts, and converts messages to the types of package report.
 package client
 
 import (
@@ -27,7 +27,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Config says how to reach a coordinator.
+// Config is the address of a coordinator, and the limits of waiting for it.
 type Config struct {
 	// Address is HOST:PORT.
 	Address string
@@ -35,15 +35,17 @@ type Config struct {
 	Credentials credentials.TransportCredentials
 	// Connect is how long the first call tries to reach the coordinator. Zero means 10 s.
 	Connect time.Duration
-	// Patience is how long calls wait for a coordinator that was reached before: it may be restarting. Zero means 2 minutes.
+	// Patience is how long later calls wait for a coordinator that was reached before; it may be
+	// restarting. Zero means 2 minutes.
 	Patience time.Duration
-	// Options are added when dialling.
+	// Options are additional dial options.
 	Options []grpc.DialOption
 }
 
-// Client speaks to a coordinator in another process. Its methods may be called from many goroutines. A coordinator that cannot be
-// reached is tried again, for as long as Config says, so that a restart goes unnoticed; then the error names its address
-// and wraps wire.ErrUnavailable or ErrStopped. Other errors are those of the methods of Coordinator.
+// Client calls a coordinator in another process. Its methods are safe for many goroutines. It
+// retries a coordinator out of reach, as long as Config allows, so that a restart goes unnoticed.
+// Then the error names the address and wraps wire.ErrUnavailable or wire.ErrStopped. Other errors
+// come from the methods of coordinator.Coordinator.
 type Client struct {
 	cfg     Config
 	conn    *grpc.ClientConn
@@ -52,13 +54,13 @@ type Client struct {
 }
 
 const (
-	// callWait is how long a call may take that moves little data.
+	// callWait is the time limit of a call with little data.
 	callWait = 30 * time.Second
 	// The pause before a call is tried again grows from minRetry to maxRetry.
 	minRetry, maxRetry = 50 * time.Millisecond, time.Second
 )
 
-// Dial returns a client. It connects with the first call.
+// Dial returns a client. The first call connects.
 func Dial(cfg Config) (*Client, error) {
 	if cfg.Address == "" || cfg.Connect < 0 || cfg.Patience < 0 {
 		return nil, fmt.Errorf("coordinator client: address %q, Connect %v, Patience %v: there must be an address, and no wait may be negative", cfg.Address, cfg.Connect, cfg.Patience)
@@ -83,14 +85,14 @@ func Dial(cfg Config) (*Client, error) {
 	return &Client{cfg: cfg, conn: conn, rpc: layshaftv1.NewCoordinatorServiceClient(conn)}, nil
 }
 
-// Close ends the connection. Calls that are under way fail.
+// Close closes the connection. Running calls fail.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Conn returns the connection, for other services of the same port.
+// Conn returns the connection, for other services on the same port.
 func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 
-// retry carries out a call that can be repeated, until it succeeds or fails for good. The call says through heard that the
-// coordinator answered, which begins its patience anew.
+// retry repeats a call until it succeeds or fails for good. The call runs heard when the
+// coordinator answers, which restarts the wait.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard func()) error) error {
 	pause, since := minRetry, time.Now()
 	heard := func() {
@@ -134,7 +136,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 	}
 }
 
-// unreachable says that the coordinator cannot be reached, and the way out.
+// unreachable returns the error for a coordinator out of reach, with the way out.
 func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cfg.Address, wire.FromStatus(err))
 }
@@ -150,7 +152,8 @@ func call[Q, A any](ctx context.Context, c *Client, method func(context.Context,
 	return out, err
 }
 
-// receive makes one call with a stream of answers, all of which it hands to each. begin is called before the first of every try.
+// receive makes one call with a stream of answers and passes each to each. It runs begin before
+// every try.
 func receive[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (grpc.ServerStreamingClient[A], error), q Q,
 	begin func(), each func(*A) error) error {
 	return c.retry(ctx, func(ctx context.Context, heard func()) error {
@@ -177,7 +180,8 @@ func receive[Q, A any](ctx context.Context, c *Client, method func(context.Conte
 	})
 }
 
-// Submit hands over a job. When it returns without an error, and the program is not wanted, the job is in the coordinator's journal.
+// Submit submits a job. After a nil error the job is in the coordinator's journal, unless the
+// coordinator wants the program first.
 func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options) (out report.Submitted, err error) {
 	encoded, err := proto.Marshal(wire.SpecToProto(spec))
 	if err != nil {
@@ -205,7 +209,7 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options)
 	return out, err
 }
 
-// PutCode hands over a program, which it reads from its start, again if need be.
+// PutCode uploads a program. It reads r from the start, again for each try.
 func (c *Client) PutCode(ctx context.Context, code report.Code, r io.ReadSeeker) error {
 	var local error // of r
 	err := c.retry(ctx, func(ctx context.Context, _ func()) error {
@@ -243,21 +247,23 @@ func (c *Client) PutCode(ctx context.Context, code report.Code, r io.ReadSeeker)
 	return err
 }
 
-// GetCode writes a program into w, whose content the caller verifies. It is not repeated when the connection breaks.
+// GetCode writes a program into w. The caller verifies the content. It does not retry after a
+// broken connection.
 func (c *Client) GetCode(ctx context.Context, hash string, w io.Writer) error {
 	return once(c, func() error {
 		return copyPieces(ctx, w, c.rpc.GetCode, &layshaftv1.GetCodeRequest{Sha256: hash}, (*layshaftv1.GetCodeResponse).GetData)
 	})
 }
 
-// Backup writes all that the coordinator remembers into w, for Restore. It is not repeated when the connection breaks.
+// Backup writes a backup of the coordinator into w; datadir.Restore reads it. It does not retry
+// after a broken connection.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return once(c, func() error {
 		return copyPieces(ctx, w, c.rpc.Backup, &layshaftv1.BackupRequest{}, (*layshaftv1.BackupResponse).GetData)
 	})
 }
 
-// once makes a call that cannot be repeated.
+// once makes a call without retries.
 func once(c *Client, call func() error) error {
 	err := call()
 	if status.Code(err) == codes.Unavailable {
@@ -280,38 +286,41 @@ func copyPieces[Q, A any](ctx context.Context, w io.Writer, method func(context.
 	return err
 }
 
-// Cancel ends a job. When it returns nil that is in the journal. A job that has ended stays as it is.
+// Cancel ends a job. When it returns nil, the end is in the journal. A job that has ended stays as
+// it is.
 func (c *Client) Cancel(ctx context.Context, id job.ID, why string) error {
 	_, err := call(ctx, c, c.rpc.Cancel, &layshaftv1.CancelRequest{Job: string(id), Why: why})
 	return err
 }
 
-// Detach has a job go on without its client. When it returns nil that is in the journal.
+// Detach lets a job continue without its client. When it returns nil, this is in the journal.
 func (c *Client) Detach(ctx context.Context, id job.ID) error {
 	_, err := call(ctx, c, c.rpc.Detach, &layshaftv1.DetachRequest{Job: string(id)})
 	return err
 }
 
-// Drop forgets a job and lets go of its outputs. A job that has not ended is cancelled. An unknown job is no error.
+// Drop deletes a job and its outputs, and cancels the job first if it still runs. An unknown job
+// is no error.
 func (c *Client) Drop(ctx context.Context, id job.ID) error {
 	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id)})
 	return err
 }
 
-// Release says that nobody wants the output of a job any more; how it went is remembered for a while. A job that has not ended is cancelled. An
-// unknown job is no error.
+// Release deletes the outputs of a job, and cancels the job first if it still runs. The status of
+// the job stays for a while. An unknown job is no error.
 func (c *Client) Release(ctx context.Context, id job.ID) error {
 	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id), Remember: true})
 	return err
 }
 
-// Want says that the output of a committed attempt cannot be read at a worker; attempt number zero: none is known. See Coordinator.Want.
+// Want reports that the output of a committed attempt cannot be read on a worker; attempt number
+// zero means that no commit is known. See coordinator.Coordinator.Want.
 func (c *Client) Want(ctx context.Context, p job.Producer) error {
 	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker})
 	return err
 }
 
-// Status returns how a job stands. The error wraps ErrUnknownJob when there is no such job.
+// Status returns the state of a job. The error wraps wire.ErrUnknownJob when there is no such job.
 func (c *Client) Status(ctx context.Context, id job.ID) (st report.Job, err error) {
 	err = receive(ctx, c, c.rpc.Watch, &layshaftv1.WatchRequest{Job: string(id), Once: true}, func() {}, func(m *layshaftv1.WatchResponse) (err error) {
 		st, err = wire.JobFromProto(m.GetStatus())
@@ -320,16 +329,17 @@ func (c *Client) Status(ctx context.Context, id job.ID) (st report.Job, err erro
 	return st, err
 }
 
-// errEnough ends a call whose answers nobody wants any more.
+// errEnough ends a call when its caller needs no more answers.
 var errEnough = errors.New("enough")
 
-// Watch yields how a job stands, now and whenever that changes, a few times a second at most. The last one is its end. An error
-// is the last too.
+// Watch yields the state of a job, now and at each change, a few times a second at most. The last
+// state is the end of the job. An error ends the sequence too.
 func (c *Client) Watch(ctx context.Context, id job.ID) iter.Seq2[report.Job, error] {
 	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id)})
 }
 
-// Attend is Watch by the client of the job, which is there meanwhile: see ServerConfig.ClientLease.
+// Attend is Watch by the client of the job. Meanwhile the client counts as present: see
+// ClientLease of jobserver.Config.
 func (c *Client) Attend(ctx context.Context, id job.ID) iter.Seq2[report.Job, error] {
 	return c.watch(ctx, &layshaftv1.WatchRequest{Job: string(id), Attached: true})
 }
@@ -349,8 +359,8 @@ func (c *Client) watch(ctx context.Context, r *layshaftv1.WatchRequest) iter.Seq
 	}
 }
 
-// Wait blocks until a job has ended. It returns nil when it is done, a *report.JobError when it failed or was cancelled, and an
-// error that wraps ErrUnknownJob or the cause of ctx.
+// Wait blocks until a job has ended. It returns nil when the job is done, a *report.JobError when
+// it failed or was cancelled, and an error that wraps wire.ErrUnknownJob or the cause of ctx.
 func (c *Client) Wait(ctx context.Context, id job.ID) error {
 	for st, err := range c.Watch(ctx, id) {
 		switch {
@@ -369,8 +379,8 @@ func (c *Client) Wait(ctx context.Context, id job.ID) error {
 	return fmt.Errorf("job %s: %w: the coordinator did not tell its end", id, wire.ErrUnavailable)
 }
 
-// Commits yields who holds the outputs of a stage, as tasks commit and as outputs are made again, until the stage is complete or the
-// job has ended. An error is the last.
+// Commits yields changes in the holders of a stage's outputs, as tasks commit and outputs are made
+// again, until the stage is complete or the job has ended. An error is the last element.
 func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[report.Commits, error] {
 	return func(yield func(report.Commits, error) bool) {
 		first := true
@@ -395,7 +405,7 @@ func (c *Client) Commits(ctx context.Context, id job.ID, stage int) iter.Seq2[re
 	}
 }
 
-// Jobs lists jobs, the newest first; limit zero means 100.
+// Jobs lists jobs, the newest first. Limit zero means 100.
 func (c *Client) Jobs(ctx context.Context, limit int) ([]report.Job, error) {
 	out, err := call(ctx, c, c.rpc.ListJobs, &layshaftv1.ListJobsRequest{Limit: int32(limit)})
 	if err != nil {
@@ -410,7 +420,8 @@ func (c *Client) Jobs(ctx context.Context, limit int) ([]report.Job, error) {
 	return jobs, nil
 }
 
-// Spec returns a job as it was submitted, and its program and client; splits asks for its splits too, unless it has ended.
+// Spec returns a job as submitted, with its program and client; splits requests its splits too,
+// unless the job has ended.
 func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, report.Options, error) {
 	var encoded []byte
 	err := receive(ctx, c, c.rpc.GetSpec, &layshaftv1.GetSpecRequest{Job: string(id), Splits: splits}, func() { encoded = nil }, func(m *layshaftv1.GetSpecResponse) error {
@@ -428,13 +439,15 @@ func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, r
 	return spec, wire.OptionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
 }
 
-// DrainWorker asks a worker to take no new attempts, to hand over what is needed, and to leave.
+// DrainWorker asks a worker to leave: it gets no new attempts, and other workers copy its outputs
+// as far as they are needed.
 func (c *Client) DrainWorker(ctx context.Context, worker string) error {
 	_, err := call(ctx, c, c.rpc.DrainWorker, &layshaftv1.DrainWorkerRequest{Worker: worker})
 	return err
 }
 
-// FindFiles lists the files of a dataset that match a glob, from all workers that hold it, in order of name.
+// FindFiles lists the files of a dataset with names that match a glob, from all workers with the
+// dataset, in order of name.
 func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []report.File, err error) {
 	err = receive(ctx, c, c.rpc.FindFiles, &layshaftv1.FindFilesRequest{Dataset: dataset, Glob: glob}, func() { files = nil }, func(m *layshaftv1.FindFilesResponse) error {
 		for _, f := range m.GetFiles() {
@@ -445,7 +458,7 @@ func (c *Client) FindFiles(ctx context.Context, dataset, glob string) (files []r
 	return files, err
 }
 
-// Workers lists the workers that have a lease, by name.
+// Workers lists the workers with a lease, by name.
 func (c *Client) Workers(ctx context.Context) ([]report.Worker, error) {
 	all, err := c.AllWorkers(ctx)
 	return slices.DeleteFunc(all, func(w report.Worker) bool { return w.State == report.Away }), err
