@@ -42,7 +42,7 @@ const searched = 10_000
 // findJob returns the job whose ID equals id or starts with it.
 func findJob(ctx context.Context, c *client.Client, id string) (report.Job, error) {
 	if id == "" {
-		return report.Job{}, usageError{errors.New("the ID of the job is empty; layshaft job list names them")}
+		return report.Job{}, usageError{errors.New("the ID of the job is empty; see layshaft job list")}
 	}
 	st, err := c.Status(ctx, job.ID(id))
 	if !errors.Is(err, wire.ErrUnknownJob) {
@@ -64,13 +64,13 @@ func findJob(ctx context.Context, c *client.Client, id string) (report.Job, erro
 	case 1:
 		return found[0], nil
 	}
-	return st, fmt.Errorf("%d jobs begin with %q, such as %s and %s; write more of the ID", len(found), id, found[0].ID, found[1].ID)
+	return st, fmt.Errorf("%d jobs start with %q, such as %s and %s; give a longer prefix", len(found), id, found[0].ID, found[1].ID)
 }
 
 // findWorker returns the worker whose name or ID equals name or starts with it.
 func findWorker(ctx context.Context, c *client.Client, name string) (report.Worker, error) {
 	if name == "" {
-		return report.Worker{}, usageError{errors.New("the name of the worker is empty; layshaft worker list names them")}
+		return report.Worker{}, usageError{errors.New("the name of the worker is empty; see layshaft worker list")}
 	}
 	workers, err := c.Workers(ctx)
 	if err != nil {
@@ -87,9 +87,9 @@ func findWorker(ctx context.Context, c *client.Client, name string) (report.Work
 	}
 	switch len(found) {
 	case 0:
-		return report.Worker{}, fmt.Errorf("worker %q: %w; layshaft worker list names them", name, wire.ErrUnknownWorker)
+		return report.Worker{}, fmt.Errorf("worker %q: %w; see layshaft worker list", name, wire.ErrUnknownWorker)
 	case 1:
 		return found[0], nil
 	}
-	return report.Worker{}, fmt.Errorf("%d workers begin with %q, such as %s and %s; write more of the name", len(found), name, found[0].Name, found[1].Name)
+	return report.Worker{}, fmt.Errorf("%d workers start with %q, such as %s and %s; give a longer prefix", len(found), name, found[0].Name, found[1].Name)
 }

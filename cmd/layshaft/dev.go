@@ -19,17 +19,17 @@ import (
 // devCmd runs a local cluster.
 type devCmd struct {
 	Workers int    `default:"3" placeholder:"NUMBER" help:"Number of workers."`
-	Data    string `placeholder:"DIR" help:"Directory for the data of all processes, which go on with it when they are started again. Default: a temporary one, removed at the end."`
-	Listen  string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 is any free one."`
+	Data    string `placeholder:"DIR" help:"Directory for the data of all processes, used again at the next start. Default: a temporary directory, removed at the end."`
+	Listen  string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 chooses a free port."`
 	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
 	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
-	Slots    int               `placeholder:"NUMBER" help:"Attempts at the same time on each worker. Default: the processors, shared out."`
-	Memory   bytesize.Size     `placeholder:"BYTES" help:"What attempts on each worker may hold before they spill. Default: 60 % of the machine, shared out."`
+	Slots    int               `placeholder:"NUMBER" help:"Number of parallel attempts on each worker. Default: the processors, divided by the workers."`
+	Memory   bytesize.Size     `placeholder:"BYTES" help:"Memory of the attempts on each worker before they spill to disk. Default: 60 % of the machine's memory, divided by the workers."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
 	gearmanFlags
-	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log: debug, info, warn or error."`
 }
 
 // Run runs the cluster until ctx ends.
@@ -37,7 +37,7 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if d.Workers < 1 || d.Workers > 64 {
 		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
 	}
-	if err := refuse(wrong{d.Slots < 0, "slots", d.Slots, "must be 1 or more; leave it out to share the processors out"}); err != nil {
+	if err := refuse(wrong{d.Slots < 0, "slots", d.Slots, "must be 1 or more; omit it to divide the processors among the workers"}); err != nil {
 		return err
 	}
 	if err := checkDatasets(d.Dataset); err != nil {

@@ -17,24 +17,24 @@ import (
 type (
 	backupCmd struct {
 		clientFlags
-		File string `arg:"" help:"The file, which appears when it is whole; - is standard output."`
+		File string `arg:"" help:"The file, created when the backup is complete; - is standard output."`
 	}
 	restoreCmd struct {
 		outputFlag
 		File string `arg:"" help:"The backup; - is standard input."`
-		Data string `required:"" placeholder:"DIR" help:"Directory to make; it must not exist, or be empty. Then start a coordinator with it, in the place of the former one."`
+		Data string `required:"" placeholder:"DIR" help:"Directory to create; it must not exist, or be empty. Then start a coordinator with it, in place of the old one."`
 	}
 	certInitCmd struct {
 		outputFlag
-		Dir string `default:"certs" placeholder:"DIR" help:"Directory for the CA and what it issues. Keep it secret: who has ca-key.pem can do everything."`
+		Dir string `default:"certs" placeholder:"DIR" help:"Directory for the CA and its certificates. Keep it secret: ca-key.pem permits everything."`
 	}
 	certIssueCmd struct {
 		outputFlag
 		Dir      string        `default:"certs" placeholder:"DIR" help:"Directory of the CA."`
-		Role     string        `required:"" enum:"coordinator,worker,client,reader" placeholder:"ROLE" help:"What the certificate entitles to: coordinator, worker, client (submit, cancel, drain, read) or reader (look)."`
-		Name     string        `required:"" placeholder:"NAME" help:"Who has it: a host, a person, a program."`
-		Host     []string      `sep:"," placeholder:"HOST" help:"Host names and addresses at which browsers find a coordinator or worker."`
-		Validity time.Duration `default:"8760h" help:"How long it is good. Nothing revokes a certificate, so shorter is safer."`
+		Role     string        `required:"" enum:"coordinator,worker,client,reader" placeholder:"ROLE" help:"Role of the certificate: coordinator, worker, client (submit, cancel, drain, read) or reader (read only)."`
+		Name     string        `required:"" placeholder:"NAME" help:"Owner of the certificate: a host, a person, a program."`
+		Host     []string      `sep:"," placeholder:"HOST" help:"Host names and addresses of a coordinator or worker, as used by browsers."`
+		Validity time.Duration `default:"8760h" help:"Validity of the certificate. Certificates cannot be revoked, so shorter is safer."`
 	}
 )
 
@@ -97,7 +97,7 @@ func (c *certInitCmd) Run() error {
 // Run creates a certificate.
 func (c *certIssueCmd) Run() error {
 	if c.Validity <= 0 {
-		return usageError{fmt.Errorf("-validity %v must be more than 0s: such a certificate would never be good", c.Validity)}
+		return usageError{fmt.Errorf("-validity %v must be more than 0s: the certificate would never be valid", c.Validity)}
 	}
 	cert, key, err := security.Issue(c.Dir, security.Request{Role: security.Role(c.Role), Name: c.Name, Hosts: c.Host, Validity: c.Validity})
 	if err != nil {

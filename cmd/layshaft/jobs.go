@@ -18,24 +18,24 @@ import (
 type (
 	jobListCmd struct {
 		clientFlags
-		Limit int `default:"100" help:"How many at most."`
+		Limit int `default:"100" help:"Largest number of tasks to list."`
 	}
 	jobShowCmd struct {
 		clientFlags
-		ID string `arg:"" help:"The job, or how its ID begins."`
+		ID string `arg:"" help:"ID of the job, or a prefix of it."`
 	}
 	jobCancelCmd struct {
 		clientFlags
-		ID  string `arg:"" help:"The job, or how its ID begins."`
-		Why string `default:"by layshaft job cancel" placeholder:"TEXT" help:"Reason, for others to read."`
+		ID  string `arg:"" help:"ID of the job, or a prefix of it."`
+		Why string `default:"by layshaft job cancel" placeholder:"TEXT" help:"Reason, shown to other users."`
 	}
 	jobWaitCmd struct {
 		clientFlags
-		ID string `arg:"" help:"The job, or how its ID begins."`
+		ID string `arg:"" help:"ID of the job, or a prefix of it."`
 	}
 	jobReportCmd struct {
 		clientFlags
-		ID string `arg:"" help:"The job, or how its ID begins."`
+		ID string `arg:"" help:"ID of the job, or a prefix of it."`
 	}
 )
 
@@ -67,7 +67,7 @@ type stageView struct {
 	Done           int              `json:"done"`
 	Failed         int              `json:"failed"`
 	Cancelled      int              `json:"cancelled"`
-	Attempts       int              `json:"attempts"` // on their way, committed and failed
+	Attempts       int              `json:"attempts"` // running, committed and failed
 	FailedAttempts int              `json:"failed_attempts"`
 	LastFailure    string           `json:"last_failure,omitempty"` // error of an attempt, while tasks remain
 	Lost           int              `json:"lost_outputs"`

@@ -36,7 +36,7 @@ const description = `Layshaft runs MapReduce pipelines written in Go on a cluste
 Try it: "layshaft dev" starts a whole cluster on this machine; then run any pipeline with "-cluster 127.0.0.1:7070".
 
 Every flag can be given on the command line, with one dash or two, as environment variable LAYSHAFT_FLAG (with _ for -), or
-in the file of -config as a line "flag = value"; the first of these that is there counts.
+in the file of -config as a line "flag = value"; the first of these that is set counts.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job or task failed, 4 it was cancelled, 5 no such job, task or
 worker, 6 the coordinator cannot be reached, 130 interrupted.`
@@ -64,7 +64,7 @@ func run(args []string) int {
 	command, err := parser.Parse(dashes(args))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "layshaft: %v\n", oneDash(err.Error()))
-		fmt.Fprintln(os.Stderr, "layshaft -h helps, and so does layshaft COMMAND -h")
+		fmt.Fprintln(os.Stderr, "for help: layshaft -h, or layshaft COMMAND -h")
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -150,13 +150,13 @@ func (c *coordinatorCmd) check() error {
 	return refuse(
 		wrong{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
 		wrong{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
-		wrong{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task that is never tried is never done"},
+		wrong{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
 		wrong{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
 		wrong{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
-		wrong{c.Retain < 0, "retain", c.Retain, "is negative; 0s means until the job is dropped"},
-		wrong{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means for ever"},
-		wrong{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s means that it goes with the last job that needs it"},
-		wrong{c.MaxCode == 0, "max-code", c.MaxCode, "must be more: no program would be taken; workers without -allow-shipped-code take none"},
+		wrong{c.Retain < 0, "retain", c.Retain, "is negative; 0s means no limit"},
+		wrong{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
+		wrong{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s removes a program with the last job that needs it"},
+		wrong{c.MaxCode == 0, "max-code", c.MaxCode, "must be more than 0; to refuse programs, run workers without -allow-shipped-code"},
 		c.checkReserve(c.Data),
 	)
 }
@@ -179,10 +179,10 @@ func (w *workerCmd) check() error {
 	w.Tags = trimmed(w.Tags)
 	least := bytesize.Size(w.Slots) * minMemory
 	err := refuse(
-		wrong{w.Slots < 1, "slots", w.Slots, "must be 1 or more; leave it out for one per processor"},
+		wrong{w.Slots < 1, "slots", w.Slots, "must be 1 or more; omit it for one per processor"},
 		wrong{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
 		wrong{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, bytesize.Size(minMemory))},
-		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for what the disk has", bytesize.Size(minQuota))},
+		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for no limit", bytesize.Size(minQuota))},
 		wrong{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
 		wrong{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},
 		w.checkReserve(w.Data),
@@ -210,7 +210,7 @@ var datasetName = regexp.MustCompile(`^[\pL\pN][\pL\pN._-]*$`)
 func checkDatasets(datasets map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(datasets)) {
 		if !datasetName.MatchString(name) {
-			return usageError{fmt.Errorf("-dataset %s=%s: the name %q must be of letters, digits, dots, dashes and underscores, and begin with a letter or digit: paths are dataset://NAME/FILE", name, datasets[name], name)}
+			return usageError{fmt.Errorf("-dataset %s=%s: the name %q must consist of letters, digits, dots, dashes and underscores, and start with a letter or digit, because paths are dataset://NAME/FILE", name, datasets[name], name)}
 		}
 	}
 	return nil
@@ -219,7 +219,7 @@ func checkDatasets(datasets map[string]string) error {
 // checkReserve checks that the reserve is not larger than the disk.
 func (f *memberFlags) checkReserve(dir string) wrong {
 	disk := bytesize.Size(diskSize(dir))
-	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the disk of %s, %v: nothing would ever be taken in", dir, bytesize.Format(int64(disk)))}
+	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the size of the disk of %s, %v: all data would be refused", dir, bytesize.Format(int64(disk)))}
 }
 
 // Run runs a coordinator.
@@ -284,7 +284,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 			select {
 			case s := <-signals:
 				if n == 0 {
-					log.Info("draining; a second signal ends it at once", "signal", s.String(), "limit", w.Drain)
+					log.Info("draining; a second signal ends the worker at once", "signal", s.String(), "limit", w.Drain)
 					close(drain)
 					continue
 				}

@@ -128,7 +128,7 @@ func (c *config) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, erro
 		}
 		return values, nil
 	}
-	return nil, fmt.Errorf("%s:%d: it was set in line %d already", c.name, lines[1].line, lines[0].line)
+	return nil, fmt.Errorf("%s:%d: already set in line %d", c.name, lines[1].line, lines[0].line)
 }
 
 func fromEnvironment(f *kong.Flag) bool {

@@ -21,12 +21,12 @@ type (
 	workerListCmd  struct{ clientFlags }
 	workerDrainCmd struct {
 		clientFlags
-		Name string `arg:"" help:"The worker, or how its name begins; of one that is away its ID, which gives it up: nobody waits for its files."`
-		Wait bool   `help:"Wait until it has left."`
+		Name string `arg:"" help:"Worker name or prefix. For a worker that is away, give its full ID; the cluster then stops waiting for its files."`
+		Wait bool   `help:"Wait until the worker has left."`
 	}
 	statusCmd struct {
 		clientFlags
-		Limit int `default:"20" help:"How many jobs at most."`
+		Limit int `default:"20" help:"Largest number of jobs to show."`
 	}
 	versionCmd struct{ outputFlag }
 )

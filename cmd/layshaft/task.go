@@ -18,80 +18,80 @@ import (
 
 // taskCmd are the commands for tasks.
 type taskCmd struct {
-	Do     taskDoCmd     `cmd:"" help:"Call a function, print what it sends and returns, and exit with 0, 3 or 4."`
-	Submit taskSubmitCmd `cmd:"" help:"Hand over tasks that run although nobody waits, and print their IDs."`
-	Wait   taskWaitCmd   `cmd:"" help:"Wait for a task that was submitted, as \"do\" does."`
-	Status taskStatusCmd `cmd:"" help:"Show how functions and budgets stand, or one task with input and result."`
+	Do     taskDoCmd     `cmd:"" help:"Run one task, print its output, and exit with 0, 3 or 4."`
+	Submit taskSubmitCmd `cmd:"" help:"Submit background tasks, and print their IDs."`
+	Wait   taskWaitCmd   `cmd:"" help:"Wait for a submitted task, like \"do\"."`
+	Status taskStatusCmd `cmd:"" help:"Show functions and budgets, or one task with its input and result."`
 	List   taskListCmd   `cmd:"" help:"List tasks."`
-	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: tasks that failed for good though nobody waited."`
-	Cancel taskCancelCmd `cmd:"" help:"End tasks, running ones too."`
-	Retry  taskRetryCmd  `cmd:"" help:"Run dead letters again."`
-	Drop   taskDropCmd   `cmd:"" help:"Forget tasks that have ended, or a function and its limits."`
-	Pause  taskPauseCmd  `cmd:"" help:"Keep the tasks of a function from starting."`
-	Resume taskResumeCmd `cmd:"" help:"Let them start again."`
+	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: background tasks that have failed finally."`
+	Cancel taskCancelCmd `cmd:"" help:"Cancel tasks, including running ones."`
+	Retry  taskRetryCmd  `cmd:"" help:"Queue dead letters again."`
+	Drop   taskDropCmd   `cmd:"" help:"Delete finished tasks, or a function and its limits."`
+	Pause  taskPauseCmd  `cmd:"" help:"Stop starting tasks of a function."`
+	Resume taskResumeCmd `cmd:"" help:"Start tasks of a paused function again."`
 	Limit  taskLimitCmd  `cmd:"" help:"Set the limits of a function, all at once."`
-	Budget taskBudgetCmd `cmd:"" help:"Set how much there is of something outside that functions need, such as connections."`
-	Work   taskWorkCmd   `cmd:"" help:"Be a worker that runs a command per task."`
+	Budget taskBudgetCmd `cmd:"" help:"Set the size of a budget: an external resource of functions, such as connections."`
+	Work   taskWorkCmd   `cmd:"" help:"Run a task worker that runs a command per task."`
 }
 
 type (
 	// taskFlags set the options of a task.
 	taskFlags struct {
-		Priority   string        `enum:"high,normal,low" default:"normal" help:"Order over all functions: high, normal or low."`
-		Unique     string        `placeholder:"KEY" help:"Join a task of the same function and key that has not ended, instead of making one."`
-		After      time.Duration `default:"0s" help:"Start so much later at the soonest."`
-		Attempts   int           `default:"5" help:"How often a task is tried at most."`
-		Backoff    time.Duration `default:"1s" help:"Wait before the second attempt; it doubles with each one."`
-		SoftLimit  time.Duration `default:"0s" help:"Ask an attempt to end after so long, if its handler is in Go; commands do not hear of it. 0s is never."`
-		HardLimit  time.Duration `default:"0s" help:"End an attempt after so long; 0s is never."`
-		Then       []string      `sep:"," placeholder:"FUNCTION" help:"Functions that follow one another, each with the result of the one before."`
-		WholeInput *string       `name:"input" placeholder:"TEXT" help:"The input. Default: what standard input has."`
+		Priority   string        `enum:"high,normal,low" default:"normal" help:"Priority over tasks of all functions: high, normal or low."`
+		Unique     string        `placeholder:"KEY" help:"Join an unfinished task with the same function and key, if there is one."`
+		After      time.Duration `default:"0s" help:"Earliest start, from now."`
+		Attempts   int           `default:"5" help:"Largest number of attempts."`
+		Backoff    time.Duration `default:"1s" help:"Wait before the second attempt; doubles with each further one."`
+		SoftLimit  time.Duration `default:"0s" help:"Time after which a Go handler is asked to end; has no effect on commands. 0s means no limit."`
+		HardLimit  time.Duration `default:"0s" help:"Time after which an attempt is ended; 0s means no limit."`
+		Then       []string      `sep:"," placeholder:"FUNCTION" help:"Functions to run afterwards, each with the result of the previous one."`
+		WholeInput *string       `name:"input" placeholder:"TEXT" help:"The input. Default: read from standard input."`
 	}
 	taskDoCmd struct {
 		clientFlags
 		taskFlags
-		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
-		Function string        `arg:"" help:"Its name."`
+		Deadline time.Duration `default:"0s" help:"Stop waiting after this time; 0s means no limit."`
+		Function string        `arg:"" help:"Name of the function."`
 	}
 	taskSubmitCmd struct {
 		clientFlags
 		taskFlags
-		Keep     time.Duration `default:"10m" help:"How long outcome and result can be asked for after the end."`
-		Lossy    bool          `help:"Do not wait for the coordinator's disk: its restart then loses the tasks."`
+		Keep     time.Duration `default:"10m" help:"How long the outcome and result are kept after the end."`
+		Lossy    bool          `help:"Do not store the tasks on the coordinator's disk: a restart then loses them."`
 		Lines    bool          `help:"Submit a task for each line of standard input."`
-		Function string        `arg:"" help:"Its name."`
+		Function string        `arg:"" help:"Name of the function."`
 	}
 	// nameFlags name a submitted task.
 	nameFlags struct {
-		Function string `placeholder:"NAME" help:"Its function, with -unique."`
-		Unique   string `placeholder:"KEY" help:"Its unique key: the last task of the function with it."`
+		Function string `placeholder:"NAME" help:"Function of the task, with -unique."`
+		Unique   string `placeholder:"KEY" help:"Unique key: names the latest task of the function with this key."`
 	}
 	taskWaitCmd struct {
 		clientFlags
 		nameFlags
-		Deadline time.Duration `default:"0s" help:"Stop waiting after so long; 0s is never."`
+		Deadline time.Duration `default:"0s" help:"Stop waiting after this time; 0s means no limit."`
 		ID       tasks.ID      `arg:"" optional:"" help:"The task, or a group to wait for."`
 	}
 	taskStatusCmd struct {
 		clientFlags
 		nameFlags
-		ID tasks.ID `arg:"" optional:"" help:"The task. Without one, functions and budgets are shown."`
+		ID tasks.ID `arg:"" optional:"" help:"The task. Default: show functions and budgets."`
 	}
 	taskDropCmd struct {
 		clientFlags
-		Function string     `placeholder:"NAME" help:"Forget this function and its limits; it must have no workers, and no tasks that have not ended."`
-		ID       []tasks.ID `arg:"" optional:"" help:"Tasks that have ended, dead letters too."`
+		Function string     `placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks."`
+		ID       []tasks.ID `arg:"" optional:"" help:"Finished tasks, including dead letters."`
 	}
 	taskListCmd struct {
 		clientFlags
 		Function string        `placeholder:"NAME" help:"Only tasks of this function."`
 		State    []tasks.State `sep:"," placeholder:"STATE" help:"Only tasks that are waiting, delayed, running, done, failed or cancelled. May be repeated."`
-		Limit    int           `default:"100" help:"How many at most."`
+		Limit    int           `default:"100" help:"Largest number of tasks to list."`
 	}
 	taskDeadCmd struct {
 		clientFlags
-		Function string `arg:"" optional:"" help:"Only those of this function."`
-		Limit    int    `default:"100" help:"How many of a function at most, up to 1000."`
+		Function string `arg:"" optional:"" help:"Only dead letters of this function."`
+		Limit    int    `default:"100" help:"Largest number per function, up to 1000."`
 	}
 	taskCancelCmd struct {
 		clientFlags
@@ -104,27 +104,27 @@ type (
 	}
 	taskPauseCmd struct {
 		clientFlags
-		Function string `arg:"" help:"Its name."`
+		Function string `arg:"" help:"Name of the function."`
 	}
 	taskResumeCmd struct {
 		clientFlags
-		Function string `arg:"" help:"Its name."`
+		Function string `arg:"" help:"Name of the function."`
 	}
 	taskLimitCmd struct {
 		clientFlags
-		QueueHigh   int            `placeholder:"NUMBER" help:"Refuse tasks of high priority when so many of the function have not ended; 0 means no limit, here and below."`
+		QueueHigh   int            `placeholder:"NUMBER" help:"Refuse tasks of high priority once the function has this many unfinished tasks; 0 means no limit, here and below."`
 		QueueNormal int            `placeholder:"NUMBER" help:"The same for normal priority."`
 		QueueLow    int            `placeholder:"NUMBER" help:"The same for low priority."`
-		Concurrency int            `placeholder:"NUMBER" help:"Tasks that run at once, on all workers."`
+		Concurrency int            `placeholder:"NUMBER" help:"Tasks running at the same time, on all workers."`
 		Rate        float64        `placeholder:"NUMBER" help:"Starts per second."`
-		Burst       int            `placeholder:"NUMBER" help:"Starts that may come at once after a pause."`
-		Needs       map[string]int `placeholder:"BUDGET=NUMBER" help:"What each running task holds of a budget. May be repeated."`
-		Function    string         `arg:"" help:"Its name."`
+		Burst       int            `placeholder:"NUMBER" help:"Starts at once after a pause."`
+		Needs       map[string]int `placeholder:"BUDGET=NUMBER" help:"Amount of a budget used by each running task. May be repeated."`
+		Function    string         `arg:"" help:"Name of the function."`
 	}
 	taskBudgetCmd struct {
 		clientFlags
-		Budget string `arg:"" help:"Its name."`
-		Size   int    `arg:"" help:"How much there is."`
+		Budget string `arg:"" help:"Name of the budget."`
+		Size   int    `arg:"" help:"Size of the budget."`
 	}
 )
 
@@ -183,7 +183,7 @@ func (f *taskFlags) input() ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("standard input: %w", err)
 	case len(in) > maxInput:
-		return nil, fmt.Errorf("standard input has more than %s; a task takes no more", bytesize.Size(maxInput))
+		return nil, fmt.Errorf("standard input exceeds %s, the limit of a task's input", bytesize.Size(maxInput))
 	}
 	return in, nil
 }
@@ -229,7 +229,7 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 func (f *nameFlags) unique(id tasks.ID) (bool, error) {
 	switch {
 	case (f.Function == "") != (f.Unique == ""):
-		return false, usageError{errors.New("-function and -unique name a task together")}
+		return false, usageError{errors.New("-function and -unique must be given together")}
 	case f.Unique != "" && id != 0:
 		return false, usageError{fmt.Errorf("task %s and -unique are both given; one is enough", id)}
 	}
@@ -262,7 +262,7 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if f.Lines && (f.WholeInput != nil || f.Unique != "") {
-		return usageError{errors.New("-lines reads standard input, and makes tasks of their own: leave out -input and -unique")}
+		return usageError{errors.New("-lines makes one task per line of standard input: omit -input and -unique")}
 	}
 	opts := append(f.options(), tasks.Keep(f.Keep))
 	if f.Lossy {
@@ -311,7 +311,7 @@ func submitLines(ctx context.Context, c *tasks.Client, function string, in io.Re
 		ids = append(ids, some...)
 	}
 	if read := lines.Err(); read != nil {
-		err = errors.Join(err, fmt.Errorf("standard input: line %d: %w; a task takes at most %s", len(ids)+1, read, bytesize.Size(maxInput)))
+		err = errors.Join(err, fmt.Errorf("standard input: line %d: %w; the limit of a task's input is %s", len(ids)+1, read, bytesize.Size(maxInput)))
 	}
 	return ids, err
 }

@@ -22,20 +22,20 @@ import (
 type taskWorkCmd struct {
 	clusterFlags
 	Function    string        `required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
-	Concurrency int           `default:"1" help:"Commands at the same time."`
-	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), shared out by the coordinator between them and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
-	HardLimit   time.Duration `default:"0s" help:"End a command after so long: it and what it started get SIGTERM, and ten seconds later, or when the command itself has exited, SIGKILL. The attempt has failed then. 0s is never."`
-	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes that mean that another attempt would fail too. May be repeated."`
-	Stream      bool          `help:"Send what the command writes as it comes, as partial results. Without it, all of it is the result."`
-	MaxTasks    int           `default:"0" help:"End after so many tasks; 0 is never."`
-	IdleExit    time.Duration `default:"0s" help:"End after so long without a task, with exit code 0; 0s is never."`
-	Drain       time.Duration `default:"30s" help:"How long running commands may go on after SIGTERM. Then they and what they started get SIGTERM, and half a second later SIGKILL."`
-	Join        []string      `group:"Gossip" sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of members of the cluster; any one is enough. The worker is a member then: it finds the coordinator by itself, and -cluster is not used; when it ends, all hear that it has left."`
-	Gossip      string        `group:"Gossip" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for that; port 0 is any free one."`
+	Concurrency int           `default:"1" help:"Number of parallel commands."`
+	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), which the coordinator divides between commands and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
+	HardLimit   time.Duration `default:"0s" help:"Time after which a command is ended and its attempt fails: the command and its children get SIGTERM, and ten seconds later, or when the command itself has exited, SIGKILL. 0s means no limit."`
+	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes after which the task is not retried. May be repeated."`
+	Stream      bool          `help:"Send output of the command at once, as partial results. Without it, all output is the result."`
+	MaxTasks    int           `default:"0" help:"End after this many tasks; 0 means no limit."`
+	IdleExit    time.Duration `default:"0s" help:"End after this time without a task, with exit code 0; 0s means no limit."`
+	Drain       time.Duration `default:"30s" help:"Time for running commands to finish after SIGTERM. Then they and their children get SIGTERM, and half a second later SIGKILL."`
+	Join        []string      `group:"Gossip" sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of members of the cluster; one reachable address is enough. The worker then becomes a member and finds the coordinator by itself, without -cluster; when it ends, it announces that it leaves."`
+	Gossip      string        `group:"Gossip" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for gossip; port 0 chooses a free port."`
 	gossipFlags
-	Insecure bool     `group:"Gossip" help:"Let others than this machine gossip without a key."`
-	LogLevel string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged, to standard error: debug, info, warn or error."`
-	Command  []string `arg:"" help:"Program and its arguments, after --. A task's input is its standard input, what it writes to standard output is the result, each line that it writes to standard error is a warning. Exit code 0 means done, and what it has started in the background goes on; those of -fatal, that the task has failed; others, and signals, that it is tried again. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task. It does not hear of a soft limit; a hard limit of the task ends it as -hard-limit does."`
+	Insecure bool     `group:"Gossip" help:"Gossip with other machines without a key."`
+	LogLevel string   `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log to standard error: debug, info, warn or error."`
+	Command  []string `arg:"" help:"Program and its arguments, after --. The input of the task is its standard input, its standard output is the result, and each line on standard error is a warning. Exit code 0 means done; background processes of the command continue. Exit codes of -fatal mean that the task has failed; other codes, and signals, cause a retry. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task. A soft limit has no effect; a hard limit of the task acts like -hard-limit."`
 }
 
 func (f *taskWorkCmd) Run(ctx context.Context) error {

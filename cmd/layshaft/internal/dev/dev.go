@@ -110,7 +110,7 @@ func (d *dev) keep(ctx context.Context, over <-chan struct{}, p Process, leaves 
 		case ctx.Err() != nil:
 			return
 		case !d.ready.Load():
-			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; its last lines say why", p.Name, ending(err)))
+			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; see its last lines", p.Name, ending(err)))
 			return
 		case leaves && err == nil:
 			d.say("%s has left, as it was asked to", p.Name)
@@ -159,7 +159,7 @@ func (d *dev) once(ctx context.Context, p Process) error {
 	if err := cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) {
 		return err
 	}
-	return fmt.Errorf("killed, as it had not ended after %v", endWait)
+	return fmt.Errorf("killed: it did not end within %v", endWait)
 }
 
 // environment returns the environment of the processes. All flags are passed as arguments, so

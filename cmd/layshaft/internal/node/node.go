@@ -95,7 +95,7 @@ func (c *Common) check(p *ports, role security.Role) (err error) {
 			return err
 		}
 		if id := p.tls.Identity(); id.Role != role {
-			return fmt.Errorf("-tls-cert %s is the certificate of %s, and nobody would take this process for a %s: issue one with layshaft cert issue -role %s", c.TLS.Cert, id, role, role)
+			return fmt.Errorf("-tls-cert %s is the certificate of %s, and other processes would not accept it from a %s: issue one with layshaft cert issue -role %s", c.TLS.Cert, id, role, role)
 		}
 	}
 	const certificates = "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)"
@@ -131,7 +131,7 @@ func (c *Common) checkJoin() error {
 			case !security.Loopback(f.value):
 			case f.name == "-listen" && c.Advertise != "" && elsewhere(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // a proxy may forward
 			default:
-				return fmt.Errorf("%s %s is an address for this machine alone, and -join %s (%s) is none: others could not reach this process; listen where they can, such as %s %s with certificates (layshaft cert) and a gossip key, and give -advertise when they know the machine by another address",
+				return fmt.Errorf("%s %s is reachable from this machine only, but -join %s (%s) is another machine: others could not reach this process; listen on a reachable address, such as %s %s with certificates (layshaft cert) and a gossip key, and give -advertise if others use another address for this machine",
 					f.name, f.value, join, other, f.name, f.like)
 			}
 		}
@@ -205,7 +205,7 @@ func (c *Common) reachable(l net.Listener) (string, error) {
 		host = conn.LocalAddr().(*net.UDPAddr).IP.String()
 	default:
 		if host = firstAddress(); host == "" {
-			return "", fmt.Errorf("-listen %s: this machine has no address that others could use; give one with -advertise", c.Listen)
+			return "", fmt.Errorf("-listen %s: this machine has no address for other machines; give one with -advertise", c.Listen)
 		}
 	}
 	return net.JoinHostPort(host, port), nil

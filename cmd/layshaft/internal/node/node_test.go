@@ -347,7 +347,7 @@ func TestRefusals(t *testing.T) {
 		{taken.Gossip, func(c *CoordinatorConfig) { c.Gossip = taken.Gossip }},
 		{" is missing: -tls-ca", func(c *CoordinatorConfig) { c.TLS.CA = "ca.pem" }},
 		{"-tls-cert " + files.Cert + " is the certificate of worker/n", func(c *CoordinatorConfig) { c.TLS = files }},
-		{"-listen 127.0.0.1:0 is an address for this machine alone, and -join 192.0.2.1:7946 (192.0.2.1) is none", func(c *CoordinatorConfig) { c.Join = []string{taken.Gossip, "192.0.2.1:7946"} }},
+		{"-listen 127.0.0.1:0 is reachable from this machine only, but -join 192.0.2.1:7946 (192.0.2.1) is another machine", func(c *CoordinatorConfig) { c.Join = []string{taken.Gossip, "192.0.2.1:7946"} }},
 		{"-listen 127.0.0.1:0 is", func(c *CoordinatorConfig) { c.Advertise, c.Join = "localhost", []string{"192.0.2.1:7946"} }},
 		{"-gossip 127.0.0.1:0 is", func(c *CoordinatorConfig) { c.Advertise, c.Join = "192.0.2.2", []string{"192.0.2.1:7946"} }},
 		{"LeaseTTL", func(c *CoordinatorConfig) { c.Policy.LeaseTTL = 1 }},
