@@ -20,28 +20,31 @@ import (
 // maxCode is codeStore.max.
 const maxCode = 1 << 30
 
-// codeStore finds programs by their hash: those that the worker was given and, when it may, those that clients sent, which it keeps
-// in a directory, each under its hash.
+// codeStore finds programs by their hash: programs of the worker's configuration, and programs
+// sent by clients if the worker allows them. The latter are files in dir, named by their hash.
 type codeStore struct {
 	dir   string
 	ships bool
-	max   int64 // bytes of programs that are kept though no job needs them
+	// bytes of unneeded programs to keep in dir
+	max int64
 
 	// mu guards the fields below.
 	mu     sync.Mutex
-	paths  map[string]knownCode // what the worker was given, by hash
-	kept   map[string]knownCode // what was verified in dir since the start, by hash
-	needed map[string]int       // jobs that need a program of dir
+	paths  map[string]knownCode // programs of the configuration, by hash
+	kept   map[string]knownCode // programs verified in dir since the start, by hash
+	needed map[string]int       // number of jobs that need a program of dir
 	loads  map[string]chan struct{}
 }
 
-// knownCode is a program as it was when it was hashed, which takes long: 40 MB are 150 ms of a processor without instructions for it.
+// knownCode is a program and its file's state when it was hashed. Hashing 40 MB takes 150 ms on a
+// processor without instructions for it, so an unchanged file is not hashed again.
 type knownCode struct {
 	path string
 	info fs.FileInfo
 }
 
-// unchanged reports whether the file is the one that was hashed, by the looks of it.
+// unchanged reports whether identity, size and time of the file are the same as when it was
+// hashed.
 func (k knownCode) unchanged() bool {
 	info, err := os.Stat(k.path)
 	return err == nil && k.info != nil && os.SameFile(info, k.info) && info.Size() == k.info.Size() && info.ModTime().Equal(k.info.ModTime())
@@ -70,7 +73,7 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 	return s, err
 }
 
-// hashProgram returns the hash of the file at path, and the file as it is.
+// hashProgram returns the hash and the state of the file at path.
 func hashProgram(path string) (hash string, known knownCode, err error) {
 	if known.path, err = filepath.Abs(path); err != nil {
 		return "", known, err
@@ -93,14 +96,14 @@ func hashProgram(path string) (hash string, known knownCode, err error) {
 	return hex.EncodeToString(h.Sum(nil)), known, nil
 }
 
-// given returns the hashes of the programs that the worker was given.
+// given returns the hashes of the configured programs.
 func (s *codeStore) given() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.paths))
 }
 
-// loaders returns the loaders that this machine has for programs that are not linked statically.
+// loaders returns this machine's loaders for dynamically linked programs.
 func loaders() []string {
 	var found []string
 	for _, pattern := range []string{"/lib/ld-*.so*", "/lib64/ld-*.so*", "/libexec/ld-elf*.so*"} {
@@ -110,8 +113,8 @@ func loaders() []string {
 	return found
 }
 
-// take returns the path of a program, which fetch writes when it is not here, and keeps it until release. One fetch of a program
-// runs at a time.
+// take returns the path of a program and keeps the program until release. If it is missing, fetch
+// writes it. Each program has at most one fetch at a time.
 func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, error) {
 	s.mu.Lock()
 	g, given := s.paths[hash]
@@ -135,7 +138,7 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 	return path, nil
 }
 
-// verify returns an error when the file that the worker was given is no more what it was.
+// verify returns an error if a configured program's file has changed.
 func (s *codeStore) verify(hash string, given knownCode) error {
 	if given.unchanged() {
 		return nil
@@ -150,7 +153,7 @@ func (s *codeStore) verify(hash string, given knownCode) error {
 	return nil
 }
 
-// load makes sure that the program is at path, and notes for trim that it was used.
+// load makes sure that the program is at path, and records its use for removeUnneeded.
 func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error {
 	for {
 		s.mu.Lock()
@@ -182,7 +185,8 @@ func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error
 	return err
 }
 
-// verified hashes what is at path, unless it is known to be right, and fetches the program when it is not that.
+// ensureFile fetches the program unless the file at path has the right hash. verified skips the
+// check.
 func (s *codeStore) ensureFile(hash, path string, right bool, fetch func(w io.Writer) error) error {
 	if right {
 		return nil
@@ -211,14 +215,15 @@ func (s *codeStore) ensureFile(hash, path string, right bool, fetch func(w io.Wr
 	return err
 }
 
-// release says that a job that took a program needs it no more.
+// release ends a job's use of a program that it took.
 func (s *codeStore) release(hash string) {
 	if s.addUsers(hash, -1) {
 		_ = s.removeUnneeded()
 	}
 }
 
-// need adds to the number of jobs that need a program, and reports whether none does now.
+// addUsers adds to the number of jobs that need a program. It reports whether no job needs it
+// now.
 func (s *codeStore) addUsers(hash string, jobs int) (unneeded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +237,8 @@ func (s *codeStore) addUsers(hash string, jobs int) (unneeded bool) {
 	return false
 }
 
-// trim removes the programs that were not used for the longest time until those that no job needs take no more than max.
+// removeUnneeded removes unneeded programs, the longest unused first, until the rest takes at
+// most max bytes.
 func (s *codeStore) removeUnneeded() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {

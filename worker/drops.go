@@ -7,7 +7,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// drops are the jobs that are being dropped, with what was launched of them meanwhile: the same job, submitted again.
+// drops tracks jobs that are being dropped. Launches of such a job, which was submitted again,
+// wait here until the drop is done.
 type drops struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -16,7 +17,7 @@ type drops struct {
 
 func newDrops() *drops { return &drops{waiting: map[job.ID][]job.Launch{}} }
 
-// begin returns false when the job is being dropped already.
+// begin reports false if the job is being dropped already.
 func (d *drops) begin(id job.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -27,7 +28,7 @@ func (d *drops) begin(id job.ID) bool {
 	return !known
 }
 
-// end returns what was launched meanwhile.
+// end returns the launches that waited.
 func (d *drops) end(id job.ID) []job.Launch {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -36,7 +37,7 @@ func (d *drops) end(id job.ID) []job.Launch {
 	return ls
 }
 
-// hold keeps a launch back when its job is being dropped, else it returns false.
+// hold keeps a launch if its job is being dropped, and reports whether it is.
 func (d *drops) hold(l job.Launch) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -47,7 +48,7 @@ func (d *drops) hold(l job.Launch) bool {
 	return known
 }
 
-// cancel takes a launch back that hold kept, else it returns false.
+// cancel removes a launch that hold kept, and reports whether there was one.
 func (d *drops) cancel(a job.Attempt) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -71,7 +72,8 @@ func (d *drops) running() (as []job.Attempt) {
 	return as
 }
 
-// dropJob drops a job in the background. Attempts of it that are launched meanwhile begin when it is done.
+// dropJob drops a job in the background. Attempts of the job that are launched meanwhile start
+// afterwards.
 func (n *Node) dropJob(id job.ID) {
 	if !n.drops.begin(id) {
 		return
@@ -87,8 +89,8 @@ func (n *Node) dropJob(id job.ID) {
 	})
 }
 
-// dropIdle drops the jobs of which the worker keeps code but no outputs, and runs nothing: whether they still go on is not known
-// after a time without a coordinator.
+// dropIdle drops jobs without outputs or attempts on this worker; only their code is left. After
+// a time without a coordinator, such a job may have ended.
 func (n *Node) dropIdle() {
 	busy := n.w.Jobs()
 	for _, r := range n.w.Progress() {

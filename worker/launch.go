@@ -10,17 +10,18 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// launched is an attempt between its launch and its report.
+// launched is an attempt from its launch to its report.
 type launched struct {
 	job.Launch
 	progress job.Progress
-	since    time.Time               // when it got its slot; zero while it waits
-	cancel   context.CancelCauseFunc // nil while it waits
+	since    time.Time               // when it got its slot; zero before
+	cancel   context.CancelCauseFunc // nil before it has a slot
 	reported chan struct{}           // closed after the report
 }
 
-// Launch asks for an attempt, whose end is reported once. It does not block. An attempt that is running already goes on;
-// one whose output is held is reported again.
+// Launch starts an attempt, or queues it until a slot is free, without blocking. Its end is
+// reported once. Launch has no effect on an attempt that was launched already. If the worker
+// holds the attempt's output, it reports that again.
 func (w *Worker) Launch(l job.Launch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -41,8 +42,8 @@ func (w *Worker) Launch(l job.Launch) {
 	}
 }
 
-// Cancel asks for the end of an attempt. It does not block; the attempt is reported when it has ended. Cancel has no effect
-// on attempts that are not waiting or running.
+// Cancel cancels an attempt without blocking. The attempt is reported when it has ended. Cancel
+// has no effect on other attempts than waiting and running ones.
 func (w *Worker) Cancel(a job.Attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,7 +52,7 @@ func (w *Worker) Cancel(a job.Attempt) {
 	}
 }
 
-// end cancels an attempt. The caller holds mu.
+// cancelLocked cancels an attempt. The caller holds mu.
 func (w *Worker) cancelLocked(x *launched) {
 	cause := &job.Failure{Kind: job.Cancelled, Message: "cancelled"}
 	if x.cancel != nil {
@@ -73,9 +74,9 @@ func (w *Worker) Drop(a job.Attempt) {
 	})
 }
 
-// DropJob cancels the attempts of a job, waits until they are reported, and removes the job's outputs and code. It
-// blocks for as long as Grace when user code does not heed its context, and until Run runs when attempts were launched before
-// that.
+// DropJob cancels the attempts of a job, waits for their reports, and removes the job's outputs
+// and code. It blocks for up to Grace if user code ignores its context. If attempts were launched
+// before Run, it blocks until Run runs.
 func (w *Worker) DropJob(id job.ID) error {
 	w.mu.Lock()
 	var wait []*launched
@@ -95,20 +96,20 @@ func (w *Worker) DropJob(id job.ID) error {
 	return w.store.DropJob(id)
 }
 
-// Jobs returns the IDs of the jobs of which the worker holds outputs, in order.
+// Jobs returns the IDs of the jobs with outputs on this worker, sorted.
 func (w *Worker) Jobs() []job.ID { return w.store.Jobs() }
 
 // Held returns the attempts of a job whose outputs the worker holds, in task order.
 func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.SealedAttempts(id) }
 
-// Running is what is known of an attempt that was launched and not reported yet.
+// Running is the progress of an attempt that was launched and not reported yet.
 type Running struct {
 	Attempt                 job.Attempt
-	Since                   time.Time // when it got its slot; zero while it waits for one
+	Since                   time.Time // when it got its slot; zero before
 	Records, Bytes, Spilled int64     // so far; see job.Progress
 }
 
-// Progress returns the attempts that were launched and not reported yet, in order of job and task.
+// Progress returns the attempts that were launched and not reported yet, sorted by job and task.
 func (w *Worker) Progress() []Running {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +125,8 @@ func (w *Worker) Progress() []Running {
 	return rs
 }
 
-// report returns a function that tells the reporter how x ended. It must not be called with mu held.
+// report returns a function that reports the result of x. The function must not be called with mu
+// held.
 func (w *Worker) report(x *launched) func(*job.Manifest, error) {
 	return func(m *job.Manifest, err error) {
 		if err == nil {
@@ -143,7 +145,7 @@ func (w *Worker) report(x *launched) func(*job.Manifest, error) {
 	}
 }
 
-// reportLater has the housekeeper report a failure. The caller holds mu.
+// reportLater reports a failure from runChores. The caller holds mu.
 func (w *Worker) reportLater(x *launched, f *job.Failure) {
 	w.enqueueChore(func() { w.report(x)(nil, f) })
 }

@@ -27,70 +27,79 @@ import (
 
 // Runner makes programs of jobs whose code is a file. Its methods may be called concurrently.
 type Runner interface {
-	// Program returns the code of a job for one slot. path is that of the program; empty when the job names none. env is what a
-	// process of it finds in its environment. An error that is no *job.Failure fails the attempt at hand, which is tried again.
+	// Program returns the code of a job for one slot. path is the program's file, empty if the
+	// job names none. env is added to the environment of the program's processes. An error other
+	// than a *job.Failure fails the current attempt, which is tried again.
 	Program(id job.ID, slot int, spec *job.Spec, path string, env []string) (*job.Program, error)
-	// End ends all that runs for a job, none of whose attempts run any more, and blocks until it has ended.
+	// End stops everything that runs for a job and blocks until it has ended. No attempt of the
+	// job may run.
 	End(id job.ID)
-	// Close ends everything and returns when it has ended.
+	// Close stops everything and returns when it has ended.
 	Close() error
 }
 
-// NodeConfig says what a worker process is. Dir, Listener and Coordinator are needed; the rest has defaults.
+// NodeConfig configures a worker process. Dir, Listener and Coordinator are required; the rest
+// has defaults.
 type NodeConfig struct {
-	// Dir holds all that the worker keeps: outputs, scratch files, programs, and who it is. It belongs to this process alone and is
-	// made when it does not exist.
+	// Dir holds all files of the worker: outputs, scratch files, programs, and its identity. It
+	// belongs to this process alone, and is created if it does not exist.
 	Dir string
-	// Slots is how many attempts run at once; zero means one per CPU.
+	// Slots is the number of attempts that run at once. Zero means one for each processor that
+	// the process may use.
 	Slots int
 	// Reserved is how many of the slots only interactive jobs may use.
 	Reserved int
-	// Memory is how many bytes the attempts of all slots may hold before they spill; zero means 256 MiB per slot.
+	// Memory is how many bytes the attempts of all slots may hold before they spill. Zero means
+	// 256 MiB per slot.
 	Memory int64
-	// Zone is where the worker stands; empty means that there are no zones.
+	// Zone is the location of the worker. Empty means that the cluster has no zones.
 	Zone string
-	// Tags are what the worker offers beside slots, such as gpu.
+	// Tags are the worker's abilities beside slots, such as gpu.
 	Tags []string
 	// Datasets are the directories that the worker offers, by the name of the dataset.
 	Datasets map[string]string
 	// Codes are the paths of programs that the worker may run. They are hashed at the start.
 	Codes []string
-	// Ships lets the worker run programs that clients send.
+	// Ships allows programs that clients send.
 	Ships bool
-	// Version is that of the worker's own program, for people.
+	// Version is the version of the worker's own program, for people.
 	Version string
 
-	// Listener is where peers and clients reach the worker. Run closes it.
+	// Listener accepts connections of peers and clients. Run closes it.
 	Listener net.Listener
-	// Advertise is the address that others are told; empty means that of Listener.
+	// Advertise is the address for other processes. Empty means the address of Listener.
 	Advertise string
-	// ServerCreds secure connections to this worker, CoordinatorCreds and PeerCreds those from it to the coordinator and to other
-	// workers; nil means that they are not secured.
+	// ServerCreds secure connections to this worker, CoordinatorCreds those to the coordinator,
+	// and PeerCreds those to other workers. Nil means open connections.
 	ServerCreds, CoordinatorCreds, PeerCreds credentials.TransportCredentials
-	// Authorize says whether a call may go on, by its full method; nil lets everybody in.
+	// Authorize returns an error if a call is forbidden. method is the call's full name. Nil
+	// allows all calls.
 	Authorize func(ctx context.Context, method string) error
-	// Coordinator returns the address of the coordinator. It is asked again for every session, and may wait until one is known.
+	// Coordinator returns the address of the coordinator. The worker calls it before each stream;
+	// it may block until an address is known.
 	Coordinator func(ctx context.Context) (string, error)
 	// Dial opens a connection to an address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
-	// Runner makes programs of code. Run closes it. Nil means to run each program in a child process, which reaches files by way
-	// of a unix socket of the worker's.
+	// Runner makes programs of code files. Run closes it. Nil means a child process for each
+	// program. Child processes read and write files through a unix socket of the worker.
 	Runner Runner
 
 	// Sync makes outputs survive a crash of the machine, not only of the process.
 	Sync bool
-	// Compress stores outputs compressed where that pays, which it does when they cross a network.
+	// Compress stores outputs compressed where that pays, as it does over a network.
 	Compress bool
-	// Reserve is how many bytes of the disk to keep free; zero means 256 MiB, less than zero none.
+	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB; a negative number
+	// means none.
 	Reserve int64
 	// Quota is how many bytes the outputs may take; zero means no limit but the disk.
 	Quota int64
-	// Drain is how long a worker that drains waits for its attempts to end and for its outputs to be taken; zero means 5 minutes.
+	// Drain limits how long a draining worker waits until its attempts have ended and its outputs
+	// are copied. Zero means 5 minutes.
 	Drain time.Duration
 	// Grace is how long user code may ignore the end of its context; zero means 10 s.
 	Grace time.Duration
-	// Log hears of what the worker coped with; nil means silence.
+	// Log receives warnings and errors. Nil means no log.
 	Log *slog.Logger
 }
 
@@ -121,8 +130,8 @@ func (c NodeConfig) withDefaults() (NodeConfig, error) {
 	return c, err
 }
 
-// Node is the life of one worker process: a Worker that serves its peers and clients, and obeys a coordinator that it finds
-// again for as long as it lives.
+// Node is one worker process: a Worker that serves peers and clients and follows a coordinator.
+// If the coordinator disappears, the Node looks for it until it is found.
 type Node struct {
 	cfg      NodeConfig
 	name     string
@@ -130,7 +139,7 @@ type Node struct {
 	identity *identity
 	w        *Worker
 	peers    *peers
-	// outputs serves what the store holds.
+	// outputs serves the store to peers and clients.
 	outputs *outputServer
 	coord   *coordinatorConn
 	jobs    *jobs
@@ -139,18 +148,20 @@ type Node struct {
 	out     *outbox
 	drops   *drops
 
-	removeSocket func() error // removes it
+	removeSocket func() error // removes the socket of local
 
-	joined     atomic.Bool   // it has joined
-	drain      chan struct{} // closed by Drain
-	drainNow   func()        // closes it
-	drained    chan struct{} // closed when the coordinator needs nothing any more of what is held
-	drainedNow func()        // closes it
+	joined   atomic.Bool   // the worker has joined a coordinator
+	drain    chan struct{} // closed by Drain
+	drainNow func()        // closes it
+	// closed when the coordinator needs no output of this worker
+	drained    chan struct{}
+	drainedNow func() // closes it
 	chores     sync.WaitGroup
 }
 
-// NewNode opens the directory and hashes the programs. It fails when the directory is in use or its disk is full, and when a
-// program or the directory of a dataset cannot be read. Run then does the work; a Node that is not run is closed by Close.
+// NewNode opens the directory and hashes the programs. It fails if the directory is in use or its
+// disk is full, and if it cannot read a program or a dataset. Call Run to work. Call Close only
+// if Run is not called.
 func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	cfg, err = cfg.withDefaults()
 	if err != nil {
@@ -200,7 +211,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	return n, nil
 }
 
-// runChildren has programs run in child processes.
+// runChildren makes programs run in child processes.
 func (n *Node) runChildren() (err error) {
 	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Check: n.w.store.CheckSpace, Log: n.log})
 	if err != nil {
@@ -212,23 +223,25 @@ func (n *Node) runChildren() (err error) {
 	return err
 }
 
-// Name returns the name of this process among the workers. Every start has another.
+// Name returns the name of this process among the workers. Each start of the process has a new
+// name.
 func (n *Node) Name() string { return n.name }
 
-// ID returns the lasting name of the worker, that of its directory.
+// ID returns the worker ID, which belongs to the data directory and never changes.
 func (n *Node) ID() string { return n.identity.ID }
 
-// Draining is closed when the worker begins to drain, whoever asked for it.
+// Draining returns a channel that is closed when the worker begins to drain, for any reason.
 func (n *Node) Draining() <-chan struct{} { return n.drain }
 
-// Files returns the way to the files that user code of this worker may reach: those of datasets, and those of clients.
+// Files gives access to the files that user code on this worker may reach: files of datasets and
+// of clients.
 func (n *Node) Files() remote.Caller { return &n.files.Router }
 
-// Drain has the worker take no new attempts, end those it runs, hand over the outputs that others need, and leave; then Run returns.
-// It does not block.
+// Drain makes the worker leave gracefully, without blocking. The worker takes no new attempts,
+// finishes the running ones, and hands over outputs that others need. Then Run returns.
 func (n *Node) Drain() { n.drainNow() }
 
-// dial returns a connection to another process, which is made when it is used.
+// dial returns a connection to another process, which connects on first use.
 func (n *Node) dial(address string, creds credentials.TransportCredentials, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts = append(append(wire.DialOptions(), grpc.WithTransportCredentials(creds), connectParams), opts...)
 	if n.cfg.Dial != nil {
@@ -237,9 +250,9 @@ func (n *Node) dial(address string, creds credentials.TransportCredentials, opts
 	return grpc.NewClient("passthrough:///"+address, opts...)
 }
 
-// Run works until outer ends, which cancels what runs, or until the worker has drained. It returns nil then, and otherwise what made
-// going on impossible: that the worker belongs to another cluster, or that nobody can reach it. Everything is closed when it
-// returns. It is called once.
+// Run works until outer ends, which cancels running attempts, or until the worker has drained. In
+// both cases it returns nil. It returns an error if the worker belongs to another cluster or a
+// listener fails. All resources are closed when it returns. Call it once.
 func (n *Node) Run(outer context.Context) error {
 	ctx, end := context.WithCancelCause(outer)
 	defer end(nil)
@@ -261,7 +274,7 @@ func (n *Node) Run(outer context.Context) error {
 	_ = family.Wait()
 
 	stopWork()
-	err := n.peers.close() // so that no attempt waits for one
+	err := n.peers.close() // so that no attempt waits for a peer
 	_ = work.Wait()
 	n.chores.Wait()
 	for _, s := range servers {
@@ -277,7 +290,7 @@ func (n *Node) Run(outer context.Context) error {
 // errLeft means that the worker has drained.
 var errLeft = errors.New("worker left")
 
-// Close closes a Node that was not run.
+// Close releases the resources of a Node that was not run.
 func (n *Node) Close() error {
 	var err error
 	if n.jobs.runner != nil {
@@ -289,7 +302,7 @@ func (n *Node) Close() error {
 	return errors.Join(err, n.peers.close(), n.coord.close(), n.files.close(), n.w.Close())
 }
 
-// serve starts to serve. A listener that fails ends the node.
+// serve starts the servers. A listener that fails ends the node.
 func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Server) {
 	var serving errgroup.Group
 	start := func(s *grpc.Server, l net.Listener) *grpc.Server {
@@ -308,32 +321,38 @@ func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Serv
 	return &serving, servers
 }
 
-// noCoordinatorWait is how long a worker that leaves waits for a coordinator that is not there. What it holds is on its disk when it comes back.
+// noCoordinatorWait is how long a leaving worker waits for a missing coordinator. Its outputs
+// stay on its disk for its next start.
 const noCoordinatorWait = 30 * time.Second
 
-// idle reports whether the worker holds and runs nothing.
+// idle reports whether the worker holds no outputs and runs no attempts.
 func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty() }
 
-// leave drains: it returns when the coordinator says that nothing of this worker is needed and every report was taken in, when there is no
-// coordinator and nothing to hand over, or none for noCoordinatorWait, or when Drain has passed.
+// leave drains the worker. It returns when one of these is true:
+//
+//   - the coordinator needs nothing of this worker, and has acknowledged every report
+//   - there is no coordinator, and there is nothing to hand over
+//   - there has been no coordinator for noCoordinatorWait
+//   - Config.Drain has passed
 func (n *Node) leave(ctx context.Context) {
 	n.log.Info("draining")
 	n.w.Drain()
 	patient, cancel := context.WithTimeout(ctx, n.cfg.Drain)
 	defer cancel()
 	if !n.joined.Load() && len(n.w.Jobs()) == 0 {
-		n.drainedNow() // nobody knows of it
+		n.drainedNow() // no coordinator has seen this worker
 	}
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	since, alone := time.Time{}, false // there is no coordinator; it is waited for no longer
+	since, alone := time.Time{}, false // no coordinator, and the wait for one is over
 	for waits, warned := true, false; waits; {
 		select {
 		case <-n.drained:
 			waits = false
 		case <-patient.Done():
 			waits = false
-		case <-look.C: // without a coordinator there is nobody to hand over to; it may come back for what there is
+		// Without a coordinator nobody can take outputs over; but it may come back.
+		case <-look.C:
 			if n.out.connected() {
 				since = time.Time{}
 				continue

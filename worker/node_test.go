@@ -75,7 +75,8 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// Reports are made again until they are acknowledged, and what runs goes on, while coordinators come and go.
+// Reports are made again until they are acknowledged, and what runs goes on, while coordinators
+// come and go.
 func TestReconnect(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")
@@ -240,7 +241,8 @@ func TestNodeDrains(t *testing.T) {
 	other.done(l.Attempt)
 }
 
-// A job that is dropped and comes back at once begins when the drop is done, and is cancelled like any other.
+// A job that is dropped and comes back at once begins when the drop is done, and is cancelled like
+// any other.
 func TestDroppedJobComesBack(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")
@@ -427,7 +429,8 @@ func FuzzAsk(f *testing.F) {
 	}
 }
 
-// FuzzRequest holds that nothing a peer may send to read outputs makes a worker fall over, or gives it more than it asked for.
+// FuzzRequest holds that nothing a peer may send to read outputs makes a worker fall over, or gives
+// it more than it asked for.
 func FuzzRequest(f *testing.F) {
 	s := serveStore(f, shuffle.Options{})
 	a := job.Attempt{Job: "j", N: 1}
@@ -470,7 +473,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// A worker that nobody lets in ends with the reason; one that found no coordinator leaves at once when it is told to.
+// A worker that nobody lets in ends with the reason; one that found no coordinator leaves at once
+// when it is told to.
 func TestUnwelcome(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")

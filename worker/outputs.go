@@ -9,31 +9,33 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// Outputs reads the sealed outputs that one worker holds. When an output is gone or damaged, errors wrap a *job.Failure of
-// kind job.InputLost that names the attempt. Manifests are shared and must not be changed. Runs should be closed.
+// Outputs reads the sealed outputs of one worker. If an output is gone or damaged, errors wrap a
+// *job.Failure of kind job.InputLost that names the attempt. Manifests are shared and must not be
+// changed. Close runs after use.
 type Outputs interface {
 	Manifest(a job.Attempt) (*job.Manifest, error)
 	// Runs returns the runs of one partition of an output port, in run order.
 	Runs(a job.Attempt, port, part int) ([]job.RunReader, error)
 	// All returns the runs of all partitions of an output port, in order of run, then partition.
 	All(a job.Attempt, port int) ([]job.RunReader, error)
-	// Range returns the runs of All without the blocks that hold no key in [lo, hi); nil is the start or the end. Records
-	// outside may come along.
+	// Range returns the runs of All, without blocks that have no key in [lo, hi). Nil is the
+	// start or the end. The blocks may contain records outside the range.
 	Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader, error)
 }
 
-// Outputs returns the outputs that this worker holds itself.
+// Outputs returns the outputs on this worker.
 func (w *Worker) Outputs() Outputs { return outputs{w.store} }
 
-// Manifest returns the manifest of an output, wherever it is held.
+// Manifest returns the manifest of an output on any worker.
 func (w *Worker) Manifest(p job.Producer) (*job.Manifest, error) { return fetcher{w}.Manifest(p) }
 
-// Open returns the runs of all partitions of a port of an output, wherever it is held, in order of run, then partition.
+// Open returns the runs of all partitions of a port of an output on any worker, in order of run,
+// then partition.
 func (w *Worker) Open(p job.Producer, port int) ([]job.RunReader, error) {
 	return fetcher{w}.All(p, port)
 }
 
-// outputs serves a worker's own store.
+// outputs reads a worker's own store.
 type outputs struct{ store *shuffle.Store }
 
 func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
@@ -87,7 +89,7 @@ func (f fetcher) at(p job.Producer) (Outputs, error) {
 	return nil, lost(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
 }
 
-// Prefetch asks other workers for what is wanted of each of them together.
+// Prefetch fetches manifests from other workers, with one call for all attempts of a worker.
 func (f fetcher) Prefetch(ps []job.Producer, port, part int) {
 	if f.w.cfg.Peer == nil {
 		return

@@ -14,25 +14,27 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// connectParams has connections tried again soon: what they are for is tried again by its own rules. connectSoon is for those to the coordinator.
+// connectParams are for connections to peers, connectSoon for those to the coordinator. Pauses
+// are short, as callers have retry rules of their own.
 var (
 	connectParams = retry.Connections(5*time.Second, minPause, 2*time.Second)
 	connectSoon   = retry.Connections(5*time.Second, minPause, maxPause)
 )
 
 const (
-	// maxPeers is how many peers are known at a time. The coordinator tells them again when a worker joins anew.
+	// maxPeers limits the known peers. The coordinator sends all peers again when a worker joins.
 	maxPeers = 20_000
-	// peerIdle is how long a connection to a peer is kept, and made again when it breaks, without being used.
+	// peerIdle is how long an unused connection to a peer is kept open.
 	peerIdle = time.Minute
 )
 
-// peers are the other workers: where they are, and the connections to those that were needed. The name of a process always has the
-// same address; a lasting name has that of the last process that is known.
+// peers holds the addresses of other workers, and connections to those that were needed. The name
+// of a process always has one address. A worker ID has the address of the worker's newest known
+// process.
 type peers struct {
 	dial func(address string) (*grpc.ClientConn, error)
 	seen *manifestCache
-	got  atomic.Int64 // bytes of their outputs that were read
+	got  atomic.Int64 // bytes read from their outputs
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -46,7 +48,7 @@ func newPeers(dial func(address string) (*grpc.ClientConn, error)) *peers {
 	return &peers{dial: dial, seen: newManifestCache(), addresses: map[string]string{}, conns: map[string]*grpc.ClientConn{}, remotes: map[string]*remoteOutputs{}}
 }
 
-// know adds workers.
+// add adds workers, by name or ID.
 func (p *peers) add(addresses map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +79,7 @@ func (p *peers) forget(name string) {
 	delete(p.addresses, name)
 }
 
-// conn returns a connection to a worker; nil when it is not known.
+// conn returns a connection to a worker, nil if the worker is unknown.
 func (p *peers) conn(name string) *grpc.ClientConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,14 +95,14 @@ func (p *peers) connLocked(name string) *grpc.ClientConn {
 		return nil
 	}
 	conn, err := p.dial(address)
-	if err != nil { // the address makes no sense
+	if err != nil { // the address is not valid
 		return nil
 	}
 	p.conns[name] = conn
 	return conn
 }
 
-// remote returns the outputs of a worker; nil when it is not known.
+// remote returns the outputs of a worker, nil if the worker is unknown.
 func (p *peers) remote(name string) *remoteOutputs {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +119,7 @@ func (p *peers) remote(name string) *remoteOutputs {
 	return r
 }
 
-// outputs is remote for Config.Peer.
+// outputs is remote with the type of Config.Peer.
 func (p *peers) outputs(name string) Outputs {
 	if r := p.remote(name); r != nil {
 		return r
@@ -125,7 +127,7 @@ func (p *peers) outputs(name string) Outputs {
 	return nil
 }
 
-// close closes all connections, which ends the calls at work.
+// close closes all connections, which ends running calls.
 func (p *peers) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +140,7 @@ func (p *peers) close() error {
 	return err
 }
 
-// coordinator is the connection to the coordinator, wherever that is now.
+// coordinatorConn is the connection to the coordinator at its present address.
 type coordinatorConn struct {
 	find  func(ctx context.Context) (string, error)
 	dial  func(address string) (*grpc.ClientConn, error)
@@ -150,7 +152,8 @@ type coordinatorConn struct {
 	conn    *grpc.ClientConn
 }
 
-// connect looks for the coordinator and returns a connection to it, which close or the next connect may close.
+// connect finds the coordinator and returns a connection to it. close and the next connect may
+// close it.
 func (c *coordinatorConn) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	address, err := c.find(ctx)
 	if err != nil {
@@ -172,7 +175,8 @@ func (c *coordinatorConn) connect(ctx context.Context) (*grpc.ClientConn, error)
 	return conn, nil
 }
 
-// distrust returns why the coordinator and this worker do not trust each other when err means that, else nil.
+// explainDistrust returns why coordinator and worker do not trust each other, nil if err has
+// another cause.
 func (c *coordinatorConn) explainDistrust(ctx context.Context, err error) error {
 	c.mu.Lock()
 	address := c.address
@@ -182,7 +186,7 @@ func (c *coordinatorConn) explainDistrust(ctx context.Context, err error) error 
 
 var errNoCoordinator = errors.New("no coordinator was found yet")
 
-// current returns the connection that connect returned last.
+// current returns the last connection of connect.
 func (c *coordinatorConn) current() (*grpc.ClientConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

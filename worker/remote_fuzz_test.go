@@ -46,7 +46,8 @@ func FuzzPieceCodec(f *testing.F) {
 	})
 }
 
-// FuzzManifestFromPeer holds that no peer can make this worker fall over, or believe a manifest of another attempt.
+// FuzzManifestFromPeer holds that no peer can make this worker fall over, or believe a manifest of
+// another attempt.
 func FuzzManifestFromPeer(f *testing.F) {
 	m := &job.Manifest{Attempt: job.Attempt{Job: "j", N: 1}, Segment: "s", Extents: []job.Extent{{Bytes: 100, Records: 1, Raw: 100}}}
 	f.Add(shuffle.AppendManifest(nil, m), 0, 0)

@@ -153,7 +153,8 @@ func readAll(runs []job.RunReader) (content [][]byte, err error) {
 	return content, err
 }
 
-// What comes over the network is what the store itself gives, whatever lies where, and however much is read at a time.
+// What comes over the network is what the store itself gives, whatever lies where, and however much
+// is read at a time.
 func TestRemoteEqualsLocal(t *testing.T) {
 	noLeaks(t)
 	for _, size := range []int{30, 5_000, 200_000} {
@@ -443,7 +444,8 @@ func TestRemoteUnreachable(t *testing.T) {
 	}
 }
 
-// TestRemoteStaysUnreachable reads many outputs of a worker that is gone: only the first one waits for it to come back.
+// TestRemoteStaysUnreachable reads many outputs of a worker that is gone: only the first one waits
+// for it to come back.
 func TestRemoteStaysUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &failing{code: codes.Unavailable}

@@ -12,7 +12,7 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// runSlot runs one attempt after the other until the worker drains.
+// runSlot runs one attempt after another until the worker drains.
 func (w *Worker) runSlot(ctx context.Context, slot int) {
 	for {
 		w.mu.Lock()
@@ -44,7 +44,7 @@ func (w *Worker) runSlot(ctx context.Context, slot int) {
 	}
 }
 
-// stuck reports whether user code has not returned.
+// codeRuns reports whether user code has not returned.
 func codeRuns(busy <-chan struct{}) bool {
 	select {
 	case <-busy:
@@ -54,7 +54,7 @@ func codeRuns(busy <-chan struct{}) bool {
 	}
 }
 
-// runAttempt runs x; busy is nil when user code was not called.
+// runAttempt runs x. busy is nil if user code was not called.
 func (w *Worker) runAttempt(ctx context.Context, slot int, x *launched) (*job.Manifest, <-chan struct{}, error) {
 	cfg, err := w.prepare(x.Launch, slot)
 	if err != nil {
@@ -67,7 +67,7 @@ func (w *Worker) runAttempt(ctx context.Context, slot int, x *launched) (*job.Ma
 	return attempt.Run(ctx, cfg)
 }
 
-// prepare gathers all that an attempt needs but its output.
+// prepare returns the configuration of an attempt, without its output.
 func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
 	id := l.Attempt.Job
 	spec, program, err := w.codeOf(id, slot)
@@ -85,7 +85,7 @@ func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
 	}, nil
 }
 
-// codeOf returns the job as data and the slot's instance of its code.
+// codeOf returns a job as data and the slot's instance of its code.
 func (w *Worker) codeOf(id job.ID, slot int) (*job.Spec, *job.Program, error) {
 	w.mu.Lock()
 	c := w.code[id]
@@ -112,7 +112,7 @@ func (w *Worker) codeOf(id job.ID, slot int) (*job.Spec, *job.Program, error) {
 	return spec, program, nil
 }
 
-// build makes an instance of a job's code. A panic in it is an error.
+// build makes an instance of a job's code. It turns a panic into an error.
 func (w *Worker) build(id job.ID, slot int) (program *job.Program, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -122,9 +122,10 @@ func (w *Worker) build(id job.ID, slot int) (program *job.Program, err error) {
 	return w.cfg.Program(id, slot)
 }
 
-// RunAgain runs a task once more and keeps nothing of it but the manifest with its Sum, counters and sink parts, to be
-// compared with an earlier one. It waits for other calls of RunAgain, blocks while user code runs, and takes no slot. A
-// task with sinks writes to them again, under the launch's attempt number.
+// RunAgain runs a task once more, for comparison with an earlier run. It keeps only the manifest
+// with its Sum, counters and sink parts. It blocks while user code runs and while another
+// RunAgain does; it takes no slot. A task with sinks writes to them again, under the launch's
+// attempt number.
 func (w *Worker) RunAgain(ctx context.Context, l job.Launch) (*job.Manifest, error) {
 	select {
 	case w.rerun <- struct{}{}:
@@ -138,7 +139,7 @@ func (w *Worker) RunAgain(ctx context.Context, l job.Launch) (*job.Manifest, err
 	}
 	cfg.Output = &sumOutput{attempt: l.Attempt}
 	m, busy, err := attempt.Run(ctx, cfg)
-	if codeRuns(busy) { // it keeps its instance of the program
+	if codeRuns(busy) { // the code keeps this instance of the program
 		w.mu.Lock()
 		if c := w.code[l.Attempt.Job]; c != nil {
 			delete(c.programs, w.cfg.Slots)

@@ -2,21 +2,24 @@ package worker
 
 import "maps"
 
-// Status is how a worker process stands.
+// Status is the state of a worker process.
 type Status struct {
-	Name        string
-	Zone        string
-	Slots       int
-	Attempts    []Running // that it was asked for and that have not been reported
-	Draining    bool
-	Tags        []string
-	Datasets    map[string]string // directories, by name
-	Used, Quota int64             // bytes of outputs, and how many they may take; zero means no limit but the disk
-	Free        int64             // bytes that outputs may still take
-	Sent, Got   int64             // bytes of outputs: served to others, and read from other workers
+	Name  string
+	Zone  string
+	Slots int
+	// launched and not reported yet
+	Attempts []Running
+	Draining bool
+	Tags     []string
+	Datasets map[string]string // directories, by name
+	// bytes of outputs, and their limit; zero means no limit but the disk
+	Used, Quota int64
+	Free        int64 // bytes that outputs may still take
+	// bytes of outputs that were served to others, and read from other workers
+	Sent, Got int64
 }
 
-// Status returns how the worker stands.
+// Status returns the state of the worker.
 func (n *Node) Status() Status {
 	s := Status{Name: n.name, Zone: n.cfg.Zone, Slots: n.cfg.Slots, Attempts: n.w.Progress(), Tags: n.cfg.Tags, Datasets: maps.Clone(n.cfg.Datasets),
 		Sent: n.outputs.sent.Load(), Got: n.peers.got.Load()}

@@ -1,9 +1,10 @@
-// Package worker owns the slots and the data of one machine: it runs the attempts it is asked to run, keeps their outputs
-// and serves them to whoever reads them. What runs where, and which attempt counts, is decided elsewhere; a worker obeys
-// and reports.
+// Package worker owns the slots and the data of one machine. It runs attempts, keeps their
+// outputs, and serves the outputs to readers. The coordinator decides where attempts run and
+// which attempt counts; a worker executes and reports.
 //
-// A Worker is joined to its coordinator by direct calls. A Node is a whole worker process: a Worker behind a network, with a session
-// to a coordinator that it finds again whenever it is lost, and with datasets and programs. Remote reads what other workers hold.
+// A Worker is joined to its coordinator by direct calls. A Node is a whole worker process: a
+// Worker with datasets and programs behind a network. Its stream to the coordinator is opened
+// again whenever it breaks. Remote reads the outputs of other workers.
 package worker
 
 import (
@@ -25,48 +26,56 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// Reporter hears how attempts end. It is called once per launch, from several goroutines; it may launch and cancel, but must
-// not call DropJob. The manifest is shared and must not be changed.
+// Reporter receives the results of attempts, one call for each launch, from several goroutines.
+// It may launch and cancel, but must not call DropJob. The manifest is shared and must not be
+// changed.
 type Reporter interface {
 	Done(worker string, m *job.Manifest)
 	Failed(worker string, a job.Attempt, f job.Failure)
 }
 
-// Config says what a worker is. Name, Dir, Spec, Program and Reporter are needed; the rest has defaults.
+// Config configures a Worker. Name, Dir, Spec, Program and Reporter are required; the rest has
+// defaults.
 type Config struct {
-	// Name names the worker in producers and reports.
+	// Name is the worker's name in producers and reports.
 	Name string
-	// Dir holds outputs and scratch files. It belongs to this worker alone and is made when it does not exist.
+	// Dir holds outputs and scratch files. It belongs to this worker alone, and is created if it
+	// does not exist.
 	Dir string
-	// Slots is how many attempts run at once; zero means one per CPU.
+	// Slots is the number of attempts that run at once. Zero means one for each processor that
+	// the process may use.
 	Slots int
-	// Memory is how many bytes the attempts of all slots may hold before they spill, for jobs that do not say how much one
-	// attempt may; zero means 256 MiB per slot.
+	// Memory is how many bytes the attempts of all slots may hold before they spill. A job can
+	// set another limit for each of its attempts. Zero means 256 MiB per slot.
 	Memory int64
 	// Sync makes outputs survive a crash of the machine, not only of the process.
 	Sync bool
-	// Compress stores outputs compressed where that pays: for workers that serve others over a network.
+	// Compress stores outputs compressed where that pays. Use it for workers that serve others
+	// over a network.
 	Compress bool
-	// Reserve is how many bytes of the disk to keep free; zero means 256 MiB, less than zero none.
+	// Reserve is how many bytes of the disk to keep free. Zero means 256 MiB; a negative number
+	// means none.
 	Reserve int64
-	// Quota is how many bytes the outputs may take; zero means no limit but the disk. Beyond it, no attempt begins.
+	// Quota is how many bytes the outputs may take. Beyond it, no attempt begins. Zero means no
+	// limit but the disk.
 	Quota int64
-	// Drain is how long running attempts may go on after Run's context ended; zero means not at all.
+	// Drain is how long attempts may continue after Run's context ended. Zero means not at all.
 	Drain time.Duration
-	// Grace is how long user code may ignore the end of its context before its attempt is given up; zero means 10 s. A
-	// slot whose user code still runs is lost until that code returns.
+	// Grace is how long user code may ignore the end of its context before the worker abandons
+	// the attempt. Zero means 10 s. The slot stays occupied until the code returns.
 	Grace time.Duration
-	// Spec returns a job as data. It is called before the first attempts of a job, and what it returns is kept until DropJob.
+	// Spec returns a job as data. The worker calls it before the first attempt of a job and keeps
+	// the result until DropJob.
 	Spec func(id job.ID) (*job.Spec, error)
-	// Program returns the code of a job, of which every slot gets an instance of its own. It is called once per job and slot;
-	// instances are kept until DropJob. RunAgain uses the slot number Slots.
+	// Program returns an instance of a job's code. The worker calls it once per job and slot and
+	// keeps the instance until DropJob. RunAgain uses the slot number Slots.
 	Program func(id job.ID, slot int) (*job.Program, error)
-	// Reporter hears how attempts end.
+	// Reporter receives the results of attempts.
 	Reporter Reporter
-	// Peer returns the outputs that another worker holds, or nil when it does not know that worker. Nil means that there
-	// are no others.
+	// Peer returns the outputs of another worker, or nil for an unknown worker. A nil Peer means
+	// that there are no other workers.
 	Peer func(worker string) Outputs
-	// Log hears of what the worker coped with; nil means silence.
+	// Log receives warnings and errors. Nil means no log.
 	Log *slog.Logger
 }
 
@@ -97,25 +106,26 @@ type Worker struct {
 	store *shuffle.Store
 	rerun chan struct{} // held by RunAgain
 
-	// mu guards the fields below; changed is signalled when one of them may let a goroutine of Run go on.
+	// mu guards the fields below. changed is signalled when a change may unblock a goroutine of
+	// Run.
 	mu       sync.Mutex
 	changed  *sync.Cond
-	attempts map[job.Attempt]*launched // launched, end not yet reported
-	queue    []*launched               // those that wait for a slot, oldest first
-	chores   []func()                  // for the housekeeper
+	attempts map[job.Attempt]*launched // launched, not reported yet
+	queue    []*launched               // waiting for a slot, oldest first
+	chores   []func()                  // for runChores
 	code     map[job.ID]*code
-	draining bool // no slot takes new work
-	ended    bool // the slots are gone
+	draining bool // slots take no new work
+	ended    bool // the slots have ended
 }
 
-// code is what the worker keeps of a job between attempts.
+// code is the part of a job that the worker keeps between attempts.
 type code struct {
 	spec     *job.Spec
 	programs map[int]*job.Program // by slot
 }
 
-// New opens the worker's directory; outputs that were sealed there before are held again. It fails when the directory
-// is in use or its disk is full. Run then does the work, and Close ends it.
+// New opens the worker's directory, with the outputs that were sealed there before. It fails if
+// the directory is in use or its disk is full. Call Run to work, then Close.
 func New(cfg Config) (*Worker, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -142,12 +152,12 @@ func New(cfg Config) (*Worker, error) {
 
 func (w *Worker) scratch() string { return filepath.Join(w.cfg.Dir, "scratch") }
 
-// Close closes the directory. Call it after Run has returned and outputs are no longer read.
+// Close closes the directory. Call it after Run has returned and all readers of outputs are done.
 func (w *Worker) Close() error { return w.store.Close() }
 
-// Run runs launched attempts until ctx ends. Then it drains: attempts that wait for a slot fail as lost with the worker,
-// those that run get Drain to finish and are cancelled after that. It returns nil when all are reported. It is called
-// once.
+// Run runs launched attempts until ctx ends, then drains. Attempts in the queue fail with
+// job.WorkerLost. Running attempts get Config.Drain to finish; then they are cancelled. Run
+// returns nil after all attempts are reported. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -182,8 +192,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return keeper.Wait()
 }
 
-// Drain has the worker take no more attempts: those that wait for a slot, and those launched from now on, fail as lost with
-// the worker. It does not block; attempts that run go on.
+// Drain stops the worker from starting attempts, without blocking. Attempts in the queue, and
+// later launches, fail with job.WorkerLost. Running attempts continue.
 func (w *Worker) Drain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +209,7 @@ func lostWithWorker() *job.Failure {
 	return &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
 }
 
-// runChores does what callers of the worker must not wait for.
+// runChores does the work that callers of the worker must not wait for.
 func (w *Worker) runChores() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +230,8 @@ func (w *Worker) runChores() {
 	}
 }
 
-// later gives the housekeeper a chore. The caller holds mu. After Run has ended no one would do it.
+// enqueueChore queues a chore for runChores. The caller holds mu. After the end of Run, the chore
+// is dropped.
 func (w *Worker) enqueueChore(chore func()) {
 	if !w.ended {
 		w.chores = append(w.chores, chore)

@@ -36,7 +36,8 @@ func (r reports) Failed(worker string, a job.Attempt, f job.Failure) {
 
 type stage = func(ctx context.Context, r *job.Run) error
 
-// numbers writes 1000 numbers to each of two partitions in blocks of 10, with size bytes of noise each.
+// numbers writes 1000 numbers to each of two partitions in blocks of 10, with size bytes of noise
+// each.
 func numbers(size int) stage {
 	noise := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)

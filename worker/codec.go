@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // what encoding.GetCodecV2 returns
+	_ "google.golang.org/grpc/encoding/proto" // registers the codec for encoding.GetCodecV2
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -14,14 +14,15 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// pieceCodec is gRPC's codec of protobuf, but it neither copies the bytes of a ReadOutputResponse to send them, nor more than
-// once to receive them. What is on the wire is the same. Both ends take the bytes from pieceBuffers: those that are sent go back by
-// themselves, those that are received when their reader puts them there.
+// pieceCodec is gRPC's protobuf codec with fewer copies of the bytes of a ReadOutputResponse:
+// none to send them, one to receive them. The encoding is the same. Both ends take buffers from
+// pieceBuffers. Sent buffers return by themselves; the reader returns received ones.
 type pieceCodec struct{ encoding.CodecV2 }
 
 func newPieceCodec() pieceCodec { return pieceCodec{encoding.GetCodecV2("proto")} }
 
-// pieceBuffers are buffers for pieces of outputs, whose content is arbitrary: fresh memory costs more than all else here.
+// pieceBuffers are buffers for pieces of outputs, with arbitrary content. Allocating them anew
+// costs more than the rest of a call.
 var pieceBuffers bufferPool
 
 // bufferPool is a mem.BufferPool.
@@ -37,17 +38,17 @@ func (p *bufferPool) Get(n int) *[]byte {
 	return &b
 }
 
-// Put takes a buffer that nobody uses any more.
+// Put takes back an unused buffer.
 func (p *bufferPool) Put(b *[]byte) {
 	if cap(*b) >= wire.PieceSize {
 		p.buffers.Put(b)
 	}
 }
 
-// dataField is the number of ReadOutputResponse.data.
+// dataField is the field number of ReadOutputResponse.data.
 const dataField = 1
 
-// Marshal takes the bytes of a ReadOutputResponse away.
+// Marshal encodes a message. It takes the data of a ReadOutputResponse away from it.
 func (c pieceCodec) Marshal(v any) (mem.BufferSlice, error) {
 	m, ok := v.(*layshaftv1.ReadOutputResponse)
 	if !ok {
@@ -59,7 +60,8 @@ func (c pieceCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(head), mem.NewBuffer(&data, &pieceBuffers)}, nil
 }
 
-// Unmarshal reads a ReadOutputResponse that has its one field, once; others as any message.
+// Unmarshal decodes a ReadOutputResponse whose one field appears once without further copies, and
+// other messages as usual.
 func (c pieceCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	m, ok := v.(*layshaftv1.ReadOutputResponse)
 	if !ok {

@@ -20,32 +20,35 @@ import (
 )
 
 const (
-	specLimit = time.Minute      // for a job to come from the coordinator
-	codeLimit = 10 * time.Minute // for a program to come
+	specLimit = time.Minute      // to fetch a job from the coordinator
+	codeLimit = 10 * time.Minute // to fetch a program
 	maxSpec   = 1 << 30          // bytes of an encoded job
 )
 
-// jobs are the jobs of which attempts were launched here: what they are, and their programs. Both come from the coordinator, once per
-// job.
+// jobs holds the jobs whose attempts were launched here, and their programs. Both are fetched
+// from the coordinator once per job.
 type jobs struct {
 	coord  *coordinatorConn
 	code   *codeStore
 	runner Runner
-	files  string // the address of the files that programs reach; empty without
+	// address of the file service for programs; empty without one
+	files string
 
 	// mu guards the fields below.
 	mu   sync.Mutex
 	byID map[job.ID]*knownJob
 }
 
-// knownJob is a job while it is known here. loaded is held by whoever fetches what is missing.
+// knownJob is a job on this worker. loaded is a lock for fetching its missing parts.
 type knownJob struct {
 	loaded chan struct{} // capacity 1
 	spec   *job.Spec     // nil until it is fetched
-	client string        // the volume of the files of the client that submitted it; may be empty
-	hash   string        // of the program, in hex; empty when the job names none
-	size   int64         // of the program, in bytes
-	path   string        // of the program, which is kept for this job; empty until it is there
+	// volume of the files of the submitting client; may be empty
+	client string
+	hash   string // hash of the program, in hex; empty if the job names none
+	size   int64  // size of the program, in bytes
+	// path of the program, which is kept for this job; empty until it is fetched
+	path string
 }
 
 func newJobs(coord *coordinatorConn, code *codeStore, runner Runner) *jobs {
@@ -58,7 +61,7 @@ func (j *jobs) known() []job.ID {
 	return slices.Sorted(maps.Keys(j.byID))
 }
 
-// lock returns a job that nobody else loads meanwhile.
+// lock returns a job whose parts no other goroutine loads until unlock.
 func (j *jobs) lock(id job.ID) *knownJob {
 	j.mu.Lock()
 	k := j.byID[id]
@@ -73,7 +76,7 @@ func (j *jobs) lock(id job.ID) *knownJob {
 
 func (k *knownJob) unlock() { <-k.loaded }
 
-// spec is the Worker's Spec.
+// spec is the Worker's Config.Spec.
 func (j *jobs) spec(id job.ID) (*job.Spec, error) {
 	k := j.lock(id)
 	defer k.unlock()
@@ -114,7 +117,7 @@ func (j *jobs) load(id job.ID, k *knownJob) error {
 	return nil
 }
 
-// program is the Worker's Program.
+// program is the Worker's Config.Program.
 func (j *jobs) program(id job.ID, slot int) (*job.Program, error) {
 	k := j.lock(id)
 	err := j.load(id, k)
@@ -129,7 +132,7 @@ func (j *jobs) program(id job.ID, slot int) (*job.Program, error) {
 	return j.runner.Program(id, slot, spec, path, []string{child.FilesEnv + "=" + j.files + " " + client})
 }
 
-// fetchCode writes a program into w. Whether it is whole is seen by its hash.
+// fetchCode writes a program to w. The caller checks its hash.
 func (j *jobs) fetchCode(hash string, size int64, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), codeLimit)
 	defer cancel()
@@ -144,7 +147,7 @@ func (j *jobs) fetchCode(hash string, size int64, w io.Writer) error {
 	})
 }
 
-// end forgets a job, none of whose attempts run any more.
+// end removes a job without running attempts.
 func (j *jobs) end(id job.ID) {
 	j.mu.Lock()
 	k := j.byID[id]
@@ -161,7 +164,7 @@ func (j *jobs) end(id job.ID) {
 	}
 }
 
-// piecer is a stream of pieces.
+// piecer returns the next piece of a stream.
 type piecer func() ([]byte, error)
 
 func asPiecer[M interface{ GetData() []byte }](stream interface{ Recv() (M, error) }, err error) (piecer, error) {
@@ -174,7 +177,7 @@ func asPiecer[M interface{ GetData() []byte }](stream interface{ Recv() (M, erro
 	}, err
 }
 
-// pieces asks the coordinator for something large and hands over its pieces.
+// pieces requests something large from the coordinator and passes its pieces to take.
 func (j *jobs) pieces(ctx context.Context, ask func(layshaftv1.CoordinatorServiceClient) (piecer, error), take func([]byte) error) error {
 	conn, err := j.coord.current()
 	if err != nil {

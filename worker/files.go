@@ -19,7 +19,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// files are the datasets of this worker, the clients that lend it theirs, and the ways to all others.
+// files are the datasets of this worker, files lent by clients, and access to the datasets of
+// other workers.
 type files struct {
 	remote.Router
 	coord *coordinatorConn
@@ -27,15 +28,15 @@ type files struct {
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	asked   time.Time           // when holders was
-	holders map[string][]string // workers by dataset
-	away    map[string][]string // the same, of those that may come back
+	asked   time.Time           // when holders and away were fetched
+	holders map[string][]string // worker IDs by dataset
+	away    map[string][]string // the same for workers that may come back
 }
 
-// holdersFresh is how long the coordinator is not asked again who holds what.
+// holdersFresh is how long the coordinator's list of holders is used before it is fetched again.
 const holdersFresh = time.Second
 
-// newFiles opens the directories of datasets. worker is the lasting name of this one.
+// newFiles opens the directories of datasets. worker is the ID of this worker.
 func newFiles(worker string, datasets map[string]string, coord *coordinatorConn, peers *peers) (*files, error) {
 	f := &files{coord: coord, peers: peers}
 	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: remote.Finder(coord.current), Lenders: &remote.Lenders{}}
@@ -62,7 +63,7 @@ func (f *files) close() error {
 	return err
 }
 
-// holdersOf returns the workers that hold a dataset, and those that would if they were there.
+// holdersOf returns the IDs of the workers that hold a dataset, and of holders that are away.
 func (f *files) holdersOf(ctx context.Context, dataset string) (here, away []string, err error) {
 	f.mu.Lock()
 	fresh := time.Since(f.asked) < holdersFresh && f.holders != nil
@@ -75,7 +76,7 @@ func (f *files) holdersOf(ctx context.Context, dataset string) (here, away []str
 	return slices.Clone(f.holders[dataset]), slices.Clone(f.away[dataset]), err
 }
 
-// ask has the coordinator say who holds what, and where.
+// ask fetches the list of all datasets' holders, with their addresses, from the coordinator.
 func (f *files) ask(ctx context.Context) error {
 	conn, err := f.coord.current()
 	if err != nil {
@@ -108,7 +109,7 @@ func (f *files) ask(ctx context.Context) error {
 	return nil
 }
 
-// peer returns the files of another worker, by its lasting name.
+// peer returns the files of another worker, by its ID. anew means that its known address failed.
 func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Caller, error) {
 	conn := f.peers.conn(worker)
 	f.mu.Lock()
@@ -126,11 +127,11 @@ func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Call
 	return remote.Conn(conn), nil
 }
 
-// socketLimit is how long the path of a unix socket may be everywhere.
+// socketLimit is a length of socket paths that all systems allow.
 const socketLimit = 100
 
-// listenLocal opens a unix socket that only this user can reach: in dir, or in a temporary directory when dir's path is too long.
-// close removes it.
+// listenLocal opens a unix socket for this user only: in dir, or in a temporary directory if
+// dir's path is too long. remove deletes it.
 func listenLocal(dir string) (l net.Listener, remove func() error, err error) {
 	dir = filepath.Join(dir, "files")
 	if len(dir)+len("/socket") > socketLimit {

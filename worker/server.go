@@ -9,7 +9,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// service is what peers and clients call.
+// service serves peers and clients.
 type service struct {
 	layshaftv1.UnimplementedWorkerServiceServer
 	layshaftv1.UnimplementedFilesServiceServer
@@ -33,7 +33,7 @@ func (s *service) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysh
 	return s.files.Serve(ctx, req)
 }
 
-// localService is what user code on this machine calls: files, wherever they are.
+// localService gives user code on this machine access to files on any worker or client.
 type localService struct {
 	layshaftv1.UnimplementedFilesServiceServer
 	files *files
@@ -43,7 +43,7 @@ func (s *localService) Call(ctx context.Context, req *layshaftv1.CallRequest) (*
 	return s.files.Call(ctx, req)
 }
 
-// server returns what peers and clients reach.
+// server returns the server for peers and clients.
 func (n *Node) server() *grpc.Server {
 	opts := append(wire.ServerOptions(n.log, n.cfg.Authorize), grpc.Creds(n.cfg.ServerCreds), grpc.ForceServerCodecV2(newPieceCodec()))
 	s := grpc.NewServer(opts...)
@@ -53,7 +53,7 @@ func (n *Node) server() *grpc.Server {
 	return s
 }
 
-// localServer returns what user code on this machine reaches.
+// localServer returns the server for user code on this machine.
 func (n *Node) localServer() *grpc.Server {
 	s := grpc.NewServer(wire.ServerOptions(n.log, nil)...)
 	layshaftv1.RegisterFilesServiceServer(s, &localService{files: n.files})

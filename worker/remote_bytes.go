@@ -12,28 +12,28 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// remoteBytes are stored bytes that another worker holds, read from front to back. Their first piece is asked for together
-// with those of others that nobody has read yet: a reducer opens all of its runs before it reads the first. Each further piece is
-// asked for while the reader is busy with the one before.
+// remoteBytes are stored bytes on another worker, read from front to back. A reducer opens all of
+// its runs before it reads the first one. Therefore one call fetches the first pieces of many
+// unread runs together. Each later piece is fetched while the reader uses the one before.
 type remoteBytes struct {
 	r      *remoteOutputs
 	a      job.Attempt
 	inline bool
-	off    int64 // of what was not asked for yet
+	off    int64 // of the first byte not requested yet
 	end    int64
 	size   int64 // of a piece
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	pos   int64  // of have
+	pos   int64  // offset of have
 	have  []byte // fetched, not read yet
-	whole []byte // the buffer that have is the end of; nil when others use it too
+	whole []byte // the buffer of have; nil if others share it
 	next  chan fetched
-	alone bool // next comes from a goroutine of its own
+	alone bool // start made next
 }
 
-// fetched is what became of a piece. shared means that its buffer has those of others too, and alone that it must be asked for
-// again, without others.
+// fetched is the result of a request for a piece. shared means that its buffer holds other pieces
+// too. alone means that the piece must be requested again, in a call of its own.
 type fetched struct {
 	data          []byte
 	shared, alone bool
@@ -51,14 +51,14 @@ func (r *remoteOutputs) bytes(a job.Attempt, inline bool, from, to int64) shuffl
 	return b
 }
 
-// ReadAhead bounds what is held: a piece that is read, and one on its way.
+// ReadAhead limits the memory for the piece being read and the piece requested ahead.
 func (b *remoteBytes) ReadAhead(bytes int) {
-	b.r.mu.Lock() // others may be about to ask for its first piece
+	b.r.mu.Lock() // another run may request its first piece now
 	defer b.r.mu.Unlock()
 	b.size = int64(min(max(bytes/2, 4<<10), maxRead))
 }
 
-// Close ends what was asked for.
+// Close cancels the running request.
 func (b *remoteBytes) Close() error {
 	b.cancel()
 	b.r.mu.Lock()
@@ -72,7 +72,7 @@ func (b *remoteBytes) Close() error {
 	return nil
 }
 
-// forget takes b off those that are not read. The caller holds mu.
+// forget removes b from the unread runs. The caller holds mu.
 func (r *remoteOutputs) forget(b *remoteBytes) {
 	delete(r.unread, b)
 	if len(r.unread) == 0 {
@@ -102,7 +102,7 @@ func (b *remoteBytes) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// reuse gives the buffer away for the next piece of whoever needs one.
+// reuse returns the buffer to pieceBuffers.
 func (b *remoteBytes) reuse() {
 	if whole := b.whole; whole != nil {
 		b.have, b.whole = nil, nil
@@ -110,7 +110,7 @@ func (b *remoteBytes) reuse() {
 	}
 }
 
-// piece returns the next piece and asks for the one behind it.
+// piece returns the next piece and requests the following one.
 func (b *remoteBytes) piece() ([]byte, error) {
 	b.r.mu.Lock()
 	var group []chan<- fetched
@@ -140,7 +140,8 @@ func (b *remoteBytes) piece() ([]byte, error) {
 	return got.data, got.err
 }
 
-// start asks for the next piece. The goroutine ends with the call, which Close cancels and waits for.
+// start requests the next piece. The goroutine ends with the call, which Close cancels and waits
+// for.
 func (b *remoteBytes) start() {
 	next := make(chan fetched, 1)
 	piece := b.take()
@@ -151,7 +152,7 @@ func (b *remoteBytes) start() {
 	b.next, b.alone = next, true
 }
 
-// take returns the next piece, which counts as asked for.
+// take returns the next piece and counts it as requested.
 func (b *remoteBytes) take() *layshaftv1.Piece {
 	n := min(b.size, b.end-b.off)
 	p := &layshaftv1.Piece{Attempt: wire.AttemptToProto(b.a), Inline: b.inline, Offset: b.off, Length: n}
@@ -159,11 +160,12 @@ func (b *remoteBytes) take() *layshaftv1.Piece {
 	return p
 }
 
-// maxPieces is how many pieces one call asks for.
+// maxPieces limits the pieces of one call.
 const maxPieces = 4096
 
-// gather returns the first pieces of b and of those of the unread behind it that fit into one call, and where to put each, which may be
-// closed and read no more by then. They are on their way from now on. The caller holds mu.
+// gather returns the first pieces of b and of later unread runs, as many as fit into one call,
+// with the channel for each result. A run may be closed before its result arrives. The pieces
+// count as requested. The caller holds mu.
 func (r *remoteOutputs) gather(b *remoteBytes) (group []chan<- fetched, pieces []*layshaftv1.Piece) {
 	total, skip := int64(0), true
 	rest := r.order[:0]
@@ -188,7 +190,8 @@ func (r *remoteOutputs) gather(b *remoteBytes) (group []chan<- fetched, pieces [
 	return group, pieces
 }
 
-// readTogether asks for pieces, a's being the first, and hands each to its own.
+// readTogether requests pieces in one call and sends each to its channel. The first piece belongs
+// to a.
 func (r *remoteOutputs) readTogether(a job.Attempt, group []chan<- fetched, pieces []*layshaftv1.Piece) {
 	data, err := r.read(context.Background(), pieces, a)
 	for i, next := range group {

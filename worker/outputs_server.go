@@ -16,7 +16,7 @@ import (
 
 const (
 	maxRead  = 1 << 20  // bytes of one ReadOutput
-	maxReads = 64 << 20 // bytes of all ReadOutput calls at work at a time
+	maxReads = 64 << 20 // bytes of all concurrent ReadOutput calls
 )
 
 // outputServer serves the outputs of a store to peers and clients.
@@ -24,14 +24,14 @@ type outputServer struct {
 	store *shuffle.Store
 	reads *semaphore.Weighted
 	sent  atomic.Int64        // bytes
-	lost  func(a job.Attempt) // hears of outputs that are held but damaged
+	lost  func(a job.Attempt) // is called for damaged outputs; may be nil
 }
 
 func newOutputServer(store *shuffle.Store, lost func(a job.Attempt)) *outputServer {
 	return &outputServer{store: store, reads: semaphore.NewWeighted(maxReads), lost: lost}
 }
 
-// getManifest answers GetManifest.
+// getManifest serves GetManifest.
 func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func(*layshaftv1.GetManifestResponse) error) error {
 	for _, p := range req.GetAttempts() {
 		a, err := wire.AttemptFromProto(p)
@@ -62,7 +62,7 @@ func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func
 	return nil
 }
 
-// readOutput answers ReadOutput. It waits while too much is being read.
+// readOutput serves ReadOutput. It waits while other calls read maxReads bytes.
 func (s *outputServer) readOutput(ctx context.Context, req *layshaftv1.ReadOutputRequest) (*layshaftv1.ReadOutputResponse, error) {
 	pieces := make([]shuffle.Piece, len(req.GetPieces()))
 	var total int64
@@ -91,7 +91,7 @@ func (s *outputServer) readOutput(ctx context.Context, req *layshaftv1.ReadOutpu
 	pieceBuffers.Put(data)
 	var f *job.Failure
 	if !errors.As(err, &f) {
-		return nil, fmt.Errorf("%w: %w", wire.ErrUnavailable, err) // such as too many open files
+		return nil, fmt.Errorf("%w: %w", wire.ErrUnavailable, err) // too many open files, for example
 	}
 	for _, a := range f.Lost {
 		s.damaged(a)
@@ -99,7 +99,7 @@ func (s *outputServer) readOutput(ctx context.Context, req *layshaftv1.ReadOutpu
 	return nil, err
 }
 
-// damaged reports an output that should be there.
+// damaged reports an output that the store should hold.
 func (s *outputServer) damaged(a job.Attempt) {
 	if s.lost != nil && s.store.Holds(a) {
 		s.lost(a)

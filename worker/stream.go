@@ -19,22 +19,23 @@ import (
 )
 
 const (
-	helloWait  = 10 * time.Second        // for the coordinator to be found and to answer
-	helloBatch = 10_000                  // attempts in one message
-	minPause   = 100 * time.Millisecond  // between sessions
-	maxPause   = 500 * time.Millisecond  // less than coordinators wait for workers when they start again
-	everyBeat  = 2500 * time.Millisecond // when a lease lasts for ever
-	maxCopies  = 2                       // outputs copied from other workers at a time
+	helloWait  = 10 * time.Second       // to find the coordinator and get its answer
+	helloBatch = 10_000                 // attempts in one message
+	minPause   = 100 * time.Millisecond // between streams
+	// less than restarted coordinators wait for workers
+	maxPause  = 500 * time.Millisecond
+	everyBeat = 2500 * time.Millisecond // heartbeat interval for leases without end
+	maxCopies = 2                       // outputs copied from other workers at a time
 
-	// maxStrangers is how many coordinators of other clusters, one after the other, mean that there is none of the worker's own. As many refusals
-	// of a worker that has not joined yet mean that it never will.
+	// After maxStrangers coordinators of other clusters in a row, the worker ends: its own is not
+	// there. It also ends after as many refusals if it has never joined.
 	maxStrangers = 3
 )
 
 type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
 
-// obey has one session with the coordinator after the other until ctx ends, the worker has left, or it turns out to belong to
-// another cluster.
+// followCoordinator runs one stream to the coordinator after another. It ends with ctx, when the
+// worker has left, or when the worker turns out to belong to another cluster.
 func (n *Node) followCoordinator(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
 	pause, lastErr, strangers := retry.Backoff{Min: minPause, Max: maxPause}, "", 0
@@ -49,7 +50,7 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 		unwelcome := errors.Is(err, wire.ErrDistrust) || errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated)
 		if !errors.Is(err, wire.ErrOtherCluster) && (n.joined.Load() || !unwelcome) {
 			strangers = 0
-		} else if strangers++; strangers == maxStrangers { // in turn there would have been another
+		} else if strangers++; strangers == maxStrangers { // its own coordinator would have answered in between
 			return fmt.Errorf("worker %s: %w", n.name, err)
 		}
 		if welcomed {
@@ -68,7 +69,7 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 
 var errNoWelcome = fmt.Errorf("the coordinator did not answer within %v", helloWait)
 
-// session finds the coordinator, joins, and does what it asks until the stream breaks.
+// runStream finds the coordinator, joins, and follows its requests until the stream breaks.
 func (n *Node) runStream(ctx context.Context, copies chan struct{}) (welcomed bool, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -99,13 +100,14 @@ func (n *Node) runStream(ctx context.Context, copies chan struct{}) (welcomed bo
 	return true, wire.FromStatus(err)
 }
 
-// join opens the stream, says hello and returns the answer.
+// join opens the stream, sends the hello messages and returns the answer.
 func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error) {
 	conn, err := n.coord.connect(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
 	}
-	// Until it has joined once, a worker hears at once why it cannot; later it waits, as that is the quickest way to a coordinator that starts again.
+	// Before its first join, a worker fails at once with the reason. Later it waits for the
+	// connection, the quickest way to a restarted coordinator.
 	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx, grpc.WaitForReady(n.joined.Load()))
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +115,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	n.dropIdle()
 	for _, hello := range n.helloMessages() {
 		if err := stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}}); err != nil {
-			break // Recv knows why
+			break // Recv returns the reason
 		}
 	}
 	m, err := stream.Recv()
@@ -141,7 +143,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	return stream, welcome, nil
 }
 
-// hellos returns what the worker says of itself, in as many messages as it takes.
+// helloMessages describes the worker, in as many messages as needed.
 func (n *Node) helloMessages() []*layshaftv1.Hello {
 	cluster, epoch := n.identity.membership()
 	first := &layshaftv1.Hello{
@@ -155,7 +157,8 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 		first.Draining = true
 	default:
 	}
-	// What is held is looked at first: an output that is sealed meanwhile is reported, and must not count as one that was.
+	// Read the held outputs first: an output that is sealed after that is reported, and must not
+	// count as held.
 	var held []job.Attempt
 	for _, id := range n.w.Jobs() {
 		held = append(held, n.w.Held(id)...)
@@ -187,7 +190,8 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 	return hellos
 }
 
-// running returns the attempts that were launched and whose reports are not acknowledged, each once.
+// running returns the attempts that were launched and whose reports are not acknowledged, without
+// repetitions.
 func (n *Node) running() []job.Attempt {
 	as := n.drops.running()
 	for _, r := range n.w.Progress() {
@@ -205,7 +209,8 @@ func unique(as []job.Attempt) []job.Attempt {
 	})
 }
 
-// talk says what there is to say, and heartbeats, until the stream breaks; ended is true when listen told it.
+// sendLoop sends messages and heartbeats until the stream breaks. ended is true if receiveLoop
+// has ended.
 func (n *Node) sendLoop(stream workStream, lease time.Duration, received <-chan error) (err error, ended bool) {
 	every := everyBeat
 	if lease > 0 {
@@ -240,7 +245,7 @@ func (n *Node) sendLoop(stream workStream, lease time.Duration, received <-chan 
 	}
 }
 
-// recvError returns why a stream broke that could not be written: reading it tells.
+// recvError returns why a stream broke after a failed send. Only receiving returns the reason.
 func recvError(received <-chan error, err error) (error, bool) {
 	if err == io.EOF {
 		return <-received, true
@@ -264,7 +269,8 @@ func (n *Node) heartbeat() *layshaftv1.WorkRequest {
 	return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}}
 }
 
-// listen does what the coordinator asks until the stream ends, and returns why. It does not wait for anything else.
+// receiveLoop handles the coordinator's requests until the stream ends, and returns the reason.
+// It does not wait for anything else.
 func (n *Node) receiveLoop(ctx context.Context, stream workStream, copies chan struct{}) error {
 	for {
 		m, err := stream.Recv()
@@ -280,7 +286,7 @@ func (n *Node) receiveLoop(ctx context.Context, stream workStream, copies chan s
 	}
 }
 
-// do does one thing that the coordinator asks.
+// handle handles one request of the coordinator.
 func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies chan struct{}) error {
 	on := func(p *layshaftv1.Attempt, do func(a job.Attempt)) error {
 		a, err := wire.AttemptFromProto(p)
@@ -324,13 +330,13 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 		})
 	case *layshaftv1.WorkResponse_Welcome:
 		return errors.New("a second welcome")
-	default: // of a newer coordinator
+	default: // from a newer coordinator
 		n.log.Warn("the coordinator asked for something unknown here")
 	}
 	return nil
 }
 
-// take copies an output from a worker that is about to leave.
+// takeOver copies an output from a worker that is about to leave.
 func (n *Node) takeOver(ctx context.Context, p job.Producer, copies chan struct{}) {
 	select {
 	case copies <- struct{}{}:
@@ -340,7 +346,7 @@ func (n *Node) takeOver(ctx context.Context, p job.Producer, copies chan struct{
 	}
 	err := n.copyOutput(ctx, p)
 	if err != nil && ctx.Err() != nil {
-		return // it is asked for again
+		return // the coordinator repeats the request
 	}
 	if err != nil {
 		n.log.Warn("output not taken over", "job", p.Attempt.Job, "attempt", p.Attempt, "from", p.Worker, "err", err)

@@ -14,19 +14,22 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// self is who a worker is, over all starts of its process: the file self.json in its data directory.
+// identity describes a worker over all starts of its process. It is stored as self.json in the
+// data directory.
 type identity struct {
 	path string
 
 	ID string `json:"id"` // of the data directory; never changes
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	Cluster string `json:"cluster,omitempty"` // the cluster that it belongs to; empty when it is new
-	Epoch   int64  `json:"epoch,omitempty"`   // the highest of a coordinator that it has obeyed
+	mu sync.Mutex
+	// the cluster of the worker; empty for a new worker
+	Cluster string `json:"cluster,omitempty"`
+	// the highest epoch of a coordinator that the worker has followed
+	Epoch int64 `json:"epoch,omitempty"`
 }
 
-// loadIdentity reads who the worker of a directory is, or makes up a new one, which save writes.
+// loadIdentity reads the identity in a directory, or makes a new one, which save writes.
 func loadIdentity(dir string) (*identity, error) {
 	s := &identity{path: filepath.Join(dir, "self.json")}
 	b, err := os.ReadFile(s.path)
@@ -46,7 +49,8 @@ func loadIdentity(dir string) (*identity, error) {
 	return s, nil
 }
 
-// hostName returns what a machine is called among its neighbours, fit for the name of a worker.
+// hostName returns the short name of the machine, reduced to characters that worker names may
+// have.
 func hostName() string {
 	host, _ := os.Hostname()
 	host, _, _ = strings.Cut(strings.ToLower(host), ".")
@@ -65,14 +69,14 @@ func hostName() string {
 // randomName returns n letters and digits.
 func randomName(n int) string { return strings.ToLower(rand.Text()[:n]) }
 
-// belongs returns the cluster and the epoch that the worker obeys.
+// membership returns the cluster and the epoch that the worker follows.
 func (s *identity) membership() (cluster string, epoch int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Cluster, s.Epoch
 }
 
-// obey remembers, durably, that the worker obeys a coordinator.
+// setCluster stores durably which cluster and epoch the worker follows.
 func (s *identity) setCluster(cluster string, epoch int64) error {
 	s.mu.Lock()
 	same := s.Cluster == cluster && s.Epoch == epoch
@@ -84,7 +88,7 @@ func (s *identity) setCluster(cluster string, epoch int64) error {
 	return s.save()
 }
 
-// save writes the file so that all of it is there, on disk, or what was there before.
+// save replaces the file atomically and syncs it.
 func (s *identity) save() error {
 	s.mu.Lock()
 	b, err := json.Marshal(s)
@@ -98,7 +102,7 @@ func (s *identity) save() error {
 	return nil
 }
 
-// writeAtomic writes a file by way of a temporary one.
+// writeAtomic writes a temporary file, syncs it and renames it to path.
 func writeAtomic(path string, data []byte, mode fs.FileMode) error {
 	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {

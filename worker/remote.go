@@ -21,43 +21,48 @@ import (
 )
 
 const (
-	callLimit   = time.Minute // for one call; that the peer lives is seen by keepalive
-	callsAtOnce = 8           // calls to one peer at a time
-	maxPrefetch = 1000        // attempts of one GetManifest
-	maxParts    = 400_000     // manifests of one partition that wait to be used
+	// for one call; a dead peer is noticed earlier, by keepalive
+	callLimit   = time.Minute
+	callsAtOnce = 8       // calls to one peer at a time
+	maxPrefetch = 1000    // attempts in one GetManifest call
+	maxParts    = 400_000 // prefetched manifests that are not used yet
 )
 
-// retryAfter are the waits before an unreachable peer is tried again.
+// retryAfter are the pauses before an unreachable peer is called again.
 var retryAfter = []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond}
 
-// unreachableTime is how long a peer that could not be reached is asked only once.
+// unreachableTime is how long calls to an unreachable peer are not repeated.
 const unreachableTime = 10 * time.Second
 
 // remoteOutputs reads the outputs of another worker.
 type remoteOutputs struct {
 	name   string
 	client layshaftv1.WorkerServiceClient
-	calls  chan struct{} // held by calls
+	calls  chan struct{} // a semaphore for calls
 	seen   *manifestCache
-	got    *atomic.Int64 // bytes of outputs that were read; shared
+	got    *atomic.Int64 // bytes read; shared with other peers
 
 	// mu guards the fields below.
-	mu          sync.Mutex
-	parts       map[partOf]*job.Manifest // asked for ahead: manifests with the extents of one partition
-	unread      map[*remoteBytes]bool    // whose first piece nobody has asked for
-	order       []*remoteBytes           // those, in the order in which they were made; others may be among them
-	unreachable time.Time                // when it was given up; zero when it has answered since
+	mu sync.Mutex
+	// prefetched manifests, with the extents of one partition
+	parts  map[partOf]*job.Manifest
+	unread map[*remoteBytes]bool // runs whose first piece was not requested
+	// the runs of unread in order of creation; closed ones may be among them
+	order []*remoteBytes
+	// when the peer did not answer; zero if it has answered since
+	unreachable time.Time
 }
 
-// partOf names one partition of an attempt's output.
+// partOf identifies one partition of an attempt's output.
 type partOf struct {
 	a          job.Attempt
 	port, part int
 }
 
-// Remote returns the outputs that the worker called name holds, read over conn. A manifest is asked for once. Runs are read in
-// pieces, one ahead of the reader, and the first pieces of many runs come in one call. When the worker cannot be reached
-// for about two seconds, outputs count as lost. Reads block; closing a run ends what it has asked for.
+// Remote returns the outputs of the worker called name, read over conn. Manifests are cached.
+// Runs are read in pieces, one ahead of the reader; one call fetches the first pieces of many
+// runs. If the worker cannot be reached for about two seconds, its outputs count as lost. Reads
+// block; closing a run cancels its requests.
 func Remote(conn grpc.ClientConnInterface, name string) Outputs {
 	return newRemote(conn, name, newManifestCache())
 }
@@ -120,7 +125,8 @@ func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.Run
 	return shuffle.Remote(r.bytes).Range(m, port, lo, hi), nil
 }
 
-// ahead fetches what Runs, or Manifest when port is negative, will be called for. What fails is left to those.
+// prefetch fetches what Runs will need, or what Manifest will need if port is negative. Errors
+// are left to those methods.
 func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 	var only *layshaftv1.Partition
 	if port >= 0 {
@@ -139,13 +145,13 @@ func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 		n := min(len(missing), maxPrefetch)
 		err := r.fetch(missing[:n], only, func(a job.Attempt, m *job.Manifest, err error) error {
 			switch {
-			case err != nil: // Runs or Manifest will say so
+			case err != nil: // Runs or Manifest will return it
 			case only == nil:
 				r.seen.put(r.name, m)
 			default:
 				r.mu.Lock()
 				if len(r.parts) > maxParts {
-					clear(r.parts) // left by attempts that failed
+					clear(r.parts) // left over from failed attempts
 				}
 				r.parts[partOf{a, port, part}] = m
 				r.mu.Unlock()
@@ -159,7 +165,8 @@ func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 	}
 }
 
-// fetch asks for manifests and hands each of them to got, in order, until that returns an error. An attempt is handed over once.
+// fetch requests manifests and passes each one to got, in order, until got returns an error. Each
+// attempt is passed once.
 func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got func(a job.Attempt, m *job.Manifest, err error) error) error {
 	done := 0
 	return r.try(context.Background(), as[0], func(ctx context.Context) error {
@@ -208,10 +215,10 @@ func decodeManifest(a job.Attempt, gone string, data []byte) (*job.Manifest, err
 	return m, err
 }
 
-// maxManifest is how large a manifest may be that another worker sends, in bytes.
+// maxManifest limits the bytes of a received manifest.
 const maxManifest = 1 << 30
 
-// read asks for pieces and returns their bytes, one behind the other.
+// read requests pieces and returns their bytes in order.
 func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of job.Attempt) (data []byte, err error) {
 	var want int64
 	for _, p := range pieces {
@@ -228,8 +235,9 @@ func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of
 	return data, err
 }
 
-// try makes a call, and again when the peer cannot be reached or cannot answer now, unless it was given up a moment ago: a reader of
-// many of its outputs waits once. The error is a *job.Failure, in which the output of a is lost unless it says otherwise.
+// try makes a call. It retries if the peer is unreachable or overloaded, unless the peer was
+// unreachable a moment ago: then a reader of many outputs waits only once. The error is a
+// *job.Failure. By default it declares the output of a lost.
 func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx context.Context) error) error {
 	select {
 	case r.calls <- struct{}{}:
@@ -269,14 +277,14 @@ func (r *remoteOutputs) noteResult(code codes.Code) {
 	}
 }
 
-// isUnreachable says whether the peer could not be reached a moment ago.
+// isUnreachable reports whether the peer was unreachable a moment ago.
 func (r *remoteOutputs) isUnreachable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return time.Since(r.unreachable) < unreachableTime
 }
 
-// failure turns an error of a call into a *job.Failure, and keeps nil.
+// failure turns an error of a call into a *job.Failure. Nil stays nil.
 func (r *remoteOutputs) failure(a job.Attempt, err error) error {
 	if err == nil {
 		return nil
@@ -288,7 +296,7 @@ func (r *remoteOutputs) failure(a job.Attempt, err error) error {
 	what := fmt.Sprintf("worker %s: %v", r.name, wire.FromStatus(err))
 	switch status.Code(err) {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented, codes.Internal:
-		return &job.Failure{Kind: job.Transient, Message: what} // the output itself may be well
+		return &job.Failure{Kind: job.Transient, Message: what} // the output may be intact
 	}
 	return lost(a, what)
 }

@@ -13,31 +13,34 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// outbox is what the worker has to say to the coordinator. Reports stay until they are acknowledged, over all sessions; all else is
-// said in the session of the moment, or not at all.
+// outbox holds messages to the coordinator. Reports stay until they are acknowledged, over any
+// number of streams. Other messages are sent on the present stream or dropped.
 type outbox struct {
-	wake chan struct{} // capacity 1: there is something to say
+	wake chan struct{} // capacity 1: signals a message in queue
 
 	// mu guards the fields below.
 	mu         sync.Mutex
 	lastNumber int
 	reports    map[job.Attempt]outcome
 	queue      []*layshaftv1.WorkRequest
-	streamEnd  chan struct{} // closed when the session of the moment is; nil without one
+	// closed at the end of the present stream; nil without one
+	streamEnd chan struct{}
 }
 
 // outcome is the report on an attempt.
 type outcome struct {
-	number  int // in the order in which they were made
+	number  int // position in the order of reports
 	message *layshaftv1.WorkRequest
-	copied  bool // it is about a copy of the output of an attempt that ran elsewhere
+	// it reports a copy of an output that another worker made
+	copied bool
 }
 
 func newOutbox() *outbox {
 	return &outbox{wake: make(chan struct{}, 1), reports: map[job.Attempt]outcome{}}
 }
 
-// begin opens a session, in which all reports are made again. The session's sender calls next, and end.
+// openStream starts a stream and queues all reports again. The sender of the stream calls next,
+// and closeStream at the end.
 func (o *outbox) openStream() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -45,7 +48,7 @@ func (o *outbox) openStream() {
 	o.requeueReports()
 }
 
-// again queues all reports that were not acknowledged. The caller holds mu.
+// requeueReports queues all unacknowledged reports. The caller holds mu.
 func (o *outbox) requeueReports() {
 	var all []outcome
 	for _, r := range o.reports {
@@ -57,7 +60,7 @@ func (o *outbox) requeueReports() {
 	}
 }
 
-// open reports whether there is a session.
+// connected reports whether there is a stream.
 func (o *outbox) connected() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -71,7 +74,7 @@ func (o *outbox) closeStream() {
 	o.streamEnd, o.queue = nil, nil
 }
 
-// put queues a message. The caller holds mu.
+// enqueue queues a message. The caller holds mu.
 func (o *outbox) enqueue(m *layshaftv1.WorkRequest) {
 	if o.streamEnd == nil {
 		return
@@ -83,7 +86,7 @@ func (o *outbox) enqueue(m *layshaftv1.WorkRequest) {
 	}
 }
 
-// next returns what is to be sent.
+// next returns the messages to send.
 func (o *outbox) next() []*layshaftv1.WorkRequest {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,7 +95,7 @@ func (o *outbox) next() []*layshaftv1.WorkRequest {
 	return queue
 }
 
-// say queues a message for the session of the moment.
+// send queues a message for the present stream.
 func (o *outbox) send(m *layshaftv1.WorkRequest) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -108,7 +111,7 @@ func (o *outbox) report(a job.Attempt, m *layshaftv1.WorkRequest, copied bool) {
 	o.enqueue(m)
 }
 
-// repeat makes the report on an attempt of this worker again when there is one, else it returns false.
+// resend queues the report on an attempt of this worker again, and reports whether there is one.
 func (o *outbox) resend(a job.Attempt) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -126,7 +129,7 @@ func (o *outbox) acknowledged(a job.Attempt) {
 	delete(o.reports, a)
 }
 
-// unacknowledged returns the attempts of this worker whose reports are still to be acknowledged.
+// unacknowledged returns the attempts of this worker with unacknowledged reports.
 func (o *outbox) unacknowledged() []job.Attempt {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -145,10 +148,10 @@ func (o *outbox) empty() bool {
 	return len(o.reports) == 0
 }
 
-// leaveWait is how long a worker that leaves waits for the coordinator to hear it.
+// leaveWait is how long a leaving worker waits for the coordinator's answer.
 const leaveWait = 5 * time.Second
 
-// leave says that the worker leaves, and waits until the coordinator has ended the session.
+// leave announces that the worker leaves, and waits until the coordinator has ended the stream.
 func (o *outbox) leave(ctx context.Context) {
 	o.mu.Lock()
 	end := o.streamEnd
@@ -166,7 +169,7 @@ func (o *outbox) leave(ctx context.Context) {
 	}
 }
 
-// reporter is the Worker's Reporter.
+// reporter is the Worker's Config.Reporter.
 type reporter struct{ n *Node }
 
 func (r reporter) Done(_ string, m *job.Manifest) {
@@ -187,10 +190,11 @@ func failureOf(a job.Attempt, f *job.Failure) *layshaftv1.WorkRequest {
 		Failed: &layshaftv1.AttemptFailed{Attempt: wire.AttemptToProto(a), Failure: wire.FailureToProto(f)}}}
 }
 
-// maxPartSizes is for how many partitions a report says how large they are.
+// maxPartSizes limits the partitions whose sizes a report lists.
 const maxPartSizes = 1000
 
-// partSizes returns the stored bytes of each partition of the first port; nil when that is one, or too many to tell.
+// partSizes returns the stored bytes of each partition of the first port. It returns nil for one
+// partition, and for more than maxPartSizes.
 func partSizes(m *job.Manifest) []int64 {
 	var sizes []int64
 	for i := range m.Extents {
@@ -212,12 +216,12 @@ func partSizes(m *job.Manifest) []int64 {
 	return sizes
 }
 
-// lost says that an output is gone or damaged.
+// lost reports an output as gone or damaged.
 func (o *outbox) lost(a job.Attempt) {
 	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
 }
 
-// copied reports what became of the copy of an output.
+// copied reports the result of copying an output.
 func (o *outbox) copied(a job.Attempt, err error) {
 	m := &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: wire.AttemptToProto(a)}}}
 	if err != nil {
@@ -228,7 +232,7 @@ func (o *outbox) copied(a job.Attempt, err error) {
 	o.report(a, m, true)
 }
 
-// drain says that the worker wants to leave.
+// drain sends the request to leave.
 func (o *outbox) drain() {
 	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}})
 }

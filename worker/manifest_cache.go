@@ -7,10 +7,12 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// maxSeen bounds the extents and blocks of the manifests of a manifestCache: about 40 MB.
+// maxSeen limits a manifestCache by the number of extents and blocks in its manifests: about 40
+// MB.
 const maxSeen = 400_000
 
-// manifestCache keeps manifests of other workers' outputs. A copy of an output has a manifest of its own.
+// manifestCache keeps manifests of other workers' outputs. Each copy of an output has its own
+// manifest.
 type manifestCache struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -18,7 +20,7 @@ type manifestCache struct {
 	weight int
 }
 
-// heldBy names an output as one worker holds it.
+// heldBy identifies an output on one worker.
 type heldBy struct {
 	worker string
 	a      job.Attempt
@@ -26,7 +28,7 @@ type heldBy struct {
 
 func newManifestCache() *manifestCache { return &manifestCache{kept: map[heldBy]*job.Manifest{}} }
 
-// get returns nil when the manifest is not kept.
+// get returns nil if the manifest is not cached.
 func (c *manifestCache) get(worker string, a job.Attempt) *job.Manifest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,7 +43,7 @@ func (c *manifestCache) put(worker string, m *job.Manifest) {
 		return
 	}
 	w := shuffle.Weight(m)
-	for other, old := range c.kept { // whichever comes first
+	for other, old := range c.kept { // in random order
 		if c.weight+w <= maxSeen {
 			break
 		}
