@@ -87,7 +87,7 @@ func hashProgram(path string) (hash string, known knownCode, err error) {
 		return "", known, err
 	}
 	if known.info.Mode().Perm()&0o111 == 0 || !known.info.Mode().IsRegular() {
-		return "", known, fmt.Errorf("mode %v: it is no file that can be executed", known.info.Mode())
+		return "", known, fmt.Errorf("mode %v: not an executable file", known.info.Mode())
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
@@ -123,10 +123,10 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 		return g.path, s.verify(hash, g)
 	}
 	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
-		return "", &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program %q: no SHA-256 in hex", hash)}
+		return "", &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program %q: not a SHA-256 in hex", hash)}
 	}
 	if !s.ships {
-		return "", &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: this worker was not given it and runs none that clients send; start it with -code PATH or -allow-shipped-code", hash)}
+		return "", &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: this worker neither has it nor accepts programs from clients; start it with -code PATH or -allow-shipped-code", hash)}
 	}
 	s.addUsers(hash, 1)
 	path := filepath.Join(s.dir, hash)
@@ -145,7 +145,7 @@ func (s *codeStore) verify(hash string, given knownCode) error {
 	}
 	have, now, err := hashProgram(given.path)
 	if err != nil || have != hash {
-		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: %s was changed since this worker started; start the worker again", hash, given.path)}
+		return &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: %s has changed since this worker started; restart the worker", hash, given.path)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +201,7 @@ func (s *codeStore) ensureFile(hash, path string, right bool, fetch func(w io.Wr
 	h := sha256.New()
 	err = fetch(io.MultiWriter(file, h))
 	if have := hex.EncodeToString(h.Sum(nil)); err == nil && have != hash {
-		err = fmt.Errorf("what came has hash %.12s", have)
+		err = fmt.Errorf("the received file has hash %.12s", have)
 	}
 	if err == nil {
 		err = file.Chmod(0o700)

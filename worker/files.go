@@ -42,7 +42,7 @@ func newFiles(worker string, datasets map[string]string, coord *coordinatorConn,
 	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: remote.Finder(coord.current), Lenders: &remote.Lenders{}}
 	for name, dir := range datasets {
 		if name == "" || strings.ContainsAny(name, "/@") {
-			return nil, errors.Join(fmt.Errorf("dataset %q: its name must not be empty, nor have / or @ in it", name), f.close())
+			return nil, errors.Join(fmt.Errorf("dataset %q: its name must not be empty or contain / or @", name), f.close())
 		}
 		v, err := remote.OpenVolume(dir, worker)
 		if err != nil {
@@ -122,7 +122,7 @@ func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Call
 		conn = f.peers.conn(worker)
 	}
 	if conn == nil {
-		return nil, errors.New("the coordinator does not know where it is")
+		return nil, errors.New("the coordinator does not know its address")
 	}
 	return remote.Conn(conn), nil
 }

@@ -41,7 +41,7 @@ func loadIdentity(dir string) (*identity, error) {
 		err = json.Unmarshal(b, s)
 	}
 	if err == nil && (s.ID == "" || s.Epoch < 0) {
-		err = errors.New("it has no id, or an epoch below zero")
+		err = errors.New("the file has no id, or a negative epoch")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("worker: %s: %w; remove the directory to begin as a new worker", s.path, err)
@@ -97,7 +97,7 @@ func (s *identity) save() error {
 		err = writeAtomic(s.path, append(b, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("worker: who it is: %w", err)
+		return fmt.Errorf("worker: save its identity: %w", err)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (j *jobs) load(id job.ID, k *knownJob) error {
 		return asPiecer(c.GetSpec(ctx, &layshaftv1.GetSpecRequest{Job: string(id)}))
 	}, func(piece []byte) error {
 		if data = append(data, piece...); len(data) > maxSpec {
-			return fmt.Errorf("it has more than %d bytes", maxSpec)
+			return fmt.Errorf("the job has more than %d bytes", maxSpec)
 		}
 		return nil
 	})

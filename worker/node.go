@@ -363,7 +363,7 @@ func (n *Node) leave(ctx context.Context) {
 			alone = n.idle() || time.Since(since) >= noCoordinatorWait && len(n.w.Progress()) == 0
 			if waits = !alone; waits && !warned {
 				warned = true
-				n.log.Warn("draining: there is no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(noCoordinatorWait, n.cfg.Drain))
+				n.log.Warn("draining: no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(noCoordinatorWait, n.cfg.Drain))
 			}
 		}
 	}
@@ -377,7 +377,7 @@ func (n *Node) leave(ctx context.Context) {
 		return
 	}
 	if patient.Err() != nil {
-		n.log.Warn("leaves before all was handed over", "after", n.cfg.Drain, "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()))
+		n.log.Warn("leaving before everything was handed over", "after", n.cfg.Drain, "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()))
 	}
 	n.out.leave(ctx)
 	n.log.Info("left")

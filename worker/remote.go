@@ -182,7 +182,7 @@ func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got 
 		for done < len(as) {
 			p, err := stream.Recv()
 			if err == io.EOF {
-				return fmt.Errorf("%d of %d manifests came", done, len(as))
+				return fmt.Errorf("received %d of %d manifests", done, len(as))
 			}
 			if err != nil {
 				return err
@@ -227,7 +227,7 @@ func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of
 	err = r.try(ctx, of, func(ctx context.Context) error {
 		resp, err := r.client.ReadOutput(ctx, &layshaftv1.ReadOutputRequest{Pieces: pieces}, grpc.WaitForReady(false), grpc.ForceCodecV2(newPieceCodec()))
 		if data = resp.GetData(); err == nil && int64(len(data)) != want {
-			err = fmt.Errorf("%w: %d bytes came, not %d", record.ErrCorrupt, len(data), want)
+			err = fmt.Errorf("%w: received %d bytes, want %d", record.ErrCorrupt, len(data), want)
 		}
 		r.got.Add(int64(len(data)))
 		return err

@@ -58,7 +58,7 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 			lastErr = ""
 		}
 		if now := err.Error(); now != lastErr {
-			n.log.Warn("no session with the coordinator", "err", err)
+			n.log.Warn("not connected to the coordinator", "err", err)
 			lastErr = now
 		}
 		if err := pause.Wait(ctx); err != nil {
@@ -275,13 +275,13 @@ func (n *Node) receiveLoop(ctx context.Context, stream workStream, copies chan s
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF {
-			return errors.New("the coordinator ended the session")
+			return errors.New("the coordinator closed the stream")
 		}
 		if err != nil {
 			return err
 		}
 		if err := n.handle(ctx, m, copies); err != nil {
-			n.log.Error("the coordinator asked for something that makes no sense", "err", err)
+			n.log.Error("invalid request of the coordinator", "err", err)
 		}
 	}
 }
@@ -329,9 +329,9 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 			n.chores.Go(func() { n.takeOver(ctx, job.Producer{Attempt: a, Worker: ask.Take.GetWorker()}, copies) })
 		})
 	case *layshaftv1.WorkResponse_Welcome:
-		return errors.New("a second welcome")
+		return errors.New("the coordinator sent a second welcome")
 	default: // from a newer coordinator
-		n.log.Warn("the coordinator asked for something unknown here")
+		n.log.Warn("unknown request of a newer coordinator")
 	}
 	return nil
 }
