@@ -159,7 +159,7 @@ func TestDroppedState(t *testing.T) {
 	run(t, "probe", "-state", state, "-bytes", "20000000", "sort").succeeded(t)
 	large := size()
 	r := run(t, "probe", "-state", state, "-bytes", "1000000", "sort").succeeded(t)
-	if !strings.Contains(r.stderr, "of another program, plan, input or parameters; it is dropped") {
+	if !strings.Contains(r.stderr, "of another program, plan, input or parameters; dropping it") {
 		t.Errorf("the dropped job is not told: %s", r.stderr)
 	}
 	if small := size(); large < 20_000_000 || small > large/4 {

@@ -160,7 +160,7 @@ func number(t *testing.T, re, s string) int {
 
 // already returns how many tasks a run found done.
 func already(t *testing.T, stderr string) int {
-	return number(t, `goes on, (\d+) of`, stderr)
+	return number(t, `continues, (\d+) of`, stderr)
 }
 
 // records returns how many records a run counted.

@@ -144,7 +144,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		return nil, err
 	}
 	if files, _ := lent.Lent(); t.cluster.Detach && files+dirs > 0 {
-		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, which needs this program to the end; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
+		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, so it needs this program until it ends; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
 	}
 	if t.Explain {
 		if err := explain(t.Out, c, e.spec, *t); err != nil {
@@ -174,11 +174,11 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		if err := e.client.Detach(ctx, e.spec.ID); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s tells its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
+		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s waits for its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.disconnect())
 	}
 	if files, size := lent.Size(); files > 0 && e.test == nil {
-		fmt.Fprintf(t.Err, "layshaft: %s of this machine (%s) are read through this command, where a worker is not on this machine; in a dataset (dataset://NAME/path) or an object store they would be near\n", plural(files, "file"), bytesize.Format(size))
+		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Lent()
@@ -287,10 +287,10 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			if isSame && st.Outcome == report.JobDone {
 				gone, err := missing(st.Ended)
 				if err != nil {
-					return fmt.Errorf("job %s was submitted before and is done, but whether its result is there cannot be told: %s: %w", e.spec.ID, gone, err)
+					return fmt.Errorf("job %s was submitted before and is done, but its result cannot be checked: %s: %w", e.spec.ID, gone, err)
 				}
 				if isSame = gone == ""; !isSame {
-					fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is done, but its result is not there any more (%s); it runs anew\n", e.spec.ID, gone)
+					fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is done, but its result is gone (%s); it runs again\n", e.spec.ID, gone)
 				}
 			}
 			if isSame {
@@ -312,7 +312,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 		}
 		return nil
 	}
-	return fmt.Errorf("job %s: the cluster asks for its program again and again", e.spec.ID)
+	return fmt.Errorf("job %s: it could not be submitted in 3 tries", e.spec.ID)
 }
 
 // program returns the path and the description of the file that the workers start for this job.
@@ -353,7 +353,7 @@ func (e *cluster) follow() {
 		return
 	}
 	if e.end == nil {
-		e.end = fmt.Errorf("job %s: %w: its end was not told", e.spec.ID, wire.ErrUnavailable)
+		e.end = fmt.Errorf("job %s: %w: the coordinator did not report its end", e.spec.ID, wire.ErrUnavailable)
 	}
 }
 
@@ -482,7 +482,7 @@ func (e *cluster) connect(name string) (*holder, error) {
 	}
 	address := e.address[name]
 	if address == "" {
-		return nil, fmt.Errorf("worker %s: its address is not known", name)
+		return nil, fmt.Errorf("worker %s: its address is unknown", name)
 	}
 	conn, err := grpc.NewClient(address, slices.Concat(wire.DialOptions(), []grpc.DialOption{grpc.WithTransportCredentials(e.creds)}, e.dial)...)
 	if err != nil {
@@ -560,7 +560,7 @@ func (e *cluster) router() *remote.Router {
 			name := e.present[id]
 			e.mu.Unlock()
 			if name == "" {
-				return nil, errors.New("the coordinator does not know where it is")
+				return nil, errors.New("the coordinator has no address of it; check that the worker runs")
 			}
 			w, err := e.connect(name)
 			if err != nil {
@@ -632,7 +632,7 @@ func (e *cluster) findOutput(p job.Producer) (job.Producer, error) {
 		case st.Outcome == report.JobFailed, st.Outcome == report.JobCancelled:
 			return p, &report.JobError{ID: id, Outcome: st.Outcome, Failure: *cmp.Or(st.Failure, &job.Failure{})}
 		case tries >= maxWant:
-			return p, fmt.Errorf("worker %s holds it, says the coordinator", p.Worker)
+			return p, fmt.Errorf("output still on worker %s after %d tries; check that this machine can reach it", p.Worker, tries)
 		}
 		select { // for example, a restarted coordinator waits for its workers
 		case <-time.After(time.Second):
@@ -700,11 +700,11 @@ func askDetach(t *settings, id job.ID, in io.Reader, lends bool) bool {
 		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine\n", id)
 		return false
 	}
-	fmt.Fprint(t.Err, "\nlayshaft: let the job go on without this program? [y/N] ")
+	fmt.Fprint(t.Err, "\nlayshaft: continue the job without this program? [y/N] ")
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y") {
 		return false
 	}
-	fmt.Fprintf(t.Err, "layshaft: job %s goes on at %s; layshaft job wait %s tells its end, and the same command finds its rows\n", id, t.cluster.Address, id)
+	fmt.Fprintf(t.Err, "layshaft: job %s continues on %s; layshaft job wait %s waits for its end, and the same command reads its rows\n", id, t.cluster.Address, id)
 	return true
 }

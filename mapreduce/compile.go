@@ -157,7 +157,7 @@ func (c *compiled) order() error {
 		}
 		if len(wait) == len(left) {
 			n := left[0].head
-			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("its records are joined with a small side that is made from the same read; call Read a second time for the small side")}
+			return &PlanError{c.plan.name, n.op, n.at, fmt.Errorf("its records are joined with a small side from the same Read; call Read a second time for the small side")}
 		}
 		left = wait
 	}
@@ -504,7 +504,7 @@ func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
 		}
 	}
 	if limit := e.sideLimit(); bytes > limit {
-		return 0, Fatal(fmt.Errorf("the small sides of broadcast joins in one stage take %s together, and half of the memory, %s, is theirs; give more (-memory), or use Join or LeftJoin",
+		return 0, Fatal(fmt.Errorf("the small sides of broadcast joins in one stage take %s together, more than half of the memory, %s; give more (-memory), or use Join or LeftJoin",
 			bytesize.Format(bytes), bytesize.Format(limit)))
 	}
 	return bytes / int64(max(1, e.run.Slots)), nil

@@ -189,7 +189,7 @@ func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Si
 // sinks of the plan.
 func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, s Sink[T]) (err error) {
 	if t.cluster.Detach {
-		return fmt.Errorf("plan %s: WriteTo writes in this process, which detach lets go; write to a sink in the function given to Define", d.name)
+		return fmt.Errorf("plan %s: WriteTo writes in this process, which a detached job does not wait for; write to a sink in the function given to Define", d.name)
 	}
 	if err := s.Check(ctx); err != nil {
 		return err

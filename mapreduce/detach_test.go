@@ -14,7 +14,7 @@ func TestAskDetach(t *testing.T) {
 		want   bool
 		said   string
 	}{
-		{"y\n", false, true, "job j goes on at c:1; layshaft job wait j tells its end"},
+		{"y\n", false, true, "job j continues on c:1; layshaft job wait j waits for its end"},
 		{"Yes\n", false, true, "layshaft job wait j"},
 		{"\n", false, false, "[y/N]"},
 		{"", false, false, "[y/N]"},

@@ -69,7 +69,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	for _, st := range spec.Stages {
 		for _, n := range st.Needs {
 			if most, limited := t.Budgets[n.Budget]; limited && n.N > most {
-				return nil, fmt.Errorf("plan %s: stage %s: each attempt needs %d of budget %s, of which there are %d; give more with -budget, or need less", name, st.Name, n.N, n.Budget, most)
+				return nil, fmt.Errorf("plan %s: stage %s: each attempt needs %d of budget %s, which has %d; raise it with -budget, or need less", name, st.Name, n.N, n.Budget, most)
 			}
 		}
 	}
@@ -357,7 +357,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 		return nil
 	}
 	slots := int(min(int64(t.Slots), max(t.Memory/begun.Memory, int64(t.Workers))))
-	fmt.Fprintf(t.Err, "layshaft: state %s: job %s keeps the memory it began with, %s for each attempt, not %s as -memory and -slots say; %d of %d slots work\n",
+	fmt.Fprintf(t.Err, "layshaft: state %s: job %s keeps its first memory, %s for each attempt, instead of %s from -memory and -slots; %d of %d slots work\n",
 		t.State, e.spec.ID, bytesize.Format(begun.Memory), bytesize.Format(e.fresh.Memory), slots, t.Slots)
 	t.Slots = slots
 	return nil
@@ -377,10 +377,10 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 				done += st.Stages[i].Done
 			}
 			if id != e.spec.ID && st.Outcome == report.JobRunning && done > 0 {
-				return fmt.Errorf("state %s holds the unfinished job %s of another program, plan, input or parameters, with %d tasks done; let that one end, remove the directory, or name another", t.State, id, done)
+				return fmt.Errorf("state %s holds the unfinished job %s of another program, plan, input or parameters, with %d tasks done; finish that job, remove the directory, or choose another", t.State, id, done)
 			}
 			if id != e.spec.ID {
-				fmt.Fprintf(t.Err, "layshaft: state %s holds job %s of another program, plan, input or parameters; it is dropped\n", t.State, id)
+				fmt.Fprintf(t.Err, "layshaft: state %s holds job %s of another program, plan, input or parameters; dropping it\n", t.State, id)
 			}
 			if err := e.drop(ctx, id); err != nil {
 				return err
@@ -418,7 +418,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 			done += st.Stages[i].Done
 		}
 		if done > 0 {
-			fmt.Fprintf(t.Err, "layshaft: state %s: job %s goes on, %d of %d tasks are done\n", t.State, e.spec.ID, done, e.spec.Tasks())
+			fmt.Fprintf(t.Err, "layshaft: state %s: job %s continues, %d of %d tasks are done\n", t.State, e.spec.ID, done, e.spec.Tasks())
 		}
 		return nil
 	}

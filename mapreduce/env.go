@@ -191,7 +191,7 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 	e.bad++
 	limit := e.plan.opts.maxBad
 	if !e.plan.allowsBad() {
-		return Fatal(fmt.Errorf("%w; mapreduce.MaxBad lets a job go on with bad records", located(q, cause)))
+		return Fatal(fmt.Errorf("%w; mapreduce.MaxBad lets a job tolerate bad records", located(q, cause)))
 	}
 	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
 		return Fatal(fmt.Errorf("%w; this is bad record %d of one task, MaxBad is %d", located(q, cause), e.bad, limit))

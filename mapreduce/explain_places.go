@@ -28,7 +28,7 @@ func explainPlaces(w io.Writer, spec *job.Spec, workers []report.Worker) {
 		for n, name := range []string{"local", "same zone", "remote"} {
 			fmt.Fprintf(w, " %s: %d (%s),", name, attempts[n], bytesize.Format(bytes[n]))
 		}
-		fmt.Fprintf(w, " with input that is equally near to all: %d (%s)\n", attempts[3], bytesize.Format(bytes[3]))
+		fmt.Fprintf(w, " with input equally near to all workers: %d (%s)\n", attempts[3], bytesize.Format(bytes[3]))
 	}
 }
 

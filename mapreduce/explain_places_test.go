@@ -16,7 +16,7 @@ func TestExplainPlaces(t *testing.T) {
 	workers := []report.Worker{{Name: "a-1", ID: "a", Zone: "z"}, {Name: "b-1", ID: "b", Zone: "z", State: report.Draining}}
 	var out strings.Builder
 	explainPlaces(&out, spec, workers)
-	const want = "stage 0: attempts local: 2 (3.0 KiB), same zone: 1 (4.0 KiB), remote: 1 (8.0 KiB), with input that is equally near to all: 1 (16.0 KiB)\n"
+	const want = "stage 0: attempts local: 2 (3.0 KiB), same zone: 1 (4.0 KiB), remote: 1 (8.0 KiB), with input equally near to all workers: 1 (16.0 KiB)\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", &out, want)
 	}

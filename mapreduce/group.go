@@ -63,7 +63,7 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 		o, ok := n.opts.sortBy.(valueOrder[T])
 		if !ok {
 			var t T
-			n.refuse(fmt.Errorf("SortValues sorts other values than the group's, which are %T", t))
+			n.refuse(fmt.Errorf("SortValues sorts other values; the values of this group are %T", t))
 		} else if o.err != nil {
 			n.refuse(fmt.Errorf("SortValues: %w", o.err))
 		}

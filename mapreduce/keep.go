@@ -32,7 +32,7 @@ func (k *keeper) Failed(name string, a job.Attempt, f job.Failure) {
 		k.Reporter.Failed(name, a, f)
 		return
 	}
-	f.Message += fmt.Sprintf("; what is done stays in %s, and the same command goes on from there", k.state)
+	f.Message += fmt.Sprintf("; finished tasks stay in %s, and the same command continues there", k.state)
 	k.end(&report.JobError{ID: a.Job, Outcome: report.JobFailed, Failure: f})
 }
 

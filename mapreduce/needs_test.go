@@ -60,7 +60,7 @@ func TestNeedsAreShown(t *testing.T) {
 		return mapreduce.Map(mapreduce.Read(p, memio.Of(1)), func(i int) int { return i }, mapreduce.Needs("pg", 2), mapreduce.Needs("es", 1))
 	})
 	_, err := load.Collect(context.Background(), mapreduce.Local{Budgets: map[string]int{"pg": 1}}, none{})
-	checkError(t, err, "plan load: stage", "each attempt needs 2 of budget pg, of which there are 1", "-budget")
+	checkError(t, err, "plan load: stage", "each attempt needs 2 of budget pg, which has 1", "-budget")
 	var out bytes.Buffer
 	_, err = load.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: &out}}, none{})
 	if err != nil || !strings.Contains(out.String(), "stage 0: each attempt needs 1 of budget es\nstage 0: each attempt needs 2 of budget pg\n") {

@@ -120,7 +120,7 @@ func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Opt
 	top := newNode[[]T](planOf(d.n), "Top", opts, d.n)
 	top.needs("score", score)
 	if n < 0 {
-		top.refuse(fmt.Errorf("it is to keep %d records; use 0 or more", n))
+		top.refuse(fmt.Errorf("it cannot keep %d records; use 0 or more", n))
 	}
 	best := aggregateAll(top, agg.TopK(n, score))
 	rows := FlatMapEmit(best, func(all []T, emit func(T)) {
@@ -141,7 +141,7 @@ func Sample[T any](d Dataset[T], n int, seed uint64, opts ...Option) Dataset[T] 
 	}
 	ranked := newNode[drawn](planOf(d.n), "Sample", opts, d.n)
 	if n < 0 {
-		ranked.refuse(fmt.Errorf("it is to keep %d records; use 0 or more", n))
+		ranked.refuse(fmt.Errorf("it cannot keep %d records; use 0 or more", n))
 		n = 0
 	}
 	ranked.fuse = func(e *env, next any) any {

@@ -287,7 +287,7 @@ func TestTooManyBadRecords(t *testing.T) {
 		return path, j.Wait()
 	}
 	path, err := run(100, 1, 1, mapreduce.MaxBad(0))
-	checkError(t, err, "too small", "mapreduce.MaxBad lets a job go on with bad records", "memio.Generate(100 of int64):1")
+	checkError(t, err, "too small", "mapreduce.MaxBad lets a job tolerate bad records", "memio.Generate(100 of int64):1")
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a quarantine file was made")
 	}

@@ -23,7 +23,7 @@ func Nothing(p *Plan) Dataset[None] {
 // Output gives a dataset a name, so that Rows can read it beside the plan's own rows.
 func Output[T any](p *Plan, name string, d Dataset[T]) {
 	if name == "" {
-		d.n.refuse(fmt.Errorf("an output needs a name; the empty one is that of the plan's own rows"))
+		d.n.refuse(fmt.Errorf("an output needs a name; the empty name belongs to the plan's own rows"))
 	}
 	for _, o := range p.outs {
 		if o.name == name && o.sink == nil {
@@ -93,8 +93,10 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
 		case at != "" && at == o.sink.place:
 			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, at))
-		case at != "" && o.sink.place != "" && (within(at, o.sink.place) || within(o.sink.place, at)):
-			d.n.refuse(fmt.Errorf("%s and %s write to places of which one lies inside the other; give each its own", s, o.sink.name))
+		case at != "" && o.sink.place != "" && within(at, o.sink.place):
+			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", s, o.sink.name))
+		case at != "" && o.sink.place != "" && within(o.sink.place, at):
+			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, s))
 		}
 	}
 	var published func(ctx context.Context, job string, ended time.Time) (bool, error)

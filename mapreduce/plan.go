@@ -121,7 +121,7 @@ type out struct {
 
 func newNode[T any, O interface{ apply(*options) }](p *Plan, op string, opts []O, in ...*node) *node {
 	if p == nil {
-		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})
+		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
 	}
 	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
 	for _, err := range applyOptions(&n.opts, opts) {
@@ -165,7 +165,7 @@ type noPlan struct{ PlanError }
 // planOf returns the plan of a dataset.
 func planOf(n *node) *Plan {
 	if n == nil {
-		panic(noPlan{PlanError{Op: "Dataset", At: caller(), Err: errors.New("a dataset that no operator returned is used; its zero value stands for nothing")}})
+		panic(noPlan{PlanError{Op: "Dataset", At: caller(), Err: errors.New("a zero Dataset is used; use a Dataset that an operator returned")}})
 	}
 	return n.plan
 }
@@ -207,7 +207,7 @@ type Counter struct {
 // it.
 func NewCounter(p *Plan, name string) *Counter {
 	if p == nil {
-		panic(noPlan{PlanError{Op: "NewCounter", At: caller(), Err: errors.New("its plan is nil; use the one that Define's function was given")}})
+		panic(noPlan{PlanError{Op: "NewCounter", At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
 	}
 	for _, c := range p.counters {
 		if c.name == name {
@@ -216,7 +216,7 @@ func NewCounter(p *Plan, name string) *Counter {
 	}
 	c := &Counter{name: name}
 	if name == "" || name[0] == '.' {
-		p.errs = append(p.errs, &PlanError{p.name, "NewCounter", caller(), fmt.Errorf("counter name %q is empty or begins with a dot, which marks the engine's own; choose another", name)})
+		p.errs = append(p.errs, &PlanError{p.name, "NewCounter", caller(), fmt.Errorf("counter name %q is empty or begins with a dot, which marks the engine's counters; choose another", name)})
 	}
 	p.counters = append(p.counters, c)
 	return c

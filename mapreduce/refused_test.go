@@ -103,7 +103,7 @@ func TestRefusedPlans(t *testing.T) {
 		}), []string{": AggregateBy: PartitionBy was given a func(string, int) int; its keys are int, so it needs a func(int, int) int"}},
 		{"SortValues of other values", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues(func(s string) string { return s }))
-		}), []string{": GroupBy: SortValues sorts other values than the group's, which are int"}},
+		}), []string{": GroupBy: SortValues sorts other values; the values of this group are int"}},
 		{"SortValues by a slice", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.GroupBy(numbers(p), self, func(int, iter.Seq[int]) int { return 0 }, mapreduce.SortValues(func(int) []byte { return nil }))
 		}), []string{": GroupBy: SortValues: ", "[]uint8"}},
@@ -115,7 +115,7 @@ func TestRefusedPlans(t *testing.T) {
 		{"output without a name", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			mapreduce.Output(p, "", numbers(p))
 			return numbers(p)
-		}), []string{"an output needs a name; the empty one is that of the plan's own rows"}},
+		}), []string{"an output needs a name; the empty name belongs to the plan's own rows"}},
 		{"too many partitions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Sort(numbers(p), mapreduce.Parallel(1<<16+1))
 		}), []string{": Sort: Parallel(65537): use 1 to 65536 partitions, or 0 for the default"}},
@@ -153,7 +153,7 @@ func TestRefusedPlans(t *testing.T) {
 		{"small side made of the large one", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			n := numbers(p)
 			return mapreduce.BroadcastJoin(n, n.Filter(func(int) bool { return true }), self, self, func(int, *int) int { return 0 })
-		}), []string{": Read: its records are joined with a small side that is made from the same read", "call Read a second time"}},
+		}), []string{": Read: its records are joined with a small side from the same Read", "call Read a second time"}},
 		{"every trouble at once", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			mapreduce.NewCounter(p, "")
 			numbers(p).WriteTo(nil)
@@ -170,7 +170,7 @@ func TestRefusedPlans(t *testing.T) {
 			text.WriteTo(textio.WriteFile("out/all.txt"))
 			text.WriteTo(textio.Write("out"))
 			return mapreduce.Nothing(p)
-		}), []string{`textio.Write("out") and textio.WriteFile("out/all.txt") write to places of which one lies inside the other`}},
+		}), []string{`textio.WriteFile("out/all.txt") writes inside the place of textio.Write("out"); give each its own`}},
 		{"no place", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[none] {
 			mapreduce.Map(numbers(p), func(int) string { return "" }).WriteTo(textio.Write(""))
 			return mapreduce.Nothing(p)
@@ -187,7 +187,7 @@ func TestRefusedPlans(t *testing.T) {
 		{"sum of nothing", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[string] {
 			a := agg.Where(agg.Sum[int, int](nil), func(int) bool { return true })
 			return mapreduce.Aggregate(numbers(p), agg.Compose2(agg.Count[int](), a, func(int64, int) string { return "" }))
-		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result; one of package agg has none of them when it was given a nil function"}},
+		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result; an aggregate of package agg lacks them if it was made with a nil function"}},
 		{"PartitionBy without a function", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
 			return mapreduce.CountBy(numbers(p), self, mapreduce.PartitionBy[int](nil))
 		}), []string{": CountBy: the function given to PartitionBy is nil"}},
@@ -200,11 +200,11 @@ func TestRefusedPlans(t *testing.T) {
 		{"zero dataset", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			var d mapreduce.Dataset[int]
 			return mapreduce.Map(d, self)
-		}), []string{"plan broken: refused_test.go:", "a dataset that no operator returned is used"}},
+		}), []string{"plan broken: refused_test.go:", "a zero Dataset is used"}},
 		{"no plan", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] { return numbers(nil) }), []string{": Read: its plan is nil"}},
 		{"fewer than no rows", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Sample(mapreduce.Top(numbers(p), -3, self), -4, 1)
-		}), []string{": Top: it is to keep -3 records", ": Sample: it is to keep -4 records"}},
+		}), []string{": Top: it cannot keep -3 records", ": Sample: it cannot keep -4 records"}},
 		{"options out of range", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Map(numbers(p), self, mapreduce.Retry(-1), mapreduce.Timeout(-time.Second), mapreduce.MaxBad(-1), mapreduce.MaxBadShare(50))
 		}), []string{": Map: Retry(-1)", "Timeout(-1s)", "MaxBad(-1)", "MaxBadShare(50): use a share from 0 to 1"}},

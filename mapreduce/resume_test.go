@@ -89,7 +89,7 @@ func TestResumeWithOtherMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, got, want)
-		if !strings.Contains(said.String(), "goes on") || !strings.Contains(said.String(), "160.0 MiB for each attempt") {
+		if !strings.Contains(said.String(), "continues") || !strings.Contains(said.String(), "160.0 MiB for each attempt") {
 			t.Errorf("%+v: it says %q", again, said.String())
 		}
 		if took := time.Since(start); took > 30*time.Second {

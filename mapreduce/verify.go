@@ -33,7 +33,7 @@ func (j *Job) verify(ctx context.Context) error {
 			where := fmt.Sprintf("partition %d", i)
 			if j.c.stages[s].head.read != nil {
 				if len(st.Splits) != st.Tasks {
-					return fmt.Errorf("verify: stage %d (%s) was read in %d splits by the run that did the job, and they are forgotten; give the same -slots, or another -state", s, st.Name, st.Tasks)
+					return fmt.Errorf("verify: stage %d (%s) was read in %d splits by an earlier run, and the splits are gone; use the same -slots, or another -state", s, st.Name, st.Tasks)
 				}
 				l.Split = &st.Splits[i]
 				where = l.Split.Label
@@ -46,7 +46,7 @@ func (j *Job) verify(ctx context.Context) error {
 				return fmt.Errorf("verify: stage %d (%s), %s: %w", s, st.Name, where, err)
 			}
 			if first.Sum != second.Sum || !sameParts(first, second) {
-				return fmt.Errorf("verify: stage %d (%s), %s: the second run gave another output; some function in this stage depends on more than its input, such as the order of a map, the time, or a random number", s, st.Name, where)
+				return fmt.Errorf("verify: stage %d (%s), %s: the second run gave another output; a function of this stage depends on more than its input, such as the order of a map, the time, or a random number", s, st.Name, where)
 			}
 		}
 	}

@@ -193,7 +193,7 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
 	if !agg.Complete() {
-		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; one of package agg has none of them when it was given a nil function"))
+		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; an aggregate of package agg lacks them if it was made with a nil function"))
 	}
 	if len(n.plan.errs) > 0 {
 		return
