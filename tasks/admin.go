@@ -6,17 +6,23 @@ import (
 	"time"
 )
 
-// State is where a task is. Every task is in exactly one.
+// State is the state of a task. Every task is in exactly one.
 type State uint8
 
-// The states. The last three are ends.
+// The states. Done, failed and cancelled are final.
 const (
-	StateWaiting   State = iota + 1 // for a worker
-	StateDelayed                    // for a time, or for its input
-	StateRunning                    // on a worker
-	StateDone                       // with a result
-	StateFailed                     // without
-	StateCancelled                  // by somebody, or because nobody waited any more
+	// StateWaiting: the task waits for a worker.
+	StateWaiting State = iota + 1
+	// StateDelayed: the task waits for a time, or for its input.
+	StateDelayed
+	// StateRunning: an attempt runs on a worker.
+	StateRunning
+	// StateDone: the task ended with a result.
+	StateDone
+	// StateFailed: the task ended without a result.
+	StateFailed
+	// StateCancelled: the task was cancelled, or dropped because nobody waited for it.
+	StateCancelled
 )
 
 var stateNames = []string{"unknown", "waiting", "delayed", "running", "done", "failed", "cancelled"}
@@ -32,7 +38,7 @@ func (s State) String() string {
 // MarshalText returns String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText is the opposite of MarshalText. The error wraps [ErrInvalid].
+// UnmarshalText parses the output of MarshalText. The error wraps [ErrInvalid].
 func (s *State) UnmarshalText(text []byte) error {
 	i := slices.Index(stateNames, string(text))
 	if i <= 0 {
@@ -45,7 +51,7 @@ func (s *State) UnmarshalText(text []byte) error {
 // MarshalText returns String.
 func (p Priority) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText is the opposite of MarshalText. The error wraps [ErrInvalid].
+// UnmarshalText parses the output of MarshalText. The error wraps [ErrInvalid].
 func (p *Priority) UnmarshalText(text []byte) error {
 	for *p = Normal; *p <= Low; *p++ {
 		if p.String() == string(text) {
@@ -55,41 +61,64 @@ func (p *Priority) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%w: priority %q is none of high, normal and low", ErrInvalid, text)
 }
 
-// Status is how a task stands.
+// Status describes a task.
 type Status struct {
-	ID       ID        `json:"id"`
-	Function string    `json:"function"`
-	State    State     `json:"state"`
-	Dead     bool      `json:"dead"` // a dead letter: it can be run again
-	Priority Priority  `json:"priority"`
-	Durable  bool      `json:"durable"`  // survives a restart of the coordinator
-	Attempts int       `json:"attempts"` // that have begun
-	Most     int       `json:"most"`     // attempts that it has
-	Waiters  int       `json:"waiters"`  // that wait for it; at most 1,000 are counted
-	Size     int       `json:"size"`     // bytes of the input
-	Due      time.Time `json:"due"`      // when it becomes ready, or, after its end, is forgotten; the zero time when that is not fixed
-	N        uint64    `json:"n"`        // progress of the running attempt: N of M
-	M        uint64    `json:"m"`
-	Worker   string    `json:"worker,omitempty"` // that runs it
-	Unique   string    `json:"unique,omitempty"` // set by Status and Dead
-	Error    string    `json:"error,omitempty"`  // of a failed task's last attempt; of Tasks the first KiB
-	Why      string    `json:"why,omitempty"`    // it does not run yet, in words; set by Status
-	Input    []byte    `json:"input,omitempty"`  // set by Inspect, at most 1 MiB
-	Result   []byte    `json:"result,omitempty"` // set by Inspect, at most 1 MiB
+	ID       ID     `json:"id"`
+	Function string `json:"function"`
+	State    State  `json:"state"`
+	// Dead marks a dead letter: the task failed and can be retried.
+	Dead     bool     `json:"dead"`
+	Priority Priority `json:"priority"`
+	// Durable reports whether the task survives a restart of the coordinator.
+	Durable bool `json:"durable"`
+	// Attempts is the number of attempts begun.
+	Attempts int `json:"attempts"`
+	// Most is the maximum number of attempts.
+	Most int `json:"most"`
+	// Waiters is the number of clients waiting for the task, counted up to 1,000.
+	Waiters int `json:"waiters"`
+	// Size is the length of the input in bytes.
+	Size int `json:"size"`
+	// Due is when the task becomes ready or, after its end, is forgotten. The zero time means: not
+	// fixed.
+	Due time.Time `json:"due"`
+	// N and M are the progress of the running attempt: N of M parts are done.
+	N uint64 `json:"n"`
+	M uint64 `json:"m"`
+	// Worker is the name of the worker running the task.
+	Worker string `json:"worker,omitempty"`
+	// Unique is the unique key. It is set by Status and Dead.
+	Unique string `json:"unique,omitempty"`
+	// Error is the error of the last attempt of a failed task. Tasks returns only its first KiB.
+	Error string `json:"error,omitempty"`
+	// Why explains in words why the task does not run yet. It is set by Status.
+	Why string `json:"why,omitempty"`
+	// Input is set by Inspect, up to 1 MiB.
+	Input []byte `json:"input,omitempty"`
+	// Result is set by Inspect, up to 1 MiB.
+	Result []byte `json:"result,omitempty"`
 }
 
-// Limits bound a function on all workers together. Zero values mean no limit.
+// Limits bound a function over all workers together. Zero values mean no limit.
 type Limits struct {
-	QueueHigh   int            `json:"queue_high"`   // tasks of High are refused when so many of the function have not ended
-	QueueNormal int            `json:"queue_normal"` // the same for Normal
-	QueueLow    int            `json:"queue_low"`    // the same for Low
-	Concurrency int            `json:"concurrency"`  // tasks that run at once
-	Rate        float64        `json:"rate"`         // starts per second
-	Burst       int            `json:"burst"`        // starts that may come at once after a pause; zero means 1
-	Needs       map[string]int `json:"needs"`        // what each running task holds of budgets, by their name; see Client.SetBudget
+	// QueueHigh refuses tasks of [High] while this many tasks of the function have not ended.
+	QueueHigh int `json:"queue_high"`
+	// QueueNormal is the same for [Normal].
+	QueueNormal int `json:"queue_normal"`
+	// QueueLow is the same for [Low].
+	QueueLow int `json:"queue_low"`
+	// Concurrency is the maximum number of tasks running at once.
+	Concurrency int `json:"concurrency"`
+	// Rate is the maximum number of starts per second.
+	Rate float64 `json:"rate"`
+	// Burst is the number of starts allowed at once after a pause. Zero means 1.
+	Burst int `json:"burst"`
+	// Needs is the amount of each budget used by a running task, by budget name; see
+	// [Client.SetBudget].
+	Needs map[string]int `json:"needs"`
 }
 
-// Counts count tasks. Submitted is always the sum of the others.
+// Counts has the number of tasks by state. Submitted is always the sum of the others.
 type Counts struct {
 	Submitted int `json:"submitted"`
 	Waiting   int `json:"waiting"`
@@ -100,40 +129,50 @@ type Counts struct {
 	Cancelled int `json:"cancelled"`
 }
 
-// Function is how a function stands. Tasks that have ended stay counted when they are forgotten.
+// Function describes a function. Ended tasks stay counted after they are forgotten.
 type Function struct {
-	Name          string `json:"name"`
-	Counts        Counts `json:"counts"`
-	WaitingHigh   int    `json:"waiting_high"` // these three add up to Counts.Waiting
-	WaitingNormal int    `json:"waiting_normal"`
-	WaitingLow    int    `json:"waiting_low"`
-	Dead          int    `json:"dead"`    // dead letters
-	Workers       int    `json:"workers"` // that can do it
-	Limits        Limits `json:"limits"`
-	Paused        bool   `json:"paused"` // nothing starts
+	Name   string `json:"name"`
+	Counts Counts `json:"counts"`
+	// WaitingHigh, WaitingNormal and WaitingLow add up to Counts.Waiting.
+	WaitingHigh   int `json:"waiting_high"`
+	WaitingNormal int `json:"waiting_normal"`
+	WaitingLow    int `json:"waiting_low"`
+	// Dead is the number of dead letters.
+	Dead int `json:"dead"`
+	// Workers is the number of workers able to run the function.
+	Workers int    `json:"workers"`
+	Limits  Limits `json:"limits"`
+	// Paused: no task of the function starts.
+	Paused bool `json:"paused"`
 }
 
-// Budget is how an amount of something outside stands that tasks and pipelines hold parts of, such as connections of a database.
+// Budget describes a budget: a limited amount of something outside, such as database connections,
+// shared by tasks and pipelines.
 type Budget struct {
-	Name    string `json:"name"`
-	Size    int    `json:"size"`
-	Used    int    `json:"used"`
-	Waiting int    `json:"waiting"` // others than tasks that wait for a part
+	Name string `json:"name"`
+	Size int    `json:"size"`
+	Used int    `json:"used"`
+	// Waiting is the number of pipelines waiting for a part of the budget.
+	Waiting int `json:"waiting"`
 }
 
-// Overview is how all functions and budgets stand at one instant.
+// Overview describes all functions and budgets at one instant.
 type Overview struct {
-	Totals    Counts     `json:"totals"` // of all functions that there are and were
+	// Totals includes dropped functions.
+	Totals    Counts     `json:"totals"`
 	Functions []Function `json:"functions"`
 	Budgets   []Budget   `json:"budgets"`
 }
 
-// WorkerStatus is how a worker stands.
+// WorkerStatus describes a task worker.
 type WorkerStatus struct {
-	Name      string   `json:"name"` // of one that speaks Gearman's protocol, its address
+	// Name is the worker's name, or the address of a Gearman worker.
+	Name      string   `json:"name"`
 	Functions []string `json:"functions"`
 	Running   []ID     `json:"running"`
-	Slots     int      `json:"slots"` // how many it may run at once; zero for one of Gearman's, which asks for them
-	Reserved  int      `json:"reserved"`
-	Gearman   bool     `json:"gearman"`
+	// Slots is the maximum number of tasks at once. It is zero for a Gearman worker, which requests
+	// each task.
+	Slots    int  `json:"slots"`
+	Reserved int  `json:"reserved"`
+	Gearman  bool `json:"gearman"`
 }

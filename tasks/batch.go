@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// ItemErrors is what a handler of batches returns when some tasks of the batch failed: the error of each by the place of its input, nil where there is none. It
-// may be shorter than the batch: ItemErrors{3: err} says that the fourth failed.
+// ItemErrors is the error of a batch handler in which some tasks failed: one error per input, by
+// index, nil for success. It may be shorter than the batch: ItemErrors{3: err} means that only the
+// fourth task failed.
 type ItemErrors []error
 
-// Error returns the first of them, and how many there are.
+// Error returns the number of errors and the first one.
 func (e ItemErrors) Error() string {
 	n, first := 0, error(nil)
 	for _, err := range e {
@@ -34,17 +35,21 @@ const (
 	defaultBatchWait = 5 * time.Millisecond
 )
 
-// HandleBatch is [Handle] for many small tasks that are cheaper together: f gets the inputs of up to [BatchSize] tasks that came within [BatchWait], and returns a
-// result for each, in their order. They stay tasks: each has its own attempts, limits, result, and those who wait for it.
+// HandleBatch is [Handle] for many small tasks that are cheaper together. f receives the inputs of
+// up to [BatchSize] tasks that arrived within [BatchWait], and returns one result per input, in the
+// same order. Each task keeps its own attempts, limits, result and waiting clients.
 //
-// An error of f fails the attempts of all tasks of the batch, and [ItemErrors] those that it names; both may be [Fatal]. The last attempt at a task that failed
-// before is made in a batch of its own, so that an input that breaks batches does not take others with it for good.
+// An error of f fails the attempts of all tasks in the batch; [ItemErrors] fails only the tasks it
+// lists. Either may be [Fatal]. If a task has failed before, its last attempt runs in a batch of
+// its own, so an input that breaks batches cannot make other tasks fail for good.
 //
-// The context of f ends when no task of the batch is wanted any more; that of a single one is had from [Item], and [Send], [Warn], [Progress], [IdempotencyKey],
-// [TaskID], [Attempt] and [Hurry] want it. f may be called while another batch runs.
+// The context of f ends when no task of the batch is needed. [Send], [Warn], [Progress],
+// [IdempotencyKey], [TaskID], [Attempt] and [Hurry] need the context of a single task; see [Item].
+// f may be called while another batch runs.
 //
-// All tasks of a batch are held at once, so Worker.Concurrency bounds it too; its default is large enough for a batch on each processor. Of options
-// HandleBatch takes BatchSize, BatchWait and [HardLimit], which includes the wait for the batch. Else it is like Handle.
+// All tasks of a batch occupy slots at once, so Worker.Concurrency limits the batch too; its
+// default allows one full batch per processor. HandleBatch takes the options BatchSize, BatchWait
+// and [HardLimit]; the limit includes the wait for the batch. Otherwise it behaves like Handle.
 func HandleBatch[In, Out any](w *Worker, function string, f func(ctx context.Context, in []In) ([]Out, error), options ...Option) {
 	s, err := handlerSpec(function, true, options)
 	size, wait := s.batchSize, s.batchWait
@@ -69,7 +74,8 @@ func HandleBatch[In, Out any](w *Worker, function string, f func(ctx context.Con
 	w.handle(function, h, f == nil, err)
 }
 
-// BatchSize is how many tasks a batch has at the most, 1 to 65,536. Without it, and for zero, 100. It is for [HandleBatch].
+// BatchSize is the maximum number of tasks in a batch, 1 to 65,536. The default, also for zero, is
+// 100. It is an option of [HandleBatch].
 func BatchSize(n int) Option {
 	return option(func(s *spec) {
 		if n < 0 || n > maxSlots {
@@ -79,12 +85,13 @@ func BatchSize(n int) Option {
 	})
 }
 
-// BatchWait is how long the first task of a batch waits for others. Without it, and for zero, 5 ms. It is for [HandleBatch].
+// BatchWait is how long the first task of a batch waits for others. The default, also for zero, is
+// 5 ms. It is an option of [HandleBatch].
 func BatchWait(d time.Duration) Option {
 	return duration("BatchWait", d, func(s *spec) *time.Duration { return &s.batchWait })
 }
 
-// batches makes batches of the tasks of one function.
+// batches groups the tasks of one function into batches.
 type batches[In, Out any] struct {
 	w        *Worker
 	function string
@@ -94,24 +101,24 @@ type batches[In, Out any] struct {
 
 	// mu guards the field below.
 	mu   sync.Mutex
-	next *batch[In, Out] // is being gathered; nil when none is
+	next *batch[In, Out] // batch being filled, or nil
 }
 
-// batch is tasks that are handled together. The one that came first runs it.
+// batch is a set of tasks handled together. The goroutine of the first task runs it.
 type batch[In, Out any] struct {
 	// batches.mu guards these two until the batch is closed.
 	items []context.Context
 	in    []In
 
-	full chan struct{} // closed when no more fit
+	full chan struct{} // closed when the batch is full
 
 	done  chan struct{} // closed when the fields below are set
-	place []int         // of each item in what the handler got; -1: it was not wanted any more
+	place []int         // index of each item among the handler's inputs; -1: cancelled before
 	out   []Out
 	err   error
 }
 
-// do puts a task into a batch, and returns its result.
+// do adds a task to a batch and returns its result.
 func (b *batches[In, Out]) do(ctx context.Context, v In) (out Out, err error) {
 	own, _ := callOf(ctx, "HandleBatch")
 	alone := own.last && own.number > 1
@@ -138,7 +145,7 @@ func (b *batches[In, Out]) do(ctx context.Context, v In) (out Out, err error) {
 	return out, each[at]
 }
 
-// join returns the batch that the task belongs to, and its place in it.
+// join adds the task to a batch and returns the batch and the index in it.
 func (b *batches[In, Out]) join(ctx context.Context, v In, alone bool) (one *batch[In, Out], i int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -161,7 +168,7 @@ func (b *batches[In, Out]) join(ctx context.Context, v In, alone bool) (one *bat
 	return one, i
 }
 
-// gather waits until the batch is full or has waited enough, and closes it.
+// gather waits until the batch is full or its time is over, and closes it.
 func (b *batches[In, Out]) gather(one *batch[In, Out]) {
 	t := time.NewTimer(b.wait)
 	defer t.Stop()
@@ -176,10 +183,10 @@ func (b *batches[In, Out]) gather(one *batch[In, Out]) {
 	}
 }
 
-// batchKey finds the contexts of the tasks of a batch in its own.
+// batchKey is the context key for the contexts of the tasks in a batch.
 type batchKey struct{}
 
-// run calls the handler with those tasks that are still wanted.
+// run calls the handler with the tasks that are still needed.
 func (b *batches[In, Out]) run(one *batch[In, Out]) {
 	defer close(one.done)
 	var items []context.Context
@@ -215,7 +222,7 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 		}
 	}()
 	ended := false
-	defer func() { // before done is closed
+	defer func() { // runs before done is closed
 		if v := recover(); v != nil {
 			one.err = fmt.Errorf("panic: %v\n\n%s", v, debug.Stack())
 		} else if !ended {
@@ -230,7 +237,7 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 	}
 }
 
-// also is what an error has to say beside another.
+// also formats err as an addition to another error.
 func also(err error) string {
 	if err == nil {
 		return ""
@@ -238,7 +245,8 @@ func also(err error) string {
 	return ", and: " + err.Error()
 }
 
-// Item returns the context of the task with the i-th input of a batch; ctx is what its handler was given. It panics when there is no such input.
+// Item returns the context of the task with the i-th input of a batch. ctx is the context of the
+// batch handler. Item panics if there is no such input.
 func Item(ctx context.Context, i int) context.Context {
 	items, ok := ctx.Value(batchKey{}).([]context.Context)
 	if !ok || i < 0 || i >= len(items) {

@@ -6,13 +6,17 @@ import (
 	"iter"
 )
 
-// Do calls a function with the input in, on some worker, and returns its result. It blocks until then: until the last attempt has
-// ended, ctx ends, or the [Deadline] passes. When the caller goes, the task is dropped or stopped, unless others wait for it too.
+// Do runs a task: it calls a function with the input in on some worker and returns the result.
 //
-// The error is an [*Error] when the task failed or was cancelled. Others wrap [ErrInvalid], [ErrFull], [ErrUnavailable] or the cause
-// of ctx, or say that in or the result has not the form of its type.
+// Do blocks until the task has ended after its last attempt, ctx ends, or the [Deadline] passes. If
+// the caller stops waiting, the task is dropped or stopped, unless other clients wait for it too.
 //
-// Do is not durable: when the coordinator restarts meanwhile the call is made again, so the function may run twice.
+// The error is an [*Error] if the task failed or was cancelled. Other errors wrap [ErrInvalid],
+// [ErrFull], [ErrUnavailable] or the cause of ctx, or report an input or result that cannot be
+// encoded or decoded.
+//
+// A task of Do is not durable: if the coordinator restarts, Do submits it again, and the function
+// may run twice.
 func Do[Out any](ctx context.Context, c *Client, function string, in any, options ...Option) (out Out, err error) {
 	s, err := callSpec(function, 0, options)
 	if err == nil && s.lossy {
@@ -43,23 +47,26 @@ func decodeResult[Out any](function string, result []byte) (Out, error) {
 	return out, nil
 }
 
-// Result is how one of many tasks ended.
+// Result is the result of one of several tasks.
 type Result[Out any] struct {
-	// Index is the place of the task's input.
+	// Index is the index of the task's input.
 	Index int
-	// ID is the task's; zero when none was made.
+	// ID is the task's ID, or zero if no task was made.
 	ID ID
-	// Value is the result; the zero value when Err is set.
+	// Value is the result, or the zero value if Err is set.
 	Value Out
-	// Err is nil, or what Do would return.
+	// Err is nil or the error that Do would return.
 	Err error
 }
 
-// Scatter calls a function with each of inputs, on all workers that there are, and yields the results as they come: one for every input, in the order
-// in which they end. What has no result when ctx ends or the [Deadline] passes is yielded with that as its error, so that the others are not lost. A caller
-// that leaves the loop leaves the tasks: they are dropped or stopped. Else it is like [Do].
+// Scatter runs one task per input, spread over all workers, and yields each result as soon as its
+// task ends. For every input it yields exactly one Result.
 //
-// Up to 16,384 inputs are on their way at a time.
+// When ctx ends or the [Deadline] passes, the inputs without a result are yielded with this error,
+// and the other results are not lost. When the caller leaves the loop, the remaining tasks are
+// dropped or stopped. Otherwise Scatter behaves like [Do].
+//
+// At most 16,384 inputs are in progress at once.
 func Scatter[Out, In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) iter.Seq[Result[Out]] {
 	return func(yield func(Result[Out]) bool) {
 		s, err := callSpec(function, 0, options)
@@ -94,8 +101,9 @@ func Scatter[Out, In any](ctx context.Context, c *Client, function string, input
 	}
 }
 
-// Enqueue hands over a task that runs although nobody waits for it, and returns when the coordinator has it on disk: from then on it is not lost. Its
-// outcome can be asked for with [Attach] and [Client.Status], for as long as [Keep] says after the end. One that fails for good becomes a dead letter.
+// Enqueue submits a task that runs even if nobody waits for it. When Enqueue returns, the
+// coordinator has the task on disk, and it cannot be lost. Its outcome is available from [Attach]
+// and [Client.Status] for the time set by [Keep]. A task that fails for good becomes a dead letter.
 //
 // The error wraps [ErrInvalid], [ErrFull], [ErrUnavailable] or the cause of ctx.
 func Enqueue(ctx context.Context, c *Client, function string, in any, options ...Option) (ID, error) {
@@ -114,8 +122,9 @@ func backgroundSpec(function string, options []Option) (spec, error) {
 	return s, err
 }
 
-// EnqueueAll is [Enqueue] for many inputs, in few messages. It returns the tasks' IDs in the order of inputs. With an error some may have been handed over:
-// those whose ID is there and not zero.
+// EnqueueAll is [Enqueue] for many inputs, in few messages. It returns the task IDs in the order of
+// inputs. If it returns an error, some tasks may have been submitted: those with an ID other than
+// zero.
 func EnqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) ([]ID, error) {
 	s, err := backgroundSpec(function, options)
 	if err == nil && s.unique != "" {
@@ -127,9 +136,10 @@ func EnqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 	return enqueueAll(ctx, c, function, inputs, &s)
 }
 
-// Attach waits for the end of a task, or of a group and what follows it, that was submitted before, and returns its result. A task that has ended is known
-// for as long as [Keep] says. Of options it takes [Deadline] and [OnUpdate], which hears what is told from now on. Errors are those of [Do], and [ErrUnknown].
-// When the caller goes, the task goes on.
+// Attach waits for a task submitted earlier, or for a group and its followers, and returns the
+// result. A task that has ended is known for the time set by [Keep]. Attach takes the options
+// [Deadline] and [OnUpdate]; updates from before the call are not repeated. Errors are those of
+// [Do], and [ErrUnknown]. If the caller stops waiting, the task continues.
 func Attach[Out any](ctx context.Context, c *Client, id ID, options ...Option) (Out, error) {
 	return attach[Out](ctx, c, taskName{id: id}, options)
 }
@@ -139,7 +149,7 @@ func AttachUnique[Out any](ctx context.Context, c *Client, function, key string,
 	return attach[Out](ctx, c, taskName{function: function, unique: key}, options)
 }
 
-// taskName finds a task: by ID, else by function and unique key.
+// taskName identifies a task by ID, or else by function and unique key.
 type taskName struct {
 	id               ID
 	function, unique string
@@ -160,7 +170,7 @@ func attach[Out any](ctx context.Context, c *Client, name taskName, options []Op
 	return decodeResult[Out](name.String(), result)
 }
 
-// String names the task in errors.
+// String returns the task's name for errors.
 func (n taskName) String() string {
 	if n.id != 0 {
 		return "task " + n.id.String()

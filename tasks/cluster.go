@@ -22,28 +22,32 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Cluster says how to reach a coordinator. The zero value is one on this machine, at its default port.
+// Cluster is the address of a coordinator with the settings of the connection. The zero value is a
+// coordinator on this machine at its default port.
 type Cluster struct {
-	// Address of the coordinator is HOST:PORT. Empty means 127.0.0.1:7070.
+	// Address of the coordinator, HOST:PORT. Empty means 127.0.0.1:7070.
 	Address string
-	// TLS names certificates. The zero value means an open connection. A Worker needs a certificate of the role worker, which a Client may use
-	// too, beside that of the role client.
+	// TLS has the certificate files. The zero value means a connection without TLS. A Worker needs
+	// a certificate with the role worker. A Client needs one with the role client or worker.
 	TLS TLSFiles
-	// Connect is how long the calls of a client try to reach a coordinator that they never reached. Zero means 10 s.
+	// Connect is how long a client tries to reach a coordinator for the first time. Zero
+	// means 10 s.
 	Connect time.Duration
-	// Patience is how long they wait for one that was reached before: it may be restarting. Zero means 2 minutes.
+	// Patience is how long a client tries to reach a coordinator that it has reached before and
+	// that may be restarting. Zero means 2 minutes.
 	Patience time.Duration
 	// Dial opens connections to Address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil means none.
 	Log *slog.Logger
 }
 
-// TLSFiles name PEM files: the certificate of the cluster's CA, and the certificate and private key of this process.
+// TLSFiles names PEM files for TLS.
 type TLSFiles = security.Files
 
-// Flags registers flags for a Cluster, and returns the Cluster that they fill when fs is parsed: -cluster, -tls-ca, -tls-cert and -tls-key. Each one's
-// default comes from the environment, such as LAYSHAFT_TLS_CA.
+// Flags registers the flags -cluster, -tls-ca, -tls-cert and -tls-key in fs. It returns a Cluster
+// that is filled when fs is parsed. The defaults come from the environment, for example from
+// LAYSHAFT_TLS_CA.
 func Flags(fs *flag.FlagSet) *Cluster {
 	c := &Cluster{}
 	env := func(name, otherwise string) string {
@@ -62,15 +66,16 @@ func Flags(fs *flag.FlagSet) *Cluster {
 const defaultAddress = "127.0.0.1:7070"
 
 const (
-	// The pause before a coordinator is tried again grows from minPause to maxPause.
+	// The pause before the next attempt to connect grows from minPause to maxPause.
 	minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
-	// answered is how long a try takes at least that has reached the coordinator, if it breaks later: making a connection takes less.
+	// answered is the duration from which a broken attempt counts as having reached the
+	// coordinator: connecting takes less.
 	answered = 5 * time.Second
-	// callWait is how long a call may take that moves little data.
+	// callWait limits the duration of an RPC with little data.
 	callWait = 30 * time.Second
 )
 
-// withDefaults returns a checked copy.
+// withDefaults returns a checked copy with defaults.
 func (c Cluster) withDefaults() (Cluster, error) {
 	if c.Connect < 0 || c.Patience < 0 {
 		return c, fmt.Errorf("%w: Connect %v and Patience %v of a cluster must not be negative", ErrInvalid, c.Connect, c.Patience)
@@ -90,7 +95,7 @@ func (c Cluster) withDefaults() (Cluster, error) {
 	return c, nil
 }
 
-// dial returns a connection that is made when it is needed first.
+// dial returns a connection that opens on first use.
 func (c Cluster) dial() (*grpc.ClientConn, error) {
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
 	if c.TLS != (TLSFiles{}) {
@@ -105,7 +110,8 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 		target, opts = "passthrough:///"+target, append(opts, grpc.WithContextDialer(c.Dial))
 	}
 	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // the loops here see why the coordinator cannot be reached
+		// the retry loops in this package need the cause of the error
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		retry.Connections(3*time.Second, minPause, maxPause))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
@@ -113,15 +119,16 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// broken tells whether err is one that another try may not meet.
+// broken reports whether another attempt may avoid err.
 func broken(err error) bool { return status.Code(err) == codes.Unavailable && !untrusted(err) }
 
-// untrusted says whether the two ends do not accept each other's certificates, which waiting does not help. gRPC keeps only the text.
+// untrusted reports whether one side rejects the other's certificate, so waiting does not help.
+// gRPC keeps only the text of this error.
 func untrusted(err error) bool {
 	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
 }
 
-// retry makes a call until it succeeds or fails for good.
+// retry repeats an RPC until it succeeds or fails for good.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
 	pause, since := retry.Backoff{Min: minPause, Max: maxPause}, time.Now()
 	for {
@@ -136,7 +143,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return err
 		}
 		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Canceled {
-			// The coordinator knows the deadline too, and may notice it a moment before.
+			// The coordinator has the same deadline and may report it a moment earlier.
 			if end, ok := ctx.Deadline(); ok && time.Until(end) < minPause {
 				<-ctx.Done()
 			}

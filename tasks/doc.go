@@ -1,6 +1,8 @@
-// Package tasks calls named functions on workers: one at a time, scattered over many inputs, or queued to run whenever there is room.
+// Package tasks runs named functions on remote workers: a single task, many tasks in parallel, or
+// tasks queued to run later.
 //
-// A worker offers functions, and a client calls them by name; both know only the address of the coordinator, and may come and go:
+// A task is one queued call of a named function. A worker offers functions, and a client submits
+// tasks. Both need only the address of the coordinator, and may start and stop at any time:
 //
 //	w := tasks.NewWorker(tasks.Cluster{})
 //	tasks.Handle(w, "multiply", func(ctx context.Context, in [2]int) (int, error) { return in[0] * in[1], nil })
@@ -9,25 +11,34 @@
 //	c, err := tasks.Dial(tasks.Cluster{})
 //	n, err := tasks.Do[int](ctx, c, "multiply", [2]int{6, 7})
 //
-// [Do] waits for the result, [Scatter] for those of many inputs as they come, and [Enqueue] hands over a task that runs although nobody waits: that is
-// on the coordinator's disk when it returns. [Then] makes one task follow another, and a [Group] gathers the results of many for one. What has been submitted can be
-// found again with [Attach], and looked after with the methods of [Client].
+// [Do] waits for the result. [Scatter] runs one task for each of many inputs and yields the results
+// as they arrive. [Enqueue] stores a task on the coordinator's disk and returns; the task runs even
+// if nobody waits for it. [Then] makes one task follow another. A [Group] passes the results of
+// many tasks to one. [Attach] waits for a task submitted earlier. The methods of [Client] list,
+// cancel and retry tasks.
 //
-// # What is promised
+// # Guarantees
 //
-// A task runs at least once, and has one result. An attempt whose worker dies, or that fails with an error that is not [Fatal], is made again, up
-// to [Attempts] times; effects outside get the same [IdempotencyKey] each time. One that was cancelled is never tried again. Tasks of Enqueue
-// survive the end of any process; those that somebody waits for end with whoever waits.
+// A task runs at least once and has one result. If an attempt fails or its worker dies, another
+// attempt follows, up to [Attempts]. A [Fatal] error ends the task at once. A cancelled task is
+// never attempted again. Handlers should pass the [IdempotencyKey] to outside systems: it is the
+// same for all attempts at a task.
+//
+// A task of Enqueue survives the end of any process. A task of Do or Scatter ends with its caller.
 //
 // # Payloads
 //
-// What goes to a function and comes back is the bytes of a []byte, string or json.RawMessage, as they are; nothing for nil and struct{}{}; and for all other types their form
-// in JSON. An empty payload is the zero value of every type. So programs in other languages can read and write them: clients and workers that speak Gearman's
-// protocol share the functions of the same coordinator. A payload has at most 64 MiB: a larger input
-// is [ErrInvalid] for its call, a larger result fails its task for good, and [Send] of more is an error.
+// The input and the result of a function travel as bytes. A []byte, string or json.RawMessage is
+// sent unchanged; nil and struct{}{} are empty; every other type is sent as JSON. An empty payload
+// is the zero value of every type. Programs in other languages can therefore use the same
+// functions: the coordinator also serves clients and workers with the Gearman protocol.
+//
+// A payload has at most 64 MiB. A larger input is refused with [ErrInvalid], a larger result fails
+// its task for good, and [Send] returns an error.
 //
 // # Inside a handler
 //
-// The context that a handler gets tells which attempt it is: [Send], [Warn] and [Progress] reach those who wait, [Hurry] says that a soft limit has passed, and the end of
-// the context that the attempt is not wanted any more.
+// The context of a handler identifies its attempt. [Send], [Warn] and [Progress] send updates to
+// waiting clients. [Hurry] signals that the soft limit has passed. When the context ends, the
+// attempt is no longer needed.
 package tasks

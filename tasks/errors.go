@@ -7,42 +7,46 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Errors that callers branch on, with [errors.Is].
+// Errors for use with [errors.Is].
 var (
-	// ErrInvalid means that a call makes no sense: an option, a name or a size is out of bounds. Trying again cannot help.
+	// ErrInvalid means that an option, a name or a size is out of bounds. Repeating the request
+	// cannot help.
 	ErrInvalid = wire.ErrInvalid
-	// ErrUnavailable means that the coordinator could not be reached for as long as [Cluster] says.
+	// ErrUnavailable means that the coordinator could not be reached within the time set in
+	// [Cluster].
 	ErrUnavailable = wire.ErrUnavailable
-	// ErrForbidden means that the certificate of this process does not entitle it to the call.
+	// ErrForbidden means that the certificate of this process does not permit the request.
 	ErrForbidden = wire.ErrForbidden
-	// ErrFull means that a task was refused because a queue limit was reached, or memory or disk are full. It may go through later.
+	// ErrFull means that a task was refused because a queue limit was reached, or memory or disk is
+	// full. A later attempt may succeed.
 	ErrFull = errors.New("full")
-	// ErrUnknown means that there is no such task, or no more: it ended, and was kept as long as [Keep] says. Or there is no such function to drop.
+	// ErrUnknown means that the task does not exist, or ended longer ago than [Keep]. From
+	// DropFunction it means that the function does not exist.
 	ErrUnknown = errors.New("unknown task")
 
-	// ErrFailed means that a task has failed for good: after its last attempt, or with an error that is [Fatal].
+	// ErrFailed means that a task failed for good: after its last attempt, or with a [Fatal] error.
 	ErrFailed = errors.New("failed")
-	// ErrTimedOut means that the last attempt took longer than its [HardLimit]. Such an error is ErrFailed too.
+	// ErrTimedOut means that the last attempt exceeded its [HardLimit]. The error is ErrFailed too.
 	ErrTimedOut = errors.New("took longer than its hard limit")
-	// ErrLost means that the last attempt was lost with its worker. Such an error is ErrFailed too.
+	// ErrLost means that the last attempt was lost with its worker. The error is ErrFailed too.
 	ErrLost = errors.New("its worker was lost")
-	// ErrCancelled means that somebody cancelled the task, or that it was dropped because nobody waited for it any more.
+	// ErrCancelled means that the task was cancelled, or dropped because nobody waited for it.
 	ErrCancelled = errors.New("cancelled")
 )
 
-// Error is how a task ended that is not done.
+// Error is the outcome of a task that failed or was cancelled.
 type Error struct {
-	// ID is the task's.
+	// ID is the task's ID.
 	ID ID
-	// Function is what it called; empty after [Attach] by ID.
+	// Function is the task's function; empty after [Attach] by ID.
 	Function string
 	// Reason is [ErrFailed], [ErrTimedOut], [ErrLost] or [ErrCancelled].
 	Reason error
-	// Message is what the handler reported, the text of its error.
+	// Message is the text of the handler's error.
 	Message string
 }
 
-// Error tells it as one line, or more when the message has more.
+// Error returns the task, the reason and the message. It has several lines if the message has.
 func (e *Error) Error() string {
 	text := "task "
 	if e.Function != "" {
@@ -55,7 +59,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns Reason, and ErrFailed with those that are such.
+// Unwrap returns Reason, and ErrFailed in addition to ErrTimedOut and ErrLost.
 func (e *Error) Unwrap() []error {
 	if e.Reason == ErrTimedOut || e.Reason == ErrLost {
 		return []error{e.Reason, ErrFailed}
@@ -63,13 +67,13 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Reason}
 }
 
-// fatal is an error that another attempt would not help.
+// fatal is an error after which no further attempt is made.
 type fatal struct{ error }
 
 func (f fatal) Unwrap() error { return f.error }
 
-// Fatal marks an error that a handler returns: the task fails at once, whatever attempts are left. Errors without the mark are
-// transient: the task is tried again. Fatal(nil) is nil.
+// Fatal marks an error returned by a handler as permanent: the task fails at once, without further
+// attempts. Other errors are transient, and the task is attempted again. Fatal(nil) is nil.
 func Fatal(err error) error {
 	if err == nil {
 		return nil
@@ -77,7 +81,7 @@ func Fatal(err error) error {
 	return fatal{err}
 }
 
-// isFatal tells whether err or what it wraps is marked.
+// isFatal reports whether err or an error it wraps is marked as fatal.
 func isFatal(err error) bool {
 	var f fatal
 	return errors.As(err, &f)

@@ -10,29 +10,35 @@ import (
 	"github.com/layshaft/layshaft/internal/security"
 )
 
-// Gossip makes a Worker a member of the cluster, as its layshaft workers are: it finds the coordinator from the address of any member, also when that moves, and
-// when it ends, all members hear at once that it has left; of one that was killed they notice within half a minute. The coordinator takes a worker's
-// tasks back by its connection and its lease, with gossip or without. The zero value means no gossip.
+// Gossip makes a Worker a member of the cluster, like layshaft workers. The worker finds the
+// coordinator through the address of any member, even after the coordinator has moved. When the
+// worker leaves, all members learn of it at once; when it is killed, within half a minute. Gossip
+// does not affect tasks: the coordinator detects a lost worker by its connection and its lease. The
+// zero value means no gossip.
 type Gossip struct {
-	// Join are gossip addresses of members, HOST:PORT; the coordinator's port is 7946 unless it was told another. Any one is enough. Cluster.Address is
-	// not used then.
+	// Join lists gossip addresses of members, HOST:PORT. One is enough. The coordinator's default
+	// gossip port is 7946. If Join is set, Cluster.Address is not used.
 	Join []string
-	// Listen is the address for gossip, UDP and TCP, HOST:PORT. Empty means any free port of 127.0.0.1, which only members on this machine reach.
+	// Listen is the gossip address, UDP and TCP, HOST:PORT. Empty means a free port of 127.0.0.1,
+	// which only members on this machine can reach.
 	Listen string
-	// Advertise is the address at which others reach Listen, HOST or HOST:PORT. Empty means Listen, and a private address of the machine when that is 0.0.0.0.
+	// Advertise is the address at which others reach Listen, HOST or HOST:PORT. Empty means Listen,
+	// or a private address of the machine if Listen is 0.0.0.0.
 	Advertise string
-	// Key is the cluster's -gossip-key: 32 bytes in hex or base64. Listen on another address than loopback needs one, or Insecure.
+	// Key is the cluster's -gossip-key: 32 bytes in hex or base64. Without a key, Listen must be a
+	// loopback address, unless Insecure is set.
 	Key string
-	// Label is that of the cluster. Empty means "layshaft".
+	// Label is the cluster's label. Empty means "layshaft".
 	Label string
-	// Insecure lets gossip without a key listen where others can reach it.
+	// Insecure allows gossip without a key on an address that others can reach.
 	Insecure bool
 }
 
-// roleTasks is the role of members that run tasks only.
+// roleTasks is the gossip role of task workers.
 const roleTasks = "task-worker"
 
-// member returns the gossip of a worker, and the cluster with a way to its coordinator; nil when there is no gossip.
+// member returns the gossip member of a worker, and the cluster with a Dial that finds the
+// coordinator through it. Without gossip the member is nil.
 func (g *Gossip) member(name string, c Cluster) (*gossip.Gossip, Cluster, error) {
 	if len(g.Join) == 0 {
 		return nil, c, nil

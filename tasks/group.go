@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// Group is tasks whose results are gathered: when all have ended, the task that its [Then] names gets them as input. Make one with [OpenGroup], add to
-// it with [AddToGroup], and close it. A group that is never closed never ends.
+// Group collects tasks whose results become one input: when all of them have ended, the task named
+// by [Then] runs with their results. Open a group with [OpenGroup], add tasks with [AddToGroup],
+// and close it. A group that is never closed never ends.
 type Group struct {
 	c     *Client
 	id    ID
@@ -20,8 +21,8 @@ type Group struct {
 	added int64
 }
 
-// OpenGroup begins a group. Of options it takes [Then], which may be repeated, [Partial] and [Lossy]. Without Then the group only ends.
-// Errors are those of [Enqueue].
+// OpenGroup opens a group. It takes the options [Then], repeatable, [Partial] and [Lossy]. Without
+// Then the group just ends. Errors are those of [Enqueue].
 func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error) {
 	s, err := specOf(defaultKeep, options)
 	if err != nil {
@@ -31,16 +32,21 @@ func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error
 	return &Group{c: c, id: id, lossy: s.lossy}, err
 }
 
-// ID names the group: [Attach] with it waits for the end of the group and of what follows, and returns the result of the last, also later, as long as that is kept.
-// [Client.Cancel] with it ends the group and its tasks. How it ended is known of the last 10,000 groups that nothing followed.
+// ID returns the group's ID. [Attach] with it waits for the end of the group and its followers, and
+// returns the result of the last, as long as it is kept. [Client.Cancel] with it ends the group and
+// its tasks. The outcome of a group without followers is known for the last 10,000 such groups.
 func (g *Group) ID() ID { return g.id }
 
-// Close says that the group has all its tasks. A group that was closed is no error. Errors are those of [Enqueue].
+// Close closes the group: no more tasks can be added. Closing a closed group is no error. Errors
+// are those of [Enqueue].
 func (g *Group) Close(ctx context.Context) error { return g.c.closeGroup(ctx, g.id) }
 
-// AddToGroup is [EnqueueAll] for tasks of a group, which gathers their results in the order of the calls. They are kept as durable as the group is.
-// A task that is refused, and those after it, get no ID and can be added again; one that was accepted is added once, though the answer was lost. Calls for the same group
-// follow one another.
+// AddToGroup is [EnqueueAll] for tasks of a group. The results are gathered in the order of the
+// inputs and calls. The tasks are as durable as the group.
+//
+// A refused task and all tasks after it get no ID and can be added again. An accepted task is added
+// only once, even if the answer was lost. Concurrent calls for the same group run one after
+// another.
 func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs []In, options ...Option) ([]ID, error) {
 	s, err := backgroundSpec(function, options)
 	if err == nil && s.unique != "" {
@@ -62,16 +68,20 @@ func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs [
 	return ids, err
 }
 
-// ErrMissing is the error of results that a group went on without; see [Partial].
+// ErrMissing is the error of a missing result in a [Partial] group.
 var ErrMissing = errors.New("failed or was cancelled")
 
-// Gathered is the input of the task that follows a group: one result for each task of the group, in the order in which they were added. ID is not set. A task
-// without a result has the error [ErrMissing]. A handler that takes a []T instead gets zero values in such places; one that takes a []byte, string or
-// json.RawMessage gets what workers get that do not know Go's types: a JSON array of objects with id, outcome (done, failed, cancelled), and result with its
-// encoding (json, text, base64) or error.
+// Gathered is the input of a task that follows a group. It has one result for each task of the
+// group, in the order in which they were added. ID is not set. A task without a result has the
+// error [ErrMissing].
+//
+// The handler's input may have another type. A []T has zero values for missing results. A []byte,
+// string or json.RawMessage is a JSON array, as for workers in other languages. Its objects have
+// id, outcome (done, failed, cancelled), and either result with its encoding (json, text, base64)
+// or error.
 type Gathered[T any] []Result[T]
 
-// gathered is how a group's results reach the handler of another type.
+// gathered is implemented by every Gathered type. It receives the results of a group.
 type gathered interface {
 	fill(results [][]byte, done []bool) error
 }
@@ -105,7 +115,7 @@ func decodeGathered[In any](results [][]byte, done []bool) (in In, err error) {
 			*p = append(*p, string(b))
 		}
 	default:
-		array := make([]json.RawMessage, len(results)) // nil is null
+		array := make([]json.RawMessage, len(results)) // nil becomes null
 		for i, b := range results {
 			if len(b) > 0 {
 				array[i] = b

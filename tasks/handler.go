@@ -9,7 +9,7 @@ import (
 
 type callKey struct{}
 
-// callOf returns the attempt whose handler got ctx, or an error that names what was tried.
+// callOf returns the attempt of a handler's context, or an error that names the function what.
 func callOf(ctx context.Context, what string) (*call, error) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		return c, nil
@@ -20,9 +20,10 @@ func callOf(ctx context.Context, what string) (*call, error) {
 	return nil, fmt.Errorf("%w: tasks.%s needs the context that a handler was given", ErrInvalid, what)
 }
 
-// Send gives those who wait for the task a partial result, before the result. The form of v is that of results. It blocks while they, or
-// the network, are slower than the handler. The error is that of the encoding, [ErrInvalid] for
-// more than 64 MiB, or the cause of ctx when the attempt has ended.
+// Send sends a partial result to all clients waiting for the task, before its result. v is encoded
+// like a result. Send blocks while the clients or the network are slower than the handler. The
+// error is an encoding error, [ErrInvalid] for more than 64 MiB, or the cause of ctx after the
+// attempt has ended.
 func Send(ctx context.Context, v any) error {
 	c, err := callOf(ctx, "Send")
 	if err != nil {
@@ -33,14 +34,14 @@ func Send(ctx context.Context, v any) error {
 		return err
 	}
 	switch v.(type) {
-	case []byte, json.RawMessage: // it is sent after Send has returned
+	case []byte, json.RawMessage: // copied, because it is sent after Send has returned
 		b = bytes.Clone(b)
 	}
 	return c.send(ctx, b)
 }
 
-// Warn gives those who wait for the task a text for people, formatted like fmt.Sprintf does, and the hooks of the worker too. It blocks and fails
-// like Send.
+// Warn sends a message for people, formatted as by fmt.Sprintf, to all clients waiting for the task
+// and to the Warning hook of the worker. It blocks and fails like Send.
 func Warn(ctx context.Context, format string, args ...any) error {
 	c, err := callOf(ctx, "Warn")
 	if err != nil {
@@ -51,7 +52,8 @@ func Warn(ctx context.Context, format string, args ...any) error {
 	return c.warn(ctx, []byte(text))
 }
 
-// Progress says that done of total parts of the task are done; the coordinator keeps the last for [Client.Status]. It blocks and fails like Send.
+// Progress reports that done of total parts of the task are done. The coordinator keeps the last
+// report for [Client.Status]. It blocks and fails like Send.
 func Progress(ctx context.Context, done, total uint64) error {
 	c, err := callOf(ctx, "Progress")
 	if err != nil {
@@ -60,8 +62,9 @@ func Progress(ctx context.Context, done, total uint64) error {
 	return c.progress(ctx, done, total)
 }
 
-// IdempotencyKey returns a text that is the same for all attempts at a task and different for all other tasks of the cluster, for
-// outside systems that can tell by it that something was done already. Outside of a handler it is empty.
+// IdempotencyKey returns a string that is the same for all attempts at a task and different for all
+// other tasks of the cluster. Pass it to outside systems, so that they can detect repeated work.
+// Outside a handler it is empty.
 func IdempotencyKey(ctx context.Context) string {
 	c, err := callOf(ctx, "IdempotencyKey")
 	if err != nil {
@@ -70,7 +73,7 @@ func IdempotencyKey(ctx context.Context) string {
 	return "layshaft-" + c.task.String()
 }
 
-// TaskID returns the task whose handler got ctx, or zero.
+// TaskID returns the ID of the handler's task, or zero outside a handler.
 func TaskID(ctx context.Context) ID {
 	if c, err := callOf(ctx, "TaskID"); err == nil {
 		return c.task
@@ -78,7 +81,7 @@ func TaskID(ctx context.Context) ID {
 	return 0
 }
 
-// Attempt returns the number of the attempt whose handler got ctx, from 1, or zero.
+// Attempt returns the number of the handler's attempt, from 1, or zero outside a handler.
 func Attempt(ctx context.Context) int {
 	if c, err := callOf(ctx, "Attempt"); err == nil {
 		return int(c.number)
@@ -86,8 +89,8 @@ func Attempt(ctx context.Context) int {
 	return 0
 }
 
-// Hurry returns a channel that is closed when the attempt has reached its SoftLimit: the handler should come to an end, with whatever
-// result or error it likes. Outside of a handler it is nil.
+// Hurry returns a channel that is closed when the attempt reaches its [SoftLimit]. The handler
+// should then finish soon, with any result or error. Outside a handler the channel is nil.
 func Hurry(ctx context.Context) <-chan struct{} {
 	if c, err := callOf(ctx, "Hurry"); err == nil {
 		return c.hurry

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// Option says how a task is run, or how its caller waits. Each says where it belongs when it is not for all of [Do], [Scatter],
-// [Enqueue], [EnqueueAll] and [AddToGroup]; elsewhere it is an error of the call.
+// Option sets how a task runs, or how its caller waits. Unless its documentation lists other
+// functions, an option is for [Do], [Scatter], [Enqueue], [EnqueueAll] and [AddToGroup]. Elsewhere
+// it is an error.
 type Option interface{ apply(*spec) }
 
 type option func(*spec)
 
 func (o option) apply(s *spec) { o(s) }
 
-// spec is what the options of a call amount to.
+// spec is the sum of the options.
 type spec struct {
 	priority Priority
 	unique   string
@@ -23,7 +24,7 @@ type spec struct {
 	policy   policy
 	keep     time.Duration // default of policy.keep
 	group    ID
-	place    int64 // of the last task that was handed over to the group
+	place    int64 // number of tasks submitted to the group so far
 	then     []next
 	lossy    bool
 	partial  bool
@@ -35,24 +36,24 @@ type spec struct {
 	batchWait time.Duration
 }
 
-// policy is how often and how long a task is tried; zero fields have the defaults of the options.
+// policy has the attempts and times of a task; zero fields mean the defaults of the options.
 type policy struct {
 	attempts                        int
 	backoff, maxBackoff, soft, hard time.Duration
-	keep                            *time.Duration // nil: the default of the call
+	keep                            *time.Duration // nil: spec.keep
 }
 
-// next is a task that follows.
+// next is a follower.
 type next struct {
 	function string
 	priority Priority
 	policy   policy
 }
 
-// defaultKeep is how long the outcome of a task of Enqueue can be asked for.
+// defaultKeep is the default of Keep for Enqueue.
 const defaultKeep = 10 * time.Minute
 
-// callSpec is specOf for a call of function.
+// callSpec is specOf for a task of function.
 func callSpec(function string, keep time.Duration, options []Option) (spec, error) {
 	if function == "" || len(function) > 512 {
 		return spec{}, fmt.Errorf("%w: %q is not the name of a function, which is 1 to 512 bytes", ErrInvalid, function)
@@ -79,7 +80,7 @@ func apply(options []Option) (s spec) {
 	return s
 }
 
-// handlerSpec is the options of a handler.
+// handlerSpec applies the options of a handler.
 func handlerSpec(function string, batch bool, options []Option) (spec, error) {
 	if _, err := callSpec(function, 0, nil); err != nil {
 		return spec{}, err
@@ -96,14 +97,14 @@ func handlerSpec(function string, batch bool, options []Option) (spec, error) {
 	return s, s.invalid
 }
 
-// refuse notes the first error.
+// refuse records the first error.
 func (s *spec) refuse(format string, args ...any) {
 	if s.invalid == nil {
 		s.invalid = fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
 	}
 }
 
-// duration sets a field to d, which must not be negative.
+// duration returns an option that sets a field to d, which must not be negative.
 func duration(name string, d time.Duration, field func(*spec) *time.Duration) Option {
 	return option(func(s *spec) {
 		if d < 0 {
@@ -113,11 +114,12 @@ func duration(name string, d time.Duration, field func(*spec) *time.Duration) Op
 	})
 }
 
-// Priority orders tasks over all functions: every waiting task of [High] goes before those of [Normal], and those before [Low], but of
-// the starts that could have been of a lower priority, one in 18 is Low and one in 18 Normal, so that none starves. It is an Option.
+// Priority orders tasks over all functions: waiting tasks of [High] start before [Normal], and
+// these before [Low]. So that no priority starves, 1 start in 18 is Low and 1 in 18 Normal if tasks
+// of that priority could start. A Priority is an Option.
 type Priority uint8
 
-// The priorities. Without an option a task is Normal.
+// The priorities. The default is Normal.
 const (
 	Normal Priority = iota
 	High
@@ -139,22 +141,24 @@ func (p Priority) String() string {
 	return [...]string{"normal", "high", "low"}[p]
 }
 
-// Unique makes tasks of the same function and key one: while one has not ended, a second is not made, and whoever submits it gets the ID of the
-// first and, with [Do], its updates from then on and its result. The options of the first count, but for [Keep], of which the longest does, and the
-// survival that [Enqueue] promises. An empty key joins nothing.
-// It is not for [Scatter], [EnqueueAll] and [AddToGroup].
+// Unique merges tasks with the same function and key. While one of them has not ended, a second
+// submit creates no task: it gets the ID of the first. [Do] then returns the result of the first,
+// and its updates from now on. The options of the first submit count, with two exceptions: the
+// longest [Keep] counts, and [Enqueue] makes the task durable. The empty key merges nothing. Unique
+// is not for [Scatter], [EnqueueAll] and [AddToGroup].
 func Unique(key string) Option { return option(func(s *spec) { s.unique = key }) }
 
-// After makes the task start d from now at the soonest; zero means now.
+// After delays the start of the task by at least d; zero means no delay.
 func After(d time.Duration) Option {
 	return duration("After", d, func(s *spec) *time.Duration { return &s.after })
 }
 
-// At makes the task start at t at the soonest. A time that has passed, and the zero time, mean now.
+// At delays the start of the task until t. A past time or the zero time means no delay.
 func At(t time.Time) Option { return option(func(s *spec) { s.due = t }) }
 
-// Attempts is how often the task is tried at most, whether its attempts failed, took too long or were lost with their worker. Without
-// it, and for zero, 5. After the last one a task of Enqueue is a dead letter; see [Client.Dead].
+// Attempts is the maximum number of attempts, including those that failed, exceeded their limit or
+// were lost with their worker. The default, also for zero, is 5. After the last attempt, a task of
+// Enqueue is a dead letter; see [Client.Dead].
 func Attempts(n int) Option {
 	return option(func(s *spec) {
 		if n < 0 || n >= 1<<16 {
@@ -164,8 +168,8 @@ func Attempts(n int) Option {
 	})
 }
 
-// Backoff is the wait before the second attempt, which doubles with each one after it up to most. Without it, and for zero, 1 s and 1 hour.
-// The first time that a task loses its worker it does not wait.
+// Backoff is the delay before the second attempt. It doubles with each further attempt, up to most.
+// The defaults, also for zero, are 1 s and 1 hour. The first loss of a worker causes no delay.
 func Backoff(first, most time.Duration) Option {
 	return option(func(s *spec) {
 		if first < 0 || most < 0 {
@@ -175,19 +179,21 @@ func Backoff(first, most time.Duration) Option {
 	})
 }
 
-// SoftLimit is how long an attempt may run before its handler is asked to come to an end; see [Hurry]. Without it, and for zero, for ever.
+// SoftLimit is the time after which the handler of an attempt is asked to finish; see [Hurry]. The
+// default, also for zero, is no limit.
 func SoftLimit(d time.Duration) Option {
 	return duration("SoftLimit", d, func(s *spec) *time.Duration { return &s.policy.soft })
 }
 
-// HardLimit is how long an attempt may run before it counts as failed; the context of its handler ends. Without it, and for zero,
-// for ever: it has nothing to do with workers that die, which are noticed anyhow.
+// HardLimit is the time after which an attempt counts as failed; the context of its handler ends
+// then. The default, also for zero, is no limit. Lost workers are detected without it.
 func HardLimit(d time.Duration) Option {
 	return duration("HardLimit", d, func(s *spec) *time.Duration { return &s.policy.hard })
 }
 
-// Keep is how long outcome and result can be asked for after the end, with [Attach] and [Client.Status]. Without it 10 minutes after [Enqueue]
-// and not at all after [Do] and [Scatter], which have handed the result over.
+// Keep is how long the outcome and the result are available after the end, from [Attach] and
+// [Client.Status]. The default is 10 minutes for [Enqueue]. It is zero for [Do] and [Scatter], as
+// they return the result.
 func Keep(d time.Duration) Option {
 	return duration("Keep", d, func(s *spec) *time.Duration {
 		s.policy.keep = new(time.Duration)
@@ -195,12 +201,14 @@ func Keep(d time.Duration) Option {
 	})
 }
 
-// Lossy says that the coordinator need not write the task to disk before it accepts it: its restart then loses the task. It is for [Enqueue],
-// [EnqueueAll] and [OpenGroup]; tasks that a caller waits for are always so, since they end with their caller.
+// Lossy lets the coordinator accept the task before it is on disk: a restart of the coordinator
+// then loses it. It is for [Enqueue], [EnqueueAll] and [OpenGroup]. Tasks of [Do] and [Scatter] are
+// always lossy, as they end with their caller.
 func Lossy() Option { return option(func(s *spec) { s.lossy = true }) }
 
-// Then makes a task of function follow this one, with its result as input. A second Then follows the first, and so on. The caller of [Do] gets
-// the result of the last. Of options a follower takes a priority and those about attempts, limits and keeping.
+// Then adds a follower: a task of function that runs after this one with its result as input. A
+// second Then follows the first, and so on. [Do] returns the result of the last. A follower takes a
+// priority and options for attempts, limits and keeping.
 func Then(function string, options ...Option) Option {
 	return option(func(s *spec) {
 		n, err := callSpec(function, 0, options)
@@ -214,15 +222,19 @@ func Then(function string, options ...Option) Option {
 	})
 }
 
-// Partial makes a group go on although tasks of it failed or were cancelled; see [Gathered]. Without it the first of them ends the group. It is for [OpenGroup].
+// Partial makes a group continue after tasks failed or were cancelled; see [Gathered]. Without it,
+// the first such task ends the group. It is for [OpenGroup].
 func Partial() Option { return option(func(s *spec) { s.partial = true }) }
 
-// Deadline is how long the caller waits. After it [Do] returns an error that is [context.DeadlineExceeded], and [Scatter] yields that error for
-// each input without a result; tasks that only this caller waits for are dropped. Without it, and for zero, as long as the context says.
+// Deadline is how long the caller waits. After it [Do] returns an error that is
+// [context.DeadlineExceeded], and [Scatter] yields this error for each input without a result.
+// Tasks without other waiting clients are dropped. The default, also for zero, is to wait until ctx
+// ends.
 func Deadline(d time.Duration) Option {
 	return duration("Deadline", d, func(s *spec) *time.Duration { return &s.deadline })
 }
 
-// OnUpdate calls f with each update of a task while its caller waits, in order, the end too, from one goroutine. While f runs, the updates behind wait, at last
-// in the handler's [Send]. It is for calls that wait: [Do], [Scatter], [Attach].
+// OnUpdate calls f with each update of a task while its caller waits, in order and including the
+// end, from one goroutine. While f runs, later updates wait; in the end the handler's [Send]
+// blocks. It is for [Do], [Scatter] and [Attach].
 func OnUpdate(f func(Update)) Option { return option(func(s *spec) { s.update = f }) }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// maxPayload is the largest payload, in bytes.
+// maxPayload is the size limit of a payload in bytes.
 const maxPayload = 64 << 20
 
-// tooLarge is the error of a payload that is over the limit, or nil. what it is begins the text.
+// tooLarge returns an error beginning with what if the payload is over the limit, or nil.
 func tooLarge(what string, payload []byte) error {
 	if len(payload) <= maxPayload {
 		return nil
@@ -16,7 +16,7 @@ func tooLarge(what string, payload []byte) error {
 	return fmt.Errorf("%s of %d bytes is over the limit of %d", what, len(payload), maxPayload)
 }
 
-// largeInput is the error of an input that is over the limit, or nil.
+// largeInput returns an error if the input is over the limit, or nil.
 func largeInput(function string, input []byte) error {
 	if err := tooLarge("an input", input); err != nil {
 		return fmt.Errorf("task %s: %w: %w", function, ErrInvalid, err)
@@ -24,7 +24,8 @@ func largeInput(function string, input []byte) error {
 	return nil
 }
 
-// encode returns the payload of v: the bytes of a []byte, string or json.RawMessage, nothing for nil and struct{}{}, else JSON.
+// encode returns the payload of v: the bytes of a []byte, string or json.RawMessage, nothing for
+// nil and struct{}{}, otherwise JSON.
 func encode(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil, struct{}:
@@ -43,7 +44,8 @@ func encode(v any) ([]byte, error) {
 	return b, nil
 }
 
-// decode is the opposite of encode. An empty payload is the zero value of every type. The result may alias b.
+// decode is the reverse of encode. An empty payload is the zero value of every type. The result may
+// share memory with b.
 func decode[T any](b []byte) (v T, err error) {
 	switch p := any(&v).(type) {
 	case *[]byte:
@@ -67,7 +69,7 @@ func decode[T any](b []byte) (v T, err error) {
 	return v, nil
 }
 
-// excerpt is what an error shows of a payload.
+// excerpt returns the beginning of a payload for an error.
 func excerpt(b []byte) string {
 	const most = 40
 	if len(b) > most {

@@ -13,7 +13,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Status returns how a task stands. The error wraps [ErrUnknown] when it is not known, or no more; see [Keep].
+// Status returns the status of a task. The error wraps [ErrUnknown] if the task does not exist or
+// is no longer kept; see [Keep].
 func (c *Client) Status(ctx context.Context, id ID) (Status, error) {
 	return c.status(ctx, taskName{id: id}, false)
 }
@@ -49,8 +50,9 @@ func statusOf(p *layshaftv1.TaskInfo) Status {
 	return s
 }
 
-// Tasks yields how tasks of a function stand, or of all when it is empty, in no particular order: all of them, or those in one of states. One that is there all
-// the time is yielded once. An error is the last.
+// Tasks yields the tasks of a function, or of all functions if it is empty, in no particular order.
+// With states, it yields only tasks in these states. A task that exists all the time is yielded
+// once. After an error, the loop ends.
 func (c *Client) Tasks(ctx context.Context, function string, states ...State) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		q := &layshaftv1.ListTasksRequest{Function: function, Limit: 1000}
@@ -75,8 +77,9 @@ func (c *Client) Tasks(ctx context.Context, function string, states ...State) it
 	}
 }
 
-// Dead returns the dead letters of a function, or of all when it is empty, the oldest of each function first: tasks that failed for good though nobody waited. limit is
-// how many of a function at most; zero means 100, and 1,000 is the most.
+// Dead returns the dead letters of a function, or of all functions if it is empty: background tasks
+// that failed for good. The oldest of each function come first. limit is the maximum number per
+// function; zero means 100, and the maximum is 1,000.
 func (c *Client) Dead(ctx context.Context, function string, limit int) ([]Status, error) {
 	out, err := ask(ctx, c, c.rpc.ListDeadTasks, &layshaftv1.ListDeadTasksRequest{Function: function, Limit: int64(limit)})
 	var dead []Status
@@ -86,13 +89,15 @@ func (c *Client) Dead(ctx context.Context, function string, limit int) ([]Status
 	return dead, err
 }
 
-// Cancel ends tasks that have not ended, running ones too: whatever their workers still report counts for nothing. It returns those that it ended; that is on disk then.
+// Cancel ends tasks before their end, including running ones; later reports of their workers are
+// ignored. It returns the IDs of the tasks it ended. The change is on disk when Cancel returns.
 func (c *Client) Cancel(ctx context.Context, ids ...ID) ([]ID, error) {
 	out, err := ask(ctx, c, c.rpc.CancelTasks, &layshaftv1.CancelTasksRequest{Tasks: numbers(ids)})
 	return idsOf(out.GetTasks()), err
 }
 
-// Retry runs dead letters again, with all their attempts. It returns those that were some; that is on disk then.
+// Retry queues dead letters again, with a full number of attempts. It returns the IDs of the tasks
+// it queued. The change is on disk when Retry returns.
 func (c *Client) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -107,7 +112,7 @@ func (c *Client) RetryAll(ctx context.Context, function string) ([]ID, error) {
 	return idsOf(out.GetTasks()), err
 }
 
-// Drop forgets tasks that have ended, dead letters too. It returns those that had.
+// Drop forgets ended tasks, including dead letters. It returns the IDs of the tasks it dropped.
 func (c *Client) Drop(ctx context.Context, ids ...ID) ([]ID, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -132,19 +137,21 @@ func idsOf(numbers []uint64) []ID {
 	return out
 }
 
-// Pause keeps tasks of a function from starting; those that run go on. It survives restarts, until Resume.
+// Pause stops tasks of a function from starting; running tasks continue. The pause survives
+// restarts, until Resume.
 func (c *Client) Pause(ctx context.Context, function string) error {
 	_, err := ask(ctx, c, c.rpc.PauseFunction, &layshaftv1.PauseFunctionRequest{Function: function, Paused: true})
 	return err
 }
 
-// Resume takes Pause back.
+// Resume ends a Pause.
 func (c *Client) Resume(ctx context.Context, function string) error {
 	_, err := ask(ctx, c, c.rpc.PauseFunction, &layshaftv1.PauseFunctionRequest{Function: function})
 	return err
 }
 
-// SetLimits sets all limits of a function, which need not be known yet. They survive restarts. The error wraps [ErrInvalid] when one is negative or no number.
+// SetLimits sets all limits of a function, and creates the function if necessary. The limits
+// survive restarts. The error wraps [ErrInvalid] if a limit is negative or not a number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
 	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
 		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
@@ -155,8 +162,8 @@ func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error
 	return err
 }
 
-// SetBudget sets how much there is of something outside. Budgets that were never set are empty: what needs them waits. It survives restarts.
-// The error wraps [ErrInvalid] when size is negative.
+// SetBudget sets the size of a budget; the size survives restarts. A budget never set has size
+// zero, and tasks with a need of it wait. The error wraps [ErrInvalid] if size is negative.
 func (c *Client) SetBudget(ctx context.Context, budget string, size int) error {
 	_, err := ask(ctx, c, c.rpc.SetBudget, &layshaftv1.SetBudgetRequest{Budget: budget, Size: int64(size)})
 	return err
@@ -169,8 +176,8 @@ func (f unknownFunction) Error() string { return fmt.Sprintf("function %q is not
 
 func (f unknownFunction) Is(target error) bool { return target == ErrUnknown }
 
-// DropFunction forgets a function and its limits. It is an error while it has workers or tasks that have not ended, and wraps [ErrUnknown] when there is no
-// such function.
+// DropFunction removes a function and its limits. It fails while the function has workers or
+// unended tasks. The error wraps [ErrUnknown] if the function does not exist.
 func (c *Client) DropFunction(ctx context.Context, function string) error {
 	_, err := ask(ctx, c, c.rpc.DropFunction, &layshaftv1.DropFunctionRequest{Function: function})
 	if status.Code(err) == codes.NotFound {
@@ -179,13 +186,14 @@ func (c *Client) DropFunction(ctx context.Context, function string) error {
 	return err
 }
 
-// Overview returns how functions and budgets stand, by name.
+// Overview returns all functions and budgets, sorted by name.
 func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	out, err := ask(ctx, c, c.rpc.ListFunctions, &layshaftv1.ListFunctionsRequest{})
 	return overviewOf(out.GetStatus()), err
 }
 
-// Watch yields the Overview, now and whenever it changes, a few times a second at most, until the caller leaves the loop. An error is the last.
+// Watch yields the Overview now and after each change, at most a few times a second, until the
+// caller leaves the loop. After an error, the loop ends.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 	return func(yield func(Overview, error) bool) {
 		err := c.retry(ctx, func(ctx context.Context) error {
@@ -230,7 +238,7 @@ func overviewOf(p *layshaftv1.FunctionsStatus) Overview {
 	return o
 }
 
-// Workers returns how the workers of functions stand, in the order in which they came.
+// Workers returns all task workers, in the order of their arrival.
 func (c *Client) Workers(ctx context.Context) ([]WorkerStatus, error) {
 	out, err := ask(ctx, c, c.rpc.ListTaskWorkers, &layshaftv1.ListTaskWorkersRequest{})
 	var all []WorkerStatus

@@ -13,10 +13,11 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Client submits tasks, waits for them and looks after them. It may be used from many goroutines.
+// Client submits tasks, waits for them and manages them. It is safe for concurrent use.
 //
-// A coordinator that cannot be reached is tried again for as long as [Cluster] says, so that its restart goes unnoticed. A call that was cut
-// off in the middle is made again, so a task may be submitted twice then: make it [Unique] where that must not be.
+// If the coordinator cannot be reached, a client tries again for the time set in [Cluster], so a
+// restart goes unnoticed. An interrupted request is repeated, so a task may be submitted twice. Use
+// [Unique] to prevent this.
 type Client struct {
 	cluster Cluster
 	conn    *grpc.ClientConn
@@ -25,8 +26,8 @@ type Client struct {
 	shared  sharedCalls
 }
 
-// Dial returns a client. It connects with the first call. The error is about cluster: certificates that cannot be read, or a field
-// that makes no sense.
+// Dial returns a client. The client connects on first use. The error reports an invalid field of
+// cluster or unreadable certificates.
 func Dial(cluster Cluster) (*Client, error) {
 	cluster, err := cluster.withDefaults()
 	if err != nil {
@@ -42,14 +43,14 @@ func Dial(cluster Cluster) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the connection. Calls that are under way fail.
+// Close closes the connection. Requests in progress fail.
 func (c *Client) Close() error {
 	err := c.conn.Close()
 	c.shared.wait()
 	return err
 }
 
-// ask makes one call with a small answer.
+// ask makes an RPC with a small answer.
 func ask[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
 	err = c.retry(ctx, func(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, callWait)
@@ -64,7 +65,7 @@ func (n taskName) proto() *layshaftv1.TaskName {
 	return &layshaftv1.TaskName{Task: uint64(n.id), Function: n.function, Unique: n.unique}
 }
 
-// unknown says which task is not known, if that is what err means.
+// unknown turns err into an ErrUnknown with the name of the task, if it means that.
 func (n taskName) unknown(err error) error {
 	if status.Code(err) != codes.NotFound {
 		return err
@@ -72,7 +73,7 @@ func (n taskName) unknown(err error) error {
 	return fmt.Errorf("%s: %w", n, ErrUnknown)
 }
 
-// proto returns a task as it is handed over.
+// proto returns the message for a submit.
 func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	p := &layshaftv1.TaskSpec{
 		Function: function, Input: input, Unique: s.unique, Priority: layshaftv1.TaskPriority(s.priority),
@@ -115,7 +116,7 @@ var reasons = map[layshaftv1.TaskReason]error{
 	layshaftv1.TaskReason_TASK_REASON_CANCELLED:   ErrCancelled,
 }
 
-// updateOf returns what an update tells; its kind is zero when it is none for users.
+// updateOf converts an update. Its kind is zero if users do not see it.
 func updateOf(u *layshaftv1.TaskUpdate) Update {
 	out := Update{Task: ID(u.GetTask())}
 	switch what := u.GetWhat().(type) {
@@ -141,7 +142,7 @@ func updateOf(u *layshaftv1.TaskUpdate) Update {
 	return out
 }
 
-// outcome is what the last update of a task means for its caller.
+// outcome converts the last update of a task into its result or error.
 func (u *Update) outcome(function string) ([]byte, error) {
 	switch u.Kind {
 	case KindDone:
@@ -152,7 +153,7 @@ func (u *Update) outcome(function string) ([]byte, error) {
 	return nil, &Error{ID: u.Task, Function: function, Reason: u.Reason, Message: string(u.Payload)}
 }
 
-// refusal is the error of a task that was not taken in, or nil.
+// refusal returns the error of a refused task, or nil.
 func refusal(function string, a *layshaftv1.Accepted) error {
 	switch {
 	case a.GetRefused() == "":
@@ -164,14 +165,14 @@ func refusal(function string, a *layshaftv1.Accepted) error {
 }
 
 const (
-	// pieceSize is how much of a body goes ahead of the message that it belongs to, in bytes.
+	// pieceSize is the number of bytes of a large body sent in each message ahead of its own.
 	pieceSize = 1 << 20
 	// A message has at most maxBatch tasks, and bodies of about batchBytes.
 	maxBatch   = 500
 	batchBytes = 256 << 10
 )
 
-// sendTasks sends tasks in as many messages as they need.
+// sendTasks sends tasks in as many messages as necessary.
 func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse], specs []*layshaftv1.TaskSpec) error {
 	for len(specs) > 0 {
 		n, size := 0, 0
@@ -199,7 +200,7 @@ type updates interface {
 	GetPiece() []byte
 }
 
-// receive returns the next updates, whole.
+// receive returns the next updates with complete bodies.
 func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error) {
 	var body []byte
 	for {
@@ -218,7 +219,7 @@ func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error
 	}
 }
 
-// prefix puts what came before in front of the body of u.
+// prefix inserts body before the body of u.
 func prefix(u *layshaftv1.TaskUpdate, body []byte) {
 	switch what := u.GetWhat().(type) {
 	case *layshaftv1.TaskUpdate_Data:

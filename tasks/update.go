@@ -5,13 +5,14 @@ import (
 	"strconv"
 )
 
-// ID names a task or a group for ever. Zero is none. Its text form, which commands and logs show, is hexadecimal.
+// ID identifies a task or a group and is never used again. Zero means none. Its text form, as in
+// commands and logs, is hexadecimal.
 type ID uint64
 
 // String returns the ID as 1 to 16 hexadecimal digits.
 func (id ID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
-// ParseID is the opposite of String. The error wraps [ErrInvalid].
+// ParseID parses the output of String. The error wraps [ErrInvalid].
 func ParseID(text string) (ID, error) {
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || n == 0 {
@@ -29,19 +30,28 @@ func (id *ID) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Kind says what an [Update] tells.
+// Kind is the kind of an [Update].
 type Kind uint8
 
-// The kinds. KindDone, KindFailed and KindCancelled end a task: nothing follows.
+// The kinds. After KindDone, KindFailed and KindCancelled no further update follows.
 const (
-	KindData      Kind = iota + 1 // a partial result is in Payload
-	KindWarning                   // a text for people is in Payload
-	KindProgress                  // N of M parts are done
-	KindRetry                     // an attempt ended for Reason, with an error in Payload; attempt N comes next and sends its partial results anew
-	KindFollowed                  // the task is done, and the one that follows it, Next, is told from now on
-	KindDone                      // the result is in Payload
-	KindFailed                    // for Reason, for good; the error is in Payload
-	KindCancelled                 // by somebody
+	// KindData: Payload is a partial result.
+	KindData Kind = iota + 1
+	// KindWarning: Payload is a message for people.
+	KindWarning
+	// KindProgress: N of M parts are done.
+	KindProgress
+	// KindRetry: an attempt ended for Reason, with the error in Payload. Attempt N follows and
+	// sends its partial results from the start.
+	KindRetry
+	// KindFollowed: the task is done. Further updates are about its follower, Next.
+	KindFollowed
+	// KindDone: Payload is the result.
+	KindDone
+	// KindFailed: the task failed for good, for Reason. Payload is the error.
+	KindFailed
+	// KindCancelled: the task was cancelled.
+	KindCancelled
 )
 
 var kinds = [...]string{"", "data", "warning", "progress", "retry", "followed", "done", "failed", "cancelled"}
@@ -54,26 +64,27 @@ func (k Kind) String() string {
 	return kinds[k]
 }
 
-// ends tells whether nothing follows.
+// ends reports whether no further update follows.
 func (k Kind) ends() bool { return k == KindDone || k == KindFailed || k == KindCancelled }
 
-// Update is one thing that a task tells those who wait for it.
+// Update is a message about a task for the clients waiting for it.
 type Update struct {
-	// Task is whose update it is.
+	// Task is the ID of the task.
 	Task ID
-	// Index is the place of the task's input in the call of Scatter; zero in other calls.
+	// Index is the index of the task's input in Scatter, otherwise zero.
 	Index int
-	// Kind says what it tells, and which of the fields below have a meaning.
+	// Kind determines the meaning of the fields below.
 	Kind Kind
 	// N and M are the progress, or N is the number of the next attempt.
 	N, M uint64
-	// Next is the task that follows.
+	// Next is the ID of the follower.
 	Next ID
 	// Reason is [ErrFailed], [ErrTimedOut] or [ErrLost].
 	Reason error
-	// Payload is what the handler sent, as it travels: see Decode. It belongs to whoever gets the update.
+	// Payload is the encoded value sent by the handler; see Decode. The receiver owns it.
 	Payload []byte
 }
 
-// Decode returns a payload as a value; see the package documentation for the form of payloads. An empty payload is the zero value.
+// Decode decodes a payload; see the package documentation for the encoding. An empty payload is the
+// zero value.
 func Decode[T any](payload []byte) (T, error) { return decode[T](payload) }

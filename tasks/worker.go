@@ -15,60 +15,76 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Worker runs tasks of the functions that [Handle] gives it. Its fields may be set until Run; zero values are good.
+// Worker runs tasks of the functions added with [Handle]. Set its fields before Run; zero values
+// are good defaults.
 type Worker struct {
-	// Name is shown where workers are listed. Empty means the name of the machine. A part that makes it unique is added.
+	// Name is shown in lists of workers. Empty means the name of the machine. A suffix makes it
+	// unique.
 	Name string
-	// Concurrency is how many tasks run at once. Zero means the number of processors that this process
-	// may use, times the largest BatchSize if the worker handles batches.
+	// Concurrency is the maximum number of tasks running at once. Zero means GOMAXPROCS, times the
+	// largest BatchSize if the worker handles batches.
 	Concurrency int
-	// Reserved is how many of them only tasks of [High] priority may be. It must be less than Concurrency, unless the worker is for such alone.
+	// Reserved is the number of slots kept for tasks of [High] priority. It must be less than
+	// Concurrency, unless the worker is only for such tasks.
 	Reserved int
-	// SlotsOf is the lasting name of a layshaft worker, the ID of `layshaft worker list -o json`, whose slots the tasks take: the coordinator
-	// shares them out between tasks and attempts of pipelines, by priority. Concurrency then bounds the tasks at once, and Reserved must be 0:
-	// that worker reserves slots. While it is not there no task starts. Empty means slots of its own.
+	// SlotsOf is the worker ID of a layshaft worker; `layshaft worker list -o json` shows it. Tasks
+	// then use the slots of that worker, and the coordinator divides them between tasks and
+	// pipelines by priority. Concurrency still limits the tasks at once. Reserved must be 0, as
+	// that worker reserves slots. While that worker is away, no task starts. Empty means own slots.
 	SlotsOf string
-	// MaxTasks is after how many tasks Run returns, for programs that a supervisor starts anew to be rid of what they leaked. Zero means never.
+	// MaxTasks makes Run return after this number of tasks. It is for programs restarted by a
+	// supervisor, for example because of leaks. Zero means no limit.
 	MaxTasks int
-	// IdleExit is after how long without a task Run returns; a random part of up to a quarter is added, so that workers that began together
-	// do not leave together. Zero means never.
+	// IdleExit makes Run return after this time without a task. Up to a quarter is added at random,
+	// so that workers started together do not stop together. Zero means never.
 	IdleExit time.Duration
-	// Drain is how long running tasks may go on after the context of Run has ended. Then theirs end too, and after another second they are given to others.
-	// Zero means 30 s; less than zero does not wait.
+	// Drain is how long running tasks may continue after the context of Run has ended. Then their
+	// contexts end too, and one second later the tasks go to other workers. Zero means 30 s; a
+	// negative value means not to wait.
 	Drain time.Duration
-	// Idle, if not nil, is called whenever the worker has nothing to run any more, and when it begins, for work between tasks. Its context ends when a task
-	// comes, or with Run. It is not called twice at once.
+	// Idle, if set, is called for work between tasks: when the worker starts and whenever its last
+	// task has ended. Its context ends when a task arrives, or with Run. Calls never overlap.
 	Idle func(ctx context.Context)
-	// Hooks hear what becomes of tasks on this worker.
+	// Hooks are called for the outcomes of tasks on this worker.
 	Hooks Hooks
 	// Gossip makes the worker a member of the cluster.
 	Gossip Gossip
 
 	cluster  Cluster
 	handlers map[string]*handler
-	slots    int // Concurrency that Run uses
+	slots    int // effective Concurrency during Run
 	invalid  error
 	state    workerState
 }
 
-// Hooks are functions that a worker calls, from the goroutine of the task, when its handler has returned and before the coordinator hears of that. Nil ones are
-// not called. They say what becomes of the task as far as the worker knows then: after the [HardLimit] that is Retry or Failed, whatever the handler
-// returned, and a task that was cancelled, or lost with its worker, has no hook.
+// Hooks are functions called by a worker after a handler has returned, in the task's goroutine,
+// before the report to the coordinator. Nil hooks are skipped. The hook depends on what the worker
+// can tell by then: after the [HardLimit] it is Retry or Failed, whatever the handler returned. For
+// a task that was cancelled, or lost with its worker, no hook is called.
 type Hooks struct {
-	Done    func(Event) // the task is done
-	Warning func(Event) // the handler called Warn
-	Retry   func(Event) // the attempt failed or took too long, and there will be another
-	Failed  func(Event) // the attempt failed or took too long, and it was the last, or its error Fatal
+	// Done: the task is done.
+	Done func(Event)
+	// Warning: the handler called Warn.
+	Warning func(Event)
+	// Retry: the attempt failed or exceeded its limit, and another attempt follows.
+	Retry func(Event)
+	// Failed: the attempt failed or exceeded its limit, and was the last, or its error was Fatal.
+	Failed func(Event)
 }
 
-// Event is what a hook hears.
+// Event is the argument of a hook.
 type Event struct {
 	Task     ID
 	Function string
-	Attempt  int           // from 1
-	Took     time.Duration // since the attempt began
-	Err      error         // of Retry and Failed: what the handler returned, or what it panicked with; it wraps [ErrTimedOut] after the hard limit
-	Text     string        // of Warning
+	// Attempt is the number of the attempt, from 1.
+	Attempt int
+	// Took is the time since the attempt began.
+	Took time.Duration
+	// Err is the handler's error or panic, for Retry and Failed. It wraps [ErrTimedOut] after the
+	// hard limit.
+	Err error
+	// Text is the message of Warning.
+	Text string
 }
 
 // handler runs the tasks of one function.
@@ -78,26 +94,31 @@ type handler struct {
 	run     func(ctx context.Context, in input) ([]byte, error)
 }
 
-// input is what a task comes with: a payload, and, if done is not nil, the results of a group, which the payload encodes.
+// input is the input of a task: a payload. If done is not nil, the payload encodes the results of a
+// group, and the other fields have them decoded.
 type input struct {
 	payload []byte
 	results [][]byte
 	done    []bool
 }
 
-// NewWorker returns a worker that does nothing until Run.
+// NewWorker returns a worker. It does nothing until Run.
 func NewWorker(cluster Cluster) *Worker {
 	return &Worker{cluster: cluster, handlers: map[string]*handler{}}
 }
 
-// Handle has a worker run tasks of a function. f gets the input, and returns the result or an error: see [Fatal]. Its context ends when the attempt is not wanted
-// any more, with the reason as its cause: the task was cancelled, has reached its [HardLimit], or its caller has gone. f is called from many
-// goroutines at once, up to Worker.Concurrency. A panic in f is an error of the attempt, with the stack.
+// Handle makes the worker run tasks of a function. f gets the input and returns the result or an
+// error; see [Fatal]. The context of f ends when the attempt is no longer needed: the task was
+// cancelled, reached its [HardLimit], or lost its caller. The cause of the context is the reason. f
+// is called from up to Worker.Concurrency goroutines at once. A panic in f is an error of the
+// attempt and includes the stack.
 //
-// An input that is not an In fails the task for good. An attempt may be made more than once; see [IdempotencyKey].
+// If the input cannot be decoded as an In, the task fails for good. A task may have several
+// attempts; see [IdempotencyKey].
 //
-// Handle must not be called after Run. A name that was given already, is empty or has more than 512 bytes, and a nil f, are errors of Run.
-// Of options it takes [HardLimit], for all tasks of the function on this worker.
+// Call Handle before Run. A function name that is empty, longer than 512 bytes or handled twice,
+// and a nil f, are errors of Run. Handle takes the option [HardLimit], for all tasks of the
+// function on this worker.
 func Handle[In, Out any](w *Worker, function string, f func(ctx context.Context, in In) (Out, error), options ...Option) {
 	s, err := handlerSpec(function, false, options)
 	h := &handler{timeout: s.policy.hard, run: func(ctx context.Context, in input) ([]byte, error) {
@@ -114,7 +135,7 @@ func Handle[In, Out any](w *Worker, function string, f func(ctx context.Context,
 	w.handle(function, h, f == nil, err)
 }
 
-// handle gives the worker a function, or notes why it is invalid.
+// handle adds a function to the worker, or records why it is invalid.
 func (w *Worker) handle(function string, h *handler, none bool, err error) {
 	switch {
 	case err != nil:
@@ -150,7 +171,7 @@ func decodeInput[In any](in input) (In, error) {
 	return decodeGathered[In](in.results, in.done)
 }
 
-// safely calls the handler, and makes an error of a panic.
+// safely calls the handler and converts a panic into an error.
 func (h *handler) safely(ctx context.Context, in input) (out []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -163,7 +184,7 @@ func (h *handler) safely(ctx context.Context, in input) (out []byte, err error) 
 // maxSlots is the largest Concurrency.
 const maxSlots = 1 << 16
 
-// withDefaults checks the fields, and returns what Run uses of them.
+// withDefaults checks the fields and returns their effective values.
 func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, err error) {
 	slots, drain = w.Concurrency, w.Drain
 	if slots == 0 {
@@ -177,7 +198,7 @@ func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, er
 		drain = 30 * time.Second
 	}
 	if name = w.Name; name == "" {
-		name, _ = os.Hostname() // it is for people
+		name, _ = os.Hostname() // only for display
 		name, _, _ = strings.Cut(name, ".")
 	}
 	name = fmt.Sprintf("%s-%d-%06x", name, os.Getpid(), rand.N(1<<24))
