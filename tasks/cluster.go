@@ -42,8 +42,15 @@ type Cluster struct {
 	Log *slog.Logger
 }
 
-// TLSFiles names PEM files for TLS.
-type TLSFiles = security.Files
+// TLSFiles names PEM files for mutual TLS. Set all three fields, or none.
+type TLSFiles struct {
+	// CA is the file with the certificate of the cluster's CA. It may contain several certificates.
+	CA string
+	// Cert is the file with the certificate of this process.
+	Cert string
+	// Key is the file with the private key of Cert.
+	Key string
+}
 
 // Flags registers the flags -cluster, -tls-ca, -tls-cert and -tls-key in fs. It returns a Cluster
 // that is filled when fs is parsed. The defaults come from the environment, for example from
@@ -99,7 +106,7 @@ func (c Cluster) withDefaults() (Cluster, error) {
 func (c Cluster) dial() (*grpc.ClientConn, error) {
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
 	if c.TLS != (TLSFiles{}) {
-		tls, err := security.Load(c.TLS, c.Log)
+		tls, err := security.Load(security.Files(c.TLS), c.Log)
 		if err != nil {
 			return nil, err
 		}

@@ -130,7 +130,7 @@ type (
 
 // cluster returns the cluster named by the flags.
 func (f *clientFlags) cluster() tasks.Cluster {
-	return tasks.Cluster{Address: f.Cluster, TLS: f.files(), Connect: f.Timeout, Patience: f.Timeout}
+	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout}
 }
 
 // client calls use with a client.

@@ -46,7 +46,7 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 		atLeast("-hard-limit", f.HardLimit, 0), atLeast("-drain", f.Drain, 0)); err != nil {
 		return err
 	}
-	cluster := tasks.Cluster{Address: f.Cluster, TLS: f.files()}
+	cluster := tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
 	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))

@@ -96,7 +96,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 // serveCalls runs tasks in slots of the worker. It returns after the worker has drained or ctx
 // has ended, and the running tasks have ended.
 func (c *WorkerConfig) serveCalls(ctx context.Context, node *worker.Node, n worker.NodeConfig, find *gossip.Finder) error {
-	w := calls.NewWorker(calls.Cluster{Address: "coordinator", TLS: c.TLS, Log: c.Log, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+	w := calls.NewWorker(calls.Cluster{Address: "coordinator", TLS: calls.TLSFiles(c.TLS), Log: c.Log, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
 		address, err := find.Address(ctx)
 		if err != nil {
 			return nil, err
