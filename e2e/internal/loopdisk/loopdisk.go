@@ -1,8 +1,9 @@
 //go:build linux
 
-// Package loopdisk makes disks whose power tests can cut. A disk is an ext4 file system in an image file. What programs have synced is in
-// the image, and what they have not is in the kernel's memory alone; a copy of the image, mounted in its place, is what a machine finds when
-// its power is back. What this cannot show is a drive that loses what it was given before it was told to flush.
+// Package loopdisk makes disks with a simulated power cut. A disk is an ext4 file system in an
+// image file. The image contains only synced data; other data is in the kernel's memory. A copy
+// of the image, mounted in its place, is therefore the disk of a machine after a power cut. It
+// does not simulate a drive that loses its own cache.
 package loopdisk
 
 import (
@@ -17,17 +18,18 @@ import (
 	"testing"
 )
 
-// Disk is a file system of its own.
+// Disk is an ext4 file system in an image file.
 type Disk struct {
 	t     testing.TB
-	image string // its path ends with the number of cuts
+	image string // ends with the number of cuts
 	cuts  int
 
-	// Dir is where it is mounted.
+	// Dir is the mount point.
 	Dir string
 }
 
-// New makes a disk and mounts it at dir, which is made when missing. It skips the test where that is not permitted.
+// New creates a disk and mounts it at dir, which is created if missing. It skips the test if
+// mounting is not permitted.
 func New(t testing.TB, dir string, size int64) *Disk {
 	t.Helper()
 	d := &Disk{t: t, Dir: dir, image: filepath.Join(t.TempDir(), "image")}
@@ -35,7 +37,7 @@ func New(t testing.TB, dir string, size int64) *Disk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nothing but what programs do is to be written.
+	// Only programs may write: disable the background initialisation.
 	if out, err := exec.Command("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.path()).CombinedOutput(); err != nil {
 		t.Skipf("an ext4 file system cannot be made: %v: %s; install e2fsprogs", err, out)
 	}
@@ -53,7 +55,7 @@ func New(t testing.TB, dir string, size int64) *Disk {
 func (d *Disk) path() string { return fmt.Sprintf("%s-%d", d.image, d.cuts) }
 
 func (d *Disk) mount() error {
-	// What is not synced stays in memory for longer than any test takes.
+	// Unsynced data stays in memory for longer than any test.
 	out, err := exec.Command("mount", "-o", "loop,noatime,commit=900", d.path(), d.Dir).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
@@ -61,11 +63,11 @@ func (d *Disk) mount() error {
 	return nil
 }
 
-// unmount does not wait for what still has files open there, such as the child of a process that was killed.
+// unmount does not wait for processes with open files, such as the child of a killed process.
 func (d *Disk) unmount() error { return syscall.Unmount(d.Dir, syscall.MNT_DETACH) }
 
-// Cut cuts the power of the disk and brings it back. Who used it must have been killed. It fails the test unless a file that was written
-// just before and not synced is lost, and one that was synced is there.
+// Cut cuts the power of the disk and restores it. All users of the disk must be dead. The test
+// fails unless an unsynced new file is lost and a synced one is kept.
 func (d *Disk) Cut() {
 	d.t.Helper()
 	synced, lost := []byte(fmt.Sprint("synced before cut ", d.cuts)), []byte(fmt.Sprint("written before cut ", d.cuts))
@@ -96,7 +98,8 @@ func (d *Disk) Cut() {
 	}
 }
 
-// freeze copies an image as it is at one moment, though the kernel may write to it: it copies until the image is still what was copied.
+// freeze copies an image as of one moment, although the kernel may write to it: it repeats until
+// the copy equals the image.
 func freeze(from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {
@@ -124,7 +127,7 @@ func freeze(from, to string) error {
 	return fmt.Errorf("%s changes all the time", from)
 }
 
-// update makes dst what src is, and reports whether it differed.
+// update makes dst equal to src, and reports whether they differed.
 func update(dst, src *os.File) (changed bool, err error) {
 	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
 	for off := int64(0); ; off += int64(len(a)) {

@@ -1,5 +1,5 @@
-// Command probe is a program with pipelines that only tests need: one that waits to be interrupted, one that sorts more than
-// memory holds, one that reads JSON rows, and one that gives another result each time.
+// Command probe contains pipelines for tests. One waits for an interrupt, one sorts more data
+// than fits in memory, one reads JSON rows, and one gives a different result each time.
 package main
 
 import (
@@ -27,7 +27,8 @@ import (
 // tasks is the number of tasks of the job wait.
 const tasks = 12
 
-// gate is a job of twelve tasks. From the fifth on, each writes the file reached-INDEX in Dir and waits for the file open.
+// gate is a job of twelve tasks. From the fifth on, each writes the file reached-INDEX in Dir and
+// waits for the file open.
 var gate = mapreduce.Define("wait", func(p *mapreduce.Plan, in struct{ Dir, Out string }) mapreduce.Dataset[int64] {
 	numbers := mapreduce.Read(p, memio.Generate(tasks, func(i int64) int64 { return i }).Cut(tasks))
 	passed := mapreduce.TryMap(numbers, func(ctx context.Context, i int64) (int64, error) {
@@ -57,7 +58,7 @@ var gate = mapreduce.Define("wait", func(p *mapreduce.Plan, in struct{ Dir, Out 
 // lineSize is the number of bytes of a line of the job sort.
 const lineSize = 100
 
-// sorted makes lines of random letters and sorts them.
+// sorted generates lines of random letters and sorts them.
 var sorted = mapreduce.Define("sort", func(p *mapreduce.Plan, bytes int64) mapreduce.Dataset[string] {
 	lines := mapreduce.Read(p, memio.Generate(bytes/lineSize, func(i int64) string {
 		r := rand.New(rand.NewPCG(1, uint64(i)))
@@ -81,7 +82,7 @@ var rows = mapreduce.Define("rows", func(p *mapreduce.Plan, glob string) mapredu
 	return mapreduce.Aggregate(mapreduce.Read(p, jsonio.Rows[item](glob)), agg.Sum(func(x item) float64 { return x.Price }))
 })
 
-// unsteady breaks the rule that a function depends on its input alone.
+// unsteady violates the rule that results depend on the input alone.
 var unsteady = mapreduce.Define("unsteady", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int64] {
 	return mapreduce.Map(mapreduce.Read(p, memio.Of("a", "b")), func(string) int64 { return rand.Int64() }, mapreduce.Named("draw"))
 })
@@ -118,7 +119,7 @@ func main() {
 	}
 }
 
-// check sorts, and prints the number of lines and a sum of checksums that does not depend on their order.
+// check sorts, and prints the number of lines and a checksum independent of their order.
 func check(ctx context.Context, target mapreduce.Target, bytes int64) error {
 	var n, sum int64
 	last := ""

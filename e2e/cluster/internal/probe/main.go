@@ -1,6 +1,6 @@
-// Command probe is a program whose pipeline stops, breaks or goes on as files tell it, so that tests can do things to a cluster at
-// known moments. At points with names such as map-3 or reduce-7 it writes a line to DIR/ran/NAME, which tells the worker that ran
-// it, and looks for the file DIR/do/NAME. Its content is what to do there: see act.
+// Command probe runs a pipeline under the control of files, so that tests can disturb a cluster
+// at known moments. At points such as map-3 or reduce-7 it writes a line with its worker to
+// DIR/ran/NAME. Then it executes the content of the file DIR/do/NAME, if there is one; see act.
 package main
 
 import (
@@ -29,22 +29,35 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// params are what a job depends on.
+// params are the parameters of a job.
 type params struct {
-	Dir   string        // of ran and do
-	Out   string        // directory of a sink; empty for none
-	Maps  int           // tasks of the first stage
-	Each  int           // records of each of them
-	Size  int           // bytes of each record
-	Keys  int           // groups
-	Parts int           // tasks of the stage that groups
-	Pause time.Duration // that each map takes at least
-	Tiers bool          // aggregate, which merges early, instead of grouping
-	Noise bool          // records that cannot be compressed
+	// Dir contains the directories ran and do.
+	Dir string
+	// Out is the directory of a sink; empty means none.
+	Out string
+	// Maps is the number of tasks of the first stage.
+	Maps int
+	// Each is the number of records per task.
+	Each int
+	// Size is the number of bytes per record.
+	Size int
+	// Keys is the number of groups.
+	Keys int
+	// Parts is the number of tasks of the grouping stage.
+	Parts int
+	// Pause is the least duration of each map task.
+	Pause time.Duration
+	// Tiers aggregates, which merges early, instead of grouping.
+	Tiers bool
+	// Noise makes incompressible records.
+	Noise bool
 
-	Splits  int    // of the input, when not as many as Maps
-	Bad     int64  // records that may be set aside
-	Without string // maps that are left out: N,N
+	// Splits is the number of splits; zero means Maps.
+	Splits int
+	// Bad is the number of records that may be set aside.
+	Bad int64
+	// Without lists map tasks to omit: N,N.
+	Without string
 }
 
 type item struct {
@@ -56,7 +69,7 @@ type line struct {
 	Key, Count, Bytes, Sum int64
 }
 
-// note adds a record to l, whatever the order.
+// note adds a record to l, independent of the order.
 func (l *line) note(x *item) {
 	l.Key = x.Key
 	l.Count++
@@ -115,7 +128,7 @@ var job = mapreduce.Define("probe", func(p *mapreduce.Plan, in params) mapreduce
 	return lines
 }, mapreduce.Retry(retries))
 
-// text returns what record n holds.
+// text returns the content of record n.
 func (in *params) text(n int64) string {
 	if !in.Noise {
 		return fmt.Sprintf("%0*d", in.Size, n)
@@ -128,11 +141,12 @@ func (in *params) text(n int64) string {
 	return string(b)
 }
 
-// retries are more than the tests break.
+// retries is more than the tests need.
 const retries = 4
 
-// act does what the file DIR/do/NAME says, if there is one: hold waits until the file is gone or says something else; exit, panic,
-// spin, flood and fail break in these ways, each time, and with a leading "once " only the first time.
+// act executes the content of DIR/do/NAME, if the file exists. hold waits until the file is
+// removed or changed. exit, panic, spin, flood and fail break each time, or only the first time
+// with a leading "once ".
 func (in *params) act(ctx context.Context, name string) error {
 	if err := in.ran(name); err != nil {
 		return err
@@ -168,7 +182,7 @@ func (in *params) act(ctx context.Context, name string) error {
 				_, _ = os.Stderr.Write(flood)
 			}
 			return nil
-		case "hold", "": // it may just be written
+		case "hold", "": // an empty file is still being written
 			if err := pause(ctx, 2*time.Millisecond); err != nil {
 				return err
 			}
@@ -176,7 +190,7 @@ func (in *params) act(ctx context.Context, name string) error {
 	}
 }
 
-// ran writes down that a point was reached, and by the child of which worker.
+// ran records that the task reached a point, with its worker.
 func (in *params) ran(name string) error {
 	f, err := os.OpenFile(filepath.Join(in.Dir, "ran", name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {

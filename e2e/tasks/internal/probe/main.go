@@ -1,4 +1,4 @@
-// Command probe is a worker with functions that only tests need.
+// Command probe is a worker with functions for tests.
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// run moves w, which has the flags, to the cluster, and runs it until SIGTERM.
+// run applies the cluster to w, the worker of the flags, and runs it until SIGTERM.
 func run(flags *tasks.Worker, cluster tasks.Cluster, file, healed string) error {
 	w := tasks.NewWorker(cluster)
 	w.Concurrency, w.Reserved, w.MaxTasks, w.IdleExit = flags.Concurrency, flags.Reserved, flags.MaxTasks, flags.IdleExit
@@ -84,7 +84,7 @@ func run(flags *tasks.Worker, cluster tasks.Cluster, file, healed string) error 
 	return w.Run(ctx)
 }
 
-// rest waits as work would take.
+// rest waits, to simulate work.
 func rest(ctx context.Context, ms int) error {
 	select {
 	case <-time.After(time.Duration(ms) * time.Millisecond):
@@ -94,7 +94,8 @@ func rest(ctx context.Context, ms int) error {
 	}
 }
 
-// chunks sends five chunks, one each so many milliseconds, which hold the time. Its first attempt breaks down in the middle.
+// chunks sends five chunks with the time, at an interval of ms milliseconds. The first attempt
+// fails halfway.
 func chunks(ctx context.Context, ms int) (string, error) {
 	for i := range 5 {
 		if err := rest(ctx, ms); err != nil {
