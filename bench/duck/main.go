@@ -1,13 +1,14 @@
-// Command duck does the benchmark workloads in DuckDB, an embedded analytical database, through its Go module. It needs a C compiler,
-// and so it is a module of its own.
+// Command duck does the benchmark workloads in DuckDB, an embedded analytical database, through its
+// Go module. It needs a C compiler, and so it is a module of its own.
 //
 //	duck w1 OUT FILES...             count words
 //	duck w2 OUT FILES...             catalogue report by category
 //	duck w3 OUT FILES...             sort lines
 //	duck w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
 //
-// OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or .parquet. GOMAXPROCS sets the number of
-// threads, and TMPDIR where the database puts what exceeds its memory.
+// OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or
+// .parquet. GOMAXPROCS sets the number of threads, and TMPDIR where the database puts what exceeds
+// its memory.
 package main
 
 import (

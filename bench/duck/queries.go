@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 )
 
-// queries make the query of a workload from its input files.
+// queries builds the query of a workload from its input files.
 var queries = map[string]func(paths []string) string{"w1": w1, "w2": w2, "w3": w3, "w5": w5}
 
-// lines reads text as a table of one column l: CSV with a separator that is in no line.
+// lines reads text as a table with one column l: as CSV with a separator that occurs in no line.
 func lines(paths []string) string {
 	return fmt.Sprintf(`read_csv(%s, header=false, columns={'l': 'VARCHAR'}, delim='\x01', quote='', escape='', auto_detect=false)`, list(paths))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/machine"
 )
 
-// writeMachine says where and of what the figures were taken.
+// writeMachine writes the machine and the versions of the programs.
 func writeMachine(ctx context.Context, w io.Writer, p *programs) error {
 	duck := "left out: " + p.noDuck
 	if p.duck != "" {
@@ -29,7 +29,7 @@ func writeMachine(ctx context.Context, w io.Writer, p *programs) error {
 	return err
 }
 
-// commit returns the commit of the sources, marked when they were changed since.
+// commit returns the commit of the sources, with a mark if they have changes.
 func commit(ctx context.Context, module string) string {
 	hash, err := command(ctx, module, "git", "rev-parse", "--short", "HEAD")
 	if err != nil {

@@ -1,11 +1,11 @@
-// Command bench measures Layshaft beside hand-written Go and DuckDB, in turn and in one run, and writes Markdown for bench/RESULTS.md.
-// It makes the data and builds the programs first.
+// Command bench measures Layshaft beside hand-written Go and DuckDB, in turn and in one run, and
+// writes Markdown for bench/RESULTS.md. It makes the data and builds the programs first.
 //
 //	go run ./bench/cmd/bench [FLAGS] w1|w2|w3|w5|startup...
 //	go run ./bench/cmd/bench [FLAGS] all
 //
-// The data, 7 GB for all workloads, stays in $LAYSHAFT_BENCH_DATA, by default in layshaft-bench in the user's cache directory. As much
-// again must be free for outputs and state.
+// The data, 7 GB for all workloads, stays in $LAYSHAFT_BENCH_DATA, by default in layshaft-bench in
+// the user's cache directory. As much again must be free for outputs and state.
 package main
 
 import (
@@ -83,7 +83,7 @@ func run(ctx context.Context, w io.Writer, chosen []workload, rounds int, skipDu
 	return nil
 }
 
-// dataDir returns where the data is, an absolute path.
+// dataDir returns the absolute path of the data.
 func dataDir() (string, error) {
 	if dir := os.Getenv("LAYSHAFT_BENCH_DATA"); dir != "" {
 		return filepath.Abs(dir)

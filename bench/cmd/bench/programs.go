@@ -12,14 +12,17 @@ import (
 	"strings"
 )
 
-// programs are the paths of what was built.
+// programs are the paths of the built programs.
 type programs struct {
-	module                string // root of the module
+	// module is the root of the module.
+	module                string
 	gen, limit, pipelines string
-	duck, noDuck          string // one of them is empty: the program, or why there is none
+	// duck is the path of the DuckDB program, or noDuck the reason for its absence.
+	duck, noDuck string
 }
 
-// build builds the programs of this module, and DuckDB's unless it is to be skipped or cannot be built.
+// build builds the programs of this module, and the DuckDB program unless it is skipped or cannot
+// be built.
 func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
 	mod, err := command(ctx, "", "go", "env", "GOMOD")
 	if err != nil {
@@ -69,7 +72,7 @@ func goBuild(ctx context.Context, module, cgo, to string, packages ...string) er
 	return nil
 }
 
-// cannotBuildDuck returns why DuckDB's program cannot be built, or nothing.
+// cannotBuildDuck returns the reason why the DuckDB program cannot be built, or "".
 func cannotBuildDuck(ctx context.Context, skip bool) (string, error) {
 	if skip {
 		return "skipped by -skip-duck", nil
@@ -87,10 +90,10 @@ func cannotBuildDuck(ctx context.Context, skip bool) (string, error) {
 	return "", nil
 }
 
-// doneMark is an empty file in the folder of a data set that is complete.
+// doneMark is an empty file in the folder of a complete data set.
 const doneMark = ".done"
 
-// generate makes a data set unless it is there.
+// generate creates a data set unless it exists.
 func (p *programs) generate(ctx context.Context, data, set string) error {
 	dir := filepath.Join(data, set)
 	mark := filepath.Join(dir, doneMark)
@@ -104,7 +107,8 @@ func (p *programs) generate(ctx context.Context, data, set string) error {
 	return os.WriteFile(mark, nil, 0o644)
 }
 
-// command runs a program in dir, the current directory when empty, and returns its output without the space around it.
+// command runs a program in dir, or in the current directory if dir is empty. It returns the
+// output without surrounding space.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

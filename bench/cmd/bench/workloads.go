@@ -12,11 +12,13 @@ import (
 // workload is one section of the results.
 type workload struct {
 	name, title string
-	program     string   // what the programs call it
-	set         string   // name of the data set; empty when the workload makes its own input
-	files       []string // patterns below the data set, in the order of the arguments
-	output      compare.Output
-	rounds      int // the least number of rounds
+	// program is the argument for the programs.
+	program string
+	// set is the name of the data set; empty if the workload makes its own input.
+	set    string
+	files  []string // patterns below the data set, in the order of the arguments
+	output compare.Output
+	rounds int // the least number of rounds
 }
 
 var workloads = []workload{
@@ -35,7 +37,7 @@ func names() []string {
 	return names
 }
 
-// choose returns the workloads of the given names, in their own order.
+// choose returns the named workloads, in the order of the results.
 func choose(args []string) ([]workload, error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("no workload: all, or some of %v", names())

@@ -1,11 +1,12 @@
-// Command compare runs commands in turn (A B C, A B C, ...), checks that their outputs are the same, and prints a table of wall
-// seconds, CPU seconds, peak memory and the ratios of the wall times, round by round, to the first command's.
+// Command compare runs commands in turn (A B C, A B C, ...), checks that their outputs are the
+// same, and prints a table of wall seconds, CPU seconds, peak memory and the ratios of the wall
+// times, round by round, to the first command's.
 //
 //	compare [FLAGS] NAME='COMMAND >{out}' NAME='COMMAND {out}'...
 //
-// Commands run in a shell. {out} stands for a path where nothing is yet, and {tmp} for an empty directory; both are removed after
-// the run. An output is a file, or a directory of files in the order of their names. Anything but the same output ends the comparison
-// with status 1.
+// Commands run in a shell. {out} stands for a path where nothing is yet, and {tmp} for an empty
+// directory; both are removed after the run. An output is a file, or a directory of files in the
+// order of their names. Anything but the same output ends the comparison with status 1.
 package main
 
 import (
@@ -43,7 +44,7 @@ func main() {
 		if !ok {
 			log.Fatalf("compare: %q is not NAME=COMMAND", arg)
 		}
-		// exec: the shell's own memory and process do not count.
+		// exec, so that memory and process of the shell do not count.
 		commands = append(commands, compare.Command{Name: name, Args: []string{"sh", "-c", "exec " + command}})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

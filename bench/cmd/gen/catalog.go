@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// catalogSet is what the products of a catalogue are drawn from: 5,000 brands and 800 categories, few of them frequent.
+// catalogSet is the source of random products: 5,000 brands and 800 categories, few of them
+// frequent.
 type catalogSet struct {
 	words, brands, categories, attributes []string
 
@@ -126,7 +127,8 @@ func (p *product) appendCSV(b []byte) []byte {
 	return fmt.Appendf(b, "\",%s\n", p.updated)
 }
 
-// sku returns the stock-keeping unit of a product: distinct ids have distinct ones, in no visible order.
+// sku returns the stock-keeping unit of a product. Distinct ids have distinct units, in no
+// visible order.
 func sku(id int) string {
 	return fmt.Sprintf("SKU-%07X-%03d", uint64(id)*2654435761&0xfffffff, id%1000)
 }

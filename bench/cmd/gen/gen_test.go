@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The beginnings of some files, and one whole file, of the data that bench/data.sha256 lists. Figures can be compared over time only
-// while these stay the same.
+// The beginnings of some files, and one whole file, of the data that bench/data.sha256 lists.
+// Figures can be compared over time only while these stay the same.
 func TestBytesAreTheSameForEver(t *testing.T) {
 	const rows = 10_000_000
 	want := map[string]string{

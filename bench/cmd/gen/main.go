@@ -1,5 +1,6 @@
-// Command gen writes the benchmark data. The bytes depend on nothing but this program: the same seed gives the same files on
-// every machine of one architecture (bench/data.sha256 lists them), so that figures taken apart can be compared.
+// Command gen writes the benchmark data. The bytes depend on nothing but this program: the same
+// seed gives the same files on every machine of one architecture (bench/data.sha256 lists them), so
+// that figures taken apart can be compared.
 //
 //	gen text DIR      1 GiB of words in natural frequencies: DIR/part-NN.txt
 //	gen catalog DIR   10 million products: DIR/jsonl/part-NN.jsonl, DIR/csv/part-NN.csv, DIR/overrides.csv
@@ -23,7 +24,8 @@ const (
 	parts = 16 // files of one data set
 )
 
-// stream returns the random numbers of one stream: every file draws from its own, so files can be made in any order.
+// stream returns random numbers for one file. Every file has its own stream, so files can be made
+// in any order.
 func stream(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 
 func main() {
@@ -82,7 +84,7 @@ func eachPart(write func(part int) error) error {
 	return g.Wait()
 }
 
-// create makes files and their directories, and lets write fill them.
+// create creates files and their directories, and passes them to write.
 func create(write func(w ...io.Writer) error, paths ...string) (err error) {
 	var buffers []*bufio.Writer
 	var writers []io.Writer

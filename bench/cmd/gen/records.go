@@ -9,8 +9,9 @@ import (
 // recordSize is the length of a record to sort, its line feed included.
 const recordSize = 100
 
-// writeRecords writes the records from one number to another: a key of 10 random printable bytes, the number in 32 hexadecimal
-// digits, and a filler of 13 letters, each four times; the shape of the records of the public sort benchmarks.
+// writeRecords writes the records from one number to another: a key of 10 random printable bytes,
+// the number in 32 hexadecimal digits, and a filler of 13 letters, each four times; the shape of
+// the records of the public sort benchmarks.
 func writeRecords(w io.Writer, part, from, to int) error {
 	r := stream(9000 + uint64(part))
 	record := make([]byte, 0, recordSize)

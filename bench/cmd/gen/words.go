@@ -6,7 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// weighted draws numbers from 0 to n-1 with given weights in constant time: the alias method of A. J. Walker.
+// weighted draws numbers from 0 to n-1 with given weights in constant time: the alias method of A.
+// J. Walker.
 type weighted struct {
 	keep  []float64 // probability of staying in a column
 	alias []int32   // where to go otherwise
@@ -53,7 +54,8 @@ func (d *weighted) draw(r *rand.Rand) int {
 	return int(d.alias[i])
 }
 
-// newZipf draws numbers from 0 to n-1 with the frequencies of words in natural text: Zipf's law as corrected by Mandelbrot.
+// newZipf draws numbers from 0 to n-1 with the frequencies of words in natural text: Zipf's law as
+// corrected by Mandelbrot.
 func newZipf(n int) *weighted {
 	weights := make([]float64, n)
 	for i := range weights {
@@ -65,7 +67,8 @@ func newZipf(n int) *weighted {
 // english are the frequencies of the letters a to z, in percent.
 var english = []float64{8.2, 1.5, 2.8, 4.3, 12.7, 2.2, 2, 6.1, 7, 0.15, 0.77, 4, 2.4, 6.7, 7.5, 1.9, 0.1, 6, 6.3, 9.1, 2.8, 0.98, 2.4, 0.15, 2, 0.07}
 
-// vocabulary returns n distinct words of 2 to 11 letters. Early words are shorter, as frequent words are in natural text.
+// vocabulary returns n distinct words of 2 to 11 letters. Early words are shorter, as frequent
+// words are in natural text.
 func vocabulary(n int, r *rand.Rand) []string {
 	letters := newWeighted(english)
 	seen := make(map[string]bool, n)

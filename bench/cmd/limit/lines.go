@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	chunkSize  = 1 << 20 // bytes that a worker takes at a time
+	chunkSize  = 1 << 20 // bytes that a worker reads at a time
 	longest    = 1 << 16 // bytes of the longest line
 	slackBytes = 32      // bytes readable after the slice that work gets
 )
 
-// eachChunk hands every worker slices of whole lines until the files are done. There are slackBytes readable bytes after each slice,
-// and the first of them is a line feed when the last line lacks one. A worker's slice is overwritten by its next one.
+// eachChunk passes slices of whole lines to the workers until the files are done. Each slice has
+// slackBytes readable bytes after it, and the first of them is a line feed if the last line lacks
+// one. The next slice of a worker overwrites the previous one.
 func eachChunk(paths []string, work func(worker int, lines []byte)) error {
 	type chunk struct {
 		file      *os.File
@@ -45,7 +46,8 @@ func eachChunk(paths []string, work func(worker int, lines []byte)) error {
 				return nil
 			}
 			c := chunks[i]
-			// A line belongs to the chunk that it starts in. The byte before a chunk says whether one starts at its first byte.
+			// A line belongs to the chunk of its first byte. The byte before a chunk shows
+			// whether a line starts there.
 			lo := 0
 			if c.from > 0 {
 				c.from--
@@ -67,7 +69,7 @@ func eachChunk(paths []string, work func(worker int, lines []byte)) error {
 			}
 			if lo > 0 {
 				first := bytes.IndexByte(b, '\n')
-				if first < 0 { // the end of a line that another chunk has
+				if first < 0 { // the end of a line of another chunk
 					continue
 				}
 				lo = first + 1

@@ -1,6 +1,7 @@
-// Command limit does each benchmark workload as a careful programmer would by hand, for that workload alone: one goroutine a processor,
-// no framework, nothing persisted, no memory limit. It marks what is possible in Go on the machine, and knows its data: see the
-// comment of each workload for what it takes for granted.
+// Command limit does each benchmark workload as a careful programmer would by hand, for this
+// workload alone: one goroutine per processor, no framework, nothing persisted, no memory limit. It
+// marks the possible speed of Go on the machine. It relies on properties of its data; the comment
+// of each workload names them.
 //
 //	limit w1 OUT FILES...             count words
 //	limit w2 OUT FILES...             catalogue report by category
@@ -20,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// workers is the number of goroutines that work at the same time.
+// workers is the number of parallel goroutines.
 var workers = runtime.GOMAXPROCS(0)
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "limit: usage: limit w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
 		os.Exit(2)
 	}
-	debug.SetGCPercent(-1) // the programs allocate what they keep, and end
+	debug.SetGCPercent(-1) // the programs keep what they allocate, and end
 	if err := works[os.Args[1]](os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintf(os.Stderr, "limit: %s: %v\n", os.Args[1], err)
 		os.Exit(1)
@@ -45,7 +46,7 @@ func parallel(work func(worker int) error) error {
 	return g.Wait()
 }
 
-// create makes a file in the directory out, and that directory.
+// create creates a file in the directory out, and the directory.
 func create(out, name string) (*os.File, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err

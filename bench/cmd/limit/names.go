@@ -6,19 +6,19 @@ type names struct {
 	keys  []string
 }
 
-// nameSlot holds the number of a key and half of its hash, so that few keys are looked at in vain.
+// nameSlot holds the number of a key and half of its hash, to avoid most useless comparisons.
 type nameSlot struct {
 	half uint32
 	next uint32 // number + 1; 0: free
 }
 
-// newNames makes a table for half as many keys as slots, a power of two, before it grows.
+// newNames returns a table with slots, a power of two. It grows at half as many keys.
 func newNames(slots int) *names { return &names{slots: make([]nameSlot, slots)} }
 
 // find returns a key's number, or -1.
 func (t *names) find(key []byte) int { return int(t.slot(key, hash(key)).next) - 1 }
 
-// slot returns where a key of that hash is or belongs.
+// slot returns the slot of a key with this hash, or the free slot for it.
 func (t *names) slot(key []byte, hash uint64) *nameSlot {
 	mask := uint64(len(t.slots) - 1)
 	for h := hash; ; h++ {
@@ -29,7 +29,7 @@ func (t *names) slot(key []byte, hash uint64) *nameSlot {
 	}
 }
 
-// number returns a key's number, a new one if need be.
+// number returns the number of a key, and assigns one to a new key.
 func (t *names) number(key []byte) int {
 	h := hash(key)
 	s := t.slot(key, h)

@@ -2,7 +2,8 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// pages returns n zeroed bytes, on huge pages if the system has them: fewer misses in the table of pages, and a cheaper first touch.
+// pages returns n zeroed bytes, on huge pages if the system has them: fewer misses in the table of
+// pages, and a cheaper first touch.
 func pages(n int) ([]byte, error) {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err == nil {
@@ -11,4 +12,4 @@ func pages(n int) ([]byte, error) {
 	return b, err
 }
 
-func release(b []byte) { _ = unix.Munmap(b) } // fails only for memory that pages did not return
+func release(b []byte) { _ = unix.Munmap(b) } // fails only for memory from elsewhere

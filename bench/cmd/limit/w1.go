@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// w1 counts words: a table for each worker, then each worker adds up one share of the hashes of all tables and writes it. Counts are
-// 32 bits wide.
+// w1 counts words: a table for each worker, then each worker adds up one share of the hashes of all
+// tables and writes it. Counts are 32 bits wide.
 func w1(out string, files []string) error {
 	tables := make([]*wordTable, workers)
 	for w := range tables {

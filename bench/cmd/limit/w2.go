@@ -8,7 +8,8 @@ import (
 	"github.com/layshaft/layshaft/bench/internal/product"
 )
 
-// categories is a report by category: brands and categories become numbers, and a set of brands is a bitmap of their numbers.
+// categories is a report by category. Brands and categories have numbers; a set of brands is a
+// bitmap of numbers.
 type categories struct {
 	brand, category *names
 	sums            []categorySum // by number of the category
@@ -66,7 +67,8 @@ func (c *categories) merge(o *categories) {
 	}
 }
 
-// w2 reports by category: products, sum of price times stock in cents, sum of ratings in tenths, highest price, distinct brands.
+// w2 reports by category: products, sum of price times stock in cents, sum of ratings in tenths,
+// highest price, distinct brands.
 func w2(out string, files []string) error {
 	parts := make([]*categories, workers)
 	for w := range parts {

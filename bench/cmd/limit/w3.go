@@ -15,13 +15,14 @@ const (
 	buckets     = letters * letters
 )
 
-// record stands for one record of the data while sorting. Its bucket knows the first two bytes.
+// record represents one record during sorting. The bucket implies the first two bytes.
 type record struct {
 	key uint64 // bytes 2 to 9, big endian
 	n   uint32 // number of the record
 }
 
-// sorting is the state of w3: all records in memory, put into buckets by their first two bytes, and each bucket sorted apart.
+// sorting is the state of w3: all records in memory, put into buckets by their first two bytes, and
+// each bucket sorted apart.
 type sorting struct {
 	data    []byte
 	records []record
@@ -44,14 +45,15 @@ func w3(out string, files []string) error {
 	return s.write(f)
 }
 
-// share returns the records of a worker while reading and distributing.
+// share returns a worker's range of records for reading and distributing.
 func (s *sorting) share(worker int) (from, to int) {
 	return len(s.records) * worker / workers, len(s.records) * (worker + 1) / workers
 }
 
 func bucket(key []byte) int { return int(key[0]-' ')*letters + int(key[1]-' ') }
 
-// read reads the files one after the other, each worker its share, and counts the records of each bucket.
+// read reads the files one after the other, each worker its share, and counts the records of each
+// bucket.
 func (s *sorting) read(paths []string) error {
 	files := make([]*os.File, len(paths))
 	starts := []int64{0}
@@ -93,7 +95,7 @@ func (s *sorting) read(paths []string) error {
 	})
 }
 
-// distribute puts the records into their buckets.
+// distribute moves the records into their buckets.
 func (s *sorting) distribute() {
 	var next uint32
 	for b := range buckets {
@@ -135,7 +137,7 @@ func (s *sorting) write(f *os.File) error {
 			for ; b < end; b++ {
 				records := s.records[s.start[b]:s.start[b+1]]
 				slices.SortFunc(records, func(x, y record) int {
-					if x.key < y.key { // cmp.Compare would be a call
+					if x.key < y.key { // cmp.Compare is not inlined
 						return -1
 					}
 					if x.key > y.key {

@@ -15,7 +15,8 @@ type prices struct {
 	cents []int64 // by number of the SKU
 }
 
-// readPrices reads a CSV file of two columns without quotes, the price with two decimals, below a header.
+// readPrices reads a CSV file of two columns without quotes, the price with two decimals, below a
+// header.
 func readPrices(path string) (*prices, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -76,7 +77,8 @@ func (b *brands) merge(o *brands) {
 	}
 }
 
-// w5 puts override prices in place and reports by brand: products, sum of price times stock in cents, overridden products.
+// w5 applies override prices and reports by brand: products, sum of price times stock in cents,
+// overridden products.
 func w5(out string, files []string) error {
 	overrides, err := readPrices(files[0])
 	if err != nil {

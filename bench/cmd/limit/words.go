@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// wordTable counts words: open addressing, words of up to 16 bytes inline in the slot, and the look-ups of a batch overlapped, since
-// what takes the time is waiting for memory.
+// wordTable counts words with open addressing. Words of up to 16 bytes are inline in the slot.
+// The look-ups of a batch overlap, because waiting for memory takes most of the time.
 type wordTable struct {
 	slots []wordSlot // a power of two, at most half full
 	used  int
@@ -76,7 +76,7 @@ func (t *wordTable) word(dst []byte, s *wordSlot) []byte {
 	return append(dst, unsafe.Slice((*byte)(unsafe.Pointer(&k)), s.length)...)
 }
 
-// taken counts a slot that was free, and makes room when half are taken.
+// taken counts a newly used slot, and grows the table when half are used.
 func (t *wordTable) taken() {
 	if t.used++; t.used*2 > len(t.slots) {
 		if err := t.resize(4 * len(t.slots)); err != nil {
@@ -85,7 +85,8 @@ func (t *wordTable) taken() {
 	}
 }
 
-// flush counts a batch: first it touches every slot, loads that do not wait for each other, and then it updates them.
+// flush counts a batch. First it touches every slot with independent loads, and then it updates
+// them.
 func (t *wordTable) flush(batch []token) {
 	slots, mask := t.slots, uint64(len(t.slots)-1)
 	var touched uint64
@@ -132,7 +133,7 @@ func (t *wordTable) addLong(word []byte, count uint32) {
 	}
 }
 
-// addTable adds the words of another table whose hash falls in one of so many equal shares.
+// addTable adds the words of another table whose hash falls into one of several equal shares.
 func (t *wordTable) addTable(o *wordTable, share, shares int) {
 	for i := range o.slots {
 		s := &o.slots[i]
@@ -151,8 +152,8 @@ func (t *wordTable) addTable(o *wordTable, share, shares int) {
 	}
 }
 
-// addText counts the words of b, which has 16 readable bytes after it, the first of them no letter unless b ends with one that is not.
-// A word is what stands between bytes up to the space.
+// addText counts the words of b. 16 readable bytes must follow b, and the first of them must end
+// a word unless b does. A word ends at any byte up to the space.
 func (t *wordTable) addText(b []byte) {
 	base, n := unsafe.Pointer(unsafe.SliceData(b)), len(b)
 	load := func(i int) uint64 { return *(*uint64)(unsafe.Add(base, i)) }
@@ -195,7 +196,7 @@ func (t *wordTable) addText(b []byte) {
 	t.flush(t.batch[:filled])
 }
 
-// spaces sets the high bit of the first byte of w that is at most a space, and perhaps of later ones.
+// spaces sets the high bit of the first byte of w up to a space, and perhaps of later ones.
 func spaces(w uint64) uint64 {
 	const aboveSpace, highs = 0x2121212121212121, 0x8080808080808080
 	return (w - aboveSpace) &^ w & highs

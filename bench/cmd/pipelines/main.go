@@ -21,7 +21,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// Params are the places of one run.
+// Params are the paths of one run.
 type Params struct {
 	Out, Overrides string
 	Files          []string
@@ -38,7 +38,7 @@ var w1 = mapreduce.Define("w1", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
-// Product is the part of a catalogue row that the report needs.
+// Product is the part of a catalogue row for the report.
 type Product struct {
 	Category string `json:"category"`
 	Brand    string `json:"brand"`
@@ -93,7 +93,7 @@ var w3 = mapreduce.Define("w3", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
-// Item is the part of a catalogue row that the join needs.
+// Item is the part of a catalogue row for the join.
 type Item struct {
 	SKU   string `json:"sku"`
 	Brand string `json:"brand"`

@@ -1,5 +1,6 @@
-// Package compare measures programs side by side. It runs them in turn, A B C, A B C, and so on, since on a machine that others use
-// too only the ratios within one round mean much, and it refuses figures of programs whose outputs differ.
+// Package compare measures programs side by side. It runs them in turn, A B C, A B C, and so on:
+// on a shared machine only the ratios within one round mean much. It refuses figures of programs
+// with different outputs.
 package compare
 
 import (
@@ -12,31 +13,41 @@ import (
 	"time"
 )
 
-// Command is one program to measure. In its arguments {out} stands for a path where nothing is yet, for the output, and {tmp} for an
-// empty directory; each run gets fresh ones. TMPDIR is {tmp} as well.
+// Command is one program to measure. In its arguments {out} is replaced by an unused path for the
+// output, and {tmp} by an empty directory; each run gets new ones. TMPDIR is {tmp} as well.
 type Command struct {
 	Name string
 	Args []string // program first
 }
 
-// Config says how to measure.
+// Config configures Measure.
 type Config struct {
-	Rounds int          // rounds that count; at least 1
-	Warmup int          // rounds before them that do not, which bring the input into the page cache
-	Output Output       // how outputs are compared; zero means as lines in any order
-	Sync   bool         // write the page cache to disk before each run, so that one program's writes do not slow down the next
-	Dir    string       // where outputs and temporary files go, on the disk to be measured; the system's directory when empty
-	Log    func(string) // told about every round; may be nil
+	// Rounds is the number of measured rounds, at least 1.
+	Rounds int
+	// Warmup is the number of unmeasured rounds before them, to bring the input into the page
+	// cache.
+	Warmup int
+	// Output is how to compare outputs; zero compares lines in any order.
+	Output Output
+	// Sync writes the page cache to disk before each run, so that writes of one program do not
+	// slow down the next.
+	Sync bool
+	// Dir is the directory for outputs and temporary files, on the disk to be measured. Empty
+	// means the system's directory.
+	Dir string
+	// Log, if set, is called for every round.
+	Log func(string)
 }
 
-// Result is what was seen of one command.
+// Result holds the measurements of one command.
 type Result struct {
 	Name string
-	Runs []Run // one for each round that counts
+	Runs []Run // one per measured round
 }
 
-// Measure runs the commands in turn. It stops at the first command that fails and at the first output that differs from the first command's
-// first one; then the two outputs are kept, and the error says where. It blocks until all is done or ctx ends.
+// Measure runs the commands in turn. It stops at the first failure, and at the first output that
+// differs from the first one; then it keeps both outputs and names them in the error. It blocks
+// until all is done or ctx ends.
 func Measure(ctx context.Context, c Config, commands []Command) (results []Result, err error) {
 	if c.Rounds < 1 || c.Warmup < 0 {
 		return nil, fmt.Errorf("compare: %d rounds after %d for warming up: at least 1 round must count", c.Rounds, c.Warmup)
@@ -94,7 +105,7 @@ type output struct {
 	sum        Sum
 }
 
-// run runs one command, checks its output, and removes what it left.
+// run runs one command, checks its output, and deletes its files.
 func (r *runner) run(ctx context.Context, command Command) (Run, error) {
 	r.runs++
 	dir := filepath.Join(r.dir, fmt.Sprintf("run-%03d", r.runs))
@@ -140,8 +151,12 @@ func (r *runner) run(ctx context.Context, command Command) (Run, error) {
 
 // Run is one run of one program.
 type Run struct {
-	Wall  time.Duration // from before the start to after the end
-	CPU   time.Duration // of all processors, children included
-	RSS   int64         // peak resident memory of the largest process, in bytes, mapped files included; 0 when the system does not tell
-	First time.Duration // from before the start to the first record; 0 when the program does not tell
+	Wall time.Duration // from before the start to after the end
+	CPU  time.Duration // of all processors, children included
+	// RSS is the peak resident memory of the largest process in bytes, with mapped files; 0 if
+	// the system does not report it.
+	RSS int64
+	// First is the time from before the start to the first record; 0 if the program does not
+	// report it.
+	First time.Duration
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A program that finds "first" in the variable LAYSHAFT_TRACE writes a line to standard error when it has read its first record:
-// this text, and the time in nanoseconds since 1970.
+// With "first" in the variable LAYSHAFT_TRACE, a program writes a line to standard error after
+// its first record: this text, and the time in nanoseconds since 1970.
 const firstRecord = "trace: first record at "
 
-// once runs a command with standard output thrown away.
+// once runs a command and discards its standard output.
 func once(ctx context.Context, args []string, tmp string) (Run, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "LAYSHAFT_TRACE=first")
@@ -42,7 +42,7 @@ func once(ctx context.Context, args []string, tmp string) (Run, error) {
 	return run, nil
 }
 
-// head keeps the first 16 KiB of what is written to it.
+// head keeps the first 16 KiB written to it.
 type head struct{ b []byte }
 
 func (h *head) Write(p []byte) (int, error) {

@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-// peakRSS returns what the kernel says, which is never less than the peak of the process that started the program: Linux hands it on
-// until the new program is loaded. So this package keeps little in memory.
+// peakRSS returns the peak reported by the kernel. It is never less than the peak of the parent
+// process, because Linux passes it on until the new program is loaded. So this package uses
+// little memory.
 func peakRSS(p *os.ProcessState) int64 {
 	if usage, ok := p.SysUsage().(*syscall.Rusage); ok {
 		return usage.Maxrss << 10

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Output says how the outputs of two programs are compared. An output is a file, or a directory whose files are read in the order of
-// their names, except manifest.json and names that begin with a point, which hold no records.
+// Output is how to compare the outputs of two programs. An output is a file, or a directory whose
+// files are read in the order of their names, except manifest.json and names with a leading dot.
 type Output int
 
 // The ways to compare.
@@ -40,7 +40,7 @@ func (o Output) sum(path string) (Sum, error) {
 		add, done = anyOrder()
 	}
 	var s Sum
-	// WalkDir goes in the order of names.
+	// WalkDir visits names in order.
 	err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -61,10 +61,11 @@ func (o Output) sum(path string) (Sum, error) {
 	return s, nil
 }
 
-// longestLine is in bytes. Memory is kept small for the sake of peakRSS.
+// longestLine is in bytes. It limits memory, for the sake of peakRSS.
 const longestLine = 64 << 10
 
-// read gives add every line, its line feed included. A line feed is added to the last line if it lacks one.
+// read passes every line to add, with its line feed. It adds a missing line feed to the last
+// line.
 func (s *Sum) read(path string, add func(line []byte)) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -99,8 +100,9 @@ func inOrder() (add func(line []byte), done func() [sha256.Size]byte) {
 	return func(line []byte) { h.Write(line) }, func() [sha256.Size]byte { return [sha256.Size]byte(h.Sum(nil)) }
 }
 
-// anyOrder adds up the hashes of all lines, as four numbers each. The sum does not depend on the order, and takes no memory, unlike
-// the hash of the sorted lines; and unlike an exclusive or, it sees how often a line is there.
+// anyOrder adds up the hashes of all lines, as four numbers each. The sum does not depend on the
+// order, and needs no memory, unlike a hash of the sorted lines. Unlike an exclusive or, it
+// counts repeated lines.
 func anyOrder() (add func(line []byte), done func() [sha256.Size]byte) {
 	var total [4]uint64
 	add = func(line []byte) {

@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Spread is what is said of a series of figures.
+// Spread summarizes a series of figures.
 type Spread struct{ Min, Median, Max float64 }
 
-// SpreadOf returns the spread of at least one figure. The median of an even number of them is the mean of the middle two.
+// SpreadOf returns the spread of at least one figure. For an even number of figures, the median
+// is the mean of the middle two.
 func SpreadOf(figures []float64) Spread {
 	s := slices.Sorted(slices.Values(figures))
 	n := len(s)
@@ -40,8 +41,8 @@ func (r Result) spread(of func(Run) float64) Spread {
 	return SpreadOf(figures)
 }
 
-// Markdown writes a table of the results: medians with the smallest and largest figure, and each wall time's ratio to those of the
-// named bases. Bases that are not among the results are left out.
+// Markdown writes a table of the results: medians with the smallest and largest figure, and the
+// ratio of each wall time to the named bases. Bases without a result are left out.
 func Markdown(w io.Writer, results []Result, bases ...string) error {
 	header := []string{"", "wall, s", "CPU, s", "peak RSS, MiB"}
 	traced := slices.ContainsFunc(results, func(r Result) bool { return r.Runs[0].First > 0 })
@@ -74,7 +75,7 @@ func Markdown(w io.Writer, results []Result, bases ...string) error {
 	return writeTable(w, rows)
 }
 
-// seconds shows milliseconds only where they matter.
+// seconds formats a duration, with milliseconds only if they matter.
 func seconds(r Result, of func(Run) time.Duration) string {
 	s := r.spread(func(run Run) float64 { return of(run).Seconds() })
 	if s.Max < 1 {
@@ -83,7 +84,7 @@ func seconds(r Result, of func(Run) time.Duration) string {
 	return s.text("%.2f")
 }
 
-// writeTable writes rows of equal length as Markdown that can be read as it is, too.
+// writeTable writes rows of equal length as aligned Markdown.
 func writeTable(w io.Writer, rows [][]string) error {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

@@ -1,6 +1,8 @@
-// Package product reads the benchmark catalogue by hand: it looks only at the fields asked for and leaves a line as soon as it has
-// them. It is for the benchmark's own well-formed data: it resolves no escapes and expects none in names, knows no negative numbers
-// and no exponents, and may panic on a line that is cut off. At 0.14 µs for a line of 330 bytes it marks what a JSON reader can hope for.
+// Package product reads the benchmark catalogue by hand: it looks only at the fields asked for and
+// leaves a line as soon as it has them. It is for the benchmark's own well-formed data: it resolves
+// no escapes and expects none in names, no negative numbers and no exponents, and may panic
+// on a line that is cut off. At 0.14 µs for a line of 330 bytes it marks what a JSON reader can
+// hope for.
 package product
 
 import (
@@ -30,8 +32,8 @@ const (
 	Rating
 )
 
-// Parse sets the wanted fields of p from the JSON object that starts at b[i], in any order of fields. It returns the index after the
-// object's line.
+// Parse sets the wanted fields of p from the JSON object that starts at b[i], in any order of
+// fields. It returns the index after the object's line.
 func Parse(b []byte, i int, want Fields, p *Product) int {
 	i++ // the opening brace
 	for want != 0 && i < len(b) {
@@ -127,7 +129,8 @@ func named(key []byte) Fields {
 	return 0
 }
 
-// number reads digits and at most one point from b[i] on. It returns them as a whole number, the number of decimals, and where it ended.
+// number reads digits and at most one point from b[i] on. It returns the digits as an integer,
+// the number of decimals, and the end.
 func number(b []byte, i int) (n int64, decimals, end int) {
 	point := -1
 	for ; ; i++ {
@@ -144,7 +147,8 @@ func number(b []byte, i int) (n int64, decimals, end int) {
 	}
 }
 
-// closingQuote returns the index of the quote that ends the string whose content starts at b[i], or -1. It looks at 8 bytes at once.
+// closingQuote returns the index of the quote that ends the string whose content starts at b[i], or
+// -1. It looks at 8 bytes at once.
 func closingQuote(b []byte, i int) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for i+8 <= len(b) {
