@@ -11,17 +11,20 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// The client of a job that is not detached watches it to the end: that is how it is known to be there. One that is away for longer than its lease will
-// not come for the rows, nor give the files that only it has, so its job ends instead of working for nobody. After a restart of the coordinator every
-// client has a whole lease to come back.
+// A client watches its job to the end, unless the job is detached. While it watches, it counts as
+// present. A client that is away for longer than its lease will not fetch the rows, and its
+// machine may hold input files, so its job ends instead of wasting slots. After a restart of the
+// coordinator every client has a whole lease to come back.
 
-// attendance is whether the client of a job is there.
+// attendance is the presence of a job's client.
 type attendance struct {
-	watching int       // calls of Watch by it
-	since    time.Time // when the last one ended
+	// watching counts the client's running Watch calls.
+	watching int
+	// since is the end of the last Watch call.
+	since time.Time
 }
 
-// attend notes that the client of a job is there until the returned function is called.
+// attend counts the client of a job as present until the caller runs leave.
 func (s *Server) attend(id job.ID) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +42,7 @@ func (s *Server) attend(id job.ID) (leave func()) {
 	}
 }
 
-// missClients cancels the jobs whose clients have been away for too long.
+// missClients cancels the jobs of clients that have been away for too long.
 func (s *Server) missClients(ctx context.Context, now time.Time) {
 	alone := map[job.ID]bool{}
 	for _, id := range s.c.Jobs() {

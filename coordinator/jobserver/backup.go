@@ -8,7 +8,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Backup returns all that the coordinator remembers.
+// Backup sends a backup of the coordinator.
 func (s *Server) Backup(_ *layshaftv1.BackupRequest, stream grpc.ServerStreamingServer[layshaftv1.BackupResponse]) error {
 	s.audit(stream.Context(), "backup")
 	var tasks datadir.Tasks // a nil interface when there are none

@@ -16,7 +16,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// PutCode takes a program.
+// PutCode stores a program.
 func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeRequest, layshaftv1.PutCodeResponse]) error {
 	m, err := stream.Recv()
 	if err != nil {
@@ -47,14 +47,15 @@ func (s *Server) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeReq
 	return stream.SendAndClose(&layshaftv1.PutCodeResponse{})
 }
 
-// GetCode returns a program.
+// GetCode sends a program.
 func (s *Server) GetCode(r *layshaftv1.GetCodeRequest, stream grpc.ServerStreamingServer[layshaftv1.GetCodeResponse]) error {
 	return s.cfg.Data.Code.Get(r.GetSha256(), wire.PieceWriter(func(b []byte) error {
 		return stream.Send(&layshaftv1.GetCodeResponse{Data: b})
 	}))
 }
 
-// checkCode says whether the program of a job must be sent first, or why no worker can ever run it.
+// checkCode reports whether the client must send the program of its job first. The error explains
+// why no worker can ever run it.
 func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	if o.Code == "" {
 		return false, nil
@@ -64,7 +65,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	takes, fits, loads := 0, 0, 0 // workers that take programs, those of them on its platform, and those of them that have its loader
+	takes, fits, loads := 0, 0, 0 // counts of workers: accept programs; also on its platform; also with its loader
 	platforms := map[string]bool{}
 	for _, x := range s.sessions {
 		h := x.hello
@@ -85,7 +86,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	}
 	os, arch, _ := strings.Cut(o.Platform, "/")
 	switch {
-	case len(s.sessions) == 0: // nobody knows yet
+	case len(s.sessions) == 0: // unknown yet
 	case takes == 0:
 		return false, fmt.Errorf("%w: none of %d workers was given program %.12s, and none takes programs from clients; start workers with -code FILE, or with -allow-shipped-code",
 			wire.ErrCannotRun, len(s.sessions), o.Code)
@@ -98,7 +99,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	return !s.cfg.Data.Code.Has(o.Code), nil
 }
 
-// trim removes programs that no job needs any more.
+// trim removes programs without a job.
 func (s *Server) trim() {
 	needed := map[string]bool{}
 	for _, id := range s.c.Jobs() {

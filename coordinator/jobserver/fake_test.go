@@ -225,7 +225,7 @@ func (w *remoteWorker) session(ctx context.Context) error {
 		if err != nil {
 			return wire.FromStatus(err)
 		}
-		if w.hear(m) {
+		if w.handleMessage(m) {
 			_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
 			for err == nil {
 				_, err = stream.Recv()
@@ -260,7 +260,7 @@ func (w *remoteWorker) done(a job.Attempt) {
 }
 
 // hear obeys; it returns true when the worker can leave.
-func (w *remoteWorker) hear(m *layshaftv1.WorkResponse) (leave bool) {
+func (w *remoteWorker) handleMessage(m *layshaftv1.WorkResponse) (leave bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch ask := m.GetAsk().(type) {

@@ -34,11 +34,13 @@ func (s *Server) FindFiles(r *layshaftv1.FindFilesRequest, stream grpc.ServerStr
 	return nil
 }
 
-// findWait is how long workers may take to list their files: less than whoever asked for the list waits, who hears which did not answer.
+// findWait is the time limit for workers to list their files. It is shorter than the caller's own
+// limit, so that the caller learns the name of a silent worker.
 const findWait = 15 * time.Second
 
-// find asks all workers that hold a dataset for their files. It fails when a worker is away that offers it and may have files that nobody else has: it has
-// not listed them before, or some of those that it listed are missing.
+// find lists the files of a dataset on all workers that offer it. It fails when a worker with the
+// dataset is away and may have files that no other worker has: its files were never listed, or
+// some of its listed files are missing now.
 func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, findWait)
 	defer cancel()
@@ -75,7 +77,8 @@ func (s *Server) find(ctx context.Context, dataset, glob string) ([]*layshaftv1.
 	return files, err
 }
 
-// holders returns who offers a dataset, by lasting names: those that are there, with their addresses, and those that are away.
+// holders returns the workers with a dataset, by worker ID: addresses for workers with a lease, and
+// a list of workers that are away.
 func (s *Server) holders(dataset string) (addresses map[string]string, away []string, err error) {
 	addresses, offered := map[string]string{}, map[string]bool{}
 	for _, w := range s.c.AllWorkers() {

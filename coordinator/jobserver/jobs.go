@@ -20,17 +20,17 @@ import (
 const (
 	// maxSpec is the limit of an encoded Spec, in bytes.
 	maxSpec = 1 << 30
-	// watchPause is the least time between two answers of Watch.
+	// watchPause is the shortest time between two answers of Watch.
 	watchPause = 200 * time.Millisecond
-	// watchLook is how often Watch looks at what no commit announces: progress within attempts.
+	// watchLook is how often Watch checks the progress inside attempts, which no commit announces.
 	watchLook = time.Second
-	// commitsPause is the least time between two answers of Commits.
+	// commitsPause is the shortest time between two answers of Commits.
 	commitsPause = 20 * time.Millisecond
-	// commitsChunk is how many tasks go into one answer of Commits.
+	// commitsChunk is how many tasks one answer of Commits has.
 	commitsChunk = 4096
 )
 
-// Submit takes a job.
+// Submit submits a job.
 func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitRequest, layshaftv1.SubmitResponse]) error {
 	ctx := stream.Context()
 	m, err := stream.Recv()
@@ -94,7 +94,7 @@ func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options)
 	return out, nil
 }
 
-// Watch tells how a job stands.
+// Watch sends the state of a job, now and at each change.
 func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchResponse]) error {
 	id := job.ID(r.GetJob())
 	if r.GetAttached() {
@@ -125,7 +125,8 @@ func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingSe
 	}
 }
 
-// await waits for a while, and then for a change of a job or for a tick, but not beyond the end of the job, of ctx or of the server.
+// await waits for d, and then for a change of a job or for a tick. It returns early at the end of
+// the job, of ctx or of the server.
 func (s *Server) await(ctx context.Context, id job.ID, d time.Duration, changed <-chan struct{}, tick <-chan time.Time) error {
 	ended := s.c.Ended(id)
 	for _, wait := range []struct {
@@ -165,7 +166,7 @@ func (s *Server) ListJobs(_ context.Context, r *layshaftv1.ListJobsRequest) (*la
 	return out, nil
 }
 
-// GetSpec returns a job as it was submitted.
+// GetSpec sends a job as submitted.
 func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreamingServer[layshaftv1.GetSpecResponse]) error {
 	id := job.ID(r.GetJob())
 	spec, ok := s.c.Spec(id)
@@ -190,20 +191,20 @@ func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreami
 	return nil
 }
 
-// Commits tells who holds the outputs of a stage.
+// Commits sends changes in the holders of a stage's outputs.
 func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreamingServer[layshaftv1.CommitsResponse]) error {
 	id, stage := job.ID(r.GetJob()), int(r.GetStage())
-	f := &follower{s: s, id: id, stage: stage, told: map[string]bool{}, send: stream.Send}
+	f := &follower{s: s, id: id, stage: stage, sent: map[string]bool{}, send: stream.Send}
 	for {
 		changed := s.c.Watch(id)
-		status, ok := s.c.Status(id) // before the commits: those of a job that is done are all there
+		status, ok := s.c.Status(id) // before the commits: a job that is done has them all
 		if !ok {
 			return fmt.Errorf("job %s: %w", id, wire.ErrUnknownJob)
 		}
 		if stage < 0 || stage >= len(status.Stages) {
 			return fmt.Errorf("job %s has no stage %d, only %d: %w", id, stage, len(status.Stages), wire.ErrInvalid)
 		}
-		complete, err := f.tell(s.c.Commits(id, stage), status.Stages[stage].Tasks)
+		complete, err := f.sendChanges(s.c.Commits(id, stage), status.Stages[stage].Tasks)
 		if err != nil || complete || status.Outcome != report.JobRunning {
 			return err
 		}
@@ -213,19 +214,21 @@ func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreami
 	}
 }
 
-// follower tells one caller who holds the outputs of a stage, as that changes.
+// follower sends one caller the changes in the holders of a stage's outputs.
 type follower struct {
 	s     *Server
 	id    job.ID
 	stage int
 	begun bool
 	last  []job.Producer
-	told  map[string]bool // workers whose address was sent
-	send  func(*layshaftv1.CommitsResponse) error
+	// sent are the workers with a sent address.
+	sent map[string]bool
+	send func(*layshaftv1.CommitsResponse) error
 }
 
-// tell sends what is new in now, at least once. complete means that each of the tasks has an output.
-func (f *follower) tell(now []job.Producer, tasks int) (complete bool, err error) {
+// sendChanges sends the differences between now and the last call, at least once. complete means that
+// each task has an output.
+func (f *follower) sendChanges(now []job.Producer, tasks int) (complete bool, err error) {
 	complete = len(now) == tasks
 	out := &layshaftv1.CommitsResponse{}
 	flush := func() error {
@@ -245,8 +248,8 @@ func (f *follower) tell(now []job.Producer, tasks int) (complete bool, err error
 		}
 		a := job.Attempt{Job: f.id, Task: job.Task{Stage: f.stage, Index: i}, N: p.Attempt.N}
 		out.Commits = append(out.Commits, &layshaftv1.Producer{Attempt: wire.AttemptToProto(a), Worker: p.Worker})
-		if address, ok := f.s.address(p.Worker); ok && !f.told[p.Worker] {
-			f.told[p.Worker] = true
+		if address, ok := f.s.address(p.Worker); ok && !f.sent[p.Worker] {
+			f.sent[p.Worker] = true
 			if out.Addresses == nil {
 				out.Addresses = map[string]string{}
 			}

@@ -1,5 +1,5 @@
-// Package jobserver serves jobs and workers over gRPC: clients submit and watch jobs through it, and
-// workers keep a stream open to it, over which the coordinator reaches them.
+// Package jobserver serves clients and workers of jobs over gRPC. Clients submit and watch jobs. A
+// worker keeps one stream open, over which it gets launches and sends heartbeats and reports.
 package jobserver
 
 import (
@@ -22,34 +22,40 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Config says what a server needs. Coordinator and Data are needed; the rest has defaults.
+// Config configures a server. Coordinator and Data are required.
 type Config struct {
-	// Coordinator is whom the server serves. Somebody else runs it.
+	// Coordinator is the coordinator behind the server. The caller runs it.
 	Coordinator *coordinator.Coordinator
-	// Data gives the name of the cluster and the store of programs.
+	// Data has the name of the cluster and the store of programs.
 	Data *datadir.Data
-	// Credentials secure connections; nil means none: whoever can connect may do everything.
+	// Credentials secure connections; nil means none: every client may do everything.
 	Credentials credentials.TransportCredentials
-	// Authorize says whether a call may go on, by an error that wraps wire.ErrForbidden or wire.ErrUnauthenticated; nil means always.
+	// Authorize permits a call, or returns an error that wraps wire.ErrForbidden or
+	// wire.ErrUnauthenticated; nil permits all calls.
 	Authorize func(ctx context.Context, fullMethod string) error
-	// Identity names the caller, for the audit log and as the owner of jobs. Nil means the name in its certificate, else its address.
+	// Identity names the caller, for the audit log and as the owner of jobs. Nil means the name in
+	// its certificate, else its address.
 	Identity func(ctx context.Context) string
-	// Dial connects to a worker, to ask what files it has. It must not block. Nil means an insecure connection.
+	// Dial connects to a worker, to list its files. It must not block. Nil means an insecure
+	// connection.
 	Dial func(address string) (*grpc.ClientConn, error)
-	// Grace is how long a worker whose connection broke may take to come back before its attempts run elsewhere. Zero means 500 ms.
+	// Grace is how long a worker may take to reconnect before its attempts run elsewhere. Zero
+	// means 500 ms.
 	Grace time.Duration
-	// ClientLease is how long the client of a job that is not detached may be away, and come back, before the job is cancelled: its rows, and
-	// files of its machine, need it. Zero means 1 minute, negative for ever.
+	// ClientLease is how long the client of a job may be away before the job is cancelled, unless
+	// it is detached: the job needs its client for its rows and for files of its machine. Zero
+	// means 1 minute, negative means forever.
 	ClientLease time.Duration
-	// KeepCode is how long a program that no job needs is kept after its last use. Zero means a day.
+	// KeepCode is how long an unneeded program is kept after its last use. Zero means a day.
 	KeepCode time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
-	// Tasks are single calls of functions, served by the same port, which a backup holds too; nil means none.
+	// Tasks serves queued tasks on the same port, and they are part of a backup; nil means none.
 	Tasks *taskserver.Server
-	// Audit hears who submitted, cancelled, dropped, shipped and drained what, and whom Authorize refused. Nil means Log.
+	// Audit logs who submitted, cancelled, dropped, shipped and drained what, and the refusals of
+	// Authorize. Nil means Log.
 	Audit *slog.Logger
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil means silence.
 	Log *slog.Logger
 }
 
@@ -87,26 +93,29 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Server offers a coordinator to clients and workers, over gRPC.
+// Server offers a coordinator to clients and workers over gRPC.
 type Server struct {
 	layshaftv1.UnimplementedCoordinatorServiceServer
-	cfg       Config
-	log       *slog.Logger
-	c         *coordinator.Coordinator
-	grpc      *grpc.Server
-	stop      chan struct{} // closed when the server goes down
+	cfg  Config
+	log  *slog.Logger
+	c    *coordinator.Coordinator
+	grpc *grpc.Server
+	// stop is closed when the server stops.
+	stop      chan struct{}
 	receivers sync.WaitGroup
 	listed    listed
 
 	// mu guards the fields below. It is taken before a session's and the coordinator's.
 	mu       sync.Mutex
 	sessions map[string]*session // by worker
-	present  map[string]*session // by the lasting name of the worker; the last that joined
+	// present are the streams by worker ID; of several workers with one ID, the last to join.
+	present  map[string]*session
 	progress progress
-	clients  map[job.ID]*attendance // of jobs that are not detached and have not ended
+	// clients are those of unfinished jobs that are not detached.
+	clients map[job.ID]*attendance
 }
 
-// New returns a server that does nothing until Run. The error names the field of cfg that is wrong.
+// New returns a server that does nothing until Run. An error names the wrong field of cfg.
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -125,7 +134,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// authorize returns Authorize, whose refusals the audit log hears of; nil when there is none.
+// authorize returns Authorize with its refusals logged; nil when there is none.
 func (s *Server) authorize() func(ctx context.Context, fullMethod string) error {
 	if s.cfg.Authorize == nil {
 		return nil
@@ -140,14 +149,15 @@ func (s *Server) authorize() func(ctx context.Context, fullMethod string) error 
 }
 
 const (
-	// stopWait is how long calls may take to end when the server goes down.
+	// stopWait is the time limit for calls to end when the server stops.
 	stopWait = 2 * time.Second
-	// trimEvery is how often programs are looked through that no job needs any more.
+	// trimEvery is the time between two searches for unneeded programs.
 	trimEvery = 10 * time.Minute
 )
 
-// Run serves what connects to l, from the moment at which the coordinator has replayed its journal, and closes l. It returns nil
-// when ctx has ended and all calls have, and an error when l fails or the coordinator has stopped. It is called once.
+// Run serves connections of l as soon as the coordinator has replayed its journal, and closes l.
+// It returns nil after ctx and all calls have ended, and an error when l fails or the coordinator
+// stops. Call it once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	if err := s.c.Ready(ctx); err != nil {
@@ -204,10 +214,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// stopping says that the server goes down.
+// stopping returns the error for calls during the stop.
 func (s *Server) stopping() error { return fmt.Errorf("%w: it goes down", wire.ErrStopped) }
 
-// audit notes who asked for what.
+// audit logs a caller's action.
 func (s *Server) audit(ctx context.Context, action string, attrs ...any) {
 	s.cfg.Audit.Info("audit", append([]any{"action", action, "who", s.cfg.Identity(ctx)}, attrs...)...)
 }
@@ -218,13 +228,13 @@ func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*lays
 	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetWhy())
 }
 
-// Detach has a job go on without its client.
+// Detach lets a job continue without its client.
 func (s *Server) Detach(ctx context.Context, r *layshaftv1.DetachRequest) (*layshaftv1.DetachResponse, error) {
 	s.audit(ctx, "detach", "job", r.GetJob())
 	return &layshaftv1.DetachResponse{}, s.c.Detach(ctx, job.ID(r.GetJob()))
 }
 
-// Drop forgets a job, or its outputs alone.
+// Drop deletes a job, or only its outputs.
 func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaftv1.DropResponse, error) {
 	if r.GetRemember() {
 		s.audit(ctx, "release", "job", r.GetJob())
@@ -234,7 +244,7 @@ func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaft
 	return &layshaftv1.DropResponse{}, s.c.Drop(ctx, job.ID(r.GetJob()))
 }
 
-// ReportLost takes a report of an output that cannot be read.
+// ReportLost reports an output that a client cannot read.
 func (s *Server) ReportLost(ctx context.Context, r *layshaftv1.ReportLostRequest) (*layshaftv1.ReportLostResponse, error) {
 	a, err := wire.AttemptFromProto(r.GetAttempt())
 	if err != nil {

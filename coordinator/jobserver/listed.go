@@ -6,10 +6,12 @@ import (
 	"sync"
 )
 
-// maxListed is how many names, of all workers and globs together, are remembered. The globs that were asked for first are forgotten first.
+// maxListed is the limit of remembered names, over all workers and globs. The oldest globs are
+// forgotten first.
 const maxListed = 4 << 20
 
-// listed remembers, as long as this process lives, which names the last list of each glob had from whom. The zero value is ready.
+// listed remembers which names each worker had in the last list of each glob, for the life of the
+// process. The zero value is ready.
 type listed struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -20,7 +22,7 @@ type listed struct {
 
 type listKey struct{ dataset, glob string }
 
-// note takes in what workers have now, as hashes of names. It keeps them.
+// note stores the present names of workers, as hashes. It keeps the slices.
 func (l *listed) note(key listKey, have map[string][]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +51,7 @@ func (l *listed) note(key listKey, have map[string][]uint64) {
 	}
 }
 
-// size is what is counted of a worker's names.
+// size returns a worker's share of maxListed.
 func size(all map[string][]uint64, worker string) int {
 	if names, ok := all[worker]; ok {
 		return len(names) + 1
@@ -57,7 +59,8 @@ func size(all map[string][]uint64, worker string) int {
 	return 0
 }
 
-// missing returns how many of the names that a worker had nobody has now; ok is false when it is not known what it had.
+// missing returns how many of the worker's earlier names no worker has now; ok is false when its
+// earlier names are unknown.
 func (l *listed) missing(key listKey, worker string, now map[string][]uint64) (n int, ok bool) {
 	l.mu.Lock()
 	had, ok := l.names[key][worker]

@@ -12,17 +12,17 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// progressAge is how old what Watch tells of progress may be.
+// progressAge is the limit for the age of the progress in Watch.
 const progressAge = 200 * time.Millisecond
 
-// progress is what all workers' attempts have read, as of a moment.
+// progress is the progress of all workers' attempts at one moment.
 type progress struct {
 	at   time.Time
 	jobs map[job.ID]map[job.Attempt]report.Progress
 }
 
-// report adds progress to a status: of attempts that have not ended since, as what they have read is counted in the status then, and of those that race each other
-// the one that is ahead.
+// report adds the progress of running attempts to a job's state. An ended attempt is left out,
+// because the state counts what it read. Of attempts that race, only the one ahead counts.
 func (s *Server) report(st report.Job) report.Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,8 @@ func (p *progress) add(x *session) {
 	}
 }
 
-// Workers returns the workers that have a lease, by name, and then the workers that are away, by ID.
-// Every view of workers is made from it.
+// Workers returns the workers with a lease, by name, and then the workers that are away, by ID.
+// Every view of workers comes from it.
 func (s *Server) Workers() []report.Worker {
 	s.mu.Lock()
 	sessions := maps.Clone(s.sessions)
@@ -97,7 +97,8 @@ func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerReque
 	return &layshaftv1.DrainWorkerResponse{}, s.c.DrainWorker(ctx, r.GetWorker())
 }
 
-// Report returns how a job stands, and how far its attempts are; ok is false when it is not known.
+// Report returns the state of a job with the progress of its attempts; ok is false when the job is
+// unknown.
 func (s *Server) Report(id job.ID) (r report.Job, ok bool) {
 	st, ok := s.c.Status(id)
 	if !ok {

@@ -18,14 +18,15 @@ import (
 )
 
 const (
-	// helloWait is how long a worker may take to say who it is.
+	// helloWait is the time limit for a worker's hello.
 	helloWait = 10 * time.Second
-	// maxHello is how many attempts a worker may name when it joins.
+	// maxHello is the limit of attempts in a hello.
 	maxHello = 20_000_000
-	// maxWelcome is how many peers a worker is told at once. The others it is told when it needs them.
+	// maxWelcome is how many addresses of workers a welcome has. Other addresses are sent when
+	// needed.
 	maxWelcome = 256
-	// maxQueued is how much may wait for a worker that does not read. It takes all that a job of the largest size may
-	// ask of one worker.
+	// maxQueued is the limit of waiting messages for a worker that does not read. It is enough for
+	// all that a job of the largest size may send to one worker.
 	maxQueued = 20_000_000
 )
 
@@ -33,33 +34,37 @@ var (
 	errLeft = errors.New("worker left")
 )
 
-// session is the stream of one worker, from its hello to its end. For the coordinator it is the Worker: what that asks is
-// queued, so that it never waits for a network, and sent by the goroutine of the call. Another goroutine receives.
+// session is the stream of one worker, from its hello to its end. It is the
+// coordinator.RemoteWorker of that worker: it queues orders, so that the coordinator never waits
+// for a network, and the goroutine of the call sends them. Another goroutine receives.
 type session struct {
 	s     *Server
 	hello *layshaftv1.Hello // nil until the join, and never changed
 	over  chan struct{}     // closed by end
 	wake  chan struct{}     // capacity 1: there is something to send
-	told  map[string]string // addresses of workers that were sent; owned by the sender after the join
+	// sent are the sent addresses of workers; only the sender uses it after the join.
+	sent map[string]string
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	queue   []ask
-	cause   error // why it is over; nil while it is not
-	heard   time.Time
-	free    int64 // bytes on the worker's disk
+	mu    sync.Mutex
+	queue []order
+	cause error // why it is over; nil while it is not
+	heard time.Time
+	// free is the free space of the worker's disk, in bytes.
+	free    int64
 	running []*layshaftv1.AttemptProgress
 }
 
-// ask is something to send. Launches become messages when they are sent, because that takes a while.
-type ask struct {
+// order is a message to send. A launch becomes a message when it is sent, because the conversion
+// takes time.
+type order struct {
 	launch *job.Launch
 	msg    *layshaftv1.WorkResponse
 }
 
-// Work is the session of a worker.
+// Work runs the stream of a worker.
 func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
-	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), told: map[string]string{}}
+	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), sent: map[string]string{}}
 	joined := make(chan struct{})
 	s.receivers.Go(func() { x.end(x.receive(stream, joined)) })
 	late := time.NewTimer(helloWait)
@@ -73,10 +78,10 @@ func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, la
 	case <-s.stop:
 		x.end(s.stopping())
 	}
-	return s.part(x)
+	return s.endSession(x)
 }
 
-// receive takes what the worker says until the stream or the session ends, and returns why.
+// receive processes messages of the worker until the stream ends, and returns the reason.
 func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse], joined chan<- struct{}) error {
 	hello, held, running, err := readHello(stream.Recv)
 	if err != nil {
@@ -97,7 +102,7 @@ func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest
 			return wire.ErrBroken // for another reason, which is noted
 		default:
 		}
-		if err := x.hear(m); err != nil {
+		if err := x.handleMessage(m); err != nil {
 			return err
 		}
 	}
@@ -143,7 +148,7 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 	return to, nil
 }
 
-// join takes a worker in, or refuses it. Its former session ends.
+// join adds a worker, or refuses it. It ends the worker's former stream.
 func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.Attempt) error {
 	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
 	switch {
@@ -163,15 +168,15 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 		return err
 	}
 	old := s.sessions[name]
-	s.sessions[name], s.present[lasting(hello)] = x, x
+	s.sessions[name], s.present[workerID(hello)] = x, x
 	peers := map[string]string{}
 	for other, p := range s.sessions {
 		if len(peers) < maxWelcome && other != name {
 			peers[other] = p.hello.GetAddress()
-			x.told[other] = peers[other]
+			x.sent[other] = peers[other]
 		}
 	}
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
 		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers}}}})
 	known := map[job.ID]bool{}
 	for _, a := range held {
@@ -189,7 +194,7 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 	return err
 }
 
-// begin notes whose session it is, unless it is over.
+// begin sets the hello of a stream, unless the stream has ended.
 func (x *session) begin(hello *layshaftv1.Hello) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -206,8 +211,8 @@ func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJ
 		Draining: hello.GetDraining(), WorkerID: hello.GetId(), Datasets: hello.GetDatasets()}
 }
 
-// hear takes one message in. An error ends the session.
-func (x *session) hear(m *layshaftv1.WorkRequest) error {
+// handleMessage processes one message. An error ends the stream.
+func (x *session) handleMessage(m *layshaftv1.WorkRequest) error {
 	c, name := x.s.c, x.hello.GetWorker()
 	x.mu.Lock()
 	x.heard = time.Now()
@@ -257,10 +262,10 @@ func (x *session) hear(m *layshaftv1.WorkRequest) error {
 	return err
 }
 
-// ack returns what is called when a report has been taken in, durably.
+// ack returns a function that acknowledges a report. Run it when the report is durable.
 func (x *session) ack(a job.Attempt) func() {
 	return func() {
-		x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
+		x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
 	}
 }
 
@@ -279,7 +284,7 @@ func (x *session) beat(h *layshaftv1.Heartbeat) error {
 	return x.s.c.Running(x.hello.GetWorker(), attempts)
 }
 
-// end ends the session, for the first reason that is given.
+// end ends the stream. The first cause counts.
 func (x *session) end(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -289,8 +294,8 @@ func (x *session) end(cause error) {
 	}
 }
 
-// put queues something to send.
-func (x *session) put(a ask) {
+// put queues a message.
+func (x *session) put(a order) {
 	x.mu.Lock()
 	if x.cause == nil {
 		x.queue = append(x.queue, a)
@@ -306,7 +311,7 @@ func (x *session) put(a ask) {
 	}
 }
 
-// send sends what is queued until the session is over.
+// send sends queued messages until the stream ends.
 func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) {
 	for {
 		select {
@@ -340,7 +345,8 @@ func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, l
 	}
 }
 
-// launch makes the message of a launch. A launch that cannot be sent fails its attempt, and its cancellation is sent instead.
+// launch converts a launch to a message. A launch that cannot be sent fails its attempt, and the
+// worker gets its cancellation instead.
 func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
 	p, err := wire.LaunchToProto(l)
 	if n := proto.Size(p); err == nil && n > wire.MaxMessage {
@@ -353,7 +359,8 @@ func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
 	return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Launch{Launch: p}}
 }
 
-// peers returns the addresses that a message needs and that were not sent yet: of those who hold what is read, by the names that it has for them.
+// peers returns the addresses that a message needs and the worker does not have: the holders of
+// its inputs, by the names in the message.
 func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
 	var names []string
 	if l := msg.GetLaunch(); l != nil {
@@ -366,23 +373,23 @@ func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
 	}
 	var addresses map[string]string
 	for _, name := range names {
-		if name == x.hello.GetWorker() || name == lasting(x.hello) {
+		if name == x.hello.GetWorker() || name == workerID(x.hello) {
 			continue
 		}
-		if address, ok := x.s.address(name); ok && x.told[name] != address {
+		if address, ok := x.s.address(name); ok && x.sent[name] != address {
 			if addresses == nil {
 				addresses = map[string]string{}
 			}
-			addresses[name], x.told[name] = address, address
+			addresses[name], x.sent[name] = address, address
 		}
 	}
 	return addresses
 }
 
-// lasting returns the name that a worker keeps when it is started again.
-func lasting(h *layshaftv1.Hello) string { return cmp.Or(h.GetId(), h.GetWorker()) }
+// workerID returns the ID of a worker.
+func workerID(h *layshaftv1.Hello) string { return cmp.Or(h.GetId(), h.GetWorker()) }
 
-// address returns where a worker serves, by its name or its lasting one.
+// address returns the address of a worker, by its name or its ID.
 func (s *Server) address(worker string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -400,8 +407,8 @@ func (x *session) address() string {
 	return x.hello.GetAddress()
 }
 
-// part sees to what follows from the end of a session, and returns what the worker is told.
-func (s *Server) part(x *session) error {
+// endSession cleans up after a stream has ended, and returns the status for the worker.
+func (s *Server) endSession(x *session) error {
 	x.mu.Lock()
 	cause, hello := x.cause, x.hello
 	x.mu.Unlock()
@@ -420,15 +427,15 @@ func (s *Server) part(x *session) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.present[lasting(hello)] == x {
-		delete(s.present, lasting(hello))
+	if s.present[workerID(hello)] == x {
+		delete(s.present, workerID(hello))
 	}
 	if s.sessions[name] == x {
 		delete(s.sessions, name)
 		if goes {
 			s.c.Leave(name)
 			if errors.Is(cause, errLeft) {
-				_ = s.c.Post(sched.WorkerWithdrawn{WorkerID: lasting(hello)}, nil)
+				_ = s.c.Post(sched.WorkerWithdrawn{WorkerID: workerID(hello)}, nil)
 			}
 		}
 	}
@@ -438,7 +445,7 @@ func (s *Server) part(x *session) error {
 	return cause
 }
 
-// endSessions ends all sessions, because the server goes down.
+// endSessions ends all streams when the server stops.
 func (s *Server) endSessions() {
 	s.mu.Lock()
 	all := maps.Clone(s.sessions)
@@ -448,39 +455,39 @@ func (s *Server) endSessions() {
 	}
 }
 
-// What the coordinator asks.
+// The orders of the coordinator.
 
-// Launch asks for an attempt.
-func (x *session) Launch(l job.Launch) { x.put(ask{launch: &l}) }
+// Launch starts an attempt.
+func (x *session) Launch(l job.Launch) { x.put(order{launch: &l}) }
 
-// Cancel asks for the end of an attempt.
+// Cancel ends an attempt.
 func (x *session) Cancel(a job.Attempt) {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
 }
 
-// Drop says that an output is needed no more.
+// Drop deletes an output.
 func (x *session) Drop(a job.Attempt) {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
 }
 
 // DropJob deletes everything of a job.
 func (x *session) DropJob(id job.ID) {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
 }
 
 // Copy asks the worker to copy an output from another worker.
 func (x *session) Copy(p job.Producer) {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
 }
 
-// Drain says that the worker is to leave.
+// Drain asks the worker to leave.
 func (x *session) Drain() {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
 }
 
-// Drained says that the worker can leave.
+// Drained reports that the worker can exit.
 func (x *session) Drained() {
-	x.put(ask{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
 }
 
 // LoseLease ends the stream, because the worker's lease has ended.
