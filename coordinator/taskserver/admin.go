@@ -19,23 +19,23 @@ import (
 )
 
 const (
-	// maxSubmit is how many tasks one message may hold.
+	// maxSubmit is the limit of tasks in one message.
 	maxSubmit = 100_000
-	// underLock is how many tasks are handled before others may go on.
+	// underLock is how many tasks are processed under one lock before other callers get their turn.
 	underLock = 256
 	// maxPage is the longest page of a listing.
 	maxPage = 1000
-	// maxShown is how much of a body is shown.
+	// maxShown is the limit of a shown body, in bytes.
 	maxShown = 1 << 20
-	// maxListedError is how much of an error a list shows, in bytes.
+	// maxListedError is the limit of an error in a list, in bytes.
 	maxListedError = 1 << 10
-	// watchEvery is how often a watcher looks.
+	// watchEvery is the time between two looks of a watcher.
 	watchEvery = 250 * time.Millisecond
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// durably calls change with the lock held, and returns when what it did is durable.
+// durably runs change under the lock, and returns when its effects are durable.
 func (t *Server) durably(ctx context.Context, change func(d *desk.Desk) error) error {
 	t.desk.Lock()
 	err := change(t.desk)
@@ -47,8 +47,8 @@ func (t *Server) durably(ctx context.Context, change func(d *desk.Desk) error) e
 	return t.desk.Durable(ctx, commit)
 }
 
-// submitAll hands over tasks, in slices, so that others are not held up; each hears the answer, with the lock held. What the disk cannot
-// take now waits until it can.
+// submitAll submits tasks, in slices, so that other callers get their turn. It passes each answer
+// to each, under the lock. When the disk is behind, it waits.
 func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Submission, each func(i int, n desk.Note, err error)) error {
 	for i := 0; i < len(all); {
 		t.desk.Lock()
@@ -77,7 +77,7 @@ func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Subm
 	return nil
 }
 
-// SubmitTasks hands over tasks that nobody waits for.
+// SubmitTasks submits background tasks.
 func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
 	if len(r.GetTasks()) > maxSubmit {
 		return nil, fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(r.GetTasks()), maxSubmit)
@@ -140,7 +140,7 @@ func (t *Server) openGroup(g *layshaftv1.TaskGroup) (desk.Note, error) {
 	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true))
 }
 
-// OpenGroup begins a group.
+// OpenGroup opens a group.
 func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
 	out := &layshaftv1.OpenGroupResponse{}
 	return out, t.durably(ctx, func(*desk.Desk) error {
@@ -150,7 +150,7 @@ func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) 
 	})
 }
 
-// CloseGroup says that a group has all its tasks.
+// CloseGroup closes a group: it has all its tasks.
 func (t *Server) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest) (*layshaftv1.CloseGroupResponse, error) {
 	return &layshaftv1.CloseGroupResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		d.CloseGroup(queue.ID(r.GetGroup()))
@@ -176,7 +176,7 @@ func (t *Server) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest
 	return out, err
 }
 
-// DropTasks forgets tasks that have ended.
+// DropTasks deletes tasks that have ended.
 func (t *Server) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
 	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
 	out := &layshaftv1.DropTasksResponse{}
@@ -196,7 +196,7 @@ func (t *Server) named(tasks []uint64, function string) []uint64 {
 	return tasks
 }
 
-// forEach calls change for tasks and returns those for which it was true, when that is durable.
+// forEach runs change for tasks, and returns the changed ones when that is durable.
 func (t *Server) forEach(ctx context.Context, tasks []uint64, change func(queue.ID) bool) (done []uint64, err error) {
 	commit := uint64(0)
 	for part := range slices.Chunk(tasks, underLock) {
@@ -212,7 +212,7 @@ func (t *Server) forEach(ctx context.Context, tasks []uint64, change func(queue.
 	return done, t.desk.Durable(ctx, commit)
 }
 
-// GetTask tells how a task stands.
+// GetTask returns the state of a task.
 func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
 	n := r.GetName()
 	t.desk.Lock()
@@ -235,7 +235,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 	return &layshaftv1.GetTaskResponse{Task: p}, nil
 }
 
-// describe returns how a task stands, with what the store knows of it.
+// describe returns the state of a task with its texts from the store.
 func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
 	p := infoToProto(info, worker)
 	if in, err := t.desk.Input(info.ID); err == nil {
@@ -258,7 +258,7 @@ func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaft
 	return p
 }
 
-// page returns how many are asked for.
+// page returns the size of a page: limit, within bounds.
 func page(limit int64) int {
 	if limit <= 0 {
 		return 100
@@ -328,7 +328,7 @@ func (t *Server) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionReque
 	})
 }
 
-// PauseFunction pauses a function, or ends that.
+// PauseFunction pauses a function, or resumes it.
 func (t *Server) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRequest) (*layshaftv1.PauseFunctionResponse, error) {
 	t.audit(ctx, "pause function", "function", r.GetFunction(), "paused", r.GetPaused())
 	return &layshaftv1.PauseFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
@@ -351,7 +351,7 @@ func (t *Server) setFunction(ctx context.Context, name string, change func(queue
 	})
 }
 
-// DropFunction forgets a function.
+// DropFunction deletes a function.
 func (t *Server) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequest) (*layshaftv1.DropFunctionResponse, error) {
 	t.audit(ctx, "drop function", "function", r.GetFunction())
 	return &layshaftv1.DropFunctionResponse{}, t.durably(ctx, func(d *desk.Desk) error {
@@ -362,7 +362,7 @@ func (t *Server) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionReq
 	})
 }
 
-// SetBudget sets how much there is of a budget.
+// SetBudget sets the size of a budget.
 func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (*layshaftv1.SetBudgetResponse, error) {
 	t.audit(ctx, "set budget", "budget", r.GetBudget(), "size", r.GetSize())
 	if len(r.GetBudget()) == 0 || len(r.GetBudget()) > 512 {
@@ -377,7 +377,7 @@ func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) 
 	})
 }
 
-// functions tells how all functions and budgets stand.
+// functions returns the state of all functions and budgets.
 func (t *Server) functions() *layshaftv1.FunctionsStatus {
 	t.desk.Lock()
 	totals, functions, budgets := t.desk.Totals(), t.desk.Functions(), t.desk.Budgets()
@@ -394,12 +394,12 @@ func (t *Server) functions() *layshaftv1.FunctionsStatus {
 	return out
 }
 
-// ListFunctions tells how functions and budgets stand.
+// ListFunctions returns the state of functions and budgets.
 func (t *Server) ListFunctions(context.Context, *layshaftv1.ListFunctionsRequest) (*layshaftv1.ListFunctionsResponse, error) {
 	return &layshaftv1.ListFunctionsResponse{Status: t.functions()}, nil
 }
 
-// WatchFunctions tells how functions and budgets stand, as it changes.
+// WatchFunctions sends the state of functions and budgets at each change.
 func (t *Server) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchFunctionsResponse]) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

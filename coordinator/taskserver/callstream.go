@@ -20,28 +20,33 @@ import (
 )
 
 const (
-	// pieceBytes is the largest piece of a body, and about the largest message.
+	// pieceBytes is the limit of a piece of a body, and about the size of the largest message.
 	pieceBytes = 1 << 20
-	// maxBody is the largest body that streams put together. The desk has its own limit, which is the same.
+	// maxBody is the limit of a body in pieces. The desk has the same limit.
 	maxBody = 64 << 20
-	// maxTaskBatch is how many tasks a message of a stream may hold.
+	// maxTaskBatch is the limit of tasks in one message of a stream.
 	maxTaskBatch = 10_000
 )
 
-// calls is a stream of somebody who waits for tasks: one goroutine receives, another sends.
+// calls is the stream of a client with foreground tasks: one goroutine receives, another sends.
 type calls struct {
 	t    *Server
 	s    *desk.Session
 	emit func(updates []*layshaftv1.TaskUpdate, piece []byte) error
-	last chan struct{} // closed when nothing more is received
+	// last is closed after the last message of the client.
+	last chan struct{}
 
 	// mu guards the fields below. It is taken before the lock of the desk.
-	mu       sync.Mutex
-	options  *layshaftv1.CallTasksOptions
-	next     int64                // index of the next call
-	tasks    map[int64]queue.ID   // by index, until the end is told
-	waiting  map[queue.ID][]int64 // who waits for a task; the core knows of one wait
-	inFlight int                  // calls whose end, or whose acceptance in the background, was not told
+	mu      sync.Mutex
+	options *layshaftv1.CallTasksOptions
+	// next is the index of the next task.
+	next int64
+	// tasks has the running tasks by index.
+	tasks map[int64]queue.ID
+	// waiting has the indexes of a task; the core knows one wait per task.
+	waiting map[queue.ID][]int64
+	// inFlight counts tasks without a sent end, or, in the background, without a sent acceptance.
+	inFlight int
 }
 
 func (t *Server) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *calls {
@@ -51,7 +56,7 @@ func (t *Server) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byt
 		waiting: map[queue.ID][]int64{}}
 }
 
-// leave ends the session.
+// leave ends the stream.
 func (c *calls) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +70,7 @@ func (c *calls) leave() {
 	c.t.desk.Unlock()
 }
 
-// CallTasks hands over tasks and tells what becomes of them.
+// CallTasks runs tasks and sends their updates.
 func (t *Server) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
 	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.CallTasksResponse{Updates: updates, Piece: piece})
@@ -74,7 +79,7 @@ func (t *Server) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksR
 	return t.both(stream.Context(), func() error { return c.receive(stream) }, func() error { return c.send(stream.Context().Done()) })
 }
 
-// WaitTask tells what becomes of a task.
+// WaitTask sends the updates of a task.
 func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
 	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.WaitTaskResponse{Updates: updates, Piece: piece})
@@ -98,7 +103,7 @@ func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStrea
 	return t.both(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
 }
 
-// receive takes in what the caller says until the stream ends.
+// receive processes messages of the client until the stream ends.
 func (c *calls) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
 	var piece []byte
 	for {
@@ -139,7 +144,7 @@ func (c *calls) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequ
 	}
 }
 
-// addPiece puts a body together.
+// addPiece appends a piece to a body.
 func addPiece(body, piece []byte) ([]byte, error) {
 	if len(body)+len(piece) > maxBody {
 		return nil, fmt.Errorf("%w: a body of more than %d bytes", wire.ErrInvalid, maxBody)
@@ -147,7 +152,7 @@ func addPiece(body, piece []byte) ([]byte, error) {
 	return append(body, piece...), nil
 }
 
-// filled gives tasks without a function what the last one with a function has.
+// filled completes tasks without a function from the last task with one.
 func filled(specs []*layshaftv1.TaskSpec) []*layshaftv1.TaskSpec {
 	var like *layshaftv1.TaskSpec
 	for i, p := range specs {
@@ -162,7 +167,7 @@ func filled(specs []*layshaftv1.TaskSpec) []*layshaftv1.TaskSpec {
 	return specs
 }
 
-// The Ref of a submission is its index, and whether it is in the background.
+// The Ref of a submission is its index and a bit for background tasks.
 func refOf(index int64, background bool) uint64 {
 	ref := uint64(index) << 1
 	if background {
@@ -171,7 +176,7 @@ func refOf(index int64, background bool) uint64 {
 	return ref
 }
 
-// submit hands over tasks.
+// submit submits tasks.
 func (c *calls) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) error {
 	if len(specs) > maxTaskBatch {
 		return fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(specs), maxTaskBatch)
@@ -198,7 +203,7 @@ func (c *calls) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) e
 	return nil
 }
 
-// submitted is called with both locks held.
+// submitted processes the answer to one submission. The caller holds both locks.
 func (c *calls) submitted(x *desk.Submission, n desk.Note, err error) {
 	switch {
 	case err != nil:
@@ -230,7 +235,7 @@ func (c *calls) cancel(indexes []int64) {
 	}
 }
 
-// forget stops waiting for tasks, and ends those that nobody else wants.
+// forget stops waiting for tasks, and ends those without another waiter.
 func (c *calls) forget(indexes []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,7 +255,7 @@ func (c *calls) forget(indexes []int64) {
 	}
 }
 
-// send tells what becomes of tasks until all has been told.
+// send sends updates until all tasks have ended.
 func (c *calls) send(gone <-chan struct{}) error {
 	var notes []desk.Note
 	last := c.last
@@ -280,7 +285,7 @@ func (c *calls) send(gone <-chan struct{}) error {
 	}
 }
 
-// sessionError says why a session was ended from the inside.
+// sessionError returns the status for a stream that the desk ended.
 func sessionError(err error) error {
 	if errors.Is(err, desk.ErrStalled) {
 		return status.Errorf(codes.ResourceExhausted, "%v: the stream is not read", err)
@@ -333,7 +338,7 @@ func (c *calls) tell(notes []desk.Note) error {
 	return flush()
 }
 
-// indexes returns the calls that are to hear n, and notes those that it ends.
+// indexes returns the indexes of the tasks with the update n, and removes those that n ends.
 func (c *calls) indexes(n *desk.Note) []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -375,7 +380,7 @@ func (c *calls) indexes(n *desk.Note) []int64 {
 	return indexes
 }
 
-// updateOf returns what a call is told, or nil for nothing.
+// updateOf returns the message of an update, or nil for none.
 func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
 	u := &layshaftv1.TaskUpdate{Index: index, Task: uint64(n.Task)}
 	if n.Op == queue.Accepted {

@@ -17,7 +17,7 @@ var taskPriorities = [...]queue.Priority{
 	layshaftv1.TaskPriority_TASK_PRIORITY_LOW:         queue.Low,
 }
 
-// priorityFromProto returns one that the core refuses when p is none.
+// priorityFromProto converts a priority. For an unknown p it returns one that the core refuses.
 func priorityFromProto(p layshaftv1.TaskPriority) queue.Priority {
 	if p < 0 || int(p) >= len(taskPriorities) {
 		return math.MaxUint8
@@ -56,7 +56,8 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 	return out
 }
 
-// submissionFromProto returns a task as the desk takes it in. Only the input is checked elsewhere than in the core.
+// submissionFromProto converts a task to a submission. It leaves all checks but that of the input
+// to the core.
 func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
 		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background}
@@ -103,7 +104,7 @@ const (
 	maxRate = 1e9
 )
 
-// checkAmount returns an error when n cannot be how much there is of something.
+// checkAmount returns an error when n is not a possible amount.
 func checkAmount(what string, n int64) error {
 	if n < 0 || n > math.MaxInt32 {
 		return fmt.Errorf("%w: %s %d must be 0 to %d", wire.ErrInvalid, what, n, math.MaxInt32)
@@ -126,7 +127,7 @@ func countsToProto(c queue.Counts) *layshaftv1.TaskCounts {
 		Done: int64(t.Done), Failed: int64(t.Failed), Cancelled: int64(t.Cancelled)}
 }
 
-// infoToProto returns how a task stands; worker is the name of the one that runs it.
+// infoToProto converts the state of a task; worker is the name of its worker.
 func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
 	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.DeadLetter,
 		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Attempts), Waiters: int64(i.Waiters),

@@ -18,9 +18,11 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 )
 
-// ServeGearmanHTTP serves Gearman's HTTP front on l, which it closes, until ctx ends, and returns nil then: POST /FUNCTION with the payload as body, and the headers
-// X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has the handle of the job in X-Gearman-Job-Handle and, unless it is in
-// the background, the result as body: 500 with the error when the job failed. Of opt it takes Memory, RetryFailed and TLS.
+// ServeGearmanHTTP serves Gearman's HTTP front on l until ctx ends, and then returns nil. It
+// closes l. A request is POST /FUNCTION with the payload as body, and the headers
+// X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has
+// the job's handle in X-Gearman-Job-Handle. A foreground job's answer has the result as body, or
+// status 500 with the error. Of opt it uses Memory, RetryFailed and TLS.
 func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	front := &httpFront{b: t.broker(opt), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
 	s := &http.Server{Handler: http.NewCrossOriginProtection().Handler(front), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
@@ -46,7 +48,7 @@ func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt Gearm
 	return err
 }
 
-// httpFront hands requests over as jobs.
+// httpFront submits requests as jobs.
 type httpFront struct {
 	b      *desk.Broker
 	prefix string
@@ -55,9 +57,9 @@ type httpFront struct {
 }
 
 const (
-	// httpPending is how many bytes may wait for one client before those who produce them are held up.
+	// httpPending is how many bytes may wait for one client before its worker is paused.
 	httpPending = 1 << 20
-	// httpStall is how long a client may take nothing.
+	// httpStall is how long a client may read nothing.
 	httpStall = 30 * time.Second
 	// maxUnique is the longest unique key that Gearman allows, in bytes.
 	maxUnique = 64
@@ -147,7 +149,8 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// submissionOf returns the job that a request is for, without its payload, or the status of the answer and why.
+// submissionOf returns the job of a request, without its payload; or a status and an error for the
+// answer.
 func submissionOf(r *http.Request) (sub gearman.Submission, status int, err error) {
 	sub = gearman.Submission{Function: []byte(strings.TrimPrefix(r.URL.Path, "/")), Unique: []byte(r.Header.Get("X-Gearman-Unique")), Priority: gearman.Normal, Immutable: true}
 	if r.Method != http.MethodPost {
@@ -178,17 +181,19 @@ func submissionOf(r *http.Request) (sub gearman.Submission, status int, err erro
 	return sub, 0, nil
 }
 
-// httpJob is the job of one request: the Peer of its session.
+// httpJob is the job of one request. It is the Peer of its session.
 type httpJob struct {
 	changed chan struct{} // has room for one
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	data    [][]byte
-	bytes   int
-	end     gearman.Update // Kind is zero until the job has ended
+	mu    sync.Mutex
+	data  [][]byte
+	bytes int
+	// end has Kind zero until the job has ended.
+	end     gearman.Update
 	durable uint64
-	room    chan struct{} // closed when data is taken; nil when nobody waits for that
+	// room is closed when data is taken; nil when no worker waits for that.
+	room    chan struct{}
 	stalled bool
 	closed  bool
 }
@@ -196,7 +201,7 @@ type httpJob struct {
 // Wake is for workers.
 func (j *httpJob) Wake() {}
 
-// Durable says what is durable.
+// Durable stores the number of the last durable batch.
 func (j *httpJob) Durable(commit uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -204,7 +209,7 @@ func (j *httpJob) Durable(commit uint64) {
 	j.signal()
 }
 
-// Update takes what the worker says.
+// Update takes an update of the worker.
 func (j *httpJob) Update(u gearman.Update) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -228,7 +233,7 @@ func (j *httpJob) signal() {
 	}
 }
 
-// take returns what came since it was called last.
+// take returns everything since the last take.
 func (j *httpJob) take() (data [][]byte, end gearman.Update, durable uint64, stalled bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

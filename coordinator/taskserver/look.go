@@ -19,7 +19,7 @@ type (
 	TaskID = queue.ID
 )
 
-// TaskDetail is how a task stands, with what people may want to read of it.
+// TaskDetail is the state of a task with its texts.
 type TaskDetail struct {
 	queue.Info
 	WorkerName string // that runs it; empty when none does
@@ -27,7 +27,7 @@ type TaskDetail struct {
 	Error      string // why it failed, cut; empty when it did not
 }
 
-// Overview is how all tasks stand, at one instant.
+// Overview is the state of all tasks at one moment.
 type Overview struct {
 	Totals    TaskTotals
 	Functions []Function // by name
@@ -40,7 +40,7 @@ type Overview struct {
 // CountsOf returns the counts of a function.
 func CountsOf(f *Function) TaskTotals { return taskTotals(f.Counts) }
 
-// Look returns how all tasks stand.
+// Look returns the state of all tasks.
 func (t *Server) Look() Overview {
 	t.desk.Lock()
 	l := Overview{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
@@ -56,17 +56,17 @@ func (t *Server) Totals() TaskTotals {
 	return taskTotals(t.desk.Totals())
 }
 
-// AuditPart is one step of an audit; see Coordinator.AuditPart. The beginning is 0.
+// AuditPart is one step of an audit; see coordinator.Coordinator.AuditPart. The beginning is 0.
 func (t *Server) AuditPart(at int) (bad []string, next int) {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return t.desk.AuditNext(at, 4096)
 }
 
-// maxError is how much of an error a TaskDetail has, in bytes.
+// maxError is the limit of the error in a TaskDetail, in bytes.
 const maxError = 4 << 10
 
-// detail adds to how a task stands what the store knows.
+// detail adds texts from the store to the state of a task.
 func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	d := TaskDetail{Info: info, WorkerName: worker}
 	if in, err := t.desk.Input(info.ID); err == nil {
@@ -93,7 +93,8 @@ func (t *Server) Dead(function string, n int) []TaskDetail {
 	return out
 }
 
-// Unfinished returns at most n tasks of a function that have not ended, in no particular order. more tells that it did not look at all: there may be others.
+// Unfinished returns at most n unfinished tasks of a function, in no particular order. more means
+// that it stopped early: there may be others.
 func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool) {
 	next := 0
 	for range 200 {
@@ -111,7 +112,7 @@ func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool
 	return out[:min(len(out), n)], next != 0 || len(out) > n
 }
 
-// Task returns how a task stands; ok is false when it is not known.
+// Task returns the state of a task; ok is false when the task is unknown.
 func (t *Server) Task(id TaskID) (d TaskDetail, ok bool) {
 	t.desk.Lock()
 	info, ok := t.desk.Status(id)

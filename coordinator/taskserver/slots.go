@@ -10,8 +10,9 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// lender stands between the two cores where tasks take slots of workers, and attempts parts of budgets: it brings to the coordinator what tasks want and
-// give back, and to the desk what they are granted and what attempts need. Neither waits for the other.
+// lender connects the two cores where queued tasks use slots of workers and attempts use budgets.
+// It passes the tasks' requests to the coordinator, and the coordinator's commands to the desk.
+// Neither waits for the other.
 type lender struct {
 	c    *coordinator.Coordinator
 	wake chan struct{} // capacity 1: there is something in asks
@@ -21,7 +22,7 @@ type lender struct {
 	asks []sched.Command
 }
 
-// The priorities of tasks and the classes of calls are one thing.
+// Priorities of tasks and classes of queued tasks are the same thing.
 var (
 	classes    = [...]sched.QueuedClass{queue.High: sched.QueuedHigh, queue.Normal: sched.QueuedNormal, queue.Low: sched.QueuedLow}
 	priorities = [...]queue.Priority{sched.QueuedHigh: queue.High, sched.QueuedNormal: queue.Normal, sched.QueuedLow: queue.Low}
@@ -33,7 +34,7 @@ func newLender(c *coordinator.Coordinator) *lender {
 	return l
 }
 
-// RequestSlots is desk.Slots. A coordinator that has stopped does not hear it: then all goes down.
+// RequestSlots is desk.Slots. A stopped coordinator ignores it: then the whole process ends.
 func (l *lender) RequestSlots(worker string, p queue.Priority, n int) {
 	_ = l.c.Post(sched.QueuedWaiting{WorkerID: worker, Class: classes[p], N: n}, nil)
 }
@@ -53,7 +54,7 @@ func (l *lender) granted(ref uint64) {
 	_ = l.c.Post(sched.BudgetsGranted{Ticket: ref}, nil)
 }
 
-// Do is coordinator.TaskSide: it takes what the coordinator asks to the desk, later.
+// Do is coordinator.TaskSide. It queues the command for run.
 func (l *lender) Do(cmd sched.Command) {
 	l.mu.Lock()
 	l.asks = append(l.asks, cmd)
@@ -64,7 +65,7 @@ func (l *lender) Do(cmd sched.Command) {
 	}
 }
 
-// run hands over what the coordinator asks until stop is closed.
+// run passes commands to the desk until stop is closed.
 func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 	for {
 		select {

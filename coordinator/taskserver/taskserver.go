@@ -1,5 +1,5 @@
-// Package taskserver serves queued tasks, single calls of named functions: over gRPC, over Gearman's
-// protocol, and over HTTP. Its tasks may use the slots of a coordinator's workers.
+// Package taskserver serves queued tasks: over gRPC, over Gearman's protocol, and over HTTP. Its
+// tasks can use the slots of a coordinator's workers.
 package taskserver
 
 import (
@@ -26,51 +26,62 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Config says how single calls of functions are served. The zero value is good, and remembers nothing.
+// Config configures a server of queued tasks. The zero value is good, but keeps everything in
+// memory.
 type Config struct {
-	// Dir is where tasks are remembered; it is made when missing. Empty means memory only.
+	// Dir is where tasks are stored; it is created when missing. Empty means memory only.
 	Dir string
-	// Memory is how many bytes of payloads that need not survive a restart are kept in memory, about; more of them go to disk. Zero means 32 MiB.
-	// Without Dir it is the limit beyond which tasks are refused, and zero means 1 GiB.
+	// Memory is the approximate limit, in bytes, for payloads in memory that need not survive a
+	// restart; more of them go to disk. Zero means 32 MiB. Without Dir, further tasks are refused
+	// at the limit, and zero means 1 GiB.
 	Memory int64
-	// NoSync leaves it to the operating system when to write; see datadir.Options.
+	// NoSync lets the operating system decide when to write; see datadir.Options.
 	NoSync bool
 	// Reserve is how many bytes of the disk stay free; see datadir.Options.
 	Reserve int64
-	// AcceptLoss drops what is damaged, once, instead of refusing to start; see datadir.Options.
+	// AcceptLoss drops damaged data once, instead of an error at the start; see datadir.Options.
 	AcceptLoss bool
-	// Lease is how long a worker may be silent until its tasks are given to others. Zero means 9 s.
+	// Lease is how long a worker may be silent before its tasks go to other workers. Zero means 9
+	// s.
 	Lease time.Duration
-	// Coordinator is whose workers' slots the workers of tasks may share; see TaskHello.slots_of. It must not run yet. Nil refuses that.
+	// Coordinator, if set, lets task workers use its workers' slots; see TaskHello.slots_of. It
+	// must not run yet. If nil, slot sharing is rejected.
 	Coordinator *coordinator.Coordinator
 	// Cluster is the name of the cluster, for workers.
 	Cluster string
-	// Identity names the caller, for the audit log. Nil means the name in its certificate, else its address.
+	// Identity names the caller, for the audit log. Nil means the name in its certificate, else its
+	// address.
 	Identity func(ctx context.Context) string
-	// Audit hears who changed, cancelled and dropped what. Nil means Log.
+	// Audit logs who changed, cancelled and dropped what. Nil means Log.
 	Audit *slog.Logger
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil means silence.
 	Log *slog.Logger
 }
 
-// Server serves single calls of functions: over gRPC as TasksService, and over Gearman's protocol.
+// Server serves queued tasks over gRPC, as TasksService, and over Gearman's protocol.
 type Server struct {
 	layshaftv1.UnimplementedTasksServiceServer
-	cfg     Config
-	epoch   uint64 // another one after each start
-	log     *slog.Logger
-	desk    *desk.Desk
-	lender  *lender        // nil without a coordinator
-	stop    chan struct{}  // closed when Run ends: streams do too
-	streams sync.WaitGroup // goroutines of streams
+	cfg Config
+	// epoch differs after each start.
+	epoch uint64
+	log   *slog.Logger
+	desk  *desk.Desk
+	// lender is nil without a coordinator.
+	lender *lender
+	// stop is closed when Run ends; streams end then, too.
+	stop chan struct{}
+	// streams counts goroutines of streams.
+	streams sync.WaitGroup
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	over    bool                     // no stream begins any more
+	mu sync.Mutex
+	// over means that no new stream may start.
+	over    bool
 	workers map[string]*desk.Session // by name
 }
 
-// Open opens the tasks that are remembered. It starts nothing that is to be seen; see Run. Close it after Run.
+// Open opens the stored tasks. The caller starts the work with Run, and closes the server after
+// Run.
 func Open(cfg Config) (*Server, error) {
 	if cfg.Lease < 0 || cfg.Memory < 0 {
 		return nil, fmt.Errorf("tasks: Lease %v, Memory %d: must not be negative", cfg.Lease, cfg.Memory)
@@ -100,11 +111,12 @@ func Open(cfg Config) (*Server, error) {
 	return t, nil
 }
 
-// Register adds TasksService to a server. A jobserver.Server with Config.Tasks does so.
+// Register adds TasksService to a gRPC server. A jobserver.Server with Config.Tasks does so.
 func (t *Server) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
 
-// Run works until ctx ends, and returns nil then, or what broke the store: nothing can be remembered any more after that. It must run while calls
-// are served, and ends those that follow something. It is called once.
+// Run works until ctx ends, and then returns nil; or it returns the error of the store, after
+// which nothing can be stored. It must run while calls are served, and ends calls that follow
+// something. Call it once.
 func (t *Server) Run(ctx context.Context) error {
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
@@ -133,8 +145,9 @@ func (t *Server) endStreams() {
 	close(t.stop)
 }
 
-// both runs the two sides of a stream, and returns what the first of them to end with an error returns, or nil when send does; or the error
-// of one that stops it. The other side ends when the handler has returned.
+// both runs the two sides of a stream. It returns the first error of either side, nil when send
+// returns nil, or the reason for a stop from outside. The other side ends when the handler has
+// returned.
 func (t *Server) both(ctx context.Context, receive, send func() error) error {
 	ends := make(chan error, 2)
 	t.mu.Lock()
@@ -170,24 +183,27 @@ func (t *Server) Snapshot() *bodies.Snapshot { return t.desk.Snapshot() }
 // Close closes the store.
 func (t *Server) Close() error { return t.desk.Close() }
 
-// GearmanOptions are the knobs of the Gearman protocol. The zero value is a good default.
+// GearmanOptions configure the Gearman protocol. The zero value is a good default.
 type GearmanOptions struct {
-	// Memory keeps background jobs in memory only, as gearmand does. The default is to have them on disk before they are acknowledged.
+	// Memory keeps background jobs in memory only, as gearmand does. By default they are on disk
+	// before they are acknowledged.
 	Memory bool
-	// RetryFailed tries jobs again that a worker reports as failed. The default is gearmand's: they are over.
+	// RetryFailed retries jobs that a worker reports as failed. By default such a job ends, as with
+	// gearmand.
 	RetryFailed bool
-	// Keep is how long the outcome and the result of a background job are known, to those who ask for it by function and unique key. Zero means not at all, which is
-	// what gearmand does.
+	// Keep is how long the outcome and the result of a background job can be queried by function
+	// and unique key. Zero means not at all, as with gearmand.
 	Keep time.Duration
 	// TLS secures connections; nil means none.
 	TLS *tls.Config
-	// MayWork says, with TLS, who may be a worker. Nil means everybody.
+	// MayWork reports, with TLS, whether a client may be a worker. Nil permits every client.
 	MayWork func(tls.ConnectionState) bool
-	// Exceptions gives WORK_EXCEPTION to clients that did not ask for it.
+	// Exceptions sends WORK_EXCEPTION also to clients without the option for it.
 	Exceptions bool
 }
 
-// ServeGearman serves Gearman's clients and workers on l, which it closes, until ctx ends, and returns nil then.
+// ServeGearman serves Gearman's clients and workers on l until ctx ends, and then returns nil. It
+// closes l.
 func (t *Server) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
 		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, Log: t.log}
@@ -213,7 +229,7 @@ type TaskTotals struct {
 	Cancelled int `json:"cancelled"`
 }
 
-// FunctionReport is how a function stands.
+// FunctionReport is the state of a function.
 type FunctionReport struct {
 	Function string     `json:"function"`
 	Tasks    TaskTotals `json:"tasks"`
@@ -222,7 +238,8 @@ type FunctionReport struct {
 	Paused   bool       `json:"paused,omitempty"`
 }
 
-// Status returns how all functions stand, by name, and their sum with those that were dropped, at one instant.
+// Status returns the state of all functions, by name, and their sum including dropped functions,
+// at one moment.
 func (t *Server) Status() (TaskTotals, []FunctionReport) {
 	t.desk.Lock()
 	totals, functions := t.desk.Totals(), t.desk.Functions()
@@ -239,7 +256,7 @@ func taskTotals(c queue.Counts) TaskTotals {
 		c.In[queue.WasCancelled]}
 }
 
-// taskError gives an error of the desk its code.
+// taskError gives an error of the desk its status code.
 func taskError(err error) error {
 	switch {
 	case err == nil:

@@ -20,29 +20,34 @@ import (
 type workStream = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
 
 const (
-	// maxHeld is how many tasks a worker may say it holds, and how many slots it may have.
+	// maxHeld is the limit of a worker's held tasks, and of its slots.
 	maxHeld = 100_000
 	// helloWait is how long a worker may take to send its hello.
 	helloWait = 10 * time.Second
-	// maxAbilities is how many functions a worker may have.
+	// maxAbilities is the limit of a worker's functions.
 	maxAbilities = 10_000
 )
 
 var errLeft = errors.New("worker left")
 
-// work is the session of a worker: one goroutine receives, another sends.
+// work is the stream of a worker: one goroutine receives, another sends.
 type work struct {
-	t         *Server
-	s         *desk.Session
-	stream    workStream
-	name      string
-	functions []string     // that it said it can do; owned by the receiver
-	share     string       // whose slots it uses; empty when it has its own
-	gone      bool         // no join any more; Tasks.mu guards it
-	heard     atomic.Int64 // when, in nanoseconds since 1970; zero while what it said is being handled
+	t      *Server
+	s      *desk.Session
+	stream workStream
+	name   string
+	// functions are the worker's functions; only the receiver uses them.
+	functions []string
+	// share is the ID of the worker that lends its slots; empty when the worker has its own.
+	share string
+	// gone means that no join may follow; Server.mu guards it.
+	gone bool
+	// heard is the time of the last message, in nanoseconds since 1970; zero while a message is
+	// processed.
+	heard atomic.Int64
 }
 
-// WorkTasks is the session of a worker.
+// WorkTasks runs the stream of a worker.
 func (t *Server) WorkTasks(stream workStream) error {
 	w := &work{t: t, stream: stream}
 	w.heard.Store(time.Now().UnixNano())
@@ -64,7 +69,7 @@ func (t *Server) WorkTasks(stream workStream) error {
 	return err
 }
 
-// watch ends the session of a worker that is silent for longer than its lease. It returns a function that ends watching.
+// watch ends the stream of a worker that is silent for longer than its lease. stop ends watching.
 func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 	over := make(chan struct{})
 	tick := time.NewTicker(w.t.cfg.Lease / 9) // a silent worker is gone within 10 s, with the default
@@ -86,7 +91,7 @@ func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 	return func() { close(over); <-done }
 }
 
-// receive takes in what the worker says until the stream ends or it leaves.
+// receive processes messages of the worker until the stream ends or the worker leaves.
 func (w *work) receive(joined chan<- struct{}) error {
 	m, err := w.stream.Recv()
 	if err != nil {
@@ -125,7 +130,7 @@ func (w *work) receive(joined chan<- struct{}) error {
 	}
 }
 
-// join takes a worker in, in place of an earlier session of its.
+// join adds a worker, in place of its earlier stream.
 func (w *work) join(hello *layshaftv1.TaskHello) error {
 	t := w.t
 	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetHeld()) > maxHeld {
@@ -158,7 +163,7 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 	return w.able(abilities)
 }
 
-// can makes the worker one of its functions. The lock of the desk is held.
+// can sets the functions of the worker. The caller holds the lock of the desk.
 func (w *work) can(a *layshaftv1.TaskAbilities) error {
 	if len(a.GetFunctions()) > maxAbilities || a.GetSlots() < 0 || a.GetSlots() > maxHeld || a.GetReserved() < 0 {
 		return fmt.Errorf("%w: worker %s with %d functions and %d slots, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
@@ -181,7 +186,7 @@ func (w *work) can(a *layshaftv1.TaskAbilities) error {
 	return nil
 }
 
-// able takes in what the worker can do. The lock of the desk is held.
+// able sets the functions and slots of the worker. The caller holds the lock of the desk.
 func (w *work) able(a *layshaftv1.TaskAbilities) error {
 	if err := w.can(a); err != nil {
 		return err
@@ -206,7 +211,8 @@ func (w *work) leave() {
 	}
 }
 
-// head is the beginning of a body. One that is too large is counted and not kept: it is the fault of one task, and the worker has others.
+// head is the beginning of a body. A body over the limit is counted and not kept: it fails its own
+// task, and the worker's other tasks continue.
 type head struct {
 	bytes []byte
 	size  int
@@ -220,7 +226,8 @@ func (h *head) add(piece []byte) {
 	h.bytes = append(h.bytes, piece...)
 }
 
-// reports takes reports in, in slices, so that others are not held up. first begins the body of the first.
+// reports processes reports, in slices, so that other callers get their turn. first is the
+// beginning of the first report's body.
 func (w *work) reports(all []*layshaftv1.TaskReport, first head) {
 	for part := range slices.Chunk(all, underLock) {
 		w.t.desk.Lock()
@@ -260,7 +267,7 @@ func (w *work) report(r *layshaftv1.TaskReport, first head) {
 	w.s.Report(id, attempt, what, r.GetProgress().GetN(), r.GetProgress().GetM(), body)
 }
 
-// send tells the worker what it is to do, until the session ends.
+// send sends assignments until the stream ends.
 func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
 	late := time.NewTimer(helloWait)
 	defer late.Stop()
@@ -353,7 +360,7 @@ func stopOf(n *desk.Note) *layshaftv1.TaskStop {
 	return &layshaftv1.TaskStop{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.Notice == queue.Soft, Reason: reason}
 }
 
-// assign returns a task with its input, or nil when it is gone, which frees its slot.
+// assign returns a task with its input. It returns nil when the task is gone, and frees its slot.
 func (w *work) assign(n *desk.Note) *layshaftv1.TaskAssign {
 	in, err := w.t.desk.Input(n.Task)
 	if err != nil {
