@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -23,6 +21,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -76,8 +75,7 @@ func Dial(cfg Config) (*Client, error) {
 	}
 	opts := append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 3 * time.Second,
-			Backoff: backoff.Config{BaseDelay: minRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxRetry}}))
+		retry.Connections(3*time.Second, minRetry, maxRetry))
 	conn, err := grpc.NewClient(cfg.Address, append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", cfg.Address, err)
@@ -94,10 +92,11 @@ func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 // retry repeats a call until it succeeds or fails for good. The call runs heard when the
 // coordinator answers, which restarts the wait.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard func()) error) error {
-	pause, since := minRetry, time.Now()
+	pause, since := retry.Backoff{Min: minRetry, Max: maxRetry}, time.Now()
 	heard := func() {
 		c.reached.Store(true)
-		pause, since = minRetry, time.Now()
+		pause.Reset()
+		since = time.Now()
 	}
 	for {
 		err := call(ctx, heard)
@@ -127,12 +126,9 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 		if time.Since(since) >= limit {
 			return c.unreachable(err)
 		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause.Wait(ctx); err != nil {
+			return err
 		}
-		pause = min(2*pause, maxRetry)
 	}
 }
 
