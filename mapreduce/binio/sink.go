@@ -3,17 +3,18 @@ package binio
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
+// sink has the methods that do not depend on the records.
+type sink = files.Sink
+
 // Sink writes records of type T without anything between them. It is a mapreduce.Sink[T], made by
 // Write and its variants. Its methods return changed copies.
 type Sink[T any] struct {
-	name   string
-	out    files.Output
+	sink
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
@@ -30,24 +31,24 @@ var (
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced. The
 // sink does not check the size of records.
 func Write(dir string) Sink[string] {
-	return Sink[string]{fmt.Sprintf("binio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}, appendRaw}
+	return Sink[string]{files.NewSink(fmt.Sprintf("binio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}), appendRaw}
 }
 
 // WriteFile returns a sink for a single file with the bytes of the records, in task order. A suffix
 // .gz or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile(path string) Sink[string] {
-	return Sink[string]{fmt.Sprintf("binio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}, appendRaw}
+	return Sink[string]{files.NewSink(fmt.Sprintf("binio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}), appendRaw}
 }
 
 // WriteAs is Write for records of any type. encode appends the bytes of v to dst and returns the
 // result.
 func WriteAs[T any](dir string, encode func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{fmt.Sprintf("binio.WriteAs(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}, encoded(encode)}
+	return Sink[T]{files.NewSink(fmt.Sprintf("binio.WriteAs(%q)", dir), &files.Dir{Path: dir, Ext: "bin"}), encoded(encode)}
 }
 
 // WriteFileAs is WriteFile for records of any type; see WriteAs.
 func WriteFileAs[T any](path string, encode func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{fmt.Sprintf("binio.WriteFileAs(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}, encoded(encode)}
+	return Sink[T]{files.NewSink(fmt.Sprintf("binio.WriteFileAs(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}), encoded(encode)}
 }
 
 func appendRaw(dst []byte, v *string) ([]byte, error) { return append(dst, *v...), nil }
@@ -57,35 +58,16 @@ func encoded[T any](encode func(dst []byte, v T) []byte) func([]byte, *T) ([]byt
 }
 
 // Gzip compresses the files with gzip.
-func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip), s.append} }
+func (s Sink[T]) Gzip() Sink[T] {
+	return Sink[T]{files.CompressSink(s.sink, "Gzip", files.Gzip), s.append}
+}
 
 // Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
-func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd), s.append} }
-
-// String returns the sink and its options, such as binio.Write("out").
-func (s Sink[T]) String() string { return s.name }
-
-// Place returns the path of the output as given to the constructor.
-func (s Sink[T]) Place() string { return s.out.String() }
-
-// Check creates the directory. It returns an error if the directory contains other files.
-func (s Sink[T]) Check(ctx context.Context) error { return s.out.Check(ctx) }
+func (s Sink[T]) Zstd() Sink[T] {
+	return Sink[T]{files.CompressSink(s.sink, "Zstd", files.Zstd), s.append}
+}
 
 // Open starts the file of one attempt.
 func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
-	return files.NewAppender(ctx, s.out, files.Task(t), nil, s.append)
+	return files.OpenSink(ctx, s.sink, files.Task(t), nil, s.append)
 }
-
-// Finish moves the files of the committed attempts to their final names.
-func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
-	return s.out.Finish(ctx, job, parts)
-}
-
-// Published reports whether the output of the job is still in place. ended is the time when the job
-// ended.
-func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
-	return s.out.Published(ctx, job, ended)
-}
-
-// Abandon removes the temporary files of the job.
-func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }

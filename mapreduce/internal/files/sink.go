@@ -1,0 +1,49 @@
+package files
+
+import (
+	"context"
+	"time"
+)
+
+// Sink is the part of a sink that does not depend on the format of its records. Sinks embed it; its
+// methods are those of mapreduce.Sink, mapreduce.PlacedSink and mapreduce.PublishedSink.
+type Sink struct {
+	name string
+	out  Output
+}
+
+// NewSink returns a Sink. name is the call that makes it, such as textio.Write("out").
+func NewSink(name string, out Output) Sink { return Sink{name, out} }
+
+// CompressSink returns a copy of s with codec c, for the method of a sink called method.
+func CompressSink(s Sink, method string, c Codec) Sink {
+	return Sink{s.name + "." + method + "()", s.out.With(c)}
+}
+
+// OpenSink starts the file of one attempt; see NewAppender.
+func OpenSink[T any](ctx context.Context, s Sink, t Task, head []byte, add func(dst []byte, v *T) ([]byte, error)) (*Appender[T], error) {
+	return NewAppender(ctx, s.out, t, head, add)
+}
+
+// String returns the sink and its options, such as textio.Write("out").
+func (s Sink) String() string { return s.name }
+
+// Place returns the path of the output as given to the constructor.
+func (s Sink) Place() string { return s.out.String() }
+
+// Check creates the directory. It returns an error if the directory contains other files.
+func (s Sink) Check(ctx context.Context) error { return s.out.Check(ctx) }
+
+// Finish moves the files of the committed attempts to their final names.
+func (s Sink) Finish(ctx context.Context, job string, parts [][]byte) error {
+	return s.out.Finish(ctx, job, parts)
+}
+
+// Published reports whether the output of the job is still in place. ended is the time when the job
+// ended.
+func (s Sink) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
+	return s.out.Published(ctx, job, ended)
+}
+
+// Abandon removes the temporary files of the job.
+func (s Sink) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
