@@ -2,8 +2,8 @@ package main
 
 import "github.com/layshaft/layshaft/mapreduce/agg"
 
-// categoryAcc is what is known of a category so far: an accumulator of one's own, made of ready parts. Its fields are
-// exported, as it travels between tasks.
+// categoryAcc is an accumulator for one category, made of ready accumulators. Its fields are
+// exported, because it travels between tasks.
 type categoryAcc struct {
 	Products int64
 	Revenue  Cents
@@ -11,7 +11,7 @@ type categoryAcc struct {
 	Prices   agg.QuantileSketch
 }
 
-// categoryAgg is written by hand, which is the fastest: one Add for everything.
+// categoryAgg is written by hand. This is the fastest way: a single Add updates everything.
 var categoryAgg = agg.Agg[Product, categoryAcc, CategoryStats]{
 	Add: func(a *categoryAcc, x Product) {
 		a.Products++
@@ -37,7 +37,7 @@ var categoryAgg = agg.Agg[Product, categoryAcc, CategoryStats]{
 	Size: func(a *categoryAcc) int { return a.Brands.Size() + a.Prices.Size() },
 }
 
-// brandAgg says much the same by composing ready aggregates, which is the shortest.
+// brandAgg composes ready aggregates. This is the shortest way.
 var brandAgg = agg.Compose5(
 	agg.Count[Product](),
 	agg.CountDistinct(category),

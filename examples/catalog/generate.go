@@ -13,18 +13,19 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// GenerateParams are what the generated files depend on, to the byte.
+// GenerateParams determine the generated files, to the byte.
 type GenerateParams struct {
 	N    int64  // number of product lines
 	Seed uint64 // another seed makes another catalogue
-	Dir  string // gets products/part-*.jsonl and prices.csv
+	Dir  string // directory of products/part-*.jsonl and prices.csv
 }
 
-// productsPerFile fixes how the lines are cut into files, so that the files do not depend on the number of slots.
+// productsPerFile is the number of lines per file. It is fixed, so that the files do not depend on
+// the number of slots.
 const productsPerFile = 50_000
 
-// Generate writes a catalogue for tests and first steps. It is a pipeline too: each line is made from its index alone, so
-// that any number of slots makes the same files.
+// Generate writes a catalogue for tests and first steps. It is a pipeline too. Each line is made
+// from its index alone, so any number of slots makes the same files.
 var Generate = mapreduce.Define("catalog-generate", func(p *mapreduce.Plan, in GenerateParams) mapreduce.Dataset[mapreduce.None] {
 	files := int((in.N + productsPerFile - 1) / productsPerFile)
 	products := mapreduce.Read(p, memio.Generate(in.N, func(i int64) Product { return product(in.Seed, i) }).Cut(files))
@@ -42,7 +43,7 @@ var Generate = mapreduce.Define("catalog-generate", func(p *mapreduce.Plan, in G
 func productsDir(dir string) string { return filepath.Join(dir, "products") }
 func pricesFile(dir string) string  { return filepath.Join(dir, "prices.csv") }
 
-// product makes line i. A few lines are wrong in one way or another, as in every real catalogue.
+// product makes line i. A few lines have errors, as in every real catalogue.
 func product(seed uint64, i int64) Product {
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	c := assortment[zipf(r, len(assortment))]
@@ -68,7 +69,7 @@ func product(seed uint64, i int64) Product {
 	case 1:
 		x.Currency, x.Price = "GBP", x.Price*9/10
 	}
-	if i >= 100 && r.IntN(50) == 0 { // a second line for a product that was listed before
+	if i >= 100 && r.IntN(50) == 0 { // a second line for an earlier product
 		x.SKU = productSKU(i - 1 - r.Int64N(100))
 	}
 	switch k := r.IntN(1000); {
@@ -90,7 +91,8 @@ func product(seed uint64, i int64) Product {
 
 func productSKU(i int64) string { return fmt.Sprintf("LS-%08d", i+1) }
 
-// zipf draws from 0 to n-1: a few numbers often, most of them rarely, as with brands and categories in a shop.
+// zipf draws from 0 to n-1. A few numbers come often and most come rarely, like the brands and
+// categories of a shop.
 func zipf(r *rand.Rand, n int) int { return int(rand.NewZipf(r, 1.2, 3, uint64(n-1)).Uint64()) }
 
 // brandName makes a name from a number.
@@ -107,7 +109,7 @@ func brandName(n int) string {
 
 var colors = []string{"black", "white", "silver", "red", "blue", "green", "sand", "oak"}
 
-// assortment is the categories in order of size, each with a typical price.
+// assortment lists the categories in order of size, each with a typical price.
 var assortment = []struct {
 	name    string
 	typical Cents

@@ -1,5 +1,5 @@
-// Command catalog cleans, prices, de-duplicates and reports on a product catalogue, and writes it out again with what each
-// product's category says about it.
+// Command catalog cleans, prices and de-duplicates a product catalogue, prints a report, and writes
+// the catalogue again with statistics of each category.
 //
 //	go run ./examples/catalog -generate 100000    makes a catalogue of 100,000 product lines
 //	go run ./examples/catalog                     reads it, prints a report, writes the listings

@@ -22,7 +22,8 @@ type naive struct {
 	categories, brands map[string][]Product
 }
 
-// naively reads the catalogue in dir with the standard library and does what the pipeline should do.
+// naively reads the catalogue in dir with the standard library and does what the pipeline should
+// do.
 func naively(t *testing.T, dir string) *naive {
 	t.Helper()
 	prices := map[string]Cents{}

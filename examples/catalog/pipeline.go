@@ -11,7 +11,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 )
 
-// Params are what one run depends on.
+// Params are the parameters of one run.
 type Params struct {
 	Products string             // path, directory or glob of the product files
 	Prices   string             // the same for the price files
@@ -25,18 +25,18 @@ type (
 	brandLine    = mapreduce.KV[string, BrandStats]
 )
 
-// Catalog cleans a product catalogue, reports on it, and writes it out again. Its results are the named outputs categories,
-// brands and products, and the listings in Params.Out.
+// Catalog cleans a product catalogue, reports on it, and writes it again. Its results are the named
+// outputs categories, brands and products, and the listings in Params.Out.
 var Catalog = mapreduce.Define("catalog", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
-	// Clean each record by itself, and set aside what cannot be repaired.
+	// Clean each record by itself, and set aside records that cannot be repaired.
 	raw := mapreduce.Read(p, jsonio.Rows[Product](in.Products))
 	clean := mapreduce.TryMap(raw, cleaner(p, in.Rates), mapreduce.Named("clean"))
 
-	// The price file is small enough to be held in memory, so the products need not move for this join.
+	// The price file fits in memory, so this join does not move the products.
 	overrides := mapreduce.Read(p, csvio.Rows[Override](in.Prices))
 	priced := mapreduce.BroadcastJoin(clean, overrides, sku, func(o Override) string { return o.SKU }, withOverride)
 
-	// A product may be listed more than once. To find out, its lines must meet: the first shuffle.
+	// A product may have more than one line. Equal products must meet: the first shuffle.
 	products := mapreduce.Values(mapreduce.ReduceByKey(mapreduce.KeyBy(priced, sku), newer, mapreduce.Named("latest")))
 
 	// Aggregates: only partial sums move.
@@ -46,7 +46,8 @@ var Catalog = mapreduce.Define("catalog", func(p *mapreduce.Plan, in Params) map
 	mapreduce.Output(p, "brands", mapreduce.Top(brands, in.Top, func(b brandLine) Cents { return b.Value.Revenue }))
 	mapreduce.Output(p, "products", mapreduce.Top(products, in.Top, Product.Revenue))
 
-	// A join that shuffles both sides. The left side is held in memory key by key, so it is the one with few records per key.
+	// This join shuffles both sides. It holds the left side in memory key by key, so the left side
+	// is the one with few records per key.
 	if in.Out != "" {
 		listings := mapreduce.Join(categories, products, func(c categoryLine) string { return c.Key }, category, listing)
 		listings.WriteTo(jsonio.Write[Listing](in.Out))
@@ -58,8 +59,8 @@ func sku(x Product) string      { return x.SKU }
 func brand(x Product) string    { return x.Brand }
 func category(x Product) string { return x.Category }
 
-// cleaner returns a function that repairs a product and converts its price to euros, or sets it aside by Skip. Counters
-// are exact: an attempt that failed and was repeated counts once.
+// cleaner returns a function that repairs a product and converts its price to euros, or sets it
+// aside with Skip. Counters are exact: an attempt that failed and was repeated counts once.
 func cleaner(p *mapreduce.Plan, rates map[string]float64) func(context.Context, Product) (Product, error) {
 	unbranded := mapreduce.NewCounter(p, "brand was missing")
 	oversold := mapreduce.NewCounter(p, "stock was negative")
@@ -86,7 +87,7 @@ func cleaner(p *mapreduce.Plan, rates map[string]float64) func(context.Context, 
 	}
 }
 
-// withOverride returns x at its new price. o is nil when the price file does not name the product.
+// withOverride returns x at its new price. o is nil if the price file does not contain the product.
 func withOverride(x Product, o *Override) Product {
 	if o != nil {
 		x.Price = o.Price
@@ -94,7 +95,8 @@ func withOverride(x Product, o *Override) Product {
 	return x
 }
 
-// newer returns the line that was updated last; of equal ones the first, as values meet in a fixed order.
+// newer returns the line with the latest update. Of equal lines it returns the first, because
+// values meet in a fixed order.
 func newer(a, b Product) Product {
 	if b.UpdatedAt.After(a.UpdatedAt) {
 		return b
@@ -102,7 +104,7 @@ func newer(a, b Product) Product {
 	return a
 }
 
-// listing puts a product and the statistics of its category together.
+// listing combines a product with the statistics of its category.
 func listing(c categoryLine, x Product) Listing {
 	level := float64(x.Price) / float64(max(1, c.Value.Median))
 	return Listing{x, c.Value.Median, math.Round(level*1000) / 1000}

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Cents is an amount of money in hundredths. Whole cents add up exactly in any order; floats do not.
+// Cents is an amount of money in hundredths. Whole cents add up exactly in any order; floats do
+// not.
 type Cents int64
 
 // String writes the amount as 12.34.
@@ -17,7 +18,7 @@ func (c Cents) String() string {
 	return fmt.Sprintf("%s%d.%02d", sign, c/100, c%100)
 }
 
-// Product is one line of the product files. The tag decimal has 12.34 read as 1234 cents.
+// Product is one line of the product files. The tag decimal makes jsonio read 12.34 as 1234 cents.
 type Product struct {
 	ID         int64             `json:"id"`
 	SKU        string            `json:"sku"`
@@ -32,23 +33,24 @@ type Product struct {
 	UpdatedAt  time.Time         `json:"updated_at"`
 }
 
-// Revenue is what the stock brings when all of it is sold.
+// Revenue returns the value of the whole stock at the current price.
 func (p Product) Revenue() Cents { return p.Price * Cents(p.Stock) }
 
-// Override is one row of the price file: a price in euros that replaces the one of the product file.
+// Override is one row of the price file: a price in euros that replaces the price in the product
+// file.
 type Override struct {
 	SKU   string `csv:"sku"`
 	Price Cents  `csv:"price" decimal:"2"`
 }
 
-// CategoryStats is what the report says about one category.
+// CategoryStats are the statistics of one category in the report.
 type CategoryStats struct {
 	Products, Brands int64
 	Revenue          Cents
 	Median, P90      Cents // of the prices
 }
 
-// BrandStats is what the report says about one brand.
+// BrandStats are the statistics of one brand in the report.
 type BrandStats struct {
 	Products, Categories int64
 	Revenue              Cents
@@ -56,7 +58,7 @@ type BrandStats struct {
 	Best                 string // title of the product with the highest revenue
 }
 
-// Listing is one line of the output: a clean product with what its category says about it.
+// Listing is one line of the output: a clean product with statistics of its category.
 type Listing struct {
 	Product
 	CategoryMedian Cents   `json:"category_median" decimal:"2"`

@@ -14,20 +14,22 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Piece is a part of a file that begins and ends between words.
+// Piece is a slice of a file that begins and ends between words.
 type Piece struct {
 	Path       string
 	Start, End int64
 }
 
-// Counts are words and how often they are there.
+// Counts maps each word to its number of occurrences.
 type Counts map[string]int64
 
-// reduces is how many tasks of the first tier merge counts, each its own share of the words.
+// reduces is the number of tasks in the first tier of merging; each merges its own share of the
+// words.
 const reduces = 4
 
-// count splits files, counts the words of each piece, merges the counts in four reduces and those in one. What comes back from one step is dealt out
-// for the next here.
+// count splits files, counts the words of each piece, merges the counts in four tasks, and merges
+// their results in one. This process receives the results of each step and scatters them for the
+// next step.
 func count(ctx context.Context, c *tasks.Client, globs []string, size, top int) error {
 	paths, err := expand(globs)
 	if err != nil {
@@ -51,7 +53,8 @@ func count(ctx context.Context, c *tasks.Client, globs []string, size, top int) 
 		}
 	}
 	var merged []Counts
-	for r := range tasks.Scatter[Counts](ctx, c, "scatter.reduce", shares, tasks.High) { // what is begun is finished first
+	// finish this count before new ones
+	for r := range tasks.Scatter[Counts](ctx, c, "scatter.reduce", shares, tasks.High) {
 		if r.Err != nil {
 			return r.Err
 		}
@@ -82,17 +85,17 @@ func expand(globs []string) (paths []string, err error) {
 	return paths, nil
 }
 
-// File is one to be split into pieces of about Size bytes.
+// File is a file to split into pieces of about Size bytes.
 type File struct {
 	Path string
 	Size int64
 }
 
-// split cuts a file at white space.
+// split splits a file at white space.
 func split(_ context.Context, in File) (pieces []Piece, err error) {
 	f, err := os.Open(in.Path)
 	if err != nil {
-		return nil, err // it is tried again, perhaps by another worker
+		return nil, err // the task is retried, perhaps by another worker
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -102,7 +105,7 @@ func split(_ context.Context, in File) (pieces []Piece, err error) {
 	buf := make([]byte, 64<<10) // a longer word is cut
 	for start := int64(0); start < info.Size(); {
 		end := min(start+max(in.Size, 1), info.Size())
-		n, _ := f.ReadAt(buf, end) // less than asked for, at the end of the file
+		n, _ := f.ReadAt(buf, end) // n is smaller at the end of the file
 		end += int64(max(strings.IndexAny(string(buf[:n]), " \t\r\n"), 0))
 		pieces = append(pieces, Piece{in.Path, start, end})
 		start = end
@@ -110,7 +113,7 @@ func split(_ context.Context, in File) (pieces []Piece, err error) {
 	return pieces, nil
 }
 
-// countPiece counts the words of a piece: one Counts for each reduce.
+// countPiece counts the words of a piece. It returns one Counts for each merging task.
 func countPiece(_ context.Context, p Piece) ([]Counts, error) {
 	f, err := os.Open(p.Path)
 	if err != nil {
@@ -127,13 +130,13 @@ func countPiece(_ context.Context, p Piece) ([]Counts, error) {
 	}
 	for word := range strings.FieldsSeq(string(text)) {
 		h := fnv.New32a()
-		_, _ = h.Write([]byte(word)) // a hash takes everything
+		_, _ = h.Write([]byte(word)) // a hash accepts everything
 		parts[h.Sum32()%reduces][word]++
 	}
 	return parts, nil
 }
 
-// merge adds counts up, for both tiers of reduces.
+// merge adds counts, in both tiers.
 func merge(_ context.Context, parts []Counts) (Counts, error) {
 	sum := Counts{}
 	for _, part := range parts {

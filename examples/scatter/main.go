@@ -1,5 +1,5 @@
-// Command scatter shows single calls of functions on a cluster: a map/reduce made by hand of small tasks, and a search that asks many files at
-// once and takes what has come in time. Copy from it.
+// Command scatter shows tasks on a cluster. It builds a small MapReduce by hand, and a search that
+// asks many files at once and shows the answers that arrive in time. Copy from it.
 //
 //	layshaft dev                                              a cluster on this machine
 //	go run ./examples/scatter work                            a worker; start as many as you like
@@ -51,7 +51,7 @@ func main() {
 	}
 }
 
-// work offers the functions, which are ordinary Go functions with a context.
+// work runs a worker with the functions, which are ordinary Go functions with a context.
 func work(ctx context.Context, cluster tasks.Cluster) error {
 	cluster.Log = slog.Default()
 	w := tasks.NewWorker(cluster)

@@ -14,7 +14,7 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Query asks for the lines of a file that have all words.
+// Query searches a file for lines with all words.
 type Query struct {
 	Path  string
 	Words []string
@@ -27,7 +27,7 @@ type Hit struct {
 	Text string
 }
 
-// search scatters a query over files, and takes the answers that have come when the deadline passes.
+// search scatters a query over files, and prints the answers that arrive before the deadline.
 func search(ctx context.Context, c *tasks.Client, words, globs []string, deadline time.Duration, top int) error {
 	paths, err := expand(globs)
 	if err != nil {
@@ -52,7 +52,8 @@ func search(ctx context.Context, c *tasks.Client, words, globs []string, deadlin
 	return nil
 }
 
-// index says in which lines of a file a word is. A worker keeps those that it made: the next query is fast.
+// index maps each word to its lines in a file. A worker keeps its indexes, so that the next query
+// is fast.
 type index struct {
 	lines []string
 	where map[string][]int
@@ -60,15 +61,15 @@ type index struct {
 
 var indexes sync.Map // path -> func() (*index, error)
 
-// searchFile looks a query up.
+// searchFile returns the lines of a file with all words of the query.
 func searchFile(_ context.Context, q Query) (hits []Hit, err error) {
 	made, _ := indexes.LoadOrStore(q.Path, sync.OnceValues(func() (*index, error) { return makeIndex(q.Path) }))
 	x, err := made.(func() (*index, error))()
 	if err != nil {
-		indexes.Delete(q.Path) // the next attempt may read it
+		indexes.Delete(q.Path) // the next attempt may succeed
 		return nil, err
 	}
-	common := map[int]int{} // line -> how many of the words it has
+	common := map[int]int{} // line -> number of the words in it
 	words := slices.Compact(slices.Sorted(slices.Values(q.Words)))
 	for _, word := range words {
 		for _, line := range x.where[strings.ToLower(word)] {

@@ -1,4 +1,4 @@
-// Command wordcount counts the words of text files. Words are separated by white space; case is kept.
+// Command wordcount counts the words of text files. White space separates words; case matters.
 //
 //	go run ./examples/wordcount 'FILES-OR-GLOBS'...      prints the 20 most frequent words
 //	go run ./examples/wordcount -out DIR 'FILES'...      writes all counts to DIR as word<TAB>count
@@ -19,7 +19,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// Params are what one run depends on.
+// Params are the parameters of one run.
 type Params struct {
 	Files []string // paths, directories or globs
 	Out   string   // directory for all counts; empty for none
