@@ -53,7 +53,7 @@ func execute(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer, endin
 	go func() { copies.Wait(); close(silent) }()
 	stop := context.AfterFunc(ctx, func() {
 		terminateGroup(cmd.Process)
-		grace(ended, ending)
+		waitGrace(ended, ending)
 		killGroup(cmd.Process)
 		close(killed)
 	})
@@ -79,8 +79,8 @@ func execute(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer, endin
 	return err
 }
 
-// grace waits as long as a stopped command may still run.
-func grace(ended, ending <-chan struct{}) {
+// waitGrace waits as long as a stopped command may still run.
+func waitGrace(ended, ending <-chan struct{}) {
 	t := time.NewTimer(killAfter)
 	defer t.Stop()
 	select {

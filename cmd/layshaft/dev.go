@@ -37,7 +37,7 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if d.Workers < 1 || d.Workers > 64 {
 		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
 	}
-	if err := refuse(wrong{d.Slots < 0, "slots", d.Slots, "must be 1 or more; omit it to divide the processors among the workers"}); err != nil {
+	if err := checkFlags(flagCheck{d.Slots < 0, "slots", d.Slots, "must be 1 or more; omit it to divide the processors among the workers"}); err != nil {
 		return err
 	}
 	if err := checkDatasets(d.Dataset); err != nil {

@@ -124,21 +124,21 @@ func viewJob(r *report.Job) jobView {
 	return v
 }
 
-// took formats the duration of the job so far.
-func (v *jobView) took() string {
+// formatTook formats the duration of the job so far.
+func (v *jobView) formatTook() string {
 	switch {
 	case v.Submitted == nil:
 		return "-"
 	case v.Ended != nil:
-		return since(v.Ended.Sub(*v.Submitted))
+		return formatSince(v.Ended.Sub(*v.Submitted))
 	case v.Outcome != report.JobRunning.String():
 		return "-"
 	}
-	return since(time.Since(*v.Submitted))
+	return formatSince(time.Since(*v.Submitted))
 }
 
-// done formats the number of finished tasks.
-func (v *jobView) done() string {
+// formatDone formats the number of finished tasks.
+func (v *jobView) formatDone() string {
 	done, all := 0, 0
 	for i := range v.Stages {
 		done += v.Stages[i].Done
@@ -152,12 +152,12 @@ func jobTable(w io.Writer, jobs []jobView) {
 	for i := range jobs {
 		v := &jobs[i]
 		note, _, _ := strings.Cut(v.Failure, "\n")
-		row(w, v.Job, v.Outcome, v.done(), v.took(), v.Owner, note+v.why())
+		row(w, v.Job, v.Outcome, v.formatDone(), v.formatTook(), v.Owner, note+v.stallReason())
 	}
 }
 
-// why explains why a job makes no progress, and the last failure.
-func (v *jobView) why() string {
+// stallReason explains why a job makes no progress, and the last failure.
+func (v *jobView) stallReason() string {
 	why := v.Reason
 	for _, s := range v.Stages {
 		if s.LastFailure != "" {
@@ -215,7 +215,7 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		v := viewJob(&st)
 		return c.print(v, func(w io.Writer) {
-			v.head(w)
+			v.writeHead(w)
 			row(w)
 			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
 			for _, s := range v.Stages {
@@ -231,12 +231,12 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 	})
 }
 
-// head writes the general state of a job.
-func (v *jobView) head(w io.Writer) {
+// writeHead writes the general state of a job.
+func (v *jobView) writeHead(w io.Writer) {
 	row(w, "job", v.Job)
 	row(w, "outcome", v.Outcome)
-	row(w, "tasks done", v.done())
-	row(w, "took", v.took())
+	row(w, "tasks done", v.formatDone())
+	row(w, "took", v.formatTook())
 	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"waits", v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
 		if l.value != "" {
 			row(w, l.name, strings.ReplaceAll(strings.TrimSpace(l.value), "\n", "\n\t"))
@@ -249,7 +249,7 @@ func (c *jobReportCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		v := viewJob(&st)
 		return c.print(v, func(w io.Writer) {
-			v.head(w)
+			v.writeHead(w)
 			row(w)
 			row(w, "STAGE", "RECORDS IN", "BYTES IN", "RECORDS OUT", "BYTES OUT", "LOCAL", "SAME ZONE", "REMOTE")
 			at := func(p place) string {
@@ -304,7 +304,7 @@ func (c *jobWaitCmd) Run(ctx context.Context) error {
 			last = r
 		}
 		v := viewJob(&last)
-		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+v.took()) }); err != nil {
+		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+v.formatTook()) }); err != nil {
 			return err
 		}
 		return outcomeError(&last)

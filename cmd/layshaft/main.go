@@ -61,7 +61,7 @@ func run(args []string) int {
 	if err != nil {
 		panic(err) // the grammar is wrong
 	}
-	command, err := parser.Parse(dashes(args))
+	command, err := parser.Parse(acceptOneDash(args))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "layshaft: %v\n", oneDash(err.Error()))
 		fmt.Fprintln(os.Stderr, "for help: layshaft -h, or layshaft COMMAND -h")

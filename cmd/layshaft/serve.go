@@ -53,8 +53,8 @@ func (f *memberFlags) log(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
-// common returns the configuration of both roles.
-func (f *memberFlags) common(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
+// nodeConfig returns the configuration of both roles.
+func (f *memberFlags) nodeConfig(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
 	c := node.Common{Listen: listen, HTTP: http, Gossip: at, Advertise: f.Advertise, Join: join, GossipAllowed: f.GossipAllow, Label: f.Label, TLS: f.files(),
 		Insecure: f.Insecure, Version: version(), Log: log}
 	if http == "none" {
@@ -127,8 +127,8 @@ func (f *memberFlags) until(ctx context.Context) context.Context {
 	return ctx
 }
 
-// refuse returns the error of the first wrong flag, or nil.
-func refuse(flags ...wrong) error {
+// checkFlags returns the error of the first wrong flag, or nil.
+func checkFlags(flags ...flagCheck) error {
 	for _, f := range flags {
 		if f.is {
 			return usageError{fmt.Errorf("-%s %v %s", f.flag, f.value, f.why)}
@@ -137,8 +137,8 @@ func refuse(flags ...wrong) error {
 	return nil
 }
 
-// wrong is the result of checking one flag.
-type wrong struct {
+// flagCheck is the result of checking one flag.
+type flagCheck struct {
 	is    bool
 	flag  string
 	value any
@@ -147,16 +147,16 @@ type wrong struct {
 
 // check validates flags beyond the grammar.
 func (c *coordinatorCmd) check() error {
-	return refuse(
-		wrong{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
-		wrong{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
-		wrong{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
-		wrong{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
-		wrong{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
-		wrong{c.Retain < 0, "retain", c.Retain, "is negative; 0s means no limit"},
-		wrong{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
-		wrong{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s removes a program with the last job that needs it"},
-		wrong{c.MaxCode == 0, "max-code", c.MaxCode, "must be more than 0; to refuse programs, run workers without -allow-shipped-code"},
+	return checkFlags(
+		flagCheck{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
+		flagCheck{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
+		flagCheck{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
+		flagCheck{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
+		flagCheck{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
+		flagCheck{c.Retain < 0, "retain", c.Retain, "is negative; 0s means no limit"},
+		flagCheck{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
+		flagCheck{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s removes a program with the last job that needs it"},
+		flagCheck{c.MaxCode == 0, "max-code", c.MaxCode, "must be more than 0; to refuse programs, run workers without -allow-shipped-code"},
 		c.checkReserve(c.Data),
 	)
 }
@@ -178,13 +178,13 @@ func (w *workerCmd) check() error {
 	}
 	w.Tags = trimmed(w.Tags)
 	least := bytesize.Size(w.Slots) * minMemory
-	err := refuse(
-		wrong{w.Slots < 1, "slots", w.Slots, "must be 1 or more; omit it for one per processor"},
-		wrong{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
-		wrong{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, bytesize.Size(minMemory))},
-		wrong{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for no limit", bytesize.Size(minQuota))},
-		wrong{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
-		wrong{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},
+	err := checkFlags(
+		flagCheck{w.Slots < 1, "slots", w.Slots, "must be 1 or more; omit it for one per processor"},
+		flagCheck{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
+		flagCheck{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, bytesize.Size(minMemory))},
+		flagCheck{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for no limit", bytesize.Size(minQuota))},
+		flagCheck{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
+		flagCheck{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},
 		w.checkReserve(w.Data),
 	)
 	if err != nil {
@@ -217,15 +217,15 @@ func checkDatasets(datasets map[string]string) error {
 }
 
 // checkReserve checks that the reserve is not larger than the disk.
-func (f *memberFlags) checkReserve(dir string) wrong {
+func (f *memberFlags) checkReserve(dir string) flagCheck {
 	disk := bytesize.Size(diskSize(dir))
-	return wrong{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the size of the disk of %s, %v: all data would be refused", dir, bytesize.Format(int64(disk)))}
+	return flagCheck{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the size of the disk of %s, %v: all data would be refused", dir, bytesize.Format(int64(disk)))}
 }
 
 // Run runs a coordinator.
 func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	log := c.logger()
-	common, err := c.common(c.Listen, c.HTTP, c.Gossip, c.Join, log)
+	common, err := c.nodeConfig(c.Listen, c.HTTP, c.Gossip, c.Join, log)
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 // Run runs a worker. The first signal drains it, the second ends it.
 func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	log := w.logger()
-	common, err := w.common(w.Listen, w.HTTP, w.Gossip, w.Join, log)
+	common, err := w.nodeConfig(w.Listen, w.HTTP, w.Gossip, w.Join, log)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 
 var longFlag = regexp.MustCompile(`^-[a-zA-Z][a-zA-Z0-9-]+(=.*)?$`)
 
-// dashes accepts long flags with one dash, as in -join ADDR.
-func dashes(args []string) []string {
+// acceptOneDash accepts long flags with one dash, as in -join ADDR.
+func acceptOneDash(args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
 		if a == "--" {

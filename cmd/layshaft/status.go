@@ -43,7 +43,7 @@ func workerTable(w io.Writer, workers []report.Worker) {
 			continue
 		}
 		row(w, v.Name, string(v.State), v.Address, v.Zone, fmt.Sprintf("%d/%d", v.Busy(), v.Slots), free, strings.Join(v.Datasets, ","),
-			since(v.Silent.Duration())+" ago")
+			formatSince(v.Silent.Duration())+" ago")
 	}
 	for _, v := range workers {
 		if v.Waits != "" {
@@ -83,7 +83,7 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	defer client.Close()
 	found, err := findWorker(ctx, client, c.Name)
 	if errors.Is(err, wire.ErrUnknownWorker) {
-		return c.giveUp(ctx, client, err)
+		return c.abandonWorker(ctx, client, err)
 	}
 	if err != nil {
 		return err
@@ -118,9 +118,9 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	return c.print(v, func(w io.Writer) { row(w, "worker "+found.Name+" "+state) })
 }
 
-// giveUp makes the cluster stop waiting for a worker that is away. unknown is the error for a
+// abandonWorker makes the cluster stop waiting for a worker that is away. unknown is the error for a
 // worker that is not.
-func (c *workerDrainCmd) giveUp(ctx context.Context, client *client.Client, unknown error) error {
+func (c *workerDrainCmd) abandonWorker(ctx context.Context, client *client.Client, unknown error) error {
 	workers, err := client.AllWorkers(ctx)
 	if err != nil {
 		return err

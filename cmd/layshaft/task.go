@@ -188,9 +188,9 @@ func (f *taskFlags) input() ([]byte, error) {
 	return in, nil
 }
 
-// show prints updates while a client waits: partial results to standard output, the rest to
+// printUpdate prints updates while a client waits: partial results to standard output, the rest to
 // standard error.
-func show(u tasks.Update) {
+func printUpdate(u tasks.Update) {
 	switch u.Kind {
 	case tasks.KindData:
 		_, _ = os.Stdout.Write(u.Payload)
@@ -219,7 +219,7 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(show))...)
+		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(printUpdate))...)
 		_, _ = os.Stdout.Write(out)
 		return err
 	})
@@ -247,7 +247,7 @@ func (f *taskWaitCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		var out []byte
 		var err error
-		if opts := []tasks.Option{tasks.Deadline(f.Deadline), tasks.OnUpdate(show)}; unique {
+		if opts := []tasks.Option{tasks.Deadline(f.Deadline), tasks.OnUpdate(printUpdate)}; unique {
 			out, err = tasks.AttachUnique[[]byte](ctx, c, f.Function, f.Unique, opts...)
 		} else {
 			out, err = tasks.Attach[[]byte](ctx, c, f.ID, opts...)
@@ -448,7 +448,7 @@ func (f *taskDeadCmd) Run(ctx context.Context) error {
 func (f *taskCancelCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		ids, err := c.Cancel(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missing(err, "had ended, or is not known", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, "had ended, or is not known", f.ID, ids))
 	})
 }
 
@@ -462,7 +462,7 @@ func (f *taskRetryCmd) Run(ctx context.Context) error {
 			return errors.Join(err, f.ids(ids))
 		}
 		ids, err := c.Retry(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missing(err, "is no dead letter", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter", f.ID, ids))
 	})
 }
 
@@ -475,12 +475,12 @@ func (f *taskDropCmd) Run(ctx context.Context) error {
 			return c.DropFunction(ctx, f.Function)
 		}
 		ids, err := c.Drop(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missing(err, "has not ended, or is not known", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, "has not ended, or is not known", f.ID, ids))
 	})
 }
 
-// missing returns an error if a successful request did not affect all tasks.
-func missing(err error, why string, asked, did []tasks.ID) error {
+// missingTasks returns an error if a successful request did not affect all tasks.
+func missingTasks(err error, why string, asked, did []tasks.ID) error {
 	if err != nil || len(did) >= len(asked) {
 		return nil
 	}
@@ -514,13 +514,13 @@ func (f *taskLimitCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		return refused(c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
+		return asUsageError(c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
 			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Needs: f.Needs}))
 	})
 }
 
-// refused turns "invalid" from the coordinator into a usage error.
-func refused(err error) error {
+// asUsageError turns "invalid" from the coordinator into a usage error.
+func asUsageError(err error) error {
 	if errors.Is(err, tasks.ErrInvalid) {
 		return usageError{err}
 	}
@@ -531,5 +531,5 @@ func (f *taskBudgetCmd) Run(ctx context.Context) error {
 	if err := atLeast("the size of budget "+f.Budget+":", f.Size, 0); err != nil {
 		return err
 	}
-	return f.client(func(c *tasks.Client) error { return refused(c.SetBudget(ctx, f.Budget, f.Size)) })
+	return f.client(func(c *tasks.Client) error { return asUsageError(c.SetBudget(ctx, f.Budget, f.Size)) })
 }

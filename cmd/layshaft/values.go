@@ -2,8 +2,8 @@ package main
 
 import "time"
 
-// since formats a duration.
-func since(d time.Duration) string {
+// formatSince formats a duration.
+func formatSince(d time.Duration) string {
 	switch {
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()

@@ -62,9 +62,9 @@ func Run(ctx context.Context, cfg Config) error {
 	firstCtx, endFirst := context.WithCancel(context.WithoutCancel(ctx))
 	defer endFirst()
 	var first, others errgroup.Group
-	first.Go(func() error { d.keep(firstCtx, failing.Done(), cfg.First, false); return nil })
+	first.Go(func() error { d.keepRunning(firstCtx, failing.Done(), cfg.First, false); return nil })
 	for _, p := range cfg.Others {
-		others.Go(func() error { d.keep(failing, failing.Done(), p, true); return nil })
+		others.Go(func() error { d.keepRunning(failing, failing.Done(), p, true); return nil })
 	}
 	others.Go(func() error {
 		if err := cfg.Ready(failing); err != nil {
@@ -98,14 +98,14 @@ type dev struct {
 	mu sync.Mutex
 }
 
-// keep restarts a process until ctx ends, or until over is closed and it has ended: a signal may
+// keepRunning restarts a process until ctx ends, or until over is closed and it has ended: a signal may
 // reach the process before it reaches this one. If leaves is set, a process that ends without an
 // error, such as a drained worker, is not restarted.
-func (d *dev) keep(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
+func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
 	pause := minPause
 	for {
 		began := time.Now()
-		err := d.once(ctx, p)
+		err := d.runOnce(ctx, p)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -140,8 +140,8 @@ func ending(err error) string {
 	return err.Error()
 }
 
-// once runs a process until it ends.
-func (d *dev) once(ctx context.Context, p Process) error {
+// runOnce runs a process until it ends.
+func (d *dev) runOnce(ctx context.Context, p Process) error {
 	cmd := exec.CommandContext(ctx, d.cfg.Program, p.Args...)
 	cmd.Env = environment()
 	out := &lines{d: d, prefix: fmt.Sprintf("%-*s | ", d.width, p.Name)}

@@ -124,7 +124,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 		family.Go(func() error { return tasks.ServeGearmanHTTP(within, gearmanHTTP, cfg.GearmanOptions) })
 	}
 	family.Go(func() error { return g.Run(within) })
-	family.Go(func() error { return lean(within) })
+	family.Go(func() error { return limitMemory(within) })
 	if p.http != nil {
 		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })

@@ -33,8 +33,8 @@ func newWorkerPage(version string, status func() worker.Status, members func() [
 // maxAttempts is the number of attempts on the page.
 const maxAttempts = 100
 
-// busy counts the attempts with a slot.
-func busy(s *worker.Status) (n int) {
+// countBusy counts the attempts with a slot.
+func countBusy(s *worker.Status) (n int) {
 	for i := range s.Attempts {
 		if !s.Attempts[i].Since.IsZero() {
 			n++
@@ -70,7 +70,7 @@ func (p *workerPage) handler() http.Handler {
 			return
 		}
 		v := workerView{Status: p.status(), Members: p.members()}
-		v.Busy, v.More = busy(&v.Status), max(len(v.Attempts)-maxAttempts, 0)
+		v.Busy, v.More = countBusy(&v.Status), max(len(v.Attempts)-maxAttempts, 0)
 		v.Attempts = v.Attempts[:len(v.Attempts)-v.More]
 		v.Members = v.Members[:min(len(v.Members), maxAttempts)]
 		b, err := webpage.Render(p.page, &webpage.Frame{Title: "Worker " + v.Name, Name: "worker", Version: p.version, At: time.Now(), Content: &v})
@@ -103,7 +103,7 @@ func (p *workerPage) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, kind, float64(v), labels...)
 	}
 	s := p.status()
-	running := int64(busy(&s))
+	running := int64(countBusy(&s))
 	set(slotsDesc, prometheus.GaugeValue, running, "busy")
 	set(slotsDesc, prometheus.GaugeValue, max(int64(s.Slots)-running, 0), "free")
 	set(attemptsDesc, prometheus.GaugeValue, running, "running")

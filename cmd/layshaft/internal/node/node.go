@@ -122,14 +122,14 @@ func (c *Common) checkJoin() error {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveWait)
 	defer cancel()
 	for _, join := range c.Join {
-		other := elsewhere(ctx, join)
+		other := remoteAddress(ctx, join)
 		if other == "" {
 			continue
 		}
 		for _, f := range []struct{ name, value, like string }{{"-listen", c.Listen, "0.0.0.0:7080"}, {"-gossip", c.Gossip, "0.0.0.0:7946"}} {
 			switch {
 			case !security.Loopback(f.value):
-			case f.name == "-listen" && c.Advertise != "" && elsewhere(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // a proxy may forward
+			case f.name == "-listen" && c.Advertise != "" && remoteAddress(ctx, net.JoinHostPort(c.Advertise, "1")) != "": // a proxy may forward
 			default:
 				return fmt.Errorf("%s %s is reachable from this machine only, but -join %s (%s) is another machine: others could not reach this process; listen on a reachable address, such as %s %s with certificates (layshaft cert) and a gossip key, and give -advertise if others use another address for this machine",
 					f.name, f.value, join, other, f.name, f.like)
@@ -139,8 +139,8 @@ func (c *Common) checkJoin() error {
 	return nil
 }
 
-// elsewhere returns an IP address of host:port outside loopback, or "" if none is known.
-func elsewhere(ctx context.Context, address string) string {
+// remoteAddress returns an IP address of host:port outside loopback, or "" if none is known.
+func remoteAddress(ctx context.Context, address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
 		return ""
@@ -236,13 +236,13 @@ func (c *Common) gossip(self gossip.Member, changed func([]gossip.Member)) (*gos
 			advertise = "" // gossip listens on an address of its own
 		}
 	}
-	self.Platform, self.Version = runtime.GOOS+"/"+runtime.GOARCH, shorten(c.Version)
+	self.Platform, self.Version = runtime.GOOS+"/"+runtime.GOARCH, shortenVersion(c.Version)
 	return gossip.New(gossip.Config{Self: self, Listen: c.Gossip, Advertise: advertise, Join: c.Join, Key: c.GossipKey,
 		Allowed: c.GossipAllowed, Label: c.Label, Changed: changed, Log: c.Log})
 }
 
-// shorten limits the length of a version in gossip.
-func shorten(version string) string { return version[:min(len(version), 32)] }
+// shortenVersion limits the length of a version in gossip.
+func shortenVersion(version string) string { return version[:min(len(version), 32)] }
 
 // httpAddress returns the address of the status page as seen by others, or "".
 func (p *ports) httpAddress() string {
