@@ -1,8 +1,8 @@
-// Package bytesize parses and prints numbers of bytes. Every flag, page, table, log line and error
-// of the project uses it, so that a size means the same wherever it is read or written.
+// Package bytesize parses and prints numbers of bytes, for every flag, page, table, log line and
+// error of the project. The same text therefore means the same size everywhere.
 //
-// A size is a number and a unit, with or without spaces between them; upper and lower case are the
-// same:
+// A size is a number and a unit, with or without spaces between them. Upper and lower case are
+// the same:
 //
 //	256          bytes; 256B is the same
 //	256MiB       256 × 2^20 bytes; 256M is the same, as in the memory flags of most programs
@@ -24,7 +24,7 @@ const Max = 1 << 60
 // prefixes are the letters before iB and B; each is 1,024 or 1,000 times the one before.
 const prefixes = "KMGTP"
 
-// Parse returns the number of bytes that text means. The error names text and shows valid sizes.
+// Parse returns the number of bytes in text. The error names text and shows valid sizes.
 func Parse(text string) (int64, error) {
 	trimmed := strings.TrimSpace(text)
 	end := strings.IndexFunc(trimmed, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
@@ -103,7 +103,8 @@ func (s *Size) Set(text string) error {
 	return err
 }
 
-// String returns the shortest text that Parse turns into exactly this size, such as 256MiB or 2GB.
+// String returns the shortest text from which Parse returns exactly this size, such as 256MiB or
+// 2GB.
 func (s Size) String() string {
 	shortest := strconv.FormatInt(int64(s), 10) + "B"
 	for _, prefix := range prefixes {

@@ -1,5 +1,5 @@
-// Package call runs the user's code of one attempt: the stage function, and the scratch files that it
-// asks for. A worker uses it for programs of its own process, a child process for all others.
+// Package call runs the user's code of one attempt: the stage function and its scratch files. A
+// worker calls it for programs of its own process, a child process for all others.
 package call
 
 import (
@@ -13,12 +13,12 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Label is the name of the profiler label under which user code runs; its value is the attempt. Stacks
-// of a crashed process show the label. They tell the attempt that crashed it from the other attempts.
+// Label is the name of the profiler label under which user code runs; its value is the attempt.
+// Stacks of a crashed process show the label. It marks the attempt that caused the crash.
 const Label = "attempt"
 
-// Run calls a stage function in a goroutine of its own and waits for its end. It returns a *job.Failure
-// if the function panics or ends its goroutine.
+// Run calls a stage function in a goroutine of its own and waits for its end. It returns a
+// *job.Failure if the function panics or ends its goroutine.
 func Run(ctx context.Context, stage func(context.Context, *job.Run) error, r *job.Run) error {
 	ended := make(chan error, 1)
 	go pprof.Do(ctx, pprof.Labels(Label, r.Attempt.String()), func(ctx context.Context) {
@@ -38,8 +38,9 @@ func Run(ctx context.Context, stage func(context.Context, *job.Run) error, r *jo
 	return <-ended
 }
 
-// panicFailure describes a panic by its value and the stack of user code below it. If the value is a
-// *job.Failure, thrown through user code by an iterator over a lost input for example, it returns that.
+// panicFailure describes a panic by its value and the stack of user code below it. If the value
+// is a *job.Failure, it returns the value. An iterator over a lost input panics with one, for
+// example.
 func panicFailure(v any) *job.Failure {
 	var f *job.Failure
 	if err, ok := v.(error); ok && errors.As(err, &f) {
@@ -61,7 +62,8 @@ func userFrames(stack string) string {
 			break
 		}
 	}
-	// Frames of the runtime between panic and user code are left out: a nil map or an index adds some.
+	// Frames of the runtime between panic and user code are left out: a nil map or an index adds
+	// some.
 	for start+2 < end && strings.HasPrefix(lines[start], "runtime.") {
 		start += 2
 	}

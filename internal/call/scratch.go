@@ -10,18 +10,18 @@ import (
 
 // Scratch makes the scratch files of one attempt. Set the exported fields before the first call.
 type Scratch struct {
-	Dir string // where the files are made; it must exist
-	// Check is called before bytes are written, with the number of bytes to allow. Its error fails the
-	// write. Nil means that there is always space.
+	Dir string // directory for the files; must exist
+	// Check is called before a write with the number of bytes to reserve. Its error fails the
+	// write. Nil means unlimited space.
 	Check func(need int64) error
-	// Allowance is how many bytes more than needed Check is asked for, so that it is called less often.
-	// Zero means that every write calls it.
+	// Allowance is the number of bytes to reserve in advance, for fewer calls of Check. Zero
+	// means that every write calls it.
 	Allowance int64
-	Progress  *job.Progress // counts what is written
+	Progress  *job.Progress // Spilled is increased by each write
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	granted int64 // bytes that may be written before Check is called again
+	granted int64 // reserved bytes not written yet
 	files   map[*file]bool
 }
 
@@ -44,7 +44,7 @@ func (s *Scratch) Temp() job.Scratch {
 	return f
 }
 
-// Close closes and removes the files that the stage function left open.
+// Close closes and removes all open files.
 func (s *Scratch) Close() {
 	s.mu.Lock()
 	files := s.files
@@ -55,7 +55,7 @@ func (s *Scratch) Close() {
 	}
 }
 
-// reserve makes sure that n bytes may be written.
+// reserve reserves n bytes.
 func (s *Scratch) reserve(n int64) error {
 	if s.Check == nil {
 		return nil

@@ -1,18 +1,19 @@
-// Package machine reports how much memory and how many processors this process may use. Defaults
-// that are a share of the machine start from its numbers.
+// Package machine reports the memory and processors available to this process. Defaults that are
+// a share of the machine are computed from its numbers.
 //
-// On Linux a cgroup may allow less than the machine has, for example by MemoryMax= and CPUQuota= of
-// systemd, in a Slurm job, or in a container. A process belongs to one cgroup of each hierarchy, and
-// every ancestor of that cgroup limits it too. This package therefore reads the process's own cgroup
-// and all its ancestors, and takes the smallest limit:
+// On Linux a cgroup may allow less than the machine has: through MemoryMax= and CPUQuota= of
+// systemd, in a Slurm job, or in a container. A process belongs to one cgroup of each hierarchy,
+// and every ancestor of that cgroup limits it too. This package therefore reads the process's own
+// cgroup and all its ancestors, and takes the smallest limit:
 //
 //	/proc/self/cgroup       0::/system.slice/layshaft.service
 //	/proc/self/mountinfo    ... / /sys/fs/cgroup ... - cgroup2 ...
 //	                        /sys/fs/cgroup/system.slice/layshaft.service/memory.max   max
 //	                        /sys/fs/cgroup/system.slice/memory.max                    8589934592
 //
-// Version 1 (a hierarchy for each controller) and version 2 (one for all) are supported, also both at
-// once. Ancestors outside the container are invisible; a container's own limit is at its root.
+// Version 1 (a hierarchy for each controller) and version 2 (one for all) are supported, also
+// both at once. Ancestors outside a container are invisible; the container's own limit is at its
+// root.
 package machine
 
 import (
@@ -33,13 +34,13 @@ import (
 // unknownMemory is assumed where the system does not report its memory: 4 GiB.
 const unknownMemory = 4 << 30
 
-// Memory returns the number of bytes that this process may use: the machine's memory, or the smallest
-// limit of its cgroups if that is less. Where neither can be read, it returns 4 GiB.
+// Memory returns the bytes of memory available to this process: the machine's memory, or the
+// smallest limit of its cgroups if that is less. It returns 4 GiB if neither can be read.
 func Memory() int64 { return limits().memory }
 
-// Processors returns how many processors this process may use: GOMAXPROCS, or the smallest CPU quota
-// of its cgroups, rounded up, if that is less. Quotas do not count if the environment variable
-// GOMAXPROCS is set.
+// Processors returns the number of processors available to this process: GOMAXPROCS, or the
+// smallest CPU quota of its cgroups, rounded up, if that is less. Quotas are ignored if the
+// environment variable GOMAXPROCS is set.
 func Processors() int {
 	n := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") != "" {
@@ -69,7 +70,7 @@ func readMemory(root fs.FS) int64 {
 		}
 	}
 	for _, g := range cgroups(root, "memory") {
-		// The kernel slows a process down that exceeds memory.high, so it is a limit as well.
+		// The kernel slows a process above memory.high down, so it is a limit as well.
 		names := []string{"memory.max", "memory.high"}
 		if g.version == 1 {
 			names = []string{"memory.limit_in_bytes"}
@@ -116,8 +117,7 @@ func readProcessors(root fs.FS) int {
 	return least
 }
 
-// readNumber reads a file that holds one number. It reports false for "max" and when there is no such
-// file.
+// readNumber reads a file with one number. It reports false for "max" and for a missing file.
 func readNumber(root fs.FS, name string) (int64, bool) {
 	b, err := fs.ReadFile(root, name)
 	if err != nil {
@@ -133,8 +133,8 @@ type cgroup struct {
 	dir     string // its directory, relative to the root of the file system
 }
 
-// cgroups returns the cgroups that limit this process by a controller, the innermost of each hierarchy
-// first, then its ancestors up to the mounted root.
+// cgroups returns the cgroups that limit this process by a controller: the innermost of each
+// hierarchy first, then its ancestors up to the mounted root.
 func cgroups(root fs.FS, controller string) (all []cgroup) {
 	own := ownCgroups(root, controller)
 	for _, m := range cgroupMounts(root, controller) {
@@ -142,8 +142,8 @@ func cgroups(root fs.FS, controller string) (all []cgroup) {
 		if !ok {
 			continue
 		}
-		// A mount may show a part of the hierarchy only, as in a container. If this process's cgroup
-		// is not in that part, the mounted root is the nearest ancestor that is visible.
+		// A mount may show only a subtree of the hierarchy, as in a container. For a cgroup
+		// outside the subtree, the mounted root is the nearest visible ancestor.
 		below, inside := strings.CutPrefix(dir, strings.TrimSuffix(m.root, "/")+"/")
 		if !inside || strings.HasPrefix(below, "..") {
 			below = "."
@@ -187,9 +187,9 @@ type mount struct {
 	dir     string // where it is mounted, relative to the root of the file system
 }
 
-// cgroupMounts returns the hierarchies of a controller that are mounted. The lines of
-// /proc/self/mountinfo are "ID PARENT DEVICE ROOT DIRECTORY OPTIONS [FIELDS] - TYPE SOURCE OPTIONS", in
-// which spaces and other special characters of paths are octal escapes.
+// cgroupMounts returns the mounted hierarchies of a controller. The lines of /proc/self/mountinfo
+// are "ID PARENT DEVICE ROOT DIRECTORY OPTIONS [FIELDS] - TYPE SOURCE OPTIONS". Spaces and other
+// special characters of paths are octal escapes.
 func cgroupMounts(root fs.FS, controller string) (mounts []mount) {
 	f, err := root.Open("proc/self/mountinfo")
 	if err != nil {

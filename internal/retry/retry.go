@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// Backoff is a series of pauses between attempts. They double from Min up to Max. Each one is multiplied
-// with a random factor from 0.5 to 1.5, so that clients of a server that comes back do not all come at
-// once. Backoff belongs to one goroutine.
+// Backoff is a series of pauses between attempts. They double from Min up to Max. Each is
+// multiplied with a random factor from 0.5 to 1.5; otherwise all clients of a restarted server
+// would return at once. Backoff belongs to one goroutine.
 type Backoff struct {
 	Min, Max time.Duration // both positive
 	pause    time.Duration // the last pause without its factor; zero before the first
@@ -41,8 +41,8 @@ func (b *Backoff) Wait(ctx context.Context) error {
 	}
 }
 
-// Connections has a gRPC client repeat a connection attempt that failed, with pauses from least to most.
-// One attempt takes at most timeout.
+// Connections makes a gRPC client repeat failed connection attempts, with pauses from least to
+// most. One attempt takes at most timeout.
 func Connections(timeout, least, most time.Duration) grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{
 		MinConnectTimeout: timeout,
