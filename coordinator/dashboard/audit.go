@@ -9,17 +9,19 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
-// auditor looks, a little at a time, whether every task that is not final has an owner or a wake-up time and all totals conserve. A part of an audit
-// holds a core for some milliseconds at most, and parts are far apart, so that a million tasks cost others nothing that they notice.
+// auditor checks, a little at a time, that every unfinished task has an owner or a wake-up time,
+// and that all totals conserve. Each part of an audit holds a core for a few milliseconds at most,
+// and parts are far apart, so that a million tasks cause no delay.
 type auditor struct {
 	// mu guards the fields below.
-	mu    sync.Mutex
-	on    bool // by run: what is being replayed is not whole yet
+	mu sync.Mutex
+	// on is set by run: during the replay of the journal the state is incomplete.
+	on    bool
 	jobs  audit[coordinator.AuditPlace]
 	tasks audit[int]
 }
 
-// audit goes round one core. P is its kind of place, whose zero value is the beginning.
+// audit goes round one core. P is its kind of place; the zero value is the beginning.
 type audit[P comparable] struct {
 	part   func(at P) (bad []string, next P)
 	at     P
@@ -32,11 +34,11 @@ type audit[P comparable] struct {
 }
 
 const (
-	// auditEvery is how often something is looked at.
+	// auditEvery is the time between two looks.
 	auditEvery = time.Second
-	// auditFor is how long that takes, about.
+	// auditFor is the approximate duration of a look.
 	auditFor = 3 * time.Millisecond
-	// maxFindings is how many broken promises are kept.
+	// maxFindings is the limit of kept findings.
 	maxFindings = 100
 )
 
@@ -46,7 +48,7 @@ func newAuditor(c *coordinator.Coordinator, t *taskserver.Server) *auditor {
 	return a
 }
 
-// run looks until ctx ends.
+// run audits until ctx ends.
 func (a *auditor) run(ctx context.Context) {
 	a.mu.Lock()
 	a.on = true
@@ -63,7 +65,7 @@ func (a *auditor) run(ctx context.Context) {
 	}
 }
 
-// look goes on with both rounds for a moment.
+// look continues both rounds for a moment.
 func (a *auditor) look() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,7 +97,7 @@ func (a *audit[P]) look() {
 	}
 }
 
-// findings is what an audit of one core says.
+// findings are the results of an audit of one core.
 type findings struct {
 	Core   string // jobs or tasks
 	Found  []string
@@ -104,7 +106,8 @@ type findings struct {
 	Took   time.Duration
 }
 
-// findings returns what is broken: what the last whole round found, or this one until now.
+// findings returns the findings of each core: those of the last complete round, or of this one if
+// it has more.
 func (a *auditor) findings() []findings {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,9 +1,10 @@
-// Package dashboard shows how a cluster stands: web pages for people, the same as JSON, and metrics. It only looks: what can be changed is shown as
-// the command that does it.
+// Package dashboard shows the state of a cluster: web pages for people, the same as JSON, and
+// metrics. It is read-only; for each possible change it shows the command.
 //
-// Looking is cheap for those who work. A page is made at most once a second however many look at it, from numbers that the cores keep anyway; every listing
-// has a limit and says what it leaves out; audits go round in small parts. Everything that users supply (names, errors, counters) is escaped by the
-// templates, and the pages may load nothing but their own style and script.
+// A look costs the cluster little. Each page is made at most once a second, from numbers that the
+// cores keep anyway. Every listing has a limit and counts the rest. Audits run in small parts.
+// Templates escape all text from users (names, errors, counters), and pages may load only their
+// own style and script.
 package dashboard
 
 import (
@@ -28,18 +29,21 @@ import (
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
-// Config says what a dashboard shows. Syncs and Log may be nil.
+// Config has the sources of a dashboard. Syncs and Log may be nil.
 type Config struct {
 	Coordinator *coordinator.Coordinator
 	Server      *jobserver.Server
 	Tasks       *taskserver.Server
-	Cluster     string                 // its name
-	Version     string                 // of this program
-	Syncs       func() tally.Durations // how long writes of the journal took
-	Log         *slog.Logger           // nil means silence
+	// Cluster is the name of the cluster.
+	Cluster string
+	// Version is the version of this program.
+	Version string
+	// Syncs returns the durations of journal writes.
+	Syncs func() tally.Durations
+	Log   *slog.Logger // nil means silence
 }
 
-// Dashboard is made by New. It is a prometheus.Collector too.
+// Dashboard serves pages and metrics. Make one with New. It is also a prometheus.Collector.
 type Dashboard struct {
 	cfg     Config
 	pages   map[string]*template.Template
@@ -51,7 +55,7 @@ type Dashboard struct {
 	made map[string]made // by address
 }
 
-// made is a page as it was sent last.
+// made is the last version of a page.
 type made struct {
 	at     time.Time
 	status int
@@ -59,16 +63,16 @@ type made struct {
 }
 
 const (
-	// fresh is how old a page may be.
+	// fresh is the limit for the age of a page.
 	fresh = time.Second
-	// maxMade is how many pages are kept.
+	// maxMade is the limit of kept pages.
 	maxMade = 64
 )
 
 //go:embed html/*.html
 var html embed.FS
 
-// New returns a dashboard. The error is one of its own templates.
+// New returns a dashboard. An error is one of its own templates.
 func New(cfg Config) (*Dashboard, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -84,7 +88,8 @@ func New(cfg Config) (*Dashboard, error) {
 	return d, nil
 }
 
-// Run keeps audits and rates going until ctx ends. It is called when the coordinator is ready.
+// Run keeps audits and rates up to date until ctx ends. Call it after
+// coordinator.Coordinator.Ready.
 func (d *Dashboard) Run(ctx context.Context) {
 	var both errgroup.Group
 	both.Go(func() error { d.audit.run(ctx); return nil })
@@ -138,7 +143,7 @@ func (d *Dashboard) Handler() http.Handler {
 	return page.Guard(mux)
 }
 
-// number returns the page of a listing that is asked for, from 1.
+// number returns the requested page of a listing, from 1.
 func number(r *http.Request) int {
 	n, _ := strconv.Atoi(r.FormValue("page"))
 	return min(max(n, 1), 1_000_000)
@@ -151,7 +156,7 @@ func (d *Dashboard) json(w http.ResponseWriter) {
 	_ = enc.Encode(d.status()) // the reader has gone
 }
 
-// view is what a page shows.
+// view is the content of a page.
 type view struct {
 	page, title, section string
 	status               int // zero means 200
@@ -162,7 +167,7 @@ func missing(what string) view {
 	return view{page: "missing", title: "Not found", status: http.StatusNotFound, content: what}
 }
 
-// show sends a page, which is made anew when the last one of that address is not fresh any more.
+// show sends a page. It makes the page again when the last version is too old.
 func (d *Dashboard) show(w http.ResponseWriter, address string, look func() view) {
 	m, err := d.make(address, look)
 	if err != nil {

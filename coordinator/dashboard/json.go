@@ -7,10 +7,10 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// maxJobs is how many jobs the status shows.
+// maxJobs is the limit of jobs in the status.
 const maxJobs = 100
 
-// Status is the JSON at /api/status, and at / for everybody but browsers.
+// Status is the JSON at /api/status, and at / for all clients except browsers.
 type Status struct {
 	Cluster string          `json:"cluster"`
 	Version string          `json:"version"`
@@ -22,7 +22,7 @@ type Status struct {
 	Functions   []taskserver.FunctionReport `json:"functions"`
 }
 
-// JobStatus is how a job stands.
+// JobStatus is the state of a job.
 type JobStatus struct {
 	Job     string `json:"job"`
 	Name    string `json:"name"`
@@ -51,7 +51,8 @@ func (t *Counts) add(s *report.Stage) {
 	t.Cancelled += s.Cancelled
 }
 
-// status looks anew: scripts that ask after something happened want to see it.
+// status does not use a kept version: a script that asks after an event needs the effect of the
+// event.
 func (d *Dashboard) status() Status {
 	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []taskserver.FunctionReport{}}
 	queued, functions := d.cfg.Tasks.Status()

@@ -47,7 +47,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe names the metrics.
 func (d *Dashboard) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(d, ch) }
 
-// labelled is how many functions, and how many budgets, have metrics of their own: clients make their names up.
+// labelled is the limit of functions, and of budgets, with metrics of their own, because clients
+// invent the names.
 const labelled = 200
 
 // collector sends metrics.
@@ -173,12 +174,12 @@ type state struct {
 	n    int
 }
 
-// states lists counts, those of tasks that have not ended first.
+// states lists counts, unfinished tasks first.
 func states(t taskserver.TaskTotals) []state {
 	return []state{{"waiting", t.Waiting}, {"delayed", t.Delayed}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}}
 }
 
-// label makes a name one that metrics can have.
+// label makes a name valid for metrics.
 func label(name string) string {
 	if !utf8.ValidString(name) {
 		return strconv.QuoteToASCII(name)

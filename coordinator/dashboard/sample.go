@@ -9,7 +9,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
-// history remembers some numbers of the last minutes, one sample every few seconds, whether somebody looks or not.
+// history keeps some numbers of the last minutes, with one sample every few seconds.
 type history struct {
 	// mu guards the fields below.
 	mu      sync.Mutex

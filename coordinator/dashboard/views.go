@@ -22,13 +22,13 @@ const (
 	few     = 10  // rows of a listing on the overview
 )
 
-// pager says which part of a listing is shown.
+// pager is the position in a listing.
 type pager struct {
 	Total, From, To int // From and To from 1; From is 0 when there is nothing
 	Prev, Next      string
 }
 
-// cutTo returns the part of n rows that page p shows. base is the address without the page.
+// cutTo returns the rows of page p of n. base is the address without the page.
 func cutTo(n, p int, base string) (from, to int, at pager) {
 	p = min(p, max((n+perPage-1)/perPage, 1))
 	from, to = min((p-1)*perPage, n), min(p*perPage, n)
@@ -83,7 +83,7 @@ func barOf(c Counts) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting)
 }
 
-// rows returns how jobs stand.
+// rows returns the states of jobs.
 func (d *Dashboard) rows(ids []job.ID) (out []jobRow) {
 	for _, id := range ids {
 		if st, ok := d.cfg.Coordinator.Status(id); ok {
@@ -110,7 +110,7 @@ func queuedBar(c taskserver.TaskTotals) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting+c.Delayed)
 }
 
-// overview is what / shows.
+// overview is the content of /.
 type overview struct {
 	Workers           []report.Worker
 	MoreWorkers       int
@@ -136,7 +136,7 @@ type overview struct {
 	Window            time.Duration
 }
 
-// attention is something that somebody may have to do.
+// attention is something for an operator to look at.
 type attention struct {
 	Text, URL, Command string
 }
@@ -217,7 +217,7 @@ func live(f *taskserver.Function) int {
 	return c.Waiting + c.Delayed + c.Running
 }
 
-// jobsView is what /jobs shows.
+// jobsView is the content of /jobs.
 type jobsView struct {
 	Jobs []jobRow
 	At   pager
@@ -247,7 +247,7 @@ func (d *Dashboard) jobs(state string, n int) view {
 	return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
 }
 
-// jobView is what the page of a job shows.
+// jobView is the content of a job's page.
 type jobView struct {
 	jobRow
 	Stages   []stageRow
@@ -325,7 +325,7 @@ func (d *Dashboard) job(id string) view {
 // Since is how long an attempt has run.
 func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
 
-// workersView is what /workers shows.
+// workersView is the content of /workers.
 type workersView struct {
 	Workers     []report.Worker
 	At          pager
@@ -341,7 +341,7 @@ func (d *Dashboard) workers(n int) view {
 	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
 }
 
-// functionsView is what /tasks shows.
+// functionsView is the content of /tasks.
 type functionsView struct {
 	Cluster     string
 	Functions   []functionRow
@@ -366,7 +366,7 @@ func (d *Dashboard) functions(n int) view {
 	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v}
 }
 
-// functionView is what the page of a function shows.
+// functionView is the content of a function's page.
 type functionView struct {
 	functionRow
 	Limits  []limit
@@ -383,14 +383,16 @@ type limit struct{ Name, Value string }
 type taskRow struct {
 	taskserver.TaskDetail
 	Priority string
-	Bar      *page.Bar // of its progress; nil when it tells none
-	In       string    // how long until Due
+	// Bar shows the progress; nil without any.
+	Bar *page.Bar
+	// In is the time until Due.
+	In string
 }
 
 // Size64 is the size of the input in bytes.
 func (t *taskRow) Size64() int64 { return int64(t.Size) }
 
-// Live says whether the task has not ended.
+// Live reports whether the task has not ended.
 func (t *taskRow) Live() bool {
 	return slices.Contains([]string{"waiting", "delayed", "running"}, t.State.String())
 }

@@ -1,6 +1,6 @@
-// Package report holds what the coordinator reports about jobs, workers and functions, as plain Go
-// types. The scheduler and the servers fill them; the client, the command line, the status page,
-// /api/status and the metrics read them. Package wire converts them to and from messages.
+// Package report has the state of jobs and workers as plain Go types. The scheduler and the
+// servers fill them. The client, the command line, the status page, /api/status and the metrics
+// read them. Package wire converts them to and from messages.
 package report
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Outcome is how a job ended. The zero value is JobRunning.
+// Outcome is the end of a job. The zero value is JobRunning.
 type Outcome int
 
 // The outcomes of a job.
@@ -36,18 +36,18 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome %d", int(o))
 }
 
-// Options are what a client requests beside the Spec when it submits a job.
+// Options are a client's wishes beside the Spec at the submit of a job.
 type Options struct {
-	// Priority: jobs with a larger number go first, except for the turns that smaller ones get so that
-	// they do not starve. Jobs of equal priority share the slots evenly. Zero is the default.
+	// Priority orders jobs: a larger number goes first, but smaller ones get turns, so that they do
+	// not starve. Jobs of equal priority share the slots evenly. Zero is the default.
 	Priority int
 	// Interactive means that a person waits: the job goes before others of its priority and may use
 	// reserved slots.
 	Interactive bool
-	// Tags must all be on a worker for it to run the job's attempts.
+	// Tags are required: a worker must have all of them to run the job's attempts.
 	Tags []string
-	// Code is the hash of the program that runs the job; empty when no program is needed. A worker can
-	// run it if its platform is Platform and it has the program or accepts programs from clients.
+	// Code is the hash of the job's program; empty when it needs none. A worker can run the program
+	// if its platform is Platform and it has the program or accepts programs from clients.
 	Code string
 	// Platform is the GOOS/GOARCH of Code.
 	Platform string
@@ -60,7 +60,7 @@ type Options struct {
 	CodeLoader string
 	// Detached means that the job continues when its client leaves.
 	Detached bool
-	// Owner is the name of the client that submitted the job.
+	// Owner is the name of the submitter.
 	Owner string
 	// Client is the volume of files on the client's machine; empty when the job reads none.
 	Client string
@@ -79,7 +79,7 @@ type Job struct {
 	Options Options
 	// Ended is zero when the job has not ended, or when the time is unknown.
 	Ended time.Time
-	// Released means that the outputs of a job that has ended were deleted because nobody needs them.
+	// Released means that the outputs of an ended job were deleted.
 	Released bool
 	// Reason explains to people why a running job makes no progress; empty when it does.
 	Reason string
@@ -94,22 +94,22 @@ type Stage struct {
 	Attempts int
 	// FailedAttempts counts attempts that ended without output since the coordinator started.
 	FailedAttempts int
-	// LastFailure is one line about the last attempt that failed since the coordinator started. It is
-	// empty when none failed or when all tasks are done.
+	// LastFailure is one line about the last failed attempt since the coordinator started. It is
+	// empty without a failure, or when all tasks are done.
 	LastFailure string
 	// Lost counts committed outputs that were lost and made again since the coordinator started.
 	Lost int
 	// Sum adds up the committed attempts, each task once.
 	Sum Summary
-	// Progress is what the running attempts have read so far.
+	// Progress is the input read so far by the running attempts.
 	Progress Progress
 }
 
-// Progress is what running attempts have read. When attempts race each other, only the one that has
-// read most counts.
+// Progress counts input read by running attempts. Of attempts that race, only the one ahead
+// counts.
 type Progress struct{ Records, Bytes int64 }
 
-// Summary is the part of a manifest that the coordinator keeps.
+// Summary is the coordinator's extract of a manifest.
 type Summary struct {
 	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
 	Records  int64            `json:"records,omitempty"` // records of all extents
@@ -117,8 +117,8 @@ type Summary struct {
 	Locality Locality         `json:"locality,omitzero"` // filled by the scheduler
 }
 
-// Locality counts attempts, and the bytes of their splits, by the distance to their input. Attempts
-// whose input has no place are not counted.
+// Locality counts attempts, and the bytes of their splits, by the distance to their input.
+// Attempts with input nowhere in particular are not counted.
 type Locality struct {
 	Local, Zone, Remote                int
 	LocalBytes, ZoneBytes, RemoteBytes int64
@@ -158,17 +158,17 @@ type Submitted struct {
 	Warnings []string
 }
 
-// Commits is a change in which workers hold the outputs of a stage.
+// Commits is a change in the holders of a stage's outputs.
 type Commits struct {
-	// All means that earlier answers no longer count, as after a lost connection: only tasks named from
-	// here on have an output. It is true in the first answer.
+	// All means that earlier answers no longer count, as after a lost connection: only tasks named
+	// from here on have an output. It is true in the first answer.
 	All bool
-	// Changed are the tasks that changed, each with its committed attempt and that attempt's worker.
-	// Attempt number zero without a worker means that the task has no output now.
+	// Changed are the changed tasks, each with its committed attempt and the holder. Attempt number
+	// zero without a worker means that the task has no output now.
 	Changed []job.Producer
 	// Complete means that every task has an output. No answer follows.
 	Complete bool
-	// Addresses are those of workers that no earlier answer had, by worker name.
+	// Addresses are new addresses of workers, by worker name.
 	Addresses map[string]string
 }
 

@@ -2,29 +2,29 @@ package report
 
 import "time"
 
-// Worker is the state of a worker. The scheduler and the job server fill it, and every view shows
+// Worker is the state of a worker. The scheduler and the job server fill it, and all views show
 // it: `layshaft worker list`, `layshaft status`, the status page, /api/status and the metrics.
 type Worker struct {
-	// Name is the name of the worker's process; of a worker that is away, its ID.
+	// Name is the name of the worker's process; for an away worker, its ID.
 	Name string `json:"worker"`
 	// ID is the lasting ID of the worker's data directory.
 	ID    string `json:"id"`
 	State State  `json:"state"`
-	// Waits explains to people what a draining worker waits for; it may be empty.
+	// Waits explains why a draining worker cannot leave yet, in words for people; it may be empty.
 	Waits    string   `json:"waits,omitempty"`
 	Address  string   `json:"address"`
 	Zone     string   `json:"zone,omitempty"`
 	Platform string   `json:"platform"` // GOOS/GOARCH
 	Version  string   `json:"version"`
 	Tags     []string `json:"tags,omitempty"`
-	// Datasets are the names of the datasets that the worker offers, or offered before it went away.
+	// Datasets are the datasets on offer; for an away worker, those on offer before.
 	Datasets []string `json:"datasets,omitempty"`
 	Slots    int      `json:"slots"`
 	// Reserved is how many of the slots only interactive jobs and urgent tasks may use.
 	Reserved int `json:"reserved"`
 	// Running counts attempts on the worker, including cancelled ones that have not ended.
 	Running int `json:"running"`
-	// QueuedTasks counts the queued tasks that run in the worker's slots.
+	// QueuedTasks counts the queued tasks in the worker's slots.
 	QueuedTasks int `json:"queued_tasks"`
 	// Memory is how many bytes one attempt may hold.
 	Memory int64 `json:"memory_bytes"`
@@ -39,7 +39,7 @@ type Worker struct {
 // Busy returns how many of the worker's slots are in use, by attempts or by queued tasks.
 func (w *Worker) Busy() int { return w.Running + w.QueuedTasks }
 
-// State is what the scheduler may do with a worker.
+// State is the state of a worker.
 type State string
 
 // The states of a worker.
@@ -50,7 +50,7 @@ const (
 	Away     State = "away"     // was lost, and may come back with its datasets
 )
 
-// Seconds is a duration that JSON shows in seconds.
+// Seconds is a duration, in seconds for JSON.
 type Seconds float64
 
 // SecondsOf converts d.
