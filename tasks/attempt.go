@@ -10,7 +10,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// hear does what the coordinator asks.
+// hear carries out a message of the coordinator.
 func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
 	state := &s.w.state
 	state.mu.Lock()
@@ -58,7 +58,7 @@ func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
 	}
 }
 
-// signal wakes who waits for a change. mu is held.
+// signal wakes the goroutine waiting for a change. mu is held.
 func (s *workerState) signal() {
 	if !s.watched {
 		return
@@ -105,10 +105,11 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 	}
 }
 
-// maxSpare is how many goroutines wait for their next task: their stacks have grown already, which costs more than a small task itself.
+// maxSpare limits the goroutines kept for later tasks. Their stacks have already grown; growing a
+// new one costs more than a small task.
 const maxSpare = 64
 
-// handle runs a task, and then others, until there are enough goroutines that do, or the worker ends.
+// handle runs job and then further jobs, until enough goroutines are spare or the worker ends.
 func (s *workerState) handle(job func()) {
 	for {
 		job()
@@ -141,7 +142,7 @@ func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, er
 		for _, r := range all.GetResults() {
 			result := r.GetResult()
 			if !r.GetDone() {
-				result = nil // it may be an error
+				result = nil // it may be an error text
 			}
 			in.results, in.done = append(in.results, result), append(in.done, r.GetDone())
 		}
@@ -153,7 +154,7 @@ func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, er
 	return out, err
 }
 
-// maxError is how much of an error's text travels, in bytes.
+// maxError limits the error text sent for an attempt, in bytes.
 const maxError = 64 << 10
 
 // end reports the end of an attempt.
@@ -179,7 +180,7 @@ func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 	default:
 		p.What = &layshaftv1.TaskReport_Failed{Failed: text}
 	}
-	if err == nil && stopped != nil { // what the handler returned counts for nothing
+	if err == nil && stopped != nil { // the coordinator ignores the handler's result
 		err = fmt.Errorf("%w: %w", errStopped, stopped)
 	}
 	event := Event{Task: c.task, Function: c.function, Attempt: int(c.number), Took: took, Err: err}
@@ -200,7 +201,7 @@ func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 	if w.MaxTasks > 0 {
 		offer = max(0, min(offer, w.MaxTasks-state.started+len(state.calls)))
 	}
-	fewer := offer < state.offered // it is told before the end, which would free a slot
+	fewer := offer < state.offered // sent before the end, because the end frees a slot
 	state.offered = offer
 	if len(state.calls) == 0 {
 		state.idleSince = time.Now()
@@ -217,14 +218,15 @@ func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 	}
 }
 
-// call calls a hook, unless it is nil.
+// call calls a hook unless it is nil.
 func (Hooks) call(hook func(Event), e Event) {
 	if hook != nil {
 		hook(e)
 	}
 }
 
-// report sends a partial result, a warning or progress, when the coordinator can take it.
+// report sends a partial result, a warning or progress. It blocks while the coordinator cannot take
+// it.
 func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
 	if err := tooLarge("a partial result", bodyOf(p)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)

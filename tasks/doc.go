@@ -5,7 +5,9 @@
 // tasks. Both need only the address of the coordinator, and may start and stop at any time:
 //
 //	w := tasks.NewWorker(tasks.Cluster{})
-//	tasks.Handle(w, "multiply", func(ctx context.Context, in [2]int) (int, error) { return in[0] * in[1], nil })
+//	tasks.Handle(w, "multiply", func(ctx context.Context, in [2]int) (int, error) {
+//		return in[0] * in[1], nil
+//	})
 //	err := w.Run(ctx)
 //
 //	c, err := tasks.Dial(tasks.Cluster{})

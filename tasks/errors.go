@@ -9,28 +9,27 @@ import (
 
 // Errors for use with [errors.Is].
 var (
-	// ErrInvalid means that an option, a name or a size is out of bounds. Repeating the request
-	// cannot help.
+	// ErrInvalid marks an option, a name or a size out of bounds. Repeating the request cannot
+	// help.
 	ErrInvalid = wire.ErrInvalid
-	// ErrUnavailable means that the coordinator could not be reached within the time set in
-	// [Cluster].
+	// ErrUnavailable: the coordinator could not be reached within the time set in [Cluster].
 	ErrUnavailable = wire.ErrUnavailable
-	// ErrForbidden means that the certificate of this process does not permit the request.
+	// ErrForbidden: the certificate of this process does not permit the request.
 	ErrForbidden = wire.ErrForbidden
-	// ErrFull means that a task was refused because a queue limit was reached, or memory or disk is
-	// full. A later attempt may succeed.
+	// ErrFull: a task was refused because a queue limit was reached, or memory or disk is full. A
+	// later attempt may succeed.
 	ErrFull = errors.New("full")
-	// ErrUnknown means that the task does not exist, or ended longer ago than [Keep]. From
-	// DropFunction it means that the function does not exist.
+	// ErrUnknown: the task does not exist, or ended longer ago than [Keep]. From DropFunction: the
+	// function does not exist.
 	ErrUnknown = errors.New("unknown task")
 
-	// ErrFailed means that a task failed for good: after its last attempt, or with a [Fatal] error.
+	// ErrFailed: the task failed for good, after its last attempt or with a [Fatal] error.
 	ErrFailed = errors.New("failed")
-	// ErrTimedOut means that the last attempt exceeded its [HardLimit]. The error is ErrFailed too.
+	// ErrTimedOut: the last attempt exceeded its [HardLimit]. The error is ErrFailed too.
 	ErrTimedOut = errors.New("took longer than its hard limit")
-	// ErrLost means that the last attempt was lost with its worker. The error is ErrFailed too.
+	// ErrLost: the last attempt was lost with its worker. The error is ErrFailed too.
 	ErrLost = errors.New("its worker was lost")
-	// ErrCancelled means that the task was cancelled, or dropped because nobody waited for it.
+	// ErrCancelled: the task was cancelled, or dropped because nobody waited for it.
 	ErrCancelled = errors.New("cancelled")
 )
 

@@ -12,49 +12,52 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// attempt names an attempt.
+// attempt identifies an attempt.
 type attempt struct {
 	task   ID
 	number int64
 }
 
-// call is one attempt at a task, as its handler sees it.
+// call is a running attempt at a task, from the view of its handler.
 type call struct {
 	attempt
 	function string
-	last     bool          // there will be no other attempt
+	last     bool          // no other attempt follows
 	hurry    chan struct{} // closed at the soft limit
 	cancel   context.CancelCauseFunc
 	worker   *Worker
 
 	// Worker.state.mu guards the fields below.
 	hurried bool
-	stopped error         // ErrTimedOut or ErrCancelled: the coordinator wants the attempt no more
-	held    chan struct{} // closed when partial results may be sent again; nil when they may
-	sentTo  *session      // where partial results went
-	torn    bool          // that session broke
+	// stopped is ErrTimedOut or ErrCancelled after the coordinator has stopped the attempt.
+	stopped error
+	// held is closed when partial results may be sent again. It is nil while they may be sent.
+	held   chan struct{}
+	sentTo *session // session with its partial results
+	torn   bool     // that session broke
 }
 
-// workerState is what a worker knows while it runs.
+// workerState is the state of a running worker.
 type workerState struct {
-	jobs  chan func()  // for goroutines that wait for their next task
-	spare atomic.Int64 // how many do
+	jobs  chan func()  // for spare goroutines
+	spare atomic.Int64 // number of spare goroutines
 
 	// mu guards the fields below.
-	mu        sync.Mutex
-	ctx       context.Context // of handlers
-	offered   int             // slots that the coordinator knows of, or is about to
+	mu  sync.Mutex
+	ctx context.Context // parent context of handlers
+	// offered is the number of slots reported, or about to be reported, to the coordinator.
+	offered   int
 	started   int
 	calls     map[attempt]*call
-	ends      map[attempt]*layshaftv1.TaskReport // that were not acknowledged
+	ends      map[attempt]*layshaftv1.TaskReport // ends not acknowledged yet
 	idleSince time.Time
-	watched   bool               // who waits wants to know of changes
-	changed   chan struct{}      // has room for one
-	idle      chan struct{}      // has room for one: there is nothing to run any more
-	stopIdle  context.CancelFunc // of Worker.Idle, while it runs
-	session   *session           // nil while there is none
-	left      bool               // the coordinator is told that the worker goes
-	joined    chan struct{}      // closed and replaced when there is one
+	watched   bool               // a goroutine waits for changed
+	changed   chan struct{}      // capacity 1
+	idle      chan struct{}      // capacity 1: the last task has ended
+	stopIdle  context.CancelFunc // ends Worker.Idle while it runs
+	session   *session           // nil without a connection
+	left      bool               // the coordinator was informed of the leave
+	joined    chan struct{}      // closed and replaced on each new session
 	handlers  sync.WaitGroup
 }
 
@@ -66,16 +69,19 @@ var (
 )
 
 const (
-	// stopWait is how long handlers have to notice that their context has ended, when the worker ends.
+	// stopWait is how long the end of a worker waits for handlers after their contexts have ended.
 	stopWait = time.Second
-	// ackWait is how long a worker that ends waits for each of the coordinator's answers.
+	// ackWait is how long the end of a worker waits for each answer of the coordinator.
 	ackWait = 2 * time.Second
 )
 
-// Run connects to the coordinator and runs tasks until ctx ends; it then finishes what it has begun (see Drain) and returns nil. It also returns nil after
-// MaxTasks and IdleExit. A coordinator that cannot be reached is tried again for ever, with pauses up to 10 s; running tasks go on meanwhile. Errors are
-// those of the fields, of the certificates, of a coordinator that refuses the worker when it comes first, and of handlers that do not return when they should,
-// whose goroutines are left. It is called once.
+// Run connects to the coordinator and runs tasks until ctx ends. It then finishes the running tasks
+// (see Drain) and returns nil. It also returns nil after MaxTasks and IdleExit. Call it once.
+//
+// If the coordinator cannot be reached, Run tries again without limit, with pauses of up to 10 s;
+// running tasks continue meanwhile. It returns an error for invalid fields or certificates, and if
+// the coordinator refuses the first connection. It also returns an error if handlers do not return
+// in time; their goroutines keep running.
 func (w *Worker) Run(ctx context.Context) error {
 	name, slots, drain, err := w.withDefaults()
 	if err != nil {
@@ -129,7 +135,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return errors.Join(err, conn.Close())
 }
 
-// wait blocks until it is time to go.
+// wait blocks until the worker should end.
 func (w *Worker) wait(ctx context.Context, refused <-chan error) error {
 	s := &w.state
 	patience := w.IdleExit + rand.N(w.IdleExit/4+1)
@@ -158,15 +164,17 @@ func (w *Worker) wait(ctx context.Context, refused <-chan error) error {
 	}
 }
 
-// drain takes no more tasks and lets those that run finish, for as long as they may. The coordinator then knows how they ended, and that the worker
-// goes for good. The error names handlers that go on although their context has ended.
+// drain takes no more tasks and waits up to limit for the running ones. Then the coordinator has
+// received all ends and the leave of the worker. The error lists handlers still running after the
+// end of their context.
 func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc) (err error) {
 	s := &w.state
 	none := func() bool { return len(s.calls) == 0 }
 	s.mu.Lock()
 	s.watched = true
 	s.offered = 0
-	// An end of no task is acknowledged like others. Tasks that were sent before the coordinator knew that there should be no more have come by then.
+	// An end without a task is acknowledged like others. Its acknowledgement comes after all tasks
+	// assigned before the coordinator received the offer of zero slots.
 	s.ends[attempt{}] = &layshaftv1.TaskReport{Attempt: &layshaftv1.TaskAttempt{}, What: &layshaftv1.TaskReport_Failed{}}
 	if s.session != nil {
 		s.session.abilities = true
@@ -199,7 +207,7 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 	return err
 }
 
-// stuck is the error of handlers that do not return.
+// stuck returns the error of handlers that do not return.
 func (w *Worker) stuck() error {
 	w.state.mu.Lock()
 	defer w.state.mu.Unlock()
@@ -213,7 +221,8 @@ func (w *Worker) stuck() error {
 	return fmt.Errorf("handlers of %v go on although their context has ended; their tasks are given to others", functions)
 }
 
-// until waits until ok, which is called with mu held, is true or d has passed, and returns which.
+// until waits until ok returns true or d has passed, and reports whether ok returned true. ok is
+// called with mu held.
 func (w *Worker) until(d time.Duration, ok func() bool) bool {
 	s := &w.state
 	t := time.NewTimer(d)
@@ -233,7 +242,7 @@ func (w *Worker) until(d time.Duration, ok func() bool) bool {
 	}
 }
 
-// idleLoop calls Idle.
+// idleLoop calls Idle whenever nothing runs.
 func (w *Worker) idleLoop(ctx context.Context) {
 	s := &w.state
 	for w.Idle != nil && ctx.Err() == nil {

@@ -17,36 +17,42 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// link is how a worker reaches its coordinator.
+// link has the worker's name and the connection to its coordinator.
 type link struct {
 	name    string
 	cluster Cluster
 	rpc     layshaftv1.TasksServiceClient
 }
 
-// session is one connection of a worker. Worker.state.mu guards its fields but stream and over.
+// session is one connection of a worker. Worker.state.mu guards its fields except stream and over.
 type session struct {
 	w      *Worker
 	stream grpc.BidiStreamingClient[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
 	over   chan struct{} // closed at the end
 
-	piece     []byte // of the input of the next assignment
-	sending   bool   // somebody sends
-	abilities bool   // are to be sent, before the queue
-	beat      bool   // a heartbeat is to be sent, if there is nothing else
-	leaving   bool   // is to be sent, after the queue
-	queue     []*layshaftv1.TaskReport
-	bytes     int           // of partial results in queue
-	room      chan struct{} // closed when the queue is taken; nil when nobody waits for that
+	// piece is the first part of the input of the next assignment.
+	piece   []byte
+	sending bool // a goroutine is sending
+	// abilities are to be sent, before the queue.
+	abilities bool
+	// beat: a heartbeat is to be sent if nothing else is.
+	beat bool
+	// leaving: the leave is to be sent, after the queue.
+	leaving bool
+	queue   []*layshaftv1.TaskReport
+	bytes   int // partial results in queue, in bytes
+	// room is closed when the queue has been taken. It is nil if no handler waits for that.
+	room chan struct{}
 }
 
-// maxQueued is how many bytes of partial results may wait to be sent, unless it is one that is larger. Handlers wait for room.
+// maxQueued limits the partial results waiting to be sent, in bytes; a single larger one is
+// allowed. Handlers wait for room.
 const maxQueued = 256 << 10
 
-// maxReconnect is the longest pause before the coordinator is tried again.
+// maxReconnect is the longest pause between attempts to connect.
 const maxReconnect = 10 * time.Second
 
-// connect keeps a session until ctx ends. It returns an error when the first one is refused.
+// connect keeps a session until ctx ends. It returns an error if the first one is refused.
 func (w *Worker) connect(ctx context.Context, l *link) error {
 	pause, welcome, logged := retry.Backoff{Min: minPause, Max: maxReconnect}, false, false
 	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
@@ -75,7 +81,7 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 	}
 }
 
-// serve is one session.
+// serve runs one session.
 func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -132,7 +138,7 @@ func attemptOf(p *layshaftv1.TaskAttempt) attempt {
 	return attempt{ID(p.GetTask()), p.GetAttempt()}
 }
 
-// protoAbilities is what the worker offers, with mu held.
+// protoAbilities returns the message with the worker's functions and slots. mu is held.
 func (w *Worker) protoAbilities() *layshaftv1.TaskAbilities {
 	p := &layshaftv1.TaskAbilities{Slots: int64(w.state.offered), Reserved: int64(min(w.Reserved, w.state.offered))}
 	for _, function := range slices.Sorted(maps.Keys(w.handlers)) {
@@ -141,20 +147,20 @@ func (w *Worker) protoAbilities() *layshaftv1.TaskAbilities {
 	return p
 }
 
-// begin makes the session that of the worker.
+// begin makes s the session of the worker.
 func (s *session) begin() {
 	state := &s.w.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
 	state.session = s
-	// All ends that were not acknowledged go again, and what changed since hello.
+	// Send all unacknowledged ends again, and all changes since hello.
 	s.abilities, s.queue = true, slices.Collect(maps.Values(state.ends))
 	close(state.joined)
 	state.joined = make(chan struct{})
 	s.send()
 }
 
-// end takes the session from the worker.
+// end removes the session from the worker.
 func (s *session) end() {
 	state := &s.w.state
 	state.mu.Lock()
@@ -176,8 +182,9 @@ func (s *session) end() {
 	state.signal()
 }
 
-// refused is called when the coordinator ends the session because of what it was sent. It may have a lower limit for results than this worker: the
-// largest end fails its task then, so that it is not sent and refused for ever.
+// refused handles a session ended by the coordinator because of a message. The coordinator may have
+// a lower limit for results than this worker. The largest unacknowledged end is therefore replaced
+// by a failure, so that it is not sent and refused again and again.
 func (s *session) refused(err error) {
 	state := &s.w.state
 	state.mu.Lock()
@@ -195,7 +202,7 @@ func (s *session) refused(err error) {
 	}
 }
 
-// free lets those go on that wait for room in the queue. mu is held.
+// free wakes handlers waiting for room in the queue. mu is held.
 func (s *session) free() {
 	s.bytes = 0
 	if s.room != nil {
@@ -204,7 +211,7 @@ func (s *session) free() {
 	}
 }
 
-// heartbeats says that the worker lives, until ctx ends.
+// heartbeats sends heartbeats until ctx ends.
 func (s *session) heartbeats(ctx context.Context, every time.Duration) {
 	if every <= 0 {
 		every = time.Second
@@ -224,8 +231,8 @@ func (s *session) heartbeats(ctx context.Context, every time.Duration) {
 	}
 }
 
-// send sends what is there to be sent, unless somebody does so: whoever comes first sends for all that come while it does. It is called with mu
-// held, and lets go of it meanwhile.
+// send sends everything waiting to be sent, unless another goroutine is sending: that goroutine
+// then sends this too. It is called with mu held, and unlocks mu while it sends.
 func (s *session) send() {
 	if s.sending {
 		return
@@ -245,7 +252,7 @@ func (s *session) send() {
 		err := s.sendAll(abilities, reports, beat, leaving)
 		mu.Lock()
 		if err != nil {
-			break // the receiver sees why
+			break // the receiver gets the cause
 		}
 	}
 	s.sending = false
@@ -263,7 +270,8 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 			size += len(bodyOf(reports[n]))
 			n++
 		}
-		if size > pieceSize { // of one report, which stays as it is: it may be sent again
+		// one large report; the original is kept, as it may be sent again
+		if size > pieceSize {
 			var err error
 			reports = slices.Clone(reports)
 			if reports[0], err = s.sendPieces(reports[0]); err != nil {
@@ -289,7 +297,7 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 	return nil
 }
 
-// sendPieces sends the body of a report, and returns a copy of it with what is left.
+// sendPieces sends the body of a report in pieces, and returns a copy of the report with the rest.
 func (s *session) sendPieces(r *layshaftv1.TaskReport) (*layshaftv1.TaskReport, error) {
 	body := bodyOf(r)
 	for ; len(body) > pieceSize; body = body[pieceSize:] {

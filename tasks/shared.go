@@ -11,11 +11,11 @@ import (
 
 type callsStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]
 
-// sharedCalls is the one stream that all calls of a client share which want to hear the end of one task and nothing else: a stream of its own
-// would cost each more than all the rest.
+// sharedCalls is a stream shared by all callers of a client that wait for the end of one task and
+// need no other updates. A stream per caller would cost more than everything else.
 type sharedCalls struct {
 	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error)
-	turn   chan struct{} // held by whoever opens a stream
+	turn   chan struct{} // held while opening a stream
 	family sync.WaitGroup
 
 	// mu guards the field below.
@@ -23,7 +23,7 @@ type sharedCalls struct {
 	now *calls
 }
 
-// get returns the stream, a new one if need be.
+// get returns the stream and opens one if necessary.
 func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
 	if now := s.current(); now != nil {
 		return now, nil
@@ -58,7 +58,7 @@ func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
 	return now, nil
 }
 
-// current returns the stream, unless it has ended.
+// current returns the stream, or nil if it has ended.
 func (s *sharedCalls) current() *calls {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,21 +68,22 @@ func (s *sharedCalls) current() *calls {
 	return s.now
 }
 
-// wait blocks until no stream is left, after the connection was closed.
+// wait blocks until all streams have ended. The connection must be closed.
 func (s *sharedCalls) wait() { s.family.Wait() }
 
-// calls is a stream of many callers.
+// calls is a stream shared by many callers.
 type calls struct {
 	stream callsStream
 
 	// mu guards the fields below.
 	mu      sync.Mutex
 	tasks   []*layshaftv1.TaskSpec         // to be sent, in the order of their indexes
-	says    []*layshaftv1.CallTasksRequest // to be sent after them
-	sending bool                           // somebody sends
+	says    []*layshaftv1.CallTasksRequest // to be sent after tasks
+	sending bool                           // a goroutine is sending
 	next    int64
-	waiting map[int64]chan<- *layshaftv1.TaskUpdate // by index; closed when the stream ends
-	err     error                                   // why it has ended
+	// waiting has the callers by index. A channel is closed when the stream ends.
+	waiting map[int64]chan<- *layshaftv1.TaskUpdate
+	err     error // cause of the stream's end
 }
 
 func (c *calls) over() bool {
@@ -91,7 +92,8 @@ func (c *calls) over() bool {
 	return c.err != nil
 }
 
-// call hands over a task and returns its index. Its end comes through end, which has room for it and is closed without one when the stream ends.
+// call submits a task and returns its index. The end of the task is sent to end, which must have
+// capacity. If the stream ends first, end is closed.
 func (c *calls) call(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdate) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +108,7 @@ func (c *calls) call(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdat
 	return i, nil
 }
 
-// leave stops waiting for a call, whose task ends then unless somebody else wants it.
+// leave stops waiting for a task. The task then ends, unless another client waits for it.
 func (c *calls) leave(i int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,8 +120,8 @@ func (c *calls) leave(i int64) {
 	c.send()
 }
 
-// send sends what is there to be sent, unless somebody does so: whoever comes first sends for all that come while it does. It is called with mu
-// held, and lets go of it meanwhile.
+// send sends everything waiting to be sent, unless another goroutine is sending: that goroutine
+// then sends this too. It is called with mu held, and unlocks mu while it sends.
 func (c *calls) send() {
 	if c.sending {
 		return
@@ -131,7 +133,7 @@ func (c *calls) send() {
 		tasks, c.tasks = c.tasks, tasks[:0]
 		says, c.says = c.says, says[:0]
 		c.mu.Unlock()
-		err := sendTasks(c.stream, tasks) // the receiver sees why the stream broke
+		err := sendTasks(c.stream, tasks) // the receiver gets the cause of a broken stream
 		for _, say := range says {
 			if err == nil {
 				err = c.stream.Send(say)
@@ -146,7 +148,7 @@ func (c *calls) send() {
 	c.sending = false
 }
 
-// receive hands out ends until the stream breaks.
+// receive passes ends to the callers until the stream breaks.
 func (c *calls) receive() {
 	for {
 		all, err := receive(c.stream.Recv)
@@ -173,7 +175,7 @@ func (c *calls) receive() {
 	}
 }
 
-// ends tells whether nothing follows u.
+// ends reports whether no further update follows u.
 func ends(u *layshaftv1.TaskUpdate) bool {
 	switch what := u.GetWhat().(type) {
 	case *layshaftv1.TaskUpdate_Result, *layshaftv1.TaskUpdate_Failed:

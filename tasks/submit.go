@@ -13,13 +13,13 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// openCalls opens a stream of calls.
+// openCalls opens a stream for tasks and the waits for their ends.
 func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error) {
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
 		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})
 	}
-	if errors.Is(err, io.EOF) { // the stream knows more
+	if errors.Is(err, io.EOF) { // the cause is in the stream
 		_, err = stream.Recv()
 	}
 	return stream, err
@@ -33,7 +33,7 @@ func (s *spec) within(ctx context.Context, what string) (context.Context, contex
 	return context.WithTimeoutCause(ctx, s.deadline, fmt.Errorf("%s: its Deadline of %v has passed: %w", what, s.deadline, context.DeadlineExceeded))
 }
 
-// do calls a function and returns the payload of its result.
+// do runs a task and returns the payload of its result.
 func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
 	ctx, cancel := s.within(ctx, "task "+function)
 	defer cancel()
@@ -73,15 +73,17 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 	return out, err
 }
 
-// window is how many inputs of one call may be on their way without a result.
+// window limits the inputs of one Scatter in progress.
 const window = 16 << 10
 
 var errEnough = errors.New("enough")
 
-// collect calls a function for each input, on a stream of its own, and hands each end to yield, until that returns false. Updates before the end go to
-// s.update. What has no end when ctx has, or when the coordinator cannot be reached, ends with that error.
+// collect runs one task per input on its own stream, and passes each end to yield until yield
+// returns false. Earlier updates go to s.update. When ctx ends or the coordinator cannot be
+// reached, the tasks without an end get this error.
 func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [][]byte, yield func(i int, u Update, err error) bool) {
-	todo := make([]int, len(inputs)) // inputs without an end; -1 once they have one
+	// indexes of inputs without an end, otherwise -1
+	todo := make([]int, len(inputs))
 	for i := range todo {
 		todo[i] = i
 		if err := largeInput(function, inputs[i]); err != nil {
@@ -90,7 +92,8 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 			}
 		}
 	}
-	open, lost := false, false // this round has reached the coordinator; one before it had, and broke
+	// open: this round has reached the coordinator. lost: an earlier round had, and broke.
+	open, lost := false, false
 	begun := func() {
 		if open = true; lost && s.update != nil {
 			for _, i := range todo {
@@ -114,7 +117,7 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	}
 }
 
-// without returns all but what is done.
+// without returns the indexes of todo that are not done.
 func without(todo []int) []int {
 	var left []int
 	for _, i := range todo {
@@ -125,7 +128,8 @@ func without(todo []int) []int {
 	return left
 }
 
-// round is one try of collect at the inputs of todo. It calls begun when it has reached the coordinator.
+// round is one attempt of collect at the inputs of todo. It calls begun when it has reached the
+// coordinator.
 func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), yield func(i int, u Update, err error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
@@ -178,7 +182,8 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	return nil
 }
 
-// send sends the inputs of order as long as there are places; nil is room for all. The receiver sees when the stream breaks.
+// send sends the inputs of order while there are places; nil places mean no limit. The receiver
+// notices a broken stream.
 func (s *spec) send(ctx context.Context, stream callsStream, function string, inputs [][]byte, order []int, places chan struct{}) {
 	var specs []*layshaftv1.TaskSpec
 	size := 0
@@ -205,7 +210,7 @@ func (s *spec) send(ctx context.Context, stream callsStream, function string, in
 		if len(specs) > 0 && size+len(inputs[i]) > batchBytes && !flush() {
 			return
 		}
-		if len(specs) == 0 { // the others of a message are like the first
+		if len(specs) == 0 { // the other tasks of a message have the same properties
 			specs = append(specs, s.proto(function, inputs[i]))
 		} else {
 			specs = append(specs, &layshaftv1.TaskSpec{Input: inputs[i]})
@@ -216,10 +221,10 @@ func (s *spec) send(ctx context.Context, stream callsStream, function string, in
 			}
 		}
 	}
-	_ = stream.CloseSend() // if the stream broke the receiver sees it
+	_ = stream.CloseSend() // the receiver notices a broken stream
 }
 
-// attach waits for the end of a task that was submitted before.
+// attach waits for the end of a task submitted earlier.
 func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, err error) {
 	ctx, cancel := s.within(ctx, to.String())
 	defer cancel()
@@ -244,7 +249,8 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 				if s.update != nil {
 					seen.hear(p, u, s.update)
 				}
-				if u.Kind == KindFollowed { // where to go on after a break
+				// continue with the follower after a broken connection
+				if u.Kind == KindFollowed {
 					to = taskName{id: u.Next}
 				}
 				if u.Kind.ends() {
@@ -257,16 +263,19 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 	return out, err
 }
 
-// follower is what the caller of attach was told, over all connections.
+// follower has what the caller of attach has received so far, over all connections.
 type follower struct {
-	epoch   uint64 // of the coordinator
-	attempt int64  // whose updates are told
-	chunks  bool   // partial results of it were
-	ahead   bool   // a retry was told that the coordinator may tell still
+	epoch   uint64 // coordinator's epoch
+	attempt int64  // attempt of the latest updates
+	// chunks: partial results of this attempt were received.
+	chunks bool
+	// ahead: a retry was reported that the coordinator may report again.
+	ahead bool
 }
 
-// hear passes an update on. When another attempt runs after a break of the connection than before, and partial results were told, those will come again: that is told
-// as a retry, unless the coordinator says so itself.
+// hear passes an update to the caller. If a new connection finds another attempt after partial
+// results were received, these will be repeated. hear then reports a retry, unless the coordinator
+// does.
 func (f *follower) hear(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
 	if a := p.GetAccepted(); a != nil {
 		if f.chunks && (a.GetEpoch() != f.epoch || a.GetAttempt() != f.attempt) {
@@ -293,7 +302,7 @@ func (f *follower) hear(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
 	to(u)
 }
 
-// submit hands over tasks in the background and returns their IDs, zero for those that were refused.
+// submit submits background tasks and returns their IDs, zero for refused tasks.
 func (c *Client) submit(ctx context.Context, specs iter.Seq[*layshaftv1.TaskSpec]) ([]ID, error) {
 	var ids []ID
 	var refused error
@@ -329,16 +338,16 @@ func (c *Client) submit(ctx context.Context, specs iter.Seq[*layshaftv1.TaskSpec
 	return ids, refused
 }
 
-// maxBackground is how many tasks go into one message of those that nobody waits for.
+// maxBackground limits the background tasks in one message.
 const maxBackground = 5000
 
-// submitBatch hands over one message of tasks. A body that is too large for it goes in pieces.
+// submitBatch submits one message of tasks. A body too large for the message is sent in pieces.
 func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, size int) ([]*layshaftv1.Accepted, error) {
 	if size <= pieceSize {
 		out, err := ask(ctx, c, c.rpc.SubmitTasks, &layshaftv1.SubmitTasksRequest{Tasks: specs})
 		return out.GetAccepted(), err
 	}
-	spec, input := specs[0], specs[0].Input // a large body is alone
+	spec, input := specs[0], specs[0].Input // a large body has its own batch
 	spec.Background = true
 	var accepted *layshaftv1.Accepted
 	err := c.retry(ctx, func(ctx context.Context) error {
@@ -366,7 +375,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 	return []*layshaftv1.Accepted{accepted}, err
 }
 
-// enqueue hands over one task.
+// enqueue submits one task.
 func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) (ID, error) {
 	ids, err := enqueueAll(ctx, c, function, []any{in}, s)
 	if len(ids) == 0 {
@@ -375,7 +384,7 @@ func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) 
 	return ids[0], err
 }
 
-// enqueueAll hands over tasks with the same options.
+// enqueueAll submits tasks with the same options.
 func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) ([]ID, error) {
 	var wrong error
 	var left []int // inputs that are too large

@@ -1,4 +1,5 @@
-// Package tasktest runs the coordinator's half of tasks inside a test, an example or a benchmark, on a port of this machine.
+// Package tasktest runs a coordinator for tasks inside a test, an example or a benchmark, on a
+// local port.
 package tasktest
 
 import (
@@ -14,13 +15,13 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// Server is a coordinator of tasks.
+// Server is a coordinator for tasks.
 type Server struct {
-	// Address is HOST:PORT.
+	// Address of the coordinator, HOST:PORT.
 	Address string
-	// Gearman is the address of Gearman's protocol.
+	// Gearman is the address for the Gearman protocol.
 	Gearman string
-	// HTTP is the address of Gearman's HTTP front.
+	// HTTP is the address of the HTTP front end of Gearman.
 	HTTP string
 
 	tasks  *taskserver.Server
@@ -29,7 +30,8 @@ type Server struct {
 	family sync.WaitGroup
 }
 
-// Start starts a server that remembers tasks in dir, or in memory when it is empty. address is where it listens; empty means any free port.
+// Start starts a server on address; empty means a free port. Tasks are stored in dir, or in memory
+// if dir is empty.
 func Start(dir, address string) (*Server, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
@@ -61,7 +63,7 @@ func Start(dir, address string) (*Server, error) {
 	return s, nil
 }
 
-// Stop stops the server: its port is free when it returns.
+// Stop stops the server. Its port is free when Stop returns.
 func (s *Server) Stop() error {
 	s.cancel()
 	s.grpc.Stop()
