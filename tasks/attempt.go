@@ -10,8 +10,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// hear carries out a message of the coordinator.
-func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
+// handleMessage carries out a message of the coordinator.
+func (s *session) handleMessage(m *layshaftv1.WorkTasksResponse) {
 	state := &s.w.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -22,14 +22,14 @@ func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
 		state.signal()
 	}
 	for _, stop := range m.GetStops() {
-		c := state.calls[attemptOf(stop.GetAttempt())]
+		c := state.attempts[attemptOf(stop.GetAttempt())]
 		switch {
 		case c == nil:
 		case !stop.GetSoft():
 			c.stopped = reasons[stop.GetReason()]
 			c.cancel(fmt.Errorf("%w: %w", errStopped, reasons[stop.GetReason()]))
-		case !c.hurried:
-			c.hurried = true
+		case !c.softLimitPassed:
+			c.softLimitPassed = true
 			close(c.hurry)
 		}
 	}
@@ -42,17 +42,17 @@ func (s *session) hear(m *layshaftv1.WorkTasksResponse) {
 	}
 	s.piece = append(s.piece, m.GetPiece()...)
 	for _, id := range m.GetHold() {
-		for _, c := range state.calls {
-			if uint64(c.task) == id && c.held == nil {
-				c.held = make(chan struct{})
+		for _, c := range state.attempts {
+			if uint64(c.task) == id && c.blocked == nil {
+				c.blocked = make(chan struct{})
 			}
 		}
 	}
 	for _, id := range m.GetGoOn() {
-		for _, c := range state.calls {
-			if uint64(c.task) == id && c.held != nil {
-				close(c.held)
-				c.held = nil
+		for _, c := range state.attempts {
+			if uint64(c.task) == id && c.blocked != nil {
+				close(c.blocked)
+				c.blocked = nil
 			}
 		}
 	}
@@ -73,12 +73,12 @@ func (s *workerState) signal() {
 func (w *Worker) start(a *layshaftv1.TaskAssign) {
 	state := &w.state
 	name := attemptOf(a.GetAttempt())
-	if state.calls[name] != nil {
+	if state.attempts[name] != nil {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(state.ctx)
-	c := &call{attempt: name, function: a.GetFunction(), last: a.GetLast(), hurry: make(chan struct{}), cancel: cancel, worker: w}
-	state.calls[name] = c
+	c := &attemptRun{attempt: name, function: a.GetFunction(), last: a.GetLast(), hurry: make(chan struct{}), cancel: cancel, worker: w}
+	state.attempts[name] = c
 	state.started++
 	if state.stopIdle != nil {
 		state.stopIdle()
@@ -94,14 +94,14 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 				err = fmt.Errorf("%w (%w)", err, cause)
 			}
 			cancel(nil)
-			w.end(c, out, err, time.Since(begun))
+			w.reportEnd(c, out, err, time.Since(begun))
 		}()
-		out, err = w.call(context.WithValue(ctx, callKey{}, c), a)
+		out, err = w.runHandler(context.WithValue(ctx, attemptKey{}, c), a)
 	}
 	select {
 	case state.jobs <- job:
 	default:
-		state.handlers.Go(func() { state.handle(job) })
+		state.handlers.Go(func() { state.runJobs(job) })
 	}
 }
 
@@ -109,8 +109,8 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 // new one costs more than a small task.
 const maxSpare = 64
 
-// handle runs job and then further jobs, until enough goroutines are spare or the worker ends.
-func (s *workerState) handle(job func()) {
+// runJobs runs job and then further jobs, until enough goroutines are spare or the worker ends.
+func (s *workerState) runJobs(job func()) {
 	for {
 		job()
 		if s.spare.Add(1) > maxSpare {
@@ -126,8 +126,8 @@ func (s *workerState) handle(job func()) {
 	}
 }
 
-// call runs the handler of a task.
-func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, error) {
+// runHandler runs the handler of a task.
+func (w *Worker) runHandler(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, error) {
 	h := w.handlers[a.GetFunction()]
 	if h == nil {
 		return nil, fmt.Errorf("this worker has no function %q", a.GetFunction())
@@ -147,8 +147,8 @@ func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, er
 			in.results, in.done = append(in.results, result), append(in.done, r.GetDone())
 		}
 	}
-	out, err := h.safely(ctx, in)
-	if large := tooLarge("a result", out); err == nil && large != nil {
+	out, err := h.runSafely(ctx, in)
+	if large := checkSize("a result", out); err == nil && large != nil {
 		return nil, Fatal(fmt.Errorf("%w; send it in parts, or return where it lies", large))
 	}
 	return out, err
@@ -157,8 +157,8 @@ func (w *Worker) call(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, er
 // maxError limits the error text sent for an attempt, in bytes.
 const maxError = 64 << 10
 
-// end reports the end of an attempt.
-func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
+// reportEnd reports the end of an attempt.
+func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Duration) {
 	state := &w.state
 	state.mu.Lock()
 	torn, stopped := c.torn, c.stopped
@@ -195,15 +195,15 @@ func (w *Worker) end(c *call, out []byte, err error, took time.Duration) {
 	}
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	delete(state.calls, c.attempt)
+	delete(state.attempts, c.attempt)
 	state.ends[c.attempt] = p
 	offer := state.offered
 	if w.MaxTasks > 0 {
-		offer = max(0, min(offer, w.MaxTasks-state.started+len(state.calls)))
+		offer = max(0, min(offer, w.MaxTasks-state.started+len(state.attempts)))
 	}
 	fewer := offer < state.offered // sent before the end, because the end frees a slot
 	state.offered = offer
-	if len(state.calls) == 0 {
+	if len(state.attempts) == 0 {
 		state.idleSince = time.Now()
 		select {
 		case state.idle <- struct{}{}:
@@ -227,8 +227,8 @@ func (Hooks) call(hook func(Event), e Event) {
 
 // report sends a partial result, a warning or progress. It blocks while the coordinator cannot take
 // it.
-func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
-	if err := tooLarge("a partial result", bodyOf(p)); err != nil {
+func (c *attemptRun) report(ctx context.Context, p *layshaftv1.TaskReport) error {
+	if err := checkSize("a partial result", bodyOf(p)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	state := &c.worker.state
@@ -241,13 +241,13 @@ func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
 		case ctx.Err() != nil:
 			state.mu.Unlock()
 			return context.Cause(ctx)
-		case state.calls[c.attempt] != c:
+		case state.attempts[c.attempt] != c:
 			state.mu.Unlock()
 			return fmt.Errorf("%w: its handler has returned", errStopped)
 		case s == nil:
 			wait = state.joined
-		case partial && c.held != nil:
-			wait = c.held
+		case partial && c.blocked != nil:
+			wait = c.blocked
 		case partial && s.bytes > 0 && s.bytes+len(bodyOf(p)) > maxQueued:
 			if s.room == nil {
 				s.room = make(chan struct{})
@@ -271,14 +271,14 @@ func (c *call) report(ctx context.Context, p *layshaftv1.TaskReport) error {
 	}
 }
 
-func (c *call) send(ctx context.Context, data []byte) error {
+func (c *attemptRun) send(ctx context.Context, data []byte) error {
 	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Data{Data: data}})
 }
 
-func (c *call) warn(ctx context.Context, text []byte) error {
+func (c *attemptRun) warn(ctx context.Context, text []byte) error {
 	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Warning{Warning: text}})
 }
 
-func (c *call) progress(ctx context.Context, n, m uint64) error {
+func (c *attemptRun) progress(ctx context.Context, n, m uint64) error {
 	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{N: n, M: m}}})
 }

@@ -71,7 +71,7 @@ func HandleBatch[In, Out any](w *Worker, function string, f func(ctx context.Con
 		}
 		return encodeResult(function, out)
 	}}
-	w.handle(function, h, f == nil, err)
+	w.addHandler(function, h, f == nil, err)
 }
 
 // BatchSize is the maximum number of tasks in a batch, 1 to 65,536. The default, also for zero, is
@@ -79,7 +79,7 @@ func HandleBatch[In, Out any](w *Worker, function string, f func(ctx context.Con
 func BatchSize(n int) Option {
 	return option(func(s *spec) {
 		if n < 0 || n > maxSlots {
-			s.refuse("BatchSize %d is not 1 to %d", n, maxSlots)
+			s.setInvalid("BatchSize %d is not 1 to %d", n, maxSlots)
 		}
 		s.batchSize = n
 	})
@@ -120,7 +120,7 @@ type batch[In, Out any] struct {
 
 // do adds a task to a batch and returns its result.
 func (b *batches[In, Out]) do(ctx context.Context, v In) (out Out, err error) {
-	own, _ := callOf(ctx, "HandleBatch")
+	own, _ := attemptFrom(ctx, "HandleBatch")
 	alone := own.last && own.number > 1
 	one, i := b.join(ctx, v, alone)
 	if i == 0 {
@@ -233,12 +233,12 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 	ended = true
 	var each ItemErrors
 	if (one.err == nil || errors.As(one.err, &each)) && len(one.out) != len(in) {
-		one.err = Fatal(fmt.Errorf("the handler of %s returned %d results for %d inputs%s", b.function, len(one.out), len(in), also(one.err)))
+		one.err = Fatal(fmt.Errorf("the handler of %s returned %d results for %d inputs%s", b.function, len(one.out), len(in), appendError(one.err)))
 	}
 }
 
-// also formats err as an addition to another error.
-func also(err error) string {
+// appendError formats err as an addition to another error.
+func appendError(err error) string {
 	if err == nil {
 		return ""
 	}

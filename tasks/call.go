@@ -18,7 +18,7 @@ import (
 // A task of Do is not durable: if the coordinator restarts, Do submits it again, and the function
 // may run twice.
 func Do[Out any](ctx context.Context, c *Client, function string, in any, options ...Option) (out Out, err error) {
-	s, err := callSpec(function, 0, options)
+	s, err := taskSpec(function, 0, options)
 	if err == nil && s.lossy {
 		err = fmt.Errorf("%w: Lossy is for tasks that nobody waits for; Do always is", ErrInvalid)
 	}
@@ -29,7 +29,7 @@ func Do[Out any](ctx context.Context, c *Client, function string, in any, option
 	if err != nil {
 		return out, fmt.Errorf("input of %s: %w", function, err)
 	}
-	if err := largeInput(function, input); err != nil {
+	if err := checkInput(function, input); err != nil {
 		return out, err
 	}
 	result, err := c.do(ctx, function, input, &s)
@@ -69,7 +69,7 @@ type Result[Out any] struct {
 // At most 16,384 inputs are in progress at once.
 func Scatter[Out, In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) iter.Seq[Result[Out]] {
 	return func(yield func(Result[Out]) bool) {
-		s, err := callSpec(function, 0, options)
+		s, err := taskSpec(function, 0, options)
 		if err == nil && (s.lossy || s.unique != "") {
 			err = fmt.Errorf("%w: Lossy and Unique are not for Scatter", ErrInvalid)
 		}
@@ -89,7 +89,7 @@ func Scatter[Out, In any](ctx context.Context, c *Client, function string, input
 			}
 			return
 		}
-		ctx, cancel := s.within(ctx, "scatter to "+function)
+		ctx, cancel := s.withDeadline(ctx, "scatter to "+function)
 		defer cancel()
 		s.collect(ctx, c, function, payloads, func(i int, u Update, err error) bool {
 			r := Result[Out]{Index: i, ID: u.Task, Err: err}
@@ -115,7 +115,7 @@ func Enqueue(ctx context.Context, c *Client, function string, in any, options ..
 }
 
 func backgroundSpec(function string, options []Option) (spec, error) {
-	s, err := callSpec(function, defaultKeep, options)
+	s, err := taskSpec(function, defaultKeep, options)
 	if err == nil && (s.deadline != 0 || s.update != nil) {
 		err = fmt.Errorf("%w: Deadline and OnUpdate are for those who wait; Enqueue returns at once, and Attach takes them", ErrInvalid)
 	}

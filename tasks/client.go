@@ -23,7 +23,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	rpc     layshaftv1.TasksServiceClient
 	reached atomic.Bool
-	shared  sharedCalls
+	shared  sharedStreams
 }
 
 // Dial returns a client. The client connects on first use. The error reports an invalid field of
@@ -38,7 +38,7 @@ func Dial(cluster Cluster) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)}
-	c.shared.open = c.openCalls
+	c.shared.open = c.openStream
 	c.shared.turn = make(chan struct{}, 1)
 	return c, nil
 }
@@ -53,7 +53,7 @@ func (c *Client) Close() error {
 // ask makes an RPC with a small answer.
 func ask[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
 	err = c.retry(ctx, func(ctx context.Context) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, callWait)
+		ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 		defer cancel()
 		out, err = method(ctx, q)
 		return err
@@ -65,8 +65,8 @@ func (n taskName) proto() *layshaftv1.TaskName {
 	return &layshaftv1.TaskName{Task: uint64(n.id), Function: n.function, Unique: n.unique}
 }
 
-// unknown turns err into an ErrUnknown with the name of the task, if it means that.
-func (n taskName) unknown(err error) error {
+// wrapUnknown turns err into an ErrUnknown with the name of the task, if it means that.
+func (n taskName) wrapUnknown(err error) error {
 	if status.Code(err) != codes.NotFound {
 		return err
 	}

@@ -32,7 +32,7 @@ func (c *Client) Inspect(ctx context.Context, id ID) (Status, error) {
 func (c *Client) status(ctx context.Context, name taskName, bodies bool) (Status, error) {
 	out, err := ask(ctx, c, c.rpc.GetTask, &layshaftv1.GetTaskRequest{Name: name.proto(), Bodies: bodies})
 	if err != nil {
-		return Status{}, name.unknown(err)
+		return Status{}, name.wrapUnknown(err)
 	}
 	return statusOf(out.GetTask()), nil
 }
@@ -203,12 +203,12 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 			for err == nil {
 				var m *layshaftv1.WatchFunctionsResponse
 				if m, err = stream.Recv(); err == nil && !yield(overviewOf(m.GetStatus()), nil) {
-					err = errEnough
+					err = errStop
 				}
 			}
 			return err
 		})
-		if !errors.Is(err, errEnough) {
+		if !errors.Is(err, errStop) {
 			yield(Overview{}, err)
 		}
 	}

@@ -78,8 +78,8 @@ const (
 	// answered is the duration from which a broken attempt counts as having reached the
 	// coordinator: connecting takes less.
 	answered = 5 * time.Second
-	// callWait limits the duration of an RPC with little data.
-	callWait = 30 * time.Second
+	// rpcTimeout limits the duration of an RPC with little data.
+	rpcTimeout = 30 * time.Second
 )
 
 // withDefaults returns a checked copy with defaults.
@@ -126,12 +126,12 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// broken reports whether another attempt may avoid err.
-func broken(err error) bool { return status.Code(err) == codes.Unavailable && !untrusted(err) }
+// isRetryable reports whether another attempt may avoid err.
+func isRetryable(err error) bool { return status.Code(err) == codes.Unavailable && !isUntrusted(err) }
 
-// untrusted reports whether one side rejects the other's certificate, so waiting does not help.
+// isUntrusted reports whether one side rejects the other's certificate, so waiting does not help.
 // gRPC keeps only the text of this error.
-func untrusted(err error) bool {
+func isUntrusted(err error) bool {
 	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
 }
 
@@ -146,7 +146,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return nil
 		}
 		var ended *Error
-		if errors.As(err, &ended) || errors.Is(err, errEnough) {
+		if errors.As(err, &ended) || errors.Is(err, errStop) {
 			return err
 		}
 		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Canceled {
@@ -166,7 +166,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if c.reached.Load() {
 			limit = c.cluster.Patience
 		}
-		if !broken(err) {
+		if !isRetryable(err) {
 			return wire.FromStatus(err)
 		}
 		if time.Since(since) >= limit {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-type callKey struct{}
+type attemptKey struct{}
 
-// callOf returns the attempt of a handler's context, or an error that names the function what.
-func callOf(ctx context.Context, what string) (*call, error) {
-	if c, ok := ctx.Value(callKey{}).(*call); ok {
+// attemptFrom returns the attempt of a handler's context, or an error that names the function what.
+func attemptFrom(ctx context.Context, what string) (*attemptRun, error) {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptRun); ok {
 		return c, nil
 	}
 	if _, ok := ctx.Value(batchKey{}).([]context.Context); ok {
@@ -25,7 +25,7 @@ func callOf(ctx context.Context, what string) (*call, error) {
 // error is an encoding error, [ErrInvalid] for more than 64 MiB, or the cause of ctx after the
 // attempt has ended.
 func Send(ctx context.Context, v any) error {
-	c, err := callOf(ctx, "Send")
+	c, err := attemptFrom(ctx, "Send")
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func Send(ctx context.Context, v any) error {
 // Warn sends a message for people, formatted as by fmt.Sprintf, to all clients waiting for the task
 // and to the Warning hook of the worker. It blocks and fails like Send.
 func Warn(ctx context.Context, format string, args ...any) error {
-	c, err := callOf(ctx, "Warn")
+	c, err := attemptFrom(ctx, "Warn")
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func Warn(ctx context.Context, format string, args ...any) error {
 // Progress reports that done of total parts of the task are done. The coordinator keeps the last
 // report for [Client.Status]. It blocks and fails like Send.
 func Progress(ctx context.Context, done, total uint64) error {
-	c, err := callOf(ctx, "Progress")
+	c, err := attemptFrom(ctx, "Progress")
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func Progress(ctx context.Context, done, total uint64) error {
 // other tasks of the cluster. Pass it to outside systems, so that they can detect repeated work.
 // Outside a handler it is empty.
 func IdempotencyKey(ctx context.Context) string {
-	c, err := callOf(ctx, "IdempotencyKey")
+	c, err := attemptFrom(ctx, "IdempotencyKey")
 	if err != nil {
 		return ""
 	}
@@ -75,7 +75,7 @@ func IdempotencyKey(ctx context.Context) string {
 
 // TaskID returns the ID of the handler's task, or zero outside a handler.
 func TaskID(ctx context.Context) ID {
-	if c, err := callOf(ctx, "TaskID"); err == nil {
+	if c, err := attemptFrom(ctx, "TaskID"); err == nil {
 		return c.task
 	}
 	return 0
@@ -83,7 +83,7 @@ func TaskID(ctx context.Context) ID {
 
 // Attempt returns the number of the handler's attempt, from 1, or zero outside a handler.
 func Attempt(ctx context.Context) int {
-	if c, err := callOf(ctx, "Attempt"); err == nil {
+	if c, err := attemptFrom(ctx, "Attempt"); err == nil {
 		return int(c.number)
 	}
 	return 0
@@ -92,7 +92,7 @@ func Attempt(ctx context.Context) int {
 // Hurry returns a channel that is closed when the attempt reaches its [SoftLimit]. The handler
 // should then finish soon, with any result or error. Outside a handler the channel is nil.
 func Hurry(ctx context.Context) <-chan struct{} {
-	if c, err := callOf(ctx, "Hurry"); err == nil {
+	if c, err := attemptFrom(ctx, "Hurry"); err == nil {
 		return c.hurry
 	}
 	return nil

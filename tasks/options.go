@@ -53,8 +53,8 @@ type next struct {
 // defaultKeep is the default of Keep for Enqueue.
 const defaultKeep = 10 * time.Minute
 
-// callSpec is specOf for a task of function.
-func callSpec(function string, keep time.Duration, options []Option) (spec, error) {
+// taskSpec is specOf for a task of function.
+func taskSpec(function string, keep time.Duration, options []Option) (spec, error) {
 	if function == "" || len(function) > 512 {
 		return spec{}, fmt.Errorf("%w: %q is not the name of a function, which is 1 to 512 bytes", ErrInvalid, function)
 	}
@@ -66,7 +66,7 @@ func specOf(keep time.Duration, options []Option) (spec, error) {
 	s := apply(options)
 	s.keep = keep
 	if s.batchSize != 0 || s.batchWait != 0 {
-		s.refuse("BatchSize and BatchWait are for HandleBatch")
+		s.setInvalid("BatchSize and BatchWait are for HandleBatch")
 	}
 	return s, s.invalid
 }
@@ -82,23 +82,23 @@ func apply(options []Option) (s spec) {
 
 // handlerSpec applies the options of a handler.
 func handlerSpec(function string, batch bool, options []Option) (spec, error) {
-	if _, err := callSpec(function, 0, nil); err != nil {
+	if _, err := taskSpec(function, 0, nil); err != nil {
 		return spec{}, err
 	}
 	s := apply(options)
 	p := s.policy
 	switch {
 	case !batch && (s.batchSize != 0 || s.batchWait != 0):
-		s.refuse("BatchSize and BatchWait of function %s are for HandleBatch", function)
+		s.setInvalid("BatchSize and BatchWait of function %s are for HandleBatch", function)
 	case s.priority != Normal || s.unique != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
 		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil:
-		s.refuse("function %s: of options handlers take HardLimit, and those of batches BatchSize and BatchWait too; the others are for calls", function)
+		s.setInvalid("function %s: of options handlers take HardLimit, and those of batches BatchSize and BatchWait too; the others are for calls", function)
 	}
 	return s, s.invalid
 }
 
-// refuse records the first error.
-func (s *spec) refuse(format string, args ...any) {
+// setInvalid records the first error.
+func (s *spec) setInvalid(format string, args ...any) {
 	if s.invalid == nil {
 		s.invalid = fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
 	}
@@ -108,7 +108,7 @@ func (s *spec) refuse(format string, args ...any) {
 func duration(name string, d time.Duration, field func(*spec) *time.Duration) Option {
 	return option(func(s *spec) {
 		if d < 0 {
-			s.refuse("%s %v is negative", name, d)
+			s.setInvalid("%s %v is negative", name, d)
 		}
 		*field(s) = d
 	})
@@ -128,7 +128,7 @@ const (
 
 func (p Priority) apply(s *spec) {
 	if p > Low {
-		s.refuse("priority %d is none of High, Normal and Low", p)
+		s.setInvalid("priority %d is none of High, Normal and Low", p)
 	}
 	s.priority = p
 }
@@ -162,7 +162,7 @@ func At(t time.Time) Option { return option(func(s *spec) { s.due = t }) }
 func Attempts(n int) Option {
 	return option(func(s *spec) {
 		if n < 0 || n >= 1<<16 {
-			s.refuse("Attempts %d is not 0 to 65535", n)
+			s.setInvalid("Attempts %d is not 0 to 65535", n)
 		}
 		s.policy.attempts = n
 	})
@@ -173,7 +173,7 @@ func Attempts(n int) Option {
 func Backoff(first, most time.Duration) Option {
 	return option(func(s *spec) {
 		if first < 0 || most < 0 {
-			s.refuse("Backoff %v, %v: neither may be negative", first, most)
+			s.setInvalid("Backoff %v, %v: neither may be negative", first, most)
 		}
 		s.policy.backoff, s.policy.maxBackoff = first, most
 	})
@@ -211,12 +211,12 @@ func Lossy() Option { return option(func(s *spec) { s.lossy = true }) }
 // priority and options for attempts, limits and keeping.
 func Then(function string, options ...Option) Option {
 	return option(func(s *spec) {
-		n, err := callSpec(function, 0, options)
+		n, err := taskSpec(function, 0, options)
 		switch {
 		case err != nil:
-			s.refuse("Then %q: %v", function, err)
+			s.setInvalid("Then %q: %v", function, err)
 		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil:
-			s.refuse("Then %q takes options about priority, attempts, limits and keeping only", function)
+			s.setInvalid("Then %q takes options about priority, attempts, limits and keeping only", function)
 		}
 		s.then = append(slices.Clip(s.then), next{function, n.priority, n.policy})
 	})

@@ -8,17 +8,17 @@ import (
 // maxPayload is the size limit of a payload in bytes.
 const maxPayload = 64 << 20
 
-// tooLarge returns an error beginning with what if the payload is over the limit, or nil.
-func tooLarge(what string, payload []byte) error {
+// checkSize returns an error beginning with what if the payload is over the limit, or nil.
+func checkSize(what string, payload []byte) error {
 	if len(payload) <= maxPayload {
 		return nil
 	}
 	return fmt.Errorf("%s of %d bytes is over the limit of %d", what, len(payload), maxPayload)
 }
 
-// largeInput returns an error if the input is over the limit, or nil.
-func largeInput(function string, input []byte) error {
-	if err := tooLarge("an input", input); err != nil {
+// checkInput returns an error if the input is over the limit, or nil.
+func checkInput(function string, input []byte) error {
+	if err := checkSize("an input", input); err != nil {
 		return fmt.Errorf("task %s: %w: %w", function, ErrInvalid, err)
 	}
 	return nil

@@ -18,8 +18,8 @@ type attempt struct {
 	number int64
 }
 
-// call is a running attempt at a task, from the view of its handler.
-type call struct {
+// attemptRun is a running attempt at a task, from the view of its handler.
+type attemptRun struct {
 	attempt
 	function string
 	last     bool          // no other attempt follows
@@ -28,13 +28,13 @@ type call struct {
 	worker   *Worker
 
 	// Worker.state.mu guards the fields below.
-	hurried bool
+	softLimitPassed bool
 	// stopped is ErrTimedOut or ErrCancelled after the coordinator has stopped the attempt.
 	stopped error
-	// held is closed when partial results may be sent again. It is nil while they may be sent.
-	held   chan struct{}
-	sentTo *session // session with its partial results
-	torn   bool     // that session broke
+	// blocked is closed when partial results may be sent again. It is nil while they may be sent.
+	blocked chan struct{}
+	sentTo  *session // session with its partial results
+	torn    bool     // that session broke
 }
 
 // workerState is the state of a running worker.
@@ -48,7 +48,7 @@ type workerState struct {
 	// offered is the number of slots reported, or about to be reported, to the coordinator.
 	offered   int
 	started   int
-	calls     map[attempt]*call
+	attempts  map[attempt]*attemptRun
 	ends      map[attempt]*layshaftv1.TaskReport // ends not acknowledged yet
 	idleSince time.Time
 	watched   bool               // a goroutine waits for changed
@@ -104,7 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		slots = min(slots, w.MaxTasks)
 	}
 	w.slots = slots
-	w.state = workerState{jobs: make(chan func()), ctx: within, offered: slots, calls: map[attempt]*call{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
+	w.state = workerState{jobs: make(chan func()), ctx: within, offered: slots, attempts: map[attempt]*attemptRun{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	idling, stopIdling := context.WithCancel(ctx)
@@ -122,7 +122,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	})
 	family.Go(func() { w.idleLoop(idling) })
 
-	if err = w.wait(ctx, refused); err == nil {
+	if err = w.waitForEnd(ctx, refused); err == nil {
 		err = w.drain(drain, stopHandlers)
 	}
 	stopIdling()
@@ -135,15 +135,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	return errors.Join(err, conn.Close())
 }
 
-// wait blocks until the worker should end.
-func (w *Worker) wait(ctx context.Context, refused <-chan error) error {
+// waitForEnd blocks until the worker should end.
+func (w *Worker) waitForEnd(ctx context.Context, refused <-chan error) error {
 	s := &w.state
 	patience := w.IdleExit + rand.N(w.IdleExit/4+1)
 	idle := time.NewTimer(patience)
 	defer idle.Stop()
 	for {
 		s.mu.Lock()
-		running, used, left := len(s.calls), w.MaxTasks > 0 && s.started >= w.MaxTasks, time.Until(s.idleSince.Add(patience))
+		running, used, left := len(s.attempts), w.MaxTasks > 0 && s.started >= w.MaxTasks, time.Until(s.idleSince.Add(patience))
 		s.mu.Unlock()
 		if running == 0 && (used || w.IdleExit > 0 && left <= 0) {
 			return nil
@@ -169,7 +169,7 @@ func (w *Worker) wait(ctx context.Context, refused <-chan error) error {
 // end of their context.
 func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc) (err error) {
 	s := &w.state
-	none := func() bool { return len(s.calls) == 0 }
+	none := func() bool { return len(s.attempts) == 0 }
 	s.mu.Lock()
 	s.watched = true
 	s.offered = 0
@@ -182,14 +182,14 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 		s.session.send()
 	}
 	s.mu.Unlock()
-	w.until(ackWait, func() bool { return s.ends[attempt{}] == nil || s.session == nil })
-	if limit < 0 || !w.until(limit, none) {
+	w.waitUntil(ackWait, func() bool { return s.ends[attempt{}] == nil || s.session == nil })
+	if limit < 0 || !w.waitUntil(limit, none) {
 		stopHandlers(errEnding)
-		if !w.until(stopWait, none) {
-			err = w.stuck()
+		if !w.waitUntil(stopWait, none) {
+			err = w.stuckError()
 		}
 	}
-	w.until(ackWait, func() bool { return len(s.ends) == 0 })
+	w.waitUntil(ackWait, func() bool { return len(s.ends) == 0 })
 	s.mu.Lock()
 	gone := s.session
 	if gone != nil {
@@ -207,12 +207,12 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 	return err
 }
 
-// stuck returns the error of handlers that do not return.
-func (w *Worker) stuck() error {
+// stuckError returns the error of handlers that do not return.
+func (w *Worker) stuckError() error {
 	w.state.mu.Lock()
 	defer w.state.mu.Unlock()
 	functions := map[string]int{}
-	for _, c := range w.state.calls {
+	for _, c := range w.state.attempts {
 		functions[c.function]++
 	}
 	if len(functions) == 0 {
@@ -221,9 +221,9 @@ func (w *Worker) stuck() error {
 	return fmt.Errorf("handlers of %v go on although their context has ended; their tasks are given to others", functions)
 }
 
-// until waits until ok returns true or d has passed, and reports whether ok returned true. ok is
+// waitUntil waits until ok returns true or d has passed, and reports whether ok returned true. ok is
 // called with mu held.
-func (w *Worker) until(d time.Duration, ok func() bool) bool {
+func (w *Worker) waitUntil(d time.Duration, ok func() bool) bool {
 	s := &w.state
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -248,7 +248,7 @@ func (w *Worker) idleLoop(ctx context.Context) {
 	for w.Idle != nil && ctx.Err() == nil {
 		within, cancel := context.WithCancel(ctx)
 		s.mu.Lock()
-		free := len(s.calls) == 0
+		free := len(s.attempts) == 0
 		if free {
 			s.stopIdle = cancel
 		}

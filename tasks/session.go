@@ -68,7 +68,7 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if left || ctx.Err() != nil {
 			return nil
 		}
-		if !welcome && !broken(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
+		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
 			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, wire.FromStatus(err))
 		}
 		if !logged {
@@ -93,7 +93,7 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	state := &w.state
 	state.mu.Lock()
 	hello := &layshaftv1.TaskHello{Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
-	for a := range maps.Keys(state.calls) {
+	for a := range maps.Keys(state.attempts) {
 		hello.Held = append(hello.Held, a.proto())
 	}
 	for a := range maps.Keys(state.ends) {
@@ -118,11 +118,11 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	}()
 	s.begin()
 	for err == nil {
-		s.hear(m)
+		s.handleMessage(m)
 		m, err = stream.Recv()
 	}
 	if status.Code(err) == codes.InvalidArgument {
-		s.refused(err)
+		s.handleRefusal(err)
 	}
 	s.end()
 	cancel()
@@ -167,25 +167,25 @@ func (s *session) end() {
 	defer state.mu.Unlock()
 	state.session = nil
 	s.queue = nil
-	for _, c := range state.calls {
-		if c.held != nil {
-			close(c.held)
-			c.held = nil
+	for _, c := range state.attempts {
+		if c.blocked != nil {
+			close(c.blocked)
+			c.blocked = nil
 		}
 		if c.sentTo == s {
 			c.torn = true
 			c.cancel(errTorn)
 		}
 	}
-	s.free()
+	s.signalRoom()
 	close(s.over)
 	state.signal()
 }
 
-// refused handles a session ended by the coordinator because of a message. The coordinator may have
+// handleRefusal handles a session ended by the coordinator because of a message. The coordinator may have
 // a lower limit for results than this worker. The largest unacknowledged end is therefore replaced
 // by a failure, so that it is not sent and refused again and again.
-func (s *session) refused(err error) {
+func (s *session) handleRefusal(err error) {
 	state := &s.w.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -202,8 +202,8 @@ func (s *session) refused(err error) {
 	}
 }
 
-// free wakes handlers waiting for room in the queue. mu is held.
-func (s *session) free() {
+// signalRoom wakes handlers waiting for room in the queue. mu is held.
+func (s *session) signalRoom() {
 	s.bytes = 0
 	if s.room != nil {
 		close(s.room)
@@ -247,7 +247,7 @@ func (s *session) send() {
 		reports, leaving := s.queue, s.leaving
 		beat := s.beat && len(reports) == 0
 		s.abilities, s.beat, s.leaving, s.queue = false, false, false, nil
-		s.free()
+		s.signalRoom()
 		mu.Unlock()
 		err := s.sendAll(abilities, reports, beat, leaving)
 		mu.Lock()

@@ -9,22 +9,22 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-type callsStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]
+type taskStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]
 
-// sharedCalls is a stream shared by all callers of a client that wait for the end of one task and
+// sharedStreams is a stream shared by all callers of a client that wait for the end of one task and
 // need no other updates. A stream per caller would cost more than everything else.
-type sharedCalls struct {
-	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error)
+type sharedStreams struct {
+	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error)
 	turn   chan struct{} // held while opening a stream
 	family sync.WaitGroup
 
 	// mu guards the field below.
-	mu  sync.Mutex
-	now *calls
+	mu     sync.Mutex
+	stream *sharedStream
 }
 
 // get returns the stream and opens one if necessary.
-func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
+func (s *sharedStreams) get(ctx context.Context) (*sharedStream, error) {
 	if now := s.current(); now != nil {
 		return now, nil
 	}
@@ -47,9 +47,9 @@ func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
 		cancel()
 		return nil, err
 	}
-	now := &calls{stream: stream, waiting: map[int64]chan<- *layshaftv1.TaskUpdate{}}
+	now := &sharedStream{stream: stream, waiting: map[int64]chan<- *layshaftv1.TaskUpdate{}}
 	s.mu.Lock()
-	s.now = now
+	s.stream = now
 	s.mu.Unlock()
 	s.family.Go(func() {
 		defer cancel()
@@ -59,42 +59,42 @@ func (s *sharedCalls) get(ctx context.Context) (*calls, error) {
 }
 
 // current returns the stream, or nil if it has ended.
-func (s *sharedCalls) current() *calls {
+func (s *sharedStreams) current() *sharedStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now != nil && s.now.over() {
-		s.now = nil
+	if s.stream != nil && s.stream.hasEnded() {
+		s.stream = nil
 	}
-	return s.now
+	return s.stream
 }
 
 // wait blocks until all streams have ended. The connection must be closed.
-func (s *sharedCalls) wait() { s.family.Wait() }
+func (s *sharedStreams) wait() { s.family.Wait() }
 
-// calls is a stream shared by many callers.
-type calls struct {
-	stream callsStream
+// sharedStream is a stream shared by many callers.
+type sharedStream struct {
+	stream taskStream
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	tasks   []*layshaftv1.TaskSpec         // to be sent, in the order of their indexes
-	says    []*layshaftv1.CallTasksRequest // to be sent after tasks
-	sending bool                           // a goroutine is sending
-	next    int64
+	mu       sync.Mutex
+	tasks    []*layshaftv1.TaskSpec         // to be sent, in the order of their indexes
+	messages []*layshaftv1.CallTasksRequest // to be sent after tasks
+	sending  bool                           // a goroutine is sending
+	next     int64
 	// waiting has the callers by index. A channel is closed when the stream ends.
 	waiting map[int64]chan<- *layshaftv1.TaskUpdate
 	err     error // cause of the stream's end
 }
 
-func (c *calls) over() bool {
+func (c *sharedStream) hasEnded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err != nil
 }
 
-// call submits a task and returns its index. The end of the task is sent to end, which must have
+// submit submits a task and returns its index. The end of the task is sent to end, which must have
 // capacity. If the stream ends first, end is closed.
-func (c *calls) call(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdate) (int64, error) {
+func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdate) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -109,29 +109,29 @@ func (c *calls) call(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdat
 }
 
 // leave stops waiting for a task. The task then ends, unless another client waits for it.
-func (c *calls) leave(i int64) {
+func (c *sharedStream) leave(i int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting[i] == nil || c.err != nil {
 		return
 	}
 	delete(c.waiting, i)
-	c.says = append(c.says, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
+	c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
 	c.send()
 }
 
 // send sends everything waiting to be sent, unless another goroutine is sending: that goroutine
 // then sends this too. It is called with mu held, and unlocks mu while it sends.
-func (c *calls) send() {
+func (c *sharedStream) send() {
 	if c.sending {
 		return
 	}
 	c.sending = true
 	var tasks []*layshaftv1.TaskSpec
 	var says []*layshaftv1.CallTasksRequest
-	for len(c.tasks)+len(c.says) > 0 && c.err == nil {
+	for len(c.tasks)+len(c.messages) > 0 && c.err == nil {
 		tasks, c.tasks = c.tasks, tasks[:0]
-		says, c.says = c.says, says[:0]
+		says, c.messages = c.messages, says[:0]
 		c.mu.Unlock()
 		err := sendTasks(c.stream, tasks) // the receiver gets the cause of a broken stream
 		for _, say := range says {
@@ -149,7 +149,7 @@ func (c *calls) send() {
 }
 
 // receive passes ends to the callers until the stream breaks.
-func (c *calls) receive() {
+func (c *sharedStream) receive() {
 	for {
 		all, err := receive(c.stream.Recv)
 		c.mu.Lock()
@@ -163,7 +163,7 @@ func (c *calls) receive() {
 			return
 		}
 		for _, u := range all {
-			if !ends(u) {
+			if !isLastUpdate(u) {
 				continue
 			}
 			if end := c.waiting[u.GetIndex()]; end != nil {
@@ -175,8 +175,8 @@ func (c *calls) receive() {
 	}
 }
 
-// ends reports whether no further update follows u.
-func ends(u *layshaftv1.TaskUpdate) bool {
+// isLastUpdate reports whether no further update follows u.
+func isLastUpdate(u *layshaftv1.TaskUpdate) bool {
 	switch what := u.GetWhat().(type) {
 	case *layshaftv1.TaskUpdate_Result, *layshaftv1.TaskUpdate_Failed:
 		return true

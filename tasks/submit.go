@@ -13,8 +13,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// openCalls opens a stream for tasks and the waits for their ends.
-func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallTasksOptions) (callsStream, error) {
+// openStream opens a stream for tasks and the waits for their ends.
+func (c *Client) openStream(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error) {
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
 		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})
@@ -25,8 +25,8 @@ func (c *Client) openCalls(ctx context.Context, options *layshaftv1.CallTasksOpt
 	return stream, err
 }
 
-// within returns a context that ends with the deadline of s.
-func (s *spec) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+// withDeadline returns a context that ends with the deadline of s.
+func (s *spec) withDeadline(ctx context.Context, what string) (context.Context, context.CancelFunc) {
 	if s.deadline == 0 {
 		return ctx, func() {}
 	}
@@ -35,7 +35,7 @@ func (s *spec) within(ctx context.Context, what string) (context.Context, contex
 
 // do runs a task and returns the payload of its result.
 func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
-	ctx, cancel := s.within(ctx, "task "+function)
+	ctx, cancel := s.withDeadline(ctx, "task "+function)
 	defer cancel()
 	if s.update != nil {
 		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
@@ -50,7 +50,7 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 			return err
 		}
 		end := make(chan *layshaftv1.TaskUpdate, 1)
-		i, err := stream.call(s.proto(function, input), end)
+		i, err := stream.submit(s.proto(function, input), end)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 // window limits the inputs of one Scatter in progress.
 const window = 16 << 10
 
-var errEnough = errors.New("enough")
+var errStop = errors.New("enough")
 
 // collect runs one task per input on its own stream, and passes each end to yield until yield
 // returns false. Earlier updates go to s.update. When ctx ends or the coordinator cannot be
@@ -86,7 +86,7 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	todo := make([]int, len(inputs))
 	for i := range todo {
 		todo[i] = i
-		if err := largeInput(function, inputs[i]); err != nil {
+		if err := checkInput(function, inputs[i]); err != nil {
 			if todo[i] = -1; !yield(i, Update{}, err) {
 				return
 			}
@@ -103,22 +103,22 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 		lost = false
 	}
 	err := c.retry(ctx, func(ctx context.Context) error {
-		todo = without(todo)
+		todo = unfinished(todo)
 		open, lost = false, lost || open
 		return s.round(ctx, c, function, inputs, todo, begun, yield)
 	})
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, errStop) {
 		return
 	}
-	for _, i := range without(todo) {
+	for _, i := range unfinished(todo) {
 		if !yield(i, Update{}, err) {
 			return
 		}
 	}
 }
 
-// without returns the indexes of todo that are not done.
-func without(todo []int) []int {
+// unfinished returns the indexes of todo that are not done.
+func unfinished(todo []int) []int {
 	var left []int
 	for _, i := range todo {
 		if i >= 0 {
@@ -135,7 +135,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := c.openCalls(ctx, &layshaftv1.CallTasksOptions{CancelLeft: true, OnlyEnds: s.update == nil})
+	stream, err := c.openStream(ctx, &layshaftv1.CallTasksOptions{CancelLeft: true, OnlyEnds: s.update == nil})
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 			if u.Index = todo[at]; s.update != nil && u.Kind != 0 {
 				s.update(u)
 			}
-			if !ends(p) {
+			if !isLastUpdate(p) {
 				continue
 			}
 			i := todo[at]
@@ -175,7 +175,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 				_, err = u.outcome(function)
 			}
 			if !yield(i, u, err) {
-				return errEnough
+				return errStop
 			}
 		}
 	}
@@ -184,7 +184,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 
 // send sends the inputs of order while there are places; nil places mean no limit. The receiver
 // notices a broken stream.
-func (s *spec) send(ctx context.Context, stream callsStream, function string, inputs [][]byte, order []int, places chan struct{}) {
+func (s *spec) send(ctx context.Context, stream taskStream, function string, inputs [][]byte, order []int, places chan struct{}) {
 	var specs []*layshaftv1.TaskSpec
 	size := 0
 	flush := func() bool {
@@ -226,7 +226,7 @@ func (s *spec) send(ctx context.Context, stream callsStream, function string, in
 
 // attach waits for the end of a task submitted earlier.
 func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, err error) {
-	ctx, cancel := s.within(ctx, to.String())
+	ctx, cancel := s.withDeadline(ctx, to.String())
 	defer cancel()
 	var seen follower
 	err = c.retry(ctx, func(ctx context.Context) error {
@@ -242,18 +242,18 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 				return fmt.Errorf("%s: %w: the coordinator did not tell its end", to, ErrUnavailable)
 			}
 			if err != nil {
-				return to.unknown(err)
+				return to.wrapUnknown(err)
 			}
 			for _, p := range all {
 				u := updateOf(p)
 				if s.update != nil {
-					seen.hear(p, u, s.update)
+					seen.forward(p, u, s.update)
 				}
 				// continue with the follower after a broken connection
 				if u.Kind == KindFollowed {
 					to = taskName{id: u.Next}
 				}
-				if u.Kind.ends() {
+				if u.Kind.isLast() {
 					out, err = u.outcome(to.function)
 					return err
 				}
@@ -267,19 +267,19 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 type follower struct {
 	epoch   uint64 // coordinator's epoch
 	attempt int64  // attempt of the latest updates
-	// chunks: partial results of this attempt were received.
-	chunks bool
-	// ahead: a retry was reported that the coordinator may report again.
-	ahead bool
+	// gotPartial: partial results of this attempt were received.
+	gotPartial bool
+	// retryReported: a retry was reported that the coordinator may report again.
+	retryReported bool
 }
 
-// hear passes an update to the caller. If a new connection finds another attempt after partial
+// forward passes an update to the caller. If a new connection finds another attempt after partial
 // results were received, these will be repeated. hear then reports a retry, unless the coordinator
 // does.
-func (f *follower) hear(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
+func (f *follower) forward(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
 	if a := p.GetAccepted(); a != nil {
-		if f.chunks && (a.GetEpoch() != f.epoch || a.GetAttempt() != f.attempt) {
-			f.chunks, f.ahead = false, true
+		if f.gotPartial && (a.GetEpoch() != f.epoch || a.GetAttempt() != f.attempt) {
+			f.gotPartial, f.retryReported = false, true
 			to(Update{Task: u.Task, Kind: KindRetry, N: uint64(a.GetAttempt()), Reason: ErrLost})
 		}
 		f.epoch, f.attempt = a.GetEpoch(), a.GetAttempt()
@@ -289,12 +289,12 @@ func (f *follower) hear(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
 	case 0:
 		return
 	case KindData:
-		f.chunks, f.ahead = true, false
+		f.gotPartial, f.retryReported = true, false
 	case KindFollowed:
-		f.attempt, f.chunks = 1, false
+		f.attempt, f.gotPartial = 1, false
 	case KindRetry:
-		told := f.ahead
-		f.attempt, f.chunks, f.ahead = int64(u.N), false, false
+		told := f.retryReported
+		f.attempt, f.gotPartial, f.retryReported = int64(u.N), false, false
 		if told {
 			return
 		}
@@ -395,7 +395,7 @@ func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 				wrong = fmt.Errorf("input %d of %s: %w", i, function, err)
 				return
 			}
-			if err := largeInput(function, input); err != nil {
+			if err := checkInput(function, input); err != nil {
 				left, wrong = append(left, i), cmp.Or(wrong, fmt.Errorf("input %d: %w", i, err))
 				continue
 			}

@@ -64,8 +64,8 @@ func (k Kind) String() string {
 	return kinds[k]
 }
 
-// ends reports whether no further update follows.
-func (k Kind) ends() bool { return k == KindDone || k == KindFailed || k == KindCancelled }
+// isLast reports whether no further update follows.
+func (k Kind) isLast() bool { return k == KindDone || k == KindFailed || k == KindCancelled }
 
 // Update is a message about a task for the clients waiting for it.
 type Update struct {

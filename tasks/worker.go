@@ -132,11 +132,11 @@ func Handle[In, Out any](w *Worker, function string, f func(ctx context.Context,
 		}
 		return encodeResult(function, out)
 	}}
-	w.handle(function, h, f == nil, err)
+	w.addHandler(function, h, f == nil, err)
 }
 
-// handle adds a function to the worker, or records why it is invalid.
-func (w *Worker) handle(function string, h *handler, none bool, err error) {
+// addHandler adds a function to the worker, or records why it is invalid.
+func (w *Worker) addHandler(function string, h *handler, none bool, err error) {
 	switch {
 	case err != nil:
 	case none:
@@ -171,8 +171,8 @@ func decodeInput[In any](in input) (In, error) {
 	return decodeGathered[In](in.results, in.done)
 }
 
-// safely calls the handler and converts a panic into an error.
-func (h *handler) safely(ctx context.Context, in input) (out []byte, err error) {
+// runSafely calls the handler and converts a panic into an error.
+func (h *handler) runSafely(ctx context.Context, in input) (out []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n\n%s", v, debug.Stack())
