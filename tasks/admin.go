@@ -73,8 +73,8 @@ type Status struct {
 	Durable bool `json:"durable"`
 	// Attempts is the number of attempts begun.
 	Attempts int `json:"attempts"`
-	// Most is the maximum number of attempts.
-	Most int `json:"most"`
+	// MaxAttempts is the maximum number of attempts.
+	MaxAttempts int `json:"max_attempts"`
 	// Waiters is the number of clients waiting for the task, counted up to 1,000.
 	Waiters int `json:"waiters"`
 	// Size is the length of the input in bytes.

@@ -40,7 +40,7 @@ func (c *Client) status(ctx context.Context, name taskName, bodies bool) (Status
 func statusOf(p *layshaftv1.TaskInfo) Status {
 	s := Status{
 		ID: ID(p.GetTask()), Function: p.GetFunction(), State: State(p.GetState()), Dead: p.GetDead(), Priority: Priority(p.GetPriority()),
-		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), Most: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
+		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), MaxAttempts: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
 		N: p.GetProgress().GetN(), M: p.GetProgress().GetM(), Worker: p.GetWorker(), Unique: p.GetUnique(), Error: string(p.GetError()),
 		Why: p.GetWhy(), Input: p.GetInput(), Result: p.GetResult(),
 	}

@@ -368,7 +368,7 @@ func taskDetails(w io.Writer, s *tasks.Status) {
 	row(w, "function", s.Function)
 	row(w, "state", s.State)
 	row(w, "priority", s.Priority)
-	row(w, "attempts", fmt.Sprintf("%d of %d", s.Attempts, s.Most))
+	row(w, "attempts", fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts))
 	if s.M > 0 {
 		row(w, "progress", fmt.Sprintf("%d/%d", s.N, s.M))
 	}
@@ -410,7 +410,7 @@ func overviewTable(w io.Writer, o *tasks.Overview) {
 func taskTable(w io.Writer, all []tasks.Status) {
 	row(w, "TASK", "FUNCTION", "STATE", "PRIORITY", "ATTEMPTS", "INPUT", "WORKER", "ERROR")
 	for _, s := range all {
-		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.Most), bytesize.Format(int64(s.Size)), s.Worker, firstLine([]byte(s.Error)))
+		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.MaxAttempts), bytesize.Format(int64(s.Size)), s.Worker, firstLine([]byte(s.Error)))
 	}
 }
 
