@@ -34,13 +34,12 @@
 // UnmarshalText (to read) and MarshalText (to write), or a pointer to any of these.
 //
 //   - An integer with the tag decimal:"n" holds a decimal number times ten to the power of n, for n
-//     from 0 to 18. A cell with
-//     more digits after the point is an error, unless those digits are zeros.
+//     from 0 to 18. A cell with more digits after the point is an error, unless those digits are
+//     zeros.
 //   - A time is read and written as RFC 3339. The tag layout gives another layout, in the notation
 //     of package time.
 //   - An empty cell is an error for a number, bool or time, unless the field is a pointer or has
-//     the option omitempty. A nil
-//     pointer is written as an empty cell.
+//     the option omitempty. A nil pointer is written as an empty cell.
 //
 // # Rows
 //

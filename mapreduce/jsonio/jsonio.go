@@ -34,11 +34,10 @@
 // Checks depend on how much of the line is read:
 //
 //   - Up to the last field of the struct, every byte is checked. Strings may contain bytes other
-//     than UTF-8, which are passed
-//     on unchanged.
+//     than UTF-8, which are passed on unchanged.
 //   - After that field, the line must end with a closing brace, and closing and opening braces must
-//     match in number. This
-//     finds lines that were cut off. Names, values and commas there are not checked.
+//     match in number. This finds lines that were cut off. Names, values and commas there are not
+//     checked.
 //   - Lines read as string or json.RawMessage get only the check of braces.
 //   - If a key occurs twice in an object, its last value in the part read counts.
 //

@@ -8,8 +8,7 @@
 //   - The order of Add and Merge does not affect any result or encoding.
 //   - Size takes constant time and counts every byte used beyond the fixed size of the type.
 //   - A decoder accepts exactly the bytes that an encoder can write, allocates in proportion to
-//     them, and copies the data it
-//     keeps.
+//     them, and copies the data it keeps.
 //
 // A container must not be used by several goroutines at once. Of two copies of a container, only
 // one may be used.

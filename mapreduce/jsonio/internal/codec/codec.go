@@ -5,8 +5,7 @@
 // then need neither reflection nor allocation. Three techniques make reading fast:
 //
 //   - Keys mostly come in the same order in every line. So the decoder predicts the next key and
-//     compares it in two 8-byte
-//     loads. It looks the key up only when the prediction fails.
+//     compares it in two 8-byte loads. It looks the key up only when the prediction fails.
 //   - Strings and digits are processed 8 bytes at a time.
 //   - A line is read only up to the last field of the struct.
 //
