@@ -9,14 +9,15 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 )
 
-// silent is a connection that listens to nothing.
+// silent is a connection that ignores everything.
 type silent struct{}
 
 func (silent) Wake()                 {}
 func (silent) Update(gearman.Update) {}
 func (silent) Durable(uint64)        {}
 
-// BenchmarkDurable submits tasks of 128 bytes from many clients, each of which waits until its task is durable.
+// BenchmarkDurable submits tasks of 128 bytes from many clients. Each client waits until its task
+// is durable.
 func BenchmarkDurable(b *testing.B) {
 	for _, clients := range []int{8, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -45,7 +46,7 @@ func BenchmarkDurable(b *testing.B) {
 	}
 }
 
-// BenchmarkBroker takes jobs through their lives in memory: queued, 100 to a lock, and then grabbed and done.
+// BenchmarkBroker submits jobs, and then grabs and completes them, 100 per lock.
 func BenchmarkBroker(b *testing.B) {
 	for _, unique := range []bool{false, true} {
 		for _, dir := range []bool{false, true} {

@@ -16,13 +16,14 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// open opens a desk and runs it until the test ends, or until shut is called with it.
+// open opens a desk and runs it until the test ends.
 func open(t testing.TB, cfg Config) *Desk {
 	t.Helper()
 	d, _ := openAndShut(t, cfg)
 	return d
 }
 
+// openAndShut is open with a function to stop the desk earlier.
 func openAndShut(t testing.TB, cfg Config) (d *Desk, shut func()) {
 	t.Helper()
 	if cfg.Dir != "" {
@@ -50,12 +51,12 @@ func openAndShut(t testing.TB, cfg Config) (d *Desk, shut func()) {
 	return d, shut
 }
 
-// conn is a session that is told things.
+// conn is a session with a reader of notes.
 type conn struct {
 	*Session
 	t       testing.TB
 	d       *Desk
-	waiting []Note // taken, not looked at
+	waiting []Note // taken, but not yet read
 }
 
 func join(t testing.TB, d *Desk, name string) *conn {
@@ -89,7 +90,7 @@ func (c *conn) next() Note {
 	}
 }
 
-// describe says what a note says.
+// describe returns a note as text.
 func (c *conn) describe(n Note) string {
 	body := string(n.Body)
 	if n.Stored {
@@ -163,7 +164,7 @@ func (c *conn) leave() {
 	c.Leave()
 }
 
-// bubble runs a test in memory, with time that only passes when all wait.
+// bubble runs a test in memory and in fake time.
 func bubble(t *testing.T, cfg Config, test func(t *testing.T, d *Desk)) {
 	synctest.Test(t, func(t *testing.T) {
 		d, shut := openAndShut(t, cfg)
@@ -213,8 +214,8 @@ func TestLifeOfATask(t *testing.T) {
 	})
 }
 
-// TestLateReports has a try end after its task was given to the same worker again: it counts for nothing, and its slot is free in the end.
-// Who joins a task, or asks how it ended, hears of it when that is durable, although its own words are written nowhere.
+// A client that joins a task, or attaches to it after its end, receives notes only once the task
+// is durable, although its own request writes nothing.
 func TestWhoComesLaterWaitsForTheDisk(t *testing.T) {
 	d, err := Open(Config{Dir: t.TempDir(), Reserve: -1})
 	if err != nil {
@@ -256,6 +257,8 @@ func TestWhoComesLaterWaitsForTheDisk(t *testing.T) {
 	}
 }
 
+// An attempt may end after its task was assigned to the same worker again. The late end has no
+// effect, except that its slot becomes free.
 func TestLateReports(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
@@ -344,7 +347,7 @@ func TestChainsAndGroups(t *testing.T) {
 		worker.expect("ack 1")
 
 		d.Lock()
-		_, err = client.Attach(NoRef, g.Task, "", "") // what followed is forgotten
+		_, err = client.Attach(NoRef, g.Task, "", "") // the successor is forgotten
 		d.Unlock()
 		if !errors.Is(err, ErrUnknown) {
 			t.Errorf("a group that is forgotten: %v", err)
@@ -352,8 +355,8 @@ func TestChainsAndGroups(t *testing.T) {
 	})
 }
 
-// TestSlowReader has a worker send 64 MiB of chunks to a client that does not read for a while: they do not pile up, other tasks go on meanwhile,
-// and all arrive in order.
+// A worker sends 64 MiB of chunks to a client that does not read for a while. Memory stays
+// bounded, other tasks continue, and all chunks arrive in order.
 func TestSlowReader(t *testing.T) {
 	const chunk, chunks, pending = 64 << 10, 1024, 1 << 20
 	bubble(t, Config{MaxPending: pending}, func(t *testing.T, d *Desk) {
@@ -390,7 +393,7 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestStalledReader ends a session that reads nothing at all, so that its worker goes on.
+// A session that never reads is ended, so that its worker can continue.
 func TestStalledReader(t *testing.T) {
 	bubble(t, Config{MaxPending: 1 << 20}, func(t *testing.T, d *Desk) {
 		client, worker := join(t, d, "client"), join(t, d, "worker")
@@ -423,7 +426,7 @@ func (r *recorder) Update(u gearman.Update) {
 }
 func (r *recorder) Durable(uint64) {}
 
-// TestGearmanMeetsSessions has workers of each kind serve clients of the other.
+// Workers of each kind serve clients of the other kind.
 func TestGearmanMeetsSessions(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *Desk) {
 		b := NewBroker(d, BrokerConfig{})
@@ -442,7 +445,7 @@ func TestGearmanMeetsSessions(t *testing.T) {
 		}
 		data := []byte("half")
 		_ = old.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkData, Data: data})
-		copy(data, "XXXX") // it was the connection's buffer
+		copy(data, "XXXX") // the connection reuses its buffer
 		_ = old.Work(gearman.Update{ID: j.ID, Kind: gearman.WorkException, Data: []byte("oops")})
 		b.Unlock()
 		client.expect("accepted", "data half", "retrying oops")
@@ -461,7 +464,7 @@ func TestGearmanMeetsSessions(t *testing.T) {
 		b.Unlock()
 		n := worker.expect("go#1(1)")
 		worker.report(n, queue.Warning, "hm")
-		worker.report(n, queue.Failed, "no") // is final for this protocol
+		worker.report(n, queue.Failed, "no") // final for jobs of Gearman clients
 		if want := []string{fmt.Sprintf("%v hm", gearman.WorkWarning), fmt.Sprintf("%v no", gearman.WorkException)}; !slices.Equal(r.updates, want) {
 			t.Errorf("told %q, want %q", r.updates, want)
 		}
@@ -518,7 +521,7 @@ func TestLimitsAndBudgets(t *testing.T) {
 	})
 }
 
-// durableRecorder is a Gearman connection that notes batches.
+// durableRecorder is a Gearman connection that records durable batches.
 type durableRecorder struct {
 	recorder
 	batches chan uint64
@@ -528,7 +531,8 @@ type durableRecorder struct {
 func (c *durableRecorder) Wake()            { c.wakes <- struct{}{} }
 func (c *durableRecorder) Durable(n uint64) { c.batches <- n }
 
-// TestGearmanDurable has background jobs acknowledged by a batch, which wakes workers too, and survive; those of the foreground do not.
+// Background jobs are acknowledged after their batch, which also wakes workers, and survive a
+// restart. Foreground jobs do not survive.
 func TestGearmanDurable(t *testing.T) {
 	dir := t.TempDir()
 	d, shut := openAndShut(t, Config{Dir: dir})
@@ -577,7 +581,7 @@ func TestGearmanDurable(t *testing.T) {
 	}
 }
 
-// FuzzInput decodes what may lie in the store.
+// FuzzInput decodes arbitrary bytes from the store.
 func FuzzInput(f *testing.F) {
 	f.Add(appendInput(nil, gatheredBit, "unique", "reducer", []byte("data")))
 	f.Add([]byte{})
@@ -595,7 +599,8 @@ func FuzzInput(f *testing.F) {
 	})
 }
 
-// TestWhyItFailed: a dead letter says why its last try failed, not an earlier one, also when that ended without a word.
+// A dead letter has the error of its last attempt, not of an earlier one, even if the last
+// attempt ended without an error text.
 func TestWhyItFailed(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *Desk) {
 		w := join(t, d, "w")
@@ -637,7 +642,8 @@ func TestWhyItFailed(t *testing.T) {
 	})
 }
 
-// TestGearmanKeep: results of Gearman's background jobs survive as long as they are told to, those of others do not.
+// Results of Gearman background jobs are kept for the configured time; results of foreground jobs
+// are not.
 func TestGearmanKeep(t *testing.T) {
 	d, shut := openAndShut(t, Config{Dir: t.TempDir()})
 	defer shut()

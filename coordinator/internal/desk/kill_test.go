@@ -13,8 +13,9 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// TestKilledDeskKeepsWhatItAcknowledged kills a process with SIGKILL again and again while tasks are submitted, fail, are cancelled, done and
-// followed in it. Afterwards no task is missing whose submit was acknowledged, and none runs again whose end was.
+// TestKilledDeskKeepsWhatItAcknowledged repeatedly kills a process with SIGKILL while it submits,
+// fails, cancels, completes and chains tasks. Afterwards every task with an acknowledged submit
+// exists, and no task with an acknowledged end runs again.
 func TestKilledDeskKeepsWhatItAcknowledged(t *testing.T) {
 	if dir := os.Getenv("LAYSHAFT_TEST_DESK"); dir != "" {
 		submitUntilKilled(dir)
@@ -85,7 +86,7 @@ func check(t *testing.T, dir string, inputs, ends map[queue.ID]string) {
 	}
 }
 
-// submitUntilKilled plays a client and a worker, and says what was acknowledged.
+// submitUntilKilled acts as a client and a worker, and prints every acknowledgement.
 func submitUntilKilled(dir string) {
 	d, err := Open(Config{Dir: dir, Reserve: -1})
 	if err != nil {
@@ -131,10 +132,10 @@ func submitUntilKilled(dir string) {
 	}
 }
 
-// work fails some tasks once, some for good, and does the others.
+// work fails some tasks once, some finally, and completes the others.
 func work(d *Desk, s *Session) {
 	type attempt struct{ task, n uint64 }
-	how := map[attempt]string{} // what the acknowledgement of an attempt's report will say: that of the first may come when the second runs
+	how := map[attempt]string{} // by attempt, because the Ack of the first may arrive when the second runs
 	for {
 		notes, err := s.Take(nil, 1<<20)
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 )
 
-// BenchmarkSubmit measures what a background submit costs between the socket and the queue, which is in memory.
+// BenchmarkSubmit measures a background submit from the parsed packet to the queue in memory.
 func BenchmarkSubmit(b *testing.B) {
 	s := &gearman.Server{Listener: newPipeListener(), Broker: newBroker(b, desk.Config{}, desk.BrokerConfig{}), HandlePrefix: "H:x"}
 	feed, err := s.Feeder()
@@ -31,8 +31,9 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 }
 
-// BenchmarkListing lists a million jobs, again and again, and measures how long another connection waits for its answers meanwhile:
-// max-wait-ms is the longest, max-idle-ms that without a listing for as long. It goes over real sockets, in a loop and with goroutines.
+// BenchmarkListing lists a million jobs repeatedly, and measures the longest wait of another
+// connection for an answer: max-wait-ms during a listing, max-idle-ms without one. It uses real
+// sockets, with loops and with goroutines.
 func BenchmarkListing(b *testing.B) {
 	const jobs = 1_000_000
 	broker := newBroker(b, desk.Config{}, desk.BrokerConfig{})
@@ -77,7 +78,7 @@ func BenchmarkListing(b *testing.B) {
 	}
 }
 
-// longestWait asks for answers until done, and returns how long the slowest took.
+// longestWait sends requests until done, and returns the longest time to an answer.
 func longestWait(b *testing.B, c *client, done chan error) (longest time.Duration) {
 	for {
 		select {

@@ -12,7 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/outside"
 )
 
-// The programs of other people that speak the protocol, where they are or can be installed.
+// Tests with third-party programs for the protocol, if they are installed or can be.
 
 func run(t *testing.T, stdin, command string, args ...string) string {
 	t.Helper()

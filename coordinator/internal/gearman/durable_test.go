@@ -14,8 +14,8 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// TestBackgroundJobsAreAnsweredWhenTheyAreOnDisk has no answer to a background submit while nothing can be written. Foreground jobs are not
-// written. After a restart the background job is there, with its input.
+// While the desk cannot write, a background submit gets no answer. Foreground jobs are not
+// written. After a restart the background job exists, with its input.
 func TestBackgroundJobsAreAnsweredWhenTheyAreOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	cfg := desk.Config{Dir: dir, Reserve: -1}
@@ -64,8 +64,8 @@ func TestBackgroundJobsAreAnsweredWhenTheyAreOnDisk(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeft runs many jobs through the broker: afterwards it remembers none of them but the background ones that failed, until they are
-// forgotten.
+// Many jobs run through the broker. Afterwards it keeps only failed background jobs, until they
+// are forgotten.
 func TestNothingIsLeft(t *testing.T) {
 	broker := newBroker(t, desk.Config{}, desk.BrokerConfig{})
 	broker.Lock()

@@ -7,15 +7,17 @@ import (
 	"strings"
 )
 
-// The tests run on the broker of package desk, which imports this one, so they are an external package. Below is all that they use of the inside.
+// The tests use the broker of package desk, which imports this package, so they are an external
+// package. The declarations below are their access to internals.
 
-// Sizes at which packets are treated in another way.
+// Limits for the tests of packet sizes.
 const (
 	KeepSize = keepSize
 	ReadSize = readSize
 )
 
-// TypeNamed returns the type of the packet with a name of the protocol, such as SUBMIT_JOB.
+// TypeNamed returns the type of a packet by its name in the PROTOCOL document, such as
+// SUBMIT_JOB.
 func TypeNamed(name string) (Type, bool) {
 	for t := range types {
 		if types[t].name == name {
@@ -32,7 +34,7 @@ func RequestPacket(t Type, args ...[]byte) []byte {
 	return b
 }
 
-// ReadPacket reads one packet of the server. Of ERROR it returns the code only.
+// ReadPacket reads one response packet. For ERROR it returns only the code.
 func ReadPacket(r io.Reader) (Type, [][]byte, error) {
 	head := make([]byte, headerSize)
 	if _, err := io.ReadFull(r, head); err != nil {
@@ -42,7 +44,7 @@ func ReadPacket(r io.Reader) (Type, [][]byte, error) {
 	if _, err := io.ReadFull(r, p.body); err != nil {
 		return 0, nil, err
 	}
-	if p.typ.known() && p.typ != Error { // gearmand ends the text of some errors, not of others, with a NUL
+	if p.typ.known() && p.typ != Error { // gearmand ends the text of some errors with a NUL
 		var args [maxArgs][]byte
 		if err := p.args(&args); err != nil {
 			return 0, nil, err
@@ -53,7 +55,8 @@ func ReadPacket(r io.Reader) (Type, [][]byte, error) {
 	return p.typ, [][]byte{[]byte(code)}, nil
 }
 
-// CutAnswer returns what follows the first packet of the server in b. ok is false if b does not begin with one. The packet may be cut short.
+// CutAnswer returns the bytes after the first response packet in b, which may be incomplete. ok
+// is false if b does not start with one.
 func CutAnswer(b []byte) (rest []byte, ok bool) {
 	if len(b) < headerSize {
 		return nil, true
@@ -62,10 +65,10 @@ func CutAnswer(b []byte) (rest []byte, ok bool) {
 	return b[min(len(b), headerSize+size):], err == nil && p.response
 }
 
-// ServeAlone gives each connection a goroutine of its own, also where there are loops. Call it before Run.
+// ServeAlone gives each connection a goroutine instead of a loop. Call it before Run.
 func (s *Server) ServeAlone() { s.noLoops = true }
 
-// Remotes returns the address of the other end of every open connection.
+// Remotes returns the remote address of every open connection.
 func (s *Server) Remotes() (all []net.Addr) {
 	for _, c := range s.connections() {
 		all = append(all, c.net.RemoteAddr())
@@ -73,7 +76,7 @@ func (s *Server) Remotes() (all []net.Addr) {
 	return all
 }
 
-// MostPending returns how many bytes wait to be sent to the connection that has most of them.
+// MostPending returns the largest number of unsent bytes of a connection.
 func (s *Server) MostPending() (most int) {
 	for _, c := range s.connections() {
 		c.out.mu.Lock()
@@ -83,7 +86,8 @@ func (s *Server) MostPending() (most int) {
 	return most
 }
 
-// Feeder returns a function that hands packets over as if one connection had read them. Answers are dropped. The server must not run.
+// Feeder returns a function that handles packets as if a connection had read them, and drops the
+// answers. The server must not run.
 func (s *Server) Feeder() (feed func(packets []byte) error, err error) {
 	if err := s.prepare(); err != nil {
 		return nil, err

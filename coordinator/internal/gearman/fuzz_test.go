@@ -14,14 +14,15 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Handles in the input of FuzzServer stand for jobs that exist before it is sent. Real ones are as long, so that sizes in packets stay right.
+// These placeholders in the input of FuzzServer are replaced by the handles of two jobs. Real
+// handles have the same length, so packet sizes stay correct.
 var (
 	foregroundHandle = []byte("H:foreground-job-with-u:")
 	backgroundHandle = []byte("H:background-job-without")
 )
 
-// FuzzServer sends any bytes, in two pieces. The server survives, gives back what jobs and sessions held, and every byte that it
-// answers belongs to a packet or a line.
+// FuzzServer sends arbitrary bytes, in two pieces. The server must survive, release all jobs and
+// sessions, and answer only complete packets and lines.
 func FuzzServer(f *testing.F) {
 	packet := gearman.RequestPacket
 	text := func(b []byte, line string) []byte { return append(b, line...) }
@@ -96,7 +97,8 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// checkAnswers fails when b is not a sequence of packets and lines. The last may be cut by the end of the connection.
+// checkAnswers fails if b is not a sequence of packets and lines. The last one may be cut short
+// by the end of the connection.
 func checkAnswers(t *testing.T, b []byte) {
 	for len(b) > 0 {
 		if b[0] != 0 {
@@ -111,7 +113,7 @@ func checkAnswers(t *testing.T, b []byte) {
 	}
 }
 
-// silent is a connection that drops what it is sent.
+// silent is a connection that drops all output.
 type silent struct{}
 
 func (silent) Wake()                 {}

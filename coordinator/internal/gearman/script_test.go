@@ -28,8 +28,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the answers in testdata")
 
-// TestScripts plays the stories in testdata/scripts. A story is a list of blocks: what connections send, a line of four dashes, what
-// they get. Blocks are separated by empty lines.
+// TestScripts plays the stories in testdata/scripts. A story is a list of blocks: what connections
+// send, a line of four dashes, what they get. Blocks are separated by empty lines.
 //
 //	C PACKET ARG ...      connection C sends a packet; it is made by its first line. Arguments are words or Go strings
 //	C text LINE           C sends a line of the text protocol
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// TestScriptsAgreeWithGearmand plays the same stories to a gearmand, where one is installed.
+// TestScriptsAgreeWithGearmand plays the same stories on gearmand, if it is installed.
 func TestScriptsAgreeWithGearmand(t *testing.T) {
 	for name, text := range scripts(t) {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func scripts(t *testing.T) map[string]string {
 	return all
 }
 
-// options returns the values of the story's options.
+// options returns the options of a story.
 func options(text string) map[string]string {
 	o := map[string]string{}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -96,7 +96,8 @@ func options(text string) map[string]string {
 	return o
 }
 
-// TestScriptsOverSockets plays the stories that need no clock over real connections, which are in a loop where there are loops.
+// TestScriptsOverSockets plays the stories without a clock over real connections, which are in a
+// loop on Linux.
 func TestScriptsOverSockets(t *testing.T) {
 	for name, text := range scripts(t) {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +117,7 @@ func TestScriptsOverSockets(t *testing.T) {
 	}
 }
 
-// noticed is a connection whose end the server has noticed when Close returns.
+// noticed is a connection whose Close waits until the server has removed it.
 type noticed struct {
 	net.Conn
 	server *gearman.Server
@@ -130,7 +131,7 @@ func (c noticed) Close() error {
 	return err
 }
 
-// start starts a server of ours with the options of a story, and returns how to connect to it.
+// start starts our server with the options of a story, and returns a dial function.
 func start(t *testing.T, text string) func() net.Conn {
 	l := newPipeListener()
 	s := &gearman.Server{Listener: l, Broker: scriptBroker(t, text), HandlePrefix: "H:x"}
@@ -152,7 +153,7 @@ func setOptions(s *gearman.Server, text string) {
 	}
 }
 
-// newBroker returns the broker that ships, over a desk that runs until the test ends.
+// newBroker returns a desk.Broker over a desk that runs until the test ends.
 func newBroker(t testing.TB, cfg desk.Config, b desk.BrokerConfig) *desk.Broker {
 	t.Helper()
 	d := openDesk(t, cfg)
@@ -168,7 +169,7 @@ func newBroker(t testing.TB, cfg desk.Config, b desk.BrokerConfig) *desk.Broker 
 	return desk.NewBroker(d, b)
 }
 
-// openDesk returns a desk that nobody runs. It is closed when the test ends.
+// openDesk returns a desk without running it. It is closed when the test ends.
 func openDesk(t testing.TB, cfg desk.Config) *desk.Desk {
 	t.Helper()
 	d, err := desk.Open(cfg)
@@ -238,7 +239,8 @@ func startGearmand(t *testing.T) func() net.Conn {
 	}
 }
 
-// handle finds handles, of the story or of a server. Those of a story are numbered as they are created.
+// handle matches handles of a story or of a server. A story numbers its handles in order of
+// creation.
 var handle = regexp.MustCompile(`H:x:#?[0-9]+`)
 
 // player plays one story.
@@ -247,7 +249,7 @@ type player struct {
 	dial  func() net.Conn
 	conns map[string]*client
 
-	handles map[string]string // as in the story, to those of the server, and the other way round
+	handles map[string]string // handles of the story to handles of the server, and the reverse
 	n       int
 }
 
@@ -296,7 +298,7 @@ func (p *player) line(line string) {
 	case "close":
 		c.Close()
 		delete(p.conns, word)
-		// The server has noticed when it answers another connection.
+		// The server may only notice after it answers another connection.
 		p.settle()
 		return
 	case "text":
@@ -321,7 +323,7 @@ func (p *player) line(line string) {
 	c.read(p.t) // so that lines take effect in their order
 }
 
-// settle gives the server time to notice that a connection has ended.
+// settle gives the server time to notice the end of a connection.
 func (p *player) settle() { time.Sleep(50 * time.Millisecond) }
 
 func (p *player) unquote(s string) string {
@@ -395,7 +397,7 @@ type client struct {
 
 func newClient(c net.Conn) *client { return &client{Conn: c, r: bufio.NewReader(c)} }
 
-// read reads all answers so far: up to the answer to a question of its own.
+// read reads all answers so far, up to the answer to an echo request of its own.
 func (c *client) read(t testing.TB) {
 	if c.closed {
 		return
@@ -445,7 +447,7 @@ func (c *client) answer() (string, error) {
 	return strings.Join(out, " "), nil
 }
 
-// pipeListener is a listener inside the process, whose connections have no sockets.
+// pipeListener is a listener for in-process connections without sockets.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}

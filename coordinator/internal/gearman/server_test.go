@@ -25,7 +25,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 )
 
-// startTCP starts a server on a free port. change may alter it before.
+// startTCP starts a server on a free port, after change has configured it.
 func startTCP(t testing.TB, b gearman.Broker, change func(*gearman.Server)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *client) created(t testing.TB) string {
 	return h
 }
 
-// awaitKnown waits until the server knows a queued background job with a unique key.
+// awaitKnown waits until a background job with a unique key is queued.
 func (c *client) awaitKnown(t testing.TB, unique string) {
 	t.Helper()
 	for {
@@ -92,18 +92,18 @@ func (c *client) awaitKnown(t testing.TB, unique string) {
 	}
 }
 
-// memoryBroker returns the broker that ships, with its jobs in memory.
+// memoryBroker returns a desk.Broker with its jobs in memory.
 func memoryBroker(t testing.TB) *desk.Broker {
 	return newBroker(t, desk.Config{}, desk.BrokerConfig{})
 }
 
-// TestFragments cuts a stream into pieces: the answers are the same.
+// A stream cut into pieces of any size gets the same answers.
 func TestFragments(t *testing.T) { inBothModes(t, testFragments) }
 
-// created is a JOB_CREATED packet.
+// created matches a JOB_CREATED packet.
 var created = regexp.MustCompile(`(?s)\x00RES\x00\x00\x00\x08\x00\x00\x00.H:x:[0-9]+`)
 
-// inBothModes runs a test with connections in a loop, where there are loops, and with a goroutine for each.
+// inBothModes runs a test with connections in loops (on Linux), and with a goroutine for each.
 func inBothModes(t *testing.T, test func(t *testing.T, mode func(*gearman.Server))) {
 	t.Run("loop", func(t *testing.T) { test(t, func(*gearman.Server) {}) })
 	t.Run("alone", func(t *testing.T) { test(t, func(s *gearman.Server) { s.ServeAlone() }) })
@@ -131,7 +131,7 @@ func testFragments(t *testing.T, mode func(*gearman.Server)) {
 			t.Fatal(err)
 		}
 		n := 0
-		got = created.ReplaceAllFunc(got, func(packet []byte) []byte { // every server has handles of its own
+		got = created.ReplaceAllFunc(got, func(packet []byte) []byte { // handles differ between servers
 			if h := packet[len(packet)-int(packet[len("\x00RES....\x00\x00\x00")]):]; !bytes.HasPrefix(h, []byte("H:x:")) {
 				t.Errorf("size of %q does not agree with its handle", packet)
 			}
@@ -186,7 +186,7 @@ func testLargePackets(t *testing.T, mode func(*gearman.Server)) {
 	}
 }
 
-// TestSlowReader has a client that reads nothing of what a worker sends it. The worker is held up, then the client closed.
+// A client reads nothing of a worker's data. The worker is blocked, then the client is closed.
 func TestSlowReader(t *testing.T) { inBothModes(t, testSlowReader) }
 
 func testSlowReader(t *testing.T, mode func(*gearman.Server)) {
@@ -238,12 +238,13 @@ func testSlowReader(t *testing.T, mode func(*gearman.Server)) {
 	}
 }
 
-// durable makes the background submits of a broker in memory wait for commits of its own.
+// durable makes background submits of a broker in memory wait for batches of its own.
 type durable struct {
 	*desk.Broker
 	commit uint64
 	peers  []gearman.Peer
-	ids    []uint64 // of jobs, as they were submitted
+	// ids holds the jobs in the order of submission.
+	ids []uint64
 }
 
 func (d *durable) Attach(p gearman.Peer) gearman.Session {
@@ -272,14 +273,14 @@ func (d *durable) handle(n int) string {
 	return fmt.Sprint("H:x:", d.ids[n-1])
 }
 
-// begin begins a commit: later submits wait for the next one.
+// begin starts a batch: later submits wait for the next one.
 func (d *durable) begin() {
 	d.Lock()
 	defer d.Unlock()
 	d.commit++
 }
 
-// end does a whole commit.
+// end makes everything so far durable.
 func (d *durable) end() {
 	d.begin()
 	d.tell()
@@ -311,7 +312,7 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 				}
 			}()
 		}
-		heard := func(want ...string) { // #n is the handle of the n-th job
+		expect := func(want ...string) { // #n is the handle of the n-th job
 			t.Helper()
 			synctest.Wait()
 			for _, w := range want {
@@ -334,15 +335,15 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 		}
 		a.ask(t, gearman.EchoReq, "1")
 		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
-		a.ask(t, gearman.EchoReq, "2") // its answer keeps its place, and it is read although the first waits
-		heard("ECHO_RES 1")
+		a.ask(t, gearman.EchoReq, "2") // its answer must keep its place
+		expect("ECHO_RES 1")
 		b.ask(t, gearman.SubmitJob, "g", "", "not durable")
-		heard("JOB_CREATED #2")
+		expect("JOB_CREATED #2")
 		d.end()
-		heard("JOB_CREATED #1", "ECHO_RES 2")
+		expect("JOB_CREATED #1", "ECHO_RES 2")
 		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
 		b.ask(t, gearman.SubmitJobBG, "f", "", "x")
-		heard()
+		expect()
 		d.end()
 		synctest.Wait()
 		if len(got) != 2 {
@@ -354,18 +355,18 @@ func TestDurableSubmitsAreAnsweredAfterTheirCommit(t *testing.T) {
 		synctest.Wait()
 		d.begin() // a's waits for this one, and the next for a later one
 		a.ask(t, gearman.SubmitJobBG, "f", "", "x")
-		heard()
+		expect()
 		d.tell()
-		heard("JOB_CREATED #5")
+		expect("JOB_CREATED #5")
 		d.end()
-		heard("JOB_CREATED #6")
+		expect("JOB_CREATED #6")
 		a.Close()
 		b.Close()
 	})
 }
 
-// TestHalfPackets has large packets begin that do not end: together they take the room that there is and no more, others wait for it, and those that do not go on are
-// closed in time.
+// Large packets start and do not end. Together they use only the permitted memory; others wait
+// for room, and stalled ones are closed in time.
 func TestHalfPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := memoryBroker(t)
@@ -389,7 +390,8 @@ func TestHalfPackets(t *testing.T) {
 		if len(answers) > 0 {
 			t.Errorf("%s, though there is no room", <-answers)
 		}
-		// The first is closed after its time; by then those that wait have been told to come again.
+		// The first connection is closed after its deadline; by then the waiting ones have been
+		// refused.
 		for range 2 {
 			if got := <-answers; !strings.HasPrefix(got, "ERROR QUEUE_ERROR") {
 				t.Errorf("%s, want an error", got)
@@ -423,8 +425,8 @@ func countJobs(b *desk.Broker) (n int) {
 	return n
 }
 
-// TestListing asks for a long listing and does not read it, so that it cannot end. Others are served meanwhile, and what is for the
-// connection itself comes after it.
+// A client requests a long listing and does not read it. Others are served meanwhile; other
+// output for the connection follows the listing.
 func TestListing(t *testing.T) {
 	const jobs = 50_000 // a listing larger than MaxPending
 	synctest.Test(t, func(t *testing.T) {
@@ -449,7 +451,7 @@ func TestListing(t *testing.T) {
 		last := c.created(t)
 		handles = append(handles, last)
 		c.Write([]byte("show jobs\n"))
-		go c.Write(gearman.RequestPacket(gearman.EchoReq, []byte("end"))) // which is not read before the listing is over
+		go c.Write(gearman.RequestPacket(gearman.EchoReq, []byte("end"))) // read only after the listing
 		synctest.Wait()
 		w.ask(t, gearman.CanDo, "f")
 		w.ask(t, gearman.GrabJob)
@@ -532,7 +534,7 @@ func (b lagging) UnlockNow() bool {
 
 func (b lagging) WaitForBacklog() { <-b.room }
 
-// TestLagging has one connection submit more than can be stored. It waits, and no other.
+// One connection submits more than the store can take. It waits; others do not.
 func TestLagging(t *testing.T) {
 	d := &durable{Broker: memoryBroker(t)}
 	b := lagging{d, make(chan struct{})}
@@ -549,13 +551,13 @@ func TestLagging(t *testing.T) {
 	}
 	close(b.room)
 	c.ask(t, gearman.EchoReq, "x")
-	other.awaitKnown(t, "second") // it is no longer in the loop and goes on by itself
+	other.awaitKnown(t, "second") // the connection has left the loop and continues by itself
 	d.end()
 	c.want(t, "JOB_CREATED "+d.handle(2))
 	c.want(t, "ECHO_RES x")
 }
 
-// TestRunEnds ends a server with connections of every kind: each is closed, and Run returns.
+// Run closes connections of every kind and returns.
 func TestRunEnds(t *testing.T) {
 	inBothModes(t, func(t *testing.T, mode func(*gearman.Server)) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
