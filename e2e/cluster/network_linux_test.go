@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 // nets numbers networks, so that tests and runs do not meet.
@@ -357,7 +359,7 @@ func TestPartitionHeals(t *testing.T) {
 }
 
 func cutLengths() []time.Duration {
-	if os.Getenv(heavyEnv) != "" {
+	if os.Getenv(programs.HeavyEnv) != "" {
 		return []time.Duration{5 * time.Second, 15 * time.Second, 5 * time.Minute}
 	}
 	return []time.Duration{5 * time.Second}

@@ -26,6 +26,8 @@ import (
 	_ "github.com/layshaft/layshaft/mapreduce/memio"
 	_ "github.com/layshaft/layshaft/mapreduce/textio"
 	_ "github.com/layshaft/layshaft/worker"
+
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 // patience is how long an event may take that should come at once. Tests with a limit of their own measure it.
@@ -36,47 +38,19 @@ var binDir string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if testing.Short() {
-		fmt.Println("skipped: -short leaves out the tests that start other processes")
-		os.Exit(0)
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.NumCPU() < 4 {
+		_ = flag.Set("test.parallel", "4") // the tests wait most of the time
 	}
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "layshaft-cluster-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binDir = dir
-		for _, v := range os.Environ() { // flags of the programs have defaults there
-			if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && name != heavyEnv {
-				_ = os.Unsetenv(name)
-			}
-		}
-		const module = "github.com/layshaft/layshaft/"
-		build := exec.Command("go", "build", "-o", dir+"/", module+"cmd/layshaft", module+"examples/wordcount", module+"e2e/cluster/internal/probe")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
-		given := false
-		flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-		if !given && runtime.NumCPU() < 4 {
-			_ = flag.Set("test.parallel", "4") // they wait most of the time
-		}
-		return m.Run()
-	}())
+	programs.Main(m, &binDir, "cmd/layshaft", "examples/wordcount", "e2e/cluster/internal/probe")
 }
-
-// heavyEnv turns on tests that take minutes.
-const heavyEnv = "LAYSHAFT_E2E_HEAVY"
 
 // heavy skips a test that takes long.
 func heavy(t testing.TB) {
 	t.Helper()
-	if testing.Short() || os.Getenv(heavyEnv) == "" {
-		t.Skipf("takes long; %s=1 without -short runs it", heavyEnv)
+	if testing.Short() || os.Getenv(programs.HeavyEnv) == "" {
+		t.Skipf("takes long; %s=1 without -short runs it", programs.HeavyEnv)
 	}
 }
 

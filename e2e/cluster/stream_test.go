@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 // TestRollingRestart restarts all workers and the coordinator, one after the other, under a stream of jobs. None is lost.
@@ -85,7 +87,7 @@ func TestNoLeaks(t *testing.T) {
 	}
 	t.Parallel()
 	jobs := 25
-	if os.Getenv(heavyEnv) != "" {
+	if os.Getenv(programs.HeavyEnv) != "" {
 		jobs = 200
 	}
 	if testing.Short() {

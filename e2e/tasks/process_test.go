@@ -8,19 +8,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	// What the programs are made of, so that a change of it ends the go command's cache of the results.
 	_ "github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -31,41 +29,12 @@ const patience = 40 * time.Second
 var binDir string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("skipped: -short leaves out the tests that start other processes")
-		os.Exit(0)
-	}
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "layshaft-tasks-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binDir = dir
-		for _, v := range os.Environ() { // flags of the programs have defaults there
-			if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && name != heavyEnv {
-				_ = os.Unsetenv(name)
-			}
-		}
-		const module = "github.com/layshaft/layshaft/"
-		build := exec.Command("go", "build", "-o", dir+"/", module+"cmd/layshaft", module+"examples/scatter", module+"e2e/tasks/internal/probe")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	programs.Main(m, &binDir, "cmd/layshaft", "examples/scatter", "e2e/tasks/internal/probe")
 }
-
-// heavyEnv makes tests larger that then take minutes.
-const heavyEnv = "LAYSHAFT_E2E_HEAVY"
 
 // scale returns small, or large when the environment asks for it.
 func scale(small, large int) int {
-	if os.Getenv(heavyEnv) != "" {
+	if os.Getenv(programs.HeavyEnv) != "" {
 		return large
 	}
 	return small
