@@ -29,8 +29,8 @@ type defined struct {
 // maxPlaces is how many calls of Define with one name are kept for an error.
 const maxPlaces = 3
 
-// addDefinition adds a definition. A second definition of the same name is an error only when a child
-// process needs that name.
+// addDefinition adds a definition. A second definition of the same name is an error only when a
+// child process needs that name.
 func addDefinition(name string, plan func(ctx context.Context, params []byte) (*compiled, error)) {
 	at := caller()
 	d := &definitions

@@ -232,8 +232,8 @@ func (t *settings) fit(workers []report.Worker) {
 	t.Memory = cmp.Or(least, 256<<20) * int64(t.Slots)
 }
 
-// missingOutput returns the name of a sink whose published output is gone, or was replaced after ended.
-// It returns "" if the output of all sinks is in place.
+// missingOutput returns the name of a sink whose published output is gone, or was replaced after
+// ended. It returns "" if the output of all sinks is in place.
 func (c *compiled) missingOutput(ctx context.Context, id string, ended time.Time) (string, error) {
 	for _, o := range c.plan.outs {
 		// the client itself publishes the output
@@ -418,8 +418,8 @@ func (e *cluster) commit(stage, task int) job.Producer {
 	return p
 }
 
-// awaitOutputs waits for the first message about the outputs of a stage; after the end of the job, for all
-// messages.
+// awaitOutputs waits for the first message about the outputs of a stage; after the end of the job,
+// for all messages.
 func (e *cluster) awaitOutputs(stage int) *stageOutputs {
 	e.mu.Lock()
 	c := e.stages[stage]

@@ -10,9 +10,9 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// TestCombineLarge checks that accumulators which are too large together stay apart, in the order
-// of their key, as in a run inside one process they are merged by the last stage alone, where
-// nothing has to fit into a block; and that those which are not are merged.
+// TestCombineLarge checks that combine merges small accumulators, and keeps apart, in the order of
+// their key, accumulators that together are too large for a block. The last stage merges these, and
+// there nothing must fit into a block.
 func TestCombineLarge(t *testing.T) {
 	const size, n = record.MaxFrame / 5, 5
 	for name, c := range map[string]struct {
@@ -66,7 +66,7 @@ func TestCombineLarge(t *testing.T) {
 	}
 }
 
-// TestCombineSlices checks that the tasks which share a group merge each partition once.
+// TestCombineSlices checks that the tasks of a group merge each partition once.
 func TestCombineSlices(t *testing.T) {
 	codec, err := record.For[int64]()
 	if err != nil {
@@ -89,7 +89,7 @@ func TestCombineSlices(t *testing.T) {
 	}
 }
 
-// written notes the partitions of an output.
+// written records the partitions of an output.
 type written struct{ parts *[]int }
 
 func (w *written) Append(_, _, part int, _ []byte, _ int, _ []byte) error {
@@ -97,8 +97,8 @@ func (w *written) Append(_, _, part int, _ []byte, _ int, _ []byte) error {
 	return nil
 }
 
-// TestSlices checks that as many tasks merge what a worker or zone holds as there are slots for, if
-// there is that much.
+// TestSlices checks that a large input of a worker or zone is merged by as many tasks as there are
+// slots.
 func TestSlices(t *testing.T) {
 	d := Define("test-slices", func(p *Plan, _ None) Dataset[KV[int, int64]] {
 		return CountBy(Read(p, upTo(0)), func(i int) int { return i })

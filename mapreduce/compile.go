@@ -36,7 +36,7 @@ type stage struct {
 	publish bool // publishes the output of every stage's sinks; it has no head
 }
 
-// end is where records leave a stage.
+// end is an output of a stage.
 type end struct {
 	n     *node // the operator that reads the records, with its input number
 	input int
@@ -207,7 +207,8 @@ func (c *compiled) addTiers(tiers func(number int, s, from *stage) int, publish 
 	c.arrange(all)
 }
 
-// adoptStages gives the plan the stages of spec. It returns an error if spec was made from another plan.
+// adoptStages gives the plan the stages of spec. It returns an error if spec was made from another
+// plan.
 func (c *compiled) adoptStages(spec *job.Spec) error {
 	c.addTiers(func(number int, _, _ *stage) int {
 		n := 0
@@ -594,7 +595,7 @@ func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
 	return t
 }
 
-// program returns the stages as functions that the worker can run.
+// program returns the stages as functions for the worker.
 func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 	p := &job.Program{Tolerates: c.plan.allowsBad()}
 	for _, s := range c.stages {
@@ -627,7 +628,8 @@ func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]jo
 	return sp
 }
 
-// withoutFunctions returns the options of a combine or publish stage, which calls no operator functions.
+// withoutFunctions returns the options of a combine or publish stage, which calls no operator
+// functions.
 func (o options) withoutFunctions() options {
 	o.needs = nil
 	return o
@@ -673,9 +675,9 @@ func (*compiled) input(splits map[*stage][]job.Split) (input int64) {
 	return input
 }
 
-// evenPartitions returns a number of partitions, at most 4,096, for input in parts of about size bytes. It is
-// a multiple of four, so that slots end at the same time if there are as many or half as many. It
-// depends on the input alone, because the order of rows must not depend on the slots.
+// evenPartitions returns a number of partitions, at most 4,096, for input in parts of about size
+// bytes. It is a multiple of four, so that slots end at the same time if there are as many or half
+// as many. It depends on the input alone, because the order of rows must not depend on the slots.
 func evenPartitions(input, size int64) int {
 	return int(min(max(1, (input+4*size-1)/(4*size)), 1024)) * 4
 }

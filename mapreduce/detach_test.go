@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Who interrupts a job is asked whether it goes on only when it can, and told how to come back to
-// it.
+// A user who interrupts a job is asked whether it continues only if it can. The answer names the
+// way back to the job.
 func TestAskDetach(t *testing.T) {
 	for _, tt := range []struct {
 		answer string

@@ -209,8 +209,8 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 	return spec, nil
 }
 
-// isReadByClient reports whether the client reads the output of a stage at the end: rows, or descriptions
-// for Finish.
+// isReadByClient reports whether the client reads the output of a stage at the end: rows, or
+// descriptions for Finish.
 func (c *compiled) isReadByClient(s *stage) bool {
 	return !s.combine && slices.ContainsFunc(s.ends, func(x *end) bool { return x.out != nil && (x.out.sink == nil || !c.publishes()) })
 }

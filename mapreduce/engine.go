@@ -30,9 +30,9 @@ type engine interface {
 	manifest(p job.Producer) (*job.Manifest, error)
 	// open returns the runs of a port of an output.
 	open(p job.Producer, port int) ([]job.RunReader, error)
-	// findOutput finds the output of a task of a finished job after p could not be read; the job makes a
-	// lost output again first. p.Worker may be empty. It returns the present holder of the output,
-	// or an error with the reason why there is none.
+	// findOutput finds the output of a task of a finished job after p could not be read; the job
+	// makes a lost output again first. p.Worker may be empty. It returns the present holder of the
+	// output, or an error with the reason why there is none.
 	findOutput(p job.Producer) (now job.Producer, err error)
 	// reportLost reports an unreadable output, so that the job makes it again.
 	reportLost(p job.Producer)
@@ -48,8 +48,8 @@ type engine interface {
 // again.
 const maxSearches = 5
 
-// readOutput calls read with the holder of an output of a finished job. If the output is elsewhere or was
-// lost, it finds or makes it again and repeats the call.
+// readOutput calls read with the holder of an output of a finished job. If the output is elsewhere
+// or was lost, it finds or makes it again and repeats the call.
 func (j *Job) readOutput(p job.Producer, read func(p job.Producer) error) error {
 	for n := 0; ; n++ {
 		err := read(p)

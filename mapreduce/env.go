@@ -301,7 +301,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	return nil
 }
 
-// sourceError is an error of a source that names files in the same way as the user.
+// sourceError is an error of a source, with file names in the form that the user gave.
 type sourceError struct{ error }
 
 func (e sourceError) Error() string { return filesys.Shown(e.error.Error()) }

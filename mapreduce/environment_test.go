@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Variables for flags that have no meaning in a run are ignored, as they are for other programs;
-// flags of the command line are refused.
+// Environment variables of flags without a meaning in this run are ignored. The same flags on the
+// command line are an error.
 func TestFlagsFromTheEnvironment(t *testing.T) {
 	for name, value := range map[string]string{"LAYSHAFT_WORKERS": "3", "LAYSHAFT_MEMORY": "256M", "LAYSHAFT_SLOTS": "many", "LAYSHAFT_TAGS": " gpu , x,", "LAYSHAFT_TLS_CA": "ca.pem"} {
 		t.Setenv(name, value)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestETA holds that the time left is not made to look better than it is, however little is done.
+// TestETA checks that the remaining time is never too low, however little is done.
 func TestETA(t *testing.T) {
 	for _, c := range []struct {
 		took  time.Duration

@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// Results come sorted by key within each partition; with one partition, over all.
+// Results come sorted by key within each partition. With one partition, all of them are sorted.
 func ExampleAggregateBy() {
 	prices := mapreduce.Define("prices", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.KV[string, float64]] {
 		products := mapreduce.Read(p, memio.Of(

@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// The values of a group stream past: it may be larger than memory.
+// The values of a group are a stream: the group may be larger than memory.
 func ExampleGroupBy() {
 	baskets := mapreduce.Define("baskets", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		orders := mapreduce.Read(p, memio.Of(Order{7, "saw", 2}, Order{8, "drill", 1}, Order{7, "nail", 40}))
@@ -109,7 +109,7 @@ func ExampleLeftJoin() {
 	// Output: [drill: never ordered saw: 2 ordered] <nil>
 }
 
-// CoGroup sees both sides of every key, also of keys that only one side has.
+// CoGroup receives both sides of every key, also if one side is empty.
 func ExampleCoGroup() {
 	stock := mapreduce.Define("stock", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.KV[string, int64]] {
 		in := mapreduce.Read(p, memio.Of(Order{1, "saw", 10}, Order{2, "drill", 3}))
@@ -132,7 +132,7 @@ func ExampleCoGroup() {
 	// Output: [{drill 3} {glue -2} {saw 5}] <nil>
 }
 
-// A small side is held in memory, so the large one is not moved and keeps its order.
+// The small side is held in memory, so the large side is not moved and keeps its order.
 func ExampleBroadcastJoin() {
 	type Rate struct {
 		Country string
@@ -156,7 +156,7 @@ func ExampleBroadcastJoin() {
 	// Output: ["DE 19 %" "XX unknown" "FR 20 %"] <nil>
 }
 
-// All partitions together are in order, so the rows are.
+// The order holds over all partitions, so the rows come sorted.
 func ExampleSortBy() {
 	sorted := mapreduce.Define("sorted", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Product] {
 		products := mapreduce.Read(p, memio.Of(Product{"saw", "Bolt", 900}, Product{"drill", "Acme", 4900}, Product{"hammer", "Acme", 1300}))

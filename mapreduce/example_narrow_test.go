@@ -27,7 +27,8 @@ func ExampleMap() {
 	// Output: [Acme drill Bolt saw] <nil>
 }
 
-// A function that fails names the operator, its place in the source, and the record's in the input.
+// The error of a failed function contains the operator, its place in the source code, and the place
+// of the record in the input.
 func ExampleTryMap() {
 	prices := mapreduce.Define("prices", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[float64] {
 		texts := mapreduce.Read(p, memio.Of("4.50", "12", "0.99"))

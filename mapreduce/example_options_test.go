@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// Counters are exact: attempts that failed or were raced do not count.
+// Counters are exact: failed and superseded attempts do not count.
 func ExampleNewCounter() {
 	clean := mapreduce.Define("clean", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Product] {
 		unpriced := mapreduce.NewCounter(p, "without price")
@@ -36,8 +36,8 @@ func ExampleNewCounter() {
 	// Output: <nil> 1
 }
 
-// Skip sets a record aside and goes on, as long as MaxBad allows. The quarantine file tells which
-// records, and why.
+// Skip sets a record aside, as long as MaxBad allows. The quarantine file lists the records and the
+// reasons.
 func ExampleSkip() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -107,7 +107,7 @@ func ExampleMaxBadShare() {
 	// Output: [450 99 1200] <nil>
 }
 
-// Fatal ends the job at once. Other errors are tried again first.
+// Fatal ends the job at once. After any other error, the attempt is repeated.
 func ExampleFatal() {
 	denied := errors.New("the shop does not know this key")
 	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
@@ -120,7 +120,7 @@ func ExampleFatal() {
 	// Output: true
 }
 
-// One partition for each year, in order.
+// Each year gets its own partition, in order.
 func ExamplePartitionBy() {
 	perYear := mapreduce.Define("per-year", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.KV[int, int64]] {
 		years := mapreduce.Read(p, memio.Of(2026, 2024, 2026, 2025))
@@ -132,7 +132,7 @@ func ExamplePartitionBy() {
 	// Output: [{2024 1} {2025 1} {2026 2}] <nil>
 }
 
-// With one partition, keys are sorted over all.
+// With one partition, all keys are sorted.
 func ExampleParallel() {
 	letters := mapreduce.Define("letters", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.KV[string, int64]] {
 		return mapreduce.CountBy(mapreduce.Read(p, memio.Of("b", "c", "a", "b")), func(s string) string { return s },
@@ -142,7 +142,7 @@ func ExampleParallel() {
 	// Output: [{a 1} {b 2} {c 1}] <nil>
 }
 
-// Names stand in plans, progress and errors.
+// Names appear in plans, progress and errors.
 func ExampleNamed() {
 	half := mapreduce.Define("half", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
 		numbers := mapreduce.Read(p, memio.Of(4, 10), mapreduce.Named("numbers"))
@@ -152,19 +152,19 @@ func ExampleNamed() {
 	// Output: [2 5] <nil>
 }
 
-// Given to Define, an option holds for all steps.
+// An option given to Define applies to all operators.
 func ExampleRetry() {
 	careful := mapreduce.Define("careful", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		pages := mapreduce.Read(p, memio.Of("/drill", "/saw"))
 		return mapreduce.TryMap(pages, func(_ context.Context, path string) (string, error) {
-			return "shop" + path, nil // a call to a shop that is sometimes away
+			return "shop" + path, nil // here a call to a shop that is sometimes unavailable
 		}, mapreduce.Retry(10))
 	}, mapreduce.Retry(2))
 	fmt.Println(careful.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [shop/drill shop/saw] <nil>
 }
 
-// An attempt that takes longer is ended and tried again; ctx tells the function.
+// An attempt that takes too long is cancelled through ctx, and repeated.
 func ExampleTimeout() {
 	stuck := mapreduce.Define("stuck", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.TryMap(mapreduce.Read(p, memio.Of("/drill")), func(ctx context.Context, _ string) (string, error) {
@@ -177,12 +177,12 @@ func ExampleTimeout() {
 	// Output: true
 }
 
-// No more than eight attempts at a time hold a connection each, of all jobs and tasks of a cluster,
-// or of this run.
+// At most eight attempts hold a connection at the same time: in this run, or over all jobs and
+// tasks of a cluster.
 func ExampleNeeds() {
 	stored := mapreduce.Define("stored", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		return mapreduce.TryMap(mapreduce.Read(p, memio.Of("drill", "saw")), func(_ context.Context, name string) (string, error) {
-			return name + " stored", nil // a row written to a database
+			return name + " stored", nil // here a write to a database
 		}, mapreduce.Needs("pg", 1))
 	})
 	fmt.Println(stored.Collect(context.Background(), mapreduce.Local{Budgets: map[string]int{"pg": 8}}, mapreduce.None{}))

@@ -12,7 +12,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// Parameters are all that a run depends on. They travel as JSON, so their fields are exported.
+// Parameters are the only input of the function given to Define. They travel as JSON, so their
+// fields are exported.
 func ExampleDefine() {
 	type Params struct {
 		Brand string
@@ -28,8 +29,7 @@ func ExampleDefine() {
 	// Output: [hammer] <nil>
 }
 
-// Run streams: a row comes as soon as the task that made it is done, and leaving the loop ends the
-// job.
+// Run streams: a row comes as soon as its task is done. A break out of the loop ends the job.
 func ExampleDefinition_Run() {
 	numbers := mapreduce.Define("numbers", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[int64] {
 		return mapreduce.Read(p, memio.Generate(n, func(i int64) int64 { return i }))
@@ -82,7 +82,7 @@ func ExampleDefinition_WriteTo() {
 	// Output: "drill\nhammer\nsaw\n" <nil>
 }
 
-// A pipeline may write any number of datasets, and have no rows of its own.
+// A pipeline may write any number of datasets, and may have no rows.
 func ExampleWriteTo() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -9,8 +9,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// Records of the examples. Any type of exported or unexported fields will do; nothing is
-// registered.
+// Records of the examples. Fields may be exported or not, and no type is registered.
 type (
 	Product struct {
 		Name  string
@@ -24,7 +23,8 @@ type (
 	}
 )
 
-// A pipeline is a function that describes steps. It runs inside the program, with no other service.
+// A pipeline is a function that describes steps. It runs inside the program, without any other
+// service.
 func Example() {
 	revenue := mapreduce.Define("revenue", func(p *mapreduce.Plan, minCents int64) mapreduce.Dataset[mapreduce.KV[string, int64]] {
 		products := mapreduce.Read(p, memio.Of(

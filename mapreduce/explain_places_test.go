@@ -8,7 +8,7 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// -explain says how near to the input attempts would run, and with how many bytes.
+// -explain prints how near to their input the attempts would run, and with how many bytes.
 func TestExplainPlaces(t *testing.T) {
 	spec := &job.Spec{Stages: []job.Stage{{Splits: []job.Split{
 		{Bytes: 1 << 10, Hosts: []string{"a"}}, {Bytes: 2 << 10, Hosts: []string{"b", "a"}}, {Bytes: 4 << 10, Hosts: []string{"b"}},

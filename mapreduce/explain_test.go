@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestEven checks that parts are about as large as asked, and a multiple of four: with two or four
-// slots none runs the last one alone.
+// TestEven checks that parts have about the wanted size, and that their number is a multiple of
+// four. Then neither two nor four slots leave a last part alone.
 func TestEven(t *testing.T) {
 	for _, c := range []struct {
 		input int64

@@ -6,8 +6,8 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// TestFitZones checks that a tier of zones is planned only where there are several and one of them
-// has several workers.
+// TestFitZones checks that a tier of zones is planned only if there are several zones, and one of
+// them has several workers.
 func TestFitZones(t *testing.T) {
 	for _, c := range []struct {
 		zones []string
@@ -15,7 +15,7 @@ func TestFitZones(t *testing.T) {
 	}{
 		{[]string{"", "", ""}, 0},
 		{[]string{"a", "a", "a"}, 0},
-		{[]string{"a", "b", "c"}, 0}, // what each worker holds is merged already
+		{[]string{"a", "b", "c"}, 0}, // the tier of workers has merged it already
 		{[]string{"a", "a", ""}, 0},
 		{[]string{"a", "a", "b"}, 2},
 		{[]string{"b", "", "", "a"}, 3},

@@ -13,8 +13,8 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 )
 
-// TargetFlags is the Target that command-line flags describe: a Cluster if -cluster is given, else
-// a Local. Use it after the flags are parsed.
+// TargetFlags is a Target described by command-line flags: a Cluster if -cluster is given, else a
+// Local. Use it after parsing the flags.
 type TargetFlags struct {
 	// Reporting holds the values of its flags. A program may change them after parsing.
 	Reporting
@@ -22,18 +22,17 @@ type TargetFlags struct {
 	local   Local
 	cluster Cluster
 	flags   *flag.FlagSet
-	environ map[string]error // flags that have an environment variable, with the error of its value
+	environ map[string]error // errors of environment variables, by flag; nil for a valid variable
 }
 
-// Names of the flags that apply only inside this process, only on a cluster, and to both.
+// Names of the flags for runs inside this process, for runs on a cluster, and for both.
 var (
 	localFlags     = []string{"state", "workers", "slots", "memory", "budget", "verify"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
 	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine"}
 )
 
-// Flags registers the flags of a target with fs, and returns the target that they describe once fs
-// is parsed.
+// Flags registers the flags of a target with fs, and returns the target. Use it after fs is parsed.
 //
 // The default of each flag is the environment variable LAYSHAFT_NAME, if it is set. Variables of
 // flags that have no meaning in a run are ignored, such as LAYSHAFT_WORKERS with -cluster. The same

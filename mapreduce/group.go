@@ -36,7 +36,7 @@ func GroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(key K, values iter
 	return Dataset[U]{n}
 }
 
-// TryGroupBy is GroupBy for functions that take a context, emit any number of records and may fail.
+// TryGroupBy is GroupBy with a context and errors, and f may emit any number of records.
 // It handles errors like TryMap.
 func TryGroupBy[T, K, U any](d Dataset[T], key func(T) K, f func(ctx context.Context, key K, values iter.Seq[T], emit func(U)) error, opts ...GroupOption) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryGroupBy", opts, d.n)

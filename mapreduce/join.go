@@ -27,7 +27,7 @@ func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, 
 	return Dataset[U]{n}
 }
 
-// TryJoin is Join for functions that take a context and may fail. It handles errors like TryMap.
+// TryJoin is Join with a context and errors. It handles errors like TryMap.
 func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryJoin", opts, left.n, right.n)
 	n.needs("left key", leftKey)
@@ -53,7 +53,7 @@ func LeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L)
 	return Dataset[U]{n}
 }
 
-// TryLeftJoin is LeftJoin for functions that take a context and may fail. It handles errors like
+// TryLeftJoin is LeftJoin with a context and errors. It handles errors like
 // TryMap.
 func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryLeftJoin", opts, left.n, right.n)
@@ -259,7 +259,7 @@ func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey fu
 	return Dataset[U]{n}
 }
 
-// TryBroadcastJoin is BroadcastJoin for functions that take a context and may fail. It handles
+// TryBroadcastJoin is BroadcastJoin with a context and errors. It handles
 // errors like TryMap.
 func TryBroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(context.Context, L, *R) (U, error), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(left.n), "TryBroadcastJoin", opts, left.n, small.n)

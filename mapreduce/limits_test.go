@@ -19,10 +19,11 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// The tests in this file are about the edges: nothing at all, very large, very many, odd types,
-// user code that keeps what it sees.
+// The tests in this file check limits: no input, large records, many keys, odd types, and user code
+// that keeps its arguments.
 
-// TestPartitionByMayKeepKeys: keys that a partition function saw must stay what they were.
+// TestPartitionByMayKeepKeys checks that the keys passed to a partition function do not change
+// later.
 func TestPartitionByMayKeepKeys(t *testing.T) {
 	const n = 60_000
 	name := func(i int64) string { return fmt.Sprintf("a key that is longer than a slot %d", i*7919%n) }
@@ -96,8 +97,8 @@ func TestNoInput(t *testing.T) {
 	}
 }
 
-// TestLargeRecords moves records of more than 16 MiB through every kind of stage, and refuses those
-// that do not fit with an error that says which.
+// TestLargeRecords moves records of more than 16 MiB through every kind of stage. A record that
+// does not fit must lead to an error that names it.
 func TestLargeRecords(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies gigabytes; run without -short")
@@ -159,7 +160,7 @@ func TestLargeRecords(t *testing.T) {
 	}
 }
 
-// TestSortWithEmptyKeys: a block that begins with an empty key is a block like others.
+// TestSortWithEmptyKeys sorts blocks that begin with an empty key.
 func TestSortWithEmptyKeys(t *testing.T) {
 	const n = 60_000
 	word := func(i int64) string {
@@ -179,8 +180,8 @@ func TestSortWithEmptyKeys(t *testing.T) {
 	same(t, rows, want)
 }
 
-// TestJobMemory: the tables, sorted records and runs of a job stay within its memory, however many
-// operators share an attempt.
+// TestJobMemory checks that the tables, sorted records and runs of a job stay within its memory,
+// for any number of operators in one attempt.
 func TestJobMemory(t *testing.T) {
 	const memory = 24 << 20
 	target := mapreduce.Local{Slots: 2, Memory: memory}
@@ -294,7 +295,8 @@ func checkKeys[K comparable](t *testing.T, key func(int64) K) {
 	}
 }
 
-// TestPanicInSmallSide: the panic of a key function of a small side is told as such, each time.
+// TestPanicInSmallSide checks that each panic of a key function of a small side is reported as
+// such.
 func TestPanicInSmallSide(t *testing.T) {
 	var calls atomic.Int64
 	j := start(t, t.Context(), mapreduce.Local{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
@@ -317,8 +319,8 @@ func TestPanicInSmallSide(t *testing.T) {
 	checkError(t, j.Wait(), "panic: no price for product 7")
 }
 
-// TestLargeSmallSide: a small side that does not fit into half of the memory ends the job, which
-// says so; so do two that do not fit together.
+// TestLargeSmallSide checks that a job ends with an error if its small side takes more than half of
+// the memory, and if two small sides do so together.
 func TestLargeSmallSide(t *testing.T) {
 	join := func(n int64, times int) error {
 		j := start(t, t.Context(), mapreduce.Local{Slots: 2, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {

@@ -17,8 +17,8 @@ import (
 )
 
 // The tests here, in operators_test.go, plans_test.go and spill_test.go run operators and plans on
-// random data, cut at random, on a random number of workers and slots with the least memory they
-// may have, and compare the rows with those of a few lines of ordinary Go.
+// random data with random cuts. The number of workers and slots is random, and the memory is the
+// minimum. The tests compare the rows with the result of a few lines of ordinary Go.
 
 // more makes the random tests longer: go test ./mapreduce -more 20.
 var more = flag.Uint64("more", 1, "factor for the number of random tests")
@@ -76,7 +76,7 @@ func (s *scene) read(p *mapreduce.Plan, items []item) mapreduce.Dataset[item] {
 	return mapreduce.Read(p, memio.Slice(items).Cut(1+len(items)%7))
 }
 
-// parallel is an option that sets a random number of partitions, which it returns too.
+// parallel returns an option that sets a random number of partitions, and the number.
 func (s *scene) parallel() (mapreduce.ParallelOption, int) {
 	n := 1 + s.r.IntN(6)
 	return mapreduce.Parallel(n), n

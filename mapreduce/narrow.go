@@ -19,7 +19,7 @@ func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
 	return Dataset[U]{n}
 }
 
-// TryMap is Map for functions that take a context and may fail. An error made by Skip sets the
+// TryMap is Map with a context and errors. An error made by Skip sets the
 // record aside, and an error made by Fatal ends the job. Any other error fails the attempt, which
 // is then repeated.
 func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts ...Option) Dataset[U] {
@@ -40,7 +40,7 @@ func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts 
 	return Dataset[U]{n}
 }
 
-// Filter keeps the records for which f returns true.
+// Filter keeps a record if f returns true.
 func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Filter", opts, d.n)
 	n.needs("function", f)
@@ -55,10 +55,10 @@ func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	return Dataset[T]{n}
 }
 
-// Filter keeps the records for which f returns true.
+// Filter keeps a record if f returns true.
 func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return Filter(d, f, opts...) }
 
-// TryFilter is Filter for functions that take a context and may fail. It handles errors like
+// TryFilter is Filter with a context and errors. It handles errors like
 // TryMap.
 func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "TryFilter", opts, d.n)
@@ -113,7 +113,7 @@ func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Opti
 	return Dataset[U]{n}
 }
 
-// TryFlatMap is FlatMapEmit for functions that take a context and may fail. It handles errors like
+// TryFlatMap is FlatMapEmit with a context and errors. It handles errors like
 // TryMap. Records that f emitted before it returned Skip stay.
 func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit func(U)) error, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryFlatMap", opts, d.n)
@@ -147,7 +147,7 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 	return Dataset[KV[K, T]]{n}
 }
 
-// TryKeyBy is KeyBy for functions that take a context and may fail. It handles errors like TryMap.
+// TryKeyBy is KeyBy with a context and errors. It handles errors like TryMap.
 func TryKeyBy[T, K any](d Dataset[T], key func(context.Context, T) (K, error), opts ...Option) Dataset[KV[K, T]] {
 	n := newNode[KV[K, T]](planOf(d.n), "TryKeyBy", opts, d.n)
 	n.needs("key", key)

@@ -15,7 +15,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// together counts how many run at once.
+// together counts how many calls run at once.
 type together struct{ now, most atomic.Int32 }
 
 func (x *together) in() {
@@ -26,8 +26,8 @@ func (x *together) in() {
 
 func (x *together) out() { x.now.Add(-1) }
 
-// A stage whose attempts need a budget never has more of them than it allows, also when some fail;
-// others run beside it.
+// A stage with a budget never runs more attempts than the budget allows, even if some of them fail.
+// Other stages run beside it.
 func TestNeeds(t *testing.T) {
 	var both sync.WaitGroup // two at once there must be
 	both.Add(2)
@@ -54,7 +54,7 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
-// What can never be had is said before the run, and -explain says what is needed.
+// A need above the budget is an error before the run, and -explain prints the needs.
 func TestNeedsAreShown(t *testing.T) {
 	load := mapreduce.Define("load", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
 		return mapreduce.Map(mapreduce.Read(p, memio.Of(1)), func(i int) int { return i }, mapreduce.Needs("pg", 2), mapreduce.Needs("es", 1))

@@ -348,8 +348,8 @@ func TestOperators(t *testing.T) {
 	}
 }
 
-// TestFlatMapOfNothing holds that a nil sequence stands for no records, and that a sequence is left
-// when the job ends.
+// TestFlatMapOfNothing checks that a nil sequence means no records, and that an endless sequence
+// ends with the job.
 func TestFlatMapOfNothing(t *testing.T) {
 	d := mapreduce.Define("flat", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int] {
 		return mapreduce.FlatMap(mapreduce.Read(p, memio.Of(1, 2, 3, 4)), func(n int) iter.Seq[int] {

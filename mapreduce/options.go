@@ -60,7 +60,7 @@ type AnyOption interface {
 	PlanOption
 }
 
-// ParallelOption changes the number of partitions. All operators that shuffle accept it, and Define
+// ParallelOption changes the number of partitions. Every shuffling operator accepts it, and Define
 // does.
 type ParallelOption interface {
 	ShuffleOption
@@ -68,7 +68,7 @@ type ParallelOption interface {
 	PlanOption
 }
 
-// setting is a change to options. The types below say where it is accepted.
+// setting is a change to options. The types below implement the option interfaces with it.
 type setting func(*options)
 
 func (s setting) apply(o *options) { s(o) }

@@ -25,8 +25,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// The tests in this file are about what happens to a job when user code fails: retries, counters,
-// bad records, panics, ends.
+// The tests in this file make user code fail: retries, counters, bad records, panics, ends.
 
 // start starts a plan without parameters. The job is closed when the test ends.
 func start[T any](t *testing.T, ctx context.Context, target mapreduce.Target, build func(p *mapreduce.Plan) mapreduce.Dataset[T], opts ...mapreduce.PlanOption) *mapreduce.Job {
@@ -148,8 +147,8 @@ func TestPanicNamesRecordAndPlace(t *testing.T) {
 	checkError(t, j.Wait(), "groupby: panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
 }
 
-// TestPlacesAreCheckedFirst holds that a job whose quarantine file cannot be written does not run
-// for hours before it says so, and that to explain a plan makes no directory.
+// TestPlacesAreCheckedFirst checks that a job fails before it runs if its quarantine file cannot be
+// written, and that Explain makes no directory.
 func TestPlacesAreCheckedFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("file", nil, 0o644); err != nil {
@@ -229,7 +228,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 			if v.Ms%300 == 299 {
 				return false, mapreduce.Skip(fmt.Errorf("%d ms is too long", v.Ms))
 			}
-			if v.Ms == 600 && retried(0) { // behind a bad record of the same task
+			if v.Ms == 600 && retried(0) { // after a bad record of the same task
 				return false, errors.New("passing trouble")
 			}
 			return true, nil
@@ -308,8 +307,8 @@ func TestTooManyBadRecords(t *testing.T) {
 	checkError(t, err, "26 of 100 records are bad, more than the share of 0.25 that MaxBadShare allows; they are in "+path)
 }
 
-// TestPoisonRecord has records whose function always panics; they are set aside after the second
-// time, and only they.
+// TestPoisonRecord processes records whose function always panics. Exactly these records are set
+// aside, after the second panic.
 func TestPoisonRecord(t *testing.T) {
 	for _, source := range []mapreduce.Source[int64]{upTo(100).Cut(3), memio.Seq(func() iter.Seq[int64] {
 		return func(yield func(int64) bool) {
@@ -394,7 +393,7 @@ func TestTimeoutEndsAnAttempt(t *testing.T) {
 	checkError(t, j.Wait(), "5ms")
 }
 
-// TestLeavingTheLoopEndsTheJob holds that nothing stays behind: no goroutine, no file.
+// TestLeavingTheLoopEndsTheJob checks that no goroutine and no file stays.
 func TestLeavingTheLoopEndsTheJob(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -424,7 +423,7 @@ func TestLeavingTheLoopEndsTheJob(t *testing.T) {
 	}
 }
 
-// TestFailedJobWritesNothing holds that sinks show all or nothing.
+// TestFailedJobWritesNothing checks that sinks publish all or nothing.
 func TestFailedJobWritesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
 	d := mapreduce.Define("half", func(p *mapreduce.Plan, fail bool) mapreduce.Dataset[string] {

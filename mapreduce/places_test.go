@@ -14,9 +14,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// TestTwoRunsToOnePlace starts a job a second time, with other flags, while the first writes. The
-// second must be refused at once: both have the same ID, so the files of one would pass as those of
-// the other.
+// TestTwoRunsToOnePlace starts a job a second time, with other flags, while the first run writes.
+// The second run must fail at once: both have the same ID, so their files could be mixed up.
 func TestTwoRunsToOnePlace(t *testing.T) {
 	if !state.Locks {
 		t.Skip("this system has no locks by which runs could keep away from each other")

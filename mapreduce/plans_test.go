@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-// TestParallelForAllOfAPlan gives the number of partitions to Define; an operator may differ.
+// TestParallelForAllOfAPlan gives the number of partitions to Define; an operator may override it.
 func TestParallelForAllOfAPlan(t *testing.T) {
 	var out bytes.Buffer
 	d := mapreduce.Define("all", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[int64, int64]] {
@@ -85,7 +85,7 @@ func score(r pair) float64 {
 	return float64(h * 0x9e3779b97f4a7c15 >> 12)
 }
 
-// chain draws a word of two to six steps from the grammar.
+// chain draws a chain of two to six steps from the grammar.
 func chain(r *rand.Rand, parallel func() mapreduce.ParallelOption) (steps []step) {
 	table := make([]pair, r.IntN(20)) // the other side of joins
 	for i := range table {
@@ -321,8 +321,8 @@ func TestRandomPlans(t *testing.T) {
 	}
 }
 
-// TestSameRowsInTheSameOrder runs a plan on different numbers of workers and slots with different
-// memory. The number of splits and partitions is part of the plan; all else must not show.
+// TestSameRowsInTheSameOrder runs a plan on different numbers of workers and slots, with different
+// memory. Only the numbers of splits and partitions may change the order of rows.
 func TestSameRowsInTheSameOrder(t *testing.T) {
 	for seed := range 4 * *more {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

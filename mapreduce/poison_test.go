@@ -14,8 +14,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
 
-// TestPoisonValue: an aggregate that panics on a value takes the blame for that record and no
-// other, also when its table is large.
+// TestPoisonValue checks that a panic of an aggregate counts against the record that caused it,
+// even if the table is large.
 func TestPoisonValue(t *testing.T) {
 	const n, bad = 40_000, 30_007
 	path := filepath.Join(t.TempDir(), "bad.jsonl")
@@ -40,7 +40,8 @@ func TestPoisonValue(t *testing.T) {
 	}
 }
 
-// TestManyPoisonRecords: MaxBad counts, not the attempts that found the records out.
+// TestManyPoisonRecords checks that MaxBad decides, and not the number of attempts that found the
+// records.
 func TestManyPoisonRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad.jsonl")
 	poison := []int64{3, 4, 50, 51, 99, 700, 701}
@@ -67,7 +68,7 @@ func TestManyPoisonRecords(t *testing.T) {
 	checkError(t, run(6), "cannot digest 701", "MaxBad is 6")
 }
 
-// TestLostOutputs removes outputs while they are read: exactly those are made again.
+// TestLostOutputs removes outputs while they are read: exactly these are made again.
 func TestLostOutputs(t *testing.T) {
 	const n = 300_000
 	state := t.TempDir()

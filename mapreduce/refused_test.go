@@ -19,8 +19,7 @@ import (
 
 type none = mapreduce.None
 
-// refusal runs a plan that cannot work, in a target without a place for files, and returns why it
-// was refused.
+// refusal runs a plan that cannot work, without a place for files, and returns the error.
 func refusal[T any](build func(p *mapreduce.Plan) mapreduce.Dataset[T]) error {
 	return refusalOf(mapreduce.Define("broken", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[T] { return build(p) }), none{})
 }
@@ -44,8 +43,8 @@ type (
 	}
 )
 
-// TestRefusedPlans holds that plans which cannot work are refused before anything runs, by an error
-// that says which operator, where it stands, what is wrong, and how to go on.
+// TestRefusedPlans checks that impossible plans are refused before anything runs. The error must
+// name the operator, its place, the problem, and a way to solve it.
 func TestRefusedPlans(t *testing.T) {
 	numbers := func(p *mapreduce.Plan) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1, 2, 3)) }
 	self := func(n int) int { return n }

@@ -16,14 +16,13 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// The tests in this file begin a job in a State directory, end it early, and go on with other
+// The tests in this file start a job in a State directory, end it early, and continue it with other
 // flags.
 
-// stop, when set, is asked for every sorted record.
+// stop, if set, is called for every sorted record.
 var stop atomic.Pointer[func(ctx context.Context, word string) error]
 
-// sortedWords is a total sort, with a function behind it that can hold the job up when some ranges
-// are done.
+// sortedWords is a total sort, followed by a function that can stop the job after some ranges.
 var sortedWords = mapreduce.Define("sorted-words", func(p *mapreduce.Plan, n int64) mapreduce.Dataset[string] {
 	words := mapreduce.Read(p, memio.Generate(n, func(i int64) string {
 		return strings.Repeat(string(rune('a'+i*7919%26)), 1+int(i%97)) + " " + string(rune('a'+i%26))
@@ -36,7 +35,7 @@ var sortedWords = mapreduce.Define("sorted-words", func(p *mapreduce.Plan, n int
 	})
 })
 
-// interrupt begins the sort and ends it when four of six ranges are done or running and the others
+// interrupt starts the sort, and ends it when four of six ranges are done or running and the others
 // wait.
 func interrupt(t *testing.T, target mapreduce.Target, n int64) {
 	t.Helper()
@@ -64,8 +63,8 @@ func interrupt(t *testing.T, target mapreduce.Target, n int64) {
 	}
 }
 
-// TestResumeWithOtherMemory: key ranges are chosen from the blocks of the sorted runs, so a task
-// that runs again must cut the same runs, whatever memory the flags give by then.
+// TestResumeWithOtherMemory changes the memory between two runs. Key ranges are chosen from the
+// blocks of the sorted runs, so a repeated task must cut the same runs with any memory.
 func TestResumeWithOtherMemory(t *testing.T) {
 	const n = 300_000
 	want, err := sortedWords.Collect(t.Context(), mapreduce.Local{Slots: 2}, n)
@@ -98,8 +97,8 @@ func TestResumeWithOtherMemory(t *testing.T) {
 	}
 }
 
-// TestResumeAfterLeavingTheLoop: with State, a run whose loop was left goes on later, its sinks
-// included.
+// TestResumeAfterLeavingTheLoop checks that a run with State continues after a break out of its
+// loop, including its sinks.
 func TestResumeAfterLeavingTheLoop(t *testing.T) {
 	dir := t.TempDir()
 	d := mapreduce.Define("left", func(p *mapreduce.Plan, out string) mapreduce.Dataset[int64] {

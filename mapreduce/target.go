@@ -61,16 +61,16 @@ type Cluster struct {
 	// Priority is the job's priority: a larger number goes first, and jobs of equal priority share
 	// the slots evenly. Zero is the default.
 	Priority int
-	// Interactive means that somebody waits for the job: it goes before other jobs of its priority,
+	// Interactive marks a job that somebody waits for. It goes before other jobs of its priority,
 	// and may use reserved slots.
 	Interactive bool
-	// Tags are the tags that a worker must have, all of them, to run the job's attempts.
+	// Tags lists the required tags of a worker. Only workers with all of them run the job.
 	Tags []string
 
 	Reporting
 }
 
-// Reporting is what a run prints and records, and where. Local and Cluster share it.
+// Reporting controls the output of a run. Local and Cluster share it.
 type Reporting struct {
 	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line every few seconds) or
 	// none. Empty means none.
@@ -99,12 +99,12 @@ type TLSFiles struct {
 
 // settings are the settings of one run: a target with its defaults filled in.
 type settings struct {
-	// Local also holds the Reporting of a cluster. Its Workers, Slots and Memory are then the values of the
-	// cluster; see fit.
+	// Local also holds the Reporting of a cluster. Its Workers, Slots and Memory are then the
+	// values of the cluster; see fit.
 	Local
 	cluster   *Cluster // nil inside this process
-	runAfresh bool     // run a job that is done again, because its result was lost
-	zones     int      // number of zones by which aggregates are merged once more; zero when that gains nothing
+	runAfresh bool     // run a finished job again, because its result was lost
+	zones     int      // number of zones for another tier of merging; zero means no such tier
 }
 
 // settingsOf returns the settings of t for a run of a plan. Its errors name the plan.

@@ -8,8 +8,7 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// TestTempOfKilledRuns makes sure that a run removes the directories of runs that died, and no
-// others.
+// TestTempOfKilledRuns checks that a run removes the directories of dead runs, and no others.
 func TestTempOfKilledRuns(t *testing.T) {
 	if !state.Locks {
 		t.Skip("this system has no locks by which dead runs could be told from live ones")
@@ -23,7 +22,7 @@ func TestTempOfKilledRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := releaseDead(); err != nil { // as the death of the process does
+	if err := releaseDead(); err != nil { // the death of the process does the same
 		t.Fatal(err)
 	}
 	foreign := filepath.Join(os.Getenv("TMPDIR"), tempPrefix+"not-locked-yet")

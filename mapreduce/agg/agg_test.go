@@ -34,7 +34,7 @@ var anyItem = rapid.Custom(func(t *rapid.T) item {
 	return i
 })
 
-// drawItems draws the length by itself: rapid alone seldom draws long slices.
+// drawItems draws the length separately, because rapid rarely draws long slices.
 func drawItems(t *rapid.T) []item {
 	n := rapid.SampledFrom([]int{0, 1, 2, 5, 20, 70}).Draw(t, "n")
 	return rapid.SliceOfN(anyItem, n, n).Draw(t, "items")
@@ -110,7 +110,7 @@ func checkAgg[A, R any](agg Agg[item, A, R], model func([]item) R) func(*testing
 	}
 }
 
-// equalBits is reflect.DeepEqual with NaN equal to NaN and nil slices equal to empty ones.
+// equalBits is reflect.DeepEqual, except that NaN equals NaN and nil slices equal empty slices.
 func equalBits(a, b reflect.Value) bool {
 	switch a.Kind() {
 	case reflect.Float64:
@@ -140,8 +140,8 @@ func brandOf(i item) string  { return i.Brand }
 func priceOf(i item) float64 { return i.Price }
 func unitsOf(i item) int64   { return i.Units }
 
-// ranked returns the items whose price is a number in the order of compare, equal ones in input
-// order.
+// ranked returns the items with a number as price, in the order of compare; equal items stay in
+// input order.
 func ranked(items []item, compare func(a, b float64) int) []item {
 	items = slices.DeleteFunc(slices.Clone(items), func(i item) bool { return i.Price != i.Price })
 	slices.SortStableFunc(items, func(a, b item) int { return compare(a.Price, b.Price) })
@@ -237,7 +237,7 @@ func TestAggregates(t *testing.T) {
 			case i.Price < 2:
 				counts[1]++
 			case i.Price < 5:
-				counts[3]++ // nothing lies from 2 up to but without 2
+				counts[3]++ // no number lies from 2 up to 2
 			default:
 				counts[4]++
 			}
@@ -265,7 +265,7 @@ func TestAggregates(t *testing.T) {
 
 func bothOf(a Maybe[item], b int64) []any { return []any{a.Value.Brand, b} }
 
-// TestComposeParts gives every position of every ComposeN an aggregate of its own.
+// TestComposeParts uses a different aggregate at every position of every ComposeN.
 func TestComposeParts(t *testing.T) {
 	at := func(digit int64) Agg[int64, Total[int64], int64] {
 		return Sum(func(v int64) int64 { return v * digit })
@@ -300,8 +300,8 @@ func (agg twice[A]) fold() (result int64, sized bool) {
 	return agg.Result(a), agg.Size != nil
 }
 
-// TestComposeSize holds the rule for Size: sum of the parts, nil when nothing is held or when a
-// part does not know.
+// TestComposeSize checks Size of a composition: the sum of all sizes, or nil if no accumulator has
+// pointers or one has no Size.
 func TestComposeSize(t *testing.T) {
 	both := func(a, b int64) int64 { return a + b }
 	if agg := Compose2(Count[string](), Count[string](), both); agg.Size != nil {
@@ -405,7 +405,8 @@ func TestMinMaxBest(t *testing.T) {
 	}
 }
 
-// TestKeptSize holds Held to the strings and slices that are really there after many replacements.
+// TestKeptSize checks that Held equals the bytes of all kept strings and slices after many
+// replacements.
 func TestKeptSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		items := drawItems(t)
@@ -428,8 +429,8 @@ func TestKeptSize(t *testing.T) {
 	})
 }
 
-// TestEncodedSets makes sure that the engine's codec uses the encodings of the containers inside a
-// user's accumulator.
+// TestEncodedSets checks that the engine's codec uses the encodings of containers inside a user's
+// accumulator.
 func TestEncodedSets(t *testing.T) {
 	type acc struct {
 		N      int64

@@ -21,8 +21,8 @@ var sales = []sale{
 	{"Bolt", "east", 25, 4},
 }
 
-// An aggregate can be tried without a pipeline: fold records into accumulators, merge those, and
-// ask for the result.
+// An aggregate works without a pipeline: fold records into accumulators, merge these, and get the
+// result.
 func ExampleAgg_byHand() {
 	mean := agg.Mean(func(s sale) float64 { return s.Price })
 	var a, b agg.Average
@@ -57,7 +57,7 @@ func ExampleCompose3_byHand() {
 	// Output: {Sales:5 Units:15 Dear:5}
 }
 
-// An aggregate of one's own is the fastest way to several results: one Add, and a struct of ready
+// Your own aggregate is the fastest way to several results: one Add, and a struct of ready
 // accumulators.
 func ExampleSet_inAccumulator() {
 	type acc struct {
@@ -159,7 +159,7 @@ func ExampleHistogram_byHand() {
 	// Output: [1 2 2]
 }
 
-// Over makes an aggregate of parts one of whole records; MapResult changes what comes out.
+// Over turns an aggregate of values into an aggregate of records; MapResult changes its result.
 func ExampleOver_byHand() {
 	shops := agg.Over(agg.CountDistinct(func(shop string) string { return shop }), func(s sale) string { return s.Shop })
 	many := agg.MapResult(shops, func(n int64) bool { return n > 2 })
