@@ -67,7 +67,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	defer s.mu.Unlock()
 	takes, fits, loads := 0, 0, 0 // counts of workers: accept programs; also on its platform; also with its loader
 	platforms := map[string]bool{}
-	for _, x := range s.sessions {
+	for _, x := range s.streams {
 		h := x.hello
 		if slices.Contains(h.GetCodes(), o.Code) {
 			return false, nil
@@ -86,10 +86,10 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	}
 	os, arch, _ := strings.Cut(o.Platform, "/")
 	switch {
-	case len(s.sessions) == 0: // unknown yet
+	case len(s.streams) == 0: // unknown yet
 	case takes == 0:
 		return false, fmt.Errorf("%w: none of %d workers was given program %.12s, and none takes programs from clients; start workers with -code FILE, or with -allow-shipped-code",
-			wire.ErrCannotRun, len(s.sessions), o.Code)
+			wire.ErrCannotRun, len(s.streams), o.Code)
 	case fits == 0:
 		return false, fmt.Errorf("%w: the program is built for %s and the workers that take programs run %s; build it with GOOS and GOARCH of theirs, or start workers on GOOS=%s GOARCH=%s",
 			wire.ErrCannotRun, o.Platform, strings.Join(slices.Sorted(maps.Keys(platforms)), ", "), os, arch)

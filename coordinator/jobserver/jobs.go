@@ -86,7 +86,7 @@ func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options)
 		return nil, err
 	}
 	s.mu.Lock()
-	if len(s.sessions) == 0 {
+	if len(s.streams) == 0 {
 		out.Warnings = append(out.Warnings, "no worker has joined the cluster yet: the job waits for one")
 	}
 	s.mu.Unlock()

@@ -106,10 +106,10 @@ type Server struct {
 	listed    listed
 
 	// mu guards the fields below. It is taken before a session's and the coordinator's.
-	mu       sync.Mutex
-	sessions map[string]*session // by worker
+	mu      sync.Mutex
+	streams map[string]*workerStream // by worker
 	// present are the streams by worker ID; of several workers with one ID, the last to join.
-	present  map[string]*session
+	present  map[string]*workerStream
 	progress progress
 	// clients are those of unfinished jobs that are not detached.
 	clients map[job.ID]*attendance
@@ -121,7 +121,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), sessions: map[string]*session{}, present: map[string]*session{}, clients: map[job.ID]*attendance{}}
+	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}}
 	opts := wire.ServerOptions(cfg.Log, s.authorize())
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))
@@ -194,7 +194,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}
 	}
 	close(s.stop) // calls that follow something end
-	s.endSessions()
+	s.endStreams()
 	stopped := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

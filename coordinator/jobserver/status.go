@@ -28,7 +28,7 @@ func (s *Server) report(st report.Job) report.Job {
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
 		s.progress = progress{now, map[job.ID]map[job.Attempt]report.Progress{}}
-		for _, x := range s.sessions {
+		for _, x := range s.streams {
 			s.progress.add(x)
 		}
 	}
@@ -52,7 +52,7 @@ func (s *Server) report(st report.Job) report.Job {
 	return st
 }
 
-func (p *progress) add(x *session) {
+func (p *progress) add(x *workerStream) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, r := range x.running {
@@ -71,12 +71,12 @@ func (p *progress) add(x *session) {
 // Every view of workers comes from it.
 func (s *Server) Workers() []report.Worker {
 	s.mu.Lock()
-	sessions := maps.Clone(s.sessions)
+	streams := maps.Clone(s.streams)
 	s.mu.Unlock()
 	workers := s.c.AllWorkers()
 	for i := range workers {
 		w := &workers[i]
-		if x := sessions[w.Name]; x != nil && w.State != report.Away {
+		if x := streams[w.Name]; x != nil && w.State != report.Away {
 			wire.AddHello(w, x.hello)
 			x.mu.Lock()
 			w.FreeBytes = x.free

@@ -34,10 +34,10 @@ var (
 	errLeft = errors.New("worker left")
 )
 
-// session is the stream of one worker, from its hello to its end. It is the
+// workerStream is the stream of one worker, from its hello to its end. It is the
 // coordinator.RemoteWorker of that worker: it queues orders, so that the coordinator never waits
 // for a network, and the goroutine of the call sends them. Another goroutine receives.
-type session struct {
+type workerStream struct {
 	s     *Server
 	hello *layshaftv1.Hello // nil until the join, and never changed
 	over  chan struct{}     // closed by end
@@ -64,7 +64,7 @@ type order struct {
 
 // Work runs the stream of a worker.
 func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
-	x := &session{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), sent: map[string]string{}}
+	x := &workerStream{s: s, over: make(chan struct{}), wake: make(chan struct{}, 1), sent: map[string]string{}}
 	joined := make(chan struct{})
 	s.receivers.Go(func() { x.end(x.receive(stream, joined)) })
 	late := time.NewTimer(helloWait)
@@ -78,11 +78,11 @@ func (s *Server) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, la
 	case <-s.stop:
 		x.end(s.stopping())
 	}
-	return s.endSession(x)
+	return s.endStream(x)
 }
 
 // receive processes messages of the worker until the stream ends, and returns the reason.
-func (x *session) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse], joined chan<- struct{}) error {
+func (x *workerStream) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse], joined chan<- struct{}) error {
 	hello, held, running, err := readHello(stream.Recv)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 }
 
 // join adds a worker, or refuses it. It ends the worker's former stream.
-func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.Attempt) error {
+func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []job.Attempt) error {
 	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
 	switch {
 	case hello.GetCluster() != "" && hello.GetCluster() != cluster:
@@ -167,10 +167,10 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 		s.mu.Unlock()
 		return err
 	}
-	old := s.sessions[name]
-	s.sessions[name], s.present[workerID(hello)] = x, x
+	old := s.streams[name]
+	s.streams[name], s.present[workerID(hello)] = x, x
 	peers := map[string]string{}
-	for other, p := range s.sessions {
+	for other, p := range s.streams {
 		if len(peers) < maxWelcome && other != name {
 			peers[other] = p.hello.GetAddress()
 			x.sent[other] = peers[other]
@@ -189,13 +189,13 @@ func (s *Server) join(x *session, hello *layshaftv1.Hello, held, running []job.A
 	err := s.c.JoinAs(joining(hello, held, running), x)
 	s.mu.Unlock()
 	if old != nil {
-		old.end(fmt.Errorf("%w: another session of worker %s began", wire.ErrLeaseLost, name))
+		old.end(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, name))
 	}
 	return err
 }
 
 // begin sets the hello of a stream, unless the stream has ended.
-func (x *session) begin(hello *layshaftv1.Hello) error {
+func (x *workerStream) begin(hello *layshaftv1.Hello) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.cause != nil {
@@ -212,7 +212,7 @@ func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJ
 }
 
 // handleMessage processes one message. An error ends the stream.
-func (x *session) handleMessage(m *layshaftv1.WorkRequest) error {
+func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 	c, name := x.s.c, x.hello.GetWorker()
 	x.mu.Lock()
 	x.heard = time.Now()
@@ -263,13 +263,13 @@ func (x *session) handleMessage(m *layshaftv1.WorkRequest) error {
 }
 
 // ack returns a function that acknowledges a report. Run it when the report is durable.
-func (x *session) ack(a job.Attempt) func() {
+func (x *workerStream) ack(a job.Attempt) func() {
 	return func() {
 		x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
 	}
 }
 
-func (x *session) beat(h *layshaftv1.Heartbeat) error {
+func (x *workerStream) beat(h *layshaftv1.Heartbeat) error {
 	attempts := make([]job.Attempt, 0, len(h.GetRunning()))
 	for _, p := range h.GetRunning() {
 		a, err := wire.AttemptFromProto(p.GetAttempt())
@@ -285,7 +285,7 @@ func (x *session) beat(h *layshaftv1.Heartbeat) error {
 }
 
 // end ends the stream. The first cause counts.
-func (x *session) end(cause error) {
+func (x *workerStream) end(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.cause == nil {
@@ -295,7 +295,7 @@ func (x *session) end(cause error) {
 }
 
 // put queues a message.
-func (x *session) put(a order) {
+func (x *workerStream) put(a order) {
 	x.mu.Lock()
 	if x.cause == nil {
 		x.queue = append(x.queue, a)
@@ -312,7 +312,7 @@ func (x *session) put(a order) {
 }
 
 // send sends queued messages until the stream ends.
-func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) {
+func (x *workerStream) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) {
 	for {
 		select {
 		case <-x.wake:
@@ -347,7 +347,7 @@ func (x *session) send(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, l
 
 // launch converts a launch to a message. A launch that cannot be sent fails its attempt, and the
 // worker gets its cancellation instead.
-func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
+func (x *workerStream) launch(l *job.Launch) *layshaftv1.WorkResponse {
 	p, err := wire.LaunchToProto(l)
 	if n := proto.Size(p); err == nil && n > wire.MaxMessage {
 		err = fmt.Errorf("launch %s takes %d bytes, more than the limit of %d: it reads too many tasks; make splits larger", l.Attempt, n, wire.MaxMessage)
@@ -361,7 +361,7 @@ func (x *session) launch(l *job.Launch) *layshaftv1.WorkResponse {
 
 // peers returns the addresses that a message needs and the worker does not have: the holders of
 // its inputs, by the names in the message.
-func (x *session) peers(msg *layshaftv1.WorkResponse) map[string]string {
+func (x *workerStream) peers(msg *layshaftv1.WorkResponse) map[string]string {
 	var names []string
 	if l := msg.GetLaunch(); l != nil {
 		for _, p := range l.GetProducers() {
@@ -393,22 +393,22 @@ func workerID(h *layshaftv1.Hello) string { return cmp.Or(h.GetId(), h.GetWorker
 func (s *Server) address(worker string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x, ok := s.sessions[worker]
+	x, ok := s.streams[worker]
 	if !ok {
 		x, ok = s.present[worker]
 	}
 	return x.address(), ok
 }
 
-func (x *session) address() string {
+func (x *workerStream) address() string {
 	if x == nil {
 		return ""
 	}
 	return x.hello.GetAddress()
 }
 
-// endSession cleans up after a stream has ended, and returns the status for the worker.
-func (s *Server) endSession(x *session) error {
+// endStream cleans up after a stream has ended, and returns the status for the worker.
+func (s *Server) endStream(x *workerStream) error {
 	x.mu.Lock()
 	cause, hello := x.cause, x.hello
 	x.mu.Unlock()
@@ -418,7 +418,7 @@ func (s *Server) endSession(x *session) error {
 	name := hello.GetWorker()
 	goes := !errors.Is(cause, wire.ErrStopped) && !errors.Is(cause, wire.ErrLeaseLost)
 	if goes && !errors.Is(cause, errLeft) {
-		s.log.Info("worker session ended", "worker", name, "err", cause)
+		s.log.Info("worker stream ended", "worker", name, "err", cause)
 		select {
 		case <-time.After(s.cfg.Grace): // it may come back
 		case <-s.stop:
@@ -430,8 +430,8 @@ func (s *Server) endSession(x *session) error {
 	if s.present[workerID(hello)] == x {
 		delete(s.present, workerID(hello))
 	}
-	if s.sessions[name] == x {
-		delete(s.sessions, name)
+	if s.streams[name] == x {
+		delete(s.streams, name)
 		if goes {
 			s.c.Leave(name)
 			if errors.Is(cause, errLeft) {
@@ -445,10 +445,10 @@ func (s *Server) endSession(x *session) error {
 	return cause
 }
 
-// endSessions ends all streams when the server stops.
-func (s *Server) endSessions() {
+// endStreams ends all streams when the server stops.
+func (s *Server) endStreams() {
 	s.mu.Lock()
-	all := maps.Clone(s.sessions)
+	all := maps.Clone(s.streams)
 	s.mu.Unlock()
 	for _, x := range all {
 		x.end(s.stopping())
@@ -458,39 +458,39 @@ func (s *Server) endSessions() {
 // The orders of the coordinator.
 
 // Launch starts an attempt.
-func (x *session) Launch(l job.Launch) { x.put(order{launch: &l}) }
+func (x *workerStream) Launch(l job.Launch) { x.put(order{launch: &l}) }
 
 // Cancel ends an attempt.
-func (x *session) Cancel(a job.Attempt) {
+func (x *workerStream) Cancel(a job.Attempt) {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
 }
 
 // Drop deletes an output.
-func (x *session) Drop(a job.Attempt) {
+func (x *workerStream) Drop(a job.Attempt) {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
 }
 
 // DropJob deletes everything of a job.
-func (x *session) DropJob(id job.ID) {
+func (x *workerStream) DropJob(id job.ID) {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
 }
 
 // Copy asks the worker to copy an output from another worker.
-func (x *session) Copy(p job.Producer) {
+func (x *workerStream) Copy(p job.Producer) {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
 }
 
 // Drain asks the worker to leave.
-func (x *session) Drain() {
+func (x *workerStream) Drain() {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
 }
 
 // Drained reports that the worker can exit.
-func (x *session) Drained() {
+func (x *workerStream) Drained() {
 	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
 }
 
 // LoseLease ends the stream, because the worker's lease has ended.
-func (x *session) LoseLease() {
+func (x *workerStream) LoseLease() {
 	x.end(fmt.Errorf("worker %s: %w: it was not heard for %v", x.hello.GetWorker(), wire.ErrLeaseLost, x.s.c.LeaseTTL()))
 }

@@ -28,8 +28,8 @@ const (
 	maxTaskBatch = 10_000
 )
 
-// calls is the stream of a client with foreground tasks: one goroutine receives, another sends.
-type calls struct {
+// clientStream is the stream of a client with foreground tasks: one goroutine receives, another sends.
+type clientStream struct {
 	t    *Server
 	s    *desk.Session
 	emit func(updates []*layshaftv1.TaskUpdate, piece []byte) error
@@ -49,15 +49,15 @@ type calls struct {
 	inFlight int
 }
 
-func (t *Server) newCalls(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *calls {
+func (t *Server) newClientStream(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *clientStream {
 	t.desk.Lock()
 	defer t.desk.Unlock()
-	return &calls{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
+	return &clientStream{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
 		waiting: map[queue.ID][]int64{}}
 }
 
 // leave ends the stream.
-func (c *calls) leave() {
+func (c *clientStream) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t.desk.Lock()
@@ -72,16 +72,16 @@ func (c *calls) leave() {
 
 // CallTasks runs tasks and sends their updates.
 func (t *Server) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
-	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
+	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.CallTasksResponse{Updates: updates, Piece: piece})
 	})
 	defer c.leave()
-	return t.both(stream.Context(), func() error { return c.receive(stream) }, func() error { return c.send(stream.Context().Done()) })
+	return t.runBothSides(stream.Context(), func() error { return c.receive(stream) }, func() error { return c.send(stream.Context().Done()) })
 }
 
 // WaitTask sends the updates of a task.
 func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
-	c := t.newCalls(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
+	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
 		return stream.Send(&layshaftv1.WaitTaskResponse{Updates: updates, Piece: piece})
 	})
 	defer c.leave()
@@ -100,11 +100,11 @@ func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStrea
 	if err := c.emit([]*layshaftv1.TaskUpdate{{What: &layshaftv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
 		return err
 	}
-	return t.both(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
+	return t.runBothSides(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
 }
 
 // receive processes messages of the client until the stream ends.
-func (c *calls) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
 	var piece []byte
 	for {
 		m, err := stream.Recv()
@@ -177,7 +177,7 @@ func refOf(index int64, background bool) uint64 {
 }
 
 // submit submits tasks.
-func (c *calls) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) error {
+func (c *clientStream) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) error {
 	if len(specs) > maxTaskBatch {
 		return fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(specs), maxTaskBatch)
 	}
@@ -204,7 +204,7 @@ func (c *calls) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) e
 }
 
 // submitted processes the answer to one submission. The caller holds both locks.
-func (c *calls) submitted(x *desk.Submission, n desk.Note, err error) {
+func (c *clientStream) submitted(x *desk.Submission, n desk.Note, err error) {
 	switch {
 	case err != nil:
 		full := uint64(0)
@@ -223,7 +223,7 @@ func (c *calls) submitted(x *desk.Submission, n desk.Note, err error) {
 }
 
 // cancel ends tasks.
-func (c *calls) cancel(indexes []int64) {
+func (c *clientStream) cancel(indexes []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t.desk.Lock()
@@ -236,7 +236,7 @@ func (c *calls) cancel(indexes []int64) {
 }
 
 // forget stops waiting for tasks, and ends those without another waiter.
-func (c *calls) forget(indexes []int64) {
+func (c *clientStream) forget(indexes []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t.desk.Lock()
@@ -256,7 +256,7 @@ func (c *calls) forget(indexes []int64) {
 }
 
 // send sends updates until all tasks have ended.
-func (c *calls) send(gone <-chan struct{}) error {
+func (c *clientStream) send(gone <-chan struct{}) error {
 	var notes []desk.Note
 	last := c.last
 	for {
@@ -265,7 +265,7 @@ func (c *calls) send(gone <-chan struct{}) error {
 			return sessionError(err)
 		}
 		if len(notes) == 0 {
-			if last == nil && c.told() {
+			if last == nil && c.allEnded() {
 				return nil
 			}
 			select {
@@ -277,7 +277,7 @@ func (c *calls) send(gone <-chan struct{}) error {
 			}
 			continue
 		}
-		if err := c.tell(notes); err != nil {
+		if err := c.sendNotes(notes); err != nil {
 			return err
 		}
 		clear(notes)
@@ -293,14 +293,14 @@ func sessionError(err error) error {
 	return fmt.Errorf("%w: %w", wire.ErrUnavailable, err)
 }
 
-func (c *calls) told() bool {
+func (c *clientStream) allEnded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.inFlight == 0
 }
 
-// tell sends notes.
-func (c *calls) tell(notes []desk.Note) error {
+// sendNotes sends notes.
+func (c *clientStream) sendNotes(notes []desk.Note) error {
 	var updates []*layshaftv1.TaskUpdate
 	size := 0
 	flush := func() error {
@@ -339,7 +339,7 @@ func (c *calls) tell(notes []desk.Note) error {
 }
 
 // indexes returns the indexes of the tasks with the update n, and removes those that n ends.
-func (c *calls) indexes(n *desk.Note) []int64 {
+func (c *clientStream) indexes(n *desk.Note) []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch n.Op {

@@ -247,7 +247,7 @@ func TestCallTasks(t *testing.T) {
 		if err := stream.CloseSend(); err != nil {
 			t.Fatal(err)
 		}
-		told(t, stream.Recv, "1: joined", "3: accepted", "4: accepted"+`function "`+strings.Repeat("x", 600)+`": invalid task: its name must have 1 to 512 bytes, durations and limits must not be negative, and its group must be open, and have a task before it`,
+		told(t, stream.Recv, "1: joined", "3: accepted", "4: accepted"+`function "`+strings.Repeat("x", 600)+`": invalid task: its name must have 1 to 512 bytes, durations and limits must not be negative, its group must be open, and its place in the group must follow the last one`,
 			"0: data half", "1: data half", "0: 1/2", "1: 1/2", "0: retrying 2 oops", "1: retrying 2 oops", "2: result C", "0: result A", "1: result A")
 		totals, functions := tasks.Status()
 		if totals.Submitted != 3 || totals.Done != 3 || functions[0].Function != "f" || functions[0].Workers != 1 {

@@ -17,7 +17,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-type workStream = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+type workServer = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
 
 const (
 	// maxHeld is the limit of a worker's held tasks, and of its slots.
@@ -30,11 +30,11 @@ const (
 
 var errLeft = errors.New("worker left")
 
-// work is the stream of a worker: one goroutine receives, another sends.
-type work struct {
+// workerStream is the stream of a worker: one goroutine receives, another sends.
+type workerStream struct {
 	t      *Server
 	s      *desk.Session
-	stream workStream
+	stream workServer
 	name   string
 	// functions are the worker's functions; only the receiver uses them.
 	functions []string
@@ -48,15 +48,15 @@ type work struct {
 }
 
 // WorkTasks runs the stream of a worker.
-func (t *Server) WorkTasks(stream workStream) error {
-	w := &work{t: t, stream: stream}
+func (t *Server) WorkTasks(stream workServer) error {
+	w := &workerStream{t: t, stream: stream}
 	w.heard.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer w.leave()
 	defer w.watch(cancel)()
 	joined := make(chan struct{})
-	err := t.both(ctx, func() error {
+	err := t.runBothSides(ctx, func() error {
 		err := w.receive(joined)
 		cancel(err)
 		return err
@@ -70,7 +70,7 @@ func (t *Server) WorkTasks(stream workStream) error {
 }
 
 // watch ends the stream of a worker that is silent for longer than its lease. stop ends watching.
-func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
+func (w *workerStream) watch(cancel context.CancelCauseFunc) (stop func()) {
 	over := make(chan struct{})
 	tick := time.NewTicker(w.t.cfg.Lease / 9) // a silent worker is gone within 10 s, with the default
 	done := make(chan struct{})
@@ -92,7 +92,7 @@ func (w *work) watch(cancel context.CancelCauseFunc) (stop func()) {
 }
 
 // receive processes messages of the worker until the stream ends or the worker leaves.
-func (w *work) receive(joined chan<- struct{}) error {
+func (w *workerStream) receive(joined chan<- struct{}) error {
 	m, err := w.stream.Recv()
 	if err != nil {
 		return wire.BrokenBy(err)
@@ -117,7 +117,7 @@ func (w *work) receive(joined chan<- struct{}) error {
 		case *layshaftv1.WorkTasksRequest_Heartbeat:
 		case *layshaftv1.WorkTasksRequest_Abilities:
 			w.t.desk.Lock()
-			err = w.able(say.Abilities)
+			err = w.setAbilities(say.Abilities)
 			w.t.desk.Unlock()
 		case *layshaftv1.WorkTasksRequest_Leaving:
 			return errLeft
@@ -131,7 +131,7 @@ func (w *work) receive(joined chan<- struct{}) error {
 }
 
 // join adds a worker, in place of its earlier stream.
-func (w *work) join(hello *layshaftv1.TaskHello) error {
+func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	t := w.t
 	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetHeld()) > maxHeld {
 		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
@@ -148,23 +148,23 @@ func (w *work) join(hello *layshaftv1.TaskHello) error {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	if old := t.workers[w.name]; old != nil {
-		old.Disconnect(fmt.Errorf("%w: another session of worker %s began", wire.ErrLeaseLost, w.name))
+		old.Disconnect(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, w.name))
 		old.Leave()
 	}
 	w.s = t.desk.Join(w.name)
 	t.workers[w.name] = w.s
 	abilities := hello.GetAbilities()
-	if err := w.can(abilities); err != nil {
+	if err := w.setFunctions(abilities); err != nil {
 		return err
 	}
 	for _, a := range hello.GetHeld() {
 		w.s.Claim(queue.ID(a.GetTask()), a.GetAttempt())
 	}
-	return w.able(abilities)
+	return w.setAbilities(abilities)
 }
 
-// can sets the functions of the worker. The caller holds the lock of the desk.
-func (w *work) can(a *layshaftv1.TaskAbilities) error {
+// setFunctions sets the functions of the worker. The caller holds the lock of the desk.
+func (w *workerStream) setFunctions(a *layshaftv1.TaskAbilities) error {
 	if len(a.GetFunctions()) > maxAbilities || a.GetSlots() < 0 || a.GetSlots() > maxHeld || a.GetReserved() < 0 {
 		return fmt.Errorf("%w: worker %s with %d functions and %d slots, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
 			len(a.GetFunctions()), a.GetSlots(), a.GetReserved(), maxAbilities, maxHeld)
@@ -186,9 +186,9 @@ func (w *work) can(a *layshaftv1.TaskAbilities) error {
 	return nil
 }
 
-// able sets the functions and slots of the worker. The caller holds the lock of the desk.
-func (w *work) able(a *layshaftv1.TaskAbilities) error {
-	if err := w.can(a); err != nil {
+// setAbilities sets the functions and slots of the worker. The caller holds the lock of the desk.
+func (w *workerStream) setAbilities(a *layshaftv1.TaskAbilities) error {
+	if err := w.setFunctions(a); err != nil {
 		return err
 	}
 	w.s.SetSlots(int(a.GetSlots()), int(min(a.GetReserved(), a.GetSlots())), w.share)
@@ -196,7 +196,7 @@ func (w *work) able(a *layshaftv1.TaskAbilities) error {
 }
 
 // leave ends the session.
-func (w *work) leave() {
+func (w *workerStream) leave() {
 	t := w.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -228,7 +228,7 @@ func (h *head) add(piece []byte) {
 
 // reports processes reports, in slices, so that other callers get their turn. first is the
 // beginning of the first report's body.
-func (w *work) reports(all []*layshaftv1.TaskReport, first head) {
+func (w *workerStream) reports(all []*layshaftv1.TaskReport, first head) {
 	for part := range slices.Chunk(all, underLock) {
 		w.t.desk.Lock()
 		for _, r := range part {
@@ -239,7 +239,7 @@ func (w *work) reports(all []*layshaftv1.TaskReport, first head) {
 	}
 }
 
-func (w *work) report(r *layshaftv1.TaskReport, first head) {
+func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
 	var what queue.Notice
 	var body []byte
@@ -268,7 +268,7 @@ func (w *work) report(r *layshaftv1.TaskReport, first head) {
 }
 
 // send sends assignments until the stream ends.
-func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
+func (w *workerStream) send(ctx context.Context, joined <-chan struct{}) error {
 	late := time.NewTimer(helloWait)
 	defer late.Stop()
 	select {
@@ -288,7 +288,7 @@ func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
 			return sessionError(err)
 		}
 		if len(notes) > 0 {
-			if err := w.tell(notes); err != nil {
+			if err := w.sendNotes(notes); err != nil {
 				return err
 			}
 			clear(notes)
@@ -302,8 +302,8 @@ func (w *work) send(ctx context.Context, joined <-chan struct{}) error {
 	}
 }
 
-// tell sends notes.
-func (w *work) tell(notes []desk.Note) error {
+// sendNotes sends notes.
+func (w *workerStream) sendNotes(notes []desk.Note) error {
 	m, size := &layshaftv1.WorkTasksResponse{}, 0
 	flush := func() error {
 		if size == 0 {
@@ -361,7 +361,7 @@ func stopOf(n *desk.Note) *layshaftv1.TaskStop {
 }
 
 // assign returns a task with its input. It returns nil when the task is gone, and frees its slot.
-func (w *work) assign(n *desk.Note) *layshaftv1.TaskAssign {
+func (w *workerStream) assign(n *desk.Note) *layshaftv1.TaskAssign {
 	in, err := w.t.desk.Input(n.Task)
 	if err != nil {
 		if !errors.Is(err, bodies.ErrNotFound) {
