@@ -149,7 +149,7 @@ func (w *Worker) runHandler(ctx context.Context, a *layshaftv1.TaskAssign) ([]by
 	}
 	out, err := h.runSafely(ctx, in)
 	if large := checkSize("a result", out); err == nil && large != nil {
-		return nil, Fatal(fmt.Errorf("%w; send it in parts, or return where it lies", large))
+		return nil, Fatal(fmt.Errorf("%w; send it in parts, or return its location", large))
 	}
 	return out, err
 }

@@ -181,12 +181,12 @@ func TestBatchOptions(t *testing.T) {
 	f := func(_ context.Context, in []int) ([]int, error) { return in, nil }
 	one := func(_ context.Context, in int) (int, error) { return in, nil }
 	for want, prepare := range map[string]func(w *tasks.Worker){
-		"BatchSize -1":          func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.BatchSize(-1)) },
-		"BatchWait -1ns":        func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.BatchWait(-1)) },
-		"for HandleBatch":       func(w *tasks.Worker) { tasks.Handle(w, "f", one, tasks.BatchSize(3)) },
-		"others are for calls":  func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.Low) },
-		"f has no handler":      func(w *tasks.Worker) { tasks.HandleBatch[int, int](w, "f", nil) },
-		"the others are for ca": func(w *tasks.Worker) { tasks.Handle(w, "f", one, tasks.Attempts(3)) },
+		"BatchSize -1":    func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.BatchSize(-1)) },
+		"BatchWait -1ns":  func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.BatchWait(-1)) },
+		"for HandleBatch": func(w *tasks.Worker) { tasks.Handle(w, "f", one, tasks.BatchSize(3)) },
+		"handlers take only the option HardLimit":    func(w *tasks.Worker) { tasks.HandleBatch(w, "f", f, tasks.Low) },
+		"f has no handler":                           func(w *tasks.Worker) { tasks.HandleBatch[int, int](w, "f", nil) },
+		"batch handlers BatchSize and BatchWait too": func(w *tasks.Worker) { tasks.Handle(w, "f", one, tasks.Attempts(3)) },
 	} {
 		w := tasks.NewWorker(tasks.Cluster{Address: "127.0.0.1:1"})
 		prepare(w)

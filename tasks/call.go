@@ -20,7 +20,7 @@ import (
 func Do[Out any](ctx context.Context, c *Client, function string, in any, options ...Option) (out Out, err error) {
 	s, err := taskSpec(function, 0, options)
 	if err == nil && s.lossy {
-		err = fmt.Errorf("%w: Lossy is for tasks that nobody waits for; Do always is", ErrInvalid)
+		err = fmt.Errorf("%w: Lossy is not for Do, whose tasks are never durable", ErrInvalid)
 	}
 	if err != nil {
 		return out, err
@@ -117,7 +117,7 @@ func Enqueue(ctx context.Context, c *Client, function string, in any, options ..
 func backgroundSpec(function string, options []Option) (spec, error) {
 	s, err := taskSpec(function, defaultKeep, options)
 	if err == nil && (s.deadline != 0 || s.update != nil) {
-		err = fmt.Errorf("%w: Deadline and OnUpdate are for those who wait; Enqueue returns at once, and Attach takes them", ErrInvalid)
+		err = fmt.Errorf("%w: Deadline and OnUpdate are not for Enqueue, which returns at once; pass them to Attach", ErrInvalid)
 	}
 	return s, err
 }

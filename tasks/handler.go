@@ -17,7 +17,7 @@ func attemptFrom(ctx context.Context, what string) (*attemptRun, error) {
 	if _, ok := ctx.Value(batchKey{}).([]context.Context); ok {
 		return nil, fmt.Errorf("%w: tasks.%s needs the context of one task of the batch, tasks.Item(ctx, i)", ErrInvalid, what)
 	}
-	return nil, fmt.Errorf("%w: tasks.%s needs the context that a handler was given", ErrInvalid, what)
+	return nil, fmt.Errorf("%w: tasks.%s needs the context of a handler", ErrInvalid, what)
 }
 
 // Send sends a partial result to all clients waiting for the task, before its result. v is encoded

@@ -92,7 +92,7 @@ func handlerSpec(function string, batch bool, options []Option) (spec, error) {
 		s.setInvalid("BatchSize and BatchWait of function %s are for HandleBatch", function)
 	case s.priority != Normal || s.unique != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
 		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil:
-		s.setInvalid("function %s: of options handlers take HardLimit, and those of batches BatchSize and BatchWait too; the others are for calls", function)
+		s.setInvalid("function %s: handlers take only the option HardLimit, batch handlers BatchSize and BatchWait too", function)
 	}
 	return s, s.invalid
 }

@@ -62,8 +62,8 @@ type workerState struct {
 }
 
 var (
-	errStopped = errors.New("the attempt is not wanted any more")
-	errTorn    = errors.New("the connection broke after partial results had been sent, and nobody knows which of them arrived")
+	errStopped = errors.New("the attempt was stopped")
+	errTorn    = errors.New("the connection broke after partial results were sent; it is unknown which of them arrived")
 	errEnding  = errors.New("the worker ends")
 	errGoexit  = errors.New("the handler ended its goroutine")
 )
@@ -218,7 +218,7 @@ func (w *Worker) stuckError() error {
 	if len(functions) == 0 {
 		return nil
 	}
-	return fmt.Errorf("handlers of %v go on although their context has ended; their tasks are given to others", functions)
+	return fmt.Errorf("handlers of %v still run after the end of their context; other workers get their tasks", functions)
 }
 
 // waitUntil waits until ok returns true or d has passed, and reports whether ok returned true. ok is

@@ -239,7 +239,7 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 		for {
 			all, err := receive(stream.Recv)
 			if errors.Is(err, io.EOF) {
-				return fmt.Errorf("%s: %w: the coordinator did not tell its end", to, ErrUnavailable)
+				return fmt.Errorf("%s: %w: the coordinator closed the stream before the end of the task", to, ErrUnavailable)
 			}
 			if err != nil {
 				return to.wrapUnknown(err)

@@ -206,11 +206,11 @@ func (w *Worker) withDefaults() (name string, slots int, drain time.Duration, er
 	case w.invalid != nil:
 		err = w.invalid
 	case len(w.handlers) == 0:
-		err = fmt.Errorf("%w: the worker has no function; give it some with Handle", ErrInvalid)
+		err = fmt.Errorf("%w: the worker has no function; add one with Handle", ErrInvalid)
 	case slots < 0 || slots > maxSlots || w.Reserved < 0 || w.Reserved > slots:
-		err = fmt.Errorf("%w: Concurrency %d, Reserved %d: use 1 to 65536, and no more reserved than that", ErrInvalid, slots, w.Reserved)
+		err = fmt.Errorf("%w: Concurrency %d, Reserved %d: use 1 to 65536, and Reserved at most Concurrency", ErrInvalid, slots, w.Reserved)
 	case w.SlotsOf != "" && w.Reserved > 0:
-		err = fmt.Errorf("%w: Reserved %d: slots of %s are reserved where that worker is started", ErrInvalid, w.Reserved, w.SlotsOf)
+		err = fmt.Errorf("%w: Reserved %d: set the reserved slots where worker %s is started", ErrInvalid, w.Reserved, w.SlotsOf)
 	case w.MaxTasks < 0 || w.IdleExit < 0:
 		err = fmt.Errorf("%w: MaxTasks %d, IdleExit %v must not be negative", ErrInvalid, w.MaxTasks, w.IdleExit)
 	}
