@@ -7,9 +7,9 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// maxSeen limits a manifestCache by the number of extents and blocks in its manifests: about 40
+// maxCached limits a manifestCache by the number of extents and blocks in its manifests: about 40
 // MB.
-const maxSeen = 400_000
+const maxCached = 400_000
 
 // manifestCache keeps manifests of other workers' outputs. Each copy of an output has its own
 // manifest.
@@ -44,7 +44,7 @@ func (c *manifestCache) put(worker string, m *job.Manifest) {
 	}
 	w := shuffle.Weight(m)
 	for other, old := range c.kept { // in random order
-		if c.weight+w <= maxSeen {
+		if c.weight+w <= maxCached {
 			break
 		}
 		delete(c.kept, other)

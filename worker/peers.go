@@ -32,9 +32,9 @@ const (
 // of a process always has one address. A worker ID has the address of the worker's newest known
 // process.
 type peers struct {
-	dial func(address string) (*grpc.ClientConn, error)
-	seen *manifestCache
-	got  atomic.Int64 // bytes read from their outputs
+	dial      func(address string) (*grpc.ClientConn, error)
+	manifests *manifestCache
+	received  atomic.Int64 // bytes read from their outputs
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -45,7 +45,7 @@ type peers struct {
 }
 
 func newPeers(dial func(address string) (*grpc.ClientConn, error)) *peers {
-	return &peers{dial: dial, seen: newManifestCache(), addresses: map[string]string{}, conns: map[string]*grpc.ClientConn{}, remotes: map[string]*remoteOutputs{}}
+	return &peers{dial: dial, manifests: newManifestCache(), addresses: map[string]string{}, conns: map[string]*grpc.ClientConn{}, remotes: map[string]*remoteOutputs{}}
 }
 
 // add adds workers, by name or ID.
@@ -112,8 +112,8 @@ func (p *peers) remote(name string) *remoteOutputs {
 		if conn == nil {
 			return nil
 		}
-		r = newRemote(conn, name, p.seen)
-		r.got = &p.got
+		r = newRemote(conn, name, p.manifests)
+		r.received = &p.received
 		p.remotes[name] = r
 	}
 	return r

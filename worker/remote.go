@@ -22,10 +22,10 @@ import (
 
 const (
 	// for one call; a dead peer is noticed earlier, by keepalive
-	callLimit   = time.Minute
-	callsAtOnce = 8       // calls to one peer at a time
-	maxPrefetch = 1000    // attempts in one GetManifest call
-	maxParts    = 400_000 // prefetched manifests that are not used yet
+	callLimit     = time.Minute
+	callsAtOnce   = 8       // calls to one peer at a time
+	maxPrefetch   = 1000    // attempts in one GetManifest call
+	maxPrefetched = 400_000 // prefetched manifests that are not used yet
 )
 
 // retryAfter are the pauses before an unreachable peer is called again.
@@ -36,17 +36,17 @@ const unreachableTime = 10 * time.Second
 
 // remoteOutputs reads the outputs of another worker.
 type remoteOutputs struct {
-	name   string
-	client layshaftv1.WorkerServiceClient
-	calls  chan struct{} // a semaphore for calls
-	seen   *manifestCache
-	got    *atomic.Int64 // bytes read; shared with other peers
+	name      string
+	client    layshaftv1.WorkerServiceClient
+	calls     chan struct{} // a semaphore for calls
+	manifests *manifestCache
+	received  *atomic.Int64 // bytes read; shared with other peers
 
 	// mu guards the fields below.
 	mu sync.Mutex
 	// prefetched manifests, with the extents of one partition
-	parts  map[partOf]*job.Manifest
-	unread map[*remoteBytes]bool // runs whose first piece was not requested
+	prefetched map[partOf]*job.Manifest
+	unread     map[*remoteBytes]bool // runs whose first piece was not requested
 	// the runs of unread in order of creation; closed ones may be among them
 	order []*remoteBytes
 	// when the peer did not answer; zero if it has answered since
@@ -67,13 +67,13 @@ func Remote(conn grpc.ClientConnInterface, name string) Outputs {
 	return newRemote(conn, name, newManifestCache())
 }
 
-func newRemote(conn grpc.ClientConnInterface, name string, seen *manifestCache) *remoteOutputs {
-	return &remoteOutputs{name: name, client: layshaftv1.NewWorkerServiceClient(conn), calls: make(chan struct{}, callsAtOnce), seen: seen, got: new(atomic.Int64),
-		parts: map[partOf]*job.Manifest{}, unread: map[*remoteBytes]bool{}}
+func newRemote(conn grpc.ClientConnInterface, name string, manifests *manifestCache) *remoteOutputs {
+	return &remoteOutputs{name: name, client: layshaftv1.NewWorkerServiceClient(conn), calls: make(chan struct{}, callsAtOnce), manifests: manifests, received: new(atomic.Int64),
+		prefetched: map[partOf]*job.Manifest{}, unread: map[*remoteBytes]bool{}}
 }
 
 func (r *remoteOutputs) Manifest(a job.Attempt) (*job.Manifest, error) {
-	m := r.seen.get(r.name, a)
+	m := r.manifests.get(r.name, a)
 	if m != nil {
 		return m, nil
 	}
@@ -84,18 +84,18 @@ func (r *remoteOutputs) Manifest(a job.Attempt) (*job.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.seen.put(r.name, m)
+	r.manifests.put(r.name, m)
 	return m, nil
 }
 
 func (r *remoteOutputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
 	key := partOf{a, port, part}
 	r.mu.Lock()
-	m := r.parts[key]
-	delete(r.parts, key)
+	m := r.prefetched[key]
+	delete(r.prefetched, key)
 	r.mu.Unlock()
 	if m == nil {
-		m = r.seen.get(r.name, a)
+		m = r.manifests.get(r.name, a)
 	}
 	if m == nil {
 		err := r.fetch([]job.Attempt{a}, &layshaftv1.Partition{Port: int64(port), Part: int64(part)}, func(_ job.Attempt, got *job.Manifest, err error) error {
@@ -134,7 +134,7 @@ func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 	}
 	var missing []job.Attempt
 	for _, a := range as {
-		if r.seen.get(r.name, a) == nil {
+		if r.manifests.get(r.name, a) == nil {
 			missing = append(missing, a)
 		}
 	}
@@ -147,13 +147,13 @@ func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 			switch {
 			case err != nil: // Runs or Manifest will return it
 			case only == nil:
-				r.seen.put(r.name, m)
+				r.manifests.put(r.name, m)
 			default:
 				r.mu.Lock()
-				if len(r.parts) > maxParts {
-					clear(r.parts) // left over from failed attempts
+				if len(r.prefetched) > maxPrefetched {
+					clear(r.prefetched) // left over from failed attempts
 				}
-				r.parts[partOf{a, port, part}] = m
+				r.prefetched[partOf{a, port, part}] = m
 				r.mu.Unlock()
 			}
 			return nil
@@ -229,7 +229,7 @@ func (r *remoteOutputs) read(ctx context.Context, pieces []*layshaftv1.Piece, of
 		if data = resp.GetData(); err == nil && int64(len(data)) != want {
 			err = fmt.Errorf("%w: received %d bytes, want %d", record.ErrCorrupt, len(data), want)
 		}
-		r.got.Add(int64(len(data)))
+		r.received.Add(int64(len(data)))
 		return err
 	})
 	return data, err

@@ -233,8 +233,8 @@ func TestRemoteReadsTogether(t *testing.T) {
 		as = append(as, a)
 	}
 	far.prefetch(as, 0, 0)
-	if len(far.parts) != len(as) {
-		t.Fatalf("%d manifests were fetched ahead, want %d", len(far.parts), len(as))
+	if len(far.prefetched) != len(as) {
+		t.Fatalf("%d manifests were fetched ahead, want %d", len(far.prefetched), len(as))
 	}
 	var runs []job.RunReader
 	for _, a := range as {
@@ -251,8 +251,8 @@ func TestRemoteReadsTogether(t *testing.T) {
 	if n := s.calls.Load(); n > 4 {
 		t.Errorf("%d calls for 3 MB in 300 runs", n)
 	}
-	if len(far.parts)+len(far.unread)+len(far.order) > 0 {
-		t.Errorf("left: %d manifests, %d unread, %d in order", len(far.parts), len(far.unread), len(far.order))
+	if len(far.prefetched)+len(far.unread)+len(far.order) > 0 {
+		t.Errorf("left: %d manifests, %d unread, %d in order", len(far.prefetched), len(far.unread), len(far.order))
 	}
 }
 

@@ -22,7 +22,7 @@ type Status struct {
 // Status returns the state of the worker.
 func (n *Node) Status() Status {
 	s := Status{Name: n.name, Zone: n.cfg.Zone, Slots: n.cfg.Slots, Attempts: n.w.Progress(), Tags: n.cfg.Tags, Datasets: maps.Clone(n.cfg.Datasets),
-		Sent: n.outputs.sent.Load(), Got: n.peers.got.Load()}
+		Sent: n.outputs.sent.Load(), Got: n.peers.received.Load()}
 	select {
 	case <-n.drain:
 		s.Draining = true
