@@ -1,14 +1,18 @@
-// Package child is the conversation between a worker and the process that runs a job's user code, both ends of it, and what can be
-// known of a program before it is started (Inspect). The worker's end is Conn, the child's is Serve. Starting, watching and killing processes is
-// left to worker/internal/runner, compiled code to package mapreduce.
+// Package child implements the communication between a worker and the process that runs a job's
+// user code. It contains both ends: Conn for the worker and Serve for the child. Inspect reads the
+// properties of a program before it is started. Package worker/internal/runner starts, watches and
+// kills the processes, and package mapreduce compiles the code.
 //
-// A Conn's Run stands in for a stage function: the child runs the function over blocks that cross a socket, and what comes of it is what
-// a call in the worker would have given. The worker keeps inputs, output, manifest and disk budget; scratch files alone are
-// the child's own. Memory is bounded on both ends: a run of an input has at most two batches of blocks on their way, or one block when there
-// are very many runs, and output waits in one batch and the stream's window.
+// Conn.Run replaces a stage function. The child runs the function over blocks from a socket, with
+// the same result as a call inside the worker. The worker keeps inputs, output, manifest and disk
+// budget; only scratch files belong to the child.
 //
-// The conversation is proto/layshaft/v1/runner.proto over gRPC. Blocks go as they are: the worker's leave its memory without a copy, and
-// each end copies once between its own memory and the transport's.
+// Memory is bounded on both ends. A run of an input has at most two batches of blocks in transit,
+// or one block when there are very many runs. Output waits in one batch and the stream's window.
+//
+// The protocol is proto/layshaft/runner/v1/runner.proto over gRPC. Blocks are sent unchanged: the
+// worker's blocks leave its memory without a copy, and each end copies once between its own memory
+// and the transport's.
 package child
 
 import (
@@ -17,23 +21,26 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Env is the environment variable that makes a program the child of a worker. Its value is what Serve takes.
+// Env is the environment variable that makes a program the child of a worker. Its value is the
+// argument of Serve.
 const Env = "LAYSHAFT_RUNNER"
 
-// FilesEnv is the environment variable by which user code reaches the files of its worker: the address of a FilesService, a space, and the volume of
-// the client that submitted the job, if there is one.
+// FilesEnv is the environment variable with the address of the worker's FilesService, for user
+// code. If the client that submitted the job has a volume, a space and that volume follow.
 const FilesEnv = "LAYSHAFT_FILES"
 
-// protocol numbers the conversation. It grows when an old child could misunderstand a new worker.
+// protocol is the version of the protocol. It increases when an old child could misunderstand a new
+// worker.
 const protocol = 1
 
-// batch is how many bytes of blocks go in one message, save for a single larger block.
+// batch is the maximum number of bytes of blocks in one message, except for a single larger block.
 const batch = 256 << 10
 
-// perSlot is how many bytes a stream may hold in its window.
+// perSlot is the window size of a stream in bytes.
 const perSlot = 2 << 20
 
-// failureOf turns any error into a failure with the kind that it has as the outcome of an attempt. It keeps what wrapping added.
+// failureOf converts any error to a failure, with the kind of the attempt's outcome. It keeps the
+// text added by wrapping.
 func failureOf(err error) *job.Failure {
 	var f *job.Failure
 	switch {

@@ -14,16 +14,18 @@ import (
 	"strings"
 )
 
-// Code is what a program's file says of itself.
+// Code describes a program's file.
 type Code struct {
 	SHA256   string // of the whole file, in hex
 	Platform string // GOOS/GOARCH
-	Dynamic  string // the loader that it needs, such as /lib64/ld-linux-x86-64.so.2; empty when it starts by itself
-	Size     int64  // bytes
+	// Dynamic is the required loader, such as /lib64/ld-linux-x86-64.so.2; empty for a static
+	// program.
+	Dynamic string
+	Size    int64 // bytes
 }
 
-// Inspect reads a program's file. It returns an error that names the path and the way out when it is not an executable file of
-// a known form. It reads the whole file, about 1 GB/s.
+// Inspect reads a program's file. It returns an error with the path and a way out when the file is
+// not an executable in a known format. It reads the whole file, at about 1 GB/s.
 func Inspect(path string) (Code, error) {
 	var c Code
 	f, err := os.Open(path)
@@ -45,7 +47,7 @@ func Inspect(path string) (Code, error) {
 	return c, nil
 }
 
-// header finds platform and loader. It leaves the position of f alone.
+// header finds the platform and the loader. It does not change the position of f.
 func (c *Code) header(f *os.File) error {
 	var goos, goarch string
 	if x, err := elf.NewFile(f); err == nil {
@@ -66,7 +68,7 @@ func (c *Code) header(f *os.File) error {
 	} else {
 		return errors.New("neither an ELF, Mach-O nor PE file")
 	}
-	if info, err := buildinfo.Read(f); err == nil { // Go programs say it themselves, most of the time
+	if info, err := buildinfo.Read(f); err == nil { // most Go programs contain this information
 		for _, s := range info.Settings {
 			switch s.Key {
 			case "GOOS":

@@ -10,16 +10,17 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// known is what is remembered of a program's file.
+// known is a cache entry for a program's file.
 type known struct {
 	Path string
 	File string // see filesys.StateOf
 	Code Code
 }
 
-// InspectOnce is Inspect for a program that is started again and again: hashing 40 MB takes 25 ms to 150 ms, each time. What it learns it keeps in the user's
-// cache directory, in a file for each name of a program, and believes as long as inode, size and the times of the last change of content and inode are the
-// same. Without such a directory, or where files have no inodes, it is Inspect.
+// InspectOnce is Inspect with a cache, because hashing 40 MB takes 25 ms to 150 ms. The cache is in
+// the user's cache directory, one file per program name. An entry is valid while the inode, the
+// size and the times of the last change of content and inode are the same. Without a cache
+// directory, or where files have no inodes, InspectOnce equals Inspect.
 func InspectOnce(path string) (Code, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -44,7 +45,7 @@ func inspectOnce(path, dir string, now func() time.Time) (Code, error) {
 		return c, err
 	}
 	if again, _ := identity(path); again == file {
-		_ = remember(memory, known{path, file, c}) // the next start is slower, that is all
+		_ = remember(memory, known{path, file, c}) // an error only makes the next start slower
 	}
 	return c, nil
 }
@@ -59,7 +60,7 @@ func identity(path string) (state string, changed time.Time) {
 	return filesys.StateOf(f)
 }
 
-// remember writes k to a file, whole or not at all.
+// remember writes k to a file atomically.
 func remember(path string, k known) error {
 	b, err := json.Marshal(k)
 	if err != nil {

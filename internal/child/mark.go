@@ -8,32 +8,35 @@ import (
 	"path/filepath"
 )
 
-// A mark is a small file in which the child notes the record that it gives to user code next. It is still there when the process is not, so that
-// the worker can tell over which record it died. It costs a system call per record: only attempts of tasks that lost a process have one.
+// A mark is a small file in which the child notes each record before it passes it to user code. The
+// file survives the process, so the worker can find the record at which the process died. It costs
+// a system call per record, so only attempts of tasks that lost a process have one.
 
 const (
-	markName = "record" // in the directory for scratch files
-	markSize = 4 << 10  // a page, so that no write is torn by the end of the process
+	markName = "record" // in the directory of scratch files
+	markSize = 4 << 10  // a page, so that the end of the process cannot tear a write
 	markHead = 4 + 3*8 + 2
 )
 
 // Mark is the worker's end of a mark.
 type Mark struct{ f *os.File }
 
-// NewMark makes the mark of the attempt whose scratch files will be in dir. The file is open until Close, also when dir is removed.
+// NewMark creates the mark of the attempt with scratch directory dir. The file stays open until
+// Close, even when dir is removed.
 func NewMark(dir string) (*Mark, error) {
 	f, err := os.OpenFile(filepath.Join(dir, markName), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(make([]byte, markSize)); err != nil { // room for what is noted later
+	if _, err := f.Write(make([]byte, markSize)); err != nil { // room for later notes
 		_ = f.Close()
 		return nil, err
 	}
 	return &Mark{f}, nil
 }
 
-// Record returns the number of the record that was noted last, from 1, and where it stands, for people. Number zero means that no record was at hand.
+// Record returns the number of the last noted record, from 1, and its position as text. Number zero
+// means that no record was in progress.
 func (m *Mark) Record() (number int64, place string) {
 	b := make([]byte, markSize)
 	if _, err := m.f.ReadAt(b, 0); err != nil {
@@ -59,7 +62,7 @@ func (m *Mark) Record() (number int64, place string) {
 	return number, place
 }
 
-// Close closes the file, which its directory removes.
+// Close closes the file. The file is removed with its directory.
 func (m *Mark) Close() error { return m.f.Close() }
 
 // marker is the child's end of a mark.

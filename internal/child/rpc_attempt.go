@@ -25,21 +25,22 @@ type attempt struct {
 	progress job.Progress
 	out      output
 
-	sending sync.Mutex // held while a message is sent
+	sending sync.Mutex // held during the sending of a message
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	waiting map[int64]chan *answer // who waits for what, by run or by one of the numbers below
-	runs    int64                  // that have a number
+	mu sync.Mutex
+	// waiting contains the receivers of answers, by run or by one of the numbers below.
+	waiting map[int64]chan *answer
+	runs    int64 // number of numbered runs
 }
 
-// Numbers under which attempt.ask waits for answers that are not of a run.
+// Numbers for answers that belong to no run, in attempt.ask.
 const (
 	checking = -1
 	opening  = -2
 )
 
-// answer is what the worker said to a question.
+// answer is the worker's answer to a question.
 type answer struct {
 	blocks [][]byte
 	runs   []*runnerv1.InputRun
@@ -52,7 +53,7 @@ func (a *attempt) send(m *runnerv1.RunResponse, data mem.BufferSlice) error {
 	return a.stream.SendMsg(&outgoing{m, data})
 }
 
-// ask sends a question and returns where its answer will come.
+// ask sends a question and returns the channel for its answer.
 func (a *attempt) ask(what int64, m *runnerv1.RunResponse) (<-chan *answer, error) {
 	c := make(chan *answer, 1)
 	a.mu.Lock()
@@ -61,7 +62,7 @@ func (a *attempt) ask(what int64, m *runnerv1.RunResponse) (<-chan *answer, erro
 	return c, a.send(m, nil)
 }
 
-// await asks and waits for the answer, or for the end of the attempt.
+// await sends a question and waits for the answer or the end of the attempt.
 func (a *attempt) await(what int64, m *runnerv1.RunResponse) (*answer, error) {
 	c, err := a.ask(what, m)
 	if err != nil {
@@ -75,7 +76,8 @@ func (a *attempt) await(what int64, m *runnerv1.RunResponse) (*answer, error) {
 	}
 }
 
-// listen hands the worker's answers to those who wait, until the stream ends. It never waits for anybody, so the worker can always send.
+// listen passes the worker's answers to their receivers until the stream ends. It never blocks on a
+// receiver, so the worker can always send.
 func (a *attempt) listen() {
 	for {
 		var m runnerv1.RunRequest
@@ -119,7 +121,7 @@ func (a *attempt) answer(what int64, x *answer) {
 	}
 }
 
-// failureFrom converts a failure that may not be set.
+// failureFrom converts a failure that may be nil.
 func failureFrom(p *layshaftv1.Failure) error {
 	if p == nil {
 		return nil
@@ -131,13 +133,13 @@ func failureFrom(p *layshaftv1.Failure) error {
 	return f
 }
 
-// check asks whether need bytes of scratch may be written.
+// check returns an error if the worker does not allow need bytes of scratch.
 func (a *attempt) check(need int64) error {
 	_, err := a.await(checking, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Check{Check: &runnerv1.Check{Bytes: need}}})
 	return err
 }
 
-// inputs returns the runs that the attempt was started with.
+// inputs returns the input runs from the start of the attempt.
 func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 	total := 0
 	for _, x := range in {
@@ -159,8 +161,8 @@ func (a *attempt) open(part int) ([]job.RunReader, error) {
 	return a.number(x.runs, len(x.runs)), nil
 }
 
-// number makes readers of further runs, some of total that are read side by side. A quarter of the attempt's memory is for
-// what they hold on the way.
+// number makes readers of further runs, out of total runs that are read together. A quarter of the
+// attempt's memory is for their blocks in transit.
 func (a *attempt) number(runs []*runnerv1.InputRun, total int) []job.RunReader {
 	each := int64(2 * batch)
 	if a.memory > 0 {
@@ -177,16 +179,16 @@ func (a *attempt) number(runs []*runnerv1.InputRun, total int) []job.RunReader {
 	return readers
 }
 
-// smallest is how many bytes of a run are worth reading ahead.
+// smallest is the minimum number of bytes for which reading a run ahead is worthwhile.
 const smallest = 128 << 10
 
-// input reads one run of the worker's.
+// input reads one run of the worker.
 type input struct {
 	attempt        *attempt
 	number         int64
 	records, bytes int64
-	want           int64 // bytes to ask for at once
-	ahead          bool  // ask for the next batch when this one is taken up
+	want           int64 // bytes per request
+	ahead          bool  // request the next batch when this one is first used
 	coming         <-chan *answer
 	ready          [][]byte
 	err            error
@@ -195,7 +197,8 @@ type input struct {
 func (r *input) Records() int64 { return r.records }
 func (r *input) Bytes() int64   { return r.bytes }
 
-// Next returns the next block; see job.RunReader. It returns early with the cause when the attempt is cancelled.
+// Next returns the next block; see job.RunReader. It returns the cause early when the attempt is
+// cancelled.
 func (r *input) Next() ([]byte, error) {
 	for len(r.ready) == 0 {
 		if r.err != nil {
@@ -221,14 +224,14 @@ func (r *input) Next() ([]byte, error) {
 	return b, nil
 }
 
-// pull asks for the next batch, unless it is on its way.
+// pull requests the next batch, unless it is requested already.
 func (r *input) pull() {
 	if r.coming == nil {
 		r.coming, r.err = r.attempt.ask(r.number, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
 	}
 }
 
-// Close tells the worker that the run is not needed any more.
+// Close notifies the worker that the run is no longer needed.
 func (r *input) Close() error {
 	if r.err != nil {
 		r.ready = nil
@@ -238,7 +241,7 @@ func (r *input) Close() error {
 	return r.attempt.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: r.number}}}, nil)
 }
 
-// output gathers blocks and sends them to the worker.
+// output collects blocks and sends them to the worker.
 type output struct {
 	attempt *attempt
 	buf     *[]byte // nil when empty
@@ -249,7 +252,8 @@ type output struct {
 
 var buffers = new(batches)
 
-// Append adds one block; see job.Output. An error of the worker's output comes as the end of the attempt's context.
+// Append adds one block; see job.Output. An error of the worker's output ends the attempt's
+// context.
 func (o *output) Append(port, run, part int, block []byte, records int, first []byte) error {
 	if len(block) == 0 {
 		return nil
@@ -284,10 +288,11 @@ func (o *output) Append(port, run, part int, block []byte, records int, first []
 	return nil
 }
 
-// maxBlocks is how many blocks go in one message: small ones have descriptions that are as long as themselves.
+// maxBlocks is the maximum number of blocks in one message, because descriptions of small blocks
+// are as long as the blocks.
 const maxBlocks = 1 << 10
 
-// flush sends what was gathered.
+// flush sends the collected blocks.
 func (o *output) flush() error {
 	if o.n == 0 {
 		return nil

@@ -15,20 +15,22 @@ import (
 // dataField is the number of the field data in RunRequest and RunResponse.
 const dataField = 15
 
-// outgoing is a message whose data is sent from where it lies.
+// outgoing is a message whose data is sent without a copy.
 type outgoing struct {
 	proto.Message
 	data mem.BufferSlice
 }
 
-// incoming is a message whose data is a part of the memory that it was received in.
+// incoming is a message whose data aliases the received memory.
 type incoming struct {
 	proto.Message
 	data []byte
-	buf  []byte // for the next message; nil means that each gets fresh memory, which is never reused
+	// buf is the memory for the next message. If nil, each message gets new memory that is never
+	// reused.
+	buf []byte
 }
 
-// codec is protobuf's own encoding, without the copies of data.
+// codec is protobuf's encoding without copies of data.
 type codec struct{}
 
 var _ encoding.CodecV2 = codec{}

@@ -22,7 +22,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// ErrGone means that the child is not there any more, or does not keep to the protocol: it should be killed.
+// ErrGone means that the child has ended or violates the protocol; it should be killed.
 var ErrGone = errors.New("child process is gone")
 
 // Conn is a worker's connection to one child. Its methods may be called concurrently.
@@ -32,7 +32,7 @@ type Conn struct {
 	tolerates bool // set by Load
 }
 
-// NewConn makes a Conn of a connection that the child opened. Close closes it.
+// NewConn makes a Conn of a connection from the child. Close closes it.
 func NewConn(conn net.Conn) (*Conn, error) {
 	first := make(chan net.Conn, 1)
 	first <- conn
@@ -55,15 +55,16 @@ func NewConn(conn net.Conn) (*Conn, error) {
 	return &Conn{cc: cc, client: runnerv1.NewRunnerServiceClient(cc)}, nil
 }
 
-// Close closes the connection. The child ends then, and calls of Run with it.
+// Close closes the connection. The child then ends, and so do calls of Run.
 func (c *Conn) Close() error { return c.cc.Close() }
 
-// Load hands over the job. It returns a *job.Failure when the child cannot run it, and an error that wraps ErrGone when there is no child.
+// Load sends the job to the child. It returns a *job.Failure when the child cannot run it, and an
+// error that wraps ErrGone when the child is gone.
 func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	s := *spec
 	s.Stages = append([]job.Stage(nil), spec.Stages...)
 	for i := range s.Stages {
-		s.Stages[i].Splits = nil // each attempt brings its own
+		s.Stages[i].Splits = nil // each attempt has its own splits
 	}
 	resp, err := c.client.Load(ctx, &runnerv1.LoadRequest{Spec: wire.SpecToProto(&s), Protocol: protocol})
 	if err != nil {
@@ -73,23 +74,26 @@ func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	return failureFrom(resp.GetFailure())
 }
 
-// Tolerates reports whether the job goes on without records that are bad. It is known after Load.
+// Tolerates reports whether the job continues without bad records. It is known after Load.
 func (c *Conn) Tolerates() bool { return c.tolerates }
 
-// Call is one attempt to be run by the child.
+// Call describes one attempt for the child to run.
 type Call struct {
-	Run     *job.Run
-	Slot    int                    // attempts of one slot come one after the other
-	Scratch string                 // directory for scratch files; must exist, with the file of NewMark when Run.Alone is set
-	Check   func(need int64) error // asked before scratch files grow; nil means there is always space
-	Grace   time.Duration          // how long the child may go on after ctx ended
-	Stuck   func()                 // called when it goes on for longer; it should kill the child
+	Run  *job.Run
+	Slot int // attempts of one slot run one after the other
+	// Scratch is the directory for scratch files. It must exist, and contain the file of NewMark
+	// when Run.Alone is set.
+	Scratch string
+	Check   func(need int64) error // called before scratch files grow; nil means unlimited space
+	Grace   time.Duration          // time that the child may continue after ctx ended
+	Stuck   func()                 // called when it exceeds Grace; should kill the child
 }
 
-// Run stands in for a stage function: it returns when the child has run it, nil or the failure that the function ended with. Errors of
-// run.Output are returned as they are. An error that wraps ErrGone means that the connection ended first.
+// Run replaces a stage function. It returns after the child ran the function, with nil or the
+// failure of the function. Errors of run.Output are returned unchanged. An error that wraps ErrGone
+// means that the connection ended first.
 func (c *Conn) Run(ctx context.Context, call Call) error {
-	live, hangUp := context.WithCancel(context.WithoutCancel(ctx)) // the stream ends after the attempt, never before
+	live, hangUp := context.WithCancel(context.WithoutCancel(ctx)) // the stream must not end before the attempt
 	defer hangUp()
 	stream, err := c.client.Run(live)
 	if err != nil {
@@ -125,16 +129,16 @@ type host struct {
 	run    *job.Run
 	stream runnerv1.RunnerService_RunClient
 	cancel context.CancelCauseFunc
-	ended  chan struct{} // closed when the child has said its last word
+	ended  chan struct{} // closed after the last message of the child
 
-	sending sync.Mutex // held while a message is sent
+	sending sync.Mutex // held during the sending of a message
 
 	// mu guards the fields below; asked has a token when questions is not empty.
 	mu        sync.Mutex
 	asked     chan struct{}
 	questions []any           // of RunResponse.say
 	runs      []job.RunReader // by number; nil when closed
-	opened    int             // where those that run.Part opened last begin
+	opened    int             // index of the first run of the last call of run.Part
 }
 
 func (h *host) send(m *runnerv1.RunRequest, data mem.BufferSlice) error {
@@ -146,7 +150,7 @@ func (h *host) send(m *runnerv1.RunRequest, data mem.BufferSlice) error {
 	return nil
 }
 
-// start describes the attempt.
+// start returns the description of the attempt.
 func (h *host) start() (*runnerv1.RunRequest, error) {
 	r := h.run
 	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split, Alone: r.Alone, Skips: r.Skips})
@@ -164,7 +168,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Start{Start: s}}, nil
 }
 
-// number remembers runs and describes them for the child.
+// number stores runs and returns their descriptions for the child.
 func (h *host) number(runs []job.RunReader) []*runnerv1.InputRun {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -176,7 +180,8 @@ func (h *host) number(runs []job.RunReader) []*runnerv1.InputRun {
 	return out
 }
 
-// watch tells the child when the attempt shall end, and has it killed when it does not.
+// watch notifies the child when the attempt should end, and has the child killed if it does not
+// end.
 func (h *host) watch(work context.Context) {
 	<-work.Done()
 	select {
@@ -187,7 +192,7 @@ func (h *host) watch(work context.Context) {
 	grace := time.NewTimer(h.call.Grace)
 	defer grace.Stop()
 	f := failureOf(context.Cause(work))
-	// The message may wait for a child that does not read, so the time runs already.
+	// The message may wait for a child that does not read, so Grace starts before it.
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() {
@@ -200,7 +205,7 @@ func (h *host) watch(work context.Context) {
 	}
 }
 
-// listen does what the child asks until it has ended.
+// listen handles the child's messages until the child has ended.
 func (h *host) listen() error {
 	var m runnerv1.RunResponse
 	in := incoming{Message: &m, buf: make([]byte, 0, 1<<10)}
@@ -241,7 +246,7 @@ func (h *host) listen() error {
 	}
 }
 
-// append hands blocks to the attempt's output. err is for what no child should send.
+// append passes blocks to the attempt's output. err is set for messages that violate the protocol.
 func (h *host) append(blocks []*runnerv1.OutputBlock, data []byte) (outErr, err error) {
 	for _, b := range blocks {
 		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPart(), b.GetSize()
@@ -264,7 +269,7 @@ func (h *host) progress(p *runnerv1.RunProgress) {
 	}
 }
 
-// question hands a message that is to be answered to feed, so that input that is slow to come does not hold up output.
+// question passes a question to feed, so that slow input does not delay output.
 func (h *host) question(say any) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -299,13 +304,13 @@ func (h *host) feed() {
 			}
 			answer, data := h.answer(q)
 			if answer != nil && h.send(answer, data) != nil {
-				return // the child is gone, as listen finds out too
+				return // the child is gone; listen detects it too
 			}
 		}
 	}
 }
 
-// answer answers one question; nil when there is nothing to say.
+// answer answers one question. It returns nil when no answer is needed.
 func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
 	switch say := question.(type) {
 	case *runnerv1.RunResponse_Pull:
@@ -328,7 +333,7 @@ func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
 	return nil, nil
 }
 
-// open opens the runs of one partition, which closes those of the call before.
+// open opens the runs of one partition, and closes the runs of the previous call.
 func (h *host) open(part int64) *runnerv1.OpenedRuns {
 	if h.run.Part == nil || part < 0 || part > math.MaxInt32 {
 		return &runnerv1.OpenedRuns{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for partition %d, which the attempt does not have", part)})}
@@ -353,7 +358,7 @@ func (h *host) reader(run int64) job.RunReader {
 	return h.runs[run]
 }
 
-// read reads the next blocks of a run, at least one and want bytes if there are as many.
+// read reads the next blocks of a run: at least one block, and up to want bytes.
 func (h *host) read(b *runnerv1.Blocks, want int64) (data mem.BufferSlice) {
 	r := h.reader(b.GetRun())
 	if r == nil {

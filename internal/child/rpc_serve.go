@@ -24,14 +24,16 @@ import (
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 )
 
-// Build makes the compiled code of a job for one slot. ctx lives as long as the process.
+// Build compiles the code of a job for one slot. ctx lives as long as the process.
 type Build func(ctx context.Context, spec *job.Spec, slot int) (*job.Program, error)
 
-// Address is the value of Env for a child that shall connect to a unix socket and prove itself by a token.
+// Address returns the value of Env for a child: the path of a Unix socket, and a token that
+// authenticates the child.
 func Address(token, socket string) string { return token + "@" + socket }
 
-// Serve connects to the worker at address, the value of Env, and runs the attempts that it asks for until the worker closes the
-// connection; then it returns nil. Attempts that still run are left to themselves: the caller should end the process.
+// Serve connects to the worker at address, the value of Env, and runs attempts until the worker
+// closes the connection. Then it returns nil. Attempts may still be running then, so the caller
+// should end the process.
 func Serve(address string, build Build) error {
 	token, socket, ok := strings.Cut(address, "@")
 	if !ok {
@@ -49,10 +51,12 @@ func Serve(address string, build Build) error {
 	return serve(conn, build)
 }
 
-// StuckMark is what the child prints before the stacks of its attempts when the worker asks for them by SIGQUIT, and ends.
+// StuckMark is printed by the child before the stacks of its attempts, when the worker sends
+// SIGQUIT; then the child ends.
 const StuckMark = "layshaft: the worker ends this process; its attempts are at:"
 
-// stacksOnQuit answers SIGQUIT, until stop. Go's own answer leaves out what runs at that moment, which is what an endless loop does.
+// stacksOnQuit handles SIGQUIT until stop is called. Go's own handler omits goroutines that are
+// running, such as an endless loop.
 func stacksOnQuit() (stop func()) {
 	quit := make(chan os.Signal, 1)
 	signal.Notify(quit, syscall.SIGQUIT)
@@ -92,7 +96,7 @@ func serve(conn net.Conn, build Build) error {
 	return err
 }
 
-// oneConn is a connection, and a listener that accepts it once.
+// oneConn is a connection, and a listener that accepts this connection once.
 type oneConn struct {
 	net.Conn
 	taken  bool
@@ -128,7 +132,7 @@ type server struct {
 	programs map[int]*job.Program // by slot; nil while an attempt uses it
 }
 
-// Load takes the job.
+// Load stores the job.
 func (s *server) Load(_ context.Context, req *runnerv1.LoadRequest) (*runnerv1.LoadResponse, error) {
 	refuse := func(format string, a ...any) (*runnerv1.LoadResponse, error) {
 		f := &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf(format, a...)}
@@ -144,7 +148,7 @@ func (s *server) Load(_ context.Context, req *runnerv1.LoadRequest) (*runnerv1.L
 	s.mu.Lock()
 	s.spec = spec
 	s.mu.Unlock()
-	// The first slot's program is made here, so that a job which this program cannot run is refused before any attempt.
+	// Compile the first slot's program now, to refuse an unsuitable job before any attempt.
 	p, err := s.take(0)
 	if err != nil {
 		return &runnerv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
@@ -183,7 +187,7 @@ func (s *server) giveBack(slot int, p *job.Program) {
 	s.programs[slot] = p
 }
 
-// make builds a program. A panic in it is an error.
+// make compiles a program. It converts a panic to an error.
 func (s *server) make(spec *job.Spec, slot int) (p *job.Program, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -267,13 +271,13 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
 }
 
-// scratchAllowance is how many bytes of scratch files more than needed the worker is asked for at once.
+// scratchAllowance is the number of extra bytes of scratch files requested from the worker at once.
 const scratchAllowance = 4 << 20
 
-// progressEvery is how often the worker hears how far an attempt is.
+// progressEvery is the interval of progress messages to the worker.
 const progressEvery = 100 * time.Millisecond
 
-// tell tells the worker how far the attempt is, until done.
+// tell sends the attempt's progress to the worker until done is closed.
 func (a *attempt) tell(done <-chan struct{}) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
@@ -282,7 +286,7 @@ func (a *attempt) tell(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-t.C:
-			// An error means that the worker is gone, which others find out too.
+			// An error means that the worker is gone; other code detects it too.
 			_ = a.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
 		}
 	}
