@@ -15,16 +15,17 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// maxDetail is how many bytes of a dead child's output a failure carries.
+// maxDetail is the maximum number of bytes of a dead child's output in a failure.
 const maxDetail = 8 << 10
 
-// startError means that the operating system did not start the program.
+// startError means that the operating system could not start the program.
 type startError struct{ err error }
 
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
-// postMortem says what an attempt failed of that was running when the conversation with the child ended. mark is nil when it was not alone.
+// postMortem returns the failure of an attempt that was running when the connection to the child
+// ended. mark is nil unless the attempt had a child of its own.
 func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Failure {
 	p.linger(gone)
 	<-p.done
@@ -60,7 +61,8 @@ var (
 	attempted = regexp.MustCompile(`labels:\{"` + call.Label + `": "(\d+/\d+#\d+)"`)
 )
 
-// blamed returns the attempt whose goroutine crashed the process, as its String, empty when that is not known.
+// blamed returns the String of the attempt whose goroutine crashed the process, or "" when that is
+// not known.
 func blamed(text string) string {
 	if m := attempted.FindStringSubmatch(stackHead.FindString(trace(text))); m != nil {
 		return m[1]
@@ -68,7 +70,8 @@ func blamed(text string) string {
 	return ""
 }
 
-// trace returns the part of a child's output from where the Go runtime, or child.Serve, said why it ends, empty when neither did.
+// trace returns the part of a child's output from the reason given by the Go runtime or
+// child.Serve. It is empty when there is no reason.
 func trace(text string) string {
 	last := -1
 	for _, m := range lastWords.FindAllStringIndex(text, -1) {
@@ -82,7 +85,8 @@ func trace(text string) string {
 
 var lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + child.StuckMark + `)`)
 
-// obituary says how the child ended. others is how many attempts ended with it beside the one that asks.
+// obituary describes the end of the child. others is the number of other attempts that ended with
+// it.
 func (p *process) obituary(others int) *job.Failure {
 	<-p.done
 	text := p.out.String()
@@ -138,7 +142,7 @@ func (p *process) obituary(others int) *job.Failure {
 
 const hint = "main must call mapreduce.Main() before anything else"
 
-// obstacle says what may keep a program from starting, if that can be seen.
+// obstacle returns a visible reason why a program may not start, or "".
 func obstacle(path string) string {
 	c, err := child.Inspect(path)
 	here := runtime.GOOS + "/" + runtime.GOARCH
@@ -155,8 +159,8 @@ func obstacle(path string) string {
 	return ""
 }
 
-// detail cuts a child's output to what helps: from where the runtime said why it ends, else its end. Of many stacks, those of the
-// culprit count.
+// detail shortens a child's output to the useful part: from the reason given by the runtime, else
+// the end. Of many stacks, it keeps those of the culprit.
 func detail(text, culprit string) string {
 	t := trace(text)
 	if t == "" {

@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// kill ends a child and all that it started.
+// kill kills a child and all its processes.
 func kill(p *os.Process) {
 	_ = syscall.Kill(-p.Pid, syscall.SIGKILL)
 	_ = p.Kill()
 }
 
-// dump asks a child for the stacks of all its goroutines, and its end.
+// dump makes a child print the stacks of all its goroutines and end.
 func dump(p *os.Process) { _ = p.Signal(syscall.SIGQUIT) }
 
-// killed returns the signal that ended a process, empty when it ended by itself.
+// killed returns the signal that ended a process, or "" when it exited by itself.
 func killed(e *exec.ExitError) string {
 	if st, ok := e.Sys().(syscall.WaitStatus); ok && st.Signaled() {
 		return st.Signal().String()

@@ -14,24 +14,24 @@ const (
 	maxLine        = 1 << 10 // bytes of a line in the log
 )
 
-// output keeps the beginning and the end of what a child prints and logs some of it.
+// output keeps the start and the end of a child's output and logs some of it.
 type output struct {
 	limit int
 	log   *slog.Logger
 
-	line    []byte    // not ended yet
-	second  time.Time // that lines and dropped belong to
+	line    []byte    // incomplete line
+	second  time.Time // the second counted by lines and dropped
 	lines   int
 	dropped int
 
 	// mu guards the fields below.
 	mu    sync.Mutex
 	head  []byte
-	tail  []byte // what comes behind head, at least its last limit bytes
+	tail  []byte // output after head, at least its last limit bytes
 	total int64
 }
 
-// read takes all that the child prints. It never makes the child wait for longer than logging some lines takes.
+// read reads all output of the child. It blocks the child only for the time of logging a few lines.
 func (o *output) read(r io.Reader) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -96,7 +96,7 @@ func (o *output) newSecond(now time.Time) {
 	o.second, o.lines, o.dropped = now, 0, 0
 }
 
-// String returns the beginning and the end, with a note of what is missing between them.
+// String returns the start and the end of the output, with a note about the omitted part.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -24,36 +24,41 @@ import (
 )
 
 const (
-	maxSocket   = 100                    // bytes of a socket's path, which kernels limit
-	dumpTime    = 2 * time.Second        // for a child to print its stacks before it is killed
-	lingerTime  = 500 * time.Millisecond // for a child whose connection ended to end, and for its last output to come
+	// maxSocket is the maximum length of a socket's path in bytes; kernels limit it.
+	maxSocket = 100
+	// dumpTime is the time for a child to print its stacks before it is killed.
+	dumpTime = 2 * time.Second
+	// lingerTime is the time for a child to end after its connection ended, and for its last output
+	// to arrive.
+	lingerTime  = 500 * time.Millisecond
 	memoryEvery = 250 * time.Millisecond
 )
 
-// process is one child, from its start until nothing is left of it.
+// process is one child, from its start until everything of it is removed.
 type process struct {
-	code   *code
-	dir    string
-	out    *output
-	ready  chan struct{} // closed when attempts can be run, or the child refused the job
+	code *code
+	dir  string
+	out  *output
+	// ready is closed when the child can run attempts or refused the job.
+	ready  chan struct{}
 	exited chan struct{} // closed when the process is gone
-	done   chan struct{} // closed when nothing is left of it
+	done   chan struct{} // closed when everything of it is removed
 
 	conn    *child.Conn // set before ready is closed
 	refused error       // set before ready is closed
-	err     error       // how it ended; set before exited is closed
+	err     error       // how the process ended; set before exited is closed
 	proc    atomic.Pointer[os.Process]
-	memory  atomic.Int64 // the most it was seen to have, in bytes
+	memory  atomic.Int64 // highest memory seen, in bytes
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	why     error  // why it was killed; nil when it was not
-	culprit string // the attempt that had it killed
+	why     error  // reason for killing it; nil when it was not killed
+	culprit string // the attempt that caused the kill
 	running map[job.Attempt]bool
-	victims int // attempts that ran in it when it died
+	victims int // number of attempts running at its death
 }
 
-// newProcess starts a child in the background. It always ends: by itself, or by a call of end.
+// newProcess starts a child in the background. The child ends by itself or by a call of end.
 func newProcess(c *code) *process {
 	p := &process{code: c, out: &output{limit: c.r.cfg.StderrLimit, log: c.r.cfg.Log.With("job", c.id)},
 		ready: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), running: make(map[job.Attempt]bool)}
@@ -97,7 +102,7 @@ func (p *process) live() {
 		return
 	}
 	defer outR.Close()
-	// Linux kills the child when the thread that started it ends, so this one is kept.
+	// Linux kills the child when the thread that started it ends, so keep this thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	token := rand.Text()
@@ -110,7 +115,7 @@ func (p *process) live() {
 	}
 	p.proc.Store(cmd.Process)
 	p.mu.Lock()
-	if p.why != nil { // meanwhile
+	if p.why != nil { // killed in the meantime
 		kill(cmd.Process)
 	}
 	p.mu.Unlock()
@@ -123,13 +128,14 @@ func (p *process) live() {
 	p.victims = len(p.running)
 	p.mu.Unlock()
 	close(p.exited)
-	kill(cmd.Process) // what it left running
+	kill(cmd.Process) // processes left running by the child
 	_ = ln.Close()
 	_ = outR.SetReadDeadline(time.Now().Add(lingerTime))
 	group.Wait()
 }
 
-// start starts the program. A file that was written a moment ago may be open still, in a process that is just being forked.
+// start starts the program. A file written just before may still be open in a process that is being
+// forked.
 func (p *process) start(address string, out *os.File) (*exec.Cmd, error) {
 	for wait := 10 * time.Millisecond; ; wait *= 2 {
 		cmd := exec.Command(p.code.path)
@@ -143,7 +149,7 @@ func (p *process) start(address string, out *os.File) (*exec.Cmd, error) {
 	}
 }
 
-// listen makes a socket that this user alone can reach.
+// listen makes a socket for the current user only.
 func listen(dir string) (ln net.Listener, remove func(), err error) {
 	remove = func() {}
 	path := filepath.Join(dir, "socket")
@@ -162,7 +168,7 @@ func listen(dir string) (ln net.Listener, remove func(), err error) {
 }
 
 func (p *process) environment(address string) []string {
-	debug := "tracebacklabels=1" // so that a crash names the attempt
+	debug := "tracebacklabels=1" // makes a crash name the attempt
 	var env []string
 	for _, v := range os.Environ() {
 		if old, ok := strings.CutPrefix(v, "GODEBUG="); ok {
@@ -175,7 +181,7 @@ func (p *process) environment(address string) []string {
 	return append(append(env, p.code.env...), child.Env+"="+address)
 }
 
-// connect waits for the child's connection and hands it the job.
+// connect waits for the child's connection and sends it the job.
 func (p *process) connect(ln net.Listener, token string) {
 	deadline := time.Now().Add(p.code.r.cfg.Connect)
 	_ = ln.(*net.UnixListener).SetDeadline(deadline)
@@ -203,10 +209,10 @@ func (p *process) connect(ln net.Listener, token string) {
 	_ = p.conn.Close()
 }
 
-// errSilent means that the child took longer than Config.Connect to be ready.
+// errSilent means that the child was not ready within Config.Connect.
 var errSilent = errors.New("the program did not connect to its worker in time")
 
-// accept returns the connection that begins with the token.
+// accept returns the first connection that starts with the token.
 func accept(ln net.Listener, token string, deadline time.Time) (net.Conn, error) {
 	for {
 		nc, err := ln.Accept()
@@ -222,7 +228,7 @@ func accept(ln net.Listener, token string, deadline time.Time) (net.Conn, error)
 	}
 }
 
-// watchMemory looks at how much memory the child takes; when it is dead nobody can tell any more.
+// watchMemory samples the memory of the child, because it cannot be read after the child's death.
 func (p *process) watchMemory() {
 	t := time.NewTicker(memoryEvery)
 	defer t.Stop()
@@ -238,7 +244,7 @@ func (p *process) watchMemory() {
 	}
 }
 
-// dying reports whether no attempt should go to the child any more.
+// dying reports whether the child must get no more attempts.
 func (p *process) dying() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -250,7 +256,7 @@ func (p *process) dying() bool {
 	}
 }
 
-// end kills the child; the first reason counts.
+// end kills the child. Only the first reason is kept.
 func (p *process) end(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -267,7 +273,7 @@ func (p *process) end(why error) {
 	}
 }
 
-// linger waits for the end of a child that broke off the conversation, and kills it when it goes on living.
+// linger waits for the end of a child that closed its connection, and kills it after lingerTime.
 func (p *process) linger(why error) {
 	t := time.NewTimer(lingerTime)
 	defer t.Stop()
@@ -278,7 +284,7 @@ func (p *process) linger(why error) {
 	}
 }
 
-// stuck kills a child whose user code does not heed its context, and has it print where it is.
+// stuck kills a child whose user code ignores its context, and makes it print its stacks first.
 func (p *process) stuck(a job.Attempt) {
 	p.mu.Lock()
 	if p.why == nil {

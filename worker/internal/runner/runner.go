@@ -1,10 +1,12 @@
-// Package runner runs user code in child processes, so that a crash, os.Exit, a full memory, an endless loop or a flood of output ends an
-// attempt and never the worker. There is one child per job, started by the first attempt that needs it and again after it died; all slots of
-// the worker share it. The child is the user's own program, which package mapreduce turns into the other end of internal/child.
+// Package runner runs user code in child processes. So a crash, os.Exit, full memory, an endless
+// loop or a flood of output ends an attempt, but not the worker. There is one child per job, shared
+// by all slots of the worker. It is started by the first attempt, and again after it died. The
+// child is the user's own program; package mapreduce makes it the other end of internal/child.
 //
-// The Program of a job that this package makes stands in for the compiled one: the worker's attempts keep their inputs, outputs and
-// manifests, and the child runs the stage functions. A child ends with its job (End), with the runner (Close), and
-// with the process of the worker, however that ends. Nothing is left of it then: no process, socket or file.
+// This package makes a job's Program that replaces the compiled one. The worker's attempts keep
+// their inputs, outputs and manifests, and the child runs the stage functions. A child ends with
+// its job (End), with the runner (Close), and with the process of the worker, in any way that may
+// end. Then no process, socket or file of it is left.
 package runner
 
 import (
@@ -22,21 +24,23 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// Config says how children are run. Dir must be set.
+// Config configures a Runner. Dir is required.
 type Config struct {
-	// Dir is the runner's own directory, for scratch files and sockets. New empties it.
+	// Dir is a directory only for the runner, for scratch files and sockets. New empties it.
 	Dir string
-	// Check is asked before need bytes of scratch are written. Nil means that there is always space.
+	// Check is called before need bytes of scratch are written. Nil means unlimited space.
 	Check func(need int64) error
-	// Connect is how long a child may take from its start until it is ready. Zero means 10 s.
+	// Connect is the maximum time from the start of a child until it is ready. Zero means 10 s.
 	Connect time.Duration
-	// Grace is how long user code may go on after its attempt was cancelled before its process is killed, which takes up to 3 s more. Together
-	// they should be shorter than the worker's own Grace, so that no slot is lost. Zero means 5 s.
+	// Grace is the time that user code may continue after its attempt was cancelled. Then its
+	// process is killed, which takes up to 3 s more. Together they should be shorter than the
+	// worker's own Grace, so that no slot is lost. Zero means 5 s.
 	Grace time.Duration
-	// StderrLimit is how many bytes of a child's output are kept of its beginning, and as many of its end, for reports of its death.
-	// Zero means 32 KiB.
+	// StderrLimit is the number of bytes kept of the start of a child's output, and of its end, for
+	// reports of its death. Zero means 32 KiB.
 	StderrLimit int
-	// Log takes what children print, at most 20 lines a second of each, and how they end. Nil means silence.
+	// Log receives the output of children, at most 20 lines a second of each, and messages about
+	// their end. Nil disables logging.
 	Log *slog.Logger
 }
 
@@ -60,12 +64,12 @@ type code struct {
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	ended error             // why no child is started any more
-	p     *process          // nil before the first; may be dead
-	alone map[*process]bool // children of one attempt each
+	ended error             // reason why no more children are started
+	p     *process          // nil before the first child; may be dead
+	alone map[*process]bool // children for a single attempt
 }
 
-// New empties cfg.Dir and returns a Runner. Nothing is started before the first attempt.
+// New empties cfg.Dir and returns a Runner. It starts no child.
 func New(cfg Config) (*Runner, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("runner: Dir is empty")
@@ -92,9 +96,10 @@ func New(cfg Config) (*Runner, error) {
 	return &Runner{cfg: cfg, jobs: make(map[job.ID]*code)}, nil
 }
 
-// Program returns the program of a job for one slot. Its stage functions run in the job's child, which is the program at path. The child
-// gets env and, of the worker's environment, what does not begin with LAYSHAFT_, object stores aside. spec, path and env of the first call for a
-// job hold until End. Program starts nothing.
+// Program returns the program of a job for one slot. Its stage functions run in the job's child,
+// the program at path. The child gets env and the worker's environment without LAYSHAFT_ variables;
+// those of object stores are kept. spec, path and env of the first call for a job stay in effect
+// until End. Program starts no child.
 func (r *Runner) Program(id job.ID, slot int, spec *job.Spec, path string, env []string) (*job.Program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -123,8 +128,8 @@ var (
 	errClosed    = &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
 )
 
-// End ends the child of a job, and attempts that still run in it, and blocks until nothing is left of it. For a job without a child it does
-// nothing.
+// End ends the child of a job and its running attempts, and blocks until everything of it is
+// removed. It does nothing for a job without a child.
 func (r *Runner) End(id job.ID) {
 	r.mu.Lock()
 	c := r.jobs[id]
@@ -135,7 +140,8 @@ func (r *Runner) End(id job.ID) {
 	}
 }
 
-// Close ends all children and blocks until nothing is left of them. Attempts fail from then on.
+// Close ends all children and blocks until everything of them is removed. Attempts fail from then
+// on.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -171,7 +177,7 @@ func (c *code) end(why error) {
 	}
 }
 
-// run runs one attempt in the child of the job or, when it is to be alone, in one of its own.
+// run runs one attempt in the child of the job or, if it must run alone, in a child of its own.
 func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	p, err := c.process(run.Alone)
 	if err != nil {
@@ -206,7 +212,8 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	return err
 }
 
-// process returns the child of the job, which it starts when there is none, or one for a single attempt.
+// process returns the child of the job and starts it if needed. If alone is set, it returns a child
+// for a single attempt.
 func (c *code) process(alone bool) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,12 +7,13 @@ import (
 	"syscall"
 )
 
-// attributes put the child into a process group of its own, and have the kernel kill it when the thread that started it ends.
+// attributes puts the child into a process group of its own. The kernel kills it when the thread
+// that started it ends.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// memoryOf returns the most memory that a process had so far, in bytes; zero when that is not known.
+// memoryOf returns the peak memory of a process in bytes; zero when it is not known.
 func memoryOf(pid int) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// attributes are the defaults. The child notices the end of the worker by its connection.
+// attributes returns the defaults. The child detects the end of the worker by its connection.
 func attributes() *syscall.SysProcAttr { return nil }
 
 func memoryOf(int) int64 { return 0 }
