@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// call is one caller of Append that waits.
+// call is one waiting caller of Append.
 type call struct {
 	events [][]byte
-	bytes  int // of the events, with their lengths
+	bytes  int // of the events, including their lengths
 	last   uint64
 	err    error
 	done   chan struct{} // closed when last and err are set
@@ -22,12 +22,13 @@ func (c *call) finish(last uint64, err error) {
 	close(c.done)
 }
 
-// commitLoop writes what is pending, again and again, until the journal is closed.
+// commitLoop writes pending calls until the journal is closed.
 func (j *Journal) commitLoop() {
 	defer close(j.sync)
 	var f frame
 	for range j.wake {
-		runtime.Gosched() // callers that were just answered come back with their next events, and share the sync
+		// Callers just answered come back with their next events and share the sync.
+		runtime.Gosched()
 		j.mu.Lock()
 		calls, closed := j.pending, j.closed
 		j.pending = nil
@@ -41,9 +42,10 @@ func (j *Journal) commitLoop() {
 	}
 }
 
-// commit packs the calls into frames, as few as possible, and writes those. j.writing is held.
+// commit packs the calls into as few frames as possible and writes them. The caller must hold
+// j.writing.
 func (j *Journal) commit(f *frame, calls []*call) {
-	var packed []*call // calls whose events are all in f
+	var packed []*call // calls with all their events in f
 	flush := func() {
 		if len(packed) == 0 {
 			return
@@ -87,7 +89,7 @@ func (j *Journal) commit(f *frame, calls []*call) {
 	flush()
 }
 
-// writeLong writes a call that is too long for one frame.
+// writeLong writes a call too long for one frame.
 func (j *Journal) writeLong(f *frame, events [][]byte) (last uint64, err error) {
 	next := func(flags byte) {
 		if err == nil {
@@ -114,7 +116,8 @@ func (j *Journal) writeLong(f *frame, events [][]byte) (last uint64, err error) 
 	return last, err
 }
 
-// write makes f durable and moves the end behind it. A frame that ends its call moves the head too.
+// write makes f durable and moves the end after it. A frame that completes its call also moves the
+// head.
 func (j *Journal) write(f *frame, flags byte) error {
 	f.seal(flags, j.end.prev)
 	txn := j.db.NewTransaction(true)
@@ -144,10 +147,11 @@ func (j *Journal) write(f *frame, flags byte) error {
 	return nil
 }
 
-// generation returns the one that takes the next frame.
+// generation returns the generation of the next frame.
 func (j *Journal) generation() *generation { return &j.gens[len(j.gens)-1] }
 
-// fail ends all writing: after a failed write nobody knows what is on the disk. j.writing is held.
+// fail ends all writing, because after a failed write the content of the disk is unknown. The
+// caller must hold j.writing.
 func (j *Journal) fail(err error) error {
 	if j.failed == nil {
 		j.failed = fmt.Errorf("write failed, open the journal again: %w", err)
@@ -155,8 +159,8 @@ func (j *Journal) fail(err error) error {
 	return fmt.Errorf("journal %s: %w", j.dir, j.failed)
 }
 
-// headLoop syncs the head, beside the next commit. A machine that stops between the two has a head that is one or a few
-// frames old; that is no damage.
+// headLoop syncs the head during the next commit. If the machine stops between the two, the head is
+// one or a few frames old. That is not damage.
 func (j *Journal) headLoop() {
 	for range j.sync {
 		if err := j.head.Sync(); err != nil {

@@ -8,22 +8,22 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A frame is what one transaction writes: events that were appended together. Its key and value are
+// A frame is the content of one transaction: events appended together. Its key and value are
 //
 //	key    'f' | generation 4 | first event 8 | part 4 | last event 8      big endian, so that key order is event order
 //	value  CRC32C 4 | length 4 | flags 1 | hash of the frame before 16 | events, each after its length as a uvarint
 //
-// The checksum covers the key and all of the value after itself. An event too long for a frame is cut into
-// parts: a frame that begins within an event has a part above zero; one that ends within an event has flagPart and
-// holds nothing else.
+// The checksum covers the key and the rest of the value. An event too long for a frame is divided
+// into parts. A frame that starts within an event has a part above zero. A frame that ends within
+// an event has flagPart and contains nothing else.
 const (
 	keySize    = 1 + 4 + 8 + 4 + 8
 	headerSize = 4 + 4 + 1 + 16
 	lengthSize = binary.MaxVarintLen32
-	frameLimit = 512 << 10 // of a value; well below Badger's value threshold and its limit for a transaction
+	frameLimit = 512 << 10 // of a value; well below Badger's value threshold and transaction limit
 
-	flagMore = 1 // the Append call goes on in the next frame: without that, it does not count
-	flagPart = 2 // so does the event
+	flagMore = 1 // the Append call continues in the next frame, and does not count without it
+	flagPart = 2 // the event continues in the next frame
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -48,10 +48,10 @@ func (f *frame) add(event []byte) {
 	f.last++
 }
 
-// room returns how many bytes of events fit into f, each with its length.
+// room returns the free bytes of f for events with their lengths.
 func (f *frame) room() int { return frameLimit - len(f.buf[keySize:]) }
 
-// seal fills in key and header.
+// seal sets the key and the header.
 func (f *frame) seal(flags byte, prev hash) {
 	f.buf[0] = 'f'
 	binary.BigEndian.PutUint32(f.buf[1:], f.gen)
@@ -74,7 +74,7 @@ func (f *frame) sum() uint32 {
 	return crc32.Update(crc32.Checksum(f.key(), castagnoli), castagnoli, f.value()[4:])
 }
 
-// readKey sets what the key says.
+// readKey sets the fields encoded in the key.
 func (f *frame) readKey(key []byte) error {
 	if len(key) != keySize || key[0] != 'f' {
 		return errors.New("a key is not one of the journal's")
@@ -86,7 +86,7 @@ func (f *frame) readKey(key []byte) error {
 	return nil
 }
 
-// readValue takes a copy of the value that belongs to key, and verifies both.
+// readValue copies the value of key into f and verifies both.
 func (f *frame) readValue(key, value []byte) error {
 	if len(value) < headerSize || uint32(len(value)) != binary.LittleEndian.Uint32(value[4:]) {
 		return errors.New("the length does not match")
@@ -98,7 +98,7 @@ func (f *frame) readValue(key, value []byte) error {
 	return nil
 }
 
-// events calls fn for each event of f, or part of one. The bytes are not used again.
+// events calls fn for each event of f, or part of an event. The bytes are not reused.
 func (f *frame) events(fn func(seq uint64, ev []byte) error) error {
 	rest := f.buf[keySize+headerSize:]
 	for seq := f.first; seq <= f.last; seq++ {

@@ -1,16 +1,19 @@
-// Package journal owns the ordered list of events that a coordinator has accepted, on Badger in one directory.
+// Package journal stores the ordered list of events accepted by a coordinator, in Badger in one
+// directory.
 //
-// An event is a string of bytes; the journal knows nothing of its meaning. Events are numbered from 1 without gaps.
-// An acknowledged event survives the end of the process, and of the machine unless Options.NoSync is set. Whatever
-// can not be given back as it was written (a flipped bit, a gap, a tail that is gone) is a *DamageError, never
-// silence. A full disk is ErrDiskFull, before Badger notices: Badger writes through a memory map, and a full disk would
-// kill the process.
+// An event is a string of bytes without meaning for the journal. Events are numbered from 1 without
+// gaps. An acknowledged event survives the end of the process and, unless Options.NoSync is set, of
+// the machine. If acknowledged data was changed or lost (a flipped bit, a gap, a missing tail), the
+// journal always returns a *DamageError. A full disk is ErrDiskFull, before Badger detects it:
+// Badger writes through a memory map, and a full disk would kill the process.
 //
-// One goroutine gathers what concurrent callers append into one frame, one transaction and one sync. A frame costs little
-// more than a sync, however many events are in it, so the rate grows with the number of callers: see BenchmarkAppend.
+// One goroutine collects the events of concurrent callers into one frame, one transaction and one
+// sync. A frame costs little more than a sync, for any number of events. So the rate grows with the
+// number of callers: see BenchmarkAppend.
 //
-// In the directory: badger/ holds the frames, head the number and hash of the last acknowledged frame, snapshot the
-// newest snapshot, ballast some space that is given up when the disk fills.
+// The directory contains badger/ with the frames, head with the number and hash of the last
+// acknowledged frame, snapshot with the newest snapshot, and ballast, space that is released when
+// the disk fills.
 package journal
 
 import (
@@ -27,7 +30,8 @@ import (
 )
 
 var (
-	// ErrDiskFull means that nothing was written because too little disk space is left. Appending again may work later.
+	// ErrDiskFull means that nothing was written because too little disk space is left. A later
+	// Append may work.
 	ErrDiskFull = state.ErrDiskFull
 	// ErrLocked means that another process has the directory open.
 	ErrLocked = state.ErrLocked
@@ -38,11 +42,13 @@ var (
 // maxEvent is the size limit of one event, in bytes.
 const maxEvent = 1 << 30
 
-// DamageError says that the journal can not give back everything that it acknowledged.
+// DamageError means that the journal cannot return everything that it acknowledged.
 type DamageError struct {
-	Dir  string // directory of the journal
-	Seq  uint64 // first event that is affected, all before it are whole; zero when all are gone
-	What string // what is wrong, for people
+	Dir string // directory of the journal
+	// Seq is the first affected event. All events before it are intact. Zero means that all are
+	// lost.
+	Seq  uint64
+	What string // description of the damage
 }
 
 func (e *DamageError) Error() string {
@@ -53,21 +59,23 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("journal %s: event %d: %s; %s, or give up that event and all later ones (Options.AcceptLoss)", e.Dir, e.Seq, e.What, out)
 }
 
-// Options are the knobs of a journal. The zero value is a good default.
+// Options configures a journal. The zero value is a good default.
 type Options struct {
-	// NoSync leaves it to the operating system when to write. Acknowledged events then survive the end of the process but
-	// not that of the machine, after which Open reports the lost ones as damage. The default is to sync.
+	// NoSync leaves the time of writing to the operating system. Acknowledged events then survive
+	// the end of the process, but not of the machine; after that, Open reports the lost ones as
+	// damage. The default is to sync.
 	NoSync bool
-	// Reserve is how many bytes of disk must stay free for Append to go on; zero means 256 MiB, negative means no limit.
-	// A quarter as much again is held in the file ballast. Only Linux is checked.
+	// Reserve is the disk space in bytes that must stay free for Append; zero means 256 MiB,
+	// negative means no limit. A quarter of it is added in the file ballast. Only Linux is checked.
 	Reserve int64
-	// AcceptLoss makes Open drop the damaged event and all after it, once, instead of returning a *DamageError.
+	// AcceptLoss makes Open drop the damaged event and all later ones, once, instead of returning a
+	// *DamageError.
 	AcceptLoss bool
-	// Log takes what the operator should see; nil means silence.
+	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
 }
 
-// Journal is an open journal. Its methods may be called from many goroutines.
+// Journal is an open journal. Its methods may be called concurrently.
 type Journal struct {
 	dir   string
 	opt   Options
@@ -85,27 +93,27 @@ type Journal struct {
 	closed  bool
 	syncs   tally.Durations
 
-	// writing guards the fields below. It is held while something is written to Badger, which refuses transactions while
-	// it drops a prefix.
+	// writing guards the fields below. It is held during writes to Badger, because Badger refuses
+	// transactions while it drops a prefix.
 	writing sync.Mutex
-	end     cursor       // where the next frame goes
-	gens    []generation // oldest first; the last one takes the next frame
+	end     cursor       // position of the next frame
+	gens    []generation // oldest first; the last one receives the next frame
 	failed  error        // the write error that ended writing
 
-	// snapshots guards the field below and is held while a snapshot is made or events are replayed: dropped frames would
-	// look like lost ones. It is taken before writing.
+	// snapshots guards the field below. It is held during snapshots and replays, because dropped
+	// frames would look like lost ones. It is locked before writing.
 	snapshots sync.Mutex
-	snapshot  uint64 // events up to this one are covered by the snapshot
+	snapshot  uint64 // the snapshot covers events up to this one
 }
 
-// cursor is a place between two frames.
+// cursor is a position between two frames.
 type cursor struct {
-	next uint64 // event that the next frame begins with
-	part uint32 // part of it that the next frame begins with
-	prev hash   // of the frame before; zero before the first
+	next uint64 // first event of the next frame
+	part uint32 // part of that event at the start of the next frame
+	prev hash   // hash of the previous frame; zero before the first
 }
 
-// pass moves c behind f.
+// pass moves c after f.
 func (c *cursor) pass(f *frame) {
 	if f.flags()&flagPart != 0 {
 		c.part++
@@ -115,16 +123,18 @@ func (c *cursor) pass(f *frame) {
 	c.prev = f.hash()
 }
 
-// generation is a run of frames that are dropped together, because Badger gives space back only for whole key prefixes.
+// generation is a sequence of frames that are dropped together, because Badger frees space only for
+// whole key prefixes.
 type generation struct {
 	n    uint32
-	last uint64 // last event in it; zero when it is empty
+	last uint64 // its last event; zero when it is empty
 }
 
-// Open opens the journal in dir, which is made when missing, and verifies every frame in it. It blocks while it reads
-// all events since the last snapshot. It returns an error that wraps ErrLocked when another process has it open,
-// ErrDiskFull when Badger could not even open, and a *DamageError when something is missing or changed.
-// It starts goroutines that Close ends.
+// Open opens the journal in dir and verifies every frame in it. It creates dir if needed, and
+// blocks while it reads all events since the last snapshot. It returns an error that wraps
+// ErrLocked when another process has it open, ErrDiskFull when there is too little space for Badger
+// to open, and a *DamageError when something is missing or changed. It starts goroutines; Close
+// ends them.
 func Open(dir string, opt Options) (*Journal, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -151,12 +161,13 @@ func Open(dir string, opt Options) (*Journal, error) {
 	return j, nil
 }
 
-// Append adds events, in order and next to each other, and returns the number of the last one when all are durable.
-// It blocks for one or two syncs. Either all of the events are kept or none.
+// Append adds events, in order and without others between them, and returns the number of the last
+// one when all are durable. It blocks for one or two syncs. Either all of the events are kept or
+// none.
 //
-// An error that wraps ErrDiskFull means that nothing was written. When ctx ends first, the events may or may not be
-// kept, at the place where they would have been; they must not be changed even then. Any other error ends all
-// writing: the journal must be opened again to learn what is kept.
+// An error that wraps ErrDiskFull means that nothing was written. If ctx ends first, the events may
+// or may not be kept, at their position; they must not be changed even then. Any other error ends
+// all writing. The journal must then be opened again to find out what is kept.
 func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, err error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("journal: %w", context.Cause(ctx))
@@ -187,17 +198,18 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 	}
 }
 
-// CheckSpace returns an error that wraps ErrDiskFull when n more bytes on the journal's disk would touch the reserve.
+// CheckSpace returns an error that wraps ErrDiskFull when n more bytes on the journal's disk would
+// use the reserve.
 func (j *Journal) CheckSpace(n int64) error { return j.db.Check(n) }
 
-// Syncs returns how long it took to make frames durable, since Open.
+// Syncs returns the durations of making frames durable, since Open.
 func (j *Journal) Syncs() tally.Durations {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.syncs
 }
 
-// Last returns the number of the last acknowledged event, zero when there is none.
+// Last returns the number of the last acknowledged event, or zero when there is none.
 func (j *Journal) Last() uint64 { return j.acked.Load() }
 
 func (j *Journal) signal() {
@@ -207,7 +219,8 @@ func (j *Journal) signal() {
 	}
 }
 
-// Close writes what was appended, ends the goroutines and releases the directory. Later calls return ErrClosed.
+// Close writes pending events, ends the goroutines and releases the directory. Later calls return
+// ErrClosed.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closed {

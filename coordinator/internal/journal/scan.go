@@ -12,7 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// load finds the end of the chain, verifies all before it, and removes what a killed process left behind it.
+// load finds the end of the chain, verifies everything before it, and removes what a killed process
+// left after it.
 func (j *Journal) load() error {
 	var err error
 	if j.snapshot, _, err = readSnapshot(j.dir); err != nil {
@@ -78,11 +79,12 @@ func (j *Journal) loadGenerations() error {
 	})
 }
 
-// scan verifies the frames that hold events after the snapshot and up to limit, against each other and against h, and
-// calls fn for each. It returns the place behind the last frame that ended an Append call, also with a *DamageError.
+// scan verifies the frames with events after the snapshot and up to limit, against each other and
+// against h, and calls fn for each. It returns the position after the last frame that completes an
+// Append call, also with a *DamageError.
 func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (whole cursor, err error) {
 	c := cursor{next: j.snapshot + 1}
-	known := h.Seq == j.snapshot // whether c.prev is known
+	known := h.Seq == j.snapshot // c.prev is known
 	if known {
 		c.prev = h.Sum
 	}
@@ -140,7 +142,7 @@ func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (who
 	return whole, err
 }
 
-// removeAfter removes all frames that begin with event first or later, the last ones first.
+// removeAfter removes all frames that start with event first or later, the last ones first.
 func (j *Journal) removeAfter(first uint64) error {
 	var keys [][]byte
 	err := j.db.View(func(txn *badger.Txn) error {
@@ -171,16 +173,17 @@ func (j *Journal) removeAfter(first uint64) error {
 	return err
 }
 
-// Replay calls fn for each acknowledged event after the last snapshot, in order, and verifies them on the way. fn may keep ev.
-// It returns fn's error as it is, and a *DamageError when an event is missing or changed. Events that are appended while
-// it runs are not replayed; Snapshot and Close wait until it ends, so fn must not call them.
+// Replay calls fn for each acknowledged event after the last snapshot, in order, and verifies the
+// events. fn may keep ev. It returns fn's error unchanged, and a *DamageError when an event is
+// missing or changed. Events appended during the replay are not replayed. Snapshot and Close wait
+// for its end, so fn must not call them.
 func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
 	j.writing.Lock()
 	h := j.head
 	j.writing.Unlock()
-	var parts []byte // of an event that goes on
+	var parts []byte // of an unfinished event
 	_, err := j.scan(h, h.Seq, func(f *frame) error {
 		return f.events(func(seq uint64, ev []byte) error {
 			if f.part > 0 && seq == f.first {

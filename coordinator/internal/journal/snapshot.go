@@ -14,7 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// The snapshot is a file, because it is large and Badger would keep its space:
+// The snapshot is a file, because it is large and Badger would not free its space:
 //
 //	"LSSNAP1\n" 8 | last event 8 | length of the state 8 | hash of the two numbers and the state 16 | state
 const (
@@ -22,9 +22,10 @@ const (
 	snapshotHeader = 8 + 8 + 8 + 16
 )
 
-// Snapshot keeps state as the sum of all events up to seq and drops those events; their space comes back. It blocks
-// until the state is durable. Appends go on meanwhile, but wait some ten milliseconds while the events are dropped.
-// After an error the former snapshot counts. It returns an error that wraps ErrDiskFull when there is no room.
+// Snapshot stores state as the result of all events up to seq, and drops those events to free their
+// space. It blocks until the state is durable. Appends continue in the meantime, but wait some ten
+// milliseconds while the events are dropped. After an error the previous snapshot stays in effect.
+// It returns an error that wraps ErrDiskFull when there is no room.
 func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
@@ -53,11 +54,12 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	return j.drop(seq)
 }
 
-// LoadSnapshot returns the newest snapshot and the event it was taken at, or zero and nil when there is none. It returns
-// a *DamageError when the snapshot is damaged.
+// LoadSnapshot returns the newest snapshot and the number of its last event, or zero and nil when
+// there is none. It returns a *DamageError when the snapshot is damaged.
 func (j *Journal) LoadSnapshot() (seq uint64, state []byte, err error) { return readSnapshot(j.dir) }
 
-// drop removes the generations that end at or before event seq, and begins a new one. j.writing is held.
+// drop removes the generations that end at or before event seq, and starts a new one. The caller
+// must hold j.writing.
 func (j *Journal) drop(seq uint64) error {
 	var prefixes [][]byte
 	var keep []generation
@@ -86,7 +88,7 @@ func snapshotHash(header, state []byte) []byte {
 	return sum[:]
 }
 
-// writeSnapshot replaces the snapshot in dir, or fails and leaves the former one.
+// writeSnapshot replaces the snapshot in dir atomically. After an error the previous one stays.
 func writeSnapshot(dir string, seq uint64, content []byte) error {
 	header := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
 	header = binary.LittleEndian.AppendUint64(header, seq)
