@@ -11,7 +11,8 @@ import (
 	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
 
-// Partial results that come again after the coordinator was started again are announced, once, also to who is attached.
+// After a restart of the coordinator, partial results are repeated. An attached client is notified
+// of the retry once.
 func TestAttachTellsOfRetry(t *testing.T) {
 	dir := t.TempDir()
 	s, err := tasktest.Start(dir, "")

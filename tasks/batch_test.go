@@ -14,7 +14,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Tasks that come together are handled together, no more than fit, and each gets its own result.
+// Tasks that arrive together are handled together, up to the batch size, and each gets its own
+// result.
 func TestBatch(t *testing.T) {
 	s, c := serve(t)
 	var mu sync.Mutex
@@ -48,13 +49,13 @@ func TestBatch(t *testing.T) {
 	if sum != 200 || slices.Max(sizes) != 20 || len(sizes) > 20 {
 		t.Errorf("batches of %v", sizes)
 	}
-	// One alone does not wait for ever.
+	// A single task does not wait without limit.
 	if out, err := tasks.Do[int](within(t), c, "double", 21); out != 42 || err != nil {
 		t.Errorf("alone: %d, %v", out, err)
 	}
 }
 
-// batchOf runs tasks of a function in one batch: its handler is called when all have come.
+// batchOf runs n tasks in one batch: the handler is called when all have arrived.
 func batchOf[Out any](t *testing.T, n int, options []tasks.Option, f func(ctx context.Context, in []string) ([]Out, error), more ...func(*tasks.Worker)) (*tasks.Client, []tasks.ID) {
 	t.Helper()
 	s, c := serve(t)
@@ -76,13 +77,14 @@ func batchOf[Out any](t *testing.T, n int, options []tasks.Option, f func(ctx co
 	return c, ids
 }
 
-// Each task of a batch fails, is tried again and ends by itself.
+// Each task of a batch fails, is retried and ends on its own.
 func TestBatchItemErrors(t *testing.T) {
 	var calls atomic.Int32
 	options := []tasks.Option{tasks.Attempts(2), tasks.Backoff(time.Millisecond, 0)}
 	c, ids := batchOf(t, 4, options, func(ctx context.Context, in []string) ([]string, error) {
 		if calls.Add(1) == 1 {
-			// They come in any order: 1 fails for good, 2 is tried again, the others are done, whether they are in the list or behind it.
+			// The order is random: 1 fails for good, 2 is retried, the others succeed, inside or
+			// beyond the list.
 			each := make(tasks.ItemErrors, max(slices.Index(in, "1"), slices.Index(in, "2"))+1)
 			each[slices.Index(in, "1")], each[slices.Index(in, "2")] = tasks.Fatal(errors.New("never")), errors.New("not yet")
 			return in, each
@@ -103,7 +105,7 @@ func TestBatchItemErrors(t *testing.T) {
 	}
 }
 
-// An input that breaks whole batches does not take the others with it: the last attempts are made one by one.
+// An input that breaks whole batches does not make other tasks fail: last attempts run one by one.
 func TestBatchPoison(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error": func() error { return errors.New("the batch failed") },
@@ -126,7 +128,7 @@ func TestBatchPoison(t *testing.T) {
 	}
 }
 
-// A task of a batch is cancelled alone, and the batch when all are; each reports for itself.
+// A task of a batch can be cancelled alone; the batch is cancelled with its last task.
 func TestBatchCancel(t *testing.T) {
 	begun := make(chan context.Context, 1)
 	single := make(chan struct{})
@@ -151,7 +153,7 @@ func TestBatchCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-single
-	for { // progress is no change that Watch would tell
+	for { // progress does not trigger Watch
 		if st, err := c.Status(within(t), ids[2]); err != nil {
 			t.Fatal(err)
 		} else if st.N == 1 && st.M == 3 {

@@ -36,7 +36,8 @@ func percentiles(b *testing.B, took []time.Duration) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkDo is one call after the other of a function that does nothing: client, coordinator and worker on loopback, in one process.
+// BenchmarkDo runs one task after another with a function that does nothing: client, coordinator
+// and worker on loopback, in one process.
 func BenchmarkDo(b *testing.B) {
 	c := benchCluster(b, "")
 	took := make([]time.Duration, 0, b.N)
@@ -50,7 +51,7 @@ func BenchmarkDo(b *testing.B) {
 	percentiles(b, took)
 }
 
-// BenchmarkScatter scatters 10,000 calls that do nothing.
+// BenchmarkScatter scatters 10,000 tasks that do nothing.
 func BenchmarkScatter(b *testing.B) {
 	c := benchCluster(b, "")
 	inputs := make([][]byte, 10_000)
@@ -66,7 +67,8 @@ func BenchmarkScatter(b *testing.B) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "tasks/s")
 }
 
-// BenchmarkEnqueue hands over 2,000 durable tasks of 128 bytes per second, each by itself, while a worker runs them.
+// BenchmarkEnqueue enqueues 2,000 durable tasks of 128 bytes per second, one by one, while a worker
+// runs them.
 func BenchmarkEnqueue(b *testing.B) {
 	c := benchCluster(b, b.TempDir())
 	input := make([]byte, 128)

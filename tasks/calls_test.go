@@ -76,7 +76,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// A handler that fails twice is tried three times; hooks and the caller hear of it in order.
+// A handler that fails twice gets three attempts; hooks and the caller are notified in order.
 func TestRetriesAreAnnounced(t *testing.T) {
 	s, c := serve(t)
 	var mu sync.Mutex
@@ -118,7 +118,7 @@ func TestRetriesAreAnnounced(t *testing.T) {
 	mu.Lock()
 	order := slices.Clone(heard)
 	mu.Unlock()
-	slices.Sort(order) // of what two processes said
+	slices.Sort(order) // the output of two processes
 	heard = order
 	check("done 0 at last", "done hook 3", "retry 2 trouble 1", "retry 3 trouble 2", "retry hook 1: trouble 1", "retry hook 2: trouble 2", "warning 0 it took 3",
 		"warning hook: it took 3")
@@ -151,7 +151,8 @@ func TestPanicsAndBadInputs(t *testing.T) {
 	}
 }
 
-// Inputs and results of several megabytes go both ways, waited for and in the background, in order beside small ones.
+// Inputs and results of several megabytes work in both directions, with Do and Enqueue, in order
+// beside small ones.
 func TestLargePayloads(t *testing.T) {
 	s, c := serve(t)
 	work(t, s.Address, func(w *tasks.Worker) {
@@ -201,7 +202,7 @@ func TestLargePayloads(t *testing.T) {
 	}
 }
 
-// What has its result before the deadline is there; the rest is named, and stopped.
+// Results before the deadline are yielded; the other tasks are listed and stopped.
 func TestScatterDeadline(t *testing.T) {
 	s, c := serve(t)
 	stopped := make(chan error, 10)
@@ -243,7 +244,7 @@ func TestScatterMany(t *testing.T) {
 	work(t, s.Address, func(w *tasks.Worker) {
 		tasks.Handle(w, "next", func(_ context.Context, n int) (int, error) { return n + 1, nil })
 	})
-	inputs := make([]int, 40_000) // more than may be on their way
+	inputs := make([]int, 40_000) // more than fit in the window
 	for i := range inputs {
 		inputs[i] = i
 	}
@@ -268,14 +269,14 @@ func TestScatterMany(t *testing.T) {
 	}
 }
 
-// Callers with the same unique key share one run, and one that goes does not take it from the others.
+// Callers with the same unique key share one run, and the leave of one does not affect the others.
 func TestUniqueIsShared(t *testing.T) {
 	for name, own := range map[string][]tasks.Option{"shared stream": nil, "stream of its own": {tasks.OnUpdate(func(tasks.Update) {})}} {
 		t.Run(name, func(t *testing.T) { uniqueIsShared(t, own) })
 	}
 }
 
-// uniqueIsShared has the first caller leave, which has more options.
+// uniqueIsShared makes the first caller leave, which has more options.
 func uniqueIsShared(t *testing.T, own []tasks.Option) {
 	s, c := serve(t)
 	var runs atomic.Int32
@@ -306,7 +307,8 @@ func uniqueIsShared(t *testing.T, own []tasks.Option) {
 	go call(leaving, own...)
 	<-begun
 	for range callers - 1 {
-		go call(within(t), tasks.OnUpdate(func(tasks.Update) {})) // on a stream of its own, which counts as one that waits
+		// on its own stream, which counts as another waiting client
+		go call(within(t), tasks.OnUpdate(func(tasks.Update) {}))
 	}
 	if id, err := tasks.Enqueue(within(t), c, "slow", "one", tasks.Unique("key")); err != nil || id == 0 {
 		t.Fatal(id, err)
@@ -497,7 +499,8 @@ func TestFunctions(t *testing.T) {
 	if err != nil || len(workers) != 1 || workers[0].Slots != 4 || len(workers[0].Running) != 2 || !slices.Equal(workers[0].Functions, []string{"query"}) {
 		t.Errorf("Workers = %+v, %v", workers, err)
 	}
-	most := max(<-begun, <-begun) // handlers start a moment after the task is counted as running
+	// handlers start a moment after the task is counted as running
+	most := max(<-begun, <-begun)
 	close(open)
 	await(t, c, "all to end", func(o tasks.Overview) bool { return o.Totals.Done == 3 })
 	if most = max(most, <-begun); most != 2 {
@@ -543,7 +546,8 @@ func TestGroupGoesOnWithoutSome(t *testing.T) {
 	}
 }
 
-// TestLostIsToldOnce: a coordinator that is away for several tries is one lost attempt, told when the next begins.
+// TestLostIsToldOnce: a coordinator away during several reconnects is reported as one lost attempt,
+// when the next attempt begins.
 func TestLostIsToldOnce(t *testing.T) {
 	s, err := tasktest.Start("", "")
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
 
-// patience is how long tests wait for what must come.
+// patience limits the wait of tests for expected events.
 const patience = 2 * time.Minute
 
-// serve starts a server and returns a client of it.
+// serve starts a server and returns a client for it.
 func serve(t testing.TB) (*tasktest.Server, *tasks.Client) {
 	t.Helper()
 	s, err := tasktest.Start("", "")
@@ -42,7 +42,8 @@ func dial(t testing.TB, address string) *tasks.Client {
 	return c
 }
 
-// work runs a worker that prepare has made ready, until the test ends or stop is called, and fails the test when it fails.
+// work runs a worker, set up by prepare, until the test ends or stop is called. An error of the
+// worker fails the test.
 func work(t testing.TB, address string, prepare func(w *tasks.Worker)) (stop func()) {
 	t.Helper()
 	w := tasks.NewWorker(tasks.Cluster{Address: address})
@@ -64,7 +65,7 @@ func work(t testing.TB, address string, prepare func(w *tasks.Worker)) (stop fun
 	return stop
 }
 
-// within returns a context that ends when what must come has not.
+// within returns a context that ends after patience.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)

@@ -17,12 +17,12 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Numbers of Gearman's packets.
+// Packet numbers of the Gearman protocol.
 const (
 	gCanDo, gPreSleep, gNoop, gSubmit, gCreated, gGrab, gNoJob, gAssign, gStatus, gComplete, gFail, gException, gData, gWarning = 1, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 25, 28, 29
 )
 
-// gearman is a connection that speaks Gearman's binary protocol.
+// gearman is a connection with Gearman's binary protocol.
 type gearman struct {
 	t    testing.TB
 	conn net.Conn
@@ -49,7 +49,7 @@ func (g gearman) send(kind uint32, args ...string) {
 	}
 }
 
-// receive returns a packet, with its arguments; the last has the rest of the body.
+// receive returns a packet with its arguments; the last argument has the rest of the body.
 func (g gearman) receive(args int) (kind uint32, out []string) {
 	head := make([]byte, 12)
 	if _, err := io.ReadFull(g.conn, head); err != nil {
@@ -65,7 +65,7 @@ func (g gearman) receive(args int) (kind uint32, out []string) {
 	return binary.BigEndian.Uint32(head[4:]), append(out, make([]string, args)...)
 }
 
-// A worker that speaks Gearman's protocol serves Go clients, and everything that it says reaches them.
+// A Gearman worker serves Go clients, and all its updates reach them.
 func TestGearmanWorker(t *testing.T) {
 	s, c := serve(t)
 	g := newGearman(t, s.Gearman)
@@ -112,7 +112,7 @@ func TestGearmanWorker(t *testing.T) {
 	}
 }
 
-// A Go worker serves clients that speak Gearman's protocol.
+// A Go worker serves Gearman clients.
 func TestGearmanClient(t *testing.T) {
 	s, c := serve(t)
 	work(t, s.Address, func(w *tasks.Worker) {
@@ -162,7 +162,8 @@ func TestGearmanClient(t *testing.T) {
 	}
 }
 
-// What follows a group may be in any language: a worker of Gearman's, and a handler that takes bytes, get JSON.
+// The follower of a group may be in any language: a Gearman worker, and a handler with bytes as
+// input, get JSON.
 func TestGroupInOtherLanguages(t *testing.T) {
 	s, c := serve(t)
 	work(t, s.Address, func(w *tasks.Worker) {
@@ -191,7 +192,7 @@ func TestGroupInOtherLanguages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if then == "gather" { // the worker gives back what it gets
+		if then == "gather" { // the worker returns its input
 			g.send(gPreSleep)
 			if kind, _ := g.receive(1); kind != gNoop {
 				t.Fatalf("packet %d instead of NOOP", kind)

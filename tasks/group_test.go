@@ -13,16 +13,16 @@ import (
 	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
 
-// holdable is a connection whose answers can be held back.
+// holdable is a connection with answers that can be held back.
 type holdable struct {
 	net.Conn
 	gate *gate
 }
 
-// gate holds answers back while it is shut.
+// gate holds back answers while it is shut.
 type gate struct {
 	mu   sync.Mutex
-	shut chan struct{} // nil while it is open; closed to break connections that wait
+	shut chan struct{} // nil while open; closed to break waiting connections
 	conn []net.Conn
 }
 
@@ -49,7 +49,7 @@ func (g *gate) dial(ctx context.Context, address string) (net.Conn, error) {
 	return holdable{c, g}, nil
 }
 
-// during holds answers back while f runs, and then loses them.
+// during holds back answers while f runs, and then drops them.
 func (g *gate) during(f func()) {
 	g.mu.Lock()
 	g.shut = make(chan struct{})
@@ -64,7 +64,8 @@ func (g *gate) during(f func()) {
 	g.shut = nil
 }
 
-// A task is added to a group once, though the answer was lost and the client asked again.
+// A task is added to a group once, even if the answer was lost and the client sent the request
+// again.
 func TestGroupAnswerLost(t *testing.T) {
 	s, other := serve(t)
 	g := &gate{}
@@ -113,7 +114,7 @@ func TestGroupAnswerLost(t *testing.T) {
 	}
 }
 
-// Attach gets the end of what followed, whenever it is called, also after a restart.
+// Attach gets the end of the last follower, at any time, also after a restart.
 func TestAttachToWhatFollowed(t *testing.T) {
 	dir := t.TempDir()
 	s, err := tasktest.Start(dir, "")
@@ -185,7 +186,7 @@ func TestAttachToWhatFollowed(t *testing.T) {
 	check()
 }
 
-// A group is cancelled with what it holds.
+// A group is cancelled with its tasks.
 func TestCancelGroup(t *testing.T) {
 	_, c := serve(t)
 	ctx := within(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// post hands a job over to Gearman's HTTP front.
+// post submits a job to Gearman's HTTP front end.
 func post(t *testing.T, ctx context.Context, url, body string, headers ...string) (*http.Response, string, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
@@ -33,7 +33,7 @@ func post(t *testing.T, ctx context.Context, url, body string, headers ...string
 	return resp, string(b), err
 }
 
-// taskOf returns the task of a job's handle.
+// taskOf returns the task of a job handle.
 func taskOf(t *testing.T, resp *http.Response) tasks.ID {
 	t.Helper()
 	handle := resp.Header.Get("X-Gearman-Job-Handle")
@@ -71,7 +71,8 @@ func TestHTTPFront(t *testing.T) {
 		t.Errorf("a job that failed half way looks whole: %q", body)
 	}
 
-	// In the background it is accepted at once, with priority and unique key; the same key is the same job.
+	// A background job is accepted at once, with priority and unique key; the same key is the same
+	// job.
 	if err := c.Pause(within(t), "later"); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestHTTPFront(t *testing.T) {
 		t.Errorf("GET: %v, %v", resp, err)
 	}
 
-	// Who goes leaves no job behind that waits.
+	// A client that disconnects leaves no waiting job behind.
 	if err := c.Pause(within(t), "paused"); err != nil {
 		t.Fatal(err)
 	}

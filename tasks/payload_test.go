@@ -70,7 +70,8 @@ func TestDecodeGathered(t *testing.T) {
 	}
 }
 
-// Whatever another language sends is a value or an error, and what is a value goes back as the same value.
+// Input from another language decodes to a value or an error, and a value is encoded to the same
+// value.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{"", "null", "42", `{"X":1,"Y":-2}`, `[1,"two",null]`, "\x00\xff", `{"X":`, `"text"`} {
 		f.Add([]byte(s))

@@ -46,7 +46,8 @@ func TestWorkerIsChecked(t *testing.T) {
 	}
 }
 
-// A worker with MaxTasks ends by itself after exactly so many, and a supervisor that starts it anew loses nothing.
+// A worker with MaxTasks ends after exactly this number of tasks. With restarts by a supervisor, no
+// task is lost.
 func TestMaxTasks(t *testing.T) {
 	s, c := serve(t)
 	ctx := within(t)
@@ -106,7 +107,7 @@ func TestIdleExit(t *testing.T) {
 	await(t, c, "the worker to be gone", func(o tasks.Overview) bool { return o.Functions[0].Workers == 0 })
 }
 
-// A worker that is told to end finishes what it runs.
+// A worker that is stopped finishes its running tasks.
 func TestDrain(t *testing.T) {
 	s, c := serve(t)
 	ctx := within(t)
@@ -141,7 +142,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A worker whose tasks do not end in time gives them back.
+// A worker with tasks that do not end in time returns them to the queue.
 func TestDrainEnds(t *testing.T) {
 	s, c := serve(t)
 	ctx := within(t)
@@ -169,7 +170,8 @@ func TestDrainEnds(t *testing.T) {
 	}
 }
 
-// Workers and clients outlive the coordinator: what was queued is there after its restart, a task that ran goes on, a call is made again.
+// Workers and clients survive a restart of the coordinator: queued tasks are still there, a running
+// task continues, and Do submits its task again.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	s, err := tasktest.Start(dir, "")
@@ -248,7 +250,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// A handler that ends its goroutine fails its attempt, and costs the worker nothing.
+// A handler that ends its goroutine fails its attempt and does not affect the worker.
 func TestHandlerEndsGoroutine(t *testing.T) {
 	s, c := serve(t)
 	work(t, s.Address, func(w *tasks.Worker) {
@@ -269,7 +271,8 @@ func TestHandlerEndsGoroutine(t *testing.T) {
 	}
 }
 
-// A result that is too large fails its task at once and alone; a partial one is an error of Send.
+// A result that is too large fails only its own task, at once. A partial result that is too large
+// is an error of Send.
 func TestTooLargeResult(t *testing.T) {
 	s, c := serve(t)
 	large := make([]byte, 64<<20+1)
@@ -291,7 +294,7 @@ func TestTooLargeResult(t *testing.T) {
 	}
 }
 
-// lowLimit is a coordinator that ends the session of a worker whose report has more than limit bytes.
+// lowLimit is a coordinator that ends a worker's session after a report of more than limit bytes.
 type lowLimit struct {
 	layshaftv1.UnimplementedTasksServiceServer
 	limit int
@@ -349,7 +352,7 @@ func TestRefusedResult(t *testing.T) {
 	}
 }
 
-// Hooks say what becomes of a task whose attempt was stopped, whatever its handler returns.
+// Hooks report the outcome of a stopped attempt, whatever its handler returns.
 func TestHooksOfStoppedAttempts(t *testing.T) {
 	s, c := serve(t)
 	ctx := within(t)
@@ -402,7 +405,7 @@ func TestHooksOfStoppedAttempts(t *testing.T) {
 	}
 }
 
-// A dead letter that is run again starts anew on a worker whose handler of the last attempt has not noticed its end.
+// A retried dead letter starts again on a worker while the handler of the last attempt still runs.
 func TestRetryBesideOldAttempt(t *testing.T) {
 	s, c := serve(t)
 	ctx := within(t)
