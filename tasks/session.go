@@ -92,7 +92,7 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	s := &session{w: w, stream: stream, over: make(chan struct{})}
 	state := &w.state
 	state.mu.Lock()
-	hello := &layshaftv1.TaskHello{Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
+	hello := &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
 	for a := range maps.Keys(state.attempts) {
 		hello.Held = append(hello.Held, a.proto())
 	}

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
 // openStream opens a stream for tasks and the waits for their ends.
 func (c *Client) openStream(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error) {
+	options.Protocol = wire.Protocol
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
 		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})

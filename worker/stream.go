@@ -48,7 +48,7 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 			return err
 		}
 		unwelcome := errors.Is(err, wire.ErrDistrust) || errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated)
-		if !errors.Is(err, wire.ErrOtherCluster) && (n.joined.Load() || !unwelcome) {
+		if !errors.Is(err, wire.ErrOtherCluster) && !errors.Is(err, wire.ErrOtherProtocol) && (n.joined.Load() || !unwelcome) {
 			strangers = 0
 		} else if strangers++; strangers == maxStrangers { // its own coordinator would have answered in between
 			return fmt.Errorf("worker %s: %w", n.name, err)
@@ -146,7 +146,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 // helloMessages describes the worker, in as many messages as needed.
 func (n *Node) helloMessages() []*layshaftv1.Hello {
 	cluster, epoch := n.identity.membership()
-	first := &layshaftv1.Hello{
+	first := &layshaftv1.Hello{Protocol: wire.Protocol,
 		Worker: n.name, Id: n.identity.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, Version: n.cfg.Version, Tags: n.cfg.Tags, Datasets: n.files.names(),
 		Codes: n.jobs.code.given(), Ships: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,

@@ -27,6 +27,7 @@ import (
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -134,7 +135,7 @@ func (x *cluster) runTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Worker: "tasks of here", SlotsOf: "here",
+	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
 		Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "resize"}}}}}})
 	if _, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "resize"}, {Function: "resize"}}}); err != nil {
 		t.Fatal(err)

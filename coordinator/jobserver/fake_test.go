@@ -146,7 +146,7 @@ type remoteWorker struct {
 }
 
 func (n *network) worker(t *testing.T, name string, slots int) *remoteWorker {
-	w := &remoteWorker{n: n, hello: &layshaftv1.Hello{Worker: name, Slots: int64(slots), Address: name + ":1", Platform: "linux/amd64"}, gone: make(chan struct{}),
+	w := &remoteWorker{n: n, hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: name, Slots: int64(slots), Address: name + ":1", Platform: "linux/amd64"}, gone: make(chan struct{}),
 		store: map[job.Attempt]bool{}, running: map[job.Attempt]bool{}, unacked: map[job.Attempt]bool{}, peers: map[string]string{}, away: 100 * time.Millisecond}
 	w.start(t)
 	return w

@@ -47,7 +47,7 @@ func script(ms ...*layshaftv1.WorkRequest) []byte {
 // FuzzWork plays hostile workers to a coordinator that has a job: errors for them, no panic, and the scheduler's promises hold.
 func FuzzWork(f *testing.F) {
 	a := wire.AttemptToProto(job.Attempt{Job: "j", N: 1})
-	hello := &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Worker: "w", Slots: 2, Held: []*layshaftv1.Attempt{a}, Running: []*layshaftv1.Attempt{a}}}}
+	hello := &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 2, Held: []*layshaftv1.Attempt{a}, Running: []*layshaftv1.Attempt{a}}}}
 	f.Add(script(hello,
 		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{Running: []*layshaftv1.AttemptProgress{{Attempt: a}}}}},
 		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: a, Parts: []int64{-1}, Summary: &layshaftv1.Summary{Bytes: -1}}}},

@@ -41,6 +41,9 @@ func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitReque
 	if header == nil {
 		return fmt.Errorf("submit: %w: the header comes first", wire.ErrInvalid)
 	}
+	if err := wire.CheckProtocol("the client", header.GetProtocol()); err != nil {
+		return fmt.Errorf("submit: %w", err)
+	}
 	var encoded []byte
 	for {
 		m, err := stream.Recv()

@@ -51,7 +51,7 @@ func TestShipping(t *testing.T) {
 		if out, err := c.Submit(ctx, &spec, opt); err != nil || !out.CodeWanted {
 			t.Errorf("without workers: %+v, %v", out, err)
 		}
-		closed := &remoteWorker{n: n, hello: &layshaftv1.Hello{Worker: "w0", Slots: 1, Platform: "linux/amd64"}, gone: make(chan struct{}), peers: map[string]string{}}
+		closed := &remoteWorker{n: n, hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w0", Slots: 1, Platform: "linux/amd64"}, gone: make(chan struct{}), peers: map[string]string{}}
 		closed.start(t)
 		settle()
 		if _, err := c.Submit(ctx, &spec, opt); !errors.Is(err, wire.ErrCannotRun) || !strings.Contains(err.Error(), "-allow-shipped-code") {
@@ -466,7 +466,7 @@ func TestNothingIsLeft(t *testing.T) {
 		leave()
 		work, err := layshaftv1.NewCoordinatorServiceClient(client.Conn()).Work(watch)
 		if err == nil {
-			_ = work.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Worker: "w", Slots: 1}}})
+			_ = work.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 1}}})
 		}
 		if raw, err := net.Dial("tcp", l.Addr().String()); err == nil {
 			_, _ = raw.Write([]byte("GET / HTTP/1.1\r\n\r\n\xff\xff\xff\xff"))

@@ -151,6 +151,9 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 // join adds a worker, or refuses it. It ends the worker's former stream.
 func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []job.Attempt) error {
 	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
+	if err := wire.CheckProtocol("worker "+name, hello.GetProtocol()); err != nil {
+		return err
+	}
 	switch {
 	case hello.GetCluster() != "" && hello.GetCluster() != cluster:
 		return fmt.Errorf("%w: worker %s belongs to cluster %s, this is %s; join its own coordinator, or give it an empty data directory",

@@ -218,15 +218,33 @@ func TestWorkerRefused(t *testing.T) {
 		}{
 			{func(h *layshaftv1.Hello) { h.Cluster = "other" }, wire.ErrOtherCluster, "belongs to cluster other, this is c1"},
 			{func(h *layshaftv1.Hello) { h.Epoch = 9 }, wire.ErrStaleEpoch, "epoch 9"},
+			{func(h *layshaftv1.Hello) { h.Protocol++ }, wire.ErrOtherProtocol,
+				"worker w1 speaks version 2, this coordinator speaks version 1; install the release of the other side for the coordinator"},
 			{func(h *layshaftv1.Hello) { h.Slots = 0 }, wire.ErrInvalid, "0 slots"},
 			{func(h *layshaftv1.Hello) { h.Worker = "" }, wire.ErrInvalid, "must have a name"},
 			{func(h *layshaftv1.Hello) { h.Reserved = 2 }, wire.ErrInvalid, "2 of them reserved"},
 		} {
-			w := &remoteWorker{n: n, hello: &layshaftv1.Hello{Worker: "w1", Slots: 1}}
+			w := &remoteWorker{n: n, hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w1", Slots: 1}}
 			tt.change(w.hello)
 			if err := w.session(t.Context()); !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v: session ended with %v, want %q", w.hello, err, tt.want)
 			}
+		}
+	})
+}
+
+func TestSubmitOfOtherProtocol(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, coordinator.Config{}, Config{})
+		stream, err := layshaftv1.NewCoordinatorServiceClient(n.client(t).Conn()).Submit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: &layshaftv1.SubmitHeader{Protocol: 2}}})
+		_, err = stream.CloseAndRecv()
+		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), "the client speaks version 2") {
+			t.Errorf("submit: %v, want ErrOtherProtocol", err)
 		}
 	})
 }
@@ -371,7 +389,7 @@ func TestProgress(t *testing.T) {
 // A worker that holds very much names it in several messages.
 func TestHelloInParts(t *testing.T) {
 	say := func(n int, more bool) *layshaftv1.WorkRequest {
-		h := &layshaftv1.Hello{Worker: "w", Slots: 1, More: more}
+		h := &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 1, More: more}
 		for i := range n {
 			h.Held = append(h.Held, &layshaftv1.Attempt{Job: "j", Task: &layshaftv1.Task{Index: int64(i)}, N: 1})
 		}
@@ -421,7 +439,7 @@ func BenchmarkRemoteTasks(b *testing.B) {
 			defer conn.Close()
 			stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx)
 			if err == nil {
-				err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Worker: fmt.Sprint("w", i), Slots: 16}}})
+				err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: fmt.Sprint("w", i), Slots: 16}}})
 			}
 			for err == nil {
 				var m *layshaftv1.WorkResponse

@@ -134,6 +134,7 @@ func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTa
 		case *layshaftv1.CallTasksRequest_Leave:
 			c.forget(say.Leave.GetIndexes())
 		case *layshaftv1.CallTasksRequest_Options:
+			err = wire.CheckProtocol("the client", say.Options.GetProtocol())
 			c.mu.Lock()
 			c.options = say.Options
 			c.mu.Unlock()

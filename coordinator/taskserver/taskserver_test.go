@@ -78,7 +78,7 @@ func startWork(t testing.TB, ctx context.Context, c layshaftv1.TasksServiceClien
 }
 
 func helloOf(name string, slots int64, functions ...string) *layshaftv1.TaskHello {
-	h := &layshaftv1.TaskHello{Worker: name, Abilities: &layshaftv1.TaskAbilities{Slots: slots}}
+	h := &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: name, Abilities: &layshaftv1.TaskAbilities{Slots: slots}}
 	for _, f := range functions {
 		h.Abilities.Functions = append(h.Abilities.Functions, &layshaftv1.TaskFunction{Function: f})
 	}
@@ -301,7 +301,7 @@ func TestLeftCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{CancelLeft: true}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol, CancelLeft: true}}})
 		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
 			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
 		a := w.assigned()
@@ -455,6 +455,34 @@ func TestTaskAdministration(t *testing.T) {
 	})
 }
 
+// A worker or a client of another protocol version is refused before anything else.
+func TestOtherProtocol(t *testing.T) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+		work, err := c.WorkTasks(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello := helloOf("w", 1, "f")
+		hello.Protocol = 0
+		_ = work.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+		_, err = work.Recv()
+		want := "worker w speaks version 0, this coordinator speaks version 1; install the release of the other side for worker w"
+		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
+			t.Errorf("a worker: %v, want %q", err, want)
+		}
+		call, err := c.CallTasks(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = call.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: 9}}})
+		_, err = call.Recv()
+		want = "the client speaks version 9, this coordinator speaks version 1; install the release of the other side for the coordinator"
+		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
+			t.Errorf("a client: %v, want %q", err, want)
+		}
+	})
+}
+
 // TestGroupOverTheWire submits a group in one call, and waits for what follows it.
 func TestGroupOverTheWire(t *testing.T) {
 	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
@@ -561,7 +589,7 @@ func FuzzWorkTasks(f *testing.F) {
 		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{}},
 		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Abilities{Abilities: &layshaftv1.TaskAbilities{Slots: 1, Reserved: 5}}},
 		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{}}))
-	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Worker: "w", Held: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
+	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "w", Held: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
 	f.Add(workScriptOf(hello, hello))
 	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{}))
 	c, tasks, stop := serveTasks(f, Config{})

@@ -137,6 +137,9 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
 			w.name, len(hello.GetHeld()), maxHeld)
 	}
+	if err := wire.CheckProtocol("worker "+w.name, hello.GetProtocol()); err != nil {
+		return err
+	}
 	if w.share = hello.GetSlotsOf(); len(w.share) > 512 || w.share != "" && !t.desk.SharesSlots() {
 		return fmt.Errorf("%w: worker %s shares the slots of %.100q; here no slots are shared, let it have its own", wire.ErrInvalid, w.name, w.share)
 	}

@@ -99,7 +99,7 @@ func SummaryFromProto(p *layshaftv1.Summary) report.Summary {
 // OptionsToProto converts the options of a submit. Owner and Submitted stay behind: the coordinator
 // sets them.
 func OptionsToProto(o *report.Options) *layshaftv1.SubmitHeader {
-	return &layshaftv1.SubmitHeader{Code: CodeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive,
+	return &layshaftv1.SubmitHeader{Protocol: Protocol, Code: CodeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive,
 		Detached: o.Detached, Client: o.Client}
 }
 

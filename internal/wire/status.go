@@ -36,6 +36,8 @@ var (
 	ErrStaleEpoch = errors.New("stale epoch")
 	// ErrOtherCluster means that a worker belongs to another cluster.
 	ErrOtherCluster = errors.New("another cluster")
+	// ErrOtherProtocol means that a peer speaks another version of the wire; see Protocol.
+	ErrOtherProtocol = errors.New("another protocol version")
 	// ErrStopped means that the coordinator does not run any more. It may come back.
 	ErrStopped = errors.New("coordinator stopped")
 	// ErrUnavailable means that a peer cannot be reached or cannot answer now. Trying again may help.
@@ -68,6 +70,7 @@ var faults = []struct {
 	{ErrLeaseLost, codes.Aborted, "LEASE_LOST"},
 	{ErrStaleEpoch, codes.Aborted, "STALE_EPOCH"},
 	{ErrOtherCluster, codes.FailedPrecondition, "OTHER_CLUSTER"},
+	{ErrOtherProtocol, codes.FailedPrecondition, "OTHER_PROTOCOL"},
 	{state.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
 	{ErrStopped, codes.Unavailable, "STOPPED"},
 	{ErrUnavailable, codes.Unavailable, ""},
