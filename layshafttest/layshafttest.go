@@ -1,7 +1,8 @@
-// Package layshafttest runs a whole cluster inside one test: a coordinator with its journal, workers
-// with their disks, gRPC and gossip. All of them are real; only the network is in memory, and the
-// clock is the fake one of testing/synctest. Hours of leases, retries and cuts take seconds. The
-// pipeline under test runs as on real machines, while processes are killed, isolated and restarted.
+// Package layshafttest runs a whole cluster inside one test: a coordinator with its journal,
+// workers with their disks, gRPC and gossip. All of them are real; only the network is in memory,
+// and the clock is the fake one of testing/synctest. Hours of leases, retries and cuts take
+// seconds. The pipeline under test runs as on real machines, while processes are killed, isolated
+// and restarted.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		c := layshafttest.Start(t, 3)

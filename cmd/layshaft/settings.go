@@ -53,7 +53,8 @@ type setting struct {
 	value string
 }
 
-// readConfig reads a config file: lines flag = value, empty lines and comments. A value may be quoted like a Go string.
+// readConfig reads a config file: lines flag = value, empty lines and comments. A value may be
+// quoted like a Go string.
 func readConfig(r io.Reader) (kong.Resolver, error) {
 	c := &config{name: "config file", lines: map[string][]setting{}}
 	if f, ok := r.(*os.File); ok {

@@ -118,8 +118,8 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 	return c.print(v, func(w io.Writer) { row(w, "worker "+found.Name+" "+state) })
 }
 
-// abandonWorker makes the cluster stop waiting for a worker that is away. unknown is the error for a
-// worker that is not.
+// abandonWorker makes the cluster stop waiting for a worker that is away. unknown is the error for
+// a worker that is not.
 func (c *workerDrainCmd) abandonWorker(ctx context.Context, client *client.Client, unknown error) error {
 	workers, err := client.AllWorkers(ctx)
 	if err != nil {

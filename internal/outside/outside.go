@@ -1,4 +1,4 @@
-// Package outside is for tests that need third-party programs.
+// Package outside is for tests with third-party programs.
 package outside
 
 import (
@@ -11,9 +11,9 @@ import (
 
 // Package is a Debian package with a program for a test.
 type Package struct {
-	// Name is what apt-get installs.
+	// Name is the argument of apt-get install.
 	Name string
-	// Command must be in the PATH. Check, if set, holds arguments with which the command must
+	// Command must be in the PATH. Check, if set, lists arguments for a trial run, which must
 	// succeed.
 	Command string
 	Check   []string

@@ -97,8 +97,8 @@ func (p *repeater) pass(b []byte) (out []byte) {
 	return out
 }
 
-// shouldRepeat reports whether to repeat a frame: it must be one whole message of a long-lived stream,
-// and not the first.
+// shouldRepeat reports whether to repeat a frame: it must be one whole message of a long-lived
+// stream, and not the first.
 func (p *repeater) shouldRepeat(frame []byte) bool {
 	kind, flags, stream, body := frame[3], frame[4], binary.BigEndian.Uint32(frame[5:]), frame[frameHeader:]
 	if kind != dataFrame || flags&(endStream|padded) != 0 || !p.mark(stream) {

@@ -98,9 +98,9 @@ type dev struct {
 	mu sync.Mutex
 }
 
-// keepRunning restarts a process until ctx ends, or until over is closed and it has ended: a signal may
-// reach the process before it reaches this one. If leaves is set, a process that ends without an
-// error, such as a drained worker, is not restarted.
+// keepRunning restarts a process until ctx ends, or until over is closed and it has ended: a signal
+// may reach the process before it reaches this one. If leaves is set, a process that ends without
+// an error, such as a drained worker, is not restarted.
 func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
 	pause := minPause
 	for {

@@ -21,9 +21,9 @@ func gcPercent(live uint64) int {
 	return int(max(10, min(100, slack*100/max(live, 1))))
 }
 
-// limitMemory keeps the memory of the process close to its use until ctx ends. Most of a coordinator's
-// heap is large and free of pointers, so frequent collection is cheap; memory of a burst is
-// returned to the system afterwards. limitMemory does nothing if GOGC is set.
+// limitMemory keeps the memory of the process close to its use until ctx ends. Most of a
+// coordinator's heap is large and free of pointers, so frequent collection is cheap; memory of a
+// burst is returned to the system afterwards. limitMemory does nothing if GOGC is set.
 func limitMemory(ctx context.Context) error {
 	if os.Getenv("GOGC") != "" {
 		return nil
