@@ -74,12 +74,6 @@ func TaskToProto(t job.Task) *layshaftv1.Task {
 	return &layshaftv1.Task{Stage: int64(t.Stage), Index: int64(t.Index)}
 }
 
-// TaskFromProto converts a task; nil is task 0/0.
-func TaskFromProto(p *layshaftv1.Task) (job.Task, error) {
-	var d Decoder
-	return d.task(p), d.Err
-}
-
 func (d *Decoder) task(p *layshaftv1.Task) job.Task {
 	return job.Task{Stage: d.Count("stage", p.GetStage()), Index: d.Count("index", p.GetIndex())}
 }

@@ -217,9 +217,12 @@ func TestRefused(t *testing.T) {
 		{"gaps", launch(&layshaftv1.Producers{Attempts: []int64{1, 1}, Holders: []uint32{0, 0}, Workers: []string{"w"}, Gaps: []uint32{3}}), "1 gaps for 2 attempts"},
 		{"holder", launch(&layshaftv1.Producers{Attempts: []int64{1}, Holders: []uint32{1}, Workers: []string{"w"}}), "holder 1 of 1 workers"},
 		{"attempt", launch(&layshaftv1.Producers{Attempts: []int64{-1}, Holders: []uint32{0}, Workers: []string{"w"}}), "attempt is -1"},
+		{"task", func() error {
+			_, err := AttemptFromProto(&layshaftv1.Attempt{Job: "j", N: 1, Task: &layshaftv1.Task{Stage: -3}})
+			return err
+		}, "stage is -3"},
 		{"overflow", launch(&layshaftv1.Producers{Attempts: []int64{math.MaxInt64, 1}, Holders: []uint32{0, 0}, Workers: []string{"w"}}), "below 0"},
 		{"failure", func() error { _, err := FailureFromProto(nil); return err }, "kind of a failure"},
-		{"task", func() error { _, err := TaskFromProto(&layshaftv1.Task{Stage: -3}); return err }, "stage is -3"},
 		{"producers of two jobs", func() error {
 			_, err := LaunchToProto(&job.Launch{Attempt: job.Attempt{Job: "a", N: 1},
 				Producers: [][]job.Producer{{{Attempt: job.Attempt{Job: "b", N: 1}, Worker: "w"}}}})
