@@ -393,8 +393,9 @@ func (c *Coordinator) post(m message) error {
 	return nil
 }
 
-// Post hands an event to the scheduler and returns at once, with ErrStopped when Run has returned. done
-// is called when the event has been processed and is durable; it must not block, and may be nil.
+// Post hands an event to the scheduler and returns at once, with ErrStopped when Run has returned.
+// done is called when the event has been processed and is durable; it must not block, and may be
+// nil.
 func (c *Coordinator) Post(ev sched.Event, done func()) error {
 	return c.post(message{ev: ev, done: done})
 }

@@ -118,7 +118,8 @@ func (c *Coordinator) write(ctx context.Context, cmds []sched.Command) error {
 	}
 }
 
-// append adds events to the journal. An error wraps errJournal, unless it wraps journal.ErrDiskFull.
+// append adds events to the journal. An error wraps errJournal, unless it wraps
+// journal.ErrDiskFull.
 func (c *Coordinator) append(ctx context.Context, events ...[]byte) error {
 	if c.cfg.Journal == nil || len(events) == 0 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// limits keeps the budgets of a coordinator without queued tasks. A budget without a limit never runs
-// out. Only the goroutine of Run uses it.
+// limits keeps the budgets of a coordinator without queued tasks. A budget without a limit never
+// runs out. Only the goroutine of Run uses it.
 //
 // An attempt gets its budgets one after the other, in order of their names, so that no two attempts
 // wait for each other. Attempts that wait for the same budget get it in order of their requests.

@@ -6,7 +6,8 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// What the status page and the metrics look at, beside Status. All of it is of one instant, and taken quickly.
+// What the status page and the metrics look at, beside Status. All of it is of one instant, and
+// taken quickly.
 type (
 	// Sums adds up all jobs that are remembered.
 	Sums = sched.Sums

@@ -15,8 +15,8 @@ import (
 // Worker is the coordinator's side of a worker. Its methods must not block; they may call the
 // coordinator.
 type Worker interface {
-	// Launch starts an attempt. However it ends, the worker reports its end once, with Done or Failed;
-	// that frees the slot. Everything that l points to is shared and must not be changed.
+	// Launch starts an attempt. However it ends, the worker reports its end once, with Done or
+	// Failed; that frees the slot. Everything that l points to is shared and must not be changed.
 	Launch(l job.Launch)
 	// Cancel ends an attempt. If the attempt is still running, the worker reports its end.
 	Cancel(a job.Attempt)

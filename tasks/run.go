@@ -221,8 +221,8 @@ func (w *Worker) stuckError() error {
 	return fmt.Errorf("handlers of %v still run after the end of their context; other workers get their tasks", functions)
 }
 
-// waitUntil waits until ok returns true or d has passed, and reports whether ok returned true. ok is
-// called with mu held.
+// waitUntil waits until ok returns true or d has passed, and reports whether ok returned true. ok
+// is called with mu held.
 func (w *Worker) waitUntil(d time.Duration, ok func() bool) bool {
 	s := &w.state
 	t := time.NewTimer(d)

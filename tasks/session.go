@@ -182,9 +182,9 @@ func (s *session) end() {
 	state.signal()
 }
 
-// handleRefusal handles a session ended by the coordinator because of a message. The coordinator may have
-// a lower limit for results than this worker. The largest unacknowledged end is therefore replaced
-// by a failure, so that it is not sent and refused again and again.
+// handleRefusal handles a session ended by the coordinator because of a message. The coordinator
+// may have a lower limit for results than this worker. The largest unacknowledged end is therefore
+// replaced by a failure, so that it is not sent and refused again and again.
 func (s *session) handleRefusal(err error) {
 	state := &s.w.state
 	state.mu.Lock()

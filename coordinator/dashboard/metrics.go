@@ -15,7 +15,8 @@ import (
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
-// The metrics are counted when they are asked for. No label has the name of a job or of a worker, and only the first functions have labels of their own.
+// The metrics are counted when they are asked for. No label has the name of a job or of a worker,
+// and only the first functions have labels of their own.
 var (
 	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")

@@ -47,9 +47,9 @@ type Tasks interface {
 	Snapshot() *bodies.Snapshot
 }
 
-// Backup writes all durable state of the coordinator c, whose directory is d, into w while it runs: the
-// jobs as of one moment, and the durable queued tasks of t, unless it is nil, as of one moment just
-// before. It blocks while w does.
+// Backup writes all durable state of the coordinator c, whose directory is d, into w while it runs:
+// the jobs as of one moment, and the durable queued tasks of t, unless it is nil, as of one moment
+// just before. It blocks while w does.
 func Backup(ctx context.Context, c *coordinator.Coordinator, d *Data, t Tasks, w io.Writer) error {
 	calls := &bodies.Snapshot{}
 	if t != nil {

@@ -229,8 +229,8 @@ type follower struct {
 	send func(*layshaftv1.CommitsResponse) error
 }
 
-// sendChanges sends the differences between now and the last call, at least once. complete means that
-// each task has an output.
+// sendChanges sends the differences between now and the last call, at least once. complete means
+// that each task has an output.
 func (f *follower) sendChanges(now []job.Producer, tasks int) (complete bool, err error) {
 	complete = len(now) == tasks
 	out := &layshaftv1.CommitsResponse{}

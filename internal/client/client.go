@@ -460,7 +460,8 @@ func (c *Client) Workers(ctx context.Context) ([]report.Worker, error) {
 	return slices.DeleteFunc(all, func(w report.Worker) bool { return w.State == report.Away }), err
 }
 
-// AllWorkers lists the workers that have a lease, by name, and then the workers that are away, by ID.
+// AllWorkers lists the workers that have a lease, by name, and then the workers that are away, by
+// ID.
 func (c *Client) AllWorkers(ctx context.Context) ([]report.Worker, error) {
 	out, err := call(ctx, c, c.rpc.ListWorkers, &layshaftv1.ListWorkersRequest{})
 	if err != nil {

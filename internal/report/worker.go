@@ -28,7 +28,8 @@ type Worker struct {
 	QueuedTasks int `json:"queued_tasks"`
 	// Memory is how many bytes one attempt may hold.
 	Memory int64 `json:"memory_bytes"`
-	// FreeBytes is the free space of the worker's disk in its last heartbeat; zero before the first one.
+	// FreeBytes is the free space of the worker's disk in its last heartbeat; zero before the first
+	// one.
 	FreeBytes int64 `json:"free_bytes"`
 	// Ships means that the worker accepts programs from clients.
 	Ships bool `json:"allows_shipped_code"`

@@ -169,7 +169,8 @@ func (f Files) stamps() (s [3]stamp, err error) {
 	return s, nil
 }
 
-// readFiles reads the files. It takes their stamps first, so that a change in between is detected later.
+// readFiles reads the files. It takes their stamps first, so that a change in between is detected
+// later.
 func readFiles(f Files) (*material, Identity, error) {
 	for i, path := range f.paths() {
 		if path == "" {

@@ -1,4 +1,5 @@
-// Package coordtest has a worker and a journal in memory, for tests of the coordinator and its servers.
+// Package coordtest has a worker and a journal in memory, for tests of the coordinator and its
+// servers.
 package coordtest
 
 import (

@@ -13,8 +13,8 @@ type split interface {
 	}
 }
 
-// Convert converts splits to the type that a source returns: mapreduce.Split. It passes err through, so that
-// it can take both results of Splits.
+// Convert converts splits to the type that a source returns: mapreduce.Split. It passes err
+// through, so that it can take both results of Splits.
 func Convert[S split](splits []job.Split, err error) ([]S, error) {
 	if err != nil {
 		return nil, err
