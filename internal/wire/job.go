@@ -1,10 +1,10 @@
-// Package wire turns the words of package job into the messages of proto/layshaft/v1 and back. It is the only place that
-// knows both.
+// Package wire converts between the types of packages job and report and the messages of
+// proto/layshaft/v1. No other package converts them.
 //
-// What comes from the network or the disk is hostile: the FromProto functions refuse numbers out of range and unknown
-// kinds, with an error that names the field. The ToProto functions take what Go code made; text for people that is not
-// UTF-8 is repaired, because protobuf would refuse the whole message. Either side may share memory with its argument.
-// An empty slice comes back as nil.
+// Messages from the network are hostile: the FromProto functions refuse numbers out of range and
+// unknown kinds, with an error naming the field. The ToProto functions repair text for people if it
+// is not UTF-8, because protobuf would refuse the whole message. A result may share memory with the
+// argument. An empty slice comes back as nil.
 package wire
 
 import (

@@ -18,7 +18,7 @@ import (
 var (
 	// ErrInvalid means that a request makes no sense. Trying again cannot help.
 	ErrInvalid = errors.New("invalid request")
-	// ErrUnknownJob means that there is no job of that ID: never submitted, or dropped.
+	// ErrUnknownJob means that no job has that ID: it was never submitted, or was dropped.
 	ErrUnknownJob = errors.New("unknown job")
 	// ErrUnknownWorker means that no worker of that name has a lease.
 	ErrUnknownWorker = errors.New("unknown worker")
@@ -26,32 +26,33 @@ var (
 	ErrUnknownCode = errors.New("unknown program")
 	// ErrUnknownDataset means that no worker offers the dataset.
 	ErrUnknownDataset = errors.New("unknown dataset")
-	// ErrConflict means that what is there under the same name is something else.
+	// ErrConflict means that the name is in use for something else.
 	ErrConflict = errors.New("conflict")
 	// ErrCannotRun means that no worker can run the program of a job.
 	ErrCannotRun = errors.New("no worker can run the program")
-	// ErrLeaseLost means that the caller has no lease: what it reports does not count. It joins again.
+	// ErrLeaseLost means that the caller has no lease: its reports do not count. It joins again.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrStaleEpoch means that a coordinator was met that others have replaced.
+	// ErrStaleEpoch means that another coordinator has replaced this one.
 	ErrStaleEpoch = errors.New("stale epoch")
 	// ErrOtherCluster means that a worker belongs to another cluster.
 	ErrOtherCluster = errors.New("another cluster")
 	// ErrOtherProtocol means that a peer speaks another version of the wire; see Protocol.
 	ErrOtherProtocol = errors.New("another protocol version")
-	// ErrStopped means that the coordinator does not run any more. It may come back.
+	// ErrStopped means that the coordinator has stopped. It may come back.
 	ErrStopped = errors.New("coordinator stopped")
 	// ErrUnavailable means that a peer cannot be reached or cannot answer now. Trying again may help.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrDamaged means that what is stored is not what was written.
+	// ErrDamaged means that stored bytes differ from the bytes that were written.
 	ErrDamaged = errors.New("damaged")
-	// ErrUnauthenticated means that the caller did not show who it is.
+	// ErrUnauthenticated means that the caller has no certificate of the cluster.
 	ErrUnauthenticated = errors.New("not authenticated")
 	// ErrForbidden means that the caller may not do this.
 	ErrForbidden = errors.New("not permitted")
 )
 
-// faults is the table of errors and codes. Codes without a reason are also what gRPC itself reports, so the last row of a code is
-// what stands for it when nothing else is known. ABORTED is never tried again, UNAVAILABLE is, and RESOURCE_EXHAUSTED after a while.
+// faults is the table of errors and codes. gRPC itself reports codes without a reason, so the last
+// row of a code stands for the code alone. Clients never retry ABORTED; they retry UNAVAILABLE at
+// once and RESOURCE_EXHAUSTED after a while.
 var faults = []struct {
 	err    error
 	code   codes.Code
@@ -81,11 +82,12 @@ var faults = []struct {
 	{context.DeadlineExceeded, codes.DeadlineExceeded, ""},
 }
 
-// maxMessageText is how much of an error's text crosses the wire: it travels in a header.
+// maxMessageText limits the text of an error on the wire, in bytes: it travels in a header.
 const maxMessageText = 16 << 10
 
-// ToStatus makes an error one that gRPC carries to the other end. An error that has a status already keeps it; nil stays nil. A
-// *job.Failure inside it arrives as one; a lost input is DATA_LOSS.
+// ToStatus converts an error to a status error, which gRPC sends to the other end. An error with a
+// status keeps it; nil stays nil. A *job.Failure inside the error arrives as a *job.Failure; a lost
+// input becomes DATA_LOSS.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil

@@ -1,8 +1,8 @@
-// Package records converts the records of the scheduler to the events that the journal stores, and back.
+// Package records converts between the records of the scheduler and the events of the journal.
 //
-// Each kind of record has one message in proto/layshaft/journal/v1: sched.Committed becomes Committed, and so on.
-// Encode refuses a record that Decode could not read. Decode refuses an event of an unknown kind and a value that is
-// impossible.
+// Each kind of record has one message in proto/layshaft/journal/v1: sched.Committed becomes
+// Committed, and so on. Encode refuses a record that Decode could not read. Decode refuses events of
+// an unknown kind and impossible values.
 package records
 
 import (
@@ -26,8 +26,8 @@ var outcomes = []journalv1.Outcome{
 	sched.Aborted: journalv1.Outcome_OUTCOME_CANCELLED,
 }
 
-// Encode returns the journal's event for a record. A job that Decode could not read back is an error for the client that
-// submitted it.
+// Encode returns the journal's event for a record. If Decode could not read a job back, the client
+// gets the error when it submits the job.
 func Encode(rec sched.Record) ([]byte, error) {
 	var p journalv1.Event
 	switch rec := rec.(type) {
@@ -74,7 +74,7 @@ func Encode(rec sched.Record) ([]byte, error) {
 	return b, nil
 }
 
-// Decode returns the record that an event of the journal stands for.
+// Decode returns the record of an event of the journal.
 func Decode(b []byte) (sched.Record, error) {
 	var p journalv1.Event
 	if err := proto.Unmarshal(b, &p); err != nil {
