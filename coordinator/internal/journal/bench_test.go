@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// BenchmarkAppend measures one event of 200 bytes per call, from many callers at once. Compare events/s with what one
-// sync costs, in BenchmarkOneSync.
+// BenchmarkAppend measures Append with one event of 200 bytes per call, from many concurrent
+// callers. Compare its events/s with the cost of one sync in BenchmarkOneSync.
 func BenchmarkAppend(b *testing.B) {
 	event := make([]byte, 200)
 	for _, noSync := range []bool{false, true} {
@@ -43,7 +43,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkOneSync measures what the disk takes to write 200 bytes and sync.
+// BenchmarkOneSync measures the time of the disk to write 200 bytes and sync.
 func BenchmarkOneSync(b *testing.B) {
 	file, err := os.Create(filepath.Join(b.TempDir(), "file"))
 	if err != nil {
@@ -62,7 +62,7 @@ func BenchmarkOneSync(b *testing.B) {
 	}
 }
 
-// BenchmarkReplay measures a million events of 200 bytes, as they come after a restart.
+// BenchmarkReplay measures the replay of a million events of 200 bytes, as after a restart.
 func BenchmarkReplay(b *testing.B) {
 	dir := b.TempDir()
 	j := open(b, dir, Options{NoSync: true})
@@ -83,7 +83,7 @@ func BenchmarkReplay(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen measures an empty journal, opened and closed.
+// BenchmarkOpen measures opening and closing an empty journal.
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	for b.Loop() {

@@ -9,7 +9,7 @@ import (
 // call is one waiting caller of Append.
 type call struct {
 	events [][]byte
-	bytes  int // of the events, including their lengths
+	bytes  int // upper limit of the size of the encoded events
 	last   uint64
 	err    error
 	done   chan struct{} // closed when last and err are set
@@ -27,7 +27,7 @@ func (j *Journal) commitLoop() {
 	defer close(j.sync)
 	var f frame
 	for range j.wake {
-		// Callers just answered come back with their next events and share the sync.
+		// Let the callers of the last commit append their next events, so that they share this sync.
 		runtime.Gosched()
 		j.mu.Lock()
 		calls, closed := j.pending, j.closed
@@ -89,7 +89,8 @@ func (j *Journal) commit(f *frame, calls []*call) {
 	flush()
 }
 
-// writeLong writes a call too long for one frame.
+// writeLong writes a call too long for one frame as a series of frames, all but the last with
+// flagMore. It divides events too long for a frame into parts.
 func (j *Journal) writeLong(f *frame, events [][]byte) (last uint64, err error) {
 	next := func(flags byte) {
 		if err == nil {
@@ -116,8 +117,8 @@ func (j *Journal) writeLong(f *frame, events [][]byte) (last uint64, err error) 
 	return last, err
 }
 
-// write makes f durable and moves the end after it. A frame that completes its call also moves the
-// head.
+// write makes f durable and moves the end after it. If f completes its call, write also moves the
+// head and acknowledges the events.
 func (j *Journal) write(f *frame, flags byte) error {
 	f.seal(flags, j.end.prev)
 	txn := j.db.NewTransaction(true)
@@ -159,8 +160,8 @@ func (j *Journal) fail(err error) error {
 	return fmt.Errorf("journal %s: %w", j.dir, j.failed)
 }
 
-// headLoop syncs the head during the next commit. If the machine stops between the two, the head is
-// one or a few frames old. That is not damage.
+// headLoop syncs the file head in the background, while the next frames are written. If the machine
+// stops before the sync, the head on disk is one or a few frames old, and Open accepts it.
 func (j *Journal) headLoop() {
 	for range j.sync {
 		if err := j.head.Sync(); err != nil {

@@ -14,11 +14,11 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// pair is one key and value as Badger holds it.
+// pair is one key and value in Badger.
 type pair struct{ key, value []byte }
 
-// stored writes a journal of six frames, the third one with four events and the fourth and fifth one call, and returns
-// its directory, closed, and what is in Badger.
+// stored writes a journal of six frames and closes it. The third frame has four events; the fourth
+// and fifth are one call. stored returns the directory and the content of Badger.
 func stored(t testing.TB) (dir string, frames []pair) {
 	t.Helper()
 	dir = t.TempDir()
@@ -49,7 +49,7 @@ func stored(t testing.TB) (dir string, frames []pair) {
 	return dir, frames
 }
 
-// inBadger changes a journal behind its back.
+// inBadger changes the Badger database of a closed journal.
 func inBadger(t testing.TB, dir string, fn func(txn *badger.Txn) error) {
 	t.Helper()
 	db, err := state.Open(dir, "badger", state.Options{NoSync: true, Reserve: -1})
@@ -78,7 +78,7 @@ func wantDamage(t testing.TB, err error, dir string, seq uint64) {
 	}
 }
 
-// Every byte of every value, flipped in an open journal, is found by Replay.
+// Replay detects a flip of any byte of any value in an open journal.
 func TestEveryFlippedByteIsFound(t *testing.T) {
 	t.Parallel()
 	dir, frames := stored(t)
@@ -87,7 +87,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 	for i, p := range frames {
 		for at := range p.value {
 			if len(p.value) > 1000 && at > 40 && at%9973 != 0 {
-				continue // the inside of the long event, here and there
+				continue // test only some bytes inside the long event
 			}
 			value := slices.Clone(p.value)
 			value[at] ^= 1 << (at % 8)
@@ -128,7 +128,7 @@ func TestDamageIsFoundByOpen(t *testing.T) {
 		name string
 		harm func(*badger.Txn, []pair) error
 		seq  uint64
-		kept int // events that are left when the loss is accepted
+		kept int // number of events left with AcceptLoss
 	}{
 		{"flipped", func(txn *badger.Txn, f []pair) error {
 			value := slices.Clone(f[2].value)
@@ -164,7 +164,7 @@ func TestDamageIsFoundByOpen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := copyDir(t, whole)
 			inBadger(t, dir, func(txn *badger.Txn) error { return tt.harm(txn, frames) })
-			_, err := Open(dir, quick) // looking does not repair
+			_, err := Open(dir, quick) // a failed Open must not repair anything
 			wantDamage(t, err, dir, tt.seq)
 			j := open(t, dir, Options{AcceptLoss: true, NoSync: true, Reserve: -1})
 			wantEvents(t, replay(t, j, 1), want[:tt.kept]...)
@@ -178,7 +178,7 @@ func TestDamageIsFoundByOpen(t *testing.T) {
 	}
 }
 
-// Files beside Badger.
+// Open detects damage to the files beside Badger.
 func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -251,7 +251,8 @@ func TestDamagedFiles(t *testing.T) {
 	})
 }
 
-// A process that is killed while Badger makes or removes a log leaves an empty file, and Badger alone could not open then.
+// Open works after a kill while Badger creates or removes a log. The kill leaves an empty log file,
+// and Badger alone would fail to open.
 func TestEmptyLogIsNoDamage(t *testing.T) {
 	t.Parallel()
 	dir, _ := stored(t)
@@ -269,7 +270,7 @@ func TestEmptyLogIsNoDamage(t *testing.T) {
 	}
 }
 
-// A flipped or lost byte in Badger's own files is an error or does no harm; what is replayed is never wrong.
+// A flipped or lost byte in Badger's own files causes an error or no harm, but never a wrong replay.
 func TestDamagedBadgerFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -279,11 +280,11 @@ func TestDamagedBadgerFiles(t *testing.T) {
 		want = append(want, fmt.Sprintf("event %d", i))
 		appendEvents(t, j, want[i])
 	}
-	killed := copyDir(t, dir) // all of it in Badger's log
+	killed := copyDir(t, dir) // all events are in Badger's log
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	closed := copyDir(t, dir) // all of it in a table
+	closed := copyDir(t, dir) // all events are in a table
 	logs, _ := filepath.Glob(filepath.Join(killed, "badger", "*.mem"))
 	tables, _ := filepath.Glob(filepath.Join(closed, "badger", "*.sst"))
 	if len(logs) != 1 || len(tables) != 1 {
@@ -320,7 +321,7 @@ func TestDamagedBadgerFiles(t *testing.T) {
 		_, err = file.WriteAt(b[:], at)
 		return err
 	}
-	const logged = 20 * 90 // bytes of the log that are in use, at least
+	const logged = 20 * 90 // minimum number of used bytes of the log
 	t.Run("flip in the log", func(t *testing.T) { check(t, killed, logs[0], logged, flip) })
 	t.Run("cut the log", func(t *testing.T) { check(t, killed, logs[0], logged, os.Truncate) })
 	info, err := os.Stat(tables[0])

@@ -16,7 +16,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// takeAll makes a file that takes all that is left of the disk.
+// takeAll creates a file that fills the rest of the disk.
 func takeAll(path string) error {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(filepath.Dir(path), &s); err != nil {
@@ -29,7 +29,7 @@ func takeAll(path string) error {
 	return errors.Join(syscall.Fallocate(int(file.Fd()), 0, 0, int64(s.Bavail)*s.Bsize), file.Close())
 }
 
-// On a real file system that fills up while the journal writes: a clear error, then room, then it goes on.
+// On a full file system, Append fails with a clear error. After space is freed, it works again.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", dir).CombinedOutput(); err != nil {
@@ -53,13 +53,13 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), dir) {
 		t.Fatalf("after %d events: %v", count, err)
 	}
-	if err := j.Close(); err != nil { // Badger writes what it holds
+	if err := j.Close(); err != nil { // Badger writes its memory table to disk
 		t.Fatal(err)
 	}
 	j = open(t, filepath.Join(dir, "journal"), opt)
 	ballast := filepath.Join(dir, "journal", "ballast")
 	filler := filepath.Join(dir, "filler")
-	fill := func() { // somebody else takes all that is left
+	fill := func() { // another program fills the disk
 		t.Helper()
 		if err := takeAll(filler); err != nil {
 			t.Fatal(err)

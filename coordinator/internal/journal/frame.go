@@ -8,21 +8,28 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A frame is the content of one transaction: events appended together. Its key and value are
+// A frame is the content of one Badger transaction: events appended together. Its key and value
+// are, with sizes in bytes:
 //
-//	key    'f' | generation 4 | first event 8 | part 4 | last event 8      big endian, so that key order is event order
-//	value  CRC32C 4 | length 4 | flags 1 | hash of the frame before 16 | events, each after its length as a uvarint
+//	key    'f' | generation 4 | first event 8 | part 4 | last event 8
+//	value  CRC32C 4 | length 4 | flags 1 | hash of the previous frame 16 | events
 //
-// The checksum covers the key and the rest of the value. An event too long for a frame is divided
-// into parts. A frame that starts within an event has a part above zero. A frame that ends within
-// an event has flagPart and contains nothing else.
+// The numbers of the key are big endian, so that key order is event order. Each event follows its
+// length as a uvarint. The checksum covers the key and the rest of the value.
+//
+// An event too long for a frame is divided into parts. If a frame starts within an event, its part
+// is above zero. If it ends within an event, it has flagPart and contains no other event.
 const (
 	keySize    = 1 + 4 + 8 + 4 + 8
 	headerSize = 4 + 4 + 1 + 16
 	lengthSize = binary.MaxVarintLen32
-	frameLimit = 512 << 10 // of a value; well below Badger's value threshold and transaction limit
+	// frameLimit is the maximum size of a value, well below Badger's value threshold and
+	// transaction limit.
+	frameLimit = 512 << 10
 
-	flagMore = 1 // the Append call continues in the next frame, and does not count without it
+	// flagMore means that the Append call continues in the next frame. Without the next frame, none
+	// of the call's events count.
+	flagMore = 1
 	flagPart = 2 // the event continues in the next frame
 )
 
@@ -38,7 +45,7 @@ type frame struct {
 	buf         []byte
 }
 
-// begin empties f for events at c.
+// begin empties f and sets it to start at position c.
 func (f *frame) begin(gen uint32, c cursor) {
 	*f = frame{gen: gen, first: c.next, last: c.next - 1, part: c.part, buf: append(f.buf[:0], make([]byte, keySize+headerSize)...)}
 }
@@ -48,10 +55,10 @@ func (f *frame) add(event []byte) {
 	f.last++
 }
 
-// room returns the free bytes of f for events with their lengths.
+// room returns the free bytes in f, for events and their lengths.
 func (f *frame) room() int { return frameLimit - len(f.buf[keySize:]) }
 
-// seal sets the key and the header.
+// seal writes the key and the header, including the checksum.
 func (f *frame) seal(flags byte, prev hash) {
 	f.buf[0] = 'f'
 	binary.BigEndian.PutUint32(f.buf[1:], f.gen)
@@ -86,7 +93,7 @@ func (f *frame) readKey(key []byte) error {
 	return nil
 }
 
-// readValue copies the value of key into f and verifies both.
+// readValue copies key and value into f and verifies the checksum of both.
 func (f *frame) readValue(key, value []byte) error {
 	if len(value) < headerSize || uint32(len(value)) != binary.LittleEndian.Uint32(value[4:]) {
 		return errors.New("the length does not match")
@@ -98,7 +105,7 @@ func (f *frame) readValue(key, value []byte) error {
 	return nil
 }
 
-// events calls fn for each event of f, or part of an event. The bytes are not reused.
+// events calls fn for each event of f, or for the part of an event in f. fn may keep ev.
 func (f *frame) events(fn func(seq uint64, ev []byte) error) error {
 	rest := f.buf[keySize+headerSize:]
 	for seq := f.first; seq <= f.last; seq++ {

@@ -1,19 +1,24 @@
-// Package journal stores the ordered list of events accepted by a coordinator, in Badger in one
-// directory.
+// Package journal stores the ordered list of events accepted by a coordinator, in a Badger database
+// in one directory.
 //
-// An event is a string of bytes without meaning for the journal. Events are numbered from 1 without
-// gaps. An acknowledged event survives the end of the process and, unless Options.NoSync is set, of
-// the machine. If acknowledged data was changed or lost (a flipped bit, a gap, a missing tail), the
-// journal always returns a *DamageError. A full disk is ErrDiskFull, before Badger detects it:
-// Badger writes through a memory map, and a full disk would kill the process.
+// An event is a string of bytes; the journal does not interpret it. Events are numbered from 1
+// without gaps. An acknowledged event survives a crash of the process and, unless Options.NoSync is
+// set, a crash of the machine.
+//
+// If acknowledged data was changed or lost (a flipped bit, a gap, a missing tail), the journal
+// always returns a *DamageError. When the disk is nearly full, Append returns ErrDiskFull before
+// Badger writes: Badger writes through a memory map, and a full disk would kill the process.
 //
 // One goroutine collects the events of concurrent callers into one frame, one transaction and one
 // sync. A frame costs little more than a sync, for any number of events. So the rate grows with the
 // number of callers: see BenchmarkAppend.
 //
-// The directory contains badger/ with the frames, head with the number and hash of the last
-// acknowledged frame, snapshot with the newest snapshot, and ballast, space that is released when
-// the disk fills.
+// The directory contains:
+//
+//	badger/   the frames
+//	head      number of the last acknowledged event, and the hash of its frame
+//	snapshot  the newest snapshot
+//	ballast   reserved disk space, released when the disk fills
 package journal
 
 import (
@@ -30,22 +35,22 @@ import (
 )
 
 var (
-	// ErrDiskFull means that nothing was written because too little disk space is left. A later
-	// Append may work.
+	// ErrDiskFull is returned if too little disk space is left. Nothing was written. A later Append
+	// may succeed.
 	ErrDiskFull = state.ErrDiskFull
-	// ErrLocked means that another process has the directory open.
+	// ErrLocked is returned by Open if another process has the directory open.
 	ErrLocked = state.ErrLocked
-	// ErrClosed means that the journal was closed.
+	// ErrClosed is returned by a closed journal.
 	ErrClosed = errors.New("journal closed")
 )
 
 // maxEvent is the size limit of one event, in bytes.
 const maxEvent = 1 << 30
 
-// DamageError means that the journal cannot return everything that it acknowledged.
+// DamageError reports acknowledged data lost or changed on disk.
 type DamageError struct {
 	Dir string // directory of the journal
-	// Seq is the first affected event. All events before it are intact. Zero means that all are
+	// Seq is the first affected event. All events before it are intact. If zero, all events are
 	// lost.
 	Seq  uint64
 	What string // description of the damage
@@ -61,12 +66,13 @@ func (e *DamageError) Error() string {
 
 // Options configures a journal. The zero value is a good default.
 type Options struct {
-	// NoSync leaves the time of writing to the operating system. Acknowledged events then survive
-	// the end of the process, but not of the machine; after that, Open reports the lost ones as
-	// damage. The default is to sync.
+	// NoSync leaves the time of writing to the operating system. Acknowledged events then survive a
+	// crash of the process, but not of the machine. After a crash of the machine, Open reports lost
+	// events as damage. The default is to sync.
 	NoSync bool
-	// Reserve is the disk space in bytes that must stay free for Append; zero means 256 MiB,
-	// negative means no limit. A quarter of it is added in the file ballast. Only Linux is checked.
+	// Reserve is the free disk space in bytes required by Append. Zero means 256 MiB, negative
+	// means no limit. The file ballast occupies a quarter of Reserve in addition. The space is
+	// checked only on Linux.
 	Reserve int64
 	// AcceptLoss makes Open drop the damaged event and all later ones, once, instead of returning a
 	// *DamageError.
@@ -84,8 +90,10 @@ type Journal struct {
 	head  state.Head
 	acked atomic.Uint64 // last acknowledged event
 	wake  chan struct{} // capacity 1: calls are pending, or closed is set
-	sync  chan struct{} // capacity 1: the head was written and should be synced; closed after the last commit
-	ends  sync.WaitGroup
+	// sync has capacity 1. A value means that the head was written and should be synced. commitLoop
+	// closes it after the last commit.
+	sync chan struct{}
+	ends sync.WaitGroup
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -93,17 +101,17 @@ type Journal struct {
 	closed  bool
 	syncs   tally.Durations
 
-	// writing guards the fields below. It is held during writes to Badger, because Badger refuses
-	// transactions while it drops a prefix.
+	// writing guards the fields below. Writers to Badger hold it, because Badger rejects
+	// transactions during DropPrefix.
 	writing sync.Mutex
 	end     cursor       // position of the next frame
 	gens    []generation // oldest first; the last one receives the next frame
 	failed  error        // the write error that ended writing
 
-	// snapshots guards the field below. It is held during snapshots and replays, because dropped
-	// frames would look like lost ones. It is locked before writing.
+	// snapshots guards the field below. Snapshot and Replay hold it, because Replay would mistake
+	// frames dropped by Snapshot for lost frames. Lock it before writing.
 	snapshots sync.Mutex
-	snapshot  uint64 // the snapshot covers events up to this one
+	snapshot  uint64 // last event covered by the snapshot
 }
 
 // cursor is a position between two frames.
@@ -113,7 +121,7 @@ type cursor struct {
 	prev hash   // hash of the previous frame; zero before the first
 }
 
-// pass moves c after f.
+// pass moves c to the position after f.
 func (c *cursor) pass(f *frame) {
 	if f.flags()&flagPart != 0 {
 		c.part++
@@ -123,18 +131,19 @@ func (c *cursor) pass(f *frame) {
 	c.prev = f.hash()
 }
 
-// generation is a sequence of frames that are dropped together, because Badger frees space only for
-// whole key prefixes.
+// generation is a sequence of frames with a common key prefix. They are dropped together, because
+// Badger frees disk space only for whole key prefixes.
 type generation struct {
 	n    uint32
-	last uint64 // its last event; zero when it is empty
+	last uint64 // last event of the generation; zero if it is empty
 }
 
 // Open opens the journal in dir and verifies every frame in it. It creates dir if needed, and
-// blocks while it reads all events since the last snapshot. It returns an error that wraps
-// ErrLocked when another process has it open, ErrDiskFull when there is too little space for Badger
-// to open, and a *DamageError when something is missing or changed. It starts goroutines; Close
-// ends them.
+// blocks while it reads all events since the last snapshot. It starts goroutines; Close ends them.
+//
+// The error wraps ErrLocked if another process has the journal open, and ErrDiskFull if Badger needs
+// more space to open. It is a *DamageError if events are missing or changed, and wraps
+// state.ErrDamaged if Badger cannot open its files.
 func Open(dir string, opt Options) (*Journal, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -161,13 +170,13 @@ func Open(dir string, opt Options) (*Journal, error) {
 	return j, nil
 }
 
-// Append adds events, in order and without others between them, and returns the number of the last
-// one when all are durable. It blocks for one or two syncs. Either all of the events are kept or
-// none.
+// Append appends events, in order and without other callers' events between them. It blocks for one
+// or two syncs, until all of them are durable, and returns the number of the last one. The journal
+// keeps either all of the events or none.
 //
-// An error that wraps ErrDiskFull means that nothing was written. If ctx ends first, the events may
-// or may not be kept, at their position; they must not be changed even then. Any other error ends
-// all writing. The journal must then be opened again to find out what is kept.
+// If the error wraps ErrDiskFull, nothing was written. If ctx ends first, the events may or may not
+// be kept, at their position, and the caller must still not change their bytes. After a failed
+// write, all further writes fail. Open the journal again to find out which events it kept.
 func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, err error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("journal: %w", context.Cause(ctx))
@@ -198,18 +207,19 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 	}
 }
 
-// CheckSpace returns an error that wraps ErrDiskFull when n more bytes on the journal's disk would
-// use the reserve.
+// CheckSpace returns an error wrapping ErrDiskFull if n more bytes on the journal's disk would use
+// the reserve.
 func (j *Journal) CheckSpace(n int64) error { return j.db.Check(n) }
 
-// Syncs returns the durations of making frames durable, since Open.
+// Syncs returns the durations of frame writes since Open, including the syncs. It does not count
+// calls longer than one frame.
 func (j *Journal) Syncs() tally.Durations {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.syncs
 }
 
-// Last returns the number of the last acknowledged event, or zero when there is none.
+// Last returns the number of the last acknowledged event, or zero if there is none.
 func (j *Journal) Last() uint64 { return j.acked.Load() }
 
 func (j *Journal) signal() {

@@ -16,14 +16,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// checkGoroutines fails the test when it ends and goroutines that it started are left. Not every test asks: Badger leaves
-// some behind when it cannot open damaged files.
+// checkGoroutines fails the test if goroutines started by it are left at its end. Some tests do not
+// use it, because Badger leaks goroutines if it cannot open damaged files.
 func checkGoroutines(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
 }
 
-// quick is for tests that ask neither for the disk guard nor for the end of the machine.
+// quick is for tests without the disk guard and without a crash of the machine.
 var quick = Options{NoSync: true, Reserve: -1}
 
 // open opens the journal in dir and closes it when the test ends.
@@ -54,7 +54,7 @@ func appendEvents(t testing.TB, j *Journal, events ...string) uint64 {
 	return last
 }
 
-// replay returns the events from number first on, and checks their numbers.
+// replay returns the events from number first, and checks their numbers.
 func replay(t testing.TB, j *Journal, first uint64) []string {
 	t.Helper()
 	var got []string
@@ -83,7 +83,7 @@ func wantEvents(t testing.TB, got []string, want ...string) {
 	}
 }
 
-// copyDir copies the files of a journal, open or not, as a killed process leaves them.
+// copyDir copies the files of an open or closed journal, as a killed process would leave them.
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
 	to := t.TempDir()
@@ -121,7 +121,8 @@ func TestAppendAndReplay(t *testing.T) {
 	wantEvents(t, replay(t, j, 1), "a", "", "c", "d", "e")
 }
 
-// Random calls of random sizes, with reopening and snapshots in between, against a list in memory.
+// A journal returns the same events as a list in memory, after random calls of random sizes with
+// snapshots and reopening in between.
 func TestAgainstModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -181,7 +182,7 @@ func TestConcurrentCallersKeepTheirOrder(t *testing.T) {
 			for i := range calls {
 				ctx, cancel := context.WithCancel(t.Context())
 				if w == 0 {
-					cancel() // a caller that gives up leaves no gap
+					cancel() // a cancelled call must leave no gap
 				}
 				last, err := j.Append(ctx, fmt.Appendf(nil, "%d %d first", w, i), fmt.Appendf(nil, "%d %d second", w, i))
 				cancel()
@@ -232,7 +233,7 @@ func TestConcurrentCallersKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// Snapshots, replays and appends at the same time.
+// Snapshots, replays and appends may run at the same time.
 func TestSnapshotsBesideReplays(t *testing.T) {
 	j := open(t, t.TempDir(), quick)
 	var wg sync.WaitGroup
@@ -252,7 +253,8 @@ func TestSnapshotsBesideReplays(t *testing.T) {
 				if err := j.Replay(func(seq uint64, _ []byte) error { last = seq; return nil }); err != nil {
 					t.Error(err)
 				}
-				_ = j.Snapshot(max(last, 1), nil) // refused when the other one was faster, or nothing is there yet
+				// It fails if the other goroutine was faster or the journal is still empty.
+				_ = j.Snapshot(max(last, 1), nil)
 			}
 		})
 	}
@@ -266,11 +268,11 @@ func TestSnapshotsBesideReplays(t *testing.T) {
 	}
 }
 
-// A caller whose context ends while its events are being written leaves them in order or not at all.
+// If a caller's context ends during the write, its events are stored in order or not at all.
 func TestCancelledWaiter(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Options{})
-	j.writing.Lock() // the commit loop stands still
+	j.writing.Lock() // block the commit loop
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
@@ -310,14 +312,14 @@ func TestKilledProcessKeepsWhatItAcknowledged(t *testing.T) {
 	}
 }
 
-// A call whose frames were written only in part never happened.
+// Open drops a call if only some of its frames were written.
 func TestHalfWrittenCallIsDropped(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, quick)
 	appendEvents(t, j, "a", "b")
 	var f frame
 	j.writing.Lock()
-	for range 3 { // three parts of an event of which the last one never came
+	for range 3 { // three parts of an event without its last part
 		f.begin(j.generation().n, j.end)
 		f.add(bytes.Repeat([]byte("x"), 1000))
 		if err := j.write(&f, flagMore|flagPart); err != nil {

@@ -13,8 +13,9 @@ import (
 	"testing"
 )
 
-// TestKillNine kills a process that appends and takes snapshots, again and again, wherever it stands. What it had
-// acknowledged is there each time, and nothing is out of order. JOURNAL_KILLS sets how often; the default is 4.
+// TestKillNine kills a process repeatedly, at random moments, while it appends and takes snapshots.
+// After each kill, all acknowledged events are there, in order. JOURNAL_KILLS sets the number of
+// kills; the default is 4.
 func TestKillNine(t *testing.T) {
 	if dir := os.Getenv("JOURNAL_VICTIM"); dir != "" {
 		victim(dir)
@@ -49,7 +50,7 @@ func TestKillNine(t *testing.T) {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		for lines.Scan() { // what it said before it died counts
+		for lines.Scan() { // lines printed before the kill count
 			if n, err := strconv.ParseUint(lines.Text(), 10, 64); err == nil {
 				acked = n
 			}
@@ -79,7 +80,8 @@ func TestKillNine(t *testing.T) {
 	t.Logf("%d events after %d kills", acked, kills)
 }
 
-// victimEvent is the n-th event, of a size that follows from n: most are short, some are longer than a frame.
+// victimEvent returns the n-th event. Its size depends on n: most events are short, some are longer
+// than a frame.
 func victimEvent(n uint64) []byte {
 	size := int(n * 2654435761 % 3000)
 	if n%97 == 0 {
@@ -88,7 +90,8 @@ func victimEvent(n uint64) []byte {
 	return []byte(fmt.Sprint(n, " ") + strings.Repeat("x", size))
 }
 
-// victim appends in groups, says which event is acknowledged, and takes a snapshot now and then.
+// victim appends groups of events, prints each acknowledged number, and takes a snapshot now and
+// then.
 func victim(dir string) {
 	j, err := Open(dir, quick)
 	for group := 1; err == nil; group++ {

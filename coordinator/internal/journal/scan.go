@@ -12,8 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// load finds the end of the chain, verifies everything before it, and removes what a killed process
-// left after it.
+// load verifies all frames since the snapshot and finds the last complete Append call. It removes
+// all frames after that call: incomplete calls of a killed process, or events lost by AcceptLoss.
 func (j *Journal) load() error {
 	var err error
 	if j.snapshot, _, err = readSnapshot(j.dir); err != nil {
@@ -58,7 +58,7 @@ func (j *Journal) load() error {
 	return j.drop(j.snapshot)
 }
 
-// loadGenerations finds the generations by their keys.
+// loadGenerations reads the generations from the keys in Badger.
 func (j *Journal) loadGenerations() error {
 	j.gens = []generation{{n: 1}}
 	return j.db.View(func(txn *badger.Txn) error {
@@ -79,9 +79,10 @@ func (j *Journal) loadGenerations() error {
 	})
 }
 
-// scan verifies the frames with events after the snapshot and up to limit, against each other and
-// against h, and calls fn for each. It returns the position after the last frame that completes an
-// Append call, also with a *DamageError.
+// scan verifies the frames with events after the snapshot and up to limit: each frame must follow
+// the previous one, and the last acknowledged frame must match h. It calls fn for each frame.
+//
+// scan returns the position after the last complete Append call, also together with a *DamageError.
 func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (whole cursor, err error) {
 	c := cursor{next: j.snapshot + 1}
 	known := h.Seq == j.snapshot // c.prev is known
@@ -109,7 +110,8 @@ func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (who
 				break
 			}
 			if !begun && f.first < c.next {
-				c, known = cursor{next: f.first, part: f.part}, false // the snapshot was taken within this frame
+				// The snapshot ends within this frame.
+				c, known = cursor{next: f.first, part: f.part}, false
 			}
 			begun = true
 			if f.first != c.next || f.part != c.part {
@@ -142,7 +144,8 @@ func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (who
 	return whole, err
 }
 
-// removeAfter removes all frames that start with event first or later, the last ones first.
+// removeAfter removes all frames that start at event first or later. It removes the last frames
+// first, so that a crash leaves no gap.
 func (j *Journal) removeAfter(first uint64) error {
 	var keys [][]byte
 	err := j.db.View(func(txn *badger.Txn) error {
@@ -173,17 +176,17 @@ func (j *Journal) removeAfter(first uint64) error {
 	return err
 }
 
-// Replay calls fn for each acknowledged event after the last snapshot, in order, and verifies the
-// events. fn may keep ev. It returns fn's error unchanged, and a *DamageError when an event is
-// missing or changed. Events appended during the replay are not replayed. Snapshot and Close wait
-// for its end, so fn must not call them.
+// Replay verifies the acknowledged events after the last snapshot and calls fn for each, in order.
+// fn may keep ev. Replay returns fn's error unchanged, and a *DamageError if an event is missing or
+// changed. It skips events appended during the replay. Snapshot and Close wait for its end, so fn
+// must not call them.
 func (j *Journal) Replay(fn func(seq uint64, ev []byte) error) error {
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
 	j.writing.Lock()
 	h := j.head
 	j.writing.Unlock()
-	var parts []byte // of an unfinished event
+	var parts []byte // earlier parts of an unfinished event
 	_, err := j.scan(h, h.Seq, func(f *frame) error {
 		return f.events(func(seq uint64, ev []byte) error {
 			if f.part > 0 && seq == f.first {

@@ -14,18 +14,21 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// The snapshot is a file, because it is large and Badger would not free its space:
+// The snapshot is a file of its own, because it is large and Badger would not free its space. The
+// file contains, with sizes in bytes:
 //
-//	"LSSNAP1\n" 8 | last event 8 | length of the state 8 | hash of the two numbers and the state 16 | state
+//	"LSSNAP1\n" 8 | last event 8 | length of the state 8 | hash 16 | state
+//
+// The hash covers the two numbers and the state.
 const (
 	snapshotMagic  = "LSSNAP1\n"
 	snapshotHeader = 8 + 8 + 8 + 16
 )
 
 // Snapshot stores state as the result of all events up to seq, and drops those events to free their
-// space. It blocks until the state is durable. Appends continue in the meantime, but wait some ten
-// milliseconds while the events are dropped. After an error the previous snapshot stays in effect.
-// It returns an error that wraps ErrDiskFull when there is no room.
+// space. It blocks until the state is durable. Append works in the meantime, but waits some ten
+// milliseconds while the events are dropped. After a failure to write the state, the previous
+// snapshot stays in effect. The error wraps ErrDiskFull if the state does not fit on the disk.
 func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	j.snapshots.Lock()
 	defer j.snapshots.Unlock()
@@ -40,7 +43,7 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	}
 	err := j.db.Check(int64(len(state)))
 	if err == nil {
-		err = j.head.Sync() // a snapshot is never newer than the head
+		err = j.head.Sync() // the head on disk must never be older than the snapshot
 	}
 	if err == nil {
 		err = writeSnapshot(j.dir, seq, state)
@@ -54,8 +57,8 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	return j.drop(seq)
 }
 
-// LoadSnapshot returns the newest snapshot and the number of its last event, or zero and nil when
-// there is none. It returns a *DamageError when the snapshot is damaged.
+// LoadSnapshot returns the newest snapshot and the number of its last event, or zero and nil if
+// there is none. It returns a *DamageError if the snapshot is damaged.
 func (j *Journal) LoadSnapshot() (seq uint64, state []byte, err error) { return readSnapshot(j.dir) }
 
 // drop removes the generations that end at or before event seq, and starts a new one. The caller
@@ -88,7 +91,7 @@ func snapshotHash(header, state []byte) []byte {
 	return sum[:]
 }
 
-// writeSnapshot replaces the snapshot in dir atomically. After an error the previous one stays.
+// writeSnapshot replaces the snapshot in dir atomically. If it fails, the previous snapshot stays.
 func writeSnapshot(dir string, seq uint64, content []byte) error {
 	header := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
 	header = binary.LittleEndian.AppendUint64(header, seq)
