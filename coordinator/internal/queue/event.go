@@ -65,46 +65,47 @@ type Submit struct {
 
 // Next is a task that follows another task, or a group.
 type Next struct {
-	Function string
-	Priority Priority
-	Policy   Policy
+	Function string   // function to run; not empty, at most 512 bytes
+	Priority Priority // zero means Normal
+	Policy   Policy   // zero fields mean the defaults
 }
 
 // OpenGroup opens a group, to be filled with Submit. The answer is Accepted with the group's ID.
 type OpenGroup struct {
-	Ref uint64
+	Ref uint64 // returned in the answer
 	// Then lists the tasks to run after the group. The first gets the results of all members as
 	// input. If Then is empty, the group just ends.
 	Then []Next
 	// Partial makes the group continue after a member fails or is cancelled. Otherwise the group
 	// ends with the first such member.
 	Partial bool
-	Durable bool
+	Durable bool // the group survives a restart
 }
 
-// CloseGroup ends the submits to a group.
+// CloseGroup ends the submits to the group with the ID Group. The tasks in Then follow when all
+// members have ended.
 type CloseGroup struct{ Group ID }
 
 // Gathered reports that the shell has assembled the input of a task, as requested by Gather.
 type Gathered struct {
-	Task ID
+	Task ID  // the task of the Gather
 	Size int // length of the input in bytes
 }
 
 // Attach adds a peer to those waiting for a task. The task may have ended. The answer is Accepted
 // or Unknown.
 type Attach struct {
-	Ref      uint64
-	Peer     Peer
+	Ref      uint64 // returned in the answer
+	Peer     Peer   // the peer that waits from now on
 	Task     ID     // zero means: find it by Function and Unique
 	Function string // used when Task is zero
-	Unique   Key
+	Unique   Key    // with Function: the key from Submit
 }
 
 // CanDo adds a function to those that a worker can run, or changes its Timeout.
 type CanDo struct {
-	Peer     Peer
-	Function string
+	Peer     Peer   // the worker
+	Function string // not empty, at most 512 bytes
 	// Timeout is a hard time limit for tasks on this worker, after which they are queued again.
 	// Zero means none.
 	Timeout time.Duration
@@ -112,25 +113,25 @@ type CanDo struct {
 
 // CantDo withdraws CanDo for one function, or for all if Function is empty.
 type CantDo struct {
-	Peer     Peer
+	Peer     Peer // the worker
 	Function string
 }
 
 // Grab requests tasks. The answer is up to Max Assigns, or one NoTask. A sleeping peer is awake
 // again.
 type Grab struct {
-	Peer Peer
-	Max  int // zero means 1
+	Peer Peer // the worker
+	Max  int  // zero means 1
 }
 
-// Sleep reports that a peer waits for Wake. If a task is ready for it, Wake comes at once.
+// Sleep reports that Peer waits for Wake. If a task is ready for it, Wake comes at once.
 type Sleep struct{ Peer Peer }
 
 // SetSlots gives a peer slots. The queue then assigns tasks to it without Grab.
 type SetSlots struct {
-	Peer     Peer
-	N        int // maximum number of tasks at once, from now on
-	Reserved int // slots kept free for High
+	Peer     Peer // the worker
+	N        int  // maximum number of tasks at once, from now on
+	Reserved int  // slots kept free for High
 	// Share, if set, names slots lent by another party. Each Grant then starts one task, and the
 	// peer runs at most N at once. Only the first SetSlots of a peer sets it.
 	Share string
@@ -138,22 +139,22 @@ type SetSlots struct {
 
 // Grant lends one slot of a share for a task of the given priority. Vacated returns it.
 type Grant struct {
-	Share    string
-	Priority Priority
+	Share    string   // as in SetSlots
+	Priority Priority // only a task of this priority may use the slot
 }
 
 // Claim reports that a peer still runs a task from before a restart or a lost connection. The
 // answer is Stop if the peer must not continue.
 type Claim struct {
-	Peer Peer
-	Task ID
+	Peer Peer // the worker
+	Task ID   // the task that it still runs
 }
 
 // Report is a worker's message about a task it runs. The answer is Unknown if it does not run the
 // task.
 type Report struct {
-	Peer Peer
-	Task ID
+	Peer Peer // the worker
+	Task ID   // the running task
 	// Notice is Data, Warning, Progress, Exception, Done, Failed or Fatal.
 	Notice Notice
 	N, M   uint64 // for Progress
@@ -168,25 +169,25 @@ type Cancel struct {
 
 // Retry queues a dead letter again, with a full number of attempts. It is answered like Cancel.
 type Retry struct {
-	Ref  uint64
-	Task ID
+	Ref  uint64 // returned in the answer
+	Task ID     // the dead letter
 }
 
 // Forget drops an ended task. It is answered like Cancel.
 type Forget struct {
-	Ref  uint64
-	Task ID
+	Ref  uint64 // returned in the answer
+	Task ID     // the ended task
 }
 
 // Detach removes a peer from those waiting for a task. If nobody waits for a foreground task now,
 // the task is dropped unless it is running.
 type Detach struct {
-	Peer Peer
-	Task ID
+	Peer Peer // the waiting peer
+	Task ID   // the task that it waits for
 	Stop bool // drop it even if it is running
 }
 
-// Gone reports that a peer has disconnected or died.
+// Gone reports that Peer has disconnected or died.
 type Gone struct{ Peer Peer }
 
 // Limits bound a function. Zero values mean no limit.
@@ -204,40 +205,40 @@ type Limits struct {
 
 // Need is an amount of a budget.
 type Need struct {
-	Budget string
-	N      int
+	Budget string // name of the budget
+	N      int    // amount, in the budget's own unit
 }
 
 // SetFunction creates a function if necessary and sets its limits. They are durable.
 type SetFunction struct {
-	Function string
-	Limits   Limits
+	Function string // name of the function
+	Limits   Limits // they replace all earlier limits
 }
 
 // DropFunction removes a function. The answer is Accepted, or Rejected if the function has workers
 // or unended tasks.
 type DropFunction struct {
-	Ref      uint64
-	Function string
+	Ref      uint64 // returned in the answer
+	Function string // name of the function
 }
 
 // SetBudget sets the size of a budget; the size is durable. Budgets start with size zero.
 type SetBudget struct {
-	Budget string
-	N      int
+	Budget string // name of the budget
+	N      int    // new size; amounts in use stay granted
 }
 
 // Acquire requests amounts of budgets for another party, such as a pipeline stage. The answer is
 // Granted with the same Ref, perhaps much later. A Ref in use changes nothing.
 type Acquire struct {
-	Ref   uint64
-	Needs []Need
+	Ref   uint64 // chosen by the caller; Release repeats it
+	Needs []Need // the amounts, one per budget
 	// Restored marks amounts granted before a restart. They are taken even if the budget is too
 	// small, and there is no answer.
 	Restored bool
 }
 
-// Release returns the amounts of an Acquire, or withdraws its request.
+// Release returns the amounts of the Acquire with the same Ref, or withdraws its request.
 type Release struct{ Ref uint64 }
 
 // Restarted follows the last Restore.

@@ -10,22 +10,23 @@ import (
 
 // Info describes a task.
 type Info struct {
+	// ID of the task
 	ID         ID
-	Function   string
-	State      State
-	DeadLetter bool // it can be retried
-	Priority   Priority
-	Background bool
-	Durable    bool
-	Attempts   int // attempts begun since the submit or the last Retry
-	Waiters    int // counted up to 1,000
-	Size       int // length of the input in bytes
+	Function   string   // name of the function
+	State      State    // waiting, delayed, running or how it ended
+	DeadLetter bool     // it can be retried
+	Priority   Priority // of all functions, High goes first
+	Background bool     // the task stays although nobody waits for it
+	Durable    bool     // the task survives a restart
+	Attempts   int      // attempts begun since the submit or the last Retry
+	Waiters    int      // counted up to 1,000
+	Size       int      // length of the input in bytes
 	// Due is when a delayed task becomes ready or an ended task is forgotten. It is zero for all
 	// others, and for dead letters.
 	Due    time.Time
 	N, M   uint64 // progress of the running attempt
 	Worker Peer   // peer running it
-	Policy Policy
+	Policy Policy // limits of its attempts
 }
 
 // Status returns the state of a task. A chained task that is done counts as running until its
@@ -114,16 +115,16 @@ func (q *Queue) DeadLetters(function string, n int, yield func(Info)) {
 
 // FunctionInfo describes a function.
 type FunctionInfo struct {
-	Name   string
-	Number int // sequence number, smaller for older functions
-	Counts Counts
+	Name   string // name of the function
+	Number int    // sequence number, smaller for older functions
+	Counts Counts // tasks ever submitted, by state
 	Queued [3]int // waiting tasks, by Priority
 	Dead   int    // number of dead letters
 	// Active is the number of runs, including those of tasks that were cancelled or timed out and
 	// have not stopped yet.
 	Active  int
-	Workers int
-	Limits  Limits
+	Workers int    // number of peers that can run the function
+	Limits  Limits // as set by SetFunction
 }
 
 // Functions describes all functions, sorted by name.
@@ -202,9 +203,9 @@ func (q *Queue) Workers() []WorkerInfo {
 
 // BudgetInfo describes a budget.
 type BudgetInfo struct {
-	Name            string
-	Size, Used      int
-	WaitingAcquires int
+	Name            string // name of the budget
+	Size, Used      int    // in the budget's own unit, as is Used by tasks and Acquires
+	WaitingAcquires int    // number of Acquires without Granted
 }
 
 // Budgets describes all budgets, sorted by name.
