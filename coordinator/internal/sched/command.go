@@ -14,77 +14,77 @@ type Write struct{ Record Record }
 
 // Launch starts an attempt on a worker. Launches share the slices in it: read only.
 type Launch struct {
-	Worker      string
-	Launch      job.Launch
-	Speculative bool // the attempt races another attempt of its task
+	Worker      string     // name of the worker
+	Launch      job.Launch // the attempt and its inputs
+	Speculative bool       // the attempt races another attempt of its task
 }
 
 // CancelAttempt stops an attempt on a worker. The worker still reports its end; only then the slot
 // is free.
 type CancelAttempt struct {
-	Worker  string
-	Attempt job.Attempt
+	Worker  string      // name of the worker
+	Attempt job.Attempt // the running attempt
 }
 
 // Commit makes the output of an attempt, held by the worker, the task's output from now on.
 type Commit struct {
-	Worker  string
-	Attempt job.Attempt
+	Worker  string      // name of the worker with the output
+	Attempt job.Attempt // the committed attempt
 }
 
 // Refuse makes a worker drop an output that does not count: it is late, a duplicate, damaged, or
 // its job is gone.
 type Refuse struct {
-	Worker  string
-	Attempt job.Attempt
+	Worker  string      // name of the worker with the output
+	Attempt job.Attempt // the refused attempt
 }
 
 // Copy makes worker To copy an output, because its holder drains. To answers with OutputMoved, even
 // if it already has a copy. If no answer comes within copyWait, the core tries another worker.
 type Copy struct {
-	To     string
-	Output job.Producer
+	To     string       // name of the worker
+	Output job.Producer // the attempt and its present holder
 }
 
-// Drained lets a draining worker leave: no attempt runs on it, none of its outputs is needed, and
-// nobody reads from it. It comes once.
+// Drained lets the draining worker named Worker leave: no attempt runs on it, none of its outputs
+// is needed, and nobody reads from it. It comes once.
 type Drained struct{ Worker string }
 
 // GrantQueued gives a slot of a worker to a queued task of a class. QueuedEnded returns it.
 type GrantQueued struct {
-	WorkerID string
-	Class    QueuedClass
+	WorkerID string      // ID of the worker's data directory
+	Class    QueuedClass // class of the queued task
 }
 
 // AcquireBudgets requests the budgets of an attempt. BudgetsGranted answers, perhaps much later. If
 // InUse is set, no answer comes: the attempt has had them since before a restart or before its
 // worker was lost.
 type AcquireBudgets struct {
-	Ticket uint64 // never used twice
-	Needs  []job.Need
+	Ticket uint64     // never used twice
+	Needs  []job.Need // amounts, one per budget
 	InUse  bool
 }
 
-// ReleaseBudgets returns the budgets of a ticket, or withdraws its request.
+// ReleaseBudgets returns the budgets of Ticket, or withdraws its request.
 type ReleaseBudgets struct{ Ticket uint64 }
 
-// WorkerGone announces the end of a worker's lease: it expired, or the worker left. The worker must
-// join again to get work.
+// WorkerGone announces the end of the lease of the worker named Worker: it expired, or the worker
+// left. The worker must join again to get work.
 type WorkerGone struct{ Worker string }
 
 // JobEnded announces the end of a job. It comes once, and once more after each Reopened.
 type JobEnded struct {
-	Job     job.ID
-	Outcome Outcome
+	Job     job.ID       // ID of the job
+	Outcome Outcome      // how it ended
 	Failure *job.Failure // nil when the job is done
 	Empty   bool         // the job is done and left nothing for a client to read
 }
 
 // Release drops the outputs of a stage, which nobody needs, at their holders.
 type Release struct {
-	Job     job.ID
-	Stage   int
-	Outputs []job.Producer
+	Job     job.ID         // ID of the job
+	Stage   int            // index of the stage, from 0
+	Outputs []job.Producer // the outputs, each with its holder
 }
 
 func (Write) command()          {}

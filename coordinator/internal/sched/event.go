@@ -11,8 +11,8 @@ type Event interface{ event() }
 // Submitted reports a new job of a client. The spec must pass Check. A known job ID changes
 // nothing.
 type Submitted struct {
-	Spec    job.Spec
-	Options Options
+	Spec    job.Spec // the whole job
+	Options Options  // the client's wishes
 }
 
 // Options are what a client requests beside the Spec when it submits a job.
@@ -21,7 +21,7 @@ type Options = report.Options
 // WorkerJoined reports a worker that offers slots. If the worker is already known, it first counts
 // as lost; so a reconnecting worker lists its outputs and its running attempts.
 type WorkerJoined struct {
-	Worker string
+	Worker string // name of the worker
 	Slots  int    // number of attempts it runs at once
 	Zone   string // empty when there are no zones
 	// ^ Outputs are the outputs on the worker, committed or not. Outputs that do not count are
@@ -44,16 +44,17 @@ type WorkerJoined struct {
 	Datasets []string // datasets on offer
 }
 
-// WorkerWithdrawn reports the end of a worker: it left for good, or an operator removed it while it
-// was away. Nobody waits for its datasets from then on. A worker with a lease is not changed.
+// WorkerWithdrawn reports the end of the worker with the ID WorkerID: it left for good, or an
+// operator removed it while it was away. Nobody waits for its datasets from then on. A worker with
+// a lease is not changed.
 type WorkerWithdrawn struct{ WorkerID string }
 
-// WorkerLost reports the departure or death of a worker.
+// WorkerLost reports the departure or death of the worker named Worker.
 type WorkerLost struct{ Worker string }
 
 // Heartbeat renews a worker's lease.
 type Heartbeat struct {
-	Worker string
+	Worker string // name of the worker
 	// Running lists the running attempts; nil means not reported. Attempts unknown to the core are
 	// adopted or cancelled. Launches that never arrived are taken back after LeaseTTL.
 	Running []job.Attempt
@@ -64,9 +65,9 @@ type Summary = report.Summary
 
 // AttemptDone reports an attempt with a sealed output. Reporting it twice does no harm.
 type AttemptDone struct {
-	Worker  string
-	Attempt job.Attempt
-	Summary Summary
+	Worker  string      // name of the worker with the output
+	Attempt job.Attempt // the finished attempt
+	Summary Summary     // sizes and counters of the output
 	// PartitionBytes is the stored size of each partition of the first output port; nil when not
 	// reported. It shows where readers run best.
 	PartitionBytes []int64
@@ -74,12 +75,13 @@ type AttemptDone struct {
 
 // AttemptFailed reports an attempt that ended without output.
 type AttemptFailed struct {
-	Worker  string
-	Attempt job.Attempt
-	Failure job.Failure
+	Worker  string      // name of the worker that ran it
+	Attempt job.Attempt // the failed attempt
+	Failure job.Failure // its kind decides whether the task is tried again
 }
 
-// OutputLost reports a committed attempt with an unreadable output. It is also a Record.
+// OutputLost reports that the output of the committed attempt Attempt cannot be read. It is also a
+// Record.
 type OutputLost struct{ Attempt job.Attempt }
 
 // OutputWanted reports a client's failure to read the output of a committed attempt at Worker, or
@@ -87,60 +89,60 @@ type OutputLost struct{ Attempt job.Attempt }
 // another worker holds it, even when no stage reads it. A finished job runs again for this purpose,
 // until it is released.
 type OutputWanted struct {
-	Attempt job.Attempt
-	Worker  string // empty means any worker
+	Attempt job.Attempt // the committed attempt, or the number zero
+	Worker  string      // empty means any worker
 }
 
-// Detached lets a job continue without its client. It is also a Record.
+// Detached lets the job with the ID Job continue without its client. It is also a Record.
 type Detached struct{ Job job.ID }
 
 // Cancelled ends a job on behalf of a client.
 type Cancelled struct {
-	Job job.ID
-	Why string
+	Job job.ID // ID of the job
+	Why string // reason, for people
 }
 
-// JobDropped deletes a job: nobody needs its history. A running job is cancelled first. It is also
-// a Record.
+// JobDropped deletes the job with the ID Job: nobody needs its history. A running job is cancelled
+// first. It is also a Record.
 type JobDropped struct{ Job job.ID }
 
-// JobReleased drops the outputs of a job: nobody needs them. Its status is kept until Retain has
-// passed. A running job is cancelled. It is also a Record.
+// JobReleased drops the outputs of the job with the ID Job: nobody needs them. Its status is kept
+// until Retain has passed. A running job is cancelled. It is also a Record.
 type JobReleased struct{ Job job.ID }
 
-// DrainWorker orders a worker to leave. It gets no new attempts, and its outputs are copied to
-// other workers as long as they are needed. When nothing is left to do, Drained answers. An unknown
-// worker changes nothing.
+// DrainWorker orders the worker named Worker to leave. It gets no new attempts, and its outputs are
+// copied to other workers as long as they are needed. When nothing is left to do, Drained answers.
+// An unknown worker changes nothing.
 type DrainWorker struct{ Worker string }
 
 // OutputMoved reports a copy of the output of a committed attempt at Worker. It is also a Record,
 // but only for people: after a restart, workers report their outputs themselves.
 type OutputMoved struct {
-	Worker  string
-	Attempt job.Attempt
+	Worker  string      // name of the worker with the copy
+	Attempt job.Attempt // the committed attempt
 }
 
 // QueuedWaiting sets how many more queued tasks of a class could start now on a worker. It replaces
 // the last number. The worker need not have joined yet. Each GrantQueued lowers the number by one.
 type QueuedWaiting struct {
-	WorkerID string
-	Class    QueuedClass
-	N        int
+	WorkerID string      // ID of the worker's data directory
+	Class    QueuedClass // class of the queued tasks
+	N        int         // number of queued tasks
 }
 
 // QueuedStarted reports a queued task that runs without a grant, because it began before a restart.
 type QueuedStarted struct {
-	WorkerID string
-	Class    QueuedClass
+	WorkerID string      // ID of the worker's data directory
+	Class    QueuedClass // class of the queued task
 }
 
 // QueuedEnded returns the slot of a queued task, including a granted slot without use.
 type QueuedEnded struct {
-	WorkerID string
-	Class    QueuedClass
+	WorkerID string      // ID of the worker's data directory
+	Class    QueuedClass // class of the queued task
 }
 
-// BudgetsGranted answers AcquireBudgets.
+// BudgetsGranted answers the AcquireBudgets with the same Ticket.
 type BudgetsGranted struct{ Ticket uint64 }
 
 // Settled reports the end of a restart: all existing workers have joined, so no more outputs will

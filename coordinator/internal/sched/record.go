@@ -16,17 +16,17 @@ type Record interface{ record() }
 
 // Committed makes the output of an attempt its task's output.
 type Committed struct {
-	Attempt job.Attempt
+	Attempt job.Attempt // the committed attempt
 	// Worker sealed the output. It is kept for people: after a restart the holder reports the
 	// output itself.
 	Worker  string
-	Summary Summary
+	Summary Summary // sizes and counters of the output
 }
 
 // Ended ends a job.
 type Ended struct {
-	Job     job.ID
-	Outcome Outcome
+	Job     job.ID       // ID of the job
+	Outcome Outcome      // how it ended
 	Failure *job.Failure // nil when the job is done
 	Task    job.Task     // the failed task, if the job failed
 	At      time.Time    // time of the end; zero when not known
@@ -36,7 +36,8 @@ type Ended struct {
 	Released bool // set only by Records: a JobReleased followed
 }
 
-// Totals is the rest of a stage of an ended job.
+// Totals is the rest of a stage of an ended job. Done, Failed and Cancelled count its tasks; Sum
+// adds up its committed attempts.
 type Totals struct {
 	Done, Failed, Cancelled int
 	Sum                     Summary
@@ -45,21 +46,22 @@ type Totals struct {
 // Grouped assigns the outputs read by a combine stage to groups. It holds until the job ends, even
 // if the outputs move to other workers, so committed groups stay right.
 type Grouped struct {
-	Job    job.ID
+	Job    job.ID  // ID of the job
 	Stage  int     // index of the combine stage
 	Groups []int32 // group numbers, by task of the producing stage
 }
 
-// Reopened makes a finished job run again, to make lost outputs. Another Ended follows.
+// Reopened makes the finished job with the ID Job run again, to make lost outputs. Another Ended
+// follows.
 type Reopened struct{ Job job.ID }
 
 // Offered replaces the datasets offered by a worker; an empty list ends the offer.
 type Offered struct {
-	WorkerID string
+	WorkerID string   // ID of the worker's data directory
 	Datasets []string // sorted
 }
 
-// Epoch begins a life of the coordinator after the first.
+// Epoch begins a life of the coordinator after the first. N is the number of the life.
 type Epoch struct{ N int }
 
 func (Submitted) record()   {}

@@ -116,11 +116,11 @@ func endOf(k job.Kind) End {
 
 // Trouble describes an attempt that ended without output.
 type Trouble struct {
-	At      time.Time
-	Took    time.Duration
-	Attempt job.Attempt
-	Worker  string
-	Failure job.Failure // without Lost; its texts are cut
+	At      time.Time     // time of the end
+	Took    time.Duration // time from the launch to the end
+	Attempt job.Attempt   // the attempt
+	Worker  string        // name of the worker that ran it
+	Failure job.Failure   // without Lost; its texts are cut
 }
 
 const (
@@ -156,10 +156,10 @@ func (s *Scheduler) Troubles(id job.ID) []Trouble {
 
 // RunningAttempt describes a running attempt.
 type RunningAttempt struct {
-	Attempt     job.Attempt
-	Worker      string
-	Since       time.Time // when it was launched, or adopted after a restart
-	Speculative bool
+	Attempt     job.Attempt // the attempt
+	Worker      string      // name of the worker that runs it
+	Since       time.Time   // when it was launched, or adopted after a restart
+	Speculative bool        // it races another attempt of its task
 }
 
 // Attempts returns at most n running attempts of a job: by stage, the longest running first.
