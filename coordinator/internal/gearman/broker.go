@@ -106,19 +106,22 @@ const (
 	Low
 )
 
-// Submission is a new job.
+// Submission is a new job. Function is the function's name and Data its input. Unique is the
+// client's key for joining equal jobs, or empty. Reducer names the function of a reduce job, or is
+// empty.
 type Submission struct {
 	Function, Unique, Reducer, Data []byte
 
 	// Immutable means that Data never changes, so the broker need not copy it.
 	Immutable  bool
-	Priority   Priority
-	Background bool
+	Priority   Priority // zero means Normal
+	Background bool     // no client waits for the result
 	// After is the earliest start, in seconds since 1970; 0 means now.
 	After int64
 }
 
-// Job is the assignment of a job to a worker.
+// Job is the assignment of a job to a worker. ID is the number in the job's handle. Function,
+// Unique, Reducer and Data are as in Submission.
 type Job struct {
 	ID                        uint64
 	Function, Unique, Reducer string
@@ -128,7 +131,7 @@ type Job struct {
 // Update is a worker's news of a job. Kind is WorkData, WorkWarning or WorkStatus, or it ends the
 // job: WorkComplete, WorkFail, WorkException.
 type Update struct {
-	ID   uint64
+	ID   uint64 // the job, as in Job
 	Kind Type
 	// Data is the payload. For WorkStatus it is the numerator.
 	Data        []byte
@@ -142,7 +145,9 @@ func (u Update) Ends() bool {
 	return u.Kind == WorkComplete || u.Kind == WorkFail || u.Kind == WorkException
 }
 
-// JobStatus is the state of a job. The zero value means an unknown or finished job.
+// JobStatus is the state of a job. The zero value means an unknown or finished job. Known means
+// that the job has not ended; Running means that a worker runs it. Numerator and Denominator are
+// its last WorkStatus, zero before the first.
 type JobStatus struct {
 	Known, Running         bool
 	Numerator, Denominator uint32
@@ -151,9 +156,9 @@ type JobStatus struct {
 
 // JobInfo is a job in a listing.
 type JobInfo struct {
-	ID      uint64
-	Unique  string
-	Retries int
+	ID      uint64 // as in Job
+	Unique  string // the client's key; may be empty
+	Retries int    // attempts after the first
 	// Ignored means that the job will not run, because nobody waits for it.
 	Ignored bool
 	// Stored means a background job.
@@ -162,8 +167,8 @@ type JobInfo struct {
 
 // FunctionStatus counts the jobs of a function. Queued is by priority and includes delayed jobs.
 type FunctionStatus struct {
-	Name    string
+	Name    string // name of the function
 	Queued  [3]int
-	Running int
-	Workers int
+	Running int // number of running jobs
+	Workers int // number of workers that can run the function
 }
