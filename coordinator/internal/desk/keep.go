@@ -8,7 +8,8 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 )
 
-// Input is what a worker receives with a task.
+// Input is what a worker receives with a task: Data, the unique key Unique, and for Gearman reduce
+// jobs the function Reducer. The last two may be empty.
 type Input struct {
 	// Gathered means that Data is an encoded GatheredResults.
 	Gathered bool

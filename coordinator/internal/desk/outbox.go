@@ -10,8 +10,8 @@ import (
 
 // Note is a message to a session. Op decides the meaning of the fields, as in queue.Command.
 type Note struct {
-	Op     queue.Op
-	Notice queue.Notice
+	Op     queue.Op     // 0 if Signal is set
+	Notice queue.Notice // kind of news, or the reason of a rejection
 	// Stored means that the body, if any, must be read with Desk.Result.
 	Stored   bool
 	Task     queue.ID

@@ -160,18 +160,18 @@ func (s *Session) WaitForRoom() { s.waitForRoom(s.d.cfg.MaxPending, s.d.cfg.Stal
 
 // Submission is a new task.
 type Submission struct {
-	Ref      uint64
-	Function string
-	Unique   string
-	Input    []byte
-	Priority queue.Priority
-	Due      time.Time
-	Policy   queue.Policy
-	Durable  bool
-	Group    queue.ID
+	Ref      uint64         // returned in the answer
+	Function string         // not empty, at most 512 bytes
+	Unique   string         // key for joining equal tasks; empty means none
+	Input    []byte         // passed to the worker unchanged
+	Priority queue.Priority // zero means Normal
+	Due      time.Time      // earliest start; zero means now
+	Policy   queue.Policy   // zero fields mean the defaults
+	Durable  bool           // the task survives a restart
+	Group    queue.ID       // open group for the task; zero means none
 	// Place is the task's index in its group; see queue.Submit.
 	Place int
-	Then  []queue.Next
+	Then  []queue.Next // tasks to run after this task, in order
 	// Background keeps the task although nobody waits for it; the session receives only the
 	// answer.
 	Background bool

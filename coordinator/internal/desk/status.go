@@ -56,8 +56,8 @@ func (d *Desk) Audit() []string { return d.core.Audit() }
 // Worker is the state of a worker.
 type Worker struct {
 	queue.WorkerInfo
-	Name    string
-	Gearman bool
+	Name    string // name of the session, for people
+	Gearman bool   // the worker uses the Gearman protocol
 }
 
 // Workers returns the state of all workers, in the order of their arrival.
