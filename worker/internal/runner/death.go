@@ -15,17 +15,17 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// maxDetail is the maximum number of bytes of a dead child's output in a failure.
+// maxDetail is the maximum size in bytes of Failure.Detail, taken from a dead child's output.
 const maxDetail = 8 << 10
 
-// startError means that the operating system could not start the program.
+// startError wraps the operating system's error of starting the program.
 type startError struct{ err error }
 
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
-// postMortem returns the failure of an attempt that was running when the connection to the child
-// ended. mark is nil unless the attempt had a child of its own.
+// postMortem returns the failure of an attempt whose child closed the connection. It blocks until
+// the child is dead and removed. mark is nil unless the attempt had a child of its own.
 func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Failure {
 	p.linger(gone)
 	<-p.done
@@ -61,8 +61,8 @@ var (
 	attempted = regexp.MustCompile(`labels:\{"` + call.Label + `": "(\d+/\d+#\d+)"`)
 )
 
-// blamed returns the String of the attempt whose goroutine crashed the process, or "" when that is
-// not known.
+// blamed finds the attempt whose goroutine crashed the process, by the goroutine's label in the
+// output. It returns the attempt's String, or "" if it finds none.
 func blamed(text string) string {
 	if m := attempted.FindStringSubmatch(stackHead.FindString(trace(text))); m != nil {
 		return m[1]
@@ -70,8 +70,8 @@ func blamed(text string) string {
 	return ""
 }
 
-// trace returns the part of a child's output from the reason given by the Go runtime or
-// child.Serve. It is empty when there is no reason.
+// trace returns the end of a child's output, from the last line with a reason for its death, such
+// as "panic: ", from the Go runtime or child.Serve. Without a reason it returns "".
 func trace(text string) string {
 	last := -1
 	for _, m := range lastWords.FindAllStringIndex(text, -1) {
@@ -85,8 +85,8 @@ func trace(text string) string {
 
 var lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + child.StuckMark + `)`)
 
-// obituary describes the end of the child. others is the number of other attempts that ended with
-// it.
+// obituary describes the end of the child. It blocks until the child is removed. others is the
+// number of other attempts running in the child at its end.
 func (p *process) obituary(others int) *job.Failure {
 	<-p.done
 	text := p.out.String()
@@ -142,7 +142,7 @@ func (p *process) obituary(others int) *job.Failure {
 
 const hint = "main must call mapreduce.Main() before anything else"
 
-// obstacle returns a visible reason why a program may not start, or "".
+// obstacle inspects the program file and returns a likely reason for a failed start, or "".
 func obstacle(path string) string {
 	c, err := child.Inspect(path)
 	here := runtime.GOOS + "/" + runtime.GOARCH
@@ -159,8 +159,9 @@ func obstacle(path string) string {
 	return ""
 }
 
-// detail shortens a child's output to the useful part: from the reason given by the runtime, else
-// the end. Of many stacks, it keeps those of the culprit.
+// detail shortens a child's output to at most maxDetail bytes: the text from the reason of its
+// death, else the end of the output. If the stacks of the culprit are in it, detail drops the
+// stacks of other attempts.
 func detail(text, culprit string) string {
 	t := trace(text)
 	if t == "" {

@@ -10,17 +10,18 @@ import (
 )
 
 const (
-	linesPerSecond = 20      // of a child's output, in the worker's log
-	maxLine        = 1 << 10 // bytes of a line in the log
+	linesPerSecond = 20      // maximum lines of a child's output in the worker's log
+	maxLine        = 1 << 10 // maximum bytes of one line in the log
 )
 
-// output keeps the start and the end of a child's output and logs some of it.
+// output keeps the start and the end of a child's output, up to limit bytes each. It logs the
+// output, up to linesPerSecond.
 type output struct {
 	limit int
 	log   *slog.Logger
 
 	line    []byte    // incomplete line
-	second  time.Time // the second counted by lines and dropped
+	second  time.Time // start of the second counted by lines and dropped
 	lines   int
 	dropped int
 
@@ -31,7 +32,8 @@ type output struct {
 	total int64
 }
 
-// read reads all output of the child. It blocks the child only for the time of logging a few lines.
+// read reads all output of the child until its end. The child waits for read only while read logs a
+// few lines.
 func (o *output) read(r io.Reader) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -60,7 +62,7 @@ func (o *output) keep(p []byte) {
 	}
 }
 
-// split logs whole lines.
+// split logs the complete lines of the output and keeps an incomplete one in o.line.
 func (o *output) split(p []byte) {
 	for {
 		i := bytes.IndexByte(p, '\n')

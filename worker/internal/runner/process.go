@@ -24,25 +24,26 @@ import (
 )
 
 const (
-	// maxSocket is the maximum length of a socket's path in bytes; kernels limit it.
+	// maxSocket is the maximum length of a socket's path in bytes. Kernels have a limit close to
+	// it.
 	maxSocket = 100
-	// dumpTime is the time for a child to print its stacks before it is killed.
+	// dumpTime is the time given to a child to print its stacks before it is killed.
 	dumpTime = 2 * time.Second
-	// lingerTime is the time for a child to end after its connection ended, and for its last output
-	// to arrive.
+	// lingerTime is the time given to a child to exit after it closed its connection. The runner
+	// also waits this long for the last output of a dead child.
 	lingerTime  = 500 * time.Millisecond
-	memoryEvery = 250 * time.Millisecond
+	memoryEvery = 250 * time.Millisecond // interval between two samples of a child's memory
 )
 
-// process is one child, from its start until everything of it is removed.
+// process is one child, from its start until its processes, socket and files are removed.
 type process struct {
 	code *code
 	dir  string
 	out  *output
-	// ready is closed when the child can run attempts or refused the job.
+	// ready is closed when the child has accepted or refused the job.
 	ready  chan struct{}
 	exited chan struct{} // closed when the process is gone
-	done   chan struct{} // closed when everything of it is removed
+	done   chan struct{} // closed when its files are removed
 
 	conn    *child.Conn // set before ready is closed
 	refused error       // set before ready is closed
@@ -52,13 +53,13 @@ type process struct {
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	why     error  // reason for killing it; nil when it was not killed
-	culprit string // the attempt that caused the kill
+	why     error  // reason for killing it; nil if it was not killed
+	culprit string // the attempt that caused the kill; may be empty
 	running map[job.Attempt]bool
 	victims int // number of attempts running at its death
 }
 
-// newProcess starts a child in the background. The child ends by itself or by a call of end.
+// newProcess starts a child in the background. The child exits by itself or is killed by end.
 func newProcess(c *code) *process {
 	p := &process{code: c, out: &output{limit: c.r.cfg.StderrLimit, log: c.r.cfg.Log.With("job", c.id)},
 		ready: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), running: make(map[job.Attempt]bool)}
@@ -85,7 +86,7 @@ func newProcess(c *code) *process {
 	return p
 }
 
-// live starts the child and waits for its end.
+// live starts the child and blocks until it is dead. It sets p.err and closes p.exited.
 func (p *process) live() {
 	ln, remove, err := listen(p.dir)
 	if err != nil {
@@ -115,7 +116,7 @@ func (p *process) live() {
 	}
 	p.proc.Store(cmd.Process)
 	p.mu.Lock()
-	if p.why != nil { // killed in the meantime
+	if p.why != nil { // end was called before p.proc was set
 		kill(cmd.Process)
 	}
 	p.mu.Unlock()
@@ -134,8 +135,8 @@ func (p *process) live() {
 	group.Wait()
 }
 
-// start starts the program. A file written just before may still be open in a process that is being
-// forked.
+// start starts the program. It retries ETXTBSY for about a second: a program file written a moment
+// ago may still be open for writing in a process between its fork and its exec.
 func (p *process) start(address string, out *os.File) (*exec.Cmd, error) {
 	for wait := 10 * time.Millisecond; ; wait *= 2 {
 		cmd := exec.Command(p.code.path)
@@ -149,7 +150,8 @@ func (p *process) start(address string, out *os.File) (*exec.Cmd, error) {
 	}
 }
 
-// listen makes a socket for the current user only.
+// listen creates a Unix socket in dir or, if its path is too long, in a new temporary directory.
+// Only the current user can reach it. remove deletes the temporary directory.
 func listen(dir string) (ln net.Listener, remove func(), err error) {
 	remove = func() {}
 	path := filepath.Join(dir, "socket")
@@ -181,7 +183,8 @@ func (p *process) environment(address string) []string {
 	return append(append(env, p.code.env...), child.Env+"="+address)
 }
 
-// connect waits for the child's connection and sends it the job.
+// connect accepts the child's connection and sends it the job, both within Config.Connect. Then it
+// waits for the end of the child and closes the connection.
 func (p *process) connect(ln net.Listener, token string) {
 	deadline := time.Now().Add(p.code.r.cfg.Connect)
 	_ = ln.(*net.UnixListener).SetDeadline(deadline)
@@ -209,10 +212,11 @@ func (p *process) connect(ln net.Listener, token string) {
 	_ = p.conn.Close()
 }
 
-// errSilent means that the child was not ready within Config.Connect.
+// errSilent is the reason for killing a child not ready within Config.Connect.
 var errSilent = errors.New("the program did not connect to its worker in time")
 
-// accept returns the first connection that starts with the token.
+// accept returns the first connection that starts with the token, and closes all others. The token
+// keeps foreign processes out.
 func accept(ln net.Listener, token string, deadline time.Time) (net.Conn, error) {
 	for {
 		nc, err := ln.Accept()
@@ -228,7 +232,7 @@ func accept(ln net.Listener, token string, deadline time.Time) (net.Conn, error)
 	}
 }
 
-// watchMemory samples the memory of the child, because it cannot be read after the child's death.
+// watchMemory samples the child's memory until its death, because it cannot be read afterwards.
 func (p *process) watchMemory() {
 	t := time.NewTicker(memoryEvery)
 	defer t.Stop()
@@ -256,7 +260,7 @@ func (p *process) dying() bool {
 	}
 }
 
-// end kills the child. Only the first reason is kept.
+// end kills the child for the given reason. It keeps only the first reason.
 func (p *process) end(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -273,7 +277,7 @@ func (p *process) end(why error) {
 	}
 }
 
-// linger waits for the end of a child that closed its connection, and kills it after lingerTime.
+// linger waits for a child to exit after it closed its connection, and kills it after lingerTime.
 func (p *process) linger(why error) {
 	t := time.NewTimer(lingerTime)
 	defer t.Stop()
@@ -284,7 +288,8 @@ func (p *process) linger(why error) {
 	}
 }
 
-// stuck kills a child whose user code ignores its context, and makes it print its stacks first.
+// stuck kills the child because the user code of attempt a ignores its cancelled context. Before,
+// it makes the child print its stacks.
 func (p *process) stuck(a job.Attempt) {
 	p.mu.Lock()
 	if p.why == nil {

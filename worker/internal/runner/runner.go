@@ -1,12 +1,14 @@
 // Package runner runs user code in child processes. So a crash, os.Exit, full memory, an endless
-// loop or a flood of output ends an attempt, but not the worker. There is one child per job, shared
-// by all slots of the worker. It is started by the first attempt, and again after it died. The
-// child is the user's own program; package mapreduce makes it the other end of internal/child.
+// loop or a flood of output ends an attempt, but not the worker.
 //
-// This package makes a job's Program that replaces the compiled one. The worker's attempts keep
-// their inputs, outputs and manifests, and the child runs the stage functions. A child ends with
-// its job (End), with the runner (Close), and with the process of the worker, in any way that may
-// end. Then no process, socket or file of it is left.
+// There is one child per job, shared by all slots of the worker. The first attempt starts it; after
+// its death, the next attempt starts a new one. The child is the user's own program: in it,
+// mapreduce.Main serves the other end of internal/child.
+//
+// Runner.Program returns a Program whose stage functions run in the child. Inputs, outputs and
+// manifests of attempts stay in the worker. A child ends with its job (End), with the runner
+// (Close), and with the worker's process, even after a crash or kill of the worker. End and Close
+// leave no process, socket or file of it.
 package runner
 
 import (
@@ -26,21 +28,22 @@ import (
 
 // Config configures a Runner. Dir is required.
 type Config struct {
-	// Dir is a directory only for the runner, for scratch files and sockets. New empties it.
+	// Dir is a directory for scratch files and sockets, used only by this Runner. New empties it;
+	// Close removes it.
 	Dir string
 	// Check is called before need bytes of scratch are written. Nil means unlimited space.
 	Check func(need int64) error
 	// Connect is the maximum time from the start of a child until it is ready. Zero means 10 s.
 	Connect time.Duration
-	// Grace is the time that user code may continue after its attempt was cancelled. Then its
-	// process is killed, which takes up to 3 s more. Together they should be shorter than the
-	// worker's own Grace, so that no slot is lost. Zero means 5 s.
+	// Grace is the maximum time for user code to return after its attempt was cancelled. Zero means
+	// 5 s. Then its process is killed, and the kill takes up to 3 s more. Keep the sum below the
+	// worker's own Grace, or the worker loses a slot.
 	Grace time.Duration
-	// StderrLimit is the number of bytes kept of the start of a child's output, and of its end, for
-	// reports of its death. Zero means 32 KiB.
+	// StderrLimit is the number of bytes kept of a child's output for reports of its death. It
+	// applies to the start of the output and to its end, each. Zero means 32 KiB.
 	StderrLimit int
-	// Log receives the output of children, at most 20 lines a second of each, and messages about
-	// their end. Nil disables logging.
+	// Log receives messages about the end of children, and their output, at most 20 lines per child
+	// and second. Nil disables logging.
 	Log *slog.Logger
 }
 
@@ -64,7 +67,7 @@ type code struct {
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	ended error             // reason why no more children are started
+	ended error             // reason for starting no more children; nil before the end
 	p     *process          // nil before the first child; may be dead
 	alone map[*process]bool // children for a single attempt
 }
@@ -97,9 +100,11 @@ func New(cfg Config) (*Runner, error) {
 }
 
 // Program returns the program of a job for one slot. Its stage functions run in the job's child,
-// the program at path. The child gets env and the worker's environment without LAYSHAFT_ variables;
-// those of object stores are kept. spec, path and env of the first call for a job stay in effect
-// until End. Program starts no child.
+// the executable at path. The child gets env and the worker's environment without LAYSHAFT_
+// variables, except the LAYSHAFT_S3_ variables for object stores.
+//
+// The spec, path and env of the first call for a job stay in effect until End. Program starts no
+// child.
 func (r *Runner) Program(id job.ID, slot int, spec *job.Spec, path string, env []string) (*job.Program, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -128,8 +133,8 @@ var (
 	errClosed    = &job.Failure{Kind: job.WorkerLost, Message: "worker is shutting down"}
 )
 
-// End ends the child of a job and its running attempts, and blocks until everything of it is
-// removed. It does nothing for a job without a child.
+// End kills the children of a job, and so ends its running attempts. It blocks until their
+// processes and files are removed. It does nothing for a job unknown to the runner.
 func (r *Runner) End(id job.ID) {
 	r.mu.Lock()
 	c := r.jobs[id]
@@ -140,8 +145,8 @@ func (r *Runner) End(id job.ID) {
 	}
 }
 
-// Close ends all children and blocks until everything of them is removed. Attempts fail from then
-// on.
+// Close kills all children and blocks until their processes and files are removed, with Config.Dir.
+// Later attempts fail.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -177,7 +182,7 @@ func (c *code) end(why error) {
 	}
 }
 
-// run runs one attempt in the child of the job or, if it must run alone, in a child of its own.
+// run runs one attempt in the child of the job or, if run.Alone is set, in a child of its own.
 func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	p, err := c.process(run.Alone)
 	if err != nil {
@@ -234,7 +239,7 @@ func (c *code) process(alone bool) (*process, error) {
 	return c.p, nil
 }
 
-// leave ends the child of a single attempt.
+// leave kills the child of a single attempt and blocks until it is removed.
 func (c *code) leave(p *process) {
 	p.end(errAttempted)
 	<-p.done
@@ -243,7 +248,8 @@ func (c *code) leave(p *process) {
 	delete(c.alone, p)
 }
 
-// await blocks until the child is ready.
+// await blocks until the child is ready. It returns an error if the child refused the job or died,
+// or if ctx ends first.
 func (p *process) await(ctx context.Context) error {
 	select {
 	case <-p.ready:

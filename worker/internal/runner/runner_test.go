@@ -24,7 +24,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// The test binary is the child, too: what TEST_CHILD says is done instead of the tests.
+// The test binary is also the child: if TEST_CHILD is set, it selects a role instead of the tests.
 func TestMain(m *testing.M) {
 	switch mode, set := os.LookupEnv("TEST_CHILD"); {
 	case !set:
@@ -56,7 +56,7 @@ func intrude() {
 	}
 }
 
-// work is a worker whose child loops for ever. It prints the child's process ID.
+// work is a worker whose child loops endlessly. It prints the child's process ID.
 func work() {
 	r, err := New(Config{Dir: os.Getenv("TEST_DIR")})
 	if err != nil {
@@ -83,7 +83,7 @@ func work() {
 	select {}
 }
 
-// programs has one stage for each thing that user code may do.
+// programs has one stage for each tested behaviour of user code.
 func programs(_ context.Context, spec *job.Spec, _ int) (*job.Program, error) {
 	if spec.Name == "refused" {
 		return nil, &job.Failure{Kind: job.Fatal, Message: "no such pipeline"}
@@ -108,11 +108,12 @@ var stages = []struct {
 	{"exit", func(context.Context, *job.Run) error { os.Exit(5); return nil }},
 	{"panic in a goroutine", func(_ context.Context, r *job.Run) error {
 		r.Progress.Records.Add(42)
-		time.Sleep(300 * time.Millisecond) // until the worker knows
+		time.Sleep(300 * time.Millisecond) // until the progress has reached the worker
 		go func() { panic("boom") }()
 		select {}
 	}},
-	{"records", func(ctx context.Context, r *job.Run) error { // dies of the first record whose number the split tells; 0 is after them all
+	// records dies at the record whose number is the split's label; 0 means after the last record.
+	{"records", func(ctx context.Context, r *job.Run) error {
 		deadly, _ := strconv.ParseInt(r.Split.Label, 10, 64)
 		for n := int64(1); n <= 5; n++ {
 			if r.Mark != nil {
@@ -179,7 +180,7 @@ var (
 	kept []byte
 )
 
-// logged is a log that can be looked at.
+// logged collects a log for inspection.
 type logged struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -260,7 +261,8 @@ func newAttempt(stage string, index int) (*job.Run, *memOutput) {
 	panic(stage)
 }
 
-// run runs an attempt of one stage in slot index, in the child that mode says.
+// run runs an attempt of one stage. Its task index is also its slot. mode is the child's
+// TEST_CHILD.
 func (f *fixture) run(ctx context.Context, mode string, r *job.Run) error {
 	return f.runSpec(ctx, "j", mode, r)
 }
@@ -285,7 +287,7 @@ func failure(t testing.TB, err error, kind job.Kind, message string) *job.Failur
 	return f
 }
 
-// echo runs an attempt that must go well and returns the child's process ID.
+// echo runs an attempt, which must succeed, and returns the child's process ID.
 func (f *fixture) echo() string {
 	f.t.Helper()
 	r, out := newAttempt("echo", 0)
@@ -344,8 +346,9 @@ func TestDeaths(t *testing.T) {
 	}
 }
 
-// TestRecordAtHand: an attempt that is alone has a process of its own, and when that dies the failure names the record, also when nobody
-// has seen progress yet. Such a failure is of kind poison only where the plan goes on without bad records.
+// TestRecordAtHand checks that an attempt with Alone has a process of its own. When the process
+// dies, the failure names the record, even before any progress was reported. The failure is of kind
+// poison only if the plan tolerates bad records.
 func TestRecordAtHand(t *testing.T) {
 	for spec, kind := range map[string]job.Kind{"strict": job.Transient, "tolerant": job.Poison} {
 		f := newFixture(t, Config{})
@@ -374,7 +377,7 @@ func TestRecordAtHand(t *testing.T) {
 			t.Errorf("%s: attempts that are alone share a process, or failed: %v, %v", spec, err, err2)
 		}
 		cancel()
-		failure(t, <-done, job.Transient, "context canceled") // it did not die beside them
+		failure(t, <-done, job.Transient, "context canceled") // it survived the other processes
 		if entries, _ := filepath.Glob(filepath.Join(f.dir, "*")); len(entries) > 1 {
 			t.Errorf("%v are left, want the directory of one process", entries)
 		}
@@ -383,7 +386,8 @@ func TestRecordAtHand(t *testing.T) {
 
 func second(_ *memOutput, err error) error { return err }
 
-// Of the attempts that go down with a process, only the one that crashed it is blamed, where the crash tells.
+// If several attempts end with a process and the crash names its attempt, only that attempt is
+// blamed.
 func TestBlame(t *testing.T) {
 	f := newFixture(t, Config{})
 	for _, tt := range []struct {
@@ -400,7 +404,7 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// flushed returns a channel that is closed when the attempt has shown progress.
+// flushed returns a channel, closed when the attempt has reported progress.
 func (o *memOutput) flushed(r *job.Run) <-chan struct{} {
 	c := make(chan struct{})
 	go func() {
@@ -441,7 +445,7 @@ func TestCancel(t *testing.T) {
 		<-out.flushed(r)
 		cancel(errors.New("asked to stop"))
 	}()
-	failure(t, f.run(ctx, "serve", r), job.Transient, "asked to stop") // the worker gives it the kind of its cause
+	failure(t, f.run(ctx, "serve", r), job.Transient, "asked to stop") // the worker sets the final kind
 	if f.echo() != first {
 		t.Error("a cancelled attempt cost the process")
 	}
@@ -481,7 +485,7 @@ func TestNeverConnects(t *testing.T) {
 	}
 }
 
-// Somebody who finds the socket but has no token does not become the child.
+// A process with access to the socket but without the token cannot act as the child.
 func TestIntruder(t *testing.T) {
 	f := newFixture(t, Config{})
 	r, _ := newAttempt("echo", 0)
@@ -507,7 +511,8 @@ func TestDoesNotStart(t *testing.T) {
 	}
 }
 
-// A socket's path may be longer than kernels allow, and the directory relative to one that the child does not have.
+// Config.Dir may be relative, although children have another working directory. It may be too long
+// for a socket's path.
 func TestDirectories(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"relative", strings.Repeat("long", 40)} {
@@ -518,14 +523,14 @@ func TestDirectories(t *testing.T) {
 		f := &fixture{t: t, r: r}
 		f.echo()
 		attempt, _ := newAttempt("scratch", 0)
-		failure(t, f.run(t.Context(), "serve", attempt), job.Transient, "exit status 0") // not that there is no directory
+		failure(t, f.run(t.Context(), "serve", attempt), job.Transient, "exit status 0") // the scratch directory was found
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// What user code has started ends with the child.
+// Processes started by user code end with the child.
 func TestOffspring(t *testing.T) {
 	f := newFixture(t, Config{})
 	r, out := newAttempt("offspring", 0)
@@ -614,7 +619,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// Children share nothing, and attempts of one child run side by side.
+// Children share nothing. Attempts of one child run in parallel.
 func TestSideBySide(t *testing.T) {
 	f := newFixture(t, Config{})
 	var group sync.WaitGroup
@@ -632,7 +637,7 @@ func TestSideBySide(t *testing.T) {
 	group.Wait()
 }
 
-// From the start of a process to the first block that it writes, and its end.
+// The time from the start of a process to its first block, and its end.
 func BenchmarkStart(b *testing.B) {
 	f := newFixture(b, Config{})
 	var first time.Duration

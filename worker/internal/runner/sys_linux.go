@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// attributes puts the child into a process group of its own. The kernel kills it when the thread
-// that started it ends.
+// attributes puts the child into a process group of its own. When the thread that started the child
+// ends, the kernel kills the child.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// memoryOf returns the peak memory of a process in bytes; zero when it is not known.
+// memoryOf returns the peak memory of a process in bytes, or zero if it is unknown.
 func memoryOf(pid int) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

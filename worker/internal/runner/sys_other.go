@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// attributes returns the defaults. The child detects the end of the worker by its connection.
+// attributes returns the defaults. The child exits when its connection to the worker breaks.
 func attributes() *syscall.SysProcAttr { return nil }
 
 func memoryOf(int) int64 { return 0 }

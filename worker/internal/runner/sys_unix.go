@@ -4,8 +4,8 @@ package runner
 
 import "syscall"
 
-// attributes puts the child into a process group of its own. The child detects the end of the
-// worker by its connection.
+// attributes puts the child into a process group of its own. The child exits when its connection
+// to the worker breaks.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func memoryOf(int) int64 { return 0 }
