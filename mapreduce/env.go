@@ -175,10 +175,10 @@ type Quarantined struct {
 	Source   string `json:"source,omitempty"` // file or other source of the record
 	Offset   int64  `json:"offset"`           // bytes from the start of the decompressed file
 	Line     int64  `json:"line,omitempty"`   // from 1; zero means unknown
-	Operator string `json:"operator"`
-	Error    string `json:"error"`
-	Stack    string `json:"stack,omitempty"`
-	Record   string `json:"record"` // the first 4 KiB of the record
+	Operator string `json:"operator"`         // "read", or the operator and its file:line
+	Error    string `json:"error"`            // text of the error
+	Stack    string `json:"stack,omitempty"`  // of a panic
+	Record   string `json:"record"`           // the first 4 KiB of the record
 }
 
 // setAside puts a record into the quarantine. It returns an error if there are too many bad

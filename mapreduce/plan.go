@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// KV is a value under a key.
+// KV is a value under a key, such as a word (Key) and its count (Value).
 type KV[K, V any] struct {
 	Key   K
 	Value V
@@ -46,7 +46,7 @@ type PlanError struct {
 	Plan string // the name given to Define
 	Op   string // the operator, such as GroupBy
 	At   string // file:line
-	Err  error
+	Err  error  // what is wrong
 }
 
 func (e *PlanError) Error() string {

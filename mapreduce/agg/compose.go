@@ -66,7 +66,8 @@ func sizeOrZero[A any](size func(*A) int) func(*A) int {
 	return size
 }
 
-// Acc2 is the accumulator of two aggregates.
+// Acc2 is the accumulator of two aggregates: A and B are their accumulators, in the order of the
+// arguments.
 type Acc2[A, B any] struct {
 	A A
 	B B
@@ -107,7 +108,8 @@ func Compose2[T, A, B, R1, R2, R any](
 	return agg
 }
 
-// Acc3 is the accumulator of three aggregates.
+// Acc3 is the accumulator of three aggregates: A, B and C are their accumulators, in the order of
+// the arguments.
 type Acc3[A, B, C any] struct {
 	A A
 	B B
@@ -152,7 +154,8 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 	return agg
 }
 
-// Acc4 is the accumulator of four aggregates.
+// Acc4 is the accumulator of four aggregates: A, B, C and D are their accumulators, in the order of
+// the arguments.
 type Acc4[A, B, C, D any] struct {
 	A A
 	B B
@@ -201,7 +204,8 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 	return agg
 }
 
-// Acc5 is the accumulator of five aggregates.
+// Acc5 is the accumulator of five aggregates: A, B, C, D and E are their accumulators, in the order
+// of the arguments.
 type Acc5[A, B, C, D, E any] struct {
 	A A
 	B B
@@ -254,7 +258,8 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 	return agg
 }
 
-// Acc6 is the accumulator of six aggregates.
+// Acc6 is the accumulator of six aggregates: A, B, C, D, E and F are their accumulators, in the
+// order of the arguments.
 type Acc6[A, B, C, D, E, F any] struct {
 	A A
 	B B

@@ -36,9 +36,9 @@ const overhang = 8 << 10
 
 // Chunk is a sequence of whole records of one file.
 type Chunk struct {
-	Path   string
-	Codec  Codec
-	Offset int64 // of Data[0] in the decompressed file
+	Path   string // path of the file
+	Codec  Codec  // compression of the file
+	Offset int64  // of Data[0] in the decompressed file
 	// First reports whether the chunk contains the first record of the file. Offset is then 0, or 3
 	// after a byte order mark.
 	First bool

@@ -37,9 +37,9 @@ var step = func(string) {}
 
 // Dir is a directory with one output file per task (part-00000.EXT and so on) and manifest.json.
 type Dir struct {
-	Path     string
+	Path     string // path of the directory
 	Ext      string // of the part files, without a dot
-	Compress Codec
+	Compress Codec  // compression of the part files; zero means Plain
 	// NoSync skips syncing to disk. A power failure may then lose or truncate files of a finished
 	// job.
 	NoSync bool

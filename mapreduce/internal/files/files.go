@@ -86,11 +86,11 @@ func byMagic(head []byte) Codec {
 
 // File is one input file.
 type File struct {
-	Path    string // as given or found; relative if the pattern was relative
-	Size    int64  // bytes on disk
-	ModTime time.Time
-	Codec   Codec
-	Raw     int64 // bytes after decompression, estimated; Size for a plain file
+	Path    string    // as given or found; relative if the pattern was relative
+	Size    int64     // bytes on disk
+	ModTime time.Time // time of the last change
+	Codec   Codec     // compression, from the first bytes or the suffix
+	Raw     int64     // bytes after decompression, estimated; Size for a plain file
 	// Hosts are the workers with a copy of the file. If empty, the file is equally near to all
 	// workers.
 	Hosts []string

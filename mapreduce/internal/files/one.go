@@ -14,8 +14,8 @@ import (
 
 // One is a single output file: the files of all tasks, concatenated in task order.
 type One struct {
-	Path     string
-	Compress Codec
+	Path     string // path of the file
+	Compress Codec  // compression of the file; zero means Plain
 	// NoSync skips syncing to disk. A power failure may then lose or truncate the file of a
 	// finished job.
 	NoSync bool

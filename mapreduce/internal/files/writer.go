@@ -51,8 +51,8 @@ type Part struct {
 	Temp    string `json:"temp,omitempty"` // name until Finish: part-00003.attempt-2.txt
 	Host    string `json:"host,omitempty"` // host of the file, for a file system with several hosts
 	Bytes   int64  `json:"bytes"`          // on disk
-	Records int64  `json:"records"`
-	XXH3    string `json:"xxh3"` // of the bytes on disk, 64 bits, hex
+	Records int64  `json:"records"`        // number of records
+	XXH3    string `json:"xxh3"`           // of the bytes on disk, 64 bits, hex
 }
 
 // bufferSize is the number of bytes collected before a write.
