@@ -63,12 +63,13 @@ func (p *Priority) UnmarshalText(text []byte) error {
 
 // Status describes a task.
 type Status struct {
+	// ID of the task
 	ID       ID     `json:"id"`
-	Function string `json:"function"`
-	State    State  `json:"state"`
+	Function string `json:"function"` // name of the function
+	State    State  `json:"state"`    // never zero
 	// Dead marks a dead letter: the task failed and can be retried.
 	Dead     bool     `json:"dead"`
-	Priority Priority `json:"priority"`
+	Priority Priority `json:"priority"` // set at the submit
 	// Durable reports whether the task survives a restart of the coordinator.
 	Durable bool `json:"durable"`
 	// Attempts is the number of attempts begun.
@@ -118,7 +119,8 @@ type Limits struct {
 	Needs map[string]int `json:"needs"`
 }
 
-// Counts has the number of tasks by state. Submitted is always the sum of the others.
+// Counts has the number of tasks by state: Waiting, Delayed, Running, Done, Failed or Cancelled.
+// Submitted is always the sum of these six.
 type Counts struct {
 	Submitted int `json:"submitted"`
 	Waiting   int `json:"waiting"`
@@ -131,8 +133,8 @@ type Counts struct {
 
 // Function describes a function. Ended tasks stay counted after they are forgotten.
 type Function struct {
-	Name   string `json:"name"`
-	Counts Counts `json:"counts"`
+	Name   string `json:"name"`   // name of the function
+	Counts Counts `json:"counts"` // numbers of tasks by state
 	// WaitingHigh, WaitingNormal and WaitingLow add up to Counts.Waiting.
 	WaitingHigh   int `json:"waiting_high"`
 	WaitingNormal int `json:"waiting_normal"`
@@ -141,7 +143,7 @@ type Function struct {
 	Dead int `json:"dead"`
 	// Workers is the number of workers able to run the function.
 	Workers int    `json:"workers"`
-	Limits  Limits `json:"limits"`
+	Limits  Limits `json:"limits"` // set by SetLimits
 	// Paused: no task of the function starts.
 	Paused bool `json:"paused"`
 }
@@ -149,9 +151,9 @@ type Function struct {
 // Budget describes a budget: a limited amount of something outside, such as database connections,
 // shared by tasks and pipelines.
 type Budget struct {
-	Name string `json:"name"`
-	Size int    `json:"size"`
-	Used int    `json:"used"`
+	Name string `json:"name"` // name of the budget
+	Size int    `json:"size"` // amount that may be used at once
+	Used int    `json:"used"` // amount in use
 	// Waiting is the number of pipelines waiting for a part of the budget.
 	Waiting int `json:"waiting"`
 }

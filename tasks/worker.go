@@ -74,8 +74,8 @@ type Hooks struct {
 
 // Event is the argument of a hook.
 type Event struct {
-	Task     ID
-	Function string
+	Task     ID     // ID of the task
+	Function string // name of the function
 	// Attempt is the number of the attempt, from 1.
 	Attempt int
 	// Took is the time since the attempt began.
