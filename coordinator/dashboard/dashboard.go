@@ -31,9 +31,9 @@ import (
 
 // Config has the sources of a dashboard. Syncs and Log may be nil.
 type Config struct {
-	Coordinator *coordinator.Coordinator
-	Server      *jobserver.Server
-	Tasks       *taskserver.Server
+	Coordinator *coordinator.Coordinator // source of jobs
+	Server      *jobserver.Server        // source of workers and job reports
+	Tasks       *taskserver.Server       // source of queued tasks, functions and budgets
 	// Cluster is the name of the cluster.
 	Cluster string
 	// Version is the version of this program.

@@ -12,17 +12,19 @@ const maxJobs = 100
 
 // Status is the JSON at /api/status, and at / for all clients except browsers.
 type Status struct {
-	Cluster string          `json:"cluster"`
-	Version string          `json:"version"`
-	Workers []report.Worker `json:"workers"`
-	Jobs    []JobStatus     `json:"jobs"` // the newest first, at most 100
+	Cluster string          `json:"cluster"` // name of the cluster
+	Version string          `json:"version"` // version of the coordinator's program
+	Workers []report.Worker `json:"workers"` // present ones by name, then those that are away by ID
+	Jobs    []JobStatus     `json:"jobs"`    // the newest first, at most 100
 
 	// Queued tasks, all at one instant.
 	QueuedTasks taskserver.TaskTotals       `json:"queued_tasks"`
 	Functions   []taskserver.FunctionReport `json:"functions"`
 }
 
-// JobStatus is the state of a job.
+// JobStatus is the state of a job. Job is its ID, Name the name of its plan, and Owner the name of
+// the submitter. Outcome is running, done, failed or cancelled. Reason explains why a running job
+// makes no progress, and is empty otherwise.
 type JobStatus struct {
 	Job     string `json:"job"`
 	Name    string `json:"name"`
@@ -32,7 +34,8 @@ type JobStatus struct {
 	Counts
 }
 
-// Counts counts tasks by state. Tasks is always the sum of the others.
+// Counts counts tasks by state: Waiting, Running, Done, Failed or Cancelled. Tasks is always the
+// sum of these five.
 type Counts struct {
 	Tasks     int `json:"tasks"`
 	Waiting   int `json:"waiting"`

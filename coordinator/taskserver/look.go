@@ -23,16 +23,16 @@ type (
 type TaskDetail struct {
 	queue.Info
 	WorkerName string // that runs it; empty when none does
-	Unique     string
+	Unique     string // its unique key; empty when it has none
 	Error      string // why it failed, cut; empty when it did not
 }
 
 // Overview is the state of all tasks at one moment.
 type Overview struct {
-	Totals    TaskTotals
-	Functions []Function // by name
-	Budgets   []Budget   // by name
-	Workers   []TaskWorker
+	Totals    TaskTotals      // counts over all functions
+	Functions []Function      // by name
+	Budgets   []Budget        // by name
+	Workers   []TaskWorker    // in the order of their arrival
 	Took      tally.Durations // of tries that workers ended, in this life
 	Syncs     tally.Durations // of writes, in this life; empty without a directory
 }

@@ -218,7 +218,8 @@ func (t *Server) broker(opt GearmanOptions) *desk.Broker {
 	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: queue.Policy{Keep: opt.Keep}, Gathered: wire.GatheredJSON})
 }
 
-// TaskTotals counts tasks. Submitted is always the sum of the others.
+// TaskTotals counts tasks by state: Waiting, Delayed, Running, Done, Failed or Cancelled. Submitted
+// is always the sum of these six.
 type TaskTotals struct {
 	Submitted int `json:"submitted"`
 	Waiting   int `json:"waiting"`
@@ -229,7 +230,9 @@ type TaskTotals struct {
 	Cancelled int `json:"cancelled"`
 }
 
-// FunctionReport is the state of a function.
+// FunctionReport is the state of the function named Function. Tasks counts its tasks, and Dead its
+// dead letters. Workers is the number of workers that can run it. While it is Paused, none of its
+// tasks starts.
 type FunctionReport struct {
 	Function string     `json:"function"`
 	Tasks    TaskTotals `json:"tasks"`

@@ -22,8 +22,9 @@ import (
 
 // Worker runs attempts for a second each. Fail may fail one.
 type Worker struct {
-	C    *coordinator.Coordinator
-	Name string
+	C    *coordinator.Coordinator // the coordinator under test
+	Name string                   // name of the worker
+	// Fail returns the failure of an attempt, or nil for success. A nil Fail means success.
 	Fail func(a job.Attempt) *job.Failure
 
 	// Mu guards the fields below.
@@ -139,9 +140,9 @@ func (w *Worker) Holds() int {
 type Journal struct {
 	Mu     sync.Mutex // guards the fields below
 	Broken error      // what every Append returns, unless nil
-	Events [][]byte
-	Seq    uint64
-	State  []byte
+	Events [][]byte   // events after the snapshot
+	Seq    uint64     // number of the last event in the snapshot
+	State  []byte     // the snapshot
 	Full   bool
 }
 
