@@ -47,12 +47,12 @@ type Output interface {
 
 // Config describes one attempt.
 type Config struct {
-	Launch  job.Launch
-	Stage   job.Stage // the stage of Launch.Attempt
-	Program *job.Program
-	Fetch   Fetcher
-	Output  Output
-	Dir     string // for scratch files; must exist
+	Launch  job.Launch   // the coordinator's request
+	Stage   job.Stage    // the stage of Launch.Attempt
+	Program *job.Program // code of the job
+	Fetch   Fetcher      // reads the outputs of other attempts
+	Output  Output       // stores the attempt's output
+	Dir     string       // for scratch files; must exist
 	// Check is called before each write of need bytes to scratch files. An error stops the write.
 	// Nil means there is always space.
 	Check    func(need int64) error

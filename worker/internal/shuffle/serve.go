@@ -14,9 +14,9 @@ import (
 
 // Piece is a range of the stored bytes of an output.
 type Piece struct {
-	Attempt        job.Attempt
-	Inline         bool // in Badger; otherwise in the segment
-	Offset, Length int64
+	Attempt        job.Attempt // the attempt with the output
+	Inline         bool        // in Badger; otherwise in the segment
+	Offset, Length int64       // in bytes
 }
 
 // Read reads pieces as they are stored into p, one after the other. p must have their total length.
