@@ -19,6 +19,9 @@ func (c Cents) String() string {
 }
 
 // Product is one line of the product files. The tag decimal makes jsonio read 12.34 as 1234 cents.
+// ID and SKU identify the product. Title, Brand and Category are texts for buyers. Price is for one
+// piece, in Currency, such as EUR. Stock counts pieces. Rating is from 1 to 5 stars. Attributes are
+// free, such as color. UpdatedAt is the time of the last change.
 type Product struct {
 	ID         int64             `json:"id"`
 	SKU        string            `json:"sku"`
@@ -36,21 +39,23 @@ type Product struct {
 // Revenue returns the value of the whole stock at the current price.
 func (p Product) Revenue() Cents { return p.Price * Cents(p.Stock) }
 
-// Override is one row of the price file: a price in euros that replaces the price in the product
-// file.
+// Override is one row of the price file. Price, in euros, replaces the price in the product file of
+// the product with this SKU.
 type Override struct {
 	SKU   string `csv:"sku"`
 	Price Cents  `csv:"price" decimal:"2"`
 }
 
-// CategoryStats are the statistics of one category in the report.
+// CategoryStats are the statistics of one category in the report: the numbers of Products and
+// Brands, and the Revenue if the whole stock is sold.
 type CategoryStats struct {
 	Products, Brands int64
 	Revenue          Cents
 	Median, P90      Cents // of the prices
 }
 
-// BrandStats are the statistics of one brand in the report.
+// BrandStats are the statistics of one brand in the report: the numbers of Products and Categories,
+// and the Revenue if the whole stock is sold.
 type BrandStats struct {
 	Products, Categories int64
 	Revenue              Cents
@@ -58,7 +63,8 @@ type BrandStats struct {
 	Best                 string // title of the product with the highest revenue
 }
 
-// Listing is one line of the output: a clean product with statistics of its category.
+// Listing is one line of the output: a clean product with CategoryMedian, the median price of its
+// category.
 type Listing struct {
 	Product
 	CategoryMedian Cents   `json:"category_median" decimal:"2"`

@@ -14,7 +14,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Piece is a slice of a file that begins and ends between words.
+// Piece is a slice of the file at Path, from byte Start to before byte End. It begins and ends
+// between words.
 type Piece struct {
 	Path       string
 	Start, End int64
@@ -85,7 +86,7 @@ func expand(globs []string) (paths []string, err error) {
 	return paths, nil
 }
 
-// File is a file to split into pieces of about Size bytes.
+// File is a file, at Path, to split into pieces of about Size bytes.
 type File struct {
 	Path string
 	Size int64

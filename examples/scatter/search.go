@@ -14,13 +14,13 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// Query searches a file for lines with all words.
+// Query searches the file at Path for lines with all Words.
 type Query struct {
 	Path  string
 	Words []string
 }
 
-// Hit is a line, numbered from 1.
+// Hit is a line of the file at Path: Line is its number, from 1, and Text its content.
 type Hit struct {
 	Path string
 	Line int
