@@ -195,12 +195,14 @@ func (c *Cluster) Job(id string) (status report.Job, ok bool) { return c.coord.j
 
 // Attempt is an attempt that reached user code.
 type Attempt struct {
-	Job    string
-	Task   string // STAGE/INDEX, both counted from 0
-	Stage  string // the name of the stage
-	Number int    // number of the attempt; grows per task, with gaps after restarts of the coordinator
-	Worker int
-	Begun  time.Time
+	Job   string // ID of the job
+	Task  string // STAGE/INDEX, both counted from 0
+	Stage string // the name of the stage
+	// Number is the number of the attempt. It grows per task, with gaps after restarts of the
+	// coordinator.
+	Number int
+	Worker int       // number of the worker, from 0
+	Begun  time.Time // when user code started
 	Ended  time.Time // zero while it runs
 	Err    error     // nil while it runs, or after success
 }

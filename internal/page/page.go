@@ -26,18 +26,18 @@ var files embed.FS
 
 // Frame is the data of a page around its content.
 type Frame struct {
-	Title   string // title of this page
-	Name    string // name of the cluster or worker
-	Version string
-	Nav     []Link
+	Title   string    // title of this page
+	Name    string    // name of the cluster or worker
+	Version string    // version of the program
+	Nav     []Link    // links to all pages
 	At      time.Time // time of the data in the content
 	Content any       // data for the template "content"
 }
 
 // Link is one entry of the navigation.
 type Link struct {
-	Text, URL string
-	Here      bool // it links to the current page
+	Text, URL string // visible text and target
+	Here      bool   // it links to the current page
 }
 
 // Funcs are the functions available in templates.
@@ -214,13 +214,13 @@ func args(pairs ...any) (map[string]any, error) {
 
 // Bar is a bar of colored parts.
 type Bar struct {
-	Parts []Part
+	Parts []Part // from left to right
 	Label string // text alternative for people who cannot see the bar
 }
 
 // Part is a part of a bar. From and To are in per mille of its length.
 type Part struct {
-	Class    string
+	Class    string // CSS class with the color
 	From, To float64
 }
 

@@ -21,7 +21,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// Params are the paths of one run.
+// Params are the paths of one run: the output Out, the price file Overrides and the product files
+// Files.
 type Params struct {
 	Out, Overrides string
 	Files          []string
@@ -38,7 +39,8 @@ var w1 = mapreduce.Define("w1", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
-// Product is the part of a catalogue row for the report.
+// Product is the part of a catalogue row for the report. Category and Brand are its groups; Stock
+// counts pieces.
 type Product struct {
 	Category string `json:"category"`
 	Brand    string `json:"brand"`
@@ -93,7 +95,8 @@ var w3 = mapreduce.Define("w3", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
-// Item is the part of a catalogue row for the join.
+// Item is the part of a catalogue row for the join by SKU. Brand and Stock, in pieces, are passed
+// on.
 type Item struct {
 	SKU   string `json:"sku"`
 	Brand string `json:"brand"`
@@ -102,7 +105,8 @@ type Item struct {
 	Over  bool   `json:"-"` // the price was overridden
 }
 
-// Override is one row of the price-override file.
+// Override is one row of the price-override file: a new Price in cents for the product with this
+// SKU.
 type Override struct {
 	SKU   string `csv:"sku"`
 	Price int64  `csv:"price" decimal:"2"`

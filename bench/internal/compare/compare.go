@@ -16,7 +16,7 @@ import (
 // Command is one program to measure. In its arguments {out} is replaced by an unused path for the
 // output, and {tmp} by an empty directory; each run gets new ones. TMPDIR is {tmp} as well.
 type Command struct {
-	Name string
+	Name string   // name in the table
 	Args []string // program first
 }
 
@@ -41,8 +41,8 @@ type Config struct {
 
 // Result holds the measurements of one command.
 type Result struct {
-	Name string
-	Runs []Run // one per measured round
+	Name string // name of the command
+	Runs []Run  // one per measured round
 }
 
 // Measure runs the commands in turn. It stops at the first failure, and at the first output that

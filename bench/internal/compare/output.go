@@ -24,7 +24,7 @@ const (
 	Ignored                // not at all
 )
 
-// Sum identifies an output.
+// Sum identifies an output by its numbers of Lines and Bytes and a hash of its content.
 type Sum struct {
 	Lines, Bytes int64
 	hash         [sha256.Size]byte

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Spread summarizes a series of figures.
+// Spread summarizes a series of figures by Min, Median and Max, in the unit of the figures.
 type Spread struct{ Min, Median, Max float64 }
 
 // SpreadOf returns the spread of at least one figure. For an even number of figures, the median

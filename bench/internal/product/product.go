@@ -13,10 +13,10 @@ import (
 
 // Product is part of one row. The slices point into the input.
 type Product struct {
-	SKU, Brand, Category []byte
-	Cents                int64 // price
-	Stock                int64
-	Tenths               int64 // rating
+	SKU, Brand, Category []byte // empty if the row has none
+	Cents                int64  // price in cents
+	Stock                int64  // pieces in the warehouse
+	Tenths               int64  // rating in tenths
 }
 
 // Fields is a set of fields.
