@@ -1,6 +1,6 @@
-// Package job defines the common terms of the system as Go types: Job, Stage, Task, Attempt, Split,
-// Manifest, Program. All roles use it. It imports only the standard library, starts nothing and
-// keeps no state.
+// Package job defines the terms of the system as Go types, such as Spec (a job), Stage, Task,
+// Attempt, Split, Manifest and Program. Coordinator, worker and client use it. It imports only the
+// standard library, starts no goroutine and keeps no state.
 package job
 
 import (
@@ -11,7 +11,8 @@ import (
 // ID identifies one job. It is stable: the same plan, parameters and input give the same ID.
 type ID string
 
-// Task is one split to map, one partition to reduce or one group to combine, by stage number and index from 0.
+// Task is one split to map, one partition to reduce or one group to combine. Stage is the number of
+// its stage in Spec.Stages, Index its number in the stage. Both start at 0.
 type Task struct {
 	Stage, Index int
 }
@@ -29,11 +30,11 @@ type Attempt struct {
 // String returns STAGE/INDEX#N, as in 0/17#2.
 func (a Attempt) String() string { return fmt.Sprintf("%s#%d", a.Task, a.N) }
 
-// Split is a slice of the input, with the places where reading it is cheap.
+// Split is a slice of the input, with the workers near its data.
 type Split struct {
-	Label string   `json:"label"`           // name for people: a.txt[0:1048576]
+	Label string   `json:"label"`           // readable name, such as a.txt[0:1048576]
 	Bytes int64    `json:"bytes"`           // estimated input bytes, for planning and progress
-	Hosts []string `json:"hosts,omitempty"` // workers that hold it; empty means anywhere
+	Hosts []string `json:"hosts,omitempty"` // workers that hold its data; empty means any worker
 	Note  string   `json:"note,omitempty"`  // shown by -explain, such as: gzip, cannot be cut
 	Data  []byte   `json:"data,omitempty"`  // the source's own description of the slice
 }
@@ -46,13 +47,13 @@ const (
 	Broadcast             // every task reads the whole output
 	Range                 // task i of n reads the i-th of n key ranges of the producers' sorted runs
 	Group                 // task i reads all output of producers in group i; see Stage.Combine
-	Sinks                 // every task reads the results of sinks, no records; see Run.Sinks
+	Sinks                 // every task reads only the results of sinks, no records; see Run.Sinks
 )
 
-// Edge joins a stage to an earlier stage, whose output it reads. From is the number of the
-// producing stage, less than the number of the reader. Port selects one of the producer's outputs.
-// Input numbers the reader's inputs, such as 0 and 1 for the sides of a join. Several edges may
-// feed one input (a union).
+// Edge connects a stage with an earlier stage and its output. From is the number of the earlier
+// stage, the producer; it is less than the number of the reading stage. Port selects one of the
+// producer's outputs. Input numbers the reader's inputs, such as 0 and 1 for the sides of a join.
+// Several edges may feed one input (a union).
 type Edge struct {
 	From, Port, Input int
 	Mode              Mode
@@ -60,34 +61,34 @@ type Edge struct {
 
 // Stage is a set of tasks of one kind that can run in parallel.
 type Stage struct {
-	Name        string        // name for people: map products, reduce by brand
+	Name        string        // readable name, such as map products or reduce by brand
 	Tasks       int           // number of tasks; len(Splits) when the stage reads a source
 	Splits      []Split       // one per task when the stage reads a source
-	Inputs      []Edge        // outputs of earlier stages; it starts when all are done
+	Inputs      []Edge        // from earlier stages; the stage starts when all of them are done
 	MaxAttempts int           // attempts per task before the job fails; zero means 4
 	Timeout     time.Duration // maximum duration of an attempt; zero means no limit
 
-	// Combine marks a tier: a stage that merges outputs early and near their location. It has one
-	// input edge, of mode Group. When the producing stage is complete, the coordinator puts each of
-	// its outputs into one of Tasks/Slices groups. There is one group per worker with outputs or,
-	// if the producing stage is itself a combine stage, one per zone. Groups without producers also
-	// run, and write nothing.
+	// Combine marks a combine stage: it merges outputs early, near their workers, to save network
+	// traffic. It has one input edge, of mode Group. When the producing stage is complete, the
+	// coordinator puts each of its outputs into one of Tasks/Slices groups. There is one group per
+	// worker with outputs. If the producing stage is itself a combine stage, there is one group per
+	// zone. Tasks of groups without producers also run, and write nothing.
 	Combine bool
-	// Slices is the number of tasks of a combine stage that share a group, so that several tasks
-	// can work on it; zero means 1. Tasks must be a multiple of it, and there are Tasks/Slices
-	// groups. Task i has the partitions of group i/Slices with a number equal to i modulo Slices.
+	// Slices is the number of tasks per group of a combine stage, so that several tasks can share
+	// the work on one group. Zero means 1. Tasks must be a multiple of Slices. Task i reads the
+	// partitions of group i/Slices with a number equal to i modulo Slices.
 	Slices int
 
-	// Inner means that only later stages read the output, and no client. The output is dropped when
-	// the job is done, unless records were set aside for the client.
+	// Inner marks a stage whose output is read only by later stages, not by a client. The output is
+	// dropped when the job is done, unless records were set aside for the client.
 	Inner bool
 
-	// Needs contains the parts of external budgets that each attempt holds from its launch to its
+	// Needs contains the amounts of external budgets held by each attempt from its launch to its
 	// end. Each name occurs once.
 	Needs []Need
 }
 
-// Bad is the engine's counter of records set aside.
+// Bad is the name of the engine's counter for records set aside.
 const Bad = ".bad"
 
 // Need is an amount of a budget, such as one connection of a database.
@@ -96,16 +97,16 @@ type Need struct {
 	N      int
 }
 
-// Spec is a job as data, complete for the coordinator.
+// Spec is a job as data. It contains everything that the coordinator needs.
 type Spec struct {
 	ID     ID
 	Name   string
 	Hash   string // fingerprint of plan, parameters and input, hex
 	Params []byte // the caller's parameters, JSON
-	// Plan is the fingerprint of the plan alone. The program that runs the job is checked against
-	// it. It may be empty.
+	// Plan is the fingerprint of the plan alone. A worker's program must build a plan with the same
+	// fingerprint. If it is empty, this check is omitted.
 	Plan   string
-	Memory int64 // bytes of one attempt before it spills; if zero, the worker decides
+	Memory int64 // bytes used by one attempt before it spills; if zero, the worker decides
 	Stages []Stage
 }
 
@@ -118,43 +119,43 @@ func (s *Spec) Tasks() int {
 	return n
 }
 
-// Producer is one committed attempt that a launched attempt reads, and the worker that holds its
-// output.
+// Producer is a committed attempt whose output is an input of a launched attempt.
 type Producer struct {
 	Attempt Attempt
-	Worker  string
+	Worker  string // holder of the output
 }
 
 // Launch asks a worker to run an attempt. For each edge of the stage, in order, Producers contains
 // the committed attempts of the producing stage in task order. For an edge of mode Group, it
-// contains only those in the task's group.
+// contains only the attempts in the task's group.
 type Launch struct {
 	Attempt   Attempt
 	Split     *Split // nil unless the stage reads a source
 	Producers [][]Producer
 	Timeout   time.Duration
-	// Alone requires a process without other attempts, which notes the current record. It is set
-	// after a process died with an attempt of the task.
+	// Alone requires a process without other attempts. The process stores its current record in a
+	// place that survives it; see Run.Mark. Alone is set after a process died with an attempt of
+	// the task.
 	Alone bool
-	Skips []Skip // records of the split set aside, by number
+	Skips []Skip // records of the split set aside, in order of number
 }
 
-// Skip is a record that user code must not process again, because attempts died at it.
+// Skip is a record set aside because attempts died at it. User code must not process it again.
 type Skip struct {
-	Number      int64  // among the records of the split, from 1
-	Why, Detail string // reason: one line; stack or end of the log
+	Number      int64  // number of the record in the split, from 1
+	Why, Detail string // reason in one line; stack or end of the log
 }
 
-// Kind classifies how an attempt ends without output.
+// Kind classifies failures by their consequence.
 type Kind int
 
 const (
-	Transient  Kind = iota // retry
+	Transient  Kind = iota // a retry may help
 	Fatal                  // a retry cannot help: the job fails
 	InputLost              // an input could not be read: its producer must run again
 	Cancelled              // the coordinator ended it
 	WorkerLost             // the worker left or its lease ended
-	Poison                 // an input record ended it; the second time it is set aside
+	Poison                 // an input record ended it; the record is set aside after the second time
 )
 
 // String returns the kind in lower case.
@@ -179,12 +180,12 @@ func (k Kind) String() string {
 // Failure describes why an attempt ended without output.
 type Failure struct {
 	Kind    Kind
-	Message string    // one line, for people
+	Message string    // one readable line
 	Detail  string    // stack, last record, end of the log; may be empty
 	Record  string    // position of the current record, such as a.jsonl:1042; may be empty
 	Lost    []Attempt // for InputLost: the attempts with unreadable output
 	Crashed bool      // the process of user code died with the attempt
-	// Number is the number of the current record in the split, from 1; zero when it is not known.
+	// Number is the number of the current record in the split, from 1; zero if it is unknown.
 	Number int64
 }
 
@@ -206,8 +207,8 @@ type Extent struct {
 	Blocks          []Block // first keys, only for ports read by Range edges
 }
 
-// MaxFirst is the maximum size in bytes of a first key in a manifest. It is the same for all
-// workers, so that all compute the same key ranges.
+// MaxFirst is the maximum size in bytes of a first key in a manifest. All workers must use the same
+// value, to compute the same key ranges.
 const MaxFirst = 1 << 10
 
 // Block is one frame of an extent, for seeking by key.
@@ -217,12 +218,13 @@ type Block struct {
 	First   []byte // first key in the block, truncated to MaxFirst bytes
 }
 
-// Manifest is the final description of one attempt's output. Without a manifest there is no output.
+// Manifest is the final description of one attempt's output. An attempt without a manifest has no
+// output.
 type Manifest struct {
 	Attempt  Attempt
 	Segment  string // file name of the attempt's segment; empty when everything is inline
 	Extents  []Extent
-	Counters map[string]int64 // of the user and, with a dot before the name, of the engine
+	Counters map[string]int64 // the user's counters and, with a dot before the name, the engine's
 	Sink     [][]byte         // one entry per sink port: the result of the sink's Close
 	Sum      uint64           // order-dependent hash of all extents before compression
 }

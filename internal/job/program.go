@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// Program is the compiled code of a job: one function per stage. The worker runs it without any
-// user type.
+// Program is the compiled code of a job: one function per stage. Its functions contain no user type
+// in their signature, so that the worker can run any program.
 type Program struct {
 	Stages    []func(ctx context.Context, run *Run) error
-	Tolerates bool // the plan continues without bad records
+	Tolerates bool // the plan allows records to be set aside
 }
 
 // Run contains everything that an attempt may use. The worker makes one per attempt. The stage
@@ -18,8 +18,8 @@ type Run struct {
 	Attempt Attempt
 	Tasks   int           // number of tasks of the stage
 	Split   *Split        // nil unless the stage reads a source
-	Inputs  [][]RunReader // per input number (Edge.Input): sorted runs in a fixed order
-	Output  Output        // receives blocks
+	Inputs  [][]RunReader // sorted runs in a fixed order, by input number (Edge.Input)
+	Output  Output        // receives the output blocks
 
 	// Part opens the runs of one partition of all producers of Group edges, in order of edge,
 	// producing task and run. It closes the runs of the previous call. It is nil when the stage has
@@ -28,14 +28,14 @@ type Run struct {
 	// Sinks contains Manifest.Sink of each producer of a Sinks edge, in order of edge and task.
 	Sinks [][][]byte
 
-	// For Alone and Skips, see Launch. Mark may be nil. It stores the number and position of the
-	// next record for user code, in a place that survives the process. The number counts the
-	// records of the split; zero means no record.
+	// For Alone and Skips, see Launch. Mark may be nil. Call it before each record for user code:
+	// it stores the record's number and position in a place that survives the process. The number
+	// counts the records of the split from 1; zero means no record.
 	Alone bool
 	Skips []Skip
 	Mark  func(number int64, path string, offset, line int64)
 
-	Memory   int64            // bytes that the attempt may use before it spills
+	Memory   int64            // bytes to use before the attempt spills
 	Slots    int              // parallel attempts in the process, with equal memory; zero means one
 	Temp     func() Scratch   // makes a scratch file; it is removed when the attempt ends
 	Counters map[string]int64 // filled by the stage function
@@ -53,10 +53,11 @@ type Progress struct {
 type RunReader interface {
 	// Next returns the next block: records in the format of package record, verified and
 	// decompressed. The bytes are never reused, so strings may alias them permanently. It returns
-	// io.EOF after the last block, and an error that wraps a *Failure of kind InputLost when the
-	// block is missing or damaged.
+	// io.EOF after the last block. If the block is missing or damaged, its error wraps a *Failure
+	// of kind InputLost.
 	Next() ([]byte, error)
-	// Records and Bytes are the totals of the run (bytes before compression), for planning and progress.
+	// Records and Bytes return the totals of the run, for planning and progress. Bytes counts bytes
+	// before compression.
 	Records() int64
 	Bytes() int64
 	Close() error
@@ -65,9 +66,9 @@ type RunReader interface {
 // Output receives the blocks of an attempt. It must not be used by several goroutines at once.
 type Output interface {
 	// Append adds one block of whole records to partition part of run number run of output port.
-	// All blocks of one (port, run, part) come together, and in key order if the port is sorted.
-	// first is the key of the first record; it is needed only for ports read by Range edges, else
-	// nil. block and first may be reused after the call.
+	// Append all blocks of one (port, run, part) in sequence, in key order if the port is sorted.
+	// first is the key of the first record for ports read by Range edges, else nil. The caller may
+	// reuse block and first after the call.
 	Append(port, run, part int, block []byte, records int, first []byte) error
 }
 
