@@ -84,7 +84,7 @@ func (f *frame) sum() uint32 {
 // readKey sets the fields encoded in the key.
 func (f *frame) readKey(key []byte) error {
 	if len(key) != keySize || key[0] != 'f' {
-		return errors.New("a key is not one of the journal's")
+		return errors.New("unknown key in the database")
 	}
 	f.gen = binary.BigEndian.Uint32(key[1:])
 	f.first = binary.BigEndian.Uint64(key[5:])
@@ -111,7 +111,7 @@ func (f *frame) events(fn func(seq uint64, ev []byte) error) error {
 	for seq := f.first; seq <= f.last; seq++ {
 		n, size := binary.Uvarint(rest)
 		if size <= 0 || n > uint64(len(rest)-size) {
-			return errors.New("the events do not fill the frame")
+			return errors.New("the lengths of the events do not match the frame")
 		}
 		end := size + int(n)
 		if err := fn(seq, rest[size:end:end]); err != nil {

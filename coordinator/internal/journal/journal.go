@@ -61,7 +61,7 @@ func (e *DamageError) Error() string {
 	if e.Seq == 0 {
 		return fmt.Sprintf("journal %s: %s; %s", e.Dir, e.What, out)
 	}
-	return fmt.Sprintf("journal %s: event %d: %s; %s, or give up that event and all later ones (Options.AcceptLoss)", e.Dir, e.Seq, e.What, out)
+	return fmt.Sprintf("journal %s: event %d: %s; %s, or drop this event and all later ones (Options.AcceptLoss)", e.Dir, e.Seq, e.What, out)
 }
 
 // Options configures a journal. The zero value is a good default.

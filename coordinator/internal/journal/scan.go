@@ -38,7 +38,7 @@ func (j *Journal) load() error {
 	damage := &DamageError{}
 	j.end, err = j.scan(h, math.MaxUint64, func(*frame) error { return nil })
 	if err == nil && headErr != nil {
-		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so nobody knows whether this event was acknowledged"}
+		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so it is unknown whether this event was acknowledged"}
 	}
 	if errors.As(err, &damage) && j.opt.AcceptLoss {
 		j.log.Error("journal damaged, events dropped", "dir", j.dir, "from", j.end.next, "acknowledged", h.Seq, "err", err)
@@ -115,19 +115,19 @@ func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (who
 			}
 			begun = true
 			if f.first != c.next || f.part != c.part {
-				return damage(c.next, "missing; the journal goes on with event %d, part %d", f.first, f.part)
+				return damage(c.next, "missing; the next event is %d, part %d", f.first, f.part)
 			}
 			err := item.Value(func(value []byte) error { return f.readValue(item.Key(), value) })
 			if err != nil {
 				return damage(c.next, "%v", err)
 			}
 			if known && f.prev() != c.prev {
-				return damage(c.next, "does not follow the event before it")
+				return damage(c.next, "does not match the previous event")
 			}
 			c.pass(&f)
 			known = true
 			if f.last == h.Seq && f.flags() == 0 && c.prev != h.Sum {
-				return damage(f.first, "is not the one that was acknowledged")
+				return damage(f.first, "differs from the acknowledged event")
 			}
 			if err := fn(&f); err != nil {
 				return err

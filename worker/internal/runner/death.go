@@ -131,7 +131,7 @@ func (p *process) obituary(others int) *job.Failure {
 		}
 	}
 	if n := p.memory.Load(); n > 0 {
-		f.Message += fmt.Sprintf("; it had up to %s of memory", bytesize.Format(n))
+		f.Message += fmt.Sprintf("; its peak memory was %s", bytesize.Format(n))
 	}
 	if others > 0 {
 		f.Message += fmt.Sprintf("; %d other attempts were running in it", others)
@@ -153,7 +153,7 @@ func obstacle(path string) string {
 		return fmt.Sprintf(" (it is built for %s, this worker is %s)", c.Platform, here)
 	case c.Dynamic != "":
 		if _, err := os.Stat(c.Dynamic); err != nil {
-			return fmt.Sprintf(" (it needs the loader %s, which is not here; build it with CGO_ENABLED=0)", c.Dynamic)
+			return fmt.Sprintf(" (it needs the loader %s, which is missing on this machine; build it with CGO_ENABLED=0)", c.Dynamic)
 		}
 	}
 	return ""

@@ -88,12 +88,12 @@ func (o *output) print(line []byte) {
 		o.dropped++
 		return
 	}
-	o.log.Info("child says", "line", string(bytes.ToValidUTF8(line, []byte("\uFFFD"))))
+	o.log.Info("child output", "line", string(bytes.ToValidUTF8(line, []byte("\uFFFD"))))
 }
 
 func (o *output) newSecond(now time.Time) {
 	if o.dropped > 0 {
-		o.log.Warn("child says too much", "lines", o.dropped)
+		o.log.Warn("child output dropped, too many lines a second", "lines", o.dropped)
 	}
 	o.second, o.lines, o.dropped = now, 0, 0
 }
@@ -104,7 +104,7 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	tail := o.tail[max(0, len(o.tail)-o.limit):]
 	if missing := o.total - int64(len(o.head)+len(tail)); missing > 0 {
-		return fmt.Sprintf("%s\n... %d bytes are left out ...\n%s", o.head, missing, tail)
+		return fmt.Sprintf("%s\n... %d bytes omitted ...\n%s", o.head, missing, tail)
 	}
 	return string(o.head) + string(tail)
 }

@@ -164,7 +164,7 @@ func listen(dir string) (ln net.Listener, remove func(), err error) {
 	}
 	if ln, err = net.Listen("unix", path); err != nil {
 		remove()
-		return nil, nil, fmt.Errorf("socket for a child process: %w; a shorter path, by TMPDIR, may help", err)
+		return nil, nil, fmt.Errorf("socket for a child process: %w; set TMPDIR to a shorter path", err)
 	}
 	return ln, remove, nil
 }
@@ -302,7 +302,7 @@ func (p *process) stuck(a job.Attempt) {
 	select {
 	case <-p.exited:
 	case <-t.C:
-		p.end(errors.New("it did not end"))
+		p.end(errors.New("did not exit"))
 	}
 }
 

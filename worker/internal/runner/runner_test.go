@@ -321,7 +321,7 @@ func TestDeaths(t *testing.T) {
 		{"exit", "its process ended with exit status 5; user code must not call os.Exit", ""},
 		{"panic in a goroutine", "its process ended with exit status 2: panic: boom", "runner.init"},
 		{"flood", "exit status 1", "line 49999\nthe last line\n"},
-		{"memory", "killed from outside (killed), most likely because the machine or its cgroup ran out of memory; it had up to", ""},
+		{"memory", "killed from outside (killed), most likely because the machine or its cgroup ran out of memory; its peak memory was", ""},
 		{"scratch", "exit status 0", ""},
 	} {
 		t.Run(tt.stage, func(t *testing.T) {
@@ -455,10 +455,10 @@ func TestFlood(t *testing.T) {
 	f := newFixture(t, Config{StderrLimit: 1000})
 	r, _ := newAttempt("flood", 0)
 	got := failure(t, f.run(t.Context(), "serve", r), job.Transient, "exit status 1")
-	if !strings.HasPrefix(got.Detail, "line 0\nline 1\n") || !strings.HasSuffix(got.Detail, "the last line\n") || !strings.Contains(got.Detail, "bytes are left out") || len(got.Detail) > 2100 {
+	if !strings.HasPrefix(got.Detail, "line 0\nline 1\n") || !strings.HasSuffix(got.Detail, "the last line\n") || !strings.Contains(got.Detail, "bytes omitted") || len(got.Detail) > 2100 {
 		t.Errorf("%d bytes of detail: %.200s", len(got.Detail), got.Detail)
 	}
-	if n := strings.Count(f.log.String(), "child says"); n > 20*linesPerSecond || !strings.Contains(f.log.String(), "too much") {
+	if n := strings.Count(f.log.String(), "child output"); n > 20*linesPerSecond || !strings.Contains(f.log.String(), "too many lines") {
 		t.Errorf("%d lines in the log", n)
 	}
 }
