@@ -27,7 +27,7 @@ func (j *Journal) commitLoop() {
 	defer close(j.sync)
 	var f frame
 	for range j.wake {
-		// Let the callers of the last commit append their next events, so that they share this sync.
+		// Let callers of the last commit append their next events, to share this sync.
 		runtime.Gosched()
 		j.mu.Lock()
 		calls, closed := j.pending, j.closed

@@ -270,7 +270,8 @@ func TestEmptyLogIsNoDamage(t *testing.T) {
 	}
 }
 
-// A flipped or lost byte in Badger's own files causes an error or no harm, but never a wrong replay.
+// A flipped or lost byte in Badger's own files causes an error or no harm, but never a wrong
+// replay.
 func TestDamagedBadgerFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

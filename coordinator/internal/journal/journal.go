@@ -141,8 +141,8 @@ type generation struct {
 // Open opens the journal in dir and verifies every frame in it. It creates dir if needed, and
 // blocks while it reads all events since the last snapshot. It starts goroutines; Close ends them.
 //
-// The error wraps ErrLocked if another process has the journal open, and ErrDiskFull if Badger needs
-// more space to open. It is a *DamageError if events are missing or changed, and wraps
+// The error wraps ErrLocked if another process has the journal open, and ErrDiskFull if Badger
+// needs more space to open. It is a *DamageError if events are missing or changed, and wraps
 // state.ErrDamaged if Badger cannot open its files.
 func Open(dir string, opt Options) (*Journal, error) {
 	dir, err := filepath.Abs(dir)
