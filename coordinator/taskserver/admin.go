@@ -222,7 +222,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 	}
 	worker, why, written := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID), t.desk.LastBatch()
 	t.desk.Unlock()
-	if info.Durable { // what is told stays so
+	if info.Durable { // the reported state must survive a restart
 		if err := t.desk.Durable(ctx, written); err != nil {
 			return nil, taskError(err)
 		}

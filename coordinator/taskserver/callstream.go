@@ -28,7 +28,8 @@ const (
 	maxTaskBatch = 10_000
 )
 
-// clientStream is the stream of a client with foreground tasks: one goroutine receives, another sends.
+// clientStream is the stream of a client with foreground tasks: one goroutine receives, another
+// sends.
 type clientStream struct {
 	t    *Server
 	s    *desk.Session
@@ -43,7 +44,7 @@ type clientStream struct {
 	next int64
 	// tasks has the running tasks by index.
 	tasks map[int64]queue.ID
-	// waiting has the indexes of a task; the core knows one wait per task.
+	// waiting has the indexes of a task; the core has one wait per task.
 	waiting map[queue.ID][]int64
 	// inFlight counts tasks without a sent end, or, in the background, without a sent acceptance.
 	inFlight int
@@ -193,7 +194,7 @@ func (c *clientStream) submit(stream grpc.ServerStream, specs []*layshaftv1.Task
 		all[i] = submissionFromProto(p, p.GetBackground(), now)
 		all[i].Ref = refOf(first+int64(i), p.GetBackground())
 	}
-	for part := range slices.Chunk(all, underLock) { // the sender goes on in between
+	for part := range slices.Chunk(all, underLock) { // the sender can take the lock in between
 		c.mu.Lock()
 		err := c.t.submitAll(stream.Context(), c.s, part, func(i int, n desk.Note, err error) { c.submitted(&part[i], n, err) })
 		c.mu.Unlock()
@@ -339,7 +340,7 @@ func (c *clientStream) sendNotes(notes []desk.Note) error {
 	return flush()
 }
 
-// indexes returns the indexes of the tasks with the update n, and removes those that n ends.
+// indexes returns the indexes of the tasks with the update n. If n ends the tasks, it removes them.
 func (c *clientStream) indexes(n *desk.Note) []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

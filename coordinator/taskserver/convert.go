@@ -56,8 +56,8 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 	return out
 }
 
-// submissionFromProto converts a task to a submission. It leaves all checks but that of the input
-// to the core.
+// submissionFromProto converts a task to a submission. It checks only the input; the core
+// checks the rest.
 func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
 		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background}

@@ -123,7 +123,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		case end.Kind == gearman.WorkComplete:
 			return
-		case end.Kind != 0 && begun: // it cannot be told otherwise any more
+		case end.Kind != 0 && begun: // the status line has been sent
 			panic(http.ErrAbortHandler)
 		case end.Kind != 0:
 			text := string(end.Data)

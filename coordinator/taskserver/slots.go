@@ -11,11 +11,11 @@ import (
 )
 
 // lender connects the two cores where queued tasks use slots of workers and attempts use budgets.
-// It passes the tasks' requests to the coordinator, and the coordinator's commands to the desk.
+// It passes the tasks' requests to the coordinator, and the coordinator's asks to the desk.
 // Neither waits for the other.
 type lender struct {
 	c    *coordinator.Coordinator
-	wake chan struct{} // capacity 1: there is something in asks
+	wake chan struct{} // capacity 1: asks is not empty
 
 	// mu guards the field below.
 	mu   sync.Mutex
@@ -65,7 +65,7 @@ func (l *lender) Do(cmd sched.Command) {
 	}
 }
 
-// run passes commands to the desk until stop is closed.
+// run passes asks to the desk until stop is closed.
 func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 	for {
 		select {

@@ -42,8 +42,8 @@ type workerStream struct {
 	share string
 	// gone means that no join may follow; Server.mu guards it.
 	gone bool
-	// heard is the time of the last message, in nanoseconds since 1970; zero while a message is
-	// processed.
+	// heard is the time of the last message, in nanoseconds since 1970; zero while a message
+	// is processed.
 	heard atomic.Int64
 }
 
@@ -318,7 +318,7 @@ func (w *workerStream) sendNotes(notes []desk.Note) error {
 	}
 	for i := range notes {
 		n := &notes[i]
-		if (n.Op != queue.Assign && len(m.Assigns) > 0) || size > pieceBytes/2 { // what is said keeps its order
+		if (n.Op != queue.Assign && len(m.Assigns) > 0) || size > pieceBytes/2 { // keeps the order of the notes
 			if err := flush(); err != nil {
 				return err
 			}

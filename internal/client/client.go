@@ -89,8 +89,8 @@ func (c *Client) Close() error { return c.conn.Close() }
 // Conn returns the connection, for other services on the same port.
 func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 
-// retry repeats a call until it succeeds or fails for good. The call runs heard when the
-// coordinator answers, which restarts the wait.
+// retry repeats a call until it succeeds or fails for good. The call runs heard at each answer
+// of the coordinator; this restarts the wait.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard func()) error) error {
 	pause, since := retry.Backoff{Min: minRetry, Max: maxRetry}, time.Now()
 	heard := func() {
@@ -105,7 +105,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard
 			return nil
 		}
 		if errors.Is(err, errEnough) {
-			return err // whatever became of ctx: the caller hears nothing more
+			return err // even if ctx has ended: the caller has its answer
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -177,7 +177,7 @@ func receive[Q, A any](ctx context.Context, c *Client, method func(context.Conte
 }
 
 // Submit submits a job. After a nil error the job is in the coordinator's journal, unless the
-// coordinator wants the program first.
+// coordinator needs the program first.
 func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options) (out report.Submitted, err error) {
 	encoded, err := proto.Marshal(wire.SpecToProto(spec))
 	if err != nil {
@@ -310,7 +310,7 @@ func (c *Client) Release(ctx context.Context, id job.ID) error {
 }
 
 // Want reports that the output of a committed attempt cannot be read on a worker; attempt number
-// zero means that no commit is known. See coordinator.Coordinator.Want.
+// zero means no known commit. See the method of the same name in coordinator.Coordinator.
 func (c *Client) Want(ctx context.Context, p job.Producer) error {
 	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker})
 	return err
@@ -435,7 +435,7 @@ func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, r
 	return spec, wire.OptionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
 }
 
-// DrainWorker asks a worker to leave: it gets no new attempts, and other workers copy its outputs
+// DrainWorker orders a worker to leave: it gets no new attempts, and other workers copy its outputs
 // as far as they are needed.
 func (c *Client) DrainWorker(ctx context.Context, worker string) error {
 	_, err := call(ctx, c, c.rpc.DrainWorker, &layshaftv1.DrainWorkerRequest{Worker: worker})
