@@ -11,15 +11,15 @@ import (
 )
 
 // lender connects the two cores where queued tasks use slots of workers and attempts use budgets.
-// It passes the tasks' requests to the coordinator, and the coordinator's asks to the desk.
+// It passes the tasks' requests to the coordinator, and the coordinator's commands to the desk.
 // Neither waits for the other.
 type lender struct {
 	c    *coordinator.Coordinator
-	wake chan struct{} // capacity 1: asks is not empty
+	wake chan struct{} // capacity 1: commands is not empty
 
 	// mu guards the field below.
-	mu   sync.Mutex
-	asks []sched.Command
+	mu       sync.Mutex
+	commands []sched.Command
 }
 
 // Priorities of tasks and classes of queued tasks are the same thing.
@@ -57,7 +57,7 @@ func (l *lender) granted(ref uint64) {
 // Do is coordinator.TaskSide. It queues the command for run.
 func (l *lender) Do(cmd sched.Command) {
 	l.mu.Lock()
-	l.asks = append(l.asks, cmd)
+	l.commands = append(l.commands, cmd)
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
@@ -65,7 +65,7 @@ func (l *lender) Do(cmd sched.Command) {
 	}
 }
 
-// run passes asks to the desk until stop is closed.
+// run passes commands to the desk until stop is closed.
 func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 	for {
 		select {
@@ -74,11 +74,11 @@ func (l *lender) run(stop <-chan struct{}, d *desk.Desk) {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		asks := l.asks
-		l.asks = nil
+		commands := l.commands
+		l.commands = nil
 		l.mu.Unlock()
 		d.Lock()
-		for _, cmd := range asks {
+		for _, cmd := range commands {
 			switch cmd := cmd.(type) {
 			case sched.GrantQueued:
 				d.Grant(cmd.WorkerID, priorities[cmd.Class])

@@ -42,15 +42,15 @@ type workerStream struct {
 	share string
 	// gone means that no join may follow; Server.mu guards it.
 	gone bool
-	// heard is the time of the last message, in nanoseconds since 1970; zero while a message
+	// lastMessage is the time of the last message, in nanoseconds since 1970; zero while a message
 	// is processed.
-	heard atomic.Int64
+	lastMessage atomic.Int64
 }
 
 // WorkTasks runs the stream of a worker.
 func (t *Server) WorkTasks(stream workServer) error {
 	w := &workerStream{t: t, stream: stream}
-	w.heard.Store(time.Now().UnixNano())
+	w.lastMessage.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer w.leave()
@@ -83,7 +83,7 @@ func (w *workerStream) watch(cancel context.CancelCauseFunc) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if at := w.heard.Load(); at != 0 && time.Since(time.Unix(0, at)) > w.t.cfg.Lease {
+			if at := w.lastMessage.Load(); at != 0 && time.Since(time.Unix(0, at)) > w.t.cfg.Lease {
 				cancel(fmt.Errorf("%w: the worker was silent for %v", wire.ErrLeaseLost, w.t.cfg.Lease))
 			}
 		}
@@ -103,11 +103,11 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 	close(joined)
 	var first head
 	for {
-		w.heard.Store(time.Now().UnixNano())
+		w.lastMessage.Store(time.Now().UnixNano())
 		if m, err = w.stream.Recv(); err != nil {
 			return wire.BrokenBy(err)
 		}
-		w.heard.Store(0)
+		w.lastMessage.Store(0)
 		switch say := m.GetSay().(type) {
 		case *layshaftv1.WorkTasksRequest_Piece:
 			first.add(say.Piece)

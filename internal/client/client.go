@@ -89,19 +89,19 @@ func (c *Client) Close() error { return c.conn.Close() }
 // Conn returns the connection, for other services on the same port.
 func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 
-// retry repeats a call until it succeeds or fails for good. The call runs heard at each answer
+// retry repeats a call until it succeeds or fails for good. The call runs noteAnswer at each answer
 // of the coordinator; this restarts the wait.
-func (c *Client) retry(ctx context.Context, call func(ctx context.Context, heard func()) error) error {
+func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteAnswer func()) error) error {
 	pause, since := retry.Backoff{Min: minRetry, Max: maxRetry}, time.Now()
-	heard := func() {
+	noteAnswer := func() {
 		c.reached.Store(true)
 		pause.Reset()
 		since = time.Now()
 	}
 	for {
-		err := call(ctx, heard)
+		err := call(ctx, noteAnswer)
 		if err == nil {
-			heard()
+			noteAnswer()
 			return nil
 		}
 		if errors.Is(err, errEnough) {
@@ -152,7 +152,7 @@ func call[Q, A any](ctx context.Context, c *Client, method func(context.Context,
 // every try.
 func receive[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (grpc.ServerStreamingClient[A], error), q Q,
 	begin func(), each func(*A) error) error {
-	return c.retry(ctx, func(ctx context.Context, heard func()) error {
+	return c.retry(ctx, func(ctx context.Context, noteAnswer func()) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		begin()
@@ -168,7 +168,7 @@ func receive[Q, A any](ctx context.Context, c *Client, method func(context.Conte
 			if err != nil {
 				return err
 			}
-			heard()
+			noteAnswer()
 			if err := each(m); err != nil {
 				return err
 			}
