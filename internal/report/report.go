@@ -56,7 +56,7 @@ type Options struct {
 
 	// CodeSize is the size of the program in bytes.
 	CodeSize int64
-	// CodeLoader is the loader that the program needs; empty when it is linked statically.
+	// CodeLoader is the loader for the program; empty when the program is linked statically.
 	CodeLoader string
 	// Detached means that the job continues when its client leaves.
 	Detached bool
@@ -70,13 +70,13 @@ type Options struct {
 
 // Job is the state of a job.
 type Job struct {
-	ID      job.ID
-	Name    string
-	Outcome Outcome
+	ID      job.ID  // as in the Spec
+	Name    string  // name of the plan
+	Outcome Outcome // JobRunning until the end
 	// Failure is nil unless the job failed or was cancelled.
 	Failure *job.Failure
-	Stages  []Stage
-	Options Options
+	Stages  []Stage // in the order of the Spec
+	Options Options // as at the submit
 	// Ended is zero when the job has not ended, or when the time is unknown.
 	Ended time.Time
 	// Released means that the outputs of an ended job were deleted.
@@ -88,7 +88,7 @@ type Job struct {
 // Stage is the state of a stage. Tasks is always the sum of Waiting, Running, Done, Failed and
 // Cancelled.
 type Stage struct {
-	Name                                             string
+	Name                                             string // name of the stage in the plan
 	Tasks, Waiting, Running, Done, Failed, Cancelled int
 	// Attempts counts running attempts, including speculative ones.
 	Attempts int
@@ -105,11 +105,12 @@ type Stage struct {
 	Progress Progress
 }
 
-// Progress counts input read by running attempts. Of attempts that race, only the one ahead
-// counts.
+// Progress counts the input read by running attempts, as Records and as Bytes. Of several racing
+// attempts, only the one ahead counts.
 type Progress struct{ Records, Bytes int64 }
 
-// Summary is the coordinator's extract of a manifest.
+// Summary is the coordinator's extract of a manifest. Counters sums the counters of the user's code
+// and, with a dot before the name, of the engine.
 type Summary struct {
 	Bytes    int64            `json:"bytes,omitempty"`   // stored bytes
 	Records  int64            `json:"records,omitempty"` // records of all extents
@@ -117,8 +118,9 @@ type Summary struct {
 	Locality Locality         `json:"locality,omitzero"` // filled by the scheduler
 }
 
-// Locality counts attempts, and the bytes of their splits, by the distance to their input.
-// Attempts with input nowhere in particular are not counted.
+// Locality counts attempts, and the bytes of their splits, by the distance to their input. Attempts
+// with input nowhere in particular are not counted. Local counts input on the attempt's own worker,
+// Zone in the same zone, Remote elsewhere; LocalBytes, ZoneBytes and RemoteBytes are the bytes.
 type Locality struct {
 	Local, Zone, Remote                int
 	LocalBytes, ZoneBytes, RemoteBytes int64
@@ -132,9 +134,9 @@ func (l *Locality) Add(x Locality) {
 
 // JobError is the error of a job that ended without a result.
 type JobError struct {
-	ID      job.ID
-	Outcome Outcome // JobFailed or JobCancelled
-	Failure job.Failure
+	ID      job.ID      // the job's ID
+	Outcome Outcome     // JobFailed or JobCancelled
+	Failure job.Failure // reason of the end
 }
 
 func (e *JobError) Error() string {
@@ -160,8 +162,8 @@ type Submitted struct {
 
 // Commits is a change in the holders of a stage's outputs.
 type Commits struct {
-	// All means that earlier answers no longer count, as after a lost connection: only tasks named
-	// from here on have an output. It is true in the first answer.
+	// All means that earlier answers no longer count, as after a lost connection: only tasks in
+	// this answer and later ones have an output. It is true in the first answer.
 	All bool
 	// Changed are the changed tasks, each with its committed attempt and the holder. Attempt number
 	// zero without a worker means that the task has no output now.
@@ -177,14 +179,14 @@ type Code struct {
 	SHA256   string // of the file, in hex
 	Platform string // GOOS/GOARCH
 	Size     int64  // in bytes
-	Dynamic  string // the loader that it needs; empty when it is linked statically
+	Dynamic  string // loader for the program; empty when it is linked statically
 }
 
 // File is a file of a dataset.
 type File struct {
-	Name    string // path inside the dataset
-	Size    int64  // in bytes
-	ModTime time.Time
-	Dir     bool
-	Holders []string // IDs of the workers that have it
+	Name    string    // path inside the dataset
+	Size    int64     // in bytes
+	ModTime time.Time // time of the last change
+	Dir     bool      // it is a directory
+	Holders []string  // IDs of the workers with a copy
 }
