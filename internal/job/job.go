@@ -20,7 +20,7 @@ type Task struct {
 // String returns STAGE/INDEX, as in 0/17.
 func (t Task) String() string { return fmt.Sprintf("%d/%d", t.Stage, t.Index) }
 
-// Attempt is one try at a task. N starts at 1 and only increases.
+// Attempt is one try at the task Task of the job Job. N starts at 1 and only increases.
 type Attempt struct {
 	Job  ID
 	Task Task
@@ -53,7 +53,7 @@ const (
 // Edge connects a stage with an earlier stage and its output. From is the number of the earlier
 // stage, the producer; it is less than the number of the reading stage. Port selects one of the
 // producer's outputs. Input numbers the reader's inputs, such as 0 and 1 for the sides of a join.
-// Several edges may feed one input (a union).
+// Several edges may feed one input (a union). Mode selects the data for each task of the reader.
 type Edge struct {
 	From, Port, Input int
 	Mode              Mode
@@ -91,7 +91,7 @@ type Stage struct {
 // Bad is the name of the engine's counter for records set aside.
 const Bad = ".bad"
 
-// Need is an amount of a budget, such as one connection of a database.
+// Need is an amount N of the budget named Budget, such as one connection of a database.
 type Need struct {
 	Budget string
 	N      int
@@ -99,15 +99,15 @@ type Need struct {
 
 // Spec is a job as data. It contains everything that the coordinator needs.
 type Spec struct {
-	ID     ID
-	Name   string
+	ID     ID     // the same for equal plan, parameters and input
+	Name   string // name of the plan
 	Hash   string // fingerprint of plan, parameters and input, hex
 	Params []byte // the caller's parameters, JSON
 	// Plan is the fingerprint of the plan alone. A worker's program must build a plan with the same
 	// fingerprint. If it is empty, this check is omitted.
 	Plan   string
-	Memory int64 // bytes used by one attempt before it spills; if zero, the worker decides
-	Stages []Stage
+	Memory int64   // bytes used by one attempt before it spills; if zero, the worker decides
+	Stages []Stage // each after the stages it reads
 }
 
 // Tasks returns the number of tasks of all stages.
@@ -121,18 +121,18 @@ func (s *Spec) Tasks() int {
 
 // Producer is a committed attempt whose output is an input of a launched attempt.
 type Producer struct {
-	Attempt Attempt
-	Worker  string // holder of the output
+	Attempt Attempt // the committed attempt
+	Worker  string  // holder of the output
 }
 
 // Launch asks a worker to run an attempt. For each edge of the stage, in order, Producers contains
 // the committed attempts of the producing stage in task order. For an edge of mode Group, it
 // contains only the attempts in the task's group.
 type Launch struct {
-	Attempt   Attempt
-	Split     *Split // nil unless the stage reads a source
+	Attempt   Attempt // the attempt to run
+	Split     *Split  // nil unless the stage reads a source
 	Producers [][]Producer
-	Timeout   time.Duration
+	Timeout   time.Duration // limit for the attempt; zero means none
 	// Alone requires a process without other attempts. The process stores its current record in a
 	// place that survives it; see Run.Mark. Alone is set after a process died with an attempt of
 	// the task.
@@ -179,7 +179,7 @@ func (k Kind) String() string {
 
 // Failure describes why an attempt ended without output.
 type Failure struct {
-	Kind    Kind
+	Kind    Kind      // its class; it decides about retries
 	Message string    // one readable line
 	Detail  string    // stack, last record, end of the log; may be empty
 	Record  string    // position of the current record, such as a.jsonl:1042; may be empty
@@ -196,8 +196,8 @@ func (f *Failure) Error() string {
 	return f.Message
 }
 
-// Extent is the location of one partition of one sorted run of one output port. If the port is
-// sorted, its blocks are in key order.
+// Extent is the location of one partition (Part) of one sorted run (Run) of one output port (Port).
+// It has Records records. If the port is sorted, its blocks are in key order.
 type Extent struct {
 	Port, Run, Part int
 	Inline          bool  // stored in the state store beside the manifest, else in a segment file
@@ -221,9 +221,9 @@ type Block struct {
 // Manifest is the final description of one attempt's output. An attempt without a manifest has no
 // output.
 type Manifest struct {
-	Attempt  Attempt
-	Segment  string // file name of the attempt's segment; empty when everything is inline
-	Extents  []Extent
+	Attempt  Attempt          // the attempt with this output
+	Segment  string           // file name of the attempt's segment; empty when everything is inline
+	Extents  []Extent         // all partitions of all runs
 	Counters map[string]int64 // the user's counters and, with a dot before the name, the engine's
 	Sink     [][]byte         // one entry per sink port: the result of the sink's Close
 	Sum      uint64           // order-dependent hash of all extents before compression

@@ -8,14 +8,14 @@ import (
 // Program is the compiled code of a job: one function per stage. Its functions contain no user type
 // in their signature, so that the worker can run any program.
 type Program struct {
-	Stages    []func(ctx context.Context, run *Run) error
-	Tolerates bool // the plan allows records to be set aside
+	Stages    []func(ctx context.Context, run *Run) error // one per stage, in the order of the Spec
+	Tolerates bool                                        // the plan allows records to be set aside
 }
 
 // Run contains everything that an attempt may use. The worker makes one per attempt. The stage
 // function owns it until it returns.
 type Run struct {
-	Attempt Attempt
+	Attempt Attempt       // the running attempt
 	Tasks   int           // number of tasks of the stage
 	Split   *Split        // nil unless the stage reads a source
 	Inputs  [][]RunReader // sorted runs in a fixed order, by input number (Edge.Input)
@@ -40,7 +40,7 @@ type Run struct {
 	Temp     func() Scratch   // makes a scratch file; it is removed when the attempt ends
 	Counters map[string]int64 // filled by the stage function
 	Sink     [][]byte         // filled by the stage function: one entry per sink port
-	Progress *Progress
+	Progress *Progress        // updated by the stage function
 }
 
 // Progress is updated by the stage function. The worker may read it at any time.
