@@ -63,8 +63,7 @@ func (p *Priority) UnmarshalText(text []byte) error {
 
 // Status describes a task.
 type Status struct {
-	// ID of the task
-	ID       ID     `json:"id"`
+	ID       ID     `json:"id"`       // the task's ID
 	Function string `json:"function"` // name of the function
 	State    State  `json:"state"`    // never zero
 	// Dead marks a dead letter: the task failed and can be retried.

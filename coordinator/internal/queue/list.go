@@ -10,8 +10,7 @@ import (
 
 // Info describes a task.
 type Info struct {
-	// ID of the task
-	ID         ID
+	ID         ID       // number of the task, never used twice
 	Function   string   // name of the function
 	State      State    // waiting, delayed, running or how it ended
 	DeadLetter bool     // it can be retried
