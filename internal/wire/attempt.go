@@ -9,8 +9,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// LaunchToProto converts a launch. It returns an error when the producers of an edge are not tasks of one stage of the
-// same job, in order.
+// LaunchToProto converts a launch. The producers of an edge must be tasks of one stage of the same
+// job, in ascending order; otherwise LaunchToProto returns an error.
 func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
 	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout), Alone: l.Alone,
 		Skips: List(l.Skips, func(s job.Skip) *layshaftv1.Skip {
@@ -33,7 +33,7 @@ func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producer
 	p := &layshaftv1.Producers{}
 	places := make(map[string]uint32)
 	stage, before, gaps := -1, 0, false
-	next := 0 // the task that follows the one before, where the gap begins
+	next := 0 // index after the previous task; a gap begins here
 	for i, from := range producers {
 		a, holder, gap := from.Attempt, uint32(0), 0
 		if from != (job.Producer{}) {
@@ -134,7 +134,8 @@ func FailureFromProto(p *layshaftv1.Failure) (*job.Failure, error) {
 	return f, nil
 }
 
-// CountersToProto makes the names of counters fit for protobuf. Counters whose repaired names meet are added up.
+// CountersToProto repairs names of counters that are not UTF-8. It adds up counters with the same
+// repaired name.
 func CountersToProto(counters map[string]int64) map[string]int64 {
 	for name := range counters {
 		if text(name) != name {

@@ -12,7 +12,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// gatheredItem is one task of a group, for programs that have only JSON. Its fields are documented in docs/tasks.md.
+// gatheredItem is one task of a group in JSON, for programs without protobuf. docs/tasks.md
+// documents its fields.
 type gatheredItem struct {
 	ID       string          `json:"id"`
 	Outcome  string          `json:"outcome"`
@@ -21,8 +22,10 @@ type gatheredItem struct {
 	Error    *string         `json:"error,omitempty"`
 }
 
-// GatheredJSON returns encoded GatheredResults as what workers get that speak another protocol: an array of objects with the id of each task of the group, its
-// outcome (done, failed or cancelled), and the result with its encoding (json as it is, text as a string, else base64) or the error.
+// GatheredJSON converts encoded GatheredResults to JSON, for workers of other protocols. The JSON
+// is an array with one object per task of the group: its ID, its outcome (done, failed or
+// cancelled), and either the result or the error. The encoding of a result is json (unchanged),
+// text (a string) or base64.
 func GatheredJSON(encoded []byte) ([]byte, error) {
 	var all layshaftv1.GatheredResults
 	if err := proto.Unmarshal(encoded, &all); err != nil {
@@ -62,7 +65,7 @@ func GatheredJSON(encoded []byte) ([]byte, error) {
 	return plainJSON(items)
 }
 
-// plainJSON is json.Marshal that leaves <, > and & as they are.
+// plainJSON is like json.Marshal, but does not escape <, > and &.
 func plainJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	to := json.NewEncoder(&b)

@@ -20,13 +20,14 @@ import (
 )
 
 const (
-	// MaxMessage is the limit of one message, in bytes. A launch names all tasks that its attempt reads: about two bytes each.
+	// MaxMessage is the limit of one message, in bytes. The largest messages are launches, with
+	// about two bytes for each task whose output the attempt reads.
 	MaxMessage = 16 << 20
-	// PieceSize is how much of something larger goes into one message, in bytes.
+	// PieceSize is the largest piece of a body in one message, in bytes.
 	PieceSize = 256 << 10
 
-	// A connection without an answer for pingEvery and pingWait is broken. Servers allow pings a little more often than
-	// clients send them.
+	// A peer pings a silent connection after pingEvery and closes it when no answer arrives within
+	// pingWait. Servers accept pings every minPing, more often than clients send them.
 	pingEvery = 10 * time.Second
 	pingWait  = 5 * time.Second
 	minPing   = 5 * time.Second
@@ -36,7 +37,7 @@ const (
 	maxStreams   = 1 << 12
 )
 
-// DialOptions are what every client of the cluster dials with; credentials come beside them.
+// DialOptions returns the dial options of every client of the cluster, without credentials.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithNoProxy(),
@@ -47,9 +48,9 @@ func DialOptions() []grpc.DialOption {
 	}
 }
 
-// ServerOptions are what every server of the cluster is made with; credentials come beside them. authorize, which may be nil, says
-// whether a call may go on. Errors of handlers go through ToStatus. A handler that panics is an INTERNAL error and a line
-// in log.
+// ServerOptions returns the options of every server of the cluster, without credentials. authorize
+// may be nil; its error rejects the call. Errors of authorize and of handlers pass through
+// ToStatus. When a handler panics, the caller gets an INTERNAL error and log gets the stack.
 func ServerOptions(log *slog.Logger, authorize func(ctx context.Context, fullMethod string) error) []grpc.ServerOption {
 	guard := func(ctx context.Context, method string, handle func() error) (err error) {
 		defer func() {
@@ -88,7 +89,7 @@ func ServerOptions(log *slog.Logger, authorize func(ctx context.Context, fullMet
 	}
 }
 
-// PieceReader reads a body that arrives in pieces.
+// PieceReader is an io.Reader of a body in pieces.
 type PieceReader struct {
 	// Recv returns the next piece, or io.EOF after the last one.
 	Recv func() ([]byte, error)
@@ -137,7 +138,8 @@ func CallerName(ctx context.Context) string {
 // ErrBroken means that the connection of a worker broke.
 var ErrBroken = errors.New("connection broken")
 
-// BrokenBy wraps the error of a stream in ErrBroken. io.EOF means that the worker closed the stream.
+// BrokenBy wraps the error of a stream in ErrBroken. io.EOF means that the worker closed the
+// stream.
 func BrokenBy(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the worker closed the stream")

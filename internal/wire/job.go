@@ -1,10 +1,10 @@
 // Package wire converts between the types of packages job and report and the messages of
 // proto/layshaft/v1. No other package converts them.
 //
-// Messages from the network are hostile: the FromProto functions refuse numbers out of range and
+// Messages from the network are hostile: the FromProto functions reject numbers out of range and
 // unknown kinds, with an error naming the field. The ToProto functions repair text for people if it
-// is not UTF-8, because protobuf would refuse the whole message. A result may share memory with the
-// argument. An empty slice comes back as nil.
+// is not UTF-8, because protobuf would reject the whole message. A result may share memory with the
+// argument. An empty slice becomes nil.
 package wire
 
 import (
@@ -22,7 +22,7 @@ import (
 // Decoder checks the numbers of a message and keeps the first error.
 type Decoder struct{ Err error }
 
-// Fail notes an error, unless there is one already.
+// Fail records an error, unless Err is already set.
 func (d *Decoder) Fail(format string, a ...any) {
 	if d.Err == nil {
 		d.Err = fmt.Errorf(format, a...)
@@ -66,7 +66,7 @@ func List[A, B any](in []A, convert func(A) B) []B {
 	return out
 }
 
-// text makes text for people fit for protobuf.
+// text repairs text for people if it is not UTF-8.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // TaskToProto converts a task.

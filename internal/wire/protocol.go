@@ -2,13 +2,13 @@ package wire
 
 import "fmt"
 
-// Protocol is the version of the wire, layshaft.v1, that this program speaks. The first message of a
-// worker, a task worker and a client carries it. It grows when a peer of the version before could
-// misunderstand a message; a new field that the peer may ignore does not need a new number.
+// Protocol is this program's version of the wire protocol layshaft.v1. Workers, task workers and
+// clients send it in their first message. Increase it when a peer of the previous version could
+// misunderstand a message. A new field does not need a new version if older peers may ignore it.
 const Protocol = 1
 
-// CheckProtocol returns an error that wraps ErrOtherProtocol unless version is Protocol. The sender,
-// such as "worker w1", is for the error.
+// CheckProtocol returns an error wrapping ErrOtherProtocol unless version is Protocol. The error
+// names the sender, such as "worker w1".
 func CheckProtocol(sender string, version int32) error {
 	if version == Protocol {
 		return nil

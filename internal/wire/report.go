@@ -10,7 +10,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// outcomes is the table of how jobs end, by their Go value. JobRunning is UNSPECIFIED.
+// outcomes is the table of job outcomes, by Go value. JobRunning is UNSPECIFIED.
 var outcomes = []layshaftv1.Outcome{
 	report.JobDone:      layshaftv1.Outcome_OUTCOME_DONE,
 	report.JobFailed:    layshaftv1.Outcome_OUTCOME_FAILED,
@@ -20,7 +20,7 @@ var outcomes = []layshaftv1.Outcome{
 // OutcomeToProto converts an outcome.
 func OutcomeToProto(o report.Outcome) layshaftv1.Outcome { return outcomes[o] }
 
-// OutcomeFromProto converts an outcome. A number that is unknown is an error.
+// OutcomeFromProto converts an outcome. It returns an error for an unknown number.
 func OutcomeFromProto(p layshaftv1.Outcome) (report.Outcome, error) {
 	o := slices.Index(outcomes, p)
 	if o < 0 {
@@ -96,8 +96,8 @@ func SummaryFromProto(p *layshaftv1.Summary) report.Summary {
 		LocalBytes: l.GetLocalBytes(), ZoneBytes: l.GetZoneBytes(), RemoteBytes: l.GetRemoteBytes()}}
 }
 
-// OptionsToProto converts the options of a submit. Owner and Submitted stay behind: the coordinator
-// sets them.
+// OptionsToProto converts the options of a submit, except Owner and Submitted: the coordinator sets
+// these two.
 func OptionsToProto(o *report.Options) *layshaftv1.SubmitHeader {
 	return &layshaftv1.SubmitHeader{Protocol: Protocol, Code: CodeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive,
 		Detached: o.Detached, Client: o.Client}
@@ -110,7 +110,7 @@ func OptionsFromProto(h *layshaftv1.SubmitHeader) report.Options {
 		Client: h.GetClient(), Code: code.GetSha256(), Platform: code.GetPlatform(), CodeSize: code.GetSize(), CodeLoader: code.GetDynamic()}
 }
 
-// CodeOf returns the message that identifies the program of a job; nil when it needs none.
+// CodeOf returns the identity of a job's program, or nil when the job needs no program.
 func CodeOf(o *report.Options) *layshaftv1.Code {
 	if o.Code == "" {
 		return nil
@@ -128,7 +128,7 @@ func CodeFromProto(p *layshaftv1.Code) report.Code {
 	return report.Code{SHA256: p.GetSha256(), Platform: p.GetPlatform(), Size: p.GetSize(), Dynamic: p.GetDynamic()}
 }
 
-// AddHello adds to the state of a worker what the worker sent when it joined.
+// AddHello copies fields of the worker's Hello into its state.
 func AddHello(w *report.Worker, h *layshaftv1.Hello) {
 	w.Address, w.Platform, w.Version = h.GetAddress(), h.GetPlatform(), h.GetVersion()
 	w.Tags, w.Memory, w.Ships = h.GetTags(), h.GetMemory(), h.GetShips()
@@ -152,7 +152,7 @@ func WorkersToProto(workers []report.Worker) *layshaftv1.ListWorkersResponse {
 	return out
 }
 
-// WorkersFromProto converts the states of workers. Workers that are away come last.
+// WorkersFromProto converts the states of workers. Away workers come last.
 func WorkersFromProto(p *layshaftv1.ListWorkersResponse) []report.Worker {
 	var out []report.Worker
 	for _, s := range p.GetWorkers() {

@@ -14,45 +14,47 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Errors that callers branch on, at either end of a connection. The roles give them names of their own.
+// Errors with a fixed code on the wire, so that both ends of a connection can test for them with
+// errors.Is. Other packages export them under names of their own.
 var (
-	// ErrInvalid means that a request makes no sense. Trying again cannot help.
+	// ErrInvalid: the request makes no sense. Retrying cannot help.
 	ErrInvalid = errors.New("invalid request")
-	// ErrUnknownJob means that no job has that ID: it was never submitted, or was dropped.
+	// ErrUnknownJob: no job has this ID. It was never submitted, or was dropped.
 	ErrUnknownJob = errors.New("unknown job")
-	// ErrUnknownWorker means that no worker of that name has a lease.
+	// ErrUnknownWorker: no worker with this name has a lease.
 	ErrUnknownWorker = errors.New("unknown worker")
-	// ErrUnknownCode means that the program is not stored here.
+	// ErrUnknownCode: the program is not stored here.
 	ErrUnknownCode = errors.New("unknown program")
-	// ErrUnknownDataset means that no worker offers the dataset.
+	// ErrUnknownDataset: no worker offers the dataset.
 	ErrUnknownDataset = errors.New("unknown dataset")
-	// ErrConflict means that the name is in use for something else.
+	// ErrConflict: the name is in use for something else.
 	ErrConflict = errors.New("conflict")
-	// ErrCannotRun means that no worker can run the program of a job.
+	// ErrCannotRun: no worker can run the program of the job.
 	ErrCannotRun = errors.New("no worker can run the program")
-	// ErrLeaseLost means that the caller has no lease: its reports do not count. It joins again.
+	// ErrLeaseLost: the calling worker has no lease, and the coordinator ignores its reports. The
+	// worker joins again.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrStaleEpoch means that another coordinator has replaced this one.
+	// ErrStaleEpoch: another coordinator has replaced this one.
 	ErrStaleEpoch = errors.New("stale epoch")
-	// ErrOtherCluster means that a worker belongs to another cluster.
+	// ErrOtherCluster: the worker belongs to another cluster.
 	ErrOtherCluster = errors.New("another cluster")
-	// ErrOtherProtocol means that a peer speaks another version of the wire; see Protocol.
+	// ErrOtherProtocol: the peer uses another version of the wire protocol; see Protocol.
 	ErrOtherProtocol = errors.New("another protocol version")
-	// ErrStopped means that the coordinator has stopped. It may come back.
+	// ErrStopped: the coordinator has stopped. It may restart.
 	ErrStopped = errors.New("coordinator stopped")
-	// ErrUnavailable means that a peer cannot be reached or cannot answer now. Trying again may help.
+	// ErrUnavailable: the peer cannot be reached or cannot answer now. Retrying may help.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrDamaged means that stored bytes differ from the bytes that were written.
+	// ErrDamaged: stored bytes differ from the written bytes.
 	ErrDamaged = errors.New("damaged")
-	// ErrUnauthenticated means that the caller has no certificate of the cluster.
+	// ErrUnauthenticated: the caller has no certificate of the cluster.
 	ErrUnauthenticated = errors.New("not authenticated")
-	// ErrForbidden means that the caller may not do this.
+	// ErrForbidden: the caller may not do this.
 	ErrForbidden = errors.New("not permitted")
 )
 
-// faults is the table of errors and codes. gRPC itself reports codes without a reason, so the last
-// row of a code stands for the code alone. Clients never retry ABORTED; they retry UNAVAILABLE at
-// once and RESOURCE_EXHAUSTED after a while.
+// faults is the table of errors and their gRPC codes and reasons. A row without a reason stands for
+// the code alone, because gRPC itself reports codes without a reason. Clients never retry ABORTED;
+// they retry UNAVAILABLE at once and RESOURCE_EXHAUSTED after a while.
 var faults = []struct {
 	err    error
 	code   codes.Code
@@ -85,9 +87,9 @@ var faults = []struct {
 // maxMessageText limits the text of an error on the wire, in bytes: it travels in a header.
 const maxMessageText = 16 << 10
 
-// ToStatus converts an error to a status error, which gRPC sends to the other end. An error with a
-// status keeps it; nil stays nil. A *job.Failure inside the error arrives as a *job.Failure; a lost
-// input becomes DATA_LOSS.
+// ToStatus converts an error to a gRPC status error. An error with a status keeps it; nil stays
+// nil. FromStatus recovers a *job.Failure inside the error at the other end. A lost input becomes
+// DATA_LOSS.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -128,8 +130,9 @@ func cut(s string) string {
 	return s
 }
 
-// FromStatus makes an error of the other end what it was there: errors.Is and errors.As answer the same. Other errors, and
-// nil, come back as they are.
+// FromStatus reverses ToStatus: it turns a status error into a *RemoteError, for which errors.Is
+// and errors.As give the same results as for the original error. It returns other errors, and nil,
+// unchanged.
 func FromStatus(err error) error {
 	var remote *RemoteError
 	if err == nil || errors.As(err, &remote) {
@@ -158,7 +161,7 @@ func FromStatus(err error) error {
 	return e
 }
 
-// RemoteError is an error of the other end of a connection, or one of the connection.
+// RemoteError is an error of the other end of a connection, or of the connection itself.
 type RemoteError struct {
 	status *status.Status
 	is     []error
@@ -167,8 +170,8 @@ type RemoteError struct {
 // Error returns the text of the other end.
 func (e *RemoteError) Error() string { return e.status.Message() }
 
-// Unwrap returns what the error stands for.
+// Unwrap returns the original errors: an error of this package's table and a *job.Failure, if any.
 func (e *RemoteError) Unwrap() []error { return e.is }
 
-// GRPCStatus returns the status it came in.
+// GRPCStatus returns the received status.
 func (e *RemoteError) GRPCStatus() *status.Status { return e.status }

@@ -13,12 +13,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// ErrDistrust means that the two ends of a connection do not accept each other: certificates that do not fit, or TLS on one end only.
-// Waiting does not help.
+// ErrDistrust means that the two ends of a connection reject each other: their certificates do not
+// fit, or only one end uses TLS. Waiting does not help.
 var ErrDistrust = errors.New("the two ends do not trust each other")
 
-// Distrust returns an error that wraps ErrDistrust and says what to do when err, of a call to address, means that; else nil. plain says that
-// the caller connects over TCP without TLS: then a peer that breaks off is asked whether it has, which may take a second.
+// Distrust explains err, the error of a call to address. If the cause is a lack of trust, it
+// returns an error wrapping ErrDistrust with advice for the user; otherwise it returns nil. Set
+// plain when the caller connects over TCP without TLS: if the peer broke the connection, Distrust
+// then tests the peer for TLS, for up to one second.
 func Distrust(ctx context.Context, err error, address string, plain bool) error {
 	if err == nil {
 		return nil
@@ -43,12 +45,12 @@ func Distrust(ctx context.Context, err error, address string, plain bool) error 
 	return fmt.Errorf("%w: %s (%s)", ErrDistrust, hint, strings.TrimPrefix(text, "rpc error: code = Unavailable desc = "))
 }
 
-// Plain reports whether credentials are those of a connection without TLS.
+// Plain reports whether creds are for connections without TLS.
 func Plain(creds credentials.TransportCredentials) bool {
 	return creds.Info().SecurityProtocol == insecure.NewCredentials().Info().SecurityProtocol
 }
 
-// speaksTLS reports whether who listens at address answers the beginning of a TLS connection.
+// speaksTLS reports whether the server at address answers the start of a TLS handshake.
 func speaksTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -62,7 +64,7 @@ func speaksTLS(ctx context.Context, address string) bool {
 	_ = conn.SetDeadline(deadline)
 	answered := false
 	err = tls.Client(conn, &tls.Config{
-		InsecureSkipVerify: true, // nothing is sent but the question whether it is TLS
+		InsecureSkipVerify: true, // the connection carries no data
 		VerifyConnection:   func(tls.ConnectionState) error { answered = true; return nil },
 	}).HandshakeContext(ctx)
 	var alert tls.AlertError

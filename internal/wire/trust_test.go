@@ -62,7 +62,8 @@ func TestDistrust(t *testing.T) {
 		}
 		got, err := try()
 		for n := 0; n < 20 && got == nil && tt.want != ""; n++ {
-			// In TLS 1.3 a client may write before it reads the alert, and a broken pipe is all it learns. Clients try again too.
+			// In TLS 1.3 a client may write before it reads the alert, and a broken pipe is all it
+			// learns. Clients try again too.
 			got, err = try()
 		}
 		if (got != nil) != (tt.want != "") || got != nil && (!errors.Is(got, wire.ErrDistrust) || !strings.Contains(got.Error(), tt.want)) {

@@ -244,7 +244,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Text that is not UTF-8, from file names or a user's panic, must not keep a message from being sent.
+// Text that is not UTF-8, from file names or a user's panic, must not keep a message from being
+// sent.
 func TestTextThatIsNotUTF8(t *testing.T) {
 	bad := "caf\xe9"
 	for _, p := range []proto.Message{
@@ -260,7 +261,8 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	}
 }
 
-// A launch of a reduce task names all map tasks, and must stay below what gRPC takes in one message.
+// A launch of a reduce task names all map tasks, and must stay below what gRPC takes in one
+// message.
 func TestLaunchOfManyProducersIsSmall(t *testing.T) {
 	l := &job.Launch{Attempt: job.Attempt{Job: "a-job-with-a-name-of-some-length", Task: job.Task{Stage: 1}, N: 1}, Producers: make([][]job.Producer, 1)}
 	for i := range 200_000 {
@@ -280,7 +282,8 @@ func TestLaunchOfManyProducersIsSmall(t *testing.T) {
 	}
 }
 
-// FuzzDecode reads hostile bytes as each of the messages: an error, or a value that survives another round.
+// FuzzDecode reads hostile bytes as each of the messages: an error, or a value that survives
+// another round.
 func FuzzDecode(f *testing.F) {
 	seeds := []proto.Message{
 		SpecToProto(&job.Spec{ID: "j", Stages: []job.Stage{{Tasks: 1, Splits: []job.Split{{Bytes: 7}}, Inputs: []job.Edge{{Mode: job.Range}}}}}),
