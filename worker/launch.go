@@ -104,9 +104,9 @@ func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.SealedAttempts(i
 
 // Running is the progress of an attempt that was launched and not reported yet.
 type Running struct {
-	Attempt                 job.Attempt
-	Since                   time.Time // when it got its slot; zero before
-	Records, Bytes, Spilled int64     // so far; see job.Progress
+	Attempt                 job.Attempt // the launched attempt
+	Since                   time.Time   // when it got its slot; zero before
+	Records, Bytes, Spilled int64       // so far; see job.Progress
 }
 
 // Progress returns the attempts that were launched and not reported yet, sorted by job and task.

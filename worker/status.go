@@ -4,9 +4,9 @@ import "maps"
 
 // Status is the state of a worker process.
 type Status struct {
-	Name  string
-	Zone  string
-	Slots int
+	Name  string // name of the worker's process
+	Zone  string // empty when there are no zones
+	Slots int    // number of attempts at once
 	// launched and not reported yet
 	Attempts []Running
 	Draining bool

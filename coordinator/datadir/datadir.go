@@ -23,10 +23,10 @@ import (
 //	tasks/     queued tasks; see taskserver.Open
 //	lock       the lock of the process with the directory open
 type Data struct {
-	Dir     string
-	Cluster string
-	Journal *journal.Journal
-	Code    *CodeStore
+	Dir     string           // path of the directory
+	Cluster string           // name of the cluster
+	Journal *journal.Journal // open until Close
+	Code    *CodeStore       // programs from clients
 
 	unlock func() error
 }

@@ -37,9 +37,9 @@ var ErrAway = errors.New("away")
 
 // Info describes a file or directory.
 type Info struct {
-	Path    string // full path, with its scheme
-	Size    int64  // bytes; undefined for directories
-	ModTime time.Time
+	Path    string      // full path, with its scheme
+	Size    int64       // bytes; undefined for directories
+	ModTime time.Time   // time of the last change
 	Mode    fs.FileMode // the type; permissions if they are known
 	// Hosts are the workers that hold the file, sorted; empty means it is equally near to all.
 	Hosts []string
@@ -144,7 +144,7 @@ type Lender interface {
 // Error is the error of the methods of every FS.
 type Error struct {
 	Path string // with its scheme
-	Err  error
+	Err  error  // what went wrong
 	Help string // advice to the user; may be empty
 }
 

@@ -29,7 +29,7 @@ const (
 
 // Process is a process to keep running. It must end when its standard input ends.
 type Process struct {
-	Name string
+	Name string   // name in the log
 	Args []string // without the program name
 }
 
