@@ -24,7 +24,7 @@ func TestDiskFull(t *testing.T) {
 	state := filepath.Join(disk, "state")
 	args := []string{"-state", state, "-slots", "2", "-memory", "64MiB", "-bytes", "150000000", "sort"}
 
-	run(t, "probe", args...).failed(t, "disk full", state, "MB free", "free space there", "the same command continues")
+	run(t, "probe", args...).failed(t, "disk full", state, "MiB free", "free space there", "the same command continues")
 
 	if err := syscall.Mount("none", disk, "tmpfs", syscall.MS_REMOUNT, "size=1g"); err != nil {
 		t.Fatal(err)

@@ -124,7 +124,7 @@ func TestInterrupt_state(t *testing.T) {
 func TestSharedState(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	w := startWaiting(t, "-state", state)
-	run(t, "probe", w.args...).failed(t, state, "in use by another process", fmt.Sprint(w.process.Pid), "directory of its own")
+	run(t, "probe", w.args...).failed(t, state, "in use by another process", fmt.Sprint(w.process.Pid), "use another directory")
 	run(t, "wordcount", "-state", state, os.Args[0]).failed(t, state, "in use by another process")
 	w.open(t)
 	if r := w.end().succeeded(t); r.stdout != "12\n" {

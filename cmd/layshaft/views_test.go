@@ -107,6 +107,7 @@ func (x *cluster) wait(t *testing.T, what string, ok func() bool) {
 // join joins a worker, whose connection breaks when leave is called.
 func (x *cluster) join(t *testing.T, hello *layshaftv1.Hello) (leave func()) {
 	t.Helper()
+	hello.Protocol = wire.Protocol
 	ctx, leave := context.WithCancel(t.Context())
 	t.Cleanup(leave)
 	var stream grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
