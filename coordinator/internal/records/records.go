@@ -1,8 +1,8 @@
 // Package records converts between the records of the scheduler and the events of the journal.
 //
 // Each kind of record has one message in proto/layshaft/journal/v1: sched.Committed becomes
-// Committed, and so on. Encode refuses a record that Decode could not read. Decode refuses events of
-// an unknown kind and impossible values.
+// Committed, and so on. Encode refuses a record that Decode could not read. Decode refuses events
+// of an unknown kind and impossible values.
 package records
 
 import (

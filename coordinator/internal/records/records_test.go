@@ -43,7 +43,8 @@ func TestEventsRoundTrip(t *testing.T) {
 	}
 }
 
-// A field that is added to a record and forgotten in Encode or Decode would be lost at the next restart.
+// A field that is added to a record and forgotten in Encode or Decode would be lost at the next
+// restart.
 func TestEventsKeepEveryField(t *testing.T) {
 	for _, rec := range records() {
 		v := reflect.New(reflect.TypeOf(rec)).Elem()
@@ -95,7 +96,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// What could not be read back is refused when it is written, and what nobody knows is refused when it is read.
+// What could not be read back is refused when it is written, and what nobody knows is refused when
+// it is read.
 func TestEventsRefused(t *testing.T) {
 	for _, spec := range []job.Spec{
 		{ID: "j", Stages: []job.Stage{{Name: "map", Splits: []job.Split{{Bytes: -1}}}}},
