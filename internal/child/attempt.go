@@ -34,7 +34,7 @@ type attempt struct {
 	runs    int64 // number of numbered runs
 }
 
-// Numbers for answers that belong to no run, in attempt.ask.
+// Numbers for answers that belong to no run, in attempt.request.
 const (
 	checking = -1
 	opening  = -2
@@ -53,8 +53,8 @@ func (a *attempt) send(m *runnerv1.RunResponse, data mem.BufferSlice) error {
 	return a.stream.SendMsg(&outgoing{m, data})
 }
 
-// ask sends a question and returns the channel for its answer.
-func (a *attempt) ask(what int64, m *runnerv1.RunResponse) (<-chan *answer, error) {
+// request sends a question and returns the channel for its answer.
+func (a *attempt) request(what int64, m *runnerv1.RunResponse) (<-chan *answer, error) {
 	c := make(chan *answer, 1)
 	a.mu.Lock()
 	a.waiting[what] = c
@@ -64,7 +64,7 @@ func (a *attempt) ask(what int64, m *runnerv1.RunResponse) (<-chan *answer, erro
 
 // await sends a question and waits for the answer or the end of the attempt.
 func (a *attempt) await(what int64, m *runnerv1.RunResponse) (*answer, error) {
-	c, err := a.ask(what, m)
+	c, err := a.request(what, m)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (r *input) Next() ([]byte, error) {
 // pull requests the next batch, unless it is requested already.
 func (r *input) pull() {
 	if r.coming == nil {
-		r.coming, r.err = r.attempt.ask(r.number, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
+		r.coming, r.err = r.attempt.request(r.number, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
 	}
 }
 

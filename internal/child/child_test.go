@@ -272,7 +272,7 @@ func TestSinks(t *testing.T) {
 	}
 }
 
-// What is read ahead is bounded: a batch that was asked for, and one more.
+// Reading ahead is bounded to the requested batch and one more.
 func TestReadAhead(t *testing.T) {
 	for _, tt := range []struct {
 		memory int64
@@ -385,7 +385,7 @@ func TestOutputError(t *testing.T) {
 		t.Errorf("%v, want the output's own error", err)
 	}
 	if cause == nil || cause.Error() != "disk full" {
-		t.Errorf("the child heard %v", cause)
+		t.Errorf("the child received %v", cause)
 	}
 }
 

@@ -100,7 +100,7 @@ func (c *Conn) Run(ctx context.Context, call Call) error {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	work, cancel := context.WithCancelCause(ctx)
-	h := &host{call: call, run: call.Run, stream: stream, cancel: cancel, asked: make(chan struct{}, 1), ended: make(chan struct{})}
+	h := &host{call: call, run: call.Run, stream: stream, cancel: cancel, pending: make(chan struct{}, 1), ended: make(chan struct{})}
 	start, err := h.start()
 	if err == nil {
 		err = h.send(start, nil)
@@ -133,10 +133,10 @@ type host struct {
 
 	sending sync.Mutex // held during the sending of a message
 
-	// mu guards the fields below; asked has a token when questions is not empty.
+	// mu guards the fields below; pending has a token when questions is not empty.
 	mu        sync.Mutex
-	asked     chan struct{}
-	questions []any           // of RunResponse.say
+	pending   chan struct{}
+	questions []any           // messages of RunResponse
 	runs      []job.RunReader // by number; nil when closed
 	opened    int             // index of the first run of the last call of run.Part
 }
@@ -278,7 +278,7 @@ func (h *host) question(say any) error {
 	}
 	h.questions = append(h.questions, say)
 	select {
-	case h.asked <- struct{}{}:
+	case h.pending <- struct{}{}:
 	default:
 	}
 	return nil
@@ -290,7 +290,7 @@ func (h *host) feed() {
 		select {
 		case <-h.ended:
 			return
-		case <-h.asked:
+		case <-h.pending:
 		}
 		h.mu.Lock()
 		questions := h.questions

@@ -61,10 +61,10 @@ func FuzzCodec(f *testing.F) {
 	})
 }
 
-// scripted is a stream on which a child says what the test has.
+// scripted is a stream with prepared messages from a child.
 type scripted struct {
 	grpc.ClientStream
-	says [][]byte
+	messages [][]byte
 }
 
 func (s *scripted) Recv() (*runnerv1.RunResponse, error) { panic("not used") }
@@ -72,15 +72,15 @@ func (s *scripted) Send(*runnerv1.RunRequest) error      { panic("not used") }
 func (s *scripted) SendMsg(any) error                    { return nil }
 
 func (s *scripted) RecvMsg(m any) error {
-	if len(s.says) == 0 {
+	if len(s.messages) == 0 {
 		return io.EOF
 	}
-	b := s.says[0]
-	s.says = s.says[1:]
+	b := s.messages[0]
+	s.messages = s.messages[1:]
 	return codec{}.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, m)
 }
 
-// Whatever a child says, the worker stands.
+// No message from a child may crash the worker.
 func FuzzHost(f *testing.F) {
 	say := func(m *runnerv1.RunResponse, data ...string) []byte { return encode(f, m, data...) }
 	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 1, Bytes: -1}}}),
@@ -95,7 +95,7 @@ func FuzzHost(f *testing.F) {
 		r.Inputs = [][]job.RunReader{{&memRun{blocks: [][]byte{{1}}}}}
 		r.Part = func(int) ([]job.RunReader, error) { return []job.RunReader{&memRun{}}, nil }
 		_, cancel := context.WithCancelCause(context.Background())
-		h := &host{call: Call{Run: r, Stuck: func() {}}, run: r, stream: &scripted{says: [][]byte{a, b, a, b}}, cancel: cancel, asked: make(chan struct{}, 1), ended: make(chan struct{})}
+		h := &host{call: Call{Run: r, Stuck: func() {}}, run: r, stream: &scripted{messages: [][]byte{a, b, a, b}}, cancel: cancel, pending: make(chan struct{}, 1), ended: make(chan struct{})}
 		if _, err := h.start(); err != nil {
 			t.Fatal(err)
 		}

@@ -258,7 +258,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	}
 	done := make(chan struct{})
 	var ticker sync.WaitGroup
-	ticker.Go(func() { a.tell(done) })
+	ticker.Go(func() { a.reportProgress(done) })
 	err = call.Run(a.ctx, p.Stages[stage], r)
 	close(done)
 	ticker.Wait()
@@ -277,8 +277,8 @@ const scratchAllowance = 4 << 20
 // progressEvery is the interval of progress messages to the worker.
 const progressEvery = 100 * time.Millisecond
 
-// tell sends the attempt's progress to the worker until done is closed.
-func (a *attempt) tell(done <-chan struct{}) {
+// reportProgress sends the attempt's progress to the worker until done is closed.
+func (a *attempt) reportProgress(done <-chan struct{}) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
 	for {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// A program is read once, and again when its file was changed in any way; what is remembered never decides what is true.
+// InspectOnce reads a program once, and again after any change of its file; a stale cache entry is
+// never used.
 func TestInspectOnce(t *testing.T) {
 	dir, memory := t.TempDir(), filepath.Join(t.TempDir(), "a", "b")
 	path := filepath.Join(dir, "program")
@@ -37,17 +38,17 @@ func TestInspectOnce(t *testing.T) {
 	one := write("one")
 	inspect(time.Now, one)
 	if _, err := os.Stat(file); err == nil {
-		t.Error("a file that was just written is remembered, though it may change within one tick of its clock")
+		t.Error("a file that was just written is cached, though it may change within one tick of its clock")
 	}
 	inspect(later, one)
-	var k known
+	var k cacheEntry
 	b, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(b, &k) != nil || k.Code.SHA256 != one {
-		t.Fatalf("remembered: %s, %v", b, err)
+		t.Fatalf("cache entry: %s, %v", b, err)
 	}
 	inspect(later, one)
 
-	// What is remembered is used, so the program is not read again ...
+	// The cache entry is used, so the program is not read again ...
 	k.Code.SHA256 = hex.EncodeToString(make([]byte, 32))
 	b, _ = json.Marshal(k)
 	if err := os.WriteFile(file, b, 0o600); err != nil {
@@ -79,7 +80,7 @@ func TestInspectOnce(t *testing.T) {
 	}
 }
 
-// Nothing is lost where nothing can be remembered.
+// InspectOnce works without a usable cache.
 func TestInspectOnceWithoutMemory(t *testing.T) {
 	path, err := os.Executable()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// known is a cache entry for a program's file.
-type known struct {
+// cacheEntry is the cached result of Inspect for a program's file.
+type cacheEntry struct {
 	Path string
 	File string // see filesys.StateOf
 	Code Code
@@ -35,7 +35,7 @@ func inspectOnce(path, dir string, now func() time.Time) (Code, error) {
 		return Inspect(path)
 	}
 	memory := filepath.Join(dir, filepath.Base(path)+".json")
-	var k known
+	var k cacheEntry
 	if b, err := os.ReadFile(memory); err == nil && json.Unmarshal(b, &k) == nil && k.Path == path && k.File == file && len(k.Code.SHA256) == 64 {
 		return k.Code, nil
 	}
@@ -45,7 +45,7 @@ func inspectOnce(path, dir string, now func() time.Time) (Code, error) {
 		return c, err
 	}
 	if again, _ := identity(path); again == file {
-		_ = remember(memory, known{path, file, c}) // an error only makes the next start slower
+		_ = writeEntry(memory, cacheEntry{path, file, c}) // an error only makes the next start slower
 	}
 	return c, nil
 }
@@ -60,8 +60,8 @@ func identity(path string) (state string, changed time.Time) {
 	return filesys.StateOf(f)
 }
 
-// remember writes k to a file atomically.
-func remember(path string, k known) error {
+// writeEntry writes k to a file atomically.
+func writeEntry(path string, k cacheEntry) error {
 	b, err := json.Marshal(k)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func remember(path string, k known) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("what is known of programs: %w", err)
+		return fmt.Errorf("cache of programs: %w", err)
 	}
 	return nil
 }
