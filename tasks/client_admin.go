@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -214,23 +215,12 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 	}
 }
 
-func countsOf(p *layshaftv1.TaskCounts) Counts {
-	return Counts{Submitted: int(p.GetSubmitted()), Waiting: int(p.GetWaiting()), Delayed: int(p.GetDelayed()), Running: int(p.GetRunning()),
-		Done: int(p.GetDone()), Failed: int(p.GetFailed()), Cancelled: int(p.GetCancelled())}
-}
-
 func overviewOf(p *layshaftv1.FunctionsStatus) Overview {
-	o := Overview{Totals: countsOf(p.GetTotals())}
-	for _, f := range p.GetFunctions() {
-		l := f.GetLimits()
-		limits := Limits{QueueHigh: int(l.GetQueueHigh()), QueueNormal: int(l.GetQueueNormal()), QueueLow: int(l.GetQueueLow()),
-			Concurrency: int(l.GetConcurrency()), Rate: l.GetRate(), Burst: int(l.GetBurst()), Needs: map[string]int{}}
-		for budget, n := range l.GetNeeds() {
-			limits.Needs[budget] = int(n)
-		}
-		o.Functions = append(o.Functions, Function{Name: f.GetFunction(), Counts: countsOf(f.GetCounts()), WaitingHigh: int(f.GetWaitingHigh()),
-			WaitingNormal: int(f.GetWaitingNormal()), WaitingLow: int(f.GetWaitingLow()), Dead: int(f.GetDead()), Workers: int(f.GetWorkers()),
-			Limits: limits, Paused: f.GetPaused()})
+	o := Overview{Totals: Counts(wire.TaskCountsFromProto(p.GetTotals()))}
+	for _, m := range p.GetFunctions() {
+		f := wire.FunctionFromProto(m)
+		o.Functions = append(o.Functions, Function{Name: f.Name, Counts: Counts(f.Counts), WaitingHigh: f.WaitingHigh, WaitingNormal: f.WaitingNormal,
+			WaitingLow: f.WaitingLow, Dead: f.Dead, Workers: f.Workers, Limits: Limits(f.Limits), Paused: f.Paused})
 	}
 	for _, b := range p.GetBudgets() {
 		o.Budgets = append(o.Budgets, Budget{Name: b.GetBudget(), Size: int(b.GetSize()), Used: int(b.GetUsed()), Waiting: int(b.GetWaiting())})

@@ -29,13 +29,15 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	"github.com/layshaft/layshaft/tasks"
 )
 
-// cluster is a coordinator with a worker that runs two queued tasks in its slots, a worker that is
-// away, and a job that waits.
+// cluster is a coordinator with a worker that runs two queued tasks in its slots, a queued task that
+// waits, a dead letter, a worker that is away, and a job that waits.
 type cluster struct {
 	board  *dashboard.Dashboard
 	client *client.Client
+	tasks  *tasks.Client
 }
 
 func startCluster(t *testing.T) *cluster {
@@ -48,16 +50,16 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tasks, err := taskserver.Open(taskserver.Config{Coordinator: c})
+	queue, err := taskserver.Open(taskserver.Config{Coordinator: c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Tasks: tasks, Grace: time.Nanosecond,
+	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Tasks: queue, Grace: time.Nanosecond,
 		Identity: func(context.Context) string { return "tester" }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	board, err := dashboard.New(dashboard.Config{Coordinator: c, Server: server, Tasks: tasks, Cluster: "golden", Version: "v1", Syncs: data.Journal.Syncs})
+	board, err := dashboard.New(dashboard.Config{Coordinator: c, Server: server, Tasks: queue, Cluster: "golden", Version: "v1", Syncs: data.Journal.Syncs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +70,12 @@ func startCluster(t *testing.T) *cluster {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Run(ctx) })
-	running.Go(func() { _ = tasks.Run(ctx) })
+	running.Go(func() { _ = queue.Run(ctx) })
 	running.Go(func() { _ = server.Run(ctx, l) })
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		if err := errors.Join(tasks.Close(), data.Close()); err != nil {
+		if err := errors.Join(queue.Close(), data.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -83,8 +85,12 @@ func startCluster(t *testing.T) *cluster {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	x := &cluster{board: board, client: conn}
-	x.join(t, &layshaftv1.Hello{Worker: "here-1", Id: "here", Slots: 2, Zone: "z1", Address: "10.0.0.1:7071", Platform: "linux/amd64", Version: "v1", Datasets: []string{"catalog"}})
-	leave := x.join(t, &layshaftv1.Hello{Worker: "lost-1", Id: "lost", Slots: 4, Address: "10.0.0.2:7071", Datasets: []string{"archive"}})
+	if x.tasks, err = tasks.Dial(tasks.Cluster{Address: l.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = x.tasks.Close() })
+	x.join(t, &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "here-1", Id: "here", Slots: 2, Zone: "z1", Address: "10.0.0.1:7071", Platform: "linux/amd64", Version: "v1", Datasets: []string{"catalog"}})
+	leave := x.join(t, &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "lost-1", Id: "lost", Slots: 4, Address: "10.0.0.2:7071", Datasets: []string{"archive"}})
 	x.runTasks(t)
 	spec := &job.Spec{ID: "nightly", Name: "nightly report", Hash: "h", Stages: []job.Stage{{Name: "read", Tasks: 3}, {Name: "sum", Tasks: 1, Inputs: []job.Edge{{}}}}}
 	if _, err := x.client.Submit(t.Context(), spec, report.Options{Tags: []string{"gpu"}, Detached: true}); err != nil {
@@ -128,7 +134,8 @@ func (x *cluster) join(t *testing.T, hello *layshaftv1.Hello) (leave func()) {
 	return leave
 }
 
-// runTasks has worker here run two queued tasks in its slots.
+// runTasks has worker here run two queued tasks in its slots, after one that failed for good, while
+// a fourth waits.
 func (x *cluster) runTasks(t *testing.T) {
 	t.Helper()
 	rpc := layshaftv1.NewTasksServiceClient(x.client.Conn())
@@ -138,16 +145,32 @@ func (x *cluster) runTasks(t *testing.T) {
 	}
 	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
 		Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "resize"}}}}}})
-	if _, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "resize"}, {Function: "resize"}}}); err != nil {
-		t.Fatal(err)
-	}
-	for assigned := 0; assigned < 2; {
-		m, err := stream.Recv()
-		if err != nil {
+	submit := func(specs ...*layshaftv1.TaskSpec) {
+		t.Helper()
+		if _, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: specs}); err != nil {
 			t.Fatal(err)
 		}
-		assigned += len(m.GetAssigns())
 	}
+	receive := func(n int) (all []*layshaftv1.TaskAssign) {
+		t.Helper()
+		for len(all) < n {
+			m, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, m.GetAssigns()...)
+		}
+		return all
+	}
+	submit(&layshaftv1.TaskSpec{Function: "resize", Background: true})
+	failed := &layshaftv1.TaskReport{Attempt: receive(1)[0].GetAttempt(), What: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no image")}}
+	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{failed}}}})
+	x.wait(t, "the dead letter", func() bool {
+		o, err := x.tasks.Overview(t.Context())
+		return err == nil && o.Functions[0].Dead == 1
+	})
+	submit(&layshaftv1.TaskSpec{Function: "resize"}, &layshaftv1.TaskSpec{Function: "resize"}, &layshaftv1.TaskSpec{Function: "resize"})
+	receive(2)
 	x.wait(t, "two busy slots", func() bool {
 		ws, err := x.client.Workers(t.Context())
 		return err == nil && ws[0].Busy() == 2
@@ -175,8 +198,18 @@ func table(t *testing.T, print func(w *tabwriter.Writer)) string {
 	return out.String()
 }
 
-// TestViewsAgree compares the command line, the page, /api/status and the metrics for a cluster with
-// queued tasks in the slots of a worker and a worker that is away.
+// compact returns v as JSON without spaces.
+func compact(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v) // also compacts raw messages
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestViewsAgree compares the command line, the page, /api/status and the metrics: workers, one of
+// them away, a job, and a function with tasks that run, wait and failed.
 func TestViewsAgree(t *testing.T) {
 	x := startCluster(t)
 	workers, err := x.client.AllWorkers(t.Context())
@@ -187,8 +220,25 @@ func TestViewsAgree(t *testing.T) {
 		!regexp.MustCompile(`(?m)^lost +away .*archive`).MatchString(text) {
 		t.Errorf("worker list:\n%s", text)
 	}
+	jobs, err := x.client.Jobs(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overview, err := x.tasks.Overview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := table(t, func(w *tabwriter.Writer) { overviewTable(w, &overview) }); !regexp.MustCompile(`(?m)^resize +0 +1 +0 +0 +2 +0 +1 +0 +1 +1 *$`).MatchString(text) {
+		t.Errorf("task status:\n%s", text)
+	}
+	if text := table(t, func(w *tabwriter.Writer) { jobTable(w, []jobView{viewJob(&jobs[0])}) }); !regexp.MustCompile(`(?m)^nightly +running +0/4 .*tester`).MatchString(text) {
+		t.Errorf("job list:\n%s", text)
+	}
 	var status struct {
-		Workers []report.Worker `json:"workers"`
+		Workers   []report.Worker   `json:"workers"`
+		Jobs      []json.RawMessage `json:"jobs"`
+		Functions []json.RawMessage `json:"functions"`
+		Totals    tasks.Counts      `json:"queued_tasks"`
 	}
 	if err := json.Unmarshal([]byte(x.get("/api/status", "application/json")), &status); err != nil {
 		t.Fatal(err)
@@ -196,10 +246,20 @@ func TestViewsAgree(t *testing.T) {
 	for i := range status.Workers {
 		status.Workers[i].Silent, workers[i].Silent = 0, 0
 	}
-	got, _ := json.Marshal(status.Workers)
-	want, _ := json.Marshal(workers)
-	if !bytes.Equal(got, want) {
+	if got, want := compact(t, status.Workers), compact(t, workers); got != want {
 		t.Errorf("/api/status:\n%s\nworker list:\n%s", got, want)
+	}
+	if got, want := compact(t, status.Functions), compact(t, overview.Functions); got != want {
+		t.Errorf("/api/status:\n%s\ntask status:\n%s", got, want)
+	}
+	if status.Totals != overview.Totals {
+		t.Errorf("/api/status counts %+v, task status %+v", status.Totals, overview.Totals)
+	}
+	function := x.get("/tasks?function=resize", "text/html")
+	for _, text := range []string{"0 high, 1 normal, 0 low", "<dt>Submitted</dt><dd>4</dd>", "<dt>Workers</dt><dd>1</dd>", "<h2>Dead letters</h2>"} {
+		if !strings.Contains(function, text) {
+			t.Errorf("the page of a function does not contain %s", text)
+		}
 	}
 	page := x.get("/workers", "text/html")
 	for _, text := range []string{"2 of 2 busy", `<span class="tag away">away</span>`, "archive"} {
@@ -219,12 +279,17 @@ func TestViewsAgree(t *testing.T) {
 	metrics := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if len(m.GetLabel()) == 1 {
-				metrics[f.GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			name := f.GetName()
+			for _, label := range m.GetLabel() {
+				name += " " + label.GetValue()
 			}
+			metrics[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
-	for name, want := range map[string]float64{"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1} {
+	for name, want := range map[string]float64{"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1,
+		"layshaft_jobs waiting": 1, "layshaft_tasks stage waiting": 4, "layshaft_tasks queued waiting": 1,
+		"layshaft_function_tasks resize waiting": 1, "layshaft_function_tasks resize running": 2, "layshaft_function_tasks_total resize failed": 1,
+		"layshaft_function_submits_total resize": 4, "layshaft_function_workers resize": 1, "layshaft_dead_letters resize": 1} {
 		if got, ok := metrics[name]; !ok || got != want {
 			t.Errorf("%s = %v, want %v", name, got, want)
 		}

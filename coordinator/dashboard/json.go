@@ -3,7 +3,6 @@ package dashboard
 import (
 	"slices"
 
-	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -18,8 +17,8 @@ type Status struct {
 	Jobs    []JobStatus     `json:"jobs"`    // the newest first, at most 100
 
 	// Queued tasks, all at one instant.
-	QueuedTasks taskserver.TaskTotals       `json:"queued_tasks"`
-	Functions   []taskserver.FunctionReport `json:"functions"`
+	QueuedTasks report.TaskCounts `json:"queued_tasks"`
+	Functions   []report.Function `json:"functions"`
 }
 
 // JobStatus is the state of a job. Job is its ID, Name the name of its plan, and Owner the name of
@@ -57,9 +56,9 @@ func (t *Counts) add(s *report.Stage) {
 // status does not use a kept version: a script that asks after an event needs the effect of the
 // event.
 func (d *Dashboard) status() Status {
-	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []taskserver.FunctionReport{}}
-	queued, functions := d.cfg.Tasks.Status()
-	out.QueuedTasks, out.Functions = queued, append(out.Functions, functions...)
+	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []JobStatus{}, Functions: []report.Function{}}
+	tasks := d.cfg.Tasks.Look()
+	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {
 		if len(out.Jobs) == maxJobs {

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/layshaft/layshaft/coordinator"
-	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
@@ -133,20 +132,14 @@ func (d *Dashboard) queuedTasks(ch collector) {
 	ch.durations(syncDesc, &l.Syncs, "tasks")
 
 	// Which have labels does not change while functions come: else counters would jump.
-	slices.SortFunc(l.Functions, func(a, b taskserver.Function) int { return cmp.Compare(a.Number, b.Number) })
+	slices.SortFunc(l.Functions, func(a, b report.Function) int { return cmp.Compare(a.Number, b.Number) })
 	for i := range min(len(l.Functions), labelled) {
 		functionMetrics(ch, label(l.Functions[i].Name), &l.Functions[i])
 	}
 	if len(l.Functions) > labelled {
-		var rest taskserver.Function
+		var rest report.Function
 		for i := labelled; i < len(l.Functions); i++ {
-			f := &l.Functions[i]
-			rest.Counts.Submitted += f.Counts.Submitted
-			for s, n := range f.Counts.In {
-				rest.Counts.In[s] += n
-			}
-			rest.Workers += f.Workers
-			rest.Dead += f.Dead
+			rest.Add(&l.Functions[i])
 		}
 		functionMetrics(ch, "", &rest)
 	}
@@ -156,8 +149,8 @@ func (d *Dashboard) queuedTasks(ch collector) {
 	}
 }
 
-func functionMetrics(ch collector, name string, f *taskserver.Function) {
-	for i, s := range states(taskserver.CountsOf(f)) {
+func functionMetrics(ch collector, name string, f *report.Function) {
+	for i, s := range states(f.Counts) {
 		if i < 3 {
 			ch.gauge(functionDesc, s.n, name, s.name)
 		} else {
@@ -176,7 +169,7 @@ type state struct {
 }
 
 // states lists counts, unfinished tasks first.
-func states(t taskserver.TaskTotals) []state {
+func states(t report.TaskCounts) []state {
 	return []state{{"waiting", t.Waiting}, {"delayed", t.Delayed}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}}
 }
 

@@ -95,18 +95,16 @@ func (d *Dashboard) rows(ids []job.ID) (out []jobRow) {
 
 // functionRow is a function in a listing.
 type functionRow struct {
-	taskserver.Function
-	Counts taskserver.TaskTotals
-	Bar    page.Bar
-	Idle   bool // tasks wait and nobody can do them
+	report.Function
+	Bar  page.Bar
+	Idle bool // tasks wait and nobody can do them
 }
 
-func functionOf(f taskserver.Function) functionRow {
-	c := taskserver.CountsOf(&f)
-	return functionRow{f, c, queuedBar(c), c.Waiting > 0 && f.Workers == 0}
+func functionOf(f report.Function) functionRow {
+	return functionRow{f, queuedBar(f.Counts), f.Counts.Waiting > 0 && f.Workers == 0}
 }
 
-func queuedBar(c taskserver.TaskTotals) page.Bar {
+func queuedBar(c report.TaskCounts) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting+c.Delayed)
 }
 
@@ -122,7 +120,7 @@ type overview struct {
 	StagesBar         page.Bar
 	Jobs              []jobRow
 	MoreJobs          int
-	QueuedTasks       taskserver.TaskTotals
+	QueuedTasks       report.TaskCounts
 	QueuedBar         page.Bar
 	Functions         []functionRow
 	MoreFunctions     int
@@ -183,7 +181,7 @@ func (d *Dashboard) overview() view {
 
 	l := d.cfg.Tasks.Look()
 	o.QueuedTasks, o.QueuedBar = l.Totals, queuedBar(l.Totals)
-	slices.SortStableFunc(l.Functions, func(a, b taskserver.Function) int { return live(&b) - live(&a) })
+	slices.SortStableFunc(l.Functions, func(a, b report.Function) int { return b.Counts.Unfinished() - a.Counts.Unfinished() })
 	o.MoreFunctions = max(len(l.Functions)-few, 0)
 	for i := range l.Functions {
 		f := functionOf(l.Functions[i])
@@ -198,7 +196,7 @@ func (d *Dashboard) overview() view {
 		if f.Idle {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: no worker handles it, %s waiting", f.Name, page.Num(f.Counts.Waiting)), URL: at})
 		}
-		if f.Limits.Paused && live(&f.Function) > 0 {
+		if f.Paused && f.Counts.Unfinished() > 0 {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s is paused", f.Name), URL: at, Command: "layshaft task resume " + name})
 		}
 		if f.Dead > 0 {
@@ -210,11 +208,6 @@ func (d *Dashboard) overview() view {
 	o.AttemptRate, o.EndedRate = last(o.Attempts), last(o.Ended)
 	o.Window = time.Duration(len(o.Ended)) * sampleEvery
 	return view{page: "overview", title: "Overview", section: "Overview", content: &o}
-}
-
-func live(f *taskserver.Function) int {
-	c := taskserver.CountsOf(f)
-	return c.Waiting + c.Delayed + c.Running
 }
 
 // jobsView is the content of /jobs.
@@ -348,7 +341,7 @@ type functionsView struct {
 	At          pager
 	Budgets     []taskserver.Budget
 	More        int // budgets that are not shown
-	QueuedTasks taskserver.TaskTotals
+	QueuedTasks report.TaskCounts
 	QueuedBar   page.Bar
 	Typical     string // how long attempts take
 }
@@ -412,7 +405,7 @@ func taskOf(t taskserver.TaskDetail) *taskRow {
 
 func (d *Dashboard) function(name string) view {
 	l := d.cfg.Tasks.Look()
-	i := slices.IndexFunc(l.Functions, func(f taskserver.Function) bool { return f.Name == name })
+	i := slices.IndexFunc(l.Functions, func(f report.Function) bool { return f.Name == name })
 	if i < 0 {
 		return missing(fmt.Sprintf("Function %s is not known: no task of it was submitted, and no worker handles it.", name))
 	}
@@ -423,13 +416,13 @@ func (d *Dashboard) function(name string) view {
 			v.Limits = append(v.Limits, limit{name, fmt.Sprintf(format, args...)})
 		}
 	}
-	for p, word := range []string{"normal", "high", "low"} {
-		add("queue of "+word+" priority", lim.Queue[p] > 0, "%s tasks", page.Num(lim.Queue[p]))
-	}
+	add("queue of normal priority", lim.QueueNormal > 0, "%s tasks", page.Num(lim.QueueNormal))
+	add("queue of high priority", lim.QueueHigh > 0, "%s tasks", page.Num(lim.QueueHigh))
+	add("queue of low priority", lim.QueueLow > 0, "%s tasks", page.Num(lim.QueueLow))
 	add("at once", lim.Concurrency > 0, "%s tasks on all workers", page.Num(lim.Concurrency))
 	add("rate", lim.Rate > 0, "%v starts per second, %d at once after a pause", lim.Rate, max(lim.Burst, 1))
-	for _, n := range lim.Needs {
-		add("needs", true, "%d of budget %s", n.N, n.Budget)
+	for _, budget := range slices.Sorted(maps.Keys(lim.Needs)) {
+		add("needs", true, "%d of budget %s", lim.Needs[budget], budget)
 	}
 	for _, w := range l.Workers {
 		if slices.Contains(w.Functions, name) && len(v.Workers) < perPage {

@@ -380,13 +380,11 @@ func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) 
 // functions returns the state of all functions and budgets.
 func (t *Server) functions() *layshaftv1.FunctionsStatus {
 	t.desk.Lock()
-	totals, functions, budgets := t.desk.Totals(), t.desk.Functions(), t.desk.Budgets()
+	totals, functions, budgets := t.status()
 	t.desk.Unlock()
-	out := &layshaftv1.FunctionsStatus{Totals: countsToProto(totals)}
-	for _, f := range functions {
-		out.Functions = append(out.Functions, &layshaftv1.FunctionStatus{Function: f.Name, Counts: countsToProto(f.Counts),
-			WaitingHigh: int64(f.Queued[queue.High]), WaitingNormal: int64(f.Queued[queue.Normal]), WaitingLow: int64(f.Queued[queue.Low]),
-			Dead: int64(f.Dead), Workers: int64(f.Workers), Limits: limitsToProto(f.Limits), Paused: f.Limits.Paused})
+	out := &layshaftv1.FunctionsStatus{Totals: wire.TaskCountsToProto(totals)}
+	for i := range functions {
+		out.Functions = append(out.Functions, wire.FunctionToProto(&functions[i]))
 	}
 	for _, b := range budgets {
 		out.Budgets = append(out.Budgets, &layshaftv1.BudgetStatus{Budget: b.Name, Size: int64(b.Size), Used: int64(b.Used), Waiting: int64(b.WaitingAcquires)})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -112,19 +113,21 @@ func checkAmount(what string, n int64) error {
 	return nil
 }
 
-func limitsToProto(l queue.Limits) *layshaftv1.FunctionLimits {
-	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.Queue[queue.High]), QueueNormal: int64(l.Queue[queue.Normal]), QueueLow: int64(l.Queue[queue.Low]),
-		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
+// functionOf converts the state of a function.
+func functionOf(f *queue.FunctionInfo) report.Function {
+	l := &f.Limits
+	limits := report.FunctionLimits{QueueHigh: l.Queue[queue.High], QueueNormal: l.Queue[queue.Normal], QueueLow: l.Queue[queue.Low],
+		Concurrency: l.Concurrency, Rate: l.Rate, Burst: l.Burst, Needs: map[string]int{}}
 	for _, n := range l.Needs {
-		p.Needs[n.Budget] = int64(n.N)
+		limits.Needs[n.Budget] = n.N
 	}
-	return p
+	return report.Function{Name: f.Name, Number: f.Number, Counts: countsOf(f.Counts), WaitingHigh: f.Queued[queue.High], WaitingNormal: f.Queued[queue.Normal],
+		WaitingLow: f.Queued[queue.Low], Dead: f.Dead, Workers: f.Workers, Limits: limits, Paused: l.Paused}
 }
 
-func countsToProto(c queue.Counts) *layshaftv1.TaskCounts {
-	t := taskTotals(c)
-	return &layshaftv1.TaskCounts{Submitted: int64(t.Submitted), Waiting: int64(t.Waiting), Delayed: int64(t.Delayed), Running: int64(t.Running),
-		Done: int64(t.Done), Failed: int64(t.Failed), Cancelled: int64(t.Cancelled)}
+func countsOf(c queue.Counts) report.TaskCounts {
+	return report.TaskCounts{Submitted: c.Submitted, Waiting: c.In[queue.Waiting], Delayed: c.In[queue.Delayed], Running: c.In[queue.Running],
+		Done: c.In[queue.WasDone], Failed: c.In[queue.WasFailed], Cancelled: c.In[queue.WasCancelled]}
 }
 
 // infoToProto converts the state of a task; worker is the name of its worker.

@@ -5,12 +5,11 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
 type (
-	// Function is how a function stands.
-	Function = queue.FunctionInfo
 	// Budget is how a budget stands.
 	Budget = queue.BudgetInfo
 	// TaskWorker is how a worker of functions stands.
@@ -29,31 +28,40 @@ type TaskDetail struct {
 
 // Overview is the state of all tasks at one moment.
 type Overview struct {
-	Totals    TaskTotals      // counts over all functions
-	Functions []Function      // by name
-	Budgets   []Budget        // by name
-	Workers   []TaskWorker    // in the order of their arrival
-	Took      tally.Durations // of tries that workers ended, in this life
-	Syncs     tally.Durations // of writes, in this life; empty without a directory
+	Totals    report.TaskCounts // counts over all functions, including dropped ones
+	Functions []report.Function // by name
+	Budgets   []Budget          // by name
+	Workers   []TaskWorker      // in the order of their arrival
+	Took      tally.Durations   // of tries that workers ended, in this life
+	Syncs     tally.Durations   // of writes, in this life; empty without a directory
 }
-
-// CountsOf returns the counts of a function.
-func CountsOf(f *Function) TaskTotals { return taskTotals(f.Counts) }
 
 // Look returns the state of all tasks.
 func (t *Server) Look() Overview {
 	t.desk.Lock()
-	l := Overview{Totals: taskTotals(t.desk.Totals()), Functions: t.desk.Functions(), Budgets: t.desk.Budgets(), Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
+	l := Overview{Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
+	l.Totals, l.Functions, l.Budgets = t.status()
 	t.desk.Unlock()
 	l.Syncs = t.desk.SyncDurations()
 	return l
 }
 
+// status returns the state of all functions, by name, their sum including dropped functions, and
+// the budgets. The caller holds the lock of the desk.
+func (t *Server) status() (report.TaskCounts, []report.Function, []Budget) {
+	infos := t.desk.Functions()
+	functions := make([]report.Function, len(infos))
+	for i := range infos {
+		functions[i] = functionOf(&infos[i])
+	}
+	return countsOf(t.desk.Totals()), functions, t.desk.Budgets()
+}
+
 // Totals returns the counts of all functions.
-func (t *Server) Totals() TaskTotals {
+func (t *Server) Totals() report.TaskCounts {
 	t.desk.Lock()
 	defer t.desk.Unlock()
-	return taskTotals(t.desk.Totals())
+	return countsOf(t.desk.Totals())
 }
 
 // AuditPart is one step of an audit; see coordinator.Coordinator.AuditPart. The beginning is 0.

@@ -218,47 +218,6 @@ func (t *Server) broker(opt GearmanOptions) *desk.Broker {
 	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: queue.Policy{Keep: opt.Keep}, Gathered: wire.GatheredJSON})
 }
 
-// TaskTotals counts tasks by state: Waiting, Delayed, Running, Done, Failed or Cancelled. Submitted
-// is always the sum of these six.
-type TaskTotals struct {
-	Submitted int `json:"submitted"`
-	Waiting   int `json:"waiting"`
-	Delayed   int `json:"delayed"`
-	Running   int `json:"running"`
-	Done      int `json:"done"`
-	Failed    int `json:"failed"`
-	Cancelled int `json:"cancelled"`
-}
-
-// FunctionReport is the state of the function named Function. Tasks counts its tasks, and Dead its
-// dead letters. Workers is the number of workers that can run it. While it is Paused, none of its
-// tasks starts.
-type FunctionReport struct {
-	Function string     `json:"function"`
-	Tasks    TaskTotals `json:"tasks"`
-	Dead     int        `json:"dead"`
-	Workers  int        `json:"workers"`
-	Paused   bool       `json:"paused,omitempty"`
-}
-
-// Status returns the state of all functions, by name, and their sum including dropped functions,
-// at one moment.
-func (t *Server) Status() (TaskTotals, []FunctionReport) {
-	t.desk.Lock()
-	totals, functions := t.desk.Totals(), t.desk.Functions()
-	t.desk.Unlock()
-	var all []FunctionReport
-	for _, f := range functions {
-		all = append(all, FunctionReport{f.Name, taskTotals(f.Counts), f.Dead, f.Workers, f.Limits.Paused})
-	}
-	return taskTotals(totals), all
-}
-
-func taskTotals(c queue.Counts) TaskTotals {
-	return TaskTotals{c.Submitted, c.In[queue.Waiting], c.In[queue.Delayed], c.In[queue.Running], c.In[queue.WasDone], c.In[queue.WasFailed],
-		c.In[queue.WasCancelled]}
-}
-
 // taskError gives an error of the desk its status code.
 func taskError(err error) error {
 	switch {

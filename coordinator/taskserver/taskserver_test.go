@@ -249,8 +249,9 @@ func TestCallTasks(t *testing.T) {
 		}
 		told(t, stream.Recv, "1: joined", "3: accepted", "4: accepted"+`function "`+strings.Repeat("x", 600)+`": invalid task: its name must have 1 to 512 bytes, durations and limits must not be negative, its group must be open, and its place in the group must follow the last one`,
 			"0: data half", "1: data half", "0: 1/2", "1: 1/2", "0: retrying 2 oops", "1: retrying 2 oops", "2: result C", "0: result A", "1: result A")
-		totals, functions := tasks.Status()
-		if totals.Submitted != 3 || totals.Done != 3 || functions[0].Function != "f" || functions[0].Workers != 1 {
+		now := tasks.Look()
+		totals, functions := now.Totals, now.Functions
+		if totals.Submitted != 3 || totals.Done != 3 || functions[0].Name != "f" || functions[0].Workers != 1 {
 			t.Errorf("totals %+v, functions %+v", totals, functions)
 		}
 	})
@@ -317,7 +318,7 @@ func TestLeftCalls(t *testing.T) {
 		}
 		w.done(a, nil)
 		w.acked()
-		if totals, _ := tasks.Status(); totals.Cancelled != 4 {
+		if totals := tasks.Totals(); totals.Cancelled != 4 {
 			t.Errorf("totals %+v", totals)
 		}
 	})
@@ -546,7 +547,7 @@ func TestTasksSurvive(t *testing.T) {
 		t.Fatal(err)
 	}
 	told(t, wait.Recv, "0: accepted", "0: result end")
-	if totals, _ := tasks.Status(); totals.Submitted != 1 || totals.Done != 1 {
+	if totals := tasks.Totals(); totals.Submitted != 1 || totals.Done != 1 {
 		t.Errorf("totals %+v", totals)
 	}
 }
