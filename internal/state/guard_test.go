@@ -99,7 +99,7 @@ func TestBallastMakesRoomToOpen(t *testing.T) {
 	if err := os.WriteFile(ballast, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	db, err := Open(dir, "db", opt)
+	db, err := Open(dir, "db", testFormat, opt)
 	if err != nil {
 		t.Fatalf("with ballast: %v, want it to be given up", err)
 	}
@@ -110,11 +110,11 @@ func TestBallastMakesRoomToOpen(t *testing.T) {
 		t.Error(err)
 	}
 	free = -1
-	if _, err := Open(dir, "db", opt); !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), dir) {
+	if _, err := Open(dir, "db", testFormat, opt); !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("without ballast: %v, want ErrDiskFull", err)
 	}
 	free = 1 << 40
-	if db, err = Open(dir, "db", opt); err != nil { // the lock was let go
+	if db, err = Open(dir, "db", testFormat, opt); err != nil { // the lock was let go
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

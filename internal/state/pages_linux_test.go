@@ -40,7 +40,7 @@ func resident(t *testing.T, dir string) (sum int) {
 // What tables hold is given back to the system, and read again.
 func TestPageOut(t *testing.T) {
 	dir := t.TempDir()
-	db, err := Open(dir, "x", Options{NoSync: true, Reserve: -1})
+	db, err := Open(dir, "x", testFormat, Options{NoSync: true, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestPageOut(t *testing.T) {
 	if err := db.Close(); err != nil { // makes tables of what is in memory
 		t.Fatal(err)
 	}
-	if db, err = Open(dir, "x", Options{NoSync: true, Reserve: -1}); err != nil { // reads them
+	if db, err = Open(dir, "x", testFormat, Options{NoSync: true, Reserve: -1}); err != nil { // reads them
 		t.Fatal(err)
 	}
 	defer db.Close()

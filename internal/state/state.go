@@ -13,9 +13,12 @@
 // small settings. Badger returns flipped bytes of its logs without an error, so callers must keep a
 // checksum in every value.
 //
-// A directory contains a folder, named by the caller, with Badger's files; the file lock, which
-// names the process using the directory; and the file ballast, space to be freed when the disk is
-// full.
+// A directory contains:
+//
+//   - the file FORMAT, with the kind and the version of the store
+//   - a folder, named by the caller, with Badger's files
+//   - the file lock, with the ID of the process that uses the directory
+//   - the file ballast, space to be freed when the disk is full
 package state
 
 import (
@@ -75,11 +78,12 @@ type DB struct {
 	unlock func() error // releases the lock on the directory
 }
 
-// Open opens the store in folder name of dir and creates both if necessary. The error wraps
-// ErrLocked if another process uses dir, ErrDiskFull if there is no room to open the store, and
-// ErrDamaged if its files are damaged and not Disposable. A damaged store is left unchanged, except
-// that log files of zero bytes are removed. Open starts a goroutine that Close ends.
-func Open(dir, name string, opt Options) (_ *DB, err error) {
+// Open opens the store of a format in folder name of dir, and creates both if necessary. The error
+// wraps ErrLocked if another process uses dir, ErrFormat if the store has another format,
+// ErrDiskFull if there is no room to open it, and ErrDamaged if its files are damaged and not
+// Disposable. A damaged store is left unchanged, except that log files of zero bytes are removed.
+// Open starts a goroutine that Close ends.
+func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -96,8 +100,14 @@ func Open(dir, name string, opt Options) (_ *DB, err error) {
 	if db.unlock, err = Lock(dir); err != nil {
 		return nil, err
 	}
+	files := filepath.Join(dir, name)
 	if err = db.guard.checkOpen(); err == nil {
-		files := filepath.Join(dir, name)
+		// Other files may be in dir before the first Open, such as programs of a worker. The folder
+		// comes after the format, so a store without its folder is new.
+		_, missing := os.Stat(files)
+		err = format.OpenDir(dir, errors.Is(missing, os.ErrNotExist))
+	}
+	if err == nil {
 		db.DB, err = openBadger(files, opt)
 		if errors.Is(err, ErrDamaged) && opt.Disposable {
 			opt.Log.Error("store damaged, replaced by an empty one", "dir", files, "err", err)

@@ -15,9 +15,11 @@ import (
 
 var quick = Options{NoSync: true, Reserve: -1}
 
+var testFormat = Format{Kind: "test", Version: 1}
+
 func open(t testing.TB, dir string) *DB {
 	t.Helper()
-	db, err := Open(dir, "db", quick)
+	db, err := Open(dir, "db", testFormat, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,7 @@ func TestHarmedFiles(t *testing.T) {
 					if err := harm(filepath.Join(dir, "db", e.Name())); err != nil {
 						t.Fatal(err)
 					}
-					db, err := Open(dir, "db", quick)
+					db, err := Open(dir, "db", testFormat, quick)
 					if err == nil {
 						values(t, db)
 						err = db.Close()
@@ -134,7 +136,7 @@ func TestHarmedFiles(t *testing.T) {
 					}
 					disposable := quick
 					disposable.Disposable = true
-					if db, err = Open(dir, "db", disposable); err != nil {
+					if db, err = Open(dir, "db", testFormat, disposable); err != nil {
 						t.Fatal(err)
 					}
 					if n := values(t, db); n != 0 {
@@ -185,7 +187,7 @@ func TestTroubleElsewhereIsNoDamage(t *testing.T) {
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
-	if _, err := Open(dir, "db", quick); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+	if _, err := Open(dir, "db", testFormat, quick); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("second Open: %v, want ErrLocked and the process", err)
 	}
 	if err := db.Close(); err != nil {

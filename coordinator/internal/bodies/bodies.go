@@ -115,6 +115,9 @@ type Store struct {
 	syncs           tally.Durations
 }
 
+// format is the format of a store's directory.
+var format = state.Format{Kind: "tasks", Version: 1}
+
 // Open opens the store in dir and creates dir if necessary. If dir is empty, the store is in memory
 // only. Errors wrap those of state.Open, or ErrDamaged if the end of the durable data is missing.
 // Open starts a goroutine that Close ends. To write batches, call Run.
@@ -132,7 +135,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	if dir == "" {
 		return s, nil
 	}
-	db, err := state.Open(dir, "bodies", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
+	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w; restore a backup of the coordinator, or move the directory away to continue without its tasks", err)

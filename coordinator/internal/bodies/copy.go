@@ -76,7 +76,7 @@ type Filler struct {
 
 // NewFiller creates a store in dir; dir must not contain one. Errors wrap those of state.Open.
 func NewFiller(dir string, opt Options) (*Filler, error) {
-	db, err := state.Open(dir, "bodies", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
+	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {
 		return nil, fmt.Errorf("bodies %s: %w", dir, err)
 	}

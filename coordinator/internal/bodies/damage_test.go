@@ -2,11 +2,14 @@ package bodies
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // stored returns the directory of a store with n durable tasks as a killed process leaves it: all is in Badger's log.
@@ -140,5 +143,27 @@ func TestDamagedHead(t *testing.T) {
 	}
 	if n, e := held(whole, Options{}); err != nil || e != nil || n != 2 {
 		t.Errorf("with an older head: %d tasks, %v, %v", n, err, e)
+	}
+}
+
+// Open refuses the store of a newer release, and leaves it unchanged.
+func TestNewerFormat(t *testing.T) {
+	dir := stored(t, 3)
+	path := filepath.Join(dir, state.FormatName)
+	if err := os.WriteFile(path, []byte("layshaft tasks 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, acceptLoss := range []bool{false, true} {
+		_, err := held(dir, Options{AcceptLoss: acceptLoss})
+		want := fmt.Sprintf("tasks %s: unknown format %q; this release reads %q; use the newer release that wrote it, or another directory", dir, "layshaft tasks 2", "layshaft tasks 1")
+		if !errors.Is(err, state.ErrFormat) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if err := os.WriteFile(path, []byte("layshaft tasks 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := held(dir, Options{}); err != nil || got != 3 {
+		t.Errorf("%d tasks, %v", got, err)
 	}
 }

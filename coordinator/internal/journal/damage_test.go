@@ -52,7 +52,7 @@ func stored(t testing.TB) (dir string, frames []pair) {
 // inBadger changes the Badger database of a closed journal.
 func inBadger(t testing.TB, dir string, fn func(txn *badger.Txn) error) {
 	t.Helper()
-	db, err := state.Open(dir, "badger", state.Options{NoSync: true, Reserve: -1})
+	db, err := state.Open(dir, "badger", format, state.Options{NoSync: true, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,4 +365,27 @@ func FuzzFrame(f *testing.F) {
 			t.Errorf("%d events in %d bytes", n, len(value))
 		}
 	})
+}
+
+// Open refuses the journal of a newer release, and leaves it unchanged.
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	dir, _ := stored(t)
+	path := filepath.Join(dir, state.FormatName)
+	if err := os.WriteFile(path, []byte("layshaft journal 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, acceptLoss := range []bool{false, true} {
+		_, err := Open(dir, Options{NoSync: true, Reserve: -1, AcceptLoss: acceptLoss})
+		want := fmt.Sprintf("journal %s: unknown format %q; this release reads %q; use the newer release that wrote it, or another directory", dir, "layshaft journal 2", "layshaft journal 1")
+		if !errors.Is(err, state.ErrFormat) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if err := os.WriteFile(path, []byte("layshaft journal 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(replay(t, open(t, dir, quick), 1)); got != 8 {
+		t.Errorf("%d events, want 8", got)
+	}
 }

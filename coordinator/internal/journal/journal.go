@@ -138,12 +138,16 @@ type generation struct {
 	last uint64 // last event of the generation; zero if it is empty
 }
 
+// format is the format of a journal's directory.
+var format = state.Format{Kind: "journal", Version: 1}
+
 // Open opens the journal in dir and verifies every frame in it. It creates dir if needed, and
 // blocks while it reads all events since the last snapshot. It starts goroutines; Close ends them.
 //
 // The error wraps ErrLocked if another process has the journal open, and ErrDiskFull if Badger
-// needs more space to open. It is a *DamageError if events are missing or changed, and wraps
-// state.ErrDamaged if Badger cannot open its files.
+// needs more space to open. It is a *DamageError if events are missing or changed, wraps
+// state.ErrDamaged if Badger cannot open its files, and wraps state.ErrFormat if another release
+// wrote the journal.
 func Open(dir string, opt Options) (*Journal, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -153,7 +157,7 @@ func Open(dir string, opt Options) (*Journal, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	j := &Journal{dir: dir, opt: opt, log: opt.Log, wake: make(chan struct{}, 1), sync: make(chan struct{}, 1)}
-	if j.db, err = state.Open(dir, "badger", state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log}); err != nil {
+	if j.db, err = state.Open(dir, "badger", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log}); err != nil {
 		err = fmt.Errorf("journal %s: %w", dir, err)
 		if errors.Is(err, state.ErrDamaged) {
 			err = fmt.Errorf("%w; restore a copy of the directory, or move it away and submit the jobs again", err)

@@ -2,6 +2,7 @@ package shuffle
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // keys returns the number of keys of a job, or of all jobs.
@@ -262,4 +264,29 @@ func TestKilledOrDamagedState(t *testing.T) {
 			check(t, s, a, want)
 		})
 	}
+}
+
+// Open refuses the store of a newer release, and leaves it unchanged.
+func TestNewerFormat(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	w := create(t, s, attempt("j", 0, 1))
+	want := fill(t, w, 1, 10000)
+	seal(t, w)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, state.FormatName)
+	if err := os.WriteFile(path, []byte("layshaft blocks 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(dir, Options{})
+	words := fmt.Sprintf("block store %s: unknown format %q; this release reads %q; use the newer release that wrote it, or another directory", dir, "layshaft blocks 2", "layshaft blocks 1")
+	if !errors.Is(err, state.ErrFormat) || err.Error() != words {
+		t.Errorf("%v, want %s", err, words)
+	}
+	if err := os.WriteFile(path, []byte("layshaft blocks 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(t, open(t, dir, Options{}), attempt("j", 0, 1), want)
 }

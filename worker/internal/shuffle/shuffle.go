@@ -101,6 +101,9 @@ type jobState struct {
 // unsealed stands for the size of an output that is being written.
 const unsealed = -1
 
+// format is the format of a store's directory.
+var format = state.Format{Kind: "blocks", Version: 1}
+
 // Open opens the store in dir and makes dir if needed. It removes segments without a manifest, and
 // manifests with a missing or short segment. If the state in dir is damaged beyond repair, the
 // store starts empty: all of its content can be made again. Open starts goroutines; Close ends
@@ -122,7 +125,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest), outlines: make(map[job.Attempt]*outline),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
-	s.db, err = state.Open(dir, "state", state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,
+	s.db, err = state.Open(dir, "state", format, state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,
 		Disposable: true, Log: opts.Log})
 	if err != nil {
 		return nil, fmt.Errorf("block store %s: %w", dir, err)
