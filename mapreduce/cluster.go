@@ -178,7 +178,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		return nil, errors.Join(ErrDetached, e.disconnect())
 	}
 	if files, size := lent.Size(); files > 0 && e.test == nil {
-		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", plural(files, "file"), bytesize.Format(size))
+		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", report.Plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Lent()

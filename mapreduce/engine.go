@@ -78,10 +78,10 @@ func (j *Job) watch(ctx context.Context) {
 	}
 	stopProgress(err)
 	if err == nil && j.target.Verify && j.target.Progress != "none" {
-		fmt.Fprintf(j.target.Err, "verify: %d tasks ran twice, with the same output\n", j.spec.Tasks())
+		fmt.Fprintf(j.target.Err, "verify: %s ran twice, with the same output\n", report.Plural(j.spec.Tasks(), "task"))
 	}
 	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
-		fmt.Fprintf(j.target.Err, "%s set aside in %s\n", plural(int(j.counters[badCounter]), "bad record"), j.target.Quarantine)
+		fmt.Fprintf(j.target.Err, "%s set aside in %s\n", report.Plural(int(j.counters[badCounter]), "bad record"), j.target.Quarantine)
 	}
 	if err == nil && j.target.Counters {
 		j.printCounters()

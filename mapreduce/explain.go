@@ -10,12 +10,13 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // explain prints the stages of a run, without running it.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
-	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, plural(len(spec.Stages), "stage"), plural(spec.Tasks(), "task"),
-		plural(t.Workers, "worker"), plural(t.Slots, "slot"), bytesize.Format(t.Memory))
+	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, report.Plural(len(spec.Stages), "stage"), report.Plural(spec.Tasks(), "task"),
+		report.Plural(t.Workers, "worker"), report.Plural(t.Slots, "slot"), bytesize.Format(t.Memory))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "STAGE\tTASKS\tINPUT\tSTEPS\tOUTPUT")
 	estimate := make([]int64, len(c.stages)) // bytes that flow through each stage, at most
@@ -26,7 +27,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			for j := range st.Splits {
 				estimate[i] += st.Splits[j].Bytes
 			}
-			input = fmt.Sprintf("%s, %s in %s", shortened(s.head.read.source.String()), bytesize.Format(estimate[i]), plural(len(st.Splits), "split"))
+			input = fmt.Sprintf("%s, %s in %s", shortened(s.head.read.source.String()), bytesize.Format(estimate[i]), report.Plural(len(st.Splits), "split"))
 		}
 		for _, e := range s.edges {
 			if e.Mode != job.Broadcast {
@@ -41,7 +42,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			}
 			input += fmt.Sprintf(text, e.From)
 			if st.Slices > 1 {
-				input += fmt.Sprintf(" (shared by %s)", plural(st.Slices, "task"))
+				input += fmt.Sprintf(" (shared by %s)", report.Plural(st.Slices, "task"))
 			}
 		}
 		if !s.publish && s.head.wide != nil {
@@ -64,7 +65,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			case x.n.wide.ranged:
 				output += "sorted runs for " + x.n.label()
 			default:
-				output += fmt.Sprintf("%s for %s", plural(c.partitions(x.n, spec), "partition"), x.n.label())
+				output += fmt.Sprintf("%s for %s", report.Plural(c.partitions(x.n, spec), "partition"), x.n.label())
 				switch {
 				case s.combine:
 					output += ", merged where they lie"
@@ -93,7 +94,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			}
 		}
 		for _, n := range slices.Sorted(maps.Keys(notes)) {
-			fmt.Fprintf(w, "stage %d: %s: %s\n", i, plural(notes[n], "split"), n)
+			fmt.Fprintf(w, "stage %d: %s: %s\n", i, report.Plural(notes[n], "split"), n)
 		}
 	}
 	return nil
@@ -116,13 +117,6 @@ func (c *compiled) tiers(n *node) (tiers int) {
 		}
 	}
 	return tiers
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 var edgeText = map[job.Mode]string{

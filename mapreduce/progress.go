@@ -138,7 +138,7 @@ func (p *display) line(i int, s report.Stage, records, bytes int64) string {
 		line += fmt.Sprintf(", %d running", s.Running)
 	}
 	if s.FailedAttempts > 0 {
-		line += fmt.Sprintf(", %d attempts failed", s.FailedAttempts)
+		line += fmt.Sprintf(", %s failed", report.Plural(s.FailedAttempts, "attempt"))
 	}
 	if records > 0 {
 		line += fmt.Sprintf("  %s records", countText(records))

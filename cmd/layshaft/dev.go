@@ -14,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // devCmd runs a local cluster.
@@ -145,11 +146,11 @@ func allJoined(ctx context.Context, client *client.Client, n int) error {
 
 func (d *devCmd) welcome(data string) {
 	fmt.Printf(`
-A cluster of %d workers is ready. Its data is in %s.
+A cluster of %s is ready. Its data is in %s.
 
   run a pipeline   PROGRAM -cluster %s ...
   call functions   layshaft task do FUNCTION -cluster %s
-`, d.Workers, data, d.Listen, d.Listen)
+`, report.Plural(d.Workers, "worker"), data, d.Listen, d.Listen)
 	if host, port, err := net.SplitHostPort(d.Gearman); err == nil {
 		fmt.Printf("                   gearman -h %s -p %s -f FUNCTION\n", host, port)
 	}

@@ -165,7 +165,8 @@ func statusTable(w io.Writer, workers []report.Worker, jobs []jobView) {
 		running += v.Running
 		queued += v.QueuedTasks
 	}
-	fmt.Fprintf(w, "%d workers, %d of %d slots busy: %d attempts, %d queued tasks\n\n", leased, running+queued, slots, running, queued)
+	fmt.Fprintf(w, "%s, %d of %s busy: %s, %s\n\n", report.Plural(leased, "worker"), running+queued, report.Plural(slots, "slot"),
+		report.Plural(running, "attempt"), report.Plural(queued, "queued task"))
 	workerTable(w, workers)
 	fmt.Fprintln(w)
 	jobTable(w, jobs)

@@ -128,7 +128,9 @@ func (s *Scheduler) explainDrain(w *worker) string {
 	switch {
 	case d == nil || d.isReported:
 		return ""
-	case len(w.running) > 0:
+	case len(w.running) == 1:
+		return "1 attempt still runs"
+	case len(w.running) > 1:
 		return fmt.Sprintf("%d attempts still run", len(w.running))
 	case s.settling:
 		return "the coordinator restarted and waits for workers to report their outputs"
