@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // maxCode is codeStore.max.
@@ -35,6 +36,9 @@ type codeStore struct {
 	needed map[string]int       // number of jobs that need a program of dir
 	loads  map[string]chan struct{}
 }
+
+// codeFormat is the format of the directory of a codeStore.
+var codeFormat = state.Format{Kind: "programs", Version: 1}
 
 // knownCode is a program and its file's state when it was hashed. Hashing 40 MB takes 150 ms on a
 // processor without instructions for it, so an unchanged file is not hashed again.
@@ -68,9 +72,12 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 		err = errors.Join(err, os.Remove(path))
 	}
 	if err == nil {
-		err = s.removeUnneeded()
+		err = codeFormat.OpenFlatDir(dir)
 	}
-	return s, err
+	if err != nil {
+		return nil, fmt.Errorf("programs %s: %w", dir, err)
+	}
+	return s, s.removeUnneeded()
 }
 
 // hashProgram returns the hash and the state of the file at path.
@@ -248,7 +255,7 @@ func (s *codeStore) removeUnneeded() error {
 	defer s.mu.Unlock()
 	var unneeded []fs.FileInfo
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && s.needed[e.Name()] == 0 && filepath.Ext(e.Name()) != ".tmp" {
+		if info, err := e.Info(); err == nil && s.needed[e.Name()] == 0 && filepath.Ext(e.Name()) != ".tmp" && e.Name() != state.FormatName {
 			unneeded = append(unneeded, info)
 		}
 	}

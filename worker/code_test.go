@@ -71,7 +71,7 @@ func TestShippedCode(t *testing.T) {
 			t.Errorf("a program of another hash ran for %s", id)
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "code", "*")); len(left) != 1 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "code", "*")); len(left) != 2 || filepath.Base(left[1]) != "FORMAT" {
 		t.Errorf("left: %q", left)
 	}
 }

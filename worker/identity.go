@@ -14,12 +14,16 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
+// identityFormat is the format of the file self.json.
+var identityFormat = state.Format{Kind: "worker", Version: 1}
+
 // identity describes a worker over all starts of its process. It is stored as self.json in the
 // data directory.
 type identity struct {
 	path string
 
-	ID string `json:"id"` // of the data directory; never changes
+	Format string `json:"format"` // see identityFormat
+	ID     string `json:"id"`     // of the data directory; never changes
 
 	// mu guards the fields below.
 	mu sync.Mutex
@@ -31,13 +35,23 @@ type identity struct {
 
 // loadIdentity reads the identity in a directory, or makes a new one, which save writes.
 func loadIdentity(dir string) (*identity, error) {
-	s := &identity{path: filepath.Join(dir, "self.json")}
+	s := &identity{path: filepath.Join(dir, "self.json"), Format: identityFormat.String()}
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.ID = hostName() + "-" + randomName(6)
 		return s, nil
 	}
+	// Another version may have other types of fields, so its format is read alone.
+	var line struct {
+		Format string `json:"format"`
+	}
 	if err == nil {
+		err = json.Unmarshal(b, &line)
+	}
+	if err == nil {
+		if err := identityFormat.Check(line.Format, "another directory"); err != nil {
+			return nil, fmt.Errorf("worker: %s: %w", s.path, err)
+		}
 		err = json.Unmarshal(b, s)
 	}
 	if err == nil && (s.ID == "" || s.Epoch < 0) {

@@ -21,20 +21,18 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/records"
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // A backup is a tar archive:
 //
-//	layshaft-backup  the version of this format
+//	layshaft-backup  the line of backupFormat; always the first file
 //	cluster          the name of the cluster
 //	state            a snapshot of the journal
 //	code/HASH        programs from clients
 //	tasks/N          the durable queued tasks: keys and values, each after its length as a varint, in several files
 //	sum              SHA-256 over the names and contents of all files before it, in hex; a backup without it is incomplete
-const backupVersion = "2\n"
-
-// oldBackupVersion is the version of backups without tasks.
-const oldBackupVersion = "1\n"
+var backupFormat = state.Format{Kind: "backup", Version: 1}
 
 // RestoredEpochs is how many epochs a restored coordinator skips. The source of the backup may
 // have continued and restarted; workers must obey the restored coordinator, and attempts must get
@@ -61,7 +59,7 @@ func Backup(ctx context.Context, c *coordinator.Coordinator, d *Data, t Tasks, w
 		return fmt.Errorf("backup: %w", err)
 	}
 	b := &archive{tar: tar.NewWriter(w), sum: sha256.New()}
-	b.add("layshaft-backup", []byte(backupVersion))
+	b.add("layshaft-backup", fmt.Appendln(nil, backupFormat))
 	b.add("cluster", []byte(d.Cluster))
 	b.add("state", state)
 	hashes, err := d.Code.List()
@@ -199,7 +197,7 @@ func restore(dir string, r io.Reader, opt Options) error {
 	if err = errors.Join(err, calls.Close(err == nil)); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, "cluster"), append(cluster, '\n'))
+	return writeCluster(dir, string(cluster))
 }
 
 // restoreFiles reads a backup and returns the name of the cluster.
@@ -214,6 +212,9 @@ func restoreFiles(dir string, r io.Reader, opt Options, calls *desk.Filler) (clu
 		h, err := in.Next()
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBackup, err)
+		}
+		if (len(files) == 0) != (h.Name == "layshaft-backup") {
+			return nil, fmt.Errorf("%w: the file layshaft-backup must be the first", ErrBackup)
 		}
 		before := hex.EncodeToString(sum.Sum(nil))
 		sumName(sum, h.Name, h.Size)
@@ -239,10 +240,12 @@ func restoreFiles(dir string, r io.Reader, opt Options, calls *desk.Filler) (clu
 		if h.Name == "sum" && string(data) != before {
 			return nil, fmt.Errorf("%w: its sum is wrong", ErrBackup)
 		}
+		if h.Name == "layshaft-backup" {
+			if err := backupFormat.Check(string(data), "another backup"); err != nil {
+				return nil, err
+			}
+		}
 		files[h.Name] = data
-	}
-	if v := string(files["layshaft-backup"]); v != backupVersion && v != oldBackupVersion {
-		return nil, fmt.Errorf("%w: its version is %q, this program reads %q", ErrBackup, v, backupVersion)
 	}
 	events, err := restored(files["state"])
 	if err != nil {

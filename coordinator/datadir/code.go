@@ -16,6 +16,9 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
+// codeFormat is the format of the directory of a CodeStore.
+var codeFormat = state.Format{Kind: "programs", Version: 1}
+
 // CodeStore stores programs from clients, each in a file named by its hash. Its methods are safe
 // for many goroutines and several processes.
 type CodeStore struct{ dir string }
@@ -30,8 +33,11 @@ func OpenCodeStore(dir string) (*CodeStore, error) {
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}
+	if err == nil {
+		err = codeFormat.OpenFlatDir(dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("programs: %w", err)
+		return nil, fmt.Errorf("programs %s: %w", dir, err)
 	}
 	return &CodeStore{dir}, nil
 }

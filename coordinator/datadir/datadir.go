@@ -17,11 +17,13 @@ import (
 
 // Data is the open data directory of a coordinator. The directory contains:
 //
-//	cluster    the name of the cluster, made when the directory was made
+//	cluster    its format, and the name of the cluster, made when the directory was made
 //	journal/   decisions; see coordinator.OpenJournal
 //	code/      programs from clients
 //	tasks/     queued tasks; see taskserver.Open
 //	lock       the lock of the process with the directory open
+//
+// Each of the three directories has a file FORMAT; see state.Format.
 type Data struct {
 	Dir     string           // path of the directory
 	Cluster string           // name of the cluster
@@ -86,23 +88,43 @@ func tasksDir(dir string) string { return filepath.Join(dir, "tasks") }
 // Close closes the directory.
 func (d *Data) Close() error { return errors.Join(d.Journal.Close(), d.unlock()) }
 
+// clusterFormat is the first line of the file cluster; the name of the cluster is the second.
+var clusterFormat = state.Format{Kind: "cluster", Version: 1}
+
+// clusterHelp is the way out of a bad file cluster.
+var clusterHelp = fmt.Sprintf("write two lines into it: %s, and the cluster's name, which workers have in their data directories", clusterFormat)
+
 // clusterName returns the name of the cluster of dir. For a directory without a journal it makes a
 // new name.
 func clusterName(dir string) (string, error) {
 	path := filepath.Join(dir, "cluster")
 	b, err := os.ReadFile(path)
-	name := strings.TrimSpace(string(b))
-	if err == nil && name == "" {
-		err = errors.New("the file cluster is empty; write the cluster's name into it, which workers have in their data directories")
+	if err == nil {
+		line, name, _ := strings.Cut(string(b), "\n")
+		if strings.TrimSpace(line) == "" {
+			return "", fmt.Errorf("the file cluster is empty; %s", clusterHelp)
+		}
+		if err := clusterFormat.Check(line, "another directory"); err != nil {
+			return "", fmt.Errorf("file cluster: %w", err)
+		}
+		if name = strings.TrimSpace(name); name == "" {
+			return "", fmt.Errorf("the file cluster has no name; %s", clusterHelp)
+		}
+		return name, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return name, err
+		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "journal")); err == nil {
-		return "", errors.New("there is a journal but no file cluster; write the cluster's name into it, which workers have in their data directories")
+		return "", fmt.Errorf("there is a journal but no file cluster; %s", clusterHelp)
 	}
-	name = strings.ToLower(rand.Text()[:12])
-	return name, writeFile(path, []byte(name+"\n"))
+	name := strings.ToLower(rand.Text()[:12])
+	return name, writeCluster(dir, name)
+}
+
+// writeCluster writes the file cluster.
+func writeCluster(dir, name string) error {
+	return writeFile(filepath.Join(dir, "cluster"), fmt.Appendf(nil, "%s\n%s\n", clusterFormat, name))
 }
 
 // writeFile writes a file to disk, either all of it or nothing.

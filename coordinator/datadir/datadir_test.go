@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -70,7 +72,7 @@ func TestCodeStore(t *testing.T) {
 	if err := s.Get(code.SHA256, io.Discard); !errors.Is(err, wire.ErrDamaged) || s.Has(code.SHA256) {
 		t.Errorf("a flipped byte: %v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 || filepath.Base(left[0]) != state.FormatName {
 		t.Errorf("left over: %v", left)
 	}
 }
@@ -100,5 +102,61 @@ func TestDataDirectory(t *testing.T) {
 	}
 	if _, err := Open(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") {
 		t.Errorf("without its name: %v", err)
+	}
+}
+
+// Open refuses a file of a newer release in the directory, and opens it again after that.
+func TestNewerFormat(t *testing.T) {
+	dir := t.TempDir()
+	opt := Options{NoSync: true, Reserve: -1}
+	d, err := Open(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ file, kind string }{{"cluster", "cluster"}, {"code/FORMAT", "programs"}, {"journal/FORMAT", "journal"}} {
+		path := filepath.Join(dir, c.file)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer := bytes.Replace(before, []byte(c.kind+" 1\n"), []byte(c.kind+" 2\n"), 1)
+		if err := os.WriteFile(path, newer, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir, opt); !errors.Is(err, state.ErrFormat) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "use the newer release that wrote it, or another directory") {
+			t.Errorf("%s: %v", c.file, err)
+		}
+		if err := os.WriteFile(path, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Open(dir, opt)
+	if err != nil || again.Cluster != d.Cluster {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Restore refuses a backup of a newer release, and leaves the directory empty.
+func TestRestoreNewerFormat(t *testing.T) {
+	var backup bytes.Buffer
+	b := &archive{tar: tar.NewWriter(&backup), sum: sha256.New()}
+	b.add("layshaft-backup", []byte("layshaft backup 2\n"))
+	b.add("unknown to this release", nil)
+	if b.fail(b.tar.Close()); b.err != nil {
+		t.Fatal(b.err)
+	}
+	dir := t.TempDir()
+	err := Restore(dir, &backup, Options{NoSync: true, Reserve: -1})
+	if !errors.Is(err, state.ErrFormat) || !strings.Contains(err.Error(), "use the newer release that wrote it, or another backup") {
+		t.Errorf("%v, want ErrFormat and the way out", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
 	}
 }

@@ -48,6 +48,16 @@ func (f Format) Check(line, instead string) error {
 	return fmt.Errorf("%w %q; this release reads %q; use the older release that wrote it, or %s", ErrFormat, line, f, instead)
 }
 
+// OpenFlatDir is OpenDir for a directory of plain files, which is fresh if it is empty. The caller removes the
+// remains of interrupted writes first: files with the ending .tmp.
+func (f Format) OpenFlatDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	return f.OpenDir(dir, len(entries) == 0)
+}
+
 // OpenDir checks the file FORMAT in dir. If the file is missing, OpenDir writes and syncs it in a
 // fresh directory, and otherwise returns an error that wraps ErrFormat.
 func (f Format) OpenDir(dir string, fresh bool) error {
