@@ -14,7 +14,7 @@ func TestNoLeaks(t *testing.T) {
 		jobs = 20
 	}
 	synctest.Test(t, func(t *testing.T) {
-		c := Start(t, 3)
+		c := Start(t, 3, Memory(8<<20))
 		after := func(jobs int) int {
 			for range jobs {
 				work(t, c, sums, numbers{N: 12, Splits: 3, Groups: 2})

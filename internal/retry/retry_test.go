@@ -21,7 +21,8 @@ func TestBackoff(t *testing.T) {
 	}
 	random := false
 	for b := (Backoff{Min: time.Hour, Max: time.Hour}); !random; {
-		random = b.Next() != b.Next()
+		first := b.Next()
+		random = first != b.Next()
 	}
 }
 

@@ -24,12 +24,6 @@ var (
 		}
 		return b
 	})
-	counters = rapid.Map(rapid.MapOfN(rapid.String(), rapid.Int64(), 0, 4), func(m map[string]int64) map[string]int64 {
-		if len(m) == 0 {
-			return nil
-		}
-		return m
-	})
 	task    = rapid.Custom(func(t *rapid.T) job.Task { return job.Task{Stage: num.Draw(t, "stage"), Index: num.Draw(t, "index")} })
 	attempt = rapid.Custom(func(t *rapid.T) job.Attempt {
 		return job.Attempt{Job: job.ID(rapid.String().Draw(t, "job")), Task: task.Draw(t, "task"), N: num.Draw(t, "n")}
