@@ -145,8 +145,8 @@ func (t *Server) endStreams() {
 	close(t.stop)
 }
 
-// runBothSides runs the two sides of a stream. It returns the first error of either side, nil when send
-// returns nil, or the reason for a stop from outside. The other side ends when the handler has
+// runBothSides runs the two sides of a stream. It returns the first error of either side, nil when
+// send returns nil, or the reason for a stop from outside. The other side ends when the handler has
 // returned.
 func (t *Server) runBothSides(ctx context.Context, receive, send func() error) error {
 	ends := make(chan error, 2)

@@ -30,9 +30,12 @@
 // 0. An Outbox keeps its notes in order and stops at the first one whose batch is not yet
 // durable. Hence:
 //
-//   - a client receives Accepted after its task is durable, and a result after the result is durable;
-//   - a client that attaches to a task waits for the latest batch, although its own event wrote nothing;
-//   - a worker may start its next task at once, but receives the acknowledgement of a finished attempt only when the end is durable;
+//   - a client receives Accepted after its task is durable, and a result after the result is
+//     durable;
+//   - a client that attaches to a task waits for the latest batch, although its own event wrote
+//     nothing;
+//   - a worker may start its next task at once, but receives the acknowledgement of a finished
+//     attempt only when the end is durable;
 //   - tasks in memory never wait, because they write no records.
 //
 // Callers without a session pass Note.Batch to Desk.Durable, which blocks. If the store fails,

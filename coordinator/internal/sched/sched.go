@@ -63,7 +63,8 @@
 //
 //   - A task has at most one committed attempt. Only its output is read.
 //   - Attempt numbers of a task never repeat. Every Restarted begins a new epoch, written as a
-//     record, and the attempts of epoch e are numbered from e*1,000,000+1. The first start is epoch 0.
+//     record, and the attempts of epoch e are numbered from e*1,000,000+1. The first start is epoch
+//     0.
 //   - Every task of a job that has not ended has an owner or a wake-up time, and all totals add up:
 //     see Audit.
 //   - Every job ends: done, failed or cancelled.

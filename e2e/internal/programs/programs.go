@@ -15,9 +15,10 @@ const HeavyEnv = "LAYSHAFT_E2E_HEAVY"
 
 const module = "github.com/layshaft/layshaft/"
 
-// Main builds programs into a temporary directory, sets dir to it, and runs the tests of a package. It
-// removes all LAYSHAFT_ variables but HeavyEnv from the environment: they are defaults for flags of the
-// programs. packages are relative to the module. Main does not return; with -short it runs nothing.
+// Main builds programs into a temporary directory, sets dir to it, and runs the tests of a package.
+// It removes all LAYSHAFT_ variables but HeavyEnv from the environment: they are defaults for flags
+// of the programs. packages are relative to the module. Main does not return; with -short it runs
+// nothing.
 func Main(m *testing.M, dir *string, packages ...string) {
 	flag.Parse()
 	if testing.Short() {

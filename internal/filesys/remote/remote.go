@@ -5,7 +5,8 @@
 // Caller carries it out:
 //
 //   - a Volume is a directory of this machine that others may use;
-//   - a Router, in a worker or client, passes a call on: to its own volumes, other workers, or clients that lend;
+//   - a Router, in a worker or client, passes a call on: to its own volumes, other workers, or
+//     clients that lend;
 //   - a Lender answers only for the files of a job on the client's machine;
 //   - Conn is a connection to a process with one of these.
 //
