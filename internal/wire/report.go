@@ -146,7 +146,7 @@ func WorkersToProto(workers []report.Worker) *layshaftv1.ListWorkersResponse {
 		out.Workers = append(out.Workers, &layshaftv1.WorkerStatus{
 			Hello: &layshaftv1.Hello{Worker: w.Name, Id: w.ID, Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version,
 				Tags: w.Tags, Datasets: w.Datasets, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Memory: w.Memory, Ships: w.Ships},
-			Running: int64(w.Running), Calls: int64(w.QueuedTasks), FreeBytes: w.FreeBytes, Waits: w.Waits,
+			Running: int64(w.Running), QueuedTasks: int64(w.QueuedTasks), FreeBytes: w.FreeBytes, Waits: w.Waits,
 			Draining: w.State == report.Draining, Blocked: w.State == report.Blocked, SilentNanos: int64(w.Silent.Duration())})
 	}
 	return out
@@ -158,7 +158,7 @@ func WorkersFromProto(p *layshaftv1.ListWorkersResponse) []report.Worker {
 	for _, s := range p.GetWorkers() {
 		h := s.GetHello()
 		w := report.Worker{Name: h.GetWorker(), ID: h.GetId(), State: report.Ready, Zone: h.GetZone(), Datasets: h.GetDatasets(),
-			Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()), Running: int(s.GetRunning()), QueuedTasks: int(s.GetCalls()),
+			Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()), Running: int(s.GetRunning()), QueuedTasks: int(s.GetQueuedTasks()),
 			FreeBytes: s.GetFreeBytes(), Waits: s.GetWaits(), Silent: report.SecondsOf(time.Duration(s.GetSilentNanos()))}
 		AddHello(&w, h)
 		switch {

@@ -1663,8 +1663,8 @@ type WorkerStatus struct {
 	SilentNanos int64 `protobuf:"varint,5,opt,name=silent_nanos,json=silentNanos,proto3" json:"silent_nanos,omitempty"`
 	// free_bytes is the free space on its disk, from its last report.
 	FreeBytes int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
-	// calls is the number of its slots in use by queued tasks.
-	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
+	// queued_tasks is the number of its slots in use by queued tasks.
+	QueuedTasks int64 `protobuf:"varint,7,opt,name=queued_tasks,json=queuedTasks,proto3" json:"queued_tasks,omitempty"`
 	// waits explains, for people, why a draining worker has not left; empty when the worker is not
 	// waiting.
 	Waits         string `protobuf:"bytes,8,opt,name=waits,proto3" json:"waits,omitempty"`
@@ -1744,9 +1744,9 @@ func (x *WorkerStatus) GetFreeBytes() int64 {
 	return 0
 }
 
-func (x *WorkerStatus) GetCalls() int64 {
+func (x *WorkerStatus) GetQueuedTasks() int64 {
 	if x != nil {
-		return x.Calls
+		return x.QueuedTasks
 	}
 	return 0
 }
@@ -3723,7 +3723,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
 	"AwayWorker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\bdatasets\x18\x02 \x03(\tR\bdatasets\"\xf6\x01\n" +
+	"\bdatasets\x18\x02 \x03(\tR\bdatasets\"\x83\x02\n" +
 	"\fWorkerStatus\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloR\x05hello\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
@@ -3731,8 +3731,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\ablocked\x18\x04 \x01(\bR\ablocked\x12!\n" +
 	"\fsilent_nanos\x18\x05 \x01(\x03R\vsilentNanos\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\x12\x14\n" +
-	"\x05calls\x18\a \x01(\x03R\x05calls\x12\x14\n" +
+	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\x12!\n" +
+	"\fqueued_tasks\x18\a \x01(\x03R\vqueuedTasks\x12\x14\n" +
 	"\x05waits\x18\b \x01(\tR\x05waits\"!\n" +
 	"\rDetachRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x10\n" +
