@@ -39,93 +39,8 @@ type (
 	}
 )
 
-// jobView is the JSON form of a job (-o json).
-type jobView struct {
-	Job         string      `json:"job"`
-	Name        string      `json:"name"`
-	Outcome     string      `json:"outcome"` // running, done, failed or cancelled
-	Reason      string      `json:"reason,omitempty"`
-	Failure     string      `json:"failure,omitempty"`
-	Detail      string      `json:"detail,omitempty"`
-	Owner       string      `json:"owner,omitempty"`
-	Priority    int         `json:"priority"`
-	Interactive bool        `json:"interactive"`
-	Detached    bool        `json:"detached"`
-	Tags        []string    `json:"tags,omitempty"`
-	Submitted   *time.Time  `json:"submitted,omitempty"`
-	Ended       *time.Time  `json:"ended,omitempty"`
-	Stages      []stageView `json:"stages"`
-}
-
-// stageView is the JSON form of a stage. Tasks is the sum of waiting, running, done, failed and
-// cancelled.
-type stageView struct {
-	Stage          string           `json:"stage"`
-	Tasks          int              `json:"tasks"`
-	Waiting        int              `json:"waiting"`
-	Running        int              `json:"running"`
-	Done           int              `json:"done"`
-	Failed         int              `json:"failed"`
-	Cancelled      int              `json:"cancelled"`
-	Attempts       int              `json:"attempts"` // running, committed and failed
-	FailedAttempts int              `json:"failed_attempts"`
-	LastFailure    string           `json:"last_failure,omitempty"` // error of an attempt, while tasks remain
-	Lost           int              `json:"lost_outputs"`
-	ReadRecords    int64            `json:"read_records"`
-	ReadBytes      int64            `json:"read_bytes"`
-	WroteRecords   int64            `json:"wrote_records"`
-	WroteBytes     int64            `json:"wrote_bytes"`
-	Local          place            `json:"local"`
-	Zone           place            `json:"zone"`
-	Remote         place            `json:"remote"`
-	Counters       map[string]int64 `json:"counters,omitempty"`
-}
-
-// place counts committed attempts by the location of their split.
-type place struct {
-	Attempts int   `json:"attempts"` // running, committed and failed
-	Bytes    int64 `json:"bytes"`
-}
-
-// The engine's own counters; see package mapreduce.
-const (
-	recordsCounter = ".records"
-	bytesCounter   = ".bytes"
-)
-
-func viewJob(r *report.Job) jobView {
-	v := jobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Owner: r.Options.Owner, Priority: r.Options.Priority,
-		Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags, Stages: []stageView{}}
-	if r.Failure != nil {
-		v.Failure, v.Detail = r.Failure.Error(), r.Failure.Detail
-	}
-	for _, t := range []struct {
-		from time.Time
-		to   **time.Time
-	}{{r.Options.Submitted, &v.Submitted}, {r.Ended, &v.Ended}} {
-		if !t.from.IsZero() {
-			*t.to = &t.from
-		}
-	}
-	for k := range r.Stages {
-		st, l := &r.Stages[k], &r.Stages[k].Sum.Locality
-		s := stageView{Stage: st.Name, Tasks: st.Tasks, Waiting: st.Waiting, Running: st.Running, Done: st.Done, Failed: st.Failed,
-			Cancelled: st.Cancelled, Attempts: st.Attempts + st.Done + st.Lost + st.FailedAttempts, FailedAttempts: st.FailedAttempts, LastFailure: st.LastFailure, Lost: st.Lost,
-			ReadRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, ReadBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes,
-			WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
-			Local: place{l.Local, l.LocalBytes}, Zone: place{l.Zone, l.ZoneBytes}, Remote: place{l.Remote, l.RemoteBytes}}
-		for name, n := range st.Sum.Counters {
-			if !strings.HasPrefix(name, ".") {
-				s.Counters[name] = n
-			}
-		}
-		v.Stages = append(v.Stages, s)
-	}
-	return v
-}
-
 // formatTook formats the duration of the job so far.
-func (v *jobView) formatTook() string {
+func formatTook(v *report.JobView) string {
 	switch {
 	case v.Submitted == nil:
 		return "-"
@@ -138,26 +53,19 @@ func (v *jobView) formatTook() string {
 }
 
 // formatDone formats the number of finished tasks.
-func (v *jobView) formatDone() string {
-	done, all := 0, 0
-	for i := range v.Stages {
-		done += v.Stages[i].Done
-		all += v.Stages[i].Tasks
-	}
-	return fmt.Sprintf("%d/%d", done, all)
-}
+func formatDone(v *report.JobView) string { return fmt.Sprintf("%d/%d", v.Done, v.Tasks) }
 
-func jobTable(w io.Writer, jobs []jobView) {
+func jobTable(w io.Writer, jobs []report.JobView) {
 	row(w, "JOB", "OUTCOME", "DONE", "TOOK", "OWNER", "NOTE")
 	for i := range jobs {
 		v := &jobs[i]
 		note, _, _ := strings.Cut(v.Failure, "\n")
-		row(w, v.Job, v.Outcome, v.formatDone(), v.formatTook(), v.Owner, note+v.stallReason())
+		row(w, v.Job, v.Outcome, formatDone(v), formatTook(v), v.Owner, note+stallReason(v))
 	}
 }
 
 // stallReason explains why a job makes no progress, and the last failure.
-func (v *jobView) stallReason() string {
+func stallReason(v *report.JobView) string {
 	why := v.Reason
 	for _, s := range v.Stages {
 		if s.LastFailure != "" {
@@ -179,7 +87,7 @@ func (c *jobListCmd) Run(ctx context.Context) error {
 	return c.print(views, func(w io.Writer) { jobTable(w, views) })
 }
 
-func (f *clientFlags) jobs(ctx context.Context, limit int) ([]jobView, error) {
+func (f *clientFlags) jobs(ctx context.Context, limit int) ([]report.JobView, error) {
 	if limit < 1 {
 		return nil, usageError{fmt.Errorf("-limit %d must be 1 or more", limit)}
 	}
@@ -189,9 +97,9 @@ func (f *clientFlags) jobs(ctx context.Context, limit int) ([]jobView, error) {
 	}
 	defer client.Close()
 	jobs, err := client.Jobs(ctx, limit)
-	views := make([]jobView, len(jobs))
+	views := make([]report.JobView, len(jobs))
 	for i := range jobs {
-		views[i] = viewJob(&jobs[i])
+		views[i] = report.ViewJob(&jobs[i])
 	}
 	return views, err
 }
@@ -213,9 +121,9 @@ func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Cl
 // Run shows a job.
 func (c *jobShowCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
-		v := viewJob(&st)
+		v := report.ViewJob(&st)
 		return c.print(v, func(w io.Writer) {
-			v.writeHead(w)
+			writeHead(w, &v)
 			row(w)
 			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
 			for _, s := range v.Stages {
@@ -232,11 +140,11 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 }
 
 // writeHead writes the general state of a job.
-func (v *jobView) writeHead(w io.Writer) {
+func writeHead(w io.Writer, v *report.JobView) {
 	row(w, "job", v.Job)
 	row(w, "outcome", v.Outcome)
-	row(w, "tasks done", v.formatDone())
-	row(w, "took", v.formatTook())
+	row(w, "tasks done", formatDone(v))
+	row(w, "took", formatTook(v))
 	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"waits", v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
 		if l.value != "" {
 			row(w, l.name, strings.ReplaceAll(strings.TrimSpace(l.value), "\n", "\n\t"))
@@ -247,12 +155,12 @@ func (v *jobView) writeHead(w io.Writer) {
 // Run shows the input and output of stages.
 func (c *jobReportCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
-		v := viewJob(&st)
+		v := report.ViewJob(&st)
 		return c.print(v, func(w io.Writer) {
-			v.writeHead(w)
+			writeHead(w, &v)
 			row(w)
 			row(w, "STAGE", "RECORDS IN", "BYTES IN", "RECORDS OUT", "BYTES OUT", "LOCAL", "SAME ZONE", "REMOTE")
-			at := func(p place) string {
+			at := func(p report.Place) string {
 				if p.Attempts == 0 {
 					return "-"
 				}
@@ -288,7 +196,7 @@ func (c *jobCancelCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		v := viewJob(&st)
+		v := report.ViewJob(&st)
 		return c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome) })
 	})
 }
@@ -303,8 +211,8 @@ func (c *jobWaitCmd) Run(ctx context.Context) error {
 			}
 			last = r
 		}
-		v := viewJob(&last)
-		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+v.formatTook()) }); err != nil {
+		v := report.ViewJob(&last)
+		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+formatTook(&v)) }); err != nil {
 			return err
 		}
 		return outcomeError(&last)

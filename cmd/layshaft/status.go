@@ -147,15 +147,15 @@ func (c *statusCmd) Run(ctx context.Context) error {
 		return err
 	}
 	view := struct {
-		Cluster string          `json:"cluster"`
-		Workers []report.Worker `json:"workers"`
-		Jobs    []jobView       `json:"jobs"`
+		Cluster string           `json:"cluster"`
+		Workers []report.Worker  `json:"workers"`
+		Jobs    []report.JobView `json:"jobs"`
 	}{c.Cluster, workers, jobs}
 	return c.print(view, func(w io.Writer) { statusTable(w, workers, jobs) })
 }
 
 // statusTable writes the cluster on one screen.
-func statusTable(w io.Writer, workers []report.Worker, jobs []jobView) {
+func statusTable(w io.Writer, workers []report.Worker, jobs []report.JobView) {
 	leased, slots, running, queued := 0, 0, 0, 0
 	for _, v := range workers {
 		if v.State != report.Away {

@@ -231,7 +231,7 @@ func TestViewsAgree(t *testing.T) {
 	if text := table(t, func(w *tabwriter.Writer) { overviewTable(w, &overview) }); !regexp.MustCompile(`(?m)^resize +0 +1 +0 +0 +2 +0 +1 +0 +1 +1 *$`).MatchString(text) {
 		t.Errorf("task status:\n%s", text)
 	}
-	if text := table(t, func(w *tabwriter.Writer) { jobTable(w, []jobView{viewJob(&jobs[0])}) }); !regexp.MustCompile(`(?m)^nightly +running +0/4 .*tester`).MatchString(text) {
+	if text := table(t, func(w *tabwriter.Writer) { jobTable(w, []report.JobView{report.ViewJob(&jobs[0])}) }); !regexp.MustCompile(`(?m)^nightly +running +0/4 .*tester`).MatchString(text) {
 		t.Errorf("job list:\n%s", text)
 	}
 	var status struct {
@@ -251,6 +251,9 @@ func TestViewsAgree(t *testing.T) {
 	}
 	if got, want := compact(t, status.Functions), compact(t, overview.Functions); got != want {
 		t.Errorf("/api/status:\n%s\ntask status:\n%s", got, want)
+	}
+	if got, want := compact(t, status.Jobs), compact(t, []report.JobView{report.ViewJob(&jobs[0])}); got != want {
+		t.Errorf("/api/status:\n%s\njob list:\n%s", got, want)
 	}
 	if status.Totals != overview.Totals {
 		t.Errorf("/api/status counts %+v, task status %+v", status.Totals, overview.Totals)
@@ -310,9 +313,9 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	views := make([]jobView, len(jobs))
+	views := make([]report.JobView, len(jobs))
 	for i := range jobs {
-		views[i] = viewJob(&jobs[i])
+		views[i] = report.ViewJob(&jobs[i])
 	}
 	for name, text := range map[string]string{
 		"worker-list.txt": table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),

@@ -52,7 +52,7 @@ type jobRow struct {
 	State   string // running, waiting, done, failed or cancelled
 	Took    time.Duration
 	Known   bool // Took
-	Counts  Counts
+	Counts  report.Counts
 	Bar     page.Bar
 	Trouble int // attempts that failed
 }
@@ -62,7 +62,7 @@ func rowOf(st report.Job) jobRow {
 	attempts := 0
 	for i := range st.Stages {
 		s := &st.Stages[i]
-		r.Counts.add(s)
+		r.Counts.Add(s)
 		r.Trouble += s.FailedAttempts
 		attempts += s.Attempts
 	}
@@ -79,7 +79,7 @@ func rowOf(st report.Job) jobRow {
 	return r
 }
 
-func barOf(c Counts) page.Bar {
+func barOf(c report.Counts) page.Bar {
 	return page.NewBar(c.Done, c.Running, c.Failed, c.Cancelled, c.Waiting)
 }
 

@@ -48,8 +48,8 @@ func (f Format) Check(line, instead string) error {
 	return fmt.Errorf("%w %q; this release reads %q; use the older release that wrote it, or %s", ErrFormat, line, f, instead)
 }
 
-// OpenFlatDir is OpenDir for a directory of plain files, which is fresh if it is empty. The caller removes the
-// remains of interrupted writes first: files with the ending .tmp.
+// OpenFlatDir is OpenDir for a directory of plain files, which is fresh if it is empty. The caller
+// removes the remains of interrupted writes first: files with the ending .tmp.
 func (f Format) OpenFlatDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
