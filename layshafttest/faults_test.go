@@ -550,7 +550,7 @@ func (in numbers) detach(t *testing.T, c *Cluster) string {
 func TestOutputGone(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c := Start(t, 1, Dataset("out", func(int) string { return dir }))
+		c := Start(t, 1, Dataset("out", func(int) string { return dir + ":rw" }))
 		in, other := numbers{N: 40, Splits: 4, Groups: 2}, numbers{N: 41, Splits: 4, Groups: 2}
 		check := func(what string, in numbers, anew bool) {
 			t.Helper()
@@ -592,7 +592,7 @@ func TestNothingStays(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				c := Start(t, 1, Dataset("out", func(int) string { return dir }))
+				c := Start(t, 1, Dataset("out", func(int) string { return dir + ":rw" }))
 				in := numbers{N: 400, Splits: 4, Groups: 2, Size: 1000}
 				if tt.rows {
 					target := c.Target()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,6 +199,9 @@ func TestFiles(t *testing.T) {
 			defer j.Close()
 			if err := j.Wait(); err != nil {
 				t.Fatal(err)
+			}
+			if _, err := totals.Start(t.Context(), c.Target(), params{p.In, "dataset://orders/out.csv"}); err == nil || !strings.Contains(err.Error(), "start the worker with -dataset orders="+dir) {
+				t.Errorf("a job writes to a read-only dataset: %v", err)
 			}
 		})
 		b, err := os.ReadFile(p.Out)

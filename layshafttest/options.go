@@ -27,7 +27,8 @@ func Memory(bytes int64) Option { return func(o *options) { o.memory = bytes } }
 // Zones puts the workers into zones, in turn.
 func Zones(zones ...string) Option { return func(o *options) { o.zones = zones } }
 
-// Dataset makes workers offer directories. dir returns the directory of a worker, or "" for none.
+// Dataset makes workers offer directories. dir returns the directory of a worker, or ""
+// for none. The dataset is read-only, unless :rw follows the directory.
 func Dataset(name string, dir func(worker int) string) Option {
 	return func(o *options) {
 		if o.datasets == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys/remote"
+	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -37,16 +39,21 @@ type files struct {
 const holdersFresh = time.Second
 
 // newFiles opens the directories of datasets. worker is the ID of this worker.
-func newFiles(worker string, datasets map[string]string, coord *coordinatorConn, peers *peers) (*files, error) {
+func newFiles(worker string, datasets map[string]string, coord *coordinatorConn, peers *peers, audit *slog.Logger) (*files, error) {
 	f := &files{coord: coord, peers: peers}
 	f.Router = remote.Router{Self: worker, Datasets: map[string]*remote.Volume{}, Holders: f.holdersOf, Peer: f.peer, Find: remote.Finder(coord.current), Lenders: &remote.Lenders{}}
 	for name, dir := range datasets {
 		if name == "" || strings.ContainsAny(name, "/@") {
 			return nil, errors.Join(fmt.Errorf("dataset %q: its name must not be empty or contain / or @", name), f.close())
 		}
-		v, err := remote.OpenVolume(dir, worker)
+		dir, access := remote.ParseOffer(dir)
+		v, err := remote.OpenVolume(dir, worker, access)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("dataset %s: %w", name, err), f.close())
+		}
+		v.Audit = func(ctx context.Context, action string, attrs ...any) {
+			who := cmp.Or(strings.Trim(security.PeerIdentity(ctx).String(), "@"), "a program of this worker")
+			audit.Info("audit", append([]any{"action", action, "who", who, "dataset", name}, attrs...)...)
 		}
 		f.Datasets[name] = v
 	}

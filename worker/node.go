@@ -56,7 +56,8 @@ type NodeConfig struct {
 	Zone string
 	// Tags are the worker's abilities beside slots, such as gpu.
 	Tags []string
-	// Datasets are the directories that the worker offers, by the name of the dataset.
+	// Datasets are the directories that the worker offers, by the name of the dataset. They are
+	// read-only. Into DIR:rw jobs may write outputs, and replace or remove what jobs wrote there.
 	Datasets map[string]string
 	// Codes are the paths of programs that the worker may run. They are hashed at the start.
 	Codes []string
@@ -101,6 +102,9 @@ type NodeConfig struct {
 	Grace time.Duration
 	// Log receives warnings and errors. Nil means no log.
 	Log *slog.Logger
+	// Audit receives a line for each change of a dataset and each refusal, with its user. Nil
+	// means Log.
+	Audit *slog.Logger
 }
 
 func (c NodeConfig) withDefaults() (NodeConfig, error) {
@@ -125,6 +129,7 @@ func (c NodeConfig) withDefaults() (NodeConfig, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.Audit = cmp.Or(c.Audit, c.Log)
 	var err error
 	c.Dir, err = filepath.Abs(c.Dir)
 	return c, err
@@ -190,7 +195,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.jobs = newJobs(n.coord, code, cfg.Runner)
-	if n.files, err = newFiles(n.identity.ID, cfg.Datasets, n.coord, n.peers); err != nil {
+	if n.files, err = newFiles(n.identity.ID, cfg.Datasets, n.coord, n.peers, cfg.Audit); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.w, err = New(Config{

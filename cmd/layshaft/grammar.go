@@ -65,7 +65,7 @@ type memberFlags struct {
 	NoSync  bool          `group:"Disk" help:"Do not force writes to the disk. Acknowledged data then survives the end of the process, but not a crash of the machine."`
 	Reserve bytesize.Size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Disk space to keep free; below it, new data is refused. 0 keeps none free."`
 
-	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Lowest level to log to standard error: debug, info, warn or error. A coordinator's audit log of all actions and refusals is always written."`
+	LogLevel  string `group:"Log" enum:"debug,info,warn,error" default:"info" help:"Lowest level to log to standard error: debug, info, warn or error. The audit log of all actions and refusals is always written."`
 	LogFormat string `group:"Log" enum:"text,json" default:"text" help:"Format of the log: text or json."`
 	UntilEOF  bool   `name:"until-eof" hidden:"" help:"End at once when standard input ends."`
 }
@@ -126,7 +126,7 @@ type workFlags struct {
 	Slots    int               `placeholder:"NUMBER" help:"Number of parallel attempts. Default: one per processor."`
 	Reserved int               `placeholder:"NUMBER" help:"Slots reserved for interactive jobs."`
 	Memory   bytesize.Size     `placeholder:"BYTES" help:"Memory of all attempts together before they spill to disk. Default: 60 % of the machine's memory."`
-	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/. May be repeated."`
+	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/, read-only. With NAME=DIR:rw, jobs may also write outputs there; they replace and remove only what jobs wrote. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of this worker: see \"layshaft task work -h\". Tasks of high priority go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10. May be repeated."`
 	Code     []string          `sep:"," placeholder:"FILE" help:"Program that the worker may run jobs of. May be repeated."`
 

@@ -65,7 +65,7 @@ func datasets(t testing.TB, workers, files int) (dirs []string, own func(i int) 
 		dirs = append(dirs, dir)
 	}
 	return dirs, func(i int) []string {
-		return []string{"-dataset", "in=" + filepath.Join(dirs[i], "in"), "-dataset", "out=" + filepath.Join(dirs[i], "out")}
+		return []string{"-dataset", "in=" + filepath.Join(dirs[i], "in"), "-dataset", "out=" + filepath.Join(dirs[i], "out") + ":rw"}
 	}
 }
 

@@ -120,7 +120,7 @@ func (f lendingFS) LendDir(dir, prefix string) error {
 	if err != nil {
 		return &filesys.Error{Path: dir, Err: err, Help: "give an absolute path"}
 	}
-	v, err := OpenVolume(abs, "")
+	v, err := OpenVolume(abs, "", Unlimited)
 	if err != nil {
 		return err
 	}

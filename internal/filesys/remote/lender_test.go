@@ -94,7 +94,7 @@ func FuzzNoEscape(f *testing.F) {
 		put(t, top+"/secret", "secret")
 		put(t, top+"/in/a", "a")
 		os.Symlink(top, top+"/in/link")
-		v, err := OpenVolume(top+"/in", "w1")
+		v, err := OpenVolume(top+"/in", "w1", Unlimited)
 		if err != nil {
 			t.Fatal(err)
 		}

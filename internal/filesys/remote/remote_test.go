@@ -98,7 +98,7 @@ func newCluster(t testing.TB, workers ...string) *cluster {
 	c := &cluster{map[string]*Router{}, map[string]string{}, map[string]*grpc.ClientConn{}, map[string]func(){}, sync.Mutex{}, map[string]bool{}, map[string]bool{}}
 	for _, name := range workers {
 		dir := t.TempDir()
-		v, err := OpenVolume(dir, name)
+		v, err := OpenVolume(dir, name, Unlimited)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -467,7 +467,7 @@ func TestDigests(t *testing.T) {
 	defer func(d time.Duration) { settled = d }(settled)
 	settled = 0
 	dir := t.TempDir()
-	v, err := OpenVolume(dir, "w")
+	v, err := OpenVolume(dir, "w", Unlimited)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,10 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		}
 	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_MakeDir:
 		if local != nil {
-			return local.Call(ctx, req)
+			resp, err := local.Call(ctx, req)
+			if err != nil || resp.Reason != layshaftv1.FileError_FILE_ERROR_PERMISSION {
+				return resp, err
+			}
 		}
 	}
 	for _, hint := range req.GetHints() {
@@ -131,9 +134,15 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 			return gather(ctx, holders, r.ask, listRequest(dataset, req.Name, true))
 		})
 	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_MakeDir:
+		// Some holders may offer the dataset read-only.
 		h := fnv.New32a()
 		h.Write([]byte(req.Name))
-		return r.ask(ctx, holders[int(h.Sum32()%uint32(len(holders)))], req)
+		for i := range holders {
+			resp, err := r.ask(ctx, holders[(int(h.Sum32())+i)%len(holders)], req)
+			if i == len(holders)-1 || err != nil || resp.Reason != layshaftv1.FileError_FILE_ERROR_PERMISSION {
+				return resp, err
+			}
+		}
 	case *layshaftv1.CallRequest_Remove:
 		return r.askAll(ctx, holders, req)
 	}

@@ -25,8 +25,12 @@ import (
 // and safe for concurrent use. It does not check the volume name in a request; the caller must do
 // that.
 type Volume struct {
+	// Audit, if set before the first call, is called for each change and each refusal.
+	Audit func(ctx context.Context, action string, attrs ...any)
+
 	dir    string // absolute path
 	holder string
+	access Access
 	root   *os.Root
 	lists  pager
 	sums   *digests
@@ -34,7 +38,7 @@ type Volume struct {
 
 // OpenVolume opens a directory. holder is the worker that serves it, or empty. The error describes
 // the problem with dir.
-func OpenVolume(dir, holder string) (*Volume, error) {
+func OpenVolume(dir, holder string, access Access) (*Volume, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -43,7 +47,7 @@ func OpenVolume(dir, holder string) (*Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; name a directory that is there and can be read", dir, filesys.Cause(err))
 	}
-	v := &Volume{dir: abs, holder: holder, root: root}
+	v := &Volume{dir: abs, holder: holder, access: access, root: root}
 	v.sums = newDigests(v.openFile)
 	return v, nil
 }
@@ -89,31 +93,8 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 		}
 	case *layshaftv1.CallRequest_Read:
 		resp.Data, err = readPiece(func() (fs.FileInfo, error) { return v.root.Stat(name) }, func() (*os.File, error) { return v.root.Open(name) }, op.Read)
-	case *layshaftv1.CallRequest_Write:
-		err = v.write(name, op.Write)
-	case *layshaftv1.CallRequest_Rename:
-		to, ok := filesys.Local(op.Rename.GetTo())
-		if !ok || to == "." || name == "." {
-			err = fmt.Errorf("name %q: %w", op.Rename.GetTo(), fs.ErrInvalid)
-			break
-		}
-		if err = v.root.Rename(name, to); err == nil {
-			err = v.sync(path.Dir(to))
-		}
-	case *layshaftv1.CallRequest_Remove:
-		switch {
-		case name == ".":
-			err = fmt.Errorf("the root cannot be removed: %w", fs.ErrInvalid)
-		case op.Remove.GetAll():
-			err = v.root.RemoveAll(name)
-		default:
-			err = v.root.Remove(name)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	case *layshaftv1.CallRequest_MakeDir:
-		err = v.root.MkdirAll(name, 0o777)
+	case *layshaftv1.CallRequest_Write, *layshaftv1.CallRequest_Rename, *layshaftv1.CallRequest_Remove, *layshaftv1.CallRequest_MakeDir:
+		err = v.change(ctx, req, name)
 	case *layshaftv1.CallRequest_Digest:
 		resp, err = v.sums.digestFiles(ctx, op.Digest.GetNames())
 	default:
@@ -124,6 +105,46 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	}
 	resp.Id, resp.Holder = req.GetId(), v.holder
 	return resp, nil
+}
+
+// change carries out an operation that changes the volume, if it is permitted.
+func (v *Volume) change(ctx context.Context, req *layshaftv1.CallRequest, name string) error {
+	action, to, ok := "write", "", true
+	switch op := req.Op.(type) {
+	case *layshaftv1.CallRequest_Rename:
+		action = "rename"
+		if to, ok = filesys.Local(op.Rename.GetTo()); !ok || to == "." || name == "." {
+			return fmt.Errorf("name %q: %w", op.Rename.GetTo(), fs.ErrInvalid)
+		}
+	case *layshaftv1.CallRequest_Remove:
+		action = "remove"
+	case *layshaftv1.CallRequest_MakeDir:
+		action = "make directory"
+	}
+	err := v.checkChange(req, name, to)
+	if err == nil {
+		switch op := req.Op.(type) {
+		case *layshaftv1.CallRequest_Write:
+			err = v.write(name, op.Write)
+		case *layshaftv1.CallRequest_Rename:
+			err = v.rename(name, to)
+		case *layshaftv1.CallRequest_Remove:
+			err = v.remove(name, op.Remove.GetAll())
+		case *layshaftv1.CallRequest_MakeDir:
+			err = v.makeDir(name)
+		}
+	}
+	if v.Audit != nil && (err != nil || req.GetWrite().GetOffset() == 0) { // one line per file
+		attrs := []any{"file", name}
+		if to != "" {
+			attrs = append(attrs, "to", to)
+		}
+		if err != nil {
+			attrs = append(attrs, "err", err)
+		}
+		v.Audit(ctx, action, attrs...)
+	}
+	return err
 }
 
 // addHolder adds the worker's name to an error.
@@ -144,6 +165,9 @@ func checkType(fi fs.FileInfo) error {
 
 func (v *Volume) info(name string, fi fs.FileInfo) *layshaftv1.FileInfo {
 	out := infoOf(name, fi, v.holder)
+	if fi.IsDir() && v.access == ReadOnly {
+		return out // processes of this machine create files in a directory with an identity
+	}
 	if out.Identity = identity(fi); out.Identity != "" {
 		out.Path = filepath.Join(v.dir, filepath.FromSlash(name))
 	}
@@ -198,7 +222,7 @@ func (v *Volume) write(name string, req *layshaftv1.WriteFile) error {
 	}
 	f, err := v.root.OpenFile(name, flags, 0o666)
 	if off == 0 && errors.Is(err, fs.ErrNotExist) {
-		if err := v.root.MkdirAll(path.Dir(name), 0o777); err != nil {
+		if err := v.makeDir(path.Dir(name)); err != nil {
 			return err
 		}
 		f, err = v.root.OpenFile(name, flags, 0o666)
@@ -278,6 +302,9 @@ func (v *Volume) entries(name string) ([]*layshaftv1.FileInfo, error) {
 	}
 	out := make([]*layshaftv1.FileInfo, 0, len(entries))
 	for _, e := range entries {
+		if e.Name() == recordsDir {
+			continue
+		}
 		full := path.Join(name, e.Name())
 		fi, err := v.root.Stat(full)
 		if err != nil {

@@ -57,7 +57,7 @@ func newDatasets(t testing.TB, n int) *datasets {
 	d := &datasets{map[string]*remote.Router{}, map[string]string{}, map[string]bool{}}
 	for i := range n {
 		name := fmt.Sprintf("w%d", i+1)
-		v, err := remote.OpenVolume(t.TempDir(), name)
+		v, err := remote.OpenVolume(t.TempDir(), name, remote.Outputs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -398,7 +398,7 @@ func TestPartsOnWorkersThatAreGone(t *testing.T) {
 	// A worker that was started anew has another name, and the same files.
 	parts := p.attempts(t, out, "j3", "a\n", "b\n")
 	d.routers["w1b"], d.gone["w1"] = d.router("w1b"), true
-	v, err := remote.OpenVolume(d.dirs["w1"], "w1b")
+	v, err := remote.OpenVolume(d.dirs["w1"], "w1b", remote.Outputs)
 	if err != nil {
 		t.Fatal(err)
 	}
