@@ -119,12 +119,12 @@ func TestDamagedJournal(t *testing.T) {
 			if n := damage(t, filepath.Join(m.dir, "coordinator", "journal"), harm, badger); n == 0 {
 				t.Fatal("no journal found")
 			}
-			p := launch(t, "coordinator with a damaged journal", "layshaft", "coordinator", "-data", filepath.Join(m.dir, "coordinator"),
-				"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0")
+			p := launch(t, "coordinator with a damaged journal", "layshaft", append([]string{"coordinator", "-data", filepath.Join(m.dir, "coordinator"),
+				"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}, certificates()["coordinator"]...)...)
 			if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "journal") {
 				t.Errorf("exit code %d, want a refusal that names the journal", code)
 			}
-			m.config.coord = []string{"-accept-loss"}
+			m.config.coord = append(certificates()["coordinator"], "-accept-loss")
 			m.startCoordinator()
 			m.awaitWorkers(1)
 			m.prepare().start().awaitDone()

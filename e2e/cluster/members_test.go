@@ -55,6 +55,9 @@ func startMembers(t testing.TB, c config) *members {
 	if c.dir == "" {
 		c.dir = t.TempDir()
 	}
+	if roles := certificates(); roles != nil {
+		c.coord, c.worker = slices.Concat(roles["coordinator"], c.coord), slices.Concat(roles["worker"], c.worker)
+	}
 	m := &members{t: t, dir: c.dir, config: c, grpc: "127.0.0.1:0", http: "127.0.0.1:0", gossip: "127.0.0.1:0"}
 	m.startCoordinator()
 	for range c.workers {
@@ -150,7 +153,7 @@ func (m *members) look() (o overview) {
 		}
 		return o
 	}
-	resp, err := http.Get("http://" + m.http + "/")
+	resp, err := http.Get(at(m.http) + "/")
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -237,7 +240,7 @@ func (m *members) job() jobView {
 // metric returns a number from the coordinator's metrics.
 func (m *members) metric(name string) float64 {
 	m.t.Helper()
-	return metric(m.t, "http://"+m.http, name)
+	return metric(m.t, at(m.http), name)
 }
 
 func metric(t testing.TB, url, name string) float64 {

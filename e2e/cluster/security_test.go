@@ -4,9 +4,12 @@ package cluster
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -14,7 +17,57 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/layshaft/layshaft/e2e/internal/programs"
+	"github.com/layshaft/layshaft/internal/security"
 )
+
+// certificates returns the flags of the members' certificates by role; nil without TLS. With
+// LAYSHAFT_E2E_TLS=1 every process of this package has a certificate: clients and commands find
+// theirs in the environment.
+var certificates = sync.OnceValue(func() map[string][]string {
+	if os.Getenv(programs.TLSEnv) == "" {
+		return nil
+	}
+	dir := filepath.Join(binDir, "certs")
+	if err := security.InitCA(dir); err != nil {
+		panic(err)
+	}
+	flags := map[string][]string{}
+	for _, role := range security.Roles {
+		cert, key, err := security.Issue(dir, security.Request{Role: role, Name: "e2e"})
+		if err != nil {
+			panic(err)
+		}
+		flags[string(role)] = []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", cert, "-tls-key", key}
+	}
+	client := flags[string(security.Client)]
+	for i, name := range []string{"LAYSHAFT_TLS_CA", "LAYSHAFT_TLS_CERT", "LAYSHAFT_TLS_KEY"} {
+		_ = os.Setenv(name, client[2*i+1])
+	}
+	pair, err := tls.LoadX509KeyPair(client[3], client[5])
+	if err != nil {
+		panic(err)
+	}
+	http.DefaultTransport.(*http.Transport).TLSClientConfig = &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}
+	return flags
+})
+
+// at returns the URL of a member's HTTP address.
+func at(address string) string {
+	if certificates() != nil {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// withoutTLS skips a test that is about processes without certificates, or makes its own.
+func withoutTLS(t *testing.T) {
+	t.Helper()
+	if os.Getenv(programs.TLSEnv) != "" {
+		t.Skip("chooses its own certificates")
+	}
+}
 
 // issue makes a certificate by the CLI and returns the flags that use it.
 func issue(t testing.TB, dir, role string) []string {
@@ -43,18 +96,25 @@ func issue(t testing.TB, dir, role string) []string {
 
 // TestCertificates runs a job on a cluster where every port needs a certificate, and shows who is refused.
 func TestCertificates(t *testing.T) {
+	withoutTLS(t)
 	t.Parallel()
 	certs := filepath.Join(t.TempDir(), "certs")
-	m := startMembers(t, config{workers: 2, coord: issue(t, certs, "coordinator"), worker: issue(t, certs, "worker"), cli: issue(t, certs, "client"),
+	dirs, own := datasets(t, 2, 1)
+	m := startMembers(t, config{workers: 2, own: own, coord: issue(t, certs, "coordinator"), worker: issue(t, certs, "worker"), cli: issue(t, certs, "client"),
 		all: []string{"-gossip-key", strings.Repeat("ab", 32)}})
 	r := m.prepare().start()
 	r.awaitDone()
 	r.onceEach("map", "reduce")
 	id := m.job().Job
 
+	files := launch(t, "wordcount", "wordcount", slices.Concat([]string{"-cluster", m.grpc, "-out", "dataset://out/counts"}, m.config.cli, []string{"dataset://in/*.txt"})...)
+	if code := files.wait(t); code != 0 || lines(t, below(dirs, "out/counts/part-*")...) != counted(t, below(dirs, "in/*.txt")...) {
+		t.Errorf("a job on datasets: exit code %d, or wrong counts", code)
+	}
+
 	m.config.cli = issue(t, certs, "reader")
-	if j := m.job(); j.Outcome != "done" {
-		t.Errorf("a reader sees the job %s", j.Outcome)
+	if js := m.jobs(); len(js) != 2 || js[0].Outcome != "done" || js[1].Outcome != "done" {
+		t.Errorf("a reader sees the jobs %+v", js)
 	}
 	if _, stderr, code := m.layshaft("job", "cancel", id); code != 1 || !strings.Contains(stderr, "reader/test") {
 		t.Errorf("a reader cancels: exit code %d, %s", code, stderr)
@@ -105,6 +165,7 @@ func issue2(t testing.TB, dir, role string) []string {
 
 // TestRefusesOtherAddresses starts processes that would be open to the network without certificates.
 func TestRefusesOtherAddresses(t *testing.T) {
+	withoutTLS(t)
 	t.Parallel()
 	for _, flags := range [][]string{{"-listen", "0.0.0.0:0"}, {"-http", "0.0.0.0:0"}, {"-gossip", "0.0.0.0:0"}} {
 		args := append([]string{"coordinator", "-data", t.TempDir(), "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}, flags...)

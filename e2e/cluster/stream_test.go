@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -75,7 +76,7 @@ func (m *members) held() (all []usage) {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		all = append(all, usage{len(fds), int(metric(m.t, "http://"+served(m.t, p)[1], "go_goroutines"))})
+		all = append(all, usage{len(fds), int(metric(m.t, at(served(m.t, p)[1]), "go_goroutines"))})
 	}
 	return all
 }
@@ -137,7 +138,7 @@ func TestSecondCoordinator(t *testing.T) {
 	m := startMembers(t, config{workers: 1})
 	r := m.prepare().do("map-3", "hold").start()
 	r.at("map-3", 1)
-	args := []string{"coordinator", "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0", "-join", m.gossip, "-data"}
+	args := slices.Concat([]string{"coordinator", "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0", "-join", m.gossip}, certificates()["coordinator"], []string{"-data"})
 	same := launch(t, "coordinator with the same data", "layshaft", append(args, m.dir+"/coordinator")...)
 	if code := same.wait(t); code == 0 {
 		t.Error("two coordinators have the same data")

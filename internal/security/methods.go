@@ -20,7 +20,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},
 	"/layshaft.v1.CoordinatorService/Commits":     {Client},
 	"/layshaft.v1.CoordinatorService/ReportLost":  {Client, Worker},
-	"/layshaft.v1.CoordinatorService/ListWorkers": {Client, Reader},
+	"/layshaft.v1.CoordinatorService/ListWorkers": {Client, Reader, Worker}, // a worker looks up the holders of datasets
 	"/layshaft.v1.CoordinatorService/DrainWorker": {Client},
 	"/layshaft.v1.CoordinatorService/FindFiles":   {Client, Worker},
 	"/layshaft.v1.CoordinatorService/PutCode":     {Client},

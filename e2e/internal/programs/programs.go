@@ -13,12 +13,15 @@ import (
 // HeavyEnv is the environment variable for long tests.
 const HeavyEnv = "LAYSHAFT_E2E_HEAVY"
 
+// TLSEnv is the environment variable that gives every process a certificate.
+const TLSEnv = "LAYSHAFT_E2E_TLS"
+
 const module = "github.com/layshaft/layshaft/"
 
 // Main builds programs into a temporary directory, sets dir to it, and runs the tests of a package.
-// It removes all LAYSHAFT_ variables but HeavyEnv from the environment: they are defaults for flags
-// of the programs. packages are relative to the module. Main does not return; with -short it runs
-// nothing.
+// It removes all LAYSHAFT_ variables but HeavyEnv and TLSEnv from the environment: they are
+// defaults for flags of the programs. packages are relative to the module. Main does not return;
+// with -short it runs nothing.
 func Main(m *testing.M, dir *string, packages ...string) {
 	flag.Parse()
 	if testing.Short() {
@@ -37,7 +40,7 @@ func run(m *testing.M, dir *string, packages []string) int {
 	defer os.RemoveAll(made)
 	*dir = made
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && name != HeavyEnv {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && name != HeavyEnv && name != TLSEnv {
 			_ = os.Unsetenv(name)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/conform"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -595,6 +596,26 @@ func (f *flaky) Call(ctx context.Context, req *layshaftv1.CallRequest) (*layshaf
 // Every operation may be carried out twice, over a connection that fails now and then.
 func TestFlaky(t *testing.T) {
 	conform.Test(t, Dataset(&flaky{Caller: far{newCluster(t, "w1").router()}}), "dataset://d")
+}
+
+// A refusal by the coordinator does not pass: nobody may retry it as if a machine were away.
+func TestRefusedLookup(t *testing.T) {
+	for _, refusal := range []error{wire.ErrForbidden, wire.ErrUnauthenticated} {
+		r := newCluster(t, "w1").router()
+		r.Holders = func(context.Context, string) ([]string, []string, error) { return nil, nil, refusal }
+		asked := 0
+		r.Find = func(context.Context, string, string) ([]*layshaftv1.FileInfo, error) {
+			asked++
+			return nil, unreachable(refusal)
+		}
+		f := Dataset(r)
+		if _, err := f.Stat(t.Context(), "dataset://d/x"); !errors.Is(err, fs.ErrPermission) || errors.Is(err, filesys.ErrGone) {
+			t.Errorf("Stat: %v, want a refusal", err)
+		}
+		if _, err := f.Glob(t.Context(), "dataset://d/*"); !errors.Is(err, fs.ErrPermission) || asked != 1 {
+			t.Errorf("Glob: %v after %d calls, want one refusal", err, asked)
+		}
+	}
 }
 
 func TestClientGone(t *testing.T) {

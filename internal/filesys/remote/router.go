@@ -182,7 +182,7 @@ func Finder(coordinator func() (*grpc.ClientConn, error)) func(ctx context.Conte
 	return func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
 		conn, err := coordinator()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
+			return nil, unreachable(err)
 		}
 		return findFiles(ctx, conn, dataset, glob)
 	}
@@ -207,11 +207,20 @@ func findFiles(ctx context.Context, conn *grpc.ClientConn, dataset, glob string)
 	return nil, err
 }
 
+// unreachable wraps the error of a look-up in filesys.ErrGone, which callers retry. A refusal stays
+// a refusal: it does not pass, so nobody retries it.
+func unreachable(err error) error {
+	if errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated) {
+		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+	}
+	return fmt.Errorf("%w: %w", filesys.ErrGone, err)
+}
+
 // holders returns the workers that offer a dataset, sorted.
 func (r *Router) holders(ctx context.Context, dataset string) (names, away []string, err error) {
 	names, away, err = r.Holders(ctx, dataset)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", filesys.ErrGone, err)
+		return nil, nil, unreachable(err)
 	}
 	slices.Sort(away)
 	if names = slices.Sorted(slices.Values(names)); len(names) == 0 && len(away) > 0 {
@@ -249,7 +258,7 @@ func (r *Router) askWithin(ctx context.Context, limit time.Duration, worker stri
 	for anew := false; ; anew = true {
 		c, err := r.Peer(limited, worker, anew)
 		if err != nil {
-			return nil, fmt.Errorf("worker %s %w: %w", worker, filesys.ErrGone, err)
+			return nil, fmt.Errorf("worker %s %w", worker, unreachable(err))
 		}
 		resp, err := c.Call(limited, own)
 		f := responseError(resp, err)
