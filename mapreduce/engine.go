@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -47,6 +48,9 @@ type engine interface {
 // maxSearches is how many times a finished job looks for another holder of an output, or makes it
 // again.
 const maxSearches = 5
+
+// maxLost is how many times an output of a running job may be lost before its reader fails.
+const maxLost = 100
 
 // readOutput calls read with the holder of an output of a finished job. If the output is elsewhere
 // or was lost, it finds or makes it again and repeats the call.
@@ -116,7 +120,7 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 	seen, ended := 0, false
 	// the holder of the output after the end of the job, if it differs from the commit
 	var back job.Producer
-	looked := 0
+	looked, lost := 0, 0
 	elsewhere := func(p job.Producer) (err error) {
 		if looked++; looked > maxSearches {
 			return fmt.Errorf("it was lost %d times", looked)
@@ -157,13 +161,17 @@ func (j *Job) rows(stage, task, port int, each func(value []byte) (bool, error))
 			seen++
 			return each(v)
 		})
-		var lost *job.Failure
-		if errors.As(err, &lost) && lost.Kind == job.InputLost {
+		var f *job.Failure
+		if errors.As(err, &f) && f.Kind == job.InputLost {
+			if lost++; lost > maxLost {
+				return more, fmt.Errorf("it was lost %d times, the last: %w", lost, err)
+			}
 			if now := e.commit(stage, task); back.Worker == "" && now.Worker != "" && now != p {
 				continue // the job has made it again already
 			}
 			if st, ok := e.status(); ok && st.Outcome == report.JobRunning {
 				e.reportLost(p)
+				time.Sleep(min(time.Duration(lost)*10*time.Millisecond, time.Second))
 				select {
 				case <-changed:
 				case <-j.done:

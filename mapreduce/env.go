@@ -225,10 +225,6 @@ func (q *Quarantined) place() string {
 // allowsBad reports whether the job tolerates bad records.
 func (p *Plan) allowsBad() bool { return p.opts.maxBad > 0 || p.opts.maxShare > 0 }
 
-// maxPoison is the number of positions at which functions of a job may panic before each panic
-// fails an attempt again.
-const maxPoison = 32
-
 // traceFirst prints to standard error when the process reads its first record, for benchmarks of
 // the start. It is nil unless the environment variable LAYSHAFT_TRACE is "first".
 var traceFirst = func() func() {
@@ -243,33 +239,26 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
 	e.where = func() (string, int64, int64) { return filesys.Shown(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
-	if known := e.shared.poisoned(); known != nil {
-		r.Emit = func(t *T) {
-			if p := known[position{e.stage.number, r.Path, r.Offset, r.Line}]; p != nil {
-				e.fail(e.setAside("panic", p.err, fmt.Sprintf("%+v", *t), p.stack))
-				return
-			}
-			push(t)
+	var number, current int64 // of records; current is zero while the source itself runs
+	if skips := e.run.Skips; e.run.Alone || len(skips) > 0 {
+		mark := e.run.Mark
+		if mark == nil {
+			mark = func(int64, string, int64, int64) {}
 		}
-	}
-	var number int64 // number of the current record, if records are counted
-	if mark, skips := e.run.Mark, e.run.Skips; mark != nil || len(skips) > 0 {
-		emit := r.Emit
 		r.Emit = func(t *T) {
 			number++
 			if len(skips) > 0 && skips[0].Number == number {
-				e.fail(e.setAside("crash", fmt.Errorf("it ended two attempts: %s", skips[0].Why), fmt.Sprintf("%+v", *t), skips[0].Detail))
+				e.fail(e.setAsideSkipped(&skips[0], fmt.Sprintf("%+v", *t)))
 				skips = skips[1:]
 				return
 			}
-			if mark != nil {
-				mark(number, filesys.Shown(r.Path), r.Offset, r.Line)
-			}
-			emit(t)
+			current = number
+			mark(number, filesys.Shown(r.Path), r.Offset, r.Line)
+			push(t)
+			current = 0
+			mark(0, "", 0, 0) // the source may die before its next record
 		}
-		if mark != nil {
-			defer mark(0, "", 0, 0)
-		}
+		defer mark(0, "", 0, 0)
 	}
 	if trace := traceFirst; trace != nil {
 		emit := r.Emit
@@ -281,24 +270,29 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			stack := userStack(string(debug.Stack()), "mapreduce.readSplit[")
-			kind, at := job.Transient, position{e.stage.number, r.Path, r.Offset, r.Line}
-			switch {
-			case !e.plan.allowsBad():
-			case number > 0: // the coordinator counts panics
-				kind = job.Poison
-			case at == position{stage: e.stage.number}: // the source reports no position
-			case e.shared.markPoison(at, fmt.Errorf("panic: %v", v), stack) <= maxPoison:
-				kind = job.Poison
+			kind := job.Transient
+			if e.plan.allowsBad() {
+				kind = job.Poison // the coordinator finds the record by further attempts
 			}
 			q := Quarantined{Source: filesys.Shown(r.Path), Offset: r.Offset, Line: r.Line}
-			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("panic: %v", v), Detail: stack, Record: q.place(), Number: number}
+			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("%s%v", panicked, v), Detail: userStack(string(debug.Stack()), "mapreduce.readSplit["), Record: q.place(), Number: current}
 		}
 	}()
 	if err := s.Read(e.ctx, Split(*e.run.Split), r); err != nil {
 		return sourceError{err}
 	}
 	return nil
+}
+
+// panicked begins the message of a failure by a panic.
+const panicked = "panic: "
+
+// setAsideSkipped puts a record into the quarantine at which two attempts ended.
+func (e *env) setAsideSkipped(s *job.Skip, record string) error {
+	if strings.HasPrefix(s.Why, panicked) {
+		return e.setAside("panic", errors.New(s.Why), record, s.Detail)
+	}
+	return e.setAside("crash", fmt.Errorf("it ended two attempts: %s", s.Why), record, s.Detail)
 }
 
 // sourceError is an error of a source, with file names in the form that the user gave.

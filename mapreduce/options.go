@@ -167,9 +167,10 @@ func Needs(budget string, n int) Option {
 // job. Given to Define or to any operator, the limit applies to the whole plan.
 //
 // A record is bad if it is malformed, if Skip was returned for it, or if a function panicked twice
-// over it. From the 33rd on, each record with a panic costs its task two attempts; see Retry. On a
-// cluster a record is also bad if the process of the user code died twice over it, or exceeded its
-// Timeout. Bad records go to the quarantine file; see Reporting.Quarantine.
+// over it. A task survives 32 records with a panic. Each panic after them costs it an attempt, and
+// so does a panic of the source outside a record; see Retry. On a cluster a record is also bad if
+// the process of the user code died twice over it, or exceeded its Timeout. Bad records go to the
+// quarantine file; see Reporting.Quarantine.
 func MaxBad(n int64) AnyOption { return forAny(func(o *options) { o.maxBad = n }) }
 
 // MaxBadShare lets a job tolerate bad records up to a share of all records read, from 0 to 1. The

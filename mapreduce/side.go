@@ -18,65 +18,15 @@ import (
 
 // shared is the state that all attempts of one job share in one process.
 type shared struct {
-	// mu guards the fields below.
-	mu     sync.Mutex
-	sides  map[int]*sideEntry
-	poison map[position]*poisoned
+	// mu guards the field below.
+	mu    sync.Mutex
+	sides map[int]*sideEntry
 }
 
 type sideEntry struct {
 	once  sync.Once
 	table any
 	err   error
-}
-
-// position is the place of a record in the input of a stage. Sources set the offset, the line, or
-// both.
-type position struct {
-	stage        int
-	path         string
-	offset, line int64
-}
-
-type poisoned struct {
-	times int
-	err   error
-	stack string
-}
-
-// markPoison counts a panic at a position of the input. It returns the number of positions with a
-// panic.
-func (s *shared) markPoison(at position, err error, stack string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.poison == nil {
-		s.poison = map[position]*poisoned{}
-	}
-	p := s.poison[at]
-	if p == nil {
-		p = &poisoned{}
-		s.poison[at] = p
-	}
-	p.times++
-	p.err, p.stack = err, stack
-	return len(s.poison)
-}
-
-// poisoned returns the positions with two panics; nil if there are none.
-func (s *shared) poisoned() map[position]*poisoned {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var twice map[position]*poisoned
-	for at, p := range s.poison {
-		if p.times >= 2 {
-			if twice == nil {
-				twice = map[position]*poisoned{}
-			}
-			c := *p
-			twice[at] = &c
-		}
-	}
-	return twice
 }
 
 // sideTable returns the table of a broadcast join. It makes the table once per process, and again

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime/debug"
 	"runtime/pprof"
 	"strings"
@@ -36,6 +37,27 @@ func Run(ctx context.Context, stage func(context.Context, *job.Run) error, r *jo
 		returned = true
 	})
 	return <-ended
+}
+
+// Method calls a method of a user's type that decodes one value. A panic becomes an error, so that
+// it counts against the record.
+func Method(method func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v%s", v, Site(string(debug.Stack())))
+		}
+	}()
+	return method()
+}
+
+// Site returns the place of a panic in a stack, such as " at main.go:12"; "" if it is unknown.
+func Site(stack string) string {
+	lines := strings.SplitN(userFrames(stack), "\n", 3)
+	if len(lines) < 2 {
+		return ""
+	}
+	file, _, _ := strings.Cut(strings.TrimSpace(lines[1]), " ")
+	return " at " + path.Base(file)
 }
 
 // panicFailure describes a panic by its value and the stack of user code below it. If the value

@@ -135,7 +135,7 @@ type Launch struct {
 	Timeout   time.Duration // limit for the attempt; zero means none
 	// Alone requires a process without other attempts. The process stores its current record in a
 	// place that survives it; see Run.Mark. Alone is set after a process died with an attempt of
-	// the task.
+	// the task, or an attempt ended with kind Poison. Such attempts count their records.
 	Alone bool
 	Skips []Skip // records of the split set aside, in order of number
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/call"
 )
 
 // A decoder stores the text of a cell in a field. The text is valid only during the call.
@@ -63,7 +65,8 @@ func (c *column) decoderOf(t reflect.Type, a *arena) (decoder, error) {
 		return c.timeDecoder(), nil
 	case reflect.PointerTo(t).Implements(unmarshalerType):
 		return func(field unsafe.Pointer, text string) error {
-			return reflect.NewAt(t, field).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
+			u := reflect.NewAt(t, field).Interface().(encoding.TextUnmarshaler)
+			return call.Method(func() error { return u.UnmarshalText([]byte(text)) })
 		}, nil
 	case c.decimals >= 0 && t.Kind() != reflect.Pointer:
 		return c.decimalDecoder(t), nil

@@ -216,11 +216,14 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	st.failures++
 	s.countEnd(st, a, endOf(f.Kind))
 	s.noteTrouble(a, f)
-	st.noteDeath(a.t.Index, &f)
+	deaths := st.noteDeath(a.t.Index, &f)
 	switch {
 	case f.Kind == job.Fatal:
 		s.failJob(a.ref, f)
-		return
+	case f.Kind == job.Poison:
+		if last {
+			s.delayTask(a.ref, s.cfg.RetryDelay/8<<min(deaths/16, 10))
+		}
 	case f.Kind == job.InputLost && len(f.Lost) > 0:
 		for _, l := range f.Lost {
 			if l.Job == a.id.Job && !s.outputMovedSince(l, a) {
@@ -232,6 +235,9 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 			s.failJob(a.ref, f)
 			return
 		}
+		if last {
+			s.enqueueTask(a.ref)
+		}
 	case f.Kind == job.Transient || f.Kind == job.InputLost:
 		s.countStrike(w)
 		if t.failures++; int(t.failures) >= orDefault(st.spec.MaxAttempts, s.cfg.MaxAttempts) {
@@ -239,13 +245,27 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 			return
 		}
 		if last {
-			s.delayTask(a.ref)
+			s.delayTask(a.ref, s.cfg.RetryDelay<<min(t.failures-1, 10))
 		}
-		return
+	default: // the worker ended the attempt, not the task
+		if s.countLoss(a.ref, f.Message) && last {
+			s.delayTask(a.ref, s.cfg.RetryDelay<<min(t.losses-1, 10))
+		}
 	}
-	if last {
-		s.enqueueTask(a.ref)
+}
+
+// maxLosses is how many attempts of one task may end with their workers before its job fails.
+const maxLosses = 100
+
+// countLoss counts an attempt that ended with its worker, by no known fault of the task. It reports
+// whether the job goes on.
+func (s *Scheduler) countLoss(r ref, why string) bool {
+	t := r.task()
+	if t.losses++; t.losses < maxLosses {
+		return true
 	}
+	s.failJob(r, job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("%d attempts of one task ended with their workers, the last: %s", t.losses, why)})
+	return false
 }
 
 // failJob ends the job of a task as failed.

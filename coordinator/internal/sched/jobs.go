@@ -31,6 +31,7 @@ type task struct {
 	newest      *attempt // running attempts, newest first
 	failures    uint16   // transient failures
 	inputLosses uint16   // failures because its input was lost
+	losses      uint16   // attempts that ended with their workers
 	state       state
 	isCounted   bool // its output is in the summary of the stage
 }

@@ -41,8 +41,10 @@ func (s *Scheduler) heartbeat(ev Heartbeat) {
 	for _, a := range slices.Clone(w.running) {
 		if s.cfg.LeaseTTL > 0 && s.now.Sub(a.started) > s.cfg.LeaseTTL && !slices.Contains(ev.Running, a.id) {
 			s.freeSlot(w, a)
-			s.countLost(a, "the launch never arrived, or the report of its end was lost")
-			if s.removeAttempt(a) {
+			const why = "the launch never arrived, or the report of its end was lost"
+			s.countLost(a, why)
+			counts := a.element != nil
+			if last := s.removeAttempt(a); counts && s.countLoss(a.ref, why) && last {
 				s.enqueueTask(a.ref)
 			}
 		}

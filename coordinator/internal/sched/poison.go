@@ -7,10 +7,12 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// A record may kill the process of user code, and every further attempt would die of it too. After
-// the first such death the attempts of the task run alone, and each reports the record at hand when
-// it dies. A record that killed deathsToSkip attempts is skipped from then on. User code decides
-// whether the plan allows that: it sets the record aside or fails the job. An example:
+// A record may kill the process of user code or make it panic, and every further attempt would end
+// there too. After the first such death the attempts of the task run alone, and each reports the
+// record at hand when it dies. A record that killed deathsToSkip attempts is skipped from then on.
+// User code decides whether the plan allows that: it sets the record aside or fails the job. A
+// death without a new record, such as a panic of the source itself, counts as a failure. An
+// example:
 //
 //	attempt 1 dies                            -> attempt 2 runs alone
 //	attempts 2 and 3 die at record 17         -> attempt 4 skips record 17
@@ -24,16 +26,17 @@ const (
 
 // suspect collects the deaths of a task's attempts.
 type suspect struct {
-	alone  bool          // a process died
+	alone  bool          // an attempt died
+	died   int           // attempts that died
 	deaths map[int64]int // by number of the record
 	skips  []job.Skip    // by number; launches share it
 }
 
-// noteDeath records how an attempt died. A Poison failure without news becomes a transient one,
-// which counts.
-func (st *stage) noteDeath(task int, f *job.Failure) {
-	if !f.Crashed && f.Number == 0 {
-		return
+// noteDeath records how an attempt died, and returns how many attempts of the task died so far. A
+// Poison failure without news becomes a transient one, which counts.
+func (st *stage) noteDeath(task int, f *job.Failure) (deaths int) {
+	if !f.Crashed && f.Number == 0 && f.Kind != job.Poison {
+		return 0
 	}
 	p := st.suspects[task]
 	if p == nil {
@@ -43,8 +46,10 @@ func (st *stage) noteDeath(task int, f *job.Failure) {
 		}
 		st.suspects[task] = p
 	}
-	learnt := f.Crashed && !p.alone
-	p.alone = p.alone || f.Crashed
+	p.died++
+	dies := f.Crashed || f.Kind == job.Poison
+	learnt := dies && !p.alone
+	p.alone = p.alone || dies
 	if n := f.Number; n > 0 && p.deaths[n] < deathsToSkip && (p.deaths[n] > 0 || len(p.deaths) < maxPoison) {
 		learnt = true
 		if p.deaths[n]++; p.deaths[n] == deathsToSkip {
@@ -55,4 +60,5 @@ func (st *stage) noteDeath(task int, f *job.Failure) {
 	if f.Kind == job.Poison && !learnt {
 		f.Kind = job.Transient
 	}
+	return p.died
 }

@@ -26,8 +26,7 @@ func (q *retries) Pop() any {
 }
 func (q retries) Less(a, b int) bool { return q[a].at.Before(q[b].at) }
 
-func (s *Scheduler) delayTask(r ref) {
-	wait := s.cfg.RetryDelay << min(r.task().failures-1, 10)
+func (s *Scheduler) delayTask(r ref, wait time.Duration) {
 	s.setState(r, delayed)
 	heap.Push(&s.delayed, retry{at: s.now.Add(wait), ref: r})
 }

@@ -105,7 +105,8 @@ func (s *Scheduler) loseWorker(w *worker) {
 		if s.countLost(a, s.explainLoss(w)); a.element != nil {
 			a.stage().failures++
 		}
-		if s.removeAttempt(a) {
+		counts := a.element != nil
+		if last := s.removeAttempt(a); counts && s.countLoss(a.ref, s.explainLoss(w)) && last {
 			s.enqueueTask(a.ref)
 		}
 	}

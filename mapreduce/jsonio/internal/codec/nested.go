@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/call"
 )
 
 // slice is the layout of every slice.
@@ -114,7 +116,7 @@ func (d *Decoder) readMap(v *value, i int, dst unsafe.Pointer) int {
 func mapKey(t reflect.Type, name string) (reflect.Value, error) {
 	key := reflect.New(t)
 	if u, ok := key.Interface().(encoding.TextUnmarshaler); ok {
-		return key.Elem(), u.UnmarshalText([]byte(name))
+		return key.Elem(), call.Method(func() error { return u.UnmarshalText([]byte(name)) })
 	}
 	key = key.Elem()
 	switch {

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/call"
 )
 
 // readValue reads the value at i into dst, for any type. It returns the end of the value, or -1.
@@ -66,7 +68,7 @@ func (d *Decoder) readValue(v *value, i int, dst unsafe.Pointer) int {
 			return end
 		}
 		v.zero(dst)
-		return d.checkMethod(i, end, reflect.NewAt(v.typ, dst).Interface().(json.Unmarshaler).UnmarshalJSON(raw))
+		return d.checkMethod(i, end, call.Method(func() error { return reflect.NewAt(v.typ, dst).Interface().(json.Unmarshaler).UnmarshalJSON(raw) }))
 	case opBool:
 		if *(*bool)(dst) = c == 't'; c == 't' {
 			return d.skipLiteral(i, "true")
@@ -136,7 +138,9 @@ func (d *Decoder) readQuoted(v *value, i int, dst unsafe.Pointer) int {
 		}
 	case opText:
 		v.zero(dst)
-		return d.checkMethod(i, end, reflect.NewAt(v.typ, dst).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)))
+		return d.checkMethod(i, end, call.Method(func() error {
+			return reflect.NewAt(v.typ, dst).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s))
+		}))
 	case opBytes:
 		b, err := base64.StdEncoding.DecodeString(s)
 		if *(*[]byte)(dst) = b; err != nil {
