@@ -33,12 +33,12 @@
 //
 // Checks depend on how much of the line is read:
 //
-//   - Up to the last field of the struct, every byte is checked. Strings may contain bytes other
-//     than UTF-8, which are passed on unchanged.
-//   - After that field, the line must end with a closing brace, and closing and opening braces must
-//     match in number. This finds lines that were cut off. Names, values and commas there are not
-//     checked.
-//   - Lines read as string or json.RawMessage get only the check of braces.
+//   - Up to the end of the last field of the struct, every byte is checked. Strings may contain
+//     bytes other than UTF-8, which are passed on unchanged.
+//   - After that field, the object must end at the end of the line and not before. This finds lines
+//     that were cut off, and two records in one line. Names, values and commas there are not
+//     checked, unless the source is Strict.
+//   - Lines read as string or json.RawMessage get only the check that one object ends with them.
 //   - If a key occurs twice in an object, its last value in the part read counts.
 //
 // # Memory
@@ -64,7 +64,10 @@ import (
 )
 
 // Source reads one record per line. It is a mapreduce.Source[T], made by Rows.
-type Source[T any] struct{ patterns []string }
+type Source[T any] struct {
+	patterns []string
+	strict   bool
+}
 
 // Rows returns a source of all lines of the files that match the patterns: paths, globs (** matches
 // any depth) and directories.
@@ -75,15 +78,28 @@ type Source[T any] struct{ patterns []string }
 // Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
 // files are split at lines, and zstd files at frames if the frames state their sizes. Gzip files
 // are read in one piece.
-func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns} }
+func Rows[T any](patterns ...string) Source[T] {
+	return Source[T]{patterns: patterns}
+}
 
-// String returns the source as written, such as jsonio.Rows("a", "b").
+// Strict returns a source that checks all of each line, also after the last field of the struct. A
+// handful of fields of a catalogue then takes 1.8 times as long to read.
+func (s Source[T]) Strict() Source[T] {
+	s.strict = true
+	return s
+}
+
+// String returns the source and its options, such as jsonio.Rows("a", "b").
 func (s Source[T]) String() string {
 	quoted := make([]string, len(s.patterns))
 	for i, p := range s.patterns {
 		quoted[i] = fmt.Sprintf("%q", p)
 	}
-	return "jsonio.Rows(" + strings.Join(quoted, ", ") + ")"
+	name := "jsonio.Rows(" + strings.Join(quoted, ", ") + ")"
+	if s.strict {
+		name += ".Strict()"
+	}
+	return name
 }
 
 // Splits cuts the files at any byte; Read completes the lines. A T that cannot be read is an error
@@ -104,6 +120,7 @@ func (s Source[T]) decoder() (*codec.Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: rows of %s: %w", s, reflect.TypeFor[T](), err)
 	}
+	dec.Strict = s.strict
 	return dec, nil
 }
 

@@ -14,14 +14,15 @@
 //
 // # Checks
 //
-// Up to the last field of the struct, a line is checked fully: every byte must belong to
+// Up to the end of the last field of the struct, a line is checked fully: every byte must belong to
 // well-formed JSON, also in keys and values without a field. Strings need not be valid UTF-8 and
 // are passed on unchanged.
 //
-// After that field, the line must end with a closing brace, and closing and opening braces must
-// match in number. If the numbers differ, for example because of braces inside strings, the rest is
-// checked fully too. So a struct with all fields checks nearly all of a line. Values other than
-// structs are checked to the end. Lines read unparsed get only the check of braces.
+// After that field, the root object must end at the end of the line and not before. So two records
+// in one line are an error, and so is a line that was cut off. Braces are counted for that. Where
+// braces in strings make the count doubtful, the rest is checked fully too. Names, values and
+// commas of the rest are not checked otherwise. Values other than structs are checked to the end.
+// Lines read unparsed get only the check of braces. Decoder.Strict checks all lines fully.
 //
 // # Names
 //

@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"math"
+	"math/bits"
 	"reflect"
 	"strings"
 	"unsafe"
@@ -11,11 +12,14 @@ import (
 // Decoder reads lines into values of one type. It learns the order of keys as it reads. It must not
 // be shared by goroutines.
 type Decoder struct {
+	// Strict is set to check all of a line, whatever the fields.
+	Strict bool
 	root   *value
 	isLine bool // the value is the unparsed line
 	base   unsafe.Pointer
 	end    int // of the line
 	depth  int
+	open   int // offset of the first object that closesOnce saw in an earlier line
 	err    *Error
 }
 
@@ -46,7 +50,7 @@ func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 			d.root.obj.dirty = d.root.obj.all
 		}
 	case d.isLine:
-		if at(d.base, i) == '{' && d.looksClosed(i+1) {
+		if at(d.base, i) == '{' && !d.Strict && d.closesOnce(i+1) {
 			i = d.end
 		} else {
 			i = d.skip(i)
@@ -85,7 +89,7 @@ func (d *Decoder) skipSpace(i int) int {
 
 // readObject reads the members of an object into the struct at dst. i is after the opening brace.
 // Missing members become zero. It returns the end of the object, or -1. Once the root object has
-// all fields, the rest of the line gets only the check of braces.
+// all fields, the rest of the line gets only the check of braces, unless d.Strict is set.
 func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) int {
 	p := d.base
 	var seen uint64
@@ -165,14 +169,7 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 			return -1
 		}
 
-		if seen |= k.bit; seen == all {
-			if d.looksClosed(i) {
-				i = d.end
-			} else if i = d.skipMembers(i); i < 0 { // braces inside strings, or an error to describe
-				return -1
-			}
-			break
-		}
+		seen |= k.bit
 		if c = at(p, i); c <= ' ' {
 			i = d.skipSpace(i)
 			c = at(p, i)
@@ -183,6 +180,14 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 				break
 			}
 			return d.fail(i, "a comma or a closing brace")
+		}
+		if seen == all {
+			if !d.Strict && d.closesOnce(i) {
+				i = d.end
+			} else if i = d.skipMembers(i); i < 0 {
+				return -1
+			}
+			break
 		}
 		if i++; at(p, i) <= ' ' {
 			i = d.skipSpace(i)
@@ -249,13 +254,76 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 // maxLearned is the maximum number of remembered keys per object beyond the fields of the struct.
 const maxLearned = 256
 
-// looksClosed reports whether the rest of the line from i seems to complete the root object: it
-// ends with a brace, and its braces balance.
-func (d *Decoder) looksClosed(i int) bool {
+// closesOnce reports whether the last byte of the line closes the root object and no byte before it
+// does. i is the start or the end of a member. A false report calls for a check of the grammar:
+// closesOnce counts braces, and gives up where braces in strings could hide a second record.
+func (d *Decoder) closesOnce(i int) bool {
 	rest := unsafe.Slice((*byte)(unsafe.Add(d.base, i)), d.end-i)
-	e := len(rest)
-	for e > 0 && rest[e-1] <= ' ' {
-		e--
+	for len(rest) > 0 && isBlank(rest[len(rest)-1]) {
+		rest = rest[:len(rest)-1]
 	}
-	return e > 0 && rest[e-1] == '}' && bytes.Count(rest, []byte("}")) == bytes.Count(rest, []byte("{"))+1
+	if len(rest) == 0 || rest[len(rest)-1] != '}' {
+		return false
+	}
+	all, depth := rest, 1
+	// The first object of a line often begins where the first one of the line before began.
+	if n := d.open; n < len(rest) && rest[n] == '{' && rest[n-1] == ':' && braceFree(rest[:n]) {
+		rest, depth = rest[n+1:], 2
+	}
+	for ; ; depth++ {
+		open := bytes.IndexByte(rest, '{')
+		if open < 0 {
+			return bytes.Count(rest, closing) == depth
+		}
+		switch c := rest[max(open-1, 0)]; {
+		case c == ':' || c == '[' || c == ' ' && open > 1 && rest[open-2] == ':':
+		case c == ',' || c == ' ' && open > 1 && rest[open-2] == ',':
+			return closesOnceInLists(all)
+		default:
+			return false // perhaps the next record
+		}
+		if depth -= bytes.Count(rest[:open], closing); depth <= 0 {
+			return false
+		}
+		if len(rest) == len(all) {
+			d.open = open
+		}
+		rest = rest[open+1:]
+	}
 }
+
+// closesOnceInLists is closesOnce for a text with objects after commas. The next record could be
+// after a comma too. So no opening brace may be in a string: only those can hide the root's end.
+func closesOnceInLists(rest []byte) bool {
+	if bytes.IndexByte(rest, '\\') >= 0 {
+		return false
+	}
+	for depth, quotes := 1, 0; ; depth++ {
+		open := bytes.IndexByte(rest, '{')
+		if open < 0 {
+			return bytes.Count(rest, closing) == depth
+		}
+		depth -= bytes.Count(rest[:open], closing)
+		quotes += bytes.Count(rest[:open], quote)
+		if depth <= 0 || quotes%2 != 0 {
+			return false
+		}
+		rest = rest[open+1:]
+	}
+}
+
+var closing, quote = []byte{'}'}, []byte{'"'}
+
+// braceFree reports whether b has no braces. It may report false for other bytes from '{' on.
+// Padding bytes must follow b.
+func braceFree(b []byte) bool {
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	for i := 0; i < len(b); i += 8 {
+		if m := (load(p, i)&^high + (0x80-'{')*low) & high; m != 0 {
+			return i+bits.TrailingZeros64(m)>>3 >= len(b)
+		}
+	}
+	return true
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }

@@ -107,16 +107,93 @@ func TestCutLines(t *testing.T) {
 			t.Errorf("no error for the uninteresting line %s", line[:n])
 		}
 	}
-	for _, rest := range []string{`,"x":"}"}`, `,"x":"{"}`, `,"x":"{}}{"} `, "}\r", `,"x":{"y":{}}}`,
-		`,"x":"{}}`, // is malformed: the count of braces cannot tell
-	} {
+	for _, rest := range []string{`,"x":"}"}`, `,"x":"{"}`, `,"x":"{}}{"} `, "}\r", `,"x":{"y":{}}}`, ` , "x" : [ {"y":1} , {"y":"}{"} ] } `} {
 		if _, err := decode[wantedS](t, `{"i":5,"s":"x"`+rest); err != nil {
 			t.Errorf("%s: %v", rest, err)
 		}
 	}
-	for _, rest := range []string{`,"x":"}"`, `,"x":{}`, `,"x":{"y":{}}`, `}}`, `,"x":{{}`, ``, `]`, `} x`} {
+	for _, rest := range []string{`,"x":"}"`, `,"x":{}`, `,"x":{"y":{}}`, `}}`, `,"x":{{}`, ``, `]`, `} x`, `,"x":"{}}`, "}\x00", ` "x":1}`} {
 		if _, err := decode[wantedS](t, `{"i":5,"s":"x"`+rest); err == nil {
 			t.Errorf("no error for the rest %s", rest)
+		}
+	}
+}
+
+// TestWhatFollowsTheLastField checks that no line is read whose root object ends before the line, or
+// whose last wanted value does not end there.
+func TestWhatFollowsTheLastField(t *testing.T) {
+	type first struct {
+		A int `json:"a"`
+	}
+	type cents struct {
+		A int64 `json:"a" decimal:"2"`
+	}
+	type text struct {
+		A string `json:"a"`
+	}
+	for _, line := range []string{
+		`{"a":2}{"a":3}`, `{"a":2} {"a":3}`, `{"a":2},{"a":3}`, `{"a":2}x{}`, `{"a":2}"x":{}}`, `{"a":2,"b":3}{"a":3}`, `{"a":2,"b":{}}{"a":3}`,
+		`{"a":2,"b":{}}{"a":{}}`, `{"a":2,"b":"{"}{"a":"}"}`, `{"a":2,"b":":{"}{"a":"}"}`, `{"a":2,"b":":{"} {"a":"}"}`, `{"a":2,"b":":{"},{"a":"}"}`,
+		`{"a":2,"b":", {"}, {"a":"}"}`, `{"a":2,"b":"[{"},{"a":"}"}`, `{"a":2,"b":"\":{"},{"a":"}"}`, `{"a":2,"b":3},{"a":3,"b":4}`, `{"a":2,"b":3},"c":{"a":3}`,
+		`{"a":2,"b":{"c":1}},"d":{"e":1}`, `{"a":2,"b":[{},{}]},{"a":3}`,
+	} {
+		_, asInt := decode[first](t, line)
+		_, asCents := decode[cents](t, line)
+		_, whole := decode[string](t, line)
+		_, raw := decode[json.RawMessage](t, line)
+		_, asText := decode[text](t, strings.Replace(line, "2", `"2"`, 1))
+		if asInt == nil || asCents == nil || whole == nil || raw == nil || asText == nil {
+			t.Errorf("%s: read without an error: %v, %v, %v, %v, %v", line, asInt, asCents, whole, raw, asText)
+		}
+	}
+	for _, line := range []string{
+		`{"a":2]`, `{"a":2]}`, `{"a":2;"b":3}`, `{"a":2 "b":3}`, `{"a":2"b":3}`, `{"a":2},`, `{"a":007}`, `{"a":01,"b":1}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`,
+		`{"a":+1}`, `{"a":-}`, `{"a":0x1}`, `{"a":1_0}`, `{"a":--1}`, `{"a":00}`, `{"a":-01}`, `{"a":012.5}`,
+	} {
+		_, asInt := decode[first](t, line)
+		_, asCents := decode[cents](t, line)
+		if asInt == nil || asCents == nil {
+			t.Errorf("%s: read without an error: %v, %v", line, asInt, asCents)
+		}
+	}
+	_, err := decode[first](t, `{"a":2,"b":{}}{"a":3}`)
+	if want := "offset 14: expected the end of the line, found an object"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// TestJoinedLines joins random lines, which no type may read as one.
+func TestJoinedLines(t *testing.T) {
+	for seed := range uint64(40) {
+		m := maker{rand.New(rand.NewPCG(seed, 1))}
+		typ, other := m.structType(1), m.structType(3)
+		d, err := NewDecoder(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := reflect.New(typ)
+		for range 50 {
+			one, two := m.line(typ, 0), m.line(other, 0)
+			line := one[:len(one)-1] + `,"x":` + two + "}" + []string{"", " ", ",", " , "}[m.IntN(4)] + two
+			if one[0] == '{' && one != "{}" && d.Decode(pad([]byte(line)), rec.UnsafePointer()) == nil {
+				t.Fatalf("seed %d: %s\nreads %s", seed, typ, line)
+			}
+		}
+	}
+}
+
+func TestStrict(t *testing.T) {
+	for _, line := range []string{`{"i":5,"s":"x","b":007}`, `{"i":5,"s":"x","b":[1,]}`, `{"i":5,"s":"x",}`, `{"i":5,"s":"x","b"}`, `{"i":5,"s":"x",b:1}`, `{"i":5,"s":"x","b":"\q"}`} {
+		d := newDecoder[wantedS](t)
+		if err := d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if d.Strict = true; d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))) == nil {
+			t.Errorf("%s: read strictly without an error", line)
+		}
+		d = newDecoder[string](t)
+		if d.Strict = true; d.Decode(pad([]byte(line)), unsafe.Pointer(new(string))) == nil {
+			t.Errorf("%s: the line is read strictly without an error", line)
 		}
 	}
 }
