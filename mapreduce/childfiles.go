@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -40,5 +41,9 @@ var childFiles = sync.OnceValues(func() (filesys.Set, error) {
 		return nil, fmt.Errorf("files of the worker at %s: %w", address, err)
 	}
 	caller := remote.Conn(conn)
-	return filesys.Set{"": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
+	roots, err := filesys.OpenRoots(filepath.SplitList(os.Getenv(child.RootsEnv)))
+	if err != nil {
+		return nil, err
+	}
+	return filesys.Set{"file": filesys.OS{Roots: roots}, "": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
 })

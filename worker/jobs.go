@@ -33,6 +33,7 @@ type jobs struct {
 	runner Runner
 	// address of the file service for programs; empty without one
 	files string
+	roots string // value of child.RootsEnv
 
 	// mu guards the fields below.
 	mu   sync.Mutex
@@ -129,7 +130,7 @@ func (j *jobs) program(id job.ID, slot int) (*job.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return j.runner.Program(id, slot, spec, path, []string{child.FilesEnv + "=" + j.files + " " + client})
+	return j.runner.Program(id, slot, spec, path, []string{child.FilesEnv + "=" + j.files + " " + client, child.RootsEnv + "=" + j.roots})
 }
 
 // fetchCode writes a program to w. The caller checks its hash.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/machine"
@@ -59,6 +61,9 @@ type NodeConfig struct {
 	// Datasets are the directories that the worker offers, by the name of the dataset. They are
 	// read-only. Into DIR:rw jobs may write outputs, and replace or remove what jobs wrote there.
 	Datasets map[string]string
+	// FileRoots are the directories below which jobs may read and write file:// paths. Without
+	// one, jobs may use no such path.
+	FileRoots []string
 	// Codes are the paths of programs that the worker may run. They are hashed at the start.
 	Codes []string
 	// Ships allows programs that clients send.
@@ -195,6 +200,17 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
 	n.jobs = newJobs(n.coord, code, cfg.Runner)
+	roots, err := filesys.OpenRoots(cfg.FileRoots)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w", n.name, err)
+	}
+	n.jobs.roots = strings.Join(roots.Dirs(), string(os.PathListSeparator))
+	if len(filepath.SplitList(n.jobs.roots)) != len(cfg.FileRoots) {
+		return nil, fmt.Errorf("worker %s: file roots %q: no path may contain %q; use a link", n.name, cfg.FileRoots, os.PathListSeparator)
+	}
+	if err := roots.Close(); err != nil { // each child opens them
+		return nil, err
+	}
 	if n.files, err = newFiles(n.identity.ID, cfg.Datasets, n.coord, n.peers, cfg.Audit); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}

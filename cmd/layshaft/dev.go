@@ -28,6 +28,7 @@ type devCmd struct {
 	Slots    int               `placeholder:"NUMBER" help:"Number of parallel attempts on each worker. Default: the processors, divided by the workers."`
 	Memory   bytesize.Size     `placeholder:"BYTES" help:"Memory of the attempts on each worker before they spill to disk. Default: 60 % of the machine's memory, divided by the workers."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker, read-only. With NAME=DIR:rw, jobs may also write outputs there. May be repeated."`
+	FileRoot []string          `sep:"," placeholder:"DIR" help:"Let jobs read and write file:// paths below DIR. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
 	gearmanFlags
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log: debug, info, warn or error."`
@@ -118,6 +119,9 @@ func (d *devCmd) workArgs() []string {
 	args := []string{"--allow-shipped-code", "--slots", strconv.Itoa(slots), "--memory", memory.String()}
 	for name, dir := range d.Dataset {
 		args = append(args, "--dataset", name+"="+dir)
+	}
+	for _, dir := range d.FileRoot {
+		args = append(args, "--file-root", dir)
 	}
 	for name, command := range d.Function {
 		args = append(args, "--function", name+"="+command)

@@ -127,6 +127,7 @@ type workFlags struct {
 	Reserved int               `placeholder:"NUMBER" help:"Slots reserved for interactive jobs."`
 	Memory   bytesize.Size     `placeholder:"BYTES" help:"Memory of all attempts together before they spill to disk. Default: 60 % of the machine's memory."`
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/, read-only. With NAME=DIR:rw, jobs may also write outputs there; they replace and remove only what jobs wrote. May be repeated."`
+	FileRoot []string          `sep:"," placeholder:"DIR" help:"Let jobs read and write file:// paths below DIR, such as a shared file system. Without it they may use no such path. No link leads out of DIR. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of this worker: see \"layshaft task work -h\". Tasks of high priority go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10. May be repeated."`
 	Code     []string          `sep:"," placeholder:"FILE" help:"Program that the worker may run jobs of. May be repeated."`
 

@@ -321,7 +321,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 		}
 	}
 	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
-		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset,
+		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset, FileRoots: trimmed(w.FileRoot),
 		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
 		Drain: max(w.Drain, time.Millisecond), Grace: max(w.Grace, time.Millisecond), Audit: w.audit(),
 	}})

@@ -71,7 +71,7 @@ func TestInterruptClient(t *testing.T) {
 func TestDetach(t *testing.T) {
 	t.Parallel()
 	out := t.TempDir()
-	m := startMembers(t, config{workers: 2})
+	m := startMembers(t, config{workers: 2, own: func(int) []string { return []string{"-file-root", out} }})
 	r := m.prepare("-out", "file://"+out+"/rows").do("map-3", "hold")
 	r.args, r.detached = append(r.args, "-detach"), true
 	r.start()
@@ -92,6 +92,9 @@ func TestDetach(t *testing.T) {
 	plain.start().awaitDone()
 	if got, want := parts(t, out+"/rows"), parts(t, plain.args[1]); got != want {
 		t.Errorf("the detached job wrote\n%s\nwant\n%s", got, want)
+	}
+	if p := m.prepare("-out", "file://"+t.TempDir()+"/rows").start(); p.wait(t) == 0 || !strings.Contains(p.said(), "start the workers with -file-root") {
+		t.Errorf("a job writes outside the file root: %s", p.said())
 	}
 }
 

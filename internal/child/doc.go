@@ -29,6 +29,10 @@ const Env = "LAYSHAFT_RUNNER"
 // code. If the client that submitted the job has a volume, a space and that volume follow.
 const FilesEnv = "LAYSHAFT_FILES"
 
+// RootsEnv is the environment variable with the directories that file:// paths may reach, in the
+// form of PATH. The worker always sets it with FilesEnv.
+const RootsEnv = "LAYSHAFT_FILE_ROOTS"
+
 // protocol is the version of the protocol. It increases when an old child could misunderstand a new
 // worker.
 const protocol = 1

@@ -17,10 +17,91 @@ func TestOS(t *testing.T) {
 	t.Run("path", func(t *testing.T) { conform.Test(t, filesys.OS{}, t.TempDir()) })
 	t.Run("file", func(t *testing.T) { conform.Test(t, filesys.OS{}, "file://"+t.TempDir()) })
 	t.Run("as", func(t *testing.T) { conform.Test(t, filesys.OS{As: "client://id"}, "client://id"+t.TempDir()) })
+	t.Run("roots", func(t *testing.T) {
+		dir := t.TempDir()
+		roots, err := filesys.OpenRoots([]string{t.TempDir(), dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer roots.Close()
+		conform.Test(t, filesys.OS{Roots: roots}, "file://"+dir)
+	})
 	for _, bad := range []string{"file://host/x", "file://", "client://id/x"} {
 		if _, err := (filesys.OS{}).Stat(context.Background(), bad); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "three slashes") {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+// A worker's file:// paths reach the directories of -file-root and nothing else, by no name and no link.
+func TestRoots(t *testing.T) {
+	top, ctx := t.TempDir(), context.Background()
+	for _, name := range []string{"a/in.txt", "secret.txt", "ab/in.txt"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(top, filepath.Dir(name)), 0o755), os.WriteFile(filepath.Join(top, name), []byte("x"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"a/link.txt": "../secret.txt", "a/dir": "..", "a/abs": filepath.Join(top, "secret.txt"), "a/in-too.txt": "in.txt"} {
+		if err := os.Symlink(to, filepath.Join(top, link)); err != nil {
+			t.Skip(err)
+		}
+	}
+	none, err := filesys.OpenRoots(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := filesys.OpenRoots([]string{filepath.Join(top, "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer roots.Close()
+	for _, c := range []struct{ path, refusal string }{
+		{"/a/in.txt", ""}, {"/a/in-too.txt", ""}, {"/a/../a/in.txt", ""},
+		{"/secret.txt", "outside the directories"}, {"/a/../secret.txt", "outside the directories"}, {"/ab/in.txt", "outside the directories"},
+		{"/a/link.txt", "must not lead out"}, {"/a/abs", "must not lead out"}, {"/a/dir/secret.txt", "must not lead out"},
+	} {
+		path := "file://" + top + c.path
+		for _, f := range []filesys.OS{{Roots: roots}, {Roots: none}} {
+			refusal := c.refusal
+			if f.Roots == none {
+				refusal = "-file-root DIR"
+			}
+			_, statErr := f.Stat(ctx, path)
+			_, globErr := f.Glob(ctx, path)
+			file, openErr := f.Open(ctx, path)
+			if openErr == nil {
+				file.Close()
+			}
+			errs := map[string]error{"stat": statErr, "glob": globErr, "open": openErr}
+			if refusal != "" {
+				w, err := f.Create(ctx, path)
+				if err == nil {
+					w.Close()
+				}
+				errs["create"], errs["mkdir"] = err, f.MkdirAll(ctx, path+"/new")
+				if c.refusal != "must not lead out" { // removing a link is harmless
+					errs["remove"], errs["remove all"] = f.Remove(ctx, path), f.RemoveAll(ctx, path)
+				}
+				errs["rename"], errs["rename to"] = f.Rename(ctx, path, path+"2"), f.Rename(ctx, "file://"+top+"/a/in.txt", "file://"+top+"/x")
+				if c.refusal == "must not lead out" && c.path != "/a/dir/secret.txt" {
+					delete(errs, "rename") // so is renaming one
+				}
+			}
+			for op, err := range errs {
+				if refusal == "" && err != nil || refusal != "" && (err == nil || !strings.Contains(err.Error(), refusal) && op != "rename to" && op != "rename" && op != "mkdir") {
+					t.Errorf("%s %s with roots %v: %v, want %q", op, c.path, f.Roots.Dirs(), err, refusal)
+				}
+			}
+		}
+	}
+	if _, err := (filesys.OS{Roots: roots}).Glob(ctx, "file://"+top+"/*/in.txt"); err == nil {
+		t.Error("a glob above the directory was accepted")
+	}
+	if b, err := os.ReadFile(filepath.Join(top, "secret.txt")); string(b) != "x" {
+		t.Errorf("the file outside is %q, %v", b, err)
+	}
+	if _, err := filesys.OpenRoots([]string{filepath.Join(top, "missing")}); err == nil || !strings.Contains(err.Error(), "file root") {
+		t.Errorf("a missing directory: %v", err)
 	}
 }
 

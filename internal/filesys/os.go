@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -19,6 +20,43 @@ type OS struct {
 	// As is another prefix of paths, SCHEME://PLACE, for the files of this machine; empty when
 	// there is none.
 	As string
+	// Roots, if set, limits the file system to some directories.
+	Roots *Roots
+}
+
+// tree has the operations on files that os.Root and osTree share.
+type tree interface {
+	Stat(name string) (fs.FileInfo, error)
+	Open(name string) (*os.File, error)
+	Create(name string) (*os.File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	RemoveAll(name string) error
+	MkdirAll(name string, mode fs.FileMode) error
+}
+
+// osTree is the tree of all files of this machine.
+type osTree struct{}
+
+func (osTree) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+func (osTree) Open(name string) (*os.File, error)           { return os.Open(name) }
+func (osTree) Create(name string) (*os.File, error)         { return os.Create(name) }
+func (osTree) Rename(from, to string) error                 { return os.Rename(from, to) }
+func (osTree) Remove(name string) error                     { return os.Remove(name) }
+func (osTree) RemoveAll(name string) error                  { return os.RemoveAll(name) }
+func (osTree) MkdirAll(name string, mode fs.FileMode) error { return os.MkdirAll(name, mode) }
+
+// at returns the tree with a path, and the path's name there.
+func (o OS) at(p string) (tree, string, error) {
+	name, err := o.name(p)
+	if err != nil || o.Roots == nil {
+		return osTree{}, name, err
+	}
+	root, rel, err := o.Roots.find(p, name)
+	if err != nil {
+		return nil, "", err
+	}
+	return root, rel, nil
 }
 
 // name returns the path for the operating system.
@@ -48,6 +86,8 @@ func explain(p string, err error) error {
 		}
 	case errors.Is(err, fs.ErrPermission):
 		e.Help = "run as a user who may read and write it, or change its mode"
+	case strings.Contains(err.Error(), "escapes"): // os.Root exports no such error
+		e.Help = "a link must not lead out of the directories of -file-root, and must be relative"
 	case errors.Is(err, doublestar.ErrBadPattern):
 		e.Help = "globs are written with * ? [a-z] {a,b} and **"
 	}
@@ -60,8 +100,12 @@ func (o OS) Glob(ctx context.Context, pattern string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	t, inTree, err := o.at(pattern)
+	if err != nil {
+		return nil, err
+	}
 	base, wild := name, "."
-	fi, err := os.Stat(name)
+	fi, err := t.Stat(inTree)
 	switch {
 	case err == nil && !fi.IsDir():
 		info := infoOf(pattern, fi)
@@ -72,7 +116,11 @@ func (o OS) Glob(ctx context.Context, pattern string) ([]Info, error) {
 	case err != nil:
 		base, wild = doublestar.SplitPattern(path.Clean(filepath.ToSlash(name)))
 	}
-	found, err := Find(ctx, os.DirFS(base), wild)
+	files := os.DirFS(base)
+	if root, ok := t.(*os.Root); ok {
+		files, base, wild = root.FS(), root.Name(), filepath.ToSlash(inTree)
+	}
+	found, err := Find(ctx, files, wild)
 	if err != nil {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
@@ -98,11 +146,11 @@ func (OS) join(like, dir, name string) string {
 
 // Stat returns a description of path.
 func (o OS) Stat(_ context.Context, path string) (Info, error) {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return Info{}, err
 	}
-	fi, err := os.Stat(name)
+	fi, err := t.Stat(name)
 	if err != nil {
 		return Info{}, explain(path, err)
 	}
@@ -112,17 +160,23 @@ func (o OS) Stat(_ context.Context, path string) (Info, error) {
 
 // ReadDir lists a directory. It follows links.
 func (o OS) ReadDir(_ context.Context, dir string) ([]Info, error) {
-	name, err := o.name(dir)
+	t, name, err := o.at(dir)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(name)
+	f, err := t.Open(name)
 	if err != nil {
 		return nil, explain(dir, err)
 	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, explain(dir, err)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	out := make([]Info, 0, len(entries))
 	for _, e := range entries {
-		fi, err := os.Stat(filepath.Join(name, e.Name()))
+		fi, err := t.Stat(filepath.Join(name, e.Name()))
 		if err != nil {
 			if fi, err = e.Info(); err != nil {
 				continue // removed in between
@@ -135,11 +189,11 @@ func (o OS) ReadDir(_ context.Context, dir string) ([]Info, error) {
 
 // Open opens a file for reading.
 func (o OS) Open(_ context.Context, path string) (File, error) {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(name)
+	f, err := t.Open(name)
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -148,11 +202,11 @@ func (o OS) Open(_ context.Context, path string) (File, error) {
 
 // Create creates a file.
 func (o OS) Create(_ context.Context, path string) (Writer, error) {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Create(name)
+	f, err := t.Create(name)
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -161,15 +215,20 @@ func (o OS) Create(_ context.Context, path string) (Writer, error) {
 
 // Rename renames a file.
 func (o OS) Rename(_ context.Context, from, to string) error {
-	a, err := o.name(from)
+	t, a, err := o.at(from)
 	if err != nil {
 		return err
 	}
-	b, err := o.name(to)
+	other, b, err := o.at(to)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(a, b); err != nil {
+	if other != t {
+		err = fs.ErrInvalid
+	} else {
+		err = t.Rename(a, b)
+	}
+	if err != nil {
 		return explain(from, fmt.Errorf("cannot be renamed to %s: %w", to, Cause(err)))
 	}
 	return nil
@@ -177,11 +236,11 @@ func (o OS) Rename(_ context.Context, from, to string) error {
 
 // Remove deletes a file or an empty directory.
 func (o OS) Remove(_ context.Context, path string) error {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return explain(path, err)
 	}
 	return nil
@@ -189,29 +248,29 @@ func (o OS) Remove(_ context.Context, path string) error {
 
 // RemoveAll deletes path and everything below it.
 func (o OS) RemoveAll(_ context.Context, path string) error {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return err
 	}
-	return explain(path, os.RemoveAll(name))
+	return explain(path, t.RemoveAll(name))
 }
 
 // MkdirAll makes a directory and its parents.
 func (o OS) MkdirAll(_ context.Context, path string) error {
-	name, err := o.name(path)
+	t, name, err := o.at(path)
 	if err != nil {
 		return err
 	}
-	return explain(path, os.MkdirAll(name, 0o777))
+	return explain(path, t.MkdirAll(name, 0o777))
 }
 
 // Sync writes the names in a directory to disk.
 func (o OS) Sync(_ context.Context, dir string) error {
-	name, err := o.name(dir)
+	t, name, err := o.at(dir)
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(name)
+	f, err := t.Open(name)
 	if err != nil {
 		return explain(dir, err)
 	}
