@@ -64,7 +64,7 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 		}
 		s.paths[hash] = given
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))

@@ -23,6 +23,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker/internal/runner"
 )
@@ -180,7 +181,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n := &Node{cfg: cfg, drain: make(chan struct{}), drained: make(chan struct{})}
 	n.drainNow = sync.OnceFunc(func() { close(n.drain) })
 	n.drainedNow = sync.OnceFunc(func() { close(n.drained) })
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := state.MakeDir(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("worker: %w; choose a directory that can be made and written", err)
 	}
 	if n.identity, err = loadIdentity(cfg.Dir); err != nil {

@@ -171,7 +171,7 @@ func Restore(dir string, r io.Reader, opt Options) error {
 	if len(entries) > 0 {
 		return fmt.Errorf("restore: %s is not empty; choose another directory, or move what is in it away", dir)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := state.MakeDir(dir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if err := restore(dir, r, opt); err != nil {

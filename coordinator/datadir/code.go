@@ -26,7 +26,7 @@ type CodeStore struct{ dir string }
 // OpenCodeStore returns the store in dir, and creates dir when it is missing. It removes the
 // remains of interrupted uploads.
 func OpenCodeStore(dir string) (*CodeStore, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("programs: %w", err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))

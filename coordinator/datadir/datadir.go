@@ -55,7 +55,7 @@ func Open(dir string, opt Options) (_ *Data, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w; choose one that can be made and written", err)
 	}
 	d := &Data{Dir: dir}

@@ -102,6 +102,25 @@ func (h *Head) Close() error {
 	return errors.Join(h.file.Sync(), h.file.Close())
 }
 
+// MakeDir makes a directory and its parents, and makes their names durable. The mode is for the
+// directories that it makes.
+func MakeDir(dir string, mode os.FileMode) error {
+	var grown []string // directories with a new name
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Lstat(d); !errors.Is(err, os.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		grown = append(grown, filepath.Dir(d))
+	}
+	err := os.MkdirAll(dir, mode)
+	for _, d := range grown {
+		if err == nil {
+			err = SyncDir(d)
+		}
+	}
+	return err
+}
+
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

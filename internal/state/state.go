@@ -93,7 +93,7 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 	if opt.Free == nil {
 		opt.Free = freeBytes
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := MakeDir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w; choose a directory that can be made and written", err)
 	}
 	db := &DB{guard: newGuard(dir, opt)}
@@ -158,7 +158,7 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 			err = fmt.Errorf("open: %w: %v", ErrDamaged, p)
 		}
 	}()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := MakeDir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(removeEmpty(dir), verifyTables(dir)); err != nil {

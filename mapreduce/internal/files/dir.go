@@ -65,7 +65,7 @@ func (d *Dir) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := fsys.MkdirAll(ctx, d.Path); err != nil {
+	if err := makeDirs(ctx, fsys, d.Path, d.NoSync); err != nil {
 		return fmt.Errorf("output directory %s: %w; choose another place", d.Path, filesys.Cause(err))
 	}
 	if err := checkWritable(ctx, fsys, d.Path); err != nil {
@@ -134,7 +134,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if err := fsys.MkdirAll(ctx, d.Path); err != nil {
+	if err := makeDirs(ctx, fsys, d.Path, d.NoSync); err != nil {
 		return err
 	}
 	old, err := readManifest(ctx, d.Path)
@@ -314,7 +314,7 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 		// hosts, the newer one counts.
 		temp = filesys.OnHost(temp, fi.Hosts[0])
 	}
-	if err := fsys.MkdirAll(ctx, filesys.Dir(temp)); err != nil {
+	if err := makeDirs(ctx, fsys, filesys.Dir(temp), d.NoSync); err != nil {
 		return err
 	}
 	step("write manifest")
@@ -337,6 +337,24 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 		return err
 	}
 	return syncDir(ctx, fsys, d.Path, d.NoSync)
+}
+
+// makeDirs makes a directory and its parents, and makes their names durable.
+func makeDirs(ctx context.Context, fsys filesys.FS, dir string, noSync bool) error {
+	var grown []string // directories with a new name
+	for d := filesys.Clean(dir); !noSync && d != filesys.Dir(d); d = filesys.Dir(d) {
+		if _, err := fsys.Stat(ctx, d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		grown = append(grown, filesys.Dir(d))
+	}
+	err := fsys.MkdirAll(ctx, dir)
+	for _, d := range grown {
+		if err == nil {
+			err = fsys.Sync(ctx, d)
+		}
+	}
+	return err
 }
 
 // syncDir makes renames in dir durable.

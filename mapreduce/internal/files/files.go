@@ -101,7 +101,8 @@ type File struct {
 // directory stands for all regular files below it.
 //
 // Names that start with a dot or an underscore are omitted unless the pattern spells them.
-// Manifests of earlier outputs are omitted too. An error names the missing, empty or unreadable
+// Manifests of earlier outputs are omitted too; of such an output, exactly the parts that the
+// manifest lists are read. An error names the missing, empty or unreadable
 // pattern and a way to correct it.
 func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	if len(patterns) == 0 {
@@ -117,11 +118,8 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		infos, err := fsys.Glob(ctx, p)
+		infos, err := globParts(ctx, fsys, p, dirs)
 		if err != nil {
-			return nil, err
-		}
-		if infos, err = withoutManifests(ctx, p, infos, dirs); err != nil {
 			return nil, err
 		}
 		if c, ok := fsys.(filesys.Copied); ok {
@@ -145,6 +143,21 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		return err
 	})
 	return out, err
+}
+
+// globParts lists the files that match a pattern, and of outputs the parts that their manifests
+// list. If a job replaces an output meanwhile, it lists once more.
+func globParts(ctx context.Context, fsys filesys.FS, pattern string, dirs map[string]*outputDir) (infos []filesys.Info, err error) {
+	for range 3 {
+		if infos, err = fsys.Glob(ctx, pattern); err == nil {
+			infos, err = byManifests(ctx, pattern, infos, dirs)
+		}
+		if !errors.Is(err, errChanged) {
+			break
+		}
+		clear(dirs)
+	}
+	return infos, err
 }
 
 // atOnce returns the useful number of parallel operations on files like path. Remote files have

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,15 +17,21 @@ import (
 type outputDir struct {
 	hasManifest bool // it contains a manifest of an earlier job
 	manifest    manifest
-	isSpread    bool // its files may lie on several hosts
+	parts       map[string]Part // of the manifest, by name
+	isSpread    bool            // its files may lie on several hosts
 }
 
-// withoutManifests removes the manifests of earlier outputs from infos, the files that match
-// pattern. It also removes parts of an earlier job that came back with their host.
+// errChanged means that an output changed while it was listed, or that somebody changed its files.
+var errChanged = errors.New("the directory does not contain what its manifest lists")
+
+// byManifests returns the input files among infos, the files that match pattern. Manifests of
+// outputs are no input. A pattern that matches parts of an output gives exactly the parts that its
+// manifest lists. It leaves out parts of an earlier job that came back with their host; other files
+// beside the parts are an error, as are parts that are missing or have another size.
 //
-// It returns an error for a directory in which Finish was killed, and for a directory with parts on
-// absent hosts. dirs caches the directories.
-func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs map[string]*outputDir) ([]filesys.Info, error) {
+// It returns an error for a directory in which Finish is not done, and for parts on absent hosts.
+// dirs caches the directories.
+func byManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs map[string]*outputDir) ([]filesys.Info, error) {
 	here := make(map[string]bool)
 	var fresh []string
 	for _, i := range infos {
@@ -37,21 +44,25 @@ func withoutManifests(ctx context.Context, pattern string, infos []filesys.Info,
 	if err := each(len(fresh), 16, func(i int) error { return dirs[fresh[i]].load(ctx, fresh[i]) }); err != nil {
 		return nil, err
 	}
-	seen := make(map[string]bool)
+	parts, others := make(map[string]filesys.Info), make(map[string]string) // by path; one of the others by directory
 	infos = slices.DeleteFunc(infos, func(i filesys.Info) bool {
-		d, name := dirs[filesys.Dir(i.Path)], filesys.Base(i.Path)
-		if !d.hasManifest {
-			return false
-		}
-		if name == manifestName || d.isSpread && strings.HasPrefix(name, "part-") && !d.manifest.hasPart(name, i.Size) {
+		dir, name := filesys.Dir(i.Path), filesys.Base(i.Path)
+		d := dirs[dir]
+		p, isPart := d.parts[name]
+		switch {
+		case !d.hasManifest:
+		case name == manifestName || d.isSpread && strings.HasPrefix(name, "part-") && (!isPart || p.Bytes != i.Size):
 			return true
+		case isPart:
+			parts[i.Path] = i
+		default:
+			others[dir] = i.Path
 		}
-		seen[i.Path] = true
 		return false
 	})
 	for _, dir := range slices.Sorted(maps.Keys(here)) {
-		if d := dirs[dir]; d.hasManifest && d.isSpread {
-			if err := d.checkParts(dir, pattern, seen); err != nil {
+		if d := dirs[dir]; d.hasManifest {
+			if err := d.checkParts(dir, pattern, parts, others[dir]); err != nil {
 				return nil, err
 			}
 		}
@@ -70,31 +81,56 @@ func (d *outputDir) load(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	if !d.manifest.Complete {
-		return fmt.Errorf("%s contains files of two jobs, because job %s was stopped while moving its output; run that job again", dir, d.manifest.Job)
+		return fmt.Errorf("%s contains files of two jobs, because job %s is still moving its output there, or was stopped meanwhile; wait for it, or run that job again", dir, d.manifest.Job)
 	}
 	d.hasManifest = true
+	d.parts = make(map[string]Part, len(d.manifest.Parts))
+	for _, p := range d.manifest.Parts {
+		d.parts[p.Name] = p
+	}
 	d.isSpread = isSpread(ctx, dir)
 	return nil
 }
 
-// checkParts returns an error when a part that matches pattern is missing in seen.
-func (d *outputDir) checkParts(dir, pattern string, seen map[string]bool) error {
-	_, name := filesys.Cut(filesys.Clean(pattern))
-	m, err := filesys.NewMatcher(name)
+// checkParts returns an error when a part that matches pattern is missing in parts or has another
+// size, and when there are parts but also another file, other. A file named like a part counts as
+// one.
+func (d *outputDir) checkParts(dir, pattern string, parts map[string]filesys.Info, other string) error {
+	m, err := filesys.NewMatcher(nameOf(filesys.Clean(pattern)))
 	if err != nil {
 		return err
 	}
+	seen := false
 	for _, p := range d.manifest.Parts {
 		path := filesys.Join(dir, p.Name)
-		if _, name := filesys.Cut(path); m.Match(name) && !seen[path] {
+		info, ok := parts[path]
+		seen = seen || ok
+		switch {
+		case ok && info.Size == p.Bytes:
+		case ok:
+			return fmt.Errorf("%s has %d bytes, but %d in %s: %w; %s", path, info.Size, p.Bytes, manifestName, errChanged, d.advice())
+		case !m.Match(nameOf(path)):
+		case d.isSpread:
 			return &filesys.Error{Path: path, Err: filesys.ErrGone,
 				Help: fmt.Sprintf("worker %s wrote it, and no present worker has a copy; restart that worker, or run job %s again", p.Host, d.manifest.Job)}
+		default:
+			return fmt.Errorf("%s is missing: %w; %s", path, errChanged, d.advice())
 		}
+	}
+	if other != "" && (seen || strings.HasPrefix(filesys.Base(other), "part-")) {
+		return fmt.Errorf("%s is not in %s: %w; move the file to another directory, or %s", other, manifestName, errChanged, d.advice())
 	}
 	return nil
 }
 
-// hasPart reports whether the manifest lists a part with that name and size.
-func (m *manifest) hasPart(name string, size int64) bool {
-	return slices.ContainsFunc(m.Parts, func(p Part) bool { return p.Name == name && p.Bytes == size })
+func (d *outputDir) advice() string {
+	return fmt.Sprintf("run job %s again, or remove %s to read the files as they are", d.manifest.Job, manifestName)
+}
+
+// nameOf returns a path without its scheme and place, for a Matcher.
+func nameOf(path string) string {
+	if filesys.Scheme(path) != "" {
+		_, path = filesys.Cut(path)
+	}
+	return filepath.ToSlash(path)
 }

@@ -44,7 +44,7 @@ func (o *One) Check(ctx context.Context) error {
 		return fmt.Errorf("output file %s is a directory or a device; choose another path", o.Path)
 	}
 	dir := filesys.Dir(o.Path)
-	if err := fsys.MkdirAll(ctx, dir); err != nil {
+	if err := makeDirs(ctx, fsys, dir, o.NoSync); err != nil {
 		return fmt.Errorf("output file %s: %w; choose another place", o.Path, filesys.Cause(err))
 	}
 	if err := filesys.LendDir(ctx, dir, o.tempName("")); err != nil {
@@ -143,7 +143,7 @@ func (o *One) Published(ctx context.Context, _ string, ended time.Time) (bool, e
 // join writes all parts to one file and returns its path. On Linux the kernel copies local files
 // (copy_file_range).
 func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Part) (whole string, err error) {
-	if err := fsys.MkdirAll(ctx, temp); err != nil {
+	if err := makeDirs(ctx, fsys, temp, o.NoSync); err != nil {
 		return "", err
 	}
 	f, err := fsys.Create(ctx, filesys.Join(temp, "whole"))

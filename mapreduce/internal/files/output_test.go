@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/layshaft/layshaft/internal/filesys"
 )
 
 // write writes one attempt and returns its part.
@@ -118,6 +120,35 @@ func TestDir(t *testing.T) {
 	}
 	if got, want := ls(t, d.Path), "manifest.json notes=mine part-00000.txt=new"; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// syncs records the directories whose names are made durable.
+type syncs struct {
+	filesys.OS
+	dirs *[]string
+}
+
+func (s syncs) Sync(ctx context.Context, dir string) error {
+	*s.dirs = append(*s.dirs, dir)
+	return s.OS.Sync(ctx, dir)
+}
+
+// The names of new directories are durable, up to the first parent that was there.
+func TestNewDirectoriesAreSynced(t *testing.T) {
+	for _, out := range []func(dir string) Output{
+		func(dir string) Output { return &Dir{Path: dir, Ext: "txt"} },
+		func(dir string) Output { return &One{Path: dir + "/out.txt"} },
+	} {
+		var synced []string
+		top := t.TempDir()
+		ctx := filesys.With(context.Background(), filesys.Set{"": syncs{dirs: &synced}})
+		if err := out(top + "/a/b/c").Check(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{top + "/a/b", top + "/a", top}; !slices.Equal(synced, want) {
+			t.Errorf("synced are %q, want %q", synced, want)
+		}
 	}
 }
 

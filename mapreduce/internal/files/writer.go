@@ -146,7 +146,7 @@ func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool
 	if err != nil {
 		return nil, err
 	}
-	if err := fsys.MkdirAll(ctx, filesys.Dir(path)); err != nil {
+	if err := makeDirs(ctx, fsys, filesys.Dir(path), noSync); err != nil {
 		return nil, err
 	}
 	f, err := fsys.Create(ctx, path)
