@@ -266,20 +266,20 @@ type TaskPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempts is the maximum number of attempts, including failed, timed out and lost ones. Zero
 	// means 5.
-	Attempts int64 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int64 `protobuf:"varint,1,opt,name=attempts" json:"attempts,omitempty"`
 	// backoff_nanos is the delay before the second attempt; it doubles for each further attempt. Zero
 	// means 1 s. There is no delay after the first lost worker.
-	BackoffNanos int64 `protobuf:"varint,2,opt,name=backoff_nanos,json=backoffNanos,proto3" json:"backoff_nanos,omitempty"`
+	BackoffNanos int64 `protobuf:"varint,2,opt,name=backoff_nanos,json=backoffNanos" json:"backoff_nanos,omitempty"`
 	// max_backoff_nanos is the maximum delay. Zero means 1 hour.
-	MaxBackoffNanos int64 `protobuf:"varint,3,opt,name=max_backoff_nanos,json=maxBackoffNanos,proto3" json:"max_backoff_nanos,omitempty"`
+	MaxBackoffNanos int64 `protobuf:"varint,3,opt,name=max_backoff_nanos,json=maxBackoffNanos" json:"max_backoff_nanos,omitempty"`
 	// soft_nanos is the time limit after which the worker should end an attempt; its result still
 	// counts. Zero means unlimited.
-	SoftNanos int64 `protobuf:"varint,4,opt,name=soft_nanos,json=softNanos,proto3" json:"soft_nanos,omitempty"`
+	SoftNanos int64 `protobuf:"varint,4,opt,name=soft_nanos,json=softNanos" json:"soft_nanos,omitempty"`
 	// hard_nanos is the time limit after which an attempt fails and is stopped. Zero means unlimited.
-	HardNanos int64 `protobuf:"varint,5,opt,name=hard_nanos,json=hardNanos,proto3" json:"hard_nanos,omitempty"`
+	HardNanos int64 `protobuf:"varint,5,opt,name=hard_nanos,json=hardNanos" json:"hard_nanos,omitempty"`
 	// keep_nanos is the time to keep outcome and result after the end, for WaitTask. Zero means that
 	// they are not kept.
-	KeepNanos     int64 `protobuf:"varint,6,opt,name=keep_nanos,json=keepNanos,proto3" json:"keep_nanos,omitempty"`
+	KeepNanos     int64 `protobuf:"varint,6,opt,name=keep_nanos,json=keepNanos" json:"keep_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -361,11 +361,11 @@ func (x *TaskPolicy) GetKeepNanos() int64 {
 type NextTask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// priority is the priority of this task.
-	Priority TaskPriority `protobuf:"varint,2,opt,name=priority,proto3,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
+	Priority TaskPriority `protobuf:"varint,2,opt,name=priority,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
 	// policy is the policy of this task.
-	Policy        *TaskPolicy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy        *TaskPolicy `protobuf:"bytes,3,opt,name=policy" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,36 +425,36 @@ func (x *NextTask) GetPolicy() *TaskPolicy {
 type TaskSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function, 1 to 512 bytes.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// input is the input of the function.
-	Input []byte `protobuf:"bytes,2,opt,name=input,proto3" json:"input,omitempty"`
+	Input []byte `protobuf:"bytes,2,opt,name=input" json:"input,omitempty"`
 	// unique is a key. A new task joins an unfinished task of the same function and key: all waiting
 	// clients share one result. Empty means that the task never joins another.
-	Unique string `protobuf:"bytes,3,opt,name=unique,proto3" json:"unique,omitempty"`
+	Unique string `protobuf:"bytes,3,opt,name=unique" json:"unique,omitempty"`
 	// priority is the priority of the task.
-	Priority TaskPriority `protobuf:"varint,4,opt,name=priority,proto3,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
+	Priority TaskPriority `protobuf:"varint,4,opt,name=priority,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
 	// due_nanos is the earliest start time, in nanoseconds since 1970. Zero means now.
-	DueNanos int64 `protobuf:"varint,5,opt,name=due_nanos,json=dueNanos,proto3" json:"due_nanos,omitempty"`
+	DueNanos int64 `protobuf:"varint,5,opt,name=due_nanos,json=dueNanos" json:"due_nanos,omitempty"`
 	// delay_nanos is the minimum delay of the start, by the coordinator's clock. The later of
 	// due_nanos and delay_nanos counts.
-	DelayNanos int64 `protobuf:"varint,6,opt,name=delay_nanos,json=delayNanos,proto3" json:"delay_nanos,omitempty"`
+	DelayNanos int64 `protobuf:"varint,6,opt,name=delay_nanos,json=delayNanos" json:"delay_nanos,omitempty"`
 	// policy controls the attempts.
-	Policy *TaskPolicy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy *TaskPolicy `protobuf:"bytes,7,opt,name=policy" json:"policy,omitempty"`
 	// durability is the place where the coordinator keeps the task.
-	Durability Durability `protobuf:"varint,8,opt,name=durability,proto3,enum=layshaft.v1.Durability" json:"durability,omitempty"`
+	Durability Durability `protobuf:"varint,8,opt,name=durability,enum=layshaft.v1.Durability" json:"durability,omitempty"`
 	// then are the tasks that follow, each with the result of the previous one as input. Waiting
 	// clients get the result of the last one.
-	Then []*NextTask `protobuf:"bytes,9,rep,name=then,proto3" json:"then,omitempty"`
+	Then []*NextTask `protobuf:"bytes,9,rep,name=then" json:"then,omitempty"`
 	// group is the open group of the task; zero means none. A task of a group never joins another
 	// task.
-	Group uint64 `protobuf:"varint,10,opt,name=group,proto3" json:"group,omitempty"`
+	Group uint64 `protobuf:"varint,10,opt,name=group" json:"group,omitempty"`
 	// background, in CallTasks, lets the task run even if the client leaves. The stream then reports
 	// only its acceptance, not its end.
-	Background bool `protobuf:"varint,11,opt,name=background,proto3" json:"background,omitempty"`
+	Background bool `protobuf:"varint,11,opt,name=background" json:"background,omitempty"`
 	// place is the position in the group, from 1. If the group already has a task at this place, the
 	// answer names that task, so a repeated submission adds nothing. If the place before is still
 	// free, the task is refused. Zero means the next place.
-	Place         int64 `protobuf:"varint,12,opt,name=place,proto3" json:"place,omitempty"`
+	Place         int64 `protobuf:"varint,12,opt,name=place" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,13 +578,13 @@ type TaskGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// then are the tasks that follow. The first one gets all results, encoded as GatheredResults. If
 	// empty, the group only ends.
-	Then []*NextTask `protobuf:"bytes,1,rep,name=then,proto3" json:"then,omitempty"`
+	Then []*NextTask `protobuf:"bytes,1,rep,name=then" json:"then,omitempty"`
 	// partial continues even if tasks failed or were cancelled; otherwise the first of them ends the
 	// group.
-	Partial bool `protobuf:"varint,2,opt,name=partial,proto3" json:"partial,omitempty"`
+	Partial bool `protobuf:"varint,2,opt,name=partial" json:"partial,omitempty"`
 	// durability is the place where the coordinator keeps the group and the next task; unspecified
 	// means disk.
-	Durability    Durability `protobuf:"varint,3,opt,name=durability,proto3,enum=layshaft.v1.Durability" json:"durability,omitempty"`
+	Durability    Durability `protobuf:"varint,3,opt,name=durability,enum=layshaft.v1.Durability" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,7 +644,7 @@ func (x *TaskGroup) GetDurability() Durability {
 type GatheredResults struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// results are in order of submission.
-	Results       []*GatheredResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results       []*GatheredResult `protobuf:"bytes,1,rep,name=results" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -690,15 +690,15 @@ func (x *GatheredResults) GetResults() []*GatheredResult {
 type GatheredResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// done is false when the task failed or was cancelled.
-	Done bool `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	Done bool `protobuf:"varint,1,opt,name=done" json:"done,omitempty"`
 	// result is the result of the task.
-	Result []byte `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Result []byte `protobuf:"bytes,2,opt,name=result" json:"result,omitempty"`
 	// task is the ID of the task.
-	Task uint64 `protobuf:"varint,3,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,3,opt,name=task" json:"task,omitempty"`
 	// state is the final state.
-	State TaskState `protobuf:"varint,4,opt,name=state,proto3,enum=layshaft.v1.TaskState" json:"state,omitempty"`
+	State TaskState `protobuf:"varint,4,opt,name=state,enum=layshaft.v1.TaskState" json:"state,omitempty"`
 	// error is the worker's error, if any.
-	Error         []byte `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	Error         []byte `protobuf:"bytes,5,opt,name=error" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,9 +772,9 @@ func (x *GatheredResult) GetError() []byte {
 type SubmitTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are at most 100,000 background tasks.
-	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	// new_group puts the tasks into a new group and closes the group after the last task.
-	NewGroup      *TaskGroup `protobuf:"bytes,2,opt,name=new_group,json=newGroup,proto3" json:"new_group,omitempty"`
+	NewGroup      *TaskGroup `protobuf:"bytes,2,opt,name=new_group,json=newGroup" json:"new_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,9 +827,9 @@ func (x *SubmitTasksRequest) GetNewGroup() *TaskGroup {
 type SubmitTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// accepted has one entry per task, in order.
-	Accepted []*Accepted `protobuf:"bytes,1,rep,name=accepted,proto3" json:"accepted,omitempty"`
+	Accepted []*Accepted `protobuf:"bytes,1,rep,name=accepted" json:"accepted,omitempty"`
 	// group is the ID of the new group.
-	Group         uint64 `protobuf:"varint,2,opt,name=group,proto3" json:"group,omitempty"`
+	Group         uint64 `protobuf:"varint,2,opt,name=group" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -882,18 +882,18 @@ func (x *SubmitTasksResponse) GetGroup() uint64 {
 type Accepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the ID of the task.
-	Task uint64 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,1,opt,name=task" json:"task,omitempty"`
 	// joined means that the submission joined an existing task.
-	Joined bool `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`
+	Joined bool `protobuf:"varint,2,opt,name=joined" json:"joined,omitempty"`
 	// refused is the reason for the refusal; empty if the task was accepted.
-	Refused string `protobuf:"bytes,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused string `protobuf:"bytes,3,opt,name=refused" json:"refused,omitempty"`
 	// full means that a queue, the memory or the disk is full: retry later.
-	Full bool `protobuf:"varint,4,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,4,opt,name=full" json:"full,omitempty"`
 	// epoch changes at each start of the coordinator. It is set in the first answer of WaitTask.
-	Epoch uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,5,opt,name=epoch" json:"epoch,omitempty"`
 	// attempt is the number of the running or next attempt. It is set in the first answer of
 	// WaitTask. If it changed since a broken stream, the updates start again.
-	Attempt       int64 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt       int64 `protobuf:"varint,6,opt,name=attempt" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,28 +1076,28 @@ type isCallTasksRequest_Say interface {
 type CallTasksRequest_Piece struct {
 	// piece is the beginning of the input of the next message's first task. Many pieces may follow
 	// one another.
-	Piece []byte `protobuf:"bytes,1,opt,name=piece,proto3,oneof"`
+	Piece []byte `protobuf:"bytes,1,opt,name=piece,oneof"`
 }
 
 type CallTasksRequest_Tasks struct {
 	// tasks are tasks to run. The stream numbers its tasks from 0; see TaskUpdate.index.
-	Tasks *TaskBatch `protobuf:"bytes,2,opt,name=tasks,proto3,oneof"`
+	Tasks *TaskBatch `protobuf:"bytes,2,opt,name=tasks,oneof"`
 }
 
 type CallTasksRequest_Cancel struct {
 	// cancel ends tasks of this stream.
-	Cancel *TaskIndexes `protobuf:"bytes,3,opt,name=cancel,proto3,oneof"`
+	Cancel *TaskIndexes `protobuf:"bytes,3,opt,name=cancel,oneof"`
 }
 
 type CallTasksRequest_Leave struct {
 	// leave stops waiting for tasks of this stream. The stream sends no more updates of them, and
 	// they end unless another client waits for them.
-	Leave *TaskIndexes `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
+	Leave *TaskIndexes `protobuf:"bytes,4,opt,name=leave,oneof"`
 }
 
 type CallTasksRequest_Options struct {
 	// options may only be the first message.
-	Options *CallTasksOptions `protobuf:"bytes,5,opt,name=options,proto3,oneof"`
+	Options *CallTasksOptions `protobuf:"bytes,5,opt,name=options,oneof"`
 }
 
 func (*CallTasksRequest_Piece) isCallTasksRequest_Say() {}
@@ -1115,12 +1115,12 @@ type CallTasksOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cancel_left also ends running tasks when the stream breaks, except background tasks and tasks
 	// with another waiting client.
-	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft,proto3" json:"cancel_left,omitempty"`
+	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft" json:"cancel_left,omitempty"`
 	// only_ends omits chunks, warnings, progress and retries.
-	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds,proto3" json:"only_ends,omitempty"`
+	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
 	// protocol is the client's version of the wire protocol. The coordinator refuses unsupported
 	// versions.
-	Protocol      int32 `protobuf:"varint,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Protocol      int32 `protobuf:"varint,3,opt,name=protocol" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1180,10 +1180,10 @@ func (x *CallTasksOptions) GetProtocol() int32 {
 type TaskBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are at most 10,000.
-	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	// same lets tasks omit repeated fields. A task with an empty function takes all fields except
 	// input and unique from the last task before it with a function.
-	Same          bool `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	Same          bool `protobuf:"varint,2,opt,name=same" json:"same,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1236,7 +1236,7 @@ func (x *TaskBatch) GetSame() bool {
 type TaskIndexes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// indexes are the numbers of the tasks in the stream, from 0.
-	Indexes       []int64 `protobuf:"varint,1,rep,packed,name=indexes,proto3" json:"indexes,omitempty"`
+	Indexes       []int64 `protobuf:"varint,1,rep,packed,name=indexes" json:"indexes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1282,9 +1282,9 @@ func (x *TaskIndexes) GetIndexes() []int64 {
 type CallTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// updates are in order. Earlier messages may contain pieces of the first update's body.
-	Updates []*TaskUpdate `protobuf:"bytes,1,rep,name=updates,proto3" json:"updates,omitempty"`
+	Updates []*TaskUpdate `protobuf:"bytes,1,rep,name=updates" json:"updates,omitempty"`
 	// piece is the beginning of the body of the first update of the next message without a piece.
-	Piece         []byte `protobuf:"bytes,2,opt,name=piece,proto3" json:"piece,omitempty"`
+	Piece         []byte `protobuf:"bytes,2,opt,name=piece" json:"piece,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1337,9 +1337,9 @@ func (x *CallTasksResponse) GetPiece() []byte {
 type TaskUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// index is the number of the task in the stream, from 0; zero in WaitTask.
-	Index int64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Index int64 `protobuf:"varint,1,opt,name=index" json:"index,omitempty"`
 	// task is the ID of the task; it changes with followed.
-	Task uint64 `protobuf:"varint,2,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,2,opt,name=task" json:"task,omitempty"`
 	// what is the event. The end of the task is the last event.
 	//
 	// Types that are valid to be assigned to What:
@@ -1487,43 +1487,43 @@ type isTaskUpdate_What interface {
 type TaskUpdate_Accepted struct {
 	// accepted answers the submission; if refused is set, it is also the end. It is sent only for
 	// background, joined, durable and refused tasks.
-	Accepted *Accepted `protobuf:"bytes,3,opt,name=accepted,proto3,oneof"`
+	Accepted *Accepted `protobuf:"bytes,3,opt,name=accepted,oneof"`
 }
 
 type TaskUpdate_Data struct {
 	// data is a chunk of a partial result. Chunks are in order.
-	Data []byte `protobuf:"bytes,4,opt,name=data,proto3,oneof"`
+	Data []byte `protobuf:"bytes,4,opt,name=data,oneof"`
 }
 
 type TaskUpdate_Warning struct {
 	// warning is a message for people.
-	Warning []byte `protobuf:"bytes,5,opt,name=warning,proto3,oneof"`
+	Warning []byte `protobuf:"bytes,5,opt,name=warning,oneof"`
 }
 
 type TaskUpdate_Progress struct {
 	// progress is the progress of the attempt.
-	Progress *TaskProgress `protobuf:"bytes,6,opt,name=progress,proto3,oneof"`
+	Progress *TaskProgress `protobuf:"bytes,6,opt,name=progress,oneof"`
 }
 
 type TaskUpdate_Retrying struct {
 	// retrying means that an attempt failed and another follows.
-	Retrying *TaskRetrying `protobuf:"bytes,7,opt,name=retrying,proto3,oneof"`
+	Retrying *TaskRetrying `protobuf:"bytes,7,opt,name=retrying,oneof"`
 }
 
 type TaskUpdate_Followed struct {
 	// followed is the ID of the next task. This task is done; the stream reports the end of the
 	// next task instead.
-	Followed uint64 `protobuf:"varint,8,opt,name=followed,proto3,oneof"`
+	Followed uint64 `protobuf:"varint,8,opt,name=followed,oneof"`
 }
 
 type TaskUpdate_Result struct {
 	// result ends the task as done.
-	Result []byte `protobuf:"bytes,9,opt,name=result,proto3,oneof"`
+	Result []byte `protobuf:"bytes,9,opt,name=result,oneof"`
 }
 
 type TaskUpdate_Failed struct {
 	// failed ends the task as failed.
-	Failed *TaskFailed `protobuf:"bytes,10,opt,name=failed,proto3,oneof"`
+	Failed *TaskFailed `protobuf:"bytes,10,opt,name=failed,oneof"`
 }
 
 func (*TaskUpdate_Accepted) isTaskUpdate_What() {}
@@ -1546,9 +1546,9 @@ func (*TaskUpdate_Failed) isTaskUpdate_What() {}
 type TaskProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// n is the number of finished parts.
-	N uint64 `protobuf:"varint,1,opt,name=n,proto3" json:"n,omitempty"`
+	N uint64 `protobuf:"varint,1,opt,name=n" json:"n,omitempty"`
 	// m is the number of all parts.
-	M             uint64 `protobuf:"varint,2,opt,name=m,proto3" json:"m,omitempty"`
+	M             uint64 `protobuf:"varint,2,opt,name=m" json:"m,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1601,11 +1601,11 @@ func (x *TaskProgress) GetM() uint64 {
 type TaskRetrying struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt is the number of the next attempt.
-	Attempt int64 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt int64 `protobuf:"varint,1,opt,name=attempt" json:"attempt,omitempty"`
 	// reason is the reason for the end of the last attempt.
-	Reason TaskReason `protobuf:"varint,2,opt,name=reason,proto3,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
+	Reason TaskReason `protobuf:"varint,2,opt,name=reason,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
 	// error is the worker's error; for a Gearman worker its exception.
-	Error         []byte `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error         []byte `protobuf:"bytes,3,opt,name=error" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1665,9 +1665,9 @@ func (x *TaskRetrying) GetError() []byte {
 type TaskFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reason is the reason for the end of the last attempt.
-	Reason TaskReason `protobuf:"varint,1,opt,name=reason,proto3,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
+	Reason TaskReason `protobuf:"varint,1,opt,name=reason,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
 	// error is the worker's error; for a Gearman worker its exception. It may be empty.
-	Error         []byte `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error         []byte `protobuf:"bytes,2,opt,name=error" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1720,11 +1720,11 @@ func (x *TaskFailed) GetError() []byte {
 type TaskName struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the ID of a task or group. Zero means: find the task by function and unique.
-	Task uint64 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,1,opt,name=task" json:"task,omitempty"`
 	// function is used when task is zero.
-	Function string `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
 	// unique is a key. It identifies the latest task of the function with this key.
-	Unique        string `protobuf:"bytes,3,opt,name=unique,proto3" json:"unique,omitempty"`
+	Unique        string `protobuf:"bytes,3,opt,name=unique" json:"unique,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1784,9 +1784,9 @@ func (x *TaskName) GetUnique() string {
 type WaitTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name identifies the task.
-	Name *TaskName `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name *TaskName `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
 	// only_ends omits chunks, warnings, progress and retries.
-	OnlyEnds      bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds,proto3" json:"only_ends,omitempty"`
+	OnlyEnds      bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1840,9 +1840,9 @@ func (x *WaitTaskRequest) GetOnlyEnds() bool {
 type WaitTaskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// updates are in order.
-	Updates []*TaskUpdate `protobuf:"bytes,1,rep,name=updates,proto3" json:"updates,omitempty"`
+	Updates []*TaskUpdate `protobuf:"bytes,1,rep,name=updates" json:"updates,omitempty"`
 	// piece is the beginning of the body of the first update of the next message without a piece.
-	Piece         []byte `protobuf:"bytes,2,opt,name=piece,proto3" json:"piece,omitempty"`
+	Piece         []byte `protobuf:"bytes,2,opt,name=piece" json:"piece,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1895,7 +1895,7 @@ func (x *WaitTaskResponse) GetPiece() []byte {
 type OpenGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group describes what follows the end of the group.
-	Group         *TaskGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group         *TaskGroup `protobuf:"bytes,1,opt,name=group" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1941,7 +1941,7 @@ func (x *OpenGroupRequest) GetGroup() *TaskGroup {
 type OpenGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the ID of the group.
-	Group         uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group         uint64 `protobuf:"varint,1,opt,name=group" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1987,7 +1987,7 @@ func (x *OpenGroupResponse) GetGroup() uint64 {
 type CloseGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the ID of the group. A group that is not open is no error.
-	Group         uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group         uint64 `protobuf:"varint,1,opt,name=group" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2070,7 +2070,7 @@ func (*CloseGroupResponse) Descriptor() ([]byte, []int) {
 type CancelTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the tasks.
-	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2116,7 +2116,7 @@ func (x *CancelTasksRequest) GetTasks() []uint64 {
 type CancelTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the ended tasks.
-	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2162,9 +2162,9 @@ func (x *CancelTasksResponse) GetTasks() []uint64 {
 type RetryTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the dead letters.
-	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	// function selects all dead letters of a function, if tasks is empty.
-	Function      string `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
+	Function      string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2217,7 +2217,7 @@ func (x *RetryTasksRequest) GetFunction() string {
 type RetryTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the tasks.
-	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2263,9 +2263,9 @@ func (x *RetryTasksResponse) GetTasks() []uint64 {
 type DropTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the tasks.
-	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	// function selects all dead letters of a function, if tasks is empty.
-	Function      string `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
+	Function      string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2318,7 +2318,7 @@ func (x *DropTasksRequest) GetFunction() string {
 type DropTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the IDs of the tasks.
-	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2364,9 +2364,9 @@ func (x *DropTasksResponse) GetTasks() []uint64 {
 type GetTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name identifies the task.
-	Name *TaskName `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name *TaskName `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
 	// bodies includes input and result, at most 1 MiB of each. WaitTask returns whole results.
-	Bodies        bool `protobuf:"varint,2,opt,name=bodies,proto3" json:"bodies,omitempty"`
+	Bodies        bool `protobuf:"varint,2,opt,name=bodies" json:"bodies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2419,7 +2419,7 @@ func (x *GetTaskRequest) GetBodies() bool {
 type GetTaskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the state of the task.
-	Task          *TaskInfo `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Task          *TaskInfo `protobuf:"bytes,1,opt,name=task" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2465,47 +2465,47 @@ func (x *GetTaskResponse) GetTask() *TaskInfo {
 type TaskInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the ID of the task.
-	Task uint64 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,1,opt,name=task" json:"task,omitempty"`
 	// function is the name of the function.
-	Function string `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
 	// state is the state. A done task with a next task counts as running until the next task is
 	// ready.
-	State TaskState `protobuf:"varint,3,opt,name=state,proto3,enum=layshaft.v1.TaskState" json:"state,omitempty"`
+	State TaskState `protobuf:"varint,3,opt,name=state,enum=layshaft.v1.TaskState" json:"state,omitempty"`
 	// dead means that the task is a dead letter.
-	Dead bool `protobuf:"varint,4,opt,name=dead,proto3" json:"dead,omitempty"`
+	Dead bool `protobuf:"varint,4,opt,name=dead" json:"dead,omitempty"`
 	// priority is the priority from the submission.
-	Priority TaskPriority `protobuf:"varint,5,opt,name=priority,proto3,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
+	Priority TaskPriority `protobuf:"varint,5,opt,name=priority,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
 	// background means that the task runs even without a waiting client.
-	Background bool `protobuf:"varint,6,opt,name=background,proto3" json:"background,omitempty"`
+	Background bool `protobuf:"varint,6,opt,name=background" json:"background,omitempty"`
 	// durable means that the task survives a restart of the coordinator.
-	Durable bool `protobuf:"varint,7,opt,name=durable,proto3" json:"durable,omitempty"`
+	Durable bool `protobuf:"varint,7,opt,name=durable" json:"durable,omitempty"`
 	// attempts is the number of started attempts.
-	Attempts int64 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int64 `protobuf:"varint,8,opt,name=attempts" json:"attempts,omitempty"`
 	// waiters is the number of waiting clients; at most 1,000 are counted.
-	Waiters int64 `protobuf:"varint,9,opt,name=waiters,proto3" json:"waiters,omitempty"`
+	Waiters int64 `protobuf:"varint,9,opt,name=waiters" json:"waiters,omitempty"`
 	// size is the size of the input, in bytes.
-	Size int64 `protobuf:"varint,10,opt,name=size,proto3" json:"size,omitempty"`
+	Size int64 `protobuf:"varint,10,opt,name=size" json:"size,omitempty"`
 	// due_nanos is the time when the task becomes ready or, after its end, when it is forgotten. Zero
 	// means no fixed time.
-	DueNanos int64 `protobuf:"varint,11,opt,name=due_nanos,json=dueNanos,proto3" json:"due_nanos,omitempty"`
+	DueNanos int64 `protobuf:"varint,11,opt,name=due_nanos,json=dueNanos" json:"due_nanos,omitempty"`
 	// progress is the progress of the running attempt.
-	Progress *TaskProgress `protobuf:"bytes,12,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress *TaskProgress `protobuf:"bytes,12,opt,name=progress" json:"progress,omitempty"`
 	// worker is the name of the worker running the task.
-	Worker string `protobuf:"bytes,13,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,13,opt,name=worker" json:"worker,omitempty"`
 	// policy controls the attempts.
-	Policy *TaskPolicy `protobuf:"bytes,14,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy *TaskPolicy `protobuf:"bytes,14,opt,name=policy" json:"policy,omitempty"`
 	// unique is the key of the task. Only GetTask and ListDeadTasks set it.
-	Unique string `protobuf:"bytes,15,opt,name=unique,proto3" json:"unique,omitempty"`
+	Unique string `protobuf:"bytes,15,opt,name=unique" json:"unique,omitempty"`
 	// error is the last attempt's error of a failed task. Only GetTask and ListDeadTasks set it;
 	// ListTasks sets its first KiB.
-	Error []byte `protobuf:"bytes,16,opt,name=error,proto3" json:"error,omitempty"`
+	Error []byte `protobuf:"bytes,16,opt,name=error" json:"error,omitempty"`
 	// input is set on request.
-	Input []byte `protobuf:"bytes,17,opt,name=input,proto3" json:"input,omitempty"`
+	Input []byte `protobuf:"bytes,17,opt,name=input" json:"input,omitempty"`
 	// result is set on request.
-	Result []byte `protobuf:"bytes,18,opt,name=result,proto3" json:"result,omitempty"`
+	Result []byte `protobuf:"bytes,18,opt,name=result" json:"result,omitempty"`
 	// why explains why the task does not run yet; empty for running and ended tasks. Only GetTask
 	// sets it.
-	Why           string `protobuf:"bytes,19,opt,name=why,proto3" json:"why,omitempty"`
+	Why           string `protobuf:"bytes,19,opt,name=why" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2677,13 +2677,13 @@ func (x *TaskInfo) GetWhy() string {
 type ListTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// from is ListTasksResponse.next of the previous page; zero for the first page.
-	From uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	From uint64 `protobuf:"varint,1,opt,name=from" json:"from,omitempty"`
 	// limit is the maximum number of tasks; zero means 100. The largest limit is 1,000.
-	Limit int64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int64 `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`
 	// function restricts the list to one function; empty means all.
-	Function string `protobuf:"bytes,3,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,3,opt,name=function" json:"function,omitempty"`
 	// states restricts the list to these states; empty means all.
-	States        []TaskState `protobuf:"varint,4,rep,packed,name=states,proto3,enum=layshaft.v1.TaskState" json:"states,omitempty"`
+	States        []TaskState `protobuf:"varint,4,rep,packed,name=states,enum=layshaft.v1.TaskState" json:"states,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2751,9 +2751,9 @@ func (x *ListTasksRequest) GetStates() []TaskState {
 type ListTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are the tasks of the page.
-	Tasks []*TaskInfo `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks []*TaskInfo `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	// next is the start of the next page; zero after the last page.
-	Next          uint64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	Next          uint64 `protobuf:"varint,2,opt,name=next" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2806,9 +2806,9 @@ func (x *ListTasksResponse) GetNext() uint64 {
 type ListDeadTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function restricts the list to one function; empty means all.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// limit is the maximum number of tasks per function; zero means 100. The largest limit is 1,000.
-	Limit         int64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit         int64 `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2861,7 +2861,7 @@ func (x *ListDeadTasksRequest) GetLimit() int64 {
 type ListDeadTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are sorted from the oldest to the newest within each function.
-	Tasks         []*TaskInfo `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Tasks         []*TaskInfo `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2908,19 +2908,19 @@ type FunctionLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// queue_high is the number of unfinished tasks of the function from which tasks of high priority
 	// are refused.
-	QueueHigh int64 `protobuf:"varint,1,opt,name=queue_high,json=queueHigh,proto3" json:"queue_high,omitempty"`
+	QueueHigh int64 `protobuf:"varint,1,opt,name=queue_high,json=queueHigh" json:"queue_high,omitempty"`
 	// queue_normal is the same limit for tasks of normal priority.
-	QueueNormal int64 `protobuf:"varint,2,opt,name=queue_normal,json=queueNormal,proto3" json:"queue_normal,omitempty"`
+	QueueNormal int64 `protobuf:"varint,2,opt,name=queue_normal,json=queueNormal" json:"queue_normal,omitempty"`
 	// queue_low is the same limit for tasks of low priority.
-	QueueLow int64 `protobuf:"varint,3,opt,name=queue_low,json=queueLow,proto3" json:"queue_low,omitempty"`
+	QueueLow int64 `protobuf:"varint,3,opt,name=queue_low,json=queueLow" json:"queue_low,omitempty"`
 	// concurrency is the maximum number of running tasks.
-	Concurrency int64 `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Concurrency int64 `protobuf:"varint,4,opt,name=concurrency" json:"concurrency,omitempty"`
 	// rate is the maximum number of starts per second.
-	Rate float64 `protobuf:"fixed64,5,opt,name=rate,proto3" json:"rate,omitempty"`
+	Rate float64 `protobuf:"fixed64,5,opt,name=rate" json:"rate,omitempty"`
 	// burst is the maximum number of starts at once after a pause; zero means 1.
-	Burst int64 `protobuf:"varint,6,opt,name=burst,proto3" json:"burst,omitempty"`
+	Burst int64 `protobuf:"varint,6,opt,name=burst" json:"burst,omitempty"`
 	// needs is the amount of each budget used by a running task, by budget name.
-	Needs         map[string]int64 `protobuf:"bytes,7,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Needs         map[string]int64 `protobuf:"bytes,7,rep,name=needs" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3008,9 +3008,9 @@ func (x *FunctionLimits) GetNeeds() map[string]int64 {
 type SetFunctionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function. It may be unknown.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// limits replace all limits of the function.
-	Limits        *FunctionLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits        *FunctionLimits `protobuf:"bytes,2,opt,name=limits" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3100,9 +3100,9 @@ func (*SetFunctionResponse) Descriptor() ([]byte, []int) {
 type PauseFunctionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function. It may be unknown.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// paused stops new starts of its tasks; false allows them.
-	Paused        bool `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	Paused        bool `protobuf:"varint,2,opt,name=paused" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3192,7 +3192,7 @@ func (*PauseFunctionResponse) Descriptor() ([]byte, []int) {
 type DropFunctionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function.
-	Function      string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function      string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3276,9 +3276,9 @@ type SetBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// budget is the name of the budget. A budget that was never set has size zero: tasks that need it
 	// wait.
-	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget string `protobuf:"bytes,1,opt,name=budget" json:"budget,omitempty"`
 	// size is the total amount.
-	Size          int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Size          int64 `protobuf:"varint,2,opt,name=size" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3405,7 +3405,7 @@ func (*ListFunctionsRequest) Descriptor() ([]byte, []int) {
 type ListFunctionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is the state of functions and budgets.
-	Status        *FunctionsStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Status        *FunctionsStatus `protobuf:"bytes,1,opt,name=status" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3488,7 +3488,7 @@ func (*WatchFunctionsRequest) Descriptor() ([]byte, []int) {
 type WatchFunctionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// status is the state of functions and budgets.
-	Status        *FunctionsStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Status        *FunctionsStatus `protobuf:"bytes,1,opt,name=status" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3534,11 +3534,11 @@ func (x *WatchFunctionsResponse) GetStatus() *FunctionsStatus {
 type FunctionsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// totals are the sums over all functions, including forgotten ones.
-	Totals *TaskCounts `protobuf:"bytes,1,opt,name=totals,proto3" json:"totals,omitempty"`
+	Totals *TaskCounts `protobuf:"bytes,1,opt,name=totals" json:"totals,omitempty"`
 	// functions are sorted by name.
-	Functions []*FunctionStatus `protobuf:"bytes,2,rep,name=functions,proto3" json:"functions,omitempty"`
+	Functions []*FunctionStatus `protobuf:"bytes,2,rep,name=functions" json:"functions,omitempty"`
 	// budgets are sorted by name.
-	Budgets       []*BudgetStatus `protobuf:"bytes,3,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	Budgets       []*BudgetStatus `protobuf:"bytes,3,rep,name=budgets" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3598,19 +3598,19 @@ func (x *FunctionsStatus) GetBudgets() []*BudgetStatus {
 type TaskCounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// submitted is the number of accepted tasks, including tasks that follow others.
-	Submitted int64 `protobuf:"varint,1,opt,name=submitted,proto3" json:"submitted,omitempty"`
+	Submitted int64 `protobuf:"varint,1,opt,name=submitted" json:"submitted,omitempty"`
 	// waiting tasks wait for a worker.
-	Waiting int64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting int64 `protobuf:"varint,2,opt,name=waiting" json:"waiting,omitempty"`
 	// delayed tasks wait for their start time or their input.
-	Delayed int64 `protobuf:"varint,3,opt,name=delayed,proto3" json:"delayed,omitempty"`
+	Delayed int64 `protobuf:"varint,3,opt,name=delayed" json:"delayed,omitempty"`
 	// running tasks are on workers.
-	Running int64 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	Running int64 `protobuf:"varint,4,opt,name=running" json:"running,omitempty"`
 	// done tasks have ended with a result. They remain counted.
-	Done int64 `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Done int64 `protobuf:"varint,5,opt,name=done" json:"done,omitempty"`
 	// failed tasks have ended without a result.
-	Failed int64 `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failed int64 `protobuf:"varint,6,opt,name=failed" json:"failed,omitempty"`
 	// cancelled tasks were cancelled.
-	Cancelled     int64 `protobuf:"varint,7,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cancelled     int64 `protobuf:"varint,7,opt,name=cancelled" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3698,24 +3698,24 @@ func (x *TaskCounts) GetCancelled() int64 {
 type FunctionStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// counts are the numbers of its tasks.
-	Counts *TaskCounts `protobuf:"bytes,2,opt,name=counts,proto3" json:"counts,omitempty"`
+	Counts *TaskCounts `protobuf:"bytes,2,opt,name=counts" json:"counts,omitempty"`
 	// waiting_high is the number of waiting tasks of high priority. waiting_high, waiting_normal and
 	// waiting_low add up to counts.waiting.
-	WaitingHigh int64 `protobuf:"varint,3,opt,name=waiting_high,json=waitingHigh,proto3" json:"waiting_high,omitempty"`
+	WaitingHigh int64 `protobuf:"varint,3,opt,name=waiting_high,json=waitingHigh" json:"waiting_high,omitempty"`
 	// waiting_normal is the number of waiting tasks of normal priority.
-	WaitingNormal int64 `protobuf:"varint,4,opt,name=waiting_normal,json=waitingNormal,proto3" json:"waiting_normal,omitempty"`
+	WaitingNormal int64 `protobuf:"varint,4,opt,name=waiting_normal,json=waitingNormal" json:"waiting_normal,omitempty"`
 	// waiting_low is the number of waiting tasks of low priority.
-	WaitingLow int64 `protobuf:"varint,5,opt,name=waiting_low,json=waitingLow,proto3" json:"waiting_low,omitempty"`
+	WaitingLow int64 `protobuf:"varint,5,opt,name=waiting_low,json=waitingLow" json:"waiting_low,omitempty"`
 	// dead is the number of dead letters.
-	Dead int64 `protobuf:"varint,6,opt,name=dead,proto3" json:"dead,omitempty"`
+	Dead int64 `protobuf:"varint,6,opt,name=dead" json:"dead,omitempty"`
 	// workers is the number of workers with this function.
-	Workers int64 `protobuf:"varint,7,opt,name=workers,proto3" json:"workers,omitempty"`
+	Workers int64 `protobuf:"varint,7,opt,name=workers" json:"workers,omitempty"`
 	// limits are the limits of the function.
-	Limits *FunctionLimits `protobuf:"bytes,8,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *FunctionLimits `protobuf:"bytes,8,opt,name=limits" json:"limits,omitempty"`
 	// paused means that no task of the function starts.
-	Paused        bool `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	Paused        bool `protobuf:"varint,9,opt,name=paused" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3817,13 +3817,13 @@ func (x *FunctionStatus) GetPaused() bool {
 type BudgetStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// budget is the name of the budget.
-	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget string `protobuf:"bytes,1,opt,name=budget" json:"budget,omitempty"`
 	// size is the total amount.
-	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Size int64 `protobuf:"varint,2,opt,name=size" json:"size,omitempty"`
 	// used is the amount in use by running tasks and by others.
-	Used int64 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	Used int64 `protobuf:"varint,3,opt,name=used" json:"used,omitempty"`
 	// waiting is the number of parties other than tasks that wait for a share.
-	Waiting       int64 `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting       int64 `protobuf:"varint,4,opt,name=waiting" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3927,7 +3927,7 @@ func (*ListTaskWorkersRequest) Descriptor() ([]byte, []int) {
 type ListTaskWorkersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// workers are in order of arrival.
-	Workers       []*TaskWorkerStatus `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	Workers       []*TaskWorkerStatus `protobuf:"bytes,1,rep,name=workers" json:"workers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3973,20 +3973,20 @@ func (x *ListTaskWorkersResponse) GetWorkers() []*TaskWorkerStatus {
 type TaskWorkerStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// worker is the worker name; for a Gearman worker its address.
-	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,1,opt,name=worker" json:"worker,omitempty"`
 	// functions are the names of its functions.
-	Functions []string `protobuf:"bytes,2,rep,name=functions,proto3" json:"functions,omitempty"`
+	Functions []string `protobuf:"bytes,2,rep,name=functions" json:"functions,omitempty"`
 	// running are the IDs of its running tasks.
-	Running []uint64 `protobuf:"varint,3,rep,packed,name=running,proto3" json:"running,omitempty"`
+	Running []uint64 `protobuf:"varint,3,rep,packed,name=running" json:"running,omitempty"`
 	// slots is the maximum number of concurrent tasks; zero for a Gearman worker, which requests its
 	// tasks one by one.
-	Slots int64 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
+	Slots int64 `protobuf:"varint,4,opt,name=slots" json:"slots,omitempty"`
 	// reserved is the number of slots for tasks of high priority only.
-	Reserved int64 `protobuf:"varint,5,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Reserved int64 `protobuf:"varint,5,opt,name=reserved" json:"reserved,omitempty"`
 	// gearman means that the worker uses the Gearman protocol.
-	Gearman bool `protobuf:"varint,6,opt,name=gearman,proto3" json:"gearman,omitempty"`
+	Gearman bool `protobuf:"varint,6,opt,name=gearman" json:"gearman,omitempty"`
 	// slots_of is the ID of the worker whose slots this one uses; empty if it has its own slots.
-	SlotsOf       string `protobuf:"bytes,7,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
+	SlotsOf       string `protobuf:"bytes,7,opt,name=slots_of,json=slotsOf" json:"slots_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4185,33 +4185,33 @@ type isWorkTasksRequest_Say interface {
 
 type WorkTasksRequest_Hello struct {
 	// hello is the first message.
-	Hello *TaskHello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
+	Hello *TaskHello `protobuf:"bytes,1,opt,name=hello,oneof"`
 }
 
 type WorkTasksRequest_Piece struct {
 	// piece is the beginning of the body of the next message's first report. Many pieces may follow
 	// one another.
-	Piece []byte `protobuf:"bytes,2,opt,name=piece,proto3,oneof"`
+	Piece []byte `protobuf:"bytes,2,opt,name=piece,oneof"`
 }
 
 type WorkTasksRequest_Reports struct {
 	// reports are reports on tasks, in order.
-	Reports *TaskReports `protobuf:"bytes,3,opt,name=reports,proto3,oneof"`
+	Reports *TaskReports `protobuf:"bytes,3,opt,name=reports,oneof"`
 }
 
 type WorkTasksRequest_Heartbeat struct {
 	// heartbeat is sent at least three times per lease duration when the worker sends nothing else.
-	Heartbeat *TaskHeartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
+	Heartbeat *TaskHeartbeat `protobuf:"bytes,4,opt,name=heartbeat,oneof"`
 }
 
 type WorkTasksRequest_Abilities struct {
 	// abilities replaces the abilities of hello.
-	Abilities *TaskAbilities `protobuf:"bytes,5,opt,name=abilities,proto3,oneof"`
+	Abilities *TaskAbilities `protobuf:"bytes,5,opt,name=abilities,oneof"`
 }
 
 type WorkTasksRequest_Leaving struct {
 	// leaving means that the worker leaves permanently. Other workers get its unfinished tasks.
-	Leaving *TaskLeaving `protobuf:"bytes,6,opt,name=leaving,proto3,oneof"`
+	Leaving *TaskLeaving `protobuf:"bytes,6,opt,name=leaving,oneof"`
 }
 
 func (*WorkTasksRequest_Hello) isWorkTasksRequest_Say() {}
@@ -4231,21 +4231,21 @@ type TaskHello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// worker is the worker name. It is unique and new for every start of the process. A new stream
 	// with the same name replaces the old one.
-	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,1,opt,name=worker" json:"worker,omitempty"`
 	// abilities are the worker's functions and slots.
-	Abilities *TaskAbilities `protobuf:"bytes,2,opt,name=abilities,proto3" json:"abilities,omitempty"`
+	Abilities *TaskAbilities `protobuf:"bytes,2,opt,name=abilities" json:"abilities,omitempty"`
 	// held are the attempts still running after a broken stream, and attempts with an end that was
 	// reported but not acknowledged. The worker sends their reports again after welcome. The
 	// coordinator stops attempts that no longer count.
-	Held []*TaskAttempt `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
+	Held []*TaskAttempt `protobuf:"bytes,3,rep,name=held" json:"held,omitempty"`
 	// slots_of is the ID of a worker (Hello.id) whose slots the tasks use. The coordinator divides
 	// those slots between attempts and tasks, by priority. abilities.slots is then the maximum number
 	// of tasks, and abilities.reserved is ignored. Empty means that the task worker has its own
 	// slots.
-	SlotsOf string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf,proto3" json:"slots_of,omitempty"`
+	SlotsOf string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf" json:"slots_of,omitempty"`
 	// protocol is the worker's version of the wire protocol. The coordinator refuses unsupported
 	// versions.
-	Protocol      int32 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Protocol      int32 `protobuf:"varint,5,opt,name=protocol" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4319,12 +4319,12 @@ func (x *TaskHello) GetProtocol() int32 {
 type TaskAbilities struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// functions are the functions of the worker.
-	Functions []*TaskFunction `protobuf:"bytes,1,rep,name=functions,proto3" json:"functions,omitempty"`
+	Functions []*TaskFunction `protobuf:"bytes,1,rep,name=functions" json:"functions,omitempty"`
 	// slots is the maximum number of tasks on the worker at once. Zero means that the worker takes no
 	// more tasks, for example while it drains.
-	Slots int64 `protobuf:"varint,2,opt,name=slots,proto3" json:"slots,omitempty"`
+	Slots int64 `protobuf:"varint,2,opt,name=slots" json:"slots,omitempty"`
 	// reserved is the number of slots for tasks of high priority only.
-	Reserved      int64 `protobuf:"varint,3,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Reserved      int64 `protobuf:"varint,3,opt,name=reserved" json:"reserved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4384,10 +4384,10 @@ func (x *TaskAbilities) GetReserved() int64 {
 type TaskFunction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// function is the name of the function.
-	Function string `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// timeout_nanos is the time limit of an attempt on this worker; zero means unlimited. The task's
 	// own hard limit also applies.
-	TimeoutNanos  int64 `protobuf:"varint,2,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	TimeoutNanos  int64 `protobuf:"varint,2,opt,name=timeout_nanos,json=timeoutNanos" json:"timeout_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4440,9 +4440,9 @@ func (x *TaskFunction) GetTimeoutNanos() int64 {
 type TaskAttempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the ID of the task.
-	Task uint64 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	Task uint64 `protobuf:"varint,1,opt,name=task" json:"task,omitempty"`
 	// attempt is the number of the attempt, from the assignment.
-	Attempt       int64 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt       int64 `protobuf:"varint,2,opt,name=attempt" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4495,7 +4495,7 @@ func (x *TaskAttempt) GetAttempt() int64 {
 type TaskReports struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reports are in order.
-	Reports       []*TaskReport `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	Reports       []*TaskReport `protobuf:"bytes,1,rep,name=reports" json:"reports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4542,7 +4542,7 @@ func (x *TaskReports) GetReports() []*TaskReport {
 type TaskReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt is the attempt.
-	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt" json:"attempt,omitempty"`
 	// what is the content of the report.
 	//
 	// Types that are valid to be assigned to What:
@@ -4662,33 +4662,33 @@ type isTaskReport_What interface {
 
 type TaskReport_Data struct {
 	// data is a chunk of a partial result.
-	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+	Data []byte `protobuf:"bytes,2,opt,name=data,oneof"`
 }
 
 type TaskReport_Warning struct {
 	// warning is a message for people.
-	Warning []byte `protobuf:"bytes,3,opt,name=warning,proto3,oneof"`
+	Warning []byte `protobuf:"bytes,3,opt,name=warning,oneof"`
 }
 
 type TaskReport_Progress struct {
 	// progress is the progress of the attempt.
-	Progress *TaskProgress `protobuf:"bytes,4,opt,name=progress,proto3,oneof"`
+	Progress *TaskProgress `protobuf:"bytes,4,opt,name=progress,oneof"`
 }
 
 type TaskReport_Result struct {
 	// result ends the attempt and the task.
-	Result []byte `protobuf:"bytes,5,opt,name=result,proto3,oneof"`
+	Result []byte `protobuf:"bytes,5,opt,name=result,oneof"`
 }
 
 type TaskReport_Failed struct {
 	// failed ends the attempt. Its error is for waiting clients and for people. Another attempt
 	// follows, unless this was the last.
-	Failed []byte `protobuf:"bytes,6,opt,name=failed,proto3,oneof"`
+	Failed []byte `protobuf:"bytes,6,opt,name=failed,oneof"`
 }
 
 type TaskReport_Fatal struct {
 	// fatal ends the attempt and the task, because another attempt would fail too.
-	Fatal []byte `protobuf:"bytes,7,opt,name=fatal,proto3,oneof"`
+	Fatal []byte `protobuf:"bytes,7,opt,name=fatal,oneof"`
 }
 
 func (*TaskReport_Data) isTaskReport_What() {}
@@ -4782,22 +4782,22 @@ func (*TaskLeaving) Descriptor() ([]byte, []int) {
 type WorkTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// welcome answers hello.
-	Welcome *TaskWelcome `protobuf:"bytes,1,opt,name=welcome,proto3" json:"welcome,omitempty"`
+	Welcome *TaskWelcome `protobuf:"bytes,1,opt,name=welcome" json:"welcome,omitempty"`
 	// acks acknowledge reports of ends, after the write to disk. The worker need not send these
 	// reports again.
-	Acks []*TaskAttempt `protobuf:"bytes,2,rep,name=acks,proto3" json:"acks,omitempty"`
+	Acks []*TaskAttempt `protobuf:"bytes,2,rep,name=acks" json:"acks,omitempty"`
 	// stops end attempts.
-	Stops []*TaskStop `protobuf:"bytes,3,rep,name=stops,proto3" json:"stops,omitempty"`
+	Stops []*TaskStop `protobuf:"bytes,3,rep,name=stops" json:"stops,omitempty"`
 	// assigns are tasks to run. Earlier pieces may contain the beginning of the first input.
-	Assigns []*TaskAssign `protobuf:"bytes,4,rep,name=assigns,proto3" json:"assigns,omitempty"`
+	Assigns []*TaskAssign `protobuf:"bytes,4,rep,name=assigns" json:"assigns,omitempty"`
 	// piece is the beginning of the input of the first assign of the next message without a piece.
 	// Many pieces may follow one another.
-	Piece []byte `protobuf:"bytes,5,opt,name=piece,proto3" json:"piece,omitempty"`
+	Piece []byte `protobuf:"bytes,5,opt,name=piece" json:"piece,omitempty"`
 	// hold are tasks for which the worker must pause data and warnings, because waiting clients read
 	// too slowly.
-	Hold []uint64 `protobuf:"varint,6,rep,packed,name=hold,proto3" json:"hold,omitempty"`
+	Hold []uint64 `protobuf:"varint,6,rep,packed,name=hold" json:"hold,omitempty"`
 	// go_on ends the pause of hold.
-	GoOn          []uint64 `protobuf:"varint,7,rep,packed,name=go_on,json=goOn,proto3" json:"go_on,omitempty"`
+	GoOn          []uint64 `protobuf:"varint,7,rep,packed,name=go_on,json=goOn" json:"go_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4885,9 +4885,9 @@ func (x *WorkTasksResponse) GetGoOn() []uint64 {
 type TaskWelcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// lease_nanos is the maximum silence of a worker, in nanoseconds, before others get its tasks.
-	LeaseNanos int64 `protobuf:"varint,1,opt,name=lease_nanos,json=leaseNanos,proto3" json:"lease_nanos,omitempty"`
+	LeaseNanos int64 `protobuf:"varint,1,opt,name=lease_nanos,json=leaseNanos" json:"lease_nanos,omitempty"`
 	// cluster is the name of the coordinator's cluster.
-	Cluster       string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Cluster       string `protobuf:"bytes,2,opt,name=cluster" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4940,11 +4940,11 @@ func (x *TaskWelcome) GetCluster() string {
 type TaskStop struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt is the attempt.
-	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt" json:"attempt,omitempty"`
 	// soft means that the result still counts; otherwise the coordinator ignores it.
-	Soft bool `protobuf:"varint,2,opt,name=soft,proto3" json:"soft,omitempty"`
+	Soft bool `protobuf:"varint,2,opt,name=soft" json:"soft,omitempty"`
 	// reason is TIMEOUT or CANCELLED.
-	Reason        TaskReason `protobuf:"varint,3,opt,name=reason,proto3,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
+	Reason        TaskReason `protobuf:"varint,3,opt,name=reason,enum=layshaft.v1.TaskReason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5005,21 +5005,21 @@ type TaskAssign struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt has the ID of the task, also usable as idempotency key of external effects, and the
 	// number of the attempt.
-	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt" json:"attempt,omitempty"`
 	// function is the name of the function.
-	Function string `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"`
+	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
 	// input is the input of the function.
-	Input []byte `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
+	Input []byte `protobuf:"bytes,3,opt,name=input" json:"input,omitempty"`
 	// unique is the key of the task; it may be empty.
-	Unique string `protobuf:"bytes,4,opt,name=unique,proto3" json:"unique,omitempty"`
+	Unique string `protobuf:"bytes,4,opt,name=unique" json:"unique,omitempty"`
 	// gathered means that input is an encoded GatheredResults.
-	Gathered bool `protobuf:"varint,5,opt,name=gathered,proto3" json:"gathered,omitempty"`
+	Gathered bool `protobuf:"varint,5,opt,name=gathered" json:"gathered,omitempty"`
 	// soft_nanos is the soft time limit of this attempt, in nanoseconds; zero means unlimited.
-	SoftNanos int64 `protobuf:"varint,6,opt,name=soft_nanos,json=softNanos,proto3" json:"soft_nanos,omitempty"`
+	SoftNanos int64 `protobuf:"varint,6,opt,name=soft_nanos,json=softNanos" json:"soft_nanos,omitempty"`
 	// hard_nanos is the hard time limit: the coordinator then ends the attempt. Zero means unlimited.
-	HardNanos int64 `protobuf:"varint,7,opt,name=hard_nanos,json=hardNanos,proto3" json:"hard_nanos,omitempty"`
+	HardNanos int64 `protobuf:"varint,7,opt,name=hard_nanos,json=hardNanos" json:"hard_nanos,omitempty"`
 	// last means that no other attempt follows.
-	Last          bool `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
+	Last          bool `protobuf:"varint,8,opt,name=last" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5478,7 +5478,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\rListFunctions\x12!.layshaft.v1.ListFunctionsRequest\x1a\".layshaft.v1.ListFunctionsResponse\x12[\n" +
 	"\x0eWatchFunctions\x12\".layshaft.v1.WatchFunctionsRequest\x1a#.layshaft.v1.WatchFunctionsResponse0\x01\x12\\\n" +
 	"\x0fListTaskWorkers\x12#.layshaft.v1.ListTaskWorkersRequest\x1a$.layshaft.v1.ListTaskWorkersResponse\x12N\n" +
-	"\tWorkTasks\x12\x1d.layshaft.v1.WorkTasksRequest\x1a\x1e.layshaft.v1.WorkTasksResponse(\x010\x01B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
+	"\tWorkTasks\x12\x1d.layshaft.v1.WorkTasksRequest\x1a\x1e.layshaft.v1.WorkTasksResponse(\x010\x01BBZ9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1\x92\x03\x04\b\x02 \x03b\beditionsp\xe8\a"
 
 var (
 	file_layshaft_v1_tasks_proto_rawDescOnce sync.Once
