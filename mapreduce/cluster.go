@@ -26,6 +26,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -262,7 +263,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			return err
 		}
 		for _, w := range got.Warnings {
-			fmt.Fprintf(t.Err, "layshaft: %s\n", w)
+			fmt.Fprintln(t.Err, "layshaft:", plain.Lines(w))
 		}
 		switch {
 		case got.CodeWanted:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 // Main must be the first line of main in a program that defines pipelines; only package variables
@@ -26,7 +27,7 @@ func Main() {
 	}
 	_ = os.Unsetenv(child.Env) // a program started by user code is not a child of the worker
 	if err := child.Serve(address, newRebuilder().build); err != nil {
-		fmt.Fprintf(os.Stderr, "layshaft: %v\n", err)
+		fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(err.Error()))
 		os.Exit(1)
 	}
 	os.Exit(0)

@@ -167,7 +167,8 @@ type Overview struct {
 
 // WorkerStatus describes a task worker.
 type WorkerStatus struct {
-	// Name is the worker's name, or the address of a Gearman worker.
+	// Name is the worker's name; for a Gearman worker its client ID, else its address. A client ID
+	// may be any bytes.
 	Name      string   `json:"name"`
 	Functions []string `json:"functions"`
 	Running   []ID     `json:"running"`
@@ -176,4 +177,6 @@ type WorkerStatus struct {
 	Slots    int  `json:"slots"`
 	Reserved int  `json:"reserved"`
 	Gearman  bool `json:"gearman"`
+	// SlotsOf names the worker of the cluster that lends its slots; empty if they are its own.
+	SlotsOf string `json:"slots_of,omitempty"`
 }

@@ -234,7 +234,7 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerStatus, error) {
 	var all []WorkerStatus
 	for _, w := range out.GetWorkers() {
 		all = append(all, WorkerStatus{Name: w.GetWorker(), Functions: w.GetFunctions(), Running: idsOf(w.GetRunning()),
-			Slots: int(w.GetSlots()), Reserved: int(w.GetReserved()), Gearman: w.GetGearman()})
+			Slots: int(w.GetSlots()), Reserved: int(w.GetReserved()), Gearman: w.GetGearman(), SlotsOf: w.GetSlotsOf()})
 	}
 	return all, err
 }

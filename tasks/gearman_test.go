@@ -212,3 +212,54 @@ func TestGroupInOtherLanguages(t *testing.T) {
 		}
 	}
 }
+
+// Names and keys of Gearman clients may be any bytes; all calls list, show, run and drop them.
+func TestNamesAreBytes(t *testing.T) {
+	const function, key, id = "caf\xe9\x1b[31m", "k\xff\n", "w\xfe"
+	s, c := serve(t)
+	g := newGearman(t, s.Gearman)
+	const gSetID, gSubmitBG = 22, 18
+	g.send(gSetID, id)
+	g.send(gSubmitBG, function, key, "in")
+	if kind, _ := g.receive(1); kind != gCreated {
+		t.Fatalf("answer %d", kind)
+	}
+	g.send(gCanDo, function)
+	g.send(16, "") // all before it has been handled
+	g.receive(1)
+	ctx := t.Context()
+	o, err := c.Overview(ctx)
+	if err != nil || len(o.Functions) != 1 || o.Functions[0].Name != function {
+		t.Fatalf("Overview: %+v, %v", o, err)
+	}
+	for st, err := range c.Tasks(ctx, function) {
+		if err != nil || st.Function != function {
+			t.Fatalf("Tasks: %+v, %v", st, err)
+		}
+	}
+	if st, err := c.StatusUnique(ctx, function, key); err != nil || st.Function != function || st.Unique != key {
+		t.Fatalf("StatusUnique: %+v, %v", st, err)
+	}
+	ws, err := c.Workers(ctx)
+	if err != nil || len(ws) != 1 || ws[0].Name != id || ws[0].Functions[0] != function {
+		t.Fatalf("Workers: %+v, %v", ws, err)
+	}
+	g.send(gGrab)
+	_, job := g.receive(3)
+	g.send(gComplete, job[0], "out")
+	if _, err := tasks.Enqueue(ctx, c, function, []byte("in"), tasks.Attempts(1)); err != nil {
+		t.Fatal(err)
+	}
+	g.send(gGrab)
+	_, job = g.receive(3)
+	g.send(gException, job[0], id)
+	g.send(3) // RESET_ABILITIES
+	g.send(16, "")
+	g.receive(1)
+	if dead, err := c.Dead(ctx, function, 1); err != nil || len(dead) != 1 || dead[0].Error != id {
+		t.Fatalf("Dead: %+v, %v", dead, err)
+	}
+	if err := c.DropFunction(ctx, function); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -147,7 +147,11 @@ func writeHead(w io.Writer, v *report.JobView) {
 	row(w, "took", formatTook(v))
 	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"waits", v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
 		if l.value != "" {
-			row(w, l.name, strings.ReplaceAll(strings.TrimSpace(l.value), "\n", "\n\t"))
+			name := l.name
+			for line := range strings.SplitSeq(strings.TrimSpace(l.value), "\n") {
+				row(w, name, strings.ReplaceAll(line, "\t", "    "))
+				name = ""
+			}
 		}
 	}
 }

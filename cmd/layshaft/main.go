@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/tasks"
@@ -56,14 +58,14 @@ func run(args []string) int {
 	parser, err := kong.New(&c,
 		kong.Name("layshaft"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}), kong.ValueFormatter(describe),
-		kong.DefaultEnvars("LAYSHAFT"), kong.PostBuild(ownVariables), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
+		kong.DefaultEnvars("LAYSHAFT"), kong.NamedMapper("name", kong.MapperFunc(decodeName)), kong.PostBuild(ownVariables), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
 	)
 	if err != nil {
 		panic(err) // the grammar is wrong
 	}
 	command, err := parser.Parse(acceptOneDash(args))
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "layshaft: %v\n", oneDash(err.Error()))
+		fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(oneDash(err.Error())))
 		fmt.Fprintln(os.Stderr, "for help: layshaft -h, or layshaft COMMAND -h")
 		return exitUsage
 	}
@@ -72,6 +74,16 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	command.BindTo(ctx, (*context.Context)(nil))
 	return exitCode(command.Run())
+}
+
+// decodeName reads the name of a function, as any bytes or as escaped on screens.
+func decodeName(ctx *kong.DecodeContext, target reflect.Value) error {
+	var name string
+	if err := ctx.Scan.PopValueInto("name", &name); err != nil {
+		return err
+	}
+	target.SetString(plain.Bytes(name))
+	return nil
 }
 
 // ownVariables gives some flags of task commands environment variables of their own, because
@@ -97,7 +109,7 @@ func exitCode(err error) int {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
-	fmt.Fprintf(os.Stderr, "layshaft: %v\n", err)
+	fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(err.Error()))
 	switch {
 	case errors.As(err, &usage), errors.As(err, &refused):
 		return exitUsage

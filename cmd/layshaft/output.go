@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 // print prints v as JSON, or the output of table, with tabs between cells.
@@ -13,20 +15,20 @@ func (f outputFlag) print(v any, table func(w io.Writer)) error {
 	if f.Output == "json" {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+		return enc.Encode(plain.JSON(v))
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	table(w)
 	return w.Flush()
 }
 
-// row writes one line of a table.
+// row writes one line of a table. Names and texts of others cannot leave their cell.
 func row(w io.Writer, cells ...any) {
 	for i, c := range cells {
 		if i > 0 {
 			fmt.Fprint(w, "\t")
 		}
-		fmt.Fprint(w, c)
+		fmt.Fprint(w, plain.Text(fmt.Sprint(c)))
 	}
 	fmt.Fprintln(w)
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/tasks"
 )
 
 type (
@@ -62,13 +64,57 @@ func (f *clientFlags) workers(ctx context.Context) ([]report.Worker, error) {
 	return client.AllWorkers(ctx)
 }
 
+// taskWorkers returns the workers of tasks that have slots of their own, and those of Gearman.
+func (f *clientFlags) taskWorkers(ctx context.Context) (own []tasks.WorkerStatus, err error) {
+	err = f.client(func(c *tasks.Client) error {
+		all, err := c.Workers(ctx)
+		own = slices.DeleteFunc(all, func(w tasks.WorkerStatus) bool { return w.SlotsOf != "" })
+		return err
+	})
+	return own, err
+}
+
+// taskWorkerTable writes the second table of worker list, if there are any.
+func taskWorkerTable(w io.Writer, workers []tasks.WorkerStatus) {
+	if len(workers) == 0 {
+		return
+	}
+	row(w)
+	row(w, "TASK WORKER", "PROTOCOL", "BUSY", "FUNCTIONS")
+	for _, v := range workers {
+		protocol, busy := "layshaft", fmt.Sprintf("%d/%d", len(v.Running), v.Slots)
+		if v.Gearman {
+			protocol, busy = "gearman", fmt.Sprint(len(v.Running))
+		}
+		var names []string
+		for _, f := range v.Functions {
+			names = append(names, plain.Word(f))
+		}
+		row(w, v.Name, protocol, busy, strings.Join(names, " "))
+	}
+}
+
 // Run lists workers.
 func (c *workerListCmd) Run(ctx context.Context) error {
 	workers, err := c.workers(ctx)
 	if err != nil {
 		return err
 	}
-	return c.print(workers, func(w io.Writer) { workerTable(w, workers) })
+	of, err := c.taskWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	all := []any{} // one list for scripts: task workers have a name, workers have a worker
+	for _, w := range workers {
+		all = append(all, w)
+	}
+	for _, w := range of {
+		all = append(all, w)
+	}
+	return c.print(all, func(w io.Writer) {
+		workerTable(w, workers)
+		taskWorkerTable(w, of)
+	})
 }
 
 // drainLook is the interval between checks whether a worker has left.
@@ -110,7 +156,7 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 			}
 			if state = "draining"; w.Waits != "" && w.Waits != said {
 				said = w.Waits
-				fmt.Fprintf(os.Stderr, "layshaft: worker %s waits: %s\n", w.Name, said)
+				fmt.Fprintf(os.Stderr, "layshaft: worker %s waits: %s\n", plain.Text(w.Name), plain.Text(said))
 			}
 		}
 	}

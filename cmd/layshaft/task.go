@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -51,7 +52,7 @@ type (
 		clientFlags
 		taskFlags
 		Deadline time.Duration `default:"0s" help:"Stop waiting after this time; 0s means no limit."`
-		Function string        `arg:"" help:"Name of the function."`
+		Function string        `type:"name" arg:"" help:"Name of the function."`
 	}
 	taskSubmitCmd struct {
 		clientFlags
@@ -59,11 +60,11 @@ type (
 		Keep     time.Duration `default:"10m" help:"How long the outcome and result are kept after the end."`
 		Lossy    bool          `help:"Do not store the tasks on the coordinator's disk: a restart then loses them."`
 		Lines    bool          `help:"Submit a task for each line of standard input."`
-		Function string        `arg:"" help:"Name of the function."`
+		Function string        `type:"name" arg:"" help:"Name of the function."`
 	}
 	// nameFlags name a submitted task.
 	nameFlags struct {
-		Function string `placeholder:"NAME" help:"Function of the task, with -unique."`
+		Function string `type:"name" placeholder:"NAME" help:"Function of the task, with -unique."`
 		Unique   string `placeholder:"KEY" help:"Unique key: names the latest task of the function with this key."`
 	}
 	taskWaitCmd struct {
@@ -79,18 +80,18 @@ type (
 	}
 	taskDropCmd struct {
 		clientFlags
-		Function string     `placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks."`
+		Function string     `type:"name" placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks."`
 		ID       []tasks.ID `arg:"" optional:"" help:"Finished tasks, including dead letters."`
 	}
 	taskListCmd struct {
 		clientFlags
-		Function string        `placeholder:"NAME" help:"Only tasks of this function."`
+		Function string        `type:"name" placeholder:"NAME" help:"Only tasks of this function."`
 		State    []tasks.State `sep:"," placeholder:"STATE" help:"Only tasks that are waiting, delayed, running, done, failed or cancelled. May be repeated."`
 		Limit    int           `default:"100" help:"Largest number of tasks to list."`
 	}
 	taskDeadCmd struct {
 		clientFlags
-		Function string `arg:"" optional:"" help:"Only dead letters of this function."`
+		Function string `type:"name" arg:"" optional:"" help:"Only dead letters of this function."`
 		Limit    int    `default:"100" help:"Largest number per function, up to 1000."`
 	}
 	taskCancelCmd struct {
@@ -99,16 +100,16 @@ type (
 	}
 	taskRetryCmd struct {
 		clientFlags
-		Function string     `placeholder:"NAME" help:"All dead letters of this function."`
+		Function string     `type:"name" placeholder:"NAME" help:"All dead letters of this function."`
 		ID       []tasks.ID `arg:"" optional:"" help:"The tasks."`
 	}
 	taskPauseCmd struct {
 		clientFlags
-		Function string `arg:"" help:"Name of the function."`
+		Function string `type:"name" arg:"" help:"Name of the function."`
 	}
 	taskResumeCmd struct {
 		clientFlags
-		Function string `arg:"" help:"Name of the function."`
+		Function string `type:"name" arg:"" help:"Name of the function."`
 	}
 	taskLimitCmd struct {
 		clientFlags
@@ -119,7 +120,7 @@ type (
 		Rate        float64        `placeholder:"NUMBER" help:"Starts per second."`
 		Burst       int            `placeholder:"NUMBER" help:"Starts at once after a pause."`
 		Needs       map[string]int `placeholder:"BUDGET=NUMBER" help:"Amount of a budget used by each running task. May be repeated."`
-		Function    string         `arg:"" help:"Name of the function."`
+		Function    string         `type:"name" arg:"" help:"Name of the function."`
 	}
 	taskBudgetCmd struct {
 		clientFlags
@@ -195,11 +196,11 @@ func printUpdate(u tasks.Update) {
 	case tasks.KindData:
 		_, _ = os.Stdout.Write(u.Payload)
 	case tasks.KindWarning:
-		fmt.Fprintf(os.Stderr, "warning: %s\n", u.Payload)
+		fmt.Fprintln(os.Stderr, "warning:", plain.Lines(string(u.Payload)))
 	case tasks.KindProgress:
 		fmt.Fprintf(os.Stderr, "%d/%d\n", u.N, u.M)
 	case tasks.KindRetry:
-		fmt.Fprintf(os.Stderr, "attempt %d follows: %v: %s\n", u.N, u.Reason, firstLine(u.Payload))
+		fmt.Fprintf(os.Stderr, "attempt %d follows: %v: %s\n", u.N, u.Reason, plain.Text(firstLine(u.Payload)))
 	case tasks.KindFollowed:
 		fmt.Fprintf(os.Stderr, "task %s follows\n", u.Next)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
@@ -126,7 +127,7 @@ func (d *Dashboard) Handler() http.Handler {
 		d.show(w, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
 	})
 	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {
-		function, n := r.FormValue("function"), number(r)
+		function, n := plain.Bytes(r.FormValue("function")), number(r)
 		if function != "" {
 			d.show(w, "/tasks?function="+url.QueryEscape(function), func() view { return d.function(function) })
 			return
@@ -153,7 +154,7 @@ func (d *Dashboard) json(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(d.status()) // the reader has gone
+	_ = enc.Encode(plain.JSON(d.status())) // the reader has gone
 }
 
 // view is the content of a page.

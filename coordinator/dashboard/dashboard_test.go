@@ -22,6 +22,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -114,6 +115,25 @@ func get(t *testing.T, h http.Handler, path, accept string) *httptest.ResponseRe
 const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 // What users call their things ends up as text, and every page keeps to the policy that it sends.
+// Names may be any bytes. Pages show them escaped, and find them by either spelling.
+func TestPagesEscapeBytes(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	const evil, shown = "\x1b[31m\xe9\u202e", `\x1b[31m\xe9\xe2\x80\xae`
+	id := d.submitTasks(t, evil, 1)[0]
+	h := d.Handler()
+	for _, path := range []string{"/", "/tasks", "/tasks?function=" + url.QueryEscape(evil), "/tasks?function=" + url.QueryEscape(shown), fmt.Sprint("/tasks/", id), "/api/status"} {
+		w := get(t, h, path, browser)
+		want, body := shown, w.Body.String()
+		if path == "/api/status" {
+			want = strings.ReplaceAll(shown, `\`, `\\`)
+		}
+		if w.Code != http.StatusOK || plain.Lines(body) != body || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, %q", path, w.Code, body)
+		}
+	}
+}
+
 func TestPagesEscape(t *testing.T) {
 	t.Parallel()
 	d := open(t)

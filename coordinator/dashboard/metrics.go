@@ -3,13 +3,12 @@ package dashboard
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
@@ -174,9 +173,4 @@ func states(t report.TaskCounts) []state {
 }
 
 // label makes a name valid for metrics.
-func label(name string) string {
-	if !utf8.ValidString(name) {
-		return strconv.QuoteToASCII(name)
-	}
-	return name
-}
+func label(name string) string { return plain.Text(name) }

@@ -14,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -189,7 +190,7 @@ func (d *Dashboard) overview() view {
 		if i < few {
 			o.Functions = append(o.Functions, f)
 		}
-		name, at := page.Shell(f.Name), functionURL(f.Name)
+		name, at := page.Shell(plain.Text(f.Name)), functionURL(f.Name)
 		if len(o.Attention) >= 2*few {
 			continue
 		}
@@ -451,4 +452,4 @@ func (d *Dashboard) task(id string) view {
 	return view{page: "task", title: "Task " + id, section: "Tasks", content: r}
 }
 
-func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(name) }
+func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(plain.Text(name)) }

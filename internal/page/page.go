@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 //go:embed layout.html style.css live.js
@@ -57,10 +58,10 @@ func Parse(fs embed.FS, patterns ...string) (*template.Template, error) {
 	return t.ParseFS(fs, patterns...)
 }
 
-// Render returns the HTML of a page.
+// Render returns the HTML of a page. Unprintable bytes in the texts of f are escaped.
 func Render(t *template.Template, f *Frame) ([]byte, error) {
 	var b bytes.Buffer
-	if err := t.Execute(&b, f); err != nil {
+	if err := t.Execute(&b, plain.Page(f)); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -462,10 +463,19 @@ func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uin
 }
 
 // CreateFunction registers a function without workers or jobs.
-func (b *Broker) CreateFunction(name string) {
-	if _, ok := b.core.Function(name); !ok {
-		b.step(&queue.SetFunction{Function: strings.Clone(name)}, nil)
+func (b *Broker) CreateFunction(name string) error {
+	if _, ok := b.core.Function(name); ok {
+		return nil
 	}
+	return b.setLimits(strings.Clone(name), queue.Limits{})
+}
+
+func (b *Broker) setLimits(name string, l queue.Limits) error {
+	b.step(&queue.SetFunction{Function: name, Limits: l}, nil)
+	if _, ok := b.core.Function(name); !ok {
+		return fmt.Errorf("function %.60q was not created: its name must have 1 to 512 bytes, and there may be too many functions", name)
+	}
+	return nil
 }
 
 // DropFunction removes a function.
@@ -481,13 +491,10 @@ func (b *Broker) DropFunction(name string) error {
 }
 
 // SetLimits bounds the queue of a function.
-func (b *Broker) SetLimits(name string, jobs [3]int) {
-	f, ok := b.core.Function(name)
-	if !ok {
-		return
-	}
+func (b *Broker) SetLimits(name string, jobs [3]int) error {
+	f, _ := b.core.Function(name)
 	for p, n := range jobs {
 		f.Limits.Queue[priorityOf[p]] = n
 	}
-	b.step(&queue.SetFunction{Function: f.Name, Limits: f.Limits}, nil)
+	return b.setLimits(strings.Clone(name), f.Limits)
 }

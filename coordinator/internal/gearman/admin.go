@@ -1,7 +1,7 @@
 package gearman
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 // A long listing is made in slices, so that other connections can take the lock in between.
@@ -25,55 +27,61 @@ const (
 // textCommand is a command of the text protocol, as sent by gearadmin or by telnet.
 type textCommand struct {
 	words string // lower case, separated by spaces
-	args  int    // minimum number of arguments
-	run   func(c *conn, args []string)
+	// args and most are the minimum and the maximum number of arguments.
+	args, most int
+	run        func(c *conn, args []string)
 }
 
 // textCommands is searched in order, so a longer command stands before its own prefix.
 var textCommands = []textCommand{
-	{"version", 0, func(c *conn, _ []string) { c.reply("OK " + c.server.Version + "\n") }},
-	{"getpid", 0, func(c *conn, _ []string) { c.reply("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
-	{"verbose", 0, func(c *conn, _ []string) { c.reply("OK ERROR\n") }},
-	{"status", 0, func(c *conn, _ []string) { c.listFunctions(false) }},
-	{"prioritystatus", 0, func(c *conn, _ []string) { c.listFunctions(true) }},
-	{"workers", 0, func(c *conn, _ []string) { c.listWorkers() }},
-	{"show jobs", 0, func(c *conn, _ []string) { c.listJobs(false) }},
-	{"show unique jobs", 0, func(c *conn, _ []string) { c.listJobs(true) }},
-	{"show", 0, (*conn).replyShow},
-	{"cancel job", 1, (*conn).cancelJob},
-	{"create function", 1, func(c *conn, a []string) {
-		c.server.Broker.CreateFunction(a[0])
-		c.reply("OK\r\n")
-	}},
-	{"drop function", 1, (*conn).dropFunction},
-	{"maxqueue", 1, (*conn).setMaxQueue},
-	{"shutdown", 0, (*conn).shutdown},
-	{"cancel", math.MaxInt, nil},
-	{"create", math.MaxInt, nil},
-	{"drop", math.MaxInt, nil},
+	{"version", 0, 0, func(c *conn, _ []string) { c.reply("OK " + c.server.Version + "\n") }},
+	{"getpid", 0, 0, func(c *conn, _ []string) { c.reply("OK " + strconv.Itoa(os.Getpid()) + "\n") }},
+	{"verbose", 0, 0, func(c *conn, _ []string) { c.reply("OK ERROR\n") }},
+	{"status", 0, 0, func(c *conn, _ []string) { c.listFunctions(false) }},
+	{"prioritystatus", 0, 0, func(c *conn, _ []string) { c.listFunctions(true) }},
+	{"workers", 0, 0, func(c *conn, _ []string) { c.listWorkers() }},
+	{"show jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(false) }},
+	{"show unique jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(true) }},
+	{"show", 0, math.MaxInt, (*conn).replyShow},
+	{"cancel job", 1, 1, (*conn).cancelJob},
+	{"create function", 1, 1, (*conn).createFunction},
+	{"drop function", 1, 1, (*conn).dropFunction},
+	{"maxqueue", 1, 4, (*conn).setMaxQueue},
+	{"shutdown", 0, 1, (*conn).shutdown},
+	{"cancel", math.MaxInt, 0, nil},
+	{"create", math.MaxInt, 0, nil},
+	{"drop", math.MaxInt, 0, nil},
 }
 
-// command answers one line of the text protocol. The broker's lock is held; listings release it
-// for a while.
+// command answers one line of the text protocol. Names in it are any bytes, or escaped as in the
+// listings. The broker's lock is held; listings release it for a while.
 func (c *conn) command(line []byte) {
-	words := strings.Fields(string(bytes.ToValidUTF8(line, []byte("?"))))
+	words := strings.Fields(string(line))
 	for _, t := range textCommands {
 		n := strings.Count(t.words, " ") + 1
 		if len(words) < n || !strings.EqualFold(strings.Join(words[:n], " "), t.words) {
 			continue
 		}
-		if len(words)-n < t.args {
-			c.reply("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+" + words[0] + "\r\n")
-			return
+		switch args := words[n:]; {
+		case len(args) < t.args:
+			c.replyInvalid("An incomplete set of arguments was sent to this command " + words[0])
+		case len(args) > t.most:
+			c.replyInvalid(fmt.Sprintf("%s has %d arguments and takes at most %d", t.words, len(args), t.most))
+		default:
+			t.run(c, args)
 		}
-		t.run(c, words[n:])
 		return
 	}
 	c.replyUnknown(strings.Join(words[:min(len(words), 1)], ""))
 }
 
 func (c *conn) replyUnknown(word string) {
-	c.reply("ERR UNKNOWN_COMMAND Unknown+server+command" + word + "\r\n")
+	c.reply("ERR UNKNOWN_COMMAND Unknown+server+command" + plain.Word(word) + "\r\n")
+}
+
+// replyInvalid answers wrong arguments. Spaces in errors are sent as plus signs.
+func (c *conn) replyInvalid(why string) {
+	c.reply("ERR INVALID_ARGUMENTS " + strings.ReplaceAll(plain.Text(why), " ", "+") + "\r\n")
 }
 
 // replyShow answers show with any argument other than the two listings.
@@ -118,11 +126,11 @@ func (c *conn) listing(next func(b []byte) ([]byte, bool)) {
 func (c *conn) listFunctions(priorities bool) {
 	c.listing(func(b []byte) ([]byte, bool) {
 		c.server.Broker.Functions(func(f FunctionStatus) {
-			q := f.Queued
+			q, name := f.Queued, plain.Text(f.Name)
 			if priorities {
-				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\t%d\n", f.Name, q[High], q[Normal], q[Low], f.Workers)
+				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\t%d\n", name, q[High], q[Normal], q[Low], f.Workers)
 			} else {
-				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\n", f.Name, q[High]+q[Normal]+q[Low]+f.Running, f.Running, f.Workers)
+				b = fmt.Appendf(b, "%s\t%d\t%d\t%d\n", name, q[High]+q[Normal]+q[Low]+f.Running, f.Running, f.Workers)
 			}
 		})
 		return b, false
@@ -137,14 +145,18 @@ func (c *conn) listWorkers() {
 			if other.session == nil { // in the TLS handshake
 				continue
 			}
-			b = fmt.Appendf(b, "%d %s %s :", other.number, host(other.net), other.name)
-			other.session.Functions(func(name string) { b = append(append(b, ' '), name...) })
+			b = fmt.Appendf(b, "%d %s %s :", other.number, host(other.net), cmp.Or(plain.Word(other.name), "-"))
+			other.session.Functions(func(name string) { b = append(append(b, ' '), plain.Word(name)...) })
 			b = append(b, '\n')
 		}
 		conns = conns[n:]
 		if lister, ok := c.server.Broker.(WorkerLister); ok && len(conns) == 0 {
 			lister.OtherWorkers(func(name string, functions []string) {
-				b = fmt.Appendf(b, "0 - %s : %s\n", strings.Map(printable, name), strings.Join(functions, " "))
+				b = fmt.Appendf(b, "0 - %s :", cmp.Or(plain.Word(name), "-"))
+				for _, f := range functions {
+					b = append(append(b, ' '), plain.Word(f)...)
+				}
+				b = append(b, '\n')
 			})
 		}
 		return b, len(conns) > 0
@@ -166,7 +178,7 @@ func (c *conn) listJobs(unique bool) {
 		from = s.Broker.Jobs(from, n, func(j JobInfo) {
 			if unique {
 				if j.Unique != "" {
-					b = append(append(b, j.Unique...), '\n')
+					b = append(append(b, plain.Text(j.Unique)...), '\n')
 				}
 				return
 			}
@@ -192,8 +204,16 @@ func (c *conn) cancelJob(args []string) {
 	c.reply("OK\r\n")
 }
 
+func (c *conn) createFunction(args []string) {
+	if err := c.server.Broker.CreateFunction(plain.Bytes(args[0])); err != nil {
+		c.replyInvalid(err.Error())
+		return
+	}
+	c.reply("OK\r\n")
+}
+
 func (c *conn) dropFunction(args []string) {
-	switch err := c.server.Broker.DropFunction(args[0]); {
+	switch err := c.server.Broker.DropFunction(plain.Bytes(args[0])); {
 	case errors.Is(err, ErrNoFunction):
 		c.reply("ERR function not found\r\n")
 	case err != nil:
@@ -204,18 +224,25 @@ func (c *conn) dropFunction(args []string) {
 }
 
 // setMaxQueue takes one limit for all priorities, or up to three. A missing or negative limit
-// means none.
+// means none. An unknown function is created, so that a limit can be set before the first job.
 func (c *conn) setMaxQueue(args []string) {
 	var limits [3]int
 	for i := range limits {
 		if n := len(args) - 1; i < n {
-			limits[i], _ = strconv.Atoi(args[i+1])
-			limits[i] = max(0, limits[i])
+			limit, err := strconv.ParseInt(args[i+1], 10, 32)
+			if err != nil {
+				c.replyInvalid(fmt.Sprintf("maxqueue: limit %.20q is not a number up to %d", args[i+1], math.MaxInt32))
+				return
+			}
+			limits[i] = int(max(0, limit))
 		} else if n == 1 {
 			limits[i] = limits[0]
 		}
 	}
-	c.server.Broker.SetLimits(args[0], limits)
+	if err := c.server.Broker.SetLimits(plain.Bytes(args[0]), limits); err != nil {
+		c.replyInvalid(err.Error())
+		return
+	}
 	c.reply("OK\r\n")
 }
 
@@ -225,7 +252,7 @@ func (c *conn) shutdown(args []string) {
 	case c.server.Shutdown == nil:
 		c.replyUnknown("shutdown")
 	case len(args) > 0 && !graceful:
-		c.reply("ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+shutdown\r\n")
+		c.replyInvalid("shutdown: the argument is not graceful")
 	default:
 		c.reply("OK\r\n")
 		c.server.wg.Go(func() { c.server.Shutdown(graceful) })

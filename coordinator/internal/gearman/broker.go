@@ -28,13 +28,16 @@ type Broker interface {
 	// place, or 0 at the end. The caller may release the lock between calls; a job present
 	// throughout is listed once.
 	Jobs(from uint64, n int, yield func(JobInfo)) (next uint64)
-	CreateFunction(name string)
+	// CreateFunction registers a function without workers or jobs. It fails for a name that is too
+	// long and if there are too many functions.
+	CreateFunction(name string) error
 	// DropFunction removes a function. Errors: ErrNoFunction, or ErrBusy while it has workers or
 	// jobs.
 	DropFunction(name string) error
 	// SetLimits limits the jobs of a function: a submit fails once the function has as many jobs
-	// as the limit of the submit's priority. 0 means no limit. Unknown functions are ignored.
-	SetLimits(name string, jobs [3]int)
+	// as the limit of the submit's priority. 0 means no limit. An unknown function is created, with
+	// the errors of CreateFunction.
+	SetLimits(name string, jobs [3]int) error
 }
 
 // Backlogged is a Broker whose Unlock blocks while its disk, or readers outside this package, are

@@ -56,7 +56,7 @@ type conn struct {
 	// The broker's lock guards the fields below.
 	dirty      bool
 	exceptions bool
-	// name is the argument of SET_CLIENT_ID.
+	// name is the argument of SET_CLIENT_ID, any bytes; empty before it.
 	name string
 }
 

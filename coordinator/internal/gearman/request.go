@@ -80,7 +80,7 @@ func (c *conn) request(p packet, immutable bool) error {
 	case ResetAbilities:
 		c.session.ResetAbilities()
 	case SetClientID:
-		c.name = string(bytes.Map(printable, a[0][:min(len(a[0]), maxUnique)]))
+		c.name = string(a[0][:min(len(a[0]), maxUnique)])
 	case GetStatus:
 		c.sendStatus(StatusRes, a[0], c.server.Broker.Status(c.server.parseHandle(a[0])))
 	case GetStatusUnique:
@@ -99,14 +99,6 @@ func (c *conn) request(p packet, immutable bool) error {
 		c.sendError(codeInvalidCommand, "Command not expected")
 	}
 	return nil
-}
-
-// printable replaces characters that would break the lines of text answers.
-func printable(r rune) rune {
-	if r <= ' ' || r == 0x7f {
-		return '_'
-	}
-	return r
 }
 
 // header starts a packet in the scratch buffer. size is the size of its body in bytes.

@@ -190,7 +190,7 @@ func (s *Server) add(nc net.Conn, id int) {
 	if s.TLS != nil {
 		nc = tls.Server(nc, s.TLS)
 	}
-	c := &conn{server: s, net: nc, number: id, name: "-", exceptions: s.Exceptions}
+	c := &conn{server: s, net: nc, number: id, exceptions: s.Exceptions}
 	c.out = outbox{conn: nc, start: s.wg.Go, stall: s.Stall}
 	c.out.room.L = &c.out.mu
 	s.connsMu.Lock()

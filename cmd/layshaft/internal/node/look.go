@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/gossip"
 	webpage "github.com/layshaft/layshaft/internal/page"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -60,7 +61,7 @@ func (p *workerPage) handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(map[string]any{"worker": p.status().Name, "version": p.version, "members": p.members()}) // the reader has gone
+		_ = enc.Encode(plain.JSON(map[string]any{"worker": p.status().Name, "version": p.version, "members": p.members()})) // the reader has gone
 	}
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { inJSON(w) })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
