@@ -61,9 +61,10 @@ func (c *Coordinator) AllWorkers() []report.Worker {
 	return all
 }
 
-// DrainWorker asks a worker to leave: it gets no new attempts, and other workers copy its outputs
-// as far as they are needed. For a worker that is away, give its ID; the cluster then stops
-// waiting for its files. The error wraps ErrUnknownWorker when there is no such worker.
+// DrainWorker asks a worker to leave permanently: it gets no new attempts, and other workers copy
+// its outputs as far as they are needed. When it has left, nobody waits for its files. For a worker
+// that is away, give its ID; nobody waits for its files from then on. The error wraps
+// ErrUnknownWorker when there is no such worker.
 func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	c.mu.Lock()
 	known := c.core.HasLease(name)
@@ -75,7 +76,7 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	if !known {
 		return fmt.Errorf("drain worker %s: %w", name, ErrUnknownWorker)
 	}
-	if err := c.ask(ctx, sched.DrainWorker{Worker: name}); err != nil {
+	if err := c.ask(ctx, sched.DrainWorker{Worker: name, Permanent: true}); err != nil {
 		return fmt.Errorf("drain worker %s: %w", name, err)
 	}
 	return nil

@@ -106,7 +106,7 @@ func TestInputIsNeverCutShort(t *testing.T) {
 				!strings.Contains(err.Error(), "layshaft worker drain "+id) || strings.Contains(err.Error(), "check the path") {
 				t.Errorf("%s: %s: %d lines, %v", when, in, n, err)
 			}
-			if took := time.Since(begun); took > 10*time.Second {
+			if took := time.Since(begun); took > 15*time.Second {
 				t.Errorf("%s: it took %v to say so", when, took)
 			}
 		}
@@ -132,7 +132,13 @@ func TestInputIsNeverCutShort(t *testing.T) {
 		c.Worker(1).Restart()
 		holds("back", 3)
 		c.Worker(1).Drain()
-		holds("drained", 2)
+		refused("stopped by SIGTERM", all)
+		c.Worker(1).Restart()
+		holds("back after SIGTERM", 3)
+		if err := c.Coordinator().running().DrainWorker(t.Context(), c.Worker(1).Name()); err != nil {
+			t.Fatal(err)
+		}
+		holds("drained by an operator", 2)
 	})
 }
 

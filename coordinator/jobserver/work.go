@@ -437,9 +437,6 @@ func (s *Server) endStream(x *workerStream) error {
 		delete(s.streams, name)
 		if goes {
 			s.c.Leave(name)
-			if errors.Is(cause, errLeft) {
-				_ = s.c.Post(sched.WorkerWithdrawn{WorkerID: workerID(hello)}, nil)
-			}
 		}
 	}
 	if errors.Is(cause, errLeft) {

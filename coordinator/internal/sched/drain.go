@@ -36,6 +36,7 @@ type draining struct {
 	outputsLeft int                  // length of outputs after the last sweep
 	exampleJob  *jobState            // one of the jobs with outputs left
 	isReported  bool                 // Drained was emitted
+	permanent   bool                 // see DrainWorker
 }
 
 type move struct {
@@ -44,11 +45,15 @@ type move struct {
 	until time.Time
 }
 
-func (s *Scheduler) startDrain(w *worker) {
-	if w == nil || w.drain != nil {
+func (s *Scheduler) startDrain(w *worker, permanent bool) {
+	if w == nil {
 		return
 	}
-	w.drain = &draining{moves: map[job.Attempt]move{}, lastMoved: map[*stage]time.Time{}}
+	if w.drain != nil {
+		w.drain.permanent = w.drain.permanent || permanent
+		return
+	}
+	w.drain = &draining{moves: map[job.Attempt]move{}, lastMoved: map[*stage]time.Time{}, permanent: permanent}
 	s.countTaker(w.kind, -1)
 	s.listWorker(w)
 	s.drains = append(s.drains, w)

@@ -44,9 +44,8 @@ type WorkerJoined struct {
 	Datasets []string // datasets on offer
 }
 
-// WorkerWithdrawn reports the end of the worker with the ID WorkerID: it left for good, or an
-// operator removed it while it was away. Nobody waits for its datasets from then on. A worker with
-// a lease is not changed.
+// WorkerWithdrawn reports that an operator removed the worker with the ID WorkerID while it was
+// away. Nobody waits for its datasets from then on. A worker with a lease is not changed.
 type WorkerWithdrawn struct{ WorkerID string }
 
 // WorkerLost reports the departure or death of the worker named Worker.
@@ -113,7 +112,12 @@ type JobReleased struct{ Job job.ID }
 // DrainWorker orders the worker named Worker to leave. It gets no new attempts, and its outputs are
 // copied to other workers as long as they are needed. When nothing is left to do, Drained answers.
 // An unknown worker changes nothing.
-type DrainWorker struct{ Worker string }
+type DrainWorker struct {
+	Worker string
+	// Permanent means that the worker will not come back, so nobody waits for its datasets after it
+	// has left. Otherwise it is away until it joins again.
+	Permanent bool
+}
 
 // OutputMoved reports a copy of the output of a committed attempt at Worker. It is also a Record,
 // but only for people: after a restart, workers report their outputs themselves.

@@ -7,7 +7,9 @@ import (
 
 // The offered datasets of a worker are remembered by worker ID, even when the worker is lost and
 // over restarts. So a reader of a dataset learns about parts of it on workers that are away. An
-// offer ends when the worker offers something else or is withdrawn. Nothing else depends on it.
+// offer ends when the worker offers something else, is withdrawn, or leaves after a permanent
+// drain. A worker that drains because of SIGTERM comes back, as in a rolling restart: its offer
+// stays. Nothing else depends on it.
 
 // recordOffer stores the offer of a worker.
 func (s *Scheduler) recordOffer(worker string, datasets []string) {

@@ -248,7 +248,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 	case JobDropped:
 		s.dropJob(ev.Job)
 	case DrainWorker:
-		s.startDrain(s.workers[ev.Worker])
+		s.startDrain(s.workers[ev.Worker], ev.Permanent)
 	case OutputMoved:
 		s.outputMoved(ev)
 	case QueuedWaiting:

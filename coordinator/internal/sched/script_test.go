@@ -35,7 +35,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	fail A on WORKER KIND MESSAGE [lost=A,A] [crashed] [record=N]
 //	gone A                        the output cannot be read
 //	miss A [at=WORKER]            a client cannot read it
-//	drain WORKER
+//	drain WORKER [permanent]
 //	moved A to WORKER
 //	workers                       prints the workers
 //	grant TICKET                  of budgets
@@ -184,7 +184,7 @@ func (p *player) line(t *testing.T, f []string) {
 		}
 		p.step(t, done)
 	case "drain":
-		p.step(t, DrainWorker{f[1]})
+		p.step(t, DrainWorker{Worker: f[1], Permanent: slices.Contains(f, "permanent")})
 	case "moved":
 		p.step(t, OutputMoved{f[3], p.attempts(f[1])[0]})
 	case "workers":

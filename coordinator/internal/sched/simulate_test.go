@@ -543,13 +543,13 @@ func (w *world) misfortune() {
 	case 8: // an operator drains it
 		if x.alive {
 			x.join.Draining = true
-			w.step(DrainWorker{x.name})
+			w.step(DrainWorker{Worker: x.name})
 		}
 	case 9: // the same while its outputs are needed
 		w.after(w.upTo(20*time.Second), func() {
 			if x.alive {
 				x.join.Draining = true
-				w.step(DrainWorker{x.name})
+				w.step(DrainWorker{Worker: x.name})
 			}
 		})
 	case 0, 1:

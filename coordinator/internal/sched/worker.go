@@ -38,7 +38,9 @@ type worker struct {
 }
 
 func (s *Scheduler) joinWorker(ev WorkerJoined) {
+	permanent := false
 	if w := s.workers[ev.Worker]; w != nil {
+		permanent = w.leavesForGood()
 		s.loseWorker(w)
 	}
 	w := &worker{name: ev.Worker, id: cmp.Or(ev.WorkerID, ev.Worker), zone: ev.Zone, slots: ev.Slots, reserved: ev.Reserved, lastContact: s.now, kind: s.kindOf(&ev)}
@@ -46,7 +48,7 @@ func (s *Scheduler) joinWorker(ev WorkerJoined) {
 	w.lease = s.leases.PushBack(w)
 	s.countTaker(w.kind, 1)
 	if ev.Draining {
-		s.startDrain(w)
+		s.startDrain(w, permanent)
 	}
 	for _, a := range ev.Outputs {
 		r, ok := s.findTask(a)
@@ -111,6 +113,9 @@ func (s *Scheduler) loseWorker(w *worker) {
 		}
 	}
 	w.running = nil
+	if w.leavesForGood() {
+		s.recordOffer(w.id, nil)
+	}
 	for _, j := range s.order {
 		for _, t := range j.outputsAt[w] {
 			if j.stages[t.Stage].tasks == nil {
@@ -123,6 +128,9 @@ func (s *Scheduler) loseWorker(w *worker) {
 		delete(j.outputsAt, w)
 	}
 }
+
+// leavesForGood reports whether an operator has drained the worker permanently.
+func (w *worker) leavesForGood() bool { return w.drain != nil && w.drain.permanent }
 
 // loseOutput marks the output of a task as one without a holder.
 func (s *Scheduler) loseOutput(r ref) {

@@ -194,7 +194,7 @@ const (
 	tryTime = 20 * time.Second
 	// awayTime is how long an operation waits for a worker that is away while others answer: the
 	// time of a restart.
-	awayTime = 5 * time.Second
+	awayTime = 10 * time.Second
 )
 
 // call carries out an operation, and repeats it while nobody can be reached. It tries the hosts, if
