@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -87,7 +88,8 @@ var (
 // Coordinator schedules jobs. Make one with New. All methods are safe for many goroutines, also
 // before Run. A method blocks only if it takes a context.
 type Coordinator struct {
-	cfg Config
+	cfg   Config
+	clock *awake.Clock
 	// wake has capacity 1: the inbox has messages.
 	wake chan struct{}
 	// stopped is closed when Run returns.
@@ -97,6 +99,8 @@ type Coordinator struct {
 	workers map[string]Worker // owned by Run
 	written int               // events in the journal since the last snapshot; owned by Run
 	last    uint64            // number of the last event in the journal; owned by Run
+	slept   time.Duration     // what the scheduler has been told of clock; owned by Run
+	blocked time.Duration     // how long the last write took, if that was long; owned by Run
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -145,9 +149,13 @@ func New(cfg Config) (*Coordinator, error) {
 		cfg: cfg, core: sched.New(cfg.Policy), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		workers: map[string]Worker{}, joining: map[string]int{}, watches: map[job.ID]*watch{},
 	}
+	c.clock = awake.New(c.maxGap())
 	c.tasks = newLimits(c, cfg.Budgets)
 	return c, nil
 }
+
+// maxGap is how long the scheduler may get no events before leases start anew.
+func (c *Coordinator) maxGap() time.Duration { return max(c.cfg.LeaseTTL, time.Second) / 4 }
 
 // Run replays the journal, then coordinates until ctx ends or the journal fails. It returns the
 // cause of ctx, or the journal's error. Call it once. Calls that still wait when it returns get
@@ -169,6 +177,11 @@ func (c *Coordinator) Run(ctx context.Context) (err error) {
 	if err := c.replay(ctx); err != nil {
 		return err
 	}
+	var clock sync.WaitGroup
+	defer clock.Wait()
+	looking, stopLooking := context.WithCancel(ctx)
+	defer stopLooking()
+	clock.Go(func() { c.clock.Run(looking) })
 	return c.loop(ctx)
 }
 
@@ -227,6 +240,7 @@ func isSubmit(m message) bool {
 // handle passes one batch through the scheduler and the journal, and carries out the decisions. An
 // empty batch is a tick.
 func (c *Coordinator) handle(ctx context.Context, batch []message) error {
+	began := time.Now()
 	if len(batch) == 0 {
 		batch = []message{{ev: sched.Tick{}}}
 	}
@@ -240,6 +254,11 @@ func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	ends := make([]int, len(batch)) // where the commands of each message end
 	c.mu.Lock()
 	now := time.Now()
+	if slept := c.clock.Slept(now); slept != c.slept || c.blocked > 0 {
+		c.cfg.Log.Warn("this process did not run for a while: all leases start anew", "for", slept-c.slept+c.blocked)
+		c.slept, c.blocked = slept, 0
+		cmds = append(cmds, c.core.Step(now, sched.Woke{})...)
+	}
 	for i, m := range batch {
 		if ev, ok := m.ev.(sched.WorkerJoined); ok {
 			if c.joining[ev.Worker]--; c.joining[ev.Worker] == 0 {
@@ -252,6 +271,9 @@ func (c *Coordinator) handle(ctx context.Context, batch []message) error {
 	c.mu.Unlock()
 	if err := c.write(ctx, cmds); err != nil {
 		return err
+	}
+	if took := time.Since(began); took > c.maxGap() { // heartbeats have been waiting since
+		c.blocked = took
 	}
 	begin := 0
 	for i, m := range batch {
@@ -406,6 +428,10 @@ func (c *Coordinator) SetTaskSide(t TaskSide) { c.tasks = t }
 
 // LeaseTTL is how long a worker may be silent before it loses its lease.
 func (c *Coordinator) LeaseTTL() time.Duration { return c.cfg.LeaseTTL }
+
+// Woke returns the end of the last pause of this process, in which nobody could reach it; zero when
+// there was none.
+func (c *Coordinator) Woke() time.Time { return c.clock.Woke() }
 
 // Stopped returns a channel that is closed when Run has returned.
 func (c *Coordinator) Stopped() <-chan struct{} { return c.stopped }

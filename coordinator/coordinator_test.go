@@ -266,6 +266,33 @@ func TestDiskFull(t *testing.T) {
 	})
 }
 
+// While the coordinator waits for room on its disk, heartbeats wait in its inbox. No worker loses its lease for that.
+func TestDiskFullKeepsLeases(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		j := &coordtest.Journal{}
+		c, stop := coordtest.Start(t, coordinator.Config{Journal: j})
+		workers := []*coordtest.Worker{coordtest.NewWorker("w1"), coordtest.NewWorker("w2"), coordtest.NewWorker("w3")}
+		for _, w := range workers {
+			w.Takes = time.Minute
+			w.Join(t, c, 1)
+			go w.Beat()
+		}
+		workers[0].Takes = time.Second
+		coordtest.Submit(t, c, coordtest.TwoStages(3, 1))
+		j.SetFull(true)
+		time.Sleep(35 * time.Second)
+		j.SetFull(false)
+		if err := c.Wait(t.Context(), "j"); err != nil {
+			t.Error(err)
+		}
+		if got, want := workers[0].Ran()+" "+workers[1].Ran()+" "+workers[2].Ran(), "0/0#1 1/0#1 0/1#1 0/2#1"; got != want {
+			t.Errorf("ran %s, want %s", got, want)
+		}
+		stop()
+		time.Sleep(5 * time.Second)
+	})
+}
+
 // A job that cannot be written is refused; a journal that fails ends the coordinator, and everybody hears why.
 func TestJournalFails(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {

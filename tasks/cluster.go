@@ -137,7 +137,9 @@ func isUntrusted(err error) bool {
 
 // retry repeats an RPC until it succeeds or fails for good.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
-	pause, since := retry.Backoff{Min: minPause, Max: maxPause}, time.Now()
+	var patience retry.Patience
+	patience.Reset()
+	pause := retry.Backoff{Min: minPause, Max: maxPause}
 	for {
 		begun := time.Now()
 		err := call(ctx)
@@ -159,8 +161,9 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return context.Cause(ctx)
 		}
 		if time.Since(begun) > answered {
+			c.reached.Store(true)
 			pause.Reset()
-			since = time.Now()
+			patience.Reset()
 		}
 		limit := c.cluster.Connect
 		if c.reached.Load() {
@@ -169,7 +172,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if !isRetryable(err) {
 			return wire.FromStatus(err)
 		}
-		if time.Since(since) >= limit {
+		if patience.Spent() >= limit {
 			return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cluster.Address, wire.FromStatus(err))
 		}
 		if err := pause.Wait(ctx); err != nil {

@@ -42,6 +42,13 @@ func (s *Server) attend(id job.ID) (leave func()) {
 	}
 }
 
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
 // missClients cancels the jobs of clients that have been away for too long.
 func (s *Server) missClients(ctx context.Context, now time.Time) {
 	alone := map[job.ID]bool{}
@@ -50,6 +57,7 @@ func (s *Server) missClients(ctx context.Context, now time.Time) {
 		alone[id] = ok && st.Outcome == report.JobRunning && !st.Options.Detached
 	}
 	var gone []job.ID
+	woke := s.c.Woke() // no client could reach this process before
 	s.mu.Lock()
 	for id, needs := range alone {
 		a := s.clients[id]
@@ -57,7 +65,7 @@ func (s *Server) missClients(ctx context.Context, now time.Time) {
 		case !needs:
 		case a == nil:
 			s.clients[id] = &attendance{since: now}
-		case a.watching == 0 && now.Sub(a.since) >= s.cfg.ClientLease:
+		case a.watching == 0 && now.Sub(later(a.since, woke)) >= s.cfg.ClientLease:
 			gone = append(gone, id)
 		}
 	}

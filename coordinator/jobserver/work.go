@@ -422,8 +422,12 @@ func (s *Server) endStream(x *workerStream) error {
 	goes := !errors.Is(cause, wire.ErrStopped) && !errors.Is(cause, wire.ErrLeaseLost)
 	if goes && !errors.Is(cause, errLeft) {
 		s.log.Info("worker stream ended", "worker", name, "err", cause)
+		grace := s.cfg.Grace
+		if woke := s.c.Woke(); !woke.IsZero() { // it could not reach this process
+			grace = max(grace, time.Until(woke.Add(s.c.LeaseTTL())))
+		}
 		select {
-		case <-time.After(s.cfg.Grace): // it may come back
+		case <-time.After(grace): // it may come back
 		case <-s.stop:
 			goes = false
 		}

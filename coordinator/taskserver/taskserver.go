@@ -77,7 +77,7 @@ type Server struct {
 	mu sync.Mutex
 	// over means that no new stream may start.
 	over    bool
-	workers map[string]*desk.Session // by name
+	workers map[string]*workerStream // by name
 }
 
 // Open opens the stored tasks. The caller starts the work with Run, and closes the server after
@@ -98,7 +98,7 @@ func Open(cfg Config) (*Server, error) {
 	if cfg.Identity == nil {
 		cfg.Identity = wire.CallerName
 	}
-	t := &Server{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*desk.Session{}}
+	t := &Server{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*workerStream{}}
 	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)

@@ -41,19 +41,23 @@ type workerStream struct {
 	// share is the ID of the worker that lends its slots; empty when the worker has its own.
 	share string
 	// gone means that no join may follow; Server.mu guards it.
-	gone bool
-	// lastMessage is the time of the last message, in nanoseconds since 1970; zero while a message
+	gone  bool
+	begun time.Time
+	// lastMessage is the time of the last message, in nanoseconds since begun; zero while a message
 	// is processed.
 	lastMessage atomic.Int64
+	// replaced is closed when another stream of the worker has begun.
+	replaced chan struct{}
 }
 
 // WorkTasks runs the stream of a worker.
 func (t *Server) WorkTasks(stream workServer) error {
-	w := &workerStream{t: t, stream: stream}
-	w.lastMessage.Store(time.Now().UnixNano())
+	w := &workerStream{t: t, stream: stream, begun: time.Now(), replaced: make(chan struct{})}
+	w.touch()
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer w.leave()
+	defer w.awaitReturn()
 	defer w.watch(cancel)()
 	joined := make(chan struct{})
 	err := t.runBothSides(ctx, func() error {
@@ -69,11 +73,38 @@ func (t *Server) WorkTasks(stream workServer) error {
 	return err
 }
 
+// touch notes the time of a message.
+func (w *workerStream) touch() { w.lastMessage.Store(max(int64(time.Since(w.begun)), 1)) }
+
+// awaitReturn keeps the tasks of a worker whose stream has broken, if this process itself did not
+// run a moment ago: the worker could not reach it and now connects again.
+func (w *workerStream) awaitReturn() {
+	lease := w.t.cfg.Lease
+	w.t.mu.Lock()
+	s := w.s
+	w.t.mu.Unlock()
+	if woke := w.t.desk.Clock().Woke(); s == nil || woke.IsZero() || time.Since(woke) >= lease {
+		return
+	}
+	w.t.desk.Lock()
+	s.SetSlots(0, 0, w.share) // no new tasks meanwhile
+	w.t.desk.Unlock()
+	late := time.NewTimer(lease)
+	defer late.Stop()
+	select {
+	case <-late.C:
+	case <-w.replaced:
+	case <-w.t.stop:
+	}
+}
+
 // watch ends the stream of a worker that is silent for longer than its lease. stop ends watching.
 func (w *workerStream) watch(cancel context.CancelCauseFunc) (stop func()) {
 	over := make(chan struct{})
 	tick := time.NewTicker(w.t.cfg.Lease / 9) // a silent worker is gone within 10 s, with the default
 	done := make(chan struct{})
+	clock := w.t.desk.Clock()
+	slept := clock.Slept(time.Now())
 	go func() {
 		defer close(done)
 		defer tick.Stop()
@@ -83,7 +114,11 @@ func (w *workerStream) watch(cancel context.CancelCauseFunc) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if at := w.lastMessage.Load(); at != 0 && time.Since(time.Unix(0, at)) > w.t.cfg.Lease {
+			at := w.lastMessage.Load()
+			if now := clock.Slept(time.Now()); now != slept { // nobody could reach this process
+				slept = now
+				w.lastMessage.CompareAndSwap(at, int64(time.Since(w.begun)))
+			} else if at != 0 && time.Since(w.begun)-time.Duration(at) > w.t.cfg.Lease {
 				cancel(fmt.Errorf("%w: the worker was silent for %v", wire.ErrLeaseLost, w.t.cfg.Lease))
 			}
 		}
@@ -103,7 +138,7 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 	close(joined)
 	var first head
 	for {
-		w.lastMessage.Store(time.Now().UnixNano())
+		w.touch()
 		if m, err = w.stream.Recv(); err != nil {
 			return wire.BrokenBy(err)
 		}
@@ -150,18 +185,21 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	}
 	t.desk.Lock()
 	defer t.desk.Unlock()
-	if old := t.workers[w.name]; old != nil {
-		old.Disconnect(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, w.name))
-		old.Leave()
-	}
 	w.s = t.desk.Join(w.name)
-	t.workers[w.name] = w.s
+	var former *desk.Session
+	if old := t.workers[w.name]; old != nil {
+		former = old.s
+		former.Disconnect(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, w.name))
+		defer former.Leave() // after the claims: what still runs stays with its worker
+		close(old.replaced)
+	}
+	t.workers[w.name] = w
 	abilities := hello.GetAbilities()
 	if err := w.setFunctions(abilities); err != nil {
 		return err
 	}
 	for _, a := range hello.GetHeld() {
-		w.s.Claim(queue.ID(a.GetTask()), a.GetAttempt())
+		w.s.Claim(queue.ID(a.GetTask()), a.GetAttempt(), former)
 	}
 	return w.setAbilities(abilities)
 }
@@ -209,7 +247,7 @@ func (w *workerStream) leave() {
 	t.desk.Lock()
 	w.s.Leave()
 	t.desk.Unlock()
-	if t.workers[w.name] == w.s {
+	if t.workers[w.name] == w {
 		delete(t.workers, w.name)
 	}
 }

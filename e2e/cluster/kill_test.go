@@ -4,6 +4,8 @@ package cluster
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -318,4 +320,41 @@ func TestZombie(t *testing.T) {
 	}
 	next := m.prepare("-maps", "12").start() // it works again
 	next.succeeds()
+}
+
+// TestSleepingCoordinator stops the coordinator for longer than every lease, so that its workers give their connections up, too. When it
+// wakes, it blames nobody: what ran goes on, and a task with a single attempt is done.
+func TestSleepingCoordinator(t *testing.T) {
+	t.Parallel()
+	free := filepath.Join(t.TempDir(), "free")
+	m := startMembers(t, config{workers: 2, slots: 2, worker: []string{"-function", "hold=touch " + free + "-begun; until [ -e " + free + " ]; do sleep 0.05; done; cat"}})
+	r := m.prepare().do("map-3", "hold").start()
+	r.at("map-3", 1)
+	id, stderr, code := m.layshaft("task", "submit", "-attempts", "1", "-hard-limit", "15s", "-input", "the input", "hold")
+	if code != 0 {
+		t.Fatalf("task submit: exit code %d, %s", code, stderr)
+	}
+	task := launch(t, "task", "layshaft", "task", "wait", strings.TrimSpace(id), "-timeout", "1m", "-cluster", m.grpc)
+	until(t, "the task runs", func() bool {
+		_, err := os.Stat(free + "-begun")
+		return err == nil
+	})
+	m.coord.signal(t, syscall.SIGSTOP)
+	<-time.After(17 * time.Second) // longer than connections are kept without an answer
+	from := m.coord.line()
+	m.coord.signal(t, syscall.SIGCONT)
+	m.coord.await(t, from, "did not run for a while")
+	<-time.After(3 * time.Second) // longer than a lease
+	r.release("map-3")
+	r.succeeds()
+	r.onceEach("map", "reduce")
+	if err := os.WriteFile(free, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := task.wait(t); code != 0 || task.out.String() != "the input" {
+		t.Errorf("the task: exit code %d, %q", code, task.out.String())
+	}
+	if n := m.coord.count(`"worker lost"`); n > 0 {
+		t.Errorf("%d workers were lost", n)
+	}
 }

@@ -92,11 +92,13 @@ func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 // retry repeats a call until it succeeds or fails for good. The call runs noteAnswer at each answer
 // of the coordinator; this restarts the wait.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteAnswer func()) error) error {
-	pause, since := retry.Backoff{Min: minRetry, Max: maxRetry}, time.Now()
+	var patience retry.Patience
+	patience.Reset()
+	pause := retry.Backoff{Min: minRetry, Max: maxRetry}
 	noteAnswer := func() {
 		c.reached.Store(true)
 		pause.Reset()
-		since = time.Now()
+		patience.Reset()
 	}
 	for {
 		err := call(ctx, noteAnswer)
@@ -123,7 +125,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		if why := wire.Distrust(ctx, err, c.cfg.Address, wire.Plain(c.cfg.Credentials) && len(c.cfg.Options) == 0); why != nil {
 			return fmt.Errorf("coordinator: %w", why)
 		}
-		if time.Since(since) >= limit {
+		if patience.Spent() >= limit {
 			return c.unreachable(err)
 		}
 		if err := pause.Wait(ctx); err != nil {

@@ -29,6 +29,30 @@ func (b *Backoff) Next() time.Duration {
 	return b.pause/2 + rand.N(b.pause)
 }
 
+// Patience measures for how long tries have failed. A try, with the pause before it, counts at most
+// maxTry: the rest is time in which this process itself was stopped or asleep. The zero value
+// begins with the first Spent. Patience belongs to one goroutine.
+type Patience struct {
+	spent time.Duration
+	last  time.Time
+}
+
+// maxTry is longer than any try and the pause before it.
+const maxTry = 25 * time.Second
+
+// Reset begins anew. Call it before the first try and after a success.
+func (p *Patience) Reset() { p.spent, p.last = 0, time.Now() }
+
+// Spent returns how long tries have failed. Call it after each try.
+func (p *Patience) Spent() time.Duration {
+	now := time.Now()
+	if !p.last.IsZero() {
+		p.spent += min(now.Sub(p.last), maxTry)
+	}
+	p.last = now
+	return p.spent
+}
+
 // Wait waits for the next pause. It returns the cause of ctx if ctx ends first.
 func (b *Backoff) Wait(ctx context.Context) error {
 	t := time.NewTimer(b.Next())

@@ -42,3 +42,23 @@ func TestWait(t *testing.T) {
 		}
 	})
 }
+
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Patience
+		if d := p.Spent(); d != 0 {
+			t.Errorf("before anything: %v", d)
+		}
+		time.Sleep(10 * time.Second)
+		p.Spent()
+		time.Sleep(time.Hour) // this process was stopped
+		if d, want := p.Spent(), 10*time.Second+maxTry; d != want {
+			t.Errorf("spent %v, want %v", d, want)
+		}
+		p.Reset()
+		time.Sleep(time.Second)
+		if d := p.Spent(); d != time.Second {
+			t.Errorf("after a success: %v, want 1s", d)
+		}
+	})
+}

@@ -58,6 +58,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/awake"
 )
 
 // Config configures a desk. The zero value keeps everything in memory.
@@ -124,6 +125,7 @@ type Desk struct {
 	cfg        Config
 	store      *bodies.Store
 	durability durability
+	clock      *awake.Clock
 	// rearm wakes tick before its timer fires.
 	rearm chan struct{}
 	// gatherReady wakes runGathers: gathering is not empty.
@@ -134,6 +136,8 @@ type Desk struct {
 	core *queue.Queue
 	// now is the start of the turn.
 	now time.Time
+	// slept is what the core has been told of clock.
+	slept time.Duration
 	// nextTick is when the timer of tick fires.
 	nextTick time.Time
 	peers    map[queue.Peer]peer
@@ -189,7 +193,7 @@ func Open(cfg Config) (*Desk, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
+	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), clock: awake.New(maxGap), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
 		rearm: make(chan struct{}, 1), gatherReady: make(chan struct{}, 1)}
 	var err error
 	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log, Committed: d.committed})
@@ -224,6 +228,10 @@ func (d *Desk) restore() error {
 	return err
 }
 
+// maxGap is how long the process may not run before the time limits of tasks move. It is below the
+// shortest useful limit.
+const maxGap = 2 * time.Second
+
 // Run operates the desk until ctx ends; then it returns nil. It returns an error if the store
 // fails. Everything that waits for a timer or for the disk needs Run.
 func (d *Desk) Run(ctx context.Context) error {
@@ -237,6 +245,7 @@ func (d *Desk) Run(ctx context.Context) error {
 		}
 		written <- err
 	}()
+	family.Go(func() error { d.clock.Run(within); return nil })
 	family.Go(func() error { return d.tick(within) })
 	family.Go(func() error { return d.runGathers(within) })
 	failed := error(nil)
@@ -324,7 +333,15 @@ func (d *Desk) wakeTick() {
 func (d *Desk) Lock() {
 	d.mu.Lock()
 	d.now = time.Now()
+	if slept := d.clock.Slept(d.now); slept != d.slept {
+		pause := slept - d.slept
+		d.slept = slept
+		d.step(queue.Woke{For: pause}, nil)
+	}
 }
+
+// Clock returns the clock that measures pauses of this process while Run runs.
+func (d *Desk) Clock() *awake.Clock { return d.clock }
 
 // Unlock ends a turn. It blocks while a session that the turn sent to has too much waiting.
 func (d *Desk) Unlock() {

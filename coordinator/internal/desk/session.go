@@ -306,13 +306,18 @@ func (d *Desk) Grant(share string, p queue.Priority) {
 func (d *Desk) SharesSlots() bool { return d.cfg.Slots != nil }
 
 // Claim declares that the session still runs attempt n of a task after a reconnect. If it should
-// not, it receives Stop.
-func (s *Session) Claim(id queue.ID, n int64) {
+// not, it receives Stop. former is the worker's session before, which has not left yet; nil when
+// there is none.
+func (s *Session) Claim(id queue.ID, n int64, former *Session) {
 	if s.ended {
 		return
 	}
 	s.setAttempt(id, n)
-	s.d.step(&queue.Claim{Peer: s.id, Task: id}, nil)
+	claim := queue.Claim{Peer: s.id, Task: id, N: uint64(n)}
+	if former != nil {
+		claim.From = former.id
+	}
+	s.d.step(&claim, nil)
 }
 
 func (s *Session) setAttempt(id queue.ID, n int64) {

@@ -148,6 +148,10 @@ type Grant struct {
 type Claim struct {
 	Peer Peer // the worker
 	Task ID   // the task that it still runs
+	// From is the number of its former connection, which keeps its runs until Gone; zero when there
+	// is none. The run of attempt N moves from there.
+	From Peer
+	N    uint64
 }
 
 // Report is a worker's message about a task it runs. The answer is Unknown if it does not run the
@@ -244,9 +248,14 @@ type Release struct{ Ref uint64 }
 // Restarted follows the last Restore.
 type Restarted struct{}
 
+// Woke reports that the coordinator itself did not run for a while: no result could reach it. The
+// time limits of running tasks move by that time. It comes before the first event after the pause.
+type Woke struct{ For time.Duration }
+
 // Tick reports the passing of time. It must come no later than Next.
 type Tick struct{}
 
+func (Woke) event()          {}
 func (*Submit) event()       {}
 func (*OpenGroup) event()    {}
 func (*CloseGroup) event()   {}

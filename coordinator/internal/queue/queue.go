@@ -170,6 +170,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	q.now = now
 	clear(q.out)
 	q.out, q.buf = q.out[:0], q.buf[:0]
+	if woke, ok := ev.(Woke); ok {
+		q.postponeLimits(woke.For)
+	}
 	if tick := now.UnixMilli(); tick > q.wheel.tick {
 		q.advanceWheel(tick)
 	}

@@ -136,15 +136,33 @@ func (q *Queue) endRun(i int32) endedRun {
 func (q *Queue) dropRun(r int32) endedRun {
 	x := q.runs.at(r)
 	e := endedRun{q.peers[x.peer], q.functions[x.fn]}
-	last := e.p.runs[len(e.p.runs)-1]
-	e.p.runs[x.index] = last
-	q.runs.at(last).index = x.index
-	e.p.runs = e.p.runs[:len(e.p.runs)-1]
-	if e.p.share != nil {
-		q.vacateSlot(e.p.share.name, priorities[x.rank])
-	}
+	q.leavePeer(r)
 	q.runs.drop(r)
 	return e
+}
+
+// leavePeer removes a run from its peer.
+func (q *Queue) leavePeer(r int32) {
+	x := q.runs.at(r)
+	p := q.peers[x.peer]
+	last := p.runs[len(p.runs)-1]
+	p.runs[x.index] = last
+	q.runs.at(last).index = x.index
+	p.runs = p.runs[:len(p.runs)-1]
+	if p.share != nil {
+		q.vacateSlot(p.share.name, priorities[x.rank])
+	}
+}
+
+// moveRun gives a run to another peer, which has not joined a share yet.
+func (q *Queue) moveRun(r int32, to *peer) {
+	from := q.peers[q.runs.at(r).peer]
+	q.leavePeer(r)
+	x := q.runs.at(r)
+	x.peer, x.index = to.n, int32(len(to.runs))
+	to.runs = append(to.runs, r)
+	q.classify(from)
+	q.classify(to)
 }
 
 // stopRun asks the worker of running task i to stop. A peer with slots keeps the slot busy until it
@@ -227,12 +245,39 @@ func (q *Queue) enforceLimit(i int32) {
 	q.refundRun(after)
 }
 
-// claim continues an attempt begun by p before a restart or a lost connection.
+// postponeLimits moves the time limits of all running tasks.
+func (q *Queue) postponeLimits(by time.Duration) {
+	ticks := by.Milliseconds()
+	for _, p := range q.peers {
+		if p == nil {
+			continue
+		}
+		for _, n := range p.runs {
+			r := q.runs.at(n)
+			r.started += int64(by)
+			if r.task == 0 || !r.softTimer && r.hard == 0 {
+				continue
+			}
+			if r.hard > 0 {
+				r.hard += ticks
+			}
+			q.unlink(r.task)
+			q.setTimer(r.task, q.tasks.at(r.task).due+ticks)
+		}
+	}
+}
+
+// claim continues an attempt begun by p before a restart or a lost connection. A worker that
+// connects again under another number takes its runs over from its former number.
 func (q *Queue) claim(e *Claim) {
 	p, i := q.ensurePeer(e.Peer), q.find(e.Task)
 	if i != 0 {
 		t := q.tasks.at(i)
 		if t.state == Running && q.runs.at(t.run).peer == p.n {
+			return
+		}
+		if t.state == Running && e.From != 0 && q.peers[q.runs.at(t.run).peer].name == e.From && q.attemptNumber(i) == e.N {
+			q.moveRun(t.run, p)
 			return
 		}
 		if t.state == Waiting || t.state == Delayed && t.flags&awaitsInput == 0 {

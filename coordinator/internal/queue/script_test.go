@@ -24,12 +24,12 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	       [group=G [place=N]] [then=FUNCTION,...]
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S]
-//	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME
+//	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME [from=PEER]
 //	report PEER NAME data|warning|progress|exception|done|failed|fatal
 //	attach PEER NAME · detach PEER NAME [stop] · cancel NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
-//	advance D · restart · status · dead FUNCTION · why NAME
+//	advance D · stopped D (the coordinator itself does not run) · restart · status · dead FUNCTION · why NAME
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -151,7 +151,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "gone":
 		p.step(t, &Gone{peer})
 	case "claim":
-		p.step(t, &Claim{peer, id})
+		p.step(t, &Claim{peer, id, Peer(num(opt["from"])), 1})
 	case "report":
 		p.step(t, &Report{Peer: peer, Task: id, Notice: noticeNames[f[3]], N: 1, M: 2})
 	case "attach":
@@ -193,6 +193,9 @@ func (p *player) line(t *testing.T, f []string) {
 			p.step(t, Tick{})
 		}
 		p.now = end
+	case "stopped":
+		p.now = p.now.Add(dur(f[1]))
+		p.step(t, Woke{For: dur(f[1])})
 	case "restart":
 		p.q = New(Config{})
 		for _, k := range slices.Sorted(maps.Keys(p.records)) {

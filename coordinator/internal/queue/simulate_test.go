@@ -364,7 +364,7 @@ func (w *world) restart() {
 		for _, id := range slices.Sorted(maps.Keys(busy[old])) {
 			w.busy[w.last][id] = true
 			w.facts[id].on = w.last
-			for _, c := range w.step(&Claim{w.last, id}) {
+			for _, c := range w.step(&Claim{Peer: w.last, Task: id}) {
 				if c.Op == Stop && c.Task == id {
 					delete(w.busy[w.last], id)
 				}

@@ -153,6 +153,10 @@ type BudgetsGranted struct{ Ticket uint64 }
 // be reported.
 type Settled struct{}
 
+// Woke reports that the coordinator itself did not run for a while. Nobody could reach it
+// meanwhile, so every lease and wait starts anew. It comes before the first event after the pause.
+type Woke struct{}
+
 // Restarted follows the last Restore, when the coordinator had an earlier life.
 type Restarted struct{}
 
@@ -179,5 +183,6 @@ func (QueuedStarted) event()   {}
 func (QueuedEnded) event()     {}
 func (BudgetsGranted) event()  {}
 func (Settled) event()         {}
+func (Woke) event()            {}
 func (Restarted) event()       {}
 func (Tick) event()            {}

@@ -196,6 +196,7 @@ type Scheduler struct {
 	drainAt     time.Time   // when to look at the draining workers again
 	retained    []*jobState // ended jobs, earliest end first
 	returning   []*jobState // jobs waiting for lost workers to join again
+	woke        time.Time   // of the last Woke
 }
 
 // New returns a scheduler without jobs and workers.
@@ -261,6 +262,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.grantTicket(ev.Ticket)
 	case Settled:
 		s.settleUntil = s.now
+	case Woke:
+		s.wake()
 	case Restarted:
 		s.beginEpoch()
 	}

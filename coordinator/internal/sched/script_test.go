@@ -49,6 +49,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	advance DURATION
 //	restart
 //	settled
+//	sleep DURATION                nothing happens: the coordinator itself does not run
 //
 // A STAGE is [-]NAME:TASKS[/SLICES][%BUDGET:N,BUDGET:N][@HOST,HOST;HOST][<0,1]: a minus sign marks
 // an inner stage, % the budgets of each attempt, @ the hosts of its splits in turn (of 10 bytes
@@ -231,6 +232,13 @@ func (p *player) line(t *testing.T, f []string) {
 			p.core.Restore(r)
 		}
 		p.step(t, Restarted{})
+	case "sleep":
+		d, err := time.ParseDuration(f[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.now = p.now.Add(d)
+		p.step(t, Woke{})
 	case "advance":
 		d, err := time.ParseDuration(f[1])
 		if err != nil {

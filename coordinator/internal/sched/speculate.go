@@ -35,7 +35,7 @@ func (s *Scheduler) startSpeculative() {
 			limit := max(s.cfg.SpeculateAfter, time.Duration(s.cfg.StragglerRatio*float64(st.took.median())))
 			for e := st.running.Front(); e != nil; e = e.Next() {
 				a := e.Value.(*attempt)
-				if s.now.Sub(a.started) < limit {
+				if s.ranFor(a) < limit {
 					break
 				}
 				if a.older != nil || a.task().newest != a || a.task().failures > 0 {

@@ -33,6 +33,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/retry"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -210,7 +211,8 @@ func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.C
 	if patience == 0 {
 		patience = 30 * time.Second
 	}
-	var end, away time.Time // when to stop; away is zero while no worker is away
+	var tries, away retry.Patience
+	missing := false // a worker is away since the last tries of away
 	for try := 0; ; try++ {
 		if len(hosts) > 0 {
 			req.Holder = hosts[try%len(hosts)]
@@ -224,17 +226,16 @@ func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.C
 		if err = responseError(resp, err); err == nil {
 			return resp, try > 0, nil
 		}
-		now, wait := time.Now(), min(time.Millisecond<<min(try, 10), time.Second)
-		if try == 0 {
-			end = now.Add(patience)
+		wait := min(time.Millisecond<<min(try, 10), time.Second)
+		late := tries.Spent()+wait > patience
+		was := missing
+		if missing = errors.Is(err, filesys.ErrAway); missing && !was {
+			away = retry.Patience{}
 		}
-		if !errors.Is(err, filesys.ErrAway) {
-			away = time.Time{}
-		} else if away.IsZero() {
-			away = now.Add(min(patience, awayTime))
+		if missing {
+			late = late || away.Spent()+wait > min(patience, awayTime)
 		}
-		late := now.Add(wait).After(end) || !away.IsZero() && now.Add(wait).After(away)
-		if !errors.Is(err, filesys.ErrGone) && away.IsZero() || late {
+		if !errors.Is(err, filesys.ErrGone) && !missing || late {
 			return nil, try > 0, &filesys.Error{Path: path, Err: err, Help: f.help(err)}
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/retry"
 )
 
 // file is an object in the version that was opened.
@@ -81,7 +82,7 @@ type stream struct {
 	body      io.ReadCloser
 	stop      context.CancelFunc // of the request
 	stalled   *time.Timer        // cancels a stalled request
-	since     time.Time          // start of the failures; zero when reading works
+	failing   retry.Patience     // since reading failed
 	tries     int
 }
 
@@ -96,7 +97,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		n, err := s.read(p[:min(int64(len(p)), s.end-s.next)])
 		s.next += int64(n)
 		if n > 0 {
-			s.since, s.tries = time.Time{}, 0
+			s.failing, s.tries = retry.Patience{}, 0
 			return n, nil
 		}
 		if err == nil {
@@ -114,11 +115,8 @@ func (s *stream) Read(p []byte) (int, error) {
 		if patience == 0 {
 			patience = 30 * time.Second
 		}
-		if s.since.IsZero() {
-			s.since = time.Now()
-		}
 		wait := min(20*time.Millisecond<<min(s.tries, 6), time.Second)
-		if s.tries++; time.Since(s.since)+wait > patience {
+		if s.tries++; s.failing.Spent()+wait > patience {
 			return 0, err
 		}
 		select {
