@@ -79,7 +79,7 @@ type coordinatorCmd struct {
 	Join   []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Not needed if workers join the coordinator."`
 	memberFlags
 
-	AcceptLoss bool `group:"Disk" help:"Drop damaged entries of the journal or the task store, and all later ones, instead of refusing to start."`
+	AcceptLoss bool `group:"Disk" help:"Start with damaged data: drop damaged entries and tables of the journal and of the task store, and all later events, instead of refusing to start. Tasks that ended may then run again."`
 
 	Lease          time.Duration `group:"Scheduling" default:"10s" help:"How long a silent worker keeps its attempts."`
 	LocalityWait   time.Duration `group:"Scheduling" default:"1s" help:"How long a split waits for a worker with a copy of it; 0s does not wait."`

@@ -76,7 +76,8 @@ func (d *Data) open(opt Options) (err error) {
 		return err
 	}
 	d.Journal, err = journal.Open(filepath.Join(d.Dir, "journal"), journal.Options{
-		NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
+		NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log,
+		Help: "restore a backup of the coordinator, or start with -accept-loss to continue without the damaged part"})
 	return err
 }
 

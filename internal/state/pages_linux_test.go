@@ -57,10 +57,13 @@ func TestPageOut(t *testing.T) {
 	if err := db.Close(); err != nil { // makes tables of what is in memory
 		t.Fatal(err)
 	}
-	if db, err = Open(dir, "x", testFormat, Options{NoSync: true, Reserve: -1}); err != nil { // reads them
+	if db, err = Open(dir, "x", testFormat, Options{NoSync: true, Reserve: -1}); err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
+	if err := db.VerifyChecksum(); err != nil { // reads them
+		t.Fatal(err)
+	}
 	before := resident(t, dir)
 	if before < n*size/2 {
 		t.Fatalf("%d bytes of tables are in memory, want %d", before, n*size)

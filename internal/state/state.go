@@ -30,6 +30,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -57,6 +58,9 @@ type Options struct {
 	Cache int64
 	// Disposable marks content that can be created again: an empty store replaces a damaged one.
 	Disposable bool
+	// AcceptLoss opens a damaged store without its damaged tables. If that does not help, an empty
+	// store replaces it. Damaged files stay, under names that end in .damaged.
+	AcceptLoss bool
 	// Free returns the number of bytes that can still be written to the disk of dir. Nil means to
 	// ask the operating system.
 	Free func(dir string) (int64, error)
@@ -80,9 +84,9 @@ type DB struct {
 
 // Open opens the store of a format in folder name of dir, and creates both if necessary. The error
 // wraps ErrLocked if another process uses dir, ErrFormat if the store has another format,
-// ErrDiskFull if there is no room to open it, and ErrDamaged if its files are damaged and not
-// Disposable. A damaged store is left unchanged, except that log files of zero bytes are removed.
-// Open starts a goroutine that Close ends.
+// ErrDiskFull if there is no room to open it, and ErrDamaged if its files are damaged. With
+// Disposable or AcceptLoss it opens a damaged store, else it leaves it unchanged, except that it
+// removes log files of zero bytes. Open starts a goroutine that Close ends.
 func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -114,6 +118,8 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 			if err = os.RemoveAll(files); err == nil {
 				db.DB, err = openBadger(files, opt)
 			}
+		} else if errors.Is(err, ErrDamaged) && opt.AcceptLoss {
+			db.DB, err = openDamaged(files, err, opt)
 		}
 	}
 	if err != nil {
@@ -150,6 +156,23 @@ func (db *DB) Close() error {
 	return errors.Join(db.DB.Close(), db.unlock())
 }
 
+// openDamaged opens a store without its damaged files. err is the error of openBadger.
+func openDamaged(dir string, err error, opt Options) (*badger.DB, error) {
+	if dropped, _ := dropDamagedTables(dir); len(dropped) > 0 {
+		opt.Log.Error("store damaged, continuing without some tables", "dir", dir, "tables", dropped, "err", err)
+		db, err := openBadger(dir, opt)
+		if !errors.Is(err, ErrDamaged) {
+			return db, err
+		}
+	}
+	aside := fmt.Sprintf("%s.%d.damaged", dir, time.Now().Unix())
+	opt.Log.Error("store damaged, replaced by an empty one", "dir", dir, "kept", aside, "err", err)
+	if err := os.Rename(dir, aside); err != nil {
+		return nil, err
+	}
+	return openBadger(dir, opt)
+}
+
 // openBadger opens Badger with small settings, as its defaults take gigabytes. All values are below
 // the value threshold, so none goes to the value log, where space is never reclaimed.
 func openBadger(dir string, opt Options) (db *badger.DB, err error) {
@@ -180,10 +203,6 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 		WithLogger(badgerLog{opt.Log}))
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
-	}
-	if err := db.VerifyChecksum(); err != nil {
-		_ = db.Close() // nothing was written
-		return nil, fmt.Errorf("verify tables: %w", wrapDamaged(err))
 	}
 	return db, nil
 }

@@ -134,6 +134,20 @@ func TestHarmedFiles(t *testing.T) {
 					if err == nil {
 						return
 					}
+					lossy, left := quick, copyOf(t, dir)
+					lossy.AcceptLoss = true
+					if db, err = Open(left, "db", testFormat, lossy); err != nil {
+						t.Fatalf("with AcceptLoss: %v", err)
+					}
+					values(t, db)
+					if err := db.Close(); err != nil {
+						t.Error(err)
+					}
+					if damaged, err := filepath.Glob(filepath.Join(left, "*.damaged")); len(damaged) == 0 && err == nil && name != "gone" {
+						if damaged, err = filepath.Glob(filepath.Join(left, "db", "*.damaged")); err != nil || len(damaged) != 1 {
+							t.Errorf("the damaged file is not kept: %q, %v", damaged, err)
+						}
+					}
 					disposable := quick
 					disposable.Disposable = true
 					if db, err = Open(dir, "db", testFormat, disposable); err != nil {

@@ -78,7 +78,8 @@ type Options struct {
 	NoSync bool
 	// Reserve is the number of bytes kept free on the disk; see state.Options.
 	Reserve int64
-	// AcceptLoss lets Open continue, once, if the end of the durable data is missing.
+	// AcceptLoss lets Open continue, once, if the end of the durable data is missing, or a table of
+	// Badger is damaged.
 	AcceptLoss bool
 	// Committed is called by Run with the number of the last durable batch. It must not block for
 	// long, and must not call the store.
@@ -135,10 +136,10 @@ func Open(dir string, opt Options) (*Store, error) {
 	if dir == "" {
 		return s, nil
 	}
-	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
+	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
 	if err != nil {
 		if errors.Is(err, ErrDamaged) {
-			err = fmt.Errorf("%w; restore a backup of the coordinator, or move the directory away to continue without its tasks", err)
+			err = fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without the damaged part", err)
 		}
 		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}

@@ -113,6 +113,21 @@ func TestDamagedHead(t *testing.T) {
 		"head changed": func(dir string) error {
 			return os.WriteFile(head(dir), append([]byte("L"), content...)[:len(content)], 0o600)
 		},
+		"table changed": func(dir string) error {
+			if _, err := held(dir, Options{}); err != nil { // makes a table of the log
+				return err
+			}
+			tables, err := filepath.Glob(filepath.Join(dir, "bodies", "*.sst"))
+			if err != nil || len(tables) != 1 {
+				return fmt.Errorf("tables %q, %w", tables, err)
+			}
+			b, err := os.ReadFile(tables[0])
+			if err != nil {
+				return err
+			}
+			b[10] ^= 1
+			return os.WriteFile(tables[0], b, 0o600)
+		},
 		"Badger gone": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "bodies")) },
 		"Badger's log cut": func(dir string) error {
 			path, log := logOf(t, dir)

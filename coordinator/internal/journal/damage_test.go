@@ -193,7 +193,19 @@ func TestDamagedFiles(t *testing.T) {
 			return h.Create(dir)
 		}, true},
 		{"snapshot gone", func(dir string) error { return os.Remove(filepath.Join(dir, "snapshot")) }, true},
-		{"snapshot cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "snapshot"), 44) }, false},
+		{"snapshot cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "snapshot"), 44) }, true},
+		{"table flipped", func(dir string) error {
+			tables, err := filepath.Glob(filepath.Join(dir, "badger", "*.sst"))
+			if err != nil || len(tables) == 0 {
+				return fmt.Errorf("no table: %w", err)
+			}
+			b, err := os.ReadFile(tables[0])
+			if err != nil {
+				return err
+			}
+			b[len(b)/2] ^= 0x10
+			return os.WriteFile(tables[0], b, 0o600)
+		}, true},
 		{"Badger gone", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "badger")) }, true},
 	}
 	whole, _ := stored(t)
@@ -212,7 +224,9 @@ func TestDamagedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damage *DamageError
-			if _, err := Open(dir, quick); !errors.As(err, &damage) {
+			helped := quick
+			helped.Help = "call the operator"
+			if _, err := Open(dir, helped); !errors.As(err, &damage) && !errors.Is(err, state.ErrDamaged) || !strings.HasSuffix(err.Error(), "; call the operator") {
 				t.Fatalf("err = %v", err)
 			}
 			j, err := Open(dir, Options{AcceptLoss: true, NoSync: true, Reserve: -1})

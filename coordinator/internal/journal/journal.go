@@ -22,6 +22,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,14 +55,14 @@ type DamageError struct {
 	// lost.
 	Seq  uint64
 	What string // description of the damage
+	Help string // see Options
 }
 
 func (e *DamageError) Error() string {
-	out := "restore a copy of the directory, or move it away and submit the jobs again"
 	if e.Seq == 0 {
-		return fmt.Sprintf("journal %s: %s; %s", e.Dir, e.What, out)
+		return fmt.Sprintf("journal %s: %s; %s", e.Dir, e.What, e.Help)
 	}
-	return fmt.Sprintf("journal %s: event %d: %s; %s, or drop this event and all later ones (Options.AcceptLoss)", e.Dir, e.Seq, e.What, out)
+	return fmt.Sprintf("journal %s: event %d: %s; %s", e.Dir, e.Seq, e.What, e.Help)
 }
 
 // Options configures a journal. The zero value is a good default.
@@ -75,8 +76,10 @@ type Options struct {
 	// checked only on Linux.
 	Reserve int64
 	// AcceptLoss makes Open drop the damaged event and all later ones, once, instead of returning a
-	// *DamageError.
+	// *DamageError. It also drops damaged tables of Badger; see state.Options.
 	AcceptLoss bool
+	// Help is the way out of damage, for errors. Empty means to restore a copy of the directory.
+	Help string
 	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
 }
@@ -156,11 +159,12 @@ func Open(dir string, opt Options) (*Journal, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	opt.Help = cmp.Or(opt.Help, "restore a copy of the directory")
 	j := &Journal{dir: dir, opt: opt, log: opt.Log, wake: make(chan struct{}, 1), sync: make(chan struct{}, 1)}
-	if j.db, err = state.Open(dir, "badger", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log}); err != nil {
+	if j.db, err = state.Open(dir, "badger", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log}); err != nil {
 		err = fmt.Errorf("journal %s: %w", dir, err)
 		if errors.Is(err, state.ErrDamaged) {
-			err = fmt.Errorf("%w; restore a copy of the directory, or move it away and submit the jobs again", err)
+			err = fmt.Errorf("%w; %s", err, opt.Help)
 		}
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
@@ -17,7 +19,18 @@ import (
 func (j *Journal) load() error {
 	var err error
 	if j.snapshot, _, err = readSnapshot(j.dir); err != nil {
-		return err
+		damage := &DamageError{}
+		if !errors.As(err, &damage) {
+			return err
+		}
+		if damage.Help = j.opt.Help; !j.opt.AcceptLoss {
+			return damage
+		}
+		j.log.Error("snapshot damaged, all events before it dropped", "dir", j.dir, "err", err)
+		path := filepath.Join(j.dir, "snapshot")
+		if err := os.Rename(path, path+".damaged"); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
 	}
 	if err := j.loadGenerations(); err != nil {
 		return fmt.Errorf("journal %s: %w", j.dir, err)
@@ -38,7 +51,7 @@ func (j *Journal) load() error {
 	damage := &DamageError{}
 	j.end, err = j.scan(h, math.MaxUint64, func(*frame) error { return nil })
 	if err == nil && headErr != nil {
-		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so it is unknown whether this event was acknowledged"}
+		err = &DamageError{j.dir, j.end.next, headErr.Error() + ", so it is unknown whether this event was acknowledged", j.opt.Help}
 	}
 	if errors.As(err, &damage) && j.opt.AcceptLoss {
 		j.log.Error("journal damaged, events dropped", "dir", j.dir, "from", j.end.next, "acknowledged", h.Seq, "err", err)
@@ -92,7 +105,7 @@ func (j *Journal) scan(h state.Head, limit uint64, fn func(f *frame) error) (who
 	whole = c
 	begun := false
 	damage := func(seq uint64, format string, a ...any) error {
-		return &DamageError{j.dir, seq, fmt.Sprintf(format, a...)}
+		return &DamageError{j.dir, seq, fmt.Sprintf(format, a...), j.opt.Help}
 	}
 	err = j.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: true, PrefetchSize: 4})
