@@ -2920,7 +2920,10 @@ type FunctionLimits struct {
 	// burst is the maximum number of starts at once after a pause; zero means 1.
 	Burst int64 `protobuf:"varint,6,opt,name=burst" json:"burst,omitempty"`
 	// needs is the amount of each budget used by a running task, by budget name.
-	Needs         map[string]int64 `protobuf:"bytes,7,rep,name=needs" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Needs map[string]int64 `protobuf:"bytes,7,rep,name=needs" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// weight is the share of starts beside other functions with waiting tasks of the same priority, 1
+	// to 1,000. Zero means 1.
+	Weight        int64 `protobuf:"varint,8,opt,name=weight" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3002,6 +3005,13 @@ func (x *FunctionLimits) GetNeeds() map[string]int64 {
 		return x.Needs
 	}
 	return nil
+}
+
+func (x *FunctionLimits) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
 }
 
 // SetFunctionRequest sets the limits of a function.
@@ -5292,7 +5302,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\"D\n" +
 	"\x15ListDeadTasksResponse\x12+\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskInfoR\x05tasks\"\xb3\x02\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskInfoR\x05tasks\"\xcb\x02\n" +
 	"\x0eFunctionLimits\x12\x1d\n" +
 	"\n" +
 	"queue_high\x18\x01 \x01(\x03R\tqueueHigh\x12!\n" +
@@ -5301,7 +5311,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\vconcurrency\x18\x04 \x01(\x03R\vconcurrency\x12\x12\n" +
 	"\x04rate\x18\x05 \x01(\x01R\x04rate\x12\x14\n" +
 	"\x05burst\x18\x06 \x01(\x03R\x05burst\x12<\n" +
-	"\x05needs\x18\a \x03(\v2&.layshaft.v1.FunctionLimits.NeedsEntryR\x05needs\x1a8\n" +
+	"\x05needs\x18\a \x03(\v2&.layshaft.v1.FunctionLimits.NeedsEntryR\x05needs\x12\x16\n" +
+	"\x06weight\x18\b \x01(\x03R\x06weight\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
