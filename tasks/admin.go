@@ -113,6 +113,9 @@ type Limits struct {
 	Rate float64 `json:"rate"`
 	// Burst is the number of starts allowed at once after a pause. Zero means 1.
 	Burst int `json:"burst"`
+	// Weight is the share of starts beside other functions with waiting tasks of the same priority,
+	// 1 to 1000: a function of weight 3 gets three starts for each one of weight 1. Zero means 1.
+	Weight int `json:"weight"`
 	// Needs is the amount of each budget used by a running task, by budget name; see
 	// [Client.SetBudget].
 	Needs map[string]int `json:"needs"`

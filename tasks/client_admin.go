@@ -155,7 +155,7 @@ func (c *Client) Resume(ctx context.Context, function string) error {
 // survive restarts. The error wraps [ErrInvalid] if a limit is negative or not a number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
 	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
-		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
+		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Weight: int64(l.Weight), Needs: map[string]int64{}}
 	for budget, n := range l.Needs {
 		p.Needs[budget] = int64(n)
 	}

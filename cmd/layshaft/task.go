@@ -119,6 +119,7 @@ type (
 		Concurrency int            `placeholder:"NUMBER" help:"Tasks running at the same time, on all workers."`
 		Rate        float64        `placeholder:"NUMBER" help:"Starts per second."`
 		Burst       int            `placeholder:"NUMBER" help:"Starts at once after a pause."`
+		Weight      int            `placeholder:"NUMBER" help:"Share of starts beside other functions with waiting tasks of the same priority, 1 to 1000: 3 gets three starts for each one of a function without a weight."`
 		Needs       map[string]int `placeholder:"BUDGET=NUMBER" help:"Amount of a budget used by each running task. May be repeated."`
 		Function    string         `type:"name" arg:"" help:"Name of the function."`
 	}
@@ -507,7 +508,7 @@ func (f *taskResumeCmd) Run(ctx context.Context) error {
 
 func (f *taskLimitCmd) Run(ctx context.Context) error {
 	err := cmp.Or(atLeast("-queue-high", f.QueueHigh, 0), atLeast("-queue-normal", f.QueueNormal, 0), atLeast("-queue-low", f.QueueLow, 0),
-		atLeast("-concurrency", f.Concurrency, 0), atLeast("-rate", f.Rate, 0), atLeast("-burst", f.Burst, 0))
+		atLeast("-concurrency", f.Concurrency, 0), atLeast("-rate", f.Rate, 0), atLeast("-burst", f.Burst, 0), atLeast("-weight", f.Weight, 0))
 	for budget, n := range f.Needs {
 		err = cmp.Or(err, atLeast("-needs "+budget, n, 0))
 	}
@@ -516,7 +517,7 @@ func (f *taskLimitCmd) Run(ctx context.Context) error {
 	}
 	return f.client(func(c *tasks.Client) error {
 		return asUsageError(c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
-			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Needs: f.Needs}))
+			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Weight: f.Weight, Needs: f.Needs}))
 	})
 }
 

@@ -422,6 +422,7 @@ func (d *Dashboard) function(name string) view {
 	add("queue of low priority", lim.QueueLow > 0, "%s tasks", page.Num(lim.QueueLow))
 	add("at once", lim.Concurrency > 0, "%s tasks on all workers", page.Num(lim.Concurrency))
 	add("rate", lim.Rate > 0, "%v starts per second, %d at once after a pause", lim.Rate, max(lim.Burst, 1))
+	add("weight", lim.Weight > 0, "%d starts for each one of a function without a weight", lim.Weight)
 	for _, budget := range slices.Sorted(maps.Keys(lim.Needs)) {
 		add("needs", true, "%d of budget %s", lim.Needs[budget], budget)
 	}

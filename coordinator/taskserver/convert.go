@@ -91,6 +91,9 @@ func limitsFromProto(p *layshaftv1.FunctionLimits) (l queue.Limits, err error) {
 	}
 	l.Queue[queue.High], l.Queue[queue.Normal], l.Queue[queue.Low] = number("queue limit", p.GetQueueHigh()), number("queue limit", p.GetQueueNormal()), number("queue limit", p.GetQueueLow())
 	l.Concurrency, l.Rate, l.Burst = number("concurrency", p.GetConcurrency()), p.GetRate(), number("burst", p.GetBurst())
+	if l.Weight = number("weight", p.GetWeight()); err == nil && l.Weight > queue.MaxWeight {
+		err = fmt.Errorf("%w: weight %d must be 1 to %d, or 0 for 1", wire.ErrInvalid, l.Weight, queue.MaxWeight)
+	}
 	for _, budget := range sortedKeys(p.GetNeeds()) {
 		l.Needs = append(l.Needs, queue.Need{Budget: budget, N: number(fmt.Sprintf("need of budget %.100q:", budget), p.GetNeeds()[budget])})
 	}
@@ -117,7 +120,7 @@ func checkAmount(what string, n int64) error {
 func functionOf(f *queue.FunctionInfo) report.Function {
 	l := &f.Limits
 	limits := report.FunctionLimits{QueueHigh: l.Queue[queue.High], QueueNormal: l.Queue[queue.Normal], QueueLow: l.Queue[queue.Low],
-		Concurrency: l.Concurrency, Rate: l.Rate, Burst: l.Burst, Needs: map[string]int{}}
+		Concurrency: l.Concurrency, Rate: l.Rate, Burst: l.Burst, Weight: l.Weight, Needs: map[string]int{}}
 	for _, n := range l.Needs {
 		limits.Needs[n.Budget] = n.N
 	}

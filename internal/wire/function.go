@@ -21,7 +21,7 @@ func TaskCountsFromProto(p *layshaftv1.TaskCounts) report.TaskCounts {
 func FunctionToProto(f *report.Function) *layshaftv1.FunctionStatus {
 	l := &f.Limits
 	limits := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
-		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Needs: map[string]int64{}}
+		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Weight: int64(l.Weight), Needs: map[string]int64{}}
 	for budget, n := range l.Needs {
 		limits.Needs[budget] = int64(n)
 	}
@@ -34,7 +34,7 @@ func FunctionToProto(f *report.Function) *layshaftv1.FunctionStatus {
 func FunctionFromProto(p *layshaftv1.FunctionStatus) report.Function {
 	l := p.GetLimits()
 	limits := report.FunctionLimits{QueueHigh: int(l.GetQueueHigh()), QueueNormal: int(l.GetQueueNormal()), QueueLow: int(l.GetQueueLow()),
-		Concurrency: int(l.GetConcurrency()), Rate: l.GetRate(), Burst: int(l.GetBurst()), Needs: map[string]int{}}
+		Concurrency: int(l.GetConcurrency()), Rate: l.GetRate(), Burst: int(l.GetBurst()), Weight: int(l.GetWeight()), Needs: map[string]int{}}
 	for budget, n := range l.GetNeeds() {
 		limits.Needs[budget] = int(n)
 	}

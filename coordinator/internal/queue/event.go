@@ -205,7 +205,14 @@ type Limits struct {
 	Burst  int
 	Needs  []Need // budgets used by each running task
 	Paused bool   // no task starts
+	// Weight is the share of starts beside other functions with waiting tasks of the same priority:
+	// a function of weight 3 gets three starts for each one of a function of weight 1. Zero means
+	// 1; MaxWeight is the largest.
+	Weight int
 }
+
+// MaxWeight is the largest Limits.Weight.
+const MaxWeight = 1000
 
 // Need is an amount of a budget.
 type Need struct {

@@ -16,8 +16,9 @@ type function struct {
 	runCount    int
 	taskCount   int // tasks in memory, in any state
 	workers     [classes]abilities
-	workerCount int    // workers able to run it
-	scanned     uint64 // see countWants
+	workerCount int      // workers able to run it
+	scanned     uint64   // see countWants
+	served      [3]int64 // by rank; see lead
 	// next is the time of the next start allowed by the rate without Burst, in Unix nanoseconds;
 	// see canStart.
 	next   int64
@@ -97,7 +98,7 @@ func (l Limits) clean() Limits {
 	for p := range l.Queue {
 		l.Queue[p] = max(l.Queue[p], 0)
 	}
-	l.Concurrency, l.Burst = max(l.Concurrency, 0), max(l.Burst, 0)
+	l.Concurrency, l.Burst, l.Weight = max(l.Concurrency, 0), max(l.Burst, 0), min(max(l.Weight, 0), MaxWeight)
 	if !(l.Rate > 0) {
 		l.Rate = 0
 	}

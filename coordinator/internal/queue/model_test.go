@@ -19,6 +19,8 @@ type naive struct {
 	tasks  []*naiveTask
 	queues map[string][3][]*naiveTask
 	limit  map[string]int
+	weight map[string]int
+	served map[string]*[3]int // starts by function and rank, divided by the weight
 }
 
 type naiveTask struct {
@@ -84,12 +86,17 @@ func (m *naive) running(fn string) (n int) {
 
 func (m *naive) grab(p int, can []string) *naiveTask {
 	var best [3]*naiveTask
+	var most [3]int
 	for _, fn := range can {
 		if l := m.limit[fn]; l > 0 && m.running(fn) >= l {
 			continue
 		}
 		for r, q := range m.queues[fn] {
-			if len(q) > 0 && (best[r] == nil || q[0].stamp < best[r].stamp) {
+			if len(q) == 0 {
+				continue
+			}
+			most[r] = max(most[r], m.served[fn][r])
+			if best[r] == nil || m.served[fn][r] < m.served[best[r].fn][r] {
 				best[r] = q[0]
 			}
 		}
@@ -111,6 +118,8 @@ func (m *naive) grab(p int, can []string) *naiveTask {
 			t = best[1]
 		}
 	}
+	served := &m.served[t.fn][t.rank]
+	*served = max(*served, most[t.rank]-serving) + serving/max(m.weight[t.fn], 1)
 	q := m.queues[t.fn]
 	q[t.rank] = q[t.rank][1:]
 	m.queues[t.fn] = q
@@ -148,7 +157,7 @@ func TestAgainstModel(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			now := time.Unix(1e9, 0)
 			q := New(Config{})
-			m := &naive{now: now, queues: map[string][3][]*naiveTask{}, limit: map[string]int{}}
+			m := &naive{now: now, queues: map[string][3][]*naiveTask{}, limit: map[string]int{}, weight: map[string]int{}, served: map[string]*[3]int{"a": {}, "b": {}, "c": {}}}
 			ids := map[*naiveTask]ID{}
 			can := map[int][]string{}
 			fns := []string{"a", "b", "c"}
@@ -242,7 +251,8 @@ func TestAgainstModel(t *testing.T) {
 				case k == 18:
 					fn := fns[rng.IntN(3)]
 					m.limit[fn] = rng.IntN(4)
-					q.Step(now, &SetFunction{fn, Limits{Concurrency: m.limit[fn]}})
+					m.weight[fn] = rng.IntN(4)
+					q.Step(now, &SetFunction{fn, Limits{Concurrency: m.limit[fn], Weight: m.weight[fn]}})
 				case k == 19:
 					d := time.Duration(rng.IntN(2000)) * time.Millisecond
 					if rng.IntN(10) == 0 {

@@ -167,7 +167,7 @@ func (q *Queue) sleep(name Peer) {
 	if p.hasSlots {
 		return
 	}
-	if f, _ := q.pickTask(p); f != nil {
+	if f, _, _ := q.pickTask(p); f != nil {
 		q.emit(Command{Op: Wake, Peer: p.name})
 		return
 	}

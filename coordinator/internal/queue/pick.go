@@ -1,19 +1,46 @@
 package queue
 
-// candidates has, by rank, the function with the oldest task that may start.
+// A worker serves its functions in turn, so that a long queue of one function does not hold up the
+// others. function.served counts the starts of each priority, in units of serving divided by the
+// weight; the function with the smallest count is next. A function that had nothing to do would
+// have to catch up on all that the others did meanwhile. So a start first lifts the count of its
+// function to the largest count of its competitors, minus one serving.
+
+// serving is what one start adds to function.served at weight 1. All numbers to 16 divide it.
+const serving = 720720
+
+// lead is the largest count of starts among competing functions.
+type lead int64
+
+func (l *lead) add(f *function, rank int) { *l = max(*l, lead(f.served[rank])) }
+
+// countServed counts a start of f against its competitors.
+func (f *function) countServed(rank int, l lead) {
+	f.served[rank] = max(f.served[rank], int64(l)-serving) + serving/int64(max(f.limits.Weight, 1))
+}
+
+// goesBefore reports whether it is the turn of f rather than g. In a tie, the first one asked about
+// stays first: workers list their functions in order.
+func (f *function) goesBefore(g *function, rank int) bool { return f.served[rank] < g.served[rank] }
+
+// candidates has, by rank, the function whose turn it is among those with a task that may start.
 type candidates [3]*function
 
 // pickTask returns the function and the rank of the next task for p, or nil.
-func (q *Queue) pickTask(p *peer) (*function, int) {
+func (q *Queue) pickTask(p *peer) (*function, int, lead) {
 	ranks := 3
 	if p.hasSlots && p.slots-len(p.runs) <= p.reserved {
 		ranks = 1
 	}
 	var c candidates
+	var leads [3]lead
 	for _, a := range p.abilities {
 		if f := a.f; f.queued() > 0 && q.canStart(f) {
 			for r := range ranks {
-				if f.waiting[r] > 0 && (c[r] == nil || q.firstIsOlder(f, c[r], r)) {
+				if f.waiting[r] == 0 {
+					continue
+				}
+				if leads[r].add(f, r); c[r] == nil || f.goesBefore(c[r], r) {
 					c[r] = f
 				}
 			}
@@ -22,17 +49,12 @@ func (q *Queue) pickTask(p *peer) (*function, int) {
 	for r, f := range c {
 		if f != nil {
 			if low := q.chooseRank(c, r); low != r {
-				return c[low], low
+				return c[low], low, leads[low]
 			}
-			return f, r
+			return f, r, leads[r]
 		}
 	}
-	return nil, 0
-}
-
-// firstIsOlder reports whether the first task of f at this rank became ready before that of g.
-func (q *Queue) firstIsOlder(f, g *function, rank int) bool {
-	return q.tasks.at(q.first(f.queues[rank])).due < q.tasks.at(q.first(g.queues[rank])).due
+	return nil, 0, 0
 }
 
 // chooseRank returns the rank of the next start, where r is the highest rank with a candidate.
@@ -94,7 +116,7 @@ func (q *Queue) offerInTurn(fs []*function) {
 			if r == 3 || f.workers[free].first() == nil && (r > 0 || f.workers[reserved].first() == nil) || !q.canStart(f) {
 				continue
 			}
-			if best == nil || r < rank || r == rank && q.firstIsOlder(f, best, r) {
+			if best == nil || r < rank || r == rank && f.goesBefore(best, r) {
 				best, rank = f, r
 			}
 		}
@@ -130,8 +152,9 @@ func (q *Queue) startNext(p *peer) bool {
 	if p.hasSlots && len(p.runs) >= p.slots || p.share != nil {
 		return false
 	}
-	f, rank := q.pickTask(p)
+	f, rank, l := q.pickTask(p)
 	if f != nil {
+		f.countServed(rank, l)
 		q.startTask(p, f, q.first(f.queues[rank]))
 	}
 	return f != nil

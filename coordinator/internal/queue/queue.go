@@ -38,10 +38,11 @@
 //
 // # Order and fairness
 //
-// Over all functions, High goes before Normal before Low, then older before newer; the age begins
-// when the task becomes ready to run. If tasks of lower priority could start too, 1 start in 18 is
-// Low and 1 in 18 Normal, so no priority starves. A task from a lost worker goes to the front of
-// its queue.
+// Over all functions, High goes before Normal before Low. Functions with waiting tasks of one
+// priority take turns, by weight (Limits.Weight). Within a function older goes before newer; the
+// age begins when the task becomes ready to run. If tasks of lower priority could start too, 1
+// start in 18 is Low and 1 in 18 Normal, so no priority starves. A task from a lost worker goes to
+// the front of its queue.
 //
 // A function can have limits: queue length, tasks at once, starts per second, and budgets shared
 // with other functions and with pipeline stages. A worker has its own slots, or grabs tasks one by

@@ -126,6 +126,9 @@ func appendLimits(b []byte, l Limits) []byte {
 	for _, n := range l.Needs {
 		b = binary.AppendUvarint(appendString(b, n.Budget), uint64(n.N))
 	}
+	if l.Weight > 0 {
+		b = binary.AppendUvarint(b, uint64(l.Weight))
+	}
 	return b
 }
 
@@ -207,6 +210,9 @@ func (r *reader) limits() (l Limits) {
 	l.Rate = math.Float64frombits(binary.LittleEndian.Uint64(r.take(8)))
 	for range needs {
 		l.Needs = append(l.Needs, Need{r.string(), r.int(math.MaxInt32)})
+	}
+	if len(r.b) > 0 {
+		l.Weight = r.int(MaxWeight)
 	}
 	return l
 }

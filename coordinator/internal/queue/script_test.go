@@ -166,7 +166,7 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, &Forget{Task: p.ids[f[1]]})
 	case "limit":
 		n := num(opt["queue"])
-		l := Limits{Queue: [3]int{n, n, n}, Concurrency: num(opt["running"]), Burst: num(opt["burst"]), Paused: has("paused")}
+		l := Limits{Queue: [3]int{n, n, n}, Concurrency: num(opt["running"]), Burst: num(opt["burst"]), Weight: num(opt["weight"]), Paused: has("paused")}
 		l.Rate, _ = strconv.ParseFloat(opt["rate"], 64)
 		if b, n, ok := strings.Cut(opt["needs"], ":"); ok {
 			l.Needs = []Need{{b, num(n)}}

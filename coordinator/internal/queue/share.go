@@ -113,12 +113,13 @@ func (q *Queue) countWants(s *share) (n [3]int) {
 	return n
 }
 
-// grant starts the oldest task of a priority on the peer of the share with the fewest runs, if
-// there is such a task.
+// grant starts the next task of a priority on the peer of the share with the fewest runs, if there
+// is such a task.
 func (q *Queue) grant(e *Grant) {
 	s, rank := q.shares[e.Share], int(rankOf(e.Priority))
 	var to *peer
 	var best *function
+	var l lead
 	if s != nil {
 		s.announced[rank] = max(0, s.announced[rank]-1)
 		q.markStale(s)
@@ -131,7 +132,8 @@ func (q *Queue) grant(e *Grant) {
 				if f.waiting[rank] == 0 || !q.canStart(f) {
 					continue
 				}
-				if best == nil || f != best && q.firstIsOlder(f, best, rank) || f == best && len(p.runs) < len(to.runs) {
+				l.add(f, rank)
+				if best == nil || f != best && f.goesBefore(best, rank) || f == best && len(p.runs) < len(to.runs) {
 					best, to = f, p
 				}
 			}
@@ -141,6 +143,7 @@ func (q *Queue) grant(e *Grant) {
 		q.vacateSlot(e.Share, e.Priority)
 		return
 	}
+	best.countServed(rank, l)
 	q.startTask(to, best, q.first(best.queues[rank]))
 }
 
