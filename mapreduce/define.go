@@ -8,6 +8,7 @@ import (
 	"iter"
 	"regexp"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -246,6 +247,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
 	}
+	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
 	c, err := build(ctx)
 	if err != nil {

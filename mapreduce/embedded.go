@@ -152,6 +152,8 @@ const worthOne = 64
 // neither on the holders of the input nor on client, the name under which this process lends its
 // files. With publish, the last stage of a job on a cluster publishes the output of the sinks.
 func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
+	files := filesys.InputOf(c.plan.context())
+	files.Own = c.places(t)
 	h := sha256.New()
 	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
@@ -189,6 +191,7 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		}
 		whole[s] = splits
 	}
+	printLeftOut(&t, files)
 	if t.cluster != nil {
 		c.addTiers(func(_ int, s, from *stage) int {
 			outputs := c.tasks(from, whole)

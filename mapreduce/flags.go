@@ -19,6 +19,7 @@ type TargetFlags struct {
 	// Reporting holds the values of its flags. A program may change them after parsing.
 	Reporting
 
+	hidden  bool
 	local   Local
 	cluster Cluster
 	flags   *flag.FlagSet
@@ -29,7 +30,7 @@ type TargetFlags struct {
 var (
 	localFlags     = []string{"state", "workers", "slots", "memory", "budget", "verify"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
-	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine"}
+	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine", "hidden"}
 )
 
 // Flags registers the flags of a target with fs, and returns the target. Use it after fs is parsed.
@@ -55,6 +56,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.StringVar(&c.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
 	fs.StringVar(&c.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with the private key of this client (LAYSHAFT_TLS_KEY)")
 	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, plain or none (LAYSHAFT_PROGRESS)")
+	fs.BoolVar(&t.hidden, "hidden", false, "read files below names that start with . or _, too (LAYSHAFT_HIDDEN)")
 	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
 	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory, else NAME-quarantine.jsonl here)")
@@ -101,11 +103,11 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	}
 	if t.cluster.Address != "" {
 		c := t.cluster
-		c.Reporting = t.Reporting
+		c.Reporting, c.Hidden = t.Reporting, t.hidden
 		return c.settings(plan)
 	}
 	l := t.local
-	l.Reporting = t.Reporting
+	l.Reporting, l.Hidden = t.Reporting, t.hidden
 	return l.settings(plan)
 }
 

@@ -46,6 +46,9 @@ type Local struct {
 	Budgets map[string]int
 	// Verify runs every task a second time, in another order, and fails when the outputs differ.
 	Verify bool
+	// Hidden makes sources read names that start with a dot or an underscore, too. Otherwise they
+	// are left out unless a path spells them, and their number is printed.
+	Hidden bool
 
 	Reporting
 }
@@ -66,6 +69,9 @@ type Cluster struct {
 	Interactive bool
 	// Tags lists the required tags of a worker. Only workers with all of them run the job.
 	Tags []string
+	// Hidden makes sources read names that start with a dot or an underscore, too; see
+	// Local.Hidden.
+	Hidden bool
 
 	Reporting
 }
@@ -154,7 +160,7 @@ func (t Cluster) settings(plan string) (settings, error) {
 		return settings{}, fmt.Errorf("cluster %q is not HOST:PORT, such as 127.0.0.1:7070: name the address of its coordinator", t.Address)
 	}
 	r, err := t.withDefaults(plan, "")
-	return settings{Local: Local{Reporting: r}, cluster: &t}, err
+	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t}, err
 }
 
 // withDefaults returns a checked copy with the defaults filled in. state is the directory of the

@@ -41,20 +41,41 @@ type Info struct {
 	Size    int64       // bytes; undefined for directories
 	ModTime time.Time   // time of the last change
 	Mode    fs.FileMode // the type; permissions if they are known
+	// ID is equal for all names of one file of this machine; empty if it is unknown.
+	ID string
+	// Changed is when the inode of a file of this machine changed, which nobody can set; zero if it
+	// is unknown.
+	Changed time.Time
+	// LeftOut is why a file that matches a glob is not part of the input; empty for input.
+	LeftOut LeftOut
 	// Hosts are the workers that hold the file, sorted; empty means it is equally near to all.
 	Hosts []string
 	// Differs describes the difference to an outdated copy; empty when there is none.
 	Differs string
 }
 
+// LeftOut is a reason to leave a file out of the input.
+type LeftOut string
+
+// The reasons.
+const (
+	LeftHidden LeftOut = "hidden" // a name on its path starts with a dot or an underscore
+	LeftLink   LeftOut = "link"   // a link that leads nowhere, in a circle, or out of the tree
+	LeftTwice  LeftOut = "twice"  // another name of a file that is input
+	LeftOwn    LeftOut = "own"    // it lies where the job writes
+)
+
 // FS is a file system. Its methods are safe for concurrent use. They block until they are done or
 // ctx ends. Remote operations are retried for a limited time.
 type FS interface {
 	// Glob lists files in order of path: files that match pattern, and all regular files below
 	// directories that match it. A pattern may contain * ? [a-z] {a,b}, and ** for any number of
-	// directories. Names that start with a dot or an underscore are left out unless the pattern
-	// contains such a name. If nothing matches, the list is empty; but for a pattern without these
-	// signs the error is fs.ErrNotExist.
+	// directories. Links are followed. If nothing matches, the list is empty; but for a pattern
+	// without these signs the error is fs.ErrNotExist.
+	//
+	// The list contains the files that input leaves out, with LeftOut: further names of one file,
+	// links that lead nowhere, and names that start with a dot or an underscore. Such a name is
+	// input if its element of the pattern starts with the same sign.
 	Glob(ctx context.Context, pattern string) ([]Info, error)
 	// Stat returns a description of path.
 	Stat(ctx context.Context, path string) (Info, error)

@@ -4,11 +4,22 @@ package filesys
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// identityOf returns device and inode of a file of this machine, and the time of the last change of
+// its inode. Both are zero for other files.
+func identityOf(fi fs.FileInfo) (id string, changed time.Time) {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprint(st.Dev, ":", st.Ino), inodeChanged(st)
+	}
+	return "", changed
+}
 
 // StateOf returns a text that differs for any two states of a file of this machine. It consists of
 // device, inode, size, and the times of the last change of content and inode; nobody can set the

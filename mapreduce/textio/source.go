@@ -4,8 +4,10 @@
 //	words := mapreduce.Read(p, textio.Fields("books"))
 //
 // Patterns are paths, globs (** matches any depth) and directories. A directory stands for all
-// regular files below it; names that start with a dot or an underscore are omitted. A pattern
-// without a match is an error.
+// regular files below it. Links are followed, and each file is read once. Names that start with a
+// dot or an underscore are left out unless the pattern spells them (_* does, * does not), or
+// mapreduce.Local.Hidden is set. Files that the job itself writes are left out. A pattern without
+// input is an error.
 //
 // Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
 // files are split anywhere, into splits of 64 MiB by default. Zstd files are split at frames if the

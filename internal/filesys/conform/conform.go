@@ -143,12 +143,19 @@ func (s *suite) glob(t *testing.T) {
 		"_out/*": "_out/d.txt", "a.txt": "a.txt", "*.none": "", "[1].txt": "[1].txt", "sub/**/b.txt": "sub/deep/b.txt", "sub/d*": "sub/deep/b.txt",
 	} {
 		infos, err := s.f.Glob(ctx, s.at("glob/"+pattern))
-		var got []string
+		var got, hidden []string
 		for _, i := range infos {
+			if i.LeftOut == filesys.LeftHidden {
+				hidden = append(hidden, strings.TrimPrefix(i.Path, s.at("glob")+"/"))
+				continue
+			}
 			rel := strings.TrimPrefix(i.Path, s.at("glob")+"/")
 			if got = append(got, rel); i.Size != int64(len(rel)) || !i.Mode.IsRegular() || i.ModTime.IsZero() {
 				t.Errorf("Glob(%q): %+v", pattern, i)
 			}
+		}
+		if h := strings.Join(hidden, " "); pattern == "**" && h != ".hidden _out/d.txt _temp sub/.h/x.txt" {
+			t.Errorf("Glob(%q) hides %s", pattern, h)
 		}
 		if g := strings.Join(got, " "); err != nil || g != want {
 			t.Errorf("Glob(%q)\n got %s\nwant %s\n%v", pattern, g, want, err)

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -33,23 +34,10 @@ func ParseOffer(offer string) (dir string, access Access) {
 }
 
 const (
-	// tempMark is in the name of every temporary directory of a job. Package files makes these
-	// names; they start with a dot.
-	tempMark = ".layshaft-"
 	// recordsDir is a directory beside output files. For each file that a job wrote it has a small
 	// file of the same name, with the sizes and times of what was published.
-	recordsDir = tempMark + "written"
+	recordsDir = filesys.TempMark + "written"
 )
-
-// isTemporary reports whether a name lies in a temporary directory of a job.
-func isTemporary(name string) bool {
-	for _, e := range strings.Split(name, "/") {
-		if strings.HasPrefix(e, ".") && strings.Contains(e, tempMark) {
-			return true
-		}
-	}
-	return false
-}
 
 // refuse returns an error that wraps fs.ErrPermission.
 func refuse(format string, args ...any) error {
@@ -81,12 +69,12 @@ func (v *Volume) checkChange(req *layshaftv1.CallRequest, name, to string) error
 		return nil
 	}
 	if isRemoval {
-		if isTemporary(name) {
+		if filesys.IsTemp(name) {
 			return nil
 		}
 		return v.checkOutput(name, "removed")
 	}
-	if !isTemporary(name) {
+	if !filesys.IsTemp(name) {
 		return refuse("%s cannot be changed: only temporary files of a job can be written and renamed", name)
 	}
 	if to == "" {
@@ -95,7 +83,7 @@ func (v *Volume) checkChange(req *layshaftv1.CallRequest, name, to string) error
 	if fi, err := v.root.Lstat(name); err == nil && fi.IsDir() {
 		return refuse("%s is a directory; only files can be renamed", name)
 	}
-	if isTemporary(to) {
+	if filesys.IsTemp(to) {
 		return nil
 	}
 	return v.checkOutput(to, "replaced")
@@ -135,7 +123,7 @@ func (v *Volume) recordOf(name string, fi fs.FileInfo) string {
 
 // rename renames a file. If the target is an output, its record becomes durable first.
 func (v *Volume) rename(name, to string) error {
-	if v.access == Outputs && !isTemporary(to) {
+	if v.access == Outputs && !filesys.IsTemp(to) {
 		if err := v.recordOutput(name, to); err != nil {
 			return err
 		}
@@ -161,7 +149,7 @@ func (v *Volume) recordOutput(name, to string) error {
 	if err := v.makeDir(path.Dir(at)); err != nil {
 		return err
 	}
-	temp := path.Join(path.Dir(at), "new"+tempMark+path.Base(at))
+	temp := path.Join(path.Dir(at), "new"+filesys.TempMark+path.Base(at))
 	f, err := v.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
@@ -186,7 +174,7 @@ func (v *Volume) remove(name string, all bool) (err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err == nil && v.access == Outputs && !isTemporary(name) {
+	if err == nil && v.access == Outputs && !filesys.IsTemp(name) {
 		v.root.Remove(recordPath(name))
 		v.root.Remove(path.Dir(recordPath(name))) // unless others are there
 	}

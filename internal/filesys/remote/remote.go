@@ -183,9 +183,12 @@ func (f *FS) path(path, name string) string {
 }
 
 func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
-	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Differs}
+	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Differs, LeftOut: filesys.LeftOut(i.LeftOut)}
 	if i.Dir {
 		out.Mode = fs.ModeDir
+	}
+	if i.ChangedNanos != 0 && len(i.Holders) == 1 { // the inodes of copies differ
+		out.Changed = time.Unix(0, i.ChangedNanos)
 	}
 	return out
 }

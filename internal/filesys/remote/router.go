@@ -399,6 +399,9 @@ func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 			case have.Size == i.Size && have.Dir == i.Dir || have.Dir && i.Dir:
 				have.Holders = append(have.Holders, i.Holders...)
 				have.ModTimeNanos = max(have.ModTimeNanos, i.ModTimeNanos)
+				if i.LeftOut == "" {
+					have.LeftOut = ""
+				}
 			case i.ModTimeNanos > have.ModTimeNanos:
 				byName[i.Name] = proto.CloneOf(i)
 				byName[i.Name].Differs = describeDifference(have, i)

@@ -173,7 +173,8 @@ func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
 	var out []filesys.Info
 	var odd error
 	err = f.list(ctx, c, bucket, m.Prefix(), true, func(o minio.ObjectInfo) bool {
-		if strings.HasSuffix(o.Key, "/") || !m.Match(o.Key) {
+		matches, hidden := m.Match(o.Key)
+		if strings.HasSuffix(o.Key, "/") || !matches {
 			return true
 		}
 		p := "s3://" + bucket + "/" + o.Key
@@ -181,7 +182,11 @@ func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
 			odd = &filesys.Error{Path: p, Err: fs.ErrInvalid, Help: "a key with empty or dotted names cannot be a path: rename the object, or leave it out"}
 			return false
 		}
-		out = append(out, infoOf(p, o))
+		i := infoOf(p, o)
+		if hidden {
+			i.LeftOut = filesys.LeftHidden
+		}
+		out = append(out, i)
 		return true
 	})
 	switch {

@@ -100,16 +100,18 @@ type File struct {
 // glob or a directory. A glob may contain * ? [a-z] {a,b}, and ** for any number of directories. A
 // directory stands for all regular files below it.
 //
-// Names that start with a dot or an underscore are omitted unless the pattern spells them.
-// Manifests of earlier outputs are omitted too; of such an output, exactly the parts that the
-// manifest lists are read. An error names the missing, empty or unreadable
-// pattern and a way to correct it.
+// Each file is read once, whatever number of names lead to it. The Input of ctx decides which files
+// are left out: names that start with a dot or an underscore unless the pattern spells them, links
+// that lead nowhere, and files that the run writes. Manifests of earlier outputs are omitted too;
+// of such an output, exactly the parts that the manifest lists are read. An error names the
+// missing, empty or unreadable pattern and a way to correct it.
 func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	if len(patterns) == 0 {
 		return nil, errors.New("no input: give at least one path, directory or glob")
 	}
 	var found []filesys.Info
 	dirs := make(map[string]*outputDir)
+	input := filesys.InputOf(ctx)
 	for _, p := range patterns {
 		if p == "" {
 			return nil, errors.New("a path is empty; name a file, a directory or a glob")
@@ -118,22 +120,37 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		infos, err := globParts(ctx, fsys, p, dirs)
+		infos, why, err := globParts(ctx, fsys, p, dirs)
 		if err != nil {
 			return nil, err
 		}
+		infos = slices.DeleteFunc(infos, func(i filesys.Info) bool { return i.LeftOut == filesys.LeftTwice && input.Admit(&i) != "" })
 		if c, ok := fsys.(filesys.Copied); ok {
 			if err := c.Same(ctx, infos); err != nil {
 				return nil, err
 			}
 		}
 		if len(infos) == 0 {
-			return nil, fmt.Errorf("%s: no file found there; check the path, or remove the pattern", p)
+			return nil, nothingFound(p, why)
 		}
 		found = append(found, infos...)
 	}
 	slices.SortStableFunc(found, func(a, b filesys.Info) int { return cmp.Compare(a.Path, b.Path) })
 	found = slices.CompactFunc(found, func(a, b filesys.Info) bool { return a.Path == b.Path })
+	names := map[string]string{} // by file
+	found = slices.DeleteFunc(found, func(i filesys.Info) bool {
+		key := i.ID
+		if key == "" {
+			key = filesys.OnHost(filesys.Clean(i.Path), "")
+		}
+		first, again := names[key]
+		if !again {
+			names[key] = i.Path
+		} else if !isSamePath(first, i.Path) {
+			input.Leave(&i, filesys.LeftTwice)
+		}
+		return again
+	})
 	out := make([]File, len(found))
 	err := each(len(found), 16, func(i int) (err error) {
 		out[i], err = probe(ctx, found[i])
@@ -146,10 +163,12 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 }
 
 // globParts lists the files that match a pattern, and of outputs the parts that their manifests
-// list. If a job replaces an output meanwhile, it lists once more.
-func globParts(ctx context.Context, fsys filesys.FS, pattern string, dirs map[string]*outputDir) (infos []filesys.Info, err error) {
+// list. If a job replaces an output meanwhile, it lists once more. why is a reason for which files
+// are left out.
+func globParts(ctx context.Context, fsys filesys.FS, pattern string, dirs map[string]*outputDir) (infos []filesys.Info, why filesys.LeftOut, err error) {
 	for range 3 {
 		if infos, err = fsys.Glob(ctx, pattern); err == nil {
+			infos, why = admit(ctx, infos)
 			infos, err = byManifests(ctx, pattern, infos, dirs)
 		}
 		if !errors.Is(err, errChanged) {
@@ -157,7 +176,47 @@ func globParts(ctx context.Context, fsys filesys.FS, pattern string, dirs map[st
 		}
 		clear(dirs)
 	}
-	return infos, err
+	return infos, why, err
+}
+
+// admit removes the files that are no input, except further names of files that are.
+func admit(ctx context.Context, infos []filesys.Info) (_ []filesys.Info, why filesys.LeftOut) {
+	input := filesys.InputOf(ctx)
+	return slices.DeleteFunc(infos, func(i filesys.Info) bool {
+		if filesys.IsTemp(i.Path) {
+			return true
+		}
+		left := input.Admit(&i)
+		if left == "" || left == filesys.LeftTwice {
+			return false
+		}
+		why = left
+		return true
+	}), why
+}
+
+// isSamePath reports whether two paths are spellings of one path.
+func isSamePath(a, b string) bool {
+	if filesys.Scheme(a) != "" || filesys.Scheme(b) != "" {
+		a, b = strings.TrimPrefix(a, "file://"), strings.TrimPrefix(b, "file://")
+		return filesys.OnHost(filesys.Clean(a), "") == filesys.OnHost(filesys.Clean(b), "")
+	}
+	a, errA := filepath.Abs(a)
+	b, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && a == b
+}
+
+// nothingFound returns the error for a pattern without input. why is why its files are left out.
+func nothingFound(pattern string, why filesys.LeftOut) error {
+	switch why {
+	case filesys.LeftHidden:
+		return fmt.Errorf("%s: all its files lie below names that begin with . or _; spell such a name, or read them with -hidden", pattern)
+	case filesys.LeftOwn:
+		return fmt.Errorf("%s: all its files lie where the job writes; write to another place", pattern)
+	case filesys.LeftLink:
+		return fmt.Errorf("%s: it has only links that lead nowhere; correct the links", pattern)
+	}
+	return fmt.Errorf("%s: no file found there; check the path, or remove the pattern", pattern)
 }
 
 // atOnce returns the useful number of parallel operations on files like path. Remote files have

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -80,7 +81,7 @@ func TestExpand(t *testing.T) {
 		{in: "gone.txt", wrong: "gone.txt: no such file or directory; the path counts from "},
 		{in: "/gone/x.txt", wrong: "/gone/x.txt: no such file or directory; check the path"},
 		{in: "*.json", wrong: "*.json: no file found there"},
-		{in: "empty", wrong: "empty: no file found there"},
+		{in: "empty", wrong: "empty: all its files lie below names that begin with . or _; spell such a name, or read them with -hidden"},
 		{in: "a[", wrong: "a[: syntax error"},
 		{in: "half", wrong: "half contains files of two jobs, because job j7"},
 		{in: "**/*.txt", wrong: "half contains files of two jobs, because job j7"},
@@ -110,13 +111,111 @@ func TestExpandLinks(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"data", "data/a.txt data/b.txt"},
 		{"data/**", "data/a.txt data/b.txt"},
-		{"**/*.txt", "data/a.txt data/b.txt far/b.txt"}, // no directory is read twice, nor for ever
+		{"**/*.txt", "data/a.txt far/b.txt"}, // no directory and no file is read twice, nor for ever
 		{"linked/*.txt", "linked/a.txt linked/b.txt"},
 		{"link*/a.txt", "linked/a.txt"},
 	} {
 		fs, err := Expand(context.Background(), []string{c.in})
 		if err != nil || !slices.Equal(paths(fs), strings.Fields(c.want)) {
 			t.Errorf("Expand(%q) = %v, %v; want %s", c.in, paths(fs), err, c.want)
+		}
+	}
+}
+
+// TestExpandLeavesOut checks which files are left out, and that each is counted.
+func TestExpandLeavesOut(t *testing.T) {
+	tree(t, map[string]string{
+		"a.txt": "a", ".env.txt": "h", "_x.txt": "h", "d/b.txt": "b", "d/.git/c.txt": "h", "d/_asm/e.txt": "h", "d/_asm/.f.txt": "h",
+		"out/part-00000.txt": "o", "out/sub/x.txt": "o", "out2/y.txt": "y", ".out.layshaft-j1/part.txt": "temporary", "d/.layshaft-written/b.txt": "temporary",
+	})
+	for link, to := range map[string]string{"d/up": "..", "d/self": ".", "d/dead.txt": "nowhere", "l.txt": "d/b.txt", "d/far": "../out2", "o": "out"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Skip(err)
+		}
+	}
+	if err := os.Link("a.txt", "h.txt"); err != nil {
+		t.Skip(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const none = ""
+	for _, c := range []struct {
+		in     string
+		hidden bool
+		own    string
+		want   string
+		left   string // reason=number of files
+	}{
+		{in: "*.txt", want: "a.txt d/b.txt"}, // see below for links
+		{in: "a.txt ./a.txt " + here + "/a.txt file://" + here + "/a.txt", want: here + "/a.txt"},
+		{in: "a.txt h.txt", want: "a.txt", left: "twice=1"},
+		{in: "h.txt a.txt", want: "a.txt", left: "twice=1"},
+		{in: "d/b.txt l.txt", want: "d/b.txt", left: "twice=1"},
+		{in: "d/**/b.txt", want: "d/b.txt", left: "hidden=0"},
+		{in: "d/_asm/*", want: "d/_asm/e.txt", left: "hidden=1"},
+		{in: "d/_*/*.txt", want: "d/_asm/e.txt", left: "hidden=1"},
+		{in: "d/{_asm,.git}/*", want: "d/.git/c.txt d/_asm/e.txt", left: "hidden=1"},
+		{in: "{d/_asm,d}/*.txt", want: "d/_asm/e.txt d/b.txt", left: "hidden=1 link=1"},
+		{in: "{d,d/_asm}/*.txt", want: "d/_asm/e.txt d/b.txt", left: "hidden=1 link=1"},
+		{in: "d/*.txt d/_asm/*.txt", want: "d/_asm/e.txt d/b.txt", left: "hidden=1 link=1"},
+		{in: "d/_asm", hidden: true, want: "d/_asm/.f.txt d/_asm/e.txt"},
+		{in: ".env.txt", want: ".env.txt"},
+		{in: ".*.txt", want: ".env.txt", left: "hidden=0"},
+		{in: "[._]*.txt", want: none, left: "hidden=2"},
+		{in: "out2 o", want: "o/part-00000.txt o/sub/x.txt out2/y.txt"},
+		{in: "out*/**", own: "out", want: "out2/y.txt", left: "own=2"},
+		{in: "out2 o", own: here + "/out/", want: none, left: "own=2"},
+		{in: "{out,out2}", own: "o", want: "out2/y.txt", left: "own=2"},
+		{in: "a.txt out2/*", own: "file://" + here + "/out2/y.txt", want: none, left: "own=1"},
+	} {
+		input := &filesys.Input{Hidden: c.hidden}
+		if c.own != "" {
+			input.Own = []string{c.own}
+		}
+		fs, err := Expand(filesys.WithInput(t.Context(), input), strings.Fields(c.in))
+		if (c.want == none) != (err != nil) {
+			t.Errorf("Expand(%q): %v", c.in, err)
+		}
+		if c.in != "*.txt" && !slices.Equal(paths(fs), strings.Fields(c.want)) {
+			t.Errorf("Expand(%q) = %v, want %v", c.in, paths(fs), c.want)
+		}
+		for want := range strings.FieldsSeq(c.left) {
+			why, n, _ := strings.Cut(want, "=")
+			got := 0
+			if l := input.Left(filesys.LeftOut(why)); l != nil {
+				got = l.N()
+			}
+			if fmt.Sprint(got) != n {
+				t.Errorf("Expand(%q) leaves out %d as %s, want %s", c.in, got, why, n)
+			}
+		}
+	}
+	// All spellings of everything read the same files, each once.
+	all := map[bool]string{false: "a b o o y", true: "a b h h h h h o o y"}
+	for hidden, want := range all {
+		for _, in := range []string{".", "**", here, "d/up", "{*,d/*}", "* d", "d *", "d/far .", "d/self/up/**"} {
+			input := &filesys.Input{Hidden: hidden}
+			fs, err := Expand(filesys.WithInput(t.Context(), input), strings.Fields(in))
+			var content []string
+			for _, f := range fs {
+				b, err := os.ReadFile(f.Path)
+				if err != nil {
+					t.Error(err)
+				}
+				content = append(content, string(b))
+			}
+			slices.Sort(content)
+			if got := strings.Join(content, " "); err != nil || got != want {
+				t.Errorf("Expand(%q), hidden %v: content %s, want %s; %v", in, hidden, got, want, err)
+			}
+			if l := input.Left(filesys.LeftHidden); !hidden && (l == nil || l.N() < 3) {
+				t.Errorf("Expand(%q) leaves out %+v, want 5 hidden files", in, l)
+			}
+			if l := input.Left(filesys.LeftLink); l == nil || l.N() != 1 {
+				t.Errorf("Expand(%q) leaves out %+v, want the dangling link", in, l)
+			}
 		}
 	}
 }

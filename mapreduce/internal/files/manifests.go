@@ -109,7 +109,7 @@ func (d *outputDir) checkParts(dir, pattern string, parts map[string]filesys.Inf
 		case ok && info.Size == p.Bytes:
 		case ok:
 			return fmt.Errorf("%s has %d bytes, but %d in %s: %w; %s", path, info.Size, p.Bytes, manifestName, errChanged, d.advice())
-		case !m.Match(nameOf(path)):
+		case !matches(m, nameOf(path)):
 		case d.isSpread:
 			return &filesys.Error{Path: path, Err: filesys.ErrGone,
 				Help: fmt.Sprintf("worker %s wrote it, and no present worker has a copy; restart that worker, or run job %s again", p.Host, d.manifest.Job)}
@@ -121,6 +121,12 @@ func (d *outputDir) checkParts(dir, pattern string, parts map[string]filesys.Inf
 		return fmt.Errorf("%s is not in %s: %w; move the file to another directory, or %s", other, manifestName, errChanged, d.advice())
 	}
 	return nil
+}
+
+// matches reports whether a pattern matches a name that is not hidden.
+func matches(m *filesys.Matcher, name string) bool {
+	ok, hidden := m.Match(name)
+	return ok && !hidden
 }
 
 func (d *outputDir) advice() string {

@@ -1,0 +1,46 @@
+package mapreduce
+
+import (
+	"fmt"
+
+	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
+)
+
+// places returns the files and directories that a run writes to.
+func (c *compiled) places(t settings) []string {
+	var own []string
+	if t.State != "" {
+		own = append(own, t.State)
+	}
+	if c.plan.allowsBad() {
+		own = append(own, t.Quarantine)
+	}
+	for _, o := range c.plan.outs {
+		if o.sink != nil && o.sink.place != "" {
+			own = append(own, o.sink.place)
+		}
+	}
+	return own
+}
+
+// printLeftOut prints how many files the sources of a run left out, and the way to read them.
+func printLeftOut(t *settings, in *filesys.Input) {
+	w, prefix := t.Err, "layshaft: "
+	if t.Explain {
+		w, prefix = t.Out, ""
+	}
+	for _, x := range []struct {
+		why         filesys.LeftOut
+		what, after string
+	}{
+		{filesys.LeftHidden, "file", " below names that begin with . or _ left out, such as %s; spell such a name to read them, or use -hidden"},
+		{filesys.LeftLink, "link", " that leads nowhere left out, such as %s"},
+		{filesys.LeftTwice, "name", " of files that have another name left out, such as %s; each file is read once"},
+		{filesys.LeftOwn, "file", " where this job writes left out, such as %s"},
+	} {
+		if l := in.Left(x.why); l != nil {
+			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", filesys.Shown(l.First))
+		}
+	}
+}
