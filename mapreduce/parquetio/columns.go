@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -13,45 +14,54 @@ import (
 
 // columns describes how the rows of a file become records of type T.
 type columns[T any] struct {
-	leaves []int // columns of the file to read
-	// flat contains one entry per leaf; nil when T needs the library's reader.
-	flat   []flat
-	schema *parquet.Schema
+	flat   []flat  // fields of the record and of its inner structs, read column by column
+	nodes  []*node // other fields, assembled row by row
+	leaves []leaf  // columns of the nodes
+	read   []*parquet.Column
 }
 
 // flat is a column with a field of its own.
 type flat struct {
-	leaf   int
+	leaf
 	offset uintptr
-	field  reflect.Type
-	file   parquet.Type
+	isText bool // a string field for bytes of the file
 	full   byte // definition level of a value other than null
 }
 
 // rowReader reads the rows of a row group in order.
-type rowReader[T any] interface {
-	read(rows []T) (int, error) // rows must be zero
-	close()
+type rowReader[T any] struct {
+	flat   *flatReader[T]
+	nested *assembler
 }
 
 // reader returns a reader of the rows of a row group.
 func (c *columns[T]) reader(g parquet.RowGroup) rowReader[T] {
-	if c.flat != nil {
-		return newFlatReader[T](c.flat, g)
-	}
-	return libraryReader[T]{parquet.NewGenericRowGroupReader[T](g, c.schema)}
+	return rowReader[T]{newFlatReader[T](c.flat, g), newAssembler(c.nodes, c.leaves, g)}
 }
 
-// libraryReader reads any T supported by the library.
-type libraryReader[T any] struct{ *parquet.GenericReader[T] }
+// next reads rows, which must be zero.
+func (r rowReader[T]) next(rows []T) error {
+	if err := r.flat.read(rows); err != nil {
+		return err
+	}
+	if len(r.nested.nodes) == 0 {
+		return nil
+	}
+	for i := range rows {
+		r.nested.read(unsafe.Pointer(&rows[i]))
+	}
+	return r.nested.failed()
+}
 
-func (r libraryReader[T]) read(rows []T) (int, error) { return r.Read(rows) }
-func (r libraryReader[T]) close()                     { r.Close() }
+func (r rowReader[T]) close() {
+	r.flat.close()
+	r.nested.close()
+}
 
 // bytes returns the size in the file of T's columns in a row group.
 func (c *columns[T]) bytes(file *parquet.File, group int) (n int64) {
-	for _, leaf := range c.leaves {
-		n += file.Metadata().RowGroups[group].Columns[leaf].MetaData.TotalCompressedSize
+	for _, col := range c.read {
+		n += file.Metadata().RowGroups[group].Columns[col.Index()].MetaData.TotalCompressedSize
 	}
 	return n
 }
@@ -64,14 +74,13 @@ func (c *columns[T]) check(file *parquet.File) error {
 	for i := range meta.RowGroups {
 		g := &meta.RowGroups[i]
 		rows += g.NumRows
-		for _, leaf := range c.leaves {
-			if g.Columns[leaf].MetaData.Codec == format.Lz4Raw {
-				return fmt.Errorf("column %q is compressed with LZ4, which cannot be read; write the file with zstd or snappy", strings.Join(file.Schema().Columns()[leaf], "."))
+		for _, col := range c.read {
+			chunk, name := &g.Columns[col.Index()].MetaData, strings.Join(col.Path(), ".")
+			if chunk.Codec == format.Lz4Raw {
+				return fmt.Errorf("column %q is compressed with LZ4, which cannot be read; write the file with zstd or snappy", name)
 			}
-		}
-		for _, f := range c.flat {
-			if n := g.Columns[f.leaf].MetaData.NumValues; n != g.NumRows {
-				return fmt.Errorf("damaged: row group %d has %d rows, its column %q %d values; fetch or write it again", i, g.NumRows, strings.Join(file.Schema().Columns()[f.leaf], "."), n)
+			if n := chunk.NumValues; n != g.NumRows && col.MaxRepetitionLevel() == 0 || n < g.NumRows {
+				return fmt.Errorf("damaged: row group %d has %d rows, its column %q %d values; fetch or write it again", i, g.NumRows, name, n)
 			}
 		}
 	}
@@ -81,7 +90,8 @@ func (c *columns[T]) check(file *parquet.File) error {
 	return nil
 }
 
-// schemaOf returns the schema of a struct. It returns an error where the library panics.
+// schemaOf returns the schema of a struct. It returns an error where the library panics, and for
+// two fields with the same column.
 func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%v is not a struct; use a struct whose fields are the columns", t)
@@ -95,7 +105,21 @@ func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if len(schema.Columns()) == 0 {
 		return nil, fmt.Errorf("%v has no exported field; a column is an exported field", t)
 	}
-	return schema, nil
+	return schema, checkNames(schema, t)
+}
+
+func checkNames(n parquet.Node, t reflect.Type) error {
+	seen := map[string]bool{}
+	for _, f := range n.Fields() {
+		if seen[f.Name()] {
+			return fmt.Errorf("%v has two fields for column %q; name each field's column with its parquet tag", t, f.Name())
+		}
+		seen[f.Name()] = true
+		if err := checkNames(f, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // match finds T's columns in a file.
@@ -105,182 +129,278 @@ func match[T any](file *parquet.File, missing []string) (*columns[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	m := matcher{file: file.Schema(), missing: missing, record: reflect.New(t).Elem(), simple: true}
-	m.base = m.record.UnsafeAddr()
-	if err := m.walk(schema.Fields(), m.record, nil); err != nil {
+	m := matcher{record: t, file: file, missing: missing, elements: map[*parquet.Column]*format.SchemaElement{}}
+	elements := file.Metadata().Schema
+	var number func(*parquet.Column)
+	number = func(c *parquet.Column) {
+		if len(elements) > 0 {
+			m.elements[c], elements = &elements[0], elements[1:]
+		}
+		for _, child := range c.Columns() {
+			number(child)
+		}
+	}
+	number(file.Root())
+	if _, err := m.structure(schema, t, file.Root(), place{top: true}); err != nil {
 		return nil, err
 	}
-	c := &columns[T]{leaves: m.leaves, schema: schema}
-	if m.simple {
-		c.flat = m.flat
-	}
-	return c, nil
+	return &columns[T]{m.flat, m.nodes, m.leaves, m.read}, nil
 }
 
+// matcher matches the fields of a record type with the columns of a file.
 type matcher struct {
-	file    *parquet.Schema
-	missing []string
-	record  reflect.Value
-	base    uintptr
-	simple  bool // all columns so far are flat
-	flat    []flat
-	leaves  []int
+	record   reflect.Type
+	file     *parquet.File
+	elements map[*parquet.Column]*format.SchemaElement
+	missing  []string
+	flat     []flat
+	nodes    []*node
+	leaves   []leaf
+	read     []*parquet.Column
 }
 
-// walk matches the fields of a struct. value is the struct. It is invalid below a list, a map or a
-// pointer.
-func (m *matcher) walk(fields []parquet.Field, value reflect.Value, path []string) error {
-	for _, f := range fields {
-		path := append(slices.Clip(path), f.Name())
-		var field reflect.Value
-		if value.IsValid() {
-			field = f.Value(value)
+// place is where a value is found.
+type place struct {
+	name string // of the column, with the names of the groups around it
+	// top is set if the value is a field of the record or of a struct in it.
+	top       bool
+	offset    uintptr // in the record, if top is set
+	isElement bool    // the column is repeated, and the value is one element
+}
+
+// structure matches the fields of a struct of type t with the columns in group c, which is nil if
+// missing. Fields at the top go to m.flat and m.nodes. For other structs it returns a node with
+// the fields that have columns.
+func (m *matcher) structure(mine parquet.Node, t reflect.Type, c *parquet.Column, at place) (*node, error) {
+	n := &node{kind: structNode, typ: t, first: len(m.leaves)}
+	record := reflect.New(t).Elem()
+	for _, f := range mine.Fields() {
+		value := f.Value(record)
+		offset := value.Addr().Pointer() - record.UnsafeAddr()
+		in := place{name: join(at.name, f.Name()), top: at.top, offset: at.offset + offset}
+		column, err := columnOf(c, f.Name())
+		if err != nil {
+			return nil, err
 		}
-		if !f.Leaf() {
-			if !f.Required() || field.IsValid() && field.Kind() != reflect.Struct {
-				field, m.simple = reflect.Value{}, false
-			}
-			if err := m.walk(f.Fields(), field, path); err != nil {
-				return err
-			}
+		child, err := m.value(f, value.Type(), column, in)
+		if err != nil {
+			return nil, err
+		}
+		if child == nil {
 			continue
 		}
-		if err := m.matchLeaf(f, field, path); err != nil {
-			return err
+		if child.offset = offset; at.top {
+			child.offset = in.offset
+			m.nodes = append(m.nodes, child)
 		}
+		n.children = append(n.children, child)
 	}
-	return nil
+	if n.end = len(m.leaves); at.top || len(n.children) == 0 {
+		return nil, nil
+	}
+	return n, nil
 }
 
-func (m *matcher) matchLeaf(f parquet.Field, field reflect.Value, path []string) error {
-	name := strings.Join(path, ".")
-	leaf, ok := m.file.Lookup(path...)
-	if !ok {
-		if slices.Contains(m.missing, name) {
-			return nil
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// columnOf returns the column in group c with a name, or nil.
+func columnOf(c *parquet.Column, name string) (found *parquet.Column, err error) {
+	if c == nil {
+		return nil, nil
+	}
+	for _, have := range c.Columns() {
+		if have.Name() != name {
+			continue
 		}
-		var have []string
-		for _, c := range m.file.Columns() {
+		if found != nil {
+			return nil, fmt.Errorf("two columns are called %q; write the file with a name for each", strings.Join(have.Path(), "."))
+		}
+		found = have
+	}
+	return found, nil
+}
+
+// value matches a Go type with column c of the file, which is nil if missing. It returns nil if the
+// value needs no node.
+func (m *matcher) value(mine parquet.Node, t reflect.Type, c *parquet.Column, at place) (*node, error) {
+	isGroup := t.Kind() == reflect.Struct && !mine.Leaf()
+	isMap := t.Kind() == reflect.Map && !mine.Leaf()
+	isList := t.Kind() == reflect.Slice && (!mine.Leaf() || mine.Repeated() && t.Elem().Kind() != reflect.Uint8)
+	if c == nil {
+		if isGroup && !m.mayMiss(at.name) {
+			return m.structure(mine, t, nil, at)
+		}
+		return nil, m.missingColumn(at.name)
+	}
+	if c.Leaf() && newFileType(c, m.elements[c]).isNull() {
+		return nil, nil // the value of every field is zero
+	}
+	if c.Repeated() && !at.isElement && !isList && !isMap {
+		return nil, m.differ(at, mine, t, c, nil)
+	}
+	n := &node{typ: t, first: len(m.leaves)}
+	inner := place{name: at.name}
+	var err error
+	add := func(mine parquet.Node, t reflect.Type, c *parquet.Column) {
+		var child *node
+		if err == nil {
+			if child, err = m.value(mine, t, c, inner); child != nil {
+				n.children = append(n.children, child)
+			}
+		}
+	}
+	switch {
+	case isList || isMap:
+		list, element := elementOf(c)
+		if list == nil || isMap && len(list.Columns()) == 0 || isList && isMapType(c) && t.Elem().Kind() != reflect.Struct {
+			return nil, m.differ(at, mine, t, c, nil)
+		}
+		n.def, n.empty, n.rep = list.MaxDefinitionLevel(), list.MaxDefinitionLevel()-1, list.MaxRepetitionLevel()
+		if isMap {
+			n.kind = mapNode
+			pair := mine.Fields()[0].Fields()
+			add(pair[0], t.Key(), list.Columns()[0])
+			if len(list.Columns()) > 1 { // without values it is a set
+				add(pair[1], t.Elem(), list.Columns()[1])
+			}
+			break
+		}
+		if !mine.Repeated() {
+			mine = mine.Fields()[0].Fields()[0]
+		}
+		n.kind, inner.isElement = listNode, element == list
+		add(mine, t.Elem(), element)
+		if err == nil && len(n.children) == 0 && element.Leaf() {
+			return nil, fmt.Errorf("column %q is a list of nulls only; leave the field out", at.name)
+		}
+	case isGroup && !c.Leaf():
+		return m.structure(mine, t, c, at)
+	case t.Kind() == reflect.Pointer && !mine.Leaf():
+		if n.kind = pointerNode; c.Optional() {
+			n.def = c.MaxDefinitionLevel()
+		}
+		inner.isElement = at.isElement
+		add(mine, t.Elem(), c)
+	default:
+		return m.leaf(mine, t, c, at)
+	}
+	if err != nil || len(n.children) == 0 {
+		return nil, err
+	}
+	n.end = len(m.leaves)
+	return n, nil
+}
+
+// leaf matches a field with a column of values.
+func (m *matcher) leaf(mine parquet.Node, t reflect.Type, c *parquet.Column, at place) (*node, error) {
+	if !c.Leaf() || !mine.Leaf() {
+		return nil, m.differ(at, mine, t, c, nil)
+	}
+	f := newFileType(c, m.elements[c])
+	mk, err := fit(t, mine.Type(), f)
+	if err != nil {
+		return nil, m.differ(at, mine, t, c, err)
+	}
+	m.read = append(m.read, c)
+	l := leaf{c.Index(), mk}
+	if at.top {
+		m.flat = append(m.flat, flat{l, at.offset, isPlainText(t, f), byte(c.MaxDefinitionLevel())})
+		return nil, nil
+	}
+	m.leaves = append(m.leaves, l)
+	return &node{kind: leafNode, typ: t, first: len(m.leaves) - 1, end: len(m.leaves), def: c.MaxDefinitionLevel()}, nil
+}
+
+// elementOf returns the repeated column of a list or map and the column of its elements, or nil if
+// c is neither. Both are the same where an element can be neither null nor a list. It knows the
+// forms of older writers; see LogicalTypes.md of the Parquet format.
+func elementOf(c *parquet.Column) (list, element *parquet.Column) {
+	if c.Repeated() {
+		return c, c
+	}
+	if len(c.Columns()) != 1 || !c.Columns()[0].Repeated() {
+		return nil, nil
+	}
+	list = c.Columns()[0]
+	if len(list.Columns()) != 1 || list.Name() == "array" || list.Name() == c.Name()+"_tuple" {
+		return list, list
+	}
+	return list, list.Columns()[0]
+}
+
+func (m *matcher) mayMiss(name string) bool {
+	return slices.ContainsFunc(m.missing, func(s string) bool { return name == s || strings.HasPrefix(name, s+".") })
+}
+
+// missingColumn returns nil if the column may be missing.
+func (m *matcher) missingColumn(name string) error {
+	if m.mayMiss(name) {
+		return nil
+	}
+	var have []string
+	for _, c := range m.file.Root().Columns() {
+		if !strings.Contains(name, ".") {
+			have = append(have, c.Name())
+		}
+	}
+	if have == nil {
+		for _, c := range m.file.Schema().Columns() {
 			have = append(have, strings.Join(c, "."))
 		}
-		return fmt.Errorf("no column %q; the columns are %s; name the right one with a parquet tag, or allow it with AllowMissing", name, quoteAll(have))
 	}
-	m.leaves = append(m.leaves, leaf.ColumnIndex)
-	mine, _ := parquet.SchemaOf(m.record.Addr().Interface()).Lookup(path...)
-	if mine.MaxRepetitionLevel != leaf.MaxRepetitionLevel {
-		return fmt.Errorf("column %q is %s in the file and %s in %v; a list must be a list in both", name, describe(leaf), describe(mine), m.record.Type())
-	}
-	if field.IsValid() && !f.Repeated() {
-		offset := field.Addr().Pointer() - m.base
-		err := checkFit(field.Type(), f.Type(), leaf.Node.Type())
-		if err == nil && offset < m.record.Type().Size() {
-			m.flat = append(m.flat, flat{leaf.ColumnIndex, offset, field.Type(), leaf.Node.Type(), byte(leaf.MaxDefinitionLevel)})
-			return nil
-		}
-		if err != nil && !errors.Is(err, errLibrary) {
-			return fmt.Errorf("column %q is %s in the file and %v in %v: %w", name, leaf.Node.Type(), field.Type(), m.record.Type(), err)
-		}
-	}
-	m.simple = false
-	if f.Type().Kind() != leaf.Node.Type().Kind() {
-		return fmt.Errorf("column %q is %s in the file and %s in %v; make them the same", name, leaf.Node.Type(), f.Type(), m.record.Type())
-	}
-	return nil
+	return fmt.Errorf("no column %q; the columns are %s; name the right one with a parquet tag, or allow it with AllowMissing", name, quoteAll(have))
 }
 
-func describe(c parquet.LeafColumn) string {
-	if c.MaxRepetitionLevel == 0 {
-		return c.Node.Type().String()
+// differ describes a column that does not fit a field of type t. why may be nil.
+func (m *matcher) differ(at place, mine parquet.Node, t reflect.Type, c *parquet.Column, why error) error {
+	field := t.String()
+	if mine.Leaf() {
+		switch l := logicalOf(mine.Type()).(type) {
+		case *format.DecimalType, *format.DateType, *format.TimeType, *format.TimestampType, *format.UUIDType:
+			if t != timeType {
+				field += fmt.Sprintf(" tagged %v", l)
+			}
+		}
 	}
-	return fmt.Sprintf("a list (depth %d) of %s", c.MaxRepetitionLevel, c.Node.Type())
+	kind, want := m.describe(c, at.isElement, at.name[strings.LastIndexByte(at.name, '.')+1:])
+	if want = "make the field " + want; why != nil && !errors.Is(why, errOther) {
+		want = why.Error() + "; " + want
+	}
+	return fmt.Errorf("column %q is %s in the file and %s in %v: %s", at.name, kind, field, m.record, want)
 }
 
-// errLibrary means that only the library can read the column.
-var errLibrary = errors.New("not a plain column")
-
-// checkFit returns an error if values of the file's column type cannot be stored in a Go field of
-// type t. mine is the Parquet type of that field.
-func checkFit(t reflect.Type, mine, file parquet.Type) error {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
+// describe returns the kind of a column or of one element of it, and a field that fits.
+func (m *matcher) describe(c *parquet.Column, isElement bool, name string) (kind, field string) {
+	list, element := elementOf(c)
+	if isElement {
+		list = nil
 	}
-	logical := logicalOf(file)
-	kind := file.Kind()
-	switch k := t.Kind(); {
-	case t == timeType:
-		switch logical.(type) {
-		case *format.TimestampType, *format.DateType:
-			return nil
-		}
-		if kind == parquet.Int96 {
-			return nil
-		}
-		return errors.New("only a timestamp or a date is a time; make the field an integer")
-	case k == reflect.String, k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		switch logical.(type) {
-		case *format.DecimalType, *format.UUIDType:
-			return errLibrary
-		}
-		if kind == parquet.ByteArray && mine.Kind() == parquet.ByteArray {
-			return nil
-		}
-		return errLibrary
-	case k == reflect.Bool:
-		if kind == parquet.Boolean {
-			return nil
-		}
-		return errors.New("make the field an integer, or use the type of the file")
-	case k >= reflect.Int && k <= reflect.Uint64:
-		return checkIntegerFit(t, mine, file)
-	case k == reflect.Float32 || k == reflect.Float64:
-		switch {
-		case mine.Kind() != parquet.Double && mine.Kind() != parquet.Float:
-			return errLibrary // a decimal
-		case kind == parquet.Float, kind == parquet.Double && k == reflect.Float64:
-			return nil
-		case kind == parquet.Double:
-			return errors.New("make the field a float64")
-		}
-		return errors.New("use the type of the file")
-	}
-	return errLibrary
-}
-
-func checkIntegerFit(t reflect.Type, mine, file parquet.Type) error {
-	width, unsigned := 64, false
-	switch file.Kind() {
-	case parquet.Int32:
-		width = 32
-	case parquet.Int64:
-	default:
-		return errors.New("use the type of the file")
-	}
-	switch l := logicalOf(file).(type) {
-	case nil:
-	case *format.IntType:
-		width, unsigned = int(l.BitWidth), !l.IsSigned
-	default:
-		own := logicalOf(mine)
-		if own == nil || reflect.TypeOf(own) != reflect.TypeOf(l) {
-			return errors.New("a plain integer would lose the unit; use time.Time, or a tag such as parquet:\",timestamp(microsecond)\" or parquet:\",decimal(2:9)\"")
-		}
-		if own.String() != l.String() {
-			return errLibrary
-		}
-	}
-	have, positive := t.Bits(), t.Kind() >= reflect.Uint
 	switch {
-	case positive && !unsigned:
-		return errors.New("the file may hold values below zero; make the field signed")
-	case have < width || have == width && unsigned && !positive:
-		return errors.New("the file may hold larger values; make the field wider")
+	case list != nil && isMapType(c):
+		return "a map", "a map"
+	case list != nil && element != list:
+		kind, _ = m.describe(element, false, name)
+		return "a list of " + kind, fmt.Sprintf("a slice with the tag `parquet:\"%s,list\"`", name)
+	case list != nil && element.Leaf():
+		return "a list of " + newFileType(element, m.elements[element]).String(), "a slice"
+	case list != nil:
+		return "a list of groups", "a slice of structs"
+	case !c.Leaf():
+		return "a group", "a struct"
 	}
-	return nil
+	f := newFileType(c, m.elements[c])
+	return f.String(), goTypeFor(name, f)
 }
 
-func logicalOf(t parquet.Type) format.LogicalTypeValue {
-	if l := t.LogicalType(); l != nil {
-		return l.Value
+func isMapType(c *parquet.Column) bool {
+	if c.Leaf() {
+		return false
 	}
-	return nil
+	_, ok := logicalOf(c.Type()).(*format.MapType)
+	return ok
 }

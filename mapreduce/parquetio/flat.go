@@ -3,12 +3,9 @@ package parquetio
 import (
 	"errors"
 	"io"
-	"reflect"
-	"time"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
 )
 
 // flatReader reads a row group column by column into a batch of records. For structs without lists,
@@ -17,8 +14,8 @@ type flatReader[T any] struct{ columns []flatColumn }
 
 type flatColumn struct {
 	flat
+	column
 	set    setter
-	isText bool // it is a string field
 	pages  parquet.Pages
 	page   parquet.Page
 	left   int // rows of page not yet read
@@ -31,8 +28,6 @@ type flatColumn struct {
 	// levels are the definition levels of the rest of the page; empty when no value may be null.
 	levels  []byte
 	indexed bool // page uses a dictionary
-
-	arena arena
 }
 
 func newFlatReader[T any](columns []flat, g parquet.RowGroup) *flatReader[T] {
@@ -40,8 +35,8 @@ func newFlatReader[T any](columns []flat, g parquet.RowGroup) *flatReader[T] {
 	chunks := g.ColumnChunks()
 	for i, f := range columns {
 		c := &r.columns[i]
-		c.flat, c.pages, c.isText = f, chunks[f.leaf].Pages(), f.field.Kind() == reflect.String
-		c.set = c.setter(f.field)
+		c.flat, c.pages = f, chunks[f.column].Pages()
+		c.set = f.make(&c.column)
 	}
 	return r
 }
@@ -54,15 +49,18 @@ func (r *flatReader[T]) close() {
 	}
 }
 
-func (r *flatReader[T]) read(rows []T) (int, error) {
+func (r *flatReader[T]) read(rows []T) error {
 	base := unsafe.Pointer(unsafe.SliceData(rows))
 	for i := range r.columns {
 		c := &r.columns[i]
 		if err := c.read(unsafe.Add(base, c.offset), unsafe.Sizeof(*new(T)), len(rows)); err != nil {
-			return 0, err
+			return err
+		}
+		if c.err != nil {
+			return c.err
 		}
 	}
-	return len(rows), nil
+	return nil
 }
 
 // read stores the next n values in fields at intervals of stride bytes.
@@ -171,80 +169,6 @@ func (c *flatColumn) readValues(field unsafe.Pointer, stride uintptr, n int) err
 		}
 	}
 	return nil
-}
-
-// A setter stores a value other than null in a field.
-type setter func(field unsafe.Pointer, v *parquet.Value)
-
-var timeType = reflect.TypeFor[time.Time]()
-
-// setter returns the setter for a field of type t. The type must fit the column.
-func (c *flatColumn) setter(t reflect.Type) setter {
-	integer := func(v *parquet.Value) int64 { return v.Int64() }
-	if c.file.Kind() == parquet.Int32 {
-		integer = func(v *parquet.Value) int64 { return int64(v.Int32()) }
-		if l, ok := logicalOf(c.file).(*format.IntType); ok && !l.IsSigned {
-			integer = func(v *parquet.Value) int64 { return int64(v.Uint32()) }
-		}
-	}
-	switch {
-	case t == timeType:
-		at := c.timeOf(integer)
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*time.Time)(field) = at(v) }
-	case t.Kind() == reflect.Pointer:
-		set := c.setter(t.Elem())
-		return func(field unsafe.Pointer, v *parquet.Value) {
-			p := reflect.New(t.Elem()).UnsafePointer()
-			set(p, v)
-			*(*unsafe.Pointer)(field) = p
-		}
-	}
-	switch t.Kind() {
-	case reflect.String:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*string)(field) = c.arena.keep(v.ByteArray()) }
-	case reflect.Slice:
-		return func(field unsafe.Pointer, v *parquet.Value) {
-			*(*[]byte)(field) = append(make([]byte, 0, len(v.ByteArray())), v.ByteArray()...)
-		}
-	case reflect.Bool:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*bool)(field) = v.Boolean() }
-	case reflect.Float32:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*float32)(field) = v.Float() }
-	case reflect.Float64:
-		if c.file.Kind() == parquet.Float {
-			return func(field unsafe.Pointer, v *parquet.Value) { *(*float64)(field) = float64(v.Float()) }
-		}
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*float64)(field) = v.Double() }
-	}
-	switch t.Size() { // integers with and without sign have the same bits
-	case 8:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*int64)(field) = integer(v) }
-	case 4:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*int32)(field) = int32(integer(v)) }
-	case 2:
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*int16)(field) = int16(integer(v)) }
-	}
-	return func(field unsafe.Pointer, v *parquet.Value) { *(*int8)(field) = int8(integer(v)) }
-}
-
-// timeOf returns a function that converts the column's values to times in UTC.
-func (c *flatColumn) timeOf(integer func(*parquet.Value) int64) func(*parquet.Value) time.Time {
-	switch l := logicalOf(c.file).(type) {
-	case *format.DateType:
-		return func(v *parquet.Value) time.Time { return time.Unix(integer(v)*86400, 0).UTC() }
-	case *format.TimestampType:
-		unit := int64(l.Unit.Value.Duration())
-		perSecond := int64(time.Second) / unit
-		return func(v *parquet.Value) time.Time {
-			n := integer(v)
-			return time.Unix(n/perSecond, n%perSecond*unit).UTC()
-		}
-	}
-	return func(v *parquet.Value) time.Time { // INT96: nanoseconds of the day, and the Julian day
-		x := v.Int96()
-		const unixEpoch = 2440588
-		return time.Unix((int64(x[2])-unixEpoch)*86400, int64(uint64(x[1])<<32|uint64(x[0]))).UTC()
-	}
 }
 
 // An arena stores many strings in one block of memory and never overwrites them.

@@ -15,18 +15,33 @@
 // The tags are those of github.com/parquet-go/parquet-go. Only the columns of the struct are read
 // from a file. Without a tag, a column has exactly the name of the field.
 //
-// A null is read as the zero value, or as nil for a pointer. An integer or float field may be wider
-// than its column, but not narrower. A time.Time reads timestamps and dates; it cannot be written
-// as a date.
+// A null is read as the zero value, or as nil for a pointer. A column of nulls without a type fits
+// every field. Slices read lists in all forms that writers use, with or without the tag list.
 //
-// A missing column, or a column with another type, is an error with the file, the column and both
-// types. Columns compressed with LZ4 are refused.
+// The type of the file and the type of the field, with its tag, must mean the same. All columns are
+// converted in one way, alone or in lists, maps and structs:
+//
+//	BOOLEAN                    bool
+//	INT32, INT64, INT(n)       integers of the same width or wider; unsigned columns need uint or wider
+//	FLOAT16, FLOAT, DOUBLE     floats of the same width or wider
+//	STRING, ENUM, JSON, bytes  string, []byte
+//	FIXED(n)                   [n]byte, []byte
+//	UUID                       string, [16]byte, []byte
+//	DECIMAL(p,s)               int32, int64, []byte with the tag decimal(s:p); the scale s must be the same
+//	DATE                       time.Time, or int32 with the tag date
+//	TIME                       time.Duration, or an integer with the tag time(unit) of the same unit
+//	TIMESTAMP, INT96           time.Time in UTC, or int64 with the tag timestamp(unit) of the same unit
+//
+// A time.Time cannot be written as a date. A time.Duration without the tag time is written as plain
+// nanoseconds, and reads plain integers as nanoseconds.
+//
+// A missing column, a column with another type, and a name that occurs twice are errors. They name
+// the file, the column, both types and a field that fits. Columns compressed with LZ4 are refused.
 //
 // # Speed and memory
 //
-// A struct of plain fields and of inner structs with plain fields is read column by column. A
-// struct with lists, maps or optional structs is read row by row by the library, which is several
-// times slower.
+// Plain fields, also those of inner structs, are read column by column. Lists, maps and pointers to
+// structs are assembled row by row, which is several times slower.
 //
 // Strings share blocks of 64 KiB that are never reused; a string that is kept for long keeps its
 // block in memory. The strings of a dictionary-encoded column exist once per row group.
@@ -36,7 +51,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -66,8 +80,9 @@ type Source[T any] struct {
 // its row number in the file, from 1.
 func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns: patterns} }
 
-// AllowMissing allows files without these columns; their fields are then zero. The parts of a
-// nested name are joined by dots, such as address.city.
+// AllowMissing allows files without these columns; their fields are then zero. The names of nested
+// fields are joined by dots, such as address.city. A list or map counts as one name. The name of a
+// struct allows all its fields.
 func (s Source[T]) AllowMissing(columns ...string) Source[T] {
 	s.missing = append(slices.Clip(s.missing), columns...)
 	return s
@@ -303,11 +318,10 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 			return err
 		}
 		clear(batch) // receivers may keep slices and pointers of the last batch
-		n := 0
-		err := recoverPanic(r.Path, func() (err error) {
-			n, err = rows.read(batch[:min(left, batchRows)])
-			return err
-		})
+		n := min(left, batchRows)
+		if err := recoverPanic(r.Path, func() error { return rows.next(batch[:n]) }); err != nil {
+			return fmt.Errorf("rows %d to %d: %w", r.Line+1, r.Line+n, err)
+		}
 		for k := range n {
 			if r.Stopped() {
 				return nil
@@ -316,15 +330,9 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 			r.Line++
 			r.Emit(&batch[k])
 		}
-		part := bytes * int64(n) / left
-		r.Add(int64(n), part)
-		left, bytes = left-int64(n), bytes-part
-		if left > 0 && n == 0 || err != nil && !errors.Is(err, io.EOF) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = fmt.Errorf("%d rows are missing: %w", left, io.ErrUnexpectedEOF)
-			}
-			return fmt.Errorf("row %d: %w", r.Line+1, err)
-		}
+		part := bytes * n / left
+		r.Add(n, part)
+		left, bytes = left-n, bytes-part
 	}
 	return nil
 }
