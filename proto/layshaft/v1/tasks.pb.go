@@ -264,8 +264,9 @@ func (TaskReason) EnumDescriptor() ([]byte, []int) {
 // TaskPolicy controls the attempts of a task. Durations are in nanoseconds.
 type TaskPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// attempts is the maximum number of attempts, including failed, timed out and lost ones. Zero
-	// means 5.
+	// attempts is the number of failed or timed out attempts after which the task fails. Attempts
+	// that were lost with a worker that ran nothing else are counted apart, up to the same number.
+	// With 1, no attempt follows a loss. Zero means 5.
 	Attempts int64 `protobuf:"varint,1,opt,name=attempts" json:"attempts,omitempty"`
 	// backoff_nanos is the delay before the second attempt; it doubles for each further attempt. Zero
 	// means 1 s. There is no delay after the first lost worker.
@@ -454,7 +455,10 @@ type TaskSpec struct {
 	// place is the position in the group, from 1. If the group already has a task at this place, the
 	// answer names that task, so a repeated submission adds nothing. If the place before is still
 	// free, the task is refused. Zero means the next place.
-	Place         int64 `protobuf:"varint,12,opt,name=place" json:"place,omitempty"`
+	Place int64 `protobuf:"varint,12,opt,name=place" json:"place,omitempty"`
+	// parent is the ID of the running task whose handler waits for this task; zero means none. While
+	// it waits, its slot is lent to this task.
+	Parent        uint64 `protobuf:"varint,13,opt,name=parent" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +573,13 @@ func (x *TaskSpec) GetBackground() bool {
 func (x *TaskSpec) GetPlace() int64 {
 	if x != nil {
 		return x.Place
+	}
+	return 0
+}
+
+func (x *TaskSpec) GetParent() uint64 {
+	if x != nil {
+		return x.Parent
 	}
 	return 0
 }
@@ -883,7 +894,7 @@ type Accepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// task is the ID of the task.
 	Task uint64 `protobuf:"varint,1,opt,name=task" json:"task,omitempty"`
-	// joined means that the submission joined an existing task.
+	// joined means that the submission joined an existing task, which keeps its own input.
 	Joined bool `protobuf:"varint,2,opt,name=joined" json:"joined,omitempty"`
 	// refused is the reason for the refusal; empty if the task was accepted.
 	Refused string `protobuf:"bytes,3,opt,name=refused" json:"refused,omitempty"`
@@ -1113,8 +1124,7 @@ func (*CallTasksRequest_Options) isCallTasksRequest_Say() {}
 // CallTasksOptions apply to all tasks of a stream.
 type CallTasksOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// cancel_left also ends running tasks when the stream breaks, except background tasks and tasks
-	// with another waiting client.
+	// cancel_left also ends running tasks when the stream breaks.
 	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft" json:"cancel_left,omitempty"`
 	// only_ends omits chunks, warnings, progress and retries.
 	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
@@ -1352,6 +1362,7 @@ type TaskUpdate struct {
 	//	*TaskUpdate_Followed
 	//	*TaskUpdate_Result
 	//	*TaskUpdate_Failed
+	//	*TaskUpdate_Waiting
 	What          isTaskUpdate_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1480,6 +1491,15 @@ func (x *TaskUpdate) GetFailed() *TaskFailed {
 	return nil
 }
 
+func (x *TaskUpdate) GetWaiting() *TaskWaiting {
+	if x != nil {
+		if x, ok := x.What.(*TaskUpdate_Waiting); ok {
+			return x.Waiting
+		}
+	}
+	return nil
+}
+
 type isTaskUpdate_What interface {
 	isTaskUpdate_What()
 }
@@ -1526,6 +1546,11 @@ type TaskUpdate_Failed struct {
 	Failed *TaskFailed `protobuf:"bytes,10,opt,name=failed,oneof"`
 }
 
+type TaskUpdate_Waiting struct {
+	// waiting is sent while the task does not start for two seconds, and when the reason changes.
+	Waiting *TaskWaiting `protobuf:"bytes,11,opt,name=waiting,oneof"`
+}
+
 func (*TaskUpdate_Accepted) isTaskUpdate_What() {}
 
 func (*TaskUpdate_Data) isTaskUpdate_What() {}
@@ -1542,6 +1567,54 @@ func (*TaskUpdate_Result) isTaskUpdate_What() {}
 
 func (*TaskUpdate_Failed) isTaskUpdate_What() {}
 
+func (*TaskUpdate_Waiting) isTaskUpdate_What() {}
+
+// TaskWaiting explains why a task does not run yet.
+type TaskWaiting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// why is the reason, and a command that helps.
+	Why           string `protobuf:"bytes,1,opt,name=why" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskWaiting) Reset() {
+	*x = TaskWaiting{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskWaiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskWaiting) ProtoMessage() {}
+
+func (x *TaskWaiting) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskWaiting.ProtoReflect.Descriptor instead.
+func (*TaskWaiting) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TaskWaiting) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // TaskProgress is the progress of an attempt: n of m.
 type TaskProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1555,7 +1628,7 @@ type TaskProgress struct {
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[15]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1640,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[15]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1653,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{15}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TaskProgress) GetN() uint64 {
@@ -1612,7 +1685,7 @@ type TaskRetrying struct {
 
 func (x *TaskRetrying) Reset() {
 	*x = TaskRetrying{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[16]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1697,7 @@ func (x *TaskRetrying) String() string {
 func (*TaskRetrying) ProtoMessage() {}
 
 func (x *TaskRetrying) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[16]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1710,7 @@ func (x *TaskRetrying) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskRetrying.ProtoReflect.Descriptor instead.
 func (*TaskRetrying) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{16}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TaskRetrying) GetAttempt() int64 {
@@ -1674,7 +1747,7 @@ type TaskFailed struct {
 
 func (x *TaskFailed) Reset() {
 	*x = TaskFailed{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[17]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1759,7 @@ func (x *TaskFailed) String() string {
 func (*TaskFailed) ProtoMessage() {}
 
 func (x *TaskFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[17]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1772,7 @@ func (x *TaskFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFailed.ProtoReflect.Descriptor instead.
 func (*TaskFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{17}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TaskFailed) GetReason() TaskReason {
@@ -1731,7 +1804,7 @@ type TaskName struct {
 
 func (x *TaskName) Reset() {
 	*x = TaskName{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[18]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1816,7 @@ func (x *TaskName) String() string {
 func (*TaskName) ProtoMessage() {}
 
 func (x *TaskName) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[18]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1829,7 @@ func (x *TaskName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskName.ProtoReflect.Descriptor instead.
 func (*TaskName) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{18}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskName) GetTask() uint64 {
@@ -1786,14 +1859,16 @@ type WaitTaskRequest struct {
 	// name identifies the task.
 	Name *TaskName `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
 	// only_ends omits chunks, warnings, progress and retries.
-	OnlyEnds      bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
+	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
+	// parent is the ID of the running task whose handler waits; see TaskSpec.parent.
+	Parent        uint64 `protobuf:"varint,3,opt,name=parent" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WaitTaskRequest) Reset() {
 	*x = WaitTaskRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[19]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1880,7 @@ func (x *WaitTaskRequest) String() string {
 func (*WaitTaskRequest) ProtoMessage() {}
 
 func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[19]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1893,7 @@ func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskRequest.ProtoReflect.Descriptor instead.
 func (*WaitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{19}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitTaskRequest) GetName() *TaskName {
@@ -1835,6 +1910,13 @@ func (x *WaitTaskRequest) GetOnlyEnds() bool {
 	return false
 }
 
+func (x *WaitTaskRequest) GetParent() uint64 {
+	if x != nil {
+		return x.Parent
+	}
+	return 0
+}
+
 // WaitTaskResponse reports updates of a task. For a group, followed announces the next task and its
 // updates come after it. A group without a next task ends with an empty result, or failed.
 type WaitTaskResponse struct {
@@ -1849,7 +1931,7 @@ type WaitTaskResponse struct {
 
 func (x *WaitTaskResponse) Reset() {
 	*x = WaitTaskResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[20]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1943,7 @@ func (x *WaitTaskResponse) String() string {
 func (*WaitTaskResponse) ProtoMessage() {}
 
 func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[20]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1956,7 @@ func (x *WaitTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskResponse.ProtoReflect.Descriptor instead.
 func (*WaitTaskResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{20}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WaitTaskResponse) GetUpdates() []*TaskUpdate {
@@ -1902,7 +1984,7 @@ type OpenGroupRequest struct {
 
 func (x *OpenGroupRequest) Reset() {
 	*x = OpenGroupRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[21]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +1996,7 @@ func (x *OpenGroupRequest) String() string {
 func (*OpenGroupRequest) ProtoMessage() {}
 
 func (x *OpenGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[21]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2009,7 @@ func (x *OpenGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGroupRequest.ProtoReflect.Descriptor instead.
 func (*OpenGroupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OpenGroupRequest) GetGroup() *TaskGroup {
@@ -1948,7 +2030,7 @@ type OpenGroupResponse struct {
 
 func (x *OpenGroupResponse) Reset() {
 	*x = OpenGroupResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[22]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2042,7 @@ func (x *OpenGroupResponse) String() string {
 func (*OpenGroupResponse) ProtoMessage() {}
 
 func (x *OpenGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[22]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2055,7 @@ func (x *OpenGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenGroupResponse.ProtoReflect.Descriptor instead.
 func (*OpenGroupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OpenGroupResponse) GetGroup() uint64 {
@@ -1994,7 +2076,7 @@ type CloseGroupRequest struct {
 
 func (x *CloseGroupRequest) Reset() {
 	*x = CloseGroupRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[23]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2088,7 @@ func (x *CloseGroupRequest) String() string {
 func (*CloseGroupRequest) ProtoMessage() {}
 
 func (x *CloseGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[23]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2101,7 @@ func (x *CloseGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseGroupRequest.ProtoReflect.Descriptor instead.
 func (*CloseGroupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CloseGroupRequest) GetGroup() uint64 {
@@ -2038,7 +2120,7 @@ type CloseGroupResponse struct {
 
 func (x *CloseGroupResponse) Reset() {
 	*x = CloseGroupResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[24]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2132,7 @@ func (x *CloseGroupResponse) String() string {
 func (*CloseGroupResponse) ProtoMessage() {}
 
 func (x *CloseGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[24]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2145,7 @@ func (x *CloseGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseGroupResponse.ProtoReflect.Descriptor instead.
 func (*CloseGroupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{25}
 }
 
 // CancelTasksRequest names the tasks to end.
@@ -2077,7 +2159,7 @@ type CancelTasksRequest struct {
 
 func (x *CancelTasksRequest) Reset() {
 	*x = CancelTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[25]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2171,7 @@ func (x *CancelTasksRequest) String() string {
 func (*CancelTasksRequest) ProtoMessage() {}
 
 func (x *CancelTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[25]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2184,7 @@ func (x *CancelTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTasksRequest.ProtoReflect.Descriptor instead.
 func (*CancelTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelTasksRequest) GetTasks() []uint64 {
@@ -2123,7 +2205,7 @@ type CancelTasksResponse struct {
 
 func (x *CancelTasksResponse) Reset() {
 	*x = CancelTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[26]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2217,7 @@ func (x *CancelTasksResponse) String() string {
 func (*CancelTasksResponse) ProtoMessage() {}
 
 func (x *CancelTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[26]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,10 +2230,102 @@ func (x *CancelTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTasksResponse.ProtoReflect.Descriptor instead.
 func (*CancelTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelTasksResponse) GetTasks() []uint64 {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+// RunTasksRequest names tasks to start now.
+type RunTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tasks are the IDs of the tasks.
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunTasksRequest) Reset() {
+	*x = RunTasksRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunTasksRequest) ProtoMessage() {}
+
+func (x *RunTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunTasksRequest.ProtoReflect.Descriptor instead.
+func (*RunTasksRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RunTasksRequest) GetTasks() []uint64 {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+// RunTasksResponse lists the tasks that were delayed and are ready now, durably.
+type RunTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tasks are the IDs of the tasks.
+	Tasks         []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunTasksResponse) Reset() {
+	*x = RunTasksResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunTasksResponse) ProtoMessage() {}
+
+func (x *RunTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunTasksResponse.ProtoReflect.Descriptor instead.
+func (*RunTasksResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RunTasksResponse) GetTasks() []uint64 {
 	if x != nil {
 		return x.Tasks
 	}
@@ -2164,14 +2338,21 @@ type RetryTasksRequest struct {
 	// tasks are the IDs of the dead letters.
 	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	// function selects all dead letters of a function, if tasks is empty.
-	Function      string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
+	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
+	// error selects dead letters whose error contains this text, in any case of letters, if tasks is
+	// empty. All fields that are set must fit.
+	Error string `protobuf:"bytes,3,opt,name=error" json:"error,omitempty"`
+	// older_nanos selects dead letters that ended at least this time ago, if tasks is empty.
+	OlderNanos int64 `protobuf:"varint,4,opt,name=older_nanos,json=olderNanos" json:"older_nanos,omitempty"`
+	// all selects all dead letters, if tasks is empty and nothing else is set.
+	All           bool `protobuf:"varint,5,opt,name=all" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetryTasksRequest) Reset() {
 	*x = RetryTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[27]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2364,7 @@ func (x *RetryTasksRequest) String() string {
 func (*RetryTasksRequest) ProtoMessage() {}
 
 func (x *RetryTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[27]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2377,7 @@ func (x *RetryTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryTasksRequest.ProtoReflect.Descriptor instead.
 func (*RetryTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RetryTasksRequest) GetTasks() []uint64 {
@@ -2213,6 +2394,27 @@ func (x *RetryTasksRequest) GetFunction() string {
 	return ""
 }
 
+func (x *RetryTasksRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RetryTasksRequest) GetOlderNanos() int64 {
+	if x != nil {
+		return x.OlderNanos
+	}
+	return 0
+}
+
+func (x *RetryTasksRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 // RetryTasksResponse lists the tasks that run again, durably.
 type RetryTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2224,7 +2426,7 @@ type RetryTasksResponse struct {
 
 func (x *RetryTasksResponse) Reset() {
 	*x = RetryTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[28]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2438,7 @@ func (x *RetryTasksResponse) String() string {
 func (*RetryTasksResponse) ProtoMessage() {}
 
 func (x *RetryTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[28]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2451,7 @@ func (x *RetryTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryTasksResponse.ProtoReflect.Descriptor instead.
 func (*RetryTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RetryTasksResponse) GetTasks() []uint64 {
@@ -2265,14 +2467,21 @@ type DropTasksRequest struct {
 	// tasks are the IDs of the tasks.
 	Tasks []uint64 `protobuf:"varint,1,rep,packed,name=tasks" json:"tasks,omitempty"`
 	// function selects all dead letters of a function, if tasks is empty.
-	Function      string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
+	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
+	// error selects dead letters whose error contains this text, in any case of letters, if tasks is
+	// empty. All fields that are set must fit.
+	Error string `protobuf:"bytes,3,opt,name=error" json:"error,omitempty"`
+	// older_nanos selects dead letters that ended at least this time ago, if tasks is empty.
+	OlderNanos int64 `protobuf:"varint,4,opt,name=older_nanos,json=olderNanos" json:"older_nanos,omitempty"`
+	// all selects all dead letters, if tasks is empty and nothing else is set.
+	All           bool `protobuf:"varint,5,opt,name=all" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DropTasksRequest) Reset() {
 	*x = DropTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[29]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2493,7 @@ func (x *DropTasksRequest) String() string {
 func (*DropTasksRequest) ProtoMessage() {}
 
 func (x *DropTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[29]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2506,7 @@ func (x *DropTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropTasksRequest.ProtoReflect.Descriptor instead.
 func (*DropTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DropTasksRequest) GetTasks() []uint64 {
@@ -2314,6 +2523,27 @@ func (x *DropTasksRequest) GetFunction() string {
 	return ""
 }
 
+func (x *DropTasksRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *DropTasksRequest) GetOlderNanos() int64 {
+	if x != nil {
+		return x.OlderNanos
+	}
+	return 0
+}
+
+func (x *DropTasksRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 // DropTasksResponse lists the forgotten tasks, durably.
 type DropTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2325,7 +2555,7 @@ type DropTasksResponse struct {
 
 func (x *DropTasksResponse) Reset() {
 	*x = DropTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[30]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2567,7 @@ func (x *DropTasksResponse) String() string {
 func (*DropTasksResponse) ProtoMessage() {}
 
 func (x *DropTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[30]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2580,7 @@ func (x *DropTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropTasksResponse.ProtoReflect.Descriptor instead.
 func (*DropTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DropTasksResponse) GetTasks() []uint64 {
@@ -2373,7 +2603,7 @@ type GetTaskRequest struct {
 
 func (x *GetTaskRequest) Reset() {
 	*x = GetTaskRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[31]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2615,7 @@ func (x *GetTaskRequest) String() string {
 func (*GetTaskRequest) ProtoMessage() {}
 
 func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[31]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2628,7 @@ func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskRequest.ProtoReflect.Descriptor instead.
 func (*GetTaskRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetTaskRequest) GetName() *TaskName {
@@ -2426,7 +2656,7 @@ type GetTaskResponse struct {
 
 func (x *GetTaskResponse) Reset() {
 	*x = GetTaskResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[32]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2668,7 @@ func (x *GetTaskResponse) String() string {
 func (*GetTaskResponse) ProtoMessage() {}
 
 func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[32]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2681,7 @@ func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
 func (*GetTaskResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetTaskResponse) GetTask() *TaskInfo {
@@ -2479,7 +2709,7 @@ type TaskInfo struct {
 	Background bool `protobuf:"varint,6,opt,name=background" json:"background,omitempty"`
 	// durable means that the task survives a restart of the coordinator.
 	Durable bool `protobuf:"varint,7,opt,name=durable" json:"durable,omitempty"`
-	// attempts is the number of started attempts.
+	// attempts is the number of started attempts, with those lost.
 	Attempts int64 `protobuf:"varint,8,opt,name=attempts" json:"attempts,omitempty"`
 	// waiters is the number of waiting clients; at most 1,000 are counted.
 	Waiters int64 `protobuf:"varint,9,opt,name=waiters" json:"waiters,omitempty"`
@@ -2505,14 +2735,18 @@ type TaskInfo struct {
 	Result []byte `protobuf:"bytes,18,opt,name=result" json:"result,omitempty"`
 	// why explains why the task does not run yet; empty for running and ended tasks. Only GetTask
 	// sets it.
-	Why           string `protobuf:"bytes,19,opt,name=why" json:"why,omitempty"`
+	Why string `protobuf:"bytes,19,opt,name=why" json:"why,omitempty"`
+	// lost is the number of attempts that were lost with their worker. They do not count as failed.
+	Lost int64 `protobuf:"varint,20,opt,name=lost" json:"lost,omitempty"`
+	// ended_nanos is the time when a dead letter failed.
+	EndedNanos    int64 `protobuf:"varint,21,opt,name=ended_nanos,json=endedNanos" json:"ended_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskInfo) Reset() {
 	*x = TaskInfo{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[33]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2758,7 @@ func (x *TaskInfo) String() string {
 func (*TaskInfo) ProtoMessage() {}
 
 func (x *TaskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[33]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2771,7 @@ func (x *TaskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskInfo.ProtoReflect.Descriptor instead.
 func (*TaskInfo) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TaskInfo) GetTask() uint64 {
@@ -2673,6 +2907,20 @@ func (x *TaskInfo) GetWhy() string {
 	return ""
 }
 
+func (x *TaskInfo) GetLost() int64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *TaskInfo) GetEndedNanos() int64 {
+	if x != nil {
+		return x.EndedNanos
+	}
+	return 0
+}
+
 // ListTasksRequest requests a page of tasks.
 type ListTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2690,7 +2938,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[34]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2702,7 +2950,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[34]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2715,7 +2963,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListTasksRequest) GetFrom() uint64 {
@@ -2760,7 +3008,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[35]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +3020,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[35]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +3033,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListTasksResponse) GetTasks() []*TaskInfo {
@@ -2808,14 +3056,18 @@ type ListDeadTasksRequest struct {
 	// function restricts the list to one function; empty means all.
 	Function string `protobuf:"bytes,1,opt,name=function" json:"function,omitempty"`
 	// limit is the maximum number of tasks per function; zero means 100. The largest limit is 1,000.
-	Limit         int64 `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`
+	Limit int64 `protobuf:"varint,2,opt,name=limit" json:"limit,omitempty"`
+	// error restricts the list to errors that contain this text, in any case of letters.
+	Error string `protobuf:"bytes,3,opt,name=error" json:"error,omitempty"`
+	// older_nanos restricts the list to tasks that ended at least this time ago.
+	OlderNanos    int64 `protobuf:"varint,4,opt,name=older_nanos,json=olderNanos" json:"older_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListDeadTasksRequest) Reset() {
 	*x = ListDeadTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[36]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2827,7 +3079,7 @@ func (x *ListDeadTasksRequest) String() string {
 func (*ListDeadTasksRequest) ProtoMessage() {}
 
 func (x *ListDeadTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[36]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2840,7 +3092,7 @@ func (x *ListDeadTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListDeadTasksRequest) GetFunction() string {
@@ -2857,6 +3109,20 @@ func (x *ListDeadTasksRequest) GetLimit() int64 {
 	return 0
 }
 
+func (x *ListDeadTasksRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ListDeadTasksRequest) GetOlderNanos() int64 {
+	if x != nil {
+		return x.OlderNanos
+	}
+	return 0
+}
+
 // ListDeadTasksResponse lists dead letters.
 type ListDeadTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2868,7 +3134,7 @@ type ListDeadTasksResponse struct {
 
 func (x *ListDeadTasksResponse) Reset() {
 	*x = ListDeadTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[37]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3146,7 @@ func (x *ListDeadTasksResponse) String() string {
 func (*ListDeadTasksResponse) ProtoMessage() {}
 
 func (x *ListDeadTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[37]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3159,7 @@ func (x *ListDeadTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListDeadTasksResponse) GetTasks() []*TaskInfo {
@@ -2930,7 +3196,7 @@ type FunctionLimits struct {
 
 func (x *FunctionLimits) Reset() {
 	*x = FunctionLimits{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[38]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2942,7 +3208,7 @@ func (x *FunctionLimits) String() string {
 func (*FunctionLimits) ProtoMessage() {}
 
 func (x *FunctionLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[38]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2955,7 +3221,7 @@ func (x *FunctionLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionLimits.ProtoReflect.Descriptor instead.
 func (*FunctionLimits) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FunctionLimits) GetQueueHigh() int64 {
@@ -3027,7 +3293,7 @@ type SetFunctionRequest struct {
 
 func (x *SetFunctionRequest) Reset() {
 	*x = SetFunctionRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[39]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3305,7 @@ func (x *SetFunctionRequest) String() string {
 func (*SetFunctionRequest) ProtoMessage() {}
 
 func (x *SetFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[39]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3318,7 @@ func (x *SetFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFunctionRequest.ProtoReflect.Descriptor instead.
 func (*SetFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetFunctionRequest) GetFunction() string {
@@ -3078,7 +3344,7 @@ type SetFunctionResponse struct {
 
 func (x *SetFunctionResponse) Reset() {
 	*x = SetFunctionResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[40]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3356,7 @@ func (x *SetFunctionResponse) String() string {
 func (*SetFunctionResponse) ProtoMessage() {}
 
 func (x *SetFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[40]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3369,7 @@ func (x *SetFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetFunctionResponse.ProtoReflect.Descriptor instead.
 func (*SetFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{43}
 }
 
 // PauseFunctionRequest pauses or resumes a function.
@@ -3119,7 +3385,7 @@ type PauseFunctionRequest struct {
 
 func (x *PauseFunctionRequest) Reset() {
 	*x = PauseFunctionRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[41]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3131,7 +3397,7 @@ func (x *PauseFunctionRequest) String() string {
 func (*PauseFunctionRequest) ProtoMessage() {}
 
 func (x *PauseFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[41]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3144,7 +3410,7 @@ func (x *PauseFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseFunctionRequest.ProtoReflect.Descriptor instead.
 func (*PauseFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PauseFunctionRequest) GetFunction() string {
@@ -3170,7 +3436,7 @@ type PauseFunctionResponse struct {
 
 func (x *PauseFunctionResponse) Reset() {
 	*x = PauseFunctionResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[42]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3182,7 +3448,7 @@ func (x *PauseFunctionResponse) String() string {
 func (*PauseFunctionResponse) ProtoMessage() {}
 
 func (x *PauseFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[42]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3195,7 +3461,7 @@ func (x *PauseFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseFunctionResponse.ProtoReflect.Descriptor instead.
 func (*PauseFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{45}
 }
 
 // DropFunctionRequest names a function.
@@ -3209,7 +3475,7 @@ type DropFunctionRequest struct {
 
 func (x *DropFunctionRequest) Reset() {
 	*x = DropFunctionRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[43]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3487,7 @@ func (x *DropFunctionRequest) String() string {
 func (*DropFunctionRequest) ProtoMessage() {}
 
 func (x *DropFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[43]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3500,7 @@ func (x *DropFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFunctionRequest.ProtoReflect.Descriptor instead.
 func (*DropFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DropFunctionRequest) GetFunction() string {
@@ -3253,7 +3519,7 @@ type DropFunctionResponse struct {
 
 func (x *DropFunctionResponse) Reset() {
 	*x = DropFunctionResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[44]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3531,7 @@ func (x *DropFunctionResponse) String() string {
 func (*DropFunctionResponse) ProtoMessage() {}
 
 func (x *DropFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[44]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3544,7 @@ func (x *DropFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFunctionResponse.ProtoReflect.Descriptor instead.
 func (*DropFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{47}
 }
 
 // SetBudgetRequest sets a budget.
@@ -3295,7 +3561,7 @@ type SetBudgetRequest struct {
 
 func (x *SetBudgetRequest) Reset() {
 	*x = SetBudgetRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[45]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3307,7 +3573,7 @@ func (x *SetBudgetRequest) String() string {
 func (*SetBudgetRequest) ProtoMessage() {}
 
 func (x *SetBudgetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[45]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3320,7 +3586,7 @@ func (x *SetBudgetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBudgetRequest.ProtoReflect.Descriptor instead.
 func (*SetBudgetRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SetBudgetRequest) GetBudget() string {
@@ -3346,7 +3612,7 @@ type SetBudgetResponse struct {
 
 func (x *SetBudgetResponse) Reset() {
 	*x = SetBudgetResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[46]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3624,7 @@ func (x *SetBudgetResponse) String() string {
 func (*SetBudgetResponse) ProtoMessage() {}
 
 func (x *SetBudgetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[46]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3637,7 @@ func (x *SetBudgetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBudgetResponse.ProtoReflect.Descriptor instead.
 func (*SetBudgetResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{49}
 }
 
 // ListFunctionsRequest requests the state of all functions.
@@ -3383,7 +3649,7 @@ type ListFunctionsRequest struct {
 
 func (x *ListFunctionsRequest) Reset() {
 	*x = ListFunctionsRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[47]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3395,7 +3661,7 @@ func (x *ListFunctionsRequest) String() string {
 func (*ListFunctionsRequest) ProtoMessage() {}
 
 func (x *ListFunctionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[47]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3408,7 +3674,7 @@ func (x *ListFunctionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFunctionsRequest.ProtoReflect.Descriptor instead.
 func (*ListFunctionsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{50}
 }
 
 // ListFunctionsResponse is the state of all functions.
@@ -3422,7 +3688,7 @@ type ListFunctionsResponse struct {
 
 func (x *ListFunctionsResponse) Reset() {
 	*x = ListFunctionsResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[48]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3700,7 @@ func (x *ListFunctionsResponse) String() string {
 func (*ListFunctionsResponse) ProtoMessage() {}
 
 func (x *ListFunctionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[48]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3713,7 @@ func (x *ListFunctionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFunctionsResponse.ProtoReflect.Descriptor instead.
 func (*ListFunctionsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListFunctionsResponse) GetStatus() *FunctionsStatus {
@@ -3466,7 +3732,7 @@ type WatchFunctionsRequest struct {
 
 func (x *WatchFunctionsRequest) Reset() {
 	*x = WatchFunctionsRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[49]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +3744,7 @@ func (x *WatchFunctionsRequest) String() string {
 func (*WatchFunctionsRequest) ProtoMessage() {}
 
 func (x *WatchFunctionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[49]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +3757,7 @@ func (x *WatchFunctionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchFunctionsRequest.ProtoReflect.Descriptor instead.
 func (*WatchFunctionsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{52}
 }
 
 // WatchFunctionsResponse is the state of all functions.
@@ -3505,7 +3771,7 @@ type WatchFunctionsResponse struct {
 
 func (x *WatchFunctionsResponse) Reset() {
 	*x = WatchFunctionsResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[50]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3783,7 @@ func (x *WatchFunctionsResponse) String() string {
 func (*WatchFunctionsResponse) ProtoMessage() {}
 
 func (x *WatchFunctionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[50]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3796,7 @@ func (x *WatchFunctionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchFunctionsResponse.ProtoReflect.Descriptor instead.
 func (*WatchFunctionsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchFunctionsResponse) GetStatus() *FunctionsStatus {
@@ -3555,7 +3821,7 @@ type FunctionsStatus struct {
 
 func (x *FunctionsStatus) Reset() {
 	*x = FunctionsStatus{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[51]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3567,7 +3833,7 @@ func (x *FunctionsStatus) String() string {
 func (*FunctionsStatus) ProtoMessage() {}
 
 func (x *FunctionsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[51]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3580,7 +3846,7 @@ func (x *FunctionsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionsStatus.ProtoReflect.Descriptor instead.
 func (*FunctionsStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FunctionsStatus) GetTotals() *TaskCounts {
@@ -3627,7 +3893,7 @@ type TaskCounts struct {
 
 func (x *TaskCounts) Reset() {
 	*x = TaskCounts{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[52]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +3905,7 @@ func (x *TaskCounts) String() string {
 func (*TaskCounts) ProtoMessage() {}
 
 func (x *TaskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[52]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +3918,7 @@ func (x *TaskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCounts.ProtoReflect.Descriptor instead.
 func (*TaskCounts) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TaskCounts) GetSubmitted() int64 {
@@ -3732,7 +3998,7 @@ type FunctionStatus struct {
 
 func (x *FunctionStatus) Reset() {
 	*x = FunctionStatus{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[53]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3744,7 +4010,7 @@ func (x *FunctionStatus) String() string {
 func (*FunctionStatus) ProtoMessage() {}
 
 func (x *FunctionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[53]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3757,7 +4023,7 @@ func (x *FunctionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionStatus.ProtoReflect.Descriptor instead.
 func (*FunctionStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FunctionStatus) GetFunction() string {
@@ -3840,7 +4106,7 @@ type BudgetStatus struct {
 
 func (x *BudgetStatus) Reset() {
 	*x = BudgetStatus{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[54]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +4118,7 @@ func (x *BudgetStatus) String() string {
 func (*BudgetStatus) ProtoMessage() {}
 
 func (x *BudgetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[54]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +4131,7 @@ func (x *BudgetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetStatus.ProtoReflect.Descriptor instead.
 func (*BudgetStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *BudgetStatus) GetBudget() string {
@@ -3905,7 +4171,7 @@ type ListTaskWorkersRequest struct {
 
 func (x *ListTaskWorkersRequest) Reset() {
 	*x = ListTaskWorkersRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[55]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3917,7 +4183,7 @@ func (x *ListTaskWorkersRequest) String() string {
 func (*ListTaskWorkersRequest) ProtoMessage() {}
 
 func (x *ListTaskWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[55]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3930,7 +4196,7 @@ func (x *ListTaskWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTaskWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListTaskWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{58}
 }
 
 // ListTaskWorkersResponse lists task workers.
@@ -3944,7 +4210,7 @@ type ListTaskWorkersResponse struct {
 
 func (x *ListTaskWorkersResponse) Reset() {
 	*x = ListTaskWorkersResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[56]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4222,7 @@ func (x *ListTaskWorkersResponse) String() string {
 func (*ListTaskWorkersResponse) ProtoMessage() {}
 
 func (x *ListTaskWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[56]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4235,7 @@ func (x *ListTaskWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTaskWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListTaskWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{56}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListTaskWorkersResponse) GetWorkers() []*TaskWorkerStatus {
@@ -4003,7 +4269,7 @@ type TaskWorkerStatus struct {
 
 func (x *TaskWorkerStatus) Reset() {
 	*x = TaskWorkerStatus{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[57]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4015,7 +4281,7 @@ func (x *TaskWorkerStatus) String() string {
 func (*TaskWorkerStatus) ProtoMessage() {}
 
 func (x *TaskWorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[57]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4028,7 +4294,7 @@ func (x *TaskWorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskWorkerStatus.ProtoReflect.Descriptor instead.
 func (*TaskWorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{57}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *TaskWorkerStatus) GetWorker() string {
@@ -4100,7 +4366,7 @@ type WorkTasksRequest struct {
 
 func (x *WorkTasksRequest) Reset() {
 	*x = WorkTasksRequest{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[58]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4378,7 @@ func (x *WorkTasksRequest) String() string {
 func (*WorkTasksRequest) ProtoMessage() {}
 
 func (x *WorkTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[58]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4391,7 @@ func (x *WorkTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkTasksRequest.ProtoReflect.Descriptor instead.
 func (*WorkTasksRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{58}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WorkTasksRequest) GetSay() isWorkTasksRequest_Say {
@@ -4262,7 +4528,7 @@ type TaskHello struct {
 
 func (x *TaskHello) Reset() {
 	*x = TaskHello{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[59]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4540,7 @@ func (x *TaskHello) String() string {
 func (*TaskHello) ProtoMessage() {}
 
 func (x *TaskHello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[59]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4553,7 @@ func (x *TaskHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskHello.ProtoReflect.Descriptor instead.
 func (*TaskHello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{59}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TaskHello) GetWorker() string {
@@ -4341,7 +4607,7 @@ type TaskAbilities struct {
 
 func (x *TaskAbilities) Reset() {
 	*x = TaskAbilities{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[60]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4619,7 @@ func (x *TaskAbilities) String() string {
 func (*TaskAbilities) ProtoMessage() {}
 
 func (x *TaskAbilities) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[60]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4632,7 @@ func (x *TaskAbilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskAbilities.ProtoReflect.Descriptor instead.
 func (*TaskAbilities) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{60}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *TaskAbilities) GetFunctions() []*TaskFunction {
@@ -4404,7 +4670,7 @@ type TaskFunction struct {
 
 func (x *TaskFunction) Reset() {
 	*x = TaskFunction{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[61]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4416,7 +4682,7 @@ func (x *TaskFunction) String() string {
 func (*TaskFunction) ProtoMessage() {}
 
 func (x *TaskFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[61]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4429,7 +4695,7 @@ func (x *TaskFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFunction.ProtoReflect.Descriptor instead.
 func (*TaskFunction) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{61}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *TaskFunction) GetFunction() string {
@@ -4459,7 +4725,7 @@ type TaskAttempt struct {
 
 func (x *TaskAttempt) Reset() {
 	*x = TaskAttempt{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[62]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4471,7 +4737,7 @@ func (x *TaskAttempt) String() string {
 func (*TaskAttempt) ProtoMessage() {}
 
 func (x *TaskAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[62]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4484,7 +4750,7 @@ func (x *TaskAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskAttempt.ProtoReflect.Descriptor instead.
 func (*TaskAttempt) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{62}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *TaskAttempt) GetTask() uint64 {
@@ -4512,7 +4778,7 @@ type TaskReports struct {
 
 func (x *TaskReports) Reset() {
 	*x = TaskReports{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[63]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4524,7 +4790,7 @@ func (x *TaskReports) String() string {
 func (*TaskReports) ProtoMessage() {}
 
 func (x *TaskReports) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[63]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4537,7 +4803,7 @@ func (x *TaskReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReports.ProtoReflect.Descriptor instead.
 func (*TaskReports) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{63}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *TaskReports) GetReports() []*TaskReport {
@@ -4570,7 +4836,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[64]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4582,7 +4848,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[64]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4595,7 +4861,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{64}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *TaskReport) GetAttempt() *TaskAttempt {
@@ -4722,7 +4988,7 @@ type TaskHeartbeat struct {
 
 func (x *TaskHeartbeat) Reset() {
 	*x = TaskHeartbeat{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[65]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4734,7 +5000,7 @@ func (x *TaskHeartbeat) String() string {
 func (*TaskHeartbeat) ProtoMessage() {}
 
 func (x *TaskHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[65]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4747,7 +5013,7 @@ func (x *TaskHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskHeartbeat.ProtoReflect.Descriptor instead.
 func (*TaskHeartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{65}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{68}
 }
 
 // TaskLeaving reports that a worker leaves.
@@ -4759,7 +5025,7 @@ type TaskLeaving struct {
 
 func (x *TaskLeaving) Reset() {
 	*x = TaskLeaving{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[66]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4771,7 +5037,7 @@ func (x *TaskLeaving) String() string {
 func (*TaskLeaving) ProtoMessage() {}
 
 func (x *TaskLeaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[66]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4784,7 +5050,7 @@ func (x *TaskLeaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLeaving.ProtoReflect.Descriptor instead.
 func (*TaskLeaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{66}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{69}
 }
 
 // WorkTasksResponse is a message to a task worker. All fields may be set; the worker handles them
@@ -4814,7 +5080,7 @@ type WorkTasksResponse struct {
 
 func (x *WorkTasksResponse) Reset() {
 	*x = WorkTasksResponse{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[67]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4826,7 +5092,7 @@ func (x *WorkTasksResponse) String() string {
 func (*WorkTasksResponse) ProtoMessage() {}
 
 func (x *WorkTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[67]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4839,7 +5105,7 @@ func (x *WorkTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkTasksResponse.ProtoReflect.Descriptor instead.
 func (*WorkTasksResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{67}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *WorkTasksResponse) GetWelcome() *TaskWelcome {
@@ -4904,7 +5170,7 @@ type TaskWelcome struct {
 
 func (x *TaskWelcome) Reset() {
 	*x = TaskWelcome{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[68]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4916,7 +5182,7 @@ func (x *TaskWelcome) String() string {
 func (*TaskWelcome) ProtoMessage() {}
 
 func (x *TaskWelcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[68]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4929,7 +5195,7 @@ func (x *TaskWelcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskWelcome.ProtoReflect.Descriptor instead.
 func (*TaskWelcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{68}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *TaskWelcome) GetLeaseNanos() int64 {
@@ -4961,7 +5227,7 @@ type TaskStop struct {
 
 func (x *TaskStop) Reset() {
 	*x = TaskStop{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[69]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4973,7 +5239,7 @@ func (x *TaskStop) String() string {
 func (*TaskStop) ProtoMessage() {}
 
 func (x *TaskStop) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[69]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4986,7 +5252,7 @@ func (x *TaskStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStop.ProtoReflect.Descriptor instead.
 func (*TaskStop) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{69}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *TaskStop) GetAttempt() *TaskAttempt {
@@ -5036,7 +5302,7 @@ type TaskAssign struct {
 
 func (x *TaskAssign) Reset() {
 	*x = TaskAssign{}
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[70]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5048,7 +5314,7 @@ func (x *TaskAssign) String() string {
 func (*TaskAssign) ProtoMessage() {}
 
 func (x *TaskAssign) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_tasks_proto_msgTypes[70]
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5061,7 +5327,7 @@ func (x *TaskAssign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskAssign.ProtoReflect.Descriptor instead.
 func (*TaskAssign) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{70}
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *TaskAssign) GetAttempt() *TaskAttempt {
@@ -5139,7 +5405,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xaa\x03\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xc2\x03\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -5158,7 +5424,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\n" +
 	"background\x18\v \x01(\bR\n" +
 	"background\x12\x14\n" +
-	"\x05place\x18\f \x01(\x03R\x05place\"\x89\x01\n" +
+	"\x05place\x18\f \x01(\x03R\x05place\x12\x16\n" +
+	"\x06parent\x18\r \x01(\x04R\x06parent\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
@@ -5205,7 +5472,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\aindexes\x18\x01 \x03(\x03R\aindexes\"\\\n" +
 	"\x11CallTasksResponse\x121\n" +
 	"\aupdates\x18\x01 \x03(\v2\x17.layshaft.v1.TaskUpdateR\aupdates\x12\x14\n" +
-	"\x05piece\x18\x02 \x01(\fR\x05piece\"\x82\x03\n" +
+	"\x05piece\x18\x02 \x01(\fR\x05piece\"\xb8\x03\n" +
 	"\n" +
 	"TaskUpdate\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x12\n" +
@@ -5218,8 +5485,11 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bfollowed\x18\b \x01(\x04H\x00R\bfollowed\x12\x18\n" +
 	"\x06result\x18\t \x01(\fH\x00R\x06result\x121\n" +
 	"\x06failed\x18\n" +
-	" \x01(\v2\x17.layshaft.v1.TaskFailedH\x00R\x06failedB\x06\n" +
-	"\x04what\"*\n" +
+	" \x01(\v2\x17.layshaft.v1.TaskFailedH\x00R\x06failed\x124\n" +
+	"\awaiting\x18\v \x01(\v2\x18.layshaft.v1.TaskWaitingH\x00R\awaitingB\x06\n" +
+	"\x04what\"\x1f\n" +
+	"\vTaskWaiting\x12\x10\n" +
+	"\x03why\x18\x01 \x01(\tR\x03why\"*\n" +
 	"\fTaskProgress\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x04R\x01n\x12\f\n" +
 	"\x01m\x18\x02 \x01(\x04R\x01m\"o\n" +
@@ -5234,10 +5504,11 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bTaskName\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x16\n" +
-	"\x06unique\x18\x03 \x01(\tR\x06unique\"Y\n" +
+	"\x06unique\x18\x03 \x01(\tR\x06unique\"q\n" +
 	"\x0fWaitTaskRequest\x12)\n" +
 	"\x04name\x18\x01 \x01(\v2\x15.layshaft.v1.TaskNameR\x04name\x12\x1b\n" +
-	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\"[\n" +
+	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\x12\x16\n" +
+	"\x06parent\x18\x03 \x01(\x04R\x06parent\"[\n" +
 	"\x10WaitTaskResponse\x121\n" +
 	"\aupdates\x18\x01 \x03(\v2\x17.layshaft.v1.TaskUpdateR\aupdates\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\fR\x05piece\"@\n" +
@@ -5251,22 +5522,34 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x12CancelTasksRequest\x12\x14\n" +
 	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"+\n" +
 	"\x13CancelTasksResponse\x12\x14\n" +
-	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"E\n" +
+	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"'\n" +
+	"\x0fRunTasksRequest\x12\x14\n" +
+	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"(\n" +
+	"\x10RunTasksResponse\x12\x14\n" +
+	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"\x8e\x01\n" +
 	"\x11RetryTasksRequest\x12\x14\n" +
 	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\x12\x1a\n" +
-	"\bfunction\x18\x02 \x01(\tR\bfunction\"*\n" +
+	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x1f\n" +
+	"\volder_nanos\x18\x04 \x01(\x03R\n" +
+	"olderNanos\x12\x10\n" +
+	"\x03all\x18\x05 \x01(\bR\x03all\"*\n" +
 	"\x12RetryTasksResponse\x12\x14\n" +
-	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"D\n" +
+	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"\x8d\x01\n" +
 	"\x10DropTasksRequest\x12\x14\n" +
 	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\x12\x1a\n" +
-	"\bfunction\x18\x02 \x01(\tR\bfunction\")\n" +
+	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x1f\n" +
+	"\volder_nanos\x18\x04 \x01(\x03R\n" +
+	"olderNanos\x12\x10\n" +
+	"\x03all\x18\x05 \x01(\bR\x03all\")\n" +
 	"\x11DropTasksResponse\x12\x14\n" +
 	"\x05tasks\x18\x01 \x03(\x04R\x05tasks\"S\n" +
 	"\x0eGetTaskRequest\x12)\n" +
 	"\x04name\x18\x01 \x01(\v2\x15.layshaft.v1.TaskNameR\x04name\x12\x16\n" +
 	"\x06bodies\x18\x02 \x01(\bR\x06bodies\"<\n" +
 	"\x0fGetTaskResponse\x12)\n" +
-	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\xc2\x04\n" +
+	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\xf7\x04\n" +
 	"\bTaskInfo\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12,\n" +
@@ -5289,7 +5572,10 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x05error\x18\x10 \x01(\fR\x05error\x12\x14\n" +
 	"\x05input\x18\x11 \x01(\fR\x05input\x12\x16\n" +
 	"\x06result\x18\x12 \x01(\fR\x06result\x12\x10\n" +
-	"\x03why\x18\x13 \x01(\tR\x03why\"\x88\x01\n" +
+	"\x03why\x18\x13 \x01(\tR\x03why\x12\x12\n" +
+	"\x04lost\x18\x14 \x01(\x03R\x04lost\x12\x1f\n" +
+	"\vended_nanos\x18\x15 \x01(\x03R\n" +
+	"endedNanos\"\x88\x01\n" +
 	"\x10ListTasksRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x1a\n" +
@@ -5297,10 +5583,13 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06states\x18\x04 \x03(\x0e2\x16.layshaft.v1.TaskStateR\x06states\"T\n" +
 	"\x11ListTasksResponse\x12+\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskInfoR\x05tasks\x12\x12\n" +
-	"\x04next\x18\x02 \x01(\x04R\x04next\"H\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\"\x7f\n" +
 	"\x14ListDeadTasksRequest\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x03R\x05limit\"D\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x1f\n" +
+	"\volder_nanos\x18\x04 \x01(\x03R\n" +
+	"olderNanos\"D\n" +
 	"\x15ListDeadTasksResponse\x12+\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskInfoR\x05tasks\"\xcb\x02\n" +
 	"\x0eFunctionLimits\x12\x1d\n" +
@@ -5467,7 +5756,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x11TASK_REASON_ERROR\x10\x01\x12\x17\n" +
 	"\x13TASK_REASON_TIMEOUT\x10\x02\x12\x14\n" +
 	"\x10TASK_REASON_LOST\x10\x03\x12\x19\n" +
-	"\x15TASK_REASON_CANCELLED\x10\x042\x9b\f\n" +
+	"\x15TASK_REASON_CANCELLED\x10\x042\xe4\f\n" +
 	"\fTasksService\x12P\n" +
 	"\vSubmitTasks\x12\x1f.layshaft.v1.SubmitTasksRequest\x1a .layshaft.v1.SubmitTasksResponse\x12N\n" +
 	"\tCallTasks\x12\x1d.layshaft.v1.CallTasksRequest\x1a\x1e.layshaft.v1.CallTasksResponse(\x010\x01\x12I\n" +
@@ -5477,7 +5766,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"CloseGroup\x12\x1e.layshaft.v1.CloseGroupRequest\x1a\x1f.layshaft.v1.CloseGroupResponse\x12P\n" +
 	"\vCancelTasks\x12\x1f.layshaft.v1.CancelTasksRequest\x1a .layshaft.v1.CancelTasksResponse\x12M\n" +
 	"\n" +
-	"RetryTasks\x12\x1e.layshaft.v1.RetryTasksRequest\x1a\x1f.layshaft.v1.RetryTasksResponse\x12J\n" +
+	"RetryTasks\x12\x1e.layshaft.v1.RetryTasksRequest\x1a\x1f.layshaft.v1.RetryTasksResponse\x12G\n" +
+	"\bRunTasks\x12\x1c.layshaft.v1.RunTasksRequest\x1a\x1d.layshaft.v1.RunTasksResponse\x12J\n" +
 	"\tDropTasks\x12\x1d.layshaft.v1.DropTasksRequest\x1a\x1e.layshaft.v1.DropTasksResponse\x12D\n" +
 	"\aGetTask\x12\x1b.layshaft.v1.GetTaskRequest\x1a\x1c.layshaft.v1.GetTaskResponse\x12J\n" +
 	"\tListTasks\x12\x1d.layshaft.v1.ListTasksRequest\x1a\x1e.layshaft.v1.ListTasksResponse\x12V\n" +
@@ -5504,7 +5794,7 @@ func file_layshaft_v1_tasks_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_tasks_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_layshaft_v1_tasks_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_layshaft_v1_tasks_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_layshaft_v1_tasks_proto_goTypes = []any{
 	(TaskPriority)(0),               // 0: layshaft.v1.TaskPriority
 	(TaskState)(0),                  // 1: layshaft.v1.TaskState
@@ -5525,63 +5815,66 @@ var file_layshaft_v1_tasks_proto_goTypes = []any{
 	(*TaskIndexes)(nil),             // 16: layshaft.v1.TaskIndexes
 	(*CallTasksResponse)(nil),       // 17: layshaft.v1.CallTasksResponse
 	(*TaskUpdate)(nil),              // 18: layshaft.v1.TaskUpdate
-	(*TaskProgress)(nil),            // 19: layshaft.v1.TaskProgress
-	(*TaskRetrying)(nil),            // 20: layshaft.v1.TaskRetrying
-	(*TaskFailed)(nil),              // 21: layshaft.v1.TaskFailed
-	(*TaskName)(nil),                // 22: layshaft.v1.TaskName
-	(*WaitTaskRequest)(nil),         // 23: layshaft.v1.WaitTaskRequest
-	(*WaitTaskResponse)(nil),        // 24: layshaft.v1.WaitTaskResponse
-	(*OpenGroupRequest)(nil),        // 25: layshaft.v1.OpenGroupRequest
-	(*OpenGroupResponse)(nil),       // 26: layshaft.v1.OpenGroupResponse
-	(*CloseGroupRequest)(nil),       // 27: layshaft.v1.CloseGroupRequest
-	(*CloseGroupResponse)(nil),      // 28: layshaft.v1.CloseGroupResponse
-	(*CancelTasksRequest)(nil),      // 29: layshaft.v1.CancelTasksRequest
-	(*CancelTasksResponse)(nil),     // 30: layshaft.v1.CancelTasksResponse
-	(*RetryTasksRequest)(nil),       // 31: layshaft.v1.RetryTasksRequest
-	(*RetryTasksResponse)(nil),      // 32: layshaft.v1.RetryTasksResponse
-	(*DropTasksRequest)(nil),        // 33: layshaft.v1.DropTasksRequest
-	(*DropTasksResponse)(nil),       // 34: layshaft.v1.DropTasksResponse
-	(*GetTaskRequest)(nil),          // 35: layshaft.v1.GetTaskRequest
-	(*GetTaskResponse)(nil),         // 36: layshaft.v1.GetTaskResponse
-	(*TaskInfo)(nil),                // 37: layshaft.v1.TaskInfo
-	(*ListTasksRequest)(nil),        // 38: layshaft.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),       // 39: layshaft.v1.ListTasksResponse
-	(*ListDeadTasksRequest)(nil),    // 40: layshaft.v1.ListDeadTasksRequest
-	(*ListDeadTasksResponse)(nil),   // 41: layshaft.v1.ListDeadTasksResponse
-	(*FunctionLimits)(nil),          // 42: layshaft.v1.FunctionLimits
-	(*SetFunctionRequest)(nil),      // 43: layshaft.v1.SetFunctionRequest
-	(*SetFunctionResponse)(nil),     // 44: layshaft.v1.SetFunctionResponse
-	(*PauseFunctionRequest)(nil),    // 45: layshaft.v1.PauseFunctionRequest
-	(*PauseFunctionResponse)(nil),   // 46: layshaft.v1.PauseFunctionResponse
-	(*DropFunctionRequest)(nil),     // 47: layshaft.v1.DropFunctionRequest
-	(*DropFunctionResponse)(nil),    // 48: layshaft.v1.DropFunctionResponse
-	(*SetBudgetRequest)(nil),        // 49: layshaft.v1.SetBudgetRequest
-	(*SetBudgetResponse)(nil),       // 50: layshaft.v1.SetBudgetResponse
-	(*ListFunctionsRequest)(nil),    // 51: layshaft.v1.ListFunctionsRequest
-	(*ListFunctionsResponse)(nil),   // 52: layshaft.v1.ListFunctionsResponse
-	(*WatchFunctionsRequest)(nil),   // 53: layshaft.v1.WatchFunctionsRequest
-	(*WatchFunctionsResponse)(nil),  // 54: layshaft.v1.WatchFunctionsResponse
-	(*FunctionsStatus)(nil),         // 55: layshaft.v1.FunctionsStatus
-	(*TaskCounts)(nil),              // 56: layshaft.v1.TaskCounts
-	(*FunctionStatus)(nil),          // 57: layshaft.v1.FunctionStatus
-	(*BudgetStatus)(nil),            // 58: layshaft.v1.BudgetStatus
-	(*ListTaskWorkersRequest)(nil),  // 59: layshaft.v1.ListTaskWorkersRequest
-	(*ListTaskWorkersResponse)(nil), // 60: layshaft.v1.ListTaskWorkersResponse
-	(*TaskWorkerStatus)(nil),        // 61: layshaft.v1.TaskWorkerStatus
-	(*WorkTasksRequest)(nil),        // 62: layshaft.v1.WorkTasksRequest
-	(*TaskHello)(nil),               // 63: layshaft.v1.TaskHello
-	(*TaskAbilities)(nil),           // 64: layshaft.v1.TaskAbilities
-	(*TaskFunction)(nil),            // 65: layshaft.v1.TaskFunction
-	(*TaskAttempt)(nil),             // 66: layshaft.v1.TaskAttempt
-	(*TaskReports)(nil),             // 67: layshaft.v1.TaskReports
-	(*TaskReport)(nil),              // 68: layshaft.v1.TaskReport
-	(*TaskHeartbeat)(nil),           // 69: layshaft.v1.TaskHeartbeat
-	(*TaskLeaving)(nil),             // 70: layshaft.v1.TaskLeaving
-	(*WorkTasksResponse)(nil),       // 71: layshaft.v1.WorkTasksResponse
-	(*TaskWelcome)(nil),             // 72: layshaft.v1.TaskWelcome
-	(*TaskStop)(nil),                // 73: layshaft.v1.TaskStop
-	(*TaskAssign)(nil),              // 74: layshaft.v1.TaskAssign
-	nil,                             // 75: layshaft.v1.FunctionLimits.NeedsEntry
+	(*TaskWaiting)(nil),             // 19: layshaft.v1.TaskWaiting
+	(*TaskProgress)(nil),            // 20: layshaft.v1.TaskProgress
+	(*TaskRetrying)(nil),            // 21: layshaft.v1.TaskRetrying
+	(*TaskFailed)(nil),              // 22: layshaft.v1.TaskFailed
+	(*TaskName)(nil),                // 23: layshaft.v1.TaskName
+	(*WaitTaskRequest)(nil),         // 24: layshaft.v1.WaitTaskRequest
+	(*WaitTaskResponse)(nil),        // 25: layshaft.v1.WaitTaskResponse
+	(*OpenGroupRequest)(nil),        // 26: layshaft.v1.OpenGroupRequest
+	(*OpenGroupResponse)(nil),       // 27: layshaft.v1.OpenGroupResponse
+	(*CloseGroupRequest)(nil),       // 28: layshaft.v1.CloseGroupRequest
+	(*CloseGroupResponse)(nil),      // 29: layshaft.v1.CloseGroupResponse
+	(*CancelTasksRequest)(nil),      // 30: layshaft.v1.CancelTasksRequest
+	(*CancelTasksResponse)(nil),     // 31: layshaft.v1.CancelTasksResponse
+	(*RunTasksRequest)(nil),         // 32: layshaft.v1.RunTasksRequest
+	(*RunTasksResponse)(nil),        // 33: layshaft.v1.RunTasksResponse
+	(*RetryTasksRequest)(nil),       // 34: layshaft.v1.RetryTasksRequest
+	(*RetryTasksResponse)(nil),      // 35: layshaft.v1.RetryTasksResponse
+	(*DropTasksRequest)(nil),        // 36: layshaft.v1.DropTasksRequest
+	(*DropTasksResponse)(nil),       // 37: layshaft.v1.DropTasksResponse
+	(*GetTaskRequest)(nil),          // 38: layshaft.v1.GetTaskRequest
+	(*GetTaskResponse)(nil),         // 39: layshaft.v1.GetTaskResponse
+	(*TaskInfo)(nil),                // 40: layshaft.v1.TaskInfo
+	(*ListTasksRequest)(nil),        // 41: layshaft.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),       // 42: layshaft.v1.ListTasksResponse
+	(*ListDeadTasksRequest)(nil),    // 43: layshaft.v1.ListDeadTasksRequest
+	(*ListDeadTasksResponse)(nil),   // 44: layshaft.v1.ListDeadTasksResponse
+	(*FunctionLimits)(nil),          // 45: layshaft.v1.FunctionLimits
+	(*SetFunctionRequest)(nil),      // 46: layshaft.v1.SetFunctionRequest
+	(*SetFunctionResponse)(nil),     // 47: layshaft.v1.SetFunctionResponse
+	(*PauseFunctionRequest)(nil),    // 48: layshaft.v1.PauseFunctionRequest
+	(*PauseFunctionResponse)(nil),   // 49: layshaft.v1.PauseFunctionResponse
+	(*DropFunctionRequest)(nil),     // 50: layshaft.v1.DropFunctionRequest
+	(*DropFunctionResponse)(nil),    // 51: layshaft.v1.DropFunctionResponse
+	(*SetBudgetRequest)(nil),        // 52: layshaft.v1.SetBudgetRequest
+	(*SetBudgetResponse)(nil),       // 53: layshaft.v1.SetBudgetResponse
+	(*ListFunctionsRequest)(nil),    // 54: layshaft.v1.ListFunctionsRequest
+	(*ListFunctionsResponse)(nil),   // 55: layshaft.v1.ListFunctionsResponse
+	(*WatchFunctionsRequest)(nil),   // 56: layshaft.v1.WatchFunctionsRequest
+	(*WatchFunctionsResponse)(nil),  // 57: layshaft.v1.WatchFunctionsResponse
+	(*FunctionsStatus)(nil),         // 58: layshaft.v1.FunctionsStatus
+	(*TaskCounts)(nil),              // 59: layshaft.v1.TaskCounts
+	(*FunctionStatus)(nil),          // 60: layshaft.v1.FunctionStatus
+	(*BudgetStatus)(nil),            // 61: layshaft.v1.BudgetStatus
+	(*ListTaskWorkersRequest)(nil),  // 62: layshaft.v1.ListTaskWorkersRequest
+	(*ListTaskWorkersResponse)(nil), // 63: layshaft.v1.ListTaskWorkersResponse
+	(*TaskWorkerStatus)(nil),        // 64: layshaft.v1.TaskWorkerStatus
+	(*WorkTasksRequest)(nil),        // 65: layshaft.v1.WorkTasksRequest
+	(*TaskHello)(nil),               // 66: layshaft.v1.TaskHello
+	(*TaskAbilities)(nil),           // 67: layshaft.v1.TaskAbilities
+	(*TaskFunction)(nil),            // 68: layshaft.v1.TaskFunction
+	(*TaskAttempt)(nil),             // 69: layshaft.v1.TaskAttempt
+	(*TaskReports)(nil),             // 70: layshaft.v1.TaskReports
+	(*TaskReport)(nil),              // 71: layshaft.v1.TaskReport
+	(*TaskHeartbeat)(nil),           // 72: layshaft.v1.TaskHeartbeat
+	(*TaskLeaving)(nil),             // 73: layshaft.v1.TaskLeaving
+	(*WorkTasksResponse)(nil),       // 74: layshaft.v1.WorkTasksResponse
+	(*TaskWelcome)(nil),             // 75: layshaft.v1.TaskWelcome
+	(*TaskStop)(nil),                // 76: layshaft.v1.TaskStop
+	(*TaskAssign)(nil),              // 77: layshaft.v1.TaskAssign
+	nil,                             // 78: layshaft.v1.FunctionLimits.NeedsEntry
 }
 var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	0,  // 0: layshaft.v1.NextTask.priority:type_name -> layshaft.v1.TaskPriority
@@ -5604,94 +5897,97 @@ var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	6,  // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
 	18, // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
 	12, // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
-	19, // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
-	20, // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
-	21, // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
-	3,  // 23: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
-	3,  // 24: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
-	22, // 25: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
-	18, // 26: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	7,  // 27: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
-	22, // 28: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
-	37, // 29: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
-	1,  // 30: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
-	0,  // 31: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
-	19, // 32: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
-	4,  // 33: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
-	1,  // 34: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
-	37, // 35: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	37, // 36: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	75, // 37: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
-	42, // 38: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
-	55, // 39: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	55, // 40: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	56, // 41: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
-	57, // 42: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
-	58, // 43: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
-	56, // 44: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
-	42, // 45: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
-	61, // 46: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
-	63, // 47: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
-	67, // 48: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
-	69, // 49: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
-	64, // 50: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
-	70, // 51: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
-	64, // 52: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
-	66, // 53: layshaft.v1.TaskHello.held:type_name -> layshaft.v1.TaskAttempt
-	65, // 54: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
-	68, // 55: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
-	66, // 56: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
-	19, // 57: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
-	72, // 58: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
-	66, // 59: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
-	73, // 60: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
-	74, // 61: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
-	66, // 62: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
-	3,  // 63: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
-	66, // 64: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
-	10, // 65: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
-	13, // 66: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
-	23, // 67: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
-	25, // 68: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
-	27, // 69: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
-	29, // 70: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
-	31, // 71: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
-	33, // 72: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
-	35, // 73: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
-	38, // 74: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
-	40, // 75: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
-	43, // 76: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
-	45, // 77: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
-	47, // 78: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
-	49, // 79: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
-	51, // 80: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
-	53, // 81: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
-	59, // 82: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
-	62, // 83: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
-	11, // 84: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
-	17, // 85: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
-	24, // 86: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
-	26, // 87: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
-	28, // 88: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
-	30, // 89: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
-	32, // 90: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
-	34, // 91: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
-	36, // 92: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
-	39, // 93: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
-	41, // 94: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
-	44, // 95: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
-	46, // 96: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
-	48, // 97: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
-	50, // 98: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
-	52, // 99: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
-	54, // 100: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
-	60, // 101: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
-	71, // 102: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
-	84, // [84:103] is the sub-list for method output_type
-	65, // [65:84] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	20, // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
+	21, // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
+	22, // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
+	19, // 23: layshaft.v1.TaskUpdate.waiting:type_name -> layshaft.v1.TaskWaiting
+	3,  // 24: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
+	3,  // 25: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
+	23, // 26: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
+	18, // 27: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	7,  // 28: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
+	23, // 29: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
+	40, // 30: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
+	1,  // 31: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
+	0,  // 32: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
+	20, // 33: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
+	4,  // 34: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
+	1,  // 35: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
+	40, // 36: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	40, // 37: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	78, // 38: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
+	45, // 39: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
+	58, // 40: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	58, // 41: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	59, // 42: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
+	60, // 43: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
+	61, // 44: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
+	59, // 45: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
+	45, // 46: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
+	64, // 47: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
+	66, // 48: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
+	70, // 49: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
+	72, // 50: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
+	67, // 51: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
+	73, // 52: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
+	67, // 53: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
+	69, // 54: layshaft.v1.TaskHello.held:type_name -> layshaft.v1.TaskAttempt
+	68, // 55: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
+	71, // 56: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
+	69, // 57: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
+	20, // 58: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
+	75, // 59: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
+	69, // 60: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
+	76, // 61: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
+	77, // 62: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
+	69, // 63: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
+	3,  // 64: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
+	69, // 65: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
+	10, // 66: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
+	13, // 67: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
+	24, // 68: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
+	26, // 69: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
+	28, // 70: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
+	30, // 71: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
+	34, // 72: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
+	32, // 73: layshaft.v1.TasksService.RunTasks:input_type -> layshaft.v1.RunTasksRequest
+	36, // 74: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
+	38, // 75: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
+	41, // 76: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
+	43, // 77: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
+	46, // 78: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
+	48, // 79: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
+	50, // 80: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
+	52, // 81: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
+	54, // 82: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
+	56, // 83: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
+	62, // 84: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
+	65, // 85: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
+	11, // 86: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
+	17, // 87: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
+	25, // 88: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
+	27, // 89: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
+	29, // 90: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
+	31, // 91: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
+	35, // 92: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
+	33, // 93: layshaft.v1.TasksService.RunTasks:output_type -> layshaft.v1.RunTasksResponse
+	37, // 94: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
+	39, // 95: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
+	42, // 96: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
+	44, // 97: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
+	47, // 98: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
+	49, // 99: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
+	51, // 100: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
+	53, // 101: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
+	55, // 102: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
+	57, // 103: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
+	63, // 104: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
+	74, // 105: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
+	86, // [86:106] is the sub-list for method output_type
+	66, // [66:86] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_tasks_proto_init() }
@@ -5715,8 +6011,9 @@ func file_layshaft_v1_tasks_proto_init() {
 		(*TaskUpdate_Followed)(nil),
 		(*TaskUpdate_Result)(nil),
 		(*TaskUpdate_Failed)(nil),
+		(*TaskUpdate_Waiting)(nil),
 	}
-	file_layshaft_v1_tasks_proto_msgTypes[58].OneofWrappers = []any{
+	file_layshaft_v1_tasks_proto_msgTypes[61].OneofWrappers = []any{
 		(*WorkTasksRequest_Hello)(nil),
 		(*WorkTasksRequest_Piece)(nil),
 		(*WorkTasksRequest_Reports)(nil),
@@ -5724,7 +6021,7 @@ func file_layshaft_v1_tasks_proto_init() {
 		(*WorkTasksRequest_Abilities)(nil),
 		(*WorkTasksRequest_Leaving)(nil),
 	}
-	file_layshaft_v1_tasks_proto_msgTypes[64].OneofWrappers = []any{
+	file_layshaft_v1_tasks_proto_msgTypes[67].OneofWrappers = []any{
 		(*TaskReport_Data)(nil),
 		(*TaskReport_Warning)(nil),
 		(*TaskReport_Progress)(nil),
@@ -5738,7 +6035,7 @@ func file_layshaft_v1_tasks_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_tasks_proto_rawDesc), len(file_layshaft_v1_tasks_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   72,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

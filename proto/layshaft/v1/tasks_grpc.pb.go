@@ -28,6 +28,7 @@ const (
 	TasksService_CloseGroup_FullMethodName      = "/layshaft.v1.TasksService/CloseGroup"
 	TasksService_CancelTasks_FullMethodName     = "/layshaft.v1.TasksService/CancelTasks"
 	TasksService_RetryTasks_FullMethodName      = "/layshaft.v1.TasksService/RetryTasks"
+	TasksService_RunTasks_FullMethodName        = "/layshaft.v1.TasksService/RunTasks"
 	TasksService_DropTasks_FullMethodName       = "/layshaft.v1.TasksService/DropTasks"
 	TasksService_GetTask_FullMethodName         = "/layshaft.v1.TasksService/GetTask"
 	TasksService_ListTasks_FullMethodName       = "/layshaft.v1.TasksService/ListTasks"
@@ -58,8 +59,8 @@ type TasksServiceClient interface {
 	// returns. The coordinator may refuse single tasks; see Accepted.refused.
 	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	// CallTasks queues tasks and reports their updates, until the client has closed its side and all
-	// tasks have ended. One stream may serve many tasks. When it breaks, the coordinator drops those
-	// of its tasks that have not started and have no other waiting client, except background tasks.
+	// tasks have ended. One stream may serve many tasks. When it breaks, the coordinator ends its
+	// tasks, also running ones, except background tasks and tasks with another waiting client.
 	CallTasks(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CallTasksRequest, CallTasksResponse], error)
 	// WaitTask reports the updates of a submitted task or group, from now to its end, even if it has
 	// already ended. The status is NOT_FOUND if the task is unknown or no longer kept.
@@ -73,6 +74,8 @@ type TasksServiceClient interface {
 	CancelTasks(ctx context.Context, in *CancelTasksRequest, opts ...grpc.CallOption) (*CancelTasksResponse, error)
 	// RetryTasks runs dead letters again, with a full number of attempts.
 	RetryTasks(ctx context.Context, in *RetryTasksRequest, opts ...grpc.CallOption) (*RetryTasksResponse, error)
+	// RunTasks makes delayed tasks ready at once, before their time or during a back-off.
+	RunTasks(ctx context.Context, in *RunTasksRequest, opts ...grpc.CallOption) (*RunTasksResponse, error)
 	// DropTasks forgets ended tasks, including dead letters.
 	DropTasks(ctx context.Context, in *DropTasksRequest, opts ...grpc.CallOption) (*DropTasksResponse, error)
 	// GetTask returns the state of a task. The status is NOT_FOUND if the task is unknown or no
@@ -190,6 +193,16 @@ func (c *tasksServiceClient) RetryTasks(ctx context.Context, in *RetryTasksReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RetryTasksResponse)
 	err := c.cc.Invoke(ctx, TasksService_RetryTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tasksServiceClient) RunTasks(ctx context.Context, in *RunTasksRequest, opts ...grpc.CallOption) (*RunTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RunTasksResponse)
+	err := c.cc.Invoke(ctx, TasksService_RunTasks_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -344,8 +357,8 @@ type TasksServiceServer interface {
 	// returns. The coordinator may refuse single tasks; see Accepted.refused.
 	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	// CallTasks queues tasks and reports their updates, until the client has closed its side and all
-	// tasks have ended. One stream may serve many tasks. When it breaks, the coordinator drops those
-	// of its tasks that have not started and have no other waiting client, except background tasks.
+	// tasks have ended. One stream may serve many tasks. When it breaks, the coordinator ends its
+	// tasks, also running ones, except background tasks and tasks with another waiting client.
 	CallTasks(grpc.BidiStreamingServer[CallTasksRequest, CallTasksResponse]) error
 	// WaitTask reports the updates of a submitted task or group, from now to its end, even if it has
 	// already ended. The status is NOT_FOUND if the task is unknown or no longer kept.
@@ -359,6 +372,8 @@ type TasksServiceServer interface {
 	CancelTasks(context.Context, *CancelTasksRequest) (*CancelTasksResponse, error)
 	// RetryTasks runs dead letters again, with a full number of attempts.
 	RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error)
+	// RunTasks makes delayed tasks ready at once, before their time or during a back-off.
+	RunTasks(context.Context, *RunTasksRequest) (*RunTasksResponse, error)
 	// DropTasks forgets ended tasks, including dead letters.
 	DropTasks(context.Context, *DropTasksRequest) (*DropTasksResponse, error)
 	// GetTask returns the state of a task. The status is NOT_FOUND if the task is unknown or no
@@ -420,6 +435,9 @@ func (UnimplementedTasksServiceServer) CancelTasks(context.Context, *CancelTasks
 }
 func (UnimplementedTasksServiceServer) RetryTasks(context.Context, *RetryTasksRequest) (*RetryTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryTasks not implemented")
+}
+func (UnimplementedTasksServiceServer) RunTasks(context.Context, *RunTasksRequest) (*RunTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunTasks not implemented")
 }
 func (UnimplementedTasksServiceServer) DropTasks(context.Context, *DropTasksRequest) (*DropTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DropTasks not implemented")
@@ -582,6 +600,24 @@ func _TasksService_RetryTasks_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TasksServiceServer).RetryTasks(ctx, req.(*RetryTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TasksService_RunTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).RunTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_RunTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).RunTasks(ctx, req.(*RunTasksRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -810,6 +846,10 @@ var TasksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryTasks",
 			Handler:    _TasksService_RetryTasks_Handler,
+		},
+		{
+			MethodName: "RunTasks",
+			Handler:    _TasksService_RunTasks_Handler,
 		},
 		{
 			MethodName: "DropTasks",
