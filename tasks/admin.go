@@ -73,7 +73,9 @@ type Status struct {
 	Durable bool `json:"durable"`
 	// Attempts is the number of attempts begun.
 	Attempts int `json:"attempts"`
-	// MaxAttempts is the maximum number of attempts.
+	// Lost is the number of attempts that ended with their worker. They are not counted as failed.
+	Lost int `json:"lost"`
+	// MaxAttempts is the number of failed attempts after which the task fails; see [Attempts].
 	MaxAttempts int `json:"max_attempts"`
 	// Waiters is the number of clients waiting for the task, counted up to 1,000.
 	Waiters int `json:"waiters"`
@@ -81,7 +83,9 @@ type Status struct {
 	Size int `json:"size"`
 	// Due is when the task becomes ready or, after its end, is forgotten. The zero time means: not
 	// fixed.
-	Due time.Time `json:"due"`
+	Due time.Time `json:"due,omitzero"`
+	// Ended is when a dead letter failed.
+	Ended time.Time `json:"ended,omitzero"`
 	// N and M are the progress of the running attempt: N of M parts are done.
 	N uint64 `json:"n"`
 	M uint64 `json:"m"`

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -193,10 +194,14 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 	default:
 		w.Hooks.call(w.Hooks.Retry, event)
 	}
+	// The end of the worker is no failure of the task: without a report, another worker gets it.
+	returned := stopped == nil && errors.Is(err, errEnding)
 	state.mu.Lock()
 	defer state.mu.Unlock()
 	delete(state.attempts, c.attempt)
-	state.ends[c.attempt] = p
+	if !returned {
+		state.ends[c.attempt] = p
+	}
 	offer := state.offered
 	if w.MaxTasks > 0 {
 		offer = max(0, min(offer, w.MaxTasks-state.started+len(state.attempts)))
@@ -211,7 +216,7 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 		}
 	}
 	state.signal()
-	if s := state.session; s != nil {
+	if s := state.session; s != nil && !returned {
 		s.abilities = s.abilities || fewer
 		s.queue = append(s.queue, p)
 		s.send()

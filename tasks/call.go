@@ -70,8 +70,8 @@ type Result[Out any] struct {
 func Scatter[Out, In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) iter.Seq[Result[Out]] {
 	return func(yield func(Result[Out]) bool) {
 		s, err := taskSpec(function, 0, options)
-		if err == nil && (s.lossy || s.unique != "") {
-			err = fmt.Errorf("%w: Lossy and Unique are not for Scatter", ErrInvalid)
+		if err == nil && (s.lossy || s.unique != "" || s.joined != nil) {
+			err = fmt.Errorf("%w: Lossy, Unique and Joined are not for Scatter", ErrInvalid)
 		}
 		var payloads [][]byte
 		for i := 0; i < len(inputs) && err == nil; i++ {

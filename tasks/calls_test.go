@@ -653,3 +653,147 @@ func TestTooLargeInput(t *testing.T) {
 		t.Errorf("EnqueueAll: the task after it: %q, %v", out, err)
 	}
 }
+
+// A call ends with its caller, however the caller goes; a call that others wait for does not.
+func TestCallerGone(t *testing.T) {
+	s, c := serve(t)
+	began, ended := make(chan string), make(chan string)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "hang", func(ctx context.Context, in string) (string, error) {
+			began <- in
+			<-ctx.Done()
+			ended <- in
+			return "", ctx.Err()
+		})
+	})
+	for _, own := range [][]tasks.Option{nil, {tasks.OnUpdate(func(tasks.Update) {})}} {
+		var callers [2]*tasks.Client
+		for i := range callers {
+			var err error
+			if callers[i], err = tasks.Dial(tasks.Cluster{Address: s.Address}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := callers[0], callers[1]
+		gone := make(chan error, 3)
+		do := func(c *tasks.Client, in string) {
+			_, err := tasks.Do[string](within(t), c, "hang", in, append(own, tasks.Unique(in))...)
+			gone <- err
+		}
+		go do(first, "one")
+		<-began
+		go do(first, "both")
+		<-began
+		go do(second, "both")
+		for x := (tasks.Status{}); x.Waiters < 2; {
+			var err error
+			if x, err = c.StatusUnique(within(t), "hang", "both"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = first.Close()
+		if in := <-ended; in != "one" {
+			t.Errorf("the attempt of %q ended", in)
+		}
+		if x, err := c.StatusUnique(within(t), "hang", "both"); x.State != tasks.StateRunning {
+			t.Errorf("a call with another caller: %+v, %v", x, err)
+		}
+		_ = second.Close()
+		<-ended
+		for range 3 {
+			if err := <-gone; err == nil {
+				t.Error("a call of a closed client succeeded")
+			}
+		}
+		await(t, c, "the end", func(o tasks.Overview) bool { return o.Totals.Running+o.Totals.Waiting == 0 })
+	}
+}
+
+// A submit that joins is reported, and starts a delayed task.
+func TestJoined(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	joined := true
+	id, err := tasks.Enqueue(ctx, c, "f", "first", tasks.Unique("k"), tasks.After(time.Hour), tasks.Low, tasks.Joined(&joined))
+	if joined || err != nil {
+		t.Fatalf("joined %v, %v", joined, err)
+	}
+	if again, err := tasks.Enqueue(ctx, c, "f", "second", tasks.Unique("k"), tasks.After(2*time.Hour), tasks.Joined(&joined)); again != id || !joined || err != nil {
+		t.Errorf("task %s joined %v to %s, %v", again, joined, id, err)
+	}
+	if x, err := c.Status(ctx, id); x.Priority != tasks.Normal || time.Until(x.Due) > time.Hour || x.State != tasks.StateDelayed {
+		t.Errorf("%+v, %v", x, err)
+	}
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "f", func(_ context.Context, in string) (string, error) { return in, nil })
+	})
+	joined = false
+	if out, err := tasks.Do[string](ctx, c, "f", "third", tasks.Unique("k"), tasks.Joined(&joined)); out != "first" || !joined || err != nil {
+		t.Errorf("%q, joined %v, %v", out, joined, err)
+	}
+	late, err := tasks.Enqueue(ctx, c, "f", "late", tasks.After(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := c.RunNow(ctx, late, id, 99); len(ids) != 1 || ids[0] != late || err != nil {
+		t.Errorf("started now: %v, %v", ids, err)
+	}
+	if out, err := tasks.Attach[string](ctx, c, late); out != "late" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// Dead letters are listed, retried and dropped in bulk, by function, error and age.
+func TestDeadInBulk(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		for _, f := range []string{"f", "g"} {
+			tasks.Handle(w, f, func(_ context.Context, in string) (string, error) { return "", tasks.Fatal(errors.New(in)) })
+		}
+	})
+	fail := func(function, text string) tasks.ID {
+		id, err := tasks.Enqueue(ctx, c, function, text, tasks.Keep(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tasks.Attach[string](ctx, c, id); !errors.Is(err, tasks.ErrFailed) {
+			t.Fatal(err)
+		}
+		return id
+	}
+	down, full, other := fail("f", "database is Down"), fail("f", "disk full"), fail("g", "database is down")
+	for _, tt := range []struct {
+		which tasks.DeadLetters
+		want  []tasks.ID
+	}{
+		{tasks.DeadLetters{}, []tasks.ID{down, full, other}},
+		{tasks.DeadLetters{Error: "DATABASE"}, []tasks.ID{down, other}},
+		{tasks.DeadLetters{Function: "f", Error: "down"}, []tasks.ID{down}},
+		{tasks.DeadLetters{Older: time.Hour}, nil},
+	} {
+		found, err := c.FindDead(ctx, tt.which, 10)
+		var ids []tasks.ID
+		for _, x := range found {
+			ids = append(ids, x.ID)
+			if since := time.Since(x.Ended); since < -time.Second || since > time.Hour || x.Due.Before(time.Now().Add(80*24*time.Hour)) {
+				t.Errorf("task %s ended %v, kept until %v", x.ID, x.Ended, x.Due)
+			}
+		}
+		if err != nil || !slices.Equal(ids, tt.want) {
+			t.Errorf("%+v: %v, want %v; %v", tt.which, ids, tt.want, err)
+		}
+	}
+	if ids, err := c.DropDead(ctx, tasks.DeadLetters{Function: "f", Error: "database"}); !slices.Equal(ids, []tasks.ID{down}) || err != nil {
+		t.Errorf("dropped %v, %v", ids, err)
+	}
+	if ids, err := c.RetryDead(ctx, tasks.DeadLetters{Error: "full"}); !slices.Equal(ids, []tasks.ID{full}) || err != nil {
+		t.Errorf("retried %v, %v", ids, err)
+	}
+	if _, err := tasks.Attach[string](ctx, c, full); !errors.Is(err, tasks.ErrFailed) {
+		t.Error(err)
+	}
+	if ids, err := c.DropDead(ctx, tasks.DeadLetters{}); len(ids) != 2 || err != nil {
+		t.Errorf("dropped %v, %v", ids, err)
+	}
+}

@@ -41,12 +41,15 @@ func (c *Client) status(ctx context.Context, name taskName, bodies bool) (Status
 func statusOf(p *layshaftv1.TaskInfo) Status {
 	s := Status{
 		ID: ID(p.GetTask()), Function: p.GetFunction(), State: State(p.GetState()), Dead: p.GetDead(), Priority: Priority(p.GetPriority()),
-		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), MaxAttempts: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
+		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), Lost: int(p.GetLost()), MaxAttempts: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
 		N: p.GetProgress().GetN(), M: p.GetProgress().GetM(), Worker: p.GetWorker(), Unique: p.GetUnique(), Error: string(p.GetError()),
 		Why: p.GetWhy(), Input: p.GetInput(), Result: p.GetResult(),
 	}
 	if p.GetDueNanos() != 0 {
 		s.Due = time.Unix(0, p.GetDueNanos())
+	}
+	if p.GetEndedNanos() != 0 {
+		s.Ended = time.Unix(0, p.GetEndedNanos())
 	}
 	return s
 }
@@ -82,7 +85,22 @@ func (c *Client) Tasks(ctx context.Context, function string, states ...State) it
 // that failed for good. The oldest of each function come first. limit is the maximum number per
 // function; zero means 100, and the maximum is 1,000.
 func (c *Client) Dead(ctx context.Context, function string, limit int) ([]Status, error) {
-	out, err := ask(ctx, c, c.rpc.ListDeadTasks, &layshaftv1.ListDeadTasksRequest{Function: function, Limit: int64(limit)})
+	return c.FindDead(ctx, DeadLetters{Function: function}, limit)
+}
+
+// DeadLetters selects dead letters. The zero value selects all.
+type DeadLetters struct {
+	// Function is the name of the function. Empty means all functions.
+	Function string
+	// Error is a text in the error, in any case of letters. Empty means any error.
+	Error string
+	// Older is the minimum time since the end of the task. Zero means any.
+	Older time.Duration
+}
+
+// FindDead is [Client.Dead] for selected dead letters.
+func (c *Client) FindDead(ctx context.Context, which DeadLetters, limit int) ([]Status, error) {
+	out, err := ask(ctx, c, c.rpc.ListDeadTasks, &layshaftv1.ListDeadTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), Limit: int64(limit)})
 	var dead []Status
 	for _, p := range out.GetTasks() {
 		dead = append(dead, statusOf(p))
@@ -97,8 +115,17 @@ func (c *Client) Cancel(ctx context.Context, ids ...ID) ([]ID, error) {
 	return idsOf(out.GetTasks()), err
 }
 
+// RunNow makes delayed tasks ready at once: before the time of [After] or [At], and during the
+// delay after a failure. It returns the IDs of these tasks. The change is on disk when RunNow
+// returns.
+func (c *Client) RunNow(ctx context.Context, ids ...ID) ([]ID, error) {
+	out, err := ask(ctx, c, c.rpc.RunTasks, &layshaftv1.RunTasksRequest{Tasks: numbers(ids)})
+	return idsOf(out.GetTasks()), err
+}
+
 // Retry queues dead letters again, with a full number of attempts. It returns the IDs of the tasks
-// it queued. The change is on disk when Retry returns.
+// it queued. A dead letter with a unique key stays one while another task with this key has not
+// ended. The change is on disk when Retry returns.
 func (c *Client) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -109,7 +136,18 @@ func (c *Client) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 
 // RetryAll is Retry for all dead letters of a function.
 func (c *Client) RetryAll(ctx context.Context, function string) ([]ID, error) {
-	out, err := ask(ctx, c, c.rpc.RetryTasks, &layshaftv1.RetryTasksRequest{Function: function})
+	return c.RetryDead(ctx, DeadLetters{Function: function})
+}
+
+// RetryDead is Retry for selected dead letters.
+func (c *Client) RetryDead(ctx context.Context, which DeadLetters) ([]ID, error) {
+	out, err := ask(ctx, c, c.rpc.RetryTasks, &layshaftv1.RetryTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
+	return idsOf(out.GetTasks()), err
+}
+
+// DropDead is Drop for selected dead letters.
+func (c *Client) DropDead(ctx context.Context, which DeadLetters) ([]ID, error) {
+	out, err := ask(ctx, c, c.rpc.DropTasks, &layshaftv1.DropTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
 	return idsOf(out.GetTasks()), err
 }
 

@@ -30,6 +30,7 @@ type spec struct {
 	partial  bool
 	deadline time.Duration
 	update   func(Update)
+	joined   *bool
 	invalid  error
 
 	batchSize int
@@ -91,7 +92,7 @@ func handlerSpec(function string, batch bool, options []Option) (spec, error) {
 	case !batch && (s.batchSize != 0 || s.batchWait != 0):
 		s.setInvalid("BatchSize and BatchWait of function %s are for HandleBatch", function)
 	case s.priority != Normal || s.unique != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
-		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil:
+		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil || s.joined != nil:
 		s.setInvalid("function %s: handlers take only the option HardLimit, batch handlers BatchSize and BatchWait too", function)
 	}
 	return s, s.invalid
@@ -142,11 +143,20 @@ func (p Priority) String() string {
 }
 
 // Unique merges tasks with the same function and key. While one of them has not ended, a second
-// submit creates no task: it gets the ID of the first. [Do] then returns the result of the first,
-// and its updates from now on. The options of the first submit count, with two exceptions: the
-// longest [Keep] counts, and [Enqueue] makes the task durable. The empty key merges nothing. Unique
-// is not for [Scatter], [EnqueueAll] and [AddToGroup].
+// submit creates no task: it joins the first and gets its ID. [Do] then returns the result of the
+// first, and its updates from now on. [Joined] reports it.
+//
+// The input of the first submit counts, and the input of the second is dropped, even if the first
+// task has not started or waits after a failure. The options of the first count, with these
+// exceptions: the earlier start, the higher priority and the longest [Keep] of both count, and
+// [Enqueue] makes the task durable. A submit without [After] ends a delay, also after a failure.
+//
+// The empty key merges nothing. Unique is not for [Scatter], [EnqueueAll] and [AddToGroup].
 func Unique(key string) Option { return option(func(s *spec) { s.unique = key }) }
+
+// Joined sets *joined to whether the submit joined a task with its [Unique] key instead of making
+// one. It is for [Enqueue] and [Do].
+func Joined(joined *bool) Option { return option(func(s *spec) { s.joined = joined }) }
 
 // After delays the start of the task by at least d; zero means no delay.
 func After(d time.Duration) Option {
@@ -156,9 +166,14 @@ func After(d time.Duration) Option {
 // At delays the start of the task until t. A past time or the zero time means no delay.
 func At(t time.Time) Option { return option(func(s *spec) { s.due = t }) }
 
-// Attempts is the maximum number of attempts, including those that failed, exceeded their limit or
-// were lost with their worker. The default, also for zero, is 5. After the last attempt, a task of
-// Enqueue is a dead letter; see [Client.Dead].
+// Attempts is the number of attempts that may fail or exceed their limit. The default, also for
+// zero, is 5. After the last one, a task of Enqueue is a dead letter; see [Client.Dead].
+//
+// Attempts lost with their worker are counted apart. A task whose worker was lost runs alone next:
+// its worker runs nothing else meanwhile. If it is lost again while it runs alone, this loss counts
+// for it, and after that number of such losses the task fails. So a task that kills its process
+// ends, and the tasks beside it do not. Attempts(1) means that a task never runs twice: a loss ends
+// it too.
 func Attempts(n int) Option {
 	return option(func(s *spec) {
 		if n < 0 || n >= 1<<16 {
@@ -215,7 +230,7 @@ func Then(function string, options ...Option) Option {
 		switch {
 		case err != nil:
 			s.setInvalid("Then %q: %v", function, err)
-		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil:
+		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil || n.joined != nil:
 			s.setInvalid("Then %q takes options about priority, attempts, limits and keeping only", function)
 		}
 		s.then = append(slices.Clip(s.then), next{function, n.priority, n.policy})

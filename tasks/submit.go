@@ -39,7 +39,7 @@ func (s *spec) withDeadline(ctx context.Context, what string) (context.Context, 
 func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
 	ctx, cancel := s.withDeadline(ctx, "task "+function)
 	defer cancel()
-	if s.update != nil {
+	if s.update != nil || s.joined != nil {
 		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
 			out, err = u.Payload, failed
 			return false
@@ -137,7 +137,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := c.openStream(ctx, &layshaftv1.CallTasksOptions{CancelLeft: true, OnlyEnds: s.update == nil})
+	stream, err := c.openStream(ctx, &layshaftv1.CallTasksOptions{OnlyEnds: s.update == nil})
 	if err != nil {
 		return err
 	}
@@ -158,6 +158,9 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 			at := p.GetIndex()
 			if at < 0 || at >= int64(len(todo)) || todo[at] < 0 {
 				continue
+			}
+			if a := p.GetAccepted(); a != nil && s.joined != nil {
+				*s.joined = a.GetJoined()
 			}
 			u := updateOf(p)
 			if u.Index = todo[at]; s.update != nil && u.Kind != 0 {
@@ -304,8 +307,9 @@ func (f *follower) forward(p *layshaftv1.TaskUpdate, u Update, to func(Update)) 
 	to(u)
 }
 
-// submit submits background tasks and returns their IDs, zero for refused tasks.
-func (c *Client) submit(ctx context.Context, specs iter.Seq[*layshaftv1.TaskSpec]) ([]ID, error) {
+// submit submits background tasks and returns their IDs, zero for refused tasks. It reports in
+// joined, unless it is nil, whether the last task joined another.
+func (c *Client) submit(ctx context.Context, joined *bool, specs iter.Seq[*layshaftv1.TaskSpec]) ([]ID, error) {
 	var ids []ID
 	var refused error
 	var batch []*layshaftv1.TaskSpec
@@ -317,6 +321,9 @@ func (c *Client) submit(ctx context.Context, specs iter.Seq[*layshaftv1.TaskSpec
 		}
 		for k, a := range accepted {
 			ids = append(ids, ID(a.GetTask()))
+			if joined != nil {
+				*joined = a.GetJoined()
+			}
 			if refused == nil && k < len(batch) {
 				refused = refusal(batch[k].GetFunction(), a)
 			}
@@ -390,7 +397,7 @@ func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) 
 func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) ([]ID, error) {
 	var wrong error
 	var left []int // inputs that are too large
-	ids, err := c.submit(ctx, func(yield func(*layshaftv1.TaskSpec) bool) {
+	ids, err := c.submit(ctx, s.joined, func(yield func(*layshaftv1.TaskSpec) bool) {
 		for i, in := range inputs {
 			input, err := encode(in)
 			if err != nil {

@@ -92,6 +92,8 @@ type coordinatorCmd struct {
 	MaxCode        bytesize.Size `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Largest program that a client may send."`
 
 	gearmanFlags
+	KeepDead   time.Duration `group:"Tasks" default:"2160h" help:"How long dead letters are kept: background tasks that have failed finally. 0s means no limit."`
+	MaxDead    int           `group:"Tasks" default:"100000" placeholder:"NUMBER" help:"Dead letters kept per function; the oldest are dropped."`
 	TaskMemory bytesize.Size `group:"Tasks" placeholder:"BYTES" help:"Memory for inputs and results of tasks; beyond it they go to disk. Default: an eighth of the machine's memory."`
 }
 

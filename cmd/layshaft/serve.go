@@ -157,6 +157,8 @@ func (c *coordinatorCmd) check() error {
 		flagCheck{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
 		flagCheck{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s removes a program with the last job that needs it"},
 		flagCheck{c.MaxCode == 0, "max-code", c.MaxCode, "must be more than 0; to refuse programs, run workers without -allow-shipped-code"},
+		flagCheck{c.KeepDead < 0, "keep-dead", c.KeepDead, "is negative; 0s means no limit"},
+		flagCheck{c.MaxDead < 1, "max-dead", c.MaxDead, "must be 1 or more"},
 		c.checkReserve(c.Data),
 	)
 }
@@ -252,7 +254,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: taskserver.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
-		Tasks: taskserver.Config{Memory: int64(c.TaskMemory)},
+		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},
 		Data:  datadir.Options{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss},
 		Policy: coordinator.Policy{LeaseTTL: c.Lease, BlockAfter: blockAfter, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,
 			StragglerRatio: cmp.Or(c.StragglerRatio, -1), BlockFor: c.BlockFor, Retain: c.Retain},

@@ -26,8 +26,9 @@ type taskCmd struct {
 	List   taskListCmd   `cmd:"" help:"List tasks."`
 	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: background tasks that have failed finally."`
 	Cancel taskCancelCmd `cmd:"" help:"Cancel tasks, including running ones."`
+	RunNow taskRunNowCmd `cmd:"" name:"run-now" help:"Start delayed tasks now, before their time or during the delay after a failure."`
 	Retry  taskRetryCmd  `cmd:"" help:"Queue dead letters again."`
-	Drop   taskDropCmd   `cmd:"" help:"Delete finished tasks, or a function and its limits."`
+	Drop   taskDropCmd   `cmd:"" help:"Delete finished tasks, dead letters, or a function and its limits."`
 	Pause  taskPauseCmd  `cmd:"" help:"Stop starting tasks of a function."`
 	Resume taskResumeCmd `cmd:"" help:"Start tasks of a paused function again."`
 	Limit  taskLimitCmd  `cmd:"" help:"Set the limits of a function, all at once."`
@@ -39,9 +40,9 @@ type (
 	// taskFlags set the options of a task.
 	taskFlags struct {
 		Priority   string        `enum:"high,normal,low" default:"normal" help:"Priority over tasks of all functions: high, normal or low."`
-		Unique     string        `placeholder:"KEY" help:"Join an unfinished task with the same function and key, if there is one."`
+		Unique     string        `placeholder:"KEY" help:"Join an unfinished task with the same function and key, if there is one. Its input counts; the earlier start and the higher priority win."`
 		After      time.Duration `default:"0s" help:"Earliest start, from now."`
-		Attempts   int           `default:"5" help:"Largest number of attempts."`
+		Attempts   int           `default:"5" help:"Number of failed attempts after which the task fails. Attempts lost with their worker are counted apart, unless it is 1."`
 		Backoff    time.Duration `default:"1s" help:"Wait before the second attempt; doubles with each further one."`
 		SoftLimit  time.Duration `default:"0s" help:"Time after which a Go handler is asked to end; has no effect on commands. 0s means no limit."`
 		HardLimit  time.Duration `default:"0s" help:"Time after which an attempt is ended; 0s means no limit."`
@@ -78,9 +79,16 @@ type (
 		nameFlags
 		ID tasks.ID `arg:"" optional:"" help:"The task. Default: show functions and budgets."`
 	}
+	// deadFlags select dead letters.
+	deadFlags struct {
+		Error string        `placeholder:"TEXT" help:"Dead letters with this text in their error, in any case of letters."`
+		Older time.Duration `default:"0s" help:"Dead letters that failed at least this time ago."`
+	}
 	taskDropCmd struct {
 		clientFlags
-		Function string     `type:"name" placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks."`
+		deadFlags
+		Dead     bool       `help:"Delete dead letters: all of them, or those of -function, -error and -older."`
+		Function string     `type:"name" placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks. With -dead: only its dead letters."`
 		ID       []tasks.ID `arg:"" optional:"" help:"Finished tasks, including dead letters."`
 	}
 	taskListCmd struct {
@@ -91,6 +99,7 @@ type (
 	}
 	taskDeadCmd struct {
 		clientFlags
+		deadFlags
 		Function string `type:"name" arg:"" optional:"" help:"Only dead letters of this function."`
 		Limit    int    `default:"100" help:"Largest number per function, up to 1000."`
 	}
@@ -98,8 +107,14 @@ type (
 		clientFlags
 		ID []tasks.ID `arg:"" help:"The tasks."`
 	}
+	taskRunNowCmd struct {
+		clientFlags
+		ID []tasks.ID `arg:"" help:"The tasks."`
+	}
 	taskRetryCmd struct {
 		clientFlags
+		deadFlags
+		Dead     bool       `help:"All dead letters."`
 		Function string     `type:"name" placeholder:"NAME" help:"All dead letters of this function."`
 		ID       []tasks.ID `arg:"" optional:"" help:"The tasks."`
 	}
@@ -221,10 +236,23 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(printUpdate))...)
+		var joined, told bool
+		update := func(u tasks.Update) {
+			if joined && !told {
+				told = true
+				reportJoin(u.Task)
+			}
+			printUpdate(u)
+		}
+		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(update), tasks.Joined(&joined))...)
 		_, _ = os.Stdout.Write(out)
 		return err
 	})
+}
+
+// reportJoin prints that a submit joined a task.
+func reportJoin(id tasks.ID) {
+	fmt.Fprintf(os.Stderr, "joined task %s, which has this key and has not ended; its own input counts\n", id)
 }
 
 // unique reports whether a task is named by its unique key.
@@ -281,7 +309,11 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		id, err := tasks.Enqueue(ctx, c, f.Function, in, opts...)
+		joined := false
+		id, err := tasks.Enqueue(ctx, c, f.Function, in, append(opts, tasks.Joined(&joined))...)
+		if joined {
+			reportJoin(id)
+		}
 		return errors.Join(err, f.ids([]tasks.ID{id}))
 	})
 }
@@ -370,7 +402,11 @@ func taskDetails(w io.Writer, s *tasks.Status) {
 	row(w, "function", s.Function)
 	row(w, "state", s.State)
 	row(w, "priority", s.Priority)
-	row(w, "attempts", fmt.Sprintf("%d of %d", s.Attempts, s.MaxAttempts))
+	attempts := fmt.Sprintf("%d of %d", s.Attempts-s.Lost, s.MaxAttempts)
+	if s.Lost > 0 {
+		attempts += fmt.Sprintf("; %d more were lost with their worker", s.Lost)
+	}
+	row(w, "attempts", attempts)
 	if s.M > 0 {
 		row(w, "progress", fmt.Sprintf("%d/%d", s.N, s.M))
 	}
@@ -412,7 +448,7 @@ func overviewTable(w io.Writer, o *tasks.Overview) {
 func taskTable(w io.Writer, all []tasks.Status) {
 	row(w, "TASK", "FUNCTION", "STATE", "PRIORITY", "ATTEMPTS", "INPUT", "WORKER", "ERROR")
 	for _, s := range all {
-		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts, s.MaxAttempts), bytesize.Format(int64(s.Size)), s.Worker, firstLine([]byte(s.Error)))
+		row(w, s.ID, s.Function, s.State, s.Priority, fmt.Sprintf("%d/%d", s.Attempts-s.Lost, s.MaxAttempts), bytesize.Format(int64(s.Size)), s.Worker, firstLine([]byte(s.Error)))
 	}
 }
 
@@ -434,12 +470,20 @@ func (f *taskListCmd) Run(ctx context.Context) error {
 	})
 }
 
+// of returns the selection of the flags, with a function.
+func (f *deadFlags) of(function string) tasks.DeadLetters {
+	return tasks.DeadLetters{Function: function, Error: f.Error, Older: f.Older}
+}
+
+// isSet reports whether a flag restricts the selection.
+func (f *deadFlags) isSet() bool { return f.Error != "" || f.Older != 0 }
+
 func (f *taskDeadCmd) Run(ctx context.Context) error {
 	if f.Limit < 1 || f.Limit > 1000 {
 		return usageError{fmt.Errorf("-limit %d must be 1 to 1000", f.Limit)}
 	}
 	return f.client(func(c *tasks.Client) error {
-		dead, err := c.Dead(ctx, f.Function, f.Limit)
+		dead, err := c.FindDead(ctx, f.of(f.Function), f.Limit)
 		if err != nil {
 			return err
 		}
@@ -455,24 +499,45 @@ func (f *taskCancelCmd) Run(ctx context.Context) error {
 }
 
 func (f *taskRetryCmd) Run(ctx context.Context) error {
-	if (f.Function == "") == (len(f.ID) == 0) {
-		return usageError{errors.New("name dead letters, or a function with -function")}
+	selects := f.Function != "" || f.Dead || f.isSet()
+	if selects == (len(f.ID) > 0) {
+		return usageError{errors.New("name dead letters, or a function with -function; -error, -older and -dead select them too")}
+	}
+	if err := atLeast("-older", f.Older, 0); err != nil {
+		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		if f.Function != "" {
-			ids, err := c.RetryAll(ctx, f.Function)
+		if selects {
+			ids, err := c.RetryDead(ctx, f.of(f.Function))
 			return errors.Join(err, f.ids(ids))
 		}
 		ids, err := c.Retry(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter, or a task with its unique key has not ended", f.ID, ids))
+	})
+}
+
+func (f *taskRunNowCmd) Run(ctx context.Context) error {
+	return f.client(func(c *tasks.Client) error {
+		ids, err := c.RunNow(ctx, f.ID...)
+		return errors.Join(err, f.ids(ids), missingTasks(err, "is not delayed", f.ID, ids))
 	})
 }
 
 func (f *taskDropCmd) Run(ctx context.Context) error {
-	if (f.Function == "") == (len(f.ID) == 0) {
-		return usageError{errors.New("name tasks, or a function with -function")}
+	switch {
+	case f.isSet() && !f.Dead:
+		return usageError{errors.New("-error and -older select dead letters: add -dead")}
+	case (f.Function == "" && !f.Dead) == (len(f.ID) == 0):
+		return usageError{errors.New("name tasks, or a function with -function, or dead letters with -dead")}
+	}
+	if err := atLeast("-older", f.Older, 0); err != nil {
+		return err
 	}
 	return f.client(func(c *tasks.Client) error {
+		if f.Dead {
+			ids, err := c.DropDead(ctx, f.of(f.Function))
+			return errors.Join(err, f.ids(ids))
+		}
 		if f.Function != "" {
 			return c.DropFunction(ctx, f.Function)
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -167,33 +169,96 @@ func (t *Server) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksReque
 	return out, err
 }
 
+// RunTasks makes delayed tasks ready.
+func (t *Server) RunTasks(ctx context.Context, r *layshaftv1.RunTasksRequest) (*layshaftv1.RunTasksResponse, error) {
+	t.audit(ctx, "run tasks", "tasks", len(r.GetTasks()))
+	out := &layshaftv1.RunTasksResponse{}
+	var err error
+	out.Tasks, err = t.forEach(ctx, r.GetTasks(), t.desk.RunNow)
+	return out, err
+}
+
 // RetryTasks runs dead letters again.
 func (t *Server) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest) (*layshaftv1.RetryTasksResponse, error) {
-	t.audit(ctx, "retry tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
+	t.audit(ctx, "retry tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction(), "error", r.GetError())
 	out := &layshaftv1.RetryTasksResponse{}
 	var err error
-	out.Tasks, err = t.forEach(ctx, t.named(r.GetTasks(), r.GetFunction()), t.desk.Retry)
+	out.Tasks, err = t.forEach(ctx, t.selected(r), t.desk.Retry)
 	return out, err
 }
 
 // DropTasks deletes tasks that have ended.
 func (t *Server) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
-	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction())
+	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction(), "error", r.GetError())
 	out := &layshaftv1.DropTasksResponse{}
 	var err error
-	out.Tasks, err = t.forEach(ctx, t.named(r.GetTasks(), r.GetFunction()), t.desk.Forget)
+	out.Tasks, err = t.forEach(ctx, t.selected(r), t.desk.Forget)
 	return out, err
 }
 
-// named returns tasks, or all dead letters of a function.
-func (t *Server) named(tasks []uint64, function string) []uint64 {
-	if len(tasks) > 0 || function == "" {
+// selection is a request about tasks by ID, or about dead letters.
+type selection interface {
+	GetTasks() []uint64
+	GetAll() bool
+	deadSelection
+}
+
+// selected returns the tasks of a request.
+func (t *Server) selected(r selection) []uint64 {
+	tasks := r.GetTasks()
+	if len(tasks) > 0 || r.GetFunction() == "" && r.GetError() == "" && r.GetOlderNanos() == 0 && !r.GetAll() {
 		return tasks
 	}
-	t.desk.Lock()
-	defer t.desk.Unlock()
-	t.desk.DeadLetters(function, maxSubmit, func(i queue.Info) { tasks = append(tasks, uint64(i.ID)) })
+	t.eachDead(r, math.MaxInt, func(i queue.Info) bool {
+		tasks = append(tasks, uint64(i.ID))
+		return true
+	})
 	return tasks
+}
+
+// deadSelection is a request about dead letters. Empty fields select all.
+type deadSelection interface {
+	GetFunction() string
+	GetError() string
+	GetOlderNanos() int64
+}
+
+// eachDead yields the dead letters of a request, the oldest of each function first, at most n per
+// function, until yield returns false. It takes the lock of the desk for one function at a time.
+func (t *Server) eachDead(r deadSelection, n int, yield func(i queue.Info) bool) {
+	text := strings.ToLower(r.GetError())
+	t.desk.Lock()
+	functions := t.desk.Functions()
+	t.desk.Unlock()
+	for _, f := range functions {
+		if f.Dead == 0 || r.GetFunction() != "" && r.GetFunction() != f.Name {
+			continue
+		}
+		var infos []queue.Info
+		before := time.Now().Add(-time.Duration(r.GetOlderNanos()))
+		t.desk.Lock()
+		t.desk.DeadLetters(f.Name, f.Dead, func(i queue.Info) {
+			if r.GetOlderNanos() <= 0 || !i.Died.After(before) {
+				infos = append(infos, i)
+			}
+		})
+		t.desk.Unlock()
+		left := n
+		for _, i := range infos {
+			if text != "" {
+				message, _ := t.desk.Result(i.ID) // which may have been forgotten meanwhile
+				if !strings.Contains(strings.ToLower(string(message)), text) {
+					continue
+				}
+			}
+			if left--; left < 0 {
+				break
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // forEach runs change for tasks, and returns the changed ones when that is durable.
@@ -295,23 +360,16 @@ func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*
 
 // ListDeadTasks lists dead letters.
 func (t *Server) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
-	var infos []queue.Info
-	t.desk.Lock()
-	for _, f := range t.desk.Functions() {
-		if r.GetFunction() == "" || r.GetFunction() == f.Name {
-			t.desk.DeadLetters(f.Name, page(r.GetLimit()), func(i queue.Info) { infos = append(infos, i) })
-		}
-	}
-	t.desk.Unlock()
 	out := &layshaftv1.ListDeadTasksResponse{}
 	size := 0
-	for _, i := range infos {
+	t.eachDead(r, page(r.GetLimit()), func(i queue.Info) bool {
 		p := t.describe(i, "", false)
 		if size += proto.Size(p); size > wire.MaxMessage/2 {
-			break
+			return false
 		}
 		out.Tasks = append(out.Tasks, p)
-	}
+		return true
+	})
 	return out, nil
 }
 

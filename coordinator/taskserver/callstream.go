@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -59,15 +58,8 @@ func (t *Server) newClientStream(name string, emit func([]*layshaftv1.TaskUpdate
 
 // leave ends the stream.
 func (c *clientStream) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.t.desk.Lock()
-	if c.options.GetCancelLeft() {
-		for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
-			c.s.Detach(id, true)
-		}
-	}
-	c.s.Leave()
+	c.s.Leave(false)
 	c.t.desk.Unlock()
 }
 
@@ -218,7 +210,7 @@ func (c *clientStream) submitted(x *desk.Submission, n desk.Note, err error) {
 		index := int64(x.Ref >> 1)
 		c.tasks[index] = n.Task
 		if c.waiting[n.Task] != nil {
-			c.s.Detach(n.Task, false) // once is enough
+			c.s.Detach(n.Task) // once is enough
 		}
 		c.waiting[n.Task] = append(c.waiting[n.Task], index)
 	}
@@ -252,7 +244,7 @@ func (c *clientStream) forget(indexes []int64) {
 		c.inFlight--
 		if c.waiting[id] = slices.DeleteFunc(c.waiting[id], func(x int64) bool { return x == i }); len(c.waiting[id]) == 0 {
 			delete(c.waiting, id)
-			c.s.Detach(id, true)
+			c.s.Detach(id)
 		}
 	}
 }

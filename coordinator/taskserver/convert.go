@@ -136,10 +136,13 @@ func countsOf(c queue.Counts) report.TaskCounts {
 // infoToProto converts the state of a task; worker is the name of its worker.
 func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
 	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.DeadLetter,
-		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Attempts), Waiters: int64(i.Waiters),
+		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Attempts), Lost: int64(i.Lost), Waiters: int64(i.Waiters),
 		Size: int64(i.Size), Worker: worker, Policy: taskPolicyToProto(i.Policy)}
 	if !i.Due.IsZero() {
 		p.DueNanos = i.Due.UnixNano()
+	}
+	if !i.Died.IsZero() {
+		p.EndedNanos = i.Died.UnixNano()
 	}
 	if i.M > 0 || i.N > 0 {
 		p.Progress = &layshaftv1.TaskProgress{N: i.N, M: i.M}

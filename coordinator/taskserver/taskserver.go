@@ -3,6 +3,7 @@
 package taskserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,6 +42,11 @@ type Config struct {
 	Reserve int64
 	// AcceptLoss drops damaged data once, instead of an error at the start; see datadir.Options.
 	AcceptLoss bool
+	// KeepDead is how long dead letters are kept. Zero means 90 days, negative means no limit.
+	KeepDead time.Duration
+	// MaxDead is the largest number of dead letters per function; the oldest are dropped. Zero
+	// means 100,000.
+	MaxDead int
 	// Lease is how long a worker may be silent before its tasks go to other workers. Zero means 9
 	// s.
 	Lease time.Duration
@@ -83,8 +89,8 @@ type Server struct {
 // Open opens the stored tasks. The caller starts the work with Run, and closes the server after
 // Run.
 func Open(cfg Config) (*Server, error) {
-	if cfg.Lease < 0 || cfg.Memory < 0 {
-		return nil, fmt.Errorf("tasks: Lease %v, Memory %d: must not be negative", cfg.Lease, cfg.Memory)
+	if cfg.Lease < 0 || cfg.Memory < 0 || cfg.MaxDead < 0 {
+		return nil, fmt.Errorf("tasks: Lease %v, Memory %d, MaxDead %d: must not be negative", cfg.Lease, cfg.Memory, cfg.MaxDead)
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = 9 * time.Second
@@ -99,7 +105,8 @@ func Open(cfg Config) (*Server, error) {
 		cfg.Identity = wire.CallerName
 	}
 	t := &Server{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*workerStream{}}
-	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log}
+	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log,
+		Queue: queue.Config{MaxDead: cfg.MaxDead, KeepDead: max(cmp.Or(cfg.KeepDead, 90*24*time.Hour), 0)}}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)
 		shell.Slots, shell.OnGranted = t.lender, t.lender.granted
@@ -142,6 +149,7 @@ func (t *Server) endStreams() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
+	t.desk.Stop()
 	close(t.stop)
 }
 
@@ -207,7 +215,13 @@ type GearmanOptions struct {
 func (t *Server) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
 		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, Log: t.log}
-	err := s.Run(ctx)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		t.desk.Stop() // so that the end of the connections is no loss
+		stop()
+	})()
+	err := s.Run(serving)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -302,7 +302,7 @@ func TestLeftCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol, CancelLeft: true}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol}}})
 		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
 			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
 		a := w.assigned()

@@ -41,7 +41,9 @@ type workerStream struct {
 	// share is the ID of the worker that lends its slots; empty when the worker has its own.
 	share string
 	// gone means that no join may follow; Server.mu guards it.
-	gone  bool
+	gone bool
+	// left means that the worker announced its end.
+	left  atomic.Bool
 	begun time.Time
 	// lastMessage is the time of the last message, in nanoseconds since begun; zero while a message
 	// is processed.
@@ -155,6 +157,7 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 			err = w.setAbilities(say.Abilities)
 			w.t.desk.Unlock()
 		case *layshaftv1.WorkTasksRequest_Leaving:
+			w.left.Store(true)
 			return errLeft
 		default:
 			err = fmt.Errorf("%w: a worker says hello once, and then what there is to say", wire.ErrInvalid)
@@ -190,7 +193,7 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	if old := t.workers[w.name]; old != nil {
 		former = old.s
 		former.Disconnect(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, w.name))
-		defer former.Leave() // after the claims: what still runs stays with its worker
+		defer former.Leave(false) // after the claims: what still runs stays with its worker
 		close(old.replaced)
 	}
 	t.workers[w.name] = w
@@ -245,7 +248,7 @@ func (w *workerStream) leave() {
 		return
 	}
 	t.desk.Lock()
-	w.s.Leave()
+	w.s.Leave(w.left.Load())
 	t.desk.Unlock()
 	if t.workers[w.name] == w {
 		delete(t.workers, w.name)

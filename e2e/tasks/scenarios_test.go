@@ -286,6 +286,43 @@ func gearmanStatus(t *testing.T, address string) map[string]string {
 	return out
 }
 
+// Two tasks that kill their process become dead letters. Six tasks beside them do not.
+func TestPoison(t *testing.T) {
+	c := newCluster(t)
+	over, supervised := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 1; ; n++ {
+			p := c.launchWorker(t, "-concurrency", "8")
+			select {
+			case <-p.ended:
+			case <-over:
+				supervised <- n
+				return
+			}
+		}
+	}()
+	var ids []tasks.ID
+	for i := range 8 {
+		id, err := tasks.Enqueue(within(t), c.Client, "exit", i%4 == 1, tasks.Attempts(3), tasks.Backoff(time.Millisecond, time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	for i, id := range ids {
+		if n, err := tasks.Attach[int](within(t), c.Client, id); i%4 == 1 && !errors.Is(err, tasks.ErrLost) || i%4 != 1 && err != nil {
+			t.Errorf("task %d, killing its process: %v, ended with attempt %d, %v", i, i%4 == 1, n, err)
+		}
+	}
+	close(over)
+	if n := <-supervised; n > 8 {
+		t.Errorf("%d processes ended, want at most 7: one with all, three with each of two", n-1)
+	}
+	if dead, err := c.Dead(within(t), "exit", 10); len(dead) != 2 || err != nil {
+		t.Errorf("%d dead letters, %v", len(dead), err)
+	}
+}
+
 // Workers that end by themselves and are started again by a supervisor, a hundred times under load, lose no task and double no result.
 func TestRollingRestarts(t *testing.T) {
 	c := newCluster(t)

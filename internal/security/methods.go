@@ -36,6 +36,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.TasksService/CloseGroup":      {Client, Worker},
 	"/layshaft.v1.TasksService/CancelTasks":     {Client, Worker},
 	"/layshaft.v1.TasksService/RetryTasks":      {Client},
+	"/layshaft.v1.TasksService/RunTasks":        {Client},
 	"/layshaft.v1.TasksService/DropTasks":       {Client},
 	"/layshaft.v1.TasksService/GetTask":         {Client, Worker, Reader},
 	"/layshaft.v1.TasksService/ListTasks":       {Client, Reader},

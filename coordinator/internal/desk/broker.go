@@ -105,8 +105,7 @@ func (s *gearmanSession) name() string {
 
 // Close ends the session.
 func (s *gearmanSession) Close() {
-	s.b.step(&queue.Gone{Peer: s.id}, nil)
-	delete(s.b.peers, s.id)
+	s.b.removePeer(s.id, false)
 	s.delayed, s.peer = nil, nil
 }
 

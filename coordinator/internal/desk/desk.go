@@ -163,6 +163,8 @@ type Desk struct {
 	groupFollowers []follower
 	// broken is the error that ended the store; afterwards the desk refuses everything.
 	broken error
+	// stopping is set by Stop.
+	stopping bool
 
 	// The fields below are scratch space, to save allocations.
 	submit queue.Submit

@@ -161,7 +161,7 @@ func (c *conn) report(n Note, what queue.Notice, body string) {
 func (c *conn) leave() {
 	c.d.Lock()
 	defer c.d.Unlock()
-	c.Leave()
+	c.Leave(false)
 }
 
 // bubble runs a test in memory and in fake time.

@@ -50,9 +50,10 @@ func (d *Desk) Join(name string) *Session {
 	return s
 }
 
-// Leave ends the session. Its running tasks return to the queue. Tasks for which only it waits
-// are dropped, unless they run. More calls have no effect.
-func (s *Session) Leave() {
+// Leave ends the session. Its running tasks return to the queue. Foreground tasks for which only
+// it waits are cancelled. left means that a worker announced its end. More calls have no
+// effect.
+func (s *Session) Leave(left bool) {
 	if s.ended {
 		return
 	}
@@ -63,9 +64,23 @@ func (s *Session) Leave() {
 			g.waiting = slices.DeleteFunc(g.waiting, func(x *Session) bool { return x == s })
 		}
 	}
-	s.d.step(&queue.Gone{Peer: s.id}, nil)
-	delete(s.d.peers, s.id)
+	s.d.removePeer(s.id, left)
 	s.close(errLeft)
+}
+
+// removePeer removes a peer. While the desk ends, its tasks keep their state: no worker was lost.
+func (d *Desk) removePeer(id queue.Peer, left bool) {
+	if !d.stopping {
+		d.step(&queue.Gone{Peer: id, Left: left}, nil)
+	}
+	delete(d.peers, id)
+}
+
+// Stop declares that the desk ends: peers that leave from now on are no loss.
+func (d *Desk) Stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopping = true
 }
 
 // Disconnect drops all notes and makes Take return err. Leave must follow.
@@ -78,7 +93,7 @@ func (s *Session) receive(n *Note) {
 	case queue.Assign:
 		s.setAttempt(n.Task, int64(n.N))
 		info, _ := s.d.core.Status(n.Task)
-		n.Limits = &AttemptLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts >= info.Policy.Attempts}
+		n.Limits = &AttemptLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts-info.Lost >= info.Policy.Attempts}
 	}
 	n.Body = s.d.stableCopy(n.Body)
 	waiting := s.put(n)
@@ -269,10 +284,9 @@ func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note
 	return n, nil
 }
 
-// Detach ends one wait for a task. With stop, a foreground task without other waiters is ended
-// even if it runs.
-func (s *Session) Detach(id queue.ID, stop bool) {
-	s.d.step(&queue.Detach{Peer: s.id, Task: id, Stop: stop}, nil)
+// Detach ends one wait for a task. A foreground task without other waiters is cancelled.
+func (s *Session) Detach(id queue.ID) {
+	s.d.step(&queue.Detach{Peer: s.id, Task: id}, nil)
 }
 
 // CanDo makes the session a worker of a function.

@@ -91,9 +91,15 @@ func (d *Desk) Cancel(id queue.ID) bool {
 	return d.step(&queue.Cancel{Task: id}, nil).Op == queue.Accepted
 }
 
-// Retry queues a dead letter again.
+// Retry queues a dead letter again. It returns false if the task is no dead letter, or if an
+// unended task has its unique key.
 func (d *Desk) Retry(id queue.ID) bool {
 	return d.step(&queue.Retry{Task: id}, nil).Op == queue.Accepted
+}
+
+// RunNow makes a delayed task ready. It returns false if the task is not delayed.
+func (d *Desk) RunNow(id queue.ID) bool {
+	return d.step(&queue.RunNow{Task: id}, nil).Op == queue.Accepted
 }
 
 // Forget drops a task that has ended.

@@ -61,8 +61,8 @@ func (q *Queue) auditTotals(complain func(format string, a ...any)) {
 		if sum != f.counts.Submitted {
 			complain("function %s: %d tasks submitted, %d counted in a state", f.name, f.counts.Submitted, sum)
 		}
-		if f.queued() != f.counts.In[Waiting] {
-			complain("function %s: %d queued of %d waiting", f.name, f.queued(), f.counts.In[Waiting])
+		if n := f.queued() + f.suspectCount[0] + f.suspectCount[1] + f.suspectCount[2]; n != f.counts.In[Waiting] {
+			complain("function %s: %d queued of %d waiting", f.name, n, f.counts.In[Waiting])
 		}
 	}
 }
@@ -179,6 +179,7 @@ func (q *Queue) Audit() []string {
 		}
 	}
 	q.auditShares(complain)
+	q.auditSuspects(complain)
 	inRuns, inWaits := 0, 0
 	for _, p := range q.peers {
 		if p == nil {

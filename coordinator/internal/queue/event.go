@@ -21,8 +21,9 @@ const (
 
 // Policy controls the attempts at a task. Tasks with equal policies share one copy.
 type Policy struct {
-	// Attempts is the maximum number of attempts, including those that failed, timed out or were
-	// lost with their worker. Zero means 5.
+	// Attempts is the number of failed or timed out attempts after which the task fails. Attempts
+	// that were lost with their worker are counted apart, if nothing else ran on that worker; this
+	// number is their limit, too. See alone.go. With 1, no attempt follows a loss. Zero means 5.
 	Attempts int
 	// Backoff is the delay before the second attempt; it doubles with each further attempt. Zero
 	// means 1 s. If a lost worker ended the first attempt, there is no delay.
@@ -42,7 +43,8 @@ type Submit struct {
 	// Peer waits for the result (a foreground task). Zero means a background task.
 	Peer     Peer
 	Function string // not empty, at most 512 bytes
-	// Unique joins the task to an earlier one with the same function and key; see KeyOf. Zero means
+	// Unique joins the submit to an unended task with the same function and key; see KeyOf. That
+	// task keeps its input. The earlier start and the higher priority of both count. Zero means
 	// never.
 	Unique   Key
 	Priority Priority
@@ -171,7 +173,8 @@ type Cancel struct {
 	Task ID
 }
 
-// Retry queues a dead letter again, with a full number of attempts. It is answered like Cancel.
+// Retry queues a dead letter again, with a full number of attempts. It is answered like Cancel. If
+// an unended task has its unique key, the answer is Unknown, and the dead letter stays.
 type Retry struct {
 	Ref  uint64 // returned in the answer
 	Task ID     // the dead letter
@@ -184,15 +187,25 @@ type Forget struct {
 }
 
 // Detach removes a peer from those waiting for a task. If nobody waits for a foreground task now,
-// the task is dropped unless it is running.
+// the task is cancelled. A peer that is Gone is detached from all its tasks.
 type Detach struct {
 	Peer Peer // the waiting peer
 	Task ID   // the task that it waits for
-	Stop bool // drop it even if it is running
+}
+
+// RunNow makes a delayed task ready before its time, also during the delay after a failure. It is
+// answered like Cancel.
+type RunNow struct {
+	Ref  uint64 // returned in the answer
+	Task ID     // the delayed task
 }
 
 // Gone reports that Peer has disconnected or died.
-type Gone struct{ Peer Peer }
+type Gone struct {
+	Peer Peer
+	// Left: the worker announced its end. The tasks that it still runs are not suspected of it.
+	Left bool
+}
 
 // Limits bound a function. Zero values mean no limit.
 type Limits struct {
@@ -278,6 +291,7 @@ func (*Grant) event()        {}
 func (*Claim) event()        {}
 func (*Report) event()       {}
 func (*Cancel) event()       {}
+func (*RunNow) event()       {}
 func (*Retry) event()        {}
 func (*Forget) event()       {}
 func (*Gone) event()         {}

@@ -12,13 +12,18 @@ type function struct {
 	// deadLetters is a list head; the oldest dead letter comes first.
 	deadLetters int32
 	deadCount   int
+	// suspects is a list head, sorted by rank; see alone.go.
+	suspects     int32
+	suspectCount [3]int // by rank
+	emptying     *peer  // closed for a suspect, or nil
 	// runCount includes runs of tasks that were cancelled or timed out and have not stopped yet.
-	runCount    int
-	taskCount   int // tasks in memory, in any state
-	workers     [classes]abilities
-	workerCount int      // workers able to run it
-	scanned     uint64   // see countWants
-	served      [3]int64 // by rank; see lead
+	runCount        int
+	taskCount       int // tasks in memory, in any state
+	workers         [classes]abilities
+	workerCount     int    // workers able to run it
+	scanned         uint64 // see countWants
+	suspectsScanned uint64
+	served          [3]int64 // by rank; see lead
 	// next is the time of the next start allowed by the rate without Burst, in Unix nanoseconds;
 	// see canStart.
 	next   int64
@@ -44,6 +49,7 @@ func (f *function) live() int {
 	return f.counts.In[Waiting] + f.counts.In[Delayed] + f.counts.In[Running]
 }
 
+// queued returns the number of waiting tasks, without suspects.
 func (f *function) queued() int { return f.waiting[0] + f.waiting[1] + f.waiting[2] }
 
 // ensureFunction returns the function with this name and creates it if necessary. It returns nil
@@ -55,7 +61,7 @@ func (q *Queue) ensureFunction(name string) *function {
 	if len(name) == 0 || len(name) > 512 || len(q.functionIndex) >= q.cfg.MaxFunctions {
 		return nil
 	}
-	f := &function{name: name, deadLetters: q.newHead()}
+	f := &function{name: name, deadLetters: q.newHead(), suspects: q.newHead()}
 	for r := range f.queues {
 		f.queues[r] = q.newHead()
 	}
@@ -143,7 +149,7 @@ func (q *Queue) dropFunction(e *DropFunction) {
 	}
 	q.setLimits(f, Limits{})
 	q.droppedCounts.add(f.counts)
-	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.deadLetters)
+	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.deadLetters, f.suspects)
 	q.functions[n] = nil
 	delete(q.functionIndex, f.name)
 	q.write(0, NoPayload, append([]byte{'f'}, f.name...), nil)

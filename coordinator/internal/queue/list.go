@@ -18,14 +18,16 @@ type Info struct {
 	Background bool     // the task stays although nobody waits for it
 	Durable    bool     // the task survives a restart
 	Attempts   int      // attempts begun since the submit or the last Retry
+	Lost       int      // those of them that ended with their worker
 	Waiters    int      // counted up to 1,000
 	Size       int      // length of the input in bytes
 	// Due is when a delayed task becomes ready or an ended task is forgotten. It is zero for all
-	// others, and for dead letters.
+	// others, and for dead letters without Config.KeepDead.
 	Due    time.Time
-	N, M   uint64 // progress of the running attempt
-	Worker Peer   // peer running it
-	Policy Policy // limits of its attempts
+	Died   time.Time // end of a dead letter
+	N, M   uint64    // progress of the running attempt
+	Worker Peer      // peer running it
+	Policy Policy    // limits of its attempts
 }
 
 // Status returns the state of a task. A chained task that is done counts as running until its
@@ -61,9 +63,15 @@ func (q *Queue) info(i int32) Info {
 	t := q.tasks.at(i)
 	x := Info{
 		ID: t.id, Function: q.functions[t.fn].name, State: t.state, DeadLetter: t.isDeadLetter(), Priority: t.flags.priority(),
-		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Attempts: int(t.attempts), Size: int(t.size), Policy: q.policies[t.policy].Policy,
+		Background: t.flags&background != 0, Durable: t.flags&durable != 0, Attempts: int(t.attempts), Lost: q.losses[i].total, Size: int(t.size), Policy: q.policies[t.policy].Policy,
 	}
-	if (t.state == Delayed || t.state.hasEnded() && !x.DeadLetter) && t.due > 0 {
+	switch {
+	case x.DeadLetter:
+		x.Died = time.UnixMilli(t.due)
+		if q.cfg.KeepDead > 0 {
+			x.Due = x.Died.Add(q.cfg.KeepDead)
+		}
+	case (t.state == Delayed || t.state.hasEnded()) && t.due > 0:
 		x.Due = time.UnixMilli(t.due)
 	}
 	if t.state == Running {
@@ -148,7 +156,7 @@ func (q *Queue) Function(name string) (FunctionInfo, bool) {
 }
 
 func (f *function) info() FunctionInfo {
-	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1], f.waiting[0], f.waiting[2]}, f.deadCount, f.runCount, f.workerCount, f.limits}
+	return FunctionInfo{f.name, int(f.n), f.counts, [3]int{f.waiting[1] + f.suspectCount[1], f.waiting[0] + f.suspectCount[0], f.waiting[2] + f.suspectCount[2]}, f.deadCount, f.runCount, f.workerCount, f.limits}
 }
 
 // AttemptDurations returns the durations of attempts ended by workers since the start of this

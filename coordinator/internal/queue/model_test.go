@@ -21,6 +21,11 @@ type naive struct {
 	limit  map[string]int
 	weight map[string]int
 	served map[string]*[3]int // starts by function and rank, divided by the weight
+	// suspects of lost workers, by function; alone marks peers that run one, emptiesFor those that get
+	// nothing until they are empty
+	suspects   map[string][]*naiveTask
+	alone      map[int]bool
+	emptiesFor map[int]string
 }
 
 type naiveTask struct {
@@ -33,9 +38,20 @@ type naiveTask struct {
 	timer    int       // order of setting the timer
 	on       int
 	attempts int
+	// lost attempts, and those of them without other tasks beside
+	lost, lostAlone int
+	suspect         bool
 }
 
 func (m *naive) ready(t *naiveTask, front bool) {
+	if t.suspect {
+		if !front {
+			m.stamp++
+			t.stamp = m.stamp
+		}
+		m.suspects[t.fn] = append(m.suspects[t.fn], t)
+		return
+	}
 	q := m.queues[t.fn]
 	if front {
 		q[t.rank] = slices.Insert(q[t.rank], 0, t)
@@ -84,7 +100,57 @@ func (m *naive) running(fn string) (n int) {
 	return n
 }
 
+// reopen ends the closing of peers for functions without suspects.
+func (m *naive) reopen() {
+	for q, fn := range m.emptiesFor {
+		if len(m.suspects[fn]) == 0 {
+			delete(m.emptiesFor, q)
+		}
+	}
+}
+
+// grabAlone is the part of grab about suspects. closed means that p gets nothing else.
+func (m *naive) grabAlone(p int, can []string) (t *naiveTask, closed bool) {
+	held := 0
+	for _, x := range m.tasks {
+		if x.on == p {
+			held++
+		}
+	}
+	m.alone[p] = m.alone[p] && held > 0
+	for _, fn := range can {
+		if l := m.limit[fn]; held > 0 || l > 0 && m.running(fn) >= l {
+			continue
+		}
+		for _, x := range m.suspects[fn] {
+			if t == nil || x.rank < t.rank || x.rank == t.rank && x.stamp < t.stamp {
+				t = x
+			}
+		}
+	}
+	if t != nil {
+		m.suspects[t.fn] = remove(m.suspects[t.fn], t)
+		m.alone[p] = true
+		t.on = p
+		t.tries++
+		return t, true
+	}
+	for _, fn := range can {
+		taken := false
+		for _, x := range m.emptiesFor {
+			taken = taken || x == fn
+		}
+		if held > 0 && !m.alone[p] && m.emptiesFor[p] == "" && len(m.suspects[fn]) > 0 && !taken {
+			m.emptiesFor[p] = fn
+		}
+	}
+	return nil, m.alone[p] || m.emptiesFor[p] != ""
+}
+
 func (m *naive) grab(p int, can []string) *naiveTask {
+	if t, closed := m.grabAlone(p, can); closed {
+		return t
+	}
 	var best [3]*naiveTask
 	var most [3]int
 	for _, fn := range can {
@@ -130,24 +196,51 @@ func (m *naive) grab(p int, can []string) *naiveTask {
 
 func (m *naive) end(t *naiveTask) {
 	m.tasks = remove(m.tasks, t)
+	m.dequeue(t)
+}
+
+func (m *naive) dequeue(t *naiveTask) {
+	m.suspects[t.fn] = remove(m.suspects[t.fn], t)
 	q := m.queues[t.fn]
 	q[t.rank] = remove(q[t.rank], t)
 	m.queues[t.fn] = q
 }
 
-// canRetry reports whether t gets another attempt after d.
-func (m *naive) canRetry(t *naiveTask, d time.Duration) bool {
+// join gives t the higher priority and the earlier start of both.
+func (m *naive) join(t *naiveTask, rank int, delay time.Duration) {
+	if rank < t.rank {
+		m.dequeue(t)
+		t.rank = rank
+		if t.on == 0 && t.due.IsZero() {
+			m.ready(t, false)
+		}
+	}
+	if t.due.IsZero() {
+		return
+	}
+	if delay == 0 {
+		t.due = time.Time{}
+		m.ready(t, false)
+	} else {
+		old := *t
+		if m.delay(t, delay); !t.due.Before(old.due) {
+			*t = old
+		}
+	}
+}
+
+// retry gives t another attempt after d, unless it was the last.
+func (m *naive) retry(t *naiveTask, d time.Duration, last bool) {
 	t.on = 0
-	if t.tries >= t.attempts {
+	if last {
 		m.end(t)
-		return false
+		return
 	}
 	if d == 0 {
 		m.ready(t, true)
 	} else {
 		m.delay(t, d)
 	}
-	return true
 }
 
 // TestAgainstModel sends the same events to the queue and the model and compares the assignments.
@@ -157,7 +250,8 @@ func TestAgainstModel(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			now := time.Unix(1e9, 0)
 			q := New(Config{})
-			m := &naive{now: now, queues: map[string][3][]*naiveTask{}, limit: map[string]int{}, weight: map[string]int{}, served: map[string]*[3]int{"a": {}, "b": {}, "c": {}}}
+			m := &naive{now: now, queues: map[string][3][]*naiveTask{}, limit: map[string]int{}, weight: map[string]int{}, served: map[string]*[3]int{"a": {}, "b": {}, "c": {}},
+				suspects: map[string][]*naiveTask{}, alone: map[int]bool{}, emptiesFor: map[int]string{}}
 			ids := map[*naiveTask]ID{}
 			can := map[int][]string{}
 			fns := []string{"a", "b", "c"}
@@ -196,7 +290,9 @@ func TestAgainstModel(t *testing.T) {
 							joined = y
 						}
 					}
-					if joined == nil {
+					if joined != nil {
+						m.join(joined, x.rank, delay)
+					} else {
 						m.tasks = append(m.tasks, x)
 						if delay > 0 {
 							m.delay(x, delay)
@@ -219,11 +315,13 @@ func TestAgainstModel(t *testing.T) {
 						}
 					}
 				case k < 17 && task != nil && task.on != 0:
+					task.suspect = false
 					what, p := pickOne(rng, []Notice{Done, Done, Failed, Fatal}), Peer(task.on)
 					if what != Failed {
 						m.end(task)
 					} else {
-						m.canRetry(task, time.Second<<(task.tries-1))
+						failed := task.tries - task.lost
+						m.retry(task, time.Second<<(failed-1), failed >= task.attempts)
 					}
 					q.Step(now, &Report{Peer: p, Task: ids[task], Notice: what})
 				case k < 18 && task != nil && task.on == 0:
@@ -238,13 +336,19 @@ func TestAgainstModel(t *testing.T) {
 					}
 					slices.SortFunc(held, func(a, b *naiveTask) int { return b.stamp - a.stamp })
 					for _, x := range held {
-						d := time.Duration(0)
-						if x.tries > 1 {
-							d = time.Second << (x.tries - 2)
+						x.lost++
+						x.suspect = true
+						if len(held) == 1 {
+							x.lostAlone++
 						}
-						m.canRetry(x, d)
+						d := time.Duration(0)
+						if x.lost > 1 {
+							d = min(time.Second<<(x.lost-2), time.Hour)
+						}
+						m.retry(x, d, x.attempts == 1 || x.lostAlone >= x.attempts)
 					}
-					q.Step(now, &Gone{Peer(p)})
+					delete(m.emptiesFor, p)
+					q.Step(now, &Gone{Peer: Peer(p)})
 					for _, fn := range can[p] {
 						q.Step(now, &CanDo{Peer: Peer(p), Function: fn})
 					}
@@ -262,6 +366,7 @@ func TestAgainstModel(t *testing.T) {
 					m.advance(now)
 					q.Step(now, Tick{})
 				}
+				m.reopen()
 			}
 			for _, bad := range q.Audit() {
 				t.Error(bad)

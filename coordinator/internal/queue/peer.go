@@ -30,6 +30,9 @@ type peer struct {
 	runs      []int32
 	firstWait int32  // slot of the first wait, or 0
 	share     *share // nil if the slots are its own
+	// alone: its run is the first attempt after a loss; see alone.go.
+	alone      bool
+	emptiesFor *function // set while it gets no tasks until it is empty
 }
 
 // ability is an entry for a worker and a function it can run. It is in the function's list for the
@@ -82,6 +85,7 @@ func (q *Queue) findPeer(name Peer) *peer { return q.peers[q.peerIndex[name]] }
 func (q *Queue) classify(p *peer) {
 	c := busy
 	switch left := p.slots - len(p.runs); {
+	case p.isClosed():
 	case !p.hasSlots && p.sleeping:
 		c = asleep
 	case p.share != nil:
@@ -167,7 +171,10 @@ func (q *Queue) sleep(name Peer) {
 	if p.hasSlots {
 		return
 	}
-	if f, _, _ := q.pickTask(p); f != nil {
+	if q.suspectCount > 0 {
+		q.emptyForSuspect(p)
+	}
+	if q.hasTask(p) {
 		q.emit(Command{Op: Wake, Peer: p.name})
 		return
 	}
@@ -176,14 +183,17 @@ func (q *Queue) sleep(name Peer) {
 }
 
 // gone removes a peer. Its tasks go to the front of their queues, the oldest first. Foreground
-// tasks that only it waited for are dropped unless they run.
-func (q *Queue) gone(name Peer) {
+// tasks that only it waited for are cancelled.
+func (q *Queue) gone(ev *Gone) {
+	name := ev.Peer
 	p := q.findPeer(name)
 	if p == nil {
 		return
 	}
 	q.cantDo(&CantDo{Peer: name})
 	p.class, p.hasSlots, p.slots, p.sleeping = busy, true, 0, false
+	q.stopEmptying(p)
+	alone := len(p.runs) == 1
 	slices.SortFunc(p.runs, func(a, b int32) int { return int(q.runs.at(a).stamp - q.runs.at(b).stamp) })
 	for at, r := range p.runs {
 		q.runs.at(r).index = int32(at)
@@ -193,27 +203,18 @@ func (q *Queue) gone(name Peer) {
 		var e endedRun
 		if i := q.runs.at(r).task; i != 0 {
 			e = q.endRun(i)
-			q.retryOrFail(i, Lost, q.lostDelay(i))
+			q.countLoss(i, alone, ev.Left)
+			q.retryOrFail(i, Lost)
 		} else {
 			e = q.dropRun(r)
 		}
 		q.refund(e.f)
 	}
 	for p.firstWait != 0 {
-		q.removeWait(p.firstWait, false)
+		q.removeWait(p.firstWait)
 	}
 	q.leaveShare(p)
 	q.peers[p.n] = nil
 	q.freePeers = append(q.freePeers, p.n)
 	delete(q.peerIndex, name)
-}
-
-// lostDelay returns the delay of task i after its worker was lost. There is none after the first
-// attempt.
-func (q *Queue) lostDelay(i int32) time.Duration {
-	t := q.tasks.at(i)
-	if t.attempts <= 1 {
-		return 0
-	}
-	return q.policies[t.policy].backoff(int(t.attempts) - 1)
 }

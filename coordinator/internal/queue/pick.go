@@ -79,6 +79,9 @@ func (q *Queue) chooseRank(c candidates, r int) int {
 // offerTasks assigns waiting tasks of f to workers with free slots. If tasks are left, it wakes the
 // sleeping workers of f.
 func (q *Queue) offerTasks(f *function) {
+	if f.hasSuspects() {
+		q.offerSuspects(f)
+	}
 	for f.queued() > 0 && q.canStart(f) {
 		p := f.workers[free].first()
 		if p == nil && f.waiting[0] > 0 {
@@ -96,15 +99,18 @@ func (q *Queue) offerTasks(f *function) {
 // wakeSleepers wakes all sleeping workers of f.
 func (q *Queue) wakeSleepers(f *function) {
 	for p := f.workers[asleep].first(); p != nil; p = f.workers[asleep].first() {
-		p.sleeping = false
-		q.classify(p)
-		q.emit(Command{Op: Wake, Peer: p.name})
+		q.wake(p)
 	}
 }
 
 // offerInTurn assigns the tasks of several functions with a common limit, always the best task
 // next.
 func (q *Queue) offerInTurn(fs []*function) {
+	for _, f := range fs {
+		if f.hasSuspects() {
+			q.offerSuspects(f)
+		}
+	}
 	for {
 		var best *function
 		rank := 0
@@ -145,11 +151,24 @@ func (q *Queue) fillSlots(p *peer) {
 	}
 	for p.hasSlots && len(p.runs) < p.slots && q.startNext(p) {
 	}
+	if p.sleeping && q.hasTask(p) { // it was closed until now
+		q.wake(p)
+	}
 }
 
 // startNext starts the best task for p and reports whether there was one.
 func (q *Queue) startNext(p *peer) bool {
 	if p.hasSlots && len(p.runs) >= p.slots || p.share != nil {
+		return false
+	}
+	if q.suspectCount > 0 {
+		if i := q.pickSuspect(p, anyRank); i != 0 {
+			q.startAlone(p, i)
+			return true
+		}
+		q.emptyForSuspect(p)
+	}
+	if p.isClosed() {
 		return false
 	}
 	f, rank, l := q.pickTask(p)

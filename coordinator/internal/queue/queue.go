@@ -25,10 +25,11 @@
 //
 //   - A failed attempt is repeated after a delay (Policy.Backoff) until Policy.Attempts are used
 //     up. Attempt numbers only grow.
+//   - A task whose worker was lost runs alone next; see alone.go.
 //   - A background task without attempts left becomes a dead letter: it stays until Retry or
 //     Forget.
 //   - A foreground task exists for the peers waiting for it. When the last of them leaves, the task
-//     is dropped, unless it is running.
+//     is cancelled. Only a worker without slots runs it to its end.
 //   - A submit with the unique key of a task of the same function joins this task if it has not
 //     ended: one run serves all.
 //   - Submit.Then makes a chain: each follower gets the result of the task before it as input.
@@ -88,6 +89,8 @@ type Config struct {
 	// MaxDead limits the dead letters per function; beyond it the oldest are dropped. Zero means
 	// 100,000.
 	MaxDead int
+	// KeepDead is how long dead letters are kept. Zero means without limit.
+	KeepDead time.Duration
 }
 
 // Queue is the core. It is not safe for concurrent use.
@@ -123,6 +126,8 @@ type Queue struct {
 	freePeers        []int32
 	rankTurn         uint32 // see chooseRank
 	rated            []*function
+	// deadWake is the tick of the next search for old dead letters. It is 0 when none is due.
+	deadWake int64
 	// rateWake is the earliest time, in Unix nanoseconds, when a function's rate allows another
 	// start. It is 0 when no function waits for its rate.
 	rateWake int64
@@ -134,6 +139,9 @@ type Queue struct {
 	memberOf        map[int32]member
 	chains          map[int32][]Next
 	earlierAttempts map[int32]int // attempts before a dead letter was retried
+	losses          map[int32]losses
+	suspectCount    int     // suspects in the lists of their functions; see alone.go
+	emptying        []*peer // peers closed for a suspect
 	gathers         map[int32]gather
 	successors      successors
 	endedGroups     endedGroups
@@ -156,7 +164,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, losses: map[int32]losses{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()
@@ -176,6 +184,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	}
 	if tick := now.UnixMilli(); tick > q.wheel.tick {
 		q.advanceWheel(tick)
+	}
+	if q.deadWake != 0 && q.wheel.tick >= q.deadWake {
+		q.forgetOldDead()
 	}
 	if q.rateWake != 0 && now.UnixNano() >= q.rateWake {
 		q.rateWake = 0
@@ -205,11 +216,13 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	case *Detach:
 		q.detach(ev)
 	case *Gone:
-		q.gone(ev.Peer)
+		q.gone(ev)
 	case *Cancel:
 		q.cancel(ev)
 	case *Retry:
 		q.retry(ev)
+	case *RunNow:
+		q.runNow(ev)
 	case *Forget:
 		q.forgetEnded(ev)
 	case *SetFunction:
@@ -231,6 +244,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	case Restarted:
 		q.restarted()
 	}
+	if len(q.emptying) > 0 {
+		q.reopen()
+	}
 	if len(q.staleShares)+len(q.vacated) > 0 {
 		q.emitWants()
 	}
@@ -243,6 +259,9 @@ func (q *Queue) Next() time.Time {
 	var next time.Time
 	if _, _, tick, ok := q.nextTimers(); ok {
 		next = time.UnixMilli(tick)
+	}
+	if q.deadWake != 0 && (next.IsZero() || time.UnixMilli(q.deadWake).Before(next)) {
+		next = time.UnixMilli(q.deadWake)
 	}
 	if rate := time.Unix(0, q.rateWake); q.rateWake != 0 && (next.IsZero() || rate.Before(next)) {
 		next = rate
@@ -299,6 +318,14 @@ func (q *Queue) makeReady(i int32, front bool) {
 func (q *Queue) enqueue(i int32, front bool) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
+	if q.isSuspect(i) {
+		if !front {
+			q.stamp++
+			t.due = q.stamp
+		}
+		q.enqueueSuspect(i, f)
+		return
+	}
 	head := f.queues[t.flags.rank()]
 	if front {
 		q.insertBefore(q.link(head).next, i) // it keeps its old stamp in t.due
@@ -312,6 +339,10 @@ func (q *Queue) enqueue(i int32, front bool) {
 
 // dequeue removes waiting task i from its queue.
 func (q *Queue) dequeue(i int32) {
+	if q.isSuspect(i) {
+		q.dequeueSuspect(i)
+		return
+	}
 	t := q.tasks.at(i)
 	q.unlink(i)
 	q.functions[t.fn].waiting[t.flags.rank()]--
@@ -326,6 +357,7 @@ func (q *Queue) forgetTask(i int32) {
 	delete(q.chains, i)
 	q.dropPredecessors(i)
 	delete(q.earlierAttempts, i)
+	delete(q.losses, i)
 	q.emit(Command{Op: Drop, Task: t.id, N: boolBit(t.flags&durable != 0), M: boolBit(t.flags&hasUpdate != 0)})
 	f := q.functions[t.fn]
 	f.taskCount--

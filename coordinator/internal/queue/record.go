@@ -79,15 +79,21 @@ func (q *Queue) recordUpdate(i int32) {
 		return
 	}
 	t.flags |= hasUpdate
-	due := int64(0)
-	if t.state == Delayed || t.state.hasEnded() {
+	state, due := t.state, int64(0)
+	if state == Delayed || state.hasEnded() {
 		due = t.due
+	} else {
+		state = Waiting // after a restart
 	}
 	key := q.keyOf('u', t.id)
 	start := len(q.buf)
-	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(t.state), byte(t.flags)), uint64(t.attempts)), due)
-	if n := q.earlierAttempts[i]; n > 0 {
+	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(state), byte(t.flags)), uint64(t.attempts)), due)
+	l, lost := q.losses[i]
+	if n := q.earlierAttempts[i]; n > 0 || lost {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
+	}
+	if lost {
+		q.buf = binary.AppendUvarint(binary.AppendUvarint(q.buf, uint64(l.total)), uint64(l.alone)<<2|boolBit(l.lastAlone)<<1|boolBit(l.suspect))
 	}
 	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
 }
@@ -363,15 +369,24 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	if len(r.b) > 0 {
 		earlier = r.int(math.MaxInt32)
 	}
-	if r.err != nil || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
+	var l losses
+	if len(r.b) > 0 {
+		l.total = r.int(1<<16 - 1)
+		alone := r.int(1 << 18)
+		l.alone, l.lastAlone, l.suspect = alone>>2, alone&2 != 0, alone&1 != 0
+	}
+	if r.err != nil || fl.rank() > 2 || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
 		return errRecord
 	}
-	q.removeFromList(i)
+	q.removeFromList(i) // before its rank changes
 	t := q.tasks.at(i)
 	if t.attempts = uint16(tries); earlier > 0 {
 		q.earlierAttempts[i] = earlier
 	}
-	t.flags |= hasUpdate
+	if l.total > 0 {
+		q.losses[i] = l
+	}
+	t.flags = t.flags&^rankMask | fl&rankMask | hasUpdate
 	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {
 		m.group.unfinished--
 		q.leaveGroup(i)
@@ -405,8 +420,7 @@ func (q *Queue) fileRestored(i int32) {
 	case t.flags&grouped != 0, q.resultNeeded(i):
 		q.insertBefore(q.parked, i)
 	case t.isDeadLetter():
-		q.functions[t.fn].deadCount++
-		q.insertBefore(q.functions[t.fn].deadLetters, i)
+		q.fileDead(i)
 	default:
 		q.setTimer(i, t.due)
 	}

@@ -91,11 +91,12 @@ func (q *Queue) report(e *Report) {
 	}
 	q.attemptDurations.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).started))
 	after := q.endRun(i)
+	q.clearSuspect(i)
 	switch e.Notice {
 	case Done:
 		q.endTask(i, WasDone, Done, FromEvent)
 	case Failed:
-		q.retryOrFail(i, Failed, q.policies[t.policy].backoff(int(t.attempts)))
+		q.retryOrFail(i, Failed)
 	case Fatal:
 		q.failTask(i, Failed, FromEvent)
 	}
@@ -149,6 +150,7 @@ func (q *Queue) leavePeer(r int32) {
 	p.runs[x.index] = last
 	q.runs.at(last).index = x.index
 	p.runs = p.runs[:len(p.runs)-1]
+	p.alone = p.alone && len(p.runs) > 0
 	if p.share != nil {
 		q.vacateSlot(p.share.name, priorities[x.rank])
 	}
@@ -157,6 +159,7 @@ func (q *Queue) leavePeer(r int32) {
 // moveRun gives a run to another peer, which has not joined a share yet.
 func (q *Queue) moveRun(r int32, to *peer) {
 	from := q.peers[q.runs.at(r).peer]
+	to.alone = from.alone && len(to.runs) == 0
 	q.leavePeer(r)
 	x := q.runs.at(r)
 	x.peer, x.index = to.n, int32(len(to.runs))
@@ -191,9 +194,19 @@ func (q *Queue) refundRun(e endedRun) {
 }
 
 // retryOrFail handles an attempt at task i that ended without a result: another attempt follows
-// after delay, unless it was the last.
-func (q *Queue) retryOrFail(i int32, why Notice, delay time.Duration) {
-	t := q.tasks.at(i)
+// after a delay, unless it was the last. The first loss and the first time-out cause no delay.
+func (q *Queue) retryOrFail(i int32, why Notice) {
+	t, l := q.tasks.at(i), q.losses[i]
+	pol := &q.policies[t.policy].Policy
+	failed := int(t.attempts) - l.total
+	ends := failed
+	switch why {
+	case Lost:
+		ends = l.total - 1
+	case TimedOut:
+		ends--
+	}
+	delay := pol.backoff(ends)
 	from := NoPayload
 	if why == Failed {
 		from = FromEvent
@@ -202,7 +215,7 @@ func (q *Queue) retryOrFail(i int32, why Notice, delay time.Duration) {
 		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	if int(t.attempts) >= q.policies[t.policy].Attempts {
+	if why != Lost && failed >= pol.Attempts || why == Lost && (l.alone >= pol.Attempts || pol.Attempts == 1) {
 		q.failTask(i, why, from)
 		return
 	}
@@ -241,7 +254,7 @@ func (q *Queue) enforceLimit(i int32) {
 		return
 	}
 	after := q.stopRun(i, TimedOut)
-	q.retryOrFail(i, TimedOut, q.lostDelay(i))
+	q.retryOrFail(i, TimedOut)
 	q.refundRun(after)
 }
 
@@ -282,6 +295,7 @@ func (q *Queue) claim(e *Claim) {
 		}
 		if t.state == Waiting || t.state == Delayed && t.flags&awaitsInput == 0 {
 			q.removeFromList(i)
+			q.undoLoss(i)
 			q.beginRun(p, q.functions[t.fn], i)
 			return
 		}

@@ -24,9 +24,10 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	       [group=G [place=N]] [then=FUNCTION,...]
 //	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S]
-//	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER · claim PEER NAME [from=PEER]
+//	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER [left]
+//	claim PEER NAME [from=PEER]
 //	report PEER NAME data|warning|progress|exception|done|failed|fatal
-//	attach PEER NAME · detach PEER NAME [stop] · cancel NAME · retry NAME · forget NAME
+//	attach PEER NAME · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
 //	advance D · stopped D (the coordinator itself does not run) · restart · status · dead FUNCTION · why NAME
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &player{q: New(Config{}), now: time.Unix(1e9, 0), ids: map[string]ID{}, names: map[ID]string{}, records: map[string][]byte{}}
+			p := &player{q: New(Config{KeepDead: 1000 * time.Hour}), now: time.Unix(1e9, 0), ids: map[string]ID{}, names: map[ID]string{}, records: map[string][]byte{}}
 			var out []string
 			for block := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n\n") {
 				in, _, _ := strings.Cut(block+"\n", "----\n")
@@ -149,7 +150,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "sleep":
 		p.step(t, &Sleep{peer})
 	case "gone":
-		p.step(t, &Gone{peer})
+		p.step(t, &Gone{peer, has("left")})
 	case "claim":
 		p.step(t, &Claim{peer, id, Peer(num(opt["from"])), 1})
 	case "report":
@@ -157,9 +158,11 @@ func (p *player) line(t *testing.T, f []string) {
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id})
 	case "detach":
-		p.step(t, &Detach{peer, id, has("stop")})
+		p.step(t, &Detach{peer, id})
 	case "cancel":
 		p.step(t, &Cancel{Task: p.ids[f[1]]})
+	case "now":
+		p.step(t, &RunNow{Task: p.ids[f[1]]})
 	case "retry":
 		p.step(t, &Retry{Task: p.ids[f[1]]})
 	case "forget":
@@ -197,7 +200,7 @@ func (p *player) line(t *testing.T, f []string) {
 		p.now = p.now.Add(dur(f[1]))
 		p.step(t, Woke{For: dur(f[1])})
 	case "restart":
-		p.q = New(Config{})
+		p.q = New(Config{KeepDead: 1000 * time.Hour})
 		for _, k := range slices.Sorted(maps.Keys(p.records)) {
 			if err := p.q.Restore([]byte(k), p.records[k]); err != nil {
 				t.Fatal(err)

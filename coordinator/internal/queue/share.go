@@ -91,6 +91,15 @@ func (q *Queue) countWants(s *share) (n [3]int) {
 		if left <= 0 {
 			continue
 		}
+		if q.suspectCount > 0 && len(p.runs) == 0 {
+			if p.isClosed() {
+				room++
+			}
+			q.countSuspects(p, &n)
+		}
+		if p.isClosed() {
+			continue
+		}
 		room += left
 		for _, a := range p.abilities {
 			f := a.f
@@ -124,6 +133,13 @@ func (q *Queue) grant(e *Grant) {
 		s.announced[rank] = max(0, s.announced[rank]-1)
 		q.markStale(s)
 		for _, p := range s.peers {
+			if q.suspectCount > 0 {
+				if i := q.pickSuspect(p, rank); i != 0 && p.slots > 0 {
+					q.startAlone(p, i)
+					return
+				}
+				q.emptyForSuspect(p)
+			}
 			if p.class != sharing {
 				continue
 			}

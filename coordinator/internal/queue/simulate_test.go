@@ -108,7 +108,7 @@ var functions = []string{"a", "b", "c", "d"}
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1e9, 0), records: map[string][]byte{}, facts: map[ID]*fact{},
 		pushed: map[Peer]int{}, busy: map[Peer]map[ID]bool{}, shares: map[string]*simShare{}}
-	w.q = New(Config{MaxDead: 5})
+	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour})
 	return w
 }
 
@@ -181,6 +181,10 @@ func (w *world) act() {
 		}
 	case k < 74:
 		id := pickOne(r, w.order)
+		if r.IntN(4) == 0 {
+			w.step(&RunNow{Task: id})
+			return
+		}
 		w.step(&Cancel{Task: id})
 	case k < 76:
 		w.gone(pickOne(r, append(slices.Clone(w.clients), w.workers...)))
@@ -197,7 +201,7 @@ func (w *world) act() {
 			if n := w.facts[id].waits[p]; n > 0 {
 				w.facts[id].waits[p]--
 			}
-			w.step(&Detach{p, id, w.rng.IntN(2) == 0})
+			w.step(&Detach{p, id})
 		}
 	case k < 81:
 		var l Limits
@@ -227,7 +231,9 @@ func (w *world) act() {
 		w.q.DeadLetters(f, 10, func(x Info) { dead = append(dead, x.ID) })
 		if id := pickOne(r, dead); id != 0 && r.IntN(2) == 0 {
 			w.facts[id].ended = false
-			w.step(&Retry{Task: id})
+			for _, c := range w.step(&Retry{Task: id}) {
+				w.facts[id].ended = w.facts[id].ended || c.Op == Unknown
+			}
 		} else if id != 0 {
 			w.step(&Forget{Task: id})
 		}
@@ -330,12 +336,12 @@ func (w *world) gone(p Peer) {
 	}
 	delete(w.busy, p)
 	delete(w.pushed, p)
-	w.step(&Gone{p})
+	w.step(&Gone{p, w.rng.IntN(4) == 0})
 }
 
 // restart loses everything but the Records. Some workers come back and claim their runs.
 func (w *world) restart() {
-	w.q = New(Config{MaxDead: 5})
+	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour})
 	for _, key := range slices.Sorted(maps.Keys(w.records)) {
 		if err := w.q.Restore([]byte(key), w.records[key]); err != nil {
 			w.t.Fatalf("%v: %x; task %x", err, w.records[key], w.records["t"+key[1:]])
@@ -474,7 +480,7 @@ func (w *world) do(ev Event, c Command) {
 	t := w.t
 	ofLast := false // an operation on a task with followers affects the last follower
 	switch ev.(type) {
-	case *Cancel, *Attach:
+	case *Cancel, *Attach, *RunNow:
 		ofLast = c.Op == Accepted || c.Notice == Followed
 	}
 	if c.Op != Write && !ofLast && c.Op != Unknown && c.Op != GroupEnded && w.facts[c.Task] != nil && w.facts[c.Task].dropped && c.Op != Stop {
@@ -545,6 +551,9 @@ func (w *world) do(ev Event, c Command) {
 		}
 		f.on = c.Peer
 		w.busy[c.Peer][c.Task] = true
+		if p := w.q.findPeer(c.Peer); p.alone && len(p.runs) > 1 {
+			t.Fatalf("after %T: peer %d runs a suspect and %d other tasks", ev, c.Peer, len(p.runs)-1)
+		}
 		// one twice: an attempt being stopped and a new one
 		if n := w.pushed[c.Peer]; n > 0 && len(w.busy[c.Peer]) > n+1 {
 			t.Fatalf("peer %d has %d tasks in %d slots", c.Peer, len(w.busy[c.Peer]), n)

@@ -80,7 +80,8 @@ func (q *Queue) submit(e *Submit) {
 }
 
 // joinTask joins submit e to task i. Its peer waits for task i. If e is a background submit, is
-// durable or has a longer Keep, task i takes over this property.
+// durable, has a longer Keep, a higher priority or an earlier start, task i takes over this
+// property. Task i keeps its input.
 func (q *Queue) joinTask(e *Submit, i int32) {
 	t := q.tasks.at(i)
 	changed := e.Durable && t.flags&durable == 0
@@ -103,6 +104,51 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
 		q.addWait(q.ensurePeer(e.Peer), i)
+	}
+	q.raise(i, rankOf(e.Priority))
+	if t.state == Delayed && t.flags&awaitsInput == 0 {
+		switch at := tickOf(e.Due); {
+		case e.Due.IsZero() || at <= q.wheel.tick:
+			q.startEarly(i)
+		case at < t.due:
+			q.unlink(i)
+			q.setTimer(i, at)
+			q.recordUpdate(i)
+		}
+	}
+}
+
+// raise gives unended task i a rank, if it is better than its own.
+func (q *Queue) raise(i int32, rank flags) {
+	t := q.tasks.at(i)
+	if rank >= t.flags&rankMask {
+		return
+	}
+	waits := t.state == Waiting
+	if waits {
+		q.dequeue(i)
+	}
+	t.flags = t.flags&^rankMask | rank
+	q.recordUpdate(i)
+	if waits {
+		q.makeReady(i, false)
+	}
+}
+
+// startEarly makes delayed task i ready.
+func (q *Queue) startEarly(i int32) {
+	q.unlink(i)
+	q.setState(i, Waiting)
+	q.recordUpdate(i)
+	q.makeReady(i, false)
+}
+
+func (q *Queue) runNow(e *RunNow) {
+	i := q.findLatest(e.Task)
+	ok := i != 0 && q.tasks.at(i).state == Delayed && q.tasks.at(i).flags&awaitsInput == 0
+	q.answer(e.Ref, e.Task, ok)
+	if ok {
+		q.startEarly(i)
 	}
 }
 
@@ -176,11 +222,13 @@ func (q *Queue) fileEnded(i int32) {
 	case t.flags&grouped != 0, q.resultNeeded(i):
 		q.insertBefore(q.parked, i)
 	case t.isDeadLetter():
-		f.deadCount++
-		q.insertBefore(f.deadLetters, i)
+		t.due = tickOf(q.now)
+		q.fileDead(i)
+		q.recordUpdate(i)
 		if f.deadCount > q.cfg.MaxDead {
 			q.forgetTask(q.first(f.deadLetters))
 		}
+		return
 	case t.due > q.wheel.tick:
 		q.setTimer(i, t.due)
 	default:
@@ -188,6 +236,40 @@ func (q *Queue) fileEnded(i int32) {
 		return
 	}
 	q.recordUpdate(i)
+}
+
+// fileDead puts task i, which has ended at tick due, behind the dead letters of its function.
+func (q *Queue) fileDead(i int32) {
+	t := q.tasks.at(i)
+	f := q.functions[t.fn]
+	f.deadCount++
+	q.insertBefore(f.deadLetters, i)
+	if q.cfg.KeepDead > 0 && q.deadWake == 0 {
+		q.deadWake = max(t.due+q.cfg.KeepDead.Milliseconds(), q.wheel.tick+1)
+	}
+}
+
+// deadPause is the shortest time between two searches for old dead letters, in ticks.
+const deadPause = 60_000
+
+// forgetOldDead drops the dead letters older than Config.KeepDead.
+func (q *Queue) forgetOldDead() {
+	keep := q.cfg.KeepDead.Milliseconds()
+	q.deadWake = 0
+	for _, f := range q.functions {
+		if f == nil {
+			continue
+		}
+		i := q.first(f.deadLetters)
+		for ; i > 0 && q.tasks.at(i).due+keep <= q.wheel.tick; i = q.first(f.deadLetters) {
+			q.forgetTask(i)
+		}
+		if i > 0 {
+			if at := max(q.tasks.at(i).due+keep, q.wheel.tick+deadPause); q.deadWake == 0 || at < q.deadWake {
+				q.deadWake = at
+			}
+		}
+	}
 }
 
 // isDeadLetter reports whether t is a dead letter.
@@ -232,11 +314,14 @@ func (q *Queue) cancelTask(i int32) {
 	q.refundRun(after)
 }
 
-// retry queues a dead letter again. If another task has its unique key now, it continues without
-// one.
+// retry queues a dead letter again, unless another task with its unique key has not ended.
 func (q *Queue) retry(e *Retry) {
 	i := q.find(e.Task)
-	ok := i != 0 && q.tasks.at(i).isDeadLetter()
+	ok, other := i != 0 && q.tasks.at(i).isDeadLetter(), int32(0)
+	if ok && q.tasks.at(i).key != (Key{}) {
+		other = q.lookUp(q.tasks.at(i).fn, q.tasks.at(i).key)
+		ok = other == 0 || q.tasks.at(other).state.hasEnded()
+	}
 	q.answer(e.Ref, e.Task, ok)
 	if !ok {
 		return
@@ -245,10 +330,9 @@ func (q *Queue) retry(e *Retry) {
 	q.unlink(i)
 	q.functions[t.fn].deadCount--
 	q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
-	if t.key != (Key{}) {
-		if other := q.lookUp(t.fn, t.key); other == 0 || q.tasks.at(other).state.hasEnded() {
-			q.rememberKey(i, other)
-		}
+	delete(q.losses, i)
+	if t.key != (Key{}) && other != i {
+		q.rememberKey(i, other)
 	}
 	q.setState(i, Waiting)
 	q.recordUpdate(i)

@@ -177,6 +177,9 @@ func (p Policy) valid() bool {
 
 // backoff returns the delay after n failed attempts.
 func (p Policy) backoff(n int) time.Duration {
+	if n < 1 {
+		return 0
+	}
 	d := p.Backoff
 	for ; n > 1 && d < p.MaxBackoff; n-- {
 		d *= 2

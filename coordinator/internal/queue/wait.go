@@ -56,13 +56,13 @@ func (q *Queue) dropWait(w int32) {
 	q.waits.drop(w)
 }
 
-// removeWait removes w. If nobody waits for a foreground task then, the task is cancelled unless it
-// runs; with stop, even if it runs.
-func (q *Queue) removeWait(w int32, stop bool) {
+// removeWait removes w. If nobody waits for a foreground task then, the task is cancelled. An
+// attempt on a worker without slots runs to its end, as the Gearman protocol cannot stop it.
+func (q *Queue) removeWait(w int32) {
 	i := q.waits.at(w).task
 	q.dropWait(w)
 	t := q.tasks.at(i)
-	if t.firstWait == 0 && t.flags&background == 0 && !t.state.hasEnded() && (stop || t.state != Running) {
+	if t.firstWait == 0 && t.flags&background == 0 && !t.state.hasEnded() && (t.state != Running || q.peers[q.runs.at(t.run).peer].hasSlots) {
 		q.cancelTask(i)
 	}
 }
@@ -120,7 +120,7 @@ func (q *Queue) detach(e *Detach) {
 	for w := first; w != 0; {
 		x := q.waits.at(w)
 		if x.peer == p.n {
-			q.removeWait(w, e.Stop)
+			q.removeWait(w)
 			return
 		}
 		if w = x.ofTask.next; w == first {

@@ -44,6 +44,9 @@ func (q *Queue) WaitReason(id ID) string {
 	if !q.canStart(f) {
 		return fmt.Sprintf("its function is limited to %v starts per second", l.Rate)
 	}
+	if q.isSuspect(i) {
+		return "its worker was lost, so it runs alone next; it waits until a worker of its function has no other task"
+	}
 	if shares := q.sharesOf(f); shares != nil {
 		return fmt.Sprintf("its workers wait for slots of %s, which are in use, or that worker is away", strings.Join(shares, ", "))
 	}

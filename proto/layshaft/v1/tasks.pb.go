@@ -1124,8 +1124,6 @@ func (*CallTasksRequest_Options) isCallTasksRequest_Say() {}
 // CallTasksOptions apply to all tasks of a stream.
 type CallTasksOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// cancel_left also ends running tasks when the stream breaks.
-	CancelLeft bool `protobuf:"varint,1,opt,name=cancel_left,json=cancelLeft" json:"cancel_left,omitempty"`
 	// only_ends omits chunks, warnings, progress and retries.
 	OnlyEnds bool `protobuf:"varint,2,opt,name=only_ends,json=onlyEnds" json:"only_ends,omitempty"`
 	// protocol is the client's version of the wire protocol. The coordinator refuses unsupported
@@ -1163,13 +1161,6 @@ func (x *CallTasksOptions) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CallTasksOptions.ProtoReflect.Descriptor instead.
 func (*CallTasksOptions) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *CallTasksOptions) GetCancelLeft() bool {
-	if x != nil {
-		return x.CancelLeft
-	}
-	return false
 }
 
 func (x *CallTasksOptions) GetOnlyEnds() bool {
@@ -5459,12 +5450,10 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06cancel\x18\x03 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x06cancel\x120\n" +
 	"\x05leave\x18\x04 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x05leave\x129\n" +
 	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptionsB\x05\n" +
-	"\x03say\"l\n" +
-	"\x10CallTasksOptions\x12\x1f\n" +
-	"\vcancel_left\x18\x01 \x01(\bR\n" +
-	"cancelLeft\x12\x1b\n" +
+	"\x03say\"^\n" +
+	"\x10CallTasksOptions\x12\x1b\n" +
 	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\x05R\bprotocol\"L\n" +
+	"\bprotocol\x18\x03 \x01(\x05R\bprotocolJ\x04\b\x01\x10\x02R\vcancel_left\"L\n" +
 	"\tTaskBatch\x12+\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskSpecR\x05tasks\x12\x12\n" +
 	"\x04same\x18\x02 \x01(\bR\x04same\"'\n" +

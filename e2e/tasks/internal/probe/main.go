@@ -73,6 +73,12 @@ func run(flags *tasks.Worker, cluster tasks.Cluster, file, healed string) error 
 		}
 		return "", fmt.Errorf("database is down (%d)", tasks.Attempt(ctx))
 	})
+	tasks.Handle(w, "exit", func(ctx context.Context, bad bool) (int, error) {
+		if err := rest(ctx, 50); bad || err != nil { // time for others to begin
+			os.Exit(9)
+		}
+		return tasks.Attempt(ctx), nil
+	})
 	tasks.Handle(w, "record", func(ctx context.Context, in string) (string, error) {
 		return in, record("record " + in + " " + tasks.TaskID(ctx).String())
 	})
