@@ -67,14 +67,7 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
-	}
-	if err == nil {
-		err = codeFormat.OpenFlatDir(dir)
-	}
-	if err != nil {
+	if err := codeFormat.OpenFlatDir(dir); err != nil {
 		return nil, fmt.Errorf("programs %s: %w", dir, err)
 	}
 	return s, s.removeUnneeded()

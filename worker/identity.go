@@ -36,7 +36,7 @@ type identity struct {
 // loadIdentity reads the identity in a directory, or makes a new one, which save writes.
 func loadIdentity(dir string) (*identity, error) {
 	s := &identity{path: filepath.Join(dir, "self.json"), Format: identityFormat.String()}
-	b, err := os.ReadFile(s.path)
+	b, err := state.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.ID = hostName() + "-" + randomName(6)
 		return s, nil
@@ -58,7 +58,7 @@ func loadIdentity(dir string) (*identity, error) {
 		err = errors.New("the file has no id, or a negative epoch")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("worker: %s: %w; remove the directory to begin as a new worker", s.path, err)
+		return nil, fmt.Errorf("worker: %s: %w; copy the file and its copy from a backup, or remove both: the worker then begins with a new ID", s.path, err)
 	}
 	return s, nil
 }
@@ -108,30 +108,10 @@ func (s *identity) save() error {
 	b, err := json.Marshal(s)
 	s.mu.Unlock()
 	if err == nil {
-		err = writeAtomic(s.path, append(b, '\n'), 0o600)
+		err = state.WriteFile(s.path, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("worker: save its identity: %w", err)
 	}
 	return nil
-}
-
-// writeAtomic writes a temporary file, syncs it and renames it to path.
-func writeAtomic(path string, data []byte, mode fs.FileMode) error {
-	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	err = errors.Join(err, file.Close())
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err == nil {
-		err = state.SyncDir(filepath.Dir(path))
-	}
-	return err
 }

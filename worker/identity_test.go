@@ -30,7 +30,7 @@ func TestNewerFormat(t *testing.T) {
 		t.Errorf("%+v, %v", again, err)
 	}
 	// the type of the ID is another one there
-	if err := os.WriteFile(s.path, []byte(`{"format":"layshaft worker 2","id":7}`), 0o600); err != nil {
+	if err := state.WriteFile(s.path, []byte(`{"format":"layshaft worker 2","id":7}`+"\n")); err != nil {
 		t.Fatal(err)
 	}
 	_, err = loadIdentity(dir)

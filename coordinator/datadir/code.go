@@ -29,14 +29,7 @@ func OpenCodeStore(dir string) (*CodeStore, error) {
 	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("programs: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
-	}
-	if err == nil {
-		err = codeFormat.OpenFlatDir(dir)
-	}
-	if err != nil {
+	if err := codeFormat.OpenFlatDir(dir); err != nil {
 		return nil, fmt.Errorf("programs %s: %w", dir, err)
 	}
 	return &CodeStore{dir}, nil

@@ -69,7 +69,7 @@ func Open(dir string, opt Options) (_ *Data, err error) {
 }
 
 func (d *Data) open(opt Options) (err error) {
-	if d.Cluster, err = clusterName(d.Dir); err != nil {
+	if d.Cluster, err = clusterName(d.Dir, opt.AcceptLoss); err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
 	}
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
@@ -93,30 +93,28 @@ func (d *Data) Close() error { return errors.Join(d.Journal.Close(), d.unlock())
 var clusterFormat = state.Format{Kind: "cluster", Version: 1}
 
 // clusterHelp is the way out of a bad file cluster.
-var clusterHelp = fmt.Sprintf("write two lines into it: %s, and the cluster's name, which workers have in their data directories", clusterFormat)
+const clusterHelp = "copy the files cluster and cluster.copy from a backup of the directory, or restore one, or start with -accept-loss under a new name: " +
+	"workers then need new data directories"
 
-// clusterName returns the name of the cluster of dir. For a directory without a journal it makes a
-// new name.
-func clusterName(dir string) (string, error) {
-	path := filepath.Join(dir, "cluster")
-	b, err := os.ReadFile(path)
+// clusterName returns the name of the cluster of dir. It makes a new name for a directory without a
+// journal, and with acceptLoss if the name is lost.
+func clusterName(dir string, acceptLoss bool) (string, error) {
+	b, err := state.ReadFile(filepath.Join(dir, "cluster"))
 	if err == nil {
 		line, name, _ := strings.Cut(string(b), "\n")
-		if strings.TrimSpace(line) == "" {
-			return "", fmt.Errorf("the file cluster is empty; %s", clusterHelp)
-		}
 		if err := clusterFormat.Check(line, "another directory"); err != nil {
 			return "", fmt.Errorf("file cluster: %w", err)
 		}
-		if name = strings.TrimSpace(name); name == "" {
-			return "", fmt.Errorf("the file cluster has no name; %s", clusterHelp)
-		}
-		return name, nil
+		return strings.TrimSpace(name), nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	_, journalErr := os.Stat(filepath.Join(dir, "journal"))
+	switch {
+	case acceptLoss:
+	case errors.Is(err, state.ErrDamaged):
+		return "", fmt.Errorf("%w, and so is its copy; %s", err, clusterHelp)
+	case !errors.Is(err, os.ErrNotExist):
 		return "", err
-	}
-	if _, err := os.Stat(filepath.Join(dir, "journal")); err == nil {
+	case journalErr == nil:
 		return "", fmt.Errorf("there is a journal but no file cluster; %s", clusterHelp)
 	}
 	name := strings.ToLower(rand.Text()[:12])
@@ -125,24 +123,5 @@ func clusterName(dir string) (string, error) {
 
 // writeCluster writes the file cluster.
 func writeCluster(dir, name string) error {
-	return writeFile(filepath.Join(dir, "cluster"), fmt.Appendf(nil, "%s\n%s\n", clusterFormat, name))
-}
-
-// writeFile writes a file to disk, either all of it or nothing.
-func writeFile(path string, data []byte) error {
-	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return state.SyncDir(filepath.Dir(path))
+	return state.WriteFile(filepath.Join(dir, "cluster"), fmt.Appendf(nil, "%s\n%s\n", clusterFormat, name))
 }

@@ -97,11 +97,39 @@ func TestDataDirectory(t *testing.T) {
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "cluster")); err != nil {
+	// Any one of the two files with the name is enough.
+	file := filepath.Join(dir, "cluster")
+	for _, path := range []string{file, file + ".copy"} {
+		for _, harm := range []func(path string) error{os.Remove, func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }} {
+			if err := harm(path); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Open(dir, opt)
+			if err != nil || again.Cluster != d.Cluster {
+				t.Fatalf("%s damaged: %+v, %v", path, again, err)
+			}
+			if err := again.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.WriteFile(file+".copy", nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") {
-		t.Errorf("without its name: %v", err)
+	for _, path := range []string{"", file, file + ".copy"} {
+		if err := os.Remove(path); path != "" && err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir, opt); err == nil || !strings.Contains(err.Error(), "cluster") || !strings.Contains(err.Error(), "from a backup") {
+			t.Errorf("without its name: %v", err)
+		}
+	}
+	opt.AcceptLoss = true
+	if again, err = Open(dir, opt); err != nil || again.Cluster == d.Cluster {
+		t.Fatalf("without its name, with AcceptLoss: %+v, %v", again, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -123,7 +151,12 @@ func TestNewerFormat(t *testing.T) {
 			t.Fatal(err)
 		}
 		newer := bytes.Replace(before, []byte(c.kind+" 1\n"), []byte(c.kind+" 2\n"), 1)
-		if err := os.WriteFile(path, newer, 0o600); err != nil {
+		if c.file == "cluster" {
+			err = state.WriteFile(path, []byte("layshaft cluster 2\n"))
+		} else {
+			err = os.WriteFile(path, newer, 0o600)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(dir, opt); !errors.Is(err, state.ErrFormat) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "use the newer release that wrote it, or another directory") {
@@ -132,6 +165,20 @@ func TestNewerFormat(t *testing.T) {
 		if err := os.WriteFile(path, before, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// The remains of an upload stay until the format is known to be ours.
+	left := filepath.Join(dir, "code", "x.tmp")
+	if err := errors.Join(os.WriteFile(left, nil, 0o600), os.WriteFile(filepath.Join(dir, "code/FORMAT"), []byte("layshaft programs 2\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, opt); !errors.Is(err, state.ErrFormat) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(left); err != nil {
+		t.Errorf("a directory of another release was changed: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "code/FORMAT"), []byte("layshaft programs 1\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	again, err := Open(dir, opt)
 	if err != nil || again.Cluster != d.Cluster {

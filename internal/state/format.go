@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,7 +40,7 @@ func (f Format) Check(line, instead string) error {
 	}
 	switch {
 	case version < 1:
-		return fmt.Errorf("%w %.60q; this release reads %q; restore a copy, or use %s", ErrFormat, line, f, instead)
+		return fmt.Errorf("%w %.60q; this release reads %q; if only this line is damaged, replace it with %[3]q, else restore a copy, or use %[4]s", ErrFormat, line, f, instead)
 	case words[1] != f.Kind:
 		return fmt.Errorf("%w: it holds %s, not %s; use %s", ErrFormat, words[1], f.Kind, instead)
 	case version > f.Version:
@@ -48,14 +49,21 @@ func (f Format) Check(line, instead string) error {
 	return fmt.Errorf("%w %q; this release reads %q; use the older release that wrote it, or %s", ErrFormat, line, f, instead)
 }
 
-// OpenFlatDir is OpenDir for a directory of plain files, which is fresh if it is empty. The caller
-// removes the remains of interrupted writes first: files with the ending .tmp.
+// OpenFlatDir is OpenDir for a directory of plain files, which is fresh if it is empty. Files with
+// the ending .tmp are remains of interrupted writes. If the format is right, it removes them.
 func (f Format) OpenFlatDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	return f.OpenDir(dir, len(entries) == 0)
+	isLeft := func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".tmp" }
+	err = f.OpenDir(dir, !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !isLeft(e) }))
+	for _, e := range entries {
+		if err == nil && isLeft(e) && e.Name() != FormatName+".tmp" { // OpenDir replaces this one
+			err = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return err
 }
 
 // OpenDir checks the file FORMAT in dir. If the file is missing, OpenDir writes and syncs it in a
@@ -69,21 +77,7 @@ func (f Format) OpenDir(dir string, fresh bool) error {
 	case !errors.Is(err, os.ErrNotExist):
 		return err
 	case !fresh:
-		return fmt.Errorf("%w: it has data but no file %s; restore a copy of the directory, or use another directory", ErrFormat, FormatName)
+		return fmt.Errorf("%w: it has data but no file %s; if only this file is lost, write the line %q into it, else restore a copy of the directory, or use another directory", ErrFormat, FormatName, f)
 	}
-	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(file, f)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return SyncDir(dir)
+	return Replace(path, fmt.Appendln(nil, f), 0o600)
 }

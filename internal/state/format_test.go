@@ -15,9 +15,9 @@ func TestFormatCheck(t *testing.T) {
 		{"layshaft journal 3\n", `unknown format "layshaft journal 3"; this release reads "layshaft journal 2"; use the newer release that wrote it, or another directory`},
 		{"layshaft journal 1\n", `unknown format "layshaft journal 1"; this release reads "layshaft journal 2"; use the older release that wrote it, or another directory`},
 		{"layshaft tasks 2\n", "unknown format: it holds tasks, not journal; use another directory"},
-		{"", `unknown format ""; this release reads "layshaft journal 2"; restore a copy, or use another directory`},
-		{"layshaft journal 0\n", `unknown format "layshaft journal 0"; this release reads "layshaft journal 2"; restore a copy, or use another directory`},
-		{"layshaft journal\n", `unknown format "layshaft journal"; this release reads "layshaft journal 2"; restore a copy, or use another directory`},
+		{"", `unknown format ""; this release reads "layshaft journal 2"; if only this line is damaged, replace it with "layshaft journal 2", else restore a copy, or use another directory`},
+		{"layshaft journal 0\n", `unknown format "layshaft journal 0"; this release reads "layshaft journal 2"; if only this line is damaged, replace it with "layshaft journal 2", else restore a copy, or use another directory`},
+		{"layshaft journal\n", `unknown format "layshaft journal"; this release reads "layshaft journal 2"; if only this line is damaged, replace it with "layshaft journal 2", else restore a copy, or use another directory`},
 	} {
 		err := Format{"journal", 2}.Check(c.line, "another directory")
 		if got := errorText(err); got != c.want || (err != nil) != errors.Is(err, ErrFormat) {

@@ -1,0 +1,70 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// copySuffix is the end of the name of a file's copy.
+const copySuffix = ".copy"
+
+// WriteFile writes a small file without which a process cannot start. The file ends in a line with
+// a checksum and has a copy beside it. Both become durable, each of them whole or not at all.
+func WriteFile(path string, data []byte) error {
+	data = fmt.Appendf(bytes.Clone(data), "crc32c %08x\n", crc32.Checksum(data, castagnoli))
+	return errors.Join(Replace(path, data, 0o600), Replace(path+copySuffix, data, 0o600))
+}
+
+// ReadFile reads a file of WriteFile, without its checksum. If the file is missing or damaged, it
+// reads the copy and repairs the file. The error wraps fs.ErrNotExist if neither exists, and
+// ErrDamaged if there is no whole one.
+func ReadFile(path string) ([]byte, error) {
+	data, err := readChecked(path)
+	if err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
+		return data, err
+	}
+	data, copyErr := readChecked(path + copySuffix)
+	switch {
+	case copyErr == nil:
+		return data, WriteFile(path, data)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, copyErr
+	}
+	return nil, err
+}
+
+func readChecked(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	end := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n') + 1
+	if want := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(b[:end], castagnoli)); string(b[end:]) != want {
+		return nil, fmt.Errorf("%s is %w: its checksum does not match", path, ErrDamaged)
+	}
+	return b[:end], nil
+}
+
+// Replace replaces a file atomically, and makes the new one durable.
+func Replace(path string, data []byte, mode fs.FileMode) error {
+	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
