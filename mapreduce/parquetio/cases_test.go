@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
 )
 
@@ -154,6 +155,57 @@ func TestFileAndFieldMustAgree(t *testing.T) {
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("got  %v\nwant %s", c.err, c.want)
+		}
+	}
+}
+
+// TestTextMustBeUTF8 writes bytes that are not UTF-8 into text columns at all depths.
+func TestTextMustBeUTF8(t *testing.T) {
+	type in struct {
+		S string `parquet:"s,optional"`
+	}
+	type rec struct {
+		S    string            `parquet:"s"`
+		P    *string           `parquet:"p"`
+		B    []byte            `parquet:"b,string"`
+		E    string            `parquet:"e,enum"`
+		In   in                `parquet:"in"`
+		L    []string          `parquet:"l,list"`
+		Bare []string          `parquet:"bare"`
+		M    map[string]string `parquet:"m"`
+		All  []*in             `parquet:"all,list"`
+		Raw  string            `parquet:"raw,bytes"`
+		Bin  []byte            `parquet:"bin"`
+		RawL []string          `parquet:"rawl,list" parquet-element:",bytes"`
+		At   []time.Time       `parquet:"at,list"`
+	}
+	bad := "a\xff"
+	dir := t.TempDir()
+	sink := parquetio.Write[rec](dir)
+	save(t, sink, []rec{{S: "ok", Raw: bad, Bin: []byte(bad), RawL: []string{bad}}})
+	if got := mustRead(t, parquetio.Rows[rec](dir), 0); got[0].Raw != bad || string(got[0].Bin) != bad || got[0].RawL[0] != bad {
+		t.Errorf("bytes are read back as %+v", got)
+	}
+	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "k", Of: 1, Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for want, r := range map[string]rec{
+		`column "s": "a\xff" is not UTF-8; write bytes with the option bytes in the tag parquet, or replace`: {S: bad},
+		`column "p":`:    {P: &bad},
+		`column "b":`:    {B: []byte(bad)},
+		`column "e":`:    {E: bad},
+		`column "in.s":`: {In: in{bad}},
+		`column "l": "a\xff" is not UTF-8; write bytes with the option bytes in the tag parquet-element`: {L: []string{"x", bad}},
+		`column "bare":`:           {Bare: []string{bad}},
+		`in the tag parquet-key`:   {M: map[string]string{bad: ""}},
+		`in the tag parquet-value`: {M: map[string]string{"": bad}},
+		`column "all.s":`:          {All: []*in{nil, {bad}}},
+		`column "at": 2300-01-01 00:00:00 +0000 UTC does not fit into nanoseconds`: {At: []time.Time{time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}},
+	} {
+		if err := w.Write(&r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
 }

@@ -438,7 +438,7 @@ func TestTimesThatDoNotFitAreRefused(t *testing.T) {
 	}
 	defer w.Abort()
 	late := time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, bad := range []rec{{}, {At: late}, {At: ok.At, Opt: late}, {At: ok.At, Nil: &late}} {
+	for _, bad := range []rec{{}, {At: late}, {At: ok.At, Opt: late}, {At: ok.At, Nil: &late}, {At: ok.At, Nil: new(time.Time)}} {
 		if err := w.Write(&bad); err == nil || !strings.Contains(err.Error(), "does not fit into nanoseconds") {
 			t.Errorf("%v: %v", bad, err)
 		}

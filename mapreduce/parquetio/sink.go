@@ -3,7 +3,6 @@ package parquetio
 import (
 	"context"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/snappy"
 	"github.com/parquet-go/parquet-go/compress/zstd"
-	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
@@ -38,6 +36,9 @@ var (
 // Write returns a sink for dir/part-00000.parquet, dir/part-00001.parquet and so on: one file per
 // task. T is a struct, with columns named as for Rows. The files are compressed with zstd; see
 // Snappy. The job writes dir/manifest.json last, to mark the output as complete.
+//
+// Text that is not UTF-8 is an error, because other readers refuse such files. The tag bytes writes
+// a string as bytes. A time that does not fit its column is an error too.
 //
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced. A
 // task keeps one row group in memory until it is complete; see RowGroup.
@@ -85,7 +86,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 
 // Open starts the file of one attempt.
 func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
-	schema, times, err := s.compile()
+	schema, check, err := s.compile()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
@@ -96,22 +97,21 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	return &writer[T]{
 		out:     w,
 		rows:    parquet.NewGenericWriter[T](w, schema, parquet.Compression(s.codec)),
-		times:   times,
+		check:   check,
 		limit:   s.rowGroup,
 		flushAt: s.rowGroup,
 	}, nil
 }
 
-// compile returns T's schema and its time fields with a limited range. It refuses types that the
-// library writes wrongly.
-func (s Sink[T]) compile() (*parquet.Schema, []timeField, error) {
+// compile returns T's schema and the guard of its values. It refuses types that the library writes
+// wrongly.
+func (s Sink[T]) compile() (*parquet.Schema, guard, error) {
 	t := reflect.TypeFor[T]()
 	schema, err := schemaOf(t)
 	if err != nil {
 		return nil, nil, err
 	}
-	record := reflect.New(t).Elem()
-	return schema, timesOf(schema.Fields(), record, record, ""), noDates(t, map[reflect.Type]bool{})
+	return schema, structGuard(schema, t, ""), noDates(t, map[reflect.Type]bool{})
 }
 
 // noDates refuses a time.Time with the tag date at any depth: the library (0.32) writes a wrong
@@ -137,56 +137,6 @@ func noDates(t reflect.Type, seen map[reflect.Type]bool) error {
 	return nil
 }
 
-// timeField is a time.Time, or a pointer to one, written as nanoseconds since 1970.
-type timeField struct {
-	name     string
-	offset   uintptr
-	pointer  bool
-	optional bool // a zero time is written as null
-}
-
-// timesOf returns the times written in nanoseconds among the fields of a struct, except in lists
-// and optional structs.
-func timesOf(fields []parquet.Field, record, value reflect.Value, prefix string) (out []timeField) {
-	for _, f := range fields {
-		name := prefix + f.Name()
-		if !f.Leaf() {
-			var inner reflect.Value
-			if value.IsValid() && f.Required() {
-				if v := f.Value(value); v.Kind() == reflect.Struct {
-					inner = v
-				}
-			}
-			out = append(out, timesOf(f.Fields(), record, inner, name+".")...)
-			continue
-		}
-		stamp, ok := logicalOf(f.Type()).(*format.TimestampType)
-		if !ok || !value.IsValid() || stamp.Unit.Value.Duration() > time.Nanosecond {
-			continue
-		}
-		v := f.Value(value)
-		if pointer := v.Kind() == reflect.Pointer; v.Type() == timeType || pointer && v.Type().Elem() == timeType {
-			out = append(out, timeField{name, v.Addr().Pointer() - record.UnsafeAddr(), pointer, f.Optional()})
-		}
-	}
-	return out
-}
-
-// check refuses a time outside the years 1678 to 2262.
-func (f *timeField) check(record unsafe.Pointer) error {
-	at := (*time.Time)(unsafe.Add(record, f.offset))
-	if f.pointer {
-		if at = *(**time.Time)(unsafe.Pointer(at)); at == nil {
-			return nil
-		}
-	}
-	const most = math.MaxInt64 / int64(time.Second)
-	if s := at.Unix(); s > -most && s < most || f.optional && !f.pointer && at.IsZero() {
-		return nil
-	}
-	return fmt.Errorf("column %q: %v does not fit into nanoseconds since 1970; tag the field timestamp(microsecond), or optional to write a zero time as null", f.name, at)
-}
-
 // Finish moves the files of the committed attempts to their final names.
 func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 	return s.out.Finish(ctx, job, parts)
@@ -205,7 +155,7 @@ func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.A
 type writer[T any] struct {
 	out   *files.Writer
 	rows  *parquet.GenericWriter[T]
-	times []timeField
+	check guard // may be nil
 	// limit is the size of a row group in bytes; flushAt is the size of the file at which the
 	// current row group is complete.
 	limit, flushAt int64
@@ -213,8 +163,8 @@ type writer[T any] struct {
 
 // Write writes one record.
 func (w *writer[T]) Write(r *T) error {
-	for i := range w.times {
-		if err := w.times[i].check(unsafe.Pointer(r)); err != nil {
+	if w.check != nil {
+		if err := w.check(unsafe.Pointer(r)); err != nil {
 			return err
 		}
 	}
