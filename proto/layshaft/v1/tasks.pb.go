@@ -458,7 +458,13 @@ type TaskSpec struct {
 	Place int64 `protobuf:"varint,12,opt,name=place" json:"place,omitempty"`
 	// parent is the ID of the running task whose handler waits for this task; zero means none. While
 	// it waits, its slot is lent to this task.
-	Parent        uint64 `protobuf:"varint,13,opt,name=parent" json:"parent,omitempty"`
+	Parent uint64 `protobuf:"varint,13,opt,name=parent" json:"parent,omitempty"`
+	// token identifies the submission of a background task: a random number, the same at every try.
+	// Zero means that a repeated submission makes a second task.
+	Token uint64 `protobuf:"fixed64,14,opt,name=token" json:"token,omitempty"`
+	// repeated means that an earlier try got no answer. If the coordinator has the task of that try,
+	// the answer names it, as joined.
+	Repeated      bool `protobuf:"varint,15,opt,name=repeated" json:"repeated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -582,6 +588,20 @@ func (x *TaskSpec) GetParent() uint64 {
 		return x.Parent
 	}
 	return 0
+}
+
+func (x *TaskSpec) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *TaskSpec) GetRepeated() bool {
+	if x != nil {
+		return x.Repeated
+	}
+	return false
 }
 
 // TaskGroup describes what follows the end of a group's tasks.
@@ -5396,7 +5416,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xc2\x03\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xf4\x03\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -5416,7 +5436,9 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"background\x18\v \x01(\bR\n" +
 	"background\x12\x14\n" +
 	"\x05place\x18\f \x01(\x03R\x05place\x12\x16\n" +
-	"\x06parent\x18\r \x01(\x04R\x06parent\"\x89\x01\n" +
+	"\x06parent\x18\r \x01(\x04R\x06parent\x12\x14\n" +
+	"\x05token\x18\x0e \x01(\x06R\x05token\x12\x1a\n" +
+	"\brepeated\x18\x0f \x01(\bR\brepeated\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
