@@ -16,8 +16,7 @@ import (
 // Client submits tasks, waits for them and manages them. It is safe for concurrent use.
 //
 // If the coordinator cannot be reached, a client tries again for the time set in [Cluster], so a
-// restart goes unnoticed. An interrupted request is repeated, so a task may be submitted twice. Use
-// [Unique] to prevent this.
+// restart goes unnoticed. A submit without an answer is repeated, and makes no second task.
 type Client struct {
 	cluster Cluster
 	conn    *grpc.ClientConn

@@ -114,6 +114,34 @@ func TestGroupAnswerLost(t *testing.T) {
 	}
 }
 
+// A task is enqueued once, even if the answer was lost and the client sent the request again.
+func TestEnqueueAnswerLost(t *testing.T) {
+	s, other := serve(t)
+	g := &gate{}
+	c, err := tasks.Dial(tasks.Cluster{Address: s.Address, Dial: g.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := within(t)
+	if _, err := c.Overview(ctx); err != nil { // connects
+		t.Fatal(err)
+	}
+	var added sync.WaitGroup
+	g.during(func() {
+		added.Go(func() {
+			if _, err := tasks.Enqueue(ctx, c, "once", "input"); err != nil {
+				t.Error(err)
+			}
+		})
+		await(t, other, "the task", func(o tasks.Overview) bool { return o.Totals.Waiting == 1 })
+	})
+	added.Wait()
+	if o, err := other.Overview(ctx); err != nil || o.Totals.Submitted != 1 {
+		t.Errorf("%d tasks after one call of Enqueue, %v", o.Totals.Submitted, err)
+	}
+}
+
 // Attach gets the end of the last follower, at any time, also after a restart.
 func TestAttachToWhatFollowed(t *testing.T) {
 	dir := t.TempDir()

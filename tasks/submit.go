@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
+
+	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -351,9 +354,22 @@ func (c *Client) submit(ctx context.Context, joined *bool, specs iter.Seq[*laysh
 const maxBackground = 5000
 
 // submitBatch submits one message of tasks. A body too large for the message is sent in pieces.
+// Tokens let it repeat a submit without an answer.
 func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, size int) ([]*layshaftv1.Accepted, error) {
+	for _, s := range specs {
+		s.Token = rand.Uint64()
+	}
+	markRepeated := func() {
+		for _, s := range specs {
+			s.Repeated = true
+		}
+	}
 	if size <= pieceSize {
-		out, err := ask(ctx, c, c.rpc.SubmitTasks, &layshaftv1.SubmitTasksRequest{Tasks: specs})
+		submit := func(ctx context.Context, r *layshaftv1.SubmitTasksRequest, options ...grpc.CallOption) (*layshaftv1.SubmitTasksResponse, error) {
+			defer markRepeated()
+			return c.rpc.SubmitTasks(ctx, r, options...)
+		}
+		out, err := ask(ctx, c, submit, &layshaftv1.SubmitTasksRequest{Tasks: specs})
 		return out.GetAccepted(), err
 	}
 	spec, input := specs[0], specs[0].Input // a large body has its own batch
@@ -366,6 +382,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 		if err != nil {
 			return err
 		}
+		defer markRepeated()
 		spec.Input = input
 		if err := sendTasks(stream, specs); err != nil && !errors.Is(err, io.EOF) {
 			return err

@@ -63,6 +63,12 @@ type Submit struct {
 	// Then lists the tasks to run afterwards, one after another. Each gets the result of the task
 	// before it as input.
 	Then []Next
+	// Token identifies the submit, so that it can be repeated without a second task; zero means
+	// none. A group uses Place instead.
+	Token uint64
+	// Repeated means that this is not the first try. If an earlier submit with the Token arrived,
+	// the answer is its task.
+	Repeated bool
 }
 
 // Next is a task that follows another task, or a group.

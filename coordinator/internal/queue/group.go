@@ -196,7 +196,7 @@ func (q *Queue) gathered(e *Gathered) {
 	delete(q.gathers, i)
 	q.unlink(i)
 	if t.flags&durable != 0 {
-		q.recordTask(i, FromInput)
+		q.recordTask(i, FromInput, 0)
 	}
 	if g.group != nil {
 		q.addSuccessor(g.group.id, i)

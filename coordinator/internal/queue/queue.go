@@ -144,6 +144,7 @@ type Queue struct {
 	emptying        []*peer // peers closed for a suspect
 	gathers         map[int32]gather
 	successors      successors
+	tokens          tokens
 	endedGroups     endedGroups
 	budgets         map[string]*budget
 	shares          map[string]*share

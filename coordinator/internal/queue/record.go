@@ -43,8 +43,8 @@ func (q *Queue) write(id ID, from Payload, key, value []byte) {
 	q.emit(Command{Op: Write, Task: id, Payload: from, Key: key, Value: value})
 }
 
-// recordTask writes task i as submitted.
-func (q *Queue) recordTask(i int32, from Payload) {
+// recordTask writes task i as submitted with a token; zero means none.
+func (q *Queue) recordTask(i int32, from Payload, token uint64) {
 	t := q.tasks.at(i)
 	key := q.keyOf('t', t.id)
 	start := len(q.buf)
@@ -62,6 +62,7 @@ func (q *Queue) recordTask(i int32, from Payload) {
 	}
 	b = binary.AppendUvarint(binary.AppendVarint(b, due), uint64(t.size))
 	b = appendPolicy(b, q.policies[t.policy].Policy)
+	b = binary.AppendUvarint(b, token)
 	if m, ok := q.memberOf[i]; ok {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(m.group.id)), uint64(m.index))
 	}
@@ -305,6 +306,7 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 	}
 	due, size := r.varint(), r.uint()
 	pol := r.policy()
+	token := r.uint()
 	var g *group
 	at := 0
 	if fl&grouped != 0 {
@@ -336,6 +338,7 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 	f.counts.Submitted++
 	f.counts.In[Waiting]++
 	f.taskCount++
+	q.tokens.add(token, id)
 	q.seq = max(q.seq, uint64(id>>slotBits))
 	if g != nil {
 		t.flags |= grouped

@@ -17,6 +17,12 @@ func (q *Queue) submit(e *Submit) {
 			return
 		}
 	}
+	if e.Repeated && e.Token != 0 {
+		if id := q.tokens.find(e.Token); id != 0 {
+			q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: id, N: 1})
+			return
+		}
+	}
 	f := q.ensureFunction(e.Function)
 	if f == nil {
 		reject(Invalid)
@@ -25,6 +31,7 @@ func (q *Queue) submit(e *Submit) {
 	old := int32(0)
 	if e.Unique != (Key{}) && e.Group == 0 {
 		if old = q.lookUp(f.n, e.Unique); old != 0 && !q.tasks.at(old).state.hasEnded() {
+			q.tokens.add(e.Token, q.tasks.at(old).id)
 			q.joinTask(e, old)
 			return
 		}
@@ -39,6 +46,7 @@ func (q *Queue) submit(e *Submit) {
 		return
 	}
 	t := q.tasks.at(i)
+	q.tokens.add(e.Token, t.id)
 	t.flags = rankOf(e.Priority)
 	if e.Peer == 0 {
 		t.flags |= background
@@ -66,7 +74,7 @@ func (q *Queue) submit(e *Submit) {
 		q.setState(i, Delayed)
 	}
 	if e.Durable {
-		q.recordTask(i, FromEvent)
+		q.recordTask(i, FromEvent, e.Token)
 	} else {
 		q.emit(Command{Op: Keep, Task: t.id, Payload: FromEvent})
 	}
@@ -99,7 +107,7 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 		changed = true
 	}
 	if changed && t.flags&durable != 0 {
-		q.recordTask(i, FromInput)
+		q.recordTask(i, FromInput, 0)
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
