@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
@@ -33,7 +36,25 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	f.noteWait()
 	return c, nil
+}
+
+// noteWait prints to standard error that the command waits, if the coordinator accepts no connection
+// after a second.
+func (f *clientFlags) noteWait() {
+	time.AfterFunc(time.Second, func() {
+		conn, err := net.DialTimeout("tcp", f.Cluster, time.Second)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		fmt.Fprintf(os.Stderr, "layshaft: waiting up to %v (-timeout) for the coordinator at %s (-cluster): %v\n", f.Timeout, f.Cluster, err)
+	})
 }
 
 // searched is the number of jobs to search for an ID prefix.
@@ -42,7 +63,7 @@ const searched = 10_000
 // findJob returns the job whose ID equals id or starts with it.
 func findJob(ctx context.Context, c *client.Client, id string) (report.Job, error) {
 	if id == "" {
-		return report.Job{}, usageError{errors.New("the ID of the job is empty; see layshaft job list")}
+		return report.Job{}, missing("the ID of the job is empty; see layshaft job list")
 	}
 	st, err := c.Status(ctx, job.ID(id))
 	if !errors.Is(err, wire.ErrUnknownJob) {
@@ -70,7 +91,7 @@ func findJob(ctx context.Context, c *client.Client, id string) (report.Job, erro
 // findWorker returns the worker whose name or ID equals name or starts with it.
 func findWorker(ctx context.Context, c *client.Client, name string) (report.Worker, error) {
 	if name == "" {
-		return report.Worker{}, usageError{errors.New("the name of the worker is empty; see layshaft worker list")}
+		return report.Worker{}, missing("the name of the worker is empty; see layshaft worker list")
 	}
 	workers, err := c.Workers(ctx)
 	if err != nil {

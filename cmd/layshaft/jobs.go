@@ -18,7 +18,7 @@ import (
 type (
 	jobListCmd struct {
 		clientFlags
-		Limit int `default:"100" help:"Largest number of tasks to list."`
+		Limit int `default:"100" help:"Largest number of jobs to list."`
 	}
 	jobShowCmd struct {
 		clientFlags

@@ -63,17 +63,29 @@ func run(args []string) int {
 	if err != nil {
 		panic(err) // the grammar is wrong
 	}
+	if len(args) > 0 {
+		switch args[0] {
+		case "-version", "--version":
+			args = append([]string{"version"}, args[1:]...)
+		case "help":
+			args = append(args[1:], "-h")
+		}
+	}
 	command, err := parser.Parse(acceptOneDash(args))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(oneDash(err.Error())))
-		fmt.Fprintln(os.Stderr, "for help: layshaft -h, or layshaft COMMAND -h")
-		return exitUsage
+		return reportParse(parser, args, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	command.BindTo(ctx, (*context.Context)(nil))
-	return exitCode(command.Run())
+	err = command.Run()
+	code := exitCode(err)
+	if u := (usageError{}); errors.As(err, &u) && errors.As(u.error, &missingArgument{}) {
+		_, text := usage(command.Selected())
+		fmt.Fprintln(os.Stderr, text)
+	}
+	return code
 }
 
 // decodeName reads the name of a function, as any bytes or as escaped on screens.

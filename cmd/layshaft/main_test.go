@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -95,6 +96,24 @@ func TestRefusalsExitWith2(t *testing.T) {
 	} {
 		if code := run(args); code != exitUsage {
 			t.Errorf("%v ends with %d, want %d", args, code, exitUsage)
+		}
+	}
+}
+
+// Each command that needs arguments has an example.
+func TestExamples(t *testing.T) {
+	parser, err := kong.New(&cli{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range parser.Model.Leaves(false) {
+		needs := len(leaf.Positional) > 0 && leaf.Positional[0].Required
+		for _, f := range leaf.Flags {
+			needs = needs || f.Required
+		}
+		path := strings.TrimSuffix(strings.Join(strings.Fields(leaf.Path()), " "), " run")
+		if needs && examples[path] == "" {
+			t.Errorf("%q has no example", path)
 		}
 	}
 }

@@ -159,6 +159,7 @@ func (f *clientFlags) client(use func(*tasks.Client) error) error {
 	if err != nil {
 		return usageError{err}
 	}
+	f.noteWait()
 	return errors.Join(use(c), c.Close())
 }
 
@@ -269,7 +270,7 @@ func (f *nameFlags) unique(id tasks.ID) (bool, error) {
 func (f *taskWaitCmd) Run(ctx context.Context) error {
 	unique, err := f.unique(f.ID)
 	if err == nil && !unique && f.ID == 0 {
-		err = usageError{errors.New("name a task, or its function and key with -function and -unique")}
+		err = missing("name a task, or its function and key with -function and -unique")
 	}
 	if err = cmp.Or(err, atLeast("-deadline", f.Deadline, 0)); err != nil {
 		return err
@@ -501,7 +502,7 @@ func (f *taskCancelCmd) Run(ctx context.Context) error {
 func (f *taskRetryCmd) Run(ctx context.Context) error {
 	selects := f.Function != "" || f.Dead || f.isSet()
 	if selects == (len(f.ID) > 0) {
-		return usageError{errors.New("name dead letters, or a function with -function; -error, -older and -dead select them too")}
+		return missing("name dead letters, or a function with -function; -error, -older and -dead select them too")
 	}
 	if err := atLeast("-older", f.Older, 0); err != nil {
 		return err
@@ -528,7 +529,7 @@ func (f *taskDropCmd) Run(ctx context.Context) error {
 	case f.isSet() && !f.Dead:
 		return usageError{errors.New("-error and -older select dead letters: add -dead")}
 	case (f.Function == "" && !f.Dead) == (len(f.ID) == 0):
-		return usageError{errors.New("name tasks, or a function with -function, or dead letters with -dead")}
+		return missing("name tasks, or a function with -function, or dead letters with -dead")
 	}
 	if err := atLeast("-older", f.Older, 0); err != nil {
 		return err

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/layshaft/layshaft/internal/plain"
+)
+
+// examples has a command line for each command that cannot run without arguments.
+var examples = map[string]string{
+	"coordinator":         "layshaft coordinator -data /var/lib/layshaft",
+	"coordinator backup":  "layshaft coordinator backup cluster.backup",
+	"coordinator restore": "layshaft coordinator restore cluster.backup -data /var/lib/layshaft",
+	"worker":              "layshaft worker -join 127.0.0.1:7946 -data /var/lib/layshaft-worker",
+	"worker drain":        "layshaft worker drain host-ab12cd   (layshaft worker list shows the names)",
+	"job show":            "layshaft job show report-1a2b   (layshaft job list shows the IDs)",
+	"job cancel":          "layshaft job cancel report-1a2b   (layshaft job list shows the IDs)",
+	"job wait":            "layshaft job wait report-1a2b   (layshaft job list shows the IDs)",
+	"job report":          "layshaft job report report-1a2b   (layshaft job list shows the IDs)",
+	"task do":             "layshaft task do resize -input photo.png",
+	"task submit":         "layshaft task submit resize -input photo.png",
+	"task wait":           "layshaft task wait 3d0900   (layshaft task list shows the IDs), or: layshaft task wait -function resize -unique photo",
+	"task cancel":         "layshaft task cancel 3d0900   (layshaft task list shows the IDs)",
+	"task run-now":        "layshaft task run-now 3d0900   (layshaft task list shows the IDs)",
+	"task retry":          "layshaft task retry 3d0900   (layshaft task dead shows the IDs), or: layshaft task retry -function resize",
+	"task drop":           "layshaft task drop 3d0900   (layshaft task dead shows the IDs), or: layshaft task drop -function resize",
+	"task pause":          "layshaft task pause resize",
+	"task resume":         "layshaft task resume resize",
+	"task limit":          "layshaft task limit resize -concurrency 4",
+	"task budget":         "layshaft task budget database 20",
+	"task work":           "layshaft task work -function resize ./resize.sh",
+	"cert issue":          "layshaft cert issue -role worker -name host1",
+}
+
+// usage returns the name of a command, and the text about how to call it.
+func usage(node *kong.Node) (name, text string) {
+	name = "layshaft"
+	if node == nil || node.Parent == nil {
+		return name, "for help: layshaft -h, or layshaft COMMAND -h"
+	}
+	for n := node; n.Parent != nil; n = n.Parent {
+		if n.Type == kong.ArgumentNode || n.Parent.DefaultCmd == n {
+			node = n.Parent
+		}
+	}
+	path := strings.TrimPrefix(strings.TrimSpace(node.Path()), "layshaft ")
+	name += " " + path
+	text = "usage: " + oneDash(strings.TrimSpace(node.Summary()))
+	if node.DefaultCmd != nil {
+		text = "usage: " + strings.Replace(oneDash(strings.TrimSpace(node.DefaultCmd.Summary())), path+" "+node.DefaultCmd.Name, path, 1)
+	}
+	if !strings.HasPrefix(text, "usage: layshaft") {
+		text = "usage: layshaft " + strings.TrimPrefix(text, "usage: ")
+	}
+	if e := examples[path]; e != "" {
+		text += "\nexample: " + e
+	}
+	return name, text + "\nfor help: " + name + " -h"
+}
+
+// reportParse reports an error of the command line, and returns the exit code. A group of commands
+// without a command, and no command at all, are requests for help.
+func reportParse(parser *kong.Kong, args []string, err error) int {
+	var node *kong.Node
+	if pe := (*kong.ParseError)(nil); errors.As(err, &pe) && pe.Context != nil {
+		node = pe.Context.Selected()
+	}
+	what := oneDash(err.Error())
+	if strings.HasPrefix(what, "expected one of") {
+		if _, err := parser.Parse(append(acceptOneDash(args), "--help")); err == nil {
+			return 0 // else it has ended the process
+		}
+	}
+	name, text := usage(node)
+	what = strings.NewReplacer(`expected "<`, `missing argument "<`, "missing flags:", "missing flags").Replace(what)
+	fmt.Fprintf(os.Stderr, "%s: %s\n%s\n", name, plain.Lines(what), text)
+	return exitUsage
+}
+
+// missingArgument is a usageError about an argument that the grammar cannot demand.
+type missingArgument struct{ error }
+
+func missing(text string) error { return usageError{missingArgument{errors.New(text)}} }
