@@ -576,17 +576,17 @@ func mapCodec(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []b
 }
 
 // marshalOp returns an op for types with their own encoding: AppendBinary or MarshalBinary, and
-// UnmarshalBinary.
+// UnmarshalBinary. Methods of embedded fields do not count.
 func marshalOp(t reflect.Type) (op, bool) {
 	pt := reflect.PointerTo(t)
-	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || !pt.Implements(typeUnmarsh) {
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || !pt.Implements(typeUnmarsh) || !OwnMethod(t, "UnmarshalBinary") {
 		return op{}, false
 	}
 	var enc func(dst []byte, v any) ([]byte, error)
 	switch {
-	case pt.Implements(typeAppender):
+	case pt.Implements(typeAppender) && OwnMethod(t, "AppendBinary"):
 		enc = func(dst []byte, v any) ([]byte, error) { return v.(encoding.BinaryAppender).AppendBinary(dst) }
-	case pt.Implements(typeMarshal):
+	case pt.Implements(typeMarshal) && OwnMethod(t, "MarshalBinary"):
 		enc = func(dst []byte, v any) ([]byte, error) {
 			b, err := v.(encoding.BinaryMarshaler).MarshalBinary()
 			return append(dst, b...), err

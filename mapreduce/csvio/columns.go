@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -54,7 +55,14 @@ func columnsOf(t reflect.Type) ([]column, error) {
 
 // isLeaf reports whether a type fills one cell, even when it is a struct.
 func isLeaf(t reflect.Type) bool {
-	return t == timeType || t.Implements(marshalerType) || reflect.PointerTo(t).Implements(unmarshalerType)
+	return t == timeType || t.Implements(marshalerType) && !losesFields(t, "MarshalText") || reflect.PointerTo(t).Implements(unmarshalerType) && !losesFields(t, "UnmarshalText")
+}
+
+// losesFields reports whether a method of a struct comes from an embedded field and does not see a
+// column.
+func losesFields(t reflect.Type, method string) bool {
+	_, _, ok := record.LosesFields(t, method, func(f reflect.StructField) bool { return f.IsExported() && f.Tag.Get("csv") != "-" })
+	return ok
 }
 
 type columnWalk struct {

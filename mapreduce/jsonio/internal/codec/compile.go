@@ -5,6 +5,8 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+
+	"github.com/layshaft/layshaft/internal/record"
 )
 
 // op is the way to read or write a value.
@@ -129,6 +131,10 @@ func (c *compiler) compileValue(t reflect.Type, path string, addr bool) (*value,
 		return v, nil
 	}
 	if v.op, v.byPtr = c.findMethod(t, addr); v.op != opSkip {
+		method := map[direction]string{reading: "Unmarshal", writing: "Marshal"}[c.dir] + map[op]string{opJSON: "JSON", opText: "Text"}[v.op]
+		if from, lost, ok := record.LosesFields(t, method, func(f reflect.StructField) bool { return f.IsExported() && f.Tag.Get("json") != "-" }); ok {
+			return nil, typeError(path, t, fmt.Sprintf("its method %s comes from the embedded %s and would lose %s; give the embedded field a name, or tag the others json:\"-\"", method, from, lost))
+		}
 		return v, nil
 	}
 
