@@ -25,7 +25,8 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // Define names a pipeline. build describes it with the operators of this package, and returns the
 // dataset of the run's rows, or Nothing. Parameters must survive encoding/json, which carries them
-// to other processes. Options apply to the whole plan. Define checks nothing; the first run does.
+// to other processes; a run whose parameters change on the way is refused. Options apply to the
+// whole plan. Define checks nothing; the first run does.
 //
 // On a cluster the workers run the same program and find the pipeline by its name. Call Define
 // before Main, best in a package variable, and once for each name. Inside one process several
@@ -172,6 +173,9 @@ func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Si
 	if err != nil {
 		return err
 	}
+	if isNil(s) {
+		return fmt.Errorf("plan %s: WriteTo: the sink is nil", d.name)
+	}
 	if run.cluster != nil {
 		return d.writeHere(ctx, run, params, s)
 	}
@@ -243,9 +247,9 @@ func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job,
 }
 
 func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also func(Dataset[T])) (*Job, error) {
-	raw, err := json.Marshal(params)
+	raw, err := encodeParams(d.name, params)
 	if err != nil {
-		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", d.name, params, err)
+		return nil, err
 	}
 	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
@@ -259,6 +263,9 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	}
 	if err := c.difference(second); err != nil {
 		return nil, err
+	}
+	if len(c.stages) == 0 {
+		return startIdle(t, d.name, c)
 	}
 	if t.cluster != nil {
 		return startCluster(ctx, t, d.name, raw, build)

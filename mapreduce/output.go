@@ -78,7 +78,7 @@ func within(path, dir string) bool {
 // WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
 func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	p := planOf(d.n)
-	if s == nil {
+	if isNil(s) {
 		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}

@@ -228,7 +228,7 @@ func (c *Counter) Add(n int64) { c.n += n }
 // Read reads a source.
 func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n := newNode[T](p, "Read", opts)
-	if s == nil {
+	if isNil(s) {
 		n.refuse(fmt.Errorf("the source is nil"))
 		return Dataset[T]{n}
 	}
