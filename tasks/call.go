@@ -13,7 +13,8 @@ import (
 //
 // The error is an [*Error] if the task failed or was cancelled. Other errors wrap [ErrInvalid],
 // [ErrFull], [ErrUnavailable] or the cause of ctx, or report an input or result that cannot be
-// encoded or decoded.
+// encoded or decoded. If ctx ends before the task has started, the error has the reason: no worker
+// runs the function, it is paused, or what else the task waited for.
 //
 // A task of Do is not durable: if the coordinator restarts, Do submits it again, and the function
 // may run twice.

@@ -128,6 +128,10 @@ func updateOf(u *layshaftv1.TaskUpdate) Update {
 	case *layshaftv1.TaskUpdate_Retrying:
 		out.Kind, out.N, out.Payload = KindRetry, uint64(what.Retrying.GetAttempt()), what.Retrying.GetError()
 		out.Reason = reasons[what.Retrying.GetReason()]
+	case *layshaftv1.TaskUpdate_Waiting:
+		if why := what.Waiting.GetWhy(); why != "" {
+			out.Kind, out.Payload = KindWaiting, []byte(why)
+		}
 	case *layshaftv1.TaskUpdate_Followed:
 		out.Kind, out.Next = KindFollowed, ID(what.Followed)
 	case *layshaftv1.TaskUpdate_Result:

@@ -36,6 +36,9 @@ type Cluster struct {
 	// Patience is how long a client tries to reach a coordinator that it has reached before and
 	// that may be restarting. Zero means 2 minutes.
 	Patience time.Duration
+	// OnWait, if set, is called once a request of a client has waited for the coordinator for two
+	// seconds, with the reason in words.
+	OnWait func(why string)
 	// Dial opens connections to Address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Log receives messages for the operator; nil means none.
@@ -75,6 +78,8 @@ const defaultAddress = "127.0.0.1:7070"
 const (
 	// The pause before the next attempt to connect grows from minPause to maxPause.
 	minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
+	// patientFor is how long a request waits for the coordinator before OnWait.
+	patientFor = 2 * time.Second
 	// answered is the duration from which a broken attempt counts as having reached the
 	// coordinator: connecting takes less.
 	answered = 5 * time.Second
@@ -140,6 +145,8 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 	var patience retry.Patience
 	patience.Reset()
 	pause := retry.Backoff{Min: minPause, Max: maxPause}
+	var away error // why the coordinator cannot be reached
+	reported := false
 	for {
 		begun := time.Now()
 		err := call(ctx)
@@ -157,13 +164,17 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 				<-ctx.Done()
 			}
 		}
+		if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+			return err // it may say more than the cause
+		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return c.endedWhileAway(ctx, away)
 		}
 		if time.Since(begun) > answered {
 			c.reached.Store(true)
 			pause.Reset()
 			patience.Reset()
+			reported = false
 		}
 		limit := c.cluster.Connect
 		if c.reached.Load() {
@@ -175,8 +186,22 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if patience.Spent() >= limit {
 			return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cluster.Address, wire.FromStatus(err))
 		}
-		if err := pause.Wait(ctx); err != nil {
-			return err
+		away = wire.FromStatus(err)
+		if c.cluster.OnWait != nil && !reported && patience.Spent() >= patientFor {
+			reported = true
+			c.cluster.OnWait(fmt.Sprintf("coordinator %s cannot be reached: %v; trying for %v", c.cluster.Address, away, limit))
+		}
+		if pause.Wait(ctx) != nil {
+			return c.endedWhileAway(ctx, away)
 		}
 	}
+}
+
+// endedWhileAway returns the cause of the end of ctx. away, unless nil, is why the coordinator
+// could not be reached at that time.
+func (c *Client) endedWhileAway(ctx context.Context, away error) error {
+	if away == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w; coordinator %s cannot be reached: %w", context.Cause(ctx), c.cluster.Address, away)
 }

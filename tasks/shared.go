@@ -47,7 +47,7 @@ func (s *sharedStreams) get(ctx context.Context) (*sharedStream, error) {
 		cancel()
 		return nil, err
 	}
-	now := &sharedStream{stream: stream, waiting: map[int64]chan<- *layshaftv1.TaskUpdate{}}
+	now := &sharedStream{stream: stream, waiting: map[int64]*sharedCall{}}
 	s.mu.Lock()
 	s.stream = now
 	s.mu.Unlock()
@@ -81,9 +81,8 @@ type sharedStream struct {
 	messages []*layshaftv1.CallTasksRequest // to be sent after tasks
 	sending  bool                           // a goroutine is sending
 	next     int64
-	// waiting has the callers by index. A channel is closed when the stream ends.
-	waiting map[int64]chan<- *layshaftv1.TaskUpdate
-	err     error // cause of the stream's end
+	waiting  map[int64]*sharedCall // by index
+	err      error                 // cause of the stream's end
 }
 
 func (c *sharedStream) hasEnded() bool {
@@ -92,9 +91,16 @@ func (c *sharedStream) hasEnded() bool {
 	return c.err != nil
 }
 
-// submit submits a task and returns its index. The end of the task is sent to end, which must have
-// capacity. If the stream ends first, end is closed.
-func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.TaskUpdate) (int64, error) {
+// sharedCall is one caller of a shared stream.
+type sharedCall struct {
+	// end receives the end of the task. It is closed if the stream ends first.
+	end chan *layshaftv1.TaskUpdate
+	// why is the last reason why the task did not start. sharedStream.mu guards it.
+	why string
+}
+
+// submit submits a task and returns its index.
+func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, call *sharedCall) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -102,22 +108,25 @@ func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, end chan<- *layshaftv1.
 	}
 	i := c.next
 	c.next++
-	c.waiting[i] = end
+	c.waiting[i] = call
 	c.tasks = append(c.tasks, spec)
 	c.send()
 	return i, nil
 }
 
-// leave stops waiting for a task. The task then ends, unless another client waits for it.
-func (c *sharedStream) leave(i int64) {
+// leave stops waiting for a task. The task then ends, unless another client waits for it. leave
+// returns why it has not started, if known.
+func (c *sharedStream) leave(i int64) (why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting[i] == nil || c.err != nil {
-		return
+		return ""
 	}
+	why = c.waiting[i].why
 	delete(c.waiting, i)
 	c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
 	c.send()
+	return why
 }
 
 // send sends everything waiting to be sent, unless another goroutine is sending: that goroutine
@@ -155,19 +164,23 @@ func (c *sharedStream) receive() {
 		c.mu.Lock()
 		if err != nil {
 			c.err = err
-			for _, end := range c.waiting {
-				close(end)
+			for _, call := range c.waiting {
+				close(call.end)
 			}
 			c.waiting = nil
 			c.mu.Unlock()
 			return
 		}
 		for _, u := range all {
-			if !isLastUpdate(u) {
+			call := c.waiting[u.GetIndex()]
+			if call == nil {
 				continue
 			}
-			if end := c.waiting[u.GetIndex()]; end != nil {
-				end <- u
+			if w := u.GetWaiting(); w != nil {
+				call.why = w.GetWhy()
+			}
+			if isLastUpdate(u) {
+				call.end <- u
 				delete(c.waiting, u.GetIndex())
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -54,13 +55,13 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 		if err != nil {
 			return err
 		}
-		end := make(chan *layshaftv1.TaskUpdate, 1)
-		i, err := stream.submit(s.proto(function, input), end)
+		call := &sharedCall{end: make(chan *layshaftv1.TaskUpdate, 1)}
+		i, err := stream.submit(s.proto(function, input), call)
 		if err != nil {
 			return err
 		}
 		select {
-		case u, ok := <-end:
+		case u, ok := <-call.end:
 			if !ok {
 				return stream.err
 			}
@@ -71,11 +72,18 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 			out, err = last.outcome(function)
 			return err
 		case <-ctx.Done():
-			stream.leave(i)
-			return context.Cause(ctx)
+			return notStarted(context.Cause(ctx), function, stream.leave(i))
 		}
 	})
 	return out, err
+}
+
+// notStarted adds to the error of a caller that stopped waiting why the task has not started.
+func notStarted(err error, function, why string) error {
+	if err == nil || why == "" {
+		return err
+	}
+	return fmt.Errorf("%w; task %s has not started: %s", err, plain.Text(function), why)
 }
 
 // window limits the inputs of one Scatter in progress.
@@ -99,6 +107,7 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	}
 	// open: this round has reached the coordinator. lost: an earlier round had, and broke.
 	open, lost := false, false
+	why := ""
 	begun := func() {
 		if open = true; lost && s.update != nil {
 			for _, i := range todo {
@@ -110,11 +119,12 @@ func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [
 	err := c.retry(ctx, func(ctx context.Context) error {
 		todo = unfinished(todo)
 		open, lost = false, lost || open
-		return s.round(ctx, c, function, inputs, todo, begun, yield)
+		return s.round(ctx, c, function, inputs, todo, begun, &why, yield)
 	})
 	if errors.Is(err, errStop) {
 		return
 	}
+	err = notStarted(err, function, why)
 	for _, i := range unfinished(todo) {
 		if !yield(i, Update{}, err) {
 			return
@@ -134,8 +144,8 @@ func unfinished(todo []int) []int {
 }
 
 // round is one attempt of collect at the inputs of todo. It calls begun when it has reached the
-// coordinator.
-func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), yield func(i int, u Update, err error) bool) error {
+// coordinator, and sets why to the last reason why a task did not start.
+func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), why *string, yield func(i int, u Update, err error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
 	defer sender.Wait()
@@ -166,6 +176,12 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 				*s.joined = a.GetJoined()
 			}
 			u := updateOf(p)
+			if w := p.GetWaiting(); w != nil {
+				if w.GetWhy() == *why { // of another input
+					continue
+				}
+				*why = w.GetWhy()
+			}
 			if u.Index = todo[at]; s.update != nil && u.Kind != 0 {
 				s.update(u)
 			}
@@ -237,6 +253,12 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 	ctx, cancel := s.withDeadline(ctx, to.String())
 	defer cancel()
 	var seen follower
+	why := ""
+	defer func() {
+		if ctx.Err() != nil {
+			err = notStarted(err, to.function, why)
+		}
+	}()
 	err = c.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -254,6 +276,9 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 			}
 			for _, p := range all {
 				u := updateOf(p)
+				if w := p.GetWaiting(); w != nil {
+					why = w.GetWhy()
+				}
 				if s.update != nil {
 					seen.forward(p, u, s.update)
 				}

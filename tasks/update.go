@@ -52,9 +52,12 @@ const (
 	KindFailed
 	// KindCancelled: the task was cancelled.
 	KindCancelled
+	// KindWaiting: the task has not started for two seconds. Payload is the reason in words, with
+	// the command that helps if there is one. It is sent again when the reason changes.
+	KindWaiting
 )
 
-var kinds = [...]string{"", "data", "warning", "progress", "retry", "followed", "done", "failed", "cancelled"}
+var kinds = [...]string{"", "data", "warning", "progress", "retry", "followed", "done", "failed", "cancelled", "waiting"}
 
 // String returns the kind in lower case, such as data.
 func (k Kind) String() string {

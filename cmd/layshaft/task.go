@@ -147,7 +147,7 @@ type (
 
 // cluster returns the cluster named by the flags.
 func (f *clientFlags) cluster() tasks.Cluster {
-	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout}
+	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout, OnWait: printWaiting}
 }
 
 // client calls use with a client.
@@ -218,10 +218,15 @@ func printUpdate(u tasks.Update) {
 		fmt.Fprintf(os.Stderr, "%d/%d\n", u.N, u.M)
 	case tasks.KindRetry:
 		fmt.Fprintf(os.Stderr, "attempt %d follows: %v: %s\n", u.N, u.Reason, plain.Text(firstLine(u.Payload)))
+	case tasks.KindWaiting:
+		printWaiting(string(u.Payload))
 	case tasks.KindFollowed:
 		fmt.Fprintf(os.Stderr, "task %s follows\n", u.Next)
 	}
 }
+
+// printWaiting prints what a command waits for.
+func printWaiting(why string) { fmt.Fprintln(os.Stderr, "waiting:", plain.Text(why)) }
 
 func firstLine(text []byte) string {
 	line, _, _ := strings.Cut(string(text), "\n")

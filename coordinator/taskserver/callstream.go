@@ -45,6 +45,8 @@ type clientStream struct {
 	tasks map[int64]queue.ID
 	// waiting has the indexes of a task; the core has one wait per task.
 	waiting map[queue.ID][]int64
+	// reasons has the last sent reason of tasks that do not start.
+	reasons map[queue.ID]string
 	// inFlight counts tasks without a sent end, or, in the background, without a sent acceptance.
 	inFlight int
 }
@@ -53,7 +55,7 @@ func (t *Server) newClientStream(name string, emit func([]*layshaftv1.TaskUpdate
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return &clientStream{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
-		waiting: map[queue.ID][]int64{}}
+		waiting: map[queue.ID][]int64{}, reasons: map[queue.ID]string{}}
 }
 
 // leave ends the stream.
@@ -253,6 +255,8 @@ func (c *clientStream) forget(indexes []int64) {
 func (c *clientStream) send(gone <-chan struct{}) error {
 	var notes []desk.Note
 	last := c.last
+	tick := time.NewTicker(reasonEvery)
+	defer tick.Stop()
 	for {
 		var err error
 		if notes, err = c.s.Take(notes[:0], pieceBytes); err != nil {
@@ -266,6 +270,10 @@ func (c *clientStream) send(gone <-chan struct{}) error {
 			case <-c.s.Ready():
 			case <-last:
 				last = nil
+			case <-tick.C:
+				if err := c.sendReasons(); err != nil {
+					return err
+				}
 			case <-gone:
 				return nil
 			}
@@ -277,6 +285,56 @@ func (c *clientStream) send(gone <-chan struct{}) error {
 		clear(notes)
 		c.s.ConfirmTaken()
 	}
+}
+
+const (
+	// reasonEvery is the time between two looks for tasks that do not start. Two looks in a row
+	// must find a task waiting.
+	reasonEvery = time.Second
+	// maxReasons limits the tasks of one look.
+	maxReasons = 256
+)
+
+// sendReasons sends, for tasks that have not started for two looks, what they wait for. An empty
+// reason means that the task has started.
+func (c *clientStream) sendReasons() error {
+	c.mu.Lock()
+	var updates []*layshaftv1.TaskUpdate
+	send := func(id queue.ID, why string) {
+		c.reasons[id] = why
+		for _, i := range c.waiting[id] {
+			updates = append(updates, &layshaftv1.TaskUpdate{Index: i, Task: uint64(id), What: &layshaftv1.TaskUpdate_Waiting{Waiting: &layshaftv1.TaskWaiting{Why: why}}})
+		}
+	}
+	var ids []queue.ID
+	for id := range c.waiting {
+		if ids = append(ids, id); len(ids) == maxReasons {
+			break
+		}
+	}
+	slices.Sort(ids)
+	c.t.desk.Lock()
+	c.t.desk.WaitReasons(ids, func(id queue.ID, why string) {
+		before, seen := c.reasons[id]
+		switch {
+		case why == "" && !seen, seen && why == before:
+		case !seen:
+			c.reasons[id] = ""
+		default:
+			send(id, why)
+		}
+	})
+	c.t.desk.Unlock()
+	for id := range c.reasons {
+		if c.waiting[id] == nil {
+			delete(c.reasons, id)
+		}
+	}
+	c.mu.Unlock()
+	if len(updates) == 0 {
+		return nil
+	}
+	return c.emit(updates, nil)
 }
 
 // sessionError returns the status for a stream that the desk ended.

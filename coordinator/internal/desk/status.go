@@ -14,6 +14,11 @@ func (d *Desk) AttemptNumber(id queue.ID) uint64 { return d.core.AttemptNumber(i
 // WaitReason explains in words why a task does not run now.
 func (d *Desk) WaitReason(id queue.ID) string { return d.core.WaitReason(id) }
 
+// WaitReasons yields the WaitReason of several tasks.
+func (d *Desk) WaitReasons(ids []queue.ID, yield func(id queue.ID, why string)) {
+	d.core.WaitReasons(ids, yield)
+}
+
 // StatusUnique returns the state of the latest task with a unique key.
 func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
 	return d.core.StatusUnique(function, queue.KeyOf(unique))

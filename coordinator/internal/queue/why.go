@@ -4,45 +4,95 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// WaitReason explains why a task does not run now. It returns the empty string if the task runs,
-// has ended or does not exist. It looks at the workers of one function at most.
+// WaitReason explains why a task does not run now, with the command that helps if there is one. For
+// a group it explains the first task that has not ended. It returns the empty string if the task
+// runs, has ended or does not exist. It looks at the workers of one function, and at 1,000 members
+// of a group, at most.
 func (q *Queue) WaitReason(id ID) string {
-	i := q.find(id)
+	if g := q.groups[id]; g != nil {
+		return q.groupWaitReason(g)
+	}
+	i := q.findLatest(id)
 	if i == 0 {
 		return ""
 	}
 	t := q.tasks.at(i)
-	f, l := q.functions[t.fn], &q.functions[t.fn].limits
 	switch {
 	case t.state == Delayed && t.flags&awaitsInput != 0:
 		return "its input is being assembled from the results of earlier tasks"
 	case t.state == Delayed && t.attempts > 0:
-		return fmt.Sprintf("attempt %d failed; the next one waits until its delay has passed", t.attempts)
+		return fmt.Sprintf("attempt %d failed; the next one waits until %s: layshaft task run-now %x", t.attempts, clock(t.due), uint64(t.id))
 	case t.state == Delayed:
-		return "it is not due yet"
-	case t.state != Waiting:
-		return ""
+		return fmt.Sprintf("it is not due before %s: layshaft task run-now %x", clock(t.due), uint64(t.id))
+	case t.state == Waiting:
+		return q.startReason(i, q.functions[t.fn])
+	}
+	return ""
+}
+
+// WaitReasons yields the WaitReason of several tasks. It explains each function only once.
+func (q *Queue) WaitReasons(ids []ID, yield func(id ID, why string)) {
+	known := map[int32]string{} // by function
+	for _, id := range ids {
+		i := q.findLatest(id)
+		if i == 0 || q.tasks.at(i).state != Waiting || q.isSuspect(i) {
+			yield(id, q.WaitReason(id))
+			continue
+		}
+		fn := q.tasks.at(i).fn
+		why, ok := known[fn]
+		if !ok {
+			why = q.startReason(i, q.functions[fn])
+			known[fn] = why
+		}
+		yield(id, why)
+	}
+}
+
+func (q *Queue) groupWaitReason(g *group) string {
+	if g.open {
+		return "the group is open: it waits until all its tasks are submitted"
+	}
+	for _, id := range g.members[:min(len(g.members), 1000)] {
+		if i := q.findLatest(id); i != 0 && !q.tasks.at(i).state.hasEnded() {
+			if why := q.WaitReason(id); why != "" {
+				return fmt.Sprintf("task %x of %s: %s", uint64(id), quote(q.functions[q.tasks.at(i).fn].name), why)
+			}
+		}
+	}
+	return ""
+}
+
+// startReason explains why task i, waiting in f, does not start.
+func (q *Queue) startReason(i int32, f *function) string {
+	name, l := quote(f.name), &f.limits
+	switch {
 	case l.Paused:
-		return "its function is paused"
+		return fmt.Sprintf("function %s is paused: layshaft task resume %s", name, name)
 	case f.workerCount == 0:
-		return "no worker can run its function"
-	case l.Concurrency > 0 && f.runCount >= l.Concurrency:
-		return fmt.Sprintf("its function has reached its limit of running tasks, %d", f.runCount)
+		return fmt.Sprintf("no worker can run function %s; start one, such as: layshaft task work -function %s -- COMMAND", name, name)
+	}
+	for _, n := range l.Needs {
+		if b := q.budgets[n.Budget]; n.N > b.size {
+			return fmt.Sprintf("function %s needs %d of budget %s, which has size %d: layshaft task budget %s %d", name, n.N, quote(n.Budget), b.size, quote(n.Budget), n.N)
+		}
+	}
+	if l.Concurrency > 0 && f.runCount >= l.Concurrency {
+		return fmt.Sprintf("function %s may run %d at once, and does: layshaft task limit -concurrency", name, l.Concurrency)
 	}
 	for _, n := range l.Needs {
 		switch b := q.budgets[n.Budget]; {
-		case n.N > b.size:
-			return fmt.Sprintf("its function needs %d of budget %s, which has only %d in total", n.N, n.Budget, b.size)
 		case b.used+n.N > b.size:
-			return fmt.Sprintf("its function needs %d of budget %s; %d of %d are in use", n.N, n.Budget, b.used, b.size)
+			return fmt.Sprintf("function %s needs %d of budget %s; %d of %d are in use", name, n.N, quote(n.Budget), b.used, b.size)
 		case !b.canTake(n.N):
-			return fmt.Sprintf("other work that waits for budget %s has the next turn", n.Budget)
+			return fmt.Sprintf("other work that waits for budget %s has the next turn", quote(n.Budget))
 		}
 	}
 	if !q.canStart(f) {
-		return fmt.Sprintf("its function is limited to %v starts per second", l.Rate)
+		return fmt.Sprintf("function %s may start %v times per second: layshaft task limit -rate", name, l.Rate)
 	}
 	if q.isSuspect(i) {
 		return "its worker was lost, so it runs alone next; it waits until a worker of its function has no other task"
@@ -50,7 +100,36 @@ func (q *Queue) WaitReason(id ID) string {
 	if shares := q.sharesOf(f); shares != nil {
 		return fmt.Sprintf("its workers wait for slots of %s, which are in use, or that worker is away", strings.Join(shares, ", "))
 	}
-	return "all workers of its function are busy"
+	if slots := q.slotsOf(f); slots == 0 {
+		return fmt.Sprintf("all workers of function %s are leaving: they take no more tasks", name)
+	}
+	return fmt.Sprintf("all workers of function %s are busy", name)
+}
+
+// clock formats a tick for people.
+func clock(tick int64) string { return time.UnixMilli(tick).UTC().Format("2006-01-02 15:04:05Z") }
+
+// quote returns a name as a word of a shell command.
+func quote(name string) string {
+	if strings.IndexFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:", r))
+	}) < 0 {
+		return name
+	}
+	if q := fmt.Sprintf("%q", name); q != `"`+name+`"` || strings.Contains(name, "'") {
+		return q
+	}
+	return "'" + name + "'"
+}
+
+// slotsOf returns the number of slots of the workers of f. A worker without slots counts as one.
+func (q *Queue) slotsOf(f *function) (n int) {
+	for _, p := range q.peers {
+		if p != nil && p.abilityFor(f) != nil {
+			n += max(p.slots, int(boolBit(!p.hasSlots)))
+		}
+	}
+	return n
 }
 
 // sharesOf returns the shares used by the workers of f, if none of these has slots of its own.
