@@ -46,7 +46,12 @@ func (t *Server) durably(ctx context.Context, change func(d *desk.Desk) error) e
 	if err != nil {
 		return taskError(err)
 	}
-	return t.desk.Durable(ctx, commit)
+	return t.awaitDurable(ctx, commit)
+}
+
+// awaitDurable blocks until a batch of the desk is durable.
+func (t *Server) awaitDurable(ctx context.Context, batch uint64) error {
+	return taskError(t.desk.Durable(ctx, batch))
 }
 
 // submitAll submits tasks, in slices, so that other callers get their turn. It passes each answer
@@ -128,7 +133,7 @@ func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReque
 	if err != nil {
 		return nil, taskError(err)
 	}
-	return out, t.desk.Durable(ctx, commit)
+	return out, t.awaitDurable(ctx, commit)
 }
 
 func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
@@ -274,7 +279,7 @@ func (t *Server) forEach(ctx context.Context, tasks []uint64, change func(queue.
 		commit = t.desk.LastBatch()
 		t.desk.Unlock()
 	}
-	return done, t.desk.Durable(ctx, commit)
+	return done, t.awaitDurable(ctx, commit)
 }
 
 // GetTask returns the state of a task.
@@ -288,7 +293,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 	worker, why, written := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID), t.desk.LastBatch()
 	t.desk.Unlock()
 	if info.Durable { // the reported state must survive a restart
-		if err := t.desk.Durable(ctx, written); err != nil {
+		if err := t.awaitDurable(ctx, written); err != nil {
 			return nil, taskError(err)
 		}
 	}

@@ -245,6 +245,8 @@ func taskError(err error) error {
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, desk.ErrBusy):
 		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, desk.ErrStopped): // the client repeats its request at the next coordinator
+		return fmt.Errorf("%w: %w", wire.ErrStopped, err)
 	}
 	return err
 }

@@ -484,6 +484,25 @@ func TestOtherProtocol(t *testing.T) {
 	})
 }
 
+// TestSubmitWhileStopping submits a task to a server that has stopped writing. The client must
+// learn that a later try may succeed.
+func TestSubmitWhileStopping(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
+	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable {
+		t.Errorf("submit after the end: %v, %v; want Unavailable", code, err)
+	}
+}
+
 // TestGroupOverTheWire submits a group in one call, and waits for what follows it.
 func TestGroupOverTheWire(t *testing.T) {
 	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {

@@ -116,8 +116,9 @@ var (
 	ErrBusy = errors.New("function has workers or tasks")
 	// ErrStalled ends a session after it has taken nothing for Config.Stall.
 	ErrStalled = errors.New("the receiver read nothing for too long")
-
-	errStopped = errors.New("the coordinator is shutting down")
+	// ErrStopped means that the desk stopped before a change was durable. A retry at the next desk may
+	// succeed.
+	ErrStopped = errors.New("the coordinator shuts down")
 )
 
 // Desk is the shell of the queue. See the package comment for locking.
@@ -261,7 +262,7 @@ func (d *Desk) Run(ctx context.Context) error {
 		stopWriting()
 		failed = <-written
 	}
-	d.durability.fail(errStopped)
+	d.durability.fail(ErrStopped)
 	if failed != nil {
 		d.fail(failed)
 	}
