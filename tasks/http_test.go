@@ -107,8 +107,43 @@ func TestHTTPFront(t *testing.T) {
 			t.Errorf("POST /%.10s with %v: %v, %q, %v, want %d", tt.path, tt.headers, resp, body, err, tt.want)
 		}
 	}
-	if resp, err := http.Get(url + "f"); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("GET: %v, %v", resp, err)
+	for _, tt := range []struct {
+		method, path, body string
+		header             string // Sec-Fetch-Site
+		host               string
+		want               int
+		answer             string
+	}{
+		{"GET", "upper%20case", "", "", "", 200, ""},
+		{"GET", "upper%20case", "abc", "none", "", 200, "ABC"},
+		{"PUT", "upper%20case", "abc", "", "localhost", 200, "ABC"},
+		{"GET", "", "", "", "", http.StatusNotFound, "no function is named; use POST, PUT or GET /FUNCTION\n"},
+		{"HEAD", "", "", "", "", 200, ""},
+		{"DELETE", "f", "", "", "", http.StatusMethodNotAllowed, "DELETE is not for jobs; use POST, PUT or GET /FUNCTION\n"},
+		{"GET", "upper%20case", "", "cross-site", "", http.StatusForbidden, ""}, // an image in a page of another site
+		{"POST", "upper%20case", "abc", "same-origin", "rebound.example:8080", http.StatusForbidden, ""},
+		{"GET", "", "", "", "rebound.example", http.StatusForbidden, ""},
+	} {
+		r, err := http.NewRequestWithContext(within(t), tt.method, url+tt.path, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = tt.host
+		if tt.header != "" {
+			r.Header.Set("Sec-Fetch-Site", tt.header)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != tt.want || string(body) != tt.answer && tt.want != http.StatusForbidden {
+			t.Errorf("%+v: %v, %q, %v", tt, resp, body, err)
+		}
+		if tt.want == http.StatusNotFound && !resp.Close {
+			t.Errorf("%+v: the connection stays", tt)
+		}
 	}
 
 	// A client that disconnects leaves no waiting job behind.

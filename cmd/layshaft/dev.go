@@ -101,6 +101,13 @@ func (d *devCmd) args(dir, name string) []string {
 // gearmanArgs returns the Gearman arguments of the coordinator.
 func (d *devCmd) gearmanArgs() []string {
 	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
+	args = append(args, "--gearman-max-payload", fmt.Sprint(int64(d.GearmanMaxPayload)))
+	for _, r := range d.GearmanRetries {
+		args = append(args, "--gearman-retries", r)
+	}
+	if d.GearmanExceptions {
+		args = append(args, "--gearman-exceptions")
+	}
 	if d.GearmanRetryFailed {
 		args = append(args, "--gearman-retry-failed")
 	}

@@ -103,6 +103,9 @@ type gearmanFlags struct {
 	GearmanHTTP        string        `name:"gearman-http" group:"Tasks" default:"none" placeholder:"HOST:PORT" help:"Address for jobs over HTTP (POST /FUNCTION), as in gearmand; none turns it off."`
 	GearmanDurability  string        `group:"Tasks" enum:"sync,none" default:"sync" help:"When to acknowledge a background job: sync waits until it is on disk, none keeps it in memory only."`
 	GearmanRetryFailed bool          `group:"Tasks" help:"Retry a job after its Gearman worker reports a failure. By default the failure is final, as in gearmand."`
+	GearmanRetries     []string      `sep:"," group:"Tasks" placeholder:"NUMBER|FUNCTION=NUMBER" help:"Largest number of attempts at a job whose worker is lost or too slow, for all functions or one; may be repeated. 0 means until it succeeds. Default: 0, as in gearmand; 5 with -gearman-retry-failed."`
+	GearmanExceptions  bool          `group:"Tasks" help:"Send exceptions of workers also to clients that have not asked for them, like gearmand --exceptions."`
+	GearmanMaxPayload  bytesize.Size `group:"Tasks" default:"64M" placeholder:"SIZE" help:"Largest input or result of a job, up to 1G. A larger one fails its job at once."`
 	GearmanKeep        time.Duration `group:"Tasks" default:"0s" help:"How long the outcome and result of a background job are kept for \"layshaft task wait\" and \"status\" with -function and -unique. 0s keeps nothing, as in gearmand."`
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -84,4 +85,32 @@ func captured(t *testing.T, to **os.File, run func() error) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestGearmanRetries(t *testing.T) {
+	for _, c := range []struct {
+		flags []string
+		all   int
+		one   map[string]int
+		bad   string
+	}{
+		{nil, 0, map[string]int{}, ""},
+		{[]string{"3", "a=b=2", `caf\xe9=0`}, 3, map[string]int{"a=b": 2, "caf\xe9": 0}, ""},
+		{[]string{"-1"}, 0, nil, `-gearman-retries "-1"`},
+		{[]string{"f=many"}, 0, nil, `-gearman-retries "f=many"`},
+		{[]string{"=3"}, 0, nil, `-gearman-retries "=3"`},
+		{[]string{"65536"}, 0, nil, "is not a number up to"},
+	} {
+		f := gearmanFlags{GearmanRetries: c.flags, GearmanMaxPayload: 64 << 20}
+		o, err := f.options()
+		if c.bad != "" {
+			if err == nil || !strings.Contains(err.Error(), c.bad) {
+				t.Errorf("%q: %v", c.flags, err)
+			}
+			continue
+		}
+		if err != nil || o.Retries != c.all || !maps.Equal(o.FunctionRetries, c.one) {
+			t.Errorf("%q: %+v, %v", c.flags, o, err)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
@@ -224,6 +226,34 @@ func (f *memberFlags) checkReserve(dir string) flagCheck {
 	return flagCheck{disk > 0 && f.Reserve >= disk, "reserve", f.Reserve, fmt.Sprintf("is not less than the size of the disk of %s, %v: all data would be refused", dir, bytesize.Format(int64(disk)))}
 }
 
+// options returns the options of the Gearman protocol.
+func (f *gearmanFlags) options() (taskserver.GearmanOptions, error) {
+	o := taskserver.GearmanOptions{Memory: f.GearmanDurability == "none", RetryFailed: f.GearmanRetryFailed, Keep: f.GearmanKeep,
+		Exceptions: f.GearmanExceptions, MaxPayload: int(f.GearmanMaxPayload), FunctionRetries: map[string]int{}}
+	for _, text := range f.GearmanRetries {
+		function, number := "", text
+		at := strings.LastIndexByte(text, '=')
+		if at >= 0 {
+			function, number = text[:at], text[at+1:]
+		}
+		n, err := strconv.Atoi(number)
+		switch {
+		case err != nil || n < 0 || n > maxRetries || at == 0:
+			return o, usageError{fmt.Errorf("-gearman-retries %q is not a number up to %d, or FUNCTION=NUMBER", text, maxRetries)}
+		case function != "":
+			o.FunctionRetries[plain.Bytes(function)] = n
+		default:
+			o.Retries = n
+		}
+	}
+	return o, checkFlags(
+		flagCheck{f.GearmanKeep < 0, "gearman-keep", f.GearmanKeep, "must not be negative"},
+		flagCheck{f.GearmanMaxPayload < 1<<10 || f.GearmanMaxPayload > 1<<30, "gearman-max-payload", f.GearmanMaxPayload, "must be 1K to 1G"},
+	)
+}
+
+const maxRetries = 65_000
+
 // Run runs a coordinator.
 func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	log := c.logger()
@@ -237,8 +267,9 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if c.Gearman == "none" {
 		c.Gearman = ""
 	}
-	if c.GearmanKeep < 0 {
-		return usageError{fmt.Errorf("-gearman-keep %v must not be negative", c.GearmanKeep)}
+	gearman, err := c.gearmanFlags.options()
+	if err != nil {
+		return err
 	}
 	if c.GearmanHTTP == "none" {
 		c.GearmanHTTP = ""
@@ -253,7 +284,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	logSettings(k, log)
 	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
-		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: taskserver.GearmanOptions{Memory: c.GearmanDurability == "none", RetryFailed: c.GearmanRetryFailed, Keep: c.GearmanKeep},
+		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,
 		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},
 		Data:  datadir.Options{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss},
 		Policy: coordinator.Policy{LeaseTTL: c.Lease, BlockAfter: blockAfter, LocalityWait: cmp.Or(c.LocalityWait, -1), MaxAttempts: c.MaxAttempts,

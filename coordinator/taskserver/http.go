@@ -1,6 +1,7 @@
 package taskserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,16 +17,18 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	webpage "github.com/layshaft/layshaft/internal/page"
 )
 
 // ServeGearmanHTTP serves Gearman's HTTP front on l until ctx ends, and then returns nil. It
-// closes l. A request is POST /FUNCTION with the payload as body, and the headers
+// closes l. A request is POST, PUT or GET /FUNCTION with the payload as body, and the headers
 // X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has
 // the job's handle in X-Gearman-Job-Handle. A foreground job's answer has the result as body, or
-// status 500 with the error. Of opt it uses Memory, RetryFailed and TLS.
+// status 500 with the error. HEAD / answers 200 without a body. Of opt it does not use MayWork and
+// Exceptions.
 func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
-	front := &httpFront{b: t.broker(opt), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
-	s := &http.Server{Handler: http.NewCrossOriginProtection().Handler(front), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
+	front := &httpFront{b: t.broker(opt), maxBody: int64(cmp.Or(opt.MaxPayload, maxBody)), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
+	s := &http.Server{Handler: webpage.GuardHost(sameOrigin(front)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, TLSConfig: opt.TLS, ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug)}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -48,12 +51,30 @@ func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt Gearm
 	return err
 }
 
+// sameOrigin refuses requests that a browser makes for the page of another site. A GET submits a
+// job here, so it is no safer than a POST.
+func sameOrigin(h http.Handler) http.Handler {
+	other := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		check := *r
+		if check.Method == http.MethodGet {
+			check.Method = http.MethodPost
+		}
+		if err := other.Check(&check); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // httpFront submits requests as jobs.
 type httpFront struct {
-	b      *desk.Broker
-	prefix string
-	stop   <-chan struct{}
-	calls  sync.WaitGroup
+	b       *desk.Broker
+	maxBody int64 // largest payload in bytes
+	prefix  string
+	stop    <-chan struct{}
+	calls   sync.WaitGroup
 }
 
 const (
@@ -68,15 +89,19 @@ const (
 func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.calls.Add(1)
 	defer f.calls.Done()
+	if r.Method == http.MethodHead && r.URL.Path == "/" {
+		return // a check that the port answers, as with gearmand
+	}
 	sub, status, err := submissionOf(r)
 	if err != nil {
+		w.Header().Set("Connection", "close")
 		http.Error(w, err.Error(), status)
 		return
 	}
 	control := http.NewResponseController(w)
 	var tooLarge *http.MaxBytesError
-	if sub.Data, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); errors.As(err, &tooLarge) {
-		http.Error(w, fmt.Sprintf("the payload has more than %d bytes", maxBody), http.StatusRequestEntityTooLarge)
+	if sub.Data, err = io.ReadAll(http.MaxBytesReader(w, r.Body, f.maxBody)); errors.As(err, &tooLarge) {
+		http.Error(w, fmt.Sprintf("the payload has more than %d bytes; see -gearman-max-payload", f.maxBody), http.StatusRequestEntityTooLarge)
 		return
 	} else if err != nil {
 		http.Error(w, "the payload did not come: "+err.Error(), http.StatusBadRequest)
@@ -153,11 +178,13 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer.
 func submissionOf(r *http.Request) (sub gearman.Submission, status int, err error) {
 	sub = gearman.Submission{Function: []byte(strings.TrimPrefix(r.URL.Path, "/")), Unique: []byte(r.Header.Get("X-Gearman-Unique")), Priority: gearman.Normal, Immutable: true}
-	if r.Method != http.MethodPost {
-		return sub, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for jobs; use POST /FUNCTION", r.Method)
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodGet:
+	default:
+		return sub, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for jobs; use POST, PUT or GET /FUNCTION", r.Method)
 	}
 	if len(sub.Function) == 0 {
-		return sub, http.StatusNotFound, errors.New("no function is named; use POST /FUNCTION")
+		return sub, http.StatusNotFound, errors.New("no function is named; use POST, PUT or GET /FUNCTION")
 	}
 	if len(sub.Unique) > maxUnique {
 		return sub, http.StatusBadRequest, fmt.Errorf("X-Gearman-Unique has %d bytes; %d is the most", len(sub.Unique), maxUnique)

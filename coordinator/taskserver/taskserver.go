@@ -208,13 +208,35 @@ type GearmanOptions struct {
 	MayWork func(tls.ConnectionState) bool
 	// Exceptions sends WORK_EXCEPTION also to clients without the option for it.
 	Exceptions bool
+	// Retries is how many times a job is run at most, when its worker is lost or too slow; with
+	// RetryFailed also when it fails. Zero means until it succeeds, as with gearmand; with
+	// RetryFailed 5. FunctionRetries are limits of single functions.
+	Retries         int
+	FunctionRetries map[string]int
+	// MaxPayload is the largest input or result of a job in bytes. Zero means 64 MiB.
+	MaxPayload int
+}
+
+// Delays before a job of Gearman is repeated after the loss of its worker. The first time there is
+// none.
+const (
+	gearmanBackoff    = 10 * time.Millisecond
+	gearmanMaxBackoff = 10 * time.Second
+)
+
+// policy returns the policy of jobs.
+func (o *GearmanOptions) policy() queue.Policy {
+	if o.RetryFailed {
+		return queue.Policy{Keep: o.Keep, Attempts: o.Retries}
+	}
+	return queue.Policy{Keep: o.Keep, Attempts: cmp.Or(o.Retries, queue.Endless), Backoff: gearmanBackoff, MaxBackoff: gearmanMaxBackoff}
 }
 
 // ServeGearman serves Gearman's clients and workers on l until ctx ends, and then returns nil. It
 // closes l.
 func (t *Server) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	s := &gearman.Server{Listener: l, Broker: t.broker(opt),
-		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, Log: t.log}
+		TLS: opt.TLS, MayWork: opt.MayWork, Exceptions: opt.Exceptions, MaxBody: cmp.Or(opt.MaxPayload, maxBody) + maxGearmanArgs, Log: t.log}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
@@ -228,8 +250,16 @@ func (t *Server) ServeGearman(ctx context.Context, l net.Listener, opt GearmanOp
 	return err
 }
 
+// maxGearmanArgs is the space for the names beside the payload of a packet.
+const maxGearmanArgs = 2 << 10
+
 func (t *Server) broker(opt GearmanOptions) *desk.Broker {
-	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: queue.Policy{Keep: opt.Keep}, Gathered: wire.GatheredJSON})
+	attempts := map[string]int{}
+	for f, n := range opt.FunctionRetries {
+		attempts[f] = cmp.Or(n, queue.Endless)
+	}
+	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: opt.policy(), Attempts: attempts,
+		MaxBody: opt.MaxPayload, Gathered: wire.GatheredJSON})
 }
 
 // taskError gives an error of the desk its status code.

@@ -70,14 +70,9 @@ func Render(t *template.Template, f *Frame) ([]byte, error) {
 // policy allows pages to use only resources from this server.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Guard adds the security headers to every response. It refuses requests made through DNS
-// rebinding, when a foreign web page points its own host name to this machine.
+// Guard is GuardHost, and adds the security headers to every response.
 func Guard(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isRebound(r) {
-			http.Error(w, fmt.Sprintf("host %q is not 127.0.0.1 or localhost; a proxy must send one of these as the Host", r.Host), http.StatusForbidden)
-			return
-		}
+	return GuardHost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := w.Header()
 		to.Set("Content-Security-Policy", policy)
 		to.Set("X-Content-Type-Options", "nosniff")
@@ -85,6 +80,18 @@ func Guard(h http.Handler) http.Handler {
 		to.Set("Referrer-Policy", "no-referrer")
 		to.Set("Cross-Origin-Resource-Policy", "same-origin")
 		to.Set("Cache-Control", "no-store")
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// GuardHost stands in front of every HTTP port. It refuses requests made through DNS rebinding,
+// when a foreign web page points its own host name to this machine.
+func GuardHost(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isRebound(r) {
+			http.Error(w, fmt.Sprintf("host %q is not 127.0.0.1 or localhost; a proxy must send one of these as the Host", r.Host), http.StatusForbidden)
+			return
+		}
 		h.ServeHTTP(w, r)
 	})
 }

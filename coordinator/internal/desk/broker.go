@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,6 +22,10 @@ type BrokerConfig struct {
 	// RetryFailed retries jobs after WORK_FAIL and WORK_EXCEPTION, as Policy allows. Without it,
 	// as in gearmand, a job is retried only if its worker was lost or too slow.
 	RetryFailed bool
+	// Attempts limits the attempts at the jobs of single functions, instead of Policy.Attempts.
+	Attempts map[string]int
+	// MaxBody is the largest input in bytes. Zero means Config.MaxBody.
+	MaxBody int
 	// Gathered converts encoded GatheredResults for Gearman workers; nil passes them on
 	// unchanged.
 	Gathered func(encoded []byte) ([]byte, error)
@@ -45,6 +50,7 @@ type Broker struct {
 
 // NewBroker returns a Broker for d.
 func NewBroker(d *Desk, cfg BrokerConfig) *Broker {
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, d.cfg.MaxBody)
 	return &Broker{Desk: d, cfg: cfg, names: map[string]string{}}
 }
 
@@ -127,11 +133,14 @@ var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: q
 func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err error) {
 	b := s.b
 	function := b.name(sub.Function)
-	if err := b.checkRoom(function, len(sub.Data)); err != nil {
+	if err := b.checkRoom(function, len(sub.Data), b.cfg.MaxBody); err != nil {
 		return 0, 0, err
 	}
 	b.submit = queue.Submit{Function: function, Unique: uniqueKey(sub.Unique, sub.Data), Priority: priorityOf[sub.Priority],
 		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.cfg.Dir != ""}
+	if n, ok := b.cfg.Attempts[function]; ok {
+		b.submit.Policy.Attempts = n
+	}
 	if !sub.Background {
 		b.submit.Peer = s.id
 		b.submit.Policy.Keep = 0 // the waiting clients receive the result
@@ -404,6 +413,14 @@ func (s *gearmanSession) Work(u gearman.Update) error {
 	return nil
 }
 
+// Refuse fails a job because of its worker's update.
+func (s *gearmanSession) Refuse(id uint64, why string) error {
+	if s.b.reported(s.id, queue.ID(id), queue.Fatal, 0, 0, []byte(why)).Op == queue.Unknown {
+		return gearman.ErrNoJob
+	}
+	return nil
+}
+
 // number parses the digits of WORK_STATUS; anything else counts as 0.
 func number(text []byte) uint64 {
 	n, _ := strconv.ParseUint(string(text), 10, 32)
@@ -425,8 +442,12 @@ func jobStatus(t queue.Info, ok bool) gearman.JobStatus {
 	return gearman.JobStatus{Known: true, Running: t.State == queue.Running, Numerator: uint32(t.N), Denominator: uint32(t.M), Waiting: t.Waiters}
 }
 
-// Cancel ends a job (text command cancel job).
+// Cancel ends a job, or drops a dead letter (text command cancel job).
 func (b *Broker) Cancel(id uint64) error {
+	info, _ := b.core.Status(queue.ID(id))
+	if info.DeadLetter && b.Forget(queue.ID(id)) {
+		return nil
+	}
 	if b.step(&queue.Cancel{Task: queue.ID(id)}, nil).Op != queue.Accepted {
 		return gearman.ErrNoJob
 	}
@@ -454,11 +475,27 @@ func (b *Broker) OtherWorkers(yield func(name string, functions []string)) {
 // Jobs lists up to n jobs.
 func (b *Broker) Jobs(from uint64, n int, yield func(gearman.JobInfo)) (next uint64) {
 	return uint64(b.core.Tasks(int(from), n, func(t queue.Info) {
-		if t.State <= queue.Running {
+		if t.State <= queue.Running || t.DeadLetter {
 			in, _ := b.input(t.ID)
-			yield(gearman.JobInfo{ID: uint64(t.ID), Unique: in.Unique, Retries: max(0, t.Attempts-1), Stored: t.Background})
+			yield(gearman.JobInfo{ID: uint64(t.ID), Unique: in.Unique, Retries: max(0, t.Attempts-1), Ignored: t.DeadLetter, Stored: t.Background && !t.DeadLetter})
 		}
 	}))
+}
+
+// DeadJobs lists dead letters.
+func (b *Broker) DeadJobs(n int, yield func(gearman.DeadJob)) {
+	for _, f := range b.core.Functions() {
+		if f.Dead == 0 {
+			continue
+		}
+		b.core.DeadLetters(f.Name, n, func(t queue.Info) {
+			in, _ := b.input(t.ID)
+			text, _ := b.Result(t.ID)
+			reason, _, _ := strings.Cut(string(text), "\n")
+			yield(gearman.DeadJob{ID: uint64(t.ID), Function: t.Function, Unique: in.Unique, Attempts: t.Attempts, Reason: reason})
+			n--
+		})
+	}
 }
 
 // CreateFunction registers a function without workers or jobs.

@@ -200,7 +200,7 @@ type Submission struct {
 // once the answer's Batch is durable. The error wraps ErrFull or ErrInvalid; then nothing has
 // changed.
 func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
-	if err := d.checkRoom(x.Function, len(x.Input)); err != nil {
+	if err := d.checkRoom(x.Function, len(x.Input), d.cfg.MaxBody); err != nil {
 		return Note{}, err
 	}
 	if s != nil && s.ended {
@@ -232,12 +232,12 @@ func (d *Desk) releaseScratch() {
 }
 
 // checkRoom refuses an input that is too large or does not fit into the store.
-func (d *Desk) checkRoom(function string, size int) error {
+func (d *Desk) checkRoom(function string, size, limit int) error {
 	if d.broken != nil {
 		return d.broken
 	}
-	if size > d.cfg.MaxBody {
-		return fmt.Errorf("function %q: %w: the input has %d bytes; the limit is %d", function, ErrInvalid, size, d.cfg.MaxBody)
+	if size > limit {
+		return fmt.Errorf("function %q: %w: the input has %d bytes; the limit is %d", function, ErrInvalid, size, limit)
 	}
 	if err := d.store.Room(int64(size)); err != nil {
 		return fmt.Errorf("function %q: %w: %w", function, ErrFull, err)

@@ -42,6 +42,7 @@ var textCommands = []textCommand{
 	{"workers", 0, 0, func(c *conn, _ []string) { c.listWorkers() }},
 	{"show jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(false) }},
 	{"show unique jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(true) }},
+	{"show dead jobs", 0, 0, (*conn).listDead},
 	{"show", 0, math.MaxInt, (*conn).replyShow},
 	{"cancel job", 1, 1, (*conn).cancelJob},
 	{"create function", 1, 1, (*conn).createFunction},
@@ -177,7 +178,7 @@ func (c *conn) listJobs(unique bool) {
 		start := time.Now()
 		from = s.Broker.Jobs(from, n, func(j JobInfo) {
 			if unique {
-				if j.Unique != "" {
+				if j.Unique != "" && !j.Ignored {
 					b = append(append(b, plain.Text(j.Unique)...), '\n')
 				}
 				return
@@ -193,6 +194,20 @@ func (c *conn) listJobs(unique bool) {
 			n = min(maxSliceLines, 2*n)
 		}
 		return b, from != 0
+	})
+}
+
+// maxDead is the most lines of show dead jobs.
+const maxDead = 1000
+
+// listDead lists the jobs that have failed for good: handle, attempts, function, unique key, error.
+func (c *conn) listDead([]string) {
+	c.listing(func(b []byte) ([]byte, bool) {
+		c.server.Broker.DeadJobs(maxDead, func(j DeadJob) {
+			b = c.server.appendHandle(b, j.ID)
+			b = fmt.Appendf(b, "\t%d\t%s\t%s\t%s\n", j.Attempts, plain.Text(j.Function), plain.Text(j.Unique), plain.Text(j.Reason))
+		})
+		return b, false
 	})
 }
 

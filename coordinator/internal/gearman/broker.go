@@ -19,18 +19,21 @@ type Broker interface {
 	Status(id uint64) JobStatus
 	// StatusUnique finds a job by its unique key, whatever its function.
 	StatusUnique(unique []byte) JobStatus
-	// Cancel ends a queued job with WORK_FAIL for its clients. Errors: ErrNoJob.
+	// Cancel ends a queued job with WORK_FAIL for its clients, and drops a job that has failed for
+	// good. Errors: ErrNoJob.
 	Cancel(id uint64) error
 
 	// Functions calls yield for every function, in the order of names.
 	Functions(yield func(FunctionStatus))
 	// Jobs calls yield for at most n jobs, starting at a place, 0 at first. It returns the next
 	// place, or 0 at the end. The caller may release the lock between calls; a job present
-	// throughout is listed once.
+	// throughout is listed once. Jobs that have failed for good are listed while they are kept.
 	Jobs(from uint64, n int, yield func(JobInfo)) (next uint64)
 	// CreateFunction registers a function without workers or jobs. It fails for a name that is too
 	// long and if there are too many functions.
 	CreateFunction(name string) error
+	// DeadJobs calls yield for at most n jobs that have failed for good and are kept.
+	DeadJobs(n int, yield func(DeadJob))
 	// DropFunction removes a function. Errors: ErrNoFunction, or ErrBusy while it has workers or
 	// jobs.
 	DropFunction(name string) error
@@ -75,6 +78,9 @@ type Session interface {
 	// Work passes an update to all clients of the job. Errors: ErrNoJob if the session does not
 	// hold the job.
 	Work(Update) error
+	// Refuse ends a job as failed, without another attempt, because the worker's update of it is
+	// not acceptable; why is the reason. Errors: ErrNoJob.
+	Refuse(id uint64, why string) error
 	// Functions calls yield for each function of the session.
 	Functions(yield func(string))
 	// Close returns the session's jobs to the queue and ends its waits.
@@ -162,10 +168,19 @@ type JobInfo struct {
 	ID      uint64 // as in Job
 	Unique  string // the client's key; may be empty
 	Retries int    // attempts after the first
-	// Ignored means that the job will not run, because nobody waits for it.
+	// Ignored means that the job will not run: it has failed for good.
 	Ignored bool
-	// Stored means a background job.
+	// Stored means a background job that can run.
 	Stored bool
+}
+
+// DeadJob is a job that has failed for good. Attempts is the number of its attempts and Reason the
+// first line of the last error; it may be empty.
+type DeadJob struct {
+	ID               uint64 // as in Job
+	Function, Unique string // as in Submission
+	Attempts         int
+	Reason           string
 }
 
 // FunctionStatus counts the jobs of a function. Queued is by priority and includes delayed jobs.

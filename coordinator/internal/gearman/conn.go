@@ -46,6 +46,8 @@ type conn struct {
 	// locked means that this goroutine has begun a turn.
 	locked bool
 	args   [maxArgs][]byte
+	// skip is the number of bytes of a refused packet that have not arrived yet.
+	skip int
 	// loop reads the connection; nil means a goroutine of its own.
 	loop *loop
 	// slow is a connection with too much to send because of this one.
@@ -212,6 +214,11 @@ func (c *conn) readLarge() error {
 // command.
 func (c *conn) parse(in []byte) (used int, err error) {
 	for used < len(in) {
+		if c.skip > 0 {
+			n := min(c.skip, len(in)-used)
+			used, c.skip = used+n, c.skip-n
+			continue
+		}
 		b := in[used:]
 		if b[0] != 0 && c.loop != nil {
 			break
@@ -230,6 +237,16 @@ func (c *conn) parse(in []byte) (used int, err error) {
 			continue
 		}
 		p, size, ok, err := decodeHeader(b, c.server.MaxBody)
+		if errors.Is(err, errLarge) && p.belongsToJob() {
+			start := min(size, maxHandle)
+			if len(b) < headerSize+start {
+				break
+			}
+			c.beginTurn()
+			c.refuse(p, b[headerSize:headerSize+start], err)
+			used, c.skip = used+headerSize, size
+			continue
+		}
 		if err != nil {
 			c.beginTurn()
 			c.sendRefusal(err)

@@ -110,6 +110,14 @@ type packet struct {
 	body     []byte
 }
 
+// belongsToJob reports whether the packet submits a job or is a worker's update with a payload.
+func (p packet) belongsToJob() bool { return !p.response && types[p.typ].args > 1 }
+
+// hasHandle reports whether the packet is a worker's update of a job, which begins with its handle.
+func (p packet) hasHandle() bool {
+	return p.typ == WorkComplete || p.typ == WorkData || p.typ == WorkWarning || p.typ == WorkException || p.typ == WorkStatus
+}
+
 // decodeHeader decodes the header at the start of b and returns the size of the body. ok is false
 // if b is too short. It refuses wrong bytes as soon as they arrive.
 func decodeHeader(b []byte, maxBody int) (p packet, size int, ok bool, err error) {
@@ -125,7 +133,7 @@ func decodeHeader(b []byte, maxBody int) (p packet, size int, ok bool, err error
 	}
 	n := binary.BigEndian.Uint32(b[8:])
 	if uint64(n) > uint64(maxBody) {
-		return p, 0, false, fmt.Errorf("%w: %v of %d bytes, limit %d", errLarge, p.typ, n, maxBody)
+		return p, int(n), false, fmt.Errorf("%w: %v of %d bytes, limit %d", errLarge, p.typ, n, maxBody)
 	}
 	return p, int(n), true, nil
 }

@@ -12,6 +12,8 @@ import (
 const (
 	maxUnique   = 64
 	maxFunction = 512
+	// maxHandle is the length of libgearman's buffer for a handle, with a NUL.
+	maxHandle = 64
 	// minTimeout is the shortest effective CAN_DO_TIMEOUT, as in gearmand. Many workers send
 	// seconds instead of milliseconds.
 	minTimeout = time.Second
@@ -42,6 +44,19 @@ func (c *conn) sendRefusal(err error) {
 		c.sendError(codeQueue, err.Error())
 	case errors.Is(err, errArgs):
 		c.sendError(codeInvalidPacket, err.Error())
+	}
+}
+
+// refuse answers a packet that is too large for its job; start is the start of its body. Only the
+// job suffers: a job whose result is too large fails, as another attempt would not help.
+func (c *conn) refuse(p packet, start []byte, err error) {
+	if !p.hasHandle() {
+		c.sendRefusal(err)
+		return
+	}
+	handle, _, _ := bytes.Cut(start, []byte{0})
+	if c.session.Refuse(c.server.parseHandle(handle), err.Error()) != nil {
+		c.sendError(codeJobNotFound, "Job given in work result not found")
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	Low
 )
 
+// Endless is the Policy.Attempts of a task that is attempted until it succeeds.
+const Endless = 1<<16 - 1
+
 // Policy controls the attempts at a task. Tasks with equal policies share one copy.
 type Policy struct {
 	// Attempts is the number of failed or timed out attempts after which the task fails. Attempts

@@ -162,7 +162,7 @@ func (m *naive) grab(p int, can []string) *naiveTask {
 				continue
 			}
 			most[r] = max(most[r], m.served[fn][r])
-			if best[r] == nil || m.served[fn][r] < m.served[best[r].fn][r] {
+			if best[r] == nil || m.served[fn][r] <= m.served[best[r].fn][r] {
 				best[r] = q[0]
 			}
 		}

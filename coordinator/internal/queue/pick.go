@@ -19,8 +19,7 @@ func (f *function) countServed(rank int, l lead) {
 	f.served[rank] = max(f.served[rank], int64(l)-serving) + serving/int64(max(f.limits.Weight, 1))
 }
 
-// goesBefore reports whether it is the turn of f rather than g. In a tie, the first one asked about
-// stays first: workers list their functions in order.
+// goesBefore reports whether it is the turn of f rather than g.
 func (f *function) goesBefore(g *function, rank int) bool { return f.served[rank] < g.served[rank] }
 
 // candidates has, by rank, the function whose turn it is among those with a task that may start.
@@ -40,7 +39,8 @@ func (q *Queue) pickTask(p *peer) (*function, int, lead) {
 				if f.waiting[r] == 0 {
 					continue
 				}
-				if leads[r].add(f, r); c[r] == nil || f.goesBefore(c[r], r) {
+				// In a tie the function that the worker has named last is first, as in gearmand.
+				if leads[r].add(f, r); c[r] == nil || !c[r].goesBefore(f, r) {
 					c[r] = f
 				}
 			}

@@ -41,7 +41,9 @@ func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	t := q.tasks.at(i)
 	q.setState(i, Running)
 	q.charge(f)
-	t.attempts++
+	if t.attempts++; t.attempts == Endless { // start counting again
+		q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
+	}
 	r := q.runs.take()
 	x := q.runs.at(r)
 	*x = run{task: i, peer: p.n, index: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, started: q.now.UnixNano(), rank: uint8(t.flags.rank())}
@@ -215,7 +217,7 @@ func (q *Queue) retryOrFail(i int32, why Notice) {
 		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	if why != Lost && failed >= pol.Attempts || why == Lost && (l.alone >= pol.Attempts || pol.Attempts == 1) {
+	if pol.Attempts < Endless && (why != Lost && failed >= pol.Attempts || why == Lost && (l.alone >= pol.Attempts || pol.Attempts == 1)) {
 		q.failTask(i, why, from)
 		return
 	}
