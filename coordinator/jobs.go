@@ -221,7 +221,7 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 			events, fresh = append(events, event), append(fresh, m)
 		}
 	}
-	if err := c.append(ctx, events...); err != nil {
+	if err := c.appendJobs(ctx, events); err != nil {
 		for _, m := range fresh {
 			m.reply <- err
 		}
@@ -240,6 +240,21 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 		}
 	}
 	return append(accepted, fresh...), nil
+}
+
+// appendJobs adds new jobs to the journal. Unlike decisions about known jobs, they may not use the
+// reserve of the disk.
+func (c *Coordinator) appendJobs(ctx context.Context, events [][]byte) error {
+	if disk, ok := c.cfg.Journal.(interface{ CheckSpace(n int64) error }); ok && len(events) > 0 {
+		size := 0
+		for _, ev := range events {
+			size += len(ev)
+		}
+		if err := disk.CheckSpace(int64(size)); err != nil {
+			return err
+		}
+	}
+	return c.append(ctx, events...)
 }
 
 func newWatch() *watch { return &watch{done: make(chan struct{}), changed: make(chan struct{})} }

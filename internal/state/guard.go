@@ -15,9 +15,12 @@ import (
 // guard keeps Badger away from a full disk. Badger extends its files through memory maps, so on a
 // full disk the kernel sends SIGBUS, and the process dies. The guard has two lines of defence:
 //
-//   - check refuses writes that would touch the reserve. Badger still flushes and compacts in the
-//     background; it uses the reserve for that.
-//   - If other programs use up the reserve too, the ballast file is removed to make room.
+//   - check refuses writes that would touch the reserve. Half of the reserve is for writes of
+//     what was decided before. The rest is for Badger, which flushes and compacts in the
+//     background.
+//   - Other programs may use up the reserve too. When Badger is about to write a table then, the
+//     ballast file is removed to make room. It is kept until that moment, so that other programs
+//     cannot use its space. Without room and ballast, Badger waits.
 type guard struct {
 	dir     string
 	reserve int64 // bytes; if not positive, nothing is checked
@@ -31,7 +34,10 @@ type guard struct {
 
 	// mu guards the fields below.
 	mu         sync.Mutex
-	hasBallast bool // the ballast file exists
+	hasBallast bool      // the ballast file exists
+	tableAt    time.Time // when Badger last began to write a table
+	waiting    int       // tables that wait for room
+	wrote      bool      // Badger has something to write when it is closed
 
 	// credits guards the fields below.
 	credits sync.Mutex
@@ -70,8 +76,9 @@ func newGuard(dir string, opt Options) *guard {
 		work: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// check returns an error that wraps ErrDiskFull if writing n more bytes would touch the reserve.
-func (g *guard) check(n int64) error {
+// check returns an error that wraps ErrDiskFull if writing n more bytes would leave less than keep,
+// which is the reserve or a part of it.
+func (g *guard) check(n, keep int64) error {
 	if g.reserve <= 0 {
 		return nil
 	}
@@ -82,12 +89,11 @@ func (g *guard) check(n int64) error {
 	if free-n >= g.reserve+ample {
 		g.giveCredit()
 	}
-	if free-n >= g.reserve {
+	if free-n >= keep {
 		return nil
 	}
-	g.adjustBallast()
 	return fmt.Errorf("%w: %s has %s free, %s are needed and %s kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
-		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(g.reserve))
+		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(keep))
 }
 
 // checkOpen makes room for opening Badger, if need be by removing the ballast. When it opens,
@@ -96,7 +102,7 @@ func (g *guard) checkOpen() error {
 	if g.reserve <= 0 {
 		return nil
 	}
-	g.adjustBallast()
+	g.adjustBallast(g.room)
 	free, err := g.free(g.dir)
 	if err != nil {
 		return err
@@ -107,9 +113,50 @@ func (g *guard) checkOpen() error {
 	return nil
 }
 
-// adjustBallast removes the ballast when most of the reserve is gone, and restores it when there is
-// room again.
-func (g *guard) adjustBallast() {
+// tableTime is how long Badger takes at most to write a table that it has begun.
+const tableTime = time.Second
+
+// beforeTable makes Badger wait until a table fits. Badger calls it, by a line of its log, in the
+// goroutine that begins to write one.
+func (g *guard) beforeTable() {
+	if g.reserve <= 0 {
+		return
+	}
+	for logged := false; ; {
+		free, ok := g.hasRoom()
+		if ok {
+			g.mu.Lock()
+			g.tableAt = time.Now()
+			g.mu.Unlock()
+			g.noteWork()
+			return
+		}
+		if !logged {
+			logged = true
+			g.mu.Lock()
+			g.waiting++
+			g.mu.Unlock()
+			defer func() {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.waiting--
+			}()
+			g.log.Error("disk full: the store waits for room before it writes a table", "dir", g.dir, "free", free, "needed", g.room)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// hasRoom reports whether a table fits, and removes the ballast if that helps.
+func (g *guard) hasRoom() (free int64, ok bool) {
+	g.adjustBallast(g.room)
+	free, err := g.free(g.dir)
+	return free, err != nil || free >= g.room
+}
+
+// adjustBallast removes the ballast when less than least bytes are free, and restores it when there
+// is room again.
+func (g *guard) adjustBallast(least int64) {
 	free, err := g.free(g.dir)
 	if err != nil {
 		return
@@ -118,7 +165,7 @@ func (g *guard) adjustBallast() {
 	defer g.mu.Unlock()
 	path := filepath.Join(g.dir, "ballast")
 	switch {
-	case g.hasBallast && free < 2*g.room:
+	case g.hasBallast && free < least:
 		g.log.Warn("disk almost full, ballast removed", "dir", g.dir, "free", free)
 		err = os.Remove(path)
 		g.hasBallast = false
@@ -139,10 +186,14 @@ func (g *guard) noteWork() {
 	}
 }
 
+const (
+	pause      = 100 * time.Millisecond // between looks at the disk
+	tablePause = 5 * time.Millisecond   // the same while Badger writes a table
+)
+
 // loop watches the disk while Badger has work and for ten more seconds, since Badger flushes and
 // compacts in the background. Then it returns the memory of Badger's tables to the system.
 func (g *guard) loop() {
-	const pause = 100 * time.Millisecond
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for left := 0; ; {
@@ -150,12 +201,17 @@ func (g *guard) loop() {
 		case <-g.done:
 			return
 		case <-g.work:
-			if left == 0 {
-				timer.Reset(pause)
+			if left == 0 || g.writesTable() {
+				timer.Reset(tablePause)
 			}
 			left = 100
 		case <-timer.C:
-			g.adjustBallast()
+			if g.writesTable() {
+				g.adjustBallast(g.room)
+				timer.Reset(tablePause)
+				continue
+			}
+			g.adjustBallast(0)
 			if left--; left > 0 {
 				timer.Reset(pause)
 			} else if left == 0 {
@@ -166,11 +222,34 @@ func (g *guard) loop() {
 	}
 }
 
-// close ends the loop. If the disk is nearly full, it removes the ballast, because Badger writes
-// its last tables when it is closed.
-func (g *guard) close() {
+// writesTable reports whether Badger may be writing a table.
+func (g *guard) writesTable() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Since(g.tableAt) < tableTime
+}
+
+// closeWait is how long a store waits for room for its last tables.
+const closeWait = 5 * time.Second
+
+// close ends the loop. It waits for room for the tables that Badger writes when it is closed, and
+// returns an error that wraps ErrDiskFull if there is none.
+func (g *guard) close() error {
 	close(g.done)
-	if free, err := g.free(g.dir); err == nil && free < g.reserve {
-		_ = os.Remove(filepath.Join(g.dir, "ballast"))
+	if g.reserve <= 0 {
+		return nil
+	}
+	for waited := time.Duration(0); ; waited += pause {
+		free, ok := g.hasRoom()
+		g.mu.Lock()
+		ok = ok || !g.wrote && g.waiting == 0
+		g.mu.Unlock()
+		if ok {
+			return nil
+		}
+		if waited >= closeWait {
+			return fmt.Errorf("%w: %s has %s free and %s are needed to close it; nothing is lost, the next start repeats its last writes", ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(g.room))
+		}
+		time.Sleep(pause)
 	}
 }

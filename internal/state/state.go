@@ -112,21 +112,22 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 		err = format.OpenDir(dir, errors.Is(missing, os.ErrNotExist))
 	}
 	if err == nil {
-		db.DB, err = openBadger(files, opt)
+		log := badgerLog{opt.Log, db.guard.beforeTable}
+		db.DB, err = openBadger(files, opt, log)
 		if errors.Is(err, ErrDamaged) && opt.Disposable {
 			opt.Log.Error("store damaged, replaced by an empty one", "dir", files, "err", err)
 			if err = os.RemoveAll(files); err == nil {
-				db.DB, err = openBadger(files, opt)
+				db.DB, err = openBadger(files, opt, log)
 			}
 		} else if errors.Is(err, ErrDamaged) && opt.AcceptLoss {
-			db.DB, err = openDamaged(files, err, opt)
+			db.DB, err = openDamaged(files, err, opt, log)
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.unlock())
 	}
 	if opt.Reserve > 0 {
-		db.guard.adjustBallast()
+		db.guard.adjustBallast(0)
 		db.watch.Go(db.guard.loop)
 	}
 	return db, nil
@@ -135,7 +136,11 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 // Check returns an error that wraps ErrDiskFull if writing n more bytes, anywhere on the disk,
 // would touch the reserve. Call it before every write to Badger, because Badger does not survive a
 // full disk.
-func (db *DB) Check(n int64) error { return db.guard.check(n) }
+func (db *DB) Check(n int64) error { return db.guard.check(n, db.guard.reserve) }
+
+// CheckDecided is Check for data that cannot be refused, such as the end of a task: it may use half
+// of the reserve. The caller waits after an error.
+func (db *DB) CheckDecided(n int64) error { return db.guard.check(n, db.guard.reserve/2) }
 
 // CheckAhead is a cheaper Check for data to be written later, when Check runs again. Its answer may
 // be a few milliseconds old.
@@ -147,20 +152,30 @@ func (db *DB) CheckAhead(n int64) error {
 }
 
 // NoteWrite reports a write to Badger: the disk is watched while Badger flushes and compacts.
-func (db *DB) NoteWrite() { db.guard.noteWork() }
+func (db *DB) NoteWrite() {
+	db.guard.mu.Lock()
+	db.guard.wrote = true
+	db.guard.mu.Unlock()
+	db.guard.noteWork()
+}
 
-// Close writes the data in Badger's memory and releases the directory. Call it once.
+// Close writes the data in Badger's memory and releases the directory. Call it once. The error
+// wraps ErrDiskFull if there is no room for that. The process then keeps the directory until its
+// end, and leaves its files as a killed process does.
 func (db *DB) Close() error {
-	db.guard.close()
+	err := db.guard.close()
 	db.watch.Wait()
+	if err != nil {
+		return err
+	}
 	return errors.Join(db.DB.Close(), db.unlock())
 }
 
 // openDamaged opens a store without its damaged files. err is the error of openBadger.
-func openDamaged(dir string, err error, opt Options) (*badger.DB, error) {
+func openDamaged(dir string, err error, opt Options, log badgerLog) (*badger.DB, error) {
 	if dropped, _ := dropDamagedTables(dir); len(dropped) > 0 {
 		opt.Log.Error("store damaged, continuing without some tables", "dir", dir, "tables", dropped, "err", err)
-		db, err := openBadger(dir, opt)
+		db, err := openBadger(dir, opt, log)
 		if !errors.Is(err, ErrDamaged) {
 			return db, err
 		}
@@ -170,12 +185,12 @@ func openDamaged(dir string, err error, opt Options) (*badger.DB, error) {
 	if err := os.Rename(dir, aside); err != nil {
 		return nil, err
 	}
-	return openBadger(dir, opt)
+	return openBadger(dir, opt, log)
 }
 
 // openBadger opens Badger with small settings, as its defaults take gigabytes. All values are below
 // the value threshold, so none goes to the value log, where space is never reclaimed.
-func openBadger(dir string, opt Options) (db *badger.DB, err error) {
+func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("open: %w: %v", ErrDamaged, p)
@@ -200,7 +215,7 @@ func openBadger(dir string, opt Options) (db *badger.DB, err error) {
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
 		WithBypassLockGuard(!badgerLocks).
-		WithLogger(badgerLog{opt.Log}))
+		WithLogger(log))
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
 	}
@@ -220,12 +235,21 @@ func wrapDamaged(err error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// badgerLog forwards Badger's messages. Its information messages become debug messages.
-type badgerLog struct{ log *slog.Logger }
+// badgerLog forwards Badger's messages. Its information messages become debug messages. Some debug
+// messages are the only sign that Badger is about to write a table.
+type badgerLog struct {
+	log         *slog.Logger
+	beforeTable func()
+}
 
 func (l badgerLog) Errorf(f string, a ...any)   { l.log.Error("badger", "message", message(f, a)) }
 func (l badgerLog) Warningf(f string, a ...any) { l.log.Warn("badger", "message", message(f, a)) }
 func (l badgerLog) Infof(f string, a ...any)    { l.log.Debug("badger", "message", message(f, a)) }
-func (l badgerLog) Debugf(string, ...any)       {}
+
+func (l badgerLog) Debugf(f string, _ ...any) {
+	if strings.HasPrefix(f, "Flushing memtable") || strings.Contains(f, "LOG Compact. Added") {
+		l.beforeTable()
+	}
+}
 
 func message(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }

@@ -132,6 +132,9 @@ func Open(dir string, opt Options) (*Store, error) {
 	if opt.Committed == nil {
 		opt.Committed = func(uint64) {}
 	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
 	s := &Store{opt: opt, large: map[ref]int{}, wake: make(chan struct{}, 1)}
 	if dir == "" {
 		return s, nil
@@ -518,7 +521,11 @@ func (s *Store) Run(ctx context.Context) error {
 				break
 			}
 			last = len(g.ends)
-			if err := s.writeGroup(g); err != nil {
+			err := s.awaitRoom(ctx, g)
+			if err == nil {
+				err = s.writeGroup(g)
+			}
+			if err != nil {
 				s.mu.Lock()
 				s.failed = err
 				s.mu.Unlock()

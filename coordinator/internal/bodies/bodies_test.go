@@ -16,7 +16,9 @@ import (
 // open opens a store and runs it. The returned function ends it; wait returns when batch n is durable.
 func open(t testing.TB, dir string, opt Options) (s *Store, wait func(n uint64), stop func()) {
 	t.Helper()
-	opt.Reserve = -1
+	if opt.Reserve == 0 {
+		opt.Reserve = -1
+	}
 	var done atomic.Uint64
 	step := make(chan struct{}, 1)
 	opt.Committed = func(n uint64) {

@@ -1,9 +1,13 @@
 package bodies
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // group is a set of batches that are written together.
@@ -75,14 +79,34 @@ func (s *Store) takeGroup(spare *group) *group {
 	return spare
 }
 
+// diskFullWait is the pause before a group is tried again on a full disk.
+const diskFullWait = time.Second
+
+// awaitRoom waits until a group fits on the disk. What it contains was decided, so it may use half
+// of the reserve; new tasks are refused earlier. The error wraps state.ErrDiskFull when ctx ends
+// first.
+func (s *Store) awaitRoom(ctx context.Context, g *group) error {
+	for logged := false; ; {
+		err := s.db.CheckDecided(int64(len(g.buf)))
+		if err == nil || ctx.Err() != nil || !errors.Is(err, state.ErrDiskFull) {
+			return err
+		}
+		if !logged {
+			logged = true
+			s.opt.Log.Error("tasks wait: free some disk space", "err", err)
+		}
+		select {
+		case <-time.After(diskFullWait):
+		case <-ctx.Done():
+		}
+	}
+}
+
 // writeGroup writes g in as few transactions as its size allows. It splits a batch only if this
 // batch alone is too large.
 func (s *Store) writeGroup(g *group) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.db.Check(int64(len(g.buf))); err != nil {
-		return err
-	}
 	txn := s.db.NewTransaction(true)
 	defer func() { txn.Discard() }()
 	bytes, count, at := 0, 0, 0

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -43,9 +42,6 @@ func (s *Store) openHead(dir string) error {
 	err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	if !s.opt.AcceptLoss {
 		return fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without these tasks", err)
-	}
-	if s.opt.Log == nil {
-		s.opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s.opt.Log.Error("task store damaged, continuing without the last writes", "dir", dir, "err", err)
 	s.head.Seq = have

@@ -68,7 +68,7 @@ func (j *Journal) commit(f *frame, calls []*call) {
 		}
 		err := j.failed
 		if err == nil {
-			err = j.db.Check(int64(c.bytes))
+			err = j.db.CheckDecided(int64(c.bytes))
 		}
 		if err != nil {
 			c.finish(0, fmt.Errorf("journal %s: %w", j.dir, err))

@@ -41,7 +41,7 @@ func (j *Journal) Snapshot(seq uint64, state []byte) error {
 	if last := j.Last(); seq < j.snapshot || seq > last {
 		return fmt.Errorf("journal: snapshot of event %d: must be between %d, the last snapshot, and %d, the last event", seq, j.snapshot, last)
 	}
-	err := j.db.Check(int64(len(state)))
+	err := j.db.CheckDecided(int64(len(state))) // it makes room
 	if err == nil {
 		err = j.head.Sync() // the head on disk must never be older than the snapshot
 	}

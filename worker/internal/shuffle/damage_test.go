@@ -197,9 +197,6 @@ func TestDiskFull(t *testing.T) {
 	if err := s.CheckSpace(1); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("CheckSpace: %v", err)
 	}
-	if _, err := os.Stat(ballast); err == nil {
-		t.Error("ballast is still there on a nearly full disk")
-	}
 	// dropping must work on a full disk
 	if err := errors.Join(s.Drop(a), s.DropJob("j")); err != nil {
 		t.Error(err)
