@@ -189,6 +189,9 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.head.read.source, err)
 		}
+		if len(splits) == 0 && s.hasSink() {
+			splits = []job.Split{{Label: noInput}}
+		}
 		whole[s] = splits
 	}
 	printLeftOut(&t, files)
@@ -210,6 +213,14 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		spec.Stages[k].Inner = t.cluster != nil && !c.isReadByClient(s)
 	}
 	return spec, nil
+}
+
+// noInput is the label of the split that is read where a source has none but a sink follows. Its
+// task writes an empty part, with a header or a schema: an empty dataset is a dataset too.
+const noInput = "(no input)"
+
+func (s *stage) hasSink() bool {
+	return slices.ContainsFunc(s.ends, func(x *end) bool { return x.out != nil && x.out.sink != nil })
 }
 
 // isReadByClient reports whether the client reads the output of a stage at the end: rows, or

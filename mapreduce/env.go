@@ -236,6 +236,9 @@ var traceFirst = func() func() {
 
 // readSplit runs a source over the attempt's split.
 func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
+	if sp := e.run.Split; sp.Label == noInput && sp.Data == nil {
+		return nil
+	}
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
 	e.where = func() (string, int64, int64) { return filesys.Shown(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }

@@ -1,0 +1,85 @@
+package mapreduce_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/csvio"
+	"github.com/layshaft/layshaft/mapreduce/jsonio"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+	"github.com/layshaft/layshaft/mapreduce/parquetio"
+)
+
+type emptyRow struct {
+	I int64  `parquet:"i" csv:"i" json:"i"`
+	S string `parquet:"s" csv:"s" json:"s"`
+}
+
+// TestEmptyResults writes empty datasets to every sink, after every kind of stage, and reads each
+// of them back.
+func TestEmptyResults(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	type source = func(p *mapreduce.Plan) mapreduce.Dataset[emptyRow]
+	sources := map[string]source{
+		"no row groups": func(p *mapreduce.Plan) mapreduce.Dataset[emptyRow] {
+			return mapreduce.Read(p, parquetio.Rows[emptyRow]("parquetio/testdata/cases/nogroups.parquet"))
+		},
+		"no values": func(p *mapreduce.Plan) mapreduce.Dataset[emptyRow] {
+			return mapreduce.Read(p, memio.Slice[emptyRow](nil))
+		},
+	}
+	stages := map[string]func(mapreduce.Dataset[emptyRow]) mapreduce.Dataset[emptyRow]{
+		"read": func(d mapreduce.Dataset[emptyRow]) mapreduce.Dataset[emptyRow] { return d },
+		"filter": func(d mapreduce.Dataset[emptyRow]) mapreduce.Dataset[emptyRow] {
+			return d.Filter(func(emptyRow) bool { return false })
+		},
+		"distinct": func(d mapreduce.Dataset[emptyRow]) mapreduce.Dataset[emptyRow] { return mapreduce.Distinct(d) },
+	}
+	n := 0
+	place := func(name string) string {
+		n++
+		return filepath.Join(dir, "out", strings.Repeat("x", n), name)
+	}
+	for from, source := range sources {
+		for through, stage := range stages {
+			run := func(to string, sink mapreduce.Sink[emptyRow]) {
+				d := mapreduce.Define("empty", func(p *mapreduce.Plan, _ struct{}) mapreduce.Dataset[emptyRow] { return stage(source(p)) })
+				if err := d.WriteTo(ctx, mapreduce.Local{}, struct{}{}, sink); err != nil {
+					t.Errorf("%s, %s, %s: %v", from, through, to, err)
+				}
+			}
+			back := func(to string, src mapreduce.Source[emptyRow]) {
+				d := mapreduce.Define("back", func(p *mapreduce.Plan, _ struct{}) mapreduce.Dataset[emptyRow] { return mapreduce.Read(p, src) })
+				for r, err := range d.Run(ctx, mapreduce.Local{}, struct{}{}) {
+					t.Errorf("%s, %s, %s: read back %v, %v", from, through, to, r, err)
+				}
+			}
+			p := place("one.csv")
+			run("one csv", csvio.WriteFile[emptyRow](p))
+			back("one csv", csvio.Rows[emptyRow](p))
+			if got, err := os.ReadFile(p); err != nil || string(got) != "i,s\n" {
+				t.Errorf("%s, %s: one.csv contains %q, %v", from, through, got, err)
+			}
+			if through != "read" || from == "no values" {
+				continue // the other sinks share the mechanism
+			}
+			p = place("parquet")
+			run("parquet", parquetio.Write[emptyRow](p))
+			back("parquet", parquetio.Rows[emptyRow](p))
+			p = place("csv")
+			run("csv", csvio.Write[emptyRow](p))
+			back("csv", csvio.Rows[emptyRow](p))
+			p = place("jsonl")
+			run("jsonl", jsonio.Write[emptyRow](p))
+			back("jsonl", jsonio.Rows[emptyRow](p))
+			p = place("one.jsonl.gz")
+			run("one jsonl", jsonio.WriteFile[emptyRow](p))
+			back("one jsonl", jsonio.Rows[emptyRow](p))
+		}
+	}
+}
