@@ -129,7 +129,9 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	}
 	e.lender = lent
 	files := lent.Files()
-	files["dataset"] = remote.Dataset(e.router())
+	datasets := remote.Dataset(e.router())
+	datasets.Patience = 2 * time.Minute // as for other calls to a coordinator that may be restarting
+	files["dataset"] = datasets
 	ctx = filesys.With(ctx, files)
 	c, err := build(ctx)
 	if err != nil {
