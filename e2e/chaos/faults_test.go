@@ -1,0 +1,147 @@
+//go:build unix
+
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A fault disturbs the site and repairs it before it returns.
+type fault struct {
+	name   string
+	weight int
+	happen func(s *site, r *rand.Rand)
+}
+
+var faults = []fault{
+	{"kill a worker", 4, func(s *site, r *rand.Rand) { s.worker(r).restart(r, syscall.SIGKILL) }},
+	{"drain a worker", 2, func(s *site, r *rand.Rand) { s.worker(r).restart(r, syscall.SIGTERM) }},
+	{"hang up on a worker", 1, func(s *site, r *rand.Rand) { s.worker(r).restart(r, syscall.SIGHUP) }},
+	{"stop a worker for a while", 3, func(s *site, r *rand.Rand) { s.worker(r).pause(r, 8*time.Second) }},
+	{"kill a child of a worker", 4, func(s *site, r *rand.Rand) { s.worker(r).killChild(r) }},
+	{"kill the coordinator", 3, func(s *site, r *rand.Rand) { s.coordinator.restart(r, syscall.SIGKILL) }},
+	{"end the coordinator", 2, func(s *site, r *rand.Rand) { s.coordinator.restart(r, syscall.SIGTERM) }},
+	{"stop the coordinator for a while", 2, func(s *site, r *rand.Rand) { s.coordinator.pause(r, 10*time.Second) }},
+	{"kill a task worker", 3, func(s *site, r *rand.Rand) { s.taskWorker(r).restart(r, syscall.SIGKILL) }},
+	{"drain a task worker", 2, func(s *site, r *rand.Rand) { s.taskWorker(r).restart(r, syscall.SIGTERM) }},
+	{"stop a task worker for a while", 2, func(s *site, r *rand.Rand) { s.taskWorker(r).pause(r, 8*time.Second) }},
+	{"cut all connections of clients", 3, func(s *site, _ *rand.Rand) { s.proxy.cut(); s.gearmanProxy.cut() }},
+	{"kill everything", 1, (*site).killAll},
+}
+
+// inject makes n faults, two at a time, and returns when all are repaired.
+func (s *site) inject(r *rand.Rand, n int) {
+	var bag []fault
+	for _, f := range faults {
+		for range f.weight {
+			bag = append(bag, f)
+		}
+	}
+	type plan struct {
+		fault
+		seed, pause uint64
+	}
+	plans := make(chan plan)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	count := map[string]int{}
+	for range 2 {
+		group.Go(func() {
+			for p := range plans {
+				r := rand.New(rand.NewPCG(p.seed, 0))
+				<-time.After(time.Duration(p.pause) * time.Millisecond)
+				mu.Lock()
+				count[p.name]++
+				mu.Unlock()
+				p.happen(s, r)
+			}
+		})
+	}
+	for i := range n {
+		p := plan{fault: bag[r.IntN(len(bag))], seed: r.Uint64(), pause: r.Uint64N(1200)}
+		s.t.Logf("fault %d: %s", i+1, p.name)
+		plans <- p
+	}
+	close(plans)
+	group.Wait()
+	var lines []string
+	for name, n := range count {
+		lines = append(lines, fmt.Sprintf("%s: %d", name, n))
+	}
+	sort.Strings(lines)
+	s.t.Logf("%d faults: %s", n, strings.Join(lines, ", "))
+}
+
+func (s *site) worker(r *rand.Rand) *member     { return s.workers[r.IntN(len(s.workers))] }
+func (s *site) taskWorker(r *rand.Rand) *member { return s.ledgers[r.IntN(len(s.ledgers))] }
+
+// restart ends the process with sig and starts it again, at once or within 3 seconds.
+func (m *member) restart(r *rand.Rand, sig syscall.Signal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end(sig)
+	if r.IntN(2) == 0 {
+		<-time.After(time.Duration(r.IntN(3000)) * time.Millisecond)
+	}
+	m.start()
+}
+
+// pause stops the process for up to most.
+func (m *member) pause(r *rand.Rand, most time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
+	<-time.After(time.Duration(r.Int64N(int64(most))))
+	_ = m.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+// killChild kills one process that m has started, if there is one.
+func (m *member) killChild(r *rand.Rand) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", m.cmd.Process.Pid))
+	var children []int
+	for _, path := range lists {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for in := bytes.NewReader(b); ; {
+			var pid int
+			if _, err := fmt.Fscan(in, &pid); err != nil {
+				break
+			}
+			children = append(children, pid)
+		}
+	}
+	if len(children) > 0 {
+		_ = syscall.Kill(children[r.IntN(len(children))], syscall.SIGKILL) // it may have ended
+	}
+}
+
+// killAll kills all processes at once and starts them again in any order.
+func (s *site) killAll(r *rand.Rand) {
+	all := append(append([]*member{s.coordinator}, s.workers...), s.ledgers...)
+	for _, m := range all {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.asked.raise()
+	}
+	for _, m := range all {
+		_ = m.cmd.Process.Kill() // it may have ended
+	}
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, m := range all {
+		<-m.ended
+		m.start()
+	}
+}

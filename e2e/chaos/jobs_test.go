@@ -1,0 +1,108 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// writeText writes files of random words, other words for each seed.
+func writeText(t *testing.T, dir string, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 0))
+	for i := range 4 {
+		var b strings.Builder
+		for b.Len() < 100_000 {
+			fmt.Fprintf(&b, "w%d", int(r.ExpFloat64()*3000))
+			b.WriteByte(" \n"[r.IntN(8)/7])
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d-%d.txt", seed, i)), []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// jobs counts the words of dataset in again and again, into dataset out.
+type jobs struct {
+	s    *site
+	want string // sorted lines of a right output
+
+	// mu guards the field below.
+	mu   sync.Mutex
+	runs []string // names of the outputs
+}
+
+func newJobs(s *site) *jobs {
+	counts := map[string]int{}
+	for i := range s.workers {
+		names, _ := filepath.Glob(filepath.Join(s.dataset(i, "in"), "*.txt"))
+		for _, n := range names {
+			b, err := os.ReadFile(n)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			for w := range strings.FieldsSeq(string(b)) {
+				counts[w]++
+			}
+		}
+	}
+	var lines []string
+	for w, n := range counts {
+		lines = append(lines, w+"\t"+strconv.Itoa(n))
+	}
+	slices.Sort(lines)
+	return &jobs{s: s, want: strings.Join(lines, "\n")}
+}
+
+func (j *jobs) run(ctx context.Context) {
+	var group sync.WaitGroup
+	for c := range 2 {
+		group.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				name := fmt.Sprintf("run-%d-%d", c, i)
+				args := append([]string{"-cluster", j.s.proxy.address, "-out", "dataset://out/" + name}, j.s.certificate("client")...)
+				cmd := exec.Command(filepath.Join(binDir, "wordcount"), append(args, "dataset://in/*.txt")...)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					j.s.t.Errorf("job %s: %v\n%s", name, err, out)
+					continue
+				}
+				j.mu.Lock()
+				j.runs = append(j.runs, name)
+				j.mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (j *jobs) check() string {
+	for _, name := range j.runs {
+		var lines []string
+		for i := range j.s.workers {
+			parts, _ := filepath.Glob(filepath.Join(j.s.dataset(i, "out"), name, "part-*"))
+			for _, p := range parts {
+				b, err := os.ReadFile(p)
+				if err != nil {
+					j.s.t.Fatal(err)
+				}
+				lines = slices.AppendSeq(lines, strings.FieldsFuncSeq(string(b), func(r rune) bool { return r == '\n' }))
+			}
+		}
+		slices.Sort(lines)
+		if got := strings.Join(lines, "\n"); got != j.want {
+			j.s.t.Errorf("output of job %s has %d lines, want %d; or other counts", name, len(lines), strings.Count(j.want, "\n")+1)
+		}
+	}
+	return fmt.Sprintf("%d jobs, all outputs right", len(j.runs))
+}

@@ -1,0 +1,274 @@
+//go:build unix
+
+package chaos
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// site is the cluster under test.
+type site struct {
+	t            *testing.T
+	dir          string
+	grpc, http   string
+	gearman      string
+	proxy        *proxy // in front of grpc, for clients
+	gearmanProxy *proxy
+	client       *tasks.Client
+	coordinator  *member
+	workers      []*member
+	ledgers      []*member // task workers
+}
+
+// newSite starts all processes and waits until they serve.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, dir: *keepLogs}
+	if s.dir == "" {
+		s.dir = t.TempDir()
+	}
+	for _, role := range []string{"coordinator", "worker", "client"} {
+		s.issue(role)
+	}
+	s.grpc, s.http, s.gearman = freeAddress(t), freeAddress(t), freeAddress(t)
+	gossip := freeAddress(t)
+	key := []string{"-gossip-key", strings.Repeat("ab", 32), "-reserve", "1MiB"}
+	args := append([]string{"coordinator", "-data", filepath.Join(s.dir, "coordinator"), "-listen", s.grpc, "-http", s.http, "-gossip", gossip,
+		"-gearman", s.gearman, "-lease", "4s"}, key...)
+	s.coordinator = s.add("coordinator", "layshaft", append(args, s.certificate("coordinator")...)...)
+	for i := range 3 {
+		for _, d := range []string{"in", "out"} {
+			if err := os.MkdirAll(s.dataset(i, d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeText(t, s.dataset(i, "in"), uint64(i))
+		args := append([]string{"worker", "-data", filepath.Join(s.dir, fmt.Sprint("worker-", i)), "-join", gossip, "-slots", "2", "-memory", "64MiB", "-allow-shipped-code",
+			"-dataset", "in=" + s.dataset(i, "in"), "-dataset", "out=" + s.dataset(i, "out") + writable}, key...)
+		s.workers = append(s.workers, s.add(fmt.Sprint("worker-", i), "layshaft", append(args, s.certificate("worker")...)...))
+	}
+	for i := range 2 {
+		args := append([]string{"-cluster", s.grpc, "-ledger", s.ledger()}, s.certificate("worker")...)
+		s.ledgers = append(s.ledgers, s.add(fmt.Sprint("ledger-", i), "ledger", args...))
+	}
+	s.proxy, s.gearmanProxy = newProxy(t, s.grpc), newProxy(t, s.gearman)
+	c := s.certificate("client")
+	client, err := tasks.Dial(tasks.Cluster{Address: s.proxy.address, TLS: tasks.TLSFiles{CA: c[1], Cert: c[3], Key: c[5]}, Connect: patience, Patience: settle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	s.client = client
+	return s
+}
+
+// writable is the suffix of a dataset that jobs may write to.
+const writable = ":rw"
+
+func (s *site) ledger() string { return filepath.Join(s.dir, "ledger.txt") }
+func (s *site) dataset(i int, name string) string {
+	return filepath.Join(s.dir, fmt.Sprint("data-", i), name)
+}
+
+// issue makes a certificate.
+func (s *site) issue(role string) {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "certs")
+	if _, err := os.Stat(filepath.Join(dir, "ca.pem")); err != nil {
+		s.layshaft("cert", "init", "-dir", dir)
+	}
+	s.layshaft("cert", "issue", "-dir", dir, "-role", role, "-name", "test")
+}
+
+// certificate returns the flags for a certificate.
+func (s *site) certificate(role string) []string {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "certs")
+	keys, err := filepath.Glob(filepath.Join(dir, role+"*key*"))
+	if err != nil || len(keys) != 1 {
+		s.t.Fatalf("keys of %s: %q, %v", role, keys, err)
+	}
+	return []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", strings.Replace(keys[0], "-key", "", 1), "-tls-key", keys[0]}
+}
+
+// tlsConfig returns the settings of a Gearman client.
+func (s *site) tlsConfig() *tls.Config {
+	s.t.Helper()
+	c := s.certificate("client")
+	pair, err := tls.LoadX509KeyPair(c[3], c[5])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ca, err := os.ReadFile(c[1])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	// The server's name is not checked: the certificate is for the cluster, not for an address.
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, InsecureSkipVerify: true}
+}
+
+// layshaft runs a command to its end and returns its standard output.
+func (s *site) layshaft(args ...string) string {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(s.t.Context(), filepath.Join(binDir, "layshaft"), args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("layshaft %q: %v\n%s", args, err, errs.String())
+	}
+	return out.String()
+}
+
+// checkAudit waits until the coordinator has audited all work, and reports findings.
+func (s *site) checkAudit() {
+	s.t.Helper()
+	c := s.tlsConfig()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: c}}
+	var page []byte
+	eventually(s.t, "the audit of jobs and tasks has finished", func() bool {
+		resp, err := client.Get("https://" + s.http + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		page, err = io.ReadAll(resp.Body)
+		return err == nil && !bytes.Contains(page, []byte(`audit_rounds_total{core="jobs"} 0`)) && !bytes.Contains(page, []byte(`audit_rounds_total{core="tasks"} 0`))
+	})
+	if !bytes.Contains(page, []byte("layshaft_audit_findings 0\n")) {
+		s.t.Errorf("the audit has findings:\n%s", page)
+	}
+}
+
+// shutdown ends all processes by SIGTERM, workers first, and checks that they end.
+func (s *site) shutdown() {
+	for _, m := range append(append(s.ledgers, s.workers...), s.coordinator) {
+		m.mu.Lock()
+		m.end(syscall.SIGTERM)
+		m.mu.Unlock()
+	}
+}
+
+// member is a process that is started again after faults.
+type member struct {
+	t             *testing.T
+	name, program string
+	args          []string
+	log           string // path of its standard error
+
+	// mu is held during a fault of this member, and guards the fields below.
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+	// asked is set before the test ends the process.
+	asked *flagOnce
+}
+
+// flagOnce is a flag that is set once.
+type flagOnce struct {
+	mu  sync.Mutex
+	set bool
+}
+
+func (f *flagOnce) raise()       { f.mu.Lock(); f.set = true; f.mu.Unlock() }
+func (f *flagOnce) raised() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.set }
+
+// add starts a new member.
+func (s *site) add(name, program string, args ...string) *member {
+	s.t.Helper()
+	m := &member{t: s.t, name: name, program: program, args: args, log: filepath.Join(s.dir, name+".log")}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.start()
+	s.t.Cleanup(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.asked.raise()
+		_ = m.cmd.Process.Kill() // it may have ended
+		<-m.ended
+		if s.t.Failed() {
+			b, _ := os.ReadFile(m.log)
+			s.t.Logf("---- end of the log of %s:\n%s", m.name, b[max(0, len(b)-4000):])
+		}
+	})
+	return m
+}
+
+// start starts the process. The caller holds mu.
+func (m *member) start() {
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		m.t.Error(err)
+		return
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(binDir, m.program), m.args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		m.t.Error(err)
+		return
+	}
+	ended, asked := make(chan struct{}), &flagOnce{}
+	go func() {
+		_ = cmd.Wait()
+		if !asked.raised() {
+			m.t.Errorf("%s exited unasked: %v", m.name, cmd.ProcessState)
+		}
+		close(ended)
+	}()
+	m.cmd, m.ended, m.asked = cmd, ended, asked
+}
+
+// end ends the process with a signal and waits for it. The caller holds mu.
+func (m *member) end(sig syscall.Signal) {
+	m.asked.raise()
+	_ = m.cmd.Process.Signal(sig) // it may have ended
+	select {
+	case <-m.ended:
+	case <-time.After(2 * patience):
+		m.t.Errorf("%s did not end within %v of %v", m.name, 2*patience, sig)
+		_ = m.cmd.Process.Kill()
+		<-m.ended
+	}
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(settle); !holds(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("not so after %v: %s", settle, what)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
