@@ -546,6 +546,45 @@ func TestGroupGoesOnWithoutSome(t *testing.T) {
 	}
 }
 
+// A group whose results are too large together fails with the size, before its last task ends.
+func TestGroupTooLarge(t *testing.T) {
+	s, c := serve(t)
+	release := make(chan struct{})
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "make", func(ctx context.Context, mib int) ([]byte, error) {
+			if mib == 0 {
+				<-release
+			}
+			return make([]byte, mib<<20), nil
+		})
+		tasks.Handle(w, "join", func(_ context.Context, all [][]byte) (int, error) { return len(all), nil })
+	})
+	defer close(release)
+	ctx := within(t)
+	g, err := tasks.OpenGroup(ctx, c, tasks.Then("join"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks.AddToGroup(ctx, g, "make", []int{40, 0, 40}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	const want = "the results of the group have 83886"
+	_, err = tasks.Attach[int](ctx, c, g.ID())
+	if !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the limit is 67108864") {
+		t.Errorf("%v, want it to say %s", err, want)
+	}
+	dead, err := c.Dead(ctx, "join", 10)
+	if len(dead) != 1 || !strings.Contains(dead[0].Error, want) || err != nil {
+		t.Errorf("%+v, %v", dead, err)
+	}
+	if ids, err := c.RetryAll(ctx, "join"); len(ids) != 0 || err != nil {
+		t.Errorf("retried %v without an input, %v", ids, err)
+	}
+}
+
 // TestLostIsToldOnce: a coordinator away during several reconnects is reported as one lost attempt,
 // when the next attempt begins.
 func TestLostIsToldOnce(t *testing.T) {

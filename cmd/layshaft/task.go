@@ -518,7 +518,7 @@ func (f *taskRetryCmd) Run(ctx context.Context) error {
 			return errors.Join(err, f.ids(ids))
 		}
 		ids, err := c.Retry(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter, or a task with its unique key has not ended", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter, has no input, or a task with its unique key has not ended", f.ID, ids))
 	})
 }
 

@@ -196,6 +196,7 @@ func Open(cfg Config) (*Desk, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Queue.MaxGathered = cfg.MaxBody
 	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), clock: awake.New(maxGap), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
 		rearm: make(chan struct{}, 1), gatherReady: make(chan struct{}, 1)}
 	var err error

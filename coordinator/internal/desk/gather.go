@@ -81,7 +81,7 @@ func (d *Desk) gather(g gathering) ([]byte, error) {
 		one = protowire.AppendVarint(protowire.AppendTag(one, 4, protowire.VarintType), uint64(g.ends[i]))
 		body = protowire.AppendBytes(protowire.AppendTag(body, 1, protowire.BytesType), one)
 		if len(body) > d.cfg.MaxBody {
-			return nil, fmt.Errorf("the results of the group exceed %d bytes", d.cfg.MaxBody)
+			return nil, fmt.Errorf("the results of the group exceed %d bytes, the limit; let the tasks store them elsewhere and return their places", d.cfg.MaxBody)
 		}
 	}
 	return body, nil
@@ -93,8 +93,8 @@ func (d *Desk) finishGather(g gathering, body []byte, err error) {
 		return
 	}
 	if err != nil {
-		d.cfg.Log.Warn("task cancelled: its input cannot be assembled", "task", uint64(g.task), "err", err)
-		d.step(&queue.Cancel{Task: g.task}, nil)
+		d.cfg.Log.Warn("task failed: its input cannot be assembled", "task", g.task, "err", err)
+		d.step(&queue.GatherFailed{Task: g.task}, []byte(err.Error()))
 		return
 	}
 	d.store.Keep(bodies.Input, uint64(g.task), body)

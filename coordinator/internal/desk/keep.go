@@ -84,6 +84,8 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 		}
 	case c.Op == queue.Write:
 		d.store.Write(c.Key, c.Value)
+	case c.Op == queue.Keep && c.Payload == queue.NoPayload:
+		d.store.Keep(bodies.Input, id, appendInput(nil, 0, "", "", nil))
 	case c.Op == queue.Keep:
 		d.store.Keep(bodies.Input, id, payload)
 	case c.Op == queue.KeepResult && c.N == 1:
@@ -112,6 +114,8 @@ func (d *Desk) keepError(c *queue.Command, text []byte) {
 		text = []byte("took longer than its hard limit")
 	case c.Notice == queue.Lost:
 		text = []byte("its worker was lost")
+	case c.Notice == queue.TooLarge:
+		text = fmt.Appendf(nil, "the results of the group have %d bytes together; the limit is %d; let the tasks store them elsewhere and return their places", c.M, d.cfg.MaxBody)
 	}
 	text = text[:min(len(text), maxError)]
 	if c.N == 1 {

@@ -374,7 +374,7 @@ func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m ui
 	if what == queue.Failed && d.isFinal(id) {
 		what = queue.Fatal
 	}
-	d.report = queue.Report{Peer: from, Task: id, Notice: what, N: n, M: m}
+	d.report = queue.Report{Peer: from, Task: id, Notice: what, N: n, M: m, Size: len(body)}
 	return d.step(&d.report, body)
 }
 

@@ -109,7 +109,7 @@ func (q *Queue) Audit() []string {
 			if _, ok := q.memberOf[i]; ok != (t.flags&grouped != 0) {
 				complain("task %d: in a group %v, marked %v", t.id, ok, !ok)
 			}
-			if _, ok := q.gathers[i]; ok != (t.flags&awaitsInput != 0) {
+			if _, ok := q.gathers[i]; ok != (t.flags&awaitsInput != 0 && !t.state.hasEnded()) {
 				complain("task %d: waits for its input %v, marked %v", t.id, ok, !ok)
 			}
 		}

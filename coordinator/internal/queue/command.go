@@ -35,13 +35,14 @@ const (
 	Rejected
 	// Unknown answers Ref, or a Report by Peer: Task does not exist, or does not run on this peer.
 	Unknown
-	// Keep stores the event's payload as the input of Task. It comes with each new task without
-	// Records; for a durable task, Write does both.
+	// Keep stores the event's payload as the input of Task, or an empty input with NoPayload. It
+	// comes with each new task without Records; for a durable task, Write does both.
 	Keep
 	// KeepResult stores the event's payload as the result of Task, durably if N is 1.
 	KeepResult
 	// KeepError stores the reason why Task failed, in place of a result, durably if N is 1. The
-	// reason is the event's payload (FromEvent), or Notice in words: TimedOut or Lost.
+	// reason is the event's payload (FromEvent), or Notice in words: TimedOut, Lost, or TooLarge
+	// with M, the number of bytes.
 	KeepError
 	// Drop removes the input and the result of Task. N is 1 for a durable task: its Records are
 	// removed too, without further Writes. M is 0 if it has neither a durable result nor an update
@@ -116,6 +117,8 @@ const (
 	Invalid
 	// Busy, only in Rejected: the function has workers or tasks.
 	Busy
+	// TooLarge, only in KeepError: the results of a group exceed Config.MaxGathered.
+	TooLarge
 )
 
 // Payload is the location of a payload.

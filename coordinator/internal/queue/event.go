@@ -103,6 +103,12 @@ type Gathered struct {
 	Size int // length of the input in bytes
 }
 
+// GatherFailed reports that the shell cannot assemble the input of a task, as requested by Gather.
+// The task fails. The event's payload is the reason.
+type GatherFailed struct {
+	Task ID // the task of the Gather
+}
+
 // Attach adds a peer to those waiting for a task. The task may have ended. The answer is Accepted
 // or Unknown.
 type Attach struct {
@@ -173,6 +179,7 @@ type Report struct {
 	// Notice is Data, Warning, Progress, Exception, Done, Failed or Fatal.
 	Notice Notice
 	N, M   uint64 // for Progress
+	Size   int    // length of the result or error in bytes
 }
 
 // Cancel ends a task before its end, including its follower, or a group with all its tasks. The
@@ -289,6 +296,7 @@ func (*Submit) event()       {}
 func (*OpenGroup) event()    {}
 func (*CloseGroup) event()   {}
 func (*Gathered) event()     {}
+func (*GatherFailed) event() {}
 func (*Attach) event()       {}
 func (*Detach) event()       {}
 func (*CanDo) event()        {}

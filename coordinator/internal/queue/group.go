@@ -12,6 +12,7 @@ type group struct {
 	// members lists the tasks by place. The follower of a member takes the member's place.
 	members    []ID
 	unfinished int // members that have not ended
+	bytes      int // size of the members' results, as far as this process knows
 }
 
 // maxMembers limits the tasks of a group.
@@ -73,6 +74,10 @@ func (q *Queue) memberEnded(i int32) {
 		return
 	}
 	m.group.unfinished--
+	if m.group.bytes += q.reported + memberBytes; len(m.group.then) > 0 && m.group.bytes > q.cfg.MaxGathered {
+		q.failGroup(m.group)
+		return
+	}
 	if q.tasks.at(i).state != WasDone && !m.group.partial {
 		q.endGroup(m.group, Failed, 0)
 		return
@@ -100,6 +105,56 @@ func (q *Queue) checkGroup(g *group) {
 		t := q.tasks.at(i)
 		q.emit(Command{Op: Gather, Task: t.id, Function: g.then[0].Function, Tasks: slices.Clone(g.members), M: 1})
 	}
+}
+
+// memberBytes is the size of a member in the input of the follower, beside its result.
+const memberBytes = 20
+
+// failGroup ends a group whose results are too large together: its follower fails.
+func (q *Queue) failGroup(g *group) {
+	flags := background
+	if g.durable {
+		flags |= durable
+	}
+	if i := q.newFollower(g.then, flags); i == 0 {
+		q.endGroup(g, Failed, 0)
+	} else {
+		q.gathers[i] = gather{group: g}
+		q.failFollower(i, TooLarge, NoPayload, g.bytes)
+	}
+}
+
+// failFollower fails task i, which has no input. It stays a dead letter, as another attempt is not
+// possible.
+func (q *Queue) failFollower(i int32, why Notice, from Payload, size int) {
+	t, g := q.tasks.at(i), q.gathers[i]
+	delete(q.gathers, i)
+	q.unlink(i)
+	q.emit(Command{Op: Keep, Task: t.id})
+	if t.flags&durable != 0 {
+		q.recordTask(i, FromInput, 0)
+	}
+	q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0), M: uint64(size)})
+	t.flags |= hasUpdate
+	if g.group != nil {
+		q.addSuccessor(g.group.id, i)
+		q.endGroup(g.group, Done, t.id)
+	} else {
+		q.addSuccessor(q.tasks.at(g.before).id, i)
+		q.moveWaits(g.before, i)
+		q.releaseResult(g.before)
+	}
+	q.endTaskWith(i, WasFailed, Command{Notice: Failed, M: uint64(Failed), Payload: FromResult})
+}
+
+// gatherFailed fails a task whose input cannot be assembled.
+func (q *Queue) gatherFailed(e *GatherFailed) {
+	i := q.find(e.Task)
+	if _, ok := q.gathers[i]; i == 0 || !ok {
+		q.emit(Command{Op: Unknown, Task: e.Task})
+		return
+	}
+	q.failFollower(i, Failed, FromEvent, 0)
 }
 
 // endGroup ends a group and releases its members.

@@ -86,6 +86,9 @@ type Config struct {
 	// MaxFunctions limits the number of functions. Submits to further functions are rejected. Zero
 	// means 100,000.
 	MaxFunctions int
+	// MaxGathered limits the results of a group that has a follower, together, in bytes. Zero means
+	// 64 MiB.
+	MaxGathered int
 	// MaxDead limits the dead letters per function; beyond it the oldest are dropped. Zero means
 	// 100,000.
 	MaxDead int
@@ -108,6 +111,7 @@ type Queue struct {
 	freeHeads     []int32
 	wheel         wheel
 	uniques       uniques
+	reported      int   // reported is the size of the result or error in the present event.
 	stamp         int64 // stamp is the age stamp of the last task that became ready.
 	waits         slab[wait]
 	runs          slab[run]
@@ -159,6 +163,9 @@ func New(cfg Config) *Queue {
 	if cfg.MaxFunctions == 0 {
 		cfg.MaxFunctions = 100_000
 	}
+	if cfg.MaxGathered == 0 {
+		cfg.MaxGathered = 64 << 20
+	}
 	if cfg.MaxDead == 0 {
 		cfg.MaxDead = 100_000
 	}
@@ -177,7 +184,7 @@ func New(cfg Config) *Queue {
 // Step applies one event at time now and returns the resulting commands. The slice is valid until
 // the next Step.
 func (q *Queue) Step(now time.Time, ev Event) []Command {
-	q.now = now
+	q.now, q.reported = now, 0
 	clear(q.out)
 	q.out, q.buf = q.out[:0], q.buf[:0]
 	if woke, ok := ev.(Woke); ok {
@@ -236,6 +243,8 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 		q.closeGroup(ev.Group)
 	case *Gathered:
 		q.gathered(ev)
+	case *GatherFailed:
+		q.gatherFailed(ev)
 	case *SetBudget:
 		q.setBudget(ev)
 	case *Acquire:

@@ -401,6 +401,7 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	switch {
 	case state.hasEnded():
 		q.setState(i, state)
+		t.flags |= fl & awaitsInput
 		t.due = due
 		if m, ok := q.memberOf[i]; ok && !q.resultNeeded(i) {
 			m.group.unfinished--

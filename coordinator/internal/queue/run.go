@@ -77,6 +77,7 @@ func (q *Queue) report(e *Report) {
 		return
 	}
 	t := q.tasks.at(i)
+	q.reported = e.Size
 	switch e.Notice {
 	case Data, Warning, Exception:
 		q.notifyWaiters(i, Command{Notice: e.Notice, Payload: FromEvent})

@@ -22,11 +22,11 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION]
 //	       [attempts=N] [backoff=D] [soft=D] [hard=D] [keep=D]
 //	       [group=G [place=N]] [then=FUNCTION,...] [token=N [repeated]]
-//	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME
+//	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME · ungathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S]
 //	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER [left]
 //	claim PEER NAME [from=PEER]
-//	report PEER NAME data|warning|progress|exception|done|failed|fatal
+//	report PEER NAME data|warning|progress|exception|done|failed|fatal [SIZE]
 //	attach PEER NAME · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
@@ -78,7 +78,7 @@ type player struct {
 
 var noticeNames = map[string]Notice{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
 	"fatal": Fatal, "cancelled": Cancelled, "timed out": TimedOut, "lost": Lost, "retrying": Retrying, "followed": Followed, "soft": Soft,
-	"queue full": QueueFull, "invalid": Invalid, "busy": Busy}
+	"queue full": QueueFull, "invalid": Invalid, "busy": Busy, "too large": TooLarge}
 
 func (w Notice) text() string {
 	for s, x := range noticeNames {
@@ -154,7 +154,9 @@ func (p *player) line(t *testing.T, f []string) {
 	case "claim":
 		p.step(t, &Claim{peer, id, Peer(num(opt["from"])), 1})
 	case "report":
-		p.step(t, &Report{Peer: peer, Task: id, Notice: noticeNames[f[3]], N: 1, M: 2})
+		p.step(t, &Report{Peer: peer, Task: id, Notice: noticeNames[f[3]], N: 1, M: 2, Size: num(arg(4))})
+	case "ungathered":
+		p.step(t, &GatherFailed{p.ids[f[1]]})
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id})
 	case "detach":
@@ -236,6 +238,9 @@ func (p *player) step(t *testing.T, ev Event) {
 func (p *player) answer(c Command) {
 	if c.Op == Gather {
 		p.naming = "next-" + c.Function
+	}
+	if c.Op == Keep && c.Payload == NoPayload {
+		p.naming = "without-input"
 	}
 	if _, ok := p.names[c.Task]; !ok && c.Task != 0 && p.naming != "" {
 		p.names[c.Task], p.ids[p.naming] = p.naming, c.Task

@@ -271,6 +271,10 @@ func (w *world) gather() {
 		if f := w.facts[id]; !f.dropped {
 			f.input = true
 		}
+		if w.rng.IntN(8) == 0 {
+			w.step(&GatherFailed{Task: id})
+			return
+		}
 		w.step(&Gathered{Task: id, Size: 10})
 	}
 }
@@ -525,7 +529,7 @@ func (w *world) do(ev Event, c Command) {
 	case KeepResult:
 		w.facts[c.Task].result = true
 	case KeepError:
-		if c.Notice != Failed && c.Notice != TimedOut && c.Notice != Lost || (c.Notice == Failed) != (c.Payload == FromEvent) {
+		if c.Notice != Failed && c.Notice != TimedOut && c.Notice != Lost && c.Notice != TooLarge || (c.Notice == Failed) != (c.Payload == FromEvent) {
 			t.Fatalf("after %T: %+v", ev, c)
 		}
 	case Drop:

@@ -322,10 +322,11 @@ func (q *Queue) cancelTask(i int32) {
 	q.refundRun(after)
 }
 
-// retry queues a dead letter again, unless another task with its unique key has not ended.
+// retry queues a dead letter again, unless it has no input, or another task with its unique key has
+// not ended.
 func (q *Queue) retry(e *Retry) {
 	i := q.find(e.Task)
-	ok, other := i != 0 && q.tasks.at(i).isDeadLetter(), int32(0)
+	ok, other := i != 0 && q.tasks.at(i).isDeadLetter() && q.tasks.at(i).flags&awaitsInput == 0, int32(0)
 	if ok && q.tasks.at(i).key != (Key{}) {
 		other = q.lookUp(q.tasks.at(i).fn, q.tasks.at(i).key)
 		ok = other == 0 || q.tasks.at(other).state.hasEnded()

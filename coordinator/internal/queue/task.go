@@ -86,7 +86,7 @@ const (
 	durable           // it has Records
 	grouped           // it is in Queue.memberOf
 	chained           // it is in Queue.chains
-	awaitsInput       // delayed until Gathered, in Queue.parked
+	awaitsInput       // delayed until Gathered, in Queue.parked; a dead letter without input
 	hasUpdate         // Drop must remove an update or a result
 )
 
