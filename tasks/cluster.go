@@ -180,11 +180,14 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if c.reached.Load() {
 			limit = c.cluster.Patience
 		}
+		if why := wire.Mismatch(ctx, err, c.cluster.Address, c.cluster.TLS == (TLSFiles{}) && c.cluster.Dial == nil); why != nil {
+			return fmt.Errorf("coordinator: %w", why)
+		}
 		if !isRetryable(err) {
 			return wire.FromStatus(err)
 		}
 		if patience.Spent() >= limit {
-			return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cluster.Address, wire.FromStatus(err))
+			return wire.Unreachable(c.cluster.Address, err)
 		}
 		away = wire.FromStatus(err)
 		if c.cluster.OnWait != nil && !reported && patience.Spent() >= patientFor {

@@ -181,7 +181,7 @@ func (c *coordinatorConn) explainDistrust(ctx context.Context, err error) error 
 	c.mu.Lock()
 	address := c.address
 	c.mu.Unlock()
-	return wire.Distrust(ctx, err, address, c.plain)
+	return wire.Mismatch(ctx, err, address, c.plain)
 }
 
 var errNoCoordinator = errors.New("no coordinator was found yet")

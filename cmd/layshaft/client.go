@@ -40,8 +40,8 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	return c, nil
 }
 
-// noteWait prints to standard error that the command waits, if the coordinator accepts no connection
-// after a second.
+// noteWait prints to standard error that the command waits, if the coordinator accepts no
+// connection after a second.
 func (f *clientFlags) noteWait() {
 	time.AfterFunc(time.Second, func() {
 		conn, err := net.DialTimeout("tcp", f.Cluster, time.Second)

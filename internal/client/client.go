@@ -122,21 +122,16 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		case code != codes.Unavailable:
 			return wire.FromStatus(err)
 		}
-		if why := wire.Distrust(ctx, err, c.cfg.Address, wire.Plain(c.cfg.Credentials) && len(c.cfg.Options) == 0); why != nil {
+		if why := wire.Mismatch(ctx, err, c.cfg.Address, wire.Plain(c.cfg.Credentials) && len(c.cfg.Options) == 0); why != nil {
 			return fmt.Errorf("coordinator: %w", why)
 		}
 		if patience.Spent() >= limit {
-			return c.unreachable(err)
+			return wire.Unreachable(c.cfg.Address, err)
 		}
 		if err := pause.Wait(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// unreachable returns the error for a coordinator out of reach, with the way out.
-func (c *Client) unreachable(err error) error {
-	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", c.cfg.Address, wire.FromStatus(err))
 }
 
 // call makes one call with a small answer.
@@ -265,7 +260,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 func once(c *Client, call func() error) error {
 	err := call()
 	if status.Code(err) == codes.Unavailable {
-		return c.unreachable(err)
+		return wire.Unreachable(c.cfg.Address, err)
 	}
 	return wire.FromStatus(err)
 }

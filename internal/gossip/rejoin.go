@@ -98,6 +98,6 @@ func (g *Gossip) logFailure(target string, err error) {
 	}
 	g.mu.Unlock()
 	if isNew {
-		g.cfg.Log.Warn("gossip: no member could be joined yet; is one running there with the same gossip key and label?", "address", target, "err", err)
+		g.cfg.Log.Warn("gossip: no member could be joined yet; is one running there, is this its gossip address (by default port 7946), and has it the same gossip key and label?", "address", target, "err", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -17,18 +18,29 @@ import (
 // fit, or only one end uses TLS. Waiting does not help.
 var ErrDistrust = errors.New("the two ends do not trust each other")
 
-// Distrust explains err, the error of a call to address. If the cause is a lack of trust, it
-// returns an error wrapping ErrDistrust with advice for the user; otherwise it returns nil. Set
-// plain when the caller connects over TCP without TLS: if the peer broke the connection, Distrust
-// then tests the peer for TLS, for up to one second.
-func Distrust(ctx context.Context, err error, address string, plain bool) error {
+// ErrWrongPort means that the port at an address does not speak gRPC. Waiting does not help.
+var ErrWrongPort = errors.New("this is not a gRPC port")
+
+// Mismatch explains err, the error of a call to address, if the two ends cannot understand each
+// other. It returns an error wrapping ErrDistrust for a lack of trust, and ErrWrongPort for a port
+// of another protocol, with advice for the user; otherwise nil. Set plain when the caller connects
+// over TCP without TLS: if the peer broke the connection, Mismatch then tests the peer for other
+// protocols, for up to two seconds.
+func Mismatch(ctx context.Context, err error, address string, plain bool) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error() // gRPC keeps nothing else
 	has := func(part string) bool { return strings.Contains(text, part) }
 	hint := ""
+	if plain && has("error reading server preface") || has("first record does not look like a TLS handshake") {
+		if what := findProtocol(ctx, address, has("HTTP/1.1 header")); what != "" {
+			return wrongPort(address, what)
+		}
+	}
 	switch {
+	case has("no application protocol"), has("ALPN"):
+		return wrongPort(address, "HTTP, for browsers and scrapers of metrics")
 	case plain && has("error reading server preface") && speaksTLS(ctx, address):
 		return fmt.Errorf("%w: %s wants TLS; give a certificate of its CA with -tls-ca, -tls-cert and -tls-key", ErrDistrust, address)
 	case has("first record does not look like a TLS handshake"):
@@ -43,6 +55,48 @@ func Distrust(ctx context.Context, err error, address string, plain bool) error 
 		return nil
 	}
 	return fmt.Errorf("%w: %s (%s)", ErrDistrust, hint, strings.TrimPrefix(text, "rpc error: code = Unavailable desc = "))
+}
+
+// Unreachable returns the error for a coordinator out of reach, with the way out. err is the error
+// of the last call.
+func Unreachable(address string, err error) error {
+	if strings.Contains(err.Error(), "error reading server preface: EOF") {
+		return fmt.Errorf("coordinator %s cannot be reached: %w; the port closes connections, as a gossip port does: give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, FromStatus(err))
+	}
+	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", address, FromStatus(err))
+}
+
+func wrongPort(address, what string) error {
+	return fmt.Errorf("%s: %w: it speaks %s; give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, ErrWrongPort, what)
+}
+
+// findProtocol returns the protocol of the server at address if it is another one of a coordinator.
+// isHTTP means that HTTP is known already.
+func findProtocol(ctx context.Context, address string, isHTTP bool) string {
+	head := "HTTP/"
+	if !isHTTP {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return ""
+		}
+		defer func() { _ = conn.Close() }()
+		deadline, _ := ctx.Deadline()
+		_ = conn.SetDeadline(deadline)
+		_, _ = conn.Write([]byte("version\r\n\r\n")) // a command of Gearman, a bad request of HTTP
+		b := make([]byte, 5)
+		n, _ := io.ReadFull(conn, b)
+		head = string(b[:n])
+	}
+	switch {
+	case strings.HasPrefix(head, "HTTP/"):
+		return "HTTP, for browsers and scrapers of metrics"
+	case strings.HasPrefix(head, "OK "):
+		return "the protocol of Gearman"
+	}
+	return ""
 }
 
 // Plain reports whether creds are for connections without TLS.

@@ -17,8 +17,8 @@ import (
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 )
 
-// TestDistrust connects with and without TLS to servers with and without, and where nobody is.
-func TestDistrust(t *testing.T) {
+// TestMismatch connects with and without TLS to servers with and without, and where nobody is.
+func TestMismatch(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()
 	own := &tls.Config{Certificates: web.TLS.Certificates}
@@ -38,6 +38,24 @@ func TestDistrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	free.Close()
+	pages := httptest.NewServer(nil)
+	defer pages.Close()
+	gearman, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gearman.Close()
+	go func() {
+		for {
+			conn, err := gearman.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("OK 1.0\n"))
+			_, _ = conn.Read(make([]byte, 100))
+			conn.Close()
+		}
+	}()
 	for _, tt := range []struct {
 		name, address string
 		creds         credentials.TransportCredentials
@@ -48,6 +66,10 @@ func TestDistrust(t *testing.T) {
 		{"TLS to plain", serve(), credentials.NewTLS(&tls.Config{}), "runs without TLS"},
 		{"another CA", serve(grpc.Creds(credentials.NewTLS(own))), credentials.NewTLS(&tls.Config{ServerName: "example.com"}), "another CA"},
 		{"no certificate", serve(grpc.Creds(credentials.NewTLS(asks))), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "does not accept this certificate"},
+		{"plain to HTTP", pages.Listener.Addr().String(), insecure.NewCredentials(), "speaks HTTP"},
+		{"TLS to HTTP", pages.Listener.Addr().String(), credentials.NewTLS(&tls.Config{}), "speaks HTTP"},
+		{"TLS to HTTPS", web.Listener.Addr().String(), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "speaks HTTP"},
+		{"plain to Gearman", gearman.Addr().String(), insecure.NewCredentials(), "speaks the protocol of Gearman"},
 		{"nobody there", free.Addr().String(), insecure.NewCredentials(), ""},
 		{"plain to plain", serve(), insecure.NewCredentials(), ""},
 	} {
@@ -58,7 +80,7 @@ func TestDistrust(t *testing.T) {
 			}
 			defer conn.Close()
 			_, err = runnerv1.NewRunnerServiceClient(conn).Load(t.Context(), &runnerv1.LoadRequest{}, grpc.WaitForReady(false))
-			return wire.Distrust(context.Background(), err, tt.address, wire.Plain(tt.creds)), err
+			return wire.Mismatch(context.Background(), err, tt.address, wire.Plain(tt.creds)), err
 		}
 		got, err := try()
 		for n := 0; n < 20 && got == nil && tt.want != ""; n++ {
@@ -66,7 +88,7 @@ func TestDistrust(t *testing.T) {
 			// learns. Clients try again too.
 			got, err = try()
 		}
-		if (got != nil) != (tt.want != "") || got != nil && (!errors.Is(got, wire.ErrDistrust) || !strings.Contains(got.Error(), tt.want)) {
+		if (got != nil) != (tt.want != "") || got != nil && (errors.Is(got, wire.ErrDistrust) == errors.Is(got, wire.ErrWrongPort) || !strings.Contains(got.Error(), tt.want)) {
 			t.Errorf("%s: %v gives %v, want %q", tt.name, err, got, tt.want)
 		}
 	}

@@ -162,6 +162,7 @@ func (c *Common) listen(p *ports) (err error) {
 	if p.grpc, err = net.Listen("tcp", c.Listen); err != nil {
 		return fmt.Errorf("-listen: %w", err)
 	}
+	p.grpc = answeringListener{p.grpc}
 	if c.HTTP != "" {
 		if p.http, err = net.Listen("tcp", c.HTTP); err != nil {
 			return errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
