@@ -116,8 +116,8 @@ var (
 	ErrBusy = errors.New("function has workers or tasks")
 	// ErrStalled ends a session after it has taken nothing for Config.Stall.
 	ErrStalled = errors.New("the receiver read nothing for too long")
-	// ErrStopped means that the desk stopped before a change was durable. A retry at the next desk may
-	// succeed.
+	// ErrStopped means that the desk stopped before a change was durable. A retry at the next desk
+	// may succeed.
 	ErrStopped = errors.New("the coordinator shuts down")
 )
 
