@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/dev"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -59,6 +62,10 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 		if err != nil {
 			return usageError{fmt.Errorf("-%s: %w", a.flag, err)}
 		}
+	}
+	signal.Ignore(syscall.SIGPIPE) // when the terminal closes, the reader of the output may end first
+	if err := keeper.Start(); err != nil {
+		return err
 	}
 	program, err := os.Executable()
 	if err != nil {

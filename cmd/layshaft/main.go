@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
+	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -44,6 +45,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job or task 
 worker, 6 the coordinator cannot be reached, 130 interrupted.`
 
 func main() {
+	keeper.Main()
 	os.Exit(run(os.Args[1:]))
 }
 
@@ -75,9 +77,16 @@ func run(args []string) int {
 	if err != nil {
 		return reportParse(parser, args, err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() { // a second signal ends the process at once
+		stop()
+		signal.Ignore(syscall.SIGHUP) // but a shell repeats it when its terminal closes
+	})
 	command.BindTo(ctx, (*context.Context)(nil))
 	err = command.Run()
 	code := exitCode(err)

@@ -12,11 +12,14 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/layshaft/layshaft/internal/keeper"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
 func TestMain(m *testing.M) {
+	keeper.Main()
 	if fifo := os.Getenv(ownerOf); fifo != "" {
 		ownCommand(fifo)
 	}
@@ -27,7 +30,10 @@ func TestMain(m *testing.M) {
 const ownerOf = "COMMAND_TEST_FIFO"
 
 func ownCommand(fifo string) {
-	p := program{command: []string{"sh", "-c", `exec sleep 1000 >"$0"`, fifo}}
+	if err := keeper.Start(); err != nil {
+		panic(err)
+	}
+	p := program{command: []string{"sh", "-c", `sh -c 'setsid sleep 1000 & exec sleep 1000' >"$0"`, fifo}}
 	_, err := p.run(context.Background(), nil)
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)

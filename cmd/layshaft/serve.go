@@ -26,6 +26,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/security"
@@ -120,7 +121,7 @@ func (f *memberFlags) until(ctx context.Context) context.Context {
 	if !f.UntilEOF {
 		return ctx
 	}
-	signal.Ignore(os.Interrupt) // ^C is for the parent process
+	signal.Ignore(os.Interrupt, syscall.SIGHUP) // signals of a terminal are for the parent process
 	ctx, end := context.WithCancel(ctx)
 	go func() { // ends with standard input, or with the process
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -303,6 +304,9 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 		return err
 	}
 	logSettings(k, log)
+	if err := keeper.Start(); err != nil {
+		return err
+	}
 	drain, ended := make(chan struct{}), make(chan struct{})
 	defer close(ended)
 	work, stop := context.WithCancel(w.until(context.WithoutCancel(ctx)))
@@ -310,6 +314,9 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	signals := make(chan os.Signal, 2)
 	if signal.Notify(signals, syscall.SIGTERM); !w.UntilEOF {
 		signal.Notify(signals, os.Interrupt)
+		if !signal.Ignored(syscall.SIGHUP) {
+			signal.Notify(signals, syscall.SIGHUP)
+		}
 	}
 	defer signal.Stop(signals)
 	go func() {
@@ -321,7 +328,9 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 					close(drain)
 					continue
 				}
-				stop()
+				if s != syscall.SIGHUP { // a shell repeats it when its terminal closes
+					stop()
+				}
 			case <-ended:
 				return
 			}

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -44,6 +45,9 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 	}
 	if err := cmp.Or(atLeast("-concurrency", f.Concurrency, 1), atLeast("-max-tasks", f.MaxTasks, 0), atLeast("-idle-exit", f.IdleExit, 0),
 		atLeast("-hard-limit", f.HardLimit, 0), atLeast("-drain", f.Drain, 0)); err != nil {
+		return err
+	}
+	if err := keeper.Start(); err != nil {
 		return err
 	}
 	cluster := tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}
@@ -87,6 +91,7 @@ func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
 	cmd := exec.Command(p.command[0], p.command[1:]...)
 	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+p.function,
 		"LAYSHAFT_TASK_ATTEMPT="+strconv.Itoa(tasks.Attempt(ctx)), "LAYSHAFT_TASK_KEY="+tasks.IdempotencyKey(ctx))
+	cmd.Env = append(cmd.Env, keeper.Env()...)
 	cmd.Stdin = bytes.NewReader(in)
 	var result bounded
 	var stdout io.Writer = &result

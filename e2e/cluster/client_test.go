@@ -101,13 +101,13 @@ func TestDetach(t *testing.T) {
 // TestDrain tells a worker to leave that holds outputs which are still needed: they are moved, and nothing runs again.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"SIGTERM", "worker drain"} {
+	for _, how := range []string{"SIGTERM", "SIGHUP", "worker drain"} {
 		m := startMembers(t, config{workers: 2})
 		r := m.prepare("-maps", "8").do("map-7", "hold").start()
 		leaves := 1 - r.at("map-7", 1) // the other one
 		m.committed(7)
-		if how == "SIGTERM" {
-			m.workers[leaves].signal(t, syscall.SIGTERM)
+		if s, ok := map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGHUP": syscall.SIGHUP}[how]; ok {
+			m.workers[leaves].signal(t, s)
 		} else {
 			var id string
 			for _, w := range m.workerList() {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/keeper"
 )
 
 const (
@@ -180,6 +181,7 @@ func (p *process) environment(address string) []string {
 		}
 	}
 	env = append(env, "GODEBUG="+debug)
+	env = append(env, keeper.Env()...)
 	return append(append(env, p.code.env...), child.Env+"="+address)
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/internal/keeper"
 )
 
 const (
@@ -143,7 +145,7 @@ func ending(err error) string {
 // runOnce runs a process until it ends.
 func (d *dev) runOnce(ctx context.Context, p Process) error {
 	cmd := exec.CommandContext(ctx, d.cfg.Program, p.Args...)
-	cmd.Env = environment()
+	cmd.Env = append(environment(), keeper.Env()...)
 	out := &lines{d: d, prefix: fmt.Sprintf("%-*s | ", d.width, p.Name)}
 	defer out.end()
 	cmd.Stdout, cmd.Stderr = out, out
