@@ -38,6 +38,7 @@ func printLeftOut(t *settings, in *filesys.Input) {
 		{filesys.LeftLink, "link", " that leads nowhere left out, such as %s"},
 		{filesys.LeftTwice, "name", " of files that have another name left out, such as %s; each file is read once"},
 		{filesys.LeftOwn, "file", " where this job writes left out, such as %s"},
+		{filesys.LeftEmpty, "file", " without a header left out, such as %s: nothing is in it"},
 	} {
 		if l := in.Left(x.why); l != nil {
 			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", filesys.Shown(l.First))

@@ -63,6 +63,7 @@ const (
 	LeftLink   LeftOut = "link"   // a link that leads nowhere, in a circle, or out of the tree
 	LeftTwice  LeftOut = "twice"  // another name of a file that is input
 	LeftOwn    LeftOut = "own"    // it lies where the job writes
+	LeftEmpty  LeftOut = "empty"  // it is empty, and its format demands a header
 )
 
 // FS is a file system. Its methods are safe for concurrent use. They block until they are done or

@@ -48,6 +48,10 @@
 // before the line feed at the end of a row is dropped; one inside a cell is kept. Every row must
 // have as many cells as the header.
 //
+// A file whose lines end with a carriage return alone is an error. So is a file that is not text,
+// such as a zip archive or UTF-16; the error names the format. A file without a header is left out,
+// and the run prints so. If no file has one, it is an error.
+//
 // A malformed row is an error with its file, line and column. It ends the job, unless the option
 // mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A malformed row ends at the first
 // line feed after the wrong byte, so it does not spoil the next row. A row of more than 64 MiB, or
@@ -67,6 +71,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
@@ -90,7 +95,7 @@ type Source[T any] struct {
 // the columns of T, in any order. For []string, the first file sets the columns and their order;
 // see Columns.
 //
-// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix, and
+// Files compressed with gzip, zstd, bzip2 or xz are recognized by first bytes or by suffix, and
 // read in one piece. Plain files are cut between rows, into splits of 64 MiB by default. To tell
 // line feeds between rows from line feeds inside cells, Splits reads the whole of each file larger
 // than a split; NoLineFeeds avoids this.
@@ -172,7 +177,7 @@ func (s Source[T]) Header(ctx context.Context) ([]string, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(ctx, s.patterns)
+	fs, err := files.ExpandText(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +186,15 @@ func (s Source[T]) Header(ctx context.Context) ([]string, error) {
 			return s.header(ctx, f)
 		}
 	}
-	return nil, fmt.Errorf("%s: the file is empty, so it has no header", fs[0].Path)
+	return nil, errNoHeader(fs)
+}
+
+// errNoHeader is the error for files without a header.
+func errNoHeader(fs []files.File) error {
+	if len(fs) > 1 {
+		return fmt.Errorf("%s and %d other files: they are empty, so they have no header; write one, or use NoHeader", fs[0].Path, len(fs)-1)
+	}
+	return fmt.Errorf("%s: the file is empty, so it has no header; write one, or use NoHeader", fs[0].Path)
 }
 
 func (s Source[T]) check() error {
@@ -216,7 +229,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(ctx, s.patterns)
+	fs, err := files.ExpandText(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -229,6 +242,9 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	number := make(map[string]int)
 	for i, f := range fs {
 		if headers[i] == nil { // an empty file
+			if !s.noHeader {
+				filesys.InputOf(ctx).Leave(&filesys.Info{Path: f.Path}, filesys.LeftEmpty)
+			}
 			continue
 		}
 		key := strings.Join(headers[i], "\x00")
@@ -246,6 +262,9 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, err
 		}
 		use[whole.Path] = n
+	}
+	if len(distinct) == 0 && !s.noHeader {
+		return nil, errNoHeader(fs)
 	}
 	splits, err := files.SplitsAt(ctx, fs, target, cuts)
 	if err != nil {
@@ -326,6 +345,9 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 				}
 				for i := range p.n {
 					name := strings.Clone(p.text(i))
+					if !s.noHeader && strings.Contains(strings.ReplaceAll(name, "\r\n", ""), "\r") {
+						return 0, files.CRError(f.Path)
+					}
 					if s.noHeader {
 						name = fmt.Sprint(i + 1)
 					}

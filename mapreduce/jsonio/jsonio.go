@@ -75,9 +75,10 @@ type Source[T any] struct {
 // T is a struct, or any other type that encoding/json can read a line into, such as map[string]any.
 // The types string and json.RawMessage receive the unparsed line. Blank lines are skipped.
 //
-// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
-// files are split at lines, and zstd files at frames if the frames state their sizes. Gzip files
-// are read in one piece.
+// Files compressed with gzip, zstd, bzip2 or xz are recognized by their first bytes or by their
+// suffix. Plain files are split at lines, and zstd files at frames if the frames state their sizes.
+// Other compressed files are read in one piece. A file that is not text is an error that names its
+// format.
 func Rows[T any](patterns ...string) Source[T] {
 	return Source[T]{patterns: patterns}
 }
@@ -108,7 +109,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if _, err := s.decoder(); err != nil {
 		return nil, err
 	}
-	fs, err := files.Expand(ctx, s.patterns)
+	fs, err := files.ExpandText(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}

@@ -9,9 +9,14 @@
 // mapreduce.Local.Hidden is set. Files that the job itself writes are left out. A pattern without
 // input is an error.
 //
-// Files compressed with gzip or zstd are recognized by their first bytes or by their suffix. Plain
-// files are split anywhere, into splits of 64 MiB by default. Zstd files are split at frames if the
-// frames state their sizes. Gzip files are read in one piece. Small files share a split.
+// Files compressed with gzip, zstd, bzip2 or xz are recognized by their first bytes or by their
+// suffix. Plain files are split anywhere, into splits of 64 MiB by default. Zstd files are split at
+// frames if the frames state their sizes. Other compressed files are read in one piece. Small files
+// share a split.
+//
+// A file that is not text, such as a zip archive, a Parquet file, UTF-16 or a program, is an error
+// that names the format, also within compressed files. So is a file whose lines end with a carriage
+// return alone.
 //
 // Lines and words alias the memory of the file's data, so reading them neither copies nor
 // allocates. A string that is kept for long keeps its block of 256 KiB (or more, for longer lines)
@@ -122,7 +127,7 @@ func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 }
 
 func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.Split, error) {
-	fs, err := files.Expand(ctx, patterns)
+	fs, err := files.ExpandText(ctx, patterns)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func TestLinesAndFields(t *testing.T) {
 		{"a b\nc\n", []string{"a b", "c"}, []string{"a", "b", "c"}},
 		{"a\r\n\r\nb\r\nc\r", []string{"a", "", "b", "c\r"}, []string{"a", "b", "c"}},
 		{"\n\n \n", []string{"", "", " "}, nil},
-		{"\xff\xfe\n\x00", []string{"\xff\xfe", "\x00"}, []string{"\xff\xfe", "\x00"}},
+		{"\xff\xf0\n\x00", []string{"\xff\xf0", "\x00"}, []string{"\xff\xf0", "\x00"}},
 		{"\xef\xbb\xbfa b", []string{"a b"}, []string{"a", "b"}},
 		{"käse\u00a0brot\u2003ist gut\n", []string{"käse\u00a0brot\u2003ist gut"}, []string{"käse", "brot", "ist", "gut"}},
 		{strings.Repeat("w ", 300000), []string{strings.Repeat("w ", 300000)}, slices.Repeat([]string{"w"}, 300000)},

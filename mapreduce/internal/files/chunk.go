@@ -1,7 +1,9 @@
 package files
 
 import (
+	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
@@ -79,6 +82,9 @@ func byteDelim(b byte) delimiter {
 		fmt.Sprintf("%q", b),
 	}
 }
+
+// newLine is the name of the delimiter of lines.
+const newLine = `'\n'`
 
 var spaceDelim = delimiter{
 	func(data []byte) int { return bytes.IndexAny(data, asciiSpace) },
@@ -172,6 +178,11 @@ func readChunks(ctx context.Context, s Slice, delim delimiter, size int, yield f
 			data, base, skip = data[i+1:], base+int64(i)+1, false
 			if base > last {
 				return nil
+			}
+		}
+		if base == 0 && carry == nil {
+			if err := checkText(s.Path, s.Codec, data, delim.name == newLine && (eof || len(data) >= size)); err != nil {
+				return err
 			}
 		}
 		if base == 0 && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
@@ -358,9 +369,17 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	case Gzip:
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			return nil, nil, fmt.Errorf("its name has a gzip suffix, but it is not a gzip file (%w); remove the suffix, or write the file again", err)
+			return nil, nil, errSuffix(c, err)
 		}
 		return z, func() { z.Close() }, nil
+	case Bzip2:
+		return bzip2.NewReader(r), func() {}, nil
+	case Xz:
+		z, err := xz.NewReader(bufio.NewReaderSize(r, 64<<10))
+		if err != nil {
+			return nil, nil, errSuffix(c, err)
+		}
+		return z, func() {}, nil
 	case Zstd:
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
@@ -369,6 +388,11 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 		return z, z.Close, nil
 	}
 	return r, func() {}, nil
+}
+
+// errSuffix is the error for a file whose first bytes do not fit its suffix.
+func errSuffix(c Codec, err error) error {
+	return fmt.Errorf("its name has a %s suffix, but it is not a %[1]s file (%w); remove the suffix, or write the file again", c, err)
 }
 
 // close closes the slice. It returns an error when the file changed in the meantime.

@@ -96,6 +96,11 @@ func readExact(ctx context.Context, s Slice, size int, yield func(c Chunk, last 
 		}
 		last := left == 0 || eof
 		data, first := buf[:n], base == 0
+		if first && n == m {
+			if err := checkText(s.Path, s.Codec, data, last || n >= exactSize); err != nil {
+				return err
+			}
+		}
 		if first && len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" {
 			data, base = data[3:], 3
 		}

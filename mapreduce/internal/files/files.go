@@ -13,6 +13,7 @@
 package files
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -35,9 +36,11 @@ const (
 	Plain Codec = iota
 	Gzip
 	Zstd
+	Bzip2 // only to read
+	Xz    // only to read
 )
 
-// String returns plain, gzip or zstd.
+// String returns the name of the codec, such as gzip; plain for none.
 func (c Codec) String() string {
 	switch c {
 	case Plain:
@@ -46,11 +49,15 @@ func (c Codec) String() string {
 		return "gzip"
 	case Zstd:
 		return "zstd"
+	case Bzip2:
+		return "bzip2"
+	case Xz:
+		return "xz"
 	}
 	return fmt.Sprintf("codec %d", c)
 }
 
-// Suffix returns the codec's file name suffix: empty, .gz or .zst.
+// Suffix returns the suffix of written files: empty, .gz or .zst.
 func (c Codec) Suffix() string {
 	switch c {
 	case Gzip:
@@ -68,6 +75,10 @@ func BySuffix(path string) Codec {
 		return Gzip
 	case ".zst", ".zstd":
 		return Zstd
+	case ".bz2", ".bzip2":
+		return Bzip2
+	case ".xz":
+		return Xz
 	}
 	return Plain
 }
@@ -80,6 +91,10 @@ func byMagic(head []byte) Codec {
 	case len(head) >= 4 && head[0] == 0x28 && head[1] == 0xb5 && head[2] == 0x2f && head[3] == 0xfd,
 		len(head) >= 4 && head[0]&0xf0 == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18:
 		return Zstd
+	case bytes.HasPrefix(head, []byte("BZh")) && len(head) >= 10 && (string(head[4:10]) == "1AY&SY" || string(head[4:10]) == "\x17\x72\x45\x38\x50\x90"):
+		return Bzip2
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return Xz
 	}
 	return Plain
 }
@@ -91,6 +106,8 @@ type File struct {
 	ModTime time.Time // time of the last change
 	Codec   Codec     // compression, from the first bytes or the suffix
 	Raw     int64     // bytes after decompression, estimated; Size for a plain file
+	// kind is the format of a file that is not text, and advice is what to do with it.
+	kind, advice string
 	// Hosts are the workers with a copy of the file. If empty, the file is equally near to all
 	// workers.
 	Hosts []string
@@ -271,7 +288,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if out.Size == 0 {
 		return out, nil
 	}
-	var head [4]byte
+	var head [headSize]byte
 	n, err := f.ReadAt(head[:], 0)
 	if n == 0 {
 		return File{}, withPath(i.Path, err)
@@ -279,6 +296,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if out.Codec = byMagic(head[:n]); out.Codec == Plain {
 		out.Codec = BySuffix(i.Path)
 	}
+	out.kind, out.advice = kindOf(head[:n])
 	out.Raw = estimateSize(f, out)
 	return out, nil
 }

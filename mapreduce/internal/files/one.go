@@ -36,6 +36,9 @@ func (o *One) Check(ctx context.Context) error {
 	if o.Path == "" {
 		return errors.New("the path of the output file is empty; name a file")
 	}
+	if err := errCannotWrite(o.Path, o.Compress); err != nil {
+		return err
+	}
 	fsys, err := filesys.Of(ctx, o.Path)
 	if err != nil {
 		return err

@@ -52,8 +52,8 @@ func Splits(ctx context.Context, fs []File, target int64) ([]job.Split, error) {
 		cuts, note := []cut{{}}, ""
 		if f.Raw > target+target/8 {
 			switch f.Codec {
-			case Gzip:
-				note = "gzip: cannot be cut"
+			case Gzip, Bzip2, Xz:
+				note = f.Codec.String() + ": cannot be cut"
 			case Zstd:
 				if cuts, note, err = zstdCuts(ctx, f, target); err != nil {
 					return nil, err

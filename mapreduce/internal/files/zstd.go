@@ -29,6 +29,8 @@ func estimateSize(r io.ReaderAt, f File) int64 {
 			return last.raw + last.rawSize
 		}
 		return 4 * f.Size
+	case Bzip2, Xz:
+		return 6 * f.Size
 	}
 	return f.Size
 }
