@@ -87,6 +87,7 @@ func (j *jobs) run(ctx context.Context) {
 }
 
 func (j *jobs) check() string {
+	wrong := 0
 	for _, name := range j.runs {
 		var lines []string
 		for i := range j.s.workers {
@@ -101,8 +102,9 @@ func (j *jobs) check() string {
 		}
 		slices.Sort(lines)
 		if got := strings.Join(lines, "\n"); got != j.want {
+			wrong++
 			j.s.t.Errorf("output of job %s has %d lines, want %d; or other counts", name, len(lines), strings.Count(j.want, "\n")+1)
 		}
 	}
-	return fmt.Sprintf("%d jobs, all outputs right", len(j.runs))
+	return fmt.Sprintf("%d jobs, %d wrong outputs", len(j.runs), wrong)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -36,7 +37,8 @@ type site struct {
 	ledgers      []*member // task workers
 }
 
-// newSite starts all processes and waits until they serve.
+// newSite starts all processes and waits until the workers have joined. The coordinator waits only
+// for the files of workers that it knows.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: *keepLogs}
@@ -75,6 +77,11 @@ func newSite(t *testing.T) *site {
 	}
 	t.Cleanup(func() { client.Close() })
 	s.client = client
+	eventually(t, "all workers have joined", func() bool {
+		var all []struct{ Worker string }
+		out := s.layshaft(append([]string{"worker", "list", "-o", "json", "-cluster", s.grpc}, s.certificate("client")...)...)
+		return json.Unmarshal([]byte(out), &all) == nil && len(all) == len(s.workers)
+	})
 	return s
 }
 
