@@ -5290,8 +5290,7 @@ func (x *TaskStop) GetReason() TaskReason {
 // TaskAssign is a task to run.
 type TaskAssign struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// attempt has the ID of the task, also usable as idempotency key of external effects, and the
-	// number of the attempt.
+	// attempt has the ID of the task and the number of the attempt.
 	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt" json:"attempt,omitempty"`
 	// function is the name of the function.
 	Function string `protobuf:"bytes,2,opt,name=function" json:"function,omitempty"`
@@ -5306,7 +5305,11 @@ type TaskAssign struct {
 	// hard_nanos is the hard time limit: the coordinator then ends the attempt. Zero means unlimited.
 	HardNanos int64 `protobuf:"varint,7,opt,name=hard_nanos,json=hardNanos" json:"hard_nanos,omitempty"`
 	// last means that no other attempt follows.
-	Last          bool `protobuf:"varint,8,opt,name=last" json:"last,omitempty"`
+	Last bool `protobuf:"varint,8,opt,name=last" json:"last,omitempty"`
+	// origin is a random number of the coordinator's process that accepted the task. The cluster, the
+	// origin and the ID together are the idempotency key: two copies of a data directory give the same
+	// IDs.
+	Origin        uint64 `protobuf:"fixed64,9,opt,name=origin" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5395,6 +5398,13 @@ func (x *TaskAssign) GetLast() bool {
 		return x.Last
 	}
 	return false
+}
+
+func (x *TaskAssign) GetOrigin() uint64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
 }
 
 var File_layshaft_v1_tasks_proto protoreflect.FileDescriptor
@@ -5731,7 +5741,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bTaskStop\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x12\n" +
 	"\x04soft\x18\x02 \x01(\bR\x04soft\x12/\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x17.layshaft.v1.TaskReasonR\x06reason\"\xf8\x01\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x17.layshaft.v1.TaskReasonR\x06reason\"\x90\x02\n" +
 	"\n" +
 	"TaskAssign\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x1a\n" +
@@ -5743,7 +5753,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"soft_nanos\x18\x06 \x01(\x03R\tsoftNanos\x12\x1d\n" +
 	"\n" +
 	"hard_nanos\x18\a \x01(\x03R\thardNanos\x12\x12\n" +
-	"\x04last\x18\b \x01(\bR\x04last*\\\n" +
+	"\x04last\x18\b \x01(\bR\x04last\x12\x16\n" +
+	"\x06origin\x18\t \x01(\x06R\x06origin*\\\n" +
 	"\fTaskPriority\x12\x1d\n" +
 	"\x19TASK_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TASK_PRIORITY_HIGH\x10\x01\x12\x15\n" +
