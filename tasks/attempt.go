@@ -78,7 +78,7 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(state.ctx)
-	c := &attemptRun{attempt: name, function: a.GetFunction(), last: a.GetLast(), hurry: make(chan struct{}), cancel: cancel, worker: w}
+	c := &attemptRun{attempt: name, function: a.GetFunction(), last: a.GetLast(), origin: a.GetOrigin(), cluster: state.cluster, hurry: make(chan struct{}), cancel: cancel, worker: w}
 	state.attempts[name] = c
 	state.started++
 	if state.stopIdle != nil {

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -63,14 +64,15 @@ func Progress(ctx context.Context, done, total uint64) error {
 }
 
 // IdempotencyKey returns a string that is the same for all attempts at a task and different for all
-// other tasks of the cluster. Pass it to outside systems, so that they can detect repeated work.
+// other tasks, also those of other clusters and of a copied data directory. Pass it to outside
+// systems, so that they can detect repeated work. It has letters, digits and dashes, at most 64.
 // Outside a handler it is empty.
 func IdempotencyKey(ctx context.Context) string {
 	c, err := attemptFrom(ctx, "IdempotencyKey")
 	if err != nil {
 		return ""
 	}
-	return "layshaft-" + c.task.String()
+	return fmt.Sprintf("layshaft-%s-%x-%s", cmp.Or(c.cluster, "none"), c.origin, c.task)
 }
 
 // TaskID returns the ID of the handler's task, or zero outside a handler.

@@ -23,6 +23,8 @@ type attemptRun struct {
 	attempt
 	function string
 	last     bool          // no other attempt follows
+	origin   uint64        // part of the idempotency key
+	cluster  string        // name of the coordinator's cluster
 	hurry    chan struct{} // closed at the soft limit
 	cancel   context.CancelCauseFunc
 	worker   *Worker
@@ -56,6 +58,7 @@ type workerState struct {
 	idle      chan struct{}      // capacity 1: the last task has ended
 	stopIdle  context.CancelFunc // ends Worker.Idle while it runs
 	session   *session           // nil without a connection
+	cluster   string             // name of the coordinator's cluster
 	left      bool               // the coordinator was informed of the leave
 	joined    chan struct{}      // closed and replaced on each new session
 	handlers  sync.WaitGroup

@@ -110,6 +110,9 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 		return err
 	}
 	joined()
+	state.mu.Lock()
+	state.cluster = m.GetWelcome().GetCluster()
+	state.mu.Unlock()
 	every := time.Duration(m.GetWelcome().GetLeaseNanos()) / 4
 	beats := make(chan struct{})
 	go func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -247,6 +248,75 @@ func TestNobodyThere(t *testing.T) {
 	}
 	if _, err := tasks.Dial(tasks.Cluster{TLS: tasks.TLSFiles{CA: "nowhere.pem", Cert: "nowhere.pem", Key: "nowhere.pem"}}); err == nil {
 		t.Error("certificates that are not there are no error")
+	}
+}
+
+// All attempts at a task have one idempotency key, also after a restart. Tasks of a copied data
+// directory have other keys, though they get the same IDs.
+func TestIdempotencyKey(t *testing.T) {
+	dir, twin := t.TempDir(), t.TempDir()
+	ctx := within(t)
+	start := func(dir string) (c *tasks.Client, stop func()) {
+		s, err := tasktest.Start(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := work(t, s.Address, func(w *tasks.Worker) {
+			tasks.Handle(w, "key", func(ctx context.Context, fail bool) (string, error) {
+				if fail && tasks.Attempt(ctx) == 1 {
+					return "", tasks.Fatal(errors.New(tasks.IdempotencyKey(ctx)))
+				}
+				return tasks.IdempotencyKey(ctx), nil
+			})
+		})
+		c = dial(t, s.Address)
+		return c, func() {
+			leave()
+			if err := s.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	key := func(c *tasks.Client, id tasks.ID) string {
+		out, err := tasks.Attach[string](ctx, c, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	first, stop := start(dir)
+	early, err := tasks.Enqueue(ctx, first, "key", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed *tasks.Error
+	if _, err := tasks.Attach[string](ctx, first, early); !errors.As(err, &failed) || len(failed.Message) > 64 {
+		t.Fatal(err)
+	}
+	stop()
+	if err := os.CopyFS(twin, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	var keys, early2 []string
+	var ids []tasks.ID
+	for _, d := range []string{dir, twin} {
+		c, stop := start(d)
+		defer stop()
+		if again, err := c.Retry(ctx, early); len(again) != 1 || err != nil {
+			t.Fatal(again, err)
+		}
+		early2 = append(early2, key(c, early))
+		id, err := tasks.Enqueue(ctx, c, "key", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, ids = append(keys, key(c, id)), append(ids, id)
+	}
+	if early2[0] != failed.Message || early2[1] != failed.Message {
+		t.Errorf("attempts at a task have the keys %q, %q", failed.Message, early2)
+	}
+	if ids[0] != ids[1] || keys[0] == keys[1] {
+		t.Errorf("tasks %v of a directory and its copy have the keys %q", ids, keys)
 	}
 }
 

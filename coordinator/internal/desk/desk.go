@@ -216,7 +216,11 @@ func (d *Desk) restore() error {
 		var b [8]byte
 		_, _ = crand.Read(b[3:])
 		b[3] &= 0x1f
-		return d.core.Restore([]byte{'n'}, b[:])
+		if err := d.core.Restore([]byte{'n'}, b[:]); err != nil {
+			return err
+		}
+		d.begin()
+		return nil
 	}
 	err := d.store.Restore(func(key, value []byte) error {
 		if len(key) == 9 && key[0] == 'g' {
@@ -225,11 +229,18 @@ func (d *Desk) restore() error {
 		return d.core.Restore(key, value)
 	})
 	if err == nil {
-		d.Lock()
-		d.step(queue.Restarted{}, nil)
-		d.Unlock()
+		d.begin()
 	}
 	return err
+}
+
+// begin ends the restore.
+func (d *Desk) begin() {
+	var b [8]byte
+	_, _ = crand.Read(b[:])
+	d.Lock()
+	d.step(queue.Restarted{Origin: binary.LittleEndian.Uint64(b[:])}, nil)
+	d.Unlock()
 }
 
 // maxGap is how long the process may not run before the time limits of tasks move. It is below the

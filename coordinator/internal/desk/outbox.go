@@ -40,8 +40,10 @@ const (
 	Ack
 )
 
-// AttemptLimits are the time limits of one attempt.
+// AttemptLimits are the time limits of one attempt, and the origin of its task.
 type AttemptLimits struct {
+	// Origin distinguishes tasks of copied data directories; see queue.Queue.Origin.
+	Origin uint64
 	// Soft and Hard are durations from the start; zero means no limit.
 	Soft, Hard time.Duration
 	// Last means that a failure is final: no attempt follows.

@@ -93,7 +93,7 @@ func (s *Session) receive(n *Note) {
 	case queue.Assign:
 		s.setAttempt(n.Task, int64(n.N))
 		info, _ := s.d.core.Status(n.Task)
-		n.Limits = &AttemptLimits{Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts-info.Lost >= info.Policy.Attempts}
+		n.Limits = &AttemptLimits{Origin: s.d.core.Origin(n.Task), Soft: info.Policy.Soft, Hard: info.Policy.Hard, Last: info.Attempts-info.Lost >= info.Policy.Attempts}
 	}
 	n.Body = s.d.stableCopy(n.Body)
 	waiting := s.put(n)

@@ -282,7 +282,10 @@ type Acquire struct {
 type Release struct{ Ref uint64 }
 
 // Restarted follows the last Restore.
-type Restarted struct{}
+type Restarted struct {
+	// Origin is a random number of this process; see Queue.Origin.
+	Origin uint64
+}
 
 // Woke reports that the coordinator itself did not run for a while: no result could reach it. The
 // time limits of running tasks move by that time. It comes before the first event after the pause.

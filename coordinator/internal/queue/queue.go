@@ -106,6 +106,7 @@ type Queue struct {
 	// seq is the last sequence number given to an ID. Numbers up to reserved may be used without
 	// writing another Record.
 	seq, reserved uint64
+	origins       []origin // by first
 	tasks         slab[task]
 	heads         []links
 	freeHeads     []int32
@@ -252,7 +253,7 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	case *Release:
 		q.release(ev.Ref)
 	case Restarted:
-		q.restarted()
+		q.restarted(ev.Origin)
 	}
 	if len(q.emptying) > 0 {
 		q.reopen()

@@ -18,6 +18,7 @@ import (
 //	e ID    outcome of a group that ended without a follower
 //	f NAME  limits of a function
 //	g ID    group that has not ended
+//	k ID    origin of the IDs from this one
 //	n       IDs up to this one are reserved
 //	t ID    task as it was submitted
 //	u ID    update: state of a task, if it is not as submitted
@@ -283,6 +284,8 @@ func (q *Queue) restore(key, value []byte) error {
 		return r.err
 	case 'e':
 		return q.restoreEnded(id, r)
+	case 'k':
+		return q.restoreOrigin(id, r)
 	case 't':
 		return q.restoreTask(id, r)
 	case 'u':
@@ -431,7 +434,8 @@ func (q *Queue) fileRestored(i int32) {
 }
 
 // restarted completes Restore: it finds the free slots and continues groups and chains.
-func (q *Queue) restarted() {
+func (q *Queue) restarted(origin uint64) {
+	q.addOrigin(origin)
 	for c := len(q.tasks.chunks) - 1; c >= 0; c-- {
 		for k := len(q.tasks.chunks[c]) - 1; k >= 0; k-- {
 			if i := int32(c<<chunkBits | k); i > 0 && q.tasks.at(i).id == 0 {
