@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy bench
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy bench chaos
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -48,6 +48,11 @@ cover: ## coverage of the short tests, by function, and as cover.html
 
 slow: ## the five slowest packages and tests
 	@go test -count=1 -json ./... | go run ./tools/slow
+
+FAULTS ?= 500
+
+chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer)
+	cd e2e/chaos && go test -count=1 -timeout 2h -v -faults $(FAULTS) .
 
 FUZZTIME ?= 20s
 
