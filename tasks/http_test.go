@@ -117,7 +117,8 @@ func TestHTTPFront(t *testing.T) {
 		{"GET", "upper%20case", "", "", "", 200, ""},
 		{"GET", "upper%20case", "abc", "none", "", 200, "ABC"},
 		{"PUT", "upper%20case", "abc", "", "localhost", 200, "ABC"},
-		{"GET", "", "", "", "", http.StatusNotFound, "no function is named; use POST, PUT or GET /FUNCTION\n"},
+		{"GET", "", "", "", "", http.StatusNotFound, ""},
+		{"PUT", "", "", "", "", http.StatusNotFound, "no function is named; use POST, PUT or GET /FUNCTION\n"},
 		{"HEAD", "", "", "", "", 200, ""},
 		{"DELETE", "f", "", "", "", http.StatusMethodNotAllowed, "DELETE is not for jobs; use POST, PUT or GET /FUNCTION\n"},
 		{"GET", "upper%20case", "", "cross-site", "", http.StatusForbidden, ""}, // an image in a page of another site

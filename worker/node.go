@@ -69,6 +69,9 @@ type NodeConfig struct {
 	Codes []string
 	// Ships allows programs that clients send.
 	Ships bool
+	// ChildEnv lists variables of the worker's environment that user code gets beside the common
+	// ones; see child.Environment.
+	ChildEnv []string
 	// Version is the version of the worker's own program, for people.
 	Version string
 
@@ -181,7 +184,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n := &Node{cfg: cfg, drain: make(chan struct{}), drained: make(chan struct{})}
 	n.drainNow = sync.OnceFunc(func() { close(n.drain) })
 	n.drainedNow = sync.OnceFunc(func() { close(n.drained) })
-	if err := state.MakeDir(cfg.Dir, 0o755); err != nil {
+	if err := state.MakeDir(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w; choose a directory that can be made and written", err)
 	}
 	if n.identity, err = loadIdentity(cfg.Dir); err != nil {
@@ -235,7 +238,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 
 // runChildren makes programs run in child processes.
 func (n *Node) runChildren() (err error) {
-	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Check: n.w.store.CheckSpace, Log: n.log})
+	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Env: n.cfg.ChildEnv, Check: n.w.store.CheckSpace, Log: n.log})
 	if err != nil {
 		return err
 	}

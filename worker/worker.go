@@ -142,7 +142,7 @@ func New(cfg Config) (*Worker, error) {
 	w.changed = sync.NewCond(&w.mu)
 	err = os.RemoveAll(w.scratch())
 	if err == nil {
-		err = os.Mkdir(w.scratch(), 0o755)
+		err = os.Mkdir(w.scratch(), 0o700)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("worker %s: %w", cfg.Name, err), store.Close())

@@ -33,7 +33,9 @@ type devCmd struct {
 	Dataset  map[string]string `placeholder:"NAME=DIR" help:"Offer the files of DIR as dataset://NAME/ on every worker, read-only. With NAME=DIR:rw, jobs may also write outputs there. May be repeated."`
 	FileRoot []string          `sep:"," placeholder:"DIR" help:"Let jobs read and write file:// paths below DIR. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
+	ChildEnv []string          `sep:"," placeholder:"NAME" help:"Variable of this environment that programs and commands get, beside common ones such as PATH, HOME and AWS_*. NAME* means all that begin with NAME. May be repeated."`
 	gearmanFlags
+	AnyUser  bool   `help:"Accept clients of all users of this machine. They can then run any code as this user. Without it, only processes of this user, and of root, are accepted; on Linux."`
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log: debug, info, warn or error."`
 }
 
@@ -99,6 +101,9 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 // args returns the arguments of every process.
 func (d *devCmd) args(dir, name string) []string {
 	args := []string{"--data", filepath.Join(dir, name), "--until-eof", "--log-level", d.LogLevel}
+	if !d.AnyUser {
+		args = append(args, "--same-user")
+	}
 	if d.Data == "" {
 		args = append(args, "--no-sync")
 	}
@@ -136,6 +141,9 @@ func (d *devCmd) workArgs() []string {
 	}
 	for _, dir := range d.FileRoot {
 		args = append(args, "--file-root", dir)
+	}
+	for _, name := range d.ChildEnv {
+		args = append(args, "--child-env", name)
 	}
 	for name, command := range d.Function {
 		args = append(args, "--function", name+"="+command)

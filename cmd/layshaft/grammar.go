@@ -62,6 +62,8 @@ type memberFlags struct {
 	GossipAllow []netip.Prefix `group:"Gossip" sep:"," placeholder:"CIDR" help:"Networks of permitted members, such as 10.1.0.0/16. Default: all."`
 	Insecure    bool           `group:"Certificates" help:"Serve other machines without certificates and gossip key. Anyone who can reach the ports can then run code."`
 
+	SameUser bool `group:"Certificates" help:"Accept gRPC calls only from processes of this user, and of root. For loopback addresses without certificates; on Linux."`
+
 	NoSync  bool          `group:"Disk" help:"Do not force writes to the disk. Acknowledged data then survives the end of the process, but not a crash of the machine."`
 	Reserve bytesize.Size `group:"Disk" default:"256MiB" placeholder:"BYTES" help:"Disk space to keep free; below it, new data is refused. 0 keeps none free."`
 
@@ -135,6 +137,8 @@ type workFlags struct {
 	FileRoot []string          `sep:"," placeholder:"DIR" help:"Let jobs read and write file:// paths below DIR, such as a shared file system. Without it they may use no such path. No link leads out of DIR. May be repeated."`
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of this worker: see \"layshaft task work -h\". Tasks of high priority go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10. May be repeated."`
 	Code     []string          `sep:"," placeholder:"FILE" help:"Program that the worker may run jobs of. May be repeated."`
+
+	ChildEnv []string `sep:"," placeholder:"NAME" help:"Variable of the worker's environment that programs and commands get, beside common ones such as PATH, HOME and AWS_*. NAME* means all that begin with NAME. May be repeated."`
 
 	AllowShippedCode bool `help:"Also run programs sent by clients. Anyone who may submit jobs can then run any code as this user."`
 }

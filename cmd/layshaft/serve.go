@@ -25,6 +25,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/machine"
@@ -59,7 +60,7 @@ func (f *memberFlags) log(level slog.Level) *slog.Logger {
 // nodeConfig returns the configuration of both roles.
 func (f *memberFlags) nodeConfig(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
 	c := node.Common{Listen: listen, HTTP: http, Gossip: at, Advertise: f.Advertise, Join: join, GossipAllowed: f.GossipAllow, Label: f.Label, TLS: f.files(),
-		Insecure: f.Insecure, Version: version(), Log: log}
+		Insecure: f.Insecure, SameUser: f.SameUser, Version: version(), Log: log}
 	if http == "none" {
 		c.HTTP = ""
 	}
@@ -352,7 +353,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 				close(ending)
 			}()
 			for name, command := range w.Function {
-				p := program{function: name, command: []string{"sh", "-c", command}, fatal: defaultFatal, ending: ending}
+				p := program{function: name, command: []string{"sh", "-c", command}, fatal: defaultFatal, ending: ending, env: child.Environment(w.ChildEnv)}
 				tasks.Handle(t, name, func(ctx context.Context, in []byte) ([]byte, error) {
 					ctx, cancel := context.WithCancel(ctx)
 					defer context.AfterFunc(work, cancel)() // at the second signal
@@ -364,7 +365,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
 		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset, FileRoots: trimmed(w.FileRoot),
-		Codes: w.Code, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
+		Codes: w.Code, ChildEnv: w.ChildEnv, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
 		Drain: max(w.Drain, time.Millisecond), Grace: max(w.Grace, time.Millisecond), Audit: w.audit(),
 	}})
 }

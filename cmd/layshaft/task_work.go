@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/keeper"
@@ -69,7 +70,7 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 		w.Gossip = tasks.Gossip{Join: f.Join, Listen: f.Gossip, Key: key, Label: f.Label, Insecure: f.Insecure}
 	}
 	w.Concurrency, w.MaxTasks, w.IdleExit, w.Drain = f.Concurrency, f.MaxTasks, f.IdleExit, max(f.Drain, time.Millisecond)
-	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream, ending: endingAfter(ctx, w.Drain)}
+	p := program{function: f.Function, command: f.Command, fatal: f.Fatal, stream: f.Stream, ending: endingAfter(ctx, w.Drain), env: ownEnvironment()}
 	tasks.Handle(w, f.Function, p.run, tasks.HardLimit(f.HardLimit))
 	return w.Run(ctx)
 }
@@ -80,7 +81,13 @@ type program struct {
 	command  []string
 	fatal    []int           // exit codes after which no attempt follows
 	stream   bool            // send output as partial results, at once
+	env      []string        // environment of the command
 	ending   <-chan struct{} // closed when the worker stops waiting
+}
+
+// ownEnvironment returns the environment of this process without its settings, which may hold keys.
+func ownEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") })
 }
 
 // defaultFatal is EX_DATAERR of sysexits.h.
@@ -89,7 +96,7 @@ var defaultFatal = []int{65}
 // run runs the command for one task.
 func (p *program) run(ctx context.Context, in []byte) ([]byte, error) {
 	cmd := exec.Command(p.command[0], p.command[1:]...)
-	cmd.Env = append(os.Environ(), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+p.function,
+	cmd.Env = append(slices.Clip(p.env), "LAYSHAFT_TASK_ID="+tasks.TaskID(ctx).String(), "LAYSHAFT_TASK_FUNCTION="+p.function,
 		"LAYSHAFT_TASK_ATTEMPT="+strconv.Itoa(tasks.Attempt(ctx)), "LAYSHAFT_TASK_KEY="+tasks.IdempotencyKey(ctx))
 	cmd.Env = append(cmd.Env, keeper.Env()...)
 	cmd.Stdin = bytes.NewReader(in)

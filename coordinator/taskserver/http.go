@@ -92,6 +92,11 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead && r.URL.Path == "/" {
 		return // a check that the port answers, as with gearmand
 	}
+	if r.Method == http.MethodGet && r.URL.Path == "/" { // gearmand's answer has no body either
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
 	sub, status, err := submissionOf(r)
 	if err != nil {
 		w.Header().Set("Connection", "close")

@@ -97,7 +97,7 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 	if opt.Free == nil {
 		opt.Free = freeBytes
 	}
-	if err := MakeDir(dir, 0o755); err != nil {
+	if err := MakeDir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w; choose a directory that can be made and written", err)
 	}
 	db := &DB{guard: newGuard(dir, opt)}

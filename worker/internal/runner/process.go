@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -171,16 +170,12 @@ func listen(dir string) (ln net.Listener, remove func(), err error) {
 }
 
 func (p *process) environment(address string) []string {
-	debug := "tracebacklabels=1" // makes a crash name the attempt
-	var env []string
-	for _, v := range os.Environ() {
-		if old, ok := strings.CutPrefix(v, "GODEBUG="); ok {
-			debug += "," + old
-		} else if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") {
-			env = append(env, v)
-		}
+	env := child.Environment(p.code.r.cfg.Env)
+	debug := "GODEBUG=tracebacklabels=1" // makes a crash name the attempt
+	if old := os.Getenv("GODEBUG"); old != "" {
+		debug += "," + old
 	}
-	env = append(env, "GODEBUG="+debug)
+	env = append(env, debug)
 	env = append(env, keeper.Env()...)
 	return append(append(env, p.code.env...), child.Env+"="+address)
 }

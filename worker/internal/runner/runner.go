@@ -31,6 +31,8 @@ type Config struct {
 	// Dir is a directory for scratch files and sockets, used only by this Runner. New empties it;
 	// Close removes it.
 	Dir string
+	// Env lists more variables of the worker's environment for children; see child.Environment.
+	Env []string
 	// Check is called before need bytes of scratch are written. Nil means unlimited space.
 	Check func(need int64) error
 	// Connect is the maximum time from the start of a child until it is ready. Zero means 10 s.
@@ -100,8 +102,8 @@ func New(cfg Config) (*Runner, error) {
 }
 
 // Program returns the program of a job for one slot. Its stage functions run in the job's child,
-// the executable at path. The child gets env and the worker's environment without LAYSHAFT_
-// variables, except the LAYSHAFT_S3_ variables for object stores.
+// the executable at path. The child gets env and some of the worker's variables, see
+// child.Environment.
 //
 // The spec, path and env of the first call for a job stay in effect until End. Program starts no
 // child.

@@ -116,7 +116,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.free == nil {
 		opts.free = freeBytes
 	}
-	if err := state.MakeDir(filepath.Join(dir, "jobs"), 0o755); err != nil {
+	if err := state.MakeDir(filepath.Join(dir, "jobs"), 0o700); err != nil {
 		return nil, fmt.Errorf("block store: %w", err)
 	}
 	s := &Store{

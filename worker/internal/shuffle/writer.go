@@ -134,11 +134,11 @@ func (w *Writer) makeFile() error {
 	if w.state.dropped {
 		return fmt.Errorf("job %s was dropped: %w", w.m.Attempt.Job, ErrGone)
 	}
-	err := os.Mkdir(w.s.jobDir(w.m.Attempt.Job), 0o755)
+	err := os.Mkdir(w.s.jobDir(w.m.Attempt.Job), 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	w.file, err = os.OpenFile(w.s.segmentPath(w.m.Attempt), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	w.file, err = os.OpenFile(w.s.segmentPath(w.m.Attempt), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	return err
 }
 

@@ -48,6 +48,9 @@ type Common struct {
 	TLS security.Files
 	// Insecure permits unprotected ports on other addresses than loopback.
 	Insecure bool
+	// SameUser refuses gRPC calls of other users of this machine, except root. It needs a loopback
+	// address without TLS.
+	SameUser bool
 	// Version is the version of the program, for people.
 	Version string
 	// Log receives messages for the operator; nil disables logging.
@@ -68,6 +71,7 @@ type ports struct {
 	grpc, http net.Listener // http may be nil
 	tls        *security.TLS
 	advertise  string // host:port
+	sameUser   bool
 }
 
 // Refused is the error of an unusable config. Nothing was opened.
@@ -98,6 +102,10 @@ func (c *Common) check(p *ports, role security.Role) (err error) {
 			return fmt.Errorf("-tls-cert %s is the certificate of %s, and other processes would not accept it from a %s: issue one with layshaft cert issue -role %s", c.TLS.Cert, id, role, role)
 		}
 	}
+	if c.SameUser && (p.tls != nil || !security.Loopback(c.Listen)) {
+		return fmt.Errorf("-same-user needs -listen on a loopback address, without certificates: -listen is %s; users of other machines need certificates (layshaft cert)", c.Listen)
+	}
+	p.sameUser = c.SameUser
 	const certificates = "-tls-ca, -tls-cert and -tls-key (layshaft cert makes them)"
 	err = security.CheckListen("listen", c.Listen, p.tls != nil, c.Insecure, certificates, c.Log)
 	if err == nil && c.HTTP != "" {
@@ -272,18 +280,24 @@ func (p *ports) clientCreds(to security.Role) credentials.TransportCredentials {
 
 // serverCreds returns credentials for incoming connections.
 func (p *ports) serverCreds() credentials.TransportCredentials {
-	if p.tls == nil {
-		return insecure.NewCredentials()
+	switch {
+	case p.tls != nil:
+		return p.tls.Server()
+	case p.sameUser:
+		return security.SameUser()
 	}
-	return p.tls.Server()
+	return insecure.NewCredentials()
 }
 
 // authorize returns the check of incoming RPCs; nil permits everything.
 func (p *ports) authorize() func(context.Context, string) error {
-	if p.tls == nil {
-		return nil
+	switch {
+	case p.tls != nil:
+		return security.Authorize
+	case p.sameUser:
+		return security.AuthorizeSameUser
 	}
-	return security.Authorize
+	return nil
 }
 
 // dial returns a function that connects to processes of a role.

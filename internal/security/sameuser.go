@@ -1,0 +1,59 @@
+package security
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
+
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// SameUser returns the credentials of a gRPC server on a loopback address without TLS. They learn
+// from the kernel which user owns the other end of a connection, for AuthorizeSameUser. Nothing is
+// added to the connection.
+func SameUser() credentials.TransportCredentials {
+	return sameUser{insecure.NewCredentials()}
+}
+
+type sameUser struct {
+	credentials.TransportCredentials
+}
+
+// localUser is the owner of the other end of a connection.
+type localUser struct {
+	uid int
+	err error // the owner is not known
+}
+
+func (localUser) AuthType() string { return "local user" }
+
+func (s sameUser) Clone() credentials.TransportCredentials { return s }
+
+func (sameUser) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	uid, err := peerUser(c.RemoteAddr(), c.LocalAddr())
+	return c, localUser{uid, err}, nil
+}
+
+// AuthorizeSameUser returns an error, which wraps wire.ErrForbidden, unless the caller runs as the
+// user of this process or as root.
+func AuthorizeSameUser(ctx context.Context, fullMethod string) error {
+	u := localUser{err: errors.New("it did not connect through this machine's loopback")}
+	if p, ok := peer.FromContext(ctx); ok {
+		if known, ok := p.AuthInfo.(localUser); ok {
+			u = known
+		}
+	}
+	switch own := os.Getuid(); {
+	case u.err != nil:
+		return fmt.Errorf("%s: %w: the caller's user is not known: %w", fullMethod, wire.ErrForbidden, u.err)
+	case u.uid != own && u.uid != 0:
+		return fmt.Errorf("%s: %w: the caller runs as user %d, and this cluster accepts only user %d (-same-user; layshaft dev has -any-user)", fullMethod, wire.ErrForbidden, u.uid, own)
+	}
+	return nil
+}
