@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/jobdir"
 )
 
 // A plan is cut into stages at its shuffles. Each source and each wide operator is the head of one
@@ -52,11 +53,12 @@ type reader struct {
 
 // compiled is a plan cut into stages. It belongs to one slot.
 type compiled struct {
-	plan    *Plan
-	stages  []*stage
-	readers map[*node][]reader
-	outs    map[*node][]*out
-	tally   bool // attempts report to the publish stage how many records they read and set aside
+	plan     *Plan
+	stages   []*stage
+	readers  map[*node][]reader
+	outs     map[*node][]*out
+	identity jobdir.Identity // set by prepare
+	tally    bool            // attempts report to the publish stage how many records they read and set aside
 }
 
 func compile(p *Plan) (*compiled, error) {

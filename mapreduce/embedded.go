@@ -22,6 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/jobdir"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/internal/state"
@@ -33,7 +34,9 @@ import (
 // direct calls. They use the same cores, block store, codec and journal as a cluster.
 type embedded struct {
 	coord   *coordinator.Coordinator
-	journal io.Closer // nil without State
+	journal io.Closer   // nil without State
+	dir     *jobdir.Dir // of State; nil without it
+	outcome string      // for dir
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
 	unlock  func() error // unlocks temp
@@ -80,7 +83,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	e := &embedded{spec: spec, end: end, fresh: *spec, unlockPlaces: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	e := &embedded{spec: spec, end: end, outcome: jobdir.Unfinished, fresh: *spec, unlockPlaces: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
 	if err := e.start(ctx, &t, c, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
@@ -90,6 +93,13 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
 		j.watch(ctx)
+		switch {
+		case j.err == nil:
+			e.outcome = jobdir.Done
+			countRun(t.State, c.identity)
+		case !wasInterrupted(ctx, j.err):
+			e.outcome = jobdir.Failed
+		}
 		e.unlockPlaces() // all output is written
 		return nil
 	})
@@ -155,7 +165,6 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 	files := filesys.InputOf(c.plan.context())
 	files.Own = c.places(t)
 	h := sha256.New()
-	fmt.Fprintln(h, c.fingerprint(), executable(), string(params))
 	var input int64
 	whole := map[*stage][]job.Split{}
 	for _, s := range c.stages {
@@ -207,7 +216,11 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 			return 2
 		}, publish)
 	}
-	spec := c.spec(name, hex.EncodeToString(h.Sum(nil)), params, whole, t)
+	c.identity = c.identityOf(&t, params, hex.EncodeToString(h.Sum(nil)))
+	if t.State != "" {
+		numberRun(t.State, c.identity)
+	}
+	spec := c.spec(name, hashIdentity(c.identity), params, whole, t)
 	for k, s := range c.stages {
 		// inside this process Verify reads all outputs
 		spec.Stages[k].Inner = t.cluster != nil && !c.isReadByClient(s)
@@ -254,13 +267,18 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	dir := t.State
-	if dir == "" {
-		var err error
+	var dir string
+	var err error
+	if t.State == "" {
 		if dir, e.unlock, err = makeTemp(); err != nil {
 			return err
 		}
 		e.temp = dir
+	} else {
+		if e.dir, err = openState(t, e.spec.Name, string(e.spec.ID), c.identity); err != nil {
+			return err
+		}
+		dir = e.dir.Path
 	}
 	cfg := coordinator.Config{Log: log, Budgets: t.Budgets, Policy: coordinator.Policy{
 		LeaseTTL:     -1, // the workers live and die with this process
@@ -278,7 +296,6 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 		}
 		cfg.Journal, e.journal = j, j
 	}
-	var err error
 	if e.coord, err = coordinator.New(cfg); err != nil {
 		return err
 	}
@@ -297,7 +314,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 	sh := &shared{}
 	var reporter worker.Reporter = e.coord
 	if t.State != "" {
-		reporter = &keeper{Reporter: e.coord, spec: e.spec, state: t.State, end: e.end, failed: map[job.Task]int{}}
+		reporter = &keeper{Reporter: e.coord, spec: e.spec, state: dir, end: e.end, failed: map[job.Task]int{}}
 	}
 	e.workers = make([]*worker.Worker, t.Workers)
 	var open errgroup.Group // opening a block store takes a while
@@ -380,34 +397,9 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 // submit submits the job to the coordinator. If the State directory has the job already, it
 // continues, or its result stands.
 func (e *embedded) submit(ctx context.Context, t settings) error {
-	if t.State != "" {
-		for _, id := range e.coord.Jobs() {
-			st, _ := e.coord.Status(id)
-			if id == e.spec.ID && (st.Outcome == report.JobRunning || st.Outcome == report.JobDone) {
-				continue
-			}
-			done := 0
-			for i := range st.Stages {
-				done += st.Stages[i].Done
-			}
-			if id != e.spec.ID && st.Outcome == report.JobRunning && done > 0 {
-				return fmt.Errorf("state %s holds the unfinished job %s of another program, plan, input or parameters, with %d tasks done; finish that job, remove the directory, or choose another", t.State, id, done)
-			}
-			if id != e.spec.ID {
-				fmt.Fprintf(t.Err, "layshaft: state %s holds job %s of another program, plan, input or parameters; dropping it\n", t.State, id)
-			}
-			if err := e.drop(ctx, id); err != nil {
-				return err
-			}
-		}
-		for _, w := range e.workers {
-			for _, id := range w.Jobs() {
-				if id != e.spec.ID { // an earlier process was killed while it dropped the job
-					if err := w.DropJob(id); err != nil {
-						return err
-					}
-				}
-			}
+	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome != report.JobRunning && st.Outcome != report.JobDone {
+		if err := e.drop(ctx, e.spec.ID); err != nil {
+			return err
 		}
 	}
 	for i, w := range e.workers {
@@ -554,6 +546,9 @@ func (e *embedded) stop() error {
 		}
 		if e.journal != nil {
 			e.err = errors.Join(e.err, e.journal.Close())
+		}
+		if e.dir != nil {
+			e.err = errors.Join(e.err, e.dir.Close(e.outcome))
 		}
 		if e.temp != "" {
 			e.err = errors.Join(e.err, os.RemoveAll(e.temp), e.unlock())

@@ -91,11 +91,15 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	// An interrupted run with State can continue later, so its output stays.
-	interrupted := ctx.Err() != nil || errors.Is(err, wire.ErrStopped)
-	if err != nil && (!interrupted || j.target.State == "") {
+	if err != nil && (!wasInterrupted(ctx, err) || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
 	}
 	j.err = err
+}
+
+// wasInterrupted reports whether a run ended from outside, so that its job can continue.
+func wasInterrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, wire.ErrStopped)
 }
 
 // abandon ends the running attempts of a failed job, and removes the output of its sinks.

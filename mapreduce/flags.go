@@ -28,7 +28,7 @@ type TargetFlags struct {
 
 // Names of the flags for runs inside this process, for runs on a cluster, and for both.
 var (
-	localFlags     = []string{"state", "workers", "slots", "memory", "budget", "verify"}
+	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
 	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine", "hidden"}
 )
@@ -42,6 +42,8 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	t := &TargetFlags{Reporting: Reporting{Progress: "auto"}, flags: fs, environ: map[string]error{}}
 	l, c, r := &t.local, &t.cluster, &t.Reporting
 	fs.StringVar(&l.State, "state", "", "keep journal and intermediate data in `DIR`; a killed run then continues when started again (LAYSHAFT_STATE; default a temporary directory)")
+	fs.DurationVar(&l.StateAge, "state-age", 0, "how `LONG` -state keeps a job after its end (LAYSHAFT_STATE_AGE; default 168h, negative no limit)")
+	fs.Var((*bytesize.Size)(&l.StateSize), "state-size", "`BYTES` that the jobs in -state may take; the oldest are removed (LAYSHAFT_STATE_SIZE; default 20GiB)")
 	fs.IntVar(&l.Workers, "workers", 0, "`NUMBER` of workers (LAYSHAFT_WORKERS; default 1)")
 	fs.IntVar(&l.Slots, "slots", 0, "`NUMBER` of attempts at the same time (LAYSHAFT_SLOTS; default the number of processors)")
 	fs.Var((*bytesize.Size)(&l.Memory), "memory", "`BYTES` that attempts may hold before they spill, such as 256M, 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
@@ -89,7 +91,7 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	}
 	t.flags.Visit(func(f *flag.Flag) {
 		delete(relevant, f.Name) // the command line overrides the environment
-		zero := slices.Contains([]string{"", "0", "0B", "false"}, f.Value.String())
+		zero := slices.Contains([]string{"", "0", "0B", "0s", "false"}, f.Value.String())
 		if slices.Contains(idle, f.Name) && !zero {
 			wrong = errors.New(why)
 		}
@@ -104,11 +106,17 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	if t.cluster.Address != "" {
 		c := t.cluster
 		c.Reporting, c.Hidden = t.Reporting, t.hidden
-		return c.settings(plan)
+		return t.withArguments(c.settings(plan))
 	}
 	l := t.local
 	l.Reporting, l.Hidden = t.Reporting, t.hidden
-	return l.settings(plan)
+	return t.withArguments(l.settings(plan))
+}
+
+// withArguments sets the arguments that belong to the job's identity.
+func (t *TargetFlags) withArguments(s settings, err error) (settings, error) {
+	s.args = arguments(t.flags, slices.Concat(localFlags, clusterFlags, reportingFlags))
+	return s, err
 }
 
 // tagsFlag fills a list of tags.

@@ -74,6 +74,7 @@ type setting func(*options)
 func (s setting) apply(o *options) { s(o) }
 
 type (
+	planSetting     struct{ setting }
 	groupSetting    struct{ setting }
 	sortSetting     struct{ setting }
 	shuffleSetting  struct{ groupSetting }
@@ -82,6 +83,7 @@ type (
 	anySetting      struct{ operatorSetting }
 )
 
+func (planSetting) planOption()         {}
 func (groupSetting) groupOption()       {}
 func (sortSetting) sortOption()         {}
 func (shuffleSetting) shuffleOption()   {}
@@ -106,7 +108,8 @@ type options struct {
 	maxShare  float64
 	partition any // func(K, int) int
 	desc      bool
-	sortBy    any // valueOrder[T]
+	env       []string // see Env
+	sortBy    any      // valueOrder[T]
 }
 
 // applyOptions applies opts to o, and returns an error for each option with a bad value.

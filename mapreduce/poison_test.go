@@ -79,7 +79,7 @@ func TestLostOutputs(t *testing.T) {
 		d := mapreduce.Map(mapreduce.Read(p, upTo(n).Cut(6)), func(i int64) int64 { calls.Add(1); return i })
 		return mapreduce.GroupBy(d, func(i int64) int64 { return i % 9973 }, func(k int64, values iter.Seq[int64]) int64 {
 			if removed.CompareAndSwap(false, true) {
-				lost, err := filepath.Glob(filepath.Join(state, "worker-2", "jobs", "*", "0-*.seg"))
+				lost, err := filepath.Glob(filepath.Join(state, "*", "worker-2", "jobs", "*", "0-*.seg"))
 				if err != nil || len(lost) == 0 {
 					t.Errorf("no outputs of worker 2 (%v)", err)
 				}

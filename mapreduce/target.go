@@ -1,6 +1,7 @@
 package mapreduce
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/inprocess"
@@ -27,10 +29,20 @@ type Target interface {
 // Local runs a pipeline inside this process. The zero value uses all processors, and a temporary
 // directory that is removed at the end.
 type Local struct {
-	// State is a directory for the journal and intermediate data. A run that was killed,
+	// State is a directory for the journals and intermediate data of jobs. A run that was killed,
 	// interrupted or failed continues when it is started again with the same State, and does not
-	// repeat finished tasks. Empty means a temporary directory.
+	// repeat finished tasks. The result of a finished job stands, also when a loop runs several
+	// jobs. A run is the same job if program, plan, parameters, arguments, input and the
+	// environment variables of Env are the same. Each run in one process is another job once the
+	// one before is done. Empty means a temporary directory.
 	State string
+	// StateAge is how long State keeps a job after its end, or after its last start. Zero means 7
+	// days, negative no limit.
+	StateAge time.Duration
+	// StateSize is the number of bytes that the jobs in State may take. When a run starts, the
+	// oldest jobs beyond that are removed, finished ones first. Zero means 20 GiB, negative no
+	// limit.
+	StateSize int64
 	// Workers is the number of workers, each with its own block store. Zero means 1.
 	Workers int
 	// Slots is the number of attempts that run at the same time, over all workers. Zero means one
@@ -109,6 +121,7 @@ type settings struct {
 	// values of the cluster; see fit.
 	Local
 	cluster   *Cluster // nil inside this process
+	args      []string // arguments of this program that belong to the job's identity
 	runAfresh bool     // run a finished job again, because its result was lost
 	zones     int      // number of zones for another tier of merging; zero means no such tier
 }
@@ -133,6 +146,7 @@ func (t Local) settings(plan string) (settings, error) {
 	if t.Workers == 0 {
 		t.Workers = 1
 	}
+	t.StateAge, t.StateSize = cmp.Or(t.StateAge, 7*24*time.Hour), cmp.Or(t.StateSize, 20<<30)
 	if t.Slots == 0 {
 		t.Slots = max(machine.Processors(), t.Workers)
 	}
@@ -152,7 +166,7 @@ func (t Local) settings(plan string) (settings, error) {
 	}
 	var err error
 	t.Reporting, err = t.withDefaults(plan, t.State)
-	return settings{Local: t}, err
+	return settings{Local: t, args: arguments(nil, nil)}, err
 }
 
 func (t Cluster) settings(plan string) (settings, error) {
@@ -160,7 +174,7 @@ func (t Cluster) settings(plan string) (settings, error) {
 		return settings{}, fmt.Errorf("cluster %q is not HOST:PORT, such as 127.0.0.1:7070: name the address of its coordinator", t.Address)
 	}
 	r, err := t.withDefaults(plan, "")
-	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t}, err
+	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
 }
 
 // withDefaults returns a checked copy with the defaults filled in. state is the directory of the

@@ -33,7 +33,11 @@ type cli struct {
 	} `cmd:"" help:"List, show, cancel, await jobs."`
 	Task   taskCmd   `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
 	Status statusCmd `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
-	Cert   struct {
+	State  struct {
+		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
+		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
+	} `cmd:"" help:"List or drop the state of jobs that run inside programs."`
+	Cert struct {
 		Init  certInitCmd  `cmd:"" help:"Create a certificate authority for a cluster."`
 		Issue certIssueCmd `cmd:"" help:"Create a certificate and its key."`
 	} `cmd:"" help:"Create certificates."`

@@ -46,7 +46,11 @@ func WholeFile(ctx context.Context, f File) (Slice, error) {
 	if err != nil {
 		return Slice{}, err
 	}
-	return Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Hosts: f.Hosts}, nil
+	s := Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Hosts: f.Hosts}
+	if !f.Changed.IsZero() {
+		s.Changed = f.Changed.UnixNano()
+	}
+	return s, nil
 }
 
 // exactSize is the read size of Exact in bytes. Such a block stays in the processor's cache while

@@ -108,6 +108,9 @@ type File struct {
 	Raw     int64     // bytes after decompression, estimated; Size for a plain file
 	// kind is the format of a file that is not text, and advice is what to do with it.
 	kind, advice string
+	// Changed is when the inode changed, which nobody can set; zero if it is unknown. The file did
+	// not change again within the same tick of the clock.
+	Changed time.Time
 	// Hosts are the workers with a copy of the file. If empty, the file is equally near to all
 	// workers.
 	Hosts []string
@@ -279,7 +282,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if !i.Mode.IsRegular() {
 		return File{}, fmt.Errorf("%s: not a regular file; write its content to a file first", i.Path)
 	}
-	out := File{Path: i.Path, Size: i.Size, ModTime: i.ModTime, Raw: i.Size, Hosts: i.Hosts}
+	out := File{Path: i.Path, Size: i.Size, ModTime: i.ModTime, Raw: i.Size, Changed: i.Changed, Hosts: i.Hosts}
 	f, err := out.Open(ctx)
 	if err != nil {
 		return File{}, err
@@ -287,6 +290,14 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	defer f.Close()
 	if out.Size == 0 {
 		return out, nil
+	}
+	if wait := untilSettled(i.Changed); wait > 0 && filesys.IsLocal(f) {
+		time.Sleep(wait)
+		now, err := f.Stat()
+		if err != nil {
+			return File{}, withPath(i.Path, err)
+		}
+		out.Size, out.Raw, out.ModTime, out.Changed = now.Size, now.Size, now.ModTime, now.Changed
 	}
 	var head [headSize]byte
 	n, err := f.ReadAt(head[:], 0)
@@ -299,6 +310,20 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	out.kind, out.advice = kindOf(head[:n])
 	out.Raw = estimateSize(f, out)
 	return out, nil
+}
+
+// untilSettled returns how long to wait until another change of a file gets another time. A tick of
+// a local file system takes at most 10 ms. Times in whole seconds come from file systems with
+// longer ticks.
+func untilSettled(changed time.Time) time.Duration {
+	tick := 20 * time.Millisecond
+	if changed.Nanosecond() == 0 {
+		tick = filesys.Settled
+	}
+	if age := time.Since(changed); age >= 0 && age < tick {
+		return tick - age
+	}
+	return 0
 }
 
 // Open opens the file for reading.
