@@ -34,12 +34,8 @@ func (w *Worker) runSlot(ctx context.Context, slot int) {
 		w.log.Debug("attempt ended", "job", x.Attempt.Job, "attempt", x.Attempt, "took", time.Since(x.since), "err", err)
 		w.report(x)(m, err)
 		if codeRuns(busy) {
-			w.log.Warn("slot lost: user code ignores its context", "job", x.Attempt.Job, "attempt", x.Attempt)
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				return
-			}
+			w.log.Warn("user code abandoned: it ignores its context", "job", x.Attempt.Job, "attempt", x.Attempt)
+			w.dropProgram(x.Attempt.Job, slot) // the abandoned code keeps it
 		}
 	}
 }
@@ -139,14 +135,19 @@ func (w *Worker) RunAgain(ctx context.Context, l job.Launch) (*job.Manifest, err
 	}
 	cfg.Output = &sumOutput{attempt: l.Attempt}
 	m, busy, err := attempt.Run(ctx, cfg)
-	if codeRuns(busy) { // the code keeps this instance of the program
-		w.mu.Lock()
-		if c := w.code[l.Attempt.Job]; c != nil {
-			delete(c.programs, w.cfg.Slots)
-		}
-		w.mu.Unlock()
+	if codeRuns(busy) {
+		w.dropProgram(l.Attempt.Job, w.cfg.Slots)
 	}
 	return m, err
+}
+
+// dropProgram makes the next attempt of a job in a slot build the program again.
+func (w *Worker) dropProgram(id job.ID, slot int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.code[id]; c != nil {
+		delete(c.programs, slot)
+	}
 }
 
 // sumOutput is an output that only computes its hash.

@@ -71,7 +71,8 @@ type result struct {
 // the cause of ctx: its kind is Cancelled unless the cause is itself a failure. Panics, time-outs
 // and errors without a kind are transient failures. The output is sealed or discarded in any case.
 //
-// If a stage function runs for longer than Grace after the end of its context, it is abandoned: Run
+// If a stage function runs for longer than Grace, or than its time limit if that is shorter but at
+// least a second, after the end of its context, it is abandoned: Run
 // returns, and the function keeps a goroutine and the program instance until it ends by itself.
 // Only then busy is closed; normally it is closed when Run returns.
 func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}, err error) {
@@ -102,7 +103,11 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 		return r.m, ended, toFailure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(cfg.Grace)
+	wait := cfg.Grace
+	if limit > 0 {
+		wait = min(wait, max(limit, time.Second)) // an attempt ends in about the stated time
+	}
+	grace := time.NewTimer(wait)
 	defer grace.Stop()
 	select {
 	case r := <-done:
@@ -110,7 +115,7 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 		return r.m, ended, toFailure(ctx, r.err, cfg.Stage.Name, limit)
 	case <-grace.C:
 		f := toFailure(ctx, context.Cause(ctx), cfg.Stage.Name, limit).(*job.Failure)
-		f.Message += fmt.Sprintf("; user code ignored its context for %v and still runs", cfg.Grace)
+		f.Message += fmt.Sprintf("; user code ignored its context for %v, so its goroutine is abandoned and runs on; return when the context of TryMap and its kin ends", wait)
 		return nil, ended, f
 	}
 }

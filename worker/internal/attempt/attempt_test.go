@@ -181,7 +181,7 @@ func TestAbandon(t *testing.T) {
 		cfg.Grace = 5 * time.Second
 		start := time.Now()
 		_, busy, err := Run(t.Context(), cfg)
-		if err == nil || !strings.Contains(err.Error(), "still runs") || time.Since(start) != 65*time.Second {
+		if err == nil || !strings.Contains(err.Error(), "is abandoned and runs on") || time.Since(start) != 65*time.Second {
 			t.Errorf("%v after %v, want it abandoned after 65s", err, time.Since(start))
 		}
 		select {
