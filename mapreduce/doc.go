@@ -27,6 +27,11 @@
 // must not change the slices and maps of a record in place: another operator may read the same
 // record.
 //
+// A key is made of booleans, numbers, strings, times, and arrays and structs of them. Keys are
+// compared by value: times by instant, -0 like 0, and all NaN alike. Operators that return keys, such
+// as [AggregateBy], [Sort] and [Distinct], return times in UTC and 0 for -0. Records keep the offset
+// of a time, but not the name of its zone.
+//
 // # Functions
 //
 // The plain form of an operator takes a plain function. The Try form, such as [TryMap], takes a

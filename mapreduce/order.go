@@ -51,7 +51,8 @@ func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...SortOption) Dataset[T
 }
 
 // Sort sorts all records, as SortBy does with the record itself as the key, but moves half as many
-// bytes. T must be usable as a key.
+// bytes. T must be usable as a key. As in every key, a time comes back in UTC and -0 as 0; SortBy
+// keeps the record as it is.
 func Sort[T any](d Dataset[T], opts ...SortOption) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Sort", opts, d.n)
 	kc := keyCodec[T](n)

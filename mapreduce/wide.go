@@ -388,7 +388,9 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Shuffl
 	return Dataset[KV[K, V]]{n}
 }
 
-// Distinct keeps one record of each set of equal records. T must be usable as a key.
+// Distinct keeps one record of each set of equal records. T must be usable as a key. As in every
+// key, times are equal if they are the same instant, and come back in UTC; -0 equals 0 and comes
+// back as 0.
 func Distinct[T any](d Dataset[T], opts ...ShuffleOption) Dataset[T] {
 	type none struct{}
 	n := newNode[T](planOf(d.n), "Distinct", opts, d.n)

@@ -115,6 +115,9 @@ func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offs
 		if !f.IsExported() {
 			continue
 		}
+		if err := checkLayout(c.layout); err != nil {
+			return fmt.Errorf("field %s: %w", c.field, err)
+		}
 		if d, ok := f.Tag.Lookup("decimal"); ok {
 			n, err := strconv.Atoi(d)
 			if k := deref(f.Type).Kind(); err != nil || n < 0 || n > 18 || k < reflect.Int || k > reflect.Uint64 {
@@ -129,6 +132,16 @@ func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offs
 		w.columns = append(w.columns, c)
 	}
 	return nil
+}
+
+// checkLayout refuses a layout with the abbreviation of a time zone and no offset. An abbreviation
+// such as PST or IST has no offset of its own, and package time takes it from the machine's zone.
+func checkLayout(layout string) error {
+	if !strings.Contains(layout, "MST") || strings.Contains(layout, "-07") || strings.Contains(layout, "Z07") {
+		return nil
+	}
+	return fmt.Errorf("layout %q: the offset of an abbreviation such as PST depends on the machine; use -0700 in place of MST, or spell the zone, such as %q, if all times are in UTC",
+		layout, strings.ReplaceAll(layout, "MST", "UTC"))
 }
 
 func deref(t reflect.Type) reflect.Type {

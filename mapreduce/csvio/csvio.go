@@ -37,7 +37,8 @@
 //     from 0 to 18. A cell with more digits after the point is an error, unless those digits are
 //     zeros.
 //   - A time is read and written as RFC 3339. The tag layout gives another layout, in the notation
-//     of package time.
+//     of package time. Without an offset, the time is in UTC. A layout with the abbreviation of a
+//     zone (MST) needs an offset too: what PST means depends on the machine.
 //   - An empty cell is an error for a number, bool or time, unless the field is a pointer or has
 //     the option omitempty. A nil pointer is written as an empty cell.
 //

@@ -601,3 +601,37 @@ func TestFilesThatAreNoCSV(t *testing.T) {
 		}
 	}
 }
+
+// TestZonesDoNotDependOnTheMachine reads times with offsets and abbreviations in two zones.
+func TestZonesDoNotDependOnTheMachine(t *testing.T) {
+	type rec struct {
+		At   time.Time `csv:"at"`
+		Both time.Time `csv:"both" layout:"2006-01-02 15:04 -0700 MST"`
+		Day  time.Time `csv:"day" layout:"2006-01-02 15:04 UTC"`
+	}
+	path := filepath.Join(t.TempDir(), "x.csv")
+	overwrite(t, path, "at,both,day\n2024-03-10T12:00:00-08:00,2024-03-10 12:00 -0800 PST,2024-03-10 20:00 UTC\n")
+	defer func(was *time.Location) { time.Local = was }(time.Local)
+	for _, zone := range []*time.Location{time.UTC, time.FixedZone("PST", -8*3600)} {
+		time.Local = zone
+		rows, bad, _ := readAll(t, csvio.Rows[rec](path), 0)
+		if len(bad) > 0 || len(rows) != 1 {
+			t.Fatal(rows, bad)
+		}
+		r := rows[0].row.(rec)
+		want := time.Date(2024, 3, 10, 20, 0, 0, 0, time.UTC)
+		if !r.At.Equal(want) || !r.Both.Equal(want) || !r.Day.Equal(want) || r.Day.Location() != time.UTC || r.At.Location() == time.Local && zone != time.UTC {
+			t.Errorf("in %v: %v", zone, r)
+		}
+	}
+	type refused struct {
+		At *time.Time `csv:"at" layout:"Mon, 02 Jan 2006 15:04:05 MST"`
+	}
+	want := `field refused.At: layout "Mon, 02 Jan 2006 15:04:05 MST": the offset of an abbreviation such as PST depends on the machine; use -0700 in place of MST, or spell the zone, such as "Mon, 02 Jan 2006 15:04:05 UTC"`
+	if _, err := csvio.Rows[refused](path).Splits(t.Context(), 0); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v", err)
+	}
+	if err := csvio.Write[refused](t.TempDir()).Check(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v", err)
+	}
+}

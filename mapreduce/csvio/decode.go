@@ -304,7 +304,8 @@ func (c *column) timeDecoder() decoder {
 	}
 	bad := fmt.Errorf("not a time of layout %q; correct the cell, or name its layout with a layout tag, such as layout:\"2006-01-02\"", layout)
 	return func(field unsafe.Pointer, text string) error {
-		t, err := time.Parse(layout, text)
+		// In UTC, so that the zone of the result does not depend on the machine.
+		t, err := time.ParseInLocation(layout, text, time.UTC)
 		switch {
 		case text == "":
 			return errEmpty
