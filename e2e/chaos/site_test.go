@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,9 +79,18 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(func() { client.Close() })
 	s.client = client
 	eventually(t, "all workers have joined", func() bool {
-		var all []struct{ Worker string }
+		var all []struct{ Datasets []string }
 		out := s.layshaft(append([]string{"worker", "list", "-o", "json", "-cluster", s.grpc}, s.certificate("client")...)...)
-		return json.Unmarshal([]byte(out), &all) == nil && len(all) == len(s.workers)
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatalf("worker list: %v\n%s", err, out)
+		}
+		joined := 0
+		for _, w := range all {
+			if slices.Contains(w.Datasets, "in") {
+				joined++
+			}
+		}
+		return joined == len(s.workers)
 	})
 	return s
 }
