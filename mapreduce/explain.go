@@ -10,6 +10,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -78,14 +79,14 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 				}
 			}
 		}
-		fmt.Fprintf(tw, "%d\t%d\t%s\t%s\t%s\n", i, st.Tasks, input, s.label, output)
+		fmt.Fprintf(tw, "%d\t%d\t%s\t%s\t%s\n", i, st.Tasks, plain.Text(input), plain.Text(s.label), plain.Text(output))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	for i := range spec.Stages {
 		for _, n := range spec.Stages[i].Needs {
-			fmt.Fprintf(w, "stage %d: each attempt needs %d of budget %s\n", i, n.N, n.Budget)
+			fmt.Fprintf(w, "stage %d: each attempt needs %d of budget %s\n", i, n.N, plain.Text(n.Budget))
 		}
 		notes := map[string]int{}
 		for _, sp := range spec.Stages[i].Splits {
@@ -94,7 +95,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			}
 		}
 		for _, n := range slices.Sorted(maps.Keys(notes)) {
-			fmt.Fprintf(w, "stage %d: %s: %s\n", i, report.Plural(notes[n], "split"), n)
+			fmt.Fprintf(w, "stage %d: %s: %s\n", i, report.Plural(notes[n], "split"), plain.Text(n))
 		}
 	}
 	return nil

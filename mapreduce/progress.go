@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -100,6 +101,7 @@ func (p *display) show() {
 		fmt.Fprintf(&out, "\x1b[%dA\x1b[J", p.lines)
 	}
 	for _, line := range lines {
+		line = plain.Text(line)
 		if r := []rune(line); width > 0 && len(r) > width-1 {
 			line = string(r[:width-1])
 		}
@@ -201,7 +203,7 @@ func countText(n int64) string {
 func (j *Job) printCounters() {
 	for _, k := range slices.Sorted(maps.Keys(j.counters)) {
 		if k[0] != '.' {
-			fmt.Fprintf(j.target.Err, "%s\t%d\n", k, j.counters[k])
+			fmt.Fprintf(j.target.Err, "%s\t%d\n", plain.Text(k), j.counters[k])
 		}
 	}
 	fmt.Fprintf(j.target.Err, "records read\t%d\nbad records\t%d\nbytes shuffled\t%d\n", j.counters[readCounter], j.counters[badCounter], j.counters[shuffledCounter])

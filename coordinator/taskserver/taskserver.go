@@ -220,8 +220,8 @@ type GearmanOptions struct {
 // Delays before a job of Gearman is repeated after the loss of its worker. The first time there is
 // none.
 const (
-	gearmanBackoff    = 10 * time.Millisecond
-	gearmanMaxBackoff = 10 * time.Second
+	gearmanBackoff    = time.Millisecond
+	gearmanMaxBackoff = 100 * time.Millisecond
 )
 
 // policy returns the policy of jobs.
