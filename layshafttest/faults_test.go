@@ -140,6 +140,20 @@ func cutPeer(length time.Duration) func(c *Cluster, w *Worker) {
 	}
 }
 
+// Two workers that cannot reach each other both reach the coordinator, for good: the job ends all the same.
+func TestWorkersNeverMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 2)
+		c.Cut(c.Worker(0), c.Worker(1))
+		begun := time.Now()
+		_, wait := begin(t, c, sums, slow)
+		slow.check(t, wait())
+		if took := time.Since(begun); took > 2*time.Minute {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
 // What a lost worker ran goes on elsewhere within a second when its connection breaks.
 func TestLostAttemptsRunSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

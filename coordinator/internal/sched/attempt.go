@@ -225,18 +225,20 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 			s.delayTask(a.ref, s.cfg.RetryDelay/8<<min(deaths/16, 10))
 		}
 	case f.Kind == job.InputLost && len(f.Lost) > 0:
-		for _, l := range f.Lost {
-			if l.Job == a.id.Job && !s.outputMovedSince(l, a) {
-				s.outputLost(l)
-			}
-		}
-		if t.inputLosses++; int(t.inputLosses) >= s.cfg.MaxInputLost {
+		t.inputLosses++
+		holder := s.loseInput(a, f.Lost)
+		if int(t.inputLosses) >= s.cfg.MaxInputLost {
 			f.Message = fmt.Sprintf("input lost %d times: %s", t.inputLosses, f.Message)
+			if holder != nil {
+				f.Message += fmt.Sprintf("; workers %s and %s have leases, but %s cannot read from %s: check the network between their addresses", w.name, holder.name, w.name, holder.name)
+			}
 			s.failJob(a.ref, f)
 			return
 		}
-		if last {
+		if free := freeLosses(holder); last && int(t.inputLosses) <= free {
 			s.enqueueTask(a.ref)
+		} else if last {
+			s.delayTask(a.ref, s.cfg.RetryDelay<<min(int(t.inputLosses)-free-1, 5))
 		}
 	case f.Kind == job.Transient || f.Kind == job.InputLost:
 		s.countStrike(w)

@@ -48,6 +48,7 @@ type stage struct {
 	// job.
 	failures, failedTasks, cancelledTasks int
 	queues                                queues
+	preferred                             map[int]string // near workers of tasks, after losses of input
 	readyAt                               time.Time
 	// goneTasks lists tasks in state gone; entries may be out of date.
 	goneTasks []int32

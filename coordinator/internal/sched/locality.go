@@ -100,7 +100,11 @@ func (s *Scheduler) enqueueTask(r ref) {
 // once.
 func (s *Scheduler) addToQueues(r ref) {
 	st, i, held := r.stage(), r.t.Index, false
-	if hosts := st.hosts(i); r.task().failures == 0 {
+	hosts := st.hosts(i)
+	if name, ok := st.preferred[i]; ok {
+		hosts = []string{name}
+	}
+	if r.task().failures == 0 {
 		for k, h := range hosts {
 			queueFor(&st.queues.host, h).push(i)
 			w := s.findWorker(h)

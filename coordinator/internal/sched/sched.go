@@ -190,13 +190,14 @@ type Scheduler struct {
 	delayed     retries
 	settling    bool
 	settleUntil time.Time
-	rejoinUntil time.Time   // zero when the wait is over
-	speculateAt time.Time   // zero when no attempt can be raced
-	drains      []*worker   // draining workers
-	drainAt     time.Time   // when to look at the draining workers again
-	retained    []*jobState // ended jobs, earliest end first
-	returning   []*jobState // jobs waiting for lost workers to join again
-	woke        time.Time   // of the last Woke
+	rejoinUntil time.Time          // zero when the wait is over
+	speculateAt time.Time          // zero when no attempt can be raced
+	drains      []*worker          // draining workers
+	drainAt     time.Time          // when to look at the draining workers again
+	retained    []*jobState        // ended jobs, earliest end first
+	returning   []*jobState        // jobs waiting for lost workers to join again
+	woke        time.Time          // of the last Woke
+	cuts        map[pair]time.Time // when one of two workers could not read from the other
 }
 
 // New returns a scheduler without jobs and workers.
