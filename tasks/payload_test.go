@@ -95,3 +95,12 @@ func FuzzDecode(f *testing.F) {
 		_, _ = decodeGathered[[]point]([][]byte{b, nil}, []bool{true, false})
 	})
 }
+
+// An ID has one spelling, and a Gearman handle names the same task.
+func TestParseID(t *testing.T) {
+	for text, want := range map[string]ID{"1a": 26, "H:host:26": 26, "H:a:b:26": 26, "0": 0, "": 0, "H:host:": 0, "H:host:1a": 0, "xyz": 0, "H:26": 26} {
+		if id, err := ParseID(text); id != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %v, %v, want %v", text, id, err, want)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package tasks
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // ID identifies a task or a group and is never used again. Zero means none. Its text form, as in
@@ -12,11 +14,12 @@ type ID uint64
 // String returns the ID as 1 to 16 hexadecimal digits.
 func (id ID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
-// ParseID parses the output of String. The error wraps [ErrInvalid].
+// ParseID parses the output of String, or the handle of a Gearman job, such as H:host:17. The error
+// wraps [ErrInvalid].
 func ParseID(text string) (ID, error) {
-	n, err := strconv.ParseUint(text, 16, 64)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("%w: %q is not the ID of a task, which is 1 to 16 hexadecimal digits", ErrInvalid, text)
+	n, ok := wire.ParseTaskID(text)
+	if !ok {
+		return 0, fmt.Errorf("%w: %q is not the ID of a task, which is 1 to 16 hexadecimal digits, or the handle of a Gearman job, such as H:host:17", ErrInvalid, text)
 	}
 	return ID(n), nil
 }

@@ -122,7 +122,7 @@ func TestPagesEscapeBytes(t *testing.T) {
 	const evil, shown = "\x1b[31m\xe9\u202e", `\x1b[31m\xe9\xe2\x80\xae`
 	id := d.submitTasks(t, evil, 1)[0]
 	h := d.Handler()
-	for _, path := range []string{"/", "/tasks", "/tasks?function=" + url.QueryEscape(evil), "/tasks?function=" + url.QueryEscape(shown), fmt.Sprint("/tasks/", id), "/api/status"} {
+	for _, path := range []string{"/", "/tasks", "/tasks?function=" + url.QueryEscape(evil), "/tasks?function=" + url.QueryEscape(shown), fmt.Sprintf("/tasks/%x", id), "/api/status"} {
 		w := get(t, h, path, browser)
 		want, body := shown, w.Body.String()
 		if path == "/api/status" {
@@ -147,7 +147,7 @@ func TestPagesEscape(t *testing.T) {
 	h := d.Handler()
 	inline := regexp.MustCompile(`(?i)<script(>| [^s])|<style|\son[a-z]+=| style=|javascript:|<img`)
 	for _, path := range []string{"/", "/jobs", "/jobs?state=cancelled", "/jobs?state=" + url.QueryEscape(evil), "/jobs/evil", "/jobs/waits", "/workers", "/tasks",
-		"/tasks?function=" + url.QueryEscape(evil), fmt.Sprint("/tasks/", ids[0])} {
+		"/tasks?function=" + url.QueryEscape(evil), fmt.Sprintf("/tasks/%x", ids[0])} {
 		w := get(t, h, path, browser)
 		body := w.Body.String()
 		if w.Code != http.StatusOK {

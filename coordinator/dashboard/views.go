@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 const (
@@ -444,13 +444,13 @@ func (d *Dashboard) function(name string) view {
 }
 
 func (d *Dashboard) task(id string) view {
-	n, _ := strconv.ParseUint(id, 10, 64)
+	n, _ := wire.ParseTaskID(id)
 	t, ok := d.cfg.Tasks.Task(taskserver.TaskID(n))
 	if !ok {
 		return missing(fmt.Sprintf("Task %s is not known: there was none, or it has been forgotten.", id))
 	}
 	r := taskOf(t)
-	return view{page: "task", title: "Task " + id, section: "Tasks", content: r}
+	return view{page: "task", title: "Task " + t.ID.String(), section: "Tasks", content: r}
 }
 
 func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(plain.Text(name)) }

@@ -298,7 +298,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 		}
 	}
 	if !ok {
-		return nil, status.Errorf(codes.NotFound, "task %d, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
+		return nil, status.Errorf(codes.NotFound, "task %x, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
 	}
 	p := t.describe(info, worker, r.GetBodies())
 	p.Why = why
@@ -311,7 +311,7 @@ func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaft
 	if in, err := t.desk.Input(info.ID); err == nil {
 		if p.Unique = in.Unique; bodies && in.Gathered {
 			if in.Data, err = wire.GatheredJSON(in.Data); err != nil {
-				t.log.Warn("input of a task cannot be shown", "task", uint64(info.ID), "err", err)
+				t.log.Warn("input of a task cannot be shown", "task", info.ID, "err", err)
 			}
 		}
 		if bodies {

@@ -409,7 +409,7 @@ func (w *workerStream) assign(n *desk.Note) *layshaftv1.TaskAssign {
 	in, err := w.t.desk.Input(n.Task)
 	if err != nil {
 		if !errors.Is(err, bodies.ErrNotFound) {
-			w.t.log.Error("task failed: its input cannot be read", "task", uint64(n.Task), "err", err)
+			w.t.log.Error("task failed: its input cannot be read", "task", n.Task, "err", err)
 		}
 		w.t.desk.Lock()
 		w.s.Report(n.Task, int64(n.N), queue.Fatal, 0, 0, []byte(err.Error()))

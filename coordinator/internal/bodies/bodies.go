@@ -330,7 +330,7 @@ func (s *Store) fromMemory(dst []byte, kind Kind, id uint64) ([]byte, bool) {
 
 func (s *Store) fromDisk(dst []byte, kind Kind, id uint64) ([]byte, error) {
 	if s.db == nil {
-		return dst, fmt.Errorf("body of task %d: %w", id, ErrNotFound)
+		return dst, fmt.Errorf("body of task %x: %w", id, ErrNotFound)
 	}
 	letters := "ts"
 	if kind == Result {
@@ -358,7 +358,7 @@ func (s *Store) fromDisk(dst []byte, kind Kind, id uint64) ([]byte, error) {
 		return ErrNotFound
 	})
 	if err != nil {
-		return dst, fmt.Errorf("body of task %d: %w", id, err)
+		return dst, fmt.Errorf("body of task %x: %w", id, err)
 	}
 	return dst, nil
 }

@@ -357,7 +357,7 @@ func (s *gearmanSession) Grab() (gearman.Job, bool) {
 		if err == nil {
 			return gearman.Job{ID: uint64(id), Function: s.assigned.Function, Unique: in.Unique, Reducer: in.Reducer, Data: in.Data}, true
 		}
-		b.Desk.cfg.Log.Error("task failed: its input cannot be read", "task", uint64(id), "err", err)
+		b.Desk.cfg.Log.Error("task failed: its input cannot be read", "task", id, "err", err)
 		b.reported(s.id, id, queue.Fatal, 0, 0, []byte(err.Error()))
 	}
 }

@@ -338,7 +338,7 @@ func TestChainsAndGroups(t *testing.T) {
 		sum := worker.next()
 		in, err := d.Input(sum.Task)
 		got, invalid := wire.GatheredJSON(in.Data)
-		want := fmt.Sprintf(`[{"id":"%x","outcome":"done","encoding":"text","result":"X"},{"id":"%x","outcome":"done","encoding":"text","result":"Y"}]`, x.Task, y.Task)
+		want := fmt.Sprintf(`[{"id":"%s","outcome":"done","encoding":"text","result":"X"},{"id":"%s","outcome":"done","encoding":"text","result":"Y"}]`, x.Task, y.Task)
 		if err != nil || invalid != nil || !in.Gathered || string(got) != want {
 			t.Errorf("gathered %s, %v, %v, %v, want %s", got, in.Gathered, err, invalid, want)
 		}

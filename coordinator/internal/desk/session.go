@@ -282,7 +282,7 @@ func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note
 		if id == 0 {
 			return n, fmt.Errorf("function %q, unique %q: %w", function, unique, ErrUnknown)
 		}
-		return n, fmt.Errorf("task %d: %w", id, ErrUnknown)
+		return n, fmt.Errorf("task %s: %w", id, ErrUnknown)
 	}
 	return n, nil
 }

@@ -30,6 +30,9 @@ type Info struct {
 	Policy Policy    // limits of its attempts
 }
 
+// Counted returns the number of attempts that count as failures, once they have failed.
+func (i Info) Counted() int { return i.Attempts - i.Lost }
+
 // Status returns the state of a task. A chained task that is done counts as running until its
 // follower is ready.
 func (q *Queue) Status(id ID) (Info, bool) {

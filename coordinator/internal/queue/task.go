@@ -3,6 +3,7 @@ package queue
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -10,6 +11,12 @@ import (
 // later IDs are larger. The low bits of a task's ID are its slot in memory, so a lookup takes one
 // load. Zero means none.
 type ID uint64
+
+// String returns the ID in hexadecimal digits, as in commands, pages and logs.
+func (id ID) String() string { return fmt.Sprintf("%x", uint64(id)) }
+
+// MarshalText returns String.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 // slotBits is the width of the slot in an ID: 67 million tasks at once. The sequence number above
 // it lasts for 270,000 million IDs.

@@ -24,9 +24,9 @@ func (q *Queue) WaitReason(id ID) string {
 	case t.state == Delayed && t.flags&awaitsInput != 0:
 		return "its input is being assembled from the results of earlier tasks"
 	case t.state == Delayed && t.attempts > 0:
-		return fmt.Sprintf("attempt %d failed; the next one waits until %s: layshaft task run-now %x", t.attempts, clock(t.due), uint64(t.id))
+		return fmt.Sprintf("attempt %d failed; the next one waits until %s: layshaft task run-now %s", t.attempts, clock(t.due), t.id)
 	case t.state == Delayed:
-		return fmt.Sprintf("it is not due before %s: layshaft task run-now %x", clock(t.due), uint64(t.id))
+		return fmt.Sprintf("it is not due before %s: layshaft task run-now %s", clock(t.due), t.id)
 	case t.state == Waiting:
 		return q.startReason(i, q.functions[t.fn])
 	}
@@ -59,7 +59,7 @@ func (q *Queue) groupWaitReason(g *group) string {
 	for _, id := range g.members[:min(len(g.members), 1000)] {
 		if i := q.findLatest(id); i != 0 && !q.tasks.at(i).state.hasEnded() {
 			if why := q.WaitReason(id); why != "" {
-				return fmt.Sprintf("task %x of %s: %s", uint64(id), quote(q.functions[q.tasks.at(i).fn].name), why)
+				return fmt.Sprintf("task %s of %s: %s", id, quote(q.functions[q.tasks.at(i).fn].name), why)
 			}
 		}
 	}
