@@ -267,8 +267,15 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	if len(c.stages) == 0 {
 		return startIdle(t, d.name, c)
 	}
+	ctx, t.stopCatching = withInterrupt(ctx)
+	var j *Job
 	if t.cluster != nil {
-		return startCluster(ctx, t, d.name, raw, build)
+		j, err = startCluster(ctx, t, d.name, raw, build)
+	} else {
+		j, err = startEmbedded(ctx, t, d.name, raw, c, build)
 	}
-	return startEmbedded(ctx, t, d.name, raw, c, build)
+	if err != nil {
+		t.stopCatching()
+	}
+	return j, err
 }

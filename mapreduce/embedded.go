@@ -97,7 +97,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 		case j.err == nil:
 			e.outcome = jobdir.Done
 			countRun(t.State, c.identity)
-		case !wasInterrupted(ctx, j.err):
+		case !j.interrupted:
 			e.outcome = jobdir.Failed
 		}
 		e.unlockPlaces() // all output is written

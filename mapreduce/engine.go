@@ -72,6 +72,7 @@ func (j *Job) readOutput(p job.Producer, read func(p job.Producer) error) error 
 // watch waits for the end of the job and finishes it.
 func (j *Job) watch(ctx context.Context) {
 	defer close(j.done)
+	defer j.target.stopCatching()
 	stopProgress := j.progress()
 	err := j.engine.wait(ctx)
 	if err == nil && j.target.Verify {
@@ -91,15 +92,11 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	// An interrupted run with State can continue later, so its output stays.
-	if err != nil && (!wasInterrupted(ctx, err) || j.target.State == "") {
+	j.interrupted = err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrStopped))
+	if err != nil && (!j.interrupted || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
 	}
 	j.err = err
-}
-
-// wasInterrupted reports whether a run ended from outside, so that its job can continue.
-func wasInterrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, wire.ErrStopped)
 }
 
 // abandon ends the running attempts of a failed job, and removes the output of its sinks.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
@@ -315,7 +316,8 @@ func readStage(e *env, read func(e *env, next any) error, next any) (err error) 
 				err = f
 				return
 			}
-			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("%s: panic: %v", e.stage.label, v), Detail: userStack(string(debug.Stack()), "mapreduce.readStage(")}
+			frames := userStack(string(debug.Stack()), "mapreduce.readStage(")
+			err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("%s at %s: panic: %v%s", e.stage.label, e.stage.head.at, v, call.Site(frames)), Detail: frames}
 		}
 	}()
 	return read(e, next)

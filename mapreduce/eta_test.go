@@ -1,8 +1,12 @@
 package mapreduce
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // TestETA checks that the remaining time is never too low, however little is done.
@@ -22,5 +26,30 @@ func TestETA(t *testing.T) {
 		if got := eta(c.took, c.share); got != c.want {
 			t.Errorf("eta(%v, %v) = %q, want %q", c.took, c.share, got, c.want)
 		}
+	}
+}
+
+// TestLineFits checks that a line fits the terminal, and keeps the remaining time whole.
+func TestLineFits(t *testing.T) {
+	spec := &job.Spec{Stages: []job.Stage{{Splits: []job.Split{{Bytes: 4 << 40}}, Tasks: 8000}, {Tasks: 500, Inputs: []job.Edge{{From: 0}}}}}
+	p := &display{j: &Job{spec: spec}, start: time.Now().Add(-10 * time.Minute), began: map[int]time.Time{0: time.Now().Add(-10 * time.Minute)}}
+	s := report.Stage{Name: "read > filter > map > aggregateby words", FailedAttempts: 123}
+	s.Tasks, s.Done, s.Running = 8000, 2345, 64
+	for width := 50; width < 220; width++ {
+		line := p.line(0, s, 123_456_789, 1<<40, width)
+		if n := len([]rune(line)); n > width || !strings.HasSuffix(line, "  ETA 30m0s") || !strings.Contains(line, "2345/8000 tasks") {
+			t.Errorf("%d of %d characters: %s", n, width, line)
+		}
+		if width > 160 && !strings.Contains(line, "[#####...............] 2345/8000 tasks, 64 running, 123 attempts failed  123.46M records  205.8k/s  1.7 GiB/s") {
+			t.Errorf("parts are missing: %s", line)
+		}
+	}
+	// a quarter of the first stage is done, and its output is a quarter of its input
+	s.Sum.Bytes = 1 << 38
+	if got := p.total([]report.Stage{s, {}}, []int64{1 << 40, 0}); got != "   whole job 20%  ETA 40m0s" {
+		t.Errorf("whole job: %q", got)
+	}
+	if got := p.total([]report.Stage{s}, []int64{1 << 40}); got != "" {
+		t.Errorf("one stage: %q", got)
 	}
 }

@@ -6,3 +6,9 @@ func ForgetRuns() {
 	defer finishedRuns.mu.Unlock()
 	finishedRuns.n = nil
 }
+
+// CatchInterrupts does to the process what Main does. The returned function undoes it.
+func CatchInterrupts() (undo func()) {
+	catchInterrupts.Store(true)
+	return func() { catchInterrupts.Store(false) }
+}

@@ -17,14 +17,16 @@ import (
 
 // Job is one run of a pipeline.
 type Job struct {
-	name     string
-	c        *compiled
-	spec     *job.Spec
-	target   settings
-	engine   engine
-	done     chan struct{}
-	err      error
-	counters map[string]int64
+	name   string
+	c      *compiled
+	spec   *job.Spec
+	target settings
+	engine engine
+	done   chan struct{}
+	err    error
+	// interrupted means that the run ended from outside, so that its job can continue.
+	interrupted bool
+	counters    map[string]int64
 }
 
 // ID returns the job ID. The same pipeline with the same parameters, input and program has the same

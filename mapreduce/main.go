@@ -1,9 +1,12 @@
 package mapreduce
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/machine"
@@ -16,13 +19,16 @@ import (
 //
 // Otherwise Main prepares the process for batch work: it sets the soft memory limit to nine tenths
 // of the memory of the machine or cgroup, unless GOMEMLIMIT is set. The garbage collector then
-// works harder before the process is killed for its memory.
+// works harder before the process is killed for its memory. While a pipeline runs, ^C (SIGINT) ends
+// the run in order, as the end of its context does; on a cluster a user at a terminal is asked
+// whether the job continues. A second ^C ends the program.
 func Main() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(machine.Memory() / 10 * 9)
 	}
 	address, set := os.LookupEnv(child.Env)
 	if !set {
+		catchInterrupts.Store(true)
 		return
 	}
 	_ = os.Unsetenv(child.Env) // a program started by user code is not a child of the worker
@@ -31,4 +37,18 @@ func Main() {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// catchInterrupts is set by Main: the program is one for pipelines, which ends after ^C.
+var catchInterrupts atomic.Bool
+
+// withInterrupt returns a context that ends at SIGINT, until stop is called. The next SIGINT ends
+// the program.
+func withInterrupt(ctx context.Context) (_ context.Context, stop func()) {
+	if !catchInterrupts.Load() || signal.Ignored(os.Interrupt) {
+		return ctx, func() {}
+	}
+	ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

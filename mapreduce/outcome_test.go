@@ -144,7 +144,7 @@ func TestPanicNamesRecordAndPlace(t *testing.T) {
 	j = start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		return mapreduce.GroupBy(mapreduce.Read(p, upTo(10)), func(i int64) int64 { return i }, func(i int64, _ iter.Seq[int64]) int64 { return explode(i) })
 	}, mapreduce.Retry(1))
-	checkError(t, j.Wait(), "groupby: panic: no price for product 7\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
+	checkError(t, j.Wait(), "groupby at outcome_test.go:", ": panic: no price for product 7 at outcome_test.go:", "\ngithub.com/layshaft/layshaft/mapreduce_test.explode", "outcome_test.go:")
 }
 
 // TestPlacesAreCheckedFirst checks that a job fails before it runs if its quarantine file cannot be

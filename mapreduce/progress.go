@@ -31,6 +31,8 @@ func (j *Job) progress() func(error) {
 	every := 5 * time.Second
 	if live && j.target.Progress == "auto" {
 		p.live, every = true, 200*time.Millisecond
+	}
+	if live {
 		p.size = func() (int, int, error) { return term.GetSize(int(f.Fd())) }
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -60,7 +62,7 @@ type display struct {
 	w     io.Writer
 	start time.Time
 	live  bool
-	size  func() (width, height int, err error) // size of the terminal
+	size  func() (width, height int, err error) // size of the terminal; nil without one
 	lines int                                   // number of lines drawn last time
 	began map[int]time.Time                     // first time that each stage was seen running
 }
@@ -71,7 +73,7 @@ func (p *display) show() {
 		return
 	}
 	width, height := 0, 0
-	if p.live {
+	if p.size != nil {
 		if w, h, err := p.size(); err == nil {
 			width, height = w, h
 		}
@@ -85,16 +87,19 @@ func (p *display) show() {
 		}
 		active := s.Running > 0 || s.Done > 0 && s.Done < s.Tasks
 		// A low terminal shows only active stages, because scrolled lines cannot be redrawn.
-		if !active && (!p.live || height > 0 && len(st.Stages) > height-2) {
+		if !active && (!p.live || height > 0 && len(st.Stages) > height-3) {
 			if s.Done < s.Tasks {
 				waiting++
 			}
 			continue
 		}
-		lines = append(lines, p.line(i, s, records[i], bytes[i]))
+		lines = append(lines, p.line(i, s, records[i], bytes[i], width-1))
 	}
 	if waiting > 0 && p.live {
 		lines = append(lines, fmt.Sprintf("%d more stages wait", waiting))
+	}
+	if line := p.total(st.Stages, bytes); line != "" && len(lines) > 0 {
+		lines = append(lines, line)
 	}
 	var out strings.Builder
 	if p.lines > 0 {
@@ -125,31 +130,96 @@ func (p *display) running() (records, bytes []int64) {
 
 const barWidth = 20
 
-func (p *display) line(i int, s report.Stage, records, bytes int64) string {
+// line returns the line of a stage, of at most width characters if width is positive. Of a long
+// line the less important parts are left out.
+func (p *display) line(i int, s report.Stage, records, bytes int64, width int) string {
+	share := p.share(i, s, bytes)
 	records += s.Sum.Counters[consumedCounter]
 	bytes += s.Sum.Counters[consumedBytes]
-	share := 0.0
-	if total := p.total(i); total > 0 && s.Done < s.Tasks {
-		share = min(1, float64(bytes)/float64(total))
-	} else if s.Tasks > 0 {
-		share = float64(s.Done) / float64(s.Tasks)
-	}
 	filled := int(barWidth * share)
-	line := fmt.Sprintf("%2d %-26.26s [%s%s] %d/%d tasks", i, s.Name, strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), s.Done, s.Tasks)
+	parts := []string{
+		partBar:   fmt.Sprintf(" [%s%s]", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled)),
+		partTasks: fmt.Sprintf(" %d/%d tasks", s.Done, s.Tasks),
+		partETA:   "",
+	}
 	if s.Running > 0 {
-		line += fmt.Sprintf(", %d running", s.Running)
+		parts[partRunning] = fmt.Sprintf(", %d running", s.Running)
 	}
 	if s.FailedAttempts > 0 {
-		line += fmt.Sprintf(", %s failed", report.Plural(s.FailedAttempts, "attempt"))
+		parts[partFailed] = fmt.Sprintf(", %s failed", report.Plural(s.FailedAttempts, "attempt"))
 	}
 	if records > 0 {
-		line += fmt.Sprintf("  %s records", countText(records))
+		parts[partRecords] = fmt.Sprintf("  %s records", countText(records))
 	}
 	if took := time.Since(p.began[i]); s.Done < s.Tasks && s.Running > 0 && took > time.Second {
-		line += fmt.Sprintf("  %s/s  %s/s", countText(int64(float64(records)/took.Seconds())), bytesize.Format(int64(float64(bytes)/took.Seconds())))
-		line += eta(took, share)
+		parts[partRecordRate] = fmt.Sprintf("  %s/s", countText(int64(float64(records)/took.Seconds())))
+		parts[partByteRate] = fmt.Sprintf("  %s/s", bytesize.Format(int64(float64(bytes)/took.Seconds())))
+		parts[partETA] = eta(took, share)
 	}
-	return line
+	length := func(name string) (n int) { return 3 + len([]rune(name)) + len([]rune(strings.Join(parts, ""))) }
+	name := fmt.Sprintf("%-26.26s", s.Name)
+	for _, least := range []int{partRecordRate, partRecords, partBar, partRunning, partByteRate} {
+		if width > 0 && length(name) > width {
+			parts[least] = ""
+		}
+	}
+	if r := []rune(name); width > 0 && length(name) > width {
+		name = string(r[:max(0, len(r)-(length(name)-width))])
+	}
+	return fmt.Sprintf("%2d %s%s", i, name, strings.Join(parts, ""))
+}
+
+// The parts of a line, in order.
+const (
+	partBar = iota
+	partTasks
+	partRunning
+	partFailed
+	partRecords
+	partRecordRate
+	partByteRate
+	partETA
+)
+
+// share returns the share of a stage's work that is done. bytes are the input of its running
+// attempts.
+func (p *display) share(i int, s report.Stage, bytes int64) float64 {
+	if input := p.input(i); input > 0 && s.Done < s.Tasks {
+		return min(1, float64(bytes+s.Sum.Counters[consumedBytes])/float64(input))
+	} else if s.Tasks > 0 {
+		return float64(s.Done) / float64(s.Tasks)
+	}
+	return 0
+}
+
+// total returns the line of the whole job. It is empty for a job of one stage, and at the start.
+// The work of a stage is the size of its input; for a stage that reads others, it is guessed from
+// their outputs so far.
+func (p *display) total(stages []report.Stage, bytes []int64) string {
+	took := time.Since(p.start)
+	if len(stages) < 2 || took < 2*time.Second {
+		return ""
+	}
+	done, all := 0.0, 0.0
+	output := make([]float64, len(stages)) // expected bytes
+	for i, s := range stages {
+		share, work := p.share(i, s, bytes[i]), float64(p.input(i))
+		for _, e := range p.j.spec.Stages[i].Inputs {
+			work += output[e.From]
+		}
+		if output[i] = work / 4; share > 0.05 {
+			output[i] = float64(s.Sum.Bytes) / share
+		}
+		done, all = done+share*work, all+work
+	}
+	if all == 0 || done == 0 {
+		return ""
+	}
+	left := eta(took, done/all)
+	if left == "" {
+		return ""
+	}
+	return fmt.Sprintf("   whole job %.0f%%%s", 100*done/all, left)
 }
 
 // eta returns the remaining time of a stage that did a share of its work in took. It returns "" for
@@ -162,8 +232,8 @@ func eta(took time.Duration, share float64) string {
 	return "  ETA " + time.Duration(left).Round(time.Second).String()
 }
 
-// total returns the input bytes of a stage that reads a source.
-func (p *display) total(stage int) (n int64) {
+// input returns the input bytes of a stage that reads a source.
+func (p *display) input(stage int) (n int64) {
 	for i := range p.j.spec.Stages[stage].Splits {
 		n += p.j.spec.Stages[stage].Splits[i].Bytes
 	}

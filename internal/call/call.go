@@ -44,15 +44,15 @@ func Run(ctx context.Context, stage func(context.Context, *job.Run) error, r *jo
 func Method(method func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v%s", v, Site(string(debug.Stack())))
+			err = fmt.Errorf("panic: %v%s", v, Site(userFrames(string(debug.Stack()))))
 		}
 	}()
 	return method()
 }
 
-// Site returns the place of a panic in a stack, such as " at main.go:12"; "" if it is unknown.
-func Site(stack string) string {
-	lines := strings.SplitN(userFrames(stack), "\n", 3)
+// Site returns the place of the first of frames, such as " at main.go:12"; "" if it is unknown.
+func Site(frames string) string {
+	lines := strings.SplitN(frames, "\n", 3)
 	if len(lines) < 2 {
 		return ""
 	}
