@@ -214,6 +214,9 @@ func (q *Queue) gone(ev *Gone) {
 		q.removeWait(p.firstWait)
 	}
 	q.leaveShare(p)
+	for i, ps := range q.late {
+		q.late[i] = remove(ps, p)
+	}
 	q.peers[p.n] = nil
 	q.freePeers = append(q.freePeers, p.n)
 	delete(q.peerIndex, name)

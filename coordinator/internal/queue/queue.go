@@ -143,7 +143,8 @@ type Queue struct {
 	groups          map[ID]*group
 	memberOf        map[int32]member
 	chains          map[int32][]Next
-	earlierAttempts map[int32]int // attempts before a dead letter was retried
+	earlierAttempts map[int32]int     // attempts before a dead letter was retried
+	late            map[int32][]*peer // see late.go
 	losses          map[int32]losses
 	suspectCount    int     // suspects in the lists of their functions; see alone.go
 	emptying        []*peer // peers closed for a suspect
@@ -173,7 +174,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, losses: map[int32]losses{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, losses: map[int32]losses{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()

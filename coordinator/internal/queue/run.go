@@ -71,7 +71,7 @@ func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 func (q *Queue) report(e *Report) {
 	p, i := q.findPeer(e.Peer), q.find(e.Task)
 	if p == nil || i == 0 || q.tasks.at(i).state != Running || q.runs.at(q.tasks.at(i).run).peer != p.n {
-		if p == nil || !q.handleStoppedReport(p, e) {
+		if p == nil || !q.handleStoppedReport(p, e) && !q.handleLateReport(p, i, e) {
 			q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
 		}
 		return
@@ -256,7 +256,11 @@ func (q *Queue) enforceLimit(i int32) {
 		}
 		return
 	}
+	p := q.peers[r.peer]
 	after := q.stopRun(i, TimedOut)
+	if !p.hasSlots {
+		q.late[i] = append(q.late[i], p)
+	}
 	q.retryOrFail(i, TimedOut)
 	q.refundRun(after)
 }

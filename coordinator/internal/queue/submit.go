@@ -192,6 +192,7 @@ func (q *Queue) endTask(i int32, state State, what Notice, from Payload) {
 
 // endTaskWith is endTask with the last notice for the waiting peers.
 func (q *Queue) endTaskWith(i int32, state State, last Command) {
+	delete(q.late, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
 	keep := q.policies[t.policy].Keep
