@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -122,6 +123,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}}
+	if cfg.Data.Dir != "" {
+		if err := s.listed.open(filepath.Join(cfg.Data.Dir, "listed"), cfg.Log); err != nil {
+			return nil, err
+		}
+	}
 	opts := wire.ServerOptions(cfg.Log, s.authorize())
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))

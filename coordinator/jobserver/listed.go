@@ -1,18 +1,33 @@
 package jobserver
 
 import (
+	"bytes"
+	"encoding/gob"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // maxListed is the limit of remembered names, over all workers and globs. The oldest globs are
 // forgotten first.
 const maxListed = 4 << 20
 
-// listed remembers which names each worker had in the last list of each glob, for the life of the
-// process. The zero value is ready.
+// listed remembers which names each worker had in the last list of each glob. With a directory it
+// survives restarts: each glob has a file. A lost or damaged file costs only the memory of its glob.
 type listed struct {
+	dir string // empty means memory only
+	log *slog.Logger
+
 	// mu guards the fields below.
 	mu    sync.Mutex
 	names map[listKey]map[string][]uint64 // hashes by worker, sorted
@@ -22,10 +37,78 @@ type listed struct {
 
 type listKey struct{ dataset, glob string }
 
+// listFile is the content of a file.
+type listFile struct {
+	Dataset, Glob string
+	Names         map[string][]uint64
+}
+
+// path returns the file of a glob.
+func (l *listed) path(key listKey) string {
+	sum := xxh3.HashString128(key.dataset + "\x00" + key.glob).Bytes()
+	return filepath.Join(l.dir, hex.EncodeToString(sum[:]))
+}
+
+// open reads the files of an earlier process.
+func (l *listed) open(dir string, log *slog.Logger) error {
+	l.dir, l.log = dir, log
+	if err := state.MakeDir(dir, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var f listFile
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err == nil {
+			err = gob.NewDecoder(bytes.NewReader(b)).Decode(&f)
+		}
+		if key := (listKey{f.Dataset, f.Glob}); err != nil || l.path(key) != filepath.Join(dir, e.Name()) {
+			log.Warn("list of files is not readable, and forgotten", "file", e.Name(), "err", err)
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		} else {
+			l.keep(key, f.Names)
+		}
+	}
+	return nil
+}
+
+// save writes the file of a glob. A failure is not serious.
+func (l *listed) save(key listKey) {
+	if l.dir == "" {
+		return
+	}
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(listFile{key.dataset, key.glob, l.names[key]})
+	if err == nil {
+		err = state.Replace(l.path(key), b.Bytes(), 0o600)
+	}
+	if err != nil {
+		l.log.Warn("list of files not stored; a restart forgets it", "dataset", key.dataset, "glob", key.glob, "err", err)
+	}
+}
+
 // note stores the present names of workers, as hashes. It keeps the slices.
 func (l *listed) note(key listKey, have map[string][]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	changed := false
+	for worker, names := range have {
+		slices.Sort(names)
+		had, known := l.names[key][worker]
+		changed = changed || !known || !slices.Equal(had, names)
+	}
+	if !changed {
+		return
+	}
+	l.keep(key, have)
+	l.save(key)
+}
+
+// keep stores names in memory.
+func (l *listed) keep(key listKey, have map[string][]uint64) {
 	if l.names == nil {
 		l.names = map[listKey]map[string][]uint64{}
 	}
@@ -36,7 +119,6 @@ func (l *listed) note(key listKey, have map[string][]uint64) {
 		l.order = append(l.order, key)
 	}
 	for worker, names := range have {
-		slices.Sort(names)
 		l.total -= size(all, worker)
 		all[worker] = names
 		l.total += size(all, worker)
@@ -47,6 +129,11 @@ func (l *listed) note(key listKey, have map[string][]uint64) {
 			l.total -= size(l.names[oldest], worker)
 		}
 		delete(l.names, oldest)
+		if l.dir != "" {
+			if err := os.Remove(l.path(oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				l.log.Warn("list of files not removed", "err", err)
+			}
+		}
 		l.order = l.order[1:]
 	}
 }

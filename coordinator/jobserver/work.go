@@ -166,6 +166,10 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []
 			wire.ErrInvalid, name, hello.GetSlots(), hello.GetReserved())
 	}
 	s.mu.Lock()
+	if err := s.refuseCopy(hello); err != nil {
+		s.mu.Unlock()
+		return err
+	}
 	if err := x.begin(hello); err != nil {
 		s.mu.Unlock()
 		return err
@@ -195,6 +199,24 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []
 		old.end(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, name))
 	}
 	return err
+}
+
+// refuseCopy refuses a second process with the ID of a worker that has been heard a moment ago, as
+// after a data directory was copied. Under one ID, files of one of the two would be left out. A
+// worker that starts again is accepted: the connection of its former process has broken, or is
+// silent. The caller holds s.mu.
+func (s *Server) refuseCopy(hello *layshaftv1.Hello) error {
+	other := s.present[workerID(hello)]
+	if other == nil || other.hello.GetWorker() == hello.GetWorker() {
+		return nil
+	}
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if other.cause != nil || time.Since(other.heard) > max(s.c.LeaseTTL(), time.Second)/2 {
+		return nil
+	}
+	return fmt.Errorf("%w: worker ID %s is taken by worker %s at %s, which works; two machines have copies of one data directory: stop this worker, remove self.json and its copy from its directory, and start it again",
+		wire.ErrConflict, workerID(hello), other.hello.GetWorker(), other.hello.GetAddress())
 }
 
 // begin sets the hello of a stream, unless the stream has ended.

@@ -207,6 +207,33 @@ func TestSecondSessionReplaces(t *testing.T) {
 	})
 }
 
+// A data directory was copied to another machine: the second holder of its worker ID is refused while the first one works.
+func TestCopiedWorkerRefused(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		n := &network{}
+		n.serve(t, coordinator.Config{}, Config{})
+		hello := func(name string) *layshaftv1.Hello {
+			return &layshaftv1.Hello{Protocol: wire.Protocol, Worker: name, Id: "disk", Slots: 1, Address: "10.0.0.1:7080"}
+		}
+		first, second := &remoteWorker{n: n, hello: hello("disk-a"), peers: map[string]string{}}, &remoteWorker{n: n, hello: hello("disk-b"), peers: map[string]string{}}
+		ctx, die := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- first.session(ctx) }()
+		settle()
+		if err := second.session(t.Context()); !errors.Is(err, wire.ErrConflict) || !strings.Contains(err.Error(), "disk-a at 10.0.0.1:7080") {
+			t.Errorf("the second holder of an ID: %v", err)
+		}
+		die()
+		<-ended
+		settle()
+		again, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if err := second.session(again); errors.Is(err, wire.ErrConflict) {
+			t.Errorf("after the first has gone: %v", err)
+		}
+	})
+}
+
 func TestWorkerRefused(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {
 		n := &network{}

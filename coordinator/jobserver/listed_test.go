@@ -1,0 +1,42 @@
+package jobserver
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+)
+
+// What was listed is known to the next process; a damaged file is forgotten.
+func TestListedSurvives(t *testing.T) {
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	var l listed
+	if err := l.open(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	key, other := listKey{"d", "*.txt"}, listKey{"d", "x/*"}
+	l.note(key, map[string][]uint64{"w1": {3, 1, 2}, "w2": {1, 2, 3}})
+	l.note(other, map[string][]uint64{"w1": nil})
+	var next listed
+	if err := next.open(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if n, known := next.missing(key, "w1", map[string][]uint64{"w2": {1, 2}}); n != 1 || !known {
+		t.Errorf("%d names are missing, known %v; want 1", n, known)
+	}
+	if _, known := next.missing(key, "w3", nil); known {
+		t.Error("a worker that was never listed is known")
+	}
+	if err := os.WriteFile(l.path(key), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var last listed
+	if err := last.open(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := last.missing(key, "w1", nil); known {
+		t.Error("a damaged list is known")
+	}
+	if _, known := last.missing(other, "w1", nil); !known {
+		t.Error("the list beside a damaged one is forgotten")
+	}
+}
