@@ -28,9 +28,9 @@
 // record.
 //
 // A key is made of booleans, numbers, strings, times, and arrays and structs of them. Keys are
-// compared by value: times by instant, -0 like 0, and all NaN alike. Operators that return keys, such
-// as [AggregateBy], [Sort] and [Distinct], return times in UTC and 0 for -0. Records keep the offset
-// of a time, but not the name of its zone.
+// compared by value: times by instant, -0 like 0, and all NaN alike. Operators that return keys,
+// such as [AggregateBy], [Sort] and [Distinct], return times in UTC and 0 for -0. Records keep the
+// offset of a time, but not the name of its zone.
 //
 // # Functions
 //

@@ -237,7 +237,7 @@ var traceFirst = func() func() {
 
 // readSplit runs a source over the attempt's split.
 func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
-	if sp := e.run.Split; sp.Label == noInput && sp.Data == nil {
+	if sp := e.run.Split; sp.Label == noInput && len(sp.Data) == 0 {
 		return nil
 	}
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}

@@ -209,3 +209,41 @@ func TestTextMustBeUTF8(t *testing.T) {
 		}
 	}
 }
+
+// TestIntegersMustFitTheirColumn writes integers that the tag of their field does not allow.
+func TestIntegersMustFitTheirColumn(t *testing.T) {
+	type rec struct {
+		I8  int64         `parquet:"i8,int(8)"`
+		U8  int64         `parquet:"u8,uint(8)"`
+		S   uint32        `parquet:"s,int(32)"`
+		Dec *int64        `parquet:"dec,decimal(2:12)"`
+		D   time.Duration `parquet:"d,time(microsecond)"`
+		MS  int32         `parquet:"ms,time(millisecond)"`
+		L   []int32       `parquet:"l,list" parquet-element:",int(16)"`
+	}
+	low, high := int64(-999_999_999_999), int64(1_000_000_000_000)
+	dir := t.TempDir()
+	sink := parquetio.Write[rec](dir)
+	save(t, sink, []rec{{-128, 255, 1<<31 - 1, &low, 24*time.Hour - 1, 86_399_999, []int32{-32768, 32767}}, {}})
+	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "k", Of: 1, Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for want, r := range map[string]rec{
+		`column "i8": 128 is outside the range of its type INT(8,true)`: {I8: 128},
+		`column "i8": -129`:      {I8: -129},
+		`column "u8": -1 is`:     {U8: -1},
+		`column "u8": 256`:       {U8: 256},
+		`column "s": 2147483648`: {S: 1 << 31},
+		`column "dec": 1000000000000 is outside the range of its type DECIMAL(12,2)`: {Dec: &high},
+		`column "d": 24h0m0s is outside`:                                             {D: 24 * time.Hour},
+		`column "d": -1ns is outside`:                                                {D: -1},
+		`column "ms": 86400000 is outside`:                                           {MS: 86_400_000},
+		`column "l": 32768 is outside`:                                               {L: []int32{1, 32768}},
+	} {
+		if err := w.Write(&r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}

@@ -60,6 +60,8 @@ func guardOf(mine parquet.Node, t reflect.Type, name, tag string) guard {
 		if l, ok := logicalOf(mine.Type()).(*format.TimestampType); ok && l.Unit.Value.Duration() == time.Nanosecond {
 			return timeGuard(name, mine.Optional())
 		}
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uintptr:
+		return integerGuard(mine.Type(), t, name)
 	case t.Kind() == reflect.String || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
 		switch logicalOf(mine.Type()).(type) {
 		case *format.StringType, *format.EnumType, *format.JsonType:
@@ -129,6 +131,47 @@ func timeGuard(name string, optional bool) guard {
 			return nil
 		}
 		return fmt.Errorf("column %q: %v does not fit into nanoseconds since 1970; tag the field timestamp(microsecond), or optional to write a zero time as null", name, at)
+	}
+}
+
+// integerGuard refuses integers outside the range of a column whose tag makes it narrower than the
+// field: int(n), uint(n), decimal(s:p) and time.
+func integerGuard(column parquet.Type, t reflect.Type, name string) guard {
+	signed := t.Kind() <= reflect.Int64
+	least, most := int64(math.MinInt64), uint64(math.MaxUint64)
+	switch l := logicalOf(column).(type) {
+	case *format.IntType:
+		if int(l.BitWidth) >= t.Bits() && l.IsSigned == signed {
+			return nil
+		}
+		if most >>= 64 - uint(l.BitWidth); l.IsSigned {
+			most >>= 1
+			least = -int64(most) - 1
+		} else {
+			least = 0
+		}
+	case *format.DecimalType:
+		if l.Precision > 18 {
+			return nil
+		}
+		most = uint64(math.Pow10(int(l.Precision))) - 1
+		least = -int64(most)
+	case *format.TimeType:
+		unit := l.Unit.Value.Duration()
+		if t == durationType {
+			unit = time.Nanosecond
+		}
+		least, most = 0, uint64(24*time.Hour/unit)-1
+	default:
+		return nil
+	}
+	value := reflect.New(t).Elem()
+	return func(p unsafe.Pointer) error {
+		value.Set(reflect.NewAt(t, p).Elem())
+		if signed && value.Int() >= least && (value.Int() < 0 || uint64(value.Int()) <= most) || !signed && value.Uint() <= most {
+			return nil
+		}
+		return fmt.Errorf("column %q: %v is outside the range of its type %v", name, value, column)
 	}
 }
 

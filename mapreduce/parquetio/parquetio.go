@@ -218,10 +218,10 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 			return err
 		}
 		if err := checkEnd(f, p.Size); err != nil {
-			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
+			return notParquet(f, p.Path, err)
 		}
 		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer)); err != nil {
-			return fmt.Errorf("%s: not a Parquet file, or damaged: %w", p.Path, err)
+			return notParquet(f, p.Path, err)
 		}
 		if columns, err = match[T](file, s.missing); err != nil {
 			return fmt.Errorf("%s: %w", p.Path, err)
@@ -236,6 +236,13 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 		return nil, nil, nil, err
 	}
 	return file, f, columns, nil
+}
+
+// notParquet returns the error for a file that the library cannot open because of err.
+func notParquet(f io.ReaderAt, path string, err error) error {
+	var head [16]byte
+	n, _ := f.ReadAt(head[:], 0) // an error leaves it unnamed
+	return files.NotParquet(path, head[:n], err)
 }
 
 // checkEnd checks the length of the footer in the last bytes of a file. The library would allocate

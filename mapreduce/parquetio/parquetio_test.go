@@ -393,6 +393,7 @@ func TestRefusals(t *testing.T) {
 		{refusal[empty](path), `no exported field`},
 		{refusal[int](path), `int is not a struct`},
 		{refusal[file](write(t, []byte("a,b\n1,2\n3,4\n"))), `x.parquet: not a Parquet file, or damaged`},
+		{refusal[file](write(t, []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00"))), `x.parquet: it is gzip data, not Parquet; decompress it`},
 		{refusal[file](write(t, nil)), `x.parquet: not a Parquet file, or damaged`},
 		{refusal[file](path + ".missing"), `no such file`},
 		{parquetio.Write[channel](t.TempDir()).Check(context.Background()), `cannot be a Parquet row`},

@@ -66,6 +66,15 @@ func kindOf(head []byte) (name, advice string) {
 	return "", ""
 }
 
+// NotParquet is the error for a file that cannot be read as Parquet because of err. It names the
+// format of the file if its first bytes show it.
+func NotParquet(path string, head []byte, err error) error {
+	if name, advice := kindOf(head); name != "" && !bytes.HasPrefix(head, []byte("PAR1")) {
+		return fmt.Errorf("%s: it is %s, not Parquet; %s", path, name, advice)
+	}
+	return fmt.Errorf("%s: not a Parquet file, or damaged: %w", path, err)
+}
+
 // isUTF16 reports whether head starts like ASCII in UTF-16, with the zero bytes at zero (0 or 1) of
 // each pair.
 func isUTF16(head []byte, zero int) bool {
