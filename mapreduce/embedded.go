@@ -36,6 +36,7 @@ type embedded struct {
 	coord   *coordinator.Coordinator
 	journal io.Closer   // nil without State
 	dir     *jobdir.Dir // of State; nil without it
+	shared  *shared     // of all attempts
 	outcome string      // for dir
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
@@ -145,6 +146,9 @@ func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 		}
 	}
 	if c.plan.allowsBad() && !t.Explain {
+		if t.Quarantine == "" {
+			t.Quarantine = c.defaultQuarantine(t)
+		}
 		return checkQuarantine(t.Quarantine)
 	}
 	return nil
@@ -311,7 +315,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 		return err
 	}
 	e.release = spill.Reserve(t.Memory)
-	sh := &shared{}
+	e.shared = &shared{}
 	var reporter worker.Reporter = e.coord
 	if t.State != "" {
 		reporter = &keeper{Reporter: e.coord, spec: e.spec, state: dir, end: e.end, failed: map[job.Task]int{}}
@@ -332,7 +336,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 					if err != nil {
 						return nil, err
 					}
-					return c.program(e.spec, sh), nil
+					return c.program(e.spec, e.shared), nil
 				},
 				Reporter: reporter,
 				Peer:     e.peer,

@@ -82,6 +82,10 @@ func (j *Job) watch(ctx context.Context) {
 		err = j.finish(ctx)
 	}
 	stopProgress(err)
+	j.interrupted = err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrStopped))
+	if e, ok := j.engine.(*embedded); ok && err != nil && !j.interrupted && !j.hasQuarantine {
+		j.keepBadRecords(e.shared.badLines())
+	}
 	if err == nil && j.target.Verify && j.target.Progress != "none" {
 		fmt.Fprintf(j.target.Err, "verify: %s ran twice, with the same output\n", report.Plural(j.spec.Tasks(), "task"))
 	}
@@ -92,7 +96,6 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	// An interrupted run with State can continue later, so its output stays.
-	j.interrupted = err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrStopped))
 	if err != nil && (!j.interrupted || j.target.State == "") {
 		err = errors.Join(err, j.abandon(context.WithoutCancel(ctx), err))
 	}

@@ -194,13 +194,14 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 	if !e.plan.allowsBad() {
 		return Fatal(fmt.Errorf("%w; mapreduce.MaxBad lets a job tolerate bad records", located(q, cause)))
 	}
-	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
-		return Fatal(fmt.Errorf("%w; this is bad record %d of one task, MaxBad is %d", located(q, cause), e.bad, limit))
-	}
 	q.Record = record[:min(len(record), 4<<10)]
 	line, err := json.Marshal(q)
 	if err != nil {
 		return err
+	}
+	e.shared.noteBad(e.run.Attempt, line)
+	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
+		return Fatal(fmt.Errorf("%w; this is bad record %d of one task, MaxBad is %d", located(q, cause), e.bad, limit))
 	}
 	return e.quarantine.add(nil, line)
 }

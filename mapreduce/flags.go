@@ -61,7 +61,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.BoolVar(&t.hidden, "hidden", false, "read files below names that start with . or _, too (LAYSHAFT_HIDDEN)")
 	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
-	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default quarantine.jsonl in the state directory, else NAME-quarantine.jsonl here)")
+	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default beside the output, else in the state directory or the user's cache directory)")
 	for _, name := range slices.Concat(localFlags, clusterFlags, reportingFlags) {
 		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 		v, set := os.LookupEnv(env)

@@ -1,6 +1,7 @@
 package mapreduce
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Job is one run of a pipeline.
@@ -25,8 +29,9 @@ type Job struct {
 	done   chan struct{}
 	err    error
 	// interrupted means that the run ended from outside, so that its job can continue.
-	interrupted bool
-	counters    map[string]int64
+	interrupted   bool
+	hasQuarantine bool // the quarantine file is written
+	counters      map[string]int64
 }
 
 // ID returns the job ID. The same pipeline with the same parameters, input and program has the same
@@ -262,10 +267,44 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if err := errors.Join(f.Sync(), f.Close(), os.Rename(tmp, j.target.Quarantine)); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
+	j.hasQuarantine = true
 	if err := opts.limit(bad, j.counters[readCounter]); err != nil {
 		return fmt.Errorf("%w; they are in %s", err, j.target.Quarantine)
 	}
 	return nil
+}
+
+// keepBadRecords writes the quarantine file of a run that failed, and prints its path.
+func (j *Job) keepBadRecords(lines [][]byte) {
+	if len(lines) == 0 {
+		return
+	}
+	err := checkQuarantine(j.target.Quarantine)
+	if err == nil {
+		err = os.WriteFile(j.target.Quarantine, append(bytes.Join(lines, []byte("\n")), '\n'), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintf(j.target.Err, "layshaft: the bad records of the failed run are lost: %v\n", err)
+		return
+	}
+	fmt.Fprintf(j.target.Err, "layshaft: %s of the failed run in %s\n", report.Plural(len(lines), "bad record"), j.target.Quarantine)
+}
+
+// defaultQuarantine returns the path of the quarantine file of a run that names none.
+func (c *compiled) defaultQuarantine(t *settings) string {
+	for _, o := range c.plan.outs {
+		if o.sink != nil && o.sink.place != "" && filesys.Scheme(o.sink.place) == "" {
+			return o.sink.place + "-quarantine.jsonl"
+		}
+	}
+	if t.State != "" {
+		return filepath.Join(t.State, c.plan.name+"-quarantine.jsonl")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "layshaft", "quarantine", fmt.Sprintf("%s-%s-%d.jsonl", c.plan.name, time.Now().Format("20060102-150405"), os.Getpid()))
 }
 
 // checkQuarantine makes the directory of the quarantine file, and checks that the file can be

@@ -13,7 +13,7 @@ func (c *compiled) places(t settings) []string {
 	if t.State != "" {
 		own = append(own, t.State)
 	}
-	if c.plan.allowsBad() {
+	if t.Quarantine != "" {
 		own = append(own, t.Quarantine)
 	}
 	for _, o := range c.plan.outs {

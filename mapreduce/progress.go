@@ -158,7 +158,7 @@ func (p *display) line(i int, s report.Stage, records, bytes int64, width int) s
 	}
 	length := func(name string) (n int) { return 3 + len([]rune(name)) + len([]rune(strings.Join(parts, ""))) }
 	name := fmt.Sprintf("%-26.26s", s.Name)
-	for _, least := range []int{partRecordRate, partRecords, partBar, partRunning, partByteRate} {
+	for _, least := range []int{partRecordRate, partRecords, partBar, partRunning, partByteRate, partFailed} {
 		if width > 0 && length(name) > width {
 			parts[least] = ""
 		}

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -98,8 +97,10 @@ type Reporting struct {
 	Explain bool
 	// Counters prints the counters at the end.
 	Counters bool
-	// Quarantine is the file for bad records. Empty means quarantine.jsonl in Local.State, or
-	// NAME-quarantine.jsonl in the working directory.
+	// Quarantine is the file for bad records; a run that fails writes it, too. Empty means a file
+	// beside the output of the first sink on this machine, OUTPUT-quarantine.jsonl. Without such a
+	// sink it is NAME-quarantine.jsonl in Local.State, or a file below the user's cache directory,
+	// layshaft/quarantine. A run that sets records aside prints its path.
 	Quarantine string
 	// Out receives the output of Explain; Err receives progress, counters and warnings. Nil means
 	// standard output and standard error.
@@ -166,7 +167,7 @@ func (t Local) settings(plan string) (settings, error) {
 			bytesize.Format(t.Memory), t.Slots, bytesize.Format(int64(t.Slots)*minMemory), bytesize.Format(minMemory))
 	}
 	var err error
-	t.Reporting, err = t.withDefaults(plan, t.State)
+	t.Reporting, err = t.withDefaults()
 	return settings{Local: t, args: arguments(nil, nil)}, err
 }
 
@@ -174,13 +175,12 @@ func (t Cluster) settings(plan string) (settings, error) {
 	if inprocess.Find(t.Address) == nil && !isAddress(t.Address) {
 		return settings{}, fmt.Errorf("cluster %q is not HOST:PORT, such as 127.0.0.1:7070: name the address of its coordinator", t.Address)
 	}
-	r, err := t.withDefaults(plan, "")
+	r, err := t.withDefaults()
 	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
 }
 
-// withDefaults returns a checked copy with the defaults filled in. state is the directory of the
-// run's state; empty means none.
-func (r Reporting) withDefaults(plan, state string) (Reporting, error) {
+// withDefaults returns a checked copy with the defaults filled in.
+func (r Reporting) withDefaults() (Reporting, error) {
 	if r.Out == nil {
 		r.Out = os.Stdout
 	}
@@ -193,12 +193,6 @@ func (r Reporting) withDefaults(plan, state string) (Reporting, error) {
 	case "auto", "plain", "none":
 	default:
 		return r, fmt.Errorf("progress %q: use auto, plain or none", r.Progress)
-	}
-	if r.Quarantine == "" {
-		r.Quarantine = plan + "-quarantine.jsonl"
-		if state != "" {
-			r.Quarantine = filepath.Join(state, "quarantine.jsonl")
-		}
 	}
 	return r, nil
 }
