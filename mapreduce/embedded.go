@@ -428,7 +428,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 			done += st.Stages[i].Done
 		}
 		if done > 0 {
-			fmt.Fprintf(t.Err, "layshaft: state %s: job %s continues, %d of %d tasks are done\n", t.State, e.spec.ID, done, e.spec.Tasks())
+			fmt.Fprintf(t.Err, "layshaft: state %s: job %s continues, %d of %s done before\n", t.State, e.spec.ID, done, report.Plural(e.spec.Tasks(), "task"))
 		}
 		return nil
 	}

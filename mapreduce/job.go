@@ -332,7 +332,7 @@ func (o *options) limit(bad, read int64) error {
 	case bad == 0, o.maxBad > 0 && bad <= o.maxBad, o.maxShare > 0 && float64(bad) <= o.maxShare*float64(read):
 		return nil
 	case o.maxShare > 0:
-		return fmt.Errorf("%d of %d records are bad, more than the share of %g that MaxBadShare allows", bad, read, o.maxShare)
+		return fmt.Errorf("bad records: %d of %d, more than the share of %g that MaxBadShare allows", bad, read, o.maxShare)
 	}
-	return fmt.Errorf("%d records are bad, more than the %d that MaxBad allows", bad, o.maxBad)
+	return fmt.Errorf("bad records: %d, more than the %d that MaxBad allows", bad, o.maxBad)
 }

@@ -293,7 +293,7 @@ func TestTooManyBadRecords(t *testing.T) {
 	_, err = run(100, 1, 6, mapreduce.MaxBad(5))
 	checkError(t, err, "too small", "this is bad record 6 of one task, MaxBad is 5")
 	path, err = run(100, 10, 15, mapreduce.MaxBad(12)) // ten in one task, five in another
-	checkError(t, err, "15 records are bad, more than the 12 that MaxBad allows; they are in "+path)
+	checkError(t, err, "bad records: 15, more than the 12 that MaxBad allows; they are in "+path)
 	if got := len(quarantined(t, path)); got != 15 {
 		t.Errorf("quarantine holds %d records, want 15", got)
 	}
@@ -304,7 +304,7 @@ func TestTooManyBadRecords(t *testing.T) {
 		t.Error(err)
 	}
 	path, err = run(100, 3, 26, mapreduce.MaxBadShare(0.25))
-	checkError(t, err, "26 of 100 records are bad, more than the share of 0.25 that MaxBadShare allows; they are in "+path)
+	checkError(t, err, "bad records: 26 of 100, more than the share of 0.25 that MaxBadShare allows; they are in "+path)
 }
 
 // TestPoisonRecord processes records whose function always panics. Exactly these records are set

@@ -300,8 +300,8 @@ func TestRefusedTargets(t *testing.T) {
 	}{
 		{mapreduce.Cluster{}, `cluster "" is not HOST:PORT, such as 127.0.0.1:7070`},
 		{mapreduce.Local{Workers: -1}, "workers -1: use 1 to 1024"},
-		{mapreduce.Local{Workers: 3, Slots: 2}, "slots 2: use at least one for each of the 3 workers"},
-		{mapreduce.Local{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: 2 slots need at least 16.0 MiB"},
+		{mapreduce.Local{Workers: 3, Slots: 2}, "slots 2: use at least one for each of 3 workers"},
+		{mapreduce.Local{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: the minimum for 2 slots is 16.0 MiB"},
 		{mapreduce.Local{Budgets: map[string]int{"pg": -1}}, "budgets map[pg:-1]: none may be negative"},
 		{mapreduce.Local{Reporting: mapreduce.Reporting{Progress: "loud"}}, `progress "loud": use auto, plain or none`},
 	} {

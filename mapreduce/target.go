@@ -15,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Target is where and how a pipeline runs: a [Local], a [Cluster], or the result of [Flags], which
@@ -161,10 +162,10 @@ func (t Local) settings(plan string) (settings, error) {
 	case slices.ContainsFunc(slices.Collect(maps.Values(t.Budgets)), func(n int) bool { return n < 0 }):
 		return settings{}, fmt.Errorf("budgets %v: none may be negative", t.Budgets)
 	case t.Slots < t.Workers || t.Slots > 4096:
-		return settings{}, fmt.Errorf("slots %d: use at least one for each of the %d workers, and at most 4096", t.Slots, t.Workers)
+		return settings{}, fmt.Errorf("slots %d: use at least one for each of %s, and at most 4096", t.Slots, report.Plural(t.Workers, "worker"))
 	case t.Memory < int64(t.Slots)*minMemory:
-		return settings{}, fmt.Errorf("memory %s: %d slots need at least %s, %s each; give more memory or fewer slots",
-			bytesize.Format(t.Memory), t.Slots, bytesize.Format(int64(t.Slots)*minMemory), bytesize.Format(minMemory))
+		return settings{}, fmt.Errorf("memory %s: the minimum for %s is %s, %s each; give more memory or fewer slots",
+			bytesize.Format(t.Memory), report.Plural(t.Slots, "slot"), bytesize.Format(int64(t.Slots)*minMemory), bytesize.Format(minMemory))
 	}
 	var err error
 	t.Reporting, err = t.withDefaults()

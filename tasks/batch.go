@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // ItemErrors is the error of a batch handler in which some tasks failed: one error per input, by
@@ -27,7 +29,7 @@ func (e ItemErrors) Error() string {
 	if first == nil {
 		return "no task of the batch failed"
 	}
-	return fmt.Sprintf("%d tasks of the batch failed, the first with: %v", n, first)
+	return fmt.Sprintf("%s of the batch failed, the first with: %v", report.Plural(n, "task"), first)
 }
 
 const (

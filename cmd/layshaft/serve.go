@@ -30,6 +30,7 @@ import (
 	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
@@ -187,7 +188,7 @@ func (w *workerCmd) check() error {
 	err := checkFlags(
 		flagCheck{w.Slots < 1, "slots", w.Slots, "must be 1 or more; omit it for one per processor"},
 		flagCheck{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
-		flagCheck{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: %d slots need at least %v, %v each; give more memory or fewer slots", w.Slots, least, bytesize.Size(minMemory))},
+		flagCheck{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: the minimum for %s is %v, %v each; give more memory or fewer slots", report.Plural(w.Slots, "slot"), least, bytesize.Size(minMemory))},
 		flagCheck{w.Quota > 0 && w.Quota < minQuota, "quota", w.Quota, fmt.Sprintf("is too little for any output; give at least %v, or 0 for no limit", bytesize.Size(minQuota))},
 		flagCheck{w.Drain < 0, "drain", w.Drain, "is negative; 0s means that the worker leaves at once"},
 		flagCheck{w.Grace < 0, "grace", w.Grace, "is negative; 0s means that user code is killed at once"},

@@ -88,8 +88,8 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 	switch {
 	case len(s.streams) == 0: // unknown yet
 	case takes == 0:
-		return false, fmt.Errorf("%w: none of %d workers was given program %.12s, and none takes programs from clients; start workers with -code FILE, or with -allow-shipped-code",
-			wire.ErrCannotRun, len(s.streams), o.Code)
+		return false, fmt.Errorf("%w: none of %s was given program %.12s, and none takes programs from clients; start workers with -code FILE, or with -allow-shipped-code",
+			wire.ErrCannotRun, report.Plural(len(s.streams), "worker"), o.Code)
 	case fits == 0:
 		return false, fmt.Errorf("%w: the program is built for %s and the workers that take programs run %s; build it with GOOS and GOARCH of theirs, or start workers on GOOS=%s GOARCH=%s",
 			wire.ErrCannotRun, o.Platform, strings.Join(slices.Sorted(maps.Keys(platforms)), ", "), os, arch)

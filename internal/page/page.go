@@ -43,7 +43,7 @@ type Link struct {
 
 // Funcs are the functions available in templates.
 var Funcs = template.FuncMap{
-	"num": num, "size": bytesize.Format, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
+	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
@@ -163,6 +163,15 @@ func num(v any) (string, error) {
 		return Num(v), nil
 	}
 	return "", fmt.Errorf("num: %T is not a count", v)
+}
+
+// count returns a count with its noun: "1 task", "2,000 tasks".
+func count(v any, noun string) (string, error) {
+	n, err := num(v)
+	if n != "1" {
+		noun += "s"
+	}
+	return n + " " + noun, err
 }
 
 // Dur formats a duration with at most two units.

@@ -92,7 +92,7 @@ func (q *Queue) startReason(i int32, f *function) string {
 		}
 	}
 	if !q.canStart(f) {
-		return fmt.Sprintf("function %s may start %v times per second: layshaft task limit -rate", name, l.Rate)
+		return fmt.Sprintf("function %s is limited to a rate of %v per second: layshaft task limit -rate", name, l.Rate)
 	}
 	if q.isSuspect(i) {
 		return "its worker was lost, so it runs alone next; it waits until a worker of its function has no other task"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // attemptsPerEpoch is how many attempts of one task an epoch can number.
@@ -228,7 +229,7 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 		t.inputLosses++
 		holder := s.loseInput(a, f.Lost)
 		if int(t.inputLosses) >= s.cfg.MaxInputLost {
-			f.Message = fmt.Sprintf("input lost %d times: %s", t.inputLosses, f.Message)
+			f.Message = fmt.Sprintf("input lost %s: %s", report.Plural(t.inputLosses, "time"), f.Message)
 			if holder != nil {
 				f.Message += fmt.Sprintf("; workers %s and %s have leases, but %s cannot read from %s: check the network between their addresses", w.name, holder.name, w.name, holder.name)
 			}
@@ -266,7 +267,7 @@ func (s *Scheduler) countLoss(r ref, why string) bool {
 	if t.losses++; t.losses < maxLosses {
 		return true
 	}
-	s.failJob(r, job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("%d attempts of one task ended with their workers, the last: %s", t.losses, why)})
+	s.failJob(r, job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("%s of one task ended with a worker, the last: %s", report.Plural(t.losses, "attempt"), why)})
 	return false
 }
 

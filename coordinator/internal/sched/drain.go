@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A worker drains before it leaves: it gets no new attempts, finishes its running ones, and its
@@ -136,13 +137,13 @@ func (s *Scheduler) explainDrain(w *worker) string {
 	case len(w.running) == 1:
 		return "1 attempt still runs"
 	case len(w.running) > 1:
-		return fmt.Sprintf("%d attempts still run", len(w.running))
+		return "still running: " + report.Plural(len(w.running), "attempt")
 	case s.settling:
 		return "the coordinator restarted and waits for workers to report their outputs"
 	case d.outputsLeft > 0 && len(d.targets) == 0:
-		return fmt.Sprintf("no other worker can take its %d outputs, which job %s still needs: start another worker, or cancel the job", d.outputsLeft, d.exampleJob.spec.ID)
+		return fmt.Sprintf("no other worker can take its %s, for example of job %s: start another worker, or cancel the job", report.Plural(d.outputsLeft, "output"), d.exampleJob.spec.ID)
 	case d.outputsLeft > 0:
-		return fmt.Sprintf("%d outputs must be copied first, for example of job %s", d.outputsLeft, d.exampleJob.spec.ID)
+		return fmt.Sprintf("%s must be copied first, for example of job %s", report.Plural(d.outputsLeft, "output"), d.exampleJob.spec.ID)
 	case d.hasReaders():
 		return "other workers still read from it"
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -377,7 +378,7 @@ func forEach(holders []string, f func(i int)) {
 // describeDifference returns a text about two different copies of a file.
 func describeDifference(a, b *layshaftv1.FileInfo) string {
 	say := func(i *layshaftv1.FileInfo) string {
-		what := fmt.Sprintf("%d bytes", i.Size)
+		what := report.Plural(i.Size, "byte")
 		if i.Dir {
 			what = "a directory"
 		}

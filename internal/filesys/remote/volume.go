@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -254,7 +255,7 @@ func appendAt(f *os.File, off int64, data []byte) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("has %d bytes, but a piece for byte %d arrived; another process writes it too: %w", size, off, fs.ErrInvalid)
+		return fmt.Errorf("has %s, but a piece for byte %d arrived; another process writes it too: %w", report.Plural(size, "byte"), off, fs.ErrInvalid)
 	}
 	_, err = f.WriteAt(data, off)
 	return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 const (
@@ -228,7 +229,7 @@ func (d *Dir) checkPart(ctx context.Context, fsys filesys.FS, job string, p Part
 	from := filesys.Join(d.tempDir(job), p.Temp)
 	fi, err := fsys.Stat(ctx, filesys.OnHost(from, p.Host))
 	if err == nil && fi.Size != p.Bytes {
-		return fmt.Errorf("%s has %d bytes, its task wrote %d: something else writes there too; run the job again when that has ended", from, fi.Size, p.Bytes)
+		return fmt.Errorf("%s has %s, its task wrote %d: something else writes there too; run the job again when that has ended", from, report.Plural(fi.Size, "byte"), p.Bytes)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil // the rename will return other errors

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // outputDir describes a directory of input files.
@@ -108,7 +109,7 @@ func (d *outputDir) checkParts(dir, pattern string, parts map[string]filesys.Inf
 		switch {
 		case ok && info.Size == p.Bytes:
 		case ok:
-			return fmt.Errorf("%s has %d bytes, but %d in %s: %w; %s", path, info.Size, p.Bytes, manifestName, errChanged, d.advice())
+			return fmt.Errorf("%s has %s, but %d in %s: %w; %s", path, report.Plural(info.Size, "byte"), p.Bytes, manifestName, errChanged, d.advice())
 		case !matches(m, nameOf(path)):
 		case d.isSpread:
 			return &filesys.Error{Path: path, Err: filesys.ErrGone,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // One is a single output file: the files of all tasks, concatenated in task order.
@@ -183,7 +184,7 @@ func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, 
 		return withPath(path, err)
 	}
 	if n != p.Bytes {
-		return fmt.Errorf("%s has %d bytes, its task wrote %d", path, n, p.Bytes)
+		return fmt.Errorf("%s has %s, its task wrote %d", path, report.Plural(n, "byte"), p.Bytes)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // maxDetail is the maximum size in bytes of Failure.Detail, taken from a dead child's output.
@@ -51,7 +52,7 @@ func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Fa
 		f.Kind = job.Poison
 	}
 	if f.Number == 0 && run.Progress != nil && run.Split != nil {
-		f.Record = fmt.Sprintf("%s, after %d records or more", run.Split.Label, run.Progress.Records.Load())
+		f.Record = fmt.Sprintf("%s, after %s or more", run.Split.Label, report.Plural(run.Progress.Records.Load(), "record"))
 	}
 	return f
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 const (
@@ -104,7 +106,7 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	tail := o.tail[max(0, len(o.tail)-o.limit):]
 	if missing := o.total - int64(len(o.head)+len(tail)); missing > 0 {
-		return fmt.Sprintf("%s\n... %d bytes omitted ...\n%s", o.head, missing, tail)
+		return fmt.Sprintf("%s\n... %s omitted ...\n%s", o.head, report.Plural(missing, "byte"), tail)
 	}
 	return string(o.head) + string(tail)
 }
