@@ -16,6 +16,10 @@ import (
 // encoded or decoded. If ctx ends before the task has started, the error has the reason: no worker
 // runs the function, it is paused, or what else the task waited for.
 //
+// In a handler, pass the context of the handler: while its task waits for tasks of its own worker,
+// its slot is lent to them, so a function may call itself on a worker with one slot. Slots shared
+// with a cluster's worker ([Worker].SlotsOf) are not lent.
+//
 // A task of Do is not durable: if the coordinator restarts, Do submits it again, and the function
 // may run twice.
 func Do[Out any](ctx context.Context, c *Client, function string, in any, options ...Option) (out Out, err error) {

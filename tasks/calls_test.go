@@ -836,3 +836,31 @@ func TestDeadInBulk(t *testing.T) {
 		t.Errorf("dropped %v, %v", ids, err)
 	}
 }
+
+// A handler that calls functions of its own worker, deeper than the worker has slots, gets results.
+func TestCallOfOwnWorker(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Concurrency = 1
+		tasks.Handle(w, "depth", func(ctx context.Context, n int) (int, error) {
+			if n == 0 {
+				return 0, nil
+			}
+			if n == 3 {
+				sum := 0
+				for r := range tasks.Scatter[int](ctx, c, "depth", []int{2, 1, 0}) {
+					if r.Err != nil {
+						return 0, r.Err
+					}
+					sum += r.Value
+				}
+				return sum + 1, nil
+			}
+			below, err := tasks.Do[int](ctx, c, "depth", n-1)
+			return below + 1, err
+		})
+	})
+	if n, err := tasks.Do[int](within(t), c, "depth", 20); n != 21 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}

@@ -81,6 +81,7 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	if !s.due.IsZero() {
 		p.DueNanos = s.due.UnixNano()
 	}
+	p.Parent = uint64(s.parent)
 	if s.lossy {
 		p.Durability = layshaftv1.Durability_DURABILITY_MEMORY
 	}

@@ -31,6 +31,7 @@ type spec struct {
 	deadline time.Duration
 	update   func(Update)
 	joined   *bool
+	parent   ID // task whose handler waits
 	invalid  error
 
 	batchSize int

@@ -43,6 +43,7 @@ func (s *spec) withDeadline(ctx context.Context, what string) (context.Context, 
 func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
 	ctx, cancel := s.withDeadline(ctx, "task "+function)
 	defer cancel()
+	s.parent = parentOf(ctx)
 	if s.update != nil || s.joined != nil {
 		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
 			out, err = u.Payload, failed
@@ -86,6 +87,14 @@ func notStarted(err error, function, why string) error {
 	return fmt.Errorf("%w; task %s has not started: %s", err, plain.Text(function), why)
 }
 
+// parentOf returns the task whose handler has ctx, or zero.
+func parentOf(ctx context.Context) ID {
+	if items, ok := ctx.Value(batchKey{}).([]context.Context); ok && len(items) > 0 {
+		ctx = items[0]
+	}
+	return TaskID(ctx)
+}
+
 // window limits the inputs of one Scatter in progress.
 const window = 16 << 10
 
@@ -95,6 +104,7 @@ var errStop = errors.New("enough")
 // returns false. Earlier updates go to s.update. When ctx ends or the coordinator cannot be
 // reached, the tasks without an end get this error.
 func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [][]byte, yield func(i int, u Update, err error) bool) {
+	s.parent = parentOf(ctx)
 	// indexes of inputs without an end, otherwise -1
 	todo := make([]int, len(inputs))
 	for i := range todo {

@@ -69,6 +69,7 @@ func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time)
 	if delay := time.Duration(p.GetDelayNanos()); delay > 0 && now.Add(delay).After(s.Due) {
 		s.Due = now.Add(delay)
 	}
+	s.Parent = queue.ID(p.GetParent())
 	s.Durable = durable(p.GetDurability(), background)
 	return s
 }

@@ -187,6 +187,8 @@ type Submission struct {
 	// Place is the task's index in its group; see queue.Submit.
 	Place int
 	Then  []queue.Next // tasks to run after this task, in order
+	// Parent is the running task that waits for this one; zero means none.
+	Parent queue.ID
 	// Token and Repeated identify a repeated submit; see queue.Submit.
 	Token    uint64
 	Repeated bool
@@ -211,7 +213,7 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 		key = queue.KeyOf(x.Unique)
 	}
 	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
-		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Place: x.Place, Then: x.Then, Token: x.Token, Repeated: x.Repeated}
+		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Place: x.Place, Then: x.Then, Parent: x.Parent, Token: x.Token, Repeated: x.Repeated}
 	if s != nil && !x.Background {
 		d.submit.Peer = s.id
 	}

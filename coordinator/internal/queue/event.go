@@ -66,6 +66,8 @@ type Submit struct {
 	// Then lists the tasks to run afterwards, one after another. Each gets the result of the task
 	// before it as input.
 	Then []Next
+	// Parent is the running task that waits for this one. Zero means none. See lend.go.
+	Parent ID
 	// Token identifies the submit, so that it can be repeated without a second task; zero means
 	// none. A group uses Place instead.
 	Token uint64

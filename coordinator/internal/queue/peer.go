@@ -193,7 +193,7 @@ func (q *Queue) gone(ev *Gone) {
 	q.cantDo(&CantDo{Peer: name})
 	p.class, p.hasSlots, p.slots, p.sleeping = busy, true, 0, false
 	q.stopEmptying(p)
-	alone := len(p.runs) == 1
+	alone := len(p.runs) == 1 || p.alone // beside the latter run only its own calls
 	slices.SortFunc(p.runs, func(a, b int32) int { return int(q.runs.at(a).stamp - q.runs.at(b).stamp) })
 	for at, r := range p.runs {
 		q.runs.at(r).index = int32(at)

@@ -146,6 +146,7 @@ type Queue struct {
 	earlierAttempts map[int32]int     // attempts before a dead letter was retried
 	late            map[int32][]*peer // see late.go
 	losses          map[int32]losses
+	children        children
 	suspectCount    int     // suspects in the lists of their functions; see alone.go
 	emptying        []*peer // peers closed for a suspect
 	gathers         map[int32]gather
@@ -174,7 +175,9 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, losses: map[int32]losses{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}}, endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, losses: map[int32]losses{},
+		children: children{map[ID][]int32{}, map[int32]ID{}}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
+		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
 		q.newHead()
@@ -255,6 +258,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 		q.release(ev.Ref)
 	case Restarted:
 		q.restarted(ev.Origin)
+	}
+	if len(q.children.of) > 0 {
+		q.lend()
 	}
 	if len(q.emptying) > 0 {
 		q.reopen()
@@ -370,6 +376,7 @@ func (q *Queue) forgetTask(i int32) {
 	q.dropPredecessors(i)
 	delete(q.earlierAttempts, i)
 	delete(q.losses, i)
+	q.dropChild(i)
 	q.emit(Command{Op: Drop, Task: t.id, N: boolBit(t.flags&durable != 0), M: boolBit(t.flags&hasUpdate != 0)})
 	f := q.functions[t.fn]
 	f.taskCount--

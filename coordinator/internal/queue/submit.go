@@ -79,6 +79,9 @@ func (q *Queue) submit(e *Submit) {
 		q.emit(Command{Op: Keep, Task: t.id, Payload: FromEvent})
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id})
+	if e.Parent != 0 {
+		q.addChild(i, e.Parent)
+	}
 	if e.Peer != 0 {
 		q.addWait(q.ensurePeer(e.Peer), i)
 	}
@@ -195,6 +198,7 @@ func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	delete(q.late, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
+	q.dropChild(i)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
 		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: boolBit(t.flags&durable != 0)})
