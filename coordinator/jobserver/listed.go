@@ -23,7 +23,8 @@ import (
 const maxListed = 4 << 20
 
 // listed remembers which names each worker had in the last list of each glob. With a directory it
-// survives restarts: each glob has a file. A lost or damaged file costs only the memory of its glob.
+// survives restarts: each glob has a file. A lost or damaged file costs only the memory of its
+// glob.
 type listed struct {
 	dir string // empty means memory only
 	log *slog.Logger

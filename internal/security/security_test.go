@@ -460,3 +460,32 @@ func TestCheckListen(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that ends soon is warned about once a day; an expired one is named every minute.
+func TestWarnsOfExpiry(t *testing.T) {
+	_, files := ca(t)
+	var log bytes.Buffer
+	c, err := Load(files[Worker], slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := c.Until()
+	for _, tt := range []struct {
+		at   time.Time
+		want string
+	}{
+		{until.Add(-15 * 24 * time.Hour), ""},
+		{until.Add(-13 * 24 * time.Hour), "ends soon"},
+		{until.Add(-13*24*time.Hour + time.Hour), ""},
+		{until.Add(-12 * 24 * time.Hour), "ends soon"},
+		{until.Add(time.Second), "has expired"},
+		{until.Add(2 * time.Second), ""},
+		{until.Add(2 * time.Minute), "has expired"},
+	} {
+		log.Reset()
+		c.warn(tt.at)
+		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || tt.want != "" && !strings.Contains(got, files[Worker].Cert) {
+			t.Errorf("%v before its end: %q, want %q and the file", until.Sub(tt.at), got, tt.want)
+		}
+	}
+}

@@ -41,6 +41,7 @@ type TLS struct {
 	mu      sync.Mutex
 	now     *material
 	checked time.Time
+	warned  time.Time // of the last warning about the end of the certificate
 }
 
 // material is the content of the files at one time.
@@ -66,8 +67,36 @@ func Load(files Files, log *slog.Logger) (*TLS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &TLS{files: files, log: log, id: id, now: m, checked: time.Now()}, nil
+	t := &TLS{files: files, log: log, id: id, now: m, checked: time.Now()}
+	t.warn(t.checked)
+	return t, nil
 }
+
+const (
+	// warnBefore is how long before its end a certificate is warned about.
+	warnBefore = 14 * 24 * time.Hour
+	// A warning is repeated daily, and every minute when the certificate has expired.
+	warnEvery, warnExpired = 24 * time.Hour, time.Minute
+)
+
+// warn logs that the certificate ends soon or has expired. Peers refuse it then, and their reason
+// does not always arrive. The caller holds t.mu, or has t alone.
+func (t *TLS) warn(now time.Time) {
+	until := t.now.cert.Leaf.NotAfter
+	left, since := until.Sub(now), now.Sub(t.warned)
+	switch {
+	case left <= 0 && since >= warnExpired:
+		t.log.Error("this certificate has expired, and peers refuse it: issue a new one with layshaft cert issue and replace the files; no restart is needed", "file", t.files.Cert, "until", until)
+	case left > 0 && left < warnBefore && since >= warnEvery:
+		t.log.Warn("this certificate ends soon: issue a new one with layshaft cert issue and replace the files; no restart is needed", "file", t.files.Cert, "until", until)
+	default:
+		return
+	}
+	t.warned = now
+}
+
+// Until returns the end of the validity of this process's certificate.
+func (t *TLS) Until() time.Time { return t.current().cert.Leaf.NotAfter }
 
 // Identity returns the identity of this process.
 func (t *TLS) Identity() Identity { return t.id }
@@ -143,6 +172,7 @@ func (t *TLS) current() *material {
 		return t.now
 	}
 	t.checked = time.Now()
+	defer func() { t.warn(t.checked) }()
 	if stamps, err := t.files.stamps(); err == nil && stamps == t.now.stamps {
 		return t.now
 	}

@@ -27,6 +27,8 @@ type page struct {
 	shown http.Handler
 	// metrics are served at /metrics, with the metrics of Go and of the process; nil adds none.
 	metrics prometheus.Collector
+	// tls is nil without certificates.
+	tls *security.TLS
 }
 
 func (p *page) handler(secured bool) http.Handler {
@@ -34,6 +36,11 @@ func (p *page) handler(secured bool) http.Handler {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if p.metrics != nil {
 		reg.MustRegister(p.metrics)
+	}
+	if p.tls != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "layshaft_certificate_expiry_timestamp_seconds",
+			Help: "End of the validity of this process's certificate, in seconds since 1970."},
+			func() float64 { return float64(p.tls.Until().Unix()) }))
 	}
 	shown := http.NewServeMux()
 	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -59,7 +66,7 @@ func (p *page) handler(secured bool) http.Handler {
 
 // serve serves the page on l until ctx ends, and closes l.
 func (p *page) serve(ctx context.Context, l net.Listener, t *security.TLS, log *slog.Logger) error {
-	if t != nil {
+	if p.tls = t; t != nil {
 		l = tls.NewListener(l, t.Browser())
 	}
 	s := &http.Server{Handler: p.handler(t != nil), ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
