@@ -751,9 +751,7 @@ type FileInfo struct {
 	Differs string `protobuf:"bytes,9,opt,name=differs,proto3" json:"differs,omitempty"`
 	// left_out is why the file matches a glob but is no input, in answers to list: hidden, link or
 	// twice. It is empty for input.
-	LeftOut string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
-	// changed_nanos is when the inode changed, in nanoseconds since 1970; zero if it is unknown.
-	ChangedNanos  int64 `protobuf:"varint,11,opt,name=changed_nanos,json=changedNanos,proto3" json:"changed_nanos,omitempty"`
+	LeftOut       string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -856,13 +854,6 @@ func (x *FileInfo) GetLeftOut() string {
 		return x.LeftOut
 	}
 	return ""
-}
-
-func (x *FileInfo) GetChangedNanos() int64 {
-	if x != nil {
-		return x.ChangedNanos
-	}
-	return 0
 }
 
 // CallResponse is the outcome of an operation.
@@ -1006,7 +997,7 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"\t\n" +
 	"\aMakeDir\"#\n" +
 	"\vDigestFiles\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"\xa6\x02\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\x81\x02\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12$\n" +
@@ -1018,8 +1009,7 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x06digest\x18\b \x01(\fR\x06digest\x12\x18\n" +
 	"\adiffers\x18\t \x01(\tR\adiffers\x12\x19\n" +
 	"\bleft_out\x18\n" +
-	" \x01(\tR\aleftOut\x12#\n" +
-	"\rchanged_nanos\x18\v \x01(\x03R\fchangedNanos\"\xd1\x01\n" +
+	" \x01(\tR\aleftOut\"\xd1\x01\n" +
 	"\fCallResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12.\n" +
