@@ -213,7 +213,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 	}
 	infos := make([]*layshaftv1.FileInfo, len(resp.GetInfos()))
 	for i, info := range resp.GetInfos() {
-		infos[i] = &layshaftv1.FileInfo{Name: base + info.Name, Size: info.Size, ModTimeNanos: info.ModTimeNanos, Dir: info.Dir, Identity: info.Identity, Path: info.Path, LeftOut: info.LeftOut, ChangedNanos: info.ChangedNanos}
+		infos[i] = &layshaftv1.FileInfo{Name: base + info.Name, Size: info.Size, ModTimeNanos: info.ModTimeNanos, Dir: info.Dir, Identity: info.Identity, Path: info.Path, LeftOut: info.LeftOut}
 	}
 	resp.Infos = infos
 	return resp, true, err

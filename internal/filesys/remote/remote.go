@@ -187,9 +187,6 @@ func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
 	if i.Dir {
 		out.Mode = fs.ModeDir
 	}
-	if i.ChangedNanos != 0 && len(i.Holders) == 1 { // the inodes of copies differ
-		out.Changed = time.Unix(0, i.ChangedNanos)
-	}
 	return out
 }
 

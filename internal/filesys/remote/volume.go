@@ -286,9 +286,6 @@ func (v *Volume) list(ctx context.Context, name string, req *layshaftv1.ListFile
 				return nil, fmt.Errorf("%s: not a regular file: %w", i.Path, fs.ErrInvalid)
 			}
 			info := &layshaftv1.FileInfo{Name: i.Path, Size: i.Size, ModTimeNanos: i.ModTime.UnixNano(), LeftOut: string(i.LeftOut)}
-			if !i.Changed.IsZero() {
-				info.ChangedNanos = i.Changed.UnixNano()
-			}
 			if v.holder != "" {
 				info.Holders = []string{v.holder}
 			}
