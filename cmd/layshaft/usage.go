@@ -34,6 +34,8 @@ var examples = map[string]string{
 	"task limit":          "layshaft task limit resize -concurrency 4",
 	"task budget":         "layshaft task budget database 20",
 	"task work":           "layshaft task work -function resize ./resize.sh",
+	"state list":          "layshaft state list /var/lib/reports",
+	"state drop":          "layshaft state drop /var/lib/reports -done",
 	"cert issue":          "layshaft cert issue -role worker -name host1",
 }
 
