@@ -73,11 +73,12 @@ func (q *Queue) Audit() []string {
 	var bad []string
 	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }
 	counts := map[int32][states]int{}
-	kept, waits, runs := map[int32]int{}, 0, 0
+	kept, waits, runs, slots := map[int32]int{}, 0, 0, 0
 	for c := range q.tasks.chunks {
 		for k := range q.tasks.chunks[c] {
 			t := &q.tasks.chunks[c][k]
 			if t.id == 0 {
+				slots += int(boolBit(c|k > 0))
 				continue
 			}
 			i := int32(c<<chunkBits | k)
@@ -113,6 +114,9 @@ func (q *Queue) Audit() []string {
 				complain("task %d: waits for its input %v, marked %v", t.id, ok, !ok)
 			}
 		}
+	}
+	if slots != len(q.tasks.free) {
+		complain("%d empty slots, %d in the list of free ones", slots, len(q.tasks.free))
 	}
 	after := 0
 	for i, ids := range q.successors.predecessors {

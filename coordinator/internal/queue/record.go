@@ -436,6 +436,7 @@ func (q *Queue) fileRestored(i int32) {
 // restarted completes Restore: it finds the free slots and continues groups and chains.
 func (q *Queue) restarted(origin uint64) {
 	q.addOrigin(origin)
+	q.tasks.free = q.tasks.free[:0] // tasks that expired meanwhile have been dropped already
 	for c := len(q.tasks.chunks) - 1; c >= 0; c-- {
 		for k := len(q.tasks.chunks[c]) - 1; k >= 0; k-- {
 			if i := int32(c<<chunkBits | k); i > 0 && q.tasks.at(i).id == 0 {

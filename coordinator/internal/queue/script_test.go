@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	attach PEER NAME · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
-//	advance D · stopped D (the coordinator itself does not run) · restart · status · dead FUNCTION · why NAME
+//	advance D · stopped D (the coordinator itself does not run) · restart [D later] · status · dead FUNCTION · why NAME
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -202,6 +202,7 @@ func (p *player) line(t *testing.T, f []string) {
 		p.now = p.now.Add(dur(f[1]))
 		p.step(t, Woke{For: dur(f[1])})
 	case "restart":
+		p.now = p.now.Add(dur(arg(1)))
 		p.q = New(Config{KeepDead: 1000 * time.Hour})
 		for _, k := range slices.Sorted(maps.Keys(p.records)) {
 			if err := p.q.Restore([]byte(k), p.records[k]); err != nil {
