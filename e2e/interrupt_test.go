@@ -125,7 +125,11 @@ func TestSharedState(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	w := startWaiting(t, "-state", state)
 	run(t, "probe", w.args...).failed(t, state, "in use by another process", fmt.Sprint(w.process.Pid), "use another directory")
-	run(t, "wordcount", "-state", state, os.Args[0]).succeeded(t) // another job
+	other := filepath.Join(t.TempDir(), "other.txt")
+	if err := os.WriteFile(other, []byte("another job"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "wordcount", "-state", state, other).succeeded(t)
 	w.open(t)
 	if r := w.end().succeeded(t); r.stdout != "12\n" {
 		t.Errorf("the first run printed %q, want 12 rows", r.stdout)
