@@ -235,3 +235,80 @@ func TestCancelGroup(t *testing.T) {
 		t.Errorf("%+v, %v", o.Totals, err)
 	}
 }
+
+func TestGroupGoesOnWithoutSome(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "half", func(_ context.Context, n int) (int, error) {
+			if n%2 == 1 {
+				return 0, tasks.Fatal(errors.New("odd"))
+			}
+			return n / 2, nil
+		})
+		tasks.Handle(w, "sum", func(_ context.Context, all []int) (sum int, err error) {
+			for _, n := range all {
+				sum += n
+			}
+			return sum, nil
+		})
+	})
+	ctx := within(t)
+	for _, tt := range []struct {
+		option tasks.Option
+		want   int
+		err    error
+	}{{tasks.Partial(), 1 + 2, nil}, {nil, 0, tasks.ErrFailed}} {
+		g, err := tasks.OpenGroup(ctx, c, tasks.Then("sum"), tt.option)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tasks.AddToGroup(ctx, g, "half", []int{2, 3, 4}); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err := tasks.Attach[int](ctx, c, g.ID()); sum != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%v: %d, %v, want %d, %v", tt.option != nil, sum, err, tt.want, tt.err)
+		}
+	}
+}
+
+// A group whose results are too large together fails with the size, before its last task ends.
+func TestGroupTooLarge(t *testing.T) {
+	s, c := serve(t)
+	release := make(chan struct{})
+	work(t, s.Address, func(w *tasks.Worker) {
+		tasks.Handle(w, "make", func(ctx context.Context, mib int) ([]byte, error) {
+			if mib == 0 {
+				<-release
+			}
+			return make([]byte, mib<<20), nil
+		})
+		tasks.Handle(w, "join", func(_ context.Context, all [][]byte) (int, error) { return len(all), nil })
+	})
+	defer close(release)
+	ctx := within(t)
+	g, err := tasks.OpenGroup(ctx, c, tasks.Then("join"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks.AddToGroup(ctx, g, "make", []int{40, 0, 40}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	const want = "the results of the group have 83886"
+	_, err = tasks.Attach[int](ctx, c, g.ID())
+	if !errors.Is(err, tasks.ErrFailed) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the limit is 67108864") {
+		t.Errorf("%v, want it to say %s", err, want)
+	}
+	dead, err := c.Dead(ctx, "join", 10)
+	if len(dead) != 1 || !strings.Contains(dead[0].Error, want) || err != nil {
+		t.Errorf("%+v, %v", dead, err)
+	}
+	if ids, err := c.RetryAll(ctx, "join"); len(ids) != 0 || err != nil {
+		t.Errorf("retried %v without an input, %v", ids, err)
+	}
+}
