@@ -103,13 +103,16 @@ func (l *limits) release(ticket uint64) {
 		return
 	}
 	delete(l.holders, ticket)
-	for i, n := range h.needs[:min(h.got+1, len(h.needs))] {
+	touched := h.needs[:min(h.got+1, len(h.needs))]
+	for i, n := range touched {
 		b := l.budgets[n.Budget]
 		if i < h.got {
 			b.used -= n.N
 		} else {
 			b.waiting = slices.DeleteFunc(b.waiting, func(t uint64) bool { return t == ticket })
 		}
-		l.grant(b)
+	}
+	for _, n := range touched { // a grant of one budget may need the queue of the next
+		l.grant(l.budgets[n.Budget])
 	}
 }
