@@ -26,8 +26,9 @@ type function struct {
 	served          [3]int64 // by rank; see lead
 	// next is the time of the next start allowed by the rate without Burst, in Unix nanoseconds;
 	// see canStart.
-	next   int64
-	counts Counts
+	next    int64
+	lastUse int64 // tick; see forget.go
+	counts  Counts
 }
 
 // Counts has the number of tasks by state. Submitted is always the sum of In. Ended tasks stay
@@ -56,12 +57,16 @@ func (f *function) queued() int { return f.waiting[0] + f.waiting[1] + f.waiting
 // for an invalid name and at MaxFunctions.
 func (q *Queue) ensureFunction(name string) *function {
 	if n := q.functionIndex[name]; n != 0 {
+		q.functions[n].lastUse = q.wheel.tick
 		return q.functions[n]
 	}
 	if len(name) == 0 || len(name) > 512 || len(q.functionIndex) >= q.cfg.MaxFunctions {
 		return nil
 	}
-	f := &function{name: name, deadLetters: q.newHead(), suspects: q.newHead()}
+	f := &function{name: name, deadLetters: q.newHead(), suspects: q.newHead(), lastUse: q.wheel.tick}
+	if q.idleWake == 0 {
+		q.idleWake = q.wheel.tick + q.cfg.KeepIdle.Milliseconds()
+	}
 	for r := range f.queues {
 		f.queues[r] = q.newHead()
 	}
@@ -147,12 +152,7 @@ func (q *Queue) dropFunction(e *DropFunction) {
 	if f.taskCount > 0 {
 		q.forgetTasksOf(f)
 	}
-	q.setLimits(f, Limits{})
-	q.droppedCounts.add(f.counts)
-	q.freeHeads = append(append(q.freeHeads, f.queues[:]...), f.deadLetters, f.suspects)
-	q.functions[n] = nil
-	delete(q.functionIndex, f.name)
-	q.write(0, NoPayload, append([]byte{'f'}, f.name...), nil)
+	q.forgetFunction(f)
 	q.emit(Command{Op: Accepted, Ref: e.Ref})
 }
 

@@ -94,6 +94,9 @@ type Config struct {
 	MaxDead int
 	// KeepDead is how long dead letters are kept. Zero means without limit.
 	KeepDead time.Duration
+	// KeepIdle is how long a function is remembered after its last use; see forget.go. Zero means 7
+	// days.
+	KeepIdle time.Duration
 }
 
 // Queue is the core. It is not safe for concurrent use.
@@ -133,6 +136,7 @@ type Queue struct {
 	rated            []*function
 	// deadWake is the tick of the next search for old dead letters. It is 0 when none is due.
 	deadWake int64
+	idleWake int64 // tick of the next search for idle functions; 0: there are no functions
 	// rateWake is the earliest time, in Unix nanoseconds, when a function's rate allows another
 	// start. It is 0 when no function waits for its rate.
 	rateWake int64
@@ -172,6 +176,9 @@ func New(cfg Config) *Queue {
 	if cfg.MaxDead == 0 {
 		cfg.MaxDead = 100_000
 	}
+	if cfg.KeepIdle == 0 {
+		cfg.KeepIdle = 7 * 24 * time.Hour
+	}
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
@@ -200,6 +207,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	}
 	if q.deadWake != 0 && q.wheel.tick >= q.deadWake {
 		q.forgetOldDead()
+	}
+	if q.idleWake != 0 && q.wheel.tick >= q.idleWake {
+		q.forgetIdle()
 	}
 	if q.rateWake != 0 && now.UnixNano() >= q.rateWake {
 		q.rateWake = 0
@@ -280,6 +290,9 @@ func (q *Queue) Next() time.Time {
 	}
 	if q.deadWake != 0 && (next.IsZero() || time.UnixMilli(q.deadWake).Before(next)) {
 		next = time.UnixMilli(q.deadWake)
+	}
+	if q.idleWake != 0 && (next.IsZero() || time.UnixMilli(q.idleWake).Before(next)) {
+		next = time.UnixMilli(q.idleWake)
 	}
 	if rate := time.Unix(0, q.rateWake); q.rateWake != 0 && (next.IsZero() || rate.Before(next)) {
 		next = rate

@@ -108,7 +108,7 @@ var functions = []string{"a", "b", "c", "d"}
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1e9, 0), records: map[string][]byte{}, facts: map[ID]*fact{},
 		pushed: map[Peer]int{}, busy: map[Peer]map[ID]bool{}, shares: map[string]*simShare{}}
-	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour})
+	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour, KeepIdle: 8 * time.Hour})
 	return w
 }
 
@@ -348,7 +348,7 @@ func (w *world) gone(p Peer) {
 
 // restart loses everything but the Records. Some workers come back and claim their runs.
 func (w *world) restart() {
-	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour})
+	w.q = New(Config{MaxDead: 5, KeepDead: 2 * time.Hour, KeepIdle: 8 * time.Hour})
 	for _, key := range slices.Sorted(maps.Keys(w.records)) {
 		if err := w.q.Restore([]byte(key), w.records[key]); err != nil {
 			w.t.Fatalf("%v: %x; task %x", err, w.records[key], w.records["t"+key[1:]])
