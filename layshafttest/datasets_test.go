@@ -179,3 +179,56 @@ func TestFailureNamesTheUsersFile(t *testing.T) {
 		}
 	})
 }
+
+// A file that changes under a job fails it after one attempt: further ones would find the same.
+func TestChangeUnderAJobFailsAtOnce(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"rewritten": func(path string) error { return os.WriteFile(path, []byte("of another size\n"), 0o644) },
+		"removed":   os.Remove,
+	} {
+		for _, place := range []string{"dataset", "client"} {
+			if name == "removed" && place == "dataset" {
+				continue // another worker may come with it
+			}
+			t.Run(name+"/"+place, func(t *testing.T) {
+				dir := t.TempDir()
+				for _, f := range []string{"a.txt", "b.txt"} {
+					if err := os.WriteFile(filepath.Join(dir, f), []byte(strings.Repeat("x\n", 20)), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Test(t, func(t *testing.T) {
+					c := Start(t, 1, Slots(1), Dataset("cat", func(int) string { return dir }))
+					in := filepath.Join(dir, "*.txt")
+					if place == "dataset" {
+						in = "dataset://cat/*.txt"
+					}
+					j, err := slowLines.Start(t.Context(), c.Target(), in)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer j.Close()
+					c.WaitFor("the first attempt", func() bool { return len(c.Running()) > 0 })
+					if err := change(filepath.Join(dir, "b.txt")); err != nil {
+						t.Fatal(err)
+					}
+					err = j.Wait()
+					for _, want := range []string{"b.txt", "changed while the job ran"} {
+						if err == nil || !strings.Contains(err.Error(), want) {
+							t.Errorf("%v does not contain %q", err, want)
+						}
+					}
+					failed := 0
+					for _, a := range c.Attempts("") {
+						if a.Err != nil && strings.Contains(a.Err.Error(), "b.txt") {
+							failed++
+						}
+					}
+					if failed != 1 {
+						t.Errorf("%d attempts failed, want 1", failed)
+					}
+				})
+			})
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jobdir"
 )
@@ -488,7 +489,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 // failure converts err for the worker.
 func (e *env) failure(err error) error {
 	var fatal *fatalError
-	if errors.As(err, &fatal) {
+	if errors.As(err, &fatal) || errors.Is(err, filesys.ErrChanged) {
 		return &job.Failure{Kind: job.Fatal, Message: err.Error()}
 	}
 	return err

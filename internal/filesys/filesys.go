@@ -31,6 +31,10 @@ import (
 // file system.
 var ErrGone = errors.New("cannot be reached")
 
+// ErrChanged means a file is not the one that a job was planned with: it was changed, replaced or
+// removed. Another attempt would find the same.
+var ErrChanged = errors.New("changed while the job ran")
+
 // ErrAway means an answer would be incomplete: some workers answered, but a worker that may have
 // some of the files is away.
 var ErrAway = errors.New("away")

@@ -201,7 +201,7 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 
 // open opens a file, checks that it is unchanged since the split, and finds T's columns in it.
 func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
-	f, err := filesys.Open(ctx, p.Path, p.Hosts)
+	f, err := files.Open(ctx, p.Path, p.Hosts)
 	if err != nil {
 		return nil, nil, nil, err
 	}

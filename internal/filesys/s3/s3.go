@@ -121,7 +121,7 @@ func (f *FS) explain(ctx context.Context, p string, err error) error {
 	case resp.StatusCode == 401 || resp.StatusCode == 403:
 		return &filesys.Error{Path: p, Err: fmt.Errorf("%w at %s: %s", fs.ErrPermission, f.host, resp.Error()), Help: "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION for this bucket"}
 	case resp.StatusCode == 412:
-		return &filesys.Error{Path: p, Err: errors.New("changed while it was read"), Help: "run the job again when it is complete"}
+		return &filesys.Error{Path: p, Err: filesys.ErrChanged, Help: "run the job again when it is complete"}
 	}
 	return &filesys.Error{Path: p, Err: fmt.Errorf("%s: %w", f.host, err)}
 }

@@ -132,7 +132,7 @@ func TestReplacedWhileRead(t *testing.T) {
 	}
 	write(t, f, "s3://bucket/f", []byte(strings.Repeat("x", 2<<20)))
 	n, err := io.Copy(io.Discard, r)
-	if err == nil || !strings.Contains(err.Error(), "changed while it was read") {
+	if err == nil || !strings.Contains(err.Error(), "changed while the job ran") {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

@@ -305,7 +305,7 @@ type stream struct {
 
 // open opens the slice at offset from. For a compressed file, it starts at Offset instead.
 func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
-	f, err := filesys.Open(ctx, s.Path, s.Hosts)
+	f, err := Open(ctx, s.Path, s.Hosts)
 	if err != nil {
 		return nil, err
 	}
@@ -412,8 +412,19 @@ func (s *stream) checkUnchanged() error {
 	return CheckUnchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
 }
 
-// CheckUnchanged returns an error when a file differs from its state at the time of the split: now
-// is its current state, size and modTime (in nanoseconds since 1970) are the earlier ones.
+// Open opens a file of a split. Its error wraps filesys.ErrChanged if the file was removed since the
+// split. A file of a worker is no such case: another worker may have it, or come back with it.
+func Open(ctx context.Context, path string, hosts []string) (filesys.File, error) {
+	f, err := filesys.Open(ctx, path, hosts)
+	if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(path, "dataset://") && !strings.HasPrefix(path, "file://") {
+		return nil, fmt.Errorf("%w; it %w", err, filesys.ErrChanged)
+	}
+	return f, err
+}
+
+// CheckUnchanged returns an error, which wraps filesys.ErrChanged, when a file differs from its
+// state at the time of the split: now is its current state, size and modTime (in nanoseconds since
+// 1970) are the earlier ones.
 func CheckUnchanged(now filesys.Info, path string, size, modTime int64) error {
 	t := now.ModTime.UnixNano()
 	if now.Size == size && (t == modTime || t < modTime && len(now.Hosts) > 0) {
@@ -425,8 +436,8 @@ func CheckUnchanged(now filesys.Info, path string, size, modTime int64) error {
 		// them.
 		return nil
 	}
-	return fmt.Errorf("%s: changed while the job ran (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
-		size, formatTime(modTime), now.Size, formatTime(t))
+	return fmt.Errorf("%s: %w (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
+		filesys.ErrChanged, size, formatTime(modTime), now.Size, formatTime(t))
 }
 
 // LineOf returns the number, from 1, of the line with the byte at offset of the decompressed file.
