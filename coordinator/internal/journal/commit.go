@@ -50,11 +50,7 @@ func (j *Journal) commit(f *frame, calls []*call) {
 		if len(packed) == 0 {
 			return
 		}
-		begin := time.Now()
 		err := j.write(f, 0)
-		j.mu.Lock()
-		j.syncs.Add(time.Since(begin))
-		j.mu.Unlock()
 		seq := f.first - 1
 		for _, c := range packed {
 			seq += uint64(len(c.events))
@@ -121,6 +117,7 @@ func (j *Journal) writeLong(f *frame, events [][]byte) (last uint64, err error) 
 // head and acknowledges the events.
 func (j *Journal) write(f *frame, flags byte) error {
 	f.seal(flags, j.end.prev)
+	begin := time.Now()
 	txn := j.db.NewTransaction(true)
 	defer txn.Discard()
 	err := txn.Set(f.key(), f.value())
@@ -130,6 +127,9 @@ func (j *Journal) write(f *frame, flags byte) error {
 	if err == nil && flags == 0 {
 		err = j.head.Write(f.last, f.hash())
 	}
+	j.mu.Lock()
+	j.syncs.Add(time.Since(begin))
+	j.mu.Unlock()
 	if err != nil {
 		return j.fail(err)
 	}

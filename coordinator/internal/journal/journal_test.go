@@ -269,6 +269,22 @@ func TestSnapshotsBesideReplays(t *testing.T) {
 }
 
 // If a caller's context ends during the write, its events are stored in order or not at all.
+// TestSyncs checks that every frame counts, also those of calls and events longer than a frame.
+func TestSyncs(t *testing.T) {
+	j := open(t, t.TempDir(), quick)
+	half := strings.Repeat("x", frameLimit/2)
+	for _, c := range []struct {
+		events []string
+		frames uint64
+	}{{[]string{"a", "b"}, 1}, {[]string{half, half}, 2}, {[]string{strings.Repeat("x", 3*frameLimit)}, 4}} {
+		before := j.Syncs()
+		appendEvents(t, j, c.events...)
+		if after := j.Syncs(); after.N-before.N != c.frames || after.Sum <= before.Sum {
+			t.Errorf("%d events add %d syncs of %v, want %d", len(c.events), after.N-before.N, after.Sum-before.Sum, c.frames)
+		}
+	}
+}
+
 func TestCancelledWaiter(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Options{})
