@@ -1,10 +1,10 @@
 package queue
 
-// Idle functions are forgotten, so that made-up or mistyped names do not fill MaxFunctions and every
-// list. A function is in use while it has tasks, dead letters, workers or limits. It is forgotten
-// about Config.KeepIdle after its last use; a search every quarter of this time finds it. The next
-// use creates it anew, with counts from zero. Totals keeps its counts. After a restart every
-// function counts as just used.
+// Idle functions are forgotten, so that made-up or mistyped names do not fill MaxFunctions and
+// every list. A function is in use while it has tasks, dead letters, workers or limits. It is
+// forgotten about Config.KeepIdle after its last use; a search every quarter of this time finds it.
+// The next use creates it anew, with counts from zero. Totals keeps its counts. After a restart
+// every function counts as just used.
 
 // isInUse reports whether f has anything that forgetting would lose.
 func (f *function) isInUse() bool {
