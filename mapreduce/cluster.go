@@ -109,7 +109,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 	if e.test = inprocess.Find(t.cluster.Address); e.test != nil {
 		e.dial = append(e.dial, grpc.WithContextDialer(e.test.Dial))
 	}
-	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Options: e.dial}); err != nil {
+	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Options: e.dial, Away: func(why string) { t.printWaiting(why) }}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -118,7 +118,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 
 // start prepares the job for the present workers, submits it, and follows it.
 func (e *cluster) start(ctx context.Context, t *settings, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
-	workers, err := e.workers(ctx)
+	workers, err := e.workers(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		files, dirs := lent.Lent()
 		e.askDetach = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
 	}
-	e.group.Go(e.follow)
+	e.group.Go(func() { e.follow(t) })
 	e.group.Go(func() { _ = lent.Run(e.ctx, e.workerNames, e.openLend) })
 	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() { j.watch(ctx) })
@@ -193,9 +193,11 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 }
 
 // workers returns the workers of the cluster. It waits up to 20 seconds for the first to join.
-func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
+func (e *cluster) workers(ctx context.Context, t *settings) ([]report.Worker, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
 	defer cancel()
+	waiting := report.Waiting{Print: t.printWaiting}
+	defer waiting.Update("")
 	for {
 		ws, err := e.client.Workers(ctx)
 		if err != nil {
@@ -205,6 +207,7 @@ func (e *cluster) workers(ctx context.Context) ([]report.Worker, error) {
 			e.rememberWorkers(ws)
 			return ws, nil
 		}
+		waiting.Update(errNoWorkers.Error())
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
@@ -329,9 +332,16 @@ func (e *cluster) program() (path string, code child.Code, err error) {
 	return path, code, err
 }
 
-// follow keeps the status of the job until it ends.
-func (e *cluster) follow() {
+// printWaiting prints what the command waits for.
+func (t *settings) printWaiting(why string) {
+	fmt.Fprintln(t.Err, "layshaft: waiting:", plain.Text(why))
+}
+
+// follow keeps the status of the job until it ends. It prints why the job makes no progress.
+func (e *cluster) follow(t *settings) {
 	defer close(e.ended)
+	waiting := report.Waiting{Print: t.printWaiting}
+	defer waiting.Update("")
 	for st, err := range e.client.Attend(e.ctx, e.spec.ID) {
 		if err != nil {
 			e.end = err
@@ -341,6 +351,7 @@ func (e *cluster) follow() {
 		e.last = st
 		e.changedLocked()
 		e.mu.Unlock()
+		waiting.Update(st.Reason)
 		if st.Outcome == report.JobRunning {
 			continue
 		}

@@ -24,7 +24,7 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	if err := checkAddress(f.Cluster); err != nil {
 		return nil, usageError{fmt.Errorf("-cluster: %w", err)}
 	}
-	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout}
+	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout, Away: printWaiting}
 	if files := f.files(); files != (security.Files{}) {
 		tls, err := security.Load(files, nil)
 		if err != nil {
@@ -36,7 +36,6 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	f.noteWait()
 	return c, nil
 }
 

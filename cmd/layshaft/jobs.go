@@ -209,11 +209,14 @@ func (c *jobCancelCmd) Run(ctx context.Context) error {
 func (c *jobWaitCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
 		var last report.Job
+		waiting := report.Waiting{Print: printWaiting}
+		defer waiting.Update("")
 		for r, err := range client.Watch(ctx, st.ID) {
 			if err != nil {
 				return err
 			}
 			last = r
+			waiting.Update(r.Reason)
 		}
 		v := report.ViewJob(&last)
 		if err := c.print(v, func(w io.Writer) { row(w, "job "+v.Job+" "+v.Outcome+" after "+formatTook(&v)) }); err != nil {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -485,4 +486,22 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	cancel()
 	<-ran
+}
+
+// Who waits for a coordinator that is away gets the reason once, within two seconds.
+func TestAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, away := time.Now(), []string{}
+		var after time.Duration
+		c, err := client.Dial(client.Config{Address: "passthrough:///coordinator:7070", Connect: time.Minute, Away: func(why string) { after, away = time.Since(start), append(away, why) },
+			Options: []grpc.DialOption{grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return nil, errors.New("connection refused") })}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Workers(t.Context())
+		if len(away) != 1 || after > 2*time.Second || !strings.Contains(away[0], "connection refused\"; start one there (layshaft coordinator") || !strings.HasSuffix(away[0], "; this tries for up to 1m0s") {
+			t.Errorf("%v: after %v %q", err, after, away)
+		}
+	})
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// Patience is how long later calls wait for a coordinator that was reached before; it may be
 	// restarting. Zero means 2 minutes.
 	Patience time.Duration
+	// Away, if set, is called when the coordinator has been out of reach for a while, once until it
+	// answers again. The text names the error, and the command that helps.
+	Away func(why string)
 	// Options are additional dial options.
 	Options []grpc.DialOption
 }
@@ -50,6 +53,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	rpc     layshaftv1.CoordinatorServiceClient
 	reached atomic.Bool
+	away    atomic.Bool // Away was called since the last answer
 }
 
 const (
@@ -57,6 +61,8 @@ const (
 	callWait = 30 * time.Second
 	// The pause before a call is tried again grows from minRetry to maxRetry.
 	minRetry, maxRetry = 50 * time.Millisecond, time.Second
+	// awayAfter is how long tries fail before Config.Away is called.
+	awayAfter = 700 * time.Millisecond
 )
 
 // Dial returns a client. The first call connects.
@@ -95,8 +101,11 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 	var patience retry.Patience
 	patience.Reset()
 	pause := retry.Backoff{Min: minRetry, Max: maxRetry}
+	var failing time.Time // first failure since the last answer
 	noteAnswer := func() {
 		c.reached.Store(true)
+		c.away.Store(false)
+		failing = time.Time{}
 		pause.Reset()
 		patience.Reset()
 	}
@@ -127,6 +136,12 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		}
 		if patience.Spent() >= limit {
 			return wire.Unreachable(c.cfg.Address, err)
+		}
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		if time.Since(failing) >= awayAfter && c.cfg.Away != nil && !c.away.Swap(true) {
+			c.cfg.Away(fmt.Sprintf("%v; this tries for up to %v", wire.Unreachable(c.cfg.Address, err), limit))
 		}
 		if err := pause.Wait(ctx); err != nil {
 			return err

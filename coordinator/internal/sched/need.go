@@ -135,7 +135,7 @@ func (w *worker) fits(j *jobState) bool {
 	return (j.options.Interactive || w.ordinary < w.slots-w.reserved) && (j.need.isEmpty() || w.kind.meets[j.need])
 }
 
-// explainUnmet returns the reason why no worker meets a need.
+// explainUnmet returns the reason why no worker meets a need, with the flags of one that does.
 func (s *Scheduler) explainUnmet(n *need) string {
 	can := func(ok func(*kind) bool) bool {
 		for _, k := range s.kinds {
@@ -146,11 +146,11 @@ func (s *Scheduler) explainUnmet(n *need) string {
 		return false
 	}
 	if can(func(k *kind) bool { return k.meets[n] }) {
-		return "every worker that could run it is draining"
+		return "every worker that could run it is draining; start another"
 	}
 	for _, tag := range n.tags {
 		if !can(func(k *kind) bool { return slices.Contains(k.tags, tag) }) {
-			return "no worker has the tag " + tag
+			return "no worker has the tag " + tag + "; start one with: layshaft worker -tags " + strings.Join(n.tags, ",")
 		}
 	}
 	program := "its program " + n.code[:min(len(n.code), 12)]
@@ -159,7 +159,7 @@ func (s *Scheduler) explainUnmet(n *need) string {
 		on = " on " + n.platform
 	}
 	if n.code != "" && !can(func(k *kind) bool { return k.runsProgram(n) }) {
-		return "no worker" + on + " has " + program + " or takes programs from clients"
+		return "no worker" + on + " has " + program + " or takes programs from clients; start one" + on + " with: layshaft worker -allow-shipped-code"
 	}
 	all := slices.Clone(n.tags)
 	for i := range all {
@@ -168,5 +168,9 @@ func (s *Scheduler) explainUnmet(n *need) string {
 	if n.code != "" {
 		all = append(all, program+on)
 	}
-	return "no single worker has " + strings.Join(all, " and ")
+	why := "no single worker has " + strings.Join(all, " and ") + "; start one with: layshaft worker -tags " + strings.Join(n.tags, ",")
+	if n.code != "" {
+		why += " -allow-shipped-code"
+	}
+	return why
 }

@@ -20,7 +20,7 @@ func (s *Scheduler) explainWait(j *jobState) string {
 		}
 		return ""
 	case len(s.workers) == 0:
-		return "there are no workers"
+		return "there are no workers; start one, such as: layshaft worker -join GOSSIP_ADDRESS -data DIR"
 	case !j.need.met:
 		return s.explainUnmet(j.need)
 	}
