@@ -168,6 +168,8 @@ const worthOne = 64
 func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
 	files := filesys.InputOf(c.plan.context())
 	files.Own = c.places(t)
+	endPlanning := sync.OnceFunc(showPlanning(&t, files))
+	defer endPlanning()
 	h := sha256.New()
 	var input int64
 	whole := map[*stage][]job.Split{}
@@ -207,6 +209,7 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		}
 		whole[s] = splits
 	}
+	endPlanning()
 	printLeftOut(&t, files)
 	if t.cluster != nil {
 		c.addTiers(func(_ int, s, from *stage) int {

@@ -2,6 +2,7 @@ package filesys
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +21,36 @@ type Input struct {
 	left map[LeftOut]*LeftFiles
 	own  []string          // Own, resolved
 	dirs map[string]string // resolved directories
+	// what planning does at the moment, and its files: done and, if known, all of them
+	phase     string
+	done, all int
+}
+
+// Begin notes what planning does next, with a number of files; zero if it is unknown.
+func (in *Input) Begin(phase string, files int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.phase, in.done, in.all = phase, 0, files
+}
+
+// Advance notes that the current phase of planning is done with n more files.
+func (in *Input) Advance(n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.done += n
+}
+
+// Phase returns what planning does at the moment in one line; empty before it begins.
+func (in *Input) Phase() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.phase == "":
+		return ""
+	case in.all == 0:
+		return fmt.Sprintf("%s: %d files", in.phase, in.done)
+	}
+	return fmt.Sprintf("%s: %d of %d files", in.phase, min(in.done, in.all), in.all)
 }
 
 // LeftFiles are the files left out for one reason.

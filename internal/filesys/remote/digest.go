@@ -138,7 +138,12 @@ func (d *digests) read(name string) ([]byte, error) {
 		return nil, fs.ErrClosed
 	}
 	old := time.Since(changed) > settled
-	h, buf := xxh3.New(), make([]byte, 1<<20)
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	// to allocate a large buffer takes longer than to read a small file
+	h, buf := xxh3.New(), make([]byte, min(fi.Size()+512, 1<<20))
 	for {
 		if d.ctx.Err() != nil {
 			return nil, fs.ErrClosed

@@ -287,6 +287,9 @@ func (f *FS) list(ctx context.Context, path string, list *layshaftv1.ListFiles) 
 		for _, i := range resp.Infos {
 			out = append(out, f.info(path, i))
 		}
+		if !list.Entries {
+			filesys.InputOf(ctx).Advance(len(resp.Infos))
+		}
 		if !resp.More || len(resp.Infos) == 0 {
 			return out, nil
 		}
@@ -474,7 +477,14 @@ func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
 			}
 		}
 	}
-	hosts := slices.Sorted(maps.Keys(byHost))
+	hosts, copies := slices.Sorted(maps.Keys(byHost)), 0
+	for _, of := range byHost {
+		copies += len(of)
+	}
+	if copies > 0 {
+		place, _ := filesys.Cut(filesys.OnHost(infos[0].Path, ""))
+		filesys.InputOf(ctx).Begin("comparing copies of dataset://"+place, copies)
+	}
 	sums := make([][]string, len(hosts)) // by host and file, as in byHost
 	errs := make([]error, len(hosts))
 	forEach(hosts, func(k int) { sums[k], errs[k] = f.digests(ctx, hosts[k], infos, byHost[hosts[k]]) })
@@ -527,6 +537,7 @@ func (f *DatasetFS) digests(ctx context.Context, host string, infos []filesys.In
 		for _, i := range resp.Infos {
 			out = append(out, string(i.Digest))
 		}
+		filesys.InputOf(ctx).Advance(len(resp.Infos))
 	}
 	return out, nil
 }

@@ -690,3 +690,32 @@ func BenchmarkStream(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSame lists and compares 20,000 small files of two holders, for the first time and again.
+func BenchmarkSame(b *testing.B) {
+	ctx, c := context.Background(), newCluster(b, "w1", "w2")
+	for _, dir := range c.dirs {
+		for i := range 20_000 {
+			put(b, fmt.Sprintf("%s/%05d", dir, i), "a small file")
+		}
+	}
+	for _, name := range []string{"first", "again"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if name == "first" {
+					for _, r := range c.routers {
+						clear(r.Datasets["d"].sums.known)
+					}
+				}
+				f := Dataset(far{c.router()})
+				infos, err := f.Glob(ctx, "dataset://d/*")
+				if err == nil {
+					err = f.Same(ctx, infos)
+				}
+				if err != nil || len(infos) != 20_000 {
+					b.Fatal(len(infos), err)
+				}
+			}
+		})
+	}
+}

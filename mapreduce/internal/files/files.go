@@ -140,6 +140,7 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
+		input.Begin("listing "+p, 0)
 		infos, why, err := globParts(ctx, fsys, p, dirs)
 		if err != nil {
 			return nil, err
@@ -172,7 +173,9 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		return again
 	})
 	out := make([]File, len(found))
+	input.Begin("opening files of "+strings.Join(patterns, " "), len(found))
 	err := each(len(found), 16, func(i int) (err error) {
+		defer input.Advance(1)
 		out[i], err = probe(ctx, found[i])
 		if filesys.IsNowhere(ctx) {
 			out[i].Hosts = nil
