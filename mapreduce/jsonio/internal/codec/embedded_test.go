@@ -16,7 +16,7 @@ func TestEmbeddedMethods(t *testing.T) {
 	type fine struct {
 		time.Time
 		Name string `json:"-"`
-		n    int
+		_    int
 	}
 	for _, dir := range []direction{reading, writing} {
 		for _, typ := range []reflect.Type{reflect.TypeFor[visit](), reflect.TypeFor[struct{ V []visit }]()} {
