@@ -410,7 +410,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 		}
 	}
 	for i, w := range e.workers {
-		if err := e.coord.Join(workerName(i), t.slotsOf(i), "", w.Held(e.spec.ID), w); err != nil {
+		if err := e.coord.Join(workerName(i), t.slotsOf(i), "", w.SealedAttempts(e.spec.ID), w); err != nil {
 			return err
 		}
 	}

@@ -99,8 +99,8 @@ func (w *Worker) DropJob(id job.ID) error {
 // Jobs returns the IDs of the jobs with outputs on this worker, sorted.
 func (w *Worker) Jobs() []job.ID { return w.store.Jobs() }
 
-// Held returns the attempts of a job whose outputs the worker holds, in task order.
-func (w *Worker) Held(id job.ID) []job.Attempt { return w.store.SealedAttempts(id) }
+// SealedAttempts returns the attempts of a job whose outputs the worker holds, in task order.
+func (w *Worker) SealedAttempts(id job.ID) []job.Attempt { return w.store.SealedAttempts(id) }
 
 // Running is the progress of an attempt that was launched and not reported yet.
 type Running struct {

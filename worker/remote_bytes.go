@@ -25,18 +25,18 @@ type remoteBytes struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	pos   int64  // offset of have
-	have  []byte // fetched, not read yet
-	whole []byte // the buffer of have; nil if others share it
-	next  chan fetched
-	alone bool // start made next
+	pos     int64  // offset of have
+	have    []byte // fetched, not read yet
+	buffer  []byte // contains have; nil if other runs share it
+	next    chan fetched
+	started bool // start made next
 }
 
 // fetched is the result of a request for a piece. shared means that its buffer holds other pieces
-// too. alone means that the piece must be requested again, in a call of its own.
+// too. retry means that the piece must be requested again, in a call of its own.
 type fetched struct {
 	data          []byte
-	shared, alone bool
+	shared, retry bool
 	err           error
 }
 
@@ -64,10 +64,10 @@ func (b *remoteBytes) Close() error {
 	b.r.mu.Lock()
 	b.r.forget(b)
 	b.r.mu.Unlock()
-	if b.alone {
+	if b.started {
 		<-b.next
 	}
-	b.next, b.alone = nil, false
+	b.next, b.started = nil, false
 	b.have, b.off, b.pos = nil, b.end, b.end
 	return nil
 }
@@ -104,9 +104,9 @@ func (b *remoteBytes) ReadAt(p []byte, off int64) (n int, err error) {
 
 // reuse returns the buffer to pieceBuffers.
 func (b *remoteBytes) reuse() {
-	if whole := b.whole; whole != nil {
-		b.have, b.whole = nil, nil
-		pieceBuffers.Put(&whole)
+	if buffer := b.buffer; buffer != nil {
+		b.have, b.buffer = nil, nil
+		pieceBuffers.Put(&buffer)
 	}
 }
 
@@ -126,8 +126,8 @@ func (b *remoteBytes) piece() ([]byte, error) {
 		b.start()
 	}
 	got := <-b.next
-	b.next, b.alone = nil, false
-	if got.alone {
+	b.next, b.started = nil, false
+	if got.retry {
 		b.off = b.pos
 		got.data, got.err = b.r.read(b.ctx, []*layshaftv1.Piece{b.take()}, b.a)
 	}
@@ -135,7 +135,7 @@ func (b *remoteBytes) piece() ([]byte, error) {
 		b.start()
 	}
 	if !got.shared {
-		b.whole = got.data
+		b.buffer = got.data
 	}
 	return got.data, got.err
 }
@@ -149,7 +149,7 @@ func (b *remoteBytes) start() {
 		data, err := b.r.read(b.ctx, []*layshaftv1.Piece{piece}, b.a)
 		next <- fetched{data: data, err: err}
 	}()
-	b.next, b.alone = next, true
+	b.next, b.started = next, true
 }
 
 // take returns the next piece and counts it as requested.
@@ -201,7 +201,7 @@ func (r *remoteOutputs) readTogether(a job.Attempt, group []chan<- fetched, piec
 			next <- fetched{data: data[:n:n], shared: len(group) > 1}
 			data = data[n:]
 		case len(group) > 1:
-			next <- fetched{alone: true}
+			next <- fetched{retry: true}
 		default:
 			next <- fetched{err: err}
 		}

@@ -161,7 +161,7 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 	// count as held.
 	var held []job.Attempt
 	for _, id := range n.w.Jobs() {
-		held = append(held, n.w.Held(id)...)
+		held = append(held, n.w.SealedAttempts(id)...)
 	}
 	running := n.running()
 	open := make(map[job.Attempt]bool, len(running))

@@ -255,7 +255,7 @@ func TestPanicLeavesTheWorkerAlive(t *testing.T) {
 	}
 	w.Launch(launch(0, 1, 2))
 	done(t, received)
-	if held := w.Held("j"); len(held) != 1 || held[0].N != 2 {
+	if held := w.SealedAttempts("j"); len(held) != 1 || held[0].N != 2 {
 		t.Errorf("held %v, want 0/1#2", held)
 	}
 }
@@ -312,7 +312,7 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	w, _ = start(t, cfg)
-	if held := w.Held("j"); len(held) != 1 || held[0] != first.attempt {
+	if held := w.SealedAttempts("j"); len(held) != 1 || held[0] != first.attempt {
 		t.Fatalf("held %v, want %v", held, first.attempt)
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, "*", "*", "0-1-1.seg")); len(files) > 0 {
@@ -423,7 +423,7 @@ func TestTimeoutAndAbandonedCode(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if held := w.Held("j"); len(held) != 1 || held[0].N != 2 {
+		if held := w.SealedAttempts("j"); len(held) != 1 || held[0].N != 2 {
 			t.Errorf("held %v, want attempt 2 alone", held)
 		}
 	})
@@ -492,7 +492,7 @@ func TestDropJob(t *testing.T) {
 		if built != round+1 {
 			t.Errorf("the program was built %d times, want once per job and slot", built)
 		}
-		if _, err := w.Manifest(p); err == nil || len(w.Held("j")) > 0 {
+		if _, err := w.Manifest(p); err == nil || len(w.SealedAttempts("j")) > 0 {
 			t.Errorf("output is still held (%v)", err)
 		}
 		if files, _ := os.ReadDir(filepath.Join(dir, "jobs")); len(files) > 0 {
@@ -522,7 +522,7 @@ func TestRunAgain(t *testing.T) {
 			t.Errorf("shift %d: sum %x, want it to equal %x: %v", shift, got.Sum, want.Sum, shift == 0)
 		}
 	}
-	if held := w.Held("j"); len(held) != 2 {
+	if held := w.SealedAttempts("j"); len(held) != 2 {
 		t.Errorf("held %v, want the two outputs that were launched", held)
 	}
 	l.Attempt.Task.Stage = 9

@@ -40,8 +40,8 @@ type workerStream struct {
 	functions []string
 	// share is the ID of the worker that lends its slots; empty when the worker has its own.
 	share string
-	// gone means that no join may follow; Server.mu guards it.
-	gone bool
+	// ended means that no join may follow; Server.mu guards it.
+	ended bool
 	// left means that the worker announced its end.
 	left  atomic.Bool
 	begun time.Time
@@ -183,7 +183,7 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.gone {
+	if w.ended {
 		return wire.ErrBroken
 	}
 	t.desk.Lock()
@@ -244,7 +244,7 @@ func (w *workerStream) leave() {
 	t := w.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.gone = true; w.s == nil {
+	if w.ended = true; w.s == nil {
 		return
 	}
 	t.desk.Lock()

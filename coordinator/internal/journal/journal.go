@@ -219,8 +219,8 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 // the reserve.
 func (j *Journal) CheckSpace(n int64) error { return j.db.Check(n) }
 
-// Syncs returns the durations of frame writes since Open, including the syncs. A call longer than one
-// frame counts once for each of its frames.
+// Syncs returns the durations of frame writes since Open, including the syncs. A call longer than
+// one frame counts once for each of its frames.
 func (j *Journal) Syncs() tally.Durations {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -268,7 +268,6 @@ func TestSnapshotsBesideReplays(t *testing.T) {
 	}
 }
 
-// If a caller's context ends during the write, its events are stored in order or not at all.
 // TestSyncs checks that every frame counts, also those of calls and events longer than a frame.
 func TestSyncs(t *testing.T) {
 	j := open(t, t.TempDir(), quick)
@@ -285,6 +284,7 @@ func TestSyncs(t *testing.T) {
 	}
 }
 
+// If a caller's context ends during the write, its events are stored in order or not at all.
 func TestCancelledWaiter(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Options{})

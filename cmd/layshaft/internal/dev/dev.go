@@ -79,7 +79,7 @@ func Run(ctx context.Context, cfg Config) error {
 	})
 	<-failing.Done()
 	if ctx.Err() != nil {
-		d.say("ending")
+		d.print("ending")
 	}
 	_ = others.Wait()
 	endFirst()
@@ -115,7 +115,7 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; see its last lines", p.Name, ending(err)))
 			return
 		case leaves && err == nil:
-			d.say("%s has left, as it was asked to", p.Name)
+			d.print("%s has left, as it was asked to", p.Name)
 			return
 		case time.Since(began) > steady:
 			pause = minPause
@@ -125,7 +125,7 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 			return
 		default:
 		}
-		d.say("%s ended by itself (%s); it starts again in %v", p.Name, ending(err), pause)
+		d.print("%s ended by itself (%s); it starts again in %v", p.Name, ending(err), pause)
 		select {
 		case <-time.After(pause):
 		case <-over:
@@ -175,7 +175,7 @@ func environment() (env []string) {
 	return env
 }
 
-func (d *dev) say(format string, args ...any) {
+func (d *dev) print(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fmt.Fprintf(d.cfg.Out, "%-*s | %s\n", d.width, "dev", fmt.Sprintf(format, args...))
