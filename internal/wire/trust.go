@@ -60,6 +60,9 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 // Unreachable returns the error for a coordinator out of reach, with the way out. err is the error
 // of the last call.
 func Unreachable(address string, err error) error {
+	if strings.Contains(err.Error(), "GoAwayFrame") { // the only server that begins with it
+		return fmt.Errorf("coordinator %s is out of file descriptors: try again later, and raise its limit (ulimit -n, LimitNOFILE= of systemd)", address)
+	}
 	if strings.Contains(err.Error(), "error reading server preface: EOF") {
 		return fmt.Errorf("coordinator %s cannot be reached: %w; the port closes connections, as a gossip port does: give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, FromStatus(err))
 	}

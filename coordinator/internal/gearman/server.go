@@ -83,6 +83,7 @@ type Server struct {
 	// noLoops gives every connection a goroutine.
 	noLoops bool
 	large   *arrivalLimit
+	refused time.Time // when a refused connection was logged; only Run uses it
 
 	// connsMu guards the field below. It is taken after the broker's lock, or alone.
 	connsMu sync.Mutex
@@ -114,7 +115,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var err error
 	for id := 1; ; id++ {
 		var c net.Conn
-		if c, err = s.accept(ctx); err != nil {
+		if c, err = s.Listener.Accept(); err != nil {
 			break
 		}
 		s.add(c, id)
@@ -165,24 +166,6 @@ func DefaultHandlePrefix() string {
 	return "H:" + host[:min(len(host), 38)] + ":"
 }
 
-// accept returns the next connection. After a temporary error, such as too many open files, it
-// retries.
-func (s *Server) accept(ctx context.Context) (net.Conn, error) {
-	for {
-		c, err := s.Listener.Accept()
-		var passing interface{ Temporary() bool }
-		if err == nil || ctx.Err() != nil || !errors.As(err, &passing) || !passing.Temporary() {
-			return c, err
-		}
-		s.Log.Warn("connection not accepted", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 func (s *Server) add(nc net.Conn, id int) {
 	if t, ok := nc.(*net.TCPConn); ok {
 		_ = t.SetKeepAliveConfig(keepAlive) // a system without it still serves
@@ -197,7 +180,10 @@ func (s *Server) add(nc net.Conn, id int) {
 	full := len(s.conns) >= s.MaxConnections // only this goroutine adds connections
 	s.connsMu.Unlock()
 	if full {
-		s.Log.Warn("too many connections", "limit", s.MaxConnections, "peer", nc.RemoteAddr())
+		if now := time.Now(); now.Sub(s.refused) >= time.Minute { // clients try again all the time
+			s.refused = now
+			s.Log.Warn("too many connections", "limit", s.MaxConnections, "peer", nc.RemoteAddr())
+		}
 		nc.Close()
 		return
 	}

@@ -76,14 +76,14 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tasks.Close()) }()
-	gearman, err := cfg.gearman(p, "gearman", cfg.Gearman)
+	gearman, err := cfg.gearman(p, "gearman", cfg.Gearman, gearmanBusy)
 	if err != nil {
 		return err
 	}
 	if gearman != nil {
 		defer gearman.Close()
 	}
-	gearmanHTTP, err := cfg.gearman(p, "gearman-http", cfg.GearmanHTTP)
+	gearmanHTTP, err := cfg.gearman(p, "gearman-http", cfg.GearmanHTTP, httpBusy)
 	if err != nil {
 		return err
 	}
@@ -160,8 +160,9 @@ func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordin
 	return taskserver.Open(t)
 }
 
-// gearman opens a port for Gearman, if one is configured. The server of the port closes it.
-func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listener, error) {
+// gearman opens a port for Gearman, if one is configured. The server of the port closes it. busy
+// is its answer without file descriptors.
+func (c *CoordinatorConfig) gearman(p *ports, flag, address, busy string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
 	}
@@ -179,5 +180,5 @@ func (c *CoordinatorConfig) gearman(p *ports, flag, address string) (net.Listene
 	if err != nil {
 		return nil, fmt.Errorf("-%s: %w", flag, err)
 	}
-	return l, nil
+	return c.patient(p, l, busy), nil
 }

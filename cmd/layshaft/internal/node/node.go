@@ -6,6 +6,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -170,16 +171,30 @@ func (c *Common) listen(p *ports) (err error) {
 	if p.grpc, err = net.Listen("tcp", c.Listen); err != nil {
 		return fmt.Errorf("-listen: %w", err)
 	}
-	p.grpc = answeringListener{p.grpc}
+	checkFiles(fileLimit(), c.Log)
+	p.grpc = answeringListener{c.patient(p, p.grpc, grpcBusy, "h2")}
 	if c.HTTP != "" {
 		if p.http, err = net.Listen("tcp", c.HTTP); err != nil {
 			return errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
 		}
+		p.http = c.patient(p, p.http, httpBusy, "http/1.1")
 	}
 	if p.advertise, err = c.reachable(p.grpc); err != nil {
 		return errors.Join(err, p.close())
 	}
 	return nil
+}
+
+// patient returns l with an answer to connections while there are no file descriptors. protocols
+// are those of TLS.
+func (c *Common) patient(p *ports, l net.Listener, answer string, protocols ...string) net.Listener {
+	patient := &patientListener{Listener: l, answer: answer, log: c.Log}
+	if p.tls != nil {
+		config := p.tls.Browser()
+		config.NextProtos = protocols
+		patient.secure = func(conn net.Conn) net.Conn { return tls.Server(conn, config) }
+	}
+	return patient
 }
 
 // close closes the listeners without a server.

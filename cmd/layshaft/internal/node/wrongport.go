@@ -74,13 +74,18 @@ func wrongPortAnswer(head string) string {
 	method, _, _ := strings.Cut(head, " ")
 	switch {
 	case strings.HasPrefix(head, "\x00REQ"):
-		text := "WRONG_PORT\x00" + gearman
-		packet := binary.BigEndian.AppendUint32([]byte("\x00RES"), 19) // ERROR
-		return string(binary.BigEndian.AppendUint32(packet, uint32(len(text)))) + text
+		return gearmanError("WRONG_PORT", gearman)
 	case method == "GET", method == "POST", method == "HEAD", method == "PUT", method == "DELETE", method == "OPTIONS":
 		return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(page), page)
 	case len(head) > 1 && head[0] >= 'a' && head[0] <= 'z' && strings.HasSuffix(head, "\n"):
 		return "ERR WRONG_PORT " + strings.ReplaceAll(gearman, " ", "+") + "\r\n"
 	}
 	return ""
+}
+
+// gearmanError returns a packet of the type ERROR.
+func gearmanError(code, text string) string {
+	text = code + "\x00" + text
+	packet := binary.BigEndian.AppendUint32([]byte("\x00RES"), 19)
+	return string(binary.BigEndian.AppendUint32(packet, uint32(len(text)))) + text
 }
