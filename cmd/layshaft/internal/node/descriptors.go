@@ -88,13 +88,19 @@ func (l *patientListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse answers c and closes it. It reads what the client sends, because closing a connection with
-// unread data may destroy the answer.
+// refuse answers c and closes it. It waits for the first bytes of the client, because an HTTP client
+// drops an answer that comes before its request. It reads what the client sends, because closing a
+// connection with unread data may destroy the answer.
 func (l *patientListener) refuse(c net.Conn) {
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(refuseWait))
+	now := time.Now()
+	_ = c.SetDeadline(now.Add(refuseWait))
 	if l.secure != nil {
 		c = l.secure(c)
+	} else {
+		_ = c.SetReadDeadline(now.Add(refuseWait / 2))
+		_, _ = c.Read(make([]byte, 4096)) // a silent client gets its answer without a question
+		_ = c.SetReadDeadline(now.Add(refuseWait))
 	}
 	if _, err := io.WriteString(c, l.answer); err == nil {
 		_, _ = io.Copy(io.Discard, c)
