@@ -135,9 +135,11 @@ func TestInputIsNeverCutShort(t *testing.T) {
 		refused("stopped by SIGTERM", all)
 		c.Worker(1).Restart()
 		holds("back after SIGTERM", 3)
+		present := len(c.Coordinator().Workers())
 		if err := c.Coordinator().running().DrainWorker(t.Context(), c.Worker(1).Name()); err != nil {
 			t.Fatal(err)
 		}
+		c.WaitFor("the worker to leave", func() bool { return len(c.Coordinator().Workers()) == present-1 })
 		holds("drained by an operator", 2)
 	})
 }
