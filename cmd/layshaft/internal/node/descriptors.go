@@ -88,9 +88,9 @@ func (l *patientListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse answers c and closes it. It waits for the first bytes of the client, because an HTTP client
-// drops an answer that comes before its request. It reads what the client sends, because closing a
-// connection with unread data may destroy the answer.
+// refuse answers c and closes it. It waits for the first bytes of the client, because an HTTP
+// client drops an answer that comes before its request. It reads what the client sends, because
+// closing a connection with unread data may destroy the answer.
 func (l *patientListener) refuse(c net.Conn) {
 	defer c.Close()
 	now := time.Now()
