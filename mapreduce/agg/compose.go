@@ -3,7 +3,7 @@ package agg
 import (
 	"reflect"
 
-	"github.com/layshaft/layshaft/mapreduce/internal/sketch"
+	"github.com/layshaft/layshaft/internal/sketch"
 )
 
 // Over turns an aggregate over T into an aggregate over U, by passing it f of every record.

@@ -8,7 +8,7 @@ import (
 	"sort"
 	"unsafe"
 
-	"github.com/layshaft/layshaft/mapreduce/internal/sketch"
+	"github.com/layshaft/layshaft/internal/sketch"
 )
 
 // Number is any type of integers or floats.

@@ -3,7 +3,7 @@ package agg
 import (
 	"slices"
 
-	"github.com/layshaft/layshaft/mapreduce/internal/sketch"
+	"github.com/layshaft/layshaft/internal/sketch"
 )
 
 // Set is an exact set of keys. K is a string, number or bool, or a struct or array of these types;

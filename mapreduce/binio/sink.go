@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // sink has the methods that do not depend on the records.

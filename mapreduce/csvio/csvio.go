@@ -72,9 +72,9 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // Source reads rows from CSV files. It is a mapreduce.Source[T], made by Rows or TSV. Its methods

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
+	"github.com/layshaft/layshaft/internal/files"
 )
 
 // survey reads the header of every file, and finds where to cut the files larger than a split.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // Read emits the rows of one split. Malformed rows go to r.Bad.

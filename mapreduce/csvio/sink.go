@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // Sink writes rows to CSV files. It is a mapreduce.Sink[T], made by Write and its variants. Its

@@ -57,10 +57,10 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/jsoncodec"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
-	"github.com/layshaft/layshaft/mapreduce/jsonio/internal/codec"
 )
 
 // Source reads one record per line. It is a mapreduce.Source[T], made by Rows.
@@ -116,8 +116,8 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
 
-func (s Source[T]) decoder() (*codec.Decoder, error) {
-	dec, err := codec.NewDecoder(reflect.TypeFor[T]())
+func (s Source[T]) decoder() (*jsoncodec.Decoder, error) {
+	dec, err := jsoncodec.NewDecoder(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, fmt.Errorf("%s: rows of %s: %w", s, reflect.TypeFor[T](), err)
 	}
@@ -172,7 +172,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 
 // padding is the memory that the decoder needs after a line. It is added to a last line without a
 // line feed.
-var padding = append([]byte{'\n'}, make([]byte, codec.Padding)...)
+var padding = append([]byte{'\n'}, make([]byte, jsoncodec.Padding)...)
 
 // position counts lines, for error messages. A split contains at most one contiguous range of each
 // file.

@@ -7,9 +7,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/jsoncodec"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
-	"github.com/layshaft/layshaft/mapreduce/jsonio/internal/codec"
 )
 
 // Sink writes one record per line. It is a mapreduce.Sink[T], made by Write or WriteFile. Its
@@ -63,8 +63,8 @@ func (s Sink[T]) Check(ctx context.Context) error {
 	return s.out.Check(ctx)
 }
 
-func (s Sink[T]) encoder() (*codec.Encoder, error) {
-	enc, err := codec.NewEncoder(reflect.TypeFor[T]())
+func (s Sink[T]) encoder() (*jsoncodec.Encoder, error) {
+	enc, err := jsoncodec.NewEncoder(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, fmt.Errorf("%s: records of %s: %w", s, reflect.TypeFor[T](), err)
 	}

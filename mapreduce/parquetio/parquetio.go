@@ -61,9 +61,9 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // Source reads rows from Parquet files. It is a mapreduce.Source[T], made by Rows. Its methods

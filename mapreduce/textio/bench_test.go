@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 const prose = "the quick brown fox jumps over a lazy dog and never looks back at internationalization\n"

@@ -6,8 +6,8 @@ import (
 	"unicode"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // fields emits the words of a chunk. It returns their number, and false if the reader stopped.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // words returns what fields emits, and checks the positions.

@@ -3,8 +3,8 @@ package textio
 import (
 	"context"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // sink has the methods that do not depend on the records.

@@ -30,9 +30,9 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/mapreduce/internal/files"
 )
 
 // LineSource reads lines. It is a mapreduce.Source[string], made by Lines.

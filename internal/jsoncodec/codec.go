@@ -1,5 +1,5 @@
-// Package codec converts lines of JSON to Go values and back, as fast as code written by hand for
-// one type.
+// Package jsoncodec converts lines of JSON to Go values and back, as fast as code written by hand
+// for one type.
 //
 // A type is compiled once, by reflection, into tables of names, operations and offsets. Records
 // then need neither reflection nor allocation. Three techniques make reading fast:
@@ -30,7 +30,7 @@
 // exact match first, then any case. If a key occurs twice in an object, its last value counts, but
 // keys after the last field of the struct are not read. A repeated object replaces the first one
 // and is not merged into it.
-package codec
+package jsoncodec
 
 import (
 	"encoding"

@@ -1,4 +1,4 @@
-package codec
+package jsoncodec
 
 // skip returns the end of the value at i, checked against the grammar of JSON, or -1.
 func (d *Decoder) skip(i int) int {
