@@ -77,6 +77,11 @@ func (s *Server) Submit(stream grpc.ClientStreamingServer[layshaftv1.SubmitReque
 func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options) (*layshaftv1.SubmitResponse, error) {
 	out := &layshaftv1.SubmitResponse{}
 	if _, out.Known = s.c.Hash(spec.ID); !out.Known {
+		for i := 0; s.cfg.Tasks != nil && i < len(spec.Stages); i++ {
+			if err := s.cfg.Tasks.CheckNeeds(spec.Stages[i].Name, spec.Stages[i].Needs); err != nil {
+				return nil, fmt.Errorf("submit job %s: %w", spec.ID, err)
+			}
+		}
 		wanted, err := s.checkCode(&opt)
 		if err != nil {
 			return nil, fmt.Errorf("submit job %s: %w", spec.ID, err)

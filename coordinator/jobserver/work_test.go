@@ -15,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -272,6 +273,38 @@ func TestSubmitOfOtherProtocol(t *testing.T) {
 		_, err = stream.CloseAndRecv()
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), "the client speaks version 2") {
 			t.Errorf("submit: %v, want ErrOtherProtocol", err)
+		}
+	})
+}
+
+// A job that needs more than a whole budget has is refused with the command that helps.
+func TestSubmitOfImpossibleNeed(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		tasks, err := taskserver.Open(taskserver.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { ran <- tasks.Run(ctx) }()
+		n := &network{}
+		_, stop := n.serve(t, coordinator.Config{}, Config{Tasks: tasks})
+		c := n.client(t)
+		if _, err := layshaftv1.NewTasksServiceClient(c.Conn()).SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 8}); err != nil {
+			t.Fatal(err)
+		}
+		spec := job.Spec{ID: "j", Stages: []job.Stage{{Name: "load", Tasks: 1, Needs: []job.Need{{Budget: "pg", N: 9}}}}}
+		_, err = c.Submit(t.Context(), &spec, report.Options{})
+		const want = "each attempt of stage load needs 9 of budget pg, which has size 8: need less, or layshaft task budget pg 9"
+		if !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("submit: %v, want %s", err, want)
+		}
+		spec.Stages[0].Needs[0].N = 8
+		remoteSubmit(t, c, spec)
+		stop()
+		cancel()
+		if err := errors.Join(<-ran, tasks.Close()); err != nil {
+			t.Error(err)
 		}
 	})
 }

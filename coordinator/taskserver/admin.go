@@ -16,6 +16,8 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -385,6 +387,9 @@ func (t *Server) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionReque
 	if err != nil {
 		return nil, err
 	}
+	if err := t.checkNeeds("function "+plain.Text(r.GetFunction()), limits.Needs); err != nil {
+		return nil, err
+	}
 	return &layshaftv1.SetFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
 		limits.Paused = l.Paused
 		return limits
@@ -438,6 +443,26 @@ func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) 
 		d.SetBudget(r.GetBudget(), int(r.GetSize()))
 		return nil
 	})
+}
+
+// CheckNeeds returns an error if an attempt of a stage needs more than a whole budget has, so that
+// it could never start. A budget of size 0 has not been set, or is closed for a while.
+func (t *Server) CheckNeeds(stage string, needs []job.Need) error {
+	return t.checkNeeds("each attempt of stage "+stage, needsOf(needs))
+}
+
+func (t *Server) checkNeeds(what string, needs []queue.Need) error {
+	t.desk.Lock()
+	budgets := t.desk.Budgets()
+	t.desk.Unlock()
+	for _, n := range needs {
+		for _, b := range budgets {
+			if b.Name == n.Budget && b.Size > 0 && n.N > b.Size {
+				return fmt.Errorf("%w: %s needs %d of budget %s, which has size %d: need less, or layshaft task budget %s %d", wire.ErrInvalid, what, n.N, b.Name, b.Size, b.Name, n.N)
+			}
+		}
+	}
+	return nil
 }
 
 // functions returns the state of all functions and budgets.

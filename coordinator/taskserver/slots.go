@@ -54,6 +54,11 @@ func (l *lender) granted(ref uint64) {
 	_ = l.c.Post(sched.BudgetsGranted{Ticket: ref}, nil)
 }
 
+// short is desk.Config.OnShort.
+func (l *lender) short(ref uint64, why string) {
+	_ = l.c.Post(sched.BudgetsShort{Ticket: ref, Why: why}, nil)
+}
+
 // Do is coordinator.TaskSide. It queues the command for run.
 func (l *lender) Do(cmd sched.Command) {
 	l.mu.Lock()

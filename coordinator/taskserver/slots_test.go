@@ -2,6 +2,7 @@ package taskserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -396,6 +398,58 @@ func TestSharedBudgets(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got, budget := s.ran(), used(tasks, "pg"); got != "f" || budget != "0 of 1, 0 wait" {
 			t.Errorf("ran %q, budget %s in the end", got, budget)
+		}
+	})
+}
+
+// A job that needs more than a whole budget has the reason and the command that helps, and holds up
+// nobody. A submit and a limit that ask for more than a budget has are refused.
+func TestImpossibleBudgets(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		c, tasks, client, stop := shared(t, &coordtest.Journal{}, t.TempDir())
+		defer stop()
+		size := func(n int64) {
+			t.Helper()
+			if _, err := client.SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reason := func(id job.ID, want string) {
+			t.Helper()
+			synctest.Wait()
+			if st, _ := c.Status(id); st.Reason != want {
+				t.Errorf("job %s: %q, want %q", id, st.Reason, want)
+			}
+		}
+		w := coordtest.NewWorker("m-1")
+		go w.Beat()
+		joinShared(t, c, w, 3, 0)
+		large, small := sharedSpec("large", 1), sharedSpec("small", 1)
+		large.Stages[0].Needs, small.Stages[0].Needs = []job.Need{{Budget: "pg", N: 9}}, []job.Need{{Budget: "pg", N: 1}}
+		coordtest.Submit(t, c, large)
+		reason("large", "each attempt of stage map needs 9 of budget pg, which has size 0: layshaft task budget pg 9")
+		size(8)
+		reason("large", "each attempt of stage map needs 9 of budget pg, which has size 8: layshaft task budget pg 9")
+		coordtest.Submit(t, c, small)
+		if got := busy(c); got != "1+0" {
+			t.Errorf("%s slots busy: an impossible need holds up others", got)
+		}
+
+		const want = "needs 9 of budget pg, which has size 8: need less, or layshaft task budget pg 9"
+		if err := tasks.CheckNeeds("map", large.Stages[0].Needs); !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), "each attempt of stage map "+want) {
+			t.Errorf("a submit: %v", err)
+		}
+		_, err := client.SetFunction(t.Context(), &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": 9}}})
+		if err == nil || !strings.Contains(err.Error(), "function f "+want) {
+			t.Errorf("a limit: %v", err)
+		}
+
+		size(9)
+		time.Sleep(time.Minute)
+		for _, id := range []job.ID{"large", "small"} {
+			if st, _ := c.Status(id); st.Outcome != report.JobDone {
+				t.Errorf("job %s: %v, %q", id, st.Outcome, st.Reason)
+			}
 		}
 	})
 }

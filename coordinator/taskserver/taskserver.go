@@ -109,7 +109,7 @@ func Open(cfg Config) (*Server, error) {
 		Queue: queue.Config{MaxDead: cfg.MaxDead, KeepDead: max(cmp.Or(cfg.KeepDead, 90*24*time.Hour), 0)}}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)
-		shell.Slots, shell.OnGranted = t.lender, t.lender.granted
+		shell.Slots, shell.OnGranted, shell.OnShort = t.lender, t.lender.granted, t.lender.short
 	}
 	var err error
 	if t.desk, err = desk.Open(shell); err != nil {

@@ -90,6 +90,9 @@ type Config struct {
 	// OnGranted is called when Acquire has got all its budgets. It runs with the lock held and
 	// must not block. It may be nil if Acquire is never called.
 	OnGranted func(ref uint64)
+	// OnShort is called when Acquire needs more than a whole budget, with the reason in words. The
+	// reason is empty when the budget has become large enough. Otherwise OnShort is like OnGranted.
+	OnShort func(ref uint64, why string)
 	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
 }
@@ -435,6 +438,8 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			d.cfg.Slots.FreeSlot(c.Function, queue.Priority(c.M))
 		case queue.Granted:
 			d.cfg.OnGranted(c.Ref)
+		case queue.Short:
+			d.cfg.OnShort(c.Ref, c.Function)
 		}
 	}
 	for len(d.groupFollowers) > 0 {

@@ -209,6 +209,9 @@ func (q *Queue) Audit() []string {
 		if b.used != used[name] {
 			complain("budget %s: %d used of %d counted", name, used[name], b.used)
 		}
+		if slices.ContainsFunc(b.waiters, func(w waiter) bool { return w.n > b.size }) {
+			complain("budget %s: somebody waits for more than its size %d", name, b.size)
+		}
 		if len(b.waiters) > 0 && b.used+b.waiters[0].n <= b.size {
 			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].n, b.used, b.size)
 		}

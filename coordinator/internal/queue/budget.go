@@ -3,13 +3,16 @@ package queue
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
+	"maps"
 	"slices"
 )
 
 // budget is a limited amount of something outside, such as database connections. Running tasks use
 // parts of it, and so do holders: other parties with an Acquire. If tasks and holders both wait,
 // they take turns, so neither starves. Among the holders, a small request never passes the first
-// one.
+// one. A holder that needs more than a whole budget does not wait in line: it would hold up all
+// others.
 type budget struct {
 	size, used  int
 	waiters     []waiter
@@ -19,7 +22,7 @@ type budget struct {
 
 // canTake reports whether a task may take n now.
 func (b *budget) canTake(n int) bool {
-	return b.used+n <= b.size && !(b.holdersTurn && len(b.waiters) > 0 && b.waiters[0].n <= b.size)
+	return b.used+n <= b.size && !(b.holdersTurn && len(b.waiters) > 0)
 }
 
 func (b *budget) take(n int) {
@@ -40,6 +43,7 @@ func (q *Queue) setBudget(e *SetBudget) {
 	b := q.ensureBudget(e.Budget)
 	b.size = e.N
 	q.write(0, NoPayload, append([]byte{'b'}, e.Budget...), binary.AppendVarint([]byte{version}, int64(e.N)))
+	q.reconsider(e.Budget)
 	q.distribute(b)
 }
 
@@ -48,6 +52,40 @@ func (q *Queue) setBudget(e *SetBudget) {
 type holder struct {
 	needs    []Need
 	acquired int // number of needs acquired; the next one is waited for
+	// short means that a need exceeds its whole budget: the holder has and awaits nothing.
+	short bool
+}
+
+// shortage returns the reason in words if a need exceeds its whole budget.
+func (q *Queue) shortage(needs []Need) string {
+	for _, n := range needs {
+		if b := q.ensureBudget(n.Budget); n.N > b.size {
+			name := quote(n.Budget)
+			return fmt.Sprintf("needs %d of budget %s, which has size %d: layshaft task budget %s %d", n.N, name, b.size, name, n.N)
+		}
+	}
+	return ""
+}
+
+// reconsider notices waiting holders whose needs became possible or impossible, when a budget
+// changes its size.
+func (q *Queue) reconsider(budget string) {
+	for _, ref := range slices.Sorted(maps.Keys(q.holders)) {
+		h := q.holders[ref]
+		if h.acquired == len(h.needs) || !slices.ContainsFunc(h.needs, func(n Need) bool { return n.Budget == budget }) {
+			continue
+		}
+		switch why := q.shortage(h.needs); {
+		case why == "" && h.short:
+			h.short = false
+			q.emit(Command{Op: Short, Ref: ref})
+			q.acquireNext(ref, h)
+		case why != "":
+			h.short = true
+			q.emit(Command{Op: Short, Ref: ref, Function: why})
+			q.giveBack(ref, h)
+		}
+	}
 }
 
 func (q *Queue) acquire(e *Acquire) {
@@ -62,6 +100,11 @@ func (q *Queue) acquire(e *Acquire) {
 			q.ensureBudget(n.Budget).used += n.N
 		}
 		h.acquired = len(h.needs)
+		return
+	}
+	if why := q.shortage(h.needs); why != "" {
+		h.short = true
+		q.emit(Command{Op: Short, Ref: e.Ref, Function: why})
 		return
 	}
 	q.acquireNext(e.Ref, h)
@@ -84,6 +127,11 @@ func (q *Queue) release(ref uint64) {
 		return
 	}
 	delete(q.holders, ref)
+	q.giveBack(ref, h)
+}
+
+// giveBack returns what a holder has acquired, and ends its wait.
+func (q *Queue) giveBack(ref uint64, h *holder) {
 	touched := h.needs[:min(h.acquired+1, len(h.needs))]
 	for i, n := range touched {
 		b := q.budgets[n.Budget]
@@ -93,6 +141,7 @@ func (q *Queue) release(ref uint64) {
 			b.waiters = slices.DeleteFunc(b.waiters, func(w waiter) bool { return w.ref == ref })
 		}
 	}
+	h.acquired = 0
 	for _, n := range touched {
 		q.distribute(q.budgets[n.Budget])
 	}

@@ -14,7 +14,8 @@ type Command struct {
 	Ref     uint64 // Ref of the answered event
 	// N and M are the progress in Notify. N is the attempt in Assign.
 	N, M uint64
-	// Function is set in Assign and Gather. In Want, Occupied and Vacated it is the share.
+	// Function is set in Assign and Gather. In Want, Occupied and Vacated it is the share, in
+	// Short a reason.
 	Function string
 	Key      []byte // in Write
 	Value    []byte // in Write; nil removes the Record
@@ -69,6 +70,9 @@ const (
 	GroupEnded
 	// Granted answers Acquire.
 	Granted
+	// Short reports that an Acquire needs more than a whole budget; Function is the reason in
+	// words. It is empty when the budget has become large enough.
+	Short
 	// Want reports how many more tasks of priority M could start in slots of a share: N. The number
 	// may be too high; after a Grant in vain it is corrected.
 	Want

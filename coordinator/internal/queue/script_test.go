@@ -303,6 +303,8 @@ func (p *player) answer(c Command) {
 		say("group %s %s %s", name, c.Notice.text(), p.names[ID(c.N)])
 	case Granted:
 		say("granted %d", c.Ref)
+	case Short:
+		say("short %d: %s", c.Ref, c.Function)
 	case Want, Occupied, Vacated:
 		s := map[Op]string{Want: fmt.Sprint("wants ", c.N), Occupied: "occupies one", Vacated: "vacates one"}[c.Op]
 		say("%s %s for %s", c.Function, s, [...]string{"normal", "high", "low"}[c.M])

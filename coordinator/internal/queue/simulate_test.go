@@ -609,7 +609,7 @@ func (w *world) do(ev Event, c Command) {
 		if w.share(c.Function).held[c.M]--; w.share(c.Function).held[c.M] < 0 {
 			t.Fatalf("after %T: share %s gives back a slot that it has not", ev, c.Function)
 		}
-	case NoTask, Wake, Unknown, Rejected, Granted:
+	case NoTask, Wake, Unknown, Rejected, Granted, Short:
 	default:
 		t.Fatalf("unknown command %+v", c)
 	}

@@ -75,10 +75,8 @@ func (q *Queue) startReason(i int32, f *function) string {
 	case f.workerCount == 0:
 		return fmt.Sprintf("no worker can run function %s; start one, such as: layshaft task work -function %s -- COMMAND", name, name)
 	}
-	for _, n := range l.Needs {
-		if b := q.budgets[n.Budget]; n.N > b.size {
-			return fmt.Sprintf("function %s needs %d of budget %s, which has size %d: layshaft task budget %s %d", name, n.N, quote(n.Budget), b.size, quote(n.Budget), n.N)
-		}
+	if why := q.shortage(l.Needs); why != "" {
+		return fmt.Sprintf("function %s %s", name, why)
 	}
 	if l.Concurrency > 0 && f.runCount >= l.Concurrency {
 		return fmt.Sprintf("function %s may run %d at once, and does: layshaft task limit -concurrency", name, l.Concurrency)

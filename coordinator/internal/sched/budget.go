@@ -24,6 +24,8 @@ import (
 type ticket struct {
 	n       uint64 // zero when it was not requested
 	granted bool
+	// short is the reason, in words, why it cannot be granted; empty if it can.
+	short string
 }
 
 // ticketRequest is a stage with a ticket not yet taken by an attempt.
@@ -81,6 +83,15 @@ func (s *Scheduler) grantTicket(n uint64) {
 	}
 }
 
+// explainTicket stores the reason why a ticket cannot be granted.
+func (s *Scheduler) explainTicket(n uint64, why string) {
+	for _, x := range s.tickets {
+		if x.st.ticket.n == n {
+			x.st.ticket.short = why
+		}
+	}
+}
+
 // takeTicket moves the ticket of a stage to a starting attempt.
 func (s *Scheduler) takeTicket(st *stage) uint64 {
 	n := st.ticket.n
@@ -132,6 +143,7 @@ func (s *Scheduler) returnBudgets(a *attempt) {
 // some task can start.
 func (j *jobState) budgetsMissing() string {
 	var names []string
+	short := ""
 	for _, st := range j.stages {
 		if st.incompleteInputs > 0 || st.taskCounts[waiting] == 0 {
 			continue
@@ -139,16 +151,19 @@ func (j *jobState) budgetsMissing() string {
 		if st.ticket.n == 0 || st.ticket.granted {
 			return ""
 		}
+		if st.ticket.short != "" && short == "" {
+			short = "each attempt of stage " + st.spec.Name + " " + st.ticket.short
+		}
 		for _, n := range st.spec.Needs {
 			if !slices.Contains(names, n.Budget) {
 				names = append(names, n.Budget)
 			}
 		}
 	}
-	switch len(names) {
-	case 0:
-		return ""
-	case 1:
+	switch {
+	case short != "" || len(names) == 0:
+		return short
+	case len(names) == 1:
 		return "waits for the budget " + names[0]
 	}
 	return "waits for the budgets " + strings.Join(names, ", ")

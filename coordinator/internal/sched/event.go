@@ -149,6 +149,12 @@ type QueuedEnded struct {
 // BudgetsGranted answers the AcquireBudgets with the same Ticket.
 type BudgetsGranted struct{ Ticket uint64 }
 
+// BudgetsShort reports that the AcquireBudgets with the same Ticket needs more than a whole budget.
+type BudgetsShort struct {
+	Ticket uint64
+	Why    string // the reason in words, empty when the budget has become large enough
+}
+
 // Settled reports the end of a restart: all existing workers have joined, so no more outputs will
 // be reported.
 type Settled struct{}
@@ -182,6 +188,7 @@ func (QueuedWaiting) event()   {}
 func (QueuedStarted) event()   {}
 func (QueuedEnded) event()     {}
 func (BudgetsGranted) event()  {}
+func (BudgetsShort) event()    {}
 func (Settled) event()         {}
 func (Woke) event()            {}
 func (Restarted) event()       {}

@@ -261,6 +261,8 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		s.queuedEnded(ev)
 	case BudgetsGranted:
 		s.grantTicket(ev.Ticket)
+	case BudgetsShort:
+		s.explainTicket(ev.Ticket, ev.Why)
 	case Settled:
 		s.settleUntil = s.now
 	case Woke:

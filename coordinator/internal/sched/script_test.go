@@ -39,6 +39,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	moved A to WORKER
 //	workers                       prints the workers
 //	grant TICKET                  of budgets
+//	short TICKET [WHY]            of budgets
 //	want CLASS N of ID            queued tasks that wait for the worker with the ID
 //	started CLASS on ID
 //	over CLASS on ID
@@ -203,6 +204,9 @@ func (p *player) line(t *testing.T, f []string) {
 	case "grant":
 		n, _ := strconv.Atoi(f[1])
 		p.step(t, BudgetsGranted{uint64(n)})
+	case "short":
+		n, _ := strconv.Atoi(f[1])
+		p.step(t, BudgetsShort{uint64(n), strings.Join(f[2:], " ")})
 	case "want":
 		n, _ := strconv.Atoi(f[2])
 		p.step(t, QueuedWaiting{f[4], classOf(f[1]), n})
