@@ -42,14 +42,14 @@ func (s *session) handleMessage(m *layshaftv1.WorkTasksResponse) {
 		s.w.start(a)
 	}
 	s.piece = append(s.piece, m.GetPiece()...)
-	for _, id := range m.GetHold() {
+	for _, id := range m.GetPauses() {
 		for _, c := range state.attempts {
 			if uint64(c.task) == id && c.blocked == nil {
 				c.blocked = make(chan struct{})
 			}
 		}
 	}
-	for _, id := range m.GetGoOn() {
+	for _, id := range m.GetResumes() {
 		for _, c := range state.attempts {
 			if uint64(c.task) == id && c.blocked != nil {
 				close(c.blocked)
@@ -175,11 +175,11 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 	}
 	switch {
 	case err == nil:
-		p.What = &layshaftv1.TaskReport_Result{Result: out}
+		p.Content = &layshaftv1.TaskReport_Result{Result: out}
 	case isFatal(err):
-		p.What = &layshaftv1.TaskReport_Fatal{Fatal: text}
+		p.Content = &layshaftv1.TaskReport_Fatal{Fatal: text}
 	default:
-		p.What = &layshaftv1.TaskReport_Failed{Failed: text}
+		p.Content = &layshaftv1.TaskReport_Failed{Failed: text}
 	}
 	if err == nil && stopped != nil { // the coordinator ignores the handler's result
 		err = fmt.Errorf("%w: %w", errStopped, stopped)
@@ -277,13 +277,13 @@ func (c *attemptRun) report(ctx context.Context, p *layshaftv1.TaskReport) error
 }
 
 func (c *attemptRun) send(ctx context.Context, data []byte) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Data{Data: data}})
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Data{Data: data}})
 }
 
 func (c *attemptRun) warn(ctx context.Context, text []byte) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Warning{Warning: text}})
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Warning{Warning: text}})
 }
 
 func (c *attemptRun) progress(ctx context.Context, n, m uint64) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), What: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{N: n, M: m}}})
+	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{Done: n, Total: m}}})
 }

@@ -119,27 +119,27 @@ var reasons = map[layshaftv1.TaskReason]error{
 // updateOf converts an update. Its kind is zero if users do not see it.
 func updateOf(u *layshaftv1.TaskUpdate) Update {
 	out := Update{Task: ID(u.GetTask())}
-	switch what := u.GetWhat().(type) {
+	switch event := u.GetEvent().(type) {
 	case *layshaftv1.TaskUpdate_Data:
-		out.Kind, out.Payload = KindData, what.Data
+		out.Kind, out.Payload = KindData, event.Data
 	case *layshaftv1.TaskUpdate_Warning:
-		out.Kind, out.Payload = KindWarning, what.Warning
+		out.Kind, out.Payload = KindWarning, event.Warning
 	case *layshaftv1.TaskUpdate_Progress:
-		out.Kind, out.N, out.M = KindProgress, what.Progress.GetN(), what.Progress.GetM()
+		out.Kind, out.N, out.M = KindProgress, event.Progress.GetDone(), event.Progress.GetTotal()
 	case *layshaftv1.TaskUpdate_Retrying:
-		out.Kind, out.N, out.Payload = KindRetry, uint64(what.Retrying.GetAttempt()), what.Retrying.GetError()
-		out.Reason = reasons[what.Retrying.GetReason()]
+		out.Kind, out.N, out.Payload = KindRetry, uint64(event.Retrying.GetAttempt()), event.Retrying.GetError()
+		out.Reason = reasons[event.Retrying.GetReason()]
 	case *layshaftv1.TaskUpdate_Waiting:
-		if why := what.Waiting.GetWhy(); why != "" {
+		if why := event.Waiting.GetReason(); why != "" {
 			out.Kind, out.Payload = KindWaiting, []byte(why)
 		}
-	case *layshaftv1.TaskUpdate_Followed:
-		out.Kind, out.Next = KindFollowed, ID(what.Followed)
+	case *layshaftv1.TaskUpdate_Next:
+		out.Kind, out.Next = KindFollowed, ID(event.Next)
 	case *layshaftv1.TaskUpdate_Result:
-		out.Kind, out.Payload = KindDone, what.Result
+		out.Kind, out.Payload = KindDone, event.Result
 	case *layshaftv1.TaskUpdate_Failed:
-		out.Kind, out.Payload = KindFailed, what.Failed.GetError()
-		if out.Reason = reasons[what.Failed.GetReason()]; out.Reason == ErrCancelled {
+		out.Kind, out.Payload = KindFailed, event.Failed.GetError()
+		if out.Reason = reasons[event.Failed.GetReason()]; out.Reason == ErrCancelled {
 			out.Kind, out.Reason = KindCancelled, nil
 		}
 	}
@@ -185,12 +185,12 @@ func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, lays
 			n++
 		}
 		for first := specs[0]; len(first.Input) > pieceSize; first.Input = first.Input[pieceSize:] {
-			if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Piece{Piece: first.Input[:pieceSize]}}); err != nil {
+			if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Piece{Piece: first.Input[:pieceSize]}}); err != nil {
 				return err
 			}
 		}
-		batch := &layshaftv1.TaskBatch{Tasks: specs[:n], Same: true}
-		if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: batch}}); err != nil {
+		batch := &layshaftv1.TaskBatch{Tasks: specs[:n], Abbreviated: true}
+		if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: batch}}); err != nil {
 			return err
 		}
 		specs = specs[n:]
@@ -225,16 +225,16 @@ func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error
 
 // prefix inserts body before the body of u.
 func prefix(u *layshaftv1.TaskUpdate, body []byte) {
-	switch what := u.GetWhat().(type) {
+	switch event := u.GetEvent().(type) {
 	case *layshaftv1.TaskUpdate_Data:
-		what.Data = append(body, what.Data...)
+		event.Data = append(body, event.Data...)
 	case *layshaftv1.TaskUpdate_Warning:
-		what.Warning = append(body, what.Warning...)
+		event.Warning = append(body, event.Warning...)
 	case *layshaftv1.TaskUpdate_Retrying:
-		what.Retrying.Error = append(body, what.Retrying.GetError()...)
+		event.Retrying.Error = append(body, event.Retrying.GetError()...)
 	case *layshaftv1.TaskUpdate_Result:
-		what.Result = append(body, what.Result...)
+		event.Result = append(body, event.Result...)
 	case *layshaftv1.TaskUpdate_Failed:
-		what.Failed.Error = append(body, what.Failed.GetError()...)
+		event.Failed.Error = append(body, event.Failed.GetError()...)
 	}
 }

@@ -178,7 +178,7 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 	s.offered = 0
 	// An end without a task is acknowledged like others. Its acknowledgement comes after all tasks
 	// assigned before the coordinator received the offer of zero slots.
-	s.ends[attempt{}] = &layshaftv1.TaskReport{Attempt: &layshaftv1.TaskAttempt{}, What: &layshaftv1.TaskReport_Failed{}}
+	s.ends[attempt{}] = &layshaftv1.TaskReport{Attempt: &layshaftv1.TaskAttempt{}, Content: &layshaftv1.TaskReport_Failed{}}
 	if s.session != nil {
 		s.session.abilities = true
 		s.session.queue = append(s.session.queue, s.ends[attempt{}])

@@ -94,15 +94,15 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	state.mu.Lock()
 	hello := &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
 	for a := range maps.Keys(state.attempts) {
-		hello.Held = append(hello.Held, a.proto())
+		hello.Attempts = append(hello.Attempts, a.proto())
 	}
 	for a := range maps.Keys(state.ends) {
 		if a.task != 0 {
-			hello.Held = append(hello.Held, a.proto())
+			hello.Attempts = append(hello.Attempts, a.proto())
 		}
 	}
 	state.mu.Unlock()
-	if err := stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
+	if err := stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	m, err := stream.Recv()
@@ -201,7 +201,7 @@ func (s *session) handleRefusal(err error) {
 	}
 	if size > maxError {
 		text := fmt.Appendf(nil, "the coordinator refused a report of %d bytes: %v", size, wire.FromStatus(err))
-		state.ends[largest] = &layshaftv1.TaskReport{Attempt: largest.proto(), What: &layshaftv1.TaskReport_Fatal{Fatal: text}}
+		state.ends[largest] = &layshaftv1.TaskReport{Attempt: largest.proto(), Content: &layshaftv1.TaskReport_Fatal{Fatal: text}}
 	}
 }
 
@@ -263,7 +263,7 @@ func (s *session) send() {
 
 func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*layshaftv1.TaskReport, beat, leaving bool) error {
 	if abilities != nil {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Abilities{Abilities: abilities}}); err != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Abilities{Abilities: abilities}}); err != nil {
 			return err
 		}
 	}
@@ -281,18 +281,18 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 				return err
 			}
 		}
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: reports[:n]}}}); err != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: reports[:n]}}}); err != nil {
 			return err
 		}
 		reports = reports[n:]
 	}
 	if beat {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}}); err != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}}); err != nil {
 			return err
 		}
 	}
 	if leaving {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}}); err != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}}); err != nil {
 			return err
 		}
 		return s.stream.CloseSend()
@@ -304,39 +304,39 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 func (s *session) sendPieces(r *layshaftv1.TaskReport) (*layshaftv1.TaskReport, error) {
 	body := bodyOf(r)
 	for ; len(body) > pieceSize; body = body[pieceSize:] {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: body[:pieceSize]}}); err != nil {
+		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: body[:pieceSize]}}); err != nil {
 			return nil, err
 		}
 	}
 	rest := &layshaftv1.TaskReport{Attempt: r.GetAttempt()}
-	switch r.GetWhat().(type) {
+	switch r.GetContent().(type) {
 	case *layshaftv1.TaskReport_Data:
-		rest.What = &layshaftv1.TaskReport_Data{Data: body}
+		rest.Content = &layshaftv1.TaskReport_Data{Data: body}
 	case *layshaftv1.TaskReport_Warning:
-		rest.What = &layshaftv1.TaskReport_Warning{Warning: body}
+		rest.Content = &layshaftv1.TaskReport_Warning{Warning: body}
 	case *layshaftv1.TaskReport_Result:
-		rest.What = &layshaftv1.TaskReport_Result{Result: body}
+		rest.Content = &layshaftv1.TaskReport_Result{Result: body}
 	case *layshaftv1.TaskReport_Failed:
-		rest.What = &layshaftv1.TaskReport_Failed{Failed: body}
+		rest.Content = &layshaftv1.TaskReport_Failed{Failed: body}
 	case *layshaftv1.TaskReport_Fatal:
-		rest.What = &layshaftv1.TaskReport_Fatal{Fatal: body}
+		rest.Content = &layshaftv1.TaskReport_Fatal{Fatal: body}
 	}
 	return rest, nil
 }
 
 // bodyOf returns the body of a report.
 func bodyOf(r *layshaftv1.TaskReport) []byte {
-	switch what := r.GetWhat().(type) {
+	switch content := r.GetContent().(type) {
 	case *layshaftv1.TaskReport_Data:
-		return what.Data
+		return content.Data
 	case *layshaftv1.TaskReport_Warning:
-		return what.Warning
+		return content.Warning
 	case *layshaftv1.TaskReport_Result:
-		return what.Result
+		return content.Result
 	case *layshaftv1.TaskReport_Failed:
-		return what.Failed
+		return content.Failed
 	case *layshaftv1.TaskReport_Fatal:
-		return what.Fatal
+		return content.Fatal
 	}
 	return nil
 }

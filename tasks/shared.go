@@ -124,7 +124,7 @@ func (c *sharedStream) leave(i int64) (why string) {
 	}
 	why = c.waiting[i].why
 	delete(c.waiting, i)
-	c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
+	c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
 	c.send()
 	return why
 }
@@ -177,7 +177,7 @@ func (c *sharedStream) receive() {
 				continue
 			}
 			if w := u.GetWaiting(); w != nil {
-				call.why = w.GetWhy()
+				call.why = w.GetReason()
 			}
 			if isLastUpdate(u) {
 				call.end <- u
@@ -190,11 +190,11 @@ func (c *sharedStream) receive() {
 
 // isLastUpdate reports whether no further update follows u.
 func isLastUpdate(u *layshaftv1.TaskUpdate) bool {
-	switch what := u.GetWhat().(type) {
+	switch event := u.GetEvent().(type) {
 	case *layshaftv1.TaskUpdate_Result, *layshaftv1.TaskUpdate_Failed:
 		return true
 	case *layshaftv1.TaskUpdate_Accepted:
-		return what.Accepted.GetRefused() != ""
+		return event.Accepted.GetRefused() != ""
 	}
 	return false
 }

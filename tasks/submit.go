@@ -23,7 +23,7 @@ func (c *Client) openStream(ctx context.Context, options *layshaftv1.CallTasksOp
 	options.Protocol = wire.Protocol
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
-		err = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: options}})
+		err = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: options}})
 	}
 	if errors.Is(err, io.EOF) { // the cause is in the stream
 		_, err = stream.Recv()
@@ -187,10 +187,10 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 			}
 			u := updateOf(p)
 			if w := p.GetWaiting(); w != nil {
-				if w.GetWhy() == *why { // of another input
+				if w.GetReason() == *why { // of another input
 					continue
 				}
-				*why = w.GetWhy()
+				*why = w.GetReason()
 			}
 			if u.Index = todo[at]; s.update != nil && u.Kind != 0 {
 				s.update(u)
@@ -287,7 +287,7 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 			for _, p := range all {
 				u := updateOf(p)
 				if w := p.GetWaiting(); w != nil {
-					why = w.GetWhy()
+					why = w.GetReason()
 				}
 				if s.update != nil {
 					seen.forward(p, u, s.update)
@@ -396,7 +396,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 	}
 	markRepeated := func() {
 		for _, s := range specs {
-			s.Repeated = true
+			s.Resubmitted = true
 		}
 	}
 	if size <= pieceSize {

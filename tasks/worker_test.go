@@ -377,7 +377,7 @@ func (l *lowLimit) WorkTasks(stream grpc.BidiStreamingServer[layshaftv1.WorkTask
 		return err
 	}
 	first := &layshaftv1.WorkTasksResponse{Welcome: &layshaftv1.TaskWelcome{LeaseNanos: int64(time.Minute)}}
-	if len(m.GetHello().GetHeld()) == 0 {
+	if len(m.GetHello().GetAttempts()) == 0 {
 		first.Assigns = []*layshaftv1.TaskAssign{{Attempt: &layshaftv1.TaskAttempt{Task: 1, Attempt: 1}, Function: "f", Input: []byte("1")}}
 	}
 	for err = stream.Send(first); err == nil; {

@@ -42,7 +42,7 @@ func TestShippedCode(t *testing.T) {
 	dir := t.TempDir()
 	startNode(t, b, dir, run, func(c *NodeConfig) { c.Ships = true })
 	s := b.next()
-	if !s.hello.GetShips() || len(s.hello.GetCodes()) > 0 {
+	if !s.hello.GetAllowsShippedCode() || len(s.hello.GetCodes()) > 0 {
 		t.Errorf("hello %v", s.hello)
 	}
 	for _, id := range []job.ID{"j", "k"} {

@@ -86,7 +86,7 @@ func (b *boss) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, lays
 		}
 		more = m.GetHello().GetMore()
 	}
-	if err := stream.Send(&layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: b.welcome}}); err != nil {
+	if err := stream.Send(&layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Welcome{Welcome: b.welcome}}); err != nil {
 		return err
 	}
 	b.sessions <- s
@@ -238,27 +238,27 @@ func (s *bossSession) launch(l job.Launch) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Launch{Launch: p}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Launch{Launch: p}}
 }
 
 func (s *bossSession) ack(a job.Attempt) {
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}
 }
 
 func (s *bossSession) drop(a job.Attempt) {
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}
 }
 
 func (s *bossSession) dropJob(id string) {
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: id}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_DropJob{DropJob: id}}
 }
 
 func (s *bossSession) peers(addresses map[string]string) {
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: addresses}}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: addresses}}}
 }
 
 func (s *bossSession) take(a job.Attempt, from string) {
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(a), Worker: from}}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Copy{Copy: &layshaftv1.Producer{Attempt: wire.AttemptToProto(a), Worker: from}}}
 }
 
 // stages is a Runner of stage functions.

@@ -36,7 +36,7 @@ func TestNodes(t *testing.T) {
 		s := b.next()
 		h := s.hello
 		if h.GetWorker() != n.Name() || h.GetId() == "" || h.GetSlots() != 2 || h.GetReserved() != 1 || h.GetZone() != "z" || h.GetAddress() != n.address() ||
-			!slices.Equal(h.GetTags(), []string{"gpu"}) || h.GetMemory() != 4<<20 || h.GetCluster() != "" || len(h.GetHeld())+len(h.GetRunning()) > 0 {
+			!slices.Equal(h.GetTags(), []string{"gpu"}) || h.GetMemory() != 4<<20 || h.GetCluster() != "" || len(h.GetOutputs())+len(h.GetRunning()) > 0 {
 			t.Errorf("hello %v", h)
 		}
 		nodes, sessions = append(nodes, n), append(sessions, s)
@@ -47,7 +47,7 @@ func TestNodes(t *testing.T) {
 		s.launch(l)
 		d := s.done(l.Attempt)
 		sum := d.GetSummary()
-		if len(d.GetParts()) != 2 || d.GetParts()[0]+d.GetParts()[1] != sum.GetBytes() || sum.GetRecords() != 2000 || sum.GetCounters()["numbers"] != 2000 {
+		if len(d.GetPartitionBytes()) != 2 || d.GetPartitionBytes()[0]+d.GetPartitionBytes()[1] != sum.GetBytes() || sum.GetRecords() != 2000 || sum.GetCounters()["numbers"] != 2000 {
 			t.Errorf("report %v", d)
 		}
 		s.ack(l.Attempt)
@@ -107,7 +107,7 @@ func TestReconnect(t *testing.T) {
 	// The lease was lost: hello again.
 	s.end <- fmt.Errorf("worker: %w", wire.ErrLeaseLost)
 	s = b.next()
-	if h := s.hello; len(h.GetHeld()) != 0 || len(h.GetRunning()) != 2 || h.GetCluster() != "c" || h.GetEpoch() != 3 {
+	if h := s.hello; len(h.GetOutputs()) != 0 || len(h.GetRunning()) != 2 || h.GetCluster() != "c" || h.GetEpoch() != 3 {
 		t.Errorf("hello %v", h)
 	}
 	s.done(quick.Attempt)
@@ -122,7 +122,7 @@ func TestReconnect(t *testing.T) {
 	next.welcome.Epoch = 4
 	next.spec("j", 1)
 	s = next.next()
-	if h := s.hello; len(h.GetHeld()) != 1 || len(h.GetRunning()) != 1 {
+	if h := s.hello; len(h.GetOutputs()) != 1 || len(h.GetRunning()) != 1 {
 		t.Errorf("hello %v", h)
 	}
 	close(gate)
@@ -133,7 +133,7 @@ func TestReconnect(t *testing.T) {
 	n.end()
 	again := startNode(t, next, dir, &stages{fs: []stage{slow}}, nil)
 	s = next.next()
-	if h := s.hello; len(h.GetHeld()) != 2 || len(h.GetRunning()) != 0 || h.GetEpoch() != 4 || h.GetId() != n.identity.ID || h.GetWorker() == n.Name() {
+	if h := s.hello; len(h.GetOutputs()) != 2 || len(h.GetRunning()) != 0 || h.GetEpoch() != 4 || h.GetId() != n.identity.ID || h.GetWorker() == n.Name() {
 		t.Errorf("hello %v", h)
 	}
 	s.dropJob("j")
@@ -229,7 +229,7 @@ func TestNodeDrains(t *testing.T) {
 	if f := other.hear().GetFailed(); f.GetAttempt().GetTask().GetIndex() != 7 {
 		t.Errorf("received %v, want that 0/7 could not be copied", f)
 	}
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}
 	if m := s.hear(); m.GetLeaving() == nil {
 		t.Errorf("received %v, want that it leaves", m)
 	}
@@ -262,7 +262,7 @@ func TestDroppedJobComesBack(t *testing.T) {
 	s.dropJob("j")
 	s.launch(launch(0, 0, 2))
 	s.launch(launch(0, 1, 2))
-	s.asks <- &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(launch(0, 1, 2).Attempt)}}
+	s.asks <- &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(launch(0, 1, 2).Attempt)}}
 	f := s.hear().GetFailed()
 	if f.GetAttempt().GetTask().GetIndex() != 1 || f.GetFailure().GetKind() != layshaftv1.FailureKind_FAILURE_KIND_CANCELLED {
 		t.Errorf("received %v, want that 0/1#2 is cancelled", f)
@@ -306,7 +306,7 @@ func TestIdleJobsAreDropped(t *testing.T) {
 	s.beat(func(h *layshaftv1.Heartbeat) bool { return len(h.GetRunning()) == 0 })
 	s.end <- wire.ErrLeaseLost
 	s = b.next()
-	if id := <-ended; id != "idle" || len(ended) > 0 || len(s.hello.GetHeld()) != 1 {
+	if id := <-ended; id != "idle" || len(ended) > 0 || len(s.hello.GetOutputs()) != 1 {
 		t.Errorf("job %s ended, hello %v", id, s.hello)
 	}
 	l.Attempt.N = 2
@@ -324,13 +324,13 @@ func TestNonsense(t *testing.T) {
 	s := b.next()
 	for _, ask := range []*layshaftv1.WorkResponse{
 		{},
-		{Ask: &layshaftv1.WorkResponse_Welcome{}},
-		{Ask: &layshaftv1.WorkResponse_Launch{}},
-		{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: &layshaftv1.Attempt{N: -1}}},
-		{Ask: &layshaftv1.WorkResponse_Drop{Drop: &layshaftv1.Attempt{Job: "../..", Task: &layshaftv1.Task{Stage: 1 << 62}}}},
-		{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: "../.."}},
-		{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: &layshaftv1.Attempt{Job: "../../x", N: 1}, Worker: "nobody"}}},
-		{Ask: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: map[string]string{"x": "\x00:::", "": ""}}}},
+		{Body: &layshaftv1.WorkResponse_Welcome{}},
+		{Body: &layshaftv1.WorkResponse_Launch{}},
+		{Body: &layshaftv1.WorkResponse_Cancel{Cancel: &layshaftv1.Attempt{N: -1}}},
+		{Body: &layshaftv1.WorkResponse_Drop{Drop: &layshaftv1.Attempt{Job: "../..", Task: &layshaftv1.Task{Stage: 1 << 62}}}},
+		{Body: &layshaftv1.WorkResponse_DropJob{DropJob: "../.."}},
+		{Body: &layshaftv1.WorkResponse_Copy{Copy: &layshaftv1.Producer{Attempt: &layshaftv1.Attempt{Job: "../../x", N: 1}, Worker: "nobody"}}},
+		{Body: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: map[string]string{"x": "\x00:::", "": ""}}}},
 	} {
 		s.asks <- ask
 	}
@@ -402,10 +402,10 @@ func FuzzAsk(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, ask := range []*layshaftv1.WorkResponse{
-		{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(job.Attempt{Job: "j", N: 1})}},
-		{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: "j"}},
-		{Ask: &layshaftv1.WorkResponse_Launch{Launch: &layshaftv1.Launch{Attempt: wire.AttemptToProto(job.Attempt{Job: "j", N: 1})}}},
-		{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(job.Attempt{Job: "j", N: 1}), Worker: "w"}}},
+		{Body: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(job.Attempt{Job: "j", N: 1})}},
+		{Body: &layshaftv1.WorkResponse_DropJob{DropJob: "j"}},
+		{Body: &layshaftv1.WorkResponse_Launch{Launch: &layshaftv1.Launch{Attempt: wire.AttemptToProto(job.Attempt{Job: "j", N: 1})}}},
+		{Body: &layshaftv1.WorkResponse_Copy{Copy: &layshaftv1.Producer{Attempt: wire.AttemptToProto(job.Attempt{Job: "j", N: 1}), Worker: "w"}}},
 	} {
 		b, err := proto.Marshal(ask)
 		if err != nil {
@@ -440,7 +440,7 @@ func FuzzRequest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	get, err := proto.Marshal(&layshaftv1.GetManifestRequest{Attempts: []*layshaftv1.Attempt{wire.AttemptToProto(a)}, Only: &layshaftv1.Partition{Part: 1}})
+	get, err := proto.Marshal(&layshaftv1.GetManifestRequest{Attempts: []*layshaftv1.Attempt{wire.AttemptToProto(a)}, Partition: &layshaftv1.Partition{Index: 1}})
 	if err != nil {
 		f.Fatal(err)
 	}

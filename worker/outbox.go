@@ -155,7 +155,7 @@ const leaveWait = 5 * time.Second
 func (o *outbox) leave(ctx context.Context) {
 	o.mu.Lock()
 	end := o.streamEnd
-	o.enqueue(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
+	o.enqueue(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
 	o.mu.Unlock()
 	if end == nil {
 		return
@@ -173,12 +173,12 @@ func (o *outbox) leave(ctx context.Context) {
 type reporter struct{ n *Node }
 
 func (r reporter) Done(_ string, m *job.Manifest) {
-	done := &layshaftv1.AttemptDone{Attempt: wire.AttemptToProto(m.Attempt), Parts: partSizes(m),
+	done := &layshaftv1.AttemptDone{Attempt: wire.AttemptToProto(m.Attempt), PartitionBytes: partSizes(m),
 		Summary: &layshaftv1.Summary{Bytes: m.Bytes(), Counters: wire.CountersToProto(m.Counters)}}
 	for i := range m.Extents {
 		done.Summary.Records += m.Extents[i].Records
 	}
-	r.n.out.report(m.Attempt, &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: done}}, false)
+	r.n.out.report(m.Attempt, &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Done{Done: done}}, false)
 }
 
 func (r reporter) Failed(_ string, a job.Attempt, f job.Failure) {
@@ -186,7 +186,7 @@ func (r reporter) Failed(_ string, a job.Attempt, f job.Failure) {
 }
 
 func failureOf(a job.Attempt, f *job.Failure) *layshaftv1.WorkRequest {
-	return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Failed{
+	return &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Failed{
 		Failed: &layshaftv1.AttemptFailed{Attempt: wire.AttemptToProto(a), Failure: wire.FailureToProto(f)}}}
 }
 
@@ -218,12 +218,12 @@ func partSizes(m *job.Manifest) []int64 {
 
 // lost reports an output as gone or damaged.
 func (o *outbox) lost(a job.Attempt) {
-	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
+	o.send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
 }
 
 // copied reports the result of copying an output.
 func (o *outbox) copied(a job.Attempt, err error) {
-	m := &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: wire.AttemptToProto(a)}}}
+	m := &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: wire.AttemptToProto(a)}}}
 	if err != nil {
 		f := &job.Failure{Kind: job.Transient, Message: err.Error()}
 		_ = errors.As(err, &f)
@@ -234,5 +234,5 @@ func (o *outbox) copied(a job.Attempt, err error) {
 
 // drain sends the request to leave.
 func (o *outbox) drain() {
-	o.send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}})
+	o.send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}})
 }

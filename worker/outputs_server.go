@@ -39,14 +39,14 @@ func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func
 			return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 		}
 		var m *job.Manifest
-		if only := req.GetOnly(); only != nil {
-			m, err = s.store.PartitionManifest(a, int(only.GetPort()), int(only.GetPart()))
+		if only := req.GetPartition(); only != nil {
+			m, err = s.store.PartitionManifest(a, int(only.GetPort()), int(only.GetIndex()))
 		} else {
 			m, err = s.store.Manifest(a)
 		}
 		if err != nil {
 			s.damaged(a)
-			if err := send(&layshaftv1.GetManifestResponse{Gone: err.Error(), End: true}); err != nil {
+			if err := send(&layshaftv1.GetManifestResponse{MissingReason: err.Error(), End: true}); err != nil {
 				return err
 			}
 			continue

@@ -98,7 +98,7 @@ func (r *remoteOutputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, er
 		m = r.manifests.get(r.name, a)
 	}
 	if m == nil {
-		err := r.fetch([]job.Attempt{a}, &layshaftv1.Partition{Port: int64(port), Part: int64(part)}, func(_ job.Attempt, got *job.Manifest, err error) error {
+		err := r.fetch([]job.Attempt{a}, &layshaftv1.Partition{Port: int64(port), Index: int64(part)}, func(_ job.Attempt, got *job.Manifest, err error) error {
 			m = got
 			return err
 		})
@@ -130,7 +130,7 @@ func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.Run
 func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 	var only *layshaftv1.Partition
 	if port >= 0 {
-		only = &layshaftv1.Partition{Port: int64(port), Part: int64(part)}
+		only = &layshaftv1.Partition{Port: int64(port), Index: int64(part)}
 	}
 	var missing []job.Attempt
 	for _, a := range as {
@@ -170,7 +170,7 @@ func (r *remoteOutputs) prefetch(as []job.Attempt, port, part int) {
 func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got func(a job.Attempt, m *job.Manifest, err error) error) error {
 	done := 0
 	return r.try(context.Background(), as[0], func(ctx context.Context) error {
-		req := &layshaftv1.GetManifestRequest{Only: only}
+		req := &layshaftv1.GetManifestRequest{Partition: only}
 		for _, a := range as[done:] {
 			req.Attempts = append(req.Attempts, wire.AttemptToProto(a))
 		}
@@ -194,7 +194,7 @@ func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got 
 				continue
 			}
 			a := as[done]
-			m, err := decodeManifest(a, p.GetGone(), data)
+			m, err := decodeManifest(a, p.GetMissingReason(), data)
 			done, data = done+1, nil
 			if err := got(a, m, r.failure(a, err)); err != nil {
 				return err

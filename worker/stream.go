@@ -114,7 +114,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	}
 	n.dropIdle()
 	for _, hello := range n.helloMessages() {
-		if err := stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}}); err != nil {
+		if err := stream.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: hello}}); err != nil {
 			break // Recv returns the reason
 		}
 	}
@@ -124,7 +124,7 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	}
 	welcome := m.GetWelcome()
 	if welcome == nil {
-		return nil, nil, fmt.Errorf("the coordinator answered hello with %T", m.GetAsk())
+		return nil, nil, fmt.Errorf("the coordinator answered hello with %T", m.GetBody())
 	}
 	cluster, epoch := n.identity.membership()
 	switch {
@@ -149,7 +149,7 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 	first := &layshaftv1.Hello{Protocol: wire.Protocol,
 		Worker: n.name, Id: n.identity.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, Version: n.cfg.Version, Tags: n.cfg.Tags, Datasets: n.files.names(),
-		Codes: n.jobs.code.given(), Ships: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
+		Codes: n.jobs.code.given(), AllowsShippedCode: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
 		Loaders: loaders(),
 	}
 	select {
@@ -173,7 +173,7 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 	for _, list := range [][]job.Attempt{held, running} {
 		for batch := range slices.Chunk(list, helloBatch) {
 			h := hellos[len(hellos)-1]
-			if len(h.Held)+len(h.Running) > 0 {
+			if len(h.Outputs)+len(h.Running) > 0 {
 				h.More = true
 				h = &layshaftv1.Hello{}
 				hellos = append(hellos, h)
@@ -182,7 +182,7 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 				if open[a] {
 					h.Running = append(h.Running, wire.AttemptToProto(a))
 				} else {
-					h.Held = append(h.Held, wire.AttemptToProto(a))
+					h.Outputs = append(h.Outputs, wire.AttemptToProto(a))
 				}
 			}
 		}
@@ -266,7 +266,7 @@ func (n *Node) heartbeat() *layshaftv1.WorkRequest {
 			h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(a)})
 		}
 	}
-	return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}}
+	return &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}}
 }
 
 // receiveLoop handles the coordinator's requests until the stream ends, and returns the reason.
@@ -295,9 +295,9 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 		}
 		return err
 	}
-	switch ask := m.GetAsk().(type) {
+	switch msg := m.GetBody().(type) {
 	case *layshaftv1.WorkResponse_Launch:
-		l, err := wire.LaunchFromProto(ask.Launch)
+		l, err := wire.LaunchFromProto(msg.Launch)
 		if err != nil {
 			return err
 		}
@@ -305,7 +305,7 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 			n.w.Launch(*l)
 		}
 	case *layshaftv1.WorkResponse_Cancel:
-		return on(ask.Cancel, func(a job.Attempt) {
+		return on(msg.Cancel, func(a job.Attempt) {
 			if n.drops.cancel(a) {
 				reporter{n}.Failed(n.name, a, job.Failure{Kind: job.Cancelled, Message: "cancelled"})
 			} else {
@@ -313,20 +313,20 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 			}
 		})
 	case *layshaftv1.WorkResponse_Drop:
-		return on(ask.Drop, n.w.Drop)
+		return on(msg.Drop, n.w.Drop)
 	case *layshaftv1.WorkResponse_DropJob:
-		n.dropJob(job.ID(ask.DropJob))
+		n.dropJob(job.ID(msg.DropJob))
 	case *layshaftv1.WorkResponse_Ack:
-		return on(ask.Ack, n.out.acknowledged)
+		return on(msg.Ack, n.out.acknowledged)
 	case *layshaftv1.WorkResponse_Drain:
 		n.Drain()
 	case *layshaftv1.WorkResponse_Drained:
 		n.drainedNow()
 	case *layshaftv1.WorkResponse_Peers:
-		n.peers.add(ask.Peers.GetAddresses())
-	case *layshaftv1.WorkResponse_Take:
-		return on(ask.Take.GetAttempt(), func(a job.Attempt) {
-			n.chores.Go(func() { n.takeOver(ctx, job.Producer{Attempt: a, Worker: ask.Take.GetWorker()}, copies) })
+		n.peers.add(msg.Peers.GetAddresses())
+	case *layshaftv1.WorkResponse_Copy:
+		return on(msg.Copy.GetAttempt(), func(a job.Attempt) {
+			n.chores.Go(func() { n.takeOver(ctx, job.Producer{Attempt: a, Worker: msg.Copy.GetWorker()}, copies) })
 		})
 	case *layshaftv1.WorkResponse_Welcome:
 		return errors.New("the coordinator sent a second welcome")

@@ -122,11 +122,11 @@ func (x *cluster) join(t *testing.T, hello *layshaftv1.Hello) (leave func()) {
 		if stream, err = layshaftv1.NewCoordinatorServiceClient(x.client.Conn()).Work(ctx); err != nil {
 			return false
 		}
-		_ = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}})
+		_ = stream.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: hello}})
 		_, err = stream.Recv()
 		return err == nil
 	})
-	_ = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{FreeBytes: 5 << 30}}})
+	_ = stream.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{FreeBytes: 5 << 30}}})
 	x.wait(t, "the heartbeat", func() bool {
 		ws, err := x.client.Workers(t.Context())
 		return err == nil && len(ws) > 0 && ws[0].FreeBytes > 0
@@ -143,7 +143,7 @@ func (x *cluster) runTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
+	_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
 		Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "resize"}}}}}})
 	submit := func(specs ...*layshaftv1.TaskSpec) {
 		t.Helper()
@@ -163,8 +163,8 @@ func (x *cluster) runTasks(t *testing.T) {
 		return all
 	}
 	submit(&layshaftv1.TaskSpec{Function: "resize", Background: true})
-	failed := &layshaftv1.TaskReport{Attempt: receive(1)[0].GetAttempt(), What: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no image")}}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{failed}}}})
+	failed := &layshaftv1.TaskReport{Attempt: receive(1)[0].GetAttempt(), Content: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no image")}}
+	_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{failed}}}})
 	x.wait(t, "the dead letter", func() bool {
 		o, err := x.tasks.Overview(t.Context())
 		return err == nil && o.Functions[0].Dead == 1

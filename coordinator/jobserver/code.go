@@ -72,7 +72,7 @@ func (s *Server) checkCode(o *report.Options) (wanted bool, err error) {
 		if slices.Contains(h.GetCodes(), o.Code) {
 			return false, nil
 		}
-		if !h.GetShips() {
+		if !h.GetAllowsShippedCode() {
 			continue
 		}
 		takes++

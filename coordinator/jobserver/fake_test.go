@@ -195,7 +195,7 @@ func (w *remoteWorker) session(ctx context.Context) error {
 	hello := proto.Clone(w.hello).(*layshaftv1.Hello)
 	for a := range w.store {
 		if !w.unacked[a] {
-			hello.Held = append(hello.Held, wire.AttemptToProto(a))
+			hello.Outputs = append(hello.Outputs, wire.AttemptToProto(a))
 		}
 	}
 	for _, m := range []map[job.Attempt]bool{w.running, w.unacked} {
@@ -205,7 +205,7 @@ func (w *remoteWorker) session(ctx context.Context) error {
 	}
 	again := slices.Collect(maps.Keys(w.unacked))
 	w.mu.Unlock()
-	_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: hello}})
+	_ = w.say(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: hello}})
 	for _, a := range again {
 		w.done(a)
 	}
@@ -226,7 +226,7 @@ func (w *remoteWorker) session(ctx context.Context) error {
 			return wire.FromStatus(err)
 		}
 		if w.handleMessage(m) {
-			_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
+			_ = w.say(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}})
 			for err == nil {
 				_, err = stream.Recv()
 			}
@@ -250,12 +250,12 @@ func (w *remoteWorker) beat() {
 	silent := w.silent
 	w.mu.Unlock()
 	if !silent {
-		_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}})
+		_ = w.say(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: h}})
 	}
 }
 
 func (w *remoteWorker) done(a job.Attempt) {
-	_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: wire.AttemptToProto(a),
+	_ = w.say(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: wire.AttemptToProto(a),
 		Summary: &layshaftv1.Summary{Bytes: 5, Records: 3, Counters: map[string]int64{"rows": 10}}}}})
 }
 
@@ -263,14 +263,14 @@ func (w *remoteWorker) done(a job.Attempt) {
 func (w *remoteWorker) handleMessage(m *layshaftv1.WorkResponse) (leave bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch ask := m.GetAsk().(type) {
+	switch msg := m.GetBody().(type) {
 	case *layshaftv1.WorkResponse_Welcome:
-		w.welcome = ask.Welcome
-		maps.Copy(w.peers, ask.Welcome.GetPeers())
+		w.welcome = msg.Welcome
+		maps.Copy(w.peers, msg.Welcome.GetPeers())
 	case *layshaftv1.WorkResponse_Peers:
-		maps.Copy(w.peers, ask.Peers.GetAddresses())
+		maps.Copy(w.peers, msg.Peers.GetAddresses())
 	case *layshaftv1.WorkResponse_Launch:
-		l, err := wire.LaunchFromProto(ask.Launch)
+		l, err := wire.LaunchFromProto(msg.Launch)
 		if err != nil {
 			panic(err)
 		}
@@ -295,26 +295,26 @@ func (w *remoteWorker) handleMessage(m *layshaftv1.WorkResponse) (leave bool) {
 			w.done(l.Attempt)
 		}()
 	case *layshaftv1.WorkResponse_Ack:
-		a, _ := wire.AttemptFromProto(ask.Ack)
+		a, _ := wire.AttemptFromProto(msg.Ack)
 		delete(w.unacked, a)
 		w.n.ack(a)
 	case *layshaftv1.WorkResponse_Drop:
-		a, _ := wire.AttemptFromProto(ask.Drop)
+		a, _ := wire.AttemptFromProto(msg.Drop)
 		delete(w.store, a)
 		delete(w.unacked, a)
 	case *layshaftv1.WorkResponse_Cancel:
-		a, _ := wire.AttemptFromProto(ask.Cancel)
+		a, _ := wire.AttemptFromProto(msg.Cancel)
 		delete(w.running, a)
 		delete(w.unacked, a)
-	case *layshaftv1.WorkResponse_Take:
-		a, _ := wire.AttemptFromProto(ask.Take.GetAttempt())
+	case *layshaftv1.WorkResponse_Copy:
+		a, _ := wire.AttemptFromProto(msg.Copy.GetAttempt())
 		w.store[a] = true
-		w.heard = append(w.heard, fmt.Sprintf("take %s from %s", a, ask.Take.GetWorker()))
+		w.heard = append(w.heard, fmt.Sprintf("take %s from %s", a, msg.Copy.GetWorker()))
 		go func() {
-			_ = w.say(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: ask.Take.GetAttempt()}}})
+			_ = w.say(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: msg.Copy.GetAttempt()}}})
 		}()
 	case *layshaftv1.WorkResponse_DropJob:
-		w.heard = append(w.heard, "drop job "+ask.DropJob)
+		w.heard = append(w.heard, "drop job "+msg.DropJob)
 	case *layshaftv1.WorkResponse_Drain:
 		w.heard = append(w.heard, "drain")
 	case *layshaftv1.WorkResponse_Drained:

@@ -47,16 +47,16 @@ func script(ms ...*layshaftv1.WorkRequest) []byte {
 // FuzzWork plays hostile workers to a coordinator that has a job: errors for them, no panic, and the scheduler's promises hold.
 func FuzzWork(f *testing.F) {
 	a := wire.AttemptToProto(job.Attempt{Job: "j", N: 1})
-	hello := &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 2, Held: []*layshaftv1.Attempt{a}, Running: []*layshaftv1.Attempt{a}}}}
+	hello := &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 2, Outputs: []*layshaftv1.Attempt{a}, Running: []*layshaftv1.Attempt{a}}}}
 	f.Add(script(hello,
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{Running: []*layshaftv1.AttemptProgress{{Attempt: a}}}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: a, Parts: []int64{-1}, Summary: &layshaftv1.Summary{Bytes: -1}}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Failed{Failed: &layshaftv1.AttemptFailed{Attempt: a, Failure: wire.FailureToProto(&job.Failure{Kind: job.Poison})}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: a}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: a}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}},
-		&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}}))
-	f.Add(script(hello, &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Failed{Failed: &layshaftv1.AttemptFailed{Attempt: a}}}))
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Heartbeat{Heartbeat: &layshaftv1.Heartbeat{Running: []*layshaftv1.AttemptProgress{{Attempt: a}}}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: a, PartitionBytes: []int64{-1}, Summary: &layshaftv1.Summary{Bytes: -1}}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Failed{Failed: &layshaftv1.AttemptFailed{Attempt: a, Failure: wire.FailureToProto(&job.Failure{Kind: job.Poison})}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: a}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Moved{Moved: &layshaftv1.Moved{Attempt: a}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Drain{Drain: &layshaftv1.Drain{}}},
+		&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Leaving{Leaving: &layshaftv1.Leaving{}}}))
+	f.Add(script(hello, &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Failed{Failed: &layshaftv1.AttemptFailed{Attempt: a}}}))
 	f.Add(script(&layshaftv1.WorkRequest{}))
 
 	c, err := coordinator.New(coordinator.Config{})

@@ -86,7 +86,7 @@ func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options)
 		if err != nil {
 			return nil, fmt.Errorf("submit job %s: %w", spec.ID, err)
 		}
-		if out.CodeWanted = wanted; wanted {
+		if out.NeedsCode = wanted; wanted {
 			return out, nil
 		}
 	}

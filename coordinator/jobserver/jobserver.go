@@ -230,8 +230,8 @@ func (s *Server) audit(ctx context.Context, action string, attrs ...any) {
 
 // Cancel ends a job.
 func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*layshaftv1.CancelResponse, error) {
-	s.audit(ctx, "cancel", "job", r.GetJob(), "why", r.GetWhy())
-	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetWhy())
+	s.audit(ctx, "cancel", "job", r.GetJob(), "why", r.GetReason())
+	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetReason())
 }
 
 // Detach lets a job continue without its client.
@@ -242,7 +242,7 @@ func (s *Server) Detach(ctx context.Context, r *layshaftv1.DetachRequest) (*lays
 
 // Drop deletes a job, or only its outputs.
 func (s *Server) Drop(ctx context.Context, r *layshaftv1.DropRequest) (*layshaftv1.DropResponse, error) {
-	if r.GetRemember() {
+	if r.GetKeepReport() {
 		s.audit(ctx, "release", "job", r.GetJob())
 		return &layshaftv1.DropResponse{}, s.c.Release(ctx, job.ID(r.GetJob()))
 	}

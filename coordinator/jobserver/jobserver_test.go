@@ -64,7 +64,7 @@ func TestShipping(t *testing.T) {
 		w := n.worker(t, "w1", 1)
 		w.end()
 		time.Sleep(time.Second)
-		w.hello.Ships, w.hello.Loaders, w.gone = true, []string{"/lib/ld-musl.so"}, make(chan struct{})
+		w.hello.AllowsShippedCode, w.hello.Loaders, w.gone = true, []string{"/lib/ld-musl.so"}, make(chan struct{})
 		w.start(t)
 		settle()
 		for want, o := range map[string]report.Options{
@@ -467,7 +467,7 @@ func TestNothingIsLeft(t *testing.T) {
 		leave()
 		work, err := layshaftv1.NewCoordinatorServiceClient(client.Conn()).Work(watch)
 		if err == nil {
-			_ = work.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 1}}})
+			_ = work.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 1}}})
 		}
 		if raw, err := net.Dial("tcp", l.Addr().String()); err == nil {
 			_, _ = raw.Write([]byte("GET / HTTP/1.1\r\n\r\n\xff\xff\xff\xff"))

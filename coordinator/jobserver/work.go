@@ -122,7 +122,7 @@ func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.
 		if hello == nil {
 			hello = part
 		}
-		if held, err = addAttempts(held, part.GetHeld()); err != nil {
+		if held, err = addAttempts(held, part.GetOutputs()); err != nil {
 			return nil, nil, nil, err
 		}
 		if running, err = addAttempts(running, part.GetRunning()); err != nil {
@@ -133,7 +133,7 @@ func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.
 		}
 		more = part.GetMore()
 	}
-	hello.Held, hello.Running = nil, nil
+	hello.Outputs, hello.Running = nil, nil
 	return hello, held, running, nil
 }
 
@@ -183,7 +183,7 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []
 			x.sent[other] = peers[other]
 		}
 	}
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
 		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers}}}})
 	known := map[job.ID]bool{}
 	for _, a := range held {
@@ -232,7 +232,7 @@ func (x *workerStream) begin(hello *layshaftv1.Hello) error {
 
 func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
 	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Outputs: held, Running: running,
-		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), AllowsShippedCode: hello.GetShips(),
+		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), AllowsShippedCode: hello.GetAllowsShippedCode(),
 		Draining: hello.GetDraining(), WorkerID: hello.GetId(), Datasets: hello.GetDatasets()}
 }
 
@@ -249,29 +249,29 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 		return err
 	}
 	var err error
-	switch say := m.GetSay().(type) {
+	switch msg := m.GetBody().(type) {
 	case *layshaftv1.WorkRequest_Done:
 		var a job.Attempt
-		if a, err = wire.AttemptFromProto(say.Done.GetAttempt()); err == nil {
-			err = c.Post(sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(say.Done.GetSummary()), PartitionBytes: say.Done.GetParts()}, x.ack(a))
+		if a, err = wire.AttemptFromProto(msg.Done.GetAttempt()); err == nil {
+			err = c.Post(sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(msg.Done.GetSummary()), PartitionBytes: msg.Done.GetPartitionBytes()}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Failed:
 		var a job.Attempt
 		var f *job.Failure
-		if a, err = wire.AttemptFromProto(say.Failed.GetAttempt()); err == nil {
-			f, err = wire.FailureFromProto(say.Failed.GetFailure())
+		if a, err = wire.AttemptFromProto(msg.Failed.GetAttempt()); err == nil {
+			f, err = wire.FailureFromProto(msg.Failed.GetFailure())
 		}
 		if err == nil {
 			err = c.Post(sched.AttemptFailed{Worker: name, Attempt: a, Failure: *f}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Lost:
 		var a job.Attempt
-		if a, err = wire.AttemptFromProto(say.Lost.GetAttempt()); err == nil {
+		if a, err = wire.AttemptFromProto(msg.Lost.GetAttempt()); err == nil {
 			c.OutputLost(a)
 		}
 	case *layshaftv1.WorkRequest_Moved:
 		var a job.Attempt
-		if a, err = wire.AttemptFromProto(say.Moved.GetAttempt()); err == nil {
+		if a, err = wire.AttemptFromProto(msg.Moved.GetAttempt()); err == nil {
 			err = c.Post(sched.OutputMoved{Worker: name, Attempt: a}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Drain:
@@ -279,7 +279,7 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Leaving:
 		return errLeft
 	default:
-		err = fmt.Errorf("a worker that has joined does not say %T", m.GetSay())
+		err = fmt.Errorf("a worker that has joined does not say %T", m.GetBody())
 	}
 	if err != nil && !errors.Is(err, wire.ErrStopped) {
 		return fmt.Errorf("%w: worker %s: %w", wire.ErrInvalid, name, err)
@@ -290,7 +290,7 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 // ack returns a function that acknowledges a report. Run it when the report is durable.
 func (x *workerStream) ack(a job.Attempt) func() {
 	return func() {
-		x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
+		x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Ack{Ack: wire.AttemptToProto(a)}}})
 	}
 }
 
@@ -357,7 +357,7 @@ func (x *workerStream) send(stream grpc.BidiStreamingServer[layshaftv1.WorkReque
 				msg = x.launch(a.launch)
 			}
 			if peers := x.peers(msg); len(peers) > 0 {
-				if err := stream.Send(&layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: peers}}}); err != nil {
+				if err := stream.Send(&layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Peers{Peers: &layshaftv1.Peers{Addresses: peers}}}); err != nil {
 					x.end(wire.BrokenBy(err))
 					return
 				}
@@ -379,9 +379,9 @@ func (x *workerStream) launch(l *job.Launch) *layshaftv1.WorkResponse {
 	}
 	if err != nil {
 		x.s.c.Failed(x.hello.GetWorker(), l.Attempt, job.Failure{Kind: job.Fatal, Message: err.Error()})
-		return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(l.Attempt)}}
+		return &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(l.Attempt)}}
 	}
-	return &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Launch{Launch: p}}
+	return &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Launch{Launch: p}}
 }
 
 // peers returns the addresses that a message needs and the worker does not have: the holders of
@@ -393,7 +393,7 @@ func (x *workerStream) peers(msg *layshaftv1.WorkResponse) map[string]string {
 			names = append(names, p.GetWorkers()...)
 		}
 		names = append(names, l.GetSplit().GetHosts()...)
-	} else if t := msg.GetTake(); t != nil {
+	} else if t := msg.GetCopy(); t != nil {
 		names = []string{t.GetWorker()}
 	}
 	var addresses map[string]string
@@ -488,32 +488,32 @@ func (x *workerStream) Launch(l job.Launch) { x.put(order{launch: &l}) }
 
 // Cancel ends an attempt.
 func (x *workerStream) Cancel(a job.Attempt) {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Cancel{Cancel: wire.AttemptToProto(a)}}})
 }
 
 // Drop deletes an output.
 func (x *workerStream) Drop(a job.Attempt) {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Drop{Drop: wire.AttemptToProto(a)}}})
 }
 
 // DropJob deletes everything of a job.
 func (x *workerStream) DropJob(id job.ID) {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_DropJob{DropJob: string(id)}}})
 }
 
 // Copy asks the worker to copy an output from another worker.
 func (x *workerStream) Copy(p job.Producer) {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Take{Take: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Copy{Copy: &layshaftv1.Producer{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker}}}})
 }
 
 // Drain asks the worker to leave.
 func (x *workerStream) Drain() {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Drain{Drain: &layshaftv1.Drain{}}}})
 }
 
 // Drained reports that the worker can exit.
 func (x *workerStream) Drained() {
-	x.put(order{msg: &layshaftv1.WorkResponse{Ask: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
+	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Drained{Drained: &layshaftv1.Drained{}}}})
 }
 
 // LoseLease ends the stream, because the worker's lease has ended.

@@ -269,7 +269,7 @@ func TestSubmitOfOtherProtocol(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: &layshaftv1.SubmitHeader{Protocol: 2}}})
+		_ = stream.Send(&layshaftv1.SubmitRequest{Body: &layshaftv1.SubmitRequest_Header{Header: &layshaftv1.SubmitHeader{Protocol: 2}}})
 		_, err = stream.CloseAndRecv()
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), "the client speaks version 2") {
 			t.Errorf("submit: %v, want ErrOtherProtocol", err)
@@ -451,9 +451,9 @@ func TestHelloInParts(t *testing.T) {
 	say := func(n int, more bool) *layshaftv1.WorkRequest {
 		h := &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "w", Slots: 1, More: more}
 		for i := range n {
-			h.Held = append(h.Held, &layshaftv1.Attempt{Job: "j", Task: &layshaftv1.Task{Index: int64(i)}, N: 1})
+			h.Outputs = append(h.Outputs, &layshaftv1.Attempt{Job: "j", Task: &layshaftv1.Task{Index: int64(i)}, N: 1})
 		}
-		return &layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: h}}
+		return &layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: h}}
 	}
 	parts := []*layshaftv1.WorkRequest{say(3, true), say(2, true), say(1, false)}
 	hello, held, _, err := readHello(func() (*layshaftv1.WorkRequest, error) {
@@ -499,12 +499,12 @@ func BenchmarkRemoteTasks(b *testing.B) {
 			defer conn.Close()
 			stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx)
 			if err == nil {
-				err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: fmt.Sprint("w", i), Slots: 16}}})
+				err = stream.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Hello{Hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: fmt.Sprint("w", i), Slots: 16}}})
 			}
 			for err == nil {
 				var m *layshaftv1.WorkResponse
 				if m, err = stream.Recv(); err == nil && m.GetLaunch() != nil {
-					err = stream.Send(&layshaftv1.WorkRequest{Say: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: m.GetLaunch().GetAttempt()}}})
+					err = stream.Send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Done{Done: &layshaftv1.AttemptDone{Attempt: m.GetLaunch().GetAttempt()}}})
 				}
 			}
 		})

@@ -303,7 +303,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 		return nil, status.Errorf(codes.NotFound, "task %x, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)
 	}
 	p := t.describe(info, worker, r.GetBodies())
-	p.Why = why
+	p.WaitingReason = why
 	return &layshaftv1.GetTaskResponse{Task: p}, nil
 }
 

@@ -92,7 +92,7 @@ func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStrea
 	if err != nil {
 		return taskError(err)
 	}
-	if err := c.emit([]*layshaftv1.TaskUpdate{{What: &layshaftv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
+	if err := c.emit([]*layshaftv1.TaskUpdate{{Event: &layshaftv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
 		return err
 	}
 	return t.runBothSides(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
@@ -110,28 +110,28 @@ func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTa
 		if err != nil {
 			return err
 		}
-		switch say := m.GetSay().(type) {
+		switch msg := m.GetBody().(type) {
 		case *layshaftv1.CallTasksRequest_Piece:
-			piece, err = addPiece(piece, say.Piece)
+			piece, err = addPiece(piece, msg.Piece)
 		case *layshaftv1.CallTasksRequest_Tasks:
-			specs := say.Tasks.GetTasks()
+			specs := msg.Tasks.GetTasks()
 			if len(specs) > 0 && len(piece) > 0 {
 				specs[0].Input, piece = append(piece, specs[0].GetInput()...), nil
 			}
-			if say.Tasks.GetSame() {
+			if msg.Tasks.GetAbbreviated() {
 				specs = filled(specs)
 			}
 			if err = c.submit(stream, specs); err == nil {
 				c.s.WaitForRoom()
 			}
 		case *layshaftv1.CallTasksRequest_Cancel:
-			c.cancel(say.Cancel.GetIndexes())
+			c.cancel(msg.Cancel.GetIndexes())
 		case *layshaftv1.CallTasksRequest_Leave:
-			c.forget(say.Leave.GetIndexes())
+			c.forget(msg.Leave.GetIndexes())
 		case *layshaftv1.CallTasksRequest_Options:
-			err = wire.CheckProtocol("the client", say.Options.GetProtocol())
+			err = wire.CheckProtocol("the client", msg.Options.GetProtocol())
 			c.mu.Lock()
-			c.options = say.Options
+			c.options = msg.Options
 			c.mu.Unlock()
 		}
 		if err != nil {
@@ -303,7 +303,7 @@ func (c *clientStream) sendReasons() error {
 	send := func(id queue.ID, why string) {
 		c.reasons[id] = why
 		for _, i := range c.waiting[id] {
-			updates = append(updates, &layshaftv1.TaskUpdate{Index: i, Task: uint64(id), What: &layshaftv1.TaskUpdate_Waiting{Waiting: &layshaftv1.TaskWaiting{Why: why}}})
+			updates = append(updates, &layshaftv1.TaskUpdate{Index: i, Task: uint64(id), Event: &layshaftv1.TaskUpdate_Waiting{Waiting: &layshaftv1.TaskWaiting{Reason: why}}})
 		}
 	}
 	var ids []queue.ID
@@ -436,30 +436,30 @@ func (c *clientStream) indexes(n *desk.Note) []int64 {
 func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
 	u := &layshaftv1.TaskUpdate{Index: index, Task: uint64(n.Task)}
 	if n.Op == queue.Accepted {
-		u.What = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}}
+		u.Event = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}}
 		return u
 	}
 	if n.Op == queue.Rejected {
-		u.What = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Refused: string(body), Full: n.N == 1}}
+		u.Event = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Refused: string(body), Full: n.N == 1}}
 		return u
 	}
 	switch n.Notice {
 	case queue.Data:
-		u.What = &layshaftv1.TaskUpdate_Data{Data: body}
+		u.Event = &layshaftv1.TaskUpdate_Data{Data: body}
 	case queue.Warning:
-		u.What = &layshaftv1.TaskUpdate_Warning{Warning: body}
+		u.Event = &layshaftv1.TaskUpdate_Warning{Warning: body}
 	case queue.Progress:
-		u.What = &layshaftv1.TaskUpdate_Progress{Progress: &layshaftv1.TaskProgress{N: n.N, M: n.M}}
+		u.Event = &layshaftv1.TaskUpdate_Progress{Progress: &layshaftv1.TaskProgress{Done: n.N, Total: n.M}}
 	case queue.Retrying:
-		u.What = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
+		u.Event = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Followed:
-		u.What = &layshaftv1.TaskUpdate_Followed{Followed: n.N}
+		u.Event = &layshaftv1.TaskUpdate_Next{Next: n.N}
 	case queue.Done:
-		u.What = &layshaftv1.TaskUpdate_Result{Result: body}
+		u.Event = &layshaftv1.TaskUpdate_Result{Result: body}
 	case queue.Failed:
-		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
+		u.Event = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Cancelled:
-		u.What = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: layshaftv1.TaskReason_TASK_REASON_CANCELLED}}
+		u.Event = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: layshaftv1.TaskReason_TASK_REASON_CANCELLED}}
 	default:
 		return nil
 	}

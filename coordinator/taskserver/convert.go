@@ -62,7 +62,7 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
 		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background,
-		Token: p.GetToken(), Repeated: p.GetRepeated()}
+		Token: p.GetToken(), Repeated: p.GetResubmitted()}
 	if n := p.GetDueNanos(); n > 0 {
 		s.Due = time.Unix(0, n)
 	}
@@ -147,7 +147,7 @@ func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
 		p.EndedNanos = i.Died.UnixNano()
 	}
 	if i.M > 0 || i.N > 0 {
-		p.Progress = &layshaftv1.TaskProgress{N: i.N, M: i.M}
+		p.Progress = &layshaftv1.TaskProgress{Done: i.N, Total: i.M}
 	}
 	return p
 }

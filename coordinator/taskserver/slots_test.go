@@ -36,7 +36,7 @@ func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*l
 	s := &sharing{held: map[*layshaftv1.TaskAttempt]time.Time{}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	hello := helloOf(name, 8, functions...)
-	hello.SlotsOf, hello.Held = "m", held
+	hello.SlotsOf, hello.Attempts = "m", held
 	s.w = startWork(t, s.ctx, c, hello)
 	go func() {
 		for {
@@ -64,7 +64,7 @@ func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*l
 			select {
 			case <-beat.C:
 				s.mu.Lock()
-				_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}})
+				_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}})
 				s.mu.Unlock()
 			case <-s.ctx.Done():
 				return
@@ -78,8 +78,8 @@ func (s *sharing) end(a *layshaftv1.TaskAttempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, a)
-	_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{
-		Reports: []*layshaftv1.TaskReport{{Attempt: a, What: &layshaftv1.TaskReport_Result{}}}}}})
+	_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{
+		Reports: []*layshaftv1.TaskReport{{Attempt: a, Content: &layshaftv1.TaskReport_Result{}}}}}})
 }
 
 func (s *sharing) ran() string {
@@ -299,7 +299,7 @@ func TestNoSharedSlots(t *testing.T) {
 	}
 	hello := helloOf("w", 1, "f")
 	hello.SlotsOf = "m"
-	if err := stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil {
+	if err := stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "no slots are shared") {
@@ -492,7 +492,7 @@ func BenchmarkSharedSlots(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				begun := time.Now()
-				if err := calls.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{
+				if err := calls.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{
 					Tasks: []*layshaftv1.TaskSpec{{Function: "echo"}}}}}); err != nil {
 					b.Fatal(err)
 				}
@@ -502,7 +502,7 @@ func BenchmarkSharedSlots(b *testing.B) {
 						b.Fatal(err)
 					}
 					for _, u := range m.GetUpdates() {
-						ended = ended || u.GetWhat() != nil && u.GetAccepted() == nil
+						ended = ended || u.GetEvent() != nil && u.GetAccepted() == nil
 					}
 				}
 				took = append(took, time.Since(begun))

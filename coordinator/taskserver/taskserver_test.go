@@ -70,7 +70,7 @@ func startWork(t testing.TB, ctx context.Context, c layshaftv1.TasksServiceClien
 		t.Fatal(err)
 	}
 	w := &taskWorker{t: t, stream: stream}
-	w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+	w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
 	if m := w.next(); m.GetWelcome().GetLeaseNanos() == 0 {
 		t.Fatalf("welcomed with %v", m)
 	}
@@ -116,14 +116,14 @@ func (w *taskWorker) assigned() *layshaftv1.TaskAssign {
 }
 
 func (w *taskWorker) report(r *layshaftv1.TaskReport) {
-	w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{r}}}})
+	w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{r}}}})
 }
 
 func (w *taskWorker) done(a *layshaftv1.TaskAssign, result []byte) {
 	for ; len(result) > 1<<20; result = result[1<<20:] {
-		w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: result[:1<<20]}})
+		w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: result[:1<<20]}})
 	}
-	w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Result{Result: result}})
+	w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Result{Result: result}})
 }
 
 // acked waits for an acknowledgement.
@@ -151,25 +151,25 @@ func updatesOf[M interface {
 		size += len(m.GetPiece())
 		for _, u := range m.GetUpdates() {
 			word := ""
-			switch what := u.GetWhat().(type) {
+			switch event := u.GetEvent().(type) {
 			case *layshaftv1.TaskUpdate_Accepted:
-				word = "accepted" + what.Accepted.GetRefused()
-				if what.Accepted.GetJoined() {
+				word = "accepted" + event.Accepted.GetRefused()
+				if event.Accepted.GetJoined() {
 					word = "joined"
 				}
 			case *layshaftv1.TaskUpdate_Data:
-				word = "data " + string(what.Data)
+				word = "data " + string(event.Data)
 			case *layshaftv1.TaskUpdate_Progress:
-				word = fmt.Sprintf("%d/%d", what.Progress.GetN(), what.Progress.GetM())
+				word = fmt.Sprintf("%d/%d", event.Progress.GetDone(), event.Progress.GetTotal())
 			case *layshaftv1.TaskUpdate_Retrying:
-				word = fmt.Sprintf("retrying %d %s", what.Retrying.GetAttempt(), what.Retrying.GetError())
+				word = fmt.Sprintf("retrying %d %s", event.Retrying.GetAttempt(), event.Retrying.GetError())
 			case *layshaftv1.TaskUpdate_Result:
-				if size += len(what.Result); size > 1000 {
-					what.Result = fmt.Appendf(nil, "%d bytes", size)
+				if size += len(event.Result); size > 1000 {
+					event.Result = fmt.Appendf(nil, "%d bytes", size)
 				}
-				word = "result " + string(what.Result)
+				word = "result " + string(event.Result)
 			case *layshaftv1.TaskUpdate_Failed:
-				word = fmt.Sprintf("failed %v %s", what.Failed.GetReason(), what.Failed.GetError())
+				word = fmt.Sprintf("failed %v %s", event.Failed.GetReason(), event.Failed.GetError())
 			default:
 				word = fmt.Sprint(u)
 			}
@@ -185,12 +185,12 @@ func callTasks(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClien
 		t.Fatal(err)
 	}
 	for len(specs[0].Input) > 1<<20 {
-		if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Piece{Piece: specs[0].Input[:1<<20]}}); err != nil {
+		if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Piece{Piece: specs[0].Input[:1<<20]}}); err != nil {
 			t.Fatal(err)
 		}
 		specs[0].Input = specs[0].Input[1<<20:]
 	}
-	if err := stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: specs, Same: true}}}); err != nil {
+	if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: specs, Abbreviated: true}}}); err != nil {
 		t.Fatal(err)
 	}
 	return stream
@@ -238,9 +238,9 @@ func TestCallTasks(t *testing.T) {
 		if string(a.GetInput()) != "a" || a.GetUnique() != "k" || a.GetAttempt().GetAttempt() != 1 {
 			t.Errorf("assigned %v", a)
 		}
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Data{Data: []byte("half")}})
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{N: 1, M: 2}}})
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Failed{Failed: []byte("oops")}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Data{Data: []byte("half")}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{Done: 1, Total: 2}}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Failed{Failed: []byte("oops")}})
 		w.done(w.assigned(), []byte("C"))
 		w.done(w.assigned(), nil)
 		w.done(w.assigned(), []byte("A"))
@@ -302,12 +302,12 @@ func TestLeftCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol}}})
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
 			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
 		a := w.assigned()
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{1, 77}}}})
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.TaskIndexes{Indexes: []int64{2, -1}}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{1, 77}}}})
+		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.TaskIndexes{Indexes: []int64{2, -1}}}})
 		m, err := stream.Recv()
 		if err != nil || m.GetUpdates()[0].GetIndex() != 2 || m.GetUpdates()[0].GetFailed().GetReason() != layshaftv1.TaskReason_TASK_REASON_CANCELLED {
 			t.Errorf("told %v, %v", m, err)
@@ -337,7 +337,7 @@ func TestTaskWorkerLost(t *testing.T) {
 		go func() { // lives
 			for range 3 {
 				time.Sleep(3 * time.Second)
-				_ = broken.stream.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{}})
+				_ = broken.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{}})
 			}
 		}()
 		broken.assigned()
@@ -351,7 +351,7 @@ func TestTaskWorkerLost(t *testing.T) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		w.done(w.assigned(), []byte("end"))
 		told(t, stream.Recv, "0: retrying 2 ", "0: retrying 3 ", "0: result end")
-		w.say(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}})
+		w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}})
 		if _, err := w.stream.Recv(); err == nil {
 			_, err = w.stream.Recv()
 			if !errors.Is(err, io.EOF) {
@@ -410,7 +410,7 @@ func TestTaskAdministration(t *testing.T) {
 		w := startWork(t, ctx, c, helloOf("w", 2, "f"))
 		must(c.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: "f"}))
 		a := w.assigned()
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), What: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no good")}})
+		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no good")}})
 		b := w.assigned()
 		w.done(b, nil)
 		w.acked()
@@ -465,7 +465,7 @@ func TestOtherProtocol(t *testing.T) {
 		}
 		hello := helloOf("w", 1, "f")
 		hello.Protocol = 0
-		_ = work.Send(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+		_ = work.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
 		_, err = work.Recv()
 		want := "worker w speaks version 0, this coordinator speaks version 1; install the release of the other side for worker w"
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
@@ -475,7 +475,7 @@ func TestOtherProtocol(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = call.Send(&layshaftv1.CallTasksRequest{Say: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: 9}}})
+		_ = call.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: 9}}})
 		_, err = call.Recv()
 		want = "the client speaks version 9, this coordinator speaks version 1; install the release of the other side for the coordinator"
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
@@ -528,7 +528,7 @@ func TestGroupOverTheWire(t *testing.T) {
 		}
 		w.done(sum, []byte("3"))
 		said := updatesOf(t, wait.Recv)
-		if len(said) != 3 || said[0] != "0: accepted" || !strings.Contains(said[1], "followed") || said[2] != "0: result 3" {
+		if len(said) != 3 || said[0] != "0: accepted" || !strings.Contains(said[1], "next:") || said[2] != "0: result 3" {
 			t.Errorf("told %q", said)
 		}
 
@@ -557,7 +557,7 @@ func TestTasksSurvive(t *testing.T) {
 	c, tasks, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
 	defer stop()
 	hello := helloOf("w2", 1, "f")
-	hello.Held = []*layshaftv1.TaskAttempt{a.GetAttempt()}
+	hello.Attempts = []*layshaftv1.TaskAttempt{a.GetAttempt()}
 	w = startWork(t, ctx, c, hello)
 	w.done(a, []byte("end"))
 	w.acked()
@@ -601,15 +601,15 @@ func workScriptOf(ms ...*layshaftv1.WorkTasksRequest) []byte {
 
 // FuzzWorkTasks plays hostile workers to a desk with tasks: errors for them, no panic, and nothing of them is left.
 func FuzzWorkTasks(f *testing.F) {
-	hello := &layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: helloOf("w", 3, "f", "g")}}
+	hello := &layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: helloOf("w", 3, "f", "g")}}
 	one := &layshaftv1.TaskAttempt{Task: 1 << 26, Attempt: 1}
-	f.Add(workScriptOf(hello, &layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Piece{Piece: []byte("x")}},
-		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{
-			{Attempt: one, What: &layshaftv1.TaskReport_Data{Data: []byte("d")}}, {Attempt: one, What: &layshaftv1.TaskReport_Failed{}}, {Attempt: one, What: &layshaftv1.TaskReport_Result{}}, {}}}}},
-		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Heartbeat{}},
-		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Abilities{Abilities: &layshaftv1.TaskAbilities{Slots: 1, Reserved: 5}}},
-		&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Leaving{}}))
-	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Say: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "w", Held: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
+	f.Add(workScriptOf(hello, &layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: []byte("x")}},
+		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{
+			{Attempt: one, Content: &layshaftv1.TaskReport_Data{Data: []byte("d")}}, {Attempt: one, Content: &layshaftv1.TaskReport_Failed{}}, {Attempt: one, Content: &layshaftv1.TaskReport_Result{}}, {}}}}},
+		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{}},
+		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Abilities{Abilities: &layshaftv1.TaskAbilities{Slots: 1, Reserved: 5}}},
+		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{}}))
+	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "w", Attempts: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
 	f.Add(workScriptOf(hello, hello))
 	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{}))
 	c, tasks, stop := serveTasks(f, Config{})

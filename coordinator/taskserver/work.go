@@ -145,16 +145,16 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 			return wire.BrokenBy(err)
 		}
 		w.lastMessage.Store(0)
-		switch say := m.GetSay().(type) {
+		switch msg := m.GetBody().(type) {
 		case *layshaftv1.WorkTasksRequest_Piece:
-			first.add(say.Piece)
+			first.add(msg.Piece)
 		case *layshaftv1.WorkTasksRequest_Reports:
-			w.reports(say.Reports.GetReports(), first)
+			w.reports(msg.Reports.GetReports(), first)
 			first = head{}
 		case *layshaftv1.WorkTasksRequest_Heartbeat:
 		case *layshaftv1.WorkTasksRequest_Abilities:
 			w.t.desk.Lock()
-			err = w.setAbilities(say.Abilities)
+			err = w.setAbilities(msg.Abilities)
 			w.t.desk.Unlock()
 		case *layshaftv1.WorkTasksRequest_Leaving:
 			w.left.Store(true)
@@ -171,9 +171,9 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 // join adds a worker, in place of its earlier stream.
 func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	t := w.t
-	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetHeld()) > maxHeld {
+	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetAttempts()) > maxHeld {
 		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
-			w.name, len(hello.GetHeld()), maxHeld)
+			w.name, len(hello.GetAttempts()), maxHeld)
 	}
 	if err := wire.CheckProtocol("worker "+w.name, hello.GetProtocol()); err != nil {
 		return err
@@ -201,7 +201,7 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	if err := w.setFunctions(abilities); err != nil {
 		return err
 	}
-	for _, a := range hello.GetHeld() {
+	for _, a := range hello.GetAttempts() {
 		w.s.Claim(queue.ID(a.GetTask()), a.GetAttempt(), former)
 	}
 	return w.setAbilities(abilities)
@@ -287,19 +287,19 @@ func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
 	var what queue.Notice
 	var body []byte
-	switch say := r.GetWhat().(type) {
+	switch content := r.GetContent().(type) {
 	case *layshaftv1.TaskReport_Data:
-		what, body = queue.Data, say.Data
+		what, body = queue.Data, content.Data
 	case *layshaftv1.TaskReport_Warning:
-		what, body = queue.Warning, say.Warning
+		what, body = queue.Warning, content.Warning
 	case *layshaftv1.TaskReport_Progress:
 		what = queue.Progress
 	case *layshaftv1.TaskReport_Result:
-		what, body = queue.Done, say.Result
+		what, body = queue.Done, content.Result
 	case *layshaftv1.TaskReport_Failed:
-		what, body = queue.Failed, say.Failed
+		what, body = queue.Failed, content.Failed
 	case *layshaftv1.TaskReport_Fatal:
-		what, body = queue.Fatal, say.Fatal
+		what, body = queue.Fatal, content.Fatal
 	default:
 		return
 	}
@@ -308,7 +308,7 @@ func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
 	} else if first.size > 0 {
 		body = append(first.bytes, body...)
 	}
-	w.s.Report(id, attempt, what, r.GetProgress().GetN(), r.GetProgress().GetM(), body)
+	w.s.Report(id, attempt, what, r.GetProgress().GetDone(), r.GetProgress().GetTotal(), body)
 }
 
 // send sends assignments until the stream ends.
@@ -369,9 +369,9 @@ func (w *workerStream) sendNotes(notes []desk.Note) error {
 		case n.Signal == desk.Ack:
 			m.Acks = append(m.Acks, &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)})
 		case n.Signal == desk.Pause:
-			m.Hold, m.GoOn = append(m.Hold, uint64(n.Task)), slices.DeleteFunc(m.GoOn, func(id uint64) bool { return id == uint64(n.Task) })
+			m.Pauses, m.Resumes = append(m.Pauses, uint64(n.Task)), slices.DeleteFunc(m.Resumes, func(id uint64) bool { return id == uint64(n.Task) })
 		case n.Signal == desk.Resume:
-			m.Hold, m.GoOn = slices.DeleteFunc(m.Hold, func(id uint64) bool { return id == uint64(n.Task) }), append(m.GoOn, uint64(n.Task))
+			m.Pauses, m.Resumes = slices.DeleteFunc(m.Pauses, func(id uint64) bool { return id == uint64(n.Task) }), append(m.Resumes, uint64(n.Task))
 		case n.Op == queue.Stop:
 			m.Stops = append(m.Stops, stopOf(n))
 		case n.Op == queue.Assign:

@@ -86,10 +86,10 @@ func (a *attempt) listen() {
 			a.cancel(fmt.Errorf("the worker ended the conversation: %w", err))
 			return
 		}
-		switch say := m.GetSay().(type) {
+		switch msg := m.GetBody().(type) {
 		case *runnerv1.RunRequest_Blocks:
-			x := &answer{err: failureFrom(say.Blocks.GetFailure())}
-			for _, n := range say.Blocks.GetSizes() {
+			x := &answer{err: failureFrom(msg.Blocks.GetFailure())}
+			for _, n := range msg.Blocks.GetSizes() {
 				if n < 0 || n > int64(len(in.data)) {
 					x.err = fmt.Errorf("the worker sent %d of %d bytes", len(in.data), n)
 					break
@@ -97,16 +97,16 @@ func (a *attempt) listen() {
 				x.blocks = append(x.blocks, in.data[:n:n])
 				in.data = in.data[n:]
 			}
-			if x.err == nil && say.Blocks.GetEnd() {
+			if x.err == nil && msg.Blocks.GetEnd() {
 				x.err = io.EOF
 			}
-			a.answer(say.Blocks.GetRun(), x)
+			a.answer(msg.Blocks.GetRun(), x)
 		case *runnerv1.RunRequest_Granted:
-			a.answer(checking, &answer{err: failureFrom(say.Granted.GetFailure())})
+			a.answer(checking, &answer{err: failureFrom(msg.Granted.GetFailure())})
 		case *runnerv1.RunRequest_Opened:
-			a.answer(opening, &answer{runs: say.Opened.GetRuns(), err: failureFrom(say.Opened.GetFailure())})
+			a.answer(opening, &answer{runs: msg.Opened.GetRuns(), err: failureFrom(msg.Opened.GetFailure())})
 		case *runnerv1.RunRequest_Cancel:
-			a.cancel(failureFrom(say.Cancel))
+			a.cancel(failureFrom(msg.Cancel))
 		}
 	}
 }
@@ -135,7 +135,7 @@ func failureFrom(p *layshaftv1.Failure) error {
 
 // check returns an error if the worker does not allow need bytes of scratch.
 func (a *attempt) check(need int64) error {
-	_, err := a.await(checking, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Check{Check: &runnerv1.Check{Bytes: need}}})
+	_, err := a.await(checking, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Check{Check: &runnerv1.Check{Bytes: need}}})
 	return err
 }
 
@@ -154,7 +154,7 @@ func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 
 // open returns the runs of one partition; see job.Run.Part.
 func (a *attempt) open(part int) ([]job.RunReader, error) {
-	x, err := a.await(opening, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Part: int64(part)}}})
+	x, err := a.await(opening, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Partition: int64(part)}}})
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (r *input) Next() ([]byte, error) {
 // pull requests the next batch, unless it is requested already.
 func (r *input) pull() {
 	if r.coming == nil {
-		r.coming, r.err = r.attempt.request(r.number, &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
+		r.coming, r.err = r.attempt.request(r.number, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: r.number, Bytes: r.want}}})
 	}
 }
 
@@ -238,7 +238,7 @@ func (r *input) Close() error {
 		return nil
 	}
 	r.ready, r.err = nil, io.EOF
-	return r.attempt.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: r.number}}}, nil)
+	return r.attempt.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: r.number}}}, nil)
 }
 
 // output collects blocks and sends them to the worker.
@@ -274,7 +274,7 @@ func (o *output) Append(port, run, part int, block []byte, records int, first []
 	}
 	b := o.blocks[o.used]
 	o.used++
-	b.Port, b.Run, b.Part, b.Size, b.Records, b.First = int64(port), int64(run), int64(part), int64(len(block)), int64(records), first
+	b.Port, b.Run, b.Partition, b.Size, b.Records, b.First = int64(port), int64(run), int64(part), int64(len(block)), int64(records), first
 	if len(block) > batch {
 		return o.sendBlocks(mem.SliceBuffer(bytes.Clone(block)))
 	}
@@ -304,7 +304,7 @@ func (o *output) flush() error {
 }
 
 func (o *output) sendBlocks(data mem.Buffer) error {
-	m := &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
+	m := &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
 	o.used = 0
 	return o.attempt.send(m, mem.BufferSlice{data})
 }

@@ -70,7 +70,7 @@ func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	c.tolerates = resp.GetTolerates()
+	c.tolerates = resp.GetToleratesBadRecords()
 	return failureFrom(resp.GetFailure())
 }
 
@@ -157,7 +157,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, Opens: r.Part != nil}
+	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.Part != nil}
 	for _, in := range r.Inputs {
 		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
@@ -165,7 +165,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	for _, parts := range r.Sinks {
 		s.Sinks = append(s.Sinks, &runnerv1.SinkParts{Parts: parts})
 	}
-	return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Start{Start: s}}, nil
+	return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Start{Start: s}}, nil
 }
 
 // number stores runs and returns their descriptions for the child.
@@ -196,7 +196,7 @@ func (h *host) watch(work context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() {
-		_ = h.send(&runnerv1.RunRequest{Say: &runnerv1.RunRequest_Cancel{Cancel: wire.FailureToProto(f)}}, nil)
+		_ = h.send(&runnerv1.RunRequest{Body: &runnerv1.RunRequest_Cancel{Cancel: wire.FailureToProto(f)}}, nil)
 	})
 	select {
 	case <-h.ended:
@@ -215,28 +215,28 @@ func (h *host) listen() error {
 			return fmt.Errorf("%w: %w", ErrGone, err)
 		}
 		var err error
-		switch say := m.GetSay().(type) {
+		switch msg := m.GetBody().(type) {
 		case *runnerv1.RunResponse_Append:
 			if outErr == nil {
-				if outErr, err = h.append(say.Append.GetBlocks(), in.data); outErr != nil {
+				if outErr, err = h.append(msg.Append.GetBlocks(), in.data); outErr != nil {
 					h.cancel(outErr)
 				}
 			}
 		case *runnerv1.RunResponse_Progress:
-			h.progress(say.Progress)
+			h.progress(msg.Progress)
 		case *runnerv1.RunResponse_End:
-			h.progress(say.End.GetProgress())
+			h.progress(msg.End.GetProgress())
 			if outErr != nil {
 				return outErr
 			}
-			if f := failureFrom(say.End.GetFailure()); f != nil {
+			if f := failureFrom(msg.End.GetFailure()); f != nil {
 				return f
 			}
-			maps.Copy(h.run.Counters, say.End.GetCounters())
-			h.run.Sink = say.End.GetSink()
+			maps.Copy(h.run.Counters, msg.End.GetCounters())
+			h.run.Sink = msg.End.GetSink()
 			return nil
 		case *runnerv1.RunResponse_Pull, *runnerv1.RunResponse_Close, *runnerv1.RunResponse_Check, *runnerv1.RunResponse_Open:
-			err = h.question(say)
+			err = h.question(msg)
 		default:
 			err = errors.New("an empty message")
 		}
@@ -249,7 +249,7 @@ func (h *host) listen() error {
 // append passes blocks to the attempt's output. err is set for messages that violate the protocol.
 func (h *host) append(blocks []*runnerv1.OutputBlock, data []byte) (outErr, err error) {
 	for _, b := range blocks {
-		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPart(), b.GetSize()
+		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPartition(), b.GetSize()
 		if min(port, run, part, b.GetRecords()) < 0 || max(port, run, part) > math.MaxInt32 || n < 0 || n > int64(len(data)) {
 			return nil, fmt.Errorf("block %v of %d bytes", b, len(data))
 		}
@@ -312,23 +312,23 @@ func (h *host) feed() {
 
 // answer answers one question. It returns nil when no answer is needed.
 func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
-	switch say := question.(type) {
+	switch msg := question.(type) {
 	case *runnerv1.RunResponse_Pull:
-		b := &runnerv1.Blocks{Run: say.Pull.GetRun()}
-		data := h.read(b, say.Pull.GetBytes())
-		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Blocks{Blocks: b}}, data
+		b := &runnerv1.Blocks{Run: msg.Pull.GetRun()}
+		data := h.read(b, msg.Pull.GetBytes())
+		return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Blocks{Blocks: b}}, data
 	case *runnerv1.RunResponse_Close:
-		if r := h.reader(say.Close.GetRun()); r != nil {
+		if r := h.reader(msg.Close.GetRun()); r != nil {
 			_ = r.Close()
 		}
 	case *runnerv1.RunResponse_Open:
-		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Opened{Opened: h.open(say.Open.GetPart())}}, nil
+		return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Opened{Opened: h.open(msg.Open.GetPartition())}}, nil
 	case *runnerv1.RunResponse_Check:
 		g := &runnerv1.Granted{}
 		if h.call.Check != nil {
-			g.Failure = failureTo(h.call.Check(say.Check.GetBytes()))
+			g.Failure = failureTo(h.call.Check(msg.Check.GetBytes()))
 		}
-		return &runnerv1.RunRequest{Say: &runnerv1.RunRequest_Granted{Granted: g}}, nil
+		return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Granted{Granted: g}}, nil
 	}
 	return nil, nil
 }

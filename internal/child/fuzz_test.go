@@ -29,10 +29,10 @@ func encode(t testing.TB, m proto.Message, data ...string) []byte {
 
 // What the codec reads is what protobuf alone would read, wherever data stands in the message.
 func FuzzCodec(f *testing.F) {
-	pull := &runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 3}}}
+	pull := &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 3}}}
 	f.Add(encode(f, pull, "data", "more"))
 	f.Add(encode(f, pull))
-	both, err := proto.Marshal(&runnerv1.RunResponse{Data: []byte("first"), Say: pull.Say})
+	both, err := proto.Marshal(&runnerv1.RunResponse{Data: []byte("first"), Body: pull.Body})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -83,12 +83,12 @@ func (s *scripted) RecvMsg(m any) error {
 // No message from a child may crash the worker.
 func FuzzHost(f *testing.F) {
 	say := func(m *runnerv1.RunResponse, data ...string) []byte { return encode(f, m, data...) }
-	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 1, Bytes: -1}}}),
-		say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_End{End: &runnerv1.EndAttempt{}}}))
-	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: []*runnerv1.OutputBlock{{Size: 3}, {Size: 1 << 40}}}}}, "abcd"),
-		say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Part: -5}}}))
-	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Check{}}), []byte{})
-	f.Add(say(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: -1}}}), []byte{1})
+	f.Add(say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Pull{Pull: &runnerv1.Pull{Run: 1, Bytes: -1}}}),
+		say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_End{End: &runnerv1.EndAttempt{}}}))
+	f.Add(say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: []*runnerv1.OutputBlock{{Size: 3}, {Size: 1 << 40}}}}}, "abcd"),
+		say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Partition: -5}}}))
+	f.Add(say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Check{}}), []byte{})
+	f.Add(say(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: -1}}}), []byte{1})
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		r, _ := newRun()
 		r.Output = nowhere{}

@@ -154,7 +154,7 @@ func (s *server) Load(_ context.Context, req *runnerv1.LoadRequest) (*runnerv1.L
 		return &runnerv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
 	}
 	s.giveBack(0, p)
-	return &runnerv1.LoadResponse{Tolerates: p.Tolerates}, nil
+	return &runnerv1.LoadResponse{ToleratesBadRecords: p.Tolerates}, nil
 }
 
 // take returns the program of a slot for one attempt.
@@ -211,7 +211,7 @@ func (s *server) Run(stream runnerv1.RunnerService_RunServer) error {
 	defer group.Wait()
 	group.Go(a.listen)
 	end := s.attempt(a, start.GetStart())
-	return a.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_End{End: end}}, nil)
+	return a.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_End{End: end}}, nil)
 }
 
 // attempt runs the stage function and returns its outcome.
@@ -250,7 +250,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 			}
 		}
 	}
-	if start.GetOpens() {
+	if start.GetMayOpenRuns() {
 		r.Part = a.open
 	}
 	for _, s := range start.GetSinks() {
@@ -287,7 +287,7 @@ func (a *attempt) reportProgress(done <-chan struct{}) {
 			return
 		case <-t.C:
 			// An error means that the worker is gone; other code detects it too.
-			_ = a.send(&runnerv1.RunResponse{Say: &runnerv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
+			_ = a.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
 		}
 	}
 }

@@ -202,15 +202,15 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options)
 		if err != nil {
 			return err
 		}
-		err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Header{Header: wire.OptionsToProto(&opt)}})
+		err = stream.Send(&layshaftv1.SubmitRequest{Body: &layshaftv1.SubmitRequest_Header{Header: wire.OptionsToProto(&opt)}})
 		for piece := range slices.Chunk(encoded, wire.PieceSize) {
 			if err == nil {
-				err = stream.Send(&layshaftv1.SubmitRequest{Part: &layshaftv1.SubmitRequest_Spec{Spec: piece}})
+				err = stream.Send(&layshaftv1.SubmitRequest{Body: &layshaftv1.SubmitRequest_Spec{Spec: piece}})
 			}
 		}
 		r, err := stream.CloseAndRecv() // it has the error that ended Send, too
 		if err == nil {
-			out = report.Submitted{Known: r.GetKnown(), CodeWanted: r.GetCodeWanted(), Warnings: r.GetWarnings()}
+			out = report.Submitted{Known: r.GetKnown(), CodeWanted: r.GetNeedsCode(), Warnings: r.GetWarnings()}
 		}
 		return err
 	})
@@ -230,13 +230,13 @@ func (c *Client) PutCode(ctx context.Context, code report.Code, r io.ReadSeeker)
 		if err != nil {
 			return err
 		}
-		err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Header{Header: wire.CodeToProto(code)}})
+		err = stream.Send(&layshaftv1.PutCodeRequest{Body: &layshaftv1.PutCodeRequest_Header{Header: wire.CodeToProto(code)}})
 		buf := make([]byte, wire.PieceSize)
 		for err == nil {
 			var n int
 			n, local = io.ReadFull(r, buf)
 			if n > 0 {
-				err = stream.Send(&layshaftv1.PutCodeRequest{Part: &layshaftv1.PutCodeRequest_Data{Data: buf[:n]}})
+				err = stream.Send(&layshaftv1.PutCodeRequest{Body: &layshaftv1.PutCodeRequest_Data{Data: buf[:n]}})
 			}
 			if errors.Is(local, io.EOF) || errors.Is(local, io.ErrUnexpectedEOF) {
 				local = nil
@@ -297,7 +297,7 @@ func copyPieces[Q, A any](ctx context.Context, w io.Writer, method func(context.
 // Cancel ends a job. When it returns nil, the end is in the journal. A job that has ended stays as
 // it is.
 func (c *Client) Cancel(ctx context.Context, id job.ID, why string) error {
-	_, err := call(ctx, c, c.rpc.Cancel, &layshaftv1.CancelRequest{Job: string(id), Why: why})
+	_, err := call(ctx, c, c.rpc.Cancel, &layshaftv1.CancelRequest{Job: string(id), Reason: why})
 	return err
 }
 
@@ -317,7 +317,7 @@ func (c *Client) Drop(ctx context.Context, id job.ID) error {
 // Release deletes the outputs of a job, and cancels the job first if it still runs. The status of
 // the job stays for a while. An unknown job is no error.
 func (c *Client) Release(ctx context.Context, id job.ID) error {
-	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id), Remember: true})
+	_, err := call(ctx, c, c.rpc.Drop, &layshaftv1.DropRequest{Job: string(id), KeepReport: true})
 	return err
 }
 

@@ -70,7 +70,7 @@ func newDatasets(t testing.TB, n int) *datasets {
 }
 
 func volumeDir(t testing.TB, v *remote.Volume) string {
-	resp, err := v.Call(context.Background(), &layshaftv1.CallRequest{Name: ".", Op: &layshaftv1.CallRequest_Stat{}})
+	resp, err := v.Call(context.Background(), &layshaftv1.CallRequest{Name: ".", Operation: &layshaftv1.CallRequest_Stat{}})
 	if err != nil || len(resp.Infos) != 1 || resp.Infos[0].Path == "" {
 		t.Skip("this system does not tell its files apart")
 	}

@@ -50,7 +50,7 @@ func (v *Volume) checkChange(req *layshaftv1.CallRequest, name, to string) error
 	if v.access == Unlimited {
 		return nil
 	}
-	_, isRemoval := req.Op.(*layshaftv1.CallRequest_Remove)
+	_, isRemoval := req.Operation.(*layshaftv1.CallRequest_Remove)
 	if isRemoval {
 		if _, err := v.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -65,7 +65,7 @@ func (v *Volume) checkChange(req *layshaftv1.CallRequest, name, to string) error
 			return refuse("%s belongs to the worker", n)
 		}
 	}
-	if _, ok := req.Op.(*layshaftv1.CallRequest_MakeDir); ok {
+	if _, ok := req.Operation.(*layshaftv1.CallRequest_MakeDir); ok {
 		return nil
 	}
 	if isRemoval {

@@ -19,13 +19,13 @@ func operation(text string) *layshaftv1.CallRequest {
 	req := &layshaftv1.CallRequest{Volume: "dataset/d", Name: f[1]}
 	switch f[0] {
 	case "write":
-		req.Op = &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Data: []byte("written by a job")}}
+		req.Operation = &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Data: []byte("written by a job")}}
 	case "mkdir":
-		req.Op = &layshaftv1.CallRequest_MakeDir{}
+		req.Operation = &layshaftv1.CallRequest_MakeDir{}
 	case "remove", "remove-all":
-		req.Op = &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: f[0] == "remove-all"}}
+		req.Operation = &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: f[0] == "remove-all"}}
 	case "rename":
-		req.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: f[2]}}
+		req.Operation = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: f[2]}}
 	}
 	return req
 }

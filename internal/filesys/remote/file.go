@@ -33,7 +33,7 @@ func (f *file) Stat() (filesys.Info, error) {
 	if err != nil {
 		return filesys.Info{}, err
 	}
-	req.Op = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
+	req.Operation = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
 	resp, err := f.fs.call(f.ctx, f.path, req, f.info.Hosts...)
 	if err == nil && (len(resp.Infos) != 1 || resp.Infos[0].Dir) {
 		err = &filesys.Error{Path: f.path, Err: fmt.Errorf("is not a file now: %w", fs.ErrInvalid)}
@@ -66,7 +66,7 @@ func (f *file) piece(off, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Op = &layshaftv1.CallRequest_Read{Read: &layshaftv1.ReadFile{Offset: off, Length: n}}
+	req.Operation = &layshaftv1.CallRequest_Read{Read: &layshaftv1.ReadFile{Offset: off, Length: n}}
 	resp, err := f.fs.call(f.ctx, f.path, req, f.info.Hosts...)
 	switch {
 	case err != nil:
@@ -177,7 +177,7 @@ func (w *writer) send(data []byte, sync bool) error {
 	if err != nil {
 		return err
 	}
-	req.Op = &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Offset: w.off, Data: data, Sync: sync}}
+	req.Operation = &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Offset: w.off, Data: data, Sync: sync}}
 	resp, err := w.fs.call(w.ctx, w.path, req)
 	if err != nil {
 		w.err = err

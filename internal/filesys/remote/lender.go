@@ -151,7 +151,7 @@ func (l *Lender) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	}
 	resp := &layshaftv1.CallResponse{Id: req.GetId()}
 	var err error
-	switch op := req.GetOp().(type) {
+	switch op := req.GetOperation().(type) {
 	case *layshaftv1.CallRequest_Stat:
 		var fi fs.FileInfo
 		if fi, err = os.Stat(abs); err == nil {
@@ -187,18 +187,18 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 	if !ok {
 		return nil, false, nil
 	}
-	inner := &layshaftv1.CallRequest{Id: req.Id, Name: name, Op: req.Op}
-	switch op := req.Op.(type) {
+	inner := &layshaftv1.CallRequest{Id: req.Id, Name: name, Operation: req.Operation}
+	switch op := req.Operation.(type) {
 	case *layshaftv1.CallRequest_Rename:
 		to, ok := d.name(l.abs(filepath.FromSlash(op.Rename.GetTo())))
 		if !ok {
 			return errorResponse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
 		}
-		inner.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
+		inner.Operation = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
 	case *layshaftv1.CallRequest_Digest: // the names in the request were not checked
 		return errorResponse(req, fmt.Errorf("%s was not lent for digests: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
-		inner.Op = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
+		inner.Operation = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}
 		if after := op.List.GetAfter(); after != "" {
 			inner.GetList().After, _ = d.name(l.abs(filepath.FromSlash(after)))
 		}

@@ -110,15 +110,15 @@ func FuzzNoEscape(f *testing.F) {
 		}
 		for _, n := range []string{name, top + "/in/" + name} {
 			for _, op := range []*layshaftv1.CallRequest{
-				{Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{}}},
-				{Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: true}}},
-				{Op: &layshaftv1.CallRequest_Stat{}},
-				{Op: &layshaftv1.CallRequest_Read{Read: &layshaftv1.ReadFile{Length: 100}}},
-				{Op: &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Data: []byte("changed")}}},
-				{Op: &layshaftv1.CallRequest_MakeDir{}},
-				{Op: &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}},
-				{Op: &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: "new"}}},
-				{Op: &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: true}}},
+				{Operation: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{}}},
+				{Operation: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: true}}},
+				{Operation: &layshaftv1.CallRequest_Stat{}},
+				{Operation: &layshaftv1.CallRequest_Read{Read: &layshaftv1.ReadFile{Length: 100}}},
+				{Operation: &layshaftv1.CallRequest_Write{Write: &layshaftv1.WriteFile{Data: []byte("changed")}}},
+				{Operation: &layshaftv1.CallRequest_MakeDir{}},
+				{Operation: &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}},
+				{Operation: &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: "new"}}},
+				{Operation: &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: true}}},
 			} {
 				op.Volume, op.Name = "client/me", n
 				for _, c := range []Caller{v, l} {

@@ -183,7 +183,7 @@ func (f *FS) path(path, name string) string {
 }
 
 func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
-	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Differs, LeftOut: filesys.LeftOut(i.LeftOut)}
+	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Difference, LeftOut: filesys.LeftOut(i.LeftOut)}
 	if i.Dir {
 		out.Mode = fs.ModeDir
 	}
@@ -277,7 +277,7 @@ func (f *FS) list(ctx context.Context, path string, list *layshaftv1.ListFiles) 
 	if err != nil {
 		return nil, err
 	}
-	req.Op = &layshaftv1.CallRequest_List{List: list}
+	req.Operation = &layshaftv1.CallRequest_List{List: list}
 	var out []filesys.Info
 	for {
 		resp, err := f.call(ctx, path, req)
@@ -309,7 +309,7 @@ func (f *FS) stat(ctx context.Context, path string, hints []string) (filesys.Inf
 		return filesys.Info{}, nil, err
 	}
 	req.Hints = hints
-	req.Op = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
+	req.Operation = &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}
 	resp, err := f.call(ctx, path, req)
 	if err != nil {
 		return filesys.Info{}, nil, err
@@ -407,7 +407,7 @@ func (f *FS) Rename(ctx context.Context, from, to string) error {
 	if target.Volume != req.Volume || target.Holder != req.Holder && target.Holder != "" && req.Holder != "" {
 		return &filesys.Error{Path: from, Err: fmt.Errorf("cannot be renamed to %s: %w", to, fs.ErrInvalid), Help: "both must lie in one place"}
 	}
-	req.Op = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: target.Name}}
+	req.Operation = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: target.Name}}
 	_, again, err := f.callWithRetries(ctx, from, req)
 	if again && errors.Is(err, fs.ErrNotExist) {
 		// The answer to an earlier try may have been lost.
@@ -431,7 +431,7 @@ func (f *FS) remove(ctx context.Context, path string, all bool) error {
 	if err != nil {
 		return err
 	}
-	req.Op = &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: all}}
+	req.Operation = &layshaftv1.CallRequest_Remove{Remove: &layshaftv1.RemoveFile{All: all}}
 	_, err = f.call(ctx, path, req)
 	return err
 }
@@ -442,7 +442,7 @@ func (f *FS) MkdirAll(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	req.Op = &layshaftv1.CallRequest_MakeDir{MakeDir: &layshaftv1.MakeDir{}}
+	req.Operation = &layshaftv1.CallRequest_MakeDir{MakeDir: &layshaftv1.MakeDir{}}
 	_, err = f.call(ctx, path, req)
 	return err
 }
@@ -525,7 +525,7 @@ func (f *DatasetFS) digests(ctx context.Context, host string, infos []filesys.In
 			req = one
 			op.Names = append(op.Names, one.Name)
 		}
-		req.Name, req.Holder, req.Op = ".", host, &layshaftv1.CallRequest_Digest{Digest: op}
+		req.Name, req.Holder, req.Operation = ".", host, &layshaftv1.CallRequest_Digest{Digest: op}
 		path := infos[files[len(out)]].Path
 		resp, err := f.call(ctx, path, req)
 		if err != nil {

@@ -475,7 +475,7 @@ func TestDigests(t *testing.T) {
 	defer v.Close()
 	put(t, dir+"/a/f", "text")
 	digest := func(name string) (string, error) {
-		resp, err := v.Call(context.Background(), &layshaftv1.CallRequest{Op: &layshaftv1.CallRequest_Digest{Digest: &layshaftv1.DigestFiles{Names: []string{name}}}})
+		resp, err := v.Call(context.Background(), &layshaftv1.CallRequest{Operation: &layshaftv1.CallRequest_Digest{Digest: &layshaftv1.DigestFiles{Names: []string{name}}}})
 		if err = responseError(resp, err); err != nil {
 			return "", err
 		}

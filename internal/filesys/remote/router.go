@@ -103,7 +103,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	name, _ := filesys.Local(req.GetName())
 	local := r.Datasets[dataset]
 	// This worker serves its own files, and creates files, itself.
-	switch req.Op.(type) {
+	switch req.Operation.(type) {
 	case *layshaftv1.CallRequest_Stat, *layshaftv1.CallRequest_Read:
 		if local != nil && name != "." {
 			if resp, err := local.Call(ctx, req); err != nil || resp.Reason != layshaftv1.FileError_FILE_ERROR_NOT_EXIST {
@@ -129,7 +129,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	if err != nil {
 		return nil, err
 	}
-	switch op := req.Op.(type) {
+	switch op := req.Operation.(type) {
 	case *layshaftv1.CallRequest_List: // all entries of a directory, on any of the holders
 		return r.lists.page(dataset+"/"+req.Name, op.List, func() ([]*layshaftv1.FileInfo, error) {
 			return gather(ctx, holders, r.ask, listRequest(dataset, req.Name, true))
@@ -157,7 +157,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := req.Op.(*layshaftv1.CallRequest_Stat); ok {
+	if _, ok := req.Operation.(*layshaftv1.CallRequest_Stat); ok {
 		return &layshaftv1.CallResponse{Infos: []*layshaftv1.FileInfo{info}}, nil
 	}
 	return r.ask(ctx, info.Holders[0], req)
@@ -297,7 +297,7 @@ func (r *Router) askAll(ctx context.Context, holders []string, req *layshaftv1.C
 
 // stat finds the current copies of a file; for the root, all holders.
 func (r *Router) stat(ctx context.Context, dataset, name string, holders []string) (*layshaftv1.FileInfo, error) {
-	req := &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name, Op: &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}}
+	req := &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name, Operation: &layshaftv1.CallRequest_Stat{Stat: &layshaftv1.StatFile{}}}
 	lists, errs := make([][]*layshaftv1.FileInfo, len(holders)), make([]error, len(holders))
 	forEach(holders, func(i int) {
 		resp, err := r.ask(ctx, holders[i], req)
@@ -327,7 +327,7 @@ func Gather(ctx context.Context, holders []string, ask func(ctx context.Context,
 // listRequest returns a request for a list.
 func listRequest(dataset, name string, entries bool) *layshaftv1.CallRequest {
 	return &layshaftv1.CallRequest{Volume: datasetVolume + dataset, Name: name,
-		Op: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: entries}}}
+		Operation: &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: entries}}}
 }
 
 func gather(ctx context.Context, holders []string, ask func(ctx context.Context, worker string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error), req *layshaftv1.CallRequest) ([]*layshaftv1.FileInfo, error) {
@@ -405,9 +405,9 @@ func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 				}
 			case i.ModTimeNanos > have.ModTimeNanos:
 				byName[i.Name] = proto.CloneOf(i)
-				byName[i.Name].Differs = describeDifference(have, i)
+				byName[i.Name].Difference = describeDifference(have, i)
 			default:
-				have.Differs = describeDifference(have, i)
+				have.Difference = describeDifference(have, i)
 			}
 		}
 	}

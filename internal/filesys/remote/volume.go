@@ -83,7 +83,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	}
 	resp := &layshaftv1.CallResponse{}
 	var err error
-	switch op := req.GetOp().(type) {
+	switch op := req.GetOperation().(type) {
 	case *layshaftv1.CallRequest_List:
 		resp, err = v.list(ctx, name, op.List)
 	case *layshaftv1.CallRequest_Stat:
@@ -111,7 +111,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 // change carries out an operation that changes the volume, if it is permitted.
 func (v *Volume) change(ctx context.Context, req *layshaftv1.CallRequest, name string) error {
 	action, to, ok := "write", "", true
-	switch op := req.Op.(type) {
+	switch op := req.Operation.(type) {
 	case *layshaftv1.CallRequest_Rename:
 		action = "rename"
 		if to, ok = filesys.Local(op.Rename.GetTo()); !ok || to == "." || name == "." {
@@ -124,7 +124,7 @@ func (v *Volume) change(ctx context.Context, req *layshaftv1.CallRequest, name s
 	}
 	err := v.checkChange(req, name, to)
 	if err == nil {
-		switch op := req.Op.(type) {
+		switch op := req.Operation.(type) {
 		case *layshaftv1.CallRequest_Write:
 			err = v.write(name, op.Write)
 		case *layshaftv1.CallRequest_Rename:

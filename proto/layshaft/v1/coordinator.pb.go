@@ -26,13 +26,13 @@ const (
 // SubmitRequest is one message of a job's submission.
 type SubmitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// part is the header, once and first, or a piece of the encoded Spec, at most 256 KiB.
+	// body is the header, once and first, or a piece of the encoded Spec, at most 256 KiB.
 	//
-	// Types that are valid to be assigned to Part:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*SubmitRequest_Header
 	//	*SubmitRequest_Spec
-	Part          isSubmitRequest_Part `protobuf_oneof:"part"`
+	Body          isSubmitRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -67,16 +67,16 @@ func (*SubmitRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *SubmitRequest) GetPart() isSubmitRequest_Part {
+func (x *SubmitRequest) GetBody() isSubmitRequest_Body {
 	if x != nil {
-		return x.Part
+		return x.Body
 	}
 	return nil
 }
 
 func (x *SubmitRequest) GetHeader() *SubmitHeader {
 	if x != nil {
-		if x, ok := x.Part.(*SubmitRequest_Header); ok {
+		if x, ok := x.Body.(*SubmitRequest_Header); ok {
 			return x.Header
 		}
 	}
@@ -85,15 +85,15 @@ func (x *SubmitRequest) GetHeader() *SubmitHeader {
 
 func (x *SubmitRequest) GetSpec() []byte {
 	if x != nil {
-		if x, ok := x.Part.(*SubmitRequest_Spec); ok {
+		if x, ok := x.Body.(*SubmitRequest_Spec); ok {
 			return x.Spec
 		}
 	}
 	return nil
 }
 
-type isSubmitRequest_Part interface {
-	isSubmitRequest_Part()
+type isSubmitRequest_Body interface {
+	isSubmitRequest_Body()
 }
 
 type SubmitRequest_Header struct {
@@ -106,9 +106,9 @@ type SubmitRequest_Spec struct {
 	Spec []byte `protobuf:"bytes,2,opt,name=spec,proto3,oneof"`
 }
 
-func (*SubmitRequest_Header) isSubmitRequest_Part() {}
+func (*SubmitRequest_Header) isSubmitRequest_Body() {}
 
-func (*SubmitRequest_Spec) isSubmitRequest_Part() {}
+func (*SubmitRequest_Spec) isSubmitRequest_Body() {}
 
 // SubmitHeader describes a job, apart from its Spec.
 type SubmitHeader struct {
@@ -291,9 +291,9 @@ type SubmitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// known means that the job had been submitted before.
 	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
-	// code_wanted means that neither a worker nor the coordinator has the program, and the job was
+	// needs_code means that neither a worker nor the coordinator has the program, and the job was
 	// not accepted. The client must send the program with PutCode and submit again.
-	CodeWanted bool `protobuf:"varint,2,opt,name=code_wanted,json=codeWanted,proto3" json:"code_wanted,omitempty"`
+	NeedsCode bool `protobuf:"varint,2,opt,name=needs_code,json=needsCode,proto3" json:"needs_code,omitempty"`
 	// warnings are for people, for example about files readable only by the client.
 	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -337,9 +337,9 @@ func (x *SubmitResponse) GetKnown() bool {
 	return false
 }
 
-func (x *SubmitResponse) GetCodeWanted() bool {
+func (x *SubmitResponse) GetNeedsCode() bool {
 	if x != nil {
-		return x.CodeWanted
+		return x.NeedsCode
 	}
 	return false
 }
@@ -356,8 +356,8 @@ type CancelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// job is the ID of the job.
 	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// why is the reason, for people.
-	Why           string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// reason explains the end, for people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -399,9 +399,9 @@ func (x *CancelRequest) GetJob() string {
 	return ""
 }
 
-func (x *CancelRequest) GetWhy() string {
+func (x *CancelRequest) GetReason() string {
 	if x != nil {
-		return x.Why
+		return x.Reason
 	}
 	return ""
 }
@@ -448,9 +448,9 @@ type DropRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// job is the ID of the job.
 	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// remember drops only the outputs and keeps the job's report, for as long as reports of ended
+	// keep_report drops only the outputs and keeps the job's report, for as long as reports of ended
 	// jobs are kept.
-	Remember      bool `protobuf:"varint,2,opt,name=remember,proto3" json:"remember,omitempty"`
+	KeepReport    bool `protobuf:"varint,2,opt,name=keep_report,json=keepReport,proto3" json:"keep_report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,9 +492,9 @@ func (x *DropRequest) GetJob() string {
 	return ""
 }
 
-func (x *DropRequest) GetRemember() bool {
+func (x *DropRequest) GetKeepReport() bool {
 	if x != nil {
-		return x.Remember
+		return x.KeepReport
 	}
 	return false
 }
@@ -1665,9 +1665,9 @@ type WorkerStatus struct {
 	FreeBytes int64 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
 	// queued_tasks is the number of its slots in use by queued tasks.
 	QueuedTasks int64 `protobuf:"varint,7,opt,name=queued_tasks,json=queuedTasks,proto3" json:"queued_tasks,omitempty"`
-	// waits explains, for people, why a draining worker has not left; empty when the worker is not
-	// waiting.
-	Waits         string `protobuf:"bytes,8,opt,name=waits,proto3" json:"waits,omitempty"`
+	// waiting_reason explains, for people, why a draining worker has not left; empty when the worker
+	// is not waiting.
+	WaitingReason string `protobuf:"bytes,8,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1751,9 +1751,9 @@ func (x *WorkerStatus) GetQueuedTasks() int64 {
 	return 0
 }
 
-func (x *WorkerStatus) GetWaits() string {
+func (x *WorkerStatus) GetWaitingReason() string {
 	if x != nil {
-		return x.Waits
+		return x.WaitingReason
 	}
 	return ""
 }
@@ -2028,13 +2028,13 @@ func (x *FindFilesResponse) GetFiles() []*FileInfo {
 // PutCodeRequest is one message of a program's upload.
 type PutCodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// part is the header, once and first, or a piece of the file, at most 256 KiB.
+	// body is the header, once and first, or a piece of the file, at most 256 KiB.
 	//
-	// Types that are valid to be assigned to Part:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*PutCodeRequest_Header
 	//	*PutCodeRequest_Data
-	Part          isPutCodeRequest_Part `protobuf_oneof:"part"`
+	Body          isPutCodeRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2069,16 +2069,16 @@ func (*PutCodeRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
-func (x *PutCodeRequest) GetPart() isPutCodeRequest_Part {
+func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
 	if x != nil {
-		return x.Part
+		return x.Body
 	}
 	return nil
 }
 
 func (x *PutCodeRequest) GetHeader() *Code {
 	if x != nil {
-		if x, ok := x.Part.(*PutCodeRequest_Header); ok {
+		if x, ok := x.Body.(*PutCodeRequest_Header); ok {
 			return x.Header
 		}
 	}
@@ -2087,15 +2087,15 @@ func (x *PutCodeRequest) GetHeader() *Code {
 
 func (x *PutCodeRequest) GetData() []byte {
 	if x != nil {
-		if x, ok := x.Part.(*PutCodeRequest_Data); ok {
+		if x, ok := x.Body.(*PutCodeRequest_Data); ok {
 			return x.Data
 		}
 	}
 	return nil
 }
 
-type isPutCodeRequest_Part interface {
-	isPutCodeRequest_Part()
+type isPutCodeRequest_Body interface {
+	isPutCodeRequest_Body()
 }
 
 type PutCodeRequest_Header struct {
@@ -2108,9 +2108,9 @@ type PutCodeRequest_Data struct {
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
 }
 
-func (*PutCodeRequest_Header) isPutCodeRequest_Part() {}
+func (*PutCodeRequest_Header) isPutCodeRequest_Body() {}
 
-func (*PutCodeRequest_Data) isPutCodeRequest_Part() {}
+func (*PutCodeRequest_Data) isPutCodeRequest_Body() {}
 
 // PutCodeResponse means that the program is stored and its hash is correct.
 type PutCodeResponse struct {
@@ -2327,9 +2327,9 @@ func (x *BackupResponse) GetData() []byte {
 // WorkRequest is a message of a worker.
 type WorkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// say is the content of the message.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Say:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*WorkRequest_Hello
 	//	*WorkRequest_Heartbeat
@@ -2339,7 +2339,7 @@ type WorkRequest struct {
 	//	*WorkRequest_Leaving
 	//	*WorkRequest_Moved
 	//	*WorkRequest_Drain
-	Say           isWorkRequest_Say `protobuf_oneof:"say"`
+	Body          isWorkRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2374,16 +2374,16 @@ func (*WorkRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
-func (x *WorkRequest) GetSay() isWorkRequest_Say {
+func (x *WorkRequest) GetBody() isWorkRequest_Body {
 	if x != nil {
-		return x.Say
+		return x.Body
 	}
 	return nil
 }
 
 func (x *WorkRequest) GetHello() *Hello {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Hello); ok {
+		if x, ok := x.Body.(*WorkRequest_Hello); ok {
 			return x.Hello
 		}
 	}
@@ -2392,7 +2392,7 @@ func (x *WorkRequest) GetHello() *Hello {
 
 func (x *WorkRequest) GetHeartbeat() *Heartbeat {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Heartbeat); ok {
+		if x, ok := x.Body.(*WorkRequest_Heartbeat); ok {
 			return x.Heartbeat
 		}
 	}
@@ -2401,7 +2401,7 @@ func (x *WorkRequest) GetHeartbeat() *Heartbeat {
 
 func (x *WorkRequest) GetDone() *AttemptDone {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Done); ok {
+		if x, ok := x.Body.(*WorkRequest_Done); ok {
 			return x.Done
 		}
 	}
@@ -2410,7 +2410,7 @@ func (x *WorkRequest) GetDone() *AttemptDone {
 
 func (x *WorkRequest) GetFailed() *AttemptFailed {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Failed); ok {
+		if x, ok := x.Body.(*WorkRequest_Failed); ok {
 			return x.Failed
 		}
 	}
@@ -2419,7 +2419,7 @@ func (x *WorkRequest) GetFailed() *AttemptFailed {
 
 func (x *WorkRequest) GetLost() *ReportLostRequest {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Lost); ok {
+		if x, ok := x.Body.(*WorkRequest_Lost); ok {
 			return x.Lost
 		}
 	}
@@ -2428,7 +2428,7 @@ func (x *WorkRequest) GetLost() *ReportLostRequest {
 
 func (x *WorkRequest) GetLeaving() *Leaving {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Leaving); ok {
+		if x, ok := x.Body.(*WorkRequest_Leaving); ok {
 			return x.Leaving
 		}
 	}
@@ -2437,7 +2437,7 @@ func (x *WorkRequest) GetLeaving() *Leaving {
 
 func (x *WorkRequest) GetMoved() *Moved {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Moved); ok {
+		if x, ok := x.Body.(*WorkRequest_Moved); ok {
 			return x.Moved
 		}
 	}
@@ -2446,15 +2446,15 @@ func (x *WorkRequest) GetMoved() *Moved {
 
 func (x *WorkRequest) GetDrain() *Drain {
 	if x != nil {
-		if x, ok := x.Say.(*WorkRequest_Drain); ok {
+		if x, ok := x.Body.(*WorkRequest_Drain); ok {
 			return x.Drain
 		}
 	}
 	return nil
 }
 
-type isWorkRequest_Say interface {
-	isWorkRequest_Say()
+type isWorkRequest_Body interface {
+	isWorkRequest_Body()
 }
 
 type WorkRequest_Hello struct {
@@ -2499,21 +2499,21 @@ type WorkRequest_Drain struct {
 	Drain *Drain `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
 }
 
-func (*WorkRequest_Hello) isWorkRequest_Say() {}
+func (*WorkRequest_Hello) isWorkRequest_Body() {}
 
-func (*WorkRequest_Heartbeat) isWorkRequest_Say() {}
+func (*WorkRequest_Heartbeat) isWorkRequest_Body() {}
 
-func (*WorkRequest_Done) isWorkRequest_Say() {}
+func (*WorkRequest_Done) isWorkRequest_Body() {}
 
-func (*WorkRequest_Failed) isWorkRequest_Say() {}
+func (*WorkRequest_Failed) isWorkRequest_Body() {}
 
-func (*WorkRequest_Lost) isWorkRequest_Say() {}
+func (*WorkRequest_Lost) isWorkRequest_Body() {}
 
-func (*WorkRequest_Leaving) isWorkRequest_Say() {}
+func (*WorkRequest_Leaving) isWorkRequest_Body() {}
 
-func (*WorkRequest_Moved) isWorkRequest_Say() {}
+func (*WorkRequest_Moved) isWorkRequest_Body() {}
 
-func (*WorkRequest_Drain) isWorkRequest_Say() {}
+func (*WorkRequest_Drain) isWorkRequest_Body() {}
 
 // Hello is a worker's description of itself.
 type Hello struct {
@@ -2538,11 +2538,11 @@ type Hello struct {
 	Datasets []string `protobuf:"bytes,9,rep,name=datasets,proto3" json:"datasets,omitempty"`
 	// codes are the hashes of the programs in the worker's configuration.
 	Codes []string `protobuf:"bytes,10,rep,name=codes,proto3" json:"codes,omitempty"`
-	// ships means that the worker runs programs sent by clients.
-	Ships bool `protobuf:"varint,11,opt,name=ships,proto3" json:"ships,omitempty"`
-	// held are the attempts with a sealed output on the worker and an acknowledged report. The
+	// allows_shipped_code means that the worker runs programs sent by clients.
+	AllowsShippedCode bool `protobuf:"varint,11,opt,name=allows_shipped_code,json=allowsShippedCode,proto3" json:"allows_shipped_code,omitempty"`
+	// outputs are the attempts with a sealed output on the worker and an acknowledged report. The
 	// coordinator drops those not needed.
-	Held []*Attempt `protobuf:"bytes,12,rep,name=held,proto3" json:"held,omitempty"`
+	Outputs []*Attempt `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	// running are the running attempts, and those with a report that is not acknowledged yet.
 	Running []*Attempt `protobuf:"bytes,13,rep,name=running,proto3" json:"running,omitempty"`
 	// memory is the memory limit of one attempt, in bytes.
@@ -2551,8 +2551,8 @@ type Hello struct {
 	Epoch int64 `protobuf:"varint,15,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// reserved is the number of slots only for interactive jobs.
 	Reserved int64 `protobuf:"varint,16,opt,name=reserved,proto3" json:"reserved,omitempty"`
-	// more means that another Hello with further held and running attempts follows. The coordinator
-	// handles them all together and ignores the other fields of the later ones.
+	// more means that another Hello with further outputs and running attempts follows. The
+	// coordinator handles them all together and ignores the other fields of the later ones.
 	More bool `protobuf:"varint,17,opt,name=more,proto3" json:"more,omitempty"`
 	// cluster is the name of the worker's cluster; empty for a new worker. The coordinator refuses
 	// workers of other clusters.
@@ -2669,16 +2669,16 @@ func (x *Hello) GetCodes() []string {
 	return nil
 }
 
-func (x *Hello) GetShips() bool {
+func (x *Hello) GetAllowsShippedCode() bool {
 	if x != nil {
-		return x.Ships
+		return x.AllowsShippedCode
 	}
 	return false
 }
 
-func (x *Hello) GetHeld() []*Attempt {
+func (x *Hello) GetOutputs() []*Attempt {
 	if x != nil {
-		return x.Held
+		return x.Outputs
 	}
 	return nil
 }
@@ -2881,11 +2881,11 @@ type AttemptDone struct {
 	Attempt *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// summary describes the output.
 	Summary *Summary `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
-	// parts are the stored bytes of each partition of the first output port; empty when the port has
-	// one partition, or too many.
-	Parts         []int64 `protobuf:"varint,3,rep,packed,name=parts,proto3" json:"parts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// partition_bytes are the stored bytes of each partition of the first output port; empty when the
+	// port has one partition, or too many.
+	PartitionBytes []int64 `protobuf:"varint,3,rep,packed,name=partition_bytes,json=partitionBytes,proto3" json:"partition_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AttemptDone) Reset() {
@@ -2932,9 +2932,9 @@ func (x *AttemptDone) GetSummary() *Summary {
 	return nil
 }
 
-func (x *AttemptDone) GetParts() []int64 {
+func (x *AttemptDone) GetPartitionBytes() []int64 {
 	if x != nil {
-		return x.Parts
+		return x.PartitionBytes
 	}
 	return nil
 }
@@ -3080,9 +3080,9 @@ func (*Leaving) Descriptor() ([]byte, []int) {
 // WorkResponse is a message to a worker.
 type WorkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ask is the content of the message.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Ask:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*WorkResponse_Welcome
 	//	*WorkResponse_Launch
@@ -3091,10 +3091,10 @@ type WorkResponse struct {
 	//	*WorkResponse_DropJob
 	//	*WorkResponse_Ack
 	//	*WorkResponse_Drain
-	//	*WorkResponse_Take
+	//	*WorkResponse_Copy
 	//	*WorkResponse_Peers
 	//	*WorkResponse_Drained
-	Ask           isWorkResponse_Ask `protobuf_oneof:"ask"`
+	Body          isWorkResponse_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3129,16 +3129,16 @@ func (*WorkResponse) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
-func (x *WorkResponse) GetAsk() isWorkResponse_Ask {
+func (x *WorkResponse) GetBody() isWorkResponse_Body {
 	if x != nil {
-		return x.Ask
+		return x.Body
 	}
 	return nil
 }
 
 func (x *WorkResponse) GetWelcome() *Welcome {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Welcome); ok {
+		if x, ok := x.Body.(*WorkResponse_Welcome); ok {
 			return x.Welcome
 		}
 	}
@@ -3147,7 +3147,7 @@ func (x *WorkResponse) GetWelcome() *Welcome {
 
 func (x *WorkResponse) GetLaunch() *Launch {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Launch); ok {
+		if x, ok := x.Body.(*WorkResponse_Launch); ok {
 			return x.Launch
 		}
 	}
@@ -3156,7 +3156,7 @@ func (x *WorkResponse) GetLaunch() *Launch {
 
 func (x *WorkResponse) GetCancel() *Attempt {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Cancel); ok {
+		if x, ok := x.Body.(*WorkResponse_Cancel); ok {
 			return x.Cancel
 		}
 	}
@@ -3165,7 +3165,7 @@ func (x *WorkResponse) GetCancel() *Attempt {
 
 func (x *WorkResponse) GetDrop() *Attempt {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Drop); ok {
+		if x, ok := x.Body.(*WorkResponse_Drop); ok {
 			return x.Drop
 		}
 	}
@@ -3174,7 +3174,7 @@ func (x *WorkResponse) GetDrop() *Attempt {
 
 func (x *WorkResponse) GetDropJob() string {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_DropJob); ok {
+		if x, ok := x.Body.(*WorkResponse_DropJob); ok {
 			return x.DropJob
 		}
 	}
@@ -3183,7 +3183,7 @@ func (x *WorkResponse) GetDropJob() string {
 
 func (x *WorkResponse) GetAck() *Attempt {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Ack); ok {
+		if x, ok := x.Body.(*WorkResponse_Ack); ok {
 			return x.Ack
 		}
 	}
@@ -3192,17 +3192,17 @@ func (x *WorkResponse) GetAck() *Attempt {
 
 func (x *WorkResponse) GetDrain() *Drain {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Drain); ok {
+		if x, ok := x.Body.(*WorkResponse_Drain); ok {
 			return x.Drain
 		}
 	}
 	return nil
 }
 
-func (x *WorkResponse) GetTake() *Producer {
+func (x *WorkResponse) GetCopy() *Producer {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Take); ok {
-			return x.Take
+		if x, ok := x.Body.(*WorkResponse_Copy); ok {
+			return x.Copy
 		}
 	}
 	return nil
@@ -3210,7 +3210,7 @@ func (x *WorkResponse) GetTake() *Producer {
 
 func (x *WorkResponse) GetPeers() *Peers {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Peers); ok {
+		if x, ok := x.Body.(*WorkResponse_Peers); ok {
 			return x.Peers
 		}
 	}
@@ -3219,15 +3219,15 @@ func (x *WorkResponse) GetPeers() *Peers {
 
 func (x *WorkResponse) GetDrained() *Drained {
 	if x != nil {
-		if x, ok := x.Ask.(*WorkResponse_Drained); ok {
+		if x, ok := x.Body.(*WorkResponse_Drained); ok {
 			return x.Drained
 		}
 	}
 	return nil
 }
 
-type isWorkResponse_Ask interface {
-	isWorkResponse_Ask()
+type isWorkResponse_Body interface {
+	isWorkResponse_Body()
 }
 
 type WorkResponse_Welcome struct {
@@ -3266,9 +3266,9 @@ type WorkResponse_Drain struct {
 	Drain *Drain `protobuf:"bytes,7,opt,name=drain,proto3,oneof"`
 }
 
-type WorkResponse_Take struct {
-	// take makes the worker copy an output from a draining worker.
-	Take *Producer `protobuf:"bytes,8,opt,name=take,proto3,oneof"`
+type WorkResponse_Copy struct {
+	// copy makes the worker fetch an output from a draining worker.
+	Copy *Producer `protobuf:"bytes,8,opt,name=copy,proto3,oneof"`
 }
 
 type WorkResponse_Peers struct {
@@ -3282,25 +3282,25 @@ type WorkResponse_Drained struct {
 	Drained *Drained `protobuf:"bytes,10,opt,name=drained,proto3,oneof"`
 }
 
-func (*WorkResponse_Welcome) isWorkResponse_Ask() {}
+func (*WorkResponse_Welcome) isWorkResponse_Body() {}
 
-func (*WorkResponse_Launch) isWorkResponse_Ask() {}
+func (*WorkResponse_Launch) isWorkResponse_Body() {}
 
-func (*WorkResponse_Cancel) isWorkResponse_Ask() {}
+func (*WorkResponse_Cancel) isWorkResponse_Body() {}
 
-func (*WorkResponse_Drop) isWorkResponse_Ask() {}
+func (*WorkResponse_Drop) isWorkResponse_Body() {}
 
-func (*WorkResponse_DropJob) isWorkResponse_Ask() {}
+func (*WorkResponse_DropJob) isWorkResponse_Body() {}
 
-func (*WorkResponse_Ack) isWorkResponse_Ask() {}
+func (*WorkResponse_Ack) isWorkResponse_Body() {}
 
-func (*WorkResponse_Drain) isWorkResponse_Ask() {}
+func (*WorkResponse_Drain) isWorkResponse_Body() {}
 
-func (*WorkResponse_Take) isWorkResponse_Ask() {}
+func (*WorkResponse_Copy) isWorkResponse_Body() {}
 
-func (*WorkResponse_Peers) isWorkResponse_Ask() {}
+func (*WorkResponse_Peers) isWorkResponse_Body() {}
 
-func (*WorkResponse_Drained) isWorkResponse_Ask() {}
+func (*WorkResponse_Drained) isWorkResponse_Body() {}
 
 // Producer is an output and its holder.
 type Producer struct {
@@ -3615,7 +3615,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\rSubmitRequest\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.layshaft.v1.SubmitHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04spec\x18\x02 \x01(\fH\x00R\x04specB\x06\n" +
-	"\x04part\"\xd7\x01\n" +
+	"\x04body\"\xd7\x01\n" +
 	"\fSubmitHeader\x12%\n" +
 	"\x04code\x18\x01 \x01(\v2\x11.layshaft.v1.CodeR\x04code\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x12\n" +
@@ -3628,19 +3628,20 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x18\n" +
-	"\adynamic\x18\x04 \x01(\tR\adynamic\"c\n" +
+	"\adynamic\x18\x04 \x01(\tR\adynamic\"a\n" +
 	"\x0eSubmitResponse\x12\x14\n" +
-	"\x05known\x18\x01 \x01(\bR\x05known\x12\x1f\n" +
-	"\vcode_wanted\x18\x02 \x01(\bR\n" +
-	"codeWanted\x12\x1a\n" +
-	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"3\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x12\x1d\n" +
+	"\n" +
+	"needs_code\x18\x02 \x01(\bR\tneedsCode\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"9\n" +
 	"\rCancelRequest\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
-	"\x03why\x18\x02 \x01(\tR\x03why\"\x10\n" +
-	"\x0eCancelResponse\";\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x10\n" +
+	"\x0eCancelResponse\"@\n" +
 	"\vDropRequest\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1a\n" +
-	"\bremember\x18\x02 \x01(\bR\bremember\"\x0e\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1f\n" +
+	"\vkeep_report\x18\x02 \x01(\bR\n" +
+	"keepReport\"\x0e\n" +
 	"\fDropResponse\"P\n" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
@@ -3723,7 +3724,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
 	"AwayWorker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\bdatasets\x18\x02 \x03(\tR\bdatasets\"\x83\x02\n" +
+	"\bdatasets\x18\x02 \x03(\tR\bdatasets\"\x94\x02\n" +
 	"\fWorkerStatus\x12(\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloR\x05hello\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
@@ -3732,8 +3733,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\fsilent_nanos\x18\x05 \x01(\x03R\vsilentNanos\x12\x1d\n" +
 	"\n" +
 	"free_bytes\x18\x06 \x01(\x03R\tfreeBytes\x12!\n" +
-	"\fqueued_tasks\x18\a \x01(\x03R\vqueuedTasks\x12\x14\n" +
-	"\x05waits\x18\b \x01(\tR\x05waits\"!\n" +
+	"\fqueued_tasks\x18\a \x01(\x03R\vqueuedTasks\x12%\n" +
+	"\x0ewaiting_reason\x18\b \x01(\tR\rwaitingReason\"!\n" +
 	"\rDetachRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\x10\n" +
 	"\x0eDetachResponse\",\n" +
@@ -3748,7 +3749,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x0ePutCodeRequest\x12+\n" +
 	"\x06header\x18\x01 \x01(\v2\x11.layshaft.v1.CodeH\x00R\x06header\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
-	"\x04part\"\x11\n" +
+	"\x04body\"\x11\n" +
 	"\x0fPutCodeResponse\"(\n" +
 	"\x0eGetCodeRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\"%\n" +
@@ -3756,7 +3757,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0f\n" +
 	"\rBackupRequest\"$\n" +
 	"\x0eBackupResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x9e\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x9f\x03\n" +
 	"\vWorkRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloH\x00R\x05hello\x126\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x16.layshaft.v1.HeartbeatH\x00R\theartbeat\x12.\n" +
@@ -3765,8 +3766,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04lost\x18\x05 \x01(\v2\x1e.layshaft.v1.ReportLostRequestH\x00R\x04lost\x120\n" +
 	"\aleaving\x18\x06 \x01(\v2\x14.layshaft.v1.LeavingH\x00R\aleaving\x12*\n" +
 	"\x05moved\x18\a \x01(\v2\x12.layshaft.v1.MovedH\x00R\x05moved\x12*\n" +
-	"\x05drain\x18\b \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drainB\x05\n" +
-	"\x03say\"\xa9\x04\n" +
+	"\x05drain\x18\b \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drainB\x06\n" +
+	"\x04body\"\xc9\x04\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -3778,9 +3779,9 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04tags\x18\b \x03(\tR\x04tags\x12\x1a\n" +
 	"\bdatasets\x18\t \x03(\tR\bdatasets\x12\x14\n" +
 	"\x05codes\x18\n" +
-	" \x03(\tR\x05codes\x12\x14\n" +
-	"\x05ships\x18\v \x01(\bR\x05ships\x12(\n" +
-	"\x04held\x18\f \x03(\v2\x14.layshaft.v1.AttemptR\x04held\x12.\n" +
+	" \x03(\tR\x05codes\x12.\n" +
+	"\x13allows_shipped_code\x18\v \x01(\bR\x11allowsShippedCode\x12.\n" +
+	"\aoutputs\x18\f \x03(\v2\x14.layshaft.v1.AttemptR\aoutputs\x12.\n" +
 	"\arunning\x18\r \x03(\v2\x14.layshaft.v1.AttemptR\arunning\x12\x16\n" +
 	"\x06memory\x18\x0e \x01(\x03R\x06memory\x12\x14\n" +
 	"\x05epoch\x18\x0f \x01(\x03R\x05epoch\x12\x1a\n" +
@@ -3798,17 +3799,17 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x18\n" +
-	"\aspilled\x18\x04 \x01(\x03R\aspilled\"\x83\x01\n" +
+	"\aspilled\x18\x04 \x01(\x03R\aspilled\"\x96\x01\n" +
 	"\vAttemptDone\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12.\n" +
-	"\asummary\x18\x02 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\x12\x14\n" +
-	"\x05parts\x18\x03 \x03(\x03R\x05parts\"o\n" +
+	"\asummary\x18\x02 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\x12'\n" +
+	"\x0fpartition_bytes\x18\x03 \x03(\x03R\x0epartitionBytes\"o\n" +
 	"\rAttemptFailed\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12.\n" +
 	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"7\n" +
 	"\x05Moved\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"\t\n" +
-	"\aLeaving\"\xd0\x03\n" +
+	"\aLeaving\"\xd1\x03\n" +
 	"\fWorkResponse\x120\n" +
 	"\awelcome\x18\x01 \x01(\v2\x14.layshaft.v1.WelcomeH\x00R\awelcome\x12-\n" +
 	"\x06launch\x18\x02 \x01(\v2\x13.layshaft.v1.LaunchH\x00R\x06launch\x12.\n" +
@@ -3817,11 +3818,11 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\bdrop_job\x18\x05 \x01(\tH\x00R\adropJob\x12(\n" +
 	"\x03ack\x18\x06 \x01(\v2\x14.layshaft.v1.AttemptH\x00R\x03ack\x12*\n" +
 	"\x05drain\x18\a \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drain\x12+\n" +
-	"\x04take\x18\b \x01(\v2\x15.layshaft.v1.ProducerH\x00R\x04take\x12*\n" +
+	"\x04copy\x18\b \x01(\v2\x15.layshaft.v1.ProducerH\x00R\x04copy\x12*\n" +
 	"\x05peers\x18\t \x01(\v2\x12.layshaft.v1.PeersH\x00R\x05peers\x120\n" +
 	"\adrained\x18\n" +
-	" \x01(\v2\x14.layshaft.v1.DrainedH\x00R\adrainedB\x05\n" +
-	"\x03ask\"R\n" +
+	" \x01(\v2\x14.layshaft.v1.DrainedH\x00R\adrainedB\x06\n" +
+	"\x04body\"R\n" +
 	"\bProducer\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\"\x86\x01\n" +
@@ -3968,7 +3969,7 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	44, // 23: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
 	43, // 24: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
 	49, // 25: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	59, // 26: layshaft.v1.Hello.held:type_name -> layshaft.v1.Attempt
+	59, // 26: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
 	59, // 27: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
 	40, // 28: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
 	59, // 29: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
@@ -3983,7 +3984,7 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	59, // 38: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
 	59, // 39: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
 	49, // 40: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	46, // 41: layshaft.v1.WorkResponse.take:type_name -> layshaft.v1.Producer
+	46, // 41: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
 	47, // 42: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
 	50, // 43: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
 	59, // 44: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
@@ -4062,7 +4063,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkResponse_DropJob)(nil),
 		(*WorkResponse_Ack)(nil),
 		(*WorkResponse_Drain)(nil),
-		(*WorkResponse_Take)(nil),
+		(*WorkResponse_Copy)(nil),
 		(*WorkResponse_Peers)(nil),
 		(*WorkResponse_Drained)(nil),
 	}

@@ -112,9 +112,9 @@ type CallRequest struct {
 	Hints []string `protobuf:"bytes,18,rep,name=hints,proto3" json:"hints,omitempty"`
 	// id numbers the requests of one Lend stream; zero elsewhere.
 	Id uint64 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`
-	// op is the operation.
+	// operation is the requested operation.
 	//
-	// Types that are valid to be assigned to Op:
+	// Types that are valid to be assigned to Operation:
 	//
 	//	*CallRequest_List
 	//	*CallRequest_Stat
@@ -124,7 +124,7 @@ type CallRequest struct {
 	//	*CallRequest_Remove
 	//	*CallRequest_MakeDir
 	//	*CallRequest_Digest
-	Op            isCallRequest_Op `protobuf_oneof:"op"`
+	Operation     isCallRequest_Operation `protobuf_oneof:"operation"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,16 +194,16 @@ func (x *CallRequest) GetId() uint64 {
 	return 0
 }
 
-func (x *CallRequest) GetOp() isCallRequest_Op {
+func (x *CallRequest) GetOperation() isCallRequest_Operation {
 	if x != nil {
-		return x.Op
+		return x.Operation
 	}
 	return nil
 }
 
 func (x *CallRequest) GetList() *ListFiles {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_List); ok {
+		if x, ok := x.Operation.(*CallRequest_List); ok {
 			return x.List
 		}
 	}
@@ -212,7 +212,7 @@ func (x *CallRequest) GetList() *ListFiles {
 
 func (x *CallRequest) GetStat() *StatFile {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Stat); ok {
+		if x, ok := x.Operation.(*CallRequest_Stat); ok {
 			return x.Stat
 		}
 	}
@@ -221,7 +221,7 @@ func (x *CallRequest) GetStat() *StatFile {
 
 func (x *CallRequest) GetRead() *ReadFile {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Read); ok {
+		if x, ok := x.Operation.(*CallRequest_Read); ok {
 			return x.Read
 		}
 	}
@@ -230,7 +230,7 @@ func (x *CallRequest) GetRead() *ReadFile {
 
 func (x *CallRequest) GetWrite() *WriteFile {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Write); ok {
+		if x, ok := x.Operation.(*CallRequest_Write); ok {
 			return x.Write
 		}
 	}
@@ -239,7 +239,7 @@ func (x *CallRequest) GetWrite() *WriteFile {
 
 func (x *CallRequest) GetRename() *RenameFile {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Rename); ok {
+		if x, ok := x.Operation.(*CallRequest_Rename); ok {
 			return x.Rename
 		}
 	}
@@ -248,7 +248,7 @@ func (x *CallRequest) GetRename() *RenameFile {
 
 func (x *CallRequest) GetRemove() *RemoveFile {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Remove); ok {
+		if x, ok := x.Operation.(*CallRequest_Remove); ok {
 			return x.Remove
 		}
 	}
@@ -257,7 +257,7 @@ func (x *CallRequest) GetRemove() *RemoveFile {
 
 func (x *CallRequest) GetMakeDir() *MakeDir {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_MakeDir); ok {
+		if x, ok := x.Operation.(*CallRequest_MakeDir); ok {
 			return x.MakeDir
 		}
 	}
@@ -266,15 +266,15 @@ func (x *CallRequest) GetMakeDir() *MakeDir {
 
 func (x *CallRequest) GetDigest() *DigestFiles {
 	if x != nil {
-		if x, ok := x.Op.(*CallRequest_Digest); ok {
+		if x, ok := x.Operation.(*CallRequest_Digest); ok {
 			return x.Digest
 		}
 	}
 	return nil
 }
 
-type isCallRequest_Op interface {
-	isCallRequest_Op()
+type isCallRequest_Operation interface {
+	isCallRequest_Operation()
 }
 
 type CallRequest_List struct {
@@ -318,21 +318,21 @@ type CallRequest_Digest struct {
 	Digest *DigestFiles `protobuf:"bytes,12,opt,name=digest,proto3,oneof"`
 }
 
-func (*CallRequest_List) isCallRequest_Op() {}
+func (*CallRequest_List) isCallRequest_Operation() {}
 
-func (*CallRequest_Stat) isCallRequest_Op() {}
+func (*CallRequest_Stat) isCallRequest_Operation() {}
 
-func (*CallRequest_Read) isCallRequest_Op() {}
+func (*CallRequest_Read) isCallRequest_Operation() {}
 
-func (*CallRequest_Write) isCallRequest_Op() {}
+func (*CallRequest_Write) isCallRequest_Operation() {}
 
-func (*CallRequest_Rename) isCallRequest_Op() {}
+func (*CallRequest_Rename) isCallRequest_Operation() {}
 
-func (*CallRequest_Remove) isCallRequest_Op() {}
+func (*CallRequest_Remove) isCallRequest_Operation() {}
 
-func (*CallRequest_MakeDir) isCallRequest_Op() {}
+func (*CallRequest_MakeDir) isCallRequest_Operation() {}
 
-func (*CallRequest_Digest) isCallRequest_Op() {}
+func (*CallRequest_Digest) isCallRequest_Operation() {}
 
 // ListFiles lists the files that match a glob, and the files below matching directories, sorted by
 // name. Files that are no input, such as names with a leading dot or underscore that the glob does
@@ -746,9 +746,9 @@ type FileInfo struct {
 	Path string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
 	// digest is the XXH3-128 of the content, in answers to digest.
 	Digest []byte `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
-	// differs describes the difference of another worker's copy. That copy is not used. It is empty
+	// difference describes another worker's copy. That copy is not used. It is empty
 	// when there is no such copy.
-	Differs string `protobuf:"bytes,9,opt,name=differs,proto3" json:"differs,omitempty"`
+	Difference string `protobuf:"bytes,9,opt,name=difference,proto3" json:"difference,omitempty"`
 	// left_out is why the file matches a glob but is no input, in answers to list: hidden, link or
 	// twice. It is empty for input.
 	LeftOut       string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
@@ -842,9 +842,9 @@ func (x *FileInfo) GetDigest() []byte {
 	return nil
 }
 
-func (x *FileInfo) GetDiffers() string {
+func (x *FileInfo) GetDifference() string {
 	if x != nil {
-		return x.Differs
+		return x.Difference
 	}
 	return ""
 }
@@ -960,7 +960,7 @@ var File_layshaft_v1_files_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\n" +
-	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\x82\x04\n" +
+	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\x89\x04\n" +
 	"\vCallRequest\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -975,8 +975,8 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x06remove\x18\n" +
 	" \x01(\v2\x17.layshaft.v1.RemoveFileH\x00R\x06remove\x121\n" +
 	"\bmake_dir\x18\v \x01(\v2\x14.layshaft.v1.MakeDirH\x00R\amakeDir\x122\n" +
-	"\x06digest\x18\f \x01(\v2\x18.layshaft.v1.DigestFilesH\x00R\x06digestB\x04\n" +
-	"\x02op\";\n" +
+	"\x06digest\x18\f \x01(\v2\x18.layshaft.v1.DigestFilesH\x00R\x06digestB\v\n" +
+	"\toperation\";\n" +
 	"\tListFiles\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\bR\aentries\"\n" +
@@ -997,7 +997,7 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"\t\n" +
 	"\aMakeDir\"#\n" +
 	"\vDigestFiles\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"\x81\x02\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\x87\x02\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12$\n" +
@@ -1006,8 +1006,10 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\aholders\x18\x05 \x03(\tR\aholders\x12\x1a\n" +
 	"\bidentity\x18\x06 \x01(\tR\bidentity\x12\x12\n" +
 	"\x04path\x18\a \x01(\tR\x04path\x12\x16\n" +
-	"\x06digest\x18\b \x01(\fR\x06digest\x12\x18\n" +
-	"\adiffers\x18\t \x01(\tR\adiffers\x12\x19\n" +
+	"\x06digest\x18\b \x01(\fR\x06digest\x12\x1e\n" +
+	"\n" +
+	"difference\x18\t \x01(\tR\n" +
+	"difference\x12\x19\n" +
 	"\bleft_out\x18\n" +
 	" \x01(\tR\aleftOut\"\xd1\x01\n" +
 	"\fCallResponse\x12\x0e\n" +

@@ -820,8 +820,9 @@ type Launch struct {
 	Producers []*Producers `protobuf:"bytes,3,rep,name=producers,proto3" json:"producers,omitempty"`
 	// timeout_nanos is the longest that the attempt may run, in nanoseconds; zero means no limit.
 	TimeoutNanos int64 `protobuf:"varint,4,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
-	// alone asks for a process that runs nothing else and that reports the record in work if it dies.
-	Alone bool `protobuf:"varint,5,opt,name=alone,proto3" json:"alone,omitempty"`
+	// isolated asks for a process that runs nothing else and that reports the record in work if it
+	// dies.
+	Isolated bool `protobuf:"varint,5,opt,name=isolated,proto3" json:"isolated,omitempty"`
 	// skips are records of the split to set aside unread.
 	Skips         []*Skip `protobuf:"bytes,6,rep,name=skips,proto3" json:"skips,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -886,9 +887,9 @@ func (x *Launch) GetTimeoutNanos() int64 {
 	return 0
 }
 
-func (x *Launch) GetAlone() bool {
+func (x *Launch) GetIsolated() bool {
 	if x != nil {
-		return x.Alone
+		return x.Isolated
 	}
 	return false
 }
@@ -905,8 +906,8 @@ type Skip struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// number is its place among the records of the split, from 1.
 	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// why is the reason, on one line.
-	Why string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// reason explains the skip, on one line.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// detail is for people: stack, end of the log. It may be empty.
 	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -950,9 +951,9 @@ func (x *Skip) GetNumber() int64 {
 	return 0
 }
 
-func (x *Skip) GetWhy() string {
+func (x *Skip) GetReason() string {
 	if x != nil {
-		return x.Why
+		return x.Reason
 	}
 	return ""
 }
@@ -1282,17 +1283,17 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +
 	"\aholders\x18\x03 \x03(\rR\aholders\x12\x1a\n" +
 	"\battempts\x18\x04 \x03(\x12R\battempts\x12\x12\n" +
-	"\x04gaps\x18\x05 \x03(\rR\x04gaps\"\xfc\x01\n" +
+	"\x04gaps\x18\x05 \x03(\rR\x04gaps\"\x82\x02\n" +
 	"\x06Launch\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12(\n" +
 	"\x05split\x18\x02 \x01(\v2\x12.layshaft.v1.SplitR\x05split\x124\n" +
 	"\tproducers\x18\x03 \x03(\v2\x16.layshaft.v1.ProducersR\tproducers\x12#\n" +
-	"\rtimeout_nanos\x18\x04 \x01(\x03R\ftimeoutNanos\x12\x14\n" +
-	"\x05alone\x18\x05 \x01(\bR\x05alone\x12'\n" +
-	"\x05skips\x18\x06 \x03(\v2\x11.layshaft.v1.SkipR\x05skips\"H\n" +
+	"\rtimeout_nanos\x18\x04 \x01(\x03R\ftimeoutNanos\x12\x1a\n" +
+	"\bisolated\x18\x05 \x01(\bR\bisolated\x12'\n" +
+	"\x05skips\x18\x06 \x03(\v2\x11.layshaft.v1.SkipR\x05skips\"N\n" +
 	"\x04Skip\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x10\n" +
-	"\x03why\x18\x02 \x01(\tR\x03why\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xdd\x01\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.layshaft.v1.FailureKindR\x04kind\x12\x18\n" +

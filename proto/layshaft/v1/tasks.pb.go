@@ -462,9 +462,9 @@ type TaskSpec struct {
 	// token identifies the submission of a background task: a random number, the same at every try.
 	// Zero means that a repeated submission makes a second task.
 	Token uint64 `protobuf:"fixed64,14,opt,name=token" json:"token,omitempty"`
-	// repeated means that an earlier try got no answer. If the coordinator has the task of that try,
-	// the answer names it, as joined.
-	Repeated      bool `protobuf:"varint,15,opt,name=repeated" json:"repeated,omitempty"`
+	// resubmitted means that an earlier try got no answer. If the coordinator has the task of that
+	// try, the answer names it, as joined.
+	Resubmitted   bool `protobuf:"varint,15,opt,name=resubmitted" json:"resubmitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,9 +597,9 @@ func (x *TaskSpec) GetToken() uint64 {
 	return 0
 }
 
-func (x *TaskSpec) GetRepeated() bool {
+func (x *TaskSpec) GetResubmitted() bool {
 	if x != nil {
-		return x.Repeated
+		return x.Resubmitted
 	}
 	return false
 }
@@ -1004,16 +1004,16 @@ func (x *Accepted) GetAttempt() int64 {
 // CallTasksRequest is a message of a client.
 type CallTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// say is the content of the message.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Say:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*CallTasksRequest_Piece
 	//	*CallTasksRequest_Tasks
 	//	*CallTasksRequest_Cancel
 	//	*CallTasksRequest_Leave
 	//	*CallTasksRequest_Options
-	Say           isCallTasksRequest_Say `protobuf_oneof:"say"`
+	Body          isCallTasksRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,16 +1048,16 @@ func (*CallTasksRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *CallTasksRequest) GetSay() isCallTasksRequest_Say {
+func (x *CallTasksRequest) GetBody() isCallTasksRequest_Body {
 	if x != nil {
-		return x.Say
+		return x.Body
 	}
 	return nil
 }
 
 func (x *CallTasksRequest) GetPiece() []byte {
 	if x != nil {
-		if x, ok := x.Say.(*CallTasksRequest_Piece); ok {
+		if x, ok := x.Body.(*CallTasksRequest_Piece); ok {
 			return x.Piece
 		}
 	}
@@ -1066,7 +1066,7 @@ func (x *CallTasksRequest) GetPiece() []byte {
 
 func (x *CallTasksRequest) GetTasks() *TaskBatch {
 	if x != nil {
-		if x, ok := x.Say.(*CallTasksRequest_Tasks); ok {
+		if x, ok := x.Body.(*CallTasksRequest_Tasks); ok {
 			return x.Tasks
 		}
 	}
@@ -1075,7 +1075,7 @@ func (x *CallTasksRequest) GetTasks() *TaskBatch {
 
 func (x *CallTasksRequest) GetCancel() *TaskIndexes {
 	if x != nil {
-		if x, ok := x.Say.(*CallTasksRequest_Cancel); ok {
+		if x, ok := x.Body.(*CallTasksRequest_Cancel); ok {
 			return x.Cancel
 		}
 	}
@@ -1084,7 +1084,7 @@ func (x *CallTasksRequest) GetCancel() *TaskIndexes {
 
 func (x *CallTasksRequest) GetLeave() *TaskIndexes {
 	if x != nil {
-		if x, ok := x.Say.(*CallTasksRequest_Leave); ok {
+		if x, ok := x.Body.(*CallTasksRequest_Leave); ok {
 			return x.Leave
 		}
 	}
@@ -1093,15 +1093,15 @@ func (x *CallTasksRequest) GetLeave() *TaskIndexes {
 
 func (x *CallTasksRequest) GetOptions() *CallTasksOptions {
 	if x != nil {
-		if x, ok := x.Say.(*CallTasksRequest_Options); ok {
+		if x, ok := x.Body.(*CallTasksRequest_Options); ok {
 			return x.Options
 		}
 	}
 	return nil
 }
 
-type isCallTasksRequest_Say interface {
-	isCallTasksRequest_Say()
+type isCallTasksRequest_Body interface {
+	isCallTasksRequest_Body()
 }
 
 type CallTasksRequest_Piece struct {
@@ -1131,15 +1131,15 @@ type CallTasksRequest_Options struct {
 	Options *CallTasksOptions `protobuf:"bytes,5,opt,name=options,oneof"`
 }
 
-func (*CallTasksRequest_Piece) isCallTasksRequest_Say() {}
+func (*CallTasksRequest_Piece) isCallTasksRequest_Body() {}
 
-func (*CallTasksRequest_Tasks) isCallTasksRequest_Say() {}
+func (*CallTasksRequest_Tasks) isCallTasksRequest_Body() {}
 
-func (*CallTasksRequest_Cancel) isCallTasksRequest_Say() {}
+func (*CallTasksRequest_Cancel) isCallTasksRequest_Body() {}
 
-func (*CallTasksRequest_Leave) isCallTasksRequest_Say() {}
+func (*CallTasksRequest_Leave) isCallTasksRequest_Body() {}
 
-func (*CallTasksRequest_Options) isCallTasksRequest_Say() {}
+func (*CallTasksRequest_Options) isCallTasksRequest_Body() {}
 
 // CallTasksOptions apply to all tasks of a stream.
 type CallTasksOptions struct {
@@ -1202,9 +1202,9 @@ type TaskBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tasks are at most 10,000.
 	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
-	// same lets tasks omit repeated fields. A task with an empty function takes all fields except
-	// input and unique from the last task before it with a function.
-	Same          bool `protobuf:"varint,2,opt,name=same" json:"same,omitempty"`
+	// abbreviated lets tasks omit repeated fields. A task with an empty function takes all fields
+	// except input and unique from the last task before it with a function.
+	Abbreviated   bool `protobuf:"varint,2,opt,name=abbreviated" json:"abbreviated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1246,9 +1246,9 @@ func (x *TaskBatch) GetTasks() []*TaskSpec {
 	return nil
 }
 
-func (x *TaskBatch) GetSame() bool {
+func (x *TaskBatch) GetAbbreviated() bool {
 	if x != nil {
-		return x.Same
+		return x.Abbreviated
 	}
 	return false
 }
@@ -1361,20 +1361,20 @@ type TaskUpdate struct {
 	Index int64 `protobuf:"varint,1,opt,name=index" json:"index,omitempty"`
 	// task is the ID of the task; it changes with followed.
 	Task uint64 `protobuf:"varint,2,opt,name=task" json:"task,omitempty"`
-	// what is the event. The end of the task is the last event.
+	// event is what happened. The end of the task is the last event.
 	//
-	// Types that are valid to be assigned to What:
+	// Types that are valid to be assigned to Event:
 	//
 	//	*TaskUpdate_Accepted
 	//	*TaskUpdate_Data
 	//	*TaskUpdate_Warning
 	//	*TaskUpdate_Progress
 	//	*TaskUpdate_Retrying
-	//	*TaskUpdate_Followed
+	//	*TaskUpdate_Next
 	//	*TaskUpdate_Result
 	//	*TaskUpdate_Failed
 	//	*TaskUpdate_Waiting
-	What          isTaskUpdate_What `protobuf_oneof:"what"`
+	Event         isTaskUpdate_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,16 +1423,16 @@ func (x *TaskUpdate) GetTask() uint64 {
 	return 0
 }
 
-func (x *TaskUpdate) GetWhat() isTaskUpdate_What {
+func (x *TaskUpdate) GetEvent() isTaskUpdate_Event {
 	if x != nil {
-		return x.What
+		return x.Event
 	}
 	return nil
 }
 
 func (x *TaskUpdate) GetAccepted() *Accepted {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Accepted); ok {
+		if x, ok := x.Event.(*TaskUpdate_Accepted); ok {
 			return x.Accepted
 		}
 	}
@@ -1441,7 +1441,7 @@ func (x *TaskUpdate) GetAccepted() *Accepted {
 
 func (x *TaskUpdate) GetData() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Data); ok {
+		if x, ok := x.Event.(*TaskUpdate_Data); ok {
 			return x.Data
 		}
 	}
@@ -1450,7 +1450,7 @@ func (x *TaskUpdate) GetData() []byte {
 
 func (x *TaskUpdate) GetWarning() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Warning); ok {
+		if x, ok := x.Event.(*TaskUpdate_Warning); ok {
 			return x.Warning
 		}
 	}
@@ -1459,7 +1459,7 @@ func (x *TaskUpdate) GetWarning() []byte {
 
 func (x *TaskUpdate) GetProgress() *TaskProgress {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Progress); ok {
+		if x, ok := x.Event.(*TaskUpdate_Progress); ok {
 			return x.Progress
 		}
 	}
@@ -1468,17 +1468,17 @@ func (x *TaskUpdate) GetProgress() *TaskProgress {
 
 func (x *TaskUpdate) GetRetrying() *TaskRetrying {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Retrying); ok {
+		if x, ok := x.Event.(*TaskUpdate_Retrying); ok {
 			return x.Retrying
 		}
 	}
 	return nil
 }
 
-func (x *TaskUpdate) GetFollowed() uint64 {
+func (x *TaskUpdate) GetNext() uint64 {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Followed); ok {
-			return x.Followed
+		if x, ok := x.Event.(*TaskUpdate_Next); ok {
+			return x.Next
 		}
 	}
 	return 0
@@ -1486,7 +1486,7 @@ func (x *TaskUpdate) GetFollowed() uint64 {
 
 func (x *TaskUpdate) GetResult() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Result); ok {
+		if x, ok := x.Event.(*TaskUpdate_Result); ok {
 			return x.Result
 		}
 	}
@@ -1495,7 +1495,7 @@ func (x *TaskUpdate) GetResult() []byte {
 
 func (x *TaskUpdate) GetFailed() *TaskFailed {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Failed); ok {
+		if x, ok := x.Event.(*TaskUpdate_Failed); ok {
 			return x.Failed
 		}
 	}
@@ -1504,15 +1504,15 @@ func (x *TaskUpdate) GetFailed() *TaskFailed {
 
 func (x *TaskUpdate) GetWaiting() *TaskWaiting {
 	if x != nil {
-		if x, ok := x.What.(*TaskUpdate_Waiting); ok {
+		if x, ok := x.Event.(*TaskUpdate_Waiting); ok {
 			return x.Waiting
 		}
 	}
 	return nil
 }
 
-type isTaskUpdate_What interface {
-	isTaskUpdate_What()
+type isTaskUpdate_Event interface {
+	isTaskUpdate_Event()
 }
 
 type TaskUpdate_Accepted struct {
@@ -1541,10 +1541,10 @@ type TaskUpdate_Retrying struct {
 	Retrying *TaskRetrying `protobuf:"bytes,7,opt,name=retrying,oneof"`
 }
 
-type TaskUpdate_Followed struct {
-	// followed is the ID of the next task. This task is done; the stream reports the end of the
+type TaskUpdate_Next struct {
+	// next is the ID of the next task. This task is done; the stream reports the end of the
 	// next task instead.
-	Followed uint64 `protobuf:"varint,8,opt,name=followed,oneof"`
+	Next uint64 `protobuf:"varint,8,opt,name=next,oneof"`
 }
 
 type TaskUpdate_Result struct {
@@ -1562,29 +1562,29 @@ type TaskUpdate_Waiting struct {
 	Waiting *TaskWaiting `protobuf:"bytes,11,opt,name=waiting,oneof"`
 }
 
-func (*TaskUpdate_Accepted) isTaskUpdate_What() {}
+func (*TaskUpdate_Accepted) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Data) isTaskUpdate_What() {}
+func (*TaskUpdate_Data) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Warning) isTaskUpdate_What() {}
+func (*TaskUpdate_Warning) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Progress) isTaskUpdate_What() {}
+func (*TaskUpdate_Progress) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Retrying) isTaskUpdate_What() {}
+func (*TaskUpdate_Retrying) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Followed) isTaskUpdate_What() {}
+func (*TaskUpdate_Next) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Result) isTaskUpdate_What() {}
+func (*TaskUpdate_Result) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Failed) isTaskUpdate_What() {}
+func (*TaskUpdate_Failed) isTaskUpdate_Event() {}
 
-func (*TaskUpdate_Waiting) isTaskUpdate_What() {}
+func (*TaskUpdate_Waiting) isTaskUpdate_Event() {}
 
 // TaskWaiting explains why a task does not run yet.
 type TaskWaiting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// why is the reason, and a command that helps.
-	Why           string `protobuf:"bytes,1,opt,name=why" json:"why,omitempty"`
+	// reason explains the wait and names a command that helps.
+	Reason        string `protobuf:"bytes,1,opt,name=reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1619,9 +1619,9 @@ func (*TaskWaiting) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *TaskWaiting) GetWhy() string {
+func (x *TaskWaiting) GetReason() string {
 	if x != nil {
-		return x.Why
+		return x.Reason
 	}
 	return ""
 }
@@ -1629,10 +1629,10 @@ func (x *TaskWaiting) GetWhy() string {
 // TaskProgress is the progress of an attempt: n of m.
 type TaskProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// n is the number of finished parts.
-	N uint64 `protobuf:"varint,1,opt,name=n" json:"n,omitempty"`
-	// m is the number of all parts.
-	M             uint64 `protobuf:"varint,2,opt,name=m" json:"m,omitempty"`
+	// done is the number of finished parts.
+	Done uint64 `protobuf:"varint,1,opt,name=done" json:"done,omitempty"`
+	// total is the number of all parts.
+	Total         uint64 `protobuf:"varint,2,opt,name=total" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1667,16 +1667,16 @@ func (*TaskProgress) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *TaskProgress) GetN() uint64 {
+func (x *TaskProgress) GetDone() uint64 {
 	if x != nil {
-		return x.N
+		return x.Done
 	}
 	return 0
 }
 
-func (x *TaskProgress) GetM() uint64 {
+func (x *TaskProgress) GetTotal() uint64 {
 	if x != nil {
-		return x.M
+		return x.Total
 	}
 	return 0
 }
@@ -2744,9 +2744,9 @@ type TaskInfo struct {
 	Input []byte `protobuf:"bytes,17,opt,name=input" json:"input,omitempty"`
 	// result is set on request.
 	Result []byte `protobuf:"bytes,18,opt,name=result" json:"result,omitempty"`
-	// why explains why the task does not run yet; empty for running and ended tasks. Only GetTask
-	// sets it.
-	Why string `protobuf:"bytes,19,opt,name=why" json:"why,omitempty"`
+	// waiting_reason explains why the task does not run yet; empty for running and ended tasks. Only
+	// GetTask sets it.
+	WaitingReason string `protobuf:"bytes,19,opt,name=waiting_reason,json=waitingReason" json:"waiting_reason,omitempty"`
 	// lost is the number of attempts that were lost with their worker. They do not count as failed.
 	Lost int64 `protobuf:"varint,20,opt,name=lost" json:"lost,omitempty"`
 	// ended_nanos is the time when a dead letter failed.
@@ -2911,9 +2911,9 @@ func (x *TaskInfo) GetResult() []byte {
 	return nil
 }
 
-func (x *TaskInfo) GetWhy() string {
+func (x *TaskInfo) GetWaitingReason() string {
 	if x != nil {
-		return x.Why
+		return x.WaitingReason
 	}
 	return ""
 }
@@ -4360,9 +4360,9 @@ func (x *TaskWorkerStatus) GetSlotsOf() string {
 // WorkTasksRequest is a message of a task worker.
 type WorkTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// say is the content of the message.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Say:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*WorkTasksRequest_Hello
 	//	*WorkTasksRequest_Piece
@@ -4370,7 +4370,7 @@ type WorkTasksRequest struct {
 	//	*WorkTasksRequest_Heartbeat
 	//	*WorkTasksRequest_Abilities
 	//	*WorkTasksRequest_Leaving
-	Say           isWorkTasksRequest_Say `protobuf_oneof:"say"`
+	Body          isWorkTasksRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4405,16 +4405,16 @@ func (*WorkTasksRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{61}
 }
 
-func (x *WorkTasksRequest) GetSay() isWorkTasksRequest_Say {
+func (x *WorkTasksRequest) GetBody() isWorkTasksRequest_Body {
 	if x != nil {
-		return x.Say
+		return x.Body
 	}
 	return nil
 }
 
 func (x *WorkTasksRequest) GetHello() *TaskHello {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Hello); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Hello); ok {
 			return x.Hello
 		}
 	}
@@ -4423,7 +4423,7 @@ func (x *WorkTasksRequest) GetHello() *TaskHello {
 
 func (x *WorkTasksRequest) GetPiece() []byte {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Piece); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Piece); ok {
 			return x.Piece
 		}
 	}
@@ -4432,7 +4432,7 @@ func (x *WorkTasksRequest) GetPiece() []byte {
 
 func (x *WorkTasksRequest) GetReports() *TaskReports {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Reports); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Reports); ok {
 			return x.Reports
 		}
 	}
@@ -4441,7 +4441,7 @@ func (x *WorkTasksRequest) GetReports() *TaskReports {
 
 func (x *WorkTasksRequest) GetHeartbeat() *TaskHeartbeat {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Heartbeat); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Heartbeat); ok {
 			return x.Heartbeat
 		}
 	}
@@ -4450,7 +4450,7 @@ func (x *WorkTasksRequest) GetHeartbeat() *TaskHeartbeat {
 
 func (x *WorkTasksRequest) GetAbilities() *TaskAbilities {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Abilities); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Abilities); ok {
 			return x.Abilities
 		}
 	}
@@ -4459,15 +4459,15 @@ func (x *WorkTasksRequest) GetAbilities() *TaskAbilities {
 
 func (x *WorkTasksRequest) GetLeaving() *TaskLeaving {
 	if x != nil {
-		if x, ok := x.Say.(*WorkTasksRequest_Leaving); ok {
+		if x, ok := x.Body.(*WorkTasksRequest_Leaving); ok {
 			return x.Leaving
 		}
 	}
 	return nil
 }
 
-type isWorkTasksRequest_Say interface {
-	isWorkTasksRequest_Say()
+type isWorkTasksRequest_Body interface {
+	isWorkTasksRequest_Body()
 }
 
 type WorkTasksRequest_Hello struct {
@@ -4501,17 +4501,17 @@ type WorkTasksRequest_Leaving struct {
 	Leaving *TaskLeaving `protobuf:"bytes,6,opt,name=leaving,oneof"`
 }
 
-func (*WorkTasksRequest_Hello) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Hello) isWorkTasksRequest_Body() {}
 
-func (*WorkTasksRequest_Piece) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Piece) isWorkTasksRequest_Body() {}
 
-func (*WorkTasksRequest_Reports) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Reports) isWorkTasksRequest_Body() {}
 
-func (*WorkTasksRequest_Heartbeat) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Heartbeat) isWorkTasksRequest_Body() {}
 
-func (*WorkTasksRequest_Abilities) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Abilities) isWorkTasksRequest_Body() {}
 
-func (*WorkTasksRequest_Leaving) isWorkTasksRequest_Say() {}
+func (*WorkTasksRequest_Leaving) isWorkTasksRequest_Body() {}
 
 // TaskHello is a task worker's description of itself.
 type TaskHello struct {
@@ -4521,10 +4521,10 @@ type TaskHello struct {
 	Worker string `protobuf:"bytes,1,opt,name=worker" json:"worker,omitempty"`
 	// abilities are the worker's functions and slots.
 	Abilities *TaskAbilities `protobuf:"bytes,2,opt,name=abilities" json:"abilities,omitempty"`
-	// held are the attempts still running after a broken stream, and attempts with an end that was
-	// reported but not acknowledged. The worker sends their reports again after welcome. The
+	// attempts are the attempts still running after a broken stream, and attempts with an end that
+	// was reported but not acknowledged. The worker sends their reports again after welcome. The
 	// coordinator stops attempts that no longer count.
-	Held []*TaskAttempt `protobuf:"bytes,3,rep,name=held" json:"held,omitempty"`
+	Attempts []*TaskAttempt `protobuf:"bytes,3,rep,name=attempts" json:"attempts,omitempty"`
 	// slots_of is the ID of a worker (Hello.id) whose slots the tasks use. The coordinator divides
 	// those slots between attempts and tasks, by priority. abilities.slots is then the maximum number
 	// of tasks, and abilities.reserved is ignored. Empty means that the task worker has its own
@@ -4581,9 +4581,9 @@ func (x *TaskHello) GetAbilities() *TaskAbilities {
 	return nil
 }
 
-func (x *TaskHello) GetHeld() []*TaskAttempt {
+func (x *TaskHello) GetAttempts() []*TaskAttempt {
 	if x != nil {
-		return x.Held
+		return x.Attempts
 	}
 	return nil
 }
@@ -4830,9 +4830,9 @@ type TaskReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt is the attempt.
 	Attempt *TaskAttempt `protobuf:"bytes,1,opt,name=attempt" json:"attempt,omitempty"`
-	// what is the content of the report.
+	// content is the content of the report.
 	//
-	// Types that are valid to be assigned to What:
+	// Types that are valid to be assigned to Content:
 	//
 	//	*TaskReport_Data
 	//	*TaskReport_Warning
@@ -4840,7 +4840,7 @@ type TaskReport struct {
 	//	*TaskReport_Result
 	//	*TaskReport_Failed
 	//	*TaskReport_Fatal
-	What          isTaskReport_What `protobuf_oneof:"what"`
+	Content       isTaskReport_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4882,16 +4882,16 @@ func (x *TaskReport) GetAttempt() *TaskAttempt {
 	return nil
 }
 
-func (x *TaskReport) GetWhat() isTaskReport_What {
+func (x *TaskReport) GetContent() isTaskReport_Content {
 	if x != nil {
-		return x.What
+		return x.Content
 	}
 	return nil
 }
 
 func (x *TaskReport) GetData() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Data); ok {
+		if x, ok := x.Content.(*TaskReport_Data); ok {
 			return x.Data
 		}
 	}
@@ -4900,7 +4900,7 @@ func (x *TaskReport) GetData() []byte {
 
 func (x *TaskReport) GetWarning() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Warning); ok {
+		if x, ok := x.Content.(*TaskReport_Warning); ok {
 			return x.Warning
 		}
 	}
@@ -4909,7 +4909,7 @@ func (x *TaskReport) GetWarning() []byte {
 
 func (x *TaskReport) GetProgress() *TaskProgress {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Progress); ok {
+		if x, ok := x.Content.(*TaskReport_Progress); ok {
 			return x.Progress
 		}
 	}
@@ -4918,7 +4918,7 @@ func (x *TaskReport) GetProgress() *TaskProgress {
 
 func (x *TaskReport) GetResult() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Result); ok {
+		if x, ok := x.Content.(*TaskReport_Result); ok {
 			return x.Result
 		}
 	}
@@ -4927,7 +4927,7 @@ func (x *TaskReport) GetResult() []byte {
 
 func (x *TaskReport) GetFailed() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Failed); ok {
+		if x, ok := x.Content.(*TaskReport_Failed); ok {
 			return x.Failed
 		}
 	}
@@ -4936,15 +4936,15 @@ func (x *TaskReport) GetFailed() []byte {
 
 func (x *TaskReport) GetFatal() []byte {
 	if x != nil {
-		if x, ok := x.What.(*TaskReport_Fatal); ok {
+		if x, ok := x.Content.(*TaskReport_Fatal); ok {
 			return x.Fatal
 		}
 	}
 	return nil
 }
 
-type isTaskReport_What interface {
-	isTaskReport_What()
+type isTaskReport_Content interface {
+	isTaskReport_Content()
 }
 
 type TaskReport_Data struct {
@@ -4978,17 +4978,17 @@ type TaskReport_Fatal struct {
 	Fatal []byte `protobuf:"bytes,7,opt,name=fatal,oneof"`
 }
 
-func (*TaskReport_Data) isTaskReport_What() {}
+func (*TaskReport_Data) isTaskReport_Content() {}
 
-func (*TaskReport_Warning) isTaskReport_What() {}
+func (*TaskReport_Warning) isTaskReport_Content() {}
 
-func (*TaskReport_Progress) isTaskReport_What() {}
+func (*TaskReport_Progress) isTaskReport_Content() {}
 
-func (*TaskReport_Result) isTaskReport_What() {}
+func (*TaskReport_Result) isTaskReport_Content() {}
 
-func (*TaskReport_Failed) isTaskReport_What() {}
+func (*TaskReport_Failed) isTaskReport_Content() {}
 
-func (*TaskReport_Fatal) isTaskReport_What() {}
+func (*TaskReport_Fatal) isTaskReport_Content() {}
 
 // TaskHeartbeat shows that a worker is alive.
 type TaskHeartbeat struct {
@@ -5080,11 +5080,11 @@ type WorkTasksResponse struct {
 	// piece is the beginning of the input of the first assign of the next message without a piece.
 	// Many pieces may follow one another.
 	Piece []byte `protobuf:"bytes,5,opt,name=piece" json:"piece,omitempty"`
-	// hold are tasks for which the worker must pause data and warnings, because waiting clients read
-	// too slowly.
-	Hold []uint64 `protobuf:"varint,6,rep,packed,name=hold" json:"hold,omitempty"`
-	// go_on ends the pause of hold.
-	GoOn          []uint64 `protobuf:"varint,7,rep,packed,name=go_on,json=goOn" json:"go_on,omitempty"`
+	// pauses are tasks for which the worker must hold back data and warnings, because waiting clients
+	// read too slowly.
+	Pauses []uint64 `protobuf:"varint,6,rep,packed,name=pauses" json:"pauses,omitempty"`
+	// resumes are tasks for which the pause ends.
+	Resumes       []uint64 `protobuf:"varint,7,rep,packed,name=resumes" json:"resumes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5154,16 +5154,16 @@ func (x *WorkTasksResponse) GetPiece() []byte {
 	return nil
 }
 
-func (x *WorkTasksResponse) GetHold() []uint64 {
+func (x *WorkTasksResponse) GetPauses() []uint64 {
 	if x != nil {
-		return x.Hold
+		return x.Pauses
 	}
 	return nil
 }
 
-func (x *WorkTasksResponse) GetGoOn() []uint64 {
+func (x *WorkTasksResponse) GetResumes() []uint64 {
 	if x != nil {
-		return x.GoOn
+		return x.Resumes
 	}
 	return nil
 }
@@ -5307,8 +5307,8 @@ type TaskAssign struct {
 	// last means that no other attempt follows.
 	Last bool `protobuf:"varint,8,opt,name=last" json:"last,omitempty"`
 	// origin is a random number of the coordinator's process that accepted the task. The cluster, the
-	// origin and the ID together are the idempotency key: two copies of a data directory give the same
-	// IDs.
+	// origin and the ID together are the idempotency key: two copies of a data directory give the
+	// same IDs.
 	Origin        uint64 `protobuf:"fixed64,9,opt,name=origin" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5426,7 +5426,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xf4\x03\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xfa\x03\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -5447,8 +5447,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"background\x12\x14\n" +
 	"\x05place\x18\f \x01(\x03R\x05place\x12\x16\n" +
 	"\x06parent\x18\r \x01(\x04R\x06parent\x12\x14\n" +
-	"\x05token\x18\x0e \x01(\x06R\x05token\x12\x1a\n" +
-	"\brepeated\x18\x0f \x01(\bR\brepeated\"\x89\x01\n" +
+	"\x05token\x18\x0e \x01(\x06R\x05token\x12 \n" +
+	"\vresubmitted\x18\x0f \x01(\bR\vresubmitted\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
@@ -5475,25 +5475,25 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\arefused\x18\x03 \x01(\tR\arefused\x12\x12\n" +
 	"\x04full\x18\x04 \x01(\bR\x04full\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\x82\x02\n" +
+	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\x83\x02\n" +
 	"\x10CallTasksRequest\x12\x16\n" +
 	"\x05piece\x18\x01 \x01(\fH\x00R\x05piece\x12.\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x16.layshaft.v1.TaskBatchH\x00R\x05tasks\x122\n" +
 	"\x06cancel\x18\x03 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x06cancel\x120\n" +
 	"\x05leave\x18\x04 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x05leave\x129\n" +
-	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptionsB\x05\n" +
-	"\x03say\"^\n" +
+	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptionsB\x06\n" +
+	"\x04body\"^\n" +
 	"\x10CallTasksOptions\x12\x1b\n" +
 	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\x05R\bprotocolJ\x04\b\x01\x10\x02R\vcancel_left\"L\n" +
+	"\bprotocol\x18\x03 \x01(\x05R\bprotocolJ\x04\b\x01\x10\x02R\vcancel_left\"Z\n" +
 	"\tTaskBatch\x12+\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskSpecR\x05tasks\x12\x12\n" +
-	"\x04same\x18\x02 \x01(\bR\x04same\"'\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x15.layshaft.v1.TaskSpecR\x05tasks\x12 \n" +
+	"\vabbreviated\x18\x02 \x01(\bR\vabbreviated\"'\n" +
 	"\vTaskIndexes\x12\x18\n" +
 	"\aindexes\x18\x01 \x03(\x03R\aindexes\"\\\n" +
 	"\x11CallTasksResponse\x121\n" +
 	"\aupdates\x18\x01 \x03(\v2\x17.layshaft.v1.TaskUpdateR\aupdates\x12\x14\n" +
-	"\x05piece\x18\x02 \x01(\fR\x05piece\"\xb8\x03\n" +
+	"\x05piece\x18\x02 \x01(\fR\x05piece\"\xb1\x03\n" +
 	"\n" +
 	"TaskUpdate\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x12\n" +
@@ -5502,18 +5502,18 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12\x1a\n" +
 	"\awarning\x18\x05 \x01(\fH\x00R\awarning\x127\n" +
 	"\bprogress\x18\x06 \x01(\v2\x19.layshaft.v1.TaskProgressH\x00R\bprogress\x127\n" +
-	"\bretrying\x18\a \x01(\v2\x19.layshaft.v1.TaskRetryingH\x00R\bretrying\x12\x1c\n" +
-	"\bfollowed\x18\b \x01(\x04H\x00R\bfollowed\x12\x18\n" +
+	"\bretrying\x18\a \x01(\v2\x19.layshaft.v1.TaskRetryingH\x00R\bretrying\x12\x14\n" +
+	"\x04next\x18\b \x01(\x04H\x00R\x04next\x12\x18\n" +
 	"\x06result\x18\t \x01(\fH\x00R\x06result\x121\n" +
 	"\x06failed\x18\n" +
 	" \x01(\v2\x17.layshaft.v1.TaskFailedH\x00R\x06failed\x124\n" +
-	"\awaiting\x18\v \x01(\v2\x18.layshaft.v1.TaskWaitingH\x00R\awaitingB\x06\n" +
-	"\x04what\"\x1f\n" +
-	"\vTaskWaiting\x12\x10\n" +
-	"\x03why\x18\x01 \x01(\tR\x03why\"*\n" +
-	"\fTaskProgress\x12\f\n" +
-	"\x01n\x18\x01 \x01(\x04R\x01n\x12\f\n" +
-	"\x01m\x18\x02 \x01(\x04R\x01m\"o\n" +
+	"\awaiting\x18\v \x01(\v2\x18.layshaft.v1.TaskWaitingH\x00R\awaitingB\a\n" +
+	"\x05event\"%\n" +
+	"\vTaskWaiting\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"8\n" +
+	"\fTaskProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"o\n" +
 	"\fTaskRetrying\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12/\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x17.layshaft.v1.TaskReasonR\x06reason\x12\x14\n" +
@@ -5570,7 +5570,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\v2\x15.layshaft.v1.TaskNameR\x04name\x12\x16\n" +
 	"\x06bodies\x18\x02 \x01(\bR\x06bodies\"<\n" +
 	"\x0fGetTaskResponse\x12)\n" +
-	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\xf7\x04\n" +
+	"\x04task\x18\x01 \x01(\v2\x15.layshaft.v1.TaskInfoR\x04task\"\x8c\x05\n" +
 	"\bTaskInfo\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12,\n" +
@@ -5592,8 +5592,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06unique\x18\x0f \x01(\tR\x06unique\x12\x14\n" +
 	"\x05error\x18\x10 \x01(\fR\x05error\x12\x14\n" +
 	"\x05input\x18\x11 \x01(\fR\x05input\x12\x16\n" +
-	"\x06result\x18\x12 \x01(\fR\x06result\x12\x10\n" +
-	"\x03why\x18\x13 \x01(\tR\x03why\x12\x12\n" +
+	"\x06result\x18\x12 \x01(\fR\x06result\x12%\n" +
+	"\x0ewaiting_reason\x18\x13 \x01(\tR\rwaitingReason\x12\x12\n" +
 	"\x04lost\x18\x14 \x01(\x03R\x04lost\x12\x1f\n" +
 	"\vended_nanos\x18\x15 \x01(\x03R\n" +
 	"endedNanos\"\x88\x01\n" +
@@ -5687,19 +5687,19 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x05slots\x18\x04 \x01(\x03R\x05slots\x12\x1a\n" +
 	"\breserved\x18\x05 \x01(\x03R\breserved\x12\x18\n" +
 	"\agearman\x18\x06 \x01(\bR\agearman\x12\x19\n" +
-	"\bslots_of\x18\a \x01(\tR\aslotsOf\"\xc5\x02\n" +
+	"\bslots_of\x18\a \x01(\tR\aslotsOf\"\xc6\x02\n" +
 	"\x10WorkTasksRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.layshaft.v1.TaskHelloH\x00R\x05hello\x12\x16\n" +
 	"\x05piece\x18\x02 \x01(\fH\x00R\x05piece\x124\n" +
 	"\areports\x18\x03 \x01(\v2\x18.layshaft.v1.TaskReportsH\x00R\areports\x12:\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1a.layshaft.v1.TaskHeartbeatH\x00R\theartbeat\x12:\n" +
 	"\tabilities\x18\x05 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesH\x00R\tabilities\x124\n" +
-	"\aleaving\x18\x06 \x01(\v2\x18.layshaft.v1.TaskLeavingH\x00R\aleavingB\x05\n" +
-	"\x03say\"\xc2\x01\n" +
+	"\aleaving\x18\x06 \x01(\v2\x18.layshaft.v1.TaskLeavingH\x00R\aleavingB\x06\n" +
+	"\x04body\"\xca\x01\n" +
 	"\tTaskHello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x128\n" +
-	"\tabilities\x18\x02 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesR\tabilities\x12,\n" +
-	"\x04held\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\x04held\x12\x19\n" +
+	"\tabilities\x18\x02 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesR\tabilities\x124\n" +
+	"\battempts\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\battempts\x12\x19\n" +
 	"\bslots_of\x18\x04 \x01(\tR\aslotsOf\x12\x1a\n" +
 	"\bprotocol\x18\x05 \x01(\x05R\bprotocol\"z\n" +
 	"\rTaskAbilities\x127\n" +
@@ -5713,7 +5713,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\"@\n" +
 	"\vTaskReports\x121\n" +
-	"\areports\x18\x01 \x03(\v2\x17.layshaft.v1.TaskReportR\areports\"\xff\x01\n" +
+	"\areports\x18\x01 \x03(\v2\x17.layshaft.v1.TaskReportR\areports\"\x82\x02\n" +
 	"\n" +
 	"TaskReport\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x14\n" +
@@ -5722,18 +5722,18 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bprogress\x18\x04 \x01(\v2\x19.layshaft.v1.TaskProgressH\x00R\bprogress\x12\x18\n" +
 	"\x06result\x18\x05 \x01(\fH\x00R\x06result\x12\x18\n" +
 	"\x06failed\x18\x06 \x01(\fH\x00R\x06failed\x12\x16\n" +
-	"\x05fatal\x18\a \x01(\fH\x00R\x05fatalB\x06\n" +
-	"\x04what\"\x0f\n" +
+	"\x05fatal\x18\a \x01(\fH\x00R\x05fatalB\t\n" +
+	"\acontent\"\x0f\n" +
 	"\rTaskHeartbeat\"\r\n" +
-	"\vTaskLeaving\"\x94\x02\n" +
+	"\vTaskLeaving\"\x9d\x02\n" +
 	"\x11WorkTasksResponse\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x18.layshaft.v1.TaskWelcomeR\awelcome\x12,\n" +
 	"\x04acks\x18\x02 \x03(\v2\x18.layshaft.v1.TaskAttemptR\x04acks\x12+\n" +
 	"\x05stops\x18\x03 \x03(\v2\x15.layshaft.v1.TaskStopR\x05stops\x121\n" +
 	"\aassigns\x18\x04 \x03(\v2\x17.layshaft.v1.TaskAssignR\aassigns\x12\x14\n" +
-	"\x05piece\x18\x05 \x01(\fR\x05piece\x12\x12\n" +
-	"\x04hold\x18\x06 \x03(\x04R\x04hold\x12\x13\n" +
-	"\x05go_on\x18\a \x03(\x04R\x04goOn\"H\n" +
+	"\x05piece\x18\x05 \x01(\fR\x05piece\x12\x16\n" +
+	"\x06pauses\x18\x06 \x03(\x04R\x06pauses\x12\x18\n" +
+	"\aresumes\x18\a \x03(\x04R\aresumes\"H\n" +
 	"\vTaskWelcome\x12\x1f\n" +
 	"\vlease_nanos\x18\x01 \x01(\x03R\n" +
 	"leaseNanos\x12\x18\n" +
@@ -5953,7 +5953,7 @@ var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	67, // 51: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
 	73, // 52: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
 	67, // 53: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
-	69, // 54: layshaft.v1.TaskHello.held:type_name -> layshaft.v1.TaskAttempt
+	69, // 54: layshaft.v1.TaskHello.attempts:type_name -> layshaft.v1.TaskAttempt
 	68, // 55: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
 	71, // 56: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
 	69, // 57: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
@@ -6030,7 +6030,7 @@ func file_layshaft_v1_tasks_proto_init() {
 		(*TaskUpdate_Warning)(nil),
 		(*TaskUpdate_Progress)(nil),
 		(*TaskUpdate_Retrying)(nil),
-		(*TaskUpdate_Followed)(nil),
+		(*TaskUpdate_Next)(nil),
 		(*TaskUpdate_Result)(nil),
 		(*TaskUpdate_Failed)(nil),
 		(*TaskUpdate_Waiting)(nil),

@@ -28,9 +28,9 @@ type GetManifestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempts are the attempts of the outputs.
 	Attempts []*Attempt `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
-	// only restricts the manifests to the extents of one partition, for readers of jobs with very
-	// many partitions.
-	Only          *Partition `protobuf:"bytes,2,opt,name=only,proto3" json:"only,omitempty"`
+	// partition restricts the manifests to the extents of one partition, for readers of jobs with
+	// very many partitions.
+	Partition     *Partition `protobuf:"bytes,2,opt,name=partition,proto3" json:"partition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -72,9 +72,9 @@ func (x *GetManifestRequest) GetAttempts() []*Attempt {
 	return nil
 }
 
-func (x *GetManifestRequest) GetOnly() *Partition {
+func (x *GetManifestRequest) GetPartition() *Partition {
 	if x != nil {
-		return x.Only
+		return x.Partition
 	}
 	return nil
 }
@@ -84,8 +84,8 @@ type Partition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// port is the number of the output, from 0.
 	Port int64 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
-	// part is the number of the partition, from 0.
-	Part          int64 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	// index is the number of the partition, from 0.
+	Index         int64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -127,9 +127,9 @@ func (x *Partition) GetPort() int64 {
 	return 0
 }
 
-func (x *Partition) GetPart() int64 {
+func (x *Partition) GetIndex() int64 {
 	if x != nil {
-		return x.Part
+		return x.Index
 	}
 	return 0
 }
@@ -142,8 +142,8 @@ type GetManifestResponse struct {
 	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// end means that the next piece belongs to the next manifest.
 	End bool `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
-	// gone is the reason for a missing manifest; empty when there is one.
-	Gone          string `protobuf:"bytes,3,opt,name=gone,proto3" json:"gone,omitempty"`
+	// missing_reason explains a missing manifest; empty when there is one.
+	MissingReason string `protobuf:"bytes,3,opt,name=missing_reason,json=missingReason,proto3" json:"missing_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,9 +192,9 @@ func (x *GetManifestResponse) GetEnd() bool {
 	return false
 }
 
-func (x *GetManifestResponse) GetGone() string {
+func (x *GetManifestResponse) GetMissingReason() string {
 	if x != nil {
-		return x.Gone
+		return x.MissingReason
 	}
 	return ""
 }
@@ -470,17 +470,17 @@ var File_layshaft_v1_worker_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x18layshaft/v1/worker.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\"r\n" +
+	"\x18layshaft/v1/worker.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\"|\n" +
 	"\x12GetManifestRequest\x120\n" +
-	"\battempts\x18\x01 \x03(\v2\x14.layshaft.v1.AttemptR\battempts\x12*\n" +
-	"\x04only\x18\x02 \x01(\v2\x16.layshaft.v1.PartitionR\x04only\"3\n" +
+	"\battempts\x18\x01 \x03(\v2\x14.layshaft.v1.AttemptR\battempts\x124\n" +
+	"\tpartition\x18\x02 \x01(\v2\x16.layshaft.v1.PartitionR\tpartition\"5\n" +
 	"\tPartition\x12\x12\n" +
-	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x12\n" +
-	"\x04part\x18\x02 \x01(\x03R\x04part\"O\n" +
+	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x03R\x05index\"b\n" +
 	"\x13GetManifestResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x10\n" +
-	"\x03end\x18\x02 \x01(\bR\x03end\x12\x12\n" +
-	"\x04gone\x18\x03 \x01(\tR\x04gone\"?\n" +
+	"\x03end\x18\x02 \x01(\bR\x03end\x12%\n" +
+	"\x0emissing_reason\x18\x03 \x01(\tR\rmissingReason\"?\n" +
 	"\x11ReadOutputRequest\x12*\n" +
 	"\x06pieces\x18\x01 \x03(\v2\x12.layshaft.v1.PieceR\x06pieces\"\x7f\n" +
 	"\x05Piece\x12.\n" +
@@ -529,7 +529,7 @@ var file_layshaft_v1_worker_proto_goTypes = []any{
 }
 var file_layshaft_v1_worker_proto_depIdxs = []int32{
 	8,  // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
-	1,  // 1: layshaft.v1.GetManifestRequest.only:type_name -> layshaft.v1.Partition
+	1,  // 1: layshaft.v1.GetManifestRequest.partition:type_name -> layshaft.v1.Partition
 	4,  // 2: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
 	8,  // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
 	9,  // 4: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse

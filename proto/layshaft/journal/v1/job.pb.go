@@ -112,8 +112,8 @@ const (
 	FailureKind_FAILURE_KIND_CANCELLED FailureKind = 4
 	// FAILURE_KIND_WORKER_LOST: the worker disappeared or its lease ended.
 	FailureKind_FAILURE_KIND_WORKER_LOST FailureKind = 5
-	// FAILURE_KIND_POISON: an input record ended the attempt. It is set aside if it does so again. Such
-	// a failure does not count against max_attempts.
+	// FAILURE_KIND_POISON: an input record ended the attempt. It is set aside if it does so again.
+	// Such a failure does not count against max_attempts.
 	FailureKind_FAILURE_KIND_POISON FailureKind = 6
 )
 
@@ -455,7 +455,8 @@ type Stage struct {
 	MaxAttempts int64 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// timeout_nanos is the longest that an attempt may run, in nanoseconds; zero means no limit.
 	TimeoutNanos int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
-	// combine marks a tier: the stage merges outputs near their place. It has one input, of mode group.
+	// combine marks a tier: the stage merges outputs near their place. It has one input, of mode
+	// group.
 	Combine bool `protobuf:"varint,7,opt,name=combine,proto3" json:"combine,omitempty"`
 	// needs is how much each attempt takes of each budget of an outside resource, by budget name.
 	Needs map[string]int64 `protobuf:"bytes,8,rep,name=needs,proto3" json:"needs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
@@ -583,7 +584,8 @@ type Spec struct {
 	Stages []*Stage `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
 	// memory is how many bytes one attempt may hold before it spills; zero means the worker decides.
 	Memory int64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
-	// plan is the fingerprint of the plan alone, used to check the program that runs it. It may be empty.
+	// plan is the fingerprint of the plan alone, used to check the program that runs it. It may be
+	// empty.
 	Plan          string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -819,7 +819,8 @@ type Ended struct {
 	// task is the task that failed the job; not set means task 0 of stage 0. It has no meaning unless
 	// the job failed.
 	Task *Task `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
-	// stages has one entry per stage. Only a snapshot sets it, because some tasks are forgotten by then.
+	// stages has one entry per stage. Only a snapshot sets it, because some tasks are forgotten by
+	// then.
 	Stages []*Totals `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
 	// at_nanos is the time of the end, in nanoseconds since 1970; zero means unknown.
 	AtNanos int64 `protobuf:"varint,6,opt,name=at_nanos,json=atNanos,proto3" json:"at_nanos,omitempty"`
@@ -1027,7 +1028,8 @@ func (x *JobDropped) GetJob() string {
 	return ""
 }
 
-// Reopened records that a done job runs again, for outputs that were lost before a client read them.
+// Reopened records that a done job runs again, for outputs that were lost before a client read
+// them.
 type Reopened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// job is the ID of the job.

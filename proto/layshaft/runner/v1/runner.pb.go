@@ -94,10 +94,10 @@ type LoadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// failure is why it cannot; not set if it can.
 	Failure *v1.Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	// tolerates means that the plan sets bad records aside and continues without them.
-	Tolerates     bool `protobuf:"varint,2,opt,name=tolerates,proto3" json:"tolerates,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// tolerates_bad_records means that the plan sets bad records aside and continues without them.
+	ToleratesBadRecords bool `protobuf:"varint,2,opt,name=tolerates_bad_records,json=toleratesBadRecords,proto3" json:"tolerates_bad_records,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *LoadResponse) Reset() {
@@ -137,9 +137,9 @@ func (x *LoadResponse) GetFailure() *v1.Failure {
 	return nil
 }
 
-func (x *LoadResponse) GetTolerates() bool {
+func (x *LoadResponse) GetToleratesBadRecords() bool {
 	if x != nil {
-		return x.Tolerates
+		return x.ToleratesBadRecords
 	}
 	return false
 }
@@ -147,16 +147,16 @@ func (x *LoadResponse) GetTolerates() bool {
 // RunRequest is one message of the worker.
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// say is the content.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Say:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*RunRequest_Start
 	//	*RunRequest_Blocks
 	//	*RunRequest_Granted
 	//	*RunRequest_Opened
 	//	*RunRequest_Cancel
-	Say isRunRequest_Say `protobuf_oneof:"say"`
+	Body isRunRequest_Body `protobuf_oneof:"body"`
 	// data has the bytes that blocks describes.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -193,16 +193,16 @@ func (*RunRequest) Descriptor() ([]byte, []int) {
 	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *RunRequest) GetSay() isRunRequest_Say {
+func (x *RunRequest) GetBody() isRunRequest_Body {
 	if x != nil {
-		return x.Say
+		return x.Body
 	}
 	return nil
 }
 
 func (x *RunRequest) GetStart() *StartAttempt {
 	if x != nil {
-		if x, ok := x.Say.(*RunRequest_Start); ok {
+		if x, ok := x.Body.(*RunRequest_Start); ok {
 			return x.Start
 		}
 	}
@@ -211,7 +211,7 @@ func (x *RunRequest) GetStart() *StartAttempt {
 
 func (x *RunRequest) GetBlocks() *Blocks {
 	if x != nil {
-		if x, ok := x.Say.(*RunRequest_Blocks); ok {
+		if x, ok := x.Body.(*RunRequest_Blocks); ok {
 			return x.Blocks
 		}
 	}
@@ -220,7 +220,7 @@ func (x *RunRequest) GetBlocks() *Blocks {
 
 func (x *RunRequest) GetGranted() *Granted {
 	if x != nil {
-		if x, ok := x.Say.(*RunRequest_Granted); ok {
+		if x, ok := x.Body.(*RunRequest_Granted); ok {
 			return x.Granted
 		}
 	}
@@ -229,7 +229,7 @@ func (x *RunRequest) GetGranted() *Granted {
 
 func (x *RunRequest) GetOpened() *OpenedRuns {
 	if x != nil {
-		if x, ok := x.Say.(*RunRequest_Opened); ok {
+		if x, ok := x.Body.(*RunRequest_Opened); ok {
 			return x.Opened
 		}
 	}
@@ -238,7 +238,7 @@ func (x *RunRequest) GetOpened() *OpenedRuns {
 
 func (x *RunRequest) GetCancel() *v1.Failure {
 	if x != nil {
-		if x, ok := x.Say.(*RunRequest_Cancel); ok {
+		if x, ok := x.Body.(*RunRequest_Cancel); ok {
 			return x.Cancel
 		}
 	}
@@ -252,8 +252,8 @@ func (x *RunRequest) GetData() []byte {
 	return nil
 }
 
-type isRunRequest_Say interface {
-	isRunRequest_Say()
+type isRunRequest_Body interface {
+	isRunRequest_Body()
 }
 
 type RunRequest_Start struct {
@@ -281,15 +281,15 @@ type RunRequest_Cancel struct {
 	Cancel *v1.Failure `protobuf:"bytes,5,opt,name=cancel,proto3,oneof"`
 }
 
-func (*RunRequest_Start) isRunRequest_Say() {}
+func (*RunRequest_Start) isRunRequest_Body() {}
 
-func (*RunRequest_Blocks) isRunRequest_Say() {}
+func (*RunRequest_Blocks) isRunRequest_Body() {}
 
-func (*RunRequest_Granted) isRunRequest_Say() {}
+func (*RunRequest_Granted) isRunRequest_Body() {}
 
-func (*RunRequest_Opened) isRunRequest_Say() {}
+func (*RunRequest_Opened) isRunRequest_Body() {}
 
-func (*RunRequest_Cancel) isRunRequest_Say() {}
+func (*RunRequest_Cancel) isRunRequest_Body() {}
 
 // StartAttempt is everything that an attempt needs.
 type StartAttempt struct {
@@ -306,11 +306,12 @@ type StartAttempt struct {
 	Inputs []*InputRuns `protobuf:"bytes,5,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// scratch is the directory for scratch files.
 	Scratch string `protobuf:"bytes,6,opt,name=scratch,proto3" json:"scratch,omitempty"`
-	// opens means that the child may send open.
-	Opens bool `protobuf:"varint,7,opt,name=opens,proto3" json:"opens,omitempty"`
+	// may_open_runs means that the child may send open.
+	MayOpenRuns bool `protobuf:"varint,7,opt,name=may_open_runs,json=mayOpenRuns,proto3" json:"may_open_runs,omitempty"`
 	// sinks has the sink descriptions of each producer, if the attempt reads sinks.
 	Sinks []*SinkParts `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
-	// slots is how many attempts the process runs at once, each with that much memory; zero means one.
+	// slots is how many attempts the process runs at once, each with that much memory; zero means
+	// one.
 	Slots         int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -388,9 +389,9 @@ func (x *StartAttempt) GetScratch() string {
 	return ""
 }
 
-func (x *StartAttempt) GetOpens() bool {
+func (x *StartAttempt) GetMayOpenRuns() bool {
 	if x != nil {
-		return x.Opens
+		return x.MayOpenRuns
 	}
 	return false
 }
@@ -675,8 +676,8 @@ func (x *Granted) GetFailure() *v1.Failure {
 	return nil
 }
 
-// OpenedRuns are the runs that open asked for. Their numbers follow all earlier ones. The runs of the
-// previous open are closed.
+// OpenedRuns are the runs that open asked for. Their numbers follow all earlier ones. The runs of
+// the previous open are closed.
 type OpenedRuns struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// runs are in order.
@@ -734,9 +735,9 @@ func (x *OpenedRuns) GetFailure() *v1.Failure {
 // RunResponse is one message of the child.
 type RunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// say is the content.
+	// body is the content of the message.
 	//
-	// Types that are valid to be assigned to Say:
+	// Types that are valid to be assigned to Body:
 	//
 	//	*RunResponse_Pull
 	//	*RunResponse_Close
@@ -745,7 +746,7 @@ type RunResponse struct {
 	//	*RunResponse_Check
 	//	*RunResponse_Open
 	//	*RunResponse_End
-	Say isRunResponse_Say `protobuf_oneof:"say"`
+	Body isRunResponse_Body `protobuf_oneof:"body"`
 	// data has the bytes that append describes.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -782,16 +783,16 @@ func (*RunResponse) Descriptor() ([]byte, []int) {
 	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *RunResponse) GetSay() isRunResponse_Say {
+func (x *RunResponse) GetBody() isRunResponse_Body {
 	if x != nil {
-		return x.Say
+		return x.Body
 	}
 	return nil
 }
 
 func (x *RunResponse) GetPull() *Pull {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Pull); ok {
+		if x, ok := x.Body.(*RunResponse_Pull); ok {
 			return x.Pull
 		}
 	}
@@ -800,7 +801,7 @@ func (x *RunResponse) GetPull() *Pull {
 
 func (x *RunResponse) GetClose() *CloseRun {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Close); ok {
+		if x, ok := x.Body.(*RunResponse_Close); ok {
 			return x.Close
 		}
 	}
@@ -809,7 +810,7 @@ func (x *RunResponse) GetClose() *CloseRun {
 
 func (x *RunResponse) GetAppend() *AppendBlocks {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Append); ok {
+		if x, ok := x.Body.(*RunResponse_Append); ok {
 			return x.Append
 		}
 	}
@@ -818,7 +819,7 @@ func (x *RunResponse) GetAppend() *AppendBlocks {
 
 func (x *RunResponse) GetProgress() *RunProgress {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Progress); ok {
+		if x, ok := x.Body.(*RunResponse_Progress); ok {
 			return x.Progress
 		}
 	}
@@ -827,7 +828,7 @@ func (x *RunResponse) GetProgress() *RunProgress {
 
 func (x *RunResponse) GetCheck() *Check {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Check); ok {
+		if x, ok := x.Body.(*RunResponse_Check); ok {
 			return x.Check
 		}
 	}
@@ -836,7 +837,7 @@ func (x *RunResponse) GetCheck() *Check {
 
 func (x *RunResponse) GetOpen() *OpenRuns {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_Open); ok {
+		if x, ok := x.Body.(*RunResponse_Open); ok {
 			return x.Open
 		}
 	}
@@ -845,7 +846,7 @@ func (x *RunResponse) GetOpen() *OpenRuns {
 
 func (x *RunResponse) GetEnd() *EndAttempt {
 	if x != nil {
-		if x, ok := x.Say.(*RunResponse_End); ok {
+		if x, ok := x.Body.(*RunResponse_End); ok {
 			return x.End
 		}
 	}
@@ -859,8 +860,8 @@ func (x *RunResponse) GetData() []byte {
 	return nil
 }
 
-type isRunResponse_Say interface {
-	isRunResponse_Say()
+type isRunResponse_Body interface {
+	isRunResponse_Body()
 }
 
 type RunResponse_Pull struct {
@@ -898,19 +899,19 @@ type RunResponse_End struct {
 	End *EndAttempt `protobuf:"bytes,7,opt,name=end,proto3,oneof"`
 }
 
-func (*RunResponse_Pull) isRunResponse_Say() {}
+func (*RunResponse_Pull) isRunResponse_Body() {}
 
-func (*RunResponse_Close) isRunResponse_Say() {}
+func (*RunResponse_Close) isRunResponse_Body() {}
 
-func (*RunResponse_Append) isRunResponse_Say() {}
+func (*RunResponse_Append) isRunResponse_Body() {}
 
-func (*RunResponse_Progress) isRunResponse_Say() {}
+func (*RunResponse_Progress) isRunResponse_Body() {}
 
-func (*RunResponse_Check) isRunResponse_Say() {}
+func (*RunResponse_Check) isRunResponse_Body() {}
 
-func (*RunResponse_Open) isRunResponse_Say() {}
+func (*RunResponse_Open) isRunResponse_Body() {}
 
-func (*RunResponse_End) isRunResponse_Say() {}
+func (*RunResponse_End) isRunResponse_Body() {}
 
 // Pull asks for the next blocks of a run. It gets one answer.
 type Pull struct {
@@ -1066,8 +1067,8 @@ type OutputBlock struct {
 	Port int64 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
 	// run is the number of the sorted run.
 	Run int64 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
-	// part is the number of the partition.
-	Part int64 `protobuf:"varint,3,opt,name=part,proto3" json:"part,omitempty"`
+	// partition is the number of the partition.
+	Partition int64 `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
 	// size is in bytes.
 	Size int64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
 	// records is the number of records in it.
@@ -1122,9 +1123,9 @@ func (x *OutputBlock) GetRun() int64 {
 	return 0
 }
 
-func (x *OutputBlock) GetPart() int64 {
+func (x *OutputBlock) GetPartition() int64 {
 	if x != nil {
-		return x.Part
+		return x.Partition
 	}
 	return 0
 }
@@ -1263,8 +1264,8 @@ func (x *Check) GetBytes() int64 {
 // OpenRuns asks for the runs of one partition.
 type OpenRuns struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// part is the number of the partition.
-	Part          int64 `protobuf:"varint,1,opt,name=part,proto3" json:"part,omitempty"`
+	// partition is the number of the partition.
+	Partition     int64 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1299,9 +1300,9 @@ func (*OpenRuns) Descriptor() ([]byte, []int) {
 	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *OpenRuns) GetPart() int64 {
+func (x *OpenRuns) GetPartition() int64 {
 	if x != nil {
-		return x.Part
+		return x.Partition
 	}
 	return 0
 }
@@ -1386,10 +1387,10 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x1flayshaft/runner/v1/runner.proto\x12\x12layshaft.runner.v1\x1a\x15layshaft/v1/job.proto\"P\n" +
 	"\vLoadRequest\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"\\\n" +
+	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"r\n" +
 	"\fLoadResponse\x12.\n" +
-	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12\x1c\n" +
-	"\ttolerates\x18\x02 \x01(\bR\ttolerates\"\xba\x02\n" +
+	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x122\n" +
+	"\x15tolerates_bad_records\x18\x02 \x01(\bR\x13toleratesBadRecords\"\xbb\x02\n" +
 	"\n" +
 	"RunRequest\x128\n" +
 	"\x05start\x18\x01 \x01(\v2 .layshaft.runner.v1.StartAttemptH\x00R\x05start\x124\n" +
@@ -1397,16 +1398,16 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\agranted\x18\x03 \x01(\v2\x1b.layshaft.runner.v1.GrantedH\x00R\agranted\x128\n" +
 	"\x06opened\x18\x04 \x01(\v2\x1e.layshaft.runner.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
 	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04dataB\x05\n" +
-	"\x03say\"\xaf\x02\n" +
+	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
+	"\x04body\"\xbd\x02\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
 	"\x06memory\x18\x03 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04slot\x18\x04 \x01(\x03R\x04slot\x125\n" +
 	"\x06inputs\x18\x05 \x03(\v2\x1d.layshaft.runner.v1.InputRunsR\x06inputs\x12\x18\n" +
-	"\ascratch\x18\x06 \x01(\tR\ascratch\x12\x14\n" +
-	"\x05opens\x18\a \x01(\bR\x05opens\x123\n" +
+	"\ascratch\x18\x06 \x01(\tR\ascratch\x12\"\n" +
+	"\rmay_open_runs\x18\a \x01(\bR\vmayOpenRuns\x123\n" +
 	"\x05sinks\x18\b \x03(\v2\x1d.layshaft.runner.v1.SinkPartsR\x05sinks\x12\x14\n" +
 	"\x05slots\x18\t \x01(\x03R\x05slots\"=\n" +
 	"\tInputRuns\x120\n" +
@@ -1426,7 +1427,7 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
 	"OpenedRuns\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xa4\x03\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xa5\x03\n" +
 	"\vRunResponse\x12.\n" +
 	"\x04pull\x18\x01 \x01(\v2\x18.layshaft.runner.v1.PullH\x00R\x04pull\x124\n" +
 	"\x05close\x18\x02 \x01(\v2\x1c.layshaft.runner.v1.CloseRunH\x00R\x05close\x12:\n" +
@@ -1435,19 +1436,19 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x05check\x18\x05 \x01(\v2\x19.layshaft.runner.v1.CheckH\x00R\x05check\x122\n" +
 	"\x04open\x18\x06 \x01(\v2\x1c.layshaft.runner.v1.OpenRunsH\x00R\x04open\x122\n" +
 	"\x03end\x18\a \x01(\v2\x1e.layshaft.runner.v1.EndAttemptH\x00R\x03end\x12\x12\n" +
-	"\x04data\x18\x0f \x01(\fR\x04dataB\x05\n" +
-	"\x03say\".\n" +
+	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
+	"\x04body\".\n" +
 	"\x04Pull\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x03R\x03run\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\x1c\n" +
 	"\bCloseRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x03R\x03run\"G\n" +
 	"\fAppendBlocks\x127\n" +
-	"\x06blocks\x18\x01 \x03(\v2\x1f.layshaft.runner.v1.OutputBlockR\x06blocks\"\x9a\x01\n" +
+	"\x06blocks\x18\x01 \x03(\v2\x1f.layshaft.runner.v1.OutputBlockR\x06blocks\"\xa4\x01\n" +
 	"\vOutputBlock\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x10\n" +
-	"\x03run\x18\x02 \x01(\x03R\x03run\x12\x12\n" +
-	"\x04part\x18\x03 \x01(\x03R\x04part\x12\x12\n" +
+	"\x03run\x18\x02 \x01(\x03R\x03run\x12\x1c\n" +
+	"\tpartition\x18\x03 \x01(\x03R\tpartition\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n" +
 	"\arecords\x18\x05 \x01(\x03R\arecords\x12\x19\n" +
 	"\x05first\x18\x06 \x01(\fH\x00R\x05first\x88\x01\x01B\b\n" +
@@ -1457,9 +1458,9 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x18\n" +
 	"\aspilled\x18\x03 \x01(\x03R\aspilled\"\x1d\n" +
 	"\x05Check\x12\x14\n" +
-	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"\x1e\n" +
-	"\bOpenRuns\x12\x12\n" +
-	"\x04part\x18\x01 \x01(\x03R\x04part\"\x94\x02\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"(\n" +
+	"\bOpenRuns\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x03R\tpartition\"\x94\x02\n" +
 	"\n" +
 	"EndAttempt\x12.\n" +
 	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12H\n" +

@@ -44,8 +44,8 @@ type RunnerServiceClient interface {
 	// Load hands over the job. It is the first call, and the only one of its kind.
 	Load(ctx context.Context, in *LoadRequest, opts ...grpc.CallOption) (*LoadResponse, error)
 	// Run runs one attempt. The worker starts it and answers requests. The child sends requests and
-	// output, and ends the stream with EndAttempt. The worker never breaks the stream: it sends cancel
-	// and waits, or kills the child.
+	// output, and ends the stream with EndAttempt. The worker never breaks the stream: it sends
+	// cancel and waits, or kills the child.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunResponse], error)
 }
 
@@ -89,8 +89,8 @@ type RunnerServiceServer interface {
 	// Load hands over the job. It is the first call, and the only one of its kind.
 	Load(context.Context, *LoadRequest) (*LoadResponse, error)
 	// Run runs one attempt. The worker starts it and answers requests. The child sends requests and
-	// output, and ends the stream with EndAttempt. The worker never breaks the stream: it sends cancel
-	// and waits, or kills the child.
+	// output, and ends the stream with EndAttempt. The worker never breaks the stream: it sends
+	// cancel and waits, or kills the child.
 	Run(grpc.BidiStreamingServer[RunRequest, RunResponse]) error
 	mustEmbedUnimplementedRunnerServiceServer()
 }
