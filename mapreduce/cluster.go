@@ -103,6 +103,9 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 		if err != nil {
 			return nil, err
 		}
+		if notice := tls.Notice(); notice != "" {
+			fmt.Fprintf(t.Err, "layshaft: %s\n", notice)
+		}
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error

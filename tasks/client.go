@@ -32,7 +32,7 @@ func Dial(cluster Cluster) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := cluster.dial()
+	conn, _, err := cluster.dial()
 	if err != nil {
 		return nil, err
 	}

@@ -107,15 +107,16 @@ func (c Cluster) withDefaults() (Cluster, error) {
 	return c, nil
 }
 
-// dial returns a connection that opens on first use.
-func (c Cluster) dial() (*grpc.ClientConn, error) {
+// dial returns a connection that opens on first use, and its certificates, if any.
+func (c Cluster) dial() (*grpc.ClientConn, *security.TLS, error) {
+	var certs *security.TLS
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
 	if c.TLS != (TLSFiles{}) {
-		tls, err := security.Load(security.Files(c.TLS), c.Log)
-		if err != nil {
-			return nil, err
+		var err error
+		if certs, err = security.Load(security.Files(c.TLS), c.Log); err != nil {
+			return nil, nil, err
 		}
-		creds = tls.Client(security.Coordinator)
+		creds = certs.Client(security.Coordinator)
 	}
 	target, opts := c.Address, wire.DialOptions()
 	if c.Dial != nil {
@@ -126,18 +127,14 @@ func (c Cluster) dial() (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		retry.Connections(3*time.Second, minPause, maxPause))...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
+		return nil, nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
 	}
-	return conn, nil
+	return conn, certs, nil
 }
 
 // isRetryable reports whether another attempt may avoid err.
-func isRetryable(err error) bool { return status.Code(err) == codes.Unavailable && !isUntrusted(err) }
-
-// isUntrusted reports whether one side rejects the other's certificate, so waiting does not help.
-// gRPC keeps only the text of this error.
-func isUntrusted(err error) bool {
-	return strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")
+func isRetryable(err error) bool {
+	return status.Code(err) == codes.Unavailable && !wire.IsDistrust(err)
 }
 
 // retry repeats an RPC until it succeeds or fails for good.

@@ -98,7 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := cluster.dial()
+	conn, certs, err := cluster.dial()
 	if err != nil {
 		return err
 	}
@@ -124,6 +124,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		refused <- w.connect(connected, &link{name: name, cluster: cluster, rpc: layshaftv1.NewTasksServiceClient(conn)})
 	})
 	family.Go(func() { w.idleLoop(idling) })
+	if certs != nil {
+		family.Go(func() { certs.Watch(idling) })
+	}
 
 	if err = w.waitForEnd(ctx, refused); err == nil {
 		err = w.drain(drain, stopHandlers)

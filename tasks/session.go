@@ -54,13 +54,13 @@ const maxReconnect = 10 * time.Second
 
 // connect keeps a session until ctx ends. It returns an error if the first one is refused.
 func (w *Worker) connect(ctx context.Context, l *link) error {
-	pause, welcome, logged := retry.Backoff{Min: minPause, Max: maxReconnect}, false, false
+	pause, welcome, logged := retry.Backoff{Min: minPause, Max: maxReconnect}, false, ""
 	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
 	for {
 		err := w.serve(ctx, l, func() {
 			log.Info("worker joined")
 			pause.Reset()
-			welcome, logged = true, false
+			welcome, logged = true, ""
 		})
 		w.state.mu.Lock()
 		left := w.state.left
@@ -68,12 +68,16 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if left || ctx.Err() != nil {
 			return nil
 		}
-		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
-			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, wire.FromStatus(err))
+		why := wire.FromStatus(err)
+		if distrust := wire.Mismatch(ctx, err, l.cluster.Address, false); distrust != nil {
+			why = distrust
 		}
-		if !logged {
-			log.Warn("no connection; trying again", "err", err)
-			logged = true
+		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
+			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, why)
+		}
+		if now := fmt.Sprint(why); now != logged {
+			log.Warn("no connection; trying again", "err", why)
+			logged = now
 		}
 		if pause.Wait(ctx) != nil {
 			return nil

@@ -5,15 +5,18 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
@@ -488,5 +491,59 @@ func TestUnwelcome(t *testing.T) {
 	lost.Drain()
 	if err := lost.wait(t); err != nil {
 		t.Error(err)
+	}
+}
+
+// untrusted are credentials whose handshakes fail with the text in err, once it is set.
+type untrusted struct {
+	credentials.TransportCredentials
+	err *atomic.Pointer[error]
+}
+
+func (f untrusted) Clone() credentials.TransportCredentials { return f }
+
+func (f untrusted) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if err := f.err.Load(); err != nil {
+		return nil, nil, *err
+	}
+	return f.TransportCredentials.ClientHandshake(ctx, authority, conn)
+}
+
+// finding is a log that sends the first line with a text.
+type finding struct {
+	text  string
+	found chan string
+	once  sync.Once
+}
+
+func (f *finding) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), f.text) {
+		f.once.Do(func() { f.found <- string(p) })
+	}
+	return len(p), nil
+}
+
+// A certificate that expires while the coordinator is away is named in the log, at once.
+func TestExpiredWhileAway(t *testing.T) {
+	noLeaks(t)
+	b := startBoss(t, "127.0.0.1:0")
+	var broken atomic.Pointer[error]
+	log := &finding{text: "certificate not in force: w.pem expired", found: make(chan string, 1)}
+	startNode(t, b, t.TempDir(), &stages{}, func(c *NodeConfig) {
+		c.CoordinatorCreds = untrusted{insecure.NewCredentials(), &broken}
+		c.Log = slog.New(slog.NewTextHandler(log, nil))
+	})
+	b.next()
+	err := errors.New("certificate not in force: w.pem expired on a day: issue another")
+	broken.Store(&err)
+	b.stop()
+	startBoss(t, b.address)
+	select {
+	case line := <-log.found:
+		if strings.Contains(line, "authentication handshake") {
+			t.Errorf("the line has more than the reason: %s", line)
+		}
+	case <-time.After(helloWait / 2):
+		t.Error("the log does not name the certificate")
 	}
 }

@@ -70,8 +70,8 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 var errNoWelcome = fmt.Errorf("the coordinator did not answer within %v", helloWait)
 
 // runStream finds the coordinator, joins, and follows its requests until the stream breaks.
-func (n *Node) runStream(ctx context.Context, copies chan struct{}) (welcomed bool, err error) {
-	ctx, end := context.WithCancelCause(ctx)
+func (n *Node) runStream(outer context.Context, copies chan struct{}) (welcomed bool, err error) {
+	ctx, end := context.WithCancelCause(outer)
 	defer end(nil)
 	late := time.AfterFunc(helloWait, func() { end(errNoWelcome) })
 	defer late.Stop()
@@ -80,10 +80,12 @@ func (n *Node) runStream(ctx context.Context, copies chan struct{}) (welcomed bo
 		err = errNoWelcome
 	}
 	if err != nil {
+		// A call that waits for its connection ends late. Its text has the reason of the last try.
+		if why := n.coord.explainDistrust(outer, err); why != nil && outer.Err() == nil {
+			return false, why
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
-		} else if why := n.coord.explainDistrust(ctx, err); why != nil {
-			err = why
 		}
 		return false, wire.FromStatus(err)
 	}
@@ -106,9 +108,13 @@ func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
 	}
-	// Before its first join, a worker fails at once with the reason. Later it waits for the
-	// connection, the quickest way to a restarted coordinator.
-	stream, err := layshaftv1.NewCoordinatorServiceClient(conn).Work(ctx, grpc.WaitForReady(n.joined.Load()))
+	// A worker that has joined before waits for the connection, the quickest way to a restarted
+	// coordinator. It does not wait where only another certificate helps.
+	rpc := layshaftv1.NewCoordinatorServiceClient(conn)
+	stream, err := rpc.Work(ctx, grpc.WaitForReady(false))
+	if err != nil && n.joined.Load() && !wire.IsDistrust(err) {
+		stream, err = rpc.Work(ctx, grpc.WaitForReady(true))
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -26,7 +27,7 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	}
 	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout, Away: printWaiting}
 	if files := f.files(); files != (security.Files{}) {
-		tls, err := security.Load(files, nil)
+		tls, err := security.Load(files, warnings())
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -37,6 +38,11 @@ func (f *clientFlags) dial() (*client.Client, error) {
 		return nil, usageError{err}
 	}
 	return c, nil
+}
+
+// warnings returns a log for standard error: a command logs nothing else than warnings.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // noteWait prints to standard error that the command waits, if the coordinator accepts no

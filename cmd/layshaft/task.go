@@ -147,7 +147,7 @@ type (
 
 // cluster returns the cluster named by the flags.
 func (f *clientFlags) cluster() tasks.Cluster {
-	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout, OnWait: printWaiting}
+	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout, OnWait: printWaiting, Log: warnings()}
 }
 
 // client calls use with a client.

@@ -30,7 +30,7 @@ import (
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
-// Config has the sources of a dashboard. Syncs and Log may be nil.
+// Config has the sources of a dashboard. Syncs, Notice and Log may be nil.
 type Config struct {
 	Coordinator *coordinator.Coordinator // source of jobs
 	Server      *jobserver.Server        // source of workers and job reports
@@ -41,7 +41,9 @@ type Config struct {
 	Version string
 	// Syncs returns the durations of journal writes.
 	Syncs func() tally.Durations
-	Log   *slog.Logger // nil means silence
+	// Notice returns a sentence for the top of every page, or "". Nil means none.
+	Notice func() string
+	Log    *slog.Logger // nil means silence
 }
 
 // Dashboard serves pages and metrics. Make one with New. It is also a prometheus.Collector.
@@ -190,6 +192,9 @@ func (d *Dashboard) make(address string, look func() view) (made, error) {
 	}
 	v := look()
 	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content}
+	if d.cfg.Notice != nil {
+		f.Notice = d.cfg.Notice()
+	}
 	for _, l := range []page.Link{{Text: "Overview", URL: "/"}, {Text: "Jobs", URL: "/jobs"}, {Text: "Workers", URL: "/workers"}, {Text: "Tasks", URL: "/tasks"}} {
 		l.Here = l.Text == v.section
 		f.Nav = append(f.Nav, l)

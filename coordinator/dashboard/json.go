@@ -11,10 +11,11 @@ const maxJobs = 100
 
 // Status is the JSON at /api/status, and at / for all clients except browsers.
 type Status struct {
-	Cluster string           `json:"cluster"` // name of the cluster
-	Version string           `json:"version"` // version of the coordinator's program
-	Workers []report.Worker  `json:"workers"` // present ones by name, then those that are away by ID
-	Jobs    []report.JobView `json:"jobs"`    // the newest first, at most 100
+	Cluster string           `json:"cluster"`          // name of the cluster
+	Version string           `json:"version"`          // version of the coordinator's program
+	Notice  string           `json:"notice,omitempty"` // a warning for the operator, as on the pages
+	Workers []report.Worker  `json:"workers"`          // present ones by name, then those that are away by ID
+	Jobs    []report.JobView `json:"jobs"`             // the newest first, at most 100
 
 	// Queued tasks, all at one instant.
 	QueuedTasks report.TaskCounts `json:"queued_tasks"`
@@ -25,6 +26,9 @@ type Status struct {
 // event.
 func (d *Dashboard) status() Status {
 	out := Status{Cluster: d.cfg.Cluster, Version: d.cfg.Version, Workers: []report.Worker{}, Jobs: []report.JobView{}, Functions: []report.Function{}}
+	if d.cfg.Notice != nil {
+		out.Notice = d.cfg.Notice()
+	}
 	tasks := d.cfg.Tasks.Look()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)

@@ -33,6 +33,8 @@ type Frame struct {
 	Nav     []Link    // links to all pages
 	At      time.Time // time of the data in the content
 	Content any       // data for the template "content"
+	// Notice is a sentence above the content of every page, for the operator; empty means none.
+	Notice string
 }
 
 // Link is one entry of the navigation.

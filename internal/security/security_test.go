@@ -192,9 +192,72 @@ func TestExpiredCertificateIsRefused(t *testing.T) {
 			t.Fatal(serverErr, clientErr)
 		}
 		time.Sleep(2 * time.Hour)
-		if _, serverErr, _ := handshake(t, server.Server(), short.Client(Coordinator)); serverErr == nil {
-			t.Error("an expired certificate was taken")
+		_, serverErr, clientErr := handshake(t, server.Server(), short.Client(Coordinator))
+		why := wire.Mismatch(t.Context(), clientErr, "c1:7070", false)
+		if serverErr == nil || why == nil || !strings.Contains(why.Error(), "c1:7070: certificate not in force: the certificate "+short.files.Cert+" of this process expired on ") {
+			t.Errorf("an expired certificate: server %v; client %v, explained as %v, want the file and the date", serverErr, clientErr, why)
 		}
+		if _, err := Load(short.files, nil); err == nil || !strings.Contains(err.Error(), short.files.Cert+" of this process expired on") {
+			t.Errorf("Load of an expired certificate: %v", err)
+		}
+	})
+}
+
+// An expired server is named with its date at the client, and an expired client in the server's log.
+func TestExpiredPeerIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, files := ca(t)
+		short := load(t, issue(t, dir, Request{Role: Worker, Name: "short", Validity: time.Hour}))
+		var log bytes.Buffer
+		long, err := Load(files[Worker], slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		const want = "the certificate of worker/short at the other end expired on"
+		if _, _, err := handshake(t, short.Server(), long.Client(Worker)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("client: %v, want %q", err, want)
+		}
+		log.Reset()
+		time.Sleep(time.Hour)
+		stale := credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{short.now.cert}})
+		if _, err, _ := handshake(t, long.Server(), stale); err == nil || !strings.Contains(log.String(), want) {
+			t.Errorf("server: %v, log %q, want %q", err, &log, want)
+		}
+	})
+}
+
+// A process without new connections warns and renews on a timer.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, _ := ca(t)
+		var log bytes.Buffer
+		c, err := Load(issue(t, dir, Request{Role: Worker, Name: "w", Validity: 15 * 24 * time.Hour}), slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go c.Watch(ctx)
+		for _, step := range []struct {
+			after           time.Duration
+			logged, noticed string
+		}{
+			{time.Hour, "", ""},
+			{25 * time.Hour, "ends soon", " ends on "},
+			{14 * 24 * time.Hour, "has expired", " expired on "},
+		} {
+			log.Reset()
+			time.Sleep(step.after)
+			synctest.Wait()
+			if got := log.String(); !strings.Contains(got, step.logged) || step.logged == "" && got != "" {
+				t.Errorf("after %v: log %q, want %q", step.after, got, step.logged)
+			}
+			if got := c.Notice(); !strings.Contains(got, step.noticed) || step.noticed == "" && got != "" {
+				t.Errorf("after %v: notice %q, want %q", step.after, got, step.noticed)
+			}
+		}
+		cancel()
+		synctest.Wait()
 	})
 }
 

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -42,6 +43,7 @@ type TLS struct {
 	now     *material
 	checked time.Time
 	warned  time.Time // of the last warning about the end of the certificate
+	logged  time.Time // of the last refused peer in the log
 }
 
 // material is the content of the files at one time.
@@ -86,17 +88,54 @@ func (t *TLS) warn(now time.Time) {
 	left, since := until.Sub(now), now.Sub(t.warned)
 	switch {
 	case left <= 0 && since >= warnExpired:
-		t.log.Error("this certificate has expired, and peers refuse it: issue a new one with layshaft cert issue and replace the files; no restart is needed", "file", t.files.Cert, "until", until)
+		t.log.Error("this certificate has expired, and peers refuse it: "+renew, "file", t.files.Cert, "until", until)
 	case left > 0 && left < warnBefore && since >= warnEvery:
-		t.log.Warn("this certificate ends soon: issue a new one with layshaft cert issue and replace the files; no restart is needed", "file", t.files.Cert, "until", until)
+		t.log.Warn("this certificate ends soon: "+renew, "file", t.files.Cert, "until", until)
 	default:
 		return
 	}
 	t.warned = now
 }
 
+// notInForce begins the errors about the validity of a certificate. gRPC keeps nothing but the text
+// of a failed handshake, and wire.Mismatch looks for this one.
+const notInForce = "certificate not in force: "
+
+const renew = "issue a new one with layshaft cert issue and replace the files; no restart is needed"
+
 // Until returns the end of the validity of this process's certificate.
 func (t *TLS) Until() time.Time { return t.current().cert.Leaf.NotAfter }
+
+// Notice returns a sentence for people if this process's certificate has expired or ends within 14
+// days, else "".
+func (t *TLS) Notice() string { return notice(t.current().cert.Leaf, t.files.Cert, time.Now()) }
+
+func notice(c *x509.Certificate, file string, now time.Time) string {
+	switch left := c.NotAfter.Sub(now); {
+	case left <= 0:
+		return fmt.Sprintf("the certificate %s of this process expired on %s, and peers refuse it: %s", file, date(c.NotAfter), renew)
+	case left < warnBefore:
+		return fmt.Sprintf("the certificate %s of this process ends on %s: %s", file, date(c.NotAfter), renew)
+	}
+	return ""
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// Watch looks at the files once a minute until ctx ends. A process without new connections renews
+// its certificate and warns about its end like any other.
+func (t *TLS) Watch(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			t.current()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // Identity returns the identity of this process.
 func (t *TLS) Identity() Identity { return t.id }
@@ -133,12 +172,36 @@ func (t *TLS) server(auth tls.ClientAuthType, roles []Role) *tls.Config {
 func (t *TLS) Client(to ...Role) credentials.TransportCredentials {
 	return credentials.NewTLS(&tls.Config{
 		MinVersion:           tls.VersionTLS13,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &t.current().cert, nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.own() },
 		InsecureSkipVerify:   true, // VerifyConnection verifies, except for the host name
 		VerifyConnection: func(s tls.ConnectionState) error {
 			return t.verify(s, x509.ExtKeyUsageServerAuth, to)
 		},
 	})
+}
+
+// own returns the certificate for a connection to a server. An expired one is an error here: the
+// server would refuse it, and its reason may not arrive.
+func (t *TLS) own() (*tls.Certificate, error) {
+	m, now := t.current(), time.Now()
+	if now.After(m.cert.Leaf.NotAfter) {
+		return nil, errors.New(notInForce + notice(m.cert.Leaf, t.files.Cert, now))
+	}
+	return &m.cert, nil
+}
+
+// explainValidity returns err with the dates and the way out, if it is about the validity of a
+// certificate. subject names the certificate of the peer or of this process.
+func explainValidity(err error, subject string) error {
+	var invalid x509.CertificateInvalidError
+	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+		return err
+	}
+	c, now := invalid.Cert, time.Now()
+	if now.Before(c.NotBefore) {
+		return fmt.Errorf(notInForce+"%s is valid from %s, but the clock of this machine shows %s: set the clocks", subject, date(c.NotBefore), date(now))
+	}
+	return fmt.Errorf(notInForce+"%s expired on %s: %s", subject, date(c.NotAfter), renew)
 }
 
 // verify checks the certificate of the peer. It runs for resumed connections too.
@@ -152,6 +215,9 @@ func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role
 	}
 	leaf := s.PeerCertificates[0]
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.current().roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
+		id, _ := CertificateIdentity(leaf)
+		err = explainValidity(err, fmt.Sprintf("the certificate of %s at the other end", id))
+		t.refused(err)
 		return err
 	}
 	id, err := CertificateIdentity(leaf)
@@ -162,6 +228,17 @@ func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role
 		return fmt.Errorf("the peer is %s, not a %s", id, roles[0])
 	}
 	return nil
+}
+
+// refused logs the refusal of a peer, at most one each minute. The peer itself often receives only
+// "bad certificate".
+func (t *TLS) refused(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := time.Now(); now.Sub(t.logged) >= warnExpired {
+		t.logged = now
+		t.log.Warn("connection refused", "err", err)
+	}
 }
 
 // current returns the current content of the files.
@@ -243,7 +320,7 @@ func readFiles(f Files) (*material, Identity, error) {
 		return nil, Identity{}, fmt.Errorf("%s: %w", f.Cert, err)
 	}
 	if _, err := m.cert.Leaf.Verify(x509.VerifyOptions{Roots: m.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-		return nil, Identity{}, fmt.Errorf("%s: %w", f.Cert, err)
+		return nil, Identity{}, explainValidity(fmt.Errorf("%s: %w", f.Cert, err), fmt.Sprintf("the certificate %s of this process", f.Cert))
 	}
 	return m, id, nil
 }

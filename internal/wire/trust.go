@@ -38,6 +38,9 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 			return wrongPort(address, what)
 		}
 	}
+	if i := strings.Index(text, notInForce); i >= 0 {
+		return fmt.Errorf("%w: %s: %s", ErrDistrust, address, strings.TrimSuffix(text[i:], `"`))
+	}
 	switch {
 	case has("no application protocol"), has("ALPN"):
 		return wrongPort(address, "HTTP, for browsers and scrapers of metrics")
@@ -47,6 +50,8 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 		hint = address + " runs without TLS; leave the certificate out, or start it with one"
 	case has("remote error: tls: "):
 		hint = address + " does not accept this certificate; it must come from the same CA, and be in force"
+	case has("signed by unknown authority") && has("has expired"):
+		hint = "the certificate of the CA has expired: make another with layshaft cert init, and issue all certificates again"
 	case has("signed by unknown authority"):
 		hint = "the certificate of " + address + " is of another CA than that of -tls-ca"
 	case has("x509: "), has("tls: "):
@@ -55,6 +60,16 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 		return nil
 	}
 	return fmt.Errorf("%w: %s (%s)", ErrDistrust, hint, strings.TrimPrefix(text, "rpc error: code = Unavailable desc = "))
+}
+
+// notInForce begins the errors of package security about the validity of a certificate. gRPC keeps
+// only the text of a failed handshake.
+const notInForce = "certificate not in force: "
+
+// IsDistrust reports whether err, of a call over TLS, is about certificates. Mismatch explains it.
+func IsDistrust(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "x509: ") || strings.Contains(text, "tls: ") || strings.Contains(text, notInForce)
 }
 
 // Unreachable returns the error for a coordinator out of reach, with the way out. err is the error

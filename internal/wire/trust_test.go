@@ -66,6 +66,10 @@ func TestMismatch(t *testing.T) {
 		{"TLS to plain", serve(), credentials.NewTLS(&tls.Config{}), "runs without TLS"},
 		{"another CA", serve(grpc.Creds(credentials.NewTLS(own))), credentials.NewTLS(&tls.Config{ServerName: "example.com"}), "another CA"},
 		{"no certificate", serve(grpc.Creds(credentials.NewTLS(asks))), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "does not accept this certificate"},
+		{"a certificate that has expired", serve(grpc.Creds(credentials.NewTLS(asks))), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return nil, errors.New("certificate not in force: w.pem expired")
+			}}), "certificate not in force: w.pem expired"},
 		{"plain to HTTP", pages.Listener.Addr().String(), insecure.NewCredentials(), "speaks HTTP"},
 		{"TLS to HTTP", pages.Listener.Addr().String(), credentials.NewTLS(&tls.Config{}), "speaks HTTP"},
 		{"TLS to HTTPS", web.Listener.Addr().String(), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "speaks HTTP"},

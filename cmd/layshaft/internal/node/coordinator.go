@@ -99,7 +99,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 		return err
 	}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: cfg.Version,
-		Syncs: data.Journal.Syncs, Log: cfg.Log})
+		Syncs: data.Journal.Syncs, Notice: p.notice, Log: cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -125,6 +125,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	family.Go(func() error { return g.Run(within) })
 	family.Go(func() error { return limitMemory(within) })
+	family.Go(func() error { return p.watch(within) })
 	if p.http != nil {
 		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })

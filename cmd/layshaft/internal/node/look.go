@@ -23,12 +23,13 @@ type workerPage struct {
 	version string
 	status  func() worker.Status
 	members func() []gossip.Member
+	notice  func() string // for the top of the page
 	page    *template.Template
 }
 
-func newWorkerPage(version string, status func() worker.Status, members func() []gossip.Member) (*workerPage, error) {
+func newWorkerPage(version string, status func() worker.Status, members func() []gossip.Member, notice func() string) (*workerPage, error) {
 	t, err := webpage.Parse(html, "worker.html")
-	return &workerPage{version, status, members, t}, err
+	return &workerPage{version, status, members, notice, t}, err
 }
 
 // maxAttempts is the number of attempts on the page.
@@ -74,7 +75,7 @@ func (p *workerPage) handler() http.Handler {
 		v.Busy, v.More = countBusy(&v.Status), max(len(v.Attempts)-maxAttempts, 0)
 		v.Attempts = v.Attempts[:len(v.Attempts)-v.More]
 		v.Members = v.Members[:min(len(v.Members), maxAttempts)]
-		b, err := webpage.Render(p.page, &webpage.Frame{Title: "Worker " + v.Name, Name: "worker", Version: p.version, At: time.Now(), Content: &v})
+		b, err := webpage.Render(p.page, &webpage.Frame{Title: "Worker " + v.Name, Name: "worker", Version: p.version, At: time.Now(), Notice: p.notice(), Content: &v})
 		if err != nil {
 			http.Error(w, "the page could not be made: "+err.Error(), http.StatusInternalServerError)
 			return

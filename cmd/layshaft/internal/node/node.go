@@ -293,6 +293,22 @@ func (p *ports) clientCreds(to security.Role) credentials.TransportCredentials {
 	return p.tls.Client(to)
 }
 
+// notice returns a sentence about the end of this process's certificate for its pages, or "".
+func (p *ports) notice() string {
+	if p.tls == nil {
+		return ""
+	}
+	return p.tls.Notice()
+}
+
+// watch looks after the certificates until ctx ends.
+func (p *ports) watch(ctx context.Context) error {
+	if p.tls != nil {
+		p.tls.Watch(ctx)
+	}
+	return nil
+}
+
 // serverCreds returns credentials for incoming connections.
 func (p *ports) serverCreds() credentials.TransportCredentials {
 	switch {

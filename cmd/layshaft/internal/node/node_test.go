@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/internal/client"
@@ -187,7 +188,8 @@ func TestClusterWithTLS(t *testing.T) {
 	}
 	files := map[security.Role]security.Files{}
 	for _, r := range security.Roles {
-		cert, key, err := security.Issue(dir, security.Request{Role: r, Name: "n"})
+		// These end soon, and the pages warn about that.
+		cert, key, err := security.Issue(dir, security.Request{Role: r, Name: "n", Validity: 240 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +204,15 @@ func TestClusterWithTLS(t *testing.T) {
 	at := startCoordinator(t, cfg)
 	w := WorkerConfig{Common: local()}
 	w.TLS, w.GossipKey, w.Join = files[security.Worker], key, []string{at.Gossip}
-	startWorker(t, w)
+	own := startWorker(t, w)
+	for address, file := range map[string]string{at.HTTP: w.TLS.Cert, own.HTTP: w.TLS.Cert} {
+		if address == at.HTTP {
+			file = cfg.TLS.Cert
+		}
+		if page := getSecure(t, address, files[security.Reader]); !strings.Contains(page, "the certificate "+file+" of this process ends on") {
+			t.Errorf("the page of %s does not warn about %s: %s", address, file, page)
+		}
+	}
 	reader, err := security.Load(files[security.Reader], nil)
 	if err != nil {
 		t.Fatal(err)
@@ -240,6 +250,32 @@ func TestClusterWithTLS(t *testing.T) {
 	if resp.StatusCode == http.StatusOK {
 		t.Error("the status page is shown in plain text")
 	}
+}
+
+// getSecure returns the page at an address with TLS.
+func getSecure(t *testing.T, address string, files security.Files) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+address+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // lines is a buffer for several writers.

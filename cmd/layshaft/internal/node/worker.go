@@ -56,7 +56,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return errors.Join(err, node.Close())
 	}
 
-	own, err := newWorkerPage(cfg.Version, node.Status, g.Members)
+	own, err := newWorkerPage(cfg.Version, node.Status, g.Members, p.notice)
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -72,6 +72,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return node.Run(working)
 	})
 	family.Go(func() error { return g.Run(within) })
+	family.Go(func() error { return p.watch(within) })
 	if p.http != nil {
 		shown := &page{ready: find.HasAddress, metrics: own, shown: own.handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
