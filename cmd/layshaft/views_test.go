@@ -255,6 +255,27 @@ func TestViewsAgree(t *testing.T) {
 	if got, want := compact(t, status.Jobs), compact(t, []report.JobView{report.ViewJob(&jobs[0])}); got != want {
 		t.Errorf("/api/status:\n%s\njob list:\n%s", got, want)
 	}
+	for _, s := range []tasks.State{tasks.StateWaiting, tasks.StateRunning, tasks.StateFailed} {
+		for at, err := range x.tasks.Tasks(t.Context(), "resize", s) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := x.tasks.Status(t.Context(), at.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got tasks.Status
+			if err := json.Unmarshal([]byte(x.get("/api/tasks/"+at.ID.String(), "")), &got); err != nil {
+				t.Fatal(err)
+			}
+			if s == tasks.StateWaiting && !strings.HasPrefix(got.Why, "its workers wait for slots of here") {
+				t.Errorf("why %q", got.Why)
+			}
+			if got, want := compact(t, got), compact(t, want); got != want {
+				t.Errorf("/api/tasks:\n%s\ntask status:\n%s", got, want)
+			}
+		}
+	}
 	if status.Totals != overview.Totals {
 		t.Errorf("/api/status counts %+v, task status %+v", status.Totals, overview.Totals)
 	}

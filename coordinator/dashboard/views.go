@@ -391,8 +391,12 @@ func (t *taskRow) Live() bool {
 	return slices.Contains([]string{"waiting", "delayed", "running"}, t.State.String())
 }
 
+func priorityName(t taskserver.TaskDetail) string {
+	return [...]string{"normal", "high", "low"}[min(t.Priority, 2)]
+}
+
 func taskOf(t taskserver.TaskDetail) *taskRow {
-	r := &taskRow{TaskDetail: t, Priority: [...]string{"normal", "high", "low"}[min(t.Priority, 2)]}
+	r := &taskRow{TaskDetail: t, Priority: priorityName(t)}
 	if t.M > 0 {
 		done := min(t.N, t.M)
 		b := page.Bar{Label: fmt.Sprintf("%d of %d", t.N, t.M), Parts: []page.Part{{Class: "running", To: 1000 * float64(done) / float64(t.M)}}}
@@ -447,10 +451,14 @@ func (d *Dashboard) task(id string) view {
 	n, _ := wire.ParseTaskID(id)
 	t, ok := d.cfg.Tasks.Task(taskserver.TaskID(n))
 	if !ok {
-		return missing(fmt.Sprintf("Task %s is not known: there was none, or it has been forgotten.", id))
+		return missing(noTask(id))
 	}
 	r := taskOf(t)
 	return view{page: "task", title: "Task " + t.ID.String(), section: "Tasks", content: r}
+}
+
+func noTask(id string) string {
+	return fmt.Sprintf("Task %s is not known: there was none, or it has been forgotten.", id)
 }
 
 func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(plain.Text(name)) }

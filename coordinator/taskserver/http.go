@@ -17,15 +17,17 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	webpage "github.com/layshaft/layshaft/internal/page"
 )
 
-// ServeGearmanHTTP serves Gearman's HTTP front on l until ctx ends, and then returns nil. It
-// closes l. A request is POST, PUT or GET /FUNCTION with the payload as body, and the headers
+// ServeGearmanHTTP serves Gearman's HTTP front on l until ctx ends, and then returns nil. It closes
+// l. A request is POST, PUT or GET /FUNCTION with the payload as body, and the headers
 // X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has
 // the job's handle in X-Gearman-Job-Handle. A foreground job's answer has the result as body, or
-// status 500 with the error. HEAD / answers 200 without a body. Of opt it does not use MayWork and
-// Exceptions.
+// status 500 with the error. With "Prefer: wait=SECONDS" (RFC 7240) it has status 504 after that
+// time, with the reason why the job waits; the job then ends like that of any caller that left.
+// HEAD / answers 200 without a body. Of opt it does not use MayWork and Exceptions.
 func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	front := &httpFront{b: t.broker(opt), maxBody: int64(cmp.Or(opt.MaxPayload, maxBody)), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
 	s := &http.Server{Handler: webpage.GuardHost(sameOrigin(front)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
@@ -98,6 +100,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sub, status, err := submissionOf(r)
+	wait := preferredWait(r)
 	if err != nil {
 		w.Header().Set("Connection", "close")
 		http.Error(w, err.Error(), status)
@@ -114,6 +117,12 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = control.SetReadDeadline(time.Time{}) // the limit is for the request; the job may take its time
 
+	var expired <-chan time.Time
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		expired = t.C
+	}
 	j := &httpJob{changed: make(chan struct{}, 1)}
 	f.b.Lock()
 	session := f.b.Attach(j)
@@ -171,12 +180,38 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-j.changed:
+		case <-expired:
+			if begun {
+				panic(http.ErrAbortHandler)
+			}
+			http.Error(w, fmt.Sprintf("the job has not ended within %v: %s", wait, cmp.Or(f.waitReason(id), "it runs")), http.StatusGatewayTimeout)
+			return
 		case <-r.Context().Done():
 			return
 		case <-f.stop:
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+func (f *httpFront) waitReason(id uint64) string {
+	f.b.Lock()
+	defer f.b.Unlock()
+	return f.b.WaitReason(queue.ID(id))
+}
+
+// preferredWait returns the seconds of "Prefer: wait=SECONDS", or 0. RFC 7240 demands that other
+// preferences and wrong ones are ignored.
+func preferredWait(r *http.Request) time.Duration {
+	for _, line := range r.Header.Values("Prefer") {
+		for p := range strings.FieldsFuncSeq(line, func(c rune) bool { return c == ',' || c == ';' }) {
+			name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+			if n, err := strconv.ParseUint(strings.Trim(value, ` "`), 10, 31); err == nil && strings.EqualFold(strings.TrimSpace(name), "wait") {
+				return time.Duration(n) * time.Second
+			}
+		}
+	}
+	return 0
 }
 
 // submissionOf returns the job of a request, without its payload; or a status and an error for the

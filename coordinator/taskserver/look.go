@@ -24,6 +24,7 @@ type TaskDetail struct {
 	WorkerName string // that runs it; empty when none does
 	Unique     string // its unique key; empty when it has none
 	Error      string // why it failed, cut; empty when it did not
+	Why        string // why it does not run now; set by Task
 }
 
 // Overview is the state of all tasks at one moment.
@@ -124,10 +125,12 @@ func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool
 func (t *Server) Task(id TaskID) (d TaskDetail, ok bool) {
 	t.desk.Lock()
 	info, ok := t.desk.Status(id)
-	worker := t.desk.PeerName(info.Worker)
+	worker, why := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID)
 	t.desk.Unlock()
 	if !ok {
 		return d, false
 	}
-	return t.detail(info, worker), true
+	d = t.detail(info, worker)
+	d.Why = why
+	return d, true
 }

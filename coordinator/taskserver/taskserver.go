@@ -129,6 +129,7 @@ func (t *Server) Run(ctx context.Context) error {
 	defer stopWorking()
 	ended := make(chan error, 1)
 	go func() { ended <- t.desk.Run(working) }()
+	t.streams.Go(t.logWaiting)
 	if t.lender != nil {
 		t.streams.Go(func() { t.lender.run(t.stop, t.desk) })
 	}

@@ -19,6 +19,11 @@ func (d *Desk) WaitReasons(ids []queue.ID, yield func(id queue.ID, why string)) 
 	d.core.WaitReasons(ids, yield)
 }
 
+// WaitingFunctions explains each function with waiting tasks; see queue.Queue.WaitingFunctions.
+func (d *Desk) WaitingFunctions(yield func(name string, waiting int, stuck bool, why string)) {
+	d.core.WaitingFunctions(yield)
+}
+
 // StatusUnique returns the state of the latest task with a unique key.
 func (d *Desk) StatusUnique(function, unique string) (queue.Info, bool) {
 	return d.core.StatusUnique(function, queue.KeyOf(unique))

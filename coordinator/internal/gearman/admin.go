@@ -43,6 +43,7 @@ var textCommands = []textCommand{
 	{"show jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(false) }},
 	{"show unique jobs", 0, 0, func(c *conn, _ []string) { c.listJobs(true) }},
 	{"show dead jobs", 0, 0, (*conn).listDead},
+	{"show waiting jobs", 0, 0, (*conn).listWaiting},
 	{"show", 0, math.MaxInt, (*conn).replyShow},
 	{"cancel job", 1, 1, (*conn).cancelJob},
 	{"create function", 1, 1, (*conn).createFunction},
@@ -206,6 +207,16 @@ func (c *conn) listDead([]string) {
 		c.server.Broker.DeadJobs(maxDead, func(j DeadJob) {
 			b = c.server.appendHandle(b, j.ID)
 			b = fmt.Appendf(b, "\t%d\t%s\t%s\t%s\n", j.Attempts, plain.Text(j.Function), plain.Text(j.Unique), plain.Text(j.Reason))
+		})
+		return b, false
+	})
+}
+
+// listWaiting lists the functions with waiting jobs: name, number of jobs, why they wait.
+func (c *conn) listWaiting([]string) {
+	c.listing(func(b []byte) ([]byte, bool) {
+		c.server.Broker.WaitingFunctions(func(name string, waiting int, _ bool, why string) {
+			b = fmt.Appendf(b, "%s\t%d\t%s\n", plain.Text(name), waiting, plain.Text(why))
 		})
 		return b, false
 	})

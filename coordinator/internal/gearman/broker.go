@@ -34,6 +34,9 @@ type Broker interface {
 	CreateFunction(name string) error
 	// DeadJobs calls yield for at most n jobs that have failed for good and are kept.
 	DeadJobs(n int, yield func(DeadJob))
+	// WaitingFunctions calls yield for each function with waiting jobs, with their number and the
+	// reason why the first does not start. stuck means that none can start before somebody acts.
+	WaitingFunctions(yield func(name string, waiting int, stuck bool, why string))
 	// DropFunction removes a function. Errors: ErrNoFunction, or ErrBusy while it has workers or
 	// jobs.
 	DropFunction(name string) error

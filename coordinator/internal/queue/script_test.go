@@ -220,6 +220,10 @@ func (p *player) line(t *testing.T, f []string) {
 		}
 	case "why":
 		fmt.Fprintf(&p.out, "%s: %s\n", f[1], p.q.WaitReason(p.ids[f[1]]))
+	case "waiting":
+		p.q.WaitingFunctions(func(name string, n int, stuck bool, why string) {
+			fmt.Fprintf(&p.out, "%s: %d wait, stuck %v: %s\n", name, n, stuck, why)
+		})
 	case "dead":
 		p.q.DeadLetters(f[1], 100, func(x Info) { fmt.Fprintf(&p.out, "dead %s after %d attempts\n", p.names[x.ID], x.Attempts) })
 	default:

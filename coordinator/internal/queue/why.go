@@ -52,6 +52,24 @@ func (q *Queue) WaitReasons(ids []ID, yield func(id ID, why string)) {
 	}
 }
 
+// WaitingFunctions yields each function with waiting tasks, their number, and why the oldest of the
+// best priority does not start. stuck means that none can start before somebody acts.
+func (q *Queue) WaitingFunctions(yield func(name string, waiting int, stuck bool, why string)) {
+	for _, f := range q.functions[1:] {
+		if f == nil || f.queued() == 0 && !f.hasSuspects() {
+			continue
+		}
+		oldest, n := q.first(f.suspects), f.queued()
+		for r := len(f.queues) - 1; r >= 0; r-- {
+			n += f.suspectCount[r]
+			if i := q.first(f.queues[r]); i > 0 {
+				oldest = i
+			}
+		}
+		yield(f.name, n, f.workerCount == 0 || q.neverStarts(f), q.startReason(oldest, f))
+	}
+}
+
 func (q *Queue) groupWaitReason(g *group) string {
 	if g.open {
 		return "the group is open: it waits until all its tasks are submitted"
