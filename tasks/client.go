@@ -22,7 +22,9 @@ type Client struct {
 	conn    *grpc.ClientConn
 	rpc     layshaftv1.TasksServiceClient
 	reached atomic.Bool
-	shared  sharedStreams
+	// shared is for foreground tasks, background for others: while the disk is behind, the
+	// coordinator does not read a stream that submits durable tasks.
+	shared, background sharedStreams
 }
 
 // Dial returns a client. The client connects on first use. The error reports an invalid field of
@@ -37,8 +39,10 @@ func Dial(cluster Cluster) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)}
-	c.shared.open = c.openStream
-	c.shared.turn = make(chan struct{}, 1)
+	for _, s := range []*sharedStreams{&c.shared, &c.background} {
+		s.open = c.openStream
+		s.turn = make(chan struct{}, 1)
+	}
 	return c, nil
 }
 
@@ -46,6 +50,7 @@ func Dial(cluster Cluster) (*Client, error) {
 func (c *Client) Close() error {
 	err := c.conn.Close()
 	c.shared.wait()
+	c.background.wait()
 	return err
 }
 

@@ -2,9 +2,13 @@ package tasks
 
 import (
 	"context"
+	"runtime"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -12,7 +16,8 @@ import (
 type taskStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]
 
 // sharedStreams is a stream shared by all callers of a client that wait for the end of one task and
-// need no other updates. A stream per caller would cost more than everything else.
+// need no other updates, or for the acceptance of one background task. A stream or an RPC per
+// caller would cost more than everything else.
 type sharedStreams struct {
 	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error)
 	turn   chan struct{} // held while opening a stream
@@ -47,7 +52,7 @@ func (s *sharedStreams) get(ctx context.Context) (*sharedStream, error) {
 		cancel()
 		return nil, err
 	}
-	now := &sharedStream{stream: stream, waiting: map[int64]*sharedCall{}}
+	now := &sharedStream{stream: stream, work: make(chan struct{}, 1), waiting: map[int64]*sharedCall{}}
 	s.mu.Lock()
 	s.stream = now
 	s.mu.Unlock()
@@ -55,6 +60,7 @@ func (s *sharedStreams) get(ctx context.Context) (*sharedStream, error) {
 		defer cancel()
 		now.receive()
 	})
+	s.family.Go(func() { now.send(within) })
 	return now, nil
 }
 
@@ -74,12 +80,12 @@ func (s *sharedStreams) wait() { s.family.Wait() }
 // sharedStream is a stream shared by many callers.
 type sharedStream struct {
 	stream taskStream
+	work   chan struct{} // has a value when there is something to send
 
 	// mu guards the fields below.
 	mu       sync.Mutex
 	tasks    []*layshaftv1.TaskSpec         // to be sent, in the order of their indexes
 	messages []*layshaftv1.CallTasksRequest // to be sent after tasks
-	sending  bool                           // a goroutine is sending
 	next     int64
 	waiting  map[int64]*sharedCall // by index
 	err      error                 // cause of the stream's end
@@ -93,8 +99,10 @@ func (c *sharedStream) hasEnded() bool {
 
 // sharedCall is one caller of a shared stream.
 type sharedCall struct {
-	// end receives the end of the task. It is closed if the stream ends first.
-	end chan *layshaftv1.TaskUpdate
+	// end receives the end of the task, or the acceptance of a background task. It is closed if the
+	// stream ends first.
+	end        chan *layshaftv1.TaskUpdate
+	background bool
 	// why is the last reason why the task did not start. sharedStream.mu guards it.
 	why string
 }
@@ -110,51 +118,63 @@ func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, call *sharedCall) (int6
 	c.next++
 	c.waiting[i] = call
 	c.tasks = append(c.tasks, spec)
-	c.send()
+	c.signal()
 	return i, nil
 }
 
-// leave stops waiting for a task. The task then ends, unless another client waits for it. leave
-// returns why it has not started, if known.
+// leave stops waiting for a task. A foreground task then ends, unless another client waits for it.
+// leave returns why it has not started, if known.
 func (c *sharedStream) leave(i int64) (why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting[i] == nil || c.err != nil {
 		return ""
 	}
-	why = c.waiting[i].why
+	call := c.waiting[i]
 	delete(c.waiting, i)
-	c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
-	c.send()
-	return why
+	if !call.background {
+		c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
+		c.signal()
+	}
+	return call.why
 }
 
-// send sends everything waiting to be sent, unless another goroutine is sending: that goroutine
-// then sends this too. It is called with mu held, and unlocks mu while it sends.
-func (c *sharedStream) send() {
-	if c.sending {
-		return
+// signal wakes send.
+func (c *sharedStream) signal() {
+	select {
+	case c.work <- struct{}{}:
+	default:
 	}
-	c.sending = true
+}
+
+// send sends everything that waits to be sent, until ctx ends or the stream breaks. Callers do not
+// send themselves, so that a full stream holds up none beyond its deadline.
+func (c *sharedStream) send(ctx context.Context) {
 	var tasks []*layshaftv1.TaskSpec
 	var says []*layshaftv1.CallTasksRequest
-	for len(c.tasks)+len(c.messages) > 0 && c.err == nil {
+	for {
+		select {
+		case <-c.work:
+		case <-ctx.Done():
+			return
+		}
+		runtime.Gosched() // callers that were answered together also submit together
+		c.mu.Lock()
 		tasks, c.tasks = c.tasks, tasks[:0]
 		says, c.messages = c.messages, says[:0]
 		c.mu.Unlock()
-		err := sendTasks(c.stream, tasks) // the receiver gets the cause of a broken stream
+		err := sendTasks(c.stream, tasks)
 		for _, say := range says {
 			if err == nil {
 				err = c.stream.Send(say)
 			}
 		}
-		clear(tasks)
-		c.mu.Lock()
 		if err != nil {
-			break
+			return // the receiver gets the cause
 		}
+		clear(tasks)
+		clear(says)
 	}
-	c.sending = false
 }
 
 // receive passes ends to the callers until the stream breaks.
@@ -179,7 +199,7 @@ func (c *sharedStream) receive() {
 			if w := u.GetWaiting(); w != nil {
 				call.why = w.GetReason()
 			}
-			if isLastUpdate(u) {
+			if isLastUpdate(u) || call.background && u.GetAccepted() != nil {
 				call.end <- u
 				delete(c.waiting, u.GetIndex())
 			}
@@ -197,4 +217,43 @@ func isLastUpdate(u *layshaftv1.TaskUpdate) bool {
 		return event.Accepted.GetRefused() != ""
 	}
 	return false
+}
+
+// submitOne submits a background task on the shared stream for such tasks, and returns the answer.
+// Its token lets it repeat a submit without an answer.
+func (c *Client) submitOne(ctx context.Context, spec *layshaftv1.TaskSpec) (accepted *layshaftv1.Accepted, err error) {
+	spec.Background = true
+	err = c.retry(ctx, func(ctx context.Context) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		stream, err := c.background.get(ctx)
+		if err != nil {
+			return err
+		}
+		call := &sharedCall{end: make(chan *layshaftv1.TaskUpdate, 1), background: true}
+		i, err := stream.submit(spec, call)
+		if err != nil {
+			return err
+		}
+		limit := time.NewTimer(rpcTimeout)
+		defer limit.Stop()
+		select {
+		case u, ok := <-call.end:
+			if ok {
+				accepted = u.GetAccepted()
+				return nil
+			}
+			spec = proto.CloneOf(spec) // the stream may still use the message
+			spec.Resubmitted = true
+			return stream.err
+		case <-limit.C:
+			stream.leave(i)
+			return status.FromContextError(context.DeadlineExceeded).Err()
+		case <-ctx.Done():
+			stream.leave(i)
+			return context.Cause(ctx)
+		}
+	})
+	return accepted, err
 }

@@ -394,6 +394,10 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 	for _, s := range specs {
 		s.Token = rand.Uint64()
 	}
+	if len(specs) == 1 && size <= batchBytes {
+		accepted, err := c.submitOne(ctx, specs[0])
+		return []*layshaftv1.Accepted{accepted}, err
+	}
 	markRepeated := func() {
 		for _, s := range specs {
 			s.Resubmitted = true
