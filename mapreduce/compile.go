@@ -423,6 +423,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	if s.head.wide != nil && s.head.wide.holds {
 		holders++
 	}
+	holders += c.holders(s.head)
 	tables, err := c.loadSides(e, s)
 	if err != nil {
 		return e.failure(err)
@@ -463,6 +464,11 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 			err = readStage(e, s.head.wide.read, push)
 		}
 		e.fail(err)
+	}
+	for _, end := range slices.Backward(e.ends) {
+		if e.err == nil {
+			e.fail(end())
+		}
 	}
 	if e.err == nil && ctx.Err() != nil {
 		e.err = context.Cause(ctx)

@@ -27,9 +27,10 @@ type env struct {
 	stage   *stage
 	shared  *shared
 	plan    *Plan
-	taken   map[*end]bool // ends that have a writer
-	closers []func()      // free resources at the end of the attempt
-	memory  int64         // bytes for each operator that holds records
+	taken   map[*end]bool  // ends that have a writer
+	closers []func()       // free resources at the end of the attempt
+	ends    []func() error // called after the last record, the operator nearest to an output first
+	memory  int64          // bytes for each operator that holds records
 	stopped atomic.Bool
 	err     error
 	// position of the current record; nil in a reduce

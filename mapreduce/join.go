@@ -279,18 +279,9 @@ func broadcast[L, R, K, U any](n *node, leftKey func(L) K, smallKey func(R) K, p
 	if len(n.plan.errs) > 0 {
 		return
 	}
-	n.side = &sideRole{write: func(e *env, w *port) (any, func() error) {
-		out := &bursts{to: w}
-		var buf []byte
-		return func(r *R) {
-			buf = vc.Append(buf[:0], r)
-			if err := out.add(nil, buf); err != nil {
-				e.fail(err)
-			}
-		}, out.flush
-	}}
+	n.side = &sideRole{write: writeSide(vc)}
 	table := func(e *env) (*lookup[R], error) {
-		return sideTable(e, n, func() (*lookup[R], error) { return loadSide(e, n, kc.Append, vc.Decode, smallKey) })
+		return sideValue(e, n, func() (*lookup[R], error) { return loadSide(e, n, kc.Append, vc.Decode, smallKey) })
 	}
 	n.side.load = func(e *env) (int64, error) {
 		l, err := table(e)

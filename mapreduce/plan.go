@@ -72,6 +72,7 @@ type node struct {
 	wide  *wideRole
 	side  *sideRole // the broadcast input of a fuse node, its input number 1
 	union bool
+	holds bool // a fuse node that may hold memory until the end of the task
 
 	tee func(nexts []any) any // joins several func(*T) into one
 }

@@ -32,7 +32,7 @@ type shared struct {
 
 type sideEntry struct {
 	once  sync.Once
-	table any
+	value any
 	err   error
 }
 
@@ -76,9 +76,9 @@ func (s *shared) badLines() (lines [][]byte) {
 	return lines
 }
 
-// sideTable returns the table of a broadcast join. It makes the table once per process, and again
-// after an error.
-func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup[R], error) {
+// sideValue returns what load makes from the side of a node, such as the table of a broadcast join.
+// It calls load once per process, and again after an error.
+func sideValue[S any](e *env, n *node, load func() (*S, error)) (*S, error) {
 	e.shared.mu.Lock()
 	if e.shared.sides == nil {
 		e.shared.sides = map[int]*sideEntry{}
@@ -95,7 +95,7 @@ func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup
 				s.err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: string(debug.Stack())}
 			}
 		}()
-		s.table, s.err = load()
+		s.value, s.err = load()
 	})
 	if s.err != nil {
 		e.shared.mu.Lock()
@@ -105,7 +105,7 @@ func sideTable[R any](e *env, n *node, load func() (*lookup[R], error)) (*lookup
 		e.shared.mu.Unlock()
 		return nil, s.err
 	}
-	return s.table.(*lookup[R]), nil
+	return s.value.(*S), nil
 }
 
 // lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash,
