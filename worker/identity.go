@@ -24,6 +24,8 @@ type identity struct {
 
 	Format string `json:"format"` // see identityFormat
 	ID     string `json:"id"`     // of the data directory; never changes
+	// the identity in the certificate of the first process that had one
+	Certificate string `json:"certificate,omitempty"`
 
 	// mu guards the fields below.
 	mu sync.Mutex
@@ -61,6 +63,19 @@ func loadIdentity(dir string) (*identity, error) {
 		return nil, fmt.Errorf("worker: %s: %w; copy the file and its copy from a backup, or remove both: the worker then begins with a new ID", s.path, err)
 	}
 	return s, nil
+}
+
+// bind stores the identity in this process's certificate. It refuses another one than before: the
+// directory is then a copy of another worker's.
+func (s *identity) bind(certificate string) error {
+	if s.Certificate == "" {
+		s.Certificate = certificate
+	}
+	if certificate == "" || s.Certificate == certificate {
+		return nil
+	}
+	return fmt.Errorf("worker: %s belongs to the worker with the certificate of %s, and this process has the one of %s: a copied directory needs an identity of its own: remove the file and %[1]s.copy. If the certificate was replaced, run also: layshaft worker drain %[4]s",
+		s.path, s.Certificate, certificate, s.ID)
 }
 
 // hostName returns the short name of the machine, reduced to characters that worker names may

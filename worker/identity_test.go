@@ -53,3 +53,26 @@ func TestNewerFormat(t *testing.T) {
 	_, err = openCodeStore(code, nil, true)
 	want(err)
 }
+
+// A data directory belongs to the first certificate with which its worker started.
+func TestCertificateOfDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ certificate, want string }{
+		{"", ""}, // without certificates at first
+		{"worker/w1", ""},
+		{"worker/w1", ""},
+		{"", ""}, // and again for a while
+		{"worker/w2", "belongs to the worker with the certificate of worker/w1, and this process has the one of worker/w2"},
+		{"worker/w1", ""},
+	} {
+		s, err := loadIdentity(dir)
+		if err == nil {
+			if err = s.bind(tt.certificate); err == nil {
+				err = s.save()
+			}
+		}
+		if (err == nil) != (tt.want == "") || err != nil && !(strings.Contains(err.Error(), tt.want) && strings.Contains(err.Error(), s.path+".copy")) {
+			t.Errorf("certificate %q: %v, want %q", tt.certificate, err, tt.want)
+		}
+	}
+}

@@ -72,6 +72,9 @@ type NodeConfig struct {
 	// ChildEnv lists variables of the worker's environment that user code gets beside the common
 	// ones; see child.Environment.
 	ChildEnv []string
+	// Certificate is the identity in this process's certificate; empty without one. Dir belongs to
+	// the first one, and NewNode refuses another.
+	Certificate string
 	// Version is the version of the worker's own program, for people.
 	Version string
 
@@ -188,6 +191,9 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 		return nil, fmt.Errorf("worker: %w; choose a directory that can be made and written", err)
 	}
 	if n.identity, err = loadIdentity(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := n.identity.bind(cfg.Certificate); err != nil {
 		return nil, err
 	}
 	n.name = n.identity.ID + "-" + randomName(6)

@@ -37,6 +37,9 @@ type Config struct {
 	// Identity names the caller, for the audit log and as the owner of jobs. Nil means the name in
 	// its certificate, else its address.
 	Identity func(ctx context.Context) string
+	// Certificate returns the identity in the caller's certificate, or "" without one. Nil means
+	// that no caller has one.
+	Certificate func(ctx context.Context) string
 	// Dial connects to a worker, to list its files. It must not block. Nil means an insecure
 	// connection.
 	Dial func(address string) (*grpc.ClientConn, error)
@@ -105,6 +108,7 @@ type Server struct {
 	stop      chan struct{}
 	receivers sync.WaitGroup
 	listed    listed
+	owners    owners
 
 	// mu guards the fields below. It is taken before a session's and the coordinator's.
 	mu      sync.Mutex
@@ -125,6 +129,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}}
 	if cfg.Data.Dir != "" {
 		if err := s.listed.open(filepath.Join(cfg.Data.Dir, "listed"), cfg.Log); err != nil {
+			return nil, err
+		}
+		if err := s.owners.open(filepath.Join(cfg.Data.Dir, "owners"), cfg.Log); err != nil {
 			return nil, err
 		}
 	}

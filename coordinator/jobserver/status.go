@@ -94,7 +94,17 @@ func (s *Server) ListWorkers(context.Context, *layshaftv1.ListWorkersRequest) (*
 // DrainWorker asks a worker to leave.
 func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerRequest) (*layshaftv1.DrainWorkerResponse, error) {
 	s.audit(ctx, "drain", "worker", r.GetWorker())
-	return &layshaftv1.DrainWorkerResponse{}, s.c.DrainWorker(ctx, r.GetWorker())
+	err := s.c.DrainWorker(ctx, r.GetWorker())
+	if err == nil {
+		id := r.GetWorker() // of a worker that is away
+		s.mu.Lock()
+		if x := s.streams[id]; x != nil {
+			id = workerID(x.hello)
+		}
+		s.mu.Unlock()
+		s.owners.release(id)
+	}
+	return &layshaftv1.DrainWorkerResponse{}, err
 }
 
 // Report returns the state of a job with the progress of its attempts; ok is false when the job is

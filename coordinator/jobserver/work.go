@@ -87,7 +87,14 @@ func (x *workerStream) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRe
 	if err != nil {
 		return err
 	}
-	if err := x.s.join(x, hello, held, running); err != nil {
+	certificate := ""
+	if x.s.cfg.Certificate != nil {
+		certificate = x.s.cfg.Certificate(stream.Context())
+	}
+	if err := x.s.join(x, hello, held, running, certificate); err != nil {
+		if errors.Is(err, wire.ErrForbidden) {
+			x.s.audit(stream.Context(), "refuse", "worker", hello.GetWorker(), "err", err)
+		}
 		return err
 	}
 	x.s.audit(stream.Context(), "join", "worker", hello.GetWorker())
@@ -148,8 +155,9 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 	return to, nil
 }
 
-// join adds a worker, or refuses it. It ends the worker's former stream.
-func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []job.Attempt) error {
+// join adds a worker, or refuses it. It ends the worker's former stream. certificate is the
+// identity in the caller's certificate, or "".
+func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []job.Attempt, certificate string) error {
 	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
 	if err := wire.CheckProtocol("worker "+name, hello.GetProtocol()); err != nil {
 		return err
@@ -164,6 +172,11 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []
 	case hello.GetSlots() < 1 || hello.GetSlots() > 1<<16 || hello.GetReserved() < 0 || hello.GetReserved() > hello.GetSlots() || name == "":
 		return fmt.Errorf("%w: worker %q with %d slots, %d of them reserved; it must have a name, 1 to 65536 slots, and no more reserved than there are",
 			wire.ErrInvalid, name, hello.GetSlots(), hello.GetReserved())
+	}
+	if certificate != "" && hello.GetId() != "" {
+		if err := s.owners.claim(hello.GetId(), certificate); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	if err := s.refuseCopy(hello); err != nil {

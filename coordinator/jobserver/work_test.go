@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -231,6 +232,52 @@ func TestCopiedWorkerRefused(t *testing.T) {
 		defer stop()
 		if err := second.session(again); errors.Is(err, wire.ErrConflict) {
 			t.Errorf("after the first has gone: %v", err)
+		}
+	})
+}
+
+// A worker ID belongs to the certificate with which it joined first, also after a restart and while
+// that worker is away, until the worker is drained.
+func TestWorkerIDBelongsToCertificate(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		data := memoryData(t)
+		data.Dir = t.TempDir()
+		var caller string
+		config := Config{Data: data, Certificate: func(context.Context) string { return caller }}
+		n := &network{}
+		_, stop := n.serve(t, coordinator.Config{}, config)
+		join := func(certificate string) error {
+			caller = certificate
+			w := &remoteWorker{n: n, peers: map[string]string{}, hello: &layshaftv1.Hello{Protocol: wire.Protocol, Worker: "disk-" + path.Base(certificate), Id: "disk",
+				Slots: 1, Address: "10.0.0.1:7080", Datasets: []string{"d"}}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err := w.session(ctx)
+			time.Sleep(time.Minute) // its lease ends
+			return err
+		}
+		const want = "worker ID disk belongs to the certificate of worker/w1, and this worker has the one of worker/w2"
+		if err := join("worker/w1"); errors.Is(err, wire.ErrForbidden) {
+			t.Fatal(err)
+		}
+		if err := join("worker/w2"); !errors.Is(err, wire.ErrForbidden) || !strings.Contains(err.Error(), want) {
+			t.Errorf("another certificate: %v, want %q", err, want)
+		}
+		stop()
+		_, _ = n.serve(t, coordinator.Config{}, config)
+		if err := join("worker/w2"); !errors.Is(err, wire.ErrForbidden) {
+			t.Errorf("another certificate after a restart: %v", err)
+		}
+		for range 2 {
+			if err := join("worker/w1"); errors.Is(err, wire.ErrForbidden) {
+				t.Error(err)
+			}
+		}
+		if err := n.client(t).DrainWorker(t.Context(), "disk"); err != nil {
+			t.Fatal(err)
+		}
+		if err := join("worker/w2"); errors.Is(err, wire.ErrForbidden) {
+			t.Errorf("after the drain: %v", err)
 		}
 	})
 }

@@ -92,7 +92,7 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Tasks: tasks,
+		Identity: peerName, Certificate: peerCertificate, Tasks: tasks,
 		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Audit: cfg.Audit, Log: cfg.Log,
 	})
 	if err != nil {
@@ -147,6 +147,14 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	cfg.Log.Info("ended")
 	return err
+}
+
+// peerCertificate returns the identity in the caller's certificate, or "".
+func peerCertificate(ctx context.Context) string {
+	if id := security.PeerIdentity(ctx); id.Role != "" {
+		return id.String()
+	}
+	return ""
 }
 
 func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }

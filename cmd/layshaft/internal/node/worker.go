@@ -21,7 +21,7 @@ import (
 type WorkerConfig struct {
 	Common
 	// Node configures the worker. RunWorker sets its listeners, credentials, Advertise,
-	// Authorize, Coordinator, Compress, Version and Log.
+	// Authorize, Coordinator, Certificate, Compress, Version and Log.
 	Node worker.NodeConfig
 	// Functions, if set, registers task functions; their tasks use slots of this worker.
 	Functions func(w *calls.Worker)
@@ -45,6 +45,9 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	n.CoordinatorCreds, n.PeerCreds = p.clientCreds(security.Coordinator), p.clientCreds(security.Worker)
 	n.Compress = !security.Loopback(p.advertise)
 	n.Version, n.Log = cfg.Version, cfg.Log
+	if p.tls != nil {
+		n.Certificate = p.tls.Identity().String()
+	}
 	n.Slots = cmp.Or(n.Slots, machine.Processors())
 	node, err := worker.NewNode(n)
 	if err != nil {
