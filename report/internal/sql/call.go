@@ -1,0 +1,254 @@
+package sql
+
+import "strings"
+
+const lambdaHint = "use unnest(list) in FROM, then filter and aggregate its rows"
+
+// call reads the arguments of a function and what follows them. The current token is the
+// parenthesis.
+func (p *parser) call(name string) Expr {
+	c := &Call{Pos: Pos{p.prevOffset()}, Name: name}
+	p.enter()
+	p.expect("(")
+	switch {
+	case p.isKw("DISTINCT"):
+		c.Distinct = true
+		p.advance()
+	case p.isKw("ALL"):
+		p.advance()
+	case p.isKw("VARIADIC"):
+		p.fail("VARIADIC is not supported", "write the arguments one by one")
+	}
+	switch {
+	case p.is("*") && !c.Distinct:
+		c.Star = true
+		p.advance()
+		if !p.is(")") {
+			p.unexpected(")")
+		}
+	case p.isKw("SELECT"):
+		p.unexpected("an argument")
+	case !p.is(")"):
+		c.Args = list(p, func() *Arg { return p.arg(false) })
+	case c.Distinct:
+		p.unexpected("an argument")
+	}
+	if p.isKw("ORDER") && !c.Star {
+		c.OrderBy = p.orderBy()
+	}
+	c.IgnoreNulls = p.nullsClause()
+	p.closeList()
+	p.leave()
+	p.callTail(c)
+	return c
+}
+
+// prevOffset returns where the word before the current token starts.
+func (p *parser) prevOffset() int {
+	i := p.prevEnd
+	if i > 0 && p.src[i-1] == '"' {
+		return i - 1 // the caller knows better
+	}
+	for i > 0 && isWordByte(p.src[i-1]) {
+		i--
+	}
+	return i
+}
+
+// nullsClause reads IGNORE NULLS or RESPECT NULLS.
+func (p *parser) nullsClause() bool {
+	if !p.isAnyKw("IGNORE", "RESPECT") || !p.follows("NULLS") {
+		return false
+	}
+	ignore := p.isKw("IGNORE")
+	p.advance()
+	p.advance()
+	return ignore
+}
+
+// callTail reads WITHIN GROUP, FILTER, IGNORE NULLS and OVER.
+func (p *parser) callTail(c *Call) {
+	if p.isKw("WITHIN") && p.follows("GROUP") {
+		if c.Distinct || c.OrderBy != nil {
+			p.fail("unexpected WITHIN GROUP after DISTINCT or ORDER BY", "write the order once: f(x) WITHIN GROUP (ORDER BY y)")
+		}
+		p.advance()
+		p.advance()
+		p.enter()
+		p.expect("(")
+		if !p.isKw("ORDER") {
+			p.unexpected("ORDER BY")
+		}
+		c.WithinGroup = p.orderBy()
+		p.closeList()
+		p.leave()
+	}
+	if p.isKw("FILTER") && p.follows("(") {
+		p.advance()
+		p.enter()
+		p.advance()
+		if !p.acceptKw("WHERE") {
+			p.fail("unexpected "+p.tokenName()+"; expected WHERE", "write FILTER (WHERE condition)")
+		}
+		c.Filter = p.expr()
+		p.expect(")")
+		p.leave()
+	}
+	if p.isAnyKw("IGNORE", "RESPECT") && p.follows("NULLS") {
+		c.IgnoreNulls = p.nullsClause()
+	}
+	if p.isKw("OVER") {
+		at := p.here()
+		m := p.mark()
+		p.advance()
+		switch {
+		case p.is("("):
+			c.Over = p.window()
+		case p.isName():
+			id := p.takeIdent()
+			c.Over = &Window{Pos: at, Ref: &id}
+		default:
+			if m.tok.kw != nil {
+				p.unexpected("( or the name of a window")
+			}
+		}
+	}
+}
+
+// arg reads one argument. In a function of FROM, name = value names an option.
+func (p *parser) arg(table bool) *Arg {
+	a := &Arg{Pos: p.here()}
+	if p.tok.kind == bare || p.tok.kind == quoted {
+		m := p.mark()
+		name := p.tok.val
+		p.advance()
+		if p.is("=>") || p.is(":=") || table && (p.is("=") || p.is("==")) {
+			a.Name = strings.ToLower(name)
+			p.advance()
+		} else {
+			p.reset(m)
+		}
+	}
+	if p.isKw("VARIADIC") {
+		p.fail("VARIADIC is not supported", "write the arguments one by one")
+	}
+	a.X = p.expr()
+	p.refuseLambda(a.X)
+	return a
+}
+
+// refuseLambda reports x -> f(x) and (x, y) -> f(x, y) as an argument: they look like the operator
+// of JSON, but use their left side as a column on the right.
+func (p *parser) refuseLambda(x Expr) {
+	b, ok := x.(*Binary)
+	if !ok || b.Op != Arrow {
+		return
+	}
+	bad := false
+	switch l := b.L.(type) {
+	case *Row:
+		bad = true
+	case *Column:
+		Walk(b.R, func(n Node) bool {
+			if c, ok := n.(*Column); ok && len(l.Parts) == 1 && strings.EqualFold(c.Parts[0].Name, l.Parts[0].Name) {
+				bad = true
+			}
+			return !bad
+		})
+	}
+	if bad {
+		p.failAt(b.Offset, "lambdas are not supported", lambdaHint)
+	}
+}
+
+// standardCall reads the forms of the SQL standard with words between the arguments.
+func (p *parser) standardCall(name string) Expr {
+	c := &Call{Pos: p.here(), Name: strings.ToLower(name)}
+	add := func(xs ...Expr) {
+		for _, x := range xs {
+			c.Args = append(c.Args, &Arg{Pos: Pos{x.At()}, X: x})
+		}
+	}
+	m := p.mark()
+	p.advance()
+	p.enter()
+	p.advance()
+	switch name {
+	case "EXTRACT":
+		field := &String{p.here(), strings.ToLower(p.tok.val)}
+		if p.tok.kind != bare && p.tok.kind != text && p.tok.kind != quoted {
+			p.unexpected("a field such as year")
+		}
+		p.advance()
+		if !p.acceptKw("FROM") {
+			p.fail("unexpected "+p.tokenName()+"; expected FROM", "write extract(year FROM x), or date_part('year', x)")
+		}
+		add(field, p.expr())
+	case "POSITION":
+		a := p.infix(precIn + 1)
+		if !p.acceptKw("IN") {
+			p.fail("unexpected "+p.tokenName()+"; expected IN", "write position(a IN b), or strpos(b, a)")
+		}
+		b := p.infix(precIn + 1)
+		c.Name = "strpos"
+		add(b, a)
+	case "SUBSTRING":
+		x := p.expr()
+		if !p.isAnyKw("FROM", "FOR") {
+			return p.plainCall(m)
+		}
+		var from Expr = &Number{p.here(), Integer, "1"}
+		if p.acceptKw("FROM") {
+			from = p.expr()
+		}
+		add(x, from)
+		if p.acceptKw("FOR") {
+			add(p.expr())
+		}
+	case "OVERLAY":
+		x := p.expr()
+		if !p.acceptKw("PLACING") {
+			return p.plainCall(m)
+		}
+		y := p.expr()
+		p.expectKw("FROM")
+		add(x, y, p.expr())
+		if p.acceptKw("FOR") {
+			add(p.expr())
+		}
+	case "TRIM":
+		c.Name = "btrim"
+		sides := p.isAnyKw("BOTH", "LEADING", "TRAILING")
+		if sides {
+			c.Name = map[string]string{"BOTH": "btrim", "LEADING": "ltrim", "TRAILING": "rtrim"}[p.tok.kw.name]
+			p.advance()
+		}
+		if p.acceptKw("FROM") {
+			add(p.expr())
+			break
+		}
+		if !sides && p.is(")") {
+			p.unexpected("an argument")
+		}
+		x := p.expr()
+		switch {
+		case p.acceptKw("FROM"):
+			add(p.expr(), x)
+		case sides:
+			add(x)
+		default:
+			return p.plainCall(m)
+		}
+	}
+	p.closeList()
+	p.leave()
+	p.callTail(c)
+	return c
+}
+
+// plainCall goes back and reads a call without words between the arguments.
+func (p *parser) plainCall(m mark) Expr {
+	p.leave()
+	p.reset(m)
+	return p.call(p.functionName())
+}

@@ -1,0 +1,276 @@
+package sql
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of a statement. Deeper ones are refused, so that neither the parser nor a function that
+// walks a tree by recursion can exhaust the stack.
+const (
+	maxNesting = 500    // parentheses, subqueries, CASE and so on inside one another
+	maxChain   = 10_000 // operators in a row: a + b + c has two. AND and OR do not count
+	maxParams  = 99_999
+)
+
+// Parse reads one statement, with an optional semicolon at its end. Its errors are *Error.
+func Parse(text string) (Statement, error) {
+	return parse(text, (*parser).statement)
+}
+
+// ParseExpr reads one expression.
+func ParseExpr(text string) (Expr, error) {
+	return parse(text, (*parser).expr)
+}
+
+// ParseExprList reads expressions with optional aliases, separated by commas.
+func ParseExprList(text string) ([]*Item, error) {
+	return parse(text, func(p *parser) []*Item { return list(p, p.namedExpr) })
+}
+
+// ParseAggregates reads expressions as ParseExprList does, and takes a bare count for count(*).
+func ParseAggregates(text string) ([]*Item, error) {
+	return parse(text, func(p *parser) []*Item {
+		items := list(p, p.namedExpr)
+		for _, it := range items {
+			if c, ok := it.X.(*Column); ok && len(c.Parts) == 1 && !c.Parts[0].Quoted && strings.EqualFold(c.Parts[0].Name, "count") {
+				it.X = &Call{Pos: c.Pos, Name: "count", Star: true}
+			}
+		}
+		return items
+	})
+}
+
+// parser holds the current token of a statement. Its methods read a part of the grammar each, and
+// start at the current token. An error leaves them as a panic with a failure, which parse catches.
+type parser struct {
+	lexer
+	tok     token
+	prevEnd int // end of the token before tok
+
+	nesting int
+	chain   int // most operators in a row below the expression that is being read
+	params  int // the question marks so far
+
+	alias token // the last bare alias without AS: it may be a misspelt keyword
+}
+
+type failure struct{ err *Error }
+
+func parse[T any](text string, read func(*parser) T) (t T, err error) {
+	p := &parser{lexer: lexer{src: text}}
+	defer func() {
+		switch x := recover().(type) {
+		case nil:
+		case failure:
+			var none T
+			t, err = none, x.err
+		default:
+			panic(x)
+		}
+	}()
+	if !utf8.ValidString(text) {
+		p.failAt(invalidByte(text), "the statement is not valid UTF-8", "")
+	}
+	p.advance()
+	t = read(p)
+	if p.accept(";") && p.tok.kind != end {
+		p.fail("unexpected "+p.tokenName()+" after the semicolon", "run one statement at a time")
+	}
+	if p.tok.kind != end {
+		p.trailing()
+	}
+	return t, nil
+}
+
+// invalidByte returns the offset of the first byte that is not UTF-8.
+func invalidByte(s string) int {
+	for i, r := range s {
+		if r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
+			return i
+		}
+	}
+	return len(s)
+}
+
+func (p *parser) failAt(off int, message, hint string) {
+	panic(failure{NewError(p.src, off, message, hint)})
+}
+
+// fail reports an error at the current token.
+func (p *parser) fail(message, hint string) {
+	if p.tok.kind == bad {
+		panic(failure{p.lexer.err})
+	}
+	p.failAt(p.tok.off, message, hint)
+}
+
+func (p *parser) advance() {
+	p.prevEnd = p.tok.end
+	p.tok = p.next()
+}
+
+// mark is a place to return to.
+type mark struct {
+	pos     int
+	tok     token
+	prevEnd int
+	alias   token
+}
+
+func (p *parser) mark() mark { return mark{p.pos, p.tok, p.prevEnd, p.alias} }
+
+func (p *parser) reset(m mark) {
+	p.pos, p.tok, p.prevEnd, p.alias = m.pos, m.tok, m.prevEnd, m.alias
+}
+
+// follows reports whether the token after the current one is an operator or a keyword.
+func (p *parser) follows(s string) bool {
+	m := p.mark()
+	p.advance()
+	yes := p.is(s) || p.isKw(s)
+	p.reset(m)
+	return yes
+}
+
+// is reports whether the current token is an operator or punctuation mark.
+func (p *parser) is(s string) bool { return p.tok.kind == op && p.tok.val == s }
+
+// isKw reports whether the current token is a keyword.
+func (p *parser) isKw(name string) bool { return p.tok.kw != nil && p.tok.kw.name == name }
+
+// isAnyKw reports whether the current token is one of the keywords.
+func (p *parser) isAnyKw(names ...string) bool {
+	if p.tok.kw == nil {
+		return false
+	}
+	for _, name := range names {
+		if p.tok.kw.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) accept(s string) bool {
+	if p.is(s) {
+		p.advance()
+		return true
+	}
+	return false
+}
+
+func (p *parser) acceptKw(name string) bool {
+	if p.isKw(name) {
+		p.advance()
+		return true
+	}
+	return false
+}
+
+func (p *parser) expect(s string) {
+	if !p.accept(s) {
+		p.unexpected(s)
+	}
+}
+
+func (p *parser) expectKw(name string) {
+	if !p.acceptKw(name) {
+		p.unexpected(name)
+	}
+}
+
+// pos returns the place of the current token.
+func (p *parser) here() Pos { return Pos{p.tok.off} }
+
+// enter goes one level down; leave goes back.
+func (p *parser) enter() {
+	if p.nesting++; p.nesting > maxNesting {
+		p.fail("the statement is nested too deep: more than 500 levels", "move inner parts into a WITH list")
+	}
+}
+
+func (p *parser) leave() { p.nesting-- }
+
+// grow counts one more operator on top of a chain, and fails when the chain is too long.
+func (p *parser) grow(off int) {
+	if p.chain++; p.chain > maxChain {
+		p.failAt(off, "too many operators in a row: more than 10,000", "use IN for alternatives, and sum() or string_agg() over rows")
+	}
+}
+
+// list reads one or more elements separated by commas.
+func list[T any](p *parser, element func() T) []T {
+	var out []T
+	for {
+		out = append(out, element())
+		if !p.is(",") {
+			return out
+		}
+		comma := p.tok.off
+		p.advance()
+		if p.atClause() || p.is(")") || p.is("]") || p.tok.kind == end {
+			p.failAt(comma, "unexpected comma before "+p.tokenName(), "remove the comma")
+		}
+	}
+}
+
+// atClause reports whether the current token starts a clause and cannot start an expression.
+func (p *parser) atClause() bool {
+	return p.isAnyKw("FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "INTERSECT", "EXCEPT")
+}
+
+// isName reports whether the current token can be the name of a column or table.
+func (p *parser) isName() bool {
+	switch p.tok.kind {
+	case quoted:
+		return true
+	case bare:
+		return p.tok.kw == nil || p.tok.kw.class != reserved && p.tok.kw.class != function
+	}
+	return false
+}
+
+// takeIdent takes the current token as a name.
+func (p *parser) takeIdent() Ident {
+	id := Ident{Pos: p.here(), Name: p.tok.val, Quoted: p.tok.kind == quoted}
+	p.advance()
+	return id
+}
+
+// name reads the name of a column or table.
+func (p *parser) name(what string) Ident {
+	if !p.isName() {
+		if p.tok.kind == bare {
+			p.fail("unexpected keyword "+p.tokenName()+"; expected "+what, `a name that is a keyword needs double quotes: "`+p.tok.val+`"`)
+		}
+		p.unexpected(what)
+	}
+	return p.takeIdent()
+}
+
+// label reads a name behind AS or a dot, where keywords are names.
+func (p *parser) label(what string) Ident {
+	if p.tok.kind != bare && p.tok.kind != quoted {
+		if p.tok.kind == text {
+			p.fail("unexpected text "+p.tokenName()+"; expected "+what, `put a name in double quotes: "`+clip(p.tok.val)+`"`)
+		}
+		p.unexpected(what)
+	}
+	return p.takeIdent()
+}
+
+// names reads a list of names in parentheses.
+func (p *parser) names(what string) []Ident {
+	p.expect("(")
+	out := list(p, func() Ident { return p.name(what) })
+	p.closeList()
+	return out
+}
+
+// closeList reads the parenthesis at the end of a list.
+func (p *parser) closeList() {
+	if !p.accept(")") {
+		p.unexpected("a comma or )")
+	}
+}
