@@ -1,0 +1,239 @@
+package aggr
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// testCall is a call for tests; consts are its constant arguments, which follow the columns.
+type testCall struct {
+	name     string
+	args     []vec.Type
+	consts   []*vec.Vec
+	distinct bool
+	order    []vec.Order
+	keys     []vec.Type // of the order
+}
+
+func (c testCall) String() string {
+	s := fmt.Sprint(c.name, c.args)
+	if c.distinct {
+		s += " distinct"
+	}
+	if len(c.order) > 0 {
+		s += fmt.Sprint(" order by", c.keys, c.order)
+	}
+	return s
+}
+
+func (c testCall) bind(t testing.TB) *Func {
+	args := c.args
+	consts := make([]*vec.Vec, len(args))
+	for _, v := range c.consts {
+		args = append(args[:len(args):len(args)], v.Type)
+		consts = append(consts, v)
+	}
+	f, err := Bind(c.name, args, consts, c.distinct, c.order, 0)
+	if err != nil {
+		t.Fatalf("%v: %v", c, err)
+	}
+	return f
+}
+
+// randomArgs returns n rows of the columns that f takes; first is the ordinal of row 0.
+func (c testCall) randomArgs(r *rand.Rand, f *Func, n, first int) []*vec.Vec {
+	var cols []*vec.Vec
+	for i, t := range f.Args {
+		if at := i - len(c.args); at >= 0 {
+			cols = append(cols, c.consts[at])
+			continue
+		}
+		cols = append(cols, randomVec(r, t, n))
+	}
+	if len(f.Order) > 0 {
+		for _, t := range c.keys {
+			cols = append(cols, randomVec(r, t, n))
+		}
+	}
+	if f.Ordinal {
+		v := vec.New(vec.Of(vec.Int), n)
+		for i := range v.Ints {
+			v.Ints[i] = int64(first + i)
+		}
+		cols = append(cols, v)
+	}
+	return cols
+}
+
+// encode returns the results of all groups, or the error.
+func encode(s State, groups int) string {
+	v, err := s.Result(0, groups)
+	if err != nil {
+		return err.Error()
+	}
+	var b []byte
+	for i := range v.Len {
+		b = vec.AppendRow(b, []*vec.Vec{v}, i)
+	}
+	return fmt.Sprintf("%d rows of %v: %q", v.Len, v.Type, b)
+}
+
+// testCalls are calls of all functions.
+var testCalls = func() (calls []testCall) {
+	for _, t := range allTypes {
+		for _, name := range []string{"count", "min", "max"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{t}})
+		}
+		if t.IsNumber() {
+			for _, name := range []string{"sum", "avg"} {
+				calls = append(calls, testCall{name: name, args: []vec.Type{t}})
+			}
+		}
+	}
+	return append(calls, testCall{name: "count"})
+}()
+
+// TestMerge divides rows among states at random, and merges them in random order: the results must
+// have the same bytes.
+func TestMerge(t *testing.T) {
+	for _, c := range testCalls {
+		t.Run(c.String(), func(t *testing.T) {
+			for seed := range uint64(12) {
+				testMerge(t, c, seed)
+			}
+		})
+	}
+}
+
+func testMerge(t *testing.T, c testCall, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	f := c.bind(t)
+	const groups = 4
+	whole := f.New()
+	whole.Resize(1)
+	whole.Resize(groups)
+	parts := make([]State, 1+r.IntN(5))
+	for i := range parts {
+		parts[i] = f.New()
+		parts[i].Resize(groups)
+	}
+	must := func(err error) {
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	row := 0
+	for range 1 + r.IntN(8) {
+		n := r.IntN(40)
+		cols := c.randomArgs(r, f, n, row)
+		row += n
+		if r.IntN(3) == 0 {
+			g := uint32(r.IntN(groups - 1))
+			must(whole.AddAll(g, cols, n))
+			must(parts[r.IntN(len(parts))].AddAll(g, cols, n))
+			continue
+		}
+		numbers := make([]uint32, n)
+		for i := range numbers {
+			numbers[i] = uint32(r.IntN(groups - 1)) // the last group stays empty
+		}
+		must(whole.Add(numbers, cols))
+		// one row in each part
+		rows := make([][]int32, len(parts))
+		for i := range n {
+			p := r.IntN(len(parts))
+			rows[p] = append(rows[p], int32(i))
+		}
+		for p, own := range rows {
+			some := make([]*vec.Vec, len(cols))
+			for i, v := range cols {
+				some[i] = v.Gather(own)
+			}
+			own2 := make([]uint32, len(own))
+			for i, at := range own {
+				own2[i] = numbers[at]
+			}
+			must(parts[p].Add(own2, some))
+		}
+	}
+	want := encode(whole, groups)
+	for len(parts) > 1 {
+		i := r.IntN(len(parts))
+		j := r.IntN(len(parts) - 1)
+		if j >= i {
+			j++
+		}
+		to := parts[i]
+		if r.IntN(2) == 0 { // pass both through bytes
+			to = f.New()
+			to.Resize(groups)
+			mergeAll(t, to, parts[i], groups)
+		}
+		mergeAll(t, to, parts[j], groups)
+		parts[i] = to
+		parts = append(parts[:j], parts[j+1:]...)
+	}
+	if got := encode(parts[0], groups); got != want {
+		t.Fatalf("seed %d: merged %s\nwant %s", seed, got, want)
+	}
+	if whole.Bytes() < 0 || parts[0].Bytes() < 0 {
+		t.Fatalf("seed %d: Bytes = %d, %d", seed, whole.Bytes(), parts[0].Bytes())
+	}
+	if got := encode(whole, groups); got != want {
+		t.Fatalf("seed %d: the second Result is %s\nwant %s", seed, got, want)
+	}
+}
+
+func mergeAll(t *testing.T, to, from State, groups int) {
+	for g := range groups {
+		state := from.AppendState([]byte("x"), g)
+		if again := from.AppendState([]byte("x"), g); !bytes.Equal(again, state) {
+			t.Fatalf("state %q is %q the second time", state, again)
+		}
+		rest, err := to.MergeState(g, append(state[1:], "rest"...))
+		if err != nil || string(rest) != "rest" {
+			t.Fatalf("MergeState of %q: rest %q, %v", state[1:], rest, err)
+		}
+	}
+}
+
+// FuzzMergeState feeds bytes to all states: an error is fine, a panic is not.
+func FuzzMergeState(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 0))
+	for i, c := range testCalls {
+		fn := c.bind(f)
+		s := fn.New()
+		s.Resize(1)
+		f.Add(uint16(i), s.AppendState(nil, 0))
+		for _, n := range []int{1, 5, 200} {
+			if err := s.AddAll(0, c.randomArgs(r, fn, n, 0), n); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint16(i), s.AppendState(nil, 0))
+		}
+	}
+	f.Fuzz(func(t *testing.T, call uint16, data []byte) {
+		c := testCalls[int(call)%len(testCalls)]
+		s := c.bind(t).New()
+		s.Resize(2)
+		rest, err := s.MergeState(0, data)
+		if err == nil && len(rest) > 0 {
+			_, err = s.MergeState(0, rest)
+		}
+		if err != nil {
+			return
+		}
+		if v, err := s.Result(0, 2); err == nil && v.Len != 2 {
+			t.Fatalf("%d results", v.Len)
+		}
+		other := c.bind(t).New()
+		other.Resize(1)
+		if _, err := other.MergeState(0, s.AppendState(nil, 0)); err != nil {
+			t.Fatalf("the state of merged bytes %q: %v", data, err)
+		}
+	})
+}
