@@ -5,9 +5,9 @@ import "strings"
 const lambdaHint = "use unnest(list) in FROM, then filter and aggregate its rows"
 
 // call reads the arguments of a function and what follows them. The current token is the
-// parenthesis.
-func (p *parser) call(name string) Expr {
-	c := &Call{Pos: Pos{p.prevOffset()}, Name: name}
+// parenthesis; the name stands at a place before it.
+func (p *parser) call(at Pos, name string) Expr {
+	c := &Call{Pos: at, Name: name}
 	p.enter()
 	p.expect("(")
 	switch {
@@ -41,18 +41,6 @@ func (p *parser) call(name string) Expr {
 	p.leave()
 	p.callTail(c)
 	return c
-}
-
-// prevOffset returns where the word before the current token starts.
-func (p *parser) prevOffset() int {
-	i := p.prevEnd
-	if i > 0 && p.src[i-1] == '"' {
-		return i - 1 // the caller knows better
-	}
-	for i > 0 && isWordByte(p.src[i-1]) {
-		i--
-	}
-	return i
 }
 
 // nullsClause reads IGNORE NULLS or RESPECT NULLS.
@@ -169,7 +157,6 @@ func (p *parser) standardCall(name string) Expr {
 			c.Args = append(c.Args, &Arg{Pos: Pos{x.At()}, X: x})
 		}
 	}
-	m := p.mark()
 	p.advance()
 	p.enter()
 	p.advance()
@@ -195,7 +182,7 @@ func (p *parser) standardCall(name string) Expr {
 	case "SUBSTRING":
 		x := p.expr()
 		if !p.isAnyKw("FROM", "FOR") {
-			return p.plainCall(m)
+			return p.plainCall(c, name, x)
 		}
 		var from Expr = &Number{p.here(), Integer, "1"}
 		if p.acceptKw("FROM") {
@@ -208,7 +195,7 @@ func (p *parser) standardCall(name string) Expr {
 	case "OVERLAY":
 		x := p.expr()
 		if !p.acceptKw("PLACING") {
-			return p.plainCall(m)
+			return p.plainCall(c, name, x)
 		}
 		y := p.expr()
 		p.expectKw("FROM")
@@ -237,7 +224,7 @@ func (p *parser) standardCall(name string) Expr {
 		case sides:
 			add(x)
 		default:
-			return p.plainCall(m)
+			return p.plainCall(c, name, x)
 		}
 	}
 	p.closeList()
@@ -246,9 +233,15 @@ func (p *parser) standardCall(name string) Expr {
 	return c
 }
 
-// plainCall goes back and reads a call without words between the arguments.
-func (p *parser) plainCall(m mark) Expr {
+// plainCall reads the rest of a call without words between its arguments, behind the first one.
+func (p *parser) plainCall(c *Call, name string, first Expr) Expr {
+	c.Name = strings.ToLower(name)
+	c.Args = []*Arg{{Pos: Pos{first.At()}, X: first}}
+	for p.accept(",") {
+		c.Args = append(c.Args, p.arg(false))
+	}
+	p.closeList()
 	p.leave()
-	p.reset(m)
-	return p.call(p.functionName())
+	p.callTail(c)
+	return c
 }

@@ -69,6 +69,9 @@ func parse[T any](text string, read func(*parser) T) (t T, err error) {
 			panic(x)
 		}
 	}()
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		p.failAt(i, "the statement holds a zero byte", "")
+	}
 	if !utf8.ValidString(text) {
 		p.failAt(invalidByte(text), "the statement is not valid UTF-8", "")
 	}

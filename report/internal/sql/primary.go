@@ -260,13 +260,11 @@ func (p *parser) wordExpr() Expr {
 func (p *parser) column() Expr {
 	at := p.here()
 	if p.tok.kind == bare && p.follows("(") {
-		return p.call(p.functionName())
+		return p.call(at, p.functionName())
 	}
 	first := p.takeIdent()
 	if p.is("(") && first.Quoted {
-		c := p.call(first.Name).(*Call)
-		c.Pos = at
-		return c
+		return p.call(at, first.Name)
 	}
 	c := &Column{Pos: at, Parts: []Ident{first}}
 	for p.is(".") {

@@ -31,6 +31,9 @@ func (p *parser) typed() Expr {
 		p.reset(m)
 		return nil
 	}
+	if t.Args != nil {
+		p.failAt(at.Offset, "a type with parameters cannot stand before a text", "write CAST('…' AS type)")
+	}
 	v := p.tok.val
 	p.advance()
 	return &Typed{at, t, v}
@@ -39,11 +42,6 @@ func (p *parser) typed() Expr {
 // typeName reads a type with its parameters and brackets.
 func (p *parser) typeName() *Type {
 	p.enter()
-	if p.isKw("INTERVAL") {
-		t := &Type{Pos: p.here(), Name: "interval"}
-		p.advance()
-		return p.brackets(t)
-	}
 	if p.tok.kind == text {
 		p.fail("unexpected text "+p.tokenName()+"; expected a type", "write the type without quotes")
 	}
