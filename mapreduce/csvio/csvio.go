@@ -70,8 +70,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -234,7 +238,11 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err != nil {
 		return nil, err
 	}
-	headers, cuts, err := s.survey(ctx, fs, target)
+	headers, err := s.headers(ctx, fs)
+	if err != nil {
+		return nil, err
+	}
+	cuts, err := csvcodec.Cuts(ctx, fs, target, s.comma, s.quote(), s.noFeeds)
 	if err != nil {
 		return nil, err
 	}
@@ -308,6 +316,28 @@ func describe(slices []files.Slice, headers [][]string, use map[string]int) desc
 	return d
 }
 
+// quote returns the quote for package csvcodec.
+func (s Source[T]) quote() byte {
+	if s.noQuotes {
+		return 0
+	}
+	return '"'
+}
+
+// headers reads the header of every file.
+func (s Source[T]) headers(ctx context.Context, fs []files.File) ([][]string, error) {
+	headers := make([][]string, len(fs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range fs {
+		group.Go(func() (err error) {
+			headers[i], err = s.header(ctx, f)
+			return err
+		})
+	}
+	return headers, group.Wait()
+}
+
 // header returns the column names of one file, or nil when the file is empty.
 func (s Source[T]) header(ctx context.Context, f files.File) (names []string, err error) {
 	if s.noHeader && len(s.names) > 0 {
@@ -324,28 +354,28 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 	if err != nil {
 		return nil, err
 	}
-	p := newParser(s.comma, s.noQuotes, 0)
+	p := csvcodec.New(s.comma, s.quote(), 0)
 	err = files.Exact(ctx, whole, func(c files.Chunk, last bool) (int, error) {
-		p.reset(c.Data, last)
+		p.Reset(c.Data, last)
 		for from := 0; from < len(c.Data); {
-			next, err := p.row(from)
+			next, err := p.Row(from)
 			switch {
-			case errors.Is(err, errMore) && len(c.Data) < maxHeader:
+			case errors.Is(err, csvcodec.ErrMore) && len(c.Data) < maxHeader:
 				return from, nil
-			case errors.Is(err, errMore):
+			case errors.Is(err, csvcodec.ErrMore):
 				err = fmt.Errorf("no end within %d bytes", maxHeader)
 				fallthrough
 			case err != nil:
 				return 0, fmt.Errorf("%s: the header cannot be read: %w", f.Path, err)
 			}
-			if p.n > 0 {
-				p = newParser(s.comma, s.noQuotes, p.n)
-				p.reset(c.Data, last)
-				if _, err := p.row(from); err != nil {
+			if p.N > 0 {
+				p = csvcodec.New(s.comma, s.quote(), p.N)
+				p.Reset(c.Data, last)
+				if _, err := p.Row(from); err != nil {
 					return 0, err
 				}
-				for i := range p.n {
-					name := strings.Clone(p.text(i))
+				for i := range p.N {
+					name := strings.Clone(p.Text(i))
 					if !s.noHeader && strings.Contains(strings.ReplaceAll(name, "\r\n", ""), "\r") {
 						return 0, files.CRError(f.Path)
 					}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -33,7 +34,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 			ctx:          ctx,
 			reader:       r,
 			slice:        sl,
-			parser:       newParser(s.comma, s.noQuotes, dec.want),
+			parser:       csvcodec.New(s.comma, s.quote(), dec.want),
 			dec:          dec,
 			header:       header,
 			isHeaderNext: !s.noHeader && sl.Offset == 0,
@@ -57,7 +58,7 @@ type sliceReader[T any] struct {
 	ctx          context.Context
 	reader       *mapreduce.Reader[T]
 	slice        files.Slice
-	parser       *parser
+	parser       *csvcodec.Parser
 	dec          *rowDecoder[T]
 	header       []string
 	isHeaderNext bool // the next row that is not blank is the header
@@ -73,12 +74,12 @@ type sliceReader[T any] struct {
 // chunk reads the rows of a chunk. It is the yield function of files.Exact.
 func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) {
 	r, p := rd.reader, rd.parser
-	p.reset(c.Data, last)
+	p.Reset(c.Data, last)
 	r.Path = c.Path
 	rows := int64(0)
 	for took < len(c.Data) {
-		next, err := p.row(took)
-		if errors.Is(err, errMore) {
+		next, err := p.Row(took)
+		if errors.Is(err, csvcodec.ErrMore) {
 			if took == 0 && len(c.Data) >= files.MaxRecord {
 				return 0, fmt.Errorf("%s:%d: a row longer than %d bytes; is a quote left open?", c.Path, rd.lineNumber(), files.MaxRecord)
 			}
@@ -91,12 +92,12 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 		switch {
 		case err != nil:
 			err = rd.reportBad(rd.nameColumn(err), c.Data[took:next])
-		case p.n == 0: // a blank line
+		case p.N == 0: // a blank line
 		case rd.isHeaderNext:
 			rd.isHeaderNext = false
-		case p.n != len(rd.header):
-			err = rd.reportBad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.n, len(rd.header)), c.Data[took:next])
-		case p.feeds > 1 && rd.source.noFeeds:
+		case p.N != len(rd.header):
+			err = rd.reportBad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.N, len(rd.header)), c.Data[took:next])
+		case p.Feeds > 1 && rd.source.noFeeds:
 			return 0, fmt.Errorf("%s:%d: a cell contains a line feed; remove the option NoLineFeeds", c.Path, rd.lineNumber())
 		default:
 			if err = rd.dec.decode(p, &rd.row); err != nil {
@@ -110,9 +111,9 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 			return 0, err
 		}
 		took = next
-		rd.feeds += int64(p.feeds)
+		rd.feeds += int64(p.Feeds)
 		if rd.line > 0 {
-			rd.line += int64(p.feeds)
+			rd.line += int64(p.Feeds)
 		}
 	}
 	r.Add(rows, int64(took))
@@ -139,16 +140,16 @@ func (rd *sliceReader[T]) reportBad(err error, raw []byte) error {
 	return r.Bad(fmt.Errorf("%s:%d: %w", r.Path, r.Line, err), bytes.Clone(raw))
 }
 
-// nameColumn adds the column name to a rowError.
+// nameColumn adds the column name to a RowError.
 func (rd *sliceReader[T]) nameColumn(err error) error {
-	var e *rowError
+	var e *csvcodec.RowError
 	if !errors.As(err, &e) {
 		return err
 	}
-	if e.column < 0 || e.column >= len(rd.header) {
-		return errors.New(e.what)
+	if e.Column < 0 || e.Column >= len(rd.header) {
+		return errors.New(e.What)
 	}
-	return fmt.Errorf("column %q: %s", rd.header[e.column], e.what)
+	return fmt.Errorf("column %q: %s", rd.header[e.Column], e.What)
 }
 
 // A rowDecoder converts a row to a record.
@@ -231,7 +232,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 }
 
 // decode decodes the parser's current row into out.
-func (d *rowDecoder[T]) decode(p *parser, out *T) error {
+func (d *rowDecoder[T]) decode(p *csvcodec.Parser, out *T) error {
 	if d.order != nil {
 		if len(d.slab) < len(d.order) {
 			d.slab = make([]string, len(d.order)*max(1, 4096/len(d.order)))
@@ -239,7 +240,7 @@ func (d *rowDecoder[T]) decode(p *parser, out *T) error {
 		row := d.slab[:len(d.order):len(d.order)]
 		d.slab = d.slab[len(d.order):]
 		for i, at := range d.order {
-			row[i] = d.arena.keep(p.text(at))
+			row[i] = d.arena.keep(p.Text(at))
 		}
 		*any(out).(*[]string) = row
 		return nil
@@ -248,7 +249,7 @@ func (d *rowDecoder[T]) decode(p *parser, out *T) error {
 	base := unsafe.Pointer(out)
 	for i := range d.cells {
 		c := &d.cells[i]
-		text := p.text(c.at)
+		text := p.Text(c.at)
 		if err := c.decode(unsafe.Add(base, c.offset), text); err != nil {
 			if len(text) > 60 {
 				text = text[:60] + "…"

@@ -1,4 +1,4 @@
-package csvio
+package csvcodec
 
 import "bytes"
 
@@ -6,9 +6,10 @@ import "bytes"
 // quote. It takes the input in blocks, in order. It may start after any line feed, but the caller
 // must know whether that line feed is inside a quoted cell.
 //
-// It finds the same rows as type parser, including malformed ones.
+// It finds the same rows as type Parser, including malformed ones.
 type scanner struct {
 	comma byte
+	mark  byte // the quote
 	state scanState
 	prev  byte  // the byte before the next block
 	at    int64 // position of the next block
@@ -28,8 +29,8 @@ const (
 
 // newScanner returns a scanner for position at, which follows a line feed. quoted tells it that it
 // starts inside a quoted cell.
-func newScanner(comma byte, at int64, quoted bool) scanner {
-	s := scanner{comma: comma, prev: '\n', at: at, first: -1}
+func newScanner(comma, mark byte, at int64, quoted bool) scanner {
+	s := scanner{comma: comma, mark: mark, prev: '\n', at: at, first: -1}
 	if quoted {
 		s.state = inQuotes
 	} else {
@@ -50,7 +51,7 @@ func (s *scanner) scan(block []byte) {
 	for i < len(block) {
 		switch s.state {
 		case inRow:
-			q := find(block, i, len(block), '"')
+			q := find(block, i, len(block), s.mark)
 			if s.first < 0 {
 				s.seekRow(block, i, q)
 			}
@@ -68,7 +69,7 @@ func (s *scanner) scan(block []byte) {
 			}
 			i = q + 1
 		case inQuotes:
-			q := find(block, i, len(block), '"')
+			q := find(block, i, len(block), s.mark)
 			if q < 0 {
 				i = len(block)
 				break
@@ -77,7 +78,7 @@ func (s *scanner) scan(block []byte) {
 			i = q + 1
 		case atQuote:
 			switch block[i] {
-			case '"':
+			case s.mark:
 				s.state = inQuotes
 				i++
 			case s.comma:

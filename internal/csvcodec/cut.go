@@ -1,4 +1,4 @@
-package csvio
+package csvcodec
 
 import (
 	"bytes"
@@ -12,26 +12,23 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 )
 
-// survey reads the header of every file, and finds where to cut the files larger than a split.
+// Cuts finds where to cut the files larger than a split of target bytes, 64 MiB if zero: the starts
+// of rows, for each file, without 0. comma and quote are the bytes of New. noFeeds promises that no
+// quoted cell contains a line feed.
 //
-// Whether a line feed ends a row depends on all quotes before it. So survey divides a file into
+// Whether a line feed ends a row depends on all quotes before it. So Cuts divides a file into
 // segments and scans them in parallel. Each segment is scanned under two assumptions: that it
 // starts between rows, and that it starts inside a quoted cell. Once all earlier segments are done,
 // the right assumption is clear. The two scans mostly agree after a row or two, and then one scan
 // continues for both.
-func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (headers [][]string, cuts [][]int64, err error) {
+func Cuts(ctx context.Context, fs []files.File, target int64, comma, quote byte, noFeeds bool) ([][]int64, error) {
 	if target <= 0 {
 		target = 64 << 20
 	}
-	headers, cuts = make([][]string, len(fs)), make([][]int64, len(fs))
-	segments := make([][]segment, len(fs))
+	cuts, segments := make([][]int64, len(fs)), make([][]segment, len(fs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, f := range fs {
-		group.Go(func() (err error) {
-			headers[i], err = s.header(ctx, f)
-			return err
-		})
 		if f.Codec != files.Plain || f.Size <= target+target/8 {
 			continue
 		}
@@ -41,13 +38,13 @@ func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (h
 			from := int64(float64(f.Size) / float64(n) * float64(k))
 			to := int64(float64(f.Size) / float64(n) * float64(k+1))
 			group.Go(func() (err error) {
-				segments[i][k], err = s.segment(ctx, f, from, to)
+				segments[i][k], err = cutSegment(ctx, f, from, to, comma, quote, noFeeds || quote == 0)
 				return err
 			})
 		}
 	}
 	if err := group.Wait(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i := range fs {
 		inside, last := false, int64(0)
@@ -65,7 +62,7 @@ func (s Source[T]) survey(ctx context.Context, fs []files.File, target int64) (h
 			}
 		}
 	}
-	return headers, cuts, nil
+	return cuts, nil
 }
 
 // segment is the result of scanning one part of a file. The part starts and ends after a line feed.
@@ -79,27 +76,27 @@ type segment struct {
 	outsideEnd, insideEnd bool
 }
 
-// segment scans the file from the first line that starts at or after from, to the first line that
-// starts at or after to.
-func (s Source[T]) segment(ctx context.Context, f files.File, from, to int64) (g segment, err error) {
+// cutSegment scans the file from the first line that starts at or after from, to the first line
+// that starts at or after to.
+func cutSegment(ctx context.Context, f files.File, from, to int64, comma, quote byte, anyLine bool) (g segment, err error) {
 	r, err := f.Open(ctx)
 	if err != nil {
 		return g, err
 	}
 	defer r.Close()
 	size := min(256<<10, max(4<<10, to-from))
-	block := make([]byte, size, size+slack)
+	block := make([]byte, size, size+Slack)
 	if from, err = nextLine(r, from, f.Size, block); err != nil {
 		return g, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	g = segment{start: from, second: -1}
-	if s.noQuotes || s.noFeeds {
+	if anyLine {
 		return g, nil
 	}
 	if to, err = nextLine(r, to, f.Size, block); err != nil {
 		return g, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	outside, inside, same := newScanner(s.comma, from, false), newScanner(s.comma, from, true), from == 0
+	outside, inside, same := newScanner(comma, quote, from, false), newScanner(comma, quote, from, true), from == 0
 	for at := from; at < to; {
 		if err := context.Cause(ctx); err != nil {
 			return g, err
