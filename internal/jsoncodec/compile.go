@@ -36,6 +36,7 @@ const (
 	opText                // method UnmarshalText or MarshalText of the type
 	opQuoted              // elem, inside a string
 	opVia                 // elem, in a struct embedded by pointer
+	opColumn              // col, of a kind that readRow leaves to readColumn
 )
 
 // value is the table entry of one type.
@@ -71,6 +72,8 @@ type object struct {
 	embeds []uintptr       // offsets of embedded pointers on the way to promoted fields
 	// dirty is for the root struct: the bits of the keys that the last record set.
 	dirty uint64
+	// nullable is for columns: the bits of the keys whose columns have Nulls.
+	nullable uint64
 }
 
 // key is one key of an object, with or without a field.
@@ -82,8 +85,9 @@ type key struct {
 	bit            uint64
 	off            uintptr
 	op             op
-	scale          uint8  // of val
-	val            *value // nil for opSkip
+	scale          uint8   // of val
+	val            *value  // nil for opSkip
+	col            *Column // for opColumn and the kinds of columns, instead of off and val
 	name           string
 
 	omitEmpty, omitZero bool // for writing

@@ -227,7 +227,7 @@ func TestRefusals(t *testing.T) {
 		{reflect.TypeFor[struct {
 			P int `decimal:"two"`
 		}](), `field P: tag decimal:"two" is not a number of digits from 0 to 18`},
-		{reflect.TypeFor[struct{ *hidden }](), "field X: embedded pointer to unexported struct codec.hidden cannot be set: embed codec.hidden itself"},
+		{reflect.TypeFor[struct{ *hidden }](), "field X: embedded pointer to unexported struct jsoncodec.hidden cannot be set: embed jsoncodec.hidden itself"},
 		{reflect.TypeFor[struct {
 			C chan int `json:"-"`
 			d func()

@@ -1,0 +1,420 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/csvcodec"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// Dialect is how the rows of csv and tsv files are written.
+type Dialect struct {
+	// Delim is the byte between cells. Quote is the byte around cells, or empty.
+	Delim string `json:"delim"`
+	Quote string `json:"quote,omitempty"`
+	// Header reports that each file begins with the names of its columns.
+	Header bool `json:"header"`
+	// Names are the columns of files without a header.
+	Names []string `json:"names,omitempty"`
+	// Skip is the number of lines to skip at the start of each file.
+	Skip int `json:"skip,omitempty"`
+	// Comment begins a line that is skipped; empty means none.
+	Comment string `json:"comment,omitempty"`
+	// Nulls are the cells that are NULL, beside empty ones.
+	Nulls []string `json:"nulls,omitempty"`
+	// Pad allows rows with fewer cells: the missing ones are NULL.
+	Pad bool `json:"pad,omitempty"`
+	// DateFormat and TimestampFormat are the formats of strptime; empty means ISO 8601.
+	DateFormat      string `json:"dateformat,omitempty"`
+	TimestampFormat string `json:"timestampformat,omitempty"`
+}
+
+// String returns the dialect, such as delim ';', no header.
+func (d *Dialect) String() string {
+	s := fmt.Sprintf("delim %q", d.Delim)
+	if d.Quote != `"` {
+		s += fmt.Sprintf(", quote %q", d.Quote)
+	}
+	if d.Header {
+		return s + ", header"
+	}
+	return s + ", no header"
+}
+
+// quote returns the quote for package csvcodec.
+func (d *Dialect) quote() byte {
+	if d.Quote == "" {
+		return 0
+	}
+	return d.Quote[0]
+}
+
+// parser returns a parser for rows of the dialect.
+func (d *Dialect) parser(want int) *csvcodec.Parser { return csvcodec.New(d.Delim[0], d.quote(), want) }
+
+// csvOptions are the options of read_csv and what they are for.
+var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "dateformat", "timestampformat", "all_varchar", "null_padding"}
+
+// newDialect returns the dialect that the options give. What they leave open is for sniffing: an
+// empty Delim; header is nil.
+func newDialect(t *Table) (d *Dialect, header *bool, err error) {
+	d = &Dialect{Quote: `"`}
+	if t.Format == "tsv" {
+		d.Delim = "\t"
+	}
+	for name, value := range t.Options {
+		switch name {
+		case "delim", "sep", "delimiter":
+			if value == `\t` {
+				value = "\t"
+			}
+			if d.Delim = value; len(value) != 1 || strings.Contains("\"\r\n", value) || value[0] >= 0x80 {
+				return nil, nil, fmt.Errorf("option %s: %q is not one byte of ASCII that can separate cells", name, value)
+			}
+		case "quote":
+			if d.Quote = value; len(value) > 1 || len(value) == 1 && (value[0] >= 0x80 || strings.Contains("\r\n", value)) {
+				return nil, nil, fmt.Errorf("option quote: %q is not one byte of ASCII, or empty", value)
+			}
+		case "escape":
+			if value != "" && value != t.Options["quote"] && value != `"` {
+				return nil, nil, fmt.Errorf("option escape: only doubled quotes are known, not %q", value)
+			}
+		case "header":
+			on, err := strconv.ParseBool(value)
+			if err != nil {
+				return nil, nil, fmt.Errorf("option header: %q is not true or false", value)
+			}
+			header = &on
+		case "nullstr", "null", "nullstrings":
+			d.Nulls = append(d.Nulls, value)
+		case "skip":
+			if d.Skip, err = strconv.Atoi(value); err != nil || d.Skip < 0 {
+				return nil, nil, fmt.Errorf("option skip: %q is not a number of lines", value)
+			}
+		case "comment":
+			if d.Comment = value; len(value) > 1 {
+				return nil, nil, fmt.Errorf("option comment: %q is not one byte", value)
+			}
+		case "names", "columns":
+			for n := range strings.SplitSeq(value, ",") {
+				d.Names = append(d.Names, strings.TrimSpace(n))
+			}
+		case "dateformat":
+			d.DateFormat = value
+		case "timestampformat":
+			d.TimestampFormat = value
+		case "all_varchar":
+		case "null_padding":
+			d.Pad = value == "true"
+		default:
+			return nil, nil, fmt.Errorf("option %q is not known for %s; the options are %s", name, t.Format, strings.Join(nearest(name, csvOptions), ", "))
+		}
+	}
+	for _, format := range []string{d.DateFormat, d.TimestampFormat} {
+		if _, err := newLayout(format); err != nil {
+			return nil, nil, err
+		}
+	}
+	return d, header, nil
+}
+
+// sniffRows is the most rows of a file that the dialect is found with.
+const sniffRows = 200
+
+// sniff finds the delimiter and the quote that cut the rows of a sample most evenly.
+func (d *Dialect) sniff(s sample, quoteGiven bool) {
+	delims := []string{",", "\t", ";", "|"}
+	if d.Delim != "" {
+		delims = []string{d.Delim}
+	}
+	quotes := []string{`"`, "", "'"}
+	if quoteGiven {
+		quotes = []string{d.Quote}
+	}
+	best, bestCells := -1.0, 0
+	for _, quote := range quotes {
+		for _, delim := range delims {
+			if delim == quote {
+				continue
+			}
+			try := *d
+			try.Delim, try.Quote = delim, quote
+			share, cells := try.score(s)
+			if quote != `"` && !quoteGiven {
+				share -= 0.01 // only if it cuts more rows evenly
+			}
+			if share > best+1e-9 || share > best-1e-9 && cells > bestCells {
+				best, bestCells, d.Delim, d.Quote = share, cells, delim, quote
+			}
+		}
+	}
+}
+
+// score returns the share of the rows that have the most frequent number of cells, and this number.
+// Rows of a single cell score nothing.
+func (d *Dialect) score(s sample) (share float64, cells int) {
+	count, rows, quoted := map[int]int{}, 0, 0
+	d.eachRow(s.head, s.whole, 1, func(p *csvcodec.Parser, err error) bool {
+		rows++
+		if err == nil {
+			count[p.N]++
+			if d.Quote == "'" && p.Quoted(0) {
+				quoted++
+			}
+		}
+		return rows < sniffRows
+	})
+	most := 0
+	for n, c := range count {
+		if c > most || c == most && n > cells {
+			most, cells = c, n
+		}
+	}
+	if rows == 0 || cells < 2 || d.Quote == "'" && quoted == 0 {
+		return 0, cells
+	}
+	return float64(most) / float64(rows), cells
+}
+
+// eachRow calls row with the rows of text that are not blank, until it returns false. complete
+// reports that text ends with a row.
+func (d *Dialect) eachRow(text []byte, complete bool, want int, row func(p *csvcodec.Parser, err error) bool) {
+	p := d.parser(want)
+	p.Reset(text, complete)
+	at := d.skip(text, true)
+	for at < len(text) {
+		if n := d.commentEnd(text, at); n > at {
+			at = n
+			continue
+		}
+		next, err := p.Row(at)
+		if errors.Is(err, csvcodec.ErrMore) {
+			return
+		}
+		if (err != nil || p.N > 0) && !row(p, err) {
+			return
+		}
+		at = next
+	}
+}
+
+// skip returns the end of the lines to skip at the start of a file.
+func (d *Dialect) skip(text []byte, first bool) (at int) {
+	if !first {
+		return 0
+	}
+	for range d.Skip {
+		n := indexByte(text[at:], '\n')
+		if n < 0 {
+			return len(text)
+		}
+		at += n + 1
+	}
+	return at
+}
+
+// commentEnd returns the end of the comment at the start of a row, or at if there is none.
+func (d *Dialect) commentEnd(text []byte, at int) int {
+	if d.Comment == "" || text[at] != d.Comment[0] {
+		return at
+	}
+	if n := indexByte(text[at:], '\n'); n >= 0 {
+		return at + n + 1
+	}
+	return len(text)
+}
+
+// isNull reports whether a cell that is not in quotes is NULL.
+func (d *Dialect) isNull(cell string) bool {
+	return cell == "" || len(d.Nulls) > 0 && slices.Contains(d.Nulls, cell)
+}
+
+// cells returns the cells of the current row of p.
+func cells(p *csvcodec.Parser, want int) []string {
+	row := make([]string, min(p.N, want))
+	for i := range row {
+		row[i] = strings.Clone(p.Text(i))
+	}
+	return row
+}
+
+// maxCells is the most columns of a file.
+const maxCells = 20_000
+
+// resolveCSV finds the dialect and the columns.
+func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
+	d, header, err := newDialect(t)
+	if err != nil {
+		return err
+	}
+	t.Dialect = d
+	if len(samples) == 0 {
+		if d.Delim == "" {
+			d.Delim = ","
+		}
+		for _, n := range d.Names {
+			t.Columns = append(t.Columns, vec.Field{Name: n, Type: vec.Of(vec.Text)})
+		}
+		return nil
+	}
+	_, quoteGiven := t.Options["quote"]
+	d.sniff(samples[0], quoteGiven)
+
+	// The first rows, and by position what the other rows show.
+	var firsts [][]string
+	var rest []shape
+	each := max(rows/(2*len(samples)), 16)
+	values := make([][]shape, len(samples)) // by sample and position
+	for i, s := range samples {
+		for k, part := range [][]byte{s.head, s.middle} {
+			n := 0
+			first := k == 0
+			try := *d
+			if !first {
+				try.Skip = 0
+			}
+			try.eachRow(part, k == 0 && s.whole, maxCells, func(p *csvcodec.Parser, err error) bool {
+				if err != nil {
+					return n < each
+				}
+				if first {
+					first = false
+					firsts = append(firsts, cells(p, maxCells))
+					values[i] = make([]shape, min(p.N, maxCells))
+					return true
+				}
+				if p.N != len(values[i]) && !d.Pad {
+					return n < each
+				}
+				for c := range min(p.N, len(values[i])) {
+					text := p.Text(c)
+					switch {
+					case p.Quoted(c) && text == "":
+					case !p.Quoted(c) && d.isNull(text):
+						values[i][c].nulls++
+					default:
+						values[i][c].add(text)
+					}
+				}
+				n++
+				return n < each
+			})
+		}
+		for c := range values[i] {
+			if c >= len(rest) {
+				rest = append(rest, shape{})
+			}
+			rest[c].merge(&values[i][c])
+		}
+	}
+	if len(firsts) < len(samples) {
+		return fmt.Errorf("%s: it has no row that can be read; check the options delim and quote", samples[min(len(firsts), len(samples)-1)].file.Path)
+	}
+	if header != nil {
+		d.Header = *header
+	} else {
+		d.Header = d.Names == nil && isHeader(firsts, rest, d)
+	}
+	t.columns(d, firsts, values)
+	if t.Options["all_varchar"] == "true" {
+		for i := range t.Columns {
+			t.Columns[i].Type = vec.Of(vec.Text)
+		}
+	}
+	return nil
+}
+
+// columns sets the columns of all samples, in the order of their first occurrence.
+func (t *Table) columns(d *Dialect, firsts [][]string, values [][]shape) {
+	var all shape // as of an object
+	for i := range values {
+		names := headerNames(firsts[i])
+		if !d.Header {
+			for c, cell := range firsts[i] {
+				if !d.isNull(cell) {
+					values[i][c].add(cell)
+				}
+			}
+			if names = positions(len(firsts[i])); len(d.Names) > 0 {
+				names = append(slices.Clone(d.Names), names[min(len(d.Names), len(names)):]...)[:max(len(names), len(d.Names))]
+			}
+			if len(names) > len(d.Names) {
+				d.Names = names
+			}
+		}
+		for c := range values[i] {
+			if f := all.field(names[c]); f != nil {
+				f.merge(&values[i][c])
+			}
+		}
+	}
+	t.Columns = all.columns(false)
+}
+
+// positions are the names of columns without a header.
+func positions(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = "column" + strconv.Itoa(i)
+	}
+	return names
+}
+
+// headerNames returns the names of the columns of a header. A missing name becomes the position of
+// the column. A name that occurs again gets a number.
+func headerNames(cells []string) []string {
+	names, seen := make([]string, len(cells)), map[string]bool{}
+	for i, cell := range cells {
+		name := strings.TrimSpace(cell)
+		if name == "" {
+			name = "column" + strconv.Itoa(i)
+		}
+		base := name
+		for n := 1; seen[name]; n++ {
+			name = base + "_" + strconv.Itoa(n)
+		}
+		seen[name], names[i] = true, name
+	}
+	return names
+}
+
+// isHeader reports whether the first rows of the files are names of columns.
+func isHeader(firsts [][]string, rest []shape, d *Dialect) bool {
+	first := firsts[0]
+	seen, typed, data := map[string]bool{}, false, false
+	for i, cell := range first {
+		var own shape
+		if !d.isNull(cell) {
+			own.add(cell)
+		}
+		isName := own.texts+own.bools > 0 && len(cell) <= 128
+		if isName && own.bools > 0 && rest[i].bools > 0 || !isName || seen[cell] {
+			return false
+		}
+		seen[cell] = true
+		if rest[i].texts == 0 && rest[i].typeOf(false).Kind != vec.Text {
+			typed = true
+		}
+		data = data || rest[i].texts+rest[i].nulls > 0
+	}
+	if typed || !data {
+		return true
+	}
+	for _, other := range firsts[1:] {
+		if slices.Equal(other, first) {
+			return true
+		}
+	}
+	// all is text: names have no blanks around them and are no sentences
+	for _, cell := range first {
+		if strings.TrimSpace(cell) != cell || strings.Count(cell, " ") > 4 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,307 @@
+package scan
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/jsoncodec"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// jsonColumn is a column of JSON, and what is still to be done with its values.
+type jsonColumn struct {
+	typ    vec.Type
+	col    *jsoncodec.Column
+	fill   *filler // converts the texts of col; nil if they need no conversion
+	elem   *jsonColumn
+	fields []*jsonColumn
+	most   int64 // if not zero, decimals must be below it
+}
+
+// newJSONColumn returns a column for values of a type.
+func newJSONColumn(name string, typ vec.Type) *jsonColumn {
+	c := &jsonColumn{typ: typ, col: &jsoncodec.Column{Name: name}}
+	switch typ.Kind {
+	case vec.Bool:
+		c.col.Kind = jsoncodec.Bools
+	case vec.Int:
+		c.col.Kind = jsoncodec.Ints
+	case vec.Float:
+		c.col.Kind = jsoncodec.Floats
+	case vec.Text, vec.Blob:
+		c.col.Kind = jsoncodec.Texts
+	case vec.JSON, vec.Null:
+		c.col.Kind = jsoncodec.Raws
+	case vec.List:
+		c.col.Kind = jsoncodec.Lists
+		c.elem = newJSONColumn("", *typ.Elem)
+		c.col.Elem = c.elem.col
+	case vec.Map:
+		c.col.Kind = jsoncodec.Maps
+		c.elem = newJSONColumn("", *typ.Elem)
+		c.col.Elem = c.elem.col
+	case vec.Struct:
+		c.col.Kind = jsoncodec.Objects
+		for _, f := range typ.Fields {
+			field := newJSONColumn(f.Name, f.Type)
+			c.fields, c.col.Fields = append(c.fields, field), append(c.col.Fields, field.col)
+		}
+	default:
+		if typ.Kind == vec.Decimal && typ.Precision <= 18 {
+			c.col.Kind, c.col.Scale = jsoncodec.Ints, uint8(typ.Scale)
+			if typ.Precision < 18 {
+				c.most = tens[typ.Precision]
+			}
+			break
+		}
+		c.col.Kind = jsoncodec.Texts
+		c.fill = newFiller(typ, nil)
+	}
+	return c
+}
+
+// converts reports whether some values are converted after they were read.
+func (c *jsonColumn) converts() bool {
+	return c.fill != nil || c.most != 0 || c.elem != nil && c.elem.converts() || slices.ContainsFunc(c.fields, (*jsonColumn).converts)
+}
+
+// vec returns the first n rows. misfit is called for rows with a value that does not fit the type.
+func (c *jsonColumn) vec(n int, misfit func(row int, value string)) *vec.Vec {
+	v := &vec.Vec{Type: c.typ, Len: n}
+	if c.col.Nulls != nil {
+		v.Nulls = c.col.Nulls[:n]
+	}
+	switch c.col.Kind {
+	case jsoncodec.Bools:
+		v.Bools = c.col.Bools[:n]
+	case jsoncodec.Ints:
+		v.Ints = c.col.Ints[:n]
+		if c.most != 0 {
+			for i, x := range v.Ints {
+				if (x >= c.most || x <= -c.most) && !v.Null(i) {
+					misfit(i, string(vec.AppendDecimal(nil, vec.Int128Of(x), c.typ.Scale)))
+				}
+			}
+		}
+	case jsoncodec.Floats:
+		v.Floats = c.col.Floats[:n]
+	case jsoncodec.Texts, jsoncodec.Raws:
+		if c.fill != nil {
+			return c.convert(n, misfit)
+		}
+		if c.typ.Kind == vec.Null {
+			return vec.NullOf(c.typ, n)
+		}
+		v.Strings = c.col.Strings[:n]
+	case jsoncodec.Lists, jsoncodec.Maps:
+		v.Offsets = c.col.Offsets[:n+1]
+		v.Elem = c.elem.vec(int(v.Offsets[n]), func(e int, value string) {
+			misfit(sort.Search(n, func(i int) bool { return v.Offsets[i+1] > int32(e) }), value)
+		})
+	case jsoncodec.Objects:
+		for _, f := range c.fields {
+			v.Fields = append(v.Fields, f.vec(n, misfit))
+		}
+	}
+	return v
+}
+
+// convert is vec for texts of another type.
+func (c *jsonColumn) convert(n int, misfit func(row int, value string)) *vec.Vec {
+	c.fill.room(n)
+	c.fill.reset()
+	for i, s := range c.col.Strings[:n] {
+		if c.col.Nulls != nil && c.col.Nulls[i] {
+			c.fill.setNull(i)
+		} else if !c.fill.set(i, s) {
+			misfit(i, s)
+		}
+	}
+	return c.fill.vec(n)
+}
+
+// jsonReader collects rows of JSON in a batch.
+type jsonReader struct {
+	s       *source
+	r       *mapreduce.Reader[vec.Batch]
+	root    *jsonColumn
+	columns []*jsonColumn // in the order of s.columns; nil for Filename
+	dec     *jsoncodec.Columns
+	at      place
+	path    string
+	n       int
+	codes   []uint32 // zeros
+
+	// Where each row of the batch is: its offset in the file, and the lines before it.
+	offsets, lines [vec.Size]int64
+	raws           [][]byte // lines of rows, if a conversion may fail
+}
+
+func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
+	j := &jsonReader{s: s, r: r, at: place{ctx: ctx}}
+	root := vec.Type{Kind: vec.Struct}
+	for _, c := range s.columns {
+		if c.Name == Filename && !s.t.has(Filename) {
+			j.codes = make([]uint32, vec.Size)
+			continue
+		}
+		root.Fields = append(root.Fields, c)
+	}
+	if s.t.Value && len(root.Fields) > 0 {
+		j.root = newJSONColumn("json", root.Fields[0].Type)
+	} else {
+		j.root = newJSONColumn("", root)
+	}
+	next := 0
+	for _, c := range s.columns {
+		switch {
+		case c.Name == Filename && j.codes != nil:
+			j.columns = append(j.columns, nil)
+		case s.t.Value:
+			j.columns = append(j.columns, j.root)
+		default:
+			j.columns = append(j.columns, j.root.fields[next])
+			next++
+		}
+	}
+	if j.root.converts() {
+		j.raws = make([][]byte, vec.Size)
+	}
+	if s.t.Value && len(root.Fields) == 0 {
+		j.root = newJSONColumn("json", vec.Of(vec.JSON)) // to count rows
+	}
+	j.dec = jsoncodec.NewColumns(j.root.col, vec.Size)
+	return j
+}
+
+// has reports whether a table has a column.
+func (t *Table) has(name string) bool {
+	return slices.ContainsFunc(t.Columns, func(f vec.Field) bool { return f.Name == name })
+}
+
+func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+	j := s.newJSONReader(ctx, r)
+	if s.t.Whole {
+		return j.readWhole(ctx, split)
+	}
+	err := files.Chunks(ctx, jobSplit(split), '\n', func(c files.Chunk) error {
+		if c.Path != j.path {
+			if err := j.flush(); err != nil {
+				return err
+			}
+			j.path = c.Path
+		}
+		j.at.enter(c)
+		rows := int64(0)
+		for off := 0; off < len(c.Data); j.at.lines++ {
+			line := c.Data[off:]
+			if n := bytes.IndexByte(line, '\n'); n >= 0 {
+				line = line[:n]
+			} else {
+				line = append(line[:len(line):len(line)], padding...)[:len(line)]
+			}
+			ok, err := j.row(line, c.Offset+int64(off))
+			if err != nil {
+				return err
+			}
+			if off += len(line) + 1; ok {
+				rows++
+			}
+		}
+		r.Add(rows, int64(len(c.Data)))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return j.flush()
+}
+
+// padding is the memory that the decoder needs after a line.
+var padding = append([]byte{'\n'}, make([]byte, jsoncodec.Padding)...)
+
+// row adds a line to the batch. It returns false if the line is blank or malformed.
+func (j *jsonReader) row(line []byte, offset int64) (ok bool, err error) {
+	if err := j.dec.Decode(line, j.n); err != nil {
+		if len(bytes.TrimSpace(line)) == 0 {
+			return false, nil
+		}
+		return false, j.bad(j.at.lines, offset, line, func(where string) error { return j.s.jsonMisfit(where, err) })
+	}
+	j.offsets[j.n], j.lines[j.n] = offset, j.at.lines
+	if j.raws != nil {
+		j.raws[j.n] = line
+	}
+	if j.n++; j.n == vec.Size {
+		return true, j.flush()
+	}
+	return true, nil
+}
+
+// bad reports a malformed record.
+func (j *jsonReader) bad(lines, offset int64, raw []byte, describe func(where string) error) error {
+	j.r.Path, j.r.Line, j.r.Offset = j.path, j.at.line(lines), offset
+	return j.r.Bad(describe(fmt.Sprintf("%s:%d", j.path, j.r.Line)), raw)
+}
+
+// flush emits the batch.
+func (j *jsonReader) flush() error {
+	n := j.n
+	if n == 0 {
+		return nil
+	}
+	b := vec.Batch{N: n, Path: j.path, Line: j.at.known(j.lines[0]), Offset: j.offsets[0]}
+	type wrong struct {
+		column int
+		value  string
+	}
+	var misfits map[int]wrong // by row
+	for i, c := range j.columns {
+		if c == nil {
+			b.Cols = append(b.Cols, filenameOf(j.path, n, j.codes))
+			continue
+		}
+		b.Cols = append(b.Cols, c.vec(n, func(row int, value string) {
+			if misfits == nil {
+				misfits = map[int]wrong{}
+			}
+			if _, ok := misfits[row]; !ok {
+				misfits[row] = wrong{i, value}
+			}
+		}))
+	}
+	out := &b
+	if misfits != nil {
+		var keep []int32
+		for row := range n {
+			w, ok := misfits[row]
+			if !ok {
+				keep = append(keep, int32(row))
+				continue
+			}
+			c := j.s.columns[w.column]
+			err := j.bad(j.lines[row], j.offsets[row], j.raws[row], func(where string) error {
+				return j.s.misfit(where, c.Name, fmt.Sprintf("%q", w.value), c.Type)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		out = b.Gather(keep)
+	}
+	j.r.Path, j.r.Line, j.r.Offset = j.path, b.Line, b.Offset
+	if out.N > 0 {
+		j.r.Emit(out)
+	}
+	j.n = 0
+	j.dec.Reset()
+	if j.r.Stopped() {
+		return files.ErrStop
+	}
+	return nil
+}

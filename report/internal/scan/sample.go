@@ -1,0 +1,166 @@
+package scan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/internal/files"
+)
+
+// maxSampled is the most files that a sample is taken of. They are spread over all files.
+const maxSampled = 64
+
+// sampleBytes is how much of the start and of the middle of a file is a sample.
+const sampleBytes = 128 << 10
+
+// sample is a part of a file.
+type sample struct {
+	file files.File
+	head []byte // decompressed
+	// whole reports that head is all of the file.
+	whole bool
+	// middle is a part of the middle of the file, from the start of a line. It is empty if the file
+	// is small or cannot be cut.
+	middle []byte
+}
+
+// take reads samples of up to maxSampled files that are not empty.
+func take(ctx context.Context, fs []files.File) ([]sample, error) {
+	var some []files.File
+	for i, f := range fs {
+		// an even spread, with the first and the last file
+		if f.Size > 0 && (len(fs) <= maxSampled || i == len(fs)-1 || i*(maxSampled-1)/(len(fs)-1) != (i-1)*(maxSampled-1)/(len(fs)-1) || i == 0) {
+			some = append(some, f)
+		}
+	}
+	if len(some) == 0 && len(fs) > maxSampled { // none of those had content
+		for _, f := range fs {
+			if f.Size > 0 && len(some) < maxSampled {
+				some = append(some, f)
+			}
+		}
+	}
+	samples := make([]sample, len(some))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, f := range some {
+		group.Go(func() (err error) {
+			samples[i], err = takeOne(ctx, f)
+			return err
+		})
+	}
+	return samples, group.Wait()
+}
+
+func takeOne(ctx context.Context, f files.File) (s sample, err error) {
+	s.file = f
+	if f.Codec != files.Plain {
+		slice, err := files.WholeFile(ctx, f)
+		if err != nil {
+			return s, err
+		}
+		err = files.Exact(ctx, slice, func(c files.Chunk, last bool) (int, error) {
+			s.head, s.whole = padded(c.Data[:min(len(c.Data), sampleBytes)]), last && len(c.Data) <= sampleBytes
+			return 0, files.ErrStop
+		})
+		return s, err
+	}
+	r, err := f.Open(ctx)
+	if err != nil {
+		return s, err
+	}
+	defer r.Close()
+	s.whole = f.Size <= sampleBytes
+	head := make([]byte, min(f.Size, sampleBytes))
+	n, err := r.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return s, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	s.head = padded(bytes.TrimPrefix(head[:n], []byte("\xef\xbb\xbf")))
+	if f.Size > 3*sampleBytes {
+		middle := make([]byte, sampleBytes)
+		if n, err = r.ReadAt(middle, f.Size/2); err != nil && !errors.Is(err, io.EOF) {
+			return s, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		_, rest, _ := bytes.Cut(middle[:n], []byte{'\n'})
+		s.middle = padded(rest)
+	}
+	return s, nil
+}
+
+// padded returns a copy of b with room for readers of whole words.
+func padded(b []byte) []byte {
+	return append(make([]byte, 0, len(b)+64), b...)
+}
+
+// lines calls line with the whole lines of the samples, up to limit of them, evenly from all parts.
+func lines(samples []sample, limit int, line func(text []byte)) {
+	parts := 0
+	for _, s := range samples {
+		if parts++; len(s.middle) > 0 {
+			parts++
+		}
+	}
+	if parts == 0 {
+		return
+	}
+	each := max(limit/parts, 16)
+	for _, s := range samples {
+		for k, part := range [][]byte{s.head, s.middle} {
+			complete := k == 0 && s.whole
+			for n := 0; n < each && len(part) > 0; n++ {
+				text, rest, more := bytes.Cut(part, []byte{'\n'})
+				if !more && !complete && n > 0 {
+					break
+				}
+				line(bytes.TrimSuffix(text, []byte{'\r'}))
+				part = rest
+			}
+		}
+	}
+}
+
+// suffixes are the formats of file names.
+var suffixes = map[string]string{
+	".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".geojson": "json",
+	".parquet": "parquet", ".pq": "parquet", ".avro": "avro",
+}
+
+// formatOf returns the format of a file, by its first bytes, its name and its content.
+func formatOf(s sample) string {
+	switch {
+	case bytes.HasPrefix(s.head, []byte("PAR1")):
+		return "parquet"
+	case bytes.HasPrefix(s.head, []byte("Obj\x01")):
+		return "avro"
+	}
+	name := strings.ToLower(s.file.Path)
+	if s.file.Codec != files.Plain && files.BySuffix(name) != files.Plain {
+		name = strings.TrimSuffix(name, path.Ext(name))
+	}
+	if f := suffixes[path.Ext(name)]; f != "" && f != "parquet" && f != "avro" {
+		return f
+	}
+	return formatOfText(s)
+}
+
+// sniffFormat returns the format of all files. Files of different formats are an error.
+func sniffFormat(samples []sample) (string, error) {
+	if len(samples) == 0 {
+		return "", errors.New("all files are empty, so their format is not known; name the format, such as read_csv('…')")
+	}
+	format := formatOf(samples[0])
+	for _, s := range samples[1:] {
+		if f := formatOf(s); f != format {
+			return "", fmt.Errorf("%s is of format %s, and %s of format %s; read them in two queries, or name the format, such as read_json('…')", samples[0].file.Path, format, s.file.Path, f)
+		}
+	}
+	return format, nil
+}

@@ -1,0 +1,175 @@
+// Package scan reads files as batches of columns: it finds out the format, the columns and their
+// types, and reads only the wanted columns.
+//
+// Resolve looks at a sample of all files. Its result, a Table, is plain data, so that the workers
+// read what the client resolved. Table.Source returns the batches of some columns.
+//
+// A value that does not fit the type of its column is a bad record. Its error names the file, the
+// line, the column and the value, and the type that would fit.
+package scan
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// Request is what a FROM clause says.
+type Request struct {
+	// Paths are paths, globs and directories.
+	Paths []string
+	// Format is csv, tsv, json, parquet, avro, stanza, log or text. Empty means that the files
+	// decide.
+	Format string
+	// Options are the options of the format, such as delim of csv, by their names in lower case.
+	Options map[string]string
+	// Types are the types of columns, by name, in place of the inferred ones.
+	Types map[string]vec.Type
+	// Sample is the number of rows that the types are inferred from; zero means 4,096.
+	Sample int
+}
+
+// Table is a resolved source. It is plain data for encoding/json.
+type Table struct {
+	Paths   []string          `json:"paths"`
+	Format  string            `json:"format"`
+	Options map[string]string `json:"options,omitempty"`
+	Columns []vec.Field       `json:"columns"`
+	// Declared are the columns whose types were given and not inferred.
+	Declared []string `json:"declared,omitempty"`
+	// Dialect is how csv and tsv files are written.
+	Dialect *Dialect `json:"dialect,omitempty"`
+	// Whole reports that the files of format json are no JSON Lines, but arrays of objects, or
+	// objects of several lines.
+	Whole bool `json:"whole,omitempty"`
+	// Value reports that the values in the files of format json are no objects: they are the column
+	// json.
+	Value bool `json:"value,omitempty"`
+	// Files and Bytes are the number of files and their size on disk.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Bound is a condition that every wanted row fulfils: Column Op Values. It is only a hint, to skip
+// row groups of files; rows are filtered again later.
+type Bound struct {
+	// Column is an index in the columns of the source.
+	Column int
+	// Op is one of = <> < <= > >=, in, is null, is not null.
+	Op string
+	// Values are one value, or the values of in. The type is that of the column.
+	Values *vec.Vec
+}
+
+// Filename is the name of a column that every Table has, although Columns does not list it: the
+// path of the file.
+const Filename = "filename"
+
+// formats are the known formats, and what resolves the columns of each.
+var formats = map[string]func(ctx context.Context, t *Table, sample []sample, rows int) error{
+	"csv":  resolveCSV,
+	"tsv":  resolveCSV,
+	"json": resolveJSON,
+}
+
+// Resolve finds the files, their format and their columns. An error names the path or the column,
+// and a way to correct it.
+func Resolve(ctx context.Context, r Request) (*Table, error) {
+	fs, err := files.Expand(ctx, r.Paths)
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Paths: r.Paths, Format: r.Format, Options: r.Options, Files: len(fs)}
+	for _, f := range fs {
+		t.Bytes += f.Size
+	}
+	samples, err := take(ctx, fs)
+	if err != nil {
+		return nil, err
+	}
+	if t.Format == "" {
+		if t.Format, err = sniffFormat(samples); err != nil {
+			return nil, err
+		}
+	}
+	resolve := formats[t.Format]
+	if resolve == nil {
+		return nil, fmt.Errorf("format %q is not known; the formats are %s", t.Format, strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
+	}
+	rows := r.Sample
+	if rows <= 0 {
+		rows = 4096
+	}
+	if err := resolve(ctx, t, samples, rows); err != nil {
+		return nil, err
+	}
+	return t, t.override(r.Types)
+}
+
+// override sets the given types of columns.
+func (t *Table) override(types map[string]vec.Type) error {
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		i := slices.IndexFunc(t.Columns, func(f vec.Field) bool { return f.Name == name })
+		if i < 0 {
+			i = slices.IndexFunc(t.Columns, func(f vec.Field) bool { return strings.EqualFold(f.Name, name) })
+		}
+		if i < 0 {
+			return fmt.Errorf("the types name the column %q, which %s does not have; its columns are %s", name, strings.Join(t.Paths, " "), t.namesNear(name))
+		}
+		if err := t.canRead(t.Columns[i].Name, types[name]); err != nil {
+			return err
+		}
+		t.Columns[i].Type = types[name]
+		t.Declared = append(t.Declared, t.Columns[i].Name)
+	}
+	return nil
+}
+
+// canRead reports whether values of the format can be read as typ.
+func (t *Table) canRead(column string, typ vec.Type) error {
+	nested := typ.Kind == vec.List || typ.Kind == vec.Map || typ.Kind == vec.Struct
+	if nested && t.Format != "json" || typ.Kind == vec.Null {
+		return fmt.Errorf("column %q: values of format %s cannot be read as %s; read them as text, and convert them in the query", column, t.Format, typ)
+	}
+	return nil
+}
+
+// namesNear lists the columns, the nearest to name first, and at most 20 of them.
+func (t *Table) namesNear(name string) string {
+	var names []string
+	for _, f := range t.Columns {
+		names = append(names, f.Name)
+	}
+	names = nearest(name, names)
+	rest := ""
+	if n := len(names) - 20; n > 0 {
+		names, rest = names[:20], fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(names, ", ") + rest
+}
+
+// Describe returns a line for people: the paths, the format, and how much there is to read.
+func (t *Table) Describe() string {
+	plural := "s"
+	if t.Files == 1 {
+		plural = ""
+	}
+	s := fmt.Sprintf("%s: %s, %d file%s, %d bytes", strings.Join(t.Paths, " "), t.Format, t.Files, plural, t.Bytes)
+	if t.Dialect != nil {
+		s += ", " + t.Dialect.String()
+	}
+	return s
+}
+
+// Source returns a source of batches with exactly the given columns, which are some of t.Columns in
+// any order, or Filename. A struct may be pruned to some of its fields. The slices of a batch may
+// be reused after Emit returns, but strings stay valid. bounds are hints about the wanted rows.
+func (t *Table) Source(columns []vec.Field, bounds []Bound) mapreduce.Source[vec.Batch] {
+	return &source{t: t, columns: columns, bounds: bounds}
+}
