@@ -232,6 +232,27 @@ func (b *Builder) AppendString(x string) { b.Strings = append(b.Strings, x); b.a
 // AppendSpan appends to an Interval.
 func (b *Builder) AppendSpan(x Span) { b.Spans = append(b.Spans, x); b.added() }
 
+// AppendList appends a list, or a map, whose elements fill appends.
+func (b *Builder) AppendList(fill func(elems *Builder) error) error {
+	elems := builder(b.Elem)
+	err := fill(elems)
+	b.endList(elems)
+	return err
+}
+
+// AppendStruct appends a struct. fill appends one value to each field.
+func (b *Builder) AppendStruct(fill func(i int, field *Builder) error) error {
+	for i, f := range b.Fields {
+		fb := builder(f)
+		if err := fill(i, fb); err != nil {
+			return err
+		}
+		b.Fields[i] = &fb.Vec
+	}
+	b.added()
+	return nil
+}
+
 // Append appends row i of v, which has the same type.
 func (b *Builder) Append(v *Vec, i int) {
 	if v.Null(i) || b.Type.Kind == Null {

@@ -1,0 +1,305 @@
+package expr
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// A function is one signature of one or several names.
+//
+// The signature lists the kinds of the parameters: "text int [int]". Brackets mark optional ones,
+// and a last kind with dots, such as "any...", may occur any number of times. Kinds are those of
+// types; "any" takes every type, and "num" an integer, a decimal or a float.
+type function struct {
+	names, sig string
+	bind       binding
+	nulls      callNulls
+	cost       int
+}
+
+// def returns a strict function.
+func def(names, sig string, b binding) function {
+	return function{names: names, sig: sig, bind: b, cost: 20}
+}
+
+// withNulls returns a function whose kernel handles NULL.
+func withNulls(names, sig string, b binding) function {
+	return function{names: names, sig: sig, bind: b, nulls: nullable, cost: 20}
+}
+
+// A special function resolves its types by itself.
+type special func(name string, args []*Expr, offset int) (*Expr, error)
+
+// signature is a parsed function.
+type signature struct {
+	function
+	params   []string
+	required int
+	rest     bool
+}
+
+// registry has all functions by name.
+type registry struct {
+	functions map[string][]*signature
+	special   map[string]special
+}
+
+var (
+	registryOnce sync.Once
+	registered   registry
+)
+
+// theRegistry returns the registry, which is made at the first call.
+func theRegistry() *registry {
+	registryOnce.Do(func() {
+		r := registry{functions: map[string][]*signature{}, special: specials()}
+		for _, list := range [][]function{
+			mathFunctions(),
+		} {
+			for _, f := range list {
+				r.add(f)
+			}
+		}
+		registered = r
+	})
+	return &registered
+}
+
+func (r *registry) add(f function) {
+	s := &signature{function: f}
+	for _, p := range strings.Fields(f.sig) {
+		if kind, ok := strings.CutSuffix(p, "..."); ok {
+			s.rest = true
+			s.params = append(s.params, kind)
+			continue
+		}
+		kind := strings.Trim(p, "[]")
+		s.params = append(s.params, kind)
+		if kind == p {
+			s.required++
+		}
+	}
+	for _, name := range strings.Fields(f.names) {
+		r.functions[name] = append(r.functions[name], s)
+	}
+}
+
+// Names returns the names of all functions, without operators, in alphabetical order.
+func Names() []string {
+	r := theRegistry()
+	var names []string
+	for name := range r.functions {
+		names = append(names, name)
+	}
+	for name := range r.special {
+		if name[0] >= 'a' && name[0] <= 'z' && !strings.Contains(name, " ") && !slices.Contains(words, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// words are operators that are spelled like functions.
+var words = []string{"and", "or", "not", "like", "ilike", "between"}
+
+// Call returns the call of a function, by its name in lower case, or of an operator, by its SQL
+// spelling in lower case: "+", "not like", "is not distinct from". It chooses the signature that
+// fits the arguments with the fewest casts.
+func Call(name string, args []*Expr, offset int) (*Expr, error) {
+	r := theRegistry()
+	name = strings.ToLower(name)
+	if f := r.special[name]; f != nil {
+		return f(name, args, offset)
+	}
+	if why := refused[name]; why != "" {
+		return nil, errorAt(offset, "%s", why)
+	}
+	sigs := r.functions[name]
+	if sigs == nil {
+		names := slices.Collect(maps.Keys(r.functions))
+		if near := nearest(name, append(names, Names()...)); near != "" {
+			return nil, errorAt(offset, "no function is named %s; did you mean %s?", name, near)
+		}
+		return nil, errorAt(offset, "no function is named %s", name)
+	}
+	var best *signature
+	low := -1
+	for _, s := range sigs {
+		if c := s.fits(args); c >= 0 && (low < 0 || c < low) {
+			best, low = s, c
+		}
+	}
+	if best == nil {
+		return nil, mismatch(name, sigs, args, offset)
+	}
+	cast := make([]*Expr, len(args))
+	for i, a := range args {
+		var err error
+		if cast[i], err = coerceKind(a, best.param(i)); err != nil {
+			return nil, err
+		}
+	}
+	t, k, err := best.bind(cast)
+	if err != nil {
+		if x, ok := err.(*Error); ok && x.Offset == noOffset {
+			x.Offset = offset
+		}
+		return nil, err
+	}
+	return newCall(name, cast, t, k, best.nulls, best.cost, offset), nil
+}
+
+// refused are functions that cannot be had, with the reason.
+var refused = map[string]string{
+	"random":          "random() is refused: a report gives the same answer every time; use hash(column) % 100 for a sample",
+	"rand":            "rand() is refused: a report gives the same answer every time; use hash(column) % 100 for a sample",
+	"gen_random_uuid": "gen_random_uuid() is refused: a report gives the same answer every time; use md5(column)",
+	"uuid":            "uuid() is refused: a report gives the same answer every time; use md5(column)",
+}
+
+// newCall returns a call, or its value if it is constant.
+func newCall(name string, args []*Expr, t vec.Type, k kernel, nulls callNulls, cost, offset int) *Expr {
+	e := &Expr{Type: t, Op: OpCall, Name: name, Args: args, Offset: offset, kernel: k, calls: nulls, cost: cost}
+	e.rebind = func(args []*Expr) (*Expr, error) { return Call(name, args, offset) }
+	return e.finished()
+}
+
+// finished adds the costs of the arguments and folds constants.
+func (e *Expr) finished() *Expr {
+	for _, a := range e.Args {
+		e.cost += a.cost
+		if a.Type.Kind == vec.Text && !a.IsConst() {
+			e.dicts = &dictCache{}
+		}
+	}
+	return e.folded()
+}
+
+func (s *signature) param(i int) string { return s.params[min(i, len(s.params)-1)] }
+
+// fits returns the cost of the casts for arguments, or -1 if they do not fit.
+func (s *signature) fits(args []*Expr) int {
+	if len(args) < s.required || len(args) > len(s.params) && !s.rest {
+		return -1
+	}
+	total := 0
+	for i, a := range args {
+		c := -1
+		switch p := s.param(i); p {
+		case "any":
+			c = 0
+		case "num":
+			if a.Type.IsNumber() || a.Type.Kind == vec.Null {
+				c = 0
+			} else if a.untyped {
+				c = 4
+			}
+		default:
+			c = implicit(a, kindOf(p))
+		}
+		if c < 0 {
+			return -1
+		}
+		total += c
+	}
+	return total
+}
+
+// kindOf returns the kind of a parameter.
+func kindOf(param string) vec.Kind {
+	switch param {
+	case "list":
+		return vec.List
+	case "struct":
+		return vec.Struct
+	case "map":
+		return vec.Map
+	}
+	return typeNames[param]
+}
+
+// coerceKind casts an argument to the kind of a parameter.
+func coerceKind(e *Expr, param string) (*Expr, error) {
+	switch param {
+	case "any":
+		if e.untyped {
+			return Coerce(e, vec.Of(vec.Text))
+		}
+		return e, nil
+	case "num":
+		if e.Type.Kind == vec.Null || e.untyped {
+			return Coerce(e, vec.Of(vec.Float))
+		}
+		return e, nil
+	}
+	k := kindOf(param)
+	if e.Type.Kind == k && !e.untyped {
+		return e, nil
+	}
+	switch k {
+	case vec.Decimal:
+		if e.Type.Kind == vec.Int {
+			return Coerce(e, asDecimal(e.Type))
+		}
+		return Coerce(e, vec.DecimalOf(vec.MaxPrecision, 10))
+	case vec.List:
+		return Coerce(e, vec.ListOf(vec.Of(vec.Null)))
+	case vec.Struct, vec.Map:
+		return e, nil
+	}
+	return Coerce(e, vec.Of(k))
+}
+
+// mismatch explains that no signature fits.
+func mismatch(name string, sigs []*signature, args []*Expr, offset int) error {
+	var forms []string
+	arity := false
+	for _, s := range sigs {
+		forms = append(forms, name+"("+s.form()+")")
+		arity = arity || len(args) >= s.required && (len(args) <= len(s.params) || s.rest)
+	}
+	list := strings.Join(slices.Compact(forms), " or ")
+	if !arity {
+		return errorAt(offset, "%s has %s; it takes %s", name, arguments(len(args)), list)
+	}
+	return errorAt(offset, "%s cannot take %s; it takes %s: cast the argument, as in CAST(x AS %s)", name, typesOf(args), list, wanted(sigs, args))
+}
+
+// wanted returns the type of the first argument that does not fit.
+func wanted(sigs []*signature, args []*Expr) string {
+	for i, a := range args {
+		for _, s := range sigs {
+			if len(s.params) == 0 || i >= len(s.params) && !s.rest {
+				continue
+			}
+			p := s.param(i)
+			if p == "num" && !a.Type.IsNumber() {
+				return "double"
+			}
+			if p != "any" && p != "num" && implicit(a, kindOf(p)) < 0 {
+				return kindOf(p).String()
+			}
+		}
+	}
+	return "text"
+}
+
+// form returns the parameters as a message shows them.
+func (s *signature) form() string {
+	return strings.Join(strings.Fields(s.sig), ", ")
+}
+
+func arguments(n int) string {
+	switch n {
+	case 0:
+		return "no arguments"
+	case 1:
+		return "1 argument"
+	}
+	return itoa(n) + " arguments"
+}
