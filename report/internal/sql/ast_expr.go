@@ -184,7 +184,7 @@ type Between struct {
 	X, Low, High Expr
 }
 
-// In is x [NOT] IN (list) or x [NOT] IN (query).
+// In is x [NOT] IN (list) or x [NOT] IN (query). IN () is read as FALSE, NOT IN () as TRUE.
 type In struct {
 	Pos
 	Not   bool
@@ -193,7 +193,7 @@ type In struct {
 	Query *Query // nil for a list
 }
 
-// Is is x IS [NOT] NULL, TRUE, FALSE or UNKNOWN. ISNULL and NOTNULL are read as such.
+// Is is x IS [NOT] NULL, TRUE, FALSE or UNKNOWN. ISNULL, NOTNULL and NOT NULL are read as such.
 type Is struct {
 	Pos
 	Not  bool

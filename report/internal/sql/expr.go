@@ -97,6 +97,9 @@ func (p *parser) infixPrec() int {
 		case "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN":
 			return precIn
 		case "NOT":
+			if p.follows("NULL") {
+				return precIs
+			}
 			return precIn
 		case "AT":
 			if p.follows("TIME") {
@@ -209,7 +212,7 @@ func (p *parser) isExpr(left Expr) Expr {
 	switch {
 	case p.acceptKw("ISNULL"):
 		return &Is{Pos: at, X: left, Kind: IsNull}
-	case p.acceptKw("NOTNULL"):
+	case p.acceptKw("NOTNULL"), p.acceptKw("NOT") && p.acceptKw("NULL"):
 		return &Is{Pos: at, Not: true, X: left, Kind: IsNull}
 	}
 	p.advance()
@@ -271,9 +274,6 @@ func (p *parser) inExpr(left Expr) Expr {
 		b.High = p.infix(precIn + 1)
 		return b
 	}
-	if p.isAnyKw("NULL") {
-		p.fail("unexpected NOT NULL", "write IS NOT NULL")
-	}
 	if p.isAnyKw("REGEXP", "RLIKE", "GLOB") {
 		p.fail("NOT "+p.tok.kw.name+" is not supported", "use x !~ 'pattern', or x NOT LIKE 'pattern'")
 	}
@@ -290,7 +290,9 @@ func (p *parser) in(at Pos, left Expr, not bool) Expr {
 	p.advance()
 	switch {
 	case p.is(")"):
-		p.fail("the list of IN is empty", "write IN (NULL), or leave the condition out")
+		p.advance()
+		p.leave()
+		return &Bool{at, not} // whatever the left side is, NULL too
 	case p.isAnyKw("SELECT", "WITH", "VALUES", "FROM"):
 		in.Query = p.query()
 	default:

@@ -82,10 +82,13 @@ func nearest(s string) string {
 	switch up {
 	case "GROUPBY", "ORDERBY", "PARTITIONBY":
 		return up[:len(up)-2] + " BY"
+	case "MINUS":
+		return "EXCEPT"
 	}
 	best, at := "", 1+min(2, len(up)/3)
 	for _, k := range clauses {
-		if d := distance(up, k); d < at {
+		d := distance(up, k)
+		if d < at || d == at && best != "" && best[0] != up[0] && k[0] == up[0] {
 			best, at = k, d
 		}
 	}

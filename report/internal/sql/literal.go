@@ -214,4 +214,4 @@ func clip(s string) string {
 }
 
 // quote returns a text in double quotes for a message, clipped and without control characters.
-func quote(s string) string { return strconv.Quote(clip(s)) }
+func quote(s string) string { return `"` + printable(clip(s)) + `"` }

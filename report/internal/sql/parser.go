@@ -218,11 +218,6 @@ func list[T any](p *parser, element func() T) []T {
 	}
 }
 
-// atClause reports whether the current token starts a clause and cannot start an expression.
-func (p *parser) atClause() bool {
-	return p.isAnyKw("FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "UNION", "INTERSECT", "EXCEPT")
-}
-
 // isName reports whether the current token can be the name of a column or table.
 func (p *parser) isName() bool {
 	switch p.tok.kind {
@@ -244,8 +239,8 @@ func (p *parser) takeIdent() Ident {
 // name reads the name of a column or table.
 func (p *parser) name(what string) Ident {
 	if !p.isName() {
-		if p.tok.kind == bare {
-			p.fail("unexpected keyword "+p.tokenName()+"; expected "+what, `a name that is a keyword needs double quotes: "`+p.tok.val+`"`)
+		if hint := p.quoteHint(); hint != "" {
+			p.fail("unexpected "+p.tokenName()+"; expected "+what, hint)
 		}
 		p.unexpected(what)
 	}

@@ -208,7 +208,7 @@ func (p *parser) wordExpr() Expr {
 		}
 	case "MAP":
 		if p.follows("{") {
-			p.fail("MAP {…} is not supported", "write map(['a', 'b'], [1, 2])")
+			p.fail("MAP {…} is not supported", "write a struct: {'a': 1}")
 		}
 	case "COLUMNS":
 		if p.follows("(") {
@@ -240,13 +240,10 @@ func (p *parser) wordExpr() Expr {
 	}
 	switch p.tok.kw.class {
 	case reserved:
-		if p.follows("(") || p.follows(".") || p.follows(",") || p.follows("=") {
-			p.fail("unexpected keyword "+name+"; expected an expression", `a name that is a keyword needs double quotes: "`+p.tok.val+`"`)
-		}
-		p.unexpected("an expression")
+		p.fail("unexpected "+p.tokenName()+"; expected an expression", p.quoteHint())
 	case function:
 		if !p.follows("(") {
-			p.fail("unexpected keyword "+name+"; expected an expression", `a name that is a keyword needs double quotes: "`+p.tok.val+`"`)
+			p.fail("unexpected "+p.tokenName()+"; expected an expression", p.quoteHint())
 		}
 	case notCall:
 		if p.follows("(") {

@@ -153,7 +153,7 @@ func (p *parser) query() *Query {
 	if p.isKw("WITH") {
 		p.advance()
 		if p.isKw("RECURSIVE") && !p.follows("AS") {
-			p.fail("WITH RECURSIVE is not supported", "use unnest(range(1, 10)) or generate_series to make rows")
+			p.fail("WITH RECURSIVE is not supported", "a query in WITH uses the queries before it, not itself")
 		}
 		q.With = list(p, p.cte)
 	}
@@ -205,7 +205,7 @@ func (p *parser) limit(q *Query) {
 		p.expr()
 		p.failAt(comma, "unexpected comma in LIMIT", "write LIMIT "+clip(p.src[rest:p.prevEnd])+" OFFSET "+clip(first))
 	case p.isKw("PERCENT"):
-		p.fail("LIMIT in percent is not supported", "use QUALIFY percent_rank() OVER (ORDER BY …) < 0.1")
+		p.fail("LIMIT in percent is not supported", "write a number of rows")
 	}
 }
 
@@ -232,6 +232,9 @@ func (p *parser) fetch(q *Query) {
 func (p *parser) cte() *CTE {
 	c := &CTE{Pos: p.here(), Name: p.name("the name of a query")}
 	if p.is("(") {
+		if p.follows("SELECT") {
+			p.unexpected("AS")
+		}
 		c.Columns = p.names("the name of a column")
 	}
 	p.expectKw("AS")
@@ -313,10 +316,7 @@ func (p *parser) bodyPrimary() Body {
 	case p.isKw("TABLE"):
 		p.fail("TABLE is not supported", "write FROM 'file'")
 	}
-	if p.tok.kind == bad || p.tok.kw == nil || p.isAnyKw("AS", "SELECT") {
-		p.unexpected("SELECT")
-	}
-	p.otherStatement()
+	p.unexpected("SELECT")
 	return nil
 }
 

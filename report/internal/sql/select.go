@@ -39,6 +39,7 @@ func (p *parser) selectBody() *Select {
 	return s
 }
 
+// selectList reads SELECT and its items.
 func (p *parser) selectList(s *Select) {
 	p.advance()
 	switch {

@@ -195,7 +195,7 @@ func (p *parser) tableParen() Table {
 		}
 	case *Join:
 		if p.isKw("AS") || p.isName() {
-			p.fail("joins in parentheses cannot have an alias", "write (SELECT * FROM …) AS "+clip(p.src[p.tok.off:p.tok.end]))
+			p.fail("joins in parentheses cannot have an alias", "write (SELECT * FROM …) AS name")
 		}
 		return t
 	}
@@ -233,7 +233,7 @@ func (p *parser) tableAlias() *Alias {
 		a.Name = p.takeIdent()
 	case p.isAnyKw("TABLESAMPLE", "PIVOT", "UNPIVOT", "ASOF", "POSITIONAL") || p.isKw("USING") && p.follows("SAMPLE"):
 		if p.isKw("USING") {
-			p.fail("USING SAMPLE is not supported", foreignWords["TABLESAMPLE"])
+			p.fail("USING SAMPLE is not supported", sampleHint)
 		}
 		p.unexpected("a comma, JOIN or a clause")
 	default:

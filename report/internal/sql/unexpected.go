@@ -8,11 +8,16 @@ import (
 func (p *parser) tokenName() string {
 	switch p.tok.kind {
 	case end:
-		return "the end of the statement"
+		return "end of statement"
 	case text:
 		return "'" + strings.ReplaceAll(printable(clip(p.tok.val)), "'", "''") + "'"
 	case op:
+		if p.tok.val == "," {
+			return "comma"
+		}
 		return p.tok.val
+	case quoted:
+		return printable(clip(p.src[p.tok.off:p.tok.end]))
 	}
 	if p.tok.kw != nil && p.tok.kw.class == reserved {
 		return p.tok.kw.name
@@ -45,10 +50,47 @@ func (p *parser) misspelt(want string) {
 	}
 }
 
-// order lists the clauses that follow FROM in their order.
-var order = map[string]int{
-	"FROM": 1, "WHERE": 2, "GROUP": 3, "HAVING": 4, "WINDOW": 5, "QUALIFY": 5, "UNION": 6, "INTERSECT": 6, "EXCEPT": 6,
-	"ORDER": 7, "LIMIT": 8, "OFFSET": 8, "FETCH": 8,
+// clauseOrder holds the keywords that start the clauses behind a SELECT list.
+var clauseOrder = map[string]bool{
+	"FROM": true, "WHERE": true, "GROUP": true, "HAVING": true, "WINDOW": true, "QUALIFY": true, "UNION": true,
+	"INTERSECT": true, "EXCEPT": true, "ORDER": true, "LIMIT": true, "OFFSET": true, "FETCH": true,
+}
+
+// atClause reports whether the current token starts a clause. A keyword before a comma, a dot and
+// so on was meant to be a name.
+func (p *parser) atClause() bool {
+	return p.tok.kw != nil && clauseOrder[p.tok.kw.name] && !p.keywordAsName()
+}
+
+// keywordAsName reports whether something behind the current keyword can only follow a name.
+func (p *parser) keywordAsName() bool {
+	if p.isAnyKw("FROM") {
+		return false
+	}
+	m := p.mark()
+	p.advance()
+	yes := p.is(",") || p.is(".") || p.is(")") || p.is("=") || p.is("<") || p.is(">") || p.isAnyKw("FROM", "AS", "IS", "IN")
+	if m.tok.kw.name == "ORDER" || m.tok.kw.name == "GROUP" {
+		yes = !p.isKw("BY")
+	}
+	p.reset(m)
+	return yes
+}
+
+// quoteHint returns the advice to quote a keyword that was meant to be a name, or "".
+func (p *parser) quoteHint() string {
+	if p.tok.kind != bare || p.tok.kw == nil || clauseOrder[p.tok.kw.name] && !p.keywordAsName() {
+		return ""
+	}
+	switch p.tok.kw.name {
+	case "SELECT", "WITH", "AS", "ON", "AND", "OR", "THEN", "ELSE", "WHEN", "DISTINCT", "JOIN", "LIKE", "IS", "IN":
+		if !p.keywordAsName() {
+			return p.foreign()
+		}
+	case "END":
+		return p.foreign()
+	}
+	return `a name that is a keyword needs double quotes: "` + p.tok.val + `"`
 }
 
 // trailing reports a token behind a whole statement or expression.
@@ -57,7 +99,7 @@ func (p *parser) trailing() {
 		panic(failure{p.lexer.err})
 	}
 	p.misspelt("a comma or a clause")
-	if p.tok.kw != nil && order[p.tok.kw.name] > 0 {
+	if p.tok.kw != nil && clauseOrder[p.tok.kw.name] {
 		p.fail("unexpected "+p.tokenName()+" here",
 			"clauses stand once each, in the order SELECT, FROM, WHERE, GROUP BY, HAVING, QUALIFY, ORDER BY, LIMIT, OFFSET")
 	}
@@ -86,14 +128,14 @@ func (p *parser) foreign() string {
 }
 
 var foreignOps = map[string]string{
-	"&&":  "use AND; for lists list_has_any(a, b)",
+	"&&":  "use AND",
 	"<=>": "use IS NOT DISTINCT FROM",
 	"=~":  "use ~ for regular expressions",
-	"@>":  "use list_has_all(a, b)",
-	"<@":  "use list_has_all(b, a)",
+	"@>":  "for one element of a list use x = ANY (list)",
+	"<@":  "for one element of a list use x = ANY (list)",
 	"#>":  "use -> once for each step",
 	"#>>": "use -> for each step, and ->> for the last",
-	"^=":  "use <> or starts_with(a, b)",
+	"^=":  "use <>",
 	"!":   "use NOT, or <> to compare",
 	":=":  "use = to compare",
 	"=>":  "use >= to compare; name => value stands only in the arguments of a function",
@@ -109,13 +151,15 @@ var foreignWords = map[string]string{
 	"GLOB":        "use x LIKE 'pattern' with % and _, or x ~ 'pattern'",
 	"DIV":         "use a // b",
 	"MOD":         "use a % b",
-	"XOR":         "use a <> b for conditions, xor(a, b) for numbers",
+	"XOR":         "use a <> b for two conditions",
 	"OVERLAPS":    "compare the ends: a1 < b2 AND b1 < a2",
-	"TABLESAMPLE": "sampling is not supported; use WHERE hash(key) % 100 = 0 for one row in a hundred",
+	"TABLESAMPLE": sampleHint,
 	"SELECT":      "put a subquery in parentheses",
 	"WITH":        "put a subquery in parentheses",
 	"PIVOT":       "use sum(x) FILTER (WHERE key = 'a') for each column",
-	"UNPIVOT":     "use unnest([a, b]), or UNION ALL of one SELECT for each column",
+	"UNPIVOT":     "use UNION ALL of one SELECT for each column",
 	"ASOF":        "ASOF JOIN is not supported; use a window function over a UNION ALL of both tables",
 	"POSITIONAL":  "use row_number() OVER () on both sides and join on it",
 }
+
+const sampleHint = "sampling is not supported; use WHERE with a condition on a column, or LIMIT"
