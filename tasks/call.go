@@ -17,8 +17,9 @@ import (
 // runs the function, it is paused, or what else the task waited for.
 //
 // In a handler, pass the context of the handler: while its task waits for tasks of its own worker,
-// its slot is lent to them, so a function may call itself on a worker with one slot. Slots shared
-// with a cluster's worker ([Worker].SlotsOf) are not lent.
+// its slot is lent to them, so a function may call itself on a worker with one slot. The same holds
+// for [Scatter] and [Attach]. A program that the handler starts passes [CalledBy]. A call that
+// would wait for its own caller, such as one that joins it by [Unique], is refused.
 //
 // A task of Do is not durable: if the coordinator restarts, Do submits it again, and the function
 // may run twice.
@@ -123,6 +124,9 @@ func backgroundSpec(function string, options []Option) (spec, error) {
 	s, err := taskSpec(function, defaultKeep, options)
 	if err == nil && (s.deadline != 0 || s.update != nil) {
 		err = fmt.Errorf("%w: Deadline and OnUpdate are not for Enqueue, which returns at once; pass them to Attach", ErrInvalid)
+	}
+	if err == nil && s.parent != 0 {
+		err = fmt.Errorf("%w: CalledBy is not for Enqueue, which does not wait; pass it to Attach", ErrInvalid)
 	}
 	return s, err
 }

@@ -642,3 +642,53 @@ func TestCallOfOwnWorker(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// A handler with one slot may also wait for a task submitted earlier, for a group, and with a program
+// that passes its ID. It cannot wait for itself.
+func TestWaitInHandler(t *testing.T) {
+	s, c := serve(t)
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Concurrency = 1
+		tasks.Handle(w, "half", func(_ context.Context, n int) (int, error) { return n / 2, nil })
+		tasks.Handle(w, "sum", func(_ context.Context, all []int) (int, error) { return all[0] + all[1], nil })
+		tasks.Handle(w, "attach", func(ctx context.Context, n int) (int, error) {
+			id, err := tasks.Enqueue(ctx, c, "half", n)
+			if err != nil {
+				return 0, err
+			}
+			return tasks.Attach[int](ctx, c, id)
+		})
+		tasks.Handle(w, "group", func(ctx context.Context, n int) (int, error) {
+			g, err := tasks.OpenGroup(ctx, c, tasks.Then("sum"))
+			if err != nil {
+				return 0, err
+			}
+			if _, err := tasks.AddToGroup(ctx, g, "half", []int{n, n}); err != nil {
+				return 0, err
+			}
+			if err := g.Close(ctx); err != nil {
+				return 0, err
+			}
+			return tasks.Attach[int](ctx, c, g.ID())
+		})
+		tasks.Handle(w, "program", func(ctx context.Context, n int) (int, error) {
+			return tasks.Do[int](context.Background(), c, "half", n, tasks.CalledBy(tasks.TaskID(ctx)))
+		})
+		tasks.Handle(w, "itself", func(ctx context.Context, _ int) (int, error) {
+			return tasks.Attach[int](ctx, c, tasks.TaskID(ctx))
+		})
+		tasks.Handle(w, "join", func(ctx context.Context, n int) (int, error) {
+			return tasks.Do[int](ctx, c, "join", n, tasks.Unique("one"))
+		})
+	})
+	for function, want := range map[string]int{"attach": 4, "group": 8, "program": 4} {
+		if n, err := tasks.Do[int](within(t), c, function, 8); n != want || err != nil {
+			t.Errorf("%s: %d, %v", function, n, err)
+		}
+	}
+	for _, function := range []string{"itself", "join"} {
+		if _, err := tasks.Do[int](within(t), c, function, 8, tasks.Unique("one"), tasks.Attempts(1)); err == nil || !strings.Contains(err.Error(), "the task of this handler would wait for itself") {
+			t.Errorf("%s: %v", function, err)
+		}
+	}
+}

@@ -231,7 +231,7 @@ func Then(function string, options ...Option) Option {
 		switch {
 		case err != nil:
 			s.setInvalid("Then %q: %v", function, err)
-		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil || n.joined != nil:
+		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil || n.joined != nil || n.parent != 0:
 			s.setInvalid("Then %q takes options about priority, attempts, limits and keeping only", function)
 		}
 		s.then = append(slices.Clip(s.then), next{function, n.priority, n.policy})
@@ -241,6 +241,12 @@ func Then(function string, options ...Option) Option {
 // Partial makes a group continue after tasks failed or were cancelled; see [Gathered]. Without it,
 // the first such task ends the group. It is for [OpenGroup].
 func Partial() Option { return option(func(s *spec) { s.partial = true }) }
+
+// CalledBy declares that the running task waits for this call. In a handler the context does so: it
+// is for programs that a handler has started, which get the ID in LAYSHAFT_TASK_ID. A worker whose
+// tasks all wait lends their slots to the tasks that they wait for. It is for [Do], [Scatter] and
+// [Attach]. An ID of zero, or of a task that has ended, has no effect.
+func CalledBy(task ID) Option { return option(func(s *spec) { s.parent = task }) }
 
 // Deadline is how long the caller waits. After it [Do] returns an error that is
 // [context.DeadlineExceeded], and [Scatter] yields this error for each input without a result.

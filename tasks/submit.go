@@ -43,7 +43,7 @@ func (s *spec) withDeadline(ctx context.Context, what string) (context.Context, 
 func (c *Client) do(ctx context.Context, function string, input []byte, s *spec) (out []byte, err error) {
 	ctx, cancel := s.withDeadline(ctx, "task "+function)
 	defer cancel()
-	s.parent = parentOf(ctx)
+	s.setParent(ctx)
 	if s.update != nil || s.joined != nil {
 		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
 			out, err = u.Payload, failed
@@ -87,12 +87,12 @@ func notStarted(err error, function, why string) error {
 	return fmt.Errorf("%w; task %s has not started: %s", err, plain.Text(function), why)
 }
 
-// parentOf returns the task whose handler has ctx, or zero.
-func parentOf(ctx context.Context) ID {
+// setParent sets the task whose handler has ctx, unless CalledBy has set it.
+func (s *spec) setParent(ctx context.Context) {
 	if items, ok := ctx.Value(batchKey{}).([]context.Context); ok && len(items) > 0 {
 		ctx = items[0]
 	}
-	return TaskID(ctx)
+	s.parent = cmp.Or(s.parent, TaskID(ctx))
 }
 
 // window limits the inputs of one Scatter in progress.
@@ -104,7 +104,7 @@ var errStop = errors.New("enough")
 // returns false. Earlier updates go to s.update. When ctx ends or the coordinator cannot be
 // reached, the tasks without an end get this error.
 func (s *spec) collect(ctx context.Context, c *Client, function string, inputs [][]byte, yield func(i int, u Update, err error) bool) {
-	s.parent = parentOf(ctx)
+	s.setParent(ctx)
 	// indexes of inputs without an end, otherwise -1
 	todo := make([]int, len(inputs))
 	for i := range todo {
@@ -262,6 +262,7 @@ func (s *spec) send(ctx context.Context, stream taskStream, function string, inp
 func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, err error) {
 	ctx, cancel := s.withDeadline(ctx, to.String())
 	defer cancel()
+	s.setParent(ctx)
 	var seen follower
 	why := ""
 	defer func() {
@@ -272,7 +273,7 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 	err = c.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := c.rpc.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: to.proto(), OnlyEnds: s.update == nil})
+		stream, err := c.rpc.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: to.proto(), OnlyEnds: s.update == nil, Parent: uint64(s.parent)})
 		if err != nil {
 			return err
 		}

@@ -250,10 +250,19 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 			}
 			printUpdate(u)
 		}
-		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(update), tasks.Joined(&joined))...)
+		out, err := tasks.Do[[]byte](ctx, c, f.Function, in, append(f.options(), tasks.Deadline(f.Deadline), tasks.OnUpdate(update), tasks.Joined(&joined), calledBy())...)
 		_, _ = os.Stdout.Write(out)
 		return err
 	})
+}
+
+// calledBy declares that the task whose command runs this process waits.
+func calledBy() tasks.Option {
+	var id tasks.ID
+	if text := os.Getenv("LAYSHAFT_TASK_ID"); text != "" {
+		_ = id.UnmarshalText([]byte(text)) // anything else means none
+	}
+	return tasks.CalledBy(id)
 }
 
 // reportJoin prints that a submit joined a task.
@@ -283,7 +292,7 @@ func (f *taskWaitCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		var out []byte
 		var err error
-		if opts := []tasks.Option{tasks.Deadline(f.Deadline), tasks.OnUpdate(printUpdate)}; unique {
+		if opts := []tasks.Option{tasks.Deadline(f.Deadline), tasks.OnUpdate(printUpdate), calledBy()}; unique {
 			out, err = tasks.AttachUnique[[]byte](ctx, c, f.Function, f.Unique, opts...)
 		} else {
 			out, err = tasks.Attach[[]byte](ctx, c, f.ID, opts...)

@@ -84,7 +84,7 @@ func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStrea
 	c.options = &layshaftv1.CallTasksOptions{OnlyEnds: r.GetOnlyEnds()}
 	c.mu.Lock()
 	t.desk.Lock()
-	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique())
+	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique(), queue.ID(r.GetParent()))
 	accepted := &layshaftv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.AttemptNumber(n.Task))}
 	t.desk.Unlock()
 	c.tasks[0], c.waiting[n.Task], c.inFlight = n.Task, []int64{0}, 1

@@ -402,6 +402,41 @@ func TestSharedBudgets(t *testing.T) {
 	})
 }
 
+// A task that waits for another lends its slot of a cluster's worker. If it ends first, the other
+// keeps the slot.
+func TestLentSlotOfCluster(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		c, tasks, client, stop := shared(t, &coordtest.Journal{}, t.TempDir())
+		defer stop()
+		s := share(t, client, "tasks", nil, "outer", "inner")
+		defer s.cancel()
+		w := coordtest.NewWorker("m-1")
+		go w.Beat()
+		joinShared(t, c, w, 1, 0)
+		background(t, client, "outer", "10s", normal, 1)
+		outer := uint64(tasks.desk.Workers()[0].Running[0])
+		callTasks(t, s.ctx, client, &layshaftv1.TaskSpec{Function: "inner", Input: []byte("5s"), Parent: outer, Priority: high},
+			&layshaftv1.TaskSpec{Function: "inner", Input: []byte("15s"), Parent: outer})
+		time.Sleep(time.Second)
+		if got := busy(c); got != "0+1" || s.ran() != "outer inner" {
+			t.Errorf("%s slots busy, ran %s", got, s.ran())
+		}
+		time.Sleep(5 * time.Second) // the first inner task has ended
+		if got := busy(c); got != "0+1" || s.ran() != "outer inner inner" {
+			t.Errorf("%s slots busy, ran %s", got, s.ran())
+		}
+		time.Sleep(5 * time.Second) // the outer task has ended
+		background(t, client, "outer", "1s", normal, 1)
+		if got := busy(c); got != "0+1" || s.ran() != "outer inner inner" {
+			t.Errorf("%s slots busy, ran %s: the lent task has the slot", got, s.ran())
+		}
+		time.Sleep(15 * time.Second)
+		if got := busy(c); got != "0+0" || s.ran() != "outer inner inner outer" {
+			t.Errorf("%s slots busy, ran %s", got, s.ran())
+		}
+	})
+}
+
 // A job that needs more than a whole budget has the reason and the command that helps, and holds up
 // nobody. A submit and a limit that ask for more than a budget has are refused.
 func TestImpossibleBudgets(t *testing.T) {

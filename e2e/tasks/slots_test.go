@@ -94,3 +94,18 @@ func TestFunctionsInSlots(t *testing.T) {
 		t.Errorf("tasks %v", hold)
 	}
 }
+
+// A command in the only slot of a worker calls its own function with the command line, and gets the
+// result, also through task wait.
+func TestCommandCallsItself(t *testing.T) {
+	gossip := freeAddress(t)
+	c := &cluster{address: freeAddress(t), dir: t.TempDir()}
+	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip)
+	task := "'" + filepath.Join(binDir, "layshaft") + "' task"
+	launch(t, "layshaft", "worker", "-join", gossip, "-data", filepath.Join(t.TempDir(), "worker"), "-slots", "1",
+		"-function", `down=read n; case $n in 0) echo end;; 1) id=$(`+task+` submit -cluster `+c.address+` -input 0 down); `+task+` wait -cluster `+c.address+` $id;; `+
+			`*) `+task+` do -cluster `+c.address+` -input $((n-1)) down;; esac`)
+	if got := run(t, "layshaft", "task", "do", "-cluster", c.address, "-timeout", "30s", "-deadline", "30s", "-input", "3", "down"); got != "end\n" {
+		t.Errorf("%q", got)
+	}
+}

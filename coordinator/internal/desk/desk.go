@@ -445,7 +445,7 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	for len(d.groupFollowers) > 0 {
 		f := d.groupFollowers[0]
 		d.groupFollowers = d.groupFollowers[1:]
-		d.step(&queue.Attach{Peer: f.peer, Task: f.task, Ref: NoRef}, nil)
+		d.step(&queue.Attach{Peer: f.peer, Task: f.task, Ref: NoRef, Parent: f.parent}, nil)
 	}
 	return answer
 }

@@ -198,7 +198,7 @@ func TestLifeOfATask(t *testing.T) {
 
 		late := join(t, d, "late")
 		d.Lock()
-		_, err := late.Attach(1, second.Task, "", "")
+		_, err := late.Attach(1, second.Task, "", "", 0)
 		d.Unlock()
 		if err != nil {
 			t.Fatal(err)
@@ -206,7 +206,7 @@ func TestLifeOfATask(t *testing.T) {
 		late.expect("accepted", "done out")
 		time.Sleep(2 * time.Minute)
 		d.Lock()
-		_, err = late.Attach(1, second.Task, "", "")
+		_, err = late.Attach(1, second.Task, "", "", 0)
 		d.Unlock()
 		if !errors.Is(err, ErrUnknown) {
 			t.Errorf("attached to a task that was not kept any longer: %v", err)
@@ -237,7 +237,7 @@ func TestWhoComesLaterWaitsForTheDisk(t *testing.T) {
 	silent(b, "who joins")
 	w.report(Note{Task: id, N: 1}, queue.Done, "result")
 	d.Lock()
-	if _, err := c.Attach(NoRef, id, "", ""); err != nil {
+	if _, err := c.Attach(NoRef, id, "", "", 0); err != nil {
 		t.Fatal(err)
 	}
 	d.Unlock()
@@ -326,7 +326,7 @@ func TestChainsAndGroups(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := client.Attach(NoRef, g.Task, "", ""); err != nil {
+		if _, err := client.Attach(NoRef, g.Task, "", "", 0); err != nil {
 			t.Fatal(err)
 		}
 		d.CloseGroup(g.Task)
@@ -347,7 +347,7 @@ func TestChainsAndGroups(t *testing.T) {
 		worker.expect("ack 1")
 
 		d.Lock()
-		_, err = client.Attach(NoRef, g.Task, "", "") // the successor is forgotten
+		_, err = client.Attach(NoRef, g.Task, "", "", 0) // the successor is forgotten
 		d.Unlock()
 		if !errors.Is(err, ErrUnknown) {
 			t.Errorf("a group that is forgotten: %v", err)

@@ -103,7 +103,7 @@ func (d *Desk) finishGather(g gathering, body []byte, err error) {
 
 // group is a group without an outcome.
 type group struct {
-	waiting []*Session
+	waiting []groupWaiter
 }
 
 // OpenGroup creates a group. The error wraps ErrInvalid.
@@ -129,8 +129,8 @@ func (d *Desk) CloseGroup(id queue.ID) uint64 {
 
 func (d *Desk) groupEnded(n *Note) {
 	if g := d.groups[n.Task]; g != nil {
-		for _, s := range g.waiting {
-			s.notifyGroupEnd(*n)
+		for _, w := range g.waiting {
+			w.s.notifyGroupEnd(*n, w.parent)
 		}
 	}
 	delete(d.groups, n.Task)
@@ -138,32 +138,38 @@ func (d *Desk) groupEnded(n *Note) {
 
 // attachGroup makes the session wait for the outcome of a group. It returns false if id is no
 // group.
-func (s *Session) attachGroup(id queue.ID) bool {
+func (s *Session) attachGroup(id, parent queue.ID) bool {
 	if g := s.d.groups[id]; g != nil {
-		g.waiting = append(g.waiting, s)
+		g.waiting = append(g.waiting, groupWaiter{s, parent})
 		s.groups = append(s.groups, id)
 		return true
 	}
 	what, ok := s.d.core.GroupOutcome(id)
 	if ok {
-		s.notifyGroupEnd(Note{Task: id, Notice: what})
+		s.notifyGroupEnd(Note{Task: id, Notice: what}, parent)
 	}
 	return ok
 }
 
 // follower is a session to attach to the successor of its group.
 type follower struct {
-	peer queue.Peer
-	task queue.ID
+	peer         queue.Peer
+	task, parent queue.ID
+}
+
+// groupWaiter is a session that waits for a group, on behalf of the task parent, if not zero.
+type groupWaiter struct {
+	s      *Session
+	parent queue.ID
 }
 
 // notifyGroupEnd reports the outcome of a group like the outcome of a task: Done, Failed, or
 // Followed. After Followed the session waits for the successor.
-func (s *Session) notifyGroupEnd(n Note) {
+func (s *Session) notifyGroupEnd(n Note, parent queue.ID) {
 	n.Op = queue.Notify
 	if n.Notice == queue.Done && n.N != 0 {
 		n.Notice = queue.Followed
-		s.d.groupFollowers = append(s.d.groupFollowers, follower{s.id, queue.ID(n.N)})
+		s.d.groupFollowers = append(s.d.groupFollowers, follower{s.id, queue.ID(n.N), parent})
 	}
 	s.put(&n)
 }

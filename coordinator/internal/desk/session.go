@@ -61,7 +61,7 @@ func (s *Session) Leave(left bool) {
 	s.resumeSenders()
 	for _, id := range s.groups {
 		if g := s.d.groups[id]; g != nil {
-			g.waiting = slices.DeleteFunc(g.waiting, func(x *Session) bool { return x == s })
+			g.waiting = slices.DeleteFunc(g.waiting, func(w groupWaiter) bool { return w.s == s })
 		}
 	}
 	s.d.removePeer(s.id, left)
@@ -254,8 +254,14 @@ func refusalError(n *Note, function string) error {
 	case n.Notice == queue.QueueFull:
 		return fmt.Errorf("function %q: %w: its queue limit is reached", function, ErrFull)
 	}
+	if n.Notice == queue.Circular {
+		return fmt.Errorf("function %q: %w", function, errCircular)
+	}
 	return fmt.Errorf("function %q: %w: its name must have 1 to 512 bytes, durations and limits must not be negative, its group must be open, and its place in the group must follow the last one", function, ErrInvalid)
 }
+
+// errCircular refuses a wait that could never end.
+var errCircular = fmt.Errorf("%w: the task of this handler would wait for itself", ErrInvalid)
 
 // IsBacklog reports whether err passes with the next durable batch: more comes in than the disk
 // can write.
@@ -267,20 +273,27 @@ func (d *Desk) IsBacklog(err error) bool {
 func (d *Desk) NextDurable() <-chan struct{} { return d.durability.nextBatch() }
 
 // Attach makes the session wait for a task, which may have ended, or for a group. The answer
-// carries ref; see Submit. The error wraps ErrUnknown.
-func (s *Session) Attach(ref uint64, id queue.ID, function, unique string) (Note, error) {
+// carries ref; see Submit. parent is the task whose handler waits, or 0. The error wraps ErrUnknown
+// or ErrInvalid.
+func (s *Session) Attach(ref uint64, id queue.ID, function, unique string, parent queue.ID) (Note, error) {
 	if s.ended {
 		return Note{}, errLeft
 	}
-	if s.attachGroup(id) {
+	if parent != 0 && s.d.groups[id] != nil && s.d.step(&queue.Attach{Ref: NoRef, Peer: s.id, Task: id, Parent: parent}, nil).Notice == queue.Circular {
+		return Note{}, fmt.Errorf("group %s: %w", id, errCircular)
+	}
+	if s.attachGroup(id, parent) {
 		return Note{Op: queue.Accepted, Task: id, Ref: ref}, nil
 	}
-	e := &queue.Attach{Ref: ref, Peer: s.id, Task: id, Function: function}
+	e := &queue.Attach{Ref: ref, Peer: s.id, Task: id, Function: function, Parent: parent}
 	if id == 0 {
 		e.Unique = queue.KeyOf(unique)
 	}
 	n := s.d.step(e, nil)
 	if n.Op != queue.Accepted {
+		if n.Notice == queue.Circular {
+			return n, fmt.Errorf("task %s: %w", id, errCircular)
+		}
 		if id == 0 {
 			return n, fmt.Errorf("function %q, unique %q: %w", function, unique, ErrUnknown)
 		}

@@ -216,6 +216,20 @@ func (q *Queue) Audit() []string {
 			complain("budget %s: somebody waits for %d, %d of %d used", name, b.waiters[0].n, b.used, b.size)
 		}
 	}
+	for id, kids := range q.children.of {
+		for _, k := range kids {
+			if q.tasks.at(k).firstWait == 0 {
+				complain("task %d waits for a task in slot %d, which nobody waits for", id, k)
+			}
+		}
+	}
+	for id, groups := range q.children.groups {
+		for _, g := range groups {
+			if q.groups[g.id] != g {
+				complain("task %d waits for group %d, which has ended", id, g.id)
+			}
+		}
+	}
 	for i := range q.earlierAttempts {
 		if q.tasks.at(i).id == 0 {
 			complain("earlier tries of slot %d, where no task is", i)

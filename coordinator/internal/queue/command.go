@@ -32,7 +32,7 @@ const (
 	Write Op = iota + 1
 	// Accepted answers Ref. Task is the task or group. N is 1 if it existed before.
 	Accepted
-	// Rejected answers Ref. Notice is QueueFull, Invalid or Busy.
+	// Rejected answers Ref. Notice is QueueFull, Invalid, Busy or Circular.
 	Rejected
 	// Unknown answers Ref, or a Report by Peer: Task does not exist, or does not run on this peer.
 	Unknown
@@ -121,6 +121,8 @@ const (
 	Invalid
 	// Busy, only in Rejected: the function has workers or tasks.
 	Busy
+	// Circular, only in Rejected: the task of the caller would wait for itself.
+	Circular
 	// TooLarge, only in KeepError: the results of a group exceed Config.MaxGathered.
 	TooLarge
 )

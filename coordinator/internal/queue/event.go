@@ -66,7 +66,8 @@ type Submit struct {
 	// Then lists the tasks to run afterwards, one after another. Each gets the result of the task
 	// before it as input.
 	Then []Next
-	// Parent is the running task that waits for this one. Zero means none. See lend.go.
+	// Parent is the running task that waits for this one, through Peer. Zero means none. See
+	// lend.go.
 	Parent ID
 	// Token identifies the submit, so that it can be repeated without a second task; zero means
 	// none. A group uses Place instead.
@@ -111,14 +112,15 @@ type GatherFailed struct {
 	Task ID // the task of the Gather
 }
 
-// Attach adds a peer to those waiting for a task. The task may have ended. The answer is Accepted
-// or Unknown.
+// Attach adds a peer to those waiting for a task. The task may have ended. The answer is Accepted,
+// Unknown or Rejected. For a group, only Parent waits: GroupEnded names no peers.
 type Attach struct {
 	Ref      uint64 // returned in the answer
 	Peer     Peer   // the peer that waits from now on
 	Task     ID     // zero means: find it by Function and Unique
 	Function string // used when Task is zero
 	Unique   Key    // with Function: the key from Submit
+	Parent   ID     // as in Submit
 }
 
 // CanDo adds a function to those that a worker can run, or changes its Timeout.

@@ -13,6 +13,7 @@ type group struct {
 	members    []ID
 	unfinished int // members that have not ended
 	bytes      int // size of the members' results, as far as this process knows
+	ended      int // members before this index have ended
 }
 
 // maxMembers limits the tasks of a group.
@@ -160,6 +161,15 @@ func (q *Queue) gatherFailed(e *GatherFailed) {
 // endGroup ends a group and releases its members.
 func (q *Queue) endGroup(g *group, what Notice, next ID) {
 	delete(q.groups, g.id)
+	for id, groups := range q.children.groups {
+		if slices.Contains(groups, g) {
+			if groups = slices.DeleteFunc(groups, func(x *group) bool { return x == g }); len(groups) == 0 {
+				delete(q.children.groups, id)
+			} else {
+				q.children.groups[id] = groups
+			}
+		}
+	}
 	if g.durable {
 		q.write(0, NoPayload, q.keyOf('g', g.id), nil)
 	}
@@ -273,9 +283,9 @@ func (q *Queue) moveWaits(i, next int32) {
 	t, n := q.tasks.at(i), q.tasks.at(next)
 	q.notifyWaiters(i, Command{Notice: Followed, N: uint64(n.id)})
 	for t.firstWait != 0 {
-		p := q.peers[q.waits.at(t.firstWait).peer]
+		x := *q.waits.at(t.firstWait)
 		q.dropWait(t.firstWait)
-		q.addWait(p, next)
+		q.addWait(q.peers[x.peer], next, x.parent)
 	}
 }
 

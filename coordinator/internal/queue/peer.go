@@ -19,17 +19,18 @@ const (
 
 // peer is a connection: a worker, a waiting client, or both.
 type peer struct {
-	n         int32
-	name      Peer
-	abilities []*ability
-	class     class
-	hasSlots  bool // the queue assigns tasks without Grab
-	slots     int
-	reserved  int
-	sleeping  bool
-	runs      []int32
-	firstWait int32  // slot of the first wait, or 0
-	share     *share // nil if the slots are its own
+	n          int32
+	name       Peer
+	abilities  []*ability
+	class      class
+	hasSlots   bool // the queue assigns tasks without Grab
+	slots      int
+	reserved   int
+	sleeping   bool
+	runs       []int32
+	firstWait  int32 // slot of the first wait, or 0
+	groupWaits []groupWait
+	share      *share // nil if the slots are its own
 	// alone: its run is the first attempt after a loss; see alone.go.
 	alone      bool
 	emptiesFor *function // set while it gets no tasks until it is empty
@@ -213,6 +214,7 @@ func (q *Queue) gone(ev *Gone) {
 	for p.firstWait != 0 {
 		q.removeWait(p.firstWait)
 	}
+	q.dropGroupWaits(p)
 	q.leaveShare(p)
 	for i, ps := range q.late {
 		q.late[i] = remove(ps, p)

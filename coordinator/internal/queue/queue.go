@@ -183,7 +183,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
 		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, losses: map[int32]losses{},
-		children: children{map[ID][]int32{}, map[int32]ID{}}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
+		children: children{map[ID][]int32{}, map[ID][]*group{}}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
 		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
@@ -269,7 +269,7 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	case Restarted:
 		q.restarted(ev.Origin)
 	}
-	if len(q.children.of) > 0 {
+	if len(q.children.of)+len(q.children.groups) > 0 {
 		q.lend()
 	}
 	if len(q.emptying) > 0 {
@@ -389,7 +389,6 @@ func (q *Queue) forgetTask(i int32) {
 	q.dropPredecessors(i)
 	delete(q.earlierAttempts, i)
 	delete(q.losses, i)
-	q.dropChild(i)
 	q.emit(Command{Op: Drop, Task: t.id, N: boolBit(t.flags&durable != 0), M: boolBit(t.flags&hasUpdate != 0)})
 	f := q.functions[t.fn]
 	f.taskCount--

@@ -11,11 +11,15 @@ type run struct {
 	fn        int32
 	id        ID
 	rank      uint8
-	stamp     int64  // age stamp of the task
-	hard      int64  // tick of the hard limit; 0: none
-	started   int64  // Unix nanoseconds
-	softTimer bool   // the timer is for the soft limit
-	n, m      uint64 // progress
+	stamp     int64 // age stamp of the task
+	hard      int64 // tick of the hard limit; 0: none
+	started   int64 // Unix nanoseconds
+	softTimer bool  // the timer is for the soft limit
+	// lent: the run is beyond the slots of its worker; see lend.go. In a share, other runs have a
+	// slot, granted for a task of slotRank.
+	lent     bool
+	slotRank uint8
+	n, m     uint64 // progress
 }
 
 // startTask starts task i, waiting in f, on p.
@@ -46,7 +50,7 @@ func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	}
 	r := q.runs.take()
 	x := q.runs.at(r)
-	*x = run{task: i, peer: p.n, index: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, started: q.now.UnixNano(), rank: uint8(t.flags.rank())}
+	*x = run{task: i, peer: p.n, index: int32(len(p.runs)), fn: f.n, id: t.id, stamp: t.due, started: q.now.UnixNano(), rank: uint8(t.flags.rank()), slotRank: uint8(t.flags.rank())}
 	t.run = r
 	p.runs = append(p.runs, r)
 	q.classify(p)
@@ -141,6 +145,7 @@ func (q *Queue) dropRun(r int32) endedRun {
 	x := q.runs.at(r)
 	e := endedRun{q.peers[x.peer], q.functions[x.fn]}
 	q.leavePeer(r)
+	q.returnSlot(e.p, x)
 	q.runs.drop(r)
 	return e
 }
@@ -154,9 +159,6 @@ func (q *Queue) leavePeer(r int32) {
 	q.runs.at(last).index = x.index
 	p.runs = p.runs[:len(p.runs)-1]
 	p.alone = p.alone && len(p.runs) > 0
-	if p.share != nil {
-		q.vacateSlot(p.share.name, priorities[x.rank])
-	}
 }
 
 // moveRun gives a run to another peer, which has not joined a share yet.
@@ -165,6 +167,9 @@ func (q *Queue) moveRun(r int32, to *peer) {
 	to.alone = from.alone && len(to.runs) == 0
 	q.leavePeer(r)
 	x := q.runs.at(r)
+	if from.share != nil && !x.lent {
+		q.vacateSlot(from.share.name, priorities[x.slotRank])
+	}
 	x.peer, x.index = to.n, int32(len(to.runs))
 	to.runs = append(to.runs, r)
 	q.classify(from)

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER [left]
 //	claim PEER NAME [from=PEER]
 //	report PEER NAME data|warning|progress|exception|done|failed|fatal [SIZE]
-//	attach PEER NAME · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
+//	attach PEER NAME [parent=NAME] · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
 //	advance D · stopped D (the coordinator itself does not run) · restart [D later] · status · dead FUNCTION · why NAME
@@ -78,7 +78,7 @@ type player struct {
 
 var noticeNames = map[string]Notice{"data": Data, "warning": Warning, "progress": Progress, "exception": Exception, "done": Done, "failed": Failed,
 	"fatal": Fatal, "cancelled": Cancelled, "timed out": TimedOut, "lost": Lost, "retrying": Retrying, "followed": Followed, "soft": Soft,
-	"queue full": QueueFull, "invalid": Invalid, "busy": Busy, "too large": TooLarge}
+	"queue full": QueueFull, "invalid": Invalid, "busy": Busy, "too large": TooLarge, "circular": Circular}
 
 func (w Notice) text() string {
 	for s, x := range noticeNames {
@@ -158,7 +158,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "ungathered":
 		p.step(t, &GatherFailed{p.ids[f[1]]})
 	case "attach":
-		p.step(t, &Attach{Peer: peer, Task: id})
+		p.step(t, &Attach{Peer: peer, Task: id, Parent: p.ids[opt["parent"]]})
 	case "detach":
 		p.step(t, &Detach{peer, id})
 	case "cancel":

@@ -28,7 +28,9 @@ func (q *Queue) joinShare(p *peer, name string) {
 	p.share = s
 	s.peers = append(s.peers, p)
 	for _, r := range p.runs {
-		q.emit(Command{Op: Occupied, Function: name, M: uint64(priorities[q.runs.at(r).rank])})
+		if x := q.runs.at(r); !x.lent {
+			q.emit(Command{Op: Occupied, Function: name, M: uint64(priorities[x.slotRank])})
+		}
 	}
 }
 

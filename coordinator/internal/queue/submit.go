@@ -31,6 +31,10 @@ func (q *Queue) submit(e *Submit) {
 	old := int32(0)
 	if e.Unique != (Key{}) && e.Group == 0 {
 		if old = q.lookUp(f.n, e.Unique); old != 0 && !q.tasks.at(old).state.hasEnded() {
+			if e.Parent != 0 && e.Peer != 0 && q.waitsForItself(e.Parent, old, nil) {
+				reject(Circular)
+				return
+			}
 			q.tokens.add(e.Token, q.tasks.at(old).id)
 			q.joinTask(e, old)
 			return
@@ -79,11 +83,8 @@ func (q *Queue) submit(e *Submit) {
 		q.emit(Command{Op: Keep, Task: t.id, Payload: FromEvent})
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id})
-	if e.Parent != 0 {
-		q.addChild(i, e.Parent)
-	}
 	if e.Peer != 0 {
-		q.addWait(q.ensurePeer(e.Peer), i)
+		q.addWait(q.ensurePeer(e.Peer), i, e.Parent)
 	}
 	if !delayed {
 		q.makeReady(i, false)
@@ -114,7 +115,7 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
-		q.addWait(q.ensurePeer(e.Peer), i)
+		q.addWait(q.ensurePeer(e.Peer), i, e.Parent)
 	}
 	q.raise(i, rankOf(e.Priority))
 	if t.state == Delayed && t.flags&awaitsInput == 0 {
@@ -198,7 +199,6 @@ func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	delete(q.late, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
-	q.dropChild(i)
 	keep := q.policies[t.policy].Keep
 	if state == WasDone && (keep > 0 || t.flags&(grouped|chained) != 0) {
 		q.emit(Command{Op: KeepResult, Task: t.id, Payload: last.Payload, N: boolBit(t.flags&durable != 0)})

@@ -7,12 +7,13 @@ import "cmp"
 type wait struct {
 	ofTask, ofPeer links
 	task, peer     int32
+	parent         ID // the task whose handler waits, or 0; see lend.go
 }
 
-func (q *Queue) addWait(p *peer, i int32) {
+func (q *Queue) addWait(p *peer, i int32, parent ID) {
 	w := q.waits.take()
 	t := q.tasks.at(i)
-	*q.waits.at(w) = wait{ofTask: links{w, w}, ofPeer: links{w, w}, task: i, peer: p.n}
+	*q.waits.at(w) = wait{ofTask: links{w, w}, ofPeer: links{w, w}, task: i, peer: p.n, parent: q.addChild(i, parent)}
 	q.appendToTask(w, t)
 	if p.firstWait == 0 {
 		p.firstWait = w
@@ -53,6 +54,9 @@ func (q *Queue) dropWait(w int32) {
 	if p.firstWait == w {
 		p.firstWait = 0
 	}
+	if x.parent != 0 {
+		q.dropChild(x.task, x.parent)
+	}
 	q.waits.drop(w)
 }
 
@@ -82,12 +86,25 @@ func (q *Queue) notifyWaiters(i int32, c Command) {
 }
 
 func (q *Queue) attach(e *Attach) {
+	if g := q.groups[e.Task]; g != nil {
+		if q.waitsForItself(e.Parent, 0, g) {
+			q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Circular})
+			return
+		}
+		q.addGroupWait(q.ensurePeer(e.Peer), g, e.Parent)
+		q.emit(Command{Op: Accepted, Ref: e.Ref, Task: g.id, N: 1})
+		return
+	}
 	i := q.findLatest(e.Task)
 	if e.Task == 0 && e.Unique != (Key{}) {
 		i = q.lookUp(q.functionIndex[e.Function], e.Unique)
 	}
 	if i == 0 {
 		q.emit(Command{Op: Unknown, Ref: e.Ref, Peer: e.Peer, Task: e.Task})
+		return
+	}
+	if e.Parent != 0 && q.waitsForItself(e.Parent, i, nil) {
+		q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Circular})
 		return
 	}
 	t := q.tasks.at(i)
@@ -101,7 +118,7 @@ func (q *Queue) attach(e *Attach) {
 	}
 	switch {
 	case !t.state.hasEnded() || q.resultNeeded(i):
-		q.addWait(q.ensurePeer(e.Peer), i)
+		q.addWait(q.ensurePeer(e.Peer), i, e.Parent)
 	case t.state == WasDone:
 		q.emit(Command{Op: Notify, Peer: e.Peer, Task: t.id, Notice: Done, Payload: FromResult})
 	case t.state == WasFailed:
