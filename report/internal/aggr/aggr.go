@@ -52,6 +52,7 @@ type Func struct {
 	Ordinal bool
 
 	newState func() State
+	once     bool // the State drops equal values itself
 }
 
 // New returns the states of no groups.
@@ -174,6 +175,9 @@ func Bind(name string, args []vec.Type, consts []*vec.Vec, distinct bool, order 
 	f := &Func{Name: name, Args: c.args, Distinct: distinct}
 	if err := s.bind(c, f); err != nil {
 		return nil, err
+	}
+	if f.Distinct && !f.once {
+		makeDistinct(f)
 	}
 	return f, nil
 }

@@ -49,7 +49,7 @@ func (c testCall) randomArgs(r *rand.Rand, f *Func, n, first int) []*vec.Vec {
 	var cols []*vec.Vec
 	for i, t := range f.Args {
 		if at := i - len(c.args); at >= 0 {
-			cols = append(cols, c.consts[at])
+			cols = append(cols, c.consts[at].Repeat(0, n))
 			continue
 		}
 		cols = append(cols, randomVec(r, t, n))
@@ -94,8 +94,71 @@ var testCalls = func() (calls []testCall) {
 			}
 		}
 	}
-	return append(calls, testCall{name: "count"})
+	calls = append(calls, testCall{name: "count"})
+	for _, t := range allTypes {
+		for _, name := range []string{"first", "last", "any_value", "array_agg", "mode", "entropy", "histogram", "approx_count_distinct"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{t}})
+		}
+		for _, name := range []string{"count", "array_agg", "mode"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{t}, distinct: true})
+		}
+		for _, name := range []string{"arg_min", "arg_max"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{vec.Of(vec.Text), t}}, testCall{name: name, args: []vec.Type{t, vec.Of(vec.Float)}})
+		}
+		for _, o := range []vec.Order{{}, {Desc: true}, {NullsFirst: true}} {
+			for _, name := range []string{"array_agg", "first", "last", "arg_max"} {
+				args := []vec.Type{t}
+				if name == "arg_max" {
+					args = []vec.Type{t, vec.Of(vec.Bool)}
+				}
+				calls = append(calls, testCall{name: name, args: args, order: []vec.Order{o, {}}, keys: []vec.Type{t, vec.Of(vec.Text)}, distinct: o.Desc})
+			}
+		}
+		k := vec.New(vec.Of(vec.Int), 1)
+		k.Ints[0] = 3
+		k.Const = true
+		calls = append(calls, testCall{name: "top_k", args: []vec.Type{t}, consts: []*vec.Vec{k}}, testCall{name: "approx_top_k", args: []vec.Type{t}, consts: []*vec.Vec{k}},
+			testCall{name: "quantile_disc", args: []vec.Type{t}, consts: []*vec.Vec{fraction(0.4)}})
+		if isNumeric(t) && t.Kind != vec.Null {
+			calls = append(calls, testCall{name: "median", args: []vec.Type{t}}, testCall{name: "p90", args: []vec.Type{t}},
+				testCall{name: "quantile_cont", args: []vec.Type{t}, consts: []*vec.Vec{fraction(0.3)}, order: []vec.Order{{Desc: true}}})
+		}
+		if !t.IsNumber() {
+			continue
+		}
+		for _, name := range []string{"stddev", "var_pop", "skewness", "kurtosis", "kurtosis_pop", "sem", "product", "geomean"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{t}})
+		}
+		for _, name := range []string{"sum", "avg", "stddev", "median", "product"} {
+			calls = append(calls, testCall{name: name, args: []vec.Type{t}, distinct: true})
+		}
+	}
+	float := vec.Of(vec.Float)
+	for _, name := range []string{"covar_samp", "covar_pop", "corr", "regr_slope", "regr_intercept", "regr_r2", "regr_avgx", "regr_avgy", "regr_sxx", "regr_syy", "regr_sxy", "regr_count"} {
+		calls = append(calls, testCall{name: name, args: []vec.Type{float, float}})
+	}
+	for _, name := range []string{"bool_and", "bool_or", "count_if"} {
+		calls = append(calls, testCall{name: name, args: []vec.Type{vec.Of(vec.Bool)}})
+	}
+	for _, name := range []string{"bit_and", "bit_or", "bit_xor"} {
+		calls = append(calls, testCall{name: name, args: []vec.Type{vec.Of(vec.Int)}}, testCall{name: name, args: []vec.Type{vec.Of(vec.Int)}, distinct: true})
+	}
+	separator := vec.New(vec.Of(vec.Text), 1)
+	separator.Strings[0], separator.Const = "; ", true
+	text := testCall{name: "string_agg", args: []vec.Type{vec.Of(vec.Text)}, consts: []*vec.Vec{separator}}
+	calls = append(calls, text)
+	text.distinct = true
+	calls = append(calls, text)
+	text.order, text.keys = []vec.Order{{Desc: true, NullsFirst: true}}, []vec.Type{vec.Of(vec.Int)}
+	calls = append(calls, text)
+	bounds := vec.NewBuilder(vec.ListOf(float), 1)
+	bounds.Append(&vec.Vec{Type: vec.ListOf(float), Len: 1, Offsets: []int32{0, 2}, Elem: &vec.Vec{Type: float, Len: 2, Floats: []float64{10, -1}}}, 0)
+	return append(calls, testCall{name: "histogram", args: []vec.Type{vec.Of(vec.Int)}, consts: []*vec.Vec{bounds.Done()}})
 }()
+
+func fraction(p float64) *vec.Vec {
+	return &vec.Vec{Type: vec.Of(vec.Float), Len: 1, Const: true, Floats: []float64{p}}
+}
 
 // TestMerge divides rows among states at random, and merges them in random order: the results must
 // have the same bytes.

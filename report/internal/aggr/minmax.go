@@ -16,6 +16,7 @@ func init() {
 		}
 		register(name, 1, 1, "x", func(c *call, f *Func) error {
 			f.Result = f.Args[0]
+			f.Distinct = false
 			f.newState = func() State { return newMinMax(f.Args[0], greatest) }
 			return nil
 		})
@@ -125,16 +126,15 @@ func (s *wordBest) Resize(groups int) {
 	}
 }
 
-func (s *wordBest) load(v *vec.Vec, n int) ([]int64, []bool) {
-	s.buf = words(v, s.buf)
-	w := s.buf[:n]
-	if v.Ints != nil {
-		s.buf = nil // the slice belongs to v
+func (s *wordBest) load(v *vec.Vec, n int) (w []int64, nulls []bool) {
+	w = words(v, s.buf)
+	if v.Ints == nil {
+		s.buf = w
 	}
-	if v.Nulls == nil {
-		return w, nil
+	if v.Nulls != nil {
+		nulls = v.Nulls[:n]
 	}
-	return w, v.Nulls[:n]
+	return w[:n], nulls
 }
 
 func (s *wordBest) Add(groups []uint32, args []*vec.Vec) error {
@@ -197,15 +197,7 @@ func (s *wordBest) MergeState(group int, src []byte) ([]byte, error) {
 }
 
 func (s *wordBest) Result(from, to int) (*vec.Vec, error) {
-	b := vec.NewBuilder(s.t, to-from)
-	for g := from; g < to; g++ {
-		if s.has[g] {
-			appendWord(b, s.best[g])
-		} else {
-			b.AppendNull()
-		}
-	}
-	return b.Done(), nil
+	return wordResults(s.t, s.best[from:to], s.has[from:to]), nil
 }
 
 func (s *wordBest) Bytes() int64 { return 9 * int64(cap(s.best)) }
