@@ -24,10 +24,11 @@ import (
 // ServeGearmanHTTP serves Gearman's HTTP front on l until ctx ends, and then returns nil. It closes
 // l. A request is POST, PUT or GET /FUNCTION with the payload as body, and the headers
 // X-Gearman-Unique, X-Gearman-Background (true) and X-Gearman-Priority (high, low). The answer has
-// the job's handle in X-Gearman-Job-Handle. A foreground job's answer has the result as body, or
-// status 500 with the error. With "Prefer: wait=SECONDS" (RFC 7240) it has status 504 after that
-// time, with the reason why the job waits; the job then ends like that of any caller that left.
-// HEAD / answers 200 without a body. Of opt it does not use MayWork and Exceptions.
+// the job's handle in X-Gearman-Job-Handle, and X-Gearman-Joined: true if the request joined a job
+// by its key. A foreground job's answer has the result as body, or status 500 with the error. With
+// "Prefer: wait=SECONDS" (RFC 7240) it has status 504 after that time, with the reason why the job
+// waits; the job then ends like that of any caller that left. HEAD / answers 200 without a body. Of
+// opt it does not use MayWork and Exceptions.
 func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	front := &httpFront{b: t.broker(opt), maxBody: int64(cmp.Or(opt.MaxPayload, maxBody)), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
 	s := &http.Server{Handler: webpage.GuardHost(sameOrigin(front)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
@@ -126,6 +127,7 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	j := &httpJob{changed: make(chan struct{}, 1)}
 	f.b.Lock()
 	session := f.b.Attach(j)
+	joined := f.b.Joins(sub)
 	id, commit, err := session.Submit(sub)
 	f.b.Unlock()
 	defer func() {
@@ -143,6 +145,9 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Gearman-Job-Handle", f.prefix+strconv.FormatUint(id, 10))
+	if joined {
+		w.Header().Set("X-Gearman-Joined", "true")
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	for begun := false; ; {

@@ -55,6 +55,23 @@ func TestPreferWait(t *testing.T) {
 	})
 }
 
+// An answer reports that its request joined a job.
+func TestJoinedHeader(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		_, tasks, stop := serveTasks(t, Config{})
+		defer stop()
+		front := &httpFront{b: tasks.broker(GearmanOptions{}), maxBody: 100, prefix: "H:x:", stop: tasks.stop}
+		for _, x := range []struct{ path, key, want string }{{"/f", "k", ""}, {"/f", "k", "true"}, {"/g", "k", ""}, {"/f", "", ""}, {"/f", "", ""}, {"/f", "-", ""}, {"/f", "-", "true"}} {
+			r, w := httptest.NewRequest(http.MethodPost, x.path, strings.NewReader("x")), httptest.NewRecorder()
+			r.Header.Set("X-Gearman-Background", "true")
+			r.Header.Set("X-Gearman-Unique", x.key)
+			if front.ServeHTTP(w, r); w.Header().Get("X-Gearman-Joined") != x.want || w.Code != http.StatusOK {
+				t.Errorf("%+v: %d, %v", x, w.Code, w.Header())
+			}
+		}
+	})
+}
+
 // The log has the functions whose tasks cannot start, once for each reason.
 func TestStuckFunctionsAreLogged(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {

@@ -127,6 +127,16 @@ func uniqueKey(unique, data []byte) queue.Key {
 	return queue.KeyOf(append([]byte{0}, data...))
 }
 
+// Joins reports whether a submit would join a job by its unique key.
+func (b *Broker) Joins(sub gearman.Submission) bool {
+	key := uniqueKey(sub.Unique, sub.Data)
+	if key == (queue.Key{}) {
+		return false
+	}
+	info, ok := b.core.StatusUnique(b.name(sub.Function), key)
+	return ok && info.State <= queue.Running
+}
+
 var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: queue.Normal, gearman.Low: queue.Low}
 
 // Submit queues a job (SUBMIT_JOB and its variants).
