@@ -162,10 +162,10 @@ func (c *Coordinator) maxGap() time.Duration { return max(c.cfg.LeaseTTL, time.S
 // ErrStopped.
 func (c *Coordinator) Run(ctx context.Context) (err error) {
 	c.mu.Lock()
-	again := c.started
+	alreadyRan := c.started
 	c.started = true
 	c.mu.Unlock()
-	if again {
+	if alreadyRan {
 		return errors.New("coordinator: Run was called before; make a new coordinator")
 	}
 	defer func() {

@@ -47,7 +47,7 @@ func TestHappy(t *testing.T) {
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
-		if got, want := w.Ran(), "0/0#1 0/1#1 0/2#1 0/3#1 0/4#1 1/0#1 1/1#1"; got != want {
+		if got, want := w.Launched(), "0/0#1 0/1#1 0/2#1 0/3#1 0/4#1 1/0#1 1/1#1"; got != want {
 			t.Errorf("ran %s, want %s", got, want)
 		}
 		status, _ := c.Status("j")
@@ -113,8 +113,8 @@ func TestFailures(t *testing.T) {
 						t.Errorf("Wait = %v, want %s", err, x.want)
 					}
 				}
-				if got := len(strings.Fields(w.Ran())); got != x.runs {
-					t.Errorf("ran %s, want %d attempts", w.Ran(), x.runs)
+				if got := len(strings.Fields(w.Launched())); got != x.runs {
+					t.Errorf("ran %s, want %d attempts", w.Launched(), x.runs)
 				}
 				stop()
 				time.Sleep(5 * time.Second)
@@ -166,7 +166,7 @@ func TestLease(t *testing.T) {
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := w2.Ran(), "0/0#2 0/1#2 1/0#1"; got != want {
+		if got, want := w2.Launched(), "0/0#2 0/1#2 1/0#1"; got != want {
 			t.Errorf("w2 ran %s, want %s", got, want)
 		}
 		if err := c.Heartbeat("w1"); !errors.Is(err, coordinator.ErrLeaseLost) {
@@ -202,8 +202,8 @@ func TestRestart(t *testing.T) {
 					if err := c.Wait(t.Context(), "j"); err != nil {
 						t.Fatal(err)
 					}
-					if got := len(strings.Fields(w.Ran())); got != 10 {
-						t.Errorf("ran %s, want 10 attempts", w.Ran())
+					if got := len(strings.Fields(w.Launched())); got != 10 {
+						t.Errorf("ran %s, want 10 attempts", w.Launched())
 					}
 					status, _ := c.Status("j")
 					for _, st := range status.Stages {
@@ -254,7 +254,7 @@ func TestDiskFull(t *testing.T) {
 			t.Error("a refused job is known")
 		}
 		time.Sleep(30 * time.Second)
-		if got := w.Ran(); got != "0/0#1" {
+		if got := w.Launched(); got != "0/0#1" {
 			t.Errorf("ran %s on a full disk", got)
 		}
 		j.SetFull(false)
@@ -285,7 +285,7 @@ func TestDiskFullKeepsLeases(t *testing.T) {
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
-		if got, want := workers[0].Ran()+" "+workers[1].Ran()+" "+workers[2].Ran(), "0/0#1 1/0#1 0/1#1 0/2#1"; got != want {
+		if got, want := workers[0].Launched()+" "+workers[1].Launched()+" "+workers[2].Launched(), "0/0#1 1/0#1 0/1#1 0/2#1"; got != want {
 			t.Errorf("ran %s, want %s", got, want)
 		}
 		stop()
@@ -357,7 +357,7 @@ func TestRunning(t *testing.T) {
 		if err := c.Wait(t.Context(), "j"); err != nil {
 			t.Error(err)
 		}
-		if got, want := w.Ran(), "0/0#1 0/0#2"; got != want {
+		if got, want := w.Launched(), "0/0#1 0/0#2"; got != want {
 			t.Errorf("ran %s, want %s", got, want)
 		}
 		stop()

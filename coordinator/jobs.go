@@ -35,7 +35,7 @@ func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt report.
 // Cancel ends a job. When it returns nil, the end is in the journal. A job that has ended stays as
 // it is.
 func (c *Coordinator) Cancel(ctx context.Context, id job.ID, why string) error {
-	if err := c.ask(ctx, sched.Cancelled{Job: id, Why: why}); err != nil {
+	if err := c.ask(ctx, sched.Cancelled{Job: id, Reason: why}); err != nil {
 		return fmt.Errorf("cancel job %s: %w", id, err)
 	}
 	if _, ok := c.Status(id); !ok {

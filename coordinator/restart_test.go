@@ -37,8 +37,8 @@ func TestRestartOnDisk(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if got := len(strings.Fields(w.Ran())); got != 10 {
-				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.Ran())
+			if got := len(strings.Fields(w.Launched())); got != 10 {
+				t.Errorf("snapshot after %d events: ran %s, want 10 attempts", every, w.Launched())
 			}
 			time.Sleep(5 * time.Second)
 		})

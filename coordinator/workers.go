@@ -71,7 +71,7 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	away := slices.ContainsFunc(c.core.AwayOffers(), func(o sched.Offered) bool { return o.WorkerID == name })
 	c.mu.Unlock()
 	if away {
-		return c.withdraw(ctx, name)
+		return c.forgetAway(ctx, name)
 	}
 	if !known {
 		return fmt.Errorf("drain worker %s: %w", name, ErrUnknownWorker)
@@ -82,8 +82,8 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	return nil
 }
 
-// withdraw stops the wait for the files of an away worker.
-func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
+// forgetAway stops the wait for the files of an away worker.
+func (c *Coordinator) forgetAway(ctx context.Context, lasting string) error {
 	if err := c.ask(ctx, sched.WorkerWithdrawn{WorkerID: lasting}); err != nil {
 		return fmt.Errorf("worker %s: %w", lasting, err)
 	}
@@ -94,17 +94,17 @@ func (c *Coordinator) withdraw(ctx context.Context, lasting string) error {
 // coordinator keeps those that count and drops the others. No other living worker may have the
 // name; the same name again replaces the former worker and loses its attempts. From then on the
 // worker calls Heartbeat more often than every LeaseTTL/3.
-func (c *Coordinator) Join(name string, slots int, zone string, held []job.Attempt, w Worker) error {
-	return c.Rejoin(name, slots, zone, held, nil, w)
+func (c *Coordinator) Join(name string, slots int, zone string, outputs []job.Attempt, w Worker) error {
+	return c.Rejoin(name, slots, zone, outputs, nil, w)
 }
 
 // Rejoin is Join for a worker with running attempts, as after a restart of the coordinator or a
 // lost lease. Useful attempts continue; the others are cancelled.
-func (c *Coordinator) Rejoin(name string, slots int, zone string, held, running []job.Attempt, w Worker) error {
+func (c *Coordinator) Rejoin(name string, slots int, zone string, outputs, running []job.Attempt, w Worker) error {
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
 	}
-	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: held, Running: running}, w)
+	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: outputs, Running: running}, w)
 }
 
 // JoinAs is Join for a worker in another process, which sends more about itself than its slots.
@@ -168,10 +168,11 @@ func (c *Coordinator) OutputLost(a job.Attempt) {
 	_ = c.post(message{ev: sched.OutputLost{Attempt: a}})
 }
 
-// Want reports that a client cannot read the output of a committed attempt on a worker; attempt
-// number zero means that the client found no commit. The task runs again, unless another worker
-// holds its output by now; a job that was done runs again for that. The outputs of a failed,
-// cancelled or released job are not made again. When Want returns nil, this is in the journal.
-func (c *Coordinator) Want(ctx context.Context, p job.Producer) error {
+// ReportLost reports that a client cannot read the output of a committed attempt on a worker;
+// attempt number zero means that the client found no commit. The task runs again, unless another
+// worker holds its output by now; a job that was done runs again for that. The outputs of a failed,
+// cancelled or released job are not made again. When ReportLost returns nil, this is in the
+// journal.
+func (c *Coordinator) ReportLost(ctx context.Context, p job.Producer) error {
 	return c.ask(ctx, sched.OutputWanted{Attempt: p.Attempt, Worker: p.Worker})
 }

@@ -132,7 +132,7 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	case SilenceWorkers:
 		begin, end = w.Silence, w.Resume
 	case CutGossip:
-		begin, end = func() { x.c.CutGossip(w) }, func() { x.c.sever(false, x.c.gossipLinks(w)...) }
+		begin, end = func() { x.c.CutGossip(w) }, func() { x.c.setCut(false, x.c.gossipLinks(w)...) }
 	case CutLinks:
 		to := Place(x.c.coord)
 		if other < len(x.c.workers) {
@@ -144,7 +144,7 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 		if way > 0 {
 			links = links[way-1 : way]
 		}
-		begin, end = func() { x.c.sever(true, links...) }, func() { x.c.sever(false, links...) }
+		begin, end = func() { x.c.setCut(true, links...) }, func() { x.c.setCut(false, links...) }
 	default:
 		return
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// inside is the cluster as seen by package mapreduce.
-type inside struct {
+// innerCluster is the cluster as seen by package mapreduce.
+type innerCluster struct {
 	dial    func(ctx context.Context, address string) (net.Conn, error)
 	program string
 	code    child.Code
@@ -22,13 +22,13 @@ type inside struct {
 	jobs map[job.ID]func() inprocess.Build
 }
 
-func (i *inside) Dial(ctx context.Context, address string) (net.Conn, error) {
+func (i *innerCluster) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return i.dial(ctx, address)
 }
 
-func (i *inside) Program() (path string, code child.Code) { return i.program, i.code }
+func (i *innerCluster) Program() (path string, code child.Code) { return i.program, i.code }
 
-func (i *inside) SetProgram(id job.ID, newProcess func() inprocess.Build) {
+func (i *innerCluster) SetProgram(id job.ID, newProcess func() inprocess.Build) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.jobs == nil {
@@ -38,7 +38,7 @@ func (i *inside) SetProgram(id job.ID, newProcess func() inprocess.Build) {
 }
 
 // newProcess builds the program of a job as a new child process would.
-func (i *inside) newProcess(id job.ID) (inprocess.Build, error) {
+func (i *innerCluster) newProcess(id job.ID) (inprocess.Build, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	newProcess := i.jobs[id]
@@ -53,7 +53,7 @@ var clusters struct {
 	// mu guards the fields below.
 	mu        sync.Mutex
 	added     int
-	byAddress map[string]*inside
+	byAddress map[string]*innerCluster
 }
 
 func init() {
@@ -69,14 +69,14 @@ func init() {
 
 // add registers i with package mapreduce until remove is called. The address is unique in this
 // process.
-func (i *inside) add() (address string, remove func()) {
+func (i *innerCluster) add() (address string, remove func()) {
 	clusters.mu.Lock()
 	defer clusters.mu.Unlock()
 	n := clusters.added
 	clusters.added++
 	address = fmt.Sprintf("198.%d.%d.%d:7070", 18+n>>16&1, n>>8&255, n&255) // a network reserved for tests
 	if clusters.byAddress == nil {
-		clusters.byAddress = map[string]*inside{}
+		clusters.byAddress = map[string]*innerCluster{}
 	}
 	clusters.byAddress[address] = i
 	return address, func() {

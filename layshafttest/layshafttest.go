@@ -53,7 +53,7 @@ type Cluster struct {
 	opt     options
 	net     network.Network
 	gossip  gossiptest.Network
-	inside  *inside
+	inside  *innerCluster
 	address string // of the coordinator
 	log     *slog.Logger
 	coord   *Coordinator
@@ -91,7 +91,7 @@ func Start(t testing.TB, workers int, opts ...Option) *Cluster {
 	}
 	program := []byte("the program of a test\n")
 	sum := sha256.Sum256(program)
-	c.inside = &inside{dial: c.dial, program: filepath.Join(c.dir, "program"),
+	c.inside = &innerCluster{dial: c.dial, program: filepath.Join(c.dir, "program"),
 		code: child.Code{SHA256: hex.EncodeToString(sum[:]), Platform: runtime.GOOS + "/" + runtime.GOARCH, Size: int64(len(program))}}
 	if err := os.WriteFile(c.inside.program, program, 0o755); err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func (c *Cluster) stop() {
 	}
 	stops.Wait()
 	c.coord.Stop()
-	c.client.Shut()
+	c.client.Stop()
 	time.Sleep(time.Minute) // some goroutines of memberlist end late
 	if c.t.Failed() {
 		c.mu.Lock()

@@ -19,14 +19,14 @@ type link struct {
 // Cut stops all data between two places, in both directions. Connections hang: data arrives when
 // the link heals, if the receiver still waits.
 func (c *Cluster) Cut(a, b Place) {
-	c.sever(true, link{from: a.place(), to: b.place()}, link{from: b.place(), to: a.place()})
+	c.setCut(true, link{from: a.place(), to: b.place()}, link{from: b.place(), to: a.place()})
 }
 
 // CutOneWay stops all data from one place to another; the other direction works.
-func (c *Cluster) CutOneWay(from, to Place) { c.sever(true, link{from: from.place(), to: to.place()}) }
+func (c *Cluster) CutOneWay(from, to Place) { c.setCut(true, link{from: from.place(), to: to.place()}) }
 
 // CutGossip cuts the gossip of a place; its connections work.
-func (c *Cluster) CutGossip(p Place) { c.sever(true, c.gossipLinks(p)...) }
+func (c *Cluster) CutGossip(p Place) { c.setCut(true, c.gossipLinks(p)...) }
 
 func (c *Cluster) gossipLinks(p Place) []link {
 	var links []link
@@ -40,7 +40,7 @@ func (c *Cluster) gossipLinks(p Place) []link {
 func (c *Cluster) Heal(between ...Place) {
 	if len(between) == 2 {
 		a, b := between[0].place(), between[1].place()
-		c.sever(false, link{from: a, to: b}, link{from: b, to: a}, link{a, b, true}, link{b, a, true})
+		c.setCut(false, link{from: a, to: b}, link{from: b, to: a}, link{a, b, true}, link{b, a, true})
 		return
 	}
 	c.mu.Lock()
@@ -55,7 +55,7 @@ func (c *Cluster) isolate(p Place, cut bool) {
 	for _, other := range c.all() {
 		links = append(links, link{from: p.place(), to: other}, link{from: other, to: p.place()})
 	}
-	c.sever(cut, links...)
+	c.setCut(cut, links...)
 }
 
 // all returns all places.
@@ -67,7 +67,7 @@ func (c *Cluster) all() []string {
 	return all
 }
 
-func (c *Cluster) sever(cut bool, links ...link) {
+func (c *Cluster) setCut(cut bool, links ...link) {
 	c.mu.Lock()
 	for _, l := range links {
 		if cut && l.from != l.to {

@@ -38,7 +38,7 @@ func run(t testing.TB, name string, host *network.Host, gossip *gossiptest.Trans
 				t.Errorf("%s ended: %v", name, err)
 			}
 		}
-		host.Shut()
+		host.Stop()
 		gossip.Stop()
 		close(p.ended)
 	}()
@@ -52,7 +52,7 @@ func (p *process) kill() {
 	}
 	p.once.Do(func() {
 		close(p.killed)
-		p.host.Shut()
+		p.host.Stop()
 		p.gossip.Stop()
 		p.cancel(errKilled)
 	})

@@ -33,17 +33,17 @@ func (r *runner) Program(id job.ID, slot int, spec *job.Spec, _ string, env []st
 	for _, v := range env {
 		if at, ok := strings.CutPrefix(v, child.FilesEnv+"="); ok {
 			_, client, _ := strings.Cut(at, " ")
-			files[""] = remote.Home(r.files, strings.TrimPrefix(client, "client/"))
+			files[""] = remote.ClientFS(r.files, strings.TrimPrefix(client, "client/"))
 		}
 	}
-	p, err := build(filesys.With(context.Background(), files), spec, slot)
+	p, err := build(filesys.WithSet(context.Background(), files), spec, slot)
 	if err != nil {
 		return nil, err
 	}
 	for i, stage := range p.Stages {
 		p.Stages[i] = func(ctx context.Context, run *job.Run) error {
 			end := r.w.c.begin(Attempt{Job: string(id), Task: run.Attempt.Task.String(), Stage: spec.Stages[i].Name, Number: run.Attempt.N, Worker: r.w.i})
-			err := stage(filesys.With(ctx, files), run)
+			err := stage(filesys.WithSet(ctx, files), run)
 			end(err)
 			return err
 		}

@@ -164,7 +164,7 @@ func TestChildRuns(t *testing.T) {
 		case stage == 0:
 			run.Split = &spec.Stages[0].Splits[0]
 		case spec.Stages[stage].Combine:
-			run.Part = func(int) ([]job.RunReader, error) { return []job.RunReader{made}, nil }
+			run.OpenPartition = func(int) ([]job.RunReader, error) { return []job.RunReader{made}, nil }
 		default:
 			run.Inputs = [][]job.RunReader{{made}}
 		}

@@ -25,7 +25,7 @@ func childContext(ctx context.Context, _ *job.Spec) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return filesys.With(ctx, files), nil
+	return filesys.WithSet(ctx, files), nil
 }
 
 // childFiles connects to the files of the worker that started this process.
@@ -45,5 +45,5 @@ var childFiles = sync.OnceValues(func() (filesys.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return filesys.Set{"file": filesys.OS{Roots: roots}, "": remote.Home(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
+	return filesys.Set{"file": filesys.OS{Roots: roots}, "": remote.ClientFS(caller, strings.TrimPrefix(client, "client/")), "client": remote.Client(caller), "dataset": remote.Dataset(caller)}, nil
 })

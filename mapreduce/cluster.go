@@ -135,7 +135,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	datasets := remote.Dataset(e.router())
 	datasets.Patience = 2 * time.Minute // as for other calls to a coordinator that may be restarting
 	files["dataset"] = datasets
-	ctx = filesys.With(ctx, files)
+	ctx = filesys.WithSet(ctx, files)
 	c, err := build(ctx)
 	if err != nil {
 		return nil, err
@@ -143,11 +143,11 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	if err := c.checkPlaces(ctx, t); err != nil {
 		return nil, err
 	}
-	_, dirs := lent.Lent()
+	_, dirs := lent.Count()
 	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), dirs == 0); err != nil {
 		return nil, err
 	}
-	if files, _ := lent.Lent(); t.cluster.Detach && files+dirs > 0 {
+	if files, _ := lent.Count(); t.cluster.Detach && files+dirs > 0 {
 		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, so it needs this program until it ends; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
 	}
 	if t.Explain {
@@ -185,7 +185,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", report.Plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
-		files, dirs := lent.Lent()
+		files, dirs := lent.Count()
 		e.askDetach = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
 	}
 	e.group.Go(func() { e.follow(t) })
@@ -618,7 +618,7 @@ func (e *cluster) findOutput(p job.Producer) (job.Producer, error) {
 	defer attending.Wait()
 	defer cancel()
 	for tries := 0; ; tries++ {
-		if err := e.client.Want(ctx, p); err != nil {
+		if err := e.client.ReportLost(ctx, p); err != nil {
 			return p, err
 		}
 		attending.Go(func() { // the job runs as long as a client attends it
@@ -661,7 +661,7 @@ func (e *cluster) findOutput(p job.Producer) (job.Producer, error) {
 // client stops waiting for it.
 const maxWant = 15
 
-func (e *cluster) reportLost(p job.Producer) { _ = e.client.Want(e.ctx, p) }
+func (e *cluster) reportLost(p job.Producer) { _ = e.client.ReportLost(e.ctx, p) }
 
 func (e *cluster) rerunTask(context.Context, job.Launch) (*job.Manifest, error) {
 	return nil, errors.New("verify runs inside the process: leave out -cluster")

@@ -33,7 +33,7 @@ func TestCombineLarge(t *testing.T) {
 			runs = append(runs, &blocks{all: [][]byte{record.AppendRecord(nil, []byte("large"), b), record.AppendRecord(nil, []byte("small"), codec.Append(nil, &[]byte{1}))}})
 		}
 		out := &blocks{}
-		e := &env{run: &job.Run{Memory: 1 << 20, Output: out, Progress: &job.Progress{}, Part: func(int) ([]job.RunReader, error) { return runs, nil }}}
+		e := &env{run: &job.Run{Memory: 1 << 20, Output: out, Progress: &job.Progress{}, OpenPartition: func(int) ([]job.RunReader, error) { return runs, nil }}}
 		if err := combine(e, &port{e: e, parts: 1}, 1, codec, c.merge); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -76,7 +76,7 @@ func TestCombineSlices(t *testing.T) {
 	for task, want := range [][]int{{0, 2, 4}, {1, 3}, {0, 2, 4}, {1, 3}} { // of two groups
 		var read, wrote []int
 		out := &written{parts: &wrote}
-		e := &env{run: &job.Run{Attempt: job.Attempt{Task: job.Task{Index: task}}, Memory: 1 << 20, Output: out, Progress: &job.Progress{}, Part: func(part int) ([]job.RunReader, error) {
+		e := &env{run: &job.Run{Attempt: job.Attempt{Task: job.Task{Index: task}}, Memory: 1 << 20, Output: out, Progress: &job.Progress{}, OpenPartition: func(part int) ([]job.RunReader, error) {
 			read = append(read, part)
 			return []job.RunReader{&blocks{all: [][]byte{record.AppendRecord(nil, []byte("key"), codec.Append(nil, &one))}}}, nil
 		}}}

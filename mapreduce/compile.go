@@ -420,7 +420,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 			holders++
 		}
 	}
-	if s.head.wide != nil && s.head.wide.holds {
+	if s.head.wide != nil && s.head.wide.keepsKey {
 		holders++
 	}
 	holders += c.holders(s.head)

@@ -167,7 +167,7 @@ const worthOne = 64
 // files. With publish, the last stage of a job on a cluster publishes the output of the sinks.
 func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
 	files := filesys.InputOf(c.plan.context())
-	files.Own = c.places(t)
+	files.Outputs = c.places(t)
 	endPlanning := sync.OnceFunc(showPlanning(&t, files))
 	defer endPlanning()
 	h := sha256.New()
@@ -494,7 +494,7 @@ func (e *embedded) changed() <-chan struct{} { return e.coord.Watch(e.spec.ID) }
 
 func (e *embedded) findOutput(p job.Producer) (job.Producer, error) {
 	id, t := e.spec.ID, p.Attempt.Task
-	if err := e.coord.Want(context.Background(), p); err != nil {
+	if err := e.coord.ReportLost(context.Background(), p); err != nil {
 		return p, err
 	}
 	for {
@@ -510,7 +510,7 @@ func (e *embedded) findOutput(p job.Producer) (job.Producer, error) {
 	}
 }
 
-func (e *embedded) reportLost(p job.Producer) { _ = e.coord.Want(context.Background(), p) }
+func (e *embedded) reportLost(p job.Producer) { _ = e.coord.ReportLost(context.Background(), p) }
 
 func (e *embedded) running() []worker.Running {
 	var all []worker.Running

@@ -243,10 +243,10 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		return nil
 	}
 	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
-	e.where = func() (string, int64, int64) { return filesys.Shown(r.Path), r.Offset, r.Line }
+	e.where = func() (string, int64, int64) { return filesys.DisplayText(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	var number, current int64 // of records; current is zero while the source itself runs
-	if skips := e.run.Skips; e.run.Alone || len(skips) > 0 {
+	if skips := e.run.Skips; e.run.Isolated || len(skips) > 0 {
 		mark := e.run.Mark
 		if mark == nil {
 			mark = func(int64, string, int64, int64) {}
@@ -259,7 +259,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 				return
 			}
 			current = number
-			mark(number, filesys.Shown(r.Path), r.Offset, r.Line)
+			mark(number, filesys.DisplayText(r.Path), r.Offset, r.Line)
 			push(t)
 			current = 0
 			mark(0, "", 0, 0) // the source may die before its next record
@@ -280,7 +280,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			if e.plan.allowsBad() {
 				kind = job.Poison // the coordinator finds the record by further attempts
 			}
-			q := Quarantined{Source: filesys.Shown(r.Path), Offset: r.Offset, Line: r.Line}
+			q := Quarantined{Source: filesys.DisplayText(r.Path), Offset: r.Offset, Line: r.Line}
 			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("%s%v", panicked, v), Detail: userStack(string(debug.Stack()), "mapreduce.readSplit["), Record: q.place(), Number: current}
 		}
 	}()
@@ -295,16 +295,16 @@ const panicked = "panic: "
 
 // setAsideSkipped puts a record into the quarantine at which two attempts ended.
 func (e *env) setAsideSkipped(s *job.Skip, record string) error {
-	if strings.HasPrefix(s.Why, panicked) {
-		return e.setAside("panic", errors.New(s.Why), record, s.Detail)
+	if strings.HasPrefix(s.Reason, panicked) {
+		return e.setAside("panic", errors.New(s.Reason), record, s.Detail)
 	}
-	return e.setAside("crash", fmt.Errorf("it ended two attempts: %s", s.Why), record, s.Detail)
+	return e.setAside("crash", fmt.Errorf("it ended two attempts: %s", s.Reason), record, s.Detail)
 }
 
 // sourceError is an error of a source, with file names in the form that the user gave.
 type sourceError struct{ error }
 
-func (e sourceError) Error() string { return filesys.Shown(e.error.Error()) }
+func (e sourceError) Error() string { return filesys.DisplayText(e.error.Error()) }
 func (e sourceError) Unwrap() error { return e.error }
 
 // readStage runs the reading side of a wide operator and the operators fused behind it. A panic in

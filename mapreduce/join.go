@@ -154,7 +154,7 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 		return
 	}
 	n.wide = &wideRole{
-		holds: true,
+		keepsKey: true,
 		write: func(e *env, input int, w *port) (any, func() error) {
 			part := partitioner(n, e, kc, w.parts)
 			k := new(K)

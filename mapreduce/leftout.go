@@ -40,8 +40,8 @@ func printLeftOut(t *settings, in *filesys.Input) {
 		{filesys.LeftOwn, "file", " where this job writes left out, such as %s"},
 		{filesys.LeftEmpty, "file", " without a header left out, such as %s: nothing is in it"},
 	} {
-		if l := in.Left(x.why); l != nil {
-			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", filesys.Shown(l.First))
+		if l := in.LeftOut(x.why); l != nil {
+			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", filesys.DisplayText(l.First))
 		}
 	}
 }

@@ -70,8 +70,8 @@ func absolute(path string) string {
 	return filesys.Clean(path)
 }
 
-// within reports whether path lies below dir.
-func within(path, dir string) bool {
+// isWithin reports whether path lies below dir.
+func isWithin(path, dir string) bool {
 	return strings.HasPrefix(path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
 }
 
@@ -93,9 +93,9 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
 		case at != "" && at == o.sink.place:
 			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, at))
-		case at != "" && o.sink.place != "" && within(at, o.sink.place):
+		case at != "" && o.sink.place != "" && isWithin(at, o.sink.place):
 			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", s, o.sink.name))
-		case at != "" && o.sink.place != "" && within(o.sink.place, at):
+		case at != "" && o.sink.place != "" && isWithin(o.sink.place, at):
 			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, s))
 		}
 	}

@@ -91,7 +91,7 @@ type readRole struct {
 type wideRole struct {
 	ranged   bool // reads key ranges of sorted runs instead of partitions
 	combines bool // folds records before the shuffle
-	holds    bool // holds the records of a key while it reads
+	keepsKey bool // holds the records of a key while it reads
 	parts    int  // the number of partitions if it is fixed, else 0
 	// write returns a func(*T) that takes records of input number input, and a function to call
 	// after the last record.
@@ -236,7 +236,7 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n.note = s.String()
 	n.read = &readRole{source: s,
 		splits: func(target int64) ([]job.Split, error) { return jobSplits(s.Splits(p.context(), target)) },
-		input:  func() ([]job.Split, error) { return jobSplits(s.Splits(filesys.Nowhere(p.context()), 1<<62)) },
+		input:  func() ([]job.Split, error) { return jobSplits(s.Splits(filesys.IgnoreHolders(p.context()), 1<<62)) },
 		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
 	}
 	return Dataset[T]{n}

@@ -216,7 +216,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
 			Parts: w.parts, Limit: e.memory, Output: w.append,
 			// a panic must occur while its record is known
-			Direct: e.plan.allowsBad() || e.run.Alone,
+			Direct: e.plan.allowsBad() || e.run.Isolated,
 		})
 		e.closers = append(e.closers, c.Close)
 		if kc.IsString {
@@ -286,7 +286,7 @@ const smallOne = 256
 func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold func(a, b *A)) error {
 	var buf []byte
 	for part := e.run.Attempt.Task.Index % slices; part < w.parts; part += slices {
-		runs, err := e.run.Part(part)
+		runs, err := e.run.OpenPartition(part)
 		if err != nil {
 			return err
 		}

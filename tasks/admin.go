@@ -95,8 +95,8 @@ type Status struct {
 	Unique string `json:"unique,omitempty"`
 	// Error is the error of the last attempt of a failed task. Tasks returns only its first KiB.
 	Error string `json:"error,omitempty"`
-	// Why explains in words why the task does not run yet. It is set by Status.
-	Why string `json:"why,omitempty"`
+	// Reason explains in words why the task does not run yet. It is set by Status.
+	Reason string `json:"reason,omitempty"`
 	// Input is set by Inspect, up to 1 MiB.
 	Input []byte `json:"input,omitempty"`
 	// Result is set by Inspect, up to 1 MiB.

@@ -31,7 +31,7 @@ func (s *session) handleMessage(m *layshaftv1.WorkTasksResponse) {
 			c.cancel(fmt.Errorf("%w: %w", errStopped, reasons[stop.GetReason()]))
 		case !c.softLimitPassed:
 			c.softLimitPassed = true
-			close(c.hurry)
+			close(c.softLimit)
 		}
 	}
 	for i, a := range m.GetAssigns() {
@@ -78,7 +78,7 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(state.ctx)
-	c := &attemptRun{attempt: name, function: a.GetFunction(), last: a.GetLast(), origin: a.GetOrigin(), cluster: state.cluster, hurry: make(chan struct{}), cancel: cancel, worker: w}
+	c := &attemptRun{attempt: name, function: a.GetFunction(), last: a.GetLast(), origin: a.GetOrigin(), cluster: state.cluster, softLimit: make(chan struct{}), cancel: cancel, worker: w}
 	state.attempts[name] = c
 	state.started++
 	if state.stopIdle != nil {

@@ -43,7 +43,7 @@ func statusOf(p *layshaftv1.TaskInfo) Status {
 		ID: ID(p.GetTask()), Function: p.GetFunction(), State: State(p.GetState()), Dead: p.GetDead(), Priority: Priority(p.GetPriority()),
 		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), Lost: int(p.GetLost()), MaxAttempts: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
 		N: p.GetProgress().GetDone(), M: p.GetProgress().GetTotal(), Worker: p.GetWorker(), Unique: p.GetUnique(), Error: string(p.GetError()),
-		Why: p.GetWaitingReason(), Input: p.GetInput(), Result: p.GetResult(),
+		Reason: p.GetWaitingReason(), Input: p.GetInput(), Result: p.GetResult(),
 	}
 	if p.GetDueNanos() != 0 {
 		s.Due = time.Unix(0, p.GetDueNanos())

@@ -95,7 +95,7 @@ func Attempt(ctx context.Context) int {
 // should then finish soon, with any result or error. Outside a handler the channel is nil.
 func Hurry(ctx context.Context) <-chan struct{} {
 	if c, err := attemptFrom(ctx, "Hurry"); err == nil {
-		return c.hurry
+		return c.softLimit
 	}
 	return nil
 }

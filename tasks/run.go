@@ -21,13 +21,13 @@ type attempt struct {
 // attemptRun is a running attempt at a task, from the view of its handler.
 type attemptRun struct {
 	attempt
-	function string
-	last     bool          // no other attempt follows
-	origin   uint64        // part of the idempotency key
-	cluster  string        // name of the coordinator's cluster
-	hurry    chan struct{} // closed at the soft limit
-	cancel   context.CancelCauseFunc
-	worker   *Worker
+	function  string
+	last      bool          // no other attempt follows
+	origin    uint64        // part of the idempotency key
+	cluster   string        // name of the coordinator's cluster
+	softLimit chan struct{} // closed at the soft limit
+	cancel    context.CancelCauseFunc
+	worker    *Worker
 
 	// Worker.state.mu guards the fields below.
 	softLimitPassed bool

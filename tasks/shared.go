@@ -104,7 +104,7 @@ type sharedCall struct {
 	end        chan *layshaftv1.TaskUpdate
 	background bool
 	// why is the last reason why the task did not start. sharedStream.mu guards it.
-	why string
+	reason string
 }
 
 // submit submits a task and returns its index.
@@ -136,7 +136,7 @@ func (c *sharedStream) leave(i int64) (why string) {
 		c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
 		c.signal()
 	}
-	return call.why
+	return call.reason
 }
 
 // signal wakes send.
@@ -197,7 +197,7 @@ func (c *sharedStream) receive() {
 				continue
 			}
 			if w := u.GetWaiting(); w != nil {
-				call.why = w.GetReason()
+				call.reason = w.GetReason()
 			}
 			if isLastUpdate(u) || call.background && u.GetAccepted() != nil {
 				call.end <- u

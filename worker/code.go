@@ -24,8 +24,8 @@ const maxCode = 1 << 30
 // codeStore finds programs by their hash: programs of the worker's configuration, and programs
 // sent by clients if the worker allows them. The latter are files in dir, named by their hash.
 type codeStore struct {
-	dir   string
-	ships bool
+	dir          string
+	allowShipped bool
 	// bytes of unneeded programs to keep in dir
 	max int64
 
@@ -56,7 +56,7 @@ func (k knownCode) unchanged() bool {
 
 // openCodeStore hashes the programs in paths.
 func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
-	s := &codeStore{dir: dir, ships: ships, max: maxCode, paths: map[string]knownCode{}, kept: map[string]knownCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
+	s := &codeStore{dir: dir, allowShipped: ships, max: maxCode, paths: map[string]knownCode{}, kept: map[string]knownCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
 	for _, path := range paths {
 		hash, given, err := hashProgram(path)
 		if err != nil {
@@ -96,8 +96,8 @@ func hashProgram(path string) (hash string, known knownCode, err error) {
 	return hex.EncodeToString(h.Sum(nil)), known, nil
 }
 
-// given returns the hashes of the configured programs.
-func (s *codeStore) given() []string {
+// configured returns the hashes of the configured programs.
+func (s *codeStore) configured() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.paths))
@@ -125,7 +125,7 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
 		return "", &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("program %q: not a SHA-256 in hex", hash)}
 	}
-	if !s.ships {
+	if !s.allowShipped {
 		return "", &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("program %.12s: this worker neither has it nor accepts programs from clients; start it with -code PATH or -allow-shipped-code", hash)}
 	}
 	s.addUsers(hash, 1)

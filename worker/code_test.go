@@ -40,7 +40,7 @@ func TestShippedCode(t *testing.T) {
 	b.specs["unknown"].Code.Sha256 = "../../etc/passwd"
 	run := &stages{fs: []stage{numbers(0)}}
 	dir := t.TempDir()
-	startNode(t, b, dir, run, func(c *NodeConfig) { c.Ships = true })
+	startNode(t, b, dir, run, func(c *NodeConfig) { c.AllowShippedCode = true })
 	s := b.next()
 	if !s.hello.GetAllowsShippedCode() || len(s.hello.GetCodes()) > 0 {
 		t.Errorf("hello %v", s.hello)
@@ -92,7 +92,7 @@ func TestGivenCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := s.given()[0]
+	hash := s.configured()[0]
 	never := func(io.Writer) error { return errors.New("fetched") }
 	if got, err := s.take(hash, never); got != path || err != nil {
 		t.Errorf("take = %q, %v", got, err)
@@ -256,7 +256,7 @@ func TestFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := filesys.Lend(filesys.With(t.Context(), lender.Files()), file)
+	path, err := filesys.Lend(filesys.WithSet(t.Context(), lender.Files()), file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,8 @@ func (d *drops) end(id job.ID) []job.Launch {
 	return ls
 }
 
-// hold keeps a launch if its job is being dropped, and reports whether it is.
-func (d *drops) hold(l job.Launch) bool {
+// holdLaunch keeps a launch if its job is being dropped, and reports whether it is.
+func (d *drops) holdLaunch(l job.Launch) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ls, known := d.waiting[l.Attempt.Job]

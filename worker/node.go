@@ -67,8 +67,8 @@ type NodeConfig struct {
 	FileRoots []string
 	// Codes are the paths of programs that the worker may run. They are hashed at the start.
 	Codes []string
-	// Ships allows programs that clients send.
-	Ships bool
+	// AllowShippedCode allows programs that clients send.
+	AllowShippedCode bool
 	// ChildEnv lists variables of the worker's environment that user code gets beside the common
 	// ones; see child.Environment.
 	ChildEnv []string
@@ -205,7 +205,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n.coord = &coordinatorConn{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
 	}}
-	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Ships)
+	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.AllowShippedCode)
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}
@@ -232,7 +232,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	if err != nil {
 		return nil, errors.Join(err, n.files.close())
 	}
-	n.outputs = newOutputServer(n.w.store, n.out.lost)
+	n.outputs = newOutputServer(n.w.store, n.out.reportLost)
 	if cfg.Runner == nil {
 		err = n.runChildren()
 	}

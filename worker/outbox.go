@@ -202,13 +202,13 @@ func partSizes(m *job.Manifest) []int64 {
 		if e.Port != 0 {
 			break // extents are in order of port
 		}
-		if e.Part >= maxPartSizes {
+		if e.Partition >= maxPartSizes {
 			return nil
 		}
-		for len(sizes) <= e.Part {
+		for len(sizes) <= e.Partition {
 			sizes = append(sizes, 0)
 		}
-		sizes[e.Part] += e.Bytes
+		sizes[e.Partition] += e.Bytes
 	}
 	if len(sizes) < 2 {
 		return nil
@@ -216,8 +216,8 @@ func partSizes(m *job.Manifest) []int64 {
 	return sizes
 }
 
-// lost reports an output as gone or damaged.
-func (o *outbox) lost(a job.Attempt) {
+// reportLost reports an output as gone or damaged.
+func (o *outbox) reportLost(a job.Attempt) {
 	o.send(&layshaftv1.WorkRequest{Body: &layshaftv1.WorkRequest_Lost{Lost: &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(a)}}})
 }
 

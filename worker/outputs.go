@@ -41,7 +41,7 @@ type outputs struct{ store *shuffle.Store }
 func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
 	m, err := o.store.Manifest(a)
 	if err != nil {
-		return nil, lost(a, err.Error())
+		return nil, lostFailure(a, err.Error())
 	}
 	return m, nil
 }
@@ -49,7 +49,7 @@ func (o outputs) Manifest(a job.Attempt) (*job.Manifest, error) {
 func (o outputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, error) {
 	m, err := o.store.PartitionManifest(a, port, part)
 	if err != nil {
-		return nil, lost(a, err.Error())
+		return nil, lostFailure(a, err.Error())
 	}
 	return o.store.Runs(m, port, part), nil
 }
@@ -70,7 +70,7 @@ func (o outputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader,
 	return o.store.Range(m, port, lo, hi), nil
 }
 
-func lost(a job.Attempt, why string) *job.Failure {
+func lostFailure(a job.Attempt, why string) *job.Failure {
 	return &job.Failure{Kind: job.InputLost, Message: why, Lost: []job.Attempt{a}}
 }
 
@@ -86,7 +86,7 @@ func (f fetcher) at(p job.Producer) (Outputs, error) {
 			return o, nil
 		}
 	}
-	return nil, lost(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
+	return nil, lostFailure(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
 }
 
 // Prefetch fetches manifests from other workers, with one call for all attempts of a worker.

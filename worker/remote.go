@@ -298,5 +298,5 @@ func (r *remoteOutputs) failure(a job.Attempt, err error) error {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented, codes.Internal:
 		return &job.Failure{Kind: job.Transient, Message: what} // the output may be intact
 	}
-	return lost(a, what)
+	return lostFailure(a, what)
 }

@@ -155,7 +155,7 @@ func (n *Node) helloMessages() []*layshaftv1.Hello {
 	first := &layshaftv1.Hello{Protocol: wire.Protocol,
 		Worker: n.name, Id: n.identity.ID, Slots: int64(n.cfg.Slots), Reserved: int64(n.cfg.Reserved), Zone: n.cfg.Zone, Address: n.cfg.Advertise,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, Version: n.cfg.Version, Tags: n.cfg.Tags, Datasets: n.files.names(),
-		Codes: n.jobs.code.given(), AllowsShippedCode: n.cfg.Ships, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
+		Codes: n.jobs.code.configured(), AllowsShippedCode: n.cfg.AllowShippedCode, Memory: n.cfg.Memory / int64(n.cfg.Slots), Epoch: epoch, Cluster: cluster,
 		Loaders: loaders(),
 	}
 	select {
@@ -307,7 +307,7 @@ func (n *Node) handle(ctx context.Context, m *layshaftv1.WorkResponse, copies ch
 		if err != nil {
 			return err
 		}
-		if !n.out.resend(l.Attempt) && !n.drops.hold(*l) {
+		if !n.out.resend(l.Attempt) && !n.drops.holdLaunch(*l) {
 			n.w.Launch(*l)
 		}
 	case *layshaftv1.WorkResponse_Cancel:

@@ -20,10 +20,10 @@ const hostile = "\x1b[31mx\ny\tz\xe9\u202e"
 
 // Names and texts of others keep to their cell in every table.
 func TestTablesEscape(t *testing.T) {
-	status := tasks.Status{Function: hostile, Worker: hostile, Unique: hostile, Error: hostile, Why: hostile, Input: []byte(hostile), Result: []byte(hostile)}
+	status := tasks.Status{Function: hostile, Worker: hostile, Unique: hostile, Error: hostile, Reason: hostile, Input: []byte(hostile), Result: []byte(hostile)}
 	overview := tasks.Overview{Functions: []tasks.Function{{Name: hostile}}, Budgets: []tasks.Budget{{Name: hostile}}}
 	view := report.JobView{Job: hostile, Owner: hostile, Failure: hostile, Detail: hostile, Reason: hostile, Tags: []string{hostile}, Stages: []report.StageView{{Stage: hostile, LastFailure: hostile}}}
-	workers := []report.Worker{{Name: hostile, State: report.Ready, Zone: hostile, Datasets: []string{hostile}, Waits: hostile}, {Name: hostile, ID: hostile, State: report.Away}}
+	workers := []report.Worker{{Name: hostile, State: report.Ready, Zone: hostile, Datasets: []string{hostile}, WaitingReason: hostile}, {Name: hostile, ID: hostile, State: report.Away}}
 	for name, c := range map[string]struct {
 		lines int
 		write func(w io.Writer)

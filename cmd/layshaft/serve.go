@@ -117,9 +117,9 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// until returns a context that also ends with standard input if -until-eof is given, so that a
+// untilEOF returns a context that also ends with standard input if -until-eof is given, so that a
 // process does not outlive its parent.
-func (f *memberFlags) until(ctx context.Context) context.Context {
+func (f *memberFlags) untilEOF(ctx context.Context) context.Context {
 	if !f.UntilEOF {
 		return ctx
 	}
@@ -285,7 +285,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 		blockAfter = -1
 	}
 	logSettings(k, log)
-	return node.RunCoordinator(c.until(ctx), node.CoordinatorConfig{
+	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,
 		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},
@@ -311,7 +311,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	drain, ended := make(chan struct{}), make(chan struct{})
 	defer close(ended)
-	work, stop := context.WithCancel(w.until(context.WithoutCancel(ctx)))
+	work, stop := context.WithCancel(w.untilEOF(context.WithoutCancel(ctx)))
 	defer stop()
 	signals := make(chan os.Signal, 2)
 	if signal.Notify(signals, syscall.SIGTERM); !w.UntilEOF {
@@ -366,7 +366,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
 		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset, FileRoots: trimmed(w.FileRoot),
-		Codes: w.Code, ChildEnv: w.ChildEnv, Ships: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
+		Codes: w.Code, ChildEnv: w.ChildEnv, AllowShippedCode: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
 		Drain: max(w.Drain, time.Millisecond), Grace: max(w.Grace, time.Millisecond), Audit: w.audit(),
 	}})
 }

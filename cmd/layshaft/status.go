@@ -48,9 +48,9 @@ func workerTable(w io.Writer, workers []report.Worker) {
 			formatSince(v.Silent.Duration())+" ago")
 	}
 	for _, v := range workers {
-		if v.Waits != "" {
+		if v.WaitingReason != "" {
 			row(w)
-			row(w, v.Name+" drains: "+v.Waits)
+			row(w, v.Name+" drains: "+v.WaitingReason)
 		}
 	}
 }
@@ -154,8 +154,8 @@ func (c *workerDrainCmd) Run(ctx context.Context) error {
 			if w.Name != found.Name {
 				continue
 			}
-			if state = "draining"; w.Waits != "" && w.Waits != said {
-				said = w.Waits
+			if state = "draining"; w.WaitingReason != "" && w.WaitingReason != said {
+				said = w.WaitingReason
 				fmt.Fprintf(os.Stderr, "layshaft: worker %s waits: %s\n", plain.Text(w.Name), plain.Text(said))
 			}
 		}

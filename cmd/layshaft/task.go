@@ -425,8 +425,8 @@ func taskDetails(w io.Writer, s *tasks.Status) {
 	if s.M > 0 {
 		row(w, "progress", fmt.Sprintf("%d/%d", s.N, s.M))
 	}
-	if s.Why != "" {
-		row(w, "why", s.Why)
+	if s.Reason != "" {
+		row(w, "why", s.Reason)
 	}
 	if !s.Due.IsZero() {
 		name := "due"

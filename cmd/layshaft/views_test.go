@@ -268,8 +268,8 @@ func TestViewsAgree(t *testing.T) {
 			if err := json.Unmarshal([]byte(x.get("/api/tasks/"+at.ID.String(), "")), &got); err != nil {
 				t.Fatal(err)
 			}
-			if s == tasks.StateWaiting && !strings.HasPrefix(got.Why, "its workers wait for slots of here") {
-				t.Errorf("why %q", got.Why)
+			if s == tasks.StateWaiting && !strings.HasPrefix(got.Reason, "its workers wait for slots of here") {
+				t.Errorf("why %q", got.Reason)
 			}
 			if got, want := compact(t, got), compact(t, want); got != want {
 				t.Errorf("/api/tasks:\n%s\ntask status:\n%s", got, want)

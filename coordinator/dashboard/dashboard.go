@@ -54,11 +54,11 @@ type Dashboard struct {
 
 	// mu guards the fields below. It is held while a page is made.
 	mu   sync.Mutex
-	made map[string]made // by address
+	made map[string]renderedPage // by address
 }
 
-// made is the last version of a page.
-type made struct {
+// renderedPage is the last version of a page.
+type renderedPage struct {
 	at     time.Time
 	status int
 	body   []byte
@@ -79,7 +79,7 @@ func New(cfg Config) (*Dashboard, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]made{}}
+	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]renderedPage{}}
 	for _, name := range []string{"overview", "jobs", "job", "workers", "functions", "function", "task", "missing"} {
 		t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
 		if err != nil {
@@ -178,7 +178,7 @@ func (d *Dashboard) show(w http.ResponseWriter, address string, look func() view
 	_, _ = w.Write(m.body)
 }
 
-func (d *Dashboard) make(address string, look func() view) (made, error) {
+func (d *Dashboard) make(address string, look func() view) (renderedPage, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -196,9 +196,9 @@ func (d *Dashboard) make(address string, look func() view) (made, error) {
 	}
 	body, err := page.Render(d.pages[v.page], &f)
 	if err != nil {
-		return made{}, err
+		return renderedPage{}, err
 	}
-	m := made{now, v.status, body}
+	m := renderedPage{now, v.status, body}
 	if m.status == 0 {
 		m.status = http.StatusOK
 	}

@@ -81,7 +81,7 @@ func (d *Dashboard) status() Status {
 	if d.cfg.Notice != nil {
 		out.Notice = d.cfg.Notice()
 	}
-	tasks := d.cfg.Tasks.Look()
+	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {

@@ -123,7 +123,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 
 // queuedTasks collects the metrics of queued tasks and functions.
 func (d *Dashboard) queuedTasks(ch collector) {
-	l := d.cfg.Tasks.Look()
+	l := d.cfg.Tasks.Overview()
 	for _, s := range states(l.Totals) {
 		ch.gauge(tasksDesc, s.n, "queued", s.name)
 	}

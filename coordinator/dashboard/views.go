@@ -180,7 +180,7 @@ func (d *Dashboard) overview() view {
 		o.Jobs, o.MoreJobs = d.rows(ids), max(total-few, 0)
 	}
 
-	l := d.cfg.Tasks.Look()
+	l := d.cfg.Tasks.Overview()
 	o.QueuedTasks, o.QueuedBar = l.Totals, queuedBar(l.Totals)
 	slices.SortStableFunc(l.Functions, func(a, b report.Function) int { return b.Counts.Unfinished() - a.Counts.Unfinished() })
 	o.MoreFunctions = max(len(l.Functions)-few, 0)
@@ -190,7 +190,7 @@ func (d *Dashboard) overview() view {
 		if i < few {
 			o.Functions = append(o.Functions, f)
 		}
-		name, at := page.Shell(plain.Text(f.Name)), functionURL(f.Name)
+		name, at := page.ShellQuote(plain.Text(f.Name)), functionURL(f.Name)
 		if len(o.Attention) >= 2*few {
 			continue
 		}
@@ -330,7 +330,7 @@ type workersView struct {
 func (d *Dashboard) workers(n int) view {
 	all := d.cfg.Server.Workers()
 	from, to, at := cutTo(len(all), n, "/workers")
-	l := d.cfg.Tasks.Look()
+	l := d.cfg.Tasks.Overview()
 	v := workersView{Workers: all[from:to], At: at, TaskWorkers: l.Workers[:min(len(l.Workers), perPage)], More: max(len(l.Workers)-perPage, 0)}
 	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
 }
@@ -348,7 +348,7 @@ type functionsView struct {
 }
 
 func (d *Dashboard) functions(n int) view {
-	l := d.cfg.Tasks.Look()
+	l := d.cfg.Tasks.Overview()
 	from, to, at := cutTo(len(l.Functions), n, "/tasks")
 	v := functionsView{Cluster: d.cfg.Cluster, At: at, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), QueuedTasks: l.Totals, QueuedBar: queuedBar(l.Totals)}
 	for _, f := range l.Functions[from:to] {
@@ -409,7 +409,7 @@ func taskOf(t taskserver.TaskDetail) *taskRow {
 }
 
 func (d *Dashboard) function(name string) view {
-	l := d.cfg.Tasks.Look()
+	l := d.cfg.Tasks.Overview()
 	i := slices.IndexFunc(l.Functions, func(f report.Function) bool { return f.Name == name })
 	if i < 0 {
 		return missing(fmt.Sprintf("Function %s is not known: no task of it was submitted, and no worker handles it.", name))

@@ -42,7 +42,7 @@ func (s *Server) attend(id job.ID) (leave func()) {
 	}
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}
@@ -65,7 +65,7 @@ func (s *Server) missClients(ctx context.Context, now time.Time) {
 		case !needs:
 		case a == nil:
 			s.clients[id] = &attendance{since: now}
-		case a.watching == 0 && now.Sub(later(a.since, woke)) >= s.cfg.ClientLease:
+		case a.watching == 0 && now.Sub(laterOf(a.since, woke)) >= s.cfg.ClientLease:
 			gone = append(gone, id)
 		}
 	}

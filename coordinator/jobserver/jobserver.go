@@ -263,5 +263,5 @@ func (s *Server) ReportLost(ctx context.Context, r *layshaftv1.ReportLostRequest
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 	}
-	return &layshaftv1.ReportLostResponse{}, s.c.Want(ctx, job.Producer{Attempt: a, Worker: r.GetWorker()})
+	return &layshaftv1.ReportLostResponse{}, s.c.ReportLost(ctx, job.Producer{Attempt: a, Worker: r.GetWorker()})
 }

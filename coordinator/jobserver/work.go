@@ -46,10 +46,10 @@ type workerStream struct {
 	sent map[string]string
 
 	// mu guards the fields below.
-	mu    sync.Mutex
-	queue []order
-	cause error // why it is over; nil while it is not
-	heard time.Time
+	mu          sync.Mutex
+	queue       []order
+	cause       error // why it is over; nil while it is not
+	lastMessage time.Time
 	// free is the free space of the worker's disk, in bytes.
 	free    int64
 	running []*layshaftv1.AttemptProgress
@@ -116,7 +116,7 @@ func (x *workerStream) receive(stream grpc.BidiStreamingServer[layshaftv1.WorkRe
 }
 
 // readHello reads all of a worker's hello.
-func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.Hello, held, running []job.Attempt, err error) {
+func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.Hello, outputs, running []job.Attempt, err error) {
 	for more := true; more; {
 		m, err := recv()
 		if err != nil {
@@ -129,19 +129,19 @@ func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.
 		if hello == nil {
 			hello = part
 		}
-		if held, err = addAttempts(held, part.GetOutputs()); err != nil {
+		if outputs, err = addAttempts(outputs, part.GetOutputs()); err != nil {
 			return nil, nil, nil, err
 		}
 		if running, err = addAttempts(running, part.GetRunning()); err != nil {
 			return nil, nil, nil, err
 		}
-		if len(held)+len(running) > maxHello {
+		if len(outputs)+len(running) > maxHello {
 			return nil, nil, nil, fmt.Errorf("%w: a worker that holds more than %d outputs; remove its data directory", wire.ErrInvalid, maxHello)
 		}
 		more = part.GetMore()
 	}
 	hello.Outputs, hello.Running = nil, nil
-	return hello, held, running, nil
+	return hello, outputs, running, nil
 }
 
 func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attempt, error) {
@@ -157,7 +157,7 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 
 // join adds a worker, or refuses it. It ends the worker's former stream. certificate is the
 // identity in the caller's certificate, or "".
-func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []job.Attempt, certificate string) error {
+func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, outputs, running []job.Attempt, certificate string) error {
 	name, cluster, epoch := hello.GetWorker(), s.cfg.Data.Cluster, int64(s.c.Epoch())
 	if err := wire.CheckProtocol("worker "+name, hello.GetProtocol()); err != nil {
 		return err
@@ -199,14 +199,14 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, held, running []
 	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
 		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers}}}})
 	known := map[job.ID]bool{}
-	for _, a := range held {
+	for _, a := range outputs {
 		if _, seen := known[a.Job]; !seen {
 			if _, known[a.Job] = s.c.Hash(a.Job); !known[a.Job] {
 				x.DropJob(a.Job)
 			}
 		}
 	}
-	err := s.c.JoinAs(joining(hello, held, running), x)
+	err := s.c.JoinAs(joining(hello, outputs, running), x)
 	s.mu.Unlock()
 	if old != nil {
 		old.end(fmt.Errorf("%w: another stream of worker %s began", wire.ErrLeaseLost, name))
@@ -225,7 +225,7 @@ func (s *Server) refuseCopy(hello *layshaftv1.Hello) error {
 	}
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	if other.cause != nil || time.Since(other.heard) > max(s.c.LeaseTTL(), time.Second)/2 {
+	if other.cause != nil || time.Since(other.lastMessage) > max(s.c.LeaseTTL(), time.Second)/2 {
 		return nil
 	}
 	return fmt.Errorf("%w: worker ID %s is taken by worker %s at %s, which works; two machines have copies of one data directory: stop this worker, remove self.json and its copy from its directory, and start it again",
@@ -239,12 +239,12 @@ func (x *workerStream) begin(hello *layshaftv1.Hello) error {
 	if x.cause != nil {
 		return x.cause
 	}
-	x.hello, x.heard = hello, time.Now()
+	x.hello, x.lastMessage = hello, time.Now()
 	return nil
 }
 
-func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJoined {
-	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Outputs: held, Running: running,
+func joining(hello *layshaftv1.Hello, outputs, running []job.Attempt) sched.WorkerJoined {
+	return sched.WorkerJoined{Worker: hello.GetWorker(), Slots: int(hello.GetSlots()), Zone: hello.GetZone(), Outputs: outputs, Running: running,
 		Reserved: int(hello.GetReserved()), Tags: hello.GetTags(), Platform: hello.GetPlatform(), Codes: hello.GetCodes(), AllowsShippedCode: hello.GetAllowsShippedCode(),
 		Draining: hello.GetDraining(), WorkerID: hello.GetId(), Datasets: hello.GetDatasets()}
 }
@@ -253,7 +253,7 @@ func joining(hello *layshaftv1.Hello, held, running []job.Attempt) sched.WorkerJ
 func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 	c, name := x.s.c, x.hello.GetWorker()
 	x.mu.Lock()
-	x.heard = time.Now()
+	x.lastMessage = time.Now()
 	x.mu.Unlock()
 	if m.GetHeartbeat() != nil {
 		return x.beat(m.GetHeartbeat())

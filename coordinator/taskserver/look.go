@@ -37,8 +37,8 @@ type Overview struct {
 	Syncs     tally.Durations   // of writes, in this life; empty without a directory
 }
 
-// Look returns the state of all tasks.
-func (t *Server) Look() Overview {
+// Overview returns the state of all tasks.
+func (t *Server) Overview() Overview {
 	t.desk.Lock()
 	l := Overview{Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
 	l.Totals, l.Functions, l.Budgets = t.status()

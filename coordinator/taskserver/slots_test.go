@@ -207,13 +207,13 @@ func TestSharedSlots(t *testing.T) {
 		if got := busy(c); got != "0+2" {
 			t.Errorf("%s slots busy, want downloads in all that are not reserved", got)
 		}
-		before := len(w.Ran())
+		before := len(w.Launched())
 		urgent := sharedSpec("urgent", 2)
 		if err := c.SubmitWith(t.Context(), urgent, report.Options{Priority: 11}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2500 * time.Millisecond)
-		if len(w.Ran()) == before {
+		if len(w.Launched()) == before {
 			t.Error("an urgent job waits behind low tasks")
 		}
 		time.Sleep(time.Minute)

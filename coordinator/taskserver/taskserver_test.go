@@ -249,7 +249,7 @@ func TestCallTasks(t *testing.T) {
 		}
 		told(t, stream.Recv, "1: joined", "3: accepted", "4: accepted"+`function "`+strings.Repeat("x", 600)+`": invalid task: its name must have 1 to 512 bytes, durations and limits must not be negative, its group must be open, and its place in the group must follow the last one`,
 			"0: data half", "1: data half", "0: 1/2", "1: 1/2", "0: retrying 2 oops", "1: retrying 2 oops", "2: result C", "0: result A", "1: result A")
-		now := tasks.Look()
+		now := tasks.Overview()
 		totals, functions := now.Totals, now.Functions
 		if totals.Submitted != 3 || totals.Done != 3 || functions[0].Name != "f" || functions[0].Workers != 1 {
 			t.Errorf("totals %+v, functions %+v", totals, functions)

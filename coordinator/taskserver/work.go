@@ -285,30 +285,30 @@ func (w *workerStream) reports(all []*layshaftv1.TaskReport, first head) {
 
 func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
-	var what queue.Notice
+	var notice queue.Notice
 	var body []byte
 	switch content := r.GetContent().(type) {
 	case *layshaftv1.TaskReport_Data:
-		what, body = queue.Data, content.Data
+		notice, body = queue.Data, content.Data
 	case *layshaftv1.TaskReport_Warning:
-		what, body = queue.Warning, content.Warning
+		notice, body = queue.Warning, content.Warning
 	case *layshaftv1.TaskReport_Progress:
-		what = queue.Progress
+		notice = queue.Progress
 	case *layshaftv1.TaskReport_Result:
-		what, body = queue.Done, content.Result
+		notice, body = queue.Done, content.Result
 	case *layshaftv1.TaskReport_Failed:
-		what, body = queue.Failed, content.Failed
+		notice, body = queue.Failed, content.Failed
 	case *layshaftv1.TaskReport_Fatal:
-		what, body = queue.Fatal, content.Fatal
+		notice, body = queue.Fatal, content.Fatal
 	default:
 		return
 	}
 	if size := first.size + len(body); size > maxBody {
-		what, body = queue.Fatal, fmt.Appendf(nil, "a report of %d bytes is over the limit of %d", size, maxBody)
+		notice, body = queue.Fatal, fmt.Appendf(nil, "a report of %d bytes is over the limit of %d", size, maxBody)
 	} else if first.size > 0 {
 		body = append(first.bytes, body...)
 	}
-	w.s.Report(id, attempt, what, r.GetProgress().GetDone(), r.GetProgress().GetTotal(), body)
+	w.s.Report(id, attempt, notice, r.GetProgress().GetDone(), r.GetProgress().GetTotal(), body)
 }
 
 // send sends assignments until the stream ends.

@@ -152,7 +152,7 @@ func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 	return inputs
 }
 
-// open returns the runs of one partition; see job.Run.Part.
+// open returns the runs of one partition; see job.Run.OpenPartition.
 func (a *attempt) open(part int) ([]job.RunReader, error) {
 	x, err := a.await(opening, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Partition: int64(part)}}})
 	if err != nil {

@@ -212,7 +212,7 @@ func TestPart(t *testing.T) {
 	c := pair(t, func(_ context.Context, r *job.Run) error {
 		var old []job.RunReader
 		for part := range 3 {
-			runs, err := r.Part(part)
+			runs, err := r.OpenPartition(part)
 			if err != nil {
 				return err
 			}
@@ -233,7 +233,7 @@ func TestPart(t *testing.T) {
 			old = runs
 		}
 		var f *job.Failure
-		if _, err := r.Part(3); !errors.As(err, &f) || f.Kind != job.InputLost || len(f.Lost) != 1 {
+		if _, err := r.OpenPartition(3); !errors.As(err, &f) || f.Kind != job.InputLost || len(f.Lost) != 1 {
 			return fmt.Errorf("%w, want the lost input", err)
 		}
 		return nil
@@ -242,7 +242,7 @@ func TestPart(t *testing.T) {
 	r.Memory = 1 // nothing is read ahead
 	r.Inputs = [][]job.RunReader{{&memRun{}}}
 	r.Sinks = [][][]byte{{[]byte("a"), nil}, {[]byte("b")}}
-	r.Part = func(part int) ([]job.RunReader, error) {
+	r.OpenPartition = func(part int) ([]job.RunReader, error) {
 		if part == 3 {
 			return nil, &job.Failure{Kind: job.InputLost, Message: "gone", Lost: []job.Attempt{{N: 3}}}
 		}
@@ -260,7 +260,7 @@ func TestPart(t *testing.T) {
 func TestSinks(t *testing.T) {
 	want := [][][]byte{{[]byte("a"), []byte("b")}, {[]byte("c")}, nil}
 	c := pair(t, func(_ context.Context, r *job.Run) error {
-		if !reflect.DeepEqual(r.Sinks, want) || r.Part != nil {
+		if !reflect.DeepEqual(r.Sinks, want) || r.OpenPartition != nil {
 			return fmt.Errorf("%q", r.Sinks)
 		}
 		return nil

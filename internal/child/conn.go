@@ -82,7 +82,7 @@ type Call struct {
 	Run  *job.Run
 	Slot int // attempts of one slot run one after the other
 	// Scratch is the directory for scratch files. It must exist, and contain the file of NewMark
-	// when Run.Alone is set.
+	// when Run.Isolated is set.
 	Scratch string
 	Check   func(need int64) error // called before scratch files grow; nil means unlimited space
 	Grace   time.Duration          // time that the child may continue after ctx ended
@@ -153,11 +153,11 @@ func (h *host) send(m *runnerv1.RunRequest, data mem.BufferSlice) error {
 // start returns the description of the attempt.
 func (h *host) start() (*runnerv1.RunRequest, error) {
 	r := h.run
-	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split, Alone: r.Alone, Skips: r.Skips})
+	launch, err := wire.LaunchToProto(&job.Launch{Attempt: r.Attempt, Split: r.Split, Isolated: r.Isolated, Skips: r.Skips})
 	if err != nil {
 		return nil, err
 	}
-	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.Part != nil}
+	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.OpenPartition != nil}
 	for _, in := range r.Inputs {
 		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
@@ -335,10 +335,10 @@ func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
 
 // open opens the runs of one partition, and closes the runs of the previous call.
 func (h *host) open(part int64) *runnerv1.OpenedRuns {
-	if h.run.Part == nil || part < 0 || part > math.MaxInt32 {
+	if h.run.OpenPartition == nil || part < 0 || part > math.MaxInt32 {
 		return &runnerv1.OpenedRuns{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("the child asked for partition %d, which the attempt does not have", part)})}
 	}
-	runs, err := h.run.Part(int(part))
+	runs, err := h.run.OpenPartition(int(part))
 	if err != nil {
 		return &runnerv1.OpenedRuns{Failure: failureTo(err)}
 	}

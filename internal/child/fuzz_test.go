@@ -93,7 +93,7 @@ func FuzzHost(f *testing.F) {
 		r, _ := newRun()
 		r.Output = nowhere{}
 		r.Inputs = [][]job.RunReader{{&memRun{blocks: [][]byte{{1}}}}}
-		r.Part = func(int) ([]job.RunReader, error) { return []job.RunReader{&memRun{}}, nil }
+		r.OpenPartition = func(int) ([]job.RunReader, error) { return []job.RunReader{&memRun{}}, nil }
 		_, cancel := context.WithCancelCause(context.Background())
 		h := &host{call: Call{Run: r, Stuck: func() {}}, run: r, stream: &scripted{messages: [][]byte{a, b, a, b}}, cancel: cancel, pending: make(chan struct{}, 1), ended: make(chan struct{})}
 		if _, err := h.start(); err != nil {

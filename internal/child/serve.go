@@ -238,7 +238,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	a.memory = start.GetMemory()
 	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory, Slots: int(start.GetSlots()),
 		Temp: scratch.Temp, Counters: make(map[string]int64), Progress: &a.progress}
-	if r.Alone, r.Skips = launch.Alone, launch.Skips; r.Alone && r.Split != nil {
+	if r.Isolated, r.Skips = launch.Isolated, launch.Skips; r.Isolated && r.Split != nil {
 		m, err := openMark(start.GetScratch())
 		if err != nil {
 			return failed(err)
@@ -251,7 +251,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 		}
 	}
 	if start.GetMayOpenRuns() {
-		r.Part = a.open
+		r.OpenPartition = a.open
 	}
 	for _, s := range start.GetSinks() {
 		r.Sinks = append(r.Sinks, s.GetParts())

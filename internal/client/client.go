@@ -321,9 +321,9 @@ func (c *Client) Release(ctx context.Context, id job.ID) error {
 	return err
 }
 
-// Want reports that the output of a committed attempt cannot be read on a worker; attempt number
-// zero means no known commit. See the method of the same name in coordinator.Coordinator.
-func (c *Client) Want(ctx context.Context, p job.Producer) error {
+// ReportLost reports that the output of a committed attempt cannot be read on a worker; attempt
+// number zero means no known commit. See the method of the same name in coordinator.Coordinator.
+func (c *Client) ReportLost(ctx context.Context, p job.Producer) error {
 	_, err := call(ctx, c, c.rpc.ReportLost, &layshaftv1.ReportLostRequest{Attempt: wire.AttemptToProto(p.Attempt), Worker: p.Worker})
 	return err
 }

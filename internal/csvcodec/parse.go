@@ -170,7 +170,7 @@ func (p *Parser) quotedRow(from, end, next int) (int, error) {
 			}
 			from = to + 1
 			if from < end && data[from] != p.comma {
-				return next, &RowError{Column: n, What: `a character follows a closing quote; double quotes inside a quoted cell, as in "a 5"" pipe"`}
+				return next, &RowError{Column: n, Problem: `a character follows a closing quote; double quotes inside a quoted cell, as in "a 5"" pipe"`}
 			}
 		} else {
 			to := find(data, from, end, p.comma)
@@ -178,7 +178,7 @@ func (p *Parser) quotedRow(from, end, next int) (int, error) {
 				to = end
 			}
 			if p.quote < to {
-				return next, &RowError{Column: n, What: `a quote in an unquoted cell; quote the cell and double the quote, as in "a 5"" pipe"`}
+				return next, &RowError{Column: n, Problem: `a quote in an unquoted cell; quote the cell and double the quote, as in "a 5"" pipe"`}
 			}
 			f.from, f.to = from, to
 			from = to
@@ -202,7 +202,7 @@ func (p *Parser) closingQuote(from int) (at int, doubled bool, err error) {
 		i = find(p.data, i, len(p.data), p.mark)
 		switch {
 		case i < 0 && p.last:
-			return 0, false, &RowError{Column: -1, What: "a quoted cell is not closed; add the closing quote"}
+			return 0, false, &RowError{Column: -1, Problem: "a quoted cell is not closed; add the closing quote"}
 		case i < 0:
 			return 0, false, ErrMore
 		case i+1 == len(p.data) || p.data[i+1] != p.mark:
@@ -229,13 +229,13 @@ func (p *Parser) Text(i int) string {
 type RowError struct {
 	// Column is the column number from 0, or -1 when it is not known.
 	Column int
-	// What says what is wrong, and how to correct it.
-	What string
+	// Problem describes the mistake and how to correct it.
+	Problem string
 }
 
 func (e *RowError) Error() string {
 	if e.Column < 0 {
-		return e.What
+		return e.Problem
 	}
-	return fmt.Sprintf("column %d: %s", e.Column+1, e.What)
+	return fmt.Sprintf("column %d: %s", e.Column+1, e.Problem)
 }

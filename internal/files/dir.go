@@ -49,8 +49,8 @@ type Dir struct {
 // String returns the path.
 func (d *Dir) String() string { return d.Path }
 
-// With returns a copy with codec c.
-func (d *Dir) With(c Codec) Output {
+// WithCodec returns a copy with codec c.
+func (d *Dir) WithCodec(c Codec) Output {
 	out := *d
 	out.Compress = c
 	return &out

@@ -147,7 +147,7 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 		}
 		infos = slices.DeleteFunc(infos, func(i filesys.Info) bool { return i.LeftOut == filesys.LeftTwice && input.Admit(&i) != "" })
 		if c, ok := fsys.(filesys.Copied); ok {
-			if err := c.Same(ctx, infos); err != nil {
+			if err := c.CheckCopies(ctx, infos); err != nil {
 				return nil, err
 			}
 		}
@@ -177,7 +177,7 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	err := each(len(found), 16, func(i int) (err error) {
 		defer input.Advance(1)
 		out[i], err = probe(ctx, found[i])
-		if filesys.IsNowhere(ctx) {
+		if filesys.IgnoresHolders(ctx) {
 			out[i].Hosts = nil
 		}
 		return err

@@ -172,7 +172,7 @@ func TestExpandLeavesOut(t *testing.T) {
 	} {
 		input := &filesys.Input{Hidden: c.hidden}
 		if c.own != "" {
-			input.Own = []string{c.own}
+			input.Outputs = []string{c.own}
 		}
 		fs, err := Expand(filesys.WithInput(t.Context(), input), strings.Fields(c.in))
 		if (c.want == none) != (err != nil) {
@@ -184,7 +184,7 @@ func TestExpandLeavesOut(t *testing.T) {
 		for want := range strings.FieldsSeq(c.left) {
 			why, n, _ := strings.Cut(want, "=")
 			got := 0
-			if l := input.Left(filesys.LeftOut(why)); l != nil {
+			if l := input.LeftOut(filesys.LeftOut(why)); l != nil {
 				got = l.N()
 			}
 			if fmt.Sprint(got) != n {
@@ -210,10 +210,10 @@ func TestExpandLeavesOut(t *testing.T) {
 			if got := strings.Join(content, " "); err != nil || got != want {
 				t.Errorf("Expand(%q), hidden %v: content %s, want %s; %v", in, hidden, got, want, err)
 			}
-			if l := input.Left(filesys.LeftHidden); !hidden && (l == nil || l.N() < 3) {
+			if l := input.LeftOut(filesys.LeftHidden); !hidden && (l == nil || l.N() < 3) {
 				t.Errorf("Expand(%q) leaves out %+v, want 5 hidden files", in, l)
 			}
-			if l := input.Left(filesys.LeftLink); l == nil || l.N() != 1 {
+			if l := input.LeftOut(filesys.LeftLink); l == nil || l.N() != 1 {
 				t.Errorf("Expand(%q) leaves out %+v, want the dangling link", in, l)
 			}
 		}

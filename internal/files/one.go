@@ -25,8 +25,8 @@ type One struct {
 // String returns the path.
 func (o *One) String() string { return o.Path }
 
-// With returns a copy with codec c.
-func (o *One) With(c Codec) Output {
+// WithCodec returns a copy with codec c.
+func (o *One) WithCodec(c Codec) Output {
 	out := *o
 	out.Compress = c
 	return &out

@@ -142,7 +142,7 @@ func TestNewDirectoriesAreSynced(t *testing.T) {
 	} {
 		var synced []string
 		top := t.TempDir()
-		ctx := filesys.With(context.Background(), filesys.Set{"": syncs{dirs: &synced}})
+		ctx := filesys.WithSet(context.Background(), filesys.Set{"": syncs{dirs: &synced}})
 		if err := out(top + "/a/b/c").Check(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -391,7 +391,7 @@ func TestCompressedRoundTrip(t *testing.T) {
 		dir := t.TempDir()
 		texts := []string{strings.Repeat("zero\n", 100000), "", "two\n"}
 		want := strings.Join(texts, "")
-		for _, out := range []Output{(&Dir{Path: dir + "/dir", Ext: "txt"}).With(c), (&One{Path: dir + "/one" + c.Suffix()}).With(c)} {
+		for _, out := range []Output{(&Dir{Path: dir + "/dir", Ext: "txt"}).WithCodec(c), (&One{Path: dir + "/one" + c.Suffix()}).WithCodec(c)} {
 			if err := out.Finish(ctx, "j", run(t, out, "j", texts...)); err != nil {
 				t.Fatal(err)
 			}

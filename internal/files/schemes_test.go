@@ -96,7 +96,7 @@ func (d *datasets) router(self string) *remote.Router {
 func as(c remote.Caller) context.Context {
 	f := remote.Dataset(c)
 	f.Patience = 1 // no worker comes back
-	return filesys.With(context.Background(), filesys.Set{"dataset": f})
+	return filesys.WithSet(context.Background(), filesys.Set{"dataset": f})
 }
 
 func places(t *testing.T) map[string]func(t *testing.T) place {
@@ -136,8 +136,8 @@ func places(t *testing.T) map[string]func(t *testing.T) place {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { l.Close() })
-			worker := filesys.With(context.Background(), filesys.Set{"": remote.Home(hide(l), "me"), "client": remote.Client(hide(l))})
-			return place{"x", filesys.With(context.Background(), l.Files()), []context.Context{worker}, inDir(filepath.Join(dir, "x"))}
+			worker := filesys.WithSet(context.Background(), filesys.Set{"": remote.ClientFS(hide(l), "me"), "client": remote.Client(hide(l))})
+			return place{"x", filesys.WithSet(context.Background(), l.Files()), []context.Context{worker}, inDir(filepath.Join(dir, "x"))}
 		}
 	}
 	same := func(c remote.Caller) remote.Caller { return c }
@@ -156,7 +156,7 @@ func places(t *testing.T) map[string]func(t *testing.T) place {
 			t.Cleanup(server.Close)
 			env := map[string]string{"LAYSHAFT_S3_ENDPOINT": server.URL, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r"}
 			f := &s3.FS{Getenv: func(n string) string { return env[n] }}
-			ctx := filesys.With(context.Background(), filesys.Set{"s3": f})
+			ctx := filesys.WithSet(context.Background(), filesys.Set{"s3": f})
 			return place{"s3://bucket/x", ctx, []context.Context{ctx}, func(t *testing.T, name, text string) {
 				w, err := f.Create(ctx, "s3://bucket/x/"+name)
 				if err != nil {
@@ -291,7 +291,7 @@ func killAfter(ctx context.Context, path string, n int64) context.Context {
 	if s, ok := f.(filesys.Spread); ok {
 		out = spreadKiller{k, s}
 	}
-	return filesys.With(ctx, filesys.Set{filesys.Scheme(path): out})
+	return filesys.WithSet(ctx, filesys.Set{filesys.Scheme(path): out})
 }
 
 // Output is committed whole everywhere: killed after any number of changes, Finish goes on to the

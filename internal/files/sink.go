@@ -17,7 +17,7 @@ func NewSink(name string, out Output) Sink { return Sink{name, out} }
 
 // CompressSink returns a copy of s with codec c, for the method of a sink called method.
 func CompressSink(s Sink, method string, c Codec) Sink {
-	return Sink{s.name + "." + method + "()", s.out.With(c)}
+	return Sink{s.name + "." + method + "()", s.out.WithCodec(c)}
 }
 
 // OpenSink starts the file of one attempt; see NewAppender.

@@ -28,8 +28,8 @@ type Task struct {
 // mapreduce.Sink.
 type Output interface {
 	String() string
-	// With returns a copy with codec c.
-	With(c Codec) Output
+	// WithCodec returns a copy with codec c.
+	WithCodec(c Codec) Output
 	// Check returns an error with the place and a way to correct it if the place cannot take
 	// output.
 	Check(ctx context.Context) error

@@ -54,8 +54,8 @@ type Info struct {
 	LeftOut LeftOut
 	// Hosts are the workers that hold the file, sorted; empty means it is equally near to all.
 	Hosts []string
-	// Differs describes the difference to an outdated copy; empty when there is none.
-	Differs string
+	// Difference describes the difference to an outdated copy; empty when there is none.
+	Difference string
 }
 
 // LeftOut is a reason to leave a file out of the input.
@@ -136,9 +136,9 @@ type Spread interface {
 
 // A Copied is an FS with several copies of one file.
 type Copied interface {
-	// Same returns an error if the copies of a file differ. It removes hosts that cannot be reached
-	// from infos.
-	Same(ctx context.Context, infos []Info) error
+	// CheckCopies returns an error if the copies of a file differ. It removes hosts that cannot be
+	// reached from infos.
+	CheckCopies(ctx context.Context, infos []Info) error
 }
 
 // A Hinted is an FS that finds a file faster with a hint about its hosts. The hint may be wrong.
@@ -175,7 +175,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := Shown(e.Path) + ": " + e.Err.Error()
+	text := DisplayText(e.Path) + ": " + e.Err.Error()
 	if e.Help != "" {
 		text += "; " + e.Help
 	}
@@ -190,8 +190,8 @@ type Set map[string]FS
 
 type key struct{}
 
-// With returns a context with set. Schemes missing in set are taken from the set in ctx.
-func With(ctx context.Context, set Set) context.Context {
+// WithSet returns a context with set. Schemes missing in set are taken from the set in ctx.
+func WithSet(ctx context.Context, set Set) context.Context {
 	all := Set{}
 	for scheme, f := range From(ctx) {
 		all[scheme] = f
@@ -202,14 +202,16 @@ func With(ctx context.Context, set Set) context.Context {
 	return context.WithValue(ctx, key{}, all)
 }
 
-type nowhere struct{}
+type ignoreHolders struct{}
 
-// Nowhere returns a context in which splits do not depend on the holders of the input. It serves to
-// compare inputs.
-func Nowhere(ctx context.Context) context.Context { return context.WithValue(ctx, nowhere{}, true) }
+// IgnoreHolders returns a context in which splits do not depend on the holders of the input. It
+// serves to compare inputs.
+func IgnoreHolders(ctx context.Context) context.Context {
+	return context.WithValue(ctx, ignoreHolders{}, true)
+}
 
-// IsNowhere reports whether ctx comes from Nowhere.
-func IsNowhere(ctx context.Context) bool { return ctx.Value(nowhere{}) != nil }
+// IgnoresHolders reports whether ctx comes from IgnoreHolders.
+func IgnoresHolders(ctx context.Context) bool { return ctx.Value(ignoreHolders{}) != nil }
 
 // registered has the file systems added by Register.
 var registered = Set{}

@@ -110,7 +110,7 @@ func TestSet(t *testing.T) {
 	if f, err := filesys.Of(ctx, "a"); err != nil || f != (filesys.OS{}) {
 		t.Error(f, err)
 	}
-	ctx = filesys.With(ctx, filesys.Set{"x": filesys.OS{As: "x://1"}})
+	ctx = filesys.WithSet(ctx, filesys.Set{"x": filesys.OS{As: "x://1"}})
 	for path, want := range map[string]filesys.FS{"a": filesys.OS{}, "file:///a": filesys.OS{}, "x://1/a": filesys.OS{As: "x://1"}, "X://1/a": filesys.OS{As: "x://1"}} {
 		if f, err := filesys.Of(ctx, path); err != nil || f != want {
 			t.Errorf("%s: %v, %v", path, f, err)
@@ -123,7 +123,7 @@ func TestSet(t *testing.T) {
 		t.Errorf("s3 without its package: %v, want the import that is missing", err)
 	}
 	filesys.Register("y", filesys.OS{As: "y://1"})
-	for _, ctx := range []context.Context{context.Background(), filesys.With(context.Background(), filesys.Set{"x": filesys.OS{}})} {
+	for _, ctx := range []context.Context{context.Background(), filesys.WithSet(context.Background(), filesys.Set{"x": filesys.OS{}})} {
 		if f, err := filesys.Of(ctx, "y://1/a"); err != nil || f != (filesys.OS{As: "y://1"}) {
 			t.Errorf("a registered scheme: %v, %v", f, err)
 		}

@@ -233,7 +233,7 @@ func expandBraces(pattern string, all []string) (_ []string, ok bool) {
 type state struct {
 	glob, at int
 	hidden   bool
-	below    bool // the path is below one that matches
+	isBelow  bool // the path is below one that matches
 }
 
 // matchAll are the states of a directory that matches.
@@ -253,7 +253,7 @@ func (g glob) start() []state {
 func (g glob) add(states []state, s state) []state {
 	for i := range states {
 		if x := &states[i]; x.glob == s.glob && x.at == s.at {
-			x.hidden, x.below = x.hidden && s.hidden, x.below && s.below
+			x.hidden, x.isBelow = x.hidden && s.hidden, x.isBelow && s.isBelow
 			return states
 		}
 	}
@@ -269,7 +269,7 @@ func (g glob) step(states []state, name string) []state {
 			n := s
 			switch {
 			case s.glob < 0 || s.at == len(g[s.glob]):
-				n.hidden, n.below = s.hidden || hides, true
+				n.hidden, n.isBelow = s.hidden || hides, true
 				next = g.add(next, n)
 			case g[s.glob][s.at] == "**":
 				n.hidden = s.hidden || hides
@@ -299,7 +299,7 @@ func (g glob) accept(states []state) (ok, hidden, below bool) {
 	hidden, below = true, true
 	for _, s := range states {
 		if s.glob < 0 || s.at == len(g[s.glob]) {
-			ok, hidden, below = true, hidden && s.hidden, below && s.below
+			ok, hidden, below = true, hidden && s.hidden, below && s.isBelow
 		}
 	}
 	return ok, hidden, below

@@ -13,13 +13,13 @@ import (
 type Input struct {
 	// Hidden admits names that start with a dot or an underscore.
 	Hidden bool
-	// Own are the files and directories that the run writes to. Set it before the first Admit.
-	Own []string
+	// Outputs are the files and directories that the run writes to. Set it before the first Admit.
+	Outputs []string
 
 	// mu guards the fields below.
 	mu   sync.Mutex
 	left map[LeftOut]*LeftFiles
-	own  []string          // Own, resolved
+	own  []string          // Outputs, resolved
 	dirs map[string]string // resolved directories
 	// what planning does at the moment, and its files: done and, if known, all of them
 	phase     string
@@ -112,23 +112,23 @@ func (in *Input) Leave(i *Info, why LeftOut) {
 	l.names[key] = true
 }
 
-// Left returns the files left out for a reason; nil if there are none.
-func (in *Input) Left(why LeftOut) *LeftFiles {
+// LeftOut returns the files left out for a reason; nil if there are none.
+func (in *Input) LeftOut(why LeftOut) *LeftFiles {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.left[why]
 }
 
-// isOwn reports whether path lies in one of the places of Own.
+// isOwn reports whether path lies in one of the places of Outputs.
 func (in *Input) isOwn(path string) bool {
-	if len(in.Own) == 0 {
+	if len(in.Outputs) == 0 {
 		return false
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.dirs == nil {
 		in.dirs = map[string]string{}
-		for _, o := range in.Own {
+		for _, o := range in.Outputs {
 			in.own = append(in.own, in.resolve(o))
 		}
 	}

@@ -123,8 +123,8 @@ func Local(name string) (local string, ok bool) {
 // lentPrefix matches the beginning of paths lent by a client.
 var lentPrefix = regexp.MustCompile(`client://[0-9a-f]{32}/`)
 
-// Shown returns a text for people: paths lent by a client appear as on its machine.
-func Shown(text string) string {
+// DisplayText returns a text for people: paths lent by a client appear as on its machine.
+func DisplayText(text string) string {
 	if !strings.Contains(text, "client://") {
 		return text
 	}

@@ -133,17 +133,17 @@ type Launch struct {
 	Split     *Split  // nil unless the stage reads a source
 	Producers [][]Producer
 	Timeout   time.Duration // limit for the attempt; zero means none
-	// Alone requires a process without other attempts. The process stores its current record in a
-	// place that survives it; see Run.Mark. Alone is set after a process died with an attempt of
-	// the task, or an attempt ended with kind Poison. Such attempts count their records.
-	Alone bool
-	Skips []Skip // records of the split set aside, in order of number
+	// Isolated requires a process without other attempts. The process stores its current record in
+	// a place that survives it; see Run.Mark. Isolated is set after a process died with an attempt
+	// of the task, or an attempt ended with kind Poison. Such attempts count their records.
+	Isolated bool
+	Skips    []Skip // records of the split set aside, in order of number
 }
 
 // Skip is a record set aside because attempts died at it. User code must not process it again.
 type Skip struct {
-	Number      int64  // number of the record in the split, from 1
-	Why, Detail string // reason in one line; stack or end of the log
+	Number         int64  // number of the record in the split, from 1
+	Reason, Detail string // reason in one line; stack or end of the log
 }
 
 // Kind classifies failures by their consequence.
@@ -199,12 +199,12 @@ func (f *Failure) Error() string {
 // Extent is the location of one partition (Part) of one sorted run (Run) of one output port (Port).
 // It has Records records. If the port is sorted, its blocks are in key order.
 type Extent struct {
-	Port, Run, Part int
-	Inline          bool  // stored in the state store beside the manifest, else in a segment file
-	Offset, Bytes   int64 // in the segment, or in the inline bytes
-	Records         int64
-	Raw             int64   // bytes before compression
-	Blocks          []Block // first keys, only for ports read by Range edges
+	Port, Run, Partition int
+	Inline               bool  // stored in the state store beside the manifest, else in a segment file
+	Offset, Bytes        int64 // in the segment, or in the inline bytes
+	Records              int64
+	Raw                  int64   // bytes before compression
+	Blocks               []Block // first keys, only for ports read by Range edges
 }
 
 // MaxFirst is the maximum size in bytes of a first key in a manifest. All workers must use the same

@@ -21,19 +21,19 @@ type Run struct {
 	Inputs  [][]RunReader // sorted runs in a fixed order, by input number (Edge.Input)
 	Output  Output        // receives the output blocks
 
-	// Part opens the runs of one partition of all producers of Group edges, in order of edge,
-	// producing task and run. It closes the runs of the previous call. It is nil when the stage has
-	// no such edge.
-	Part func(part int) ([]RunReader, error)
+	// OpenPartition opens the runs of one partition of all producers of Group edges, in order of
+	// edge, producing task and run. It closes the runs of the previous call. It is nil when the
+	// stage has no such edge.
+	OpenPartition func(part int) ([]RunReader, error)
 	// Sinks contains Manifest.Sink of each producer of a Sinks edge, in order of edge and task.
 	Sinks [][][]byte
 
-	// For Alone and Skips, see Launch. Mark may be nil. Call it before each record for user code:
-	// it stores the record's number and position in a place that survives the process. The number
-	// counts the records of the split from 1; zero means no record.
-	Alone bool
-	Skips []Skip
-	Mark  func(number int64, path string, offset, line int64)
+	// For Isolated and Skips, see Launch. Mark may be nil. Call it before each record for user
+	// code: it stores the record's number and position in a place that survives the process. The
+	// number counts the records of the split from 1; zero means no record.
+	Isolated bool
+	Skips    []Skip
+	Mark     func(number int64, path string, offset, line int64)
 
 	Memory   int64            // bytes to use before the attempt spills
 	Slots    int              // parallel attempts in the process, with equal memory; zero means one

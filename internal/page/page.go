@@ -45,7 +45,7 @@ type Link struct {
 
 // Funcs are the functions available in templates.
 var Funcs = template.FuncMap{
-	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": Shell, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
+	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
@@ -199,8 +199,8 @@ func Dur(d time.Duration) string {
 // Time formats a time for machines. For people, templates use Dur.
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// Shell quotes a word for a POSIX shell.
-func Shell(word string) string {
+// ShellQuote quotes a word for a POSIX shell.
+func ShellQuote(word string) string {
 	plain := word != "" && !strings.HasPrefix(word, "-")
 	for _, c := range word {
 		plain = plain && (c < 128 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("-_./:@%+=,", c)))

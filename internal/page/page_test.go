@@ -30,9 +30,9 @@ func TestWords(t *testing.T) {
 // A shell gives back the word that was quoted.
 func TestShell(t *testing.T) {
 	for _, word := range []string{"plain-1.txt", "", "two words", "it's", `a"b`, "$(reboot)", "`x`", "-n", "a\nb", "ä;b", "*"} {
-		out, err := exec.Command("sh", "-c", `printf %s "$1" | cat; set -- `+Shell(word)+`; printf "|%s" "$1"`, "sh", "").Output()
+		out, err := exec.Command("sh", "-c", `printf %s "$1" | cat; set -- `+ShellQuote(word)+`; printf "|%s" "$1"`, "sh", "").Output()
 		if err != nil || string(out) != "|"+word {
-			t.Errorf("%q as %s gives %q, %v", word, Shell(word), out, err)
+			t.Errorf("%q as %s gives %q, %v", word, ShellQuote(word), out, err)
 		}
 	}
 }

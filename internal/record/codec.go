@@ -24,13 +24,13 @@ import (
 type TypeError struct {
 	Root reflect.Type // the type to encode
 	// Path is the field path from Root, such as .Items[].Done; empty for Root itself.
-	Path string
-	Type reflect.Type // the type at that path
-	Why  string
+	Path   string
+	Type   reflect.Type // the type at that path
+	Reason string
 }
 
 func (e *TypeError) Error() string {
-	return fmt.Sprintf("type %v cannot be encoded: %v%s is %v: %s", e.Root, e.Root, e.Path, e.Type, e.Why)
+	return fmt.Sprintf("type %v cannot be encoded: %v%s is %v: %s", e.Root, e.Root, e.Path, e.Type, e.Reason)
 }
 
 type kind uint8
@@ -340,7 +340,7 @@ func (o *op) minBytes() int {
 }
 
 func (c *compiler) typeError(t reflect.Type, path, why string) error {
-	return &TypeError{Root: c.root, Path: path, Type: t, Why: why}
+	return &TypeError{Root: c.root, Path: path, Type: t, Reason: why}
 }
 
 // compileOps appends the operations for a value of type t at offset off.

@@ -106,7 +106,7 @@ func partsOf(parts []keyPart, root, t reflect.Type, off uintptr, path string) ([
 		return parts, nil
 	default:
 		return nil, &TypeError{Root: root, Path: path, Type: t,
-			Why: "a key is made of booleans, numbers, strings, time.Time, and arrays and structs of those"}
+			Reason: "a key is made of booleans, numbers, strings, time.Time, and arrays and structs of those"}
 	}
 	return append(parts, p), nil
 }

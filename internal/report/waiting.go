@@ -14,7 +14,7 @@ type Waiting struct {
 	Print func(why string) // called by a goroutine of its own
 
 	mu      sync.Mutex // guards the fields below
-	why     string
+	reason  string
 	printed string
 	timer   *time.Timer
 }
@@ -23,10 +23,10 @@ type Waiting struct {
 func (w *Waiting) Update(why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if why == w.why {
+	if why == w.reason {
 		return
 	}
-	w.why = why
+	w.reason = why
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -38,7 +38,7 @@ func (w *Waiting) Update(why string) {
 func (w *Waiting) print(why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.why == why {
+	if w.reason == why {
 		w.printed = why
 		w.Print(why)
 	}

@@ -10,13 +10,14 @@ type Worker struct {
 	// ID is the lasting ID of the worker's data directory.
 	ID    string `json:"id"`
 	State State  `json:"state"`
-	// Waits explains why a draining worker cannot leave yet, in words for people; it may be empty.
-	Waits    string   `json:"waits,omitempty"`
-	Address  string   `json:"address"`
-	Zone     string   `json:"zone,omitempty"`
-	Platform string   `json:"platform"` // GOOS/GOARCH
-	Version  string   `json:"version"`
-	Tags     []string `json:"tags,omitempty"`
+	// WaitingReason explains why a draining worker cannot leave yet, in words for people; it may be
+	// empty.
+	WaitingReason string   `json:"waiting_reason,omitempty"`
+	Address       string   `json:"address"`
+	Zone          string   `json:"zone,omitempty"`
+	Platform      string   `json:"platform"` // GOOS/GOARCH
+	Version       string   `json:"version"`
+	Tags          []string `json:"tags,omitempty"`
 	// Datasets are the datasets on offer; for an away worker, those on offer before.
 	Datasets []string `json:"datasets,omitempty"`
 	Slots    int      `json:"slots"`
@@ -31,8 +32,8 @@ type Worker struct {
 	// FreeBytes is the free space of the worker's disk in its last heartbeat; zero before the first
 	// one.
 	FreeBytes int64 `json:"free_bytes"`
-	// Ships means that the worker accepts programs from clients.
-	Ships bool `json:"allows_shipped_code"`
+	// AllowsShippedCode means that the worker accepts programs from clients.
+	AllowsShippedCode bool `json:"allows_shipped_code"`
 	// Silent is the time since the worker joined or sent its last heartbeat.
 	Silent Seconds `json:"silent_seconds"`
 }

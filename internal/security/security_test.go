@@ -532,7 +532,7 @@ func TestWarnsOfExpiry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := c.Until()
+	until := c.ValidUntil()
 	for _, tt := range []struct {
 		at   time.Time
 		want string

@@ -104,7 +104,7 @@ const notInForce = "certificate not in force: "
 const renew = "issue a new one with layshaft cert issue and replace the files; no restart is needed"
 
 // Until returns the end of the validity of this process's certificate.
-func (t *TLS) Until() time.Time { return t.current().cert.Leaf.NotAfter }
+func (t *TLS) ValidUntil() time.Time { return t.current().cert.Leaf.NotAfter }
 
 // Notice returns a sentence for people if this process's certificate has expired or ends within 14
 // days, else "".

@@ -12,9 +12,9 @@ import (
 // LaunchToProto converts a launch. The producers of an edge must be tasks of one stage of the same
 // job, in ascending order; otherwise LaunchToProto returns an error.
 func LaunchToProto(l *job.Launch) (*layshaftv1.Launch, error) {
-	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout), Isolated: l.Alone,
+	p := &layshaftv1.Launch{Attempt: AttemptToProto(l.Attempt), TimeoutNanos: int64(l.Timeout), Isolated: l.Isolated,
 		Skips: List(l.Skips, func(s job.Skip) *layshaftv1.Skip {
-			return &layshaftv1.Skip{Number: s.Number, Reason: text(s.Why), Detail: text(s.Detail)}
+			return &layshaftv1.Skip{Number: s.Number, Reason: text(s.Reason), Detail: text(s.Detail)}
 		})}
 	if l.Split != nil {
 		p.Split = splitToProto(*l.Split)
@@ -66,9 +66,9 @@ func producersToProto(id job.ID, producers []job.Producer) (*layshaftv1.Producer
 // LaunchFromProto converts a launch.
 func LaunchFromProto(p *layshaftv1.Launch) (*job.Launch, error) {
 	var d Decoder
-	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Alone: p.GetIsolated(),
+	l := &job.Launch{Attempt: d.attempt(p.GetAttempt()), Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Isolated: p.GetIsolated(),
 		Skips: List(p.GetSkips(), func(s *layshaftv1.Skip) job.Skip {
-			return job.Skip{Number: d.Size("number of a record", s.GetNumber()), Why: s.GetReason(), Detail: s.GetDetail()}
+			return job.Skip{Number: d.Size("number of a record", s.GetNumber()), Reason: s.GetReason(), Detail: s.GetDetail()}
 		})}
 	if p.GetSplit() != nil {
 		s := d.split(p.GetSplit())

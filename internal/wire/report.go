@@ -131,7 +131,7 @@ func CodeFromProto(p *layshaftv1.Code) report.Code {
 // AddHello copies fields of the worker's Hello into its state.
 func AddHello(w *report.Worker, h *layshaftv1.Hello) {
 	w.Address, w.Platform, w.Version = h.GetAddress(), h.GetPlatform(), h.GetVersion()
-	w.Tags, w.Memory, w.Ships = h.GetTags(), h.GetMemory(), h.GetAllowsShippedCode()
+	w.Tags, w.Memory, w.AllowsShippedCode = h.GetTags(), h.GetMemory(), h.GetAllowsShippedCode()
 }
 
 // WorkersToProto converts the states of workers.
@@ -145,8 +145,8 @@ func WorkersToProto(workers []report.Worker) *layshaftv1.ListWorkersResponse {
 		}
 		out.Workers = append(out.Workers, &layshaftv1.WorkerStatus{
 			Hello: &layshaftv1.Hello{Worker: w.Name, Id: w.ID, Address: w.Address, Zone: w.Zone, Platform: w.Platform, Version: w.Version,
-				Tags: w.Tags, Datasets: w.Datasets, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Memory: w.Memory, AllowsShippedCode: w.Ships},
-			Running: int64(w.Running), QueuedTasks: int64(w.QueuedTasks), FreeBytes: w.FreeBytes, WaitingReason: w.Waits,
+				Tags: w.Tags, Datasets: w.Datasets, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Memory: w.Memory, AllowsShippedCode: w.AllowsShippedCode},
+			Running: int64(w.Running), QueuedTasks: int64(w.QueuedTasks), FreeBytes: w.FreeBytes, WaitingReason: w.WaitingReason,
 			Draining: w.State == report.Draining, Blocked: w.State == report.Blocked, SilentNanos: int64(w.Silent.Duration())})
 	}
 	return out
@@ -159,7 +159,7 @@ func WorkersFromProto(p *layshaftv1.ListWorkersResponse) []report.Worker {
 		h := s.GetHello()
 		w := report.Worker{Name: h.GetWorker(), ID: h.GetId(), State: report.Ready, Zone: h.GetZone(), Datasets: h.GetDatasets(),
 			Slots: int(h.GetSlots()), Reserved: int(h.GetReserved()), Running: int(s.GetRunning()), QueuedTasks: int(s.GetQueuedTasks()),
-			FreeBytes: s.GetFreeBytes(), Waits: s.GetWaitingReason(), Silent: report.SecondsOf(time.Duration(s.GetSilentNanos()))}
+			FreeBytes: s.GetFreeBytes(), WaitingReason: s.GetWaitingReason(), Silent: report.SecondsOf(time.Duration(s.GetSilentNanos()))}
 		AddHello(&w, h)
 		switch {
 		case s.GetDraining():

@@ -147,9 +147,9 @@ func (rd *sliceReader[T]) nameColumn(err error) error {
 		return err
 	}
 	if e.Column < 0 || e.Column >= len(rd.header) {
-		return errors.New(e.What)
+		return errors.New(e.Problem)
 	}
-	return fmt.Errorf("column %q: %s", rd.header[e.Column], e.What)
+	return fmt.Errorf("column %q: %s", rd.header[e.Column], e.Problem)
 }
 
 // A rowDecoder converts a row to a record.

@@ -84,13 +84,13 @@ func (s Sink[T]) Header(columns ...string) Sink[T] {
 
 // Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] {
-	s.name, s.out = s.name+".Gzip()", s.out.With(files.Gzip)
+	s.name, s.out = s.name+".Gzip()", s.out.WithCodec(files.Gzip)
 	return s
 }
 
 // Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] {
-	s.name, s.out = s.name+".Zstd()", s.out.With(files.Zstd)
+	s.name, s.out = s.name+".Zstd()", s.out.WithCodec(files.Zstd)
 	return s
 }
 

@@ -43,10 +43,10 @@ func WriteFile[T any](path string) Sink[T] {
 }
 
 // Gzip compresses the files with gzip.
-func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.With(files.Gzip)} }
+func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.WithCodec(files.Gzip)} }
 
 // Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
-func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.With(files.Zstd)} }
+func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.WithCodec(files.Zstd)} }
 
 // String returns the sink and its options, such as jsonio.Write("out").
 func (s Sink[T]) String() string { return s.name }

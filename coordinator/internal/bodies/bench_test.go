@@ -122,7 +122,7 @@ func BenchmarkMillion(b *testing.B) {
 				for i := range n {
 					strconv.AppendInt(payload[:128], int64(i), 10)
 					ev.Unique = queue.KeyOf(payload[128:])
-					for i%1000 == 0 && s.Room(1<<10) != nil {
+					for i%1000 == 0 && s.CheckRoom(1<<10) != nil {
 						time.Sleep(time.Millisecond)
 					}
 					x.step(now, ev, payload)
@@ -162,7 +162,7 @@ func BenchmarkMillion(b *testing.B) {
 					if body, err = s.Get(body[:0], Input, uint64(done.Task)); err != nil || len(body) != len(payload) {
 						b.Fatal(err)
 					}
-					for drained++; drained%1000 == 0 && s.Room(1<<10) != nil; {
+					for drained++; drained%1000 == 0 && s.CheckRoom(1<<10) != nil; {
 						time.Sleep(time.Millisecond)
 					}
 					x.step(now, done, nil)

@@ -72,7 +72,8 @@ const (
 type Options struct {
 	// Memory is the approximate limit, in bytes, for bodies in memory that are not durable. Zero
 	// means 32 MiB. Copies of bodies on disk may take as much again, but at most 32 MiB. Without a
-	// directory, nothing can be spilled: Memory is then the limit for Room, and zero means 1 GiB.
+	// directory, nothing can be spilled: Memory is then the limit for CheckRoom, and zero means 1
+	// GiB.
 	Memory int64
 	// NoSync skips the sync after each transaction; see state.Options.
 	NoSync bool
@@ -168,9 +169,10 @@ func (s *Store) Close() error {
 	return errors.Join(s.head.Close(), s.db.Close())
 }
 
-// Room returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull or
-// state.ErrDiskFull. A shell calls Room before it accepts a task; accepted data is always stored.
-func (s *Store) Room(n int64) error {
+// CheckRoom returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull or
+// state.ErrDiskFull. A shell calls CheckRoom before it accepts a task; accepted data is always
+// stored.
+func (s *Store) CheckRoom(n int64) error {
 	s.mu.Lock()
 	used, behind, failed := s.arena.used, int64(len(s.next.buf)), s.failed
 	s.mu.Unlock()
@@ -408,7 +410,7 @@ type body struct {
 	pieces int
 }
 
-// maxBehind is the number of bytes waiting to be written from which Room refuses.
+// maxBehind is the number of bytes waiting to be written from which CheckRoom refuses.
 const maxBehind = 16 << 20
 
 const pieceSize = 256 << 10

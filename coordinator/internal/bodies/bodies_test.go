@@ -208,10 +208,10 @@ func TestMemoryOnly(t *testing.T) {
 			s.Drop(i+1, false)
 		}
 	}
-	if err := s.Room(5 << 20); !errors.Is(err, ErrFull) {
+	if err := s.CheckRoom(5 << 20); !errors.Is(err, ErrFull) {
 		t.Errorf("Room = %v, want ErrFull", err)
 	}
-	if err := s.Room(1 << 20); err != nil || s.arena.used != 0 {
+	if err := s.CheckRoom(1 << 20); err != nil || s.arena.used != 0 {
 		t.Errorf("Room = %v, %d bytes used", err, s.arena.used)
 	}
 }

@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		wait(end(1))
 		leave(t, filler, 24<<20)
-		if err := s.Room(1); !errors.Is(err, state.ErrDiskFull) {
+		if err := s.CheckRoom(1); !errors.Is(err, state.ErrDiskFull) {
 			t.Errorf("a new task on a full disk: %v", err)
 		}
 		wait(end(2)) // from the reserve

@@ -122,8 +122,8 @@ func (w *Worker) Drop(a job.Attempt) {
 	delete(w.Store, a)
 }
 
-// Ran returns all attempts in order of their launch.
-func (w *Worker) Ran() string {
+// Launched returns all attempts in order of their launch.
+func (w *Worker) Launched() string {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
 	return strings.Join(w.Runs, " ")

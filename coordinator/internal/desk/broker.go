@@ -288,7 +288,7 @@ func (b *Broker) Unlock() {
 // UnlockNow is Unlock without the wait. It reports whether a wait is due.
 func (b *Broker) UnlockNow() (backlogged bool) {
 	b.inGearmanTurn = false
-	backlogged = b.lastBatch != b.batchSeen && b.IsBacklog(b.store.Room(0))
+	backlogged = b.lastBatch != b.batchSeen && b.IsBacklog(b.store.CheckRoom(0))
 	b.batchSeen = b.lastBatch
 	for _, o := range b.full {
 		if !slices.Contains(b.slowOutboxes, o) {
@@ -311,9 +311,9 @@ func (b *Broker) WaitForBacklog() {
 	for _, o := range slow {
 		o.waitForRoom(b.Desk.cfg.MaxPending, b.Desk.cfg.Stall)
 	}
-	for b.IsBacklog(b.store.Room(0)) && b.durability.failure() == nil {
+	for b.IsBacklog(b.store.CheckRoom(0)) && b.durability.failure() == nil {
 		next := b.durability.nextBatch()
-		if !b.IsBacklog(b.store.Room(0)) {
+		if !b.IsBacklog(b.store.CheckRoom(0)) {
 			return
 		}
 		<-next
@@ -402,20 +402,20 @@ func (s *gearmanSession) Sleep() bool {
 // Work passes on a worker's update (WORK_DATA to WORK_EXCEPTION).
 func (s *gearmanSession) Work(u gearman.Update) error {
 	b := s.b
-	what, data, n, m := queue.Data, u.Data, uint64(0), uint64(0)
+	notice, data, n, m := queue.Data, u.Data, uint64(0), uint64(0)
 	switch u.Kind {
 	case gearman.WorkWarning:
-		what = queue.Warning
+		notice = queue.Warning
 	case gearman.WorkStatus:
-		what, data = queue.Progress, nil
+		notice, data = queue.Progress, nil
 		n, m = number(u.Data), number(u.Denominator)
 	case gearman.WorkComplete:
-		what = queue.Done
+		notice = queue.Done
 	case gearman.WorkFail, gearman.WorkException: // in this protocol an exception is the end
-		what = queue.Failed
+		notice = queue.Failed
 	}
 	b.payloadReused = !u.Immutable
-	answer := b.reported(s.id, queue.ID(u.ID), what, n, m, data)
+	answer := b.reported(s.id, queue.ID(u.ID), notice, n, m, data)
 	b.payloadReused = false
 	if answer.Op == queue.Unknown {
 		return gearman.ErrNoJob

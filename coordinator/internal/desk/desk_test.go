@@ -152,10 +152,10 @@ func (c *conn) work(slots int, functions ...string) {
 	c.SetSlots(slots, 0, "")
 }
 
-func (c *conn) report(n Note, what queue.Notice, body string) {
+func (c *conn) report(n Note, notice queue.Notice, body string) {
 	c.d.Lock()
 	defer c.d.Unlock()
-	c.Report(n.Task, int64(n.N), what, 0, 0, []byte(body))
+	c.Report(n.Task, int64(n.N), notice, 0, 0, []byte(body))
 }
 
 func (c *conn) leave() {

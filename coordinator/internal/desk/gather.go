@@ -144,9 +144,9 @@ func (s *Session) attachGroup(id, parent queue.ID) bool {
 		s.groups = append(s.groups, id)
 		return true
 	}
-	what, ok := s.d.core.GroupOutcome(id)
+	notice, ok := s.d.core.GroupOutcome(id)
 	if ok {
-		s.notifyGroupEnd(Note{Task: id, Notice: what}, parent)
+		s.notifyGroupEnd(Note{Task: id, Notice: notice}, parent)
 	}
 	return ok
 }

@@ -71,7 +71,7 @@ func (s *Session) Leave(left bool) {
 // removePeer removes a peer. While the desk ends, its tasks keep their state: no worker was lost.
 func (d *Desk) removePeer(id queue.Peer, left bool) {
 	if !d.stopping {
-		d.step(&queue.Gone{Peer: id, Left: left}, nil)
+		d.step(&queue.PeerGone{Peer: id, Left: left}, nil)
 	}
 	delete(d.peers, id)
 }
@@ -241,7 +241,7 @@ func (d *Desk) checkRoom(function string, size, limit int) error {
 	if size > limit {
 		return fmt.Errorf("function %q: %w: the input has %d bytes; the limit is %d", function, ErrInvalid, size, limit)
 	}
-	if err := d.store.Room(int64(size)); err != nil {
+	if err := d.store.CheckRoom(int64(size)); err != nil {
 		return fmt.Errorf("function %q: %w: %w", function, ErrFull, err)
 	}
 	return nil
@@ -362,8 +362,8 @@ func (s *Session) setAttempt(id queue.ID, n int64) {
 // Report passes on a worker's report about an attempt: Data, Warning, Progress (n of m), Done,
 // Failed or Fatal. body must never change; for Failed and Fatal it is the error. The session
 // receives an Ack for every end, even for one without effect.
-func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64, body []byte) {
-	end := what == queue.Done || what == queue.Failed || what == queue.Fatal
+func (s *Session) Report(id queue.ID, try int64, notice queue.Notice, n, m uint64, body []byte) {
+	end := notice == queue.Done || notice == queue.Failed || notice == queue.Fatal
 	// The core finds a run by its task, so this stale end is reported after the latest attempt.
 	if last, known := s.attempts[id]; known && last != try {
 		if end {
@@ -372,7 +372,7 @@ func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64,
 		}
 		return
 	}
-	s.d.reported(s.id, id, what, n, m, body)
+	s.d.reported(s.id, id, notice, n, m, body)
 	if !end {
 		return
 	}
@@ -385,11 +385,11 @@ func (s *Session) Report(id queue.ID, try int64, what queue.Notice, n, m uint64,
 }
 
 // reported passes a report to the core.
-func (d *Desk) reported(from queue.Peer, id queue.ID, what queue.Notice, n, m uint64, body []byte) Note {
-	if what == queue.Failed && d.isFinal(id) {
-		what = queue.Fatal
+func (d *Desk) reported(from queue.Peer, id queue.ID, notice queue.Notice, n, m uint64, body []byte) Note {
+	if notice == queue.Failed && d.isFinal(id) {
+		notice = queue.Fatal
 	}
-	d.report = queue.Report{Peer: from, Task: id, Notice: what, N: n, M: m, Size: len(body)}
+	d.report = queue.Report{Peer: from, Task: id, Notice: notice, N: n, M: m, Size: len(body)}
 	return d.step(&d.report, body)
 }
 

@@ -53,16 +53,16 @@ type DamageError struct {
 	Dir string // directory of the journal
 	// Seq is the first affected event. All events before it are intact. If zero, all events are
 	// lost.
-	Seq  uint64
-	What string // description of the damage
-	Help string // see Options
+	Seq    uint64
+	Damage string // description of the damage
+	Help   string // see Options
 }
 
 func (e *DamageError) Error() string {
 	if e.Seq == 0 {
-		return fmt.Sprintf("journal %s: %s; %s", e.Dir, e.What, e.Help)
+		return fmt.Sprintf("journal %s: %s; %s", e.Dir, e.Damage, e.Help)
 	}
-	return fmt.Sprintf("journal %s: event %d: %s; %s", e.Dir, e.Seq, e.What, e.Help)
+	return fmt.Sprintf("journal %s: event %d: %s; %s", e.Dir, e.Seq, e.Damage, e.Help)
 }
 
 // Options configures a journal. The zero value is a good default.

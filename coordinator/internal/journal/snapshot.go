@@ -131,7 +131,7 @@ func readSnapshot(dir string) (seq uint64, state []byte, err error) {
 	if len(b) < snapshotHeader || string(b[:8]) != snapshotMagic ||
 		binary.LittleEndian.Uint64(b[16:]) != uint64(len(b)-snapshotHeader) ||
 		!bytes.Equal(b[24:snapshotHeader], snapshotHash(b, b[snapshotHeader:])) {
-		return 0, nil, &DamageError{Dir: dir, What: "the file snapshot is damaged"}
+		return 0, nil, &DamageError{Dir: dir, Damage: "the file snapshot is damaged"}
 	}
 	return binary.LittleEndian.Uint64(b[8:]), b[snapshotHeader:], nil
 }

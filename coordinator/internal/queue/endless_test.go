@@ -19,7 +19,7 @@ func TestEndless(t *testing.T) {
 		if c := cmds[len(cmds)-1]; c.Op != Assign || c.N != n+1 {
 			t.Fatalf("attempt %d: %+v", n+1, c)
 		}
-		q.Step(now, &Gone{Peer: p})
+		q.Step(now, &PeerGone{Peer: p})
 	}
 	if c := q.Totals(); c.In[WasFailed] != 0 || c.Submitted != 1 {
 		t.Errorf("%+v", c)

@@ -26,7 +26,7 @@ const Endless = 1<<16 - 1
 type Policy struct {
 	// Attempts is the number of failed or timed out attempts after which the task fails. Attempts
 	// that were lost with their worker are counted apart, if nothing else ran on that worker; this
-	// number is their limit, too. See alone.go. With 1, no attempt follows a loss. Zero means 5.
+	// number is their limit, too. See isolate.go. With 1, no attempt follows a loss. Zero means 5.
 	Attempts int
 	// Backoff is the delay before the second attempt; it doubles with each further attempt. Zero
 	// means 1 s. If a lost worker ended the first attempt, there is no delay.
@@ -169,8 +169,8 @@ type Grant struct {
 type Claim struct {
 	Peer Peer // the worker
 	Task ID   // the task that it still runs
-	// From is the number of its former connection, which keeps its runs until Gone; zero when there
-	// is none. The run of attempt N moves from there.
+	// From is the number of its former connection, which keeps its runs until PeerGone; zero when
+	// there is none. The run of attempt N moves from there.
 	From Peer
 	N    uint64
 }
@@ -207,7 +207,7 @@ type Forget struct {
 }
 
 // Detach removes a peer from those waiting for a task. If nobody waits for a foreground task now,
-// the task is cancelled. A peer that is Gone is detached from all its tasks.
+// the task is cancelled. A peer that has gone is detached from all its tasks.
 type Detach struct {
 	Peer Peer // the waiting peer
 	Task ID   // the task that it waits for
@@ -220,8 +220,8 @@ type RunNow struct {
 	Task ID     // the delayed task
 }
 
-// Gone reports that Peer has disconnected or died.
-type Gone struct {
+// PeerGone reports that Peer has disconnected or died.
+type PeerGone struct {
 	Peer Peer
 	// Left: the worker announced its end. The tasks that it still runs are not suspected of it.
 	Left bool
@@ -318,7 +318,7 @@ func (*Cancel) event()       {}
 func (*RunNow) event()       {}
 func (*Retry) event()        {}
 func (*Forget) event()       {}
-func (*Gone) event()         {}
+func (*PeerGone) event()     {}
 func (*SetFunction) event()  {}
 func (*DropFunction) event() {}
 func (*SetBudget) event()    {}

@@ -109,11 +109,11 @@ func (q *Queue) rememberGroup(id ID, e endedGroup) {
 }
 
 func (q *Queue) restoreEnded(id ID, r *reader) error {
-	what := Notice(r.byte())
-	if r.err != nil || what != Done && what != Failed && what != Cancelled || q.endedGroups.outcomes[id].outcome != 0 {
+	notice := Notice(r.byte())
+	if r.err != nil || notice != Done && notice != Failed && notice != Cancelled || q.endedGroups.outcomes[id].outcome != 0 {
 		return errRecord
 	}
-	q.endedGroups.outcomes[id] = endedGroup{what, true}
+	q.endedGroups.outcomes[id] = endedGroup{notice, true}
 	q.endedGroups.order = append(q.endedGroups.order, id)
 	return nil
 }

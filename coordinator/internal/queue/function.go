@@ -12,7 +12,7 @@ type function struct {
 	// deadLetters is a list head; the oldest dead letter comes first.
 	deadLetters int32
 	deadCount   int
-	// suspects is a list head, sorted by rank; see alone.go.
+	// suspects is a list head, sorted by rank; see isolate.go.
 	suspects     int32
 	suspectCount [3]int // by rank
 	emptying     *peer  // closed for a suspect, or nil

@@ -159,7 +159,7 @@ func (q *Queue) gatherFailed(e *GatherFailed) {
 }
 
 // endGroup ends a group and releases its members.
-func (q *Queue) endGroup(g *group, what Notice, next ID) {
+func (q *Queue) endGroup(g *group, notice Notice, next ID) {
 	delete(q.groups, g.id)
 	for id, groups := range q.children.groups {
 		if slices.Contains(groups, g) {
@@ -174,9 +174,9 @@ func (q *Queue) endGroup(g *group, what Notice, next ID) {
 		q.write(0, NoPayload, q.keyOf('g', g.id), nil)
 	}
 	if next == 0 {
-		q.rememberGroup(g.id, endedGroup{what, g.durable})
+		q.rememberGroup(g.id, endedGroup{notice, g.durable})
 	}
-	q.emit(Command{Op: GroupEnded, Task: g.id, Notice: what, N: uint64(next)})
+	q.emit(Command{Op: GroupEnded, Task: g.id, Notice: notice, N: uint64(next)})
 	for _, id := range g.members {
 		if i := q.find(id); i != 0 {
 			q.leaveGroup(i)

@@ -348,7 +348,7 @@ func TestAgainstModel(t *testing.T) {
 						m.retry(x, d, x.attempts == 1 || x.lostAlone >= x.attempts)
 					}
 					delete(m.emptiesFor, p)
-					q.Step(now, &Gone{Peer: Peer(p)})
+					q.Step(now, &PeerGone{Peer: Peer(p)})
 					for _, fn := range can[p] {
 						q.Step(now, &CanDo{Peer: Peer(p), Function: fn})
 					}

@@ -32,7 +32,7 @@ type peer struct {
 	groupWaits []groupWait
 	share      *share // nil if the slots are its own
 	// alone: its run is the first attempt after a loss; see alone.go.
-	alone      bool
+	isolated   bool
 	emptiesFor *function // set while it gets no tasks until it is empty
 }
 
@@ -183,9 +183,9 @@ func (q *Queue) sleep(name Peer) {
 	q.classify(p)
 }
 
-// gone removes a peer. Its tasks go to the front of their queues, the oldest first. Foreground
-// tasks that only it waited for are cancelled.
-func (q *Queue) gone(ev *Gone) {
+// removePeer removes a peer. Its tasks go to the front of their queues, the oldest first.
+// Foreground tasks that only it waited for are cancelled.
+func (q *Queue) removePeer(ev *PeerGone) {
 	name := ev.Peer
 	p := q.findPeer(name)
 	if p == nil {
@@ -194,7 +194,7 @@ func (q *Queue) gone(ev *Gone) {
 	q.cantDo(&CantDo{Peer: name})
 	p.class, p.hasSlots, p.slots, p.sleeping = busy, true, 0, false
 	q.stopEmptying(p)
-	alone := len(p.runs) == 1 || p.alone // beside the latter run only its own calls
+	isolated := len(p.runs) == 1 || p.isolated // beside the latter run only its own calls
 	slices.SortFunc(p.runs, func(a, b int32) int { return int(q.runs.at(a).stamp - q.runs.at(b).stamp) })
 	for at, r := range p.runs {
 		q.runs.at(r).index = int32(at)
@@ -204,7 +204,7 @@ func (q *Queue) gone(ev *Gone) {
 		var e endedRun
 		if i := q.runs.at(r).task; i != 0 {
 			e = q.endRun(i)
-			q.countLoss(i, alone, ev.Left)
+			q.countLoss(i, isolated, ev.Left)
 			q.retryOrFail(i, Lost)
 		} else {
 			e = q.dropRun(r)

@@ -25,7 +25,7 @@
 //
 //   - A failed attempt is repeated after a delay (Policy.Backoff) until Policy.Attempts are used
 //     up. Attempt numbers only grow.
-//   - A task whose worker was lost runs alone next; see alone.go.
+//   - A task whose worker was lost runs alone next; see isolate.go.
 //   - A background task without attempts left becomes a dead letter: it stays until Retry or
 //     Forget.
 //   - A foreground task exists for the peers waiting for it. When the last of them leaves, the task
@@ -151,7 +151,7 @@ type Queue struct {
 	late            map[int32][]*peer // see late.go
 	losses          map[int32]losses
 	children        children
-	suspectCount    int     // suspects in the lists of their functions; see alone.go
+	suspectCount    int     // suspects in the lists of their functions; see isolate.go
 	emptying        []*peer // peers closed for a suspect
 	gathers         map[int32]gather
 	successors      successors
@@ -238,8 +238,8 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 		q.attach(ev)
 	case *Detach:
 		q.detach(ev)
-	case *Gone:
-		q.gone(ev)
+	case *PeerGone:
+		q.removePeer(ev)
 	case *Cancel:
 		q.cancel(ev)
 	case *Retry:

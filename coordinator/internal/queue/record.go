@@ -95,7 +95,7 @@ func (q *Queue) recordUpdate(i int32) {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
 	}
 	if lost {
-		q.buf = binary.AppendUvarint(binary.AppendUvarint(q.buf, uint64(l.total)), uint64(l.alone)<<2|boolBit(l.lastAlone)<<1|boolBit(l.suspect))
+		q.buf = binary.AppendUvarint(binary.AppendUvarint(q.buf, uint64(l.total)), uint64(l.isolated)<<2|boolBit(l.lastIsolated)<<1|boolBit(l.suspect))
 	}
 	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
 }
@@ -379,7 +379,7 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	if len(r.b) > 0 {
 		l.total = r.int(1<<16 - 1)
 		alone := r.int(1 << 18)
-		l.alone, l.lastAlone, l.suspect = alone>>2, alone&2 != 0, alone&1 != 0
+		l.isolated, l.lastIsolated, l.suspect = alone>>2, alone&2 != 0, alone&1 != 0
 	}
 	if r.err != nil || fl.rank() > 2 || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
 		return errRecord

@@ -158,13 +158,13 @@ func (q *Queue) leavePeer(r int32) {
 	p.runs[x.index] = last
 	q.runs.at(last).index = x.index
 	p.runs = p.runs[:len(p.runs)-1]
-	p.alone = p.alone && len(p.runs) > 0
+	p.isolated = p.isolated && len(p.runs) > 0
 }
 
 // moveRun gives a run to another peer, which has not joined a share yet.
 func (q *Queue) moveRun(r int32, to *peer) {
 	from := q.peers[q.runs.at(r).peer]
-	to.alone = from.alone && len(to.runs) == 0
+	to.isolated = from.isolated && len(to.runs) == 0
 	q.leavePeer(r)
 	x := q.runs.at(r)
 	if from.share != nil && !x.lent {
@@ -223,7 +223,7 @@ func (q *Queue) retryOrFail(i int32, why Notice) {
 		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return
 	}
-	if pol.Attempts < Endless && (why != Lost && failed >= pol.Attempts || why == Lost && (l.alone >= pol.Attempts || pol.Attempts == 1)) {
+	if pol.Attempts < Endless && (why != Lost && failed >= pol.Attempts || why == Lost && (l.isolated >= pol.Attempts || pol.Attempts == 1)) {
 		q.failTask(i, why, from)
 		return
 	}

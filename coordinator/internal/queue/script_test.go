@@ -150,7 +150,7 @@ func (p *player) line(t *testing.T, f []string) {
 	case "sleep":
 		p.step(t, &Sleep{peer})
 	case "gone":
-		p.step(t, &Gone{peer, has("left")})
+		p.step(t, &PeerGone{peer, has("left")})
 	case "claim":
 		p.step(t, &Claim{peer, id, Peer(num(opt["from"])), 1})
 	case "report":

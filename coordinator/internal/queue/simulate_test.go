@@ -318,12 +318,12 @@ func (w *world) report(p Peer) {
 		id = pickOne(w.rng, w.order)
 	}
 	if id != 0 {
-		w.say(p, id, pickOne(w.rng, []Notice{Data, Warning, Progress, Exception, Done, Done, Done, Failed, Fatal}))
+		w.reportOn(p, id, pickOne(w.rng, []Notice{Data, Warning, Progress, Exception, Done, Done, Done, Failed, Fatal}))
 	}
 }
 
-func (w *world) say(p Peer, id ID, what Notice) {
-	over := what == Done || what == Failed || what == Fatal
+func (w *world) reportOn(p Peer, id ID, notice Notice) {
+	over := notice == Done || notice == Failed || notice == Fatal
 	counts := w.facts[id].on == p
 	if over {
 		delete(w.busy[p], id)
@@ -331,15 +331,15 @@ func (w *world) say(p Peer, id ID, what Notice) {
 			w.facts[id].on = 0
 		}
 	}
-	if counts && (what == Done || what == Fatal) {
+	if counts && (notice == Done || notice == Fatal) {
 		w.facts[id].ended = true
 	}
 	unknown := false
-	for _, c := range w.step(&Report{Peer: p, Task: id, Notice: what, N: 1, M: 2}) {
+	for _, c := range w.step(&Report{Peer: p, Task: id, Notice: notice, N: 1, M: 2}) {
 		unknown = unknown || c.Op == Unknown
 	}
 	if counts && unknown {
-		w.t.Fatalf("%d says %d of task %d, which it runs: unknown", p, what, id)
+		w.t.Fatalf("%d says %d of task %d, which it runs: unknown", p, notice, id)
 	}
 }
 
@@ -356,7 +356,7 @@ func (w *world) gone(p Peer) {
 	}
 	delete(w.busy, p)
 	delete(w.pushed, p)
-	w.step(&Gone{p, w.rng.IntN(4) == 0})
+	w.step(&PeerGone{p, w.rng.IntN(4) == 0})
 }
 
 // restart loses everything but the Records. Some workers come back and claim their runs.
@@ -440,7 +440,7 @@ func (w *world) heal() {
 			break
 		}
 		for _, id := range slices.Sorted(maps.Keys(w.busy[p])) {
-			w.say(p, id, Done)
+			w.reportOn(p, id, Done)
 		}
 		for len(w.gathers) > 0 {
 			w.gather()
@@ -571,7 +571,7 @@ func (w *world) do(ev Event, c Command) {
 		}
 		f.on = c.Peer
 		w.busy[c.Peer][c.Task] = true
-		if p := w.q.findPeer(c.Peer); p.alone && len(p.runs)-w.lent(p) > 1 {
+		if p := w.q.findPeer(c.Peer); p.isolated && len(p.runs)-w.lent(p) > 1 {
 			t.Fatalf("after %T: peer %d runs a suspect and %d other tasks", ev, c.Peer, len(p.runs)-1)
 		}
 		// one twice: an attempt being stopped and a new one

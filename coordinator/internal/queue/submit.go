@@ -190,8 +190,8 @@ func (q *Queue) removeFromList(i int32) {
 }
 
 // endTask ends task i, which is in no list and not running.
-func (q *Queue) endTask(i int32, state State, what Notice, from Payload) {
-	q.endTaskWith(i, state, Command{Notice: what, Payload: from})
+func (q *Queue) endTask(i int32, state State, notice Notice, from Payload) {
+	q.endTaskWith(i, state, Command{Notice: notice, Payload: from})
 }
 
 // endTaskWith is endTask with the last notice for the waiting peers.

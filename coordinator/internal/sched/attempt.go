@@ -38,7 +38,7 @@ func (s *Scheduler) launchAttempt(w *worker, r ref, speculative bool) {
 	r.j.served = s.starts
 	l := job.Launch{Attempt: a.id, Timeout: st.spec.Timeout}
 	if p := st.suspects[r.t.Index]; p != nil {
-		l.Alone, l.Skips = p.alone, p.skips
+		l.Isolated, l.Skips = p.isolated, p.skips
 	}
 	if len(st.spec.Splits) > 0 {
 		l.Split = &st.spec.Splits[r.t.Index]

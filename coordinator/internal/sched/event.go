@@ -97,8 +97,8 @@ type Detached struct{ Job job.ID }
 
 // Cancelled ends a job on behalf of a client.
 type Cancelled struct {
-	Job job.ID // ID of the job
-	Why string // reason, for people
+	Job    job.ID // ID of the job
+	Reason string // reason, for people
 }
 
 // JobDropped deletes the job with the ID Job: nobody needs its history. A running job is cancelled

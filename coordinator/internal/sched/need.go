@@ -21,13 +21,13 @@ type need struct {
 
 // kind is the set of properties offered by a worker, beside slots.
 type kind struct {
-	key         string
-	tags, codes []string
-	platform    string
-	ships       bool
-	workers     int // all workers of this kind
-	takers      int // workers of this kind, without draining ones
-	meets       map[*need]bool
+	key           string
+	tags, codes   []string
+	platform      string
+	allowsShipped bool
+	workers       int // all workers of this kind
+	takers        int // workers of this kind, without draining ones
+	meets         map[*need]bool
 }
 
 // key joins parts. Different parts give different keys.
@@ -57,7 +57,7 @@ func (k *kind) runsProgram(n *need) bool {
 		return true
 	}
 	_, given := slices.BinarySearch(k.codes, n.code)
-	return (given || k.ships) && (n.platform == "" || n.platform == k.platform)
+	return (given || k.allowsShipped) && (n.platform == "" || n.platform == k.platform)
 }
 
 // needOf returns the need of a job and counts the job.
@@ -89,8 +89,8 @@ func (s *Scheduler) dropNeed(n *need) {
 
 // kindOf returns the kind of a worker and counts the worker.
 func (s *Scheduler) kindOf(ev *WorkerJoined) *kind {
-	k := &kind{tags: sorted(ev.Tags), codes: sorted(ev.Codes), platform: ev.Platform, ships: ev.AllowsShippedCode}
-	k.key = key(k.tags, k.codes, []string{k.platform, fmt.Sprint(k.ships)})
+	k := &kind{tags: sorted(ev.Tags), codes: sorted(ev.Codes), platform: ev.Platform, allowsShipped: ev.AllowsShippedCode}
+	k.key = key(k.tags, k.codes, []string{k.platform, fmt.Sprint(k.allowsShipped)})
 	if known := s.kinds[k.key]; known != nil {
 		k = known
 	} else {

@@ -26,10 +26,10 @@ const (
 
 // suspect collects the deaths of a task's attempts.
 type suspect struct {
-	alone  bool          // an attempt died
-	died   int           // attempts that died
-	deaths map[int64]int // by number of the record
-	skips  []job.Skip    // by number; launches share it
+	isolated bool          // an attempt died
+	died     int           // attempts that died
+	deaths   map[int64]int // by number of the record
+	skips    []job.Skip    // by number; launches share it
 }
 
 // noteDeath records how an attempt died, and returns how many attempts of the task died so far. A
@@ -48,13 +48,13 @@ func (st *stage) noteDeath(task int, f *job.Failure) (deaths int) {
 	}
 	p.died++
 	dies := f.Crashed || f.Kind == job.Poison
-	learnt := dies && !p.alone
-	p.alone = p.alone || dies
+	learnt := dies && !p.isolated
+	p.isolated = p.isolated || dies
 	if n := f.Number; n > 0 && p.deaths[n] < deathsToSkip && (p.deaths[n] > 0 || len(p.deaths) < maxPoison) {
 		learnt = true
 		if p.deaths[n]++; p.deaths[n] == deathsToSkip {
 			at, _ := slices.BinarySearchFunc(p.skips, n, func(s job.Skip, n int64) int { return cmp.Compare(s.Number, n) })
-			p.skips = slices.Insert(slices.Clone(p.skips), at, job.Skip{Number: n, Why: f.Message, Detail: f.Detail})
+			p.skips = slices.Insert(slices.Clone(p.skips), at, job.Skip{Number: n, Reason: f.Message, Detail: f.Detail})
 		}
 	}
 	if f.Kind == job.Poison && !learnt {

@@ -243,7 +243,7 @@ func (s *Scheduler) Step(now time.Time, ev Event) []Command {
 		}
 	case Cancelled:
 		if j := s.jobs[ev.Job]; j != nil {
-			s.endJob(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Why}})
+			s.endJob(j, Ended{Job: ev.Job, Outcome: Aborted, Failure: &job.Failure{Kind: job.Cancelled, Message: ev.Reason}})
 		}
 	case JobReleased:
 		s.jobReleased(ev.Job)

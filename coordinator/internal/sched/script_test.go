@@ -197,8 +197,8 @@ func (p *player) line(t *testing.T, f []string) {
 			}
 			fmt.Fprintf(&p.out, "%s: %d of %d slots, %s%d reserved; draining %v, blocked %v, silent %v\n",
 				w.Name, w.Running, w.Slots, queued, w.Reserved, w.State == report.Draining, w.State == report.Blocked, w.Silent.Duration())
-			if w.Waits != "" {
-				fmt.Fprintf(&p.out, "  waits: %s\n", w.Waits)
+			if w.WaitingReason != "" {
+				fmt.Fprintf(&p.out, "  waits: %s\n", w.WaitingReason)
 			}
 		}
 	case "grant":
@@ -358,11 +358,11 @@ func describe(c Command) string {
 				s += fmt.Sprintf(" %s@%s", p.Attempt, p.Worker)
 			}
 		}
-		if c.Launch.Alone {
+		if c.Launch.Isolated {
 			s += " alone"
 		}
 		for _, x := range c.Launch.Skips {
-			s += fmt.Sprintf(" skipping %d (%s)", x.Number, x.Why)
+			s += fmt.Sprintf(" skipping %d (%s)", x.Number, x.Reason)
 		}
 		if c.Speculative {
 			s += " speculative"

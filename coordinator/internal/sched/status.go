@@ -52,7 +52,7 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 func (s *Scheduler) Workers(now time.Time) []report.Worker {
 	out := make([]report.Worker, 0, len(s.workers))
 	for _, w := range s.workers {
-		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), Waits: s.explainDrain(w), Zone: w.zone,
+		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), WaitingReason: s.explainDrain(w), Zone: w.zone,
 			Datasets: s.offered[w.id], Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
 			Silent: report.SecondsOf(max(now.Sub(w.lastContact), 0))})
 	}

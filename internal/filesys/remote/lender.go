@@ -66,8 +66,8 @@ func (l *Lender) Adopt(volume string) {
 	}
 }
 
-// Lent returns the number of readable files and of writable directories.
-func (l *Lender) Lent() (files, dirs int) {
+// Count returns the number of readable files and of writable directories.
+func (l *Lender) Count() (files, dirs int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.files), len(l.dirs)

@@ -44,7 +44,7 @@ func TestLenderRefuses(t *testing.T) {
 	if got, err := get(set["client"], "client://me"+dir+"/in/a.txt"); got != "a" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	home := Home(far{l}, "me")
+	home := ClientFS(far{l}, "me")
 	for _, p := range []string{"in/a.txt", "in/../in/a.txt", dir + "/in/a.txt", "in/link.txt", "out/.layshaft-j/part"} {
 		if _, err := get(home, p); err != nil {
 			t.Error(err)

@@ -119,7 +119,7 @@ type answerError struct {
 func (e *answerError) Error() string { return e.text }
 func (e *answerError) Unwrap() error { return e.is }
 
-// FS is the file system behind a Caller. Dataset, Client and Home make it.
+// FS is the file system behind a Caller. Dataset, Client and ClientFS make it.
 type FS struct {
 	// Patience is how long an operation is retried when nobody can be reached. Zero means 30 s.
 	Patience time.Duration
@@ -139,9 +139,9 @@ func Dataset(c Caller) *DatasetFS { return &DatasetFS{FS{caller: c, scheme: "dat
 // Client returns the file system of client://ID/path: the files on the machine of client ID.
 func Client(c Caller) *FS { return &FS{caller: c, scheme: "client"} }
 
-// Home returns the file system of paths without a scheme in a process that works for client id:
+// ClientFS returns the file system of paths without a scheme in a process that works for client id:
 // they are the client's files.
-func Home(c Caller, id string) *FS { return &FS{caller: c, home: clientVolume + id} }
+func ClientFS(c Caller, id string) *FS { return &FS{caller: c, home: clientVolume + id} }
 
 // request returns a request for a path, without an operation.
 func (f *FS) request(path string) (*layshaftv1.CallRequest, error) {
@@ -183,7 +183,7 @@ func (f *FS) path(path, name string) string {
 }
 
 func (f *FS) info(path string, i *layshaftv1.FileInfo) filesys.Info {
-	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Differs: i.Difference, LeftOut: filesys.LeftOut(i.LeftOut)}
+	out := filesys.Info{Path: f.path(path, i.Name), Size: i.Size, ModTime: time.Unix(0, i.ModTimeNanos), Hosts: i.Holders, Difference: i.Difference, LeftOut: filesys.LeftOut(i.LeftOut)}
 	if i.Dir {
 		out.Mode = fs.ModeDir
 	}
@@ -462,14 +462,14 @@ const (
 	compareHelp = "make the copies equal, remove the wrong one, or offer the directories as different datasets"
 )
 
-// Same compares the copies of files on several workers, by their digests. It skips files with one
-// holder. The error names a file with different copies and their holders. A holder that cannot be
-// reached is removed if there is another.
-func (f *DatasetFS) Same(ctx context.Context, infos []filesys.Info) error {
+// CheckCopies compares the copies of files on several workers, by their digests. It skips files
+// with one holder. The error names a file with different copies and their holders. A holder that
+// cannot be reached is removed if there is another.
+func (f *DatasetFS) CheckCopies(ctx context.Context, infos []filesys.Info) error {
 	byHost := map[string][]int{} // indexes of files, by worker
 	for i := range infos {
-		if infos[i].Differs != "" {
-			return &filesys.Error{Path: infos[i].Path, Err: fmt.Errorf("its copies differ: %s", infos[i].Differs), Help: compareHelp}
+		if infos[i].Difference != "" {
+			return &filesys.Error{Path: infos[i].Path, Err: fmt.Errorf("its copies differ: %s", infos[i].Difference), Help: compareHelp}
 		}
 		if len(infos[i].Hosts) > 1 {
 			for _, h := range infos[i].Hosts {

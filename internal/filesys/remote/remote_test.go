@@ -170,7 +170,7 @@ func TestConform(t *testing.T) {
 			for _, f := range []string{"glob", "names"} {
 				os.RemoveAll(filepath.Join(dir, f))
 			}
-			conform.Test(t, Home(caller, "me"), dir)
+			conform.Test(t, ClientFS(caller, "me"), dir)
 		})
 	}
 }
@@ -298,7 +298,7 @@ func TestHints(t *testing.T) {
 		{[]string{"w3"}, "w3 w3 w3"}, {[]string{"gone", "w3"}, "gone w3 gone w3 gone w3"},
 	} {
 		asked = nil
-		file, err := filesys.Open(filesys.With(ctx, filesys.Set{"dataset": f}), "dataset://d/f", c.hosts)
+		file, err := filesys.Open(filesys.WithSet(ctx, filesys.Set{"dataset": f}), "dataset://d/f", c.hosts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +435,7 @@ func TestSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return f.Same(ctx, infos)
+		return f.CheckCopies(ctx, infos)
 	}
 	if err := same("dataset://d/{equal,alone}"); err != nil || len(asked) != 2 || !asked["w1 equal"] || !asked["w2 equal"] {
 		t.Errorf("asked for %v: %v", asked, err)
@@ -451,7 +451,7 @@ func TestSame(t *testing.T) {
 	c.stop["w2"]()
 	infos := []filesys.Info{{Path: "dataset://d/equal", Hosts: []string{"w1", "w2"}}}
 	f.Patience = time.Millisecond
-	if err := f.Same(ctx, infos); err != nil || !slices.Equal(infos[0].Hosts, []string{"w1"}) {
+	if err := f.CheckCopies(ctx, infos); err != nil || !slices.Equal(infos[0].Hosts, []string{"w1"}) {
 		t.Errorf("a holder that cannot be reached: %v, %v", infos[0].Hosts, err)
 	}
 }
@@ -620,7 +620,7 @@ func TestRefusedLookup(t *testing.T) {
 
 func TestClientGone(t *testing.T) {
 	c := newCluster(t, "w1")
-	f := Home(c.routers["w1"], "nobody")
+	f := ClientFS(c.routers["w1"], "nobody")
 	f.Patience = time.Nanosecond
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(20*time.Millisecond, cancel)
@@ -634,7 +634,7 @@ func TestClientGone(t *testing.T) {
 	if _, err := l.Files()[""].(filesys.Lender).Lend(path); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := get(Home(c.routers["w1"], "me"), path); got != "x" || err != nil {
+	if got, err := get(ClientFS(c.routers["w1"], "me"), path); got != "x" || err != nil {
 		t.Fatal(got, err)
 	}
 }
@@ -710,7 +710,7 @@ func BenchmarkSame(b *testing.B) {
 				f := Dataset(far{c.router()})
 				infos, err := f.Glob(ctx, "dataset://d/*")
 				if err == nil {
-					err = f.Same(ctx, infos)
+					err = f.CheckCopies(ctx, infos)
 				}
 				if err != nil || len(infos) != 20_000 {
 					b.Fatal(len(infos), err)

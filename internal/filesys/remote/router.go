@@ -26,9 +26,9 @@ import (
 // its children; a client has one without volumes. Its fields are set before its first use and never
 // changed. Workers are named by worker ID, so a file keeps its path when its holder restarts.
 //
-// Of several copies of a file, those with the size of the newest one count; DatasetFS.Same compares
-// their content. If a worker that should have a dataset cannot be reached, every operation on the
-// whole dataset fails: no answer is cut short in silence.
+// Of several copies of a file, those with the size of the newest one count; DatasetFS.CheckCopies
+// compares their content. If a worker that should have a dataset cannot be reached, every operation
+// on the whole dataset fails: no answer is cut short in silence.
 type Router struct {
 	// Self is the ID of this worker; empty in a client.
 	Self string
@@ -388,7 +388,7 @@ func describeDifference(a, b *layshaftv1.FileInfo) string {
 }
 
 // Merge merges the lists of several workers, sorted by name. Of each file it keeps the copies with
-// the size of the newest one. Differs describes the others.
+// the size of the newest one. Difference describes the others.
 func Merge(lists [][]*layshaftv1.FileInfo) []*layshaftv1.FileInfo {
 	byName := make(map[string]*layshaftv1.FileInfo)
 	for _, l := range lists {

@@ -322,10 +322,10 @@ func (v *Volume) entries(name string) ([]*layshaftv1.FileInfo, error) {
 // that not every answer searches the disk.
 type pager struct {
 	// mu guards the fields below.
-	mu    sync.Mutex
-	key   string
-	infos []*layshaftv1.FileInfo
-	made  time.Time
+	mu       sync.Mutex
+	key      string
+	infos    []*layshaftv1.FileInfo
+	listedAt time.Time
 }
 
 // pageBytes is the approximate size of an answer. It is a variable for tests.
@@ -336,7 +336,7 @@ func (p *pager) page(name string, req *layshaftv1.ListFiles, find func() ([]*lay
 	key := fmt.Sprint(req.GetEntries(), name)
 	p.mu.Lock()
 	infos := p.infos
-	fresh := p.key == key && time.Since(p.made) < time.Minute
+	fresh := p.key == key && time.Since(p.listedAt) < time.Minute
 	p.mu.Unlock()
 	if req.GetAfter() == "" || !fresh {
 		var err error
@@ -356,7 +356,7 @@ func (p *pager) page(name string, req *layshaftv1.ListFiles, find func() ([]*lay
 	resp.Infos, resp.More = infos[from:to:to], to < len(infos)
 	if resp.More && req.GetAfter() == "" || !resp.More && req.GetAfter() != "" {
 		p.mu.Lock()
-		if p.key, p.infos, p.made = key, infos, time.Now(); !resp.More {
+		if p.key, p.infos, p.listedAt = key, infos, time.Now(); !resp.More {
 			p.infos, p.key = nil, "\x00"
 		}
 		p.mu.Unlock()

@@ -63,7 +63,7 @@ func (p *pipe) put(x piece) {
 // reset ends the pipe after one of its hosts, the reader's or the writer's, was shut down. The
 // other end gets an error as soon as the network allows.
 func (p *pipe) reset(reader bool) {
-	severed := p.net.severed(p.to.place, p.from.place)
+	severed := p.net.isCut(p.to.place, p.from.place)
 	p.mu.Lock()
 	if reader {
 		p.in, p.queue = net.ErrClosed, nil
@@ -96,7 +96,7 @@ func (p *pipe) forget() {
 
 func (p *pipe) read(b []byte) (int, error) {
 	for {
-		severed := p.net.severed(p.from.place, p.to.place)
+		severed := p.net.isCut(p.from.place, p.to.place)
 		now := time.Now()
 		p.mu.Lock()
 		var until time.Time // the next arrival, if no signal comes first

@@ -33,7 +33,7 @@ type Host struct {
 	net   *Network
 	place string
 
-	// Shut closes down.
+	// Stop closes down.
 	down chan struct{}
 	once sync.Once
 }
@@ -88,7 +88,7 @@ func (n *Network) state(from, to string) (l *Listener, severed bool, changed <-c
 	return l, severed, n.changed
 }
 
-func (n *Network) severed(from, to string) bool {
+func (n *Network) isCut(from, to string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cut != nil && n.cut(from, to)
@@ -104,9 +104,9 @@ func (n *Network) arrival(from, to string) time.Time {
 	return time.Now().Add(delay(from, to))
 }
 
-// Shut ends the host like the end of a process: it resets the connections and closes the
+// Stop ends the host like the end of a process: it resets the connections and closes the
 // listeners.
-func (h *Host) Shut() {
+func (h *Host) Stop() {
 	h.once.Do(func() {
 		close(h.down)
 		n := h.net

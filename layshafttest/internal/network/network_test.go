@@ -84,7 +84,7 @@ func TestCut(t *testing.T) {
 		if _, err := a.Dial(ctx, "10.0.0.1:1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("dial through a cut: %v", err)
 		}
-		a.Shut() // nobody hears of it yet
+		a.Stop() // nobody hears of it yet
 		if _, err := there.Write([]byte("x")); err != nil {
 			t.Errorf("write to who is gone behind a cut: %v", err)
 		}
@@ -100,7 +100,7 @@ func TestShut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n Network
 		a, b, here, there := pair(t, &n)
-		b.Shut()
+		b.Stop()
 		for _, err := range []error{second(here.Read(make([]byte, 1))), second(here.Write([]byte("x")))} {
 			if !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("want a reset, got %v", err)

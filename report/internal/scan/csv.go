@@ -333,7 +333,7 @@ func (rd *csvReader) bad(c files.Chunk, from, next int, describe func(where stri
 func (rd *csvReader) nameColumn(where string, err error) error {
 	var e *csvcodec.RowError
 	if errors.As(err, &e) && e.Column >= 0 && e.Column < len(rd.header) {
-		return fmt.Errorf("%s: column %q: %s", where, rd.header[e.Column], e.What)
+		return fmt.Errorf("%s: column %q: %s", where, rd.header[e.Column], e.Problem)
 	}
 	return fmt.Errorf("%s: %w", where, err)
 }

@@ -180,12 +180,12 @@ func runStage(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	}
 	r := &job.Run{
 		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
-		Alone: cfg.Launch.Alone, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.Temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+		Isolated: cfg.Launch.Isolated, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.Temp, Counters: make(map[string]int64), Progress: cfg.Progress,
 	}
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}
 		defer group.close()
-		r.Part = group.openPartition
+		r.OpenPartition = group.openPartition
 	}
 	if err := call.Run(ctx, cfg.Program.Stages[a.Task.Stage], r); err != nil {
 		return nil, err

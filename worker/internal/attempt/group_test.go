@@ -31,7 +31,7 @@ func TestGroupInputs(t *testing.T) {
 			return fmt.Errorf("%d inputs are open", len(r.Inputs))
 		}
 		for part := range 3 {
-			runs, err := r.Part(part)
+			runs, err := r.OpenPartition(part)
 			if err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ func TestGroupInputs(t *testing.T) {
 		if len(blocks) > 0 || err != nil {
 			return fmt.Errorf("runs of the call before gave %q, %v", blocks, err)
 		}
-		runs, err := r.Part(0)
+		runs, err := r.OpenPartition(0)
 		if err == nil {
 			blocks, err = drain(runs)
 		}
@@ -86,7 +86,7 @@ func TestSinksInputs(t *testing.T) {
 	var got [][][]byte
 	cfg, _ := config(t, func(_ context.Context, r *job.Run) error {
 		got = r.Sinks
-		if len(r.Inputs) > 0 || r.Part != nil {
+		if len(r.Inputs) > 0 || r.OpenPartition != nil {
 			return errors.New("there are other inputs")
 		}
 		return nil

@@ -145,7 +145,7 @@ func (t *trimmedRun) trim(block []byte) ([]byte, error) {
 		rest = next
 	}
 	block = rest
-	if r, ok := t.RunReader.(interface{ Left() int }); ok && r.Left() > 0 {
+	if r, ok := t.RunReader.(interface{ BlocksLeft() int }); ok && r.BlocksLeft() > 0 {
 		return block, nil
 	}
 	for t.hi != nil && len(rest) > 0 {

@@ -28,15 +28,15 @@ func (e *startError) Unwrap() error { return e.err }
 // postMortem returns the failure of an attempt whose child closed the connection. It blocks until
 // the child is dead and removed. mark is nil unless the attempt had a child of its own.
 func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Failure {
-	p.linger(gone)
+	p.awaitExit(gone)
 	<-p.done
 	p.mu.Lock()
 	culprit, others := p.culprit, p.victims-1
 	p.mu.Unlock()
 	if culprit == "" {
-		culprit = blamed(p.out.String())
+		culprit = findCulprit(p.out.String())
 	}
-	f := p.obituary(others)
+	f := p.describeDeath(others)
 	f.Detail = detail(p.out.String(), culprit)
 	if culprit != "" && culprit != run.Attempt.String() {
 		return &job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("ended with its process because of attempt %s: %s", culprit, f.Message)}
@@ -62,9 +62,9 @@ var (
 	attempted = regexp.MustCompile(`labels:\{"` + call.Label + `": "(\d+/\d+#\d+)"`)
 )
 
-// blamed finds the attempt whose goroutine crashed the process, by the goroutine's label in the
-// output. It returns the attempt's String, or "" if it finds none.
-func blamed(text string) string {
+// findCulprit finds the attempt whose goroutine crashed the process, by the goroutine's label in
+// the output. It returns the attempt's String, or "" if it finds none.
+func findCulprit(text string) string {
 	if m := attempted.FindStringSubmatch(stackHead.FindString(trace(text))); m != nil {
 		return m[1]
 	}
@@ -86,14 +86,14 @@ func trace(text string) string {
 
 var lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + child.StuckMark + `)`)
 
-// obituary describes the end of the child. It blocks until the child is removed. others is the
+// describeDeath describes the end of the child. It blocks until the child is removed. others is the
 // number of other attempts running in the child at its end.
-func (p *process) obituary(others int) *job.Failure {
+func (p *process) describeDeath(others int) *job.Failure {
 	<-p.done
 	text := p.out.String()
 	f := &job.Failure{Kind: job.Transient}
 	p.mu.Lock()
-	why := p.why
+	why := p.killReason
 	p.mu.Unlock()
 	var asked *job.Failure
 	var exit *exec.ExitError
@@ -107,7 +107,7 @@ func (p *process) obituary(others int) *job.Failure {
 	case why != nil:
 		f.Message = fmt.Sprintf("its process was killed: %v", why)
 	case errors.As(p.err, &start):
-		f.Message = fmt.Sprintf("program %s does not start: %v%s", p.code.path, start.err, obstacle(p.code.path))
+		f.Message = fmt.Sprintf("program %s does not start: %v%s", p.code.path, start.err, explainFailedStart(p.code.path))
 	case errors.As(p.err, &exit) && killed(exit) != "":
 		f.Message = fmt.Sprintf("its process was killed from outside (%s)", killed(exit))
 		if killed(exit) == "killed" {
@@ -143,8 +143,9 @@ func (p *process) obituary(others int) *job.Failure {
 
 const hint = "main must call mapreduce.Main() before anything else"
 
-// obstacle inspects the program file and returns a likely reason for a failed start, or "".
-func obstacle(path string) string {
+// explainFailedStart inspects the program file and returns a likely reason for a failed start, or
+// "".
+func explainFailedStart(path string) string {
 	c, err := child.Inspect(path)
 	here := runtime.GOOS + "/" + runtime.GOARCH
 	switch {

@@ -52,11 +52,11 @@ type process struct {
 	memory  atomic.Int64 // highest memory seen, in bytes
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	why     error  // reason for killing it; nil if it was not killed
-	culprit string // the attempt that caused the kill; may be empty
-	running map[job.Attempt]bool
-	victims int // number of attempts running at its death
+	mu         sync.Mutex
+	killReason error  // reason for killing it; nil if it was not killed
+	culprit    string // the attempt that caused the kill; may be empty
+	running    map[job.Attempt]bool
+	victims    int // number of attempts running at its death
 }
 
 // newProcess starts a child in the background. The child exits by itself or is killed by end.
@@ -71,10 +71,10 @@ func newProcess(c *code) *process {
 		if err := dirErr; err != nil {
 			p.err = err
 		} else {
-			p.live()
+			p.run()
 		}
 		p.mu.Lock()
-		why := p.why
+		why := p.killReason
 		p.mu.Unlock()
 		var asked *job.Failure
 		if errors.As(why, &asked) {
@@ -86,8 +86,8 @@ func newProcess(c *code) *process {
 	return p
 }
 
-// live starts the child and blocks until it is dead. It sets p.err and closes p.exited.
-func (p *process) live() {
+// run starts the child and blocks until it is dead. It sets p.err and closes p.exited.
+func (p *process) run() {
 	ln, remove, err := listen(p.dir)
 	if err != nil {
 		p.err = err
@@ -116,7 +116,7 @@ func (p *process) live() {
 	}
 	p.proc.Store(cmd.Process)
 	p.mu.Lock()
-	if p.why != nil { // end was called before p.proc was set
+	if p.killReason != nil { // end was called before p.proc was set
 		kill(cmd.Process)
 	}
 	p.mu.Unlock()
@@ -198,7 +198,7 @@ func (p *process) connect(ln net.Listener, token string) {
 	err = p.conn.Load(ctx, p.code.spec)
 	cancel()
 	if errors.Is(err, child.ErrGone) {
-		p.linger(errSilent)
+		p.awaitExit(errSilent)
 	} else {
 		if p.refused = err; err != nil {
 			p.end(err)
@@ -245,15 +245,15 @@ func (p *process) watchMemory() {
 	}
 }
 
-// dying reports whether the child must get no more attempts.
-func (p *process) dying() bool {
+// isDying reports whether the child must get no more attempts.
+func (p *process) isDying() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
 	case <-p.exited:
 		return true
 	default:
-		return p.why != nil
+		return p.killReason != nil
 	}
 }
 
@@ -266,16 +266,17 @@ func (p *process) end(why error) {
 		return
 	default:
 	}
-	if p.why == nil {
-		p.why = why
+	if p.killReason == nil {
+		p.killReason = why
 	}
 	if proc := p.proc.Load(); proc != nil {
 		kill(proc)
 	}
 }
 
-// linger waits for a child to exit after it closed its connection, and kills it after lingerTime.
-func (p *process) linger(why error) {
+// awaitExit waits for a child to exit after it closed its connection, and kills it after
+// lingerTime.
+func (p *process) awaitExit(why error) {
 	t := time.NewTimer(lingerTime)
 	defer t.Stop()
 	select {
@@ -285,12 +286,12 @@ func (p *process) linger(why error) {
 	}
 }
 
-// stuck kills the child because the user code of attempt a ignores its cancelled context. Before,
-// it makes the child print its stacks.
-func (p *process) stuck(a job.Attempt) {
+// killStuck kills the child because the user code of attempt a ignores its cancelled context.
+// Before, it makes the child print its stacks.
+func (p *process) killStuck(a job.Attempt) {
 	p.mu.Lock()
-	if p.why == nil {
-		p.why, p.culprit = fmt.Errorf("user code of attempt %s ignored the end of its context", a), a.String()
+	if p.killReason == nil {
+		p.killReason, p.culprit = fmt.Errorf("user code of attempt %s ignored the end of its context", a), a.String()
 	}
 	p.mu.Unlock()
 	dump(p.proc.Load())

@@ -68,10 +68,10 @@ type code struct {
 	env  []string
 
 	// mu guards the fields below.
-	mu    sync.Mutex
-	ended error             // reason for starting no more children; nil before the end
-	p     *process          // nil before the first child; may be dead
-	alone map[*process]bool // children for a single attempt
+	mu       sync.Mutex
+	ended    error             // reason for starting no more children; nil before the end
+	p        *process          // nil before the first child; may be dead
+	isolated map[*process]bool // children for a single attempt
 }
 
 // New empties cfg.Dir and returns a Runner. It starts no child.
@@ -169,7 +169,7 @@ func (c *code) end(why error) {
 		c.ended = why
 	}
 	var all []*process
-	for p := range c.alone {
+	for p := range c.isolated {
 		all = append(all, p)
 	}
 	if c.p != nil {
@@ -184,13 +184,13 @@ func (c *code) end(why error) {
 	}
 }
 
-// run runs one attempt in the child of the job or, if run.Alone is set, in a child of its own.
+// run runs one attempt in the child of the job or, if run.Isolated is set, in a child of its own.
 func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
-	p, err := c.process(run.Alone)
+	p, err := c.process(run.Isolated)
 	if err != nil {
 		return err
 	}
-	if run.Alone {
+	if run.Isolated {
 		slot = 0
 		defer c.leave(p)
 	}
@@ -203,7 +203,7 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	}
 	defer os.RemoveAll(scratch)
 	var mark *child.Mark
-	if run.Alone {
+	if run.Isolated {
 		if mark, err = child.NewMark(scratch); err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	p.enter(run.Attempt)
 	defer p.leave(run.Attempt)
 	err = p.conn.Run(ctx, child.Call{Run: run, Slot: slot, Scratch: scratch, Check: c.r.cfg.Check, Grace: c.r.cfg.Grace,
-		Stuck: func() { p.stuck(run.Attempt) }})
+		Stuck: func() { p.killStuck(run.Attempt) }})
 	if errors.Is(err, child.ErrGone) {
 		return p.postMortem(run, mark, err)
 	}
@@ -229,13 +229,13 @@ func (c *code) process(alone bool) (*process, error) {
 	}
 	if alone {
 		p := newProcess(c)
-		if c.alone == nil {
-			c.alone = map[*process]bool{}
+		if c.isolated == nil {
+			c.isolated = map[*process]bool{}
 		}
-		c.alone[p] = true
+		c.isolated[p] = true
 		return p, nil
 	}
-	if c.p == nil || c.p.dying() {
+	if c.p == nil || c.p.isDying() {
 		c.p = newProcess(c)
 	}
 	return c.p, nil
@@ -247,7 +247,7 @@ func (c *code) leave(p *process) {
 	<-p.done
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.alone, p)
+	delete(c.isolated, p)
 }
 
 // await blocks until the child is ready. It returns an error if the child refused the job or died,
@@ -257,7 +257,7 @@ func (p *process) await(ctx context.Context) error {
 	case <-p.ready:
 		return p.refused
 	case <-p.done:
-		return p.obituary(0)
+		return p.describeDeath(0)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

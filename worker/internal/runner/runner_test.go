@@ -346,7 +346,7 @@ func TestDeaths(t *testing.T) {
 	}
 }
 
-// TestRecordAtHand checks that an attempt with Alone has a process of its own. When the process
+// TestRecordAtHand checks that an attempt with Isolated has a process of its own. When the process
 // dies, the failure names the record, even before any progress was reported. The failure is of kind
 // poison only if the plan tolerates bad records.
 func TestRecordAtHand(t *testing.T) {
@@ -354,7 +354,7 @@ func TestRecordAtHand(t *testing.T) {
 		f := newFixture(t, Config{})
 		run := func(alone bool, deadly int) (*memOutput, error) {
 			r, out := newAttempt("records", 0)
-			r.Split, r.Alone = &job.Split{Label: fmt.Sprint(deadly)}, alone
+			r.Split, r.Isolated = &job.Split{Label: fmt.Sprint(deadly)}, alone
 			return out, f.runSpec(t.Context(), spec, "serve", r)
 		}
 		if got := failure(t, second(run(false, 3)), kind, "its process ended"); !got.Crashed || got.Number != 0 {

@@ -59,7 +59,7 @@ func (w *Writer) copyExtent(ctx context.Context, r *run) error {
 		case i == 0: // the number of records in each frame is not known
 			records = int(e.Records)
 		}
-		if err := w.Append(e.Port, e.Run, e.Part, block, records, first); err != nil {
+		if err := w.Append(e.Port, e.Run, e.Partition, block, records, first); err != nil {
 			return err
 		}
 	}

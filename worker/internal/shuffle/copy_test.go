@@ -77,7 +77,7 @@ func TestCopy(t *testing.T) {
 		}
 		for j, e := range got.Extents {
 			want := m.Extents[j]
-			if e.Port != want.Port || e.Run != want.Run || e.Part != want.Part || e.Records != want.Records || e.Raw != want.Raw || len(e.Blocks) != len(want.Blocks) {
+			if e.Port != want.Port || e.Run != want.Run || e.Partition != want.Partition || e.Records != want.Records || e.Raw != want.Raw || len(e.Blocks) != len(want.Blocks) {
 				t.Errorf("size %d: extent %+v, want %+v", size, e, want)
 			}
 			for k, b := range e.Blocks {
@@ -115,7 +115,7 @@ func TestCopyOfAnotherManifest(t *testing.T) {
 	m := seal(t, w)
 	for name, change := range map[string]func(m *job.Manifest){
 		"hash":        func(m *job.Manifest) { m.Sum++ },
-		"place":       func(m *job.Manifest) { m.Extents[1].Part = 9 },
+		"place":       func(m *job.Manifest) { m.Extents[1].Partition = 9 },
 		"more blocks": func(m *job.Manifest) { m.Extents[1].Blocks = append(m.Extents[1].Blocks, m.Extents[1].Blocks...) },
 		"raw":         func(m *job.Manifest) { m.Extents[1].Raw++ },
 		"length":      func(m *job.Manifest) { m.Extents[1].Bytes-- },

@@ -17,7 +17,7 @@ const manifestVersion = 1
 
 // byPlace is the order of extents in a manifest: runs of one partition of one port lie together.
 func byPlace(a, b job.Extent) int {
-	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Part, b.Part), cmp.Compare(a.Run, b.Run))
+	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Run, b.Run))
 }
 
 // AppendManifest appends the encoding of m, about 12 bytes for each extent. The extents must be in
@@ -41,7 +41,7 @@ func AppendManifest(dst []byte, m *job.Manifest) []byte {
 			inline = 1
 		}
 		uv(int64(e.Port)<<1 | inline)
-		for _, n := range [...]int64{int64(e.Part), int64(e.Run), e.Offset, e.Bytes, e.Records, e.Raw, int64(len(e.Blocks))} {
+		for _, n := range [...]int64{int64(e.Partition), int64(e.Run), e.Offset, e.Bytes, e.Records, e.Raw, int64(len(e.Blocks))} {
 			uv(n)
 		}
 		for _, b := range e.Blocks {
@@ -131,7 +131,7 @@ func (d *decoder) extent(e *job.Extent) {
 	port := d.int()
 	e.Inline = port&1 != 0
 	e.Port = int(min(port>>1, math.MaxInt32))
-	e.Part, e.Run = d.int32(), d.int32()
+	e.Partition, e.Run = d.int32(), d.int32()
 	e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
 	d.failed = d.failed || e.Bytes > math.MaxInt64-e.Offset
 	if n := d.count(3); n > cap(e.Blocks) {

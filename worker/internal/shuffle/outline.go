@@ -49,7 +49,7 @@ func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 		}
 		last = e
 		if i%markEvery == 0 {
-			o.marks = append(o.marks, mark{int32(e.Port), int32(e.Part), at})
+			o.marks = append(o.marks, mark{int32(e.Port), int32(e.Partition), at})
 		}
 	}
 	return o, nil
@@ -72,10 +72,10 @@ func (o *outline) findExtents(port, part int) ([]job.Extent, error) {
 		if d.extent(&e); d.failed {
 			return nil, errManifest
 		}
-		if e.Port > port || e.Port == port && e.Part > part {
+		if e.Port > port || e.Port == port && e.Partition > part {
 			break
 		}
-		if e.Port == port && e.Part == part {
+		if e.Port == port && e.Partition == part {
 			found = append(found, e)
 		}
 	}

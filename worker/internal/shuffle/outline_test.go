@@ -22,7 +22,7 @@ func manyParts(a job.Attempt, rng *rand.Rand, parts int) *job.Manifest {
 				runs = 3 * markEvery // more than between two marks
 			}
 			for run := range runs {
-				e := job.Extent{Port: port, Part: part, Run: run, Offset: offset, Bytes: rng.Int64N(1 << 20), Records: 1, Raw: 7}
+				e := job.Extent{Port: port, Partition: part, Run: run, Offset: offset, Bytes: rng.Int64N(1 << 20), Records: 1, Raw: 7}
 				if rng.IntN(4) == 0 {
 					e.Blocks = []job.Block{{Records: 3, First: []byte("key")}}
 				}

@@ -88,7 +88,7 @@ func TestRange(t *testing.T) {
 func sample(rng *rand.Rand) *job.Manifest {
 	m := &job.Manifest{Attempt: attempt("j", 3, 9), Segment: "0-3-9.seg", Sum: rng.Uint64()}
 	for i := range rng.IntN(20) {
-		e := job.Extent{Port: i / 10, Part: i / 3, Run: i, Inline: rng.IntN(2) == 0, Offset: rng.Int64N(1 << 40), Bytes: 1 << 30, Records: rng.Int64N(1e6), Raw: rng.Int64N(1 << 50)}
+		e := job.Extent{Port: i / 10, Partition: i / 3, Run: i, Inline: rng.IntN(2) == 0, Offset: rng.Int64N(1 << 40), Bytes: 1 << 30, Records: rng.Int64N(1e6), Raw: rng.Int64N(1 << 50)}
 		for j := range rng.IntN(4) {
 			e.Blocks = append(e.Blocks, job.Block{Offset: int64(j * 1000), Records: rng.Int64N(99), First: []byte(fmt.Sprint(j))})
 		}

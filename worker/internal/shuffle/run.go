@@ -87,10 +87,10 @@ func partitionRuns(m *job.Manifest, port, part int, open opener) []job.RunReader
 func extentsOf(m *job.Manifest, port, part int) []job.Extent {
 	from := sort.Search(len(m.Extents), func(i int) bool {
 		e := &m.Extents[i]
-		return e.Port > port || e.Port == port && e.Part >= part
+		return e.Port > port || e.Port == port && e.Partition >= part
 	})
 	to := from
-	for to < len(m.Extents) && m.Extents[to].Port == port && m.Extents[to].Part == part {
+	for to < len(m.Extents) && m.Extents[to].Port == port && m.Extents[to].Partition == part {
 		to++
 	}
 	return m.Extents[from:to:to]
@@ -186,9 +186,9 @@ func (r *run) ReadAhead(bytes int) {
 	}
 }
 
-// Left returns the known number of blocks of a Range still to come. While it is above zero, all
-// keys of the current block are below the end of the range.
-func (r *run) Left() int { return r.left }
+// BlocksLeft returns the known number of blocks of a Range still to come. While it is above zero,
+// all keys of the current block are below the end of the range.
+func (r *run) BlocksLeft() int { return r.left }
 
 func (r *run) Close() error {
 	r.opened, r.inline, r.frames = true, nil, nil
@@ -263,7 +263,7 @@ func (r *run) open() error {
 func (r *run) inputLost(err error) error {
 	return &job.Failure{
 		Kind:    job.InputLost,
-		Message: fmt.Sprintf("output of %s, port %d run %d partition %d: %v", r.attempt, r.e.Port, r.e.Run, r.e.Part, err),
+		Message: fmt.Sprintf("output of %s, port %d run %d partition %d: %v", r.attempt, r.e.Port, r.e.Run, r.e.Partition, err),
 		Lost:    []job.Attempt{r.attempt},
 	}
 }

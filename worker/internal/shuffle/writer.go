@@ -78,8 +78,8 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 		return fmt.Errorf("block of %d bytes exceeds %d: a single record or group this large cannot be shuffled", len(block), record.MaxFrame)
 	}
 	_ = w.seal.Append(port, run, part, block, records, first)
-	if n := len(w.m.Extents) - 1; n < 0 || w.m.Extents[n].Port != port || w.m.Extents[n].Run != run || w.m.Extents[n].Part != part {
-		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Part: part, Offset: w.flushed + int64(len(*w.buf))})
+	if n := len(w.m.Extents) - 1; n < 0 || w.m.Extents[n].Port != port || w.m.Extents[n].Run != run || w.m.Extents[n].Partition != part {
+		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Partition: part, Offset: w.flushed + int64(len(*w.buf))})
 	}
 	e := &w.m.Extents[len(w.m.Extents)-1]
 	if first != nil {
@@ -173,7 +173,7 @@ func (w *Writer) sealOutput(ctx context.Context, counters map[string]int64, sink
 	for i := 1; i < len(m.Extents); i++ {
 		if byPlace(m.Extents[i-1], m.Extents[i]) == 0 {
 			e := m.Extents[i]
-			return nil, fmt.Errorf("port %d run %d partition %d was written twice", e.Port, e.Run, e.Part)
+			return nil, fmt.Errorf("port %d run %d partition %d was written twice", e.Port, e.Run, e.Partition)
 		}
 	}
 	body := AppendManifest(nil, &m)

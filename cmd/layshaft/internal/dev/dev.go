@@ -112,7 +112,7 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 		case ctx.Err() != nil:
 			return
 		case !d.ready.Load():
-			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; see its last lines", p.Name, ending(err)))
+			d.fail(fmt.Errorf("%s ended before the cluster was ready: %s; see its last lines", p.Name, describeEnd(err)))
 			return
 		case leaves && err == nil:
 			d.print("%s has left, as it was asked to", p.Name)
@@ -125,7 +125,7 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 			return
 		default:
 		}
-		d.print("%s ended by itself (%s); it starts again in %v", p.Name, ending(err), pause)
+		d.print("%s ended by itself (%s); it starts again in %v", p.Name, describeEnd(err), pause)
 		select {
 		case <-time.After(pause):
 		case <-over:
@@ -135,7 +135,7 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 	}
 }
 
-func ending(err error) string {
+func describeEnd(err error) string {
 	if err == nil {
 		return "exit status 0"
 	}

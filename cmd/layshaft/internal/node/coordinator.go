@@ -189,5 +189,5 @@ func (c *CoordinatorConfig) gearman(p *ports, flag, address, busy string) (net.L
 	if err != nil {
 		return nil, fmt.Errorf("-%s: %w", flag, err)
 	}
-	return c.patient(p, l, busy), nil
+	return c.answerWhenFull(p, l, busy), nil
 }

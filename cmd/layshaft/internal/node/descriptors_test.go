@@ -96,7 +96,7 @@ func TestRefusesWithoutFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := Common{Log: slog.New(slog.NewTextHandler(&log, nil))}
-			full := c.patient(&ports{tls: tt.tls}, &fullListener{Listener: l}, tt.answer, "h2")
+			full := c.answerWhenFull(&ports{tls: tt.tls}, &fullListener{Listener: l}, tt.answer, "h2")
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)

@@ -40,7 +40,7 @@ func (p *page) handler(secured bool) http.Handler {
 	if p.tls != nil {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "layshaft_certificate_expiry_timestamp_seconds",
 			Help: "End of the validity of this process's certificate, in seconds since 1970."},
-			func() float64 { return float64(p.tls.Until().Unix()) }))
+			func() float64 { return float64(p.tls.ValidUntil().Unix()) }))
 	}
 	shown := http.NewServeMux()
 	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

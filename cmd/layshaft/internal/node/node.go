@@ -172,12 +172,12 @@ func (c *Common) listen(p *ports) (err error) {
 		return fmt.Errorf("-listen: %w", err)
 	}
 	checkFiles(fileLimit(), c.Log)
-	p.grpc = answeringListener{c.patient(p, p.grpc, grpcBusy, "h2")}
+	p.grpc = answeringListener{c.answerWhenFull(p, p.grpc, grpcBusy, "h2")}
 	if c.HTTP != "" {
 		if p.http, err = net.Listen("tcp", c.HTTP); err != nil {
 			return errors.Join(fmt.Errorf("-http: %w", err), p.grpc.Close())
 		}
-		p.http = c.patient(p, p.http, httpBusy, "http/1.1")
+		p.http = c.answerWhenFull(p, p.http, httpBusy, "http/1.1")
 	}
 	if p.advertise, err = c.reachable(p.grpc); err != nil {
 		return errors.Join(err, p.close())
@@ -185,9 +185,9 @@ func (c *Common) listen(p *ports) (err error) {
 	return nil
 }
 
-// patient returns l with an answer to connections while there are no file descriptors. protocols
-// are those of TLS.
-func (c *Common) patient(p *ports, l net.Listener, answer string, protocols ...string) net.Listener {
+// answerWhenFull returns l with an answer to connections while there are no file descriptors.
+// protocols are those of TLS.
+func (c *Common) answerWhenFull(p *ports, l net.Listener, answer string, protocols ...string) net.Listener {
 	patient := &patientListener{Listener: l, answer: answer, log: c.Log}
 	if p.tls != nil {
 		config := p.tls.Browser()

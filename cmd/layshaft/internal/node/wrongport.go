@@ -29,8 +29,8 @@ type answeringConn struct {
 	checked atomic.Bool
 
 	// mu guards the field below and the change of checked.
-	mu   sync.Mutex
-	held []byte
+	mu       sync.Mutex
+	buffered []byte
 }
 
 func (c *answeringConn) Write(p []byte) (int, error) {
@@ -42,7 +42,7 @@ func (c *answeringConn) Write(p []byte) (int, error) {
 	if c.checked.Load() {
 		return c.Conn.Write(p)
 	}
-	c.held = append(c.held, p...)
+	c.buffered = append(c.buffered, p...)
 	return len(p), nil
 }
 
@@ -57,10 +57,10 @@ func (c *answeringConn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, werr := c.Conn.Write(c.held); err == nil {
+	if _, werr := c.Conn.Write(c.buffered); err == nil {
 		err = werr
 	}
-	c.held = nil
+	c.buffered = nil
 	c.checked.Store(true)
 	return n, err
 }

@@ -16,22 +16,22 @@ import "slices"
 
 // losses counts the attempts at a task that ended with their worker.
 type losses struct {
-	total int
-	alone int // losses while the worker ran nothing else
-	// lastAlone: the last loss counts in alone.
-	lastAlone bool
+	total    int
+	isolated int // losses while the worker ran nothing else
+	// lastIsolated: the last loss counts in alone.
+	lastIsolated bool
 	// suspect: the next attempt runs alone.
 	suspect bool
 }
 
 // countLoss records that an attempt at task i ended with its worker. left means that the worker
 // announced its end: no task is to blame.
-func (q *Queue) countLoss(i int32, alone, left bool) {
+func (q *Queue) countLoss(i int32, isolated, left bool) {
 	l := q.losses[i]
 	l.total++
-	l.suspect, l.lastAlone = !left, alone && !left
-	if l.lastAlone {
-		l.alone++
+	l.suspect, l.lastIsolated = !left, isolated && !left
+	if l.lastIsolated {
+		l.isolated++
 	}
 	q.losses[i] = l
 }
@@ -39,10 +39,10 @@ func (q *Queue) countLoss(i int32, alone, left bool) {
 // undoLoss records that the worker of task i is back and still runs it.
 func (q *Queue) undoLoss(i int32) {
 	if l, ok := q.losses[i]; ok && l.suspect {
-		if l.lastAlone {
-			l.alone--
+		if l.lastIsolated {
+			l.isolated--
 		}
-		l.suspect, l.lastAlone = false, false
+		l.suspect, l.lastIsolated = false, false
 		q.losses[i] = l
 	}
 }
@@ -78,7 +78,7 @@ func (q *Queue) dequeueSuspect(i int32) {
 func (f *function) hasSuspects() bool { return f.suspectCount != [3]int{} }
 
 // isClosed reports whether p gets no task now, because it runs one alone or empties for one.
-func (p *peer) isClosed() bool { return p.alone || p.emptiesFor != nil }
+func (p *peer) isClosed() bool { return p.isolated || p.emptiesFor != nil }
 
 // canRunAlone reports whether the slots of p allow a task of a rank, once p is empty.
 func (p *peer) canRunAlone(rank int) bool {
@@ -127,7 +127,7 @@ func (q *Queue) goesBefore(i, k int32) bool {
 
 // startAlone starts suspect i on p, which is empty.
 func (q *Queue) startAlone(p *peer, i int32) {
-	p.alone = true
+	p.isolated = true
 	q.startTask(p, q.functions[q.tasks.at(i).fn], i)
 }
 
@@ -154,7 +154,7 @@ func (q *Queue) offerSuspects(f *function) {
 		waits := false // an empty worker has to ask, or needs a grant
 		try := func(p *peer) {
 			switch {
-			case !p.canRunAlone(q.tasks.at(q.first(f.suspects)).flags.rank()) || p.alone:
+			case !p.canRunAlone(q.tasks.at(q.first(f.suspects)).flags.rank()) || p.isolated:
 			case len(p.runs) > 0:
 				if !p.isClosed() && (least == nil || len(p.runs) < len(least.runs)) {
 					least = p
@@ -268,8 +268,8 @@ func (q *Queue) auditSuspects(complain func(format string, a ...any)) {
 		if p == nil {
 			continue
 		}
-		if p.alone && len(p.runs) == 0 || p.isClosed() && p.class != busy {
-			complain("worker %d: alone %v, class %d, %d runs", p.name, p.alone, p.class, len(p.runs))
+		if p.isolated && len(p.runs) == 0 || p.isClosed() && p.class != busy {
+			complain("worker %d: alone %v, class %d, %d runs", p.name, p.isolated, p.class, len(p.runs))
 		}
 		if waiting > 0 && p.share == nil && (p.hasSlots || p.sleeping) && q.pickSuspect(p, anyRank) != 0 {
 			complain("worker %d is empty, and a suspect waits", p.name)
