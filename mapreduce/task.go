@@ -10,21 +10,30 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
+// Task describes the task of an attempt to the function of MapTask.
+type Task struct {
+	// Stage and Index are the number of the stage in the job, and of the task in its stage, from 0.
+	// The input of a lower index comes before the input of a higher one.
+	Stage, Index int
+	// Memory is the number of bytes that the state should take at most. The function is free to
+	// ignore it.
+	Memory int64
+}
+
 // MapTask keeps state over the records of one task, such as a small table that is emitted at the
 // end. start is called once for each attempt. It returns a function for every record, and one that
-// is called after the last record. Both may call emit any number of times. memory is the number of
-// bytes that the state should take at most; start is free to ignore it.
+// is called after the last record. Both may call emit any number of times.
 //
 // Where tasks begin and end depends on the input and on the shuffles before. So the result should
 // not depend on it, or be merged by a later operator. An error made by Fatal ends the job, and any
 // other error fails the attempt. An error made by Skip sets the record aside.
-func MapTask[T, U any](d Dataset[T], start func(ctx context.Context, memory int64, emit func(U)) (each func(T) error, end func() error), opts ...Option) Dataset[U] {
+func MapTask[T, U any](d Dataset[T], start func(ctx context.Context, task Task, emit func(U)) (each func(T) error, end func() error), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "MapTask", opts, d.n)
 	n.needs("function", start)
 	n.holds = true
 	n.fuse = func(e *env, next any) any {
 		push, u := next.(func(*U)), new(U)
-		each, end := start(e.ctx, e.memory, func(x U) {
+		each, end := start(e.ctx, Task{e.run.Attempt.Task.Stage, e.run.Attempt.Task.Index, e.memory}, func(x U) {
 			*u = x
 			push(u)
 		})

@@ -16,7 +16,7 @@ import (
 func ExampleMapTask() {
 	total := mapreduce.Define("total", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int64] {
 		numbers := mapreduce.Read(p, memio.Of[int64](1, 2, 3, 4, 5, 6, 7, 8, 9).Cut(4))
-		sums := mapreduce.MapTask(numbers, func(_ context.Context, _ int64, emit func(int64)) (func(int64) error, func() error) {
+		sums := mapreduce.MapTask(numbers, func(_ context.Context, _ mapreduce.Task, emit func(int64)) (func(int64) error, func() error) {
 			sum := int64(0)
 			return func(n int64) error { sum += n; return nil }, func() error { emit(sum); return nil }
 		})
@@ -54,9 +54,9 @@ func ExampleFlatMapSide() {
 // their errors end the job.
 func TestMapTask(t *testing.T) {
 	count := func(d mapreduce.Dataset[int64], fail error) mapreduce.Dataset[int64] {
-		return mapreduce.MapTask(d, func(_ context.Context, memory int64, emit func(int64)) (func(int64) error, func() error) {
+		return mapreduce.MapTask(d, func(_ context.Context, task mapreduce.Task, emit func(int64)) (func(int64) error, func() error) {
 			n := int64(0)
-			if memory <= 0 {
+			if task.Memory <= 0 {
 				panic("no memory")
 			}
 			return func(x int64) error { n += x; return nil }, func() error { emit(n); return fail }

@@ -244,31 +244,7 @@ func (e *Expr) Walk(f func(*Expr) bool) {
 // Rewrite returns e with every part replaced by the result of f, from the leaves up. The results
 // must have the types of the parts. It serves to renumber columns.
 func (e *Expr) Rewrite(f func(*Expr) *Expr) *Expr {
-	var args []*Expr
-	for i, a := range e.Args {
-		b := a.Rewrite(f)
-		if b != a && args == nil {
-			args = append(make([]*Expr, 0, len(e.Args)), e.Args[:i]...)
-		}
-		if args != nil {
-			args = append(args, b)
-		}
-	}
-	if args == nil {
-		return f(e)
-	}
-	w := *e
-	w.Args = args
-	for i, a := range args {
-		// a kernel may be made for a constant
-		if e.rebind != nil && e.Args[i].Op == OpConst && a.Op != OpConst {
-			if r, err := e.rebind(args); err == nil {
-				w = *r
-			}
-			break
-		}
-	}
-	return f(&w)
+	return f(e.withArgs(func(a *Expr) *Expr { return a.Rewrite(f) }))
 }
 
 // Key returns a canonical text. Expressions with equal keys are equal.
