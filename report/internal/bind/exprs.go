@@ -1,0 +1,520 @@
+package bind
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/layshaft/layshaft/report/internal/aggr"
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/sql"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// exprs binds a list.
+func (s *scope) exprs(list []sql.Expr) (bound []*expr.Expr, err error) {
+	for _, x := range list {
+		e, err := s.expr(x)
+		if err != nil {
+			return nil, err
+		}
+		bound = append(bound, e)
+	}
+	return bound, nil
+}
+
+// call binds the arguments and calls a function.
+func (s *scope) call(n sql.Node, name string, args ...sql.Expr) (*expr.Expr, error) {
+	bound, err := s.exprs(args)
+	if err != nil {
+		return nil, err
+	}
+	return expr.Call(name, bound, n.At())
+}
+
+// negate returns NOT e if not is true.
+func negate(e *expr.Expr, err error, not bool, n sql.Node) (*expr.Expr, error) {
+	if err != nil || !not {
+		return e, err
+	}
+	return expr.Call("not", []*expr.Expr{e}, n.At())
+}
+
+// expr binds an expression.
+func (s *scope) expr(x sql.Expr) (*expr.Expr, error) {
+	switch x := x.(type) {
+	case *sql.Number:
+		return expr.ParseNumber(x.Text, x.Offset)
+	case *sql.String:
+		return expr.Text(x.Value, x.Offset), nil
+	case *sql.Bool:
+		return expr.Bool(x.Value, x.Offset), nil
+	case *sql.Null:
+		return expr.Null(x.Offset), nil
+	case *sql.Typed:
+		t, err := TypeOf(x.Type)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Cast(expr.Text(x.Value, x.Offset), t, false, x.Offset)
+	case *sql.Interval:
+		return s.interval(x)
+	case *sql.Array:
+		return s.call(x, "list_value", x.Items...)
+	case *sql.Struct:
+		return s.structOf(x)
+	case *sql.Row:
+		return nil, errAt(x, "compare the columns one by one, with AND", "rows in parentheses are not supported as values")
+	case *sql.Column:
+		return s.column(x)
+	case *numbered:
+		return expr.Column(x.col, s.cols[x.col].Type, s.cols[x.col].Name, x.Offset), nil
+	case *sql.Star:
+		return nil, errAt(x, "", "* stands for all columns in a SELECT list and in count(*) only")
+	case *sql.Param:
+		return s.b.param(x)
+	case *sql.Unary:
+		if x.Op == sql.Add {
+			return s.expr(x.X)
+		}
+		return s.call(x, strings.ToLower(string(x.Op)), x.X)
+	case *sql.Binary:
+		return s.binary(x)
+	case *sql.Logical:
+		return s.call(x, strings.ToLower(string(x.Op)), x.Args...)
+	case *sql.Like:
+		args := []sql.Expr{x.X, x.Pattern}
+		if x.Escape != nil {
+			args = append(args, x.Escape)
+		}
+		e, err := s.call(x, strings.ToLower(string(x.Kind)), args...)
+		return negate(e, err, x.Not, x)
+	case *sql.Between:
+		return s.between(x)
+	case *sql.In:
+		return s.in(x)
+	case *sql.Is:
+		name := "is " + strings.ToLower(string(x.Kind))
+		if x.Kind == sql.IsUnknown {
+			name = "is null"
+		}
+		e, err := s.call(x, name, x.X)
+		return negate(e, err, x.Not, x)
+	case *sql.Exists:
+		return s.exists(x)
+	case *sql.Scalar:
+		return s.scalar(x)
+	case *sql.Quantified:
+		return s.quantified(x)
+	case *sql.Case:
+		return s.caseOf(x)
+	case *sql.Cast:
+		e, err := s.expr(x.X)
+		if err != nil {
+			return nil, err
+		}
+		t, err := TypeOf(x.Type)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Cast(e, t, x.Try, x.Offset)
+	case *sql.Call:
+		return s.function(x)
+	case *sql.Index:
+		return s.call(x, "list_extract", x.X, x.I)
+	case *sql.Slice:
+		return s.slice(x)
+	case *sql.Field:
+		e, err := s.expr(x.X)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Field(e, x.Name.Name, x.Name.Offset)
+	}
+	return nil, errAt(x, "", "this expression is not supported")
+}
+
+// binary binds an operator with two operands. Chains that lean to the left may be long, so their
+// left side is bound in a loop.
+func (s *scope) binary(x *sql.Binary) (*expr.Expr, error) {
+	var chain []*sql.Binary
+	for {
+		chain = append(chain, x)
+		l, ok := x.L.(*sql.Binary)
+		if !ok {
+			break
+		}
+		x = l
+	}
+	left, err := s.expr(x.L)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		x := chain[i]
+		right, err := s.expr(x.R)
+		if err != nil {
+			return nil, err
+		}
+		if left, err = expr.Call(strings.ToLower(string(x.Op)), []*expr.Expr{left, right}, x.Offset); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+func (s *scope) between(x *sql.Between) (*expr.Expr, error) {
+	b, err := s.exprs([]sql.Expr{x.X, x.Low, x.High})
+	if err != nil {
+		return nil, err
+	}
+	within := func(low, high *expr.Expr) (*expr.Expr, error) {
+		ge, err := expr.Call(">=", []*expr.Expr{b[0], low}, x.Offset)
+		if err != nil {
+			return nil, err
+		}
+		le, err := expr.Call("<=", []*expr.Expr{b[0], high}, x.Offset)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Call("and", []*expr.Expr{ge, le}, x.Offset)
+	}
+	e, err := within(b[1], b[2])
+	if err == nil && x.Symmetric {
+		var other *expr.Expr
+		if other, err = within(b[2], b[1]); err == nil {
+			e, err = expr.Call("or", []*expr.Expr{e, other}, x.Offset)
+		}
+	}
+	return negate(e, err, x.Not, x)
+}
+
+func (s *scope) in(x *sql.In) (*expr.Expr, error) {
+	if x.Query != nil {
+		e, err := s.mark(x, x.X, x.Query, sql.Eq)
+		return negate(e, err, x.Not, x)
+	}
+	e, err := s.expr(x.X)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.exprs(x.List)
+	if err != nil {
+		return nil, err
+	}
+	return expr.In(e, list, x.Not, x.Offset)
+}
+
+// quantified binds = ANY and <> ALL, which are IN and NOT IN.
+func (s *scope) quantified(x *sql.Quantified) (*expr.Expr, error) {
+	not := x.All
+	if x.All && x.Op != sql.Ne || !x.All && x.Op != sql.Eq {
+		return nil, errAt(x, "use = ANY, <> ALL, or compare with min() or max()", "%s with ANY or ALL is not supported", x.Op)
+	}
+	if x.Query != nil {
+		e, err := s.mark(x, x.X, x.Query, x.Op)
+		return negate(e, err, not, x)
+	}
+	e, err := s.call(x, "list_contains", x.Array, x.X)
+	return negate(e, err, not, x)
+}
+
+func (s *scope) caseOf(x *sql.Case) (*expr.Expr, error) {
+	var operand *expr.Expr
+	var err error
+	if x.Operand != nil {
+		if operand, err = s.expr(x.Operand); err != nil {
+			return nil, err
+		}
+	}
+	var whens, thens []*expr.Expr
+	for _, w := range x.Whens {
+		cond, err := s.expr(w.Cond)
+		if err == nil && operand != nil {
+			cond, err = expr.Call("=", []*expr.Expr{operand, cond}, w.Offset)
+		}
+		if err != nil {
+			return nil, err
+		}
+		then, err := s.expr(w.Then)
+		if err != nil {
+			return nil, err
+		}
+		whens, thens = append(whens, cond), append(thens, then)
+	}
+	otherwise := expr.Null(x.Offset)
+	if x.Else != nil {
+		if otherwise, err = s.expr(x.Else); err != nil {
+			return nil, err
+		}
+	}
+	return expr.Case(whens, thens, otherwise, x.Offset)
+}
+
+func (s *scope) interval(x *sql.Interval) (*expr.Expr, error) {
+	e, err := s.expr(x.X)
+	if err != nil {
+		return nil, err
+	}
+	if x.Unit == "" {
+		return expr.Cast(e, vec.Of(vec.Interval), false, x.Offset)
+	}
+	one, err := expr.Cast(expr.Text("1 "+x.Unit, x.Offset), vec.Of(vec.Interval), false, x.Offset)
+	if err != nil {
+		return nil, err
+	}
+	if e.Type.Kind == vec.Text {
+		if e, err = expr.Cast(e, vec.Of(vec.Float), false, x.Offset); err != nil {
+			return nil, err
+		}
+	}
+	return expr.Call("*", []*expr.Expr{one, e}, x.Offset)
+}
+
+func (s *scope) structOf(x *sql.Struct) (*expr.Expr, error) {
+	var args []*expr.Expr
+	for _, f := range x.Fields {
+		e, err := s.expr(f.X)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, expr.Text(f.Name, f.Offset), e)
+	}
+	return expr.Call("struct_pack", args, x.Offset)
+}
+
+func (s *scope) slice(x *sql.Slice) (*expr.Expr, error) {
+	from, to := sql.Expr(&sql.Null{Pos: x.Pos}), sql.Expr(&sql.Null{Pos: x.Pos})
+	if x.From != nil {
+		from = x.From
+	}
+	if x.To != nil {
+		to = x.To
+	}
+	return s.call(x, "list_slice", x.X, from, to)
+}
+
+// function binds a call of a function, an aggregate or a window function.
+func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
+	for _, a := range c.Args {
+		if a.Name != "" {
+			return nil, errAt(a, "leave the name out", "function %s has no named arguments", c.Name)
+		}
+	}
+	switch {
+	case c.Over != nil:
+		return s.window(c)
+	case aggr.IsAggregate(c.Name) || c.Star || c.Filter != nil || c.WithinGroup != nil || c.Distinct:
+		return s.aggregate(c)
+	case c.Name == "grouping" || c.Name == "grouping_id":
+		return s.grouping(c)
+	case c.Name == "unnest":
+		return nil, errAt(c, "write it as an item of its own in SELECT, or in FROM: FROM file, unnest(tags) AS t(tag)", "unnest is not supported inside an expression")
+	}
+	args, err := s.exprs(argsOf(c))
+	if err != nil {
+		return nil, err
+	}
+	return expr.Call(c.Name, args, c.Offset)
+}
+
+func argsOf(c *sql.Call) (args []sql.Expr) {
+	for _, a := range c.Args {
+		args = append(args, a.X)
+	}
+	return args
+}
+
+// constants returns the values of the constant expressions of a list, and nil for the others.
+func constants(args []*expr.Expr) ([]*vec.Vec, error) {
+	values := make([]*vec.Vec, len(args))
+	for i, a := range args {
+		if !a.IsConst() {
+			continue
+		}
+		f, err := expr.Fold(a)
+		if err != nil {
+			return nil, err
+		}
+		values[i] = f.Value
+	}
+	return values, nil
+}
+
+// aggregate binds a call of an aggregate to a virtual column.
+func (s *scope) aggregate(c *sql.Call) (*expr.Expr, error) {
+	switch {
+	case !aggr.IsAggregate(c.Name):
+		return nil, errAt(c, "FILTER, DISTINCT and WITHIN GROUP belong to aggregates", "%s is not an aggregate", c.Name)
+	case s.inside:
+		return nil, errAt(c, "aggregate in a subquery first", "%s: aggregates cannot contain aggregates", c.Name)
+	case !s.aggregates:
+		return nil, errAt(c, "conditions on aggregates belong to HAVING", "%s: aggregates are not allowed in %s", c.Name, s.clause)
+	}
+	inner := *s
+	inner.inside = true
+	agg, err := inner.aggregateCall(c)
+	if err != nil {
+		return nil, err
+	}
+	key := agg.key()
+	if s.calls.aggKeys == nil {
+		s.calls.aggKeys = map[string]int{}
+	}
+	i, ok := s.calls.aggKeys[key]
+	if !ok {
+		i = len(s.calls.aggs)
+		s.calls.aggs = append(s.calls.aggs, agg)
+		s.calls.aggKeys[key] = i
+	}
+	return expr.Column(aggBase+i, agg.Func.Result, c.Name, c.Offset), nil
+}
+
+// aggregateCall binds the arguments of an aggregate.
+func (s *scope) aggregateCall(c *sql.Call) (*Agg, error) {
+	args, err := s.exprs(argsOf(c))
+	if err != nil {
+		return nil, err
+	}
+	order := c.OrderBy
+	if len(c.WithinGroup) > 0 {
+		// percentile_cont(0.5) WITHIN GROUP (ORDER BY x) is percentile_cont(x, 0.5)
+		if len(c.WithinGroup) > 1 {
+			return nil, errAt(c.WithinGroup[1], "", "%s sorts by one expression", c.Name)
+		}
+		x, err := s.expr(c.WithinGroup[0].X)
+		if err != nil {
+			return nil, err
+		}
+		args = append([]*expr.Expr{x}, args...)
+		if c.WithinGroup[0].Desc {
+			order = c.WithinGroup
+		}
+	}
+	var keys []*expr.Expr
+	var orders []vec.Order
+	for _, o := range order {
+		if o.X == nil {
+			return nil, errAt(o, "name the expressions", "ORDER BY ALL is not supported inside an aggregate")
+		}
+		x, err := s.expr(o.X)
+		if err != nil {
+			return nil, err
+		}
+		keys, orders = append(keys, x), append(orders, orderOf(o))
+	}
+	types := make([]vec.Type, len(args))
+	for i, a := range args {
+		types[i] = a.Type
+	}
+	consts, err := constants(args)
+	if err != nil {
+		return nil, err
+	}
+	if c.Star && len(args) > 0 {
+		return nil, errAt(c, "", "%s(*) has no other arguments", c.Name)
+	}
+	f, err := aggr.Bind(c.Name, types, consts, c.Distinct, orders, c.Offset)
+	if err != nil {
+		return nil, err
+	}
+	for i := range args {
+		if i < len(f.Args) && !args[i].Type.Equal(f.Args[i]) {
+			if args[i], err = expr.Cast(args[i], f.Args[i], false, args[i].Offset); err != nil {
+				return nil, err
+			}
+		}
+	}
+	agg := &Agg{Func: f, Args: append(args[:min(len(args), len(f.Args))], keys...)}
+	if c.Filter != nil {
+		if agg.Filter, err = s.condition(c.Filter); err != nil {
+			return nil, err
+		}
+	}
+	return agg, nil
+}
+
+// key returns a text that is equal for equal calls.
+func (a *Agg) key() string {
+	var k strings.Builder
+	fmt.Fprintf(&k, "%s %v %v %s", a.Func.Name, a.Func.Distinct, a.Func.Order, a.Func.Result)
+	for _, x := range a.Args {
+		k.WriteString(", " + x.Key())
+	}
+	if a.Filter != nil {
+		k.WriteString(" filter " + a.Filter.Key())
+	}
+	return k.String()
+}
+
+// condition binds an expression that must be a boolean.
+func (s *scope) condition(x sql.Expr) (*expr.Expr, error) {
+	e, err := s.expr(x)
+	if err != nil {
+		return nil, err
+	}
+	switch e.Type.Kind {
+	case vec.Bool:
+		return e, nil
+	case vec.Null:
+		return expr.Cast(e, vec.Of(vec.Bool), false, e.Offset)
+	}
+	return nil, errAt(x, "compare it with something", "a condition must be true or false, this is %s", e.Type)
+}
+
+func orderOf(o *sql.OrderItem) vec.Order {
+	nullsFirst := o.Desc // as in PostgreSQL: NULL is greater than every value
+	if o.Nulls != sql.NullsDefault {
+		nullsFirst = o.Nulls == sql.NullsFirst
+	}
+	return vec.Order{Desc: o.Desc, NullsFirst: nullsFirst}
+}
+
+// TypeOf resolves the name of a type.
+func TypeOf(t *sql.Type) (typ vec.Type, err error) {
+	switch t.Name {
+	case "struct", "map":
+		var fields []vec.Field
+		for _, f := range t.Fields {
+			ft, err := TypeOf(f.Type)
+			if err != nil {
+				return typ, err
+			}
+			fields = append(fields, vec.Field{Name: f.Name.Name, Type: ft})
+		}
+		if typ = (vec.Type{Kind: vec.Struct, Fields: fields}); t.Name == "map" {
+			if len(fields) != 2 {
+				return typ, errAt(t, "write map(text, bigint)", "a map has a key type and a value type")
+			}
+			typ = vec.MapOf(fields[0].Type, fields[1].Type)
+		}
+	default:
+		if typ, err = expr.TypeByName(t.Name, t.Args); err != nil {
+			return typ, errAt(t, "", "%s", err)
+		}
+	}
+	for range t.Dims {
+		typ = vec.ListOf(typ)
+	}
+	return typ, nil
+}
+
+// integer returns the value of a constant expression that must be an integer from 0.
+func (b *binder) integer(x sql.Expr, what string) (int64, error) {
+	s := &scope{b: b, clause: what, calls: &calls{}}
+	e, err := s.expr(x)
+	if err != nil {
+		return 0, err
+	}
+	if e, err = expr.Fold(e); err != nil {
+		return 0, err
+	}
+	if !e.IsConst() || e.Value == nil || e.Type.Kind != vec.Int || e.Value.Null(0) {
+		return 0, errAt(x, "", "%s needs an integer", what)
+	}
+	n := e.Value.Ints[0]
+	if n < 0 {
+		return 0, errAt(x, "", "%s needs an integer from 0, not %s", what, strconv.FormatInt(n, 10))
+	}
+	return n, nil
+}

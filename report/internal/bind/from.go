@@ -1,0 +1,576 @@
+package bind
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/scan"
+	"github.com/layshaft/layshaft/report/internal/sql"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// from binds the FROM clause. Without one there is a single row without columns.
+func (b *binder) from(s *sql.Select, seen *names) (Node, error) {
+	var node Node
+	for _, t := range s.From {
+		if f, ok := t.(*sql.TableFunc); ok && f.Call.Name == "unnest" {
+			n, err := b.unnestTable(node, f, seen)
+			if err != nil {
+				return nil, err
+			}
+			node = n
+			continue
+		}
+		right, err := b.table(t, seen)
+		if err != nil {
+			return nil, err
+		}
+		if node == nil {
+			node = right
+			continue
+		}
+		node = cross(node, right)
+	}
+	if node == nil {
+		node = oneRow()
+	}
+	return node, nil
+}
+
+// oneRow is a row without columns.
+func oneRow() Node { return &Values{Rows: [][]*expr.Expr{{}}} }
+
+func cross(left, right Node) *Join {
+	return &Join{Kind: Inner, Left: left, Right: right, Cols: slices.Concat(left.Columns(), right.Columns())}
+}
+
+// unnestTable adds unnest(x) of FROM to the tables before it, whose columns x may use.
+func (b *binder) unnestTable(node Node, f *sql.TableFunc, seen *names) (Node, error) {
+	if len(f.Call.Args) != 1 {
+		return nil, errAt(f, "", "unnest needs one list")
+	}
+	if node == nil {
+		node = oneRow()
+	}
+	sel := &selection{b: b, node: node, calls: &calls{}}
+	b.outer = append(b.outer, nil)
+	defer func() { b.outer = b.outer[:len(b.outer)-1] }()
+	col, ordinality := Column{Table: "unnest", Name: "unnest"}, (*Column)(nil)
+	if f.Alias != nil {
+		col.Table, col.Name = f.Alias.Name.Name, f.Alias.Name.Name
+		if len(f.Alias.Columns) > 0 {
+			col.Name = f.Alias.Columns[0].Name
+		}
+	}
+	if f.Ordinality {
+		ordinality = &Column{Table: col.Table, Name: "ordinality", Type: vec.Of(vec.Int)}
+		if f.Alias != nil && len(f.Alias.Columns) > 1 {
+			ordinality.Name = f.Alias.Columns[1].Name
+		}
+	}
+	s := sel.scope("FROM", nil)
+	s.seen = seen
+	if err := sel.addUnnest(s, f.Call, col, ordinality); err != nil {
+		return nil, err
+	}
+	return sel.node, nil
+}
+
+// table binds an element of FROM.
+func (b *binder) table(t sql.Table, seen *names) (Node, error) {
+	if b.depth++; b.depth > 200 {
+		return nil, errAt(t, "write fewer levels", "the query is nested too deeply")
+	}
+	defer func() { b.depth-- }()
+	switch t := t.(type) {
+	case *sql.TableName:
+		for c := seen; c != nil; c = c.next {
+			if matches(c.cte.Name.Name, t.Name, false) {
+				return b.cte(t, c)
+			}
+		}
+		return b.file(t, scan.Request{Paths: []string{t.Name.Name}}, t.Alias, seen)
+	case *sql.File:
+		return b.file(t, scan.Request{Paths: t.Paths}, t.Alias, seen)
+	case *sql.TableFunc:
+		return b.tableFunc(t, seen)
+	case *sql.Subquery:
+		n, err := b.nested(t.Query, seen)
+		if err != nil {
+			return nil, err
+		}
+		return rename(n, t.Alias, "")
+	case *sql.Join:
+		return b.join(t, seen)
+	}
+	return nil, errAt(t, "", "this element of FROM is not supported")
+}
+
+// nested binds a subquery that sees no columns of the queries around it.
+func (b *binder) nested(q *sql.Query, seen *names) (Node, error) {
+	if b.depth++; b.depth > 200 {
+		return nil, errAt(q, "write fewer levels", "the query is nested too deeply")
+	}
+	defer func() { b.depth-- }()
+	return b.query(q, seen)
+}
+
+// cte binds a use of a name of a WITH list.
+func (b *binder) cte(t *sql.TableName, c *names) (Node, error) {
+	if b.tables++; b.tables > maxTables {
+		return nil, errAt(t, "name the common part once", "the statement reads more than %d tables", maxTables)
+	}
+	n, err := b.nested(c.cte.Query, c.next)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.cte.Columns) > 0 {
+		if n, err = rename(n, &sql.Alias{Pos: c.cte.Pos, Name: c.cte.Name, Columns: c.cte.Columns}, ""); err != nil {
+			return nil, err
+		}
+	}
+	return rename(n, t.Alias, t.Name.Name)
+}
+
+// rename gives the columns of a node the names of an alias. Without one their table is name.
+func rename(n Node, a *sql.Alias, name string) (Node, error) {
+	if a != nil {
+		name = a.Name.Name
+	}
+	p := &Project{In: n}
+	for i, c := range n.Columns() {
+		p.Exprs = append(p.Exprs, expr.Column(i, c.Type, c.Name, 0))
+		c.Table = name
+		p.Cols = append(p.Cols, c)
+	}
+	if a != nil {
+		if len(a.Columns) > len(p.Cols) {
+			return nil, errAt(a, "", "the alias %s names %d columns, the table has %d", name, len(a.Columns), len(p.Cols))
+		}
+		for i, id := range a.Columns {
+			p.Cols[i].Name = id.Name
+		}
+	}
+	return p, nil
+}
+
+// file binds files.
+func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (Node, error) {
+	if b.tables++; b.tables > maxTables {
+		return nil, errAt(t, "", "the statement reads more than %d tables", maxTables)
+	}
+	number := b.tables - 1
+	table, err := b.catalog.Table(b.ctx, r)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			return nil, err
+		}
+		hint := ""
+		if _, bare := t.(*sql.TableName); bare {
+			var known []string
+			for c := seen; c != nil; c = c.next {
+				known = append(known, c.cte.Name.Name)
+			}
+			if len(known) > 0 {
+				hint = nearest(r.Paths[0], known, "names of the WITH list are")
+			}
+		}
+		return nil, &Error{t.At(), err.Error(), hint}
+	}
+	name := tableName(r.Paths[0])
+	n := &Scan{Table: table, Number: number}
+	for _, f := range table.Columns {
+		n.Cols = append(n.Cols, Column{Table: name, Name: f.Name, Type: f.Type})
+	}
+	if a == nil {
+		return n, nil
+	}
+	return rename(n, a, name)
+}
+
+// tableName returns the name of a table read from a path: the file's name without its endings.
+func tableName(p string) string {
+	name := path.Base(strings.TrimRight(p, "/"))
+	if i := strings.IndexByte(name, '.'); i > 0 {
+		name = name[:i]
+	}
+	return name
+}
+
+// formats are the functions of FROM that read files.
+var formats = map[string]string{
+	"read_csv": "csv", "read_csv_auto": "csv", "read_tsv": "tsv", "read_json": "json", "read_json_auto": "json", "read_jsonl": "json",
+	"read_ndjson": "json", "read_parquet": "parquet", "parquet_scan": "parquet", "read_avro": "avro", "read_text": "text",
+	"read_stanza": "stanza", "read_log": "log",
+}
+
+func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
+	if t.Call.Name == "unnest" {
+		return b.unnestTable(nil, t, seen)
+	}
+	if t.Call.Name == "range" || t.Call.Name == "generate_series" {
+		return b.series(t)
+	}
+	format, ok := formats[t.Call.Name]
+	if !ok {
+		var known []string
+		for name := range formats {
+			known = append(known, name)
+		}
+		slices.Sort(known)
+		return nil, errAt(t, nearest(t.Call.Name, append(known, "unnest", "range"), "functions of FROM are"), "there is no function %s for FROM", t.Call.Name)
+	}
+	r := scan.Request{Format: format, Options: map[string]string{}}
+	for _, arg := range t.Call.Args {
+		value, err := b.text(arg.X)
+		if err != nil {
+			return nil, err
+		}
+		if arg.Name != "" {
+			r.Options[arg.Name] = value[0]
+		} else {
+			r.Paths = append(r.Paths, value...)
+		}
+	}
+	if len(r.Paths) == 0 {
+		return nil, errAt(t, fmt.Sprintf("write %s('file')", t.Call.Name), "%s needs a path", t.Call.Name)
+	}
+	return b.file(t, r, t.Alias, seen)
+}
+
+// text returns the texts of a constant: of a literal or of a list of them.
+func (b *binder) text(x sql.Expr) ([]string, error) {
+	switch x := x.(type) {
+	case *sql.String:
+		return []string{x.Value}, nil
+	case *sql.Number:
+		return []string{x.Text}, nil
+	case *sql.Bool:
+		return []string{fmt.Sprint(x.Value)}, nil
+	case *sql.Array:
+		var all []string
+		for _, it := range x.Items {
+			t, err := b.text(it)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, t...)
+		}
+		return all, nil
+	case *sql.Struct:
+		var all []string
+		for _, f := range x.Fields {
+			t, err := b.text(f.X)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, f.Name+"="+t[0])
+		}
+		return []string{strings.Join(all, ",")}, nil
+	case *sql.Column:
+		if len(x.Parts) == 1 { // header = true is a Bool; auto is a word
+			return []string{x.Parts[0].Name}, nil
+		}
+	}
+	return nil, errAt(x, "", "options and paths must be constants")
+}
+
+// maxSeries is the most rows of range().
+const maxSeries = 1_000_000
+
+// series binds range(from, to, step) and generate_series, which includes its end.
+func (b *binder) series(t *sql.TableFunc) (Node, error) {
+	bounds := []int64{0, 0, 1}
+	for i, a := range t.Call.Args {
+		x, not := a.X, int64(1)
+		if u, ok := x.(*sql.Unary); ok && u.Op == sql.Sub {
+			x, not = u.X, -1
+		}
+		n, err := b.integer(x, t.Call.Name)
+		if err != nil {
+			return nil, err
+		}
+		if i >= len(bounds) {
+			return nil, errAt(a, "", "%s has at most 3 arguments", t.Call.Name)
+		}
+		bounds[i] = n * not
+	}
+	if len(t.Call.Args) == 1 {
+		bounds[0], bounds[1] = 0, bounds[0]
+	}
+	if t.Call.Name == "generate_series" {
+		bounds[1]++
+	}
+	if bounds[2] <= 0 || (bounds[1]-bounds[0])/bounds[2] > maxSeries {
+		return nil, errAt(t, "", "%s needs a step above 0 and makes at most %d rows", t.Call.Name, maxSeries)
+	}
+	n := &Values{Cols: []Column{{Table: t.Call.Name, Name: t.Call.Name, Type: vec.Of(vec.Int)}}}
+	for i := bounds[0]; i < bounds[1]; i += bounds[2] {
+		n.Rows = append(n.Rows, []*expr.Expr{expr.Int(i, t.Offset)})
+	}
+	if t.Alias != nil && len(t.Alias.Columns) == 0 {
+		n.Cols[0].Name = t.Alias.Name.Name
+	}
+	return rename(n, t.Alias, t.Call.Name)
+}
+
+// join binds a join.
+func (b *binder) join(j *sql.Join, seen *names) (Node, error) {
+	left, err := b.table(j.Left, seen)
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := j.Right.(*sql.TableFunc); ok && f.Call.Name == "unnest" && j.Kind == sql.CrossJoin {
+		return b.unnestTable(left, f, seen)
+	}
+	right, err := b.table(j.Right, seen)
+	if err != nil {
+		return nil, err
+	}
+	if j.Kind == sql.CrossJoin {
+		return cross(left, right), nil
+	}
+	n := cross(left, right)
+	using := j.Using
+	if j.Natural {
+		using = commonNames(j, left.Columns(), right.Columns())
+		if len(using) == 0 {
+			return nil, errAt(j, "write ON with a condition", "NATURAL: the two tables have no column names in common")
+		}
+	}
+	width := len(left.Columns())
+	var pairs [][2]int
+	for _, id := range using {
+		l, err := find(left.Columns(), nil, id)
+		if err == nil && l < 0 {
+			err = errAt(id, nearestColumn(id.Name, left.Columns()), "USING: the left table has no column %q", id.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := find(right.Columns(), nil, id)
+		if err == nil && r < 0 {
+			err = errAt(id, nearestColumn(id.Name, right.Columns()), "USING: the right table has no column %q", id.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		lc, rc := n.Cols[l], n.Cols[width+r]
+		eq, err := expr.Call("=", []*expr.Expr{expr.Column(l, lc.Type, lc.Name, id.Offset), expr.Column(width+r, rc.Type, rc.Name, id.Offset)}, id.Offset)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, [2]int{l, width + r})
+		if n.Cond, err = and(n.Cond, eq); err != nil {
+			return nil, err
+		}
+	}
+	if j.On != nil {
+		s := &scope{b: b, cols: n.Cols, clause: "ON", calls: &calls{}, seen: seen}
+		if n.Cond, err = s.condition(j.On); err != nil {
+			return nil, err
+		}
+		if len(s.calls.subs) > 0 {
+			return nil, errAt(j.On, "move it to WHERE", "subqueries are not supported in ON")
+		}
+	}
+	if n.Cond == nil {
+		return nil, errAt(j, "write ON or USING, or CROSS JOIN", "a join needs a condition")
+	}
+	switch j.Kind {
+	case sql.LeftJoin:
+		n.Kind = Left
+	case sql.FullJoin:
+		n.Kind = Full
+	case sql.SemiJoin, sql.AntiJoin:
+		n.Kind = Semi
+		if j.Kind == sql.AntiJoin {
+			n.Kind = Anti
+		}
+		n.Cols = left.Columns()
+		return split(n)
+	}
+	var out Node = n
+	if j.Kind == sql.RightJoin {
+		out = swap(n)
+	} else if out, err = split(n); err != nil {
+		return nil, err
+	}
+	if j.Kind == sql.RightJoin {
+		if p := out.(*Project); true {
+			if p.In, err = split(p.In.(*Join)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(pairs) == 0 {
+		return out, nil
+	}
+	return merged(out, pairs, j.Kind)
+}
+
+// swap turns a right join into a left join with its sides exchanged, and puts the columns back.
+func swap(n *Join) Node {
+	l, r := len(n.Left.Columns()), len(n.Right.Columns())
+	s := &Join{Kind: Left, Left: n.Right, Right: n.Left, Cols: slices.Concat(n.Right.Columns(), n.Left.Columns())}
+	s.Cond = n.Cond.Replace(func(e *expr.Expr) *expr.Expr {
+		if e.Op != expr.OpColumn {
+			return nil
+		}
+		if e.Col < l {
+			return expr.Column(e.Col+r, e.Type, e.Name, e.Offset)
+		}
+		return expr.Column(e.Col-l, e.Type, e.Name, e.Offset)
+	})
+	p := &Project{In: s, Cols: n.Cols}
+	for i, c := range n.Cols {
+		at := i + r
+		if i >= l {
+			at = i - l
+		}
+		p.Exprs = append(p.Exprs, expr.Column(at, c.Type, c.Name, 0))
+	}
+	return p
+}
+
+// merged puts one column for each pair of USING first, and hides the two that it stands for.
+func merged(n Node, pairs [][2]int, kind sql.JoinKind) (Node, error) {
+	p := &Project{In: n}
+	cols := n.Columns()
+	hidden := map[int]bool{}
+	for _, pair := range pairs {
+		l, r := cols[pair[0]], cols[pair[1]]
+		x := expr.Column(pair[0], l.Type, l.Name, 0)
+		y := expr.Column(pair[1], r.Type, r.Name, 0)
+		var err error
+		switch kind {
+		case sql.RightJoin:
+			x = y
+		case sql.FullJoin:
+			if x, err = expr.Call("coalesce", []*expr.Expr{x, y}, 0); err != nil {
+				return nil, err
+			}
+		}
+		p.Exprs = append(p.Exprs, x)
+		p.Cols = append(p.Cols, Column{Name: l.Name, Type: x.Type})
+		hidden[pair[0]], hidden[pair[1]] = true, true
+	}
+	for i, c := range cols {
+		p.Exprs = append(p.Exprs, expr.Column(i, c.Type, c.Name, 0))
+		c.Hidden = c.Hidden || hidden[i]
+		p.Cols = append(p.Cols, c)
+	}
+	return p, nil
+}
+
+func commonNames(j *sql.Join, left, right []Column) (ids []sql.Ident) {
+	for _, c := range left {
+		if !c.Hidden && slices.ContainsFunc(right, func(r Column) bool { return !r.Hidden && strings.EqualFold(r.Name, c.Name) }) {
+			ids = append(ids, sql.Ident{Pos: j.Pos, Name: c.Name, Quoted: true})
+		}
+	}
+	return ids
+}
+
+// and joins two conditions; the first may be nil.
+func and(a, b *expr.Expr) (*expr.Expr, error) {
+	if a == nil {
+		return b, nil
+	}
+	return expr.Call("and", []*expr.Expr{a, b}, b.Offset)
+}
+
+// conjuncts returns the conditions that AND joins.
+func conjuncts(x *expr.Expr) (all []*expr.Expr) {
+	if x == nil {
+		return nil
+	}
+	if x.Op == expr.OpCall && x.Name == "and" {
+		for _, a := range x.Args {
+			all = append(all, conjuncts(a)...)
+		}
+		return all
+	}
+	return []*expr.Expr{x}
+}
+
+// conjunction joins conditions with AND; nil for none.
+func conjunction(all []*expr.Expr) (*expr.Expr, error) {
+	var x *expr.Expr
+	var err error
+	for _, c := range all {
+		if x, err = and(x, c); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// split moves the equalities between the two sides of a join from its condition to its keys.
+func split(n *Join) (Node, error) {
+	width := len(n.Left.Columns())
+	var rest []*expr.Expr
+	for _, c := range conjuncts(n.Cond) {
+		l, r, ok := equality(c, width)
+		if !ok {
+			rest = append(rest, c)
+			continue
+		}
+		n.LeftKeys = append(n.LeftKeys, l)
+		n.RightKeys = append(n.RightKeys, shift(r, -width))
+	}
+	var err error
+	n.Cond, err = conjunction(rest)
+	return n, err
+}
+
+// equality reports whether a condition compares an expression over the first width columns with one
+// over the others, and returns the two.
+func equality(c *expr.Expr, width int) (left, right *expr.Expr, ok bool) {
+	if c.Op != expr.OpCall || c.Name != "=" || len(c.Args) != 2 || !c.Args[0].Type.Equal(c.Args[1].Type) {
+		return nil, nil, false
+	}
+	a, b := sideOf(c.Args[0], width), sideOf(c.Args[1], width)
+	switch {
+	case a == onLeft && b == onRight:
+		return c.Args[0], c.Args[1], true
+	case a == onRight && b == onLeft:
+		return c.Args[1], c.Args[0], true
+	}
+	return nil, nil, false
+}
+
+const (
+	onLeft  = 1
+	onRight = 2
+)
+
+// sideOf returns the sides of a join whose columns an expression uses.
+func sideOf(x *expr.Expr, width int) (sides int) {
+	x.Walk(func(e *expr.Expr) bool {
+		if e.Op == expr.OpColumn {
+			if e.Col < width {
+				sides |= onLeft
+			} else {
+				sides |= onRight
+			}
+		}
+		return true
+	})
+	return sides
+}
+
+// shift adds by to the numbers of all columns.
+func shift(x *expr.Expr, by int) *expr.Expr {
+	return x.Replace(func(e *expr.Expr) *expr.Expr {
+		if e.Op == expr.OpColumn {
+			return expr.Column(e.Col+by, e.Type, e.Name, e.Offset)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,213 @@
+package bind
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/sql"
+)
+
+// Error is an error in a statement.
+type Error struct {
+	Offset  int // in bytes
+	Message string
+	Hint    string // the way out; may be empty
+}
+
+// Error returns the message and the hint.
+func (e *Error) Error() string {
+	if e.Hint != "" {
+		return e.Message + "; " + e.Hint
+	}
+	return e.Message
+}
+
+func errAt(n sql.Node, hint, format string, args ...any) error {
+	return &Error{n.At(), fmt.Sprintf(format, args...), hint}
+}
+
+// scope binds expressions over the columns of a node.
+type scope struct {
+	b    *binder
+	cols []Column
+	// aliases are the items of the SELECT list; a name that is no column may be the alias of one.
+	aliases []*sql.Item
+	// calls collects the aggregates, window functions and subqueries of the expressions.
+	calls *calls
+	// clause is the name of the clause, for errors.
+	clause string
+	// seen are the names of WITH that subqueries may use.
+	seen *names
+	// aggregates and windows report whether the clause may contain them.
+	aggregates, windows bool
+	// inside reports that the expression is an argument of an aggregate.
+	inside bool
+}
+
+// Calls have virtual columns until their node is made: a base plus their number.
+const (
+	aggBase    = 1 << 20
+	windowBase = 1 << 21
+	subBase    = 1 << 22
+	groupBase  = 1 << 23 // GROUPING
+)
+
+// calls are the parts of expressions that become nodes of their own.
+type calls struct {
+	aggs    []*Agg
+	aggKeys map[string]int
+	windows []*windowCall
+	subs    []*subquery
+	// groupings are the arguments of the calls of GROUPING.
+	groupings [][]*expr.Expr
+}
+
+// matches reports whether name is the name of an identifier. Case counts only if exact is true.
+func matches(name string, id sql.Ident, exact bool) bool {
+	return name == id.Name || !exact && strings.EqualFold(name, id.Name)
+}
+
+// find returns the number of the column that an identifier names, -1 if there is none. An exact
+// name goes before a name in another case.
+func find(cols []Column, table *sql.Ident, name sql.Ident) (int, error) {
+	for _, exact := range []bool{true, false} {
+		found := -1
+		for i, c := range cols {
+			if c.Hidden && table == nil || !matches(c.Name, name, exact) || table != nil && !matches(c.Table, *table, false) {
+				continue
+			}
+			if found >= 0 {
+				if table != nil {
+					return -1, errAt(name, "give the two tables different aliases", "column %s.%s is there twice", table.Name, name.Name)
+				}
+				return -1, errAt(name, fmt.Sprintf("write %s.%s or %s.%s", cols[found].Table, name.Name, c.Table, name.Name), "column %q is ambiguous", name.Name)
+			}
+			found = i
+		}
+		if found >= 0 {
+			return found, nil
+		}
+	}
+	return -1, nil
+}
+
+// column resolves the longest start of a name with dots to a column, and the rest to fields.
+func (s *scope) column(c *sql.Column) (*expr.Expr, error) {
+	i, used := -1, 1
+	var err error
+	if len(c.Parts) > 1 {
+		if i, err = find(s.cols, &c.Parts[0], c.Parts[1]); err != nil {
+			return nil, err
+		}
+		used = 2
+	}
+	if i < 0 {
+		if i, err = find(s.cols, nil, c.Parts[0]); err != nil {
+			return nil, err
+		}
+		used = 1
+	}
+	if i < 0 {
+		if x, err := s.alias(c); x != nil || err != nil {
+			return x, err
+		}
+		return nil, s.unknown(c)
+	}
+	x := expr.Column(i, s.cols[i].Type, s.cols[i].Name, c.Offset)
+	for _, p := range c.Parts[used:] {
+		if x, err = expr.Field(x, p.Name, p.Offset); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// alias resolves a name to an earlier item of the SELECT list; nil if there is none.
+func (s *scope) alias(c *sql.Column) (*expr.Expr, error) {
+	if len(c.Parts) != 1 || s.aliases == nil {
+		return nil, nil
+	}
+	for _, it := range s.aliases {
+		if it.Alias != nil && matches(it.Alias.Name, c.Parts[0], false) {
+			inner := *s
+			inner.aliases = nil // an alias sees columns only, so there is no loop
+			return inner.expr(it.X)
+		}
+	}
+	return nil, nil
+}
+
+// unknown returns the error of a column that does not exist.
+func (s *scope) unknown(c *sql.Column) error {
+	name := c.Parts[len(c.Parts)-1]
+	if len(c.Parts) > 1 {
+		known := false
+		var tables []string
+		for _, col := range s.cols {
+			known = known || matches(col.Table, c.Parts[0], false)
+			if !slices.Contains(tables, col.Table) && col.Table != "" {
+				tables = append(tables, col.Table)
+			}
+		}
+		if !known {
+			return errAt(c, nearest(c.Parts[0].Name, tables, "tables are"), "there is no table or column %q", c.Parts[0].Name)
+		}
+	}
+	for _, o := range s.b.outer {
+		if i, _ := find(o, nil, c.Parts[len(c.Parts)-1]); i >= 0 {
+			return errAt(c, "join the two tables instead", "column %q belongs to the outer query; subqueries cannot use it", name.Name)
+		}
+	}
+	var names []string
+	for _, col := range s.cols {
+		names = append(names, col.Name)
+	}
+	if len(names) == 0 {
+		return errAt(c, "put text in single quotes, and name a file in FROM", "there is no column %q, because the query has no FROM", name.Name)
+	}
+	hint := nearest(name.Name, names, "columns are")
+	if name.Quoted {
+		hint += "; text needs single quotes"
+	}
+	return errAt(c, hint, "there is no column %q", name.Name)
+}
+
+// nearest lists the known names, the most similar first.
+func nearest(name string, known []string, what string) string {
+	const most = 8
+	known = slices.Clone(known)
+	low := strings.ToLower(name)
+	slices.SortStableFunc(known, func(a, b string) int {
+		return cmp.Compare(distance(low, strings.ToLower(a)), distance(low, strings.ToLower(b)))
+	})
+	known = slices.Compact(known)
+	more := ""
+	if len(known) > most {
+		more = fmt.Sprintf(" and %d more", len(known)-most)
+		known = known[:most]
+	}
+	return what + " " + strings.Join(known, ", ") + more
+}
+
+// distance is the Levenshtein distance of two names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
+		}
+	}
+	return row[len(b)]
+}
