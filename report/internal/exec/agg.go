@@ -1,0 +1,395 @@
+package exec
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+	"github.com/layshaft/layshaft/report/internal/aggr"
+	"github.com/layshaft/layshaft/report/internal/bind"
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// aggregate folds rows into groups in three steps: each task folds its batches into a table and
+// emits a state for each group; the engine brings the states of a group together; and the last step
+// merges them, a batch of groups at a time.
+func (p *plan) aggregate(n *bind.Aggregate) batches {
+	partials := mapreduce.MapTask(p.node(n.In), func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
+		f := newFold(n, task, emit)
+		return f.add, f.flush
+	}, mapreduce.Named("fold"))
+	final := func(groups mapreduce.Dataset[mapreduce.KV[string, states]]) batches {
+		return mapreduce.MapTask(groups, func(_ context.Context, _ mapreduce.Task, emit func(vec.Batch)) (func(mapreduce.KV[string, states]) error, func() error) {
+			r := newResults(n, emit)
+			return r.add, r.flush
+		}, mapreduce.Named("results"))
+	}
+	merge := mergeOf(n)
+	if len(n.Keys) == 0 && n.Sets == nil {
+		all := mapreduce.Aggregate(partials, merge, mapreduce.Named("merge"))
+		return final(mapreduce.Map(all, func(s states) mapreduce.KV[string, states] { return mapreduce.KV[string, states]{Value: s} }))
+	}
+	for number, set := range n.Sets {
+		if !contains(set, true) { // the grand total is there without rows, too
+			partials = mapreduce.Union(partials, mapreduce.Read(p.p, memio.Of(Row{Key: totalKey(n, number)})))
+		}
+	}
+	return final(mapreduce.AggregateBy(partials, func(r Row) string { return r.Key }, merge, mapreduce.Named("merge")))
+}
+
+func contains(set []bool, want bool) bool {
+	for _, has := range set {
+		if has == want {
+			return true
+		}
+	}
+	return false
+}
+
+// keyTypes returns the types of the keys, with the number of the grouping set first.
+func keyTypes(n *bind.Aggregate) (types []vec.Type) {
+	if n.Sets != nil {
+		types = append(types, vec.Of(vec.Int))
+	}
+	for _, k := range n.Keys {
+		types = append(types, k.Type)
+	}
+	return types
+}
+
+// totalKey returns the key of the group of a grouping set without keys.
+func totalKey(n *bind.Aggregate, number int) string {
+	set := &vec.Vec{Type: vec.Of(vec.Int), Len: 1, Ints: []int64{int64(number)}}
+	key := set.AppendKey(nil, 0, vec.Order{})
+	for _, k := range n.Keys {
+		key = vec.NullOf(k.Type, 1).AppendKey(key, 0, vec.Order{})
+	}
+	return string(key)
+}
+
+// fold is the table of one task.
+type fold struct {
+	n      *bind.Aggregate
+	task   mapreduce.Task
+	emit   func(Row)
+	table  *aggr.Table
+	states []aggr.State
+	groups []uint32
+	some   []uint32 // groups of the rows that a FILTER keeps
+	row    int64    // the number of the next row
+	arena  arena
+}
+
+func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(Row)) *fold {
+	f := &fold{n: n, task: task, emit: emit}
+	f.reset()
+	return f
+}
+
+func (f *fold) reset() {
+	f.table = aggr.NewTable(keyTypes(f.n))
+	f.states = nil
+	for _, a := range f.n.Aggs {
+		s := a.Func.New()
+		if len(f.n.Keys) == 0 && f.n.Sets == nil {
+			s.Resize(1)
+		}
+		f.states = append(f.states, s)
+	}
+}
+
+// add folds a batch.
+func (f *fold) add(b vec.Batch) error {
+	keys, err := evalAll(f.n.Keys, &b)
+	if err != nil {
+		return err
+	}
+	args := make([][]*vec.Vec, len(f.n.Aggs))
+	kept := make([][]int32, len(f.n.Aggs))
+	for i, a := range f.n.Aggs {
+		if args[i], kept[i], err = f.arguments(a, &b); err != nil {
+			return err
+		}
+	}
+	f.row += int64(b.N)
+	if f.n.Sets == nil {
+		if err := f.fold(keys, args, kept, b.N); err != nil {
+			return err
+		}
+	}
+	for number, set := range f.n.Sets {
+		of := []*vec.Vec{{Type: vec.Of(vec.Int), Len: b.N, Const: true, Ints: []int64{int64(number)}}}
+		for i, k := range keys {
+			if !set[i] {
+				k = vec.NullOf(k.Type, b.N)
+			}
+			of = append(of, k)
+		}
+		if err := f.fold(of, args, kept, b.N); err != nil {
+			return err
+		}
+	}
+	if f.bytes() > f.task.Memory {
+		return f.flush()
+	}
+	return nil
+}
+
+// arguments evaluates the arguments of an aggregate. rows are the rows that its FILTER keeps; nil
+// means all.
+func (f *fold) arguments(a *bind.Agg, b *vec.Batch) (args []*vec.Vec, rows []int32, err error) {
+	if a.Filter != nil {
+		keep, err := a.Filter.Eval(b)
+		if err != nil {
+			return nil, nil, fatal(b, err)
+		}
+		rows = vec.Selected(keep)
+		if len(rows) == b.N {
+			rows = nil
+		} else {
+			b = b.Gather(rows)
+		}
+	}
+	if args, err = evalAll(a.Args, b); err != nil {
+		return nil, nil, err
+	}
+	if a.Func.Ordinal {
+		// the place of the row in the input: stage, task and number
+		first := int64(f.task.Stage)<<54 | int64(f.task.Index)<<34 | f.row&(1<<34-1)
+		v := vec.New(vec.Of(vec.Int), b.N)
+		for i := range v.Ints {
+			v.Ints[i] = first + int64(i)
+			if rows != nil {
+				v.Ints[i] = first + int64(rows[i])
+			}
+		}
+		args = append(args, v)
+	}
+	return args, rows, nil
+}
+
+// fold adds n rows to the groups of the keys.
+func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) error {
+	single := len(keys) == 0
+	if !single {
+		f.groups = f.table.Groups(keys, n, f.groups)
+	}
+	for i, s := range f.states {
+		groups, rows := f.groups, n
+		if kept[i] != nil {
+			rows = len(kept[i])
+		}
+		if single {
+			if err := s.AddAll(0, args[i], rows); err != nil {
+				return mapreduce.Fatal(err)
+			}
+			continue
+		}
+		if kept[i] != nil {
+			f.some = f.some[:0]
+			for _, r := range kept[i] {
+				f.some = append(f.some, groups[r])
+			}
+			groups = f.some
+		}
+		s.Resize(f.table.Len())
+		if err := s.Add(groups, args[i]); err != nil {
+			return mapreduce.Fatal(err)
+		}
+	}
+	return nil
+}
+
+func (f *fold) bytes() int64 {
+	total := f.table.Bytes()
+	for _, s := range f.states {
+		total += s.Bytes()
+	}
+	return total
+}
+
+// flush emits all groups, and begins anew.
+func (f *fold) flush() error {
+	groups := f.table.Len()
+	if len(f.n.Keys) == 0 && f.n.Sets == nil {
+		groups = 1
+	}
+	for g := range groups {
+		var r Row
+		r.Key = f.arena.end(f.table.AppendKey(f.arena.begin(), g))
+		data := f.arena.begin()
+		for _, s := range f.states {
+			data = s.AppendState(data, g)
+		}
+		r.Data = f.arena.end(data)
+		f.emit(r)
+	}
+	f.reset()
+	return nil
+}
+
+// states are encoded states of one group: those of several tasks, one after the other.
+type states struct {
+	parts [][]byte
+	merge func(parts [][]byte) ([]byte, error)
+}
+
+// AppendBinary appends the states, merged into one if possible.
+func (s states) AppendBinary(dst []byte) ([]byte, error) {
+	parts := s.parts
+	if len(parts) > 1 && s.merge != nil {
+		one, err := s.merge(parts)
+		if err != nil {
+			return nil, err
+		}
+		parts = [][]byte{one}
+	}
+	for _, p := range parts {
+		dst = append(binary.AppendUvarint(dst, uint64(len(p))), p...)
+	}
+	return dst, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote. It keeps no part of b.
+func (s *states) UnmarshalBinary(b []byte) error {
+	s.parts = nil
+	b = append([]byte(nil), b...)
+	for len(b) > 0 {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return vec.ErrCorrupt
+		}
+		s.parts = append(s.parts, b[w:w+int(n):w+int(n)])
+		b = b[w+int(n):]
+	}
+	return nil
+}
+
+// mergeOf returns the aggregate of the engine that brings states together.
+func mergeOf(n *bind.Aggregate) mapreduce.Agg[Row, states, states] {
+	merge := func(parts [][]byte) ([]byte, error) {
+		var out []byte
+		rest := make([][]byte, len(parts))
+		copy(rest, parts)
+		for _, a := range n.Aggs {
+			s := a.Func.New()
+			s.Resize(1)
+			for i := range rest {
+				var err error
+				if rest[i], err = s.MergeState(0, rest[i]); err != nil {
+					return nil, err
+				}
+			}
+			out = s.AppendState(out, 0)
+		}
+		return out, nil
+	}
+	return mapreduce.Agg[Row, states, states]{
+		Unordered: true,
+
+		Add: func(a *states, r Row) {
+			a.merge = merge
+			if r.Data != "" {
+				a.parts = append(a.parts, bytesOf(r.Data))
+			}
+		},
+		Merge: func(a, b *states) {
+			a.merge = merge
+			a.parts = append(a.parts, b.parts...)
+		},
+		Result: func(a *states) states { return *a },
+		Size: func(a *states) int {
+			size := 0
+			for _, p := range a.parts {
+				size += 24 + len(p)
+			}
+			return size
+		},
+	}
+}
+
+// results merges the states of groups and emits their results.
+type results struct {
+	n      *bind.Aggregate
+	emit   func(vec.Batch)
+	keys   []*vec.Builder
+	states []aggr.State
+	count  int
+}
+
+func newResults(n *bind.Aggregate, emit func(vec.Batch)) *results {
+	r := &results{n: n, emit: emit}
+	r.reset()
+	return r
+}
+
+func (r *results) reset() {
+	r.keys, r.states, r.count = nil, nil, 0
+	for _, t := range keyTypes(r.n) {
+		r.keys = append(r.keys, vec.NewBuilder(t, vec.Size))
+	}
+	for _, a := range r.n.Aggs {
+		r.states = append(r.states, a.Func.New())
+	}
+}
+
+// add takes a group.
+func (r *results) add(kv mapreduce.KV[string, states]) error {
+	key := bytesOf(kv.Key)
+	var err error
+	for _, b := range r.keys {
+		if key, err = b.DecodeKey(key); err != nil {
+			return err
+		}
+	}
+	if r.count == 0 {
+		for _, s := range r.states {
+			s.Resize(vec.Size)
+		}
+	}
+	for _, part := range kv.Value.parts {
+		for _, s := range r.states {
+			if part, err = s.MergeState(r.count, part); err != nil {
+				return failed(err)
+			}
+		}
+	}
+	if r.count++; r.count == vec.Size {
+		return r.flush()
+	}
+	return nil
+}
+
+// failed returns an error of an aggregate: damaged states are tried again, a sum that is too large
+// is not.
+func failed(err error) error {
+	if errors.Is(err, vec.ErrCorrupt) {
+		return err
+	}
+	return mapreduce.Fatal(err)
+}
+
+func (r *results) flush() error {
+	if r.count == 0 {
+		return nil
+	}
+	b := done(r.keys, r.count)
+	for _, s := range r.states {
+		v, err := s.Result(0, r.count)
+		if err != nil {
+			return failed(err)
+		}
+		b.Cols = append(b.Cols, v)
+	}
+	r.emit(b)
+	r.reset()
+	return nil
+}
+
+// keyColumn returns a column as an expression.
+func keyColumn(cols []bind.Column, i int) *expr.Expr {
+	return expr.Column(i, cols[i].Type, cols[i].Name, 0)
+}

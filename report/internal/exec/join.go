@@ -1,0 +1,373 @@
+package exec
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/bind"
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// join gives a small right input to all tasks of the left one, or brings the rows of both inputs
+// together by key.
+func (p *plan) join(n *bind.Join) batches {
+	small := n.Kind == bind.Scalar || n.Kind == bind.Mark || n.Kind != bind.Full && (len(n.LeftKeys) == 0 || bind.Size(n.Right) <= p.broadcast)
+	if !small {
+		return p.shuffleJoin(n)
+	}
+	rows := p.encode(p.node(n.Right), "side", nil, func(dst []byte, _ []*vec.Vec, _ int) ([]byte, bool) { return dst, true })
+	load := func(rows iter.Seq[Row]) (*side, int64, error) { return newSide(n, rows) }
+	return mapreduce.FlatMapSide(p.node(n.Left), rows, load, func(_ context.Context, b vec.Batch, s *side, emit func(vec.Batch)) error {
+		return s.probe(&b, emit)
+	}, mapreduce.Named("join"))
+}
+
+// side is the right input of a join, with an index by key. Many goroutines may probe it.
+type side struct {
+	n    *bind.Join
+	rows *vec.Batch
+	// first is the first row of each key, and next the next row with the same key; -1 for none.
+	first map[string]int32
+	next  []int32
+	// nulls reports that a key of some row is NULL.
+	nulls bool
+}
+
+// maxScalar is the error of a subquery with several rows.
+var maxScalar = errors.New("a subquery used as a value returned more than one row; add LIMIT 1, or an aggregate")
+
+func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
+	s := &side{n: n, first: map[string]int32{}}
+	out := builders(n.Right.Columns())
+	count, bytes := 0, int64(0)
+	for r := range rows {
+		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
+			return nil, 0, err
+		}
+		count++
+		bytes += int64(len(r.Data)) + 16*int64(len(out)) + 64
+		if n.Kind == bind.Scalar && count > 1 {
+			return nil, 0, mapreduce.Fatal(maxScalar)
+		}
+	}
+	all := done(out, count)
+	s.rows = &all
+	if len(n.RightKeys) == 0 {
+		return s, bytes, nil
+	}
+	keys, err := evalAll(n.RightKeys, s.rows)
+	if err != nil {
+		return nil, 0, err
+	}
+	s.next = make([]int32, count)
+	var key []byte
+	for i := count - 1; i >= 0; i-- { // backwards, so that the chains are in order
+		var null bool
+		if key, null = joinKey(key[:0], keys, i); null {
+			s.nulls = true
+			continue
+		}
+		s.next[i] = -1
+		if f, ok := s.first[string(key)]; ok {
+			s.next[i] = f
+		}
+		s.first[string(key)] = int32(i)
+	}
+	return s, bytes, nil
+}
+
+// joinKey appends the key of row i, and reports whether a part of it is NULL, which equals nothing.
+func joinKey(dst []byte, keys []*vec.Vec, i int) (key []byte, null bool) {
+	for _, k := range keys {
+		null = null || k.Null(i)
+		dst = k.AppendKey(dst, i, vec.Order{})
+	}
+	return dst, null
+}
+
+// probe joins a batch.
+func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
+	if s.n.Kind == bind.Scalar {
+		row := make([]int32, b.N)
+		if s.rows.N == 0 {
+			for i := range row {
+				row[i] = -1
+			}
+		}
+		right := s.rows.Gather(row)
+		b.Cols = append(slices.Clone(b.Cols), right.Cols...)
+		emit(*b)
+		return nil
+	}
+	j := &joiner{n: s.n, left: b, right: s.rows, emit: emit}
+	if len(s.n.LeftKeys) == 0 {
+		for i := range b.N {
+			for r := range s.rows.N {
+				if err := j.pair(int32(i), int32(r)); err != nil {
+					return err
+				}
+			}
+			if err := j.pair(int32(i), endOfRow); err != nil {
+				return err
+			}
+		}
+		return j.flush()
+	}
+	keys, err := evalAll(s.n.LeftKeys, b)
+	if err != nil {
+		return err
+	}
+	if s.n.Kind == bind.Mark {
+		return s.mark(b, keys, emit)
+	}
+	var key []byte
+	for i := range b.N {
+		var null bool
+		key, null = joinKey(key[:0], keys, i)
+		if r, ok := s.first[string(key)]; ok && !null {
+			for ; r >= 0; r = s.next[r] {
+				if err := j.pair(int32(i), r); err != nil {
+					return err
+				}
+			}
+		}
+		if err := j.pair(int32(i), endOfRow); err != nil {
+			return err
+		}
+	}
+	return j.flush()
+}
+
+// mark adds whether each row has a match.
+func (s *side) mark(b *vec.Batch, keys []*vec.Vec, emit func(vec.Batch)) error {
+	out := vec.New(vec.Of(vec.Bool), b.N)
+	var key []byte
+	for i := range b.N {
+		var null bool
+		key, null = joinKey(key[:0], keys, i)
+		_, found := s.first[string(key)]
+		switch {
+		case s.rows.N == 0:
+		case null:
+			out.SetNull(i)
+		case found:
+			out.Bools[i] = true
+		case s.nulls:
+			out.SetNull(i)
+		}
+	}
+	b.Cols = append(slices.Clone(b.Cols), out)
+	emit(*b)
+	return nil
+}
+
+// joiner makes the rows of a join from pairs of row numbers, in the order of the left rows.
+type joiner struct {
+	n           *bind.Join
+	left, right *vec.Batch
+	emit        func(vec.Batch)
+	// l and r are pairs; an r of endOfRow follows the last pair of a left row.
+	l, r []int32
+	// matched reports which left rows have had a pair that fulfils the condition.
+	matched []bool
+	// rightMatched is the same for right rows, of a full join; else nil.
+	rightMatched []bool
+}
+
+const endOfRow = -2
+
+// pair adds a pair, or with endOfRow the end of a left row.
+func (j *joiner) pair(l, r int32) error {
+	if r == endOfRow && j.n.Kind == bind.Inner {
+		return nil
+	}
+	j.l, j.r = append(j.l, l), append(j.r, r)
+	if len(j.l) == vec.Size {
+		return j.flush()
+	}
+	return nil
+}
+
+// both returns the columns of pairs; a row of -1 is NULL.
+func (j *joiner) both(l, r []int32) *vec.Batch {
+	b := j.left.Gather(l)
+	right := j.right.Gather(r)
+	b.Cols = append(slices.Clone(b.Cols), right.Cols...)
+	return b
+}
+
+// check returns which of the collected pairs fulfil the condition. Nil means all.
+func (j *joiner) check() ([]bool, error) {
+	if j.n.Cond == nil {
+		return nil, nil
+	}
+	var at, l, r []int32
+	for i := range j.l {
+		if j.r[i] >= 0 {
+			at, l, r = append(at, int32(i)), append(l, j.l[i]), append(r, j.r[i])
+		}
+	}
+	ok := make([]bool, len(j.l))
+	b := j.both(l, r)
+	keep, err := j.n.Cond.Eval(b)
+	if err != nil {
+		return nil, fatal(b, err)
+	}
+	for _, i := range vec.Selected(keep) {
+		ok[at[i]] = true
+	}
+	return ok, nil
+}
+
+// flush emits the rows of the collected pairs.
+func (j *joiner) flush() error {
+	ok, err := j.check()
+	if err != nil {
+		return err
+	}
+	if j.matched == nil && j.n.Kind != bind.Inner {
+		j.matched = make([]bool, j.left.N)
+	}
+	exists := j.n.Kind == bind.Semi || j.n.Kind == bind.Anti
+	var l, r []int32
+	for i := range j.l {
+		switch {
+		case j.r[i] == endOfRow:
+			if j.matched[j.l[i]] == (j.n.Kind == bind.Semi) {
+				l, r = append(l, j.l[i]), append(r, -1)
+			}
+		case ok == nil || ok[i]:
+			if j.matched != nil {
+				j.matched[j.l[i]] = true
+			}
+			if j.rightMatched != nil {
+				j.rightMatched[j.r[i]] = true
+			}
+			if !exists {
+				l, r = append(l, j.l[i]), append(r, j.r[i])
+			}
+		}
+	}
+	switch {
+	case len(l) == 0:
+	case exists:
+		j.emit(*j.left.Gather(l))
+	default:
+		j.emit(*j.both(l, r))
+	}
+	j.l, j.r = j.l[:0], j.r[:0]
+	return nil
+}
+
+// shuffleJoin brings the rows of both inputs together by key. The right rows of one key must fit
+// into memory.
+func (p *plan) shuffleJoin(n *bind.Join) batches {
+	rows := func(in bind.Node, keys []*expr.Expr, alone byte) mapreduce.Dataset[Row] {
+		number := uint64(0)
+		return p.encode(p.node(in), "join keys", keys, func(dst []byte, values []*vec.Vec, i int) ([]byte, bool) {
+			key, null := joinKey(append(dst, 0), values, i)
+			if null { // it has no match; the number spreads such rows over the partitions
+				number++
+				return append(append(dst, alone), byte(number), byte(number>>8)), true
+			}
+			return key, true
+		})
+	}
+	left, right := rows(n.Left, n.LeftKeys, 1), rows(n.Right, n.RightKeys, 2)
+	key := func(r Row) string { return r.Key }
+	return mapreduce.CoGroup(left, right, key, key, func(_ context.Context, _ string, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
+		return joinGroup(n, ls, rs, emit)
+	}, mapreduce.Named("join"))
+}
+
+// joinGroup joins the rows of one key.
+func joinGroup(n *bind.Join, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
+	out := builders(n.Right.Columns())
+	count := 0
+	for r := range rs {
+		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
+			return err
+		}
+		count++
+	}
+	right := done(out, count)
+	var rightMatched []bool
+	if n.Kind == bind.Full {
+		rightMatched = make([]bool, count)
+	}
+	var failed error
+	g := newGatherer(n.Left.Columns(), func(b vec.Batch) {
+		j := &joiner{n: n, left: &b, right: &right, emit: emit, rightMatched: rightMatched}
+		for l := range b.N {
+			for r := range count {
+				failed = cmp.Or(failed, j.pair(int32(l), int32(r)))
+			}
+			failed = cmp.Or(failed, j.pair(int32(l), endOfRow))
+		}
+		failed = cmp.Or(failed, j.flush())
+	})
+	for l := range ls {
+		if err := g.add(l.Data); err != nil {
+			return err
+		}
+	}
+	g.flush()
+	if failed != nil || n.Kind != bind.Full {
+		return failed
+	}
+	var rows, none []int32
+	for r := range count {
+		if !rightMatched[r] {
+			rows, none = append(rows, int32(r)), append(none, -1)
+		}
+	}
+	for len(rows) > 0 {
+		k := min(len(rows), vec.Size)
+		left := done(builders(n.Left.Columns()), 0)
+		j := &joiner{n: n, left: &left, right: &right}
+		emit(*j.both(none[:k], rows[:k]))
+		rows, none = rows[k:], none[k:]
+	}
+	return nil
+}
+
+// setOp is INTERSECT and EXCEPT: rows are keys, and the numbers of their copies on both sides
+// decide.
+func (p *plan) setOp(n *bind.SetOp) batches {
+	cols := n.Columns()
+	rows := func(in bind.Node) mapreduce.Dataset[Row] {
+		xs := make([]*expr.Expr, len(cols))
+		for i := range cols {
+			xs[i] = keyColumn(cols, i)
+		}
+		return p.encode(p.node(in), "rows", xs, func(dst []byte, values []*vec.Vec, i int) ([]byte, bool) {
+			key, _ := joinKey(dst, values, i)
+			return key, true
+		})
+	}
+	key := func(r Row) string { return r.Key }
+	kept := mapreduce.CoGroup(rows(n.Left), rows(n.Right), key, key, func(_ context.Context, _ string, ls, rs iter.Seq[Row], emit func(Row)) error {
+		right := 0
+		for range rs {
+			right++
+		}
+		left := 0
+		for r := range ls {
+			left++
+			switch {
+			case !n.All && left > 1:
+				return nil
+			case n.Except && n.All && left <= right, n.Except && !n.All && right > 0, !n.Except && left > right && n.All, !n.Except && right == 0:
+				continue
+			}
+			emit(r)
+		}
+		return nil
+	}, mapreduce.Named("set"))
+	return decode(kept, cols)
+}

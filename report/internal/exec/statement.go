@@ -1,0 +1,201 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/bind"
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/scan"
+	"github.com/layshaft/layshaft/report/internal/sql"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// Statement is a query with all that its answer depends on besides the files. It travels to the
+// workers, which bind it again.
+type Statement struct {
+	// Text is the query.
+	Text string `json:"text"`
+	// Tables are the tables that the query names, in order.
+	Tables []*scan.Table `json:"tables"`
+	// Params are the values of its parameters.
+	Params []Param `json:"params,omitempty"`
+	// MaxBad is the number of bad rows of files that are set aside.
+	MaxBad int64 `json:"max_bad,omitempty"`
+	// Broadcast is the size in bytes up to which an input of a join is given to all tasks.
+	Broadcast int64 `json:"broadcast"`
+}
+
+// Param is the value of a parameter.
+type Param struct {
+	Name  string   `json:"name,omitempty"` // empty for one by position
+	Type  vec.Type `json:"type"`
+	Value []byte   `json:"value"` // one encoded row
+}
+
+// values decodes the parameters.
+func (s *Statement) values() (bind.Params, error) {
+	p := bind.Params{Named: map[string]*expr.Expr{}}
+	for _, x := range s.Params {
+		b := vec.NewBuilder(x.Type, 1)
+		if _, err := vec.DecodeRow(x.Value, []*vec.Builder{b}); err != nil {
+			return p, err
+		}
+		v := b.Done()
+		v.Const = true
+		if c := expr.Const(v, 0); x.Name != "" {
+			p.Named[x.Name] = c
+		} else {
+			p.Positional = append(p.Positional, c)
+		}
+	}
+	return p, nil
+}
+
+// resolved is the catalog of a statement whose tables are known.
+type resolved struct {
+	tables []*scan.Table
+	next   int
+}
+
+// Table returns the next table.
+func (r *resolved) Table(context.Context, scan.Request) (*scan.Table, error) {
+	if r.next >= len(r.tables) {
+		return nil, errors.New("the statement names more tables than were resolved; the workers have another version of layshaft than this client")
+	}
+	r.next++
+	return r.tables[r.next-1], nil
+}
+
+// Bind returns the operators of the statement.
+func (s *Statement) Bind(ctx context.Context) (bind.Node, error) {
+	st, err := sql.Parse(s.Text)
+	if err != nil {
+		return nil, err
+	}
+	q, ok := st.(*sql.Query)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no query", st)
+	}
+	params, err := s.values()
+	if err != nil {
+		return nil, err
+	}
+	return bind.Query(ctx, &resolved{tables: s.Tables}, q, params)
+}
+
+// Report is the pipeline of all statements. Every layshaft binary has it.
+var Report = mapreduce.Define("layshaft-report", func(p *mapreduce.Plan, s Statement) mapreduce.Dataset[Block] {
+	n, err := s.Bind(context.Background())
+	if err != nil {
+		return blocks(mapreduce.Read(p, failing{err}))
+	}
+	if l, ok := n.(*bind.Limit); ok && l.N >= 0 {
+		n = l.In // the reader of the rows skips and stops; a task needs no more than the first ones
+		x := &plan{p: p, broadcast: s.Broadcast, maxBad: s.MaxBad}
+		return blocks(x.first(n, l.N+l.Skip))
+	}
+	x := &plan{p: p, broadcast: s.Broadcast, maxBad: s.MaxBad}
+	return blocks(x.node(n))
+})
+
+// failing is a source that fails.
+type failing struct{ err error }
+
+// String names the source.
+func (failing) String() string { return "statement" }
+
+func (f failing) Splits(context.Context, int64) ([]mapreduce.Split, error) { return nil, f.err }
+
+// Read returns the error.
+func (f failing) Read(context.Context, mapreduce.Split, *mapreduce.Reader[vec.Batch]) error {
+	return mapreduce.Fatal(f.err)
+}
+
+// Run runs the statement, and yields its rows in batches. root is the result of Bind.
+func Run(ctx context.Context, t mapreduce.Target, s Statement, root bind.Node) iter.Seq2[*vec.Batch, error] {
+	return func(yield func(*vec.Batch, error) bool) {
+		skip, left := int64(0), int64(-1)
+		if l, ok := root.(*bind.Limit); ok {
+			skip, left = l.Skip, l.N
+			if l.N < 0 {
+				skip = 0 // its operator skips
+			}
+		}
+		cols := root.Columns()
+		for block, err := range Report.Run(ctx, t, s) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			out := builders(cols)
+			rest := block.Data
+			for range block.N {
+				if rest, err = vec.DecodeRow(rest, out); err != nil {
+					yield(nil, err)
+					return
+				}
+			}
+			b := done(out, block.N)
+			if skip >= int64(b.N) && skip > 0 {
+				skip -= int64(b.N)
+				continue
+			}
+			if cut := int64(b.N) - skip; skip > 0 || left >= 0 && left < cut {
+				if left >= 0 {
+					cut = min(cut, left)
+				}
+				rows := make([]int32, cut)
+				for i := range rows {
+					rows[i] = int32(skip) + int32(i)
+				}
+				b, skip = *b.Gather(rows), 0
+			}
+			if left >= 0 {
+				left -= int64(b.N)
+			}
+			if b.N > 0 && !yield(&b, nil) || left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// resolving is a catalog that looks at files, and keeps what it finds.
+type resolving struct {
+	types  map[string]vec.Type
+	tables []*scan.Table
+}
+
+// Table resolves a table.
+func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, error) {
+	q.Types = r.types
+	t, err := scan.Resolve(ctx, q)
+	if err == nil {
+		r.tables = append(r.tables, t)
+	}
+	return t, err
+}
+
+// Prepare binds the statement to the files that it names. It returns the operators and the tables.
+// types are the types of columns that are not taken from samples.
+func Prepare(ctx context.Context, s Statement, types map[string]vec.Type) (bind.Node, []*scan.Table, error) {
+	st, err := sql.Parse(s.Text)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, ok := st.(*sql.Query)
+	if !ok {
+		return nil, nil, sql.NewError(s.Text, st.At(), "this statement is not supported here", "write a SELECT")
+	}
+	params, err := s.values()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &resolving{types: types}
+	root, err := bind.Query(ctx, c, q, params)
+	return root, c.tables, err
+}
