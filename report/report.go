@@ -1,0 +1,173 @@
+// Package report answers a SELECT over files: CSV, JSON Lines, Parquet and others, compressed or
+// not, on this machine or on a cluster.
+//
+//	rows, err := report.Query(ctx, mapreduce.Local{}, `
+//		SELECT category, count(*) AS n, sum(price * stock) AS value
+//		FROM 'catalog/*.jsonl' WHERE rating >= $1
+//		GROUP BY category ORDER BY value DESC LIMIT 20`, 4)
+//	if err != nil {
+//		return err
+//	}
+//	for row, err := range rows.All() {
+//		...
+//	}
+//
+// The statement becomes a plan of built-in operators, so no code of the user travels: on a cluster
+// every worker can run it. The same input gives the same bytes every time, sums of floats too, on
+// any number of workers.
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/aggr"
+	"github.com/layshaft/layshaft/report/internal/bind"
+	"github.com/layshaft/layshaft/report/internal/exec"
+	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/sql"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// Error is an error in a statement, with its place.
+type Error = sql.Error
+
+// Column is a column of a result.
+type Column struct {
+	Name string
+	// Type is the SQL type, such as decimal(12,2) or text.
+	Type string
+}
+
+// Statement is a prepared statement: its files were listed and its types resolved.
+type Statement struct {
+	s    exec.Statement
+	root bind.Node
+}
+
+// Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
+// the values of the parameters $1, $2 or ?, or of named ones; see [Named]. An error of the
+// statement is an [*Error]. The files are listed again at each run, but their columns are not.
+func Prepare(ctx context.Context, text string, args ...any) (*Statement, error) {
+	return prepare(ctx, text, Options{}, args)
+}
+
+// Options change how a statement is prepared.
+type Options struct {
+	// Types are the types of columns, by name, in place of those that the samples suggest: a type
+	// as SQL writes it, such as decimal(12,2).
+	Types map[string]string
+	// MaxBad is the number of malformed rows that are set aside. Zero means that the first one is
+	// an error.
+	MaxBad int64
+}
+
+// PrepareWith is Prepare with options.
+func PrepareWith(ctx context.Context, o Options, text string, args ...any) (*Statement, error) {
+	return prepare(ctx, text, o, args)
+}
+
+// defaultBroadcast is the size of files up to which an input of a join is given to all tasks.
+const defaultBroadcast = 64 << 20
+
+func prepare(ctx context.Context, text string, o Options, args []any) (*Statement, error) {
+	types := map[string]vec.Type{}
+	for name, t := range o.Types {
+		var err error
+		if types[name], err = parseType(t); err != nil {
+			return nil, fmt.Errorf("type of column %s: %w", name, err)
+		}
+	}
+	params, err := encodeParams(args)
+	if err != nil {
+		return nil, err
+	}
+	s := &Statement{s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
+	s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, types)
+	if err != nil {
+		return nil, located(text, err)
+	}
+	return s, nil
+}
+
+// located returns an error of the statement with its place.
+func located(text string, err error) error {
+	var ofBind *bind.Error
+	var ofExpr *expr.Error
+	var ofAggr *aggr.Error
+	switch {
+	case errors.As(err, new(*sql.Error)):
+	case errors.As(err, &ofBind):
+		return sql.NewError(text, ofBind.Offset, ofBind.Message, ofBind.Hint)
+	case errors.As(err, &ofExpr):
+		return sql.NewError(text, ofExpr.Offset, ofExpr.Message, "")
+	case errors.As(err, &ofAggr):
+		return sql.NewError(text, ofAggr.Offset, ofAggr.Message, ofAggr.Hint)
+	}
+	return err
+}
+
+// parseType reads a type as SQL writes it.
+func parseType(text string) (vec.Type, error) {
+	x, err := sql.ParseExpr("CAST(NULL AS " + text + ")")
+	if err != nil {
+		return vec.Type{}, fmt.Errorf("%q is no type: %w", text, err)
+	}
+	c, ok := x.(*sql.Cast)
+	if !ok {
+		return vec.Type{}, fmt.Errorf("%q is no type", text)
+	}
+	return bind.TypeOf(c.Type)
+}
+
+// Columns returns the columns of the result.
+func (s *Statement) Columns() []Column {
+	cols := s.root.Columns()
+	out := make([]Column, len(cols))
+	for i, c := range cols {
+		out[i] = Column{c.Name, c.Type.String()}
+	}
+	return out
+}
+
+// Tables returns one line for each table of the statement: its files, format, size and columns.
+func (s *Statement) Tables() []string {
+	var lines []string
+	for _, t := range s.s.Tables {
+		lines = append(lines, t.Describe())
+	}
+	return lines
+}
+
+// Rows are the rows of a result. They can be read once.
+type Rows struct {
+	columns []Column
+	fields  []vec.Field
+	text    string
+	batches iter.Seq2[*vec.Batch, error]
+}
+
+// Run runs the statement. Rows arrive while it runs; the end of ctx, and the end of reading, end
+// the run.
+func (s *Statement) Run(ctx context.Context, t mapreduce.Target) *Rows {
+	r := &Rows{columns: s.Columns(), text: s.s.Text, batches: exec.Run(ctx, t, s.s, s.root)}
+	for _, c := range s.root.Columns() {
+		r.fields = append(r.fields, vec.Field{Name: c.Name, Type: c.Type})
+	}
+	return r
+}
+
+// Query prepares a statement and runs it.
+func Query(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Rows, error) {
+	s, err := Prepare(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return s.Run(ctx, t), nil
+}
+
+// Columns returns the columns of the rows.
+func (r *Rows) Columns() []Column { return r.columns }

@@ -1,0 +1,146 @@
+package report_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report"
+)
+
+// files writes files into a temporary directory, and changes to it.
+func files(t *testing.T, contents map[string]string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, content := range contents {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// answer returns the rows of a statement as CSV without its header.
+func answer(t *testing.T, target mapreduce.Target, text string, args ...any) (string, error) {
+	t.Helper()
+	rows, err := report.Query(t.Context(), target, text, args...)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	if err := rows.Write(&out, "csv", report.WriteOptions{}); err != nil {
+		return "", err
+	}
+	_, body, _ := strings.Cut(out.String(), "\n")
+	return body, nil
+}
+
+const products = `{"sku":"a1","brand":"Acme","price":1.50,"stock":2,"tags":["x","y"],"at":{"color":"red"}}
+{"sku":"a2","brand":"Bolt","price":2.25,"stock":4,"tags":[],"at":{"color":"blue"}}
+{"sku":"a3","brand":"Acme","price":10.00,"stock":1,"tags":["y"],"at":{}}
+{"sku":"a4","brand":null,"price":3,"stock":null,"tags":null}
+`
+
+const orders = `sku,count,day
+a1,5,2024-01-31
+a1,7,2024-02-01
+a3,1,2024-02-29
+zz,9,2024-03-01
+`
+
+// TestStatements runs statements of every operator.
+func TestStatements(t *testing.T) {
+	files(t, map[string]string{"p.jsonl": products, "o.csv": orders})
+	for _, c := range []struct{ text, want string }{
+		{"SELECT 1 + 1, 'a'", "2,a\n"},
+		{"SELECT count(*), sum(stock), avg(price) FROM p.jsonl", "4,7,4.1875\n"},
+		{"SELECT brand, count(*) AS n, sum(price * stock) AS v FROM p.jsonl GROUP BY brand ORDER BY v DESC NULLS LAST", "Acme,2,13.00\nBolt,1,9.00\n,1,\n"},
+		{"SELECT brand FROM p.jsonl GROUP BY 1 HAVING count(*) > 1", "Acme\n"},
+		{"SELECT sku FROM p.jsonl WHERE price > 2 ORDER BY price DESC LIMIT 2 OFFSET 1", "a4\na2\n"},
+		{"SELECT DISTINCT brand FROM p.jsonl ORDER BY brand NULLS FIRST", "\nAcme\nBolt\n"},
+		{"SELECT DISTINCT ON (brand) brand, sku FROM p.jsonl WHERE brand IS NOT NULL ORDER BY brand, price DESC", "Acme,a3\nBolt,a2\n"},
+		{"SELECT at.color FROM p.jsonl WHERE sku = 'a1'", "red\n"},
+		{"SELECT sku, unnest(tags) AS tag FROM p.jsonl ORDER BY 1, 2", "a1,x\na1,y\na3,y\n"},
+		{"SELECT p.sku, o.count FROM p.jsonl p JOIN o.csv o ON p.sku = o.sku ORDER BY 1, 2", "a1,5\na1,7\na3,1\n"},
+		{"SELECT p.sku, o.count FROM p.jsonl p LEFT JOIN o.csv o USING (sku) ORDER BY 1, 2", "a1,5\na1,7\na2,\na3,1\na4,\n"},
+		{"SELECT p.sku, o.sku FROM p.jsonl p FULL JOIN o.csv o ON p.sku = o.sku ORDER BY 1, 2", "a1,a1\na1,a1\na2,\na3,a3\na4,\n,zz\n"},
+		{"SELECT sku FROM p.jsonl SEMI JOIN o.csv USING (sku) ORDER BY 1", "a1\na3\n"},
+		{"SELECT sku FROM p.jsonl ANTI JOIN o.csv USING (sku) ORDER BY 1", "a2\na4\n"},
+		{"SELECT sku FROM p.jsonl WHERE sku NOT IN (SELECT sku FROM o.csv) ORDER BY 1", "a2\na4\n"},
+		{"SELECT sku FROM p.jsonl WHERE price = (SELECT max(price) FROM p.jsonl)", "a3\n"},
+		{"SELECT o.sku FROM p.jsonl, o.csv WHERE p.sku = o.sku AND count > 5", "a1\n"},
+		{"SELECT sku FROM p.jsonl UNION SELECT sku FROM o.csv ORDER BY sku", "a1\na2\na3\na4\nzz\n"},
+		{"SELECT sku FROM p.jsonl INTERSECT SELECT sku FROM o.csv ORDER BY sku", "a1\na3\n"},
+		{"SELECT sku FROM o.csv EXCEPT ALL SELECT sku FROM p.jsonl ORDER BY sku", "a1\nzz\n"},
+		{"WITH x AS (SELECT brand, sum(stock) AS s FROM p.jsonl GROUP BY brand) SELECT max(s) FROM x", "4\n"},
+		{"SELECT brand, stock, count(*) FROM p.jsonl WHERE stock < 3 GROUP BY ROLLUP (brand, stock) ORDER BY 1, 2", "Acme,1,1\nAcme,2,1\nAcme,,2\n,,2\n"},
+		{"SELECT sum(count) FILTER (WHERE day >= DATE '2024-02-01') FROM o.csv", "17\n"},
+		{"SELECT * FROM (VALUES (1, 'x'), (2, NULL)) AS t(n, s) ORDER BY n DESC", "2,\n1,x\n"},
+		{"FROM o.csv SELECT sum(count)", "22\n"},
+		{"SELECT count(*) FROM p.jsonl WHERE false", "0\n"},
+		{"SELECT brand, count(*) FROM p.jsonl WHERE false GROUP BY brand", ""},
+	} {
+		if got, err := answer(t, mapreduce.Local{}, c.text); err != nil || got != c.want {
+			t.Errorf("%s\ngot %q, %v\nwant %q", c.text, got, err, c.want)
+		}
+	}
+}
+
+// TestRefused checks the place and the words of errors of statements.
+func TestRefused(t *testing.T) {
+	files(t, map[string]string{"p.jsonl": products})
+	for _, c := range []struct {
+		text string
+		at   string // what the error points at
+		want string
+	}{
+		{"SELECT prise FROM p.jsonl", "prise", `there is no column "prise"`},
+		{"SELECT sku, count(*) FROM p.jsonl", "sku", `column "sku" is neither in GROUP BY nor inside an aggregate`},
+		{"SELECT sku FROM p.jsonl WHERE count(*) > 1", "count", "aggregates are not allowed in WHERE"},
+		{"SELECT sum(count(*)) FROM p.jsonl", "count", "aggregates cannot contain aggregates"},
+		{"SELECT a.sku FROM p.jsonl a WHERE EXISTS (SELECT 1 FROM p.jsonl b WHERE b.sku = a.sku)", "a.sku)", "there is no table or column"},
+		{"SELECT sku FROM q.jsonl", "q.jsonl", "no such file"},
+		{"SELECT sku FROM p.jsonl a JOIN p.jsonl b ON a.sku = b.sku", "sku", `column "sku" is ambiguous`},
+		{"SELECT 1 UNION SELECT 1, 2", "UNION", "the left side has 1 column, the right side 2"},
+	} {
+		_, err := answer(t, mapreduce.Local{}, c.text)
+		var e *report.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Error(), c.want) || !strings.HasPrefix(c.text[min(e.Offset, len(c.text)):], c.at) {
+			t.Errorf("%s\ngot %v (%+v), want %q at %q", c.text, err, e, c.want, c.at)
+		}
+	}
+}
+
+func ExampleQuery() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "products.csv")
+	if err := os.WriteFile(file, []byte("brand,price,stock\nAcme,1.50,10\nBolt,2.25,4\nAcme,10.00,1\n"), 0o644); err != nil {
+		panic(err)
+	}
+	text := fmt.Sprintf("SELECT brand, sum(price * stock) AS value FROM '%s' WHERE stock >= $1 GROUP BY brand ORDER BY brand", file)
+	rows, err := report.Query(context.Background(), mapreduce.Local{}, text, 2)
+	if err != nil {
+		panic(err)
+	}
+	for row, err := range rows.All() {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(row[0], row[1].(*big.Rat).FloatString(2))
+	}
+	// Output:
+	// Acme 15.00
+	// Bolt 9.00
+}
