@@ -31,6 +31,7 @@ type cli struct {
 		Wait   jobWaitCmd   `cmd:"" help:"Wait until a job ends, and exit with 0, 3 or 4."`
 		Report jobReportCmd `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`
+	Report reportCmd `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
 	Task   taskCmd   `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
 	Status statusCmd `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
 	State  struct {

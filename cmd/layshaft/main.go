@@ -20,6 +20,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -46,6 +47,7 @@ worker, 6 the coordinator cannot be reached, 130 interrupted.`
 
 func main() {
 	keeper.Main()
+	mapreduce.Main()
 	os.Exit(run(os.Args[1:]))
 }
 

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/s3io" // s3:// paths
+	"github.com/layshaft/layshaft/report"
+)
+
+// reportCmd answers one SELECT.
+type reportCmd struct {
+	Output   string            `short:"o" enum:"auto,table,csv,tsv,json,jsonl,markdown,html" default:"auto" help:"Output format: table, csv, tsv, json, jsonl, markdown or html. auto is a table on a terminal, and csv elsewhere."`
+	By       string            `group:"Short form" placeholder:"COLUMNS" help:"Group by these columns or expressions."`
+	Agg      string            `group:"Short form" placeholder:"LIST" help:"Aggregates, such as 'count, sum(price*stock), p95(price)'. Default: count."`
+	Where    string            `group:"Short form" placeholder:"CONDITION" help:"Only the rows for which the condition is true."`
+	Top      int64             `group:"Short form" placeholder:"NUMBER" help:"Only the groups with the largest values of the first aggregate."`
+	Types    map[string]string `mapsep:"none" placeholder:"COLUMN=TYPE" help:"Type of a column, in place of what the files suggest, such as sku=text or price=decimal(12,2). May be repeated."`
+	Schema   bool              `help:"Print the tables and the columns of the result, and run nothing."`
+	Bad      int64             `placeholder:"NUMBER" help:"Number of malformed rows that are set aside. Default: the first one is an error."`
+	MaxRows  int64             `placeholder:"NUMBER" help:"End with an error if the result has more rows. 0 means no limit."`
+	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress: auto (a bar on a terminal), plain or none."`
+	Explain  bool              `help:"Print the stages and what they read, and run nothing."`
+
+	Memory bytesize.Size `group:"On this machine" placeholder:"BYTES" help:"Memory before data goes to disk. Default: 60 % of the machine's memory."`
+	Slots  int           `group:"On this machine" placeholder:"NUMBER" help:"Number of parallel tasks. Default: one per processor."`
+
+	Cluster string `group:"On a cluster" placeholder:"HOST:PORT" help:"Run on the workers of this coordinator."`
+	tlsFlags
+
+	Query []string `arg:"" optional:"" help:"The query; or, with -by, -agg, -where or -top, the files."`
+}
+
+// Run runs the query.
+func (c *reportCmd) Run(ctx context.Context) error {
+	text, err := c.text()
+	if err != nil {
+		return usageError{err}
+	}
+	s, err := report.PrepareWith(ctx, report.Options{Types: c.Types, MaxBad: c.Bad}, text)
+	if err != nil {
+		return withCaret(err)
+	}
+	if c.Schema {
+		return c.schema(s)
+	}
+	err = s.Run(ctx, c.target()).Write(os.Stdout, c.format(), report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
+	if errors.Is(err, mapreduce.ErrExplained) {
+		return nil
+	}
+	return withCaret(err)
+}
+
+// text returns the statement: the query, or what the short form stands for.
+func (c *reportCmd) text() (string, error) {
+	short := c.By != "" || c.Agg != "" || c.Where != "" || c.Top != 0
+	switch {
+	case len(c.Query) == 0:
+		return "", errors.New(`the query is missing, as in: layshaft report "SELECT count(*) FROM 'catalog/*.jsonl'"`)
+	case short:
+		return report.Short{By: c.By, Aggregates: c.Agg, Where: c.Where, Top: c.Top, Paths: c.Query}.Statement()
+	case len(c.Query) > 1:
+		return "", fmt.Errorf("%d arguments were given; put the query in quotes", len(c.Query))
+	}
+	return c.Query[0], nil
+}
+
+// target returns where the query runs.
+func (c *reportCmd) target() mapreduce.Target {
+	r := mapreduce.Reporting{Progress: c.Progress, Explain: c.Explain}
+	if c.Cluster != "" {
+		return mapreduce.Cluster{Address: c.Cluster, Interactive: true, Reporting: r, TLS: mapreduce.TLSFiles{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}}
+	}
+	return mapreduce.Local{Memory: int64(c.Memory), Slots: c.Slots, Reporting: r}
+}
+
+// format returns the output format.
+func (c *reportCmd) format() string {
+	if c.Output != "auto" {
+		return c.Output
+	}
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		return "table"
+	}
+	return "csv"
+}
+
+// terminalWidth returns the width of the terminal, 0 if standard output is none.
+func terminalWidth() int {
+	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		return w
+	}
+	return 0
+}
+
+// schema prints the tables and the columns of the result.
+func (c *reportCmd) schema(s *report.Statement) error {
+	for _, t := range s.Tables() {
+		fmt.Println(t)
+	}
+	fmt.Println()
+	for _, col := range s.Columns() {
+		fmt.Printf("%s %s\n", col.Name, col.Type)
+	}
+	return nil
+}
+
+// withCaret shows the place of an error of the statement.
+func withCaret(err error) error {
+	var e *report.Error
+	if errors.As(err, &e) {
+		return usageError{errors.New(strings.TrimRight(e.Render(), "\n"))}
+	}
+	return err
+}
