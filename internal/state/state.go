@@ -159,6 +159,23 @@ func (db *DB) NoteWrite() {
 	db.guard.noteWork()
 }
 
+// SyncAll makes all transactions durable in a store that was opened with NoSync. No transaction may
+// be in progress. Sync alone leaves out the logs of memtables that Badger is writing to tables.
+func (db *DB) SyncAll() error {
+	dir := db.Opts().Dir
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, path := range logs {
+		file, openErr := os.OpenFile(path, os.O_RDWR, 0)
+		if errors.Is(openErr, os.ErrNotExist) { // the table is there
+			continue
+		}
+		if err = errors.Join(err, openErr); openErr == nil {
+			err = errors.Join(err, file.Sync(), file.Close())
+		}
+	}
+	return errors.Join(err, db.Sync(), SyncDir(dir))
+}
+
 // Close writes the data in Badger's memory and releases the directory. Call it once. The error
 // wraps ErrDiskFull if there is no room for that. The process then keeps the directory until its
 // end, and leaves its files as a killed process does.

@@ -1,5 +1,5 @@
-// Package bodies stores the payloads of tasks (bodies) together with the Records of package queue,
-// so that both become durable in one transaction.
+// Package bodies stores the payloads of tasks (bodies) and the Records of package queue, so that
+// both become durable together.
 //
 // # Memory and disk
 //
@@ -14,9 +14,10 @@
 // # Batches
 //
 // The changes of one Step of the queue form a batch; Commit ends the batch and numbers it. A single
-// goroutine, Run, gathers the batches of all callers into a group: one transaction and one sync.
-// Then it reports the last number of the group. Bodies over 256 KiB are written in pieces before
-// their batch, because a transaction must stay small.
+// goroutine, Run, gathers the batches of all callers into a group: one write to a log and one sync.
+// Then it reports the last number of the group. Badger gets the groups of some milliseconds in one
+// transaction, without a sync; Open repeats what Badger may have lost. See redo. Bodies over 256
+// KiB are written in pieces before their batch, because a transaction must stay small.
 //
 // A shell carries out the commands of a Step like this, then calls Commit. It sends answers when
 // that number is durable:
@@ -29,11 +30,12 @@
 // # Damage
 //
 // Badger returns flipped bytes without an error, so every value carries a CRC32C of itself and its
-// key. Badger also drops the damaged end of a log without an error, so groups are counted twice: in
-// Badger and in the file head beside it; see state.Head.
+// key. Badger also drops the damaged end of a log without an error, so groups are counted in three
+// places: in Badger, in the log, and in the file head beside it; see state.Head.
 package bodies
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -75,7 +77,8 @@ type Options struct {
 	// directory, nothing can be spilled: Memory is then the limit for CheckRoom, and zero means 1
 	// GiB.
 	Memory int64
-	// NoSync skips the sync after each transaction; see state.Options.
+	// NoSync skips the sync after each group. Batches then survive the end of the process but not
+	// a crash of the machine.
 	NoSync bool
 	// Reserve is the number of bytes kept free on the disk; see state.Options.
 	Reserve int64
@@ -96,11 +99,15 @@ type Store struct {
 	db   *state.DB // nil: memory only
 	wake chan struct{}
 
-	// writing is held while batches are written, so a reader that holds it sees only whole batches.
-	// It is locked before mu. It guards the fields below.
+	// Run alone uses the log and the head, which counts groups.
+	redo redo
+	head state.Head
+	// applyLater and applyNow wake runApply.
+	applyLater, applyNow chan struct{}
+
+	// writing is held while Badger is written to, so a reader that holds it sees only whole
+	// batches. It is locked before mu.
 	writing sync.Mutex
-	head    state.Head // counts groups
-	synced  time.Time  // last sync of head
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -108,7 +115,12 @@ type Store struct {
 	// memoryOnlyBytes is the total size of the bodies stored only in the arena.
 	memoryOnlyBytes int64
 	places          [kinds]places
-	next            group       // to be written
+	next            *group      // to be written
+	spare           []*group    // empty groups for reuse
+	logged          []*group    // in the log and not yet in Badger
+	loggedBytes     int         // size of logged
+	lastLogged      uint64      // number of the last group of logged
+	behind          bool        // Badger may lose groups of the file that is not active
 	committedOps    int         // ops of next in committed batches
 	committedBodies int         // bodies of next in committed batches
 	large           map[ref]int // number of pieces of each large body
@@ -136,11 +148,11 @@ func Open(dir string, opt Options) (*Store, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{opt: opt, large: map[ref]int{}, wake: make(chan struct{}, 1)}
+	s := &Store{opt: opt, large: map[ref]int{}, wake: make(chan struct{}, 1), applyLater: make(chan struct{}, 1), applyNow: make(chan struct{}, 1), next: &group{}}
 	if dir == "" {
 		return s, nil
 	}
-	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
+	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: true, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log})
 	if err != nil {
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without the damaged part", err)
@@ -148,11 +160,11 @@ func Open(dir string, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
 	s.db = db
-	if err = s.openHead(dir); err == nil {
+	if err = s.recover(dir); err == nil {
 		err = s.removeSpilled()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("tasks %s: %w", dir, err), s.head.Close(), db.Close())
+		return nil, errors.Join(fmt.Errorf("tasks %s: %w", dir, err), s.redo.close(), s.head.Close(), db.Close())
 	}
 	return s, nil
 }
@@ -162,11 +174,16 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.arena.free()
+	failed := s.failed
 	s.failed = errors.New("bodies: closed")
 	if s.db == nil {
 		return nil
 	}
-	return errors.Join(s.head.Close(), s.db.Close())
+	err := s.syncBadger()
+	if err == nil && failed == nil && len(s.logged) == 0 {
+		err = s.redo.restart(s.head.Seq + 1) // the next Open need not repeat anything
+	}
+	return errors.Join(err, s.redo.close(), s.head.Close(), s.db.Close())
 }
 
 // CheckRoom returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull or
@@ -289,13 +306,13 @@ func (s *Store) Commit() uint64 {
 	n := s.lastBatch
 	s.next.lastBatch = n
 	s.mu.Unlock()
-	s.signal()
+	signal(s.wake)
 	return n
 }
 
-func (s *Store) signal() {
+func signal(wake chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -494,7 +511,30 @@ func (s *Store) Syncs() tally.Durations {
 // Run writes committed batches until ctx ends, and then the rest. It returns nil, or the first
 // write error; after an error nothing becomes durable.
 func (s *Store) Run(ctx context.Context) error {
-	var spare group
+	if s.db == nil {
+		<-ctx.Done()
+		return nil
+	}
+	stop, applied := make(chan struct{}), make(chan struct{})
+	var applyErr error
+	go func() {
+		defer close(applied)
+		applyErr = s.runApply(stop)
+	}()
+	err := s.writeBatches(ctx, applied)
+	close(stop)
+	<-applied
+	if err = cmp.Or(err, applyErr); err != nil {
+		s.mu.Lock()
+		s.failed = err
+		s.mu.Unlock()
+		return fmt.Errorf("bodies: %w", err)
+	}
+	return nil
+}
+
+// writeBatches makes batches durable until ctx ends or applied is closed.
+func (s *Store) writeBatches(ctx context.Context, applied <-chan struct{}) error {
 	patience := time.NewTimer(0)
 	defer patience.Stop()
 	// last is the number of batches in the last group, took its duration.
@@ -502,6 +542,8 @@ func (s *Store) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-s.wake:
+		case <-applied:
+			return nil
 		case <-ctx.Done():
 		}
 		// The clients answered last soon return with new batches. A short wait lets these share one
@@ -518,22 +560,18 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		for {
 			begin := time.Now()
-			g := s.takeGroup(&spare)
-			if len(g.ends) == 0 {
+			g := s.takeGroup()
+			if g == nil {
 				break
 			}
 			last = len(g.ends)
 			err := s.awaitRoom(ctx, g)
 			if err == nil {
-				err = s.writeGroup(g)
+				err = s.persist(g)
 			}
 			if err != nil {
-				s.mu.Lock()
-				s.failed = err
-				s.mu.Unlock()
-				return fmt.Errorf("bodies: %w", err)
+				return err
 			}
-			s.releaseWritten(g)
 			took = time.Since(begin)
 			s.mu.Lock()
 			s.syncs.Add(took)
@@ -543,7 +581,7 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 		}
 		if s.pendingBatches() > 0 {
-			s.signal()
+			signal(s.wake)
 		}
 		if ctx.Err() != nil {
 			return nil

@@ -12,6 +12,7 @@ import (
 // Snapshot is the durable content of a store at one moment. The store may change meanwhile.
 type Snapshot struct {
 	txn *badger.Txn // nil: nothing is on disk
+	err error       // for Each
 }
 
 // Snapshot returns the durable content, in whole batches. Close it after use.
@@ -21,7 +22,10 @@ func (s *Store) Snapshot() *Snapshot {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	return &Snapshot{s.db.NewTransaction(false)}
+	if err := s.applyLogged(); err != nil {
+		return &Snapshot{err: err}
+	}
+	return &Snapshot{txn: s.db.NewTransaction(false)}
 }
 
 // Close releases the snapshot.
@@ -35,7 +39,7 @@ func (c *Snapshot) Close() {
 // retain the slices. Each returns the error of fn, or one that wraps ErrDamaged.
 func (c *Snapshot) Each(fn func(key, value []byte) error) error {
 	if c.txn == nil {
-		return nil
+		return c.err
 	}
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchSize = 64

@@ -12,7 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// stored returns the directory of a store with n durable tasks as a killed process leaves it: all is in Badger's log.
+// stored returns the directory of a store with n durable tasks as a killed process leaves it: all is in Badger's log, and
+// not any more in that of the store.
 func stored(t *testing.T, n uint64) string {
 	t.Helper()
 	running, dir := t.TempDir(), t.TempDir()
@@ -21,6 +22,12 @@ func stored(t *testing.T, n uint64) string {
 	for id := uint64(1); id <= n; id++ {
 		s.WriteTask(id, taskKey(id), []byte("record"), []byte("body of this task"))
 		wait(s.Commit())
+	}
+	s.writing.Lock()
+	err := errors.Join(s.applyLogged(), s.redo.restart(n+1))
+	s.writing.Unlock()
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := os.CopyFS(dir, os.DirFS(running)); err != nil {
 		t.Fatal(err)

@@ -56,9 +56,9 @@ func TestFullDisk(t *testing.T) {
 		}
 		leave(t, filler, 8<<20)
 		written := func() uint64 {
-			s.writing.Lock()
-			defer s.writing.Unlock()
-			return s.head.Seq
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.lastLogged
 		}
 		before, n := written(), end(3)
 		synctest.Wait()

@@ -11,41 +11,83 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// groupsKey is the key of the number of groups written: a uvarint, set in the last transaction of
-// each group.
+// groupsKey is the key of the number of groups in Badger: a uvarint, set in the last transaction of
+// each write.
 var groupsKey = []byte{'c'}
 
 // syncEvery is the time between syncs of the head. After a power failure, the loss of groups
 // written within this time cannot be detected.
 const syncEvery = time.Second
 
-// openHead compares the number of groups in Badger with the number in the head.
-func (s *Store) openHead(dir string) error {
+// recover opens the head and the log, checks that no group is missing, and passes the groups of the
+// log to Badger.
+func (s *Store) recover(dir string) error {
 	have, err := s.countGroups()
 	if err != nil {
 		return err
 	}
-	h, err := state.OpenHead(dir)
-	s.head = h
+	var headErr, redoErr error
+	var log logged
+	s.head, headErr = state.OpenHead(dir)
+	s.redo, log, redoErr = openRedo(dir, s.opt.NoSync)
+	last := max(have, log.last)
+	// Without syncs, a power cut may take the end of the log.
+	cut := log.exists && log.last < have && !(log.barrier && log.last+1 == have)
+	if cut && redoErr == nil && !s.opt.NoSync {
+		redoErr = fmt.Errorf("the log ends with write %d of %d", log.last, have)
+	}
+	err = errors.Join(headErr, redoErr)
 	switch {
-	case err == nil && !h.Exists() && have == 0: // a new store
-		return s.head.Create(dir)
-	case err == nil && !h.Exists():
+	case err != nil:
+	case !s.head.Exists() && last == 0: // a new store
+		return errors.Join(s.head.Create(dir), s.redo.restart(1))
+	case !s.head.Exists():
 		err = errors.New("the file head is missing, so lost writes cannot be detected")
-	case err == nil && h.Seq > have:
-		err = fmt.Errorf("the last %d of %d acknowledged writes are missing", h.Seq-have, h.Seq)
+	case log.first > have+1:
+		err = fmt.Errorf("writes %d to %d are missing", have+1, log.first-1)
+	case s.head.Seq > last:
+		err = fmt.Errorf("the last %d of %d acknowledged writes are missing", s.head.Seq-last, s.head.Seq)
 	}
-	if err == nil {
-		// the process may have been killed between the two writes
-		return s.head.Write(have, h.Sum)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		if !s.opt.AcceptLoss {
+			return fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without these tasks", err)
+		}
+		s.opt.Log.Error("task store damaged, continuing without the last writes", "dir", dir, "err", err)
 	}
-	err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	if !s.opt.AcceptLoss {
-		return fmt.Errorf("%w; restore a backup of the coordinator, or start with -accept-loss to continue without these tasks", err)
+	if log.last >= have { // else Badger has later writes, which earlier ones must not replace
+		if err := s.repeat(&log); err != nil {
+			return err
+		}
 	}
-	s.opt.Log.Error("task store damaged, continuing without the last writes", "dir", dir, "err", err)
-	s.head.Seq = have
-	return s.head.Create(dir)
+	s.behind = true // Badger is not synced
+	switch {
+	case err != nil:
+		s.head.Seq = last
+		err = errors.Join(s.writeGroups(nil, last), s.syncBadger(), s.head.Create(dir), s.redo.remove(), s.redo.restart(last+1))
+	case cut, !log.exists: // a store that was made before there was a log has none
+		err = errors.Join(s.syncBadger(), s.head.Write(last, s.head.Sum), s.redo.restart(last+1))
+	default: // the process may have been killed between the writes of log and head
+		err = s.head.Write(last, s.head.Sum)
+	}
+	return err
+}
+
+// repeat passes the groups of the log to Badger.
+func (s *Store) repeat(log *logged) error {
+	if len(log.groups) == 0 {
+		return nil
+	}
+	groups := make([]*group, len(log.groups))
+	for i, ops := range log.groups {
+		groups[i] = &group{}
+		if err := groups[i].decodeOps(ops); err != nil {
+			return err
+		}
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.writeGroups(groups, log.last)
 }
 
 // countGroups returns the number of groups in Badger.
@@ -68,22 +110,4 @@ func (s *Store) countGroups() (n uint64, err error) {
 		})
 	})
 	return n, err
-}
-
-// commitGroup commits the last transaction of a group with the group's number, and updates the
-// head. s.writing is held.
-func (s *Store) commitGroup(txn *badger.Txn) error {
-	n := s.head.Seq + 1
-	if err := txn.Set(groupsKey, encode(nil, groupsKey, binary.AppendUvarint(nil, n), &body{})); err != nil {
-		return err
-	}
-	if err := txn.Commit(); err != nil {
-		return err
-	}
-	err := s.head.Write(n, s.head.Sum)
-	if err == nil && !s.opt.NoSync && time.Since(s.synced) > syncEvery {
-		err = s.head.Sync()
-		s.synced = time.Now()
-	}
-	return err
 }

@@ -14,3 +14,6 @@ func pages(n int) (b []byte, mapped bool) {
 func release(b []byte) {
 	_ = unix.Munmap(b) // fails only for memory that did not come from pages
 }
+
+// dsync opens a file so that each write is durable at its end, without its times.
+const dsync = unix.O_DSYNC
