@@ -10,6 +10,8 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/layshaft/layshaft/internal/parquetfile"
 )
 
 // columns describes how the rows of a file become records of type T.
@@ -58,38 +60,6 @@ func (r rowReader[T]) close() {
 	r.nested.close()
 }
 
-// bytes returns the size in the file of T's columns in a row group.
-func (c *columns[T]) bytes(file *parquet.File, group int) (n int64) {
-	for _, col := range c.read {
-		n += file.Metadata().RowGroups[group].Columns[col.Index()].MetaData.TotalCompressedSize
-	}
-	return n
-}
-
-// check refuses files that would be read wrongly. The first case is a footer that contradicts
-// itself, which no checksum covers. The second is a column of T compressed with LZ4: for such pages
-// the library (0.32) may return wrong bytes, and loops on a damaged page.
-func (c *columns[T]) check(file *parquet.File) error {
-	meta, rows := file.Metadata(), int64(0)
-	for i := range meta.RowGroups {
-		g := &meta.RowGroups[i]
-		rows += g.NumRows
-		for _, col := range c.read {
-			chunk, name := &g.Columns[col.Index()].MetaData, strings.Join(col.Path(), ".")
-			if chunk.Codec == format.Lz4Raw {
-				return fmt.Errorf("column %q is compressed with LZ4, which cannot be read; write the file with zstd or snappy", name)
-			}
-			if n := chunk.NumValues; n != g.NumRows && col.MaxRepetitionLevel() == 0 || n < g.NumRows {
-				return fmt.Errorf("damaged: row group %d has %d rows, its column %q %d values; fetch or write it again", i, g.NumRows, name, n)
-			}
-		}
-	}
-	if rows != meta.NumRows {
-		return fmt.Errorf("damaged: its row groups have %d rows, its footer has %d; fetch or write it again", rows, meta.NumRows)
-	}
-	return nil
-}
-
 // schemaOf returns the schema of a struct. It returns an error where the library panics, and for
 // two fields with the same column.
 func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
@@ -129,18 +99,7 @@ func match[T any](file *parquet.File, missing []string) (*columns[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	m := matcher{record: t, file: file, missing: missing, elements: map[*parquet.Column]*format.SchemaElement{}}
-	elements := file.Metadata().Schema
-	var number func(*parquet.Column)
-	number = func(c *parquet.Column) {
-		if len(elements) > 0 {
-			m.elements[c], elements = &elements[0], elements[1:]
-		}
-		for _, child := range c.Columns() {
-			number(child)
-		}
-	}
-	number(file.Root())
+	m := matcher{record: t, file: file, missing: missing, elements: parquetfile.Elements(file)}
 	if _, err := m.structure(schema, t, file.Root(), place{top: true}); err != nil {
 		return nil, err
 	}
@@ -256,8 +215,8 @@ func (m *matcher) value(mine parquet.Node, t reflect.Type, c *parquet.Column, at
 	}
 	switch {
 	case isList || isMap:
-		list, element := elementOf(c)
-		if list == nil || isMap && len(list.Columns()) == 0 || isList && isMapType(c) && t.Elem().Kind() != reflect.Struct {
+		list, element := parquetfile.ElementOf(c)
+		if list == nil || isMap && len(list.Columns()) == 0 || isList && parquetfile.IsMap(c) && t.Elem().Kind() != reflect.Struct {
 			return nil, m.differ(at, mine, t, c, nil)
 		}
 		n.def, n.empty, n.rep = list.MaxDefinitionLevel(), list.MaxDefinitionLevel()-1, list.MaxRepetitionLevel()
@@ -316,23 +275,6 @@ func (m *matcher) leaf(mine parquet.Node, t reflect.Type, c *parquet.Column, at 
 	return &node{kind: leafNode, typ: t, first: len(m.leaves) - 1, end: len(m.leaves), def: c.MaxDefinitionLevel()}, nil
 }
 
-// elementOf returns the repeated column of a list or map and the column of its elements, or nil if
-// c is neither. Both are the same where an element can be neither null nor a list. It knows the
-// forms of older writers; see LogicalTypes.md of the Parquet format.
-func elementOf(c *parquet.Column) (list, element *parquet.Column) {
-	if c.Repeated() {
-		return c, c
-	}
-	if len(c.Columns()) != 1 || !c.Columns()[0].Repeated() {
-		return nil, nil
-	}
-	list = c.Columns()[0]
-	if len(list.Columns()) != 1 || list.Name() == "array" || list.Name() == c.Name()+"_tuple" {
-		return list, list
-	}
-	return list, list.Columns()[0]
-}
-
 func (m *matcher) mayMiss(name string) bool {
 	return slices.ContainsFunc(m.missing, func(s string) bool { return name == s || strings.HasPrefix(name, s+".") })
 }
@@ -376,12 +318,12 @@ func (m *matcher) differ(at place, mine parquet.Node, t reflect.Type, c *parquet
 
 // describe returns the kind of a column or of one element of it, and a field that fits.
 func (m *matcher) describe(c *parquet.Column, isElement bool, name string) (kind, field string) {
-	list, element := elementOf(c)
+	list, element := parquetfile.ElementOf(c)
 	if isElement {
 		list = nil
 	}
 	switch {
-	case list != nil && isMapType(c):
+	case list != nil && parquetfile.IsMap(c):
 		return "a map", "a map"
 	case list != nil && element != list:
 		kind, _ = m.describe(element, false, name)
@@ -395,12 +337,4 @@ func (m *matcher) describe(c *parquet.Column, isElement bool, name string) (kind
 	}
 	f := newFileType(c, m.elements[c])
 	return f.String(), goTypeFor(name, f)
-}
-
-func isMapType(c *parquet.Column) bool {
-	if c.Leaf() {
-		return false
-	}
-	_, ok := logicalOf(c.Type()).(*format.MapType)
-	return ok
 }

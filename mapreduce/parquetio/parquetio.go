@@ -49,7 +49,6 @@ package parquetio
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,6 +62,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/parquetfile"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -193,7 +193,7 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 	p.total = len(file.RowGroups())
 	out := make([]piece, p.total)
 	for i := range out {
-		p.From, p.To, p.bytes = i, i+1, columns.bytes(file, i)
+		p.From, p.To, p.bytes = i, i+1, parquetfile.Bytes(file, i, columns.read)
 		out[i] = p
 	}
 	return out, nil
@@ -201,79 +201,24 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 
 // open opens a file, checks that it is unchanged since the split, and finds T's columns in it.
 func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
-	f, err := files.Open(ctx, p.Path, p.Hosts)
+	file, closer, err = parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	buffer := readBuffer
-	if !filesys.IsLocal(f) {
-		buffer = 4 * readBuffer
-	}
-	err = recoverPanic(p.Path, func() error {
-		info, err := f.Stat()
-		if err == nil {
-			err = files.CheckUnchanged(info, p.Path, p.Size, p.ModTime)
-		}
-		if err != nil {
-			return err
-		}
-		if err := checkEnd(f, p.Size); err != nil {
-			return notParquet(f, p.Path, err)
-		}
-		if file, err = parquet.OpenFile(f, p.Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer)); err != nil {
-			return notParquet(f, p.Path, err)
-		}
+	err = parquetfile.Recover(p.Path, func() error {
 		if columns, err = match[T](file, s.missing); err != nil {
 			return fmt.Errorf("%s: %w", p.Path, err)
 		}
-		if err := columns.check(file); err != nil {
+		if err := parquetfile.Check(file, columns.read); err != nil {
 			return fmt.Errorf("%s: %w", p.Path, err)
 		}
 		return nil
 	})
 	if err != nil {
-		f.Close()
+		closer.Close()
 		return nil, nil, nil, err
 	}
-	return file, f, columns, nil
-}
-
-// notParquet returns the error for a file that the library cannot open because of err.
-func notParquet(f io.ReaderAt, path string, err error) error {
-	var head [16]byte
-	n, _ := f.ReadAt(head[:], 0) // an error leaves it unnamed
-	return files.NotParquet(path, head[:n], err)
-}
-
-// checkEnd checks the length of the footer in the last bytes of a file. The library would allocate
-// that length unchecked.
-func checkEnd(r io.ReaderAt, size int64) error {
-	var end [8]byte
-	if size < int64(len(end)) {
-		return nil // the library returns a better error
-	}
-	if _, err := r.ReadAt(end[:], size-int64(len(end))); err != nil && err != io.EOF {
-		return err
-	}
-	if n := int64(binary.LittleEndian.Uint32(end[:])); string(end[4:]) == "PAR1" && n > size-int64(len(end)) {
-		return fmt.Errorf("its footer would have %d bytes, the file has %d", n, size)
-	}
-	return nil
-}
-
-// readBuffer is the read size per column in bytes, for local files. Remote files have latency, so
-// open uses four times as much.
-const readBuffer = 256 << 10
-
-// recoverPanic calls f and converts a panic into an error. The library panics on some damaged
-// files.
-func recoverPanic(path string, f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%s: damaged, or of an unsupported kind: %v", path, r)
-		}
-	}()
-	return f()
+	return file, closer, columns, nil
 }
 
 // Read emits the rows of one split.
@@ -306,7 +251,7 @@ func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T
 	}
 	batch := make([]T, batchRows)
 	for i := p.From; i < p.To && !r.Stopped(); i++ {
-		if err := readGroup(ctx, groups[i], columns, columns.bytes(file, i), batch, r); err != nil {
+		if err := readGroup(ctx, groups[i], columns, parquetfile.Bytes(file, i, columns.read), batch, r); err != nil {
 			return fmt.Errorf("%s: row group %d: %w", p.Path, i, err)
 		}
 	}
@@ -316,7 +261,7 @@ func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T
 // readGroup emits the rows of one row group. bytes is the size of its columns, for progress.
 func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *mapreduce.Reader[T]) error {
 	var rows rowReader[T]
-	if err := recoverPanic(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
+	if err := parquetfile.Recover(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
 		return err
 	}
 	defer rows.close()
@@ -326,7 +271,7 @@ func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[
 		}
 		clear(batch) // receivers may keep slices and pointers of the last batch
 		n := min(left, batchRows)
-		if err := recoverPanic(r.Path, func() error { return rows.next(batch[:n]) }); err != nil {
+		if err := parquetfile.Recover(r.Path, func() error { return rows.next(batch[:n]) }); err != nil {
 			return fmt.Errorf("rows %d to %d: %w", r.Line+1, r.Line+n, err)
 		}
 		for k := range n {
