@@ -73,9 +73,13 @@ const Filename = "filename"
 
 // formats are the known formats, and what resolves the columns of each.
 var formats = map[string]func(ctx context.Context, t *Table, sample []sample, rows int) error{
-	"csv":  resolveCSV,
-	"tsv":  resolveCSV,
-	"json": resolveJSON,
+	"csv":     resolveCSV,
+	"tsv":     resolveCSV,
+	"json":    resolveJSON,
+	"parquet": resolveParquet,
+	"log":     resolveLog,
+	"stanza":  resolveStanza,
+	"text":    resolveText,
 }
 
 // Resolve finds the files, their format and their columns. An error names the path or the column,

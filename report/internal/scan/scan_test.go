@@ -142,6 +142,13 @@ func TestFormats(t *testing.T) {
 		{"header only", "a.csv", "a,b\n", "a text, b text", ""},
 		{"text only", "a.csv", "name,city\nAda,London\nBob,Paris\n", "name text, city text", "Ada | London\nBob | Paris"},
 		{"zones", "a.csv", "t\n2024-01-01T00:00:00+01:00\n2024-01-01 00:00:00Z\n", "t timestamptz", "1704063600000000\n1704067200000000"},
+		{"lines", "a.txt", "one\n\ntwo, three", "line text", "one\n\ntwo, three"},
+		{"stanzas", "status", "# c\nPackage: a\nSize: 12\nDescription: short\n long\n .\n more\n\n\nPackage: b\nX-Y:\nSize: 7\n",
+			"Package text, Size bigint, Description text, X-Y text", "a | 12 | short\nlong\n\nmore | NULL\nb | 7 | NULL | "},
+		{"common log", "access.log", "127.0.0.1 - ada [10/Oct/2000:13:55:36 -0700] \"GET /a?b=1 HTTP/1.0\" 200 2326\n::1 - - [10/Oct/2000:13:55:36 +0000] \"-\" 408 - \"-\" \"curl \\\"x\\\"\"\n",
+			"ip text, ident text, user text, time timestamptz, method text, path text, protocol text, status bigint, bytes bigint, referer text, agent text",
+			"127.0.0.1 | NULL | ada | 971211336000000 | GET | /a?b=1 | HTTP/1.0 | 200 | 2326 | NULL | NULL\n" +
+				"::1 | NULL | NULL | 971186136000000 | NULL | NULL | NULL | 408 | NULL | NULL | curl \\\"x\\\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			table := resolve(t, Request{Paths: []string{write(t, c.file, c.content)}})

@@ -31,6 +31,9 @@ func (s *source) String() string {
 
 // Splits cuts the files into pieces of about target bytes.
 func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	if s.t.Format == "parquet" {
+		return s.parquetSplits(ctx, target)
+	}
 	fs, err := files.ExpandText(ctx, s.t.Paths)
 	if err != nil {
 		return nil, err
@@ -38,6 +41,8 @@ func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, e
 	switch s.t.Format {
 	case "csv", "tsv":
 		return s.csvSplits(ctx, fs, target)
+	case "stanza":
+		return s.stanzaSplits(ctx, fs, target)
 	}
 	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
@@ -49,6 +54,12 @@ func (s *source) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.R
 		return s.readCSV(ctx, split, r)
 	case "json":
 		return s.readJSON(ctx, split, r)
+	case "text", "log":
+		return s.readText(ctx, split, r)
+	case "stanza":
+		return s.readStanza(ctx, split, r)
+	case "parquet":
+		return s.readParquet(ctx, split, r)
 	}
 	return fmt.Errorf("format %q is not known", s.t.Format)
 }

@@ -1,0 +1,248 @@
+package scan
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/parquetfile"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// resolveParquet reads the columns from the footers of the sampled files. Columns of several types
+// are widened to a type that holds all.
+func resolveParquet(ctx context.Context, t *Table, samples []sample, _ int) error {
+	asText := false
+	for name, value := range t.Options {
+		if name != "binary_as_string" {
+			return fmt.Errorf("option %q is not known for parquet; the option is binary_as_string", name)
+		}
+		asText = value == "true"
+	}
+	schemas := make([][]vec.Field, len(samples))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, s := range samples {
+		group.Go(func() error {
+			f := s.file
+			file, closer, err := parquetfile.Open(ctx, f.Path, f.Hosts, f.Size, f.ModTime.UnixNano())
+			if err != nil {
+				return err
+			}
+			defer closer.Close()
+			return parquetfile.Recover(f.Path, func() (err error) {
+				schemas[i], err = schemaOf(f.Path, file, asText)
+				return err
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, schema := range schemas {
+		for _, f := range schema {
+			at := slices.IndexFunc(t.Columns, func(c vec.Field) bool { return c.Name == f.Name })
+			if at < 0 {
+				t.Columns = append(t.Columns, f)
+				continue
+			}
+			wider, ok := widen(t.Columns[at].Type, f.Type)
+			if !ok {
+				return fmt.Errorf("%s: column %q is %s, and %s in other files; read the files in two queries", samples[i].file.Path, f.Name, f.Type, t.Columns[at].Type)
+			}
+			t.Columns[at].Type = wider
+		}
+	}
+	return nil
+}
+
+// schemaOf returns the columns of a file.
+func schemaOf(path string, file *parquet.File, asText bool) (fields []vec.Field, err error) {
+	elements := parquetfile.Elements(file)
+	for _, c := range file.Root().Columns() {
+		typ, err := columnType(c, elements, asText)
+		if err != nil {
+			return nil, fmt.Errorf("%s: column %q: %w", path, c.Name(), err)
+		}
+		fields = append(fields, vec.Field{Name: c.Name(), Type: typ})
+	}
+	return fields, nil
+}
+
+// columnType returns the type of a column of a file.
+func columnType(c *parquet.Column, elements map[*parquet.Column]*format.SchemaElement, asText bool) (vec.Type, error) {
+	list, element := parquetfile.ElementOf(c)
+	switch {
+	case list != nil && parquetfile.IsMap(c) && len(list.Columns()) == 2:
+		key, err := columnType(list.Columns()[0], elements, asText)
+		if err != nil {
+			return key, err
+		}
+		value, err := columnType(list.Columns()[1], elements, asText)
+		return vec.MapOf(key, value), err
+	case list != nil:
+		elem, err := elementType(element, list, elements, asText)
+		return vec.ListOf(elem), err
+	case !c.Leaf():
+		return structType(c, elements, asText)
+	}
+	d, err := newDecoder(c, elements[c], asText)
+	return d.typ, err
+}
+
+// elementType returns the type of the elements of a list. An element that is the repeated column
+// itself is no list of its own.
+func elementType(element, list *parquet.Column, elements map[*parquet.Column]*format.SchemaElement, asText bool) (vec.Type, error) {
+	switch {
+	case element != list:
+		return columnType(element, elements, asText)
+	case element.Leaf():
+		d, err := newDecoder(element, elements[element], asText)
+		return d.typ, err
+	}
+	return structType(element, elements, asText)
+}
+
+func structType(c *parquet.Column, elements map[*parquet.Column]*format.SchemaElement, asText bool) (t vec.Type, err error) {
+	t.Kind = vec.Struct
+	for _, f := range c.Columns() {
+		typ, err := columnType(f, elements, asText)
+		if err != nil {
+			return t, err
+		}
+		t.Fields = append(t.Fields, vec.Field{Name: f.Name(), Type: typ})
+	}
+	return t, nil
+}
+
+// widen returns a type that holds the values of two types.
+func widen(a, b vec.Type) (vec.Type, bool) {
+	if a.Equal(b) {
+		return a, true
+	}
+	if a.Kind > b.Kind {
+		a, b = b, a
+	}
+	switch {
+	case a.Kind == vec.Null:
+		return b, true
+	case b.Kind == vec.Float && (a.Kind == vec.Int || a.Kind == vec.Decimal):
+		return b, true
+	case a.Kind == vec.Int && b.Kind == vec.Decimal:
+		return vec.DecimalOf(min(max(b.Precision, 19+b.Scale), vec.MaxPrecision), b.Scale), 19+b.Scale <= vec.MaxPrecision
+	case a.Kind == vec.Decimal && b.Kind == vec.Decimal:
+		scale, whole := max(a.Scale, b.Scale), max(a.Precision-a.Scale, b.Precision-b.Scale)
+		return vec.DecimalOf(min(whole+scale, vec.MaxPrecision), scale), whole+scale <= vec.MaxPrecision
+	case a.Kind == vec.Date && (b.Kind == vec.Timestamp || b.Kind == vec.TimestampTZ):
+		return b, true
+	case a.Kind == vec.Text && (b.Kind == vec.Blob || b.Kind == vec.JSON):
+		return a, true
+	}
+	return a, false
+}
+
+// parquetPiece is a range of row groups of a file. A split contains a list of pieces.
+type parquetPiece struct {
+	Path    string   `json:"path"`
+	Groups  []int    `json:"groups"`
+	Size    int64    `json:"size"`
+	ModTime int64    `json:"time"`
+	Hosts   []string `json:"hosts,omitempty"`
+
+	label string
+	bytes int64
+	total int
+}
+
+// parquetSplits reads the footers, and packs the row groups that may have wanted rows.
+func (s *source) parquetSplits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	if target <= 0 {
+		target = 64 << 20
+	}
+	fs, err := files.Expand(ctx, s.t.Paths)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([][]parquetPiece, len(fs))
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // mostly waiting for the disk
+	for i, f := range fs {
+		if f.Size == 0 {
+			continue
+		}
+		work.Go(func() (err error) {
+			groups[i], err = s.parquetGroups(ctx, f)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	var splits []mapreduce.Split
+	bins := files.Bins[parquetPiece]{Target: target, Full: func(all []parquetPiece, bytes int64, hosts []string) error {
+		var pack []parquetPiece
+		for _, g := range all {
+			if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
+				pack[n-1].Groups = append(pack[n-1].Groups, g.Groups...)
+			} else {
+				pack = append(pack, g)
+			}
+		}
+		data, err := json.Marshal(pack)
+		first, last := pack[0], pack[len(pack)-1]
+		label := first.label
+		if len(pack) > 1 {
+			label = fmt.Sprintf("%d files, %s … %s", len(pack), first.label, last.label)
+		} else if len(first.Groups) < first.total {
+			label = fmt.Sprintf("%s[%d of %d row groups]", first.label, len(first.Groups), first.total)
+		}
+		splits = append(splits, mapreduce.Split{Label: label, Bytes: bytes, Hosts: hosts, Data: data})
+		return err
+	}}
+	for _, g := range slices.Concat(groups...) {
+		if err := bins.Add(g, g.bytes, g.Hosts); err != nil {
+			return nil, err
+		}
+	}
+	return splits, bins.Flush()
+}
+
+// parquetGroups returns the row groups of a file that may have wanted rows, as pieces.
+func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquetPiece, err error) {
+	path, err := filesys.Lend(ctx, f.Path)
+	if err != nil {
+		return nil, err
+	}
+	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts}
+	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	err = parquetfile.Recover(p.Path, func() error {
+		columns, err := s.match(p.Path, file)
+		if err != nil {
+			return err
+		}
+		leaves := columns.leaves()
+		p.total = len(file.RowGroups())
+		for i := range p.total {
+			if columns.skips(file, i, s.bounds) {
+				continue
+			}
+			p.Groups, p.bytes = []int{i}, max(parquetfile.Bytes(file, i, leaves), 1)
+			out = append(out, p)
+		}
+		return nil
+	})
+	return out, err
+}
