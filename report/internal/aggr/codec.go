@@ -43,6 +43,16 @@ func (d *decoder) uvarint() uint64 {
 	return x
 }
 
+// count reads a number of rows.
+func (d *decoder) count() int64 {
+	n := d.uvarint()
+	if n > 1<<56 {
+		d.fail()
+		return 0
+	}
+	return int64(n)
+}
+
 func (d *decoder) varint() int64 {
 	x, n := binary.Varint(d.src)
 	if n <= 0 {

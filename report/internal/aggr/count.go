@@ -73,12 +73,9 @@ func (s *counts) AppendState(dst []byte, group int) []byte {
 }
 
 func (s *counts) MergeState(group int, src []byte) ([]byte, error) {
-	n, w := binary.Uvarint(src)
-	if w <= 0 {
-		return nil, vec.ErrCorrupt
-	}
-	s.n[group] += int64(n)
-	return src[w:], nil
+	d := decoder{src: src}
+	s.n[group] += d.count()
+	return d.end()
 }
 
 func (s *counts) Result(from, to int) (*vec.Vec, error) {

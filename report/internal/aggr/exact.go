@@ -212,7 +212,7 @@ func (s *floatSums) AppendState(dst []byte, group int) []byte {
 
 func (s *floatSums) MergeState(group int, src []byte) ([]byte, error) {
 	d := decoder{src: src}
-	n := d.uvarint()
+	n := d.count()
 	if n == 0 {
 		return d.end()
 	}
@@ -224,7 +224,7 @@ func (s *floatSums) MergeState(group int, src []byte) ([]byte, error) {
 		return nil, err
 	}
 	x := &s.s[group]
-	x.n += int64(n)
+	x.n += n
 	x.special |= special
 	if len(w) == 0 {
 		return rest, nil

@@ -291,7 +291,7 @@ func FuzzMergeState(f *testing.F) {
 			return
 		}
 		if v, err := s.Result(0, 2); err == nil && v.Len != 2 {
-			t.Fatalf("%d results", v.Len)
+			t.Fatalf("%v: %d results", c, v.Len)
 		}
 		other := c.bind(t).New()
 		other.Resize(1)

@@ -58,7 +58,13 @@ func whole(n int64) *big.Float { return new(big.Float).SetPrec(precision).SetInt
 
 func product(a, b *big.Float) *big.Float { return new(big.Float).SetPrec(precision).Mul(a, b) }
 
-func sqrt(a *big.Float) *big.Float { return new(big.Float).SetPrec(precision).Sqrt(a) }
+// sqrt returns 0 for a negative number, which only corrupt states have.
+func sqrt(a *big.Float) *big.Float {
+	if a.Sign() < 0 {
+		return new(big.Float)
+	}
+	return new(big.Float).SetPrec(precision).Sqrt(a)
+}
 
 // spread returns n*sum(x*y) - sum(x)*sum(y): n² times the covariance.
 func (m *sums) spread(xy, x, y int) scaled { return m.p[xy].times(m.n).sub(m.p[x].mul(m.p[y])) }
@@ -104,7 +110,7 @@ const (
 
 func correlation(m *sums) (*big.Float, bool) {
 	xx, yy := m.spread(sumXX, sumX, sumX), m.spread(sumYY, sumY, sumY)
-	if xx.i.Sign() == 0 || yy.i.Sign() == 0 {
+	if xx.i.Sign() <= 0 || yy.i.Sign() <= 0 {
 		return nil, false
 	}
 	return quo(m.spread(sumXY, sumX, sumY).float(), sqrt(xx.mul(yy).float())), true
@@ -112,7 +118,7 @@ func correlation(m *sums) (*big.Float, bool) {
 
 func slope(m *sums) (*big.Float, bool) {
 	xx := m.spread(sumXX, sumX, sumX)
-	if xx.i.Sign() == 0 {
+	if xx.i.Sign() <= 0 {
 		return nil, false
 	}
 	return quo(m.spread(sumXY, sumX, sumY).float(), xx.float()), true
@@ -120,7 +126,7 @@ func slope(m *sums) (*big.Float, bool) {
 
 func intercept(m *sums) (*big.Float, bool) {
 	xx := m.spread(sumXX, sumX, sumX)
-	if xx.i.Sign() == 0 {
+	if xx.i.Sign() <= 0 {
 		return nil, false
 	}
 	above := m.p[sumY].mul(xx).sub(m.p[sumX].mul(m.spread(sumXY, sumX, sumY)))
@@ -130,9 +136,9 @@ func intercept(m *sums) (*big.Float, bool) {
 func determination(m *sums) (*big.Float, bool) {
 	xx, yy := m.spread(sumXX, sumX, sumX), m.spread(sumYY, sumY, sumY)
 	switch {
-	case xx.i.Sign() == 0:
+	case xx.i.Sign() <= 0:
 		return nil, false
-	case yy.i.Sign() == 0:
+	case yy.i.Sign() <= 0:
 		return whole(1), true
 	}
 	xy := m.spread(sumXY, sumX, sumY)
@@ -152,7 +158,7 @@ func deviation(xy, x, y int) statistic {
 // skewness is the sample skewness, as in DuckDB.
 func skewness(m *sums) (*big.Float, bool) {
 	m2 := m.spread(1, 0, 0)
-	if m.n < 3 || m2.i.Sign() == 0 {
+	if m.n < 3 || m2.i.Sign() <= 0 {
 		return nil, false
 	}
 	x := m.p[0]
@@ -165,7 +171,7 @@ func skewness(m *sums) (*big.Float, bool) {
 func kurtosis(sample bool) statistic {
 	return func(m *sums) (*big.Float, bool) {
 		m2 := m.spread(1, 0, 0)
-		if sample && m.n < 4 || m2.i.Sign() == 0 {
+		if sample && m.n < 4 || m2.i.Sign() <= 0 {
 			return nil, false
 		}
 		x, n := m.p[0], m.n
@@ -414,7 +420,7 @@ func (s *moments) AppendState(dst []byte, group int) []byte {
 
 func (s *moments) MergeState(group int, src []byte) ([]byte, error) {
 	d := decoder{src: src}
-	n := d.uvarint()
+	n := d.count()
 	if n == 0 {
 		return d.end()
 	}
@@ -430,7 +436,7 @@ func (s *moments) MergeState(group int, src []byte) ([]byte, error) {
 		l.addLong(w, base)
 		s.held += l.bytes()
 	}
-	s.n[group] += int64(n)
+	s.n[group] += n
 	s.special[group] = s.special[group] || special != 0
 	return d.end()
 }

@@ -3,7 +3,6 @@ package aggr
 import (
 	"cmp"
 	"encoding/binary"
-	"math"
 	"slices"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -161,9 +160,9 @@ func (p *pairs) MergeState(group int, src []byte) ([]byte, error) {
 		} else {
 			text = d.bytes()
 		}
-		n := uint64(1)
+		n := int64(1)
 		if p.counts != nil {
-			n = d.uvarint()
+			n = d.count()
 		}
 		if d.failed {
 			return nil, vec.ErrCorrupt
@@ -172,7 +171,7 @@ func (p *pairs) MergeState(group int, src []byte) ([]byte, error) {
 			x = int64(p.col.texts.id(string(text)))
 		}
 		p.index.reserve(1)
-		p.count(mix(uint64(x), uint64(group)), x, uint32(group), int64(n&math.MaxInt64))
+		p.count(mix(uint64(x), uint64(group)), x, uint32(group), n)
 	}
 	return d.end()
 }

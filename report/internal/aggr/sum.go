@@ -185,7 +185,7 @@ func appendWide(dst []byte, hi int64, lo uint64) []byte {
 
 func (s *intSums) MergeState(group int, src []byte) ([]byte, error) {
 	d := decoder{src: src}
-	n := d.uvarint()
+	n := d.count()
 	if n == 0 {
 		return d.end()
 	}
@@ -208,7 +208,7 @@ func (s *intSums) MergeState(group int, src []byte) ([]byte, error) {
 		return nil, err
 	}
 	s.add(group, v)
-	s.s[group].n += int64(n)
+	s.s[group].n += n
 	if over != 0 {
 		if s.over == nil {
 			s.over = make([]int64, len(s.s))

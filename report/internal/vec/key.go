@@ -321,6 +321,8 @@ func (b *Builder) DecodeKey(key []byte) (rest []byte, err error) {
 		return u
 	}
 	switch b.Type.Kind.storage() {
+	case inNothing:
+		return nil, ErrCorrupt
 	case inBools:
 		if len(key) == 0 {
 			return nil, ErrCorrupt

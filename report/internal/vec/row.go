@@ -100,6 +100,8 @@ func (b *Builder) decodeValue(row []byte) (rest []byte, err error) {
 		return int(x)
 	}
 	switch b.Type.Kind.storage() {
+	case inNothing:
+		return nil, ErrCorrupt
 	case inBools:
 		if len(row) < 1 {
 			return nil, ErrCorrupt
