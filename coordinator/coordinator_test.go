@@ -28,7 +28,7 @@ func TestHappy(t *testing.T) {
 		coordtest.Submit(t, c, coordtest.TwoStages(5, 2)) // changes nothing
 		other := coordtest.TwoStages(5, 2)
 		other.Hash = "def"
-		if err := c.Submit(t.Context(), other); err == nil || !strings.Contains(err.Error(), "known") {
+		if err := c.Submit(t.Context(), other, report.Options{}); err == nil || !strings.Contains(err.Error(), "known") {
 			t.Errorf("submit with another hash = %v", err)
 		}
 
@@ -70,7 +70,7 @@ func TestHappy(t *testing.T) {
 			t.Errorf("Jobs = %v", got)
 		}
 		stop()
-		if err := c.Submit(t.Context(), coordtest.TwoStages(1, 1)); !errors.Is(err, coordinator.ErrStopped) {
+		if err := c.Submit(t.Context(), coordtest.TwoStages(1, 1), report.Options{}); !errors.Is(err, coordinator.ErrStopped) {
 			t.Errorf("submit to a stopped coordinator = %v", err)
 		}
 		time.Sleep(5 * time.Second) // the worker notices
@@ -247,7 +247,7 @@ func TestDiskFull(t *testing.T) {
 		j.SetFull(true)
 		refused := coordtest.TwoStages(1, 1)
 		refused.ID = "k"
-		if err := c.Submit(t.Context(), refused); !errors.Is(err, journal.ErrDiskFull) {
+		if err := c.Submit(t.Context(), refused, report.Options{}); !errors.Is(err, journal.ErrDiskFull) {
 			t.Errorf("submit on a full disk = %v", err)
 		}
 		if _, known := c.Status("k"); known {
@@ -305,7 +305,7 @@ func TestJournalFails(t *testing.T) {
 		go func() { done <- c.Run(t.Context()) }()
 		bad := coordtest.TwoStages(1, 1)
 		bad.ID = "k\xff"
-		if err := c.Submit(t.Context(), bad); err == nil || errors.Is(err, coordinator.ErrStopped) {
+		if err := c.Submit(t.Context(), bad, report.Options{}); err == nil || errors.Is(err, coordinator.ErrStopped) {
 			t.Errorf("submit of a job that cannot be written = %v", err)
 		}
 		coordtest.Submit(t, c, coordtest.TwoStages(1, 1))
@@ -317,7 +317,7 @@ func TestJournalFails(t *testing.T) {
 		j.Mu.Unlock()
 		other := coordtest.TwoStages(1, 1)
 		other.ID = "k"
-		if err := c.Submit(t.Context(), other); !errors.Is(err, j.Broken) {
+		if err := c.Submit(t.Context(), other, report.Options{}); !errors.Is(err, j.Broken) {
 			t.Errorf("submit = %v", err)
 		}
 		if err := <-done; !errors.Is(err, j.Broken) {
@@ -384,7 +384,7 @@ func TestConfig(t *testing.T) {
 	if err := c.Join("", 0, "", nil, nil); err == nil {
 		t.Error("a worker without name, slots and Worker joined")
 	}
-	if err := c.Submit(t.Context(), job.Spec{ID: "x"}); err == nil {
+	if err := c.Submit(t.Context(), job.Spec{ID: "x"}, report.Options{}); err == nil {
 		t.Error("a job without stages was accepted")
 	}
 }
@@ -409,7 +409,7 @@ func BenchmarkSubmit(b *testing.B) {
 		wait.Go(func() {
 			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
 				spec := job.Spec{ID: job.ID(fmt.Sprint("j", i)), Stages: []job.Stage{{Name: "map", Tasks: 1}}}
-				if err := c.Submit(ctx, spec); err != nil {
+				if err := c.Submit(ctx, spec, report.Options{}); err != nil {
 					b.Error(err)
 				}
 			}
@@ -444,7 +444,7 @@ func TestSubmitsTogether(t *testing.T) {
 			spec job.Spec
 		}{{"a", spec("a", "1")}, {"b", spec("b", "1")}, {"bad", spec("bad\xff", "1")}, {"same", spec("a", "1")}, {"other", spec("a", "2")}} {
 			wait.Go(func() {
-				err := c.Submit(t.Context(), s.spec)
+				err := c.Submit(t.Context(), s.spec, report.Options{})
 				mu.Lock()
 				defer mu.Unlock()
 				errs[s.name] = err

@@ -14,15 +14,14 @@ import (
 )
 
 // Submit accepts a job. When it returns nil, the job is in the journal. If the ID and Hash of spec
-// are known, nothing changes, even when that job has ended: Drop it first to run it again. The
-// same ID with another Hash is an error. After an error that wraps journal.ErrDiskFull, nothing
-// was accepted. The caller must not change spec afterwards.
-func (c *Coordinator) Submit(ctx context.Context, spec job.Spec) error {
-	return c.SubmitWith(ctx, spec, report.Options{Submitted: time.Now()})
-}
-
-// SubmitWith is Submit with options. A known job keeps its own options.
-func (c *Coordinator) SubmitWith(ctx context.Context, spec job.Spec, opt report.Options) error {
+// are known, nothing changes, even when that job has ended: Drop it first to run it again. The same
+// ID with another Hash is an error. A known job keeps its options; opt.Submitted is now if it is
+// zero. After an error that wraps journal.ErrDiskFull, nothing was accepted. The caller must not
+// change spec afterwards.
+func (c *Coordinator) Submit(ctx context.Context, spec job.Spec, opt report.Options) error {
+	if opt.Submitted.IsZero() {
+		opt.Submitted = time.Now()
+	}
 	if err := sched.Check(&spec); err != nil {
 		return fmt.Errorf("submit: %w: %w", wire.ErrInvalid, err)
 	}

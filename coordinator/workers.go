@@ -39,9 +39,6 @@ type RemoteWorker interface {
 	Copy(p job.Producer)
 }
 
-// ErrUnknownWorker means that no worker with this name has a lease.
-var ErrUnknownWorker = wire.ErrUnknownWorker
-
 // Workers returns the workers with a lease, by name.
 func (c *Coordinator) Workers() []report.Worker {
 	c.mu.Lock()
@@ -64,7 +61,7 @@ func (c *Coordinator) AllWorkers() []report.Worker {
 // DrainWorker asks a worker to leave permanently: it gets no new attempts, and other workers copy
 // its outputs as far as they are needed. When it has left, nobody waits for its files. For a worker
 // that is away, give its ID; nobody waits for its files from then on. The error wraps
-// ErrUnknownWorker when there is no such worker.
+// wire.ErrUnknownWorker when there is no such worker.
 func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 	c.mu.Lock()
 	known := c.core.HasLease(name)
@@ -74,7 +71,7 @@ func (c *Coordinator) DrainWorker(ctx context.Context, name string) error {
 		return c.forgetAway(ctx, name)
 	}
 	if !known {
-		return fmt.Errorf("drain worker %s: %w", name, ErrUnknownWorker)
+		return fmt.Errorf("drain worker %s: %w", name, wire.ErrUnknownWorker)
 	}
 	if err := c.ask(ctx, sched.DrainWorker{Worker: name, Permanent: true}); err != nil {
 		return fmt.Errorf("drain worker %s: %w", name, err)
@@ -90,24 +87,20 @@ func (c *Coordinator) forgetAway(ctx context.Context, lasting string) error {
 	return nil
 }
 
-// Join offers the slots of a worker. held are the attempts with a sealed output on the worker: the
-// coordinator keeps those that count and drops the others. No other living worker may have the
+// Join offers the slots of a worker. outputs are the attempts with a sealed output on the worker:
+// the coordinator keeps those that count and drops the others. No other living worker may have the
 // name; the same name again replaces the former worker and loses its attempts. From then on the
 // worker calls Heartbeat more often than every LeaseTTL/3.
 func (c *Coordinator) Join(name string, slots int, zone string, outputs []job.Attempt, w Worker) error {
-	return c.Rejoin(name, slots, zone, outputs, nil, w)
-}
-
-// Rejoin is Join for a worker with running attempts, as after a restart of the coordinator or a
-// lost lease. Useful attempts continue; the others are cancelled.
-func (c *Coordinator) Rejoin(name string, slots int, zone string, outputs, running []job.Attempt, w Worker) error {
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)
 	}
-	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: outputs, Running: running}, w)
+	return c.JoinAs(sched.WorkerJoined{Worker: name, Slots: slots, Zone: zone, Outputs: outputs}, w)
 }
 
-// JoinAs is Join for a worker in another process, which sends more about itself than its slots.
+// JoinAs is Join for a worker in another process, which sends more about itself than its slots. It
+// may have running attempts, as after a restart of the coordinator or a lost lease: useful ones
+// continue, the others are cancelled.
 func (c *Coordinator) JoinAs(ev sched.WorkerJoined, w Worker) error {
 	return c.post(message{ev: ev, worker: w})
 }

@@ -435,7 +435,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 		}
 		return nil
 	}
-	return e.coord.Submit(ctx, *e.spec)
+	return e.coord.Submit(ctx, *e.spec, report.Options{})
 }
 
 // isComplete reports whether a worker holds the output of every task.

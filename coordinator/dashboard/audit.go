@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
@@ -17,13 +18,13 @@ type auditor struct {
 	mu sync.Mutex
 	// on is set by run: during the replay of the journal the state is incomplete.
 	on    bool
-	jobs  audit[coordinator.AuditPlace]
+	jobs  audit[sched.AuditPosition]
 	tasks audit[int]
 }
 
 // audit goes round one core. P is its kind of place; the zero value is the beginning.
 type audit[P comparable] struct {
-	part   func(at P) (bad []string, next P)
+	step   func(at P) (bad []string, next P)
 	at     P
 	now    []string  // found in this round
 	last   []string  // found in the last whole round
@@ -44,7 +45,7 @@ const (
 
 func newAuditor(c *coordinator.Coordinator, t *taskserver.Server) *auditor {
 	a := &auditor{}
-	a.jobs.part, a.tasks.part = c.AuditPart, t.AuditPart
+	a.jobs.step, a.tasks.step = c.AuditStep, t.AuditStep
 	return a
 }
 
@@ -81,7 +82,7 @@ func (a *audit[P]) look() {
 		if a.at == begin {
 			a.began = time.Now()
 		}
-		bad, next := a.part(a.at)
+		bad, next := a.step(a.at)
 		if len(a.now) < maxFindings {
 			a.now = append(a.now, bad...)
 		}

@@ -78,7 +78,7 @@ func open(t *testing.T) *Dashboard {
 
 func (d *Dashboard) submitJob(t *testing.T, id, name string) {
 	t.Helper()
-	err := d.cfg.Coordinator.SubmitWith(t.Context(), job.Spec{ID: job.ID(id), Name: name, Hash: "h", Stages: []job.Stage{{Name: name, Tasks: 3}, {Name: name, Tasks: 1, Combine: true,
+	err := d.cfg.Coordinator.Submit(t.Context(), job.Spec{ID: job.ID(id), Name: name, Hash: "h", Stages: []job.Stage{{Name: name, Tasks: 3}, {Name: name, Tasks: 1, Combine: true,
 		Inputs: []job.Edge{{Mode: job.Group}}}}}, report.Options{Owner: name, Tags: []string{name}, Submitted: time.Now()})
 	if err != nil {
 		t.Fatal(err)
@@ -340,7 +340,7 @@ func TestMetrics(t *testing.T) {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	broken := []string{"task 3 has no owner"}
-	a := audit[int]{part: func(at int) ([]string, int) {
+	a := audit[int]{step: func(at int) ([]string, int) {
 		if at == 2 {
 			return broken, 3
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
@@ -97,9 +97,9 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	ch.gauge(outputDesc, int(t.Sum.Bytes))
 	tallies := d.cfg.Coordinator.Tallies()
 	for k := range tallies {
-		x, stage, ended := &tallies[k], coordinator.StageKind(k).String(), 0
+		x, stage, ended := &tallies[k], sched.StageKind(k).String(), 0
 		for e, n := range x.Ended {
-			ch.counter(attemptsDesc, n, stage, strings.ReplaceAll(coordinator.AttemptEnd(e).String(), " ", "_"))
+			ch.counter(attemptsDesc, n, stage, strings.ReplaceAll(sched.End(e).String(), " ", "_"))
 			ended += n
 		}
 		ch.gauge(runningDesc, x.Begun-ended, stage)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
@@ -117,7 +117,7 @@ type overview struct {
 	States            map[string]int
 	Slots, Busy, Free int
 	SlotsBar          page.Bar
-	Sums              coordinator.Sums
+	Sums              sched.Sums
 	StagesBar         page.Bar
 	Jobs              []jobRow
 	MoreJobs          int
@@ -216,7 +216,7 @@ type jobsView struct {
 	Jobs []jobRow
 	At   pager
 	Tabs []page.Link
-	Sums coordinator.Sums
+	Sums sched.Sums
 }
 
 func (d *Dashboard) jobs(state string, n int) view {
@@ -246,9 +246,9 @@ type jobView struct {
 	jobRow
 	Stages   []stageRow
 	Counters []counter
-	Attempts []coordinator.RunningAttempt
+	Attempts []sched.RunningAttempt
 	More     int // attempts that are not shown
-	Troubles []coordinator.Trouble
+	Troubles []sched.Trouble
 	Ended    bool
 }
 
@@ -290,7 +290,7 @@ func (d *Dashboard) job(id string) view {
 		s := stageRow{Stage: st, Number: k, InRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, InBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes, Bad: st.Sum.Counters[badCounter],
 			Bar: page.NewBar(st.Done, st.Running, st.Failed, st.Cancelled, st.Waiting)}
 		if k < len(spec.Stages) {
-			s.Kind = coordinator.KindOf(&spec.Stages[k]).String()
+			s.Kind = sched.KindOf(&spec.Stages[k]).String()
 			for _, e := range spec.Stages[k].Inputs {
 				if !slices.Contains(s.Reads, e.From) {
 					s.Reads = append(s.Reads, e.From)

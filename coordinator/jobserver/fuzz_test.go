@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -84,7 +85,7 @@ func FuzzWork(f *testing.F) {
 			b = b[k+int(n):]
 		}
 		spec := job.Spec{ID: "j", Stages: []job.Stage{{Name: "map", Tasks: 2}, {Name: "reduce", Tasks: 1, Inputs: []job.Edge{{}}}}}
-		if err := c.Submit(t.Context(), spec); err != nil {
+		if err := c.Submit(t.Context(), spec, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		_ = s.Work(x)

@@ -90,7 +90,7 @@ func (s *Server) submit(ctx context.Context, spec *job.Spec, opt report.Options)
 			return out, nil
 		}
 	}
-	if err := s.c.SubmitWith(ctx, *spec, opt); err != nil {
+	if err := s.c.Submit(ctx, *spec, opt); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

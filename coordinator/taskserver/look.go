@@ -65,11 +65,11 @@ func (t *Server) Totals() report.TaskCounts {
 	return countsOf(t.desk.Totals())
 }
 
-// AuditPart is one step of an audit; see coordinator.Coordinator.AuditPart. The beginning is 0.
-func (t *Server) AuditPart(at int) (bad []string, next int) {
+// AuditStep is one step of an audit; see coordinator.Coordinator.AuditStep. The beginning is 0.
+func (t *Server) AuditStep(at int) (bad []string, next int) {
 	t.desk.Lock()
 	defer t.desk.Unlock()
-	return t.desk.AuditNext(at, 4096)
+	return t.desk.AuditStep(at, 4096)
 }
 
 // maxError is the limit of the error in a TaskDetail, in bytes.

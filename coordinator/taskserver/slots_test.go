@@ -209,7 +209,7 @@ func TestSharedSlots(t *testing.T) {
 		}
 		before := len(w.Launched())
 		urgent := sharedSpec("urgent", 2)
-		if err := c.SubmitWith(t.Context(), urgent, report.Options{Priority: 11}); err != nil {
+		if err := c.Submit(t.Context(), urgent, report.Options{Priority: 11}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2500 * time.Millisecond)

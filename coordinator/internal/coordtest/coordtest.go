@@ -17,7 +17,9 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Worker runs attempts for a second each. Fail may fail one.
@@ -47,10 +49,10 @@ func (w *Worker) Join(t *testing.T, c *coordinator.Coordinator, slots int) {
 	t.Helper()
 	w.Mu.Lock()
 	w.C = c
-	held := slices.Collect(maps.Keys(w.Store))
+	outputs := slices.Collect(maps.Keys(w.Store))
 	running := slices.Collect(maps.Keys(w.Running))
 	w.Mu.Unlock()
-	if err := c.Rejoin(w.Name, slots, "", held, running, w); err != nil {
+	if err := c.JoinAs(sched.WorkerJoined{Worker: w.Name, Slots: slots, Outputs: outputs, Running: running}, w); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -221,7 +223,7 @@ func TwoStages(maps, reduces int) job.Spec {
 // Submit submits a job.
 func Submit(t *testing.T, c *coordinator.Coordinator, spec job.Spec) {
 	t.Helper()
-	if err := c.Submit(t.Context(), spec); err != nil {
+	if err := c.Submit(t.Context(), spec, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -51,8 +51,8 @@ func (d *Desk) Totals() queue.Counts { return d.core.Totals() }
 // Budgets returns the state of all budgets.
 func (d *Desk) Budgets() []queue.BudgetInfo { return d.core.Budgets() }
 
-// AuditNext is one step of an audit; see queue.Queue.AuditNext.
-func (d *Desk) AuditNext(from, n int) (bad []string, next int) { return d.core.AuditNext(from, n) }
+// AuditStep is one step of an audit; see queue.Queue.AuditStep.
+func (d *Desk) AuditStep(from, n int) (bad []string, next int) { return d.core.AuditStep(from, n) }
 
 // AttemptDurations returns a histogram of the durations of attempts.
 func (d *Desk) AttemptDurations() tally.Durations { return d.core.AttemptDurations() }

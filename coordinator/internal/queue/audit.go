@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// AuditNext is one step of an incremental audit, beginning at position from, 0 at first. It checks
+// AuditStep is one step of an incremental audit, beginning at position from, 0 at first. It checks
 // that each of the next n tasks has an owner or a timer, and returns the next position. The last
 // step also checks the totals of functions and returns 0. Other events may happen between steps.
-func (q *Queue) AuditNext(from, n int) (bad []string, next int) {
+func (q *Queue) AuditStep(from, n int) (bad []string, next int) {
 	complain := func(format string, a ...any) { bad = append(bad, fmt.Sprintf(format, a...)) }
 	i := max(from, 1)
 	for end := i + n; i < end; i++ {

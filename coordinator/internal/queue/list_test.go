@@ -48,9 +48,9 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// TestAuditNext checks that an audit in steps looks at each task, also while other tasks come and
+// TestAuditStep checks that an audit in steps looks at each task, also while other tasks come and
 // go.
-func TestAuditNext(t *testing.T) {
+func TestAuditStep(t *testing.T) {
 	q := New(Config{})
 	now := time.Unix(1e9, 0)
 	for i := range 10_000 {
@@ -59,7 +59,7 @@ func TestAuditNext(t *testing.T) {
 	audit := func() (bad []string, parts int) {
 		for at := 0; at != 0 || parts == 0; parts++ {
 			var more []string
-			more, at = q.AuditNext(at, 999)
+			more, at = q.AuditStep(at, 999)
 			bad = append(bad, more...)
 			q.Step(now, &Submit{Function: "f0"})
 		}
