@@ -88,6 +88,9 @@ type coordinatorCmd struct {
 
 	AcceptLoss bool `group:"Disk" help:"Start with damaged data: drop damaged entries and tables of the journal and of the task store, and all later events, instead of refusing to start. Tasks that ended may then run again."`
 
+	Adopt bool `group:"Disk" xor:"copy" help:"Start with a copy of another data directory that is gone, and continue its cluster. Needed once."`
+	Fork  bool `group:"Disk" xor:"copy" help:"Make a cluster of its own from a copied data directory: it gets a new name, and workers need new data directories. Unfinished work of the copy runs there, too. Needed once."`
+
 	Lease          time.Duration `group:"Scheduling" default:"10s" help:"How long a silent worker keeps its attempts."`
 	LocalityWait   time.Duration `group:"Scheduling" default:"1s" help:"How long a split waits for a worker with a copy of it; 0s does not wait."`
 	MaxAttempts    int           `group:"Scheduling" default:"4" help:"Number of failed attempts of a task after which its job fails, unless the job sets its own."`

@@ -18,6 +18,7 @@ import (
 // Data is the open data directory of a coordinator. The directory contains:
 //
 //	cluster    its format, and the name of the cluster, made when the directory was made
+//	place      where the directory is, so that a copy is noticed
 //	journal/   decisions; see coordinator.OpenJournal
 //	code/      programs from clients
 //	tasks/     queued tasks; see taskserver.Open
@@ -44,6 +45,10 @@ type Options struct {
 	// AcceptLoss drops a damaged part of the journal, and everything after it, once, instead of an
 	// error at the start. Config of taskserver has its own.
 	AcceptLoss bool
+	// Adopt opens a copy of another directory, which is gone, and continues its cluster. Fork makes
+	// a cluster with a name of its own from a copy. Once the copy has been opened, they have no
+	// effect. Without them it is refused with ErrCopied.
+	Adopt, Fork bool
 	// Log receives messages for the operator; nil means silence.
 	Log *slog.Logger
 }
@@ -71,6 +76,16 @@ func Open(dir string, opt Options) (_ *Data, err error) {
 func (d *Data) open(opt Options) (err error) {
 	if d.Cluster, err = clusterName(d.Dir, opt.AcceptLoss); err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
+	}
+	fork, err := d.checkPlace(opt)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", d.Dir, err)
+	}
+	if fork {
+		d.Cluster = newName()
+		if err := writeCluster(d.Dir, d.Cluster); err != nil {
+			return err
+		}
 	}
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
 		return err
@@ -117,9 +132,11 @@ func clusterName(dir string, acceptLoss bool) (string, error) {
 	case journalErr == nil:
 		return "", fmt.Errorf("there is a journal but no file cluster; %s", clusterHelp)
 	}
-	name := strings.ToLower(rand.Text()[:12])
+	name := newName()
 	return name, writeCluster(dir, name)
 }
+
+func newName() string { return strings.ToLower(rand.Text()[:12]) }
 
 // writeCluster writes the file cluster.
 func writeCluster(dir, name string) error {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -205,5 +206,73 @@ func TestRestoreNewerFormat(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
+	}
+}
+
+// A copy that is started elsewhere is refused. It can be adopted, or become another cluster. A
+// directory that is moved, mounted elsewhere, or restored at its path is no copy.
+func TestCopiedDirectory(t *testing.T) {
+	opt := Options{NoSync: true, Reserve: -1}
+	open := func(dir string, opt Options) (string, error) {
+		d, err := Open(dir, opt)
+		if err != nil {
+			return "", err
+		}
+		return d.Cluster, d.Close()
+	}
+	top := t.TempDir()
+	original, copied := filepath.Join(top, "original"), filepath.Join(top, "copy")
+	name, err := open(original, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(original)); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" {
+		_, err = open(copied, opt)
+		if !errors.Is(err, ErrCopied) || !strings.Contains(err.Error(), original) || !strings.Contains(err.Error(), "-adopt") || !strings.Contains(err.Error(), "-fork") {
+			t.Errorf("a copy: %v", err)
+		}
+	}
+	adopt, fork := opt, opt
+	adopt.Adopt, fork.Fork = true, true
+	for _, o := range []Options{adopt, opt} {
+		if got, err := open(copied, o); got != name || err != nil {
+			t.Errorf("adopted: %s, %v", got, err)
+		}
+	}
+	second := filepath.Join(top, "second")
+	if err := os.CopyFS(second, os.DirFS(original)); err != nil {
+		t.Fatal(err)
+	}
+	forked, err := open(second, fork)
+	if forked == name || err != nil {
+		t.Errorf("forked: %s, %v", forked, err)
+	}
+	for _, o := range []Options{fork, opt} {
+		if got, err := open(second, o); got != forked || err != nil {
+			t.Errorf("after the fork: %s, %v", got, err)
+		}
+	}
+
+	moved := filepath.Join(top, "moved")
+	if err := os.Rename(original, moved); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(moved, opt); got != name || err != nil {
+		t.Errorf("moved: %s, %v", got, err)
+	}
+	if err := errors.Join(os.CopyFS(original, os.DirFS(moved)), os.RemoveAll(moved), os.Rename(original, moved)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(moved, opt); got != name || err != nil {
+		t.Errorf("restored at its path: %s, %v", got, err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(moved, "place"), []byte("x"), 0o600), os.Remove(filepath.Join(moved, "place.copy"))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(moved, opt); got != name || err != nil {
+		t.Errorf("a damaged place: %s, %v", got, err)
 	}
 }
