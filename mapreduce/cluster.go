@@ -126,15 +126,11 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		return nil, err
 	}
 	t.fit(workers)
-	lent, err := newLender()
+	files, err := e.files()
 	if err != nil {
 		return nil, err
 	}
-	e.lender = lent
-	files := lent.Files()
-	datasets := remote.Dataset(e.router())
-	datasets.Patience = 2 * time.Minute // as for other calls to a coordinator that may be restarting
-	files["dataset"] = datasets
+	lent := e.lender
 	ctx = filesys.WithSet(ctx, files)
 	c, err := build(ctx)
 	if err != nil {
@@ -327,6 +323,9 @@ func (e *cluster) program() (path string, code child.Code, err error) {
 	if e.test != nil {
 		path, code = e.test.Program()
 		return path, code, nil
+	}
+	if e.spec.Name == job.ReportPipeline {
+		return "", child.Code{SHA256: job.BuiltinCode}, nil
 	}
 	if path, err = os.Executable(); err != nil {
 		return "", code, fmt.Errorf("this program's own file: %w", err)

@@ -54,8 +54,9 @@ func (k knownCode) unchanged() bool {
 	return err == nil && k.info != nil && os.SameFile(info, k.info) && info.Size() == k.info.Size() && info.ModTime().Equal(k.info.ModTime())
 }
 
-// openCodeStore hashes the programs in paths.
-func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
+// openCodeStore hashes the programs in paths. builtin is the program with the built-in pipelines;
+// empty for none.
+func openCodeStore(dir string, paths []string, builtin string, ships bool) (*codeStore, error) {
 	s := &codeStore{dir: dir, allowShipped: ships, max: maxCode, paths: map[string]knownCode{}, kept: map[string]knownCode{}, needed: map[string]int{}, loads: map[string]chan struct{}{}}
 	for _, path := range paths {
 		hash, given, err := hashProgram(path)
@@ -63,6 +64,9 @@ func openCodeStore(dir string, paths []string, ships bool) (*codeStore, error) {
 			return nil, fmt.Errorf("program %s: %w", path, err)
 		}
 		s.paths[hash] = given
+	}
+	if builtin != "" {
+		s.paths[job.BuiltinCode] = knownCode{path: builtin}
 	}
 	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, err
@@ -140,7 +144,7 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 
 // verify returns an error if a configured program's file has changed.
 func (s *codeStore) verify(hash string, given knownCode) error {
-	if given.unchanged() {
+	if hash == job.BuiltinCode || given.unchanged() {
 		return nil
 	}
 	have, now, err := hashProgram(given.path)

@@ -82,13 +82,13 @@ func TestGivenCode(t *testing.T) {
 	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openCodeStore(filepath.Join(dir, "code"), []string{path}, false); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := openCodeStore(filepath.Join(dir, "code"), []string{path}, "", false); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("a file that cannot be executed: %v", err)
 	}
 	if err := os.Chmod(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openCodeStore(filepath.Join(dir, "code"), []string{path}, false)
+	s, err := openCodeStore(filepath.Join(dir, "code"), []string{path}, "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestGivenCode(t *testing.T) {
 // Programs that no job needs go when there are too many, the one unused for the longest time first.
 func TestCodeIsTrimmed(t *testing.T) {
 	dir := t.TempDir()
-	s, err := openCodeStore(dir, nil, true)
+	s, err := openCodeStore(dir, nil, "", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestKeptCodeIsHashedOnce(t *testing.T) {
 	sum := sha256.Sum256(data)
 	hash := hex.EncodeToString(sum[:])
 	for _, fresh := range []bool{true, false} { // the second store finds what the first left
-		s, err := openCodeStore(dir, nil, true)
+		s, err := openCodeStore(dir, nil, "", true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func TestNewerFormat(t *testing.T) {
 
 	code := filepath.Join(dir, "code")
 	for range 2 {
-		c, err := openCodeStore(code, nil, true)
+		c, err := openCodeStore(code, nil, "", true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestNewerFormat(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(code, state.FormatName), []byte("layshaft programs 2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = openCodeStore(code, nil, true)
+	_, err = openCodeStore(code, nil, "", true)
 	want(err)
 }
 

@@ -67,6 +67,9 @@ type NodeConfig struct {
 	FileRoots []string
 	// Codes are the paths of programs that the worker may run. They are hashed at the start.
 	Codes []string
+	// Builtin is the path of the program that runs the built-in pipelines, such as reports. Empty
+	// means that the worker does not run them.
+	Builtin string
 	// AllowShippedCode allows programs that clients send.
 	AllowShippedCode bool
 	// ChildEnv lists variables of the worker's environment that user code gets beside the common
@@ -205,7 +208,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n.coord = &coordinatorConn{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
 	}}
-	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.AllowShippedCode)
+	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Builtin, cfg.AllowShippedCode)
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", n.name, err)
 	}

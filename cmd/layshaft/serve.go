@@ -366,7 +366,21 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	return node.RunWorker(work, node.WorkerConfig{Common: common, Drain: drain, Functions: functions, Node: worker.NodeConfig{
 		Dir: w.Data, Slots: w.Slots, Reserved: w.Reserved, Memory: int64(w.Memory), Zone: w.Zone, Tags: w.Tags, Datasets: w.Dataset, FileRoots: trimmed(w.FileRoot),
-		Codes: w.Code, ChildEnv: w.ChildEnv, AllowShippedCode: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
+		Codes: w.Code, Builtin: ownProgram(), ChildEnv: w.ChildEnv, AllowShippedCode: w.AllowShippedCode, Sync: !w.NoSync, Reserve: cmp.Or(int64(w.Reserve), -1), Quota: int64(w.Quota),
 		Drain: max(w.Drain, time.Millisecond), Grace: max(w.Grace, time.Millisecond), Audit: w.audit(),
 	}})
+}
+
+// ownProgram returns a path of this program that stays valid when its file is replaced, if the
+// system has one. It is empty if the path is not known.
+func ownProgram() string {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return self
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return path
 }
