@@ -44,18 +44,12 @@ type Column struct {
 
 // Statement is a prepared statement: its files were listed and its types resolved.
 type Statement struct {
-	s    exec.Statement
-	root bind.Node
+	s      exec.Statement
+	root   bind.Node
+	target mapreduce.Target
 }
 
-// Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
-// the values of the parameters $1, $2 or ?, or of named ones; see [Named]. An error of the
-// statement is an [*Error]. The files are listed again at each run, but their columns are not.
-func Prepare(ctx context.Context, text string, args ...any) (*Statement, error) {
-	return prepare(ctx, text, Options{}, args)
-}
-
-// Options change how a statement is prepared.
+// Options change how a statement is prepared. The zero value is the default.
 type Options struct {
 	// Types are the types of columns, by name, in place of those that the samples suggest: a type
 	// as SQL writes it, such as decimal(12,2).
@@ -65,15 +59,18 @@ type Options struct {
 	MaxBad int64
 }
 
-// PrepareWith is Prepare with options.
-func PrepareWith(ctx context.Context, o Options, text string, args ...any) (*Statement, error) {
-	return prepare(ctx, text, o, args)
+// Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
+// the values of the parameters $1, $2 or ?, or of named ones; see [Named]. An error of the
+// statement is an [*Error]. Each run lists the files again, but keeps the columns.
+func Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Statement, error) {
+	return Options{}.Prepare(ctx, t, text, args...)
 }
 
 // defaultBroadcast is the size of files up to which an input of a join is given to all tasks.
 const defaultBroadcast = 64 << 20
 
-func prepare(ctx context.Context, text string, o Options, args []any) (*Statement, error) {
+// Prepare is the function Prepare with options.
+func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Statement, error) {
 	types := map[string]vec.Type{}
 	for name, t := range o.Types {
 		var err error
@@ -85,8 +82,11 @@ func prepare(ctx context.Context, text string, o Options, args []any) (*Statemen
 	if err != nil {
 		return nil, err
 	}
-	s := &Statement{s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
-	s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, types)
+	s := &Statement{target: t, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
+	err = mapreduce.WithFiles(ctx, t, func(ctx context.Context) (err error) {
+		s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, types)
+		return err
+	})
 	if err != nil {
 		return nil, located(text, err)
 	}
@@ -152,8 +152,8 @@ type Rows struct {
 
 // Run runs the statement. Rows arrive while it runs; the end of ctx, and the end of reading, end
 // the run.
-func (s *Statement) Run(ctx context.Context, t mapreduce.Target) *Rows {
-	r := &Rows{columns: s.Columns(), text: s.s.Text, batches: exec.Run(ctx, t, s.s, s.root)}
+func (s *Statement) Run(ctx context.Context) *Rows {
+	r := &Rows{columns: s.Columns(), text: s.s.Text, batches: exec.Run(ctx, s.target, s.s, s.root)}
 	for _, c := range s.root.Columns() {
 		r.fields = append(r.fields, vec.Field{Name: c.Name, Type: c.Type})
 	}
@@ -162,11 +162,11 @@ func (s *Statement) Run(ctx context.Context, t mapreduce.Target) *Rows {
 
 // Query prepares a statement and runs it.
 func Query(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Rows, error) {
-	s, err := Prepare(ctx, text, args...)
+	s, err := Prepare(ctx, t, text, args...)
 	if err != nil {
 		return nil, err
 	}
-	return s.Run(ctx, t), nil
+	return s.Run(ctx), nil
 }
 
 // Columns returns the columns of the rows.

@@ -44,14 +44,14 @@ func (c *reportCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := report.PrepareWith(ctx, report.Options{Types: c.Types, MaxBad: c.Bad}, text)
+	s, err := report.Options{Types: c.Types, MaxBad: c.Bad}.Prepare(ctx, c.target(), text)
 	if err != nil {
 		return withCaret(err)
 	}
 	if c.Schema {
 		return c.schema(s)
 	}
-	err = s.Run(ctx, c.target()).Write(os.Stdout, c.format(), report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
+	err = s.Run(ctx).Write(os.Stdout, c.format(), report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
 	if errors.Is(err, mapreduce.ErrExplained) {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -88,7 +89,7 @@ func (s *Statement) Bind(ctx context.Context) (bind.Node, error) {
 }
 
 // Report is the pipeline of all statements. Every layshaft binary has it.
-var Report = mapreduce.Define("layshaft-report", func(p *mapreduce.Plan, s Statement) mapreduce.Dataset[Block] {
+var Report = mapreduce.Define(job.ReportPipeline, func(p *mapreduce.Plan, s Statement) mapreduce.Dataset[Block] {
 	n, err := s.Bind(context.Background())
 	if err != nil {
 		return blocks(mapreduce.Read(p, failing{err}))
