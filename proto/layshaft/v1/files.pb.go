@@ -124,6 +124,7 @@ type CallRequest struct {
 	//	*CallRequest_Remove
 	//	*CallRequest_MakeDir
 	//	*CallRequest_Digest
+	//	*CallRequest_Head
 	Operation     isCallRequest_Operation `protobuf_oneof:"operation"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -273,6 +274,15 @@ func (x *CallRequest) GetDigest() *DigestFiles {
 	return nil
 }
 
+func (x *CallRequest) GetHead() *HeadFiles {
+	if x != nil {
+		if x, ok := x.Operation.(*CallRequest_Head); ok {
+			return x.Head
+		}
+	}
+	return nil
+}
+
 type isCallRequest_Operation interface {
 	isCallRequest_Operation()
 }
@@ -318,6 +328,11 @@ type CallRequest_Digest struct {
 	Digest *DigestFiles `protobuf:"bytes,12,opt,name=digest,proto3,oneof"`
 }
 
+type CallRequest_Head struct {
+	// head reads the beginnings and ends of files on the worker in holder.
+	Head *HeadFiles `protobuf:"bytes,13,opt,name=head,proto3,oneof"`
+}
+
 func (*CallRequest_List) isCallRequest_Operation() {}
 
 func (*CallRequest_Stat) isCallRequest_Operation() {}
@@ -333,6 +348,8 @@ func (*CallRequest_Remove) isCallRequest_Operation() {}
 func (*CallRequest_MakeDir) isCallRequest_Operation() {}
 
 func (*CallRequest_Digest) isCallRequest_Operation() {}
+
+func (*CallRequest_Head) isCallRequest_Operation() {}
 
 // ListFiles lists the files that match a glob, and the files below matching directories, sorted by
 // name. Files that are no input, such as names with a leading dot or underscore that the glob does
@@ -725,6 +742,70 @@ func (x *DigestFiles) GetNames() []string {
 	return nil
 }
 
+// HeadFiles requests the beginnings and ends of files. The answer describes all of them, in order.
+// The name of the request is ignored.
+type HeadFiles struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// names are the paths inside the dataset.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// head and tail are how many bytes to read from the beginning and the end of each file, at most.
+	Head          int64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	Tail          int64 `protobuf:"varint,3,opt,name=tail,proto3" json:"tail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadFiles) Reset() {
+	*x = HeadFiles{}
+	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadFiles) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadFiles) ProtoMessage() {}
+
+func (x *HeadFiles) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadFiles.ProtoReflect.Descriptor instead.
+func (*HeadFiles) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HeadFiles) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *HeadFiles) GetHead() int64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *HeadFiles) GetTail() int64 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
 // FileInfo describes a file or directory.
 type FileInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -751,14 +832,17 @@ type FileInfo struct {
 	Difference string `protobuf:"bytes,9,opt,name=difference,proto3" json:"difference,omitempty"`
 	// left_out is why the file matches a glob but is no input, in answers to list: hidden, link or
 	// twice. It is empty for input.
-	LeftOut       string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	LeftOut string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// head and tail are the beginning and the end of the content, in answers to head.
+	Head          []byte `protobuf:"bytes,11,opt,name=head,proto3" json:"head,omitempty"`
+	Tail          []byte `protobuf:"bytes,12,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	mi := &file_layshaft_v1_files_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +854,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_files_proto_msgTypes[9]
+	mi := &file_layshaft_v1_files_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +867,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FileInfo) GetName() string {
@@ -856,6 +940,20 @@ func (x *FileInfo) GetLeftOut() string {
 	return ""
 }
 
+func (x *FileInfo) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *FileInfo) GetTail() []byte {
+	if x != nil {
+		return x.Tail
+	}
+	return nil
+}
+
 // CallResponse is the outcome of an operation.
 type CallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -865,7 +963,7 @@ type CallResponse struct {
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// reason is the kind of the error.
 	Reason FileError `protobuf:"varint,3,opt,name=reason,proto3,enum=layshaft.v1.FileError" json:"reason,omitempty"`
-	// infos are the answer to list, stat and digest.
+	// infos are the answer to list, stat, digest and head.
 	Infos []*FileInfo `protobuf:"bytes,4,rep,name=infos,proto3" json:"infos,omitempty"`
 	// data is the answer to read.
 	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
@@ -879,7 +977,7 @@ type CallResponse struct {
 
 func (x *CallResponse) Reset() {
 	*x = CallResponse{}
-	mi := &file_layshaft_v1_files_proto_msgTypes[10]
+	mi := &file_layshaft_v1_files_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +989,7 @@ func (x *CallResponse) String() string {
 func (*CallResponse) ProtoMessage() {}
 
 func (x *CallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_files_proto_msgTypes[10]
+	mi := &file_layshaft_v1_files_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1002,7 @@ func (x *CallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallResponse.ProtoReflect.Descriptor instead.
 func (*CallResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_files_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallResponse) GetId() uint64 {
@@ -960,7 +1058,7 @@ var File_layshaft_v1_files_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\n" +
-	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\x89\x04\n" +
+	"\x17layshaft/v1/files.proto\x12\vlayshaft.v1\"\xb7\x04\n" +
 	"\vCallRequest\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -975,7 +1073,8 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x06remove\x18\n" +
 	" \x01(\v2\x17.layshaft.v1.RemoveFileH\x00R\x06remove\x121\n" +
 	"\bmake_dir\x18\v \x01(\v2\x14.layshaft.v1.MakeDirH\x00R\amakeDir\x122\n" +
-	"\x06digest\x18\f \x01(\v2\x18.layshaft.v1.DigestFilesH\x00R\x06digestB\v\n" +
+	"\x06digest\x18\f \x01(\v2\x18.layshaft.v1.DigestFilesH\x00R\x06digest\x12,\n" +
+	"\x04head\x18\r \x01(\v2\x16.layshaft.v1.HeadFilesH\x00R\x04headB\v\n" +
 	"\toperation\";\n" +
 	"\tListFiles\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x18\n" +
@@ -997,7 +1096,11 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\"\t\n" +
 	"\aMakeDir\"#\n" +
 	"\vDigestFiles\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"\x87\x02\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"I\n" +
+	"\tHeadFiles\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\x03R\x04head\x12\x12\n" +
+	"\x04tail\x18\x03 \x01(\x03R\x04tail\"\xaf\x02\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12$\n" +
@@ -1011,7 +1114,9 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"difference\x18\t \x01(\tR\n" +
 	"difference\x12\x19\n" +
 	"\bleft_out\x18\n" +
-	" \x01(\tR\aleftOut\"\xd1\x01\n" +
+	" \x01(\tR\aleftOut\x12\x12\n" +
+	"\x04head\x18\v \x01(\fR\x04head\x12\x12\n" +
+	"\x04tail\x18\f \x01(\fR\x04tail\"\xd1\x01\n" +
 	"\fCallResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12.\n" +
@@ -1044,7 +1149,7 @@ func file_layshaft_v1_files_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_files_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_layshaft_v1_files_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_layshaft_v1_files_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_layshaft_v1_files_proto_goTypes = []any{
 	(FileError)(0),       // 0: layshaft.v1.FileError
 	(*CallRequest)(nil),  // 1: layshaft.v1.CallRequest
@@ -1056,8 +1161,9 @@ var file_layshaft_v1_files_proto_goTypes = []any{
 	(*RemoveFile)(nil),   // 7: layshaft.v1.RemoveFile
 	(*MakeDir)(nil),      // 8: layshaft.v1.MakeDir
 	(*DigestFiles)(nil),  // 9: layshaft.v1.DigestFiles
-	(*FileInfo)(nil),     // 10: layshaft.v1.FileInfo
-	(*CallResponse)(nil), // 11: layshaft.v1.CallResponse
+	(*HeadFiles)(nil),    // 10: layshaft.v1.HeadFiles
+	(*FileInfo)(nil),     // 11: layshaft.v1.FileInfo
+	(*CallResponse)(nil), // 12: layshaft.v1.CallResponse
 }
 var file_layshaft_v1_files_proto_depIdxs = []int32{
 	2,  // 0: layshaft.v1.CallRequest.list:type_name -> layshaft.v1.ListFiles
@@ -1068,15 +1174,16 @@ var file_layshaft_v1_files_proto_depIdxs = []int32{
 	7,  // 5: layshaft.v1.CallRequest.remove:type_name -> layshaft.v1.RemoveFile
 	8,  // 6: layshaft.v1.CallRequest.make_dir:type_name -> layshaft.v1.MakeDir
 	9,  // 7: layshaft.v1.CallRequest.digest:type_name -> layshaft.v1.DigestFiles
-	0,  // 8: layshaft.v1.CallResponse.reason:type_name -> layshaft.v1.FileError
-	10, // 9: layshaft.v1.CallResponse.infos:type_name -> layshaft.v1.FileInfo
-	1,  // 10: layshaft.v1.FilesService.Call:input_type -> layshaft.v1.CallRequest
-	11, // 11: layshaft.v1.FilesService.Call:output_type -> layshaft.v1.CallResponse
-	11, // [11:12] is the sub-list for method output_type
-	10, // [10:11] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	10, // 8: layshaft.v1.CallRequest.head:type_name -> layshaft.v1.HeadFiles
+	0,  // 9: layshaft.v1.CallResponse.reason:type_name -> layshaft.v1.FileError
+	11, // 10: layshaft.v1.CallResponse.infos:type_name -> layshaft.v1.FileInfo
+	1,  // 11: layshaft.v1.FilesService.Call:input_type -> layshaft.v1.CallRequest
+	12, // 12: layshaft.v1.FilesService.Call:output_type -> layshaft.v1.CallResponse
+	12, // [12:13] is the sub-list for method output_type
+	11, // [11:12] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_files_proto_init() }
@@ -1093,6 +1200,7 @@ func file_layshaft_v1_files_proto_init() {
 		(*CallRequest_Remove)(nil),
 		(*CallRequest_MakeDir)(nil),
 		(*CallRequest_Digest)(nil),
+		(*CallRequest_Head)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1100,7 +1208,7 @@ func file_layshaft_v1_files_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_files_proto_rawDesc), len(file_layshaft_v1_files_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
