@@ -168,6 +168,8 @@ const worthOne = 64
 func (c *compiled) prepare(name string, params []byte, t settings, client string, publish bool) (*job.Spec, error) {
 	files := filesys.InputOf(c.plan.context())
 	files.Outputs = c.places(t)
+	files.Forget()
+	defer files.Forget()
 	endPlanning := sync.OnceFunc(showPlanning(&t, files))
 	defer endPlanning()
 	h := sha256.New()

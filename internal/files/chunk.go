@@ -100,10 +100,12 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 	if err != nil {
 		return err
 	}
-	for _, sl := range slices {
+	ahead := smallAhead{slices: slices}
+	for i, sl := range slices {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		sl.opened = ahead.open(ctx, i)
 		if err := read(sl); err != nil {
 			if errors.Is(err, ErrStop) {
 				return nil
@@ -112,6 +114,45 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 		}
 	}
 	return nil
+}
+
+// smallBatch is how many small files of a split are opened together.
+const smallBatch = 250
+
+// smallAhead opens the small files of a split many at a time, where their file system can: one call
+// for each of thousands of files takes longer than to read them.
+type smallAhead struct {
+	slices []Slice
+	opened []filesys.File // of slices from at on
+	at     int
+}
+
+// open returns the file of slice i; nil if it must be opened alone.
+func (a *smallAhead) open(ctx context.Context, i int) filesys.File {
+	if n := i - a.at; n < len(a.opened) {
+		return a.opened[n]
+	}
+	a.opened, a.at = nil, i
+	var infos []filesys.Info
+	for _, sl := range a.slices[i:min(i+smallBatch, len(a.slices))] {
+		if sl.Size > filesys.MaxSmall || len(sl.Hosts) == 0 {
+			break
+		}
+		infos = append(infos, filesys.Info{Path: sl.Path, Hosts: sl.Hosts})
+	}
+	if len(infos) < 2 {
+		return nil
+	}
+	fsys, err := filesys.Of(ctx, infos[0].Path)
+	headed, ok := fsys.(filesys.Headed)
+	if err != nil || !ok {
+		return nil
+	}
+	if a.opened, err = headed.OpenSmall(ctx, infos); err != nil {
+		// Each file is opened alone, and the error names the wrong one.
+		a.opened = make([]filesys.File, len(infos))
+	}
+	return a.opened[0]
 }
 
 // readChunks reads one slice.
@@ -305,9 +346,12 @@ type stream struct {
 
 // open opens the slice at offset from. For a compressed file, it starts at Offset instead.
 func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
-	f, err := Open(ctx, s.Path, s.Hosts)
-	if err != nil {
-		return nil, err
+	f := s.opened
+	if f == nil {
+		var err error
+		if f, err = Open(ctx, s.Path, s.Hosts); err != nil {
+			return nil, err
+		}
 	}
 	at := from
 	if s.Codec != Plain {
@@ -322,6 +366,7 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	if s.Size == 0 {
 		return st, nil
 	}
+	var err error
 	if s.End > 0 && s.Codec == Zstd {
 		st.Reader, st.free, err = decompressFrames(st.Reader, s.End-s.Frame, s.Length)
 	} else {

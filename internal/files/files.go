@@ -129,6 +129,21 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	if len(patterns) == 0 {
 		return nil, errors.New("no input: give at least one path, directory or glob")
 	}
+	known, err := filesys.InputOf(ctx).Remember(strings.Join(patterns, "\x00"), func() (any, error) { return expand(ctx, patterns) })
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(known.([]File))
+	if filesys.IgnoresHolders(ctx) {
+		for i := range out {
+			out[i].Hosts = nil
+		}
+	}
+	return out, nil
+}
+
+// expand is Expand. The files have their hosts.
+func expand(ctx context.Context, patterns []string) ([]File, error) {
 	var found []filesys.Info
 	dirs := make(map[string]*outputDir)
 	input := filesys.InputOf(ctx)
@@ -174,15 +189,80 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 	})
 	out := make([]File, len(found))
 	input.Begin("opening files of "+strings.Join(patterns, " "), len(found))
-	err := each(len(found), 16, func(i int) (err error) {
+	heads, err := readHeads(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	err = each(len(found), 16, func(i int) (err error) {
+		if heads != nil {
+			var ok bool
+			if out[i], ok = probeHead(found[i], heads[i]); ok {
+				return nil
+			}
+		}
 		defer input.Advance(1)
 		out[i], err = probe(ctx, found[i])
-		if filesys.IgnoresHolders(ctx) {
-			out[i].Hosts = nil
-		}
 		return err
 	})
 	return out, err
+}
+
+// gzipTail is how many bytes at the end of a gzip file hold its length.
+const gzipTail = 4
+
+// readHeads reads the beginnings of files together, where their file system can. All lie in one
+// file system, or the result is nil.
+func readHeads(ctx context.Context, found []filesys.Info) ([]filesys.Head, error) {
+	if len(found) == 0 {
+		return nil, nil
+	}
+	fsys, err := filesys.Of(ctx, found[0].Path)
+	headed, ok := fsys.(filesys.Headed)
+	scheme := filesys.Scheme(found[0].Path)
+	if err != nil || !ok || slices.ContainsFunc(found, func(i filesys.Info) bool { return filesys.Scheme(i.Path) != scheme }) {
+		return nil, err
+	}
+	return headed.Heads(ctx, found, headSize, gzipTail)
+}
+
+// probeHead is probe of a file whose beginning is known. It returns false for a file that must be
+// opened.
+func probeHead(i filesys.Info, head filesys.Head) (File, bool) {
+	if !i.Mode.IsRegular() || len(head.First) == 0 && i.Size > 0 {
+		return File{}, false
+	}
+	out := newFile(i)
+	if i.Size == 0 {
+		return out, true
+	}
+	out.recognize(head.First)
+	if out.Codec == Zstd {
+		return File{}, false // its frames lie all over the file
+	}
+	out.Raw = estimateSize(tailReader{head.Last, i.Size - int64(len(head.Last))}, out)
+	return out, true
+}
+
+// tailReader reads the last bytes of a file, from offset at.
+type tailReader struct {
+	last []byte
+	at   int64
+}
+
+func (r tailReader) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(r.last).ReadAt(p, off-r.at)
+}
+
+func newFile(i filesys.Info) File {
+	return File{Path: i.Path, Size: i.Size, ModTime: i.ModTime, Raw: i.Size, Changed: i.Changed, Hosts: i.Hosts}
+}
+
+// recognize sets codec and kind from the first bytes.
+func (f *File) recognize(head []byte) {
+	if f.Codec = byMagic(head); f.Codec == Plain {
+		f.Codec = BySuffix(f.Path)
+	}
+	f.kind, f.advice = kindOf(head)
 }
 
 // globParts lists the files that match a pattern, and of outputs the parts that their manifests
@@ -285,7 +365,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if !i.Mode.IsRegular() {
 		return File{}, fmt.Errorf("%s: not a regular file; write its content to a file first", i.Path)
 	}
-	out := File{Path: i.Path, Size: i.Size, ModTime: i.ModTime, Raw: i.Size, Changed: i.Changed, Hosts: i.Hosts}
+	out := newFile(i)
 	f, err := out.Open(ctx)
 	if err != nil {
 		return File{}, err
@@ -307,10 +387,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if n == 0 {
 		return File{}, withPath(i.Path, err)
 	}
-	if out.Codec = byMagic(head[:n]); out.Codec == Plain {
-		out.Codec = BySuffix(i.Path)
-	}
-	out.kind, out.advice = kindOf(head[:n])
+	out.recognize(head[:n])
 	out.Raw = estimateSize(f, out)
 	return out, nil
 }

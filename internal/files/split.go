@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -27,6 +28,8 @@ type Slice struct {
 	// Changed is when the inode changed, in nanoseconds since 1970; zero if it is unknown. It is
 	// only part of the job's identity.
 	Changed int64 `json:"i,omitempty"`
+
+	opened filesys.File // the file, if it was opened with others; see smallAhead
 }
 
 // maxFiles limits the files of one split, to keep its description small.

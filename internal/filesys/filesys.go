@@ -141,6 +141,22 @@ type Copied interface {
 	CheckCopies(ctx context.Context, infos []Info) error
 }
 
+// A Headed is an FS that reads the beginnings of many files faster together than one by one.
+type Headed interface {
+	// Heads reads at most head bytes from the beginning and tail bytes from the end of each file. A
+	// file that must be opened alone has the zero Head.
+	Heads(ctx context.Context, infos []Info, head, tail int) ([]Head, error)
+	// OpenSmall opens files of at most MaxSmall bytes, with their content in memory. A file that
+	// must be opened alone is nil. Only Path and Hosts of infos are used.
+	OpenSmall(ctx context.Context, infos []Info) ([]File, error)
+}
+
+// MaxSmall is the limit of a small file for Headed, in bytes.
+const MaxSmall = 4 << 10
+
+// Head is the beginning and the end of a file.
+type Head struct{ First, Last []byte }
+
 // A Hinted is an FS that finds a file faster with a hint about its hosts. The hint may be wrong.
 type Hinted interface {
 	OpenAt(ctx context.Context, path string, hosts []string) (File, error)

@@ -24,6 +24,37 @@ type Input struct {
 	// what planning does at the moment, and its files: done and, if known, all of them
 	phase     string
 	done, all int
+	found     map[string]any // lists of files by what was listed
+}
+
+// Remember returns the result of list for key. While one plan is made, it calls list once for each
+// key: sources list their files to name the job, and again to cut them. A caller must not change
+// the result.
+func (in *Input) Remember(key string, list func() (any, error)) (any, error) {
+	in.mu.Lock()
+	v, ok := in.found[key]
+	in.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := list()
+	if err != nil {
+		return nil, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.found == nil {
+		in.found = map[string]any{}
+	}
+	in.found[key] = v
+	return v, nil
+}
+
+// Forget drops what Remember has kept.
+func (in *Input) Forget() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.found = nil
 }
 
 // Begin notes what planning does next, with a number of files; zero if it is unknown.

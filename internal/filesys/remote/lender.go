@@ -195,7 +195,7 @@ func (d *lentDir) answerCall(ctx context.Context, l *Lender, abs string, req *la
 			return errorResponse(req, fmt.Errorf("%s was not lent: %w", op.Rename.GetTo(), fs.ErrPermission)), true, nil
 		}
 		inner.Operation = &layshaftv1.CallRequest_Rename{Rename: &layshaftv1.RenameFile{To: to}}
-	case *layshaftv1.CallRequest_Digest: // the names in the request were not checked
+	case *layshaftv1.CallRequest_Digest, *layshaftv1.CallRequest_Head: // the names in the request were not checked
 		return errorResponse(req, fmt.Errorf("%s was not lent for digests: %w", req.Name, fs.ErrPermission)), true, nil
 	case *layshaftv1.CallRequest_List:
 		inner.Operation = &layshaftv1.CallRequest_List{List: &layshaftv1.ListFiles{Entries: op.List.GetEntries(), After: op.List.GetAfter()}}

@@ -102,6 +102,9 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	}
 	name, _ := filesys.Local(req.GetName())
 	local := r.Datasets[dataset]
+	if _, ok := req.Operation.(*layshaftv1.CallRequest_Head); ok {
+		return r.heads(ctx, local, req)
+	}
 	// This worker serves its own files, and creates files, itself.
 	switch req.Operation.(type) {
 	case *layshaftv1.CallRequest_Stat, *layshaftv1.CallRequest_Read:
@@ -161,6 +164,19 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 		return &layshaftv1.CallResponse{Infos: []*layshaftv1.FileInfo{info}}, nil
 	}
 	return r.ask(ctx, info.Holders[0], req)
+}
+
+// heads reads the beginnings of files on this worker, if it has them all, or on the first hint.
+func (r *Router) heads(ctx context.Context, local *Volume, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
+	if local != nil {
+		if resp, err := local.Call(ctx, req); err != nil || resp.Error == "" {
+			return resp, err
+		}
+	}
+	if len(req.GetHints()) == 0 {
+		return nil, fmt.Errorf("heads of %d files without a host: %w", len(req.GetHead().GetNames()), fs.ErrInvalid)
+	}
+	return r.askWithin(ctx, hintTime, req.GetHints()[0], req)
 }
 
 // IsComplete reports whether a list has all files of a dataset that match glob, although some

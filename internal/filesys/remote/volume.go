@@ -98,6 +98,8 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 		err = v.change(ctx, req, name)
 	case *layshaftv1.CallRequest_Digest:
 		resp, err = v.sums.digestFiles(ctx, op.Digest.GetNames())
+	case *layshaftv1.CallRequest_Head:
+		resp, err = v.headFiles(op.Head)
 	default:
 		err = fmt.Errorf("this version does not know the operation: %w", fs.ErrInvalid)
 	}
