@@ -31,7 +31,8 @@ func withNulls(names, sig string, b binding) function {
 	return function{names: names, sig: sig, bind: b, nulls: nullable, cost: 20}
 }
 
-// A special function resolves its types by itself.
+// A special function resolves its types by itself. It returns nil to leave a call to the
+// signatures.
 type special func(name string, args []*Expr, offset int) (*Expr, error)
 
 // signature is a parsed function.
@@ -58,7 +59,8 @@ func theRegistry() *registry {
 	registryOnce.Do(func() {
 		r := registry{functions: map[string][]*signature{}, special: specials()}
 		for _, list := range [][]function{
-			mathFunctions(),
+			mathFunctions(), stringFunctions(), regexpFunctions(), dateFunctions(), charFunctions(), jsonFunctions(), listFunctions(),
+			hashFunctions(),
 		} {
 			for _, f := range list {
 				r.add(f)
@@ -92,14 +94,18 @@ func (r *registry) add(f function) {
 func Names() []string {
 	r := theRegistry()
 	var names []string
-	for name := range r.functions {
-		names = append(names, name)
-	}
-	for name := range r.special {
+	add := func(name string) {
 		if name[0] >= 'a' && name[0] <= 'z' && !strings.Contains(name, " ") && !slices.Contains(words, name) {
 			names = append(names, name)
 		}
 	}
+	for name := range r.functions {
+		add(name)
+	}
+	for name := range r.special {
+		add(name)
+	}
+	names = slices.AppendSeq(names, maps.Keys(timeNames))
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -114,15 +120,16 @@ func Call(name string, args []*Expr, offset int) (*Expr, error) {
 	r := theRegistry()
 	name = strings.ToLower(name)
 	if f := r.special[name]; f != nil {
-		return f(name, args, offset)
+		if e, err := f(name, args, offset); e != nil || err != nil {
+			return e, err
+		}
 	}
 	if why := refused[name]; why != "" {
 		return nil, errorAt(offset, "%s", why)
 	}
 	sigs := r.functions[name]
 	if sigs == nil {
-		names := slices.Collect(maps.Keys(r.functions))
-		if near := nearest(name, append(names, Names()...)); near != "" {
+		if near := nearest(name, Names()); near != "" {
 			return nil, errorAt(offset, "no function is named %s; did you mean %s?", name, near)
 		}
 		return nil, errorAt(offset, "no function is named %s", name)

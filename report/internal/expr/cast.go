@@ -89,6 +89,8 @@ func (c *casting) errText(s string) error {
 		hint = "; write it as 2024-01-31 15:04:05, or use strptime(x, '%d.%m.%Y %H:%M')"
 	case vec.Bool:
 		hint = "; write true or false"
+	case vec.JSON:
+		hint = "; a text in JSON has double quotes, and ->> takes a member as text"
 	case vec.Interval:
 		hint = "; write it as 1 year 2 months 3 days 04:05:06"
 	}
@@ -173,9 +175,13 @@ func (c *casting) fromText() kernel {
 	case vec.Date, vec.Time, vec.Timestamp, vec.TimestampTZ:
 		parse := map[vec.Kind]func(string) (int64, bool){
 			vec.Date: parseDate, vec.Time: parseTime,
+			// a zone is dropped, as in PostgreSQL
 			vec.Timestamp: func(s string) (int64, bool) { ts, _, ok := parseStamp(s); return ts, ok },
+			vec.TimestampTZ: func(s string) (int64, bool) {
+				ts, offset, ok := parseStamp(s)
+				return ts - offset, ok
+			},
 		}
-		parse[vec.TimestampTZ] = parse[vec.Timestamp]
 		f := parse[c.to.Kind]
 		return cast1(c.to, func(s string) (int64, error) {
 			if x, ok := f(s); ok {

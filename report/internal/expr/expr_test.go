@@ -1,44 +1,66 @@
 package expr
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-func must(t testing.TB, e *Expr, err error) *Expr {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+var update = flag.Bool("update", false, "rewrite the answers in testdata")
+
+// TestValues evaluates the constant expressions of testdata. A line is an expression, two arrows
+// and its type and value, or its error.
+func TestValues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
 	}
-	return e
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for n, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+			expression, want, _ := strings.Cut(line, " ==> ")
+			if expression == "" || strings.HasPrefix(expression, "#") {
+				out = append(out, line)
+				continue
+			}
+			got := valueOf(t, expression)
+			if got != want && !*update {
+				t.Errorf("%s:%d: %s\n got %s\nwant %s", file, n+1, expression, got, want)
+			}
+			out = append(out, expression+" ==> "+got)
+		}
+		if *update {
+			if err := os.WriteFile(file, []byte(strings.Join(out, "\n")+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
-func TestFirst(t *testing.T) {
-	price := &vec.Vec{Type: vec.DecimalOf(10, 2), Len: 3, Ints: []int64{399, 400, 401}}
-	stock := &vec.Vec{Type: vec.Of(vec.Int), Len: 3, Ints: []int64{1, 2, 3}}
-	b := &vec.Batch{N: 3, Cols: []*vec.Vec{price, stock}}
-	p, s := Column(0, price.Type, "price", 0), Column(1, stock.Type, "stock", 0)
-	x, err := Call("*", []*Expr{p, s}, 3)
-	must(t, x, err)
-	v, err := x.Eval(b)
+// valueOf returns the type and the value of a constant expression, or its error.
+func valueOf(t testing.TB, expression string) string {
+	e, err := schema{}.parse(t, expression)
+	var v *vec.Vec
+	if err == nil {
+		v, err = e.Eval(&vec.Batch{N: 1})
+	}
 	if err != nil {
-		t.Fatal(err)
+		return "error: " + err.Error()
 	}
-	for i := range 3 {
-		t.Logf("%s %s", v.Type, AppendText(nil, v, i))
+	value := "NULL"
+	if !v.Null(0) {
+		value = string(AppendText(nil, v, 0))
+		if v.Type.Kind == vec.Text {
+			value = quote(value)
+		}
 	}
-	n, _ := ParseNumber("4", 0)
-	x, err = Call(">=", []*Expr{p, n}, 3)
-	must(t, x, err)
-	v, err = x.Eval(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 3 {
-		t.Logf("%s %s", v.Type, AppendText(nil, v, i))
-	}
-	x, err = Cast(Text("1 year 2 days 03:04:05.6", 0), vec.Of(vec.Interval), false, 0)
-	must(t, x, err)
-	t.Logf("%s", AppendText(nil, x.Value, 0))
+	return e.Type.String() + " " + value
 }

@@ -16,9 +16,46 @@ func specials() map[string]special {
 		"coalesce": bindCoalesce, "ifnull": bindCoalesce, "nvl": bindCoalesce, "nullif": bindNullif,
 		"between": bindBetween, "not between": bindBetween, "between symmetric": bindBetween, "not between symmetric": bindBetween,
 	}
+	for _, kind := range []string{"like", "ilike", "similar to"} {
+		m[kind], m["not "+kind] = bindLike, bindLike
+	}
+	for _, op := range []string{"~", "~*", "!~", "!~*"} {
+		m[op] = bindMatch
+	}
+	m["||"] = bindConcat
+	m["extract"], m["date_part"], m["datepart"] = bindExtract, bindExtract, bindExtract
+	for _, field := range []string{"year", "month", "day", "quarter", "week", "weekofyear", "hour", "minute", "second", "millisecond",
+		"microsecond", "dayofweek", "isodow", "dayofyear", "dayofmonth", "weekday", "yearweek", "decade", "century", "millennium", "era",
+		"isoyear", "julian", "epoch", "epoch_ms", "epoch_us", "epoch_ns"} {
+		m[field] = bindField
+	}
+	m["greatest"], m["least"] = bindExtreme, bindExtreme
+	for _, name := range []string{"list_contains", "array_contains", "list_has", "array_has", "list_position", "array_position",
+		"list_indexof", "array_indexof", "contains"} {
+		m[name] = bindFind
+	}
+	for _, name := range []string{"[]", "list_extract", "list_element", "array_extract", "struct_extract", "map_value", "element_at",
+		"map_extract_value"} {
+		m[name] = bindIndex
+	}
+	m["struct_pack"] = bindStruct
+	for _, op := range []string{"=", "<>", "<", "<=", ">", ">="} {
+		m[op+" any"], m[op+" all"] = bindAny, bindAny
+	}
+	m["[:]"], m["list_slice"], m["array_slice"] = bindSlice, bindSlice, bindSlice
+	m["list_value"], m["array"], m["list_pack"] = bindList, bindList, bindList
+	for _, name := range []string{"list_concat", "list_cat", "array_concat", "array_cat", "list_append", "array_append",
+		"list_prepend", "array_prepend"} {
+		m[name] = bindListJoin
+	}
+	for _, name := range []string{"list_has_all", "array_has_all", "list_has_any", "array_has_any", "@>", "&&"} {
+		m[name] = bindOverlap
+	}
 	for _, op := range []string{"+", "-", "*", "/", "//", "%"} {
 		m[op] = bindArith
 	}
+	m["mod"] = func(_ string, args []*Expr, offset int) (*Expr, error) { return bindArith("%", args, offset) }
+	m["div"] = func(_ string, args []*Expr, offset int) (*Expr, error) { return bindArith("//", args, offset) }
 	for _, op := range []string{"=", "<>", "!=", "==", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"} {
 		m[op] = bindCompare
 	}

@@ -53,7 +53,7 @@ func cutDate(s string) (y, m, d int64, rest string, ok bool) {
 	if n == 0 {
 		return 0, 0, 0, s, false
 	}
-	if n == 6 || len(after) > 0 && after[0]-'0' <= 9 {
+	if len(after) > 0 && after[0]-'0' <= 9 {
 		first, after, n = number(s, 8)
 		return first / 10000, first / 100 % 100, first % 100, after, n == 8
 	}
@@ -136,7 +136,7 @@ func cutTime(s string) (micros int64, rest string, ok bool) {
 // meridian reports whether s begins with AM or PM.
 func meridian(s string) bool {
 	s = strings.TrimLeft(s, " ")
-	return len(s) >= 2 && (s[0]|0x20 == 'a' || s[0]|0x20 == 'p') && s[1]|0x20 == 'm'
+	return len(s) >= 2 && (s[0]|0x20 == 'a' || s[0]|0x20 == 'p') && s[1]|0x20 == 'm' && (len(s) == 2 || s[2]|0x20 < 'a' || s[2]|0x20 > 'z')
 }
 
 // zoneOffset cuts a fixed offset: Z, UTC, +02, +0230, -05:30, in seconds east of UTC.
@@ -184,56 +184,51 @@ func cutBC(s string) (string, bool) {
 	return s, false
 }
 
-// ParseDate reads a date. A time of day after it is dropped.
+// parseDate reads a date. A time of day after it is dropped.
 func parseDate(s string) (int64, bool) {
-	ts, zoned, ok := parseStamp(s)
-	_ = zoned
+	ts, _, ok := parseStamp(s)
 	return floorDiv(ts, day), ok
 }
 
-// parseStamp reads a date and a time of day, which may be missing, as a timestamp. With a zone or
-// an offset the result is in UTC, and zoned is true.
-func parseStamp(s string) (ts int64, zoned, ok bool) {
+// parseStamp reads a date and a time of day, which may be missing. offset is the part of the local
+// time that its zone is ahead of UTC, in microseconds.
+func parseStamp(s string) (local, offset int64, ok bool) {
 	s = strings.TrimSpace(s)
 	if strings.EqualFold(s, "epoch") {
-		return 0, false, true
+		return 0, 0, true
 	}
 	s, bc := cutBC(s)
 	y, m, d, rest, ok := cutDate(s)
-	if !ok || bc && y == 0 {
-		return 0, false, false
+	if !ok || y == 0 {
+		return 0, 0, false
 	}
 	if bc {
 		y = 1 - y
-	} else if y == 0 {
-		return 0, false, false
 	}
 	days, ok := dateOf(y, m, d)
 	if !ok {
-		return 0, false, false
+		return 0, 0, false
 	}
 	var micros int64
 	if len(rest) > 1 && (rest[0] == 'T' || rest[0] == 't' || rest[0] == ' ') {
 		if micros, rest, ok = cutTime(strings.TrimLeft(rest[1:], " ")); !ok {
-			return 0, false, false
+			return 0, 0, false
 		}
 	}
-	rest = strings.TrimLeft(rest, " ")
-	if rest != "" {
-		offset, after, ok := zoneOffset(rest)
-		if ok && after == "" {
-			ts, ok = stampOf(days, micros-offset*second)
-			return ts, true, ok
-		}
-		z, ok := zoneOf(rest)
-		if !ok {
-			return 0, false, false
-		}
-		ts, ok = stampOf(days, micros)
-		return toUTC(ts, z), true, ok
+	if local, ok = stampOf(days, micros); !ok {
+		return 0, 0, false
 	}
-	ts, ok = stampOf(days, micros)
-	return ts, false, ok
+	if rest = strings.TrimLeft(rest, " "); rest == "" {
+		return local, 0, true
+	}
+	if seconds, after, ok := zoneOffset(rest); ok && after == "" {
+		return local, seconds * second, true
+	}
+	z, ok := zoneOf(rest)
+	if !ok {
+		return 0, 0, false
+	}
+	return local, local - toUTC(local, z), true
 }
 
 // parseTime reads a time of day.

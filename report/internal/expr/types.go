@@ -241,7 +241,7 @@ func implicit(e *Expr, to vec.Kind) int {
 func nearest(name string, names []string) string {
 	name = strings.ToLower(name)
 	slices.Sort(names)
-	best, found := len(name)/3+2, ""
+	best, found := (len(name)+1)/3+1, ""
 	for _, n := range names {
 		if d := distance(name, n, best); d < best {
 			best, found = d, n
