@@ -8,7 +8,6 @@ const lambdaHint = "use unnest(list) in FROM, then filter and aggregate its rows
 // parenthesis; the name stands at a place before it.
 func (p *parser) call(at Pos, name string) Expr {
 	c := &Call{Pos: at, Name: name}
-	p.enter()
 	p.expect("(")
 	switch {
 	case p.isKw("DISTINCT"):
@@ -38,7 +37,6 @@ func (p *parser) call(at Pos, name string) Expr {
 	}
 	c.IgnoreNulls = p.nullsClause()
 	p.closeList()
-	p.leave()
 	p.callTail(c)
 	return c
 }
@@ -62,25 +60,21 @@ func (p *parser) callTail(c *Call) {
 		}
 		p.advance()
 		p.advance()
-		p.enter()
 		p.expect("(")
 		if !p.isKw("ORDER") {
 			p.unexpected("ORDER BY")
 		}
 		c.WithinGroup = p.orderBy()
 		p.closeList()
-		p.leave()
 	}
 	if p.isKw("FILTER") && p.follows("(") {
 		p.advance()
-		p.enter()
 		p.advance()
 		if !p.acceptKw("WHERE") {
 			p.fail("unexpected "+p.tokenName()+"; expected WHERE", "write FILTER (WHERE condition)")
 		}
 		c.Filter = p.expr()
 		p.expect(")")
-		p.leave()
 	}
 	if p.isAnyKw("IGNORE", "RESPECT") && p.follows("NULLS") {
 		c.IgnoreNulls = p.nullsClause()
@@ -158,7 +152,6 @@ func (p *parser) standardCall(name string) Expr {
 		}
 	}
 	p.advance()
-	p.enter()
 	p.advance()
 	switch name {
 	case "EXTRACT":
@@ -172,6 +165,8 @@ func (p *parser) standardCall(name string) Expr {
 		}
 		add(field, p.expr())
 	case "POSITION":
+		p.enter()
+		defer p.leave()
 		a := p.infix(precIn + 1)
 		if !p.acceptKw("IN") {
 			p.fail("unexpected "+p.tokenName()+"; expected IN", "write position(a IN b), or strpos(b, a)")
@@ -228,7 +223,6 @@ func (p *parser) standardCall(name string) Expr {
 		}
 	}
 	p.closeList()
-	p.leave()
 	p.callTail(c)
 	return c
 }
@@ -241,7 +235,6 @@ func (p *parser) plainCall(c *Call, name string, first Expr) Expr {
 		c.Args = append(c.Args, p.arg(false))
 	}
 	p.closeList()
-	p.leave()
 	p.callTail(c)
 	return c
 }

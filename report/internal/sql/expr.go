@@ -286,12 +286,10 @@ func (p *parser) in(at Pos, left Expr, not bool) Expr {
 		p.fail("unexpected "+p.tokenName()+"; expected (", "write IN (a, b), IN (SELECT …), or = ANY (list) for a list in a column")
 	}
 	in := &In{Pos: at, Not: not, X: left}
-	p.enter()
 	p.advance()
 	switch {
 	case p.is(")"):
 		p.advance()
-		p.leave()
 		return &Bool{at, not} // whatever the left side is, NULL too
 	case p.isAnyKw("SELECT", "WITH", "VALUES", "FROM"):
 		in.Query = p.query()
@@ -307,7 +305,6 @@ func (p *parser) in(at Pos, left Expr, not bool) Expr {
 		}
 	}
 	p.closeList()
-	p.leave()
 	return in
 }
 
@@ -315,7 +312,6 @@ func (p *parser) in(at Pos, left Expr, not bool) Expr {
 func (p *parser) quantified(at Pos, left Expr, o Op) Expr {
 	q := &Quantified{Pos: at, Op: o, All: p.isKw("ALL"), X: left}
 	p.advance()
-	p.enter()
 	p.expect("(")
 	if p.isAnyKw("SELECT", "WITH", "VALUES", "FROM") {
 		q.Query = p.query()
@@ -326,7 +322,6 @@ func (p *parser) quantified(at Pos, left Expr, o Op) Expr {
 		}
 	}
 	p.expect(")")
-	p.leave()
 	return q
 }
 
@@ -334,8 +329,6 @@ func (p *parser) quantified(at Pos, left Expr, o Op) Expr {
 func (p *parser) index(left Expr) Expr {
 	at := p.here()
 	p.advance()
-	p.enter()
-	defer p.leave()
 	var from, to Expr
 	if !p.is(":") {
 		from = p.expr()

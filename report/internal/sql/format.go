@@ -77,7 +77,7 @@ func (f *printer) node(n Node) {
 	case *Frame:
 		f.frame(n)
 	case *Arg:
-		f.arg(n)
+		f.arg(n, precNone)
 	case *When:
 		f.when(n)
 	case *StructField:
@@ -359,7 +359,10 @@ func (f *printer) frame(w *Frame) {
 }
 
 func (f *printer) bound(b Bound) {
-	if b.X != nil {
+	if c, ok := b.X.(*Column); ok && len(c.Parts) == 1 && strings.EqualFold(c.Parts[0].Name, "unbounded") {
+		f.paren(c) // a column with the name of a keyword
+		f.s(" ")
+	} else if b.X != nil {
 		f.expr(b.X, precNone)
 		f.s(" ")
 	}
@@ -381,7 +384,7 @@ func (f *printer) table(t Table) {
 		}
 		f.alias(t.Alias)
 	case *TableFunc:
-		f.call(t.Call)
+		f.call(t.Call, precIn) // f(a = 1) would name an option
 		if t.Ordinality {
 			f.s(" WITH ORDINALITY")
 		}

@@ -123,7 +123,7 @@ func (f *printer) expr(x Expr, min int) {
 		f.typeName(x.Type)
 		f.s(")")
 	case *Call:
-		f.call(x)
+		f.call(x, precNone)
 	case *Index:
 		f.base(x.X)
 		f.s("[")
@@ -331,7 +331,8 @@ var special = map[string]bool{
 	"columns": true, "rollup": true, "cube": true,
 }
 
-func (f *printer) call(c *Call) {
+// call writes a call. Arguments that bind weaker than min stand in parentheses.
+func (f *printer) call(c *Call, min int) {
 	plain := !c.Star && !c.Distinct && c.OrderBy == nil && c.WithinGroup == nil && c.Filter == nil && c.Over == nil && !c.IgnoreNulls
 	k := lookup(c.Name)
 	switch {
@@ -355,7 +356,7 @@ func (f *printer) call(c *Call) {
 	if c.Distinct {
 		f.s("DISTINCT ")
 	}
-	each(f, c.Args, f.arg)
+	each(f, c.Args, func(a *Arg) { f.arg(a, min) })
 	f.orderBy(c.OrderBy)
 	f.s(")")
 	f.tail(c)
@@ -387,11 +388,12 @@ func (f *printer) extract(c *Call) bool {
 	return true
 }
 
-func (f *printer) arg(a *Arg) {
+func (f *printer) arg(a *Arg, min int) {
 	if a.Name != "" {
 		f.s(plainIdent(a.Name), " => ")
+		min = precNone
 	}
-	f.expr(a.X, precNone)
+	f.expr(a.X, min)
 }
 
 // tail writes what follows the parentheses of a call.

@@ -18,7 +18,7 @@ const (
 	text  // a text in single quotes or dollars
 	param // $1 or $name; ? is an op
 	op    // an operator or a punctuation mark
-	bad   // no token; lexer.err holds why
+	bad   // no token; lexer.why holds the reason
 )
 
 // token is one token. For bare and op, val is the source; else it is the value without quotes.
@@ -35,12 +35,13 @@ type token struct {
 type lexer struct {
 	src string
 	pos int
-	err *Error // of the last bad token
+
+	why Error // of the last bad token, without a line and a column
 }
 
 // fails returns a bad token.
 func (l *lexer) fails(off int, message, hint string) token {
-	l.err = NewError(l.src, off, message, hint)
+	l.why = Error{Offset: off, Message: message, Hint: hint}
 	return token{kind: bad, off: off, end: max(l.pos, off)}
 }
 
@@ -99,27 +100,20 @@ func (l *lexer) space() (at int, ok bool) {
 
 // commentEnd returns the length of the comment that s starts with, or -1. Comments nest.
 func commentEnd(s string) int {
-	depth, i := 1, 2
-	for {
-		j := strings.IndexAny(s[i:], "*/")
-		if j < 0 || i+j+1 >= len(s) {
-			return -1
-		}
-		i += j
-		switch s[i : i+2] {
-		case "/*":
+	depth := 1
+	for i := 2; i+1 < len(s); i++ {
+		switch {
+		case s[i] == '/' && s[i+1] == '*':
 			depth++
-			i += 2
-		case "*/":
-			depth--
-			i += 2
-		default:
 			i++
-		}
-		if depth == 0 {
-			return i
+		case s[i] == '*' && s[i+1] == '/':
+			i++
+			if depth--; depth == 0 {
+				return i + 1
+			}
 		}
 	}
+	return -1
 }
 
 func isLetter(c byte) bool {

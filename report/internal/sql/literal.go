@@ -200,18 +200,18 @@ func isBaseDigit(c byte, base int) bool {
 	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f'
 }
 
-// clip shortens a text for a message.
+// clip returns a text for a message: shortened, and without control characters.
 func clip(s string) string {
 	const most = 40
 	if len(s) <= most {
-		return s
+		return printable(s)
 	}
 	i := most
 	for !utf8.RuneStart(s[i]) {
 		i--
 	}
-	return s[:i] + "…"
+	return printable(s[:i]) + "…"
 }
 
-// quote returns a text in double quotes for a message, clipped and without control characters.
-func quote(s string) string { return `"` + printable(clip(s)) + `"` }
+// quote returns a text in double quotes for a message.
+func quote(s string) string { return `"` + clip(s) + `"` }

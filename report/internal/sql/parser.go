@@ -100,10 +100,13 @@ func (p *parser) failAt(off int, message, hint string) {
 	panic(failure{NewError(p.src, off, message, hint)})
 }
 
+// failLexing reports that the current token is none.
+func (p *parser) failLexing() { p.failAt(p.why.Offset, p.why.Message, p.why.Hint) }
+
 // fail reports an error at the current token.
 func (p *parser) fail(message, hint string) {
 	if p.tok.kind == bad {
-		panic(failure{p.lexer.err})
+		p.failLexing()
 	}
 	p.failAt(p.tok.off, message, hint)
 }
@@ -129,6 +132,13 @@ func (p *parser) reset(m mark) {
 
 // follows reports whether the token after the current one is an operator or a keyword.
 func (p *parser) follows(s string) bool {
+	i := p.pos
+	for i < len(p.src) && p.src[i] == ' ' {
+		i++
+	}
+	if i == len(p.src) || p.src[i] > ' ' && p.src[i]|0x20 != s[0]|0x20 && p.src[i] != '-' && p.src[i] != '/' {
+		return false // the common case, without cutting a token
+	}
 	m := p.mark()
 	p.advance()
 	yes := p.is(s) || p.isKw(s)

@@ -68,8 +68,6 @@ func (p *parser) param() Expr {
 // paren reads an expression, a row or a subquery in parentheses.
 func (p *parser) paren() Expr {
 	at := p.here()
-	p.enter()
-	defer p.leave()
 	p.advance()
 	if p.isAnyKw("SELECT", "WITH", "VALUES", "FROM") && !p.isColumnLike() {
 		q := p.query()
@@ -101,8 +99,6 @@ func (p *parser) isColumnLike() bool { return p.isKw("VALUES") && !p.follows("("
 
 // array reads [a, b].
 func (p *parser) array(at Pos) Expr {
-	p.enter()
-	defer p.leave()
 	p.expect("[")
 	a := &Array{Pos: at}
 	if p.accept("]") {
@@ -121,8 +117,6 @@ func (p *parser) array(at Pos) Expr {
 // structLiteral reads {'a': 1, b: 2}.
 func (p *parser) structLiteral() Expr {
 	s := &Struct{Pos: p.here()}
-	p.enter()
-	defer p.leave()
 	p.advance()
 	if p.accept("}") {
 		return s
@@ -181,11 +175,9 @@ func (p *parser) wordExpr() Expr {
 	case "EXISTS":
 		if p.follows("(") {
 			p.advance()
-			p.enter()
 			p.advance()
 			q := p.query()
 			p.expect(")")
-			p.leave()
 			return &Exists{at, q}
 		}
 	case "ROW":
@@ -291,7 +283,6 @@ func (p *parser) functionName() string {
 
 func (p *parser) caseExpr() Expr {
 	c := &Case{Pos: p.here()}
-	p.enter()
 	p.advance()
 	if !p.isKw("WHEN") {
 		c.Operand = p.expr()
@@ -313,13 +304,11 @@ func (p *parser) caseExpr() Expr {
 	if !p.acceptKw("END") {
 		p.unexpected("WHEN, ELSE or END")
 	}
-	p.leave()
 	return c
 }
 
 func (p *parser) cast() Expr {
 	c := &Cast{Pos: p.here(), Try: p.isKw("TRY_CAST")}
-	p.enter()
 	p.advance()
 	p.expect("(")
 	c.X = p.expr()
@@ -329,20 +318,17 @@ func (p *parser) cast() Expr {
 	p.expectKw("AS")
 	c.Type = p.typeName()
 	p.expect(")")
-	p.leave()
 	return c
 }
 
 func (p *parser) row() Expr {
 	r := &Row{Pos: p.here()}
-	p.enter()
 	p.advance()
 	p.advance()
 	if !p.is(")") {
 		r.Items = list(p, p.expr)
 	}
 	p.closeList()
-	p.leave()
 	return r
 }
 
@@ -370,7 +356,7 @@ func (p *parser) interval() Expr {
 		p.advance()
 	case p.tok.kind == number, p.tok.kind == param, p.is("("), p.is("?"):
 		i.X = p.primary()
-	case p.is("-") && !p.isOperatorHere():
+	case p.is("-") && p.negativeUnit():
 		p.fail("unexpected -; expected a text or a number", "write INTERVAL '-3 days' or INTERVAL (-3) DAY")
 	default:
 		p.reset(m)
@@ -391,12 +377,14 @@ func (p *parser) interval() Expr {
 	return i
 }
 
-// isOperatorHere reports whether the minus at the current token follows a column called interval.
-func (p *parser) isOperatorHere() bool {
+// negativeUnit reports whether -3 DAY stands here. Without a unit, interval is a column to subtract
+// from.
+func (p *parser) negativeUnit() bool {
 	m := p.mark()
 	p.advance()
+	yes := p.tok.kind == number || p.tok.kind == text
 	p.advance()
-	yes := p.tok.kw == nil || units[p.tok.kw.name] == ""
+	yes = yes && p.tok.kw != nil && units[p.tok.kw.name] != ""
 	p.reset(m)
 	return yes
 }

@@ -61,7 +61,7 @@ func (p *parser) startsQuery() bool {
 	for n := 0; p.is("(") && n <= maxNesting; n++ {
 		p.advance()
 	}
-	yes := p.isAnyKw("SELECT", "WITH", "VALUES", "FROM")
+	yes := p.is("(") || p.isAnyKw("SELECT", "WITH", "VALUES", "FROM") // too many parentheses fail later
 	p.reset(m)
 	return yes
 }
@@ -194,16 +194,13 @@ func (p *parser) limit(q *Query) {
 	if p.acceptKw("ALL") {
 		return
 	}
-	start := p.tok.off
 	q.Limit = p.expr()
 	switch {
 	case p.is(","):
-		first := strings.TrimSpace(p.src[start:p.tok.off])
 		comma := p.tok.off
 		p.advance()
-		rest := p.tok.off
-		p.expr()
-		p.failAt(comma, "unexpected comma in LIMIT", "write LIMIT "+clip(p.src[rest:p.prevEnd])+" OFFSET "+clip(first))
+		count := p.expr()
+		p.failAt(comma, "unexpected comma in LIMIT", "write LIMIT "+clip(Format(count))+" OFFSET "+clip(Format(q.Limit)))
 	case p.isKw("PERCENT"):
 		p.fail("LIMIT in percent is not supported", "write a number of rows")
 	}

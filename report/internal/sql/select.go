@@ -268,7 +268,6 @@ func (p *parser) windowDef() *WindowDef {
 // window reads a definition in parentheses.
 func (p *parser) window() *Window {
 	w := &Window{Pos: p.here()}
-	p.enter()
 	p.expect("(")
 	if p.isName() && !p.isAnyKw("PARTITION", "ROWS", "RANGE", "GROUPS") {
 		id := p.takeIdent()
@@ -287,7 +286,6 @@ func (p *parser) window() *Window {
 	if !p.accept(")") {
 		p.unexpected("PARTITION BY, ORDER BY, ROWS, RANGE, GROUPS or )")
 	}
-	p.leave()
 	return w
 }
 

@@ -130,8 +130,15 @@ func (p *parser) tablePrimary() Table {
 	case p.isKw("SELECT"):
 		p.unexpected("a file, a name or a subquery")
 	}
+	if p.tok.kind == quoted && p.follows("(") {
+		return p.tableFunc(p.tok.val)
+	}
 	if p.tok.kind == bare && p.follows("(") && (p.tok.kw == nil || p.tok.kw.class != reserved) {
-		return p.tableFunc()
+		name := strings.ToLower(p.tok.val)
+		if special[name] || p.tok.kw != nil && p.tok.kw.class == notCall {
+			p.fail(name+" is no function that returns rows", "read a file with read_csv('file'), read_json or read_parquet")
+		}
+		return p.tableFunc(name)
 	}
 	t := &TableName{Pos: at, Name: p.name("a file, a name or a subquery")}
 	t.Alias = p.tableAlias()
@@ -147,16 +154,15 @@ func (p *parser) path(at Pos, path string) string {
 }
 
 // tableFunc reads a function in FROM.
-func (p *parser) tableFunc() *TableFunc {
+func (p *parser) tableFunc(name string) *TableFunc {
 	t := &TableFunc{Pos: p.here()}
-	t.Call = &Call{Pos: t.Pos, Name: p.functionName()}
-	p.enter()
+	t.Call = &Call{Pos: t.Pos, Name: name}
+	p.advance()
 	p.expect("(")
 	if !p.accept(")") {
 		t.Call.Args = list(p, func() *Arg { return p.arg(true) })
 		p.closeList()
 	}
-	p.leave()
 	if p.isKw("WITH") {
 		p.advance()
 		p.expectKw("ORDINALITY")
@@ -249,10 +255,10 @@ func (p *parser) tableAlias() *Alias {
 // that no name holds, such as a slash, a dot or a star, and ends at white space, a comma, a
 // parenthesis, a quote, a semicolon or a comment.
 func (p *parser) barePath() (string, bool) {
-	if k := p.tok.kind; k == text || k == quoted || k == end || p.is("[") || p.is("{") && p.lexer.pos == len(p.src) {
-		return "", false
-	}
 	off := p.tok.off
+	if p.tok.kind == end || p.src[off] == '[' || p.src[off] == '$' || strings.HasPrefix(p.src[off:], "/*") {
+		return "", false // also keeps a long text without an end from being searched again and again
+	}
 	n := pathLength(p.src[off:])
 	path := p.src[off : off+n]
 	if n == 0 || wordEnd(path, 0) == n && !isDigit(path[0]) || strings.Trim(path, "0123456789") == "" {
@@ -292,14 +298,17 @@ func pathLength(s string) int {
 	return len(s)
 }
 
+// longestRemark is how long a comment directly behind a bare name may be.
+const longestRemark = 512
+
 // isComment reports whether s, which starts with /*, starts with a comment rather than a pattern
-// such as /*.csv: a comment has an end, and white space or its end right behind its text.
+// such as /*.csv. A comment has an end, and white space behind its start or its end.
 func isComment(s string) bool {
-	n := commentEnd(s)
+	n := commentEnd(s[:min(len(s), longestRemark)])
 	if n < 0 {
 		return false
 	}
-	if next, _ := utf8.DecodeRuneInString(s[2:]); unicode.IsSpace(next) {
+	if unicode.IsSpace(rune(s[2])) {
 		return true
 	}
 	next, _ := utf8.DecodeRuneInString(s[n:])

@@ -10,14 +10,14 @@ func (p *parser) tokenName() string {
 	case end:
 		return "end of statement"
 	case text:
-		return "'" + strings.ReplaceAll(printable(clip(p.tok.val)), "'", "''") + "'"
+		return "'" + strings.ReplaceAll(clip(p.tok.val), "'", "''") + "'"
 	case op:
 		if p.tok.val == "," {
 			return "comma"
 		}
 		return p.tok.val
 	case quoted:
-		return printable(clip(p.src[p.tok.off:p.tok.end]))
+		return clip(p.src[p.tok.off:p.tok.end])
 	}
 	if p.tok.kw != nil && p.tok.kw.class == reserved {
 		return p.tok.kw.name
@@ -28,7 +28,7 @@ func (p *parser) tokenName() string {
 // unexpected reports the current token, and the word or thing that should stand there.
 func (p *parser) unexpected(want string) {
 	if p.tok.kind == bad {
-		panic(failure{p.lexer.err})
+		p.failLexing()
 	}
 	p.misspelt(want)
 	p.fail("unexpected "+p.tokenName()+"; expected "+want, p.foreign())
@@ -96,7 +96,7 @@ func (p *parser) quoteHint() string {
 // trailing reports a token behind a whole statement or expression.
 func (p *parser) trailing() {
 	if p.tok.kind == bad {
-		panic(failure{p.lexer.err})
+		p.failLexing()
 	}
 	p.misspelt("a comma or a clause")
 	if p.tok.kw != nil && clauseOrder[p.tok.kw.name] {
