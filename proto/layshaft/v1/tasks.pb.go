@@ -1988,7 +1988,12 @@ func (x *WaitTaskResponse) GetPiece() []byte {
 type OpenGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group describes what follows the end of the group.
-	Group         *TaskGroup `protobuf:"bytes,1,opt,name=group" json:"group,omitempty"`
+	Group *TaskGroup `protobuf:"bytes,1,opt,name=group" json:"group,omitempty"`
+	// token identifies the request: a random number, the same at every try. Zero means that a
+	// repeated request opens a second group.
+	Token uint64 `protobuf:"fixed64,2,opt,name=token" json:"token,omitempty"`
+	// resubmitted means that an earlier try got no answer. If it opened a group, the answer names it.
+	Resubmitted   bool `protobuf:"varint,3,opt,name=resubmitted" json:"resubmitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2028,6 +2033,20 @@ func (x *OpenGroupRequest) GetGroup() *TaskGroup {
 		return x.Group
 	}
 	return nil
+}
+
+func (x *OpenGroupRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *OpenGroupRequest) GetResubmitted() bool {
+	if x != nil {
+		return x.Resubmitted
+	}
+	return false
 }
 
 // OpenGroupResponse has the ID of the group.
@@ -5532,9 +5551,11 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06parent\x18\x03 \x01(\x04R\x06parent\"[\n" +
 	"\x10WaitTaskResponse\x121\n" +
 	"\aupdates\x18\x01 \x03(\v2\x17.layshaft.v1.TaskUpdateR\aupdates\x12\x14\n" +
-	"\x05piece\x18\x02 \x01(\fR\x05piece\"@\n" +
+	"\x05piece\x18\x02 \x01(\fR\x05piece\"x\n" +
 	"\x10OpenGroupRequest\x12,\n" +
-	"\x05group\x18\x01 \x01(\v2\x16.layshaft.v1.TaskGroupR\x05group\")\n" +
+	"\x05group\x18\x01 \x01(\v2\x16.layshaft.v1.TaskGroupR\x05group\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x06R\x05token\x12 \n" +
+	"\vresubmitted\x18\x03 \x01(\bR\vresubmitted\")\n" +
 	"\x11OpenGroupResponse\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\")\n" +
 	"\x11CloseGroupRequest\x12\x14\n" +
