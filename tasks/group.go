@@ -10,7 +10,8 @@ import (
 
 // Group collects tasks whose results become one input: when all of them have ended, the task named
 // by [Then] runs with their results. Open a group with [OpenGroup], add tasks with [AddToGroup],
-// and close it. A group that is never closed never ends.
+// and close it. A group that is not closed is cancelled about 7 days after the last task was added,
+// once its tasks have ended.
 type Group struct {
 	c     *Client
 	id    ID

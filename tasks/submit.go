@@ -483,7 +483,11 @@ func (c *Client) openGroup(ctx context.Context, s *spec) (ID, error) {
 	if s.lossy {
 		group.Durability = layshaftv1.Durability_DURABILITY_MEMORY
 	}
-	out, err := ask(ctx, c, c.rpc.OpenGroup, &layshaftv1.OpenGroupRequest{Group: group})
+	open := func(ctx context.Context, r *layshaftv1.OpenGroupRequest, options ...grpc.CallOption) (*layshaftv1.OpenGroupResponse, error) {
+		defer func() { r.Resubmitted = true }()
+		return c.rpc.OpenGroup(ctx, r, options...)
+	}
+	out, err := ask(ctx, c, open, &layshaftv1.OpenGroupRequest{Group: group, Token: rand.Uint64()})
 	return ID(out.GetGroup()), err
 }
 

@@ -12,22 +12,25 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
 
 // bubble runs f in fake time with the address of a coordinator.
-func bubble(t *testing.T, f func(t *testing.T, cluster tasks.Cluster)) {
+func bubble(t *testing.T, f func(t *testing.T, cluster tasks.Cluster), options ...grpc.ServerOption) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := taskserver.Open(taskserver.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		l := bufconn.Listen(1 << 20)
-		server := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+		server := grpc.NewServer(append(wire.ServerOptions(slog.New(slog.DiscardHandler), nil), options...)...)
 		s.Register(server)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
@@ -172,4 +175,29 @@ func TestCoordinatorAway(t *testing.T) {
 		_ = c.Close()
 		time.Sleep(time.Minute)
 	})
+}
+
+// OpenGroup opens one group, although the answer to its first request is lost.
+func TestLostAnswerOfGroup(t *testing.T) {
+	var opened []uint64
+	lose := grpc.ChainUnaryInterceptor(func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		out, err := handle(ctx, r)
+		if g, ok := out.(*layshaftv1.OpenGroupResponse); ok {
+			if opened = append(opened, g.GetGroup()); len(opened) == 1 {
+				return nil, status.Error(codes.Unavailable, "the connection broke")
+			}
+		}
+		return out, err
+	})
+	bubble(t, func(t *testing.T, cluster tasks.Cluster) {
+		c, err := tasks.Dial(cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		g, err := tasks.OpenGroup(t.Context(), c)
+		if err != nil || len(opened) != 2 || opened[0] != opened[1] || uint64(g.ID()) != opened[0] {
+			t.Errorf("groups %x, want one: %v", opened, err)
+		}
+	}, lose)
 }

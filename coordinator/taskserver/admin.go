@@ -95,7 +95,7 @@ func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReque
 	commit := uint64(0)
 	if g := r.GetNewGroup(); g != nil {
 		t.desk.Lock()
-		n, err := t.openGroup(g)
+		n, err := t.openGroup(g, 0, false)
 		commit = t.desk.LastBatch()
 		t.desk.Unlock()
 		if err != nil {
@@ -145,15 +145,15 @@ func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
 	return &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}
 }
 
-func (t *Server) openGroup(g *layshaftv1.TaskGroup) (desk.Note, error) {
-	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true))
+func (t *Server) openGroup(g *layshaftv1.TaskGroup, token uint64, repeated bool) (desk.Note, error) {
+	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true), token, repeated)
 }
 
 // OpenGroup opens a group.
 func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
 	out := &layshaftv1.OpenGroupResponse{}
 	return out, t.durably(ctx, func(*desk.Desk) error {
-		n, err := t.openGroup(r.GetGroup())
+		n, err := t.openGroup(r.GetGroup(), r.GetToken(), r.GetResubmitted())
 		out.Group = uint64(n.Task)
 		return err
 	})

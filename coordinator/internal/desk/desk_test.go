@@ -317,7 +317,7 @@ func TestChainsAndGroups(t *testing.T) {
 		worker.expect("ack 1")
 
 		d.Lock()
-		g, err := d.OpenGroup([]queue.Next{{Function: "sum"}}, false, false)
+		g, err := d.OpenGroup([]queue.Next{{Function: "sum"}}, false, false, 0, false)
 		if err != nil {
 			t.Fatal(err)
 		}

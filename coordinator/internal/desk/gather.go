@@ -106,16 +106,17 @@ type group struct {
 	waiting []groupWaiter
 }
 
-// OpenGroup creates a group. The error wraps ErrInvalid.
-func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool) (Note, error) {
+// OpenGroup creates a group, or finds that of an earlier try with the same token. The error wraps
+// ErrInvalid.
+func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool, token uint64, repeated bool) (Note, error) {
 	if d.broken != nil {
 		return Note{}, d.broken
 	}
-	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.cfg.Dir != ""}, nil)
+	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.cfg.Dir != "", Token: token, Repeated: repeated}, nil)
 	if n.Op != queue.Accepted {
 		return n, fmt.Errorf("group: %w: the name of a following function must have 1 to 512 bytes, and limits must not be negative", ErrInvalid)
 	}
-	if d.groups[n.Task] == nil {
+	if n.N == 0 && d.groups[n.Task] == nil {
 		d.groups[n.Task] = &group{}
 	}
 	return n, nil

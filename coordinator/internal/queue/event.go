@@ -94,6 +94,9 @@ type OpenGroup struct {
 	// ends with the first such member.
 	Partial bool
 	Durable bool // the group survives a restart
+	// Token and Repeated are as in Submit.
+	Token    uint64
+	Repeated bool
 }
 
 // CloseGroup ends the submits to the group with the ID Group. The tasks in Then follow when all

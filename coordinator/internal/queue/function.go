@@ -64,9 +64,7 @@ func (q *Queue) ensureFunction(name string) *function {
 		return nil
 	}
 	f := &function{name: name, deadLetters: q.newHead(), suspects: q.newHead(), lastUse: q.wheel.tick}
-	if q.idleWake == 0 {
-		q.idleWake = q.wheel.tick + q.cfg.KeepIdle.Milliseconds()
-	}
+	q.watchIdle()
 	for r := range f.queues {
 		f.queues[r] = q.newHead()
 	}

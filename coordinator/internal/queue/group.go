@@ -14,6 +14,8 @@ type group struct {
 	unfinished int // members that have not ended
 	bytes      int // size of the members' results, as far as this process knows
 	ended      int // members before this index have ended
+	token      uint64
+	lastUse    int64 // tick; see forget.go
 }
 
 // maxMembers limits the tasks of a group.
@@ -46,8 +48,16 @@ func (q *Queue) openGroup(e *OpenGroup) {
 		q.emit(Command{Op: Rejected, Ref: e.Ref, Notice: Invalid})
 		return
 	}
-	g := &group{id: q.newID(0), then: e.Then, open: true, partial: e.Partial, durable: e.Durable}
+	if e.Repeated && e.Token != 0 {
+		if id := q.tokens.find(e.Token); id != 0 {
+			q.emit(Command{Op: Accepted, Ref: e.Ref, Task: id, N: 1})
+			return
+		}
+	}
+	g := &group{id: q.newID(0), then: e.Then, open: true, partial: e.Partial, durable: e.Durable, token: e.Token, lastUse: q.wheel.tick}
 	q.groups[g.id] = g
+	q.tokens.add(g.token, g.id)
+	q.watchIdle()
 	q.recordGroup(g)
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Task: g.id})
 }
@@ -66,6 +76,7 @@ func (q *Queue) joinGroup(i int32, g *group) {
 	t.flags |= grouped
 	g.members = append(g.members, t.id)
 	g.unfinished++
+	g.lastUse = q.wheel.tick
 }
 
 // memberEnded updates the group of task i, which has ended without a follower.

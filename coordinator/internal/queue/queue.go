@@ -94,8 +94,8 @@ type Config struct {
 	MaxDead int
 	// KeepDead is how long dead letters are kept. Zero means without limit.
 	KeepDead time.Duration
-	// KeepIdle is how long a function is remembered after its last use; see forget.go. Zero means 7
-	// days.
+	// KeepIdle is how long a function and an open group are remembered after their last use; see
+	// forget.go. Zero means 7 days.
 	KeepIdle time.Duration
 }
 
@@ -136,7 +136,7 @@ type Queue struct {
 	rated            []*function
 	// deadWake is the tick of the next search for old dead letters. It is 0 when none is due.
 	deadWake int64
-	idleWake int64 // tick of the next search for idle functions; 0: there are no functions
+	idleWake int64 // tick of the next search for idle functions and groups; 0: there are none
 	// rateWake is the earliest time, in Unix nanoseconds, when a function's rate allows another
 	// start. It is 0 when no function waits for its rate.
 	rateWake int64

@@ -102,7 +102,7 @@ func (q *Queue) recordUpdate(i int32) {
 
 func (q *Queue) recordGroup(g *group) {
 	if g.durable {
-		q.write(g.id, NoPayload, keyOf('g', g.id), appendNext([]byte{version, byte(boolBit(g.open) | boolBit(g.partial)<<1)}, g.then))
+		q.write(g.id, NoPayload, keyOf('g', g.id), binary.LittleEndian.AppendUint64(appendNext([]byte{version, byte(boolBit(g.open) | boolBit(g.partial)<<1)}, g.then), g.token))
 	}
 }
 
@@ -277,9 +277,14 @@ func (q *Queue) restore(key, value []byte) error {
 	switch key[0] {
 	case 'g':
 		bits := r.byte()
-		g := &group{id: id, then: r.next(), open: bits&1 != 0, partial: bits&2 != 0, durable: true}
+		g := &group{id: id, then: r.next(), open: bits&1 != 0, partial: bits&2 != 0, durable: true, lastUse: q.wheel.tick}
+		if len(r.b) > 0 {
+			g.token = binary.LittleEndian.Uint64(r.take(8))
+		}
 		if r.err == nil {
 			q.groups[id] = g
+			q.tokens.add(g.token, id)
+			q.watchIdle()
 		}
 		return r.err
 	case 'e':

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION]
 //	       [attempts=N] [backoff=D] [soft=D] [hard=D] [keep=D]
 //	       [parent=NAME] [group=G [place=N]] [then=FUNCTION,...] [token=N [repeated]]
-//	group NAME [partial] [durable] [then=FUNCTION,...] · close G · gathered NAME · ungathered NAME
+//	group NAME [partial] [durable] [then=FUNCTION,...] [token=N [repeated]] · close G · gathered NAME · ungathered NAME
 //	can PEER FUNCTION [D] · cannot PEER FUNCTION · slots PEER N [RESERVED] [share=S]
 //	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER [left]
 //	claim PEER NAME [from=PEER]
@@ -132,7 +132,7 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, s)
 	case "group":
 		p.naming = f[1]
-		p.step(t, &OpenGroup{Then: then, Partial: has("partial"), Durable: has("durable")})
+		p.step(t, &OpenGroup{Then: then, Partial: has("partial"), Durable: has("durable"), Token: uint64(num(opt["token"])), Repeated: has("repeated")})
 	case "close":
 		p.step(t, &CloseGroup{p.ids[f[1]]})
 	case "gathered":
