@@ -164,7 +164,7 @@ func Bind(name string, args []vec.Type, consts []*vec.Vec, distinct bool, order 
 	}
 	s := specs[name]
 	if s == nil {
-		return nil, c.errorf(nearest(c.name), "there is no aggregate function %s", c.name)
+		return nil, c.errorf(nearest(c.name, Names()), "there is no aggregate function %s", c.name)
 	}
 	if len(args) < s.min || len(args) > s.max {
 		return nil, c.errorf("write "+c.name+"("+s.usage+")", "%s has %d arguments, want %s", c.name, len(args), arity(s.min, s.max))
@@ -192,14 +192,14 @@ func arity(min, max int) string {
 	return fmt.Sprintf("%d to %d", min, max)
 }
 
-// nearest returns a hint with the names that are most like name.
-func nearest(name string) string {
+// nearest returns a hint with those of names that are most like name.
+func nearest(name string, names []string) string {
 	type candidate struct {
 		name string
 		off  int
 	}
 	var all []candidate
-	for _, n := range Names() {
+	for _, n := range names {
 		all = append(all, candidate{n, distance(name, n)})
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.off, b.off) })

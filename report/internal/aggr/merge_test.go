@@ -165,7 +165,7 @@ func fraction(p float64) *vec.Vec {
 func TestMerge(t *testing.T) {
 	for _, c := range testCalls {
 		t.Run(c.String(), func(t *testing.T) {
-			for seed := range uint64(12) {
+			for seed := range uint64(6) {
 				testMerge(t, c, seed)
 			}
 		})
