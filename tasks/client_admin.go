@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -192,11 +193,7 @@ func (c *Client) Resume(ctx context.Context, function string) error {
 // SetLimits sets all limits of a function, and creates the function if necessary. The limits
 // survive restarts. The error wraps [ErrInvalid] if a limit is negative or not a number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
-	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
-		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Weight: int64(l.Weight), Needs: map[string]int64{}}
-	for budget, n := range l.Needs {
-		p.Needs[budget] = int64(n)
-	}
+	p := wire.LimitsToProto(report.FunctionLimits(l))
 	_, err := ask(ctx, c, c.rpc.SetFunction, &layshaftv1.SetFunctionRequest{Function: function, Limits: p})
 	return err
 }

@@ -36,8 +36,8 @@ type Cluster struct {
 	// Patience is how long a client tries to reach a coordinator that it has reached before and
 	// that may be restarting. Zero means 2 minutes.
 	Patience time.Duration
-	// OnWait, if set, is called once a request of a client has waited for the coordinator for two
-	// seconds, with the reason in words.
+	// OnWait, if set, is called once a request of a client has waited for the coordinator for a
+	// second, with the reason in words.
 	OnWait func(why string)
 	// Dial opens connections to Address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
@@ -79,7 +79,7 @@ const (
 	// The pause before the next attempt to connect grows from minPause to maxPause.
 	minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
 	// patientFor is how long a request waits for the coordinator before OnWait.
-	patientFor = 2 * time.Second
+	patientFor = time.Second
 	// answered is the duration from which a broken attempt counts as having reached the
 	// coordinator: connecting takes less.
 	answered = 5 * time.Second

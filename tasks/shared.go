@@ -103,7 +103,7 @@ type sharedCall struct {
 	// stream ends first.
 	end        chan *layshaftv1.TaskUpdate
 	background bool
-	// why is the last reason why the task did not start. sharedStream.mu guards it.
+	// reason explains why the task did not start. sharedStream.mu guards it.
 	reason string
 }
 

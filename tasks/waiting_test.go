@@ -146,7 +146,7 @@ func TestWaitingIsExplained(t *testing.T) {
 	})
 }
 
-// A coordinator that is away is named after two seconds, and in the error.
+// A coordinator that is away is named after a second, and in the error.
 func TestCoordinatorAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []string
@@ -155,7 +155,7 @@ func TestCoordinatorAway(t *testing.T) {
 			Dial: func(context.Context, string) (net.Conn, error) { return nil, errors.New("nobody listens") },
 			OnWait: func(why string) {
 				told = append(told, why)
-				if d := time.Since(begun); d < 2*time.Second || d > 5*time.Second {
+				if d := time.Since(begun); d < time.Second || d > 3*time.Second {
 					t.Errorf("told after %v", d)
 				}
 			},

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
@@ -43,23 +41,6 @@ func (f *clientFlags) dial() (*client.Client, error) {
 // warnings returns a log for standard error: a command logs nothing else than warnings.
 func warnings() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-}
-
-// noteWait prints to standard error that the command waits, if the coordinator accepts no
-// connection after a second.
-func (f *clientFlags) noteWait() {
-	time.AfterFunc(time.Second, func() {
-		conn, err := net.DialTimeout("tcp", f.Cluster, time.Second)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		fmt.Fprintf(os.Stderr, "layshaft: waiting up to %v (-timeout) for the coordinator at %s (-cluster): %v\n", f.Timeout, f.Cluster, err)
-	})
 }
 
 // searched is the number of jobs to search for an ID prefix.

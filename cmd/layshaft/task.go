@@ -159,7 +159,6 @@ func (f *clientFlags) client(use func(*tasks.Client) error) error {
 	if err != nil {
 		return usageError{err}
 	}
-	f.noteWait()
 	return errors.Join(use(c), c.Close())
 }
 

@@ -20,6 +20,12 @@ func CompressSink(s Sink, method string, c Codec) Sink {
 	return Sink{s.name + "." + method + "()", s.out.WithCodec(c)}
 }
 
+// RenameSink returns a copy of s with another name, for the options of a sink.
+func RenameSink(s Sink, name string) Sink { return Sink{name, s.out} }
+
+// CreateFile starts the file of one attempt, for sinks that encode records themselves.
+func CreateFile(ctx context.Context, s Sink, t Task) (*Writer, error) { return s.out.Create(ctx, t) }
+
 // OpenSink starts the file of one attempt; see NewAppender.
 func OpenSink[T any](ctx context.Context, s Sink, t Task, head []byte, add func(dst []byte, v *T) ([]byte, error)) (*Appender[T], error) {
 	return NewAppender(ctx, s.out, t, head, add)

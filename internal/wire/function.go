@@ -19,15 +19,19 @@ func TaskCountsFromProto(p *layshaftv1.TaskCounts) report.TaskCounts {
 
 // FunctionToProto converts the state of a function. Number stays behind.
 func FunctionToProto(f *report.Function) *layshaftv1.FunctionStatus {
-	l := &f.Limits
-	limits := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
-		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Weight: int64(l.Weight), Needs: map[string]int64{}}
-	for budget, n := range l.Needs {
-		limits.Needs[budget] = int64(n)
-	}
 	return &layshaftv1.FunctionStatus{Function: f.Name, Counts: TaskCountsToProto(f.Counts), WaitingHigh: int64(f.WaitingHigh),
 		WaitingNormal: int64(f.WaitingNormal), WaitingLow: int64(f.WaitingLow), Dead: int64(f.Dead), Workers: int64(f.Workers),
-		Limits: limits, Paused: f.Paused}
+		Limits: LimitsToProto(f.Limits), Paused: f.Paused}
+}
+
+// LimitsToProto converts the limits of a function.
+func LimitsToProto(l report.FunctionLimits) *layshaftv1.FunctionLimits {
+	p := &layshaftv1.FunctionLimits{QueueHigh: int64(l.QueueHigh), QueueNormal: int64(l.QueueNormal), QueueLow: int64(l.QueueLow),
+		Concurrency: int64(l.Concurrency), Rate: l.Rate, Burst: int64(l.Burst), Weight: int64(l.Weight), Needs: map[string]int64{}}
+	for budget, n := range l.Needs {
+		p.Needs[budget] = int64(n)
+	}
+	return p
 }
 
 // FunctionFromProto converts the state of a function.

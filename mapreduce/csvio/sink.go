@@ -17,11 +17,13 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
+// sink has the methods that do not depend on the records.
+type sink = files.Sink
+
 // Sink writes rows to CSV files. It is a mapreduce.Sink[T], made by Write and its variants. Its
 // methods return changed copies.
 type Sink[T any] struct {
-	name     string
-	out      files.Output
+	sink
 	one      bool
 	comma    byte
 	noHeader bool
@@ -41,64 +43,58 @@ var (
 //
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced.
 func Write[T any](dir string) Sink[T] {
-	return Sink[T]{name: fmt.Sprintf("csvio.Write(%q)", dir), out: &files.Dir{Path: dir, Ext: "csv"}, comma: ','}
+	return Sink[T]{sink: files.NewSink(fmt.Sprintf("csvio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "csv"}), comma: ','}
 }
 
 // WriteFile returns a sink for a single file, with the rows in task order and one header. A suffix
 // .gz or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile[T any](path string) Sink[T] {
 	out := &files.One{Path: path, Compress: files.BySuffix(path)}
-	return Sink[T]{name: fmt.Sprintf("csvio.WriteFile(%q)", path), out: out, one: true, comma: ','}
+	return Sink[T]{sink: files.NewSink(fmt.Sprintf("csvio.WriteFile(%q)", path), out), one: true, comma: ','}
 }
 
 // WriteTSV is Write with tabs between cells. The files are dir/part-00000.tsv and so on.
 func WriteTSV[T any](dir string) Sink[T] {
-	return Sink[T]{name: fmt.Sprintf("csvio.WriteTSV(%q)", dir), out: &files.Dir{Path: dir, Ext: "tsv"}, comma: '\t'}
+	return Sink[T]{sink: files.NewSink(fmt.Sprintf("csvio.WriteTSV(%q)", dir), &files.Dir{Path: dir, Ext: "tsv"}), comma: '\t'}
 }
 
 // WriteTSVFile is WriteFile with tabs between cells.
 func WriteTSVFile[T any](path string) Sink[T] {
 	s := WriteFile[T](path)
-	s.name, s.comma = fmt.Sprintf("csvio.WriteTSVFile(%q)", path), '\t'
+	s.sink, s.comma = files.RenameSink(s.sink, fmt.Sprintf("csvio.WriteTSVFile(%q)", path)), '\t'
 	return s
 }
 
 // Comma sets the byte between cells, such as ';'. See Source.Comma for the bytes refused.
 func (s Sink[T]) Comma(c byte) Sink[T] {
-	s.name, s.comma = fmt.Sprintf("%s.Comma(%q)", s.name, c), c
+	s.sink, s.comma = files.RenameSink(s.sink, fmt.Sprintf("%s.Comma(%q)", s, c)), c
 	return s
 }
 
 // NoHeader omits the row of column names.
 func (s Sink[T]) NoHeader() Sink[T] {
-	s.name, s.noHeader = s.name+".NoHeader()", true
+	s.sink, s.noHeader = files.RenameSink(s.sink, s.String()+".NoHeader()"), true
 	return s
 }
 
 // Header sets the column names of a []string. Without it no header is written. Every row must have
 // as many cells as the header. It is refused for structs.
 func (s Sink[T]) Header(columns ...string) Sink[T] {
-	s.name, s.header = fmt.Sprintf("%s.Header(%s)", s.name, quoteAll(columns)), columns
+	s.sink, s.header = files.RenameSink(s.sink, fmt.Sprintf("%s.Header(%s)", s, quoteAll(columns))), columns
 	return s
 }
 
 // Gzip compresses the files with gzip.
 func (s Sink[T]) Gzip() Sink[T] {
-	s.name, s.out = s.name+".Gzip()", s.out.WithCodec(files.Gzip)
+	s.sink = files.CompressSink(s.sink, "Gzip", files.Gzip)
 	return s
 }
 
 // Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
 func (s Sink[T]) Zstd() Sink[T] {
-	s.name, s.out = s.name+".Zstd()", s.out.WithCodec(files.Zstd)
+	s.sink = files.CompressSink(s.sink, "Zstd", files.Zstd)
 	return s
 }
-
-// String returns the sink and its options, such as csvio.Write("out").
-func (s Sink[T]) String() string { return s.name }
-
-// Place returns the path of the output as given to the constructor.
-func (s Sink[T]) Place() string { return s.out.String() }
 
 // Check creates the directory. It returns an error if T cannot be written, or if the directory
 // contains other files.
@@ -106,7 +102,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 	if _, _, err := s.compile(); err != nil {
 		return fmt.Errorf("%s: %w", s, err)
 	}
-	return s.out.Check(ctx)
+	return s.sink.Check(ctx)
 }
 
 // Open starts the file of one attempt.
@@ -118,22 +114,8 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if s.one && t.Index > 0 {
 		head = nil // the parts are joined into one file
 	}
-	return files.NewAppender(ctx, s.out, files.Task(t), head, row)
+	return files.OpenSink(ctx, s.sink, files.Task(t), head, row)
 }
-
-// Finish moves the files of the committed attempts to their final names.
-func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
-	return s.out.Finish(ctx, job, parts)
-}
-
-// Published reports whether the output of the job is still in place. ended is the time when the job
-// ended.
-func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
-	return s.out.Published(ctx, job, ended)
-}
-
-// Abandon removes the temporary files of the job.
-func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
 
 // compile returns the header and the function that appends a row.
 func (s Sink[T]) compile() (head []byte, row func([]byte, *T) ([]byte, error), err error) {

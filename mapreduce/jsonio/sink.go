@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"time"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
@@ -12,12 +11,12 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
+// sink has the methods that do not depend on the records.
+type sink = files.Sink
+
 // Sink writes one record per line. It is a mapreduce.Sink[T], made by Write or WriteFile. Its
 // methods return changed copies.
-type Sink[T any] struct {
-	name string
-	out  files.Output
-}
+type Sink[T any] struct{ sink }
 
 var (
 	_ mapreduce.Sink[string]  = Sink[string]{}
@@ -33,26 +32,20 @@ var (
 // A json.RawMessage is written without its blanks. A float that is NaN or infinite is an error with
 // the name of the field.
 func Write[T any](dir string) Sink[T] {
-	return Sink[T]{fmt.Sprintf("jsonio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "jsonl"}}
+	return Sink[T]{files.NewSink(fmt.Sprintf("jsonio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "jsonl"})}
 }
 
 // WriteFile returns a sink for a single file, with the records in task order. A suffix .gz or .zst
 // in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile[T any](path string) Sink[T] {
-	return Sink[T]{fmt.Sprintf("jsonio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)}}
+	return Sink[T]{files.NewSink(fmt.Sprintf("jsonio.WriteFile(%q)", path), &files.One{Path: path, Compress: files.BySuffix(path)})}
 }
 
 // Gzip compresses the files with gzip.
-func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{s.name + ".Gzip()", s.out.WithCodec(files.Gzip)} }
+func (s Sink[T]) Gzip() Sink[T] { return Sink[T]{files.CompressSink(s.sink, "Gzip", files.Gzip)} }
 
 // Zstd compresses the files with zstd, which is faster than gzip and makes smaller files.
-func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{s.name + ".Zstd()", s.out.WithCodec(files.Zstd)} }
-
-// String returns the sink and its options, such as jsonio.Write("out").
-func (s Sink[T]) String() string { return s.name }
-
-// Place returns the path of the output as given to the constructor.
-func (s Sink[T]) Place() string { return s.out.String() }
+func (s Sink[T]) Zstd() Sink[T] { return Sink[T]{files.CompressSink(s.sink, "Zstd", files.Zstd)} }
 
 // Check creates the directory. It returns an error if the directory contains other files. A T that
 // cannot be written is an error with the name of the field.
@@ -60,7 +53,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 	if _, err := s.encoder(); err != nil {
 		return err
 	}
-	return s.out.Check(ctx)
+	return s.sink.Check(ctx)
 }
 
 func (s Sink[T]) encoder() (*jsoncodec.Encoder, error) {
@@ -77,7 +70,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, err
 	}
-	return files.NewAppender(ctx, s.out, files.Task(t), nil, func(dst []byte, rec *T) ([]byte, error) {
+	return files.OpenSink(ctx, s.sink, files.Task(t), nil, func(dst []byte, rec *T) ([]byte, error) {
 		dst, err := enc.Append(dst, unsafe.Pointer(rec))
 		if err != nil {
 			return dst, fmt.Errorf("%s: %w", s, err)
@@ -85,17 +78,3 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 		return append(dst, '\n'), nil
 	})
 }
-
-// Finish moves the files of the committed attempts to their final names.
-func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
-	return s.out.Finish(ctx, job, parts)
-}
-
-// Published reports whether the output of the job is still in place. ended is the time when the job
-// ended.
-func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
-	return s.out.Published(ctx, job, ended)
-}
-
-// Abandon removes the temporary files of the job.
-func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }

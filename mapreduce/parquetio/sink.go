@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -18,11 +17,13 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
+// sink has the methods that do not depend on the records.
+type sink = files.Sink
+
 // Sink writes rows to Parquet files. It is a mapreduce.Sink[T], made by Write. Its methods return
 // changed copies.
 type Sink[T any] struct {
-	name     string
-	out      *files.Dir
+	sink
 	codec    compress.Codec
 	rowGroup int64
 }
@@ -44,8 +45,7 @@ var (
 // task keeps one row group in memory until it is complete; see RowGroup.
 func Write[T any](dir string) Sink[T] {
 	return Sink[T]{
-		name:     fmt.Sprintf("parquetio.Write(%q)", dir),
-		out:      &files.Dir{Path: dir, Ext: "parquet"},
+		sink:     files.NewSink(fmt.Sprintf("parquetio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "parquet"}),
 		codec:    &zstd.Codec{Level: zstd.SpeedFastest},
 		rowGroup: 64 << 20,
 	}
@@ -54,7 +54,7 @@ func Write[T any](dir string) Sink[T] {
 // Snappy compresses with snappy. The files are larger than with zstd, but faster to read and write,
 // and every reader supports them.
 func (s Sink[T]) Snappy() Sink[T] {
-	s.name, s.codec = s.name+".Snappy()", &snappy.Codec{}
+	s.sink, s.codec = files.RenameSink(s.sink, s.String()+".Snappy()"), &snappy.Codec{}
 	return s
 }
 
@@ -62,15 +62,9 @@ func (s Sink[T]) Snappy() Sink[T] {
 // MiB; a size below 1 is refused. A row group is the smallest unit that a reader can take, and the
 // amount of memory that a task of the sink uses.
 func (s Sink[T]) RowGroup(bytes int64) Sink[T] {
-	s.name, s.rowGroup = fmt.Sprintf("%s.RowGroup(%d)", s.name, bytes), bytes
+	s.sink, s.rowGroup = files.RenameSink(s.sink, fmt.Sprintf("%s.RowGroup(%d)", s, bytes)), bytes
 	return s
 }
-
-// String returns the sink and its options, such as parquetio.Write("out").
-func (s Sink[T]) String() string { return s.name }
-
-// Place returns the path of the output as given to Write.
-func (s Sink[T]) Place() string { return s.out.String() }
 
 // Check creates the directory. It returns an error if T cannot be written, or if the directory
 // contains other files.
@@ -81,7 +75,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 	if s.rowGroup <= 0 {
 		return fmt.Errorf("%s: a row group needs at least 1 byte", s)
 	}
-	return s.out.Check(ctx)
+	return s.sink.Check(ctx)
 }
 
 // Open starts the file of one attempt.
@@ -90,7 +84,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
-	w, err := s.out.Create(ctx, files.Task(t))
+	w, err := files.CreateFile(ctx, s.sink, files.Task(t))
 	if err != nil {
 		return nil, err
 	}
@@ -136,20 +130,6 @@ func noDates(t reflect.Type, seen map[reflect.Type]bool) error {
 	}
 	return nil
 }
-
-// Finish moves the files of the committed attempts to their final names.
-func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
-	return s.out.Finish(ctx, job, parts)
-}
-
-// Published reports whether the output of the job is still in place. ended is the time when the job
-// ended.
-func (s Sink[T]) Published(ctx context.Context, job string, ended time.Time) (bool, error) {
-	return s.out.Published(ctx, job, ended)
-}
-
-// Abandon removes the temporary files of the job.
-func (s Sink[T]) Abandon(ctx context.Context, job string) error { return s.out.Abandon(ctx, job) }
 
 // writer writes the file of one attempt.
 type writer[T any] struct {
