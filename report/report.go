@@ -74,7 +74,7 @@ func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, a
 	types := map[string]vec.Type{}
 	for name, t := range o.Types {
 		var err error
-		if types[name], err = parseType(t); err != nil {
+		if types[name], err = bind.ParseType(t); err != nil {
 			return nil, fmt.Errorf("type of column %s: %w", name, err)
 		}
 	}
@@ -108,19 +108,6 @@ func located(text string, err error) error {
 		return sql.NewError(text, ofAggr.Offset, ofAggr.Message, ofAggr.Hint)
 	}
 	return err
-}
-
-// parseType reads a type as SQL writes it.
-func parseType(text string) (vec.Type, error) {
-	x, err := sql.ParseExpr("CAST(NULL AS " + text + ")")
-	if err != nil {
-		return vec.Type{}, fmt.Errorf("%q is no type: %w", text, err)
-	}
-	c, ok := x.(*sql.Cast)
-	if !ok {
-		return vec.Type{}, fmt.Errorf("%q is no type", text)
-	}
-	return bind.TypeOf(c.Type)
 }
 
 // Columns returns the columns of the result.

@@ -52,7 +52,7 @@ func (s *scope) expr(x sql.Expr) (*expr.Expr, error) {
 	case *sql.Null:
 		return expr.Null(x.Offset), nil
 	case *sql.Typed:
-		t, err := TypeOf(x.Type)
+		t, err := typeOf(x.Type)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (s *scope) expr(x sql.Expr) (*expr.Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := TypeOf(x.Type)
+		t, err := typeOf(x.Type)
 		if err != nil {
 			return nil, err
 		}
@@ -470,13 +470,13 @@ func orderOf(o *sql.OrderItem) vec.Order {
 	return vec.Order{Desc: o.Desc, NullsFirst: nullsFirst}
 }
 
-// TypeOf resolves the name of a type.
-func TypeOf(t *sql.Type) (typ vec.Type, err error) {
+// typeOf resolves the name of a type.
+func typeOf(t *sql.Type) (typ vec.Type, err error) {
 	switch t.Name {
 	case "struct", "map":
 		var fields []vec.Field
 		for _, f := range t.Fields {
-			ft, err := TypeOf(f.Type)
+			ft, err := typeOf(f.Type)
 			if err != nil {
 				return typ, err
 			}

@@ -227,12 +227,18 @@ func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 	}
 	r := scan.Request{Format: format, Options: map[string]string{}}
 	for _, arg := range t.Call.Args {
+		if types, ok := arg.X.(*sql.Struct); ok && slices.Contains(typeOptions, arg.Name) {
+			if err := b.typeOption(&r, arg.Name, types); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		value, err := b.text(arg.X)
 		if err != nil {
 			return nil, err
 		}
 		if arg.Name != "" {
-			r.Options[arg.Name] = value[0]
+			r.Options[arg.Name] = strings.Join(value, ",")
 		} else {
 			r.Paths = append(r.Paths, value...)
 		}
@@ -241,6 +247,44 @@ func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 		return nil, errAt(t, fmt.Sprintf("write %s('file')", t.Call.Name), "%s needs a path", t.Call.Name)
 	}
 	return b.file(t, r, t.Alias, seen)
+}
+
+// typeOptions are the options whose value gives columns types, as {'sku': 'text'}.
+var typeOptions = []string{"columns", "types", "dtypes"}
+
+// typeOption reads an option that gives columns types. columns names all columns, in order.
+func (b *binder) typeOption(r *scan.Request, option string, s *sql.Struct) error {
+	r.Types = map[string]vec.Type{}
+	var names []string
+	for _, f := range s.Fields {
+		text, ok := f.X.(*sql.String)
+		if !ok {
+			return errAt(f.X, "write it in quotes, as in {'sku': 'text'}", "the type of column %q must be a text", f.Name)
+		}
+		t, err := ParseType(text.Value)
+		if err != nil {
+			return errAt(f.X, "", "column %q: %s", f.Name, err)
+		}
+		r.Types[f.Name] = t
+		names = append(names, f.Name)
+	}
+	if option == "columns" {
+		r.Options[option] = strings.Join(names, ",")
+	}
+	return nil
+}
+
+// ParseType reads a type as SQL writes it.
+func ParseType(text string) (vec.Type, error) {
+	x, err := sql.ParseExpr("CAST(NULL AS " + text + ")")
+	if err != nil {
+		return vec.Type{}, fmt.Errorf("%q is no type: %w", text, err)
+	}
+	c, ok := x.(*sql.Cast)
+	if !ok {
+		return vec.Type{}, fmt.Errorf("%q is no type", text)
+	}
+	return typeOf(c.Type)
 }
 
 // text returns the texts of a constant: of a literal or of a list of them.

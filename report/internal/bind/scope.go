@@ -143,6 +143,15 @@ func (s *scope) alias(c *sql.Column) (*expr.Expr, error) {
 // unknown returns the error of a column that does not exist.
 func (s *scope) unknown(c *sql.Column) error {
 	name := c.Parts[len(c.Parts)-1]
+	for _, o := range s.b.outer {
+		var table *sql.Ident
+		if len(c.Parts) > 1 {
+			table = &c.Parts[0]
+		}
+		if i, _ := find(o, table, name); i >= 0 {
+			return errAt(c, "join the two tables instead", "column %q belongs to the outer query; subqueries cannot use it", name.Name)
+		}
+	}
 	if len(c.Parts) > 1 {
 		known := false
 		var tables []string
@@ -154,11 +163,6 @@ func (s *scope) unknown(c *sql.Column) error {
 		}
 		if !known {
 			return errAt(c, nearest(c.Parts[0].Name, tables, "tables are"), "there is no table or column %q", c.Parts[0].Name)
-		}
-	}
-	for _, o := range s.b.outer {
-		if i, _ := find(o, nil, c.Parts[len(c.Parts)-1]); i >= 0 {
-			return errAt(c, "join the two tables instead", "column %q belongs to the outer query; subqueries cannot use it", name.Name)
 		}
 	}
 	var names []string

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"strings"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -168,17 +170,35 @@ func Run(ctx context.Context, t mapreduce.Target, s Statement, root bind.Node) i
 // resolving is a catalog that looks at files, and keeps what it finds.
 type resolving struct {
 	types  map[string]vec.Type
+	used   map[string]bool
 	tables []*scan.Table
 }
 
 // Table resolves a table.
 func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, error) {
-	q.Types = r.types
 	t, err := scan.Resolve(ctx, q)
-	if err == nil {
-		r.tables = append(r.tables, t)
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	types := maps.Clone(q.Types)
+	for name, typ := range r.types {
+		for _, c := range t.Columns {
+			if strings.EqualFold(c.Name, name) {
+				if types == nil {
+					types = map[string]vec.Type{}
+				}
+				types[name], r.used[name] = typ, true
+			}
+		}
+	}
+	if len(types) > len(q.Types) {
+		q.Types = types
+		if t, err = scan.Resolve(ctx, q); err != nil {
+			return nil, err
+		}
+	}
+	r.tables = append(r.tables, t)
+	return t, nil
 }
 
 // Prepare binds the statement to the files that it names. It returns the operators and the tables.
@@ -196,7 +216,15 @@ func Prepare(ctx context.Context, s Statement, types map[string]vec.Type) (bind.
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &resolving{types: types}
+	c := &resolving{types: types, used: map[string]bool{}}
 	root, err := bind.Query(ctx, c, q, params)
-	return root, c.tables, err
+	if err != nil {
+		return nil, nil, err
+	}
+	for name := range types {
+		if !c.used[name] {
+			return nil, nil, fmt.Errorf("a type was given for the column %q, but no table has it", name)
+		}
+	}
+	return root, c.tables, nil
 }
