@@ -127,6 +127,9 @@ func Call(name string, args []*Expr, offset int) (*Expr, error) {
 	if why := refused[name]; why != "" {
 		return nil, errorAt(offset, "%s", why)
 	}
+	if _, ok := timeNames[name]; ok {
+		return nil, errorAt(offset, "%s is not allowed here: the time of the statement is not known", name)
+	}
 	sigs := r.functions[name]
 	if sigs == nil {
 		if near := nearest(name, Names()); near != "" {

@@ -115,7 +115,7 @@ func (c *casting) toText(args []*vec.Vec, n int) (*vec.Vec, error) {
 
 func (c *casting) toJSON(args []*vec.Vec, n int) (*vec.Vec, error) {
 	v := args[0]
-	return appendEach(c.to, args, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, v, i), nil })
+	return appendEach(c.to, args, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, v, i, ""), nil })
 }
 
 func (c *casting) textToJSON(args []*vec.Vec, n int) (*vec.Vec, error) {

@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -89,8 +90,8 @@ func dateFunctions() []function {
 		def("justify_days", "interval", try1(vec.Interval, func(s vec.Span) (vec.Span, error) {
 			return justify(int64(s.Months)+int64(s.Days/30), int64(s.Days%30), s.Micros)
 		})),
-		def("strptime", "text text", try2(vec.Timestamp, func(s, f string) (int64, error) { return strptime(s, f) })),
-		def("try_strptime", "text text", try2(vec.Timestamp, func(s, f string) (int64, error) {
+		def("strptime", "text text", zoned(strptime)),
+		def("try_strptime", "text text", zoned(func(s, f string) (int64, error) {
 			ts, err := strptime(s, f)
 			if err != nil {
 				return 0, errNull
@@ -158,6 +159,19 @@ func dateFunctions() []function {
 	fs = append(fs, def("date_trunc", "text timestamptz text", always(vec.Of(vec.TimestampTZ), truncateInZone)))
 	slices.SortFunc(fs, func(a, b function) int { return compareText(a.names+a.sig, b.names+b.sig) })
 	return fs
+}
+
+// zoned returns the binding of strptime: a timestamptz if a constant format has a zone.
+func zoned(f func(s, format string) (int64, error)) binding {
+	return func(args []*Expr) (vec.Type, kernel, error) {
+		k := vec.Timestamp
+		if args[1].Op == OpConst && !args[1].isNull() {
+			if format := strings.ToLower(args[1].Value.String(0)); strings.Contains(format, "%z") {
+				k = vec.TimestampTZ
+			}
+		}
+		return try2(k, f)(args)
+	}
 }
 
 func compareText(a, b string) int {

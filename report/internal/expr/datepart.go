@@ -386,12 +386,10 @@ func dateDiff(unit string, a, b int64) int64 {
 	months := func(ts int64) int64 { y, m, _ := civil(floorDiv(ts, day)); return y*12 + m - 1 }
 	per := int64(unitSpans[unit].Months)
 	switch {
-	case unit == "century" || unit == "millennium":
-		return floorDiv(months(b)-12, per) - floorDiv(months(a)-12, per)
 	case per != 0:
 		return floorDiv(months(b), per) - floorDiv(months(a), per)
-	case unit == "week":
-		return (truncate(unit, b) - truncate(unit, a)) / (7 * day)
+	case unit == "week": // whole weeks
+		return (floorDiv(b, day) - floorDiv(a, day)) / 7
 	case unit == "day":
 		return floorDiv(b, day) - floorDiv(a, day)
 	}

@@ -18,10 +18,10 @@ const (
 	day    = 24 * hour
 )
 
-// Limits of years. They are those of PostgreSQL's timestamps, and dates have the same ones here.
+// Limits of years. The last one is the last that 64 bits of microseconds since 1970 can have.
 const (
 	minYear = -4713
-	maxYear = 294276
+	maxYear = 294246
 )
 
 var (

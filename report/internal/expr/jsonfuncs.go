@@ -140,7 +140,9 @@ func jsonKind(s string, names map[byte]string) (string, error) {
 	}
 	c := s[0]
 	if c == '-' || c >= '0' && c <= '9' {
-		c = '0'
+		if c != '-' {
+			c = '0'
+		}
 		if strings.ContainsAny(s, ".eE") {
 			c = '.'
 		}
@@ -157,8 +159,8 @@ func jsonFunctions() []function {
 		return "", errNull
 	}
 	length := func(s string) (int64, error) { return jsonLength(s), nil }
-	duck := map[byte]string{'{': "OBJECT", '[': "ARRAY", '"': "VARCHAR", '0': "BIGINT", '.': "DOUBLE", 't': "BOOLEAN", 'f': "BOOLEAN", 'n': "NULL"}
-	postgres := map[byte]string{'{': "object", '[': "array", '"': "string", '0': "number", '.': "number", 't': "boolean", 'f': "boolean", 'n': "null"}
+	duck := map[byte]string{'{': "OBJECT", '[': "ARRAY", '"': "VARCHAR", '0': "UBIGINT", '-': "BIGINT", '.': "DOUBLE", 't': "BOOLEAN", 'f': "BOOLEAN", 'n': "NULL"}
+	postgres := map[byte]string{'{': "object", '[': "array", '"': "string", '0': "number", '-': "number", '.': "number", 't': "boolean", 'f': "boolean", 'n': "null"}
 	kind := func(s string) (string, error) { return jsonKind(s, duck) }
 	keys := always(vec.ListOf(vec.Of(vec.Text)), func(args []*vec.Vec, n int) (*vec.Vec, error) {
 		s, m := strs(args[0]), maskOf(args[0])
@@ -197,16 +199,16 @@ func jsonFunctions() []function {
 		def("json_keys json_object_keys", "json", keys),
 		def("json_valid", "text", of1(vec.Bool, validJSON)), def("json_valid", "json", of1(vec.Bool, validJSON)),
 		withNulls("to_json to_jsonb json_quote", "any", always(vec.Of(vec.JSON), func(args []*vec.Vec, n int) (*vec.Vec, error) {
-			return appendEach(vec.Of(vec.JSON), nil, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, args[0], i), nil })
+			return appendEach(vec.Of(vec.JSON), nil, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, args[0], i, ""), nil })
 		})),
 		withNulls("json_array json_build_array", "any...", always(vec.Of(vec.JSON), func(args []*vec.Vec, n int) (*vec.Vec, error) {
 			return appendEach(vec.Of(vec.JSON), nil, n, func(dst []byte, i int) ([]byte, error) {
 				dst = append(dst, '[')
 				for a, v := range args {
 					if a > 0 {
-						dst = append(dst, ", "...)
+						dst = append(dst, ',')
 					}
-					dst = appendJSON(dst, v, i)
+					dst = appendJSON(dst, v, i, "")
 				}
 				return append(dst, ']'), nil
 			})
@@ -222,10 +224,10 @@ func jsonFunctions() []function {
 						return dst, rowError(0, "json_object: key %d is NULL", a/2+1)
 					}
 					if a > 0 {
-						dst = append(dst, ", "...)
+						dst = append(dst, ',')
 					}
 					dst = appendJSONString(dst, string(AppendText(nil, args[a], i)))
-					dst = appendJSON(append(dst, ": "...), args[a+1], i)
+					dst = appendJSON(append(dst, ':'), args[a+1], i, "")
 				}
 				return append(dst, '}'), nil
 			})

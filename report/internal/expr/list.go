@@ -197,7 +197,7 @@ func bindIndex(name string, args []*Expr, offset int) (*Expr, error) {
 		}
 		return nil, errorAt(offset, "a struct needs the name of a field, as in x.name or x['name']")
 	case vec.Text:
-		return Call("substr", []*Expr{x, at, Int(1, offset)}, offset)
+		return bindSlice("list_slice", []*Expr{x, at, at}, offset)
 	case vec.Null:
 		return x, nil
 	case vec.List:

@@ -22,7 +22,20 @@ func specials() map[string]special {
 	for _, op := range []string{"~", "~*", "!~", "!~*"} {
 		m[op] = bindMatch
 	}
-	m["||"] = bindConcat
+	m["||"], m["concat"] = bindConcat, bindConcatLists
+	m["if"] = func(name string, args []*Expr, offset int) (*Expr, error) {
+		if err := arity(name, args, 3, 3, offset); err != nil {
+			return nil, err
+		}
+		return Case(args[:1], args[1:2], args[2], offset)
+	}
+	m["typeof"] = func(name string, args []*Expr, offset int) (*Expr, error) {
+		if err := arity(name, args, 1, 1, offset); err != nil {
+			return nil, err
+		}
+		return Const(textVec(args[0].Type.String()), offset), nil
+	}
+	m["pg_typeof"] = m["typeof"]
 	m["extract"], m["date_part"], m["datepart"] = bindExtract, bindExtract, bindExtract
 	for _, field := range []string{"year", "month", "day", "quarter", "week", "weekofyear", "hour", "minute", "second", "millisecond",
 		"microsecond", "dayofweek", "isodow", "dayofyear", "dayofmonth", "weekday", "yearweek", "decade", "century", "millennium", "era",

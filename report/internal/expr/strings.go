@@ -381,6 +381,21 @@ func bindConcat(op string, args []*Expr, offset int) (*Expr, error) {
 	return newCall(op, args, vec.Of(vec.Text), k, strict, 30, offset), nil
 }
 
+// bindConcatLists resolves concat of lists; texts are left to the signatures.
+func bindConcatLists(_ string, args []*Expr, offset int) (*Expr, error) {
+	if len(args) < 2 || args[0].Type.Kind != vec.List {
+		return nil, nil
+	}
+	e := args[0]
+	for _, a := range args[1:] {
+		var err error
+		if e, err = bindListConcat(e, a, offset); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
 func stringFunctions() []function {
 	text := vec.Text
 	trimmer := func(f func(s, chars string) string) (binding, binding) {

@@ -40,7 +40,7 @@ func AppendText(dst []byte, v *vec.Vec, i int) []byte {
 	case vec.Interval:
 		return appendSpan(dst, v.Spans[at])
 	case vec.List, vec.Struct, vec.Map:
-		return appendJSON(dst, v, i)
+		return appendJSON(dst, v, i, " ")
 	}
 	return dst
 }
@@ -62,8 +62,9 @@ func appendFloat(dst []byte, x float64) []byte {
 	return strconv.AppendFloat(dst, x, 'f', -1, 64)
 }
 
-// appendJSON appends row i as JSON. Numbers and booleans stay, other scalars are texts.
-func appendJSON(dst []byte, v *vec.Vec, i int) []byte {
+// appendJSON appends row i as JSON, with space after commas and colons. Numbers and booleans stay,
+// other scalars are texts.
+func appendJSON(dst []byte, v *vec.Vec, i int, space string) []byte {
 	if v.Null(i) || v.Type.Kind == vec.Null {
 		return append(dst, "null"...)
 	}
@@ -81,9 +82,9 @@ func appendJSON(dst []byte, v *vec.Vec, i int) []byte {
 		dst = append(dst, '[')
 		for e := v.Offsets[at]; e < v.Offsets[at+1]; e++ {
 			if e > v.Offsets[at] {
-				dst = append(dst, ", "...)
+				dst = append(append(dst, ','), space...)
 			}
-			dst = appendJSON(dst, v.Elem, int(e))
+			dst = appendJSON(dst, v.Elem, int(e), space)
 		}
 		return append(dst, ']')
 	case vec.Map:
@@ -91,20 +92,20 @@ func appendJSON(dst []byte, v *vec.Vec, i int) []byte {
 		key := v.Elem.Fields[0]
 		for e := v.Offsets[at]; e < v.Offsets[at+1]; e++ {
 			if e > v.Offsets[at] {
-				dst = append(dst, ", "...)
+				dst = append(append(dst, ','), space...)
 			}
 			dst = appendJSONString(dst, string(AppendText(nil, key, int(e))))
-			dst = appendJSON(append(dst, ": "...), v.Elem.Fields[1], int(e))
+			dst = appendJSON(append(append(dst, ':'), space...), v.Elem.Fields[1], int(e), space)
 		}
 		return append(dst, '}')
 	case vec.Struct:
 		dst = append(dst, '{')
 		for f, field := range v.Fields {
 			if f > 0 {
-				dst = append(dst, ", "...)
+				dst = append(append(dst, ','), space...)
 			}
 			dst = appendJSONString(dst, v.Type.Fields[f].Name)
-			dst = appendJSON(append(dst, ": "...), field, at)
+			dst = appendJSON(append(append(dst, ':'), space...), field, at, space)
 		}
 		return append(dst, '}')
 	}
