@@ -49,17 +49,8 @@ func resolveParquet(ctx context.Context, t *Table, samples []sample, _ int) erro
 		return err
 	}
 	for i, schema := range schemas {
-		for _, f := range schema {
-			at := slices.IndexFunc(t.Columns, func(c vec.Field) bool { return c.Name == f.Name })
-			if at < 0 {
-				t.Columns = append(t.Columns, f)
-				continue
-			}
-			wider, ok := widen(t.Columns[at].Type, f.Type)
-			if !ok {
-				return fmt.Errorf("%s: column %q is %s, and %s in other files; read the files in two queries", samples[i].file.Path, f.Name, f.Type, t.Columns[at].Type)
-			}
-			t.Columns[at].Type = wider
+		if err := t.addColumns(samples[i].file.Path, schema); err != nil {
+			return err
 		}
 	}
 	return nil

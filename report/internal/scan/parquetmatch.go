@@ -279,6 +279,24 @@ func convert(v *vec.Vec, to vec.Type) (*vec.Vec, error) {
 	w := *v
 	w.Type = to
 	switch {
+	case from.Kind == to.Kind && (to.Kind == vec.List || to.Kind == vec.Map):
+		elem, err := convert(v.Elem, *to.Elem)
+		w.Elem = elem
+		return &w, err
+	case from.Kind == vec.Struct && to.Kind == vec.Struct:
+		w.Fields = nil
+		for _, f := range to.Fields {
+			part := vec.NullOf(f.Type, v.Len).Flat()
+			for i, own := range from.Fields {
+				if own.Name == f.Name {
+					var err error
+					if part, err = convert(v.Fields[i], f.Type); err != nil {
+						return nil, err
+					}
+				}
+			}
+			w.Fields = append(w.Fields, part)
+		}
 	case from.Kind == vec.Null:
 		return vec.NullOf(to, v.Len).Flat(), nil
 	case isTextual(from.Kind) && isTextual(to.Kind):

@@ -77,6 +77,7 @@ var formats = map[string]func(ctx context.Context, t *Table, sample []sample, ro
 	"tsv":     resolveCSV,
 	"json":    resolveJSON,
 	"parquet": resolveParquet,
+	"avro":    resolveAvro,
 	"log":     resolveLog,
 	"stanza":  resolveStanza,
 	"text":    resolveText,

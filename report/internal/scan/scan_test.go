@@ -8,10 +8,28 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
+
+// settled is the file system without the times of inodes. Files need no time to settle then.
+type settled struct{ filesys.OS }
+
+func (s settled) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
+	infos, err := s.OS.Glob(ctx, pattern)
+	for i := range infos {
+		infos[i].Changed = time.Time{}
+	}
+	return infos, err
+}
+
+// background is a context for files that were just written.
+func background() context.Context {
+	return filesys.WithSet(context.Background(), filesys.Set{"": settled{}})
+}
 
 // write writes a file and returns its path.
 func write(t testing.TB, name, content string) string {
@@ -26,7 +44,7 @@ func write(t testing.TB, name, content string) string {
 // resolve resolves a request, and sends the table through JSON as a job does.
 func resolve(t testing.TB, r Request) *Table {
 	t.Helper()
-	table, err := Resolve(context.Background(), r)
+	table, err := Resolve(background(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +62,7 @@ func resolve(t testing.TB, r Request) *Table {
 // read reads all rows of some columns as text, and the errors of bad records.
 func read(t testing.TB, table *Table, columns []vec.Field, target int64, bounds ...Bound) (rows, bad []string) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := background()
 	src := table.Source(columns, bounds)
 	splits, err := src.Splits(ctx, target)
 	if err != nil {

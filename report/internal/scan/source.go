@@ -31,8 +31,11 @@ func (s *source) String() string {
 
 // Splits cuts the files into pieces of about target bytes.
 func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
-	if s.t.Format == "parquet" {
+	switch s.t.Format {
+	case "parquet":
 		return s.parquetSplits(ctx, target)
+	case "avro":
+		return s.avroSplits(ctx, target)
 	}
 	fs, err := files.ExpandText(ctx, s.t.Paths)
 	if err != nil {
@@ -58,6 +61,8 @@ func (s *source) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.R
 		return s.readText(ctx, split, r)
 	case "stanza":
 		return s.readStanza(ctx, split, r)
+	case "avro":
+		return s.readAvro(ctx, split, r)
 	case "parquet":
 		return s.readParquet(ctx, split, r)
 	}
