@@ -126,11 +126,20 @@ func ExpandText(ctx context.Context, patterns []string) ([]File, error) {
 		return nil, err
 	}
 	for _, f := range fs {
-		if f.Codec == Plain && f.kind != "" {
-			return nil, errKind(f.Path, Plain, f.kind, f.advice)
+		if err := f.CheckText(); err != nil {
+			return nil, err
 		}
 	}
 	return fs, nil
+}
+
+// CheckText returns an error with the format of the file if its first bytes show that it is not
+// text.
+func (f File) CheckText() error {
+	if f.Codec == Plain && f.kind != "" {
+		return errKind(f.Path, Plain, f.kind, f.advice)
+	}
+	return nil
 }
 
 // errCannotWrite is the error for an output compressed with a codec that can only be read.

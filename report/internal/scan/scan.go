@@ -107,6 +107,13 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	if resolve == nil {
 		return nil, fmt.Errorf("format %q is not known; the formats are %s", t.Format, strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 	}
+	if t.Format != "parquet" && t.Format != "avro" {
+		for _, f := range fs {
+			if err := f.CheckText(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	rows := r.Sample
 	if rows <= 0 {
 		rows = 4096

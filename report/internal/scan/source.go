@@ -135,8 +135,12 @@ func (s *source) misfit(where, column, value string, typ vec.Type) error {
 	better := "text"
 	switch typ.Kind {
 	case vec.Int, vec.Decimal:
-		if _, ok := parseFloat(value); ok {
+		if _, ok := parseFloat(strings.Trim(value, `"`)); ok {
 			better = "double"
+		}
+	case vec.Timestamp:
+		if _, zoned, ok := parseTimestamp(strings.Trim(value, `"`)); ok && zoned {
+			better = "timestamptz"
 		}
 	case vec.List, vec.Struct, vec.Map:
 		better = "json"
@@ -157,7 +161,7 @@ func (s *source) jsonMisfit(where string, err error) error {
 			column = c
 		}
 	}
-	if column.Name == "" || e.Want == "a comma or a closing brace" || e.Want == "a value" {
+	if column.Name == "" || e.Want == "a comma or a closing brace" || e.Want == "a value" || e.Found == "the end of the line" {
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	where += ": offset " + fmt.Sprint(e.Offset)
