@@ -404,6 +404,12 @@ func (s *stream) explainDamage(err error) error {
 	if errors.As(err, new(*filesys.Error)) || errors.As(err, new(*fs.PathError)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err // the data could not be read
 	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return errWindow(Zstd, "more")
+	}
+	if errors.Is(err, errTooLarge) {
+		return err
+	}
 	return fmt.Errorf("its %s data is damaged, or the file was cut off (%w); fetch or write it again", s.slice.Codec, err)
 }
 
@@ -420,13 +426,13 @@ func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
 	case Bzip2:
 		return bzip2.NewReader(r), func() {}, nil
 	case Xz:
-		z, err := xz.NewReader(bufio.NewReaderSize(r, 64<<10))
+		z, err := xz.NewReader(newXzGuard(bufio.NewReaderSize(r, 64<<10)))
 		if err != nil {
 			return nil, nil, errSuffix(c, err)
 		}
 		return z, func() {}, nil
 	case Zstd:
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, nil, fmt.Errorf("zstd: %w", err)
 		}
