@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 // Cuts finds where to cut the files larger than a split of target bytes, 64 MiB if zero: the starts
@@ -27,7 +27,7 @@ func Cuts(ctx context.Context, fs []files.File, target int64, comma, quote byte,
 	}
 	cuts, segments := make([][]int64, len(fs)), make([][]segment, len(fs))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	group.SetLimit(machine.Processors())
 	for i, f := range fs {
 		if f.Codec != files.Plain || f.Size <= target+target/8 {
 			continue

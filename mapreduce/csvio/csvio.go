@@ -70,7 +70,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -78,6 +77,7 @@ import (
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -328,7 +328,7 @@ func (s Source[T]) quote() byte {
 func (s Source[T]) headers(ctx context.Context, fs []files.File) ([][]string, error) {
 	headers := make([][]string, len(fs))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	group.SetLimit(machine.Processors())
 	for i, f := range fs {
 		group.Go(func() (err error) {
 			headers[i], err = s.header(ctx, f)

@@ -53,7 +53,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -62,6 +61,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/parquetfile"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -132,7 +132,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	}
 	groups := make([][]piece, len(fs))
 	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // mostly waiting for the disk
+	work.SetLimit(4 * machine.Processors()) // mostly waiting for the disk
 	for i, f := range fs {
 		work.Go(func() (err error) {
 			if err := context.Cause(ctx); err != nil {

@@ -3,10 +3,11 @@ package gearman
 import (
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 const (
@@ -76,7 +77,7 @@ func (s *Server) adopt(c *conn) {
 // startLoops starts one loop per two processors, at most eight: the rest of the process needs the
 // others.
 func (s *Server) startLoops() error {
-	for len(s.loops) < max(1, min(8, runtime.GOMAXPROCS(0)/2)) {
+	for len(s.loops) < max(1, min(8, machine.Processors()/2)) {
 		l := &loop{server: s, in: make([]byte, loopRead), conns: map[int32]*conn{}}
 		var err error
 		if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -34,7 +34,7 @@ func (s *source) csvSplits(ctx context.Context, fs []files.File, target int64) (
 	d := s.t.Dialect
 	headers := make([][]string, len(fs))
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(max(8, runtime.GOMAXPROCS(0)))
+	group.SetLimit(max(8, machine.Processors()))
 	for i, f := range fs {
 		group.Go(func() (err error) {
 			headers[i], err = d.readHeader(groupCtx, f)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/parquetfile"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -165,7 +165,7 @@ func (s *source) parquetSplits(ctx context.Context, target int64) ([]mapreduce.S
 	}
 	groups := make([][]parquetPiece, len(fs))
 	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(4 * runtime.GOMAXPROCS(0)) // mostly waiting for the disk
+	work.SetLimit(4 * machine.Processors()) // mostly waiting for the disk
 	for i, f := range fs {
 		if f.Size == 0 {
 			continue
