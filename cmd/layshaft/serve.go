@@ -100,6 +100,9 @@ func (f *gossipFlags) key() (string, error) {
 		if err != nil {
 			return "", usageError{err}
 		}
+		if err := security.CheckKeyMode(f.GossipKeyFile); err != nil {
+			warnings().Warn("the gossip key is not secret", "err", err)
+		}
 		text = string(b)
 	}
 	return strings.TrimSpace(text), nil

@@ -83,6 +83,8 @@ type Gossip struct {
 	lost    map[string]time.Time
 	refused string // the last logged reason why joins failed
 	begun   time.Time
+	// wrongPort is when an address of Join was last logged as no gossip port.
+	wrongPort time.Time
 }
 
 // New checks cfg. The error names the invalid field.

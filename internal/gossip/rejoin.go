@@ -54,7 +54,7 @@ func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist, joins 
 	}
 	for _, t := range targets {
 		joins.TryGo(func() error { // without a free slot, the address waits for another round
-			g.logFailure(t, g.join(ctx, list, t))
+			g.logFailure(ctx, t, g.join(ctx, list, t))
 			return nil
 		})
 	}
@@ -87,8 +87,11 @@ func (g *Gossip) join(ctx context.Context, list *memberlist.Memberlist, target s
 }
 
 // logFailure logs why no member could be joined, once for each reason.
-func (g *Gossip) logFailure(target string, err error) {
-	if err == nil {
+func (g *Gossip) logFailure(ctx context.Context, target string, err error) {
+	g.mu.Lock()
+	alone := len(g.members) < 2
+	g.mu.Unlock()
+	if err == nil || ctx.Err() != nil || alone && g.reportWrongPort(ctx, target) {
 		return
 	}
 	g.mu.Lock()

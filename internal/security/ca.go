@@ -142,6 +142,9 @@ func loadCA(dir string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := CheckKeyMode(filepath.Join(dir, caKey)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
 	keyBytes, err := readPEM(filepath.Join(dir, caKey), "PRIVATE KEY")
 	if err != nil {
 		return nil, nil, err

@@ -552,3 +552,30 @@ func TestWarnsOfExpiry(t *testing.T) {
 		}
 	}
 }
+
+// A key that every user of the machine can read is refused, of any role and of the CA. A group may
+// read it.
+func TestOpenKeysAreRefused(t *testing.T) {
+	dir, files := ca(t)
+	caKeyFile := filepath.Join(dir, caKey)
+	paths := map[string]func() error{caKeyFile: func() error {
+		cert, key, err := Issue(dir, Request{Role: Client, Name: "fresh"})
+		return errors.Join(err, os.RemoveAll(cert), os.RemoveAll(key))
+	}}
+	for _, f := range files {
+		paths[f.Key] = func() error { _, err := Load(f, nil); return err }
+	}
+	for path, use := range paths {
+		for mode, refused := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true, 0o604: true, 0o602: true} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := use(); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "chmod o= "+path) {
+				t.Errorf("%s with mode %o: %v", path, mode, err)
+			}
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

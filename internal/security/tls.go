@@ -277,8 +277,9 @@ func (f Files) stamps() (s [3]stamp, err error) {
 	return s, nil
 }
 
-// checkKeyMode refuses a private key that every user of the machine can read. A group may read it.
-func checkKeyMode(path string) error {
+// CheckKeyMode returns an error for a key file that every user of the machine can read. A group may
+// read it.
+func CheckKeyMode(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
 		err = fmt.Errorf("key %s is open to every user of this machine (mode %04o); close it: chmod o= %s", path, info.Mode().Perm(), path)
@@ -309,7 +310,7 @@ func readFiles(f Files) (*material, Identity, error) {
 	if !m.roots.AppendCertsFromPEM(ca) {
 		return nil, Identity{}, fmt.Errorf("%s has no certificate in PEM form", f.CA)
 	}
-	if err := checkKeyMode(f.Key); err != nil {
+	if err := CheckKeyMode(f.Key); err != nil {
 		return nil, Identity{}, err
 	}
 	if m.cert, err = tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,4 +20,35 @@ func TestWrongPortAnswer(t *testing.T) {
 			t.Errorf("%q is answered with %q, want %q", head, got, want)
 		}
 	}
+}
+
+// A worker whose -join names another port of the coordinator says so, within its first try.
+func TestJoinAtWrongPort(t *testing.T) {
+	t.Parallel()
+	cfg := CoordinatorConfig{Common: local()}
+	cfg.Gearman = free(t)
+	at := startCoordinator(t, cfg)
+	for address, want := range map[string]string{at.GRPC: "gRPC (-listen)", at.HTTP: "HTTP (-http)", cfg.Gearman: "Gearman (-gearman)"} {
+		log := &found{text: "its flag -gossip", line: make(chan string, 1)}
+		w := WorkerConfig{Common: local()}
+		w.Join, w.Log = []string{address}, slog.New(slog.NewTextHandler(log, nil))
+		startWorker(t, w)
+		if line := <-log.line; !strings.Contains(line, "join="+address) || !strings.Contains(line, want) {
+			t.Errorf("-join %s: %s, want %q", address, line, want)
+		}
+	}
+}
+
+// found is a log that sends the first line with a text.
+type found struct {
+	text string
+	once sync.Once
+	line chan string
+}
+
+func (f *found) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), f.text) {
+		f.once.Do(func() { f.line <- string(p) })
+	}
+	return len(p), nil
 }
