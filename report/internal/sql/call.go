@@ -1,6 +1,9 @@
 package sql
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 const lambdaHint = "use unnest(list) in FROM, then filter and aggregate its rows"
 
@@ -15,6 +18,9 @@ func (p *parser) call(at Pos, name string) Expr {
 		p.advance()
 	case p.isKw("ALL"):
 		p.advance()
+		if p.is(")") {
+			p.unexpected("an argument")
+		}
 	case p.isKw("VARIADIC"):
 		p.fail("VARIADIC is not supported", "write the arguments one by one")
 	}
@@ -29,7 +35,7 @@ func (p *parser) call(at Pos, name string) Expr {
 		p.unexpected("an argument")
 	case !p.is(")"):
 		c.Args = list(p, func() *Arg { return p.arg(false) })
-	case c.Distinct:
+	case c.Distinct, name == "grouping", name == "coalesce", name == "greatest", name == "least", name == "nullif":
 		p.unexpected("an argument")
 	}
 	if p.isKw("ORDER") && !c.Star {
@@ -37,6 +43,9 @@ func (p *parser) call(at Pos, name string) Expr {
 	}
 	c.IgnoreNulls = p.nullsClause()
 	p.closeList()
+	if name == "nullif" && len(c.Args) != 2 {
+		p.failAt(at.Offset, "nullif takes two arguments, not "+strconv.Itoa(len(c.Args)), "write nullif(a, b)")
+	}
 	p.callTail(c)
 	return c
 }
@@ -100,7 +109,7 @@ func (p *parser) callTail(c *Call) {
 // arg reads one argument. In a function of FROM, name = value names an option.
 func (p *parser) arg(table bool) *Arg {
 	a := &Arg{Pos: p.here()}
-	if p.tok.kind == bare || p.tok.kind == quoted {
+	if k := p.tok.kw; p.tok.kind == bare && (k == nil || k.class != reserved && k.class != notCall) || p.tok.kind == quoted {
 		m := p.mark()
 		name := p.tok.val
 		p.advance()
@@ -143,6 +152,11 @@ func (p *parser) refuseLambda(x Expr) {
 	}
 }
 
+// isPart reports whether the current token can be the field of extract().
+func (p *parser) isPart() bool {
+	return p.tok.kind == bare && (p.tok.kw == nil || p.tok.kw.class == word || p.tok.kw.class == notAlias)
+}
+
 // standardCall reads the forms of the SQL standard with words between the arguments.
 func (p *parser) standardCall(name string) Expr {
 	c := &Call{Pos: p.here(), Name: strings.ToLower(name)}
@@ -156,7 +170,7 @@ func (p *parser) standardCall(name string) Expr {
 	switch name {
 	case "EXTRACT":
 		field := &String{p.here(), strings.ToLower(p.tok.val)}
-		if p.tok.kind != bare && p.tok.kind != text && p.tok.kind != quoted {
+		if p.tok.kind != text && p.tok.kind != quoted && !p.isPart() {
 			p.unexpected("a field such as year")
 		}
 		p.advance()
@@ -167,11 +181,11 @@ func (p *parser) standardCall(name string) Expr {
 	case "POSITION":
 		p.enter()
 		defer p.leave()
-		a := p.infix(precIn + 1)
+		a := p.operand()
 		if !p.acceptKw("IN") {
 			p.fail("unexpected "+p.tokenName()+"; expected IN", "write position(a IN b), or strpos(b, a)")
 		}
-		b := p.infix(precIn + 1)
+		b := p.operand()
 		c.Name = "strpos"
 		add(b, a)
 	case "SUBSTRING":

@@ -137,6 +137,9 @@ var binaryOps = map[string]Op{
 // operate reads the operator at the current token and its right side.
 func (p *parser) operate(left Expr, prec int) Expr {
 	at := p.here()
+	if prec == precIndex || prec == precPrimary {
+		p.checkBase(left, prec)
+	}
 	switch prec {
 	case precOr, precAnd:
 		return p.logical(left, prec)
@@ -181,6 +184,20 @@ func (p *parser) operate(left Expr, prec int) Expr {
 	right := p.infix(prec + 1)
 	p.grow(at.Offset)
 	return &Binary{at, o, left, right}
+}
+
+// checkBase reports a literal that has neither elements nor fields.
+func (p *parser) checkBase(x Expr, prec int) {
+	switch x.(type) {
+	case *String:
+		if prec == precIndex {
+			return
+		}
+	case *Number, *Bool, *Null, *Typed, *Interval:
+	default:
+		return
+	}
+	p.fail("unexpected "+p.tokenName()+" after a literal", "")
 }
 
 // logical reads a chain of AND or of OR as one node.
@@ -269,7 +286,7 @@ func (p *parser) inExpr(left Expr) Expr {
 		} else {
 			p.acceptKw("ASYMMETRIC")
 		}
-		b.Low = p.infix(precIn + 1)
+		b.Low = p.operand()
 		p.expectKw("AND")
 		b.High = p.infix(precIn + 1)
 		return b
@@ -281,6 +298,15 @@ func (p *parser) inExpr(left Expr) Expr {
 	return nil
 }
 
+// operand reads an expression without conditions, where PostgreSQL allows nothing else.
+func (p *parser) operand() Expr {
+	if p.isKw("NOT") {
+		p.fail("unexpected NOT; expected a value", "use parentheses around a condition")
+	}
+	return p.infix(precIn + 1)
+}
+
+// in reads what follows IN.
 func (p *parser) in(at Pos, left Expr, not bool) Expr {
 	if !p.is("(") {
 		p.fail("unexpected "+p.tokenName()+"; expected (", "write IN (a, b), IN (SELECT …), or = ANY (list) for a list in a column")
@@ -386,6 +412,9 @@ func (p *parser) exprOrQuery() (Expr, *Query) {
 		return x, nil
 	}
 	if q := p.restOfQuery(s.Query); q != s.Query {
+		if !p.is(")") {
+			p.unexpected(")")
+		}
 		return &Scalar{s.Pos, q}, q
 	}
 	return x, s.Query

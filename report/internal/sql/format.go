@@ -144,7 +144,7 @@ func (f *printer) option(o *Option) {
 		f.s("(")
 	}
 	each(f, o.Values, func(v string) {
-		if n, err := strconv.ParseInt(v, 10, 64); err == nil && strconv.FormatInt(n, 10) == v {
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil && !o.List && strconv.FormatInt(n, 10) == v {
 			f.s(v)
 		} else {
 			f.s(literal(v))

@@ -377,7 +377,8 @@ func (f *printer) extract(c *Call) bool {
 		return false
 	}
 	f.s("extract(")
-	if strings.Trim(field.Value, "abcdefghijklmnopqrstuvwxyz") == "" && field.Value != "" {
+	k := lookup(field.Value)
+	if strings.Trim(field.Value, "abcdefghijklmnopqrstuvwxyz") == "" && field.Value != "" && (k == nil || k.class == notAlias) {
 		f.s(field.Value)
 	} else {
 		f.s(literal(field.Value))
@@ -389,8 +390,12 @@ func (f *printer) extract(c *Call) bool {
 }
 
 func (f *printer) arg(a *Arg, min int) {
-	if a.Name != "" {
-		f.s(plainIdent(a.Name), " => ")
+	if k := lookup(a.Name); a.Name != "" {
+		if k != nil && k.class == notCall {
+			f.s(quotedIdent(a.Name), " => ")
+		} else {
+			f.s(plainIdent(a.Name), " => ")
+		}
 		min = precNone
 	}
 	f.expr(a.X, min)

@@ -239,20 +239,23 @@ func splice(r *rand.Rand, tokens [][]string) string {
 // tokenTexts cuts the statements of the scripts into the texts of their tokens.
 func tokenTexts(t testing.TB) (out [][]string) {
 	for _, s := range statements(t) {
-		l := lexer{src: s}
-		var texts []string
-		for {
-			tok := l.next()
-			if tok.kind == end || tok.kind == bad {
-				break
-			}
-			texts = append(texts, s[tok.off:tok.end])
-		}
-		if len(texts) > 0 {
-			out = append(out, texts)
+		if tokens := cut(s); len(tokens) > 0 {
+			out = append(out, tokens)
 		}
 	}
 	return out
+}
+
+// cut returns the texts of the tokens of a statement, up to one that is none.
+func cut(s string) (texts []string) {
+	l := lexer{src: s}
+	for {
+		tok := l.next()
+		if tok.kind == end || tok.kind == bad {
+			return texts
+		}
+		texts = append(texts, s[tok.off:tok.end])
+	}
 }
 
 func TestSplices(t *testing.T) {

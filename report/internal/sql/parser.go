@@ -234,7 +234,8 @@ func (p *parser) isName() bool {
 	case quoted:
 		return true
 	case bare:
-		return p.tok.kw == nil || p.tok.kw.class != reserved && p.tok.kw.class != function
+		k := p.tok.kw
+		return k == nil || k.class != reserved && k.class != function && (k.name != "NULLS" || !p.follows("FIRST") && !p.follows("LAST"))
 	}
 	return false
 }

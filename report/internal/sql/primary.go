@@ -214,6 +214,10 @@ func (p *parser) wordExpr() Expr {
 			}
 			p.reset(m)
 		}
+	case "NULLS":
+		if p.follows("FIRST") || p.follows("LAST") {
+			p.unexpected("an expression")
+		}
 	case "ISNULL":
 		if p.follows("(") {
 			p.fail("ISNULL() is not supported", "use coalesce(a, b), or a IS NULL for a condition")

@@ -116,7 +116,12 @@ func (p *parser) option() *Option {
 	case p.is(",") || p.is(")"):
 	case p.accept("("):
 		o.List = true
-		o.Values = list(p, p.optionValue)
+		o.Values = list(p, func() string {
+			if p.tok.kind == number || p.is("-") {
+				p.unexpected("a name or a text")
+			}
+			return p.optionValue()
+		})
 		p.closeList()
 	default:
 		if p.is("=") {
@@ -135,6 +140,9 @@ func (p *parser) optionValue() string {
 		if p.tok.kind != number {
 			p.unexpected("a number")
 		}
+	}
+	if p.tok.kw != nil && p.tok.kw.class == reserved && !p.isAnyKw("TRUE", "FALSE", "ON") {
+		p.unexpected("a value")
 	}
 	switch p.tok.kind {
 	case bare, quoted, text, number:

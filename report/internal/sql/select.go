@@ -94,7 +94,7 @@ func (p *parser) namedExpr() *Item {
 	case p.acceptKw("AS"):
 		id := p.label("a name")
 		it.Alias = &id
-	case p.isName() && (p.tok.kw == nil || p.tok.kw.class != notAlias):
+	case p.isName() && (p.tok.kw == nil || p.tok.kw.class != notAlias && !p.isAnyKw("PRECISION", "CHAR", "CHARACTER", "AT")):
 		p.alias = p.tok
 		if p.tok.kind == quoted {
 			p.alias = token{}

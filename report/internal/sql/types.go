@@ -45,7 +45,8 @@ func (p *parser) typeName() *Type {
 	if p.tok.kind == text {
 		p.fail("unexpected text "+p.tokenName()+"; expected a type", "write the type without quotes")
 	}
-	if !p.isName() {
+	if !p.isName() || p.isAnyKw("PRECISION", "BETWEEN", "VALUES", "NONE", "OUT", "INOUT", "SETOF", "EXISTS", "EXTRACT", "POSITION",
+		"SUBSTRING", "TRIM", "OVERLAY") {
 		p.unexpected("a type such as integer, decimal(12, 2) or timestamp")
 	}
 	return p.brackets(p.typeWords())
