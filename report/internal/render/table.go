@@ -1,0 +1,289 @@
+package render
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
+
+	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
+
+// table writes an aligned table for a terminal:
+//
+//	category │    n │   value
+//	─────────┼──────┼────────
+//	shoes    │ 1204 │ 9120.50
+//	hats     │   17 │    NULL
+//	(2 rows)
+//
+// The first rows decide how wide the columns are. A text that does not fit ends with …; a number is
+// never cut. If the terminal has no room for all columns, each row becomes a list of its values.
+type table struct {
+	out     *bufio.Writer
+	options Options
+	columns []vec.Field
+	heads   []string
+	rows    [][]string // the first rows, until the widths are known
+	widths  []int      // nil until they are known
+	list    bool       // one line for each value
+	n       int
+	buf     []byte
+}
+
+const (
+	// tableSample is the number of rows that decide the widths of columns.
+	tableSample = 1000
+	// minColumn is the least width to which a column is cut.
+	minColumn = 6
+	separator = " │ "
+)
+
+func (t *table) Begin(columns []vec.Field) error {
+	t.columns = columns
+	for _, c := range columns {
+		t.heads = append(t.heads, cleaned(c.Name))
+	}
+	return nil
+}
+
+func (t *table) Write(rows *vec.Batch) error {
+	for i := range rows.N {
+		row := make([]string, len(rows.Cols))
+		for c, v := range rows.Cols {
+			s, null := text(v, i, t.buf)
+			t.buf = s
+			if row[c] = cleaned(string(s)); null {
+				row[c] = "NULL"
+			}
+		}
+		if t.widths != nil {
+			if err := t.line(row); err != nil {
+				return err
+			}
+			continue
+		}
+		if t.rows = append(t.rows, row); len(t.rows) == tableSample {
+			if err := t.start(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *table) End() error {
+	if t.widths == nil {
+		if err := t.start(); err != nil {
+			return err
+		}
+	}
+	if t.n == 1 {
+		t.out.WriteString("(1 row)\n")
+	} else {
+		fmt.Fprintf(t.out, "(%d rows)\n", t.n)
+	}
+	return t.out.Flush()
+}
+
+// start chooses the widths, and writes the head and the first rows.
+func (t *table) start() error {
+	t.widths = make([]int, len(t.columns))
+	for c, head := range t.heads {
+		t.widths[c] = textWidth(head)
+	}
+	for _, row := range t.rows {
+		for c, s := range row {
+			t.widths[c] = max(t.widths[c], textWidth(s))
+		}
+	}
+	t.fit()
+	if !t.list {
+		for c, head := range t.heads {
+			if c > 0 {
+				t.out.WriteString(separator)
+			}
+			t.cell(head, c, c == len(t.heads)-1)
+		}
+		t.out.WriteByte('\n')
+		for c, w := range t.widths {
+			switch {
+			case c == 0:
+				t.out.WriteString(strings.Repeat("─", w))
+			default:
+				t.out.WriteString("─┼─" + strings.Repeat("─", w))
+			}
+		}
+		t.out.WriteByte('\n')
+	}
+	for _, row := range t.rows {
+		if err := t.line(row); err != nil {
+			return err
+		}
+	}
+	t.rows = nil
+	return nil
+}
+
+// fit makes columns narrower until the table fits the terminal.
+func (t *table) fit() {
+	cut := func(c int) bool { return !isRight(t.columns[c].Type) }
+	total := max(0, len(t.widths)-1) * textWidth(separator)
+	for c, w := range t.widths {
+		if t.options.MaxColumn > 0 && cut(c) {
+			t.widths[c] = max(min(w, t.options.MaxColumn), 1)
+		}
+		total += t.widths[c]
+	}
+	for t.options.Width > 0 && total > t.options.Width {
+		// the widest column that may be cut becomes as wide as the next one, or as needed
+		widest, next := -1, minColumn
+		for c, w := range t.widths {
+			if !cut(c) || w <= minColumn {
+				continue
+			}
+			switch {
+			case widest < 0 || w > t.widths[widest]:
+				if widest >= 0 {
+					next = max(next, t.widths[widest])
+				}
+				widest = c
+			default:
+				next = max(next, w)
+			}
+		}
+		if widest < 0 {
+			t.list = len(t.widths) > 1
+			return
+		}
+		to := max(minColumn, min(next, t.widths[widest]-1), t.widths[widest]-(total-t.options.Width))
+		total -= t.widths[widest] - to
+		t.widths[widest] = to
+	}
+}
+
+// line writes one row.
+func (t *table) line(row []string) error {
+	t.n++
+	if t.list {
+		return t.record(row)
+	}
+	for c, s := range row {
+		if c > 0 {
+			t.out.WriteString(separator)
+		}
+		t.cell(s, c, c == len(row)-1)
+	}
+	return t.out.WriteByte('\n')
+}
+
+// cell writes a value with the width of its column. The last one of a line has no spaces behind it.
+func (t *table) cell(s string, c int, last bool) {
+	w := textWidth(s)
+	right := isRight(t.columns[c].Type)
+	if w > t.widths[c] && !right && t.options.Width+t.options.MaxColumn > 0 {
+		s, w = cutText(s, t.widths[c])
+	}
+	pad := max(0, t.widths[c]-w)
+	if right {
+		spaces(t.out, pad)
+		t.out.WriteString(s)
+		return
+	}
+	t.out.WriteString(s)
+	if !last {
+		spaces(t.out, pad)
+	}
+}
+
+func spaces(out *bufio.Writer, n int) {
+	for range n {
+		out.WriteByte(' ')
+	}
+}
+
+// record writes a row as a list of names and values.
+func (t *table) record(row []string) error {
+	names := 0
+	for _, head := range t.heads {
+		names = max(names, textWidth(head))
+	}
+	names = min(names, max(minColumn, t.options.Width/2))
+	title := fmt.Sprintf("── row %d ", t.n)
+	t.out.WriteString(title + strings.Repeat("─", max(2, min(t.options.Width, names+24)-utf8.RuneCountInString(title))) + "\n")
+	for c, s := range row {
+		head, w := cutText(t.heads[c], names)
+		t.out.WriteString(head)
+		spaces(t.out, names-w)
+		if room := max(minColumn, t.options.Width-names-3); !isRight(t.columns[c].Type) {
+			if t.options.MaxColumn > 0 {
+				room = min(room, t.options.MaxColumn)
+			}
+			s, _ = cutText(s, room)
+		}
+		t.out.WriteString(separator + s + "\n")
+	}
+	return nil
+}
+
+// cleaned returns s without control characters: they are shown as \xHH, and spaces and line ends as
+// a space each.
+func cleaned(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f {
+			return plain.Text(lineEnds.Replace(s))
+		}
+	}
+	return s
+}
+
+var lineEnds = strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ")
+
+// textWidth returns how many columns of a terminal s takes.
+func textWidth(s string) int {
+	n := 0
+	for i := 0; i < len(s); {
+		if s[i] < utf8.RuneSelf {
+			n++
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		n += runeWidth(r)
+		i += size
+	}
+	return n
+}
+
+// runeWidth returns the columns of one character: none for marks that combine with the character
+// before, two for wide ones.
+func runeWidth(r rune) int {
+	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// cutText shortens s to at most n columns; its last character is then …. It returns the width.
+func cutText(s string, n int) (string, int) {
+	if w := textWidth(s); w <= n {
+		return s, w
+	}
+	w := 0
+	for i, r := range s {
+		rw := runeWidth(r)
+		if w+rw > n-1 {
+			return s[:i] + "…", w + 1
+		}
+		w += rw
+	}
+	return s, w
+}
