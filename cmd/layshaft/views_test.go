@@ -269,7 +269,7 @@ func TestViewsAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s == tasks.StateWaiting && !strings.HasPrefix(got.Reason, "its workers wait for slots of here") {
-				t.Errorf("why %q", got.Reason)
+				t.Errorf("reason %q", got.Reason)
 			}
 			if got, want := compact(t, got), compact(t, want); got != want {
 				t.Errorf("/api/tasks:\n%s\ntask status:\n%s", got, want)

@@ -49,7 +49,7 @@ type TaskStatus struct {
 	Worker      string    `json:"worker,omitempty"`
 	Unique      string    `json:"unique,omitempty"`
 	Error       string    `json:"error,omitempty"`
-	Why         string    `json:"why,omitempty"` // why it does not run now
+	Reason      string    `json:"reason,omitempty"` // why it does not run now
 }
 
 func (d *Dashboard) taskJSON(w http.ResponseWriter, id string) {
@@ -63,7 +63,7 @@ func (d *Dashboard) taskJSON(w http.ResponseWriter, id string) {
 	}
 	writeJSON(w, http.StatusOK, TaskStatus{ID: t.ID.String(), Function: t.Function, State: t.State.String(), Dead: t.DeadLetter, Priority: priorityName(t), Durable: t.Durable,
 		Attempts: t.Attempts, Lost: t.Lost, MaxAttempts: t.Policy.Attempts, Waiters: t.Waiters, Size: t.Size, Due: t.Due, Ended: t.Died, N: t.N, M: t.M, Worker: t.WorkerName,
-		Unique: t.Unique, Error: t.Error, Why: t.Why})
+		Unique: t.Unique, Error: t.Error, Reason: t.Why})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
