@@ -3,6 +3,7 @@ package jsoncodec
 import (
 	"bytes"
 	"math"
+	"math/bits"
 	"reflect"
 	"strings"
 	"unsafe"
@@ -18,9 +19,8 @@ type Decoder struct {
 	base   unsafe.Pointer
 	end    int // of the line
 	depth  int
-	// open and close say where the line before had its braces; see predictsBraces.
-	open, close int
-	err         *Error
+	open   int // offset of the first object that closesOnce saw in an earlier line
+	err    *Error
 }
 
 // NewDecoder compiles type t. The error names the path of a field that cannot be read. The types
@@ -265,19 +265,15 @@ func (d *Decoder) closesOnce(i int) bool {
 	if len(rest) == 0 || rest[len(rest)-1] != '}' {
 		return false
 	}
-	if d.predictsBraces(rest) {
-		return true
+	all, depth := rest, 1
+	// The first object of a line often begins where the first one of the line before began.
+	if n := d.open; n < len(rest) && rest[n] == '{' && rest[n-1] == ':' && braceFree(rest[:n]) {
+		rest, depth = rest[n+1:], 2
 	}
-	d.open, d.close = unpredictable, 0
-	all, objects, last := rest, 0, 0 // last is the start of the last object
-	for depth := 1; ; depth++ {
+	for ; ; depth++ {
 		open := bytes.IndexByte(rest, '{')
 		if open < 0 {
-			once := bytes.Count(rest, closing) == depth
-			if once && objects <= 1 {
-				d.open, d.close = last-1, len(rest)-1-bytes.IndexByte(rest, '}')
-			}
-			return once
+			return bytes.Count(rest, closing) == depth
 		}
 		switch c := rest[max(open-1, 0)]; {
 		case c == ':' || c == '[' || c == ' ' && open > 1 && rest[open-2] == ':':
@@ -289,30 +285,12 @@ func (d *Decoder) closesOnce(i int) bool {
 		if depth -= bytes.Count(rest[:open], closing); depth <= 0 {
 			return false
 		}
+		if len(rest) == len(all) {
+			d.open = open
+		}
 		rest = rest[open+1:]
-		last += open + 1
-		objects++
 	}
 }
-
-// unpredictable is the value of Decoder.open after a line with more than one object.
-const unpredictable = -2
-
-// predictsBraces reports whether rest has its braces where the line before had them: at most one
-// object, which begins at the same distance from the start and ends at the same distance from the
-// end. Most lines of a file do, and this check is the fastest. The last byte of rest is a brace.
-func (d *Decoder) predictsBraces(rest []byte) bool {
-	open, end := d.open, len(rest)-1
-	if open == noObject {
-		return braceFree(rest[:end])
-	}
-	inner := end - d.close
-	return open > 0 && open < inner && inner < end && rest[open] == '{' && rest[open-1] == ':' && rest[inner] == '}' &&
-		braceFree(rest[:open]) && braceFree(rest[open+1:inner]) && braceFree(rest[inner+1:end])
-}
-
-// noObject is the value of Decoder.open after a line without an object.
-const noObject = -1
 
 // closesOnceInLists is closesOnce for a text with objects after commas. The next record could be
 // after a comma too. So no opening brace may be in a string: only those can hide the root's end.
@@ -339,14 +317,13 @@ var closing, quote = []byte{'}'}, []byte{'"'}
 // braceFree reports whether b has no braces. It may report false for other bytes from '{' on.
 // Padding bytes must follow b.
 func braceFree(b []byte) bool {
-	p, found, i := unsafe.Pointer(unsafe.SliceData(b)), uint64(0), 0
-	for ; i+8 <= len(b); i += 8 {
-		found |= load(p, i)&^high + (0x80-'{')*low
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	for i := 0; i < len(b); i += 8 {
+		if m := (load(p, i)&^high + (0x80-'{')*low) & high; m != 0 {
+			return i+bits.TrailingZeros64(m)>>3 >= len(b)
+		}
 	}
-	if left := len(b) - i; left > 0 {
-		found |= (load(p, i)&^high + (0x80-'{')*low) << (64 - 8*left)
-	}
-	return found&high == 0
+	return true
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }

@@ -377,33 +377,3 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("writing allocates %v times", n)
 	}
 }
-
-// What closesOnce has seen in earlier lines does not change its answer.
-func TestClosesOnceWithoutMemory(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 0))
-	parts := []string{`,"a":1`, `,"b":{`, `}`, `{`, `"c":"x"`, `,"d": {`, `|`, `,"e":[{`, `]`, `ü`, ` `, `"`, `,"updated":"2024"`, `123456789`}
-	var remembers Decoder
-	yes := 0
-	for range 50_000 {
-		var line []byte
-		for range 1 + rng.IntN(7) {
-			line = append(line, parts[rng.IntN(len(parts))]...)
-		}
-		line = append(line, '}')
-		padded := append(line, make([]byte, 1+Padding)...)
-		closes := func(d *Decoder) bool {
-			d.base, d.end = unsafe.Pointer(&padded[0]), len(line)
-			return d.closesOnce(0)
-		}
-		want := closes(&Decoder{})
-		for again := range 2 {
-			if got := closes(&remembers); got != want {
-				t.Fatalf("%s, time %d: %v, without memory %v", line, again, got, want)
-			}
-		}
-		if want {
-			yes++
-		}
-	}
-	t.Logf("%d lines close once", yes)
-}
