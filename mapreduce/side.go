@@ -110,19 +110,27 @@ func sideValue[S any](e *env, n *node, load func() (*S, error)) (*S, error) {
 
 // lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash,
 // and the number of its entry plus one. So a look-up of a missing key touches one cache line and
-// compares no key.
+// compares no key. Most such look-ups end in a filter, which is small enough for a near cache.
 type lookup[R any] struct {
 	slots  []uint64
 	mask   uint64
+	filter []uint64 // bits, set for the hashes of the keys
+	bits   uint64   // mask of the filter's bits
 	keys   []byte
 	ends   []uint32 // end of each entry's key in keys
 	values []R
 	bytes  int64 // approximate size of the table
 }
 
+// maxFilter is the largest number of bits in the filter of a lookup. It is 512 KiB.
+const maxFilter = 4 << 20
+
 // get returns the value of key; nil if there is none.
 func (l *lookup[R]) get(key []byte) *R {
 	h := spill.Hash(key)
+	if b := h & l.bits; l.filter[b>>6]>>(b&63)&1 == 0 {
+		return nil
+	}
 	for i := h & l.mask; ; i = (i + 1) & l.mask {
 		s := l.slots[i]
 		if s == 0 {
@@ -143,7 +151,8 @@ func (l *lookup[R]) get(key []byte) *R {
 
 func (l *lookup[R]) put(key []byte, n uint32) {
 	h := spill.Hash(key)
-	i := h & l.mask
+	b, i := h&l.bits, h&l.mask
+	l.filter[b>>6] |= 1 << (b & 63)
 	for l.slots[i] != 0 {
 		i = (i + 1) & l.mask
 	}
@@ -192,11 +201,19 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 			}
 		}
 	}
-	size := 64
+	size, bits := 64, 64
 	for size < 3*len(l.values) {
 		size *= 2
 	}
+	for bits < 8*len(l.values) {
+		bits *= 2
+	}
 	l.slots, l.mask = make([]uint64, size), uint64(size-1)
+	if bits <= maxFilter {
+		l.filter, l.bits = make([]uint64, bits/64), uint64(bits-1)
+	} else { // a look-up would miss the cache twice
+		l.filter = []uint64{1}
+	}
 	start := uint32(0)
 	for i, end := range l.ends {
 		key := l.keys[start:end]
@@ -218,5 +235,5 @@ func (e *env) sideLimit() int64 { return max(4<<20, e.run.Memory*int64(max(1, e.
 // measure computes the size of the table, including the bytes that its values alias.
 func (l *lookup[R]) measure(aliased int64) {
 	var r R
-	l.bytes = aliased + int64(cap(l.keys)+4*cap(l.ends)+8*cap(l.slots)) + int64(cap(l.values))*int64(unsafe.Sizeof(r))
+	l.bytes = aliased + int64(cap(l.keys)+4*cap(l.ends)+8*cap(l.slots)+8*cap(l.filter)) + int64(cap(l.values))*int64(unsafe.Sizeof(r))
 }
