@@ -119,7 +119,17 @@ func (q *Queue) startReason(i int32, f *function) string {
 	if slots := q.slotsOf(f); slots == 0 {
 		return fmt.Sprintf("all workers of function %s are leaving: they take no more tasks", name)
 	}
+	if q.tasks.at(i).flags.rank() > 0 && q.allReserved(f) {
+		return fmt.Sprintf("all slots of the workers of function %s are reserved for tasks of high priority: start a worker with fewer -reserved, or submit with -priority high", name)
+	}
 	return fmt.Sprintf("all workers of function %s are busy", name)
+}
+
+// allReserved reports whether all slots of the workers of f are reserved.
+func (q *Queue) allReserved(f *function) bool {
+	return !slices.ContainsFunc(q.peers, func(p *peer) bool {
+		return p != nil && p.abilityFor(f) != nil && (!p.hasSlots || p.slots > p.reserved)
+	})
 }
 
 // clock formats a tick for people.

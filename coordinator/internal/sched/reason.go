@@ -27,6 +27,9 @@ func (s *Scheduler) explainWait(j *jobState) string {
 	if budgets := j.budgetsMissing(); budgets != "" {
 		return budgets
 	}
+	if !j.options.Interactive && s.allReserved(j.need) {
+		return "all slots of every worker that could run it are reserved for interactive jobs: start a worker with fewer -reserved, or the job with -interactive"
+	}
 	able, blocked := 0, 0
 	for _, k := range s.kinds {
 		if k.meets[j.need] {
@@ -55,4 +58,14 @@ func (s *Scheduler) explainWait(j *jobState) string {
 		return "all slots are busy except those reserved for interactive jobs"
 	}
 	return "all slots are busy"
+}
+
+// allReserved reports whether the workers that meet a need reserve all their slots.
+func (s *Scheduler) allReserved(n *need) bool {
+	for _, w := range s.workers {
+		if w.drain == nil && w.slots > w.reserved && w.kind.meets[n] {
+			return false
+		}
+	}
+	return true
 }
