@@ -119,8 +119,8 @@ func TestCutLines(t *testing.T) {
 	}
 }
 
-// TestWhatFollowsTheLastField checks that no line is read whose root object ends before the line, or
-// whose last wanted value does not end there.
+// TestWhatFollowsTheLastField checks that no line is read whose root object ends before the line,
+// or whose last wanted value does not end there.
 func TestWhatFollowsTheLastField(t *testing.T) {
 	type first struct {
 		A int `json:"a"`
