@@ -313,8 +313,7 @@ func (d *avroDecoder) scalar(n *avroNode, c *avroColumn) {
 		}
 		v.Wide = append(v.Wide, x)
 	case vec.Interval:
-		v.Spans = append(v.Spans, vec.Span{Months: int32(binary.LittleEndian.Uint32(raw)), Days: int32(binary.LittleEndian.Uint32(raw[4:])),
-			Micros: int64(binary.LittleEndian.Uint32(raw[8:])) * 1000})
+		v.Spans = append(v.Spans, spanOf(raw))
 	case vec.Text, vec.Blob, vec.JSON:
 		switch {
 		case n.kind == avroEnum && (number < 0 || number >= int64(len(n.symbols))):
@@ -343,10 +342,6 @@ func (n *avroNode) micros(x int64) int64 {
 		return q
 	}
 	return x * max(n.mul, 1)
-}
-
-func uuidOf(b []byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // bigOf returns the integer of bytes that begin with the highest one.

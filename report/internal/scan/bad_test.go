@@ -75,6 +75,8 @@ func TestRefusals(t *testing.T) {
 		{Request{Paths: []string{csv}, Types: map[string]vec.Type{"ab": vec.Of(vec.Int)}}, "the types name the column \"ab\", which " + csv + " does not have; its columns are aa, bb"},
 		{Request{Paths: []string{csv}, Format: "exel"}, `format "exel" is not known; the formats are avro, csv, json, log, parquet, stanza, text, tsv`},
 		{Request{Paths: []string{csv}, Options: map[string]string{"delimm": ";"}}, `option "delimm" is not known for csv; the options are delim, `},
+		{Request{Paths: []string{csv}, Options: map[string]string{"types": "aa=bigin"}}, "option types: there is no type bigin; near are bigint, "},
+		{Request{Paths: []string{js}, Options: map[string]string{"formt": "x"}}, "option formt=x is not known for json"},
 		{Request{Paths: []string{csv}, Options: map[string]string{"delim": "ab"}}, `option delim: "ab" is not one byte`},
 		{Request{Paths: []string{csv}, Types: map[string]vec.Type{"aa": vec.ListOf(vec.Of(vec.Int))}}, "cannot be read as bigint[]"},
 		{Request{Paths: []string{empty}, Format: ""}, "all files are empty"},
@@ -149,6 +151,8 @@ func TestOptions(t *testing.T) {
 		{"1,2\n", map[string]string{"names": "p, q"}, "p bigint, q bigint\n1 | 2"},
 		{"a,b\n1,2\n3\n", map[string]string{"null_padding": "true"}, "a bigint, b bigint\n1 | 2\n3 | NULL"},
 		{"a\n1\n", map[string]string{"header": "false"}, "column0 text\na\n1"},
+		{"a,b,c\n1,2,3\n", map[string]string{"columns": "p=decimal(5,1),q=varchar", "types": "c=double"}, "p decimal(5,1), q text, c double\n1.0 | 2 | 3"},
+		{"x,y\nz,w\n", map[string]string{"columns": "p=text,q=text", "union_by_name": "true"}, "p text, q text\nx | y\nz | w"},
 	} {
 		table := resolve(t, Request{Paths: []string{write(t, "a.csv", c.content)}, Options: c.options})
 		rows, bad := read(t, table, table.Columns, 0)

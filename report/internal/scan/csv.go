@@ -114,7 +114,7 @@ func (d *Dialect) readHeader(ctx context.Context, f files.File) (names []string,
 		d.eachRow(c.Data, last, maxCells, func(p *csvcodec.Parser, err error) bool {
 			found = true
 			if bad = err; err == nil {
-				names = headerNames(cells(p, maxCells))
+				names = d.rename(headerNames(cells(p, maxCells)))
 			}
 			return false
 		})

@@ -19,7 +19,7 @@ type Dialect struct {
 	Quote string `json:"quote,omitempty"`
 	// Header reports that each file begins with the names of its columns.
 	Header bool `json:"header"`
-	// Names are the columns of files without a header.
+	// Names are the columns, in place of those in headers; a file may have more.
 	Names []string `json:"names,omitempty"`
 	// Skip is the number of lines to skip at the start of each file.
 	Skip int `json:"skip,omitempty"`
@@ -58,7 +58,7 @@ func (d *Dialect) quote() byte {
 func (d *Dialect) parser(want int) *csvcodec.Parser { return csvcodec.New(d.Delim[0], d.quote(), want) }
 
 // csvOptions are the options of read_csv and what they are for.
-var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "dateformat", "timestampformat", "all_varchar", "null_padding"}
+var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "types", "dateformat", "timestampformat", "all_varchar", "null_padding"}
 
 // newDialect returns the dialect that the options give. What they leave open is for sniffing: an
 // empty Delim; header is nil.
@@ -100,7 +100,7 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 			if d.Comment = value; len(value) > 1 {
 				return nil, nil, fmt.Errorf("option comment: %q is not one byte", value)
 			}
-		case "names", "columns":
+		case "names":
 			for n := range strings.SplitSeq(value, ",") {
 				d.Names = append(d.Names, strings.TrimSpace(n))
 			}
@@ -318,7 +318,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 	if header != nil {
 		d.Header = *header
 	} else {
-		d.Header = d.Names == nil && isHeader(firsts, rest, d)
+		d.Header = isHeader(firsts, rest, d)
 	}
 	t.columns(d, firsts, values)
 	if t.Options["all_varchar"] == "true" {
@@ -333,16 +333,14 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 func (t *Table) columns(d *Dialect, firsts [][]string, values [][]shape) {
 	var all shape // as of an object
 	for i := range values {
-		names := headerNames(firsts[i])
+		names := d.rename(headerNames(firsts[i]))
 		if !d.Header {
 			for c, cell := range firsts[i] {
 				if !d.isNull(cell) {
 					values[i][c].add(cell)
 				}
 			}
-			if names = positions(len(firsts[i])); len(d.Names) > 0 {
-				names = append(slices.Clone(d.Names), names[min(len(d.Names), len(names)):]...)[:max(len(names), len(d.Names))]
-			}
+			names = d.rename(positions(len(firsts[i])))
 			if len(names) > len(d.Names) {
 				d.Names = names
 			}
@@ -354,6 +352,12 @@ func (t *Table) columns(d *Dialect, firsts [][]string, values [][]shape) {
 		}
 	}
 	t.Columns = all.columns(false)
+}
+
+// rename replaces the first names of a file by those that were given.
+func (d *Dialect) rename(names []string) []string {
+	n := min(len(d.Names), len(names))
+	return append(slices.Clone(d.Names[:n]), names[n:]...)
 }
 
 // positions are the names of columns without a header.
@@ -404,6 +408,9 @@ func isHeader(firsts [][]string, rest []shape, d *Dialect) bool {
 	}
 	if typed || !data {
 		return true
+	}
+	if len(d.Names) > 0 { // all is text, and the names were given
+		return slices.EqualFunc(first[:min(len(first), len(d.Names))], d.Names, strings.EqualFold)
 	}
 	for _, other := range firsts[1:] {
 		if slices.Equal(other, first) {

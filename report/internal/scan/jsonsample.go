@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -14,6 +15,16 @@ func resolveJSON(_ context.Context, t *Table, samples []sample, rows int) error 
 	var root shape
 	for _, s := range samples {
 		t.Whole = t.Whole || isWhole(s.head)
+	}
+	for name, value := range t.Options {
+		switch {
+		case name == "names":
+		case name == "format" && value == "auto":
+		case name == "format" && (value == "newline_delimited" || value == "nd" || value == "array" || value == "unstructured"):
+			t.Whole = value == "array" || value == "unstructured"
+		default:
+			return fmt.Errorf("option %s=%s is not known for json; the options are columns, types, sample_size, and format=auto, newline_delimited, array or unstructured", name, value)
+		}
 	}
 	if t.Whole {
 		each := max(rows/max(len(samples), 1), 16)

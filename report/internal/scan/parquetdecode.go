@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -33,6 +34,7 @@ const (
 	asUUID              // 16 bytes, as text
 	asBig               // a decimal of any length, the highest byte first
 	asBigFixed          // the same of a fixed length
+	asInterval          // months, days and milliseconds, of 4 bytes each
 	asNothing           // only NULL
 )
 
@@ -59,6 +61,14 @@ func newDecoder(c *parquet.Column, element *format.SchemaElement, asString bool)
 		} else {
 			d.div = int64(time.Microsecond / unit)
 		}
+	}
+	if element != nil && element.ConvertedType.Valid && element.ConvertedType.V == deprecated.Interval && kind == parquet.FixedLenByteArray && c.Type().Length() == 12 {
+		d.typ, d.as = vec.Of(vec.Interval), asInterval
+		return d, nil
+	}
+	if _, ok := logical.(*format.NullType); ok {
+		d.typ, d.as = vec.Of(vec.Null), asNothing
+		return d, nil
 	}
 	switch kind {
 	case parquet.Boolean:
@@ -131,8 +141,6 @@ func newDecoder(c *parquet.Column, element *format.SchemaElement, asString bool)
 			}
 			micros(l.Unit.Value.Duration())
 		}
-	case *format.NullType:
-		d.typ, d.as = vec.Of(vec.Null), asNothing
 	}
 	return d, nil
 }
@@ -232,7 +240,7 @@ func (d *decoder) decode(v *vec.Vec, at int, data *encoding.Values, from, n int)
 				return errors.New("a decimal has more digits than its type")
 			}
 		}
-	case asFixed, asUUID, asFloat16, asBigFixed:
+	case asFixed, asUUID, asFloat16, asBigFixed, asInterval:
 		bytes, size := data.FixedLenByteArray()
 		if (from+n)*size > len(bytes) {
 			return errDamaged
@@ -243,7 +251,9 @@ func (d *decoder) decode(v *vec.Vec, at int, data *encoding.Values, from, n int)
 			case asFixed:
 				v.Strings[at+i] = string(value)
 			case asUUID:
-				v.Strings[at+i] = fmt.Sprintf("%x-%x-%x-%x-%x", value[:4], value[4:6], value[6:8], value[8:10], value[10:])
+				v.Strings[at+i] = uuidOf(value)
+			case asInterval:
+				v.Spans[at+i] = spanOf(value)
 			case asFloat16:
 				v.Floats[at+i] = float16(binary.LittleEndian.Uint16(value))
 			default:
@@ -254,6 +264,15 @@ func (d *decoder) decode(v *vec.Vec, at int, data *encoding.Values, from, n int)
 		}
 	}
 	return nil
+}
+
+func uuidOf(b []byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// spanOf returns an interval of months, days and milliseconds, of 4 bytes each.
+func spanOf(b []byte) vec.Span {
+	return vec.Span{Months: int32(binary.LittleEndian.Uint32(b)), Days: int32(binary.LittleEndian.Uint32(b[4:])), Micros: int64(binary.LittleEndian.Uint32(b[8:])) * 1000}
 }
 
 // decodeText stores texts of data, from the given one. They share one copy of their bytes.

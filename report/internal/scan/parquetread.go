@@ -114,6 +114,8 @@ func (l *leafReader) take(v *vec.Vec, at, n int) error {
 		pickCodes(v.Floats[at:], l.dict.Floats, codes)
 	case v.Strings != nil:
 		pickCodes(v.Strings[at:], l.dict.Strings, codes)
+	case v.Spans != nil:
+		pickCodes(v.Spans[at:], l.dict.Spans, codes)
 	case v.Bools != nil:
 		pickCodes(v.Bools[at:], l.dict.Bools, codes)
 	}
@@ -153,6 +155,8 @@ func spreadRows(v *vec.Vec, at int, defs []byte, full byte, present int) {
 		spread(v.Floats[at:], defs, full, present)
 	case v.Bools != nil:
 		spread(v.Bools[at:], defs, full, present)
+	case v.Spans != nil:
+		spread(v.Spans[at:], defs, full, present)
 	case v.Codes != nil:
 		spread(v.Codes[at:], defs, full, present)
 	case v.Strings != nil:
@@ -240,7 +244,7 @@ func (l *leafReader) readFlat(n int) (*vec.Vec, error) {
 // cut shortens the slices of v to n rows.
 func cut(v *vec.Vec, n int) {
 	v.Nulls, v.Bools, v.Ints, v.Wide = first(v.Nulls, n), first(v.Bools, n), first(v.Ints, n), first(v.Wide, n)
-	v.Floats, v.Strings, v.Codes = first(v.Floats, n), first(v.Strings, n), first(v.Codes, n)
+	v.Floats, v.Strings, v.Codes, v.Spans = first(v.Floats, n), first(v.Strings, n), first(v.Codes, n), first(v.Spans, n)
 }
 
 func first[T any](s []T, n int) []T {
@@ -302,7 +306,7 @@ func (l *leafReader) readNested(n int) error {
 func lengthen(v *vec.Vec, n int) {
 	v.Len = n
 	v.Bools, v.Ints, v.Wide = longer(v.Bools, n), longer(v.Ints, n), longer(v.Wide, n)
-	v.Floats, v.Strings = longer(v.Floats, n), longer(v.Strings, n)
+	v.Floats, v.Strings, v.Spans = longer(v.Floats, n), longer(v.Strings, n), longer(v.Spans, n)
 }
 
 func longer[T any](s []T, n int) []T {

@@ -86,6 +86,10 @@ var formats = map[string]func(ctx context.Context, t *Table, sample []sample, ro
 // Resolve finds the files, their format and their columns. An error names the path or the column,
 // and a way to correct it.
 func Resolve(ctx context.Context, r Request) (*Table, error) {
+	declared, err := r.common()
+	if err != nil {
+		return nil, err
+	}
 	fs, err := files.Expand(ctx, r.Paths)
 	if err != nil {
 		return nil, err
@@ -102,6 +106,9 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 		if t.Format, err = sniffFormat(samples); err != nil {
 			return nil, err
 		}
+	}
+	if declared != nil && t.Format != "json" && t.Format != "csv" && t.Format != "tsv" {
+		return nil, fmt.Errorf("option columns: format %s has its own columns; choose some in the query", t.Format)
 	}
 	resolve := formats[t.Format]
 	if resolve == nil {
@@ -120,6 +127,9 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	}
 	if err := resolve(ctx, t, samples, rows); err != nil {
 		return nil, err
+	}
+	if declared != nil && t.Format == "json" {
+		t.Columns = declared
 	}
 	return t, t.override(r.Types)
 }
