@@ -44,6 +44,39 @@ type signature struct {
 }
 
 // registry has all functions by name.
+//
+// Where PostgreSQL and DuckDB disagree, functions follow PostgreSQL. Statements written for DuckDB
+// differ in these points:
+//
+//   - 7 / 2 is 3, and division by zero is an error; so are sqrt(-1), ln(0), 0 ^ -1, and a float
+//     result that is infinite
+//   - decimal / decimal is a decimal with at least 16 digits after the point, not a float
+//   - x ^ y is a float
+//   - round(2.5::double) is 2: halves go to even for floats without digits, and away from zero for
+//     decimals
+//   - a decimal has at most 38 digits, and hugeint is decimal(38,0); hugeint / integer truncates
+//   - integers have 64 bits, whatever the name of their type; varchar(n) has no limit
+//   - booleans and numbers are not compared, and AND needs booleans
+//   - a literal takes the type of the other side: '5' + 1 is 6, and date + '1 day' works
+//   - LIKE has a backslash as its escape; SIMILAR TO has % and _, and no dot
+//   - ~ searches and a dot matches a line break; regexp_replace has \1 and \& for groups
+//   - substr with a position below 1 starts before the text, as in the standard
+//   - split_part with field 0 is an error; string_to_array with an empty separator does not split
+//   - format has %s, %I and %L
+//   - extract(second) has a fraction; second(x) has none
+//   - date_trunc('century') starts in a year that ends with 1
+//   - intervals are written with mons, and negative ones with days: -1 days
+//   - a text with a fraction is no integer: cast it twice
+//   - list || NULL is the list, and list || element appends
+//   - TRY_CAST of a list is NULL if one element fails
+//
+// They follow DuckDB, where the functions come from, in: date_diff, date_sub, time_bucket,
+// strftime, regexp_matches (a boolean), regexp_extract (an empty text without a match), json_type,
+// json_array_length (0 for other values), json paths, list_* functions, x[-1], and struct and map
+// types. Texts of lists, structs and maps are JSON with spaces.
+//
+// Neither has: hash(x) from 0 to 2^63-1, the same on every machine; random() is refused; the time
+// zone is UTC, and others are named with AT TIME ZONE, where +02:00 means east of Greenwich.
 type registry struct {
 	functions map[string][]*signature
 	special   map[string]special
@@ -181,11 +214,14 @@ func newCall(name string, args []*Expr, t vec.Type, k kernel, nulls callNulls, c
 
 // finished adds the costs of the arguments and folds constants.
 func (e *Expr) finished() *Expr {
+	failed := false // an argument is constant, but has no value
 	for _, a := range e.Args {
-		e.cost += a.cost
-		if a.Type.Kind == vec.Text && !a.IsConst() {
-			e.dicts = &dictCache{}
-		}
+		e.cost = min(e.cost+a.cost, 1<<20)
+		failed = failed || a.IsConst() && a.Op != OpConst
+	}
+	e.derive()
+	if failed && e.Op != OpCase && e.calls != lazy {
+		return e
 	}
 	return e.folded()
 }

@@ -229,7 +229,7 @@ func try3[A, B, C, R value](k vec.Kind, f func(A, B, C) (R, error)) binding {
 // may fail or return errNull.
 func appendEach(t vec.Type, args []*vec.Vec, n int, f func(dst []byte, i int) ([]byte, error)) (*vec.Vec, error) {
 	nulls, own := nullsOf(args, n), false
-	var buf []byte
+	buf := make([]byte, 0, 16*n)
 	ends := make([]int, n)
 	for i := range ends {
 		if nulls == nil || !nulls[i] {

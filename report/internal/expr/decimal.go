@@ -1,7 +1,9 @@
 package expr
 
 import (
+	"math"
 	"math/big"
+	"math/bits"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -145,6 +147,9 @@ func divDecimals(op string, t vec.Type, as, bs int) kernel {
 	truncate := op == "//" || t.Scale == 0
 	limit := vec.Pow10(vec.MaxPrecision)
 	return func(args []*vec.Vec, n int) (*vec.Vec, error) {
+		if v := divNarrow(op, t, args, n, t.Scale-as+bs, truncate); v != nil {
+			return v, nil
+		}
 		x, y := wides(args[0]), wides(args[1])
 		am, bm := maskOf(args[0]), maskOf(args[1])
 		return each(t, args, n, func(i int) (vec.Int128, error) {
@@ -177,6 +182,40 @@ func divDecimals(op string, t vec.Type, as, bs int) kernel {
 			return q, nil
 		})
 	}
+}
+
+// divNarrow computes quotients of 64 bits. It returns nil if an operand or a result has more, or if
+// a divisor is 0.
+func divNarrow(op string, t vec.Type, args []*vec.Vec, n, up int, truncate bool) *vec.Vec {
+	if op == "%" || args[0].Wide != nil || args[1].Wide != nil || up < 0 || up > 19 {
+		return nil
+	}
+	factor := vec.Pow10(up).Lo
+	a, am := args[0].Ints, maskOf(args[0])
+	b, bm := args[1].Ints, maskOf(args[1])
+	nulls := nullsOf(args, n)
+	out := make([]int64, n)
+	for i := range out {
+		if nulls != nil && nulls[i] {
+			continue
+		}
+		x, y := a[i&am], b[i&bm]
+		sign := (x ^ y) >> 63
+		ux, uy := uint64((x^x>>63)-x>>63), uint64((y^y>>63)-y>>63)
+		hi, lo := bits.Mul64(ux, factor)
+		if hi >= uy { // also if y is 0
+			return nil
+		}
+		q, r := bits.Div64(hi, lo, uy)
+		if !truncate && r >= uy-r {
+			q++
+		}
+		if q > math.MaxInt64 {
+			return nil
+		}
+		out[i] = (int64(q) ^ sign) - sign
+	}
+	return vecOf(t, out, nulls)
 }
 
 func bigPow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }

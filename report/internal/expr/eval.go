@@ -113,6 +113,10 @@ const maxDict = 1 << 16
 // dictionary. It returns nil if that does not pay, or if a text fails that may not occur.
 func (e *Expr) applyDict(args []*vec.Vec, at int) *vec.Vec {
 	v := args[at]
+	switch e.Type.Kind {
+	case vec.Blob, vec.JSON, vec.Interval, vec.List, vec.Struct, vec.Map, vec.Null:
+		return nil
+	}
 	if len(v.Dict) == 0 || len(v.Dict) > maxDict {
 		return nil
 	}
@@ -133,14 +137,16 @@ func (e *Expr) applyDict(args []*vec.Vec, at int) *vec.Vec {
 	switch e.Type.Kind {
 	case vec.Bool:
 		w.Bools = byCode(res.Bools, v.Codes)
-	case vec.Int, vec.Date, vec.Time, vec.Timestamp, vec.TimestampTZ:
-		w.Ints = byCode(res.Ints, v.Codes)
+	case vec.Int, vec.Decimal, vec.Date, vec.Time, vec.Timestamp, vec.TimestampTZ:
+		if res.Wide != nil {
+			w.Wide = byCode(res.Wide, v.Codes)
+		} else {
+			w.Ints = byCode(res.Ints, v.Codes)
+		}
 	case vec.Float:
 		w.Floats = byCode(res.Floats, v.Codes)
 	case vec.Text:
 		w.Codes, w.Dict = v.Codes, res.Strings
-	default:
-		return nil
 	}
 	if res.Nulls != nil {
 		w.Nulls = byCode(res.Nulls, v.Codes)
@@ -217,6 +223,16 @@ func concat(a, b *vec.Vec) *vec.Vec {
 // rows that are left out.
 func (e *Expr) subset(m, n int) bool { return m < n && e.cost*(n-m) > 24*m+8*n }
 
+// tryAll evaluates e for all rows, and returns nil if one of them fails. Rows that need not be
+// looked at fail rarely.
+func (e *Expr) tryAll(b *vec.Batch) *vec.Vec {
+	v, err := e.Eval(b)
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
 // evalFor evaluates e for some rows of b. The result has all rows, but only the given ones count.
 // Rows that are not given cannot fail.
 func (e *Expr) evalFor(b *vec.Batch, rows []int32) (*vec.Vec, error) {
@@ -227,8 +243,7 @@ func (e *Expr) evalFor(b *vec.Batch, rows []int32) (*vec.Vec, error) {
 		return vec.NullOf(e.Type, b.N), nil
 	}
 	if !e.subset(len(rows), b.N) {
-		// other rows fail rarely
-		if v, err := e.Eval(b); err == nil {
+		if v := e.tryAll(b); v != nil {
 			return v, nil
 		}
 	}
@@ -312,21 +327,28 @@ func (e *Expr) evalLogic(b *vec.Batch, end bool) (*vec.Vec, error) {
 	}
 	take(first)
 	for _, a := range e.Args[1:] {
-		rows := make([]int32, 0, n)
+		open := 0
+		for i, x := range out {
+			open += b2i(x != end || nulls != nil && nulls[i])
+		}
+		if open == 0 {
+			break
+		}
+		if !a.subset(open, n) {
+			if v := a.tryAll(b); v != nil {
+				take(v)
+				continue
+			}
+		}
+		rows := make([]int32, 0, open)
 		for i, x := range out {
 			if x != end || nulls != nil && nulls[i] {
 				rows = append(rows, int32(i))
 			}
 		}
-		if len(rows) == 0 {
-			break
-		}
 		v, err := a.evalFor(b, rows)
 		if err != nil {
 			return nil, err
-		}
-		if v.Type.Kind == vec.Null {
-			v = vec.NullOf(vec.Of(vec.Bool), n)
 		}
 		take(v)
 	}

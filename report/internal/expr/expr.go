@@ -48,6 +48,7 @@ type Expr struct {
 	// Negated reports that an OpIn is NOT IN, and Try that an OpCast is TRY_CAST.
 	Negated, Try bool
 
+	varies  bool      // some part is a column
 	untyped bool      // a text in quotes, which takes the type that its place expects
 	kernel  kernel    // of OpCall, OpCast and OpIn
 	calls   callNulls // how a call treats NULL
@@ -187,15 +188,23 @@ func decimalVec(x vec.Int128, precision, scale int) *vec.Vec {
 
 // IsConst reports whether the value is the same for all rows.
 func (e *Expr) IsConst() bool {
-	if e.Op == OpColumn {
-		return false
-	}
+	return e.Op != OpColumn && !e.varies
+}
+
+// derive sets the fields that depend on which arguments vary.
+func (e *Expr) derive() {
+	varying, texts := 0, 0
 	for _, a := range e.Args {
 		if !a.IsConst() {
-			return false
+			varying++
+			texts += b2i(a.Type.Kind == vec.Text)
 		}
 	}
-	return true
+	e.varies = varying > 0
+	e.dicts = nil
+	if varying == 1 && texts == 1 {
+		e.dicts = &dictCache{}
+	}
 }
 
 // isNull reports whether e is the constant NULL.

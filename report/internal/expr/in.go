@@ -1,6 +1,10 @@
 package expr
 
-import "github.com/layshaft/layshaft/report/internal/vec"
+import (
+	"math"
+
+	"github.com/layshaft/layshaft/report/internal/vec"
+)
 
 // In returns e IN (list), or NOT IN. A list of constants is searched by its hash.
 func In(e *Expr, list []*Expr, negated bool, offset int) (*Expr, error) {
@@ -44,10 +48,16 @@ func In(e *Expr, list []*Expr, negated bool, offset int) (*Expr, error) {
 			set[string(key)] = true
 		}
 	}
+	low, dense := denseSet(numbers)
 	k := func(args []*vec.Vec, n int) (*vec.Vec, error) {
 		v, m := args[0], maskOf(args[0])
 		out := make([]bool, n)
 		switch {
+		case inIntegers(v) && dense != nil:
+			for i := range out {
+				at := uint64(v.Ints[i&m]) - uint64(low)
+				out[i] = (at < uint64(len(dense)) && dense[at]) != negated
+			}
 		case inIntegers(v):
 			for i := range out {
 				out[i] = numbers[v.Ints[i&m]] != negated
@@ -85,6 +95,26 @@ func In(e *Expr, list []*Expr, negated bool, offset int) (*Expr, error) {
 	x := &Expr{Type: vec.Of(vec.Bool), Op: OpIn, Args: all, Negated: negated, Offset: offset, cost: 10}
 	x.kernel = k
 	return x.finished(), nil
+}
+
+// denseSet returns the smallest number, and which numbers from it on are in the set, if they are
+// near each other.
+func denseSet(numbers map[int64]bool) (low int64, dense []bool) {
+	if len(numbers) == 0 {
+		return 0, nil
+	}
+	low, high := int64(math.MaxInt64), int64(math.MinInt64)
+	for x := range numbers {
+		low, high = min(low, x), max(high, x)
+	}
+	if uint64(high)-uint64(low) >= 1<<12 {
+		return 0, nil
+	}
+	dense = make([]bool, high-low+1)
+	for x := range numbers {
+		dense[x-low] = true
+	}
+	return low, dense
 }
 
 // inIntegers reports whether the set for v has integers.

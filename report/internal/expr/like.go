@@ -2,6 +2,7 @@ package expr
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -225,7 +226,13 @@ func (p *likePart) find(s string) (start, end int) {
 		i := strings.Index(s, p.text)
 		return i, i + len(p.text)
 	}
+	fixed := slices.Index(p.any, true) // the part begins with that many bytes that must occur
 	for i := 0; i <= len(s); {
+		at := strings.Index(s[i:], p.text[:fixed])
+		if at < 0 {
+			break
+		}
+		i += at
 		if n := p.match(s[i:]); n >= 0 {
 			return i, i + n
 		}

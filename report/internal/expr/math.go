@@ -113,6 +113,9 @@ func roundDecimals(how rounding) binding {
 			t.Precision = min(vec.MaxPrecision, from.Precision-from.Scale+t.Scale+1)
 		}
 		return t, func(args []*vec.Vec, n int) (*vec.Vec, error) {
+			if drop := from.Scale - t.Scale; constant && how == roundHalf && args[0].Wide == nil && scale >= 0 && drop <= 18 {
+				return vecOf(t, roundNarrow(args[0], n, drop), nullsOf(args, n)), nil
+			}
 			x, m := wides(args[0]), maskOf(args[0])
 			return each(t, args, n, func(i int) (vec.Int128, error) {
 				digits := scale
@@ -134,6 +137,25 @@ func roundDecimals(how rounding) binding {
 			})
 		}, nil
 	}
+}
+
+// roundNarrow removes digits from decimals of 64 bits.
+func roundNarrow(v *vec.Vec, n, drop int) []int64 {
+	p, _ := vec.Pow10(drop).Int64()
+	mask := maskOf(v)
+	out := make([]int64, n)
+	for i := range out {
+		x := v.Ints[i&mask]
+		q, r := x/p, x%p
+		switch {
+		case r >= p-r:
+			q++
+		case -r >= p+r:
+			q--
+		}
+		out[i] = q
+	}
+	return out
 }
 
 // roundInts rounds an integer to a negative number of digits.

@@ -277,3 +277,72 @@ func exact(op string, t vec.Type, a, b *big.Rat) string {
 	}
 	return text
 }
+
+// TestDictionaries checks that results for a dictionary are not used for other constants: a column
+// may be constant in a batch, and a rewritten expression may have other constants.
+func TestDictionaries(t *testing.T) {
+	text := vec.Of(vec.Text)
+	v := &vec.Vec{Type: text, Len: 3, Codes: []uint32{0, 1, 0}, Dict: []string{"a", "b"}}
+	s := schema{"s": Column(0, text, "s", 0), "t": Column(1, text, "t", 0)}
+	check := func(e *Expr, cols []*vec.Vec, want string) {
+		t.Helper()
+		got, err := e.Eval(&vec.Batch{N: 3, Cols: cols})
+		if err != nil || fmt.Sprint(got.Bools) != want {
+			t.Errorf("%v, %v, want %s", got, err, want)
+		}
+	}
+	e, err := s.parse(t, "s = t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(e, []*vec.Vec{v, textVec("a").Repeat(0, 3)}, "[true false true]")
+	check(e, []*vec.Vec{v, textVec("b").Repeat(0, 3)}, "[false true false]")
+	for _, x := range []string{"a", "b"} {
+		with := e.Rewrite(func(p *Expr) *Expr {
+			if p.Op == OpColumn && p.Col == 1 {
+				return Const(textVec(x), 0)
+			}
+			return p
+		})
+		check(with, []*vec.Vec{v}, fmt.Sprint([]bool{x == "a", x == "b", x == "a"}))
+	}
+	// a dictionary that grows at its end
+	e, _ = s.parse(t, "s = 'c'")
+	dict := append(make([]string, 0, 8), "a", "b")
+	for i := range 4 {
+		w := &vec.Vec{Type: text, Len: 3, Codes: []uint32{0, 1, uint32(len(dict) - 1)}, Dict: dict}
+		check(e, []*vec.Vec{w}, fmt.Sprint([]bool{false, false, i == 1}))
+		dict = append(dict, string(rune('c'+i)))
+	}
+}
+
+// TestLongChains checks that binding and evaluating long statements takes time in proportion.
+func TestLongChains(t *testing.T) {
+	e := Column(0, vec.Of(vec.Int), "i", 0)
+	failing, _ := Call("/", []*Expr{Int(1, 0), Int(0, 0)}, 0)
+	column := e
+	var terms []*Expr
+	for range 10_000 {
+		e, _ = Call("+", []*Expr{e, Int(1, 0)}, 0)
+		failing, _ = Call("+", []*Expr{failing, Int(1, 0)}, 0)
+		is, _ := Call("=", []*Expr{column, Int(5, 0)}, 0)
+		terms = append(terms, is)
+	}
+	any, err := Call("or", terms, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &vec.Batch{N: 1, Cols: []*vec.Vec{{Type: vec.Of(vec.Int), Len: 1, Ints: []int64{7}}}}
+	if v, err := e.Eval(b); err != nil || v.Ints[0] != 10_007 {
+		t.Error(v, err)
+	}
+	if v, err := any.Eval(b); err != nil || v.Bools[0] {
+		t.Error(v, err)
+	}
+	if _, err := Fold(failing); err == nil {
+		t.Error("1/0 has a value")
+	}
+	if len(e.Key()) < 10_000 {
+		t.Error("the key is too short")
+	}
+}

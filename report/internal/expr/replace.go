@@ -26,6 +26,7 @@ func (e *Expr) withArgs(f func(*Expr) *Expr) *Expr {
 	}
 	w := *e
 	w.Args = args
+	w.derive()
 	for i, a := range args {
 		// a kernel may be made for a constant
 		if e.rebind != nil && e.Args[i].Op == OpConst && a.Op != OpConst {

@@ -121,29 +121,29 @@ func appendMapped(dst []byte, s string, f func(rune) rune) []byte {
 }
 
 func appendLower(dst []byte, s string) ([]byte, error) {
-	for i := range len(s) {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			return appendMapped(dst, s[i:], unicode.ToLower), nil
+	if !isASCII(s) {
+		return appendMapped(dst, s, unicode.ToLower), nil
+	}
+	start := len(dst)
+	dst = append(dst, s...)
+	for i, c := range dst[start:] {
+		if c-'A' < 26 {
+			dst[start+i] = c + 'a' - 'A'
 		}
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
 	}
 	return dst, nil
 }
 
 func appendUpper(dst []byte, s string) ([]byte, error) {
-	for i := range len(s) {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			return appendMapped(dst, s[i:], unicode.ToUpper), nil
+	if !isASCII(s) {
+		return appendMapped(dst, s, unicode.ToUpper), nil
+	}
+	start := len(dst)
+	dst = append(dst, s...)
+	for i, c := range dst[start:] {
+		if c-'a' < 26 {
+			dst[start+i] = c - ('a' - 'A')
 		}
-		if c >= 'a' && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		dst = append(dst, c)
 	}
 	return dst, nil
 }

@@ -133,15 +133,20 @@ func Common(a, b vec.Type) (t vec.Type, ok bool) {
 func Unify(args []*Expr, what string) ([]*Expr, error) {
 	var t vec.Type
 	first := -1
+	decimals := slices.ContainsFunc(args, func(a *Expr) bool { return a.Type.Kind == vec.Decimal })
 	for i, a := range args {
 		if a.untyped || a.isNull() && a.Type.Kind == vec.Null {
 			continue
 		}
+		at := a.Type
+		if decimals && at.IsNumber() {
+			at = decimalType(a)
+		}
 		if first < 0 {
-			first, t = i, a.Type
+			first, t = i, at
 			continue
 		}
-		u, ok := Common(t, a.Type)
+		u, ok := Common(t, at)
 		if !ok {
 			return nil, errorAt(a.Offset, "%s has values of types %s and %s; cast one of them", what, t, a.Type)
 		}
