@@ -67,6 +67,8 @@ func TestStatements(t *testing.T) {
 		{"SELECT sku FROM p.jsonl WHERE price > 2 ORDER BY price DESC LIMIT 2 OFFSET 1", "a4\na2\n"},
 		{"SELECT DISTINCT brand FROM p.jsonl ORDER BY brand NULLS FIRST", "\nAcme\nBolt\n"},
 		{"SELECT DISTINCT ON (brand) brand, sku FROM p.jsonl WHERE brand IS NOT NULL ORDER BY brand, price DESC", "Acme,a3\nBolt,a2\n"},
+		{"SELECT listagg(sku, '-') WITHIN GROUP (ORDER BY price DESC), string_agg(sku) FROM p.jsonl", "a3-a4-a2-a1,\"a1,a2,a3,a4\"\n"},
+		{"SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY price DESC), max(sku, 2), arg_min(sku, price) FROM p.jsonl", "3.00,\"[\"\"a4\"\", \"\"a3\"\"]\",a1\n"},
 		{"SELECT at.color FROM p.jsonl WHERE sku = 'a1'", "red\n"},
 		{"SELECT sku, unnest(tags) AS tag FROM p.jsonl ORDER BY 1, 2", "a1,x\na1,y\na3,y\n"},
 		{"SELECT p.sku, o.count FROM p.jsonl p JOIN o.csv o ON p.sku = o.sku ORDER BY 1, 2", "a1,5\na1,7\na3,1\n"},

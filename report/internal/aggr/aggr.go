@@ -53,6 +53,7 @@ type Func struct {
 
 	newState func() State
 	once     bool // the State drops equal values itself
+	offset   int  // of the call in the statement
 }
 
 // New returns the states of no groups.
@@ -77,7 +78,7 @@ type State interface {
 	Bytes() int64
 }
 
-// Error is a call that cannot be bound.
+// Error is a call that cannot be bound, or whose result has no value.
 type Error struct {
 	// Offset is the place in the statement, in bytes.
 	Offset int
@@ -140,6 +141,19 @@ func IsAggregate(name string) bool {
 	return specs[name] != nil || aliases[name] != ""
 }
 
+// IsOrderedSet reports whether f(...) WITHIN GROUP (ORDER BY x) means f(x, ...), as with
+// percentile_cont and mode. With other functions, such as listagg, it means f(... ORDER BY x).
+func IsOrderedSet(name string) bool {
+	if canonical := aliases[name]; canonical != "" {
+		name = canonical
+	}
+	switch name {
+	case "quantile_cont", "quantile_disc", "mode", "median", "approx_quantile", "approx_median":
+		return true
+	}
+	return false
+}
+
 // Names returns the names of all aggregate functions in alphabetical order.
 func Names() []string {
 	var names []string
@@ -172,7 +186,7 @@ func Bind(name string, args []vec.Type, consts []*vec.Vec, distinct bool, order 
 	for len(c.consts) < len(args) {
 		c.consts = append(c.consts[:len(c.consts):len(c.consts)], nil)
 	}
-	f := &Func{Name: name, Args: c.args, Distinct: distinct}
+	f := &Func{Name: name, Args: c.args, Distinct: distinct, offset: offset}
 	if err := s.bind(c, f); err != nil {
 		return nil, err
 	}

@@ -157,6 +157,11 @@ func bindApproxQuantile(c *call, f *Func, at []float64, isList bool) error {
 	case !isNumeric(t):
 		return c.refuse(0, "a number, a date or a time")
 	}
+	if len(c.order) == 1 && c.order[0].Desc {
+		for i, p := range at {
+			at[i] = 1 - p
+		}
+	}
 	f.Args[0], f.Result = t, t
 	if isList {
 		f.Result = vec.ListOf(t)

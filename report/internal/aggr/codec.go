@@ -101,8 +101,9 @@ func appendBytes[T string | []byte](dst []byte, b T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }
 
-func tooLarge(name string, t vec.Type) error {
-	return fmt.Errorf("%s: the result does not fit into %s; cast the argument to double", name, t)
+// tooLarge returns the error for a result that its type cannot hold.
+func (f *Func) tooLarge() *Error {
+	return &Error{f.offset, fmt.Sprintf("%s: the result does not fit into %s", f.Name, f.Result), "cast the argument to double"}
 }
 
 func appendVarint(dst []byte, x int64) []byte { return binary.AppendVarint(dst, x) }

@@ -129,11 +129,10 @@ func buildEntropy(s *counted, from, to int) (*vec.Vec, error) {
 
 // bindTop returns the builder of the k most frequent values, with their counts if counts is true.
 func bindTop(c *call, counts bool) (build, error) {
-	v := c.consts[1]
-	if v == nil || v.Type.Kind != vec.Int || v.Null(0) || int64(v.Int128(0).Lo) < 1 || int64(v.Int128(0).Lo) > 1_000_000 {
-		return nil, c.errorf("", "%s: k must be a constant integer from 1 to 1000000", c.name)
+	k, err := limit(c, 1)
+	if err != nil {
+		return nil, err
 	}
-	k := int(v.Int128(0).Lo)
 	return func(s *counted, from, to int) (*vec.Vec, error) {
 		v := vec.New(s.result, to-from)
 		values := vec.NewBuilder(s.t, 0)

@@ -76,7 +76,7 @@ func TestIntSums(t *testing.T) {
 		for i := range v.Len {
 			want.Add(want, v.Int128(i).Big())
 		}
-		sum, avg := &intSums{result: v.Type, name: "sum"}, &intSums{result: vec.Of(vec.Float), scale: 3}
+		sum, avg := &intSums{f: &Func{Result: v.Type}}, &intSums{f: &Func{Result: vec.Of(vec.Float)}, scale: 3}
 		for _, s := range []*intSums{sum, avg} {
 			s.Resize(1)
 			if err := s.AddAll(0, []*vec.Vec{v}, v.Len); err != nil {

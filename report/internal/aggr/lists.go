@@ -46,18 +46,44 @@ func init() {
 	})
 }
 
+// bindFirst binds a function that lists the first n values of an order, without those that are
+// NULL. n is the last argument.
+func bindFirst(c *call, f *Func, s *sorter) error {
+	n, err := limit(c, len(c.args)-1)
+	if err != nil {
+		return err
+	}
+	f.Result, f.once = vec.ListOf(f.Args[0]), true
+	f.newState = func() State {
+		return &lists{t: f.Args[0], sorter: s, check: max(s.by, 0), distinct: c.distinct, most: n, build: buildLists}
+	}
+	return nil
+}
+
+// limit returns the constant argument i, a number of values.
+func limit(c *call, i int) (int, error) {
+	if v := c.consts[i]; v != nil && v.Type.Kind == vec.Int && !v.Null(0) {
+		if n := int64(v.Int128(0).Lo); n > 0 && n <= 1_000_000 {
+			return int(n), nil
+		}
+	}
+	return 0, c.errorf("", "%s: argument %d must be a constant integer from 1 to 1000000", c.name, i+1)
+}
+
 // lists keeps all values of each group with their places in the order.
 type lists struct {
 	t        vec.Type
 	sorter   *sorter
-	nulls    bool
+	nulls    bool // NULL is a value; else rows with NULL in a column up to check are skipped
+	check    int
 	distinct bool
+	most     int // if not 0, only as many values are needed
 	build    func(s *lists, from, to int) (*vec.Vec, error)
 
 	// groups has for each group its items, one after another: the length of the place in the order,
 	// the place, the length of the value, the value as vec.AppendRow encodes it.
 	groups   [][]byte
-	compact  []int // with distinct: the length at which the items of a group are made distinct again
+	compact  []int // with distinct or most: the length at which needless items are removed again
 	key, buf []byte
 	items    []item
 	held     int64
@@ -68,17 +94,21 @@ type item struct{ key, value []byte }
 
 func (s *lists) Resize(groups int) {
 	s.groups = grow(s.groups, groups)
-	if s.distinct {
+	if s.distinct || s.most > 0 {
 		s.compact = grow(s.compact, groups)
 	}
 }
 
 func (s *lists) Add(groups []uint32, args []*vec.Vec) error {
-	v := args[s.sorter.value]
 	one := args[s.sorter.value : s.sorter.value+1]
+rows:
 	for i, g := range groups {
-		if !s.nulls && v.Null(i) {
-			continue
+		if !s.nulls {
+			for _, v := range args[:s.check+1] {
+				if v.Null(i) {
+					continue rows
+				}
+			}
 		}
 		s.key = s.sorter.append(s.key[:0], args, i)
 		s.buf = vec.AppendRow(s.buf[:0], one, i)
@@ -97,8 +127,8 @@ func (s *lists) AddAll(group uint32, args []*vec.Vec, n int) error {
 func (s *lists) append(g int, add func([]byte) []byte) {
 	s.held -= int64(cap(s.groups[g]))
 	s.groups[g] = add(s.groups[g])
-	if s.distinct && len(s.groups[g]) > s.compact[g] {
-		s.removeEqual(g)
+	if s.compact != nil && len(s.groups[g]) > s.compact[g] {
+		s.shrink(g)
 		s.compact[g] = max(1<<10, 2*len(s.groups[g]))
 	}
 	s.held += int64(cap(s.groups[g]))
@@ -124,19 +154,25 @@ func compareItems(a, b item) int {
 	return bytes.Compare(a.value, b.value)
 }
 
-// removeEqual keeps the first item of each value.
-func (s *lists) removeEqual(g int) {
+// shrink removes needless items: equal values but the first, and items behind the first most.
+func (s *lists) shrink(g int) {
 	items, err := s.parse(s.groups[g])
 	if err != nil {
 		return // Result returns the error
 	}
-	slices.SortFunc(items, func(a, b item) int {
-		if c := bytes.Compare(a.value, b.value); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.key, b.key)
-	})
-	items = slices.CompactFunc(items, func(a, b item) bool { return bytes.Equal(a.value, b.value) })
+	if s.distinct {
+		slices.SortFunc(items, func(a, b item) int {
+			if c := bytes.Compare(a.value, b.value); c != 0 {
+				return c
+			}
+			return bytes.Compare(a.key, b.key)
+		})
+		items = slices.CompactFunc(items, func(a, b item) bool { return bytes.Equal(a.value, b.value) })
+	}
+	if s.most > 0 && len(items) > s.most {
+		slices.SortFunc(items, compareItems)
+		items = items[:s.most]
+	}
 	out := make([]byte, 0, len(s.groups[g]))
 	for _, x := range items {
 		out = appendBytes(appendBytes(out, x.key), x.value)
@@ -146,9 +182,9 @@ func (s *lists) removeEqual(g int) {
 
 // sorted returns the items of a group in their order.
 func (s *lists) sorted(g int) ([]item, error) {
-	if s.distinct && len(s.groups[g]) > 0 {
+	if s.compact != nil && len(s.groups[g]) > 0 {
 		s.held -= int64(cap(s.groups[g]))
-		s.removeEqual(g)
+		s.shrink(g)
 		s.held += int64(cap(s.groups[g]))
 	}
 	items, err := s.parse(s.groups[g])

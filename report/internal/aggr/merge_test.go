@@ -117,6 +117,8 @@ var testCalls = func() (calls []testCall) {
 		k := vec.New(vec.Of(vec.Int), 1)
 		k.Ints[0] = 3
 		k.Const = true
+		calls = append(calls, testCall{name: "max", args: []vec.Type{t}, consts: []*vec.Vec{k}}, testCall{name: "min", args: []vec.Type{t}, consts: []*vec.Vec{k}, distinct: true},
+			testCall{name: "arg_max", args: []vec.Type{vec.Of(vec.Text), t}, consts: []*vec.Vec{k}})
 		calls = append(calls, testCall{name: "top_k", args: []vec.Type{t}, consts: []*vec.Vec{k}}, testCall{name: "approx_top_k", args: []vec.Type{t}, consts: []*vec.Vec{k}},
 			testCall{name: "quantile_disc", args: []vec.Type{t}, consts: []*vec.Vec{fraction(0.4)}})
 		if isNumeric(t) && t.Kind != vec.Null {
@@ -133,6 +135,7 @@ var testCalls = func() (calls []testCall) {
 			calls = append(calls, testCall{name: name, args: []vec.Type{t}, distinct: true})
 		}
 	}
+	calls = append(calls, testCall{name: "sum", args: []vec.Type{vec.Of(vec.Interval)}}, testCall{name: "sum", args: []vec.Type{vec.Of(vec.Interval)}, distinct: true})
 	float := vec.Of(vec.Float)
 	for _, name := range []string{"covar_samp", "covar_pop", "corr", "regr_slope", "regr_intercept", "regr_r2", "regr_avgx", "regr_avgy", "regr_sxx", "regr_syy", "regr_sxy", "regr_count"} {
 		calls = append(calls, testCall{name: name, args: []vec.Type{float, float}})

@@ -14,7 +14,10 @@ func init() {
 		if greatest {
 			name = "max"
 		}
-		register(name, 1, 1, "x", func(c *call, f *Func) error {
+		register(name, 1, 2, "x, n", func(c *call, f *Func) error {
+			if len(c.args) == 2 {
+				return bindFirst(c, f, &sorter{by: 0, byOrder: vec.Order{Desc: greatest}, ordinal: -1})
+			}
 			f.Result = f.Args[0]
 			f.Distinct = false
 			f.newState = func() State { return newMinMax(f.Args[0], greatest) }

@@ -66,10 +66,15 @@ func init() {
 	pick("last", true, true)
 	pick("any_value", false, false)
 	best := func(names string, desc bool) {
-		register(names, 2, 2, "x, by", func(c *call, f *Func) error {
-			f.Result = f.Args[0]
+		register(names, 2, 3, "x, by, n", func(c *call, f *Func) error {
 			f.Distinct = false
 			f.Order, f.Ordinal = c.order, true
+			if len(c.args) == 3 {
+				s := newSorter(f, 0)
+				s.by, s.byOrder = 1, vec.Order{Desc: desc}
+				return bindFirst(c, f, s)
+			}
+			f.Result = f.Args[0]
 			f.newState = func() State {
 				s := newSorter(f, 0)
 				s.by, s.byOrder = 1, vec.Order{Desc: desc}

@@ -21,10 +21,14 @@ func init() {
 			f.Result = vec.Of(vec.Float)
 			f.newState = func() State { return &floatSums{} }
 			return nil
+		case vec.Interval:
+			f.Result = f.Args[0]
+			f.newState = func() State { return &spanSums{f: f} }
+			return nil
 		default:
-			return c.refuse(0, "a number")
+			return c.refuse(0, "a number or an interval")
 		}
-		f.newState = func() State { return &intSums{result: f.Result, name: f.Name} }
+		f.newState = func() State { return &intSums{f: f} }
 		return nil
 	})
 	register("avg mean", 1, 1, "x", func(c *call, f *Func) error {
@@ -40,7 +44,7 @@ func init() {
 			return c.refuse(0, "a number")
 		}
 		scale := f.Args[0].Scale
-		f.newState = func() State { return &intSums{result: f.Result, name: f.Name, scale: scale} }
+		f.newState = func() State { return &intSums{f: f, scale: scale} }
 		return nil
 	})
 }
@@ -58,10 +62,9 @@ type intSums struct {
 	s []intSum
 	// over has the bits above 128 of each sum. It is nil until a sum needs them, so that a sum that
 	// comes back below the limit is right in any order.
-	over   []int64
-	result vec.Type
-	name   string
-	scale  int
+	over  []int64
+	f     *Func
+	scale int
 }
 
 func (s *intSums) Resize(groups int) {
@@ -219,7 +222,7 @@ func (s *intSums) MergeState(group int, src []byte) ([]byte, error) {
 }
 
 func (s *intSums) Result(from, to int) (*vec.Vec, error) {
-	b := vec.NewBuilder(s.result, to-from)
+	b := vec.NewBuilder(s.f.Result, to-from)
 	for g := from; g < to; g++ {
 		x := &s.s[g]
 		sum := vec.Int128{Hi: x.hi, Lo: x.lo}
@@ -227,10 +230,10 @@ func (s *intSums) Result(from, to int) (*vec.Vec, error) {
 		switch {
 		case x.n == 0:
 			b.AppendNull()
-		case s.result.Kind == vec.Float:
+		case s.f.Result.Kind == vec.Float:
 			b.AppendFloat(s.average(g))
 		case over || sum.Cmp(vec.Pow10(38)) >= 0 || sum.Cmp(vec.Pow10(38).Neg()) <= 0:
-			return nil, tooLarge(s.name, s.result)
+			return nil, s.f.tooLarge()
 		default:
 			b.AppendInt128(sum)
 		}

@@ -54,6 +54,7 @@ type WinFunc struct {
 	window Window
 	frame  frame
 	agg    *Func // nil for functions that are no aggregates
+	offset int
 	run    func(w *WinFunc, p *partition) (*vec.Vec, error)
 }
 
@@ -133,7 +134,7 @@ func WindowNames() []string {
 // types. consts is as for Bind. Errors are *Error.
 func BindWindow(name string, args []vec.Type, consts []*vec.Vec, w Window, offset int) (*WinFunc, error) {
 	c := &call{name, slices.Clone(args), consts, w.Distinct, nil, offset}
-	f := &WinFunc{Name: name, Args: c.args, window: w}
+	f := &WinFunc{Name: name, Args: c.args, window: w, offset: offset}
 	if s := winSpecs[name]; s != nil {
 		if len(args) < s.min || len(args) > s.max {
 			return nil, c.errorf("write "+name+"("+s.usage+") OVER (…)", "%s has %d arguments, want %s", name, len(args), arity(s.min, s.max))
@@ -268,7 +269,7 @@ func (w *WinFunc) ntile(p *partition) (*vec.Vec, error) {
 		}
 		b := buckets.Ints[i]
 		if b <= 0 {
-			return nil, fmt.Errorf("ntile(%d): the number of buckets must be positive", b)
+			return nil, &Error{w.offset, fmt.Sprintf("ntile(%d): the number of buckets must be positive", b), ""}
 		}
 		size, larger := int64(p.n)/b, int64(p.n)%b
 		if row := int64(i); row < larger*(size+1) {
@@ -398,7 +399,7 @@ func (p *partition) nth(w *WinFunc, n *vec.Vec, last bool) (*vec.Vec, error) {
 				continue
 			}
 			if k = n.Ints[i] - 1; k < 0 {
-				return nil, fmt.Errorf("nth_value: the row number %d must be positive", n.Ints[i])
+				return nil, &Error{w.offset, fmt.Sprintf("nth_value: the row number %d must be positive", n.Ints[i]), ""}
 			}
 		}
 		ranges := frames.of(i)

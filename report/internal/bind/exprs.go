@@ -377,7 +377,10 @@ func (s *scope) aggregateCall(c *sql.Call) (*Agg, error) {
 		return nil, err
 	}
 	order := c.OrderBy
-	if len(c.WithinGroup) > 0 {
+	switch {
+	case len(c.WithinGroup) > 0 && !aggr.IsOrderedSet(c.Name):
+		order = c.WithinGroup // listagg(x, ',') WITHIN GROUP (ORDER BY y)
+	case len(c.WithinGroup) > 0:
 		// percentile_cont(0.5) WITHIN GROUP (ORDER BY x) is percentile_cont(x, 0.5)
 		if len(c.WithinGroup) > 1 {
 			return nil, errAt(c.WithinGroup[1], "", "%s sorts by one expression", c.Name)
