@@ -13,7 +13,7 @@ func init() {
 		register(names, args, args, usage, func(c *call, f *Func) error {
 			b, err := bind(c, f)
 			f.newState = func() State {
-				return &counted{pairs: newPairs(f.Args[0], !c.distinct), t: f.Args[0], result: f.Result, build: b}
+				return &counted{pairs: newPairs(f.Args[0], c.distinct), t: f.Args[0], result: f.Result, build: b}
 			}
 			f.once = true
 			return err
@@ -47,7 +47,7 @@ func init() {
 		}
 		f.Result = vec.MapOf(f.Args[0], vec.Of(vec.Int))
 		f.newState = func() State {
-			return &counted{pairs: newPairs(f.Args[0], !c.distinct), t: f.Args[0], result: f.Result, build: b}
+			return &counted{pairs: newPairs(f.Args[0], c.distinct), t: f.Args[0], result: f.Result, build: b}
 		}
 		f.once = true
 		return nil
@@ -79,17 +79,9 @@ func (s *counted) AddAll(group uint32, args []*vec.Vec, n int) error {
 
 func (s *counted) Result(from, to int) (*vec.Vec, error) { return s.build(s, from, to) }
 
-// times returns how often the value of a pair occurs; with DISTINCT, once.
-func (s *counted) times(pair uint32) int64 {
-	if s.counts == nil {
-		return 1
-	}
-	return s.counts[pair]
-}
-
 // frequent orders pairs by falling counts, and equal counts by value.
 func (s *counted) frequent(a, b uint32) int {
-	return cmp.Or(cmp.Compare(s.times(b), s.times(a)), s.compare(a, b))
+	return cmp.Or(cmp.Compare(s.counts[b], s.counts[a]), s.compare(a, b))
 }
 
 // buildMode returns the most frequent values; the least of them if there are several.
@@ -112,14 +104,14 @@ func buildEntropy(s *counted, from, to int) (*vec.Vec, error) {
 	v := vec.New(vec.Of(vec.Float), to-from)
 	for i := range v.Floats {
 		ids := s.of(from + i)
-		slices.SortFunc(ids, func(a, b uint32) int { return cmp.Compare(s.times(a), s.times(b)) })
+		slices.SortFunc(ids, func(a, b uint32) int { return cmp.Compare(s.counts[a], s.counts[b]) })
 		var n int64
 		for _, id := range ids {
-			n += s.times(id)
+			n += s.counts[id]
 		}
 		var sum float64
 		for _, id := range ids {
-			p := float64(s.times(id)) / float64(n)
+			p := float64(s.counts[id]) / float64(n)
 			sum -= float64(p * math.Log2(p))
 		}
 		v.Floats[i] = max(sum, 0) // not -0
@@ -147,7 +139,7 @@ func bindTop(c *call, counts bool) (build, error) {
 				if err := s.appendValue(values, id); err != nil {
 					return nil, err
 				}
-				n.AppendInt(s.times(id))
+				n.AppendInt(s.counts[id])
 			}
 			v.Offsets[i+1] = int32(values.Len)
 		}
@@ -191,7 +183,7 @@ func buildHistogram(s *counted, from, to int) (*vec.Vec, error) {
 			if err := s.appendValue(m.keys, id); err != nil {
 				return nil, err
 			}
-			m.sum.AppendInt(s.times(id))
+			m.sum.AppendInt(s.counts[id])
 		}
 		m.end(g-from, len(ids) == 0)
 	}
@@ -228,7 +220,7 @@ func (s *counted) bins(bounds []float64, from, to int) (*vec.Vec, error) {
 		ids := s.of(g)
 		for _, id := range ids {
 			i, _ := slices.BinarySearchFunc(bounds, s.values[id], func(bound float64, x int64) int { return cmp.Compare(orderWord(bound), x) })
-			n[i] += s.times(id)
+			n[i] += s.counts[id]
 		}
 		for i, count := range n {
 			if i < len(bounds) {

@@ -14,7 +14,8 @@ type pairs struct {
 	col    column // numbers texts, and keys of other types; words stand for themselves
 	index  index  // of (value, group)
 	values []int64
-	counts []int64  // nil unless pairs are counted
+	counts []int64
+	once   bool     // with DISTINCT: a pair occurs once
 	next   []uint32 // by pair: another pair of its group plus one, or 0
 	first  []uint32 // by group: its last pair plus one, or 0
 	size   []int64  // by group: its pairs
@@ -23,13 +24,13 @@ type pairs struct {
 	some   []uint32
 }
 
-func newPairs(t vec.Type, counted bool) *pairs {
-	p := &pairs{col: column{t: t, null: -1, word: isWord(t)}}
-	p.col.keyed = !p.col.word && !isText(t)
-	if counted {
-		p.counts = []int64{}
-	}
-	return p
+func newPairs(t vec.Type, once bool) *pairs { return &pairs{col: valueColumn(t), once: once} }
+
+// valueColumn returns a column that numbers values of t.
+func valueColumn(t vec.Type) column {
+	c := column{t: t, null: -1, word: isWord(t)}
+	c.keyed = !c.word && !isText(t)
+	return c
 }
 
 func isText(t vec.Type) bool {
@@ -85,12 +86,10 @@ func (p *pairs) count(h uint64, value int64, g uint32, n int64) {
 		p.next = append(p.next, p.first[g])
 		p.first[g] = id + 1
 		p.size[g]++
-		if p.counts != nil {
-			p.counts = append(p.counts, 0)
-		}
+		p.counts = append(p.counts, 0)
 	}
-	if p.counts != nil {
-		p.counts[id] += n
+	if p.counts[id] += n; p.once {
+		p.counts[id] = 1
 	}
 }
 
@@ -120,21 +119,25 @@ func (p *pairs) sorted(group int) []uint32 {
 
 // appendValue appends the value of a pair to b.
 func (p *pairs) appendValue(b *vec.Builder, pair uint32) error {
-	x := p.values[pair]
+	return p.col.appendValue(b, p.values[pair])
+}
+
+// appendValue appends a value to b: a word, or the text with a number.
+func (c *column) appendValue(b *vec.Builder, x int64) error {
 	switch {
-	case p.col.word:
+	case c.word:
 		appendWord(b, x)
-	case p.col.keyed:
-		_, err := b.DecodeKey([]byte(p.col.texts.get(uint32(x))))
+	case c.keyed:
+		_, err := b.DecodeKey([]byte(c.texts.get(uint32(x))))
 		return err
 	default:
-		b.AppendString(p.col.texts.get(uint32(x)))
+		b.AppendString(c.texts.get(uint32(x)))
 	}
 	return nil
 }
 
 // A state is the number of pairs, and each pair: its value as a zigzag varint or as bytes, and its
-// count if pairs are counted.
+// count.
 func (p *pairs) AppendState(dst []byte, group int) []byte {
 	dst = binary.AppendUvarint(dst, uint64(p.size[group]))
 	for _, id := range p.of(group) {
@@ -143,9 +146,7 @@ func (p *pairs) AppendState(dst []byte, group int) []byte {
 		} else {
 			dst = appendBytes(dst, p.col.texts.get(uint32(p.values[id])))
 		}
-		if p.counts != nil {
-			dst = binary.AppendUvarint(dst, uint64(p.counts[id]))
-		}
+		dst = binary.AppendUvarint(dst, uint64(p.counts[id]))
 	}
 	return dst
 }
@@ -160,10 +161,7 @@ func (p *pairs) MergeState(group int, src []byte) ([]byte, error) {
 		} else {
 			text = d.bytes()
 		}
-		n := int64(1)
-		if p.counts != nil {
-			n = d.count()
-		}
+		n := d.count()
 		if d.failed {
 			return nil, vec.ErrCorrupt
 		}
@@ -178,67 +176,4 @@ func (p *pairs) MergeState(group int, src []byte) ([]byte, error) {
 
 func (p *pairs) Bytes() int64 {
 	return p.col.texts.bytes() + p.index.bytes() + 8*int64(cap(p.values)+cap(p.counts)+cap(p.size)) + 4*int64(cap(p.next)+cap(p.first))
-}
-
-// distinct passes each value of a group once to another aggregate. Without one it counts them.
-type distinct struct {
-	*pairs
-	t     vec.Type
-	inner func() State
-}
-
-// makeDistinct makes f, a function of one column, count each value once.
-func makeDistinct(f *Func) {
-	inner := f.newState
-	if f.Name == "count" {
-		inner = nil
-	}
-	f.newState = func() State { return &distinct{pairs: newPairs(f.Args[0], false), t: f.Args[0], inner: inner} }
-}
-
-func (s *distinct) Resize(groups int) { s.resize(groups) }
-
-func (s *distinct) Add(groups []uint32, args []*vec.Vec) error {
-	s.add(groups, args[0])
-	return nil
-}
-
-func (s *distinct) AddAll(group uint32, args []*vec.Vec, n int) error {
-	s.rows = slices.Grow(s.rows[:0], n)[:n]
-	fill(s.rows, group)
-	s.add(s.rows, args[0])
-	return nil
-}
-
-func (s *distinct) Result(from, to int) (*vec.Vec, error) {
-	if s.inner == nil {
-		v := vec.New(vec.Of(vec.Int), to-from)
-		copy(v.Ints, s.size[from:to])
-		return v, nil
-	}
-	inner := s.inner()
-	inner.Resize(to - from)
-	b := vec.NewBuilder(s.t, vec.Size)
-	var groups []uint32
-	flush := func() error {
-		err := inner.Add(groups, []*vec.Vec{b.Done()})
-		b, groups = vec.NewBuilder(s.t, vec.Size), groups[:0]
-		return err
-	}
-	for g := from; g < to; g++ {
-		for _, id := range s.of(g) {
-			if err := s.appendValue(b, id); err != nil {
-				return nil, err
-			}
-			if groups = append(groups, uint32(g-from)); len(groups) == vec.Size {
-				if err := flush(); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return nil, err
-	}
-	return inner.Result(0, to-from)
 }
