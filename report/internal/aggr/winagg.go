@@ -78,6 +78,8 @@ type windowFrames struct {
 	*frames
 	place []int32 // nil without a filter
 	args  []*vec.Vec
+	parts []vec.Vec  // the slices of args that a state is given
+	given []*vec.Vec // pointers to parts
 	n, m  int
 
 	sums   []intSum // of the rows before each row
@@ -95,15 +97,11 @@ func (f *windowFrames) ranges(i int) []span {
 	return ranges
 }
 
-// slice returns the rows from, from+1, … up to but not including to, without a copy.
-func slice(v *vec.Vec, from, to int) *vec.Vec {
-	if v == nil {
-		return nil
-	}
-	w := *v
-	w.Len = to - from
-	if v.Const {
-		return &w
+// setSlice makes w the rows from, from+1, … up to but not including to of v, without a copy.
+func setSlice(w, v *vec.Vec, from, to int) {
+	*w = *v
+	if w.Len = to - from; v.Const {
+		return
 	}
 	w.Nulls, w.Bools, w.Ints, w.Wide = part(v.Nulls, from, to), part(v.Bools, from, to), part(v.Ints, from, to), part(v.Wide, from, to)
 	w.Floats, w.Strings, w.Spans, w.Codes = part(v.Floats, from, to), part(v.Strings, from, to), part(v.Spans, from, to), part(v.Codes, from, to)
@@ -113,10 +111,11 @@ func slice(v *vec.Vec, from, to int) *vec.Vec {
 	if v.Fields != nil {
 		w.Fields = nil
 		for _, field := range v.Fields {
-			w.Fields = append(w.Fields, slice(field, from, to))
+			own := &vec.Vec{}
+			setSlice(own, field, from, to)
+			w.Fields = append(w.Fields, own)
 		}
 	}
-	return &w
 }
 
 func part[T any](s []T, from, to int) []T {
@@ -126,12 +125,18 @@ func part[T any](s []T, from, to int) []T {
 	return s[from:to]
 }
 
+// slices returns some rows of the arguments. They are valid until the next call.
 func (f *windowFrames) slices(from, to int) []*vec.Vec {
-	out := make([]*vec.Vec, len(f.args))
-	for i, v := range f.args {
-		out[i] = slice(v, from, to)
+	if f.parts == nil {
+		f.parts, f.given = make([]vec.Vec, len(f.args)), make([]*vec.Vec, len(f.args))
 	}
-	return out
+	for i, v := range f.args {
+		if v != nil {
+			setSlice(&f.parts[i], v, from, to)
+			f.given[i] = &f.parts[i]
+		}
+	}
+	return f.given
 }
 
 // growing computes frames that begin with the first row: their ends never move back.

@@ -195,19 +195,43 @@ func (p *partition) findPeers() {
 		p.starts = []int32{0, int32(p.n)}
 		return
 	}
-	var key, last []byte
-	for i := range p.n {
-		key = key[:0]
-		for _, k := range p.keys {
-			key = k.AppendKey(key, i, vec.Order{})
-		}
-		if i == 0 || string(key) != string(last) {
+	changed := make([]bool, p.n)
+	for _, k := range p.keys {
+		markChanges(k, changed)
+	}
+	for i, c := range changed {
+		if c || i == 0 {
 			p.starts = append(p.starts, int32(i))
-			key, last = last, key
 		}
 		p.peer[i] = int32(len(p.starts) - 1)
 	}
 	p.starts = append(p.starts, int32(p.n))
+}
+
+// markChanges sets changed[i] for the rows of v that differ from the row before.
+func markChanges(v *vec.Vec, changed []bool) {
+	if v.Const {
+		return
+	}
+	var w []int64
+	if isWord(v.Type) {
+		w = words(v, nil)
+	}
+	var key, last []byte
+	for i := 1; i < len(changed); i++ {
+		switch null := v.Null(i); {
+		case null != v.Null(i-1):
+			changed[i] = true
+		case null:
+		case w != nil:
+			changed[i] = changed[i] || w[i] != w[i-1]
+		case isText(v.Type):
+			changed[i] = changed[i] || v.String(i) != v.String(i-1)
+		default:
+			key, last = v.AppendKey(key[:0], i, vec.Order{}), v.AppendKey(last[:0], i-1, vec.Order{})
+			changed[i] = changed[i] || string(key) != string(last)
+		}
+	}
 }
 
 // peers returns the range of the peers of row i.
