@@ -25,7 +25,7 @@ func Formats() []string { return render.Formats() }
 //   - csv, tsv: a header, then one line for each row. NULL is an empty field, an empty text is ""
 //   - json, jsonl: an object for each row, in an array or one to a line
 //   - markdown: a table
-//   - html: one page with a table that can be sorted, and a chart if the result has the shape of one
+//   - html: one page with a table that can be sorted, and a chart if the result has its shape
 //
 // It blocks until the end of the run.
 func (r *Rows) Write(w io.Writer, format string, o WriteOptions) error {

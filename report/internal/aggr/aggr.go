@@ -16,11 +16,23 @@
 // sums and rounded once. Aggregates with an order, such as array_agg, sort their values by the
 // ORDER BY of the call, then by the position of the row in the input, then by value.
 //
-// Differences from PostgreSQL and DuckDB:
-//   - avg of bigint and decimal is double, as in DuckDB; PostgreSQL has numeric.
-//   - stddev, variance, corr and the others compute with double arguments, as DuckDB does.
-//   - sum of bigint is decimal(38,0), which DuckDB calls hugeint and PostgreSQL numeric.
+// Differences from PostgreSQL and DuckDB, and choices where they leave one:
+//   - avg of bigint and decimal is double, as in DuckDB; PostgreSQL has numeric. It is rounded
+//     once.
+//   - sum of bigint is decimal(38,0), which DuckDB calls hugeint and PostgreSQL numeric. A sum
+//     that needs more digits is an error. A sum of doubles beyond the range of double is infinite.
+//   - stddev, variance, corr and the others compute with double arguments, as DuckDB does, but
+//     exactly. They are NaN if a number is infinite or NaN, and NULL where they divide by zero:
+//     corr of a constant is NULL as in PostgreSQL.
+//   - quantile_cont and median of numbers are double; in DuckDB those of decimals are decimals.
 //   - min and max treat NaN as the greatest number and -0 as 0.
+//   - first and last keep NULL; any_value, arg_min and arg_max skip it, as in DuckDB.
+//   - mode is the least of the most frequent values. array_agg(DISTINCT x) without ORDER BY is
+//     sorted.
+//   - approx_top_k is exact, and takes memory for all distinct values. Values that are equally
+//     frequent come in ascending order. top_k returns their counts too.
+//   - histogram(x, bounds) counts the values above the last bound under infinity.
+//   - approx_quantile returns double for numbers; up to 64 values of a group it is exact.
 package aggr
 
 import (
