@@ -50,6 +50,9 @@ func (q *Queue) AttemptNumber(id ID) uint64 {
 
 // dropPredecessors removes the successor entries pointing to task i.
 func (q *Queue) dropPredecessors(i int32) {
+	if len(q.successors.predecessors) == 0 {
+		return
+	}
 	for _, id := range q.successors.predecessors[i] {
 		delete(q.successors.next, id)
 		if q.tasks.at(i).flags&durable != 0 {

@@ -49,7 +49,8 @@ func (q *Queue) undoLoss(i int32) {
 
 // clearSuspect records that an attempt at task i ended while its worker lived.
 func (q *Queue) clearSuspect(i int32) {
-	if l := q.losses[i]; l.suspect {
+	if q.isSuspect(i) {
+		l := q.losses[i]
 		l.suspect = false
 		q.losses[i] = l
 	}

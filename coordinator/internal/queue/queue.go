@@ -385,10 +385,10 @@ func (q *Queue) forgetTask(i int32) {
 	q.unlink(i)
 	q.forgetKey(i)
 	q.dropPolicy(t.policy)
-	delete(q.chains, i)
+	deleteRare(q.chains, i)
 	q.dropPredecessors(i)
-	delete(q.earlierAttempts, i)
-	delete(q.losses, i)
+	deleteRare(q.earlierAttempts, i)
+	deleteRare(q.losses, i)
 	q.emit(Command{Op: Drop, Task: t.id, N: boolBit(t.flags&durable != 0), M: boolBit(t.flags&hasUpdate != 0)})
 	f := q.functions[t.fn]
 	f.taskCount--
@@ -396,6 +396,13 @@ func (q *Queue) forgetTask(i int32) {
 		f.deadCount--
 	}
 	q.tasks.drop(i)
+}
+
+// deleteRare removes a task from a map that is mostly empty, which costs no call then.
+func deleteRare[V any](m map[int32]V, i int32) {
+	if len(m) > 0 {
+		delete(m, i)
+	}
 }
 
 func boolBit(b bool) uint64 {

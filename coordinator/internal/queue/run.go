@@ -37,7 +37,11 @@ func (q *Queue) startTask(p *peer, f *function, i int32) {
 // attemptNumber returns the number of the last attempt at task i. It only grows, so leftovers of an
 // earlier attempt are never mistaken for a later one.
 func (q *Queue) attemptNumber(i int32) uint64 {
-	return uint64(q.earlierAttempts[i] + int(q.tasks.at(i).attempts))
+	n := int(q.tasks.at(i).attempts)
+	if len(q.earlierAttempts) > 0 {
+		n += q.earlierAttempts[i]
+	}
+	return uint64(n)
 }
 
 // beginRun records that p runs task i, which is in no list.

@@ -2,7 +2,10 @@ package queue
 
 func (q *Queue) submit(e *Submit) {
 	reject := func(why Notice) { q.emit(Command{Op: Rejected, Ref: e.Ref, Peer: e.Peer, Notice: why}) }
-	g := q.groups[e.Group]
+	var g *group
+	if e.Group != 0 {
+		g = q.groups[e.Group]
+	}
 	if e.Priority > Low || e.Size < 0 || uint64(e.Size) >= 1<<32 || !e.Policy.valid() || !validNext(e.Then) || e.Group != 0 && (g == nil || !g.open || len(g.members) == maxMembers) {
 		reject(Invalid)
 		return
@@ -196,7 +199,7 @@ func (q *Queue) endTask(i int32, state State, notice Notice, from Payload) {
 
 // endTaskWith is endTask with the last notice for the waiting peers.
 func (q *Queue) endTaskWith(i int32, state State, last Command) {
-	delete(q.late, i)
+	deleteRare(q.late, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
 	keep := q.policies[t.policy].Keep
@@ -221,9 +224,13 @@ func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	for t.firstWait != 0 {
 		q.dropWait(t.firstWait)
 	}
-	q.cancelGather(i)
+	if len(q.gathers) > 0 {
+		q.cancelGather(i)
+	}
 	q.fileEnded(i)
-	q.memberEnded(i)
+	if len(q.memberOf) > 0 {
+		q.memberEnded(i)
+	}
 }
 
 // fileEnded moves ended task i to the right list: parked while a group or a follower needs its

@@ -127,7 +127,8 @@ func (q *Queue) newID(slot int32) ID {
 
 const reserve = 1 << 20
 
-// policyOf returns the number of the shared copy of p and adds a user to it.
+// policyOf returns the number of the shared copy of p and adds a user to it. The last one stays
+// without users, as the next task mostly has the same.
 func (q *Queue) policyOf(p Policy) int32 {
 	if q.lastPolicy > 0 && q.policies[q.lastPolicy].Policy == p {
 		q.policies[q.lastPolicy].users++
@@ -145,7 +146,10 @@ func (q *Queue) policyOf(p Policy) int32 {
 		q.policyIndex[p] = i
 	}
 	q.policies[i].users++
-	q.lastPolicy = i
+	last := q.lastPolicy
+	if q.lastPolicy = i; last > 0 && q.policies[last].users == 0 {
+		q.removePolicy(last)
+	}
 	return i
 }
 
@@ -156,13 +160,14 @@ type sharedPolicy struct {
 
 func (q *Queue) dropPolicy(i int32) {
 	p := &q.policies[i]
-	if p.users--; p.users == 0 {
-		delete(q.policyIndex, p.Policy)
-		q.freePolicies = append(q.freePolicies, i)
-		if q.lastPolicy == i {
-			q.lastPolicy = 0
-		}
+	if p.users--; p.users == 0 && i != q.lastPolicy {
+		q.removePolicy(i)
 	}
+}
+
+func (q *Queue) removePolicy(i int32) {
+	delete(q.policyIndex, q.policies[i].Policy)
+	q.freePolicies = append(q.freePolicies, i)
 }
 
 func (p Policy) withDefaults() Policy {
