@@ -272,11 +272,11 @@ type avroReader struct {
 	row   *avroColumn // of the file's record, with the wanted fields
 	n     int
 	first int64 // the position of the first block of the batch
-	codes []uint32
+	file  fileColumns
 }
 
 func (s *source) readAvroSlice(ctx context.Context, a *avroFile, sl files.Slice, r *mapreduce.Reader[vec.Batch]) error {
-	rd := &avroReader{s: s, path: a.path, codes: make([]uint32, vec.Size)}
+	rd := &avroReader{s: s, path: a.path, file: fileColumns{s: s}}
 	rd.row = newAvroColumn(a.root, vec.Type{Kind: vec.Struct, Fields: s.columns})
 	rd.row.begin()
 	end := a.size
@@ -357,7 +357,11 @@ func (rd *avroReader) flush(r *mapreduce.Reader[vec.Batch]) error {
 		return nil
 	}
 	b := vec.Batch{N: n, Path: rd.path, Offset: rd.first}
-	for _, c := range rd.s.columns {
+	for i, c := range rd.s.columns {
+		if rd.s.t.ofFile(c.Name) {
+			b.Cols = append(b.Cols, rd.file.column(i, rd.path, n))
+			continue
+		}
 		at := slices.IndexFunc(rd.row.typ.Fields, func(f vec.Field) bool { return f.Name == c.Name })
 		switch {
 		case at >= 0:
@@ -366,8 +370,6 @@ func (rd *avroReader) flush(r *mapreduce.Reader[vec.Batch]) error {
 				return fmt.Errorf("%s: column %q: %w", rd.path, c.Name, err)
 			}
 			b.Cols = append(b.Cols, v)
-		case c.Name == Filename && !rd.s.t.has(Filename):
-			b.Cols = append(b.Cols, filenameOf(rd.path, n, rd.codes))
 		default:
 			b.Cols = append(b.Cols, vec.NullOf(c.Type, n).Flat())
 		}
@@ -397,11 +399,7 @@ func tidy(v *vec.Vec) *vec.Vec {
 }
 
 // avroSplits cuts the files anywhere; readAvro completes the blocks.
-func (s *source) avroSplits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
-	fs, err := files.Expand(ctx, s.t.Paths)
-	if err != nil {
-		return nil, err
-	}
+func (s *source) avroSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
 	for _, f := range fs {
 		if f.Codec != files.Plain {
 			return nil, fmt.Errorf("%s: Avro inside of %s cannot be read; decompress it, or let Avro compress its blocks", f.Path, f.Codec)

@@ -138,9 +138,9 @@ type csvReader struct {
 	d       *Dialect
 	parser  *csvcodec.Parser
 	keep    arena
-	fillers []*filler // in the order of s.columns; nil for Filename
-	codes   []uint32  // zeros, for Filename
-	cells   []cell    // of the current slice, by position
+	fillers []*filler // in the order of s.columns; nil for those of the file
+	file    fileColumns
+	cells   []cell // of the current slice, by position
 	header  []string
 	at      place
 	n       int
@@ -157,15 +157,16 @@ type cell struct {
 	isText     bool
 }
 
-func (s *source) newFillers(keep *arena) (fillers []*filler, codes []uint32) {
+// newFillers returns fillers for the columns, or nil for those that have one value for a file.
+func (s *source) newFillers(keep *arena) (fillers []*filler) {
 	for _, c := range s.columns {
-		if c.Name == Filename && !s.t.has(Filename) {
-			fillers, codes = append(fillers, nil), make([]uint32, vec.Size)
+		if s.t.ofFile(c.Name) {
+			fillers = append(fillers, nil)
 			continue
 		}
 		fillers = append(fillers, newFiller(c.Type, keep))
 	}
-	return fillers, codes
+	return fillers
 }
 
 func (s *source) readCSV(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
@@ -174,7 +175,7 @@ func (s *source) readCSV(ctx context.Context, split mapreduce.Split, r *mapreduc
 		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
 	}
 	rd := &csvReader{s: s, r: r, d: s.t.Dialect, at: place{ctx: ctx}}
-	rd.fillers, rd.codes = s.newFillers(&rd.keep)
+	rd.fillers, rd.file.s = s.newFillers(&rd.keep), s
 	for _, f := range rd.fillers {
 		if f == nil {
 			continue
@@ -345,9 +346,9 @@ func (rd *csvReader) flush() error {
 		return nil
 	}
 	b := vec.Batch{N: n, Path: rd.at.chunk.Path, Line: rd.lines, Offset: rd.offset}
-	for _, f := range rd.fillers {
+	for i, f := range rd.fillers {
 		if f == nil {
-			b.Cols = append(b.Cols, filenameOf(b.Path, n, rd.codes))
+			b.Cols = append(b.Cols, rd.file.column(i, b.Path, n))
 		} else {
 			b.Cols = append(b.Cols, f.vec(n))
 		}

@@ -130,12 +130,12 @@ type jsonReader struct {
 	s       *source
 	r       *mapreduce.Reader[vec.Batch]
 	root    *jsonColumn
-	columns []*jsonColumn // in the order of s.columns; nil for Filename
+	columns []*jsonColumn // in the order of s.columns; nil for those of the file
 	dec     *jsoncodec.Columns
 	at      place
 	path    string
 	n       int
-	codes   []uint32 // zeros
+	file    fileColumns
 
 	// Where each row of the batch is: its offset in the file, and the lines before it.
 	offsets, lines [vec.Size]int64
@@ -143,11 +143,10 @@ type jsonReader struct {
 }
 
 func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
-	j := &jsonReader{s: s, r: r, at: place{ctx: ctx}}
+	j := &jsonReader{s: s, r: r, at: place{ctx: ctx}, file: fileColumns{s: s}}
 	root := vec.Type{Kind: vec.Struct}
 	for _, c := range s.columns {
-		if c.Name == Filename && !s.t.has(Filename) {
-			j.codes = make([]uint32, vec.Size)
+		if s.t.ofFile(c.Name) {
 			continue
 		}
 		root.Fields = append(root.Fields, c)
@@ -160,7 +159,7 @@ func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batc
 	next := 0
 	for _, c := range s.columns {
 		switch {
-		case c.Name == Filename && j.codes != nil:
+		case s.t.ofFile(c.Name):
 			j.columns = append(j.columns, nil)
 		case s.t.Value:
 			j.columns = append(j.columns, j.root)
@@ -177,11 +176,6 @@ func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batc
 	}
 	j.dec = jsoncodec.NewColumns(j.root.col, vec.Size)
 	return j
-}
-
-// has reports whether a table has a column.
-func (t *Table) has(name string) bool {
-	return slices.ContainsFunc(t.Columns, func(f vec.Field) bool { return f.Name == name })
 }
 
 func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
@@ -263,7 +257,7 @@ func (j *jsonReader) flush() error {
 	var misfits map[int]wrong // by row
 	for i, c := range j.columns {
 		if c == nil {
-			b.Cols = append(b.Cols, filenameOf(j.path, n, j.codes))
+			b.Cols = append(b.Cols, j.file.column(i, j.path, n))
 			continue
 		}
 		b.Cols = append(b.Cols, c.vec(n, func(row int, value string) {

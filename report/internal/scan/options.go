@@ -34,6 +34,7 @@ func (r *Request) common() (declared []vec.Field, err error) {
 				declared, options["names"] = fields, strings.Join(names, ",")
 			}
 		case "union_by_name", "filename", "auto_detect", "hive_partitioning":
+			r.flat = r.flat || name == "hive_partitioning" && (value == "false" || value == "0")
 			if value != "true" && value != "false" && value != "1" && value != "0" {
 				return nil, fmt.Errorf("option %s: %q is not true or false", name, value)
 			}

@@ -155,13 +155,9 @@ type parquetPiece struct {
 }
 
 // parquetSplits reads the footers, and packs the row groups that may have wanted rows.
-func (s *source) parquetSplits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s *source) parquetSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
 	if target <= 0 {
 		target = 64 << 20
-	}
-	fs, err := files.Expand(ctx, s.t.Paths)
-	if err != nil {
-		return nil, err
 	}
 	groups := make([][]parquetPiece, len(fs))
 	work, ctx := errgroup.WithContext(ctx)
@@ -171,7 +167,7 @@ func (s *source) parquetSplits(ctx context.Context, target int64) ([]mapreduce.S
 			continue
 		}
 		work.Go(func() (err error) {
-			groups[i], err = s.parquetGroups(ctx, f)
+			groups[i], _, err = s.parquetGroups(ctx, f)
 			return err
 		})
 	}
@@ -207,16 +203,17 @@ func (s *source) parquetSplits(ctx context.Context, target int64) ([]mapreduce.S
 	return splits, bins.Flush()
 }
 
-// parquetGroups returns the row groups of a file that may have wanted rows, as pieces.
-func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquetPiece, err error) {
+// parquetGroups returns the row groups of a file that may have wanted rows, as pieces, and the
+// number of all row groups.
+func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquetPiece, total int, err error) {
 	path, err := filesys.Lend(ctx, f.Path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts}
 	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer closer.Close()
 	err = parquetfile.Recover(p.Path, func() error {
@@ -235,5 +232,5 @@ func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquet
 		}
 		return nil
 	})
-	return out, err
+	return out, p.total, err
 }

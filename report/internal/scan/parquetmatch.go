@@ -22,16 +22,20 @@ import (
 // parquetColumns are the wanted columns of a file.
 type parquetColumns struct {
 	s     *source
-	nodes []*node // in the order of s.columns; nil for Filename
+	nodes []*node // in the order of s.columns; nil for those of the file
 	all   []*leafReader
-	codes []uint32 // zeros, for Filename
+	file  fileColumns
 }
 
 // match finds the wanted columns in a file. A column that the file lacks is NULL.
 func (s *source) match(path string, file *parquet.File) (*parquetColumns, error) {
-	p := &parquetColumns{s: s}
+	p := &parquetColumns{s: s, file: fileColumns{s: s}}
 	elements := parquetfile.Elements(file)
 	for _, want := range s.columns {
+		if s.t.ofFile(want.Name) {
+			p.nodes = append(p.nodes, nil)
+			continue
+		}
 		var col *parquet.Column
 		for _, c := range file.Root().Columns() {
 			if c.Name() == want.Name {
@@ -41,11 +45,7 @@ func (s *source) match(path string, file *parquet.File) (*parquetColumns, error)
 				col = c
 			}
 		}
-		switch {
-		case col == nil && want.Name == Filename && !s.t.has(Filename):
-			p.nodes, p.codes = append(p.nodes, nil), make([]uint32, vec.Size)
-			continue
-		case col == nil:
+		if col == nil {
 			p.nodes = append(p.nodes, &node{kind: missingNode, typ: want.Type})
 			continue
 		}
@@ -217,8 +217,8 @@ func (p *parquetColumns) readGroup(ctx context.Context, path string, before, lef
 		}
 		n := int(min(left, vec.Size))
 		b := vec.Batch{N: n, Path: path, Line: before + 1, Offset: before}
-		for i, c := range p.nodes {
-			v, err := p.column(c, path, n)
+		for i := range p.nodes {
+			v, err := p.column(i, path, n)
 			if err != nil {
 				return fmt.Errorf("column %q, rows %d to %d: %w", p.s.columns[i].Name, before+1, before+int64(n), err)
 			}
@@ -234,10 +234,11 @@ func (p *parquetColumns) readGroup(ctx context.Context, path string, before, lef
 }
 
 // column reads n rows of a column.
-func (p *parquetColumns) column(c *node, path string, n int) (*vec.Vec, error) {
+func (p *parquetColumns) column(i int, path string, n int) (*vec.Vec, error) {
+	c := p.nodes[i]
 	switch {
 	case c == nil:
-		return filenameOf(path, n, p.codes), nil
+		return p.file.column(i, path, n), nil
 	case c.kind == missingNode:
 		return vec.NullOf(c.typ, n).Flat(), nil
 	case c.kind == leafNode && c.leaf.col.MaxRepetitionLevel() == 0:

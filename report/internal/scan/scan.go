@@ -33,6 +33,8 @@ type Request struct {
 	Types map[string]vec.Type
 	// Sample is the number of rows that the types are inferred from; zero means 4,096.
 	Sample int
+
+	flat bool // folders are no columns
 }
 
 // Table is a resolved source. It is plain data for encoding/json.
@@ -43,6 +45,8 @@ type Table struct {
 	Columns []vec.Field       `json:"columns"`
 	// Declared are the columns whose types were given and not inferred.
 	Declared []string `json:"declared,omitempty"`
+	// Partitions are the columns whose values are folders of the paths, such as year=2024.
+	Partitions []string `json:"partitions,omitempty"`
 	// Dialect is how csv and tsv files are written.
 	Dialect *Dialect `json:"dialect,omitempty"`
 	// Whole reports that the files of format json are no JSON Lines, but arrays of objects, or
@@ -130,6 +134,9 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	}
 	if declared != nil && t.Format == "json" {
 		t.Columns = declared
+	}
+	if !r.flat {
+		t.partition(fs)
 	}
 	return t, t.override(r.Types)
 }

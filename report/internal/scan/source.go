@@ -31,17 +31,15 @@ func (s *source) String() string {
 
 // Splits cuts the files into pieces of about target bytes.
 func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
-	switch s.t.Format {
-	case "parquet":
-		return s.parquetSplits(ctx, target)
-	case "avro":
-		return s.avroSplits(ctx, target)
-	}
-	fs, err := files.ExpandText(ctx, s.t.Paths)
+	fs, err := s.expand(ctx)
 	if err != nil {
 		return nil, err
 	}
 	switch s.t.Format {
+	case "parquet":
+		return s.parquetSplits(ctx, fs, target)
+	case "avro":
+		return s.avroSplits(ctx, fs, target)
 	case "csv", "tsv":
 		return s.csvSplits(ctx, fs, target)
 	case "stanza":
@@ -113,11 +111,6 @@ func (p *place) known(lines int64) int64 {
 		return 0
 	}
 	return p.first + lines
-}
-
-// filenameOf returns a column with the path of the file in n rows. codes has at least n zeros.
-func filenameOf(path string, n int, codes []uint32) *vec.Vec {
-	return &vec.Vec{Type: vec.Of(vec.Text), Len: n, Codes: codes[:n], Dict: []string{path}}
 }
 
 // misfit returns the error for a value that does not fit the type of its column. where is the file

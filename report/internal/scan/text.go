@@ -172,9 +172,9 @@ type textReader struct {
 	r       *mapreduce.Reader[vec.Batch]
 	at      place
 	path    string
-	fillers []*filler // in the order of s.columns; nil for Filename
+	fillers []*filler // in the order of s.columns; nil for those of the file
 	fields  []int     // the index of each column in the fields of a record
-	codes   []uint32  // zeros, for Filename
+	file    fileColumns
 	n       int
 
 	line, offset int64 // of row 0 of the batch
@@ -183,7 +183,7 @@ type textReader struct {
 // newTextReader returns a reader for records whose fields are the columns of the table.
 func (s *source) newTextReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *textReader {
 	t := &textReader{s: s, r: r, at: place{ctx: ctx}}
-	t.fillers, t.codes = s.newFillers(nil)
+	t.fillers, t.file.s = s.newFillers(nil), s
 	for i, c := range s.columns {
 		at := 0
 		for k, f := range s.t.Columns {
@@ -249,9 +249,9 @@ func (t *textReader) flush() error {
 		return nil
 	}
 	b := vec.Batch{N: n, Path: t.path, Line: t.line, Offset: t.offset}
-	for _, f := range t.fillers {
+	for i, f := range t.fillers {
 		if f == nil {
-			b.Cols = append(b.Cols, filenameOf(t.path, n, t.codes))
+			b.Cols = append(b.Cols, t.file.column(i, t.path, n))
 		} else {
 			b.Cols = append(b.Cols, f.vec(n))
 		}
