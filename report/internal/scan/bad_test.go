@@ -79,6 +79,7 @@ func TestRefusals(t *testing.T) {
 		{Request{Paths: []string{js}, Options: map[string]string{"formt": "x"}}, "option formt=x is not known for json"},
 		{Request{Paths: []string{csv}, Options: map[string]string{"delim": "ab"}}, `option delim: "ab" is not one byte`},
 		{Request{Paths: []string{csv}, Types: map[string]vec.Type{"aa": vec.ListOf(vec.Of(vec.Int))}}, "cannot be read as bigint[]"},
+		{Request{Paths: []string{csv}, Format: "json"}, "its first 10 bytes have no record of JSON"},
 		{Request{Paths: []string{empty}, Format: ""}, "all files are empty"},
 		{Request{Paths: []string{csv}, Format: "parquet"}, "not a Parquet file"},
 		{Request{Paths: []string{csv}, Format: "avro"}, "not an Avro file"},
@@ -164,6 +165,37 @@ func TestOptions(t *testing.T) {
 		Types: map[string]vec.Type{"d": vec.Of(vec.Date), "t": vec.Of(vec.Timestamp)}})
 	if rows, bad := read(t, table, table.Columns, 0); fmt.Sprint(rows, bad) != "[19722 | 1704207840000000] []" {
 		t.Errorf("rows are %q, bad: %q", rows, bad)
+	}
+}
+
+// Rows longer than a sample, and of very many columns.
+func TestLongRows(t *testing.T) {
+	long := strings.Repeat("x", 300_000)
+	for _, name := range []string{"a.json", "a.csv"} {
+		content := fmt.Sprintf("{\"a\":%q,\"b\":1}\n{\"a\":\"y\",\"b\":2}\n", long)
+		if name == "a.csv" {
+			content = "a,b\n" + long + ",1\n" + long + ",2\n"
+		}
+		table := resolve(t, Request{Paths: []string{write(t, name, content)}})
+		if got := schema(table); got != "a text, b bigint" {
+			t.Errorf("%s: columns are %.200s", name, got)
+		}
+		if rows, bad := read(t, table, table.Columns[1:], 1000); fmt.Sprint(rows, bad) != "[1 2] []" {
+			t.Errorf("%s: rows are %q, bad: %q", name, rows, bad)
+		}
+	}
+	var names, values, object []string
+	for i := range 10_000 {
+		names, values, object = append(names, fmt.Sprintf("c%d", i)), append(values, fmt.Sprint(i)), append(object, fmt.Sprintf(`"c%d":%d`, i, i))
+	}
+	for name, content := range map[string]string{"a.csv": strings.Join(names, ",") + "\n" + strings.Join(values, ",") + "\n", "a.json": "{" + strings.Join(object, ",") + "}"} {
+		table := resolve(t, Request{Paths: []string{write(t, name, content)}})
+		if name == "a.json" && len(table.Columns) != 10_000 || table.Columns[9999].Type.Kind != vec.Int {
+			t.Fatalf("%s: %d columns", name, len(table.Columns))
+		}
+		if rows, bad := read(t, table, table.Columns, 0); len(rows) != 1 || rows[0] != strings.Join(values, " | ") || bad != nil {
+			t.Errorf("%s: %d rows, bad: %.300q", name, len(rows), bad)
+		}
 	}
 }
 

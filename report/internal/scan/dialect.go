@@ -271,7 +271,11 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 	each := max(rows/(2*len(samples)), 16)
 	values := make([][]shape, len(samples)) // by sample and position
 	for i, s := range samples {
+		lines := false // some row has several lines, so the middle may begin within one
 		for k, part := range [][]byte{s.head, s.middle} {
+			if lines {
+				break
+			}
 			n := 0
 			first := k == 0
 			try := *d
@@ -282,6 +286,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 				if err != nil {
 					return n < each
 				}
+				lines = lines || p.Feeds > 1
 				if first {
 					first = false
 					firsts = append(firsts, cells(p, maxCells))

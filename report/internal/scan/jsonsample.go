@@ -39,7 +39,15 @@ func resolveJSON(_ context.Context, t *Table, samples []sample, rows int) error 
 	} else {
 		lines(samples, rows, root.addLine)
 	}
-	if root.objects > 0 && root.lists+root.bools+root.ints+root.decimals+root.floats+root.huge+root.texts == 0 || len(samples) == 0 {
+	values := root.lists + root.bools + root.ints + root.decimals + root.floats + root.huge + root.texts + root.dates + root.stamps + root.zoned + root.times + root.nulls
+	if root.objects+values == 0 && t.Options["names"] == "" {
+		for _, s := range samples {
+			if len(bytes.TrimSpace(s.head)) > 0 {
+				return fmt.Errorf("%s: its first %d bytes have no record of JSON; name the right format, such as read_csv('…')", s.file.Path, len(s.head))
+			}
+		}
+	}
+	if values == 0 {
 		t.Columns = root.columns(true)
 		return nil
 	}

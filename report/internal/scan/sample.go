@@ -17,8 +17,15 @@ import (
 // maxSampled is the most files that a sample is taken of. They are spread over all files.
 const maxSampled = 64
 
-// sampleBytes is how much of the start and of the middle of a file is a sample.
-const sampleBytes = 128 << 10
+// A sample has this many bytes of the start and of the middle of a file, and sampledBytes of all
+// files.
+const (
+	leastSample, mostSample = 64 << 10, 256 << 10
+	sampledBytes            = 4 << 20
+)
+
+// maxSampleBytes is the most of a file that is read to find its first two lines.
+const maxSampleBytes = 16 << 20
 
 // sample is a part of a file.
 type sample struct {
@@ -48,18 +55,20 @@ func take(ctx context.Context, fs []files.File) ([]sample, error) {
 		}
 	}
 	samples := make([]sample, len(some))
+	size := min(max(sampledBytes/(2*max(len(some), 1)), leastSample), mostSample)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i, f := range some {
 		group.Go(func() (err error) {
-			samples[i], err = takeOne(ctx, f)
+			samples[i], err = takeOne(ctx, f, size)
 			return err
 		})
 	}
 	return samples, group.Wait()
 }
 
-func takeOne(ctx context.Context, f files.File) (s sample, err error) {
+// takeOne reads a sample of about size bytes of the start, and as many of the middle.
+func takeOne(ctx context.Context, f files.File, size int) (s sample, err error) {
 	s.file = f
 	if f.Codec != files.Plain {
 		slice, err := files.WholeFile(ctx, f)
@@ -67,7 +76,14 @@ func takeOne(ctx context.Context, f files.File) (s sample, err error) {
 			return s, err
 		}
 		err = files.Exact(ctx, slice, func(c files.Chunk, last bool) (int, error) {
-			s.head, s.whole = padded(c.Data[:min(len(c.Data), sampleBytes)]), last && len(c.Data) <= sampleBytes
+			if !last && !hasLines(c.Data) {
+				return 0, nil
+			}
+			n := len(c.Data)
+			if hasLines(c.Data[:min(n, size)]) {
+				n = min(n, size)
+			}
+			s.head, s.whole = append(padded(n)[:0], c.Data[:n]...), last && n == len(c.Data)
 			return 0, files.ErrStop
 		})
 		return s, err
@@ -77,28 +93,47 @@ func takeOne(ctx context.Context, f files.File) (s sample, err error) {
 		return s, err
 	}
 	defer r.Close()
-	s.whole = f.Size <= sampleBytes
-	head := make([]byte, min(f.Size, sampleBytes))
-	n, err := r.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return s, fmt.Errorf("%s: %w", f.Path, err)
-	}
-	s.head = padded(bytes.TrimPrefix(head[:n], []byte("\xef\xbb\xbf")))
-	if f.Size > 3*sampleBytes {
-		middle := make([]byte, sampleBytes)
-		if n, err = r.ReadAt(middle, f.Size/2); err != nil && !errors.Is(err, io.EOF) {
+	var head []byte
+	for want := int64(size); ; want *= 4 {
+		head = padded(int(min(f.Size, want)))
+		n, err := r.ReadAt(head, 0)
+		if err != nil && !errors.Is(err, io.EOF) {
 			return s, fmt.Errorf("%s: %w", f.Path, err)
 		}
-		_, rest, _ := bytes.Cut(middle[:n], []byte{'\n'})
-		s.middle = padded(rest)
+		if head = head[:n]; int64(n) < want || hasLines(head) || isBinary(head) {
+			break
+		}
+	}
+	if isBinary(head) { // the footer or the header has its columns
+		s.head = head
+		return s, nil
+	}
+	s.whole = f.Size <= int64(len(head))
+	s.head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
+	if f.Size > 3*int64(len(head)) {
+		middle := padded(size)
+		n, err := r.ReadAt(middle, f.Size/2)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return s, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		_, s.middle, _ = bytes.Cut(middle[:n], []byte{'\n'})
 	}
 	return s, nil
 }
 
-// padded returns a copy of b with room for readers of whole words.
-func padded(b []byte) []byte {
-	return append(make([]byte, 0, len(b)+64), b...)
+// hasLines reports whether a sample that begins with head needs no more of its file: it has a
+// header and a line, or is too long for that.
+func hasLines(head []byte) bool {
+	return len(head) >= maxSampleBytes || bytes.Count(head, []byte{'\n'}) >= 2
 }
+
+// isBinary reports whether a file is of Parquet or Avro.
+func isBinary(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("PAR1")) || bytes.HasPrefix(head, []byte("Obj\x01"))
+}
+
+// padded returns n bytes with room for readers of whole words after them.
+func padded(n int) []byte { return make([]byte, n, n+64) }
 
 // lines calls line with the whole lines of the samples, up to limit of them, evenly from all parts.
 func lines(samples []sample, limit int, line func(text []byte)) {
