@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
+	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -195,6 +196,31 @@ func TestLongRows(t *testing.T) {
 		}
 		if rows, bad := read(t, table, table.Columns, 0); len(rows) != 1 || rows[0] != strings.Join(values, " | ") || bad != nil {
 			t.Errorf("%s: %d rows, bad: %.300q", name, len(rows), bad)
+		}
+	}
+}
+
+// Cells with line feeds are read whatever the cuts if the sample has one or the option is given.
+// Otherwise a cut inside of a cell is an error that no number of bad records allows.
+func TestMultiline(t *testing.T) {
+	cell := "\"" + strings.Repeat("x,y\n", 5000) + "\"\n"
+	path := write(t, "a.csv", "a,b\n"+strings.Repeat("1,2\n", 9000)+"1,"+cell+"3,4\n")
+	for _, options := range []map[string]string{nil, {"multiline": "true"}} {
+		table := resolve(t, Request{Paths: []string{path}, Options: options, Types: map[string]vec.Type{"b": vec.Of(vec.Text)}})
+		src, rows := table.Source(table.Columns[:1], nil), 0
+		splits, err := src.Splits(background(), 10_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := mapreduce.NewReader(func(b *vec.Batch) { rows += b.N }, func(error, []byte) error { return nil })
+		for _, s := range splits {
+			if rerr := src.Read(background(), s, r); rerr != nil {
+				err = rerr
+			}
+		}
+		want := "a.csv:9002: a cell with line feeds lies across parts of the file; read it as read_csv('…', multiline=true)"
+		if options == nil && (err == nil || !strings.HasSuffix(err.Error(), want)) || options != nil && (err != nil || rows != 9002) {
+			t.Errorf("%v: %d rows, %v", options, rows, err)
 		}
 	}
 }

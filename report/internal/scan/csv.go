@@ -47,7 +47,7 @@ func (s *source) csvSplits(ctx context.Context, fs []files.File, target int64) (
 	cuts := make([][]int64, len(fs))
 	if d.Comment == "" && d.Skip == 0 { // what is skipped may have quotes
 		var err error
-		if cuts, err = csvcodec.Cuts(ctx, fs, target, d.Delim[0], d.quote(), false); err != nil {
+		if cuts, err = csvcodec.Cuts(ctx, fs, target, d.Delim[0], d.quote(), !d.Multiline); err != nil {
 			return nil, err
 		}
 	}
@@ -146,6 +146,7 @@ type csvReader struct {
 	n       int
 	cells1  int
 	isFirst bool // the next row is the header of the file
+	slice   files.Slice
 
 	lines, offset int64 // of row 0 of the batch
 }
@@ -208,7 +209,7 @@ func (s *source) readCSV(ctx context.Context, split mapreduce.Split, r *mapreduc
 
 // enter begins a slice.
 func (rd *csvReader) enter(sl files.Slice, header []string) {
-	rd.header, rd.cells = header, rd.cells[:0]
+	rd.header, rd.cells, rd.slice = header, rd.cells[:0], sl
 	want := 0
 	for i, c := range rd.s.columns {
 		if rd.fillers[i] == nil {
@@ -262,6 +263,8 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 			break
 		}
 		switch {
+		case err != nil && rd.isCut(err):
+			return 0, fmt.Errorf("%s:%d: a cell with line feeds lies across parts of the file; read it as read_csv('…', multiline=true)", c.Path, rd.at.line(rd.at.lines))
 		case err != nil:
 			err = rd.bad(c, took, next, func(where string) error { return rd.nameColumn(where, err) })
 		case p.N == 0: // a blank line
@@ -297,6 +300,13 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 	}
 	r.Add(rows, int64(took))
 	return took, nil
+}
+
+// isCut reports whether a row cannot be read because the slice ends inside of its cell. The first
+// slice begins with a row. So either all slices do, or one of them ends inside of a cell.
+func (rd *csvReader) isCut(err error) bool {
+	var e *csvcodec.RowError
+	return rd.slice.Length >= 0 && !rd.d.Multiline && errors.As(err, &e) && e.Column < 0
 }
 
 // row stores the current row of the parser in the batch. It returns the index of a cell that does

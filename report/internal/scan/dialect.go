@@ -27,6 +27,10 @@ type Dialect struct {
 	Comment string `json:"comment,omitempty"`
 	// Nulls are the cells that are NULL, beside empty ones.
 	Nulls []string `json:"nulls,omitempty"`
+	// Multiline reports that cells have line feeds, or may have. Where to cut a file is then found
+	// by reading all of it. Otherwise a file is cut at any line feed, and a cut inside of a cell is
+	// an error when the part before it is read.
+	Multiline bool `json:"multiline,omitempty"`
 	// Pad allows rows with fewer cells: the missing ones are NULL.
 	Pad bool `json:"pad,omitempty"`
 	// DateFormat and TimestampFormat are the formats of strptime; empty means ISO 8601.
@@ -58,7 +62,7 @@ func (d *Dialect) quote() byte {
 func (d *Dialect) parser(want int) *csvcodec.Parser { return csvcodec.New(d.Delim[0], d.quote(), want) }
 
 // csvOptions are the options of read_csv and what they are for.
-var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "types", "dateformat", "timestampformat", "all_varchar", "null_padding"}
+var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "types", "dateformat", "timestampformat", "all_varchar", "null_padding", "multiline"}
 
 // newDialect returns the dialect that the options give. What they leave open is for sniffing: an
 // empty Delim; header is nil.
@@ -111,6 +115,8 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 		case "all_varchar":
 		case "null_padding":
 			d.Pad = value == "true"
+		case "multiline":
+			d.Multiline = value == "true"
 		default:
 			return nil, nil, fmt.Errorf("option %q is not known for %s; the options are %s", name, t.Format, strings.Join(nearest(name, csvOptions), ", "))
 		}
@@ -271,9 +277,8 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 	each := max(rows/(2*len(samples)), 16)
 	values := make([][]shape, len(samples)) // by sample and position
 	for i, s := range samples {
-		lines := false // some row has several lines, so the middle may begin within one
 		for k, part := range [][]byte{s.head, s.middle} {
-			if lines {
+			if k == 1 && d.Multiline { // it may begin inside of a cell
 				break
 			}
 			n := 0
@@ -286,7 +291,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 				if err != nil {
 					return n < each
 				}
-				lines = lines || p.Feeds > 1
+				d.Multiline = d.Multiline || p.Feeds > 1
 				if first {
 					first = false
 					firsts = append(firsts, cells(p, maxCells))
