@@ -20,24 +20,20 @@ func Parse(text string) (Statement, error) {
 
 // ParseExpr reads one expression.
 func ParseExpr(text string) (Expr, error) {
-	return parse(text, (*parser).expr)
+	return parse(text, func(p *parser) Expr {
+		p.part = true
+		if p.isKw("WHERE") {
+			p.fail("unexpected WHERE; expected an expression", "write the condition without WHERE")
+		}
+		return p.expr()
+	})
 }
 
 // ParseExprList reads expressions with optional aliases, separated by commas.
 func ParseExprList(text string) ([]*Item, error) {
-	return parse(text, func(p *parser) []*Item { return list(p, p.namedExpr) })
-}
-
-// ParseAggregates reads expressions as ParseExprList does, and takes a bare count for count(*).
-func ParseAggregates(text string) ([]*Item, error) {
 	return parse(text, func(p *parser) []*Item {
-		items := list(p, p.namedExpr)
-		for _, it := range items {
-			if c, ok := it.X.(*Column); ok && len(c.Parts) == 1 && !c.Parts[0].Quoted && strings.EqualFold(c.Parts[0].Name, "count") {
-				it.X = &Call{Pos: c.Pos, Name: "count", Star: true}
-			}
-		}
-		return items
+		p.part = true
+		return list(p, p.namedExpr)
 	})
 }
 
@@ -46,7 +42,8 @@ func ParseAggregates(text string) ([]*Item, error) {
 type parser struct {
 	lexer
 	tok     token
-	prevEnd int // end of the token before tok
+	prevEnd int  // end of the token before tok
+	part    bool // the text is a part of a statement, without clauses
 
 	nesting int
 	chain   int // most operators in a row below the expression that is being read

@@ -100,6 +100,9 @@ func (p *parser) trailing() {
 	}
 	p.misspelt("a comma or a clause")
 	if p.tok.kw != nil && clauseOrder[p.tok.kw.name] {
+		if p.part {
+			p.fail("unexpected "+p.tokenName()+" here", "only expressions may stand here")
+		}
 		p.fail("unexpected "+p.tokenName()+" here",
 			"clauses stand once each, in the order SELECT, FROM, WHERE, GROUP BY, HAVING, QUALIFY, ORDER BY, LIMIT, OFFSET")
 	}
@@ -113,7 +116,11 @@ func (p *parser) trailing() {
 	if p.is(")") {
 		p.fail("unexpected ) without its (", "")
 	}
-	p.fail("unexpected "+p.tokenName()+"; expected a comma, an operator or a clause", "")
+	want := "a comma, an operator or a clause"
+	if p.is(",") {
+		want = "an operator or the end"
+	}
+	p.fail("unexpected "+p.tokenName()+"; expected "+want, "")
 }
 
 // foreign returns the nearest thing that works for a token of another dialect, or "".
