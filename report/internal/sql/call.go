@@ -42,12 +42,27 @@ func (p *parser) call(at Pos, name string) Expr {
 		c.OrderBy = p.orderBy()
 	}
 	c.IgnoreNulls = p.nullsClause()
-	p.closeList()
+	if !p.is(")") {
+		p.badArgument()
+	}
+	p.advance()
 	if name == "nullif" && len(c.Args) != 2 {
 		p.failAt(at.Offset, "nullif takes two arguments, not "+strconv.Itoa(len(c.Args)), "write nullif(a, b)")
 	}
 	p.callTail(c)
 	return c
+}
+
+// badArgument reports what stands behind an argument.
+func (p *parser) badArgument() {
+	const message = "; expected a comma or )"
+	switch {
+	case p.isKw("AS"):
+		p.fail("unexpected AS"+message, "only CAST(x AS type) and TRY_CAST(x AS type) take AS")
+	case p.tok.kind == bare && strings.EqualFold(p.tok.val, "separator"):
+		p.fail("unexpected "+p.tokenName()+message, "write string_agg(x, ',' ORDER BY y)")
+	}
+	p.unexpected("a comma or )")
 }
 
 // nullsClause reads IGNORE NULLS or RESPECT NULLS.

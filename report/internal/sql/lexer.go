@@ -254,8 +254,12 @@ func (l *lexer) operator() token {
 		switch val[0] {
 		case '`':
 			return l.fails(off, "unexpected backtick", `put a name in double quotes: "name"`)
-		case '\\', 0, '@', '#':
-			return l.fails(off, "unexpected character "+quote(val), "put a path or a name with it in quotes")
+		case '@':
+			return l.fails(off, "unexpected character @", "parameters are $1, $name or ?")
+		case '#':
+			return l.fails(off, "unexpected character #", "a comment starts with --")
+		case '\\':
+			return l.fails(off, "unexpected character "+val, "put a path or a name with it in quotes")
 		}
 		if val[0] < ' ' || val[0] == 0x7f {
 			return l.fails(off, "unexpected control character", "")

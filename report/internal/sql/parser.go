@@ -54,6 +54,9 @@ type parser struct {
 
 type failure struct{ err *Error }
 
+// byteOrderMark stands at the start of files from some editors.
+const byteOrderMark = "\ufeff"
+
 func parse[T any](text string, read func(*parser) T) (t T, err error) {
 	p := &parser{lexer: lexer{src: text}}
 	defer func() {
@@ -72,9 +75,15 @@ func parse[T any](text string, read func(*parser) T) (t T, err error) {
 	if !utf8.ValidString(text) {
 		p.failAt(invalidByte(text), "the statement is not valid UTF-8", "")
 	}
+	if strings.HasPrefix(text, byteOrderMark) {
+		p.pos = len(byteOrderMark)
+	}
 	p.advance()
 	t = read(p)
-	if p.accept(";") && p.tok.kind != end {
+	ended := p.is(";")
+	for p.accept(";") {
+	}
+	if ended && p.tok.kind != end {
 		p.fail("unexpected "+p.tokenName()+" after the semicolon", "run one statement at a time")
 	}
 	if p.tok.kind != end {

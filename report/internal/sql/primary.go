@@ -38,6 +38,8 @@ func (p *parser) primary() Expr {
 				p.failAt(at.Offset, "too many parameters: more than 99,999", "")
 			}
 			return &Param{Pos: at, Index: p.params}
+		case ":":
+			p.fail("unexpected :; expected an expression", "parameters are $1, $name or ?")
 		case "*":
 			p.starInside()
 		case "!":
@@ -107,6 +109,9 @@ func (p *parser) array(at Pos) Expr {
 	a.Items = list(p, p.expr)
 	if p.isKw("FOR") {
 		p.fail("list comprehensions are not supported", "use unnest(list) in FROM")
+	}
+	if p.tok.kind == bare && p.tok.kw == nil {
+		p.fail("unexpected "+p.tokenName()+"; expected a comma or ]", `[a, b] is a list; put a name in double quotes: "a b"`)
 	}
 	if !p.accept("]") {
 		p.unexpected("a comma or ]")

@@ -105,6 +105,8 @@ func (p *parser) copy() *Copy {
 	if p.accept("(") {
 		c.Options = list(p, p.option)
 		p.closeList()
+	} else if p.tok.kind == bare {
+		p.fail("unexpected "+p.tokenName()+"; expected the end or (", "options stand in parentheses: (FORMAT csv, HEADER)")
 	}
 	return c
 }
@@ -235,6 +237,9 @@ func (p *parser) fetch(q *Query) {
 }
 
 func (p *parser) cte() *CTE {
+	if p.isKw("SELECT") {
+		p.fail("unexpected SELECT; expected the name of a query", "remove the comma before it")
+	}
 	c := &CTE{Pos: p.here(), Name: p.name("the name of a query")}
 	if p.is("(") {
 		if p.follows("SELECT") {
@@ -291,6 +296,9 @@ func (p *parser) setOps(left Body, prec int) Body {
 		}
 		at := p.here()
 		p.advance()
+		if kind == Except && p.is("(") && !p.startsQuery() {
+			p.failAt(at.Offset, "unexpected EXCEPT before a list of columns", "write * EXCLUDE (a, b)")
+		}
 		all := p.acceptKw("ALL")
 		if !all {
 			p.acceptKw("DISTINCT")

@@ -101,6 +101,8 @@ func (p *parser) namedExpr() *Item {
 		}
 		id := p.takeIdent()
 		it.Alias = &id
+	case p.isName() && !p.isAnyKw("FILTER", "OVER", "WITHIN", "AT"):
+		p.fail("unexpected "+p.tokenName()+"; expected a comma, an operator or a clause", "this alias needs AS: AS "+p.tok.val)
 	case p.tok.kind == text:
 		p.fail("unexpected text "+p.tokenName(), `an alias needs double quotes: AS "`+clip(p.tok.val)+`"`)
 	}

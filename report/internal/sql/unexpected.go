@@ -111,6 +111,9 @@ func (p *parser) trailing() {
 	}
 	switch p.tok.kind {
 	case bare, quoted, number, text, param:
+		if p.tok.kw != nil {
+			break
+		}
 		p.fail("unexpected "+p.tokenName()+"; expected a comma, an operator or a clause", "is a comma missing before it?")
 	}
 	if p.is(")") {
@@ -161,6 +164,10 @@ var foreignWords = map[string]string{
 	"XOR":         "use a <> b for two conditions",
 	"OVERLAPS":    "compare the ends: a1 < b2 AND b1 < a2",
 	"TABLESAMPLE": sampleHint,
+	"ON":          "ON stands behind JOIN and its table",
+	"USING":       "USING stands behind JOIN and its table",
+	"OVER":        "OVER stands directly behind a call: sum(a) OVER (…)",
+	"FILTER":      "FILTER stands directly behind a call: sum(a) FILTER (WHERE …)",
 	"SELECT":      "put a subquery in parentheses",
 	"WITH":        "put a subquery in parentheses",
 	"PIVOT":       "use sum(x) FILTER (WHERE key = 'a') for each column",
