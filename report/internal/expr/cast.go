@@ -24,7 +24,15 @@ func Cast(e *Expr, to vec.Type, try bool, offset int) (*Expr, error) {
 		return nil, errorAt(offset, "%s cannot be cast to %s", e.Type, to)
 	}
 	c := &Expr{Type: to, Op: OpCast, Args: []*Expr{e}, Offset: offset, Try: try, kernel: k, cost: 20}
-	return c.finished(), nil
+	if c = c.finished(); e.untyped && c.Op != OpConst {
+		// a literal that is no value of the type is an error of the statement
+		_, err := c.Eval(&vec.Batch{N: 1})
+		if x, ok := err.(*Error); ok {
+			x.Offset, x.Row = e.Offset, -1
+		}
+		return nil, err
+	}
+	return c, nil
 }
 
 // caster returns the kernel of a cast, nil if there is none.

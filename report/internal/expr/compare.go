@@ -105,7 +105,11 @@ func comparable(op string, a, b *Expr, offset int) (x, y *Expr, err error) {
 		}
 	}
 	if !ok {
-		return nil, nil, errorAt(offset, "%s %s %s cannot be compared; cast one side, as in CAST(x AS %s)", a.Type, op, b.Type, a.Type)
+		to := a.Type
+		if to.Kind == vec.Text {
+			to = b.Type
+		}
+		return nil, nil, errorAt(offset, "%s %s %s cannot be compared; cast one side, as in CAST(x AS %s)", a.Type, op, b.Type, to)
 	}
 	if x, err = Coerce(a, t); err != nil {
 		return nil, nil, err

@@ -191,7 +191,7 @@ func unquoteJSON(s string) string {
 			x, _ := strconv.ParseUint(s[i+1:i+5], 16, 16)
 			i += 4
 			r := rune(x)
-			if utf16.IsSurrogate(r) && i+6 < len(s)+0 && s[i+1] == '\\' && s[i+2] == 'u' {
+			if utf16.IsSurrogate(r) && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
 				y, _ := strconv.ParseUint(s[i+3:i+7], 16, 16)
 				if both := utf16.DecodeRune(r, rune(y)); both != utf8.RuneError {
 					r = both
@@ -260,7 +260,7 @@ func jsonText(s string) (text string, ok bool) {
 	if s == "null" || s == "" {
 		return "", false
 	}
-	if s[0] == '"' && len(s) > 1 {
+	if s[0] == '"' && jsonStringEnd(s, 0) == len(s) {
 		return unquoteJSON(s), true
 	}
 	return s, true

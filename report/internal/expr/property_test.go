@@ -77,6 +77,22 @@ func appendRandom(r *rand.Rand, b *vec.Builder, wide bool) {
 		b.AppendInt(r.Int64N(40000) - 10000)
 	case vec.Timestamp:
 		b.AppendInt(r.Int64N(4e15) - 2e15)
+	case vec.JSON:
+		b.AppendString([]string{"null", "1", `{"a": 5}`, `{"a": "x", "b": null}`, `[1, {"a": 2}]`, `{"b": {"a": [true]}}`}[r.IntN(6)])
+	case vec.Map:
+		b.AppendList(func(entries *vec.Builder) error {
+			for _, key := range []string{"a", "b", "ab"}[:r.IntN(4)] {
+				entries.AppendStruct(func(i int, field *vec.Builder) error {
+					if i == 0 {
+						field.AppendString(key)
+					} else {
+						appendRandom(r, field, false)
+					}
+					return nil
+				})
+			}
+			return nil
+		})
 	case vec.Interval:
 		b.AppendSpan(vec.Span{Months: int32(small()), Days: int32(small()), Micros: small() * hour})
 	case vec.List:
@@ -101,6 +117,7 @@ var columnTypes = []struct {
 	{"i", vec.Of(vec.Int)}, {"j", vec.Of(vec.Int)}, {"d", vec.DecimalOf(10, 2)}, {"e", vec.DecimalOf(38, 4)}, {"f", vec.Of(vec.Float)},
 	{"s", vec.Of(vec.Text)}, {"t", vec.Of(vec.Text)}, {"b", vec.Of(vec.Bool)}, {"c", vec.Of(vec.Bool)}, {"day", vec.Of(vec.Date)},
 	{"ts", vec.Of(vec.Timestamp)}, {"span", vec.Of(vec.Interval)}, {"l", vec.ListOf(vec.Of(vec.Int))},
+	{"m", vec.MapOf(vec.Of(vec.Text), vec.Of(vec.Int))}, {"js", vec.Of(vec.JSON)},
 }
 
 // rowExpressions are evaluated over random columns by TestRows.
@@ -128,7 +145,9 @@ var rowExpressions = []string{
 	"date_trunc('month', ts)", "extract(year FROM day)", "extract(second FROM ts)", "day + 1", "day - day", "ts - ts", "ts + span", "day - span", "span * 2",
 	"span + span", "-span", "age(ts, day)", "date_diff('day', ts, day)", "strftime(ts, '%Y-%m-%d')", "dayname(day)", "to_char(d, '999.99')",
 	"l[1]", "l[i]", "l[1:2]", "len(l)", "list_contains(l, i)", "list_sort(l)", "l || i", "l || l", "array_to_string(l, ',')", "i = ANY (l)", "i > ALL (l)",
-	"list_distinct(l)", "[i, j]", "{'a': i, 'b': s}", "({'a': i, 'b': s}).b", "to_json(l)", "to_json({'a': d})", "list_max(l)", "json_object(coalesce(s, ''), i)",
+	"list_distinct(l)", "[i, j]", "{'a': i, 'b': s}", "({'a': i, 'b': s}).b", "to_json(l)", "to_json({'a': d})", "list_max(l)", "m['a']", "m[s]", "m.b", "map_keys(m)", "map_values(m)", "cardinality(m)",
+	"m = m", "m::json", "js -> 'a'", "js ->> 'a'", "js ->> s", "js[1]", "js.b.a", "js = '1'", "json_keys(js)", "json_type(js)", "TRY_CAST(js ->> 'a' AS bigint)",
+	"TRY_CAST(js AS map(text, bigint))", "js::text", "coalesce(js, 'null')", "coalesce(m, TRY_CAST(js AS map(text, bigint)))", "json_object(coalesce(s, ''), i)",
 }
 
 // TestRows compares a whole batch with the same rows one by one. It covers constant and dictionary

@@ -182,18 +182,7 @@ func Coerce(e *Expr, to vec.Type) (*Expr, error) {
 	case e.Op == OpConst && e.isNull():
 		return Const(vec.NullOf(to, 1), e.Offset), nil
 	}
-	c, err := Cast(e, to, false, e.Offset)
-	if err != nil || !e.untyped || c.Op == OpConst {
-		return c, err
-	}
-	_, err = c.Eval(&vec.Batch{N: 1})
-	if err == nil {
-		err = errorAt(e.Offset, "%s is no %s", quote(e.Value.String(0)), to)
-	}
-	if x, ok := err.(*Error); ok {
-		x.Row = -1
-	}
-	return nil, err
+	return Cast(e, to, false, e.Offset)
 }
 
 // implicit returns the cost of an implicit cast to a kind, or -1 if there is none.
