@@ -106,7 +106,7 @@ func comparable(op string, a, b *Expr, offset int) (x, y *Expr, err error) {
 	}
 	if !ok {
 		to := a.Type
-		if to.Kind == vec.Text {
+		if to.Kind == vec.Text || to.Kind == vec.JSON {
 			to = b.Type
 		}
 		return nil, nil, errorAt(offset, "%s %s %s cannot be compared; cast one side, as in CAST(x AS %s)", a.Type, op, b.Type, to)

@@ -598,6 +598,7 @@ func listFunctions() []function {
 		})),
 		def("array_to_string list_to_string", "list text [text]", always(text, joinTexts)),
 		def("string_to_array string_split str_split split", "text text", always(vec.ListOf(text), splitText)),
+		def("range", "int [int] [int]", rangeBinding(false)), def("generate_series", "int int [int]", rangeBinding(true)),
 		def("map_keys", "map", entries(0)), def("map_values", "map", entries(1)),
 	}
 }

@@ -56,6 +56,7 @@ func specials() map[string]special {
 		m[op+" any"], m[op+" all"] = bindAny, bindAny
 	}
 	m["[:]"], m["list_slice"], m["array_slice"] = bindSlice, bindSlice, bindSlice
+	m["list_sum"], m["array_sum"], m["list_avg"], m["array_avg"] = bindListSum, bindListSum, bindListSum, bindListSum
 	m["list_value"], m["array"], m["list_pack"] = bindList, bindList, bindList
 	for _, name := range []string{"list_concat", "list_cat", "array_concat", "array_cat", "list_append", "array_append",
 		"list_prepend", "array_prepend"} {

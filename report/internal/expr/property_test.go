@@ -145,7 +145,7 @@ var rowExpressions = []string{
 	"date_trunc('month', ts)", "extract(year FROM day)", "extract(second FROM ts)", "day + 1", "day - day", "ts - ts", "ts + span", "day - span", "span * 2",
 	"span + span", "-span", "age(ts, day)", "date_diff('day', ts, day)", "strftime(ts, '%Y-%m-%d')", "dayname(day)", "to_char(d, '999.99')",
 	"l[1]", "l[i]", "l[1:2]", "len(l)", "list_contains(l, i)", "list_sort(l)", "l || i", "l || l", "array_to_string(l, ',')", "i = ANY (l)", "i > ALL (l)",
-	"list_distinct(l)", "[i, j]", "{'a': i, 'b': s}", "({'a': i, 'b': s}).b", "to_json(l)", "to_json({'a': d})", "list_max(l)", "m['a']", "m[s]", "m.b", "map_keys(m)", "map_values(m)", "cardinality(m)",
+	"list_distinct(l)", "[i, j]", "{'a': i, 'b': s}", "({'a': i, 'b': s}).b", "to_json(l)", "to_json({'a': d})", "list_max(l)", "list_sum(l)", "list_avg(l)", "range(i)", "m['a']", "m[s]", "m.b", "map_keys(m)", "map_values(m)", "cardinality(m)",
 	"m = m", "m::json", "js -> 'a'", "js ->> 'a'", "js ->> s", "js[1]", "js.b.a", "js = '1'", "json_keys(js)", "json_type(js)", "TRY_CAST(js ->> 'a' AS bigint)",
 	"TRY_CAST(js AS map(text, bigint))", "js::text", "coalesce(js, 'null')", "coalesce(m, TRY_CAST(js AS map(text, bigint)))", "json_object(coalesce(s, ''), i)",
 }
@@ -363,5 +363,32 @@ func TestLongChains(t *testing.T) {
 	}
 	if len(e.Key()) < 10_000 {
 		t.Error("the key is too short")
+	}
+}
+
+// TestShared evaluates one expression on several goroutines with dictionaries of their own.
+func TestShared(t *testing.T) {
+	e, err := schema{"s": Column(0, vec.Of(vec.Text), "s", 0)}.parse(t, "upper(s) LIKE 'A%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	for g := range 4 {
+		go func() {
+			var failed error
+			for i := range 200 {
+				v := &vec.Vec{Type: vec.Of(vec.Text), Len: 2, Codes: []uint32{0, 1}, Dict: []string{"ab", fmt.Sprint(g, i)}}
+				got, err := e.Eval(&vec.Batch{N: 2, Cols: []*vec.Vec{v}})
+				if err != nil || !got.Bools[0] || got.Bools[1] {
+					failed = fmt.Errorf("%v, %v", got, err)
+				}
+			}
+			done <- failed
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
