@@ -132,6 +132,11 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	if err := resolve(ctx, t, samples, rows); err != nil {
 		return nil, err
 	}
+	for i := range t.Columns {
+		if t.Columns[i].Type.Kind == vec.Null {
+			t.Columns[i].Type = vec.Of(vec.Text) // it has no values
+		}
+	}
 	if declared != nil && t.Format == "json" {
 		t.Columns = declared
 	}

@@ -173,9 +173,11 @@ func TestFormats(t *testing.T) {
 			if got := schema(table); got != c.schema {
 				t.Errorf("columns are %s, want %s", got, c.schema)
 			}
-			rows, bad := read(t, table, table.Columns, 0)
-			if got := strings.Join(rows, "\n"); got != c.rows || bad != nil {
-				t.Errorf("rows are\n%s\nwant\n%s\nbad: %q", got, c.rows, bad)
+			for _, target := range []int64{0, 5, 20} {
+				rows, bad := read(t, table, table.Columns, target)
+				if got := strings.Join(rows, "\n"); got != c.rows || bad != nil {
+					t.Errorf("splits of %d bytes: rows are\n%s\nwant\n%s\nbad: %q", target, got, c.rows, bad)
+				}
 			}
 		})
 	}

@@ -45,6 +45,15 @@ func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, e
 	case "stanza":
 		return s.stanzaSplits(ctx, fs, target)
 	}
+	if s.t.Whole {
+		splits, err := files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
+		for i := range splits {
+			if splits[i].Note == "" && splits[i].Bytes > max(target, 64<<20) {
+				splits[i].Note = "JSON that is not JSON Lines: cannot be cut"
+			}
+		}
+		return splits, err
+	}
 	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
 }
 
