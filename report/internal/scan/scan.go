@@ -6,6 +6,38 @@
 //
 // A value that does not fit the type of its column is a bad record. Its error names the file, the
 // line, the column and the value, and the type that would fit.
+//
+// # Formats
+//
+// The first bytes, the suffix or the content show the format:
+//
+//   - csv, tsv: delimiter, quote and header are found out. Columns are matched by name, so
+//     files may have them in another order, and a column that a file lacks is NULL. An empty
+//     cell is NULL; an empty cell in quotes is an empty text, or NULL for other types.
+//   - json: JSON Lines, an array of records, or records of several lines. Missing keys and
+//     null are NULL. Objects are structs, or maps if there are more than 12 keys and an object
+//     has less than a quarter of them. Values of several kinds are text, or JSON text if some
+//     are objects or lists.
+//   - parquet, avro: the types are those of the files. Files may differ if one type holds all
+//     values.
+//   - stanza: paragraphs of lines such as Package: layshaft. Further lines of a value begin
+//     with a blank. log: the common and the combined format of web servers. text: the column
+//     line.
+//
+// All text may be compressed with gzip, zstd, bzip2 or xz. Folders such as year=2024 are columns if
+// all files have the same ones.
+//
+// # Types
+//
+// The types of text are inferred from rows at the start and in the middle of up to 64 files.
+// Columns of conflicting types are widened, at last to text.
+//
+//   - Whole numbers are bigint. Longer ones are decimal(38,0) in JSON, and text elsewhere.
+//     Numbers with leading zeros are text.
+//   - Numbers with at most 6 digits after the point are decimal(18,s), with s the most digits
+//     of the sample. Others are double.
+//   - true and false are boolean. ISO 8601 makes date, time, timestamp, and timestamptz if it
+//     has an offset. A time without an offset beside others with one is in UTC.
 package scan
 
 import (
