@@ -253,24 +253,28 @@ func (s *floatSums) MergeState(group int, src []byte) ([]byte, error) {
 func (s *floatSums) Result(from, to int) (*vec.Vec, error) {
 	v := vec.New(vec.Of(vec.Float), to-from)
 	for i := range v.Floats {
-		x := &s.s[from+i]
-		if x.n == 0 {
+		if x := &s.s[from+i]; x.n == 0 {
 			v.SetNull(i)
-			continue
+		} else {
+			v.Floats[i] = s.value(x)
 		}
-		w, base := s.words(x)
-		f := round(w, base, x.special)
-		if s.mean {
-			if math.IsInf(f, 0) && x.special == 0 {
-				// the sum is too large, but the mean is not
-				f, _ = new(big.Rat).SetFrac(bigWords(w, base), new(big.Int).Lsh(big.NewInt(x.n), floatBias)).Float64()
-			} else {
-				f /= float64(x.n)
-			}
-		}
-		v.Floats[i] = f
 	}
 	return v, nil
+}
+
+// value returns the result of a group that is not empty.
+func (s *floatSums) value(x *floatSum) float64 {
+	w, base := s.words(x)
+	f := round(w, base, x.special)
+	switch {
+	case !s.mean:
+		return f
+	case math.IsInf(f, 0) && x.special == 0:
+		// the sum is too large, but the mean is not
+		f, _ = new(big.Rat).SetFrac(bigWords(w, base), new(big.Int).Lsh(big.NewInt(x.n), floatBias)).Float64()
+		return f
+	}
+	return f / float64(x.n)
 }
 
 func (s *floatSums) Bytes() int64 {

@@ -116,7 +116,9 @@ func (x *index) touch(hashes []uint64) (sum uint32) {
 	return sum
 }
 
-func (x *index) bytes() int64 { return int64(unsafe.Sizeof(slot{})) * int64(len(x.slots)) }
+// bytes counts half of the slots twice: a larger index is filled while the smaller one still
+// exists.
+func (x *index) bytes() int64 { return int64(unsafe.Sizeof(slot{})) * int64(len(x.slots)) * 3 / 2 }
 
 func (x *index) reset() {
 	clear(x.slots)

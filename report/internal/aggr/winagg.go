@@ -143,6 +143,9 @@ func (f *windowFrames) slices(from, to int) []*vec.Vec {
 func (f *windowFrames) growing(w *WinFunc) (*vec.Vec, error) {
 	s := w.agg.New()
 	s.Resize(1)
+	if floats, ok := s.(*floatSums); ok {
+		return f.growingFloats(floats), nil
+	}
 	b := vec.NewBuilder(w.Result, f.n)
 	var last *vec.Vec
 	done := 0
@@ -164,6 +167,32 @@ func (f *windowFrames) growing(w *WinFunc) (*vec.Vec, error) {
 		b.Append(last, 0)
 	}
 	return b.Done(), nil
+}
+
+// growingFloats is growing for sums and means of floats.
+func (f *windowFrames) growingFloats(s *floatSums) *vec.Vec {
+	v := vec.New(vec.Of(vec.Float), f.n)
+	arg := expand(f.args[0])
+	x := &s.s[0]
+	done, last := 0, 0.0
+	for i := range f.n {
+		to := 0
+		if ranges := f.ranges(i); len(ranges) > 0 {
+			to = ranges[0].to
+		}
+		if to > done {
+			for ; done < to; done++ {
+				if !arg.Null(done) && !x.add(arg.Floats[done]) {
+					s.addSlow(x, arg.Floats[done])
+				}
+			}
+			last = s.value(x)
+		}
+		if v.Floats[i] = last; x.n == 0 {
+			v.SetNull(i)
+		}
+	}
+	return v
 }
 
 // prefix computes the sums of the rows before each row, and reports whether the aggregate is a

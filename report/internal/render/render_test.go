@@ -126,6 +126,21 @@ func TestTableFits(t *testing.T) {
 	}
 }
 
+// Very many columns take no time.
+func TestManyColumns(t *testing.T) {
+	r := &result{}
+	for i := range 10_000 {
+		r.add(column(fmt.Sprintf("column %d", i), vec.Of(vec.Text), strings.Repeat("x", i%50)))
+	}
+	for _, width := range []int{80, 100_000} {
+		out := render(t, "table", Options{Width: width}, r)
+		first, _, _ := strings.Cut(out, "\n")
+		if w := textWidth(first); w > width || width == 100_000 && w < width-2 {
+			t.Errorf("width %d: the first line has %d columns", width, w)
+		}
+	}
+}
+
 // A table of more rows than decide the widths stays aligned.
 func TestLongTable(t *testing.T) {
 	v := vec.New(vec.Of(vec.Int), 2500)

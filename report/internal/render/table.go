@@ -3,6 +3,7 @@ package render
 import (
 	"bufio"
 	"fmt"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -129,40 +130,44 @@ func (t *table) start() error {
 	return nil
 }
 
-// fit makes columns narrower until the table fits the terminal.
+// fit makes columns narrower until the table fits the terminal: no text column is wider than a
+// limit, which is as large as possible.
 func (t *table) fit() {
 	cut := func(c int) bool { return !isRight(t.columns[c].Type) }
-	total := max(0, len(t.widths)-1) * textWidth(separator)
 	for c, w := range t.widths {
 		if t.options.MaxColumn > 0 && cut(c) {
-			t.widths[c] = max(min(w, t.options.MaxColumn), 1)
+			t.widths[c] = min(w, t.options.MaxColumn)
 		}
-		total += t.widths[c]
 	}
-	for t.options.Width > 0 && total > t.options.Width {
-		// the widest column that may be cut becomes as wide as the next one, or as needed
-		widest, next := -1, minColumn
+	total := func(limit int) int {
+		sum := max(0, len(t.widths)-1) * textWidth(separator)
 		for c, w := range t.widths {
-			if !cut(c) || w <= minColumn {
-				continue
+			if cut(c) {
+				w = min(w, limit)
 			}
-			switch {
-			case widest < 0 || w > t.widths[widest]:
-				if widest >= 0 {
-					next = max(next, t.widths[widest])
-				}
-				widest = c
-			default:
-				next = max(next, w)
-			}
+			sum += w
 		}
-		if widest < 0 {
-			t.list = len(t.widths) > 1
-			return
+		return sum
+	}
+	const most = 1 << 30
+	if t.options.Width == 0 || total(most) <= t.options.Width {
+		return
+	}
+	if total(minColumn) > t.options.Width && len(t.widths) > 1 {
+		t.list = true
+		return
+	}
+	limit := minColumn + sort.Search(t.options.Width, func(n int) bool { return total(minColumn+n+1) > t.options.Width })
+	rest := t.options.Width - total(limit)
+	for c, w := range t.widths {
+		if !cut(c) || w <= limit {
+			continue
 		}
-		to := max(minColumn, min(next, t.widths[widest]-1), t.widths[widest]-(total-t.options.Width))
-		total -= t.widths[widest] - to
-		t.widths[widest] = to
+		t.widths[c] = limit
+		if rest > 0 {
+			t.widths[c]++
+			rest--
+		}
 	}
 }
 
