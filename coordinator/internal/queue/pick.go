@@ -16,7 +16,11 @@ func (l *lead) add(f *function, rank int) { *l = max(*l, lead(f.served[rank])) }
 
 // countServed counts a start of f against its competitors.
 func (f *function) countServed(rank int, l lead) {
-	f.served[rank] = max(f.served[rank], int64(l)-serving) + serving/int64(max(f.limits.Weight, 1))
+	one := int64(serving)
+	if f.limits.Weight > 1 { // a division costs as much as the rest
+		one /= int64(f.limits.Weight)
+	}
+	f.served[rank] = max(f.served[rank], int64(l)-serving) + one
 }
 
 // goesBefore reports whether it is the turn of f rather than g.
