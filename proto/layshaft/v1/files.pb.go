@@ -834,8 +834,11 @@ type FileInfo struct {
 	// twice. It is empty for input.
 	LeftOut string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	// head and tail are the beginning and the end of the content, in answers to head.
-	Head          []byte `protobuf:"bytes,11,opt,name=head,proto3" json:"head,omitempty"`
-	Tail          []byte `protobuf:"bytes,12,opt,name=tail,proto3" json:"tail,omitempty"`
+	Head []byte `protobuf:"bytes,11,opt,name=head,proto3" json:"head,omitempty"`
+	Tail []byte `protobuf:"bytes,12,opt,name=tail,proto3" json:"tail,omitempty"`
+	// changed_nanos is when the inode changed, in nanoseconds since 1970, in answers to head. It is
+	// zero when unknown. Nobody can set it. With a known digest, digest is set, too.
+	ChangedNanos  int64 `protobuf:"varint,13,opt,name=changed_nanos,json=changedNanos,proto3" json:"changed_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -952,6 +955,13 @@ func (x *FileInfo) GetTail() []byte {
 		return x.Tail
 	}
 	return nil
+}
+
+func (x *FileInfo) GetChangedNanos() int64 {
+	if x != nil {
+		return x.ChangedNanos
+	}
+	return 0
 }
 
 // CallResponse is the outcome of an operation.
@@ -1100,7 +1110,7 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\tHeadFiles\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\x03R\x04head\x12\x12\n" +
-	"\x04tail\x18\x03 \x01(\x03R\x04tail\"\xaf\x02\n" +
+	"\x04tail\x18\x03 \x01(\x03R\x04tail\"\xd4\x02\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12$\n" +
@@ -1116,7 +1126,8 @@ const file_layshaft_v1_files_proto_rawDesc = "" +
 	"\bleft_out\x18\n" +
 	" \x01(\tR\aleftOut\x12\x12\n" +
 	"\x04head\x18\v \x01(\fR\x04head\x12\x12\n" +
-	"\x04tail\x18\f \x01(\fR\x04tail\"\xd1\x01\n" +
+	"\x04tail\x18\f \x01(\fR\x04tail\x12#\n" +
+	"\rchanged_nanos\x18\r \x01(\x03R\fchangedNanos\"\xd1\x01\n" +
 	"\fCallResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12.\n" +
