@@ -19,7 +19,8 @@ import (
 // takes its result. So the ID depends on everything that can change the result:
 //
 //   - the program's file, the plan, and the parameters;
-//   - the input: paths, sizes, and times of the last change of content and inode;
+//   - the input: paths, sizes, times of the last change, and what tells contents of equal size and
+//     time apart: the change of the inode, the digest of copies on several workers, or the ETag;
 // - the arguments of the program, which functions may read: with Flags, all flags but its own, and
 //     the remaining arguments; else os.Args;
 //   - the environment variables that the plan names with Env;

@@ -46,10 +46,7 @@ func WholeFile(ctx context.Context, f File) (Slice, error) {
 	if err != nil {
 		return Slice{}, err
 	}
-	s := Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Hosts: f.Hosts}
-	if !f.Changed.IsZero() {
-		s.Changed = f.Changed.UnixNano()
-	}
+	s := Slice{Path: path, Length: -1, Codec: f.Codec, Size: f.Size, ModTime: f.ModTime.UnixNano(), Version: f.Version, Hosts: f.Hosts}
 	return s, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -111,6 +112,9 @@ type File struct {
 	// Changed is when the inode changed, which nobody can set; zero if it is unknown. The file did
 	// not change again within the same tick of the clock.
 	Changed time.Time
+	// Version is a number that differs for any two contents with high probability; zero if nothing
+	// is known but size and time. It is part of the identity of a job.
+	Version int64
 	// Hosts are the workers with a copy of the file. If empty, the file is equally near to all
 	// workers.
 	Hosts []string
@@ -195,13 +199,16 @@ func expand(ctx context.Context, patterns []string) ([]File, error) {
 	}
 	err = each(len(found), 16, func(i int) (err error) {
 		if heads != nil {
+			found[i].Version = cmp.Or(heads[i].Version, found[i].Version)
 			var ok bool
 			if out[i], ok = probeHead(found[i], heads[i]); ok {
+				out[i].Version = versionOf(found[i].Version, out[i].Changed)
 				return nil
 			}
 		}
 		defer input.Advance(1)
 		out[i], err = probe(ctx, found[i])
+		out[i].Version = versionOf(found[i].Version, out[i].Changed)
 		return err
 	})
 	return out, err
@@ -251,6 +258,18 @@ type tailReader struct {
 
 func (r tailReader) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(r.last).ReadAt(p, off-r.at)
+}
+
+// versionOf returns the Version of a File, from the text of its file system, else from the time of
+// its inode.
+func versionOf(text string, changed time.Time) int64 {
+	switch {
+	case text != "":
+		return int64(xxh3.HashString(text) | 1)
+	case !changed.IsZero():
+		return changed.UnixNano()
+	}
+	return 0
 }
 
 func newFile(i filesys.Info) File {

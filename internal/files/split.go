@@ -25,9 +25,8 @@ type Slice struct {
 	Size    int64    `json:"s"`           // of the file at the time of the split
 	ModTime int64    `json:"t"`           // the same, in nanoseconds since 1970
 	Hosts   []string `json:"h,omitempty"` // with a copy of the file at that time
-	// Changed is when the inode changed, in nanoseconds since 1970; zero if it is unknown. It is
-	// only part of the job's identity.
-	Changed int64 `json:"i,omitempty"`
+	// Version is that of File. It is only part of the job's identity.
+	Version int64 `json:"i,omitempty"`
 
 	opened filesys.File // the file, if it was opened with others; see smallAhead
 }

@@ -50,6 +50,9 @@ type Info struct {
 	// Changed is when the inode of a file of this machine changed, which nobody can set; zero if it
 	// is unknown.
 	Changed time.Time
+	// Version is a text that differs for any two contents, where the file system knows one: the
+	// digest of copies, the ETag of an object, or the change of the inode on a worker.
+	Version string
 	// LeftOut is why a file that matches a glob is not part of the input; empty for input.
 	LeftOut LeftOut
 	// Hosts are the workers that hold the file, sorted; empty means it is equally near to all.
@@ -154,8 +157,11 @@ type Headed interface {
 // MaxSmall is the limit of a small file for Headed, in bytes.
 const MaxSmall = 4 << 10
 
-// Head is the beginning and the end of a file.
-type Head struct{ First, Last []byte }
+// Head is the beginning and the end of a file, and its Version; see Info.
+type Head struct {
+	First, Last []byte
+	Version     string
+}
 
 // A Hinted is an FS that finds a file faster with a hint about its hosts. The hint may be wrong.
 type Hinted interface {

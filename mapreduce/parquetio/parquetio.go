@@ -113,6 +113,7 @@ type piece struct {
 	Size    int64    `json:"size"`            // of the file at the time of the split
 	ModTime int64    `json:"time"`            // of the file at that time, in nanoseconds since 1970
 	Hosts   []string `json:"hosts,omitempty"` // with a copy of the file at that time
+	Version int64    `json:"v,omitempty"`     // see files.File; part of the job's identity
 
 	label string // path as written by the user
 	bytes int64  // of the columns to read
@@ -184,7 +185,7 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := piece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts}
+	p := piece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts, Version: f.Version}
 	file, closer, columns, err := s.open(ctx, &p)
 	if err != nil {
 		return nil, err

@@ -551,3 +551,28 @@ func FuzzDamage(f *testing.F) {
 		}
 	})
 }
+
+// A file that is written again with its size and time is another input.
+func TestRewrittenFileIsAnotherInput(t *testing.T) {
+	type row struct {
+		A int64 `parquet:"a,plain,uncompressed"`
+	}
+	path, then := write(t, encode(t, []row{{1}}, 10)), time.Unix(1_700_000_000, 0)
+	input := func() string {
+		if err := os.Chtimes(path, then, then); err != nil {
+			t.Fatal(err)
+		}
+		splits, err := parquetio.Rows[row](path).Splits(context.Background(), 0)
+		if err != nil || len(splits) != 1 {
+			t.Fatalf("%v, %v", splits, err)
+		}
+		return string(splits[0].Data)
+	}
+	before := input()
+	if err := os.WriteFile(path, encode(t, []row{{2}}, 10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := input(); after == before {
+		t.Errorf("both inputs are %s", after)
+	}
+}

@@ -117,6 +117,17 @@ func (d *digests) startDigest(name string) *digest {
 	return x
 }
 
+// recall returns the digest of an open file if it is known; else nil.
+func (d *digests) recall(name string, f *os.File) []byte {
+	state, _ := filesys.StateOf(f)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k := d.known[name]; state != "" && k.state == state {
+		return k.sum
+	}
+	return nil
+}
+
 // read returns the digest of a file, from memory if the file has not changed.
 func (d *digests) read(name string) ([]byte, error) {
 	f, err := d.open(name)

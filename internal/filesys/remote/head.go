@@ -69,7 +69,10 @@ func (v *Volume) headFile(name string, head, tail int64) (*layshaftv1.FileInfo, 
 		return nil, err
 	}
 	out := infoOf(name, fi, v.holder)
-	out.Head, out.Tail = first, last
+	out.Head, out.Tail, out.Digest = first, last, v.sums.recall(name, f)
+	if _, changed := filesys.StateOf(f); !changed.IsZero() {
+		out.ChangedNanos = changed.UnixNano()
+	}
 	return out, nil
 }
 
@@ -91,9 +94,20 @@ func (f *DatasetFS) Heads(ctx context.Context, infos []filesys.Info, head, tail 
 	}, func(i int, got *layshaftv1.FileInfo) {
 		if got.Size == infos[i].Size && len(got.Head) == min(head, int(got.Size)) {
 			out[i] = filesys.Head{First: got.Head, Last: got.Tail}
+			switch {
+			case infos[i].Version != "":
+				out[i].Version = infos[i].Version
+			case len(got.Digest) > 0:
+				out[i].Version = digestVersion(got.Digest)
+			case got.ChangedNanos != 0:
+				out[i].Version = fmt.Sprint("changed ", got.ChangedNanos)
+			}
 		}
 	})
 }
+
+// digestVersion is the Version of a file with a digest. It is equal for all its copies.
+func digestVersion(sum []byte) string { return fmt.Sprintf("digest %x", sum) }
 
 // OpenSmall reads small files whole, of this worker or of the first host of each.
 func (f *DatasetFS) OpenSmall(ctx context.Context, infos []filesys.Info) ([]filesys.File, error) {

@@ -500,6 +500,7 @@ func (f *DatasetFS) CheckCopies(ctx context.Context, infos []filesys.Info) error
 				return errs[k]
 			case from[i] == "":
 				from[i], sum[i] = host, sums[k][n]
+				info.Version = digestVersion([]byte(sum[i]))
 			case sum[i] != sums[k][n]:
 				return &filesys.Error{Path: info.Path, Err: fmt.Errorf("its copies on workers %s and %s are of one size and differ in content", from[i], host), Help: compareHelp}
 			}

@@ -133,7 +133,7 @@ func missing(err error) bool {
 
 // infoOf drops fractions of seconds: lists have them, other answers do not.
 func infoOf(p string, o minio.ObjectInfo) filesys.Info {
-	return filesys.Info{Path: p, Size: o.Size, ModTime: o.LastModified.Truncate(time.Second)}
+	return filesys.Info{Path: p, Size: o.Size, ModTime: o.LastModified.Truncate(time.Second), Version: o.ETag}
 }
 
 // list passes the objects whose keys start with prefix to each.

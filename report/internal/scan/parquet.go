@@ -148,6 +148,7 @@ type parquetPiece struct {
 	Size    int64    `json:"size"`
 	ModTime int64    `json:"time"`
 	Hosts   []string `json:"hosts,omitempty"`
+	Version int64    `json:"v,omitempty"` // see files.File; part of the job's identity
 
 	label string
 	bytes int64
@@ -210,7 +211,7 @@ func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquet
 	if err != nil {
 		return nil, 0, err
 	}
-	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts}
+	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts, Version: f.Version}
 	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
 	if err != nil {
 		return nil, 0, err
