@@ -144,16 +144,10 @@ type Window struct {
 
 // WindowCall is a call of a window function.
 type WindowCall struct {
-	Func   WindowFunc
-	Name   string
-	Result vec.Type
-	Args   []*expr.Expr
-}
-
-// WindowFunc computes a window function for one partition: the columns of its arguments and of the
-// sort keys, in order.
-type WindowFunc interface {
-	Run(rows int, args, order []*vec.Vec) (*vec.Vec, error)
+	Func *aggr.WinFunc
+	Args []*expr.Expr
+	// Filter is the condition of FILTER; nil for none.
+	Filter *expr.Expr
 }
 
 // Union is the rows of all inputs, one after the other. All have the same types.

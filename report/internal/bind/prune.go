@@ -284,6 +284,7 @@ func pruneWindow(n *Window, need []bool) (Node, []int) {
 	for i, c := range n.Calls {
 		if need[width+i] {
 			use(inner, c.Args...)
+			use(inner, c.Filter)
 		}
 	}
 	in, to := prune(n.In, inner)
@@ -295,7 +296,7 @@ func pruneWindow(n *Window, need []bool) (Node, []int) {
 		}
 		to = append(to, len(w.Cols))
 		w.Cols = append(w.Cols, n.Cols[width+i])
-		w.Calls = append(w.Calls, &WindowCall{c.Func, c.Name, c.Result, movedAll(c.Args, to)})
+		w.Calls = append(w.Calls, &WindowCall{c.Func, movedAll(c.Args, to), moved(c.Filter, to)})
 	}
 	return w, to
 }

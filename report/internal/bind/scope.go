@@ -35,6 +35,8 @@ type scope struct {
 	cols []Column
 	// aliases are the items of the SELECT list; a name that is no column may be the alias of one.
 	aliases []*sql.Item
+	// named are the windows of the WINDOW clause.
+	named []*sql.WindowDef
 	// calls collects the aggregates, window functions and subqueries of the expressions.
 	calls *calls
 	// clause is the name of the clause, for errors.

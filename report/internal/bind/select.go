@@ -196,7 +196,7 @@ type numbered struct {
 // keys is not nil if the query groups.
 func (sel *selection) bindItems(items []*sql.Item, order []*sql.OrderItem, seen *names) (keys []*expr.Expr, sets [][]bool, err error) {
 	s := sel.scope("SELECT", items)
-	s.aggregates, s.windows, s.seen = true, true, seen
+	s.aggregates, s.windows, s.named, s.seen = true, true, sel.s.Windows, seen
 	for _, it := range items {
 		x, err := s.expr(it.X)
 		if err != nil {

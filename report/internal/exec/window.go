@@ -64,7 +64,13 @@ func windowPartition(n *bind.Window, keys []*expr.Expr, rows iter.Seq[windowRow]
 		if err != nil {
 			return err
 		}
-		v, err := c.Func.Run(count, args, order)
+		var filter *vec.Vec
+		if c.Filter != nil {
+			if filter, err = c.Filter.Eval(&part); err != nil {
+				return fatal(&part, err)
+			}
+		}
+		v, err := c.Func.Run(count, args, order, filter)
 		if err != nil {
 			return failed(err)
 		}
