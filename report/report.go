@@ -47,6 +47,10 @@ type Statement struct {
 	s      exec.Statement
 	root   bind.Node
 	target mapreduce.Target
+	// table is the result of a statement about a query; nil for a query.
+	table *textTable
+	// copy is what COPY does with the result; nil for other statements.
+	copy *sql.Copy
 }
 
 // Options change how a statement is prepared. The zero value is the default.
@@ -83,14 +87,55 @@ func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, a
 		return nil, err
 	}
 	s := &Statement{target: t, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
-	err = mapreduce.WithFiles(ctx, t, func(ctx context.Context) (err error) {
-		s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, types)
-		return err
-	})
+	err = mapreduce.WithFiles(ctx, t, func(ctx context.Context) error { return s.bind(ctx, types) })
 	if err != nil {
 		return nil, located(text, err)
 	}
 	return s, nil
+}
+
+// bind parses and binds the statement.
+func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
+	st, err := sql.Parse(s.s.Text)
+	if err != nil {
+		return err
+	}
+	var q *sql.Query
+	switch st := st.(type) {
+	case *sql.Query:
+		q = st
+	case *sql.Copy:
+		q, s.copy = st.Query, st
+	case *sql.Describe:
+		q = st.Query
+	case *sql.Explain:
+		q = st.Query
+	case *sql.Summarize:
+		q = st.Query
+	}
+	if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, q, types); err != nil {
+		return err
+	}
+	switch st.(type) {
+	case *sql.Describe:
+		s.table = describe(s.root)
+	case *sql.Explain:
+		s.table = explain(s.root)
+	case *sql.Summarize:
+		cols := s.root.Columns()
+		s.s.Text = summaryOf(q, cols)
+		parsed, err := sql.Parse(s.s.Text)
+		if err != nil {
+			return err
+		}
+		if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, parsed.(*sql.Query), types); err != nil {
+			return err
+		}
+		s.table = summarize(s, cols)
+	case *sql.Copy:
+		s.s.Text = sql.Format(q)
+	}
+	return nil
 }
 
 // located returns an error of the statement with its place.
@@ -110,12 +155,23 @@ func located(text string, err error) error {
 	return err
 }
 
+// fields returns the columns of the result.
+func (s *Statement) fields() []vec.Field {
+	if s.table != nil {
+		return s.table.fields()
+	}
+	var fields []vec.Field
+	for _, c := range s.root.Columns() {
+		fields = append(fields, vec.Field{Name: c.Name, Type: c.Type})
+	}
+	return fields
+}
+
 // Columns returns the columns of the result.
 func (s *Statement) Columns() []Column {
-	cols := s.root.Columns()
-	out := make([]Column, len(cols))
-	for i, c := range cols {
-		out[i] = Column{c.Name, c.Type.String()}
+	var out []Column
+	for _, f := range s.fields() {
+		out = append(out, Column{f.Name, f.Type.String()})
 	}
 	return out
 }
@@ -140,9 +196,11 @@ type Rows struct {
 // Run runs the statement. Rows arrive while it runs; the end of ctx, and the end of reading, end
 // the run.
 func (s *Statement) Run(ctx context.Context) *Rows {
-	r := &Rows{columns: s.Columns(), text: s.s.Text, batches: exec.Run(ctx, s.target, s.s, s.root)}
-	for _, c := range s.root.Columns() {
-		r.fields = append(r.fields, vec.Field{Name: c.Name, Type: c.Type})
+	r := &Rows{columns: s.Columns(), fields: s.fields(), text: s.s.Text}
+	if s.table != nil {
+		r.batches = s.table.batches(ctx)
+	} else {
+		r.batches = exec.Run(ctx, s.target, s.s, s.root)
 	}
 	return r
 }

@@ -201,17 +201,9 @@ func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, err
 	return t, nil
 }
 
-// Prepare binds the statement to the files that it names. It returns the operators and the tables.
+// Prepare binds the statement, whose query is q, to the files that it names. It returns the operators and the tables.
 // types are the types of columns that are not taken from samples.
-func Prepare(ctx context.Context, s Statement, types map[string]vec.Type) (bind.Node, []*scan.Table, error) {
-	st, err := sql.Parse(s.Text)
-	if err != nil {
-		return nil, nil, err
-	}
-	q, ok := st.(*sql.Query)
-	if !ok {
-		return nil, nil, sql.NewError(s.Text, st.At(), "this statement is not supported here", "write a SELECT")
-	}
+func Prepare(ctx context.Context, s Statement, q *sql.Query, types map[string]vec.Type) (bind.Node, []*scan.Table, error) {
 	params, err := s.values()
 	if err != nil {
 		return nil, nil, err
