@@ -49,8 +49,6 @@ type Statement struct {
 	target mapreduce.Target
 	// table is the result of a statement about a query; nil for a query.
 	table *textTable
-	// copy is what COPY does with the result; nil for other statements.
-	copy *sql.Copy
 }
 
 // Options change how a statement is prepared. The zero value is the default.
@@ -105,7 +103,7 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 	case *sql.Query:
 		q = st
 	case *sql.Copy:
-		q, s.copy = st.Query, st
+		q = st.Query
 	case *sql.Describe:
 		q = st.Query
 	case *sql.Explain:
@@ -116,7 +114,7 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 	if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, q, types); err != nil {
 		return err
 	}
-	switch st.(type) {
+	switch st := st.(type) {
 	case *sql.Describe:
 		s.table = describe(s.root)
 	case *sql.Explain:
@@ -133,6 +131,11 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 		}
 		s.table = summarize(s, cols)
 	case *sql.Copy:
+		format, err := copyFormat(st)
+		if err != nil {
+			return err
+		}
+		s.table = s.copyTo(st, format)
 		s.s.Text = sql.Format(q)
 	}
 	return nil
@@ -140,11 +143,13 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 
 // located returns an error of the statement with its place.
 func located(text string, err error) error {
+	var ofSQL *sql.Error
 	var ofBind *bind.Error
 	var ofExpr *expr.Error
 	var ofAggr *aggr.Error
 	switch {
-	case errors.As(err, new(*sql.Error)):
+	case errors.As(err, &ofSQL):
+		return sql.NewError(text, ofSQL.Offset, ofSQL.Message, ofSQL.Hint)
 	case errors.As(err, &ofBind):
 		return sql.NewError(text, ofBind.Offset, ofBind.Message, ofBind.Hint)
 	case errors.As(err, &ofExpr):
@@ -160,7 +165,11 @@ func (s *Statement) fields() []vec.Field {
 	if s.table != nil {
 		return s.table.fields()
 	}
-	var fields []vec.Field
+	return s.queryFields()
+}
+
+// queryFields returns the columns of the query.
+func (s *Statement) queryFields() (fields []vec.Field) {
 	for _, c := range s.root.Columns() {
 		fields = append(fields, vec.Field{Name: c.Name, Type: c.Type})
 	}

@@ -33,7 +33,13 @@ func (r *Rows) Write(w io.Writer, format string, o WriteOptions) error {
 	if err != nil {
 		return err
 	}
-	n, begun := int64(0), false
+	return r.writeTo(out, o.MaxRows, new(int64))
+}
+
+// writeTo writes all rows, and counts them in n. More than most rows are an error, unless it is
+// zero. A run that fails before its first row writes nothing.
+func (r *Rows) writeTo(out render.Writer, most int64, n *int64) error {
+	begun := false
 	begin := func() error {
 		if begun {
 			return nil
@@ -45,8 +51,8 @@ func (r *Rows) Write(w io.Writer, format string, o WriteOptions) error {
 		if err != nil {
 			return located(r.text, err)
 		}
-		if n += int64(b.N); o.MaxRows > 0 && n > o.MaxRows {
-			return fmt.Errorf("the result has more than %d rows; add LIMIT, or allow more", o.MaxRows)
+		if *n += int64(b.N); most > 0 && *n > most {
+			return fmt.Errorf("the result has more than %d rows; add LIMIT, or allow more", most)
 		}
 		if err := begin(); err != nil {
 			return err

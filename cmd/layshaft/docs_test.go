@@ -55,7 +55,7 @@ func TestReportExamples(t *testing.T) {
 	for i, e := range examples {
 		_, want, _ := strings.Cut(string(updated), fmt.Sprintf("-- want%d --\n", i))
 		want, _, _ = strings.Cut("\n"+want, "\n-- ")
-		want = strings.TrimPrefix(want+"\n", "\n")
+		want = strings.TrimSpace(want) + "\n"
 		text = strings.Replace(text, e[0], "```console\n$ "+e[1]+"\n"+want+"```\n", 1)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

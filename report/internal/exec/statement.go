@@ -201,8 +201,8 @@ func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, err
 	return t, nil
 }
 
-// Prepare binds the statement, whose query is q, to the files that it names. It returns the operators and the tables.
-// types are the types of columns that are not taken from samples.
+// Prepare binds the statement, whose query is q, to the files that it names. It returns the
+// operators and the tables. types are the types of columns that are not taken from samples.
 func Prepare(ctx context.Context, s Statement, q *sql.Query, types map[string]vec.Type) (bind.Node, []*scan.Table, error) {
 	params, err := s.values()
 	if err != nil {
