@@ -24,12 +24,13 @@ import (
 func (j *Job) progress() func(error) {
 	f, isFile := j.target.Err.(*os.File)
 	live := isFile && term.IsTerminal(int(f.Fd()))
-	if j.target.Progress == "none" || j.target.Progress == "auto" && !live {
+	bars := j.target.Progress == "auto" || j.target.Progress == "brief"
+	if j.target.Progress == "none" || bars && !live {
 		return func(error) {}
 	}
 	p := &display{j: j, w: j.target.Err, start: time.Now(), began: map[int]time.Time{}}
 	every := 5 * time.Second
-	if live && j.target.Progress == "auto" {
+	if live && bars {
 		p.live, every = true, 200*time.Millisecond
 	}
 	if live {
@@ -52,6 +53,10 @@ func (j *Job) progress() func(error) {
 	return func(err error) {
 		close(stop)
 		<-stopped
+		if j.target.Progress == "brief" {
+			p.erase()
+			return
+		}
 		p.end(err)
 	}
 }
@@ -238,6 +243,13 @@ func (p *display) input(stage int) (n int64) {
 		n += p.j.spec.Stages[stage].Splits[i].Bytes
 	}
 	return n
+}
+
+// erase removes the lines drawn last time.
+func (p *display) erase() {
+	if p.lines > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.lines)
+	}
 }
 
 func (p *display) end(err error) {

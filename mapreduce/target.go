@@ -90,8 +90,8 @@ type Cluster struct {
 
 // Reporting controls the output of a run. Local and Cluster share it.
 type Reporting struct {
-	// Progress is auto (bars on a terminal, nothing elsewhere), plain (a line every few seconds) or
-	// none. Empty means none.
+	// Progress is auto (bars on a terminal, nothing elsewhere), brief (the same bars, which are
+	// erased at the end), plain (a line every few seconds) or none. Empty means none.
 	Progress string
 	// Explain prints stages, splits, partitions and estimated bytes instead of running; see
 	// ErrExplained.
@@ -191,7 +191,7 @@ func (r Reporting) withDefaults() (Reporting, error) {
 	switch r.Progress {
 	case "":
 		r.Progress = "none"
-	case "auto", "plain", "none":
+	case "auto", "brief", "plain", "none":
 	default:
 		return r, fmt.Errorf("progress %q: use auto, plain or none", r.Progress)
 	}

@@ -75,6 +75,12 @@ func (c *reportCmd) text() (string, error) {
 // target returns where the query runs.
 func (c *reportCmd) target() mapreduce.Target {
 	r := mapreduce.Reporting{Progress: c.Progress, Explain: c.Explain}
+	if r.Progress == "auto" {
+		r.Progress = "brief"
+		if term.IsTerminal(int(os.Stdout.Fd())) && c.format() != "table" {
+			r.Progress = "none" // rows arrive on the same terminal during the run
+		}
+	}
 	if c.Cluster != "" {
 		return mapreduce.Cluster{Address: c.Cluster, Interactive: true, Reporting: r, TLS: mapreduce.TLSFiles{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}}
 	}
