@@ -193,7 +193,7 @@ func (r Reporting) withDefaults() (Reporting, error) {
 		r.Progress = "none"
 	case "auto", "brief", "plain", "none":
 	default:
-		return r, fmt.Errorf("progress %q: use auto, plain or none", r.Progress)
+		return r, fmt.Errorf("progress %q: use auto, brief, plain or none", r.Progress)
 	}
 	return r, nil
 }
