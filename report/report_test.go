@@ -77,6 +77,7 @@ func TestStatements(t *testing.T) {
 		{"SELECT sku FROM p.jsonl SEMI JOIN o.csv USING (sku) ORDER BY 1", "a1\na3\n"},
 		{"SELECT sku FROM p.jsonl ANTI JOIN o.csv USING (sku) ORDER BY 1", "a2\na4\n"},
 		{"SELECT sku FROM p.jsonl WHERE sku NOT IN (SELECT sku FROM o.csv) ORDER BY 1", "a2\na4\n"},
+		{"SELECT count(*) FROM p.jsonl WHERE sku IN (SELECT sku FROM o.csv)", "2\n"},
 		{"SELECT sku FROM p.jsonl WHERE price = (SELECT max(price) FROM p.jsonl)", "a3\n"},
 		{"SELECT o.sku FROM p.jsonl, o.csv WHERE p.sku = o.sku AND count > 5", "a1\n"},
 		{"SELECT sku FROM p.jsonl UNION SELECT sku FROM o.csv ORDER BY sku", "a1\na2\na3\na4\nzz\n"},

@@ -198,7 +198,7 @@ func (sel *selection) group(keys []*expr.Expr, sets [][]bool) error {
 		w.rewrite(r.expr)
 	}
 	for _, sub := range sel.calls.subs {
-		if sub.x != nil && !sub.below {
+		if sub.x != nil && !sub.joined {
 			sub.x = r.expr(sub.x)
 		}
 	}

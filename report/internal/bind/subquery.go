@@ -13,8 +13,8 @@ type subquery struct {
 	x   *expr.Expr
 	key *expr.Expr // the right side, over the columns of node
 	typ vec.Type
-	// below reports that the subquery was joined below an Aggregate.
-	below bool
+	// joined reports that attach has joined the subquery, so that x is over columns below.
+	joined bool
 }
 
 // subqueryNode binds the query of a subquery.
@@ -135,6 +135,7 @@ func placed(x *expr.Expr, at map[int]int) *expr.Expr {
 // attachOne joins one subquery.
 func (sel *selection) attachOne(virtual int, at map[int]int) error {
 	sub := sel.calls.subs[virtual-subBase]
+	sub.joined = true
 	cols := sel.node.Columns()
 	if sub.x == nil {
 		j := cross(sel.node, sub.node)
