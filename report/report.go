@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/aggr"
@@ -63,7 +64,8 @@ type Options struct {
 
 // Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
 // the values of the parameters $1, $2 or ?, or of named ones; see [Named]. An error of the
-// statement is an [*Error]. Each run lists the files again, but keeps the columns.
+// statement is an [*Error]. now() and current_date are the time of Prepare, in UTC. Each run lists
+// the files again, but keeps the columns.
 func Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Statement, error) {
 	return Options{}.Prepare(ctx, t, text, args...)
 }
@@ -111,6 +113,7 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 	case *sql.Summarize:
 		q = st.Query
 	}
+	s.s.SetTime(q, time.Now())
 	if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, q, types); err != nil {
 		return err
 	}

@@ -108,6 +108,23 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+// TestTime checks that now() has one value, and that a text for a parameter is read as a date.
+func TestTime(t *testing.T) {
+	files(t, map[string]string{"o.csv": orders})
+	for _, c := range []struct {
+		text string
+		args []any
+		want string
+	}{
+		{"SELECT count(DISTINCT now()), min(current_date > day), now() = current_timestamp FROM o.csv", nil, "1,true,true\n"},
+		{"SELECT sku FROM o.csv WHERE day = $1", []any{"2024-02-29"}, "a3\n"},
+	} {
+		if got, err := answer(t, mapreduce.Local{}, c.text, c.args...); err != nil || got != c.want {
+			t.Errorf("%s\ngot %q, %v\nwant %q", c.text, got, err, c.want)
+		}
+	}
+}
+
 // TestRefused checks the place and the words of errors of statements.
 func TestRefused(t *testing.T) {
 	files(t, map[string]string{"p.jsonl": products})

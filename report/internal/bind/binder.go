@@ -3,6 +3,7 @@ package bind
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/scan"
@@ -20,6 +21,8 @@ type Catalog interface {
 type Params struct {
 	Positional []*expr.Expr
 	Named      map[string]*expr.Expr
+	// Now is the time of now() and current_date.
+	Now time.Time
 }
 
 // Query binds a query to operators, without any that nothing needs.

@@ -315,6 +315,9 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if now, ok := expr.StatementTime(c.Name, s.b.params.Now, c.Offset); ok && len(args) == 0 {
+		return now, nil
+	}
 	return expr.Call(c.Name, args, c.Offset)
 }
 

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -26,6 +27,9 @@ type Statement struct {
 	Tables []*scan.Table `json:"tables"`
 	// Params are the values of its parameters.
 	Params []Param `json:"params,omitempty"`
+	// Now is the time of now() and current_date, in microseconds since 1970; 0 if they do not
+	// occur.
+	Now int64 `json:"now,omitempty"`
 	// MaxBad is the number of bad rows of files that are set aside.
 	MaxBad int64 `json:"max_bad,omitempty"`
 	// Broadcast is the size in bytes up to which an input of a join is given to all tasks.
@@ -39,9 +43,22 @@ type Param struct {
 	Value []byte   `json:"value"` // one encoded row
 }
 
+// SetTime stores the time of the statement if its query names it. All tasks then have the same
+// time, and other statements do not change with it.
+func (s *Statement) SetTime(q *sql.Query, now time.Time) {
+	sql.Walk(q, func(n sql.Node) bool {
+		if c, ok := n.(*sql.Call); ok {
+			if _, ok := expr.StatementTime(c.Name, now, 0); ok {
+				s.Now = now.UnixMicro()
+			}
+		}
+		return true
+	})
+}
+
 // values decodes the parameters.
 func (s *Statement) values() (bind.Params, error) {
-	p := bind.Params{Named: map[string]*expr.Expr{}}
+	p := bind.Params{Named: map[string]*expr.Expr{}, Now: time.UnixMicro(s.Now)}
 	for _, x := range s.Params {
 		b := vec.NewBuilder(x.Type, 1)
 		if _, err := vec.DecodeRow(x.Value, []*vec.Builder{b}); err != nil {
@@ -49,7 +66,11 @@ func (s *Statement) values() (bind.Params, error) {
 		}
 		v := b.Done()
 		v.Const = true
-		if c := expr.Const(v, 0); x.Name != "" {
+		c := expr.Const(v, 0)
+		if x.Type.Kind == vec.Text && !v.Null(0) {
+			c = expr.Text(v.String(0), 0) // as in quotes: a date where a date is expected
+		}
+		if x.Name != "" {
 			p.Named[x.Name] = c
 		} else {
 			p.Positional = append(p.Positional, c)
