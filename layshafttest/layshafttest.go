@@ -14,6 +14,8 @@
 //		...
 //	})
 //
+// Outside of tests, in an Example, Run starts such a cluster in real time.
+//
 // Limits: user code runs in the process of the test instead of a child, so it must not exit or race
 // with other slots; and kill -9 leaves the disks as if they had been closed.
 package layshafttest
@@ -31,7 +33,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"testing/synctest"
 	"time"
 
@@ -48,7 +49,7 @@ const LeaseTTL = 10 * time.Second
 // Cluster is a coordinator and its workers, made by Start. Its methods may be called
 // concurrently, from goroutines of the bubble.
 type Cluster struct {
-	t       testing.TB
+	t       T
 	dir     string
 	opt     options
 	net     network.Network
@@ -70,11 +71,12 @@ type Cluster struct {
 
 // Start starts a coordinator and some workers, and returns after all have joined. At the end of
 // the test everything is stopped. The test fails if the coordinator's audit finds an error or if
-// something does not end. Call it in a bubble, from the test's own goroutine.
-func Start(t testing.TB, workers int, opts ...Option) *Cluster {
+// something does not end. Call it in a bubble or in Run, from the test's own goroutine.
+func Start(t T, workers int, opts ...Option) *Cluster {
 	t.Helper()
-	if !inBubble() {
-		t.Fatal("layshafttest.Start must be called inside synctest.Test: its clusters live under a fake clock")
+	_, real := t.(*realTime)
+	if !real && !inBubble() {
+		t.Fatalf("layshafttest.Start must be called inside synctest.Test, so that its cluster lives under a fake clock, or inside layshafttest.Run")
 	}
 	c := &Cluster{t: t, dir: t.TempDir(), places: map[string]string{}, cuts: map[link]bool{}}
 	c.opt = options{slots: 2, memory: 16 << 20}
@@ -94,7 +96,7 @@ func Start(t testing.TB, workers int, opts ...Option) *Cluster {
 	c.inside = &innerCluster{dial: c.dial, program: filepath.Join(c.dir, "program"),
 		code: child.Code{SHA256: hex.EncodeToString(sum[:]), Platform: runtime.GOOS + "/" + runtime.GOARCH, Size: int64(len(program))}}
 	if err := os.WriteFile(c.inside.program, program, 0o755); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	address, remove := c.inside.add()
 	c.address = address
@@ -167,7 +169,9 @@ func (c *Cluster) stop() {
 	stops.Wait()
 	c.coord.Stop()
 	c.client.Stop()
-	time.Sleep(time.Minute) // some goroutines of memberlist end late
+	if _, real := c.t.(*realTime); !real {
+		time.Sleep(time.Minute) // some goroutines of memberlist end late
+	}
 	if c.t.Failed() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

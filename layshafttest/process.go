@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"testing"
 
 	"github.com/layshaft/layshaft/internal/gossip/gossiptest"
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
@@ -26,7 +25,7 @@ var (
 )
 
 // run runs main as a process until it returns.
-func run(t testing.TB, name string, host *network.Host, gossip *gossiptest.Transport, main func(ctx context.Context, p *process) error) *process {
+func run(t T, name string, host *network.Host, gossip *gossiptest.Transport, main func(ctx context.Context, p *process) error) *process {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &process{host: host, gossip: gossip, cancel: cancel, ended: make(chan struct{}), killed: make(chan struct{})}
 	go func() {
