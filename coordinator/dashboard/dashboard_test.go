@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -304,7 +305,14 @@ func TestMetrics(t *testing.T) {
 	}
 	values := map[string]float64{}
 	functions := map[string]bool{}
+	docs, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range got {
+		if !regexp.MustCompile("`" + f.GetName() + "[`{]").Match(docs) {
+			t.Errorf("%s is missing in the table of metrics in docs/cluster.md", f.GetName())
+		}
 		for _, m := range f.GetMetric() {
 			name := f.GetName()
 			for _, l := range m.GetLabel() {
