@@ -101,7 +101,7 @@ func (p *display) show() {
 		lines = append(lines, p.line(i, s, records[i], bytes[i], width-1))
 	}
 	if waiting > 0 && p.live {
-		lines = append(lines, fmt.Sprintf("%d more stages wait", waiting))
+		lines = append(lines, report.Plural(waiting, "more stage")+" to come")
 	}
 	if line := p.total(st.Stages, bytes); line != "" && len(lines) > 0 {
 		lines = append(lines, line)

@@ -3,6 +3,7 @@ package filesys
 import (
 	"context"
 	"fmt"
+	"github.com/layshaft/layshaft/internal/report"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -79,7 +80,7 @@ func (in *Input) Phase() string {
 	case in.phase == "":
 		return ""
 	case in.all == 0:
-		return fmt.Sprintf("%s: %d files", in.phase, in.done)
+		return in.phase + ": " + report.Plural(in.done, "file")
 	}
 	return fmt.Sprintf("%s: %d of %d files", in.phase, min(in.done, in.all), in.all)
 }

@@ -78,6 +78,7 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -197,7 +198,7 @@ func (s Source[T]) Header(ctx context.Context) ([]string, error) {
 // errNoHeader is the error for files without a header.
 func errNoHeader(fs []files.File) error {
 	if len(fs) > 1 {
-		return fmt.Errorf("%s and %d other files: they are empty, so they have no header; write one, or use NoHeader", fs[0].Path, len(fs)-1)
+		return fmt.Errorf("%s and %s: they are empty, so they have no header; write one, or use NoHeader", fs[0].Path, report.Plural(len(fs)-1, "other file"))
 	}
 	return fmt.Errorf("%s: the file is empty, so it has no header; write one, or use NoHeader", fs[0].Path)
 }

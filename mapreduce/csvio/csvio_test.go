@@ -585,7 +585,7 @@ func TestFilesThatAreNoCSV(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"empty.csv":         "empty.csv: the file is empty, so it has no header; write one, or use NoHeader",
 		"blank.csv":         "blank.csv: the file is empty, so it has no header",
-		"{blank,empty}.csv": "blank.csv and 1 other files: they are empty",
+		"{blank,empty}.csv": "blank.csv and 1 other file: they are empty",
 		"cr.csv":            "cr.csv: its lines end with CR alone",
 		"mixed.csv":         "mixed.csv: its lines end with CR alone",
 		"zip.csv":           "zip.csv: it is a zip archive, or an Excel or Word file, not text; unpack it, or export its text",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -96,7 +97,7 @@ func (rd *sliceReader[T]) chunk(c files.Chunk, last bool) (took int, err error) 
 		case rd.isHeaderNext:
 			rd.isHeaderNext = false
 		case p.N != len(rd.header):
-			err = rd.reportBad(fmt.Errorf("the row has %d cells, the header has %d; is a separator not quoted, or one missing?", p.N, len(rd.header)), c.Data[took:next])
+			err = rd.reportBad(fmt.Errorf("the row has %s, the header has %d; is a separator not quoted, or one missing?", report.Plural(p.N, "cell"), len(rd.header)), c.Data[took:next])
 		case p.Feeds > 1 && rd.source.noFeeds:
 			return 0, fmt.Errorf("%s:%d: a cell contains a line feed; remove the option NoLineFeeds", c.Path, rd.lineNumber())
 		default:

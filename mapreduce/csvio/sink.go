@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -127,7 +128,7 @@ func (s Sink[T]) compile() (head []byte, row func([]byte, *T) ([]byte, error), e
 		row = func(dst []byte, r *T) ([]byte, error) {
 			cells := *any(r).(*[]string)
 			if len(cells) == 0 || len(s.header) > 0 && len(cells) != len(s.header) {
-				return dst, fmt.Errorf("%s: a row of %d cells, under a header of %d", s, len(cells), len(s.header))
+				return dst, fmt.Errorf("%s: a row of %s, under a header of %d", s, report.Plural(len(cells), "cell"), len(s.header))
 			}
 			return appendRow(dst, cells, s.comma), nil
 		}

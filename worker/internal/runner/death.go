@@ -135,7 +135,7 @@ func (p *process) describeDeath(others int) *job.Failure {
 		f.Message += fmt.Sprintf("; its peak memory was %s", bytesize.Format(n))
 	}
 	if others > 0 {
-		f.Message += fmt.Sprintf("; %d other attempts were running in it", others)
+		f.Message += "; it was also running " + report.Plural(others, "other attempt")
 	}
 	f.Detail = detail(text, "")
 	return f
