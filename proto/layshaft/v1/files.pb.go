@@ -748,8 +748,9 @@ type HeadFiles struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// names are the paths inside the dataset.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// head and tail are how many bytes to read from the beginning and the end of each file, at most.
-	Head          int64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	// head is the maximum number of bytes to read from the beginning of each file.
+	Head int64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	// tail is the maximum number of bytes to read from the end of each file.
 	Tail          int64 `protobuf:"varint,3,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -833,8 +834,9 @@ type FileInfo struct {
 	// left_out is why the file matches a glob but is no input, in answers to list: hidden, link or
 	// twice. It is empty for input.
 	LeftOut string `protobuf:"bytes,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
-	// head and tail are the beginning and the end of the content, in answers to head.
+	// head is the beginning of the content, in answers to head.
 	Head []byte `protobuf:"bytes,11,opt,name=head,proto3" json:"head,omitempty"`
+	// tail is the end of the content, in answers to head.
 	Tail []byte `protobuf:"bytes,12,opt,name=tail,proto3" json:"tail,omitempty"`
 	// changed_nanos is when the inode changed, in nanoseconds since 1970, in answers to head. It is
 	// zero when unknown. Nobody can set it. With a known digest, digest is set, too.
