@@ -21,7 +21,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"os"
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -48,6 +50,9 @@ type Statement struct {
 	s      exec.Statement
 	root   bind.Node
 	target mapreduce.Target
+	// stdin is the standard input, and spooled the file with its copy.
+	stdin   io.Reader
+	spooled string
 	// table is the result of a statement about a query; nil for a query.
 	table *textTable
 }
@@ -60,6 +65,9 @@ type Options struct {
 	// MaxBad is the number of malformed rows that are set aside. Zero means that the first one is
 	// an error.
 	MaxBad int64
+	// Stdin is what the path - in FROM reads. It is copied to a temporary file. Nil refuses the
+	// path.
+	Stdin io.Reader
 }
 
 // Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
@@ -86,12 +94,37 @@ func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, a
 	if err != nil {
 		return nil, err
 	}
-	s := &Statement{target: t, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
+	s := &Statement{target: t, stdin: o.Stdin, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
 	err = mapreduce.WithFiles(ctx, t, func(ctx context.Context) error { return s.bind(ctx, types) })
 	if err != nil {
+		s.Close()
 		return nil, located(text, err)
 	}
 	return s, nil
+}
+
+// Close removes the temporary copy of the standard input, if the statement has one.
+func (s *Statement) Close() {
+	if s.spooled != "" {
+		_ = os.Remove(s.spooled) // the system removes temporary files, too
+	}
+}
+
+// spool copies the standard input to a file once, and returns its path.
+func (s *Statement) spool() (path string, err error) {
+	switch {
+	case s.spooled != "":
+		return s.spooled, nil
+	case s.stdin == nil:
+		return "", errors.New("standard input is not available here; name a file")
+	}
+	f, err := os.CreateTemp("", "layshaft-stdin-")
+	if err != nil {
+		return "", err
+	}
+	s.spooled = f.Name()
+	_, err = io.Copy(f, s.stdin)
+	return s.spooled, errors.Join(err, f.Close())
 }
 
 // bind parses and binds the statement.
@@ -114,7 +147,7 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 		q = st.Query
 	}
 	s.s.SetTime(q, time.Now())
-	if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, q, types); err != nil {
+	if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, q, types, s.spool); err != nil {
 		return err
 	}
 	switch st := st.(type) {
@@ -129,7 +162,7 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 		if err != nil {
 			return err
 		}
-		if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, parsed.(*sql.Query), types); err != nil {
+		if s.root, s.s.Tables, err = exec.Prepare(ctx, s.s, parsed.(*sql.Query), types, s.spool); err != nil {
 			return err
 		}
 		s.table = summarize(s, cols)
@@ -223,7 +256,7 @@ func Query(ctx context.Context, t mapreduce.Target, text string, args ...any) (*
 	if err != nil {
 		return nil, err
 	}
-	return s.Run(ctx), nil
+	return s.Run(ctx), nil // without Stdin, there is nothing to close
 }
 
 // Columns returns the columns of the rows.

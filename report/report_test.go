@@ -150,6 +150,27 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestStdin reads - twice, which takes one copy.
+func TestStdin(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	text := "SELECT sum(a.n), count(*) FROM - AS a, '-' AS b"
+	s, err := report.Options{Stdin: strings.NewReader("n,m\n1,a\n2,b\n")}.Prepare(t.Context(), mapreduce.Local{}, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := s.Run(t.Context()).Write(&out, "csv", report.WriteOptions{}); err != nil || !strings.HasSuffix(out.String(), "\n6,4\n") {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	s.Close()
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if _, err := report.Prepare(t.Context(), mapreduce.Local{}, text); err == nil || !strings.Contains(err.Error(), "standard input is not available") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func ExampleQuery() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -35,36 +36,53 @@ type reportCmd struct {
 	Cluster string `group:"On a cluster" placeholder:"HOST:PORT" help:"Run on the workers of this coordinator."`
 	tlsFlags
 
-	Query []string `arg:"" optional:"" help:"The query; or, with -by, -agg, -where or -top, the files."`
+	Query []string `arg:"" optional:"" help:"The query; or, with -by, -agg, -where or -top, the files. Without one, statements are read from standard input."`
+
+	seen []string // columns of the last result
 }
 
-// Run runs the query.
+// Run runs the query, or reads statements from standard input.
 func (c *reportCmd) Run(ctx context.Context) error {
+	if len(c.Query) == 0 && !c.isShort() {
+		return c.runShell(ctx)
+	}
 	text, err := c.text()
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := report.Options{Types: c.Types, MaxBad: c.Bad}.Prepare(ctx, c.target(), text)
+	return c.answer(ctx, text, c.format(), os.Stdout)
+}
+
+// answer runs a statement and writes its result.
+func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writer) error {
+	s, err := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin}.Prepare(ctx, c.target(), text)
 	if err != nil {
 		return withCaret(err)
+	}
+	defer s.Close()
+	c.seen = nil
+	for _, col := range s.Columns() {
+		c.seen = append(c.seen, col.Name)
 	}
 	if c.Schema {
 		return c.schema(s)
 	}
-	err = s.Run(ctx).Write(os.Stdout, c.format(), report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
+	err = s.Run(ctx).Write(out, format, report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
 	if errors.Is(err, mapreduce.ErrExplained) {
 		return nil
 	}
 	return withCaret(err)
 }
 
+// isShort reports whether the short form is used.
+func (c *reportCmd) isShort() bool { return c.By != "" || c.Agg != "" || c.Where != "" || c.Top != 0 }
+
 // text returns the statement: the query, or what the short form stands for.
 func (c *reportCmd) text() (string, error) {
-	short := c.By != "" || c.Agg != "" || c.Where != "" || c.Top != 0
 	switch {
 	case len(c.Query) == 0:
 		return "", errors.New(`the query is missing, as in: layshaft report "SELECT count(*) FROM 'catalog/*.jsonl'"`)
-	case short:
+	case c.isShort():
 		return report.Short{By: c.By, Aggregates: c.Agg, Where: c.Where, Top: c.Top, Paths: c.Query}.Statement()
 	case len(c.Query) > 1:
 		return "", fmt.Errorf("%d arguments were given; put the query in quotes", len(c.Query))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,10 +194,23 @@ type resolving struct {
 	types  map[string]vec.Type
 	used   map[string]bool
 	tables []*scan.Table
+	// stdin returns the path of a file with the standard input.
+	stdin func() (string, error)
 }
 
 // Table resolves a table.
 func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, error) {
+	for i, p := range q.Paths {
+		if p != "-" {
+			continue
+		}
+		path, err := r.stdin()
+		if err != nil {
+			return nil, err
+		}
+		q.Paths = slices.Clone(q.Paths)
+		q.Paths[i] = path
+	}
 	t, err := scan.Resolve(ctx, q)
 	if err != nil {
 		return nil, err
@@ -223,13 +237,14 @@ func (r *resolving) Table(ctx context.Context, q scan.Request) (*scan.Table, err
 }
 
 // Prepare binds the statement, whose query is q, to the files that it names. It returns the
-// operators and the tables. types are the types of columns that are not taken from samples.
-func Prepare(ctx context.Context, s Statement, q *sql.Query, types map[string]vec.Type) (bind.Node, []*scan.Table, error) {
+// operators and the tables. types are the types of columns that are not taken from samples, and
+// stdin returns the path of a file with the standard input.
+func Prepare(ctx context.Context, s Statement, q *sql.Query, types map[string]vec.Type, stdin func() (string, error)) (bind.Node, []*scan.Table, error) {
 	params, err := s.values()
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &resolving{types: types, used: map[string]bool{}}
+	c := &resolving{types: types, used: map[string]bool{}, stdin: stdin}
 	root, err := bind.Query(ctx, c, q, params)
 	if err != nil {
 		return nil, nil, err

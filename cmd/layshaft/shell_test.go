@@ -1,0 +1,44 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestShell runs a session: commands, a statement of two lines, an error that does not end it.
+func TestShell(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("products.csv", []byte("sku,price\na,1.50\nb,2.00\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	input := []string{".help", ".output xml", ".output csv", ".schema products.csv", "SELECT sum(price) AS total", "FROM products.csv;", "SELECT nothing FROM products.csv;", ".what", ".quit"}
+	var out strings.Builder
+	s := &shell{c: &reportCmd{Progress: "none"}, format: "csv", out: &out}
+	prompts := ""
+	err := s.loop(t.Context(), func(prompt string) (string, error) {
+		if len(input) == 0 {
+			return "", io.EOF
+		}
+		prompts += prompt[:3]
+		line := input[0]
+		input = input[1:]
+		return line, nil
+	})
+	if err != nil || len(input) > 0 || !strings.Contains(prompts, "lay   lay") {
+		t.Errorf("ended with %v, left %q, prompts %q", err, input, prompts)
+	}
+	for _, want := range []string{".output FORMAT", `format "xml" is not known`, "sku,text\nprice,\"decimal(18,2)\"\n", "total\n3.50\n", `there is no column "nothing"`, "command .what is not known"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the session lacks %q:\n%s", want, out.String())
+		}
+	}
+	line, pos, ok := s.complete("SELECT to FROM pro", 18, '\t')
+	if !ok || line != "SELECT to FROM products.csv" || pos != len(line) {
+		t.Errorf("completed to %q at %d, %v", line, pos, ok)
+	}
+	if line, _, _ := s.complete("SELECT tot", 10, '\t'); line != "SELECT total" {
+		t.Errorf("completed to %q", line)
+	}
+}
