@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDiskFull runs a job on a disk that is too small, and again when the disk has been enlarged: it goes on.
+// TestDiskFull runs a job on a disk that is too small, and again when the disk has been enlarged:
+// it continues.
 func TestDiskFull(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a file system in memory")

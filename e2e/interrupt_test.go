@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// waiting is a run of probe's job wait that has come to its first closed gate: four of twelve tasks are done.
+// waiting is a run of probe's job wait that has come to its first closed gate: four of twelve tasks
+// are done.
 type waiting struct {
 	process  *os.Process
 	end      func() result
@@ -20,7 +21,8 @@ type waiting struct {
 	args     []string
 }
 
-// startWaiting starts the job wait with two slots and more flags, and blocks until its fifth and sixth task run.
+// startWaiting starts the job wait with two slots and more flags, and blocks until its fifth and
+// sixth task run.
 func startWaiting(t *testing.T, flags ...string) *waiting {
 	t.Helper()
 	w := &waiting{dir: t.TempDir()}
@@ -33,7 +35,7 @@ func startWaiting(t *testing.T, flags ...string) *waiting {
 	return w
 }
 
-// open lets all tasks go on.
+// open ends the wait of all tasks.
 func (w *waiting) open(t *testing.T) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(w.dir, "open"), nil, 0o600); err != nil {
@@ -96,7 +98,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestInterrupt_state ends a run in the middle that keeps its state, and starts it again: it goes on with what was done.
+// TestInterrupt_state ends a run in the middle that keeps its state, and starts it again: it
+// continues with what was done.
 func TestInterrupt_state(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	w := startWaiting(t, "-state", state)
@@ -120,7 +123,8 @@ func TestInterrupt_state(t *testing.T) {
 	}
 }
 
-// TestSharedState starts a second process on the state of a running one. It is refused, and the first does not notice.
+// TestSharedState starts a second process on the state of a running one. It is refused, and the
+// first does not notice.
 func TestSharedState(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	w := startWaiting(t, "-state", state)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestMemory sorts 200 MB within 64 MiB. The process may take that and what any program of this kind takes, not more.
+// TestMemory sorts 200 MB within 64 MiB. The process may take that and what any program of this
+// kind takes, not more.
 func TestMemory(t *testing.T) {
 	bytes, fixed := int64(200_000_000), int64(200<<20)
 	if testing.Short() {

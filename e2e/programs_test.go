@@ -16,7 +16,8 @@ import (
 	"syscall"
 	"testing"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the results.
+	// What the programs are made of, so that a change of it ends the go command's cache of the
+	// results.
 	_ "github.com/layshaft/layshaft/mapreduce/csvio"
 	_ "github.com/layshaft/layshaft/mapreduce/jsonio"
 	_ "github.com/layshaft/layshaft/mapreduce/memio"

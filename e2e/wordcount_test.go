@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestWordCount compares the word count with a plain loop over the same files, however the work is divided.
+// TestWordCount compares the word count with a plain loop over the same files, however the work is
+// divided.
 func TestWordCount(t *testing.T) {
 	glob := text(t, 5, 1<<20)
 	names, err := filepath.Glob(glob)

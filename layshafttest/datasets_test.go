@@ -26,8 +26,8 @@ var slowLines = mapreduce.Define("slow-lines", func(p *mapreduce.Plan, in string
 	return mapreduce.AggregateBy(first, func(s string) string { return s }, agg.Sum(func(string) int64 { return 1 }))
 })
 
-// A holder that is killed and comes back under another name and address is found by who it is: nobody waits for the one that is gone, and attempts go to
-// it as before.
+// A holder that is killed and comes back under another name and address is found by who it is:
+// nobody waits for the one that is gone, and attempts go to it as before.
 func TestHolderComesBackElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	const lines = 128
@@ -77,8 +77,9 @@ func TestHolderComesBackElsewhere(t *testing.T) {
 	})
 }
 
-// A job over a dataset of which a holder is away does not run over what is left: it waits a little, and then says who is away, until that worker is back or has
-// left. A coordinator that was started again knows that too.
+// A job over a dataset of which a holder is away does not run over what is left: it waits a little,
+// and then says who is away, until that worker is back or has left. A coordinator that was started
+// again knows that too.
 func TestInputIsNeverCutShort(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 3 {

@@ -140,7 +140,8 @@ func cutPeer(length time.Duration) func(c *Cluster, w *Worker) {
 	}
 }
 
-// Two workers that cannot reach each other both reach the coordinator, for good: the job ends all the same.
+// Two workers that cannot reach each other both reach the coordinator, for good: the job ends all
+// the same.
 func TestWorkersNeverMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Start(t, 2)
@@ -154,7 +155,7 @@ func TestWorkersNeverMeet(t *testing.T) {
 	})
 }
 
-// What a lost worker ran goes on elsewhere within a second when its connection breaks.
+// The attempts of a lost worker run elsewhere within a second when its connection breaks.
 func TestLostAttemptsRunSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Start(t, 3)
@@ -178,7 +179,8 @@ func TestLostAttemptsRunSoon(t *testing.T) {
 	})
 }
 
-// A worker that is killed when an attempt of its is committed has had its commit: no attempt is committed twice, and what it held is made again.
+// A worker that is killed when an attempt of its is committed has had its commit: no attempt is
+// committed twice, and what it held is made again.
 func TestKilledInCommit(t *testing.T) {
 	for _, stage := range []int64{0, 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -204,7 +206,8 @@ func TestKilledInCommit(t *testing.T) {
 	}
 }
 
-// A worker that returns after its lease finds its attempts taken: what it reports counts for nothing.
+// A worker that returns after its lease finds its attempts taken: what it reports counts for
+// nothing.
 func TestZombie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &history{t: t}
@@ -245,7 +248,8 @@ func TestStraggler(t *testing.T) {
 	})
 }
 
-// The coordinator is killed before and after it writes each kind of event, and goes on where it was.
+// The coordinator is killed before and after it writes each kind of event, and continues where it
+// was.
 func TestCoordinatorKilled(t *testing.T) {
 	for _, kind := range []string{"Submitted", "Grouped", "Committed", "Ended", "JobReleased", "JobDropped", "OutputMoved", "OutputLost", "Epoch"} {
 		for what, v := range map[string]verdict{"before": lose, "after": killNow} {
@@ -372,7 +376,8 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
-// A coordinator that works on an old copy of the data is refused by workers that have obeyed a later one.
+// A coordinator that works on an old copy of the data is refused by workers that have obeyed a
+// later one.
 func TestOldCoordinator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Start(t, 3)
@@ -408,8 +413,9 @@ func (c *Cluster) said() string {
 	return c.lines.String()
 }
 
-// Rows of a job that is done are made again when their worker is lost for good before they were read, by its client or another that comes later: what
-// it held runs again, once, and nothing else. A worker that comes back in time brings them along.
+// Rows of a job that is done are made again when their worker is lost for good before they were
+// read, by its client or another that comes later: what it held runs again, once, and nothing else.
+// A worker that comes back in time brings them along.
 func TestRowsLostAfterTheEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -478,7 +484,8 @@ func TestRowsLostAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A job whose client is away for longer than its lease ends, and says why; a detached one goes on, as does one whose client comes back.
+// A job whose client is away for longer than its lease ends, and says why; a detached one
+// continues, as does one whose client comes back.
 func TestClientAway(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -546,7 +553,8 @@ var written = mapreduce.Define("written", func(p *mapreduce.Plan, in numbers) ma
 	return mapreduce.Nothing(p)
 })
 
-// detach submits a job that writes sums, and waits until it is done. It returns what the client said.
+// detach submits a job that writes sums, and waits until it is done. It returns what the client
+// said.
 func (in numbers) detach(t *testing.T, c *Cluster) string {
 	t.Helper()
 	var said strings.Builder
@@ -560,7 +568,8 @@ func (in numbers) detach(t *testing.T, c *Cluster) string {
 	return said.String()
 }
 
-// A job whose output was removed, or is that of another job by now, runs anew when its command is given again; else that finds the job.
+// A job whose output was removed, or is that of another job by now, runs anew when its command is
+// given again; else that finds the job.
 func TestOutputGone(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -589,8 +598,8 @@ func TestOutputGone(t *testing.T) {
 	})
 }
 
-// Of a job that is done nobody keeps what no client will read, so that even the only worker can leave, coordinator or not. It brings rows along when it comes
-// back.
+// Of a job that is done nobody keeps what no client will read, so that even the only worker can
+// leave, coordinator or not. It brings rows along when it comes back.
 func TestNothingStays(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

@@ -16,7 +16,8 @@ import (
 
 type event = *journalv1.Event
 
-// history reads along what the coordinator writes into its journal, and fails the test when an attempt is committed twice. A task may be: when the worker that held its output is lost.
+// history reads along what the coordinator writes into its journal, and fails the test when an
+// attempt is committed twice. A task may be: when the worker that held its output is lost.
 type history struct {
 	t     *testing.T
 	judge func(kinds []string) verdict // nil keeps all

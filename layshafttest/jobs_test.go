@@ -20,7 +20,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// numbers says which numbers are added up, and how long that takes. Jobs of different numbers are different jobs.
+// numbers selects the numbers to add up, and the time for each. Jobs of different numbers are
+// different jobs.
 type numbers struct {
 	N, Splits, Groups int
 	Map               time.Duration // that each number takes
@@ -211,8 +212,9 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// The ID of a job depends on what its input is and not on who holds it: the same command finds its job again when workers have been started again,
-// under other names, and when other replicas are there.
+// The ID of a job depends on its input and not on the holders of the input: the same command finds
+// its job again when workers have been started again, under other names, and when other replicas
+// are there.
 func TestInputIsNotItsPlace(t *testing.T) {
 	dir := t.TempDir()
 	for worker, names := range []string{"abcd", "cdef", "abef"} { // two replicas of each file

@@ -66,7 +66,8 @@ func (r tiers) names() (names []string) {
 	return names
 }
 
-// Where workers stand in zones, partial aggregates are merged in each zone before they leave it; elsewhere there is no such tier. Rows and the job's ID are the same.
+// Where workers stand in zones, partial aggregates are merged in each zone before they leave it;
+// elsewhere there is no such tier. Rows and the job's ID are the same.
 func TestZoneTier(t *testing.T) {
 	n := numbers{N: 3000, Splits: 12, Groups: 50, Map: time.Millisecond}
 	want, err := sums.Collect(t.Context(), mapreduce.Local{Slots: 2}, n)
@@ -110,7 +111,8 @@ var sizes = mapreduce.Define("sizes", func(p *mapreduce.Plan, in numbers) mapred
 	return mapreduce.Map(all, func(n int64) sum { return sum{Value: n} })
 })
 
-// hot adds the numbers up by a key that nine of ten of them have; skewed does so with a sum that has an order.
+// hot adds the numbers up by a key that nine of ten of them have; skewed does so with a sum that
+// has an order.
 var (
 	hot = mapreduce.Define("hot", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
 		return mapreduce.AggregateBy(in.source(p), in.skewed, agg.Sum(func(x padded) int64 { return x.N }))
@@ -128,8 +130,9 @@ func (in numbers) skewed(x padded) int {
 	return int(x.N/10) % in.Groups
 }
 
-// Whatever the number of records that a key has, its last task reads one partial aggregate from each worker, or zone, and from each task where the order
-// of merging shows. So it does where all records have one key, if the accumulators are large.
+// Whatever the number of records that a key has, its last task reads one partial aggregate from
+// each worker, or zone, and from each task where the order of merging shows. So it does where all
+// records have one key, if the accumulators are large.
 func TestHotKey(t *testing.T) {
 	n := numbers{N: 9000, Splits: 66, Groups: 10}
 	for name, c := range map[string]struct {
@@ -152,7 +155,8 @@ func TestHotKey(t *testing.T) {
 	}
 }
 
-// A command that finds its job again, submitted when other workers were there, takes the tiers that the job has.
+// A command that finds its job again, submitted when other workers were there, takes the tiers that
+// the job has.
 func TestFoundWithOtherTiers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Start(t, 3, Zones("a", "a", "b"))

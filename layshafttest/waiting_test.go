@@ -12,8 +12,8 @@ import (
 	"github.com/layshaft/layshaft/layshafttest"
 )
 
-// A run for whose tags there is no worker prints within two seconds what it waits for, once. So does
-// a run whose coordinator goes away.
+// A run for whose tags there is no worker prints within two seconds what it waits for, once. So
+// does a run whose coordinator goes away.
 func TestWaitingIsPrinted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := layshafttest.Start(t, 1)

@@ -23,7 +23,7 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Programs come from the coordinator once, are what their hash says, and can be run.
+// Programs come from the coordinator once, match their hash, and can be run.
 func TestShippedCode(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")
@@ -182,7 +182,7 @@ func TestKeptCodeIsHashedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Other bytes behind the same face: who looks at them again would see.
+		// Other bytes with the same size and time: a second look would show them.
 		if err := errors.Join(os.WriteFile(path, []byte("another"), 0o700), os.Chtimes(path, info.ModTime(), info.ModTime())); err != nil {
 			t.Fatal(err)
 		}

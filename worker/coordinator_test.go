@@ -180,7 +180,7 @@ func (b *boss) spec(id job.ID, n int) {
 	b.specs[string(id)] = &layshaftv1.JobCode{Spec: wire.SpecToProto(spec)}
 }
 
-// patience is how long tests wait for what must come.
+// patience is how long tests wait for an event.
 const patience = 20 * time.Second
 
 // next returns the next session.

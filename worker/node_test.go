@@ -78,7 +78,7 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// Reports are made again until they are acknowledged, and what runs goes on, while coordinators
+// Reports are made again until they are acknowledged, and what runs continues, while coordinators
 // come and go.
 func TestReconnect(t *testing.T) {
 	noLeaks(t)

@@ -289,7 +289,7 @@ func TestRemoteClosed(t *testing.T) {
 	}
 }
 
-// wantLost fails the test unless err says that the output of a, and no other, is lost.
+// wantLost fails the test unless err reports the output of a, and no other, as lost.
 func wantLost(t *testing.T, err error, a job.Attempt) {
 	t.Helper()
 	var f *job.Failure
@@ -489,7 +489,7 @@ func TestHostileReads(t *testing.T) {
 			t.Errorf("%v: %d bytes came", pieces, len(resp.GetData()))
 		}
 	}
-	// One that says nothing gets nothing, also by the codec of everybody else.
+	// A request without fields gets an empty answer, also with the usual codec.
 	if resp, err := c.ReadOutput(t.Context(), &layshaftv1.ReadOutputRequest{}); err != nil || len(resp.GetData()) > 0 {
 		t.Errorf("%v, %v", resp, err)
 	}

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// patience is how long tests wait for what must come.
+// patience is how long tests wait for an event.
 const patience = time.Minute
 
-// holders returns a FIFO, and channels that are closed when somebody has it open for writing, and when nobody has any more.
+// holders returns a FIFO, and channels that are closed when it has been opened for writing, and
+// when its last writer has closed it.
 func holders(t *testing.T) (path string, some, none <-chan struct{}) {
 	path = filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -99,7 +100,8 @@ func TestCommandDiesWithItsWorker(t *testing.T) {
 	wait(t, "its end", none)
 }
 
-// Exit code 0 means done, whoever else has the pipes; what was written until then is the result, all of it.
+// Exit code 0 means done, whoever else has the pipes; what was written until then is the result,
+// all of it.
 func TestCommandLeavesOthersBehind(t *testing.T) {
 	t.Parallel()
 	p := program{command: []string{"sh", "-c", "sleep 20 & head -c 60000 /dev/zero; echo started"}}

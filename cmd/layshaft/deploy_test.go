@@ -9,7 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// What deploy/ says must be what this program understands.
+// The command lines in deploy/ must be valid for this program.
 func TestDeployFilesNameFlags(t *testing.T) {
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars("LAYSHAFT"))
 	if err != nil {

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"layshaft": main})
 }
 
-// ownerOf, as an environment variable, makes this program one that runs a command, which holds the FIFO of that name.
+// ownerOf, as an environment variable, makes this program one that runs a command, which holds the
+// FIFO of that name.
 const ownerOf = "COMMAND_TEST_FIFO"
 
 func ownCommand(fifo string) {

@@ -32,8 +32,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// cluster is a coordinator with a worker that runs two queued tasks in its slots, a queued task that
-// waits, a dead letter, a worker that is away, and a job that waits.
+// cluster is a coordinator with a worker that runs two queued tasks in its slots, a queued task
+// that waits, a dead letter, a worker that is away, and a job that waits.
 type cluster struct {
 	board  *dashboard.Dashboard
 	client *client.Client

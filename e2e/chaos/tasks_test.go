@@ -15,7 +15,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// options apply to all tasks: a fault never uses up their attempts, and results stay until the check.
+// options apply to all tasks: a fault never uses up their attempts, and results stay until the
+// check.
 var options = []tasks.Option{tasks.Attempts(100), tasks.Keep(24 * time.Hour)}
 
 // executions returns the IDs under which each input was executed.

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestKillClient kills the client in the middle. The same command finds the job again and gets its rows; nothing runs twice.
+// TestKillClient kills the client in the middle. The same command finds the job again and gets its
+// rows; nothing runs twice.
 func TestKillClient(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"map-3", "reduce-5"} {
@@ -42,7 +43,8 @@ func TestClientComesLate(t *testing.T) {
 	r.onceEach("map", "reduce")
 }
 
-// TestInterruptClient sends ^C to a client without a terminal: the job is cancelled, and its attempts end.
+// TestInterruptClient sends ^C to a client without a terminal: the job is cancelled, and its
+// attempts end.
 func TestInterruptClient(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})
@@ -98,7 +100,8 @@ func TestDetach(t *testing.T) {
 	}
 }
 
-// TestDrain tells a worker to leave that holds outputs which are still needed: they are moved, and nothing runs again.
+// TestDrain tells a worker to leave that holds outputs which are still needed: they are moved, and
+// nothing runs again.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"SIGTERM", "SIGHUP", "worker drain"} {

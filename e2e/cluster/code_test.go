@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestUserCodeBreaksOnce breaks user code once, in every way: the attempt fails, the worker stands, the job gets done.
+// TestUserCodeBreaksOnce breaks user code once, in every way: the attempt fails, the worker stands,
+// the job gets done.
 func TestUserCodeBreaksOnce(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})
@@ -34,7 +35,8 @@ func TestUserCodeBreaksOnce(t *testing.T) {
 	}
 }
 
-// TestUserCodeBreaksAlways breaks user code each time: the job fails with what happened, and the cluster is as good as before.
+// TestUserCodeBreaksAlways breaks user code each time: the job fails with what happened, and the
+// cluster is as good as before.
 func TestUserCodeBreaksAlways(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})
@@ -61,8 +63,9 @@ func TestUserCodeBreaksAlways(t *testing.T) {
 	}
 }
 
-// TestDeadlyRecord has records end their process, each time. Where the plan goes on without bad records they are set aside after two attempts
-// that were alone with them, with place and cause; elsewhere the error names the place. Attempts beside them come to no harm.
+// TestDeadlyRecord has records end their process, each time. Where the plan continues without bad
+// records they are set aside after two attempts that were alone with them, with place and cause;
+// elsewhere the error names the place. Attempts beside them come to no harm.
 func TestDeadlyRecord(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})
@@ -98,7 +101,8 @@ func TestDeadlyRecord(t *testing.T) {
 	}
 }
 
-// TestEndlessLoop cancels a job whose user code never looks at its context: the child is killed and the slot is free again.
+// TestEndlessLoop cancels a job whose user code never looks at its context: the child is killed and
+// the slot is free again.
 func TestEndlessLoop(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 1, worker: []string{"-grace", "500ms"}})
@@ -118,7 +122,8 @@ func TestEndlessLoop(t *testing.T) {
 	m.prepare("-maps", "3").start().awaitDone()
 }
 
-// TestCodeIsShippedOnlyWhenAllowed runs a program on workers that were given it, and refuses it on others.
+// TestCodeIsShippedOnlyWhenAllowed runs a program on workers that were given it, and refuses it on
+// others.
 func TestCodeIsShippedOnlyWhenAllowed(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2, given: true})
@@ -139,7 +144,8 @@ func TestCodeIsShippedOnlyWhenAllowed(t *testing.T) {
 	}
 }
 
-// TestShippedOnce sends a program to the cluster once, however many jobs run it, and again when nobody has it any more.
+// TestShippedOnce sends a program to the cluster once, however many jobs run it, and again when
+// nobody has it any more.
 func TestShippedOnce(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})

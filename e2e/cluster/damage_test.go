@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// harms are what can become of the bytes of a file: flipped bits in every 4,096th byte, or an end that was never written.
+// harms are what can become of the bytes of a file: flipped bits in every 4,096th byte, or an end
+// that was never written.
 var harms = map[string]func(b []byte) []byte{
 	"flipped": func(b []byte) []byte {
 		for i := 100; i < len(b); i += 4096 {
@@ -54,12 +55,13 @@ func damage(t testing.TB, dir, harm string, want func(path string) bool) (files 
 	return files
 }
 
-// badger says whether a file is one in which Badger keeps what it is given.
+// badger reports whether Badger stores data in a file.
 func badger(path string) bool {
 	return strings.HasSuffix(path, ".mem") || strings.HasSuffix(path, ".vlog") || strings.HasSuffix(path, ".sst")
 }
 
-// TestDamagedSegments harms the stored outputs of a worker before anybody has read them: they are found out, and made again.
+// TestDamagedSegments harms the stored outputs of a worker before anybody has read them: they are
+// found out, and made again.
 func TestDamagedSegments(t *testing.T) {
 	t.Parallel()
 	for harm := range harms {
@@ -83,7 +85,8 @@ func TestDamagedSegments(t *testing.T) {
 	}
 }
 
-// TestDamagedManifests harms the state of a worker that is down. What cannot be trusted is made again.
+// TestDamagedManifests harms the state of a worker that is down. What cannot be trusted is made
+// again.
 func TestDamagedManifests(t *testing.T) {
 	t.Parallel()
 	for harm := range harms {
@@ -107,7 +110,8 @@ func TestDamagedManifests(t *testing.T) {
 	}
 }
 
-// TestDamagedJournal harms the journal of a coordinator that is down: it refuses to start, and says what to do.
+// TestDamagedJournal harms the journal of a coordinator that is down: it refuses to start, and
+// prints what to do.
 func TestDamagedJournal(t *testing.T) {
 	t.Parallel()
 	for harm := range harms {
@@ -132,7 +136,8 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
-// TestBackup restores a backup that was made in the middle of a job in another place, and starts the coordinator there.
+// TestBackup restores a backup that was made in the middle of a job in another place, and starts
+// the coordinator there.
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})

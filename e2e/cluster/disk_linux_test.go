@@ -25,7 +25,8 @@ func small(t testing.TB, dir, bytes string) {
 	})
 }
 
-// TestWorkerDiskFull runs a job whose output does not fit on the disk of one of two workers: the other one does it.
+// TestWorkerDiskFull runs a job whose output does not fit on the disk of one of two workers: the
+// other one does it.
 func TestWorkerDiskFull(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 1, worker: []string{"-no-sync"}})
@@ -44,7 +45,8 @@ func TestWorkerDiskFull(t *testing.T) {
 	t.Logf("%d attempts failed", failed)
 }
 
-// TestAllDisksFull runs a job that fits nowhere: it fails with a reason, and the cluster goes on with a smaller one.
+// TestAllDisksFull runs a job that fits nowhere: it fails with a reason, and the cluster continues
+// with a smaller one.
 func TestAllDisksFull(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 0, worker: []string{"-no-sync"}})
@@ -58,8 +60,9 @@ func TestAllDisksFull(t *testing.T) {
 	m.prepare().start().awaitDone()
 }
 
-// TestCoordinatorDiskFull fills the disk of the coordinator in the middle of a job. New jobs are refused with a reason; the one that runs
-// waits, and goes on when there is room again. Nothing runs twice.
+// TestCoordinatorDiskFull fills the disk of the coordinator in the middle of a job. New jobs are
+// refused with a reason; the one that runs waits, and continues when there is room again. Nothing
+// runs twice.
 func TestCoordinatorDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -50,8 +50,8 @@ func lines(t testing.TB, globs ...string) string {
 	return strings.Join(all, "")
 }
 
-// datasets returns a directory for each worker, with different files in each, and a function for config.own that offers them as
-// dataset in, and others as dataset out.
+// datasets returns a directory for each worker, with different files in each, and a function for
+// config.own that offers them as dataset in, and others as dataset out.
 func datasets(t testing.TB, workers, files int) (dirs []string, own func(i int) []string) {
 	t.Helper()
 	for i := range workers {
@@ -86,7 +86,8 @@ func counted(t testing.TB, globs ...string) string {
 	return lines(t, filepath.Join(out, "part-*"))
 }
 
-// TestDatasets runs a detached job whose input and output lie on the workers: attempts go where their files are.
+// TestDatasets runs a detached job whose input and output lie on the workers: attempts go where
+// their files are.
 func TestDatasets(t *testing.T) {
 	t.Parallel()
 	dirs, own := datasets(t, 3, 4)
@@ -140,7 +141,8 @@ func TestRemoteReads(t *testing.T) {
 	}
 }
 
-// TestHolderDies kills the only worker that has the files, and starts it again: the job waits for it.
+// TestHolderDies kills the only worker that has the files, and starts it again: the job waits for
+// it.
 func TestHolderDies(t *testing.T) {
 	t.Parallel()
 	dirs, own := datasets(t, 2, 6)
@@ -170,7 +172,8 @@ func (p *process) linesWith(text string) (found []string) {
 	return found
 }
 
-// TestHolderAway kills a worker that alone holds some files: a job that begins says so instead of reading the others, until that worker is given up.
+// TestHolderAway kills a worker that alone holds some files: a job that begins says so instead of
+// reading the others, until that worker is given up.
 func TestHolderAway(t *testing.T) {
 	t.Parallel()
 	dirs, own := datasets(t, 2, 2)

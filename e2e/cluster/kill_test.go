@@ -34,7 +34,8 @@ func (r *run) onceEach(kinds ...string) {
 	}
 }
 
-// onlyLost checks that maps ran again only where the dead worker had run them, and once more at the most.
+// onlyLost checks that maps ran again only where the dead worker had run them, and once more at the
+// most.
 func (r *run) onlyLost(dead int) {
 	r.t.Helper()
 	for point, n := range r.again("map") {
@@ -51,7 +52,8 @@ func (m *members) committed(n int) {
 		js := m.look().Jobs
 		return len(js) > 0 && js[0].Done >= n // the newest
 	})
-	// It shows what it has decided while it writes that. What it hears from a worker afterwards it takes in when it has written it.
+	// It shows what it has decided while it writes that. What it hears from a worker afterwards it
+	// takes in when it has written it.
 	seen := time.Now()
 	until(m.t, "what is committed is on the disk", func() bool {
 		since := time.Since(seen).Seconds()
@@ -66,7 +68,8 @@ func (m *members) die(i int) int {
 	return m.workers[i].cmd.Process.Pid
 }
 
-// TestKillWorkerInMap kills a worker while its user code maps. Its committed maps are lost with it and run again, no others.
+// TestKillWorkerInMap kills a worker while its user code maps. Its committed maps are lost with it
+// and run again, no others.
 func TestKillWorkerInMap(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 3})
@@ -120,7 +123,8 @@ func TestKillWorkerInReduce(t *testing.T) {
 	}
 }
 
-// killInCommit kills a worker whose attempt at a point is sealed and reported, before the coordinator has heard of it, and returns its number.
+// killInCommit kills a worker whose attempt at a point is sealed and reported, before the
+// coordinator has heard of it, and returns its number.
 func killInCommit(t testing.TB, point string) (r *run, victim int) {
 	t.Helper()
 	m := startMembers(t, config{workers: 2})
@@ -143,8 +147,9 @@ func TestKillWorkerInCommit(t *testing.T) {
 	r.onlyLost(r.m.workers[victim].cmd.Process.Pid)
 }
 
-// TestKillWorkerWithResult kills a worker in the commit of the last task of a job: the job may be done before it is known that its rows
-// are gone. When the worker comes back they are read from there.
+// TestKillWorkerWithResult kills a worker in the commit of the last task of a job: the job may be
+// done before it is known that its rows are gone. When the worker comes back they are read from
+// there.
 func TestKillWorkerWithResult(t *testing.T) {
 	t.Parallel()
 	r, victim := killInCommit(t, "reduce-5")
@@ -152,7 +157,8 @@ func TestKillWorkerWithResult(t *testing.T) {
 	r.succeeds()
 }
 
-// TestKillWorkerWithResultForGood is the same with a worker that does not come back: the job runs again.
+// TestKillWorkerWithResultForGood is the same with a worker that does not come back: the job runs
+// again.
 func TestKillWorkerWithResultForGood(t *testing.T) {
 	heavy(t)
 	t.Parallel()
@@ -163,8 +169,8 @@ func TestKillWorkerWithResultForGood(t *testing.T) {
 	r.succeeds()
 }
 
-// TestKillCoordinator kills the coordinator at several moments of a job and starts it again: the job goes on, what is committed is
-// not run again, and neither is what was running.
+// TestKillCoordinator kills the coordinator at several moments of a job and starts it again: the
+// job continues, what is committed is not run again, and neither is what was running.
 func TestKillCoordinator(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"map-0", "map-5", "mapped-5", "reduce-0", "reduce-11"} {
@@ -182,7 +188,8 @@ func TestKillCoordinator(t *testing.T) {
 	}
 }
 
-// TestKillCoordinatorInCommit kills the coordinator after workers have sealed attempts that it could not hear of.
+// TestKillCoordinatorInCommit kills the coordinator after workers have sealed attempts that it
+// could not hear of.
 func TestKillCoordinatorInCommit(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"mapped-5", "reduce-11"} {
@@ -202,7 +209,8 @@ func TestKillCoordinatorInCommit(t *testing.T) {
 	}
 }
 
-// TestKillCoordinatorAgainAndAgain kills the coordinator as soon as it has taken something in, until the job is done.
+// TestKillCoordinatorAgainAndAgain kills the coordinator as soon as it has taken something in,
+// until the job is done.
 func TestKillCoordinatorAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})
@@ -222,7 +230,8 @@ func TestKillCoordinatorAgainAndAgain(t *testing.T) {
 	t.Logf("%d kills", kills)
 }
 
-// TestKillBoth kills the coordinator and a worker, and starts both again with their data: committed outputs are kept.
+// TestKillBoth kills the coordinator and a worker, and starts both again with their data: committed
+// outputs are kept.
 func TestKillBoth(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"map-5", "reduce-11"} {
@@ -298,7 +307,8 @@ func TestKillChild(t *testing.T) {
 	}
 }
 
-// TestZombie stops a worker for longer than its lease. Its attempt runs elsewhere; when it comes back it is refused and joins anew.
+// TestZombie stops a worker for longer than its lease. Its attempt runs elsewhere; when it comes
+// back it is refused and joins anew.
 func TestZombie(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 3})
@@ -322,8 +332,9 @@ func TestZombie(t *testing.T) {
 	next.succeeds()
 }
 
-// TestSleepingCoordinator stops the coordinator for longer than every lease, so that its workers give their connections up, too. When it
-// wakes, it blames nobody: what ran goes on, and a task with a single attempt is done.
+// TestSleepingCoordinator stops the coordinator for longer than every lease, so that its workers
+// give their connections up, too. When it wakes, it blames nobody: what ran continues, and a task
+// with a single attempt is done.
 func TestSleepingCoordinator(t *testing.T) {
 	t.Parallel()
 	free := filepath.Join(t.TempDir(), "free")

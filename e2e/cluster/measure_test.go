@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestRecoveryTimes measures how long it takes until the attempt of a worker that is killed, and of one that falls silent, runs elsewhere.
+// TestRecoveryTimes measures how long it takes until the attempt of a worker that is killed, and of
+// one that falls silent, runs elsewhere.
 func TestRecoveryTimes(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2, lease: "10s"})
@@ -42,7 +43,8 @@ func TestRecoveryTimes(t *testing.T) {
 	r.succeeds()
 }
 
-// paced are flags of a job whose tasks take time without taking processors, so that many workers fit on a small machine.
+// paced are flags of a job whose tasks take time without taking processors, so that many workers
+// fit on a small machine.
 var paced = []string{"-maps", "160", "-pause", "250ms", "-each", "50"}
 
 // timed runs a job and returns how long its client took.
@@ -55,7 +57,8 @@ func (m *members) timed(during func(r *run)) time.Duration {
 	return time.Since(start)
 }
 
-// TestKillTwoOfEight compares a job on eight workers with one in the middle of which two of them are killed.
+// TestKillTwoOfEight compares a job on eight workers with one in the middle of which two of them
+// are killed.
 func TestKillTwoOfEight(t *testing.T) {
 	heavy(t)
 	m := startMembers(t, config{workers: 8, lease: "10s", speculate: true})
@@ -72,7 +75,8 @@ func TestKillTwoOfEight(t *testing.T) {
 	}
 }
 
-// TestOneOfEightSlow compares a job on eight workers with one where one of them, with its children, gets a tenth of the time.
+// TestOneOfEightSlow compares a job on eight workers with one where one of them, with its children,
+// gets a tenth of the time.
 func TestOneOfEightSlow(t *testing.T) {
 	heavy(t)
 	m := startMembers(t, config{workers: 8, lease: "10s", speculate: true})

@@ -28,7 +28,7 @@ type members struct {
 	grpc, http, gossip string // where the coordinator serves, from its first start on
 }
 
-// config says how a cluster differs from the usual one.
+// config is the difference to the usual cluster.
 type config struct {
 	dir       string   // of all data; empty means a temporary one
 	workers   int      // at the start
@@ -71,7 +71,8 @@ func (m *members) flags() []string {
 	return append([]string{"-log-level", "debug", "-log-format", "json", "-reserve", "1MiB"}, m.config.all...)
 }
 
-// startCoordinator starts the coordinator, again with the same data and addresses when it ran before.
+// startCoordinator starts the coordinator, again with the same data and addresses when it ran
+// before.
 func (m *members) startCoordinator() {
 	m.t.Helper()
 	args := append([]string{"coordinator", "-data", filepath.Join(m.dir, "coordinator"), "-listen", m.grpc, "-http", m.http, "-gossip", m.gossip,

@@ -68,7 +68,8 @@ func (i *island) run(command string, args ...string) string {
 	return string(out)
 }
 
-// cableTo lays a cable between two islands, over which they reach each other from then on. At both ends it is called eth1.
+// cableTo lays a cable between two islands, over which they reach each other from then on. At both
+// ends it is called eth1.
 func (i *island) cableTo(j *island) {
 	i.t.Helper()
 	far := "ip -n " + j.name
@@ -93,7 +94,8 @@ func (i *island) cableTo(j *island) {
 // The ends of cables: to where the tests and the coordinator are, and to another island.
 const home, other = "eth0", "eth1"
 
-// cut drops what goes in one direction of a cable, INPUT or OUTPUT, or in both. It returns how to mend it.
+// cut drops what goes in one direction of a cable, INPUT or OUTPUT, or in both. It returns how to
+// mend it.
 func (i *island) cut(cable string, directions ...string) (mend func()) {
 	i.t.Helper()
 	return i.drop(cable, nil, directions...)
@@ -186,7 +188,8 @@ func (i *island) near(m *members) *process {
 	return m.startWorker()
 }
 
-// worker starts worker number k inside, which joins a cluster whose coordinator listens at the near end.
+// worker starts worker number k inside, which joins a cluster whose coordinator listens at the near
+// end.
 func (i *island) worker(m *members) *process {
 	i.t.Helper()
 	k := len(m.workers)
@@ -197,8 +200,8 @@ func (i *island) worker(m *members) *process {
 	return m.workers[k]
 }
 
-// TestNetworkCut cuts a worker off, in both or in one direction, for longer than its lease or for less. What it ran runs elsewhere or
-// goes on; when the cut is mended it works again.
+// TestNetworkCut cuts a worker off, in both or in one direction, for longer than its lease or for
+// less. What it ran runs elsewhere or continues; when the cut is mended it works again.
 func TestNetworkCut(t *testing.T) {
 	t.Parallel()
 	cuts := []struct {
@@ -255,8 +258,9 @@ func TestNetworkCut(t *testing.T) {
 	}
 }
 
-// TestWorkersCut cuts two workers off from each other while both reach the coordinator, in one direction or in both, when one of them is to
-// read what the other has made. What it cannot read is made again, where it can be read. Other outputs are kept.
+// TestWorkersCut cuts two workers off from each other while both reach the coordinator, in one
+// direction or in both, when one of them is to read what the other has made. What it cannot read is
+// made again, where it can be read. Other outputs are kept.
 func TestWorkersCut(t *testing.T) {
 	t.Parallel()
 	for name, directions := range map[string][]string{"both ways": {"INPUT", "OUTPUT"}, "one way": {"INPUT"}, "the other way": {"OUTPUT"}} {
@@ -332,7 +336,8 @@ func TestGossipCut(t *testing.T) {
 	m.prepare("-maps", "4").start().succeeds()
 }
 
-// TestPartitionHeals cuts a worker off until the coordinator has forgotten it, and waits for it to come back.
+// TestPartitionHeals cuts a worker off until the coordinator has forgotten it, and waits for it to
+// come back.
 func TestPartitionHeals(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -365,8 +370,9 @@ func cutLengths() []time.Duration {
 	return []time.Duration{5 * time.Second}
 }
 
-// TestPoorLinks runs jobs over links that are slow, lose packets, or both, between a worker and all others or between two workers. It takes
-// longer, and that is all: no worker loses its lease, no attempt fails and no output counts as lost.
+// TestPoorLinks runs jobs over links that are slow, lose packets, or both, between a worker and all
+// others or between two workers. It takes longer, and that is all: no worker loses its lease, no
+// attempt fails and no output counts as lost.
 func TestPoorLinks(t *testing.T) {
 	t.Parallel()
 	poor := []struct {

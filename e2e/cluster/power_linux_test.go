@@ -11,8 +11,9 @@ import (
 // diskSize is enough for what a member keeps.
 const diskSize = 192 << 20
 
-// TestPowerCutOfCoordinator cuts the power of the coordinator's machine in the middle of a job, when it has just acknowledged another one,
-// and once more when both are done. What it acknowledged is there.
+// TestPowerCutOfCoordinator cuts the power of the coordinator's machine in the middle of a job,
+// when it has just acknowledged another one, and once more when both are done. What it acknowledged
+// is there.
 func TestPowerCutOfCoordinator(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -69,9 +70,10 @@ func TestPowerCutOfCoordinator(t *testing.T) {
 // largeOutputs are flags of a job whose outputs are kept in segment files.
 var largeOutputs = []string{"-maps", "6", "-each", "3000", "-size", "200", "-noise"}
 
-// TestPowerCutOfWorker cuts the power of a worker's machine. The coordinator is away meanwhile, so that it does not give the outputs up first.
-// Those that are kept with their manifests are there. Segments are written to the disk a while after the commit: those that are not there yet
-// are found to be lost, and made again.
+// TestPowerCutOfWorker cuts the power of a worker's machine. The coordinator is away meanwhile, so
+// that it does not give the outputs up first. Those that are kept with their manifests are there.
+// Segments are written to the disk a while after the commit: those that are not there yet are found
+// to be lost, and made again.
 func TestPowerCutOfWorker(t *testing.T) {
 	t.Parallel()
 	cuts := []struct {
@@ -121,7 +123,8 @@ func TestPowerCutOfWorker(t *testing.T) {
 	}
 }
 
-// awaitSegments waits until n segments below dir are known to be on the disk: they are read-only then.
+// awaitSegments waits until n segments below dir are known to be on the disk: they are read-only
+// then.
 func awaitSegments(t testing.TB, dir string, n int) {
 	t.Helper()
 	until(t, "segments are on the disk", func() bool {
@@ -139,7 +142,7 @@ func awaitSegments(t testing.TB, dir string, n int) {
 	})
 }
 
-// onlyRunning checks that no map ran again but those that were running.
+// onlyRunning checks that only running maps ran again.
 func (r *run) onlyRunning(points ...string) {
 	r.t.Helper()
 	again := r.again("map")
@@ -186,8 +189,9 @@ func TestPowerCutOfAll(t *testing.T) {
 	}
 }
 
-// TestPowerCutOfState cuts the power of a machine where a job runs inside one process, with -state: what was committed is there, or
-// found to be lost and done again if it was too large to be kept with its manifest. When it is done its files are there.
+// TestPowerCutOfState cuts the power of a machine where a job runs inside one process, with -state:
+// what was committed is there, or found to be lost and done again if it was too large to be kept
+// with its manifest. When it is done its files are there.
 func TestPowerCutOfState(t *testing.T) {
 	t.Parallel()
 	disk := loopdisk.New(t, filepath.Join(t.TempDir(), "disk"), 512<<20) // 256 MiB are kept in reserve

@@ -47,7 +47,7 @@ func (r *run) start() *run {
 	return r
 }
 
-// do says what happens at a point; see act in the probe.
+// do sets the action at a point; see act in the probe.
 func (r *run) do(point, verb string) *run {
 	r.t.Helper()
 	path := filepath.Join(r.dir, "do", point)
@@ -61,7 +61,7 @@ func (r *run) do(point, verb string) *run {
 	return r
 }
 
-// release lets all that waits at points go on.
+// release ends all waits at points.
 func (r *run) release(points ...string) {
 	r.t.Helper()
 	for _, p := range points {
@@ -146,8 +146,8 @@ func (r *run) succeeds() {
 	r.consistent()
 }
 
-// awaitDone waits for the end of the client and compares its rows with those of a run inside one process, and its counters: what did not
-// become a task's output must not be counted.
+// awaitDone waits for the end of the client and compares its rows with those of a run inside one
+// process, and its counters: what did not become a task's output must not be counted.
 func (r *run) awaitDone() {
 	r.t.Helper()
 	if code := r.wait(r.t); code != 0 {
@@ -169,7 +169,7 @@ func counters(stderr string) string {
 	return b.String()
 }
 
-// consistent checks what must always hold when a job has been done.
+// consistent checks the invariants of a finished job.
 func (r *run) consistent() {
 	r.t.Helper()
 	if n := r.m.metric("layshaft_audit_findings"); n != 0 {

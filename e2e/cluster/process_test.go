@@ -1,7 +1,8 @@
 //go:build unix
 
-// Package cluster tests clusters as people run them: real processes, real signals, real sockets and disks. Every result must be, to
-// the byte, that of a run inside one process, and no more may run again than the loss explains.
+// Package cluster tests clusters as people run them: real processes, real signals, real sockets and
+// disks. Every result must be, to the byte, that of a run inside one process, and no more may run
+// again than the loss explains.
 package cluster
 
 import (
@@ -21,7 +22,8 @@ import (
 	"testing"
 	"time"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the results.
+	// What the programs are made of, so that a change of it ends the go command's cache of the
+	// results.
 	_ "github.com/layshaft/layshaft/coordinator"
 	_ "github.com/layshaft/layshaft/mapreduce/memio"
 	_ "github.com/layshaft/layshaft/mapreduce/textio"
@@ -30,7 +32,8 @@ import (
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
-// patience is how long an event may take that should come at once. Tests with a limit of their own measure it.
+// patience is how long an event may take that should come at once. Tests with a limit of their own
+// measure it.
 const patience = 40 * time.Second
 
 // binDir holds the programs, which TestMain builds once.
@@ -67,7 +70,8 @@ type process struct {
 	more  chan struct{} // closed and replaced when there are more
 }
 
-// launch starts a program. It does not outlive the test, and what it said is shown when the test fails.
+// launch starts a program. It does not outlive the test, and what it said is shown when the test
+// fails.
 func launch(t testing.TB, name, program string, args ...string) *process {
 	t.Helper()
 	return launchCmd(t, name, exec.Command(filepath.Join(binDir, program), args...))
@@ -176,7 +180,8 @@ func (p *process) said() string {
 	return strings.Join(p.lines, "\n")
 }
 
-// await waits for a line of standard error that holds all texts, from line number from on, and returns it and the next number.
+// await waits for a line of standard error that holds all texts, from line number from on, and
+// returns it and the next number.
 func (p *process) await(t testing.TB, from int, texts ...string) (string, int) {
 	t.Helper()
 	late := time.After(patience)

@@ -94,7 +94,8 @@ func issue(t testing.TB, dir, role string) []string {
 	return []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", strings.Replace(key, "-key", "", 1), "-tls-key", key}
 }
 
-// TestCertificates runs a job on a cluster where every port needs a certificate, and shows who is refused.
+// TestCertificates runs a job on a cluster where every port needs a certificate, and shows who is
+// refused.
 func TestCertificates(t *testing.T) {
 	withoutTLS(t)
 	t.Parallel()
@@ -163,7 +164,8 @@ func issue2(t testing.TB, dir, role string) []string {
 	return []string{"-tls-ca", filepath.Join(dir, "ca.pem"), "-tls-cert", strings.Replace(keys[0], "-key", "", 1), "-tls-key", keys[0]}
 }
 
-// TestRefusesOtherAddresses starts processes that would be open to the network without certificates.
+// TestRefusesOtherAddresses starts processes that would be open to the network without
+// certificates.
 func TestRefusesOtherAddresses(t *testing.T) {
 	withoutTLS(t)
 	t.Parallel()
@@ -176,7 +178,8 @@ func TestRefusesOtherAddresses(t *testing.T) {
 	}
 }
 
-// TestBatteredPorts sends random bytes, and the beginnings of what is right, to every port while jobs run.
+// TestBatteredPorts sends random bytes, and the beginnings of what is right, to every port while
+// jobs run.
 func TestBatteredPorts(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 2})

@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// BenchmarkStart starts a program of 40 MB again and again and reports how long it takes from there until the first attempt runs its functions, on a worker:
+// BenchmarkStart starts a program of 40 MB again and again and reports how long it takes from there
+// until the first attempt runs its functions, on a worker:
 //
 //	go test ./e2e/cluster -run '^$' -bench Start -benchtime 20x
 //
-// cached: the workers have the program; shipped: they are sent it, and the job is one of two. The metrics are the median and the most, in milliseconds.
+// cached: the workers have the program; shipped: they are sent it, and the job is one of two. The
+// metrics are the median and the most, in milliseconds.
 func BenchmarkStart(b *testing.B) {
 	m := startMembers(b, config{workers: 2})
 	path := filepath.Join(b.TempDir(), "padded")

@@ -14,7 +14,8 @@ import (
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
-// TestRollingRestart restarts all workers and the coordinator, one after the other, under a stream of jobs. None is lost.
+// TestRollingRestart restarts all workers and the coordinator, one after the other, under a stream
+// of jobs. None is lost.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 3})
@@ -81,7 +82,8 @@ func (m *members) held() (all []usage) {
 	return all
 }
 
-// TestNoLeaks runs many jobs, and looks what the processes hold and what lies on their disks before and afterwards.
+// TestNoLeaks runs many jobs, and looks what the processes hold and what lies on their disks before
+// and afterwards.
 func TestNoLeaks(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("counts the files of /proc/PID/fd")
@@ -132,8 +134,8 @@ func TestNoLeaks(t *testing.T) {
 	}
 }
 
-// TestSecondCoordinator starts a coordinator with the data of one that runs, and one of another cluster that workers of the first
-// are told of: neither gets any workers.
+// TestSecondCoordinator starts a coordinator with the data of one that runs, and one of another
+// cluster that workers of the first are told of: neither gets any workers.
 func TestSecondCoordinator(t *testing.T) {
 	t.Parallel()
 	m := startMembers(t, config{workers: 1})

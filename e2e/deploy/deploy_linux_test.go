@@ -1,5 +1,6 @@
-// Package deploy tests what lies in deploy/ as far as that goes without a container engine, an orchestrator or an init system: the steps of the
-// Dockerfile are done one by one and what they make is run in a root of its own, and systemd reads its units.
+// Package deploy tests what lies in deploy/ as far as that goes without a container engine, an
+// orchestrator or an init system: the steps of the Dockerfile are done one by one and what they
+// make is run in a root of its own, and systemd reads its units.
 package deploy
 
 import (
@@ -65,7 +66,7 @@ type image struct {
 	made       string // what the first stage has made lies here
 }
 
-// build does what the Dockerfile says, with /NAME below a directory instead of the root of a container.
+// build follows the Dockerfile, with /NAME below a directory instead of the root of a container.
 func build(t *testing.T) *image {
 	t.Helper()
 	top, err := filepath.Abs("../..")
@@ -270,7 +271,8 @@ func (c *container) terminate(t *testing.T) {
 	}
 }
 
-// healthy asks the addresses that the Kubernetes manifest probes, as often as it takes: a worker is ready when it has joined.
+// healthy asks the addresses that the Kubernetes manifest probes, as often as it takes: a worker is
+// ready when it has joined.
 func healthy(t *testing.T, at string) {
 	t.Helper()
 	b, err := os.ReadFile("../../deploy/kubernetes.yaml")
@@ -300,8 +302,8 @@ func healthy(t *testing.T, at string) {
 	}
 }
 
-// TestDockerfile does the steps of the Dockerfile, runs a coordinator and a worker of what they make, each in a root of its own and as the
-// user of the image, and sends them a program.
+// TestDockerfile does the steps of the Dockerfile, runs a coordinator and a worker of what they
+// make, each in a root of its own and as the user of the image, and sends them a program.
 func TestDockerfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image")
@@ -372,7 +374,8 @@ func owner(t *testing.T, pid int) int {
 	return uid
 }
 
-// TestSystemdUnits has systemd read the units. It complains about what it does not know, and about programs that are missing.
+// TestSystemdUnits has systemd read the units. It complains about what it does not know, and about
+// programs that are missing.
 func TestSystemdUnits(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {

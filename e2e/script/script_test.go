@@ -1,6 +1,7 @@
 //go:build unix
 
-// Package script tests what users type and what they read: conversations with the programs, as files in testdata.
+// Package script tests what users type and what they read: conversations with the programs, as
+// files in testdata.
 package script
 
 import (
@@ -13,7 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the results.
+	// What the programs are made of, so that a change of it ends the go command's cache of the
+	// results.
 	_ "github.com/layshaft/layshaft/mapreduce/csvio"
 	_ "github.com/layshaft/layshaft/mapreduce/jsonio"
 	_ "github.com/layshaft/layshaft/mapreduce/memio"

@@ -17,8 +17,10 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// A backup that is taken while tasks are submitted, run and followed by others holds whatever was acknowledged before: tasks that wait, are delayed or done, dead
-// letters, results, groups, limits, budgets. A coordinator that is restored from it goes on with them, and gives new tasks IDs that were never given.
+// A backup that is taken while tasks are submitted, run and followed by others holds whatever was
+// acknowledged before: tasks that wait, are delayed or done, dead letters, results, groups, limits,
+// budgets. A coordinator that is restored from it continues with them, and gives new tasks IDs that
+// were never given.
 func TestBackup(t *testing.T) {
 	c := newCluster(t)
 	healed := filepath.Join(t.TempDir(), "healed")
@@ -119,7 +121,7 @@ func TestBackup(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(limits) || len(o.Budgets) != 1 || o.Budgets[0].Size != 8 || !function(o, "index").Paused {
 		t.Errorf("limits %+v, budgets %+v, index %+v", got, o.Budgets, function(o, "index"))
 	}
-	// What was held up goes on: the letter, the group and what follows it.
+	// The waiting tasks continue: the letter, the group and what follows it.
 	must(os.WriteFile(healed, nil, 0o600))
 	if _, err := c.Retry(within(t), dead); err != nil {
 		t.Error(err)

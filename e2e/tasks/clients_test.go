@@ -14,9 +14,10 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// outsider is a language with a client and a worker of Gearman's. Its worker has the functions LANGUAGE-echo, which reports 1 of 2, and LANGUAGE-bad, which fails. Its client
-// calls function in the foreground with each priority and a unique key, prints a line for each answer, hands jobs of LANGUAGE-later over in the background, and
-// prints what it is told of the last: known 1.
+// outsider is a language with a client and a worker of Gearman's. Its worker has the functions
+// LANGUAGE-echo, which reports 1 of 2, and LANGUAGE-bad, which fails. Its client calls function in
+// the foreground with each priority and a unique key, prints a line for each answer, hands jobs of
+// LANGUAGE-later over in the background, and prints what it is told of the last: known 1.
 type outsider struct {
 	name           string
 	needs          []outside.Package
@@ -69,8 +70,8 @@ gearadmin -h $1 -p $2 --show-jobs | grep -q '^H:' && echo known 1`, "-", host, p
 		}},
 }
 
-// Clients and workers in other languages work against the coordinator unchanged: with each other, and with those in Go. What they hand over in the background
-// survives a kill of the coordinator.
+// Clients and workers in other languages work against the coordinator unchanged: with each other,
+// and with those in Go. What they hand over in the background survives a kill of the coordinator.
 func TestClientsOfOthers(t *testing.T) {
 	for _, o := range outsiders {
 		t.Run(o.name, func(t *testing.T) {

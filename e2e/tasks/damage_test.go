@@ -12,8 +12,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// TestDamagedTasks flips a byte of the last task in both logs of a coordinator that was killed: it refuses to start and says what to do, and goes on without
-// that task when it is told to.
+// TestDamagedTasks flips a byte of the last task in both logs of a coordinator that was killed: it
+// refuses to start and says what to do, and continues without that task when it is told to.
 func TestDamagedTasks(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

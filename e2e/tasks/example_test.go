@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// The map/reduce made by hand gives what a loop gives, and the search finds what is there.
+// The map/reduce made by hand gives the same result as a loop, and the search finds all matches.
 func TestScatterExample(t *testing.T) {
 	c := newCluster(t)
 	for range 2 {

@@ -14,8 +14,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// A coordinator without free file descriptors names the reason to clients of both ports and, once, in
-// its log. Clients that are connected work on, and new ones do once others have left.
+// A coordinator without free file descriptors names the reason to clients of both ports and, once,
+// in its log. Clients that are connected work on, and new ones do once others have left.
 func TestFewFiles(t *testing.T) {
 	c := &cluster{address: freeAddress(t), gearman: freeAddress(t), dir: t.TempDir()}
 	binary, begun := binDir, time.Now()

@@ -26,8 +26,9 @@ func (p *process) said(t *testing.T, line string) string {
 	}
 }
 
-// TestGossip has workers that know one gossip address and nothing else. They find the coordinator, also when it comes back at another address, and when one
-// ends for want of tasks, with exit code 0, the cluster hears that it has left.
+// TestGossip has workers that know one gossip address and nothing else. They find the coordinator,
+// also when it comes back at another address, and when one ends for want of tasks, with exit code
+// 0, the cluster is notified that it has left.
 func TestGossip(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

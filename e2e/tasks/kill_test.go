@@ -16,8 +16,9 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// The coordinator is killed again and again while tasks are submitted, run, fail over and are followed by others. Those that were acknowledged end well, and
-// each result is committed once: what follows a task is one task, whatever ran how often.
+// The coordinator is killed again and again while tasks are submitted, run, fail over and are
+// followed by others. Those that were acknowledged end well, and each result is committed once:
+// what follows a task is one task, whatever ran how often.
 func TestKillCoordinator(t *testing.T) {
 	c := newCluster(t)
 	c.storm(t, scale(12, 120), func() {
@@ -26,7 +27,8 @@ func TestKillCoordinator(t *testing.T) {
 	})
 }
 
-// storm submits tasks while the coordinator is upset so many times, and a worker is killed now and then. It checks that what was acknowledged is done.
+// storm submits tasks while the coordinator is upset so many times, and a worker is killed now and
+// then. It checks that what was acknowledged is done.
 func (c *cluster) storm(t *testing.T, times int, upset func()) {
 	t.Helper()
 	record := filepath.Join(t.TempDir(), "record")
@@ -101,7 +103,8 @@ func (c *cluster) storm(t *testing.T, times int, upset func()) {
 		if len(ran["record"][in]) == 0 || len(ran["tally"][in]) == 0 {
 			t.Errorf("%s ran as %v, and was followed by %v", in, ran["record"][in], ran["tally"][in])
 		}
-		// A submit whose answer was lost is made again: it is another task if the first had ended by then. Each of them is followed once.
+		// A submit whose answer was lost is made again: it is another task if the first had ended
+		// by then. Each of them is followed once.
 		if len(ran["tally"][in]) > len(ran["record"][in]) {
 			t.Errorf("%s ran as %v and was followed by %v: a result was committed twice", in, ran["record"][in], ran["tally"][in])
 		}

@@ -13,8 +13,9 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// BenchmarkMillion queues a million durable tasks of 128 bytes, kills the coordinator, and starts it again. It reports what the coordinator has in memory
-// then and at the most, how long the submits and the restart took, and how fast they are done:
+// BenchmarkMillion queues a million durable tasks of 128 bytes, kills the coordinator, and starts
+// it again. It reports what the coordinator has in memory then and at the most, how long the
+// submits and the restart took, and how fast they are done:
 //
 //	go test ./e2e/tasks -run '^$' -bench Million -benchtime 1x
 func BenchmarkMillion(b *testing.B) {
@@ -72,7 +73,8 @@ func memory(t testing.TB, p *process, line string) float64 {
 	return float64(kb) / 1024
 }
 
-// settled waits until the memory of a process has not changed for longer than it keeps what it may need again.
+// settled waits until the memory of a process has not changed for longer than it keeps what it may
+// need again.
 func settled(t testing.TB, p *process) {
 	t.Helper()
 	was, since := 0.0, time.Now()

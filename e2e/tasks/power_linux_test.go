@@ -7,7 +7,8 @@ import (
 	"github.com/layshaft/layshaft/e2e/internal/loopdisk"
 )
 
-// The power of the coordinator's machine is cut again and again: what it has acknowledged is on its disk, and what was done is not done again.
+// The power of the coordinator's machine is cut again and again: what it has acknowledged is on its
+// disk, and what was done is not done again.
 func TestPowerCut(t *testing.T) {
 	disk := loopdisk.New(t, filepath.Join(t.TempDir(), "disk"), 512<<20) // 256 MiB are kept in reserve
 	c := newClusterIn(t, filepath.Join(disk.Dir, "coordinator"))

@@ -1,6 +1,7 @@
 //go:build unix
 
-// Package tasks tests calls of functions as people use them: real processes, real signals, real sockets and disks.
+// Package tasks tests calls of functions as people use them: real processes, real signals, real
+// sockets and disks.
 package tasks
 
 import (
@@ -16,13 +17,15 @@ import (
 	"testing"
 	"time"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the results.
+	// What the programs are made of, so that a change of it ends the go command's cache of the
+	// results.
 	_ "github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// patience is how long an event may take that should come at once. Tests with a limit of their own measure it.
+// patience is how long an event may take that should come at once. Tests with a limit of their own
+// measure it.
 const patience = 40 * time.Second
 
 // binDir holds the programs, which TestMain builds once.
@@ -67,7 +70,8 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// launch starts a program. It does not outlive the test, and what it said is shown when the test fails.
+// launch starts a program. It does not outlive the test, and what it said is shown when the test
+// fails.
 func launch(t testing.TB, program string, args ...string) *process {
 	t.Helper()
 	p := &process{name: program + " " + args[0], cmd: exec.Command(filepath.Join(binDir, program), args...), ended: make(chan struct{})}
@@ -219,7 +223,7 @@ func function(o tasks.Overview, name string) tasks.Function {
 	return tasks.Function{}
 }
 
-// within returns a context that ends when what must come has not.
+// within returns a context with the patience of the test as its limit.
 func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("the patience of the test is at its end"))

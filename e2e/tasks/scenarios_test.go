@@ -19,8 +19,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// An interactive task starts within 100 ms while 2,000 downloads of low priority wait, if a slot is reserved for such; without, within the longest
-// running task and 100 ms.
+// An interactive task starts within 100 ms while 2,000 downloads of low priority wait, if a slot is
+// reserved for such; without, within the longest running task and 100 ms.
 func TestInteractiveTasksGoFirst(t *testing.T) {
 	const longest = 200 // ms
 	for _, tt := range []struct {
@@ -86,7 +86,8 @@ func TestLowPriorityDoesNotStarve(t *testing.T) {
 	}
 }
 
-// Chunks come in order, each at once, with their progress; a retry is announced, and then they come anew.
+// Chunks come in order, each at once, with their progress; a retry is announced, and then they come
+// anew.
 func TestChunks(t *testing.T) {
 	c := newCluster(t)
 	c.worker(t)
@@ -117,7 +118,8 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// A client that reads slowly costs the coordinator and the worker no memory, however much there is to read.
+// A client that reads slowly costs the coordinator and the worker no memory, however much there is
+// to read.
 func TestSlowReader(t *testing.T) {
 	c := newCluster(t)
 	w := c.worker(t)
@@ -153,7 +155,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// The caller gets the text of the error; hooks hear of it in order; the dead letter is shown and run again, by the command line.
+// The caller gets the text of the error; hooks hear of it in order; the dead letter is shown and
+// run again, by the command line.
 func TestFailure(t *testing.T) {
 	c := newCluster(t)
 	healed := filepath.Join(t.TempDir(), "healed")
@@ -202,7 +205,8 @@ type status struct {
 	Functions []tasks.Function `json:"functions"`
 }
 
-// Totals conserve at every instant under load; the command line, its JSON and Gearman's text say the same; a dead worker vanishes.
+// Totals conserve at every instant under load; the command line, its JSON and Gearman's text say
+// the same; a dead worker vanishes.
 func TestStatus(t *testing.T) {
 	c := newCluster(t)
 	const n = 5000
@@ -323,7 +327,8 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// Workers that end by themselves and are started again by a supervisor, a hundred times under load, lose no task and double no result.
+// Workers that end by themselves and are started again by a supervisor, a hundred times under load,
+// lose no task and double no result.
 func TestRollingRestarts(t *testing.T) {
 	c := newCluster(t)
 	const workers, lives, each = 4, 25, 10

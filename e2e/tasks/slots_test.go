@@ -13,8 +13,8 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// A worker of pipelines runs commands for tasks in its own slots: one is reserved for high tasks, a coordinator that is killed finds those that run in them,
-// and SIGTERM lets them end.
+// A worker of pipelines runs commands for tasks in its own slots: one is reserved for high tasks, a
+// coordinator that is killed finds those that run in them, and SIGTERM lets them end.
 func TestFunctionsInSlots(t *testing.T) {
 	gossip, dir := freeAddress(t), t.TempDir()
 	c := &cluster{address: freeAddress(t), dir: t.TempDir()}

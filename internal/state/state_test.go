@@ -54,7 +54,8 @@ func copyOf(t testing.TB, dir string) string {
 	return to
 }
 
-// values returns how many of the stored values are there, and that no others are, but that bytes of them may differ.
+// values returns how many of the stored values are there, and that no others are, but that bytes of
+// them may differ.
 func values(t testing.TB, db *DB) (n int) {
 	t.Helper()
 	err := db.View(func(txn *badger.Txn) error {
@@ -89,7 +90,8 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// Every file, gone, empty, cut anywhere or with a flipped byte, gives a store that works or ErrDamaged: no panic, no hang, no lock left.
+// Every file, gone, empty, cut anywhere or with a flipped byte, gives a store that works or
+// ErrDamaged: no panic, no hang, no lock left.
 func TestHarmedFiles(t *testing.T) {
 	killed, closed := stored(t)
 	for state, whole := range map[string]string{"killed": killed, "closed": closed} {

@@ -42,7 +42,8 @@ func (x *shell) step(now time.Time, ev queue.Event, payload []byte) (cmds []queu
 	return cmds, x.s.Commit()
 }
 
-// BenchmarkDurable submits tasks of 128 bytes from many clients, each of which waits until its task is durable.
+// BenchmarkDurable submits tasks of 128 bytes from many clients, each of which waits until its task
+// is durable.
 func BenchmarkDurable(b *testing.B) {
 	for _, clients := range []int{8, 64, 256, 800} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -91,7 +92,8 @@ func run(b testing.TB, dir string, opt Options) (s *Store, stop func()) {
 	return s, stop
 }
 
-// rss returns the resident memory of this process in MB, without pages of files, which the system takes back when it needs them.
+// rss returns the resident memory of this process in MB, without pages of files, which the system
+// takes back when it needs them.
 func rss() float64 {
 	debug.FreeOSMemory()
 	b, _ := os.ReadFile("/proc/self/status")
@@ -100,8 +102,8 @@ func rss() float64 {
 	return float64(kb) / 1024
 }
 
-// BenchmarkMillion queues a million tasks of 128 bytes with unique keys of 36 bytes, and reports memory, rates, and for durable ones how long a
-// restart takes.
+// BenchmarkMillion queues a million tasks of 128 bytes with unique keys of 36 bytes, and reports
+// memory, rates, and for durable ones how long a restart takes.
 func BenchmarkMillion(b *testing.B) {
 	const n = 1_000_000
 	for _, durable := range []bool{false, true} {

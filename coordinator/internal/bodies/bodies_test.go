@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// open opens a store and runs it. The returned function ends it; wait returns when batch n is durable.
+// open opens a store and runs it. The returned function ends it; wait returns when batch n is
+// durable.
 func open(t testing.TB, dir string, opt Options) (s *Store, wait func(n uint64), stop func()) {
 	t.Helper()
 	if opt.Reserve == 0 {
@@ -51,7 +52,8 @@ func open(t testing.TB, dir string, opt Options) (s *Store, wait func(n uint64),
 
 func taskKey(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'t'}, id) }
 
-// TestAgainstMap plays random changes against maps, with restarts, bodies of all sizes, and little memory.
+// TestAgainstMap plays random changes against maps, with restarts, bodies of all sizes, and little
+// memory.
 func TestAgainstMap(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -216,7 +218,8 @@ func TestMemoryOnly(t *testing.T) {
 	}
 }
 
-// TestMemory keeps bodies that need not survive in memory as long as there is any, and others as long as they take little.
+// TestMemory keeps bodies that need not survive in memory as long as there is any, and others as
+// long as they take little.
 func TestMemory(t *testing.T) {
 	const n, size = 1000, 60 << 10
 	s, wait, stop := open(t, t.TempDir(), Options{Memory: n * 61 << 10, NoSync: true})
@@ -267,8 +270,9 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestPiecesLeftBehind writes a large body whose pieces an earlier life had written without the batch that names them. Their removal must
-// not hit the new ones, although both are in one transaction.
+// TestPiecesLeftBehind writes a large body whose pieces an earlier life had written without the
+// batch that names them. Their removal must not hit the new ones, although both are in one
+// transaction.
 func TestPiecesLeftBehind(t *testing.T) {
 	dir := t.TempDir()
 	large := bytes.Repeat([]byte("large"), pieceSize)

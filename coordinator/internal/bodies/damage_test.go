@@ -12,8 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/state"
 )
 
-// stored returns the directory of a store with n durable tasks as a killed process leaves it: all is in Badger's log, and
-// not any more in that of the store.
+// stored returns the directory of a store with n durable tasks as a killed process leaves it: all
+// is in Badger's log, and not any more in that of the store.
 func stored(t *testing.T, n uint64) string {
 	t.Helper()
 	running, dir := t.TempDir(), t.TempDir()
@@ -59,7 +59,8 @@ func held(dir string, opt Options) (n uint64, err error) {
 	return n, errors.Join(err, s.Close())
 }
 
-// No flipped byte of Badger's log costs a task without a word: Badger itself drops what is damaged, and all behind it.
+// No flipped byte of Badger's log costs a task without a word: Badger itself drops what is damaged,
+// and all behind it.
 func TestEveryFlippedByteIsFound(t *testing.T) {
 	t.Parallel()
 	const n = 3
@@ -157,7 +158,7 @@ func TestDamagedHead(t *testing.T) {
 			}
 		})
 	}
-	// A head that is older than what was written is what a kill between the two leaves.
+	// A kill between the two leaves a head older than the data.
 	older := stored(t, 1)
 	b, err := os.ReadFile(head(older))
 	if err == nil {

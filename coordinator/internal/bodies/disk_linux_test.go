@@ -26,7 +26,8 @@ func leave(t *testing.T, path string, bytes int64) {
 	}
 }
 
-// The end of a task cannot be refused. It uses the reserve of a full disk; beyond half of it, it waits for room. Neither ends Run.
+// The end of a task cannot be refused. It uses the reserve of a full disk; beyond half of it, it
+// waits for room. Neither ends Run.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", dir).CombinedOutput(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestKilledProcessKeepsWhatItAcknowledged kills a process with SIGKILL while it writes; all tasks that it has acknowledged are there
-// afterwards, each whole.
+// TestKilledProcessKeepsWhatItAcknowledged kills a process with SIGKILL while it writes; all tasks
+// that it has acknowledged are there afterwards, each whole.
 func TestKilledProcessKeepsWhatItAcknowledged(t *testing.T) {
 	if dir := os.Getenv("LAYSHAFT_TEST_BODIES"); dir != "" {
 		writeForEver(dir)
@@ -76,7 +76,7 @@ func bodySize(id uint64) int {
 	return int(id % 100)
 }
 
-// writeForEver goes on from the last task in dir, and prints what is durable.
+// writeForEver continues from the last task in dir, and prints the durable tasks.
 func writeForEver(dir string) {
 	s, err := Open(dir, Options{Reserve: -1, Memory: 1 << 20})
 	if err != nil {

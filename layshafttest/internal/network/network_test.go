@@ -140,7 +140,8 @@ func TestDelayKeepsOrder(t *testing.T) {
 	})
 }
 
-// Messages of long-lived streams are repeated, all other frames and all first messages are not, however the bytes are cut.
+// Messages of long-lived streams are repeated, all other frames and all first messages are not,
+// however the bytes are cut.
 func TestRepeat(t *testing.T) {
 	frame := func(kind, flags byte, stream byte, body string) string {
 		return string([]byte{0, 0, byte(len(body)), kind, flags, 0, 0, 0, stream}) + body

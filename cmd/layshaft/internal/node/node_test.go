@@ -161,7 +161,7 @@ func browse(t *testing.T, url string) (body string, header http.Header) {
 	return string(b), resp.Header
 }
 
-// With TLS, who shows no certificate gets health checks and nothing else.
+// With TLS, a client without a certificate gets health checks and nothing else.
 func TestPageRoles(t *testing.T) {
 	t.Parallel()
 	p := &page{ready: func() bool { return true }, shown: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("secret")) })}
@@ -307,7 +307,8 @@ func free(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// postJob hands a job over to Gearman's HTTP front with a certificate, or without when files are none.
+// postJob hands a job over to Gearman's HTTP front with a certificate, or without when files are
+// none.
 func postJob(t *testing.T, address string, files security.Files) error {
 	t.Helper()
 	cfg := &tls.Config{InsecureSkipVerify: true} // who serves is not the question here

@@ -22,7 +22,7 @@ func TestWrongPortAnswer(t *testing.T) {
 	}
 }
 
-// A worker whose -join names another port of the coordinator says so, within its first try.
+// A worker whose -join names another port of the coordinator reports it within its first try.
 func TestJoinAtWrongPort(t *testing.T) {
 	t.Parallel()
 	cfg := CoordinatorConfig{Common: local()}
