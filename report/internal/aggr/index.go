@@ -120,11 +120,6 @@ func (x *index) touch(hashes []uint64) (sum uint32) {
 // exists.
 func (x *index) bytes() int64 { return int64(unsafe.Sizeof(slot{})) * int64(len(x.slots)) * 3 / 2 }
 
-func (x *index) reset() {
-	clear(x.slots)
-	x.n = 0
-}
-
 // pack returns a text of at most 16 bytes as two words.
 func pack(s string) (k0, k1 uint64) {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
@@ -141,7 +136,7 @@ func pack(s string) (k0, k1 uint64) {
 	return 0, 0
 }
 
-// arena stores texts. Those that were returned stay valid after reset.
+// arena stores texts.
 type arena struct {
 	chunks [][]byte
 	refs   []uint64 // chunk<<32 | offset of a length as a uvarint and the text
@@ -174,8 +169,6 @@ func (a *arena) get(id uint32) string {
 }
 
 func (a *arena) bytes() int64 { return a.held + 8*int64(cap(a.refs)) }
-
-func (a *arena) reset() { *a = arena{refs: a.refs[:0]} }
 
 // texts numbers texts.
 type texts struct {
@@ -263,9 +256,3 @@ func (t *texts) ids(s []string, nulls []bool, out []uint32) {
 }
 
 func (t *texts) bytes() int64 { return t.index.bytes() + t.arena.bytes() }
-
-func (t *texts) reset() {
-	t.index.reset()
-	t.arena.reset()
-	t.nullID = 0
-}

@@ -365,34 +365,6 @@ func (t *Table) value(col, group int) (x int64, null bool) {
 	return x, c.texts.nullID == uint32(x)+1
 }
 
-// Keys returns the key columns of the groups from, from+1, … up to but not including to. The texts
-// stay valid after Reset.
-func (t *Table) Keys(from, to int) []*vec.Vec {
-	out := make([]*vec.Vec, len(t.cols))
-	for i := range t.cols {
-		c := &t.cols[i]
-		b := vec.NewBuilder(c.t, to-from)
-		for g := from; g < to; g++ {
-			x, null := t.value(i, g)
-			switch {
-			case null:
-				b.AppendNull()
-			case c.word:
-				appendWord(b, x)
-			case c.keyed:
-				key := c.texts.get(uint32(x))
-				if _, err := b.DecodeKey(unsafe.Slice(unsafe.StringData(key), len(key))); err != nil {
-					panic("group table: " + err.Error()) // the table encoded it itself
-				}
-			default:
-				b.AppendString(c.texts.get(uint32(x)))
-			}
-		}
-		out[i] = b.Done()
-	}
-	return out
-}
-
 // AppendKey appends the key of a group: the keys of all columns in the zero Order, see
 // [vec.Vec.AppendKey].
 func (t *Table) AppendKey(dst []byte, group int) []byte {
@@ -432,18 +404,4 @@ func (t *Table) Bytes() int64 {
 		n += c.index.bytes() + c.texts.bytes() + 8*int64(cap(c.values)) + 4*int64(cap(c.byCode))
 	}
 	return n
-}
-
-// Reset removes all groups. It keeps the memory of the slots.
-func (t *Table) Reset() {
-	t.n = 0
-	t.index.reset()
-	t.tuples, t.masks = t.tuples[:0], nil
-	for i := range t.cols {
-		c := &t.cols[i]
-		c.index.reset()
-		c.values = c.values[:0]
-		c.texts.reset()
-		c.null, c.dict = -1, nil
-	}
 }
