@@ -256,7 +256,7 @@ func appendEach(t vec.Type, args []*vec.Vec, n int, f func(dst []byte, i int) ([
 }
 
 // maxText limits the texts of a batch, so that repeat cannot use all memory.
-const maxText = 1 << 28
+const maxText = 1 << 26
 
 // append1 returns the binding of a function that makes a text of one value.
 func append1[A value](k vec.Kind, f func(dst []byte, a A) ([]byte, error)) binding {
