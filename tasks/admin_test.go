@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -154,5 +156,20 @@ func TestDeadInBulk(t *testing.T) {
 	}
 	if ids, err := c.DropDead(ctx, tasks.DeadLetters{}); len(ids) != 2 || err != nil {
 		t.Errorf("dropped %v, %v", ids, err)
+	}
+}
+
+// JSON leaves out times that are not set; year 1 would look like a date.
+func TestZeroTimesInJSON(t *testing.T) {
+	for _, v := range []any{tasks.Status{}, tasks.Overview{}, tasks.WorkerStatus{}, report.JobView{}, report.Worker{}, report.Function{}} {
+		b, err := json.Marshal(v)
+		if err != nil || strings.Contains(string(b), "0001-01-01") {
+			t.Errorf("%T: %s, %v", v, b, err)
+		}
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b, err := json.Marshal(tasks.Status{State: tasks.StateDelayed, Due: at})
+	if err != nil || !strings.Contains(string(b), `"due":"2026-01-02T03:04:05Z"`) || strings.Contains(string(b), "ended") {
+		t.Errorf("%s, %v", b, err)
 	}
 }
