@@ -53,3 +53,22 @@ func TestLineFits(t *testing.T) {
 		t.Errorf("one stage: %q", got)
 	}
 }
+
+// A stage without any progress is starting; a count of no tasks would look like an error.
+func TestLineOfStartingStage(t *testing.T) {
+	p := &display{j: &Job{spec: &job.Spec{Stages: []job.Stage{{Name: "read", Tasks: 1}}}}, start: time.Now(), began: map[int]time.Time{0: time.Now()}}
+	for _, x := range []struct {
+		stage   report.Stage
+		records int64
+		want    string
+	}{
+		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 0, "] starting, 1 running"},
+		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 5, "] 0/1 tasks, 1 running  5 records"},
+		{report.Stage{Name: "read", Tasks: 1, Running: 1, FailedAttempts: 1}, 0, "] 0/1 tasks, 1 running, 1 attempt failed"},
+		{report.Stage{Name: "read", Tasks: 2, Done: 1}, 0, "] 1/2 tasks"},
+	} {
+		if got := p.line(0, x.stage, x.records, 0, 0); !strings.HasSuffix(got, x.want) {
+			t.Errorf("%q, want %q at its end", got, x.want)
+		}
+	}
+}

@@ -147,6 +147,9 @@ func (p *display) line(i int, s report.Stage, records, bytes int64, width int) s
 		partTasks: fmt.Sprintf(" %d/%d tasks", s.Done, s.Tasks),
 		partETA:   "",
 	}
+	if s.Done == 0 && records == 0 && s.FailedAttempts == 0 && s.Tasks > 0 {
+		parts[partTasks] = " starting"
+	}
 	if s.Running > 0 {
 		parts[partRunning] = fmt.Sprintf(", %d running", s.Running)
 	}

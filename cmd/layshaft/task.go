@@ -195,6 +195,9 @@ func (f *taskFlags) input() ([]byte, error) {
 	if f.WholeInput != nil {
 		return []byte(*f.WholeInput), nil
 	}
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && info.Name() != os.DevNull {
+		fmt.Fprintln(os.Stderr, "the input is read from the terminal: end it with ^D, or give -input TEXT")
+	}
 	in, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput+1))
 	switch {
 	case err != nil:

@@ -12,10 +12,13 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +30,11 @@ func main() {
 	log.SetFlags(0)
 	cluster := tasks.Flags(flag.CommandLine)
 	top := flag.Int("top", 10, "`NUMBER` of lines to print")
-	piece := flag.Int("piece", 4<<20, "with count: `BYTES` of one task")
+	piece := 4 << 20
+	flag.Func("piece", "with count: `SIZE` of one task, such as 64K or 4M (default 4M)", func(text string) (err error) {
+		piece, err = parseSize(text)
+		return err
+	})
 	deadline := flag.Duration("deadline", 200*time.Millisecond, "with search: `TIME` after which what was found is enough")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -40,7 +47,7 @@ func main() {
 	case what == "work" && flag.NArg() == 1:
 		err = work(ctx, *cluster)
 	case what == "count" && flag.NArg() > 1:
-		err = count(ctx, c, flag.Args()[1:], *piece, *top)
+		err = count(ctx, c, flag.Args()[1:], piece, *top)
 	case what == "search" && flag.NArg() > 2:
 		err = search(ctx, c, strings.Fields(flag.Arg(1)), flag.Args()[2:], *deadline, *top)
 	default:
@@ -49,6 +56,17 @@ func main() {
 	if err != nil {
 		log.Fatal("scatter: ", err)
 	}
+}
+
+// parseSize returns a number of bytes, such as 64K.
+func parseSize(text string) (int, error) {
+	digits := strings.TrimRight(text, "iBKMG")
+	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[strings.TrimRight(text[len(digits):], "iB")]
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 1 || n > math.MaxInt>>shift {
+		return 0, fmt.Errorf("%q is not a size such as 64K or 4M", text)
+	}
+	return n << shift, nil
 }
 
 // work runs a worker with the functions, which are ordinary Go functions with a context.

@@ -81,7 +81,28 @@ func Unreachable(address string, err error) error {
 	if strings.Contains(err.Error(), "error reading server preface: EOF") {
 		return fmt.Errorf("coordinator %s cannot be reached: %w; the port closes connections, as a gossip port does: give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, FromStatus(err))
 	}
-	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", address, FromStatus(err))
+	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", address, withoutDialing(FromStatus(err)))
+}
+
+// dialError is an error of a call with the words of gRPC about it left out.
+type dialError struct {
+	error
+	text string
+}
+
+func (e dialError) Error() string { return e.text }
+
+func (e dialError) Unwrap() error { return e.error }
+
+// withoutDialing returns err without the words of gRPC around an error of the network.
+func withoutDialing(err error) error {
+	const begin = `connection error: desc = "transport: Error while dialing: `
+	before, after, ok := strings.Cut(err.Error(), begin)
+	if !ok {
+		return err
+	}
+	cause, rest, _ := strings.Cut(after, `"`)
+	return dialError{err, before + cause + rest}
 }
 
 func wrongPort(address, what string) error {

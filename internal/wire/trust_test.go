@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/wire"
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
@@ -95,5 +97,14 @@ func TestMismatch(t *testing.T) {
 		if (got != nil) != (tt.want != "") || got != nil && (errors.Is(got, wire.ErrDistrust) == errors.Is(got, wire.ErrWrongPort) || !strings.Contains(got.Error(), tt.want)) {
 			t.Errorf("%s: %v gives %v, want %q", tt.name, err, got, tt.want)
 		}
+	}
+}
+
+// The error for a coordinator out of reach names the cause without the words of gRPC around it.
+func TestUnreachableIsPlain(t *testing.T) {
+	err := wire.Unreachable("h:1", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:1: connect: connection refused"`))
+	const want = "coordinator h:1 cannot be reached: dial tcp 10.0.0.1:1: connect: connection refused; start one there"
+	if !strings.HasPrefix(err.Error(), want) || !errors.Is(err, wire.ErrUnavailable) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
