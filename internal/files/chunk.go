@@ -105,6 +105,9 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		if err := ahead.checkBefore(ctx, i); err != nil {
+			return err
+		}
 		sl.opened = ahead.open(ctx, i)
 		if err := read(sl); err != nil {
 			if errors.Is(err, ErrStop) {
@@ -113,7 +116,7 @@ func eachSlice(ctx context.Context, s job.Split, read func(Slice) error) error {
 			return err
 		}
 	}
-	return nil
+	return ahead.checkBefore(ctx, len(slices))
 }
 
 // smallBatch is how many small files of a split are opened together.
@@ -127,32 +130,65 @@ type smallAhead struct {
 	at     int
 }
 
+// checkBefore returns an error if a file that was opened with others has changed since. It looks
+// once the files before slice i are read, with one call for all.
+func (a *smallAhead) checkBefore(ctx context.Context, i int) error {
+	if len(a.opened) == 0 || i < a.at+len(a.opened) {
+		return nil
+	}
+	read := a.slices[a.at : a.at+len(a.opened)]
+	now, err := a.openSmall(ctx, read)
+	if err != nil {
+		return nil // what was read is what was planned
+	}
+	for k, f := range now {
+		if f == nil || a.opened[k] == nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil {
+			if err := CheckUnchanged(info, read[k].Path, read[k].Size, read[k].ModTime); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// openSmall opens the files of some slices; nil where their file system cannot.
+func (a *smallAhead) openSmall(ctx context.Context, slices []Slice) ([]filesys.File, error) {
+	fsys, err := filesys.Of(ctx, slices[0].Path)
+	headed, ok := fsys.(filesys.Headed)
+	if err != nil || !ok {
+		return nil, err
+	}
+	infos := make([]filesys.Info, len(slices))
+	for i, sl := range slices {
+		infos[i] = filesys.Info{Path: sl.Path, Hosts: sl.Hosts}
+	}
+	return headed.OpenSmall(ctx, infos)
+}
+
 // open returns the file of slice i; nil if it must be opened alone.
 func (a *smallAhead) open(ctx context.Context, i int) filesys.File {
 	if n := i - a.at; n < len(a.opened) {
 		return a.opened[n]
 	}
 	a.opened, a.at = nil, i
-	var infos []filesys.Info
-	for _, sl := range a.slices[i:min(i+smallBatch, len(a.slices))] {
-		if sl.Size > filesys.MaxSmall || len(sl.Hosts) == 0 {
-			break
-		}
-		infos = append(infos, filesys.Info{Path: sl.Path, Hosts: sl.Hosts})
+	end := i
+	for end < min(i+smallBatch, len(a.slices)) && a.slices[end].Size <= filesys.MaxSmall && len(a.slices[end].Hosts) > 0 {
+		end++
 	}
-	if len(infos) < 2 {
+	if end-i < 2 {
 		return nil
 	}
-	fsys, err := filesys.Of(ctx, infos[0].Path)
-	headed, ok := fsys.(filesys.Headed)
-	if err != nil || !ok {
+	opened, err := a.openSmall(ctx, a.slices[i:end])
+	if err != nil {
+		opened = make([]filesys.File, end-i) // each file is opened alone, and the error names the wrong one
+	}
+	if a.opened = opened; len(opened) == 0 {
 		return nil
 	}
-	if a.opened, err = headed.OpenSmall(ctx, infos); err != nil {
-		// Each file is opened alone, and the error names the wrong one.
-		a.opened = make([]filesys.File, len(infos))
-	}
-	return a.opened[0]
+	return opened[0]
 }
 
 // readChunks reads one slice.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -21,6 +22,9 @@ const (
 	headNames   = 250              // files in one request for heads
 	maxHead     = filesys.MaxSmall // limit of the bytes of one file in an answer
 	headsAtOnce = 4                // files of one request that are read at the same time
+	// smallDigest is up to which size heads come with a digest, in bytes. The identity of a job
+	// then does not depend on which holders are there.
+	smallDigest = 64 << 10
 )
 
 // headFiles reads the beginnings and ends of files, for planning: thousands of small files with one
@@ -65,11 +69,20 @@ func (v *Volume) headFile(name string, head, tail int64) (*layshaftv1.FileInfo, 
 	if err != nil {
 		return nil, err
 	}
+	sum := v.sums.recall(name, f)
+	if sum == nil && fi.Size() <= smallDigest {
+		all, err := readAt(f, 0, fi.Size())
+		if err != nil {
+			return nil, err
+		}
+		b := xxh3.Hash128(all).Bytes()
+		sum = b[:]
+	}
 	if fi, err = f.Stat(); err != nil { // a change while the file was read shows in its time
 		return nil, err
 	}
 	out := infoOf(name, fi, v.holder)
-	out.Head, out.Tail, out.Digest = first, last, v.sums.recall(name, f)
+	out.Head, out.Tail, out.Digest = first, last, sum
 	if _, changed := filesys.StateOf(f); !changed.IsZero() {
 		out.ChangedNanos = changed.UnixNano()
 	}
