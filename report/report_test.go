@@ -138,6 +138,7 @@ func TestRefused(t *testing.T) {
 		{"SELECT sku FROM p.jsonl WHERE count(*) > 1", "count", "aggregates are not allowed in WHERE"},
 		{"SELECT sum(count(*)) FROM p.jsonl", "count", "aggregates cannot contain aggregates"},
 		{"SELECT a.sku FROM p.jsonl a WHERE EXISTS (SELECT 1 FROM p.jsonl b WHERE b.sku = a.sku)", "a.sku)", "belongs to the outer query"},
+		{"SELECT rank() FROM p.jsonl", "rank", "rank is a window function"},
 		{"SELECT sku FROM q.jsonl", "q.jsonl", "no such file"},
 		{"SELECT sku FROM p.jsonl a JOIN p.jsonl b ON a.sku = b.sku", "sku", `column "sku" is ambiguous`},
 		{"SELECT 1 UNION SELECT 1, 2", "UNION", "the left side has 1 column, the right side 2"},
@@ -147,6 +148,25 @@ func TestRefused(t *testing.T) {
 		if !errors.As(err, &e) || !strings.Contains(e.Error(), c.want) || !strings.HasPrefix(c.text[min(e.Offset, len(c.text)):], c.at) {
 			t.Errorf("%s\ngot %v (%+v), want %q at %q", c.text, err, e, c.want, c.at)
 		}
+	}
+}
+
+// TestParameters checks parameters by position and by name, in a statement that runs twice.
+func TestParameters(t *testing.T) {
+	files(t, map[string]string{"o.csv": orders})
+	const text = "SELECT sum(count) FROM o.csv WHERE count > $1 AND sku <> $sku"
+	s, err := report.Prepare(t.Context(), mapreduce.Local{}, text, 1, report.Named("sku", "zz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var out strings.Builder
+		if err := s.Run(t.Context()).Write(&out, "jsonl", report.WriteOptions{}); err != nil || out.String() != "{\"sum(count)\": 12}\n" {
+			t.Errorf("got %q, %v", out.String(), err)
+		}
+	}
+	if _, err := answer(t, mapreduce.Local{}, text, 1); err == nil || !strings.Contains(err.Error(), "parameter $sku has no value") {
+		t.Errorf("got %v", err)
 	}
 }
 

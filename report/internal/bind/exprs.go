@@ -308,6 +308,8 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 		return s.aggregate(c)
 	case c.Name == "grouping" || c.Name == "grouping_id":
 		return s.grouping(c)
+	case aggr.IsWindow(c.Name):
+		return nil, errAt(c, fmt.Sprintf("write %s(…) OVER (ORDER BY …)", c.Name), "%s is a window function", c.Name)
 	case c.Name == "unnest":
 		return nil, errAt(c, "write it as an item of its own in SELECT, or in FROM: FROM file, unnest(tags) AS t(tag)", "unnest is not supported inside an expression")
 	}
