@@ -500,7 +500,7 @@ func TestAway(t *testing.T) {
 		}
 		defer c.Close()
 		_, err = c.Workers(t.Context())
-		if len(away) != 1 || after > 2*time.Second || !strings.Contains(away[0], "connection refused\"; start one there (layshaft coordinator") || !strings.HasSuffix(away[0], "; this tries for up to 1m0s") {
+		if len(away) != 1 || after > 2*time.Second || !strings.Contains(away[0], "connection refused; start one there (layshaft coordinator") || !strings.HasSuffix(away[0], "; this tries for up to 1m0s") {
 			t.Errorf("%v: after %v %q", err, after, away)
 		}
 	})
