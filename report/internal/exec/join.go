@@ -38,8 +38,8 @@ type side struct {
 	nulls bool
 }
 
-// maxScalar is the error of a subquery with several rows.
-var maxScalar = errors.New("a subquery used as a value returned more than one row; add LIMIT 1, or an aggregate")
+// errSeveralRows is the error of a subquery with several rows.
+var errSeveralRows = errors.New("a subquery used as a value returned more than one row; add LIMIT 1, or an aggregate")
 
 func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 	s := &side{n: n, first: map[string]int32{}}
@@ -52,7 +52,7 @@ func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 		count++
 		bytes += int64(len(r.Data)) + 16*int64(len(out)) + 64
 		if n.Kind == bind.Scalar && count > 1 {
-			return nil, 0, mapreduce.Fatal(maxScalar)
+			return nil, 0, mapreduce.Fatal(errSeveralRows)
 		}
 	}
 	all := done(out, count)

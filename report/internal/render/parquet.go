@@ -22,7 +22,7 @@ const rowGroup = 128 << 10
 // times, lists, structs and maps are written as text.
 type Parquet struct {
 	to      io.Writer
-	out     *parquet.Writer
+	out     *parquet.GenericWriter[any]
 	columns []vec.Field
 	rows    []parquet.Row
 	count   int
@@ -77,7 +77,7 @@ func (p *Parquet) Begin(columns []vec.Field) error {
 		fields[i] = reflect.StructField{Name: fmt.Sprintf("C%d", i), Type: t, Tag: reflect.StructTag(fmt.Sprintf(`parquet:"%s,optional%s"`, c.Name, tag))}
 	}
 	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(fields)).Elem().Interface())
-	p.out = parquet.NewWriter(p.to, schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}))
+	p.out = parquet.NewGenericWriter[any](p.to, schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}))
 	return nil
 }
 

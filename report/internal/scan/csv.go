@@ -144,7 +144,6 @@ type csvReader struct {
 	header  []string
 	at      place
 	n       int
-	cells1  int
 	isFirst bool // the next row is the header of the file
 	slice   files.Slice
 

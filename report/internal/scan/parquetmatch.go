@@ -507,6 +507,7 @@ func isDictOnly(meta *format.ColumnMetaData) bool {
 	pages := 0
 	for _, e := range meta.EncodingStats {
 		if e.PageType == format.DataPage || e.PageType == format.DataPageV2 {
+			//lint:ignore SA1019 old files have it
 			if e.Encoding != format.RLEDictionary && e.Encoding != format.PlainDictionary {
 				return false
 			}
