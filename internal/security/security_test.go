@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,11 +228,31 @@ func TestExpiredPeerIsNamed(t *testing.T) {
 	})
 }
 
+// sharedLog is a log that one goroutine writes and another one reads.
+type sharedLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *sharedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *sharedLog) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.buf.Reset()
+	return l.buf.String()
+}
+
 // A process without new connections warns and renews on a timer.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, _ := ca(t)
-		var log bytes.Buffer
+		var log sharedLog
 		c, err := Load(issue(t, dir, Request{Role: Worker, Name: "w", Validity: 15 * 24 * time.Hour}), slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -246,10 +267,9 @@ func TestWatch(t *testing.T) {
 			{25 * time.Hour, "ends soon", " ends on "},
 			{14 * 24 * time.Hour, "has expired", " expired on "},
 		} {
-			log.Reset()
 			time.Sleep(step.after)
 			synctest.Wait()
-			if got := log.String(); !strings.Contains(got, step.logged) || step.logged == "" && got != "" {
+			if got := log.take(); !strings.Contains(got, step.logged) || step.logged == "" && got != "" {
 				t.Errorf("after %v: log %q, want %q", step.after, got, step.logged)
 			}
 			if got := c.Notice(); !strings.Contains(got, step.noticed) || step.noticed == "" && got != "" {
