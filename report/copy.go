@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
+
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/exec"
@@ -45,6 +47,18 @@ func copyFormat(c *sql.Copy) (string, error) {
 		return f, nil
 	}
 	return "", sql.NewError("", c.Offset, fmt.Sprintf("COPY: the ending of %q names no format", c.Path), "add (FORMAT csv), or another of tsv, json, jsonl, markdown, html, parquet")
+}
+
+// isInput reports whether a file is one of the paths, or matches one of them.
+func isInput(paths []string, to string) bool {
+	to = path.Clean(to)
+	for _, p := range paths {
+		p = path.Clean(p)
+		if match, err := doublestar.Match(p, to); err == nil && match || p == to {
+			return true
+		}
+	}
+	return false
 }
 
 // copyTo returns the result of COPY: the number of rows. The file appears when it is complete, and

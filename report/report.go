@@ -142,6 +142,9 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 	case *sql.Describe:
 		q = st.Query
 	case *sql.Explain:
+		if st.Analyze {
+			return sql.NewError(s.s.Text, st.Offset, "EXPLAIN ANALYZE is not supported", "EXPLAIN shows the operators, and layshaft report -explain the stages")
+		}
 		q = st.Query
 	case *sql.Summarize:
 		q = st.Query
@@ -170,6 +173,11 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 		format, err := copyFormat(st)
 		if err != nil {
 			return err
+		}
+		for _, t := range s.s.Tables {
+			if isInput(t.Paths, st.Path) {
+				return sql.NewError(s.s.Text, st.Offset, fmt.Sprintf("COPY would replace %s, which the query reads", st.Path), "write to another file")
+			}
 		}
 		s.table = s.copyTo(st, format)
 		s.s.Text = sql.Format(q)

@@ -67,10 +67,15 @@ func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writ
 	if c.Schema {
 		return c.schema(s)
 	}
-	err = s.Run(ctx).Write(out, format, report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
-	if errors.Is(err, mapreduce.ErrExplained) {
+	if c.Explain {
+		for _, err := range s.Run(ctx).All() {
+			if err != nil {
+				return withCaret(err)
+			}
+		}
 		return nil
 	}
+	err = s.Run(ctx).Write(out, format, report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
 	return withCaret(err)
 }
 
@@ -136,11 +141,28 @@ func (c *reportCmd) schema(s *report.Statement) error {
 	return nil
 }
 
-// withCaret shows the place of an error of the statement.
+// withCaret shows the place of an error of the statement. In an error of the data it names the flag
+// where the engine names its function.
 func withCaret(err error) error {
 	var e *report.Error
 	if errors.As(err, &e) {
 		return usageError{errors.New(strings.TrimRight(e.Render(), "\n"))}
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	text := strings.ReplaceAll(err.Error(), "mapreduce.MaxBad lets a job tolerate bad records", "-bad NUMBER sets such rows aside")
+	if text == err.Error() {
+		return err
+	}
+	return flagError{text, err}
 }
+
+// flagError is an error in the words of the command line.
+type flagError struct {
+	text string
+	error
+}
+
+func (e flagError) Error() string { return e.text }
+func (e flagError) Unwrap() error { return e.error }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type shell struct {
 	t      *term.Terminal
 	format string
 	out    io.Writer
+	// interrupted is set by ^C at the prompt.
+	interrupted bool
 	// words are the names of columns that were seen, for completion.
 	words []string
 }
@@ -53,7 +56,7 @@ func (c *reportCmd) runShell(ctx context.Context) error {
 	s.t = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{os.Stdin, os.Stdout}, "")
+	}{&dropLine{os.Stdin, &s.interrupted}, os.Stdout}, "")
 	s.t.AutoCompleteCallback = s.complete
 	fmt.Fprintln(s.out, "Statements end with a semicolon; .help lists commands.")
 	return s.loop(ctx, func(prompt string) (string, error) {
@@ -73,6 +76,23 @@ func (c *reportCmd) runShell(ctx context.Context) error {
 	})
 }
 
+// dropLine turns ^C into the keys that drop the line and end it.
+type dropLine struct {
+	from        io.Reader
+	interrupted *bool
+}
+
+// Read reads keys.
+func (d *dropLine) Read(p []byte) (int, error) {
+	const ctrlC, ctrlU = 3, 21
+	n, err := d.from.Read(p[:max(1, len(p)-1)])
+	if i := bytes.IndexByte(p[:n], ctrlC); i >= 0 && i+2 <= len(p) {
+		p[i], p[i+1] = ctrlU, '\r'
+		n, *d.interrupted = i+2, true
+	}
+	return n, err
+}
+
 // loop answers what read returns until its end. Errors of statements are printed.
 func (s *shell) loop(ctx context.Context, read func(prompt string) (string, error)) error {
 	var lines []string
@@ -88,7 +108,15 @@ func (s *shell) loop(ctx context.Context, read func(prompt string) (string, erro
 		if err != nil {
 			return err
 		}
+		if s.interrupted {
+			s.interrupted, lines = false, nil
+			continue
+		}
 		trimmed := strings.TrimSpace(line)
+		switch strings.TrimSuffix(strings.ToLower(trimmed), ";") {
+		case "quit", "exit", `\q`:
+			return nil
+		}
 		if len(lines) == 0 && (trimmed == "" || trimmed[0] == '.') {
 			if trimmed == ".quit" || trimmed == ".exit" {
 				return nil
@@ -129,7 +157,8 @@ func (s *shell) command(ctx context.Context, line string) {
 
 // answer runs a statement. ^C ends it, not the shell.
 func (s *shell) answer(ctx context.Context, text string) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	// the context of the process ends with the first ^C
+	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
 	defer stop()
 	if err := s.c.answer(ctx, text, s.format, s.out); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(s.out, err)

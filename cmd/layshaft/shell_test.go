@@ -42,3 +42,24 @@ func TestShell(t *testing.T) {
 		t.Errorf("completed to %q", line)
 	}
 }
+
+// TestDropLine checks that ^C drops the line and ends it, as the keys ^U and Enter do.
+func TestDropLine(t *testing.T) {
+	interrupted := false
+	d := &dropLine{strings.NewReader("SELECT\x03"), &interrupted}
+	keys := make([]byte, 256)
+	if n, err := d.Read(keys); err != nil || string(keys[:n]) != "SELECT\x15\r" || !interrupted {
+		t.Errorf("got %q, %v, interrupted %v", keys[:n], err, interrupted)
+	}
+	s := &shell{c: &reportCmd{Progress: "none"}, format: "csv", out: new(strings.Builder), interrupted: false}
+	input := []string{"SELECT 1", "", "SELECT 2;", "quit"}
+	err := s.loop(t.Context(), func(string) (string, error) {
+		line := input[0]
+		input = input[1:]
+		s.interrupted = line == ""
+		return line, nil
+	})
+	if got := s.out.(*strings.Builder).String(); err != nil || got != "2\n2\n" {
+		t.Errorf("got %q, %v, want the second statement alone", got, err)
+	}
+}

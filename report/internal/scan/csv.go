@@ -266,10 +266,10 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 			return 0, fmt.Errorf("%s:%d: a cell with line feeds lies across parts of the file; read it as read_csv('…', multiline=true)", c.Path, rd.at.line(rd.at.lines))
 		case err != nil:
 			err = rd.bad(c, took, next, func(where string) error { return rd.nameColumn(where, err) })
-		case p.N == 0: // a blank line
+		case p.N == 0 && (rd.isFirst || len(rd.header) != 1): // a blank line; of one column, it is NULL
 		case rd.isFirst && rd.d.Header:
 			rd.isFirst = false
-		case p.N != len(rd.header) && !(rd.d.Pad && p.N < len(rd.header)):
+		case p.N != len(rd.header) && p.N > 0 && !(rd.d.Pad && p.N < len(rd.header)):
 			rd.isFirst = false
 			err = rd.bad(c, took, next, func(where string) error {
 				return fmt.Errorf("%s: the row has %d cells, and not %d; is a separator not quoted, or one missing?", where, p.N, len(rd.header))
