@@ -187,6 +187,9 @@ func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (No
 	for _, f := range table.Columns {
 		n.Cols = append(n.Cols, Column{Table: name, Name: f.Name, Type: f.Type})
 	}
+	if !slices.ContainsFunc(n.Cols, func(c Column) bool { return c.Name == scan.Filename }) {
+		n.Cols = append(n.Cols, Column{Table: name, Name: scan.Filename, Type: vec.Of(vec.Text), Hidden: r.Options[scan.Filename] != "true"})
+	}
 	if a == nil {
 		return n, nil
 	}
@@ -238,7 +241,11 @@ func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 			return nil, err
 		}
 		if arg.Name != "" {
-			r.Options[arg.Name] = strings.Join(value, ",")
+			separator := ","
+			if strings.HasPrefix(arg.Name, "null") { // texts that stand for NULL may have commas
+				separator = scan.ListSeparator
+			}
+			r.Options[arg.Name] = strings.Join(value, separator)
 		} else {
 			r.Paths = append(r.Paths, value...)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
+	"github.com/layshaft/layshaft/report/internal/scan"
 	"github.com/layshaft/layshaft/report/internal/sql"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -156,7 +157,7 @@ func (sel *selection) expand(items []*sql.Item) (all []*sql.Item, err error) {
 			replaced[i] = r
 		}
 		for i, c := range cols {
-			if c.Hidden && star.Table == nil || star.Table != nil && !matches(c.Table, *star.Table, false) {
+			if c.Hidden && (star.Table == nil || c.Name == scan.Filename) || star.Table != nil && !matches(c.Table, *star.Table, false) {
 				continue
 			}
 			found = true

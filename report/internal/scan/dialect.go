@@ -95,7 +95,7 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 			}
 			header = &on
 		case "nullstr", "null", "nullstrings":
-			d.Nulls = append(d.Nulls, value)
+			d.Nulls = append(d.Nulls, strings.Split(value, ListSeparator)...)
 		case "skip":
 			if d.Skip, err = strconv.Atoi(value); err != nil || d.Skip < 0 {
 				return nil, nil, fmt.Errorf("option skip: %q is not a number of lines", value)
@@ -400,14 +400,18 @@ func headerNames(cells []string) []string {
 // isHeader reports whether the first rows of the files are names of columns.
 func isHeader(firsts [][]string, rest []shape, d *Dialect) bool {
 	first := firsts[0]
-	seen, typed, data := map[string]bool{}, false, false
+	seen, typed, data, odd := map[string]bool{}, false, false, false
 	for i, cell := range first {
 		var own shape
 		if !d.isNull(cell) {
 			own.add(cell)
 		}
+		if cell == "" || seen[cell] { // fits a header only if another column proves it to be one
+			odd = true
+			continue
+		}
 		isName := own.texts+own.bools > 0 && len(cell) <= 128
-		if isName && own.bools > 0 && rest[i].bools > 0 || !isName || seen[cell] {
+		if isName && own.bools > 0 && rest[i].bools > 0 || !isName {
 			return false
 		}
 		seen[cell] = true
@@ -416,8 +420,11 @@ func isHeader(firsts [][]string, rest []shape, d *Dialect) bool {
 		}
 		data = data || rest[i].texts+rest[i].nulls > 0
 	}
-	if typed || !data {
+	if typed || !data && !odd {
 		return true
+	}
+	if odd {
+		return false
 	}
 	if len(d.Names) > 0 { // all is text, and the names were given
 		return slices.EqualFunc(first[:min(len(first), len(d.Names))], d.Names, strings.EqualFold)

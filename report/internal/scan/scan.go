@@ -107,6 +107,9 @@ type Bound struct {
 // path of the file.
 const Filename = "filename"
 
+// ListSeparator separates the texts of an option with a list of texts that stand for NULL.
+const ListSeparator = "\x00"
+
 // formats are the known formats, and what resolves the columns of each.
 var formats = map[string]func(ctx context.Context, t *Table, sample []sample, rows int) error{
 	"csv":     resolveCSV,
