@@ -44,7 +44,7 @@ func newGearman(t testing.TB, address string) gearman {
 func (g gearman) send(kind uint32, args ...string) {
 	body := strings.Join(args, "\x00")
 	head := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("\x00REQ"), kind), uint32(len(body)))
-	if _, err := g.conn.Write(append(head, body...)); err != nil {
+	if _, err := g.conn.Write(append(head, body...)); err != nil && !errors.Is(err, net.ErrClosed) { // at the test's end
 		g.t.Error(err)
 	}
 }
