@@ -178,6 +178,15 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// TestValueError checks that the error of a value names its file once, and no line that is not its.
+func TestValueError(t *testing.T) {
+	files(t, map[string]string{"o.csv": orders})
+	_, err := answer(t, mapreduce.Local{}, "SELECT 1 / (count - 1) FROM o.csv")
+	if err == nil || !strings.Contains(err.Error(), "division by zero") || strings.Count(err.Error(), "o.csv") != 1 || strings.Contains(err.Error(), "o.csv:") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestStdin reads - twice, which takes one copy.
 func TestStdin(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())

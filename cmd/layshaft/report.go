@@ -85,6 +85,8 @@ func (c *reportCmd) isShort() bool { return c.By != "" || c.Agg != "" || c.Where
 // text returns the statement: the query, or what the short form stands for.
 func (c *reportCmd) text() (string, error) {
 	switch {
+	case len(c.Query) == 0 && c.isShort():
+		return "", errors.New("the files are missing, as in: layshaft report -by brand 'catalog/*.jsonl'")
 	case len(c.Query) == 0:
 		return "", errors.New(`the query is missing, as in: layshaft report "SELECT count(*) FROM 'catalog/*.jsonl'"`)
 	case c.isShort():

@@ -144,7 +144,7 @@ func (f *fold) arguments(a *bind.Agg, b *vec.Batch) (args []*vec.Vec, rows []int
 	if a.Filter != nil {
 		keep, err := a.Filter.Eval(b)
 		if err != nil {
-			return nil, nil, fatal(b, err)
+			return nil, nil, mapreduce.Fatal(err)
 		}
 		rows = vec.Selected(keep)
 		if len(rows) == b.N {

@@ -7,7 +7,6 @@ package exec
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -127,7 +126,7 @@ func (valuesSource) Splits(context.Context, int64) ([]mapreduce.Split, error) {
 func (s valuesSource) Read(_ context.Context, _ mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
 	b, err := s.batch()
 	if err != nil {
-		return fatal(nil, err)
+		return mapreduce.Fatal(err)
 	}
 	rows := make([]int32, vec.Size)
 	for start := 0; start < b.N && !r.Stopped(); start += vec.Size {
@@ -160,32 +159,11 @@ func (p *plan) values(n *bind.Values) batches {
 	}}, mapreduce.Named("values"))
 }
 
-// fatal returns the error of an expression as one that ends the job, with the place of its row.
-func fatal(b *vec.Batch, err error) error {
-	var e *expr.Error
-	if b != nil && errors.As(err, &e) && b.Path != "" {
-		err = &RowError{Path: b.Path, Err: err}
-	}
-	return mapreduce.Fatal(err)
-}
-
-// RowError is an error of a value of a file.
-type RowError struct {
-	Path string
-	Err  error
-}
-
-// Error returns the path and the cause.
-func (e *RowError) Error() string { return e.Path + ": " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *RowError) Unwrap() error { return e.Err }
-
 func (p *plan) filter(n *bind.Filter) batches {
 	return mapreduce.TryFlatMap(p.node(n.In), func(_ context.Context, b vec.Batch, emit func(vec.Batch)) error {
 		keep, err := n.Cond.Eval(&b)
 		if err != nil {
-			return fatal(&b, err)
+			return mapreduce.Fatal(err)
 		}
 		if left := b.Filter(keep); left.N > 0 {
 			emit(*left)
@@ -200,7 +178,7 @@ func evalAll(xs []*expr.Expr, b *vec.Batch) ([]*vec.Vec, error) {
 	for i, x := range xs {
 		v, err := x.Eval(b)
 		if err != nil {
-			return nil, fatal(b, err)
+			return nil, mapreduce.Fatal(err)
 		}
 		all[i] = v
 	}
@@ -227,7 +205,7 @@ func (p *plan) unnest(n *bind.Unnest) batches {
 	return mapreduce.TryFlatMap(p.node(n.In), func(_ context.Context, b vec.Batch, emit func(vec.Batch)) error {
 		list, err := n.X.Eval(&b)
 		if err != nil {
-			return fatal(&b, err)
+			return mapreduce.Fatal(err)
 		}
 		list = list.Flat()
 		var rows, elems []int32

@@ -216,7 +216,7 @@ func (j *joiner) check() ([]bool, error) {
 	b := j.both(l, r)
 	keep, err := j.n.Cond.Eval(b)
 	if err != nil {
-		return nil, fatal(b, err)
+		return nil, mapreduce.Fatal(err)
 	}
 	for _, i := range vec.Selected(keep) {
 		ok[at[i]] = true

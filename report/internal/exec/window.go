@@ -67,7 +67,7 @@ func windowPartition(n *bind.Window, keys []*expr.Expr, rows iter.Seq[windowRow]
 		var filter *vec.Vec
 		if c.Filter != nil {
 			if filter, err = c.Filter.Eval(&part); err != nil {
-				return fatal(&part, err)
+				return mapreduce.Fatal(err)
 			}
 		}
 		v, err := c.Func.Run(count, args, order, filter)

@@ -362,7 +362,7 @@ func (rd *csvReader) flush() error {
 			b.Cols = append(b.Cols, f.vec(n))
 		}
 	}
-	rd.r.Path, rd.r.Line, rd.r.Offset = b.Path, b.Line, b.Offset
+	rd.r.Path, rd.r.Line, rd.r.Offset = b.Path, 0, b.Offset // the line of an error in the batch is not known
 	rd.r.Emit(&b)
 	rd.n = 0
 	for _, c := range rd.cells {

@@ -288,7 +288,7 @@ func (j *jsonReader) flush() error {
 		}
 		out = b.Gather(keep)
 	}
-	j.r.Path, j.r.Line, j.r.Offset = j.path, b.Line, b.Offset
+	j.r.Path, j.r.Line, j.r.Offset = j.path, 0, b.Offset // the line of an error in the batch is not known
 	if out.N > 0 {
 		j.r.Emit(out)
 	}

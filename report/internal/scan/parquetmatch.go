@@ -224,7 +224,7 @@ func (p *parquetColumns) readGroup(ctx context.Context, path string, before, lef
 			}
 			b.Cols = append(b.Cols, v)
 		}
-		r.Path, r.Line, r.Offset = path, b.Line, b.Offset
+		r.Path, r.Line, r.Offset = path, 0, b.Offset // the line of an error in the batch is not known
 		r.Emit(&b)
 		part := bytes * int64(n) / left
 		r.Add(int64(n), part)
