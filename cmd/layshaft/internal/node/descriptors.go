@@ -29,8 +29,10 @@ type patientListener struct {
 const (
 	// logEvery is the minimum interval between log lines about file descriptors.
 	logEvery = time.Minute
-	// refuseWait limits the time for one answer, because others wait meanwhile.
+	// refuseWait limits the wait for what a refused client sends, because others wait meanwhile.
 	refuseWait = 200 * time.Millisecond
+	// secureWait limits the handshake of TLS and the answer after it.
+	secureWait = time.Second
 	// fewFiles is the number of descriptors below which the log has a warning at the start.
 	fewFiles = 4096
 )
@@ -90,19 +92,19 @@ func (l *patientListener) Accept() (net.Conn, error) {
 
 // refuse answers c and closes it. It waits for the first bytes of the client, because an HTTP
 // client drops an answer that comes before its request. It reads what the client sends, because
-// closing a connection with unread data may destroy the answer.
+// closing a connection with unread data may destroy the answer. A plain answer fits into the empty
+// buffer of a new connection: its write has no deadline, which a busy machine could miss.
 func (l *patientListener) refuse(c net.Conn) {
 	defer c.Close()
-	now := time.Now()
-	_ = c.SetDeadline(now.Add(refuseWait))
 	if l.secure != nil {
+		_ = c.SetDeadline(time.Now().Add(secureWait))
 		c = l.secure(c)
 	} else {
-		_ = c.SetReadDeadline(now.Add(refuseWait / 2))
+		_ = c.SetReadDeadline(time.Now().Add(refuseWait / 2))
 		_, _ = c.Read(make([]byte, 4096)) // a silent client gets its answer without a question
-		_ = c.SetReadDeadline(now.Add(refuseWait))
 	}
 	if _, err := io.WriteString(c, l.answer); err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(refuseWait))
 		_, _ = io.Copy(io.Discard, c)
 	}
 }

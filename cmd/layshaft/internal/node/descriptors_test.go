@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -114,6 +116,27 @@ func TestRefusesWithoutFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lateConn returns from its first Read long after every deadline, as on a busy machine.
+type lateConn struct{ net.Conn }
+
+func (c lateConn) Read(b []byte) (int, error) {
+	time.Sleep(10 * time.Second)
+	return c.Conn.Read(b)
+}
+
+// A busy machine, where the server runs again after its deadlines, does not cost the client its
+// answer.
+func TestRefusesOnBusyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		l := &patientListener{answer: gearmanBusy}
+		go l.refuse(lateConn{server})
+		if b, err := io.ReadAll(client); string(b) != gearmanBusy {
+			t.Errorf("%q, %v, want the reason", b, err)
+		}
+	})
 }
 
 func TestCheckFiles(t *testing.T) {
