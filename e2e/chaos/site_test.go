@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/port"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -49,8 +49,8 @@ func newSite(t *testing.T) *site {
 	for _, role := range []string{"coordinator", "worker", "client"} {
 		s.issue(role)
 	}
-	s.grpc, s.http, s.gearman = freeAddress(t), freeAddress(t), freeAddress(t)
-	gossip := freeAddress(t)
+	s.grpc, s.http, s.gearman = port.Free(t), port.Free(t), port.Free(t)
+	gossip := port.Free(t)
 	key := []string{"-gossip-key", strings.Repeat("ab", 32), "-reserve", "1MiB"}
 	args := append([]string{"coordinator", "-data", filepath.Join(s.dir, "coordinator"), "-listen", s.grpc, "-http", s.http, "-gossip", gossip,
 		"-gearman", s.gearman, "-lease", "4s"}, key...)
@@ -278,14 +278,4 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("not so after %v: %s", settle, what)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

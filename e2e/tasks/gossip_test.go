@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/port"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -33,7 +34,7 @@ func TestGossip(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	c.coordinator.kill()
-	gossip := freeAddress(t)
+	gossip := port.Free(t)
 	start := func() {
 		t.Helper()
 		c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip, "-log-level", "debug")
@@ -54,7 +55,7 @@ func TestGossip(t *testing.T) {
 	call("found")
 
 	c.coordinator.kill()
-	c.address = freeAddress(t)
+	c.address = port.Free(t)
 	start()
 	call("found again")
 

@@ -9,7 +9,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	// What the programs are made of, so that a change of it ends the go command's cache of the
 	// results.
 	_ "github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/e2e/internal/port"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -138,7 +138,7 @@ func newCluster(t testing.TB) *cluster {
 // newClusterIn starts a coordinator whose data is in dir.
 func newClusterIn(t testing.TB, dir string) *cluster {
 	t.Helper()
-	c := &cluster{address: freeAddress(t), gearman: freeAddress(t), dir: dir}
+	c := &cluster{address: port.Free(t), gearman: port.Free(t), dir: dir}
 	c.start(t)
 	client, err := tasks.Dial(tasks.Cluster{Address: c.address, Connect: patience, Patience: patience})
 	if err != nil {
@@ -157,17 +157,6 @@ func newClusterIn(t testing.TB, dir string) *cluster {
 func (c *cluster) start(t testing.TB) {
 	t.Helper()
 	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0")
-}
-
-// freeAddress returns an address of this machine at which nobody listens now.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // worker starts a worker, and waits until the coordinator has it.
