@@ -365,6 +365,117 @@ func (x *ReadOutputResponse) GetData() []byte {
 	return nil
 }
 
+// ListSetAsideRequest names a job.
+type ListSetAsideRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSetAsideRequest) Reset() {
+	*x = ListSetAsideRequest{}
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSetAsideRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSetAsideRequest) ProtoMessage() {}
+
+func (x *ListSetAsideRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSetAsideRequest.ProtoReflect.Descriptor instead.
+func (*ListSetAsideRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListSetAsideRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+// ListSetAsideResponse has some records of one attempt, about 256 KiB. The records of an attempt
+// come together.
+type ListSetAsideResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attempt is the attempt that set the records aside.
+	Attempt *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// lines are lines of a quarantine file, in order of the records.
+	Lines [][]byte `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	// omitted is the number of records after lines that the worker did not keep.
+	Omitted       int64 `protobuf:"varint,3,opt,name=omitted,proto3" json:"omitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSetAsideResponse) Reset() {
+	*x = ListSetAsideResponse{}
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSetAsideResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSetAsideResponse) ProtoMessage() {}
+
+func (x *ListSetAsideResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSetAsideResponse.ProtoReflect.Descriptor instead.
+func (*ListSetAsideResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListSetAsideResponse) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *ListSetAsideResponse) GetLines() [][]byte {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ListSetAsideResponse) GetOmitted() int64 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
+}
+
 // LendRequest is a message of the client. The first one only names its volume.
 type LendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -378,7 +489,7 @@ type LendRequest struct {
 
 func (x *LendRequest) Reset() {
 	*x = LendRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +501,7 @@ func (x *LendRequest) String() string {
 func (*LendRequest) ProtoMessage() {}
 
 func (x *LendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +514,7 @@ func (x *LendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendRequest.ProtoReflect.Descriptor instead.
 func (*LendRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LendRequest) GetVolume() string {
@@ -431,7 +542,7 @@ type LendResponse struct {
 
 func (x *LendResponse) Reset() {
 	*x = LendResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +554,7 @@ func (x *LendResponse) String() string {
 func (*LendResponse) ProtoMessage() {}
 
 func (x *LendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +567,7 @@ func (x *LendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendResponse.ProtoReflect.Descriptor instead.
 func (*LendResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LendResponse) GetCall() *CallRequest {
@@ -489,17 +600,24 @@ const file_layshaft_v1_worker_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"(\n" +
 	"\x12ReadOutputResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"X\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"'\n" +
+	"\x13ListSetAsideRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"v\n" +
+	"\x14ListSetAsideResponse\x12.\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x14\n" +
+	"\x05lines\x18\x02 \x03(\fR\x05lines\x12\x18\n" +
+	"\aomitted\x18\x03 \x01(\x03R\aomitted\"X\n" +
 	"\vLendRequest\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x121\n" +
 	"\x06answer\x18\x02 \x01(\v2\x19.layshaft.v1.CallResponseR\x06answer\"<\n" +
 	"\fLendResponse\x12,\n" +
-	"\x04call\x18\x01 \x01(\v2\x18.layshaft.v1.CallRequestR\x04call2\xf3\x01\n" +
+	"\x04call\x18\x01 \x01(\v2\x18.layshaft.v1.CallRequestR\x04call2\xca\x02\n" +
 	"\rWorkerService\x12R\n" +
 	"\vGetManifest\x12\x1f.layshaft.v1.GetManifestRequest\x1a .layshaft.v1.GetManifestResponse0\x01\x12M\n" +
 	"\n" +
 	"ReadOutput\x12\x1e.layshaft.v1.ReadOutputRequest\x1a\x1f.layshaft.v1.ReadOutputResponse\x12?\n" +
-	"\x04Lend\x12\x18.layshaft.v1.LendRequest\x1a\x19.layshaft.v1.LendResponse(\x010\x01B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
+	"\x04Lend\x12\x18.layshaft.v1.LendRequest\x1a\x19.layshaft.v1.LendResponse(\x010\x01\x12U\n" +
+	"\fListSetAside\x12 .layshaft.v1.ListSetAsideRequest\x1a!.layshaft.v1.ListSetAsideResponse0\x01B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
 
 var (
 	file_layshaft_v1_worker_proto_rawDescOnce sync.Once
@@ -513,38 +631,43 @@ func file_layshaft_v1_worker_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_worker_proto_rawDescData
 }
 
-var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_layshaft_v1_worker_proto_goTypes = []any{
-	(*GetManifestRequest)(nil),  // 0: layshaft.v1.GetManifestRequest
-	(*Partition)(nil),           // 1: layshaft.v1.Partition
-	(*GetManifestResponse)(nil), // 2: layshaft.v1.GetManifestResponse
-	(*ReadOutputRequest)(nil),   // 3: layshaft.v1.ReadOutputRequest
-	(*Piece)(nil),               // 4: layshaft.v1.Piece
-	(*ReadOutputResponse)(nil),  // 5: layshaft.v1.ReadOutputResponse
-	(*LendRequest)(nil),         // 6: layshaft.v1.LendRequest
-	(*LendResponse)(nil),        // 7: layshaft.v1.LendResponse
-	(*Attempt)(nil),             // 8: layshaft.v1.Attempt
-	(*CallResponse)(nil),        // 9: layshaft.v1.CallResponse
-	(*CallRequest)(nil),         // 10: layshaft.v1.CallRequest
+	(*GetManifestRequest)(nil),   // 0: layshaft.v1.GetManifestRequest
+	(*Partition)(nil),            // 1: layshaft.v1.Partition
+	(*GetManifestResponse)(nil),  // 2: layshaft.v1.GetManifestResponse
+	(*ReadOutputRequest)(nil),    // 3: layshaft.v1.ReadOutputRequest
+	(*Piece)(nil),                // 4: layshaft.v1.Piece
+	(*ReadOutputResponse)(nil),   // 5: layshaft.v1.ReadOutputResponse
+	(*ListSetAsideRequest)(nil),  // 6: layshaft.v1.ListSetAsideRequest
+	(*ListSetAsideResponse)(nil), // 7: layshaft.v1.ListSetAsideResponse
+	(*LendRequest)(nil),          // 8: layshaft.v1.LendRequest
+	(*LendResponse)(nil),         // 9: layshaft.v1.LendResponse
+	(*Attempt)(nil),              // 10: layshaft.v1.Attempt
+	(*CallResponse)(nil),         // 11: layshaft.v1.CallResponse
+	(*CallRequest)(nil),          // 12: layshaft.v1.CallRequest
 }
 var file_layshaft_v1_worker_proto_depIdxs = []int32{
-	8,  // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
+	10, // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
 	1,  // 1: layshaft.v1.GetManifestRequest.partition:type_name -> layshaft.v1.Partition
 	4,  // 2: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
-	8,  // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
-	9,  // 4: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
-	10, // 5: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
-	0,  // 6: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
-	3,  // 7: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
-	6,  // 8: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
-	2,  // 9: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
-	5,  // 10: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
-	7,  // 11: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
+	10, // 4: layshaft.v1.ListSetAsideResponse.attempt:type_name -> layshaft.v1.Attempt
+	11, // 5: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
+	12, // 6: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
+	0,  // 7: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
+	3,  // 8: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
+	8,  // 9: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
+	6,  // 10: layshaft.v1.WorkerService.ListSetAside:input_type -> layshaft.v1.ListSetAsideRequest
+	2,  // 11: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
+	5,  // 12: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
+	9,  // 13: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
+	7,  // 14: layshaft.v1.WorkerService.ListSetAside:output_type -> layshaft.v1.ListSetAsideResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_worker_proto_init() }
@@ -560,7 +683,7 @@ func file_layshaft_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_worker_proto_rawDesc), len(file_layshaft_v1_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WorkerService_GetManifest_FullMethodName = "/layshaft.v1.WorkerService/GetManifest"
-	WorkerService_ReadOutput_FullMethodName  = "/layshaft.v1.WorkerService/ReadOutput"
-	WorkerService_Lend_FullMethodName        = "/layshaft.v1.WorkerService/Lend"
+	WorkerService_GetManifest_FullMethodName  = "/layshaft.v1.WorkerService/GetManifest"
+	WorkerService_ReadOutput_FullMethodName   = "/layshaft.v1.WorkerService/ReadOutput"
+	WorkerService_Lend_FullMethodName         = "/layshaft.v1.WorkerService/Lend"
+	WorkerService_ListSetAside_FullMethodName = "/layshaft.v1.WorkerService/ListSetAside"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -40,6 +41,9 @@ type WorkerServiceClient interface {
 	// Lend offers the files of a client's machine to the worker. The worker sends requests; the
 	// client answers. The first message of the client names its volume.
 	Lend(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LendRequest, LendResponse], error)
+	// ListSetAside returns the records that attempts of a job set aside on the worker. They include
+	// the records of failed attempts, which have no output.
+	ListSetAside(ctx context.Context, in *ListSetAsideRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListSetAsideResponse], error)
 }
 
 type workerServiceClient struct {
@@ -92,6 +96,25 @@ func (c *workerServiceClient) Lend(ctx context.Context, opts ...grpc.CallOption)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_LendClient = grpc.BidiStreamingClient[LendRequest, LendResponse]
 
+func (c *workerServiceClient) ListSetAside(ctx context.Context, in *ListSetAsideRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListSetAsideResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[2], WorkerService_ListSetAside_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListSetAsideRequest, ListSetAsideResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_ListSetAsideClient = grpc.ServerStreamingClient[ListSetAsideResponse]
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -106,6 +129,9 @@ type WorkerServiceServer interface {
 	// Lend offers the files of a client's machine to the worker. The worker sends requests; the
 	// client answers. The first message of the client names its volume.
 	Lend(grpc.BidiStreamingServer[LendRequest, LendResponse]) error
+	// ListSetAside returns the records that attempts of a job set aside on the worker. They include
+	// the records of failed attempts, which have no output.
+	ListSetAside(*ListSetAsideRequest, grpc.ServerStreamingServer[ListSetAsideResponse]) error
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -124,6 +150,9 @@ func (UnimplementedWorkerServiceServer) ReadOutput(context.Context, *ReadOutputR
 }
 func (UnimplementedWorkerServiceServer) Lend(grpc.BidiStreamingServer[LendRequest, LendResponse]) error {
 	return status.Error(codes.Unimplemented, "method Lend not implemented")
+}
+func (UnimplementedWorkerServiceServer) ListSetAside(*ListSetAsideRequest, grpc.ServerStreamingServer[ListSetAsideResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListSetAside not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -182,6 +211,17 @@ func _WorkerService_Lend_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_LendServer = grpc.BidiStreamingServer[LendRequest, LendResponse]
 
+func _WorkerService_ListSetAside_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListSetAsideRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).ListSetAside(m, &grpc.GenericServerStream[ListSetAsideRequest, ListSetAsideResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_ListSetAsideServer = grpc.ServerStreamingServer[ListSetAsideResponse]
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -205,6 +245,11 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _WorkerService_Lend_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "ListSetAside",
+			Handler:       _WorkerService_ListSetAside_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "layshaft/v1/worker.proto",

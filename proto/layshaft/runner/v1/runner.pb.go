@@ -312,7 +312,9 @@ type StartAttempt struct {
 	Sinks []*SinkParts `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
 	// slots is how many attempts the process runs at once, each with that much memory; zero means
 	// one.
-	Slots         int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
+	Slots int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
+	// keeps_set_aside means that the child may send set_aside.
+	KeepsSetAside bool `protobuf:"varint,10,opt,name=keeps_set_aside,json=keepsSetAside,proto3" json:"keeps_set_aside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -408,6 +410,13 @@ func (x *StartAttempt) GetSlots() int64 {
 		return x.Slots
 	}
 	return 0
+}
+
+func (x *StartAttempt) GetKeepsSetAside() bool {
+	if x != nil {
+		return x.KeepsSetAside
+	}
+	return false
 }
 
 // InputRuns are the runs of one input.
@@ -746,6 +755,7 @@ type RunResponse struct {
 	//	*RunResponse_Check
 	//	*RunResponse_Open
 	//	*RunResponse_End
+	//	*RunResponse_SetAside
 	Body isRunResponse_Body `protobuf_oneof:"body"`
 	// data has the bytes that append describes.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
@@ -853,6 +863,15 @@ func (x *RunResponse) GetEnd() *EndAttempt {
 	return nil
 }
 
+func (x *RunResponse) GetSetAside() []byte {
+	if x != nil {
+		if x, ok := x.Body.(*RunResponse_SetAside); ok {
+			return x.SetAside
+		}
+	}
+	return nil
+}
+
 func (x *RunResponse) GetData() []byte {
 	if x != nil {
 		return x.Data
@@ -899,6 +918,12 @@ type RunResponse_End struct {
 	End *EndAttempt `protobuf:"bytes,7,opt,name=end,proto3,oneof"`
 }
 
+type RunResponse_SetAside struct {
+	// set_aside is a record that the attempt sets aside, as a line of a quarantine file. The worker
+	// keeps it also if the attempt fails.
+	SetAside []byte `protobuf:"bytes,8,opt,name=set_aside,json=setAside,proto3,oneof"`
+}
+
 func (*RunResponse_Pull) isRunResponse_Body() {}
 
 func (*RunResponse_Close) isRunResponse_Body() {}
@@ -912,6 +937,8 @@ func (*RunResponse_Check) isRunResponse_Body() {}
 func (*RunResponse_Open) isRunResponse_Body() {}
 
 func (*RunResponse_End) isRunResponse_Body() {}
+
+func (*RunResponse_SetAside) isRunResponse_Body() {}
 
 // Pull asks for the next blocks of a run. It gets one answer.
 type Pull struct {
@@ -1399,7 +1426,7 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x06opened\x18\x04 \x01(\v2\x1e.layshaft.runner.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
 	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
-	"\x04body\"\xbd\x02\n" +
+	"\x04body\"\xe5\x02\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
@@ -1409,7 +1436,9 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\ascratch\x18\x06 \x01(\tR\ascratch\x12\"\n" +
 	"\rmay_open_runs\x18\a \x01(\bR\vmayOpenRuns\x123\n" +
 	"\x05sinks\x18\b \x03(\v2\x1d.layshaft.runner.v1.SinkPartsR\x05sinks\x12\x14\n" +
-	"\x05slots\x18\t \x01(\x03R\x05slots\"=\n" +
+	"\x05slots\x18\t \x01(\x03R\x05slots\x12&\n" +
+	"\x0fkeeps_set_aside\x18\n" +
+	" \x01(\bR\rkeepsSetAside\"=\n" +
 	"\tInputRuns\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\":\n" +
 	"\bInputRun\x12\x18\n" +
@@ -1427,7 +1456,7 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
 	"OpenedRuns\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xa5\x03\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xc4\x03\n" +
 	"\vRunResponse\x12.\n" +
 	"\x04pull\x18\x01 \x01(\v2\x18.layshaft.runner.v1.PullH\x00R\x04pull\x124\n" +
 	"\x05close\x18\x02 \x01(\v2\x1c.layshaft.runner.v1.CloseRunH\x00R\x05close\x12:\n" +
@@ -1435,7 +1464,8 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\bprogress\x18\x04 \x01(\v2\x1f.layshaft.runner.v1.RunProgressH\x00R\bprogress\x121\n" +
 	"\x05check\x18\x05 \x01(\v2\x19.layshaft.runner.v1.CheckH\x00R\x05check\x122\n" +
 	"\x04open\x18\x06 \x01(\v2\x1c.layshaft.runner.v1.OpenRunsH\x00R\x04open\x122\n" +
-	"\x03end\x18\a \x01(\v2\x1e.layshaft.runner.v1.EndAttemptH\x00R\x03end\x12\x12\n" +
+	"\x03end\x18\a \x01(\v2\x1e.layshaft.runner.v1.EndAttemptH\x00R\x03end\x12\x1d\n" +
+	"\tset_aside\x18\b \x01(\fH\x00R\bsetAside\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
 	"\x04body\".\n" +
 	"\x04Pull\x12\x10\n" +
@@ -1570,6 +1600,7 @@ func file_layshaft_runner_v1_runner_proto_init() {
 		(*RunResponse_Check)(nil),
 		(*RunResponse_Open)(nil),
 		(*RunResponse_End)(nil),
+		(*RunResponse_SetAside)(nil),
 	}
 	file_layshaft_runner_v1_runner_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
