@@ -662,6 +662,34 @@ const maxWant = 15
 
 func (e *cluster) reportLost(p job.Producer) { _ = e.client.ReportLost(e.ctx, p) }
 
+func (e *cluster) setAside(ctx context.Context) (all []worker.SetAside, err error) {
+	ctx, cancel := context.WithTimeout(ctx, asideLimit)
+	defer cancel()
+	names, err := e.workerNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	each := make([][]worker.SetAside, len(names))
+	errs := make([]error, len(names))
+	var calls sync.WaitGroup
+	for i, name := range names {
+		calls.Go(func() {
+			w, err := e.connect(name)
+			if err == nil {
+				each[i], err = worker.RemoteSetAside(ctx, w.conn, e.spec.ID)
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("worker %s: %w", name, err)
+			}
+		})
+	}
+	calls.Wait()
+	return slices.Concat(each...), errors.Join(errs...)
+}
+
+// asideLimit is the time limit for reading the bad records of a failed job from all workers.
+const asideLimit = 10 * time.Second
+
 func (e *cluster) rerunTask(context.Context, job.Launch) (*job.Manifest, error) {
 	return nil, errors.New("verify runs inside the process: leave out -cluster")
 }

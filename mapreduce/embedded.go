@@ -475,6 +475,13 @@ func (e *embedded) drop(ctx context.Context, id job.ID) error {
 	return nil
 }
 
+func (e *embedded) setAside(context.Context) (all []worker.SetAside, _ error) {
+	for _, w := range e.workers {
+		all = append(all, w.SetAside(e.spec.ID)...)
+	}
+	return all, nil
+}
+
 // abandon ends the running attempts of a failed job.
 func (e *embedded) abandon(ctx context.Context, why string) error {
 	if err := e.coord.Cancel(ctx, e.spec.ID, why); err != nil && !errors.Is(err, wire.ErrStopped) {

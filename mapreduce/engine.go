@@ -39,6 +39,9 @@ type engine interface {
 	reportLost(p job.Producer)
 	// rerunTask runs a task once more, for a comparison.
 	rerunTask(ctx context.Context, l job.Launch) (*job.Manifest, error)
+	// setAside returns the records that attempts have set aside, failed attempts included. With an
+	// error, some records are missing.
+	setAside(ctx context.Context) ([]worker.SetAside, error)
 	// abandon ends the running attempts of a failed job.
 	abandon(ctx context.Context, why string) error
 	// stop ends the run and frees its resources.
@@ -83,8 +86,8 @@ func (j *Job) watch(ctx context.Context) {
 	}
 	stopProgress(err)
 	j.interrupted = err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrStopped))
-	if e, ok := j.engine.(*embedded); ok && err != nil && !j.interrupted && !j.hasQuarantine {
-		j.keepBadRecords(e.shared.badLines())
+	if err != nil && !j.interrupted && !j.hasQuarantine && j.c.plan.allowsBad() {
+		j.keepBadRecords(context.WithoutCancel(ctx))
 	}
 	if err == nil && j.target.Verify && j.target.Progress != "none" {
 		fmt.Fprintf(j.target.Err, "verify: %s ran twice, with the same output\n", report.Plural(j.spec.Tasks(), "task"))

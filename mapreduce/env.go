@@ -200,7 +200,9 @@ func (e *env) setAside(operator string, cause error, record, stack string) error
 	if err != nil {
 		return err
 	}
-	e.shared.noteBad(e.run.Attempt, line)
+	if e.run.SetAside != nil {
+		e.run.SetAside(line)
+	}
 	if limit > 0 && e.bad > limit && e.plan.opts.maxShare == 0 {
 		return Fatal(fmt.Errorf("%w; this is bad record %d of one task, MaxBad is %d", located(q, cause), e.bad, limit))
 	}

@@ -38,6 +38,8 @@ func (idle) reportLost(job.Producer)               {}
 func (idle) abandon(context.Context, string) error { return nil }
 func (idle) stop() error                           { return nil }
 
+func (idle) setAside(context.Context) ([]worker.SetAside, error) { return nil, nil }
+
 func (idle) manifest(job.Producer) (*job.Manifest, error)                 { return nil, errIdle }
 func (idle) open(job.Producer, int) ([]job.RunReader, error)              { return nil, errIdle }
 func (idle) findOutput(p job.Producer) (job.Producer, error)              { return p, errIdle }

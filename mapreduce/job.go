@@ -1,7 +1,6 @@
 package mapreduce
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +14,10 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/worker"
 )
 
 // Job is one run of a pipeline.
@@ -275,19 +276,34 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 }
 
 // keepBadRecords writes the quarantine file of a run that failed, and prints its path.
-func (j *Job) keepBadRecords(lines [][]byte) {
-	if len(lines) == 0 {
+func (j *Job) keepBadRecords(ctx context.Context) {
+	all, err := j.engine.setAside(ctx)
+	if err != nil {
+		fmt.Fprintf(j.target.Err, "layshaft: bad records of the failed run are missing: %v\n", plain.Lines(err.Error()))
+	}
+	var text []byte
+	var n, omitted int
+	for _, x := range worker.LongestSetAside(all) {
+		for _, line := range x.Lines {
+			text = append(append(text, line...), '\n')
+		}
+		n, omitted = n+len(x.Lines), omitted+int(x.Omitted)
+	}
+	if n == 0 {
 		return
 	}
-	err := checkQuarantine(j.target.Quarantine)
-	if err == nil {
-		err = os.WriteFile(j.target.Quarantine, append(bytes.Join(lines, []byte("\n")), '\n'), 0o600)
+	if err = checkQuarantine(j.target.Quarantine); err == nil {
+		err = os.WriteFile(j.target.Quarantine, text, 0o600)
 	}
 	if err != nil {
 		fmt.Fprintf(j.target.Err, "layshaft: the bad records of the failed run are lost: %v\n", err)
 		return
 	}
-	fmt.Fprintf(j.target.Err, "layshaft: %s of the failed run in %s\n", report.Plural(len(lines), "bad record"), j.target.Quarantine)
+	more := ""
+	if omitted > 0 {
+		more = fmt.Sprintf(" and %d more that were not kept", omitted)
+	}
+	fmt.Fprintf(j.target.Err, "layshaft: %s of the failed run in %s%s\n", report.Plural(n, "bad record"), j.target.Quarantine, more)
 }
 
 // defaultQuarantine returns the path of the quarantine file of a run that names none.

@@ -2,14 +2,11 @@ package mapreduce
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"unsafe"
 
@@ -24,56 +21,12 @@ type shared struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	sides map[int]*sideEntry
-	// bad has the bad records of the latest attempt of each task, as lines of a quarantine file. A
-	// run that fails inside this process writes them, because its outputs are gone then.
-	bad     map[job.Task]*badRecords
-	badSize int // bytes of all lines
 }
 
 type sideEntry struct {
 	once  sync.Once
 	value any
 	err   error
-}
-
-// badRecords are the bad records of one attempt.
-type badRecords struct {
-	attempt int
-	lines   [][]byte
-}
-
-// maxBadSize is how many bytes of bad records are kept for a run that fails.
-const maxBadSize = 16 << 20
-
-// noteBad keeps a line of the quarantine file.
-func (s *shared) noteBad(a job.Attempt, line []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.badSize += len(line); s.badSize > maxBadSize {
-		return
-	}
-	if s.bad == nil {
-		s.bad = map[job.Task]*badRecords{}
-	}
-	b := s.bad[a.Task]
-	if b == nil || b.attempt < a.N {
-		b = &badRecords{attempt: a.N}
-		s.bad[a.Task] = b
-	}
-	if b.attempt == a.N {
-		b.lines = append(b.lines, line)
-	}
-}
-
-// badLines returns the lines of noteBad, in order of the tasks.
-func (s *shared) badLines() (lines [][]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tasks := slices.SortedFunc(maps.Keys(s.bad), func(a, b job.Task) int { return cmp.Or(a.Stage-b.Stage, a.Index-b.Index) })
-	for _, t := range tasks {
-		lines = append(lines, s.bad[t].lines...)
-	}
-	return lines
 }
 
 // sideValue returns what load makes from the side of a node, such as the table of a broadcast join.

@@ -98,9 +98,10 @@ type Reporting struct {
 	Explain bool
 	// Counters prints the counters at the end.
 	Counters bool
-	// Quarantine is the file for bad records; a run that fails writes it, too. Empty means a file
-	// beside the output of the first sink on this machine, OUTPUT-quarantine.jsonl. Without such a
-	// sink it is NAME-quarantine.jsonl in Local.State, or a file below the user's cache directory,
+	// Quarantine is the file for bad records. A run that fails writes it, too, with records of
+	// failed attempts, up to 16 MiB from each worker. Empty means a file beside the output of the
+	// first sink on this machine, OUTPUT-quarantine.jsonl. Without such a sink it is
+	// NAME-quarantine.jsonl in Local.State, or a file below the user's cache directory,
 	// layshaft/quarantine. A run that sets records aside prints its path.
 	Quarantine string
 	// Out receives the output of Explain; Err receives progress, counters and warnings. Nil means

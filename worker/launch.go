@@ -75,8 +75,8 @@ func (w *Worker) Drop(a job.Attempt) {
 }
 
 // DropJob cancels the attempts of a job, waits for their reports, and removes the job's outputs
-// and code. It blocks for up to Grace if user code ignores its context. If attempts were launched
-// before Run, it blocks until Run runs.
+// and code. Records set aside stay for some minutes. It blocks for up to Grace if user code ignores
+// its context. If attempts were launched before Run, it blocks until Run runs.
 func (w *Worker) DropJob(id job.ID) error {
 	w.mu.Lock()
 	var wait []*launched
@@ -93,6 +93,7 @@ func (w *Worker) DropJob(id job.ID) error {
 	w.mu.Lock()
 	delete(w.code, id)
 	w.mu.Unlock()
+	w.aside.drop(id)
 	return w.store.DropJob(id)
 }
 

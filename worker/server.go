@@ -15,6 +15,7 @@ type service struct {
 	layshaftv1.UnimplementedFilesServiceServer
 	outputs *outputServer
 	files   *files
+	aside   *asideStore
 }
 
 func (s *service) GetManifest(req *layshaftv1.GetManifestRequest, stream grpc.ServerStreamingServer[layshaftv1.GetManifestResponse]) error {
@@ -47,7 +48,7 @@ func (s *localService) Call(ctx context.Context, req *layshaftv1.CallRequest) (*
 func (n *Node) server() *grpc.Server {
 	opts := append(wire.ServerOptions(n.log, n.cfg.Authorize), grpc.Creds(n.cfg.ServerCreds), grpc.ForceServerCodecV2(newPieceCodec()))
 	s := grpc.NewServer(opts...)
-	all := &service{outputs: n.outputs, files: n.files}
+	all := &service{outputs: n.outputs, files: n.files, aside: n.w.aside}
 	layshaftv1.RegisterWorkerServiceServer(s, all)
 	layshaftv1.RegisterFilesServiceServer(s, all)
 	return s

@@ -59,7 +59,7 @@ func (w *Worker) runAttempt(ctx context.Context, slot int, x *launched) (*job.Ma
 	if cfg.Output, err = w.store.Create(x.Attempt); err != nil {
 		return nil, nil, err
 	}
-	cfg.Progress = &x.progress
+	cfg.Progress, cfg.SetAside = &x.progress, func(line []byte) { w.aside.add(x.Attempt, line) }
 	return attempt.Run(ctx, cfg)
 }
 

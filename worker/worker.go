@@ -104,6 +104,7 @@ type Worker struct {
 	cfg   Config
 	log   *slog.Logger
 	store *shuffle.Store
+	aside *asideStore
 	rerun chan struct{} // held by RunAgain
 
 	// mu guards the fields below. changed is signalled when a change may unblock a goroutine of
@@ -136,7 +137,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, fmt.Errorf("worker %s: %w", cfg.Name, err)
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Log.With("worker", cfg.Name), store: store, rerun: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log.With("worker", cfg.Name), store: store, aside: newAsideStore(), rerun: make(chan struct{}, 1),
 		attempts: make(map[job.Attempt]*launched), code: make(map[job.ID]*code),
 	}
 	w.changed = sync.NewCond(&w.mu)

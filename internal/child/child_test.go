@@ -491,6 +491,30 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestSetAside checks that records of a failed attempt reach the worker, if it keeps them.
+func TestSetAside(t *testing.T) {
+	c := pair(t, func(_ context.Context, r *job.Run) error {
+		if r.SetAside != nil {
+			r.SetAside([]byte("one"))
+			r.SetAside([]byte("two"))
+		}
+		return errors.New("boom")
+	})
+	var got []string
+	for range 2 {
+		r, _ := newRun()
+		if got == nil {
+			r.SetAside = func(line []byte) { got = append(got, string(line)) }
+		}
+		if err := c.Run(t.Context(), Call{Run: r}); err == nil || err.Error() != "boom" {
+			t.Errorf("error %v", err)
+		}
+	}
+	if !reflect.DeepEqual(got, []string{"one", "two"}) {
+		t.Errorf("set aside: %q", got)
+	}
+}
+
 func TestSlots(t *testing.T) {
 	var built atomic.Int64
 	c := pairOf(t, func(context.Context, *job.Spec, int) (*job.Program, error) {

@@ -157,7 +157,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.OpenPartition != nil}
+	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.OpenPartition != nil, KeepsSetAside: r.SetAside != nil}
 	for _, in := range r.Inputs {
 		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
@@ -224,6 +224,12 @@ func (h *host) listen() error {
 			}
 		case *runnerv1.RunResponse_Progress:
 			h.progress(msg.Progress)
+		case *runnerv1.RunResponse_SetAside:
+			if h.run.SetAside == nil {
+				err = errors.New("a record set aside, which was not requested")
+			} else {
+				h.run.SetAside(msg.SetAside)
+			}
 		case *runnerv1.RunResponse_End:
 			h.progress(msg.End.GetProgress())
 			if outErr != nil {

@@ -250,6 +250,12 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 			}
 		}
 	}
+	if start.GetKeepsSetAside() {
+		r.SetAside = func(line []byte) {
+			// An error means that the worker is gone; other code detects it too.
+			_ = a.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_SetAside{SetAside: line}}, nil)
+		}
+	}
 	if start.GetMayOpenRuns() {
 		r.OpenPartition = a.open
 	}

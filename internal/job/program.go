@@ -34,6 +34,9 @@ type Run struct {
 	Isolated bool
 	Skips    []Skip
 	Mark     func(number int64, path string, offset, line int64)
+	// SetAside may be nil. Call it with each record that is set aside, as a line of a quarantine
+	// file. Such lines outlive a failed attempt. The caller must not change line afterwards.
+	SetAside func(line []byte)
 
 	Memory   int64            // bytes to use before the attempt spills
 	Slots    int              // parallel attempts in the process, with equal memory; zero means one

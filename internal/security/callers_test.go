@@ -25,7 +25,8 @@ const module = "github.com/layshaft/layshaft/"
 var callers = map[string][]Role{
 	"coordinator/":                         {Coordinator},
 	"worker/":                              {Worker},
-	"internal/child/":                      nil, // a private socket without roles
+	"worker/aside.go#ListSetAside":         {Client}, // called by mapreduce
+	"internal/child/":                      nil,      // a private socket without roles
 	"internal/client/":                     {Client},
 	"internal/client/client.go#Commits":    {Client},
 	"internal/client/client.go#GetCode":    {Worker}, // in tests only

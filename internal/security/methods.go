@@ -50,9 +50,10 @@ var methods = map[string][]Role{
 	"/layshaft.v1.TasksService/ListTaskWorkers": {Client, Reader},
 	"/layshaft.v1.TasksService/WorkTasks":       {Worker},
 
-	"/layshaft.v1.WorkerService/GetManifest": {Client, Worker},
-	"/layshaft.v1.WorkerService/ReadOutput":  {Client, Worker},
-	"/layshaft.v1.WorkerService/Lend":        {Client},
+	"/layshaft.v1.WorkerService/GetManifest":  {Client, Worker},
+	"/layshaft.v1.WorkerService/ReadOutput":   {Client, Worker},
+	"/layshaft.v1.WorkerService/Lend":         {Client},
+	"/layshaft.v1.WorkerService/ListSetAside": {Client},
 
 	"/layshaft.v1.FilesService/Call": {Client, Coordinator, Worker},
 

@@ -60,6 +60,8 @@ type Config struct {
 	Slots    int           // attempts of this size that share the process
 	Progress *job.Progress // nil when nobody reads it
 	Grace    time.Duration // zero means DefaultGrace
+	// SetAside receives the records that the attempt sets aside; nil when nobody keeps them.
+	SetAside func(line []byte)
 }
 
 type result struct {
@@ -180,7 +182,7 @@ func runStage(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	}
 	r := &job.Run{
 		Attempt: a, Tasks: cfg.Stage.Tasks, Split: cfg.Launch.Split, Inputs: inputs, Output: cfg.Output, Sinks: sinks,
-		Isolated: cfg.Launch.Isolated, Skips: cfg.Launch.Skips, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.Temp, Counters: make(map[string]int64), Progress: cfg.Progress,
+		Isolated: cfg.Launch.Isolated, Skips: cfg.Launch.Skips, SetAside: cfg.SetAside, Memory: cfg.Memory, Slots: cfg.Slots, Temp: scratch.Temp, Counters: make(map[string]int64), Progress: cfg.Progress,
 	}
 	if slices.ContainsFunc(cfg.Stage.Inputs, func(e job.Edge) bool { return e.Mode == job.Group }) {
 		group := &groupInputs{cfg: cfg}
