@@ -5,6 +5,8 @@
 //	duck w2 OUT FILES...             catalogue report by category
 //	duck w3 OUT FILES...             sort lines
 //	duck w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//	duck sql OUT STATEMENT MEMORY    the rows of a statement as CSV; no limit of memory if it is empty
+//	duck parquet OUT FILES...        products as Parquet
 //
 // OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or
 // .parquet. GOMAXPROCS sets the number of threads, and TMPDIR where the database puts what exceeds
@@ -24,30 +26,29 @@ import (
 
 func main() {
 	if len(os.Args) < 4 || queries[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "duck: usage: duck w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+		fmt.Fprintln(os.Stderr, "duck: usage: duck w1|w2|w3|w5|parquet OUT [OVERRIDES] FILES..., or duck sql OUT STATEMENT MEMORY")
 		os.Exit(2)
 	}
-	query := queries[os.Args[1]](os.Args[3:])
-	if err := run(query, os.Args[2]); err != nil {
+	if err := run(queries[os.Args[1]](os.Args[3:]), os.Args[2]); err != nil {
 		fmt.Fprintf(os.Stderr, "duck: %s: %v\n", os.Args[1], err)
 		os.Exit(1)
 	}
 }
 
-// run writes the result of a query as lines of tab-separated columns without quotes.
-func run(query, out string) error {
+// run writes the result of a query to a file.
+func run(q query, out string) error {
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1) // settings are for one connection
-	for _, statement := range []string{
+	for _, statement := range append(q.settings,
 		fmt.Sprintf("SET threads = %d", runtime.GOMAXPROCS(0)),
 		"SET preserve_insertion_order = false",
-		"SET temp_directory = " + quote(filepath.Join(os.TempDir(), "duckdb")),
-		fmt.Sprintf(`COPY (%s) TO %s (FORMAT csv, HEADER false, DELIMITER E'\t', QUOTE '')`, query, quote(out)),
-	} {
+		"SET temp_directory = "+quote(filepath.Join(os.TempDir(), "duckdb")),
+		fmt.Sprintf("COPY (%s) TO %s (%s)", q.text, quote(out), q.format),
+	) {
 		if _, err := db.Exec(statement); err != nil {
 			return err
 		}

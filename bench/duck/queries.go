@@ -5,8 +5,35 @@ import (
 	"path/filepath"
 )
 
-// queries builds the query of a workload from its input files.
-var queries = map[string]func(paths []string) string{"w1": w1, "w2": w2, "w3": w3, "w5": w5}
+// query is a statement whose rows become a file.
+type query struct {
+	text     string
+	format   string   // options of COPY
+	settings []string // statements that come first
+}
+
+// tabs writes tab-separated columns without quotes.
+const tabs = `FORMAT csv, HEADER false, DELIMITER E'\t', QUOTE ''`
+
+// queries builds the query of a workload from its arguments.
+var queries = map[string]func(args []string) query{
+	"w1": tabbed(w1), "w2": tabbed(w2), "w3": tabbed(w3), "w5": tabbed(w5),
+	"sql": func(args []string) query {
+		q := query{text: args[0], format: "FORMAT csv"}
+		if args[1] != "" {
+			q.settings = []string{"SET memory_limit = " + quote(args[1])}
+		}
+		return q
+	},
+	"parquet": func(args []string) query {
+		return query{text: fmt.Sprintf(`SELECT id, sku, title, brand, category, CAST(price AS DECIMAL(12,2)) AS price, currency, stock,
+			CAST(rating AS DECIMAL(3,1)) AS rating, updated_at FROM read_json_auto(%s)`, list(args)), format: "FORMAT parquet, COMPRESSION zstd"}
+	},
+}
+
+func tabbed(text func(paths []string) string) func(paths []string) query {
+	return func(paths []string) query { return query{text: text(paths), format: tabs} }
+}
 
 // lines reads text as a table with one column l: as CSV with a separator that occurs in no line.
 func lines(paths []string) string {

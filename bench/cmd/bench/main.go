@@ -2,6 +2,8 @@
 // writes Markdown for bench/RESULTS.md. It makes the data and builds the programs first.
 //
 //	go run ./bench/cmd/bench [FLAGS] w1|w2|w3|w5|startup...
+//	go run ./bench/cmd/bench [FLAGS] w2-sql|w2-sql-csv|w2-sql-parquet|w5-sql|groups|distinct|sort|dev|first-row...
+//	go run ./bench/cmd/bench [FLAGS] reports
 //	go run ./bench/cmd/bench [FLAGS] all
 //
 // The data, 7 GB for all workloads, stays in $LAYSHAFT_BENCH_DATA, by default in layshaft-bench in
@@ -40,7 +42,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "`N` rounds that count, after one that does not")
 	skipDuck := flag.Bool("skip-duck", false, "leave DuckDB out")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "bench: usage: bench [FLAGS] all|"+strings.Join(names(), "|")+"...")
+		fmt.Fprintln(flag.CommandLine.Output(), "bench: usage: bench [FLAGS] all|reports|"+strings.Join(names(), "|")+"...")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -101,9 +103,52 @@ func measure(ctx context.Context, w io.Writer, work workload, data string, p *pr
 	if err != nil {
 		return err
 	}
-	input, err := work.input(filepath.Join(data, work.set), dir)
+	set := filepath.Join(data, work.set)
+	if work.set == "" {
+		set = dir
+	}
+	if slices.Contains(work.files, parquetFile) {
+		err = p.writeParquet(ctx, set)
+	}
+	input, e := work.input(set, dir)
+	if err = errors.Join(err, e); err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	commands, stop, err := p.commands(ctx, work, set, input)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
+	}
+	results, err := compare.Measure(ctx, compare.Config{
+		Rounds: max(rounds, work.rounds),
+		Warmup: 1,
+		Output: work.output,
+		Sync:   true,
+		Dir:    dir,
+		Log:    func(s string) { log.Printf("%s: %s", work.name, s) },
+	}, commands)
+	err = errors.Join(err, stop())
+	if errors.Is(err, compare.ErrDiffers) {
+		return err // what differs is kept
+	}
+	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, bytesize.Format(input.bytes), len(input.paths), max(rounds, work.rounds))
+	bases := []string{handWritten, duckDB}
+	if work.query.dev {
+		bases = []string{embedded}
+	}
+	if err := compare.Markdown(w, results, bases...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w)
+	return err
+}
+
+// commands returns the programs that do a workload, and a function that ends what they need.
+func (p *programs) commands(ctx context.Context, work workload, set string, input input) ([]compare.Command, func() error, error) {
+	if work.query.text != "" {
+		return p.reportCommands(ctx, work.query, set, input)
 	}
 	args := func(program string, flags ...string) []string {
 		return slices.Concat([]string{program}, flags, []string{work.program, "{out}"}, input.paths)
@@ -116,24 +161,5 @@ func measure(ctx context.Context, w io.Writer, work workload, data string, p *pr
 	if p.duck != "" {
 		commands = append(commands, compare.Command{Name: duckDB, Args: args(p.duck)})
 	}
-	results, err := compare.Measure(ctx, compare.Config{
-		Rounds: max(rounds, work.rounds),
-		Warmup: 1,
-		Output: work.output,
-		Sync:   true,
-		Dir:    dir,
-		Log:    func(s string) { log.Printf("%s: %s", work.name, s) },
-	}, commands)
-	if errors.Is(err, compare.ErrDiffers) {
-		return err // what differs is kept
-	}
-	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, bytesize.Format(input.bytes), len(input.paths), max(rounds, work.rounds))
-	if err := compare.Markdown(w, results, handWritten, duckDB); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(w)
-	return err
+	return commands, func() error { return nil }, nil
 }

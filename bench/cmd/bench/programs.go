@@ -15,8 +15,8 @@ import (
 // programs are the paths of the built programs.
 type programs struct {
 	// module is the root of the module.
-	module                string
-	gen, limit, pipelines string
+	module                          string
+	gen, limit, pipelines, layshaft string
 	// duck is the path of the DuckDB program, or noDuck the reason for its absence.
 	duck, noDuck string
 }
@@ -37,14 +37,16 @@ func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
 	}
 	log.Print("building the programs")
 	const all = "github.com/layshaft/layshaft/bench/cmd/"
-	if err := goBuild(ctx, p.module, "CGO_ENABLED=0", dir+string(filepath.Separator), all+"gen", all+"limit", all+"pipelines"); err != nil {
+	if err := goBuild(ctx, p.module, "CGO_ENABLED=0", dir+string(filepath.Separator), all+"gen", all+"limit", all+"pipelines", "github.com/layshaft/layshaft/cmd/layshaft"); err != nil {
 		return nil, err
 	}
 	exe, err := command(ctx, "", "go", "env", "GOEXE")
 	if err != nil {
 		return nil, err
 	}
-	p.gen, p.limit, p.pipelines = filepath.Join(dir, "gen"+exe), filepath.Join(dir, "limit"+exe), filepath.Join(dir, "pipelines"+exe)
+	for name, path := range map[string]*string{"gen": &p.gen, "limit": &p.limit, "pipelines": &p.pipelines, "layshaft": &p.layshaft} {
+		*path = filepath.Join(dir, name+exe)
+	}
 	if p.noDuck, err = cannotBuildDuck(ctx, skipDuck); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@
 //	limit w2 OUT FILES...             catalogue report by category
 //	limit w3 OUT FILES...             sort 100-byte records
 //	limit w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//	limit w2-sql, w5-sql              w2 and w5 with the CSV output of a report
 //
 // OUT becomes a directory. GOMAXPROCS sets the number of goroutines.
 package main
@@ -25,9 +26,9 @@ import (
 var workers = runtime.GOMAXPROCS(0)
 
 func main() {
-	works := map[string]func(out string, files []string) error{"w1": w1, "w2": w2, "w3": w3, "w5": w5}
+	works := map[string]func(out string, files []string) error{"w1": w1, "w2": w2, "w3": w3, "w5": w5, "w2-sql": w2SQL, "w5-sql": w5SQL}
 	if len(os.Args) < 4 || works[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "limit: usage: limit w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+		fmt.Fprintln(os.Stderr, "limit: usage: limit w1|w2|w3|w5|w2-sql|w5-sql OUT [OVERRIDES] FILES...")
 		os.Exit(2)
 	}
 	debug.SetGCPercent(-1) // the programs keep what they allocate, and end

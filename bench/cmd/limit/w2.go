@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"math/bits"
 
 	"github.com/layshaft/layshaft/bench/internal/product"
@@ -70,6 +71,19 @@ func (c *categories) merge(o *categories) {
 // w2 reports by category: products, sum of price times stock in cents, sum of ratings in tenths,
 // highest price, distinct brands.
 func w2(out string, files []string) error {
+	return reportCategories(out, files, "", func(o io.Writer, category string, s *categorySum, brands int) {
+		fmt.Fprintf(o, "%s\t%d\t%d\t%d\t%d\t%d\n", category, s.n, s.value, s.tenths, s.max, brands)
+	})
+}
+
+// w2SQL writes CSV as a report does.
+func w2SQL(out string, files []string) error {
+	return reportCategories(out, files, "category,n,value,ratings,price,brands\n", func(o io.Writer, category string, s *categorySum, brands int) {
+		fmt.Fprintf(o, "%s,%d,%d.%02d,%d.%d,%d.%02d,%d\n", category, s.n, s.value/100, s.value%100, s.tenths/10, s.tenths%10, s.max/100, s.max%100, brands)
+	})
+}
+
+func reportCategories(out string, files []string, header string, write func(o io.Writer, category string, s *categorySum, brands int)) error {
 	parts := make([]*categories, workers)
 	for w := range parts {
 		parts[w] = newCategories()
@@ -87,12 +101,13 @@ func w2(out string, files []string) error {
 	}
 	defer f.Close()
 	o := bufio.NewWriter(f)
+	fmt.Fprint(o, header)
 	for n, s := range all.sums {
 		brands := 0
 		for _, set := range s.brands {
 			brands += bits.OnesCount64(set)
 		}
-		fmt.Fprintf(o, "%s\t%d\t%d\t%d\t%d\t%d\n", all.category.keys[n], s.n, s.value, s.tenths, s.max, brands)
+		write(o, all.category.keys[n], &s, brands)
 	}
 	return o.Flush()
 }

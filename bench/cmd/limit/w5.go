@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/layshaft/layshaft/bench/internal/product"
@@ -80,6 +81,19 @@ func (b *brands) merge(o *brands) {
 // w5 applies override prices and reports by brand: products, sum of price times stock in cents,
 // overridden products.
 func w5(out string, files []string) error {
+	return reportBrands(out, files, "", func(o io.Writer, brand string, s brandSum) {
+		fmt.Fprintf(o, "%s\t%d\t%d\t%d\n", brand, s.n, s.value, s.overridden)
+	})
+}
+
+// w5SQL writes CSV as a report does.
+func w5SQL(out string, files []string) error {
+	return reportBrands(out, files, "brand,n,value,overridden\n", func(o io.Writer, brand string, s brandSum) {
+		fmt.Fprintf(o, "%s,%d,%d.%02d,%d\n", brand, s.n, s.value/100, s.value%100, s.overridden)
+	})
+}
+
+func reportBrands(out string, files []string, header string, write func(o io.Writer, brand string, s brandSum)) error {
 	overrides, err := readPrices(files[0])
 	if err != nil {
 		return err
@@ -101,8 +115,9 @@ func w5(out string, files []string) error {
 	}
 	defer f.Close()
 	o := bufio.NewWriter(f)
+	fmt.Fprint(o, header)
 	for n, s := range all.sums {
-		fmt.Fprintf(o, "%s\t%d\t%d\t%d\n", all.brand.keys[n], s.n, s.value, s.overridden)
+		write(o, all.brand.keys[n], s)
 	}
 	return o.Flush()
 }
