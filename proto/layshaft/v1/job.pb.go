@@ -517,7 +517,10 @@ type Stage struct {
 	// records were set aside.
 	Inner bool `protobuf:"varint,9,opt,name=inner,proto3" json:"inner,omitempty"`
 	// slices is how many tasks of a combine stage share the partitions of a group; zero means 1.
-	Slices        int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
+	Slices int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
+	// budgets is the size of each budget in needs while nobody has set one, by budget name. A missing
+	// name means that the job declares no size.
+	Budgets       map[string]int64 `protobuf:"bytes,11,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -620,6 +623,13 @@ func (x *Stage) GetSlices() int64 {
 		return x.Slices
 	}
 	return 0
+}
+
+func (x *Stage) GetBudgets() map[string]int64 {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
 }
 
 // Spec is a job as data: everything that a coordinator needs for running it.
@@ -1253,7 +1263,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12%\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\x87\x03\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x11.layshaft.v1.ModeR\x04mode\"\xfe\x03\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12*\n" +
@@ -1265,9 +1275,13 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x05needs\x18\b \x03(\v2\x1d.layshaft.v1.Stage.NeedsEntryR\x05needs\x12\x14\n" +
 	"\x05inner\x18\t \x01(\bR\x05inner\x12\x16\n" +
 	"\x06slices\x18\n" +
-	" \x01(\x03R\x06slices\x1a8\n" +
+	" \x01(\x03R\x06slices\x129\n" +
+	"\abudgets\x18\v \x03(\v2\x1f.layshaft.v1.Stage.BudgetsEntryR\abudgets\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
+	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xae\x01\n" +
 	"\x04Spec\x12\x0e\n" +
@@ -1357,7 +1371,7 @@ func file_layshaft_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_layshaft_v1_job_proto_goTypes = []any{
 	(Mode)(0),         // 0: layshaft.v1.Mode
 	(FailureKind)(0),  // 1: layshaft.v1.FailureKind
@@ -1375,7 +1389,8 @@ var file_layshaft_v1_job_proto_goTypes = []any{
 	(*Summary)(nil),   // 13: layshaft.v1.Summary
 	(*Locality)(nil),  // 14: layshaft.v1.Locality
 	nil,               // 15: layshaft.v1.Stage.NeedsEntry
-	nil,               // 16: layshaft.v1.Summary.CountersEntry
+	nil,               // 16: layshaft.v1.Stage.BudgetsEntry
+	nil,               // 17: layshaft.v1.Summary.CountersEntry
 }
 var file_layshaft_v1_job_proto_depIdxs = []int32{
 	3,  // 0: layshaft.v1.Attempt.task:type_name -> layshaft.v1.Task
@@ -1383,20 +1398,21 @@ var file_layshaft_v1_job_proto_depIdxs = []int32{
 	5,  // 2: layshaft.v1.Stage.splits:type_name -> layshaft.v1.Split
 	6,  // 3: layshaft.v1.Stage.inputs:type_name -> layshaft.v1.Edge
 	15, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
-	7,  // 5: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
-	4,  // 6: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
-	5,  // 7: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
-	9,  // 8: layshaft.v1.Launch.producers:type_name -> layshaft.v1.Producers
-	11, // 9: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
-	1,  // 10: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
-	4,  // 11: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
-	16, // 12: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	14, // 13: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	16, // 5: layshaft.v1.Stage.budgets:type_name -> layshaft.v1.Stage.BudgetsEntry
+	7,  // 6: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
+	4,  // 7: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
+	5,  // 8: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
+	9,  // 9: layshaft.v1.Launch.producers:type_name -> layshaft.v1.Producers
+	11, // 10: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
+	1,  // 11: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
+	4,  // 12: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
+	17, // 13: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	14, // 14: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_job_proto_init() }
@@ -1410,7 +1426,7 @@ func file_layshaft_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_job_proto_rawDesc), len(file_layshaft_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

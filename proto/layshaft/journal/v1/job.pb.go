@@ -464,7 +464,10 @@ type Stage struct {
 	// records were set aside.
 	Inner bool `protobuf:"varint,9,opt,name=inner,proto3" json:"inner,omitempty"`
 	// slices is how many tasks of a combine stage share the partitions of a group; zero means 1.
-	Slices        int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
+	Slices int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
+	// budgets is the size of each budget in needs while nobody has set one, by budget name. A missing
+	// name means that the job declares no size.
+	Budgets       map[string]int64 `protobuf:"bytes,11,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +570,13 @@ func (x *Stage) GetSlices() int64 {
 		return x.Slices
 	}
 	return 0
+}
+
+func (x *Stage) GetBudgets() map[string]int64 {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
 }
 
 // Spec is a job as data: everything that a coordinator needs for running it.
@@ -793,7 +803,7 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12-\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x19.layshaft.journal.v1.ModeR\x04mode\"\x9f\x03\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x19.layshaft.journal.v1.ModeR\x04mode\"\x9e\x04\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x122\n" +
@@ -805,9 +815,13 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x05needs\x18\b \x03(\v2%.layshaft.journal.v1.Stage.NeedsEntryR\x05needs\x12\x14\n" +
 	"\x05inner\x18\t \x01(\bR\x05inner\x12\x16\n" +
 	"\x06slices\x18\n" +
-	" \x01(\x03R\x06slices\x1a8\n" +
+	" \x01(\x03R\x06slices\x12A\n" +
+	"\abudgets\x18\v \x03(\v2'.layshaft.journal.v1.Stage.BudgetsEntryR\abudgets\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
+	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb6\x01\n" +
 	"\x04Spec\x12\x0e\n" +
@@ -858,7 +872,7 @@ func file_layshaft_journal_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_journal_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_layshaft_journal_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_layshaft_journal_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_layshaft_journal_v1_job_proto_goTypes = []any{
 	(Mode)(0),        // 0: layshaft.journal.v1.Mode
 	(FailureKind)(0), // 1: layshaft.journal.v1.FailureKind
@@ -870,21 +884,23 @@ var file_layshaft_journal_v1_job_proto_goTypes = []any{
 	(*Spec)(nil),     // 7: layshaft.journal.v1.Spec
 	(*Failure)(nil),  // 8: layshaft.journal.v1.Failure
 	nil,              // 9: layshaft.journal.v1.Stage.NeedsEntry
+	nil,              // 10: layshaft.journal.v1.Stage.BudgetsEntry
 }
 var file_layshaft_journal_v1_job_proto_depIdxs = []int32{
-	2, // 0: layshaft.journal.v1.Attempt.task:type_name -> layshaft.journal.v1.Task
-	0, // 1: layshaft.journal.v1.Edge.mode:type_name -> layshaft.journal.v1.Mode
-	4, // 2: layshaft.journal.v1.Stage.splits:type_name -> layshaft.journal.v1.Split
-	5, // 3: layshaft.journal.v1.Stage.inputs:type_name -> layshaft.journal.v1.Edge
-	9, // 4: layshaft.journal.v1.Stage.needs:type_name -> layshaft.journal.v1.Stage.NeedsEntry
-	6, // 5: layshaft.journal.v1.Spec.stages:type_name -> layshaft.journal.v1.Stage
-	1, // 6: layshaft.journal.v1.Failure.kind:type_name -> layshaft.journal.v1.FailureKind
-	3, // 7: layshaft.journal.v1.Failure.lost:type_name -> layshaft.journal.v1.Attempt
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	2,  // 0: layshaft.journal.v1.Attempt.task:type_name -> layshaft.journal.v1.Task
+	0,  // 1: layshaft.journal.v1.Edge.mode:type_name -> layshaft.journal.v1.Mode
+	4,  // 2: layshaft.journal.v1.Stage.splits:type_name -> layshaft.journal.v1.Split
+	5,  // 3: layshaft.journal.v1.Stage.inputs:type_name -> layshaft.journal.v1.Edge
+	9,  // 4: layshaft.journal.v1.Stage.needs:type_name -> layshaft.journal.v1.Stage.NeedsEntry
+	10, // 5: layshaft.journal.v1.Stage.budgets:type_name -> layshaft.journal.v1.Stage.BudgetsEntry
+	6,  // 6: layshaft.journal.v1.Spec.stages:type_name -> layshaft.journal.v1.Stage
+	1,  // 7: layshaft.journal.v1.Failure.kind:type_name -> layshaft.journal.v1.FailureKind
+	3,  // 8: layshaft.journal.v1.Failure.lost:type_name -> layshaft.journal.v1.Attempt
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_journal_v1_job_proto_init() }
@@ -898,7 +914,7 @@ func file_layshaft_journal_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_journal_v1_job_proto_rawDesc), len(file_layshaft_journal_v1_job_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
