@@ -21,6 +21,7 @@ type limits struct {
 
 type budget struct {
 	size, used int
+	declared   bool     // the size is the smallest that its holders declare
 	waiting    []uint64 // tickets, the longest waiting first
 }
 
@@ -54,12 +55,16 @@ func (l *limits) acquire(cmd sched.AcquireBudgets) {
 	}
 	h := &holder{}
 	for _, n := range cmd.Needs {
+		if n.N > 0 && n.Size > 0 && l.budgets[n.Budget] == nil {
+			l.budgets[n.Budget] = &budget{declared: true}
+		}
 		if l.budgets[n.Budget] != nil && n.N > 0 {
 			h.needs = append(h.needs, n)
 		}
 	}
 	slices.SortFunc(h.needs, func(a, b job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
 	l.holders[cmd.Ticket] = h
+	l.declare(h.needs)
 	if cmd.InUse { // since before a restart, although there may not be enough
 		for _, n := range h.needs {
 			l.budgets[n.Budget].used += n.N
@@ -68,6 +73,28 @@ func (l *limits) acquire(cmd sched.AcquireBudgets) {
 		return
 	}
 	l.proceed(cmd.Ticket, h)
+}
+
+// declare gives budgets without a limit the size that their holders declare: the smallest one, but
+// enough for each need.
+func (l *limits) declare(needs []job.Need) {
+	for _, x := range needs {
+		b := l.budgets[x.Budget]
+		if !b.declared {
+			continue
+		}
+		least, most := 0, 0
+		for _, h := range l.holders {
+			for _, n := range h.needs {
+				if n.Budget == x.Budget {
+					if most = max(most, n.N); n.Size > 0 && (least == 0 || n.Size < least) {
+						least = n.Size
+					}
+				}
+			}
+		}
+		b.size = max(least, most)
+	}
 }
 
 // proceed makes a holder wait for its next budget, or reports that it has all.
@@ -103,6 +130,7 @@ func (l *limits) release(ticket uint64) {
 		return
 	}
 	delete(l.holders, ticket)
+	l.declare(h.needs)
 	touched := h.needs[:min(h.got+1, len(h.needs))]
 	for i, n := range touched {
 		b := l.budgets[n.Budget]

@@ -37,6 +37,12 @@ func TestLimits(t *testing.T) {
 		{"other commands change nothing", sched.WorkerGone{}, nil, 1, 2},
 		{"returns both", sched.ReleaseBudgets{Ticket: 6}, nil, 0, 1},
 		{"nothing is used at the end", sched.ReleaseBudgets{Ticket: 5}, nil, 0, 0},
+		{"a declared budget", sched.AcquireBudgets{Ticket: 8, Needs: []job.Need{{Budget: "search", N: 1, Size: 2}}}, []uint64{8}, 0, 0},
+		{"the smallest declared size counts", sched.AcquireBudgets{Ticket: 9, Needs: []job.Need{{Budget: "search", N: 1, Size: 1}}}, nil, 0, 0},
+		{"the larger one after its end", sched.ReleaseBudgets{Ticket: 8}, []uint64{9}, 0, 0},
+		{"a set size stays", sched.AcquireBudgets{Ticket: 10, Needs: []job.Need{{Budget: "pg", N: 3, Size: 1}}}, []uint64{10}, 0, 3},
+		{"returns a declared budget", sched.ReleaseBudgets{Ticket: 9}, nil, 0, 3},
+		{"returns the set one", sched.ReleaseBudgets{Ticket: 10}, nil, 0, 0},
 	}
 	for _, s := range steps {
 		l.Do(s.cmd)

@@ -114,7 +114,10 @@ func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 	}
 	for _, x := range n.opts.needs {
 		if i := slices.IndexFunc(s.opts.needs, func(y job.Need) bool { return y.Budget == x.Budget }); i >= 0 {
-			s.opts.needs[i].N += x.N
+			y := &s.opts.needs[i]
+			if y.N += x.N; y.Size == 0 || x.Size > 0 && x.Size < y.Size {
+				y.Size = x.Size
+			}
 		} else {
 			s.opts.needs = append(s.opts.needs, x)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,46 @@ func TestNeeds(t *testing.T) {
 	if len(rows) != 12 || at.most.Load() != 2 {
 		t.Errorf("%d rows, %d attempts at once; want 12 rows and 2 of 4 in pairs", len(rows), at.most.Load())
 	}
+}
+
+// limited is a source or sink with a budget of its own.
+type limited struct {
+	mapreduce.Source[int64]
+	name    string
+	n, size int
+}
+
+func (l limited) Budget() (string, int, int) { return l.name, l.n, l.size }
+
+// A source with a budget declares its size: no more attempts run at once, also with those of another
+// source of the same budget. A size that is set counts instead.
+func TestDeclaredBudget(t *testing.T) {
+	for _, x := range []struct {
+		set  map[string]int
+		most int32
+	}{{nil, 2}, {map[string]int{"pg": 1}, 1}} {
+		var at together
+		read := func(p *mapreduce.Plan, size int) mapreduce.Dataset[int64] {
+			all := mapreduce.Read(p, limited{memio.Generate(9, func(i int64) int64 { return i }).Cut(9), "pg", 1, size})
+			return mapreduce.Map(all, func(i int64) int64 {
+				at.in()
+				defer at.out()
+				runtime.Gosched()
+				return i
+			})
+		}
+		rows := run(t, mapreduce.Local{Slots: 4, Budgets: x.set}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+			return mapreduce.Union(read(p, 2), read(p, 3))
+		})
+		if len(rows) != 18 || at.most.Load() > x.most {
+			t.Errorf("%d rows, %d attempts at once; want 18 rows and at most %d", len(rows), at.most.Load(), x.most)
+		}
+	}
+	bad := mapreduce.Define("bad", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int64] {
+		return mapreduce.Read(p, limited{memio.Of[int64](1), "pg", 3, 2})
+	})
+	_, err := bad.Collect(context.Background(), mapreduce.Local{}, none{})
+	checkError(t, err, "needs 3 of budget pg, which has 2")
 }
 
 // A need above the budget is an error before the run, and -explain prints the needs.

@@ -103,6 +103,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	if s, ok := any(s).(PublishedSink); ok {
 		published = s.Published
 	}
+	d.n.useBudget(s)
 	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{
 		name:  s.String(),
 		place: at,

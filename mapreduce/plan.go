@@ -234,6 +234,7 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 		return Dataset[T]{n}
 	}
 	n.note = s.String()
+	n.useBudget(s)
 	n.read = &readRole{source: s,
 		splits: func(target int64) ([]job.Split, error) { return jobSplits(s.Splits(p.context(), target)) },
 		input:  func() ([]job.Split, error) { return jobSplits(s.Splits(filesys.IgnoreHolders(p.context()), 1<<62)) },

@@ -2,6 +2,8 @@ package mapreduce
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -46,6 +48,31 @@ type Source[T any] interface {
 	// Read passes every record of the split to r, in a fixed order. It returns at the end of the
 	// split, when r.Stopped returns true, or with an error.
 	Read(ctx context.Context, s Split, r *Reader[T]) error
+}
+
+// BudgetUser is a Source or Sink whose attempts hold a part of a budget while they run, as with
+// Needs. So the number of connections or requests is limited over all workers and all jobs.
+type BudgetUser interface {
+	// Budget returns the name of the budget, the amount n that each attempt holds, and the size
+	// that the budget has while nobody has set one. If jobs declare several sizes at once, the
+	// smallest counts. An empty name means that nothing is needed.
+	Budget() (name string, n, size int)
+}
+
+// useBudget adds the needs of a source or sink to the node that reads or writes it.
+func (n *node) useBudget(x any) {
+	u, ok := x.(BudgetUser)
+	if !ok {
+		return
+	}
+	name, amount, size := u.Budget()
+	switch {
+	case name == "":
+	case amount < 1 || size < amount:
+		n.refuse(fmt.Errorf("%v: each attempt needs %d of budget %s, which has %d; need 1 or more, and at most its size", x, amount, name, size))
+	default:
+		n.opts.needs = append(slices.Clip(n.opts.needs), job.Need{Budget: name, N: amount, Size: size})
+	}
 }
 
 // Reader receives the records of a source, for one attempt. One goroutine uses it.

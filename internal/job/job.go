@@ -91,10 +91,11 @@ type Stage struct {
 // Bad is the name of the engine's counter for records set aside.
 const Bad = ".bad"
 
-// Need is an amount N of the budget named Budget, such as one connection of a database.
+// Need is an amount N of the budget named Budget, such as one connection of a database. Size is the
+// size of the budget while nobody has set one; zero if the job does not declare it.
 type Need struct {
-	Budget string
-	N      int
+	Budget  string
+	N, Size int
 }
 
 // Spec is a job as data. It contains everything that the coordinator needs.

@@ -113,14 +113,15 @@ func SpecToProto(s *job.Spec) *layshaftv1.Spec {
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
 		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
-		Splits: List(s.Splits, splitToProto), Needs: needsToProto(s.Needs),
+		Splits: List(s.Splits, splitToProto), Needs: NeedsToProto(s.Needs), Budgets: BudgetsToProto(s.Needs),
 		Inputs: List(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
 		}),
 	}
 }
 
-func needsToProto(needs []job.Need) map[string]int64 {
+// NeedsToProto returns the amount of each need, by budget.
+func NeedsToProto(needs []job.Need) map[string]int64 {
 	if len(needs) == 0 {
 		return nil
 	}
@@ -131,9 +132,23 @@ func needsToProto(needs []job.Need) map[string]int64 {
 	return m
 }
 
-func (d *Decoder) needs(m map[string]int64) (needs []job.Need) {
+// BudgetsToProto returns the declared size of each budget that has one.
+func BudgetsToProto(needs []job.Need) (m map[string]int64) {
+	for _, n := range needs {
+		if n.Size > 0 {
+			if m == nil {
+				m = make(map[string]int64, len(needs))
+			}
+			m[text(n.Budget)] = int64(n.Size)
+		}
+	}
+	return m
+}
+
+// Needs converts the amounts and declared sizes of budgets.
+func (d *Decoder) Needs(m, sizes map[string]int64) (needs []job.Need) {
 	for _, budget := range slices.Sorted(maps.Keys(m)) {
-		needs = append(needs, job.Need{Budget: budget, N: d.Count("needs of "+budget, m[budget])})
+		needs = append(needs, job.Need{Budget: budget, N: d.Count("needs of "+budget, m[budget]), Size: d.Count("size of budget "+budget, sizes[budget])})
 	}
 	return needs
 }
@@ -156,7 +171,7 @@ func (d *Decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
 		Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
 		Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(), Slices: d.Count("slices", p.GetSlices()),
-		Splits: List(p.GetSplits(), d.split), Needs: d.needs(p.GetNeeds()),
+		Splits: List(p.GetSplits(), d.split), Needs: d.Needs(p.GetNeeds(), p.GetBudgets()),
 		Inputs: List(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {
 			return job.Edge{From: d.Count("from", e.GetFrom()), Port: d.Count("port", e.GetPort()), Input: d.Count("input", e.GetInput()),
 				Mode: Kind[job.Mode](d, "mode of an edge", modes, e.GetMode())}

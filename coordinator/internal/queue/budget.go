@@ -15,6 +15,7 @@ import (
 // others.
 type budget struct {
 	size, used  int
+	set         bool // the size was set, not declared
 	waiters     []waiter
 	holdersTurn bool // the next turn belongs to the holders
 	functions   []*function
@@ -41,10 +42,34 @@ func (q *Queue) ensureBudget(name string) *budget {
 
 func (q *Queue) setBudget(e *SetBudget) {
 	b := q.ensureBudget(e.Budget)
-	b.size = e.N
+	b.size, b.set = e.N, true
 	q.write(0, NoPayload, append([]byte{'b'}, e.Budget...), binary.AppendVarint([]byte{version}, int64(e.N)))
 	q.reconsider(e.Budget)
 	q.distribute(b)
+}
+
+// declare gives a budget the size that its holders declare, while nobody has set one: the smallest
+// size, but enough for each need. Without holders it keeps the last one.
+func (q *Queue) declare(name string) {
+	b := q.ensureBudget(name)
+	if b.set {
+		return
+	}
+	least, most := 0, 0
+	for _, h := range q.holders {
+		for _, n := range h.needs {
+			if n.Budget == name && n.Size > 0 {
+				if most = max(most, n.N); least == 0 || n.Size < least {
+					least = n.Size
+				}
+			}
+		}
+	}
+	if size := max(least, most); size > 0 && size != b.size {
+		b.size = size
+		q.reconsider(name)
+		q.distribute(b)
+	}
 }
 
 // holder is a party with an Acquire. It gets one budget after another, sorted by name, so that no
@@ -94,12 +119,19 @@ func (q *Queue) acquire(e *Acquire) {
 	}
 	h := &holder{needs: Limits{Needs: e.Needs}.clean().Needs}
 	slices.SortFunc(h.needs, func(a, b Need) int { return cmp.Compare(a.Budget, b.Budget) })
-	q.holders[e.Ref] = h
 	if e.Restored {
 		for _, n := range h.needs {
 			q.ensureBudget(n.Budget).used += n.N
 		}
 		h.acquired = len(h.needs)
+	}
+	q.holders[e.Ref] = h
+	for _, n := range h.needs {
+		if n.Size > 0 {
+			q.declare(n.Budget)
+		}
+	}
+	if e.Restored || h.short {
 		return
 	}
 	if why := q.shortage(h.needs); why != "" {
@@ -128,6 +160,11 @@ func (q *Queue) release(ref uint64) {
 	}
 	delete(q.holders, ref)
 	q.giveBack(ref, h)
+	for _, n := range h.needs {
+		if n.Size > 0 {
+			q.declare(n.Budget)
+		}
+	}
 }
 
 // giveBack returns what a holder has acquired, and ends its wait.

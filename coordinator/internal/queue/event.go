@@ -254,6 +254,9 @@ const MaxWeight = 1000
 type Need struct {
 	Budget string // name of the budget
 	N      int    // amount, in the budget's own unit
+	// Size is the size of the budget while nobody has set one, if the Need is part of an Acquire.
+	// Zero declares no size.
+	Size int
 }
 
 // SetFunction creates a function if necessary and sets its limits. They are durable.
@@ -269,7 +272,8 @@ type DropFunction struct {
 	Function string // name of the function
 }
 
-// SetBudget sets the size of a budget; the size is durable. Budgets start with size zero.
+// SetBudget sets the size of a budget; the size is durable. Before, a budget has the size that its
+// holders declare, else zero.
 type SetBudget struct {
 	Budget string // name of the budget
 	N      int    // new size; amounts in use stay granted

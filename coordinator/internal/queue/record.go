@@ -217,7 +217,7 @@ func (r *reader) limits() (l Limits) {
 	l.Paused = r.byte()&1 != 0
 	l.Rate = math.Float64frombits(binary.LittleEndian.Uint64(r.take(8)))
 	for range needs {
-		l.Needs = append(l.Needs, Need{r.string(), r.int(math.MaxInt32)})
+		l.Needs = append(l.Needs, Need{Budget: r.string(), N: r.int(math.MaxInt32)})
 	}
 	if len(r.b) > 0 {
 		l.Weight = r.int(MaxWeight)
@@ -255,7 +255,8 @@ func (q *Queue) restore(key, value []byte) error {
 	switch key[0] {
 	case 'b':
 		if size := r.varint(); r.err == nil {
-			q.ensureBudget(name).size = int(size)
+			b := q.ensureBudget(name)
+			b.size, b.set = int(size), true
 		}
 		return r.err
 	case 'f':

@@ -19,7 +19,7 @@ func records() (all [][2][]byte) {
 		}
 	}
 	step(&SetBudget{"pg", 8})
-	step(&SetFunction{"f", Limits{Queue: [3]int{1, 2, 3}, Rate: 1.5, Needs: []Need{{"pg", 2}}, Weight: 3}})
+	step(&SetFunction{"f", Limits{Queue: [3]int{1, 2, 3}, Rate: 1.5, Needs: []Need{{Budget: "pg", N: 2}}, Weight: 3}})
 	step(&OpenGroup{Durable: true, Then: []Next{{Function: "g", Policy: Policy{Keep: time.Hour}}}})
 	step(&Submit{Function: "f", Durable: true, Unique: KeyOf("k"), Due: now.Add(time.Hour), Then: []Next{{Function: "g"}}})
 	step(&CanDo{Peer: 1, Function: "h"})

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	report PEER NAME data|warning|progress|exception|done|failed|fatal [SIZE]
 //	attach PEER NAME [parent=NAME] · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
-//	drop FUNCTION · budget NAME N · acquire REF NAME N [NAME N]... [restored] · release REF
+//	drop FUNCTION · budget NAME N · acquire REF NAME N[/SIZE] [NAME N]... [restored] · release REF
 //	advance D · stopped D (the coordinator itself does not run) · restart [D later] · status · dead FUNCTION · why NAME
 func TestScripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
@@ -174,7 +174,7 @@ func (p *player) line(t *testing.T, f []string) {
 		l := Limits{Queue: [3]int{n, n, n}, Concurrency: num(opt["running"]), Burst: num(opt["burst"]), Weight: num(opt["weight"]), Paused: has("paused")}
 		l.Rate, _ = strconv.ParseFloat(opt["rate"], 64)
 		if b, n, ok := strings.Cut(opt["needs"], ":"); ok {
-			l.Needs = []Need{{b, num(n)}}
+			l.Needs = []Need{{Budget: b, N: num(n)}}
 		}
 		p.step(t, &SetFunction{f[1], l})
 	case "drop":
@@ -184,7 +184,8 @@ func (p *player) line(t *testing.T, f []string) {
 	case "acquire":
 		a := &Acquire{Ref: uint64(num(f[1])), Restored: has("restored")}
 		for i := 2; i+1 < len(f); i += 2 {
-			a.Needs = append(a.Needs, Need{f[i], num(f[i+1])})
+			n, size, _ := strings.Cut(f[i+1], "/")
+			a.Needs = append(a.Needs, Need{f[i], num(n), num(size)})
 		}
 		p.step(t, a)
 	case "release":

@@ -227,7 +227,7 @@ func (w *world) act() {
 				l.Rate, l.Burst = 0.2+r.Float64()*10, r.IntN(3)
 			}
 			if r.IntN(2) == 0 {
-				l.Needs = []Need{{"pg", 1 + r.IntN(2)}, {"es", 1}}[:1+r.IntN(2)]
+				l.Needs = []Need{{Budget: "pg", N: 1 + r.IntN(2)}, {Budget: "es", N: 1}}[:1+r.IntN(2)]
 			}
 		}
 		w.step(&SetFunction{f, l})
@@ -235,7 +235,7 @@ func (w *world) act() {
 		w.step(&SetBudget{pickOne(r, []string{"pg", "es"}), r.IntN(5)})
 	case k < 84:
 		w.refs++
-		w.step(&Acquire{w.refs, []Need{{"pg", 1 + r.IntN(3)}, {"es", 1 + r.IntN(2)}}[:1+r.IntN(2)], r.IntN(9) == 0})
+		w.step(&Acquire{w.refs, []Need{{"pg", 1 + r.IntN(3), r.IntN(4)}, {"es", 1 + r.IntN(2), r.IntN(3)}}[:1+r.IntN(2)], r.IntN(9) == 0})
 		w.acquire = append(w.acquire, w.refs)
 	case k < 86:
 		if ref := pickOne(r, w.acquire); ref != 0 {

@@ -1,8 +1,6 @@
 package records
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,26 +48,17 @@ func (d *decoder) spec(p *journalv1.Spec) job.Spec {
 }
 
 func stageToProto(s job.Stage) *journalv1.Stage {
-	p := &journalv1.Stage{Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts),
+	return &journalv1.Stage{Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts),
 		TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
-		Splits: wire.List(s.Splits, splitToProto), Inputs: wire.List(s.Inputs, edgeToProto)}
-	for _, n := range s.Needs {
-		if p.Needs == nil {
-			p.Needs = make(map[string]int64, len(s.Needs))
-		}
-		p.Needs[text(n.Budget)] = int64(n.N)
-	}
-	return p
+		Splits: wire.List(s.Splits, splitToProto), Inputs: wire.List(s.Inputs, edgeToProto),
+		Needs: wire.NeedsToProto(s.Needs), Budgets: wire.BudgetsToProto(s.Needs)}
 }
 
 func (d *decoder) stage(p *journalv1.Stage) job.Stage {
-	s := job.Stage{Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
+	return job.Stage{Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
 		Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(),
-		Slices: d.Count("slices", p.GetSlices()), Splits: wire.List(p.GetSplits(), d.split), Inputs: wire.List(p.GetInputs(), d.edge)}
-	for _, budget := range slices.Sorted(maps.Keys(p.GetNeeds())) {
-		s.Needs = append(s.Needs, job.Need{Budget: budget, N: d.Count("needs of "+budget, p.GetNeeds()[budget])})
-	}
-	return s
+		Slices: d.Count("slices", p.GetSlices()), Splits: wire.List(p.GetSplits(), d.split), Inputs: wire.List(p.GetInputs(), d.edge),
+		Needs: d.Needs(p.GetNeeds(), p.GetBudgets())}
 }
 
 func splitToProto(s job.Split) *journalv1.Split {
