@@ -57,7 +57,7 @@ func (e *cluster) disconnect() error {
 // this machine cannot continue.
 func askDetach(t *settings, id job.ID, in io.Reader, lends bool) bool {
 	if lends {
-		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine\n", id)
+		fmt.Fprintf(t.Err, "\nlayshaft: job %s ends with this program, as it reads or writes files of this machine, or holds the snapshot of a database\n", id)
 		return false
 	}
 	fmt.Fprint(t.Err, "\nlayshaft: continue the job without this program? [y/N] ")

@@ -146,6 +146,9 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	if files, _ := lent.Count(); t.cluster.Detach && files+dirs > 0 {
 		return nil, fmt.Errorf("plan %s: detach: the job reads or writes files of this machine, so it needs this program until it ends; put them into a dataset (dataset://NAME/path), a shared file system (file:///path) or an object store (s3://BUCKET/path)", name)
 	}
+	if t.cluster.Detach && !t.held.Empty() {
+		return nil, fmt.Errorf("plan %s: detach: this program holds the snapshot of the database that the job reads, so the job needs it until its end; leave detach out", name)
+	}
 	if t.Explain {
 		if err := explain(t.Out, c, e.spec, *t); err != nil {
 			return nil, err
@@ -182,7 +185,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Count()
-		e.askDetach = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0) }
+		e.askDetach = func() bool { return askDetach(t, e.spec.ID, os.Stdin, files+dirs > 0 || !t.held.Empty()) }
 	}
 	e.group.Go(func() { e.follow(t) })
 	e.group.Go(func() { _ = lent.Run(e.ctx, e.workerNames, e.openLend) })

@@ -9,6 +9,7 @@ import (
 	"regexp"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/hold"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -85,7 +86,7 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	return func(yield func(T, error) bool) {
 		var zero T
 		shown, stopped := 0, false
-		err := d.retryLostRows(t, func(t settings) error {
+		err := d.repeat(t, func() bool { return shown == 0 }, func(t settings) error {
 			n := 0
 			return d.once(ctx, t, params, func(row T) bool {
 				if n++; n > shown { // the rows of a repeated job come in the same order
@@ -101,13 +102,14 @@ func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq
 	}
 }
 
-// maxRuns is how many times a finished job runs if its rows are lost with a worker before they are
-// read.
+// maxRuns is how many times a job runs if its rows or its input are lost.
 const maxRuns = 3
 
-// retryLostRows calls run, and repeats it if the rows of a finished job were lost on a cluster: its
-// coordinator does not make the output of a finished job again.
-func (d *Definition[P, T]) retryLostRows(target Target, run func(settings) error) error {
+// repeat calls run, and repeats it in two cases. The rows of a finished job were lost with a worker
+// of a cluster, whose coordinator does not make the output of a finished job again. Or the snapshot
+// of its input was lost, so that it must start over on a new one. Rows of the old one must then not
+// have been shown; canStartOver reports that.
+func (d *Definition[P, T]) repeat(target Target, canStartOver func() bool, run func(settings) error) error {
 	t, err := settingsOf(target, d.name)
 	if err != nil {
 		return err
@@ -115,7 +117,15 @@ func (d *Definition[P, T]) retryLostRows(target Target, run func(settings) error
 	for n := 1; ; n++ {
 		err := run(t)
 		var lost *job.Failure
-		if t.cluster == nil || n == maxRuns || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*report.JobError)) {
+		switch {
+		case n == maxRuns:
+			return err
+		case hold.IsLost(err):
+			if !canStartOver() {
+				return fmt.Errorf("%w; rows of the lost snapshot were passed on already, so the job did not start over; run it again", err)
+			}
+			fmt.Fprintf(t.Err, "layshaft: %v; it starts over on a new snapshot\n", err)
+		case t.cluster == nil || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*report.JobError)):
 			return err
 		}
 		t.runAfresh = true
@@ -169,16 +179,18 @@ func (d *Definition[P, T]) Collect(ctx context.Context, t Target, params P) ([]T
 // WriteTo runs the pipeline and writes its rows to a sink. On a cluster all rows travel to this
 // process, which writes them. For large results, use a sink in the function given to Define.
 func (d *Definition[P, T]) WriteTo(ctx context.Context, t Target, params P, s Sink[T]) error {
-	run, err := settingsOf(t, d.name)
-	if err != nil {
-		return err
-	}
 	if isNil(s) {
 		return fmt.Errorf("plan %s: WriteTo: the sink is nil", d.name)
 	}
-	if run.cluster != nil {
-		return d.writeHere(ctx, run, params, s)
-	}
+	return d.repeat(t, func() bool { return true }, func(t settings) error {
+		if t.cluster != nil {
+			return d.writeHere(ctx, t, params, s)
+		}
+		return d.writeTo(ctx, t, params, s)
+	})
+}
+
+func (d *Definition[P, T]) writeTo(ctx context.Context, run settings, params P, s Sink[T]) error {
 	j, err := d.start(ctx, run, params, func(ds Dataset[T]) { WriteTo(ds, s) })
 	if errors.Is(err, ErrExplained) {
 		return nil
@@ -237,7 +249,8 @@ func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, 
 	return s.Finish(ctx, j.ID(), [][]byte{part})
 }
 
-// Start starts the pipeline and returns at once. The caller must Close the job.
+// Start starts the pipeline and returns at once. The caller must Close the job. A job whose
+// snapshot of a database is lost fails; Run, Collect and WriteTo start it over.
 func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job, error) {
 	run, err := settingsOf(t, d.name)
 	if err != nil {
@@ -252,6 +265,8 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 		return nil, err
 	}
 	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
+	t.held = &hold.Set{}
+	ctx = hold.With(ctx, t.held)
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
 	c, err := build(ctx)
 	if err != nil {
@@ -276,6 +291,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	}
 	if err != nil {
 		t.stopCatching()
+		t.held.Close()
 	}
 	return j, err
 }

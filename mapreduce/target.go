@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/hold"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
@@ -123,11 +124,12 @@ type settings struct {
 	// Local also holds the Reporting of a cluster. Its Workers, Slots and Memory are then the
 	// values of the cluster; see fit.
 	Local
-	cluster      *Cluster // nil inside this process
-	args         []string // arguments of this program that belong to the job's identity
-	stopCatching func()   // ends the handling of ^C
-	runAfresh    bool     // run a finished job again, because its result was lost
-	zones        int      // number of zones for another tier of merging; zero means no such tier
+	cluster      *Cluster  // nil inside this process
+	args         []string  // arguments of this program that belong to the job's identity
+	stopCatching func()    // ends the handling of ^C
+	held         *hold.Set // what the run needs from outside until its end
+	runAfresh    bool      // run a finished job again, because its result was lost
+	zones        int       // number of zones for another tier of merging; zero means no such tier
 }
 
 // settingsOf returns the settings of t for a run of a plan. Its errors name the plan.

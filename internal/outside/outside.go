@@ -78,3 +78,6 @@ var (
 	PHP     = Package{Name: "php-gearman", Command: "php", Check: []string{"-r", "exit(extension_loaded('gearman') ? 0 : 1);"}}
 	PHPCLI  = Package{Name: "php-cli", Command: "php"}
 )
+
+// Postgres is the server of package internal/pgtest. Its programs are outside the PATH.
+var Postgres = Package{Name: "postgresql", Command: "pg_lsclusters"}

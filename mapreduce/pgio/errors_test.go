@@ -1,0 +1,97 @@
+package pgio_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/internal/pgtest"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/pgio"
+)
+
+type id struct{ ID int64 }
+
+// planError returns the error of listing splits. It fails the test if the error shows the password.
+func planError[T any](t *testing.T, s mapreduce.Source[T]) string {
+	t.Helper()
+	_, err := s.Splits(t.Context(), 1<<30)
+	if err == nil {
+		return ""
+	}
+	if strings.Contains(err.Error(), pgtest.Password) || strings.Contains(s.String(), pgtest.Password) {
+		t.Errorf("the password is shown: %v, %s", err, s)
+	}
+	return err.Error()
+}
+
+// Each mistake is found before the job starts, and its error names the thing, the value and the way
+// out.
+func TestErrorsOfPlanning(t *testing.T) {
+	db := pgtest.New(t)
+	db.Exec(t, `CREATE TABLE products (id bigint PRIMARY KEY, price numeric, stock int, sku text);
+		INSERT INTO products SELECT i, i, CASE WHEN i % 4 <> 0 THEN i END, 'x' FROM generate_series(1, 100) i;
+		CREATE TABLE secrets (id bigint); CREATE SCHEMA other; CREATE TABLE other.hidden (id bigint); GRANT USAGE ON SCHEMA other TO public; GRANT SELECT ON other.hidden TO public;
+		CREATE TABLE partly (id bigint, salary bigint); GRANT SELECT (id) ON partly TO public; GRANT SELECT ON products TO public; ANALYZE products`)
+	t.Setenv("LAYSHAFT_PG_SHOP", db.TCP())
+	port := fmt.Sprint(db.Server.Port)
+	for _, tt := range []struct {
+		name, dsn, from string
+		read            func(database, from string) string
+		want            []string
+	}{
+		{name: "no table", from: "product", want: []string{"database shop: product: there is no such table; did you mean products?"}},
+		{name: "other schema", from: "hidden", want: []string{"did you mean other.hidden?"}},
+		{name: "no right", from: "secrets", want: []string{`secrets: role "` + db.Name + `" may not read it; GRANT SELECT ON public.secrets TO "` + db.Name + `"`}},
+		{name: "no right to a column", from: "partly", read: planOf[struct{ Salary int64 }](t), want: []string{`there is no column "salary" for field .Salary`, "the columns are id"}},
+		{name: "no column", from: "products", read: planOf[struct{ Prise string }](t), want: []string{`there is no column "prise"`, "did you mean price?", "the columns are id, price, stock, sku"}},
+		{name: "wrong type", from: "products", read: planOf[struct{ SKU int64 }](t), want: []string{"column sku: field .SKU int64 cannot hold text; make it string"}},
+		{name: "NULL into an int", from: "products", read: planOf[struct{ Stock int32 }](t), want: []string{"column stock is NULL in about 25 % of the rows", "make the field a pointer", `db:"stock,omitempty"`, "stock IS NOT NULL"}},
+		{name: "bad query", from: "SELECT * FROM nowhere", want: []string{"database shop: query:", `relation "nowhere" does not exist`}},
+		{name: "wrong password", dsn: strings.Replace(db.TCP(), pgtest.Password, "wrong-"+pgtest.Password, 1), want: []string{"database shop: 127.0.0.1:" + port + " refuses user " + db.Name, "correct the user or the password in LAYSHAFT_PG_SHOP"}},
+		{name: "no database", dsn: strings.Replace(db.TCP(), "/"+db.Name+"?", "/nothing?", 1), want: []string{`has no database "nothing"; correct dbname`}},
+		{name: "no server", dsn: "postgres://u:" + pgtest.Password + "@127.0.0.1:1/x?sslmode=disable", want: []string{"127.0.0.1:1 cannot be reached", "connection refused", "check host and port"}},
+		{name: "certificate of another CA", dsn: strings.Replace(db.TCP(), "sslmode=disable", "sslmode=verify-ca", 1), want: []string{"the certificate of 127.0.0.1:" + port + " is not trusted", "sslrootcert=FILE"}},
+		{name: "certificate for another name", dsn: strings.Replace(db.TCP(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+db.Server.Dir+"/server.crt", 1), want: []string{"is for another name", "correct the host"}},
+		{name: "password in the program", read: func(string, string) string { return planError(t, pgio.Rows[id](db.TCP(), "products")) }, want: []string{"has a password", "use PGPASSWORD or ~/.pgpass"}},
+		{name: "unknown name", read: func(string, string) string { return planError(t, pgio.Rows[id]("warehouse", "products")) }, want: []string{"database warehouse: its connection string is unknown", "set LAYSHAFT_PG_warehouse"}},
+		{name: "no connection string", dsn: "host=" + pgtest.Password + " nonsense", want: []string{"LAYSHAFT_PG_SHOP is not a valid connection string"}},
+		{name: "key without index", from: "products", read: func(d, f string) string { return planError(t, pgio.Rows[id](d, f).Key("sku")) }, want: nil}, // one split needs no key
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.dsn != "" {
+				t.Setenv("LAYSHAFT_PG_SHOP", tt.dsn)
+			}
+			if tt.from == "" {
+				tt.from = "products"
+			}
+			read := tt.read
+			if read == nil {
+				read = planOf[id](t)
+			}
+			got := read("shop", tt.from)
+			for _, w := range tt.want {
+				if !strings.Contains(got, w) {
+					t.Errorf("the error is %q, without %q", got, w)
+				}
+			}
+			if tt.want == nil && got != "" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func planOf[T any](t *testing.T) func(database, from string) string {
+	return func(database, from string) string { return planError(t, pgio.Rows[T](database, from)) }
+}
+
+// A full server is an error with the way out.
+func TestServerFull(t *testing.T) {
+	db := pgtest.New(t)
+	db.Exec(t, "CREATE TABLE products (id bigint); ALTER ROLE "+db.Name+" CONNECTION LIMIT 0; ALTER TABLE products OWNER TO "+db.Name)
+	t.Setenv("LAYSHAFT_PG_SHOP", db.TCP())
+	if got := planError(t, pgio.Rows[id]("shop", "products")); !strings.Contains(got, "the server is full") || !strings.Contains(got, "CONNECTION LIMIT") {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,360 @@
+// Package pgio reads tables and queries of PostgreSQL, one struct per row, and writes tables.
+//
+//	type Product struct {
+//		ID      int64                       // column id
+//		SKU     string                      // column sku
+//		Price   int64     `decimal:"2"`      // numeric 12.34 is read as 1234, exactly
+//		Stock   *int32    `db:"in_stock"`    // nil for NULL
+//		Note    string    `db:",omitempty"`  // "" for NULL
+//		Tags    []string                    // text[]
+//		Extra   map[string]any              // jsonb
+//		Updated time.Time                   // column updated_at would be UpdatedAt
+//		Cache   any       `db:"-"`           // no column
+//	}
+//
+//	products := mapreduce.Read(p, pgio.Rows[Product]("shop", "products"))
+//	cheap := mapreduce.Read(p, pgio.Rows[Product]("shop", "SELECT * FROM products WHERE price < 10"))
+//
+// # Databases and secrets
+//
+// A program names a database by a word, such as shop. Each process that reads turns the word into a
+// connection string: the environment variable LAYSHAFT_PG_shop (or LAYSHAFT_PG_SHOP) holds it, or
+// the absolute path of a file with it. On a cluster, every worker needs the variable. Plans, logs,
+// pages and errors show the word alone. The empty name stands for the variables of psql: PGHOST,
+// PGDATABASE, PGSERVICE and so on. A connection string may stand in place of the name if it has no
+// password; PGPASSWORD and ~/.pgpass give it then.
+//
+// A connection string may list several hosts, such as a primary and its replicas, and choose by
+// target_session_attrs=prefer-standby. One run reads from one of them: two servers never show the
+// same state.
+//
+// # One snapshot
+//
+// All splits, on all workers, and all tables of one database in a plan, are read on one snapshot:
+// rows that change while the job runs are read as they were at its start. The process that starts
+// the run holds the snapshot in a transaction; so a detached job is refused. If that transaction
+// ends early, the job starts over on a new snapshot, and prints so. It never mixes two. The job
+// fails instead if rows have been passed to the caller already.
+//
+// A job's identity includes the state of the database. While nothing writes to the database, the
+// same command finds its earlier result or continues there.
+//
+// # Splits
+//
+// A table is cut by its primary key, or by another index, at the places that the histogram in
+// pg_stats gives; a range without statistics is measured in the index. A table whose rows do not
+// lie in the order of a key, as with random UUIDs, is cut by its pages. A partitioned table is cut
+// partition by partition. Views, foreign tables and queries are one split, unless Key names an
+// integer column. The flag -explain shows which.
+//
+// # Types
+//
+//   - integers and oid: any integer type, checked for range; float64 if exact; string.
+//   - numeric: string, *big.Rat, float64 (nearest), or an integer. The tag decimal:"2" makes an
+//     integer hold hundredths. A value with more decimals is an error.
+//   - real and double precision: float64; real also float32.
+//   - timestamptz, timestamp and date: time.Time in UTC. A timestamp without zone is taken as UTC.
+//   - interval without days and months, and time: time.Duration.
+//   - json and jsonb: structs, maps and slices through encoding/json, json.RawMessage or string.
+//     The option json in the db tag does the same for text columns.
+//   - uuid: string or [16]byte. bytea: []byte.
+//   - arrays of one dimension: slices; of pointers if elements are NULL.
+//   - every type: string, with the text that psql shows, []byte, or a type with UnmarshalText.
+//   - NULL: a pointer, slice or map is nil; a field with the option omitempty is zero. Any other
+//     field refuses the row.
+//
+// Strings of many rows share blocks of 64 KiB. A string that is kept for long keeps its whole block
+// in memory; strings.Clone makes an independent copy.
+package pgio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/postgres"
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// Source reads rows from PostgreSQL. It is a mapreduce.Source[T], made by Rows. Its methods return
+// changed copies.
+type Source[T any] struct {
+	database, from string
+	key, where     string
+	timeout        time.Duration
+}
+
+// Rows returns a source of all rows of a table, view or query in a database; see the package's
+// comment. T is a struct. Only the columns of its fields are read.
+//
+// A table is named as in SQL: products, shop.products, "Odd Name". A text that begins with SELECT,
+// WITH, TABLE or VALUES is a query.
+func Rows[T any](database, tableOrQuery string) Source[T] {
+	return Source[T]{database: database, from: tableOrQuery}
+}
+
+// Key sets the column whose ranges are the splits. A table needs an index that begins with it. For
+// a view or query it must be an integer, and should be one that the database can search by.
+func (s Source[T]) Key(column string) Source[T] {
+	s.key = column
+	return s
+}
+
+// Where adds a condition in SQL, such as "price > 10". The database checks it.
+func (s Source[T]) Where(condition string) Source[T] {
+	if s.where != "" {
+		condition = s.where + ") AND (" + condition
+	}
+	s.where = condition
+	return s
+}
+
+// StatementTimeout ends a statement of a split that runs longer than d; the attempt then fails.
+// Zero, the default, keeps the setting of the server.
+func (s Source[T]) StatementTimeout(d time.Duration) Source[T] {
+	s.timeout = d
+	return s
+}
+
+// String returns the source, such as pgio.Rows[Product]("shop", "products").
+func (s Source[T]) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pgio.Rows[%v](%q, %q)", reflect.TypeFor[T](), postgres.Display(s.database), s.from)
+	if s.key != "" {
+		fmt.Fprintf(&b, ".Key(%q)", s.key)
+	}
+	if s.where != "" {
+		fmt.Fprintf(&b, ".Where(%q)", s.where)
+	}
+	if s.timeout != 0 {
+		fmt.Fprintf(&b, ".StatementTimeout(%v)", s.timeout)
+	}
+	return b.String()
+}
+
+// part is the content of a split's Data.
+type part struct {
+	Snapshot postgres.Snapshot `json:"snapshot"`
+	SQL      string            `json:"sql"`
+	Types    []postgres.Type   `json:"types"` // of the columns, in the order of the fields
+}
+
+func (s Source[T]) options(purpose string) postgres.Options {
+	return postgres.Options{Purpose: purpose, StatementTimeout: s.timeout}
+}
+
+// Splits connects, checks that the columns fit the fields of T, and cuts the table. A missing table
+// or column, a missing right, and NULL that a field cannot hold are errors here, before the job.
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	if s.timeout < 0 {
+		return nil, fmt.Errorf("StatementTimeout(%v): use a positive duration, or 0 for the setting of the server", s.timeout)
+	}
+	owner, release, err := postgres.OwnerOf(ctx, s.database, s.options("plan"))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var splits []mapreduce.Split
+	err = owner.Do(func(c *postgres.Conn) error {
+		splits, err = s.plan(ctx, c, owner.Snapshot, target)
+		return err
+	})
+	return splits, err
+}
+
+func (s Source[T]) plan(ctx context.Context, c *postgres.Conn, snapshot postgres.Snapshot, target int64) ([]mapreduce.Split, error) {
+	relation, err := c.Describe(ctx, s.from)
+	if err != nil {
+		return nil, err
+	}
+	list, types, err := s.selectList(relation)
+	if err != nil {
+		return nil, &postgres.Error{Database: postgres.Display(s.database), Place: relation.Label, Text: err.Error(), Err: err}
+	}
+	if target >= 1<<60 { // the list that identifies the input; the name of an export changes each time
+		snapshot.ID = ""
+	}
+	ranges, err := c.Ranges(ctx, relation, s.key, target)
+	if err != nil {
+		return nil, err
+	}
+	splits := make([]mapreduce.Split, len(ranges))
+	for i, r := range ranges {
+		sql := "SELECT " + list + " FROM " + r.From
+		where := r.Where
+		if s.where != "" {
+			where = strings.TrimPrefix(where+" AND (("+s.where+"\n))", " AND ")
+		}
+		if where != "" {
+			sql += " WHERE " + where
+		}
+		if r.Order != "" {
+			sql += " ORDER BY " + r.Order
+		}
+		if i == 0 && s.where != "" {
+			if _, err := c.Prepare(ctx, "", sql, nil); err != nil {
+				return nil, postgres.Explain(s.database, relation.Label, err)
+			}
+		}
+		data, err := json.Marshal(part{snapshot, sql, types})
+		if err != nil {
+			return nil, err
+		}
+		splits[i] = mapreduce.Split{Label: r.Label, Bytes: r.Bytes, Note: r.Note, Data: data}
+	}
+	return splits, nil
+}
+
+// selectList returns the columns of T for a SELECT, and their types.
+func (s Source[T]) selectList(r *postgres.Relation) (string, []postgres.Type, error) {
+	columns, err := columnsOf(reflect.TypeFor[T]())
+	if err != nil {
+		return "", nil, err
+	}
+	names := r.Names()
+	list := make([]string, len(columns))
+	types := make([]postgres.Type, len(columns))
+	for i := range columns {
+		c := &columns[i]
+		name, err := c.find(names)
+		if err != nil {
+			return "", nil, err
+		}
+		if name == "" {
+			hint := "give the field a db tag with its name, or db:\"-\""
+			if near := postgres.Nearest(c.name, names); near != "" {
+				hint = fmt.Sprintf("did you mean %s? %s", near, hint)
+			}
+			return "", nil, fmt.Errorf("there is no column %q for field %s; %s; the columns are %s", c.name, c.field, hint, columnList(names))
+		}
+		col := r.Column(name)
+		_, asText, err := c.decoder(&col.Type, &arena{})
+		if err != nil {
+			return "", nil, fmt.Errorf("column %s: %w", name, err)
+		}
+		if col.Nulls > 0 && s.where == "" && !c.canBeNil() {
+			return "", nil, fmt.Errorf("column %s is NULL in about %.2g %% of the rows, which field %s %v cannot hold; make the field a pointer, tag it db:\"%s,omitempty\" to read zero, or add Where(%q)",
+				name, 100*col.Nulls, c.field, c.typ, name, name+" IS NOT NULL")
+		}
+		list[i], types[i] = postgres.Ident(name), col.Type
+		if asText {
+			list[i] += "::text"
+		}
+	}
+	return strings.Join(list, ", "), types, nil
+}
+
+// field is a column with its decoder.
+type field struct {
+	column
+	decode decoder
+	null   bool // NULL is allowed
+}
+
+func (s Source[T]) fields(types []postgres.Type) ([]field, error) {
+	columns, err := columnsOf(reflect.TypeFor[T]())
+	if err != nil {
+		return nil, err
+	}
+	if len(types) != len(columns) {
+		return nil, fmt.Errorf("the split has %d columns, and %v has %d: the program that made the split is another one", len(types), reflect.TypeFor[T](), len(columns))
+	}
+	a := &arena{}
+	fields := make([]field, len(columns))
+	for i, c := range columns {
+		d, _, err := c.decoder(&types[i], a)
+		if err != nil {
+			return nil, err
+		}
+		fields[i] = field{c, d, c.canBeNil()}
+	}
+	return fields, nil
+}
+
+// Read reads one split.
+func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
+	err := s.read(ctx, sp, r)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	err = postgres.Explain(s.database, sp.Label, err)
+	if postgres.Permanent(err) {
+		return mapreduce.Fatal(err)
+	}
+	return err
+}
+
+// counted is how many rows are read between two reports of the progress.
+const counted = 256
+
+func (s Source[T]) read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
+	var p part
+	if err := json.Unmarshal(sp.Data, &p); err != nil {
+		return fmt.Errorf("split %s: %w", sp.Label, err)
+	}
+	fields, err := s.fields(p.Types)
+	if err != nil {
+		return err
+	}
+	o := s.options("read")
+	o.At = p.Snapshot.Place
+	c, err := postgres.Connect(ctx, s.database, o)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Begin(ctx, o, p.Snapshot); err != nil {
+		return err
+	}
+	r.Path, r.Line = sp.Label, 0
+	var row, zero T
+	base := unsafe.Pointer(&row)
+	records, bytes := int64(0), int64(0)
+	err = c.Read(ctx, p.SQL, len(fields), func(values [][]byte) (bool, error) {
+		row = zero
+		r.Line++
+		for i := range fields {
+			f := &fields[i]
+			v := values[i]
+			if v == nil {
+				if f.null {
+					continue
+				}
+				return f.refuse(s.database, r, errNull)
+			}
+			bytes += int64(len(v))
+			if err := f.decode(unsafe.Add(base, f.offset), v); err != nil {
+				return f.refuse(s.database, r, err)
+			}
+		}
+		r.Emit(&row)
+		if records++; records == counted {
+			r.Add(records, bytes)
+			records, bytes = 0, 0
+		}
+		return !r.Stopped(), nil
+	})
+	r.Add(records, bytes)
+	return err
+}
+
+// bad is how a row is set aside.
+type bad interface {
+	Bad(err error, raw []byte) error
+}
+
+// refuse sets a row aside, or ends the read.
+func (f *field) refuse(database string, r interface {
+	bad
+	Stopped() bool
+}, err error) (bool, error) {
+	err = &postgres.Error{Database: postgres.Display(database), Text: fmt.Sprintf("column %s, field %s: %v", f.name, f.field, err), Err: err}
+	if err := r.Bad(err, nil); err != nil {
+		return false, err
+	}
+	return !r.Stopped(), nil
+}

@@ -1,0 +1,107 @@
+package pgio_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/layshaft/layshaft/internal/pgtest"
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/pgio"
+)
+
+type pair struct{ ID, N int64 }
+
+// pairs makes two tables whose sums are equal in every state.
+func pairs(t testing.TB) *pgtest.DB {
+	db := pgtest.New(t)
+	for _, name := range []string{"a", "b"} {
+		db.Exec(t, `CREATE TABLE `+name+` (id bigint PRIMARY KEY, n bigint NOT NULL); INSERT INTO `+name+` SELECT i, 1 FROM generate_series(1, 30000) i`)
+	}
+	db.Exec(t, "ANALYZE")
+	t.Setenv("LAYSHAFT_PG_SHOP", db.DSN())
+	return db
+}
+
+// sums adds up n of both tables. each is called for each record.
+func sums(each func()) *mapreduce.Definition[int, mapreduce.KV[string, int64]] {
+	return mapreduce.Define("sums", func(p *mapreduce.Plan, _ int) mapreduce.Dataset[mapreduce.KV[string, int64]] {
+		read := func(table string) mapreduce.Dataset[mapreduce.KV[string, int64]] {
+			return mapreduce.Map(mapreduce.Read(p, pgio.Rows[pair]("shop", table)), func(x pair) mapreduce.KV[string, int64] {
+				each()
+				return mapreduce.KV[string, int64]{Key: table, Value: x.N}
+			})
+		}
+		return mapreduce.ReduceByKey(mapreduce.Union(read("a"), read("b")), func(x, y int64) int64 { return x + y })
+	})
+}
+
+func check(t *testing.T, got []mapreduce.KV[string, int64]) int64 {
+	t.Helper()
+	if len(got) != 2 || got[0].Value != got[1].Value {
+		t.Fatalf("the tables differ: %v", got)
+	}
+	return got[0].Value
+}
+
+// All splits of all tables are read on one snapshot, whatever is written meanwhile.
+func TestOneSnapshot(t *testing.T) {
+	db := pairs(t)
+	write := sync.OnceFunc(func() { db.Exec(t, "UPDATE a SET n = 2; UPDATE b SET n = 2") })
+	got, err := sums(write).Collect(t.Context(), mapreduce.Local{Slots: 2, Workers: 2, Reporting: mapreduce.Reporting{Progress: "none"}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := check(t, got); n != 30000 {
+		t.Errorf("the sum is %d, want 30000, as before the change", n)
+	}
+}
+
+// cutOwner ends the connection that holds the snapshot.
+func cutOwner(t testing.TB, db *pgtest.DB) {
+	if got := db.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'layshaft plan'"); len(got) != 1 || got[0][0] != "t" {
+		t.Errorf("no connection holds the snapshot: %v", got)
+	}
+}
+
+// A job whose snapshot is lost after a change starts over on a new snapshot and prints so. It goes
+// on if nothing has changed.
+func TestLostSnapshot(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		db := pairs(t)
+		cut := sync.OnceFunc(func() {
+			cutOwner(t, db)
+			if changed {
+				db.Exec(t, "UPDATE a SET n = 2; UPDATE b SET n = 2")
+			}
+		})
+		var said bytes.Buffer
+		got, err := sums(cut).Collect(t.Context(), mapreduce.Local{Slots: 1, Reporting: mapreduce.Reporting{Progress: "none", Err: &said}}, 0)
+		if err != nil {
+			t.Fatalf("changed %v: %v", changed, err)
+		}
+		want := int64(30000)
+		if changed {
+			want = 60000
+		}
+		if n := check(t, got); n != want {
+			t.Errorf("changed %v: the sum is %d, want %d", changed, n, want)
+		}
+		if again := strings.Contains(said.String(), "starts over on a new snapshot"); again != changed {
+			t.Errorf("changed %v: printed %q", changed, &said)
+		}
+	}
+}
+
+// A run leaves no connection behind.
+func TestNoConnectionIsLeft(t *testing.T) {
+	db := pairs(t)
+	if _, err := sums(func() {}).Collect(context.Background(), mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Progress: "none"}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := db.Exec(t, "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'layshaft%'"); len(got) != 0 {
+		t.Errorf("connections are left: %v", got)
+	}
+}
