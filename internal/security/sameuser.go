@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 
 	"google.golang.org/grpc/credentials"
@@ -38,6 +40,23 @@ func (s sameUser) Clone() credentials.TransportCredentials { return s }
 func (sameUser) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	uid, err := peerUser(c.RemoteAddr(), c.LocalAddr())
 	return c, localUser{uid, err}, nil
+}
+
+// RequestContext returns the context of an HTTP request with its caller, as a gRPC server has it:
+// for Authorize and PeerIdentity; with sameUser also for AuthorizeSameUser.
+func RequestContext(r *http.Request, sameUser bool) context.Context {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.Context() // a caller without an address may do nothing
+	}
+	p := &peer.Peer{Addr: net.TCPAddrFromAddrPort(remote)}
+	if r.TLS != nil {
+		p.AuthInfo = credentials.TLSInfo{State: *r.TLS}
+	} else if own, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && sameUser {
+		uid, err := peerUser(p.Addr, own)
+		p.AuthInfo = localUser{uid, err}
+	}
+	return peer.NewContext(r.Context(), p)
 }
 
 // AuthorizeSameUser returns an error, which wraps wire.ErrForbidden, unless the caller runs as the

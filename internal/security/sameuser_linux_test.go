@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -59,6 +61,24 @@ func TestPeerUser(t *testing.T) {
 		conn.Close()
 		_ = other.Wait()
 	}
+}
+
+// The owner of an HTTP request is known too, if the server wants to know it.
+func TestRequestOfSameUser(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := AuthorizeSameUser(RequestContext(r, true), "/m"); err != nil {
+			t.Error(err)
+		}
+		if err := AuthorizeSameUser(RequestContext(r, false), "/m"); !errors.Is(err, wire.ErrForbidden) {
+			t.Errorf("an unknown owner: %v", err)
+		}
+	}))
+	defer server.Close()
+	resp, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
 
 func TestAuthorizeSameUser(t *testing.T) {

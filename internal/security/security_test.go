@@ -484,6 +484,9 @@ func TestBrowser(t *testing.T) {
 	_, others := ca(t)
 	withHosts := load(t, issue(t, dir, Request{Role: Coordinator, Name: "web", Hosts: []string{"127.0.0.1", "example.com"}}))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := PeerIdentity(RequestContext(r, true)); got != RequestIdentity(r) {
+			t.Errorf("%v, as for gRPC %v", RequestIdentity(r), got)
+		}
 		_, _ = w.Write([]byte(RequestIdentity(r).Role))
 	}))
 	server.Listener = tls.NewListener(server.Listener, withHosts.Browser())
