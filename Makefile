@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy bench chaos
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench chaos
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -67,6 +67,9 @@ vuln: ## known vulnerabilities in what is linked
 deploy: ## what lies in deploy/, as far as that goes without running it there (see deploy/README.md)
 	cd tools/kubernetes && go test ./...
 	LAYSHAFT_E2E_HEAVY=1 go test -count=1 ./e2e/deploy
+
+openapi: ## requests and answers of the HTTP API against its description
+	cd tools/openapi && go test ./...
 
 WORKS ?= all
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/httpapi"
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/client"
@@ -36,6 +38,7 @@ import (
 // that waits, a dead letter, a worker that is away, and a job that waits.
 type cluster struct {
 	board  *dashboard.Dashboard
+	api    http.Handler
 	client *client.Client
 	tasks  *tasks.Client
 }
@@ -84,7 +87,7 @@ func startCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	x := &cluster{board: board, client: conn}
+	x := &cluster{board: board, client: conn, api: httpapi.New(httpapi.Config{Tasks: queue, Caller: (*http.Request).Context})}
 	if x.tasks, err = tasks.Dial(tasks.Cluster{Address: l.Addr().String()}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +185,11 @@ func (x *cluster) get(path, accept string) string {
 	r := httptest.NewRequest("GET", path, nil)
 	r.Header.Set("Accept", accept)
 	w := httptest.NewRecorder()
-	x.board.Handler().ServeHTTP(w, r)
+	if strings.HasPrefix(path, "/api/v1/") {
+		x.api.ServeHTTP(w, r)
+	} else {
+		x.board.Handler().ServeHTTP(w, r)
+	}
 	return w.Body.String()
 }
 
@@ -265,14 +272,14 @@ func TestViewsAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got tasks.Status
-			if err := json.Unmarshal([]byte(x.get("/api/tasks/"+at.ID.String(), "")), &got); err != nil {
+			if err := json.Unmarshal([]byte(x.get("/api/v1/tasks/"+at.ID.String(), "")), &got); err != nil {
 				t.Fatal(err)
 			}
 			if s == tasks.StateWaiting && !strings.HasPrefix(got.Reason, "its workers wait for slots of here") {
 				t.Errorf("reason %q", got.Reason)
 			}
 			if got, want := compact(t, got), compact(t, want); got != want {
-				t.Errorf("/api/tasks:\n%s\ntask status:\n%s", got, want)
+				t.Errorf("/api/v1/tasks:\n%s\ntask status:\n%s", got, want)
 			}
 		}
 	}

@@ -115,7 +115,6 @@ func (d *Dashboard) Handler() http.Handler {
 		d.show(w, "/", func() view { return d.overview() })
 	})
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { d.json(w) })
-	mux.HandleFunc("GET /api/tasks/{id}", func(w http.ResponseWriter, r *http.Request) { d.taskJSON(w, r.PathValue("id")) })
 	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
 		state, n := r.FormValue("state"), number(r)
 		d.show(w, fmt.Sprintf("/jobs?state=%s&page=%d", url.QueryEscape(state), n), func() view { return d.jobs(state, n) })
@@ -152,7 +151,7 @@ func number(r *http.Request) int {
 	return min(max(n, 1), 1_000_000)
 }
 
-func (d *Dashboard) json(w http.ResponseWriter) { writeJSON(w, http.StatusOK, d.status()) }
+func (d *Dashboard) json(w http.ResponseWriter) { writeJSON(w, d.status()) }
 
 // view is the content of a page.
 type view struct {

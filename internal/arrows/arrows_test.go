@@ -66,7 +66,7 @@ var (
 	// speakers are the packages that may import generated types: the first and last line of what goes
 	// over the wire or into the journal.
 	speakers = in("internal/wire", "internal/client", "internal/child", "internal/filesys/remote", "coordinator/jobserver", "coordinator/taskserver",
-		"coordinator/internal/journal", "coordinator/internal/records", "worker/.", "tasks/.", "proto")
+		"coordinator/httpapi", "coordinator/internal/journal", "coordinator/internal/records", "worker/.", "tasks/.", "proto")
 )
 
 var rules = []rule{

@@ -15,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/httpapi"
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
@@ -127,7 +128,8 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	family.Go(func() error { return limitMemory(within) })
 	family.Go(func() error { return p.watch(within) })
 	if p.http != nil {
-		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler()}
+		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler(),
+			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: p.authorize()})}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {

@@ -25,6 +25,8 @@ type page struct {
 	ready func() bool
 	// shown serves all other paths.
 	shown http.Handler
+	// api serves the paths below /api/v1/; nil means none.
+	api http.Handler
 	// metrics are served at /metrics, with the metrics of Go and of the process; nil adds none.
 	metrics prometheus.Collector
 	// tls is nil without certificates.
@@ -45,6 +47,9 @@ func (p *page) handler(secured bool) http.Handler {
 	shown := http.NewServeMux()
 	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	shown.Handle("/", p.shown)
+	if p.api != nil {
+		shown.Handle("/api/v1/", p.api)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

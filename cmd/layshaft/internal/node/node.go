@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"time"
@@ -329,6 +330,11 @@ func (p *ports) authorize() func(context.Context, string) error {
 		return security.AuthorizeSameUser
 	}
 	return nil
+}
+
+// caller returns the context of an HTTP request with its caller, for authorize.
+func (p *ports) caller(r *http.Request) context.Context {
+	return security.RequestContext(r, p.sameUser)
 }
 
 // dial returns a function that connects to processes of a role.
