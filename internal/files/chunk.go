@@ -22,7 +22,7 @@ import (
 
 // Padding is the number of readable bytes after the end of a chunk, so that scanners may load whole
 // words.
-const Padding = 32
+const Padding = 64
 
 // MaxRecord is the maximum size of a record, in bytes. A longer record is an error with its
 // position.

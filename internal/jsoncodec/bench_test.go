@@ -188,3 +188,30 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkColumns measures what the check of whole lines costs.
+func BenchmarkColumns(b *testing.B) {
+	data := catalog(16 << 20)
+	for _, strict := range []bool{false, true} {
+		b.Run(fmt.Sprintf("strict=%v", strict), func(b *testing.B) {
+			root := &Column{Kind: Objects, Fields: []*Column{{Name: "category", Kind: Texts}, {Name: "price", Kind: Ints, Scale: 2},
+				{Name: "stock", Kind: Ints}, {Name: "rating", Kind: Ints, Scale: 1}}}
+			c := NewColumns(root, 1024)
+			c.d.Strict = strict
+			n := 0
+			for b.Loop() {
+				row := 0
+				n += lines(data, func(line []byte) {
+					if err := c.Decode(line, row); err != nil {
+						b.Fatal(err)
+					}
+					if row++; row == 1024 {
+						row = 0
+						c.Reset()
+					}
+				})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
+		})
+	}
+}

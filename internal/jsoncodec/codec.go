@@ -22,7 +22,9 @@
 // in one line are an error, and so is a line that was cut off. Braces are counted for that. Where
 // braces in strings make the count doubtful, the rest is checked fully too. Names, values and
 // commas of the rest are not checked otherwise. Values other than structs are checked to the end.
-// Lines read unparsed get only the check of braces. Decoder.Strict checks all lines fully.
+// Lines read unparsed get only the check of braces. Decoder.Strict checks all lines fully, and so
+// do Columns: 64 bytes at a time, if the processor has AVX2. That costs no more than the count of
+// braces.
 //
 // # Names
 //
@@ -43,7 +45,7 @@ import (
 
 // Padding is the number of bytes after a line's line feed that must be readable, because the
 // package loads whole words.
-const Padding = 31
+const Padding = 63
 
 // maxDepth is the maximum nesting of values, as in encoding/json.
 const maxDepth = 10000

@@ -187,7 +187,7 @@ func (r *Columns) Decode(line []byte, row int) error {
 		i = d.readColumn(r.root, i, row)
 	case at(d.base, i) != '{':
 		i = d.fail(i, "an object")
-	case len(r.root.Fields) == 0 && d.closesOnce(i+1):
+	case len(r.root.Fields) == 0 && d.isWhole(i, 0):
 		return nil
 	default:
 		d.depth = 1
@@ -309,7 +309,7 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			return d.fail(i, "a comma or a closing brace")
 		}
 		if seen == all {
-			if !d.Strict && d.closesOnce(i) {
+			if d.isWhole(i, 1) {
 				i = d.end
 			} else if i = d.skipMembers(i); i < 0 {
 				return -1

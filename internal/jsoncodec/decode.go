@@ -21,6 +21,7 @@ type Decoder struct {
 	depth  int
 	open   int // offset of the first object that closesOnce saw in an earlier line
 	err    *Error
+	blocks [blocksAtOnce]block
 }
 
 // NewDecoder compiles type t. The error names the path of a field that cannot be read. The types
@@ -182,7 +183,7 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 			return d.fail(i, "a comma or a closing brace")
 		}
 		if seen == all {
-			if !d.Strict && d.closesOnce(i) {
+			if d.Strict && d.isWhole(i, 1) || !d.Strict && d.closesOnce(i) {
 				i = d.end
 			} else if i = d.skipMembers(i); i < 0 {
 				return -1

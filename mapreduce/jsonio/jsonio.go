@@ -84,7 +84,8 @@ func Rows[T any](patterns ...string) Source[T] {
 }
 
 // Strict returns a source that checks all of each line, also after the last field of the struct. A
-// handful of fields of a catalogue then takes 1.8 times as long to read.
+// handful of fields of a catalogue then takes about as long to read on processors with AVX2, and
+// 1.8 times as long on others.
 func (s Source[T]) Strict() Source[T] {
 	s.strict = true
 	return s

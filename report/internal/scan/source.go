@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/files"
@@ -163,7 +164,8 @@ func (s *source) jsonMisfit(where string, err error) error {
 			column = c
 		}
 	}
-	if column.Name == "" || e.Want == "a comma or a closing brace" || e.Want == "a value" || e.Found == "the end of the line" {
+	isType := strings.HasPrefix(e.Want, "a number") || slices.Contains([]string{"an integer of 64 bits", "true or false", "an object", "an array"}, e.Want)
+	if column.Name == "" || !isType || e.Found == "the end of the line" {
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	where += ": offset " + fmt.Sprint(e.Offset)

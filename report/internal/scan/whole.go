@@ -29,32 +29,75 @@ func isWhole(head []byte) bool {
 
 // documents finds the records in a text of JSON: the elements of arrays, or records one after
 // another.
-type documents struct{ inArray bool }
+type documents struct {
+	array arrayState
+	// lines is the number of line feeds before the start of the open array.
+	lines, opened int64
+}
 
-// next returns the next record of text from at: text[start:end]. ok is false if text ends before;
-// start is then the position to continue at. last reports that no more text follows.
-func (d *documents) next(text []byte, at int, last bool) (start, end int, ok bool) {
+// arrayState is what the next token of an array may be.
+type arrayState uint8
+
+const (
+	noArray     arrayState = iota
+	afterOpen              // a record or the end
+	afterRecord            // a comma or the end
+	afterComma             // a record
+)
+
+// piece is a record, text[start:end], or a place where the rules of arrays are broken.
+type piece struct {
+	start, end int
+	problem    string
+}
+
+// next returns the next record of text from at. ok is false if text ends before; start is then the
+// position to continue at. last reports that no more text follows.
+func (d *documents) next(text []byte, at int, last bool) (p piece, ok bool) {
 	for at < len(text) {
 		switch c := text[at]; {
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ',':
+		case c == '\n':
+			d.lines++
 			at++
 			continue
-		case c == '[' && !d.inArray:
-			d.inArray = true
+		case c == ' ' || c == '\t' || c == '\r':
 			at++
 			continue
-		case c == ']' && d.inArray:
-			d.inArray = false
+		case c == '[' && d.array == noArray:
+			d.array, d.opened = afterOpen, d.lines
 			at++
 			continue
+		case c == ',' && d.array == afterRecord:
+			d.array = afterComma
+			at++
+			continue
+		case c == ',':
+			return piece{at, at + 1, "expected a record, found a comma"}, true
+		case c == ']' && d.array == afterComma:
+			d.array = noArray
+			return piece{at, at + 1, "expected a record after the comma, found the end of the array"}, true
+		case c == ']' && d.array != noArray:
+			d.array = noArray
+			at++
+			continue
+		case d.array == afterRecord:
+			d.array = afterComma
+			return piece{at, at, "expected a comma or the end of the array, found another record"}, true
 		}
 		end := recordEnd(text, at)
 		if end < 0 && last {
-			end = len(text)
+			end, d.array = len(text), noArray
 		}
-		return at, end, end > 0
+		if d.array != noArray && end > 0 {
+			d.array = afterRecord
+		}
+		return piece{start: at, end: end}, end > 0
 	}
-	return at, at, false
+	if last && d.array != noArray {
+		d.array = noArray
+		return piece{at, at, fmt.Sprintf("the array that begins in line %d has no end", d.opened+1)}, true
+	}
+	return piece{start: at}, false
 }
 
 // recordEnd returns the end of the value at start, or -1 if text ends before. It checks nothing.
@@ -90,11 +133,11 @@ func recordEnd(text []byte, start int) int {
 func eachDocument(text []byte, complete bool, record func(text []byte) bool) {
 	var d documents
 	for at := 0; ; {
-		start, end, ok := d.next(text, at, complete)
-		if !ok || !record(text[start:end]) {
+		p, ok := d.next(text, at, complete)
+		if !ok || p.problem == "" && !record(text[p.start:p.end]) {
 			return
 		}
-		at = end
+		at = p.end
 	}
 }
 
@@ -112,34 +155,42 @@ func (j *jsonReader) readWhole(ctx context.Context, split mapreduce.Split) error
 			j.at.enter(c)
 			rows, at := int64(0), 0
 			for {
-				start, end, ok := d.next(c.Data, at, last)
-				j.at.lines += int64(bytes.Count(c.Data[at:start], []byte{'\n'}))
-				if at = start; !ok {
+				p, ok := d.next(c.Data, at, last)
+				j.at.lines = d.lines
+				if at = p.start; !ok {
 					break
 				}
+				if at = p.end; p.problem != "" {
+					err := j.bad(j.at.lines, c.Offset+int64(p.start), c.Data[p.start:p.end], func(where string) error {
+						return fmt.Errorf("%s: %s", where, p.problem)
+					})
+					if err != nil {
+						return 0, err
+					}
+					continue
+				}
 				// the decoder needs a line, with padding after it
-				text := c.Data[start:end]
+				text := c.Data[p.start:p.end]
 				if len(free) < len(text)+len(padding) {
 					free = make([]byte, max(256<<10, len(text)+len(padding)))
 				}
 				line := free[:len(text):len(text)]
 				for i, b := range text {
 					if b == '\n' {
-						b = ' '
+						b = '\t' // which strings may not have either
 					}
 					line[i] = b
 				}
 				copy(free[len(text):], padding)
 				free = free[len(text)+1:]
-				ok, err := j.row(line, c.Offset+int64(start))
+				ok, err := j.row(line, c.Offset+int64(p.start))
 				if err != nil {
 					return 0, err
 				}
 				if ok {
 					rows++
 				}
-				j.at.lines += int64(bytes.Count(text, []byte{'\n'}))
-				at = end
+				d.lines += int64(bytes.Count(text, []byte{'\n'}))
 			}
 			if at == 0 && len(c.Data) >= files.MaxRecord {
 				return 0, fmt.Errorf("%s:%d: a record is longer than %d bytes; is a bracket left open?", c.Path, j.at.line(j.at.lines), files.MaxRecord)
