@@ -12,7 +12,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/report/internal/exec"
 	"github.com/layshaft/layshaft/report/internal/render"
 	"github.com/layshaft/layshaft/report/internal/sql"
 )
@@ -95,7 +94,7 @@ func (s *Statement) writeFile(ctx context.Context, to, format string, n *int64) 
 			err = errors.Join(err, out.Abandon(context.WithoutCancel(ctx), job))
 		}
 	}()
-	rows := &Rows{fields: s.queryFields(), text: s.s.Text, batches: exec.Run(ctx, s.target, s.s, s.root)}
+	rows := &Rows{fields: s.queryFields(), text: s.s.Text, batches: s.run(ctx)}
 	var sink render.Writer = render.NewParquet(w)
 	if format != "parquet" {
 		if sink, err = render.New(format, w, render.Options{Title: s.s.Text}); err != nil {

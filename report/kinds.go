@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/bind"
-	"github.com/layshaft/layshaft/report/internal/exec"
 	"github.com/layshaft/layshaft/report/internal/sql"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -124,7 +123,7 @@ func summarize(s *Statement, cols []bind.Column) *textTable {
 		names = append(names, x.name)
 	}
 	return &textTable{append(names, "null_percentage"), func(ctx context.Context) (rows [][]string, err error) {
-		for b, err := range exec.Run(ctx, s.target, s.s, s.root) {
+		for b, err := range s.run(ctx) {
 			if err != nil {
 				return nil, err
 			}

@@ -18,6 +18,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ type Statement struct {
 	spooled string
 	// table is the result of a statement about a query; nil for a query.
 	table *textTable
+	keep  exec.Keep // without a Dir, nothing is kept
 }
 
 // Options change how a statement is prepared. The zero value is the default.
@@ -68,6 +70,14 @@ type Options struct {
 	// Stdin is what the path - in FROM reads. It is copied to a temporary file. Nil refuses the
 	// path.
 	Stdin io.Reader
+	// State is a directory that keeps partial aggregates of files. A later run of the same
+	// statement reads only files that changed, and has the same result as a run without State.
+	// Statements without an aggregate of files, or with one that depends on the order of rows, read
+	// everything; see Statement.State. Empty keeps nothing.
+	State string
+	// StateSize is the number of bytes that State may take. After a run, the parts that were used
+	// longest ago are removed beyond that. Zero means 10 GiB, negative no limit.
+	StateSize int64
 }
 
 // Prepare parses a statement, looks at samples of its files, and resolves names and types. args are
@@ -80,6 +90,9 @@ func Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) 
 
 // defaultBroadcast is the size of files up to which an input of a join is given to all tasks.
 const defaultBroadcast = 64 << 20
+
+// defaultStateSize is the default of Options.StateSize.
+const defaultStateSize = 10 << 30
 
 // Prepare is the function Prepare with options.
 func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Statement, error) {
@@ -94,7 +107,8 @@ func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, a
 	if err != nil {
 		return nil, err
 	}
-	s := &Statement{target: t, stdin: o.Stdin, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
+	keep := exec.Keep{Dir: o.State, Size: cmp.Or(o.StateSize, defaultStateSize)}
+	s := &Statement{target: t, stdin: o.Stdin, keep: keep, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}
 	err = mapreduce.WithFiles(ctx, t, func(ctx context.Context) error { return s.bind(ctx, types) })
 	if err != nil {
 		s.Close()
@@ -253,9 +267,26 @@ func (s *Statement) Run(ctx context.Context) *Rows {
 	if s.table != nil {
 		r.batches = s.table.batches(ctx)
 	} else {
-		r.batches = exec.Run(ctx, s.target, s.s, s.root)
+		r.batches = s.run(ctx)
 	}
 	return r
+}
+
+// run runs the query of the statement.
+func (s *Statement) run(ctx context.Context) iter.Seq2[*vec.Batch, error] {
+	if s.keep.Dir == "" {
+		return exec.Run(ctx, s.target, s.s, s.root)
+	}
+	return exec.RunKept(ctx, s.target, s.s, s.root, s.keep)
+}
+
+// State returns lines that show what a run would take from Options.State and what it would read, or
+// why it reads everything. There are none without that option.
+func (s *Statement) State(ctx context.Context) ([]string, error) {
+	if s.keep.Dir == "" {
+		return nil, nil
+	}
+	return exec.Explain(ctx, s.target, s.s, s.root, s.keep)
 }
 
 // Query prepares a statement and runs it.

@@ -30,6 +30,9 @@ type reportCmd struct {
 	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress: auto (a bar on a terminal), plain or none."`
 	Explain  bool              `help:"Print the stages and what they read, and run nothing."`
 
+	State     string        `group:"State" placeholder:"DIR" help:"Keep partial aggregates of files here. The next run of the same query reads only files that changed. -explain shows which those are."`
+	StateSize bytesize.Size `group:"State" placeholder:"BYTES" help:"Size of -state; what was used longest ago is removed beyond it. Default: 10GiB."`
+
 	Memory bytesize.Size `group:"On this machine" placeholder:"BYTES" help:"Memory before data goes to disk. Default: 60 % of the machine's memory."`
 	Slots  int           `group:"On this machine" placeholder:"NUMBER" help:"Number of parallel tasks. Default: one per processor."`
 
@@ -55,7 +58,8 @@ func (c *reportCmd) Run(ctx context.Context) error {
 
 // answer runs a statement and writes its result.
 func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writer) error {
-	s, err := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin}.Prepare(ctx, c.target(), text)
+	o := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin, State: c.State, StateSize: int64(c.StateSize)}
+	s, err := o.Prepare(ctx, c.target(), text)
 	if err != nil {
 		return withCaret(err)
 	}
@@ -68,6 +72,13 @@ func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writ
 		return c.schema(s)
 	}
 	if c.Explain {
+		lines, err := s.State(ctx)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			fmt.Fprintln(out, line)
+		}
 		for _, err := range s.Run(ctx).All() {
 			if err != nil {
 				return withCaret(err)

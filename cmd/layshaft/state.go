@@ -9,6 +9,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/jobdir"
+	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -19,17 +20,25 @@ type (
 	}
 	stateDropCmd struct {
 		Dir        string   `arg:"" help:"Directory given to a program with -state."`
-		Jobs       []string `arg:"" optional:"" help:"IDs of the jobs."`
+		Jobs       []string `arg:"" optional:"" help:"IDs of the jobs, or of the partial aggregates of a report."`
 		Done       bool     `help:"Drop all jobs that ended."`
 		Unfinished bool     `help:"Drop all jobs that were killed or interrupted. They can no longer continue."`
 	}
 )
 
-// Run lists the jobs of a State directory.
+// Run lists the jobs of a State directory, and the partial aggregates of reports.
 func (c *stateListCmd) Run() error {
 	all, err := jobdir.List(c.Dir)
 	if err != nil {
 		return err
+	}
+	plans, err := partials.List(c.Dir)
+	if err != nil {
+		return err
+	}
+	for i := range plans {
+		p := &plans[i]
+		all = append(all, jobdir.Entry{Info: jobdir.Info{ID: p.ID, Name: "report", Outcome: "kept", Command: []string{p.Query}, Started: p.Used}, Bytes: p.Bytes})
 	}
 	return c.print(all, func(w io.Writer) {
 		row(w, "JOB", "OUTCOME", "SIZE", "STARTED", "COMMAND")
@@ -44,7 +53,7 @@ func (c *stateListCmd) Run() error {
 	})
 }
 
-// Run drops jobs of a State directory.
+// Run drops jobs of a State directory, or partial aggregates of reports.
 func (c *stateDropCmd) Run() error {
 	if len(c.Jobs) == 0 && !c.Done && !c.Unfinished {
 		return usageError{errors.New("name the IDs of jobs, or use -done or -unfinished")}
@@ -60,7 +69,11 @@ func (c *stateDropCmd) Run() error {
 		}
 	}
 	for _, id := range ids {
-		if err := jobdir.Drop(c.Dir, id); err != nil {
+		drop := jobdir.Drop
+		if partials.IsID(id) {
+			drop = partials.Drop
+		}
+		if err := drop(c.Dir, id); err != nil {
 			return err
 		}
 	}

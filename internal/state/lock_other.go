@@ -9,3 +9,6 @@ func Lock(string) (release func() error, err error) { return func() error { retu
 
 // LockPlace does nothing on this system.
 func LockPlace(string) (release func() error, err error) { return func() error { return nil }, nil }
+
+// LockShared does nothing on this system.
+func LockShared(string) (release func() error, err error) { return func() error { return nil }, nil }

@@ -47,6 +47,29 @@ func Lock(dir string) (release func() error, err error) {
 	}, nil
 }
 
+// LockShared locks dir like Lock, but together with other shared locks. It blocks while another
+// process holds the lock alone.
+func LockShared(dir string) (release func() error, err error) {
+	file, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return func() error {
+		err := os.NewSyscallError("flock", syscall.Flock(int(file.Fd()), syscall.LOCK_UN))
+		return errors.Join(err, file.Close())
+	}, nil
+}
+
 // LockPlace locks an output path for this process until release is called. The path is a directory,
 // or a file that may not exist yet. For a file, the lock is a hidden file beside it, removed by
 // release. The error is ErrLocked if the path is locked already, even by this process. If the file

@@ -17,19 +17,28 @@ import (
 // emits a state for each group; the engine brings the states of a group together; and the last step
 // merges them, a batch of groups at a time.
 func (p *plan) aggregate(n *bind.Aggregate) batches {
-	partials := mapreduce.MapTask(p.node(n.In), func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
-		f := newFold(n, task, emit)
-		return f.add, f.flush
-	}, mapreduce.Named("fold"))
+	var partials mapreduce.Dataset[Row]
+	merge := mergerOf(n)
+	if kept, ok := p.kept[n]; ok {
+		partials = mapreduce.Read(p.p, keptSource(kept), mapreduce.Named("kept"))
+	} else {
+		partials = mapreduce.MapTask(p.node(n.In), func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
+			f := newFold(n, task, emit)
+			return f.add, f.flush
+		}, mapreduce.Named("fold"))
+	}
 	final := func(groups mapreduce.Dataset[mapreduce.KV[string, states]]) batches {
 		return mapreduce.MapTask(groups, func(_ context.Context, _ mapreduce.Task, emit func(vec.Batch)) (func(mapreduce.KV[string, states]) error, func() error) {
 			r := newResults(n, emit)
 			return r.add, r.flush
 		}, mapreduce.Named("results"))
 	}
-	merge := mergeOf(n)
+	if p.kept[n] != nil {
+		merge = nil // stored states are merged once, by the last step
+	}
+	bring := mergeOf(merge)
 	if len(n.Keys) == 0 && n.Sets == nil {
-		all := mapreduce.Aggregate(partials, merge, mapreduce.Named("merge"))
+		all := mapreduce.Aggregate(partials, bring, mapreduce.Named("merge"))
 		return final(mapreduce.Map(all, func(s states) mapreduce.KV[string, states] { return mapreduce.KV[string, states]{Value: s} }))
 	}
 	for number, set := range n.Sets {
@@ -37,7 +46,7 @@ func (p *plan) aggregate(n *bind.Aggregate) batches {
 			partials = mapreduce.Union(partials, mapreduce.Read(p.p, memio.Of(Row{Key: totalKey(n, number)})))
 		}
 	}
-	return final(mapreduce.AggregateBy(partials, func(r Row) string { return r.Key }, merge, mapreduce.Named("merge")))
+	return final(mapreduce.AggregateBy(partials, func(r Row) string { return r.Key }, bring, mapreduce.Named("merge")))
 }
 
 func contains(set []bool, want bool) bool {
@@ -75,6 +84,7 @@ type fold struct {
 	n      *bind.Aggregate
 	task   mapreduce.Task
 	emit   func(Row)
+	prefix string // of all keys
 	table  *aggr.Table
 	states []aggr.State
 	groups []uint32
@@ -98,6 +108,31 @@ func (f *fold) reset() {
 			s.Resize(1)
 		}
 		f.states = append(f.states, s)
+	}
+}
+
+// foldFiles folds the rows of each file into groups of their own.
+func (p *plan) foldFiles(n *bind.Aggregate) func(context.Context, mapreduce.Task, func(Row)) (func(vec.Batch) error, func() error) {
+	return func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
+		f := newFold(n, task, emit)
+		path := ""
+		flush := func() error {
+			if path == "" {
+				return nil
+			}
+			return f.flush()
+		}
+		return func(b vec.Batch) error {
+			if p.path != path { // the scan has emitted this batch just now
+				if err := flush(); err != nil {
+					return err
+				}
+				path = p.path
+				prefix := filePrefix(path)
+				f.prefix = string(prefix[:])
+			}
+			return f.add(b)
+		}, flush
 	}
 }
 
@@ -219,7 +254,7 @@ func (f *fold) flush() error {
 	}
 	for g := range groups {
 		var r Row
-		r.Key = f.arena.end(f.table.AppendKey(f.arena.begin(), g))
+		r.Key = f.arena.end(f.table.AppendKey(append(f.arena.begin(), f.prefix...), g))
 		data := f.arena.begin()
 		for _, s := range f.states {
 			data = s.AppendState(data, g)
@@ -268,9 +303,9 @@ func (s *states) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// mergeOf returns the aggregate of the engine that brings states together.
-func mergeOf(n *bind.Aggregate) mapreduce.Agg[Row, states, states] {
-	merge := func(parts [][]byte) ([]byte, error) {
+// mergerOf returns a function that merges states into one.
+func mergerOf(n *bind.Aggregate) func(parts [][]byte) ([]byte, error) {
+	return func(parts [][]byte) ([]byte, error) {
 		var out []byte
 		rest := make([][]byte, len(parts))
 		copy(rest, parts)
@@ -287,6 +322,11 @@ func mergeOf(n *bind.Aggregate) mapreduce.Agg[Row, states, states] {
 		}
 		return out, nil
 	}
+}
+
+// mergeOf returns the aggregate of the engine that brings states together. It merges them on the
+// way with merge, if that is not nil.
+func mergeOf(merge func(parts [][]byte) ([]byte, error)) mapreduce.Agg[Row, states, states] {
 	return mapreduce.Agg[Row, states, states]{
 		Unordered: true,
 

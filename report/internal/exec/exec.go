@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -35,6 +36,12 @@ type plan struct {
 	broadcast int64
 	// maxBad is the number of bad rows of files that are set aside.
 	maxBad int64
+	// kept are the stored groups of aggregates, and of DISTINCT.
+	kept map[bind.Node][]partials.Extent
+	// driving is the scan whose files have groups of their own; nil in other plans. path is the
+	// file of the batch that it emitted last. Both belong to the slot of the plan.
+	driving *bind.Scan
+	path    string
 }
 
 // first builds the steps of an operator of which each task needs the first n rows only.
@@ -108,7 +115,14 @@ func (p *plan) scan(n *bind.Scan) batches {
 	for i, c := range n.Cols {
 		fields[i] = vec.Field{Name: c.Name, Type: c.Type}
 	}
-	return mapreduce.Read(p.p, n.Table.Source(fields, n.Bounds), mapreduce.Named("scan"), mapreduce.MaxBad(p.maxBad))
+	rows := mapreduce.Read(p.p, n.Table.Source(fields, n.Bounds), mapreduce.Named("scan"), mapreduce.MaxBad(p.maxBad))
+	if n == p.driving {
+		rows = mapreduce.Map(rows, func(b vec.Batch) vec.Batch {
+			p.path = b.Path
+			return b
+		}, mapreduce.Named("file"))
+	}
+	return rows
 }
 
 // valuesSource emits the rows of a statement.

@@ -13,11 +13,15 @@ import (
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
+// isSmall reports whether all tasks get the right input of a join.
+func isSmall(n *bind.Join, broadcast int64) bool {
+	return n.Kind == bind.Scalar || n.Kind == bind.Mark || n.Kind != bind.Full && (len(n.LeftKeys) == 0 || bind.Size(n.Right) <= broadcast)
+}
+
 // join gives a small right input to all tasks of the left one, or brings the rows of both inputs
 // together by key.
 func (p *plan) join(n *bind.Join) batches {
-	small := n.Kind == bind.Scalar || n.Kind == bind.Mark || n.Kind != bind.Full && (len(n.LeftKeys) == 0 || bind.Size(n.Right) <= p.broadcast)
-	if !small {
+	if !isSmall(n, p.broadcast) {
 		return p.shuffleJoin(n)
 	}
 	rows := p.encode(p.node(n.Right), "side", nil, func(dst []byte, _ []*vec.Vec, _ int) ([]byte, bool) { return dst, true })

@@ -120,6 +120,8 @@ func (g *gatherer) flush() {
 	}
 }
 
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // decode turns encoded rows into batches.
@@ -209,6 +211,16 @@ func firstOf(n int64) mapreduce.Agg[Row, []string, []string] {
 	}
 }
 
+// distinctAggregate returns the aggregate that DISTINCT of all columns is.
+func distinctAggregate(n *bind.Distinct) *bind.Aggregate {
+	cols := n.Columns()
+	a := &bind.Aggregate{In: n.In, Cols: cols}
+	for _, k := range n.Keys {
+		a.Keys = append(a.Keys, keyColumn(cols, k))
+	}
+	return a
+}
+
 // distinct keeps the first row of each key. Rows come in the order of the input, or of a sort.
 func (p *plan) distinct(n *bind.Distinct) batches {
 	cols := n.Columns()
@@ -217,7 +229,11 @@ func (p *plan) distinct(n *bind.Distinct) batches {
 		keys[i] = expr.Column(k, cols[k].Type, cols[k].Name, 0)
 	}
 	if len(keys) == len(cols) {
-		return p.aggregate(&bind.Aggregate{In: n.In, Keys: keys, Cols: cols})
+		agg := distinctAggregate(n)
+		if kept, ok := p.kept[n]; ok {
+			p.kept[agg] = kept
+		}
+		return p.aggregate(agg)
 	}
 	rows := p.encode(p.node(n.In), "distinct keys", keys, func(dst []byte, values []*vec.Vec, i int) ([]byte, bool) {
 		for _, v := range values {

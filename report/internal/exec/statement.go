@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -33,6 +34,11 @@ type Statement struct {
 	Now int64 `json:"now,omitempty"`
 	// MaxBad is the number of bad rows of files that are set aside.
 	MaxBad int64 `json:"max_bad,omitempty"`
+	// Groups is the number of the candidate whose groups of each file the job returns, in place of
+	// the rows of the statement; 0 for those.
+	Groups int `json:"groups,omitempty"`
+	// Kept are the stored groups of candidates, by number.
+	Kept map[int][]partials.Extent `json:"kept,omitempty"`
 	// Broadcast is the size in bytes up to which an input of a join is given to all tasks.
 	Broadcast int64 `json:"broadcast"`
 }
@@ -118,12 +124,23 @@ var Report = mapreduce.Define(job.ReportPipeline, func(p *mapreduce.Plan, s Stat
 	if err != nil {
 		return blocks(mapreduce.Read(p, failing{err}))
 	}
+	x := &plan{p: p, broadcast: s.Broadcast, maxBad: s.MaxBad}
+	if s.Groups > 0 || len(s.Kept) > 0 {
+		x.kept = map[bind.Node][]partials.Extent{}
+		all, _ := s.candidates(n)
+		for _, c := range all {
+			if kept, ok := s.Kept[c.number]; ok {
+				x.kept[c.node] = kept
+			}
+			if c.number == s.Groups {
+				return x.fileGroups(c)
+			}
+		}
+	}
 	if l, ok := n.(*bind.Limit); ok && l.N >= 0 {
 		n = l.In // the reader of the rows skips and stops; a task needs no more than the first ones
-		x := &plan{p: p, broadcast: s.Broadcast, maxBad: s.MaxBad}
 		return blocks(x.first(n, l.N+l.Skip))
 	}
-	x := &plan{p: p, broadcast: s.Broadcast, maxBad: s.MaxBad}
 	return blocks(x.node(n))
 })
 

@@ -139,6 +139,13 @@ func (s *source) expand(ctx context.Context) ([]files.File, error) {
 		expand = files.Expand
 	}
 	fs, err := expand(ctx, s.t.Paths)
+	if s.t.Only != nil {
+		only := map[string]bool{}
+		for _, path := range s.t.Only {
+			only[path] = true
+		}
+		fs = slices.DeleteFunc(fs, func(f files.File) bool { return !only[f.Path] })
+	}
 	if err != nil || len(s.t.Partitions) == 0 {
 		return fs, err
 	}

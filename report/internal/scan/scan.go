@@ -87,6 +87,8 @@ type Table struct {
 	// Value reports that the values in the files of format json are no objects: they are the column
 	// json.
 	Value bool `json:"value,omitempty"`
+	// Only are the paths of the files that are read, as Expand lists them; nil means all.
+	Only []string `json:"only,omitempty"`
 	// Files and Bytes are the number of files and their size on disk.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -234,6 +236,11 @@ func (t *Table) Describe() string {
 		s += ", " + t.Dialect.String()
 	}
 	return s
+}
+
+// Expand lists the files of the table as they are now.
+func (t *Table) Expand(ctx context.Context) ([]files.File, error) {
+	return (&source{t: t}).expand(ctx)
 }
 
 // Source returns a source of batches with exactly the given columns, which are some of t.Columns in
